@@ -1,0 +1,219 @@
+//! What can be said on the command line.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Tunes GPU operators for energy, and shows what is known of them.
+#[derive(Debug, Parser)]
+#[command(name = "cargo energy-kernel", bin_name = "cargo energy-kernel", version)]
+pub struct Arguments {
+    /// Print JSON instead of tables.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// The package, where there are several.
+    #[arg(long, short, global = true, value_name = "NAME")]
+    pub package: Option<String>,
+    /// The manifest, if not the one here.
+    #[arg(long, global = true, value_name = "PATH")]
+    pub manifest_path: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Search for the kernels of least energy, and keep the results in the user's cache.
+    Tune(Tune),
+    /// Fail unless the shipped results cover all operators: for CI.
+    Check(Check),
+    /// Show what is known of the operators.
+    Show(Show),
+    /// Print an operator's kernel.
+    Ptx(Ptx),
+    /// Run one kernel of a PTX file.
+    Run(Run),
+    /// Say what is wrong with driver, energy counter, permissions, caches.
+    Doctor(Doctor),
+}
+
+/// Options of `tune`.
+#[derive(Debug, Args)]
+pub struct Tune {
+    /// Tune on the emulated device: results are simulated, and stay with it.
+    #[arg(long)]
+    pub emulated: bool,
+    /// Copy the results into the package's `energy-cache/`, to be committed and published.
+    #[arg(long)]
+    pub ship: bool,
+    /// Tune these operators only.
+    #[arg(long, value_name = "NAME")]
+    pub operator: Vec<String>,
+    /// The most time: `90`, `90s`, `10m`, `2h`.
+    #[arg(long, value_parser = duration, default_value = "10m")]
+    pub budget: Duration,
+    /// Tune again what is tuned already.
+    #[arg(long)]
+    pub again: bool,
+    /// The most candidates for each size.
+    #[arg(long, value_name = "NUMBER")]
+    pub candidates: Option<usize>,
+    /// How much slower than the fastest a kernel may be: 0.05 are 5 %.
+    #[arg(long, default_value_t = 0.05)]
+    pub slack: f64,
+    /// The seed of the tuner's choices.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+/// Options of `check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Require results for a GPU whose name contains this.
+    #[arg(long, value_name = "NAME")]
+    pub device: Option<String>,
+}
+
+/// Options of `show`.
+#[derive(Debug, Args)]
+pub struct Show {
+    /// Show this operator only.
+    pub operator: Option<String>,
+    /// Show the whole front, not the chosen points alone.
+    #[arg(long)]
+    pub front: bool,
+}
+
+/// Options of `ptx`.
+#[derive(Debug, Args)]
+pub struct Ptx {
+    /// Which operator: `softmax`, `scale<f16>`.
+    pub operator: String,
+    /// The sizes: `M=16,K=384`. Those of the first `tune(…)` bucket by default.
+    #[arg(long)]
+    pub sizes: Option<String>,
+    /// The schedule, instead of the chosen or the default one: `row threads=128 rows=1 vector=4 keep=registers`.
+    #[arg(long)]
+    pub schedule: Option<String>,
+    /// The compute capability that it is compiled for.
+    #[arg(long, default_value = "9.0")]
+    pub capability: String,
+    /// List the schedules there are instead.
+    #[arg(long)]
+    pub list: bool,
+}
+
+/// Options of `run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The PTX file.
+    pub file: PathBuf,
+    /// The kernel; not needed where there is one only.
+    #[arg(long)]
+    pub kernel: Option<String>,
+    /// Blocks in x, y, z.
+    #[arg(long, value_parser = triple, default_value = "1")]
+    pub grid: [u32; 3],
+    /// Threads of a block in x, y, z.
+    #[arg(long, value_parser = triple, default_value = "1")]
+    pub block: [u32; 3],
+    /// Bytes of dynamic shared memory.
+    #[arg(long, default_value_t = 0, value_name = "BYTES")]
+    pub shared: u32,
+    /// `emulated`, or `cuda:N`.
+    #[arg(long, default_value = "emulated", value_parser = device)]
+    pub device: Device,
+    /// Report what no program should do (out of bounds, races, …) to the standard error, with exit code 3. Emulated only.
+    #[arg(long)]
+    pub check: bool,
+    /// Print what was counted. Emulated only.
+    #[arg(long)]
+    pub counts: bool,
+    /// End it after so many warp instructions. Emulated only.
+    #[arg(long, value_name = "NUMBER")]
+    pub limit: Option<u64>,
+    /// The arguments in order: `u32:5`, `s32:-5`, `f32:1.5`, … (8 to 64 bits), `in:FILE`, `out:FILE:BYTES`, `inout:IN:OUT`.
+    #[arg(long = "arg", value_name = "ARGUMENT", value_parser = crate::run::argument, allow_hyphen_values = true)]
+    pub arguments: Vec<crate::run::Argument>,
+}
+
+/// Options of `doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Also watch the energy counter for a second.
+    #[arg(long)]
+    pub energy: bool,
+}
+
+/// Where a PTX kernel runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Device {
+    Emulated,
+    Cuda(usize),
+}
+
+fn device(text: &str) -> Result<Device, String> {
+    match text.strip_prefix("cuda:").map(str::parse) {
+        Some(Ok(ordinal)) => Ok(Device::Cuda(ordinal)),
+        None if text == "emulated" => Ok(Device::Emulated),
+        _ => Err("`emulated` or `cuda:N` is expected".to_owned()),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.strip_suffix(['s', 'm', 'h']) {
+        Some(number) => (number, text.chars().last()),
+        None => (text, None),
+    };
+    let seconds = match unit {
+        Some('m') => 60.0,
+        Some('h') => 3600.0,
+        _ => 1.0,
+    };
+    let number: f64 = number
+        .parse()
+        .map_err(|_| "a time is a number with s, m or h behind it")?;
+    Duration::try_from_secs_f64(number * seconds).map_err(|_| "that is no length of time".to_owned())
+}
+
+fn triple(text: &str) -> Result<[u32; 3], String> {
+    let mut triple = [1; 3];
+    let words: Vec<&str> = text.split(',').collect();
+    if words.len() > 3 {
+        return Err("at most three numbers are expected: X,Y,Z".to_owned());
+    }
+    for (slot, word) in triple.iter_mut().zip(words) {
+        *slot = word
+            .trim()
+            .parse()
+            .map_err(|_| format!("`{word}` is no number of blocks or threads"))?;
+    }
+    Ok(triple)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn times_triples_and_devices() {
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
+        assert!(
+            duration("-1").is_err() && duration("soon").is_err() && duration("").is_err() && duration("NaN").is_err()
+        );
+        assert_eq!(triple("4"), Ok([4, 1, 1]));
+        assert_eq!(triple("4, 2,3"), Ok([4, 2, 3]));
+        assert!(triple("1,2,3,4").is_err() && triple("-1").is_err() && triple("").is_err());
+        assert_eq!(device("cuda:2"), Ok(Device::Cuda(2)));
+        assert!(device("cuda").is_err() && device("cuda:x").is_err());
+    }
+}

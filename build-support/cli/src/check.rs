@@ -1,0 +1,65 @@
+//! `check`: whether the shipped results cover the operators.
+
+use crate::Outcome;
+use crate::arguments::{Arguments, Check};
+use crate::package::Package;
+use energy_kernel_build::cache::{Place, read_file};
+use energy_kernel_build::names;
+use energy_kernel_compiler::record::CacheFile;
+use std::process::ExitCode;
+
+pub fn check(arguments: &Arguments, options: &Check) -> Outcome {
+    let package = Package::find(arguments)?;
+    let mut problems = Vec::new();
+    let mut files: Vec<CacheFile> = Vec::new();
+    for path in package.cache.files(Place::Shipped) {
+        match read_file(&path) {
+            Ok(file) => files.push(file),
+            Err(problem) => problems.push(format!("{}: {problem}", path.display())),
+        }
+    }
+    let asked = |file: &&CacheFile| {
+        options
+            .device
+            .as_ref()
+            .is_none_or(|name| file.device.name.contains(name))
+    };
+    for found in &package.operators {
+        for sizes in &found.buckets {
+            let covered = files.iter().filter(asked).any(|file| {
+                file.fingerprint == found.fingerprint && file.record(sizes, &found.specialisation).is_some()
+            });
+            if !covered {
+                problems.push(format!(
+                    "{} ({}) has no shipped result",
+                    found.name,
+                    names(found, sizes)
+                ));
+            }
+        }
+    }
+    let used = |file: &CacheFile| {
+        package
+            .operators
+            .iter()
+            .any(|found| found.fingerprint == file.fingerprint)
+    };
+    let unused = files.iter().filter(|file| !used(file)).count();
+    if arguments.json {
+        println!("{}", serde_json::json!({ "problems": problems, "unused": unused }));
+    } else {
+        problems.iter().for_each(|problem| println!("{problem}"));
+        if unused > 0 {
+            println!("{unused} shipped files belong to no operator any more");
+        }
+        match problems.is_empty() {
+            true => println!("the shipped results cover {} operators", package.operators.len()),
+            false => println!("`cargo energy-kernel tune --ship` fills the gaps, on a machine with the GPU"),
+        }
+    }
+    Ok(if problems.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    })
+}

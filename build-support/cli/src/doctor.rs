@@ -1,0 +1,121 @@
+//! `doctor`: what is wrong with driver, energy counter, permissions, caches.
+
+use crate::Outcome;
+use crate::arguments::{Arguments, Doctor};
+use crate::package::Package;
+use energy_kernel::Gpu;
+use energy_kernel::energy::Meter;
+use energy_kernel_build::Environment;
+use energy_kernel_build::cache::{Place, read_file};
+use std::process::ExitCode;
+
+/// One thing that was looked at.
+struct Finding {
+    what: &'static str,
+    well: bool,
+    says: String,
+}
+
+pub fn doctor(arguments: &Arguments, options: &Doctor) -> Outcome {
+    let mut findings = Vec::new();
+    let mut found = |what, result: Result<String, String>| {
+        let well = result.is_ok();
+        findings.push(Finding {
+            what,
+            well,
+            says: result.unwrap_or_else(|problem| problem),
+        });
+    };
+    match Gpu::open() {
+        Err(error) => found("GPU", Err(error.to_string())),
+        Ok(gpu) => {
+            found("GPU", Ok(gpu.device_class().to_string()));
+            found("energy counter", counter(&gpu, options.energy));
+        }
+    }
+    found("user's cache", user_cache());
+    match Package::find(arguments) {
+        Err(error) => found("package", Err(error.to_string())),
+        Ok(package) => {
+            found(
+                "package",
+                Ok(format!(
+                    "{} in {}: {} operators with sizes to tune for",
+                    package.name,
+                    package.folder.display(),
+                    package.operators.len()
+                )),
+            );
+            for (what, place) in [("shipped results", Place::Shipped), ("cached results", Place::User)] {
+                found(what, results(&package, place));
+            }
+            let build_script = package.folder.join("build.rs");
+            found("build script", match std::fs::read_to_string(&build_script) {
+                Ok(text) if text.contains("energy_kernel_build") => Ok("calls energy_kernel_build".to_owned()),
+                _ => Err("build.rs does not call energy_kernel_build::run(): nothing is tuned or embedded by cargo build".to_owned()),
+            });
+            if let Some(value) = package.environment.get("ENERGY_KERNEL") {
+                found(
+                    "ENERGY_KERNEL",
+                    value.parse::<energy_kernel_build::Policy>().map(|_| value.to_owned()),
+                );
+            }
+        }
+    }
+    let ill = findings.iter().any(|finding| !finding.well);
+    if arguments.json {
+        let all: Vec<_> = findings
+            .iter()
+            .map(|f| serde_json::json!({ "what": f.what, "well": f.well, "says": f.says }))
+            .collect();
+        println!("{}", serde_json::Value::Array(all));
+    } else {
+        for Finding { what, well, says } in &findings {
+            println!("{} {what:16} {says}", if *well { "ok     " } else { "problem" });
+        }
+    }
+    Ok(if ill { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+fn counter(gpu: &Gpu, watch: bool) -> Result<String, String> {
+    let meter = Meter::open(gpu).map_err(|error| error.to_string())?;
+    let state = meter.state().map_err(|error| error.to_string())?;
+    if state.foreign_processes > 0 {
+        return Err(format!(
+            "{} other processes use the GPU: energies cannot be told apart",
+            state.foreign_processes
+        ));
+    }
+    if !watch {
+        return Ok("can be read; --energy watches it".to_owned());
+    }
+    let calibration = meter.calibrate().map_err(|error| error.to_string())?;
+    Ok(format!(
+        "steps every {:.0} ms, a reading takes up to {:.1} ms",
+        1e3 * calibration.period_s,
+        1e3 * calibration.call_s
+    ))
+}
+
+fn user_cache() -> Result<String, String> {
+    let folder = Environment::of_process()
+        .user_cache
+        .ok_or("there is none; set ENERGY_KERNEL_CACHE_DIR")?;
+    std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let probe = folder.join(format!(".probe-{}", std::process::id()));
+    std::fs::write(&probe, b"").map_err(|error| format!("{} cannot be written: {error}", folder.display()))?;
+    let _ = std::fs::remove_file(probe);
+    Ok(folder.display().to_string())
+}
+
+fn results(package: &Package, place: Place) -> Result<String, String> {
+    let files = package.cache.files(place);
+    let broken: Vec<String> = files
+        .iter()
+        .filter_map(|path| Some(format!("{}: {}", path.display(), read_file(path).err()?)))
+        .collect();
+    match broken.is_empty() {
+        true => Ok(format!("{} files", files.len())),
+        false => Err(format!("{}; delete them", broken.join("; "))),
+    }
+}

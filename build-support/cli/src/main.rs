@@ -1,0 +1,57 @@
+//! The `cargo energy-kernel` command.
+//!
+//! Exit codes: 0 done; 1 it failed, or a check did; 2 wrong usage; 3 the sanitizer found something (`run --check`);
+//! 4 the emulator does not know an instruction (`run`).
+
+mod arguments;
+mod check;
+mod doctor;
+mod package;
+mod ptx;
+mod run;
+mod show;
+mod tune;
+
+use arguments::{Arguments, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Why the command ends otherwise than well.
+struct Failure {
+    report: miette::Report,
+    code: u8,
+}
+
+type Outcome = Result<ExitCode, Failure>;
+
+impl From<miette::Report> for Failure {
+    fn from(report: miette::Report) -> Failure {
+        Failure { report, code: 1 }
+    }
+}
+
+fn main() -> ExitCode {
+    // As a subcommand of cargo it is called with its own name first.
+    let mut words: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    if words.get(1).is_some_and(|word| word == "energy-kernel") {
+        words.remove(1);
+    }
+    let arguments = Arguments::parse_from(words);
+    let outcome = match &arguments.command {
+        Command::Tune(tune) => tune::tune(&arguments, tune),
+        Command::Check(check) => check::check(&arguments, check),
+        Command::Show(show) => show::show(&arguments, show),
+        Command::Ptx(ptx) => ptx::ptx(&arguments, ptx),
+        Command::Run(run) => run::run(run),
+        Command::Doctor(doctor) => doctor::doctor(&arguments, doctor),
+    };
+    outcome.unwrap_or_else(|failure| {
+        if arguments.json {
+            let error = serde_json::json!({ "error": failure.report.to_string() });
+            println!("{error}");
+        } else {
+            eprintln!("error: {:?}", failure.report);
+        }
+        ExitCode::from(failure.code)
+    })
+}

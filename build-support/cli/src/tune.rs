@@ -1,0 +1,191 @@
+//! `tune`: the tuning of a build, optimised and with progress bars.
+
+use crate::Outcome;
+use crate::arguments::{Arguments, Tune};
+use crate::package::{Package, joules, seconds};
+use energy_kernel_build::cache::Place;
+use energy_kernel_build::scan::Found;
+use energy_kernel_build::tune::{Settings, Step, open};
+use energy_kernel_build::{Job, cache_file, journal_path, missing, names, unmeasured};
+use energy_kernel_compiler::record::{CacheFile, Objective};
+use indicatif::{ProgressBar, ProgressStyle};
+use miette::{IntoDiagnostic, miette};
+use std::process::ExitCode;
+use std::time::Instant;
+
+pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
+    if !options.slack.is_finite() || options.slack < 0.0 {
+        return Err(miette!("--slack is not zero or a positive number").into());
+    }
+    let package = Package::find(arguments)?;
+    let found = package.named(&options.operator)?;
+    if found.is_empty() {
+        return Err(miette!(
+            help = "an operator is tuned for the sizes in `#[energy_kernel(tune(…))]`",
+            "{} has no annotated operator with sizes to tune for",
+            package.name
+        )
+        .into());
+    }
+    let bar = if arguments.json {
+        ProgressBar::hidden()
+    } else {
+        ProgressBar::new(0)
+    };
+    bar.set_style(ProgressStyle::with_template("{bar:24} {pos}/{len} {elapsed} {msg}").into_diagnostic()?);
+    let settings = Settings {
+        objective: Objective::Energy { slack: options.slack },
+        seed: options.seed,
+        emulated_candidates: options.candidates.unwrap_or(24).max(1),
+        emulated_operations: 1e11,
+        candidates: options.candidates.unwrap_or(256).max(1),
+    };
+    let progress = bar.clone();
+    let mut bench = open(
+        !options.emulated,
+        options.emulated,
+        settings,
+        move |step: Step<'_>| match step {
+            Step::Candidate { number, of, schedule } => progress.set_message(format!("{}/{of} {schedule}", number + 1)),
+            Step::Energy { number, of, schedule } => {
+                progress.set_message(format!("energy {}/{of} {schedule}", number + 1))
+            }
+        },
+    )
+    .map_err(|why| {
+        miette!(
+            help = "--emulated tunes without a GPU; what it finds is simulated",
+            "{why}"
+        )
+    })?;
+    let device = bench.device().clone();
+    let lock = package.cache.lock("tuning");
+    let contents = package.cache.read();
+    contents
+        .warnings
+        .iter()
+        .for_each(|warning| eprintln!("warning: {warning}"));
+    let all: Vec<(&Found, &[u64])> = found
+        .iter()
+        .flat_map(|&f| f.buckets.iter().map(move |sizes| (f, sizes.as_slice())))
+        .collect();
+    let jobs: Vec<(&Found, &[u64])> = match options.again {
+        true => all.clone(),
+        false => missing(&found, &contents, &device)
+            .into_iter()
+            .chain(unmeasured(&found, &contents, &device))
+            .collect(),
+    };
+    if !arguments.json {
+        println!("{device}: {} of {} sizes to tune", jobs.len(), all.len());
+    }
+    bar.set_length(jobs.len() as u64);
+
+    let end = Instant::now() + options.budget;
+    let mut failed = 0;
+    for (number, &(found, sizes)) in jobs.iter().enumerate() {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            failed += jobs.len() - number;
+            eprintln!(
+                "warning: the time ended before {} of {} sizes",
+                jobs.len() - number,
+                jobs.len()
+            );
+            break;
+        }
+        let share = left / u32::try_from(jobs.len() - number).unwrap_or(u32::MAX);
+        let journal = package
+            .cache
+            .state()
+            .map(|state| journal_path(state, found, &device, sizes));
+        if options.again
+            && let Some(journal) = &journal
+        {
+            // What was measured before is what is to be measured again.
+            let _ = std::fs::remove_file(journal);
+        }
+        let job = Job {
+            found,
+            sizes,
+            deadline: Instant::now() + share,
+            journal: journal.as_deref(),
+        };
+        let named = names(found, sizes);
+        match bench.tune(&job) {
+            Err(why) => {
+                failed += 1;
+                bar.suspend(|| eprintln!("warning: {} ({named}): {why}", found.name));
+            }
+            Ok(record) => {
+                let line = summary(&found.name, &named, &record, settings.objective);
+                let file = cache_file(found, &device, record);
+                package.cache.store(Place::User, &file, None).into_diagnostic()?;
+                if let Some(journal) = &journal {
+                    let _ = std::fs::remove_file(journal);
+                }
+                if !arguments.json {
+                    bar.suspend(|| println!("{line}"));
+                }
+            }
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    drop(lock);
+    let shipped = if options.ship {
+        ship(&package, &found)?
+    } else {
+        Vec::new()
+    };
+    if arguments.json {
+        let files: Vec<String> = shipped.iter().map(|path| path.display().to_string()).collect();
+        println!(
+            "{}",
+            serde_json::json!({
+                "device": device.name, "simulated": device.simulated,
+                "tuned": jobs.len() - failed, "failed": failed, "shipped": files,
+            })
+        );
+    } else {
+        shipped.iter().for_each(|path| println!("shipped {}", path.display()));
+    }
+    Ok(if failed > 0 {
+        ExitCode::from(1)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn summary(name: &str, sizes: &str, record: &energy_kernel_compiler::record::Record, objective: Objective) -> String {
+    let Some(chosen) = record.choose(objective) else {
+        return format!("{name} ({sizes})");
+    };
+    let simulated = if chosen.conditions.simulated_profile.is_some() {
+        ", simulated"
+    } else {
+        ""
+    };
+    let energy = chosen
+        .energy
+        .map_or("energy unmeasured".to_owned(), |energy| joules(energy.mean));
+    let latency = seconds(chosen.latency.mean);
+    format!(
+        "{name} ({sizes}): {energy} in {latency}{simulated}: {}",
+        chosen.schedule
+    )
+}
+
+/// Copies what is known of these operators on real devices into the package; simulated results are nobody else's business.
+fn ship(package: &Package, found: &[&Found]) -> miette::Result<Vec<std::path::PathBuf>> {
+    let contents = package.cache.read();
+    let known = found
+        .iter()
+        .filter_map(|found| contents.operators.get(&found.fingerprint));
+    let files = known
+        .flat_map(|known| known.devices.values())
+        .filter(|file: &&CacheFile| !file.device.simulated);
+    files
+        .map(|file| package.cache.store(Place::Shipped, file, None).into_diagnostic())
+        .collect()
+}

@@ -1,0 +1,105 @@
+//! From records to bundles: the kernels of the fronts, compiled here.
+
+use crate::cache::Known;
+use crate::scan::Found;
+use energy_kernel_compiler::lower::lower;
+use energy_kernel_compiler::record::{
+    Bundle, CacheFile, Candidate, Objective, PackedKernel, Point, Record, TunedBucket, TunedDevice,
+};
+use energy_kernel_compiler::target::Target;
+
+/// The bundle of an operator; none where nothing is known of it. Adds to `warnings` what is stale.
+pub(crate) fn assemble(
+    found: &Found,
+    known: &Known,
+    objective: Objective,
+    warnings: &mut Vec<String>,
+) -> Option<Bundle> {
+    let mut kernels = Kernels::default();
+    let mut devices = Vec::new();
+    for file in known.devices.values() {
+        let (major, minor) = file.device.compute_capability;
+        let Some(target) = Target::for_capability(major, minor) else {
+            continue;
+        };
+        let buckets: Vec<TunedBucket> = found
+            .buckets
+            .iter()
+            .filter_map(|sizes| file.record(sizes, &found.specialisation))
+            .filter_map(|record| bucket(found, record, target, &mut kernels))
+            .collect();
+        if buckets
+            .iter()
+            .flat_map(|bucket| &bucket.front)
+            .any(|candidate| candidate.stale)
+        {
+            warnings.push(stale(found, file));
+        }
+        if !buckets.is_empty() {
+            devices.push(TunedDevice {
+                device: file.device.clone(),
+                buckets,
+            });
+        }
+    }
+    (!devices.is_empty()).then(|| Bundle {
+        fingerprint: found.fingerprint,
+        operator: found.name.clone(),
+        objective,
+        kernels: kernels.packed,
+        devices,
+    })
+}
+
+fn stale(found: &Found, file: &CacheFile) -> String {
+    format!(
+        "{} on {}: the compiler emits other kernels than were measured; they are used, their figures are not. \
+         `cargo energy-kernel tune --operator {} --again` measures them again",
+        found.name,
+        file.device.name,
+        found.checked.op().name,
+    )
+}
+
+fn bucket(found: &Found, record: &Record, target: Target, kernels: &mut Kernels) -> Option<TunedBucket> {
+    // A schedule that this compiler refuses is left out: the others are still right.
+    let candidate = |point: &Point| {
+        let (kernel, hash) = kernels.position(found, target, point)?;
+        Some(Candidate {
+            point: point.clone(),
+            kernel,
+            stale: hash != point.kernel_hash,
+        })
+    };
+    let front: Vec<Candidate> = record.front.iter().filter_map(candidate).collect();
+    (!front.is_empty()).then(|| TunedBucket {
+        sizes: record.sizes.clone(),
+        specialisation: record.specialisation.clone(),
+        front,
+        measured_at: record.measured_at,
+        energy_measured: record.energy_measured,
+    })
+}
+
+/// Compiled kernels, each once.
+#[derive(Default)]
+struct Kernels {
+    packed: Vec<PackedKernel>,
+}
+
+impl Kernels {
+    /// The position of a point's kernel, and the hash of its PTX.
+    fn position(&mut self, found: &Found, target: Target, point: &Point) -> Option<(u32, [u8; 32])> {
+        let kernel = lower(&found.checked, &found.specialisation, target, &point.schedule).ok()?;
+        let packed = PackedKernel::pack(&kernel).ok()?;
+        let position = self
+            .packed
+            .iter()
+            .position(|other| *other == packed)
+            .unwrap_or_else(|| {
+                self.packed.push(packed);
+                self.packed.len() - 1
+            });
+        Some((u32::try_from(position).ok()?, PackedKernel::hash(&kernel.ptx)))
+    }
+}

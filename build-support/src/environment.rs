@@ -1,0 +1,90 @@
+//! What a build script is told by its surroundings, as a value: tests make their own.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The variables that are read; the script asks to be rerun when those of them change that no rebuild goes with.
+pub(crate) const WATCHED: [&str; 5] = [
+    "ENERGY_KERNEL",
+    "ENERGY_KERNEL_CACHE_DIR",
+    "ENERGY_KERNEL_NESTED",
+    "CI",
+    "DOCS_RS",
+];
+
+const GIVEN_BY_CARGO: [&str; 6] = [
+    "CARGO_MANIFEST_DIR",
+    "CARGO_PKG_NAME",
+    "OUT_DIR",
+    "TARGET",
+    "HOST",
+    "PROFILE",
+];
+
+/// The surroundings of a build script.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// Environment variables; those that are not listed are not set.
+    pub variables: BTreeMap<String, String>,
+    /// Where the user's caches lie, if anywhere.
+    pub user_cache: Option<PathBuf>,
+    /// What tells GPUs of this machine apart without starting their driver; empty where there are none.
+    pub gpus: String,
+    /// The time.
+    pub now: SystemTime,
+}
+
+impl Environment {
+    /// That of this process.
+    pub fn of_process() -> Environment {
+        let value = |name: &str| Some((name.to_owned(), std::env::var(name).ok()?));
+        let variables: BTreeMap<String, String> = WATCHED
+            .iter()
+            .chain(&GIVEN_BY_CARGO)
+            .filter_map(|name| value(name))
+            .collect();
+        let own = variables.get("ENERGY_KERNEL_CACHE_DIR").filter(|path| !path.is_empty());
+        let user_cache = match own {
+            Some(path) => Some(PathBuf::from(path)),
+            None => directories::ProjectDirs::from("", "", "energy-kernel").map(|dirs| dirs.cache_dir().to_owned()),
+        };
+        Environment {
+            variables,
+            user_cache,
+            gpus: gpus_at_a_glance(),
+            now: SystemTime::now(),
+        }
+    }
+
+    /// The value of a variable, if it is set and not empty.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.variables
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
+    }
+
+    /// Whether a variable is set to something else than `0` or `false`.
+    pub fn is_on(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|value| value != "0" && value != "false")
+    }
+
+    /// Seconds since 1970.
+    pub fn seconds(&self) -> u64 {
+        self.now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+    }
+}
+
+/// On Linux the driver lists its GPUs as files; starting it would take longer than everything else in a warm build.
+fn gpus_at_a_glance() -> String {
+    let mut glance = std::fs::read_to_string("/proc/driver/nvidia/version").unwrap_or_default();
+    if let Ok(gpus) = std::fs::read_dir("/proc/driver/nvidia/gpus") {
+        let mut names: Vec<String> = gpus
+            .filter_map(|gpu| std::fs::read_to_string(gpu.ok()?.path().join("information")).ok())
+            .collect();
+        names.sort();
+        glance.extend(names);
+    }
+    glance
+}

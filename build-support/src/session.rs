@@ -1,0 +1,512 @@
+//! One run of the build script: from sources and caches to bundles, tuning what is missing where that is allowed.
+//!
+//! Nothing here fails: whatever goes wrong becomes a warning, and the operators concerned run untuned.
+
+use crate::Build;
+use crate::bundle::assemble;
+use crate::cache::{Cache, Contents, Place, write_atomically};
+use crate::editing::Editing;
+use crate::environment::{Environment, WATCHED};
+use crate::policy::{Permission, Policy, permission, policy_of};
+use crate::scan::{self, Found};
+use crate::stamp::{Memo, Stamp};
+use energy_kernel_compiler::record::encoding::encode;
+use energy_kernel_compiler::record::{Bundle, CacheFile, DeviceClass, Fingerprint, Index, Record};
+use energy_kernel_compiler::schedule::SPACE_VERSION;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// A device on which operators are tuned.
+pub trait Bench {
+    /// Which class it is of.
+    fn device(&self) -> &DeviceClass;
+
+    /// Tunes one bucket of one operator.
+    ///
+    /// # Errors
+    /// Nothing could be measured, and why.
+    fn tune(&mut self, job: &Job<'_>) -> Result<Record, String>;
+}
+
+/// What a bench is asked to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Job<'a> {
+    /// The operator.
+    pub found: &'a Found,
+    /// The sizes to tune for: one of its buckets.
+    pub sizes: &'a [u64],
+    /// When to stop.
+    pub deadline: Instant,
+    /// Where measured points are noted as they come, so that an interrupted tuning resumes.
+    pub journal: Option<&'a Path>,
+}
+
+/// Where benches come from, and who is told what happens.
+pub(crate) trait Workshop {
+    /// Whether there are any.
+    fn can_tune(&self) -> bool;
+
+    /// Opens one: a GPU where that is allowed and one is usable, else the emulated device where that is allowed.
+    fn open(&mut self, gpu: bool, emulated: bool) -> Result<Box<dyn Bench>, String>;
+
+    /// Tells people that something takes a while.
+    fn announce(&mut self, message: &str);
+}
+
+/// What a run of the build script tells cargo.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// Lines of a build script's output.
+    pub(crate) directives: Vec<String>,
+    /// Whether the next run may skip everything if nothing changed.
+    pub(crate) settled: bool,
+}
+
+/// A run of the build script.
+pub(crate) fn execute(build: &Build, environment: &Environment, workshop: &mut dyn Workshop) -> Outcome {
+    let paths = [
+        environment.get("CARGO_MANIFEST_DIR"),
+        environment.get("CARGO_PKG_NAME"),
+        environment.get("OUT_DIR"),
+    ];
+    let [Some(manifest_dir), Some(package), Some(out_dir)] = paths else {
+        let problem = "energy_kernel_build::run() belongs in a build script: cargo's variables are not set";
+        return Outcome {
+            directives: vec![warning(problem)],
+            settled: false,
+        };
+    };
+    let session = Session {
+        build,
+        environment,
+        package: package.to_owned(),
+        manifest_dir: PathBuf::from(manifest_dir),
+        output: Path::new(out_dir).join(Index::FOLDER),
+        cache: Cache::of(Path::new(manifest_dir), package, user_cache(build, environment)),
+        sources: build
+            .source_dirs
+            .iter()
+            .map(|folder| Path::new(manifest_dir).join(folder))
+            .collect(),
+    };
+    session.run(workshop)
+}
+
+/// The variable rules, then what is set in code.
+fn user_cache<'a>(build: &'a Build, environment: &'a Environment) -> Option<&'a Path> {
+    let in_code = build
+        .cache_dir
+        .as_deref()
+        .filter(|_| environment.get("ENERGY_KERNEL_CACHE_DIR").is_none());
+    in_code.or(environment.user_cache.as_deref())
+}
+
+/// An operator's bundle, to be written; none where it lies there already.
+struct Assembled {
+    fingerprint: Fingerprint,
+    bundle: Option<(Bundle, Memo)>,
+    /// Warnings about it.
+    says: Vec<String>,
+}
+
+struct Session<'a> {
+    build: &'a Build,
+    environment: &'a Environment,
+    package: String,
+    manifest_dir: PathBuf,
+    output: PathBuf,
+    cache: Cache,
+    sources: Vec<PathBuf>,
+}
+
+impl Session<'_> {
+    fn run(&self, workshop: &mut dyn Workshop) -> Outcome {
+        let mut warnings = Vec::new();
+        let policy = policy_of(self.environment, self.build.policy, &mut warnings);
+        let permission = permission(self.environment, policy, self.build.or_emulated, workshop.can_tune());
+        if policy != Policy::Off
+            && let Err(problem) = self.cache.create()
+        {
+            warnings.push(format!("results are not kept in the user's cache: {problem}"));
+        }
+        let files = scan::source_files(&self.sources);
+        let stamp = Stamp::of(self.build, self.environment, &files, &self.cache, &self.output);
+        if let Some(directives) = stamp.unchanged() {
+            return Outcome {
+                directives,
+                settled: true,
+            };
+        }
+        let mut again = false;
+        if permission == Permission::Nothing {
+            warnings.extend(self.write(&[]).err());
+        } else {
+            let found = scan::operators(&files);
+            let mut contents = self.cache.read();
+            warnings.append(&mut contents.warnings);
+            again = self.tune((policy, permission), &found, &mut contents, workshop, &mut warnings);
+            let bundles = self.assemble(&found, &contents, &mut warnings);
+            warnings.extend(self.write(&bundles).err());
+        }
+        let directives = self.directives(&warnings, again);
+        // The stamp is made anew: tuning has written to the cache.
+        let settled = !again
+            && Stamp::of(self.build, self.environment, &files, &self.cache, &self.output)
+                .write(&directives)
+                .is_ok();
+        Outcome { directives, settled }
+    }
+
+    /// What is to be tuned: buckets without a record; where that is asked for, also those whose energy was not measured.
+    fn jobs<'f>(
+        &self,
+        found: &[&'f Found],
+        contents: &Contents,
+        device: &DeviceClass,
+        refine: bool,
+    ) -> Vec<(&'f Found, &'f [u64])> {
+        let mut jobs = missing(found, contents, device);
+        if refine {
+            jobs.extend(unmeasured(found, contents, device));
+        }
+        jobs
+    }
+
+    /// Tunes what is missing. Whether the script should be run again at the next build.
+    fn tune(
+        &self,
+        (policy, permission): (Policy, Permission),
+        found: &[Found],
+        contents: &mut Contents,
+        workshop: &mut dyn Workshop,
+        warnings: &mut Vec<String>,
+    ) -> bool {
+        let unknown = |contents: &Contents| found.iter().any(|f| !contents.operators.contains_key(&f.fingerprint));
+        let (gpu, emulated, debounce, wait) = match permission {
+            Permission::Tune {
+                gpu,
+                emulated,
+                debounce,
+                wait,
+            } => (gpu, emulated, debounce, wait),
+            Permission::Nothing => return false,
+            Permission::CacheOnly(why) => {
+                if let Some(why) = why.explanation()
+                    && unknown(contents)
+                {
+                    warnings.push(self.untuned(found, contents, why));
+                }
+                return false;
+            }
+        };
+        if found.is_empty() {
+            return false;
+        }
+        let mut bench = match catch_unwind(AssertUnwindSafe(|| workshop.open(gpu, emulated))) {
+            Ok(Ok(bench)) => bench,
+            problem => {
+                let why = match problem {
+                    Ok(Err(why)) => why,
+                    _ => "looking for a GPU failed".to_owned(),
+                };
+                if unknown(contents) {
+                    warnings.push(self.untuned(found, contents, &why));
+                }
+                return false;
+            }
+        };
+        let device = bench.device().clone();
+        let mut waiting = 0;
+        let mut candidates: Vec<&Found> = found.iter().collect();
+        if debounce && let Some(state) = self.cache.state() {
+            let before = Editing::read(state);
+            let mut editing = before.clone();
+            let now = self.environment.seconds();
+            candidates.retain(|f| {
+                let rests = !editing.note(&f.name, f.fingerprint, now);
+                waiting += usize::from(!rests && !missing(&[f], contents, &device).is_empty());
+                rests
+            });
+            editing.write(&before, state);
+        }
+        let refine = policy == Policy::Tune;
+        if self.jobs(&candidates, contents, &device, refine).is_empty() {
+            return waiting > 0;
+        }
+        let lock = match (wait, self.cache.try_lock("tuning")) {
+            (_, Ok(Some(lock))) => Some(lock),
+            (false, Ok(None)) => return true,
+            (true, Ok(None)) => {
+                workshop.announce("energy-kernel: waiting for another build that tunes this crate");
+                self.cache.lock("tuning").ok()
+            }
+            // Without a place for locks there is none for results either, but this build can have them.
+            (_, Err(_)) => None,
+        };
+        // Another build may have tuned the same meanwhile.
+        for known in self.cache.read().operators.into_values() {
+            known.devices.into_values().for_each(|file| contents.add(file));
+        }
+        let jobs = self.jobs(&candidates, contents, &device, refine);
+        self.tune_all(&jobs, contents, bench.as_mut(), workshop, warnings);
+        drop(lock);
+        waiting > 0
+    }
+
+    fn tune_all(
+        &self,
+        jobs: &[(&Found, &[u64])],
+        contents: &mut Contents,
+        bench: &mut dyn Bench,
+        workshop: &mut dyn Workshop,
+        warnings: &mut Vec<String>,
+    ) {
+        let device = bench.device().clone();
+        if jobs.is_empty() {
+            return;
+        }
+        let budget = match device.simulated {
+            true => self.build.budget.min(EMULATED_BUDGET),
+            false => self.build.budget,
+        };
+        workshop.announce(&format!(
+            "energy-kernel: tuning {} sizes of operators on {} for at most {} s; ENERGY_KERNEL=cached builds without, Ctrl-C stops",
+            jobs.len(),
+            device.name,
+            budget.as_secs(),
+        ));
+        let end = Instant::now() + budget;
+        let mut skipped = 0;
+        for (number, &(found, sizes)) in jobs.iter().enumerate() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                skipped = jobs.len() - number;
+                break;
+            }
+            // Each job may take its share; what one leaves over goes to those after it.
+            let share = left / u32::try_from(jobs.len() - number).unwrap_or(u32::MAX);
+            let journal = self
+                .cache
+                .state()
+                .map(|state| journal_path(state, found, &device, sizes));
+            let job = Job {
+                found,
+                sizes,
+                deadline: Instant::now() + share,
+                journal: journal.as_deref(),
+            };
+            let result = catch_unwind(AssertUnwindSafe(|| bench.tune(&job)));
+            let named = names(found, sizes);
+            match result {
+                Ok(Ok(record)) => {
+                    let file = cache_file(found, &device, record);
+                    if let Err(problem) = self.cache.store(Place::User, &file, Some(self.environment.now)) {
+                        warnings.push(format!(
+                            "the result for {} ({named}) is not kept: {problem}",
+                            found.name
+                        ));
+                    } else if let Some(journal) = &journal {
+                        let _ = std::fs::remove_file(journal);
+                    }
+                    contents.add(file);
+                }
+                Ok(Err(problem)) => warnings.push(format!("{} ({named}) runs untuned: {problem}", found.name)),
+                Err(_) => warnings.push(format!("{} ({named}) runs untuned: tuning it failed", found.name)),
+            }
+        }
+        if skipped > 0 {
+            warnings.push(format!(
+                "the time for tuning ({} s) ended before {skipped} of {} sizes; `{}` tunes them",
+                budget.as_secs(),
+                jobs.len(),
+                self.command(),
+            ));
+        }
+    }
+
+    fn untuned(&self, found: &[Found], contents: &Contents, why: &str) -> String {
+        let without: Vec<&str> = found
+            .iter()
+            .filter(|f| !contents.operators.contains_key(&f.fingerprint))
+            .map(|f| f.name.as_str())
+            .collect();
+        let names = match without.as_slice() {
+            [first, second, third, _, ..] => format!("{first}, {second}, {third} and {} more", without.len() - 3),
+            few => few.join(", "),
+        };
+        format!(
+            "{names} will run untuned: {why}. On a machine with the GPU, `{}` tunes them",
+            self.command()
+        )
+    }
+
+    fn command(&self) -> String {
+        format!("cargo energy-kernel tune --package {}", self.package)
+    }
+
+    /// The bundles of all operators of which something is known. Compiling is slow in an unoptimised build script: what
+    /// was made of the same records before, by the same script, is taken as it lies there.
+    fn assemble(&self, found: &[Found], contents: &Contents, warnings: &mut Vec<String>) -> Vec<Assembled> {
+        let mut bundles: Vec<Assembled> = Vec::new();
+        for found in found {
+            let Some(known) = contents.operators.get(&found.fingerprint) else {
+                continue;
+            };
+            if bundles.iter().any(|other| other.fingerprint == found.fingerprint) {
+                continue;
+            }
+            let memo = Memo::of(found, known, self.build.objective, &self.output);
+            let (bundle, says) = match memo.find() {
+                Some(says) => (None, says),
+                None => {
+                    let mut says = Vec::new();
+                    let Some(bundle) = assemble(found, known, self.build.objective, &mut says) else {
+                        continue;
+                    };
+                    (Some((bundle, memo)), says)
+                }
+            };
+            warnings.extend(says.iter().cloned());
+            bundles.push(Assembled {
+                fingerprint: found.fingerprint,
+                bundle,
+                says,
+            });
+        }
+        bundles.sort_by_key(|bundle| bundle.fingerprint);
+        bundles
+    }
+
+    /// Writes bundles, then the index: whoever reads an index finds all that it names.
+    fn write(&self, bundles: &[Assembled]) -> Result<(), String> {
+        let failed = |problem: &dyn std::fmt::Display| format!("nothing is embedded: {problem}");
+        std::fs::create_dir_all(&self.output).map_err(|problem| failed(&problem))?;
+        let mut index = Index {
+            package: self.package.clone(),
+            manifest_dir: self.manifest_dir.display().to_string(),
+            fingerprints: Vec::new(),
+        };
+        for Assembled {
+            fingerprint,
+            bundle,
+            says,
+        } in bundles
+        {
+            if let Some((bundle, memo)) = bundle {
+                let bytes = encode(bundle).map_err(|problem| failed(&problem))?;
+                self.put(&Bundle::file_name(fingerprint), &bytes)
+                    .map_err(|problem| failed(&problem))?;
+                // Without it the next run compiles again, and no more.
+                let _ = memo.write(says);
+            }
+            index.fingerprints.push(*fingerprint);
+        }
+        let bytes = encode(&index).map_err(|problem| failed(&problem))?;
+        self.put(Index::FILE, &bytes).map_err(|problem| failed(&problem))
+    }
+
+    /// Leaves a file that is right already as it is: rustc watches what is embedded.
+    fn put(&self, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+        let path = self.output.join(name);
+        if std::fs::read(&path).is_ok_and(|present| present == bytes) {
+            return Ok(());
+        }
+        write_atomically(&path, bytes, None)
+    }
+
+    fn directives(&self, warnings: &[String], again: bool) -> Vec<String> {
+        let mut directives: Vec<String> = WATCHED
+            .iter()
+            .map(|variable| format!("cargo::rerun-if-env-changed={variable}"))
+            .collect();
+        // A path that does not exist would rerun the script at every build.
+        let folders = self.sources.iter().map(PathBuf::as_path);
+        let caches = [Place::Shipped, Place::User]
+            .into_iter()
+            .filter_map(|place| self.cache.folder(place));
+        let watched = folders.chain(caches).filter(|folder| folder.exists());
+        directives.extend(watched.map(|folder| format!("cargo::rerun-if-changed={}", folder.display())));
+        if again {
+            // And that is what is wanted here.
+            directives.push(format!(
+                "cargo::rerun-if-changed={}",
+                self.output.join("again").display()
+            ));
+        }
+        directives.extend(warnings.iter().map(|text| warning(text)));
+        directives
+    }
+}
+
+/// Which buckets have no record on a device.
+pub fn missing<'a>(found: &[&'a Found], contents: &Contents, device: &DeviceClass) -> Vec<(&'a Found, &'a [u64])> {
+    let known = |f: &Found, sizes: &[u64]| {
+        contents
+            .get(&f.fingerprint, device)
+            .is_some_and(|file| file.record(sizes, &f.specialisation).is_some())
+    };
+    found
+        .iter()
+        .flat_map(|&f| f.buckets.iter().map(move |sizes| (f, sizes.as_slice())))
+        .filter(|(f, sizes)| !known(f, sizes))
+        .collect()
+}
+
+/// Which buckets have a record on a device whose energy was not measured.
+pub fn unmeasured<'a>(found: &[&'a Found], contents: &Contents, device: &DeviceClass) -> Vec<(&'a Found, &'a [u64])> {
+    let without = |f: &Found, sizes: &[u64]| {
+        let file = contents.get(&f.fingerprint, device);
+        file.and_then(|file| file.record(sizes, &f.specialisation))
+            .is_some_and(|record| !record.energy_measured)
+    };
+    found
+        .iter()
+        .flat_map(|&f| f.buckets.iter().map(move |sizes| (f, sizes.as_slice())))
+        .filter(|(f, sizes)| without(f, sizes))
+        .collect()
+}
+
+/// A cache file that holds one record.
+pub fn cache_file(found: &Found, device: &DeviceClass, record: Record) -> CacheFile {
+    let op = found.checked.op();
+    CacheFile {
+        fingerprint: found.fingerprint,
+        operator: found.name.clone(),
+        size_names: op.sizes.iter().map(|size| size.name.clone()).collect(),
+        space_version: SPACE_VERSION,
+        device: device.clone(),
+        records: vec![record],
+    }
+}
+
+/// The journal of a tuning.
+pub fn journal_path(state: &Path, found: &Found, device: &DeviceClass, sizes: &[u64]) -> PathBuf {
+    let sizes: Vec<String> = sizes.iter().map(u64::to_string).collect();
+    let mut name = format!(
+        "{}-{}-{}",
+        found.fingerprint.short(),
+        device.file_stem(),
+        sizes.join("x")
+    );
+    name.truncate(200);
+    state.join(format!("{name}.journal"))
+}
+
+/// Sizes for people: `M = 16, K = 384`.
+pub fn names(found: &Found, sizes: &[u64]) -> String {
+    let names = found.checked.op().sizes.iter().zip(sizes);
+    let pairs: Vec<String> = names.map(|(size, value)| format!("{} = {value}", size.name)).collect();
+    pairs.join(", ")
+}
+
+/// A warning is one line.
+fn warning(text: &str) -> String {
+    format!("cargo::warning={}", text.replace(['\n', '\r'], " "))
+}
+
+/// The most time that a build spends on the emulated device: what it finds serves no GPU.
+const EMULATED_BUDGET: Duration = Duration::from_secs(30);
+
+/// The time a build may spend on tuning unless it is told otherwise.
+pub(crate) const DEFAULT_BUDGET: Duration = Duration::from_secs(120);

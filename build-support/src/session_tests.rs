@@ -1,0 +1,761 @@
+//! Runs of the build script on packages in temporary folders, with a bench that measures nothing.
+
+use crate::cache::{Cache, Place};
+use crate::session::{Bench, Job, Outcome, Workshop, cache_file, execute};
+use crate::{Build, Environment, Policy};
+use energy_kernel_compiler::lower::lower;
+use energy_kernel_compiler::record::encoding::{decode, encode};
+use energy_kernel_compiler::record::*;
+use energy_kernel_compiler::schedule;
+use energy_kernel_compiler::target::{Machine, Target};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+const SOURCE: &str = "
+use energy_kernel::prelude::*;
+
+/// Softmax of rows.
+#[energy_kernel(tune(R = [4, 64], C = 128))]
+pub fn softmax(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R, C)> {
+    let peak = |r| max(|c| x[[r, c]]);
+    let total = |r| sum(|c| exp(x[[r, c]] - peak[[r]]));
+    |r, c| exp(x[[r, c]] - peak[[r]]) / total[[r]]
+}
+
+mod inner {
+    #[cfg_attr(feature = \"gpu\", ::energy_kernel::energy_kernel(types(T = [f16, f32]), tune(N = 1024)))]
+    pub fn twice<T>(x: Tensor<T, (N,)>) -> Tensor<T, (N,)> {
+        |n| x[[n]] * 2.0
+    }
+}
+
+#[energy_kernel]
+pub fn never_tuned(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> {
+    |n| -x[[n]]
+}
+
+#[energy_kernel(tune(N = 8))]
+pub fn wrong(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> {
+    |n| y[[n]]
+}
+";
+
+/// Two sizes of `softmax`, one of each `twice`.
+const BUCKETS: usize = 4;
+
+/// A package in a temporary folder.
+struct Package {
+    root: tempfile::TempDir,
+    build: Build,
+    variables: BTreeMap<String, String>,
+    now: SystemTime,
+    workshop: Fake,
+}
+
+impl Package {
+    fn new() -> Package {
+        Package::with_source(SOURCE)
+    }
+
+    fn with_source(source: &str) -> Package {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("package/src")).unwrap();
+        fs::create_dir_all(root.path().join("out")).unwrap();
+        let package = Package {
+            build: Build::new(),
+            variables: [
+                ("TARGET", "x86"),
+                ("HOST", "x86"),
+                ("PROFILE", "release"),
+                ("CARGO_PKG_NAME", "demo"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+            now: UNIX_EPOCH + Duration::from_secs(1_790_000_000),
+            workshop: Fake::default(),
+            root,
+        };
+        package.write("src/lib.rs", source);
+        package
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path("package").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn environment(&self) -> Environment {
+        let mut variables = self.variables.clone();
+        variables.insert("CARGO_MANIFEST_DIR".into(), self.path("package").display().to_string());
+        variables.insert("OUT_DIR".into(), self.path("out").display().to_string());
+        Environment {
+            variables,
+            user_cache: Some(self.path("cache")),
+            gpus: String::new(),
+            now: self.now,
+        }
+    }
+
+    fn run(&mut self) -> Outcome {
+        execute(&self.build.clone(), &self.environment(), &mut self.workshop)
+    }
+
+    fn cache(&self) -> Cache {
+        Cache::of(&self.path("package"), "demo", Some(&self.path("cache")))
+    }
+
+    fn index(&self) -> Index {
+        decode(&fs::read(self.path("out/energy-kernel").join(Index::FILE)).unwrap()).unwrap()
+    }
+
+    fn bundles(&self) -> Vec<Bundle> {
+        let read = |fingerprint| fs::read(self.path("out/energy-kernel").join(Bundle::file_name(fingerprint))).unwrap();
+        self.index()
+            .fingerprints
+            .iter()
+            .map(|f| decode(&read(f)).unwrap())
+            .collect()
+    }
+
+    fn tuned(&self) -> usize {
+        self.workshop.tuned.borrow().len()
+    }
+}
+
+fn warnings(outcome: &Outcome) -> Vec<&str> {
+    let texts = outcome
+        .directives
+        .iter()
+        .filter_map(|line| line.strip_prefix("cargo::warning="));
+    texts.collect()
+}
+
+/// Benches that take the default schedule for the best.
+#[derive(Clone)]
+struct Fake {
+    gpu: Result<(), String>,
+    simulated: bool,
+    tuned: Rc<RefCell<Vec<String>>>,
+    announced: Vec<String>,
+    trouble: Trouble,
+    measured_at: u64,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Trouble {
+    None,
+    Error,
+    Panic,
+    OpenPanics,
+    Slow,
+}
+
+impl Default for Fake {
+    fn default() -> Fake {
+        Fake {
+            gpu: Ok(()),
+            simulated: false,
+            tuned: Rc::default(),
+            announced: Vec::new(),
+            trouble: Trouble::None,
+            measured_at: 1000,
+        }
+    }
+}
+
+fn device(simulated: bool) -> DeviceClass {
+    DeviceClass {
+        name: "NVIDIA H200".into(),
+        compute_capability: (9, 0),
+        multiprocessors: 132,
+        memory_bytes: 140 << 30,
+        simulated,
+    }
+}
+
+struct FakeBench(Fake, DeviceClass);
+
+impl Workshop for Fake {
+    fn can_tune(&self) -> bool {
+        true
+    }
+
+    fn open(&mut self, gpu: bool, emulated: bool) -> Result<Box<dyn Bench>, String> {
+        assert!(self.trouble != Trouble::OpenPanics, "as asked");
+        match (&self.gpu, gpu, emulated) {
+            (Ok(()), true, _) => Ok(Box::new(FakeBench(self.clone(), device(false)))),
+            (_, _, true) => Ok(Box::new(FakeBench(
+                Fake {
+                    simulated: true,
+                    ..self.clone()
+                },
+                device(true),
+            ))),
+            (Err(why), ..) => Err(why.clone()),
+            _ => Err("not allowed".into()),
+        }
+    }
+
+    fn announce(&mut self, message: &str) {
+        self.announced.push(message.to_owned());
+    }
+}
+
+impl Bench for FakeBench {
+    fn device(&self) -> &DeviceClass {
+        &self.1
+    }
+
+    fn tune(&mut self, job: &Job<'_>) -> Result<Record, String> {
+        match self.0.trouble {
+            Trouble::Error => return Err("the GPU fell off the bus\nand is gone".into()),
+            Trouble::Panic => panic!("as asked"),
+            Trouble::Slow => std::thread::sleep(Duration::from_millis(60)),
+            Trouble::None | Trouble::OpenPanics => {}
+        }
+        self.0
+            .tuned
+            .borrow_mut()
+            .push(format!("{} {:?}", job.found.name, job.sizes));
+        Ok(record(job, self.0.simulated, self.0.measured_at))
+    }
+}
+
+fn record(job: &Job<'_>, simulated: bool, measured_at: u64) -> Record {
+    let (found, target) = (job.found, Target::Sm90);
+    let machine = Machine {
+        target,
+        multiprocessors: 132,
+    };
+    let schedule = schedule::default(&found.checked, &found.specialisation, job.sizes, machine);
+    let kernel = lower(&found.checked, &found.specialisation, target, &schedule).unwrap();
+    let estimate = Estimate {
+        mean: 1e-5,
+        interval: 1e-7,
+    };
+    Record {
+        sizes: job.sizes.to_vec(),
+        specialisation: found.specialisation.clone(),
+        front: vec![Point {
+            schedule,
+            kernel_hash: PackedKernel::hash(&kernel.ptx),
+            latency: estimate,
+            energy: Some(estimate),
+            conditions: Conditions {
+                driver: "580".into(),
+                simulated_profile: simulated.then(|| "hopper".into()),
+                sm_clock_mhz: None,
+                memory_clock_mhz: None,
+                temperature_celsius: None,
+                power_watts: None,
+                power_limit_watts: None,
+                throttle_reasons: 0,
+                window_seconds: 2.0,
+                launches: 10,
+                inputs: Inputs::Random { seed: 0 },
+                cache: CacheMode::Cold,
+                flags: Vec::new(),
+            },
+        }],
+        statistics: Statistics::default(),
+        measured_at,
+        energy_measured: true,
+    }
+}
+
+#[test]
+fn a_first_build_tunes_and_embeds_and_a_second_does_neither() {
+    let mut package = Package::new();
+    let first = package.run();
+    assert_eq!(warnings(&first), [""; 0]);
+    assert_eq!(package.tuned(), BUCKETS);
+    assert_eq!(package.workshop.announced.len(), 1);
+    let bundles = package.bundles();
+    let mut names: Vec<&str> = bundles.iter().map(|bundle| bundle.operator.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["softmax", "twice<f16>", "twice<f32>"]);
+    let softmax = bundles.iter().find(|bundle| bundle.operator == "softmax").unwrap();
+    let (rank, _, bucket) = softmax.find(&device(false), &[8, 128]).unwrap();
+    assert_eq!((rank, bucket.sizes.as_slice()), (Match::Same, [64, 128].as_slice()));
+    let candidate = bucket.choose(Objective::default()).unwrap();
+    assert!(!candidate.stale && softmax.kernel(candidate).unwrap().ptx.contains(".entry"));
+    assert!(softmax.find(&device(false), &[8, 129]).is_none(), "C is compiled in");
+    assert!(package.index().covers(
+        "demo",
+        &package.path("package").display().to_string(),
+        &softmax.fingerprint
+    ));
+
+    let second = package.run();
+    assert_eq!(second, first);
+    assert_eq!(package.tuned(), BUCKETS);
+    // Nor does another profile, whose OUT_DIR is empty.
+    fs::remove_dir_all(package.path("out")).unwrap();
+    package.run();
+    assert_eq!(package.tuned(), BUCKETS);
+    assert_eq!(package.bundles(), bundles);
+}
+
+#[test]
+fn cargo_is_told_to_watch_what_exists_and_nothing_else() {
+    let mut package = Package::new();
+    package.write("examples/one.rs", "fn main() {}");
+    let outcome = package.run();
+    let watched: Vec<&Path> = outcome
+        .directives
+        .iter()
+        .filter_map(|line| line.strip_prefix("cargo::rerun-if-changed=").map(Path::new))
+        .collect();
+    assert!(watched.iter().all(|path| path.is_dir()), "{watched:?}");
+    let expected = ["package/src", "package/examples", "cache/demo"].map(|name| package.path(name));
+    assert_eq!(watched, expected);
+    assert!(
+        outcome
+            .directives
+            .contains(&"cargo::rerun-if-env-changed=ENERGY_KERNEL".to_owned())
+    );
+}
+
+/// Cargo compares times with when the script began: what it wrote itself must not look new.
+#[test]
+fn what_the_build_wrote_itself_is_no_change() {
+    let mut package = Package::new();
+    package.run();
+    for path in package.cache().files(Place::User) {
+        assert_eq!(fs::metadata(path).unwrap().modified().unwrap(), package.now);
+    }
+    #[cfg(unix)]
+    assert_eq!(
+        fs::metadata(package.path("cache/demo")).unwrap().modified().unwrap(),
+        package.now
+    );
+}
+
+#[test]
+#[cfg(unix)]
+fn the_cache_is_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut package = Package::new();
+    package.run();
+    for folder in ["cache/demo", "cache/.state/demo"] {
+        assert_eq!(
+            fs::metadata(package.path(folder)).unwrap().permissions().mode() & 0o777,
+            0o700,
+            "{folder}"
+        );
+    }
+}
+
+#[test]
+fn without_a_gpu_one_warning_names_the_command() {
+    let mut package = Package::new();
+    package.workshop.gpu = Err("no NVIDIA driver is installed".into());
+    let outcome = package.run();
+    let texts = warnings(&outcome);
+    assert_eq!(texts.len(), 1, "{texts:?}");
+    assert!(texts[0].contains("no NVIDIA driver is installed"));
+    assert!(texts[0].contains("`cargo energy-kernel tune --package demo`"));
+    assert!(texts[0].contains("softmax"));
+    assert_eq!(package.index().fingerprints, []);
+}
+
+#[test]
+fn shipped_results_are_used_where_nothing_may_be_tuned() {
+    let mut author = Package::new();
+    author.run();
+    let mut user = Package::new();
+    let folder = user.path("package/energy-cache");
+    fs::create_dir_all(&folder).unwrap();
+    for file in author.cache().files(Place::User) {
+        fs::copy(&file, folder.join(file.file_name().unwrap())).unwrap();
+    }
+    user.write("Cargo.toml.orig", "");
+    let outcome = user.run();
+    assert_eq!(warnings(&outcome), [""; 0]);
+    assert_eq!(user.tuned(), 0);
+    assert_eq!(user.bundles(), author.bundles());
+    assert!(outcome.directives.iter().any(|line| line.ends_with("energy-cache")));
+    assert_eq!(
+        user.cache().files(Place::User).len(),
+        0,
+        "shipped results are not copied about"
+    );
+}
+
+#[test]
+fn the_newest_measurement_wins_wherever_it_lies() {
+    for (shipped_at, expected) in [(999, 1000), (1001, 1001)] {
+        let mut package = Package::new();
+        package.run();
+        let folder = package.path("package/energy-cache");
+        fs::create_dir_all(&folder).unwrap();
+        for path in package.cache().files(Place::User) {
+            let mut file = crate::cache::read_file(&path).unwrap();
+            file.records
+                .iter_mut()
+                .for_each(|record| record.measured_at = shipped_at);
+            fs::write(folder.join(path.file_name().unwrap()), encode(&file).unwrap()).unwrap();
+        }
+        package.run();
+        for bundle in package.bundles() {
+            assert!(
+                bundle.devices[0]
+                    .buckets
+                    .iter()
+                    .all(|bucket| bucket.measured_at == expected)
+            );
+        }
+    }
+}
+
+#[test]
+fn hostile_and_damaged_cache_files_are_a_warning_and_a_miss() {
+    let mut package = Package::new();
+    package.run();
+    let files = package.cache().files(Place::User);
+    fs::write(&files[0], b"\x89EKERN\r\nCACH nonsense").unwrap();
+    fs::write(&files[1], vec![0u8; 17 << 20]).unwrap();
+    fs::remove_file(&files[2]).unwrap();
+    fs::create_dir(&files[2]).unwrap();
+    let outcome = package.run();
+    let texts = warnings(&outcome);
+    assert!(
+        texts.iter().filter(|text| text.contains("is not used")).count() == 3,
+        "{texts:?}"
+    );
+    assert!(package.tuned() > BUCKETS, "what was lost is tuned again");
+}
+
+#[test]
+fn schedules_that_the_compiler_refuses_are_left_out() {
+    let mut package = Package::new();
+    package.run();
+    for path in package.cache().files(Place::User) {
+        let mut file = crate::cache::read_file(&path).unwrap();
+        let plain = |threads| schedule::Schedule::Plain(schedule::Plain { threads });
+        file.records
+            .iter_mut()
+            .for_each(|record| record.front[0].schedule = plain(12_345));
+        fs::write(path, encode(&file).unwrap()).unwrap();
+    }
+    let outcome = package.run();
+    assert_eq!(package.index().fingerprints, [], "{:?}", warnings(&outcome));
+}
+
+#[test]
+fn stale_results_are_used_without_their_figures() {
+    let mut package = Package::new();
+    package.run();
+    for path in package.cache().files(Place::User) {
+        let mut file = crate::cache::read_file(&path).unwrap();
+        file.records
+            .iter_mut()
+            .for_each(|record| record.front[0].kernel_hash = [7; 32]);
+        fs::write(path, encode(&file).unwrap()).unwrap();
+    }
+    let outcome = package.run();
+    assert_eq!(package.tuned(), BUCKETS, "only asked for, it is tuned again");
+    assert!(warnings(&outcome).iter().any(|text| text.contains("--again")));
+    let bundles = package.bundles();
+    let candidate = &bundles[0].devices[0].buckets[0].front[0];
+    assert!(candidate.stale && candidate.figures().is_none());
+}
+
+#[test]
+fn no_trouble_of_a_device_breaks_a_build() {
+    for trouble in [Trouble::Error, Trouble::Panic, Trouble::OpenPanics] {
+        let mut package = Package::new();
+        package.workshop.trouble = trouble;
+        let outcome = package.run();
+        assert!(!warnings(&outcome).is_empty());
+        assert!(outcome.directives.iter().all(|line| !line.contains('\n')));
+        assert_eq!(package.index().fingerprints, []);
+    }
+}
+
+#[test]
+fn the_budget_is_kept_and_what_was_tuned_is_kept_too() {
+    let mut package = Package::new();
+    package.workshop.trouble = Trouble::Slow;
+    package.build = Build::new().budget(Duration::from_millis(100));
+    let outcome = package.run();
+    assert!((1..BUCKETS).contains(&package.tuned()), "{}", package.tuned());
+    assert!(warnings(&outcome)[0].contains("tunes them"));
+    assert!(!package.index().fingerprints.is_empty());
+    package.build = Build::new().budget(Duration::from_secs(60));
+    package.run();
+    assert_eq!(package.tuned(), BUCKETS, "the rest and nothing twice");
+}
+
+#[test]
+fn without_a_place_for_caches_a_build_goes_on() {
+    for user_cache in [None, Some(PathBuf::from("/proc/nowhere"))] {
+        let mut package = Package::new();
+        let environment = Environment {
+            user_cache: user_cache.clone(),
+            ..package.environment()
+        };
+        let outcome = execute(&package.build.clone(), &environment, &mut package.workshop);
+        assert!(warnings(&outcome)[0].contains("not kept"), "{outcome:?}");
+        assert_eq!(package.bundles().len(), 3, "what was tuned is embedded nevertheless");
+    }
+}
+
+#[test]
+fn emulated_results_stay_with_the_emulated_device() {
+    let mut package = Package::new();
+    package.build = Build::new().or_emulated();
+    package.variables.insert("CI".into(), "true".into());
+    package.run();
+    assert_eq!(package.tuned(), BUCKETS);
+    let bundles = package.bundles();
+    assert!(
+        bundles
+            .iter()
+            .flat_map(|bundle| &bundle.devices)
+            .all(|tuned| tuned.device.simulated)
+    );
+    assert!(bundles[0].device(&device(false)).is_none());
+    assert!(bundles[0].device(&device(true)).is_some());
+}
+
+#[test]
+fn off_embeds_nothing() {
+    let mut package = Package::new();
+    package.run();
+    package.variables.insert("ENERGY_KERNEL".into(), "off".into());
+    package.run();
+    assert_eq!(package.index().fingerprints, []);
+    package.variables.insert("ENERGY_KERNEL".into(), "cached".into());
+    package.run();
+    assert_eq!(package.index().fingerprints.len(), 3);
+    assert_eq!(package.tuned(), BUCKETS);
+}
+
+#[test]
+fn an_operator_under_edit_waits_and_the_script_is_rerun() {
+    let source = |factor: u32| {
+        format!(
+            "#[energy_kernel(tune(N = 8))] fn f(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> {{ |n| x[[n]] * {factor}.0 }}"
+        )
+    };
+    let mut package = Package::with_source(&source(1));
+    package.variables.insert("PROFILE".into(), "debug".into());
+    let first = package.run();
+    assert_eq!(package.tuned(), 1, "seen for the first time: at once");
+    assert!(!first.directives.iter().any(|line| line.ends_with("again")));
+    package.write("src/lib.rs", &source(22));
+    package.now += Duration::from_secs(60);
+    let waiting = package.run();
+    assert_eq!(package.tuned(), 1);
+    assert!(waiting.directives.iter().any(|line| line.ends_with("again")) && !waiting.settled);
+    package.now += Duration::from_secs(600);
+    let rested = package.run();
+    assert_eq!(package.tuned(), 2);
+    assert!(!rested.directives.iter().any(|line| line.ends_with("again")));
+    package.write("src/lib.rs", &source(333));
+    package.variables.insert("PROFILE".into(), "release".into());
+    package.run();
+    assert_eq!(package.tuned(), 3, "a release build does not wait");
+}
+
+#[test]
+fn a_debug_build_goes_on_while_another_tunes_and_a_release_build_waits() {
+    let mut package = Package::new();
+    let lock = package.cache().lock("tuning").unwrap();
+    package.variables.insert("PROFILE".into(), "debug".into());
+    let outcome = package.run();
+    assert_eq!(package.tuned(), 0);
+    assert!(outcome.directives.iter().any(|line| line.ends_with("again")));
+    package.variables.insert("PROFILE".into(), "release".into());
+    // The other build ends, with its results in the cache.
+    let mut other = Package::new();
+    other.run();
+    let results: Vec<CacheFile> = other
+        .cache()
+        .files(Place::User)
+        .iter()
+        .map(|path| crate::cache::read_file(path).unwrap())
+        .collect();
+    let cache = package.cache();
+    let finishing = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(200));
+        results
+            .iter()
+            .for_each(|file| drop(cache.store(Place::User, file, None).unwrap()));
+        drop(lock);
+    });
+    package.run();
+    finishing.join().unwrap();
+    assert_eq!(package.tuned(), 0, "concurrent builds never tune the same twice");
+    assert_eq!(package.bundles().len(), 3);
+}
+
+#[test]
+fn concurrent_writers_lose_nothing() {
+    let mut package = Package::new();
+    package.run();
+    let cache = package.cache();
+    let path = &cache.files(Place::User)[0];
+    let template = crate::cache::read_file(path).unwrap();
+    fs::remove_file(path).unwrap();
+    std::thread::scope(|scope| {
+        for writer in 0..4u64 {
+            let (cache, template) = (&cache, &template);
+            scope.spawn(move || {
+                for number in 0..8 {
+                    let mut record = template.records[0].clone();
+                    record.specialisation.extents =
+                        vec![energy_kernel_compiler::size::Extent::Any { multiple_of: 1 }; record.sizes.len()];
+                    record.sizes[0] = writer * 100 + number;
+                    let file = CacheFile {
+                        records: vec![record],
+                        ..template.clone()
+                    };
+                    cache.store(Place::User, &file, None).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(crate::cache::read_file(path).unwrap().records.len(), 32);
+    let left: Vec<_> = fs::read_dir(package.path("cache/demo")).unwrap().flatten().collect();
+    assert!(
+        left.iter()
+            .all(|entry| !entry.file_name().to_string_lossy().ends_with(".tmp"))
+    );
+}
+
+#[test]
+fn a_stamp_that_was_cut_off_is_no_stamp() {
+    let mut package = Package::new();
+    let first = package.run();
+    let stamp = package.path("out/energy-kernel/stamp");
+    let text = fs::read_to_string(&stamp).unwrap();
+    fs::write(&stamp, &text[..text.len() / 2]).unwrap();
+    assert_eq!(package.run(), first);
+    fs::remove_file(package.path("out/energy-kernel").join(Index::FILE)).unwrap();
+    package.write("src/other.rs", "// changed");
+    package.run();
+    assert_eq!(package.bundles().len(), 3);
+}
+
+#[test]
+fn outside_a_build_script_there_is_a_warning_and_no_more() {
+    let mut package = Package::new();
+    let environment = Environment {
+        variables: BTreeMap::new(),
+        ..package.environment()
+    };
+    let outcome = execute(&Build::new().policy(Policy::Tune), &environment, &mut package.workshop);
+    assert_eq!(warnings(&outcome).len(), 1);
+}
+
+#[test]
+fn cache_files_name_sizes_for_people() {
+    let mut package = Package::new();
+    package.run();
+    let all = package.cache().read();
+    let softmax = all
+        .operators
+        .values()
+        .flat_map(|known| known.devices.values())
+        .find(|f| f.operator == "softmax")
+        .unwrap();
+    assert_eq!(softmax.named(&softmax.records[0]).to_string(), "C = 128, R = 4");
+    let found = crate::scan::operators(&[package.path("package/src/lib.rs")]);
+    let rebuilt = cache_file(&found[0], &device(false), softmax.records[0].clone());
+    assert_eq!(rebuilt.fingerprint, softmax.fingerprint);
+}
+
+/// Fifty operators, all of them tuned.
+fn many() -> Package {
+    let source: String = (0..50)
+        .map(|number| {
+            format!(
+                "/// Operator {number}.\n#[energy_kernel(tune(R = [4, 64], C = 128))]\n\
+                 pub fn op{number}(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R, C)> {{\n\
+                     let total = |r| sum(|c| exp(x[[r, c]] - {number}.0));\n\
+                     |r, c| exp(x[[r, c]]) / total[[r]]\n}}\n"
+            )
+        })
+        .collect();
+    let mut package = Package::with_source(&source);
+    package.run();
+    assert_eq!((package.tuned(), package.index().fingerprints.len()), (100, 50));
+    package
+}
+
+#[test]
+fn a_warm_run_over_fifty_operators_takes_less_than_a_tenth_of_a_second() {
+    let mut package = many();
+    let fastest = (0..5)
+        .map(|_| {
+            let begun = std::time::Instant::now();
+            package.run();
+            begun.elapsed()
+        })
+        .min()
+        .unwrap();
+    assert!(fastest < Duration::from_millis(100), "{fastest:?}");
+}
+
+#[test]
+fn an_edit_elsewhere_compiles_no_bundle_again() {
+    let mut package = many();
+    let written = |package: &Package| {
+        let modified = |path: PathBuf| fs::metadata(path).unwrap().modified().unwrap();
+        let names = package.index().fingerprints.into_iter().map(|f| Bundle::file_name(&f));
+        names
+            .map(|name| modified(package.path("out/energy-kernel").join(name)))
+            .collect::<Vec<_>>()
+    };
+    let before = written(&package);
+    package.write("src/other.rs", "// an edit");
+    package.run();
+    assert_eq!(written(&package), before);
+    assert_eq!(package.bundles().len(), 50);
+    // A memo without its bundle is worth nothing.
+    let bundle = package
+        .path("out/energy-kernel")
+        .join(Bundle::file_name(&package.index().fingerprints[0]));
+    fs::remove_file(&bundle).unwrap();
+    package.write("src/other.rs", "// another edit");
+    package.run();
+    assert_eq!(package.bundles().len(), 50);
+}
+
+#[test]
+fn unmeasured_energy_is_measured_when_tuning_is_asked_for() {
+    let mut package = Package::new();
+    package.run();
+    let path = package.cache().files(Place::User).remove(0);
+    let mut file = crate::cache::read_file(&path).unwrap();
+    let records = file.records.len();
+    for record in &mut file.records {
+        record.energy_measured = false;
+        record.front[0].energy = None;
+    }
+    fs::write(&path, encode(&file).unwrap()).unwrap();
+    package.run();
+    assert_eq!(package.tuned(), BUCKETS, "not by itself");
+    package.variables.insert("ENERGY_KERNEL".into(), "tune".into());
+    package.workshop.measured_at += 1;
+    package.run();
+    assert_eq!(package.tuned(), BUCKETS + records);
+    assert!(
+        crate::cache::read_file(&path)
+            .unwrap()
+            .records
+            .iter()
+            .all(|record| record.energy_measured)
+    );
+}

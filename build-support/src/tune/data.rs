@@ -1,0 +1,266 @@
+//! Tensors on the host, and the random inputs that candidates are measured on.
+
+use super::random::Random;
+use energy_kernel_compiler::check::Checked;
+use energy_kernel_compiler::element::Element;
+use energy_kernel_compiler::ir::{AxisId, Expr, ExprId, Op, SizeId, Source};
+use half::{bf16, f16};
+
+/// A row-major tensor in host memory, or a scalar (an empty shape).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Data {
+    /// What it is stored as.
+    pub element: Element,
+    /// Dimensions, slowest first.
+    pub shape: Vec<u64>,
+    /// The elements, little-endian.
+    pub bytes: Vec<u8>,
+}
+
+impl Data {
+    /// The bytes of an element, by its position; none outside.
+    pub fn at(&self, position: u64) -> Option<&[u8]> {
+        let size = self.element.size() as usize;
+        let start = usize::try_from(position).ok()?.checked_mul(size)?;
+        self.bytes.get(start..)?.get(..size)
+    }
+
+    /// An element as a number; none outside.
+    pub fn number(&self, position: u64) -> Option<f64> {
+        fn fixed<const N: usize>(bytes: &[u8]) -> [u8; N] {
+            bytes.first_chunk().copied().unwrap_or([0; N])
+        }
+        let bytes = self.at(position)?;
+        Some(match self.element {
+            Element::F32 => f32::from_le_bytes(fixed(bytes)).into(),
+            Element::F16 => f16::from_le_bytes(fixed(bytes)).into(),
+            Element::BF16 => bf16::from_le_bytes(fixed(bytes)).into(),
+            Element::F64 => f64::from_le_bytes(fixed(bytes)),
+            Element::I8 => i8::from_le_bytes(fixed(bytes)).into(),
+            Element::U8 | Element::Bool => u8::from_le_bytes(fixed(bytes)).into(),
+            Element::I32 => i32::from_le_bytes(fixed(bytes)).into(),
+            Element::I64 => i64::from_le_bytes(fixed(bytes)) as f64,
+        })
+    }
+
+    /// Random elements: normal floats; integers below `bound` where they are used as indices, else small ones that sums
+    /// do not overflow with.
+    fn random(element: Element, shape: Vec<u64>, bound: Option<u64>, random: &mut Random) -> Data {
+        let count = shape.iter().product::<u64>();
+        let total = (count * u64::from(element.size())) as usize;
+        let mut bytes = Vec::with_capacity(total);
+        for _ in 0..count.min(PERIOD) {
+            let integer = |random: &mut Random, least: i64, most: i64| match bound {
+                Some(bound) => random.below(bound.min(most.unsigned_abs() + 1)) as i64,
+                None => least.max(-8) + random.below(16 - (least.max(-8) + 8) as u64) as i64,
+            };
+            match element {
+                Element::F32 => bytes.extend((random.normal() as f32).to_le_bytes()),
+                Element::F16 => bytes.extend(f16::from_f64(random.normal()).to_le_bytes()),
+                Element::BF16 => bytes.extend(bf16::from_f64(random.normal()).to_le_bytes()),
+                Element::F64 => bytes.extend(random.normal().to_le_bytes()),
+                Element::I8 => bytes.extend((integer(random, -128, 127) as i8).to_le_bytes()),
+                Element::U8 => bytes.push(integer(random, 0, 255) as u8),
+                Element::I32 => bytes.extend((integer(random, -8, i64::from(i32::MAX)) as i32).to_le_bytes()),
+                Element::I64 => bytes.extend(integer(random, -8, i64::MAX).to_le_bytes()),
+                Element::Bool => bytes.push(random.below(2) as u8),
+            }
+        }
+        while bytes.len() < total {
+            bytes.extend_from_within(..bytes.len().min(total - bytes.len()));
+        }
+        Data { element, shape, bytes }
+    }
+}
+
+/// After so many elements a tensor repeats itself: a prime, so that rows differ. More would take a build script, which is not
+/// optimised, longer than measuring does.
+const PERIOD: u64 = 1_048_573;
+
+/// The most bytes of inputs and outputs that are made up for a measurement.
+const MOST_BYTES: u64 = 16 << 30;
+
+/// Random inputs of an operator, the same for the same seed: one for each of its parameters.
+///
+/// # Errors
+/// Inputs and outputs together would be larger than what is worth a measurement.
+pub(crate) fn inputs(checked: &Checked, sizes: &[u64], seed: u64) -> Result<Vec<Data>, String> {
+    let op = checked.op();
+    let bounds = index_bounds(op, sizes);
+    let parameters = op
+        .inputs
+        .iter()
+        .map(|input| (input.element, input.dims.as_deref().unwrap_or(&[])));
+    let results = op.outputs.iter().map(|output| (output.element, output.dims.as_slice()));
+    let bytes = (parameters.clone().chain(results))
+        .map(|(element, dims)| volume(dims, sizes).saturating_mul(u64::from(element.size())))
+        .fold(0u64, u64::saturating_add);
+    if bytes > MOST_BYTES {
+        return Err(format!(
+            "its tensors have {bytes} bytes, more than the {MOST_BYTES} that are measured with"
+        ));
+    }
+    let mut random = Random::new(seed);
+    let made = parameters
+        .zip(bounds)
+        .map(|((element, dims), bound)| Data::random(element, shape(dims, sizes), bound, &mut random));
+    Ok(made.collect())
+}
+
+/// The values of dimensions.
+pub(crate) fn shape(dims: &[SizeId], sizes: &[u64]) -> Vec<u64> {
+    dims.iter()
+        .map(|size| sizes.get(size.index()).copied().unwrap_or(0))
+        .collect()
+}
+
+/// Elements of a tensor.
+pub(crate) fn volume(dims: &[SizeId], sizes: &[u64]) -> u64 {
+    shape(dims, sizes).into_iter().fold(1, u64::saturating_mul)
+}
+
+/// About how many operations a kernel does at least: expressions evaluated, intermediate tensors computed once.
+pub(crate) fn operations(checked: &Checked, sizes: &[u64]) -> f64 {
+    let op = checked.op();
+    let extent = |axes: &[AxisId]| -> f64 {
+        let extents = axes
+            .iter()
+            .map(|&axis| sizes.get(checked.extent(axis).index()).copied().unwrap_or(1));
+        extents.map(|extent| extent as f64).product()
+    };
+    let mut costs: Vec<f64> = Vec::with_capacity(op.exprs.len());
+    for (number, expr) in op.exprs.iter().enumerate() {
+        let mut operands = 0.0;
+        // Children stand before their parents.
+        op.operands(ExprId(number as u32), |operand| operands += costs[operand.index()]);
+        costs.push(match expr {
+            Expr::Reduce { axes, .. } => extent(axes) * (1.0 + operands),
+            _ => 1.0 + operands,
+        });
+    }
+    let lets = op.lets.iter().map(|each| extent(&each.axes) * costs[each.body.index()]);
+    let outputs = op
+        .outputs
+        .iter()
+        .map(|output| extent(&output.axes) * costs[output.body.index()]);
+    lets.chain(outputs).sum()
+}
+
+/// For each input whose values are used as indices, the smallest dimension that they index.
+fn index_bounds(op: &Op, sizes: &[u64]) -> Vec<Option<u64>> {
+    let mut bounds: Vec<Option<u64>> = vec![None; op.inputs.len()];
+    for expr in &op.exprs {
+        let Expr::Read {
+            source: Source::Input(source),
+            index,
+            ..
+        } = expr
+        else {
+            continue;
+        };
+        let shape = shape(op.inputs[source.index()].dims.as_deref().unwrap_or(&[]), sizes);
+        for (&at, extent) in index.iter().zip(shape) {
+            each_value(op, at, &mut |input| {
+                bounds[input] = Some(bounds[input].unwrap_or(u64::MAX).min(extent));
+            });
+        }
+    }
+    bounds
+}
+
+/// The inputs whose values an index is made of. What indexes those in turn has a bound of its own.
+fn each_value(op: &Op, index: ExprId, visit: &mut impl FnMut(usize)) {
+    match op.expr(index) {
+        Expr::Read {
+            source: Source::Input(input),
+            ..
+        }
+        | Expr::Scalar(input) => visit(input.index()),
+        Expr::Read { .. } => {}
+        _ => op.operands(index, |operand| each_value(op, operand, visit)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tune::testing::operator;
+
+    #[test]
+    fn gathered_indices_are_in_range_and_everything_else_is_normal() {
+        let embed = operator(
+            "tune(V = 10, D = 8, T = 100)",
+            "fn embed(table: Tensor<f32, (V, D)>, ids: Tensor<i32, (T,)>, scale: f16) -> Tensor<f32, (T, D)> {
+                |t, d| table[[ids[[t]], d]] * scale
+            }",
+        );
+        let names: Vec<&str> = embed.checked.op().sizes.iter().map(|size| size.name.as_str()).collect();
+        assert_eq!(names, ["V", "D", "T"]);
+        let made = inputs(&embed.checked, &[10, 8, 100], 1).unwrap();
+        let ids: Vec<i32> = made[1]
+            .bytes
+            .chunks_exact(4)
+            .map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect();
+        assert_eq!(ids.len(), 100);
+        assert!(ids.iter().all(|id| (0..10).contains(id)) && ids.contains(&9) && ids.contains(&0));
+        assert_eq!((made[0].shape.as_slice(), made[2].bytes.len()), ([10, 8].as_slice(), 2));
+        assert_eq!(made, inputs(&embed.checked, &[10, 8, 100], 1).unwrap());
+        assert_ne!(made, inputs(&embed.checked, &[10, 8, 100], 2).unwrap());
+    }
+
+    #[test]
+    fn operations_multiply_over_axes_and_add_up_over_tensors() {
+        let softmax = operator(
+            "tune(R = 10, C = 100)",
+            "fn f(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R, C)> {
+                let total = |r| sum(|c| x[[r, c]]);
+                |r, c| x[[r, c]] / total[[r]]
+            }",
+        );
+        let twice = operations(&softmax.checked, &[20, 100]) / operations(&softmax.checked, &[10, 100]);
+        assert!((twice - 2.0).abs() < 1e-9);
+        assert!((2000.0..20_000.0).contains(&operations(&softmax.checked, &[10, 100])));
+    }
+
+    #[test]
+    fn tensors_beyond_measure_are_refused() {
+        let copy = operator(
+            "tune(N = 8)",
+            "fn copy(x: Tensor<f64, (N,)>) -> Tensor<f64, (N,)> { |n| x[[n]] }",
+        );
+        assert!(inputs(&copy.checked, &[1 << 31], 1).is_err());
+        assert!(inputs(&copy.checked, &[u64::MAX], 1).is_err());
+    }
+
+    #[test]
+    fn large_tensors_repeat_themselves() {
+        let copy = operator(
+            "tune(N = 8)",
+            "fn copy(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| x[[n]] }",
+        );
+        let count = 2 * PERIOD + 1000;
+        let made = inputs(&copy.checked, &[count], 1).unwrap().remove(0);
+        assert_eq!(made.bytes.len() as u64, 4 * count);
+        for position in [0, 999, PERIOD - 1] {
+            assert_eq!(made.at(position), made.at(position + PERIOD));
+        }
+        assert_eq!(made.at(5), made.at(5 + 2 * PERIOD));
+        assert_ne!(made.at(0), made.at(1));
+    }
+
+    #[test]
+    fn small_integers_of_both_signs() {
+        let add = operator(
+            "tune(N = 8)",
+            "fn add(x: Tensor<i8, (N,)>, y: Tensor<u8, (N,)>) -> Tensor<i32, (N,)> { |n| x[[n]] + y[[n]] }",
+        );
+        let made = inputs(&add.checked, &[1000], 1).unwrap();
+        let signed: Vec<i8> = made[0].bytes.iter().map(|&byte| byte as i8).collect();
+        assert_eq!((signed.iter().min(), signed.iter().max()), (Some(&-8), Some(&7)));
+        assert_eq!(
+            (made[1].bytes.iter().min(), made[1].bytes.iter().max()),
+            (Some(&0), Some(&7))
+        );
+    }
+}

@@ -1,0 +1,152 @@
+//! The emulated device as a meter: latency and energy are simulated from what a kernel does, and said to be.
+
+use super::data::{Data, operations};
+use super::meter::{Measured, Meter, MeterError, Problem, Workload};
+use energy_kernel::simulate::Profile;
+use energy_kernel::{Emulation, Gpu};
+use energy_kernel_compiler::check::Checked;
+use energy_kernel_compiler::kernel::Kernel;
+use energy_kernel_compiler::record::{CacheMode, Conditions, DeviceClass, Estimate, Inputs};
+use energy_kernel_compiler::target::{Machine, Target};
+use std::time::Instant;
+
+/// The emulated device.
+pub struct EmulatedMeter {
+    gpu: Gpu,
+    machine: Machine,
+    profile: Profile,
+    candidates: usize,
+    most_operations: f64,
+    workload: Option<Workload>,
+}
+
+/// A candidate has its figures as soon as it has run.
+pub struct Simulated {
+    latency: f64,
+    energy: f64,
+}
+
+impl EmulatedMeter {
+    /// The device of this profile, which tries that many candidates for each bucket, and refuses operators that do more
+    /// operations than `most_operations`: a launch cannot be interrupted.
+    pub fn new(profile: Profile, candidates: usize, most_operations: f64) -> EmulatedMeter {
+        // Launches are counted; whether kernels are sound is for tests to find out, and costs several times the run time.
+        let gpu = Gpu::emulated_with(Emulation {
+            profile,
+            sanitize: false,
+            ..Emulation::default()
+        });
+        let class = gpu.device_class();
+        let (major, minor) = class.compute_capability;
+        let machine = Machine {
+            target: Target::for_capability(major, minor).unwrap_or(Target::Sm80),
+            multiprocessors: class.multiprocessors,
+        };
+        EmulatedMeter {
+            gpu,
+            machine,
+            profile,
+            candidates,
+            most_operations,
+            workload: None,
+        }
+    }
+
+    fn measured(&self, mean: f64, seed: u64) -> Measured {
+        Measured {
+            // A simulation gives the same every time.
+            estimate: Estimate { mean, interval: 0.0 },
+            conditions: Conditions {
+                driver: String::new(),
+                simulated_profile: Some(self.profile.name().to_owned()),
+                sm_clock_mhz: None,
+                memory_clock_mhz: None,
+                temperature_celsius: None,
+                power_watts: None,
+                power_limit_watts: None,
+                throttle_reasons: 0,
+                window_seconds: 0.0,
+                launches: 1,
+                inputs: Inputs::Random { seed },
+                cache: CacheMode::Cold,
+                flags: Vec::new(),
+            },
+        }
+    }
+}
+
+impl Meter for EmulatedMeter {
+    type Candidate = Simulated;
+
+    fn device(&self) -> &DeviceClass {
+        self.gpu.device_class()
+    }
+
+    fn machine(&self) -> Machine {
+        self.machine
+    }
+
+    fn most_candidates(&self) -> usize {
+        self.candidates
+    }
+
+    fn energy_is_free(&self) -> bool {
+        true
+    }
+
+    fn accepts(&self, checked: &Checked, sizes: &[u64]) -> Result<(), MeterError> {
+        let operations = operations(checked, sizes);
+        if operations <= self.most_operations {
+            return Ok(());
+        }
+        Err(MeterError::Refused(format!(
+            "some {operations:.0e} operations are too many for the emulated device while building; \
+             `cargo energy-kernel tune --emulated` has more patience"
+        )))
+    }
+
+    fn begin(&mut self, problem: Problem<'_>) -> Result<(), MeterError> {
+        self.workload = None;
+        self.workload = Some(Workload::new(&self.gpu, problem)?);
+        Ok(())
+    }
+
+    fn load(&mut self, problem: Problem<'_>, kernel: &Kernel) -> Result<(Simulated, Vec<Data>), MeterError> {
+        let refused = |error: energy_kernel::Error| MeterError::Refused(error.to_string());
+        let Some(workload) = &mut self.workload else {
+            return Err(MeterError::Broken("no problem was taken on".to_owned()));
+        };
+        workload.poison(&self.gpu, problem)?;
+        let loaded = self.gpu.compile(kernel).map_err(refused)?;
+        let (arguments, views) = (workload.arguments(), workload.views());
+        let prepared = loaded
+            .prepare(
+                problem.checked,
+                problem.specialisation,
+                problem.sizes,
+                &arguments,
+                &views,
+            )
+            .map_err(refused)?;
+        let (simulated, ()) = self.gpu.simulate(|| prepared.launch()).map_err(refused)?;
+        let candidate = Simulated {
+            latency: simulated.latency_s,
+            energy: simulated.energy_j,
+        };
+        Ok((candidate, workload.results(problem)?))
+    }
+
+    fn latency(&mut self, problem: Problem<'_>, candidate: &Simulated, _: Instant) -> Result<Measured, MeterError> {
+        Ok(self.measured(candidate.latency, problem.seed))
+    }
+
+    fn energy(
+        &mut self,
+        problem: Problem<'_>,
+        candidate: &Simulated,
+        _: f64,
+        _: Instant,
+    ) -> Result<Option<Measured>, MeterError> {
+        Ok(Some(self.measured(candidate.energy, problem.seed)))
+    }
+}

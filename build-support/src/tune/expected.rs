@@ -1,0 +1,237 @@
+//! Whether a candidate's results are right: the CPU reference at sampled outputs, edges of tiles among them.
+
+use super::data::Data;
+use super::random::Random;
+use energy_kernel_compiler::check::Checked;
+use energy_kernel_compiler::reference::{Error, Evaluated, Reference};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+/// The most outputs that are compared.
+const SAMPLES: usize = 4096;
+
+/// The longest that computing them may take; those that are computed by then are compared.
+const TIME: Duration = Duration::from_secs(3);
+
+/// Expected values at some outputs. Computed once for a size, and compared with every candidate's.
+#[derive(Debug, Clone)]
+pub struct Expected {
+    samples: Vec<Sample>,
+}
+
+#[derive(Debug, Clone)]
+struct Sample {
+    output: usize,
+    position: u64,
+    evaluated: Evaluated,
+}
+
+impl Expected {
+    /// Evaluates the reference at up to 4096 outputs, the same for the same seed (but for those that take too long).
+    ///
+    /// # Errors
+    /// The operator cannot run at these sizes, or on these inputs.
+    pub fn compute(checked: &Checked, sizes: &[u64], inputs: &[Data], seed: u64) -> Result<Expected, Error> {
+        let bytes: Vec<&[u8]> = inputs.iter().map(|data| data.bytes.as_slice()).collect();
+        let reference = Reference::new(checked, sizes, &bytes)?;
+        let mut evaluator = reference.evaluator();
+        let outputs = checked.op().outputs.len();
+        let mut random = Random::new(seed);
+        let mut places: Vec<(usize, Vec<u64>)> = Vec::new();
+        for output in 0..outputs {
+            let chosen = coordinates(&reference.shape(output), SAMPLES / outputs, &mut random);
+            places.extend(chosen.into_iter().map(|at| (output, at)));
+        }
+        // In random order, so that those computed in time are as good a sample; the ends of each output come first.
+        random.shuffle(&mut places);
+        let inner = |(output, at): &(usize, Vec<u64>)| {
+            let shape = reference.shape(*output);
+            let last = at.iter().zip(&shape).all(|(&c, &extent)| c + 1 == extent);
+            !(last || at.iter().all(|&c| c == 0))
+        };
+        places.sort_by_key(inner);
+        let begun = Instant::now();
+        let mut samples = Vec::with_capacity(places.len());
+        for (output, at) in places {
+            if begun.elapsed() > TIME && samples.len() >= 16 {
+                break;
+            }
+            let shape = reference.shape(output);
+            samples.push(Sample {
+                output,
+                position: at
+                    .iter()
+                    .zip(&shape)
+                    .fold(0, |position, (&c, &extent)| position * extent + c),
+                evaluated: evaluator.at(output, &at),
+            });
+        }
+        Ok(Expected { samples })
+    }
+
+    /// Compares a candidate's results.
+    ///
+    /// # Errors
+    /// Where they are wrong first, and what is wrong with them.
+    pub fn compare(&self, outputs: &[Data]) -> Result<(), String> {
+        for Sample {
+            output,
+            position,
+            evaluated,
+        } in &self.samples
+        {
+            let data = outputs.get(*output);
+            let Some((data, bytes)) = data.and_then(|data| Some((data, data.at(*position)?))) else {
+                return Err(format!("output {output} has no element {position}"));
+            };
+            if !evaluated.accepts(data.element, bytes) {
+                let found = data.number(*position).unwrap_or(f64::NAN);
+                let (value, error) = (evaluated.value.float(), evaluated.error);
+                return Err(format!(
+                    "element {position} of output {output} is {found}, not {value} within {error:e} and rounding"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Up to `most` elements of a tensor: all of a small one; else both ends of every dimension, edges of tiles, and random ones.
+fn coordinates(shape: &[u64], most: usize, random: &mut Random) -> Vec<Vec<u64>> {
+    let elements = shape.iter().copied().fold(1u64, u64::saturating_mul);
+    let split = |mut position: u64| {
+        let mut at = vec![0; shape.len()];
+        for (c, &extent) in at.iter_mut().zip(shape).rev() {
+            *c = position % extent.max(1);
+            position /= extent.max(1);
+        }
+        at
+    };
+    if elements <= most as u64 {
+        return (0..elements).map(split).collect();
+    }
+    let mut chosen = BTreeSet::from([split(0), split(elements - 1)]);
+    // Many draws may coincide in a narrow tensor; a bounded number of them is enough.
+    for draw in 0..4 * most {
+        if chosen.len() >= most {
+            break;
+        }
+        let at = shape.iter().map(|&extent| match draw % 2 {
+            0 => random.below(extent),
+            _ => edge(extent, random),
+        });
+        chosen.insert(at.collect());
+    }
+    chosen.into_iter().collect()
+}
+
+/// A coordinate where tiles begin or end.
+fn edge(extent: u64, random: &mut Random) -> u64 {
+    let tile = 16u64 << random.below(5);
+    let border = match random.below(4) {
+        0 => 0,
+        1 => extent,
+        _ => random.below(extent / tile + 1) * tile,
+    };
+    // The last of one tile, or the first of the next.
+    border.saturating_sub(random.below(2)).min(extent - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tune::data::inputs;
+    use crate::tune::testing::operator;
+    use half::f16;
+
+    fn dot() -> crate::scan::Found {
+        operator(
+            "tune(M = 40, N = 300, K = 64)",
+            "fn dot(x: Tensor<f16, (M, K)>, w: Tensor<f16, (N, K)>) -> Tensor<f16, (M, N)> { |m, n| sum(|k| x[[m, k]] * w[[n, k]]) }",
+        )
+    }
+
+    fn right(found: &crate::scan::Found, inputs: &[Data], sizes: &[u64]) -> Vec<Data> {
+        let bytes: Vec<&[u8]> = inputs.iter().map(|data| data.bytes.as_slice()).collect();
+        let reference = Reference::new(&found.checked, sizes, &bytes).unwrap();
+        let outputs = found.checked.op().outputs.iter().enumerate();
+        outputs
+            .map(|(number, output)| Data {
+                element: output.element,
+                shape: reference.shape(number),
+                bytes: reference.output(number),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn right_results_pass_and_wrong_ones_do_not() {
+        let (found, sizes) = (dot(), [40, 64, 300]);
+        assert_eq!(found.buckets, [sizes]);
+        let inputs = inputs(&found.checked, &sizes, 3).unwrap();
+        let expected = Expected::compute(&found.checked, &sizes, &inputs, 3).unwrap();
+        let outputs = right(&found, &inputs, &sizes);
+        assert_eq!(expected.compare(&outputs), Ok(()));
+        // One missing term of 64 in every element.
+        let shorter: Vec<Data> = {
+            let mut inputs = inputs.clone();
+            inputs[0].bytes.chunks_exact_mut(128).for_each(|row| row[..2].fill(0));
+            right(&found, &inputs, &sizes)
+        };
+        assert!(expected.compare(&shorter).is_err());
+        let mut last = outputs.clone();
+        let end = last[0].bytes.len();
+        last[0].bytes[end - 2..].copy_from_slice(&f16::from_f64(99.0).to_le_bytes());
+        assert!(
+            expected.compare(&last).unwrap_err().contains("is 99"),
+            "the last element is always compared"
+        );
+        let mut missing = outputs.clone();
+        missing[0].bytes.truncate(100);
+        assert!(expected.compare(&missing).is_err());
+        assert!(expected.compare(&[]).is_err());
+    }
+
+    #[test]
+    fn integers_must_be_exact_and_nan_must_be_nan() {
+        let largest = operator(
+            "tune(R = 3, C = 5)",
+            "fn f(x: Tensor<f32, (R, C)>) -> Tensor<i32, (R,)> { |r| argmax(|c| x[[r, c]]) }",
+        );
+        let inputs = inputs(&largest.checked, &[3, 5], 1).unwrap();
+        let expected = Expected::compute(&largest.checked, &[3, 5], &inputs, 1).unwrap();
+        let mut outputs = right(&largest, &inputs, &[3, 5]);
+        assert_eq!(expected.compare(&outputs), Ok(()));
+        outputs[0].bytes[0] ^= 1;
+        assert!(expected.compare(&outputs).is_err());
+
+        let root = operator(
+            "tune(N = 64)",
+            "fn f(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| sqrt(x[[n]]) }",
+        );
+        let inputs = super::super::data::inputs(&root.checked, &[64], 1).unwrap();
+        let expected = Expected::compute(&root.checked, &[64], &inputs, 1).unwrap();
+        let outputs = right(&root, &inputs, &[64]);
+        assert_eq!(expected.compare(&outputs), Ok(()));
+        let zeros = Data {
+            bytes: vec![0; 256],
+            ..outputs[0].clone()
+        };
+        assert!(expected.compare(&[zeros]).is_err());
+    }
+
+    #[test]
+    fn samples_are_many_distinct_and_at_the_edges() {
+        let mut random = Random::new(1);
+        let chosen = coordinates(&[1000, 3000], 4096, &mut random);
+        assert_eq!(chosen.len(), 4096);
+        assert!(chosen.contains(&vec![0, 0]) && chosen.contains(&vec![999, 2999]));
+        assert!(chosen.iter().all(|at| at[0] < 1000 && at[1] < 3000));
+        assert!(chosen.iter().filter(|at| at[0] == 999).count() > 100);
+        assert!(chosen.iter().filter(|at| at[1] % 16 == 15).count() > 500);
+        assert_eq!(coordinates(&[2, 3], 4096, &mut random).len(), 6);
+        assert_eq!(coordinates(&[], 4096, &mut random), [Vec::<u64>::new()]);
+        assert_eq!(coordinates(&[0, 5], 4096, &mut random).len(), 0);
+        assert!(coordinates(&[1 << 40, 1 << 40], 100, &mut random).len() == 100);
+    }
+}

@@ -1,0 +1,89 @@
+//! What has been measured so far, so that a tuning that was interrupted resumes: a file to which each outcome is appended
+//! as it comes. What was cut off at the end is passed over.
+
+use energy_kernel_compiler::record::encoding::{Document, Invalid, Validate, decode_all, encode};
+use energy_kernel_compiler::record::{Fingerprint, Point};
+use energy_kernel_compiler::schedule::Schedule;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+/// What became of a candidate.
+#[derive(Debug, Clone, PartialEq, bincode::Encode, bincode::Decode)]
+pub(crate) struct Entry {
+    /// The operator.
+    pub fingerprint: Fingerprint,
+    /// The device class's key.
+    pub device: String,
+    /// The sizes.
+    pub sizes: Vec<u64>,
+    /// The candidate.
+    pub schedule: Schedule,
+    /// SHA-256 of its PTX.
+    pub kernel_hash: [u8; 32],
+    /// What was measured; none if it does not compete.
+    pub point: Option<Point>,
+    /// Whether it gave wrong results.
+    pub wrong: bool,
+}
+
+impl Document for Entry {
+    const KIND: [u8; 4] = *b"JRNL";
+}
+
+impl Validate for Entry {
+    fn validate(&self) -> Result<(), Invalid> {
+        self.point.as_ref().map_or(Ok(()), Validate::validate)
+    }
+}
+
+/// A journal; without a place to write it to, it only remembers.
+#[derive(Debug, Default)]
+pub(crate) struct Journal {
+    file: Option<File>,
+    entries: Vec<Entry>,
+}
+
+impl Journal {
+    /// Opens a journal, with what it holds already. Without one, or with one that cannot be read, it begins empty.
+    pub(crate) fn open(path: Option<&Path>) -> Journal {
+        let Some(path) = path else { return Journal::default() };
+        let mut bytes = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(64 << 20).read_to_end(&mut bytes));
+        let (entries, whole) = decode_all::<Entry>(&bytes);
+        let options = File::options().create(true).append(true).open(path);
+        // What follows a damaged entry would never be read again: cut it off.
+        let file = options.and_then(|file| {
+            if read.is_ok() && whole < bytes.len() {
+                file.set_len(whole as u64)?;
+            }
+            Ok(file)
+        });
+        Journal {
+            file: file.ok(),
+            entries,
+        }
+    }
+
+    /// The last that was noted about a candidate.
+    pub(crate) fn find(&self, like: &Entry) -> Option<&Entry> {
+        self.entries.iter().rev().find(|entry| {
+            (entry.fingerprint, &entry.device, &entry.sizes) == (like.fingerprint, &like.device, &like.sizes)
+                && (entry.schedule, entry.kernel_hash) == (like.schedule, like.kernel_hash)
+        })
+    }
+
+    /// Notes an outcome.
+    ///
+    /// # Errors
+    /// It cannot be written; it is remembered nevertheless.
+    pub(crate) fn note(&mut self, entry: Entry) -> io::Result<()> {
+        let bytes = encode(&entry).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error));
+        self.entries.push(entry);
+        match &mut self.file {
+            // One call, so that no other end of a file comes between than a killed process leaves.
+            Some(file) => file.write_all(&bytes?),
+            None => Ok(()),
+        }
+    }
+}

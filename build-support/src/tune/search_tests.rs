@@ -1,0 +1,399 @@
+//! The search with a meter that follows a script, and with the emulated device.
+
+use super::data::Data;
+use super::meter::{Measured, Meter, MeterError, Problem};
+use super::testing::operator;
+use super::{EmulatedMeter, Profile, Settings, Step, search};
+use crate::scan::Found;
+use crate::session::Job;
+use energy_kernel_compiler::kernel::Kernel;
+use energy_kernel_compiler::record::*;
+use energy_kernel_compiler::reference::Reference;
+use energy_kernel_compiler::schedule;
+use energy_kernel_compiler::target::{Machine, Target};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// A device that computes what the reference says, and whose figures follow from a kernel's threads a block.
+struct Scripted {
+    device: DeviceClass,
+    /// Blocks of so many threads give wrong results.
+    wrong: Vec<u32>,
+    /// Blocks of so many threads are refused.
+    refused: Vec<u32>,
+    /// The device breaks at this many latencies.
+    breaks_after: usize,
+    /// Each measurement takes so long.
+    takes: Duration,
+    counter: bool,
+    free: bool,
+    latencies: usize,
+    energies: Vec<u32>,
+}
+
+impl Default for Scripted {
+    fn default() -> Scripted {
+        Scripted {
+            device: DeviceClass {
+                name: "scripted".into(),
+                compute_capability: (9, 0),
+                multiprocessors: 132,
+                memory_bytes: 1 << 36,
+                simulated: false,
+            },
+            wrong: Vec::new(),
+            refused: Vec::new(),
+            breaks_after: usize::MAX,
+            takes: Duration::ZERO,
+            counter: true,
+            free: false,
+            latencies: 0,
+            energies: Vec::new(),
+        }
+    }
+}
+
+impl Scripted {
+    fn measured(&self, mean: f64) -> Measured {
+        std::thread::sleep(self.takes);
+        Measured {
+            estimate: Estimate {
+                mean,
+                interval: mean / 1000.0,
+            },
+            conditions: Conditions {
+                driver: "scripted".into(),
+                simulated_profile: None,
+                sm_clock_mhz: None,
+                memory_clock_mhz: None,
+                temperature_celsius: None,
+                power_watts: None,
+                power_limit_watts: None,
+                throttle_reasons: 0,
+                window_seconds: 2.0,
+                launches: 100,
+                inputs: Inputs::Random { seed: 0 },
+                cache: CacheMode::Cold,
+                flags: Vec::new(),
+            },
+        }
+    }
+}
+
+impl Meter for Scripted {
+    /// Threads a block.
+    type Candidate = u32;
+
+    fn device(&self) -> &DeviceClass {
+        &self.device
+    }
+
+    fn machine(&self) -> Machine {
+        Machine {
+            target: Target::Sm90,
+            multiprocessors: 132,
+        }
+    }
+
+    fn most_candidates(&self) -> usize {
+        1000
+    }
+
+    fn energy_is_free(&self) -> bool {
+        self.free
+    }
+
+    fn begin(&mut self, _: Problem<'_>) -> Result<(), MeterError> {
+        Ok(())
+    }
+
+    fn load(&mut self, problem: Problem<'_>, kernel: &Kernel) -> Result<(u32, Vec<Data>), MeterError> {
+        let threads = kernel.launch.block[0];
+        if self.refused.contains(&threads) {
+            return Err(MeterError::Refused("it spills".into()));
+        }
+        let bytes: Vec<&[u8]> = problem.inputs.iter().map(|data| data.bytes.as_slice()).collect();
+        let reference = Reference::new(problem.checked, problem.sizes, &bytes).unwrap();
+        let output = &problem.checked.op().outputs[0];
+        let mut data = Data {
+            element: output.element,
+            shape: reference.shape(0),
+            bytes: reference.output(0),
+        };
+        if self.wrong.contains(&threads) {
+            let end = data.bytes.len();
+            data.bytes[end - 1] ^= 0x40;
+        }
+        Ok((threads, vec![data]))
+    }
+
+    /// Blocks of 256 are the fastest, by a little.
+    fn latency(&mut self, _: Problem<'_>, &threads: &u32, _: Instant) -> Result<Measured, MeterError> {
+        self.latencies += 1;
+        if self.latencies > self.breaks_after {
+            return Err(MeterError::Broken("it fell off the bus".into()));
+        }
+        Ok(self.measured(match threads {
+            256 => 1.00e-5,
+            128 => 1.02e-5,
+            64 => 1.04e-5,
+            _ => 3.0e-5,
+        }))
+    }
+
+    /// Smaller blocks need less.
+    fn energy(&mut self, _: Problem<'_>, &threads: &u32, _: f64, _: Instant) -> Result<Option<Measured>, MeterError> {
+        self.energies.push(threads);
+        Ok(self.counter.then(|| self.measured(f64::from(threads) * 1e-5)))
+    }
+}
+
+const SETTINGS: Settings = Settings {
+    objective: Objective::Energy { slack: 0.05 },
+    seed: 1,
+    emulated_candidates: 6,
+    emulated_operations: 1e9,
+    candidates: 64,
+};
+
+fn found() -> Found {
+    // A reduction over an axis of its own keeps the pointwise family away.
+    operator(
+        "dims(ONE = 1), tune(N = 100)",
+        "fn double(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| prod(|r: ONE| x[[n]] * 2.0 + (r as f32)) }",
+    )
+}
+
+fn tune(meter: &mut Scripted, found: &Found, journal: Option<&Path>, time: Duration) -> Result<Record, String> {
+    let job = Job {
+        found,
+        sizes: &found.buckets[0],
+        deadline: Instant::now() + time,
+        journal,
+    };
+    search(meter, &job, &SETTINGS, &mut |_: Step<'_>| ())
+}
+
+const AMPLE: Duration = Duration::from_secs(60);
+
+fn threads(point: &Point) -> u32 {
+    let found = found();
+    let target = Target::Sm90;
+    let kernel = energy_kernel_compiler::lower::lower(&found.checked, &found.specialisation, target, &point.schedule);
+    kernel.unwrap().launch.block[0]
+}
+
+#[test]
+fn the_least_energy_within_the_bound_is_found_and_no_energy_is_measured_beyond_it() {
+    let found = found();
+    let mut meter = Scripted::default();
+    let record = tune(&mut meter, &found, None, AMPLE).unwrap();
+    assert!(record.energy_measured);
+    let chosen = record.choose(SETTINGS.objective).unwrap();
+    assert_eq!(threads(chosen), 64);
+    assert_eq!(record.best_latency(), Some(1.00e-5));
+    assert!(
+        meter.energies.iter().all(|threads| *threads <= 256),
+        "{:?}",
+        meter.energies
+    );
+    assert_eq!(meter.energies[0], 256, "the fastest first");
+    assert_eq!(record.statistics.timed as usize, meter.latencies);
+    let space = schedule::space(&found.checked, &found.specialisation, Target::Sm90);
+    assert_eq!(record.statistics.space as usize, space.len());
+    assert_eq!(record.front.iter().map(threads).collect::<Vec<_>>(), [256, 128, 64]);
+}
+
+#[test]
+fn wrong_and_refused_candidates_never_compete() {
+    let found = found();
+    let mut meter = Scripted {
+        wrong: vec![64],
+        refused: vec![256],
+        ..Scripted::default()
+    };
+    let record = tune(&mut meter, &found, None, AMPLE).unwrap();
+    assert!(record.front.iter().all(|point| ![64, 256].contains(&threads(point))));
+    assert!(record.statistics.wrong > 0);
+    let mut meter = Scripted {
+        wrong: (1..2000).collect(),
+        ..Scripted::default()
+    };
+    let problem = tune(&mut meter, &found, None, AMPLE).unwrap_err();
+    assert!(problem.contains("wrong results"), "{problem}");
+    assert_eq!(meter.latencies, 0);
+}
+
+#[test]
+fn without_a_counter_the_record_says_that_energy_is_unmeasured() {
+    let found = found();
+    let record = tune(
+        &mut Scripted {
+            counter: false,
+            ..Scripted::default()
+        },
+        &found,
+        None,
+        AMPLE,
+    )
+    .unwrap();
+    assert!(!record.energy_measured);
+    assert_eq!(record.front.len(), 1);
+    assert_eq!((threads(&record.front[0]), record.front[0].energy), (256, None));
+}
+
+#[test]
+fn the_deadline_is_kept_but_something_is_measured() {
+    let found = found();
+    let mut meter = Scripted {
+        takes: Duration::from_millis(30),
+        ..Scripted::default()
+    };
+    let record = tune(&mut meter, &found, None, Duration::ZERO).unwrap();
+    assert_eq!(
+        (meter.latencies, meter.energies.len(), record.energy_measured),
+        (1, 0, false)
+    );
+    let mut meter = Scripted {
+        takes: Duration::ZERO,
+        free: true,
+        ..Scripted::default()
+    };
+    let record = tune(&mut meter, &found, None, Duration::ZERO).unwrap();
+    assert!(record.energy_measured, "what costs nothing is taken");
+}
+
+#[test]
+fn an_interrupted_tuning_resumes_where_it_was() {
+    let found = found();
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("a.journal");
+    let whole = tune(&mut Scripted::default(), &found, None, AMPLE).unwrap();
+    let mut broken = Scripted {
+        breaks_after: 2,
+        ..Scripted::default()
+    };
+    tune(&mut broken, &found, Some(&journal), AMPLE).unwrap();
+    // Killed in the middle of a write.
+    let mut bytes = std::fs::read(&journal).unwrap();
+    bytes.extend_from_within(..100);
+    std::fs::write(&journal, bytes).unwrap();
+    let mut second = Scripted::default();
+    let resumed = tune(&mut second, &found, Some(&journal), AMPLE).unwrap();
+    assert_eq!(
+        second.latencies as u64,
+        whole.statistics.timed - 2,
+        "what was timed is not timed again"
+    );
+    assert_eq!(resumed.front, whole.front);
+    let mut third = Scripted::default();
+    let again = tune(&mut third, &found, Some(&journal), AMPLE).unwrap();
+    assert_eq!((third.latencies, third.energies.len()), (0, 0));
+    assert_eq!(again.front, whole.front);
+    // The journal of another operator, or nonsense, is of no use.
+    std::fs::write(&journal, b"nonsense").unwrap();
+    let mut fourth = Scripted::default();
+    assert_eq!(
+        tune(&mut fourth, &found, Some(&journal), AMPLE).unwrap().front,
+        whole.front
+    );
+    assert!(fourth.latencies > 0);
+}
+
+#[test]
+fn a_broken_device_ends_the_tuning_with_what_there_is() {
+    let found = found();
+    let mut meter = Scripted {
+        breaks_after: 0,
+        ..Scripted::default()
+    };
+    assert!(
+        tune(&mut meter, &found, None, AMPLE)
+            .unwrap_err()
+            .contains("fell off the bus")
+    );
+    let mut meter = Scripted {
+        breaks_after: 1,
+        ..Scripted::default()
+    };
+    assert_eq!(tune(&mut meter, &found, None, AMPLE).unwrap().statistics.timed, 1);
+}
+
+#[test]
+fn the_emulated_device_tunes_every_family_and_says_that_it_simulates() {
+    let softmax = operator(
+        "tune(R = 33, C = 100)",
+        "fn softmax(x: Tensor<f16, (R, C)>) -> Tensor<f16, (R, C)> {
+            let peak = |r| max(|c| x[[r, c]]);
+            let total = |r| sum(|c| exp(x[[r, c]] - peak[[r]]));
+            |r, c| exp(x[[r, c]] - peak[[r]]) / total[[r]]
+        }",
+    );
+    let product = operator(
+        "tune(M = 33, N = 20, K = 24)",
+        "fn product(x: Tensor<f32, (M, K)>, w: Tensor<f32, (N, K)>, b: Tensor<i8, (N,)>) -> Tensor<f32, (M, N)> {
+            |m, n| sum(|k| x[[m, k]] * w[[n, k]]) + b[[n]]
+        }",
+    );
+    for found in [softmax, product] {
+        let tune = || {
+            let mut meter = EmulatedMeter::new(Profile::Hopper, 6, 1e9);
+            let job = Job {
+                found: &found,
+                sizes: &found.buckets[0],
+                deadline: Instant::now() + AMPLE,
+                journal: None,
+            };
+            search(&mut meter, &job, &SETTINGS, &mut |_: Step<'_>| ()).unwrap()
+        };
+        let record = tune();
+        assert_eq!(
+            (record.statistics.timed, record.statistics.wrong),
+            (6, 0),
+            "{}",
+            found.name
+        );
+        assert!(record.energy_measured);
+        assert!(
+            record
+                .front
+                .iter()
+                .all(|point| point.conditions.simulated_profile.as_deref() == Some("hopper"))
+        );
+        assert_eq!(tune().front, record.front, "the same every time");
+    }
+}
+
+#[test]
+fn what_would_take_hours_to_emulate_is_refused_at_once() {
+    let product = operator(
+        "tune(M = 8192, N = 8192, K = 8192)",
+        "fn product(x: Tensor<i8, (M, K)>, w: Tensor<i8, (N, K)>) -> Tensor<i32, (M, N)> { |m, n| sum(|k| x[[m, k]] * w[[n, k]]) }",
+    );
+    let mut meter = EmulatedMeter::new(Profile::Hopper, 6, 1e9);
+    let job = Job {
+        found: &product,
+        sizes: &product.buckets[0],
+        deadline: Instant::now() + AMPLE,
+        journal: None,
+    };
+    let begun = Instant::now();
+    let why = search(&mut meter, &job, &SETTINGS, &mut |_: Step<'_>| ()).unwrap_err();
+    assert!(why.contains("too many"), "{why}");
+    assert!(begun.elapsed() < Duration::from_secs(1));
+}
+
+#[test]
+fn half_of_the_time_is_kept_for_energy() {
+    let found = found();
+    let mut meter = Scripted {
+        takes: Duration::from_millis(40),
+        ..Scripted::default()
+    };
+    let record = tune(&mut meter, &found, None, Duration::from_millis(200)).unwrap();
+    assert!(
+        record.statistics.energy_measured >= 1 && meter.latencies <= 4,
+        "{:?}",
+        record.statistics
+    );
+}

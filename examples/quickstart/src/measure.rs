@@ -1,0 +1,89 @@
+//! Latency and energy of one kernel of an operator: the one that was chosen, and the one that would run untuned.
+
+use energy_kernel::compiler::lower::lower;
+use energy_kernel::compiler::schedule;
+use energy_kernel::compiler::target::{Machine, Target};
+use energy_kernel::tools::{Argument, Variant, View};
+use energy_kernel::{Error, Gpu, Plan, Result, Schedule, Specialisation};
+use std::fmt::{Display, Formatter};
+
+/// How long a kernel is repeated for its energy, in seconds.
+const WINDOW: f64 = 2.5;
+
+/// Latency and energy of one launch.
+pub struct Cost {
+    seconds: f64,
+    joules: f64,
+    simulated: bool,
+}
+
+impl Display for Cost {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:9.3} µs {:9.3} µJ", self.seconds * 1e6, self.joules * 1e6)?;
+        write!(f, "{}", if self.simulated { " (simulated)" } else { "" })
+    }
+}
+
+/// The schedule that would run if nothing had been tuned, and what it would be compiled to know.
+pub fn untuned(gpu: &Gpu, plan: &Plan, variant: &Variant) -> Result<(Schedule, Specialisation)> {
+    let sizes = sizes(plan, variant)?;
+    let specialisation = Specialisation::like(&sizes);
+    let device = gpu.device_class();
+    let machine = Machine {
+        target: target(gpu),
+        multiprocessors: device.multiprocessors,
+    };
+    let schedule = schedule::default(variant.checked(), &specialisation, &sizes, machine);
+    Ok((schedule, specialisation))
+}
+
+/// What a launch of a kernel costs, with these inputs and outputs.
+pub fn cost(
+    gpu: &Gpu,
+    plan: &Plan,
+    variant: &Variant,
+    schedule: Schedule,
+    specialisation: &Specialisation,
+    inputs: &[Argument<'_>],
+    outputs: &[View<'_>],
+) -> Result<Cost> {
+    let kernel = lower(variant.checked(), specialisation, target(gpu), &schedule).map_err(|error| Error::Lower {
+        operator: variant.name().to_owned(),
+        reason: error.to_string(),
+    })?;
+    let loaded = gpu.compile(&kernel)?;
+    let launch = loaded.prepare(
+        variant.checked(),
+        specialisation,
+        &sizes(plan, variant)?,
+        inputs,
+        outputs,
+    )?;
+    let repetitions = if gpu.is_emulated() {
+        1
+    } else {
+        launch.launch()?;
+        let (seconds, ()) = gpu.time(|| (0..10).try_for_each(|_| launch.launch()))?;
+        (WINDOW / (seconds / 10.0)).ceil() as u64
+    };
+    let (energy, ()) = gpu.energy(|| (0..repetitions).try_for_each(|_| launch.launch()))?;
+    Ok(Cost {
+        seconds: energy.seconds / repetitions as f64,
+        joules: energy.joules / repetitions as f64,
+        simulated: energy.simulated,
+    })
+}
+
+fn sizes(plan: &Plan, variant: &Variant) -> Result<Vec<u64>> {
+    let op = variant.checked().op();
+    let sizes = op.sizes.iter().map(|size| plan.sizes().get(&size.name));
+    sizes.collect::<Option<_>>().ok_or_else(|| Error::Lower {
+        operator: op.name.clone(),
+        reason: "the plan does not name all sizes".to_owned(),
+    })
+}
+
+fn target(gpu: &Gpu) -> Target {
+    let (major, minor) = gpu.device_class().compute_capability;
+    Target::for_capability(major, minor).unwrap_or(Target::Sm80)
+}

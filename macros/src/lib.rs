@@ -1,0 +1,43 @@
+//! The attribute of energy-kernel: a thin shell over the compiler's front end.
+//!
+//! Use it through `energy_kernel::prelude`. The shell adds what only an expansion knows: the package it happens in, and what the
+//! package's build left in `OUT_DIR`.
+
+mod embed;
+
+use energy_kernel_compiler::lang::{Environment, expand};
+use proc_macro::TokenStream;
+
+/// Makes an operator of a function in index notation.
+///
+/// ```ignore
+/// use energy_kernel::prelude::*;
+///
+/// /// y = gelu(x · wᵀ + b)
+/// #[energy_kernel(tune(M = [1, 16, 256], N = 1536, K = 384))]
+/// pub fn linear_gelu(x: Tensor<f16, (M, K)>, w: Tensor<f16, (N, K)>, b: Tensor<f16, (N,)>) -> Tensor<f16, (M, N)> {
+///     |m, n| gelu(sum(|k| x[[m, k]] * w[[n, k]]) + b[[n]])
+/// }
+/// ```
+///
+/// The result is a function `linear_gelu(gpu, &x, &w, &b) -> Result<Tensor<f16>, Error>`, and a module of the same name:
+/// `KERNEL`, the operator itself, for tools; `into(gpu, &x, &w, &b, &mut out)` (with several results `&mut out0, &mut out1, …`);
+/// `prepare(gpu, &sizes)` and `plan(gpu, &sizes)`; `reference(&x, &w, &b)` on the CPU. With `types(…)` all of these are generic, and the
+/// module has a trait for each type parameter, of its name, that its types implement.
+///
+/// Arguments, separated by commas:
+/// - `tune(M = [1, 16, 256], N = 1536)`: sizes to tune for; lists multiply out; may be repeated.
+/// - `dims(HO = (H + 2 - R) / 2 + 1, TAPS = 3)`: derived and constant sizes.
+/// - `types(T = [f16, bf16])`: makes the operator generic over listed element types.
+/// - `module = name`: another name for the module, where the function's own file is a module of that name.
+/// - `crate = path`: where `energy_kernel` is found, if not at `::energy_kernel`: an absolute path, or one that starts with a crate's name.
+#[proc_macro_attribute]
+pub fn energy_kernel(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    let embedded = embed::Embedded::from_environment();
+    let package = std::env::var("CARGO_PKG_NAME").unwrap_or_default();
+    let environment = Environment {
+        package: &package,
+        bundle: &|fingerprint| embedded.bundle(fingerprint),
+    };
+    expand(attribute.into(), item.into(), &environment).into()
+}

@@ -1,0 +1,67 @@
+//! What an operator costs to compile: parsing and checking it (limit: 5 ms with the expansion), and emitting a kernel (limit: 1 ms).
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use energy_kernel_compiler::schedule::Schedule;
+use energy_kernel_compiler::size::Specialisation;
+use energy_kernel_compiler::target::Target;
+use energy_kernel_compiler::{lang, lower};
+use std::hint::black_box;
+
+const LINEAR: &str =
+    "fn linear_gelu(x: Tensor<f16, (M, K)>, w: Tensor<f16, (N, K)>, b: Tensor<f16, (N,)>) -> Tensor<f16, (M, N)> {
+    |m, n| gelu(sum(|k| x[[m, k]] * w[[n, k]]) + b[[n]])
+}";
+const SOFTMAX: &str = "fn softmax(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R, C)> {
+    let peak = |r| max(|c| x[[r, c]]);
+    let total = |r| sum(|c| exp(x[[r, c]] - peak[[r]]));
+    |r, c| exp(x[[r, c]] - peak[[r]]) / total[[r]]
+}";
+const CONV: &str =
+    "fn conv(x: Tensor<f16, (B, C, H, W)>, w: Tensor<f16, (O, C, R, S)>) -> Tensor<f16, (B, O, HO, WO)> {
+    |b, o, h, v| sum(|c, r, s| x.or(0.0)[[b, c, h * 2 + r - 1, v * 2 + s - 1]] * w[[o, c, r, s]])
+}";
+
+fn benchmarks(criterion: &mut Criterion) {
+    let cases = [
+        (
+            "linear_gelu",
+            "",
+            LINEAR,
+            vec![256, 384, 1536],
+            "contract block=128x128x16 thread=8x8 stages=2",
+        ),
+        ("linear_gelu", "", LINEAR, vec![256, 384, 1536], "plain threads=128"),
+        (
+            "softmax",
+            "",
+            SOFTMAX,
+            vec![4096, 4096],
+            "row threads=256 rows=1 vector=4 keep=registers",
+        ),
+        (
+            "conv",
+            "dims(HO = (H + 2 - R) / 2 + 1, WO = (W + 2 - S) / 2 + 1)",
+            CONV,
+            vec![1, 64, 56, 56, 128, 3, 3],
+            "contract block=64x64x16 thread=8x4 stages=2",
+        ),
+    ];
+    for (name, attribute, source, free, schedule) in cases {
+        let tokens = || (attribute.parse().expect("tokens"), source.parse().expect("tokens"));
+        let (attribute, item) = tokens();
+        let operator = lang::parse(attribute, item).expect("the operator is valid");
+        let checked = &operator.variants[0].checked;
+        let sizes = checked.derive(free).expect("the sizes are valid");
+        let specialisation = Specialisation::exact(&sizes);
+        let point: Schedule = schedule.parse().expect("a schedule");
+        criterion.bench_function(&format!("emit {name}: {schedule}"), |bencher| {
+            bencher.iter(|| lower::lower(black_box(checked), &specialisation, Target::Sm80, &point).expect("legal"));
+        });
+    }
+    criterion.bench_function("parse and check linear_gelu", |bencher| {
+        bencher.iter(|| lang::parse(Default::default(), LINEAR.parse().expect("tokens")).expect("valid"));
+    });
+}
+
+criterion_group!(benches, benchmarks);
+criterion_main!(benches);

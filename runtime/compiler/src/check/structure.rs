@@ -1,0 +1,272 @@
+//! Structure: every reference resolves, children stand before parents, axes are used where they are in scope.
+
+use super::{AxisSet, Diagnostic, Place};
+use crate::ir::{AxisId, Expr, ExprId, Op, SizeId, Source};
+use crate::size::{SizeExpr, SizeExprError};
+
+/// Expressions nest at most this deep, intermediate tensors included: what follows recurses.
+const MAXIMUM_HEIGHT: u32 = 200;
+/// What an operator may grow to when its intermediate tensors are written out.
+const MAXIMUM_EXPANSION: u64 = 1 << 24;
+/// Parameters, dimensions, axes a list.
+const MAXIMUM_LIST: usize = 64;
+/// Expressions, axes, sizes.
+const MAXIMUM_ARENA: usize = 1 << 16;
+
+/// The free axes of each expression.
+pub(super) fn check(op: &Op) -> Result<Vec<AxisSet>, Vec<Diagnostic>> {
+    let whole = |message: &str| vec![Diagnostic::new(Place::Op, message)];
+    let lists = [op.inputs.len(), op.outputs.len(), op.lets.len()];
+    if lists.iter().any(|&length| length > MAXIMUM_LIST)
+        || [op.exprs.len(), op.axes.len(), op.sizes.len()]
+            .iter()
+            .any(|&length| length > MAXIMUM_ARENA)
+    {
+        return Err(whole(
+            "the operator is too large: at most 64 parameters, results and intermediate tensors, and 65536 expressions",
+        ));
+    }
+    if op.outputs.is_empty() {
+        return Err(whole("the operator has no result"));
+    }
+    sizes(op)?;
+    let mut checker = Checker {
+        op,
+        free: Vec::with_capacity(op.exprs.len()),
+        height: Vec::with_capacity(op.exprs.len()),
+        expansion: Vec::with_capacity(op.exprs.len()),
+        owned: vec![false; op.axes.len()],
+    };
+    for (number, input) in op.inputs.iter().enumerate() {
+        let place = Place::Input(crate::ir::InputId(number as u32));
+        if let Some(dims) = &input.dims {
+            checker.dims(place, dims)?;
+        }
+    }
+    for number in 0..op.exprs.len() {
+        checker.expr(ExprId(number as u32))?;
+    }
+    for (number, entry) in op.lets.iter().enumerate() {
+        let place = Place::Let(crate::ir::LetId(number as u32));
+        checker.root(place, &entry.axes, entry.body)?;
+    }
+    for (number, output) in op.outputs.iter().enumerate() {
+        let place = Place::Output(number);
+        checker.dims(place, &output.dims)?;
+        if output.axes.len() != output.dims.len() {
+            return Err(vec![Diagnostic::new(
+                place,
+                format!(
+                    "the result has {} dimensions, but its closure has {} axes",
+                    output.dims.len(),
+                    output.axes.len()
+                ),
+            )]);
+        }
+        checker.root(place, &output.axes, output.body)?;
+        for (&axis, &size) in output.axes.iter().zip(&output.dims) {
+            if op.axes[axis.index()].extent != Some(size) {
+                return Err(vec![Diagnostic::new(
+                    Place::Axis(axis),
+                    "an output's axis must run over the output's dimension",
+                )]);
+            }
+        }
+    }
+    Ok(checker.free)
+}
+
+fn sizes(op: &Op) -> Result<(), Vec<Diagnostic>> {
+    let mut derived = false;
+    for (number, size) in op.sizes.iter().enumerate() {
+        let place = Place::Size(SizeId(number as u32));
+        match &size.definition {
+            None if derived => {
+                return Err(vec![Diagnostic::new(
+                    place,
+                    "free sizes must stand before derived ones",
+                )]);
+            }
+            None => {
+                let id = SizeId(number as u32);
+                let bound = op
+                    .inputs
+                    .iter()
+                    .any(|input| input.dims.iter().flatten().any(|&s| s == id));
+                if !bound {
+                    return Err(vec![
+                        Diagnostic::new(
+                            place,
+                            format!("size `{}` is not known: no parameter has it as a dimension", size.name),
+                        )
+                        .help(format!(
+                            "define it from other sizes: `#[energy_kernel(dims({} = …))]`",
+                            size.name
+                        )),
+                    ]);
+                }
+            }
+            Some(formula) => {
+                derived = true;
+                refers_before(formula, number, 0)
+                    .ok_or_else(|| vec![Diagnostic::new(place, "a size may refer to earlier sizes only")])?;
+                // Of a formula with sizes in it only a call can tell.
+                if let Err(error @ (SizeExprError::DivisionByZero | SizeExprError::Overflow)) = formula.evaluate(&[]) {
+                    let message = format!("the formula of size `{}` {error}", size.name);
+                    return Err(vec![Diagnostic::new(place, message)]);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn refers_before(formula: &SizeExpr, number: usize, depth: u32) -> Option<()> {
+    match formula {
+        SizeExpr::Const(_) => Some(()),
+        SizeExpr::Size(id) => (id.index() < number).then_some(()),
+        SizeExpr::Binary(_, a, b) if depth < MAXIMUM_HEIGHT => {
+            refers_before(a, number, depth + 1)?;
+            refers_before(b, number, depth + 1)
+        }
+        SizeExpr::Binary(..) => None,
+    }
+}
+
+struct Checker<'a> {
+    op: &'a Op,
+    free: Vec<AxisSet>,
+    height: Vec<u32>,
+    expansion: Vec<u64>,
+    owned: Vec<bool>,
+}
+
+type Checks = Result<(), Vec<Diagnostic>>;
+
+fn wrong(at: Place, message: impl Into<String>) -> Checks {
+    Err(vec![Diagnostic::new(at, message)])
+}
+
+impl Checker<'_> {
+    fn dims(&self, place: Place, dims: &[SizeId]) -> Checks {
+        if dims.len() > MAXIMUM_LIST {
+            return wrong(place, "a tensor has at most 64 dimensions");
+        }
+        if dims.iter().any(|size| size.index() >= self.op.sizes.len()) {
+            return wrong(place, "a dimension refers to a size that does not exist");
+        }
+        Ok(())
+    }
+
+    fn own(&mut self, place: Place, axes: &[AxisId]) -> Checks {
+        for &axis in axes {
+            let Some(entry) = self.op.axes.get(axis.index()) else {
+                return wrong(place, "an axis does not exist");
+            };
+            if entry.extent.is_some_and(|size| size.index() >= self.op.sizes.len()) {
+                return wrong(Place::Axis(axis), "an axis runs over a size that does not exist");
+            }
+            if std::mem::replace(&mut self.owned[axis.index()], true) {
+                return wrong(Place::Axis(axis), "an axis belongs to two closures");
+            }
+        }
+        Ok(())
+    }
+
+    fn root(&mut self, place: Place, axes: &[AxisId], body: ExprId) -> Checks {
+        if body.index() >= self.op.exprs.len() {
+            return wrong(place, "its value does not exist");
+        }
+        self.own(place, axes)?;
+        if let Some(stray) = self.free[body.index()].iter().find(|axis| !axes.contains(axis)) {
+            return wrong(Place::Axis(stray), "an axis is used outside the closure it belongs to");
+        }
+        Ok(())
+    }
+
+    fn expr(&mut self, id: ExprId) -> Checks {
+        let op = self.op;
+        let place = Place::Expr(id);
+        let mut before = true;
+        op.operands(id, |operand| before &= operand < id);
+        if !before {
+            return wrong(place, "an operand stands behind the expression that uses it");
+        }
+        let (mut free, mut height, mut expansion) = (AxisSet::default(), 0, 1u64);
+        op.operands(id, |operand| {
+            free.extend(&self.free[operand.index()]);
+            height = height.max(self.height[operand.index()]);
+            expansion = expansion.saturating_add(self.expansion[operand.index()]);
+        });
+        match op.expr(id) {
+            Expr::Axis(axis) if axis.index() < op.axes.len() => free.insert(*axis),
+            Expr::Axis(_) => return wrong(place, "the axis does not exist"),
+            Expr::Size(size) if size.index() >= op.sizes.len() => {
+                return wrong(place, "the size does not exist");
+            }
+            Expr::Scalar(input) if op.inputs.get(input.index()).is_none_or(|input| input.dims.is_some()) => {
+                return wrong(place, "not a scalar parameter");
+            }
+            Expr::Read { source, index, .. } => {
+                let (name, rank) = match source {
+                    Source::Input(input) => match op.inputs.get(input.index()) {
+                        Some(crate::ir::Input {
+                            name, dims: Some(dims), ..
+                        }) => (name, dims.len()),
+                        _ => return wrong(place, "not a tensor parameter"),
+                    },
+                    Source::Let(inner) => match op.lets.get(inner.index()) {
+                        Some(entry) if entry.body < id => {
+                            height = height.max(self.height[entry.body.index()]);
+                            expansion = expansion.saturating_add(self.expansion[entry.body.index()]);
+                            (&entry.name, entry.axes.len())
+                        }
+                        _ => return wrong(place, "an intermediate tensor is used before it is defined"),
+                    },
+                };
+                if index.len() != rank {
+                    let dimensions = if rank == 1 { "dimension" } else { "dimensions" };
+                    let indices = if index.len() == 1 { "index" } else { "indices" };
+                    return wrong(
+                        place,
+                        format!(
+                            "`{name}` has {rank} {dimensions}, but {} {indices} are given",
+                            index.len()
+                        ),
+                    );
+                }
+            }
+            Expr::Call(function, arguments) => {
+                let (_, name, expected) = crate::ir::Function::TABLE[*function as usize];
+                if arguments.len() != expected {
+                    let found = arguments.len();
+                    return wrong(
+                        place,
+                        format!("`{name}` takes {expected} values, but {found} are given"),
+                    );
+                }
+            }
+            Expr::Reduce { axes, .. } => {
+                if axes.is_empty() {
+                    return wrong(place, "a reduction needs at least one axis");
+                }
+                self.own(place, axes)?;
+                axes.iter().for_each(|&axis| free.remove(axis));
+            }
+            _ => {}
+        }
+        if height >= MAXIMUM_HEIGHT {
+            return wrong(place, "the expression nests too deeply");
+        }
+        if expansion > MAXIMUM_EXPANSION {
+            return wrong(
+                place,
+                "the expression is too large once its intermediate tensors are written out",
+            );
+        }
+        self.free.push(free);
+        self.height.push(height + 1);
+        self.expansion.push(expansion);
+        Ok(())
+    }
+}

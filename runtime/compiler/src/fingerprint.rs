@@ -1,0 +1,44 @@
+//! The identity of an operator: its canonical form, hashed.
+//!
+//! The canonical form is the operator without its names. Everything else in an [`Op`] stands in the order of the
+//! source, so renaming, spacing and comments change nothing, and any change of meaning changes something.
+
+use crate::check::Checked;
+use crate::ir::Op;
+use crate::record::Fingerprint;
+use crate::record::encoding::{self, Document, EncodeError, Invalid, Validate};
+use crate::schedule::SPACE_VERSION;
+use sha2::{Digest, Sha256};
+
+/// The fingerprint of an operator, in this version of the schedule space.
+///
+/// # Errors
+/// The operator is too large to be written.
+pub fn of(checked: &Checked) -> Result<Fingerprint, EncodeError> {
+    let bytes = encoding::encode(&without_names(checked.op()))?;
+    let mut hasher = Sha256::new();
+    hasher.update(SPACE_VERSION.to_le_bytes());
+    hasher.update(bytes);
+    Ok(Fingerprint(hasher.finalize().into()))
+}
+
+fn without_names(op: &Op) -> Op {
+    let mut op = op.clone();
+    op.name.clear();
+    op.sizes.iter_mut().for_each(|size| size.name.clear());
+    op.inputs.iter_mut().for_each(|input| input.name.clear());
+    op.axes.iter_mut().for_each(|axis| axis.name.clear());
+    op.lets.iter_mut().for_each(|each| each.name.clear());
+    op
+}
+
+/// An operator as the macro embeds it. Whether it makes sense is for [`Checked::new`] to say.
+impl Document for Op {
+    const KIND: [u8; 4] = *b"OPER";
+}
+
+impl Validate for Op {
+    fn validate(&self) -> Result<(), Invalid> {
+        Ok(())
+    }
+}

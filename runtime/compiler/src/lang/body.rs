@@ -1,0 +1,904 @@
+//! The function's body: closures as tensors, expressions as the arena of an [`Op`].
+
+use super::signature::Signature;
+use super::{Elements, Errors, Spans, empty, size_named};
+use crate::element::Element;
+use crate::ir::{
+    Axis, AxisId, BinaryOp, CompareOp, Expr, ExprId, Function, Input, InputId, Let, LetId, Literal, Op, Output,
+    ReduceOp, Size, Source, UnaryOp,
+};
+use proc_macro2::{Ident, Span};
+use syn::spanned::Spanned;
+use syn::{BinOp, ExprClosure, Lit, Member, Pat, Stmt, Type, UnOp};
+
+/// What a name in scope stands for.
+#[derive(Debug, Clone, Copy)]
+enum Local {
+    Axis(AxisId),
+    Value(ExprId),
+}
+
+/// Builds the operator of one variant.
+pub(super) struct Builder<'a> {
+    signature: &'a Signature,
+    sizes: &'a [(Size, Span)],
+    elements: &'a Elements,
+    errors: &'a mut Errors,
+    op: Op,
+    spans: Spans,
+    /// Names of closures' axes and of `let`s inside them, innermost last.
+    scope: Vec<(String, Local)>,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(
+        signature: &'a Signature,
+        sizes: &'a [(Size, Span)],
+        elements: &'a Elements,
+        whole: Span,
+        errors: &'a mut Errors,
+    ) -> Builder<'a> {
+        let mut op = empty(sizes);
+        let mut inputs = Vec::new();
+        for parameter in &signature.parameters {
+            let dims = parameter.dims.as_ref().map(|dims| {
+                dims.iter()
+                    .filter_map(|name| size_named(sizes, &name.to_string()))
+                    .collect()
+            });
+            let Some(element) = parameter.element.resolve(elements) else {
+                continue;
+            };
+            op.inputs.push(Input {
+                name: parameter.name.to_string(),
+                element,
+                dims,
+            });
+            inputs.push(parameter.name.span());
+        }
+        Builder {
+            signature,
+            sizes,
+            elements,
+            errors,
+            op,
+            spans: Spans {
+                whole,
+                sizes: sizes.iter().map(|(_, span)| *span).collect(),
+                inputs,
+                axes: Vec::new(),
+                lets: Vec::new(),
+                outputs: Vec::new(),
+                exprs: Vec::new(),
+            },
+            scope: Vec::new(),
+        }
+    }
+
+    pub(super) fn finish(self) -> (Op, Spans) {
+        (self.op, self.spans)
+    }
+
+    // ------------------------------------------------------------------ statements
+
+    /// `let` closures, then the outputs' closures.
+    pub(super) fn function(&mut self, block: &syn::Block) {
+        let Some((last, statements)) = block.stmts.split_last() else {
+            return self.errors.at(
+                block.span(),
+                "an operator's body ends with a closure over the result's axes: `|m, n| …`",
+            );
+        };
+        for statement in statements {
+            match statement {
+                Stmt::Local(local) => self.intermediate(local),
+                Stmt::Expr(expr, Some(_)) => self.errors.at(
+                    expr.span(),
+                    "an operator's body is `let`s, then a closure without a semicolon",
+                ),
+                other => self.errors.at(
+                    other.span(),
+                    "an operator's body is `let`s, then a closure over the result's axes",
+                ),
+            }
+        }
+        match last {
+            Stmt::Expr(expr, None) => self.outputs(expr),
+            other => self.errors.at(
+                other.span(),
+                "an operator's body ends with a closure over the result's axes, without a semicolon: `|m, n| …`",
+            ),
+        }
+    }
+
+    /// `let name = |axes| …;`, or a single value.
+    fn intermediate(&mut self, local: &syn::Local) {
+        let Some((name, value)) = self.binding(local) else {
+            return;
+        };
+        if self
+            .signature
+            .parameters
+            .iter()
+            .any(|parameter| parameter.name == *name)
+            || self.op.lets.iter().any(|entry| *name == entry.name)
+        {
+            return self
+                .errors
+                .at(name.span(), format!("the name `{name}` is taken; choose another"));
+        }
+        let (axes, body) = match unwrapped(value) {
+            syn::Expr::Closure(closure) => {
+                let Some(axes) = self.axes(closure) else { return };
+                let body = self.in_scope(closure, &axes);
+                (axes, body)
+            }
+            value => (Vec::new(), self.expr(value)),
+        };
+        let Some(body) = body else {
+            // Uses of the name should not be errors of their own.
+            let zero = self.push(Expr::Literal(Literal::Int(0)), name.span());
+            return self.define(name, axes, zero);
+        };
+        self.define(name, axes, body);
+    }
+
+    fn define(&mut self, name: &Ident, axes: Vec<AxisId>, body: ExprId) {
+        self.op.lets.push(Let {
+            name: name.to_string(),
+            axes,
+            body,
+        });
+        self.spans.lets.push(name.span());
+    }
+
+    /// A `let`'s plain name and value.
+    fn binding<'b>(&mut self, local: &'b syn::Local) -> Option<(&'b Ident, &'b syn::Expr)> {
+        let pattern = match &local.pat {
+            Pat::Type(typed) => {
+                self.errors.at(
+                    typed.ty.span(),
+                    "types of values follow from what they are made of; leave this out",
+                );
+                &typed.pat
+            }
+            pattern => pattern,
+        };
+        let Pat::Ident(name) = pattern else {
+            self.errors.at(pattern.span(), "`let` takes a plain name");
+            return None;
+        };
+        match &local.init {
+            Some(init) if init.diverge.is_none() => Some((&name.ident, &init.expr)),
+            _ => {
+                self.errors.at(
+                    local.span(),
+                    "`let` takes a value: `let total = |r| sum(|c| x[[r, c]]);`",
+                );
+                None
+            }
+        }
+    }
+
+    fn outputs(&mut self, expr: &syn::Expr) {
+        let bodies: Vec<&syn::Expr> = match unwrapped(expr) {
+            syn::Expr::Tuple(tuple) => tuple.elems.iter().collect(),
+            one => vec![one],
+        };
+        let results = &self.signature.results;
+        if bodies.len() != results.len() {
+            let plural = |count: usize| if count == 1 { "" } else { "s" };
+            return self.errors.at(
+                expr.span(),
+                format!(
+                    "the function returns {} tensor{}, but the body gives {}",
+                    results.len(),
+                    plural(results.len()),
+                    bodies.len()
+                ),
+            );
+        }
+        for (body, result) in bodies.into_iter().zip(results) {
+            let body = unwrapped(body);
+            let (names, value): (Vec<AxisId>, Option<ExprId>) = match body {
+                syn::Expr::Closure(closure) => {
+                    let Some(axes) = self.axes(closure) else { continue };
+                    if axes.len() != result.dims.len() {
+                        self.errors.at(
+                            closure.inputs.span(),
+                            format!(
+                                "the result has {} dimension{}, but its closure has {} ax{}s",
+                                result.dims.len(),
+                                if result.dims.len() == 1 { "" } else { "s" },
+                                axes.len(),
+                                if axes.len() == 1 { "i" } else { "e" }
+                            ),
+                        );
+                        continue;
+                    }
+                    for (&axis, dim) in axes.iter().zip(&result.dims) {
+                        let size = size_named(self.sizes, &dim.to_string());
+                        let declared = &mut self.op.axes[axis.index()].extent;
+                        if declared.is_some() && *declared != size {
+                            self.errors.at(
+                                self.spans.axes[axis.index()],
+                                format!("this axis runs over `{dim}`, the result's dimension"),
+                            );
+                        }
+                        *declared = size;
+                    }
+                    let value = self.in_scope(closure, &axes);
+                    (axes, value)
+                }
+                value if result.dims.is_empty() => (Vec::new(), self.expr(value)),
+                other => {
+                    self.errors
+                        .at(other.span(), "a result is given as a closure over its axes: `|m, n| …`");
+                    continue;
+                }
+            };
+            let (Some(body), Some(element)) = (value, result.element.resolve(self.elements)) else {
+                continue;
+            };
+            self.op.outputs.push(Output {
+                element,
+                dims: result
+                    .dims
+                    .iter()
+                    .filter_map(|dim| size_named(self.sizes, &dim.to_string()))
+                    .collect(),
+                axes: names,
+                body,
+            });
+            self.spans.outputs.push(result.span);
+        }
+    }
+
+    // ------------------------------------------------------------------ closures
+
+    /// The axes that a closure introduces.
+    fn axes(&mut self, closure: &ExprClosure) -> Option<Vec<AxisId>> {
+        let mut axes = Vec::new();
+        for input in &closure.inputs {
+            let (pattern, annotation) = match input {
+                Pat::Type(typed) => (typed.pat.as_ref(), Some(typed.ty.as_ref())),
+                pattern => (pattern, None),
+            };
+            let Pat::Ident(name) = pattern else {
+                self.errors.at(pattern.span(), "an axis is a plain name");
+                return None;
+            };
+            let name = &name.ident;
+            if axes
+                .iter()
+                .any(|&AxisId(axis)| *name == self.op.axes[axis as usize].name)
+            {
+                self.errors.at(name.span(), format!("axis `{name}` is named twice"));
+            }
+            let extent = match annotation {
+                None => None,
+                Some(Type::Path(path)) if path.path.get_ident().is_some() => {
+                    let text = path.path.get_ident().map(Ident::to_string).unwrap_or_default();
+                    let size = size_named(self.sizes, &text);
+                    if size.is_none() {
+                        self.errors.at(
+                            path.span(),
+                            format!("size `{text}` is not known: an axis runs over a dimension of a tensor, or a size that `dims(…)` defines"),
+                        );
+                        return None;
+                    }
+                    size
+                }
+                Some(other) => {
+                    self.errors.at(
+                        other.span(),
+                        format!("an axis's extent is the name of a size: `|{name}: K|`"),
+                    );
+                    return None;
+                }
+            };
+            let id = AxisId(self.op.axes.len() as u32);
+            self.op.axes.push(Axis {
+                name: name.to_string(),
+                extent,
+            });
+            self.spans.axes.push(name.span());
+            axes.push(id);
+        }
+        Some(axes)
+    }
+
+    /// A closure's body, with its axes in scope.
+    fn in_scope(&mut self, closure: &ExprClosure, axes: &[AxisId]) -> Option<ExprId> {
+        let before = self.scope.len();
+        for &axis in axes {
+            let name = self.op.axes[axis.index()].name.clone();
+            self.scope.push((name, Local::Axis(axis)));
+        }
+        let body = self.expr(&closure.body);
+        self.scope.truncate(before);
+        body
+    }
+
+    // ------------------------------------------------------------------ expressions
+
+    fn push(&mut self, expr: Expr, span: Span) -> ExprId {
+        let folded = self.folded(&expr).map_or(expr, Expr::Literal);
+        let id = ExprId(self.op.exprs.len() as u32);
+        self.op.exprs.push(folded);
+        self.spans.exprs.push(span);
+        id
+    }
+
+    fn fail(&mut self, span: Span, message: impl std::fmt::Display) -> Option<ExprId> {
+        self.errors.at(span, message);
+        None
+    }
+
+    fn expr(&mut self, expr: &syn::Expr) -> Option<ExprId> {
+        let span = expr.span();
+        match expr {
+            syn::Expr::Paren(inner) => self.expr(&inner.expr),
+            syn::Expr::Group(inner) => self.expr(&inner.expr),
+            syn::Expr::Block(block) if block.label.is_none() => self.block(&block.block),
+            syn::Expr::Lit(literal) => self.literal(literal),
+            syn::Expr::Path(path) => self.path(&path.path),
+            syn::Expr::Unary(unary) => {
+                let op = match unary.op {
+                    UnOp::Neg(_) => UnaryOp::Neg,
+                    UnOp::Not(_) => UnaryOp::Not,
+                    _ => return self.fail(span, "there are no references here; leave out `*`"),
+                };
+                let a = self.expr(&unary.expr)?;
+                Some(self.push(Expr::Unary(op, a), span))
+            }
+            syn::Expr::Reference(_) => self.fail(span, "there are no references here; leave out `&`"),
+            syn::Expr::Binary(binary) => self.binary(binary),
+            syn::Expr::Cast(cast) => {
+                let element = self.cast_element(&cast.ty);
+                let a = self.expr(&cast.expr)?;
+                Some(self.push(Expr::Cast(a, element?), span))
+            }
+            syn::Expr::If(conditional) => self.conditional(conditional),
+            syn::Expr::Index(index) => self.read(index),
+            syn::Expr::Call(call) => self.call(call),
+            syn::Expr::MethodCall(call) => self.method(call),
+            syn::Expr::Closure(_) => self.fail(
+                span,
+                "a closure stands here only as a tensor (`let t = |r| …;`) or in a reduction (`sum(|k| …)`)",
+            ),
+            syn::Expr::Match(_) => self.fail(span, "`match` is not part of the language; write `if … else …`"),
+            syn::Expr::ForLoop(_) | syn::Expr::While(_) | syn::Expr::Loop(_) => self.fail(
+                span,
+                "loops are not part of the language; reductions are: `sum(|k| …)`, `max(|k| …)`",
+            ),
+            syn::Expr::Assign(_) => self.fail(span, "nothing is assigned in an operator; name values with `let`"),
+            syn::Expr::Return(_) => self.fail(span, "there is no `return`; the last expression is the value"),
+            syn::Expr::Macro(_) => self.fail(span, "macros are not expanded inside an operator"),
+            syn::Expr::Field(field) if matches!(field.member, Member::Unnamed(_) | Member::Named(_)) => {
+                self.fail(span, "values have no fields")
+            }
+            _ => self.fail(span, "this form is not part of the kernel language"),
+        }
+    }
+
+    /// `{ let t = …; t * 2.0 }`
+    fn block(&mut self, block: &syn::Block) -> Option<ExprId> {
+        let Some((last, statements)) = block.stmts.split_last() else {
+            return self.fail(block.span(), "a block ends with a value");
+        };
+        let before = self.scope.len();
+        let mut complete = true;
+        for statement in statements {
+            let Stmt::Local(local) = statement else {
+                self.errors
+                    .at(statement.span(), "a block is `let`s, then a value without a semicolon");
+                complete = false;
+                continue;
+            };
+            let Some((name, value)) = self.binding(local) else {
+                complete = false;
+                continue;
+            };
+            if matches!(unwrapped(value), syn::Expr::Closure(_)) {
+                self.errors.at(
+                    value.span(),
+                    "a tensor is defined outside the closures, before the result: move this `let` there",
+                );
+                complete = false;
+                continue;
+            }
+            match self.expr(value) {
+                Some(value) => self.scope.push((name.to_string(), Local::Value(value))),
+                None => complete = false,
+            }
+        }
+        let value = match last {
+            Stmt::Expr(expr, None) if complete => self.expr(expr),
+            Stmt::Expr(_, None) => None,
+            other => self.fail(other.span(), "a block ends with a value, without a semicolon"),
+        };
+        self.scope.truncate(before);
+        value
+    }
+
+    fn literal(&mut self, literal: &syn::ExprLit) -> Option<ExprId> {
+        let span = literal.span();
+        let (value, suffix) = match &literal.lit {
+            Lit::Int(int) => {
+                let suffix = int.suffix().to_owned();
+                let value = match int.base10_parse::<i64>() {
+                    Ok(value) => Literal::Int(value),
+                    Err(_) => return self.fail(span, "the integer does not fit 64 bits"),
+                };
+                (value, suffix)
+            }
+            Lit::Float(float) => match float.base10_parse::<f64>() {
+                Ok(value) => (Literal::Float(value), float.suffix().to_owned()),
+                Err(error) => return self.fail(span, error),
+            },
+            Lit::Bool(value) => (Literal::Bool(value.value), String::new()),
+            _ => return self.fail(span, "a number, `true` or `false` is expected"),
+        };
+        let id = self.push(Expr::Literal(value), span);
+        if suffix.is_empty() {
+            return Some(id);
+        }
+        match Element::from_name(&suffix).filter(|&element| element != Element::Bool) {
+            Some(element) => Some(self.push(Expr::Cast(id, element), span)),
+            None => self.fail(
+                span,
+                format!("`{suffix}` is no type of the language: there are f32, f16, bf16, f64, i8, u8, i32 and i64"),
+            ),
+        }
+    }
+
+    fn path(&mut self, path: &syn::Path) -> Option<ExprId> {
+        let span = path.span();
+        let Some(name) = path.get_ident() else {
+            return match constant(path) {
+                Some(value) => Some(self.push(Expr::Literal(value), span)),
+                None => self.fail(
+                    span,
+                    "this constant is not known; there are f32::NEG_INFINITY, f32::MAX, f32::consts::PI and the like",
+                ),
+            };
+        };
+        let text = name.to_string();
+        if let Some((_, local)) = self.scope.iter().rev().find(|(other, _)| *other == text) {
+            return Some(match *local {
+                Local::Axis(axis) => self.push(Expr::Axis(axis), span),
+                Local::Value(value) => value,
+            });
+        }
+        if let Some(inner) = self.op.lets.iter().position(|entry| entry.name == text) {
+            let rank = self.op.lets[inner].axes.len();
+            if rank > 0 {
+                let indices = vec!["…"; rank].join(", ");
+                return self.fail(span, format!("`{text}` is a tensor; index it: `{text}[[{indices}]]`"));
+            }
+            let read = Expr::Read {
+                source: Source::Let(LetId(inner as u32)),
+                index: Vec::new(),
+                or: None,
+            };
+            return Some(self.push(read, span));
+        }
+        if let Some(input) = self.op.inputs.iter().position(|input| input.name == text) {
+            if self.op.inputs[input].dims.is_some() {
+                return self.fail(span, format!("`{text}` is a tensor; index it: `{text}[[…]]`"));
+            }
+            return Some(self.push(Expr::Scalar(InputId(input as u32)), span));
+        }
+        if let Some(size) = size_named(self.sizes, &text) {
+            return Some(self.push(Expr::Size(size), span));
+        }
+        self.fail(
+            span,
+            format!("`{text}` is not known here: no axis, parameter, size or `let` has this name"),
+        )
+    }
+
+    fn binary(&mut self, binary: &syn::ExprBinary) -> Option<ExprId> {
+        let span = binary.span();
+        let compare = |op| match op {
+            BinOp::Eq(_) => Some(CompareOp::Eq),
+            BinOp::Ne(_) => Some(CompareOp::Ne),
+            BinOp::Lt(_) => Some(CompareOp::Lt),
+            BinOp::Le(_) => Some(CompareOp::Le),
+            BinOp::Gt(_) => Some(CompareOp::Gt),
+            BinOp::Ge(_) => Some(CompareOp::Ge),
+            _ => None,
+        };
+        if let Some(op) = compare(binary.op) {
+            let (a, b) = (self.expr(&binary.left), self.expr(&binary.right));
+            return Some(self.push(Expr::Compare(op, a?, b?), span));
+        }
+        let op = match binary.op {
+            BinOp::Add(_) => BinaryOp::Add,
+            BinOp::Sub(_) => BinaryOp::Sub,
+            BinOp::Mul(_) => BinaryOp::Mul,
+            BinOp::Div(_) => BinaryOp::Div,
+            BinOp::Rem(_) => BinaryOp::Rem,
+            BinOp::And(_) => BinaryOp::And,
+            BinOp::Or(_) => BinaryOp::Or,
+            BinOp::BitAnd(_) | BinOp::BitOr(_) | BinOp::BitXor(_) | BinOp::Shl(_) | BinOp::Shr(_) => {
+                return self.fail(
+                    binary.op.span(),
+                    "there are no operations on bits; truth values combine with `&&` and `||`",
+                );
+            }
+            _ => return self.fail(binary.op.span(), "nothing is assigned in an operator"),
+        };
+        let (a, b) = (self.expr(&binary.left)?, self.expr(&binary.right)?);
+        if let (BinaryOp::Div, Expr::Literal(Literal::Int(x)), Expr::Literal(Literal::Int(y))) =
+            (op, self.op.expr(a), self.op.expr(b))
+            && x.checked_rem(*y) != Some(0)
+        {
+            let message = format!("`{x} / {y}` is not whole, and integers are cut off\nhelp: write `{x}.0 / {y}.0`");
+            return self.fail(span, message);
+        }
+        Some(self.push(Expr::Binary(op, a, b), span))
+    }
+
+    fn cast_element(&mut self, ty: &Type) -> Option<Element> {
+        let name = match ty {
+            Type::Path(path) => path.path.segments.last().map(|segment| segment.ident.to_string()),
+            Type::Group(group) => return self.cast_element(&group.elem),
+            _ => None,
+        };
+        let name = name.unwrap_or_default();
+        let found = self.elements.get(&name).copied().or_else(|| Element::from_name(&name));
+        if found.is_none() {
+            let hint = match name.as_str() {
+                "usize" | "isize" | "u32" | "u64" | "i16" | "u16" => "; indices and integers are `i32` or `i64`",
+                _ => "",
+            };
+            self.errors.at(
+                ty.span(),
+                format!("`{name}` is no type of the language: there are f32, f16, bf16, f64, i8, u8, i32, i64 and bool{hint}"),
+            );
+        }
+        found
+    }
+
+    fn conditional(&mut self, conditional: &syn::ExprIf) -> Option<ExprId> {
+        let span = conditional.span();
+        if let syn::Expr::Let(pattern) = conditional.cond.as_ref() {
+            return self.fail(
+                pattern.span(),
+                "patterns are not part of the language; a condition is a truth value",
+            );
+        }
+        let condition = self.expr(&conditional.cond);
+        let accept = self.block(&conditional.then_branch);
+        let Some((_, otherwise)) = &conditional.else_branch else {
+            return self.fail(span, "an `if` has a value in both cases: add `else { … }`");
+        };
+        let reject = self.expr(otherwise);
+        Some(self.push(
+            Expr::Select {
+                condition: condition?,
+                accept: accept?,
+                reject: reject?,
+            },
+            span,
+        ))
+    }
+
+    // ------------------------------------------------------------------ tensors
+
+    /// `x[[i, j]]`, `x.or(0.0)[[i, j]]`
+    fn read(&mut self, index: &syn::ExprIndex) -> Option<ExprId> {
+        let span = index.span();
+        let syn::Expr::Array(indices) = unwrapped(&index.index) else {
+            return self.fail(
+                index.index.span(),
+                "a tensor is indexed with double brackets: `x[[i, j]]`",
+            );
+        };
+        let (tensor, or) = match unwrapped(&index.expr) {
+            syn::Expr::MethodCall(call) if call.method == "or" => {
+                if call.args.len() != 1 {
+                    return self.fail(
+                        call.span(),
+                        "`or` takes one value, read outside the tensor: `x.or(0.0)[[…]]`",
+                    );
+                }
+                let or = self.expr(&call.args[0])?;
+                (unwrapped(&call.receiver), Some(or))
+            }
+            tensor => (tensor, None),
+        };
+        let name = match tensor {
+            syn::Expr::Path(path) => path.path.get_ident().map(Ident::to_string),
+            _ => None,
+        };
+        let Some(name) = name else {
+            return self.fail(
+                tensor.span(),
+                "only tensors are indexed: parameters, and `let` closures",
+            );
+        };
+        let is_local = self.scope.iter().any(|(other, _)| *other == name);
+        let source = self
+            .op
+            .lets
+            .iter()
+            .position(|entry| entry.name == name)
+            .map(|at| Source::Let(LetId(at as u32)))
+            .or_else(|| {
+                let at = self.op.inputs.iter().position(|input| input.name == name)?;
+                self.op.inputs[at].dims.as_ref()?;
+                Some(Source::Input(InputId(at as u32)))
+            })
+            .filter(|_| !is_local);
+        let Some(source) = source else {
+            return self.fail(
+                tensor.span(),
+                format!("`{name}` is no tensor: only parameters of type `Tensor` and `let` closures are indexed"),
+            );
+        };
+        let mut read = Vec::with_capacity(indices.elems.len());
+        let mut complete = true;
+        for index in &indices.elems {
+            match self.expr(index) {
+                Some(index) => read.push(index),
+                None => complete = false,
+            }
+        }
+        complete.then(|| {
+            self.push(
+                Expr::Read {
+                    source,
+                    index: read,
+                    or,
+                },
+                span,
+            )
+        })
+    }
+
+    // ------------------------------------------------------------------ functions
+
+    fn call(&mut self, call: &syn::ExprCall) -> Option<ExprId> {
+        let span = call.span();
+        let name = match unwrapped(&call.func) {
+            syn::Expr::Path(path) => path.path.segments.last().map(|segment| segment.ident.to_string()),
+            _ => None,
+        };
+        let Some(name) = name else {
+            return self.fail(call.func.span(), "only functions of the language are called here");
+        };
+        let reduction = reduction_named(&name);
+        if let (Some(op), [argument]) = (reduction, call.args.iter().collect::<Vec<_>>().as_slice()) {
+            let syn::Expr::Closure(closure) = unwrapped(argument) else {
+                return self.fail(
+                    argument.span(),
+                    format!("`{name}` takes a closure over the axes it reduces: `{name}(|k| …)`"),
+                );
+            };
+            let axes = self.axes(closure)?;
+            if axes.is_empty() {
+                return self.fail(
+                    closure.span(),
+                    format!("`{name}` needs an axis to reduce: `{name}(|k| …)`"),
+                );
+            }
+            let body = self.in_scope(closure, &axes)?;
+            return Some(self.push(Expr::Reduce { op, axes, body }, span));
+        }
+        self.function_call(&name, call.func.span(), span, call.args.iter().collect())
+    }
+
+    /// `x.exp()`, `a.max(b)`
+    fn method(&mut self, call: &syn::ExprMethodCall) -> Option<ExprId> {
+        let name = call.method.to_string();
+        if name == "or" {
+            return self.fail(call.span(), "`or` gives the value outside a tensor: `x.or(0.0)[[…]]`");
+        }
+        let arguments = std::iter::once(call.receiver.as_ref()).chain(&call.args).collect();
+        self.function_call(&name, call.method.span(), call.span(), arguments)
+    }
+
+    fn function_call(&mut self, name: &str, at: Span, span: Span, arguments: Vec<&syn::Expr>) -> Option<ExprId> {
+        let extreme = match name {
+            "max" => Some(BinaryOp::Max),
+            "min" => Some(BinaryOp::Min),
+            _ => None,
+        };
+        if let Some(op) = extreme {
+            let [a, b] = arguments.as_slice() else {
+                return self.fail(
+                    span,
+                    format!("`{name}` takes two values, or a closure over the axes it reduces: `{name}(|k| …)`"),
+                );
+            };
+            let (a, b) = (self.expr(a), self.expr(b));
+            return Some(self.push(Expr::Binary(op, a?, b?), span));
+        }
+        let Some((function, _, count)) = Function::TABLE.into_iter().find(|(_, other, _)| *other == name) else {
+            let hint = match name {
+                "mean" | "avg" => "; write `sum(|k| …) / K as f32`",
+                "pow" => "; there are `powi` and `powf`",
+                "log" => "; the natural logarithm is `ln`",
+                "fabs" => "; it is called `abs`",
+                "argmax" | "argmin" | "sum" | "prod" => "",
+                "softmax" => "; write it with `max`, `exp` and `sum`",
+                _ => "",
+            };
+            if reduction_named(name).is_some() {
+                return self.fail(
+                    span,
+                    format!("`{name}` takes one closure over the axes it reduces: `{name}(|k| …)`"),
+                );
+            }
+            return self.fail(at, format!("`{name}` is no function of the language{hint}"));
+        };
+        if arguments.len() != count {
+            let plural = if count == 1 { "" } else { "s" };
+            return self.fail(
+                span,
+                format!(
+                    "`{name}` takes {count} value{plural}, but {} are given",
+                    arguments.len()
+                ),
+            );
+        }
+        let values: Vec<Option<ExprId>> = arguments.into_iter().map(|argument| self.expr(argument)).collect();
+        let values = values.into_iter().collect::<Option<Vec<_>>>()?;
+        Some(self.push(Expr::Call(function, values), span))
+    }
+
+    // ------------------------------------------------------------------ constants
+
+    /// The value of an expression of literals alone, computed in 64 bits: constants are exact.
+    fn folded(&self, expr: &Expr) -> Option<Literal> {
+        let literal = |id: ExprId| match self.op.expr(id) {
+            Expr::Literal(literal) => Some(*literal),
+            _ => None,
+        };
+        let float = |literal: Literal| match literal {
+            Literal::Float(value) => Some(value),
+            Literal::Int(value) => Some(value as f64),
+            Literal::Bool(_) => None,
+        };
+        match *expr {
+            Expr::Unary(UnaryOp::Neg, a) => match literal(a)? {
+                Literal::Float(value) => Some(Literal::Float(-value)),
+                Literal::Int(value) => Some(Literal::Int(value.wrapping_neg())),
+                Literal::Bool(_) => None,
+            },
+            Expr::Binary(op, a, b) => match (literal(a)?, literal(b)?) {
+                (Literal::Int(a), Literal::Int(b)) => {
+                    let value = match op {
+                        BinaryOp::Add => a.checked_add(b),
+                        BinaryOp::Sub => a.checked_sub(b),
+                        BinaryOp::Mul => a.checked_mul(b),
+                        BinaryOp::Div => a.checked_div(b),
+                        BinaryOp::Rem => a.checked_rem(b),
+                        BinaryOp::Min => Some(a.min(b)),
+                        BinaryOp::Max => Some(a.max(b)),
+                        BinaryOp::And | BinaryOp::Or => None,
+                    };
+                    // What does not fit `i32` is left to wrap where it is computed.
+                    value.filter(|&value| i32::try_from(value).is_ok()).map(Literal::Int)
+                }
+                (a, b) => {
+                    let (a, b) = (float(a)?, float(b)?);
+                    let value = match op {
+                        BinaryOp::Add => a + b,
+                        BinaryOp::Sub => a - b,
+                        BinaryOp::Mul => a * b,
+                        BinaryOp::Div => a / b,
+                        _ => return None,
+                    };
+                    Some(Literal::Float(value))
+                }
+            },
+            Expr::Call(function, ref arguments) => {
+                let value = float(literal(*arguments.first()?)?)?;
+                let value = match function {
+                    Function::Exp => libm::exp(value),
+                    Function::Ln => libm::log(value),
+                    Function::Sqrt => value.sqrt(),
+                    Function::Rsqrt => 1.0 / value.sqrt(),
+                    _ => return None,
+                };
+                Some(Literal::Float(value))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn reduction_named(name: &str) -> Option<ReduceOp> {
+    Some(match name {
+        "sum" => ReduceOp::Sum,
+        "prod" => ReduceOp::Prod,
+        "max" => ReduceOp::Max,
+        "min" => ReduceOp::Min,
+        "argmax" => ReduceOp::ArgMax,
+        "argmin" => ReduceOp::ArgMin,
+        _ => return None,
+    })
+}
+
+/// An expression without the parentheses, groups and braces around it.
+fn unwrapped(expr: &syn::Expr) -> &syn::Expr {
+    match expr {
+        syn::Expr::Paren(inner) => unwrapped(&inner.expr),
+        syn::Expr::Group(inner) => unwrapped(&inner.expr),
+        syn::Expr::Block(block) => match block.block.stmts.as_slice() {
+            [Stmt::Expr(inner, None)] => unwrapped(inner),
+            _ => expr,
+        },
+        other => other,
+    }
+}
+
+/// `f32::NEG_INFINITY`, `std::f64::consts::PI`, `i32::MIN`, …
+fn constant(path: &syn::Path) -> Option<Literal> {
+    let names: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let names = match names.as_slice() {
+        ["std" | "core", rest @ ..] => rest,
+        all => all,
+    };
+    use std::f64::consts;
+    let value = match names {
+        ["f32" | "f64", "consts", name] => match *name {
+            "PI" => consts::PI,
+            "TAU" => consts::TAU,
+            "E" => consts::E,
+            "SQRT_2" => consts::SQRT_2,
+            "FRAC_1_SQRT_2" => consts::FRAC_1_SQRT_2,
+            "LN_2" => consts::LN_2,
+            "LN_10" => consts::LN_10,
+            "LOG2_E" => consts::LOG2_E,
+            "LOG10_E" => consts::LOG10_E,
+            "FRAC_1_PI" => consts::FRAC_1_PI,
+            "FRAC_2_PI" => consts::FRAC_2_PI,
+            "FRAC_2_SQRT_PI" => consts::FRAC_2_SQRT_PI,
+            "FRAC_PI_2" => consts::FRAC_PI_2,
+            "FRAC_PI_4" => consts::FRAC_PI_4,
+            _ => return None,
+        },
+        [ty @ ("f32" | "f64" | "f16" | "bf16"), name] => match (*ty, *name) {
+            (_, "INFINITY") => f64::INFINITY,
+            (_, "NEG_INFINITY") => f64::NEG_INFINITY,
+            (_, "NAN") => f64::NAN,
+            ("f32", "MAX") => f64::from(f32::MAX),
+            ("f32", "MIN") => f64::from(f32::MIN),
+            ("f32", "EPSILON") => f64::from(f32::EPSILON),
+            ("f32", "MIN_POSITIVE") => f64::from(f32::MIN_POSITIVE),
+            ("f64", "MAX") => f64::MAX,
+            ("f64", "MIN") => f64::MIN,
+            ("f64", "EPSILON") => f64::EPSILON,
+            ("f64", "MIN_POSITIVE") => f64::MIN_POSITIVE,
+            ("f16", "MAX") => half::f16::MAX.to_f64(),
+            ("f16", "MIN") => half::f16::MIN.to_f64(),
+            ("f16", "EPSILON") => half::f16::EPSILON.to_f64(),
+            ("bf16", "MAX") => half::bf16::MAX.to_f64(),
+            ("bf16", "MIN") => half::bf16::MIN.to_f64(),
+            ("bf16", "EPSILON") => half::bf16::EPSILON.to_f64(),
+            _ => return None,
+        },
+        [ty, name] => {
+            let (low, high) = match *ty {
+                "i8" => (i64::from(i8::MIN), i64::from(i8::MAX)),
+                "u8" => (0, i64::from(u8::MAX)),
+                "i32" => (i64::from(i32::MIN), i64::from(i32::MAX)),
+                "i64" => (i64::MIN, i64::MAX),
+                _ => return None,
+            };
+            return match *name {
+                "MIN" => Some(Literal::Int(low)),
+                "MAX" => Some(Literal::Int(high)),
+                _ => None,
+            };
+        }
+        _ => return None,
+    };
+    Some(Literal::Float(value))
+}

@@ -1,0 +1,256 @@
+//! The function's signature: parameters and results as tensors and scalars.
+
+use super::arguments::Arguments;
+use super::{Elements, Errors};
+use crate::element::Element;
+use proc_macro2::{Ident, Span};
+use syn::spanned::Spanned;
+use syn::{FnArg, GenericArgument, GenericParam, Pat, PathArguments, ReturnType, Type};
+
+/// What a tensor's elements are: known, or one of a type parameter's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ElementType {
+    /// This element type.
+    Known(Element),
+    /// Whatever the type parameter stands for.
+    Parameter(Ident),
+}
+
+impl ElementType {
+    /// The element type in a variant.
+    pub(super) fn resolve(&self, elements: &Elements) -> Option<Element> {
+        match self {
+            ElementType::Known(element) => Some(*element),
+            ElementType::Parameter(name) => elements.get(&name.to_string()).copied(),
+        }
+    }
+}
+
+/// A parameter of the function.
+#[derive(Debug, Clone)]
+pub struct Parameter {
+    /// Its name.
+    pub name: Ident,
+    /// Its elements.
+    pub element: ElementType,
+    /// A tensor's dimensions; none for a scalar.
+    pub dims: Option<Vec<Ident>>,
+}
+
+/// A tensor among the results.
+#[derive(Debug, Clone)]
+pub struct TensorType {
+    /// Its elements.
+    pub element: ElementType,
+    /// Its dimensions.
+    pub dims: Vec<Ident>,
+    /// Where it stands.
+    pub(super) span: Span,
+}
+
+#[derive(Debug)]
+pub(super) struct Signature {
+    pub(super) parameters: Vec<Parameter>,
+    pub(super) results: Vec<TensorType>,
+    pub(super) tuple: bool,
+}
+
+const TENSOR: &str =
+    "a tensor is written `Tensor<f32, (M, K)>`: an element type and its dimensions' sizes (one: `(N,)`, none: `()`)";
+
+pub(super) fn read(function: &syn::ItemFn, arguments: &Arguments, errors: &mut Errors) -> Signature {
+    let signature = &function.sig;
+    for (keyword, present) in [
+        ("const", signature.constness.map(|t| t.span())),
+        ("async", signature.asyncness.map(|t| t.span())),
+    ] {
+        if let Some(span) = present {
+            errors.at(span, format!("an operator cannot be `{keyword} fn`"));
+        }
+    }
+    let names = |ident: &Ident| arguments.types.iter().any(|(name, _)| name == ident);
+    for parameter in &signature.generics.params {
+        match parameter {
+            GenericParam::Type(ty) if names(&ty.ident) => {}
+            other => errors.at(
+                other.span(),
+                "an operator is generic only over element types it lists: `types(T = [f16, bf16])`",
+            ),
+        }
+    }
+    if let Some(clause) = &signature.generics.where_clause {
+        errors.at(clause.span(), "an operator has no `where` clause");
+    }
+    let mut parameters: Vec<Parameter> = Vec::new();
+    for input in &signature.inputs {
+        let FnArg::Typed(input) = input else {
+            errors.at(input.span(), "an operator has no `self`");
+            continue;
+        };
+        let Pat::Ident(name) = input.pat.as_ref() else {
+            errors.at(input.pat.span(), "a parameter is a plain name");
+            continue;
+        };
+        if parameters.iter().any(|other| other.name == name.ident) {
+            errors.at(
+                name.ident.span(),
+                format!("`{}` is the name of two parameters", name.ident),
+            );
+        }
+        let Some((element, dims)) = value_type(&input.ty, arguments, errors) else {
+            continue;
+        };
+        parameters.push(Parameter {
+            name: name.ident.clone(),
+            element,
+            dims,
+        });
+    }
+    let mut results = Vec::new();
+    let mut tuple = false;
+    match &signature.output {
+        ReturnType::Default => errors.at(
+            signature.ident.span(),
+            "an operator returns a tensor: `-> Tensor<f32, (M, N)>`",
+        ),
+        ReturnType::Type(_, ty) => match ty.as_ref() {
+            Type::Tuple(list) => {
+                tuple = true;
+                if list.elems.is_empty() {
+                    errors.at(list.span(), "an operator returns at least one tensor");
+                }
+                for ty in &list.elems {
+                    results.extend(result(ty, arguments, errors));
+                }
+            }
+            ty => results.extend(result(ty, arguments, errors)),
+        },
+    }
+    Signature {
+        parameters,
+        results,
+        tuple,
+    }
+}
+
+fn result(ty: &Type, arguments: &Arguments, errors: &mut Errors) -> Option<TensorType> {
+    match value_type(ty, arguments, errors)? {
+        (element, Some(dims)) => Some(TensorType {
+            element,
+            dims,
+            span: ty.span(),
+        }),
+        (element, None) => {
+            let name = match element {
+                ElementType::Known(element) => element.to_string(),
+                ElementType::Parameter(name) => name.to_string(),
+            };
+            errors.at(ty.span(), format!("a single value is returned as `Tensor<{name}, ()>`"));
+            None
+        }
+    }
+}
+
+/// A tensor's element type and dimensions, or a scalar's type.
+fn value_type(ty: &Type, arguments: &Arguments, errors: &mut Errors) -> Option<(ElementType, Option<Vec<Ident>>)> {
+    let path = match ty {
+        Type::Path(path) if path.qself.is_none() => &path.path,
+        Type::Group(group) => return value_type(&group.elem, arguments, errors),
+        Type::Paren(group) => return value_type(&group.elem, arguments, errors),
+        Type::Reference(reference) => {
+            errors.at(
+                reference.span(),
+                "write the type without `&`: operators borrow their tensors anyway",
+            );
+            return None;
+        }
+        other => {
+            errors.at(other.span(), TENSOR);
+            return None;
+        }
+    };
+    let last = path.segments.last()?;
+    if last.ident != "Tensor" {
+        return element_type(path, arguments, errors).map(|element| (element, None));
+    }
+    let PathArguments::AngleBracketed(generic) = &last.arguments else {
+        errors.at(ty.span(), TENSOR);
+        return None;
+    };
+    let types: Vec<&Type> = generic
+        .args
+        .iter()
+        .filter_map(|argument| match argument {
+            GenericArgument::Type(ty) => Some(ty),
+            _ => None,
+        })
+        .collect();
+    let [element, shape] = types.as_slice() else {
+        errors.at(ty.span(), TENSOR);
+        return None;
+    };
+    let element = match element {
+        Type::Path(path) => element_type(&path.path, arguments, errors),
+        other => {
+            errors.at(other.span(), TENSOR);
+            None
+        }
+    };
+    let dims = dimensions(shape, errors);
+    Some((element?, Some(dims?)))
+}
+
+fn element_type(path: &syn::Path, arguments: &Arguments, errors: &mut Errors) -> Option<ElementType> {
+    if let Some(name) = path.get_ident()
+        && arguments.types.iter().any(|(parameter, _)| parameter == name)
+    {
+        return Some(ElementType::Parameter(name.clone()));
+    }
+    let last = path.segments.last()?;
+    let known = Element::from_name(&last.ident.to_string()).filter(|_| last.arguments.is_empty());
+    if known.is_none() {
+        errors.at(
+            path.span(),
+            format!(
+                "`{}` is no element type: there are f32, f16, bf16, f64, i8, u8, i32, i64 and bool, or a parameter listed by `types({} = […])`",
+                last.ident, last.ident
+            ),
+        );
+    }
+    known.map(ElementType::Known)
+}
+
+fn dimensions(shape: &Type, errors: &mut Errors) -> Option<Vec<Ident>> {
+    let Type::Tuple(tuple) = shape else {
+        let hint = match shape {
+            Type::Paren(inner) => match inner.elem.as_ref() {
+                Type::Path(path) => path
+                    .path
+                    .get_ident()
+                    .map(|name| format!("one dimension is written `({name},)`")),
+                _ => None,
+            },
+            Type::Path(path) => path
+                .path
+                .get_ident()
+                .map(|name| format!("one dimension is written `({name},)`")),
+            _ => None,
+        };
+        errors.at(shape.span(), hint.unwrap_or_else(|| TENSOR.to_owned()));
+        return None;
+    };
+    let mut dims = Vec::new();
+    for dim in &tuple.elems {
+        match dim {
+            Type::Path(path) if path.path.get_ident().is_some() => dims.extend(path.path.get_ident().cloned()),
+            other => {
+                errors.at(
+                    other.span(),
+                    "a dimension is the name of a size; `dims(…)` in the attribute names constants and formulas: `dims(TAPS = 3, HO = H / 2)`",
+                );
+                return None;
+            }
+        }
+    }
+    Some(dims)
+}

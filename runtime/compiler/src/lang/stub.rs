@@ -1,0 +1,30 @@
+//! What stands in for an operator with errors, so that its callers have none.
+
+use super::expand::{Bodies, Interface};
+use super::{Errors, arguments, signature};
+use proc_macro2::TokenStream;
+
+/// Items of the operator's names and types. Nothing if the signature itself is wrong.
+pub(super) fn stub(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    let arguments = syn::parse2::<arguments::Arguments>(attribute).unwrap_or_default();
+    let Ok(function) = syn::parse2::<syn::ItemFn>(item) else {
+        return TokenStream::new();
+    };
+    let mut errors = Errors::default();
+    let signature = signature::read(&function, &arguments, &mut errors);
+    if errors.finish().is_err() {
+        return TokenStream::new();
+    }
+    let interface = Interface {
+        name: &function.sig.ident,
+        visibility: &function.vis,
+        attributes: &function.attrs,
+        generics: &arguments.types,
+        parameters: &signature.parameters,
+        results: &signature.results,
+        tuple: signature.tuple,
+        module: arguments.module.as_ref().unwrap_or(&function.sig.ident),
+        runtime: &arguments.runtime,
+    };
+    interface.expand(Bodies::Stub)
+}

@@ -1,0 +1,33 @@
+//! The compiler of energy-kernel: from an operator in index notation to PTX text.
+//!
+//! ```text
+//!   Rust tokens ── lang ──▶ Op ── check ──▶ Checked ── schedule ──▶ Schedule
+//!                (feature `syn`)               │                       │
+//!                                              └───────┬───────────────┘
+//!                                                    lower ──▶ ptx ──▶ Kernel (text, launch, parameters)
+//! ```
+//!
+//! Invariants:
+//! - Everything after `check` takes a [`check::Checked`], so nothing unchecked is ever lowered.
+//! - The crate knows nothing of CUDA, files or search, and it is deterministic: the same operator,
+//!   specialisation, target and schedule give the same bytes.
+//! - Nothing here panics on any input; what cannot be done is a typed error.
+
+pub mod check;
+pub mod element;
+pub mod fingerprint;
+pub mod ir;
+pub mod kernel;
+#[cfg(feature = "syn")]
+pub mod lang;
+pub mod lower;
+pub mod ptx;
+pub mod record;
+pub mod reference;
+pub mod schedule;
+pub mod size;
+pub mod target;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod testing;
+pub mod tuning;

@@ -1,0 +1,253 @@
+//! Lowering: from a checked operator and a schedule to a kernel. One file a family.
+
+mod contract;
+pub mod expression;
+pub mod index;
+pub mod math;
+mod plain;
+mod pointwise;
+mod row;
+pub mod value;
+
+use crate::check::Checked;
+use crate::element::{Element, Type};
+use crate::ir::SizeId;
+use crate::kernel::{Kernel, Launch};
+use crate::ptx::{Cache, Class, Guard, Opcode, Operand, Reg, Space, Width};
+use crate::schedule::{self, Schedule};
+use crate::size::{SizeExpr, SizeOp, Specialisation};
+use crate::target::Target;
+use expression::{Lowering, Reduce, width_of};
+use index::Linear;
+use value::Value;
+
+/// Why an operator has no kernel for a schedule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The schedule is not one of the operator's space.
+    #[error(
+        "the schedule `{0}` is not legal for this operator, these sizes and this target; `schedule::space` lists those that are"
+    )]
+    Illegal(String),
+    /// The specialisation was made for another operator.
+    #[error("the specialisation has {found} extents, but the operator has {expected} sizes")]
+    Specialisation {
+        /// Sizes of the operator.
+        expected: usize,
+        /// Extents given.
+        found: usize,
+    },
+    /// An axis was used where it has no value: a defect of the compiler.
+    #[error("an axis has no value where it is used; this is a defect of the compiler, please report the operator")]
+    Unbound,
+}
+
+/// Compiles an operator.
+///
+/// # Errors
+/// The schedule is not legal, or the specialisation belongs to another operator.
+pub fn lower(
+    checked: &Checked,
+    specialisation: &Specialisation,
+    target: Target,
+    schedule: &Schedule,
+) -> Result<Kernel, Error> {
+    let expected = checked.op().sizes.len();
+    let found = specialisation.extents.len();
+    if expected != found {
+        return Err(Error::Specialisation { expected, found });
+    }
+    if !schedule::legal(checked, specialisation, target, schedule) {
+        return Err(Error::Illegal(schedule.to_string()));
+    }
+    let name = entry_name(&checked.op().name, schedule.family());
+    let (lowering, launch) = match schedule {
+        Schedule::Plain(plain) => plain::lower(checked, specialisation, &name, plain)?,
+        Schedule::Pointwise(pointwise) => pointwise::lower(checked, specialisation, &name, pointwise)?,
+        Schedule::Row(row) => row::lower(checked, specialisation, &name, row)?,
+        Schedule::Contract(contract) => contract::lower(checked, specialisation, &name, contract)?,
+    };
+    let parameters = lowering.parameters().to_vec();
+    Ok(Kernel {
+        entry: name,
+        ptx: lowering.b.finish().module(target),
+        launch,
+        parameters,
+    })
+}
+
+/// A PTX identifier: the operator's name may hold what PTX does not allow.
+fn entry_name(operator: &str, family: &str) -> String {
+    let plain: String = operator
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+        .take(64)
+        .collect();
+    format!("ek_{plain}_{family}")
+}
+
+/// The product of sizes, with what is compiled in already multiplied.
+fn volume_formula(specialisation: &Specialisation, sizes: &[SizeId]) -> SizeExpr {
+    sizes
+        .iter()
+        .map(|size| match specialisation.extents[size.index()].fixed() {
+            Some(value) => SizeExpr::Const(value as i64),
+            None => SizeExpr::Size(*size),
+        })
+        .fold(SizeExpr::Const(1), SizeExpr::times)
+}
+
+/// The larger of two formulas.
+fn larger(a: SizeExpr, b: SizeExpr) -> SizeExpr {
+    if a == b {
+        return a;
+    }
+    SizeExpr::Binary(SizeOp::Max, Box::new(a), Box::new(b))
+}
+
+/// A launch of blocks in one dimension.
+fn launch(blocks: SizeExpr, threads: u32, dynamic_shared: u32) -> Launch {
+    Launch {
+        grid: [blocks, SizeExpr::Const(1), SizeExpr::Const(1)],
+        block: [threads, 1, 1],
+        dynamic_shared,
+    }
+}
+
+impl Lowering<'_> {
+    /// A 32-bit register that is not negative, as an index register.
+    fn index_register(&mut self, reg: Reg) -> Reg {
+        if self.math.wide {
+            self.b.op(Opcode::CvtU64U32, &[reg.into()])
+        } else {
+            reg
+        }
+    }
+
+    /// The thread's number in its block, as an index.
+    fn thread(&mut self) -> Linear {
+        let tid = self.b.op(Opcode::TidX, &[]);
+        Linear::register(self.index_register(tid))
+    }
+
+    /// The block's number, as an index.
+    fn block(&mut self) -> Linear {
+        let block = self.b.op(Opcode::CtaidX, &[]);
+        Linear::register(self.index_register(block))
+    }
+
+    /// Opens a piece that executes where `value < bound`.
+    fn begin_if_below(&mut self, value: &Linear, bound: &Linear) {
+        let predicate = self.below(value, bound);
+        self.b.begin_if(Guard { predicate, holds: true });
+    }
+
+    /// Whether `value < bound`.
+    fn below(&mut self, value: &Linear, bound: &Linear) -> Reg {
+        let value = self.math.operand(&mut self.b, value);
+        let bound = self.math.operand(&mut self.b, bound);
+        let class = self.math.class();
+        self.b.compare(crate::ptx::Compare::Lt, class, value, bound)
+    }
+
+    /// The value of an output where its axes are bound, in the form it is stored in.
+    fn output_value(&mut self, output: usize, family: &mut dyn Reduce) -> Result<Operand, Error> {
+        let output = &self.op().outputs[output];
+        let ty = self.checked.ty(output.body);
+        // A narrower float output takes a wider value in one rounding.
+        let wanted = match (ty, output.element.compute()) {
+            (Type::F64, Type::F32) => Type::F64,
+            (_, compute) => compute,
+        };
+        let value = match self.op().expr(output.body) {
+            crate::ir::Expr::Literal(_) => self.value_as(output.body, wanted, family)?,
+            _ => self.value(output.body, family)?,
+        };
+        let stored = value::to_storage(&mut self.b, output.element, value);
+        Ok(stored)
+    }
+
+    /// Stores neighbouring elements of an output, in as few instructions as their number allows. `offset` is that of
+    /// the first and a multiple of their number.
+    fn store_output(&mut self, output: usize, offset: &Linear, values: &[Operand], cache: Cache, guard: Option<Guard>) {
+        let element = self.op().outputs[output].element;
+        let base = self.output_pointer(output);
+        let most = (16 / element.size()) as usize;
+        for (chunk, values) in values.chunks(most).enumerate() {
+            let offset = offset.plus_constant((chunk * most) as i64);
+            let address = self.math.address(&mut self.b, base, &offset, element.size());
+            let (width, packed) = self.pack(element, values);
+            self.b.store(Space::Global, width, address, &packed, cache, guard);
+        }
+    }
+
+    /// Stored elements in the registers of one store: narrow ones are packed into words.
+    fn pack(&mut self, element: Element, values: &[Operand]) -> (Width, Vec<Operand>) {
+        let width = width_of(element);
+        let registers: Vec<Reg> = values
+            .iter()
+            .map(|&value| match value {
+                Operand::Reg(reg) => reg,
+                constant => self.b.constant(width.class(), constant),
+            })
+            .collect();
+        if values.len() == 1 || width.bytes() >= 4 {
+            return (width, registers.into_iter().map(Operand::Reg).collect());
+        }
+        if width == Width::B16 {
+            let words = registers
+                .chunks(2)
+                .map(|pair| Operand::Reg(self.b.op(Opcode::B32Halves, &[pair[0].into(), pair[1].into()])))
+                .collect();
+            return (Width::B32, words);
+        }
+        let pairs: Vec<Reg> = registers
+            .chunks(2)
+            .map(|pair| {
+                // Byte 0 of each.
+                let sources = [pair[0].into(), pair[1].into(), 0x0040.into()];
+                self.b.op(Opcode::PrmtB32, &sources)
+            })
+            .collect();
+        if pairs.len() == 1 {
+            let half = self.b.op(Opcode::CvtU16U32, &[pairs[0].into()]);
+            return (Width::B16, vec![half.into()]);
+        }
+        let words = pairs
+            .chunks(2)
+            .map(|pair| {
+                let sources = [pair[0].into(), pair[1].into(), 0x5410.into()];
+                Operand::Reg(self.b.op(Opcode::PrmtB32, &sources))
+            })
+            .collect();
+        (Width::B32, words)
+    }
+
+    /// A 64-bit zero-extended index class register is what addresses of shared memory are not: 32 bits.
+    fn shared_address(&mut self, base: Reg, index: Reg, bytes: i64) -> Reg {
+        debug_assert!(index.class == Class::B32, "shared memory has 32-bit addresses");
+        self.b.op(Opcode::MadS32, &[index.into(), bytes.into(), base.into()])
+    }
+
+    /// Two or one 32-bit words of a value, for shuffles.
+    fn words(&mut self, value: Value) -> Vec<Reg> {
+        let reg = value.reg(&mut self.b);
+        match reg.class {
+            Class::F32 => vec![self.b.op(Opcode::BitsF32, &[reg.into()])],
+            Class::F64 => self.b.ops(Opcode::HalvesF64, &[reg.into()]),
+            Class::B64 => self.b.ops(Opcode::HalvesB64, &[reg.into()]),
+            _ => vec![reg],
+        }
+    }
+
+    /// The inverse of [`Lowering::words`].
+    fn value_of_words(&mut self, class: Class, words: &[Reg]) -> Reg {
+        let sources: Vec<Operand> = words.iter().map(|&word| word.into()).collect();
+        match class {
+            Class::F32 => self.b.op(Opcode::F32Bits, &sources),
+            Class::F64 => self.b.op(Opcode::F64Halves, &sources),
+            Class::B64 => self.b.op(Opcode::B64Halves, &sources),
+            _ => words[0],
+        }
+    }
+}

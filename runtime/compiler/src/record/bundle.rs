@@ -1,0 +1,165 @@
+//! What a build embeds in a crate for one operator.
+
+use super::cache::validate_bucket;
+use super::device::{DeviceClass, Match};
+use super::encoding::{Document, Invalid, Validate, ensure, ensure_text};
+use super::fingerprint::Fingerprint;
+use super::front::{Estimate, Objective, Point, validate_front};
+use super::packed::PackedKernel;
+use crate::size::Specialisation;
+use crate::tuning;
+use bincode::{Decode, Encode};
+
+/// The compiled results of one operator for every device class known.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub struct Bundle {
+    /// The operator.
+    pub fingerprint: Fingerprint,
+    /// Its name, for people.
+    pub operator: String,
+    /// What to choose from its fronts, unless the program asks for something else.
+    pub objective: Objective,
+    /// Kernels; points refer to them by position.
+    pub kernels: Vec<PackedKernel>,
+    /// One for each device class.
+    pub devices: Vec<TunedDevice>,
+}
+
+/// What is known for one class of devices.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub struct TunedDevice {
+    /// Which.
+    pub device: DeviceClass,
+    /// One for each bucket that was tuned.
+    pub buckets: Vec<TunedBucket>,
+}
+
+/// What is known for one bucket.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub struct TunedBucket {
+    /// The sizes it was tuned for, in the order of [`Op::sizes`](crate::ir::Op::sizes).
+    pub sizes: Vec<u64>,
+    /// What its kernels are compiled to know; they are right for every call that it accepts.
+    pub specialisation: Specialisation,
+    /// The Pareto front, fastest first; not empty.
+    pub front: Vec<Candidate>,
+    /// When it was measured: seconds since 1970.
+    pub measured_at: u64,
+    /// Whether energy was measured.
+    pub energy_measured: bool,
+}
+
+/// A point of the front with its kernel.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub struct Candidate {
+    /// What was measured.
+    pub point: Point,
+    /// Position in [`Bundle::kernels`].
+    pub kernel: u32,
+    /// Whether the compiler emits other code than was measured: right still, but the figures are another kernel's.
+    pub stale: bool,
+}
+
+impl Candidate {
+    /// Seconds and joules a launch; withheld where the kernel is not the one that was measured.
+    pub fn figures(&self) -> Option<(Estimate, Option<Estimate>)> {
+        (!self.stale).then_some((self.point.latency, self.point.energy))
+    }
+}
+
+impl Bundle {
+    /// The name of an operator's bundle in the folder of the [`Index`](super::Index).
+    pub fn file_name(fingerprint: &Fingerprint) -> String {
+        format!("{fingerprint}.ekbundle")
+    }
+
+    /// What fits a device best, and how well.
+    pub fn device(&self, device: &DeviceClass) -> Option<(Match, &TunedDevice)> {
+        self.devices
+            .iter()
+            .filter_map(|tuned| Some((tuned.device.matches(device)?, tuned)))
+            .min_by_key(|(rank, _)| *rank)
+    }
+
+    /// What fits a call on a device best: of the best-matching devices the first that has a bucket for the sizes.
+    pub fn find(&self, device: &DeviceClass, sizes: &[u64]) -> Option<(Match, &TunedDevice, &TunedBucket)> {
+        let mut ranked: Vec<(Match, &TunedDevice)> = self
+            .devices
+            .iter()
+            .filter_map(|tuned| Some((tuned.device.matches(device)?, tuned)))
+            .collect();
+        ranked.sort_by_key(|(rank, _)| *rank);
+        ranked
+            .into_iter()
+            .find_map(|(rank, tuned)| Some((rank, tuned, tuned.bucket(sizes)?)))
+    }
+
+    /// A candidate's kernel.
+    ///
+    /// # Errors
+    /// The bundle holds no such kernel, or a damaged one.
+    pub fn kernel(&self, candidate: &Candidate) -> Result<crate::kernel::Kernel, Invalid> {
+        self.kernels
+            .get(candidate.kernel as usize)
+            .ok_or_else(|| Invalid("no such kernel in the bundle".into()))?
+            .unpack()
+    }
+}
+
+impl TunedDevice {
+    /// The bucket that a call uses: see [`TunedBucket::nearest`].
+    pub fn bucket(&self, sizes: &[u64]) -> Option<&TunedBucket> {
+        TunedBucket::nearest(&self.buckets, |bucket| (&bucket.sizes, &bucket.specialisation), sizes)
+    }
+}
+
+impl TunedBucket {
+    /// Of the buckets that accept a call, the one that [`tuning::choose`](crate::tuning::choose) takes.
+    pub fn nearest<'a, B>(
+        buckets: &'a [B],
+        of: impl Fn(&'a B) -> (&'a [u64], &'a Specialisation),
+        sizes: &[u64],
+    ) -> Option<&'a B> {
+        let accepting: Vec<&B> = buckets.iter().filter(|bucket| of(bucket).1.accepts(sizes)).collect();
+        let tuned: Vec<&[u64]> = accepting.iter().map(|bucket| of(bucket).0).collect();
+        accepting.get(tuning::choose(&tuned, sizes)?).copied()
+    }
+
+    /// The candidate that the objective chooses. A valid bucket has one.
+    pub fn choose(&self, objective: Objective) -> Option<&Candidate> {
+        self.front
+            .get(objective.choose(self.front.iter().map(|candidate| &candidate.point))?)
+    }
+}
+
+impl Document for Bundle {
+    const KIND: [u8; 4] = *b"BNDL";
+}
+
+impl Validate for Bundle {
+    fn validate(&self) -> Result<(), Invalid> {
+        ensure_text(&self.operator, "the operator's name")?;
+        self.objective.validate()?;
+        self.kernels.iter().try_for_each(PackedKernel::validate)?;
+        ensure(self.devices.len() <= 1024, "more than 1024 device classes")?;
+        for tuned in &self.devices {
+            tuned.device.validate()?;
+            ensure(tuned.buckets.len() <= 4096, "more than 4096 buckets")?;
+            for bucket in &tuned.buckets {
+                validate_bucket(&bucket.sizes, &bucket.specialisation)?;
+                validate_front(bucket.front.iter().map(|candidate| &candidate.point))?;
+                let known = |candidate: &Candidate| (candidate.kernel as usize) < self.kernels.len();
+                ensure(bucket.front.iter().all(known), "a point refers to no kernel")?;
+                let simulated = |candidate: &Candidate| candidate.point.conditions.simulated_profile.is_some();
+                ensure(
+                    bucket
+                        .front
+                        .iter()
+                        .all(|candidate| simulated(candidate) == tuned.device.simulated),
+                    "simulated figures stand under a real device, or the reverse",
+                )?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,188 @@
+//! Records, and the files they are kept in.
+
+use super::device::DeviceClass;
+use super::encoding::{Document, Invalid, Validate, ensure, ensure_text};
+use super::fingerprint::Fingerprint;
+use super::front::{Objective, Point, validate_front};
+use crate::size::{Extent, Sizes, Specialisation};
+use bincode::{Decode, Encode};
+use std::collections::BTreeSet;
+
+/// What is known of one operator on one class of devices: a file of a cache.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub struct CacheFile {
+    /// The operator.
+    pub fingerprint: Fingerprint,
+    /// Its name when it was tuned, for people.
+    pub operator: String,
+    /// The names of [`Op::sizes`](crate::ir::Op::sizes) when it was tuned, for people.
+    pub size_names: Vec<String>,
+    /// [`SPACE_VERSION`](crate::schedule::SPACE_VERSION) of the compiler that tuned it.
+    pub space_version: u32,
+    /// Where it was measured.
+    pub device: DeviceClass,
+    /// One for each bucket, sorted by bucket.
+    pub records: Vec<Record>,
+}
+
+/// The result of tuning one bucket.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub struct Record {
+    /// The sizes it was tuned for, in the order of [`Op::sizes`](crate::ir::Op::sizes).
+    pub sizes: Vec<u64>,
+    /// What the kernels are compiled to know.
+    pub specialisation: Specialisation,
+    /// The Pareto front, fastest first; not empty.
+    pub front: Vec<Point>,
+    /// What the tuner did.
+    pub statistics: Statistics,
+    /// When it ended: seconds since 1970.
+    pub measured_at: u64,
+    /// Whether energy was measured as far as it was meant to be. Where not, the front may be the fastest point alone, and
+    /// the next tuning measures again.
+    pub energy_measured: bool,
+}
+
+/// What a tuner did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Encode, Decode)]
+pub struct Statistics {
+    /// Legal schedules.
+    pub space: u64,
+    /// Candidates compiled.
+    pub compiled: u64,
+    /// Of these, how many gave wrong results.
+    pub wrong: u64,
+    /// Candidates whose latency was measured.
+    pub timed: u64,
+    /// Candidates whose energy was measured.
+    pub energy_measured: u64,
+    /// Seconds it took.
+    pub seconds: f64,
+    /// The seed of its choices.
+    pub seed: u64,
+}
+
+impl Record {
+    /// What a record is looked up by: the sizes, and what kernels are compiled to know of them.
+    pub fn bucket(&self) -> (&[u64], &Specialisation) {
+        (&self.sizes, &self.specialisation)
+    }
+
+    /// The point that the objective chooses. A valid record has one.
+    pub fn choose(&self, objective: Objective) -> Option<&Point> {
+        self.front.get(objective.choose(&self.front)?)
+    }
+
+    /// Seconds a launch of the fastest point.
+    pub fn best_latency(&self) -> Option<f64> {
+        self.front.first().map(|point| point.latency.mean)
+    }
+}
+
+impl CacheFile {
+    /// The extension of these files.
+    pub const EXTENSION: &'static str = "ekcache";
+
+    /// The name of the file for an operator and a device class, the same in every cache.
+    pub fn file_name(fingerprint: &Fingerprint, device: &DeviceClass) -> String {
+        format!(
+            "{}-{}.{}",
+            fingerprint.short(),
+            device.file_stem(),
+            CacheFile::EXTENSION
+        )
+    }
+
+    /// A bucket's sizes by name, for people.
+    pub fn named(&self, record: &Record) -> Sizes {
+        self.size_names
+            .iter()
+            .cloned()
+            .zip(record.sizes.iter().copied())
+            .collect()
+    }
+
+    /// The record for a bucket.
+    pub fn record(&self, sizes: &[u64], specialisation: &Specialisation) -> Option<&Record> {
+        self.records
+            .iter()
+            .find(|record| record.bucket() == (sizes, specialisation))
+    }
+
+    /// Adds a record. Of two for one bucket the newer measurement stays; of two as old, that with energies.
+    pub fn insert(&mut self, record: Record) {
+        match self.records.binary_search_by(|r| r.bucket().cmp(&record.bucket())) {
+            Err(position) => self.records.insert(position, record),
+            Ok(position) => {
+                let age = |r: &Record| (r.measured_at, r.energy_measured);
+                if age(&record) > age(&self.records[position]) {
+                    self.records[position] = record;
+                }
+            }
+        }
+    }
+
+    /// Adds the records of another file about the same operator and device class.
+    pub fn merge(&mut self, other: CacheFile) {
+        other.records.into_iter().for_each(|record| self.insert(record));
+    }
+}
+
+impl Document for CacheFile {
+    const KIND: [u8; 4] = *b"CACH";
+}
+
+impl Validate for CacheFile {
+    fn validate(&self) -> Result<(), Invalid> {
+        ensure_text(&self.operator, "the operator's name")?;
+        for name in &self.size_names {
+            ensure_text(name, "a size's name")?;
+        }
+        self.device.validate()?;
+        let counts = |record: &Record| record.sizes.len() == self.size_names.len();
+        ensure(
+            self.records.iter().all(counts),
+            "sizes and their names differ in number",
+        )?;
+        ensure(self.records.len() <= 4096, "more than 4096 buckets")?;
+        self.records.iter().try_for_each(Record::validate)?;
+        let sorted = self.records.is_sorted_by(|a, b| a.bucket() < b.bucket());
+        ensure(sorted, "the records are not sorted by bucket")?;
+        let simulated = |point: &Point| point.conditions.simulated_profile.is_some();
+        let mut points = self.records.iter().flat_map(|record| &record.front);
+        ensure(
+            points.all(|point| simulated(point) == self.device.simulated),
+            "simulated figures stand under a real device, or the reverse",
+        )
+    }
+}
+
+impl Validate for Record {
+    fn validate(&self) -> Result<(), Invalid> {
+        validate_bucket(&self.sizes, &self.specialisation)?;
+        validate_front(self.front.iter())?;
+        let schedules: BTreeSet<_> = self.front.iter().map(|point| point.schedule).collect();
+        ensure(
+            schedules.len() == self.front.len(),
+            "a schedule stands twice on the front",
+        )?;
+        ensure(
+            self.statistics.seconds.is_finite() && self.statistics.seconds >= 0.0,
+            "the tuning took no length of time",
+        )
+    }
+}
+
+/// That a bucket's kernels are compiled for the sizes it was tuned for.
+pub(super) fn validate_bucket(sizes: &[u64], specialisation: &Specialisation) -> Result<(), Invalid> {
+    ensure(sizes.len() <= 64, "more than 64 sizes")?;
+    let alignments = specialisation.extents.iter().all(|extent| match extent {
+        Extent::Fixed(_) => true,
+        Extent::Any { multiple_of } => [1, 2, 4, 8, 16].contains(multiple_of),
+    });
+    ensure(alignments, "a size's alignment is not 1, 2, 4, 8 or 16")?;
+    ensure(
+        specialisation.accepts(sizes),
+        "the kernels do not accept the sizes they were tuned for",
+    )
+}

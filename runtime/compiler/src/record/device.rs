@@ -1,0 +1,189 @@
+//! Which GPU a measurement belongs to.
+
+use super::encoding::{Invalid, Validate, ensure, ensure_text};
+use super::fingerprint::hexadecimal;
+use bincode::{Decode, Encode};
+use sha2::{Digest, Sha256};
+use std::fmt::{Display, Formatter};
+
+/// GPUs that are expected to behave alike. Never an index: the same card may be device 0 today and 1 tomorrow.
+///
+/// Memory counts in whole GiB, because drivers reserve slightly different amounts of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+pub struct DeviceClass {
+    /// As the driver names it, or the emulated device's profile.
+    pub name: String,
+    /// Major and minor: (9, 0) for Hopper.
+    pub compute_capability: (u32, u32),
+    /// Streaming multiprocessors.
+    pub multiprocessors: u32,
+    /// Total memory, in bytes.
+    pub memory_bytes: u64,
+    /// Whether figures of this device are simulated. Such a device never stands in for a real one, nor the reverse.
+    pub simulated: bool,
+}
+
+/// How well a device stands in for another. Ordered: better matches are less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Match {
+    /// The same class.
+    Same,
+    /// Same name and compute capability, with other multiprocessors or memory.
+    Model,
+    /// Same compute capability only: borrowed.
+    Borrowed,
+}
+
+impl Match {
+    /// How messages name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Match::Same => "same device class",
+            Match::Model => "same model",
+            Match::Borrowed => "borrowed from another GPU of the same compute capability",
+        }
+    }
+}
+
+impl DeviceClass {
+    /// How well records of `self` fit `device`; none if they must not be used on it.
+    pub fn matches(&self, device: &DeviceClass) -> Option<Match> {
+        if self.simulated != device.simulated || self.compute_capability != device.compute_capability {
+            return None;
+        }
+        let same_name = self.name == device.name;
+        let same_size = self.multiprocessors == device.multiprocessors && self.memory_gib() == device.memory_gib();
+        Some(match (same_name, same_size) {
+            (true, true) => Match::Same,
+            (true, false) => Match::Model,
+            (false, _) => Match::Borrowed,
+        })
+    }
+
+    /// Memory rounded to whole GiB.
+    pub fn memory_gib(&self) -> u64 {
+        const GIB: u64 = 1 << 30;
+        self.memory_bytes / GIB + u64::from(self.memory_bytes % GIB >= GIB / 2)
+    }
+
+    /// Text that is equal for devices of the same class and different for others.
+    pub fn key(&self) -> String {
+        let (major, minor) = self.compute_capability;
+        format!(
+            "{}{}|{major}.{minor}|{}|{}",
+            if self.simulated { "simulated " } else { "" },
+            self.name,
+            self.multiprocessors,
+            self.memory_gib()
+        )
+    }
+
+    /// The key as a part of a file name: readable, portable, and distinct for distinct classes.
+    pub fn file_stem(&self) -> String {
+        let mut name = String::new();
+        for c in self.name.chars().take(48) {
+            if c.is_ascii_alphanumeric() {
+                name.push(c.to_ascii_lowercase());
+            } else if !name.is_empty() && !name.ends_with('-') {
+                name.push('-');
+            }
+        }
+        let (major, minor) = self.compute_capability;
+        let simulated = if self.simulated { "simulated-" } else { "" };
+        let digest = hexadecimal(&Sha256::digest(self.key())[..4]);
+        format!("{simulated}{}-sm{major}{minor}-{digest}", name.trim_end_matches('-'))
+    }
+}
+
+impl Display for DeviceClass {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let (major, minor) = self.compute_capability;
+        let simulated = if self.simulated { "simulated " } else { "" };
+        write!(
+            f,
+            "{simulated}{} (compute capability {major}.{minor}, {} multiprocessors, {} GiB)",
+            self.name,
+            self.multiprocessors,
+            self.memory_gib()
+        )
+    }
+}
+
+impl Validate for DeviceClass {
+    fn validate(&self) -> Result<(), Invalid> {
+        ensure_text(&self.name, "the device's name")?;
+        ensure(!self.name.is_empty(), "the device has no name")?;
+        let (major, minor) = self.compute_capability;
+        ensure(major <= 99 && minor <= 9, "no such compute capability")?;
+        ensure(
+            (1..=100_000).contains(&self.multiprocessors),
+            "no such number of multiprocessors",
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(name: &str, capability: (u32, u32), multiprocessors: u32, gib: u64, simulated: bool) -> DeviceClass {
+        DeviceClass {
+            name: name.into(),
+            compute_capability: capability,
+            multiprocessors,
+            memory_bytes: gib << 30,
+            simulated,
+        }
+    }
+
+    #[test]
+    fn ranks_are_ordered_and_simulation_stays_apart() {
+        let own = device("NVIDIA H200", (9, 0), 132, 140, false);
+        let reserved = DeviceClass {
+            memory_bytes: own.memory_bytes - 300_000_000,
+            ..own.clone()
+        };
+        let smaller = DeviceClass {
+            multiprocessors: 114,
+            ..own.clone()
+        };
+        let other = device("NVIDIA H100 PCIe", (9, 0), 114, 80, false);
+        let older = device("NVIDIA A100", (8, 0), 108, 40, false);
+        let simulated = DeviceClass {
+            simulated: true,
+            ..own.clone()
+        };
+        assert_eq!(reserved.matches(&own), Some(Match::Same));
+        assert_eq!(smaller.matches(&own), Some(Match::Model));
+        assert_eq!(other.matches(&own), Some(Match::Borrowed));
+        assert_eq!(older.matches(&own), None);
+        assert_eq!(simulated.matches(&own), None);
+        assert_eq!(own.matches(&simulated), None);
+        assert_eq!(simulated.matches(&simulated), Some(Match::Same));
+        assert!(Match::Same < Match::Model && Match::Model < Match::Borrowed);
+    }
+
+    #[test]
+    fn file_names_are_portable_and_distinct() {
+        let a = device("NVIDIA GeForce RTX 4090 (Ti/é)", (8, 9), 128, 24, false);
+        let b = DeviceClass {
+            multiprocessors: 127,
+            ..a.clone()
+        };
+        let c = DeviceClass {
+            simulated: true,
+            ..a.clone()
+        };
+        let stems = [a.file_stem(), b.file_stem(), c.file_stem()];
+        assert!(stems[0].starts_with("nvidia-geforce-rtx-4090-ti-sm89-"), "{}", stems[0]);
+        assert!(stems[2].starts_with("simulated-nvidia"));
+        for stem in &stems {
+            assert!(
+                stem.chars()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'),
+                "{stem}"
+            );
+        }
+        assert!(stems[0] != stems[1] && stems[0] != stems[2]);
+    }
+}

@@ -1,0 +1,225 @@
+//! How records, bundles and indices look as bytes: the only module that knows.
+//!
+//! ```text
+//!   magic (8) │ kind (4) │ format version (2) │ payload length (4) │ SHA-256 of all else (32) │ payload
+//! ```
+//! Integers are little-endian; the payload is bincode 2 in its standard configuration, which any later decoder of that
+//! format can read. The order of checks matters: nothing is decoded before length and hash are right, decoding is
+//! limited, all bytes must be consumed, and the values must make sense.
+
+use bincode::config::Configuration;
+use bincode::{Decode, Encode, config};
+use sha2::{Digest, Sha256};
+
+/// Changes whenever any encoded type does.
+pub const FORMAT_VERSION: u16 = 1;
+
+/// The most bytes of a document, and of any list inside it once decoded.
+pub const LIMIT: usize = 16 << 20;
+
+const MAGIC: [u8; 8] = *b"\x89EKERN\r\n";
+const HEADER: usize = 8 + 4 + 2 + 4 + 32;
+const HASHED_HEADER: usize = HEADER - 32;
+
+type Little = Configuration<config::LittleEndian, config::Varint, config::Limit<LIMIT>>;
+const CONFIGURATION: Little = config::standard().with_limit::<LIMIT>();
+
+/// Bytes that are not what they should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The bytes do not begin as a file of energy-kernel's does.
+    #[error("this is no file of energy-kernel")]
+    Magic,
+    /// Another kind of document.
+    #[error("this is a file of kind `{found}`, not `{expected}`")]
+    Kind {
+        /// The kind asked for.
+        expected: String,
+        /// The kind it is.
+        found: String,
+    },
+    /// Written by another version.
+    #[error("the file has format version {found}, this version reads {FORMAT_VERSION}")]
+    Version {
+        /// The version it has.
+        found: u16,
+    },
+    /// Longer than anything this writes.
+    #[error("the file has {found} bytes, more than {LIMIT}")]
+    TooLong {
+        /// Its length.
+        found: usize,
+    },
+    /// Cut off, or followed by something else.
+    #[error("the file announces {announced} bytes and has {found}")]
+    Length {
+        /// What the header says.
+        announced: usize,
+        /// What there is.
+        found: usize,
+    },
+    /// Changed since it was written.
+    #[error("the file is damaged: its hash does not match")]
+    Hash,
+    /// The payload is not what the kind says.
+    #[error("the file cannot be decoded: {0}")]
+    Payload(String),
+    /// The values make no sense.
+    #[error("the file is not valid: {0}")]
+    Invalid(#[from] Invalid),
+}
+
+/// A document too large to be written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    /// Its values make no sense, and would be refused when read.
+    #[error("not valid: {0}")]
+    Invalid(#[from] Invalid),
+    /// Its encoding is longer than what is read again.
+    #[error("{0} bytes are more than the {LIMIT} that may be read again")]
+    TooLong(usize),
+    /// The encoder refused.
+    #[error("cannot be encoded: {0}")]
+    Encoder(String),
+}
+
+/// Values that make no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(pub String);
+
+/// A check of decoded values.
+pub trait Validate {
+    /// Whether the values make sense.
+    ///
+    /// # Errors
+    /// What makes none.
+    fn validate(&self) -> Result<(), Invalid>;
+}
+
+/// A type that is written to files.
+pub trait Document: Encode + Decode<()> + Validate {
+    /// Four letters that tell documents apart.
+    const KIND: [u8; 4];
+}
+
+/// The bytes of a document. Deterministic.
+///
+/// # Errors
+/// The document is not valid, or too long to be read again.
+pub fn encode<D: Document>(document: &D) -> Result<Vec<u8>, EncodeError> {
+    document.validate()?;
+    let payload = bincode::encode_to_vec(document, CONFIGURATION).map_err(|e| EncodeError::Encoder(e.to_string()))?;
+    let total = HEADER + payload.len();
+    let length = u32::try_from(payload.len()).ok().filter(|_| total <= LIMIT);
+    let length = length.ok_or(EncodeError::TooLong(total))?;
+    let mut bytes = Vec::with_capacity(total);
+    bytes.extend(MAGIC);
+    bytes.extend(D::KIND);
+    bytes.extend(FORMAT_VERSION.to_le_bytes());
+    bytes.extend(length.to_le_bytes());
+    let digest = hash(&bytes, &payload);
+    bytes.extend(digest);
+    bytes.extend(payload);
+    Ok(bytes)
+}
+
+/// The document in these bytes.
+///
+/// # Errors
+/// They are anything else than one valid document of this kind and version. Never panics; the memory it
+/// takes is bounded by a small multiple of [`LIMIT`], whatever the bytes claim.
+pub fn decode<D: Document>(bytes: &[u8]) -> Result<D, DecodeError> {
+    let payload = open(bytes, D::KIND)?;
+    let (document, consumed): (D, usize) =
+        bincode::decode_from_slice(payload, CONFIGURATION).map_err(|e| DecodeError::Payload(e.to_string()))?;
+    if consumed != payload.len() {
+        return Err(DecodeError::Payload(format!(
+            "{} bytes are left over",
+            payload.len() - consumed
+        )));
+    }
+    document.validate()?;
+    Ok(document)
+}
+
+/// The documents that stand one after the other in these bytes, up to the first that is not whole or not valid, and how
+/// many bytes they take.
+pub fn decode_all<D: Document>(bytes: &[u8]) -> (Vec<D>, usize) {
+    let mut documents = Vec::new();
+    let mut taken = 0;
+    while let Some(header) = bytes.get(taken..taken + HEADER) {
+        let payload = u32::from_le_bytes([header[14], header[15], header[16], header[17]]) as usize;
+        let end = taken + HEADER + payload;
+        let Some(Ok(document)) = bytes.get(taken..end).map(decode) else {
+            break;
+        };
+        documents.push(document);
+        taken = end;
+    }
+    (documents, taken)
+}
+
+/// The payload of a document, once everything around it is right.
+fn open(bytes: &[u8], kind: [u8; 4]) -> Result<&[u8], DecodeError> {
+    if bytes.len() > LIMIT {
+        return Err(DecodeError::TooLong { found: bytes.len() });
+    }
+    if bytes.get(..8) != Some(MAGIC.as_slice()) {
+        return Err(DecodeError::Magic);
+    }
+    let Some((header, payload)) = bytes.split_at_checked(HEADER) else {
+        return Err(DecodeError::Length {
+            announced: HEADER,
+            found: bytes.len(),
+        });
+    };
+    let version = u16::from_le_bytes([header[12], header[13]]);
+    if version != FORMAT_VERSION {
+        return Err(DecodeError::Version { found: version });
+    }
+    if header[8..12] != kind {
+        let name = |kind: &[u8]| kind.escape_ascii().to_string();
+        return Err(DecodeError::Kind {
+            expected: name(&kind),
+            found: name(&header[8..12]),
+        });
+    }
+    let announced = u32::from_le_bytes([header[14], header[15], header[16], header[17]]) as usize;
+    if announced != payload.len() {
+        return Err(DecodeError::Length {
+            announced,
+            found: payload.len(),
+        });
+    }
+    if hash(&header[..HASHED_HEADER], payload)[..] != header[HASHED_HEADER..] {
+        return Err(DecodeError::Hash);
+    }
+    Ok(payload)
+}
+
+fn hash(header: &[u8], payload: &[u8]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    hasher.update(header);
+    hasher.update(payload);
+    hasher.finalize().into()
+}
+
+/// An error unless the condition holds.
+pub(super) fn ensure(condition: bool, otherwise: &str) -> Result<(), Invalid> {
+    if condition {
+        Ok(())
+    } else {
+        Err(Invalid(otherwise.to_owned()))
+    }
+}
+
+/// An error unless the text is short and printable, so that it can be shown to people.
+pub(super) fn ensure_text(text: &str, what: &str) -> Result<(), Invalid> {
+    if text.len() <= 256 && !text.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(Invalid(format!(
+        "{what} is longer than 256 bytes or holds control characters"
+    )))
+}

@@ -1,0 +1,35 @@
+//! What tuning leaves behind: records of measurements, and the bundles made of them.
+//!
+//! ```text
+//!   measurements ──▶ Record (one operator, sizes, device) ──▶ CacheFile (all sizes of one operator and device)
+//!                                                                │  schedules only, never code
+//!                                                       lower ───┤
+//!                                                                ▼
+//!                                        Bundle (what a crate embeds: kernels for every device known)
+//! ```
+//!
+//! Pure data: nothing here reads a file or knows CUDA. [`encoding`] is the only module that knows how the bytes look.
+//! Units everywhere: seconds, joules, watts, MHz, °C.
+//!
+//! Invariant: bytes come from anywhere (a published crate, a shared folder). Decoding them never panics, never
+//! allocates beyond a small multiple of [`encoding::LIMIT`], and what it returns has been validated.
+
+mod bundle;
+mod cache;
+mod conditions;
+mod device;
+pub mod encoding;
+mod fingerprint;
+mod front;
+mod index;
+mod packed;
+
+pub use bundle::{Bundle, Candidate, TunedBucket, TunedDevice};
+pub use cache::{CacheFile, Record, Statistics};
+pub use conditions::{CacheMode, Conditions, Flag, Inputs};
+pub use device::{DeviceClass, Match};
+pub use encoding::DecodeError;
+pub use fingerprint::{Fingerprint, ParseFingerprintError};
+pub use front::{Estimate, Objective, Point, pareto_front};
+pub use index::Index;
+pub use packed::PackedKernel;

@@ -1,0 +1,57 @@
+//! The functions of the language in `f64`.
+
+use crate::ir::Function;
+
+/// The value of a function. `arguments` has as many numbers as [`Function::TABLE`] says; `powi`'s exponent is whole.
+pub fn function(function: Function, arguments: &[f64]) -> f64 {
+    let x = arguments[0];
+    match function {
+        // The limits: −∞ · 0 is not one.
+        Function::Gelu | Function::Silu if x == f64::NEG_INFINITY => -0.0,
+        Function::Exp => libm::exp(x),
+        Function::Ln => libm::log(x),
+        Function::Sqrt => libm::sqrt(x),
+        Function::Rsqrt => 1.0 / libm::sqrt(x),
+        Function::Tanh => libm::tanh(x),
+        Function::Erf => libm::erf(x),
+        Function::Sin => libm::sin(x),
+        Function::Cos => libm::cos(x),
+        Function::Abs => x.abs(),
+        Function::Powi => x.powi(arguments[1] as i32),
+        Function::Powf => libm::pow(x, arguments[1]),
+        Function::Floor => x.floor(),
+        Function::Ceil => x.ceil(),
+        Function::Round => x.round(),
+        Function::Relu => {
+            if x < 0.0 {
+                0.0
+            } else {
+                x
+            }
+        }
+        // erfc keeps the relative precision of the left tail, where 1 + erf cancels.
+        Function::Gelu => 0.5 * x * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2),
+        Function::Silu => x * sigmoid(x),
+        Function::Sigmoid => sigmoid(x),
+    }
+}
+
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + libm::exp(-x))
+}
+
+/// The smaller; NaN if one is NaN.
+pub fn min(a: f64, b: f64) -> f64 {
+    if a.is_nan() || b.is_nan() {
+        f64::NAN
+    } else if a < b || (a == b && a.is_sign_negative()) {
+        a
+    } else {
+        b
+    }
+}
+
+/// The larger; NaN if one is NaN.
+pub fn max(a: f64, b: f64) -> f64 {
+    -min(-a, -b)
+}

@@ -1,0 +1,352 @@
+//! Sizes: formulas over named sizes, their values at a call, and what a kernel is compiled to know of them.
+
+use crate::ir::SizeId;
+use bincode::{Decode, Encode};
+use std::collections::BTreeMap;
+
+/// A formula over sizes, in mathematical integers. Evaluates to an error rather than wrap.
+///
+/// It is encoded as a list in postfix order, so that decoding hostile bytes never recurses.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum SizeExpr {
+    /// A constant.
+    Const(i64),
+    /// A size.
+    Size(SizeId),
+    /// An operation on two formulas.
+    Binary(SizeOp, Box<SizeExpr>, Box<SizeExpr>),
+}
+
+/// Operations of size formulas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+pub enum SizeOp {
+    /// `a + b`
+    Add,
+    /// `a - b`
+    Sub,
+    /// `a * b`
+    Mul,
+    /// `a / b`, truncating.
+    Div,
+    /// `a.div_ceil(b)`, rounded up.
+    DivCeil,
+    /// `a % b`
+    Rem,
+    /// `a.min(b)`
+    Min,
+    /// `a.max(b)`
+    Max,
+}
+
+/// Why a size formula has no value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SizeExprError {
+    /// A division by zero.
+    #[error("divides by zero")]
+    DivisionByZero,
+    /// An intermediate value outside 64 bits.
+    #[error("overflows 64 bits")]
+    Overflow,
+    /// A size without a value.
+    #[error("refers to a size that has no value")]
+    Unbound,
+}
+
+impl SizeExpr {
+    /// The formula's value, with the sizes' values in the order of [`Op::sizes`](crate::ir::Op::sizes).
+    ///
+    /// # Errors
+    /// A division by zero, an overflow, or a size beyond `values`.
+    pub fn evaluate(&self, values: &[u64]) -> Result<i64, SizeExprError> {
+        match self {
+            SizeExpr::Const(value) => Ok(*value),
+            SizeExpr::Size(id) => values
+                .get(id.index())
+                .ok_or(SizeExprError::Unbound)
+                .and_then(|&v| i64::try_from(v).map_err(|_| SizeExprError::Overflow)),
+            SizeExpr::Binary(op, a, b) => {
+                let (a, b) = (a.evaluate(values)?, b.evaluate(values)?);
+                if b == 0 && matches!(op, SizeOp::Div | SizeOp::DivCeil | SizeOp::Rem) {
+                    return Err(SizeExprError::DivisionByZero);
+                }
+                match op {
+                    SizeOp::Add => a.checked_add(b),
+                    SizeOp::Sub => a.checked_sub(b),
+                    SizeOp::Mul => a.checked_mul(b),
+                    SizeOp::Div => a.checked_div(b),
+                    SizeOp::DivCeil => a.checked_div(b).and_then(|quotient| {
+                        let inexact = a.checked_rem(b)? != 0 && ((a < 0) == (b < 0));
+                        quotient.checked_add(i64::from(inexact))
+                    }),
+                    SizeOp::Rem => a.checked_rem(b),
+                    SizeOp::Min => Some(a.min(b)),
+                    SizeOp::Max => Some(a.max(b)),
+                }
+                .ok_or(SizeExprError::Overflow)
+            }
+        }
+    }
+
+    /// `ceil(self / divisor)`, folded where both are constant.
+    pub fn div_ceil(self, divisor: u64) -> SizeExpr {
+        self.binary(SizeOp::DivCeil, SizeExpr::Const(divisor as i64))
+    }
+
+    /// `self · other`, folded where both are constant.
+    pub fn times(self, other: SizeExpr) -> SizeExpr {
+        match (&self, &other) {
+            (SizeExpr::Const(1), _) => other,
+            (_, SizeExpr::Const(1)) => self,
+            _ => self.binary(SizeOp::Mul, other),
+        }
+    }
+
+    /// The operation on this and another formula, folded where both are constant.
+    pub fn binary(self, op: SizeOp, other: SizeExpr) -> SizeExpr {
+        let expr = SizeExpr::Binary(op, Box::new(self), Box::new(other));
+        match &expr {
+            SizeExpr::Binary(_, a, b)
+                if matches!((a.as_ref(), b.as_ref()), (SizeExpr::Const(_), SizeExpr::Const(_))) =>
+            {
+                expr.evaluate(&[]).map_or(expr, SizeExpr::Const)
+            }
+            _ => expr,
+        }
+    }
+}
+
+/// The deepest formula that is accepted: deeper ones are no formulas that anybody wrote.
+pub const SIZE_EXPR_DEPTH: u32 = 64;
+
+impl SizeExpr {
+    /// `self + other`, folded where it can be.
+    pub fn plus(self, other: SizeExpr) -> SizeExpr {
+        match (&self, &other) {
+            (SizeExpr::Const(0), _) => other,
+            (_, SizeExpr::Const(0)) => self,
+            _ => self.binary(SizeOp::Add, other),
+        }
+    }
+
+    /// The value of a formula that is a constant.
+    pub fn as_constant(&self) -> Option<i64> {
+        match self {
+            SizeExpr::Const(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// Whether it is nested at most `levels` deep. Looks no deeper than that.
+    pub fn within_depth(&self, levels: u32) -> bool {
+        match self {
+            SizeExpr::Const(_) | SizeExpr::Size(_) => true,
+            SizeExpr::Binary(_, a, b) => levels > 0 && a.within_depth(levels - 1) && b.within_depth(levels - 1),
+        }
+    }
+
+    /// Calls `visit` with each size that it refers to, as often as it does.
+    pub fn sizes(&self, visit: &mut impl FnMut(SizeId)) {
+        match self {
+            SizeExpr::Const(_) => {}
+            SizeExpr::Size(id) => visit(*id),
+            SizeExpr::Binary(_, a, b) => {
+                a.sizes(visit);
+                b.sizes(visit);
+            }
+        }
+    }
+
+    fn postfix(&self, list: &mut Vec<Postfix>) {
+        match self {
+            SizeExpr::Const(value) => list.push(Postfix::Const(*value)),
+            SizeExpr::Size(id) => list.push(Postfix::Size(*id)),
+            SizeExpr::Binary(op, a, b) => {
+                a.postfix(list);
+                b.postfix(list);
+                list.push(Postfix::Operation(*op));
+            }
+        }
+    }
+
+    fn from_postfix(list: Vec<Postfix>) -> Option<SizeExpr> {
+        let mut stack: Vec<(SizeExpr, u32)> = Vec::new();
+        for step in list {
+            let next = match step {
+                Postfix::Const(value) => (SizeExpr::Const(value), 0),
+                Postfix::Size(id) => (SizeExpr::Size(id), 0),
+                Postfix::Operation(op) => {
+                    let ((b, depth_b), (a, depth_a)) = (stack.pop()?, stack.pop()?);
+                    (SizeExpr::Binary(op, Box::new(a), Box::new(b)), depth_a.max(depth_b) + 1)
+                }
+            };
+            if next.1 > SIZE_EXPR_DEPTH {
+                return None;
+            }
+            stack.push(next);
+        }
+        let (expr, _) = stack.pop()?;
+        stack.is_empty().then_some(expr)
+    }
+}
+
+#[derive(Encode, Decode)]
+enum Postfix {
+    Const(i64),
+    Size(SizeId),
+    Operation(SizeOp),
+}
+
+impl Encode for SizeExpr {
+    fn encode<E: bincode::enc::Encoder>(&self, encoder: &mut E) -> Result<(), bincode::error::EncodeError> {
+        let mut list = Vec::new();
+        self.postfix(&mut list);
+        list.encode(encoder)
+    }
+}
+
+impl<C> Decode<C> for SizeExpr {
+    fn decode<D: bincode::de::Decoder<Context = C>>(decoder: &mut D) -> Result<Self, bincode::error::DecodeError> {
+        let list = Vec::<Postfix>::decode(decoder)?;
+        SizeExpr::from_postfix(list).ok_or(bincode::error::DecodeError::Other("not a size formula"))
+    }
+}
+
+bincode::impl_borrow_decode!(SizeExpr);
+
+/// Sizes by name, as a caller gives them: `Sizes::from([("M", 16), ("N", 1536)])`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+pub struct Sizes(BTreeMap<String, u64>);
+
+impl Sizes {
+    /// No sizes.
+    pub fn new() -> Sizes {
+        Sizes::default()
+    }
+
+    /// The same sizes with one more, or with another value for it.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: u64) -> Sizes {
+        self.0.insert(name.to_owned(), value);
+        self
+    }
+
+    /// The value of a size.
+    pub fn get(&self, name: &str) -> Option<u64> {
+        self.0.get(name).copied()
+    }
+
+    /// Names and values in alphabetical order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.0.iter().map(|(name, &value)| (name.as_str(), value))
+    }
+}
+
+impl<S: Into<String>> FromIterator<(S, u64)> for Sizes {
+    fn from_iter<I: IntoIterator<Item = (S, u64)>>(pairs: I) -> Sizes {
+        Sizes(pairs.into_iter().map(|(name, value)| (name.into(), value)).collect())
+    }
+}
+
+impl<S: Into<String>, const N: usize> From<[(S, u64); N]> for Sizes {
+    fn from(pairs: [(S, u64); N]) -> Sizes {
+        pairs.into_iter().collect()
+    }
+}
+
+impl std::fmt::Display for Sizes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (position, (name, value)) in self.iter().enumerate() {
+            let separator = if position == 0 { "" } else { ", " };
+            write!(f, "{separator}{name} = {value}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What a kernel is compiled to know of one size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+pub enum Extent {
+    /// Exactly this value; compiled in.
+    Fixed(u64),
+    /// A kernel argument, any value that is a multiple of this power of two (at most 16).
+    Any {
+        /// 1, 2, 4, 8 or 16.
+        multiple_of: u32,
+    },
+}
+
+impl Extent {
+    /// The largest power of two up to 16 that divides the value (16 for 0).
+    pub fn alignment(value: u64) -> u32 {
+        1 << value.trailing_zeros().min(4)
+    }
+
+    /// A kernel argument that may be anything like this value: a multiple of the same power of two.
+    pub fn like(value: u64) -> Extent {
+        Extent::Any {
+            multiple_of: Extent::alignment(value),
+        }
+    }
+
+    /// The compiled-in value.
+    pub fn fixed(self) -> Option<u64> {
+        match self {
+            Extent::Fixed(value) => Some(value),
+            Extent::Any { .. } => None,
+        }
+    }
+
+    /// A power of two up to 16 that certainly divides the value.
+    pub fn multiple_of(self) -> u32 {
+        match self {
+            Extent::Fixed(value) => Extent::alignment(value),
+            Extent::Any { multiple_of } => multiple_of,
+        }
+    }
+
+    /// Whether a kernel compiled for this extent is right for the value.
+    pub fn accepts(self, value: u64) -> bool {
+        match self {
+            Extent::Fixed(fixed) => fixed == value,
+            Extent::Any { multiple_of } => value.is_multiple_of(u64::from(multiple_of)),
+        }
+    }
+}
+
+/// What a kernel is compiled to know of a call. A kernel is right for every call its specialisation accepts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+pub struct Specialisation {
+    /// One for each of [`Op::sizes`](crate::ir::Op::sizes), derived ones included.
+    pub extents: Vec<Extent>,
+    /// Whether every tensor starts at a multiple of 16 bytes.
+    pub aligned: bool,
+    /// Whether a tensor may hold 2³¹ elements or more, so that indices need 64 bits.
+    pub wide: bool,
+    /// Whether gathered indices out of range are reported in the word behind the last parameter.
+    pub check_indices: bool,
+}
+
+impl Specialisation {
+    /// Every size compiled in; 16-byte aligned tensors of fewer than 2³¹ elements.
+    pub fn exact(values: &[u64]) -> Specialisation {
+        Specialisation {
+            extents: values.iter().map(|&v| Extent::Fixed(v)).collect(),
+            aligned: true,
+            wide: false,
+            check_indices: false,
+        }
+    }
+
+    /// Every size a kernel argument like the given values; 16-byte aligned tensors of fewer than 2³¹ elements.
+    pub fn like(values: &[u64]) -> Specialisation {
+        Specialisation {
+            extents: values.iter().map(|&v| Extent::like(v)).collect(),
+            ..Specialisation::exact(&[])
+        }
+    }
+
+    /// Whether a kernel compiled so is right for these sizes (not regarding addresses and tensor volumes).
+    pub fn accepts(&self, values: &[u64]) -> bool {
+        self.extents.len() == values.len() && self.extents.iter().zip(values).all(|(extent, &v)| extent.accepts(v))
+    }
+}

@@ -1,0 +1,193 @@
+//! The sizes an operator is tuned for, and which of the tuned kernels a call takes.
+
+use crate::check::{CallError, Checked};
+use crate::ir::SizeId;
+use crate::size::{Extent, SizeExpr, Specialisation};
+use bincode::{Decode, Encode};
+
+/// The `tune(…)` clauses of an operator.
+///
+/// Over all clauses, a size with one value is compiled in; one with several, or that a clause does not name, is a kernel
+/// argument of any value. Every combination of a clause's values is a *bucket*: tuned for, by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Tuning {
+    /// Each clause: sizes with their values.
+    pub clauses: Vec<Vec<(SizeId, Vec<u64>)>>,
+}
+
+/// What a size that no clause names is taken to be while tuning.
+pub const UNNAMED: u64 = 1024;
+
+/// The most buckets of an operator.
+const MAXIMUM_BUCKETS: usize = 4096;
+
+impl Tuning {
+    /// Whether nothing is tuned.
+    pub fn is_empty(&self) -> bool {
+        self.clauses.is_empty()
+    }
+
+    /// What tuned kernels are compiled to know.
+    ///
+    /// # Errors
+    /// A bucket without valid sizes.
+    pub fn specialisation(&self, checked: &Checked) -> Result<Specialisation, CallError> {
+        let op = checked.op();
+        let mut extents: Vec<Extent> = Vec::with_capacity(op.sizes.len());
+        for (number, size) in op.sizes.iter().enumerate() {
+            let extent = match &size.definition {
+                None => self.extent(SizeId(number as u32)),
+                Some(formula) => derived(formula, &extents),
+            };
+            extents.push(extent);
+        }
+        let mut wide = false;
+        for sizes in self.buckets(checked)? {
+            wide |= is_wide(checked, &sizes);
+        }
+        Ok(Specialisation {
+            extents,
+            aligned: true,
+            wide,
+            check_indices: false,
+        })
+    }
+
+    fn extent(&self, size: SizeId) -> Extent {
+        let mut values: Vec<u64> = self
+            .clauses
+            .iter()
+            .flatten()
+            .filter(|(named, _)| *named == size)
+            .flat_map(|(_, values)| values.iter().copied())
+            .collect();
+        values.sort_unstable();
+        values.dedup();
+        let everywhere = self
+            .clauses
+            .iter()
+            .all(|clause| clause.iter().any(|(named, _)| *named == size));
+        match values.as_slice() {
+            [] => Extent::Any { multiple_of: 1 },
+            [one] if everywhere => Extent::Fixed(*one),
+            _ => Extent::Any { multiple_of: 1 },
+        }
+    }
+
+    /// All sizes of each bucket (in the order of [`Op::sizes`](crate::ir::Op::sizes)), in the clauses' order, each once.
+    ///
+    /// # Errors
+    /// A derived size without a valid value, or more than 4096 buckets.
+    pub fn buckets(&self, checked: &Checked) -> Result<Vec<Vec<u64>>, CallError> {
+        let free = checked
+            .op()
+            .sizes
+            .iter()
+            .take_while(|size| size.definition.is_none())
+            .count();
+        let mut buckets: Vec<Vec<u64>> = Vec::new();
+        for clause in &self.clauses {
+            let mut points = vec![vec![UNNAMED; free]];
+            for (size, values) in clause {
+                if points.len().saturating_mul(values.len()) > MAXIMUM_BUCKETS {
+                    return Err(CallError::Buckets { most: MAXIMUM_BUCKETS });
+                }
+                points = points
+                    .iter()
+                    .flat_map(|point| {
+                        values.iter().map(|&value| {
+                            let mut point = point.clone();
+                            if let Some(slot) = point.get_mut(size.index()) {
+                                *slot = value;
+                            }
+                            point
+                        })
+                    })
+                    .collect();
+            }
+            for point in points {
+                let sizes = checked.derive(point)?;
+                if !buckets.contains(&sizes) {
+                    buckets.push(sizes);
+                }
+                if buckets.len() > MAXIMUM_BUCKETS {
+                    return Err(CallError::Buckets { most: MAXIMUM_BUCKETS });
+                }
+            }
+        }
+        Ok(buckets)
+    }
+}
+
+/// Whether a tensor of the operator may hold 2³¹ elements or more at these sizes.
+pub fn is_wide(checked: &Checked, sizes: &[u64]) -> bool {
+    let op = checked.op();
+    let volume = |dims: &[SizeId]| {
+        dims.iter()
+            .map(|size| sizes.get(size.index()).copied().unwrap_or(1))
+            .fold(1u64, u64::saturating_mul)
+    };
+    let inputs = op.inputs.iter().filter_map(|input| input.dims.as_deref());
+    let outputs = op.outputs.iter().map(|output| output.dims.as_slice());
+    inputs.chain(outputs).any(|dims| volume(dims) >= 1 << 31) || sizes.iter().any(|&size| size >= 1 << 31)
+}
+
+/// The bucket that a call of these sizes takes: the smallest that is at least as large in every size; else the nearest one
+/// (by the sum of the sizes' ratios), the earlier among equals.
+pub fn choose<B: AsRef<[u64]>>(buckets: &[B], sizes: &[u64]) -> Option<usize> {
+    let fits = |bucket: &[u64]| bucket.iter().zip(sizes).all(|(b, s)| b >= s);
+    let distance = |bucket: &[u64]| -> f64 {
+        bucket
+            .iter()
+            .zip(sizes)
+            .map(|(&b, &s)| ((b.max(1) as f64) / (s.max(1) as f64)).ln().abs())
+            .sum()
+    };
+    let nearest = |candidates: &mut dyn Iterator<Item = usize>| {
+        candidates.min_by(|&a, &b| distance(buckets[a].as_ref()).total_cmp(&distance(buckets[b].as_ref())))
+    };
+    nearest(&mut (0..buckets.len()).filter(|&at| fits(buckets[at].as_ref())))
+        .or_else(|| nearest(&mut (0..buckets.len())))
+}
+
+/// A derived size is compiled in if all it depends on is.
+fn derived(formula: &SizeExpr, extents: &[Extent]) -> Extent {
+    fn fixed(formula: &SizeExpr, extents: &[Extent]) -> bool {
+        match formula {
+            SizeExpr::Const(_) => true,
+            SizeExpr::Size(size) => extents.get(size.index()).is_some_and(|extent| extent.fixed().is_some()),
+            SizeExpr::Binary(_, a, b) => fixed(a, extents) && fixed(b, extents),
+        }
+    }
+    let values: Vec<u64> = extents.iter().map(|extent| extent.fixed().unwrap_or(0)).collect();
+    let value = fixed(formula, extents).then(|| formula.evaluate(&values).ok());
+    match value.flatten().and_then(|value| u64::try_from(value).ok()) {
+        Some(value) => Extent::Fixed(value),
+        None => Extent::Any { multiple_of: 1 },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_larger_bucket_else_the_largest() {
+        let buckets = [vec![1], vec![16], vec![256]];
+        let chosen = |size: u64| choose(&buckets, &[size]);
+        assert_eq!(chosen(1), Some(0));
+        assert_eq!(chosen(2), Some(1));
+        assert_eq!(chosen(16), Some(1));
+        assert_eq!(chosen(17), Some(2));
+        assert_eq!(chosen(100_000), Some(2));
+        assert_eq!(choose::<Vec<u64>>(&[], &[1]), None);
+    }
+
+    #[test]
+    fn of_several_sizes_the_nearest_that_is_large_enough() {
+        let buckets = [vec![16, 4096], vec![256, 256], vec![16, 16]];
+        assert_eq!(choose(&buckets, &[10, 200]), Some(0));
+        assert_eq!(choose(&buckets, &[100, 200]), Some(1));
+        assert_eq!(choose(&buckets, &[1000, 1000]), Some(1));
+    }
+}

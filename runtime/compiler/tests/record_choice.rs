@@ -1,0 +1,183 @@
+//! Pareto fronts, objectives, merging of caches, and which bucket a call uses.
+
+use energy_kernel_compiler::record::*;
+use energy_kernel_compiler::schedule::{Plain, Schedule};
+use energy_kernel_compiler::size::{Extent, Specialisation};
+use proptest::prelude::*;
+
+fn point(threads: u32, latency: f64, energy: Option<f64>) -> Point {
+    let estimate = |mean: f64| Estimate { mean, interval: 0.0 };
+    Point {
+        schedule: Schedule::Plain(Plain { threads }),
+        kernel_hash: [0; 32],
+        latency: estimate(latency),
+        energy: energy.map(estimate),
+        conditions: Conditions {
+            driver: String::new(),
+            simulated_profile: Some("hopper".into()),
+            sm_clock_mhz: None,
+            memory_clock_mhz: None,
+            temperature_celsius: None,
+            power_watts: None,
+            power_limit_watts: None,
+            throttle_reasons: 0,
+            window_seconds: 0.0,
+            launches: 1,
+            inputs: Inputs::Random { seed: 0 },
+            cache: CacheMode::Cold,
+            flags: Vec::new(),
+        },
+    }
+}
+
+#[test]
+fn objectives_choose_as_documented() {
+    let energies = [(1.0, 10.0), (1.04, 8.0), (1.2, 7.9), (3.0, 5.0)];
+    let front = energies.map(|(latency, energy)| point(1, latency, Some(energy)));
+    assert_eq!(Objective::default().choose(&front), Some(1));
+    assert_eq!(Objective::Energy { slack: 0.0 }.choose(&front), Some(0));
+    assert_eq!(Objective::Energy { slack: 0.2 }.choose(&front), Some(2));
+    assert_eq!(Objective::Energy { slack: 9.0 }.choose(&front), Some(3));
+    assert_eq!(Objective::Energy { slack: f64::NAN }.choose(&front), Some(0));
+    assert_eq!(Objective::Edp.choose(&front), Some(1));
+    assert_eq!(Objective::Latency.choose(&front), Some(0));
+    assert_eq!(Objective::Latency.choose(&[]), None);
+    let unmeasured = [point(1, 1.0, None)];
+    assert_eq!(Objective::default().choose(&unmeasured), Some(0));
+    let partly = [point(1, 1.0, None), point(2, 1.01, Some(3.0))];
+    assert_eq!(Objective::default().choose(&partly), Some(1));
+    assert_eq!(Objective::Latency.choose(&partly), Some(0));
+}
+
+/// Few distinct values, so that ties happen.
+fn cloud() -> impl Strategy<Value = Vec<Point>> {
+    proptest::collection::vec((1u32..12, proptest::option::weighted(0.8, 1u32..12)), 0..40).prop_map(|figures| {
+        let number = |(position, (latency, energy)): (usize, (u32, Option<u32>))| {
+            point(position as u32, f64::from(latency), energy.map(f64::from))
+        };
+        figures.into_iter().enumerate().map(number).collect()
+    })
+}
+
+fn beats(a: &Point, b: &Point) -> bool {
+    let energy = |p: &Point| p.energy.map_or(f64::INFINITY, |e| e.mean);
+    a.latency.mean <= b.latency.mean
+        && energy(a) <= energy(b)
+        && (a.latency.mean < b.latency.mean || energy(a) < energy(b))
+}
+
+proptest! {
+    #[test]
+    fn the_front_is_what_nothing_beats(points in cloud()) {
+        let front = pareto_front(points.clone());
+        for p in &points {
+            let beaten = points.iter().any(|other| beats(other, p));
+            // A slower point without energy is no better known than any faster one.
+            let useless = p.energy.is_none() && points.iter().any(|other| other.latency.mean < p.latency.mean);
+            // Of points with equal figures one stays.
+            let equal = |f: &Point| f.latency == p.latency && f.energy == p.energy;
+            prop_assert_eq!(!(beaten || useless), front.iter().any(equal));
+        }
+        prop_assert!(front.is_sorted_by(|a, b| a.latency.mean < b.latency.mean));
+        prop_assert!(front.iter().skip(1).all(|p| p.energy.is_some()));
+        let mut reversed = points;
+        reversed.reverse();
+        prop_assert_eq!(pareto_front(reversed), front);
+    }
+
+    #[test]
+    fn choosing_from_the_front_loses_nothing(points in cloud(), slack in 0.0f64..2.0) {
+        let front = pareto_front(points.clone());
+        let Some(fastest) = points.iter().map(|p| p.latency.mean).min_by(f64::total_cmp) else {
+            prop_assert!(front.is_empty());
+            return Ok(());
+        };
+        let within = points.iter().filter(|p| p.latency.mean <= (1.0 + slack) * fastest);
+        let least = within.filter_map(|p| p.energy).map(|e| e.mean).min_by(f64::total_cmp);
+        let chosen = &front[Objective::Energy { slack }.choose(&front).unwrap()];
+        prop_assert!(chosen.latency.mean <= (1.0 + slack) * fastest);
+        prop_assert_eq!(chosen.energy.map(|e| e.mean), least);
+    }
+}
+
+fn record(size: u64, measured_at: u64, energy_measured: bool) -> Record {
+    Record {
+        sizes: vec![size],
+        specialisation: Specialisation::like(&[size]),
+        front: vec![point(1, 1.0, energy_measured.then_some(1.0))],
+        statistics: Statistics::default(),
+        measured_at,
+        energy_measured,
+    }
+}
+
+fn file(records: Vec<Record>) -> CacheFile {
+    CacheFile {
+        fingerprint: Fingerprint([0; 32]),
+        operator: "op".into(),
+        size_names: vec!["N".into()],
+        space_version: 1,
+        device: DeviceClass {
+            name: "hopper".into(),
+            compute_capability: (9, 0),
+            multiprocessors: 132,
+            memory_bytes: 1 << 36,
+            simulated: true,
+        },
+        records: Vec::new(),
+    }
+    .with(records)
+}
+
+trait With {
+    fn with(self, records: Vec<Record>) -> Self;
+}
+
+impl With for CacheFile {
+    fn with(mut self, records: Vec<Record>) -> CacheFile {
+        records.into_iter().for_each(|record| self.insert(record));
+        self
+    }
+}
+
+#[test]
+fn the_newest_measurement_of_a_bucket_wins_whatever_the_order() {
+    let a = file(vec![record(16, 5, true), record(32, 5, true)]);
+    let b = file(vec![record(16, 9, true), record(32, 1, true), record(64, 1, true)]);
+    let mut ab = a.clone();
+    ab.merge(b.clone());
+    let mut ba = b;
+    ba.merge(a);
+    assert_eq!(ab, ba);
+    let age = |size: u64| {
+        ab.record(&[size], &Specialisation::like(&[size]))
+            .map(|r| r.measured_at)
+    };
+    assert_eq!([age(16), age(32), age(64), age(128)], [Some(9), Some(5), Some(1), None]);
+    let mut same_age = file(vec![record(16, 5, true)]);
+    same_age.insert(record(16, 5, false));
+    assert!(
+        same_age.records[0].energy_measured,
+        "energies are not lost to a record as old without them"
+    );
+}
+
+#[test]
+fn a_call_uses_the_next_larger_bucket_else_the_largest() {
+    let any = Specialisation {
+        extents: vec![Extent::Any { multiple_of: 1 }],
+        ..Specialisation::exact(&[])
+    };
+    let buckets = [1u64, 16, 256].map(|size| (vec![size], any.clone()));
+    let at = |size: u64| TunedBucket::nearest(&buckets, |b| (&b.0, &b.1), &[size]).map(|b| b.0[0]);
+    assert_eq!(
+        [at(1), at(2), at(16), at(17), at(300)],
+        [Some(1), Some(16), Some(16), Some(256), Some(256)]
+    );
+    let fixed = [(vec![8u64], Specialisation::exact(&[8]))];
+    let accepted = |size: u64| TunedBucket::nearest(&fixed, |b| (&b.0, &b.1), &[size]).is_some();
+    assert!(
+        accepted(8) && !accepted(9),
+        "a bucket whose kernels are compiled for other sizes is never used"
+    );
+}

@@ -1,0 +1,410 @@
+//! Records and bundles as bytes: they come back as they were, and hostile bytes are errors, cheaply.
+
+use bincode::{Encode, config};
+use energy_kernel_compiler::ir::{InputId, SizeId};
+use energy_kernel_compiler::kernel::{Kernel, Launch, Parameter};
+use energy_kernel_compiler::record::encoding::{DecodeError, Document, FORMAT_VERSION, LIMIT, decode, encode};
+use energy_kernel_compiler::record::*;
+use energy_kernel_compiler::schedule::{Plain, Schedule};
+use energy_kernel_compiler::size::{Extent, SizeExpr, SizeOp, Specialisation};
+use proptest::prelude::*;
+use sha2::{Digest, Sha256};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+/// Counts what a thread holds, and the most it ever held.
+struct Counting;
+
+thread_local! {
+    static HELD: Cell<usize> = const { Cell::new(0) };
+    static PEAK: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: forwards to the system's allocator; the counters are plain cells without destructors.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        HELD.with(|held| {
+            held.set(held.get().saturating_add(layout.size()));
+            PEAK.with(|peak| peak.set(peak.get().max(held.get())));
+        });
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        HELD.with(|held| held.set(held.get().saturating_sub(layout.size())));
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The most memory that was held beyond what was held before.
+fn peak_of<R>(action: impl FnOnce() -> R) -> (R, usize) {
+    let before = HELD.get();
+    PEAK.set(before);
+    let result = action();
+    (result, PEAK.get().saturating_sub(before))
+}
+
+fn point(threads: u32, latency: f64, energy: Option<f64>) -> Point {
+    let estimate = |mean: f64| Estimate {
+        mean,
+        interval: mean / 100.0,
+    };
+    Point {
+        schedule: Schedule::Plain(Plain { threads }),
+        kernel_hash: [threads as u8; 32],
+        latency: estimate(latency),
+        energy: energy.map(estimate),
+        conditions: Conditions {
+            driver: "580.65".into(),
+            simulated_profile: None,
+            sm_clock_mhz: Some(1980.0),
+            memory_clock_mhz: Some(3201.0),
+            temperature_celsius: Some(41.5),
+            power_watts: Some(412.0),
+            power_limit_watts: Some(700.0),
+            throttle_reasons: 4,
+            window_seconds: 2.1,
+            launches: 1000,
+            inputs: Inputs::Random { seed: 7 },
+            cache: CacheMode::Cold,
+            flags: vec![Flag::AtPowerLimit],
+        },
+    }
+}
+
+fn device() -> DeviceClass {
+    DeviceClass {
+        name: "NVIDIA H200".into(),
+        compute_capability: (9, 0),
+        multiprocessors: 132,
+        memory_bytes: 150_000_000_000,
+        simulated: false,
+    }
+}
+
+fn record(size: u64) -> Record {
+    Record {
+        sizes: vec![size, 64],
+        specialisation: Specialisation::like(&[size, 64]),
+        front: vec![point(64, 1e-5, Some(3e-3)), point(128, 1.2e-5, Some(2e-3))],
+        statistics: Statistics {
+            space: 4,
+            compiled: 4,
+            timed: 4,
+            seconds: 9.5,
+            ..Statistics::default()
+        },
+        measured_at: 1_790_000_000,
+        energy_measured: true,
+    }
+}
+
+fn cache_file() -> CacheFile {
+    CacheFile {
+        fingerprint: Fingerprint([3; 32]),
+        operator: "softmax".into(),
+        size_names: vec!["R".into(), "C".into()],
+        space_version: 1,
+        device: device(),
+        records: vec![record(16), record(256)],
+    }
+}
+
+fn kernel() -> Kernel {
+    let rows = SizeExpr::Binary(
+        SizeOp::DivCeil,
+        Box::new(SizeExpr::Size(SizeId(0))),
+        Box::new(SizeExpr::Const(4)),
+    );
+    Kernel {
+        entry: "ek_softmax_row".into(),
+        ptx: ".version 7.0\n.target sm_80\n".repeat(500),
+        launch: Launch {
+            grid: [rows, SizeExpr::Const(1), SizeExpr::Const(1)],
+            block: [128, 1, 1],
+            dynamic_shared: 4096,
+        },
+        parameters: vec![
+            Parameter::Input(InputId(0)),
+            Parameter::Output(0),
+            Parameter::Size(SizeId(0)),
+        ],
+    }
+}
+
+fn bundle() -> Bundle {
+    let candidate = |point| Candidate {
+        point,
+        kernel: 0,
+        stale: false,
+    };
+    Bundle {
+        fingerprint: Fingerprint([3; 32]),
+        operator: "softmax".into(),
+        objective: Objective::default(),
+        kernels: vec![PackedKernel::pack(&kernel()).unwrap()],
+        devices: vec![TunedDevice {
+            device: device(),
+            buckets: vec![TunedBucket {
+                sizes: vec![16, 64],
+                specialisation: Specialisation::like(&[16, 64]),
+                front: record(16).front.into_iter().map(candidate).collect(),
+                measured_at: 1,
+                energy_measured: true,
+            }],
+        }],
+    }
+}
+
+/// A document with a right header and hash around any payload: what an attacker would write.
+fn forged(kind: [u8; 4], payload: &[u8]) -> Vec<u8> {
+    let mut bytes = b"\x89EKERN\r\n".to_vec();
+    bytes.extend(kind);
+    bytes.extend(FORMAT_VERSION.to_le_bytes());
+    bytes.extend((payload.len() as u32).to_le_bytes());
+    let digest = Sha256::new().chain_update(&bytes).chain_update(payload).finalize();
+    bytes.extend(digest);
+    bytes.extend(payload);
+    bytes
+}
+
+fn payload(value: impl Encode) -> Vec<u8> {
+    bincode::encode_to_vec(value, config::standard()).unwrap()
+}
+
+#[test]
+fn documents_come_back_as_they_were() {
+    let file = cache_file();
+    let bytes = encode(&file).unwrap();
+    assert_eq!(bytes, encode(&file).unwrap());
+    assert_eq!(decode::<CacheFile>(&bytes), Ok(file.clone()));
+    assert_eq!(
+        bytes,
+        forged(CacheFile::KIND, &payload(&file)),
+        "the header is what the documentation says"
+    );
+    let bundle = bundle();
+    assert_eq!(decode::<Bundle>(&encode(&bundle).unwrap()), Ok(bundle));
+    let index = Index {
+        package: "a".into(),
+        manifest_dir: "/a".into(),
+        fingerprints: vec![Fingerprint([1; 32]), Fingerprint([2; 32])],
+    };
+    assert_eq!(decode::<Index>(&encode(&index).unwrap()), Ok(index));
+}
+
+#[test]
+fn kernels_are_unpacked_as_they_were_and_smaller_meanwhile() {
+    let bundle = bundle();
+    let candidate = &bundle.devices[0].buckets[0].front[0];
+    assert_eq!(bundle.kernel(candidate), Ok(kernel()));
+    assert!(encode(&bundle).unwrap().len() < kernel().ptx.len() / 4);
+}
+
+#[test]
+fn every_cut_and_every_flipped_bit_is_an_error() {
+    let bytes = encode(&cache_file()).unwrap();
+    for length in 0..bytes.len() {
+        decode::<CacheFile>(&bytes[..length]).unwrap_err();
+    }
+    for bit in 0..bytes.len() * 8 {
+        let mut damaged = bytes.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        decode::<CacheFile>(&damaged).unwrap_err();
+    }
+    let longer = [bytes.as_slice(), b"x"].concat();
+    assert!(matches!(decode::<CacheFile>(&longer), Err(DecodeError::Length { .. })));
+}
+
+#[test]
+fn each_check_names_its_reason() {
+    let bytes = encode(&cache_file()).unwrap();
+    assert_eq!(
+        decode::<CacheFile>(b"PK\x03\x04 something else altogether"),
+        Err(DecodeError::Magic)
+    );
+    assert!(matches!(decode::<Bundle>(&bytes), Err(DecodeError::Kind { .. })));
+    let mut newer = bytes.clone();
+    newer[12] = 9;
+    assert_eq!(decode::<CacheFile>(&newer), Err(DecodeError::Version { found: 9 }));
+    let mut damaged = bytes.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    assert_eq!(decode::<CacheFile>(&damaged), Err(DecodeError::Hash));
+    let trailing = [payload(cache_file()), vec![0]].concat();
+    assert!(matches!(
+        decode::<CacheFile>(&forged(*b"CACH", &trailing)),
+        Err(DecodeError::Payload(_))
+    ));
+    assert!(matches!(
+        decode::<CacheFile>(&vec![0; LIMIT + 1]),
+        Err(DecodeError::TooLong { .. })
+    ));
+}
+
+#[test]
+fn values_that_make_no_sense_are_refused_both_ways() {
+    type Change = fn(&mut CacheFile);
+    let wrong: [(&str, Change); 19] = [
+        ("no number", |f| f.records[0].front[0].latency.mean = f64::NAN),
+        ("infinite", |f| f.records[0].front[0].latency.mean = f64::INFINITY),
+        ("negative energy", |f| {
+            f.records[0].front[1].energy.as_mut().unwrap().mean = -1.0
+        }),
+        ("negative interval", |f| f.records[0].front[1].latency.interval = -1.0),
+        ("unsorted front", |f| f.records[0].front.reverse()),
+        ("beaten point", |f| {
+            f.records[0].front[1].energy.as_mut().unwrap().mean = 4e-3
+        }),
+        ("unmeasured behind", |f| f.records[0].front[1].energy = None),
+        ("same schedule twice", |f| {
+            f.records[0].front[1].schedule = f.records[0].front[0].schedule
+        }),
+        ("empty front", |f| f.records[0].front.clear()),
+        ("another size", |f| f.records[0].sizes[0] = 17),
+        ("too few sizes", |f| f.records[0].sizes.truncate(1)),
+        ("alignment", |f| {
+            f.records[0].specialisation.extents[0] = Extent::Any { multiple_of: 0 }
+        }),
+        ("unsorted buckets", |f| f.records.reverse()),
+        ("control characters", |f| f.operator = "a\u{1b}[2Jb".into()),
+        ("simulated figures", |f| {
+            f.records[0].front[0].conditions.simulated_profile = Some("hopper".into())
+        }),
+        ("simulated device", |f| f.device.simulated = true),
+        ("no multiprocessors", |f| f.device.multiprocessors = 0),
+        ("a clock below zero", |f| {
+            f.records[0].front[0].conditions.sm_clock_mhz = Some(-1.0)
+        }),
+        ("a window that is no time", |f| {
+            f.records[0].front[0].conditions.window_seconds = f64::NAN
+        }),
+    ];
+    for (what, change) in wrong {
+        let mut file = cache_file();
+        change(&mut file);
+        assert!(encode(&file).is_err(), "{what} was written");
+        let read = decode::<CacheFile>(&forged(*b"CACH", &payload(&file)));
+        assert!(
+            matches!(read, Err(DecodeError::Invalid(_))),
+            "{what} was read: {read:?}"
+        );
+    }
+}
+
+#[test]
+fn a_bundle_that_points_outside_itself_is_refused() {
+    let mut bundle = bundle();
+    bundle.devices[0].buckets[0].front[1].kernel = 1;
+    assert!(decode::<Bundle>(&forged(*b"BNDL", &payload(&bundle))).is_err());
+}
+
+/// Ten bytes that announce 2⁶⁰ elements must not reserve them.
+#[test]
+fn announced_lengths_are_not_believed() {
+    let huge = [0xfd, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f];
+    let start = payload(Fingerprint([0; 32]));
+    for skipped in 0..4 {
+        let bytes = [start.as_slice(), &vec![0; skipped], &huge, &[0; 64]].concat();
+        let (result, peak) = peak_of(|| decode::<CacheFile>(&forged(*b"CACH", &bytes)));
+        assert!(result.is_err());
+        assert!(peak < 1 << 20, "{peak} bytes for a file of {}", bytes.len());
+    }
+}
+
+/// The worst that lists of nearly empty elements can do.
+#[test]
+fn memory_stays_within_a_small_multiple_of_the_limit() {
+    let count = 600_000usize;
+    let names = [
+        payload(Fingerprint([0; 32])),
+        payload(""),
+        payload(count as u64),
+        vec![0; count],
+    ]
+    .concat();
+    let document = forged(*b"CACH", &names);
+    let (result, peak) = peak_of(|| decode::<CacheFile>(&document));
+    assert!(result.is_err());
+    assert!(peak <= 2 * LIMIT, "{peak}");
+    let bucket = [
+        payload(0u64),
+        payload(Specialisation::like(&[])),
+        payload(0u64),
+        payload(0u64),
+        vec![0],
+    ]
+    .concat();
+    let buckets = 4000usize;
+    let device = [payload(device()), payload(buckets as u64), bucket.repeat(buckets)].concat();
+    let start = |devices: usize| {
+        [
+            payload(Fingerprint([0; 32])),
+            payload(""),
+            payload(Objective::Latency),
+            payload(0u64),
+            payload(devices as u64),
+        ]
+        .concat()
+    };
+    let document = |devices: usize| forged(*b"BNDL", &[start(devices), device.repeat(devices)].concat());
+    let most = (LIMIT - 1000) / device.len();
+    let mut decoded = 0;
+    for devices in [most / 20, most / 2] {
+        let document = document(devices);
+        let (result, peak) = peak_of(|| decode::<Bundle>(&document));
+        match result {
+            Err(DecodeError::Invalid(_)) => decoded += 1,
+            Err(DecodeError::Payload(limit)) => assert_eq!(limit, "LimitExceeded"),
+            other => panic!("an empty front is not valid: {other:?}"),
+        }
+        assert!(peak <= 4 * LIMIT, "{peak}");
+    }
+    assert!(decoded > 0, "some should reach the end");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn any_payload_is_decoded_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        for kind in [CacheFile::KIND, Bundle::KIND, Index::KIND] {
+            let document = forged(kind, &bytes);
+            let ((), peak) = peak_of(|| {
+                let _ = decode::<CacheFile>(&document);
+                let _ = decode::<Bundle>(&document);
+                let _ = decode::<Index>(&document);
+                let _ = decode::<CacheFile>(&bytes);
+            });
+            prop_assert!(peak <= 2 * LIMIT, "{}", peak);
+        }
+    }
+
+    /// Changes inside a right document get further than noise does; what is decoded is valid and can be written again.
+    #[test]
+    fn a_changed_payload_is_decoded_or_refused(
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let mut file = payload(cache_file());
+        let mut packed = payload(bundle());
+        for (at, value) in &changes {
+            let position = at.index(file.len());
+            file[position] = *value;
+            let position = at.index(packed.len());
+            packed[position] = *value;
+        }
+        if let Ok(file) = decode::<CacheFile>(&forged(CacheFile::KIND, &file)) {
+            prop_assert!(encode(&file).is_ok());
+        }
+        if let Ok(bundle) = decode::<Bundle>(&forged(Bundle::KIND, &packed)) {
+            for candidate in bundle.devices.iter().flat_map(|d| &d.buckets).flat_map(|b| &b.front) {
+                let (_, peak) = peak_of(|| bundle.kernel(candidate).is_ok());
+                prop_assert!(peak <= 4 * LIMIT, "{}", peak);
+            }
+        }
+    }
+}

@@ -1,0 +1,598 @@
+//! mbarriers and bulk asynchronous copies.
+
+use super::lanes::{Slots, each};
+use super::memory::{addresses, outside_global, report_race};
+use crate::count::Class;
+use crate::decode::Draft;
+use crate::error::Error;
+use crate::machine::mbarrier::Landing;
+use crate::machine::registers::{Cell, FULL};
+use crate::machine::warp::{BulkStore, Warp};
+use crate::machine::{Core, SHARED_WINDOW, Stop, WINDOW};
+use crate::parse::syntax::Type;
+use crate::program::{Action, Machine, Operation};
+use crate::sanitize::FindingKind;
+
+/// The address of an mbarrier, in bits 32..64 of `extra` its offset; generic addresses point into the window.
+fn barrier_address(core: &Core<'_>, warp: &Warp, operation: &Operation, lane: usize) -> Result<u32, Stop> {
+    let base = u64::load_lane(&warp.registers, operation.slots.from[0], lane);
+    let address = base.wrapping_add((operation.slots.extra >> 32) as i32 as i64 as u64);
+    let address = if address.wrapping_sub(SHARED_WINDOW) < WINDOW {
+        address - SHARED_WINDOW
+    } else {
+        address
+    };
+    if address % 8 != 0 || address + 8 > core.shared.bytes.len() as u64 {
+        return Err(core.fault(
+            warp,
+            operation,
+            lane,
+            Some(address),
+            "an mbarrier outside shared memory, or not at a multiple of 8",
+        ));
+    }
+    Ok(address as u32)
+}
+
+fn no_barrier(core: &Core<'_>, warp: &Warp, operation: &Operation, lane: usize, address: u32) -> Stop {
+    core.fault(
+        warp,
+        operation,
+        lane,
+        Some(address.into()),
+        "no mbarrier was initialised at this address",
+    )
+}
+
+fn visit(mask: u32, mut each_lane: impl FnMut(usize) -> Result<(), Stop>) -> Result<(), Stop> {
+    let mut left = mask;
+    while left != 0 {
+        each_lane(left.trailing_zeros() as usize)?;
+        left &= left - 1;
+    }
+    Ok(())
+}
+
+fn initialise(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
+    let warps = core.launch.block.iter().product::<u32>().div_ceil(32) as usize;
+    visit(mask, |lane| {
+        let address = barrier_address(core, warp, operation, lane)?;
+        let count = warp.registers.row(operation.slots.from[1])[lane];
+        core.mbarriers.initialise(address, count, warps);
+        core.shared.bytes[address as usize..address as usize + 8].copy_from_slice(&u64::from(count).to_le_bytes());
+        if let Some(shadow) = core.shared.shadow()
+            && let Some(conflict) = shadow.write(warp.index * 32 + lane as u32, address, 8, true)
+        {
+            report_race(
+                core,
+                warp,
+                operation,
+                (address.into(), 8),
+                lane,
+                conflict,
+                "initialises",
+            );
+        }
+        Ok(())
+    })
+}
+
+fn invalidate(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
+    visit(mask, |lane| {
+        let address = barrier_address(core, warp, operation, lane)?;
+        if core.mbarriers.invalidate(address) {
+            Ok(())
+        } else {
+            Err(no_barrier(core, warp, operation, lane, address))
+        }
+    })
+}
+
+const DROP: u64 = 1;
+const EXPECT: u64 = 2;
+
+/// `from[1]`: the count, or with `EXPECT` the bytes; `to` takes the token.
+fn arrive(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
+    let extra = operation.slots.extra;
+    visit(mask, |lane| {
+        let address = barrier_address(core, warp, operation, lane)?;
+        let value = warp.registers.row(operation.slots.from[1])[lane];
+        let (count, bytes) = if extra & EXPECT != 0 { (1, value) } else { (value, 0) };
+        let token = core.mbarriers.arrive(
+            &mut core.shared,
+            address,
+            warp.index as usize,
+            count,
+            bytes,
+            extra & DROP != 0,
+        );
+        let Some(token) = token else {
+            return Err(no_barrier(core, warp, operation, lane, address));
+        };
+        u64::store_lane(&mut warp.registers, operation.slots.to, lane, token);
+        Ok(())
+    })
+}
+
+/// `expect_tx` and, with `DROP`, `complete_tx` of `from[1]` bytes.
+fn transact(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
+    visit(mask, |lane| {
+        let address = barrier_address(core, warp, operation, lane)?;
+        let bytes = i64::from(warp.registers.row(operation.slots.from[1])[lane]);
+        let bytes = if operation.slots.extra & DROP != 0 {
+            -bytes
+        } else {
+            bytes
+        };
+        core.mbarriers
+            .transact(&mut core.shared, address, bytes)
+            .ok_or_else(|| no_barrier(core, warp, operation, lane, address))
+    })
+}
+
+const PARITY: u64 = 1;
+
+/// `test_wait` and `try_wait`: whether the phase of the token or parity `from[1]` has ended.
+fn test(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
+    let slots = operation.slots;
+    let mut done = 0;
+    visit(mask, |lane| {
+        let address = barrier_address(core, warp, operation, lane)?;
+        let Some(barrier) = core.mbarriers.get(address) else {
+            return Err(no_barrier(core, warp, operation, lane, address));
+        };
+        let over = if slots.extra & PARITY != 0 {
+            barrier.phase & 1 != u64::from(warp.registers.row(slots.from[1])[lane]) & 1
+        } else {
+            barrier.phase > u64::load_lane(&warp.registers, slots.from[1], lane)
+        };
+        if over {
+            done |= 1 << lane;
+            core.mbarriers.observe(&mut core.shared, address, warp.index as usize);
+        }
+        Ok(())
+    })?;
+    core.stalled = done != mask;
+    warp.registers.set_predicate(slots.to, done, mask);
+    Ok(())
+}
+
+/// `cp.async.mbarrier.arrive`: the thread's earlier copies land; `EXPECT` (noinc): and it arrives.
+fn arrive_after_copies(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
+    visit(mask, |lane| {
+        let address = barrier_address(core, warp, operation, lane)?;
+        super::copy::land_all(core, warp, lane);
+        let count = u32::from(operation.slots.extra & EXPECT != 0);
+        match core
+            .mbarriers
+            .arrive(&mut core.shared, address, warp.index as usize, count, 0, false)
+        {
+            Some(_) => Ok(()),
+            None => Err(no_barrier(core, warp, operation, lane, address)),
+        }
+    })
+}
+
+fn bulk_size(
+    core: &Core<'_>,
+    warp: &Warp,
+    operation: &Operation,
+    lane: usize,
+    size: u32,
+    global: u64,
+    shared: u64,
+) -> Result<(), Stop> {
+    let bytes = core.shared.bytes.len() as u64;
+    if !size.is_multiple_of(16) || !global.is_multiple_of(16) || !shared.is_multiple_of(16) {
+        return Err(core.fault(
+            warp,
+            operation,
+            lane,
+            Some(global),
+            format!(
+                "a bulk copy of {size} bytes between {global:#x} and shared {shared:#x}: all must be multiples of 16"
+            ),
+        ));
+    }
+    if shared > bytes || bytes - shared < u64::from(size) {
+        return Err(core.fault(
+            warp,
+            operation,
+            lane,
+            Some(shared),
+            format!("{size} bytes at {shared:#x} in the block's {bytes} bytes of shared memory"),
+        ));
+    }
+    Ok(())
+}
+
+/// From global `from[1]`, `from[2]` bytes, to shared `from[3]`, on the mbarrier `from[0]`.
+fn load(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
+    let slots = operation.slots;
+    visit(mask, |lane| {
+        let address = barrier_address(core, warp, operation, lane)?;
+        let from = u64::load_lane(&warp.registers, slots.from[1], lane);
+        let size = warp.registers.row(slots.from[2])[lane];
+        let to = u64::load_lane(&warp.registers, slots.from[3], lane);
+        bulk_size(core, warp, operation, lane, size, from, to)?;
+        let mut bytes = vec![0; size as usize];
+        if let Some((index, offset)) = core.allocation(operation, from, size.into()) {
+            let launch = core.launch;
+            let allocation = &launch.allocations[index];
+            let mut undefined = false;
+            for (word, chunk) in bytes.chunks_exact_mut(8).enumerate() {
+                let at = offset + 8 * word as u64;
+                chunk.copy_from_slice(&allocation.load_u64(at).to_le_bytes());
+                undefined |= core.sanitize() && !allocation.is_defined(at, 8);
+            }
+            if undefined {
+                core.find(
+                    FindingKind::UninitialisedMemory,
+                    warp,
+                    operation,
+                    lane,
+                    Some((from, size)),
+                    || format!("some of {size} bytes at {from:#x} were never written"),
+                );
+            }
+        } else {
+            outside_global(core, warp, operation, lane, from, size)?;
+        }
+        count_global(core, operation, from, size, false);
+        let thread = warp.index * 32 + lane as u32;
+        if size > 0
+            && let Some(shadow) = core.shared.shadow()
+            && let Some(conflict) = shadow.start_copy(thread, to as u32, size)
+        {
+            report_race(core, warp, operation, (to, size), lane, conflict, "copies to");
+        }
+        let landing = Landing {
+            thread,
+            to: to as u32,
+            bytes,
+        };
+        core.mbarriers
+            .deliver(&mut core.shared, address, landing)
+            .ok_or_else(|| no_barrier(core, warp, operation, lane, address))
+    })
+}
+
+fn count_global(core: &mut Core<'_>, operation: &Operation, address: u64, size: u32, store: bool) {
+    if !core.count() {
+        return;
+    }
+    let sectors: Vec<u64> = (address / 32..(address + u64::from(size)).div_ceil(32)).collect();
+    let counts = &mut core.counts;
+    if store {
+        counts.global_store_bytes += u64::from(size);
+        counts.global_store_requests += 1;
+        counts.global_store_sectors += sectors.len() as u64;
+        counts.shared_load_bytes += u64::from(size);
+    } else {
+        counts.global_load_bytes += u64::from(size);
+        counts.global_load_requests += 1;
+        counts.global_load_sectors += sectors.len() as u64;
+        counts.shared_store_bytes += u64::from(size);
+    }
+    super::memory::mark_sectors(core, operation, &sectors, !store, store);
+}
+
+/// From shared `from[1]`, `from[2]` bytes, to global `from[0]`.
+fn store(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
+    let slots = operation.slots;
+    let targets = addresses(warp, &slots, 0);
+    visit(mask, |lane| {
+        let from = u64::load_lane(&warp.registers, slots.from[1], lane);
+        let size = warp.registers.row(slots.from[2])[lane];
+        bulk_size(core, warp, operation, lane, size, targets[lane], from)?;
+        warp.copied = true;
+        let groups = &mut warp.bulk[lane];
+        if groups.is_empty() {
+            groups.push_back(Vec::new());
+        }
+        if let Some(open) = groups.back_mut() {
+            open.push(BulkStore {
+                from: from as u32,
+                to: targets[lane],
+                size,
+                operation: operation.index,
+            });
+        }
+        Ok(())
+    })
+}
+
+fn commit(_: &mut Core<'_>, warp: &mut Warp, _: &Operation, mask: u32) -> Result<(), Stop> {
+    each(mask, |lane| {
+        warp.copied = true;
+        let groups = &mut warp.bulk[lane];
+        if groups.is_empty() {
+            groups.push_back(Vec::new());
+        }
+        groups.push_back(Vec::new());
+    });
+    Ok(())
+}
+
+/// Waits for all but the last `extra` committed groups.
+fn wait(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
+    visit(mask, |lane| {
+        // The open group is no committed one.
+        while warp.bulk[lane].len() > operation.slots.extra as usize + 1 {
+            let group = warp.bulk[lane].pop_front().unwrap_or_default();
+            perform(core, warp, lane, group)?;
+        }
+        Ok(())
+    })
+}
+
+/// What a block's threads left under way when they exited still happens.
+pub(crate) fn finish(core: &mut Core<'_>, warp: &mut Warp) -> Result<(), Stop> {
+    visit(FULL, |lane| {
+        while let Some(group) = warp.bulk[lane].pop_front() {
+            perform(core, warp, lane, group)?;
+        }
+        Ok(())
+    })
+}
+
+fn perform(core: &mut Core<'_>, warp: &mut Warp, lane: usize, group: Vec<BulkStore>) -> Result<(), Stop> {
+    for copy in group {
+        let operation = core.launch.program.operations[copy.operation as usize];
+        let Some((index, offset)) = core.allocation(&operation, copy.to, copy.size.into()) else {
+            outside_global(core, warp, &operation, lane, copy.to, copy.size)?;
+            continue;
+        };
+        let launch = core.launch;
+        let allocation = &launch.allocations[index];
+        let from = copy.from as usize;
+        for (word, chunk) in core.shared.bytes[from..from + copy.size as usize]
+            .chunks_exact(8)
+            .enumerate()
+        {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(chunk);
+            allocation.store_u64(offset + 8 * word as u64, u64::from_le_bytes(bytes));
+            allocation.define(offset + 8 * word as u64, 8);
+        }
+        if copy.size > 0
+            && let Some(shadow) = core.shared.shadow()
+        {
+            let thread = warp.index * 32 + lane as u32;
+            let (defined, conflict) = shadow.read(thread, copy.from, copy.size);
+            if !defined {
+                core.find(
+                    FindingKind::UninitialisedMemory,
+                    warp,
+                    &operation,
+                    lane,
+                    Some((copy.from.into(), copy.size)),
+                    || "copies shared memory that this block never wrote".into(),
+                );
+            }
+            if let Some(conflict) = conflict {
+                report_race(
+                    core,
+                    warp,
+                    &operation,
+                    (copy.from.into(), copy.size),
+                    lane,
+                    conflict,
+                    "copies from",
+                );
+            }
+        }
+        count_global(core, &operation, copy.to, copy.size, true);
+    }
+    Ok(())
+}
+
+pub(super) fn decode_mbarrier(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+    draft.ignore(&[
+        "release",
+        "acquire",
+        "relaxed",
+        "cta",
+        "cluster",
+        "shared",
+        "shared::cta",
+        "shared::cluster",
+        "b64",
+    ]);
+    let address_first = |draft: &mut Draft<'_, '_>, index: usize| -> Result<(u32, u64), Error> {
+        draft.note_shared_access(8);
+        let address = draft.address(index)?;
+        Ok((address.base, u64::from(address.offset as u32) << 32))
+    };
+    let emit = |draft: &mut Draft<'_, '_>, run: Machine, slots: Slots| {
+        draft.emit(Action::Machine(run), slots, Class::Barrier, 0)
+    };
+    match draft.take_any(&[
+        "init",
+        "inval",
+        "arrive",
+        "arrive_drop",
+        "test_wait",
+        "try_wait",
+        "expect_tx",
+        "complete_tx",
+    ]) {
+        Some("init") => {
+            draft.arity(2..=2)?;
+            let (base, extra) = address_first(draft, 0)?;
+            let count = draft.source(1, Type::B32)?;
+            emit(
+                draft,
+                initialise,
+                Slots {
+                    to: 0,
+                    from: [base, count, 0, 0],
+                    extra,
+                },
+            )
+        }
+        Some("inval") => {
+            draft.arity(1..=1)?;
+            let (base, extra) = address_first(draft, 0)?;
+            emit(
+                draft,
+                invalidate,
+                Slots {
+                    to: 0,
+                    from: [base, 0, 0, 0],
+                    extra,
+                },
+            )
+        }
+        Some(name @ ("arrive" | "arrive_drop")) => {
+            let expects = draft.take("expect_tx");
+            draft.ignore(&["noComplete"]);
+            draft.arity(2..=3)?;
+            let (base, mut extra) = address_first(draft, 1)?;
+            extra |= if expects { EXPECT } else { 0 } | if name == "arrive_drop" { DROP } else { 0 };
+            let value = if draft.operands() == 3 {
+                draft.source(2, Type::B32)?
+            } else {
+                draft.narrow_constant(1)
+            };
+            let to = draft.target(0, Type::B64)?;
+            emit(
+                draft,
+                arrive,
+                Slots {
+                    to,
+                    from: [base, value, 0, 0],
+                    extra,
+                },
+            )
+        }
+        Some("test_wait" | "try_wait") => {
+            let parity = draft.take("parity");
+            draft.arity(3..=4)?;
+            let (base, extra) = address_first(draft, 1)?;
+            let what = draft.source(2, if parity { Type::B32 } else { Type::B64 })?;
+            if draft.operands() == 4 {
+                draft.source(3, Type::B32)?;
+            }
+            let to = draft.target(0, Type::Pred)?;
+            emit(
+                draft,
+                test,
+                Slots {
+                    to,
+                    from: [base, what, 0, 0],
+                    extra: extra | if parity { PARITY } else { 0 },
+                },
+            )
+        }
+        Some(name) => {
+            draft.arity(2..=2)?;
+            let (base, extra) = address_first(draft, 0)?;
+            let bytes = draft.source(1, Type::B32)?;
+            emit(
+                draft,
+                transact,
+                Slots {
+                    to: 0,
+                    from: [base, bytes, 0, 0],
+                    extra: extra | if name == "complete_tx" { DROP } else { 0 },
+                },
+            )
+        }
+        None => Err(draft.unsupported("this operation on an mbarrier")),
+    }
+}
+
+/// `cp.async.mbarrier.arrive`, after `cp.async` was read.
+pub(super) fn decode_arrive(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+    let counts = draft.take("noinc");
+    draft.ignore(&["mbarrier", "shared", "shared::cta", "b64"]);
+    if !draft.take("arrive") {
+        return Err(draft.unsupported("this copy"));
+    }
+    draft.arity(1..=1)?;
+    draft.note_shared_access(8);
+    let address = draft.address(0)?;
+    let extra = u64::from(address.offset as u32) << 32 | if counts { EXPECT } else { 0 };
+    draft.emit(
+        Action::Machine(arrive_after_copies),
+        Slots {
+            to: 0,
+            from: [address.base, 0, 0, 0],
+            extra,
+        },
+        Class::Copy,
+        0,
+    )
+}
+
+/// `cp.async.bulk`, after `cp.async` was read.
+pub(super) fn decode_bulk(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+    draft.take("bulk");
+    if draft.take("commit_group") {
+        return draft.emit(Action::Machine(commit), Slots::default(), Class::Copy, 0);
+    }
+    if draft.take("wait_group") {
+        draft.ignore(&["read"]);
+        draft.arity(1..=1)?;
+        let groups = draft.immediate(0)?;
+        return draft.emit(
+            Action::Machine(wait),
+            Slots {
+                extra: groups.min(1 << 20),
+                ..Slots::default()
+            },
+            Class::Copy,
+            0,
+        );
+    }
+    if draft.had("tensor") || draft.had("prefetch") || draft.had("multicast::cluster") {
+        return Err(draft.unsupported("tensor maps, prefetches and multicast"));
+    }
+    let policy = draft.take("L2::cache_hint");
+    let to_shared = draft.take("mbarrier::complete_tx::bytes");
+    if !to_shared && !draft.take("bulk_group") {
+        return Err(draft.unsupported("this completion"));
+    }
+    let spaces = draft.take_rest();
+    let shared = ["shared::cluster", "shared::cta", "shared"];
+    let expected = matches!(spaces[..], [to, from] if if to_shared { shared.contains(&to) && from == "global" } else { to == "global" && shared.contains(&from) });
+    if !expected {
+        return Err(draft.unsupported(format!("copies between `{}`", spaces.join("` and `"))));
+    }
+    let operands = 3 + usize::from(to_shared) + usize::from(policy);
+    draft.arity(operands..=operands)?;
+    if policy {
+        draft.source(operands - 1, Type::B64)?;
+    }
+    let to = draft.address(0)?;
+    let to = draft.offset_address(to);
+    let from = draft.address(1)?;
+    let from = draft.offset_address(from);
+    let size = draft.source(2, Type::B32)?;
+    draft.note_shared_access(16);
+    if !to_shared {
+        return draft.emit(
+            Action::Machine(store),
+            Slots {
+                to: 0,
+                from: [to, from, size, 0],
+                extra: 0,
+            },
+            Class::Copy,
+            0,
+        );
+    }
+    let barrier = draft.address(3)?;
+    let extra = u64::from(barrier.offset as u32) << 32;
+    draft.emit(
+        Action::Machine(load),
+        Slots {
+            to: 0,
+            from: [barrier.base, from, size, to],
+            extra,
+        },
+        Class::Copy,
+        0,
+    )
+}

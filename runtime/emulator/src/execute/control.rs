@@ -1,0 +1,228 @@
+//! Branches, calls, barriers and fences.
+
+use super::lanes::{Lanes, Slots};
+use crate::count::Class;
+use crate::decode::Draft;
+use crate::error::Error;
+use crate::machine::registers::Registers;
+use crate::machine::warp::Warp;
+use crate::machine::{Core, Stop};
+use crate::parse::syntax::{Operand, Type};
+use crate::program::{Action, Barrier, Control, Operation, Reduction, ReductionKind};
+
+/// The address of a module's first function; the others follow.
+pub(crate) const FUNCTION_BASE: u64 = 0x0500_0000_0000;
+
+/// Fences order nothing here: the emulator's memory is sequentially consistent.
+struct Fence;
+
+impl Lanes for Fence {
+    fn run(_: &mut Registers, _: &Slots, _: u32) {}
+}
+
+/// `bar.warp.sync`: the lanes have met when it runs.
+fn warp_barrier(_: &mut Core<'_>, _: &mut Warp, _: &Operation, _: u32) -> Result<(), Stop> {
+    Ok(())
+}
+
+pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+    match draft.name() {
+        "bra" => {
+            draft.ignore(&["uni"]);
+            draft.arity(1..=1)?;
+            match draft.operand(0)? {
+                Operand::Name(label) => draft.emit_branch(label),
+                _ => Err(draft.invalid("a branch needs a label")),
+            }
+        }
+        "brx" => {
+            draft.ignore(&["uni"]);
+            if !draft.take("idx") {
+                return Err(draft.unsupported("this branch"));
+            }
+            draft.arity(2..=2)?;
+            let index = draft.source(0, Type::B32)?;
+            match draft.operand(1)? {
+                Operand::Name(targets) => draft.emit_indexed(index, targets),
+                _ => Err(draft.invalid("a list of targets is missing")),
+            }
+        }
+        "call" => call(draft),
+        "ret" => {
+            draft.ignore(&["uni"]);
+            draft.emit(Action::Control(Control::Return), Slots::default(), Class::Control, 0)
+        }
+        "exit" => draft.emit(Action::Control(Control::Exit), Slots::default(), Class::Control, 0),
+        "trap" | "brkpt" => draft.emit(Action::Control(Control::Trap), Slots::default(), Class::Control, 0),
+        "membar" | "fence" => {
+            if draft.take("proxy") {
+                // Generic and asynchronous accesses see one memory here; proxies of textures and tensor maps are not known.
+                if !draft.take("async") {
+                    return Err(draft.unsupported("this proxy"));
+                }
+                draft.ignore(&["global", "shared::cta", "shared::cluster", "shared"]);
+            }
+            draft.ignore(&["mbarrier_init"]);
+            draft.ignore(&[
+                "gl", "cta", "sys", "sc", "acq_rel", "gpu", "cluster", "acquire", "release",
+            ]);
+            draft.lanes::<Fence>(0, &[], 0, Class::Barrier, 0)
+        }
+        _ => barrier(draft),
+    }
+}
+
+fn list(operand: Option<&Operand>) -> &[Operand] {
+    match operand {
+        Some(Operand::List(list)) => list,
+        _ => &[],
+    }
+}
+
+/// `call (results), function, (arguments)[, targets or prototype]`, where results and arguments may be missing.
+fn call(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+    draft.ignore(&["uni"]);
+    let mut operands = Vec::new();
+    for index in 0..draft.operands() {
+        operands.push(draft.operand(index)?);
+    }
+    let has_results = matches!(operands.first(), Some(Operand::List(_)));
+    let results = if has_results {
+        list(operands.first().copied())
+    } else {
+        &[]
+    };
+    let callee = operands.get(usize::from(has_results)).copied();
+    let arguments = list(operands.get(usize::from(has_results) + 1).copied());
+    let Some(Operand::Name(name)) = callee else {
+        return Err(draft.invalid("a call needs a function"));
+    };
+    if let Some(ty) = callee.and_then(|callee| draft.register_type(callee)) {
+        if ty.size() != 8 {
+            return Err(draft.invalid("a call through a register needs 64 bits"));
+        }
+        let address = draft.source_of(&Operand::Name(name.clone()), Type::B64)?;
+        draft.request_all();
+        let call = draft.add_call(0, arguments, results)?;
+        return draft.emit(
+            Action::Control(Control::CallIndirect { call, address }),
+            Slots::default(),
+            Class::Control,
+            0,
+        );
+    }
+    let Some(function) = draft.function_named(name) else {
+        return Err(draft.invalid(format!("no function `{name}`")));
+    };
+    let call = draft.add_call(function, arguments, results)?;
+    draft.check_call(call)?;
+    draft.emit(
+        Action::Control(Control::Call(call)),
+        Slots::default(),
+        Class::Control,
+        0,
+    )
+}
+
+/// `bar` and `barrier`, of a block or of a warp.
+fn barrier(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+    if draft.take("cluster") {
+        draft.ignore(&["aligned", "acquire", "release", "relaxed"]);
+        let control = match draft.take_any(&["arrive", "wait"]) {
+            Some("arrive") => Control::ClusterArrive,
+            Some(_) => Control::ClusterWait,
+            None => return Err(draft.unsupported("this barrier")),
+        };
+        draft.arity(0..=0)?;
+        return draft.emit(Action::Control(control), Slots::default(), Class::Barrier, 0);
+    }
+    draft.ignore(&["cta", "aligned"]);
+    if draft.take("warp") {
+        if !draft.take("sync") {
+            return Err(draft.unsupported("this warp barrier"));
+        }
+        draft.arity(1..=1)?;
+        let mask = draft.source(0, Type::B32)?;
+        return draft.emit(
+            Action::Collective(warp_barrier, mask),
+            Slots::default(),
+            Class::Barrier,
+            0,
+        );
+    }
+    let waits = match draft.take_any(&["sync", "arrive", "red"]) {
+        Some("arrive") => false,
+        Some("red") => return reduction(draft),
+        Some(_) => true,
+        None => return Err(draft.unsupported("this barrier")),
+    };
+    draft.arity(1..=2)?;
+    let number = draft.source(0, Type::B32)?;
+    let count = if draft.operands() == 2 {
+        Some(draft.source(1, Type::B32)?)
+    } else {
+        None
+    };
+    if !waits && count.is_none() {
+        return Err(draft.invalid("an arrival needs a thread count"));
+    }
+    emit(
+        draft,
+        Barrier {
+            number,
+            count,
+            waits,
+            reduction: None,
+        },
+    )
+}
+
+fn reduction(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+    let kind = match draft.take_any(&["popc", "and", "or"]) {
+        Some("popc") => ReductionKind::Count,
+        Some("and") => ReductionKind::And,
+        Some(_) => ReductionKind::Or,
+        None => return Err(draft.unsupported("this reduction")),
+    };
+    draft.ty()?;
+    draft.arity(3..=4)?;
+    let number = draft.source(1, Type::B32)?;
+    let last = draft.operands() - 1;
+    let count = if last == 3 {
+        Some(draft.source(2, Type::B32)?)
+    } else {
+        None
+    };
+    let (predicate, negated) = draft.predicate_source(last)?;
+    let to = draft.target(
+        0,
+        if kind == ReductionKind::Count {
+            Type::B32
+        } else {
+            Type::Pred
+        },
+    )?;
+    emit(
+        draft,
+        Barrier {
+            number,
+            count,
+            waits: true,
+            reduction: Some(Reduction {
+                kind,
+                predicate,
+                negated,
+                to,
+            }),
+        },
+    )
+}
+
+fn emit(draft: &mut Draft<'_, '_>, barrier: Barrier) -> Result<(), Error> {
+    draft.emit(
+        Action::Control(Control::Barrier(barrier)),
+        Slots::default(),
+        Class::Barrier,
+        0,
+    )
+}

@@ -1,0 +1,317 @@
+//! Instructions across the lanes of a warp.
+
+use super::lanes::{Slots, each};
+use crate::count::Class;
+use crate::decode::Draft;
+use crate::error::Error;
+use crate::machine::registers::{Cell, FULL};
+use crate::machine::warp::Warp;
+use crate::machine::{Core, Stop};
+use crate::parse::syntax::{Operand, Type};
+use crate::program::{Action, Machine, Operation};
+use crate::sanitize::FindingKind;
+
+/// `extra` of a shuffle: mode in bits 0 and 1, a predicate in bit 2 (its slot from bit 32).
+const UP: u64 = 0;
+const DOWN: u64 = 1;
+const BUTTERFLY: u64 = 2;
+const HAS_PREDICATE: u64 = 4;
+
+/// `shfl.sync`: value `from[0]`, lane `from[1]`, clamp and segments `from[2]`, mask `from[3]`.
+fn shuffle(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
+    let slots = operation.slots;
+    let values = *warp.registers.row(slots.from[0]);
+    let lanes = *warp.registers.row(slots.from[1]);
+    let controls = *warp.registers.row(slots.from[2]);
+    let mut inside = 0;
+    let mut inactive = 0;
+    let mut result = [0; 32];
+    each(mask, |lane| {
+        let own = lane as u32;
+        let b = lanes[lane] & 31;
+        let clamp = controls[lane] & 31;
+        let segments = controls[lane] >> 8 & 31;
+        let most = (own & segments) | (clamp & !segments);
+        let least = own & segments;
+        let (source, valid) = match slots.extra & 3 {
+            UP => (own.wrapping_sub(b), own as i32 - b as i32 >= most as i32),
+            DOWN => (own + b, own + b <= most),
+            BUTTERFLY => (own ^ b, own ^ b <= most),
+            _ => {
+                let source = least | (b & !segments);
+                (source, source <= most)
+            }
+        };
+        let source = if valid { source & 31 } else { own };
+        inside |= u32::from(valid) << lane;
+        inactive |= u32::from(mask >> source & 1 == 0) << lane;
+        result[lane] = values[source as usize];
+    });
+    if inactive != 0 && core.sanitize() {
+        let lane = inactive.trailing_zeros() as usize;
+        core.find(FindingKind::InactiveLanes, warp, operation, lane, None, || {
+            "it reads from a lane that does not take part; the value there is undefined".into()
+        });
+    }
+    let row = warp.registers.row_mut(slots.to);
+    each(mask, |lane| row[lane] = result[lane]);
+    if slots.extra & HAS_PREDICATE != 0 {
+        warp.registers.set_predicate((slots.extra >> 32) as u32, inside, mask);
+    }
+    Ok(())
+}
+
+/// A predicate with its negation, as `from[0]` and bit 2 of `extra`.
+fn voted(warp: &Warp, slots: &Slots) -> u32 {
+    warp.registers.predicate(slots.from[0]) ^ if slots.extra & 4 != 0 { FULL } else { 0 }
+}
+
+/// `vote.sync`: `extra` 0 all, 1 any, 2 uniform, 3 ballot.
+fn vote(_: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
+    let slots = operation.slots;
+    let votes = voted(warp, &slots) & mask;
+    let answer = match slots.extra & 3 {
+        0 => votes == mask,
+        1 => votes != 0,
+        2 => votes == 0 || votes == mask,
+        _ => {
+            // Lanes outside a thread's own mask do not count.
+            let masks = *warp.registers.row(slots.from[3]);
+            let row = warp.registers.row_mut(slots.to);
+            each(mask, |lane| row[lane] = votes & masks[lane]);
+            return Ok(());
+        }
+    };
+    warp.registers
+        .set_predicate(slots.to, if answer { FULL } else { 0 }, mask);
+    Ok(())
+}
+
+fn active_mask(_: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
+    let row = warp.registers.row_mut(operation.slots.to);
+    each(mask, |lane| row[lane] = mask);
+    Ok(())
+}
+
+/// `match.any` and `match.all` (bit 0 of `extra`; bit 1: 64-bit values; bit 2: a predicate, from bit 32).
+fn match_values(_: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
+    let slots = operation.slots;
+    let values: [u64; 32] = if slots.extra & 2 != 0 {
+        u64::load(&warp.registers, slots.from[0])
+    } else {
+        warp.registers.row(slots.from[0]).map(u64::from)
+    };
+    let first = values[mask.trailing_zeros() as usize & 31];
+    let mut all = true;
+    each(mask, |lane| all &= values[lane] == first);
+    let mut result = [0; 32];
+    each(mask, |lane| {
+        if slots.extra & 1 != 0 {
+            result[lane] = if all { mask } else { 0 };
+        } else {
+            each(mask, |other| {
+                result[lane] |= u32::from(values[other] == values[lane]) << other
+            });
+        }
+    });
+    let row = warp.registers.row_mut(slots.to);
+    each(mask, |lane| row[lane] = result[lane]);
+    if slots.extra & HAS_PREDICATE != 0 {
+        warp.registers
+            .set_predicate((slots.extra >> 32) as u32, if all { FULL } else { 0 }, mask);
+    }
+    Ok(())
+}
+
+/// `redux.sync`: `extra` says which reduction.
+fn reduce(_: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
+    let slots = operation.slots;
+    let values = *warp.registers.row(slots.from[0]);
+    let mut result = values[mask.trailing_zeros() as usize & 31];
+    let mut first = true;
+    each(mask, |lane| {
+        let value = values[lane];
+        if first {
+            first = false;
+            return;
+        }
+        result = match slots.extra & 7 {
+            0 => result.wrapping_add(value),
+            1 => result.min(value),
+            2 => result.max(value),
+            3 => (result as i32).min(value as i32) as u32,
+            4 => (result as i32).max(value as i32) as u32,
+            5 => result & value,
+            6 => result | value,
+            _ => result ^ value,
+        };
+    });
+    let row = warp.registers.row_mut(slots.to);
+    each(mask, |lane| row[lane] = result);
+    Ok(())
+}
+
+/// `elect.sync`: the lowest lane is it.
+fn elect(_: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
+    let slots = operation.slots;
+    let leader = mask.trailing_zeros();
+    let row = warp.registers.row_mut(slots.to);
+    each(mask, |lane| row[lane] = leader);
+    warp.registers
+        .set_predicate((slots.extra >> 32) as u32, 1 << leader, mask);
+    Ok(())
+}
+
+fn collective(draft: &mut Draft<'_, '_>, run: Machine, slots: Slots, mask: u32) -> Result<(), Error> {
+    draft.emit(Action::Collective(run, mask), slots, Class::Shuffle, 0)
+}
+
+pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+    let name = draft.name();
+    if name == "activemask" {
+        draft.ty()?;
+        let to = draft.target(0, Type::B32)?;
+        return draft.emit(
+            Action::Machine(active_mask),
+            Slots { to, ..Slots::default() },
+            Class::Shuffle,
+            0,
+        );
+    }
+    if !draft.take("sync") {
+        return Err(draft.unsupported("warp instructions without `.sync` (removed in sm_70)"));
+    }
+    match name {
+        "shfl" => {
+            let mode = match draft.take_any(&["up", "down", "bfly", "idx"]) {
+                Some("up") => UP,
+                Some("down") => DOWN,
+                Some("bfly") => BUTTERFLY,
+                Some(_) => 3,
+                None => return Err(draft.unsupported("this mode")),
+            };
+            draft.ty()?;
+            draft.arity(5..=5)?;
+            let value = draft.source(1, Type::B32)?;
+            let lane = draft.source(2, Type::B32)?;
+            let control = draft.source(3, Type::B32)?;
+            let mask = draft.source(4, Type::B32)?;
+            let (to, extra) = with_predicate(draft, mode)?;
+            collective(
+                draft,
+                shuffle,
+                Slots {
+                    to,
+                    from: [value, lane, control, mask],
+                    extra,
+                },
+                mask,
+            )
+        }
+        "vote" => {
+            let mode = match draft.take_any(&["all", "any", "uni", "ballot"]) {
+                Some("all") => 0,
+                Some("any") => 1,
+                Some("uni") => 2,
+                Some(_) => 3,
+                None => return Err(draft.unsupported("this mode")),
+            };
+            draft.ty()?;
+            draft.arity(3..=3)?;
+            let (predicate, negated) = draft.predicate_source(1)?;
+            let mask = draft.source(2, Type::B32)?;
+            let to = draft.target(0, if mode == 3 { Type::B32 } else { Type::Pred })?;
+            collective(
+                draft,
+                vote,
+                Slots {
+                    to,
+                    from: [predicate, 0, 0, mask],
+                    extra: mode | u64::from(negated) << 2,
+                },
+                mask,
+            )
+        }
+        "match" => {
+            let all = match draft.take_any(&["any", "all"]) {
+                Some("any") => 0,
+                Some(_) => 1,
+                None => return Err(draft.unsupported("this mode")),
+            };
+            let ty = draft.ty()?;
+            draft.arity(3..=3)?;
+            let value = draft.source(1, ty)?;
+            let mask = draft.source(2, Type::B32)?;
+            let (to, extra) = with_predicate(draft, all | u64::from(ty.size() == 8) << 1)?;
+            collective(
+                draft,
+                match_values,
+                Slots {
+                    to,
+                    from: [value, 0, 0, mask],
+                    extra,
+                },
+                mask,
+            )
+        }
+        "redux" => {
+            let operation = draft.take_any(&["add", "min", "max", "and", "or", "xor"]);
+            let ty = draft.ty()?;
+            if !matches!(ty, Type::U32 | Type::S32 | Type::B32) {
+                return Err(draft.unsupported(format!("the type {ty}")));
+            }
+            let extra = match (operation, ty.is_signed()) {
+                (Some("add"), _) => 0,
+                (Some("min"), false) => 1,
+                (Some("max"), false) => 2,
+                (Some("min"), true) => 3,
+                (Some("max"), true) => 4,
+                (Some("and"), _) => 5,
+                (Some("or"), _) => 6,
+                (Some("xor"), _) => 7,
+                _ => return Err(draft.unsupported("this reduction")),
+            };
+            draft.arity(3..=3)?;
+            let value = draft.source(1, Type::B32)?;
+            let mask = draft.source(2, Type::B32)?;
+            let to = draft.target(0, Type::B32)?;
+            collective(
+                draft,
+                reduce,
+                Slots {
+                    to,
+                    from: [value, 0, 0, mask],
+                    extra,
+                },
+                mask,
+            )
+        }
+        _ => {
+            draft.arity(2..=2)?;
+            let mask = draft.source(1, Type::B32)?;
+            let (to, extra) = with_predicate(draft, 0)?;
+            collective(
+                draft,
+                elect,
+                Slots {
+                    to,
+                    from: [mask, 0, 0, mask],
+                    extra,
+                },
+                mask,
+            )
+        }
+    }
+}
+
+/// The destination `d` or `d|p`, with the predicate in `extra`.
+fn with_predicate(draft: &mut Draft<'_, '_>, extra: u64) -> Result<(u32, u64), Error> {
+    match draft.operand(0)? {
+        Operand::Pair(value, predicate) => {
+            let to = draft.target_of(value, Type::B32)?;
+            let predicate = draft.target_of(predicate, Type::Pred)?;
+            Ok((to, extra | HAS_PREDICATE | u64::from(predicate) << 32))
+        }
+        _ => Ok((draft.target(0, Type::B32)?, extra)),
+    }
+}

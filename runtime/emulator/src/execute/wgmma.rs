@@ -1,0 +1,473 @@
+//! `wgmma`: products of a warp group (four warps), with operands in shared memory.
+//!
+//! Each warp computes its sixteen rows when the instruction is issued. The sanitizer reports uses of the result
+//! before `wgmma.wait_group`; that operands in shared memory stay as they are until then is not checked.
+
+use super::lanes::{Slots, each};
+use super::matrix::{ELEMENTS, Element};
+use super::memory::report_race;
+use crate::count::Class;
+use crate::decode::Draft;
+use crate::error::Error;
+use crate::machine::registers::{Cell, FULL, Slot};
+use crate::machine::warp::Warp;
+use crate::machine::{Core, Stop};
+use crate::numerics::exact::{Format, Rounding};
+use crate::numerics::round_f64;
+use crate::parse::syntax::{Operand, Type};
+use crate::program::{Action, Operation};
+use crate::sanitize::FindingKind;
+
+/// Bytes of an operand's row along K.
+const ROW: usize = 32;
+
+/// What a product looks like: the head of its list, before the slots of D, A and B.
+struct Product {
+    n: usize,
+    d: Element,
+    a: Element,
+    b: Element,
+    /// Bits: A transposed, B transposed, A negated, B negated, saturation, A in registers, scale-d negated.
+    flags: u32,
+    /// The predicate that keeps D.
+    keeps: Slot,
+}
+
+const TRANSPOSED_A: u32 = 1;
+const TRANSPOSED_B: u32 = 2;
+const NEGATED_A: u32 = 4;
+const NEGATED_B: u32 = 8;
+const SATURATES: u32 = 16;
+const A_IN_REGISTERS: u32 = 32;
+const KEEPS_NEGATED: u32 = 64;
+const HEAD: usize = 6;
+
+impl Product {
+    fn pack(&self) -> Vec<u32> {
+        vec![
+            self.n as u32,
+            self.d as u32,
+            self.a as u32,
+            self.b as u32,
+            self.flags,
+            self.keeps,
+        ]
+    }
+
+    fn unpack(list: &[u32]) -> Product {
+        let element = |index: usize| ELEMENTS[list[index] as usize].1;
+        Product {
+            n: list[0] as usize,
+            d: element(1),
+            a: element(2),
+            b: element(3),
+            flags: list[4],
+            keeps: list[5],
+        }
+    }
+
+    fn has(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// Elements along K.
+    fn k(&self) -> usize {
+        ROW * 8 / self.a.bits() as usize
+    }
+
+    fn result_registers(&self) -> usize {
+        self.n / if self.d == Element::F16 { 4 } else { 2 }
+    }
+}
+
+/// A matrix in shared memory, as a descriptor gives it.
+struct Descriptor {
+    start: u64,
+    leading: u64,
+    stride: u64,
+    /// Bytes of a swizzled row; none: not swizzled.
+    swizzle: Option<u64>,
+}
+
+impl Descriptor {
+    fn new(bits: u64) -> Descriptor {
+        let field = |from: u32| (bits >> from & 0x3fff) << 4;
+        let swizzle = [None, Some(128), Some(64), Some(32)][(bits >> 62) as usize];
+        Descriptor {
+            start: field(0),
+            leading: field(16),
+            stride: field(32),
+            swizzle,
+        }
+    }
+
+    /// The address of 16 bytes: chunk `chunk` along K of row `row`, or, transposed, chunk `chunk` along the rows of
+    /// column `row` along K.
+    fn address(&self, row: usize, chunk: usize, transposed: bool) -> u64 {
+        let (row, chunk) = (row as u64, chunk as u64);
+        match (self.swizzle, transposed) {
+            (None, false) => self.start + row / 8 * self.stride + chunk * self.leading + row % 8 * 16,
+            (None, true) => self.start + chunk * self.stride + row / 8 * self.leading + row % 8 * 16,
+            (Some(width), false) => swizzled(self.start + row / 8 * self.stride + row % 8 * width + chunk * 16, width),
+            (Some(width), true) => {
+                let across = width / 16;
+                swizzled(
+                    self.start
+                        + chunk / across * self.leading
+                        + row / 8 * self.stride
+                        + row % 8 * width
+                        + chunk % across * 16,
+                    width,
+                )
+            }
+        }
+    }
+}
+
+/// Chunks of 16 bytes change places by the number of the 128-byte line that they are in.
+fn swizzled(address: u64, width: u64) -> u64 {
+    address ^ (address >> 7 & (width / 16 - 1)) << 4
+}
+
+/// Reads rows `first`.. of an operand, as [row][k].
+fn read_operand(
+    core: &mut Core<'_>,
+    warp: &Warp,
+    operation: &Operation,
+    bits: u64,
+    element: Element,
+    rows: std::ops::Range<usize>,
+    transposed: bool,
+) -> Result<Vec<f64>, Stop> {
+    let descriptor = Descriptor::new(bits);
+    let size = element.bits() as usize / 8;
+    let k = ROW / size;
+    let per_chunk = 16 / size;
+    let mut values = vec![0.0; rows.len() * k];
+    let (outer, inner) = if transposed {
+        (0..k, rows.start / per_chunk..rows.end / per_chunk)
+    } else {
+        (rows.clone(), 0..2)
+    };
+    for row in outer {
+        for chunk in inner.clone() {
+            let address = descriptor.address(row, chunk, transposed);
+            let Some(bytes) = core.shared.bytes.get(address as usize..address as usize + 16) else {
+                let size = core.shared.bytes.len();
+                return Err(core.fault(
+                    warp,
+                    operation,
+                    0,
+                    Some(address),
+                    format!("a matrix operand at {address:#x} in the block's {size} bytes of shared memory"),
+                ));
+            };
+            for (index, part) in bytes.chunks_exact(size).enumerate() {
+                let word = part.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+                let (row, column) = if transposed {
+                    (chunk * per_chunk + index, row)
+                } else {
+                    (row, chunk * per_chunk + index)
+                };
+                values[(row - rows.start) * k + column] = element.value(word);
+            }
+            watch(core, warp, operation, address);
+        }
+    }
+    Ok(values)
+}
+
+fn watch(core: &mut Core<'_>, warp: &Warp, operation: &Operation, address: u64) {
+    let Some(shadow) = core.shared.shadow() else { return };
+    if shadow.is_copying(address as u32, 16) {
+        core.find(
+            FindingKind::MissingWait,
+            warp,
+            operation,
+            0,
+            Some((address, 16)),
+            || format!("reads an operand at {address:#x} while an asynchronous copy to it is under way"),
+        );
+        return;
+    }
+    let (defined, conflict) = shadow.read(warp.index * 32, address as u32, 16);
+    if !defined {
+        core.find(
+            FindingKind::UninitialisedMemory,
+            warp,
+            operation,
+            0,
+            Some((address, 16)),
+            || format!("reads an operand at {address:#x} in shared memory that this block never wrote"),
+        );
+    }
+    if let Some(conflict) = conflict {
+        report_race(core, warp, operation, (address, 16), 0, conflict, "reads");
+    }
+}
+
+fn multiply(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
+    if mask != FULL {
+        return Err(core.fault(warp, operation, 0, None, "a warp-group product needs whole warps"));
+    }
+    let launch = core.launch;
+    let list = &launch.program.lists[operation.slots.extra as usize];
+    let product = Product::unpack(list);
+    let (n, k) = (product.n, product.k());
+    let (d_slots, operands) = list[HEAD..].split_at(product.result_registers());
+    let quarter = warp.index as usize % 4;
+    let mut a = vec![0.0; 16 * k];
+    if product.has(A_IN_REGISTERS) {
+        let per_register = 32 / product.a.bits() as usize;
+        for (r, slot) in operands[..4].iter().enumerate() {
+            for (lane, word) in warp.registers.row(*slot).iter().enumerate() {
+                let (row, column) = (
+                    lane / 4 + 8 * (r & 1),
+                    lane % 4 * per_register + 4 * per_register * (r >> 1),
+                );
+                for index in 0..per_register {
+                    a[row * k + column + index] =
+                        product.a.value(u64::from(*word) >> (product.a.bits() as usize * index));
+                }
+            }
+        }
+    } else {
+        let bits = u64::load_lane(&warp.registers, operands[0], 0);
+        a = read_operand(
+            core,
+            warp,
+            operation,
+            bits,
+            product.a,
+            16 * quarter..16 * quarter + 16,
+            product.has(TRANSPOSED_A),
+        )?;
+    }
+    let bits = u64::load_lane(&warp.registers, operands[operands.len() - 1], 0);
+    let b = read_operand(core, warp, operation, bits, product.b, 0..n, product.has(TRANSPOSED_B))?;
+    if core.count() {
+        core.counts.matrix_flops += 2 * (16 * n * k) as u64;
+        let from_a = if product.has(A_IN_REGISTERS) { 0 } else { 16 * ROW };
+        // The four warps read B together.
+        let from_b = if quarter == 0 { n * ROW } else { 0 };
+        core.counts.shared_load_bytes += (from_a + from_b) as u64;
+    }
+    let keeps = (warp.registers.predicate(product.keeps) & 1 != 0) != product.has(KEEPS_NEGATED);
+    let sign = if product.has(NEGATED_A) != product.has(NEGATED_B) {
+        -1.0
+    } else {
+        1.0
+    };
+    let mut sums = vec![0.0f64; 16 * n];
+    for row in 0..16 {
+        for column in 0..n {
+            let pairs = a[row * k..row * k + k].iter().zip(&b[column * k..column * k + k]);
+            sums[row * n + column] = sign * pairs.map(|(x, y)| x * y).sum::<f64>();
+        }
+    }
+    for (r, slot) in d_slots.iter().enumerate() {
+        let register = warp.registers.row_mut(*slot);
+        each(mask, |lane| {
+            let (g, t) = (lane / 4, lane % 4);
+            let old = register[lane];
+            register[lane] = if product.d == Element::F16 {
+                let half = |index: usize| {
+                    let kept = if keeps {
+                        product.d.value(u64::from(old >> (16 * index)))
+                    } else {
+                        0.0
+                    };
+                    round_f64(
+                        sums[(g + 8 * (r % 2)) * n + r / 2 * 8 + 2 * t + index] + kept,
+                        Format::F16,
+                        Rounding::Nearest,
+                    ) as u32
+                };
+                half(0) | half(1) << 16
+            } else {
+                let kept = if keeps { product.d.value(old.into()) } else { 0.0 };
+                let value = sums[(g + 8 * (r / 2 % 2)) * n + r / 4 * 8 + 2 * t + r % 2] + kept;
+                match product.d {
+                    Element::S32 if product.has(SATURATES) => value as i32 as u32,
+                    Element::S32 => value as i64 as u32,
+                    _ => super::float::canonical(value as f32).to_bits(),
+                }
+            };
+        });
+    }
+    if core.sanitize() {
+        let base = warp.registers.base;
+        if warp.products.is_empty() {
+            warp.products.push_back(Vec::new());
+        }
+        if let Some(open) = warp.products.back_mut() {
+            open.extend(d_slots.iter().map(|slot| base + *slot as usize));
+        }
+    }
+    Ok(())
+}
+
+fn commit(core: &mut Core<'_>, warp: &mut Warp, _: &Operation, _: u32) -> Result<(), Stop> {
+    if core.sanitize() {
+        if warp.products.is_empty() {
+            warp.products.push_back(Vec::new());
+        }
+        warp.products.push_back(Vec::new());
+    }
+    Ok(())
+}
+
+/// Waits for all but the last `extra` groups.
+fn wait(_: &mut Core<'_>, warp: &mut Warp, operation: &Operation, _: u32) -> Result<(), Stop> {
+    while warp.products.len() > operation.slots.extra as usize + 1 {
+        warp.products.pop_front();
+    }
+    if operation.slots.extra == 0 && warp.products.iter().all(Vec::is_empty) {
+        warp.products.clear();
+    }
+    Ok(())
+}
+
+fn fence(_: &mut Core<'_>, _: &mut Warp, _: &Operation, _: u32) -> Result<(), Stop> {
+    Ok(())
+}
+
+pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+    draft.ignore(&["sync", "aligned"]);
+    let all = draft.narrow_constant(u32::MAX);
+    if draft.take("fence") {
+        return draft.emit(Action::Collective(fence, all), Slots::default(), Class::Matrix, 0);
+    }
+    if draft.take("commit_group") {
+        return draft.emit(Action::Collective(commit, all), Slots::default(), Class::Matrix, 0);
+    }
+    if draft.take("wait_group") {
+        draft.arity(1..=1)?;
+        let extra = draft.immediate(0)?.min(1 << 20);
+        return draft.emit(
+            Action::Collective(wait, all),
+            Slots {
+                extra,
+                ..Slots::default()
+            },
+            Class::Matrix,
+            0,
+        );
+    }
+    if !draft.take("mma_async") {
+        return Err(draft.unsupported("this operation"));
+    }
+    let mut flags = if draft.take("satfinite") { SATURATES } else { 0 };
+    let names = draft.take_rest();
+    let [shape, types @ ..] = &names[..] else {
+        return Err(draft.unsupported("a product without a shape"));
+    };
+    let mut elements = Vec::new();
+    for name in types {
+        match ELEMENTS.iter().find(|(known, ..)| known == name) {
+            Some((_, element, _)) => elements.push(*element),
+            None => return Err(draft.unsupported(format!("`.{name}`"))),
+        }
+    }
+    let [d, a, b] = elements[..] else {
+        return Err(draft.unsupported("other than three types"));
+    };
+    let size = shape
+        .strip_prefix("m64n")
+        .and_then(|rest| rest.split_once('k'))
+        .and_then(|(n, k)| Some((n.parse::<usize>().ok()?, k.parse::<usize>().ok()?)));
+    let fits = match a {
+        Element::F16 => b == a && matches!(d, Element::F16 | Element::F32),
+        Element::Bf16 | Element::Tf32 => b == a && d == Element::F32,
+        Element::S8 | Element::U8 => matches!(b, Element::S8 | Element::U8) && d == Element::S32,
+        Element::E4m3 | Element::E5m2 => {
+            matches!(b, Element::E4m3 | Element::E5m2) && matches!(d, Element::F16 | Element::F32)
+        }
+        _ => false,
+    };
+    let n = match size {
+        Some((n, k)) if fits && n % 8 == 0 && (8..=256).contains(&n) && k * a.bits() as usize == ROW * 8 => n,
+        _ => return Err(draft.unsupported("this combination of shape and types")),
+    };
+    let integer = d == Element::S32;
+    let sixteen_bits = a.bits() == 16;
+    let in_registers = matches!(draft.operand(1)?, Operand::Vector(_));
+    if in_registers {
+        flags |= A_IN_REGISTERS;
+    }
+    // d, a, b, scale-d [, scale-a, scale-b [, transpose-a], transpose-b]
+    let scales = if integer { 0 } else { 2 };
+    let transposes = if !sixteen_bits {
+        0
+    } else if in_registers {
+        1
+    } else {
+        2
+    };
+    let operands = 4 + scales + transposes;
+    draft.arity(operands..=operands)?;
+    for (index, flag) in [NEGATED_A, NEGATED_B].into_iter().enumerate().take(scales) {
+        match draft.immediate(4 + index)? as i64 {
+            1 => {}
+            -1 => flags |= flag,
+            other => return Err(draft.invalid(format!("a scale of {other}: 1 or -1"))),
+        }
+    }
+    let names: &[u32] = if in_registers {
+        &[TRANSPOSED_B]
+    } else {
+        &[TRANSPOSED_A, TRANSPOSED_B]
+    };
+    for (index, flag) in names.iter().enumerate().take(transposes) {
+        if draft.immediate(6 + index)? != 0 {
+            flags |= flag;
+        }
+    }
+    let (keeps, negated) = draft.predicate_source(3)?;
+    if negated {
+        flags |= KEEPS_NEGATED;
+    }
+    let product = Product {
+        n,
+        d,
+        a,
+        b,
+        flags,
+        keeps,
+    };
+    let results = draft.elements(0)?;
+    if results.len() != product.result_registers() {
+        return Err(draft.invalid(format!(
+            "{} result registers instead of {}",
+            results.len(),
+            product.result_registers()
+        )));
+    }
+    let mut list = product.pack();
+    for operand in results {
+        list.push(draft.target_of(operand, Type::B32)?);
+    }
+    if in_registers {
+        let registers = draft.elements(1)?;
+        if registers.len() != 4 {
+            return Err(draft.invalid(format!("{} registers of A instead of 4", registers.len())));
+        }
+        for operand in registers {
+            list.push(draft.source_of(operand, Type::B32)?);
+        }
+    } else {
+        list.push(draft.source(1, Type::B64)?);
+    }
+    list.push(draft.source(2, Type::B64)?);
+    draft.note_shared_access(16);
+    let extra = draft.add_list(list);
+    draft.emit(
+        Action::Collective(multiply, all),
+        Slots {
+            extra,
+            ..Slots::default()
+        },
+        Class::Matrix,
+        0,
+    )
+}

@@ -1,0 +1,335 @@
+//! Launching a kernel: arguments and limits are checked, blocks are spread over host threads, counts and findings
+//! are gathered.
+
+use std::sync::Mutex;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use crate::count::Counts;
+use crate::error::Error;
+use crate::machine::warp::Warp;
+use crate::machine::{Core, Shared, Stop, block};
+use crate::memory::Memory;
+use crate::module::{Kernel, Module};
+use crate::sanitize::{Finding, Findings};
+
+/// Shared memory that a block can have (sm_90's).
+const MOST_SHARED: u32 = 227 << 10;
+const MOST_THREADS: u64 = 1024;
+/// Blocks of a cluster.
+const MOST_BLOCKS: u64 = 16;
+
+/// A kernel argument. Its size must be its parameter's.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub enum Argument {
+    U8(u8),
+    I8(i8),
+    U16(u16),
+    I16(i16),
+    U32(u32),
+    I32(i32),
+    U64(u64),
+    I64(i64),
+    F32(f32),
+    F64(f64),
+    /// A structure or array, as its bytes.
+    Bytes(Vec<u8>),
+}
+
+impl Argument {
+    fn bytes(&self) -> Vec<u8> {
+        match self {
+            Argument::U8(value) => value.to_le_bytes().to_vec(),
+            Argument::I8(value) => value.to_le_bytes().to_vec(),
+            Argument::U16(value) => value.to_le_bytes().to_vec(),
+            Argument::I16(value) => value.to_le_bytes().to_vec(),
+            Argument::U32(value) => value.to_le_bytes().to_vec(),
+            Argument::I32(value) => value.to_le_bytes().to_vec(),
+            Argument::U64(value) => value.to_le_bytes().to_vec(),
+            Argument::I64(value) => value.to_le_bytes().to_vec(),
+            Argument::F32(value) => value.to_le_bytes().to_vec(),
+            Argument::F64(value) => value.to_le_bytes().to_vec(),
+            Argument::Bytes(bytes) => bytes.clone(),
+        }
+    }
+}
+
+/// How a launch runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Look for findings. Wrong accesses then do nothing (loads give 0) and the launch goes on; without it they are
+    /// [`Error::Fault`]. Costs a few times the run time.
+    pub sanitize: bool,
+    /// Fill [`Report::counts`].
+    pub count: bool,
+    /// Host threads; none: as many as the host has.
+    pub threads: Option<usize>,
+    /// End the launch with [`Error::InstructionLimit`] after this many warp instructions (give or take a turn of
+    /// each host thread).
+    pub instruction_limit: Option<u64>,
+    /// Perturb the results of approximate instructions (`ex2.approx`, `rcp.approx`, …) by up to the error that the
+    /// PTX manual allows, the same way in every run. Off: they are correctly rounded, which is better than hardware.
+    pub approx_error: bool,
+}
+
+/// What to launch.
+#[derive(Debug, Clone)]
+pub struct Launch<'a> {
+    /// Blocks in x, y, z.
+    pub grid: [u32; 3],
+    /// Threads of a block in x, y, z.
+    pub block: [u32; 3],
+    /// Bytes of dynamic shared memory of each block.
+    pub dynamic_shared: u32,
+    /// One per parameter, in order.
+    pub arguments: &'a [Argument],
+    /// How to run it.
+    pub options: Options,
+}
+
+/// What a launch did.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// Events; all zero unless [`Options::count`] was set.
+    pub counts: Counts,
+    /// What is wrong with the program, by line; empty unless [`Options::sanitize`] was set.
+    pub findings: Vec<Finding>,
+}
+
+/// Runs a kernel to its end.
+///
+/// Results in memory do not depend on [`Options::threads`] if the program is free of races between blocks. When a
+/// launch fails, memory holds what was written until then.
+pub fn launch(module: &Module, kernel: &str, memory: &Memory, launch: &Launch<'_>) -> Result<Report, Error> {
+    let kernel = module.find(kernel)?;
+    let parameters = parameters(module, kernel, launch.arguments)?;
+    check_shape(kernel, launch)?;
+    let program = module.program(kernel)?;
+    let shared_bytes = u64::from(program.static_shared) + u64::from(launch.dynamic_shared);
+    if shared_bytes > u64::from(MOST_SHARED) {
+        return Err(shape(
+            kernel,
+            format!("{shared_bytes} bytes of shared memory exceed the {MOST_SHARED} of a block"),
+        ));
+    }
+    let extents = program.cluster;
+    let whole = (0..3).all(|axis| extents[axis] > 0 && launch.grid[axis].is_multiple_of(extents[axis]));
+    if !whole || extents.iter().map(|extent| u64::from(*extent)).product::<u64>() > MOST_BLOCKS {
+        let message = format!(
+            "a grid of {:?} blocks in clusters of {extents:?} (at most {MOST_BLOCKS} blocks)",
+            launch.grid
+        );
+        return Err(shape(kernel, message));
+    }
+    let instance = module.instance(memory)?;
+    let allocations = memory.snapshot();
+    let shared = Shared {
+        module,
+        kernel: kernel.name(),
+        program: &program,
+        memory,
+        touched: (0..allocations.len()).map(|_| OnceLock::new()).collect(),
+        allocations,
+        parameters,
+        constants: instance.constants,
+        globals: instance.globals,
+        grid: launch.grid,
+        block: launch.block,
+        dynamic_shared: launch.dynamic_shared,
+        options: &launch.options,
+        issued: AtomicU64::new(0),
+    };
+    match (launch.options.sanitize, launch.options.count) {
+        (false, false) => run::<false, false>(&shared),
+        (false, true) => run::<false, true>(&shared),
+        (true, false) => run::<true, false>(&shared),
+        (true, true) => run::<true, true>(&shared),
+    }
+}
+
+fn shape(kernel: &Kernel, message: String) -> Error {
+    Error::Shape {
+        kernel: kernel.name().to_owned(),
+        message,
+    }
+}
+
+fn check_shape(kernel: &Kernel, launch: &Launch<'_>) -> Result<(), Error> {
+    let threads = launch
+        .block
+        .iter()
+        .map(|extent| u64::from(*extent))
+        .fold(1, u64::saturating_mul);
+    if threads == 0 || threads > MOST_THREADS || launch.block[2] > 64 {
+        return Err(shape(
+            kernel,
+            format!(
+                "a block of {:?} threads: between 1 and {MOST_THREADS} are possible, at most 64 in z",
+                launch.block
+            ),
+        ));
+    }
+    if launch.grid.contains(&0) || launch.grid[0] > i32::MAX as u32 || launch.grid[1] > 65535 || launch.grid[2] > 65535
+    {
+        return Err(shape(
+            kernel,
+            format!(
+                "a grid of {:?} blocks: each extent must be at least 1, at most 2^31 - 1 in x and 65535 in y and z",
+                launch.grid
+            ),
+        ));
+    }
+    if let Some(most) = kernel.max_threads()
+        && threads > most.iter().map(|extent| u64::from(*extent)).product()
+    {
+        return Err(shape(
+            kernel,
+            format!("a block of {threads} threads exceeds the kernel's .maxntid {most:?}"),
+        ));
+    }
+    if let Some(required) = kernel.required_threads()
+        && launch.block != required
+    {
+        return Err(shape(
+            kernel,
+            format!(
+                "a block of {:?} threads is not the kernel's .reqntid {required:?}",
+                launch.block
+            ),
+        ));
+    }
+    Ok(())
+}
+
+fn parameters(module: &Module, kernel: &Kernel, arguments: &[Argument]) -> Result<Vec<u8>, Error> {
+    let declared = kernel.parameters();
+    if arguments.len() != declared.len() {
+        return Err(Error::ArgumentCount {
+            kernel: kernel.name().to_owned(),
+            expected: declared.len(),
+            given: arguments.len(),
+        });
+    }
+    let mut bytes = Vec::new();
+    for (index, ((argument, parameter), place)) in arguments
+        .iter()
+        .zip(declared)
+        .zip(module.parameter_places(kernel))
+        .enumerate()
+    {
+        let argument = argument.bytes();
+        if argument.len() != parameter.size {
+            return Err(Error::ArgumentSize {
+                kernel: kernel.name().to_owned(),
+                index,
+                name: parameter.name.clone(),
+                expected: parameter.size,
+                given: argument.len(),
+            });
+        }
+        bytes.resize(place.0 as usize, 0);
+        bytes.extend(argument);
+    }
+    Ok(bytes)
+}
+
+/// What one host thread brings back.
+struct Part {
+    counts: Counts,
+    findings: Findings,
+    executed: Vec<crate::machine::Executed>,
+}
+
+fn run<const SANITIZE: bool, const COUNT: bool>(shared: &Shared<'_>) -> Result<Report, Error> {
+    let extents = shared.program.cluster;
+    let clusters: [u64; 3] = std::array::from_fn(|axis| u64::from(shared.grid[axis] / extents[axis]));
+    let [x, y, z] = clusters;
+    let total = x * y * z;
+    let available = shared
+        .options
+        .threads
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let threads = (available.max(1) as u64).min(total) as usize;
+    let next = AtomicU64::new(0);
+    let stop = AtomicBool::new(false);
+    // The failure of the earliest block, so that the error does not depend on timing more than it must.
+    let failure: Mutex<Option<(u64, Stop)>> = Mutex::new(None);
+    let work = || -> Part {
+        let mut core = Core::new(shared);
+        let warp_count = shared.block.iter().product::<u32>().div_ceil(32);
+        let ranks = extents.iter().product::<u32>();
+        let mut warps: Vec<Vec<Warp>> = (0..ranks).map(|_| (0..warp_count).map(Warp::new).collect()).collect();
+        while !stop.load(Relaxed) {
+            let number = next.fetch_add(1, Relaxed);
+            if number >= total {
+                break;
+            }
+            let index = [number % x, number / x % y, number / x / y];
+            let origin = std::array::from_fn(|axis| index[axis] as u32 * extents[axis]);
+            if let Err(error) = block::run::<SANITIZE, COUNT>(&mut core, &mut warps, origin) {
+                stop.store(true, Relaxed);
+                let mut failure = failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                if failure.as_ref().is_none_or(|(earlier, _)| number < *earlier) {
+                    *failure = Some((number, error));
+                }
+                break;
+            }
+        }
+        Part {
+            counts: core.counts,
+            findings: core.findings,
+            executed: core.executed,
+        }
+    };
+    let parts: Vec<Part> = if threads == 1 {
+        vec![work()]
+    } else {
+        std::thread::scope(|scope| {
+            let handles: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            // A panic in the emulator is a bug of ours: pass it on as it is.
+            handles
+                .into_iter()
+                .map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect()
+        })
+    };
+    if let Some((_, Stop(error))) = failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+        return Err(*error);
+    }
+    let mut counts = Counts::default();
+    let mut findings = Findings::default();
+    for part in parts {
+        if COUNT {
+            counts += part.counts;
+            add_executed(&mut counts, shared, &part.executed);
+        }
+        findings.merge(part.findings);
+    }
+    if COUNT {
+        for touched in shared.touched.iter().filter_map(OnceLock::get) {
+            let sectors = |map: &[AtomicU64]| {
+                map.iter()
+                    .map(|word| u64::from(word.load(Relaxed).count_ones()))
+                    .sum::<u64>()
+            };
+            counts.dram_read_bytes += 32 * sectors(&touched.read);
+            counts.dram_write_bytes += 32 * sectors(&touched.written);
+        }
+    }
+    Ok(Report {
+        counts,
+        findings: findings.into_sorted(),
+    })
+}
+
+fn add_executed(counts: &mut Counts, shared: &Shared<'_>, executed: &[crate::machine::Executed]) {
+    for (info, executed) in shared.program.info.iter().zip(executed) {
+        counts.flops += u64::from(info.flops) * executed.threads;
+        if info.counted {
+            *counts.thread_instructions.get_mut(info.class) += executed.threads;
+            *counts.warp_instructions.get_mut(info.class) += executed.warps;
+            counts.warp_instructions_skipped += executed.skipped;
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The 16 barriers of a block. Arrivals are counted by thread, as from sm_70 on.
+
+use super::registers::LANES;
+use crate::program::{Reduction, ReductionKind};
+
+pub(crate) const BARRIERS: usize = 16;
+
+/// Lanes that wait, and what they get when they go on.
+#[derive(Clone, Copy)]
+pub(crate) struct Waiting {
+    pub warp: usize,
+    pub lanes: u32,
+    pub operation: u32,
+    pub reduction: Option<Reduction>,
+    /// The frame whose registers take the result.
+    pub base: usize,
+    pub predicate_base: usize,
+}
+
+#[derive(Default)]
+pub(crate) struct BarrierState {
+    /// Lanes that arrived, by warp.
+    pub arrived: Vec<u32>,
+    /// Threads expected; none: all that live.
+    pub count: Option<u32>,
+    pub waiting: Vec<Waiting>,
+    /// Result of the reduction so far.
+    pub trues: u32,
+    pub falses: u32,
+    /// What the arrived warps know of clocks.
+    pub clocks: Vec<u32>,
+}
+
+impl BarrierState {
+    pub fn is_idle(&self) -> bool {
+        self.arrived.iter().all(|lanes| *lanes == 0)
+    }
+
+    pub fn result(&self, kind: ReductionKind) -> u32 {
+        match kind {
+            ReductionKind::Count => self.trues,
+            ReductionKind::And => u32::from(self.falses == 0),
+            ReductionKind::Or => u32::from(self.trues != 0),
+        }
+    }
+
+    /// Whether everybody who is expected has arrived. `live` are the lanes of each warp that have not exited.
+    pub fn is_complete(&self, live: &[u32]) -> bool {
+        if self.is_idle() {
+            return false;
+        }
+        match self.count {
+            None => self
+                .arrived
+                .iter()
+                .zip(live)
+                .all(|(arrived, live)| live & !arrived == 0),
+            // Hardware counts whole warps: a warp counts 32 once all of its threads that live have arrived.
+            Some(count) => {
+                let threads: u32 = (self.arrived.iter().zip(live))
+                    .map(|(arrived, live)| {
+                        if *arrived != 0 && live & !arrived == 0 {
+                            LANES as u32
+                        } else {
+                            arrived.count_ones()
+                        }
+                    })
+                    .sum();
+                threads >= count
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Barriers {
+    states: Vec<BarrierState>,
+    /// Somebody arrived or exited since the last look.
+    pub changed: bool,
+}
+
+impl Barriers {
+    pub fn start_block(&mut self, warps: usize) {
+        self.states.resize_with(BARRIERS, BarrierState::default);
+        for state in &mut self.states {
+            state.arrived.clear();
+            state.arrived.resize(warps, 0);
+            state.clocks.clear();
+            state.clocks.resize(warps, 0);
+            state.waiting.clear();
+            (state.count, state.trues, state.falses) = (None, 0, 0);
+        }
+        self.changed = false;
+    }
+
+    pub fn state(&mut self, number: usize) -> &mut BarrierState {
+        &mut self.states[number]
+    }
+
+    pub fn states(&self) -> &[BarrierState] {
+        &self.states
+    }
+
+    /// Takes a barrier's state, leaving it ready for its next use.
+    pub fn reset(&mut self, number: usize) -> BarrierState {
+        self.changed = true;
+        let warps = self.states[number].arrived.len();
+        let fresh = BarrierState {
+            arrived: vec![0; warps],
+            clocks: vec![0; warps],
+            ..BarrierState::default()
+        };
+        std::mem::replace(&mut self.states[number], fresh)
+    }
+}
+
+/// The register that a barrier's number or count comes from, as one value of a warp.
+pub(crate) fn uniform(row: &[u32; LANES], lanes: u32) -> Option<u32> {
+    let first = row[lanes.trailing_zeros() as usize & 31];
+    let same = (0..LANES).all(|lane| lanes >> lane & 1 == 0 || row[lane] == first);
+    same.then_some(first)
+}

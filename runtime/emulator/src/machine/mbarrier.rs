@@ -1,0 +1,143 @@
+//! The mbarriers of a block: barriers in shared memory that count arrivals and bytes of asynchronous copies.
+//!
+//! What hardware keeps in the barrier's eight bytes is opaque, so it is kept here, by address.
+
+use std::collections::HashMap;
+
+use super::shared::SharedMemory;
+
+/// Bytes on their way to shared memory that an mbarrier waits for.
+#[derive(Debug)]
+pub(crate) struct Landing {
+    pub thread: u32,
+    pub to: u32,
+    pub bytes: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Mbarrier {
+    /// Completed phases.
+    pub phase: u64,
+    expected: i64,
+    pending: i64,
+    /// Bytes announced and not arrived.
+    bytes: i64,
+    landing: Vec<Landing>,
+    /// What the threads that arrived in this phase know of clocks, and those of completed phases.
+    clocks: Vec<u32>,
+    completed: Vec<u32>,
+}
+
+impl Mbarrier {
+    fn new(count: u32, warps: usize) -> Mbarrier {
+        let count = i64::from(count);
+        Mbarrier {
+            expected: count,
+            pending: count,
+            clocks: vec![0; warps],
+            completed: vec![0; warps],
+            ..Mbarrier::default()
+        }
+    }
+
+    /// Ends the phase if nothing is missing: copies land, and the next phase starts.
+    fn settle(&mut self, shared: &mut SharedMemory) {
+        if self.pending > 0 || self.bytes != 0 {
+            return;
+        }
+        for landing in self.landing.drain(..) {
+            let at = landing.to as usize;
+            shared.bytes[at..at + landing.bytes.len()].copy_from_slice(&landing.bytes);
+            if let Some(shadow) = shared.shadow() {
+                shadow.land_copy(landing.thread, landing.to, landing.bytes.len() as u32);
+                join(&mut self.clocks, shadow.known(landing.thread as usize / 32));
+                shadow.advance(landing.thread as usize / 32);
+            }
+        }
+        join(&mut self.completed, &self.clocks);
+        self.phase += 1;
+        self.pending = self.expected;
+    }
+}
+
+fn join(clocks: &mut [u32], others: &[u32]) {
+    for (clock, other) in clocks.iter_mut().zip(others) {
+        *clock = (*clock).max(*other);
+    }
+}
+
+/// All mbarriers of the running block, by address.
+#[derive(Debug, Default)]
+pub(crate) struct Mbarriers {
+    known: HashMap<u32, Mbarrier>,
+}
+
+impl Mbarriers {
+    pub fn start_block(&mut self) {
+        self.known.clear();
+    }
+
+    pub fn initialise(&mut self, address: u32, count: u32, warps: usize) {
+        self.known.insert(address, Mbarrier::new(count, warps));
+    }
+
+    pub fn invalidate(&mut self, address: u32) -> bool {
+        self.known.remove(&address).is_some()
+    }
+
+    pub fn get(&self, address: u32) -> Option<&Mbarrier> {
+        self.known.get(&address)
+    }
+
+    /// Arrives `count` times, after announcing `bytes`; `drop` takes the arrivals out of later phases too. The result is
+    /// the phase, as a token to wait for; none if there is no mbarrier.
+    pub fn arrive(
+        &mut self,
+        shared: &mut SharedMemory,
+        address: u32,
+        warp: usize,
+        count: u32,
+        bytes: u32,
+        drop: bool,
+    ) -> Option<u64> {
+        let barrier = self.known.get_mut(&address)?;
+        let phase = barrier.phase;
+        if let Some(shadow) = shared.shadow() {
+            join(&mut barrier.clocks, shadow.known(warp));
+            shadow.advance(warp);
+        }
+        barrier.bytes += i64::from(bytes);
+        barrier.pending -= i64::from(count);
+        if drop {
+            barrier.expected -= i64::from(count);
+        }
+        barrier.settle(shared);
+        Some(phase)
+    }
+
+    /// Announces bytes (positive) or tells that they arrived (negative).
+    pub fn transact(&mut self, shared: &mut SharedMemory, address: u32, bytes: i64) -> Option<()> {
+        let barrier = self.known.get_mut(&address)?;
+        barrier.bytes += bytes;
+        if bytes < 0 {
+            barrier.settle(shared);
+        }
+        Some(())
+    }
+
+    /// Hands over a copy, whose bytes count as arrived and land when the phase ends.
+    pub fn deliver(&mut self, shared: &mut SharedMemory, address: u32, landing: Landing) -> Option<()> {
+        let barrier = self.known.get_mut(&address)?;
+        barrier.bytes -= landing.bytes.len() as i64;
+        barrier.landing.push(landing);
+        barrier.settle(shared);
+        Some(())
+    }
+
+    /// A warp has seen a phase end.
+    pub fn observe(&self, shared: &mut SharedMemory, address: u32, warp: usize) {
+        if let (Some(barrier), Some(shadow)) = (self.known.get(&address), shared.shadow()) {
+            shadow.learn(warp, &barrier.completed);
+        }
+    }
+}

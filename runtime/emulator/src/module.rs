@@ -1,0 +1,290 @@
+//! Parsed modules and their kernels.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+
+use crate::decode::{decode, function_address};
+use crate::error::Error;
+use crate::layout::Layout;
+use crate::memory::{Instance, Memory, MemoryError};
+use crate::parse::syntax::{Initial, Space, Type};
+use crate::parse::{ParseError, Unit, parse};
+use crate::program::Program;
+
+/// A parsed PTX module.
+pub struct Module {
+    text: String,
+    unit: Unit,
+    layout: Layout,
+    kernels: Vec<Kernel>,
+    /// Tells this module's variables from another's in a [`Memory`].
+    number: u64,
+}
+
+/// A parameter of a kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its name.
+    pub name: String,
+    /// Bytes.
+    pub size: usize,
+    /// Alignment in bytes.
+    pub align: usize,
+    /// Its type; arrays and structures are arrays of `.b8`.
+    pub ty: Type,
+    /// Whether it is declared as a pointer (`.ptr`), which compilers do not always do.
+    pub is_pointer: bool,
+}
+
+/// A kernel (`.entry`) of a module.
+pub struct Kernel {
+    name: String,
+    parameters: Vec<Parameter>,
+    static_shared: u32,
+    max_threads: Option<[u32; 3]>,
+    required_threads: Option<[u32; 3]>,
+    pub(crate) function: usize,
+    pub(crate) program: OnceLock<Result<Arc<Program>, Error>>,
+}
+
+impl Kernel {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its parameters in order.
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    /// Bytes of static shared memory.
+    pub fn static_shared(&self) -> u32 {
+        self.static_shared
+    }
+
+    /// The block size that `.maxntid` promises not to exceed (in threads: the product).
+    pub fn max_threads(&self) -> Option<[u32; 3]> {
+        self.max_threads
+    }
+
+    /// The block size that `.reqntid` demands.
+    pub fn required_threads(&self) -> Option<[u32; 3]> {
+        self.required_threads
+    }
+}
+
+impl std::fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kernel")
+            .field("name", &self.name)
+            .field("parameters", &self.parameters)
+            .field("static_shared", &self.static_shared)
+            .finish()
+    }
+}
+
+impl std::fmt::Debug for Module {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Module")
+            .field("target", &self.unit.target)
+            .field("kernels", &self.kernels)
+            .finish()
+    }
+}
+
+impl Module {
+    /// Parses PTX text. Instructions that the emulator does not know are no error here, only when a kernel that
+    /// reaches them is launched.
+    pub fn parse(ptx: &str) -> Result<Module, ParseError> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let unit = parse(ptx)?;
+        let layout = Layout::new(&unit);
+        let entries = unit
+            .functions
+            .iter()
+            .enumerate()
+            .filter(|(_, function)| function.is_entry && function.body.is_some());
+        let kernels = entries.map(|(index, function)| Kernel {
+            name: function.name.clone(),
+            parameters: (function.parameters.iter())
+                .map(|parameter| Parameter {
+                    name: parameter.name.clone(),
+                    size: parameter.size() as usize,
+                    align: parameter.align as usize,
+                    ty: parameter.ty,
+                    is_pointer: parameter.is_pointer,
+                })
+                .collect(),
+            static_shared: layout.shared(&unit, index).size,
+            max_threads: function.max_threads,
+            required_threads: function.required_threads,
+            function: index,
+            program: OnceLock::new(),
+        });
+        let kernels = kernels.collect();
+        Ok(Module {
+            text: ptx.to_owned(),
+            unit,
+            layout,
+            kernels,
+            number: NEXT.fetch_add(1, Relaxed),
+        })
+    }
+
+    /// Its kernels in the order of the text.
+    pub fn kernels(&self) -> impl Iterator<Item = &Kernel> {
+        self.kernels.iter()
+    }
+
+    /// The kernel of that name.
+    pub fn kernel(&self, name: &str) -> Option<&Kernel> {
+        self.kernels.iter().find(|kernel| kernel.name == name)
+    }
+
+    /// The PTX version: (8, 0) for `.version 8.0`.
+    pub fn version(&self) -> (u32, u32) {
+        self.unit.version
+    }
+
+    /// The first target: `sm_80`.
+    pub fn target(&self) -> &str {
+        &self.unit.target
+    }
+
+    /// Decodes a kernel and everything it calls, without running it: whether the emulator knows every instruction
+    /// in it. Launches do the same; the result is kept.
+    pub fn check(&self, kernel: &str) -> Result<(), Error> {
+        self.program(self.find(kernel)?).map(|_| ())
+    }
+
+    /// Address and size of a `.global` variable in a memory (created there if this module was not used with it).
+    pub fn global(&self, memory: &Memory, name: &str) -> Result<Option<(u64, u64)>, MemoryError> {
+        let Some(variable) = self
+            .unit
+            .variables
+            .iter()
+            .find(|variable| variable.name == name && variable.space == Space::Global)
+        else {
+            return Ok(None);
+        };
+        let instance = self.instance(memory)?;
+        Ok(Some((instance.globals + self.layout.globals[name], variable.size())))
+    }
+
+    /// Frees this module's variables in a memory. The next launch there creates them anew.
+    pub fn unload(&self, memory: &Memory) -> Result<(), MemoryError> {
+        match memory.drop_instance(self.number) {
+            Some(instance) if instance.globals != 0 => memory.free(instance.globals),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Result<&Kernel, Error> {
+        self.kernel(name).ok_or_else(|| Error::UnknownKernel {
+            name: name.into(),
+            known: self
+                .kernels
+                .iter()
+                .map(|kernel| kernel.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
+    }
+
+    pub(crate) fn program(&self, kernel: &Kernel) -> Result<Arc<Program>, Error> {
+        kernel
+            .program
+            .get_or_init(|| decode(&self.unit, &self.text, &self.layout, kernel.function).map(Arc::new))
+            .clone()
+    }
+
+    pub(crate) fn parameter_places(&self, kernel: &Kernel) -> &[(u32, u32)] {
+        self.layout.parameters.get(&kernel.function).map_or(&[], Vec::as_slice)
+    }
+
+    /// The text of a span on one line.
+    pub(crate) fn excerpt(&self, span: (usize, usize)) -> String {
+        one_line(self.text.get(span.0..span.1).unwrap_or(""))
+    }
+
+    pub(crate) fn instance(&self, memory: &Memory) -> Result<Instance, MemoryError> {
+        memory.instance(self.number, || {
+            let globals = if self.layout.global_size > 0 {
+                memory.allocate(self.layout.global_size)?
+            } else {
+                0
+            };
+            let mut constants = vec![0; self.layout.constant_size as usize];
+            for variable in &self.unit.variables {
+                let mut bytes = Vec::new();
+                for value in &variable.initial {
+                    self.initial_bytes(variable.ty, value, globals, &mut bytes);
+                }
+                // What has no initial value starts as zero.
+                bytes.resize(variable.size() as usize, 0);
+                match variable.space {
+                    Space::Global => memory.write(globals + self.layout.globals[&variable.name], &bytes)?,
+                    Space::Constant => {
+                        let at = self.layout.constants[&variable.name] as usize;
+                        constants[at..at + bytes.len()].copy_from_slice(&bytes);
+                    }
+                    _ => {}
+                }
+            }
+            Ok(Instance {
+                globals,
+                constants: constants.into(),
+            })
+        })
+    }
+
+    fn function(&self, name: &str) -> Option<usize> {
+        self.unit.functions.iter().position(|function| function.name == name)
+    }
+
+    fn initial_bytes(&self, ty: Type, value: &Initial, globals: u64, bytes: &mut Vec<u8>) {
+        let bits = match value {
+            Initial::Bits(bits) => *bits,
+            Initial::Float(value) if ty == Type::F32 => u64::from((*value as f32).to_bits()),
+            Initial::Float(value) => value.to_bits(),
+            Initial::Address { symbol, mask, .. } if self.function(symbol).is_some() => {
+                let address = self.function(symbol).map_or(0, function_address);
+                (address & mask) >> mask.trailing_zeros().min(63)
+            }
+            Initial::Address {
+                symbol,
+                offset,
+                generic,
+                mask,
+            } => {
+                let places: [(&HashMap<String, u64>, u64); 2] = [
+                    (&self.layout.globals, globals),
+                    (
+                        &self.layout.constants,
+                        if *generic { crate::machine::CONSTANT_WINDOW } else { 0 },
+                    ),
+                ];
+                let address = places
+                    .iter()
+                    .find_map(|(offsets, base)| offsets.get(symbol).map(|at| base + at))
+                    .unwrap_or(0);
+                let address = address.wrapping_add_signed(*offset);
+                (address & mask) >> mask.trailing_zeros().min(63)
+            }
+        };
+        bytes.extend_from_slice(&bits.to_le_bytes()[..ty.size().min(8) as usize]);
+    }
+}
+
+/// Text with its line breaks and runs of blanks as single spaces, cut to a length fit for a message.
+pub(crate) fn one_line(text: &str) -> String {
+    let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.len() > 160 {
+        let end = (0..=157).rev().find(|end| line.is_char_boundary(*end)).unwrap_or(0);
+        line.truncate(end);
+        line.push('…');
+    }
+    line
+}

@@ -1,0 +1,222 @@
+//! What PTX text says, before names are resolved.
+
+use std::fmt;
+
+/// An operand or variable type of PTX.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Type {
+    U8,
+    U16,
+    U32,
+    U64,
+    S8,
+    S16,
+    S32,
+    S64,
+    B8,
+    B16,
+    B32,
+    B64,
+    B128,
+    F16,
+    F16x2,
+    Bf16,
+    Bf16x2,
+    Tf32,
+    F32,
+    F64,
+    Pred,
+}
+
+impl Type {
+    /// The type that a modifier names, if it names one.
+    pub fn from_name(name: &str) -> Option<Type> {
+        Some(match name {
+            "u8" => Type::U8,
+            "u16" => Type::U16,
+            "u32" => Type::U32,
+            "u64" => Type::U64,
+            "s8" => Type::S8,
+            "s16" => Type::S16,
+            "s32" => Type::S32,
+            "s64" => Type::S64,
+            "b8" => Type::B8,
+            "b16" => Type::B16,
+            "b32" => Type::B32,
+            "b64" => Type::B64,
+            "b128" => Type::B128,
+            "f16" => Type::F16,
+            "f16x2" => Type::F16x2,
+            "bf16" => Type::Bf16,
+            "bf16x2" => Type::Bf16x2,
+            "tf32" => Type::Tf32,
+            "f32" => Type::F32,
+            "f64" => Type::F64,
+            "pred" => Type::Pred,
+            _ => return None,
+        })
+    }
+
+    /// Bytes of a value in memory.
+    pub fn size(self) -> u32 {
+        match self {
+            Type::U8 | Type::S8 | Type::B8 | Type::Pred => 1,
+            Type::U16 | Type::S16 | Type::B16 | Type::F16 | Type::Bf16 => 2,
+            Type::U32 | Type::S32 | Type::B32 | Type::F16x2 | Type::Bf16x2 | Type::F32 | Type::Tf32 => 4,
+            Type::U64 | Type::S64 | Type::B64 | Type::F64 => 8,
+            Type::B128 => 16,
+        }
+    }
+
+    /// Whether it is a signed integer.
+    pub fn is_signed(self) -> bool {
+        matches!(self, Type::S8 | Type::S16 | Type::S32 | Type::S64)
+    }
+
+    /// Whether it is an integer or untyped bits.
+    pub fn is_integer(self) -> bool {
+        !matches!(
+            self,
+            Type::F16 | Type::F16x2 | Type::Bf16 | Type::Bf16x2 | Type::Tf32 | Type::F32 | Type::F64 | Type::Pred
+        )
+    }
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = format!("{self:?}").to_ascii_lowercase();
+        write!(f, ".{name}")
+    }
+}
+
+/// A state space in which a variable lives or an address points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Space {
+    Global,
+    Shared,
+    Local,
+    Constant,
+    Parameter,
+    Generic,
+}
+
+impl fmt::Display for Space {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Space::Global => "global",
+            Space::Shared => "shared",
+            Space::Local => "local",
+            Space::Constant => "const",
+            Space::Parameter => "param",
+            Space::Generic => "generic",
+        })
+    }
+}
+
+/// One value of a variable's initialiser.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Initial {
+    Bits(u64),
+    Float(f64),
+    /// `mask(symbol + offset)`: the masked bits of an address, shifted down to the mask's lowest bit.
+    Address {
+        symbol: String,
+        offset: i64,
+        generic: bool,
+        mask: u64,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Variable {
+    pub space: Space,
+    pub align: u32,
+    pub ty: Type,
+    pub name: String,
+    /// Elements, counting vector components; none for `extern … []`.
+    pub elements: Option<u64>,
+    pub initial: Vec<Initial>,
+    pub is_pointer: bool,
+    pub is_extern: bool,
+    pub line: u32,
+}
+
+impl Variable {
+    pub fn size(&self) -> u64 {
+        self.elements.unwrap_or(0).saturating_mul(u64::from(self.ty.size()))
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Function {
+    pub name: String,
+    pub is_entry: bool,
+    pub results: Vec<Variable>,
+    pub parameters: Vec<Variable>,
+    pub body: Option<Vec<Statement>>,
+    pub max_threads: Option<[u32; 3]>,
+    pub required_threads: Option<[u32; 3]>,
+    pub cluster: Option<[u32; 3]>,
+    pub line: u32,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Statement {
+    Open,
+    Close,
+    Label(String, u32),
+    /// `.reg .ty name` or, with a count, `.reg .ty name<count>`.
+    Register {
+        ty: Type,
+        name: String,
+        count: Option<u32>,
+        line: u32,
+    },
+    Variable(Variable),
+    /// `label: .branchtargets a, b;` or `.calltargets`.
+    Targets {
+        label: String,
+        targets: Vec<String>,
+    },
+    /// `label: .callprototype …;`: the call's operands say as much.
+    Prototype,
+    Instruction(Instruction),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Instruction {
+    pub guard: Option<(String, bool)>,
+    pub name: String,
+    pub modifiers: Vec<String>,
+    pub operands: Vec<Operand>,
+    pub line: u32,
+    /// Byte range in the module's text.
+    pub span: (usize, usize),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Operand {
+    /// A register, variable, label or function.
+    Name(String),
+    /// `!p`
+    Not(String),
+    /// `name + offset` outside brackets.
+    Offset(String, i64),
+    Integer(u64),
+    Float32(u32),
+    Float64(u64),
+    /// `[base + offset]`, `[offset]`.
+    Address {
+        base: Option<String>,
+        offset: i64,
+    },
+    Vector(Vec<Operand>),
+    /// `d|p`
+    Pair(Box<Operand>, Box<Operand>),
+    /// `(a, b)` of a call.
+    List(Vec<Operand>),
+    /// `_`
+    Sink,
+}

@@ -1,0 +1,142 @@
+//! Counts of known programs.
+
+mod common;
+
+use common::{HEAD, run_with};
+use energy_kernel_emulator::{Argument, Counts, Memory, Options};
+
+/// Counts of a body with `%p` (a buffer), `%t` the thread, `%z` the address of 4 KB of shared memory.
+fn counts(body: &str, blocks: u32, threads: u32) -> Counts {
+    let memory = Memory::new(1 << 22);
+    let buffer = memory.allocate(1 << 20).expect("memory");
+    let text = format!(
+        "{HEAD}.shared .align 16 .b8 box[4096];\n.visible .entry test(.param .u64 buffer) {{
+        .reg .b64 %p, %o; .reg .b32 %t, %s, %x, %y, %z, %v<4>; .reg .f32 %f; .reg .pred %a;
+        ld.param.u64 %p, [buffer]; mov.u32 %t, %tid.x; mov.u32 %z, box; mov.f32 %f, 0f3F800000;
+        {body} ret; }}"
+    );
+    run_with(
+        &text,
+        "test",
+        [blocks, 1, 1],
+        threads,
+        &memory,
+        &[Argument::U64(buffer)],
+        Options {
+            count: true,
+            ..Options::default()
+        },
+    )
+    .counts
+}
+
+/// The body's counts without those of an empty body.
+fn strided(access: &str, stride: u32) -> Counts {
+    counts(
+        &format!("mul.wide.u32 %o, %t, {stride}; add.u64 %p, %p, %o; {access};"),
+        1,
+        32,
+    )
+}
+
+#[test]
+fn sectors_of_coalesced_and_strided_loads() {
+    let whole = strided("ld.global.u32 %x, [%p]", 4);
+    assert_eq!(
+        (
+            whole.global_load_bytes,
+            whole.global_load_sectors,
+            whole.global_load_requests
+        ),
+        (128, 4, 1)
+    );
+    assert_eq!((whole.dram_read_bytes, whole.dram_write_bytes), (128, 0));
+    assert_eq!(strided("ld.global.u32 %x, [%p]", 8).global_load_sectors, 8);
+    assert_eq!(strided("ld.global.u32 %x, [%p]", 128).global_load_sectors, 32);
+    assert_eq!(strided("ld.global.u32 %x, [%p]", 0).global_load_sectors, 1);
+    assert_eq!(
+        strided("ld.global.v4.u32 {%v0, %v1, %v2, %v3}, [%p]", 16).global_load_sectors,
+        16
+    );
+    // One word off alignment: one sector more.
+    assert_eq!(strided("ld.global.u32 %x, [%p+4]", 4).global_load_sectors, 5);
+    let store = strided("st.global.u16 [%p], %t", 64);
+    assert_eq!(
+        (
+            store.global_store_bytes,
+            store.global_store_sectors,
+            store.dram_write_bytes
+        ),
+        (64, 32, 1024)
+    );
+}
+
+#[test]
+fn device_memory_is_counted_once_a_launch() {
+    // Four blocks read the same words twice.
+    let counted = counts(
+        "mul.wide.u32 %o, %t, 4; add.u64 %p, %p, %o; ld.global.u32 %x, [%p]; ld.global.u32 %y, [%p];",
+        4,
+        64,
+    );
+    assert_eq!(
+        (counted.global_load_bytes, counted.dram_read_bytes),
+        (4 * 64 * 4 * 2, 256)
+    );
+    assert_eq!((counted.blocks, counted.threads), (4, 256));
+}
+
+#[test]
+fn bank_conflicts_of_known_patterns() {
+    let shared = |factor: u32, access: &str| counts(&format!("mad.lo.u32 %z, %t, {factor}, %z; {access};"), 1, 32);
+    let conflicts = |factor: u32, access: &str| {
+        let counted = shared(factor, access);
+        (counted.shared_transactions, counted.shared_bank_conflicts)
+    };
+    assert_eq!(conflicts(4, "ld.shared.u32 %x, [%z]"), (1, 0));
+    assert_eq!(conflicts(8, "ld.shared.u32 %x, [%z]"), (2, 1));
+    assert_eq!(conflicts(16, "st.shared.u32 [%z], %t"), (4, 3));
+    assert_eq!(
+        conflicts(124, "ld.shared.u32 %x, [%z]"),
+        (1, 0),
+        "an odd stride has no conflicts"
+    );
+    // 32 × 128 bytes: all lanes in one bank.
+    assert_eq!(conflicts(128, "ld.shared.u32 %x, [%z]").0, 32);
+    assert_eq!(
+        conflicts(0, "ld.shared.u32 %x, [%z]"),
+        (1, 0),
+        "one word for all is a broadcast"
+    );
+    assert_eq!(conflicts(1, "ld.shared.u8 %x, [%z]"), (1, 0));
+    assert_eq!(conflicts(8, "ld.shared.v2.u32 {%v0, %v1}, [%z]"), (2, 0));
+    assert_eq!(conflicts(16, "ld.shared.v4.u32 {%v0, %v1, %v2, %v3}, [%z]"), (4, 0));
+    assert_eq!(conflicts(32, "ld.shared.v4.u32 {%v0, %v1, %v2, %v3}, [%z]"), (8, 4));
+    assert_eq!(
+        shared(16, "ld.shared.v4.u32 {%v0, %v1, %v2, %v3}, [%z]").shared_load_bytes,
+        512
+    );
+}
+
+#[test]
+fn instructions_by_class() {
+    let counted = counts(
+        "fma.rn.f32 %f, %f, %f, %f; fma.rn.f32 %f, %f, %f, %f; add.f32 %f, %f, %f; ex2.approx.f32 %f, %f;
+        setp.lt.u32 %a, %t, 8; @%a mul.lo.u32 %x, %t, %t; shfl.sync.idx.b32 %y, %t, 0, 31, 0xffffffff; bar.sync 0; @!%a bra DONE; cvt.rn.f32.u32 %f, %t; DONE:",
+        1,
+        64,
+    );
+    let (threads, warps) = (counted.thread_instructions, counted.warp_instructions);
+    assert_eq!((threads.float32_fma, warps.float32_fma), (128, 4));
+    assert_eq!(
+        (threads.float32_add, threads.special, threads.predicate, threads.shuffle),
+        (64, 64, 64, 64)
+    );
+    // In the second warp the guard is false everywhere.
+    assert_eq!((threads.integer_multiply, warps.integer_multiply), (8, 1));
+    assert_eq!(counted.warp_instructions_skipped, 1);
+    assert_eq!((threads.conversion, warps.conversion), (8, 1));
+    assert_eq!(counted.flops, 64 * (2 + 2 + 1 + 1));
+    assert_eq!((counted.divergent_branches, counted.barriers), (1, 2));
+    assert_eq!(counted + Counts::default(), counted);
+}

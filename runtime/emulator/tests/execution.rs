@@ -1,0 +1,440 @@
+//! Threads that part and meet, barriers, calls, memory spaces: what a kernel as a whole does.
+
+mod common;
+
+use common::{HEAD, run_with, try_run, upload, words};
+use energy_kernel_emulator::{Argument, Error, Launch, Memory, Module, Options, launch};
+
+/// Runs a body in which `%q` is the address of the thread's word and `%t` its number; returns all words.
+fn run(declarations: &str, body: &str, blocks: u32, threads: u32) -> Vec<u32> {
+    let memory = Memory::new(1 << 22);
+    let count = (blocks * threads) as usize;
+    let buffer = upload(&memory, &vec![0; count * 4]);
+    let text = format!(
+        "{HEAD}{declarations}\n.visible .entry test(.param .u64 buffer) {{
+        .reg .b64 %p, %q, %o, %u; .reg .b32 %t, %x, %y, %z, %i; .reg .pred %a, %b, %c;
+        ld.param.u64 %p, [buffer]; mov.u32 %x, %ctaid.x; mov.u32 %y, %ntid.x; mov.u32 %z, %tid.x; mad.lo.u32 %t, %x, %y, %z;
+        mul.wide.u32 %o, %t, 4; add.u64 %q, %p, %o;
+        {body}
+        ret; }}"
+    );
+    let options = Options {
+        sanitize: true,
+        count: true,
+        instruction_limit: Some(10_000_000),
+        ..Options::default()
+    };
+    let report = run_with(
+        &text,
+        "test",
+        [blocks, 1, 1],
+        threads,
+        &memory,
+        &[Argument::U64(buffer)],
+        options,
+    );
+    assert_eq!(report.findings, [], "{text}");
+    words(&memory, buffer, count)
+}
+
+#[test]
+fn loops_of_different_length_meet_again() {
+    // Collatz steps, then a ballot of everybody: all 32 lanes must be back.
+    let steps = run(
+        "",
+        "add.u32 %x, %t, 1; mov.u32 %i, 0;
+        LOOP: setp.eq.u32 %a, %x, 1; @%a bra DONE;
+        and.b32 %y, %x, 1; setp.eq.u32 %b, %y, 0; @%b bra EVEN;
+        mad.lo.u32 %x, %x, 3, 1; bra NEXT;
+        EVEN: shr.u32 %x, %x, 1;
+        NEXT: add.u32 %i, %i, 1; bra LOOP;
+        DONE: activemask.b32 %y; setp.eq.u32 %c, %y, 0xffffffff; selp.u32 %i, %i, 9999, %c; st.global.u32 [%q], %i;",
+        2,
+        64,
+    );
+    for (index, steps) in steps.iter().enumerate() {
+        let (mut value, mut expected) = (index as u32 + 1, 0);
+        while value != 1 {
+            value = if value % 2 == 0 { value / 2 } else { 3 * value + 1 };
+            expected += 1;
+        }
+        assert_eq!(*steps, expected, "{}", index + 1);
+    }
+}
+
+#[test]
+fn a_lock_that_one_lane_holds_is_given_up() {
+    // All lanes of two warps count under a lock; the holder must get its turn among spinning neighbours.
+    let result = run(
+        ".global .align 4 .u32 lock; .global .align 4 .u32 total;",
+        "SPIN: atom.global.cas.b32 %x, [lock], 0, 1; setp.ne.u32 %a, %x, 0; @%a bra SPIN;
+        ld.volatile.global.u32 %y, [total]; add.u32 %y, %y, 1; st.volatile.global.u32 [total], %y; membar.gl;
+        atom.global.exch.b32 %x, [lock], 0;
+        st.global.u32 [%q], %y;",
+        1,
+        64,
+    );
+    let mut sorted = result.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, (1..=64).collect::<Vec<_>>());
+}
+
+#[test]
+fn shuffles_of_every_mode() {
+    let lane = |index: usize| (index % 32) as i32;
+    let segment = |width: i32| (32 - width) << 8;
+    for (instruction, expected) in [
+        (
+            "shfl.sync.idx.b32 %x|%a, %t, 5, 31, 0xffffffff".to_owned(),
+            Box::new(|_: i32| 5) as Box<dyn Fn(i32) -> i32>,
+        ),
+        (
+            "shfl.sync.up.b32 %x|%a, %t, 3, 0, 0xffffffff".to_owned(),
+            Box::new(|lane| if lane < 3 { lane + 100 } else { lane - 3 }),
+        ),
+        (
+            "shfl.sync.down.b32 %x|%a, %t, 4, 31, 0xffffffff".to_owned(),
+            Box::new(|lane| if lane > 27 { lane + 100 } else { lane + 4 }),
+        ),
+        (
+            "shfl.sync.bfly.b32 %x|%a, %t, 9, 31, 0xffffffff".to_owned(),
+            Box::new(|lane| lane ^ 9),
+        ),
+        (
+            format!("shfl.sync.down.b32 %x|%a, %t, 2, {}, 0xffffffff", segment(8) | 31),
+            Box::new(|lane| if lane % 8 > 5 { lane + 100 } else { lane + 2 }),
+        ),
+        (
+            format!("shfl.sync.idx.b32 %x|%a, %t, 11, {}, 0xffffffff", segment(8) | 31),
+            Box::new(|lane| lane / 8 * 8 + 3),
+        ),
+    ] {
+        let result = run(
+            "",
+            &format!("{instruction}; @!%a add.u32 %x, %x, 100; st.global.u32 [%q], %x;"),
+            1,
+            32,
+        );
+        for (index, value) in result.into_iter().enumerate() {
+            assert_eq!(value as i32, expected(lane(index)), "{instruction} in lane {index}");
+        }
+    }
+}
+
+#[test]
+fn votes_matches_and_reductions_of_a_warp() {
+    let result = run(
+        "",
+        "setp.gt.u32 %a, %t, 20; vote.sync.ballot.b32 %x, %a, 0xffffffff; st.global.u32 [%q], %x;",
+        1,
+        32,
+    );
+    assert_eq!(result, [0xffe0_0000; 32]);
+    let result = run(
+        "",
+        "rem.u32 %y, %t, 3; match.any.sync.b32 %x, %y, 0xffffffff; st.global.u32 [%q], %x;",
+        1,
+        32,
+    );
+    for (lane, mask) in result.iter().enumerate() {
+        assert_eq!(
+            *mask,
+            (0..32)
+                .filter(|other| other % 3 == lane % 3)
+                .map(|other| 1 << other)
+                .sum::<u32>()
+        );
+    }
+    let result = run(
+        "",
+        "redux.sync.add.u32 %x, %t, 0xffffffff; st.global.u32 [%q], %x;",
+        1,
+        32,
+    );
+    assert_eq!(result, [496; 32]);
+    let result = run(
+        "",
+        "setp.lt.u32 %a, %t, 32; vote.sync.all.pred %b, %a, 0xffffffff; vote.sync.any.pred %c, !%a, 0xffffffff; selp.u32 %x, 1, 0, %b; selp.u32 %y, 2, 0, %c; add.u32 %x, %x, %y; st.global.u32 [%q], %x;",
+        1,
+        32,
+    );
+    assert_eq!(result, [1; 32]);
+}
+
+#[test]
+fn lanes_that_come_to_a_shuffle_by_different_ways_wait_for_each_other() {
+    let result = run(
+        "",
+        "and.b32 %y, %t, 1; setp.eq.u32 %a, %y, 0; mov.u32 %x, 0; @%a bra MEET;
+        mov.u32 %x, 7; mov.u32 %x, 7; MEET: redux.sync.add.u32 %x, %x, 0xffffffff; st.global.u32 [%q], %x;",
+        1,
+        32,
+    );
+    assert_eq!(result, [7 * 16; 32]);
+}
+
+#[test]
+fn barriers_make_shared_memory_visible_and_reduce() {
+    let result = run(
+        ".shared .align 4 .b8 box[1024];",
+        "mov.u32 %x, box; shl.b32 %y, %z, 2; add.u32 %x, %x, %y; st.shared.u32 [%x], %t; bar.sync 0;
+        mov.u32 %x, box; xor.b32 %y, %y, 1020; add.u32 %x, %x, %y; ld.shared.u32 %y, [%x];
+        setp.gt.u32 %a, %z, 99; bar.red.popc.u32 %i, 0, %a; bar.red.and.pred %b, 0, !%a; bar.red.or.pred %c, 0, %a;
+        @%b add.u32 %i, %i, 10000; @%c add.u32 %i, %i, 20000;
+        mad.lo.u32 %y, %y, 65536, %i; st.global.u32 [%q], %y;",
+        1,
+        256,
+    );
+    for (thread, value) in result.iter().enumerate() {
+        assert_eq!((value >> 16, value & 0xffff), (255 - thread as u32, 20156));
+    }
+}
+
+#[test]
+fn functions_recursion_and_local_memory() {
+    let result = run(
+        ".func (.param .b32 r) fib(.param .b32 n) {
+            .local .align 4 .b8 keep[8];
+            .reg .b32 %n, %x, %y; .reg .pred %p; .reg .b64 %k;
+            ld.param.u32 %n, [n]; setp.lt.u32 %p, %n, 2; @%p bra SMALL;
+            { .param .b32 a; .param .b32 v; sub.u32 %x, %n, 1; st.param.b32 [a], %x; call.uni (v), fib, (a); ld.param.b32 %x, [v]; }
+            mov.u64 %k, keep; st.local.u32 [%k+4], %x;
+            { .param .b32 a; .param .b32 v; sub.u32 %y, %n, 2; st.param.b32 [a], %y; call (v), fib, (a); ld.param.b32 %y, [v]; }
+            ld.local.u32 %x, [%k+4]; add.u32 %y, %x, %y; st.param.b32 [r], %y; ret;
+            SMALL: st.param.b32 [r], %n; ret;
+        }",
+        "{ .param .b32 a; .param .b32 v; and.b32 %x, %t, 15; st.param.b32 [a], %x; call.uni (v), fib, (a); ld.param.b32 %y, [v]; } st.global.u32 [%q], %y;",
+        1,
+        64,
+    );
+    let mut fib = vec![0u32, 1];
+    while fib.len() < 16 {
+        fib.push(fib[fib.len() - 1] + fib[fib.len() - 2]);
+    }
+    assert!(
+        result
+            .iter()
+            .enumerate()
+            .all(|(thread, value)| *value == fib[thread % 16]),
+        "{result:?}"
+    );
+}
+
+#[test]
+fn generic_addresses_reach_every_space() {
+    let result = run(
+        ".const .align 4 .u32 table[4] = {10, 20, 30, 40}; .global .align 4 .u32 counter = 5; .shared .align 4 .u32 cell;",
+        ".local .align 4 .b32 own; .reg .b64 %s, %l, %g, %k;
+        mov.u64 %s, cell; cvta.shared.u64 %s, %s; mov.u64 %l, own; cvta.local.u64 %l, %l;
+        mov.u64 %k, table; cvta.const.u64 %k, %k; mov.u64 %g, counter; cvta.global.u64 %g, %g;
+        setp.eq.u32 %a, %t, 0; @%a st.u32 [%s], 3; st.u32 [%l], %t; bar.sync 0;
+        ld.u32 %x, [%s]; ld.u32 %y, [%l]; add.u32 %x, %x, %y; ld.u32 %y, [%k+8]; add.u32 %x, %x, %y; ld.u32 %y, [%g]; add.u32 %x, %x, %y;
+        isspacep.shared %a, %s; isspacep.local %b, %s; @%a add.u32 %x, %x, 1000; @%b add.u32 %x, %x, 2000;
+        cvta.to.shared.u64 %s, %s; ld.shared.u32 %y, [%s]; add.u32 %x, %x, %y; st.global.u32 [%q], %x;",
+        1,
+        32,
+    );
+    for (thread, value) in result.iter().enumerate() {
+        assert_eq!(*value, 3 + thread as u32 + 30 + 5 + 1000 + 3);
+    }
+}
+
+#[test]
+fn atomics_of_every_kind() {
+    let memory = Memory::new(1 << 20);
+    let buffer = upload(&memory, &[0; 64]);
+    memory.write(buffer + 12, &u32::MAX.to_le_bytes()).expect("inside");
+    memory.write(buffer + 16, &1000u32.to_le_bytes()).expect("inside");
+    let text = format!(
+        "{HEAD}.visible .entry test(.param .u64 buffer) {{
+        .reg .b64 %p; .reg .b32 %t, %x, %y; .reg .f32 %f; .reg .f64 %g;
+        ld.param.u64 %p, [buffer]; mov.u32 %x, %ctaid.x; mov.u32 %y, %tid.x; mad.lo.u32 %t, %x, 64, %y;
+        atom.global.add.u32 %x, [%p], 2; red.global.max.u32 [%p+4], %t; red.global.or.b32 [%p+8], 6; red.global.min.u32 [%p+12], %t;
+        atom.global.dec.u32 %x, [%p+16], 5000; atom.global.inc.u32 %x, [%p+20], 9; mov.f32 %f, 0f3F000000; red.global.add.f32 [%p+24], %f;
+        mov.f64 %g, 0d3FD0000000000000; red.global.add.f64 [%p+32], %g; red.global.xor.b32 [%p+40], %t; red.add.u64 [%p+48], 1;
+        mov.b32 %y, 0x3c004000; atom.global.add.noftz.f16x2 %x, [%p+56], %y;
+        ret; }}"
+    );
+    run_with(
+        &text,
+        "test",
+        [4, 1, 1],
+        64,
+        &memory,
+        &[Argument::U64(buffer)],
+        Options {
+            threads: Some(2),
+            ..Options::default()
+        },
+    );
+    let result = words(&memory, buffer, 16);
+    assert_eq!(result[..6], [512, 255, 6, 0, 1000 - 256, 256 % 10]);
+    assert_eq!(f32::from_bits(result[6]), 128.0);
+    assert_eq!(f64::from_bits(u64::from(result[9]) << 32 | u64::from(result[8])), 64.0);
+    assert_eq!((result[10], result[12]), (0, 256));
+    // 256 × 1.0 and 256 × 2.0 as halves.
+    assert_eq!(result[14], 0x5c00_6000);
+}
+
+#[test]
+fn jump_tables_go_where_the_index_says() {
+    let result = run(
+        "",
+        "and.b32 %x, %t, 3; TABLE: .branchtargets L0, L1, L2, L3; brx.idx %x, TABLE;
+        L0: mov.u32 %y, 100; bra DONE; L1: mov.u32 %y, 101; bra DONE; L2: mov.u32 %y, 102; bra DONE; L3: mov.u32 %y, 103;
+        DONE: st.global.u32 [%q], %y;",
+        1,
+        32,
+    );
+    assert!(
+        result
+            .iter()
+            .enumerate()
+            .all(|(thread, value)| *value == 100 + thread as u32 % 4)
+    );
+}
+
+#[test]
+fn results_do_not_depend_on_host_threads() {
+    let text = format!(
+        "{HEAD}.visible .entry test(.param .u64 p) {{ .reg .b64 %p, %o; .reg .b32 %x, %y, %z, %t; ld.param.u64 %p, [p]; mov.u32 %x, %ctaid.x; mov.u32 %y, %nctaid.y; mov.u32 %z, %ctaid.y; mad.lo.u32 %x, %x, %y, %z; mov.u32 %t, %tid.x; mad.lo.u32 %x, %x, 64, %t; mul.wide.u32 %o, %x, 4; add.u64 %p, %p, %o; mul.lo.u32 %x, %x, 2654435761; st.global.u32 [%p], %x; ret; }}"
+    );
+    let module = Module::parse(&text).expect("PTX");
+    let run = |threads| {
+        let memory = Memory::new(1 << 20);
+        let buffer = memory.allocate(21 * 64 * 4).expect("memory");
+        let arguments = [Argument::U64(buffer)];
+        let options = Options {
+            count: true,
+            sanitize: true,
+            threads: Some(threads),
+            ..Options::default()
+        };
+        let report = launch(
+            &module,
+            "test",
+            &memory,
+            &Launch {
+                grid: [7, 3, 1],
+                block: [64, 1, 1],
+                dynamic_shared: 0,
+                arguments: &arguments,
+                options,
+            },
+        );
+        (words(&memory, buffer, 21 * 64), report.expect("launch").counts)
+    };
+    assert_eq!(run(1), run(4));
+}
+
+#[test]
+fn endless_loops_end_at_the_limit() {
+    let text = format!("{HEAD}.visible .entry test() {{ LOOP: bra LOOP; }}");
+    let options = Options {
+        instruction_limit: Some(100_000),
+        ..Options::default()
+    };
+    let error = try_run(&text, "test", [2, 1, 1], 64, &Memory::new(0), &[], options).expect_err("a limit");
+    assert!(
+        matches!(
+            &error,
+            Error::InstructionLimit {
+                limit: 100_000,
+                line: 4,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    let recursion = format!("{HEAD}.func f() {{ call f; ret; }} .visible .entry test() {{ call f; ret; }}");
+    let error = try_run(
+        &recursion,
+        "test",
+        [1, 1, 1],
+        1,
+        &Memory::new(0),
+        &[],
+        Options::default(),
+    )
+    .expect_err("a fault");
+    assert!(error.to_string().contains("stack overflow"), "{error}");
+}
+
+#[test]
+fn launches_that_cannot_be_are_refused() {
+    let text = format!("{HEAD}.visible .entry test(.param .u64 p, .param .u32 n) .maxntid 64, 1, 1 {{ ret; }}");
+    let module = Module::parse(&text).expect("PTX");
+    let memory = Memory::new(0);
+    let try_launch = |kernel: &str, arguments: &[Argument], block: [u32; 3], dynamic_shared| {
+        launch(
+            &module,
+            kernel,
+            &memory,
+            &Launch {
+                grid: [1, 1, 1],
+                block,
+                dynamic_shared,
+                arguments,
+                options: Options::default(),
+            },
+        )
+        .map(|_| ())
+    };
+    let good = [Argument::U64(0), Argument::U32(1)];
+    assert_eq!(try_launch("test", &good, [64, 1, 1], 0), Ok(()));
+    assert!(
+        matches!(try_launch("other", &good, [64, 1, 1], 0), Err(Error::UnknownKernel { known, .. }) if known == "test")
+    );
+    assert!(matches!(
+        try_launch("test", &good[..1], [64, 1, 1], 0),
+        Err(Error::ArgumentCount {
+            expected: 2,
+            given: 1,
+            ..
+        })
+    ));
+    assert!(matches!(
+        try_launch("test", &[Argument::U64(0), Argument::U64(1)], [64, 1, 1], 0),
+        Err(Error::ArgumentSize {
+            index: 1,
+            expected: 4,
+            given: 8,
+            ..
+        })
+    ));
+    assert!(matches!(
+        try_launch("test", &good, [65, 1, 1], 0),
+        Err(Error::Shape { .. })
+    ));
+    assert!(matches!(
+        try_launch("test", &good, [64, 1, 1], 300_000),
+        Err(Error::Shape { .. })
+    ));
+    assert!(matches!(
+        try_launch("test", &good, [0, 1, 1], 0),
+        Err(Error::Shape { .. })
+    ));
+}
+
+#[test]
+fn module_variables_live_as_long_as_the_memory() {
+    let text = format!(
+        "{HEAD}.global .align 4 .u32 runs = 3; .visible .entry test() {{ .reg .b32 %x; atom.global.add.u32 %x, [runs], 1; ret; }}"
+    );
+    let module = Module::parse(&text).expect("PTX");
+    let memory = Memory::new(1 << 10);
+    let with = Launch {
+        grid: [1, 1, 1],
+        block: [1, 1, 1],
+        dynamic_shared: 0,
+        arguments: &[],
+        options: Options::default(),
+    };
+    for _ in 0..4 {
+        launch(&module, "test", &memory, &with).expect("launch");
+    }
+    let (address, size) = module.global(&memory, "runs").expect("memory").expect("declared");
+    assert_eq!((size, words(&memory, address, 1)[0]), (4, 7));
+    module.unload(&memory).expect("loaded");
+    assert_eq!(memory.used(), 0);
+}

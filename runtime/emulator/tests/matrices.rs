@@ -1,0 +1,419 @@
+//! Asynchronous copies and matrix instructions.
+
+mod common;
+
+use common::{HEAD, run_with, upload, words};
+use energy_kernel_emulator::{Argument, FindingKind, Memory, Options, Report};
+
+/// Runs a body over `%p` (input words 0, 1, 2, …), `%q` (output), `%t`, and 1 KB of shared `box`.
+fn run(body: &str, threads: u32, count: usize) -> (Vec<u32>, Report) {
+    let memory = Memory::new(1 << 20);
+    let input = upload(&memory, &(0..4096u32).flat_map(u32::to_le_bytes).collect::<Vec<_>>());
+    let output = upload(&memory, &vec![0; 1 << 14]);
+    let text = format!(
+        "{HEAD}.shared .align 128 .b8 box[1024];\n.visible .entry test(.param .u64 in, .param .u64 out) {{
+        .reg .b64 %p, %q, %o, %s; .reg .b32 %t, %x, %y, %z, %r<8>; .reg .pred %a;
+        ld.param.u64 %p, [in]; ld.param.u64 %q, [out]; mov.u32 %t, %tid.x; mul.wide.u32 %o, %t, 4; add.u64 %q, %q, %o;
+        mul.wide.u32 %o, %t, 16; add.u64 %s, %p, %o; mov.u32 %z, box; mad.lo.u32 %z, %t, 16, %z;
+        {body} ret; }}"
+    );
+    let arguments = [Argument::U64(input), Argument::U64(output)];
+    let options = Options {
+        sanitize: true,
+        count: true,
+        ..Options::default()
+    };
+    let report = run_with(&text, "test", [1, 1, 1], threads, &memory, &arguments, options);
+    (words(&memory, output, count), report)
+}
+
+const COPY: &str = "cp.async.cg.shared.global [%z], [%s], 16; cp.async.commit_group;";
+/// Reads a word that the neighbour copied.
+const READ: &str =
+    "mov.u32 %x, box; xor.b32 %y, %t, 1; mad.lo.u32 %x, %y, 16, %x; ld.shared.u32 %x, [%x+4]; st.global.u32 [%q], %x;";
+
+fn kinds(report: &Report) -> Vec<FindingKind> {
+    report.findings.iter().map(|finding| finding.kind).collect()
+}
+
+#[test]
+fn copies_land_when_they_are_waited_for() {
+    let (result, report) = run(&format!("{COPY} cp.async.wait_group 0; bar.sync 0; {READ}"), 64, 64);
+    assert_eq!(kinds(&report), []);
+    assert_eq!(
+        result,
+        (0..64u32).map(|thread| (thread ^ 1) * 4 + 1).collect::<Vec<_>>()
+    );
+    assert_eq!(
+        (report.counts.global_load_bytes, report.counts.shared_store_bytes),
+        (1024, 1024)
+    );
+    // Without a wait the bytes are not there, and that is a finding.
+    let (result, report) = run(&format!("{COPY} bar.sync 0; {READ}"), 64, 64);
+    assert_eq!(kinds(&report), [FindingKind::MissingWait]);
+    assert!(result.iter().all(|word| *word == 0));
+    // A wait for all but the last group leaves this one under way.
+    let (_, report) = run(&format!("{COPY} cp.async.wait_group 1; bar.sync 0; {READ}"), 64, 64);
+    assert_eq!(kinds(&report), [FindingKind::MissingWait]);
+    // A wait without a barrier says nothing about the neighbour's copy in another warp.
+    let far = READ.replace("xor.b32 %y, %t, 1", "xor.b32 %y, %t, 32");
+    let (_, report) = run(&format!("{COPY} cp.async.wait_all; {far}"), 64, 64);
+    assert!(
+        !kinds(&report).is_empty() && kinds(&report) != [FindingKind::UninitialisedRegister],
+        "{report:?}"
+    );
+}
+
+#[test]
+fn what_is_not_read_is_zero() {
+    let (result, report) = run(
+        "and.b32 %x, %t, 1; shl.b32 %x, %x, 3; cp.async.cg.shared.global [%z], [%s], 16, %x; cp.async.wait_all; ld.shared.v2.u32 {%x, %y}, [%z]; mad.lo.u32 %x, %x, 1000, %y; st.global.u32 [%q], %x;",
+        32,
+        32,
+    );
+    assert_eq!(kinds(&report), []);
+    for (thread, value) in result.into_iter().enumerate() {
+        let first = thread as u32 * 4;
+        assert_eq!(value, if thread % 2 == 1 { first * 1000 + first + 1 } else { 0 });
+    }
+}
+
+#[test]
+fn matrices_go_to_registers_and_back() {
+    // Word w of row r of an 8×8 matrix is 4 r + w in the input: lane 4 r + w gets it; transposed it gets two halves.
+    let fill = format!("{COPY} cp.async.wait_all; bar.warp.sync 0xffffffff;");
+    let (result, report) = run(
+        &format!(
+            "{fill} ldmatrix.sync.aligned.m8n8.x4.shared.b16 {{%r0, %r1, %r2, %r3}}, [%z]; st.global.u32 [%q], %r1;"
+        ),
+        32,
+        32,
+    );
+    assert_eq!(kinds(&report), []);
+    assert_eq!(result, (32..64).collect::<Vec<u32>>());
+    assert_eq!(
+        (report.counts.shared_load_bytes, report.counts.shared_bank_conflicts),
+        (512, 0)
+    );
+    let (result, _) = run(
+        &format!("{fill} ldmatrix.sync.aligned.m8n8.x1.trans.shared.b16 {{%r0}}, [%z]; st.global.u32 [%q], %r0;"),
+        32,
+        32,
+    );
+    let element = |row: u32, column: u32| {
+        if column.is_multiple_of(2) {
+            row * 4 + column / 2
+        } else {
+            0
+        }
+    };
+    for (lane, value) in result.into_iter().enumerate() {
+        let (g, t) = (lane as u32 / 4, lane as u32 % 4);
+        assert_eq!(value, element(2 * t, g) | element(2 * t + 1, g) << 16);
+    }
+    let round = "stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%z], {%r0, %r1, %r2, %r3}; bar.warp.sync 0xffffffff; ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%r4, %r5, %r6, %r7}, [%z];
+        movmatrix.sync.aligned.m8n8.trans.b16 %r7, %r7; movmatrix.sync.aligned.m8n8.trans.b16 %r7, %r7; st.global.u32 [%q], %r7;";
+    let (result, report) = run(
+        &format!("mov.u32 %r0, 1; mov.u32 %r1, 2; mov.u32 %r2, 3; mul.lo.u32 %r3, %t, 0x10001; {round}"),
+        32,
+        32,
+    );
+    assert_eq!(kinds(&report), []);
+    assert_eq!(result, (0..32).map(|lane| lane * 0x10001).collect::<Vec<u32>>());
+}
+
+/// A kind of element: its bits from a small integer, and its size in bits.
+struct Element {
+    bits: u32,
+    encode: fn(i32) -> u64,
+    decode: fn(u64) -> f64,
+}
+
+const F16: Element = Element {
+    bits: 16,
+    encode: |value| half::f16::from_f32(value as f32).to_bits().into(),
+    decode: |bits| half::f16::from_bits(bits as u16).to_f64(),
+};
+const BF16: Element = Element {
+    bits: 16,
+    encode: |value| half::bf16::from_f32(value as f32).to_bits().into(),
+    decode: |bits| half::bf16::from_bits(bits as u16).to_f64(),
+};
+const F32: Element = Element {
+    bits: 32,
+    encode: |value| (value as f32).to_bits().into(),
+    decode: |bits| f32::from_bits(bits as u32).into(),
+};
+const F64: Element = Element {
+    bits: 64,
+    encode: |value| f64::from(value).to_bits(),
+    decode: f64::from_bits,
+};
+const S8: Element = Element {
+    bits: 8,
+    encode: |value| value as u8 as u64,
+    decode: |bits| f64::from(bits as i8),
+};
+const S32: Element = Element {
+    bits: 32,
+    encode: |value| value as u32 as u64,
+    decode: |bits| f64::from(bits as i32),
+};
+/// Small integers as e4m3 by table: 0, ±1, ±2, ±3.
+const E4M3: Element = Element {
+    bits: 8,
+    encode: |value| [0, 0x38, 0x40, 0x44][value.unsigned_abs() as usize & 3] | if value < 0 { 0x80 } else { 0 },
+    decode: |_| 0.0,
+};
+
+/// Element (row, column) of an operand, by lane and position within the lane's elements, as the PTX manual gives it for
+/// A (m × k), B (k × n) and C (m × n).
+fn place(operand: char, bits: u32, m: usize, lane: usize, position: usize) -> (usize, usize) {
+    let (group, thread) = (lane / 4, lane % 4);
+    let width = (32 / bits).max(1) as usize;
+    match operand {
+        'A' => {
+            let register = position / width;
+            let low_half = m == 8 || register.is_multiple_of(2);
+            let block = if m == 8 { register } else { register / 2 };
+            (
+                if low_half { group } else { group + 8 },
+                thread * width + position % width + block * 4 * width,
+            )
+        }
+        'B' => (thread * width + position % width + position / width * 4 * width, group),
+        _ => (if position < 2 { group } else { group + 8 }, thread * 2 + position % 2),
+    }
+}
+
+/// Multiplies random small matrices with one instruction and by hand.
+fn multiply(instruction: &str, (m, k): (usize, usize), a: &Element, b: &Element, c: &Element) {
+    let mut state = 99u32;
+    let mut random = |most: i32| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 16) as i32 % (2 * most + 1) - most
+    };
+    let left: Vec<Vec<i32>> = (0..m).map(|_| (0..k).map(|_| random(3)).collect()).collect();
+    let right: Vec<Vec<i32>> = (0..k).map(|_| (0..8).map(|_| random(3)).collect()).collect();
+    let sums: Vec<Vec<i32>> = (0..m).map(|_| (0..8).map(|_| random(100)).collect()).collect();
+    let mut bytes = Vec::new();
+    let mut counts = Vec::new();
+    for lane in 0..32 {
+        counts.clear();
+        for (operand, element, total, matrix) in
+            [('A', a, m * k, &left), ('B', b, k * 8, &right), ('C', c, m * 8, &sums)]
+        {
+            let start = bytes.len();
+            for position in 0..total / 32 {
+                let (row, column) = place(operand, element.bits, m, lane, position);
+                bytes.extend_from_slice(
+                    &(element.encode)(matrix[row][column]).to_le_bytes()[..element.bits as usize / 8],
+                );
+            }
+            counts.push((bytes.len() - start) * 8 / element.bits.max(32) as usize);
+        }
+    }
+    let memory = Memory::new(1 << 20);
+    let input = upload(&memory, &bytes);
+    let per_lane = bytes.len() / 32;
+    let output = memory.allocate(32 * 64).expect("memory");
+    let (mut text, mut offset, mut lists) = (String::new(), 0, Vec::new());
+    for (name, element, count) in [("a", a, counts[0]), ("b", b, counts[1]), ("c", c, counts[2])] {
+        let ty = if element.bits == 64 { "f64" } else { "b32" };
+        text += &format!(".reg .{ty} %{name}<{count}>;\n");
+        for register in 0..count {
+            text += &format!("ld.global.{ty} %{name}{register}, [%p+{offset}];\n");
+            offset += element.bits.max(32) / 8;
+        }
+        lists.push(format!(
+            "{{{}}}",
+            (0..count)
+                .map(|register| format!("%{name}{register}"))
+                .collect::<Vec<_>>()
+                .join(", ")
+        ));
+    }
+    let ty = if c.bits == 64 { "f64" } else { "b32" };
+    text += &format!(
+        "{instruction} {}, {}, {}, {};\n",
+        lists[2], lists[0], lists[1], lists[2]
+    );
+    for register in 0..counts[2] {
+        text += &format!(
+            "st.global.{ty} [%q+{}], %c{register};\n",
+            register * c.bits.max(32) as usize / 8
+        );
+    }
+    let per_output = counts[2] * c.bits.max(32) as usize / 8;
+    let text = format!(
+        "{HEAD}.visible .entry test(.param .u64 in, .param .u64 out) {{ .reg .b64 %p, %q, %o; .reg .b32 %t;
+        ld.param.u64 %p, [in]; ld.param.u64 %q, [out]; mov.u32 %t, %tid.x; mul.wide.u32 %o, %t, {per_lane}; add.u64 %p, %p, %o;
+        mul.wide.u32 %o, %t, {per_output}; add.u64 %q, %q, %o; {text} ret; }}"
+    );
+    let arguments = [Argument::U64(input), Argument::U64(output)];
+    let options = Options {
+        sanitize: true,
+        count: true,
+        ..Options::default()
+    };
+    let report = run_with(&text, "test", [1, 1, 1], 32, &memory, &arguments, options);
+    assert_eq!(report.findings, [], "{text}");
+    assert_eq!(report.counts.matrix_flops, 2 * (m * k * 8) as u64);
+    let result = common::download(&memory, output, 32 * per_output);
+    for lane in 0..32 {
+        for position in 0..m * 8 / 32 {
+            let at = lane * per_output + position * c.bits as usize / 8;
+            let mut element = [0; 8];
+            element[..c.bits as usize / 8].copy_from_slice(&result[at..at + c.bits as usize / 8]);
+            let (row, column) = place('C', c.bits, m, lane, position);
+            let expected = sums[row][column] + (0..k).map(|index| left[row][index] * right[index][column]).sum::<i32>();
+            assert_eq!(
+                (c.decode)(u64::from_le_bytes(element)),
+                f64::from(expected),
+                "{instruction} at {row}, {column}"
+            );
+        }
+    }
+}
+
+#[test]
+fn products_of_every_shape() {
+    multiply(
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32",
+        (16, 16),
+        &F16,
+        &F16,
+        &F32,
+    );
+    multiply(
+        "mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32",
+        (16, 8),
+        &F16,
+        &F16,
+        &F32,
+    );
+    multiply(
+        "mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16",
+        (16, 16),
+        &F16,
+        &F16,
+        &F16,
+    );
+    multiply(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32",
+        (16, 16),
+        &BF16,
+        &BF16,
+        &F32,
+    );
+    multiply(
+        "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32",
+        (16, 8),
+        &F32,
+        &F32,
+        &F32,
+    );
+    multiply(
+        "mma.sync.aligned.m16n8k4.row.col.f32.tf32.tf32.f32",
+        (16, 4),
+        &F32,
+        &F32,
+        &F32,
+    );
+    multiply(
+        "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32",
+        (16, 32),
+        &S8,
+        &S8,
+        &S32,
+    );
+    multiply(
+        "mma.sync.aligned.m16n8k16.row.col.satfinite.s32.s8.s8.s32",
+        (16, 16),
+        &S8,
+        &S8,
+        &S32,
+    );
+    multiply(
+        "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32",
+        (16, 32),
+        &E4M3,
+        &E4M3,
+        &F32,
+    );
+    multiply(
+        "mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64",
+        (8, 4),
+        &F64,
+        &F64,
+        &F64,
+    );
+    multiply(
+        "mma.sync.aligned.m16n8k8.row.col.f64.f64.f64.f64",
+        (16, 8),
+        &F64,
+        &F64,
+        &F64,
+    );
+}
+
+#[test]
+fn bulk_copies_arrive_on_mbarriers() {
+    let copy = |wait: &str| {
+        format!(
+            ".shared .align 8 .b64 bar; mov.u32 %x, bar; setp.eq.u32 %a, %t, 0; @%a mbarrier.init.shared::cta.b64 [%x], 1; bar.sync 0;
+            mov.u32 %y, box; @%a mbarrier.arrive.expect_tx.shared::cta.b64 _, [%x], 256;
+            @%a cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%y], [%p], 256, [%x];
+            {wait} shl.b32 %z, %t, 2; add.u32 %y, %y, %z; ld.shared.u32 %y, [%y]; st.global.u32 [%q], %y;"
+        )
+    };
+    let wait = "WAIT: mbarrier.try_wait.parity.shared::cta.b64 %a, [%x], 0; @!%a bra WAIT;";
+    let (result, report) = run(&copy(wait), 64, 64);
+    assert_eq!(kinds(&report), []);
+    assert_eq!(result, (0..64).collect::<Vec<u32>>());
+    assert_eq!(
+        (report.counts.global_load_bytes, report.counts.dram_read_bytes),
+        (256, 256)
+    );
+    // Whoever does not wait reads without order.
+    let (_, report) = run(&copy(""), 64, 64);
+    assert_eq!(kinds(&report), [FindingKind::SharedRace]);
+    // The second phase never ends.
+    let text = format!(
+        "{HEAD}.visible .entry test() {{ .shared .align 8 .b64 bar; .reg .pred %a; .reg .b32 %x; mov.u32 %x, bar; mbarrier.init.shared.b64 [%x], 2; WAIT: mbarrier.try_wait.parity.shared.b64 %a, [%x], 0; @!%a bra WAIT; ret; }}"
+    );
+    let error = common::try_run(&text, "test", [1, 1, 1], 32, &Memory::new(0), &[], Options::default());
+    assert!(
+        matches!(error, Err(energy_kernel_emulator::Error::Deadlock { .. })),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn warp_groups_multiply_out_of_shared_memory() {
+    // A: row t is t everywhere, 64 × 16 halves in blocks of 8 × 8; B: ones.
+    let product = |wait: &str| {
+        format!(
+            ".shared .align 128 .b8 tiles[2304]; .reg .b64 %m, %n; .reg .f32 %d<4>; .reg .b16 %h;
+            setp.gt.u32 %a, %t, 71; @%a bra FILLED;
+            cvt.rn.f16.u32 %h, %t; setp.gt.u32 %a, %t, 63; @%a mov.b16 %h, 0x3c00; mov.b32 %x, {{%h, %h}};
+            mov.u32 %y, tiles; shr.u32 %z, %t, 3; mad.lo.u32 %y, %z, 256, %y; and.b32 %z, %t, 7; mad.lo.u32 %y, %z, 16, %y;
+            st.shared.v4.b32 [%y], {{%x, %x, %x, %x}}; st.shared.v4.b32 [%y+128], {{%x, %x, %x, %x}};
+            FILLED: fence.proxy.async; bar.sync 0;
+            mov.u64 %m, tiles; shr.u64 %m, %m, 4; or.b64 %m, %m, 0x0000001000080000; add.u64 %n, %m, 128;
+            setp.ne.u32 %a, 0, 0; wgmma.fence.sync.aligned;
+            wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {{%d0, %d1, %d2, %d3}}, %m, %n, %a, 1, 1, 0, 0;
+            wgmma.commit_group.sync.aligned; {wait}
+            add.f32 %d0, %d0, %d2; cvt.rzi.u32.f32 %x, %d0; st.global.u32 [%q], %x;"
+        )
+    };
+    let (result, report) = run(&product("wgmma.wait_group.sync.aligned 0;"), 128, 128);
+    assert_eq!(kinds(&report), []);
+    for (thread, value) in result.into_iter().enumerate() {
+        let row = thread / 32 * 16 + thread % 32 / 4;
+        assert_eq!(value as usize, 16 * row + 16 * (row + 8));
+    }
+    assert_eq!(report.counts.matrix_flops, 2 * 64 * 8 * 16);
+    let (_, report) = run(&product(""), 128, 128);
+    assert_eq!(kinds(&report), [FindingKind::MissingWait]);
+}

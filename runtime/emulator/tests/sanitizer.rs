@@ -1,0 +1,367 @@
+//! Every kind of finding: a program with the bug, and the same without it.
+
+mod common;
+
+use common::{HEAD, try_run, upload};
+use energy_kernel_emulator::{Argument, Error, Finding, FindingKind, Memory, Options};
+
+/// Runs a body with `%p` (a buffer of 64 words), `%t` (the thread), `%s` (4 × the thread) and 64 words of shared `box`.
+fn findings(body: &str, threads: u32, filled: u64) -> Result<Vec<Finding>, Error> {
+    let memory = Memory::new(1 << 20);
+    let buffer = memory.allocate(256).expect("memory");
+    memory.fill(buffer, 1, filled).expect("inside");
+    let text = format!(
+        "{HEAD}.shared .align 16 .b8 box[256];\n.visible .entry test(.param .u64 buffer) {{
+        .reg .b64 %p, %q, %o; .reg .b32 %t, %s, %x, %y, %z; .reg .b16 %h; .reg .pred %a, %b;
+        ld.param.u64 %p, [buffer]; mov.u32 %t, %tid.x; shl.b32 %s, %t, 2; mul.wide.u32 %o, %t, 4; add.u64 %q, %p, %o;
+        mov.u32 %z, box; add.u32 %z, %z, %s; setp.eq.u32 %a, %t, 0;
+        {body}
+        ret;
+        }}"
+    );
+    let options = Options {
+        sanitize: true,
+        count: true,
+        instruction_limit: Some(1_000_000),
+        ..Options::default()
+    };
+    try_run(
+        &text,
+        "test",
+        [1, 1, 1],
+        threads,
+        &memory,
+        &[Argument::U64(buffer)],
+        options,
+    )
+    .map(|report| report.findings)
+}
+
+fn kinds(body: &str, threads: u32, filled: u64) -> Vec<FindingKind> {
+    findings(body, threads, filled)
+        .unwrap_or_else(|error| panic!("{error}"))
+        .into_iter()
+        .map(|finding| finding.kind)
+        .collect()
+}
+
+/// The bug gives exactly this kind of finding, once; its twin gives none.
+fn pair(kind: FindingKind, bug: &str, clean: &str, threads: u32) {
+    assert_eq!(kinds(bug, threads, 256), [kind], "the bug: {bug}");
+    assert_eq!(kinds(clean, threads, 256), [], "the clean twin: {clean}");
+}
+
+#[test]
+fn accesses_out_of_bounds() {
+    use FindingKind::OutOfBounds;
+    pair(OutOfBounds, "ld.global.u32 %x, [%q+4];", "ld.global.u32 %x, [%q];", 64);
+    pair(
+        OutOfBounds,
+        "st.global.v4.b32 [%p+256], {%t, %t, %t, %t};",
+        "@%a st.global.v4.b32 [%p+240], {%t, %t, %t, %t};",
+        32,
+    );
+    pair(OutOfBounds, "st.shared.u32 [%z+4], %t;", "st.shared.u32 [%z], %t;", 64);
+    pair(
+        OutOfBounds,
+        "@%a atom.global.add.u32 %x, [%p+256], 1;",
+        "@%a atom.global.add.u32 %x, [%p+252], 1;",
+        32,
+    );
+    pair(
+        OutOfBounds,
+        ".local .align 4 .b8 own[16]; mov.u64 %o, own; st.local.u32 [%o+16], %t;",
+        ".local .align 4 .b8 own[16]; mov.u64 %o, own; st.local.u32 [%o+12], %t;",
+        32,
+    );
+}
+
+#[test]
+fn findings_name_place_and_circumstance() {
+    let findings = findings("\n\n@%a st.global.u32 [%p+256], 7;", 64, 256).expect("no error");
+    let [finding] = findings.as_slice() else {
+        panic!("{findings:?}")
+    };
+    assert_eq!(finding.instruction, "@%a st.global.u32 [%p+256], 7;");
+    assert_eq!(finding.line, 11);
+    assert_eq!(
+        (finding.thread, finding.block, finding.size, finding.occurrences),
+        ([0, 0, 0], [0, 0, 0], 4, 1)
+    );
+    assert!(
+        finding.message.contains("256 bytes into the allocation of 256 bytes"),
+        "{}",
+        finding.message
+    );
+    assert!(finding.to_string().contains("PTX line 11"), "{finding}");
+}
+
+#[test]
+fn misaligned_accesses() {
+    pair(
+        FindingKind::Misaligned,
+        "@%a ld.global.u32 %x, [%p+2];",
+        "@%a ld.global.u16 %x, [%p+2];",
+        32,
+    );
+    pair(
+        FindingKind::Misaligned,
+        "@%a st.global.v2.u32 [%p+4], {%t, %t};",
+        "@%a st.global.v2.u32 [%p+8], {%t, %t};",
+        32,
+    );
+    pair(
+        FindingKind::Misaligned,
+        "@%a st.shared.u16 [%z+1], 1;",
+        "@%a st.shared.u16 [%z+2], 1;",
+        32,
+    );
+}
+
+#[test]
+fn reads_of_what_nothing_wrote() {
+    use FindingKind::{UninitialisedMemory, UninitialisedRegister};
+    // The buffer's upper half was never written.
+    assert_eq!(kinds("ld.global.u32 %x, [%q];", 64, 128), [UninitialisedMemory]);
+    assert_eq!(kinds("ld.global.u32 %x, [%q];", 32, 128), []);
+    assert_eq!(kinds("st.global.u32 [%q], %t; ld.global.u32 %x, [%q];", 64, 0), []);
+    pair(
+        UninitialisedMemory,
+        "ld.shared.u32 %x, [%z];",
+        "st.shared.u32 [%z], 0; ld.shared.u32 %x, [%z];",
+        32,
+    );
+    pair(
+        UninitialisedMemory,
+        ".local .align 4 .b8 own[16]; mov.u64 %o, own; st.local.u32 [%o], %t; ld.local.u32 %x, [%o+4];",
+        ".local .align 4 .b8 own[16]; mov.u64 %o, own; st.local.u32 [%o+4], %t; ld.local.u32 %x, [%o+4];",
+        32,
+    );
+    pair(
+        UninitialisedRegister,
+        "add.u32 %x, %y, 1;",
+        "mov.u32 %y, 1; add.u32 %x, %y, 1;",
+        32,
+    );
+    // Written in one thread only.
+    pair(
+        UninitialisedRegister,
+        "@%a mov.u32 %y, 1; st.global.u32 [%q], %y;",
+        "@%a mov.u32 %y, 1; @%a st.global.u32 [%q], %y;",
+        32,
+    );
+    // A copy of an undefined register is no use of it.
+    assert_eq!(kinds("mov.u32 %x, %y;", 32, 256), []);
+    assert_eq!(
+        kinds("mov.u32 %x, %y; add.u32 %x, %x, 1;", 32, 256),
+        [UninitialisedRegister]
+    );
+    pair(
+        UninitialisedRegister,
+        "@%b st.global.u32 [%q], %t;",
+        "setp.eq.u32 %b, %t, 1; @%b st.global.u32 [%q], %t;",
+        32,
+    );
+}
+
+#[test]
+fn freed_memory() {
+    let memory = Memory::new(1 << 20);
+    let old = upload(&memory, &[0; 256]);
+    memory.free(old).expect("allocated");
+    let text = format!(
+        "{HEAD}.visible .entry test(.param .u64 p) {{ .reg .b64 %p; .reg .b32 %x; ld.param.u64 %p, [p]; ld.global.u32 %x, [%p]; ret; }}"
+    );
+    let run = |sanitize| {
+        try_run(
+            &text,
+            "test",
+            [1, 1, 1],
+            32,
+            &memory,
+            &[Argument::U64(old)],
+            Options {
+                sanitize,
+                ..Options::default()
+            },
+        )
+    };
+    assert_eq!(
+        run(true).expect("findings only").findings[0].kind,
+        FindingKind::UseAfterFree
+    );
+    // Without the sanitizer it is a fault, and nothing of the host's.
+    assert!(matches!(run(false), Err(Error::Fault { address: Some(address), .. }) if address == old));
+}
+
+#[test]
+fn races_in_shared_memory() {
+    use FindingKind::SharedRace;
+    // Each thread writes its word and reads its neighbour's in the other warp.
+    let exchange = |between: &str| {
+        format!(
+            "st.shared.u32 [%z], %t; {between} xor.b32 %x, %s, 128; mov.u32 %y, box; add.u32 %y, %y, %x; ld.shared.u32 %x, [%y];"
+        )
+    };
+    pair(
+        SharedRace,
+        &format!("{} bar.sync 0;", exchange("bar.sync 1, 32; ")),
+        &exchange("bar.sync 0;"),
+        64,
+    );
+    // Reading, then writing over it, needs a barrier too.
+    let rewrite = |between: &str| format!("{} {between} st.shared.u32 [%z], 7;", exchange("bar.sync 0;"));
+    pair(SharedRace, &rewrite(""), &rewrite("bar.sync 0;"), 64);
+    // Two threads write different values to one word.
+    pair(
+        SharedRace,
+        "mov.u32 %y, box; st.shared.u32 [%y], %t;",
+        "mov.u32 %y, box; st.shared.u32 [%y], 3;",
+        64,
+    );
+    // Inside a warp, a warp barrier or a shuffle is enough.
+    let within = |between: &str| {
+        format!(
+            "st.shared.u32 [%z], %t; {between} xor.b32 %x, %s, 4; mov.u32 %y, box; add.u32 %y, %y, %x; ld.shared.u32 %x, [%y];"
+        )
+    };
+    pair(SharedRace, &within(""), &within("bar.warp.sync 0xffffffff;"), 32);
+    pair(
+        SharedRace,
+        &within(""),
+        &within("shfl.sync.idx.b32 %x, %t, 0, 31, 0xffffffff;"),
+        32,
+    );
+    // Atomics do not race with one another.
+    let start = "@%a st.shared.u32 [box], 0; bar.sync 0;";
+    pair(
+        SharedRace,
+        &format!("{start} atom.shared.add.u32 %x, [box], 1; ld.shared.u32 %y, [box];"),
+        &format!("{start} atom.shared.add.u32 %x, [box], 1;"),
+        64,
+    );
+    // Bytes beside each other are different places.
+    assert_eq!(
+        kinds(
+            "mov.u32 %y, box; add.u32 %y, %y, %t; cvt.u16.u32 %h, %t; st.shared.u8 [%y], %h;",
+            64,
+            256
+        ),
+        []
+    );
+}
+
+#[test]
+fn named_barriers_order_producer_and_consumer() {
+    let hand_over = |arrive: &str| {
+        format!(
+            "setp.lt.u32 %a, %t, 32; @!%a bra CONSUME;
+            st.shared.u32 [%z], %t; {arrive} bra DONE;
+            CONSUME: bar.sync 1, 64; ld.shared.u32 %x, [%z+-128]; DONE:"
+        )
+    };
+    assert_eq!(kinds(&hand_over("bar.arrive 1, 64;"), 64, 256), []);
+    // The producer arrives before it writes.
+    let early = "setp.lt.u32 %a, %t, 32; @!%a bra CONSUME;
+        bar.arrive 1, 64; st.shared.u32 [%z], %t; bra DONE;
+        CONSUME: bar.sync 1, 64; ld.shared.u32 %x, [%z+-128]; DONE:";
+    assert_eq!(kinds(early, 64, 256), [FindingKind::SharedRace]);
+}
+
+#[test]
+fn barriers_that_some_threads_miss() {
+    use FindingKind::BarrierDivergence;
+    pair(
+        BarrierDivergence,
+        "setp.ge.u32 %b, %t, 32; @%b exit; bar.sync 0;",
+        "bar.sync 0; setp.ge.u32 %b, %t, 32; @%b exit;",
+        64,
+    );
+    // Half of a warp at another barrier instruction.
+    let apart = "setp.lt.u32 %b, %t, 16; @%b bra LOW; bar.sync 0; bra DONE; LOW: bar.sync 0; DONE:";
+    assert!(kinds(apart, 32, 256).iter().all(|kind| *kind == BarrierDivergence));
+    assert!(!kinds(apart, 32, 256).is_empty());
+}
+
+#[test]
+fn a_deadlock_is_named() {
+    let error = findings(
+        "setp.lt.u32 %b, %t, 32; @%b bra LOW; bar.sync 1; bra DONE; LOW: bar.sync 2; DONE:",
+        64,
+        256,
+    )
+    .expect_err("a deadlock");
+    let Error::Deadlock { message, .. } = &error else {
+        panic!("{error}")
+    };
+    assert!(
+        message.contains("32 threads wait at barrier 1") && message.contains("32 threads wait at barrier 2"),
+        "{message}"
+    );
+    let error = findings("@%a bar.sync 1, 64;", 32, 256).expect_err("a deadlock");
+    assert!(error.to_string().contains("expects 64 threads"), "{error}");
+}
+
+#[test]
+fn warp_instructions_with_lanes_missing() {
+    use FindingKind::InactiveLanes;
+    pair(
+        InactiveLanes,
+        "setp.lt.u32 %b, %t, 16; @!%b bra DONE; shfl.sync.idx.b32 %x, %t, 0, 31, 0xffffffff; DONE:",
+        "setp.lt.u32 %b, %t, 16; @!%b bra DONE; shfl.sync.idx.b32 %x, %t, 0, 31, 0x0000ffff; DONE:",
+        32,
+    );
+    // The mask is right, the source lane is not in it.
+    pair(
+        InactiveLanes,
+        "setp.lt.u32 %b, %t, 16; @!%b bra DONE; shfl.sync.idx.b32 %x, %t, 20, 31, 0x0000ffff; DONE:",
+        "setp.lt.u32 %b, %t, 16; @!%b bra DONE; shfl.sync.idx.b32 %x, %t, 3, 31, 0x0000ffff; DONE:",
+        32,
+    );
+}
+
+#[test]
+fn division_by_zero() {
+    pair(
+        FindingKind::DivisionByZero,
+        "div.u32 %x, 7, %t;",
+        "add.u32 %y, %t, 1; div.u32 %x, 7, %y;",
+        32,
+    );
+}
+
+#[test]
+fn the_host_is_safe_without_the_sanitizer() {
+    let memory = Memory::new(1 << 20);
+    let buffer = upload(&memory, &[0; 256]);
+    for access in [
+        "ld.global.u32 %x, [%p+256]",
+        "st.global.u32 [%p+-4], 1",
+        "ld.global.u32 %x, [%p+1]",
+        "ld.global.u32 %x, [16]",
+        "ld.shared.u32 %x, [4096]",
+        "st.shared.u64 [0xfffffffffffffff8], %p",
+        "ld.local.u32 %x, [64]",
+        "ld.u32 %x, [0xffffffffffffff00]",
+        "atom.shared.add.u32 %x, [1024], 1",
+        "ld.param.u32 %x, [4096]",
+        "red.global.add.u32 [%p+254], 1",
+        "bar.sync 17",
+        "trap",
+    ] {
+        let text = format!(
+            "{HEAD}.visible .entry test(.param .u64 p) {{ .shared .align 8 .b8 box[64]; .reg .b64 %p; .reg .b32 %x; ld.param.u64 %p, [p]; mov.u32 %x, box; {access}; ret; }}"
+        );
+        let error = try_run(
+            &text,
+            "test",
+            [1, 1, 1],
+            32,
+            &memory,
+            &[Argument::U64(buffer)],
+            Options::default(),
+        )
+        .expect_err(access);
+        assert!(matches!(error, Error::Fault { .. }), "{access}: {error}");
+    }
+}

@@ -1,0 +1,296 @@
+//! Which kernel a call uses.
+//!
+//! Of what was tuned, in the crate's bundle or the user's cache: results of the same device class, else of the same model, else
+//! of the same compute capability; among these the bucket that fits the sizes, the newest of equal ones; in it the point that the
+//! objective chooses. Where nothing fits, a kernel is made here with the default schedule, its sizes kept as arguments so
+//! that it serves others like them.
+
+use crate::error::{Error, Result};
+use crate::gpu::{Gpu, KernelKey};
+use crate::kernel::Variant;
+use crate::plan::{Alternative, Figures, Origin, Place};
+use energy_kernel_compiler::kernel::Kernel;
+use energy_kernel_compiler::lower::lower;
+use energy_kernel_compiler::record::{Bundle, Candidate, DeviceClass, Match, PackedKernel, Point, Record, TunedBucket};
+use energy_kernel_compiler::schedule;
+use energy_kernel_compiler::size::{Sizes, Specialisation};
+use energy_kernel_compiler::tuning::is_wide;
+use std::sync::Arc;
+
+/// A kernel for a call, and why it.
+#[derive(Debug)]
+pub(crate) struct Choice {
+    pub operator: String,
+    pub device: DeviceClass,
+    /// In the order of the operator's sizes.
+    pub sizes: Vec<u64>,
+    pub named_sizes: Sizes,
+    pub kernel: Arc<Kernel>,
+    pub key: KernelKey,
+    pub origin: Origin,
+    pub figures: Option<Figures>,
+    pub alternatives: Vec<Alternative>,
+}
+
+/// What a call demands of a kernel beyond its sizes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Need {
+    /// Every tensor starts at a multiple of 16 bytes.
+    pub aligned: bool,
+    /// Some tensor has 2³¹ elements or more.
+    pub wide: bool,
+    pub check_indices: bool,
+}
+
+impl Need {
+    pub fn of(variant: &Variant, sizes: &[u64], aligned: bool, check_indices: bool) -> Need {
+        Need {
+            aligned,
+            wide: is_wide(&variant.checked, sizes),
+            check_indices,
+        }
+    }
+
+    fn met_by(self, specialisation: &Specialisation) -> bool {
+        (self.aligned || !specialisation.aligned) && (specialisation.wide || !self.wide)
+    }
+}
+
+/// A tuned bucket, wherever it lies.
+#[derive(Clone, Copy)]
+enum Tuned<'a> {
+    Embedded(&'a Bundle, &'a TunedBucket),
+    Cached(&'a Record),
+}
+
+impl<'a> Tuned<'a> {
+    fn bucket(self) -> (&'a [u64], &'a Specialisation) {
+        match self {
+            Tuned::Embedded(_, bucket) => (&bucket.sizes, &bucket.specialisation),
+            Tuned::Cached(record) => record.bucket(),
+        }
+    }
+
+    fn measured_at(self) -> u64 {
+        match self {
+            Tuned::Embedded(_, bucket) => bucket.measured_at,
+            Tuned::Cached(record) => record.measured_at,
+        }
+    }
+
+    fn points(self) -> Vec<&'a Point> {
+        match self {
+            Tuned::Embedded(_, bucket) => bucket.front.iter().map(|candidate| &candidate.point).collect(),
+            Tuned::Cached(record) => record.front.iter().collect(),
+        }
+    }
+}
+
+struct Found<'a> {
+    rank: Match,
+    device: &'a DeviceClass,
+    tuned: Tuned<'a>,
+}
+
+/// Chooses. All sizes are given, and have been verified.
+pub(crate) fn choose(variant: &Variant, gpu: &Gpu, sizes: &[u64], need: Need) -> Result<Choice> {
+    let found = find(variant, gpu.device_class());
+    let untuned = match nearest(&found, sizes, need) {
+        Some(found) => match tuned(variant, gpu, sizes, need, found) {
+            Ok(choice) => {
+                tracing::debug!(operator = variant.name(), sizes = %choice.named_sizes, schedule = %choice.key.schedule, origin = %choice.origin, "chosen");
+                return Ok(choice);
+            }
+            Err(reason) => {
+                tracing::warn!(operator = variant.name(), %reason, "a tuned kernel cannot be used");
+                reason
+            }
+        },
+        None => nothing_fits(variant, gpu, &found, sizes, need),
+    };
+    let choice = default(variant, gpu, sizes, need, untuned)?;
+    tracing::debug!(operator = variant.name(), sizes = %choice.named_sizes, schedule = %choice.key.schedule, origin = %choice.origin, "untuned");
+    Ok(choice)
+}
+
+/// Everything that was tuned for the operator and may be used on the device.
+fn find<'a>(variant: &'a Variant, device: &DeviceClass) -> Vec<Found<'a>> {
+    let embedded = variant.bundle.iter().flat_map(|bundle| {
+        bundle.devices.iter().flat_map(move |tuned| {
+            let entry = move |bucket| (&tuned.device, Tuned::Embedded(bundle, bucket));
+            tuned.buckets.iter().map(entry)
+        })
+    });
+    let cached = variant.cached().iter().flat_map(|file| {
+        file.records
+            .iter()
+            .map(move |record| (&file.device, Tuned::Cached(record)))
+    });
+    let mut found: Vec<Found<'a>> = embedded
+        .chain(cached)
+        .filter_map(|(known, tuned)| {
+            Some(Found {
+                rank: known.matches(device)?,
+                device: known,
+                tuned,
+            })
+        })
+        .collect();
+    // Newest first: of equally near buckets the first is taken.
+    found.sort_by_key(|found| (found.rank, std::cmp::Reverse(found.tuned.measured_at())));
+    found
+}
+
+/// Of the best rank that has any, the bucket that a call uses.
+fn nearest<'f, 'a>(found: &'f [Found<'a>], sizes: &[u64], need: Need) -> Option<&'f Found<'a>> {
+    [Match::Same, Match::Model, Match::Borrowed]
+        .into_iter()
+        .find_map(|rank| {
+            let usable: Vec<&Found<'_>> = found
+                .iter()
+                .filter(|found| found.rank == rank && need.met_by(found.tuned.bucket().1))
+                .collect();
+            TunedBucket::nearest(&usable, |found| found.tuned.bucket(), sizes).copied()
+        })
+}
+
+/// The tuned kernel of a bucket; in words why it cannot be used.
+fn tuned(
+    variant: &Variant,
+    gpu: &Gpu,
+    sizes: &[u64],
+    need: Need,
+    found: &Found<'_>,
+) -> std::result::Result<Choice, String> {
+    let points = found.tuned.points();
+    let embedded = variant.bundle.as_ref().map(|bundle| bundle.objective);
+    let objective = gpu.objective().or(embedded).unwrap_or_default();
+    let position = objective.choose(points.iter().copied()).ok_or("its front is empty")?;
+    let point = points[position];
+    let specialisation = Specialisation {
+        check_indices: need.check_indices,
+        ..found.tuned.bucket().1.clone()
+    };
+    let key = |embedded| KernelKey {
+        operator: variant.number,
+        specialisation: specialisation.clone(),
+        schedule: point.schedule,
+        embedded,
+    };
+    let made = |key: &KernelKey| {
+        gpu.compiled(key, || {
+            lower(&variant.checked, &specialisation, gpu.machine().target, &point.schedule).map_err(|e| e.to_string())
+        })
+    };
+    let (key, kernel, stale, place) = match found.tuned {
+        // The embedded kernel does not check indices; the same schedule that does is made here.
+        Tuned::Embedded(_, bucket) if need.check_indices => {
+            let key = key(false);
+            let kernel = made(&key)?;
+            (key, kernel, bucket.front[position].stale, Place::Embedded)
+        }
+        Tuned::Embedded(bundle, bucket) => {
+            let candidate: &Candidate = &bucket.front[position];
+            let key = key(true);
+            let kernel = gpu.compiled(&key, || bundle.kernel(candidate).map_err(|e| e.to_string()))?;
+            (key, kernel, candidate.stale, Place::Embedded)
+        }
+        Tuned::Cached(_) => {
+            let key = key(false);
+            let kernel = made(&key)?;
+            let stale = !need.check_indices && PackedKernel::hash(&kernel.ptx) != point.kernel_hash;
+            (key, kernel, stale, Place::UserCache)
+        }
+    };
+    let simulated = found.device.simulated;
+    let figures = |point: &Point| Figures {
+        latency: point.latency,
+        energy: point.energy,
+        simulated,
+    };
+    // Of a stale front nothing but the order of its points is known.
+    let alternatives = points.iter().enumerate().map(|(at, alternative)| Alternative {
+        schedule: alternative.schedule,
+        figures: (!stale).then(|| figures(alternative)),
+        chosen: at == position,
+    });
+    Ok(Choice {
+        figures: (!stale).then(|| figures(point)),
+        alternatives: alternatives.collect(),
+        origin: Origin::Tuned {
+            device: found.device.clone(),
+            matches: found.rank,
+            place,
+            sizes: named(variant, found.tuned.bucket().0),
+            stale,
+        },
+        ..unjustified(variant, gpu, sizes, kernel, key)
+    })
+}
+
+/// A kernel with the default schedule.
+fn default(variant: &Variant, gpu: &Gpu, sizes: &[u64], need: Need, reason: String) -> Result<Choice> {
+    let specialisation = Specialisation {
+        aligned: need.aligned,
+        wide: need.wide,
+        check_indices: need.check_indices,
+        ..Specialisation::like(sizes)
+    };
+    let machine = gpu.machine();
+    let schedule = schedule::default(&variant.checked, &specialisation, sizes, machine);
+    let key = KernelKey {
+        operator: variant.number,
+        specialisation,
+        schedule,
+        embedded: false,
+    };
+    let kernel = gpu.compiled(&key, || {
+        lower(&variant.checked, &key.specialisation, machine.target, &key.schedule).map_err(|error| Error::Lower {
+            operator: variant.name().to_owned(),
+            reason: error.to_string(),
+        })
+    })?;
+    Ok(Choice {
+        origin: Origin::Untuned { reason },
+        ..unjustified(variant, gpu, sizes, kernel, key)
+    })
+}
+
+fn unjustified(variant: &Variant, gpu: &Gpu, sizes: &[u64], kernel: Arc<Kernel>, key: KernelKey) -> Choice {
+    Choice {
+        operator: variant.name().to_owned(),
+        device: gpu.device_class().clone(),
+        sizes: sizes.to_vec(),
+        named_sizes: named(variant, sizes),
+        kernel,
+        key,
+        origin: Origin::Untuned { reason: String::new() },
+        figures: None,
+        alternatives: Vec::new(),
+    }
+}
+
+fn named(variant: &Variant, sizes: &[u64]) -> Sizes {
+    let names = variant.checked.op().sizes.iter().map(|size| size.name.clone());
+    names.zip(sizes.iter().copied()).collect()
+}
+
+/// Why nothing that was tuned can be used, for people.
+fn nothing_fits(variant: &Variant, gpu: &Gpu, found: &[Found<'_>], sizes: &[u64], need: Need) -> String {
+    let device = gpu.device_class();
+    let accepted = found.iter().any(|f| f.tuned.bucket().1.accepts(sizes));
+    match (found.first(), accepted) {
+        (Some(_), true) if need.wide => "what was tuned is for tensors of fewer than 2³¹ elements".to_owned(),
+        (Some(_), true) => "a tensor does not start at a multiple of 16 bytes".to_owned(),
+        (Some(found), false) => {
+            format!(
+                "these sizes were not tuned; those nearest by device are {}",
+                named(variant, found.tuned.bucket().0)
+            )
+        }
+        (None, _) if variant.bundle.is_some() || !variant.cached().is_empty() => {
+            format!("what was tuned is for other devices than {device}")
+        }
+        (None, _) => format!("nothing was tuned for it on {device}"),
+    }
+}

@@ -1,0 +1,168 @@
+//! The two kinds of device behind one interface: memory, modules, launches.
+
+pub(crate) mod cuda;
+#[cfg(feature = "emulator")]
+pub(crate) mod emulated;
+mod probe;
+
+use crate::error::Result;
+use energy_kernel_compiler::kernel::Kernel;
+use std::sync::Arc;
+
+/// A device, and the order (a stream) in which work is given to it. Cheap to clone.
+#[derive(Clone)]
+pub(crate) enum Device {
+    Cuda(Arc<cuda::Cuda>),
+    #[cfg(feature = "emulator")]
+    Emulated(Arc<emulated::Emulated>),
+}
+
+/// Memory of a device, freed with it. Work that is already queued still finds it.
+pub(crate) struct Storage {
+    pub address: u64,
+    pub bytes: u64,
+    pub owner: Owner,
+}
+
+/// Whose the memory is.
+pub(crate) enum Owner {
+    Cuda(cuda::Allocation),
+    #[cfg(feature = "emulator")]
+    Emulated(emulated::Allocation),
+}
+
+/// A kernel on a device, ready to be launched.
+pub(crate) enum Loaded {
+    Cuda(cuda::Function),
+    #[cfg(feature = "emulator")]
+    Emulated(Box<emulated::Function>),
+}
+
+/// One launch.
+pub(crate) struct Launch<'a> {
+    pub grid: [u32; 3],
+    pub block: [u32; 3],
+    pub dynamic_shared: u32,
+    /// Each parameter's bytes, in its lowest places.
+    pub arguments: &'a [u64],
+    /// Each parameter's size in bytes.
+    pub widths: &'a [u8],
+}
+
+impl Device {
+    /// Allocates memory with any contents.
+    pub fn allocate(&self, bytes: u64) -> Result<Storage> {
+        match self {
+            Device::Cuda(cuda) => cuda.allocate(bytes),
+            #[cfg(feature = "emulator")]
+            Device::Emulated(emulated) => emulated.allocate(bytes),
+        }
+    }
+
+    /// Loads a kernel. Slow: the driver compiles it.
+    pub fn load(&self, kernel: &Kernel) -> Result<Loaded> {
+        match self {
+            Device::Cuda(cuda) => cuda.load(kernel).map(Loaded::Cuda),
+            #[cfg(feature = "emulator")]
+            Device::Emulated(_) => {
+                emulated::Function::load(kernel).map(|function| Loaded::Emulated(Box::new(function)))
+            }
+        }
+    }
+
+    /// Waits until all queued work is done.
+    pub fn synchronize(&self) -> Result<()> {
+        match self {
+            Device::Cuda(cuda) => cuda.synchronize(),
+            #[cfg(feature = "emulator")]
+            Device::Emulated(_) => Ok(()),
+        }
+    }
+
+    /// Whether memory can be used by work on this device.
+    pub fn reaches(&self, storage: &Storage) -> bool {
+        match (self, &storage.owner) {
+            (Device::Cuda(cuda), Owner::Cuda(allocation)) => cuda.same_device(allocation),
+            #[cfg(feature = "emulator")]
+            (Device::Emulated(emulated), Owner::Emulated(allocation)) => emulated.owns(allocation),
+            #[cfg(feature = "emulator")]
+            _ => false,
+        }
+    }
+
+    /// Makes work queued from now on wait for what is queued where the memory is at home; nothing to do if that is here.
+    pub fn wait_for(&self, storage: &Storage) -> Result<()> {
+        match (self, &storage.owner) {
+            (Device::Cuda(cuda), Owner::Cuda(allocation)) => cuda.wait_for(allocation),
+            #[cfg(feature = "emulator")]
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes what is queued from now on where the memory is at home wait for the work queued here.
+    pub fn release(&self, storage: &Storage) -> Result<()> {
+        match (self, &storage.owner) {
+            (Device::Cuda(cuda), Owner::Cuda(allocation)) => cuda.release(allocation),
+            #[cfg(feature = "emulator")]
+            _ => Ok(()),
+        }
+    }
+
+    /// What it is called in messages.
+    pub fn describe(&self) -> String {
+        match self {
+            Device::Cuda(cuda) => format!("GPU {}", cuda.ordinal()),
+            #[cfg(feature = "emulator")]
+            Device::Emulated(_) => "an emulated GPU".to_owned(),
+        }
+    }
+}
+
+impl Storage {
+    /// Copies bytes in, at an offset. The host memory is free when this returns.
+    pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        debug_assert!(offset + bytes.len() as u64 <= self.bytes);
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        match &self.owner {
+            Owner::Cuda(allocation) => allocation.write(self.address + offset, bytes),
+            #[cfg(feature = "emulator")]
+            Owner::Emulated(allocation) => allocation.write(self.address + offset, bytes),
+        }
+    }
+
+    /// Copies bytes out, from an offset, after all work queued where the memory is at home.
+    pub fn read(&self, offset: u64, bytes: &mut [u8]) -> Result<()> {
+        debug_assert!(offset + bytes.len() as u64 <= self.bytes);
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        match &self.owner {
+            Owner::Cuda(allocation) => allocation.read(self.address + offset, bytes),
+            #[cfg(feature = "emulator")]
+            Owner::Emulated(allocation) => allocation.read(self.address + offset, bytes),
+        }
+    }
+
+    /// Sets all bytes to 0.
+    pub fn clear(&self) -> Result<()> {
+        if self.bytes == 0 {
+            return Ok(());
+        }
+        match &self.owner {
+            Owner::Cuda(allocation) => allocation.clear(self.address, self.bytes),
+            #[cfg(feature = "emulator")]
+            Owner::Emulated(allocation) => allocation.clear(self.address, self.bytes),
+        }
+    }
+
+    /// What its device is called in messages.
+    pub fn describe(&self) -> String {
+        match &self.owner {
+            Owner::Cuda(allocation) => format!("GPU {}", allocation.ordinal()),
+            #[cfg(feature = "emulator")]
+            Owner::Emulated(_) => "an emulated GPU".to_owned(),
+        }
+    }
+}

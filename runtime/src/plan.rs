@@ -1,0 +1,211 @@
+//! What is known of the kernel that a call uses.
+
+use crate::choice::Choice;
+use energy_kernel_compiler::record::{DeviceClass, Estimate, Match};
+use energy_kernel_compiler::schedule::Schedule;
+use energy_kernel_compiler::size::{Sizes, Specialisation};
+use std::fmt::{Display, Formatter};
+use std::sync::Arc;
+
+/// Which kernel a call uses, why, and what is known of it. `Display` says it in a few lines.
+#[derive(Clone)]
+pub struct Plan {
+    choice: Arc<Choice>,
+}
+
+/// Where a kernel comes from.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// Measurements chose it.
+    Tuned {
+        /// The device it was measured on.
+        device: DeviceClass,
+        /// How well that device stands for this one.
+        matches: Match,
+        /// Where the results lie.
+        place: Place,
+        /// The sizes it was measured at.
+        sizes: Sizes,
+        /// Whether the compiler has changed since: the kernel is right, but it is not the one that was measured.
+        stale: bool,
+    },
+    /// A formula chose it.
+    Untuned {
+        /// Why nothing tuned could be used.
+        reason: String,
+    },
+}
+
+/// Where results of tuning lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Embedded in the program by the build.
+    Embedded,
+    /// In the user's cache.
+    UserCache,
+}
+
+/// Latency and energy of one launch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Figures {
+    /// Seconds.
+    pub latency: Estimate,
+    /// Joules, where they were measured.
+    pub energy: Option<Estimate>,
+    /// Whether they were simulated, not measured.
+    pub simulated: bool,
+}
+
+/// A point of the Pareto front of latency and energy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alternative {
+    /// How it computes.
+    pub schedule: Schedule,
+    /// Its figures; none where they are another kernel's by now.
+    pub figures: Option<Figures>,
+    /// Whether the objective chose it.
+    pub chosen: bool,
+}
+
+impl Plan {
+    pub(crate) fn new(choice: Choice) -> Plan {
+        Plan {
+            choice: Arc::new(choice),
+        }
+    }
+
+    pub(crate) fn choice(&self) -> &Choice {
+        &self.choice
+    }
+
+    /// The operator's name.
+    pub fn operator(&self) -> &str {
+        &self.choice.operator
+    }
+
+    /// The sizes of the call, derived ones included.
+    pub fn sizes(&self) -> &Sizes {
+        &self.choice.named_sizes
+    }
+
+    /// The device it is for.
+    pub fn device(&self) -> &DeviceClass {
+        &self.choice.device
+    }
+
+    /// Where the kernel comes from.
+    pub fn origin(&self) -> &Origin {
+        &self.choice.origin
+    }
+
+    /// Whether measurements chose the kernel.
+    pub fn is_tuned(&self) -> bool {
+        matches!(self.choice.origin, Origin::Tuned { .. })
+    }
+
+    /// How the kernel computes.
+    pub fn schedule(&self) -> &Schedule {
+        &self.choice.key.schedule
+    }
+
+    /// What the kernel is compiled to know; it is right for every call that this accepts.
+    pub fn specialisation(&self) -> &Specialisation {
+        &self.choice.key.specialisation
+    }
+
+    /// Latency and energy of a launch at the sizes it was tuned for; none where nothing is known.
+    pub fn figures(&self) -> Option<Figures> {
+        self.choice.figures
+    }
+
+    /// The Pareto front it was chosen from, fastest first; empty for an untuned kernel.
+    pub fn alternatives(&self) -> &[Alternative] {
+        &self.choice.alternatives
+    }
+
+    /// Blocks of the launch in x, y, z; none of an axis makes the launch empty. None if the grid is beyond what a GPU can launch.
+    pub fn grid(&self) -> Option<[u32; 3]> {
+        self.choice.kernel.launch.grid(&self.choice.sizes).ok()
+    }
+
+    /// Threads of a block in x, y, z.
+    pub fn block(&self) -> [u32; 3] {
+        self.choice.kernel.launch.block
+    }
+
+    /// Bytes of dynamic shared memory of a block.
+    pub fn dynamic_shared(&self) -> u32 {
+        self.choice.kernel.launch.dynamic_shared
+    }
+
+    /// The kernel's code.
+    pub fn ptx(&self) -> &str {
+        &self.choice.kernel.ptx
+    }
+}
+
+impl Display for Origin {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Origin::Tuned {
+                device,
+                matches,
+                place,
+                sizes,
+                stale,
+            } => {
+                let place = match place {
+                    Place::Embedded => "embedded",
+                    Place::UserCache => "user cache",
+                };
+                write!(f, "tuned ({place}, {}) on {device} at {sizes}", matches.name())?;
+                if *stale {
+                    write!(f, "; stale: the compiler has changed since it was measured")?;
+                }
+                Ok(())
+            }
+            Origin::Untuned { reason } => write!(f, "untuned: {reason}"),
+        }
+    }
+}
+
+impl Display for Figures {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let estimate = |f: &mut Formatter<'_>, value: Estimate, unit| {
+            write!(f, "{:.3} ± {:.3} {unit}", value.mean * 1e6, value.interval * 1e6)
+        };
+        estimate(f, self.latency, "µs")?;
+        match self.energy {
+            Some(energy) => {
+                write!(f, ", ")?;
+                estimate(f, energy, "µJ")?;
+            }
+            None => write!(f, ", energy unmeasured")?,
+        }
+        write!(f, "{}", if self.simulated { " (simulated)" } else { "" })
+    }
+}
+
+impl Display for Plan {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{} at {} on {}", self.operator(), self.sizes(), self.device())?;
+        writeln!(f, "  {}", self.origin())?;
+        writeln!(f, "  schedule: {}", self.schedule())?;
+        match self.grid() {
+            Some(grid) => write!(f, "  launch: {grid:?} blocks of {:?} threads", self.block())?,
+            None => write!(f, "  launch: the grid is too large")?,
+        }
+        writeln!(f, ", {} bytes of shared memory", self.dynamic_shared())?;
+        match self.figures() {
+            Some(figures) => write!(f, "  figures: {figures}"),
+            None => write!(f, "  figures: none"),
+        }
+    }
+}
+
+impl std::fmt::Debug for Plan {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Plan({self})")
+    }
+}

@@ -1,0 +1,101 @@
+//! The operator on the CPU: what the generated `reference` functions call.
+
+use crate::element::{Element, bytes_of};
+use crate::error::{Error, Result};
+use crate::host::HostTensor;
+use crate::kernel::Variant;
+use energy_kernel_compiler::element::Element as Id;
+use energy_kernel_compiler::ir::Input;
+use energy_kernel_compiler::reference::Reference as Evaluation;
+
+/// An argument: a host tensor, or a scalar.
+pub struct HostArgument {
+    element: Id,
+    /// None for a scalar.
+    shape: Option<Vec<u64>>,
+    bytes: Vec<u8>,
+}
+
+impl HostArgument {
+    /// A tensor.
+    pub fn tensor<T: Element>(tensor: &HostTensor<T>) -> HostArgument {
+        HostArgument {
+            element: T::ELEMENT,
+            shape: Some(tensor.shape().iter().map(|&size| size as u64).collect()),
+            bytes: bytes_of(tensor.data()).to_vec(),
+        }
+    }
+
+    /// A scalar.
+    pub fn scalar<T: Element>(value: T) -> HostArgument {
+        HostArgument {
+            element: T::ELEMENT,
+            shape: None,
+            bytes: bytes_of(&[value]).to_vec(),
+        }
+    }
+}
+
+/// The results.
+pub struct Reference<'a> {
+    variant: &'a Variant,
+    /// Shape and bytes of each.
+    outputs: Vec<(Vec<usize>, Vec<u8>)>,
+}
+
+impl Reference<'_> {
+    /// Computes them.
+    ///
+    /// # Errors
+    /// Inputs that do not fit the operator or each other.
+    pub fn new<'a>(variant: &'a Variant, inputs: &[HostArgument]) -> Result<Reference<'a>> {
+        let checked = &variant.checked;
+        let fits = |(argument, input): (&HostArgument, &Input)| {
+            argument.element == input.element && argument.shape.is_some() == input.dims.is_some()
+        };
+        let expected = &checked.op().inputs;
+        if expected.len() != inputs.len() || !inputs.iter().zip(expected).all(fits) {
+            return Err(Error::ElementTypes {
+                operator: variant.name().to_owned(),
+                types: "these arguments".to_owned(),
+            });
+        }
+        let shapes: Vec<&[u64]> = inputs.iter().filter_map(|input| input.shape.as_deref()).collect();
+        let sizes = checked.sizes_of(&shapes).map_err(|source| variant.call_error(source))?;
+        checked.verify(&sizes).map_err(|source| variant.call_error(source))?;
+        let bytes: Vec<&[u8]> = inputs.iter().map(|input| input.bytes.as_slice()).collect();
+        let evaluation = Evaluation::new(checked, &sizes, &bytes).map_err(|error| Error::Reference {
+            operator: variant.name().to_owned(),
+            reason: error.to_string(),
+        })?;
+        let outputs = 0..checked.op().outputs.len();
+        let shape = |position| evaluation.shape(position).iter().map(|&size| size as usize).collect();
+        Ok(Reference {
+            outputs: outputs
+                .map(|position| (shape(position), evaluation.output(position)))
+                .collect(),
+            variant,
+        })
+    }
+
+    /// One of them.
+    ///
+    /// # Errors
+    /// There is none at that position, or it is of another type.
+    pub fn output<T: Element>(&self, position: usize) -> Result<HostTensor<T>> {
+        let elements = self
+            .variant
+            .checked
+            .op()
+            .outputs
+            .get(position)
+            .map(|output| output.element);
+        match self.outputs.get(position) {
+            Some((shape, bytes)) if elements == Some(T::ELEMENT) => HostTensor::new(shape, T::from_bytes(bytes)),
+            _ => Err(Error::ElementTypes {
+                operator: self.variant.name().to_owned(),
+                types: format!("output {position} of {}", T::ELEMENT),
+            }),
+        }
+    }
+}

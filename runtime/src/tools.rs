@@ -1,0 +1,227 @@
+//! What tuners and other tools build on: kernels of their own choice, their times, their simulated costs.
+//!
+//! Exempt from semantic versioning: it follows the compiler crate, whose types it takes.
+
+use crate::call::{self, Slots};
+use crate::device::{Device, Launch, Loaded, Storage};
+use crate::error::{Error, Result};
+use crate::gpu::Gpu;
+use energy_kernel_compiler::check::Checked;
+use energy_kernel_compiler::kernel::{Kernel as Compiled, Launch as Geometry, Parameter};
+use energy_kernel_compiler::size::Specialisation;
+use std::sync::Arc;
+
+pub use crate::call::{Argument, View};
+pub use crate::kernel::{Kernel, Variant};
+
+/// A kernel on a device.
+#[derive(Clone)]
+pub struct LoadedKernel {
+    gpu: Gpu,
+    loaded: Arc<Loaded>,
+    entry: String,
+    launch: Geometry,
+    parameters: Vec<Parameter>,
+}
+
+/// A launch whose arguments have been worked out: repeating it costs the launch alone.
+pub struct Prepared<'a> {
+    kernel: &'a LoadedKernel,
+    grid: [u32; 3],
+    values: Vec<u64>,
+    slots: Slots,
+    storages: Vec<&'a Storage>,
+}
+
+/// What the driver's compiler made of a kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resources {
+    /// Registers a thread.
+    pub registers: u32,
+    /// Bytes of local memory a thread: spilled registers are among them.
+    pub local_bytes: u32,
+}
+
+/// Launches recorded in a CUDA graph: replaying it costs one call of the driver for all of them.
+pub struct Graph {
+    graph: cudarc::driver::CudaGraph,
+}
+
+impl Gpu {
+    /// Loads a kernel; the driver compiles it.
+    ///
+    /// # Errors
+    /// [`Error::Load`] with the driver's log, or an error of the driver.
+    pub fn compile(&self, kernel: &Compiled) -> Result<LoadedKernel> {
+        Ok(LoadedKernel {
+            loaded: Arc::new(self.device().load(kernel)?),
+            gpu: self.clone(),
+            entry: kernel.entry.clone(),
+            launch: kernel.launch.clone(),
+            parameters: kernel.parameters.clone(),
+        })
+    }
+
+    /// Runs `work` and returns with its result the seconds between its first and last launch by the GPU's own clock.
+    /// Waits for them.
+    ///
+    /// # Errors
+    /// Those of `work`; [`Error::WrongKind`] on an emulated GPU; an error of the driver.
+    pub fn time<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<(f64, R)> {
+        match self.device() {
+            Device::Cuda(cuda) => cuda.seconds(work),
+            #[cfg(feature = "emulator")]
+            Device::Emulated(_) => Err(Error::WrongKind {
+                what: "timing",
+                emulated: false,
+            }),
+        }
+    }
+
+    /// Runs `work` and returns with its result what its launches would take, **simulated**, on the GPU of the emulated device's
+    /// profile. Launches of other threads on the same [`Gpu`] count in.
+    ///
+    /// # Errors
+    /// Those of `work`; [`Error::WrongKind`] on a real GPU.
+    #[cfg(feature = "emulator")]
+    pub fn simulate<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<(crate::simulate::Simulated, R)> {
+        let Device::Emulated(emulated) = self.device() else {
+            return Err(Error::WrongKind {
+                what: "simulation",
+                emulated: true,
+            });
+        };
+        let (tally, result) = emulated.counted(work)?;
+        let simulated = crate::simulate::Simulated {
+            latency_s: tally.latency_s,
+            energy_j: tally.energy_j,
+            counts: tally.counts,
+        };
+        Ok((simulated, result))
+    }
+
+    /// Records the launches of `work` in a graph instead of doing them. `work` must not synchronise, nor use a kernel for the first time:
+    /// prepare it before.
+    ///
+    /// # Errors
+    /// Those of `work`; [`Error::WrongKind`] on an emulated GPU; an error of the driver.
+    pub fn record(&self, work: impl FnOnce() -> Result<()>) -> Result<Graph> {
+        match self.device() {
+            Device::Cuda(cuda) => Ok(Graph {
+                graph: cuda.record(work)?,
+            }),
+            #[cfg(feature = "emulator")]
+            Device::Emulated(_) => Err(Error::WrongKind {
+                what: "a CUDA graph",
+                emulated: false,
+            }),
+        }
+    }
+}
+
+impl Graph {
+    /// Queues all its launches.
+    ///
+    /// # Errors
+    /// An error of the driver.
+    pub fn launch(&self) -> Result<()> {
+        self.graph
+            .launch()
+            .map_err(crate::device::cuda::failed("cuGraphLaunch"))
+    }
+}
+
+impl LoadedKernel {
+    /// The name of its entry.
+    pub fn entry(&self) -> &str {
+        &self.entry
+    }
+
+    /// What the driver's compiler made of it; none on an emulated GPU.
+    ///
+    /// # Errors
+    /// An error of the driver.
+    pub fn resources(&self) -> Result<Option<Resources>> {
+        match &*self.loaded {
+            Loaded::Cuda(function) => {
+                let (registers, local_bytes) = function.resources()?;
+                Ok(Some(Resources { registers, local_bytes }))
+            }
+            #[cfg(feature = "emulator")]
+            Loaded::Emulated(_) => Ok(None),
+        }
+    }
+
+    /// Works out a launch at these sizes (all of them, in the order of the operator's) with these inputs and outputs.
+    /// The kernel must have been lowered from this operator, for a specialisation that accepts the sizes.
+    ///
+    /// # Errors
+    /// [`Error::ElementTypes`] for arguments that do not fit the operator; [`Error::WrongDevice`]; [`Error::Lower`] for a grid that cannot be
+    /// launched.
+    pub fn prepare<'a>(
+        &'a self,
+        operator: &Checked,
+        specialisation: &Specialisation,
+        sizes: &[u64],
+        inputs: &[Argument<'a>],
+        outputs: &[View<'a>],
+    ) -> Result<Prepared<'a>> {
+        let op = operator.op();
+        call::check_arguments(op, inputs)?;
+        if outputs.len() != op.outputs.len() {
+            return Err(Error::ElementTypes {
+                operator: op.name.clone(),
+                types: format!("{} outputs", outputs.len()),
+            });
+        }
+        let storages: Vec<&'a Storage> = (inputs.iter().filter_map(Argument::view))
+            .chain(outputs)
+            .map(|view| view.storage)
+            .collect();
+        if let Some(foreign) = storages.iter().find(|storage| !self.gpu.device().reaches(storage)) {
+            return Err(Error::WrongDevice {
+                operator: op.name.clone(),
+                tensor: "a tensor".to_owned(),
+                expected: self.gpu.device().describe(),
+                found: foreign.describe(),
+            });
+        }
+        let grid = self.launch.grid(sizes).map_err(|error| Error::Lower {
+            operator: op.name.clone(),
+            reason: format!("the grid: {error}"),
+        })?;
+        let slots = Slots::new(&self.gpu, op, &self.parameters, sizes, specialisation.wide)?;
+        let mut values = vec![0; slots.widths.len()];
+        slots.fill(&mut values, inputs, outputs);
+        Ok(Prepared {
+            kernel: self,
+            grid,
+            values,
+            slots,
+            storages,
+        })
+    }
+}
+
+impl Prepared<'_> {
+    /// Queues the launch; nothing to do if the grid is empty.
+    ///
+    /// # Errors
+    /// An error of the driver; a finding of the sanitizer on an emulated GPU.
+    pub fn launch(&self) -> Result<()> {
+        if self.grid.contains(&0) {
+            return Ok(());
+        }
+        let device = self.kernel.gpu.device();
+        self.storages.iter().try_for_each(|storage| device.wait_for(storage))?;
+        let launch = Launch {
+            grid: self.grid,
+            block: self.kernel.launch.block,
+            dynamic_shared: self.kernel.launch.dynamic_shared,
+            arguments: &self.values,
+            widths: &self.slots.widths,
+        };
+        device.launch(&self.kernel.loaded, &launch)?;
+        self.storages.iter().try_for_each(|storage| device.release(storage))
+    }
+}

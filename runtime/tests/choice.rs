@@ -1,0 +1,424 @@
+//! Which kernel a call uses: embedded bundles, the user's cache, and what stands in their way.
+
+use energy_kernel::__private::{KernelData, VariantData};
+use energy_kernel::compiler::check::Checked;
+use energy_kernel::compiler::lang::parse;
+use energy_kernel::compiler::lower::lower;
+use energy_kernel::compiler::record::*;
+use energy_kernel::compiler::schedule::{self, Schedule};
+use energy_kernel::compiler::size::Specialisation;
+use energy_kernel::compiler::target::Target;
+use energy_kernel::compiler::tuning::Tuning;
+use energy_kernel::compiler::{element::Element, fingerprint};
+use energy_kernel::tools::{Argument, View};
+use energy_kernel::{__private::Call, Gpu, Kernel, Origin, Place, Sizes, Tensor};
+use std::path::Path;
+use std::sync::OnceLock;
+
+const PACKAGE: &str = "a-package";
+
+/// `y = 2 x`, tuned for two numbers of rows.
+fn operator() -> &'static (Checked, Tuning) {
+    static OPERATOR: OnceLock<(Checked, Tuning)> = OnceLock::new();
+    OPERATOR.get_or_init(|| {
+        let attribute = "tune(M = [16, 256], N = 64)".parse().unwrap();
+        let item = "fn double(x: Tensor<f32, (M, N)>) -> Tensor<f32, (M, N)> { |m, n| x[[m, n]] * 2.0 }";
+        let parsed = parse(attribute, item.parse().unwrap()).unwrap();
+        (parsed.variants[0].checked.clone(), parsed.tuning)
+    })
+}
+
+fn specialisation() -> Specialisation {
+    let (checked, tuning) = operator();
+    tuning.specialisation(checked).unwrap()
+}
+
+/// Three schedules of the operator.
+fn schedules() -> Vec<Schedule> {
+    let space = schedule::space(&operator().0, &specialisation(), Target::Sm90);
+    assert!(space.len() >= 3);
+    vec![space[0], space[space.len() / 2], space[space.len() - 1]]
+}
+
+fn kernel_of(schedule: &Schedule) -> energy_kernel::compiler::kernel::Kernel {
+    lower(&operator().0, &specialisation(), Target::Sm90, schedule).unwrap()
+}
+
+/// A front: the fastest; one 3 % slower that needs less energy; one much slower that needs least.
+fn front(simulated: bool) -> Vec<Point> {
+    let figures = [(10.0, 9.0), (10.3, 7.0), (14.0, 4.0)];
+    let estimate = |mean: f64| Estimate {
+        mean: mean * 1e-6,
+        interval: 1e-8,
+    };
+    let points = schedules()
+        .into_iter()
+        .zip(figures)
+        .map(|(schedule, (latency, energy))| Point {
+            kernel_hash: PackedKernel::hash(&kernel_of(&schedule).ptx),
+            schedule,
+            latency: estimate(latency),
+            energy: Some(estimate(energy)),
+            conditions: Conditions {
+                driver: String::new(),
+                simulated_profile: simulated.then(|| "hopper".to_owned()),
+                sm_clock_mhz: None,
+                memory_clock_mhz: None,
+                temperature_celsius: None,
+                power_watts: None,
+                power_limit_watts: None,
+                throttle_reasons: 0,
+                window_seconds: 0.0,
+                launches: 100,
+                inputs: Inputs::Random { seed: 1 },
+                cache: CacheMode::Cold,
+                flags: Vec::new(),
+            },
+        });
+    points.collect()
+}
+
+fn buckets() -> Vec<Vec<u64>> {
+    let (checked, tuning) = operator();
+    tuning.buckets(checked).unwrap()
+}
+
+fn bundle(device: DeviceClass, stale: bool) -> Bundle {
+    let front: Vec<Candidate> = front(device.simulated)
+        .into_iter()
+        .enumerate()
+        .map(|(at, point)| Candidate {
+            point,
+            kernel: at as u32,
+            stale,
+        })
+        .collect();
+    let bucket = |sizes: Vec<u64>| TunedBucket {
+        sizes,
+        specialisation: specialisation(),
+        front: front.clone(),
+        measured_at: 1000,
+        energy_measured: true,
+    };
+    Bundle {
+        fingerprint: fingerprint::of(&operator().0).unwrap(),
+        operator: "double".to_owned(),
+        objective: Objective::Edp,
+        kernels: schedules()
+            .iter()
+            .map(|s| PackedKernel::pack(&kernel_of(s)).unwrap())
+            .collect(),
+        devices: vec![TunedDevice {
+            device,
+            buckets: buckets().into_iter().map(bucket).collect(),
+        }],
+    }
+}
+
+/// The operator as the macro would embed it with these bytes as its bundle.
+fn embedded(bundle: Option<Vec<u8>>) -> &'static Kernel {
+    let operator = encoding::encode(operator().0.op()).unwrap().leak();
+    let bundle = bundle.map(|bytes| &*bytes.leak());
+    let variants = vec![VariantData {
+        types: &[],
+        operator,
+        bundle,
+    }]
+    .leak();
+    Box::leak(Box::new(Kernel::new(KernelData {
+        name: "double",
+        package: PACKAGE,
+        variants,
+    })))
+}
+
+fn with(bundle: &Bundle) -> &'static Kernel {
+    embedded(Some(encoding::encode(bundle).unwrap()))
+}
+
+fn sizes(m: u64, n: u64) -> Sizes {
+    Sizes::from([("M", m), ("N", n)])
+}
+
+/// That a call computes what it should.
+fn check(kernel: &Kernel, gpu: &Gpu, m: usize, n: usize) {
+    let numbers: Vec<f32> = (0..m * n).map(|i| i as f32).collect();
+    let x = Tensor::from_slice(gpu, &[m, n], &numbers).unwrap();
+    let inputs = [Argument::tensor(&x)];
+    let call = Call::new(kernel.variant(&[]).unwrap(), gpu, &inputs).unwrap();
+    let y = call.output::<f32>(0).unwrap();
+    call.launch(&[View::from(&y)]).unwrap();
+    let expected: Vec<f32> = numbers.iter().map(|v| v * 2.0).collect();
+    assert_eq!(y.to_vec().unwrap(), expected, "{m} × {n}");
+}
+
+fn reason(kernel: &Kernel, gpu: &Gpu, sizes: &Sizes) -> String {
+    let plan = kernel.variant(&[]).unwrap().plan(gpu, sizes).unwrap();
+    assert!(!plan.is_tuned() && plan.figures().is_none(), "{plan}");
+    match plan.origin() {
+        Origin::Untuned { reason } => reason.clone(),
+        origin => panic!("{origin}"),
+    }
+}
+
+#[test]
+fn the_objective_chooses_from_the_bundle() {
+    let gpu = Gpu::emulated();
+    let kernel = with(&bundle(gpu.device_class().clone(), false));
+    let variant = kernel.variant(&[]).unwrap();
+    let chosen = |objective| {
+        if let Some(objective) = objective {
+            gpu.set_objective(objective);
+        }
+        let plan = variant.plan(&gpu, &sizes(16, 64)).unwrap();
+        assert_eq!(plan.alternatives().len(), 3);
+        assert!(
+            plan.figures().unwrap().simulated && plan.to_string().contains("(simulated)"),
+            "{plan}"
+        );
+        let position = plan
+            .alternatives()
+            .iter()
+            .position(|alternative| alternative.chosen)
+            .unwrap();
+        assert_eq!(*plan.schedule(), schedules()[position]);
+        assert_eq!(plan.ptx(), kernel_of(plan.schedule()).ptx);
+        check(kernel, &gpu, 16, 64);
+        position
+    };
+    assert_eq!(chosen(None), 2, "the build's, the least product of both");
+    assert_eq!(chosen(Some(Objective::default())), 1);
+    assert_eq!(chosen(Some(Objective::Latency)), 0);
+    assert_eq!(chosen(Some(Objective::Energy { slack: 0.5 })), 2);
+}
+
+#[test]
+fn a_call_takes_the_bucket_that_fits_and_is_right_at_every_size() {
+    let gpu = Gpu::emulated();
+    let kernel = with(&bundle(gpu.device_class().clone(), false));
+    let bucket = |m| {
+        let plan = kernel.variant(&[]).unwrap().plan(&gpu, &sizes(m, 64)).unwrap();
+        match plan.origin() {
+            Origin::Tuned {
+                sizes,
+                place,
+                matches,
+                stale,
+                ..
+            } => {
+                assert_eq!((*place, *matches, *stale), (Place::Embedded, Match::Same, false));
+                Some(sizes.get("M").unwrap())
+            }
+            _ => None,
+        }
+    };
+    // The least bucket that holds the size, or the greatest where none does: a tuned kernel takes any value.
+    for (size, fits) in [(1, 16), (16, 16), (17, 256), (32, 256), (256, 256), (257, 256), (4096, 256)] {
+        assert_eq!(bucket(size), Some(fits), "M = {size}");
+    }
+    for m in [1, 16, 17, 32, 256, 272] {
+        check(kernel, &gpu, m, 64);
+    }
+    assert!(reason(kernel, &gpu, &sizes(16, 65)).starts_with("these sizes were not tuned"));
+    check(kernel, &gpu, 16, 65);
+}
+
+#[test]
+fn what_does_not_fit_is_not_used() {
+    let gpu = Gpu::emulated();
+    let own = gpu.device_class().clone();
+    let wanted = sizes(16, 64);
+    assert!(reason(embedded(None), &gpu, &wanted).starts_with("nothing was tuned for it on simulated hopper"));
+
+    let mut bytes = encoding::encode(&bundle(own.clone(), false)).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    let damaged = embedded(Some(bytes));
+    assert!(reason(damaged, &gpu, &wanted).starts_with("nothing was tuned"));
+    check(damaged, &gpu, 16, 64);
+
+    let another = Bundle {
+        fingerprint: Fingerprint([7; 32]),
+        ..bundle(own.clone(), false)
+    };
+    assert!(reason(with(&another), &gpu, &wanted).starts_with("nothing was tuned"));
+
+    // Measurements of a real GPU never serve an emulated one.
+    let real = DeviceClass {
+        simulated: false,
+        ..own
+    };
+    assert!(reason(with(&bundle(real, false)), &gpu, &wanted).starts_with("what was tuned is for other devices"));
+}
+
+#[test]
+fn another_gpu_of_the_same_capability_lends() {
+    let gpu = Gpu::emulated();
+    let lender = DeviceClass {
+        name: "another".to_owned(),
+        ..gpu.device_class().clone()
+    };
+    let kernel = with(&bundle(lender, false));
+    let plan = kernel.variant(&[]).unwrap().plan(&gpu, &sizes(16, 64)).unwrap();
+    assert!(
+        matches!(
+            plan.origin(),
+            Origin::Tuned {
+                matches: Match::Borrowed,
+                ..
+            }
+        ),
+        "{plan}"
+    );
+    assert!(plan.to_string().contains("borrowed"), "{plan}");
+    check(kernel, &gpu, 16, 64);
+}
+
+#[test]
+fn stale_results_are_used_without_their_figures() {
+    let gpu = Gpu::emulated();
+    let kernel = with(&bundle(gpu.device_class().clone(), true));
+    let plan = kernel.variant(&[]).unwrap().plan(&gpu, &sizes(16, 64)).unwrap();
+    assert!(matches!(plan.origin(), Origin::Tuned { stale: true, .. }), "{plan}");
+    assert_eq!(plan.figures(), None);
+    assert!(
+        plan.alternatives()
+            .iter()
+            .all(|alternative| alternative.figures.is_none())
+    );
+    check(kernel, &gpu, 16, 64);
+}
+
+#[test]
+fn a_tensor_that_is_not_aligned_takes_another_kernel() {
+    let gpu = Gpu::emulated();
+    let kernel = with(&bundle(gpu.device_class().clone(), false));
+    // One element before: the tensor starts at 4 bytes.
+    let numbers: Vec<f32> = (0..16 * 64 + 1).map(|i| i as f32).collect();
+    let x = Tensor::from_slice(&gpu, &[16 * 64 + 1], &numbers)
+        .unwrap()
+        .slice(1..)
+        .unwrap()
+        .reshape(&[16, 64])
+        .unwrap();
+    let whole = Tensor::<f32>::zeros(&gpu, &[16 * 64 + 1]).unwrap();
+    let y = whole.slice(1..).unwrap().reshape(&[16, 64]).unwrap();
+    let z = Tensor::<f32>::zeros(&gpu, &[16, 64]).unwrap();
+    for (from, to) in [(&x, &z), (&z, &y)] {
+        let inputs = [Argument::tensor(from)];
+        Call::new(kernel.variant(&[]).unwrap(), &gpu, &inputs)
+            .unwrap()
+            .launch(&[View::from(to)])
+            .unwrap();
+    }
+    let expected: Vec<f32> = numbers[1..].iter().map(|v| v * 4.0).collect();
+    assert_eq!(y.to_vec().unwrap(), expected);
+}
+
+#[test]
+fn types_that_an_operator_has_not() {
+    let error = embedded(None).variant(&[Element::F16]).unwrap_err();
+    assert_eq!(error.to_string(), "`double` is not made for f16");
+    let variants: &[VariantData] = &[VariantData {
+        types: &[],
+        operator: b"from another version",
+        bundle: None,
+    }];
+    let kernel = Kernel::new(KernelData {
+        name: "double",
+        package: PACKAGE,
+        variants,
+    });
+    assert!(matches!(
+        kernel.variant(&[]),
+        Err(energy_kernel::Error::Embedded { .. })
+    ));
+}
+
+/// The only test that sets the variable; the others have read no cache of this package that exists.
+#[test]
+fn the_users_cache_counts_and_the_newest_wins() {
+    const CASE: &str = "ENERGY_KERNEL_TEST_CACHE";
+    let Some(folder) = std::env::var_os(CASE) else {
+        let folder = tempfile::tempdir().unwrap();
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "the_users_cache_counts_and_the_newest_wins", "--nocapture"])
+            .env(CASE, folder.path())
+            .env(energy_kernel::CACHE_FOLDER_VARIABLE, folder.path())
+            .output()
+            .unwrap();
+        let text = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+        return;
+    };
+    let gpu = Gpu::emulated();
+    let device = gpu.device_class().clone();
+    let write = |measured_at: u64, front: Vec<Point>, package: &str| {
+        let record = Record {
+            sizes: buckets()[0].clone(),
+            specialisation: specialisation(),
+            front,
+            statistics: Statistics::default(),
+            measured_at,
+            energy_measured: true,
+        };
+        let file = CacheFile {
+            fingerprint: fingerprint::of(&operator().0).unwrap(),
+            operator: "double".to_owned(),
+            size_names: vec!["M".to_owned(), "N".to_owned()],
+            space_version: schedule::SPACE_VERSION,
+            device: device.clone(),
+            records: vec![record],
+        };
+        let folder = Path::new(&folder).join(package);
+        std::fs::create_dir_all(&folder).unwrap();
+        let name = CacheFile::file_name(&file.fingerprint, &file.device);
+        std::fs::write(folder.join(&name), encoding::encode(&file).unwrap()).unwrap();
+        std::fs::write(
+            folder.join(format!("{}-damaged.ekcache", file.fingerprint.short())),
+            b"nothing",
+        )
+        .unwrap();
+    };
+    let place = |kernel: &Kernel| {
+        let plan = kernel.variant(&[]).unwrap().plan(&gpu, &sizes(16, 64)).unwrap();
+        check(kernel, &gpu, 16, 64);
+        match plan.origin() {
+            Origin::Tuned { place, stale, .. } => Some((*place, *stale, plan.figures().is_some())),
+            _ => None,
+        }
+    };
+    let embedded_only = bundle(device.clone(), false);
+    write(1, front(true), "another-package");
+    assert_eq!(place(embedded(None)), None, "the cache of another package");
+    write(999, front(true), PACKAGE);
+    assert_eq!(place(embedded(None)), Some((Place::UserCache, false, true)));
+    assert_eq!(
+        place(with(&embedded_only)),
+        Some((Place::Embedded, false, true)),
+        "the bundle is newer"
+    );
+    write(1001, front(true), PACKAGE);
+    assert_eq!(
+        place(with(&embedded_only)),
+        Some((Place::UserCache, false, true)),
+        "the cache is newer"
+    );
+    let measured_elsewhere = front(true)
+        .into_iter()
+        .map(|point| Point {
+            kernel_hash: [0; 32],
+            ..point
+        })
+        .collect();
+    write(1002, measured_elsewhere, PACKAGE);
+    assert_eq!(
+        place(embedded(None)),
+        Some((Place::UserCache, true, false)),
+        "other code than was measured"
+    );
+}

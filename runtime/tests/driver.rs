@@ -1,0 +1,280 @@
+//! The CUDA side without a GPU: machines without a driver, with a broken one, and a fake driver that notes what is asked of it.
+//!
+//! A driver is loaded once per process, so each case runs in a process of its own: this test binary, started again.
+
+#![cfg(target_os = "linux")]
+
+use energy_kernel::prelude::*;
+use energy_kernel::tools::{Argument, View};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Counts what this thread allocates.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: the system's allocator, and a counter beside it that allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller keeps to the contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[energy_kernel]
+fn double(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> {
+    |n| x[[n]] * 2.0
+}
+
+/// Names the case that a process runs; without it the tests below start such processes.
+const CASE: &str = "ENERGY_KERNEL_TEST_CASE";
+
+fn compile(folder: &Path, name: &str, library: &str, flags: &[&str]) -> Option<PathBuf> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake").join(name);
+    let library = folder.join(library);
+    let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
+    let compiled = Command::new(compiler)
+        .args(["-shared", "-fPIC", "-w", "-o"])
+        .args([&library, &source])
+        .args(flags)
+        .status();
+    match compiled {
+        Ok(status) if status.success() => Some(library),
+        _ => {
+            eprintln!("SKIPPED: there is no C compiler to make a fake driver with");
+            None
+        }
+    }
+}
+
+/// Runs a case in a process with that driver, and returns what the driver noted; nothing without a C compiler.
+fn run(case: &str, flags: &[&str], variables: &[(&str, &str)]) -> Option<String> {
+    let folder = tempfile::tempdir().unwrap();
+    compile(folder.path(), "libcuda.c", "libcuda.so", flags)?;
+    compile(folder.path(), "libnvidia-ml.c", "libnvidia-ml.so.1", &[])?;
+    let log = folder.path().join("log");
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_case", "--nocapture"])
+        .env(CASE, case)
+        .env("LD_LIBRARY_PATH", folder.path())
+        .env("FAKE_CUDA_LOG", &log)
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(output.status.success() && text.contains("1 passed"), "{case}: {text}");
+    Some(std::fs::read_to_string(log).unwrap_or_default())
+}
+
+/// What runs in the processes.
+#[test]
+fn a_case() {
+    match std::env::var(CASE).as_deref() {
+        Err(_) => {}
+        Ok("no device") => assert_eq!(Gpu::open().unwrap_err(), Error::NoDevice),
+        Ok("broken") => {
+            let Error::Driver { call, code, name } = Gpu::open().unwrap_err() else {
+                panic!()
+            };
+            assert_eq!((call, code), ("cuInit", 803));
+            assert!(name.contains("reboot"), "{name}");
+        }
+        Ok("too old") => {
+            let error = Gpu::open().unwrap_err();
+            assert!(matches!(error, Error::DriverTooOld { .. }), "{error}");
+        }
+        Ok("too small") => {
+            let error = Gpu::open().unwrap_err();
+            let expected = Error::UnsupportedDevice {
+                name: "Fake GPU".into(),
+                major: 7,
+                minor: 0,
+            };
+            assert_eq!(error, expected);
+        }
+        Ok("rejected") => {
+            let gpu = Gpu::open().unwrap();
+            let x = Tensor::<f32>::zeros(&gpu, &[8]).unwrap();
+            let Error::Load { kernel, reason, log } = double(&gpu, &x).unwrap_err() else {
+                panic!()
+            };
+            assert!(kernel.contains("double"), "{kernel}");
+            assert!(reason.contains("PTX"), "{reason}");
+            assert_eq!(log, "ptxas fatal : line 7 is not to my taste");
+        }
+        Ok("whole") => whole(),
+        #[cfg(feature = "energy")]
+        Ok("energy") => energy(),
+        Ok(other) => panic!("no case {other}"),
+    }
+}
+
+fn whole() {
+    assert!(matches!(
+        Gpu::open_at(1),
+        Err(Error::NoSuchDevice { ordinal: 1, count: 1 })
+    ));
+    let gpu = Gpu::open().unwrap();
+    assert!(!gpu.is_emulated());
+    assert_eq!(gpu.device_class().name, "Fake GPU");
+    assert_eq!(gpu.device_class().multiprocessors, 132);
+    assert_eq!(gpu.driver_version().unwrap(), Some(12040));
+    let numbers: Vec<f32> = (0..100).map(|i| i as f32).collect();
+    let x = Tensor::from_slice(&gpu, &[100], &numbers).unwrap();
+    assert_eq!(x.to_vec().unwrap(), numbers);
+    assert_eq!(Tensor::<i8>::zeros(&gpu, &[3]).unwrap().to_vec().unwrap(), [0; 3]);
+    assert_eq!(
+        Tensor::<f32>::zeros(&gpu, &[1 << 29]).unwrap_err(),
+        Error::OutOfMemory { bytes: 4 << 29 }
+    );
+
+    // The fake kernel writes 1.0 to the start of its output.
+    let y = double(&gpu, &x).unwrap();
+    assert_eq!(y.to_vec().unwrap()[0], 1.0);
+    let mut y = Tensor::zeros(&gpu, &[100]).unwrap();
+    double::into(&gpu, &x, &mut y).unwrap();
+    assert_eq!(y.to_vec().unwrap()[0], 1.0);
+    gpu.synchronize().unwrap();
+
+    // After `prepare`, `into` allocates nothing.
+    double::prepare(&gpu, &Sizes::from([("N", 64)])).unwrap();
+    let (a, mut b) = (Tensor::zeros(&gpu, &[64]).unwrap(), Tensor::zeros(&gpu, &[64]).unwrap());
+    let before = ALLOCATIONS.get();
+    double::into(&gpu, &a, &mut b).unwrap();
+    assert_eq!(ALLOCATIONS.get(), before);
+
+    assert!(double(&gpu, &Tensor::zeros(&gpu, &[0]).unwrap()).unwrap().is_empty());
+
+    // A caller's stream: its tensors and the GPU's meet by events.
+    let stream = gpu.stream().unwrap().context().new_stream().unwrap();
+    let other = Gpu::from_stream(stream.clone()).unwrap();
+    let slice = stream.clone_htod(&numbers).unwrap();
+    let z = Tensor::from_cuda(slice, &[10, 10]).unwrap();
+    assert_eq!(z.slice(1..2).unwrap().to_vec().unwrap(), numbers[10..20]);
+    double(&gpu, &z.reshape(&[100]).unwrap()).unwrap();
+    let back = z.into_cuda().unwrap();
+    assert_eq!(stream.clone_dtoh(&back).unwrap(), numbers);
+    let own = Tensor::from_slice(&other, &[100], &numbers)
+        .unwrap()
+        .into_cuda()
+        .unwrap();
+    assert_eq!(stream.clone_dtoh(&own).unwrap(), numbers);
+    let shared = Tensor::from_slice(&other, &[100], &numbers).unwrap();
+    let _second = shared.clone();
+    assert!(shared.into_cuda().is_err());
+
+    // Tools.
+    let plan = double::plan(&gpu, &Sizes::from([("N", 100)])).unwrap();
+    let variant = double::KERNEL.variant(&[]).unwrap();
+    let kernel = energy_kernel::compiler::lower::lower(
+        variant.checked(),
+        plan.specialisation(),
+        energy_kernel::compiler::target::Target::Sm90,
+        plan.schedule(),
+    )
+    .unwrap();
+    let loaded = gpu.compile(&kernel).unwrap();
+    assert_eq!(loaded.resources().unwrap().unwrap().registers, 40);
+    let inputs = [Argument::tensor(&x)];
+    let outputs = [View::from(&y)];
+    let prepared = loaded
+        .prepare(variant.checked(), plan.specialisation(), &[100], &inputs, &outputs)
+        .unwrap();
+    let (seconds, ()) = gpu.time(|| (0..3).try_for_each(|_| prepared.launch())).unwrap();
+    assert!((seconds - 2.5e-3).abs() < 1e-9);
+    let graph = gpu.record(|| (0..5).try_for_each(|_| prepared.launch())).unwrap();
+    graph.launch().unwrap();
+}
+
+/// The board draws 300 W, whatever is done.
+#[cfg(feature = "energy")]
+fn energy() {
+    use std::time::Duration;
+    let gpu = Gpu::open().unwrap();
+    let (energy, ()) = gpu
+        .energy(|| {
+            std::thread::sleep(Duration::from_millis(400));
+            Ok(())
+        })
+        .unwrap();
+    assert!(!energy.simulated && energy.seconds >= 0.4);
+    assert!(
+        (energy.joules - 300.0 * energy.seconds).abs() <= energy.uncertainty,
+        "{energy:?}"
+    );
+    let meter = energy_kernel::energy::Meter::open(&gpu).unwrap();
+    let calibration = meter.calibrate().unwrap();
+    assert!((0.04..0.1).contains(&calibration.period_s), "{calibration:?}");
+    let mut steps = 0;
+    let window = meter
+        .power(Duration::from_millis(500), || {
+            steps += 1;
+            std::thread::sleep(Duration::from_millis(5));
+            Ok(())
+        })
+        .unwrap();
+    assert!((window.watts - 300.0).abs() <= window.uncertainty, "{window:?}");
+    assert!(steps > 1 && window.ticks >= 2 && window.instant_watts.is_none());
+    assert_eq!(meter.driver().unwrap(), "570.00");
+    let state = meter.state().unwrap();
+    assert_eq!((state.sm_clock_mhz, state.foreign_processes), (None, 0));
+}
+
+#[cfg(feature = "energy")]
+#[test]
+fn the_counter_of_a_board() {
+    run("energy", &["-DWHOLE"], &[]);
+}
+
+#[test]
+fn a_machine_without_a_driver_is_told_so() {
+    match Gpu::open() {
+        Ok(gpu) => eprintln!("SKIPPED: there is a driver and {gpu:?}"),
+        Err(Error::NoDriver { tried, reason }) => assert!(!tried.is_empty() && !reason.is_empty()),
+        Err(error) => eprintln!("SKIPPED: there is a driver: {error}"),
+    }
+}
+
+#[test]
+fn drivers_that_cannot_be_used() {
+    let whole: &[&str] = &["-DWHOLE"];
+    run("no device", &[], &[("FAKE_CUDA_INIT", "100")]);
+    run("broken", whole, &[("FAKE_CUDA_INIT", "803")]);
+    run("too old", &[], &[]);
+    run("too small", whole, &[("FAKE_CUDA_MAJOR", "7")]);
+    run("rejected", whole, &[("FAKE_CUDA_REJECT", "1")]);
+}
+
+#[test]
+fn what_a_driver_is_asked() {
+    let Some(log) = run("whole", &["-DWHOLE"], &[("FAKE_CUDA_OUTPUT", "1")]) else {
+        return;
+    };
+    let count = |text: &str| log.lines().filter(|line| line.starts_with(text)).count();
+    assert_eq!(count("allocate"), count("free"), "{log}");
+    assert_eq!(count("load a kernel"), count("unload"), "{log}");
+    // Thrice `double`, once across streams, three timed, five recorded.
+    assert_eq!(count("launch 1 1 1 /"), 12, "{log}");
+    assert_eq!(count("launch graph"), 1, "{log}");
+    assert_eq!(count("begin capture"), 1, "{log}");
+    // The other stream's tensor: waited for before the launch, and made to wait after it.
+    assert!(count("wait") >= 2, "{log}");
+}

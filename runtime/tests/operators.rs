@@ -1,0 +1,350 @@
+//! Annotated operators, end to end on the emulated device, against values computed here.
+
+use energy_kernel::prelude::*;
+use energy_kernel::{Element, Origin};
+
+/// z = x · factor + y
+#[energy_kernel]
+pub fn scale_add(x: Tensor<f32, (M, N)>, y: Tensor<f32, (M, N)>, factor: f32) -> Tensor<f32, (M, N)> {
+    |m, n| x[[m, n]] * factor + y[[m, n]]
+}
+
+/// The softmax of each row.
+#[energy_kernel]
+pub fn row_softmax(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R, C)> {
+    let peak = |r| max(|c| x[[r, c]]);
+    let total = |r| sum(|c| exp(x[[r, c]] - peak[[r]]));
+    |r, c| exp(x[[r, c]] - peak[[r]]) / total[[r]]
+}
+
+/// y = x · wᵀ + b
+#[energy_kernel(types(T = [f16, bf16]))]
+pub fn linear<T>(x: Tensor<T, (M, K)>, w: Tensor<T, (N, K)>, b: Tensor<T, (N,)>) -> Tensor<T, (M, N)> {
+    |m, n| sum(|k| x[[m, k]] * w[[n, k]]) + b[[n]]
+}
+
+#[energy_kernel(module = extremes_of)]
+fn extremes(x: Tensor<f32, (R, C)>) -> (Tensor<f32, (R,)>, Tensor<i32, (R,)>) {
+    (|r| max(|c| x[[r, c]]), |r| argmax(|c| x[[r, c]]))
+}
+
+#[energy_kernel]
+fn gather(table: Tensor<f32, (V, D)>, ids: Tensor<i32, (T,)>) -> Tensor<f32, (T, D)> {
+    |t, d| table[[ids[[t]], d]]
+}
+
+/// Parameters that are called like what the macro makes.
+#[energy_kernel]
+fn names(gpu: Tensor<f32, (N,)>, out: Tensor<f32, (N,)>, inputs: f32, call: bool) -> Tensor<f32, (N,)> {
+    |n| if call { gpu[[n]] * inputs } else { out[[n]] }
+}
+
+/// Everything the generated code could stumble over has another meaning here.
+mod shadowed {
+    #![allow(dead_code, non_camel_case_types, non_snake_case)]
+    pub struct Result;
+    pub struct Option;
+    pub struct Tensor;
+    pub struct Gpu;
+    pub struct Error;
+    pub struct Sizes;
+    pub struct Kernel;
+    pub struct f16;
+    pub struct f32;
+    pub struct bool;
+    pub mod core {}
+    pub mod std {}
+    pub mod energy_kernel {}
+    pub fn Ok() {}
+    pub fn Some() {}
+    pub fn None() {}
+
+    #[::energy_kernel::prelude::energy_kernel]
+    pub(super) fn twice(x: Tensor<f16, (N,)>, twice: bool) -> Tensor<f16, (N,)> {
+        |n| if twice { x[[n]] * 2.0 } else { x[[n]] }
+    }
+}
+
+#[test]
+fn the_users_names_change_nothing() {
+    let gpu = Gpu::emulated();
+    let values = [1.5, -2.0, 0.25].map(f16::from_f32);
+    let x = Tensor::from_slice(&gpu, &[3], &values).unwrap();
+    let y = shadowed::twice(&gpu, &x, true).unwrap();
+    assert_eq!(y.to_vec().unwrap(), [3.0, -4.0, 0.5].map(f16::from_f32));
+    let y = shadowed::twice::reference(&x.to_host().unwrap(), false).unwrap();
+    assert_eq!(y.data(), values);
+}
+
+fn numbers(count: usize) -> Vec<f32> {
+    (0..count).map(|i| ((i * 37 + 11) % 64) as f32 / 16.0 - 2.0).collect()
+}
+
+fn tensor(gpu: &Gpu, shape: &[usize]) -> Tensor<f32> {
+    Tensor::from_slice(gpu, shape, &numbers(shape.iter().product())).unwrap()
+}
+
+#[test]
+fn pointwise_with_a_scalar() {
+    let gpu = Gpu::emulated();
+    for shape in [[3, 5], [16, 64], [1, 1]] {
+        let (x, y) = (tensor(&gpu, &shape), tensor(&gpu, &shape));
+        let z = scale_add(&gpu, &x, &y, 3.0).unwrap();
+        assert_eq!(z.shape(), shape);
+        let expected: Vec<f32> = numbers(shape[0] * shape[1]).iter().map(|v| v * 3.0 + v).collect();
+        assert_eq!(z.to_vec().unwrap(), expected);
+    }
+}
+
+#[test]
+fn softmax_rows_sum_to_one() {
+    let gpu = Gpu::emulated();
+    let x = tensor(&gpu, &[5, 300]);
+    let y = row_softmax(&gpu, &x).unwrap().to_vec().unwrap();
+    let x = x.to_vec().unwrap();
+    for (x, y) in x.chunks(300).zip(y.chunks(300)) {
+        let peak = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let total: f64 = x.iter().map(|&v| f64::from(v - peak).exp()).sum();
+        for (&x, &y) in x.iter().zip(y) {
+            let expected = f64::from(x - peak).exp() / total;
+            assert!((f64::from(y) - expected).abs() <= 1e-6 * expected, "{y} for {expected}");
+        }
+    }
+}
+
+fn linear_of<T: Element + linear::T>(convert: impl Fn(f32) -> T, tolerance: f64) {
+    let gpu = Gpu::emulated();
+    let (m, n, k) = (5, 24, 40);
+    let small = |count| numbers(count).iter().map(|&v| convert(v)).collect::<Vec<T>>();
+    let (x, w, b) = (small(m * k), small(n * k), small(n));
+    let device = |shape: &[usize], values: &[T]| Tensor::from_slice(&gpu, shape, values).unwrap();
+    let y = linear(&gpu, &device(&[m, k], &x), &device(&[n, k], &w), &device(&[n], &b)).unwrap();
+    assert_eq!(y.shape(), [m, n]);
+    for (at, y) in y.to_vec().unwrap().into_iter().enumerate() {
+        let (row, column) = (at / n, at % n);
+        let product = (0..k)
+            .map(|i| x[row * k + i].to_f64() * w[column * k + i].to_f64())
+            .sum::<f64>();
+        let expected = product + b[column].to_f64();
+        assert!(
+            (y.to_f64() - expected).abs() <= tolerance * expected.abs().max(1.0),
+            "{y:?} for {expected}"
+        );
+    }
+}
+
+#[test]
+fn one_operator_for_two_element_types() {
+    linear_of(f16::from_f32, 1e-3);
+    linear_of(bf16::from_f32, 8e-3);
+    assert_eq!(linear::KERNEL.types().count(), 2);
+}
+
+#[test]
+fn several_results() {
+    let gpu = Gpu::emulated();
+    let x = Tensor::from_slice(&gpu, &[2, 3], &[1.0f32, 7.0, 7.0, -1.0, -3.0, -2.0]).unwrap();
+    let (value, place) = extremes(&gpu, &x).unwrap();
+    assert_eq!(value.to_vec().unwrap(), [7.0, -1.0]);
+    assert_eq!(place.to_vec().unwrap(), [1, 0]);
+    let (mut value, mut place) = (Tensor::zeros(&gpu, &[2]).unwrap(), Tensor::zeros(&gpu, &[2]).unwrap());
+    extremes_of::into(&gpu, &x, &mut value, &mut place).unwrap();
+    assert_eq!(value.to_vec().unwrap(), [7.0, -1.0]);
+    assert_eq!(place.to_vec().unwrap(), [1, 0]);
+}
+
+#[test]
+fn names_of_parameters_do_not_matter() {
+    let gpu = Gpu::emulated();
+    let (a, b) = (tensor(&gpu, &[9]), tensor(&gpu, &[9]));
+    let doubled: Vec<f32> = numbers(9).iter().map(|v| v * 2.0).collect();
+    assert_eq!(names(&gpu, &a, &b, 2.0, true).unwrap().to_vec().unwrap(), doubled);
+    assert_eq!(names(&gpu, &a, &b, 2.0, false).unwrap().to_vec().unwrap(), numbers(9));
+}
+
+#[test]
+fn gathered_indices_out_of_range_are_reported_on_demand() {
+    let gpu = Gpu::emulated();
+    let table = tensor(&gpu, &[4, 3]);
+    let ids = Tensor::from_slice(&gpu, &[3], &[3, 0, 4]).unwrap();
+    let read = gather(&gpu, &table, &ids).unwrap().to_vec().unwrap();
+    let rows = numbers(12);
+    assert_eq!(read[..3], rows[9..]);
+    assert_eq!(read[3..6], rows[..3]);
+    assert_eq!(read[6..], [0.0; 3]);
+    gpu.synchronize().unwrap();
+    gpu.check_indices(true);
+    gather(&gpu, &table, &ids).unwrap();
+    assert_eq!(
+        gpu.synchronize(),
+        Err(Error::IndexOutOfRange {
+            operator: "gather".into()
+        })
+    );
+    gpu.synchronize().unwrap();
+    let ids = Tensor::from_slice(&gpu, &[3], &[3, 0, 1]).unwrap();
+    gather(&gpu, &table, &ids).unwrap();
+    gpu.synchronize().unwrap();
+}
+
+#[test]
+fn an_empty_result_launches_nothing() {
+    let gpu = Gpu::emulated();
+    for shape in [[0, 7], [7, 0]] {
+        let x = tensor(&gpu, &shape);
+        let y = scale_add(&gpu, &x, &x, 1.0).unwrap();
+        assert_eq!(y.shape(), shape);
+        assert!(y.is_empty() && y.to_vec().unwrap().is_empty());
+    }
+    // Rows of no columns: a sum over nothing, and no elements to divide.
+    assert!(row_softmax(&gpu, &tensor(&gpu, &[3, 0])).unwrap().is_empty());
+}
+
+#[test]
+fn slices_share_memory_and_may_lie_anywhere() {
+    let gpu = Gpu::emulated();
+    let x = tensor(&gpu, &[7, 5]);
+    let part = x.slice(3..5).unwrap();
+    assert_eq!(part.to_vec().unwrap(), numbers(35)[15..25]);
+    // It starts at 60 bytes: not at a multiple of 16.
+    let y = scale_add(&gpu, &part, &part, 0.0).unwrap();
+    assert_eq!(y.to_vec().unwrap(), numbers(35)[15..25]);
+    let mut whole = Tensor::<f32>::zeros(&gpu, &[7, 5]).unwrap();
+    let mut out = whole.slice(1..3).unwrap();
+    scale_add::into(&gpu, &part, &part, 0.0, &mut out).unwrap();
+    assert_eq!(whole.to_vec().unwrap()[5..15], numbers(35)[15..25]);
+    assert_eq!(whole.to_vec().unwrap()[..5], [0.0; 5]);
+    whole.copy_from_slice(&numbers(35)).unwrap();
+    assert_eq!(out.to_vec().unwrap(), numbers(35)[5..15]);
+}
+
+#[test]
+fn wrong_arguments_are_typed_errors() {
+    let gpu = Gpu::emulated();
+    let x = tensor(&gpu, &[4, 6]);
+    let error = scale_add(&gpu, &x, &tensor(&gpu, &[4, 5]), 1.0).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`scale_add`: dimension 1 of `y` is 5, but N = 6: `x` has it so"
+    );
+    assert!(matches!(
+        scale_add(&gpu, &x, &tensor(&gpu, &[24]), 1.0),
+        Err(Error::Call { .. })
+    ));
+    let mut small = tensor(&gpu, &[3, 6]);
+    let error = scale_add::into(&gpu, &x, &x, 1.0, &mut small).unwrap_err();
+    let expected = Error::OutputShape {
+        operator: "scale_add".into(),
+        output: 0,
+        expected: vec![4, 6],
+        found: vec![3, 6],
+    };
+    assert_eq!(error, expected);
+    let mut alias = x.clone();
+    let error = scale_add::into(&gpu, &x, &x, 1.0, &mut alias).unwrap_err();
+    assert_eq!(
+        error,
+        Error::Overlap {
+            operator: "scale_add".into(),
+            output: 0,
+            other: "`x`".into()
+        }
+    );
+    let other = Gpu::emulated();
+    assert!(matches!(scale_add(&other, &x, &x, 1.0), Err(Error::WrongDevice { .. })));
+    assert!(matches!(
+        scale_add(&gpu, &x, &tensor(&other, &[4, 6]), 1.0),
+        Err(Error::WrongDevice { .. })
+    ));
+}
+
+#[test]
+fn a_plan_says_what_and_why() {
+    let gpu = Gpu::emulated();
+    let sizes = Sizes::from([("R", 100), ("C", 512)]);
+    let plan = row_softmax::plan(&gpu, &sizes).unwrap();
+    assert!(!plan.is_tuned());
+    let Origin::Untuned { reason } = plan.origin() else {
+        panic!("{plan}")
+    };
+    assert!(
+        reason.starts_with("nothing was tuned for it on simulated hopper"),
+        "{reason}"
+    );
+    assert!(plan.ptx().contains(".entry"));
+    assert!(plan.figures().is_none() && plan.alternatives().is_empty());
+    assert_eq!(plan.sizes(), &sizes);
+    assert!(plan.to_string().contains("untuned"), "{plan}");
+    let prepared = row_softmax::prepare(&gpu, &sizes).unwrap();
+    assert_eq!(prepared.ptx(), plan.ptx());
+    let error = row_softmax::plan(&gpu, &Sizes::from([("R", 1)])).unwrap_err();
+    assert_eq!(error.to_string(), "`row_softmax`: size `C` is missing");
+}
+
+#[test]
+fn simulated_costs_grow_with_the_work() {
+    let gpu = Gpu::emulated();
+    let cost = |rows: usize| {
+        let x = tensor(&gpu, &[rows, 256]);
+        let mut y = Tensor::zeros(&gpu, &[rows, 256]).unwrap();
+        let (simulated, ()) = gpu.simulate(|| scale_add::into(&gpu, &x, &x, 2.0, &mut y)).unwrap();
+        assert_eq!(simulated.counts.dram_write_bytes, rows as u64 * 1024);
+        simulated
+    };
+    let (small, large) = (cost(16), cost(4096));
+    assert!(large.energy_j > small.energy_j && large.latency_s >= small.latency_s);
+}
+
+#[test]
+fn out_of_memory_is_an_error() {
+    let gpu = Gpu::emulated_with(energy_kernel::Emulation {
+        memory: 1 << 20,
+        ..Default::default()
+    });
+    let error = Tensor::<f32>::zeros(&gpu, &[1 << 20]).unwrap_err();
+    assert_eq!(error, Error::OutOfMemory { bytes: 4 << 20 });
+    let overflow = [usize::MAX, 3];
+    assert!(matches!(
+        Tensor::<f32>::zeros(&gpu, &overflow),
+        Err(Error::ShapeOverflow { .. })
+    ));
+}
+
+#[test]
+fn threads_share_a_gpu() {
+    let gpu = Gpu::emulated();
+    let expected: Vec<f32> = numbers(64).iter().map(|v| v * 2.0).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let x = tensor(&gpu, &[8, 8]);
+                for _ in 0..8 {
+                    assert_eq!(scale_add(&gpu, &x, &x, 1.0).unwrap().to_vec().unwrap(), expected);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn the_reference_agrees() {
+    let gpu = Gpu::emulated();
+    let x = HostTensor::new(&[6, 50], numbers(300)).unwrap();
+    let expected = row_softmax::reference(&x).unwrap();
+    assert_eq!(expected.shape(), [6, 50]);
+    let found = row_softmax(&gpu, &Tensor::from_host(&gpu, &x).unwrap())
+        .unwrap()
+        .to_host()
+        .unwrap();
+    for (found, expected) in found.data().iter().zip(expected.data()) {
+        assert!((found - expected).abs() <= 1e-6 * expected, "{found} for {expected}");
+    }
+    let (value, place) = extremes_of::reference(&x).unwrap();
+    let (found, at) = extremes(&gpu, &Tensor::from_host(&gpu, &x).unwrap()).unwrap();
+    assert_eq!(found.to_host().unwrap(), value);
+    assert_eq!(at.to_host().unwrap(), place);
+    let short = HostTensor::new(&[5, 50], numbers(250)).unwrap();
+    assert!(matches!(scale_add::reference(&x, &short, 1.0), Err(Error::Call { .. })));
+    let scaled = scale_add::reference(&x, &x, 2.0).unwrap();
+    assert_eq!(scaled.data()[7], 3.0 * x.data()[7]);
+}

@@ -1,0 +1,168 @@
+//! What the tests share: the operators of the validation set, and a way to run one schedule of one of them on the
+//! emulator, with the sanitizer on.
+//!
+//! Everything here goes from the operators' *source* through the compiler's front end, so that a test can choose the
+//! schedule, the specialisation and the target; the macro and the runtime have tests of their own beside it.
+
+pub mod vectors;
+
+use energy_kernel_compiler::check::Checked;
+use energy_kernel_compiler::kernel::{Kernel, Parameter};
+use energy_kernel_compiler::lang;
+use energy_kernel_compiler::reference::{Reference, coordinates};
+use energy_kernel_emulator::{Argument, Counts, Launch, Memory, Module, Options};
+
+/// The source of the validation set's operators.
+pub const OPERATORS: &str = include_str!("operators.rs");
+
+/// Every annotated function of a file, through the front end.
+///
+/// # Panics
+/// One of them is not valid.
+pub fn operators(source: &str) -> Vec<(String, Checked)> {
+    let file = syn::parse_file(source).expect("the operators are valid Rust");
+    let mut operators = Vec::new();
+    for item in file.items {
+        let syn::Item::Fn(mut function) = item else { continue };
+        let at = function.attrs.iter().position(|attribute| {
+            attribute
+                .path()
+                .segments
+                .last()
+                .is_some_and(|s| s.ident == "energy_kernel")
+        });
+        let Some(at) = at else { continue };
+        let arguments = match function.attrs.remove(at).meta {
+            syn::Meta::List(list) => list.tokens,
+            _ => proc_macro2::TokenStream::new(),
+        };
+        let name = function.sig.ident.to_string();
+        let operator =
+            lang::parse(arguments, quote::quote!(#function)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        for variant in operator.variants {
+            operators.push((name.clone(), variant.checked));
+        }
+    }
+    operators
+}
+
+/// An argument of an operator: a tensor's bytes, or a scalar's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Input {
+    /// The elements as they are stored, little-endian.
+    pub bytes: Vec<u8>,
+}
+
+/// What a run gave: the outputs' bytes, and what the emulator counted.
+#[derive(Debug)]
+pub struct Run {
+    /// The outputs' elements as they are stored.
+    pub outputs: Vec<Vec<u8>>,
+    /// What the kernel did.
+    pub counts: Counts,
+}
+
+/// Runs a kernel of an operator on the emulator; anything the sanitizer finds is an error.
+///
+/// # Errors
+/// The kernel does not parse, fails, or has findings.
+pub fn run(checked: &Checked, kernel: &Kernel, sizes: &[u64], inputs: &[Input]) -> Result<Run, String> {
+    let op = checked.op();
+    let module = Module::parse(&kernel.ptx).map_err(|error| error.to_string())?;
+    let memory = Memory::new(1 << 30);
+    let upload = |bytes: &[u8]| -> Result<u64, String> {
+        let address = memory
+            .allocate(bytes.len().max(1) as u64)
+            .map_err(|error| error.to_string())?;
+        memory.write(address, bytes).map_err(|error| error.to_string())?;
+        Ok(address)
+    };
+    let wide = kernel.parameters.iter().any(|p| matches!(p, Parameter::Size(_)))
+        && module.kernel(&kernel.entry).is_some_and(|k| {
+            kernel
+                .parameters
+                .iter()
+                .zip(k.parameters())
+                .any(|(p, q)| matches!(p, Parameter::Size(_)) && q.size == 8)
+        });
+    let mut addresses = Vec::new();
+    for (input, given) in op.inputs.iter().zip(inputs) {
+        addresses.push(if input.dims.is_some() { upload(&given.bytes)? } else { 0 });
+    }
+    let mut outputs = Vec::new();
+    for output in &op.outputs {
+        let elements: u64 = output.dims.iter().map(|size| sizes[size.index()]).product();
+        let bytes = elements * u64::from(output.element.size());
+        let address = memory.allocate(bytes.max(1)).map_err(|error| error.to_string())?;
+        outputs.push((address, bytes as usize));
+    }
+    let arguments: Vec<Argument> = kernel
+        .parameters
+        .iter()
+        .map(|parameter| match parameter {
+            Parameter::Input(id) if op.inputs[id.index()].dims.is_some() => Argument::U64(addresses[id.index()]),
+            Parameter::Input(id) => Argument::Bytes(inputs[id.index()].bytes.clone()),
+            Parameter::Output(at) => Argument::U64(outputs[*at as usize].0),
+            Parameter::Size(id) if wide => Argument::U64(sizes[id.index()]),
+            Parameter::Size(id) => Argument::U32(sizes[id.index()] as u32),
+            Parameter::IndexErrors => Argument::U64(0),
+        })
+        .collect();
+    let grid = kernel.launch.grid(sizes).map_err(|error| error.to_string())?;
+    let mut counts = Counts::default();
+    if grid.iter().all(|&blocks| blocks > 0) {
+        let launch = Launch {
+            grid,
+            block: kernel.launch.block,
+            dynamic_shared: kernel.launch.dynamic_shared,
+            arguments: &arguments,
+            options: Options {
+                sanitize: true,
+                count: true,
+                instruction_limit: Some(1 << 32),
+                ..Options::default()
+            },
+        };
+        let report = energy_kernel_emulator::launch(&module, &kernel.entry, &memory, &launch)
+            .map_err(|error| error.to_string())?;
+        if let Some(finding) = report.findings.first() {
+            return Err(format!("{} findings, the first: {finding:?}", report.findings.len()));
+        }
+        counts = report.counts;
+    }
+    let outputs = outputs
+        .into_iter()
+        .map(|(address, length)| {
+            let mut bytes = vec![0; length];
+            memory.read(address, &mut bytes).map_err(|error| error.to_string())?;
+            Ok(bytes)
+        })
+        .collect::<Result<_, String>>()?;
+    Ok(Run { outputs, counts })
+}
+
+/// The first output element that no right kernel may have given; at most about 4096 of an output are compared.
+///
+/// # Panics
+/// The sizes and inputs are not valid for the operator.
+pub fn first_wrong(checked: &Checked, sizes: &[u64], inputs: &[Input], outputs: &[Vec<u8>]) -> Option<String> {
+    let bytes: Vec<&[u8]> = inputs.iter().map(|input| input.bytes.as_slice()).collect();
+    let reference = Reference::new(checked, sizes, &bytes).expect("the sizes were verified");
+    let mut evaluator = reference.evaluator();
+    for (position, output) in checked.op().outputs.iter().enumerate() {
+        let shape = reference.shape(position);
+        let volume: u64 = shape.iter().product();
+        let stride = volume.div_ceil(4096).max(1) | 1;
+        for number in (0..volume).step_by(stride as usize).chain(volume.checked_sub(1)) {
+            let at = coordinates(number, &shape);
+            let expected = evaluator.at(position, &at);
+            let width = output.element.size() as usize;
+            let got = &outputs[position][number as usize * width..][..width];
+            if !expected.accepts(output.element, got) {
+                let got = vectors::values(output.element, got)[0];
+                return Some(format!("output {position} at {at:?} is {got}, expected {expected:?}"));
+            }
+        }
+    }
+    None
+}

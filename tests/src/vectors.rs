@@ -1,0 +1,158 @@
+//! The vectors made by numpy.
+
+use crate::Input;
+use energy_kernel_compiler::element::Element;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// One operator at one size.
+#[derive(Debug, Deserialize)]
+pub struct Case {
+    /// The operator's name.
+    pub operator: String,
+    /// Its sizes.
+    pub sizes: BTreeMap<String, u64>,
+    inputs: Vec<InputEntry>,
+    outputs: Vec<OutputEntry>,
+}
+
+#[derive(Debug, Deserialize)]
+struct InputEntry {
+    #[serde(rename = "type")]
+    element: String,
+    value: Option<f64>,
+    #[serde(default)]
+    offset: usize,
+    #[serde(default)]
+    bytes: usize,
+}
+
+#[derive(Debug, Deserialize)]
+struct OutputEntry {
+    #[serde(rename = "type")]
+    element: String,
+    abs: f64,
+    rel: f64,
+    offset: usize,
+    bytes: usize,
+}
+
+/// What an output should be.
+#[derive(Debug)]
+pub struct Expected {
+    /// What it is stored as.
+    pub element: Element,
+    /// The values, not rounded; integers up to 2⁵³ are exact.
+    pub values: Vec<f64>,
+    /// The largest absolute error.
+    pub absolute: f64,
+    /// The largest relative error.
+    pub relative: f64,
+}
+
+/// All cases, with their data.
+///
+/// # Panics
+/// The files are not what `make.py` writes.
+pub fn cases() -> Vec<(Case, Vec<Input>, Vec<Expected>)> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors");
+    let index = std::fs::read_to_string(folder.join("index.json")).expect("index.json");
+    let data = std::fs::read(folder.join("vectors.bin")).expect("vectors.bin");
+    let cases: Vec<Case> = serde_json::from_str(&index).expect("index.json is what make.py writes");
+    cases
+        .into_iter()
+        .map(|case| {
+            let inputs = case.inputs.iter().map(|entry| entry.read(&data)).collect();
+            let outputs = case.outputs.iter().map(|entry| entry.read(&data)).collect();
+            (case, inputs, outputs)
+        })
+        .collect()
+}
+
+fn element(name: &str) -> Element {
+    Element::from_name(name).unwrap_or_else(|| panic!("{name} is no element type"))
+}
+
+impl InputEntry {
+    fn read(&self, data: &[u8]) -> Input {
+        let bytes = match self.value {
+            Some(value) => store(element(&self.element), value),
+            None => data[self.offset..self.offset + self.bytes].to_vec(),
+        };
+        Input { bytes }
+    }
+}
+
+impl OutputEntry {
+    fn read(&self, data: &[u8]) -> Expected {
+        let element = element(&self.element);
+        let values = data[self.offset..self.offset + self.bytes]
+            .chunks_exact(8)
+            .map(|bytes| {
+                let bytes: [u8; 8] = bytes.try_into().expect("eight bytes");
+                if element.is_float() {
+                    f64::from_le_bytes(bytes)
+                } else {
+                    i64::from_le_bytes(bytes) as f64
+                }
+            })
+            .collect();
+        Expected {
+            element,
+            values,
+            absolute: self.abs,
+            relative: self.rel,
+        }
+    }
+}
+
+impl Expected {
+    /// The first element of an output that is wrong.
+    pub fn first_wrong(&self, output: &[u8]) -> Option<String> {
+        let got = values(self.element, output);
+        if got.len() != self.values.len() {
+            return Some(format!("{} elements instead of {}", got.len(), self.values.len()));
+        }
+        got.iter()
+            .zip(&self.values)
+            .enumerate()
+            .find_map(|(at, (&got, &expected))| {
+                let near = (got - expected).abs() <= self.absolute + self.relative * expected.abs();
+                let same = got == expected || (got.is_nan() && expected.is_nan());
+                (!near && !same).then(|| format!("element {at} is {got}, expected {expected}"))
+            })
+    }
+}
+
+/// Stored elements as numbers.
+pub fn values(element: Element, bytes: &[u8]) -> Vec<f64> {
+    bytes
+        .chunks_exact(element.size() as usize)
+        .map(|b| match element {
+            Element::F32 => f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
+            Element::F16 => half::f16::from_le_bytes([b[0], b[1]]).to_f64(),
+            Element::BF16 => half::bf16::from_le_bytes([b[0], b[1]]).to_f64(),
+            Element::F64 => f64::from_le_bytes(b.try_into().expect("eight bytes")),
+            Element::I8 => f64::from(b[0] as i8),
+            Element::U8 | Element::Bool => f64::from(b[0]),
+            Element::I32 => f64::from(i32::from_le_bytes([b[0], b[1], b[2], b[3]])),
+            Element::I64 => i64::from_le_bytes(b.try_into().expect("eight bytes")) as f64,
+        })
+        .collect()
+}
+
+/// A number as it is stored.
+pub fn store(element: Element, value: f64) -> Vec<u8> {
+    match element {
+        Element::F32 => (value as f32).to_le_bytes().to_vec(),
+        Element::F16 => half::f16::from_f64(value).to_le_bytes().to_vec(),
+        Element::BF16 => half::bf16::from_f64(value).to_le_bytes().to_vec(),
+        Element::F64 => value.to_le_bytes().to_vec(),
+        Element::I8 => (value as i8).to_le_bytes().to_vec(),
+        Element::U8 => vec![value as u8],
+        Element::Bool => vec![u8::from(value != 0.0)],
+        Element::I32 => (value as i32).to_le_bytes().to_vec(),
+        Element::I64 => (value as i64).to_le_bytes().to_vec(),
+    }
+}

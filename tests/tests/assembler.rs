@@ -1,0 +1,147 @@
+//! NVIDIA's assembler on what is emitted: every line of the instruction table, and kernels of the validation set at
+//! sampled schedules for every target, which must not spill.
+//!
+//! `ENERGY_KERNEL_PTXAS` is the path of `ptxas`; without it the tests say that they were left out.
+
+use energy_kernel_compiler::ptx::{Address, Builder, Cache, Class, Compare, Opcode, Operand, Reg, Space, Width};
+use energy_kernel_compiler::size::{Sizes, Specialisation};
+use energy_kernel_compiler::target::Target;
+use energy_kernel_compiler::{lower, schedule};
+use energy_kernel_tests::{operators, vectors};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+fn ptxas() -> Option<String> {
+    let path = std::env::var("ENERGY_KERNEL_PTXAS")
+        .ok()
+        .filter(|path| !path.is_empty());
+    if path.is_none() {
+        println!("left out: ENERGY_KERNEL_PTXAS does not name ptxas");
+    }
+    path
+}
+
+/// What the assembler says, if it is not content: an error, a spill, or a performance lint.
+fn complaint(ptxas: &str, target: Target, ptx: &str) -> Option<String> {
+    let mut child = Command::new(ptxas)
+        .args(["-v", &format!("-arch=sm_{}", target.number()), "-o", "/dev/null", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("ptxas starts");
+    child
+        .stdin
+        .take()
+        .expect("a pipe")
+        .write_all(ptx.as_bytes())
+        .expect("ptxas reads");
+    let output = child.wait_with_output().expect("ptxas ends");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    let spills = text
+        .lines()
+        .any(|line| line.contains("spill stores") && !line.contains(" 0 bytes spill stores"));
+    let lint = text.contains("warning") || text.contains("C75") || text.contains("C76");
+    (!output.status.success() || spills || lint).then_some(text)
+}
+
+#[test]
+fn every_instruction_of_the_table_assembles() {
+    let Some(ptxas) = ptxas() else { return };
+    let mut b = Builder::new("table", 32);
+    let out = b.parameter(Width::B64);
+    let out = b.op(Opcode::ToGlobal, &[out.into()]);
+    let word = b.parameter(Width::B32);
+    let predicate = b.compare(Compare::Ne, Class::B32, word.into(), 0.into());
+    let half = b.op(Opcode::CvtU16U32, &[word.into()]);
+    let long = b.op(Opcode::CvtS64S32, &[word.into()]);
+    let float = b.op(Opcode::F32Bits, &[word.into()]);
+    let double = b.op(Opcode::CvtF64F32, &[float.into()]);
+    let of = |class: Class| -> Operand {
+        match class {
+            Class::Pred => predicate,
+            Class::B16 => half,
+            Class::B32 => word,
+            Class::B64 => long,
+            Class::F32 => float,
+            Class::F64 => double,
+        }
+        .into()
+    };
+    b.shared_base();
+    for (number, &opcode) in Opcode::ALL.iter().enumerate() {
+        let row = opcode.row();
+        let sources: Vec<Operand> = row.sources.iter().map(|&class| of(class)).collect();
+        let results: Vec<Reg> = if row.pure {
+            b.ops(opcode, &sources)
+        } else {
+            b.converge(opcode, &sources).into_iter().collect()
+        };
+        for result in results {
+            let (width, value) = match result.class {
+                Class::Pred => (Width::B32, b.op(Opcode::SelB32, &[1.into(), 0.into(), result.into()])),
+                Class::B16 => (Width::B16, result),
+                Class::B32 => (Width::B32, result),
+                Class::B64 => (Width::B64, result),
+                Class::F32 => (Width::F32, result),
+                Class::F64 => (Width::F64, result),
+            };
+            let address = Address {
+                base: out,
+                offset: 8 * number as i32,
+            };
+            b.store(Space::Global, width, address, &[value.into()], Cache::Normal, None);
+        }
+    }
+    let entry = b.finish();
+    for target in Target::ALL {
+        if let Some(text) = complaint(&ptxas, target, &entry.module(target)) {
+            panic!("{target:?}: {text}");
+        }
+    }
+}
+
+#[test]
+fn kernels_assemble_without_spilling() {
+    let Some(ptxas) = ptxas() else { return };
+    let operators = operators(energy_kernel_tests::OPERATORS);
+    let mut random = StdRng::seed_from_u64(3);
+    let (mut failures, mut kernels) = (Vec::new(), 0);
+    for (case, _, _) in vectors::cases() {
+        let (_, checked) = operators
+            .iter()
+            .find(|(name, _)| *name == case.operator)
+            .unwrap_or_else(|| panic!("{} is not among the operators", case.operator));
+        let free = checked.op().sizes.iter().filter(|size| size.definition.is_none());
+        let sizes: Sizes = free.map(|size| (size.name.clone(), case.sizes[&size.name])).collect();
+        let sizes = checked.bind(&sizes).expect("the case has all sizes");
+        for (specialisation, target) in [
+            (Specialisation::exact(&sizes), Target::Sm80),
+            (Specialisation::like(&sizes), Target::Sm86),
+            (Specialisation::exact(&sizes), Target::Sm89),
+            (Specialisation::like(&sizes), Target::Sm90),
+        ] {
+            let space = schedule::space(checked, &specialisation, target);
+            for family in ["plain", "pointwise", "row", "contract"] {
+                let points: Vec<_> = space.iter().filter(|point| point.family() == family).collect();
+                for point in points.sample(&mut random, 1) {
+                    let kernel = lower::lower(checked, &specialisation, target, point).expect("the point is legal");
+                    kernels += 1;
+                    if let Some(text) = complaint(&ptxas, target, &kernel.ptx) {
+                        failures.push(format!("{} {target:?} {point}: {text}", case.operator));
+                    }
+                }
+            }
+        }
+    }
+    println!("{kernels} kernels assembled");
+    assert!(
+        failures.is_empty(),
+        "{} of {kernels}:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
+}
