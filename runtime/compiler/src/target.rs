@@ -45,7 +45,34 @@ impl Target {
             Target::Sm90 => 227 * 1024,
         }
     }
+
+    /// How many blocks of that many threads, registers a thread and bytes of shared memory a multiprocessor holds at
+    /// once, by the table of technical specifications in CUDA's programming guide. 0: such a block cannot run.
+    pub fn resident_blocks(self, threads: u32, registers: u32, shared: u32) -> u32 {
+        let (most_threads, most_blocks) = match self {
+            Target::Sm80 | Target::Sm90 => (2048, 32),
+            Target::Sm86 => (1536, 16),
+            Target::Sm89 => (1536, 24),
+        };
+        if registers > REGISTERS_PER_THREAD || shared > self.shared_per_block() {
+            return 0;
+        }
+        // Registers are given out 8 at a time to each thread of a warp, from the quarter that the warp belongs to; a block
+        // takes 1 KiB of shared memory for itself.
+        let warps = 4 * (REGISTERS / 4 / (32 * registers.max(1).next_multiple_of(8)));
+        let by_registers = warps / threads.max(1).div_ceil(32);
+        let by_shared = (self.shared_per_block() + 1024) / (shared + 1024);
+        most_blocks
+            .min(most_threads / threads.max(1))
+            .min(by_registers)
+            .min(by_shared)
+    }
 }
+
+/// The most registers that a thread can have.
+const REGISTERS_PER_THREAD: u32 = 255;
+/// 32-bit registers of a multiprocessor.
+const REGISTERS: u32 = 65536;
 
 /// The machine that a default schedule is chosen for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]

@@ -10,7 +10,7 @@ use energy_kernel_compiler::ir::Function;
 use energy_kernel_compiler::lower::math;
 use energy_kernel_compiler::lower::value::{Value, class_of};
 use energy_kernel_compiler::ptx::text::Entry;
-use energy_kernel_compiler::ptx::{Address, Builder, Cache, Item, Space, Width};
+use energy_kernel_compiler::ptx::{Address, Builder, Cache, Class, Item, Space, Turns, Width};
 use energy_kernel_compiler::target::Target;
 use evaluator::{Approximation, Direction, Thread};
 
@@ -687,13 +687,7 @@ fn invariants_leave_loops() {
     let out = b.parameter(Width::B64);
     let x = Value::new(Type::F32, b.parameter(Width::F32));
     let end = b.parameter(Width::B32);
-    b.begin_loop(
-        energy_kernel_compiler::ptx::Class::B32,
-        0.into(),
-        end.into(),
-        1.into(),
-        false,
-    );
+    b.begin_loop(Class::B32, Turns::new(0, end, 1));
     let sine = math::call(&mut b, Function::Sin, Type::F32, &[x]);
     let address = Address { base: out, offset: 0 };
     b.store(Space::Global, Width::F32, address, &[sine.operand], Cache::Normal, None);

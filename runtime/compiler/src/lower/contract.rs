@@ -11,19 +11,24 @@ use super::{Error, launch, volume_formula};
 use crate::check::Checked;
 use crate::ir::{AxisId, BinaryOp, Expr, ExprId, SizeId};
 use crate::kernel::Launch;
-use crate::ptx::{Address, Cache, Class, Guard, Opcode, Operand, Reg, Space};
+use crate::ptx::{Address, Cache, Class, Guard, Opcode, Operand, Reg, Space, Turns};
 use crate::schedule::{Contract, ContractShape, contract_load_width, contract_operands};
 use crate::size::Specialisation;
+use crate::target::Target;
 
 pub(super) fn lower<'a>(
     checked: &'a Checked,
     specialisation: &'a Specialisation,
     name: &str,
+    target: Target,
     point: &Contract,
 ) -> Result<(Lowering<'a>, Launch), Error> {
     let shape = contract_operands(checked).ok_or(Error::Unbound)?;
     let mut lowering = Lowering::new(checked, specialisation, name, point.threads());
-    let shared = point.stages * point.stage_elements() * width_in_shared(shape.ty).bytes();
+    lowering
+        .b
+        .set_minimum_blocks(shape.resident_blocks(point, checked, specialisation, target));
+    let shared = point.shared_bytes(shape.element_bytes());
     let mut tile = Tile::new(&mut lowering, point, &shape);
     tile.sum(&mut lowering)?;
     tile.store(&mut lowering)?;
@@ -63,6 +68,17 @@ struct Slab {
     vector: u32,
     /// Bytes from the start of a stage.
     offset: u32,
+}
+
+/// Which terms of a slab are terms of the sum.
+#[derive(Debug, Clone, Copy)]
+enum Inside {
+    /// All of them.
+    All,
+    /// All or none.
+    Where(Reg),
+    /// What each load finds out for itself.
+    Each,
 }
 
 /// One load of a thread: `vector` neighbours.
@@ -165,47 +181,46 @@ impl<'a> Tile<'a> {
         let count = self.point.thread_rows * self.point.thread_columns;
         self.accumulators = (0..count).map(|_| lowering.b.mutable(class, zero)).collect();
         let slab = i64::from(self.point.block_depth);
-        let whole = self
-            .depth
-            .as_constant()
-            .is_some_and(|depth| depth % slab == 0 && depth > 0);
+        let depth = self.depth.as_constant();
+        let whole = depth.is_some_and(|depth| depth % slab == 0 && depth > 0);
 
         let first = Linear::constant(0);
         let base = lowering.b.shared_base();
-        self.load(lowering, &first, base, whole)?;
+        let inside = if whole { Inside::All } else { Inside::Each };
+        self.load(lowering, &first, base, inside)?;
         lowering.b.barrier();
 
-        // While one slab is summed, the next is on its way to registers.
-        let last = match self.depth.as_constant() {
-            Some(depth) => Linear::constant(((depth + slab - 1) / slab).max(1) * slab - slab),
-            None => {
-                let rounded = self.depth.plus_constant(slab - 1);
-                let rounded = lowering.math.operand(&mut lowering.b, &rounded);
-                let down = lowering.b.op(Opcode::AndB32, &[rounded, (-slab).into()]);
-                let last = lowering.b.op(Opcode::SubS32, &[down.into(), slab.into()]);
-                Linear::register(lowering.b.op(Opcode::MaxS32, &[last.into(), 0.into()]))
-            }
+        // While one slab is summed, the next is on its way to registers. After the last there is none: its loads are
+        // off, and the zeros in their place are never read. One loop for all slabs, and never
+        // unrolled, keeps the sum out of the code that stores: the assembler would mix both, and spill.
+        let end = lowering.math.operand(&mut lowering.b, &self.depth);
+        let entered = depth.is_some_and(|depth| depth > 0);
+        let counter = lowering
+            .b
+            .begin_loop(Class::B32, Turns::new(0, end, slab).entered(entered).rolled());
+        lowering.note_multiple(counter, self.point.block_depth.min(16));
+        let here = Linear::register(counter);
+        let next = here.plus_constant(slab);
+        let more = depth.is_none_or(|depth| depth > slab);
+        let inside = if whole {
+            Inside::Where(lowering.below(&next, &self.depth))
+        } else {
+            Inside::Each
         };
-        let end = lowering.math.operand(&mut lowering.b, &last);
-        let entered = last.as_constant().is_some_and(|last| last > 0);
-        let more = last.as_constant() != Some(0);
         if more {
-            let counter = lowering.b.begin_loop(Class::B32, 0.into(), end, slab.into(), entered);
-            lowering.note_multiple(counter, self.point.block_depth.min(16));
-            let next = Linear::register(counter).plus_constant(slab);
-            self.touch(lowering, &next, whole)?;
-            let here = self.stage(lowering, base, &Linear::register(counter));
-            self.accumulate(lowering, here);
+            self.touch(lowering, &next, inside)?;
+        }
+        let stage = self.stage(lowering, base, &here);
+        self.accumulate(lowering, stage);
+        if more {
             if self.point.stages == 1 {
                 lowering.b.barrier();
             }
-            let there = self.stage(lowering, base, &next);
-            self.load(lowering, &next, there, whole)?;
+            let stage = self.stage(lowering, base, &next);
+            self.load(lowering, &next, stage, inside)?;
             lowering.b.barrier();
-            lowering.b.end();
         }
-        let here = self.stage(lowering, base, &last);
-        self.accumulate(lowering, here);
+        lowering.b.end();
         Ok(())
     }
 
@@ -226,9 +241,9 @@ impl<'a> Tile<'a> {
     }
 
     /// Issues the loads of a slab; what is done with the values comes later.
-    fn touch(&self, lowering: &mut Lowering<'_>, term: &Linear, whole: bool) -> Result<(), Error> {
+    fn touch(&self, lowering: &mut Lowering<'_>, term: &Linear, inside: Inside) -> Result<(), Error> {
         for side in [&self.left, &self.right] {
-            self.each_element(lowering, side, term, whole, |lowering, side, _, _, _| {
+            self.each_element(lowering, side, term, inside, |lowering, side, _, _, _| {
                 side.factors
                     .iter()
                     .try_for_each(|&factor| lowering.touch(factor, &mut InSequence))
@@ -238,13 +253,13 @@ impl<'a> Tile<'a> {
     }
 
     /// Puts a slab into shared memory.
-    fn load(&self, lowering: &mut Lowering<'_>, term: &Linear, stage: Reg, whole: bool) -> Result<(), Error> {
+    fn load(&self, lowering: &mut Lowering<'_>, term: &Linear, stage: Reg, inside: Inside) -> Result<(), Error> {
         let ty = self.shape.ty;
         let width = width_in_shared(ty);
         for side in [&self.left, &self.right] {
             let pitch = i64::from(Contract::pitch(side.tile));
             let mut values: Vec<Operand> = Vec::new();
-            self.each_element(lowering, side, term, whole, |lowering, side, piece, lane, guard| {
+            self.each_element(lowering, side, term, inside, |lowering, side, piece, lane, guard| {
                 let mut product: Option<Value> = None;
                 for &factor in &side.factors {
                     let value = lowering.value_as(factor, ty, &mut InSequence)?;
@@ -297,7 +312,7 @@ impl<'a> Tile<'a> {
         lowering: &mut Lowering<'_>,
         side: &Slab,
         first_term: &Linear,
-        whole: bool,
+        inside: Inside,
         mut each: impl FnMut(&mut Lowering<'_>, &Slab, &Piece, u32, Option<Reg>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let vector = i64::from(side.vector);
@@ -333,7 +348,11 @@ impl<'a> Tile<'a> {
             let row_lanes = self.bind_clamped(lowering, side, &side.base.plus(&piece.row), along_rows);
             let term_lanes = self.bind_terms(lowering, side, &piece, first_term);
             let term = first_term.plus(&piece.term);
-            let guard = (!whole).then(|| lowering.below(&term, &self.depth));
+            let guard = match inside {
+                Inside::All => None,
+                Inside::Where(predicate) => Some(predicate),
+                Inside::Each => Some(lowering.below(&term, &self.depth)),
+            };
             lowering.lanes = row_lanes.or(term_lanes);
             for lane in 0..side.vector {
                 self.bind_lane(lowering, side, i64::from(lane), guard)?;

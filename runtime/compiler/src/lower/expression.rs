@@ -15,7 +15,7 @@ use crate::element::{Element, Type};
 use crate::ir::{AxisId, BinaryOp, Expr, ExprId, InputId, Op, ReduceOp, SizeId, Source};
 use crate::kernel::Parameter;
 use crate::ptx::builder::{Location, move_of};
-use crate::ptx::{Address, Builder, Cache, Class, Compare, Guard, Opcode, Operand, Reg, Space, Width};
+use crate::ptx::{Address, Builder, Cache, Class, Compare, Guard, Opcode, Operand, Reg, Space, Turns, Width};
 use crate::size::Specialisation;
 use std::collections::HashMap;
 
@@ -874,7 +874,7 @@ impl<'a> Lowering<'a> {
                 let entered = extent.as_constant().is_some_and(|extent| extent > 0);
                 let end = self.math.operand(&mut self.b, &extent);
                 let class = self.math.class();
-                let counter = self.b.begin_loop(class, 0.into(), end, 1.into(), entered);
+                let counter = self.b.begin_loop(class, Turns::new(0, end, 1).entered(entered));
                 let index = Linear::register(counter);
                 self.bind(axis, Binding::of(index.clone()));
                 let done = self.nest(accumulator, inner, &outer.plus(&index), body, family);

@@ -65,7 +65,7 @@ pub fn lower(
         Schedule::Plain(plain) => plain::lower(checked, specialisation, &name, plain)?,
         Schedule::Pointwise(pointwise) => pointwise::lower(checked, specialisation, &name, pointwise)?,
         Schedule::Row(row) => row::lower(checked, specialisation, &name, row)?,
-        Schedule::Contract(contract) => contract::lower(checked, specialisation, &name, contract)?,
+        Schedule::Contract(contract) => contract::lower(checked, specialisation, &name, target, contract)?,
     };
     let parameters = lowering.parameters().to_vec();
     Ok(Kernel {

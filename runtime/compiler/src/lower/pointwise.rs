@@ -5,7 +5,7 @@ use super::index::Linear;
 use super::{Error, launch, volume_formula};
 use crate::check::Checked;
 use crate::kernel::Launch;
-use crate::ptx::{Class, Guard, Opcode};
+use crate::ptx::{Class, Guard, Opcode, Turns};
 use crate::schedule::{Pointwise, pointwise_flat};
 use crate::size::Specialisation;
 
@@ -129,7 +129,7 @@ fn rest_of(lowering: &mut Lowering<'_>, schedule: &Pointwise, first: &Linear, vo
     let class: Class = lowering.math.class();
     let start = lowering.math.operand(&mut lowering.b, first);
     let end = lowering.math.operand(&mut lowering.b, volume);
-    let counter = lowering.b.begin_loop(class, start, end, 1.into(), true);
+    let counter = lowering.b.begin_loop(class, Turns::new(start, end, 1).entered(true));
     let at = Linear::register(counter);
     let output = &lowering.op().outputs[0];
     for (dimension, &axis) in output.axes.iter().enumerate() {

@@ -11,7 +11,7 @@ use super::{Error, launch, volume_formula};
 use crate::check::Checked;
 use crate::ir::{AxisId, Expr, ExprId, ReduceOp};
 use crate::kernel::Launch;
-use crate::ptx::{Address, Cache, Class, Guard, Opcode, Operand, Reg, Space, Width};
+use crate::ptx::{Address, Cache, Class, Guard, Opcode, Operand, Reg, Space, Turns, Width};
 use crate::schedule::{Keep, Row, row_axes};
 use crate::size::Specialisation;
 
@@ -219,7 +219,7 @@ impl Group {
                 let start = lowering.math.operand(&mut lowering.b, &self.thread);
                 let end = lowering.math.operand(&mut lowering.b, &chunks);
                 let class = lowering.math.class();
-                let counter = lowering.b.begin_loop(class, start, end, threads.into(), false);
+                let counter = lowering.b.begin_loop(class, Turns::new(start, end, threads));
                 let done = at(self, lowering, Linear::register(counter), None);
                 lowering.b.end();
                 done

@@ -13,7 +13,7 @@
 
 use super::text::Entry;
 use super::{
-    Action, Address, Cache, Class, Compare, Guard, Instruction, Item, Loop, Opcode, Operand, Reg, Space, Width,
+    Action, Address, Cache, Class, Compare, Guard, Instruction, Item, Loop, Opcode, Operand, Reg, Space, Turns, Width,
 };
 use std::collections::{HashMap, HashSet};
 
@@ -46,13 +46,7 @@ struct Region {
 #[derive(Debug)]
 enum Kind {
     Kernel,
-    Loop {
-        counter: Reg,
-        start: Operand,
-        end: Operand,
-        step: Operand,
-        entered: bool,
-    },
+    Loop(Reg, Turns),
     If(Guard),
 }
 
@@ -293,16 +287,10 @@ impl Builder {
 
     // ------------------------------------------------------------------ regions
 
-    /// Opens `for (counter = start; counter < end; counter += step)` and returns its counter. `entered`: the first turn certainly happens.
-    pub fn begin_loop(&mut self, class: Class, start: Operand, end: Operand, step: Operand, entered: bool) -> Reg {
+    /// Opens a loop and returns its counter.
+    pub fn begin_loop(&mut self, class: Class, turns: Turns) -> Reg {
         let counter = self.register(class, self.regions.len());
-        self.open(Kind::Loop {
-            counter,
-            start,
-            end,
-            step,
-            entered,
-        });
+        self.open(Kind::Loop(counter, turns));
         counter
     }
 
@@ -318,18 +306,9 @@ impl Builder {
         let item = match region.kind {
             Kind::Kernel => return self.regions.push(region),
             Kind::If(guard) => Item::If(guard, region.items),
-            Kind::Loop {
+            Kind::Loop(counter, turns) => Item::Loop(Loop {
                 counter,
-                start,
-                end,
-                step,
-                entered,
-            } => Item::Loop(Loop {
-                counter,
-                start,
-                end,
-                step,
-                entered,
+                turns,
                 body: region.items,
             }),
         };
@@ -516,7 +495,8 @@ fn sweep(items: &mut Vec<Item>, live: &mut HashSet<Reg>) {
                 if inner.body.is_empty() {
                     continue;
                 }
-                live.extend([inner.start, inner.end, inner.step].iter().filter_map(register_of));
+                let turns = inner.turns;
+                live.extend([turns.start, turns.end, turns.step].iter().filter_map(register_of));
             }
             Item::If(guard, body) => {
                 sweep(body, live);

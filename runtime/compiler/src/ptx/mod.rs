@@ -180,19 +180,51 @@ pub enum Item {
     If(Guard, Vec<Item>),
 }
 
-/// `for (counter = start; counter < end; counter += step) body`, signed.
+/// `for (counter = start; counter < end; counter += step) body`, signed; see [`Turns`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loop {
     /// The counter; not changed in the body.
     pub counter: Reg,
-    /// Its first value.
+    /// Its values.
+    pub turns: Turns,
+    /// The body.
+    pub body: Vec<Item>,
+}
+
+/// The values of a counter: `start`, `start + step`, … below `end`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Turns {
+    /// The first value.
     pub start: Operand,
-    /// Its bound.
+    /// The bound.
     pub end: Operand,
     /// What it grows by: positive.
     pub step: Operand,
     /// Whether the first turn certainly happens.
     pub entered: bool,
-    /// The body.
-    pub body: Vec<Item>,
+    /// Whether the assembler is told not to unroll it.
+    pub rolled: bool,
+}
+
+impl Turns {
+    /// From `start` to `end`, by `step`.
+    pub fn new(start: impl Into<Operand>, end: impl Into<Operand>, step: impl Into<Operand>) -> Turns {
+        Turns {
+            start: start.into(),
+            end: end.into(),
+            step: step.into(),
+            entered: false,
+            rolled: false,
+        }
+    }
+
+    /// Says whether the first turn certainly happens.
+    pub fn entered(self, entered: bool) -> Turns {
+        Turns { entered, ..self }
+    }
+
+    /// Keeps it from being unrolled.
+    pub fn rolled(self) -> Turns {
+        Turns { rolled: true, ..self }
+    }
 }

@@ -101,26 +101,29 @@ impl Printer {
         let counter = name(each.counter);
         let bits = if each.counter.class == Class::B64 { 64 } else { 32 };
         let predicate = LOOP_PREDICATE;
-        writeln!(self.out, "    mov.b{bits} {counter}, {};", operand(each.start))?;
-        if !each.entered {
+        writeln!(self.out, "    mov.b{bits} {counter}, {};", operand(each.turns.start))?;
+        if !each.turns.entered {
             writeln!(
                 self.out,
                 "    setp.ge.s{bits} {predicate}, {counter}, {};",
-                operand(each.end)
+                operand(each.turns.end)
             )?;
             writeln!(self.out, "    @{predicate} bra $L{end};")?;
         }
         writeln!(self.out, "$L{top}:")?;
+        if each.turns.rolled {
+            writeln!(self.out, "    .pragma \"nounroll\";")?;
+        }
         self.items(entry, &each.body)?;
         writeln!(
             self.out,
             "    add.s{bits} {counter}, {counter}, {};",
-            operand(each.step)
+            operand(each.turns.step)
         )?;
         writeln!(
             self.out,
             "    setp.lt.s{bits} {predicate}, {counter}, {};",
-            operand(each.end)
+            operand(each.turns.end)
         )?;
         writeln!(self.out, "    @{predicate} bra $L{top};")?;
         writeln!(self.out, "$L{end}:")

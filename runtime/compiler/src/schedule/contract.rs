@@ -31,6 +31,11 @@ impl Contract {
         (self.block_rows / self.thread_rows) * (self.block_columns / self.thread_columns)
     }
 
+    /// Bytes of shared memory a block.
+    pub(crate) const fn shared_bytes(&self, element_bytes: u32) -> u32 {
+        self.stages * self.stage_elements() * element_bytes
+    }
+
     /// Elements between the starts of two rows of a slab in shared memory: padded, still 16-byte aligned.
     pub(crate) const fn pitch(tile: u32) -> u32 {
         tile + 4
@@ -75,6 +80,10 @@ pub(crate) struct Side {
 }
 
 const TILES: [u32; 5] = [16, 32, 64, 128, 256];
+const DEPTHS: [u32; 3] = [8, 16, 32];
+const THREAD_ROWS: [u32; 3] = [2, 4, 8];
+const THREAD_COLUMNS: [u32; 2] = [4, 8];
+const STAGES: [u32; 2] = [1, 2];
 
 pub(super) fn points(
     checked: &Checked,
@@ -82,21 +91,31 @@ pub(super) fn points(
     target: Target,
 ) -> impl Iterator<Item = Contract> {
     let shape = operands(checked).filter(|_| !specialisation.wide);
-    let size = match shape.as_ref().map(|shape| shape.ty) {
-        Some(Type::F64 | Type::I64) => 8,
-        _ => 4,
-    };
-    let accepted = shape.is_some();
-    all_points().filter(move |point| accepted && allows(point, size, target))
+    all_points().filter(move |point| {
+        let allows = |shape: &ContractShape| shape.allows(point, checked, specialisation, target);
+        shape.as_ref().is_some_and(allows)
+    })
+}
+
+pub(super) fn legal(checked: &Checked, specialisation: &Specialisation, target: Target, point: &Contract) -> bool {
+    let known = TILES.contains(&point.block_rows)
+        && TILES.contains(&point.block_columns)
+        && DEPTHS.contains(&point.block_depth)
+        && THREAD_ROWS.contains(&point.thread_rows)
+        && THREAD_COLUMNS.contains(&point.thread_columns)
+        && STAGES.contains(&point.stages);
+    known
+        && !specialisation.wide
+        && operands(checked).is_some_and(|shape| shape.allows(point, checked, specialisation, target))
 }
 
 fn all_points() -> impl Iterator<Item = Contract> {
     TILES.into_iter().flat_map(|block_rows| {
         TILES.into_iter().flat_map(move |block_columns| {
-            [8, 16, 32].into_iter().flat_map(move |block_depth| {
-                [2, 4, 8].into_iter().flat_map(move |thread_rows| {
-                    [4, 8].into_iter().flat_map(move |thread_columns| {
-                        [1, 2].into_iter().map(move |stages| Contract {
+            DEPTHS.into_iter().flat_map(move |block_depth| {
+                THREAD_ROWS.into_iter().flat_map(move |thread_rows| {
+                    THREAD_COLUMNS.into_iter().flat_map(move |thread_columns| {
+                        STAGES.into_iter().map(move |stages| Contract {
                             block_rows,
                             block_columns,
                             block_depth,
@@ -111,18 +130,66 @@ fn all_points() -> impl Iterator<Item = Contract> {
     })
 }
 
-fn allows(point: &Contract, element_bytes: u32, target: Target) -> bool {
-    let threads = point.threads();
-    // Accumulators, fragments and the slab in flight must fit the registers of a thread.
-    let accumulators = point.thread_rows * point.thread_columns * element_bytes / 4;
-    let in_flight = point.block_depth * (point.block_rows + point.block_columns) / threads.max(1) * element_bytes / 4;
-    let shared = point.stages * point.stage_elements() * element_bytes;
-    (64..=512).contains(&threads)
-        && accumulators <= 64
-        && in_flight <= 32
-        && (point.block_rows * point.block_depth).is_multiple_of(threads)
-        && (point.block_columns * point.block_depth).is_multiple_of(threads)
-        && shared <= target.shared_per_block()
+impl ContractShape {
+    /// Bytes of an element in shared memory and in a register.
+    pub(crate) fn element_bytes(&self) -> u32 {
+        match self.ty {
+            Type::F64 | Type::I64 => 8,
+            _ => 4,
+        }
+    }
+
+    /// Blocks that a multiprocessor holds at once: what the assembler is told, so that it neither spills for more
+    /// (it does, left alone) nor takes registers that cost a block.
+    pub(crate) fn resident_blocks(
+        &self,
+        point: &Contract,
+        checked: &Checked,
+        specialisation: &Specialisation,
+        target: Target,
+    ) -> u32 {
+        let registers = self.registers(point, checked, specialisation);
+        let shared = point.shared_bytes(self.element_bytes());
+        target.resident_blocks(point.threads(), registers, shared)
+    }
+
+    /// Registers a thread needs: accumulators, fragments, the next slab's elements and their addresses. The constant was
+    /// found by assembling several thousand kernels: with it none of those that fit spills.
+    fn registers(&self, point: &Contract, checked: &Checked, specialisation: &Specialisation) -> u32 {
+        let words = self.element_bytes() / 4;
+        let tile = point.thread_rows * point.thread_columns + point.thread_rows + point.thread_columns;
+        let slabs = [(&self.left, point.block_rows), (&self.right, point.block_columns)];
+        let in_flight: u32 = slabs
+            .into_iter()
+            .map(|(side, rows)| {
+                let elements = (rows * point.block_depth / point.threads()).max(1) * side.reads(checked);
+                let vector = load_width(checked, specialisation, side, &self.depth, rows, point).min(16 / words / 4);
+                elements * words + 2 * (elements / vector.max(1)).max(1)
+            })
+            .sum();
+        40 + tile * words + in_flight
+    }
+
+    fn allows(&self, point: &Contract, checked: &Checked, specialisation: &Specialisation, target: Target) -> bool {
+        let threads = point.threads();
+        (64..=512).contains(&threads)
+            && (point.block_rows * point.block_depth).is_multiple_of(threads)
+            && (point.block_columns * point.block_depth).is_multiple_of(threads)
+            && self.resident_blocks(point, checked, specialisation, target) > 0
+    }
+}
+
+impl Side {
+    /// Tensor elements that one element of the slab is made of.
+    fn reads(&self, checked: &Checked) -> u32 {
+        let op = checked.op();
+        let (mut next, mut reads) = (self.factors.clone(), 0);
+        while let Some(expr) = next.pop() {
+            reads += u32::from(matches!(op.expr(expr), Expr::Read { .. }));
+            op.operands(expr, |operand| next.push(operand));
+        }
+        reads.max(1)
+    }
 }
 
 /// The tile with the least estimated time: whole waves of blocks, each as long as its arithmetic and its shared-memory
@@ -147,13 +214,11 @@ pub(super) fn default(
     if rows < 8 || columns < 8 {
         return None;
     }
-    let size = if matches!(shape.ty, Type::F64 | Type::I64) {
-        8
-    } else {
-        4
-    };
     let candidates = all_points().filter(|point| {
-        point.block_depth == 16 && point.stages == 2 && point.thread_rows >= 4 && allows(point, size, machine.target)
+        point.block_depth == 16
+            && point.stages == 2
+            && point.thread_rows >= 4
+            && shape.allows(point, checked, specialisation, machine.target)
     });
     candidates.min_by_key(|point| {
         let tiles = rows

@@ -72,7 +72,7 @@ pub fn legal(checked: &Checked, specialisation: &Specialisation, target: Target,
         Schedule::Plain(plain) => plain::points().any(|point| point == *plain),
         Schedule::Pointwise(p) => pointwise::points(checked, specialisation).any(|point| point == *p),
         Schedule::Row(row) => row::points(checked, specialisation).any(|point| point == *row),
-        Schedule::Contract(c) => contract::points(checked, specialisation, target).any(|point| point == *c),
+        Schedule::Contract(contract) => contract::legal(checked, specialisation, target, contract),
     }
 }
 

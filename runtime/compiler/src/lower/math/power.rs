@@ -4,7 +4,7 @@ use super::logarithm;
 use super::real::Real;
 use crate::element::Type;
 use crate::lower::value::{self, Value, class_of, mul_of};
-use crate::ptx::{Builder, Class, Compare, Guard, Opcode, Operand};
+use crate::ptx::{Builder, Class, Compare, Guard, Opcode, Operand, Turns};
 
 /// xⁿ. Of integers it wraps, and a negative power is `1 / xⁿ` truncated: 0 unless x is 1 or −1.
 ///
@@ -104,7 +104,7 @@ fn variable_power(b: &mut Builder, x: Value, n: Value) -> Value {
     let one = Value::literal(b, crate::ir::Literal::Int(1), x.ty);
     let power = b.mutable(class, one.operand);
     let square = b.mutable(class, x.operand);
-    let place = b.begin_loop(Class::B32, 0.into(), bits.into(), 1.into(), false);
+    let place = b.begin_loop(Class::B32, Turns::new(0, bits, 1));
     let mask = b.op(Opcode::ShlB32, &[1.into(), place.into()]);
     let bit = b.op(Opcode::AndB32, &[magnitude.into(), mask.into()]);
     let predicate = b.compare(Compare::Ne, Class::B32, bit.into(), 0.into());

@@ -4,7 +4,7 @@ use super::real::Real;
 use crate::element::Type;
 use crate::lower::value::Value;
 use crate::ptx::Builder;
-use crate::ptx::{Class, Compare, Opcode, Operand};
+use crate::ptx::{Class, Compare, Opcode, Operand, Turns};
 
 /// Long division of the mantissas, as many places a turn as 64 bits hold.
 pub fn remainder(b: &mut Builder, x: Value, y: Value) -> Value {
@@ -21,7 +21,7 @@ pub fn remainder(b: &mut Builder, x: Value, y: Value) -> Value {
     let rest = b.mutable(Class::B64, first.into());
     let places = b.op(Opcode::SubS32, &[x_exponent, y_exponent]);
     let turn = 64 - form.precision;
-    let done = b.begin_loop(Class::B32, 0.into(), places.into(), turn.into(), false);
+    let done = b.begin_loop(Class::B32, Turns::new(0, places, turn));
     let left = b.op(Opcode::SubS32, &[places.into(), done.into()]);
     let left = b.op(Opcode::MinS32, &[left.into(), turn.into()]);
     b.assign(Opcode::ShlB64, rest, &[rest.into(), left.into()]);
