@@ -76,7 +76,7 @@ fn every_instruction_of_the_table_assembles() {
         let row = opcode.row();
         let sources: Vec<Operand> = row.sources.iter().map(|&class| of(class)).collect();
         let results: Vec<Reg> = if row.pure {
-            b.ops(opcode, &sources)
+            b.ops(opcode, &sources).into_vec()
         } else {
             b.converge(opcode, &sources).into_iter().collect()
         };

@@ -15,9 +15,9 @@ use crate::element::{Element, Type};
 use crate::ir::{AxisId, BinaryOp, Expr, ExprId, InputId, Op, ReduceOp, SizeId, Source};
 use crate::kernel::Parameter;
 use crate::ptx::builder::{Location, move_of};
-use crate::ptx::{Address, Builder, Cache, Class, Compare, Guard, Opcode, Operand, Reg, Space, Turns, Width};
+use crate::ptx::{Address, Builder, Cache, Class, Compare, Few, Guard, Opcode, Operand, Reg, Space, Turns, Width};
 use crate::size::Specialisation;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 /// An axis's value in the code being made.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -88,11 +88,11 @@ pub struct Lowering<'a> {
     sizes: Vec<Linear>,
     index_errors: Option<Reg>,
     /// Registers of products with sizes: a power of two that divides them.
-    multiples: HashMap<Reg, u32>,
-    bindings: HashMap<AxisId, Binding>,
+    multiples: FxHashMap<Reg, u32>,
+    bindings: FxHashMap<AxisId, Binding>,
     /// Holds where the expression at hand is wanted: the conditions of `if`s around it.
     condition: Option<Reg>,
-    memo: HashMap<MemoKey, (Value, Location)>,
+    memo: FxHashMap<MemoKey, (Value, Location)>,
     serial_depth: u32,
 }
 
@@ -133,10 +133,10 @@ impl<'a> Lowering<'a> {
             outputs: Vec::new(),
             sizes: Vec::new(),
             index_errors: None,
-            multiples: HashMap::new(),
-            bindings: HashMap::new(),
+            multiples: FxHashMap::default(),
+            bindings: FxHashMap::default(),
             condition: None,
-            memo: HashMap::new(),
+            memo: FxHashMap::default(),
             serial_depth: 0,
         };
         lowering.read_parameters();
@@ -771,7 +771,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// Loads neighbours in as few instructions as their number allows, in storage form.
-    pub fn load_elements(&mut self, element: Element, count: u32, address: Address, guard: Option<Guard>) -> Vec<Reg> {
+    pub fn load_elements(&mut self, element: Element, count: u32, address: Address, guard: Option<Guard>) -> Few<Reg> {
         let cache = self.read_cache;
         let width = width_of(element);
         match (width, count) {
@@ -805,7 +805,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// The four bytes of a word, extended to 32 bits.
-    fn bytes_of(&mut self, word: Reg, signed: bool) -> Vec<Reg> {
+    fn bytes_of(&mut self, word: Reg, signed: bool) -> Few<Reg> {
         (0..4)
             .map(|byte| {
                 if signed {

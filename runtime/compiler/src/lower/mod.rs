@@ -11,15 +11,19 @@ pub mod value;
 
 use crate::check::Checked;
 use crate::element::{Element, Type};
-use crate::ir::SizeId;
+use crate::ir::{Expr, SizeId};
 use crate::kernel::{Kernel, Launch};
-use crate::ptx::{Cache, Class, Guard, Opcode, Operand, Reg, Space, Width};
+use crate::ptx::{Cache, Class, Few, Guard, Opcode, Operand, Reg, Space, Width};
 use crate::schedule::{self, Schedule};
 use crate::size::{SizeExpr, SizeOp, Specialisation};
 use crate::target::Target;
 use expression::{Lowering, Reduce, width_of};
 use index::Linear;
+use smallvec::smallvec;
 use value::Value;
+
+/// Registers a thread that calls functions in f64 may have.
+const FUNCTION_REGISTERS: u32 = 128;
 
 /// Why an operator has no kernel for a schedule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,12 +65,18 @@ pub fn lower(
         return Err(Error::Illegal(schedule.to_string()));
     }
     let name = entry_name(&checked.op().name, schedule.family());
-    let (lowering, launch) = match schedule {
+    let (mut lowering, launch) = match schedule {
         Schedule::Plain(plain) => plain::lower(checked, specialisation, &name, plain)?,
         Schedule::Pointwise(pointwise) => pointwise::lower(checked, specialisation, &name, pointwise)?,
         Schedule::Row(row) => row::lower(checked, specialisation, &name, row)?,
         Schedule::Contract(contract) => contract::lower(checked, specialisation, &name, target, contract)?,
     };
+    let doubles = |expr: &Expr| matches!(expr, Expr::Call(_, arguments) if arguments.iter().any(|&argument| checked.ty(argument) == Type::F64));
+    if checked.op().exprs.iter().any(doubles) {
+        // Functions in f64 hold many values at once. Left alone, the assembler spills some of them to fit more blocks.
+        let blocks = target.resident_blocks(launch.block[0], FUNCTION_REGISTERS, launch.dynamic_shared);
+        lowering.b.set_minimum_blocks(blocks.max(1));
+    }
     let parameters = lowering.parameters().to_vec();
     Ok(Kernel {
         entry: name,
@@ -230,19 +240,19 @@ impl Lowering<'_> {
     }
 
     /// Two or one 32-bit words of a value, for shuffles.
-    fn words(&mut self, value: Value) -> Vec<Reg> {
+    fn words(&mut self, value: Value) -> Few<Reg> {
         let reg = value.reg(&mut self.b);
         match reg.class {
-            Class::F32 => vec![self.b.op(Opcode::BitsF32, &[reg.into()])],
+            Class::F32 => smallvec![self.b.op(Opcode::BitsF32, &[reg.into()])],
             Class::F64 => self.b.ops(Opcode::HalvesF64, &[reg.into()]),
             Class::B64 => self.b.ops(Opcode::HalvesB64, &[reg.into()]),
-            _ => vec![reg],
+            _ => smallvec![reg],
         }
     }
 
     /// The inverse of [`Lowering::words`].
     fn value_of_words(&mut self, class: Class, words: &[Reg]) -> Reg {
-        let sources: Vec<Operand> = words.iter().map(|&word| word.into()).collect();
+        let sources: Few<Operand> = words.iter().map(|&word| word.into()).collect();
         match class {
             Class::F32 => self.b.op(Opcode::F32Bits, &sources),
             Class::F64 => self.b.op(Opcode::F64Halves, &sources),

@@ -13,9 +13,12 @@
 
 use super::text::Entry;
 use super::{
-    Action, Address, Cache, Class, Compare, Guard, Instruction, Item, Loop, Opcode, Operand, Reg, Space, Turns, Width,
+    Action, Address, Cache, Class, Compare, Few, Guard, Instruction, Item, Loop, Opcode, Operand, Reg, Space, Turns,
+    Width, liveness,
 };
-use std::collections::{HashMap, HashSet};
+use rustc_hash::{FxBuildHasher, FxHashMap};
+use smallvec::smallvec;
+use std::hash::BuildHasher;
 
 /// Builds the body of one kernel.
 #[derive(Debug)]
@@ -39,8 +42,8 @@ struct Region {
     id: u64,
     kind: Kind,
     items: Vec<Item>,
-    /// The pure instructions that stand here, by what they compute.
-    known: HashMap<Known, Vec<Reg>>,
+    /// Where the pure instructions stand among the items, by a hash of what they compute.
+    known: FxHashMap<u64, u32>,
 }
 
 #[derive(Debug)]
@@ -49,8 +52,6 @@ enum Kind {
     Loop(Reg, Turns),
     If(Guard),
 }
-
-type Known = (Action, Vec<Operand>, Option<Guard>);
 
 /// A region that was open at some time, to ask whether what was made in it still exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,17 +85,16 @@ impl Builder {
         builder
     }
 
-    /// Tells the assembler how many blocks should fit on a multiprocessor, which bounds the registers.
+    /// Tells the assembler how many blocks should fit on a multiprocessor, which bounds the registers: the least number asked for.
     pub fn set_minimum_blocks(&mut self, blocks: u32) {
-        self.minimum_blocks = Some(blocks);
+        self.minimum_blocks = Some(self.minimum_blocks.map_or(blocks, |others| others.min(blocks)));
     }
 
     /// Declares one more parameter of the kernel and reads it.
     pub fn parameter(&mut self, width: Width) -> Reg {
         let number = self.parameters.len() as u32;
         self.parameters.push(width);
-        let known = (Action::Parameter(number, width), Vec::new(), None);
-        self.place(known, &[width.class()], 0)[0]
+        self.place(Action::Parameter(number, width), &[], None, &[width.class()], 0)[0]
     }
 
     // ------------------------------------------------------------------ pure instructions
@@ -105,12 +105,12 @@ impl Builder {
     }
 
     /// The results of a pure instruction of the table that has several.
-    pub fn ops(&mut self, opcode: Opcode, sources: &[Operand]) -> Vec<Reg> {
+    pub fn ops(&mut self, opcode: Opcode, sources: &[Operand]) -> Few<Reg> {
         let row = opcode.row();
         debug_assert!(row.pure, "{opcode:?} must stay where it is put: use `converge`");
         self.check_sources(opcode, sources);
         let depth = self.depth_of(sources);
-        self.place((Action::Table(opcode), sources.to_vec(), None), row.results, depth)
+        self.place(Action::Table(opcode), sources, None, row.results, depth)
     }
 
     /// A constant in a register. Most instructions take constants as operands; vectors stored and mutable registers do not.
@@ -130,8 +130,13 @@ impl Builder {
 
     fn compare_as(&mut self, compare: Compare, class: Class, signed: bool, a: Operand, b: Operand) -> Reg {
         let depth = self.depth_of(&[a, b]);
-        let known = (Action::Compare(compare, class, signed), vec![a, b], None);
-        self.place(known, &[Class::Pred], depth)[0]
+        self.place(
+            Action::Compare(compare, class, signed),
+            &[a, b],
+            None,
+            &[Class::Pred],
+            depth,
+        )[0]
     }
 
     /// A load of 1, 2 or 4 neighbours from memory that nobody writes during the kernel. Where the guard does not hold they are 0.
@@ -142,38 +147,44 @@ impl Builder {
         address: Address,
         cache: Cache,
         guard: Option<Guard>,
-    ) -> Vec<Reg> {
+    ) -> Few<Reg> {
         let mut depth = self.depth(address.base).max(self.innermost_if());
         if let Some(guard) = guard {
             depth = depth.max(self.depth(guard.predicate));
         }
-        let known = (
-            Action::Load(Space::Constant, width, address, cache),
-            vec![Operand::Int(vector as i64)],
-            guard,
-        );
-        self.place(known, &vec![width.class(); vector], depth)
+        let classes = [width.class(); 4];
+        let load = Action::Load(Space::Constant, width, address, cache);
+        self.place(load, &[], guard, &classes[..vector.min(4)], depth)
     }
 
     /// Puts a pure instruction into the region of that depth, unless it stands there already.
-    fn place(&mut self, known: Known, classes: &[Class], depth: usize) -> Vec<Reg> {
-        if let Some(results) = self.regions[depth].known.get(&known) {
-            return results.clone();
+    fn place(
+        &mut self,
+        action: Action,
+        sources: &[Operand],
+        guard: Option<Guard>,
+        classes: &[Class],
+        depth: usize,
+    ) -> Few<Reg> {
+        let hash = FxBuildHasher.hash_one((action, sources, guard, classes.len()));
+        let region = &self.regions[depth];
+        // Two computations with one hash are as good as unknown to each other: then one of them may stand here twice.
+        if let Some(&at) = region.known.get(&hash)
+            && let Some(Item::Instruction(known)) = region.items.get(at as usize)
+            && (known.action, &known.sources[..], known.guard) == (action, sources, guard)
+            && known.results.len() == classes.len()
+        {
+            return known.results.clone();
         }
-        let results: Vec<Reg> = classes.iter().map(|&class| self.register(class, depth)).collect();
-        let (action, sources, guard) = known.clone();
-        let sources = match action {
-            Action::Load(..) => Vec::new(),
-            _ => sources,
-        };
+        let results: Few<Reg> = classes.iter().map(|&class| self.register(class, depth)).collect();
         let region = &mut self.regions[depth];
+        region.known.insert(hash, region.items.len() as u32);
         region.items.push(Item::Instruction(Instruction {
             action,
             results: results.clone(),
-            sources,
+            sources: sources.into(),
             guard,
         }));
-        region.known.insert(known, results.clone());
         results
     }
 
@@ -196,8 +207,8 @@ impl Builder {
         self.check_sources(opcode, sources);
         self.push(Instruction {
             action: Action::Table(opcode),
-            results: vec![result],
-            sources: sources.to_vec(),
+            results: smallvec![result],
+            sources: sources.into(),
             guard,
         });
     }
@@ -213,7 +224,7 @@ impl Builder {
     pub fn converge(&mut self, opcode: Opcode, sources: &[Operand]) -> Option<Reg> {
         self.check_sources(opcode, sources);
         let depth = self.regions.len() - 1;
-        let results: Vec<Reg> = opcode
+        let results: Few<Reg> = opcode
             .row()
             .results
             .iter()
@@ -223,7 +234,7 @@ impl Builder {
         self.push(Instruction {
             action: Action::Table(opcode),
             results,
-            sources: sources.to_vec(),
+            sources: sources.into(),
             guard: None,
         });
         result
@@ -241,13 +252,13 @@ impl Builder {
     }
 
     /// A load that stays where it is put: shared memory, or global memory that this kernel writes too.
-    pub fn load_here(&mut self, space: Space, width: Width, vector: usize, address: Address) -> Vec<Reg> {
+    pub fn load_here(&mut self, space: Space, width: Width, vector: usize, address: Address) -> Few<Reg> {
         let depth = self.regions.len() - 1;
-        let results: Vec<Reg> = (0..vector).map(|_| self.register(width.class(), depth)).collect();
+        let results: Few<Reg> = (0..vector).map(|_| self.register(width.class(), depth)).collect();
         self.push(Instruction {
             action: Action::Load(space, width, address, Cache::Normal),
             results: results.clone(),
-            sources: Vec::new(),
+            sources: Few::new(),
             guard: None,
         });
         results
@@ -257,8 +268,8 @@ impl Builder {
     pub fn load_into(&mut self, results: &[Reg], width: Width, address: Address, cache: Cache, guard: Option<Guard>) {
         self.push(Instruction {
             action: Action::Load(Space::Constant, width, address, cache),
-            results: results.to_vec(),
-            sources: Vec::new(),
+            results: results.into(),
+            sources: Few::new(),
             guard,
         });
     }
@@ -275,8 +286,8 @@ impl Builder {
     ) {
         self.push(Instruction {
             action: Action::Store(space, width, address, cache),
-            results: Vec::new(),
-            sources: values.to_vec(),
+            results: Few::new(),
+            sources: values.into(),
             guard,
         });
     }
@@ -331,7 +342,7 @@ impl Builder {
             id: self.regions_opened,
             kind,
             items: Vec::new(),
-            known: HashMap::new(),
+            known: FxHashMap::default(),
         });
     }
 
@@ -420,9 +431,7 @@ impl Builder {
             self.end();
         }
         let mut body = self.regions.pop().map(|region| region.items).unwrap_or_default();
-        let mut live = HashSet::new();
-        mark_assigned(&body, &mut live);
-        sweep(&mut body, &mut live);
+        liveness::sweep(&mut body, &self.counts);
         Entry {
             name: self.name,
             parameters: self.parameters,
@@ -432,90 +441,6 @@ impl Builder {
             registers: self.counts,
             body,
         }
-    }
-}
-
-/// Whether an instruction may be left out when its results are not read.
-fn removable(instruction: &Instruction) -> bool {
-    match instruction.action {
-        Action::Table(opcode) => opcode.row().pure,
-        Action::Compare(..) | Action::Load(..) | Action::Parameter(..) => true,
-        Action::Store(..) => false,
-    }
-}
-
-/// Registers assigned more than once and read anywhere are live throughout: their uses may stand before in the text.
-fn mark_assigned(items: &[Item], live: &mut HashSet<Reg>) {
-    let (mut assigned, mut repeatedly, mut read) = (HashSet::new(), HashSet::new(), HashSet::new());
-    visit(items, &mut |instruction| {
-        for &result in &instruction.results {
-            if !assigned.insert(result) {
-                repeatedly.insert(result);
-            }
-        }
-        for source in &instruction.sources {
-            if let Operand::Reg(reg) = source {
-                // An accumulator that only feeds itself is not read.
-                if !instruction.results.contains(reg) {
-                    read.insert(*reg);
-                }
-            }
-        }
-    });
-    live.extend(repeatedly.intersection(&read));
-}
-
-fn visit(items: &[Item], each: &mut impl FnMut(&Instruction)) {
-    for item in items {
-        match item {
-            Item::Instruction(instruction) => each(instruction),
-            Item::Loop(inner) => visit(&inner.body, each),
-            Item::If(_, body) => visit(body, each),
-        }
-    }
-}
-
-/// Walks backwards: values are read after they are made, so one pass sees every reader first.
-fn sweep(items: &mut Vec<Item>, live: &mut HashSet<Reg>) {
-    let mut kept = Vec::with_capacity(items.len());
-    for mut item in items.drain(..).rev() {
-        match &mut item {
-            Item::Instruction(instruction) => {
-                if removable(instruction) && !instruction.results.iter().any(|r| live.contains(r)) {
-                    continue;
-                }
-                live.extend(instruction.sources.iter().filter_map(register_of));
-                live.extend(instruction.guard.map(|guard| guard.predicate));
-                if let Action::Load(_, _, address, _) | Action::Store(_, _, address, _) = instruction.action {
-                    live.insert(address.base);
-                }
-            }
-            Item::Loop(inner) => {
-                sweep(&mut inner.body, live);
-                if inner.body.is_empty() {
-                    continue;
-                }
-                let turns = inner.turns;
-                live.extend([turns.start, turns.end, turns.step].iter().filter_map(register_of));
-            }
-            Item::If(guard, body) => {
-                sweep(body, live);
-                if body.is_empty() {
-                    continue;
-                }
-                live.insert(guard.predicate);
-            }
-        }
-        kept.push(item);
-    }
-    kept.reverse();
-    *items = kept;
-}
-
-fn register_of(operand: &Operand) -> Option<Reg> {
-    match operand {
-        Operand::Reg(reg) => Some(*reg),
-        _ => None,
     }
 }
 

@@ -8,11 +8,13 @@
 //! To add an instruction, add its line to the table in `opcode.rs`; every line is assembled by `ptxas` in the tests.
 
 pub mod builder;
+mod liveness;
 pub mod opcode;
 pub mod text;
 
 pub use builder::{Builder, Location};
 pub use opcode::{Class, Compare, Opcode};
+use smallvec::SmallVec;
 
 /// A virtual register. Assigned once, unless made by [`Builder::mutable`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -141,15 +143,18 @@ pub struct Guard {
     pub holds: bool,
 }
 
+/// Operands of an instruction: seldom more than 3, and then without an allocation.
+pub type Few<T> = SmallVec<[T; 3]>;
+
 /// One instruction.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Instruction {
     /// What it does.
     pub action: Action,
     /// Registers it assigns.
-    pub results: Vec<Reg>,
+    pub results: Few<Reg>,
     /// What it reads, besides addresses.
-    pub sources: Vec<Operand>,
+    pub sources: Few<Operand>,
     /// The condition under which it executes. A guarded load yields zeros elsewhere.
     pub guard: Option<Guard>,
 }

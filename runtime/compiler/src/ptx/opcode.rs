@@ -109,9 +109,9 @@ macro_rules! table {
             pub const ALL: &'static [Opcode] = &[$(Opcode::$name),*];
 
             /// The line of the table.
-            pub const fn row(self) -> Row {
+            pub const fn row(self) -> &'static Row {
                 match self {
-                    $(Opcode::$name => Row {
+                    $(Opcode::$name => &Row {
                         text: $text,
                         sources: &[$(Class::$source),*],
                         results: &[$(Class::$result),*],

@@ -2,7 +2,6 @@
 
 use super::{Action, Address, Cache, Class, Instruction, Item, Loop, Opcode, Operand, Reg, Space, Width};
 use crate::target::Target;
-use std::fmt::{self, Write};
 
 /// A finished kernel body with what its declaration says.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,12 +25,13 @@ pub struct Entry {
 impl Entry {
     /// The whole module.
     pub fn module(&self, target: Target) -> String {
+        // About 40 characters an instruction, of which most make one register.
+        let registers: u32 = self.registers.iter().sum();
         let mut printer = Printer {
-            out: String::with_capacity(16 * 1024),
+            out: String::with_capacity(1024 + 40 * registers as usize),
             labels: 0,
         };
-        // Writing to a `String` cannot fail.
-        let _ = printer.entry(self, target);
+        printer.entry(self, target);
         printer.out
     }
 }
@@ -42,94 +42,114 @@ struct Printer {
 }
 
 impl Printer {
-    fn entry(&mut self, entry: &Entry, target: Target) -> fmt::Result {
+    fn entry(&mut self, entry: &Entry, target: Target) {
         let version = match target {
             Target::Sm80 => "7.0",
             Target::Sm86 => "7.1",
             Target::Sm89 | Target::Sm90 => "7.8",
         };
-        writeln!(self.out, ".version {version}")?;
-        writeln!(self.out, ".target sm_{}", target.number())?;
-        writeln!(self.out, ".address_size 64")?;
+        self.texts(&[".version ", version, "\n.target sm_"]);
+        self.number(target.number().into());
+        self.text("\n.address_size 64\n");
         if entry.shared {
-            writeln!(self.out, ".extern .shared .align 16 .b8 shared[];")?;
+            self.text(".extern .shared .align 16 .b8 shared[];\n");
         }
-        write!(self.out, ".visible .entry {}(", entry.name)?;
+        self.texts(&[".visible .entry ", &entry.name, "("]);
         for (number, width) in entry.parameters.iter().enumerate() {
             let separator = if number == 0 { "" } else { "," };
             let ty = parameter_type(*width);
-            write!(self.out, "{separator}\n    .param .{ty} {}_{number}", entry.name)?;
+            self.texts(&[separator, "\n    .param .", ty, " ", &entry.name, "_"]);
+            self.number(number as i64);
         }
-        writeln!(self.out, "\n)\n.maxntid {}, 1, 1", entry.threads)?;
+        self.text("\n)\n.maxntid ");
+        self.number(entry.threads.into());
+        self.text(", 1, 1\n");
         if let Some(blocks) = entry.minimum_blocks {
-            writeln!(self.out, ".minnctapersm {blocks}")?;
+            self.text(".minnctapersm ");
+            self.number(blocks.into());
+            self.text("\n");
         }
-        writeln!(self.out, "{{")?;
+        self.text("{\n");
         for (class, &count) in Class::ALL.iter().zip(&entry.registers) {
             if count > 0 {
-                writeln!(
-                    self.out,
-                    "    .reg .{} {}<{count}>;",
-                    class.declaration(),
-                    class.prefix()
-                )?;
+                self.texts(&["    .reg .", class.declaration(), " ", class.prefix(), "<"]);
+                self.number(count.into());
+                self.text(">;\n");
             }
         }
-        self.items(&entry.name, &entry.body)?;
-        writeln!(self.out, "    ret;\n}}")
+        self.items(&entry.name, &entry.body);
+        self.text("    ret;\n}\n");
     }
 
-    fn items(&mut self, entry: &str, items: &[Item]) -> fmt::Result {
+    fn items(&mut self, entry: &str, items: &[Item]) {
         for item in items {
             match item {
-                Item::Instruction(instruction) => self.instruction(entry, instruction)?,
-                Item::Loop(each) => self.counted(entry, each)?,
+                Item::Instruction(instruction) => self.instruction(entry, instruction),
+                Item::Loop(each) => self.counted(entry, each),
                 Item::If(guard, body) => {
-                    let end = self.label();
-                    let skip = if guard.holds { "!" } else { "" };
-                    writeln!(self.out, "    @{skip}{} bra $L{end};", name(guard.predicate))?;
-                    self.items(entry, body)?;
-                    writeln!(self.out, "$L{end}:")?;
+                    let end = self.new_label();
+                    self.text(if guard.holds { "    @!" } else { "    @" });
+                    self.register(guard.predicate);
+                    self.branch(end);
+                    self.items(entry, body);
+                    self.label(end);
                 }
             }
         }
-        Ok(())
     }
 
-    fn counted(&mut self, entry: &str, each: &Loop) -> fmt::Result {
-        let (top, end) = (self.label(), self.label());
-        let counter = name(each.counter);
-        let bits = if each.counter.class == Class::B64 { 64 } else { 32 };
-        let predicate = LOOP_PREDICATE;
-        writeln!(self.out, "    mov.b{bits} {counter}, {};", operand(each.turns.start))?;
+    fn counted(&mut self, entry: &str, each: &Loop) {
+        let (top, end) = (self.new_label(), self.new_label());
+        let bits = if each.counter.class == Class::B64 { "64" } else { "32" };
+        self.texts(&["    mov.b", bits, " "]);
+        self.register(each.counter);
+        self.text(", ");
+        self.operand(each.turns.start);
+        self.text(";\n");
         if !each.turns.entered {
-            writeln!(
-                self.out,
-                "    setp.ge.s{bits} {predicate}, {counter}, {};",
-                operand(each.turns.end)
-            )?;
-            writeln!(self.out, "    @{predicate} bra $L{end};")?;
+            self.compare_counter("ge", bits, each);
+            self.branch(end);
         }
-        writeln!(self.out, "$L{top}:")?;
+        self.label(top);
         if each.turns.rolled {
-            writeln!(self.out, "    .pragma \"nounroll\";")?;
+            self.text("    .pragma \"nounroll\";\n");
         }
-        self.items(entry, &each.body)?;
-        writeln!(
-            self.out,
-            "    add.s{bits} {counter}, {counter}, {};",
-            operand(each.turns.step)
-        )?;
-        writeln!(
-            self.out,
-            "    setp.lt.s{bits} {predicate}, {counter}, {};",
-            operand(each.turns.end)
-        )?;
-        writeln!(self.out, "    @{predicate} bra $L{top};")?;
-        writeln!(self.out, "$L{end}:")
+        self.items(entry, &each.body);
+        self.texts(&["    add.s", bits, " "]);
+        self.register(each.counter);
+        self.text(", ");
+        self.register(each.counter);
+        self.text(", ");
+        self.operand(each.turns.step);
+        self.text(";\n");
+        self.compare_counter("lt", bits, each);
+        self.branch(top);
+        self.label(end);
     }
 
-    fn instruction(&mut self, entry: &str, instruction: &Instruction) -> fmt::Result {
+    /// Compares a counter with its bound, and begins a line that is executed where that holds.
+    fn compare_counter(&mut self, compare: &str, bits: &str, each: &Loop) {
+        self.texts(&["    setp.", compare, ".s", bits, " ", LOOP_PREDICATE, ", "]);
+        self.register(each.counter);
+        self.text(", ");
+        self.operand(each.turns.end);
+        self.texts(&[";\n    @", LOOP_PREDICATE]);
+    }
+
+    fn branch(&mut self, label: u32) {
+        self.text(" bra $L");
+        self.number(label.into());
+        self.text(";\n");
+    }
+
+    fn label(&mut self, label: u32) {
+        self.text("$L");
+        self.number(label.into());
+        self.text(":\n");
+    }
+
+    /// A kernel is thousands of these: they are put together without the formatting machinery.
+    fn instruction(&mut self, entry: &str, instruction: &Instruction) {
         if let (Action::Load(..), Some(_)) = (instruction.action, instruction.guard) {
             for &result in &instruction.results {
                 let zero = match result.class {
@@ -137,21 +157,20 @@ impl Printer {
                     Class::F64 => "0d0000000000000000",
                     _ => "0",
                 };
-                writeln!(
-                    self.out,
-                    "    mov.{} {}, {zero};",
-                    result.class.declaration(),
-                    name(result)
-                )?;
+                self.texts(&["    mov.", result.class.declaration(), " "]);
+                self.register(result);
+                self.texts(&[", ", zero, ";\n"]);
             }
         }
-        write!(self.out, "    ")?;
+        self.text("    ");
         if let Some(guard) = instruction.guard {
-            let not = if guard.holds { "" } else { "!" };
-            write!(self.out, "@{not}{} ", name(guard.predicate))?;
+            self.text(if guard.holds { "@" } else { "@!" });
+            self.register(guard.predicate);
+            self.text(" ");
         }
+        let (results, sources) = (&instruction.results, &instruction.sources);
         match instruction.action {
-            Action::Table(opcode) => self.table(opcode, instruction)?,
+            Action::Table(opcode) => self.table(opcode, instruction),
             Action::Compare(compare, class, signed) => {
                 let ty = match (class, signed) {
                     (Class::B32, true) => "s32",
@@ -160,8 +179,8 @@ impl Printer {
                     (Class::B64, false) => "u64",
                     (other, _) => other.declaration(),
                 };
-                write!(self.out, "setp.{}.{ty} ", compare.text())?;
-                self.operands(instruction, false)?;
+                self.texts(&["setp.", compare.text(), ".", ty, " "]);
+                self.operands(instruction, false);
             }
             Action::Load(space, width, address, cache) => {
                 let space = match (space, cache) {
@@ -171,13 +190,10 @@ impl Printer {
                     (Space::Global, Cache::Streaming) => "global.cs",
                     (Space::Shared, _) => "shared",
                 };
-                let (vector, list) = vector(instruction.results.iter().map(|&r| name(r)));
-                write!(
-                    self.out,
-                    "ld.{space}{vector}.{} {list}, [{}]",
-                    memory_type(width),
-                    address_text(address)
-                )?;
+                self.texts(&["ld.", space, vector(results.len()), ".", memory_type(width), " "]);
+                self.list(results, results.len() > 1, Self::register);
+                self.text(", ");
+                self.address(address);
             }
             Action::Store(space, width, address, cache) => {
                 let space = if space == Space::Shared { "shared" } else { "global" };
@@ -185,27 +201,28 @@ impl Printer {
                     Cache::Normal => "",
                     Cache::Streaming => ".cs",
                 };
-                let (vector, list) = vector(instruction.sources.iter().map(|&s| operand(s)));
-                write!(
-                    self.out,
-                    "st.{space}{hint}{vector}.{} [{}], {list}",
-                    memory_type(width),
-                    address_text(address)
-                )?;
+                self.texts(&["st.", space, hint, vector(sources.len()), ".", memory_type(width), " "]);
+                self.address(address);
+                self.text(", ");
+                self.list(sources, sources.len() > 1, Self::operand);
             }
             Action::Parameter(number, width) => {
-                write!(self.out, "ld.param.{} ", parameter_type(width))?;
-                self.operands(instruction, false)?;
-                write!(self.out, ", [{entry}_{number}]")?;
+                self.texts(&["ld.param.", parameter_type(width), " "]);
+                self.operands(instruction, false);
+                self.texts(&[", [", entry, "_"]);
+                self.number(number.into());
+                self.text("]");
             }
         }
-        writeln!(self.out, ";")
+        self.text(";\n");
     }
 
-    fn table(&mut self, opcode: Opcode, instruction: &Instruction) -> fmt::Result {
-        let mut parts = opcode.row().text.split('|');
-        let mnemonic = parts.next().unwrap_or_default();
-        write!(self.out, "{mnemonic} ")?;
+    fn table(&mut self, opcode: Opcode, instruction: &Instruction) {
+        let (mnemonic, fixed) = match opcode.row().text.split_once('|') {
+            Some((mnemonic, fixed)) => (mnemonic, fixed),
+            None => (opcode.row().text, ""),
+        };
+        self.texts(&[mnemonic, " "]);
         let packs = matches!(
             opcode,
             Opcode::F64Halves
@@ -215,39 +232,105 @@ impl Printer {
                 | Opcode::HalvesB32
                 | Opcode::B32Halves
         );
-        self.operands(instruction, packs)?;
+        self.operands(instruction, packs);
         let none = instruction.results.is_empty() && instruction.sources.is_empty();
-        for fixed in parts.filter(|part| !part.is_empty()) {
-            let separator = if none { "" } else { ", " };
-            write!(self.out, "{separator}{fixed}")?;
+        for part in fixed.split('|').filter(|part| !part.is_empty()) {
+            self.texts(&[if none { "" } else { ", " }, part]);
         }
-        Ok(())
     }
 
     /// Results, then sources; `braces` around whichever there are two of.
-    fn operands(&mut self, instruction: &Instruction, braces: bool) -> fmt::Result {
-        let results: Vec<String> = instruction.results.iter().map(|&r| name(r)).collect();
-        let sources: Vec<String> = instruction.sources.iter().map(|&s| operand(s)).collect();
-        let mut first = true;
-        for list in [results, sources] {
-            if list.is_empty() {
-                continue;
-            }
-            if !first {
-                write!(self.out, ", ")?;
-            }
-            first = false;
-            let joined = list.join(", ");
-            if braces && list.len() == 2 {
-                write!(self.out, "{{{joined}}}")?;
-            } else {
-                write!(self.out, "{joined}")?;
-            }
+    fn operands(&mut self, instruction: &Instruction, braces: bool) {
+        let (results, sources) = (&instruction.results, &instruction.sources);
+        self.list(results, braces && results.len() == 2, Self::register);
+        if !results.is_empty() && !sources.is_empty() {
+            self.text(", ");
         }
-        Ok(())
+        self.list(sources, braces && sources.len() == 2, Self::operand);
     }
 
-    fn label(&mut self) -> u32 {
+    fn list<T: Copy>(&mut self, list: &[T], braces: bool, print: impl Fn(&mut Self, T)) {
+        if braces {
+            self.text("{");
+        }
+        for (position, &each) in list.iter().enumerate() {
+            if position > 0 {
+                self.text(", ");
+            }
+            print(self, each);
+        }
+        if braces {
+            self.text("}");
+        }
+    }
+
+    fn address(&mut self, address: Address) {
+        self.text("[");
+        self.register(address.base);
+        if address.offset != 0 {
+            self.text("+");
+            self.number(address.offset.into());
+        }
+        self.text("]");
+    }
+
+    fn operand(&mut self, operand: Operand) {
+        match operand {
+            Operand::Reg(reg) => self.register(reg),
+            Operand::Int(value) => self.number(value),
+            Operand::F32(bits) => {
+                self.text("0f");
+                self.hexadecimal(bits.into(), 8);
+            }
+            Operand::F64(bits) => {
+                self.text("0d");
+                self.hexadecimal(bits, 16);
+            }
+        }
+    }
+
+    fn register(&mut self, reg: Reg) {
+        self.prefixed(reg.class.prefix(), reg.number.into());
+    }
+
+    fn number(&mut self, value: i64) {
+        self.prefixed(if value < 0 { "-" } else { "" }, value.unsigned_abs());
+    }
+
+    /// At most 4 characters and a number, in one piece.
+    fn prefixed(&mut self, prefix: &str, mut value: u64) {
+        let mut text = [0; 24];
+        let mut first = text.len();
+        loop {
+            first -= 1;
+            text[first] = b'0' + (value % 10) as u8;
+            value /= 10;
+            if value == 0 {
+                break;
+            }
+        }
+        for &character in prefix.as_bytes().iter().rev() {
+            first -= 1;
+            text[first] = character;
+        }
+        // It is ASCII.
+        self.text(std::str::from_utf8(&text[first..]).unwrap_or_default());
+    }
+
+    fn hexadecimal(&mut self, bits: u64, digits: u32) {
+        let digit = |place: u32| char::from(b"0123456789ABCDEF"[(bits >> (4 * place) & 15) as usize]);
+        self.out.extend((0..digits).rev().map(digit));
+    }
+
+    fn text(&mut self, text: &str) {
+        self.out.push_str(text);
+    }
+
+    fn texts(&mut self, texts: &[&str]) {
+        texts.iter().for_each(|text| self.out.push_str(text));
+    }
+
+    fn new_label(&mut self) -> u32 {
         self.labels += 1;
         self.labels - 1
     }
@@ -256,36 +339,12 @@ impl Printer {
 /// The predicate of loop branches: written and read in adjacent lines only, so one serves all.
 const LOOP_PREDICATE: &str = "%p0";
 
-fn name(reg: Reg) -> String {
-    format!("{}{}", reg.class.prefix(), reg.number)
-}
-
-fn operand(operand: Operand) -> String {
-    match operand {
-        Operand::Reg(reg) => name(reg),
-        Operand::Int(value) => value.to_string(),
-        Operand::F32(bits) => format!("0f{bits:08X}"),
-        Operand::F64(bits) => format!("0d{bits:016X}"),
-    }
-}
-
-fn address_text(address: Address) -> String {
-    match address.offset {
-        0 => name(address.base),
-        offset => format!("{}+{offset}", name(address.base)),
-    }
-}
-
-fn vector(list: impl ExactSizeIterator<Item = String>) -> (&'static str, String) {
-    let vector = match list.len() {
+/// The suffix of loads and stores of that many neighbours.
+const fn vector(count: usize) -> &'static str {
+    match count {
         2 => ".v2",
         4 => ".v4",
         _ => "",
-    };
-    let joined = list.collect::<Vec<_>>().join(", ");
-    match vector {
-        "" => (vector, joined),
-        _ => (vector, format!("{{{joined}}}")),
     }
 }
 

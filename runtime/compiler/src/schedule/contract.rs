@@ -233,7 +233,8 @@ pub(super) fn default(
         let threads = u64::from(point.threads()).max(128);
         (
             waves.saturating_mul(work).saturating_mul(threads),
-            tiles,
+            // Of equals the one with the smaller tiles: they fill the last wave better.
+            std::cmp::Reverse(tiles),
             point.threads(),
         )
     })

@@ -67,12 +67,12 @@ impl<'e> Thread<'e> {
     fn counted(&mut self, each: &Loop, parameters: &[u64]) {
         assert_eq!(each.counter.class, Class::B32);
         let word = |thread: &Thread, operand| thread.value(operand) as u32 as i32;
-        let mut counter = word(self, each.start);
-        assert!(!each.entered || counter < word(self, each.end));
-        while counter < word(self, each.end) {
+        let mut counter = word(self, each.turns.start);
+        assert!(!each.turns.entered || counter < word(self, each.turns.end));
+        while counter < word(self, each.turns.end) {
             self.set(each.counter, u64::from(counter as u32));
             self.items(&each.body, parameters);
-            counter += word(self, each.step);
+            counter += word(self, each.turns.step);
         }
     }
 

@@ -1,0 +1,126 @@
+//! Leaves out instructions whose results nobody reads.
+
+use super::{Action, Class, Instruction, Item, Operand, Reg};
+
+/// Leaves out what is not needed of a kernel's body. `counts`: the registers of each class.
+pub(super) fn sweep(body: &mut Vec<Item>, counts: &[u32; 6]) {
+    let mut live = Registers(counts.map(|count| vec![false; count as usize]));
+    mark_assigned(body, &mut live);
+    sweep_items(body, &mut live);
+}
+
+/// A set of registers.
+#[derive(Debug, Clone)]
+struct Registers([Vec<bool>; Class::ALL.len()]);
+
+impl Registers {
+    fn contains(&self, reg: Reg) -> bool {
+        self.0[reg.class as usize][reg.number as usize]
+    }
+
+    /// Whether it was not in the set.
+    fn insert(&mut self, reg: Reg) -> bool {
+        !std::mem::replace(&mut self.0[reg.class as usize][reg.number as usize], true)
+    }
+
+    fn extend(&mut self, registers: impl IntoIterator<Item = Reg>) {
+        for reg in registers {
+            self.insert(reg);
+        }
+    }
+
+    /// Inserts what is in both of two sets.
+    fn insert_both(&mut self, a: &Registers, b: &Registers) {
+        for ((own, a), b) in self.0.iter_mut().zip(&a.0).zip(&b.0) {
+            for ((own, &a), &b) in own.iter_mut().zip(a).zip(b) {
+                *own |= a && b;
+            }
+        }
+    }
+}
+
+/// Whether an instruction may be left out when its results are not read.
+fn removable(instruction: &Instruction) -> bool {
+    match instruction.action {
+        Action::Table(opcode) => opcode.row().pure,
+        Action::Compare(..) | Action::Load(..) | Action::Parameter(..) => true,
+        Action::Store(..) => false,
+    }
+}
+
+/// Registers assigned more than once and read anywhere are live throughout: their uses may stand before in the text.
+fn mark_assigned(items: &[Item], live: &mut Registers) {
+    let none = live.clone();
+    let (mut assigned, mut repeatedly, mut read) = (none.clone(), none.clone(), none);
+    visit(items, &mut |instruction| {
+        for &result in &instruction.results {
+            if !assigned.insert(result) {
+                repeatedly.insert(result);
+            }
+        }
+        for source in &instruction.sources {
+            if let Operand::Reg(reg) = source {
+                // An accumulator that only feeds itself is not read.
+                if !instruction.results.contains(reg) {
+                    read.insert(*reg);
+                }
+            }
+        }
+    });
+    live.insert_both(&repeatedly, &read);
+}
+
+fn visit(items: &[Item], each: &mut impl FnMut(&Instruction)) {
+    for item in items {
+        match item {
+            Item::Instruction(instruction) => each(instruction),
+            Item::Loop(inner) => visit(&inner.body, each),
+            Item::If(_, body) => visit(body, each),
+        }
+    }
+}
+
+/// Walks backwards: values are read after they are made, so one pass sees every reader first.
+fn sweep_items(items: &mut Vec<Item>, live: &mut Registers) {
+    let needed: Vec<bool> = items.iter_mut().rev().map(|item| needed(item, live)).collect();
+    let mut needed = needed.into_iter().rev();
+    items.retain(|_| needed.next().unwrap_or(true));
+}
+
+fn needed(item: &mut Item, live: &mut Registers) -> bool {
+    match item {
+        Item::Instruction(instruction) => {
+            if removable(instruction) && !instruction.results.iter().any(|&result| live.contains(result)) {
+                return false;
+            }
+            live.extend(instruction.sources.iter().filter_map(register_of));
+            live.extend(instruction.guard.map(|guard| guard.predicate));
+            if let Action::Load(_, _, address, _) | Action::Store(_, _, address, _) = instruction.action {
+                live.insert(address.base);
+            }
+        }
+        Item::Loop(inner) => {
+            sweep_items(&mut inner.body, live);
+            if inner.body.is_empty() {
+                return false;
+            }
+            let turns = inner.turns;
+            live.extend([turns.start, turns.end, turns.step].iter().filter_map(register_of));
+        }
+        Item::If(guard, body) => {
+            sweep_items(body, live);
+            if body.is_empty() {
+                return false;
+            }
+            live.insert(guard.predicate);
+        }
+    }
+    true
+}
+
+fn register_of(operand: &Operand) -> Option<Reg> {
+    match operand {
+        Operand::Reg(reg) => Some(*reg),
+        _ => None,
+    }
+}
