@@ -107,13 +107,20 @@ impl Interface<'_> {
             Bodies::Stub => TokenStream::new(),
         };
         let traits = self.traits();
+        // The parameters of a stub are used by nobody, which is not the user's fault.
+        let unused = match bodies {
+            Bodies::Full { .. } => TokenStream::new(),
+            Bodies::Stub => quote!(#[allow(unused_variables)]),
+        };
         let about = format!("The operator [`{name}()`](fn@{name}): its kernel, and other ways to call it.");
         quote! {
             #(#attributes)*
             #[allow(clippy::too_many_arguments)]
+            #unused
             #vis #function
 
             #[doc = #about]
+            #unused
             #[allow(dead_code, unreachable_pub, clippy::too_many_arguments)]
             #vis mod #module {
                 #traits
