@@ -7,13 +7,20 @@
 pub mod vectors;
 
 use energy_kernel_compiler::check::Checked;
+use energy_kernel_compiler::ir::SizeId;
 use energy_kernel_compiler::kernel::{Kernel, Parameter};
 use energy_kernel_compiler::lang;
 use energy_kernel_compiler::reference::{Reference, coordinates};
 use energy_kernel_emulator::{Argument, Counts, Launch, Memory, Module, Options};
+use rand::RngExt;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 
 /// The source of the validation set's operators.
 pub const OPERATORS: &str = include_str!("operators.rs");
+
+/// The families of schedules.
+pub const FAMILIES: [&str; 4] = ["plain", "pointwise", "row", "contract"];
 
 /// Every annotated function of a file, through the front end.
 ///
@@ -165,4 +172,49 @@ pub fn first_wrong(checked: &Checked, sizes: &[u64], inputs: &[Input], outputs: 
         }
     }
     None
+}
+
+const SIZES: [u64; 18] = [1, 2, 3, 4, 5, 7, 10, 13, 16, 17, 26, 31, 32, 33, 63, 64, 65, 127];
+/// Elements of outputs and inputs, at most: what the emulator does in no time.
+const VOLUME: u64 = 30_000;
+
+/// Sizes at which an operator can be called: 1, primes, and sizes beside the edges of tiles.
+pub fn random_sizes(checked: &Checked, random: &mut StdRng) -> Vec<u64> {
+    let op = checked.op();
+    let free = op.sizes.iter().filter(|size| size.definition.is_none()).count();
+    loop {
+        let chosen: Vec<u64> = (0..free).map(|_| *SIZES.choose(random).expect("not empty")).collect();
+        let Ok(sizes) = checked.derive(chosen) else { continue };
+        let volume = |dims: &[SizeId]| dims.iter().map(|size| sizes[size.index()]).product::<u64>();
+        let inputs = op.inputs.iter().filter_map(|input| input.dims.as_deref());
+        let outputs = op.outputs.iter().map(|output| output.dims.as_slice());
+        let small = inputs.chain(outputs).all(|dims| volume(dims) <= VOLUME);
+        if small && checked.verify(&sizes).is_ok() {
+            return sizes;
+        }
+    }
+}
+
+/// Tensors of about normal numbers, or of integers.
+pub fn random_inputs(checked: &Checked, sizes: &[u64], random: &mut StdRng) -> Vec<Input> {
+    let op = checked.op();
+    op.inputs
+        .iter()
+        .map(|input| {
+            let elements: u64 = input.dims.iter().flatten().map(|size| sizes[size.index()]).product();
+            let bytes = (0..elements)
+                .flat_map(|_| {
+                    let value = if input.element.is_float() {
+                        // About normal: the sum of uniform numbers.
+                        (0..6).map(|_| random.random::<f64>() - 0.5).sum::<f64>() * 1.4
+                    } else {
+                        // Some of these are out of range as indices, too.
+                        random.random_range(-3i32..20).into()
+                    };
+                    vectors::store(input.element, value)
+                })
+                .collect();
+            Input { bytes }
+        })
+        .collect()
 }

@@ -1,4 +1,4 @@
-//! The operators of the validation set, each with vectors made by numpy (`../vectors`).
+//! The operators of the validation set. All but the last few have vectors made by numpy (`../vectors`).
 
 use energy_kernel::prelude::*;
 
@@ -51,7 +51,11 @@ pub fn matmul_i8(a: Tensor<i8, (M, K)>, b: Tensor<i8, (N, K)>) -> Tensor<i32, (M
 
 /// Weights in i8 with one scale a row.
 #[energy_kernel]
-pub fn linear_scaled_i8(x: Tensor<f16, (M, K)>, w: Tensor<i8, (N, K)>, scale: Tensor<f32, (N,)>) -> Tensor<f16, (M, N)> {
+pub fn linear_scaled_i8(
+    x: Tensor<f16, (M, K)>,
+    w: Tensor<i8, (N, K)>,
+    scale: Tensor<f32, (N,)>,
+) -> Tensor<f16, (M, N)> {
     |m, n| sum(|k| x[[m, k]] * w[[n, k]]) * scale[[n]]
 }
 
@@ -67,7 +71,10 @@ pub fn conv_stride_f16(x: Tensor<f16, (B, C, H, W)>, w: Tensor<f16, (O, C, R, S)
 
 /// Dilation 2, padding 2, groups as an axis of their own.
 #[energy_kernel(dims(HO = H + 4 - 2 * (R - 1), WO = W + 4 - 2 * (S - 1)))]
-pub fn conv_grouped_f32(x: Tensor<f32, (B, G, C, H, W)>, w: Tensor<f32, (G, O, C, R, S)>) -> Tensor<f32, (B, G, O, HO, WO)> {
+pub fn conv_grouped_f32(
+    x: Tensor<f32, (B, G, C, H, W)>,
+    w: Tensor<f32, (G, O, C, R, S)>,
+) -> Tensor<f32, (B, G, O, HO, WO)> {
     |b, g, o, h, v| sum(|c, r, s| x.or(0.0)[[b, g, c, h + 2 * r - 2, v + 2 * s - 2]] * w[[g, o, c, r, s]])
 }
 
@@ -112,14 +119,22 @@ pub fn log_softmax_f32(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R, C)> {
 }
 
 #[energy_kernel]
-pub fn layer_norm_f32(x: Tensor<f32, (R, C)>, weight: Tensor<f32, (C,)>, bias: Tensor<f32, (C,)>) -> Tensor<f32, (R, C)> {
+pub fn layer_norm_f32(
+    x: Tensor<f32, (R, C)>,
+    weight: Tensor<f32, (C,)>,
+    bias: Tensor<f32, (C,)>,
+) -> Tensor<f32, (R, C)> {
     let mean = |r| sum(|c| x[[r, c]]) / C as f32;
     let variance = |r| sum(|c| (x[[r, c]] - mean[[r]]) * (x[[r, c]] - mean[[r]])) / C as f32;
     |r, c| (x[[r, c]] - mean[[r]]) * rsqrt(variance[[r]] + 1e-5) * weight[[c]] + bias[[c]]
 }
 
 #[energy_kernel]
-pub fn layer_norm_f16(x: Tensor<f16, (R, C)>, weight: Tensor<f16, (C,)>, bias: Tensor<f16, (C,)>) -> Tensor<f16, (R, C)> {
+pub fn layer_norm_f16(
+    x: Tensor<f16, (R, C)>,
+    weight: Tensor<f16, (C,)>,
+    bias: Tensor<f16, (C,)>,
+) -> Tensor<f16, (R, C)> {
     let mean = |r| sum(|c| x[[r, c]]) / C as f32;
     let variance = |r| sum(|c| (x[[r, c]] - mean[[r]]) * (x[[r, c]] - mean[[r]])) / C as f32;
     |r, c| (x[[r, c]] - mean[[r]]) * rsqrt(variance[[r]] + 1e-5) * weight[[c]] + bias[[c]]
@@ -154,7 +169,11 @@ pub fn argmax_f32(x: Tensor<f32, (R, C)>) -> Tensor<i32, (R,)> {
 /// Three results.
 #[energy_kernel]
 pub fn extremes_i32(x: Tensor<i32, (R, C)>) -> (Tensor<i32, (R,)>, Tensor<i32, (R,)>, Tensor<i32, (R,)>) {
-    (|r| min(|c| x[[r, c]]), |r| max(|c| x[[r, c]]), |r| argmin(|c| x[[r, c]]))
+    (
+        |r| min(|c| x[[r, c]]),
+        |r| max(|c| x[[r, c]]),
+        |r| argmin(|c| x[[r, c]]),
+    )
 }
 
 /// Reduces the leading axis.
@@ -183,20 +202,32 @@ pub fn embedding_f16(table: Tensor<f16, (V, D)>, ids: Tensor<i32, (T,)>) -> Tens
 
 /// D is 2 E; element d turns with element d + E.
 #[energy_kernel]
-pub fn rotary_f32(x: Tensor<f32, (T, H, D)>, cosine: Tensor<f32, (T, E)>, sine: Tensor<f32, (T, E)>) -> Tensor<f32, (T, H, D)> {
-    |t, h, d| if d < E {
-        x[[t, h, d]] * cosine[[t, d]] - x[[t, h, d + E]] * sine[[t, d]]
-    } else {
-        x[[t, h, d]] * cosine[[t, d - E]] + x[[t, h, d - E]] * sine[[t, d - E]]
+pub fn rotary_f32(
+    x: Tensor<f32, (T, H, D)>,
+    cosine: Tensor<f32, (T, E)>,
+    sine: Tensor<f32, (T, E)>,
+) -> Tensor<f32, (T, H, D)> {
+    |t, h, d| {
+        if d < E {
+            x[[t, h, d]] * cosine[[t, d]] - x[[t, h, d + E]] * sine[[t, d]]
+        } else {
+            x[[t, h, d]] * cosine[[t, d - E]] + x[[t, h, d - E]] * sine[[t, d - E]]
+        }
     }
 }
 
 #[energy_kernel]
-pub fn rotary_f16(x: Tensor<f16, (T, H, D)>, cosine: Tensor<f16, (T, E)>, sine: Tensor<f16, (T, E)>) -> Tensor<f16, (T, H, D)> {
-    |t, h, d| if d < E {
-        x[[t, h, d]] * cosine[[t, d]] - x[[t, h, d + E]] * sine[[t, d]]
-    } else {
-        x[[t, h, d]] * cosine[[t, d - E]] + x[[t, h, d - E]] * sine[[t, d - E]]
+pub fn rotary_f16(
+    x: Tensor<f16, (T, H, D)>,
+    cosine: Tensor<f16, (T, E)>,
+    sine: Tensor<f16, (T, E)>,
+) -> Tensor<f16, (T, H, D)> {
+    |t, h, d| {
+        if d < E {
+            x[[t, h, d]] * cosine[[t, d]] - x[[t, h, d + E]] * sine[[t, d]]
+        } else {
+            x[[t, h, d]] * cosine[[t, d - E]] + x[[t, h, d - E]] * sine[[t, d - E]]
+        }
     }
 }
 
@@ -213,7 +244,13 @@ pub fn silu_product_bf16(gate: Tensor<bf16, (R, C)>, up: Tensor<bf16, (R, C)>) -
 /// -∞ above the diagonal.
 #[energy_kernel]
 pub fn causal_scores_f16(q: Tensor<f16, (H, T, D)>, k: Tensor<f16, (H, T, D)>) -> Tensor<f32, (H, T, T)> {
-    |h, i, j| if j <= i { sum(|d| q[[h, i, d]] * k[[h, j, d]]) * rsqrt(D as f32) } else { f32::NEG_INFINITY }
+    |h, i, j| {
+        if j <= i {
+            sum(|d| q[[h, i, d]] * k[[h, j, d]]) * rsqrt(D as f32)
+        } else {
+            f32::NEG_INFINITY
+        }
+    }
 }
 
 /// Exactly 0 above the diagonal.
@@ -221,7 +258,13 @@ pub fn causal_scores_f16(q: Tensor<f16, (H, T, D)>, k: Tensor<f16, (H, T, D)>) -
 pub fn causal_softmax_f32(x: Tensor<f32, (H, T, T)>) -> Tensor<f32, (H, T, T)> {
     let peak = |h, i| max(|j| if j <= i { x[[h, i, j]] } else { f32::NEG_INFINITY });
     let total = |h, i| sum(|j| if j <= i { exp(x[[h, i, j]] - peak[[h, i]]) } else { 0.0 });
-    |h, i, j| if j <= i { exp(x[[h, i, j]] - peak[[h, i]]) / total[[h, i]] } else { 0.0 }
+    |h, i, j| {
+        if j <= i {
+            exp(x[[h, i, j]] - peak[[h, i]]) / total[[h, i]]
+        } else {
+            0.0
+        }
+    }
 }
 
 #[energy_kernel]
@@ -230,7 +273,20 @@ pub fn transpose_f16(x: Tensor<f16, (B, R, C)>) -> Tensor<f16, (B, C, R)> {
 }
 
 #[energy_kernel]
-pub fn functions_f32(x: Tensor<f32, (N,)>, y: Tensor<f32, (N,)>) -> (Tensor<f32, (N,)>, Tensor<f32, (N,)>, Tensor<f32, (N,)>, Tensor<f32, (N,)>, Tensor<f32, (N,)>, Tensor<f32, (N,)>, Tensor<f32, (N,)>, Tensor<f32, (N,)>, Tensor<f32, (N,)>) {
+pub fn functions_f32(
+    x: Tensor<f32, (N,)>,
+    y: Tensor<f32, (N,)>,
+) -> (
+    Tensor<f32, (N,)>,
+    Tensor<f32, (N,)>,
+    Tensor<f32, (N,)>,
+    Tensor<f32, (N,)>,
+    Tensor<f32, (N,)>,
+    Tensor<f32, (N,)>,
+    Tensor<f32, (N,)>,
+    Tensor<f32, (N,)>,
+    Tensor<f32, (N,)>,
+) {
     (
         |i| exp(x[[i]]),
         |i| ln(y[[i]]),
@@ -245,7 +301,20 @@ pub fn functions_f32(x: Tensor<f32, (N,)>, y: Tensor<f32, (N,)>) -> (Tensor<f32,
 }
 
 #[energy_kernel]
-pub fn functions_f64(x: Tensor<f64, (N,)>, y: Tensor<f64, (N,)>) -> (Tensor<f64, (N,)>, Tensor<f64, (N,)>, Tensor<f64, (N,)>, Tensor<f64, (N,)>, Tensor<f64, (N,)>, Tensor<f64, (N,)>, Tensor<f64, (N,)>, Tensor<f64, (N,)>, Tensor<f64, (N,)>) {
+pub fn functions_f64(
+    x: Tensor<f64, (N,)>,
+    y: Tensor<f64, (N,)>,
+) -> (
+    Tensor<f64, (N,)>,
+    Tensor<f64, (N,)>,
+    Tensor<f64, (N,)>,
+    Tensor<f64, (N,)>,
+    Tensor<f64, (N,)>,
+    Tensor<f64, (N,)>,
+    Tensor<f64, (N,)>,
+    Tensor<f64, (N,)>,
+    Tensor<f64, (N,)>,
+) {
     (
         |i| exp(x[[i]]),
         |i| ln(y[[i]]),
@@ -266,13 +335,28 @@ pub fn axpby_f32(x: Tensor<f32, (N,)>, y: Tensor<f32, (N,)>, a: f32, b: f32) -> 
 
 /// `round` is half away from zero; `as i32` saturates, and NaN becomes 0.
 #[energy_kernel]
-pub fn rounded_f32(x: Tensor<f32, (N,)>) -> (Tensor<f32, (N,)>, Tensor<f32, (N,)>, Tensor<f32, (N,)>, Tensor<i32, (N,)>) {
-    (|i| round(x[[i]]), |i| floor(x[[i]]), |i| ceil(x[[i]]), |i| x[[i]] as i32)
+pub fn rounded_f32(
+    x: Tensor<f32, (N,)>,
+) -> (
+    Tensor<f32, (N,)>,
+    Tensor<f32, (N,)>,
+    Tensor<f32, (N,)>,
+    Tensor<i32, (N,)>,
+) {
+    (
+        |i| round(x[[i]]),
+        |i| floor(x[[i]]),
+        |i| ceil(x[[i]]),
+        |i| x[[i]] as i32,
+    )
 }
 
 /// Wrapping; `a / 0` is 0 and `a % 0` is `a`.
 #[energy_kernel]
-pub fn integers_i32(a: Tensor<i32, (N,)>, b: Tensor<i32, (N,)>) -> (Tensor<i32, (N,)>, Tensor<i32, (N,)>, Tensor<i32, (N,)>) {
+pub fn integers_i32(
+    a: Tensor<i32, (N,)>,
+    b: Tensor<i32, (N,)>,
+) -> (Tensor<i32, (N,)>, Tensor<i32, (N,)>, Tensor<i32, (N,)>) {
     (|i| a[[i]] * b[[i]] + 7, |i| a[[i]] / b[[i]], |i| a[[i]] % b[[i]])
 }
 
@@ -286,4 +370,63 @@ pub fn between_f32(x: Tensor<f32, (N,)>, low: f32, high: f32) -> Tensor<bool, (N
 #[energy_kernel]
 pub fn relu_nan_f16(x: Tensor<f16, (R, C)>) -> (Tensor<f16, (R, C)>, Tensor<f16, (R,)>) {
     (|r, c| relu(x[[r, c]]), |r| max(|c| x[[r, c]]))
+}
+
+// Without vectors: against the reference alone.
+
+/// Two products in one expression.
+#[energy_kernel]
+pub fn gated_f16(x: Tensor<f16, (M, K)>, v: Tensor<f16, (N, K)>, w: Tensor<f16, (N, K)>) -> Tensor<f16, (M, N)> {
+    |m, n| silu(sum(|k| x[[m, k]] * v[[n, k]])) * sum(|k| x[[m, k]] * w[[n, k]])
+}
+
+#[energy_kernel(dims(LO = L - 2 * (T - 1)))]
+pub fn conv_dilated_bf16(x: Tensor<bf16, (B, C, L)>, w: Tensor<bf16, (O, C, T)>) -> Tensor<bf16, (B, O, LO)> {
+    |b, o, l| sum(|c, t| x[[b, c, l + 2 * t]] * w[[o, c, t]])
+}
+
+/// Two tensors behind each other.
+#[energy_kernel(dims(BOTH = N + M))]
+pub fn concatenated_f32(x: Tensor<f32, (R, N)>, y: Tensor<f32, (R, M)>) -> Tensor<f32, (R, BOTH)> {
+    |r, i| if i < N { x[[r, i]] } else { y[[r, i - N]] }
+}
+
+/// The nearest neighbour, twice as large.
+#[energy_kernel(dims(HO = 2 * H, WO = 2 * W))]
+pub fn upsampled_u8(x: Tensor<u8, (H, W)>) -> Tensor<u8, (HO, WO)> {
+    |h, w| x[[h / 2, w / 2]]
+}
+
+#[energy_kernel]
+pub fn cumulative_sum_f32(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R, C)> {
+    |r, c| sum(|d: C| if d <= c { x[[r, d]] } else { 0.0 })
+}
+
+/// The loss of each row, whose label is an index.
+#[energy_kernel]
+pub fn cross_entropy_f32(x: Tensor<f32, (R, C)>, label: Tensor<i64, (R,)>) -> Tensor<f32, (R,)> {
+    let peak = |r| max(|c| x[[r, c]]);
+    |r| ln(sum(|c| exp(x[[r, c]] - peak[[r]]))) + peak[[r]] - x[[r, label[[r]]]]
+}
+
+#[energy_kernel]
+pub fn inner_f64(x: Tensor<f64, (N,)>, y: Tensor<f64, (N,)>) -> Tensor<f64, ()> {
+    sum(|n| x[[n]] * y[[n]])
+}
+
+#[energy_kernel]
+pub fn least_i64(x: Tensor<i64, (R, C)>) -> (Tensor<i64, (R,)>, Tensor<i32, (R,)>, Tensor<i64, (R,)>) {
+    (
+        |r| min(|c| x[[r, c]]),
+        |r| argmin(|c| x[[r, c]]),
+        |r| prod(|c| x[[r, c]] % 3),
+    )
+}
+
+#[energy_kernel]
+pub fn masked_bool(x: Tensor<f32, (N,)>, mask: Tensor<bool, (N,)>) -> (Tensor<f32, (N,)>, Tensor<bool, (N,)>) {
+    (
+        |n| if mask[[n]] { x[[n]] } else { f32::NEG_INFINITY },
+        |n| mask[[n]] && !(x[[n]] > 0.0),
+    )
 }

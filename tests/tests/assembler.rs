@@ -4,15 +4,20 @@
 //! `ENERGY_KERNEL_PTXAS` is the path of `ptxas`; without it the tests say that they were left out.
 
 use energy_kernel_compiler::ptx::{Address, Builder, Cache, Class, Compare, Opcode, Operand, Reg, Space, Width};
-use energy_kernel_compiler::size::{Sizes, Specialisation};
+use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::Target;
 use energy_kernel_compiler::{lower, schedule};
-use energy_kernel_tests::{operators, vectors};
+use energy_kernel_tests::{FAMILIES, operators, random_sizes};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Schedules an operator, family, target and specialisation.
+const SAMPLES: usize = 2;
 
 fn ptxas() -> Option<String> {
     let path = std::env::var("ENERGY_KERNEL_PTXAS")
@@ -107,41 +112,46 @@ fn every_instruction_of_the_table_assembles() {
 #[test]
 fn kernels_assemble_without_spilling() {
     let Some(ptxas) = ptxas() else { return };
-    let operators = operators(energy_kernel_tests::OPERATORS);
     let mut random = StdRng::seed_from_u64(3);
-    let (mut failures, mut kernels) = (Vec::new(), 0);
-    for (case, _, _) in vectors::cases() {
-        let (_, checked) = operators
-            .iter()
-            .find(|(name, _)| *name == case.operator)
-            .unwrap_or_else(|| panic!("{} is not among the operators", case.operator));
-        let free = checked.op().sizes.iter().filter(|size| size.definition.is_none());
-        let sizes: Sizes = free.map(|size| (size.name.clone(), case.sizes[&size.name])).collect();
-        let sizes = checked.bind(&sizes).expect("the case has all sizes");
-        for (specialisation, target) in [
-            (Specialisation::exact(&sizes), Target::Sm80),
-            (Specialisation::like(&sizes), Target::Sm86),
-            (Specialisation::exact(&sizes), Target::Sm89),
-            (Specialisation::like(&sizes), Target::Sm90),
-        ] {
-            let space = schedule::space(checked, &specialisation, target);
-            for family in ["plain", "pointwise", "row", "contract"] {
-                let points: Vec<_> = space.iter().filter(|point| point.family() == family).collect();
-                for point in points.sample(&mut random, 1) {
-                    let kernel = lower::lower(checked, &specialisation, target, point).expect("the point is legal");
-                    kernels += 1;
-                    if let Some(text) = complaint(&ptxas, target, &kernel.ptx) {
-                        failures.push(format!("{} {target:?} {point}: {text}", case.operator));
+    let mut kernels = Vec::new();
+    for (name, checked) in operators(energy_kernel_tests::OPERATORS) {
+        let sizes = random_sizes(&checked, &mut random);
+        for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
+            for target in Target::ALL {
+                let space = schedule::space(&checked, &specialisation, target);
+                for family in FAMILIES {
+                    let points: Vec<_> = space.iter().filter(|point| point.family() == family).collect();
+                    for point in points.sample(&mut random, SAMPLES) {
+                        let kernel =
+                            lower::lower(&checked, &specialisation, target, point).expect("the point is legal");
+                        kernels.push((format!("{name} {sizes:?} {target:?} {point}"), target, kernel.ptx));
                     }
                 }
             }
         }
     }
-    println!("{kernels} kernels assembled");
+    let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some((name, target, ptx)) = kernels.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Some(text) = complaint(&ptxas, *target, ptx) {
+                        failures
+                            .lock()
+                            .expect("no other panicked")
+                            .push(format!("{name}: {text}"));
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().expect("none panicked");
+    println!("{} kernels assembled", kernels.len());
     assert!(
         failures.is_empty(),
-        "{} of {kernels}:\n{}",
+        "{} of {}:\n{}",
         failures.len(),
+        kernels.len(),
         failures.join("\n")
     );
 }
