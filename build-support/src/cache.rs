@@ -5,12 +5,14 @@
 //!   <user cache>/<package>/            written by builds and by the command-line tool
 //!   <user cache>/.state/<package>/     locks, journals, what is being edited: nothing a build watches
 //! ```
-//! Of the valid records for a bucket and device class the newest wins, wherever it lies. A file that is not valid is
-//! reported and passed over.
+//! Of the valid records for a bucket and device class the newest wins, wherever it lies, unless only an older one has
+//! energies. A file that is not valid is reported and passed over.
 
+use crate::scan::Found;
 use energy_kernel_compiler::record::encoding::{LIMIT, decode, encode};
-use energy_kernel_compiler::record::{CacheFile, DeviceClass, Fingerprint};
+use energy_kernel_compiler::record::{CacheFile, DeviceClass, Fingerprint, Record};
 use energy_kernel_compiler::schedule::SPACE_VERSION;
+use energy_kernel_compiler::target::Target;
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
@@ -100,13 +102,13 @@ impl Cache {
         create_private(state)
     }
 
-    /// Reads all places.
-    pub fn read(&self) -> Contents {
+    /// Reads all places; what the operators compile to tells which of two records is stale.
+    pub fn read(&self, operators: &[Found]) -> Contents {
         let mut contents = Contents::default();
         for place in [Place::Shipped, Place::User] {
             for path in self.files(place) {
                 match read_file(&path) {
-                    Ok(file) => contents.add(file),
+                    Ok(file) => contents.add(file, operators),
                     Err(problem) => contents
                         .warnings
                         .push(format!("{} is not used: {problem}", path.display())),
@@ -132,11 +134,18 @@ impl Cache {
 
     /// Adds results to a place: under a lock, merged with what others wrote meanwhile, and in one step.
     ///
-    /// The file's time becomes `modified`, where given, so that the build that writes it does not see it as a change.
+    /// What the operators compile to tells which of two records is stale. The file's time becomes `modified`, where given,
+    /// so that the build that writes it does not see it as a change.
     ///
     /// # Errors
     /// The place cannot be written.
-    pub fn store(&self, place: Place, file: &CacheFile, modified: Option<SystemTime>) -> io::Result<PathBuf> {
+    pub fn store(
+        &self,
+        place: Place,
+        file: &CacheFile,
+        operators: &[Found],
+        modified: Option<SystemTime>,
+    ) -> io::Result<PathBuf> {
         let folder = self
             .folder(place)
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no cache folder"))?;
@@ -156,7 +165,7 @@ impl Cache {
             && present.device.key() == file.device.key()
         {
             // What the places hold wins over equals: it may have been measured by another build meanwhile.
-            merged.merge(present);
+            merged.merge(present, staleness(operators, file));
         }
         let bytes = encode(&merged).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         write_atomically(&path, &bytes, modified)?;
@@ -202,8 +211,9 @@ impl Cache {
 }
 
 impl Contents {
-    /// Adds a file; of two records for a bucket the newer stays. Results of another space of schedules are of no use.
-    pub fn add(&mut self, file: CacheFile) {
+    /// Adds a file; of two records for a bucket [the preferred](energy_kernel_compiler::record::Record::is_preferred_to)
+    /// stays. Results of another space of schedules are of no use.
+    pub fn add(&mut self, file: CacheFile, operators: &[Found]) {
         if file.space_version != SPACE_VERSION {
             return;
         }
@@ -212,13 +222,28 @@ impl Contents {
             std::collections::btree_map::Entry::Vacant(entry) => {
                 entry.insert(file);
             }
-            std::collections::btree_map::Entry::Occupied(mut entry) => entry.get_mut().merge(file),
+            std::collections::btree_map::Entry::Occupied(mut entry) => {
+                let stale = staleness(operators, &file);
+                entry.get_mut().merge(file, stale);
+            }
         }
     }
 
     /// What is known of an operator on a device class.
     pub fn get(&self, fingerprint: &Fingerprint, device: &DeviceClass) -> Option<&CacheFile> {
         self.operators.get(fingerprint)?.devices.get(&device.key())
+    }
+}
+
+/// Which records of a file's operator and device are stale; none, where the operator is not among these.
+fn staleness<'a>(operators: &'a [Found], file: &CacheFile) -> impl Fn(&Record) -> bool + use<'a> {
+    let found = operators.iter().find(|found| found.fingerprint == file.fingerprint);
+    let (major, minor) = file.device.compute_capability;
+    let target = Target::for_capability(major, minor);
+    move |record| {
+        found
+            .zip(target)
+            .is_some_and(|(found, target)| found.is_stale(target, record))
     }
 }
 

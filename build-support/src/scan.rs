@@ -6,8 +6,10 @@
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::fingerprint;
 use energy_kernel_compiler::lang;
-use energy_kernel_compiler::record::Fingerprint;
+use energy_kernel_compiler::lower::lower;
+use energy_kernel_compiler::record::{Fingerprint, PackedKernel, Record};
 use energy_kernel_compiler::size::Specialisation;
+use energy_kernel_compiler::target::Target;
 use quote::ToTokens;
 use std::path::{Path, PathBuf};
 use syn::visit::Visit;
@@ -32,6 +34,16 @@ pub struct Found {
     pub buckets: Vec<Vec<u64>>,
     /// What kernels for them are compiled to know.
     pub specialisation: Specialisation,
+}
+
+impl Found {
+    /// Whether the compiler emits other kernels by now than those that a record's figures are of.
+    pub fn is_stale(&self, target: Target, record: &Record) -> bool {
+        record.front.iter().any(|point| {
+            lower(&self.checked, &record.specialisation, target, &point.schedule)
+                .is_ok_and(|kernel| PackedKernel::hash(&kernel.ptx) != point.kernel_hash)
+        })
+    }
 }
 
 /// The Rust files below these folders, in a fixed order. Folders that do not exist have none; hidden ones are left out.

@@ -143,7 +143,7 @@ impl Session<'_> {
             warnings.extend(self.write(&[]).err());
         } else {
             let found = scan::operators(&files);
-            let mut contents = self.cache.read();
+            let mut contents = self.cache.read(&found);
             warnings.append(&mut contents.warnings);
             again = self.tune((policy, permission), &found, &mut contents, workshop, &mut warnings);
             let bundles = self.assemble(&found, &contents, &mut warnings);
@@ -245,8 +245,8 @@ impl Session<'_> {
             (_, Err(_)) => None,
         };
         // Another build may have tuned the same meanwhile.
-        for known in self.cache.read().operators.into_values() {
-            known.devices.into_values().for_each(|file| contents.add(file));
+        for known in self.cache.read(found).operators.into_values() {
+            known.devices.into_values().for_each(|file| contents.add(file, found));
         }
         let jobs = self.jobs(&candidates, contents, &device, refine);
         self.tune_all(&jobs, contents, bench.as_mut(), workshop, warnings);
@@ -301,7 +301,11 @@ impl Session<'_> {
             match result {
                 Ok(Ok(record)) => {
                     let file = cache_file(found, &device, record);
-                    if let Err(problem) = self.cache.store(Place::User, &file, Some(self.environment.now)) {
+                    let operator = std::slice::from_ref(found);
+                    let stored = self
+                        .cache
+                        .store(Place::User, &file, operator, Some(self.environment.now));
+                    if let Err(problem) = stored {
                         warnings.push(format!(
                             "the result for {} ({named}) is not kept: {problem}",
                             found.name
@@ -309,7 +313,7 @@ impl Session<'_> {
                     } else if let Some(journal) = &journal {
                         let _ = std::fs::remove_file(journal);
                     }
-                    contents.add(file);
+                    contents.add(file, operator);
                 }
                 Ok(Err(problem)) => warnings.push(format!("{} ({named}) runs untuned: {problem}", found.name)),
                 Err(_) => warnings.push(format!("{} ({named}) runs untuned: tuning it failed", found.name)),

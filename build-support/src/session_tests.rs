@@ -417,6 +417,44 @@ fn the_newest_measurement_wins_wherever_it_lies() {
     }
 }
 
+/// A budget that ended early must not undo what another tuning measured, wherever that lies; what is stale it may.
+#[test]
+fn a_newer_result_without_energy_replaces_none_that_has_it() {
+    for (stale, expected) in [(false, 1000), (true, 1001)] {
+        let mut package = Package::new();
+        package.run();
+        let folder = package.path("package/energy-cache");
+        fs::create_dir_all(&folder).unwrap();
+        let found = crate::scan::operators(&[package.path("package/src/lib.rs")]);
+        for path in package.cache().files(Place::User) {
+            let mut measured = crate::cache::read_file(&path).unwrap();
+            let mut unmeasured = measured.clone();
+            for record in &mut measured.records {
+                if stale {
+                    record.front[0].kernel_hash = [7; 32];
+                }
+            }
+            for record in &mut unmeasured.records {
+                record.measured_at += 1;
+                record.energy_measured = false;
+                record.front[0].energy = None;
+            }
+            // One place each; then both in one place.
+            fs::write(folder.join(path.file_name().unwrap()), encode(&measured).unwrap()).unwrap();
+            fs::write(&path, encode(&unmeasured).unwrap()).unwrap();
+            let store = |file| package.cache().store(Place::Shipped, file, &found, None).unwrap();
+            let stored = store(&unmeasured);
+            let kept = crate::cache::read_file(&stored).unwrap();
+            assert!(kept.records.iter().all(|record| record.measured_at == expected));
+            fs::write(stored, encode(&measured).unwrap()).unwrap();
+        }
+        package.run();
+        let bundles = package.bundles();
+        let mut buckets = bundles.iter().flat_map(|bundle| &bundle.devices[0].buckets);
+        assert!(buckets.all(|bucket| bucket.measured_at == expected));
+    }
+}
+
 #[test]
 fn hostile_and_damaged_cache_files_are_a_warning_and_a_miss() {
     let mut package = Package::new();
@@ -591,7 +629,7 @@ fn a_debug_build_goes_on_while_another_tunes_and_a_release_build_waits() {
         std::thread::sleep(Duration::from_millis(200));
         results
             .iter()
-            .for_each(|file| drop(cache.store(Place::User, file, None).unwrap()));
+            .for_each(|file| drop(cache.store(Place::User, file, &[], None).unwrap()));
         drop(lock);
     });
     package.run();
@@ -621,7 +659,7 @@ fn concurrent_writers_lose_nothing() {
                         records: vec![record],
                         ..template.clone()
                     };
-                    cache.store(Place::User, &file, None).unwrap();
+                    cache.store(Place::User, &file, &[], None).unwrap();
                 }
             });
         }
@@ -663,7 +701,7 @@ fn outside_a_build_script_there_is_a_warning_and_no_more() {
 fn cache_files_name_sizes_for_people() {
     let mut package = Package::new();
     package.run();
-    let all = package.cache().read();
+    let all = package.cache().read(&[]);
     let softmax = all
         .operators
         .values()

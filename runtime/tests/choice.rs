@@ -213,7 +213,15 @@ fn a_call_takes_the_bucket_that_fits_and_is_right_at_every_size() {
         }
     };
     // The least bucket that holds the size, or the greatest where none does: a tuned kernel takes any value.
-    for (size, fits) in [(1, 16), (16, 16), (17, 256), (32, 256), (256, 256), (257, 256), (4096, 256)] {
+    for (size, fits) in [
+        (1, 16),
+        (16, 16),
+        (17, 256),
+        (32, 256),
+        (256, 256),
+        (257, 256),
+        (4096, 256),
+    ] {
         assert_eq!(bucket(size), Some(fits), "M = {size}");
     }
     for m in [1, 16, 17, 32, 256, 272] {
@@ -358,13 +366,14 @@ fn the_users_cache_counts_and_the_newest_wins() {
     let gpu = Gpu::emulated();
     let device = gpu.device_class().clone();
     let write = |measured_at: u64, front: Vec<Point>, package: &str| {
+        let energy_measured = front.iter().any(|point| point.energy.is_some());
         let record = Record {
             sizes: buckets()[0].clone(),
             specialisation: specialisation(),
             front,
             statistics: Statistics::default(),
             measured_at,
-            energy_measured: true,
+            energy_measured,
         };
         let file = CacheFile {
             fingerprint: fingerprint::of(&operator().0).unwrap(),
@@ -407,6 +416,16 @@ fn the_users_cache_counts_and_the_newest_wins() {
         place(with(&embedded_only)),
         Some((Place::UserCache, false, true)),
         "the cache is newer"
+    );
+    let unmeasured = Point {
+        energy: None,
+        ..front(true).remove(0)
+    };
+    write(1001, vec![unmeasured], PACKAGE);
+    assert_eq!(
+        place(with(&embedded_only)),
+        Some((Place::Embedded, false, true)),
+        "the cache is newer, but has no energies"
     );
     let measured_elsewhere = front(true)
         .into_iter()

@@ -67,7 +67,7 @@ fn chosen(
     specialisation: &Specialisation,
     target: Target,
 ) -> (Schedule, &'static str) {
-    let contents = package.cache.read();
+    let contents = package.cache.read(&package.operators);
     let known = contents.operators.get(&found.fingerprint);
     let mut devices = known.iter().flat_map(|known| known.devices.values()).filter(|file| {
         let (major, minor) = file.device.compute_capability;

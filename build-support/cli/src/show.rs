@@ -12,7 +12,7 @@ pub fn show(arguments: &Arguments, options: &Show) -> Outcome {
     let package = Package::find(arguments)?;
     let wanted: Vec<String> = options.operator.iter().cloned().collect();
     let found = package.named(&wanted)?;
-    let contents = package.cache.read();
+    let contents = package.cache.read(&package.operators);
     contents
         .warnings
         .iter()

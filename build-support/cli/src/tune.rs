@@ -3,7 +3,7 @@
 use crate::Outcome;
 use crate::arguments::{Arguments, Tune};
 use crate::package::{Package, joules, seconds};
-use energy_kernel_build::cache::Place;
+use energy_kernel_build::cache::{Place, read_file};
 use energy_kernel_build::scan::Found;
 use energy_kernel_build::tune::{Settings, Step, open};
 use energy_kernel_build::{Job, cache_file, journal_path, missing, names, unmeasured};
@@ -60,7 +60,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
     })?;
     let device = bench.device().clone();
     let lock = package.cache.lock("tuning");
-    let contents = package.cache.read();
+    let contents = package.cache.read(&package.operators);
     contents
         .warnings
         .iter()
@@ -120,7 +120,20 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
             Ok(record) => {
                 let line = summary(&found.name, &named, &record, settings.objective);
                 let file = cache_file(found, &device, record);
-                package.cache.store(Place::User, &file, None).into_diagnostic()?;
+                let path = package
+                    .cache
+                    .store(Place::User, &file, &package.operators, None)
+                    .into_diagnostic()?;
+                let kept = read_file(&path).is_ok_and(|stored| !stored.records.contains(&file.records[0]));
+                if kept {
+                    bar.suspend(|| {
+                        eprintln!(
+                            "warning: {} ({named}): the time ended before all energies were measured; the earlier result, \
+                             which has them, stays. A longer --budget replaces it",
+                            found.name
+                        );
+                    });
+                }
                 if let Some(journal) = &journal {
                     let _ = std::fs::remove_file(journal);
                 }
@@ -178,7 +191,7 @@ fn summary(name: &str, sizes: &str, record: &energy_kernel_compiler::record::Rec
 
 /// Copies what is known of these operators on real devices into the package; simulated results are nobody else's business.
 fn ship(package: &Package, found: &[&Found]) -> miette::Result<Vec<std::path::PathBuf>> {
-    let contents = package.cache.read();
+    let contents = package.cache.read(&package.operators);
     let known = found
         .iter()
         .filter_map(|found| contents.operators.get(&found.fingerprint));
@@ -186,6 +199,11 @@ fn ship(package: &Package, found: &[&Found]) -> miette::Result<Vec<std::path::Pa
         .flat_map(|known| known.devices.values())
         .filter(|file: &&CacheFile| !file.device.simulated);
     files
-        .map(|file| package.cache.store(Place::Shipped, file, None).into_diagnostic())
+        .map(|file| {
+            package
+                .cache
+                .store(Place::Shipped, file, &package.operators, None)
+                .into_diagnostic()
+        })
         .collect()
 }
