@@ -87,18 +87,22 @@ impl Cache {
         self.state.as_deref()
     }
 
-    /// Creates the user's folders, for their owner alone.
+    /// Creates the user's folders, for their owner alone. A new folder's time becomes `modified`, where given.
     ///
     /// # Errors
     /// They cannot be created: a read-only home, no home.
-    pub fn create(&self) -> io::Result<()> {
+    pub fn create(&self, modified: Option<SystemTime>) -> io::Result<()> {
         let (Some(user), Some(state)) = (&self.user, &self.state) else {
             return Err(io::Error::new(
                 io::ErrorKind::NotFound,
                 "there is no cache folder; set ENERGY_KERNEL_CACHE_DIR",
             ));
         };
+        let new = !user.exists();
         create_private(user)?;
+        if new && let Some(modified) = modified {
+            set_time(user, modified);
+        }
         create_private(state)
     }
 
@@ -150,7 +154,7 @@ impl Cache {
             .folder(place)
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no cache folder"))?;
         match place {
-            Place::User => self.create()?,
+            Place::User => self.create(modified)?,
             Place::Shipped => std::fs::create_dir_all(folder)?,
         }
         let lock = self.lock("writing");
@@ -170,8 +174,7 @@ impl Cache {
         let bytes = encode(&merged).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         write_atomically(&path, &bytes, modified)?;
         if let Some(modified) = modified {
-            // Best effort: where a folder's time cannot be set, the next build runs the script once more.
-            let _ = File::open(folder).and_then(|folder| folder.set_modified(modified));
+            set_time(folder, modified);
         }
         Ok(path)
     }
@@ -200,7 +203,7 @@ impl Cache {
     }
 
     fn lock_file(&self, name: &str) -> io::Result<File> {
-        self.create()?;
+        self.create(None)?;
         let state = self.state.as_deref().ok_or(io::ErrorKind::NotFound)?;
         File::options()
             .write(true)
@@ -277,6 +280,11 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8], modified: Option<Syste
         let _ = std::fs::remove_file(&temporary);
     }
     written
+}
+
+/// Best effort: where a folder's time cannot be set, the next build runs the script once more.
+fn set_time(folder: &Path, modified: SystemTime) {
+    let _ = File::open(folder).and_then(|folder| folder.set_modified(modified));
 }
 
 fn create_private(folder: &Path) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! What a build script is told by its surroundings, as a value: tests make their own.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The variables that are read; the script asks to be rerun when those of them change that no rebuild goes with.
@@ -33,6 +33,8 @@ pub struct Environment {
     pub gpus: String,
     /// The time.
     pub now: SystemTime,
+    /// When cargo began with this script: what is older than that is no change to cargo.
+    pub invoked: SystemTime,
 }
 
 impl Environment {
@@ -49,11 +51,15 @@ impl Environment {
             Some(path) => Some(PathBuf::from(path)),
             None => directories::ProjectDirs::from("", "", "energy-kernel").map(|dirs| dirs.cache_dir().to_owned()),
         };
+        let now = SystemTime::now();
         Environment {
+            invoked: variables
+                .get("OUT_DIR")
+                .map_or(now, |out_dir| invoked(Path::new(out_dir), now)),
             variables,
             user_cache,
             gpus: gpus_at_a_glance(),
-            now: SystemTime::now(),
+            now,
         }
     }
 
@@ -74,6 +80,12 @@ impl Environment {
     pub fn seconds(&self) -> u64 {
         self.now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
     }
+}
+
+/// Cargo notes it in a file beside OUT_DIR, a moment before it starts the script. Without that file the script is run once more.
+fn invoked(out_dir: &Path, now: SystemTime) -> SystemTime {
+    let noted = std::fs::metadata(out_dir.with_file_name("invoked.timestamp")).and_then(|file| file.modified());
+    noted.map_or(now, |noted| noted.min(now))
 }
 
 /// On Linux the driver lists its GPUs as files; starting it would take longer than everything else in a warm build.

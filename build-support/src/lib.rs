@@ -33,6 +33,7 @@ mod session_tests;
 mod stamp;
 #[cfg(feature = "tune")]
 pub mod tune;
+mod watch;
 mod workshop;
 
 pub use environment::Environment;

@@ -157,6 +157,7 @@ mod tests {
             user_cache: None,
             gpus: String::new(),
             now: SystemTime::UNIX_EPOCH,
+            invoked: SystemTime::UNIX_EPOCH,
         }
     }
 

@@ -10,6 +10,7 @@ use crate::environment::{Environment, WATCHED};
 use crate::policy::{Permission, Policy, permission, policy_of};
 use crate::scan::{self, Found};
 use crate::stamp::{Memo, Stamp};
+use crate::watch::watched;
 use energy_kernel_compiler::record::encoding::encode;
 use energy_kernel_compiler::record::{Bundle, CacheFile, DeviceClass, Fingerprint, Index, Record};
 use energy_kernel_compiler::schedule::SPACE_VERSION;
@@ -126,12 +127,12 @@ impl Session<'_> {
         let policy = policy_of(self.environment, self.build.policy, &mut warnings);
         let permission = permission(self.environment, policy, self.build.or_emulated, workshop.can_tune());
         if policy != Policy::Off
-            && let Err(problem) = self.cache.create()
+            && let Err(problem) = self.cache.create(Some(self.environment.invoked))
         {
             warnings.push(format!("results are not kept in the user's cache: {problem}"));
         }
         let files = scan::source_files(&self.sources);
-        let stamp = Stamp::of(self.build, self.environment, &files, &self.cache, &self.output);
+        let stamp = self.stamp(&files);
         if let Some(directives) = stamp.unchanged() {
             return Outcome {
                 directives,
@@ -151,11 +152,27 @@ impl Session<'_> {
         }
         let directives = self.directives(&warnings, again);
         // The stamp is made anew: tuning has written to the cache.
-        let settled = !again
-            && Stamp::of(self.build, self.environment, &files, &self.cache, &self.output)
-                .write(&directives)
-                .is_ok();
+        let settled = !again && self.stamp(&files).write(&directives).is_ok();
         Outcome { directives, settled }
+    }
+
+    fn stamp(&self, files: &[PathBuf]) -> Stamp {
+        Stamp::of(
+            self.build,
+            self.environment,
+            files,
+            &self.folders(),
+            &self.cache,
+            &self.output,
+        )
+    }
+
+    /// The folders that are read.
+    fn folders(&self) -> Vec<&Path> {
+        let caches = [Place::Shipped, Place::User]
+            .into_iter()
+            .filter_map(|place| self.cache.folder(place));
+        self.sources.iter().map(PathBuf::as_path).chain(caches).collect()
     }
 
     /// What is to be tuned: buckets without a record; where that is asked for, also those whose energy was not measured.
@@ -304,7 +321,7 @@ impl Session<'_> {
                     let operator = std::slice::from_ref(found);
                     let stored = self
                         .cache
-                        .store(Place::User, &file, operator, Some(self.environment.now));
+                        .store(Place::User, &file, operator, Some(self.environment.invoked));
                     if let Err(problem) = stored {
                         warnings.push(format!(
                             "the result for {} ({named}) is not kept: {problem}",
@@ -424,15 +441,14 @@ impl Session<'_> {
             .iter()
             .map(|variable| format!("cargo::rerun-if-env-changed={variable}"))
             .collect();
-        // A path that does not exist would rerun the script at every build.
-        let folders = self.sources.iter().map(PathBuf::as_path);
-        let caches = [Place::Shipped, Place::User]
-            .into_iter()
-            .filter_map(|place| self.cache.folder(place));
-        let watched = folders.chain(caches).filter(|folder| folder.exists());
-        directives.extend(watched.map(|folder| format!("cargo::rerun-if-changed={}", folder.display())));
+        let watched = watched(&self.folders(), &self.output.join("missing"));
+        directives.extend(
+            watched
+                .iter()
+                .map(|path| format!("cargo::rerun-if-changed={}", path.display())),
+        );
         if again {
-            // And that is what is wanted here.
+            // A path that does not exist reruns the script at every build, and that is what is wanted here.
             directives.push(format!(
                 "cargo::rerun-if-changed={}",
                 self.output.join("again").display()

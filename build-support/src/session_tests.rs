@@ -102,6 +102,7 @@ impl Package {
             user_cache: Some(self.path("cache")),
             gpus: String::new(),
             now: self.now,
+            invoked: self.now - Duration::from_millis(5),
         }
     }
 
@@ -316,8 +317,13 @@ fn cargo_is_told_to_watch_what_exists_and_nothing_else() {
         .filter_map(|line| line.strip_prefix("cargo::rerun-if-changed=").map(Path::new))
         .collect();
     assert!(watched.iter().all(|path| path.is_dir()), "{watched:?}");
-    let expected = ["package/src", "package/examples", "cache/demo"].map(|name| package.path(name));
-    assert_eq!(watched, expected);
+    let folders = [
+        "package/src",
+        "package/examples",
+        "cache/demo",
+        "out/energy-kernel/missing",
+    ];
+    assert_eq!(watched, folders.map(|name| package.path(name)));
     assert!(
         outcome
             .directives
@@ -331,13 +337,80 @@ fn what_the_build_wrote_itself_is_no_change() {
     let mut package = Package::new();
     package.run();
     for path in package.cache().files(Place::User) {
-        assert_eq!(fs::metadata(path).unwrap().modified().unwrap(), package.now);
+        assert_eq!(modified(&path), package.environment().invoked);
     }
     #[cfg(unix)]
-    assert_eq!(
-        fs::metadata(package.path("cache/demo")).unwrap().modified().unwrap(),
-        package.now
+    assert_eq!(modified(&package.path("cache/demo")), package.environment().invoked);
+    // Nor is the folder itself.
+    let mut untuned = Package::new();
+    untuned.variables.insert("ENERGY_KERNEL".into(), "cached".into());
+    untuned.run();
+    #[cfg(unix)]
+    assert_eq!(modified(&untuned.path("cache/demo")), untuned.environment().invoked);
+}
+
+fn modified(path: &Path) -> SystemTime {
+    fs::metadata(path).unwrap().modified().unwrap()
+}
+
+/// Set where this program is the build script of a package.
+const ACTS: &str = "ENERGY_KERNEL_TEST_ACTS";
+
+#[test]
+fn acts_as_a_build_script_where_asked_to() {
+    if std::env::var_os(ACTS).is_some() {
+        // Not on the line that the test's name is on.
+        println!();
+        Build::new().or_emulated().emulated_candidates(1).run();
+    }
+}
+
+/// With cargo itself, and a build script that calls this program.
+#[test]
+#[cfg(all(unix, feature = "tune"))]
+fn cargo_notices_folders_that_are_new_and_rests_otherwise() {
+    let package = Package::new();
+    package.write(
+        "Cargo.toml",
+        "[package]\nname = \"demo\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n",
     );
+    package.write("src/lib.rs", "");
+    package.write("src/operators.rs", SOURCE);
+    let ran = package.path("ran");
+    let script = format!(
+        "fn main() {{
+            let test = [\"--exact\", \"session_tests::acts_as_a_build_script_where_asked_to\", \"--nocapture\"];
+            assert!(std::process::Command::new({:?}).args(test).status().unwrap().success());
+            let ran = std::fs::read_to_string({ran:?}).unwrap_or_default();
+            std::fs::write({ran:?}, ran + \"x\").unwrap();
+        }}",
+        std::env::current_exe().unwrap()
+    );
+    package.write("build.rs", &script);
+    let runs = || {
+        for _ in 0..2 {
+            let cargo = std::process::Command::new(env!("CARGO"))
+                .args(["build", "--quiet", "--offline"])
+                .current_dir(package.path("package"))
+                .env("CARGO_TARGET_DIR", package.path("target"))
+                .env("ENERGY_KERNEL_CACHE_DIR", package.path("cache"))
+                .env("CI", "true")
+                .env_remove("ENERGY_KERNEL")
+                .env(ACTS, "")
+                .output()
+                .unwrap();
+            assert!(cargo.status.success(), "{}", String::from_utf8_lossy(&cargo.stderr));
+        }
+        fs::read_to_string(&ran).unwrap().len()
+    };
+    assert_eq!(runs(), 1, "what the script wrote itself is no change");
+    assert_eq!(package.cache().files(Place::User).len(), 3);
+    for (number, folder) in ["energy-cache", "benches", "src/inner"].into_iter().enumerate() {
+        fs::create_dir(package.path("package").join(folder)).unwrap();
+        assert_eq!(runs(), number + 2, "{folder}");
+    }
+    fs::remove_dir(package.path("package/energy-cache")).unwrap();
+    assert_eq!(runs(), 5);
 }
 
 #[test]
@@ -750,10 +823,9 @@ fn a_warm_run_over_fifty_operators_takes_less_than_a_tenth_of_a_second() {
 fn an_edit_elsewhere_compiles_no_bundle_again() {
     let mut package = many();
     let written = |package: &Package| {
-        let modified = |path: PathBuf| fs::metadata(path).unwrap().modified().unwrap();
         let names = package.index().fingerprints.into_iter().map(|f| Bundle::file_name(&f));
         names
-            .map(|name| modified(package.path("out/energy-kernel").join(name)))
+            .map(|name| modified(&package.path("out/energy-kernel").join(name)))
             .collect::<Vec<_>>()
     };
     let before = written(&package);

@@ -1,0 +1,46 @@
+//! What cargo is asked to watch: the folders that are read, also those that do not exist yet.
+//!
+//! A path that is missing makes cargo run the script at every build. Links are the way around it: of a folder that is
+//! watched cargo passes over links that lead nowhere, and follows them once they lead somewhere. So the missing folders are
+//! named in a folder of links, older than any build.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// The paths to watch for these folders. `links` is where links to missing ones are kept.
+pub(crate) fn watched(folders: &[&Path], links: &Path) -> Vec<PathBuf> {
+    let (present, missing): (Vec<&Path>, Vec<&Path>) = folders.iter().copied().partition(|folder| folder.exists());
+    let mut paths: Vec<PathBuf> = present.into_iter().map(Path::to_owned).collect();
+    // Where there are no links, a new folder is noticed when something else changes.
+    if link(&missing, links).is_ok() {
+        paths.push(links.to_owned());
+    }
+    paths
+}
+
+fn link(missing: &[&Path], links: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(links) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => std::fs::create_dir_all(links)?,
+    }
+    for (number, folder) in missing.iter().enumerate() {
+        symlink(folder, &links.join(number.to_string()))?;
+    }
+    std::fs::File::open(links)?.set_modified(SystemTime::UNIX_EPOCH)
+}
+
+#[cfg(unix)]
+fn symlink(to: &Path, at: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(to, at)
+}
+
+#[cfg(windows)]
+fn symlink(to: &Path, at: &Path) -> io::Result<()> {
+    std::os::windows::fs::symlink_dir(to, at)
+}
+
+#[cfg(not(any(unix, windows)))]
+fn symlink(_: &Path, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
