@@ -41,7 +41,7 @@ impl Found {
     pub fn is_stale(&self, target: Target, record: &Record) -> bool {
         record.front.iter().any(|point| {
             lower(&self.checked, &record.specialisation, target, &point.schedule)
-                .is_ok_and(|kernel| PackedKernel::hash(&kernel.ptx) != point.kernel_hash)
+                .is_ok_and(|kernel| PackedKernel::hash(&kernel) != point.kernel_hash)
         })
     }
 }

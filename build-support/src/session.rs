@@ -37,8 +37,10 @@ pub struct Job<'a> {
     pub found: &'a Found,
     /// The sizes to tune for: one of its buckets.
     pub sizes: &'a [u64],
-    /// When to stop.
+    /// When to stop: nothing is begun later but the first measurement.
     pub deadline: Instant,
+    /// When even that is broken off, where a device can: the end of all jobs.
+    pub limit: Instant,
     /// Where measured points are noted as they come, so that an interrupted tuning resumes.
     pub journal: Option<&'a Path>,
 }
@@ -311,6 +313,7 @@ impl Session<'_> {
                 found,
                 sizes,
                 deadline: Instant::now() + share,
+                limit: end,
                 journal: journal.as_deref(),
             };
             let result = catch_unwind(AssertUnwindSafe(|| bench.tune(&job)));

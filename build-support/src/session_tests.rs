@@ -248,7 +248,7 @@ fn record(job: &Job<'_>, simulated: bool, measured_at: u64) -> Record {
         specialisation: found.specialisation.clone(),
         front: vec![Point {
             schedule,
-            kernel_hash: PackedKernel::hash(&kernel.ptx),
+            kernel_hash: PackedKernel::hash(&kernel),
             latency: estimate,
             energy: Some(estimate),
             conditions: Conditions {

@@ -204,7 +204,7 @@ fn tuned(
         Tuned::Cached(_) => {
             let key = key(false);
             let kernel = made(&key)?;
-            let stale = !need.check_indices && PackedKernel::hash(&kernel.ptx) != point.kernel_hash;
+            let stale = !need.check_indices && PackedKernel::hash(&kernel) != point.kernel_hash;
             (key, kernel, stale, Place::UserCache)
         }
     };

@@ -55,7 +55,7 @@ fn front(simulated: bool) -> Vec<Point> {
         .into_iter()
         .zip(figures)
         .map(|(schedule, (latency, energy))| Point {
-            kernel_hash: PackedKernel::hash(&kernel_of(&schedule).ptx),
+            kernel_hash: PackedKernel::hash(&kernel_of(&schedule)),
             schedule,
             latency: estimate(latency),
             energy: Some(estimate(energy)),

@@ -109,6 +109,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
             found,
             sizes,
             deadline: Instant::now() + share,
+            limit: end,
             journal: journal.as_deref(),
         };
         let named = names(found, sizes);
