@@ -115,7 +115,7 @@ impl Cache {
                     Ok(file) => contents.add(file, operators),
                     Err(problem) => contents
                         .warnings
-                        .push(format!("{} is not used: {problem}", path.display())),
+                        .push(format!("{} is not used: {problem}; delete it", path.display())),
                 }
             }
         }
@@ -255,6 +255,10 @@ fn staleness<'a>(operators: &'a [Found], file: &CacheFile) -> impl Fn(&Record) -
 /// # Errors
 /// What is wrong, for people: it cannot be read, or is no valid cache file.
 pub fn read_file(path: &Path) -> Result<CacheFile, String> {
+    // Pipes and devices may never end.
+    if !path.is_file() {
+        return Err("it is no file".to_owned());
+    }
     let mut bytes = Vec::new();
     // No more than the limit and one byte, however long the file has become.
     File::open(path)

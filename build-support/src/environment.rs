@@ -40,13 +40,17 @@ pub struct Environment {
 impl Environment {
     /// That of this process.
     pub fn of_process() -> Environment {
-        let value = |name: &str| Some((name.to_owned(), std::env::var(name).ok()?));
-        let variables: BTreeMap<String, String> = WATCHED
-            .iter()
-            .chain(&GIVEN_BY_CARGO)
-            .filter_map(|name| value(name))
-            .collect();
-        let own = variables.get("ENERGY_KERNEL_CACHE_DIR").filter(|path| !path.is_empty());
+        // A choice that is not UTF-8 is one all the same; a path that is not leads elsewhere if it is changed.
+        let choice = |name: &&str| {
+            Some((
+                (*name).to_owned(),
+                std::env::var_os(name)?.to_string_lossy().into_owned(),
+            ))
+        };
+        let path = |name: &&str| Some(((*name).to_owned(), std::env::var(name).ok()?));
+        let choices = WATCHED.iter().filter_map(choice);
+        let variables: BTreeMap<String, String> = choices.chain(GIVEN_BY_CARGO.iter().filter_map(path)).collect();
+        let own = std::env::var_os("ENERGY_KERNEL_CACHE_DIR").filter(|path| !path.is_empty());
         let user_cache = match own {
             Some(path) => Some(PathBuf::from(path)),
             None => directories::ProjectDirs::from("", "", "energy-kernel").map(|dirs| dirs.cache_dir().to_owned()),

@@ -54,10 +54,10 @@ pub fn source_files(folders: &[PathBuf]) -> Vec<PathBuf> {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let path = entry.path();
             let hidden = entry.file_name().to_string_lossy().starts_with('.');
-            // Links are not followed into folders: they may lead in circles.
+            // Links are not followed into folders: they may lead in circles. Pipes and devices may never end.
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() && !hidden => pending.push(path),
-                Ok(kind) if !kind.is_dir() && path.extension().is_some_and(|e| e == "rs") => files.push(path),
+                Ok(_) if path.extension().is_some_and(|e| e == "rs") && path.is_file() => files.push(path),
                 _ => {}
             }
         }

@@ -74,7 +74,8 @@ pub(crate) fn execute(build: &Build, environment: &Environment, workshop: &mut d
         environment.get("OUT_DIR"),
     ];
     let [Some(manifest_dir), Some(package), Some(out_dir)] = paths else {
-        let problem = "energy_kernel_build::run() belongs in a build script: cargo's variables are not set";
+        let problem =
+            "energy_kernel_build::run() belongs in a build script: cargo's variables are not set, or are not UTF-8";
         return Outcome {
             directives: vec![warning(problem)],
             settled: false,
@@ -93,7 +94,14 @@ pub(crate) fn execute(build: &Build, environment: &Environment, workshop: &mut d
             .map(|folder| Path::new(manifest_dir).join(folder))
             .collect(),
     };
-    session.run(workshop)
+    // Whatever is wrong with us, the build goes on.
+    catch_unwind(AssertUnwindSafe(|| session.run(workshop))).unwrap_or_else(|_| Outcome {
+        directives: vec![warning(
+            "energy-kernel failed while it looked for operators, which run untuned; please report it. \
+             ENERGY_KERNEL=off builds without",
+        )],
+        settled: false,
+    })
 }
 
 /// The variable rules, then what is set in code.
@@ -128,10 +136,14 @@ impl Session<'_> {
         let mut warnings = Vec::new();
         let policy = policy_of(self.environment, self.build.policy, &mut warnings);
         let permission = permission(self.environment, policy, self.build.or_emulated, workshop.can_tune());
+        // Without a place to keep results, nothing is lost where none are made.
         if policy != Policy::Off
             && let Err(problem) = self.cache.create(Some(self.environment.invoked))
+            && matches!(permission, Permission::Tune { .. })
         {
-            warnings.push(format!("results are not kept in the user's cache: {problem}"));
+            warnings.push(format!(
+                "results are not kept in the user's cache: {problem}; ENERGY_KERNEL_CACHE_DIR names another folder"
+            ));
         }
         let files = scan::source_files(&self.sources);
         let stamp = self.stamp(&files);
@@ -147,7 +159,10 @@ impl Session<'_> {
         } else {
             let found = scan::operators(&files);
             let mut contents = self.cache.read(&found);
-            warnings.append(&mut contents.warnings);
+            warnings.extend(one_of(
+                std::mem::take(&mut contents.warnings),
+                "`cargo energy-kernel doctor` names them",
+            ));
             again = self.tune((policy, permission), &found, &mut contents, workshop, &mut warnings);
             let bundles = self.assemble(&found, &contents, &mut warnings);
             warnings.extend(self.write(&bundles).err());
@@ -297,6 +312,8 @@ impl Session<'_> {
         ));
         let end = Instant::now() + budget;
         let mut skipped = 0;
+        let mut untuned = Vec::new();
+        let mut not_kept = Vec::new();
         for (number, &(found, sizes)) in jobs.iter().enumerate() {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -326,8 +343,8 @@ impl Session<'_> {
                         .cache
                         .store(Place::User, &file, operator, Some(self.environment.invoked));
                     if let Err(problem) = stored {
-                        warnings.push(format!(
-                            "the result for {} ({named}) is not kept: {problem}",
+                        not_kept.push(format!(
+                            "the result for {} ({named}) is not kept in the user's cache: {problem}",
                             found.name
                         ));
                     } else if let Some(journal) = &journal {
@@ -335,9 +352,14 @@ impl Session<'_> {
                     }
                     contents.add(file, operator);
                 }
-                Ok(Err(problem)) => warnings.push(format!("{} ({named}) runs untuned: {problem}", found.name)),
-                Err(_) => warnings.push(format!("{} ({named}) runs untuned: tuning it failed", found.name)),
+                Ok(Err(problem)) => untuned.push(format!("{} ({named}) runs untuned: {problem}", found.name)),
+                Err(_) => untuned.push(format!("{} ({named}) runs untuned: tuning it failed", found.name)),
             }
+        }
+        warnings.extend(one_of(untuned, &format!("`{}` says why", self.command())));
+        // Where there is no place for any result, that has been said.
+        if self.cache.create(None).is_ok() {
+            warnings.extend(one_of(not_kept, "`cargo energy-kernel doctor` looks into it"));
         }
         if skipped > 0 {
             warnings.push(format!(
@@ -404,7 +426,9 @@ impl Session<'_> {
 
     /// Writes bundles, then the index: whoever reads an index finds all that it names.
     fn write(&self, bundles: &[Assembled]) -> Result<(), String> {
-        let failed = |problem: &dyn std::fmt::Display| format!("nothing is embedded: {problem}");
+        let output = self.output.display();
+        let failed =
+            |problem: &dyn std::fmt::Display| format!("nothing is embedded, {output} cannot be written: {problem}");
         std::fs::create_dir_all(&self.output).map_err(|problem| failed(&problem))?;
         let mut index = Index {
             package: self.package.clone(),
@@ -444,7 +468,7 @@ impl Session<'_> {
             .iter()
             .map(|variable| format!("cargo::rerun-if-env-changed={variable}"))
             .collect();
-        let watched = watched(&self.folders(), &self.output.join("missing"));
+        let watched = watched(&self.folders(), &self.output.join("watched"));
         directives.extend(
             watched
                 .iter()
@@ -523,6 +547,16 @@ pub fn names(found: &Found, sizes: &[u64]) -> String {
     pairs.join(", ")
 }
 
+/// One warning for many of a kind: the first, and where to find the others.
+fn one_of(warnings: Vec<String>, others: &str) -> Option<String> {
+    let more = warnings.len().saturating_sub(1);
+    let first = warnings.into_iter().next()?;
+    Some(match more {
+        0 => first,
+        _ => format!("{first} (and {more} more; {others})"),
+    })
+}
+
 /// A warning is one line.
 fn warning(text: &str) -> String {
     format!("cargo::warning={}", text.replace(['\n', '\r'], " "))
@@ -530,6 +564,9 @@ fn warning(text: &str) -> String {
 
 /// The most time that a build spends on the emulated device: what it finds serves no GPU.
 const EMULATED_BUDGET: Duration = Duration::from_secs(30);
+
+/// Longer than anybody waits, and short enough to be added to any time.
+pub const LONGEST_BUDGET: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// The time a build may spend on tuning unless it is told otherwise.
 pub(crate) const DEFAULT_BUDGET: Duration = Duration::from_secs(120);
