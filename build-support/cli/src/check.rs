@@ -46,15 +46,15 @@ pub fn check(arguments: &Arguments, options: &Check) -> Outcome {
     };
     let unused = files.iter().filter(|file| !used(file)).count();
     if arguments.json {
-        println!("{}", serde_json::json!({ "problems": problems, "unused": unused }));
+        say!("{}", serde_json::json!({ "problems": problems, "unused": unused }));
     } else {
-        problems.iter().for_each(|problem| println!("{problem}"));
+        problems.iter().for_each(|problem| say!("{problem}"));
         if unused > 0 {
-            println!("{unused} shipped files belong to no operator any more");
+            say!("{unused} shipped files belong to no operator any more");
         }
         match problems.is_empty() {
-            true => println!("the shipped results cover {} operators", package.operators.len()),
-            false => println!("`cargo energy-kernel tune --ship` fills the gaps, on a machine with the GPU"),
+            true => say!("the shipped results cover {} operators", package.operators.len()),
+            false => say!("`cargo energy-kernel tune --ship` fills the gaps, on a machine with the GPU"),
         }
     }
     Ok(if problems.is_empty() {

@@ -16,7 +16,7 @@ pub fn show(arguments: &Arguments, options: &Show) -> Outcome {
     contents
         .warnings
         .iter()
-        .for_each(|warning| eprintln!("warning: {warning}"));
+        .for_each(|warning| complain!("warning: {warning}"));
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
     table.set_header(["operator", "sizes", "device", "energy", "latency", "schedule", ""]);
@@ -67,9 +67,9 @@ pub fn show(arguments: &Arguments, options: &Show) -> Outcome {
         }
     }
     if arguments.json {
-        println!("{}", serde_json::Value::Array(json));
+        say!("{}", serde_json::Value::Array(json));
     } else {
-        println!("{table}");
+        say!("{table}");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -59,12 +59,18 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
         )
     })?;
     let device = bench.device().clone();
+    package.cache.create(None).map_err(|error| {
+        miette!(
+            help = "ENERGY_KERNEL_CACHE_DIR names another folder",
+            "there is no place to keep results: {error}"
+        )
+    })?;
     let lock = package.cache.lock("tuning");
     let contents = package.cache.read(&package.operators);
     contents
         .warnings
         .iter()
-        .for_each(|warning| eprintln!("warning: {warning}"));
+        .for_each(|warning| complain!("warning: {warning}"));
     let all: Vec<(&Found, &[u64])> = found
         .iter()
         .flat_map(|&f| f.buckets.iter().map(move |sizes| (f, sizes.as_slice())))
@@ -77,7 +83,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
             .collect(),
     };
     if !arguments.json {
-        println!("{device}: {} of {} sizes to tune", jobs.len(), all.len());
+        say!("{device}: {} of {} sizes to tune", jobs.len(), all.len());
     }
     bar.set_length(jobs.len() as u64);
 
@@ -87,7 +93,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             failed += jobs.len() - number;
-            eprintln!(
+            complain!(
                 "warning: the time ended before {} of {} sizes",
                 jobs.len() - number,
                 jobs.len()
@@ -116,7 +122,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
         match bench.tune(&job) {
             Err(why) => {
                 failed += 1;
-                bar.suspend(|| eprintln!("warning: {} ({named}): {why}", found.name));
+                bar.suspend(|| complain!("warning: {} ({named}): {why}", found.name));
             }
             Ok(record) => {
                 let line = summary(&found.name, &named, &record, settings.objective);
@@ -128,7 +134,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
                 let kept = read_file(&path).is_ok_and(|stored| !stored.records.contains(&file.records[0]));
                 if kept {
                     bar.suspend(|| {
-                        eprintln!(
+                        complain!(
                             "warning: {} ({named}): the time ended before all energies were measured; the earlier result, \
                              which has them, stays. A longer --budget replaces it",
                             found.name
@@ -139,7 +145,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
                     let _ = std::fs::remove_file(journal);
                 }
                 if !arguments.json {
-                    bar.suspend(|| println!("{line}"));
+                    bar.suspend(|| say!("{line}"));
                 }
             }
         }
@@ -154,7 +160,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
     };
     if arguments.json {
         let files: Vec<String> = shipped.iter().map(|path| path.display().to_string()).collect();
-        println!(
+        say!(
             "{}",
             serde_json::json!({
                 "device": device.name, "simulated": device.simulated,
@@ -162,7 +168,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
             })
         );
     } else {
-        shipped.iter().for_each(|path| println!("shipped {}", path.display()));
+        shipped.iter().for_each(|path| say!("shipped {}", path.display()));
     }
     Ok(if failed > 0 {
         ExitCode::from(1)
