@@ -12,7 +12,6 @@ use crate::scan::Found;
 use energy_kernel_compiler::record::encoding::{LIMIT, decode, encode};
 use energy_kernel_compiler::record::{CacheFile, DeviceClass, Fingerprint, Record};
 use energy_kernel_compiler::schedule::SPACE_VERSION;
-use energy_kernel_compiler::target::Target;
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
@@ -241,13 +240,8 @@ impl Contents {
 /// Which records of a file's operator and device are stale; none, where the operator is not among these.
 fn staleness<'a>(operators: &'a [Found], file: &CacheFile) -> impl Fn(&Record) -> bool + use<'a> {
     let found = operators.iter().find(|found| found.fingerprint == file.fingerprint);
-    let (major, minor) = file.device.compute_capability;
-    let target = Target::for_capability(major, minor);
-    move |record| {
-        found
-            .zip(target)
-            .is_some_and(|(found, target)| found.is_stale(target, record))
-    }
+    let device = file.device.clone();
+    move |record| found.is_some_and(|found| found.is_stale(&device, record))
 }
 
 /// A cache file, checked.

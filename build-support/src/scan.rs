@@ -7,7 +7,7 @@ use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::fingerprint;
 use energy_kernel_compiler::lang;
 use energy_kernel_compiler::lower::lower;
-use energy_kernel_compiler::record::{Fingerprint, PackedKernel, Record};
+use energy_kernel_compiler::record::{DeviceClass, Fingerprint, PackedKernel, Record};
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::Target;
 use quote::ToTokens;
@@ -38,7 +38,11 @@ pub struct Found {
 
 impl Found {
     /// Whether the compiler emits other kernels by now than those that a record's figures are of.
-    pub fn is_stale(&self, target: Target, record: &Record) -> bool {
+    pub fn is_stale(&self, device: &DeviceClass, record: &Record) -> bool {
+        let (major, minor) = device.compute_capability;
+        let Some(target) = Target::for_capability(major, minor) else {
+            return false;
+        };
         record.front.iter().any(|point| {
             lower(&self.checked, &record.specialisation, target, &point.schedule)
                 .is_ok_and(|kernel| PackedKernel::hash(&kernel) != point.kernel_hash)

@@ -120,8 +120,8 @@ fn it_is_called_in_three_ways() {
         cargo.current_dir(folder).env("PATH", &path);
         cargo
     };
-    let ways: [(&dyn Fn(&Path) -> Command, &[&str]); 3] =
-        [(&command, &run), (&command, &as_cargo), (&through_cargo, &as_cargo)];
+    type Caller<'a> = &'a dyn Fn(&Path) -> Command;
+    let ways: [(Caller<'_>, &[&str]); 3] = [(&command, &run), (&command, &as_cargo), (&through_cargo, &as_cargo)];
     for (command, words) in ways {
         let folder = ptx_folder();
         let output = command(folder.path()).args(words).output().unwrap();
@@ -391,6 +391,38 @@ fn tuning_on_the_emulated_device_is_shown_and_not_shipped() {
     );
     let other = call(&folder, &["tune", "--emulated", "--operator", "absent"]);
     assert!(other.status.code() == Some(1) && text(&other.stderr).contains("total"));
+}
+
+/// Measured with kernels that are emitted no more: used and reported, without its figures.
+#[test]
+fn stale_results_are_shown_without_figures() {
+    let (_root, folder) = package();
+    let tuned = call(&folder, &["tune", "--emulated", "--candidates", "1"]);
+    assert!(tuned.status.success(), "{}", text(&tuned.stderr));
+    fs::create_dir(folder.join("energy-cache")).unwrap();
+    for path in fs::read_dir(folder.join("cache/demo")).unwrap() {
+        let path = path.unwrap().path();
+        let mut file = energy_kernel_build::cache::read_file(&path).unwrap();
+        file.records[0].front[0].kernel_hash = [7; 32];
+        let bytes = energy_kernel_compiler::record::encoding::encode(&file).unwrap();
+        fs::write(folder.join("energy-cache").join(path.file_name().unwrap()), &bytes).unwrap();
+        fs::write(&path, bytes).unwrap();
+    }
+    let shown = text(&call(&folder, &["show", "--json"]).stdout);
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(
+        (&shown[0]["stale"], &shown[0]["latency_seconds"]),
+        (&true.into(), &serde_json::Value::Null)
+    );
+    assert!(shown[1]["stale"] == false && shown[1]["latency_seconds"].is_f64());
+    assert!(text(&call(&folder, &["show"]).stdout).contains("stale"));
+    let check = call(&folder, &["check"]);
+    assert_eq!(check.status.code(), Some(0), "stale results cover their operators");
+    assert!(
+        text(&check.stdout).contains("total (R = 4, C = 64) on"),
+        "{}",
+        text(&check.stdout)
+    );
 }
 
 /// Killed at any time, a tuning leaves whole files behind, and the next one goes on.
