@@ -10,8 +10,12 @@ use energy_kernel_compiler::record::{CacheMode, Conditions, DeviceClass, Estimat
 use energy_kernel_compiler::target::{Machine, Target};
 use std::time::Instant;
 
-/// Tensors are held several times, in the memory of a machine that builds other things besides.
-const MOST_BYTES: u64 = 1 << 30;
+/// Making up and copying a tensor is not interrupted either: in an unoptimised build script a byte takes as long as so many
+/// operations on the emulated device (5.5 s for 512 MB).
+const OPERATIONS_A_BYTE: f64 = 8.0;
+
+/// Tensors are held several times, in the memory of a machine that does other things besides.
+const MOST_BYTES: u64 = 2 << 30;
 
 /// The reference is far slower than the emulator, and is not interrupted within a result: one must not take more than this
 /// part of all the operations that are allowed.
@@ -35,7 +39,7 @@ pub struct Simulated {
 
 impl EmulatedMeter {
     /// The device of this profile, which tries that many candidates for each bucket, and refuses operators that do more
-    /// operations than `most_operations`: a launch cannot be interrupted.
+    /// operations than `most_operations`: they would be broken off before they came to anything.
     pub fn new(profile: Profile, candidates: usize, most_operations: f64) -> EmulatedMeter {
         // Launches are counted; whether kernels are sound is for tests to find out, and costs several times the run time.
         let gpu = Gpu::emulated_with(Emulation {
@@ -119,9 +123,10 @@ impl Meter for EmulatedMeter {
             )));
         }
         let bytes = bytes(checked, sizes);
-        if bytes > MOST_BYTES {
+        let most = MOST_BYTES.min((self.most_operations / OPERATIONS_A_BYTE) as u64);
+        if bytes > most {
             return Err(MeterError::Refused(format!(
-                "its tensors have {bytes} bytes, more than the {MOST_BYTES} that the emulated device is given"
+                "its tensors have {bytes} bytes, more than the {most} that the emulated device is given"
             )));
         }
         Ok(())
