@@ -88,7 +88,7 @@ struct Kernels {
 }
 
 impl Kernels {
-    /// The position of a point's kernel, and the hash of its PTX.
+    /// The position of a point's kernel, and its hash.
     fn position(&mut self, found: &Found, target: Target, point: &Point) -> Option<(u32, [u8; 32])> {
         let kernel = lower(&found.checked, &found.specialisation, target, &point.schedule).ok()?;
         let packed = PackedKernel::pack(&kernel).ok()?;
@@ -100,6 +100,6 @@ impl Kernels {
                 self.packed.push(packed);
                 self.packed.len() - 1
             });
-        Some((u32::try_from(position).ok()?, PackedKernel::hash(&kernel.ptx)))
+        Some((u32::try_from(position).ok()?, PackedKernel::hash(&kernel)))
     }
 }

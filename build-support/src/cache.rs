@@ -5,11 +5,12 @@
 //!   <user cache>/<package>/            written by builds and by the command-line tool
 //!   <user cache>/.state/<package>/     locks, journals, what is being edited: nothing a build watches
 //! ```
-//! Of the valid records for a bucket and device class the newest wins, wherever it lies. A file that is not valid is
-//! reported and passed over.
+//! Of the valid records for a bucket and device class the newest wins, wherever it lies, unless only an older one has
+//! energies. A file that is not valid is reported and passed over.
 
+use crate::scan::Found;
 use energy_kernel_compiler::record::encoding::{LIMIT, decode, encode};
-use energy_kernel_compiler::record::{CacheFile, DeviceClass, Fingerprint};
+use energy_kernel_compiler::record::{CacheFile, DeviceClass, Fingerprint, Record};
 use energy_kernel_compiler::schedule::SPACE_VERSION;
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -85,31 +86,35 @@ impl Cache {
         self.state.as_deref()
     }
 
-    /// Creates the user's folders, for their owner alone.
+    /// Creates the user's folders, for their owner alone. A new folder's time becomes `modified`, where given.
     ///
     /// # Errors
     /// They cannot be created: a read-only home, no home.
-    pub fn create(&self) -> io::Result<()> {
+    pub fn create(&self, modified: Option<SystemTime>) -> io::Result<()> {
         let (Some(user), Some(state)) = (&self.user, &self.state) else {
             return Err(io::Error::new(
                 io::ErrorKind::NotFound,
                 "there is no cache folder; set ENERGY_KERNEL_CACHE_DIR",
             ));
         };
+        let new = !user.exists();
         create_private(user)?;
+        if new && let Some(modified) = modified {
+            set_time(user, modified);
+        }
         create_private(state)
     }
 
-    /// Reads all places.
-    pub fn read(&self) -> Contents {
+    /// Reads all places; what the operators compile to tells which of two records is stale.
+    pub fn read(&self, operators: &[Found]) -> Contents {
         let mut contents = Contents::default();
         for place in [Place::Shipped, Place::User] {
             for path in self.files(place) {
                 match read_file(&path) {
-                    Ok(file) => contents.add(file),
+                    Ok(file) => contents.add(file, operators),
                     Err(problem) => contents
                         .warnings
-                        .push(format!("{} is not used: {problem}", path.display())),
+                        .push(format!("{} is not used: {problem}; delete it", path.display())),
                 }
             }
         }
@@ -132,16 +137,23 @@ impl Cache {
 
     /// Adds results to a place: under a lock, merged with what others wrote meanwhile, and in one step.
     ///
-    /// The file's time becomes `modified`, where given, so that the build that writes it does not see it as a change.
+    /// What the operators compile to tells which of two records is stale. The file's time becomes `modified`, where given,
+    /// so that the build that writes it does not see it as a change.
     ///
     /// # Errors
     /// The place cannot be written.
-    pub fn store(&self, place: Place, file: &CacheFile, modified: Option<SystemTime>) -> io::Result<PathBuf> {
+    pub fn store(
+        &self,
+        place: Place,
+        file: &CacheFile,
+        operators: &[Found],
+        modified: Option<SystemTime>,
+    ) -> io::Result<PathBuf> {
         let folder = self
             .folder(place)
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no cache folder"))?;
         match place {
-            Place::User => self.create()?,
+            Place::User => self.create(modified)?,
             Place::Shipped => std::fs::create_dir_all(folder)?,
         }
         let lock = self.lock("writing");
@@ -156,13 +168,12 @@ impl Cache {
             && present.device.key() == file.device.key()
         {
             // What the places hold wins over equals: it may have been measured by another build meanwhile.
-            merged.merge(present);
+            merged.merge(present, staleness(operators, file));
         }
         let bytes = encode(&merged).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         write_atomically(&path, &bytes, modified)?;
         if let Some(modified) = modified {
-            // Best effort: where a folder's time cannot be set, the next build runs the script once more.
-            let _ = File::open(folder).and_then(|folder| folder.set_modified(modified));
+            set_time(folder, modified);
         }
         Ok(path)
     }
@@ -191,7 +202,7 @@ impl Cache {
     }
 
     fn lock_file(&self, name: &str) -> io::Result<File> {
-        self.create()?;
+        self.create(None)?;
         let state = self.state.as_deref().ok_or(io::ErrorKind::NotFound)?;
         File::options()
             .write(true)
@@ -202,8 +213,9 @@ impl Cache {
 }
 
 impl Contents {
-    /// Adds a file; of two records for a bucket the newer stays. Results of another space of schedules are of no use.
-    pub fn add(&mut self, file: CacheFile) {
+    /// Adds a file; of two records for a bucket [the preferred](energy_kernel_compiler::record::Record::is_preferred_to)
+    /// stays. Results of another space of schedules are of no use.
+    pub fn add(&mut self, file: CacheFile, operators: &[Found]) {
         if file.space_version != SPACE_VERSION {
             return;
         }
@@ -212,7 +224,10 @@ impl Contents {
             std::collections::btree_map::Entry::Vacant(entry) => {
                 entry.insert(file);
             }
-            std::collections::btree_map::Entry::Occupied(mut entry) => entry.get_mut().merge(file),
+            std::collections::btree_map::Entry::Occupied(mut entry) => {
+                let stale = staleness(operators, &file);
+                entry.get_mut().merge(file, stale);
+            }
         }
     }
 
@@ -222,11 +237,22 @@ impl Contents {
     }
 }
 
+/// Which records of a file's operator and device are stale; none, where the operator is not among these.
+fn staleness<'a>(operators: &'a [Found], file: &CacheFile) -> impl Fn(&Record) -> bool + use<'a> {
+    let found = operators.iter().find(|found| found.fingerprint == file.fingerprint);
+    let device = file.device.clone();
+    move |record| found.is_some_and(|found| found.is_stale(&device, record))
+}
+
 /// A cache file, checked.
 ///
 /// # Errors
 /// What is wrong, for people: it cannot be read, or is no valid cache file.
 pub fn read_file(path: &Path) -> Result<CacheFile, String> {
+    // Pipes and devices may never end.
+    if !path.is_file() {
+        return Err("it is no file".to_owned());
+    }
     let mut bytes = Vec::new();
     // No more than the limit and one byte, however long the file has become.
     File::open(path)
@@ -252,6 +278,11 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8], modified: Option<Syste
         let _ = std::fs::remove_file(&temporary);
     }
     written
+}
+
+/// Best effort: where a folder's time cannot be set, the next build runs the script once more.
+fn set_time(folder: &Path, modified: SystemTime) {
+    let _ = File::open(folder).and_then(|folder| folder.set_modified(modified));
 }
 
 fn create_private(folder: &Path) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! What a build script is told by its surroundings, as a value: tests make their own.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The variables that are read; the script asks to be rerun when those of them change that no rebuild goes with.
@@ -33,27 +33,37 @@ pub struct Environment {
     pub gpus: String,
     /// The time.
     pub now: SystemTime,
+    /// When cargo began with this script: what is older than that is no change to cargo.
+    pub invoked: SystemTime,
 }
 
 impl Environment {
     /// That of this process.
     pub fn of_process() -> Environment {
-        let value = |name: &str| Some((name.to_owned(), std::env::var(name).ok()?));
-        let variables: BTreeMap<String, String> = WATCHED
-            .iter()
-            .chain(&GIVEN_BY_CARGO)
-            .filter_map(|name| value(name))
-            .collect();
-        let own = variables.get("ENERGY_KERNEL_CACHE_DIR").filter(|path| !path.is_empty());
+        // A choice that is not UTF-8 is one all the same; a path that is not leads elsewhere if it is changed.
+        let choice = |name: &&str| {
+            Some((
+                (*name).to_owned(),
+                std::env::var_os(name)?.to_string_lossy().into_owned(),
+            ))
+        };
+        let path = |name: &&str| Some(((*name).to_owned(), std::env::var(name).ok()?));
+        let choices = WATCHED.iter().filter_map(choice);
+        let variables: BTreeMap<String, String> = choices.chain(GIVEN_BY_CARGO.iter().filter_map(path)).collect();
+        let own = std::env::var_os("ENERGY_KERNEL_CACHE_DIR").filter(|path| !path.is_empty());
         let user_cache = match own {
             Some(path) => Some(PathBuf::from(path)),
             None => directories::ProjectDirs::from("", "", "energy-kernel").map(|dirs| dirs.cache_dir().to_owned()),
         };
+        let now = SystemTime::now();
         Environment {
+            invoked: variables
+                .get("OUT_DIR")
+                .map_or(now, |out_dir| invoked(Path::new(out_dir), now)),
             variables,
             user_cache,
             gpus: gpus_at_a_glance(),
-            now: SystemTime::now(),
+            now,
         }
     }
 
@@ -74,6 +84,12 @@ impl Environment {
     pub fn seconds(&self) -> u64 {
         self.now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
     }
+}
+
+/// Cargo notes it in a file beside OUT_DIR, a moment before it starts the script. Without that file the script is run once more.
+fn invoked(out_dir: &Path, now: SystemTime) -> SystemTime {
+    let noted = std::fs::metadata(out_dir.with_file_name("invoked.timestamp")).and_then(|file| file.modified());
+    noted.map_or(now, |noted| noted.min(now))
 }
 
 /// On Linux the driver lists its GPUs as files; starting it would take longer than everything else in a warm build.

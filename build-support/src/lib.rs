@@ -33,13 +33,15 @@ mod session_tests;
 mod stamp;
 #[cfg(feature = "tune")]
 pub mod tune;
+mod watch;
 mod workshop;
 
 pub use environment::Environment;
 pub use policy::Policy;
-pub use session::{Bench, Job, cache_file, journal_path, missing, names, unmeasured};
+pub use session::{Bench, Job, LONGEST_BUDGET, cache_file, journal_path, missing, names, unmeasured};
 
 use energy_kernel_compiler::record::Objective;
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -89,9 +91,9 @@ impl Build {
         self
     }
 
-    /// The most time a build spends on tuning: 2 minutes by default.
+    /// The most time a build spends on tuning: 2 minutes by default, a year at most.
     pub fn budget(mut self, budget: Duration) -> Build {
-        self.budget = budget;
+        self.budget = budget.min(session::LONGEST_BUDGET);
         self
     }
 
@@ -148,9 +150,8 @@ impl Build {
         let environment = Environment::of_process();
         let mut workshop = workshop::Own::new(self);
         let outcome = session::execute(self, &environment, &mut workshop);
-        for directive in outcome.directives {
-            println!("{directive}");
-        }
+        // Where nobody listens, nothing needs to be said.
+        let _ = writeln!(std::io::stdout(), "{}", outcome.directives.join("\n"));
     }
 }
 

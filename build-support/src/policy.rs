@@ -79,14 +79,15 @@ impl Why {
     }
 }
 
-/// The policy in force: the variable's, else the one set in code. A variable that is not understood is reported.
+/// The policy in force: the variable's, else the one set in code. A variable that is not understood is reported, and means
+/// `auto`.
 pub(crate) fn policy_of(environment: &Environment, in_code: Policy, warnings: &mut Vec<String>) -> Policy {
     match environment.get("ENERGY_KERNEL").map(Policy::from_str) {
         Some(Ok(policy)) => policy,
         None => in_code,
         Some(Err(problem)) => {
-            warnings.push(problem);
-            in_code
+            warnings.push(format!("{problem}; it is taken for auto"));
+            Policy::Auto
         }
     }
 }
@@ -157,6 +158,7 @@ mod tests {
             user_cache: None,
             gpus: String::new(),
             now: SystemTime::UNIX_EPOCH,
+            invoked: SystemTime::UNIX_EPOCH,
         }
     }
 
@@ -231,8 +233,8 @@ mod tests {
         assert_eq!(of("tune", &mut warnings), Policy::Tune);
         assert_eq!(of("", &mut warnings), Policy::Off);
         assert!(warnings.is_empty());
-        assert_eq!(of("always", &mut warnings), Policy::Off);
-        assert!(warnings[0].contains("ENERGY_KERNEL=always"));
+        assert_eq!(of("always", &mut warnings), Policy::Auto);
+        assert!(warnings[0].contains("ENERGY_KERNEL=always") && warnings[0].contains("auto, cached, tune or off"));
         let everywhere = permission(
             &environment(&[("CI", "1"), ("TARGET", "arm")]),
             Policy::Tune,

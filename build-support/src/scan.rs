@@ -6,8 +6,10 @@
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::fingerprint;
 use energy_kernel_compiler::lang;
-use energy_kernel_compiler::record::Fingerprint;
+use energy_kernel_compiler::lower::lower;
+use energy_kernel_compiler::record::{DeviceClass, Fingerprint, PackedKernel, Record};
 use energy_kernel_compiler::size::Specialisation;
+use energy_kernel_compiler::target::Target;
 use quote::ToTokens;
 use std::path::{Path, PathBuf};
 use syn::visit::Visit;
@@ -34,6 +36,20 @@ pub struct Found {
     pub specialisation: Specialisation,
 }
 
+impl Found {
+    /// Whether the compiler emits other kernels by now than those that a record's figures are of.
+    pub fn is_stale(&self, device: &DeviceClass, record: &Record) -> bool {
+        let (major, minor) = device.compute_capability;
+        let Some(target) = Target::for_capability(major, minor) else {
+            return false;
+        };
+        record.front.iter().any(|point| {
+            lower(&self.checked, &record.specialisation, target, &point.schedule)
+                .is_ok_and(|kernel| PackedKernel::hash(&kernel) != point.kernel_hash)
+        })
+    }
+}
+
 /// The Rust files below these folders, in a fixed order. Folders that do not exist have none; hidden ones are left out.
 pub fn source_files(folders: &[PathBuf]) -> Vec<PathBuf> {
     let mut files = Vec::new();
@@ -42,10 +58,10 @@ pub fn source_files(folders: &[PathBuf]) -> Vec<PathBuf> {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let path = entry.path();
             let hidden = entry.file_name().to_string_lossy().starts_with('.');
-            // Links are not followed into folders: they may lead in circles.
+            // Links are not followed into folders: they may lead in circles. Pipes and devices may never end.
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() && !hidden => pending.push(path),
-                Ok(kind) if !kind.is_dir() && path.extension().is_some_and(|e| e == "rs") => files.push(path),
+                Ok(_) if path.extension().is_some_and(|e| e == "rs") && path.is_file() => files.push(path),
                 _ => {}
             }
         }

@@ -10,6 +10,7 @@ use crate::environment::{Environment, WATCHED};
 use crate::policy::{Permission, Policy, permission, policy_of};
 use crate::scan::{self, Found};
 use crate::stamp::{Memo, Stamp};
+use crate::watch::watched;
 use energy_kernel_compiler::record::encoding::encode;
 use energy_kernel_compiler::record::{Bundle, CacheFile, DeviceClass, Fingerprint, Index, Record};
 use energy_kernel_compiler::schedule::SPACE_VERSION;
@@ -36,8 +37,10 @@ pub struct Job<'a> {
     pub found: &'a Found,
     /// The sizes to tune for: one of its buckets.
     pub sizes: &'a [u64],
-    /// When to stop.
+    /// When to stop: nothing is begun later but the first measurement.
     pub deadline: Instant,
+    /// When even that is broken off, where a device can: the end of all jobs.
+    pub limit: Instant,
     /// Where measured points are noted as they come, so that an interrupted tuning resumes.
     pub journal: Option<&'a Path>,
 }
@@ -71,7 +74,8 @@ pub(crate) fn execute(build: &Build, environment: &Environment, workshop: &mut d
         environment.get("OUT_DIR"),
     ];
     let [Some(manifest_dir), Some(package), Some(out_dir)] = paths else {
-        let problem = "energy_kernel_build::run() belongs in a build script: cargo's variables are not set";
+        let problem =
+            "energy_kernel_build::run() belongs in a build script: cargo's variables are not set, or are not UTF-8";
         return Outcome {
             directives: vec![warning(problem)],
             settled: false,
@@ -90,7 +94,14 @@ pub(crate) fn execute(build: &Build, environment: &Environment, workshop: &mut d
             .map(|folder| Path::new(manifest_dir).join(folder))
             .collect(),
     };
-    session.run(workshop)
+    // Whatever is wrong with us, the build goes on.
+    catch_unwind(AssertUnwindSafe(|| session.run(workshop))).unwrap_or_else(|_| Outcome {
+        directives: vec![warning(
+            "energy-kernel failed while it looked for operators, which run untuned; please report it. \
+             ENERGY_KERNEL=off builds without",
+        )],
+        settled: false,
+    })
 }
 
 /// The variable rules, then what is set in code.
@@ -125,13 +136,17 @@ impl Session<'_> {
         let mut warnings = Vec::new();
         let policy = policy_of(self.environment, self.build.policy, &mut warnings);
         let permission = permission(self.environment, policy, self.build.or_emulated, workshop.can_tune());
+        // Without a place to keep results, nothing is lost where none are made.
         if policy != Policy::Off
-            && let Err(problem) = self.cache.create()
+            && let Err(problem) = self.cache.create(Some(self.environment.invoked))
+            && matches!(permission, Permission::Tune { .. })
         {
-            warnings.push(format!("results are not kept in the user's cache: {problem}"));
+            warnings.push(format!(
+                "results are not kept in the user's cache: {problem}; ENERGY_KERNEL_CACHE_DIR names another folder"
+            ));
         }
         let files = scan::source_files(&self.sources);
-        let stamp = Stamp::of(self.build, self.environment, &files, &self.cache, &self.output);
+        let stamp = self.stamp(&files);
         if let Some(directives) = stamp.unchanged() {
             return Outcome {
                 directives,
@@ -143,19 +158,38 @@ impl Session<'_> {
             warnings.extend(self.write(&[]).err());
         } else {
             let found = scan::operators(&files);
-            let mut contents = self.cache.read();
-            warnings.append(&mut contents.warnings);
+            let mut contents = self.cache.read(&found);
+            warnings.extend(one_of(
+                std::mem::take(&mut contents.warnings),
+                "`cargo energy-kernel doctor` names them",
+            ));
             again = self.tune((policy, permission), &found, &mut contents, workshop, &mut warnings);
             let bundles = self.assemble(&found, &contents, &mut warnings);
             warnings.extend(self.write(&bundles).err());
         }
         let directives = self.directives(&warnings, again);
         // The stamp is made anew: tuning has written to the cache.
-        let settled = !again
-            && Stamp::of(self.build, self.environment, &files, &self.cache, &self.output)
-                .write(&directives)
-                .is_ok();
+        let settled = !again && self.stamp(&files).write(&directives).is_ok();
         Outcome { directives, settled }
+    }
+
+    fn stamp(&self, files: &[PathBuf]) -> Stamp {
+        Stamp::of(
+            self.build,
+            self.environment,
+            files,
+            &self.folders(),
+            &self.cache,
+            &self.output,
+        )
+    }
+
+    /// The folders that are read.
+    fn folders(&self) -> Vec<&Path> {
+        let caches = [Place::Shipped, Place::User]
+            .into_iter()
+            .filter_map(|place| self.cache.folder(place));
+        self.sources.iter().map(PathBuf::as_path).chain(caches).collect()
     }
 
     /// What is to be tuned: buckets without a record; where that is asked for, also those whose energy was not measured.
@@ -245,8 +279,8 @@ impl Session<'_> {
             (_, Err(_)) => None,
         };
         // Another build may have tuned the same meanwhile.
-        for known in self.cache.read().operators.into_values() {
-            known.devices.into_values().for_each(|file| contents.add(file));
+        for known in self.cache.read(found).operators.into_values() {
+            known.devices.into_values().for_each(|file| contents.add(file, found));
         }
         let jobs = self.jobs(&candidates, contents, &device, refine);
         self.tune_all(&jobs, contents, bench.as_mut(), workshop, warnings);
@@ -278,6 +312,8 @@ impl Session<'_> {
         ));
         let end = Instant::now() + budget;
         let mut skipped = 0;
+        let mut untuned = Vec::new();
+        let mut not_kept = Vec::new();
         for (number, &(found, sizes)) in jobs.iter().enumerate() {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -294,6 +330,7 @@ impl Session<'_> {
                 found,
                 sizes,
                 deadline: Instant::now() + share,
+                limit: end,
                 journal: journal.as_deref(),
             };
             let result = catch_unwind(AssertUnwindSafe(|| bench.tune(&job)));
@@ -301,19 +338,28 @@ impl Session<'_> {
             match result {
                 Ok(Ok(record)) => {
                     let file = cache_file(found, &device, record);
-                    if let Err(problem) = self.cache.store(Place::User, &file, Some(self.environment.now)) {
-                        warnings.push(format!(
-                            "the result for {} ({named}) is not kept: {problem}",
+                    let operator = std::slice::from_ref(found);
+                    let stored = self
+                        .cache
+                        .store(Place::User, &file, operator, Some(self.environment.invoked));
+                    if let Err(problem) = stored {
+                        not_kept.push(format!(
+                            "the result for {} ({named}) is not kept in the user's cache: {problem}",
                             found.name
                         ));
                     } else if let Some(journal) = &journal {
                         let _ = std::fs::remove_file(journal);
                     }
-                    contents.add(file);
+                    contents.add(file, operator);
                 }
-                Ok(Err(problem)) => warnings.push(format!("{} ({named}) runs untuned: {problem}", found.name)),
-                Err(_) => warnings.push(format!("{} ({named}) runs untuned: tuning it failed", found.name)),
+                Ok(Err(problem)) => untuned.push(format!("{} ({named}) runs untuned: {problem}", found.name)),
+                Err(_) => untuned.push(format!("{} ({named}) runs untuned: tuning it failed", found.name)),
             }
+        }
+        warnings.extend(one_of(untuned, &format!("`{}` says why", self.command())));
+        // Where there is no place for any result, that has been said.
+        if self.cache.create(None).is_ok() {
+            warnings.extend(one_of(not_kept, "`cargo energy-kernel doctor` looks into it"));
         }
         if skipped > 0 {
             warnings.push(format!(
@@ -380,7 +426,9 @@ impl Session<'_> {
 
     /// Writes bundles, then the index: whoever reads an index finds all that it names.
     fn write(&self, bundles: &[Assembled]) -> Result<(), String> {
-        let failed = |problem: &dyn std::fmt::Display| format!("nothing is embedded: {problem}");
+        let output = self.output.display();
+        let failed =
+            |problem: &dyn std::fmt::Display| format!("nothing is embedded, {output} cannot be written: {problem}");
         std::fs::create_dir_all(&self.output).map_err(|problem| failed(&problem))?;
         let mut index = Index {
             package: self.package.clone(),
@@ -420,15 +468,14 @@ impl Session<'_> {
             .iter()
             .map(|variable| format!("cargo::rerun-if-env-changed={variable}"))
             .collect();
-        // A path that does not exist would rerun the script at every build.
-        let folders = self.sources.iter().map(PathBuf::as_path);
-        let caches = [Place::Shipped, Place::User]
-            .into_iter()
-            .filter_map(|place| self.cache.folder(place));
-        let watched = folders.chain(caches).filter(|folder| folder.exists());
-        directives.extend(watched.map(|folder| format!("cargo::rerun-if-changed={}", folder.display())));
+        let watched = watched(&self.folders(), &self.output.join("watched"));
+        directives.extend(
+            watched
+                .iter()
+                .map(|path| format!("cargo::rerun-if-changed={}", path.display())),
+        );
         if again {
-            // And that is what is wanted here.
+            // A path that does not exist reruns the script at every build, and that is what is wanted here.
             directives.push(format!(
                 "cargo::rerun-if-changed={}",
                 self.output.join("again").display()
@@ -500,6 +547,16 @@ pub fn names(found: &Found, sizes: &[u64]) -> String {
     pairs.join(", ")
 }
 
+/// One warning for many of a kind: the first, and where to find the others.
+fn one_of(warnings: Vec<String>, others: &str) -> Option<String> {
+    let more = warnings.len().saturating_sub(1);
+    let first = warnings.into_iter().next()?;
+    Some(match more {
+        0 => first,
+        _ => format!("{first} (and {more} more; {others})"),
+    })
+}
+
 /// A warning is one line.
 fn warning(text: &str) -> String {
     format!("cargo::warning={}", text.replace(['\n', '\r'], " "))
@@ -507,6 +564,9 @@ fn warning(text: &str) -> String {
 
 /// The most time that a build spends on the emulated device: what it finds serves no GPU.
 const EMULATED_BUDGET: Duration = Duration::from_secs(30);
+
+/// Longer than anybody waits, and short enough to be added to any time.
+pub const LONGEST_BUDGET: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// The time a build may spend on tuning unless it is told otherwise.
 pub(crate) const DEFAULT_BUDGET: Duration = Duration::from_secs(120);

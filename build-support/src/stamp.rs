@@ -19,6 +19,7 @@ impl Stamp {
         build: &Build,
         environment: &Environment,
         sources: &[PathBuf],
+        folders: &[&Path],
         cache: &Cache,
         output: &Path,
     ) -> Stamp {
@@ -30,6 +31,9 @@ impl Stamp {
             text.push_str(&format!("{name}={:?}\n", environment.get(name)));
         }
         text.push_str(&script());
+        for folder in folders {
+            text.push_str(&format!("{} {}\n", folder.display(), folder.exists()));
+        }
         let caches = [Place::Shipped, Place::User].map(|place| cache.files(place));
         for file in sources.iter().chain(caches.iter().flatten()) {
             text.push_str(&file_line(file));

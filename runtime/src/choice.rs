@@ -1,8 +1,8 @@
 //! Which kernel a call uses.
 //!
 //! Of what was tuned, in the crate's bundle or the user's cache: results of the same device class, else of the same model, else
-//! of the same compute capability; among these the bucket that fits the sizes, the newest of equal ones; in it the point that the
-//! objective chooses. Where nothing fits, a kernel is made here with the default schedule, its sizes kept as arguments so
+//! of the same compute capability; among these the bucket that fits the sizes, of equal ones the newest with energies, else the
+//! newest; in it the point that the objective chooses. Where nothing fits, a kernel is made here with the default schedule, its sizes kept as arguments so
 //! that it serves others like them.
 
 use crate::error::{Error, Result};
@@ -71,10 +71,16 @@ impl<'a> Tuned<'a> {
         }
     }
 
-    fn measured_at(self) -> u64 {
+    /// Of two for one bucket the greater is used, as in [`Record::is_preferred_to`]: energies, then when they were measured.
+    /// Stale ones are none; whether a cached one is stale only compiling it would tell, and the next build does.
+    fn standing(self) -> ((bool, bool), u64) {
         match self {
-            Tuned::Embedded(_, bucket) => bucket.measured_at,
-            Tuned::Cached(record) => record.measured_at,
+            Tuned::Embedded(_, bucket) => {
+                let stale = bucket.front.iter().any(|candidate| candidate.stale);
+                let any = bucket.front.iter().any(|candidate| candidate.point.energy.is_some());
+                ((!stale && bucket.energy_measured, !stale && any), bucket.measured_at)
+            }
+            Tuned::Cached(record) => (record.energies(), record.measured_at),
         }
     }
 
@@ -136,8 +142,8 @@ fn find<'a>(variant: &'a Variant, device: &DeviceClass) -> Vec<Found<'a>> {
             })
         })
         .collect();
-    // Newest first: of equally near buckets the first is taken.
-    found.sort_by_key(|found| (found.rank, std::cmp::Reverse(found.tuned.measured_at())));
+    // Of equally near buckets the first is taken.
+    found.sort_by_key(|found| (found.rank, std::cmp::Reverse(found.tuned.standing())));
     found
 }
 
@@ -198,7 +204,7 @@ fn tuned(
         Tuned::Cached(_) => {
             let key = key(false);
             let kernel = made(&key)?;
-            let stale = !need.check_indices && PackedKernel::hash(&kernel.ptx) != point.kernel_hash;
+            let stale = !need.check_indices && PackedKernel::hash(&kernel) != point.kernel_hash;
             (key, kernel, stale, Place::UserCache)
         }
     };

@@ -100,6 +100,23 @@ impl Gpu {
         Ok((simulated, result))
     }
 
+    /// [`Gpu::simulate`], but launches that have not ended at `deadline` are broken off with [`Error::Emulator`]; what they write
+    /// is then undefined. Launches of other threads on the same [`Gpu`] are, too.
+    ///
+    /// # Errors
+    /// Those of [`Gpu::simulate`].
+    #[cfg(feature = "emulator")]
+    pub fn simulate_until<R>(
+        &self,
+        deadline: std::time::Instant,
+        work: impl FnOnce() -> Result<R>,
+    ) -> Result<(crate::simulate::Simulated, R)> {
+        match self.device() {
+            Device::Emulated(emulated) => emulated.until(deadline, || self.simulate(work)),
+            Device::Cuda(_) => self.simulate(work),
+        }
+    }
+
     /// Records the launches of `work` in a graph instead of doing them. `work` must not synchronise, nor use a kernel for the first time:
     /// prepare it before.
     ///

@@ -55,7 +55,7 @@ fn front(simulated: bool) -> Vec<Point> {
         .into_iter()
         .zip(figures)
         .map(|(schedule, (latency, energy))| Point {
-            kernel_hash: PackedKernel::hash(&kernel_of(&schedule).ptx),
+            kernel_hash: PackedKernel::hash(&kernel_of(&schedule)),
             schedule,
             latency: estimate(latency),
             energy: Some(estimate(energy)),
@@ -366,13 +366,14 @@ fn the_users_cache_counts_and_the_newest_wins() {
     let gpu = Gpu::emulated();
     let device = gpu.device_class().clone();
     let write = |measured_at: u64, front: Vec<Point>, package: &str| {
+        let energy_measured = front.iter().any(|point| point.energy.is_some());
         let record = Record {
             sizes: buckets()[0].clone(),
             specialisation: specialisation(),
             front,
             statistics: Statistics::default(),
             measured_at,
-            energy_measured: true,
+            energy_measured,
         };
         let file = CacheFile {
             fingerprint: fingerprint::of(&operator().0).unwrap(),
@@ -415,6 +416,16 @@ fn the_users_cache_counts_and_the_newest_wins() {
         place(with(&embedded_only)),
         Some((Place::UserCache, false, true)),
         "the cache is newer"
+    );
+    let unmeasured = Point {
+        energy: None,
+        ..front(true).remove(0)
+    };
+    write(1001, vec![unmeasured], PACKAGE);
+    assert_eq!(
+        place(with(&embedded_only)),
+        Some((Place::Embedded, false, true)),
+        "the cache is newer, but has no energies"
     );
     let measured_elsewhere = front(true)
         .into_iter()

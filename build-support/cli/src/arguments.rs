@@ -1,6 +1,7 @@
 //! What can be said on the command line.
 
 use clap::{Args, Parser, Subcommand};
+use energy_kernel_build::LONGEST_BUDGET;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use std::time::Duration;
 #[derive(Debug, Parser)]
 #[command(name = "cargo energy-kernel", bin_name = "cargo energy-kernel", version)]
 pub struct Arguments {
-    /// Print JSON instead of tables.
+    /// Print JSON instead of tables; also of what is wrong.
     #[arg(long, global = true)]
     pub json: bool,
     /// The package, where there are several.
@@ -175,7 +176,10 @@ fn duration(text: &str) -> Result<Duration, String> {
     let number: f64 = number
         .parse()
         .map_err(|_| "a time is a number with s, m or h behind it")?;
-    Duration::try_from_secs_f64(number * seconds).map_err(|_| "that is no length of time".to_owned())
+    Duration::try_from_secs_f64(number * seconds)
+        .ok()
+        .filter(|time| *time <= LONGEST_BUDGET)
+        .ok_or("a time is from 0 to a year".to_owned())
 }
 
 fn triple(text: &str) -> Result<[u32; 3], String> {
@@ -208,7 +212,11 @@ mod tests {
         assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
         assert!(
-            duration("-1").is_err() && duration("soon").is_err() && duration("").is_err() && duration("NaN").is_err()
+            duration("-1").is_err()
+                && duration("soon").is_err()
+                && duration("").is_err()
+                && duration("NaN").is_err()
+                && duration("1e18").is_err()
         );
         assert_eq!(triple("4"), Ok([4, 1, 1]));
         assert_eq!(triple("4, 2,3"), Ok([4, 2, 3]));

@@ -5,7 +5,7 @@ use crate::arguments::{Arguments, Check};
 use crate::package::Package;
 use energy_kernel_build::cache::{Place, read_file};
 use energy_kernel_build::names;
-use energy_kernel_compiler::record::CacheFile;
+use energy_kernel_compiler::record::{CacheFile, Record};
 use std::process::ExitCode;
 
 pub fn check(arguments: &Arguments, options: &Check) -> Outcome {
@@ -24,12 +24,25 @@ pub fn check(arguments: &Arguments, options: &Check) -> Outcome {
             .as_ref()
             .is_none_or(|name| file.device.name.contains(name))
     };
+    let mut stale = Vec::new();
     for found in &package.operators {
         for sizes in &found.buckets {
-            let covered = files.iter().filter(asked).any(|file| {
-                file.fingerprint == found.fingerprint && file.record(sizes, &found.specialisation).is_some()
-            });
-            if !covered {
+            let of_it = |file: &&CacheFile| file.fingerprint == found.fingerprint;
+            let known: Vec<(&CacheFile, &Record)> = (files.iter().filter(asked).filter(of_it))
+                .filter_map(|file| Some((file, file.record(sizes, &found.specialisation)?)))
+                .collect();
+            for (file, _) in known
+                .iter()
+                .filter(|(file, record)| found.is_stale(&file.device, record))
+            {
+                stale.push(format!(
+                    "{} ({}) on {}",
+                    found.name,
+                    names(found, sizes),
+                    file.device.name
+                ));
+            }
+            if known.is_empty() {
                 problems.push(format!(
                     "{} ({}) has no shipped result",
                     found.name,
@@ -46,15 +59,23 @@ pub fn check(arguments: &Arguments, options: &Check) -> Outcome {
     };
     let unused = files.iter().filter(|file| !used(file)).count();
     if arguments.json {
-        println!("{}", serde_json::json!({ "problems": problems, "unused": unused }));
+        say!(
+            "{}",
+            serde_json::json!({ "problems": problems, "stale": stale, "unused": unused })
+        );
     } else {
-        problems.iter().for_each(|problem| println!("{problem}"));
+        problems.iter().for_each(|problem| say!("{problem}"));
+        for one in &stale {
+            say!(
+                "{one} was measured with other kernels than are emitted now: it is used, `tune --again --ship` renews its figures"
+            );
+        }
         if unused > 0 {
-            println!("{unused} shipped files belong to no operator any more");
+            say!("{unused} shipped files belong to no operator any more");
         }
         match problems.is_empty() {
-            true => println!("the shipped results cover {} operators", package.operators.len()),
-            false => println!("`cargo energy-kernel tune --ship` fills the gaps, on a machine with the GPU"),
+            true => say!("the shipped results cover {} operators", package.operators.len()),
+            false => say!("`cargo energy-kernel tune --ship` fills the gaps, on a machine with the GPU"),
         }
     }
     Ok(if problems.is_empty() {

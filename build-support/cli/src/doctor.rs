@@ -68,10 +68,10 @@ pub fn doctor(arguments: &Arguments, options: &Doctor) -> Outcome {
             .iter()
             .map(|f| serde_json::json!({ "what": f.what, "well": f.well, "says": f.says }))
             .collect();
-        println!("{}", serde_json::Value::Array(all));
+        say!("{}", serde_json::Value::Array(all));
     } else {
         for Finding { what, well, says } in &findings {
-            println!("{} {what:16} {says}", if *well { "ok     " } else { "problem" });
+            say!("{} {what:16} {says}", if *well { "ok     " } else { "problem" });
         }
     }
     Ok(if ill { ExitCode::from(1) } else { ExitCode::SUCCESS })

@@ -3,6 +3,9 @@
 //! Exit codes: 0 done; 1 it failed, or a check did; 2 wrong usage; 3 the sanitizer found something (`run --check`);
 //! 4 the emulator does not know an instruction (`run`).
 
+#[macro_use]
+mod output;
+
 mod arguments;
 mod check;
 mod doctor;
@@ -36,21 +39,36 @@ fn main() -> ExitCode {
     if words.get(1).is_some_and(|word| word == "energy-kernel") {
         words.remove(1);
     }
-    let arguments = Arguments::parse_from(words);
+    let json = words.iter().any(|word| word == "--json");
+    let arguments = match Arguments::try_parse_from(words) {
+        Ok(arguments) => arguments,
+        // Asking for help or the version is no mistake.
+        Err(told) if !told.use_stderr() => {
+            let _ = told.print();
+            return ExitCode::SUCCESS;
+        }
+        Err(mistake) => {
+            if json {
+                say!("{}", serde_json::json!({ "error": mistake.to_string().trim() }));
+            }
+            let _ = mistake.print();
+            return ExitCode::from(2);
+        }
+    };
     let outcome = match &arguments.command {
         Command::Tune(tune) => tune::tune(&arguments, tune),
         Command::Check(check) => check::check(&arguments, check),
         Command::Show(show) => show::show(&arguments, show),
         Command::Ptx(ptx) => ptx::ptx(&arguments, ptx),
-        Command::Run(run) => run::run(run),
+        Command::Run(run) => run::run(&arguments, run),
         Command::Doctor(doctor) => doctor::doctor(&arguments, doctor),
     };
     outcome.unwrap_or_else(|failure| {
         if arguments.json {
             let error = serde_json::json!({ "error": failure.report.to_string() });
-            println!("{error}");
+            say!("{error}");
         } else {
-            eprintln!("error: {:?}", failure.report);
+            complain!("error: {:?}", failure.report);
         }
         ExitCode::from(failure.code)
     })

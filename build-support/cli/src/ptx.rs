@@ -34,8 +34,8 @@ pub fn ptx(arguments: &Arguments, options: &Ptx) -> Outcome {
         let space = schedule::space(&found.checked, &specialisation, target);
         let lines: Vec<String> = space.iter().map(Schedule::to_string).collect();
         match arguments.json {
-            true => println!("{}", serde_json::json!(lines)),
-            false => lines.iter().for_each(|line| println!("{line}")),
+            true => say!("{}", serde_json::json!(lines)),
+            false => lines.iter().for_each(|line| say!("{line}")),
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -46,7 +46,7 @@ pub fn ptx(arguments: &Arguments, options: &Ptx) -> Outcome {
     let kernel = lower(&found.checked, &specialisation, target, &schedule).into_diagnostic()?;
     if arguments.json {
         let grid = kernel.launch.grid(&sizes).into_diagnostic()?;
-        println!(
+        say!(
             "{}",
             serde_json::json!({
                 "operator": found.name, "schedule": schedule.to_string(), "origin": origin, "entry": kernel.entry,
@@ -54,8 +54,8 @@ pub fn ptx(arguments: &Arguments, options: &Ptx) -> Outcome {
             })
         );
     } else {
-        println!("// {}: {schedule} ({origin})", found.name);
-        print!("{}", kernel.ptx);
+        say!("// {}: {schedule} ({origin})", found.name);
+        say!("{}", kernel.ptx.trim_end());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -67,7 +67,7 @@ fn chosen(
     specialisation: &Specialisation,
     target: Target,
 ) -> (Schedule, &'static str) {
-    let contents = package.cache.read();
+    let contents = package.cache.read(&package.operators);
     let known = contents.operators.get(&found.fingerprint);
     let mut devices = known.iter().flat_map(|known| known.devices.values()).filter(|file| {
         let (major, minor) = file.device.compute_capability;

@@ -1,17 +1,21 @@
 //! `run`: one kernel of any PTX file.
 
-use crate::arguments::{Device, Run};
+use crate::arguments::{Arguments, Device, Run};
 use crate::{Failure, Outcome};
 use cudarc::driver::sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
 use cudarc::driver::{CudaSlice, DevicePtr, LaunchConfig, PushKernelArg};
 use cudarc::nvrtc::Ptx;
-use energy_kernel_emulator::{Argument as Passed, Error, Launch, Memory, Module, Options, launch};
+use energy_kernel_emulator::{
+    Argument as Passed, ByClass, Class, Counts, Error, Finding, Launch, Memory, Module, Options, launch,
+};
 use miette::{IntoDiagnostic, Report, Result, WrapErr, miette};
+use serde_json::{Value, json};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Bytes of emulated memory.
-const MEMORY: u64 = 64 << 30;
+const MEMORY: u64 = 16 << 30;
 
 /// An argument of a kernel.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,17 +86,20 @@ pub fn argument(text: &str) -> Result<Argument, String> {
     }
 }
 
-pub fn run(options: &Run) -> Outcome {
+pub fn run(arguments: &Arguments, options: &Run) -> Outcome {
     let text = std::fs::read_to_string(&options.file)
         .into_diagnostic()
         .wrap_err_with(|| format!("{} cannot be read", options.file.display()))?;
     match options.device {
-        Device::Emulated => emulated(options, &text),
+        Device::Emulated => emulated(options, &text, arguments.json),
         Device::Cuda(ordinal) => {
             if options.check || options.counts || options.limit.is_some() {
                 return Err(miette!("--check, --counts and --limit are the emulated device's").into());
             }
             cuda(options, &text, ordinal)?;
+            if arguments.json {
+                say!("{}", json!({}));
+            }
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -114,12 +121,12 @@ fn save(path: &Path, bytes: &[u8]) -> Result<()> {
         .wrap_err_with(|| format!("{} cannot be written", path.display()))
 }
 
-fn emulated(options: &Run, text: &str) -> Outcome {
+fn emulated(options: &Run, text: &str, as_json: bool) -> Outcome {
     let module = Module::parse(text).map_err(|error| miette!("{}: {error}", options.file.display()))?;
     let kernel = kernel(options, module.kernels().map(|kernel| kernel.name()))?;
     let memory = Memory::new(MEMORY);
     let mut passed = Vec::new();
-    let mut results: Vec<(&Path, u64, usize)> = Vec::new();
+    let mut results: Vec<(&Path, u64, u64)> = Vec::new();
     for argument in &options.arguments {
         passed.push(match argument {
             Argument::Scalar(bytes) => Passed::Bytes(bytes.clone()),
@@ -133,7 +140,7 @@ fn emulated(options: &Run, text: &str) -> Outcome {
                     memory.write(address, contents).map_err(failed)?;
                 }
                 if let Some(to) = to {
-                    results.push((to, address, length as usize));
+                    results.push((to, address, length));
                 }
                 Passed::U64(address)
             }
@@ -160,21 +167,66 @@ fn emulated(options: &Run, text: &str) -> Outcome {
         report: failed(error),
     })?;
     for (path, address, length) in results {
-        let mut bytes = vec![0; length];
-        if !bytes.is_empty() {
-            memory.read(address, &mut bytes).map_err(failed)?;
-        }
-        save(path, &bytes)?;
+        save_from(path, &memory, address, length)?;
     }
-    if options.counts {
-        println!("{:#?}", report.counts);
+    if as_json {
+        let findings: Vec<Value> = report.findings.iter().map(finding).collect();
+        let counts = options.counts.then(|| counts(&report.counts));
+        say!("{}", json!({ "findings": findings, "counts": counts }));
+    } else if options.counts {
+        say!("{:#?}", report.counts);
     }
-    report.findings.iter().for_each(|finding| eprintln!("{finding}"));
+    report.findings.iter().for_each(|finding| complain!("{finding}"));
     Ok(if report.findings.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(3)
     })
+}
+
+/// Copies a buffer to a file in pieces: it may be larger than what can be had a second time.
+fn save_from(path: &Path, memory: &Memory, address: u64, length: u64) -> Result<()> {
+    const PIECE: u64 = 1 << 20;
+    let cannot = || format!("{} cannot be written", path.display());
+    let mut file = std::fs::File::create(path).into_diagnostic().wrap_err_with(cannot)?;
+    for start in (0..length).step_by(PIECE as usize) {
+        let mut bytes = vec![0; PIECE.min(length - start) as usize];
+        memory.read(address + start, &mut bytes).map_err(failed)?;
+        file.write_all(&bytes).into_diagnostic().wrap_err_with(cannot)?;
+    }
+    Ok(())
+}
+
+fn finding(finding: &Finding) -> Value {
+    json!({
+        "kind": finding.kind.to_string(), "line": finding.line, "instruction": finding.instruction,
+        "block": finding.block, "thread": finding.thread, "message": finding.message,
+        "occurrences": finding.occurrences,
+    })
+}
+
+fn counts(counts: &Counts) -> Value {
+    let by_class = |numbers: ByClass| -> Value {
+        let named = |class: &Class| (format!("{class:?}"), Value::from(numbers.get(*class)));
+        Value::Object(Class::ALL.iter().map(named).collect())
+    };
+    macro_rules! object {
+        ($($number:ident)+) => {{
+            // All fields, so that none is forgotten.
+            let Counts { thread_instructions, warp_instructions, $($number),+ } = *counts;
+            json!({
+                "thread_instructions": by_class(thread_instructions),
+                "warp_instructions": by_class(warp_instructions),
+                $(stringify!($number): $number),+
+            })
+        }};
+    }
+    object!(
+        warp_instructions_skipped flops matrix_flops global_load_bytes global_store_bytes global_load_requests
+        global_store_requests global_load_sectors global_store_sectors global_atomic_bytes global_atomic_sectors
+        dram_read_bytes dram_write_bytes shared_load_bytes shared_store_bytes shared_transactions
+        shared_bank_conflicts local_bytes divergent_branches barriers threads blocks
+    )
 }
 
 fn failed(error: impl std::fmt::Display) -> Report {
@@ -231,10 +283,12 @@ fn cuda(options: &Run, text: &str, ordinal: usize) -> Result<()> {
             Argument::Buffer { from, to, bytes } => {
                 let contents = contents(from.as_deref())?;
                 let length = contents.as_ref().map_or(bytes.unwrap_or(0) as usize, Vec::len);
-                let mut filled = contents.unwrap_or_else(|| vec![0; length]);
-                // A buffer of nothing has an address all the same.
-                filled.resize(length.max(1), 0);
-                let slice = stream.clone_htod(&filled).map_err(driver("a buffer cannot be made"))?;
+                let slice = match contents {
+                    Some(contents) if length > 0 => stream.clone_htod(&contents),
+                    // A buffer of nothing has an address all the same.
+                    _ => stream.alloc_zeros(length.max(1)),
+                };
+                let slice = slice.map_err(driver("a buffer cannot be made"))?;
                 let address = slice.device_ptr(stream).0;
                 buffers.push((to.as_deref(), slice, length));
                 address

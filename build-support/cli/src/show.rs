@@ -12,11 +12,11 @@ pub fn show(arguments: &Arguments, options: &Show) -> Outcome {
     let package = Package::find(arguments)?;
     let wanted: Vec<String> = options.operator.iter().cloned().collect();
     let found = package.named(&wanted)?;
-    let contents = package.cache.read();
+    let contents = package.cache.read(&package.operators);
     contents
         .warnings
         .iter()
-        .for_each(|warning| eprintln!("warning: {warning}"));
+        .for_each(|warning| complain!("warning: {warning}"));
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
     table.set_header(["operator", "sizes", "device", "energy", "latency", "schedule", ""]);
@@ -31,32 +31,35 @@ pub fn show(arguments: &Arguments, options: &Show) -> Outcome {
                     continue;
                 };
                 any = true;
+                let stale = found.is_stale(&file.device, record);
                 let chosen = Objective::default().choose(&record.front);
                 for (number, point) in record.front.iter().enumerate() {
                     let is_chosen = Some(number) == chosen;
                     if !is_chosen && !options.front {
                         continue;
                     }
-                    let energy = point
-                        .energy
-                        .map_or("unmeasured".to_owned(), |energy| joules(energy.mean));
-                    let latency = seconds(point.latency.mean);
+                    // Of another kernel than would run: nothing is known of this one.
+                    let (latency, energy) = match stale {
+                        true => (None, None),
+                        false => (Some(point.latency.mean), point.energy.map(|energy| energy.mean)),
+                    };
+                    let shown_energy = energy.map_or_else(|| unknown(stale), joules);
+                    let shown_latency = latency.map_or_else(|| unknown(stale), seconds);
                     let schedule = point.schedule.to_string();
                     table.add_row([
                         &found.name,
                         &named,
                         &file.device.name,
-                        &energy,
-                        &latency,
+                        &shown_energy,
+                        &shown_latency,
                         &schedule,
-                        &remarks(point, is_chosen),
+                        &remarks(point, is_chosen, stale),
                     ]);
                     json.push(serde_json::json!({
                         "operator": found.name, "sizes": named, "device": file.device.name,
                         "simulated": file.device.simulated, "chosen": is_chosen,
-                        "energy_joules": point.energy.map(|energy| energy.mean),
-                        "latency_seconds": point.latency.mean, "schedule": schedule,
-                        "measured_at": record.measured_at,
+                        "energy_joules": energy, "latency_seconds": latency, "schedule": schedule,
+                        "measured_at": record.measured_at, "stale": stale,
                     }));
                 }
             }
@@ -67,20 +70,27 @@ pub fn show(arguments: &Arguments, options: &Show) -> Outcome {
         }
     }
     if arguments.json {
-        println!("{}", serde_json::Value::Array(json));
+        say!("{}", serde_json::Value::Array(json));
     } else {
-        println!("{table}");
+        say!("{table}");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn remarks(point: &Point, chosen: bool) -> String {
+fn unknown(stale: bool) -> String {
+    if stale { "" } else { "unmeasured" }.to_owned()
+}
+
+fn remarks(point: &Point, chosen: bool, stale: bool) -> String {
     let mut remarks: Vec<&str> = Vec::new();
     if chosen {
         remarks.push("chosen");
     }
     if point.conditions.simulated_profile.is_some() {
         remarks.push("simulated");
+    }
+    if stale {
+        remarks.push("stale: `tune --again` measures it");
     }
     remarks.extend(point.conditions.flags.iter().map(|flag| flag.name()));
     remarks.join(", ")

@@ -3,7 +3,7 @@
 use crate::Outcome;
 use crate::arguments::{Arguments, Tune};
 use crate::package::{Package, joules, seconds};
-use energy_kernel_build::cache::Place;
+use energy_kernel_build::cache::{Place, read_file};
 use energy_kernel_build::scan::Found;
 use energy_kernel_build::tune::{Settings, Step, open};
 use energy_kernel_build::{Job, cache_file, journal_path, missing, names, unmeasured};
@@ -59,12 +59,18 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
         )
     })?;
     let device = bench.device().clone();
+    package.cache.create(None).map_err(|error| {
+        miette!(
+            help = "ENERGY_KERNEL_CACHE_DIR names another folder",
+            "there is no place to keep results: {error}"
+        )
+    })?;
     let lock = package.cache.lock("tuning");
-    let contents = package.cache.read();
+    let contents = package.cache.read(&package.operators);
     contents
         .warnings
         .iter()
-        .for_each(|warning| eprintln!("warning: {warning}"));
+        .for_each(|warning| complain!("warning: {warning}"));
     let all: Vec<(&Found, &[u64])> = found
         .iter()
         .flat_map(|&f| f.buckets.iter().map(move |sizes| (f, sizes.as_slice())))
@@ -77,7 +83,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
             .collect(),
     };
     if !arguments.json {
-        println!("{device}: {} of {} sizes to tune", jobs.len(), all.len());
+        say!("{device}: {} of {} sizes to tune", jobs.len(), all.len());
     }
     bar.set_length(jobs.len() as u64);
 
@@ -87,7 +93,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             failed += jobs.len() - number;
-            eprintln!(
+            complain!(
                 "warning: the time ended before {} of {} sizes",
                 jobs.len() - number,
                 jobs.len()
@@ -109,23 +115,37 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
             found,
             sizes,
             deadline: Instant::now() + share,
+            limit: end,
             journal: journal.as_deref(),
         };
         let named = names(found, sizes);
         match bench.tune(&job) {
             Err(why) => {
                 failed += 1;
-                bar.suspend(|| eprintln!("warning: {} ({named}): {why}", found.name));
+                bar.suspend(|| complain!("warning: {} ({named}): {why}", found.name));
             }
             Ok(record) => {
                 let line = summary(&found.name, &named, &record, settings.objective);
                 let file = cache_file(found, &device, record);
-                package.cache.store(Place::User, &file, None).into_diagnostic()?;
+                let path = package
+                    .cache
+                    .store(Place::User, &file, &package.operators, None)
+                    .into_diagnostic()?;
+                let kept = read_file(&path).is_ok_and(|stored| !stored.records.contains(&file.records[0]));
+                if kept {
+                    bar.suspend(|| {
+                        complain!(
+                            "warning: {} ({named}): the time ended before all energies were measured; the earlier result, \
+                             which has them, stays. A longer --budget replaces it",
+                            found.name
+                        );
+                    });
+                }
                 if let Some(journal) = &journal {
                     let _ = std::fs::remove_file(journal);
                 }
                 if !arguments.json {
-                    bar.suspend(|| println!("{line}"));
+                    bar.suspend(|| say!("{line}"));
                 }
             }
         }
@@ -140,7 +160,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
     };
     if arguments.json {
         let files: Vec<String> = shipped.iter().map(|path| path.display().to_string()).collect();
-        println!(
+        say!(
             "{}",
             serde_json::json!({
                 "device": device.name, "simulated": device.simulated,
@@ -148,7 +168,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
             })
         );
     } else {
-        shipped.iter().for_each(|path| println!("shipped {}", path.display()));
+        shipped.iter().for_each(|path| say!("shipped {}", path.display()));
     }
     Ok(if failed > 0 {
         ExitCode::from(1)
@@ -178,7 +198,7 @@ fn summary(name: &str, sizes: &str, record: &energy_kernel_compiler::record::Rec
 
 /// Copies what is known of these operators on real devices into the package; simulated results are nobody else's business.
 fn ship(package: &Package, found: &[&Found]) -> miette::Result<Vec<std::path::PathBuf>> {
-    let contents = package.cache.read();
+    let contents = package.cache.read(&package.operators);
     let known = found
         .iter()
         .filter_map(|found| contents.operators.get(&found.fingerprint));
@@ -186,6 +206,11 @@ fn ship(package: &Package, found: &[&Found]) -> miette::Result<Vec<std::path::Pa
         .flat_map(|known| known.devices.values())
         .filter(|file: &&CacheFile| !file.device.simulated);
     files
-        .map(|file| package.cache.store(Place::Shipped, file, None).into_diagnostic())
+        .map(|file| {
+            package
+                .cache
+                .store(Place::Shipped, file, &package.operators, None)
+                .into_diagnostic()
+        })
         .collect()
 }

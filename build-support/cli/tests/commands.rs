@@ -101,23 +101,242 @@ fn findings_exit_with_3_and_unknown_instructions_with_4() {
     assert!(text(&output.stderr).contains("frobnicate"));
 }
 
+/// As the test calls it, as cargo calls it, and through cargo.
+#[test]
+fn it_is_called_in_three_ways() {
+    let run = [
+        RUN.as_slice(),
+        &["--kernel", "twice", "--grid", "1,1,1", "--shared", "64"],
+    ]
+    .concat();
+    let as_cargo = [&["energy-kernel"], run.as_slice()].concat();
+    // Cargo finds its subcommands in PATH.
+    let tool = Path::new(env!("CARGO_BIN_EXE_cargo-energy-kernel")).parent().unwrap();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(tool.to_owned()).chain(std::env::split_paths(&path));
+    let path = std::env::join_paths(folders).unwrap();
+    let through_cargo = |folder: &Path| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.current_dir(folder).env("PATH", &path);
+        cargo
+    };
+    type Caller<'a> = &'a dyn Fn(&Path) -> Command;
+    let ways: [(Caller<'_>, &[&str]); 3] = [(&command, &run), (&command, &as_cargo), (&through_cargo, &as_cargo)];
+    for (command, words) in ways {
+        let folder = ptx_folder();
+        let output = command(folder.path()).args(words).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let results = fs::read(folder.path().join("out")).unwrap();
+        assert_eq!(results[28..], (7.0f32 * -2.5).to_le_bytes());
+    }
+}
+
+#[test]
+fn every_kind_of_argument_is_passed() {
+    const ALL: &str = "
+.version 8.0
+.target sm_80
+.address_size 64
+.visible .entry all(.param .u64 to, .param .u32 a, .param .s32 b, .param .f32 c, .param .f64 d, .param .u64 e) {
+    .reg .b32 %r<4>; .reg .f32 %f<2>; .reg .f64 %fd<2>; .reg .b64 %rd<4>;
+    ld.param.u64 %rd0, [to];
+    ld.param.u32 %r0, [a];
+    ld.param.s32 %r1, [b];
+    ld.param.f32 %f0, [c];
+    ld.param.f64 %fd0, [d];
+    ld.param.u64 %rd1, [e];
+    st.global.u32 [%rd0], %r0;
+    st.global.u32 [%rd0+4], %r1;
+    st.global.f32 [%rd0+8], %f0;
+    st.global.f64 [%rd0+16], %fd0;
+    st.global.u64 [%rd0+24], %rd1;
+    ret;
+}
+";
+    let folder = ptx_folder();
+    fs::write(folder.path().join("k.ptx"), ALL).unwrap();
+    fs::write(folder.path().join("before"), [7; 40]).unwrap();
+    let arguments = [
+        "inout:before:after",
+        "u32:5",
+        "s32:-5",
+        "f32:1.5",
+        "f64:-2.25",
+        "u64:18446744073709551615",
+    ];
+    let mut command = command(folder.path());
+    command.args(["run", "k.ptx", "--kernel", "all", "--grid", "1,1,1", "--block", "1,1,1"]);
+    for argument in arguments {
+        command.args(["--arg", argument]);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let mut expected = [7; 40];
+    expected[..4].copy_from_slice(&5u32.to_le_bytes());
+    expected[4..8].copy_from_slice(&(-5i32).to_le_bytes());
+    expected[8..12].copy_from_slice(&1.5f32.to_le_bytes());
+    expected[16..24].copy_from_slice(&(-2.25f64).to_le_bytes());
+    expected[24..32].copy_from_slice(&u64::MAX.to_le_bytes());
+    assert_eq!(fs::read(folder.path().join("after")).unwrap(), expected);
+    assert_eq!(fs::read(folder.path().join("before")).unwrap(), [7; 40]);
+}
+
 #[test]
 fn mistakes_exit_with_1_or_2_and_say_what_is_wrong() {
     let folder = ptx_folder();
-    let cases: [(&[&str], i32, &str); 6] = [
+    fs::write(folder.path().join("latin.ptx"), b"// \xe9").unwrap();
+    fs::write(
+        folder.path().join("none.ptx"),
+        ".version 8.0\n.target sm_80\n.address_size 64\n",
+    )
+    .unwrap();
+    fs::write(folder.path().join("nonsense.ptx"), "all is well").unwrap();
+    let cases: [(&[&str], i32, &str); 26] = [
         (&["run", "absent.ptx"], 1, "absent.ptx"),
+        (&["run", "."], 1, "cannot be read"),
+        (&["run", "latin.ptx"], 1, "latin.ptx"),
+        (&["run", "none.ptx"], 1, "no kernel"),
+        (&["run", "nonsense.ptx"], 1, "line 1"),
         (&["run", "k.ptx", "--arg", "u32:1"], 1, "4 arguments"),
         (&["run", "k.ptx", "--kernel", "thrice"], 1, "thrice"),
         (&["run", "k.ptx", "--arg", "u32:x"], 2, "u32:x"),
+        (&["run", "k.ptx", "--arg", "u32:-1"], 2, "u32:-1"),
+        (&["run", "k.ptx", "--arg", "u32"], 2, "KIND:VALUE"),
+        (&["run", "k.ptx", "--arg", "out:out:many"], 2, "many"),
+        (&["run", "k.ptx", "--arg", "out:out"], 2, "out:FILE:BYTES"),
+        (&["run", "k.ptx", "--arg", "out:out:-1"], 2, "-1"),
+        (
+            &["run", "k.ptx", "--arg", "out:out:99999999999999999999"],
+            2,
+            "too large",
+        ),
+        (
+            &["run", "k.ptx", "--arg", "out:out:999999999999999999"],
+            1,
+            "999999999999999999",
+        ),
+        (&["run", "k.ptx", "--arg", "in:absent"], 1, "absent"),
+        (&["run", "k.ptx", "--arg", "inout:in"], 2, "inout:IN:OUT"),
         (&["run", "k.ptx", "--device", "tpu"], 2, "cuda:N"),
+        (&["run", "k.ptx", "--device", "cuda:0", "--check"], 1, "--check"),
+        (&["run", "k.ptx", "--grid", "1,1,1,1"], 2, "X,Y,Z"),
+        (&["run", "k.ptx", "--grid", "many"], 2, "many"),
+        (&["run", "k.ptx", "--shared", "4294967296"], 2, "4294967296"),
+        (&["run"], 2, "<FILE>"),
         (&["fly"], 2, "fly"),
+        (&["tune", "--budget", "1e18s"], 2, "a year"),
+        (&["check", "--manifest-path", "absent/Cargo.toml"], 1, "absent"),
     ];
     for (words, code, says) in cases {
         let output = call(folder.path(), words);
         let stderr = text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{words:?}: {stderr}");
         assert!(stderr.contains(says), "{words:?}: {stderr}");
+        // And for programs.
+        let output = call(folder.path(), &[words, &["--json"]].concat());
+        assert_eq!(output.status.code(), Some(code), "{words:?}");
+        let error: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(
+            error["error"].as_str().is_some_and(|error| error.contains(says)),
+            "{words:?}: {error}"
+        );
     }
+}
+
+#[test]
+fn launches_that_no_gpu_would_do_are_refused() {
+    let folder = ptx_folder();
+    let cases: [(&[&str], &str); 6] = [
+        (&["--grid", "0,1,1"], "at least 1"),
+        (&["--grid", "1,65536,1"], "65535"),
+        (&["--block", "0"], "between 1 and 1024"),
+        (&["--block", "1025"], "between 1 and 1024"),
+        (&["--block", "4294967295,4294967295,4294967295"], "between 1 and 1024"),
+        (&["--shared", "4294967295"], "shared memory"),
+    ];
+    // Without the block that is given there.
+    let run = [&RUN[..2], &RUN[4..]].concat();
+    for (words, says) in cases {
+        let output = call(folder.path(), &[run.as_slice(), words].concat());
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{words:?}: {stderr}");
+        // Long lines are wrapped.
+        let stderr = stderr.replace("\n  │ ", " ");
+        assert!(stderr.contains(says), "{words:?}: {stderr}");
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_named() {
+    let folder = ptx_folder();
+    let mut words = RUN.to_vec();
+    for out in ["out:absent/out:32", "out:.:32"] {
+        words[7] = out;
+        let output = call(folder.path(), &words);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(
+            text(&output.stderr).contains("cannot be written"),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn counts_and_findings_are_json_where_asked_for() {
+    let folder = ptx_folder();
+    let mut words = RUN.to_vec();
+    words[11] = "f32:2";
+    words.extend(["--json", "--counts", "--check"]);
+    let output = call(folder.path(), &words);
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&said["counts"]["flops"], &said["findings"]),
+        (&8.into(), &serde_json::json!([]))
+    );
+    words[9] = "u32:9";
+    let output = call(folder.path(), &words);
+    assert_eq!(output.status.code(), Some(3));
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(said["findings"][0]["kind"], "out-of-bounds access");
+    assert!(text(&output.stderr).contains("out-of-bounds"));
+}
+
+/// `… | head`, say.
+#[test]
+fn nobody_needs_to_read_to_the_end() {
+    let (_root, folder) = package();
+    for words in [["ptx", "total"], ["ptx", "--help"], ["doctor", "--json"]] {
+        let mut child = command(&folder)
+            .args(words)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(
+            matches!(output.status.code(), Some(0 | 1)),
+            "{words:?}: {}",
+            text(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn without_a_place_for_results_nothing_is_tuned() {
+    let (_root, folder) = package();
+    let tuned = command(&folder)
+        .args(["tune", "--emulated"])
+        .env("ENERGY_KERNEL_CACHE_DIR", folder.join("Cargo.toml"))
+        .output()
+        .unwrap();
+    assert_eq!(tuned.status.code(), Some(1));
+    assert!(
+        text(&tuned.stderr).contains("ENERGY_KERNEL_CACHE_DIR"),
+        "{}",
+        text(&tuned.stderr)
+    );
 }
 
 /// A package that cargo can describe; nothing of it is ever compiled.
@@ -172,6 +391,38 @@ fn tuning_on_the_emulated_device_is_shown_and_not_shipped() {
     );
     let other = call(&folder, &["tune", "--emulated", "--operator", "absent"]);
     assert!(other.status.code() == Some(1) && text(&other.stderr).contains("total"));
+}
+
+/// Measured with kernels that are emitted no more: used and reported, without its figures.
+#[test]
+fn stale_results_are_shown_without_figures() {
+    let (_root, folder) = package();
+    let tuned = call(&folder, &["tune", "--emulated", "--candidates", "1"]);
+    assert!(tuned.status.success(), "{}", text(&tuned.stderr));
+    fs::create_dir(folder.join("energy-cache")).unwrap();
+    for path in fs::read_dir(folder.join("cache/demo")).unwrap() {
+        let path = path.unwrap().path();
+        let mut file = energy_kernel_build::cache::read_file(&path).unwrap();
+        file.records[0].front[0].kernel_hash = [7; 32];
+        let bytes = energy_kernel_compiler::record::encoding::encode(&file).unwrap();
+        fs::write(folder.join("energy-cache").join(path.file_name().unwrap()), &bytes).unwrap();
+        fs::write(&path, bytes).unwrap();
+    }
+    let shown = text(&call(&folder, &["show", "--json"]).stdout);
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(
+        (&shown[0]["stale"], &shown[0]["latency_seconds"]),
+        (&true.into(), &serde_json::Value::Null)
+    );
+    assert!(shown[1]["stale"] == false && shown[1]["latency_seconds"].is_f64());
+    assert!(text(&call(&folder, &["show"]).stdout).contains("stale"));
+    let check = call(&folder, &["check"]);
+    assert_eq!(check.status.code(), Some(0), "stale results cover their operators");
+    assert!(
+        text(&check.stdout).contains("total (R = 4, C = 64) on"),
+        "{}",
+        text(&check.stdout)
+    );
 }
 
 /// Killed at any time, a tuning leaves whole files behind, and the next one goes on.

@@ -85,26 +85,33 @@ const MOST_BYTES: u64 = 16 << 30;
 /// # Errors
 /// Inputs and outputs together would be larger than what is worth a measurement.
 pub(crate) fn inputs(checked: &Checked, sizes: &[u64], seed: u64) -> Result<Vec<Data>, String> {
-    let op = checked.op();
-    let bounds = index_bounds(op, sizes);
-    let parameters = op
-        .inputs
-        .iter()
-        .map(|input| (input.element, input.dims.as_deref().unwrap_or(&[])));
-    let results = op.outputs.iter().map(|output| (output.element, output.dims.as_slice()));
-    let bytes = (parameters.clone().chain(results))
-        .map(|(element, dims)| volume(dims, sizes).saturating_mul(u64::from(element.size())))
-        .fold(0u64, u64::saturating_add);
+    let bytes = bytes(checked, sizes);
     if bytes > MOST_BYTES {
         return Err(format!(
             "its tensors have {bytes} bytes, more than the {MOST_BYTES} that are measured with"
         ));
     }
+    let op = checked.op();
     let mut random = Random::new(seed);
-    let made = parameters
-        .zip(bounds)
-        .map(|((element, dims), bound)| Data::random(element, shape(dims, sizes), bound, &mut random));
+    let made = op.inputs.iter().zip(index_bounds(op, sizes)).map(|(input, bound)| {
+        let dims = input.dims.as_deref().unwrap_or(&[]);
+        Data::random(input.element, shape(dims, sizes), bound, &mut random)
+    });
     Ok(made.collect())
+}
+
+/// Bytes of an operator's inputs and outputs.
+pub(crate) fn bytes(checked: &Checked, sizes: &[u64]) -> u64 {
+    let op = checked.op();
+    let inputs = op
+        .inputs
+        .iter()
+        .map(|input| (input.element, input.dims.as_deref().unwrap_or(&[])));
+    let outputs = op.outputs.iter().map(|output| (output.element, output.dims.as_slice()));
+    inputs
+        .chain(outputs)
+        .map(|(element, dims)| volume(dims, sizes).saturating_mul(u64::from(element.size())))
+        .fold(0, u64::saturating_add)
 }
 
 /// The values of dimensions.

@@ -1,6 +1,6 @@
 //! The emulated device as a meter: latency and energy are simulated from what a kernel does, and said to be.
 
-use super::data::{Data, operations};
+use super::data::{Data, bytes, operations, volume};
 use super::meter::{Measured, Meter, MeterError, Problem, Workload};
 use energy_kernel::simulate::Profile;
 use energy_kernel::{Emulation, Gpu};
@@ -9,6 +9,17 @@ use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::record::{CacheMode, Conditions, DeviceClass, Estimate, Inputs};
 use energy_kernel_compiler::target::{Machine, Target};
 use std::time::Instant;
+
+/// Making up and copying a tensor is not interrupted either: in an unoptimised build script a byte takes as long as so many
+/// operations on the emulated device (5.5 s for 512 MB).
+const OPERATIONS_A_BYTE: f64 = 8.0;
+
+/// Tensors are held several times, in the memory of a machine that does other things besides.
+const MOST_BYTES: u64 = 2 << 30;
+
+/// The reference is far slower than the emulator, and is not interrupted within a result: one must not take more than this
+/// part of all the operations that are allowed.
+const RESULTS: f64 = 500.0;
 
 /// The emulated device.
 pub struct EmulatedMeter {
@@ -28,7 +39,7 @@ pub struct Simulated {
 
 impl EmulatedMeter {
     /// The device of this profile, which tries that many candidates for each bucket, and refuses operators that do more
-    /// operations than `most_operations`: a launch cannot be interrupted.
+    /// operations than `most_operations`: they would be broken off before they came to anything.
     pub fn new(profile: Profile, candidates: usize, most_operations: f64) -> EmulatedMeter {
         // Launches are counted; whether kernels are sound is for tests to find out, and costs several times the run time.
         let gpu = Gpu::emulated_with(Emulation {
@@ -96,13 +107,29 @@ impl Meter for EmulatedMeter {
 
     fn accepts(&self, checked: &Checked, sizes: &[u64]) -> Result<(), MeterError> {
         let operations = operations(checked, sizes);
-        if operations <= self.most_operations {
-            return Ok(());
+        if operations > self.most_operations {
+            return Err(MeterError::Refused(format!(
+                "some {operations:.0e} operations are too many for the emulated device while building; \
+                 `cargo energy-kernel tune --emulated` has more patience"
+            )));
         }
-        Err(MeterError::Refused(format!(
-            "some {operations:.0e} operations are too many for the emulated device while building; \
-             `cargo energy-kernel tune --emulated` has more patience"
-        )))
+        let results: u64 = (checked.op().outputs.iter())
+            .map(|output| volume(&output.dims, sizes))
+            .fold(1, u64::saturating_add);
+        if operations / results as f64 > self.most_operations / RESULTS {
+            return Err(MeterError::Refused(format!(
+                "some {operations:.0e} operations for {results} results are too many to check while building; \
+                 `cargo energy-kernel tune --emulated` has more patience"
+            )));
+        }
+        let bytes = bytes(checked, sizes);
+        let most = MOST_BYTES.min((self.most_operations / OPERATIONS_A_BYTE) as u64);
+        if bytes > most {
+            return Err(MeterError::Refused(format!(
+                "its tensors have {bytes} bytes, more than the {most} that the emulated device is given"
+            )));
+        }
+        Ok(())
     }
 
     fn begin(&mut self, problem: Problem<'_>) -> Result<(), MeterError> {
@@ -111,7 +138,12 @@ impl Meter for EmulatedMeter {
         Ok(())
     }
 
-    fn load(&mut self, problem: Problem<'_>, kernel: &Kernel) -> Result<(Simulated, Vec<Data>), MeterError> {
+    fn load(
+        &mut self,
+        problem: Problem<'_>,
+        kernel: &Kernel,
+        deadline: Instant,
+    ) -> Result<(Simulated, Vec<Data>), MeterError> {
         let refused = |error: energy_kernel::Error| MeterError::Refused(error.to_string());
         let Some(workload) = &mut self.workload else {
             return Err(MeterError::Broken("no problem was taken on".to_owned()));
@@ -128,7 +160,13 @@ impl Meter for EmulatedMeter {
                 &views,
             )
             .map_err(refused)?;
-        let (simulated, ()) = self.gpu.simulate(|| prepared.launch()).map_err(refused)?;
+        let (simulated, ()) = self
+            .gpu
+            .simulate_until(deadline, || prepared.launch())
+            .map_err(|error| match Instant::now() >= deadline {
+                true => MeterError::Late(error.to_string()),
+                false => refused(error),
+            })?;
         let candidate = Simulated {
             latency: simulated.latency_s,
             energy: simulated.energy_j,

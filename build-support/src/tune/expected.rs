@@ -27,11 +27,18 @@ struct Sample {
 }
 
 impl Expected {
-    /// Evaluates the reference at up to 4096 outputs, the same for the same seed (but for those that take too long).
+    /// Evaluates the reference at up to 4096 outputs, the same for the same seed (but for those that take too long, or come
+    /// after the deadline).
     ///
     /// # Errors
     /// The operator cannot run at these sizes, or on these inputs.
-    pub fn compute(checked: &Checked, sizes: &[u64], inputs: &[Data], seed: u64) -> Result<Expected, Error> {
+    pub fn compute(
+        checked: &Checked,
+        sizes: &[u64],
+        inputs: &[Data],
+        seed: u64,
+        deadline: Instant,
+    ) -> Result<Expected, Error> {
         let bytes: Vec<&[u8]> = inputs.iter().map(|data| data.bytes.as_slice()).collect();
         let reference = Reference::new(checked, sizes, &bytes)?;
         let mut evaluator = reference.evaluator();
@@ -53,7 +60,8 @@ impl Expected {
         let begun = Instant::now();
         let mut samples = Vec::with_capacity(places.len());
         for (output, at) in places {
-            if begun.elapsed() > TIME && samples.len() >= 16 {
+            let enough = begun.elapsed() > TIME && samples.len() >= 16;
+            if enough || (Instant::now() > deadline && !samples.is_empty()) {
                 break;
             }
             let shape = reference.shape(output);
@@ -164,12 +172,16 @@ mod tests {
             .collect()
     }
 
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
     #[test]
     fn right_results_pass_and_wrong_ones_do_not() {
         let (found, sizes) = (dot(), [40, 64, 300]);
         assert_eq!(found.buckets, [sizes]);
         let inputs = inputs(&found.checked, &sizes, 3).unwrap();
-        let expected = Expected::compute(&found.checked, &sizes, &inputs, 3).unwrap();
+        let expected = Expected::compute(&found.checked, &sizes, &inputs, 3, later()).unwrap();
         let outputs = right(&found, &inputs, &sizes);
         assert_eq!(expected.compare(&outputs), Ok(()));
         // One missing term of 64 in every element.
@@ -199,7 +211,7 @@ mod tests {
             "fn f(x: Tensor<f32, (R, C)>) -> Tensor<i32, (R,)> { |r| argmax(|c| x[[r, c]]) }",
         );
         let inputs = inputs(&largest.checked, &[3, 5], 1).unwrap();
-        let expected = Expected::compute(&largest.checked, &[3, 5], &inputs, 1).unwrap();
+        let expected = Expected::compute(&largest.checked, &[3, 5], &inputs, 1, later()).unwrap();
         let mut outputs = right(&largest, &inputs, &[3, 5]);
         assert_eq!(expected.compare(&outputs), Ok(()));
         outputs[0].bytes[0] ^= 1;
@@ -210,7 +222,7 @@ mod tests {
             "fn f(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| sqrt(x[[n]]) }",
         );
         let inputs = super::super::data::inputs(&root.checked, &[64], 1).unwrap();
-        let expected = Expected::compute(&root.checked, &[64], &inputs, 1).unwrap();
+        let expected = Expected::compute(&root.checked, &[64], &inputs, 1, later()).unwrap();
         let outputs = right(&root, &inputs, &[64]);
         assert_eq!(expected.compare(&outputs), Ok(()));
         let zeros = Data {

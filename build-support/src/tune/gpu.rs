@@ -3,7 +3,7 @@
 //! Launches rotate over several sets of tensors, more than the L2 cache holds, so that every launch finds them in device
 //! memory; many launches make one CUDA graph, so that the GPU never waits for the host.
 
-use super::data::Data;
+use super::data::{Data, bytes};
 use super::meter::{Measured, Meter, MeterError, Problem, Workload};
 use energy_kernel::energy::{BoardState, Meter as Board};
 use energy_kernel::tools::{Graph, LoadedKernel};
@@ -288,14 +288,14 @@ impl Meter for GpuMeter {
 
     fn begin(&mut self, problem: Problem<'_>) -> Result<(), MeterError> {
         self.workloads.clear();
-        let sets = (ROTATION_BYTES / Workload::bytes(problem).max(1)).clamp(1, MOST_SETS) + 1;
+        let sets = (ROTATION_BYTES / bytes(problem.checked, problem.sizes).max(1)).clamp(1, MOST_SETS) + 1;
         for _ in 0..sets {
             self.workloads.push(Workload::new(&self.gpu, problem)?);
         }
         Ok(())
     }
 
-    fn load(&mut self, problem: Problem<'_>, kernel: &Kernel) -> Result<(Loaded, Vec<Data>), MeterError> {
+    fn load(&mut self, problem: Problem<'_>, kernel: &Kernel, _: Instant) -> Result<(Loaded, Vec<Data>), MeterError> {
         let kernel = self
             .gpu
             .compile(kernel)

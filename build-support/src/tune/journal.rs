@@ -19,7 +19,7 @@ pub(crate) struct Entry {
     pub sizes: Vec<u64>,
     /// The candidate.
     pub schedule: Schedule,
-    /// SHA-256 of its PTX.
+    /// What tells its kernel from others.
     pub kernel_hash: [u8; 32],
     /// What was measured; none if it does not compete.
     pub point: Option<Point>,

@@ -41,6 +41,9 @@ pub enum MeterError {
     /// It does not compete: it spills registers, or cannot be launched.
     #[error("{0}")]
     Refused(String),
+    /// It was broken off at the deadline: nothing is known of it.
+    #[error("{0}")]
+    Late(String),
     /// The device does not work any more; nothing else can be measured on it.
     #[error("{0}")]
     Broken(String),
@@ -78,11 +81,17 @@ pub trait Meter {
     /// Its tensors do not fit the device.
     fn begin(&mut self, problem: Problem<'_>) -> Result<(), MeterError>;
 
-    /// Puts a candidate on the device and runs it once. What it computed, one for each of the operator's results.
+    /// Puts a candidate on the device and runs it once, until the deadline at most where that can be slow. What it computed,
+    /// one for each of the operator's results.
     ///
     /// # Errors
-    /// It does not compete, or the device is broken.
-    fn load(&mut self, problem: Problem<'_>, kernel: &Kernel) -> Result<(Self::Candidate, Vec<Data>), MeterError>;
+    /// It does not compete, it takes too long, or the device is broken.
+    fn load(
+        &mut self,
+        problem: Problem<'_>,
+        kernel: &Kernel,
+        deadline: Instant,
+    ) -> Result<(Self::Candidate, Vec<Data>), MeterError>;
 
     /// Seconds a launch.
     ///
@@ -216,17 +225,6 @@ impl Workload {
             })
             .collect::<Result<_, energy_kernel::Error>>()
             .map_err(|error| MeterError::Broken(error.to_string()))
-    }
-
-    /// Bytes of its tensors.
-    pub(crate) fn bytes(problem: Problem<'_>) -> u64 {
-        let op = problem.checked.op();
-        let inputs = problem.inputs.iter().map(|data| data.bytes.len() as u64);
-        let outputs = op
-            .outputs
-            .iter()
-            .map(|o| volume(&o.dims, problem.sizes).saturating_mul(o.element.size().into()));
-        inputs.chain(outputs).fold(0, u64::saturating_add)
     }
 }
 

@@ -45,8 +45,8 @@ pub fn search<M: Meter>(
     let default = schedule::default(&found.checked, &found.specialisation, sizes, machine);
     let candidates = sample(&space, default, meter.most_candidates(), settings.seed);
     let inputs = inputs(&found.checked, sizes, settings.seed)?;
-    let expected =
-        Expected::compute(&found.checked, sizes, &inputs, settings.seed).map_err(|error| error.to_string())?;
+    let expected = Expected::compute(&found.checked, sizes, &inputs, settings.seed, job.limit)
+        .map_err(|error| error.to_string())?;
     let problem = Problem {
         checked: &found.checked,
         specialisation: &found.specialisation,
@@ -128,7 +128,13 @@ impl<M: Meter> Search<'_, M> {
                 of: candidates.len(),
                 schedule,
             });
-            match self.time_one(*schedule) {
+            // One result is worth the time of those that come after; another is not.
+            let deadline = if timed.is_empty() {
+                self.job.limit
+            } else {
+                self.job.deadline
+            };
+            match self.time_one(*schedule, deadline) {
                 Ok(Some(one)) => timed.push(one),
                 Ok(None) => {}
                 Err(broken) => {
@@ -142,7 +148,7 @@ impl<M: Meter> Search<'_, M> {
     }
 
     /// None if it does not compete; an error if nothing can be measured any more.
-    fn time_one(&mut self, schedule: Schedule) -> Result<Option<Timed<M::Candidate>>, String> {
+    fn time_one(&mut self, schedule: Schedule, deadline: Instant) -> Result<Option<Timed<M::Candidate>>, String> {
         let found = self.job.found;
         let target = self.meter.machine().target;
         let kernel = match lower(&found.checked, &found.specialisation, target, &schedule) {
@@ -155,7 +161,7 @@ impl<M: Meter> Search<'_, M> {
             device: self.meter.device().key(),
             sizes: self.job.sizes.to_vec(),
             schedule,
-            kernel_hash: PackedKernel::hash(&kernel.ptx),
+            kernel_hash: PackedKernel::hash(&kernel),
             point: None,
             wrong: false,
         };
@@ -170,8 +176,9 @@ impl<M: Meter> Search<'_, M> {
                 kernel,
             }));
         }
-        let (candidate, outputs) = match self.meter.load(self.problem, &kernel) {
+        let (candidate, outputs) = match self.meter.load(self.problem, &kernel, deadline) {
             Ok(loaded) => loaded,
+            Err(MeterError::Late(why)) => return Ok(self.refuse(why)),
             Err(MeterError::Broken(why)) => return Err(why),
             Err(MeterError::Refused(why)) => {
                 self.note(entry);
@@ -258,7 +265,7 @@ impl<M: Meter> Search<'_, M> {
         if one.candidate.is_none() {
             let (candidate, _) = self
                 .meter
-                .load(problem, &one.kernel)
+                .load(problem, &one.kernel, self.job.limit)
                 .map_err(|error| error.to_string())?;
             one.candidate = Some(candidate);
         }

@@ -107,7 +107,7 @@ impl Meter for Scripted {
         Ok(())
     }
 
-    fn load(&mut self, problem: Problem<'_>, kernel: &Kernel) -> Result<(u32, Vec<Data>), MeterError> {
+    fn load(&mut self, problem: Problem<'_>, kernel: &Kernel, _: Instant) -> Result<(u32, Vec<Data>), MeterError> {
         let threads = kernel.launch.block[0];
         if self.refused.contains(&threads) {
             return Err(MeterError::Refused("it spills".into()));
@@ -169,6 +169,7 @@ fn tune(meter: &mut Scripted, found: &Found, journal: Option<&Path>, time: Durat
         found,
         sizes: &found.buckets[0],
         deadline: Instant::now() + time,
+        limit: Instant::now() + AMPLE,
         journal,
     };
     search(meter, &job, &SETTINGS, &mut |_: Step<'_>| ())
@@ -342,6 +343,7 @@ fn the_emulated_device_tunes_every_family_and_says_that_it_simulates() {
                 found: &found,
                 sizes: &found.buckets[0],
                 deadline: Instant::now() + AMPLE,
+                limit: Instant::now() + AMPLE,
                 journal: None,
             };
             search(&mut meter, &job, &SETTINGS, &mut |_: Step<'_>| ()).unwrap()
@@ -375,12 +377,72 @@ fn what_would_take_hours_to_emulate_is_refused_at_once() {
         found: &product,
         sizes: &product.buckets[0],
         deadline: Instant::now() + AMPLE,
+        limit: Instant::now() + AMPLE,
         journal: None,
     };
     let begun = Instant::now();
     let why = search(&mut meter, &job, &SETTINGS, &mut |_: Step<'_>| ()).unwrap_err();
     assert!(why.contains("too many"), "{why}");
     assert!(begun.elapsed() < Duration::from_secs(1));
+}
+
+/// A launch that was begun is broken off; what a tuning without time left behind is no verdict on its candidates.
+#[test]
+fn emulation_never_outlasts_its_limit() {
+    let product = operator(
+        "tune(M = 512, N = 512, K = 256)",
+        "fn product(x: Tensor<f32, (M, K)>, w: Tensor<f32, (N, K)>) -> Tensor<f32, (M, N)> { |m, n| sum(|k| x[[m, k]] * w[[n, k]]) }",
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("a.journal");
+    let mut meter = EmulatedMeter::new(Profile::Hopper, 6, 1e9);
+    for (share, limit) in [(0, 100), (100, 100), (1000, 1000)] {
+        let begun = Instant::now();
+        let job = Job {
+            found: &product,
+            sizes: &product.buckets[0],
+            deadline: begun + Duration::from_millis(share),
+            limit: begun + Duration::from_millis(limit),
+            journal: Some(&journal),
+        };
+        let outcome = search(&mut meter, &job, &SETTINGS, &mut |_: Step<'_>| ());
+        println!("{limit} ms: {:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_millis(limit + 2000),
+            "{:?}",
+            begun.elapsed()
+        );
+        if let Err(why) = outcome {
+            assert!(why.contains("time"), "{why}");
+        }
+        assert!(!journal.exists() || std::fs::read(&journal).unwrap().is_empty() || limit == 1000);
+    }
+}
+
+#[test]
+fn what_would_not_fit_or_not_be_checked_in_time_is_not_emulated() {
+    let total = operator(
+        "dims(ONE = 1), tune(N = 100_000_000)",
+        "fn total(x: Tensor<i8, (N,)>) -> Tensor<i32, (ONE,)> { |o| sum(|n| x[[n]]) }",
+    );
+    let lookup = operator(
+        "tune(N = 4, V = 200_000_000)",
+        "fn lookup(x: Tensor<i32, (N,)>, table: Tensor<i8, (V,)>) -> Tensor<i8, (N,)> { |n| table[[x[[n]]]] }",
+    );
+    for (found, says) in [(total, "to check"), (lookup, "bytes")] {
+        let begun = Instant::now();
+        let mut meter = EmulatedMeter::new(Profile::Hopper, 6, 1e9);
+        let job = Job {
+            found: &found,
+            sizes: &found.buckets[0],
+            deadline: begun + AMPLE,
+            limit: begun + AMPLE,
+            journal: None,
+        };
+        let why = search(&mut meter, &job, &SETTINGS, &mut |_: Step<'_>| ()).unwrap_err();
+        assert!(why.contains(says), "{why}");
+        assert!(begun.elapsed() < Duration::from_secs(1));
+    }
 }
 
 #[test]

@@ -135,7 +135,7 @@ trait With {
 
 impl With for CacheFile {
     fn with(mut self, records: Vec<Record>) -> CacheFile {
-        records.into_iter().for_each(|record| self.insert(record));
+        records.into_iter().for_each(|record| self.insert(record, |_| false));
         self
     }
 }
@@ -145,21 +145,67 @@ fn the_newest_measurement_of_a_bucket_wins_whatever_the_order() {
     let a = file(vec![record(16, 5, true), record(32, 5, true)]);
     let b = file(vec![record(16, 9, true), record(32, 1, true), record(64, 1, true)]);
     let mut ab = a.clone();
-    ab.merge(b.clone());
+    ab.merge(b.clone(), |_| false);
     let mut ba = b;
-    ba.merge(a);
+    ba.merge(a, |_| false);
     assert_eq!(ab, ba);
     let age = |size: u64| {
         ab.record(&[size], &Specialisation::like(&[size]))
             .map(|r| r.measured_at)
     };
     assert_eq!([age(16), age(32), age(64), age(128)], [Some(9), Some(5), Some(1), None]);
-    let mut same_age = file(vec![record(16, 5, true)]);
-    same_age.insert(record(16, 5, false));
-    assert!(
-        same_age.records[0].energy_measured,
-        "energies are not lost to a record as old without them"
+}
+
+#[test]
+fn energies_are_not_lost_to_a_newer_record_without_them_unless_they_are_stale() {
+    let measured = || record(16, 5, true);
+    let choose = |record: Record, stale: bool| {
+        let mut after = file(vec![measured()]);
+        after.insert(record.clone(), |_| stale);
+        let mut before = file(vec![record]);
+        before.insert(measured(), |r| stale && r.measured_at == 5);
+        assert_eq!(after, before, "whatever the order");
+        after.records[0].clone()
+    };
+    assert_eq!(choose(record(16, 9, false), false), measured(), "a budget ended early");
+    assert_eq!(choose(record(16, 5, false), false), measured());
+    assert_eq!(
+        choose(record(16, 9, true), false),
+        record(16, 9, true),
+        "the newer of equals"
     );
+    assert_eq!(
+        choose(record(16, 9, false), true),
+        record(16, 9, false),
+        "stale energies protect nothing"
+    );
+    let partly = Record {
+        energy_measured: false,
+        ..record(16, 9, true)
+    };
+    assert_eq!(
+        choose(partly.clone(), false),
+        measured(),
+        "some energies are less than all"
+    );
+    let mut some = file(vec![partly.clone()]);
+    some.insert(record(16, 11, false), |_| false);
+    assert_eq!(some.records, [partly], "and more than none");
+}
+
+#[test]
+fn results_of_an_older_space_give_way() {
+    let old = file(vec![record(16, 9, true)]);
+    let new = CacheFile {
+        space_version: 2,
+        ..file(vec![record(16, 5, false)])
+    };
+    let merged = |mut a: CacheFile, b: CacheFile| {
+        a.merge(b, |_| false);
+        a
+    };
+    assert_eq!(merged(old.clone(), new.clone()), new);
+    assert_eq!(merged(new.clone(), old), new);
 }
 
 #[test]

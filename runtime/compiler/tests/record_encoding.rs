@@ -199,6 +199,28 @@ fn documents_come_back_as_they_were() {
 }
 
 #[test]
+fn a_kernels_hash_is_of_its_text_and_of_its_launch() {
+    let hash = |change: &dyn Fn(&mut Kernel)| {
+        let mut changed = kernel();
+        change(&mut changed);
+        PackedKernel::hash(&changed)
+    };
+    let hashes = [
+        hash(&|_| ()),
+        hash(&|k| k.ptx.push(' ')),
+        hash(&|k| k.entry.push('2')),
+        hash(&|k| k.launch.block[0] += 1),
+        hash(&|k| k.launch.grid[1] = SizeExpr::Const(7)),
+        hash(&|k| k.launch.dynamic_shared += 16),
+        hash(&|k| k.parameters.truncate(1)),
+    ];
+    for (number, hash) in hashes.iter().enumerate() {
+        assert!(!hashes[..number].contains(hash), "{number}");
+    }
+    assert_eq!(hashes[0], PackedKernel::hash(&kernel()));
+}
+
+#[test]
 fn kernels_are_unpacked_as_they_were_and_smaller_meanwhile() {
     let bundle = bundle();
     let candidate = &bundle.devices[0].buckets[0].front[0];

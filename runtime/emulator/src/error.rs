@@ -90,6 +90,14 @@ pub enum Error {
         /// Where a warp was when the limit was reached.
         line: u32,
     },
+    /// Longer than [`Options::deadline`](crate::Options::deadline) allows.
+    #[error("kernel `{kernel}` did not end in the time it was given; it was at PTX line {line}")]
+    Deadline {
+        /// The kernel.
+        kernel: String,
+        /// Where a warp was when the time ended.
+        line: u32,
+    },
     /// Every thread of a block that has not exited waits at a barrier that cannot complete.
     #[error("block {block:?} is deadlocked: {message}")]
     Deadlock {

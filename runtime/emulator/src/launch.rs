@@ -4,6 +4,7 @@
 use std::sync::Mutex;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 
 use crate::count::Counts;
 use crate::error::Error;
@@ -68,6 +69,8 @@ pub struct Options {
     /// End the launch with [`Error::InstructionLimit`] after this many warp instructions (give or take a turn of
     /// each host thread).
     pub instruction_limit: Option<u64>,
+    /// End the launch with [`Error::Deadline`] at this time (give or take a turn of each host thread).
+    pub deadline: Option<Instant>,
     /// Perturb the results of approximate instructions (`ex2.approx`, `rcp.approx`, …) by up to the error that the
     /// PTX manual allows, the same way in every run. Off: they are correctly rounded, which is better than hardware.
     pub approx_error: bool,

@@ -328,6 +328,23 @@ fn results_do_not_depend_on_host_threads() {
 }
 
 #[test]
+fn endless_loops_end_at_the_deadline() {
+    let text = format!("{HEAD}.visible .entry test() {{ LOOP: bra LOOP; }}");
+    let begun = std::time::Instant::now();
+    let options = Options {
+        deadline: Some(begun + std::time::Duration::from_millis(50)),
+        ..Options::default()
+    };
+    let error = try_run(&text, "test", [2, 1, 1], 64, &Memory::new(0), &[], options).expect_err("a deadline");
+    assert!(matches!(&error, Error::Deadline { line: 4, .. }), "{error}");
+    assert!(
+        (50..2000).contains(&begun.elapsed().as_millis()),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[test]
 fn endless_loops_end_at_the_limit() {
     let text = format!("{HEAD}.visible .entry test() {{ LOOP: bra LOOP; }}");
     let options = Options {

@@ -6,7 +6,8 @@ use crate::simulate::{Counts, Profile, Simulated};
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_emulator::{Argument, Memory, MemoryError, Module, Options};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// How operators run on an emulated device ([`Gpu::emulated_with`](crate::Gpu::emulated_with)).
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +44,8 @@ pub(crate) struct Emulated {
     /// How many regions want launches counted.
     counting: AtomicU32,
     tally: Mutex<Tally>,
+    /// When launches are broken off.
+    deadline: Mutex<Option<Instant>>,
 }
 
 /// What the counted launches add up to.
@@ -73,6 +76,7 @@ impl Emulated {
             options,
             counting: AtomicU32::new(0),
             tally: Mutex::default(),
+            deadline: Mutex::default(),
         }
     }
 
@@ -108,6 +112,7 @@ impl Emulated {
             count,
             threads: self.options.threads,
             approx_error: self.options.approximate,
+            deadline: *locked(&self.deadline),
             ..Options::default()
         };
         let launched = energy_kernel_emulator::Launch {
@@ -135,13 +140,21 @@ impl Emulated {
                 dynamic_shared: launch.dynamic_shared,
             };
             let simulated = Simulated::of(self.options.profile, &report.counts, shape);
-            let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut tally = locked(&self.tally);
             tally.launches += 1;
             tally.latency_s += simulated.latency_s;
             tally.energy_j += simulated.energy_j;
             tally.counts += report.counts;
         }
         Ok(())
+    }
+
+    /// Runs work whose launches, like those of other threads on this device, are broken off at this time.
+    pub fn until<R>(&self, deadline: Instant, work: impl FnOnce() -> R) -> R {
+        let before = locked(&self.deadline).replace(deadline);
+        let result = work();
+        *locked(&self.deadline) = before;
+        result
     }
 
     /// Runs work with its launches counted. Launches of other threads on this device count in as well.
@@ -152,7 +165,7 @@ impl Emulated {
                 self.0.fetch_sub(1, Relaxed);
             }
         }
-        let read = || *self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = || *locked(&self.tally);
         self.counting.fetch_add(1, Relaxed);
         let guard = Guard(&self.counting);
         let before = read();
@@ -167,6 +180,11 @@ impl Emulated {
         };
         Ok((tally, result))
     }
+}
+
+/// What is behind these locks is whole whenever they are released, whoever panicked.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Function {

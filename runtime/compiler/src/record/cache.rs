@@ -6,6 +6,7 @@ use super::fingerprint::Fingerprint;
 use super::front::{Objective, Point, validate_front};
 use crate::size::{Extent, Sizes, Specialisation};
 use bincode::{Decode, Encode};
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 /// What is known of one operator on one class of devices: a file of a cache.
@@ -73,6 +74,26 @@ impl Record {
         self.front.get(objective.choose(&self.front)?)
     }
 
+    /// Whether this record rather than another is used for their bucket: the newer, unless only the older has energies, for
+    /// a budget that ended early must not undo what was measured. Figures of a `stale` record, one whose kernels the compiler
+    /// emits otherwise by now, are withheld: they protect it from nothing. Staleness costs compiling, and is asked for only
+    /// where it decides.
+    pub fn is_preferred_to(&self, other: &Record, stale: impl Fn(&Record) -> bool) -> bool {
+        match self.energies().cmp(&other.energies()) {
+            Ordering::Equal => self.measured_at > other.measured_at,
+            Ordering::Greater => self.measured_at >= other.measured_at || !stale(self),
+            Ordering::Less => self.measured_at > other.measured_at && stale(other),
+        }
+    }
+
+    /// How much is known of energy: all that was meant to be measured, before some, before none.
+    pub fn energies(&self) -> (bool, bool) {
+        (
+            self.energy_measured,
+            self.front.iter().any(|point| point.energy.is_some()),
+        )
+    }
+
     /// Seconds a launch of the fastest point.
     pub fn best_latency(&self) -> Option<f64> {
         self.front.first().map(|point| point.latency.mean)
@@ -109,22 +130,27 @@ impl CacheFile {
             .find(|record| record.bucket() == (sizes, specialisation))
     }
 
-    /// Adds a record. Of two for one bucket the newer measurement stays; of two as old, that with energies.
-    pub fn insert(&mut self, record: Record) {
+    /// Adds a record, unless the one that is there for its bucket is [preferred](Record::is_preferred_to).
+    pub fn insert(&mut self, record: Record, stale: impl Fn(&Record) -> bool) {
         match self.records.binary_search_by(|r| r.bucket().cmp(&record.bucket())) {
             Err(position) => self.records.insert(position, record),
             Ok(position) => {
-                let age = |r: &Record| (r.measured_at, r.energy_measured);
-                if age(&record) > age(&self.records[position]) {
-                    self.records[position] = record;
+                let present = &mut self.records[position];
+                if record.is_preferred_to(present, stale) {
+                    *present = record;
                 }
             }
         }
     }
 
-    /// Adds the records of another file about the same operator and device class.
-    pub fn merge(&mut self, other: CacheFile) {
-        other.records.into_iter().for_each(|record| self.insert(record));
+    /// Adds the records of another file about the same operator and device class. Results of an older space of schedules
+    /// give way to those of a newer one.
+    pub fn merge(&mut self, other: CacheFile, stale: impl Fn(&Record) -> bool) {
+        match other.space_version.cmp(&self.space_version) {
+            Ordering::Less => {}
+            Ordering::Greater => *self = other,
+            Ordering::Equal => other.records.into_iter().for_each(|record| self.insert(record, &stale)),
+        }
     }
 }
 

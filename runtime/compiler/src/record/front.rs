@@ -19,7 +19,7 @@ pub struct Estimate {
 pub struct Point {
     /// How it computes.
     pub schedule: Schedule,
-    /// SHA-256 of the PTX that was measured.
+    /// [`PackedKernel::hash`](super::PackedKernel::hash) of the kernel that was measured.
     pub kernel_hash: [u8; 32],
     /// Seconds a launch.
     pub latency: Estimate,

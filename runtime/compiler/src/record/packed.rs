@@ -37,9 +37,17 @@ enum Part {
 }
 
 impl PackedKernel {
-    /// SHA-256 of a kernel's PTX text: what [`Point::kernel_hash`](super::Point::kernel_hash) holds.
-    pub fn hash(ptx: &str) -> [u8; 32] {
-        Sha256::digest(ptx).into()
+    /// SHA-256 of all that a kernel's figures depend on, its PTX and how it is launched: what
+    /// [`Point::kernel_hash`](super::Point::kernel_hash) holds.
+    pub fn hash(kernel: &Kernel) -> [u8; 32] {
+        let launch = format!("{:?}", (&kernel.entry, &kernel.launch, &kernel.parameters));
+        // No text of PTX has the zero byte: it tells where the launch begins.
+        Sha256::new()
+            .chain_update(&kernel.ptx)
+            .chain_update([0])
+            .chain_update(launch)
+            .finalize()
+            .into()
     }
 
     /// Compresses a kernel.

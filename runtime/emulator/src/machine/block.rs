@@ -1,6 +1,7 @@
 //! The blocks of a cluster, or one: their warps in turns, and the barriers between them.
 
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use super::warp::Warp;
 use super::{Core, Stop};
@@ -93,6 +94,14 @@ fn turn<const SANITIZE: bool, const COUNT: bool>(core: &mut Core<'_>, warp: &mut
         if budget == 0 {
             return Err(warp.limit_error(core, limit));
         }
+    }
+    if core
+        .launch
+        .options
+        .deadline
+        .is_some_and(|deadline| Instant::now() >= deadline)
+    {
+        return Err(warp.deadline_error(core));
     }
     let offered = budget;
     warp.run::<SANITIZE, COUNT>(core, &mut budget)?;

@@ -899,6 +899,13 @@ impl Warp {
             line: self.line(core),
         })
     }
+
+    pub fn deadline_error(&self, core: &Core<'_>) -> Stop {
+        Stop::from(Error::Deadline {
+            kernel: core.launch.kernel.to_owned(),
+            line: self.line(core),
+        })
+    }
 }
 
 enum Pause {
