@@ -164,7 +164,10 @@ impl Session<'_> {
                 "`cargo energy-kernel doctor` names them",
             ));
             again = self.tune((policy, permission), &found, &mut contents, workshop, &mut warnings);
-            let bundles = self.assemble(&found, &contents, &mut warnings);
+            let mut stale = Vec::new();
+            let bundles = self.assemble(&found, &contents, &mut stale);
+            let all = format!("`{} --again` measures all of them again", self.command());
+            warnings.extend(one_of(stale, &all));
             warnings.extend(self.write(&bundles).err());
         }
         let directives = self.directives(&warnings, again);
@@ -393,7 +396,7 @@ impl Session<'_> {
 
     /// The bundles of all operators of which something is known. Compiling is slow in an unoptimised build script: what
     /// was made of the same records before, by the same script, is taken as it lies there.
-    fn assemble(&self, found: &[Found], contents: &Contents, warnings: &mut Vec<String>) -> Vec<Assembled> {
+    fn assemble(&self, found: &[Found], contents: &Contents, stale: &mut Vec<String>) -> Vec<Assembled> {
         let mut bundles: Vec<Assembled> = Vec::new();
         for found in found {
             let Some(known) = contents.operators.get(&found.fingerprint) else {
@@ -413,7 +416,7 @@ impl Session<'_> {
                     (Some((bundle, memo)), says)
                 }
             };
-            warnings.extend(says.iter().cloned());
+            stale.extend(says.iter().cloned());
             bundles.push(Assembled {
                 fingerprint: found.fingerprint,
                 bundle,

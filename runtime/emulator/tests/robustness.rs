@@ -62,6 +62,7 @@ fn exercise(text: &str) {
                 count: sanitize,
                 threads: Some(1),
                 instruction_limit: Some(20_000),
+                deadline: None,
                 approx_error: true,
             };
             let with = Launch {
