@@ -662,7 +662,9 @@ fn stale_results_are_used_without_their_figures() {
     }
     let outcome = package.run();
     assert_eq!(package.tuned(), BUCKETS, "only asked for, it is tuned again");
-    let [warning] = warnings(&outcome)[..] else { panic!("{outcome:?}") };
+    let [warning] = warnings(&outcome)[..] else {
+        panic!("{outcome:?}")
+    };
     assert!(warning.contains("--again"), "{warning}");
     let bundles = package.bundles();
     let candidate = &bundles[0].devices[0].buckets[0].front[0];

@@ -41,7 +41,13 @@ fn read_file(path: &Path, fingerprint: &Fingerprint) -> Option<CacheFile> {
     let unreadable = |reason: &dyn std::fmt::Display| {
         tracing::warn!(path = %path.display(), %reason, "a file of the cache is ignored");
     };
-    let length = std::fs::metadata(path).map_err(|e| unreadable(&e)).ok()?.len();
+    let metadata = std::fs::metadata(path).map_err(|e| unreadable(&e)).ok()?;
+    if !metadata.is_file() {
+        // A device or a pipe may have no end.
+        unreadable(&"it is no regular file");
+        return None;
+    }
+    let length = metadata.len();
     if length > encoding::LIMIT as u64 {
         unreadable(&format_args!("it has {length} bytes"));
         return None;

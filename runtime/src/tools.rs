@@ -170,12 +170,15 @@ impl LoadedKernel {
     }
 
     /// Works out a launch at these sizes (all of them, in the order of the operator's) with these inputs and outputs.
-    /// The kernel must have been lowered from this operator, for a specialisation that accepts the sizes.
+    ///
+    /// # Safety
+    /// The kernel must have been lowered from this operator for this specialisation; the sizes must be such that the
+    /// specialisation accepts them and [`Checked::verify`] has no objection; and each tensor must be as large as they say.
     ///
     /// # Errors
     /// [`Error::ElementTypes`] for arguments that do not fit the operator; [`Error::WrongDevice`]; [`Error::Lower`] for a grid that cannot be
     /// launched.
-    pub fn prepare<'a>(
+    pub unsafe fn prepare<'a>(
         &'a self,
         operator: &Checked,
         specialisation: &Specialisation,

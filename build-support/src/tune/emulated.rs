@@ -151,15 +151,17 @@ impl Meter for EmulatedMeter {
         workload.poison(&self.gpu, problem)?;
         let loaded = self.gpu.compile(kernel).map_err(refused)?;
         let (arguments, views) = (workload.arguments(), workload.views());
-        let prepared = loaded
-            .prepare(
+        // SAFETY: candidates are lowered from the problem, whose sizes were verified and made the tensors.
+        let prepared = unsafe {
+            loaded.prepare(
                 problem.checked,
                 problem.specialisation,
                 problem.sizes,
                 &arguments,
                 &views,
             )
-            .map_err(refused)?;
+        };
+        let prepared = prepared.map_err(refused)?;
         let (simulated, ()) = self
             .gpu
             .simulate_until(deadline, || prepared.launch())

@@ -98,7 +98,8 @@ impl GpuMeter {
             .iter()
             .map(|(arguments, views)| {
                 let kernel = &candidate.kernel;
-                kernel.prepare(problem.checked, problem.specialisation, problem.sizes, arguments, views)
+                // SAFETY: candidates are lowered from the problem, whose sizes were verified and made the tensors.
+                unsafe { kernel.prepare(problem.checked, problem.specialisation, problem.sizes, arguments, views) }
             })
             .collect::<Result<_, _>>()?;
         self.gpu.record(|| {
@@ -313,15 +314,17 @@ impl Meter for GpuMeter {
         };
         first.poison(&self.gpu, problem)?;
         let (arguments, views) = (first.arguments(), first.views());
-        let prepared = kernel
-            .prepare(
+        // SAFETY: candidates are lowered from the problem, whose sizes were verified and made the tensors.
+        let prepared = unsafe {
+            kernel.prepare(
                 problem.checked,
                 problem.specialisation,
                 problem.sizes,
                 &arguments,
                 &views,
             )
-            .map_err(|error| MeterError::Refused(error.to_string()))?;
+        };
+        let prepared = prepared.map_err(|error| MeterError::Refused(error.to_string()))?;
         prepared.launch().map_err(broken)?;
         self.gpu.synchronize().map_err(broken)?;
         drop(prepared);
