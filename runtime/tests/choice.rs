@@ -213,7 +213,15 @@ fn a_call_takes_the_bucket_that_fits_and_is_right_at_every_size() {
         }
     };
     // The least bucket that holds the size, or the greatest where none does: a tuned kernel takes any value.
-    for (size, fits) in [(1, 16), (16, 16), (17, 256), (32, 256), (256, 256), (257, 256), (4096, 256)] {
+    for (size, fits) in [
+        (1, 16),
+        (16, 16),
+        (17, 256),
+        (32, 256),
+        (256, 256),
+        (257, 256),
+        (4096, 256),
+    ] {
         assert_eq!(bucket(size), Some(fits), "M = {size}");
     }
     for m in [1, 16, 17, 32, 256, 272] {
