@@ -158,6 +158,18 @@ impl Interval {
         }
     }
 
+    /// What is in both.
+    pub(super) fn narrowed(self, other: Interval) -> Interval {
+        let end = |a: Option<i128>, b: Option<i128>, pick: fn(i128, i128) -> i128| match (a, b) {
+            (Some(a), Some(b)) => Some(pick(a, b)),
+            (a, b) => a.or(b),
+        };
+        Interval {
+            low: end(self.low, other.low, Ord::max),
+            high: end(self.high, other.high, Ord::min),
+        }
+    }
+
     /// The smallest interval with both in it.
     pub(super) fn hull(self, other: Interval) -> Interval {
         Interval {
@@ -170,10 +182,7 @@ impl Interval {
     pub(super) fn smaller(self, other: Interval) -> Interval {
         Interval {
             low: self.low.zip(other.low).map(|(a, b)| a.min(b)),
-            high: match (self.high, other.high) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            },
+            high: self.narrowed(other).high,
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::tuning::is_wide;
 use std::collections::HashMap;
 
 /// What all proofs of a call may cost: a few milliseconds. What is not proved by then counts as unproved.
-const EFFORT: u32 = 40_000;
+const EFFORT: u32 = 60_000;
 /// Cases within cases, at most.
 const DEPTH: u32 = 8;
 /// Terms of a form, atoms, conditions and cases that are taken into account, at most.
@@ -153,7 +153,8 @@ impl<'a> Prover<'a> {
         for &(atom, _) in &form.terms {
             self.describe(&mut case, atom);
         }
-        self.bounds_in(case, &form, wanted, DEPTH)
+        // Of a proof that became too long less may be known than before it.
+        Some(self.bounds_in(case, &form, wanted, DEPTH)?.narrowed(range))
     }
 
     fn bounds_in(&mut self, mut case: Case, form: &Form, wanted: Interval, depth: u32) -> Option<Interval> {
@@ -165,10 +166,13 @@ impl<'a> Prover<'a> {
             case.system.add(fact);
         }
         let found = case.system.clone().bounds(form, &mut self.effort)?;
-        if found.within(wanted) || depth == 0 || !self.step() || case.context.cases.is_empty() {
+        if found.within(wanted) || depth == 0 || !self.step() {
             return Some(found);
         }
-        let alternatives = case.context.cases.remove(0);
+        // The last ones are about what the form is made of.
+        let Some(alternatives) = case.context.cases.pop() else {
+            return Some(found);
+        };
         let found = alternatives.map(|facts| {
             let mut case = case.clone();
             for fact in facts {

@@ -52,7 +52,8 @@ impl System {
             if self.contradiction {
                 return None;
             }
-            let cost = (self.rows.len() + combinations) as u32;
+            let terms: usize = self.rows.keys().map(Vec::len).sum();
+            let cost = (terms + combinations) as u32;
             let affordable = combinations <= COMBINATIONS && *effort >= cost;
             *effort = effort.saturating_sub(cost);
             self.eliminate(atom, affordable);
