@@ -1,6 +1,7 @@
 //! The range proof: what it must accept, what it must not.
 
 use energy_kernel_compiler::check::Checked;
+use energy_kernel_compiler::ir::{BinaryOp, Expr, ExprId, Op};
 use energy_kernel_compiler::lang;
 use energy_kernel_compiler::size::Sizes;
 
@@ -242,4 +243,79 @@ fn an_empty_axis_around_asks_for_nothing() {
     let source = "fn f(x: Tensor<f32, (N,)>, y: Tensor<f32, (M,)>, z: Tensor<f32, (P,)>) -> Tensor<f32, (P,)> { let t = |j: M| x[[7]] * y[[j]]; |i| z[[i]] + sum(|j| t[[j]]) }";
     assert_eq!(verify(source, &[("N", 7), ("M", 0), ("P", 3)]), Ok(()));
     assert!(verify(source, &[("N", 7), ("M", 1), ("P", 3)]).is_err());
+}
+
+#[test]
+fn arithmetic_that_may_wrap_is_not_trusted() {
+    // Index registers have 32 bits unless a tensor has 2³¹ elements.
+    let scaled = "x[[(i * 100000) / 100000]]";
+    assert_eq!(at(scaled, 20_000, 20_000, 1), Ok(()));
+    assert!(at(scaled, 30_000, 30_000, 1).is_err());
+    assert_eq!(at(scaled, 1 << 33, 1 << 33, 1), Ok(()));
+    assert_eq!(at("x[[i / 2]]", 1 << 32, 1 << 33, 1), Ok(()));
+    assert!(at("x[[i / 2]]", (1 << 32) - 1, 1 << 33, 1).is_err());
+    // A value has wrapped before it becomes a longer one.
+    let mixed = "if i * 100000 + (j as i64) < 5 { x[[i]] } else { 0.0 }";
+    assert_eq!(at(mixed, 1, 20_000, 3), Ok(()));
+    assert!(at(mixed, 1, 30_000, 3).is_err());
+    let long = "if (i as i64) * 100000 + j < 5 { x[[i]] } else { 0.0 }";
+    assert_eq!(at(long, 1, 30_000, 3), Ok(()));
+    let byte = "if (i as i8) < 5 { x[[i]] } else { 0.0 }";
+    assert_eq!(at(byte, 5, 128, 3), Ok(()));
+    assert!(at(byte, 5, 129, 3).is_err());
+    let clamped = "x[[min(max(i * 100000, 0), N - 1)]] + x[[max(i * 100000, 0) / 100000]]";
+    assert_eq!(at(clamped, 21_475, 30_000, 3), Ok(()));
+    assert!(at(clamped, 21_474, 30_000, 3).is_err());
+}
+
+#[test]
+fn operators_without_a_result_ask_for_nothing() {
+    let source = "fn f(x: Tensor<f32, (N,)>, y: Tensor<f32, (M,)>) -> Tensor<f32, (M,)> { let t = |k: N| x[[k + 1]]; |i| y[[i]] + sum(|k| t[[k]]) }";
+    assert_eq!(verify(source, &[("N", 3), ("M", 0)]), Ok(()));
+    assert!(verify(source, &[("N", 3), ("M", 1)]).is_err());
+}
+
+/// Conditions and branches that are used twice at each of many levels: a million ways through, and no end of cases.
+#[test]
+fn hostile_operators_end() {
+    let source = "fn f(x: Tensor<f32, (N,)>, y: Tensor<f32, (M,)>) -> Tensor<f32, (M,)> { |i| if i != 3 { x[[i]] } else { 0.0 } }";
+    let operator = lang::parse(Default::default(), source.parse().unwrap()).unwrap();
+    let op = operator.variants[0].checked.op();
+    let twice = |both: &dyn Fn(ExprId) -> Expr, body: ExprId, op: &mut Op| {
+        (0..18).fold(body, |body, _| {
+            op.exprs.push(both(body));
+            ExprId(op.exprs.len() as u32 - 1)
+        })
+    };
+    let condition = op.exprs.iter().position(|expr| matches!(expr, Expr::Compare(..)));
+    let condition = ExprId(condition.unwrap() as u32);
+
+    let mut branches = op.clone();
+    let select = |body| Expr::Select {
+        condition,
+        accept: body,
+        reject: body,
+    };
+    branches.outputs[0].body = twice(&select, op.outputs[0].body, &mut branches);
+
+    let mut conditions = op.clone();
+    let either = |body| Expr::Binary(BinaryOp::Or, body, body);
+    let condition = twice(&either, condition, &mut conditions);
+    conditions.exprs.push(Expr::Select {
+        condition,
+        accept: op.outputs[0].body,
+        reject: op.outputs[0].body,
+    });
+    conditions.outputs[0].body = ExprId(conditions.exprs.len() as u32 - 1);
+
+    for op in [branches, conditions] {
+        let checked = Checked::new(op).unwrap();
+        for (n, m) in [(10, 10), (u64::MAX, u64::MAX), (5, 0)] {
+            assert_eq!(checked.verify(&[n, m]), Ok(()), "{n} {m}");
+        }
+        for (n, m) in [(9, 10), (3, u64::MAX), (0, 5)] {
+            assert!(checked.verify(&[n, m]).is_err(), "{n} {m}");
+        }
+        assert!(checked.verify(&[3]).is_err());
+    }
 }
