@@ -165,6 +165,9 @@ impl<'a> Prover<'a> {
             }
             case.system.add(fact);
         }
+        if case.context.impossible {
+            return None;
+        }
         let found = case.system.clone().bounds(form, &mut self.effort)?;
         if found.within(wanted) || depth == 0 || !self.step() {
             return Some(found);
@@ -210,10 +213,14 @@ impl<'a> Prover<'a> {
                 let below = |form: &Option<Form>| form.clone()?.offset(c - 1);
                 known.not_negative(below(&rest));
                 known.not_negative(below(&missing));
-                known.either([
-                    not_negative([Some(a.clone()), rest]),
-                    not_negative([a.times(-1), missing]),
-                ]);
+                match self.range(&a) {
+                    Interval { low: Some(0..), .. } => known.not_negative(rest),
+                    Interval { high: Some(..=0), .. } => known.not_negative(missing),
+                    _ => known.either([
+                        not_negative([Some(a.clone()), rest]),
+                        not_negative([a.times(-1), missing]),
+                    ]),
+                }
             }
             Meaning::Remainder(a, c) => {
                 let difference = self.quotient(&a, c).combined(c, &own, 1);
@@ -234,22 +241,16 @@ impl<'a> Prover<'a> {
                 }));
             }
             Meaning::Product(a, b) => {
-                // Distances from ends of intervals: no product of two is negative.
-                let ends = |form: &Form, range: Interval| {
-                    [(1, range.low), (-1, range.high)].map(|(sign, end)| Some((sign, end?, form.clone())))
-                };
-                let (of_a, of_b) = (ends(&a, self.range(&a)), ends(&b, self.range(&b)));
-                for (x, y) in of_a.iter().flat_map(|x| of_b.iter().map(move |y| (x, y))) {
-                    let product = || {
-                        let ((sign_x, x, a), (sign_y, y, b)) = (x.as_ref()?, y.as_ref()?);
-                        let sign = sign_x * sign_y;
-                        let ends = x.checked_mul(*y)?.checked_mul(sign)?;
-                        let own = own.times(sign)?;
-                        own.plus(a, y.checked_mul(-sign)?)?
-                            .plus(b, x.checked_mul(-sign)?)?
-                            .offset(ends)
-                    };
-                    known.not_negative(product());
+                // `(a - x) · (b - y)` has a known sign where `x` and `y` are ends of intervals.
+                let ends = |range: Interval| [(range.low, 1), (range.high, -1)];
+                for (x, side) in ends(self.range(&a)) {
+                    for (y, other) in ends(self.range(&b)) {
+                        let distances = |x: i128, y: i128| {
+                            let form = own.plus(&a, y.checked_neg()?)?.plus(&b, x.checked_neg()?)?;
+                            form.offset(x.checked_mul(y)?)?.times(side * other)
+                        };
+                        known.not_negative(x.zip(y).and_then(|(x, y)| distances(x, y)));
+                    }
                 }
             }
         }
