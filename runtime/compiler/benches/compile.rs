@@ -1,4 +1,5 @@
-//! What an operator costs to compile: parsing and checking it (limit: 5 ms with the expansion), and emitting a kernel (limit: 1 ms).
+//! What an operator costs to compile: parsing and checking it (limit: 5 ms with the expansion), and emitting a kernel (limit: 1 ms); and
+//! what a call with new sizes costs before that: the proof that its indices are in range (limit: 20 µs).
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use energy_kernel_compiler::schedule::Schedule;
@@ -19,6 +20,14 @@ const SOFTMAX: &str = "fn softmax(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R, C)>
 const CONV: &str =
     "fn conv(x: Tensor<f16, (B, C, H, W)>, w: Tensor<f16, (O, C, R, S)>) -> Tensor<f16, (B, O, HO, WO)> {
     |b, o, h, v| sum(|c, r, s| x.or(0.0)[[b, c, h * 2 + r - 1, v * 2 + s - 1]] * w[[o, c, r, s]])
+}";
+const ROPE: &str = "fn rope(x: Tensor<f16, (T, D)>, c: Tensor<f16, (T, D)>) -> Tensor<f16, (T, D)> {
+    |t, d| if d < E { x[[t, d]] * c[[t, d]] - x[[t, d + E]] * c[[t, d + E]] }
+           else { x[[t, d]] * c[[t, d]] + x[[t, d - E]] * c[[t, d - E]] }
+}";
+const UPSAMPLE: &str = "fn upsample(x: Tensor<f32, (H, W)>) -> Tensor<f32, (HO, WO)> {
+    |h, w| x[[min(max((h - 1) / 2, 0), H - 1), min(max((w - 1) / 2, 0), W - 1)]]
+        + x[[min((h + 1) / 2, H - 1), min((w + 1) / 2, W - 1)]]
 }";
 
 fn benchmarks(criterion: &mut Criterion) {
@@ -56,6 +65,18 @@ fn benchmarks(criterion: &mut Criterion) {
         let point: Schedule = schedule.parse().expect("a schedule");
         criterion.bench_function(&format!("emit {name}: {schedule}"), |bencher| {
             bencher.iter(|| lower::lower(black_box(checked), &specialisation, Target::Sm80, &point).expect("legal"));
+        });
+    }
+    for (name, attribute, source, free) in [
+        ("rope", "dims(E = D / 2)", ROPE, vec![64, 128]),
+        ("upsample", "dims(HO = H * 2, WO = W * 2)", UPSAMPLE, vec![32, 8]),
+    ] {
+        let tokens = (attribute.parse().expect("tokens"), source.parse().expect("tokens"));
+        let operator = lang::parse(tokens.0, tokens.1).expect("the operator is valid");
+        let checked = &operator.variants[0].checked;
+        let sizes = checked.derive(free).expect("the sizes are valid");
+        criterion.bench_function(&format!("verify {name}"), |bencher| {
+            bencher.iter(|| checked.verify(black_box(&sizes)).expect("indices are in range"));
         });
     }
     criterion.bench_function("parse and check linear_gelu", |bencher| {

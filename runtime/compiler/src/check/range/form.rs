@@ -1,0 +1,188 @@
+//! Linear forms and intervals, in integers that never wrap: what does not fit 128 bits has no form, and no bound.
+
+/// An unknown of a form: a position in the prover's list of what unknowns stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Atom(pub(super) u32);
+
+/// `Σ coefficient · atom + constant`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct Form {
+    /// In the order of the atoms, each once, no coefficient 0.
+    pub(super) terms: Vec<(Atom, i128)>,
+    pub(super) constant: i128,
+}
+
+impl Form {
+    pub(super) fn constant(value: i128) -> Form {
+        Form {
+            terms: Vec::new(),
+            constant: value,
+        }
+    }
+
+    pub(super) fn atom(atom: Atom) -> Form {
+        Form {
+            terms: vec![(atom, 1)],
+            constant: 0,
+        }
+    }
+
+    pub(super) fn as_constant(&self) -> Option<i128> {
+        self.terms.is_empty().then_some(self.constant)
+    }
+
+    pub(super) fn coefficient(&self, atom: Atom) -> i128 {
+        self.terms
+            .binary_search_by_key(&atom, |&(a, _)| a)
+            .map_or(0, |at| self.terms[at].1)
+    }
+
+    /// `self + other · factor`.
+    pub(super) fn plus(&self, other: &Form, factor: i128) -> Option<Form> {
+        self.combined(1, other, factor)
+    }
+
+    pub(super) fn times(&self, factor: i128) -> Option<Form> {
+        Form::default().plus(self, factor)
+    }
+
+    pub(super) fn offset(mut self, by: i128) -> Option<Form> {
+        self.constant = self.constant.checked_add(by)?;
+        Some(self)
+    }
+
+    /// `self · own + other · factor`.
+    pub(super) fn combined(&self, own: i128, other: &Form, factor: i128) -> Option<Form> {
+        let mut terms = Vec::with_capacity(self.terms.len() + other.terms.len());
+        let (mut left, mut right) = (self.terms.iter().peekable(), other.terms.iter().peekable());
+        while let Some(&&(atom, _)) = match (left.peek(), right.peek()) {
+            (Some(a), Some(b)) => Some(if a.0 <= b.0 { a } else { b }),
+            (a, b) => a.or(b),
+        } {
+            let mut coefficient = 0i128;
+            if let Some(&(_, a)) = left.next_if(|term| term.0 == atom) {
+                coefficient = a.checked_mul(own)?;
+            }
+            if let Some(&(_, b)) = right.next_if(|term| term.0 == atom) {
+                coefficient = coefficient.checked_add(b.checked_mul(factor)?)?;
+            }
+            if coefficient != 0 {
+                terms.push((atom, coefficient));
+            }
+        }
+        let constant = self.constant.checked_mul(own)?;
+        let constant = constant.checked_add(other.constant.checked_mul(factor)?)?;
+        Some(Form { terms, constant })
+    }
+}
+
+/// The integers from `low` to `high`; without an end where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Interval {
+    pub(super) low: Option<i128>,
+    pub(super) high: Option<i128>,
+}
+
+pub(super) const ANYTHING: Interval = Interval { low: None, high: None };
+
+impl Interval {
+    pub(super) fn new(low: i128, high: i128) -> Interval {
+        Interval {
+            low: Some(low),
+            high: Some(high),
+        }
+    }
+
+    pub(super) fn within(self, other: Interval) -> bool {
+        other.low.is_none_or(|end| self.low.is_some_and(|low| low >= end))
+            && other.high.is_none_or(|end| self.high.is_some_and(|high| high <= end))
+    }
+
+    pub(super) fn plus(self, other: Interval) -> Interval {
+        let sum = |a: Option<i128>, b: Option<i128>| a?.checked_add(b?);
+        Interval {
+            low: sum(self.low, other.low),
+            high: sum(self.high, other.high),
+        }
+    }
+
+    pub(super) fn times(self, factor: i128) -> Interval {
+        let scaled = |end: Option<i128>| end?.checked_mul(factor);
+        match factor {
+            0 => Interval::new(0, 0),
+            1.. => Interval {
+                low: scaled(self.low),
+                high: scaled(self.high),
+            },
+            _ => Interval {
+                low: scaled(self.high),
+                high: scaled(self.low),
+            },
+        }
+    }
+
+    /// The interval of products.
+    pub(super) fn product(self, other: Interval) -> Interval {
+        let corners = || {
+            let mut found = Interval::new(i128::MAX, i128::MIN);
+            for a in [self.low?, self.high?] {
+                for b in [other.low?, other.high?] {
+                    let corner = a.checked_mul(b)?;
+                    found = found.hull(Interval::new(corner, corner));
+                }
+            }
+            Some(found)
+        };
+        corners().unwrap_or(ANYTHING)
+    }
+
+    /// The interval of quotients by a positive number, truncated.
+    pub(super) fn quotient(self, divisor: i128) -> Interval {
+        Interval {
+            low: self.low.map(|low| low / divisor),
+            high: self.high.map(|high| high / divisor),
+        }
+    }
+
+    /// The interval of remainders, with the sign of the dividend, by numbers smaller than `limit`; None: by any.
+    pub(super) fn remainder(self, limit: Option<i128>) -> Interval {
+        let most = limit.map(|limit| limit - 1);
+        let cut = |end: Option<i128>| match (end, most) {
+            (Some(end), Some(most)) => Some(end.min(most)),
+            (end, most) => end.or(most),
+        };
+        let down = cut(self.low.map(|low| low.min(0).saturating_neg()));
+        Interval {
+            low: down.map(|down| -down),
+            high: cut(self.high.map(|high| high.max(0))),
+        }
+    }
+
+    /// What is in both.
+    pub(super) fn narrowed(self, other: Interval) -> Interval {
+        let end = |a: Option<i128>, b: Option<i128>, pick: fn(i128, i128) -> i128| match (a, b) {
+            (Some(a), Some(b)) => Some(pick(a, b)),
+            (a, b) => a.or(b),
+        };
+        Interval {
+            low: end(self.low, other.low, Ord::max),
+            high: end(self.high, other.high, Ord::min),
+        }
+    }
+
+    /// The smallest interval with both in it.
+    pub(super) fn hull(self, other: Interval) -> Interval {
+        Interval {
+            low: self.low.zip(other.low).map(|(a, b)| a.min(b)),
+            high: self.high.zip(other.high).map(|(a, b)| a.max(b)),
+        }
+    }
+
+    /// The interval of the smaller of two values.
+    pub(super) fn smaller(self, other: Interval) -> Interval {
+        Interval {
+            low: self.low.zip(other.low).map(|(a, b)| a.min(b)),
+            high: self.narrowed(other).high,
+        }
+    }
+}

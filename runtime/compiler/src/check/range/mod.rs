@@ -1,0 +1,274 @@
+//! What depends on the sizes of a call: sizes that must agree, and the proof that indices are in range.
+//!
+//! [`Checked::verify`] visits every read with the conditions around it. `prover` knows expressions and conditions, as
+//! linear inequalities; `system` knows what inequalities say; `form` is their arithmetic.
+
+mod form;
+mod prover;
+mod system;
+
+use super::Checked;
+use crate::ir::{AxisId, BinaryOp, Expr, ExprId, SizeId, Source};
+use form::Interval;
+use prover::{Context, Prover};
+use std::collections::HashSet;
+
+/// Why an operator cannot be called with these sizes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// A size was not given.
+    #[error("size `{name}` is missing")]
+    MissingSize {
+        /// Its name.
+        name: String,
+    },
+    /// A name that is no size of the operator.
+    #[error("the operator has no size `{name}`")]
+    UnknownSize {
+        /// The name.
+        name: String,
+    },
+    /// A derived size that has no value, or a negative one.
+    #[error("size `{name}` {reason}")]
+    Derived {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A wrong number of tensors.
+    #[error("the operator takes {expected} tensors, but {found} are given")]
+    Tensors {
+        /// Tensors of the operator.
+        expected: usize,
+        /// Tensors given.
+        found: usize,
+    },
+    /// A tensor with a wrong number of dimensions.
+    #[error("`{tensor}` has {found} dimensions, but the operator takes {expected}")]
+    Rank {
+        /// The parameter's name.
+        tensor: String,
+        /// Dimensions of the parameter.
+        expected: usize,
+        /// Dimensions of what was given.
+        found: usize,
+    },
+    /// A dimension that contradicts another.
+    #[error("dimension {dimension} of `{tensor}` is {found}, but {size} = {expected}: {because}")]
+    Shape {
+        /// The parameter's name.
+        tensor: String,
+        /// The dimension, from 0.
+        dimension: usize,
+        /// The size's name.
+        size: String,
+        /// The size's value.
+        expected: u64,
+        /// The dimension found.
+        found: u64,
+        /// Where the value comes from.
+        because: String,
+    },
+    /// Two sizes that one axis runs over, with different values.
+    #[error("axis `{axis}` runs over both {first} = {first_value} and {second} = {second_value}, which must be equal")]
+    Disagreement {
+        /// The axis's name.
+        axis: String,
+        /// A size.
+        first: String,
+        /// Its value.
+        first_value: u64,
+        /// Another.
+        second: String,
+        /// Its value.
+        second_value: u64,
+    },
+    /// Too many combinations of sizes to tune for.
+    #[error("the `tune(…)` clauses multiply out to more than {most} combinations of sizes")]
+    Buckets {
+        /// The most there may be.
+        most: usize,
+    },
+    /// An index that leaves its dimension.
+    #[error(
+        "index {dimension} of `{tensor}` can be anything from {low} to {high}, but the dimension has {extent} elements"
+    )]
+    Range {
+        /// The tensor's name.
+        tensor: String,
+        /// The dimension, from 0.
+        dimension: usize,
+        /// The smallest value that could not be excluded.
+        low: String,
+        /// The largest.
+        high: String,
+        /// The dimension's extent.
+        extent: u64,
+        /// The read.
+        read: ExprId,
+    },
+}
+
+impl Checked {
+    /// Checks the sizes of a call (all of them, in the order of [`Op::sizes`](crate::ir::Op::sizes)): sizes that must agree do, and no index leaves its tensor.
+    ///
+    /// # Errors
+    /// The first of these that does not hold.
+    pub fn verify(&self, sizes: &[u64]) -> Result<(), CallError> {
+        let name = |size: SizeId| self.op.sizes[size.index()].name.clone();
+        let value = |size: SizeId| {
+            sizes
+                .get(size.index())
+                .copied()
+                .ok_or_else(|| CallError::MissingSize { name: name(size) })
+        };
+        for agreement in &self.agreements {
+            let (first, second) = (value(agreement.extent)?, value(agreement.other)?);
+            if first != second {
+                return Err(CallError::Disagreement {
+                    axis: self.op.axes[agreement.axis.index()].name.clone(),
+                    first: name(agreement.extent),
+                    first_value: first,
+                    second: name(agreement.other),
+                    second_value: second,
+                });
+            }
+        }
+        for size in 0..self.op.sizes.len() {
+            value(SizeId(size as u32))?;
+        }
+        let empty = |size: &SizeId| sizes[size.index()] == 0;
+        if self.op.outputs.iter().all(|output| output.dims.iter().any(empty)) {
+            return Ok(());
+        }
+        let mut walk = Walk {
+            checked: self,
+            sizes,
+            prover: Prover::new(self, sizes),
+            context: Context::default(),
+            proven: HashSet::new(),
+        };
+        for entry in &self.op.lets {
+            walk.over(&entry.axes, entry.body)?;
+        }
+        for output in &self.op.outputs {
+            walk.over(&output.axes, output.body)?;
+        }
+        Ok(())
+    }
+}
+
+/// Visits the reads of an operator with what holds around them.
+struct Walk<'a> {
+    checked: &'a Checked,
+    sizes: &'a [u64],
+    prover: Prover<'a>,
+    context: Context,
+    /// Expressions already proven without conditions.
+    proven: HashSet<ExprId>,
+}
+
+impl Walk<'_> {
+    /// An expression over axes: one that never runs asks for nothing.
+    fn over(&mut self, axes: &[AxisId], body: ExprId) -> Result<(), CallError> {
+        let runs = axes
+            .iter()
+            .all(|&axis| self.sizes[self.checked.extent(axis).index()] > 0);
+        if runs { self.expr(body) } else { Ok(()) }
+    }
+
+    fn expr(&mut self, id: ExprId) -> Result<(), CallError> {
+        if self.checked.unconditional(id) {
+            return Ok(());
+        }
+        if self.context.is_empty() {
+            if !self.proven.insert(id) {
+                return Ok(());
+            }
+        } else if !self.prover.step() {
+            // Under conditions an expression is visited as often as it is used. When that becomes too much, it is
+            // proved without them, once.
+            let context = std::mem::take(&mut self.context);
+            let done = self.expr(id);
+            self.context = context;
+            return done;
+        }
+        let op = &self.checked.op;
+        match op.expr(id) {
+            Expr::Select {
+                condition,
+                accept,
+                reject,
+            } => {
+                self.expr(*condition)?;
+                self.under(*condition, true, *accept)?;
+                self.under(*condition, false, *reject)
+            }
+            Expr::Binary(binary @ (BinaryOp::And | BinaryOp::Or), a, b) => {
+                self.expr(*a)?;
+                self.under(*a, *binary == BinaryOp::And, *b)
+            }
+            Expr::Reduce { axes, body, .. } => self.over(axes, *body),
+            Expr::Read { source, index, or } => {
+                for &at in index.iter().chain(or) {
+                    self.expr(at)?;
+                }
+                if or.is_none() {
+                    for (dimension, &at) in index.iter().enumerate() {
+                        self.index(id, *source, dimension, at)?;
+                    }
+                }
+                Ok(())
+            }
+            _ => {
+                let mut operands = Vec::new();
+                op.operands(id, |operand| operands.push(operand));
+                operands.into_iter().try_for_each(|operand| self.expr(operand))
+            }
+        }
+    }
+
+    /// An expression that is wanted only where `condition` has the value `holds`.
+    fn under(&mut self, condition: ExprId, holds: bool, expr: ExprId) -> Result<(), CallError> {
+        if self.checked.unconditional(expr) {
+            return Ok(());
+        }
+        let outer = self.context.mark();
+        self.prover.assume(&mut self.context, condition, holds);
+        let done = if self.context.impossible {
+            Ok(())
+        } else {
+            self.expr(expr)
+        };
+        self.context.reset(outer);
+        done
+    }
+
+    fn index(&mut self, read: ExprId, source: Source, dimension: usize, at: ExprId) -> Result<(), CallError> {
+        if self.checked.proven(read, dimension) || self.checked.gathered(read, dimension) {
+            return Ok(());
+        }
+        let size = self.checked.source_sizes(source)[dimension];
+        let extent = self.sizes[size.index()];
+        let wanted = Interval::new(0, i128::from(extent) - 1);
+        let found = match self.prover.bounds(&self.context, at, wanted) {
+            Some(found) if !found.within(wanted) => found,
+            _ => return Ok(()),
+        };
+        let op = &self.checked.op;
+        let text = |end: Option<i128>, open: &str| end.map_or(open.to_owned(), |end| end.to_string());
+        Err(CallError::Range {
+            tensor: match source {
+                Source::Input(input) => op.inputs[input.index()].name.clone(),
+                Source::Let(inner) => op.lets[inner.index()].name.clone(),
+            },
+            dimension,
+            low: text(found.low, "-∞"),
+            high: text(found.high, "∞"),
+            extent,
+            read,
+        })
+    }
+}
