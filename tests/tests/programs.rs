@@ -7,6 +7,76 @@ use energy_kernel_compiler::{lang, lower, schedule};
 use energy_kernel_tests::{Input, first_wrong, run};
 use proptest::prelude::*;
 
+/// Reads that would leave their tensor, in places that are never reached at these sizes, must not be moved to others.
+#[test]
+fn what_never_happens_is_not_read() {
+    let cases: [(&str, &[(&str, u64)]); 9] = [
+        ("|i| z[[i]] + sum(|j: M| x[[700]] * y[[j]])", &[("N", 2), ("M", 0)]),
+        ("|i| z[[i]] + sum(|j: M| x[[i + 700]] * y[[j]])", &[("N", 2), ("M", 0)]),
+        (
+            "|i| z[[i]] + sum(|j: M| sum(|k: N| x[[k + 700]]) * y[[j]])",
+            &[("N", 9), ("M", 0)],
+        ),
+        (
+            "|i| z[[i]] + sum(|j: M, k: N| x[[k + 700]] * y[[j]])",
+            &[("N", 9), ("M", 0)],
+        ),
+        (
+            "let t = |j: M| x[[700]]; |i| z[[i]] + sum(|j: M| t[[j]])",
+            &[("N", 2), ("M", 0)],
+        ),
+        (
+            "let t = |j: M| max(|k: N| x[[k + 700]]); |i| z[[i]] + sum(|j: M| t[[j]])",
+            &[("N", 2), ("M", 0)],
+        ),
+        ("|i| if M > 0 { x[[M + 700]] } else { z[[i]] }", &[("N", 2), ("M", 0)]),
+        (
+            "|i| if M > 0 { sum(|k: N| x[[k + 700]]) } else { z[[i]] }",
+            &[("N", 2), ("M", 0)],
+        ),
+        ("|i| sum(|j: M| z[[i]] * (x[[700]] * y[[j]]))", &[("N", 2), ("M", 0)]),
+    ];
+    let one = "x: Tensor<f32, (N,)>, y: Tensor<f32, (M,)>, z: Tensor<f32, (N,)>";
+    let mut sources: Vec<_> = cases
+        .iter()
+        .map(|(body, sizes)| (format!("fn f({one}) -> Tensor<f32, (N,)> {{ {body} }}"), *sizes))
+        .collect();
+    let two = "(Tensor<f32, (N, M)>, Tensor<f32, (N,)>)";
+    sources.push((
+        format!("fn f({one}) -> {two} {{ (|i, j| x[[700]] + y[[j]] * sum(|k: N| x[[k + 70]]), |i| z[[i]] + sum(|k: N| x[[k]])) }}"),
+        &[("N", 33), ("M", 0)],
+    ));
+    // A product of matrices with nothing to sum.
+    sources.push((
+        "fn f(x: Tensor<f32, (M, K)>, w: Tensor<f32, (K, N)>, s: Tensor<f32, (N,)>) -> Tensor<f32, (M, N)> \
+         { |m, n| sum(|k| (x[[m, k]] * s[[700]]) * w[[k, n]]) + s[[n]] }"
+            .to_owned(),
+        &[("M", 33), ("N", 16), ("K", 0)],
+    ));
+    for (source, sizes) in sources {
+        let operator = lang::parse(Default::default(), source.parse().expect("tokens")).expect("an operator");
+        let checked = &operator.variants[0].checked;
+        let sizes = checked.bind(&sizes.iter().copied().collect()).expect("all sizes");
+        assert_eq!(checked.verify(&sizes), Ok(()), "{source}");
+        let inputs: Vec<Input> = inputs(checked, &sizes, 1)
+            .into_iter()
+            .map(|(_, bytes)| Input { bytes })
+            .collect();
+        for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
+            for point in schedule::space(checked, &specialisation, Target::Sm80)
+                .iter()
+                .step_by(7)
+            {
+                let kernel = lower::lower(checked, &specialisation, Target::Sm80, point).expect("the point is legal");
+                let wrong = run(checked, &kernel, &sizes, &inputs)
+                    .map(|run| first_wrong(checked, &sizes, &inputs, &run.outputs))
+                    .unwrap_or_else(Some);
+                assert_eq!(wrong, None, "{source}\n{point}\n{}", kernel.ptx);
+            }
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn every_schedule_gives_the_reference(program in programs(), seed in any::<u64>()) {

@@ -186,6 +186,8 @@ impl<'a> Tile<'a> {
 
         let first = Linear::constant(0);
         let base = lowering.b.shared_base();
+        let factors = [&self.left.factors[..], &self.right.factors[..]].concat();
+        let outside = lowering.enter(&self.shape.depth, &factors);
         let inside = if whole { Inside::All } else { Inside::Each };
         self.load(lowering, &first, base, inside)?;
         lowering.b.barrier();
@@ -221,6 +223,7 @@ impl<'a> Tile<'a> {
             lowering.b.barrier();
         }
         lowering.b.end();
+        lowering.leave(outside);
         Ok(())
     }
 

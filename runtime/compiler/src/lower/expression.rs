@@ -290,6 +290,28 @@ impl<'a> Lowering<'a> {
         self.condition
     }
 
+    /// Goes where `bodies` are wanted only if all of these axes have elements, and returns the condition to go back to
+    /// with [`Lowering::leave`]. A read that is in range only because it never happens may otherwise stand before the loop that never runs.
+    pub fn enter(&mut self, axes: &[AxisId], bodies: &[ExprId]) -> Option<Reg> {
+        let outside = self.condition;
+        if bodies.iter().all(|&body| self.checked.unconditional(body)) {
+            return outside;
+        }
+        for &axis in axes {
+            let extent = self.extent(axis);
+            if extent.as_constant().is_none_or(|extent| extent <= 0) {
+                let runs = self.below(&Linear::constant(0), &extent);
+                self.condition = self.both(self.condition, Some(runs));
+            }
+        }
+        outside
+    }
+
+    /// Goes back to a condition that [`Lowering::enter`] returned.
+    pub fn leave(&mut self, outside: Option<Reg>) {
+        self.condition = outside;
+    }
+
     // ------------------------------------------------------------------ values
 
     /// Makes `expr` have a value where its free axes are bound as they are now.
@@ -842,7 +864,9 @@ impl<'a> Lowering<'a> {
         let suspended = self.b.suspend(depth);
         self.serial_depth += 1;
         let mut accumulator = Accumulator::new(self, reduction, self.checked.ty(body));
+        let outside = self.enter(axes, &[body]);
         let result = self.nest(&mut accumulator, axes, &Linear::constant(0), body, family);
+        self.leave(outside);
         self.serial_depth -= 1;
         let value = accumulator.value(self);
         self.b.resume(suspended);

@@ -153,7 +153,7 @@ impl Lowering<'_> {
     }
 
     /// Whether `value < bound`.
-    fn below(&mut self, value: &Linear, bound: &Linear) -> Reg {
+    pub(crate) fn below(&mut self, value: &Linear, bound: &Linear) -> Reg {
         let value = self.math.operand(&mut self.b, value);
         let bound = self.math.operand(&mut self.b, bound);
         let class = self.math.class();

@@ -141,6 +141,8 @@ impl Group {
 
     /// An output of many elements a row.
     fn lanes(&mut self, lowering: &mut Lowering<'_>, position: usize, axes: &[AxisId]) -> Result<(), Error> {
+        let body = lowering.op().outputs[position].body;
+        let outside = self.enter(lowering, axes, body);
         self.walk(lowering, axes, |group, lowering, step, coordinates| {
             let vector = group.schedule.vector;
             let mut values = Vec::with_capacity(vector as usize);
@@ -153,7 +155,9 @@ impl Group {
             let guard = guard.map(|predicate| Guard { predicate, holds: true });
             lowering.store_output(position, &offset, &values, Cache::Normal, guard);
             Ok(())
-        })
+        })?;
+        lowering.leave(outside);
+        Ok(())
     }
 
     /// The offset of an output's element: the row's coordinates, then those given.
@@ -258,7 +262,23 @@ impl Group {
                 return Ok(false);
             }
         }
-        Ok(lowering.condition().is_none())
+        Ok(self.condition_is_uniform(lowering))
+    }
+
+    fn condition_is_uniform(&self, lowering: &Lowering<'_>) -> bool {
+        lowering
+            .condition()
+            .is_none_or(|condition| self.uniform.contains(&condition))
+    }
+
+    /// [`Lowering::enter`]; whether axes have elements is the same for all.
+    fn enter(&mut self, lowering: &mut Lowering<'_>, axes: &[AxisId], body: ExprId) -> Option<Reg> {
+        let uniform = self.condition_is_uniform(lowering);
+        let outside = lowering.enter(axes, &[body]);
+        if uniform {
+            self.uniform.extend(lowering.condition());
+        }
+        outside
     }
 
     fn cooperative(
@@ -272,6 +292,7 @@ impl Group {
         let vector = self.schedule.vector as usize;
         // One accumulator a lane: independent additions.
         let mut partial: Vec<Accumulator> = (0..vector).map(|_| Accumulator::new(lowering, reduction, ty)).collect();
+        let outside = self.enter(lowering, axes, body);
         self.walk(lowering, axes, |group, lowering, step, coordinates| {
             for (lane, accumulator) in partial.iter_mut().enumerate() {
                 group.bind_lane(lowering, axes, coordinates, lane as u32, step.guard);
@@ -284,6 +305,7 @@ impl Group {
             }
             Ok(())
         })?;
+        lowering.leave(outside);
         let mut lanes = partial.into_iter();
         let Some(mut all) = lanes.next() else {
             return Err(Error::Unbound);

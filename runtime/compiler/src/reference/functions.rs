@@ -29,11 +29,24 @@ pub fn function(function: Function, arguments: &[f64]) -> f64 {
                 x
             }
         }
-        // erfc keeps the relative precision of the left tail, where 1 + erf cancels.
-        Function::Gelu => 0.5 * x * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2),
+        Function::Gelu => gelu(x),
         Function::Silu => x * sigmoid(x),
         Function::Sigmoid => sigmoid(x),
     }
+}
+
+/// `x/2 · erfc(−x/√2)`: erfc keeps the relative precision of the left tail, where 1 + erf cancels.
+fn gelu(x: f64) -> f64 {
+    /// What `FRAC_1_SQRT_2` lacks.
+    const LOW: f64 = 6.268_583_589_525_109e-17;
+    // There erfc turns the rounding of its argument z into 2z² times that: it is taken out again, to first order.
+    let high = -x * std::f64::consts::FRAC_1_SQRT_2;
+    if high.is_infinite() {
+        return 0.5 * x * libm::erfc(high);
+    }
+    let low = libm::fma(-x, std::f64::consts::FRAC_1_SQRT_2, -high) - x * LOW;
+    let slope = std::f64::consts::FRAC_2_SQRT_PI * libm::exp(-high * high);
+    0.5 * x * (libm::erfc(high) - slope * low)
 }
 
 fn sigmoid(x: f64) -> f64 {

@@ -225,7 +225,11 @@ impl Evaluated {
         let got = loaded(element, bytes);
         if !element.is_float() {
             let exact = loaded(element, &stored(element, self.value));
-            return self.error.is_infinite() || (got.float() - exact.float()).abs() <= self.error;
+            // Neighbours are also those across the type's ends, since storing wraps.
+            let distance = got.integer().wrapping_sub(exact.integer());
+            let unused = 64 - 8 * element.size();
+            let distance = (distance << unused) >> unused;
+            return self.error.is_infinite() || distance.unsigned_abs() as f64 <= self.error;
         }
         let (got, value) = (got.float(), self.value.float());
         if self.error.is_infinite() {
@@ -244,8 +248,11 @@ impl Evaluated {
     }
 }
 
-/// The distance between neighbours of an element type around a value.
+/// The distance between neighbours of an element type around a value; 0 for what has none.
 fn unit_in_last_place(element: Element, value: f64) -> f64 {
+    if !value.is_finite() {
+        return 0.0;
+    }
     let (digits, lowest) = match element {
         Element::F16 => (10, -24),
         Element::BF16 => (7, -133),
@@ -321,13 +328,16 @@ impl Evaluator<'_> {
                 };
                 Evaluated { value, ..a }
             }
-            Expr::Binary(BinaryOp::And, a, b) => {
+            Expr::Binary(binary @ (BinaryOp::And | BinaryOp::Or), a, b) => {
                 let a = self.expr(*a);
-                if a.value.truth() { self.expr(*b) } else { a }
-            }
-            Expr::Binary(BinaryOp::Or, a, b) => {
-                let a = self.expr(*a);
-                if a.value.truth() { a } else { self.expr(*b) }
+                if a.value.truth() == (*binary == BinaryOp::Or) {
+                    return a;
+                }
+                let b = self.expr(*b);
+                Evaluated {
+                    error: a.error + b.error,
+                    ..b
+                }
             }
             Expr::Binary(binary, a, b) => {
                 let (a, b) = (self.value(*a, ty), self.value(*b, ty));
@@ -336,8 +346,10 @@ impl Evaluator<'_> {
             Expr::Compare(compare, a, b) => {
                 let operands = checked.operand_ty(id);
                 let (a, b) = (self.value(*a, operands), self.value(*b, operands));
-                let doubtful =
-                    a.error + b.error > 0.0 && (a.value.float() - b.value.float()).abs() <= a.error + b.error;
+                let error = a.error + b.error;
+                // With NaN, which is beyond no error, it is.
+                let apart = (a.value.float() - b.value.float()).abs() > error;
+                let doubtful = error > 0.0 && !apart;
                 Evaluated {
                     value: Number::Bool(compared(*compare, a.value, b.value)),
                     error: if doubtful { f64::INFINITY } else { 0.0 },
@@ -487,35 +499,36 @@ impl Evaluator<'_> {
         let units = if ty == Type::F32 { 4.0 } else { 2.0 };
         let own = rounding(2.0 * units * unit_roundoff(ty), f);
         let jump = |low: f64, high: f64| if low == high { 0.0 } else { (high - low).abs() };
+        let at = |x: f64| functions::function(function, &[&[x], &numbers[1..]].concat());
+        // Of a function that only rises or only falls; NaN, which is any, where it has no value.
+        let spread = || match a.error {
+            0.0 => 0.0,
+            error => jump(at(x - error), f) + jump(at(x + error), f),
+        };
         let error = match function {
-            Function::Exp => own + carried(f),
-            Function::Ln => own + carried(1.0 / x),
-            Function::Sqrt => own + carried(0.5 / f),
-            Function::Rsqrt => own + carried(0.5 * f / x),
-            Function::Tanh => own + carried(1.0 - f * f),
-            Function::Erf => own + carried(std::f64::consts::FRAC_2_SQRT_PI * libm::exp(-x * x)),
+            Function::Exp => own + carried(f).max(f * libm::expm1(a.error)),
+            Function::Ln | Function::Sqrt | Function::Rsqrt | Function::Tanh | Function::Erf | Function::Sigmoid => {
+                own + spread()
+            }
             Function::Sin | Function::Cos => own + carried(1.0),
             Function::Abs | Function::Relu => a.error,
-            Function::Powi => own + carried(f * numbers[1] / x),
+            Function::Powi | Function::Powf if a.error > 0.0 && x.abs() <= a.error => f64::INFINITY,
+            Function::Powi => own + spread(),
             Function::Powf => {
                 let of_power = if values[1].error == 0.0 {
                     0.0
                 } else {
                     (f * libm::log(x)).abs() * values[1].error
                 };
-                own + carried(f * numbers[1] / x) + of_power
+                own + spread() + of_power
             }
-            Function::Floor | Function::Ceil | Function::Round => jump(
-                functions::function(function, &[x - a.error]),
-                functions::function(function, &[x + a.error]),
-            ),
+            Function::Floor | Function::Ceil | Function::Round => jump(at(x - a.error), at(x + a.error)),
             Function::Gelu => 2.0 * own + carried(1.13),
             Function::Silu => 2.0 * own + carried(1.1),
-            Function::Sigmoid => 2.0 * own + carried(f * (1.0 - f)),
         };
         Evaluated {
             value: Number::Float(value),
-            error: subnormal(error, ty),
+            error: in_type(error, value, ty),
         }
     }
 
@@ -551,6 +564,7 @@ struct Total {
     best: Number,
     position: u64,
     error: f64,
+    /// The sum of the terms' magnitudes, or the product of those above 1.
     magnitude: f64,
     /// For `argmax`: the least that another candidate was behind, errors counted in.
     lead: f64,
@@ -583,7 +597,7 @@ impl Total {
             best,
             position: 0,
             error: 0.0,
-            magnitude: 0.0,
+            magnitude: if op == ReduceOp::Prod { 1.0 } else { 0.0 },
             lead: f64::INFINITY,
             seen: false,
         }
@@ -606,6 +620,7 @@ impl Total {
                 };
                 let product = arithmetic(BinaryOp::Mul, so_far, term, self.ty);
                 (self.best, self.error) = (product.value, product.error);
+                self.magnitude *= term.value.float().abs().max(1.0);
             }
             ReduceOp::Max | ReduceOp::Min => {
                 let op = if self.op == ReduceOp::Max {
@@ -650,16 +665,32 @@ impl Total {
         self.error = self.error.max(term.error);
     }
 
+    /// Whether finite terms may have come to more than their type holds.
+    fn overflows(&self) -> bool {
+        self.magnitude.is_finite() && self.magnitude > largest(self.ty)
+    }
+
     fn result(self, terms: u64) -> Evaluated {
         match self.op {
             ReduceOp::ArgMax | ReduceOp::ArgMin => Evaluated {
                 value: Number::Integer(self.position as i32 as i64),
                 error: if self.lead <= 0.0 { f64::INFINITY } else { 0.0 },
             },
+            // In some order, a part of the whole may be as large as this, or too small to be exact.
+            ReduceOp::Sum | ReduceOp::Prod if self.ty.is_float() && self.overflows() => Evaluated {
+                value: self.best,
+                error: f64::INFINITY,
+            },
             ReduceOp::Sum => Evaluated {
                 value: self.best,
                 error: self.error + rounding(2.0 * terms as f64 * unit_roundoff(self.ty), self.magnitude),
             },
+            ReduceOp::Prod if self.ty == Type::F32 && self.best.float().abs() < 2f64.powi(-126) * self.magnitude => {
+                Evaluated {
+                    value: self.best,
+                    error: self.error + 2f64.powi(-148) * self.magnitude,
+                }
+            }
             _ => Evaluated {
                 value: self.best,
                 error: self.error,
@@ -736,13 +767,20 @@ fn rounding(unit: f64, value: f64) -> f64 {
     if value.is_finite() { unit * value.abs() } else { 0.0 }
 }
 
-/// Errors below the smallest subnormal are still errors of one, and one without a value is any.
-fn subnormal(error: f64, ty: Type) -> f64 {
+/// The error of a value as its type can hold it: one below the smallest subnormal is still one of that, and one without
+/// a value, or beyond the largest number, is any.
+fn in_type(error: f64, value: f64, ty: Type) -> f64 {
     match ty {
         _ if error.is_nan() => f64::INFINITY,
+        Type::F32 if value.is_finite() && value.abs() + error > largest(ty) => f64::INFINITY,
         Type::F32 if error > 0.0 => error.max(2f64.powi(-148)),
         _ => error,
     }
+}
+
+/// The largest number of a type of floats.
+fn largest(ty: Type) -> f64 {
+    if ty == Type::F64 { f64::MAX } else { f64::from(f32::MAX) }
 }
 
 fn arithmetic(op: BinaryOp, a: Evaluated, b: Evaluated, ty: Type) -> Evaluated {
@@ -757,18 +795,34 @@ fn arithmetic(op: BinaryOp, a: Evaluated, b: Evaluated, ty: Type) -> Evaluated {
             BinaryOp::Min => x.min(y),
             _ => x.max(y),
         };
+        // An integer that a rounding decides is one of some; what is multiplied or divided by it, any.
+        let scales = matches!(op, BinaryOp::Mul | BinaryOp::Div | BinaryOp::Rem);
         return Evaluated {
             value: wrapped(value, ty),
-            error: a.error + b.error,
+            error: match a.error + b.error {
+                error if error > 0.0 && scales => f64::INFINITY,
+                error => error,
+            },
         };
     }
     let (x, y) = (a.value.float(), b.value.float());
     let unit = unit_roundoff(ty);
-    let times = |error: f64, factor: f64| if error == 0.0 { 0.0 } else { error * factor.abs() };
+    let times = |error: f64, factor: f64| {
+        if error == 0.0 || (factor == 0.0 && error.is_finite()) {
+            0.0
+        } else {
+            error * factor.abs()
+        }
+    };
     let (value, error) = match op {
         BinaryOp::Add => (x + y, a.error + b.error + rounding(unit, x + y)),
         BinaryOp::Sub => (x - y, a.error + b.error + rounding(unit, x - y)),
-        BinaryOp::Mul => (x * y, times(a.error, y) + times(b.error, x) + rounding(unit, x * y)),
+        BinaryOp::Mul => (
+            x * y,
+            times(a.error, y) + times(b.error, x) + times(a.error, b.error) + rounding(unit, x * y),
+        ),
+        // The divisor may be 0.
+        BinaryOp::Div | BinaryOp::Rem if b.error > 0.0 && y.abs() <= b.error => (x / y, f64::INFINITY),
         BinaryOp::Div => (
             x / y,
             times(a.error, 1.0 / y) + times(b.error, x / (y * y)) + rounding(unit, x / y),
@@ -780,7 +834,7 @@ fn arithmetic(op: BinaryOp, a: Evaluated, b: Evaluated, ty: Type) -> Evaluated {
     };
     Evaluated {
         value: Number::Float(value),
-        error: subnormal(error, ty),
+        error: in_type(error, value, ty),
     }
 }
 
@@ -819,7 +873,7 @@ fn converted(value: Evaluated, from: Type, to: Type) -> Evaluated {
             };
             Evaluated {
                 value: Number::Float(narrowed),
-                error: value.error + rounding,
+                error: in_type(value.error + rounding, narrowed, to),
             }
         }
         Type::I32 | Type::I64 if from.is_float() => to_integer(value, to),
