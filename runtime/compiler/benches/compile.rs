@@ -79,9 +79,21 @@ fn benchmarks(criterion: &mut Criterion) {
             bencher.iter(|| checked.verify(black_box(&sizes)).expect("indices are in range"));
         });
     }
-    criterion.bench_function("parse and check linear_gelu", |bencher| {
-        bencher.iter(|| lang::parse(Default::default(), LINEAR.parse().expect("tokens")).expect("valid"));
-    });
+    let environment = lang::Environment {
+        package: "bench",
+        bundle: &|_| None,
+    };
+    for (name, attribute, source) in [
+        ("linear_gelu", "tune(M = [1, 16, 256], N = 1536, K = 384)", LINEAR),
+        ("conv", "dims(HO = (H + 2 - R) / 2 + 1, WO = (W + 2 - S) / 2 + 1)", CONV),
+    ] {
+        criterion.bench_function(&format!("expand {name}"), |bencher| {
+            bencher.iter(|| {
+                let (attribute, item) = (attribute.parse().expect("tokens"), source.parse().expect("tokens"));
+                lang::expand(attribute, item, &environment)
+            });
+        });
+    }
 }
 
 criterion_group!(benches, benchmarks);
