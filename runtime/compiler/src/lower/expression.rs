@@ -42,6 +42,28 @@ pub trait Reduce {
     /// # Errors
     /// As of lowering.
     fn reduce(&mut self, lowering: &mut Lowering<'_>, expr: ExprId) -> Result<Option<Value>, Error>;
+
+    /// Elements of an input as they are stored. A family that has kept them need not load them.
+    fn elements(&mut self, lowering: &mut Lowering<'_>, access: &Access) -> Few<Reg> {
+        lowering.load_elements(access)
+    }
+}
+
+/// Neighbouring elements of an input that are wanted.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// The input.
+    pub input: InputId,
+    /// Where it lies.
+    pub base: Reg,
+    /// What it holds.
+    pub element: Element,
+    /// The number of the first one, row-major.
+    pub first: Linear,
+    /// How many: a power of two.
+    pub count: u32,
+    /// They are 0 where this does not hold.
+    pub guard: Option<Reg>,
 }
 
 /// Reductions in sequence, by each thread for itself.
@@ -629,7 +651,7 @@ impl<'a> Lowering<'a> {
         let value = match source {
             Source::Input(input) => {
                 let element = self.op().inputs[input.index()].element;
-                let stored = self.load(input, &indices, &extents, all)?;
+                let stored = self.load(input, &indices, &extents, all, family)?;
                 if touched {
                     return Ok(Value::new(element.compute(), stored));
                 }
@@ -740,18 +762,24 @@ impl<'a> Lowering<'a> {
         indices: &[Linear],
         extents: &[SizeId],
         guard: Option<Reg>,
+        family: &mut dyn Reduce,
     ) -> Result<Reg, Error> {
         let element = self.op().inputs[input.index()].element;
         let InputValue::Tensor(base) = self.inputs[input.index()] else {
             return Err(Error::Unbound);
         };
         let offset = self.offset(indices, extents);
-        let guard = guard.map(|predicate| Guard { predicate, holds: true });
         let count = self.vector_width(element, &offset, extents.last().copied());
         let lane = offset.constant_part().rem_euclid(i64::from(count));
-        let first = offset.plus_constant(-lane);
-        let address = self.math.address(&mut self.b, base, &first, element.size());
-        Ok(self.load_elements(element, count, address, guard)[lane as usize])
+        let access = Access {
+            input,
+            base,
+            element,
+            first: offset.plus_constant(-lane),
+            count,
+            guard,
+        };
+        Ok(family.elements(self, &access)[lane as usize])
     }
 
     /// The number of the element at these indices, row-major.
@@ -793,36 +821,63 @@ impl<'a> Lowering<'a> {
     }
 
     /// Loads neighbours in as few instructions as their number allows, in storage form.
-    pub fn load_elements(&mut self, element: Element, count: u32, address: Address, guard: Option<Guard>) -> Few<Reg> {
+    pub fn load_elements(&mut self, access: &Access) -> Few<Reg> {
+        let size = access.element.size();
+        let address = self.math.address(&mut self.b, access.base, &access.first, size);
+        let guard = access.guard.map(|predicate| Guard { predicate, holds: true });
         let cache = self.read_cache;
-        let width = width_of(element);
+        self.unpacked(access, |b, width, count, byte| {
+            let address = Address {
+                offset: address.offset.wrapping_add(byte),
+                ..address
+            };
+            b.load(width, count, address, cache, guard)
+        })
+    }
+
+    /// The same from shared memory, where this thread has put them with [`Lowering::keep_elements`].
+    pub fn kept_elements(&mut self, access: &Access, address: Address) -> Few<Reg> {
+        self.unpacked(access, |b, width, count, byte| {
+            let address = Address {
+                offset: address.offset.wrapping_add(byte),
+                ..address
+            };
+            b.load_here(Space::Shared, width, count, address)
+        })
+    }
+
+    /// Puts elements into shared memory, here.
+    pub fn keep_elements(&mut self, access: &Access, elements: &[Reg], address: Address) {
+        let elements: Few<Operand> = elements.iter().map(|&reg| reg.into()).collect();
+        let (width, packed) = self.pack(access.element, &elements);
+        self.b
+            .store(Space::Shared, width, address, &packed, Cache::Normal, None);
+    }
+
+    /// `load` loads so many words of a width, from so many bytes on; what they hold is taken apart.
+    fn unpacked(
+        &mut self,
+        access: &Access,
+        mut load: impl FnMut(&mut Builder, Width, usize, i32) -> Few<Reg>,
+    ) -> Few<Reg> {
+        let (width, count) = (width_of(access.element), access.count as usize);
         match (width, count) {
-            (_, 1) => self.b.load(width, 1, address, cache, guard),
+            (_, 1) => load(&mut self.b, width, 1, 0),
             (Width::B16, _) => {
-                let words = self.b.load(Width::B32, count as usize / 2, address, cache, guard);
+                let words = load(&mut self.b, Width::B32, count / 2, 0);
                 words
                     .into_iter()
                     .flat_map(|word| self.b.ops(Opcode::HalvesB32, &[word.into()]))
                     .collect()
             }
-            (Width::U8 | Width::S8, 2) => {
-                // Two bytes have no 32-bit load of their own.
-                (0..2)
-                    .flat_map(|byte| {
-                        let address = Address {
-                            offset: address.offset.wrapping_add(byte),
-                            ..address
-                        };
-                        self.b.load(width, 1, address, cache, guard)
-                    })
-                    .collect()
-            }
+            // Two bytes have no 32-bit load of their own.
+            (Width::U8 | Width::S8, 2) => (0..2).flat_map(|byte| load(&mut self.b, width, 1, byte)).collect(),
             (Width::U8 | Width::S8, _) => {
-                let words = self.b.load(Width::B32, count as usize / 4, address, cache, guard);
+                let words = load(&mut self.b, Width::B32, count / 4, 0);
                 let signed = width == Width::S8;
                 words.into_iter().flat_map(|word| self.bytes_of(word, signed)).collect()
             }
-            _ => self.b.load(width, count as usize, address, cache, guard),
+            _ => load(&mut self.b, width, count, 0),
         }
     }
 

@@ -68,7 +68,7 @@ pub fn lower(
     let (mut lowering, launch) = match schedule {
         Schedule::Plain(plain) => plain::lower(checked, specialisation, &name, plain)?,
         Schedule::Pointwise(pointwise) => pointwise::lower(checked, specialisation, &name, pointwise)?,
-        Schedule::Row(row) => row::lower(checked, specialisation, &name, row)?,
+        Schedule::Row(row) => row::lower(checked, specialisation, &name, target, row)?,
         Schedule::Contract(contract) => contract::lower(checked, specialisation, &name, target, contract)?,
     };
     let doubles = |expr: &Expr| matches!(expr, Expr::Call(_, arguments) if arguments.iter().any(|&argument| checked.ty(argument) == Type::F64));
@@ -192,7 +192,7 @@ impl Lowering<'_> {
     }
 
     /// Stored elements in the registers of one store: narrow ones are packed into words.
-    fn pack(&mut self, element: Element, values: &[Operand]) -> (Width, Vec<Operand>) {
+    pub(crate) fn pack(&mut self, element: Element, values: &[Operand]) -> (Width, Vec<Operand>) {
         let width = width_of(element);
         let registers: Vec<Reg> = values
             .iter()

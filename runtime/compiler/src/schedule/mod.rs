@@ -20,7 +20,7 @@ pub use text::ParseScheduleError;
 
 pub(crate) use contract::{ContractShape, Side, load_width as contract_load_width, operands as contract_operands};
 pub(crate) use pointwise::flat as pointwise_flat;
-pub(crate) use row::row_axes;
+pub(crate) use row::{kept_budget, read_again, row_axes};
 
 use crate::check::Checked;
 use crate::size::Specialisation;
@@ -61,7 +61,7 @@ impl Schedule {
 pub fn space(checked: &Checked, specialisation: &Specialisation, target: Target) -> Vec<Schedule> {
     let mut all: Vec<Schedule> = plain::points().map(Schedule::Plain).collect();
     all.extend(pointwise::points(checked, specialisation).map(Schedule::Pointwise));
-    all.extend(row::points(checked, specialisation).map(Schedule::Row));
+    all.extend(row::points(checked, specialisation, target).map(Schedule::Row));
     all.extend(contract::points(checked, specialisation, target).map(Schedule::Contract));
     all
 }
@@ -71,7 +71,7 @@ pub fn legal(checked: &Checked, specialisation: &Specialisation, target: Target,
     match schedule {
         Schedule::Plain(plain) => plain::points().any(|point| point == *plain),
         Schedule::Pointwise(p) => pointwise::points(checked, specialisation).any(|point| point == *p),
-        Schedule::Row(row) => row::points(checked, specialisation).any(|point| point == *row),
+        Schedule::Row(row) => row::points(checked, specialisation, target).any(|point| point == *row),
         Schedule::Contract(contract) => contract::legal(checked, specialisation, target, contract),
     }
 }

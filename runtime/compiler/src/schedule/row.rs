@@ -1,9 +1,9 @@
 //! The family `row`: reductions whose results many outputs share, done by a group of threads.
 
 use crate::check::Checked;
-use crate::ir::{AxisId, Expr, ExprId, SizeId, Source};
+use crate::ir::{AxisId, Expr, ExprId, InputId, SizeId, Source};
 use crate::size::Specialisation;
-use crate::target::Machine;
+use crate::target::{Machine, Target};
 use bincode::{Decode, Encode};
 
 /// `threads` threads a row, `rows` rows a block.
@@ -24,6 +24,8 @@ pub struct Row {
 pub enum Keep {
     /// Each thread keeps its own in registers: read once.
     Registers,
+    /// Each thread keeps its own in shared memory: read once, for rows that registers do not hold.
+    Shared,
     /// Read again, from the caches if they are large enough.
     Reload,
 }
@@ -31,8 +33,8 @@ pub enum Keep {
 /// The most elements a thread keeps in registers.
 const REGISTER_ELEMENTS: u64 = 64;
 
-pub(super) fn points(checked: &Checked, specialisation: &Specialisation) -> impl Iterator<Item = Row> {
-    let shape = Shape::of(checked, specialisation);
+pub(super) fn points(checked: &Checked, specialisation: &Specialisation, target: Target) -> impl Iterator<Item = Row> {
+    let shape = Shape::of(checked, specialisation, target);
     let vectors = shape.as_ref().map_or(0, |shape| shape.widest_vector);
     [4u32, 8, 16, 32, 64, 128, 256, 512, 1024]
         .into_iter()
@@ -41,7 +43,7 @@ pub(super) fn points(checked: &Checked, specialisation: &Specialisation) -> impl
         .flat_map(|(threads, rows)| [1u32, 2, 4, 8].map(|vector| (threads, rows, vector)))
         .filter(move |&(_, _, vector)| vector <= vectors)
         .flat_map(|(threads, rows, vector)| {
-            [Keep::Registers, Keep::Reload].map(|keep| Row {
+            [Keep::Registers, Keep::Shared, Keep::Reload].map(|keep| Row {
                 threads,
                 rows,
                 vector,
@@ -58,7 +60,7 @@ pub(super) fn default(
     sizes: &[u64],
     machine: Machine,
 ) -> Option<Row> {
-    let shape = Shape::of(checked, specialisation)?;
+    let shape = Shape::of(checked, specialisation, machine.target)?;
     let axes = row_axes(checked)?;
     let length = shape.longest(sizes);
     let output = &checked.op().outputs[0];
@@ -87,7 +89,7 @@ pub(super) fn default(
         vector,
         keep,
     };
-    [row(Keep::Registers), row(Keep::Reload)]
+    [row(Keep::Registers), row(Keep::Shared), row(Keep::Reload)]
         .into_iter()
         .find(|row| shape.allows(row))
 }
@@ -98,10 +100,14 @@ struct Shape {
     volumes: Vec<Option<u64>>,
     walked: Vec<Vec<SizeId>>,
     widest_vector: u32,
+    /// Bytes of the narrowest element that is read several times; none if there is no such input.
+    kept_bytes: Option<u32>,
+    /// Bytes of shared memory that a block may keep rows in.
+    budget: u32,
 }
 
 impl Shape {
-    fn of(checked: &Checked, specialisation: &Specialisation) -> Option<Shape> {
+    fn of(checked: &Checked, specialisation: &Specialisation, target: Target) -> Option<Shape> {
         let axes = row_axes(checked)?;
         let op = checked.op();
         let mut walked: Vec<Vec<SizeId>> = op
@@ -135,12 +141,23 @@ impl Shape {
             volumes,
             walked,
             widest_vector,
+            kept_bytes: (0..op.inputs.len())
+                .filter(|&input| read_again(checked, InputId(input as u32)))
+                .map(|input| op.inputs[input].element.size())
+                .min(),
+            budget: kept_budget(target),
         })
     }
 
     fn allows(&self, row: &Row) -> bool {
         match row.keep {
             Keep::Reload => true,
+            Keep::Shared => self.kept_bytes.is_some_and(|bytes| {
+                self.volumes.iter().all(|volume| {
+                    let row_bytes = volume.and_then(|volume| volume.checked_mul(u64::from(bytes * row.rows)));
+                    row_bytes.is_some_and(|bytes| bytes <= u64::from(self.budget))
+                })
+            }),
             Keep::Registers => self.volumes.iter().all(|volume| {
                 volume.is_some_and(|volume| {
                     let per_turn = u64::from(row.threads * row.vector);
@@ -162,6 +179,17 @@ impl Shape {
             .max()
             .unwrap_or(1)
     }
+}
+
+/// Whether several reads of an operator are of this input: then it is worth keeping.
+pub(crate) fn read_again(checked: &Checked, input: InputId) -> bool {
+    let is_read = |expr: &&Expr| matches!(expr, Expr::Read { source: Source::Input(of), .. } if *of == input);
+    checked.op().exprs.iter().filter(is_read).count() > 1
+}
+
+/// Bytes of shared memory that a block may keep rows in; the rest is for what reductions exchange.
+pub(crate) fn kept_budget(target: Target) -> u32 {
+    target.shared_per_block() - 16 * 1024
 }
 
 /// How many leading output axes number the rows: all that a reduction depends on and those before them. None if the

@@ -23,6 +23,7 @@ impl fmt::Display for Schedule {
             Schedule::Row(r) => {
                 let keep = match r.keep {
                     Keep::Registers => "registers",
+                    Keep::Shared => "shared",
                     Keep::Reload => "reload",
                 };
                 let (threads, rows, vector) = (r.threads, r.rows, r.vector);
@@ -93,7 +94,7 @@ impl<'a> Words<'a> {
     fn one_of<T: Copy>(
         &mut self,
         key: &'static str,
-        choices: [(&str, T); 2],
+        choices: &[(&str, T)],
         expected: &'static str,
     ) -> Result<T, ParseScheduleError> {
         let value = self.take(key)?;
@@ -136,7 +137,7 @@ impl FromStr for Schedule {
                 unroll: words.number("unroll")?,
                 cache: words.one_of(
                     "cache",
-                    [("normal", Cache::Normal), ("streaming", Cache::Streaming)],
+                    &[("normal", Cache::Normal), ("streaming", Cache::Streaming)],
                     "`normal` or `streaming`",
                 )?,
             }),
@@ -146,8 +147,12 @@ impl FromStr for Schedule {
                 vector: words.number("vector")?,
                 keep: words.one_of(
                     "keep",
-                    [("registers", Keep::Registers), ("reload", Keep::Reload)],
-                    "`registers` or `reload`",
+                    &[
+                        ("registers", Keep::Registers),
+                        ("shared", Keep::Shared),
+                        ("reload", Keep::Reload),
+                    ],
+                    "`registers`, `shared` or `reload`",
                 )?,
             }),
             "contract" => {
