@@ -384,25 +384,7 @@ impl<'a> Tile<'a> {
             let last = lowering.math.operand(&mut lowering.b, &last.plus_constant(-1));
             Linear::register(lowering.b.op(Opcode::MinS32, &[chunk, last]))
         };
-        let mut extents = side.extents.clone();
-        if let Some(fastest) = extents.last_mut() {
-            *fastest = lowering
-                .math
-                .divide(&mut lowering.b, fastest, &Linear::constant(vector))
-                .0;
-        }
-        let mut coordinates = lowering.math.coordinates(&mut lowering.b, &chunk, &extents);
-        let mut lanes = None;
-        if vector > 1
-            && let Some(fastest) = coordinates.last_mut()
-        {
-            let register = lowering.math.register(&mut lowering.b, fastest);
-            *fastest = Linear::register(register).times(vector);
-            lanes = Some(Lanes {
-                register,
-                width: vector as u32,
-            });
-        }
+        let (coordinates, lanes) = coordinates_of_chunk(lowering, &chunk, &side.extents, vector);
         for (&axis, value) in side.axes.iter().zip(coordinates) {
             bind(lowering, self.shape, axis, value);
         }
@@ -437,25 +419,7 @@ impl<'a> Tile<'a> {
         } else {
             term
         };
-        let mut extents = self.depth_extents.clone();
-        if let Some(fastest) = extents.last_mut() {
-            *fastest = lowering
-                .math
-                .divide(&mut lowering.b, fastest, &Linear::constant(vector))
-                .0;
-        }
-        let mut coordinates = lowering.math.coordinates(&mut lowering.b, &chunk, &extents);
-        let mut lanes = None;
-        if vector > 1
-            && let Some(fastest) = coordinates.last_mut()
-        {
-            let register = lowering.math.register(&mut lowering.b, fastest);
-            *fastest = Linear::register(register).times(vector);
-            lanes = Some(Lanes {
-                register,
-                width: vector as u32,
-            });
-        }
+        let (coordinates, lanes) = coordinates_of_chunk(lowering, &chunk, &self.depth_extents, vector);
         for (&axis, value) in axes.iter().zip(coordinates) {
             lowering.bind(axis, Binding::of(value));
         }
@@ -606,6 +570,33 @@ impl<'a> Tile<'a> {
             .collect::<Result<Vec<_>, Error>>()?;
         Ok(lowering.offset(&indices, &output.dims))
     }
+}
+
+/// The coordinates of the first element of a chunk of `vector` neighbours, and the lanes if there are several.
+fn coordinates_of_chunk(
+    lowering: &mut Lowering<'_>,
+    chunk: &Linear,
+    extents: &[Linear],
+    vector: i64,
+) -> (Vec<Linear>, Option<Lanes>) {
+    let mut extents = extents.to_vec();
+    if let Some(fastest) = extents.last_mut() {
+        let vector = Linear::constant(vector);
+        *fastest = lowering.math.divide(&mut lowering.b, fastest, &vector).0;
+    }
+    let mut coordinates = lowering.math.coordinates(&mut lowering.b, chunk, &extents);
+    let mut lanes = None;
+    if vector > 1
+        && let Some(fastest) = coordinates.last_mut()
+    {
+        let register = lowering.math.register(&mut lowering.b, fastest);
+        *fastest = Linear::register(register).times(vector);
+        lanes = Some(Lanes {
+            register,
+            width: vector as u32,
+        });
+    }
+    (coordinates, lanes)
 }
 
 /// Neighbouring elements that a thread reads from shared memory at once: 16 bytes, if its tile has so many.
