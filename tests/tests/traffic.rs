@@ -49,6 +49,13 @@ fn kept_rows_are_read_once() {
                     None,
                     "{name}: {point}"
                 );
+                if keep == Keep::Shared {
+                    // Put there once, and fetched by each later walk; besides it there is what warps exchange.
+                    let exchanged = 4 * 2 * 8 * 3 * 32;
+                    assert!((row_bytes..row_bytes + exchanged).contains(&(run.counts.shared_store_bytes as usize)));
+                    let fetched = (walks - 1) * row_bytes;
+                    assert!((fetched..fetched + exchanged).contains(&(run.counts.shared_load_bytes as usize)));
+                }
                 run.counts.global_load_bytes as usize
             };
             // What all rows read is read by each of them.

@@ -84,6 +84,8 @@ struct KeptElements {
     walk: u32,
     /// Bytes from the start of shared memory.
     region: u32,
+    /// The last walk that fetched the elements of a chunk, and where it has them.
+    fetched: Option<(u32, Few<Reg>)>,
 }
 
 /// One step of a walk: where the group's thread stands.
@@ -352,6 +354,7 @@ impl Group {
             offset: (terms, access.first.constant_part()),
             walk: walk.id,
             region: 0,
+            fetched: None,
         };
         Some((walk, elements))
     }
@@ -543,13 +546,19 @@ impl Reduce for Group {
         };
         // What a walk under way keeps stands after what is emitted now, unless it is this walk.
         let under_way = |kept: &&KeptElements| self.walks.iter().any(|walk| walk.id == kept.walk);
-        let mut known = self.kept.entries.iter().filter(same);
-        if known.clone().any(|kept| kept.walk == walk.id) {
+        let mut known = (0..).zip(&self.kept.entries).filter(|(_, kept)| same(kept));
+        if known.clone().any(|(_, kept)| kept.walk == walk.id) {
             return lowering.load_elements(access);
         }
-        if let Some(kept) = known.find(|kept| !under_way(kept)) {
+        if let Some((at, kept)) = known.find(|(_, kept)| !under_way(kept)) {
+            let id = walk.id;
+            if let Some((_, elements)) = kept.fetched.as_ref().filter(|(walk, _)| *walk == id) {
+                return elements.clone();
+            }
             let slot = self.slot(lowering, walk, kept.region, bytes);
-            return lowering.kept_elements(access, slot);
+            let elements = lowering.kept_elements(access, slot);
+            self.kept.entries[at].fetched = Some((id, elements.clone()));
+            return elements;
         }
         let elements = lowering.load_elements(access);
         let needed = (walk.chunks * self.schedule.rows)

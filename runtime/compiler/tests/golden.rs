@@ -1,0 +1,74 @@
+//! The text of a small kernel of each family, so that a change of what is emitted shows in review.
+//!
+//! `cargo insta review`, or `INSTA_UPDATE=always cargo test -p energy-kernel-compiler --test golden`, accepts a change.
+
+use energy_kernel_compiler::size::{Sizes, Specialisation};
+use energy_kernel_compiler::target::Target;
+use energy_kernel_compiler::{lang, lower};
+
+/// The kernel's PTX, and how it is launched. Sizes of which `fixed` holds are compiled in.
+fn emitted(attribute: &str, source: &str, sizes: &[(&str, u64)], fixed: bool, schedule: &str) -> String {
+    let operator = lang::parse(attribute.parse().unwrap(), source.parse().unwrap()).unwrap();
+    let checked = &operator.variants[0].checked;
+    let sizes = checked.bind(&sizes.iter().copied().collect::<Sizes>()).unwrap();
+    let specialisation = if fixed {
+        Specialisation::exact(&sizes)
+    } else {
+        Specialisation::like(&sizes)
+    };
+    let kernel = lower::lower(checked, &specialisation, Target::Sm80, &schedule.parse().unwrap()).unwrap();
+    let [x, y, z] = kernel.launch.grid(&sizes).unwrap();
+    let threads = kernel.launch.block[0];
+    let shared = kernel.launch.dynamic_shared;
+    format!(
+        "// {schedule}: {x} x {y} x {z} blocks of {threads} threads, {shared} bytes of shared memory\n{}",
+        kernel.ptx
+    )
+}
+
+const SOFTMAX: &str = "fn softmax(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R, C)> {
+    let peak = |r| max(|c| x[[r, c]]);
+    let total = |r| sum(|c| exp(x[[r, c]] - peak[[r]]));
+    |r, c| exp(x[[r, c]] - peak[[r]]) / total[[r]]
+}";
+
+#[test]
+fn plain_pads_and_gathers() {
+    let source = "fn f(x: Tensor<f16, (N, D)>, ids: Tensor<i32, (T,)>) -> Tensor<f16, (T, D)> {
+        |t, d| x[[ids[[t]], d]] + x.or(1.0)[[t - 1, d]]
+    }";
+    let sizes = [("N", 10), ("D", 7), ("T", 5)];
+    insta::assert_snapshot!(emitted("", source, &sizes, false, "plain threads=128"));
+}
+
+#[test]
+fn pointwise_in_vectors() {
+    let source =
+        "fn f(x: Tensor<bf16, (N,)>, y: Tensor<bf16, (N,)>) -> Tensor<bf16, (N,)> { |n| silu(x[[n]]) * y[[n]] }";
+    let schedule = "pointwise threads=128 vector=4 unroll=1 cache=streaming";
+    insta::assert_snapshot!(emitted("", source, &[("N", 4096)], true, schedule));
+}
+
+#[test]
+fn row_in_registers() {
+    let sizes = [("R", 3), ("C", 256)];
+    let schedule = "row threads=32 rows=1 vector=4 keep=registers";
+    insta::assert_snapshot!(emitted("", SOFTMAX, &sizes, true, schedule));
+}
+
+#[test]
+fn row_in_shared_memory() {
+    let sizes = [("R", 3), ("C", 2048)];
+    let schedule = "row threads=64 rows=2 vector=2 keep=shared";
+    insta::assert_snapshot!(emitted("", SOFTMAX, &sizes, true, schedule));
+}
+
+#[test]
+fn contract_of_odd_sizes() {
+    let source = "fn f(a: Tensor<f32, (M, K)>, b: Tensor<f32, (K, N)>) -> Tensor<f32, (M, N)> {
+        |m, n| relu(sum(|k| a[[m, k]] * b[[k, n]]))
+    }";
+    let sizes = [("M", 33), ("N", 64), ("K", 17)];
+    let schedule = "contract block=16x32x8 thread=2x4 stages=2";
+    insta::assert_snapshot!(emitted("", source, &sizes, false, schedule));
+}
