@@ -11,6 +11,7 @@ use energy_kernel_compiler::ir::SizeId;
 use energy_kernel_compiler::kernel::{Kernel, Parameter};
 use energy_kernel_compiler::lang;
 use energy_kernel_compiler::reference::{Reference, coordinates};
+use energy_kernel_compiler::schedule::Schedule;
 use energy_kernel_emulator::{Argument, Counts, Launch, Memory, Module, Options};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -19,8 +20,10 @@ use rand::seq::IndexedRandom;
 /// The source of the validation set's operators.
 pub const OPERATORS: &str = include_str!("operators.rs");
 
-/// The families of schedules.
-pub const FAMILIES: [&str; 4] = ["plain", "pointwise", "row", "contract"];
+/// A space of schedules, family by family.
+pub fn families(space: &[Schedule]) -> impl Iterator<Item = &[Schedule]> {
+    space.chunk_by(|a, b| a.family() == b.family())
+}
 
 /// Every annotated function of a file, through the front end.
 ///

@@ -7,7 +7,7 @@ use energy_kernel_compiler::ptx::{Address, Builder, Cache, Class, Compare, Opcod
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::Target;
 use energy_kernel_compiler::{lower, schedule};
-use energy_kernel_tests::{FAMILIES, operators, random_sizes};
+use energy_kernel_tests::{families, operators, random_sizes};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -119,8 +119,7 @@ fn kernels_assemble_without_spilling() {
         for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
             for target in Target::ALL {
                 let space = schedule::space(&checked, &specialisation, target);
-                for family in FAMILIES {
-                    let points: Vec<_> = space.iter().filter(|point| point.family() == family).collect();
+                for points in families(&space) {
                     for point in points.sample(&mut random, SAMPLES) {
                         let kernel =
                             lower::lower(&checked, &specialisation, target, point).expect("the point is legal");

@@ -4,7 +4,7 @@ use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::Target;
 use energy_kernel_compiler::testing::{inputs, programs};
 use energy_kernel_compiler::{lang, lower, schedule};
-use energy_kernel_tests::{Input, first_wrong, run};
+use energy_kernel_tests::{Input, families, first_wrong, run};
 use proptest::prelude::*;
 
 /// Reads that would leave their tensor, in places that are never reached at these sizes, must not be moved to others.
@@ -90,9 +90,8 @@ proptest! {
         let inputs: Vec<Input> = inputs(checked, &sizes, seed).into_iter().map(|(_, bytes)| Input { bytes }).collect();
         for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
             let space = schedule::space(checked, &specialisation, Target::Sm80);
-            for family in ["plain", "pointwise", "row", "contract"] {
-                let points: Vec<_> = space.iter().filter(|point| point.family() == family).collect();
-                let Some(point) = points.get(seed as usize % points.len().max(1)) else { continue };
+            for points in families(&space) {
+                let point = &points[seed as usize % points.len()];
                 let kernel = lower::lower(checked, &specialisation, Target::Sm80, point).expect("the point is legal");
                 let wrong = run(checked, &kernel, &sizes, &inputs)
                     .map(|run| first_wrong(checked, &sizes, &inputs, &run.outputs))

@@ -4,7 +4,7 @@
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::Target;
 use energy_kernel_compiler::{lower, schedule};
-use energy_kernel_tests::{FAMILIES, first_wrong, operators, random_inputs, random_sizes, run};
+use energy_kernel_tests::{families, first_wrong, operators, random_inputs, random_sizes, run};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -26,8 +26,7 @@ fn results_are_within_the_bound() {
             let inputs = random_inputs(&checked, &sizes, &mut random);
             for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
                 let space = schedule::space(&checked, &specialisation, Target::Sm80);
-                for family in FAMILIES {
-                    let points: Vec<_> = space.iter().filter(|point| point.family() == family).collect();
+                for points in families(&space) {
                     for point in points.sample(&mut random, SAMPLES) {
                         runs += 1;
                         let kernel = lower::lower(&checked, &specialisation, Target::Sm80, point)

@@ -96,7 +96,7 @@ impl Encoder {
         let length = encodings.iter().map(|encoding| encoding.len()).max().unwrap_or(0);
         if let Some((sentence, encoding)) = sentences.iter().zip(&encodings).find(|(_, e)| e.len() > self.longest) {
             return Err(Error::TooLong {
-                sentence: (*sentence).to_owned(),
+                beginning: sentence.chars().take(40).collect(),
                 tokens: encoding.len(),
                 most: self.longest,
             });

@@ -27,10 +27,10 @@ pub enum Error {
         reason: String,
     },
     /// A sentence that cannot be encoded.
-    #[error("the sentence {sentence:?} has {tokens} tokens; the model takes at most {most}")]
+    #[error("the sentence {beginning:?}… has {tokens} tokens; the model takes at most {most}")]
     TooLong {
-        /// The sentence.
-        sentence: String,
+        /// Its first characters.
+        beginning: String,
         /// Its tokens.
         tokens: usize,
         /// What the model takes.
