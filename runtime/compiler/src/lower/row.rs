@@ -2,19 +2,22 @@
 //!
 //! Reductions are met while the outputs' expressions are emitted, and done by the group before them. A group that keeps
 //! its elements in registers is straight code: an element that two walks read is one load, since the builder
-//! numbers values.
+//! numbers values. One that keeps them in shared memory walks in loops ([`kept`]).
+
+mod kept;
 
 use super::expression::{Access, Accumulator, Binding, Lanes, Lowering, Reduce, or_identity};
 use super::index::Linear;
 use super::value::{Value, class_of};
 use super::{Error, launch, volume_formula};
 use crate::check::Checked;
-use crate::ir::{AxisId, Expr, ExprId, InputId, ReduceOp};
+use crate::ir::{AxisId, Expr, ExprId, ReduceOp};
 use crate::kernel::Launch;
 use crate::ptx::{Address, Cache, Class, Few, Guard, Opcode, Operand, Reg, Space, Turns, Width};
-use crate::schedule::{Keep, Row, kept_budget, read_again, row_axes};
+use crate::schedule::{Keep, Row, kept_budget, row_axes};
 use crate::size::Specialisation;
 use crate::target::Target;
+use kept::{Kept, Walk};
 
 pub(super) fn lower<'a>(
     checked: &'a Checked,
@@ -53,39 +56,6 @@ struct Group {
     /// The walks under way, outermost first.
     walks: Vec<Walk>,
     walks_begun: u32,
-}
-
-/// A walk in a loop, over one axis of an extent that is compiled in.
-struct Walk {
-    /// Different for every walk.
-    id: u32,
-    /// The loop's counter: the chunk at hand.
-    chunk: Reg,
-    chunks: u32,
-    /// The depth of the loop's region.
-    depth: usize,
-}
-
-/// What threads have put into shared memory, each its own.
-#[derive(Default)]
-struct Kept {
-    entries: Vec<KeptElements>,
-    /// Bytes that may be used, and that are.
-    budget: u32,
-    used: u32,
-}
-
-/// Elements that a walk has kept: one chunk after another, one row after another.
-struct KeptElements {
-    input: InputId,
-    count: u32,
-    /// The offset of the first, with the walk's chunk as `None`.
-    offset: (Vec<(Option<Reg>, i64)>, i64),
-    walk: u32,
-    /// Bytes from the start of shared memory.
-    region: u32,
-    /// The last walk that fetched the elements of a chunk, and where it has them.
-    fetched: Option<(u32, Few<Reg>)>,
 }
 
 /// One step of a walk: where the group's thread stands.
@@ -303,82 +273,6 @@ impl Group {
         }
     }
 
-    // ------------------------------------------------------------------ rows kept in shared memory
-
-    /// Computes what is the same for a whole row before a walk that needs it, so that what it reads is kept by then.
-    fn ahead(&mut self, lowering: &mut Lowering<'_>, expr: ExprId) -> Result<(), Error> {
-        if self.schedule.keep != Keep::Shared || !lowering.checked.unconditional(expr) {
-            return Ok(());
-        }
-        let bound = lowering
-            .checked
-            .axes(expr)
-            .iter()
-            .all(|axis| lowering.binding(axis).is_ok());
-        if bound && self.same_for_all(lowering, expr)? {
-            return lowering.value(expr, self).map(|_| ());
-        }
-        let mut operands = Vec::new();
-        lowering.op().operands(expr, |operand| operands.push(operand));
-        operands
-            .into_iter()
-            .try_for_each(|operand| self.ahead(lowering, operand))
-    }
-
-    /// The walk at hand and what to keep these elements as; none if they are not kept.
-    fn keeping(&self, lowering: &Lowering<'_>, access: &Access) -> Option<(&Walk, KeptElements)> {
-        let walk = self.walks.last().filter(|walk| walk.chunks > 0)?;
-        let here = lowering.b.current_depth() == walk.depth && access.guard.is_none();
-        if self.schedule.keep != Keep::Shared || !here || !read_again(lowering.checked, access.input) {
-            return None;
-        }
-        let terms: Vec<_> = access
-            .first
-            .terms()
-            .iter()
-            .map(|&(reg, coefficient)| ((reg != walk.chunk).then_some(reg), coefficient))
-            .collect();
-        // Neither the same for all chunks, nor dependent on anything else that changes within the loop.
-        let fixed = terms
-            .iter()
-            .flat_map(|(reg, _)| reg)
-            .all(|&reg| lowering.b.depth(reg) < walk.depth);
-        if !fixed || terms.iter().all(|(reg, _)| reg.is_some()) {
-            return None;
-        }
-        let mut terms = terms;
-        terms.sort_unstable();
-        let elements = KeptElements {
-            input: access.input,
-            count: access.count,
-            offset: (terms, access.first.constant_part()),
-            walk: walk.id,
-            region: 0,
-            fetched: None,
-        };
-        Some((walk, elements))
-    }
-
-    /// Where a thread keeps the elements of a chunk.
-    fn slot(&self, lowering: &mut Lowering<'_>, walk: &Walk, region: u32, bytes: u32) -> Address {
-        let base = lowering.b.shared_base();
-        let chunk = match lowering.math.wide {
-            true => lowering.b.op(Opcode::CvtU32U64, &[walk.chunk.into()]),
-            false => walk.chunk,
-        };
-        let chunk = match self.row_in_block {
-            Some(row) => {
-                let sources = [row.into(), i64::from(walk.chunks).into(), chunk.into()];
-                lowering.b.op(Opcode::MadS32, &sources)
-            }
-            None => chunk,
-        };
-        Address {
-            base: lowering.shared_address(base, chunk, bytes.into()),
-            offset: region as i32,
-        }
-    }
-
     // ------------------------------------------------------------------ reductions
 
     /// Whether the free axes of an expression have one value for the whole group.
@@ -537,42 +431,7 @@ impl Group {
 
 impl Reduce for Group {
     fn elements(&mut self, lowering: &mut Lowering<'_>, access: &Access) -> Few<Reg> {
-        let Some((walk, mut wanted)) = self.keeping(lowering, access) else {
-            return lowering.load_elements(access);
-        };
-        let bytes = access.count * access.element.size();
-        let same = |kept: &&KeptElements| {
-            (kept.input, kept.count, &kept.offset) == (wanted.input, wanted.count, &wanted.offset)
-        };
-        // What a walk under way keeps stands after what is emitted now, unless it is this walk.
-        let under_way = |kept: &&KeptElements| self.walks.iter().any(|walk| walk.id == kept.walk);
-        let mut known = (0..).zip(&self.kept.entries).filter(|(_, kept)| same(kept));
-        if known.clone().any(|(_, kept)| kept.walk == walk.id) {
-            return lowering.load_elements(access);
-        }
-        if let Some((at, kept)) = known.find(|(_, kept)| !under_way(kept)) {
-            let id = walk.id;
-            if let Some((_, elements)) = kept.fetched.as_ref().filter(|(walk, _)| *walk == id) {
-                return elements.clone();
-            }
-            let slot = self.slot(lowering, walk, kept.region, bytes);
-            let elements = lowering.kept_elements(access, slot);
-            self.kept.entries[at].fetched = Some((id, elements.clone()));
-            return elements;
-        }
-        let elements = lowering.load_elements(access);
-        let needed = (walk.chunks * self.schedule.rows)
-            .saturating_mul(bytes)
-            .next_multiple_of(16);
-        if self.kept.used.saturating_add(needed) <= self.kept.budget {
-            wanted.region = self.shared_bytes.next_multiple_of(16);
-            let slot = self.slot(lowering, walk, wanted.region, bytes);
-            lowering.keep_elements(access, &elements, slot);
-            self.kept.used += needed;
-            self.shared_bytes = wanted.region + needed;
-            self.kept.entries.push(wanted);
-        }
-        elements
+        self.kept_or_loaded(lowering, access)
     }
 
     fn reduce(&mut self, lowering: &mut Lowering<'_>, expr: ExprId) -> Result<Option<Value>, Error> {

@@ -77,6 +77,8 @@ pub(crate) struct Side {
     pub along_depth: bool,
     /// Whether neighbours along that axis are neighbours in memory.
     pub contiguous: bool,
+    /// Reads that one element of the slab is made of: at least 1.
+    pub reads: u32,
 }
 
 const TILES: [u32; 5] = [16, 32, 64, 128, 256];
@@ -162,7 +164,7 @@ impl ContractShape {
         let in_flight: u32 = slabs
             .into_iter()
             .map(|(side, rows)| {
-                let elements = (rows * point.block_depth / point.threads()).max(1) * side.reads(checked);
+                let elements = (rows * point.block_depth / point.threads()).max(1) * side.reads;
                 let vector = load_width(checked, specialisation, side, &self.depth, rows, point).min(16 / words / 4);
                 elements * words + 2 * (elements / vector.max(1)).max(1)
             })
@@ -179,17 +181,20 @@ impl ContractShape {
     }
 }
 
-impl Side {
-    /// Tensor elements that one element of the slab is made of.
-    fn reads(&self, checked: &Checked) -> u32 {
-        let op = checked.op();
-        let (mut next, mut reads) = (self.factors.clone(), 0);
-        while let Some(expr) = next.pop() {
-            reads += u32::from(matches!(op.expr(expr), Expr::Read { .. }));
-            op.operands(expr, |operand| next.push(operand));
+/// Reads among expressions and what they are made of.
+fn reads(checked: &Checked, exprs: &[ExprId]) -> u32 {
+    let op = checked.op();
+    let mut wanted = vec![false; op.exprs.len()];
+    exprs.iter().for_each(|expr| wanted[expr.index()] = true);
+    let mut reads = 0;
+    // Operands stand before what uses them.
+    for position in (0..op.exprs.len()).rev() {
+        if wanted[position] {
+            reads += u32::from(matches!(op.exprs[position], Expr::Read { .. }));
+            op.operands(ExprId(position as u32), |operand| wanted[operand.index()] = true);
         }
-        reads.max(1)
     }
+    reads
 }
 
 /// The tile with the least estimated time: whole waves of blocks, each as long as its arithmetic and its shared-memory
@@ -349,6 +354,7 @@ pub(crate) fn operands(checked: &Checked) -> Option<ContractShape> {
     let side = |factors: Vec<ExprId>, axes: Vec<AxisId>| {
         let (along_depth, contiguous) = layout(checked, &factors, depth, &axes, &to_output);
         Side {
+            reads: reads(checked, &factors).max(1),
             factors,
             axes,
             along_depth,
