@@ -156,7 +156,8 @@ impl ContractShape {
     }
 
     /// Registers a thread needs: accumulators, fragments, the next slab's elements and their addresses. The constant was
-    /// found by assembling several thousand kernels: with it none of those that fit spills.
+    /// found by assembling 3600 kernels, of which none that fits spilled. It is an estimate: of 8784 kernels at other sizes
+    /// one tile did (`f64`, 32 × 64 × 8 by threads of 8 × 4, sm_90).
     fn registers(&self, point: &Contract, checked: &Checked, specialisation: &Specialisation) -> u32 {
         let words = self.element_bytes() / 4;
         let tile = point.thread_rows * point.thread_columns + point.thread_rows + point.thread_columns;

@@ -81,12 +81,13 @@ impl Group {
         if self.schedule.keep != Keep::Shared || !here || !read_again(lowering.checked, access.input) {
             return None;
         }
-        let terms: Vec<_> = access
+        let mut terms: Vec<_> = access
             .first
             .terms()
             .iter()
             .map(|&(reg, coefficient)| ((reg != walk.chunk).then_some(reg), coefficient))
             .collect();
+        terms.sort_unstable();
         // Neither the same for all chunks, nor dependent on anything else that changes within the loop.
         let fixed = terms
             .iter()
@@ -95,8 +96,6 @@ impl Group {
         if !fixed || terms.iter().all(|(reg, _)| reg.is_some()) {
             return None;
         }
-        let mut terms = terms;
-        terms.sort_unstable();
         let elements = KeptElements {
             input: access.input,
             count: access.count,
