@@ -10,10 +10,13 @@
 
 #![allow(clippy::result_large_err, reason = "errors of a device are rare, and end the tuning")]
 
+mod compare;
 mod data;
 mod emulated;
 mod expected;
 mod gpu;
+#[cfg(all(test, target_os = "linux"))]
+mod gpu_tests;
 mod journal;
 mod meter;
 mod random;
@@ -23,19 +26,28 @@ mod search;
 mod search_tests;
 #[cfg(test)]
 mod testing;
+mod watched;
 
+pub use compare::{Comparison, compare};
 pub use data::Data;
 pub use emulated::EmulatedMeter;
+pub use energy_kernel::energy::Calibration;
 pub use energy_kernel::simulate::Profile;
 pub use expected::Expected;
 pub use gpu::GpuMeter;
-pub use meter::{Measured, Meter, MeterError, Problem};
+pub use meter::{Effort, Measured, Meter, MeterError, Problem};
 pub use search::search;
 
 use crate::Build;
 use crate::session::{Bench, Job};
+use energy_kernel_compiler::lang;
+use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::record::{DeviceClass, Objective, Record};
-use energy_kernel_compiler::schedule::Schedule;
+use energy_kernel_compiler::schedule::{self, Schedule};
+use energy_kernel_compiler::size::Specialisation;
+use std::cell::RefCell;
+use std::time::Instant;
+use watched::Watched;
 
 /// How a tuner goes about it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -72,6 +84,18 @@ pub enum Step<'a> {
         of: usize,
         /// Which.
         schedule: &'a Schedule,
+    },
+    /// A candidate's latency has been measured.
+    Timed {
+        /// Seconds a launch.
+        seconds: f64,
+    },
+    /// A candidate's energy has been measured.
+    Measured {
+        /// Seconds a launch.
+        seconds: f64,
+        /// Joules a launch.
+        joules: f64,
     },
 }
 
@@ -127,6 +151,39 @@ pub fn open(
     }))
 }
 
+/// How the energy counter of the first GPU behaves, also under a load that is switched on and off. Takes some 20 s.
+///
+/// # Errors
+/// There is no GPU or no counter that can be used, and why.
+pub fn calibrate() -> Result<Calibration, String> {
+    // Reads and writes 64 MB a launch: some 30 µs.
+    let text = "fn load(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| x[[n]] * 2.0 }";
+    let item = text.parse().map_err(|error| format!("{error}"))?;
+    let attribute = "tune(N = 8388608)".parse().map_err(|error| format!("{error}"))?;
+    let parsed = lang::parse(attribute, item).map_err(|error| error.to_string())?;
+    let checked = &parsed.variants.first().ok_or("no operator")?.checked;
+    let sizes = [8_388_608];
+    let specialisation = Specialisation::like(&sizes);
+    let mut meter = GpuMeter::open(1)?;
+    let machine = meter.machine();
+    let schedule = schedule::default(checked, &specialisation, &sizes, machine);
+    let kernel = lower(checked, &specialisation, machine.target, &schedule).map_err(|error| error.to_string())?;
+    let inputs = data::inputs(checked, &sizes, 0)?;
+    let problem = Problem {
+        checked,
+        specialisation: &specialisation,
+        sizes: &sizes,
+        inputs: &inputs,
+        seed: 0,
+    };
+    let calibrated = (|| {
+        meter.begin(problem)?;
+        let (candidate, _) = meter.load(problem, &kernel, Instant::now())?;
+        meter.calibrate(problem, &candidate)
+    })();
+    calibrated.map_err(|error: MeterError| error.to_string())
+}
+
 /// A meter with the search on top.
 struct Tuner<M, P> {
     meter: M,
@@ -140,6 +197,13 @@ impl<M: Meter, P: FnMut(Step<'_>)> Bench for Tuner<M, P> {
     }
 
     fn tune(&mut self, job: &Job<'_>) -> Result<Record, String> {
-        search(&mut self.meter, job, &self.settings, &mut self.progress)
+        let progress = RefCell::new(&mut self.progress);
+        let mut meter = Watched {
+            meter: &mut self.meter,
+            progress: &progress,
+        };
+        search(&mut meter, job, &self.settings, &mut |step| {
+            (progress.borrow_mut())(step)
+        })
     }
 }

@@ -49,7 +49,7 @@ pub enum Inputs {
 pub enum CacheMode {
     /// None of its tensors: buffers rotate over at least three times the L2 cache.
     Cold,
-    /// The same tensors every time.
+    /// All or some of its tensors: the same ones every time, or ones too small to fill it three times in rotation.
     Warm,
 }
 
