@@ -38,6 +38,8 @@ pub enum Command {
     Run(Run),
     /// Say what is wrong with driver, energy counter, permissions, caches.
     Doctor(Doctor),
+    /// Delete what is kept of a package in the user's cache.
+    Clean(Clean),
 }
 
 /// Options of `tune`.
@@ -67,6 +69,9 @@ pub struct Tune {
     /// The seed of the tuner's choices.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// Only say what would be tuned.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Options of `check`.
@@ -143,9 +148,23 @@ pub struct Run {
 /// Options of `doctor`.
 #[derive(Debug, Args)]
 pub struct Doctor {
-    /// Also watch the energy counter for a second.
+    /// Also calibrate the energy counter: its period, what a reading costs, and whether loads that are switched on and off mislead it.
     #[arg(long)]
     pub energy: bool,
+}
+
+/// Options of `clean`.
+#[derive(Debug, Args)]
+pub struct Clean {
+    /// Only say what would be deleted.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Only results that no operator of the package has any use for.
+    #[arg(long)]
+    pub unused: bool,
+    /// Also the results that the package ships, in `energy-cache/`.
+    #[arg(long)]
+    pub shipped: bool,
 }
 
 /// Where a PTX kernel runs.

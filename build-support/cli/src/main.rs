@@ -1,15 +1,18 @@
 //! The `cargo energy-kernel` command.
 //!
 //! Exit codes: 0 done; 1 it failed, or a check did; 2 wrong usage; 3 the sanitizer found something (`run --check`);
-//! 4 the emulator does not know an instruction (`run`).
+//! 4 the emulator does not know an instruction (`run`); 130 interrupted.
 
 #[macro_use]
 mod output;
 
 mod arguments;
 mod check;
+mod clean;
 mod doctor;
+mod interrupt;
 mod package;
+mod progress;
 mod ptx;
 mod run;
 mod show;
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::Ptx(ptx) => ptx::ptx(&arguments, ptx),
         Command::Run(run) => run::run(&arguments, run),
         Command::Doctor(doctor) => doctor::doctor(&arguments, doctor),
+        Command::Clean(clean) => clean::clean(&arguments, clean),
     };
     outcome.unwrap_or_else(|failure| {
         if arguments.json {
