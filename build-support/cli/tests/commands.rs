@@ -492,6 +492,95 @@ fn the_doctor_names_broken_caches() {
 }
 
 #[test]
+#[cfg(unix)]
+fn the_doctor_names_a_cache_that_others_may_write() {
+    use std::os::unix::fs::PermissionsExt;
+    let (_root, folder) = package();
+    fs::create_dir(folder.join("cache")).unwrap();
+    for (mode, well) in [(0o700, true), (0o777, false)] {
+        fs::set_permissions(folder.join("cache"), fs::Permissions::from_mode(mode)).unwrap();
+        let said = text(&call(&folder, &["doctor", "--json"]).stdout);
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        let findings = said.as_array().unwrap();
+        let cache = findings
+            .iter()
+            .find(|finding| finding["what"] == "user's cache")
+            .unwrap();
+        assert_eq!(cache["well"], well, "{said}");
+    }
+}
+
+#[test]
+fn a_dry_run_tunes_nothing() {
+    let (_root, folder) = package();
+    let words = ["tune", "--emulated", "--candidates", "3", "--dry-run"];
+    let said = call(&folder, &[words.as_slice(), &["--json"]].concat());
+    assert!(said.status.success(), "{}", text(&said.stderr));
+    let said: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    let jobs = said["would_tune"].as_array().unwrap();
+    assert_eq!(jobs.len(), 2);
+    assert!(jobs[0]["operator"] == "total" && jobs[0]["candidates"] == 3 && jobs[0]["schedules"].as_u64() > Some(3));
+    assert!(!folder.join("cache").exists(), "nothing is written");
+    let said = text(&call(&folder, &words).stdout);
+    assert!(
+        said.contains("2 of 2 sizes to tune") && said.contains("total (R = 4, C = 64): up to 3 of"),
+        "{said}"
+    );
+}
+
+#[test]
+fn clean_deletes_what_it_says_and_no_more() {
+    let (_root, folder) = package();
+    assert!(
+        call(&folder, &["tune", "--emulated", "--candidates", "1"])
+            .status
+            .success()
+    );
+    let cache = energy_kernel_build::cache::Cache::of(&folder, "demo", Some(&folder.join("cache")));
+    let place = energy_kernel_build::cache::Place::User;
+    let results = cache.files(place);
+    assert_eq!(results.len(), 1);
+    let journal = cache.state().unwrap().join("interrupted.journal");
+    fs::write(&journal, "half").unwrap();
+    let broken = folder.join("cache/demo/broken.ekcache");
+    fs::write(&broken, "nonsense").unwrap();
+    fs::create_dir(folder.join("energy-cache")).unwrap();
+    let shipped = folder.join("energy-cache/shipped.ekcache");
+    fs::copy(&results[0], &shipped).unwrap();
+    let deleted = |words: &[&str]| {
+        let said = call(&folder, &[&["clean", "--json"], words].concat());
+        assert!(said.status.success(), "{}", text(&said.stderr));
+        let said: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+        let files = said["deleted"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|file| PathBuf::from(file.as_str().unwrap()));
+        files.collect::<Vec<PathBuf>>()
+    };
+    // What is in use is not pulled away.
+    let lock = cache.lock("tuning").unwrap();
+    let busy = call(&folder, &["clean"]);
+    assert!(
+        busy.status.code() == Some(1) && text(&busy.stderr).contains("being tuned"),
+        "{}",
+        text(&busy.stderr)
+    );
+    drop(lock);
+
+    assert_eq!(deleted(&["--unused", "--dry-run"]), [broken.clone()]);
+    assert!(broken.exists());
+    assert_eq!(deleted(&["--unused"]), [broken.clone()]);
+    assert!(!broken.exists() && results[0].exists() && journal.exists());
+    assert_eq!(deleted(&["--dry-run"]), [results[0].clone(), journal.clone()]);
+    assert_eq!(deleted(&[]), [results[0].clone(), journal.clone()]);
+    assert!(!results[0].exists() && !journal.exists() && shipped.exists());
+    assert_eq!(deleted(&["--shipped"]), [shipped.clone()]);
+    assert!(text(&call(&folder, &["show"]).stdout).contains("untuned"));
+    assert_eq!(deleted(&[]), Vec::<PathBuf>::new());
+}
+
+#[test]
 fn outside_a_package_the_error_is_of_use() {
     let folder = tempfile::tempdir().unwrap();
     let output = call(folder.path(), &["show"]);
