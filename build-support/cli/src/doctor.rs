@@ -53,6 +53,7 @@ pub fn doctor(arguments: &Arguments, options: &Doctor) -> Outcome {
             for (what, place) in [("shipped results", Place::Shipped), ("cached results", Place::User)] {
                 found(what, results(&package, place));
             }
+            found("interrupted", Ok(interrupted(&package)));
             let build_script = package.folder.join("build.rs");
             found("build script", match std::fs::read_to_string(&build_script) {
                 Ok(text) if text.contains("energy_kernel_build") => Ok("calls energy_kernel_build".to_owned()),
@@ -152,6 +153,24 @@ fn writable_by_owner_alone(folder: &std::path::Path) -> Result<(), String> {
 #[cfg(not(unix))]
 fn writable_by_owner_alone(_: &std::path::Path) -> Result<(), String> {
     Ok(())
+}
+
+/// Tunings that have not ended.
+fn interrupted(package: &Package) -> String {
+    let leftovers = package.cache.leftovers();
+    let measured: Vec<usize> = leftovers
+        .iter()
+        .filter(|path| path.extension().is_some_and(|e| e == "journal"))
+        .map(|path| energy_kernel_build::tune::journaled(path))
+        .filter(|outcomes| *outcomes > 0)
+        .collect();
+    match measured.len() {
+        0 => "no tuning has to be gone on with".to_owned(),
+        tunings => format!(
+            "{tunings} tunings, with {} outcomes: `cargo energy-kernel tune` goes on with them",
+            measured.iter().sum::<usize>()
+        ),
+    }
 }
 
 fn results(package: &Package, place: Place) -> Result<String, String> {

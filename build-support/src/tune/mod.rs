@@ -46,6 +46,7 @@ use energy_kernel_compiler::record::{DeviceClass, Objective, Record};
 use energy_kernel_compiler::schedule::{self, Schedule};
 use energy_kernel_compiler::size::Specialisation;
 use std::cell::RefCell;
+use std::path::Path;
 use std::time::Instant;
 use watched::Watched;
 
@@ -149,6 +150,11 @@ pub fn open(
         settings,
         progress,
     }))
+}
+
+/// How many outcomes a journal holds that lies at this place; none, where there is no journal.
+pub fn journaled(path: &Path) -> usize {
+    journal::read(path).0.len()
 }
 
 /// How the energy counter of the first GPU behaves, also under a load that is switched on and off. Takes some 20 s.
