@@ -40,6 +40,8 @@ pub enum Command {
     Doctor(Doctor),
     /// Delete what is kept of a package in the user's cache.
     Clean(Clean),
+    /// Write what is known of the operators into one HTML file: Pareto fronts, savings, the search's effort.
+    Report(Report),
 }
 
 /// Options of `tune`.
@@ -72,6 +74,12 @@ pub struct Tune {
     /// Only say what would be tuned.
     #[arg(long)]
     pub dry_run: bool,
+    /// Afterwards, compare each chosen kernel with the fastest one, in turn and by windows of 5 s: the saving, with an interval.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub confirm: bool,
+    /// Pairs of windows for --confirm: an even number, at least 4.
+    #[arg(long, default_value_t = 8, value_name = "NUMBER")]
+    pub pairs: usize,
 }
 
 /// Options of `check`.
@@ -165,6 +173,14 @@ pub struct Clean {
     /// Also the results that the package ships, in `energy-cache/`.
     #[arg(long)]
     pub shipped: bool,
+}
+
+/// Options of `report`.
+#[derive(Debug, Args)]
+pub struct Report {
+    /// The file.
+    #[arg(long, value_name = "FILE", default_value = "energy-report.html")]
+    pub output: PathBuf,
 }
 
 /// Where a PTX kernel runs.

@@ -9,11 +9,13 @@ mod output;
 mod arguments;
 mod check;
 mod clean;
+mod confirm;
 mod doctor;
 mod interrupt;
 mod package;
 mod progress;
 mod ptx;
+mod report;
 mod run;
 mod show;
 mod tune;
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         Command::Run(run) => run::run(&arguments, run),
         Command::Doctor(doctor) => doctor::doctor(&arguments, doctor),
         Command::Clean(clean) => clean::clean(&arguments, clean),
+        Command::Report(report) => report::report(&arguments, report),
     };
     outcome.unwrap_or_else(|failure| {
         if arguments.json {

@@ -71,6 +71,10 @@ impl Progress {
             Step::Energy { number, of, schedule } => {
                 job.doing = format!("energy of {schedule}, {} to go", of.saturating_sub(number));
             }
+            Step::NoEnergy { why } => {
+                let said = format!("warning: {why}; latencies alone are measured");
+                self.bar.suspend(|| complain!("{said}"));
+            }
             Step::Timed { seconds } => {
                 interrupt::measured();
                 job.latency = Some(job.latency.map_or(seconds, |best| best.min(seconds)));

@@ -2,6 +2,7 @@
 
 use crate::Outcome;
 use crate::arguments::{Arguments, Tune};
+use crate::confirm::{Confirmed, confirm};
 use crate::interrupt;
 use crate::package::{Package, joules, seconds};
 use crate::progress::Progress;
@@ -101,16 +102,14 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
             break;
         }
         let share = left / u32::try_from(jobs.len() - number).unwrap_or(u32::MAX);
-        let journal = package
-            .cache
-            .state()
-            .map(|state| journal_path(state, found, &device, sizes));
-        if options.again
-            && let Some(journal) = &journal
-        {
-            // What was measured before is what is to be measured again.
-            let _ = std::fs::remove_file(journal);
-        }
+        let journal = package.cache.state().map(|state| {
+            let journal = journal_path(state, found, &device, sizes);
+            match options.again {
+                // What was measured before is what is to be measured again; what was measured again is not.
+                true => journal.with_extension("again.journal"),
+                false => journal,
+            }
+        });
         let job = Job {
             found,
             sizes,
@@ -153,11 +152,15 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
         progress.done();
     }
     progress.end();
-    drop(lock);
+    drop((lock, bench));
     let shipped = if options.ship {
         ship(&package, &found)?
     } else {
         Vec::new()
+    };
+    let confirmed = match options.confirm {
+        true => confirm(&package, options, &settings, &all, &device, &progress)?,
+        false => Vec::new(),
     };
     if arguments.json {
         let files: Vec<String> = shipped.iter().map(|path| path.display().to_string()).collect();
@@ -166,10 +169,12 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
             serde_json::json!({
                 "device": device.name, "simulated": device.simulated,
                 "tuned": jobs.len() - failed, "failed": failed, "shipped": files,
+                "confirmed": confirmed.iter().map(Confirmed::json).collect::<Vec<_>>(),
             })
         );
     } else {
         shipped.iter().for_each(|path| say!("shipped {}", path.display()));
+        confirmed.iter().for_each(|one| say!("{}", one.text()));
     }
     Ok(if failed > 0 {
         ExitCode::from(1)

@@ -528,6 +528,95 @@ fn a_dry_run_tunes_nothing() {
     );
 }
 
+/// On the emulated device both kernels' energies are known exactly.
+#[test]
+fn a_confirmation_compares_the_chosen_with_the_fastest() {
+    let (_root, folder) = package();
+    let source = "#[energy_kernel(tune(M = [16, 64], N = 128, K = 64))]
+        fn linear(x: Tensor<f32, (M, K)>, w: Tensor<f32, (N, K)>) -> Tensor<f32, (M, N)> { |m, n| sum(|k| x[[m, k]] * w[[n, k]]) }";
+    fs::write(folder.join("src/lib.rs"), source).unwrap();
+    let words = [
+        "tune",
+        "--emulated",
+        "--candidates",
+        "24",
+        "--slack",
+        "9",
+        "--confirm",
+        "--pairs",
+        "4",
+        "--json",
+    ];
+    let said = call(&folder, &words);
+    assert!(said.status.success(), "{}", text(&said.stderr));
+    let said: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    let confirmed = said["confirmed"].as_array().unwrap();
+    assert_eq!(confirmed.len(), 2);
+    let shown = call(&folder, &["show", "--front", "--json"]);
+    let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+    let mut compared = 0;
+    for one in confirmed {
+        assert!(one["simulated"] == true, "{one}");
+        let front = shown
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|point| point["sizes"] == one["sizes"]);
+        let energies: Vec<f64> = front.map(|point| point["energy_joules"].as_f64().unwrap()).collect();
+        // With such a slack the last of the front is chosen.
+        let expected = 1.0 - energies.last().unwrap() / energies[0];
+        match one["compared"].as_object() {
+            None => assert_eq!(energies.len(), 1, "{one}"),
+            Some(comparison) => {
+                compared += 1;
+                assert!(
+                    (comparison["saving"].as_f64().unwrap() - expected).abs() < 1e-9,
+                    "{one}, {energies:?}"
+                );
+                assert!(comparison["pairs"] == 4 && comparison["decided"] == true, "{one}");
+            }
+        }
+    }
+    assert!(compared > 0, "the fronts have more than one point: {shown}");
+}
+
+#[test]
+fn a_report_is_one_file_that_needs_nothing_else() {
+    let (_root, folder) = package();
+    assert!(
+        call(&folder, &["tune", "--emulated", "--candidates", "24"])
+            .status
+            .success()
+    );
+    let said = call(&folder, &["report", "--output", "r.html", "--json"]);
+    let said: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert!(said["results"] == 2 && said["file"] == "r.html", "{said}");
+    let html = fs::read_to_string(folder.join("r.html")).unwrap();
+    assert_eq!(html.matches("<h2>total").count(), 2);
+    assert_eq!(
+        html.matches("class=\"simulated\"").count(),
+        2,
+        "simulated is said of each"
+    );
+    assert_eq!(html.matches("<svg").count(), 2);
+    assert_eq!(html.matches("fill=\"#24c\"").count(), 2, "one point of each is chosen");
+    for outside in ["http:", "https:", "src=", "href=", "<script", "NaN", "inf"] {
+        assert!(!html.contains(outside), "{outside}");
+    }
+    let nowhere = call(&folder, &["report", "--output", "no/such/folder.html"]);
+    assert!(nowhere.status.code() == Some(1) && text(&nowhere.stderr).contains("cannot be written"));
+    // What belongs to other kernels by now has no figures.
+    for path in fs::read_dir(folder.join("cache/demo")).unwrap() {
+        let path = path.unwrap().path();
+        let mut file = energy_kernel_build::cache::read_file(&path).unwrap();
+        file.records[0].front[0].kernel_hash = [7; 32];
+        fs::write(&path, energy_kernel_compiler::record::encoding::encode(&file).unwrap()).unwrap();
+    }
+    assert!(call(&folder, &["report", "--output", "r.html"]).status.success());
+    let html = fs::read_to_string(folder.join("r.html")).unwrap();
+    assert!(html.matches("<svg").count() == 1 && html.contains("other kernels'"));
+}
+
 #[test]
 fn clean_deletes_what_it_says_and_no_more() {
     let (_root, folder) = package();
@@ -568,14 +657,14 @@ fn clean_deletes_what_it_says_and_no_more() {
     );
     drop(lock);
 
-    assert_eq!(deleted(&["--unused", "--dry-run"]), [broken.clone()]);
+    assert_eq!(deleted(&["--unused", "--dry-run"]), [&*broken]);
     assert!(broken.exists());
-    assert_eq!(deleted(&["--unused"]), [broken.clone()]);
+    assert_eq!(deleted(&["--unused"]), [&*broken]);
     assert!(!broken.exists() && results[0].exists() && journal.exists());
-    assert_eq!(deleted(&["--dry-run"]), [results[0].clone(), journal.clone()]);
-    assert_eq!(deleted(&[]), [results[0].clone(), journal.clone()]);
+    assert_eq!(deleted(&["--dry-run"]), [&*results[0], &*journal]);
+    assert_eq!(deleted(&[]), [&*results[0], &*journal]);
     assert!(!results[0].exists() && !journal.exists() && shipped.exists());
-    assert_eq!(deleted(&["--shipped"]), [shipped.clone()]);
+    assert_eq!(deleted(&["--shipped"]), [&*shipped]);
     assert!(text(&call(&folder, &["show"]).stdout).contains("untuned"));
     assert_eq!(deleted(&[]), Vec::<PathBuf>::new());
 }

@@ -1,8 +1,13 @@
 //! Two kernels, which needs less energy: measured in turn, A B B A, so that what drifts meanwhile touches both alike.
 
+use super::Settings;
+use super::data::inputs;
 use super::gpu::estimate;
-use super::meter::{Measured, Meter, MeterError, Problem};
-use energy_kernel_compiler::record::{Conditions, Estimate, Flag};
+use super::meter::{Effort, Measured, Meter, MeterError, Problem};
+use crate::scan::Found;
+use energy_kernel_compiler::lower::lower;
+use energy_kernel_compiler::record::{Conditions, Estimate, Flag, Record};
+use energy_kernel_compiler::schedule::Schedule;
 use std::time::Instant;
 
 /// The fewest pairs that are compared.
@@ -110,6 +115,50 @@ pub fn compare<M: Meter>(
         measured.push(if turned { [late, early] } else { [early, late] });
     }
     Ok(Comparison::of(&measured))
+}
+
+/// Compares the kernel that the objective chooses from a record with the fastest of it, as for a claim. None where they are the same, or
+/// where energy cannot be measured before the deadline.
+///
+/// # Errors
+/// The record's kernels cannot be made any more, or the device is broken; why.
+pub fn confirm<M: Meter>(
+    meter: &mut M,
+    found: &Found,
+    record: &Record,
+    settings: &Settings,
+    pairs: usize,
+    deadline: Instant,
+) -> Result<Option<Comparison>, String> {
+    let (Some(fastest), Some(chosen)) = (record.front.first(), record.choose(settings.objective)) else {
+        return Ok(None);
+    };
+    if fastest.schedule == chosen.schedule {
+        return Ok(None);
+    }
+    let inputs = inputs(&found.checked, &record.sizes, settings.seed)?;
+    let problem = Problem {
+        checked: &found.checked,
+        specialisation: &record.specialisation,
+        sizes: &record.sizes,
+        inputs: &inputs,
+        seed: settings.seed,
+    };
+    let target = meter.machine().target;
+    let text = |error: MeterError| error.to_string();
+    meter.begin(problem).map_err(text)?;
+    let mut load = |schedule: &Schedule| {
+        let kernel =
+            lower(&found.checked, &record.specialisation, target, schedule).map_err(|error| error.to_string())?;
+        let (candidate, _) = meter.load(problem, &kernel, deadline).map_err(text)?;
+        let latency = meter.latency(problem, &candidate, deadline).map_err(text)?;
+        Ok::<_, String>((candidate, latency.estimate.mean))
+    };
+    let (a, b) = (load(&fastest.schedule)?, load(&chosen.schedule)?);
+    meter.set_effort(Effort::Claim);
+    let compared = compare(meter, problem, [(&a.0, a.1), (&b.0, b.1)], pairs, deadline);
+    meter.set_effort(Effort::Search);
+    compared.map_err(text)
 }
 
 #[cfg(test)]

@@ -64,7 +64,8 @@ pub struct GpuMeter {
     gpu: Gpu,
     machine: Machine,
     candidates: usize,
-    board: Option<Board>,
+    /// Or why there is none.
+    board: Result<Board, String>,
     driver: String,
     cache: CacheMode,
     effort: Effort,
@@ -94,8 +95,12 @@ impl GpuMeter {
             multiprocessors: class.multiprocessors,
         };
         // Without the counter latencies can still be measured.
-        let board = Board::open(&gpu).ok();
-        let driver = board.as_ref().and_then(|board| board.driver().ok()).unwrap_or_default();
+        let board = Board::open(&gpu).map_err(|error| error.to_string());
+        let driver = board
+            .as_ref()
+            .ok()
+            .and_then(|board| board.driver().ok())
+            .unwrap_or_default();
         Ok(GpuMeter {
             gpu,
             machine,
@@ -117,14 +122,17 @@ impl GpuMeter {
         self
     }
 
+    /// Why energy cannot be measured; none where it can.
+    pub fn without_energy(&self) -> Option<&str> {
+        self.board.as_ref().err().map(String::as_str)
+    }
+
     /// How the energy counter behaves, also under loads that are switched on and off: launches of this candidate.
     ///
     /// # Errors
     /// There is no counter, or it is of no use; the device is broken.
     pub fn calibrate(&self, problem: Problem<'_>, candidate: &Loaded) -> Result<Calibration, MeterError> {
-        let Some(board) = &self.board else {
-            return Err(MeterError::Refused("there is no energy counter".to_owned()));
-        };
+        let board = self.board.as_ref().map_err(|why| MeterError::Refused(why.clone()))?;
         let graph = self.graph(problem, candidate, 1).map_err(broken)?;
         let (each, ()) = self.gpu.time(|| graph.launch()).map_err(broken)?;
         let calibrated = board.calibrate_under(|seconds| {
@@ -196,7 +204,7 @@ impl GpuMeter {
         }
         // A build's share of the time is for measuring.
         let most = most.min(deadline.saturating_duration_since(Instant::now()) / 4);
-        if first && let Some(board) = &self.board {
+        if first && let Ok(board) = &self.board {
             board.warm_up(most, step)?;
         }
         self.busy = Some(Instant::now());
@@ -226,7 +234,7 @@ impl GpuMeter {
     }
 
     fn measure_latency(&self, problem: Problem<'_>, candidate: &Loaded, deadline: Instant) -> Result<Measured, Error> {
-        let state = || self.board.as_ref().and_then(|board| board.state().ok());
+        let state = || self.board.as_ref().ok().and_then(|board| board.state().ok());
         let mut survey = Survey::default();
         survey.extend(state());
         let (graph, launches) = self.workload(problem, candidate)?;
@@ -437,11 +445,11 @@ impl Meter for GpuMeter {
         latency: f64,
         deadline: Instant,
     ) -> Result<Option<Measured>, MeterError> {
-        if self.board.is_none() || Instant::now() + self.effort.window() + MARGIN > deadline {
+        if self.board.is_err() || Instant::now() + self.effort.window() + MARGIN > deadline {
             return Ok(None);
         }
         self.warm_up(problem, candidate, deadline).map_err(broken)?;
-        let Some(board) = &self.board else { return Ok(None) };
+        let Ok(board) = &self.board else { return Ok(None) };
         let measured = match self.measure_energy(board, problem, candidate, latency) {
             Ok(measured) => Some(measured),
             // The counter failed, not the GPU.

@@ -28,7 +28,7 @@ mod search_tests;
 mod testing;
 mod watched;
 
-pub use compare::{Comparison, compare};
+pub use compare::{Comparison, LEAST_PAIRS, compare};
 pub use data::Data;
 pub use emulated::EmulatedMeter;
 pub use energy_kernel::energy::Calibration;
@@ -39,6 +39,7 @@ pub use meter::{Effort, Measured, Meter, MeterError, Problem};
 pub use search::search;
 
 use crate::Build;
+use crate::scan::Found;
 use crate::session::{Bench, Job};
 use energy_kernel_compiler::lang;
 use energy_kernel_compiler::lower::lower;
@@ -86,6 +87,11 @@ pub enum Step<'a> {
         /// Which.
         schedule: &'a Schedule,
     },
+    /// Energy cannot be measured at all.
+    NoEnergy {
+        /// Why.
+        why: &'a str,
+    },
     /// A candidate's latency has been measured.
     Timed {
         /// Seconds a launch.
@@ -121,11 +127,14 @@ pub fn open(
     gpu: bool,
     emulated: bool,
     settings: Settings,
-    progress: impl FnMut(Step<'_>) + 'static,
+    mut progress: impl FnMut(Step<'_>) + 'static,
 ) -> Result<Box<dyn Bench>, String> {
     let why = if gpu {
         match GpuMeter::open(settings.candidates) {
             Ok(meter) => {
+                if let Some(why) = meter.without_energy() {
+                    progress(Step::NoEnergy { why });
+                }
                 return Ok(Box::new(Tuner {
                     meter,
                     settings,
@@ -188,6 +197,37 @@ pub fn calibrate() -> Result<Calibration, String> {
         meter.calibrate(problem, &candidate)
     })();
     calibrated.map_err(|error: MeterError| error.to_string())
+}
+
+/// Compares, for each record, the kernel that the objective chooses with the fastest one: A B B A, so many pairs, windows of 5 s. On the first
+/// GPU, or on the emulated device. None where both are the same, or where energy could not be measured in time.
+///
+/// # Errors
+/// The device cannot be used, or is broken; why.
+pub fn confirm(
+    emulated: bool,
+    records: &[(&Found, &Record)],
+    settings: &Settings,
+    pairs: usize,
+    deadline: Instant,
+) -> Result<Vec<Option<Comparison>>, String> {
+    fn all<M: Meter>(
+        mut meter: M,
+        records: &[(&Found, &Record)],
+        settings: &Settings,
+        pairs: usize,
+        deadline: Instant,
+    ) -> Result<Vec<Option<Comparison>>, String> {
+        let one = |(found, record): &(&Found, &Record)| {
+            compare::confirm(&mut meter, found, record, settings, pairs, deadline)
+        };
+        records.iter().map(one).collect()
+    }
+    if emulated {
+        let meter = EmulatedMeter::new(Profile::Hopper, 1, settings.emulated_operations);
+        return all(meter, records, settings, pairs, deadline);
+    }
+    all(GpuMeter::open(1)?, records, settings, pairs, deadline)
 }
 
 /// A meter with the search on top.
