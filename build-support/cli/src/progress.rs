@@ -1,4 +1,4 @@
-//! What a tuning shows while it goes on: what is measured, the best so far, measurements left, time left.
+//! What a tuning shows while it goes on: measurements left, the best so far, what is measured, time left.
 
 use crate::interrupt;
 use crate::package::{joules, seconds};
@@ -10,7 +10,7 @@ use std::fmt::Write;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// A line at the bottom of the terminal; nothing where there is none.
+/// Two lines at the bottom of the terminal; nothing where there is none.
 #[derive(Clone)]
 pub struct Progress {
     bar: ProgressBar,
@@ -19,7 +19,7 @@ pub struct Progress {
 
 #[derive(Default)]
 struct Job {
-    name: String,
+    /// What is cut off where the terminal ends.
     doing: String,
     latency: Option<f64>,
     /// Joules and seconds of what needs least.
@@ -37,7 +37,8 @@ impl Progress {
             let left = end.saturating_duration_since(Instant::now());
             let _ = write!(text, "{}", HumanDuration(Duration::from_secs(left.as_secs())));
         };
-        let style = ProgressStyle::with_template("{bar:16} {pos}/{len} sizes, at most {left} left: {wide_msg}");
+        let style =
+            ProgressStyle::with_template("{bar:16} {pos}/{len} sizes, at most {left} left: {prefix}\n  {wide_msg}");
         bar.set_style(style.into_diagnostic()?.with_key("left", left));
         Ok(Progress {
             bar,
@@ -54,10 +55,8 @@ impl Progress {
 
     /// The next one.
     pub fn job(&self, name: &str) {
-        *self.job.borrow_mut() = Job {
-            name: name.to_owned(),
-            ..Job::default()
-        };
+        *self.job.borrow_mut() = Job::default();
+        self.bar.set_prefix(name.to_owned());
         self.show();
     }
 
@@ -66,10 +65,10 @@ impl Progress {
         let mut job = self.job.borrow_mut();
         match step {
             Step::Candidate { number, of, schedule } => {
-                job.doing = format!("timing {schedule}, {} to go", of.saturating_sub(number));
+                job.doing = format!("{} to time, now {schedule}", of.saturating_sub(number));
             }
             Step::Energy { number, of, schedule } => {
-                job.doing = format!("energy of {schedule}, {} to go", of.saturating_sub(number));
+                job.doing = format!("{} energies to go, now {schedule}", of.saturating_sub(number));
             }
             Step::NoEnergy { why } => {
                 let said = format!("warning: {why}; latencies alone are measured");
@@ -113,11 +112,11 @@ impl Progress {
 impl Job {
     fn text(&self) -> String {
         let best = match (self.least, self.latency) {
-            (Some((least, time)), _) => format!("; best {} in {}", joules(least), seconds(time)),
-            (None, Some(time)) => format!("; best {}", seconds(time)),
+            (Some((least, time)), _) => format!("best {} in {}; ", joules(least), seconds(time)),
+            (None, Some(time)) => format!("best {}; ", seconds(time)),
             (None, None) => String::new(),
         };
-        format!("{}{best}; {}", self.name, self.doing)
+        best + &self.doing
     }
 }
 
@@ -139,7 +138,7 @@ mod tests {
         progress.step(Step::Timed { seconds: 3e-6 });
         progress.step(Step::Timed { seconds: 2e-6 });
         let text = || progress.job.borrow().text();
-        assert_eq!(text(), "total (R = 4); best 2.00 µs; timing plain threads=128, 4 to go");
+        assert_eq!(text(), "best 2.00 µs; 4 to time, now plain threads=128");
         progress.step(Step::Energy {
             number: 0,
             of: 2,
@@ -155,9 +154,9 @@ mod tests {
         });
         assert_eq!(
             text(),
-            "total (R = 4); best 3.00 mJ in 3.00 µs; energy of plain threads=128, 2 to go"
+            "best 3.00 mJ in 3.00 µs; 2 energies to go, now plain threads=128"
         );
         progress.job("mean (R = 4)");
-        assert_eq!(text(), "mean (R = 4); ");
+        assert_eq!(text(), "", "the best of another");
     }
 }
