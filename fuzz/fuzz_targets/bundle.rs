@@ -10,7 +10,10 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     for tuned in &bundle.devices {
         for bucket in &tuned.buckets {
             assert!(bucket.choose(Objective::default()).is_some());
-            assert!(bundle.find(&tuned.device, &bucket.sizes).is_some(), "a bucket accepts its own sizes");
+            assert!(
+                bundle.find(&tuned.device, &bucket.sizes).is_some(),
+                "a bucket accepts its own sizes"
+            );
             for candidate in &bucket.front {
                 let _ = bundle.kernel(candidate);
             }

@@ -7,7 +7,9 @@ use energy_kernel_fuzz::framed;
 use std::fs::write;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    let Ok(file) = tempfile::NamedTempFile::new() else { return };
+    let Ok(file) = tempfile::NamedTempFile::new() else {
+        return;
+    };
     let count = |bytes: &[u8]| write(file.path(), bytes).map(|()| journaled(file.path())).unwrap_or(0);
     // As it is: the header and its hash stop nearly all.
     let entries = count(bytes);
@@ -16,5 +18,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     // As the payload of an entry: what is accepted is so a second time, and before what is damaged.
     let entry = framed(*b"JRNL", bytes);
     let accepted = count(&entry);
-    assert_eq!(count(&[&entry, &entry[..], &entry[..entry.len() - 1]].concat()), 2 * accepted);
+    assert_eq!(
+        count(&[&entry, &entry[..], &entry[..entry.len() - 1]].concat()),
+        2 * accepted
+    );
 });

@@ -6,7 +6,9 @@ use energy_kernel_compiler::record::{CacheFile, Objective};
 use energy_kernel_fuzz::decoded;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    let Some(file) = decoded::<CacheFile>(bytes) else { return };
+    let Some(file) = decoded::<CacheFile>(bytes) else {
+        return;
+    };
     for record in &file.records {
         for objective in [Objective::default(), Objective::Edp, Objective::Latency] {
             assert!(record.choose(objective).is_some(), "a valid record has a choice");

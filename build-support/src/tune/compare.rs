@@ -13,7 +13,7 @@ use std::time::Instant;
 /// The fewest pairs that are compared.
 pub const LEAST_PAIRS: usize = 4;
 
-/// The clock of the two may differ by this part, and the temperature by so many °C.
+/// Clocks may differ by this part, and temperatures by so many °C.
 const MOVED: (f64, f64) = (0.02, 3.0);
 
 /// What came of a comparison.
@@ -62,18 +62,9 @@ impl Comparison {
         let mut flags: Vec<Flag> = (pairs.iter().flatten())
             .flat_map(|measured| measured.conditions.flags.iter().copied())
             .collect();
-        let all = || pairs.iter().flatten().map(|measured| &measured.conditions);
-        let spread = |of: fn(&Conditions) -> Option<f64>| {
-            let least = all().filter_map(of).reduce(f64::min)?;
-            Some((least, all().filter_map(of).reduce(f64::max)? - least))
-        };
-        let (clock, temperature) = MOVED;
-        if spread(|conditions| conditions.sm_clock_mhz).is_some_and(|(least, moved)| moved > clock * least) {
-            flags.push(Flag::ClockDrift);
-        }
-        if spread(|conditions| conditions.temperature_celsius).is_some_and(|(_, moved)| moved > temperature) {
-            flags.push(Flag::TemperatureDrift);
-        }
+        flags.extend(incomparable(
+            pairs.iter().flatten().map(|measured| &measured.conditions),
+        ));
         flags.sort();
         flags.dedup();
         Some(Comparison {
@@ -86,6 +77,26 @@ impl Comparison {
             flags,
         })
     }
+}
+
+/// What held while figures were measured, and makes them hard to compare. At the power limit the board sets its clock by itself.
+pub(super) fn incomparable<'a>(conditions: impl Iterator<Item = &'a Conditions> + Clone) -> Vec<Flag> {
+    let spread = |of: fn(&Conditions) -> Option<f64>| {
+        let least = conditions.clone().filter_map(of).reduce(f64::min)?;
+        Some((least, conditions.clone().filter_map(of).reduce(f64::max)? - least))
+    };
+    let (clock, temperature) = MOVED;
+    let capped = conditions
+        .clone()
+        .any(|conditions| conditions.flags.contains(&Flag::AtPowerLimit));
+    let mut flags = Vec::new();
+    if !capped && spread(|conditions| conditions.sm_clock_mhz).is_some_and(|(least, moved)| moved > clock * least) {
+        flags.push(Flag::ClockDrift);
+    }
+    if spread(|conditions| conditions.temperature_celsius).is_some_and(|(_, moved)| moved > temperature) {
+        flags.push(Flag::TemperatureDrift);
+    }
+    flags
 }
 
 /// Compares two candidates, each given with its latency in seconds, by so many pairs (an even number, four at least). None where energy cannot be
@@ -333,6 +344,20 @@ mod tests {
         meter.warms = 0.5;
         let comparison = run(&mut meter, [1.0, 1.0], 4).expect("there is a counter");
         assert_eq!(comparison.flags, [Flag::TemperatureDrift]);
+    }
+
+    #[test]
+    fn clocks_that_differ_are_a_doubt_unless_the_board_sets_them_at_its_limit() {
+        let meter = Scripted::new(0, 0.0, 0.0);
+        let at = |clock, flags: &[Flag]| Conditions {
+            sm_clock_mhz: Some(clock),
+            flags: flags.to_vec(),
+            ..meter.measured(1.0).conditions
+        };
+        let between = |a: &Conditions, b: &Conditions| incomparable([a, b].into_iter());
+        assert_eq!(between(&at(1980.0, &[]), &at(1950.0, &[])), []);
+        assert_eq!(between(&at(1980.0, &[]), &at(1900.0, &[])), [Flag::ClockDrift]);
+        assert_eq!(between(&at(1980.0, &[]), &at(1900.0, &[Flag::AtPowerLimit])), []);
     }
 
     #[test]

@@ -9,10 +9,12 @@
 //! memory; many launches make one CUDA graph, and the next graph is queued before the last has ended, so that the GPU never
 //! waits for the host.
 
+use super::compare::incomparable;
 use super::data::{Data, bytes};
 use super::meter::{Effort, Measured, Meter, MeterError, Problem, Workload};
-use energy_kernel::energy::{Board as _, Calibration, Meter as Board, SETTLING, Survey, students_quantile};
-use energy_kernel::tools::{Graph, LoadedKernel, Mark};
+use super::queue::Queue;
+use energy_kernel::energy::{Calibration, Meter as Board, SETTLING, Survey, students_quantile};
+use energy_kernel::tools::{Graph, LoadedKernel};
 use energy_kernel::{Error, Gpu};
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::record::{CacheMode, Conditions, DeviceClass, Estimate, Flag, Inputs};
@@ -74,6 +76,8 @@ pub struct GpuMeter {
     cold: bool,
     /// When it worked last; none before it has warmed up.
     busy: Option<Instant>,
+    /// What held when energy was first measured: all others are compared with it.
+    reference: Option<Conditions>,
 }
 
 /// A candidate on the GPU.
@@ -112,6 +116,7 @@ impl GpuMeter {
             workloads: Vec::new(),
             cold: false,
             busy: None,
+            reference: None,
         })
     }
 
@@ -285,58 +290,6 @@ impl GpuMeter {
     }
 }
 
-/// Keeps a GPU busy with a graph, and notes when each was done.
-struct Queue<'a> {
-    gpu: &'a Gpu,
-    graph: &'a Graph,
-    board: &'a Board,
-    first: Mark,
-    /// The end of what is queued last.
-    last: Mark,
-    /// For each end: when it was seen, on the board's clock, and when it was, in seconds of the GPU's clock after the first.
-    ends: Vec<(f64, f64)>,
-}
-
-impl<'a> Queue<'a> {
-    fn new(gpu: &'a Gpu, graph: &'a Graph, board: &'a Board) -> Result<Queue<'a>, Error> {
-        let first = gpu.mark()?;
-        graph.launch()?;
-        Ok(Queue {
-            first,
-            last: gpu.mark()?,
-            gpu,
-            graph,
-            board,
-            ends: Vec::new(),
-        })
-    }
-
-    /// Queues the graph once more, and waits for the one before.
-    fn step(&mut self) -> Result<(), Error> {
-        self.graph.launch()?;
-        let before = std::mem::replace(&mut self.last, self.gpu.mark()?);
-        let seconds = before.seconds_since(&self.first)?;
-        self.ends.push((self.board.board().now(), seconds));
-        Ok(())
-    }
-
-    /// Seconds that a graph took from its predecessor's end to its own, as they were in this span of the board's clock, and how many there
-    /// were; of all, where fewer than two ended within.
-    fn seconds_a_graph(&self, (from, to): (f64, f64)) -> Result<(f64, u64), Error> {
-        let within: Vec<f64> = (self.ends.iter())
-            .filter(|(seen, _)| (from..=to).contains(seen))
-            .map(|(_, seconds)| *seconds)
-            .collect();
-        if let [first, .., last] = within.as_slice() {
-            let graphs = within.len() - 1;
-            return Ok(((last - first) / graphs as f64, graphs as u64));
-        }
-        let graphs = self.ends.len() + 1;
-        let seconds = self.last.seconds_since(&self.first)?;
-        Ok((seconds / graphs as f64, graphs as u64))
-    }
-}
-
 /// Mean and 95 % confidence interval. Few samples, so by Student's distribution.
 pub(super) fn estimate(samples: &[f64]) -> Estimate {
     let count = samples.len().max(1) as f64;
@@ -450,14 +403,22 @@ impl Meter for GpuMeter {
         }
         self.warm_up(problem, candidate, deadline).map_err(broken)?;
         let Ok(board) = &self.board else { return Ok(None) };
-        let measured = match self.measure_energy(board, problem, candidate, latency) {
-            Ok(measured) => Some(measured),
-            // The counter failed, not the GPU.
-            Err(Error::Energy { .. }) => None,
-            Err(error) => return Err(broken(error)),
-        };
+        let measured = self.measure_energy(board, problem, candidate, latency);
         self.busy = Some(Instant::now());
-        Ok(measured)
+        match measured {
+            Ok(mut measured) => {
+                let conditions = &mut measured.conditions;
+                let reference = self.reference.get_or_insert_with(|| conditions.clone());
+                let doubts = incomparable([&*reference, &*conditions].into_iter());
+                conditions.flags.extend(doubts);
+                conditions.flags.sort();
+                conditions.flags.dedup();
+                Ok(Some(measured))
+            }
+            // The counter failed, not the GPU.
+            Err(Error::Energy { .. }) => Ok(None),
+            Err(error) => Err(broken(error)),
+        }
     }
 }
 

@@ -102,7 +102,7 @@ fn measure() {
     assert!((2.0..3.0).contains(&conditions.window_seconds), "{energy:?}");
     assert_eq!(
         conditions.flags,
-        [Flag::AtPowerLimit, Flag::ForeignProcess, Flag::PowerDisagrees]
+        [Flag::AtPowerLimit, Flag::PowerDisagrees, Flag::ForeignProcess]
     );
     assert_eq!(
         (conditions.sm_clock_mhz, conditions.power_limit_watts),

@@ -19,6 +19,7 @@ mod gpu;
 mod gpu_tests;
 mod journal;
 mod meter;
+mod queue;
 mod random;
 mod sample;
 mod search;

@@ -77,7 +77,7 @@ impl Flag {
     pub const fn name(self) -> &'static str {
         match self {
             Flag::Throttled => "throttled",
-            Flag::AtPowerLimit => "at the power limit",
+            Flag::AtPowerLimit => "at the power limit, where energy follows latency",
             Flag::ClockDrift => "clock moved",
             Flag::TemperatureDrift => "temperature moved",
             Flag::PowerDisagrees => "counter and instant power disagree",
