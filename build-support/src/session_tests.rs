@@ -158,6 +158,7 @@ enum Trouble {
     Panic,
     OpenPanics,
     Slow,
+    NoEnergy,
 }
 
 impl Default for Fake {
@@ -221,13 +222,18 @@ impl Bench for FakeBench {
             Trouble::Error => return Err("the GPU fell off the bus\nand is gone".into()),
             Trouble::Panic => panic!("as asked"),
             Trouble::Slow => std::thread::sleep(Duration::from_millis(60)),
-            Trouble::None | Trouble::OpenPanics => {}
+            Trouble::None | Trouble::OpenPanics | Trouble::NoEnergy => {}
         }
         self.0
             .tuned
             .borrow_mut()
             .push(format!("{} {:?}", job.found.name, job.sizes));
-        Ok(record(job, self.0.simulated, self.0.measured_at))
+        let mut record = record(job, self.0.simulated, self.0.measured_at);
+        if self.0.trouble == Trouble::NoEnergy {
+            record.energy_measured = false;
+            record.front[0].energy = None;
+        }
+        Ok(record)
     }
 }
 
@@ -1059,6 +1065,19 @@ fn an_edit_elsewhere_compiles_no_bundle_again() {
     package.write("src/other.rs", "// another edit");
     package.run();
     assert_eq!(package.bundles().len(), 50);
+}
+
+#[test]
+fn energy_that_could_not_be_measured_is_one_warning() {
+    let mut package = Package::new();
+    package.workshop.trouble = Trouble::NoEnergy;
+    let outcome = package.run();
+    let texts = warnings(&outcome);
+    assert!(
+        matches!(texts.as_slice(), [one] if one.contains("softmax (") && one.contains("and 3 more") && one.contains("tune --package demo")),
+        "{texts:?}"
+    );
+    assert_eq!(package.bundles().len(), 3, "the fastest kernels are used");
 }
 
 #[test]
