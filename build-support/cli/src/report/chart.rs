@@ -1,6 +1,5 @@
-//! A Pareto front as a figure (SVG): latency to the right, energy upwards, intervals as lines.
+//! A Pareto front as a figure (SVG): latency to the right, energy upwards, both beside the fastest kernel's; intervals as lines.
 
-use crate::package::{joules, seconds};
 use energy_kernel_compiler::record::Point;
 use std::fmt::Write;
 
@@ -57,9 +56,10 @@ pub fn front(points: &[Point], chosen: usize) -> String {
             Some((number, point.latency.mean, energy.mean, energy.interval))
         })
         .collect();
-    if measured.is_empty() {
+    let Some(&(_, latency, energy, _)) = measured.first() else {
         return String::new();
-    }
+    };
+    let beside = |value: f64, fastest: f64| format!("{:+.1} %", 100.0 * (value / fastest - 1.0));
     let (left, below) = MARGIN;
     let x = Scale::of(measured.iter().map(|point| point.1), left, WIDTH - 10.0);
     let energies = measured.iter().flat_map(|point| [point.2 - point.3, point.2 + point.3]);
@@ -74,7 +74,7 @@ pub fn front(points: &[Point], chosen: usize) -> String {
              <text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
             HEIGHT - below,
             HEIGHT - below + 16.0,
-            seconds(mark)
+            beside(mark, latency)
         );
     }
     for mark in y.marks() {
@@ -86,7 +86,7 @@ pub fn front(points: &[Point], chosen: usize) -> String {
             WIDTH - 10.0,
             left - 6.0,
             at + 4.0,
-            joules(mark)
+            beside(mark, energy)
         );
     }
     // Between two points of the front nothing was found below the first and left of the second.
@@ -112,7 +112,7 @@ pub fn front(points: &[Point], chosen: usize) -> String {
     }
     let _ = writeln!(
         svg,
-        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">time a launch</text></svg>",
+        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">time a launch →, energy ↑</text></svg>",
         WIDTH - 10.0,
         HEIGHT - 6.0
     );
