@@ -150,7 +150,7 @@ impl<B: Board> Meter<B> {
             let (asked, now, value) = self.read()?;
             let moved = ticks.read(asked, now, value);
             if moved && let [_, ticks @ ..] = ticks.ticks() {
-                // Only ends are compared here, cheaply; the estimate is made once.
+                // The estimate is made as soon as the window can be long enough.
                 let long = ticks.first().is_some_and(|first| now - first.at >= at_least);
                 if long
                     && let Some(power) = mean_power(ticks)
