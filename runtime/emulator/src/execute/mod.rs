@@ -15,6 +15,7 @@ mod half;
 mod integer;
 mod matrix;
 mod memory;
+mod mma;
 mod special;
 mod video;
 mod warp;
@@ -42,7 +43,8 @@ pub(crate) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         "cp" => copy::decode(draft),
         "wgmma" => wgmma::decode(draft),
         "mbarrier" => bulk::decode_mbarrier(draft),
-        "ldmatrix" | "stmatrix" | "movmatrix" | "mma" => matrix::decode(draft),
+        "ldmatrix" | "stmatrix" | "movmatrix" => matrix::decode(draft),
+        "mma" => mma::decode(draft),
         "shfl" | "vote" | "match" | "redux" | "activemask" | "elect" => warp::decode(draft),
         "bra" | "brx" | "call" | "ret" | "exit" | "trap" | "brkpt" | "bar" | "barrier" | "membar" | "fence" => {
             control::decode(draft)
