@@ -31,7 +31,7 @@ fn load_matrices(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, ma
     let count = slots.extra as usize & 0xff;
     let addresses = rows(warp, &slots);
     let wanted = mask & low_lanes(8 * count);
-    let good = check_shared(core, warp, operation, &addresses, 16, wanted, SharedAccess::Load)?;
+    let good = check_shared(core, warp, operation, &addresses, 16, wanted, SharedAccess::Matrix)?;
     for (matrix, slot) in fragments(&slots).into_iter().enumerate().take(count) {
         let mut elements = [[0u16; 8]; 8];
         for (row, elements) in elements.iter_mut().enumerate() {

@@ -8,7 +8,7 @@ pub(crate) mod bulk;
 mod compare;
 pub(crate) mod control;
 mod convert;
-mod copy;
+pub(crate) mod copy;
 pub(crate) mod data;
 mod float;
 mod half;

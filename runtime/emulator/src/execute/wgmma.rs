@@ -328,10 +328,10 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     draft.ignore(&["sync", "aligned"]);
     let all = draft.narrow_constant(u32::MAX);
     if draft.take("fence") {
-        return draft.emit(Action::Collective(fence, all), Slots::default(), Class::Matrix, 0);
+        return draft.emit(Action::Collective(fence, all), Slots::default(), Class::Barrier, 0);
     }
     if draft.take("commit_group") {
-        return draft.emit(Action::Collective(commit, all), Slots::default(), Class::Matrix, 0);
+        return draft.emit(Action::Collective(commit, all), Slots::default(), Class::Barrier, 0);
     }
     if draft.take("wait_group") {
         draft.arity(1..=1)?;
@@ -342,7 +342,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
                 extra,
                 ..Slots::default()
             },
-            Class::Matrix,
+            Class::Barrier,
             0,
         );
     }
