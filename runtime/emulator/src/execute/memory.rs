@@ -376,6 +376,44 @@ pub(crate) fn read_lanes(
     )
 }
 
+/// Writes up to 16 bytes of global memory for each lane, a power of two of them at a multiple of as many.
+pub(crate) fn write_lanes(
+    core: &mut Core<'_>,
+    warp: &mut Warp,
+    operation: &Operation,
+    addresses: &[u64; LANES],
+    bytes: u32,
+    mask: u32,
+    values: &[[u8; 16]; LANES],
+) -> Result<(), Stop> {
+    let mask = aligned(core, warp, operation, addresses, bytes, mask)?;
+    each_allocation(
+        core,
+        warp,
+        operation,
+        addresses,
+        bytes,
+        mask,
+        true,
+        |core, _, allocation, base, lanes| {
+            if !core.sanitize() {
+                allocation.assume_defined();
+            }
+            let size = bytes.min(8);
+            each(lanes, |lane| {
+                let offset = addresses[lane] - base;
+                if core.sanitize() {
+                    allocation.define(offset, bytes.into());
+                }
+                for skip in (0..bytes).step_by(size as usize) {
+                    let value = bytes_at(&values[lane], skip as usize, size);
+                    write_global(allocation, offset + u64::from(skip), size, value);
+                }
+            });
+        },
+    )
+}
+
 /// Reports lanes that read bytes of global memory which nothing wrote.
 fn check_defined(
     core: &mut Core<'_>,

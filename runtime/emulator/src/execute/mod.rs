@@ -20,6 +20,7 @@ mod special;
 mod video;
 mod warp;
 mod wgmma;
+mod wmma;
 
 use crate::decode::Draft;
 use crate::error::Error;
@@ -45,6 +46,7 @@ pub(crate) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         "mbarrier" => bulk::decode_mbarrier(draft),
         "ldmatrix" | "stmatrix" | "movmatrix" => matrix::decode(draft),
         "mma" => mma::decode(draft),
+        "wmma" => wmma::decode(draft),
         "shfl" | "vote" | "match" | "redux" | "activemask" | "elect" => warp::decode(draft),
         "bra" | "brx" | "call" | "ret" | "exit" | "trap" | "brkpt" | "bar" | "barrier" | "membar" | "fence" => {
             control::decode(draft)
