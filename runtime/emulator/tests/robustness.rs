@@ -64,6 +64,7 @@ fn exercise(text: &str) {
                 instruction_limit: Some(20_000),
                 deadline: None,
                 approx_error: true,
+                ..Options::default()
             };
             let with = Launch {
                 grid: [2, 1, 1],

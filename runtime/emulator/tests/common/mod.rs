@@ -1,6 +1,8 @@
 //! Runs one instruction over many operands, a thread each.
 #![allow(dead_code)]
 
+pub mod product;
+
 use energy_kernel_emulator::{Argument, Launch, Memory, Module, Options, Report, launch};
 
 pub const HEAD: &str = ".version 8.7\n.target sm_90\n.address_size 64\n";
