@@ -287,7 +287,7 @@ pub enum Function {
     Silu,
     /// `1 / (1 + e⁻ˣ)`
     Sigmoid,
-    /// `tf32(x)`: to 11 significant bits, the nearest, half away from zero. What tensor cores multiply `f32` as.
+    /// `tf32(x)`: to 11 significant bits, the nearest, half away from zero. What tensor cores multiply `f32` as. Of an `f64` by way of `f32`.
     Tf32,
 }
 

@@ -131,8 +131,9 @@ fn truth(function: Function, x: f64) -> f64 {
         Function::Silu => x / (1.0 + (-x).exp()),
         Function::Sigmoid if x < 0.0 => x.exp() / (1.0 + x.exp()),
         Function::Sigmoid => 1.0 / (1.0 + (-x).exp()),
-        // Beyond the largest lies infinity.
+        // By way of a binary32; beyond the largest lies infinity.
         Function::Tf32 => {
+            let x = f64::from(x as f32);
             let unit = 2f64.powi((x.abs().log2().floor() as i32).max(-126) - 10);
             let rounded = (x.abs() / unit + 0.5).floor() * unit;
             if x == 0.0 || !x.is_finite() {

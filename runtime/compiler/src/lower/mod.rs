@@ -11,7 +11,7 @@ pub mod value;
 
 use crate::check::Checked;
 use crate::element::{Element, Type};
-use crate::ir::SizeId;
+use crate::ir::{Expr, SizeId};
 use crate::kernel::{Kernel, Launch};
 use crate::ptx::{Cache, Class, Few, Guard, Opcode, Operand, Reg, Space, Width};
 use crate::schedule::{self, Schedule};
@@ -72,9 +72,13 @@ pub fn lower(
         Schedule::Contract(contract) => contract::simt::lower(checked, specialisation, &name, target, contract)?,
         Schedule::Mma(mma) => contract::mma::lower(checked, specialisation, &name, target, mma)?,
     };
-    // Left alone, the assembler now and then spills to fit more blocks, or because it unrolled too far.
-    let blocks = target.resident_blocks(launch.block[0], REGISTERS, launch.dynamic_shared);
-    lowering.b.set_minimum_blocks(blocks.max(1));
+    // Left alone, the assembler now and then spills to fit more blocks, or because it unrolled too far. Functions in f64
+    // hold many values at once, whatever else a kernel does.
+    let doubles = |expr: &Expr| matches!(expr, Expr::Call(_, arguments) if arguments.iter().any(|&argument| checked.ty(argument) == Type::F64));
+    if !lowering.b.has_minimum_blocks() || checked.op().exprs.iter().any(doubles) {
+        let blocks = target.resident_blocks(launch.block[0], REGISTERS, launch.dynamic_shared);
+        lowering.b.set_minimum_blocks(blocks.max(1));
+    }
     let parameters = lowering.parameters().to_vec();
     Ok(Kernel {
         entry: name,

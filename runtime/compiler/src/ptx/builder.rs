@@ -90,6 +90,11 @@ impl Builder {
         self.minimum_blocks = Some(self.minimum_blocks.map_or(blocks, |others| others.min(blocks)));
     }
 
+    /// Whether [`Builder::set_minimum_blocks`] was called.
+    pub fn has_minimum_blocks(&self) -> bool {
+        self.minimum_blocks.is_some()
+    }
+
     /// Declares one more parameter of the kernel and reads it.
     pub fn parameter(&mut self, width: Width) -> Reg {
         let number = self.parameters.len() as u32;

@@ -296,7 +296,10 @@ table! {
 
     // copies from global to shared memory, in groups; the wait is for all but the newest so many
     CopyCommit "cp.async.commit_group" ()  -> () convergent;
-    CopyWait  "cp.async.wait_group" (B32)  -> () convergent;
+    CopyWait0 "cp.async.wait_group|0" ()   -> () convergent;
+    CopyWait1 "cp.async.wait_group|1" ()   -> () convergent;
+    CopyWait2 "cp.async.wait_group|2" ()   -> () convergent;
+    CopyWait3 "cp.async.wait_group|3" ()   -> () convergent;
 
     // tensor cores: a tile of 16 × 8 outputs a warp, D = A · B + C
     CvtTf32F32 "cvt.rna.tf32.f32" (F32)    -> (B32);

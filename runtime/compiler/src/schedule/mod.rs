@@ -35,7 +35,7 @@ use crate::target::{Machine, Target};
 use bincode::{Decode, Encode};
 
 /// Changes whenever the same schedule begins to mean another kernel, or the spaces change.
-pub const SPACE_VERSION: u32 = 1;
+pub const SPACE_VERSION: u32 = 2;
 
 /// One way to compute an operator.
 ///

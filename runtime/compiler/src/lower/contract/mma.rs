@@ -298,7 +298,13 @@ impl<'a> Tile<'a> {
         let turns = Turns::new(0, end, slab).entered(entered).rolled();
         let counter = lowering.b.begin_loop(Class::B32, turns);
         lowering.note_multiple(counter, self.point.block_depth.min(16));
-        lowering.b.converge(Opcode::CopyWait, &[(stages - 2).into()]);
+        let wait = match stages {
+            2 => Opcode::CopyWait0,
+            3 => Opcode::CopyWait1,
+            4 => Opcode::CopyWait2,
+            _ => Opcode::CopyWait3,
+        };
+        lowering.b.converge(wait, &[]);
         // All have come here: the slab is complete, and the one before it is not read any more.
         lowering.b.barrier();
         let next = Linear::register(counter).plus_constant((stages - 1) * slab);
@@ -325,7 +331,7 @@ impl<'a> Tile<'a> {
         }
         lowering.b.end();
         lowering.leave(outside);
-        lowering.b.converge(Opcode::CopyWait, &[0.into()]);
+        lowering.b.converge(Opcode::CopyWait0, &[]);
         lowering.b.barrier();
         Ok(())
     }
@@ -578,8 +584,10 @@ impl<'a> Tile<'a> {
         let back = lowering.math.operand(&mut lowering.b, &self.warp.slice.times(-apart));
         let first = sum(lowering, own, back);
         let fastest = self.tiling.right.axes.last().copied().ok_or(Error::Unbound)?;
+        // 16 bytes, so that what the lanes of a warp store at once has no gaps.
+        let most = (16 / lowering.op().outputs[0].element.size()).min(8);
         let vector = if lowering.specialisation.aligned {
-            lowering.size_multiple(lowering.checked.extent(fastest)).min(8)
+            lowering.size_multiple(lowering.checked.extent(fastest)).min(most)
         } else {
             1
         };
