@@ -75,7 +75,13 @@ fn main() -> ExitCode {
             let error = serde_json::json!({ "error": failure.report.to_string() });
             say!("{error}");
         } else {
-            complain!("error: {:?}", failure.report);
+            complain!("error: {}", failure.report);
+            for cause in failure.report.chain().skip(1) {
+                complain!("  since {cause}");
+            }
+            if let Some(help) = failure.report.help() {
+                complain!("help: {help}");
+            }
         }
         ExitCode::from(failure.code)
     })
