@@ -71,7 +71,7 @@ impl Fragment {
         self.element.bits() as usize / 8
     }
 
-    /// Bytes of a thread's registers: what the start of every line in memory must be a multiple of.
+    /// Bytes of a thread's registers: what the start in memory must be a multiple of.
     fn alignment(&self) -> usize {
         self.registers() * per_register(self.element) * self.element_bytes()
     }
@@ -160,10 +160,11 @@ impl Pieces {
             return Err(core.fault(warp, operation, 0, Some(base), message));
         }
         let stride = u64::from(strides[0]) * fragment.element_bytes() as u64;
-        let alignment = fragment.alignment() as u64;
-        if !base.is_multiple_of(alignment) || !stride.is_multiple_of(alignment) {
+        // PTX wants every line at a multiple of the fragment's bytes, CUDA C++ is content with 16 from line to line.
+        let (alignment, between) = (fragment.alignment() as u64, fragment.alignment().min(16) as u64);
+        if !base.is_multiple_of(alignment) || !stride.is_multiple_of(between) {
             let message = format!(
-                "a matrix at {base:#x} with {stride} bytes from line to line: both must be multiples of {alignment}"
+                "a matrix at {base:#x} with {stride} bytes from line to line: multiples of {alignment} and {between} are possible"
             );
             let access = (base, alignment as u32);
             core.wrong_access(FindingKind::Misaligned, warp, operation, 0, access, message)?;

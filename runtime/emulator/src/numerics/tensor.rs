@@ -247,9 +247,10 @@ pub(crate) struct Right {
 }
 
 impl Left {
+    /// Nothing is read that was not set.
     pub const EMPTY: Left = Left {
         values: [0.0; MOST_K],
-        exponents: [ZERO; MOST_K],
+        exponents: [0; MOST_K],
     };
 
     #[inline(always)]
@@ -262,7 +263,7 @@ impl Left {
 impl Right {
     pub const EMPTY: Right = Right {
         values: [[0.0; COLUMNS]; MOST_K],
-        exponents: [[ZERO; COLUMNS]; MOST_K],
+        exponents: [[0; COLUMNS]; MOST_K],
     };
 
     #[inline(always)]
@@ -320,8 +321,8 @@ impl Steps {
             largest[column] = largest[column].max(exponent(sums[column], least));
         }
         for k in range.clone() {
-            for column in 0..COLUMNS {
-                largest[column] = largest[column].max(left.exponents[k] + right.exponents[k][column]);
+            for (largest, other) in largest.iter_mut().zip(&right.exponents[k]) {
+                *largest = (*largest).max(left.exponents[k] + other);
             }
         }
         if largest.iter().any(|exponent| *exponent > FINITE) {
@@ -338,8 +339,20 @@ impl Steps {
                 totals[column] += (left.values[k] * right.values[k][column] * scales[column]).trunc();
             }
         }
+        let mut ordinary = !self.to_f16;
         for column in 0..COLUMNS {
-            sums[column] = self.result(totals[column] * power(largest[column] - self.fraction));
+            let sum = totals[column] * power(largest[column] - self.fraction);
+            sums[column] = sum;
+            ordinary &= sum == 0.0 || (power(-126)..power(128)).contains(&sum.abs());
+        }
+        if ordinary {
+            // Normal f32 are f64 whose last 29 bits are zero.
+            let cut = if self.short { 39 } else { 29 };
+            for sum in sums {
+                *sum = f64::from_bits(sum.to_bits() & u64::MAX << cut);
+            }
+        } else {
+            sums.iter_mut().for_each(|sum| *sum = self.result(*sum));
         }
     }
 
@@ -366,6 +379,7 @@ impl Steps {
         }
     }
 
+    /// A sum in the format of results.
     #[inline(always)]
     fn result(self, sum: f64) -> f64 {
         if self.to_f16 {

@@ -1,6 +1,7 @@
 //! Runs one instruction over many operands, a thread each.
 #![allow(dead_code)]
 
+pub mod exercise;
 pub mod product;
 
 use energy_kernel_emulator::{Argument, Launch, Memory, Module, Options, Report, launch};
