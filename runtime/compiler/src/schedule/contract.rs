@@ -99,9 +99,8 @@ fn all_points() -> impl Iterator<Item = Contract> {
 }
 
 impl ContractShape {
-    /// Blocks that a multiprocessor holds at once: what the assembler is told, so that it neither spills for more
-    /// (it does, left alone) nor takes registers that cost a block.
-    pub(crate) fn resident_blocks(
+    /// Blocks that the assembler is told to fit on a multiprocessor.
+    pub(crate) fn minimum_blocks(
         &self,
         point: &Contract,
         checked: &Checked,
@@ -110,12 +109,10 @@ impl ContractShape {
     ) -> u32 {
         let registers = self.registers(point, checked, specialisation);
         let shared = point.shared_bytes(self.element_bytes());
-        target.resident_blocks(point.threads(), registers, shared)
+        target.minimum_blocks(point.threads(), registers, shared)
     }
 
-    /// Registers a thread needs: accumulators, fragments, the next slab's elements and their addresses. The constant was
-    /// found by assembling 3600 kernels, of which none that fits spilled. It is an estimate: of 8784 kernels at other sizes
-    /// one tile did (`f64`, 32 × 64 × 8 by threads of 8 × 4, sm_90).
+    /// Registers a thread needs: accumulators, fragments, the next slab's elements and their addresses.
     fn registers(&self, point: &Contract, checked: &Checked, specialisation: &Specialisation) -> u32 {
         let words = self.element_bytes() / 4;
         let tile = point.thread_rows * point.thread_columns + point.thread_rows + point.thread_columns;
@@ -136,7 +133,11 @@ impl ContractShape {
         (64..=512).contains(&threads)
             && (point.block_rows * point.block_depth).is_multiple_of(threads)
             && (point.block_columns * point.block_depth).is_multiple_of(threads)
-            && self.resident_blocks(point, checked, specialisation, target) > 0
+            && target.resident_blocks(
+                threads,
+                self.registers(point, checked, specialisation),
+                point.shared_bytes(self.element_bytes()),
+            ) > 0
     }
 }
 

@@ -203,9 +203,12 @@ pub(super) fn legal(checked: &Checked, specialisation: &Specialisation, target: 
         })
 }
 
-/// Blocks that a multiprocessor holds at once.
-pub(crate) fn resident_blocks(checked: &Checked, specialisation: &Specialisation, target: Target, point: &Mma) -> u32 {
-    Space::of(checked, specialisation, target).map_or(0, |space| space.resident_blocks(point))
+/// Blocks that the assembler is told to fit on a multiprocessor.
+pub(crate) fn minimum_blocks(checked: &Checked, specialisation: &Specialisation, target: Target, point: &Mma) -> u32 {
+    Space::of(checked, specialisation, target).map_or(1, |space| {
+        let shared = point.shared_bytes(space.bytes());
+        target.minimum_blocks(point.threads(), space.registers(point), shared)
+    })
 }
 
 /// What legality depends on.

@@ -23,7 +23,7 @@ pub use text::ParseScheduleError;
 
 pub(crate) use contract::load_width as contract_load_width;
 pub(crate) use mma::{
-    Multiplicand, read_as_is as mma_read_as_is, resident_blocks as mma_resident_blocks, vector as mma_vector,
+    Multiplicand, minimum_blocks as mma_minimum_blocks, read_as_is as mma_read_as_is, vector as mma_vector,
 };
 pub(crate) use pointwise::flat as pointwise_flat;
 pub(crate) use product::{ContractShape, Side, operands as contract_operands};

@@ -22,7 +22,7 @@ use crate::kernel::Launch;
 use crate::ptx::builder::move_of;
 use crate::ptx::{Address, Cache, Class, Compare, Few, Guard, Opcode, Operand, Reg, Space, Turns};
 use crate::schedule::{
-    ContractShape, Mma, Multiplicand, contract_operands, mma_read_as_is, mma_resident_blocks, mma_vector,
+    ContractShape, Mma, Multiplicand, contract_operands, mma_minimum_blocks, mma_read_as_is, mma_vector,
 };
 use crate::size::Specialisation;
 use crate::target::Target;
@@ -40,7 +40,7 @@ pub(in crate::lower) fn lower<'a>(
     let mut lowering = Lowering::new(checked, specialisation, name, point.threads());
     lowering
         .b
-        .set_minimum_blocks(mma_resident_blocks(checked, specialisation, target, point));
+        .set_minimum_blocks(mma_minimum_blocks(checked, specialisation, target, point));
     let mut tile = Tile::new(&mut lowering, point, &shape, multiplicands)?;
     tile.sum(&mut lowering)?;
     tile.store(&mut lowering)?;

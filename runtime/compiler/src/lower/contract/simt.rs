@@ -27,7 +27,7 @@ pub(in crate::lower) fn lower<'a>(
     let mut lowering = Lowering::new(checked, specialisation, name, point.threads());
     lowering
         .b
-        .set_minimum_blocks(shape.resident_blocks(point, checked, specialisation, target));
+        .set_minimum_blocks(shape.minimum_blocks(point, checked, specialisation, target));
     let shared = point.shared_bytes(shape.element_bytes());
     let mut tile = Tile::new(&mut lowering, point, &shape);
     tile.sum(&mut lowering)?;
