@@ -11,11 +11,11 @@
 //! memory is contiguous along the rows, of rows, one a term. In both the 16-byte chunks of a line are permuted by
 //! the number of the line ([`Lines::at`]), so that neither copies nor `ldmatrix` meet in a bank.
 
-use super::super::expression::{Access, InSequence, Lowering, Reduce};
+use super::super::expression::{Access, Lowering, Reduce};
 use super::super::index::Linear;
-use super::super::value::{self, Value, binary, class_of, select, width_in_shared};
+use super::super::value::{self, Value, binary, class_of, width_in_shared};
 use super::super::{Error, launch};
-use super::{Block, Inside, Piece, Slab, Tiling, bind};
+use super::{Block, Inside, Piece, Slab, Tiling, or_zero};
 use crate::check::Checked;
 use crate::ir::{BinaryOp, ExprId};
 use crate::kernel::Launch;
@@ -273,18 +273,14 @@ impl<'a> Tile<'a> {
         // All stages but one are on their way before the first is waited for.
         for stage in 0..stages - 1 {
             let first = Linear::constant(stage * slab);
-            let inside = match depth {
-                Some(depth) if whole && stage * slab < depth => Inside::All,
-                Some(depth) if stage * slab >= depth => {
-                    lowering.b.converge(Opcode::CopyCommit, &[]);
-                    continue;
-                }
-                _ => Inside::Each,
-            };
-            let at = (stage * i64::from(self.stage_bytes())).into();
-            let to = lowering.b.op(Opcode::AddS32, &[self.base.into(), at]);
-            self.copy(lowering, &first, to, inside)?;
-            self.fill(lowering, &first, to, inside)?;
+            // Those beyond the last slab are groups of nothing.
+            if depth.is_none_or(|depth| stage * slab < depth) {
+                let inside = if whole { Inside::All } else { Inside::Each };
+                let at = (stage * i64::from(self.stage_bytes())).into();
+                let to = lowering.b.op(Opcode::AddS32, &[self.base.into(), at]);
+                self.copy(lowering, &first, to, inside)?;
+                self.fill(lowering, &first, to, inside)?;
+            }
             lowering.b.converge(Opcode::CopyCommit, &[]);
         }
         let all = self.stage_bytes() * self.point.stages;
@@ -317,10 +313,10 @@ impl<'a> Tile<'a> {
         let (read, write) = (lowering.b.read(first), lowering.b.read(last));
         if more {
             self.copy(lowering, &next, write, inside)?;
-            lowering.b.converge(Opcode::CopyCommit, &[]);
+        }
+        lowering.b.converge(Opcode::CopyCommit, &[]);
+        if more {
             self.touch(lowering, &next, inside)?;
-        } else {
-            lowering.b.converge(Opcode::CopyCommit, &[]);
         }
         self.accumulate(lowering, read);
         if more {
@@ -390,12 +386,7 @@ impl<'a> Tile<'a> {
             if matches!(way, Way::Copied(_)) {
                 continue;
             }
-            self.tiling
-                .each_element(lowering, side, term, inside, |lowering, side, _, _, _| {
-                    side.factors
-                        .iter()
-                        .try_for_each(|&factor| lowering.touch(factor, &mut InSequence))
-                })?;
+            self.tiling.touch(lowering, side, term, inside)?;
         }
         Ok(())
     }
@@ -448,20 +439,8 @@ impl<'a> Tile<'a> {
         multiplicand: Multiplicand,
         guard: Option<Reg>,
     ) -> Result<Operand, Error> {
-        let ty = self.shape.ty;
-        let mut product: Option<Value> = None;
-        for &factor in &side.factors {
-            let value = lowering.value_as(factor, ty, &mut InSequence)?;
-            product = Some(match product {
-                None => value,
-                Some(product) => binary(&mut lowering.b, BinaryOp::Mul, product, value),
-            });
-        }
-        let mut value = product.ok_or(Error::Unbound)?;
-        if let Some(guard) = guard {
-            let zero = Value::zero(&mut lowering.b, ty);
-            value = select(&mut lowering.b, guard, value, zero);
-        }
+        let value = side.product(lowering, self.shape.ty)?;
+        let value = or_zero(lowering, value, guard);
         Ok(value::to_storage(&mut lowering.b, multiplicand.element(), value))
     }
 
@@ -583,14 +562,9 @@ impl<'a> Tile<'a> {
         let apart = i64::from(self.point.threads() / 32 / split) * strip;
         let back = lowering.math.operand(&mut lowering.b, &self.warp.slice.times(-apart));
         let first = sum(lowering, own, back);
-        let fastest = self.tiling.right.axes.last().copied().ok_or(Error::Unbound)?;
         // 16 bytes, so that what the lanes of a warp store at once has no gaps.
         let most = (16 / lowering.op().outputs[0].element.size()).min(8);
-        let vector = if lowering.specialisation.aligned {
-            lowering.size_multiple(lowering.checked.extent(fastest)).min(most)
-        } else {
-            1
-        };
+        let vector = self.tiling.output_vector(lowering, most);
         let vector = vector.min(self.point.warp_columns / (2 * split));
         for number in 0..self.point.warp_rows / 16 {
             self.hand_on(lowering, own, number);
@@ -617,7 +591,8 @@ impl<'a> Tile<'a> {
                 .plus(&row)
                 .plus_constant(i64::from(16 * number));
             let column = self.tiling.right.base.plus(&self.warp.column).plus(&column);
-            self.outputs(lowering, &row, &column, &sums)?;
+            self.tiling
+                .outputs(lowering, &row, &column, vector, |_, lane| sums[lane as usize])?;
             lowering.b.end();
             self.meet(lowering);
         }
@@ -695,33 +670,6 @@ impl<'a> Tile<'a> {
             };
         }
         sums
-    }
-
-    /// Computes neighbouring outputs of a row from their sums.
-    fn outputs(&self, lowering: &mut Lowering<'_>, row: &Linear, column: &Linear, sums: &[Value]) -> Result<(), Error> {
-        let fastest = self.tiling.right.axes.last().copied().ok_or(Error::Unbound)?;
-        self.tiling.bind_clamped(lowering, &self.tiling.left, row, 1);
-        let row_inside = self.tiling.inside(lowering, &self.tiling.left, row);
-        let lanes = self
-            .tiling
-            .bind_clamped(lowering, &self.tiling.right, column, sums.len() as i64);
-        let column_inside = self.tiling.inside(lowering, &self.tiling.right, column);
-        let guard = lowering.both(row_inside, column_inside);
-        lowering.lanes = lanes;
-        let offset = self.tiling.offset(lowering)?;
-        let mut values = Vec::with_capacity(sums.len());
-        for (lane, &sum) in sums.iter().enumerate() {
-            if lane > 0 {
-                let value = lowering.binding(fastest)?.value.plus_constant(1);
-                bind(lowering, self.shape, fastest, value);
-            }
-            lowering.define(self.shape.sum, sum)?;
-            values.push(lowering.output_value(0, &mut InSequence)?);
-        }
-        lowering.lanes = None;
-        let guard = guard.map(|predicate| Guard { predicate, holds: true });
-        lowering.store_output(0, &offset, &values, Cache::Normal, guard);
-        Ok(())
     }
 }
 

@@ -9,12 +9,14 @@
 pub(super) mod mma;
 pub(super) mod simt;
 
-use super::expression::{Binding, Lanes, Lowering};
+use super::expression::{Binding, InSequence, Lanes, Lowering};
 use super::index::Linear;
+use super::value::{Value, binary, select};
 use super::{Error, volume_formula};
 use crate::check::Checked;
-use crate::ir::{AxisId, ExprId, SizeId};
-use crate::ptx::{Opcode, Reg};
+use crate::element::Type;
+use crate::ir::{AxisId, BinaryOp, ExprId, SizeId};
+use crate::ptx::{Cache, Guard, Opcode, Reg};
 use crate::schedule::{ContractShape, Side};
 use crate::size::{SizeExpr, Specialisation};
 
@@ -281,6 +283,58 @@ impl<'a> Tiling<'a> {
         Ok(())
     }
 
+    /// Issues the loads of a side's factors in a slab; what is done with the values comes later.
+    fn touch(&self, lowering: &mut Lowering<'_>, side: &Slab, term: &Linear, inside: Inside) -> Result<(), Error> {
+        self.each_element(lowering, side, term, inside, |lowering, side, _, _, _| {
+            side.factors
+                .iter()
+                .try_for_each(|&factor| lowering.touch(factor, &mut InSequence))
+        })
+    }
+
+    /// Computes and stores `count` neighbouring outputs of a row; `sum` gives the sum that each is made of.
+    fn outputs(
+        &self,
+        lowering: &mut Lowering<'_>,
+        row: &Linear,
+        column: &Linear,
+        count: u32,
+        mut sum: impl FnMut(&mut Lowering<'_>, u32) -> Value,
+    ) -> Result<(), Error> {
+        let fastest = self.right.axes.last().copied().ok_or(Error::Unbound)?;
+        self.bind_clamped(lowering, &self.left, row, 1);
+        let row_inside = self.inside(lowering, &self.left, row);
+        let lanes = self.bind_clamped(lowering, &self.right, column, i64::from(count));
+        let column_inside = self.inside(lowering, &self.right, column);
+        let guard = lowering.both(row_inside, column_inside);
+        lowering.lanes = lanes;
+        let offset = self.offset(lowering)?;
+        let mut values = Vec::with_capacity(count as usize);
+        for lane in 0..count {
+            if lane > 0 {
+                let value = lowering.binding(fastest)?.value.plus_constant(1);
+                bind(lowering, self.shape, fastest, value);
+            }
+            let sum = sum(lowering, lane);
+            lowering.define(self.shape.sum, sum)?;
+            values.push(lowering.output_value(0, &mut InSequence)?);
+        }
+        lowering.lanes = None;
+        let guard = guard.map(|predicate| Guard { predicate, holds: true });
+        lowering.store_output(0, &offset, &values, Cache::Normal, guard);
+        Ok(())
+    }
+
+    /// How many neighbouring outputs of a row can be stored together, none of them beyond its end: at most `most`.
+    fn output_vector(&self, lowering: &Lowering<'_>, most: u32) -> u32 {
+        match self.right.axes.last() {
+            Some(&fastest) if lowering.specialisation.aligned => {
+                lowering.size_multiple(lowering.checked.extent(fastest)).min(most)
+            }
+            _ => 1,
+        }
+    }
+
     fn inside(&self, lowering: &mut Lowering<'_>, side: &Slab, place: &Linear) -> Option<Reg> {
         let fits = side
             .total
@@ -298,6 +352,28 @@ impl<'a> Tiling<'a> {
             .collect::<Result<Vec<_>, Error>>()?;
         Ok(lowering.offset(&indices, &output.dims))
     }
+}
+
+impl Slab {
+    /// The product of the factors where their axes are bound as they are, in the type of the sum.
+    fn product(&self, lowering: &mut Lowering<'_>, ty: Type) -> Result<Value, Error> {
+        let mut product: Option<Value> = None;
+        for &factor in &self.factors {
+            let value = lowering.value_as(factor, ty, &mut InSequence)?;
+            product = Some(match product {
+                None => value,
+                Some(product) => binary(&mut lowering.b, BinaryOp::Mul, product, value),
+            });
+        }
+        product.ok_or(Error::Unbound)
+    }
+}
+
+/// The value where it is a term of the sum, else 0.
+fn or_zero(lowering: &mut Lowering<'_>, value: Value, guard: Option<Reg>) -> Value {
+    let Some(guard) = guard else { return value };
+    let zero = Value::zero(&mut lowering.b, value.ty);
+    select(&mut lowering.b, guard, value, zero)
 }
 
 /// Batch, row and column of the tile with that number. Within a batch, bands of `group` rows of tiles come one after the

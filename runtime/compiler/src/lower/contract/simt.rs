@@ -3,15 +3,15 @@
 //! Each side's factors are evaluated as ordinary expressions, element by element, where their slab is loaded: whatever
 //! the language can say of a factor fuses.
 
-use super::super::expression::{InSequence, Lowering};
+use super::super::expression::Lowering;
 use super::super::index::Linear;
-use super::super::value::{Value, binary, class_of, fma_of, select, width_in_shared};
+use super::super::value::{Value, class_of, fma_of, width_in_shared};
 use super::super::{Error, launch};
-use super::{Block, Inside, Slab, Tiling, bind};
+use super::{Block, Inside, Slab, Tiling, or_zero};
 use crate::check::Checked;
-use crate::ir::{BinaryOp, Expr, Source};
+use crate::ir::{Expr, Source};
 use crate::kernel::Launch;
-use crate::ptx::{Address, Cache, Class, Guard, Opcode, Operand, Reg, Space, Turns};
+use crate::ptx::{Address, Cache, Class, Opcode, Operand, Reg, Space, Turns};
 use crate::schedule::{Contract, ContractShape, contract_load_width, contract_operands};
 use crate::size::Specialisation;
 use crate::target::Target;
@@ -167,15 +167,9 @@ impl<'a> Tile<'a> {
 
     /// Issues the loads of a slab; what is done with the values comes later.
     fn touch(&self, lowering: &mut Lowering<'_>, term: &Linear, inside: Inside) -> Result<(), Error> {
-        for side in [&self.tiling.left, &self.tiling.right] {
-            self.tiling
-                .each_element(lowering, side, term, inside, |lowering, side, _, _, _| {
-                    side.factors
-                        .iter()
-                        .try_for_each(|&factor| lowering.touch(factor, &mut InSequence))
-                })?;
-        }
-        Ok(())
+        let Tiling { left, right, .. } = &self.tiling;
+        self.tiling.touch(lowering, left, term, inside)?;
+        self.tiling.touch(lowering, right, term, inside)
     }
 
     /// Puts a slab into shared memory.
@@ -187,22 +181,11 @@ impl<'a> Tile<'a> {
             let mut values: Vec<Operand> = Vec::new();
             self.tiling
                 .each_element(lowering, side, term, inside, |lowering, side, piece, lane, guard| {
-                    let mut product: Option<Value> = None;
-                    for &factor in &side.factors {
-                        let value = lowering.value_as(factor, ty, &mut InSequence)?;
-                        product = Some(match product {
-                            None => value,
-                            Some(product) => binary(&mut lowering.b, BinaryOp::Mul, product, value),
-                        });
-                    }
-                    let mut value = product.ok_or(Error::Unbound)?;
+                    let value = side.product(lowering, ty)?;
                     // A guarded read alone is already 0 beyond the end.
                     let read_alone = matches!(side.factors.as_slice(), [factor]
                     if matches!(lowering.op().expr(*factor), Expr::Read { or: None, source: Source::Input(_), .. }));
-                    if let (Some(guard), false) = (guard, read_alone) {
-                        let zero = Value::zero(&mut lowering.b, ty);
-                        value = select(&mut lowering.b, guard, value, zero);
-                    }
+                    let value = or_zero(lowering, value, guard.filter(|_| !read_alone));
                     values.push(value.reg(&mut lowering.b).into());
                     if lane + 1 < side.vector {
                         return Ok(());
@@ -293,43 +276,16 @@ impl<'a> Tile<'a> {
     fn store(&self, lowering: &mut Lowering<'_>) -> Result<(), Error> {
         let (rows, columns) = (self.point.thread_rows, self.point.thread_columns);
         let bytes = width_in_shared(self.shape.ty).bytes();
-        let neighbours = group(columns, bytes);
-        // Neighbouring columns are stored together where none of them can be beyond an edge of a row.
-        let fastest = self.tiling.right.axes.last().map(|&axis| lowering.checked.extent(axis));
-        let divisible = fastest.map_or(1, |size| lowering.size_multiple(size));
-        let vector = if lowering.specialisation.aligned {
-            neighbours.min(divisible)
-        } else {
-            1
-        };
+        let vector = self.tiling.output_vector(lowering, group(columns, bytes));
         for row in 0..rows {
             let place = self.place(&self.tiling.left, self.thread_row, row, rows, bytes);
-            self.tiling.bind_clamped(lowering, &self.tiling.left, &place, 1);
-            let row_inside = self.tiling.inside(lowering, &self.tiling.left, &place);
             for first in (0..columns).step_by(vector as usize) {
-                let place = self.place(&self.tiling.right, self.thread_column, first, columns, bytes);
-                let lanes = self
-                    .tiling
-                    .bind_clamped(lowering, &self.tiling.right, &place, i64::from(vector));
-                let column_inside = self.tiling.inside(lowering, &self.tiling.right, &place);
-                let guard = lowering.both(row_inside, column_inside);
-                lowering.lanes = lanes;
-                let mut values = Vec::with_capacity(vector as usize);
-                let fastest = self.tiling.right.axes.last().copied().ok_or(Error::Unbound)?;
-                let offset = self.tiling.offset(lowering)?;
-                for lane in 0..vector {
-                    if lane > 0 {
-                        let value = lowering.binding(fastest)?.value.plus_constant(1);
-                        bind(lowering, self.shape, fastest, value);
-                    }
-                    let accumulator = self.accumulators[(row * columns + first + lane) as usize];
-                    let sum = Value::new(self.shape.ty, lowering.b.read(accumulator));
-                    lowering.define(self.shape.sum, sum)?;
-                    values.push(lowering.output_value(0, &mut InSequence)?);
-                }
-                lowering.lanes = None;
-                let guard = guard.map(|predicate| Guard { predicate, holds: true });
-                lowering.store_output(0, &offset, &values, Cache::Normal, guard);
+                let column = self.place(&self.tiling.right, self.thread_column, first, columns, bytes);
+                self.tiling
+                    .outputs(lowering, &place, &column, vector, |lowering, lane| {
+                        let accumulator = self.accumulators[(row * columns + first + lane) as usize];
+                        Value::new(self.shape.ty, lowering.b.read(accumulator))
+                    })?;
             }
         }
         Ok(())
