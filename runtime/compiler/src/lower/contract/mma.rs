@@ -11,13 +11,16 @@
 //! memory is contiguous along the rows, of rows, one a term. In both the 16-byte chunks of a line are permuted by
 //! the number of the line ([`Lines::at`]), so that neither copies nor `ldmatrix` meet in a bank.
 
+mod lines;
+mod outputs;
+
 use super::super::expression::{Access, Lowering, Reduce};
 use super::super::index::Linear;
-use super::super::value::{self, Value, binary, class_of, width_in_shared};
+use super::super::value::{self, Value, class_of};
 use super::super::{Error, launch};
-use super::{Block, Inside, Piece, Slab, Tiling, or_zero};
+use super::{Block, Inside, Slab, Tiling, or_zero};
 use crate::check::Checked;
-use crate::ir::{BinaryOp, ExprId};
+use crate::ir::ExprId;
 use crate::kernel::Launch;
 use crate::ptx::builder::move_of;
 use crate::ptx::{Address, Cache, Class, Compare, Few, Guard, Opcode, Operand, Reg, Space, Turns};
@@ -26,6 +29,7 @@ use crate::schedule::{
 };
 use crate::size::Specialisation;
 use crate::target::Target;
+use lines::{Lines, address, exclusive_or, multiple, shared, sum};
 use smallvec::smallvec;
 
 pub(in crate::lower) fn lower<'a>(
@@ -85,79 +89,6 @@ enum Way {
     Stored,
     /// Evaluated.
     Evaluated,
-}
-
-/// How a slab lies in shared memory.
-#[derive(Debug, Clone, Copy)]
-struct Lines {
-    /// Bytes from the start of a stage.
-    start: u32,
-    /// Bytes of a line.
-    bytes: u32,
-    /// Bytes of an element.
-    element: u32,
-    /// Whether a line is a row's terms; else it is a term's rows.
-    of_terms: bool,
-}
-
-impl Lines {
-    fn new(side: &Slab, block: Block, multiplicand: Multiplicand, start: u32) -> Lines {
-        let element = multiplicand.bytes();
-        // Only matrices of 2-byte elements can be transposed on their way to registers.
-        let of_terms = side.along_depth || element != 2;
-        Lines {
-            start,
-            bytes: element * if of_terms { block.depth } else { side.tile },
-            element,
-            of_terms,
-        }
-    }
-
-    /// The line of an element, and its byte in it.
-    fn place(&self, piece: &Piece) -> (Linear, Linear) {
-        let (line, along) = if self.of_terms {
-            (&piece.row, &piece.term)
-        } else {
-            (&piece.term, &piece.row)
-        };
-        (line.clone(), along.times(i64::from(self.element)))
-    }
-
-    /// Bytes from the start of the slab. Lines of 128 bytes hold 8 chunks of 16, and line `l` has chunk `c` in the place `c ^ l % 8`:
-    /// 8 lines have a chunk in 8 places. Of shorter lines several make 128 bytes, and these take the place of the line.
-    ///
-    /// Apart from that comes the constant part: what moves by 8 lines, or by 8 chunks, is permuted alike.
-    fn at(&self, lowering: &mut Lowering<'_>, line: &Linear, byte: &Linear) -> (Operand, i64) {
-        let whole_lines = line.constant_part().div_euclid(8) * 8;
-        let whole_bytes = byte.constant_part().div_euclid(128) * 128;
-        let (line, byte) = (line.plus_constant(-whole_lines), byte.plus_constant(-whole_bytes));
-        let (math, b) = (lowering.math, &mut lowering.b);
-        let (line, byte) = (math.operand(b, &line), math.operand(b, &byte));
-        let key = self.key(lowering, line);
-        let within = exclusive_or(lowering, byte, key);
-        let lines = multiple(lowering, line, i64::from(self.bytes));
-        let at = sum(lowering, lines, within);
-        (at, whole_lines * i64::from(self.bytes) + whole_bytes)
-    }
-
-    /// What the byte in a line is combined with: 16 times the number of the line, in units of 128 bytes, modulo the chunks of a line.
-    fn key(&self, lowering: &mut Lowering<'_>, line: Operand) -> Operand {
-        let down = i64::from((128 / self.bytes.min(128)).trailing_zeros());
-        let mask = i64::from(self.bytes.min(128) / 16 - 1);
-        match line {
-            Operand::Int(line) => Operand::Int(((line >> down) & mask) << 4),
-            line => {
-                let b = &mut lowering.b;
-                let units = if down > 0 {
-                    b.op(Opcode::ShrU32, &[line, down.into()]).into()
-                } else {
-                    line
-                };
-                let key = b.op(Opcode::AndB32, &[units, mask.into()]);
-                b.op(Opcode::ShlB32, &[key.into(), 4.into()]).into()
-            }
-        }
-    }
 }
 
 impl<'a> Tile<'a> {
@@ -547,130 +478,6 @@ impl<'a> Tile<'a> {
         let offset = i64::from(lines.start) + high + whole_lines * i64::from(lines.bytes);
         address(lowering, base, offset)
     }
-
-    // ------------------------------------------------------------------ the outputs
-
-    /// Hands the sums on through shared memory, 16 rows of each warp's tile at a time, and computes the outputs from them: with
-    /// neighbours together, and each warp that shared in the terms a part of the rows.
-    fn store(&self, lowering: &mut Lowering<'_>) -> Result<(), Error> {
-        let split = self.point.split;
-        let pitch = self.point.strip_pitch();
-        let strip = i64::from(16 * pitch * 4);
-        let own = multiple(lowering, self.warp.number.into(), strip);
-        let own = sum(lowering, own, self.base.into());
-        // Warps of one tile lie as far apart as there are tiles in the block.
-        let apart = i64::from(self.point.threads() / 32 / split) * strip;
-        let back = lowering.math.operand(&mut lowering.b, &self.warp.slice.times(-apart));
-        let first = sum(lowering, own, back);
-        // 16 bytes, so that what the lanes of a warp store at once has no gaps.
-        let most = (16 / lowering.op().outputs[0].element.size()).min(8);
-        let vector = self.tiling.output_vector(lowering, most);
-        let vector = vector.min(self.point.warp_columns / (2 * split));
-        for number in 0..self.point.warp_rows / 16 {
-            self.hand_on(lowering, own, number);
-            self.meet(lowering);
-            let across = i64::from(self.point.warp_columns / vector);
-            let turns = 16 * across / 32 / i64::from(split);
-            let turn = lowering
-                .b
-                .begin_loop(Class::B32, Turns::new(0, turns, 1).entered(true).rolled());
-            // Chunks of neighbours, counted through the 16 rows.
-            let chunk = Linear::register(turn)
-                .times(i64::from(split))
-                .plus(&self.warp.slice)
-                .times(32)
-                .plus(&Linear::register(self.warp.lane));
-            let (row, column) = lowering.math.divide(&mut lowering.b, &chunk, &Linear::constant(across));
-            let column = column.times(i64::from(vector));
-            let sums = self.handed_on(lowering, first, apart, &row, &column, vector);
-            let row = self
-                .tiling
-                .left
-                .base
-                .plus(&self.warp.row)
-                .plus(&row)
-                .plus_constant(i64::from(16 * number));
-            let column = self.tiling.right.base.plus(&self.warp.column).plus(&column);
-            self.tiling
-                .outputs(lowering, &row, &column, vector, |_, lane| sums[lane as usize])?;
-            lowering.b.end();
-            self.meet(lowering);
-        }
-        Ok(())
-    }
-
-    /// Waits for those whose sums are wanted.
-    fn meet(&self, lowering: &mut Lowering<'_>) {
-        if self.point.split == 1 {
-            lowering.b.converge(Opcode::WarpBarrier, &[]);
-        } else {
-            lowering.b.barrier();
-        }
-    }
-
-    /// Puts 16 rows of the warp's sums into shared memory. Of a tile of 16 × 8, lane `l` has two neighbours in row `l / 4`, and two
-    /// in the row 8 below.
-    fn hand_on(&self, lowering: &mut Lowering<'_>, own: Operand, number: u32) {
-        let pitch = i64::from(self.point.strip_pitch());
-        let lane = self.warp.lane.into();
-        let row = lowering.b.op(Opcode::ShrU32, &[lane, 2.into()]);
-        let pair = lowering.b.op(Opcode::AndB32, &[lane, 3.into()]);
-        let at = Linear::register(row)
-            .times(pitch * 4)
-            .plus(&Linear::register(pair).times(8));
-        let at = lowering.math.operand(&mut lowering.b, &at);
-        let base = sum(lowering, at, own);
-        let columns = self.point.warp_columns / 8;
-        let width = width_in_shared(self.shape.ty);
-        for column in 0..columns {
-            let accumulator = self.accumulators[(number * columns + column) as usize];
-            for half in 0..2 {
-                let to = address(lowering, base, i64::from(8 * column) * 4 + half * 8 * pitch * 4);
-                let values = [
-                    accumulator[2 * half as usize].into(),
-                    accumulator[2 * half as usize + 1].into(),
-                ];
-                lowering.b.store(Space::Shared, width, to, &values, Cache::Normal, None);
-            }
-        }
-    }
-
-    /// Neighbouring sums, those of all warps that share in the terms added in order.
-    fn handed_on(
-        &self,
-        lowering: &mut Lowering<'_>,
-        first: Operand,
-        apart: i64,
-        row: &Linear,
-        column: &Linear,
-        vector: u32,
-    ) -> Vec<Value> {
-        let ty = self.shape.ty;
-        let width = width_in_shared(ty);
-        let pitch = i64::from(self.point.strip_pitch());
-        let at = row.times(pitch * 4).plus(&column.times(4));
-        let at = lowering.math.operand(&mut lowering.b, &at);
-        let base = sum(lowering, at, first);
-        let mut sums: Vec<Value> = Vec::new();
-        for slice in 0..i64::from(self.point.split) {
-            let mut part = Vec::with_capacity(vector as usize);
-            for chunk in (0..vector).step_by(4) {
-                let from = address(lowering, base, slice * apart + i64::from(4 * chunk));
-                part.extend(lowering.b.load_here(Space::Shared, width, vector.min(4) as usize, from));
-            }
-            let part = part.into_iter().map(|reg| Value::new(ty, reg));
-            sums = if slice == 0 {
-                part.collect()
-            } else {
-                let b = &mut lowering.b;
-                sums.into_iter()
-                    .zip(part)
-                    .map(|(sum, part)| binary(b, BinaryOp::Add, sum, part))
-                    .collect()
-            };
-        }
-        sums
-    }
 }
 
 impl Warp {
@@ -724,47 +531,4 @@ fn access(lowering: &mut Lowering<'_>, factor: ExprId) -> Result<Access, Error> 
     let mut note = Note::default();
     lowering.read_stored(factor, &mut note)?;
     note.0.ok_or(Error::Unbound)
-}
-
-/// An address within a slab of a stage.
-fn shared(lowering: &mut Lowering<'_>, stage: Reg, lines: Lines, line: &Linear, byte: &Linear) -> Address {
-    let (at, constant) = lines.at(lowering, line, byte);
-    let base = sum(lowering, at, stage.into());
-    address(lowering, base, constant + i64::from(lines.start))
-}
-
-fn address(lowering: &mut Lowering<'_>, base: Operand, offset: i64) -> Address {
-    let base = match base {
-        Operand::Reg(reg) => reg,
-        constant => lowering.b.constant(Class::B32, constant),
-    };
-    Address {
-        base,
-        offset: offset as i32,
-    }
-}
-
-fn sum(lowering: &mut Lowering<'_>, a: Operand, b: Operand) -> Operand {
-    match (a, b) {
-        (Operand::Int(0), other) | (other, Operand::Int(0)) => other,
-        (Operand::Int(a), Operand::Int(b)) => Operand::Int(a + b),
-        (constant @ Operand::Int(_), other) => lowering.b.op(Opcode::AddS32, &[other, constant]).into(),
-        (a, b) => lowering.b.op(Opcode::AddS32, &[a, b]).into(),
-    }
-}
-
-fn multiple(lowering: &mut Lowering<'_>, a: Operand, factor: i64) -> Operand {
-    match a {
-        Operand::Int(a) => Operand::Int(a * factor),
-        a => lowering.b.op(Opcode::MulS32, &[a, factor.into()]).into(),
-    }
-}
-
-fn exclusive_or(lowering: &mut Lowering<'_>, a: Operand, b: Operand) -> Operand {
-    match (a, b) {
-        (Operand::Int(0), other) | (other, Operand::Int(0)) => other,
-        (Operand::Int(a), Operand::Int(b)) => Operand::Int(a ^ b),
-        (constant @ Operand::Int(_), other) => lowering.b.op(Opcode::XorB32, &[other, constant]).into(),
-        (a, b) => lowering.b.op(Opcode::XorB32, &[a, b]).into(),
-    }
 }
