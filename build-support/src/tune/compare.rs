@@ -176,10 +176,10 @@ pub fn confirm<M: Meter>(
 mod tests {
     use super::super::data::Data;
     use super::super::random::Random;
-    use super::super::testing::operator;
+    use super::super::testing::{conditions, device, operator};
     use super::*;
     use energy_kernel_compiler::kernel::Kernel;
-    use energy_kernel_compiler::record::{CacheMode, DeviceClass, Inputs};
+    use energy_kernel_compiler::record::DeviceClass;
     use energy_kernel_compiler::target::{Machine, Target};
 
     /// A device whose figures follow a script: each window's energy has drifted, and has noise.
@@ -196,15 +196,8 @@ mod tests {
 
     impl Scripted {
         fn new(seed: u64, noise: f64, drift: f64) -> Scripted {
-            let device = DeviceClass {
-                name: "scripted".into(),
-                compute_capability: (9, 0),
-                multiprocessors: 132,
-                memory_bytes: 1 << 36,
-                simulated: false,
-            };
             Scripted {
-                device,
+                device: device(),
                 random: Random::new(seed),
                 noise,
                 drift,
@@ -218,19 +211,9 @@ mod tests {
             Measured {
                 estimate: Estimate { mean, interval: 0.0 },
                 conditions: Conditions {
-                    driver: String::new(),
-                    simulated_profile: None,
                     sm_clock_mhz: Some(1980.0),
-                    memory_clock_mhz: None,
                     temperature_celsius: Some(60.0 + self.warms * self.windows.len() as f64),
-                    power_watts: None,
-                    power_limit_watts: None,
-                    throttle_reasons: 0,
-                    window_seconds: 5.0,
-                    launches: 1,
-                    inputs: Inputs::Random { seed: 0 },
-                    cache: CacheMode::Cold,
-                    flags: Vec::new(),
+                    ..conditions()
                 },
             }
         }

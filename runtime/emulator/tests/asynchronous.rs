@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::{HEAD, try_run, upload};
-use energy_kernel_emulator::{Argument, Error, Finding, FindingKind, Memory, Options};
+use common::{HEAD, findings_of, upload};
+use energy_kernel_emulator::{Error, Finding, FindingKind, Memory};
 
 /// Runs a body with `%p` (words 0, 1, 2, …), `%t` the thread, `%s` the address of its 16 bytes in `%p`, `%z` that in
 /// 4 KB of shared `box`, `%y` the address of `box`, and an mbarrier's bytes at `bar`.
@@ -20,14 +20,7 @@ fn findings(body: &str, threads: u32) -> Result<Vec<Finding>, Error> {
         ret;
         }}"
     );
-    let options = Options {
-        sanitize: true,
-        count: true,
-        instruction_limit: Some(1_000_000),
-        ..Options::default()
-    };
-    let arguments = [Argument::U64(buffer)];
-    try_run(&text, "test", [1, 1, 1], threads, &memory, &arguments, options).map(|report| report.findings)
+    findings_of(&text, threads, &memory, buffer)
 }
 
 fn kinds(body: &str, threads: u32) -> Vec<FindingKind> {
