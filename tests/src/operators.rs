@@ -430,3 +430,59 @@ pub fn masked_bool(x: Tensor<f32, (N,)>, mask: Tensor<bool, (N,)>) -> (Tensor<f3
         |n| mask[[n]] && !(x[[n]] > 0.0),
     )
 }
+
+#[energy_kernel]
+pub fn log_sum_exp_f32(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R,)> {
+    let peak = |r| max(|c| x[[r, c]]);
+    |r| ln(sum(|c| exp(x[[r, c]] - peak[[r]]))) + peak[[r]]
+}
+
+/// The mean of `y`, weighted by how small `x` is.
+#[energy_kernel]
+pub fn soft_minimum_f64(x: Tensor<f64, (R, C)>, y: Tensor<f32, (R, C)>) -> Tensor<f64, (R,)> {
+    let least = |r| min(|c| 0.5 * x[[r, c]]);
+    let weight = |r, c| exp((least[[r]] - x[[r, c]] * 0.5) * rsqrt(C as f64));
+    |r| sum(|c| weight[[r, c]] * y[[r, c]]) / sum(|c| weight[[r, c]])
+}
+
+/// Where the largest is, how large, and how probable.
+#[energy_kernel]
+pub fn argmax_softmax_f16(x: Tensor<f16, (R, C)>) -> (Tensor<i32, (R,)>, Tensor<f16, (R,)>, Tensor<f32, (R,)>) {
+    let peak = |r| max(|c| x[[r, c]]);
+    (
+        |r| argmax(|c| x[[r, c]]),
+        |r| peak[[r]],
+        |r| 1.0 / sum(|c| exp(x[[r, c]] - peak[[r]])),
+    )
+}
+
+#[energy_kernel]
+pub fn covariance_f32(x: Tensor<f32, (R, C)>, y: Tensor<f32, (R, C)>) -> Tensor<f32, (R,)> {
+    let centre = |r| sum(|c| x[[r, c]]) / C as f32;
+    let other = |r| sum(|c| y[[r, c]]) / C as f32;
+    |r| sum(|c| (x[[r, c]] - centre[[r]]) * (other[[r]] - y[[r, c]])) / C as f32
+}
+
+/// The sum, which the next layer adds to, and its norm.
+#[energy_kernel]
+pub fn residual_norm_bf16(
+    x: Tensor<bf16, (R, C)>,
+    residual: Tensor<bf16, (R, C)>,
+    weight: Tensor<bf16, (C,)>,
+) -> (Tensor<bf16, (R, C)>, Tensor<bf16, (R, C)>) {
+    let total = |r, c| x[[r, c]] + residual[[r, c]];
+    let mean = |r| sum(|c| total[[r, c]]) / C as f32;
+    let variance = |r| sum(|c| powi(total[[r, c]] - mean[[r]], 2)) / C as f32;
+    (
+        |r, c| total[[r, c]],
+        |r, c| (total[[r, c]] - mean[[r]]) * rsqrt(variance[[r]] + 1e-5) * weight[[c]],
+    )
+}
+
+/// Rows of two axes, the last of them short.
+#[energy_kernel]
+pub fn softmax_two_axes_f32(x: Tensor<f32, (R, C, D)>) -> Tensor<f32, (R, C, D)> {
+    let peak = |r| max(|c, d| x[[r, c, d]]);
+    let total = |r| sum(|c, d| exp(x[[r, c, d]] - peak[[r]]));
+    |r, c, d| exp(x[[r, c, d]] - peak[[r]]) / total[[r]]
+}

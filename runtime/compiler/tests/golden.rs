@@ -52,14 +52,21 @@ fn pointwise_in_vectors() {
 #[test]
 fn row_in_registers() {
     let sizes = [("R", 3), ("C", 256)];
-    let schedule = "row threads=32 rows=1 vector=4 keep=registers";
+    let schedule = "row threads=32 rows=1 vector=4 keep=registers unroll=1 pass=several";
     insta::assert_snapshot!(emitted("", SOFTMAX, &sizes, true, schedule));
 }
 
 #[test]
 fn row_in_shared_memory() {
     let sizes = [("R", 3), ("C", 2048)];
-    let schedule = "row threads=64 rows=2 vector=2 keep=shared";
+    let schedule = "row threads=64 rows=2 vector=2 keep=shared unroll=1 pass=several";
+    insta::assert_snapshot!(emitted("", SOFTMAX, &sizes, true, schedule));
+}
+
+#[test]
+fn row_in_one_pass() {
+    let sizes = [("R", 3), ("C", 2048)];
+    let schedule = "row threads=32 rows=1 vector=2 keep=reload unroll=2 pass=one";
     insta::assert_snapshot!(emitted("", SOFTMAX, &sizes, true, schedule));
 }
 

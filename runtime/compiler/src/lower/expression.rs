@@ -623,25 +623,30 @@ impl<'a> Lowering<'a> {
         let mut indices = Vec::with_capacity(index.len());
         // Where the read may happen, and where its index is in range.
         let (mut guard, mut in_range) = (None, None);
+        // The same for each dimension.
+        let mut guards = Vec::with_capacity(index.len());
         for (dimension, (&at, &size)) in index.iter().zip(&extents).enumerate() {
+            let (mut own_guard, mut own_range) = (None, None);
             let gathered = checked.gathered(expr, dimension);
             let value = if gathered {
-                self.gathered_index(at, size, &mut in_range, family)?
+                self.gathered_index(at, size, &mut own_range, family)?
             } else {
                 let value = self.index(at, family)?;
                 if or.is_some() && !checked.proven(expr, dimension) {
-                    let inside = self.inside(&value, size);
-                    in_range = self.both(in_range, inside);
+                    own_range = self.inside(&value, size);
                 }
                 value
             };
             if !checked.proven(expr, dimension) && (gathered || or.is_none()) {
-                guard = self.both(guard, self.condition);
+                own_guard = self.condition;
             }
             for axis in checked.axes(at).iter() {
                 let of_axis = self.binding(axis)?.guard;
-                guard = self.both(guard, of_axis);
+                own_guard = self.both(own_guard, of_axis);
             }
+            guard = self.both(guard, own_guard);
+            in_range = self.both(in_range, own_range);
+            guards.push(self.both(own_guard, own_range));
             indices.push(value);
         }
         if or.is_none() && !touched {
@@ -661,8 +666,8 @@ impl<'a> Lowering<'a> {
                 let entry = &self.op().lets[inner.index()];
                 let saved: Vec<Option<Binding>> =
                     entry.axes.iter().map(|axis| self.bindings.get(axis).cloned()).collect();
-                for (&axis, value) in entry.axes.iter().zip(indices) {
-                    self.bind(axis, Binding { value, guard: all });
+                for ((&axis, value), guard) in entry.axes.iter().zip(indices).zip(guards) {
+                    self.bind(axis, Binding { value, guard });
                 }
                 let ty = checked.ty(expr);
                 let outer = self.condition;

@@ -7,6 +7,7 @@
 //! To add a family: its file here (parameters, `points`, `default`), its lowering, and a line in [`Schedule`].
 
 mod contract;
+pub(crate) mod formula;
 mod plain;
 mod pointwise;
 mod row;
@@ -15,12 +16,14 @@ mod text;
 pub use contract::Contract;
 pub use plain::Plain;
 pub use pointwise::Pointwise;
-pub use row::{Keep, Row};
+pub use row::{Keep, Pass, Row};
 pub use text::ParseScheduleError;
 
 pub(crate) use contract::{ContractShape, Side, load_width as contract_load_width, operands as contract_operands};
 pub(crate) use pointwise::flat as pointwise_flat;
-pub(crate) use row::{kept_budget, read_again, row_axes};
+pub(crate) use row::{
+    Difference, Joint, Online, Product, Wave, kept_budget, read_again, resident_blocks as row_resident_blocks, row_axes,
+};
 
 use crate::check::Checked;
 use crate::size::Specialisation;
@@ -32,7 +35,7 @@ pub const SPACE_VERSION: u32 = 1;
 
 /// One way to compute an operator.
 ///
-/// Its text form (`Display`, `FromStr`) is what people see and type: `row threads=128 rows=1 vector=4 keep=registers`.
+/// Its text form (`Display`, `FromStr`) is what people see and type: `row threads=128 rows=1 vector=4 keep=registers unroll=1 pass=several`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub enum Schedule {
     /// One thread an output element, reductions in sequence: accepts every operator.
@@ -71,7 +74,7 @@ pub fn legal(checked: &Checked, specialisation: &Specialisation, target: Target,
     match schedule {
         Schedule::Plain(plain) => plain::points().any(|point| point == *plain),
         Schedule::Pointwise(p) => pointwise::points(checked, specialisation).any(|point| point == *p),
-        Schedule::Row(row) => row::points(checked, specialisation, target).any(|point| point == *row),
+        Schedule::Row(row) => row::legal(checked, specialisation, target, row),
         Schedule::Contract(contract) => contract::legal(checked, specialisation, target, contract),
     }
 }

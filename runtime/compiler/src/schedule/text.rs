@@ -1,6 +1,6 @@
 //! Schedules as text: `family key=value …`.
 
-use super::{Contract, Keep, Plain, Pointwise, Row, Schedule};
+use super::{Contract, Keep, Pass, Plain, Pointwise, Row, Schedule};
 use crate::ptx::Cache;
 use std::fmt;
 use std::str::FromStr;
@@ -26,8 +26,15 @@ impl fmt::Display for Schedule {
                     Keep::Shared => "shared",
                     Keep::Reload => "reload",
                 };
-                let (threads, rows, vector) = (r.threads, r.rows, r.vector);
-                write!(f, "row threads={threads} rows={rows} vector={vector} keep={keep}")
+                let pass = match r.pass {
+                    Pass::One => "one",
+                    Pass::Several => "several",
+                };
+                let (threads, rows, vector, unroll) = (r.threads, r.rows, r.vector, r.unroll);
+                write!(
+                    f,
+                    "row threads={threads} rows={rows} vector={vector} keep={keep} unroll={unroll} pass={pass}"
+                )
             }
             Schedule::Contract(c) => write!(
                 f,
@@ -154,6 +161,12 @@ impl FromStr for Schedule {
                     ],
                     "`registers`, `shared` or `reload`",
                 )?,
+                unroll: words.number("unroll")?,
+                pass: words.one_of(
+                    "pass",
+                    &[("one", Pass::One), ("several", Pass::Several)],
+                    "`one` or `several`",
+                )?,
             }),
             "contract" => {
                 let [block_rows, block_columns, block_depth] = words.numbers("block", "ROWSxCOLUMNSxDEPTH")?;
@@ -185,7 +198,8 @@ mod tests {
         for text in [
             "plain threads=128",
             "pointwise threads=256 vector=4 unroll=2 cache=streaming",
-            "row threads=64 rows=2 vector=4 keep=registers",
+            "row threads=64 rows=2 vector=4 keep=registers unroll=1 pass=several",
+            "row threads=64 rows=2 vector=4 keep=reload unroll=4 pass=one",
             "contract block=128x64x16 thread=8x4 stages=2",
         ] {
             let schedule: Schedule = text.parse().unwrap();
