@@ -486,3 +486,35 @@ pub fn softmax_two_axes_f32(x: Tensor<f32, (R, C, D)>) -> Tensor<f32, (R, C, D)>
     let total = |r| sum(|c, d| exp(x[[r, c, d]] - peak[[r]]));
     |r, c, d| exp(x[[r, c, d]] - peak[[r]]) / total[[r]]
 }
+
+/// Channels from last to first, scaled, added to what lies so already.
+#[energy_kernel]
+pub fn channels_first_f32(
+    x: Tensor<f32, (B, H, W, C)>,
+    scale: Tensor<f32, (C,)>,
+    y: Tensor<f16, (B, C, H, W)>,
+) -> Tensor<f16, (B, C, H, W)> {
+    let scaled = |b, h, w, c| x[[b, h, w, c]] * scale[[c]];
+    |b, c, h, w| scaled[[b, h, w, c]] + y[[b, c, h, w]]
+}
+
+#[energy_kernel]
+pub fn planes_u8(x: Tensor<u8, (H, W, C)>) -> Tensor<u8, (C, H, W)> {
+    |c, h, w| 255 - x[[h, w, c]]
+}
+
+/// Two inputs of different widths, and two results.
+#[energy_kernel]
+pub fn symmetric_f64(
+    x: Tensor<f64, (R, C)>,
+    y: Tensor<f16, (R, C)>,
+    z: Tensor<f32, (C, R)>,
+) -> (Tensor<f64, (C, R)>, Tensor<f32, (C, R)>) {
+    (|c, r| x[[r, c]] + z[[c, r]], |c, r| y[[r, c]] - z[[c, r]])
+}
+
+/// All axes the other way round.
+#[energy_kernel]
+pub fn reversed_bf16(x: Tensor<bf16, (A, B, C, D)>) -> Tensor<bf16, (D, C, B, A)> {
+    |d, c, b, a| x[[a, b, c, d]]
+}

@@ -1,7 +1,7 @@
 //! What kernels move, as the emulator counts it, against what they must.
 
 use energy_kernel_compiler::check::Checked;
-use energy_kernel_compiler::schedule::{Keep, Pass, Row, Schedule};
+use energy_kernel_compiler::schedule::{Keep, Pass, Pointwise, Row, Schedule};
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::Target;
 use energy_kernel_compiler::{lower, schedule};
@@ -9,6 +9,7 @@ use energy_kernel_emulator::Counts;
 use energy_kernel_tests::{Input, first_wrong, operators, random_inputs, run};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 
 /// An operator at sizes that are compiled in.
 struct Case<'a> {
@@ -128,6 +129,100 @@ fn rows_are_read_as_often_as_they_must() {
                     "{name}"
                 );
             }
+        }
+    }
+}
+
+/// What lies otherwise than it is wanted is read and written in whole sectors, once, and passes shared memory without conflicts.
+#[test]
+fn transposes_move_whole_sectors() {
+    let mut random = StdRng::seed_from_u64(6);
+    for (name, checked) in operators(energy_kernel_tests::OPERATORS) {
+        let (free, staged): (&[u64], u64) = match name.as_str() {
+            "transpose_f16" => (&[2, 256, 128], 2),
+            "channels_first_f32" => (&[2, 16, 32, 128], 4),
+            "planes_u8" => (&[8, 64, 256], 1),
+            "symmetric_f64" => (&[256, 128], 10),
+            "reversed_bf16" => (&[64, 2, 4, 128], 2),
+            _ => continue,
+        };
+        let case = Case::new(&name, &checked, free, &mut random);
+        let specialisation = Specialisation::exact(&case.sizes);
+        let space = schedule::space(&checked, &specialisation, Target::Sm80);
+        let tiled = |point: &&Schedule| matches!(point, Schedule::Pointwise(Pointwise { tile, .. }) if *tile > 0);
+        let points: Vec<&Schedule> = space.iter().filter(tiled).collect();
+        assert!(points.len() >= 10, "{name}: {}", points.len());
+        let elements: u64 = checked.op().outputs[0]
+            .dims
+            .iter()
+            .map(|size| case.sizes[size.index()])
+            .product();
+        let reads: u64 = case.inputs.iter().map(|input| input.bytes.len() as u64).sum();
+        for point in points.sample(&mut random, 12) {
+            let counts = case.counts(**point);
+            assert_eq!(counts.shared_bank_conflicts, 0, "{name}: {point}");
+            assert_eq!(counts.shared_store_bytes, staged * elements, "{name}: {point}");
+            assert_eq!(counts.shared_load_bytes, staged * elements, "{name}: {point}");
+            assert_eq!(counts.dram_read_bytes, reads, "{name}: {point}");
+            assert_eq!(counts.global_store_bytes, case.output_bytes(), "{name}: {point}");
+            assert_eq!(
+                counts.global_store_bytes,
+                32 * counts.global_store_sectors,
+                "{name}: {point}"
+            );
+            // The scale of a channel is one element for many outputs.
+            if name != "channels_first_f32" {
+                assert_eq!(counts.global_load_bytes, reads, "{name}: {point}");
+                assert_eq!(
+                    counts.global_load_bytes,
+                    32 * counts.global_load_sectors,
+                    "{name}: {point}"
+                );
+            }
+        }
+    }
+}
+
+/// Elementwise kernels move what they must, in whole sectors, in any order.
+#[test]
+fn elementwise_moves_what_it_must() {
+    let mut random = StdRng::seed_from_u64(8);
+    for (name, checked) in operators(energy_kernel_tests::OPERATORS) {
+        let free: &[u64] = match name.as_str() {
+            "silu_product_f16" => &[24, 512],
+            "axpby_f32" => &[40_000],
+            "masked_bool" => &[8192],
+            _ => continue,
+        };
+        let case = Case::new(&name, &checked, free, &mut random);
+        let tensors = checked
+            .op()
+            .inputs
+            .iter()
+            .zip(&case.inputs)
+            .filter(|(input, _)| input.dims.is_some());
+        let reads: u64 = tensors.map(|(_, given)| given.bytes.len() as u64).sum();
+        let space = schedule::space(&checked, &Specialisation::exact(&case.sizes), Target::Sm80);
+        let points: Vec<&Schedule> = space.iter().filter(|point| point.family() == "pointwise").collect();
+        for point in points.sample(&mut random, 10) {
+            let counts = case.counts(**point);
+            assert_eq!(
+                (counts.global_load_bytes, counts.dram_read_bytes),
+                (reads, reads),
+                "{name}: {point}"
+            );
+            assert_eq!(
+                counts.global_load_bytes,
+                32 * counts.global_load_sectors,
+                "{name}: {point}"
+            );
+            assert_eq!(counts.global_store_bytes, case.output_bytes(), "{name}: {point}");
+            assert_eq!(
+                counts.global_store_bytes,
+                32 * counts.global_store_sectors,
+                "{name}: {point}"
+            );
+            assert_eq!(counts.dram_write_bytes, case.output_bytes(), "{name}: {point}");
         }
     }
 }

@@ -45,7 +45,7 @@ fn plain_pads_and_gathers() {
 fn pointwise_in_vectors() {
     let source =
         "fn f(x: Tensor<bf16, (N,)>, y: Tensor<bf16, (N,)>) -> Tensor<bf16, (N,)> { |n| silu(x[[n]]) * y[[n]] }";
-    let schedule = "pointwise threads=128 vector=4 unroll=1 cache=streaming";
+    let schedule = "pointwise threads=128 vector=4 unroll=1 cache=streaming tile=0 blocks=0";
     insta::assert_snapshot!(emitted("", source, &[("N", 4096)], true, schedule));
 }
 

@@ -606,6 +606,23 @@ impl<'a> Lowering<'a> {
         operands.into_iter().try_for_each(|operand| self.touch(operand, family))
     }
 
+    /// The element that a read of an input reads, as it is stored; 0 where its axes' guards do not hold.
+    ///
+    /// # Errors
+    /// As of lowering; the read is of something else.
+    pub fn stored(&mut self, read: ExprId, family: &mut dyn Reduce) -> Result<Reg, Error> {
+        match (self.op().expr(read), self.read(read, true, family)?.operand) {
+            (
+                Expr::Read {
+                    source: Source::Input(_),
+                    ..
+                },
+                Operand::Reg(stored),
+            ) => Ok(stored),
+            _ => Err(Error::Unbound),
+        }
+    }
+
     /// The value of a read; if it is only touched, some value.
     fn read(&mut self, expr: ExprId, touched: bool, family: &mut dyn Reduce) -> Result<Value, Error> {
         let checked = self.checked;
@@ -831,7 +848,7 @@ impl<'a> Lowering<'a> {
         let address = self.math.address(&mut self.b, access.base, &access.first, size);
         let guard = access.guard.map(|predicate| Guard { predicate, holds: true });
         let cache = self.read_cache;
-        self.unpacked(access, |b, width, count, byte| {
+        self.unpacked(access.element, access.count, |b, width, count, byte| {
             let address = Address {
                 offset: address.offset.wrapping_add(byte),
                 ..address
@@ -841,8 +858,8 @@ impl<'a> Lowering<'a> {
     }
 
     /// The same from shared memory, where this thread has put them with [`Lowering::keep_elements`].
-    pub fn kept_elements(&mut self, access: &Access, address: Address) -> Few<Reg> {
-        self.unpacked(access, |b, width, count, byte| {
+    pub fn kept_elements(&mut self, element: Element, count: u32, address: Address) -> Few<Reg> {
+        self.unpacked(element, count, |b, width, count, byte| {
             let address = Address {
                 offset: address.offset.wrapping_add(byte),
                 ..address
@@ -852,9 +869,9 @@ impl<'a> Lowering<'a> {
     }
 
     /// Puts elements into shared memory, here.
-    pub fn keep_elements(&mut self, access: &Access, elements: &[Reg], address: Address) {
+    pub fn keep_elements(&mut self, element: Element, elements: &[Reg], address: Address) {
         let elements: Few<Operand> = elements.iter().map(|&reg| reg.into()).collect();
-        let (width, packed) = self.pack(access.element, &elements);
+        let (width, packed) = self.pack(element, &elements);
         self.b
             .store(Space::Shared, width, address, &packed, Cache::Normal, None);
     }
@@ -862,10 +879,11 @@ impl<'a> Lowering<'a> {
     /// `load` loads so many words of a width, from so many bytes on; what they hold is taken apart.
     fn unpacked(
         &mut self,
-        access: &Access,
+        element: Element,
+        count: u32,
         mut load: impl FnMut(&mut Builder, Width, usize, i32) -> Few<Reg>,
     ) -> Few<Reg> {
-        let (width, count) = (width_of(access.element), access.count as usize);
+        let (width, count) = (width_of(element), count as usize);
         match (width, count) {
             (_, 1) => load(&mut self.b, width, 1, 0),
             (Width::B16, _) => {
@@ -875,8 +893,13 @@ impl<'a> Lowering<'a> {
                     .flat_map(|word| self.b.ops(Opcode::HalvesB32, &[word.into()]))
                     .collect()
             }
-            // Two bytes have no 32-bit load of their own.
-            (Width::U8 | Width::S8, 2) => (0..2).flat_map(|byte| load(&mut self.b, width, 1, byte)).collect(),
+            (Width::U8 | Width::S8, 2) => {
+                let half = load(&mut self.b, Width::B16, 1, 0)[0];
+                let word = self.b.op(Opcode::CvtU32U16, &[half.into()]);
+                let mut bytes = self.bytes_of(word, width == Width::S8);
+                bytes.truncate(2);
+                bytes
+            }
             (Width::U8 | Width::S8, _) => {
                 let words = load(&mut self.b, Width::B32, count / 4, 0);
                 let signed = width == Width::S8;

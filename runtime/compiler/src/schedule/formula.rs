@@ -144,6 +144,11 @@ impl<'a> Formulas<'a> {
         self.nodes[id.0 as usize].facts
     }
 
+    /// All nodes, operands before what they are part of.
+    pub fn ids(&self) -> impl Iterator<Item = NodeId> + use<> {
+        (0..self.nodes.len() as u32).map(NodeId)
+    }
+
     /// The most different reads of tensors that a walk over a row needs: what reductions read, or outputs.
     pub fn reads_in_a_walk(&self) -> usize {
         let beyond_rows = u64::MAX.checked_shl(self.rows as u32).unwrap_or(0);

@@ -20,7 +20,7 @@ pub use row::{Keep, Pass, Row};
 pub use text::ParseScheduleError;
 
 pub(crate) use contract::{ContractShape, Side, load_width as contract_load_width, operands as contract_operands};
-pub(crate) use pointwise::flat as pointwise_flat;
+pub(crate) use pointwise::{Transposed, flat as pointwise_flat};
 pub(crate) use row::{
     Difference, Joint, Online, Product, Wave, kept_budget, read_again, resident_blocks as row_resident_blocks, row_axes,
 };
@@ -63,7 +63,7 @@ impl Schedule {
 /// All legal schedules of an operator, in a fixed order.
 pub fn space(checked: &Checked, specialisation: &Specialisation, target: Target) -> Vec<Schedule> {
     let mut all: Vec<Schedule> = plain::points().map(Schedule::Plain).collect();
-    all.extend(pointwise::points(checked, specialisation).map(Schedule::Pointwise));
+    all.extend(pointwise::points(checked, specialisation, target).map(Schedule::Pointwise));
     all.extend(row::points(checked, specialisation, target).map(Schedule::Row));
     all.extend(contract::points(checked, specialisation, target).map(Schedule::Contract));
     all
@@ -73,7 +73,7 @@ pub fn space(checked: &Checked, specialisation: &Specialisation, target: Target)
 pub fn legal(checked: &Checked, specialisation: &Specialisation, target: Target, schedule: &Schedule) -> bool {
     match schedule {
         Schedule::Plain(plain) => plain::points().any(|point| point == *plain),
-        Schedule::Pointwise(p) => pointwise::points(checked, specialisation).any(|point| point == *p),
+        Schedule::Pointwise(p) => pointwise::legal(checked, specialisation, target, p),
         Schedule::Row(row) => row::legal(checked, specialisation, target, row),
         Schedule::Contract(contract) => contract::legal(checked, specialisation, target, contract),
     }

@@ -14,10 +14,10 @@ impl fmt::Display for Schedule {
                     Cache::Normal => "normal",
                     Cache::Streaming => "streaming",
                 };
-                let (threads, vector, unroll) = (p.threads, p.vector, p.unroll);
+                let (threads, vector, unroll, tile, blocks) = (p.threads, p.vector, p.unroll, p.tile, p.blocks);
                 write!(
                     f,
-                    "pointwise threads={threads} vector={vector} unroll={unroll} cache={cache}"
+                    "pointwise threads={threads} vector={vector} unroll={unroll} cache={cache} tile={tile} blocks={blocks}"
                 )
             }
             Schedule::Row(r) => {
@@ -147,6 +147,8 @@ impl FromStr for Schedule {
                     &[("normal", Cache::Normal), ("streaming", Cache::Streaming)],
                     "`normal` or `streaming`",
                 )?,
+                tile: words.number("tile")?,
+                blocks: words.number("blocks")?,
             }),
             "row" => Schedule::Row(Row {
                 threads: words.number("threads")?,
@@ -197,7 +199,7 @@ mod tests {
     fn text_reads_back() {
         for text in [
             "plain threads=128",
-            "pointwise threads=256 vector=4 unroll=2 cache=streaming",
+            "pointwise threads=256 vector=4 unroll=2 cache=streaming tile=64 blocks=216",
             "row threads=64 rows=2 vector=4 keep=registers unroll=1 pass=several",
             "row threads=64 rows=2 vector=4 keep=reload unroll=4 pass=one",
             "contract block=128x64x16 thread=8x4 stages=2",

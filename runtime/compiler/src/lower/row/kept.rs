@@ -160,7 +160,7 @@ impl Group {
                 return elements.clone();
             }
             let slot = self.slot(lowering, walk, kept.region, bytes);
-            let elements = lowering.kept_elements(access, slot);
+            let elements = lowering.kept_elements(access.element, access.count, slot);
             self.kept.entries[at].fetched = Some((id, elements.clone()));
             return elements;
         }
@@ -175,7 +175,7 @@ impl Group {
         if region.is_some() || room {
             wanted.region = region.unwrap_or(self.shared_bytes.next_multiple_of(16));
             let slot = self.slot(lowering, walk, wanted.region, bytes);
-            lowering.keep_elements(access, &elements, slot);
+            lowering.keep_elements(access.element, &elements, slot);
             if region.is_none() {
                 self.kept.used += needed;
                 self.shared_bytes = wanted.region + needed;
