@@ -206,23 +206,25 @@ fn elementwise_moves_what_it_must() {
         let points: Vec<&Schedule> = space.iter().filter(|point| point.family() == "pointwise").collect();
         for point in points.sample(&mut random, 10) {
             let counts = case.counts(**point);
-            assert_eq!(
-                (counts.global_load_bytes, counts.dram_read_bytes),
-                (reads, reads),
-                "{name}: {point}"
-            );
-            assert_eq!(
-                counts.global_load_bytes,
-                32 * counts.global_load_sectors,
-                "{name}: {point}"
-            );
+            assert_eq!(counts.global_load_bytes, reads, "{name}: {point}");
+            assert_eq!(counts.dram_read_bytes, reads, "{name}: {point}");
             assert_eq!(counts.global_store_bytes, case.output_bytes(), "{name}: {point}");
-            assert_eq!(
-                counts.global_store_bytes,
-                32 * counts.global_store_sectors,
-                "{name}: {point}"
-            );
             assert_eq!(counts.dram_write_bytes, case.output_bytes(), "{name}: {point}");
+            // A vector of more than 16 bytes of the widest element takes several accesses, each of which leaves gaps.
+            let widest = checked.op().inputs.iter().map(|input| input.element.size()).max();
+            let gaps = matches!(point, Schedule::Pointwise(point) if point.vector * widest.unwrap_or(1) > 16);
+            if !gaps {
+                assert_eq!(
+                    counts.global_load_bytes,
+                    32 * counts.global_load_sectors,
+                    "{name}: {point}"
+                );
+                assert_eq!(
+                    counts.global_store_bytes,
+                    32 * counts.global_store_sectors,
+                    "{name}: {point}"
+                );
+            }
         }
     }
 }

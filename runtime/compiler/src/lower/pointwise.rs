@@ -8,10 +8,25 @@ use super::{Error, launch, volume_formula};
 use crate::check::Checked;
 use crate::kernel::Launch;
 use crate::ptx::{Class, Guard, Opcode, Operand, Reg, Turns};
-use crate::schedule::{Pointwise, pointwise_flat};
+use crate::schedule::{Pointwise, calls, pointwise_flat, pointwise_resident_blocks};
 use crate::size::{SizeExpr, SizeOp, Specialisation};
+use crate::target::Target;
 
 pub(super) fn lower<'a>(
+    checked: &'a Checked,
+    specialisation: &'a Specialisation,
+    name: &str,
+    target: Target,
+    schedule: &Pointwise,
+) -> Result<(Lowering<'a>, Launch), Error> {
+    let (mut lowering, launch) = kernel(checked, specialisation, name, schedule)?;
+    // Left alone, the assembler spills a little to fit more blocks.
+    let resident = pointwise_resident_blocks(checked, target, schedule, launch.dynamic_shared);
+    lowering.b.set_minimum_blocks(resident);
+    Ok((lowering, launch))
+}
+
+fn kernel<'a>(
     checked: &'a Checked,
     specialisation: &'a Specialisation,
     name: &str,
@@ -68,6 +83,9 @@ fn each_block(
     Ok(work.binary(SizeOp::Min, SizeExpr::Const(i64::from(schedule.blocks))))
 }
 
+/// Chunks that call more functions are done one after the other: the assembler would mix them, and spill.
+const MOST_CALLS: u32 = 16;
+
 /// A block's chunks.
 fn chunks(lowering: &mut Lowering<'_>, schedule: &Pointwise, block: &Linear, volume: &Linear) -> Result<(), Error> {
     let flat = pointwise_flat(lowering.checked);
@@ -86,16 +104,20 @@ fn chunks(lowering: &mut Lowering<'_>, schedule: &Pointwise, block: &Linear, vol
     let first = |chunk: Reg| Linear::register(chunk).times(vector);
     let last = |chunk: Reg| first(chunk).plus_constant(vector - 1);
     let mut all = None;
-    if let [_, .., chunk] = chunks[..] {
+    let light = calls(lowering.checked) * schedule.unroll * schedule.vector <= MOST_CALLS;
+    if let ([_, .., chunk], true) = (&chunks[..], light) {
+        let chunk = *chunk;
         // Where the last one exists all loads are issued before anything waits for them.
         let predicate = lowering.below(&last(chunk), volume);
         lowering.b.begin_if(Guard { predicate, holds: true });
-        let values = chunks
-            .iter()
-            .map(|&chunk| values_of(lowering, schedule, chunk, flat))
-            .collect::<Result<Vec<_>, _>>()?;
-        for (&chunk, values) in chunks.iter().zip(&values) {
-            store(lowering, schedule, &first(chunk), values);
+        for &chunk in &chunks {
+            each_lane(lowering, schedule, chunk, flat, |lowering, position| {
+                lowering.touch(lowering.op().outputs[position].body, &mut InSequence)
+            })?;
+        }
+        for &chunk in &chunks {
+            let values = values_of(lowering, schedule, chunk, flat)?;
+            store(lowering, schedule, &first(chunk), &values);
         }
         lowering.b.end();
         all = Some(Guard {
@@ -148,6 +170,22 @@ fn values_of(
     chunk: Reg,
     flat: bool,
 ) -> Result<Vec<Vec<Operand>>, Error> {
+    let mut values = vec![Vec::new(); lowering.op().outputs.len()];
+    each_lane(lowering, schedule, chunk, flat, |lowering, position| {
+        values[position].push(lowering.output_value(position, &mut InSequence)?);
+        Ok(())
+    })?;
+    Ok(values)
+}
+
+/// Goes to each lane of a whole chunk, and there to each output, by its position.
+fn each_lane(
+    lowering: &mut Lowering<'_>,
+    schedule: &Pointwise,
+    chunk: Reg,
+    flat: bool,
+    mut each: impl FnMut(&mut Lowering<'_>, usize) -> Result<(), Error>,
+) -> Result<(), Error> {
     let vector = i64::from(schedule.vector);
     let op = lowering.op();
     let dims = &op.outputs[0].dims;
@@ -178,7 +216,6 @@ fn values_of(
     }
     lowering.lanes = lanes.filter(|lanes| lanes.width > 1);
     lowering.flat = flat;
-    let mut results = vec![Vec::new(); op.outputs.len()];
     for lane in 0..vector {
         for (position, output) in op.outputs.iter().enumerate() {
             for (dimension, (&axis, value)) in output.axes.iter().zip(&coordinates).enumerate() {
@@ -190,12 +227,12 @@ fn values_of(
                 };
                 lowering.bind(axis, Binding::of(value));
             }
-            results[position].push(lowering.output_value(position, &mut InSequence)?);
+            each(lowering, position)?;
         }
     }
     lowering.lanes = None;
     lowering.flat = false;
-    Ok(results)
+    Ok(())
 }
 
 /// Stores neighbours of each output, from the one of that number on.

@@ -20,12 +20,13 @@ pub use row::{Keep, Pass, Row};
 pub use text::ParseScheduleError;
 
 pub(crate) use contract::{ContractShape, Side, load_width as contract_load_width, operands as contract_operands};
-pub(crate) use pointwise::{Transposed, flat as pointwise_flat};
+pub(crate) use pointwise::{Transposed, flat as pointwise_flat, resident_blocks as pointwise_resident_blocks};
 pub(crate) use row::{
     Difference, Joint, Online, Product, Wave, kept_budget, read_again, resident_blocks as row_resident_blocks, row_axes,
 };
 
 use crate::check::Checked;
+use crate::ir::Expr;
 use crate::size::Specialisation;
 use crate::target::{Machine, Target};
 use bincode::{Decode, Encode};
@@ -102,4 +103,10 @@ fn output_elements(checked: &Checked, sizes: &[u64]) -> u64 {
         .map(|output| volume(&output.dims))
         .max()
         .unwrap_or(0)
+}
+
+/// Functions that an operator calls, where its source does.
+pub(crate) fn calls(checked: &Checked) -> u32 {
+    let is_call = |expr: &&Expr| matches!(expr, Expr::Call(..));
+    checked.op().exprs.iter().filter(is_call).count() as u32
 }

@@ -2,7 +2,8 @@
 
 use super::formula::{Formulas, Node, NodeId, Symbol};
 use crate::check::Checked;
-use crate::ir::{Expr, InputId, Source};
+use crate::element::Element;
+use crate::ir::{Expr, InputId, SizeId, Source};
 use crate::ptx::Cache;
 use crate::size::Specialisation;
 use crate::target::{Machine, Target};
@@ -35,7 +36,7 @@ impl Pointwise {
 
 const THREADS: [u32; 3] = [128, 256, 512];
 const VECTORS: [u32; 5] = [1, 2, 4, 8, 16];
-const UNROLLS: [u32; 6] = [1, 2, 4, 8, 16, 32];
+const UNROLLS: [u32; 4] = [1, 2, 4, 8];
 const TILES: [u32; 5] = [0, 16, 32, 64, 128];
 const CACHES: [Cache; 2] = [Cache::Normal, Cache::Streaming];
 
@@ -105,7 +106,13 @@ pub(super) fn default(
         });
         squares.flat_map(|point| TILES.map(|tile| Pointwise { tile, ..point }))
     });
-    let worth = |point: &Pointwise| point.tile > 0 && shape.allows(point);
+    // Tiles that the inputs' fastest axis fills half at least.
+    let length = shape.transposed.as_ref().map_or(0, |sides| {
+        sides
+            .fastest
+            .map_or(0, |size| sizes.get(size.index()).copied().unwrap_or(0))
+    });
+    let worth = |point: &Pointwise| point.tile > 0 && u64::from(point.tile) <= 2 * length && shape.allows(point);
     if let Some(tiled) = tiled.into_iter().find(worth) {
         return Some(tiled);
     }
@@ -130,6 +137,8 @@ struct Shape {
 
 /// What tiles of transposed inputs depend on.
 struct Sides {
+    /// What the inputs' fastest axis runs over.
+    fastest: Option<SizeId>,
     /// A power of two that divides the inputs' fastest dimensions.
     divisible: u32,
     /// Bytes of the narrowest and the widest element, and of all together.
@@ -147,11 +156,12 @@ impl Shape {
         let transposed = Transposed::of(checked).map(|transposed| {
             let inputs = || transposed.reads.iter().map(|&(_, input)| &op.inputs[input.index()]);
             let bytes = || inputs().map(|input| input.element.size());
-            let fastest = inputs().filter_map(|input| input.dims.iter().flatten().last());
-            let divisible = fastest
+            let fastest = || inputs().filter_map(|input| input.dims.iter().flatten().last());
+            let divisible = fastest()
                 .map(|size| specialisation.extents[size.index()].multiple_of())
                 .min();
             Sides {
+                fastest: fastest().next().copied(),
                 divisible: if specialisation.aligned {
                     divisible.unwrap_or(1)
                 } else {
@@ -188,6 +198,23 @@ impl Shape {
             && point.tile * across == elements
             && elements * sides.together <= TILE_BYTES
     }
+}
+
+/// Blocks that a multiprocessor holds at once, with so much shared memory and the registers that a thread needs, by and large.
+pub(crate) fn resident_blocks(checked: &Checked, target: Target, point: &Pointwise, shared: u32) -> u32 {
+    let op = checked.op();
+    let words = |element: Element| element.size().div_ceil(4);
+    let inputs = op.inputs.iter().filter(|input| input.dims.is_some());
+    let read: u32 = inputs.map(|input| words(input.element)).sum();
+    let written: u32 = op.outputs.iter().map(|output| words(output.element)).sum();
+    // Of tiles also an address and a condition a row.
+    let per_square = if point.tile > 0 {
+        point.vector * point.vector + 6
+    } else {
+        point.vector
+    };
+    let registers = 48 + point.unroll * per_square * read + point.vector * written + 8 * super::calls(checked);
+    target.resident_blocks(point.threads, registers.min(255), shared).max(1)
 }
 
 /// Shared memory of a tile, at most: any block has as much, and several fit on a multiprocessor.

@@ -313,7 +313,8 @@ pub(crate) fn resident_blocks(
     shared: u32,
 ) -> u32 {
     let shape = Shape::of(checked, specialisation, target);
-    let registers = shape.map_or(255, |shape| shape.needed(row).max(48).min(most_registers(row)));
+    let needed = shape.map_or(255, |shape| shape.needed(row).max(48) + 8 * super::calls(checked));
+    let registers = needed.min(most_registers(row));
     target.resident_blocks(row.threads * row.rows, registers, shared).max(1)
 }
 
