@@ -50,6 +50,13 @@ fn pointwise_in_vectors() {
 }
 
 #[test]
+fn pointwise_through_a_tile() {
+    let source = "fn f(x: Tensor<f32, (R, C)>) -> Tensor<f32, (C, R)> { |c, r| x[[r, c]] }";
+    let schedule = "pointwise threads=128 vector=4 unroll=1 cache=normal tile=32 blocks=1728";
+    insta::assert_snapshot!(emitted("", source, &[("R", 128), ("C", 64)], true, schedule));
+}
+
+#[test]
 fn row_in_registers() {
     let sizes = [("R", 3), ("C", 256)];
     let schedule = "row threads=32 rows=1 vector=4 keep=registers unroll=1 pass=several";

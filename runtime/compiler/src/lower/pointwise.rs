@@ -8,7 +8,7 @@ use super::{Error, launch, volume_formula};
 use crate::check::Checked;
 use crate::kernel::Launch;
 use crate::ptx::{Class, Guard, Opcode, Operand, Reg, Turns};
-use crate::schedule::{Pointwise, calls, pointwise_flat, pointwise_resident_blocks};
+use crate::schedule::{Pointwise, pointwise_flat, pointwise_resident_blocks, pointwise_together};
 use crate::size::{SizeExpr, SizeOp, Specialisation};
 use crate::target::Target;
 
@@ -83,9 +83,6 @@ fn each_block(
     Ok(work.binary(SizeOp::Min, SizeExpr::Const(i64::from(schedule.blocks))))
 }
 
-/// Chunks that call more functions are done one after the other: the assembler would mix them, and spill.
-const MOST_CALLS: u32 = 16;
-
 /// A block's chunks.
 fn chunks(lowering: &mut Lowering<'_>, schedule: &Pointwise, block: &Linear, volume: &Linear) -> Result<(), Error> {
     let flat = pointwise_flat(lowering.checked);
@@ -104,9 +101,7 @@ fn chunks(lowering: &mut Lowering<'_>, schedule: &Pointwise, block: &Linear, vol
     let first = |chunk: Reg| Linear::register(chunk).times(vector);
     let last = |chunk: Reg| first(chunk).plus_constant(vector - 1);
     let mut all = None;
-    let light = calls(lowering.checked) * schedule.unroll * schedule.vector <= MOST_CALLS;
-    if let ([_, .., chunk], true) = (&chunks[..], light) {
-        let chunk = *chunk;
+    if let (Some(&chunk), true) = (chunks.last(), pointwise_together(lowering.checked, schedule)) {
         // Where the last one exists all loads are issued before anything waits for them.
         let predicate = lowering.below(&last(chunk), volume);
         lowering.b.begin_if(Guard { predicate, holds: true });

@@ -20,7 +20,9 @@ pub use row::{Keep, Pass, Row};
 pub use text::ParseScheduleError;
 
 pub(crate) use contract::{ContractShape, Side, load_width as contract_load_width, operands as contract_operands};
-pub(crate) use pointwise::{Transposed, flat as pointwise_flat, resident_blocks as pointwise_resident_blocks};
+pub(crate) use pointwise::{
+    Transposed, flat as pointwise_flat, resident_blocks as pointwise_resident_blocks, together as pointwise_together,
+};
 pub(crate) use row::{
     Difference, Joint, Online, Product, Wave, kept_budget, read_again, resident_blocks as row_resident_blocks, row_axes,
 };
@@ -106,7 +108,7 @@ fn output_elements(checked: &Checked, sizes: &[u64]) -> u64 {
 }
 
 /// Functions that an operator calls, where its source does.
-pub(crate) fn calls(checked: &Checked) -> u32 {
+fn calls(checked: &Checked) -> u32 {
     let is_call = |expr: &&Expr| matches!(expr, Expr::Call(..));
     checked.op().exprs.iter().filter(is_call).count() as u32
 }

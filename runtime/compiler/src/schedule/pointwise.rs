@@ -200,21 +200,39 @@ impl Shape {
     }
 }
 
-/// Blocks that a multiprocessor holds at once, with so much shared memory and the registers that a thread needs, by and large.
-pub(crate) fn resident_blocks(checked: &Checked, target: Target, point: &Pointwise, shared: u32) -> u32 {
+/// Registers that a thread needs, by and large.
+fn registers(checked: &Checked, point: &Pointwise) -> u32 {
     let op = checked.op();
     let words = |element: Element| element.size().div_ceil(4);
-    let inputs = op.inputs.iter().filter(|input| input.dims.is_some());
-    let read: u32 = inputs.map(|input| words(input.element)).sum();
-    let written: u32 = op.outputs.iter().map(|output| words(output.element)).sum();
-    // Of tiles also an address and a condition a row.
-    let per_square = if point.tile > 0 {
-        point.vector * point.vector + 6
+    // Of each read its elements, an address and a condition; of tiles those of each row.
+    let elements = if point.tile > 0 {
+        point.vector * point.vector
     } else {
         point.vector
     };
-    let registers = 48 + point.unroll * per_square * read + point.vector * written + 8 * super::calls(checked);
-    target.resident_blocks(point.threads, registers.min(255), shared).max(1)
+    let read = |expr: &Expr| match expr {
+        Expr::Read {
+            source: Source::Input(input),
+            ..
+        } => elements * words(op.inputs[input.index()].element) + 3,
+        _ => 0,
+    };
+    let read: u32 = op.exprs.iter().map(read).sum();
+    let written: u32 = op.outputs.iter().map(|output| words(output.element)).sum();
+    48 + point.unroll * read + point.vector * written + 8 * super::calls(checked)
+}
+
+/// Blocks that a multiprocessor holds at once, with so much shared memory.
+pub(crate) fn resident_blocks(checked: &Checked, target: Target, point: &Pointwise, shared: u32) -> u32 {
+    let registers = registers(checked, point).min(65536 / point.threads).min(255);
+    target.resident_blocks(point.threads, registers, shared).max(1)
+}
+
+/// Whether a thread's chunks are done together, all loads first. If they call many functions or hold many elements, the assembler
+/// would mix them, and spill: they are done one after the other then.
+pub(crate) fn together(checked: &Checked, point: &Pointwise) -> bool {
+    let calls = super::calls(checked) * point.unroll * point.vector;
+    point.unroll > 1 && calls <= 16 && registers(checked, point) <= (65536 / point.threads).min(255)
 }
 
 /// Shared memory of a tile, at most: any block has as much, and several fit on a multiprocessor.
