@@ -121,7 +121,7 @@ fn online_sums_are_within_the_bound() {
     let mut runs = 0;
     for body in ONLINE {
         let checked = checked(body);
-        for columns in [1, 3, 30, 96, 257, 2048] {
+        for columns in [1, 3, 30, 96, 257, 1024] {
             let rows = KINDS as u64;
             let sizes = checked.derive(vec![rows, columns]).expect("sizes");
             let mut tensor = |kinds: fn(usize) -> usize| -> Input {
@@ -140,7 +140,7 @@ fn online_sums_are_within_the_bound() {
             ];
             for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
                 let points = one_pass(&checked, &specialisation);
-                for point in points.sample(&mut random, 3) {
+                for point in points.sample(&mut random, 2) {
                     runs += 1;
                     let kernel = lower::lower(&checked, &specialisation, Target::Sm80, point).expect("legal");
                     let wrong = run(&checked, &kernel, &sizes, &inputs)
@@ -151,5 +151,5 @@ fn online_sums_are_within_the_bound() {
             }
         }
     }
-    assert!(runs > 300, "only {runs} kernels");
+    assert!(runs > 200, "only {runs} kernels");
 }

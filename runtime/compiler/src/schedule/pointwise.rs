@@ -248,7 +248,7 @@ pub(crate) struct Transposed<'a> {
 }
 
 impl<'a> Transposed<'a> {
-    /// None where no input is read so, or not at all outputs.
+    /// None where no input is read so, or where some output's value may not be computed everywhere.
     pub fn of(checked: &'a Checked) -> Option<Transposed<'a>> {
         let op = checked.op();
         let last = op.outputs[0].axes.len().checked_sub(1)?;

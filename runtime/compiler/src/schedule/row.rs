@@ -268,14 +268,14 @@ impl Shape {
             Keep::Shared => self.kept_bytes.is_some_and(|bytes| {
                 self.volumes.iter().all(|volume| {
                     let turn = u64::from(row.threads * row.vector * row.unroll);
-                    let elements = volume.map(|volume| volume.next_multiple_of(turn));
+                    let elements = volume.and_then(|volume| volume.checked_next_multiple_of(turn));
                     let row_bytes = elements.and_then(|volume| volume.checked_mul(u64::from(bytes * row.rows)));
                     row_bytes.is_some_and(|bytes| bytes <= u64::from(self.budget))
                 })
             }),
             Keep::Registers => {
-                let elements =
-                    |volume: u64| volume.div_ceil(u64::from(row.threads * row.vector)) * u64::from(row.vector);
+                let chunks = |volume: u64| volume.div_ceil(u64::from(row.threads * row.vector));
+                let elements = |volume: u64| chunks(volume).saturating_mul(u64::from(row.vector));
                 let few = |volume: &Option<u64>| volume.is_some_and(|volume| elements(volume) <= REGISTER_ELEMENTS);
                 self.volumes.iter().all(few) && self.needed(row) <= most_registers(row)
             }
