@@ -453,3 +453,91 @@ pub fn matmul_u8(a: Tensor<u8, (M, K)>, b: Tensor<i8, (K, N)>) -> Tensor<i32, (M
 pub fn matmul_outer_bf16(a: Tensor<bf16, (K, M)>, b: Tensor<bf16, (K, N)>) -> Tensor<bf16, (M, N)> {
     |m, n| sum(|k| a[[k, m]] * b[[k, n]])
 }
+
+#[energy_kernel]
+pub fn log_sum_exp_f32(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R,)> {
+    let peak = |r| max(|c| x[[r, c]]);
+    |r| ln(sum(|c| exp(x[[r, c]] - peak[[r]]))) + peak[[r]]
+}
+
+/// The mean of `y`, weighted by how small `x` is.
+#[energy_kernel]
+pub fn soft_minimum_f64(x: Tensor<f64, (R, C)>, y: Tensor<f32, (R, C)>) -> Tensor<f64, (R,)> {
+    let least = |r| min(|c| 0.5 * x[[r, c]]);
+    let weight = |r, c| exp((least[[r]] - x[[r, c]] * 0.5) * rsqrt(C as f64));
+    |r| sum(|c| weight[[r, c]] * y[[r, c]]) / sum(|c| weight[[r, c]])
+}
+
+/// Where the largest is, how large, and how probable.
+#[energy_kernel]
+pub fn argmax_softmax_f16(x: Tensor<f16, (R, C)>) -> (Tensor<i32, (R,)>, Tensor<f16, (R,)>, Tensor<f32, (R,)>) {
+    let peak = |r| max(|c| x[[r, c]]);
+    (
+        |r| argmax(|c| x[[r, c]]),
+        |r| peak[[r]],
+        |r| 1.0 / sum(|c| exp(x[[r, c]] - peak[[r]])),
+    )
+}
+
+#[energy_kernel]
+pub fn covariance_f32(x: Tensor<f32, (R, C)>, y: Tensor<f32, (R, C)>) -> Tensor<f32, (R,)> {
+    let centre = |r| sum(|c| x[[r, c]]) / C as f32;
+    let other = |r| sum(|c| y[[r, c]]) / C as f32;
+    |r| sum(|c| (x[[r, c]] - centre[[r]]) * (other[[r]] - y[[r, c]])) / C as f32
+}
+
+/// The sum, which the next layer adds to, and its norm.
+#[energy_kernel]
+pub fn residual_norm_bf16(
+    x: Tensor<bf16, (R, C)>,
+    residual: Tensor<bf16, (R, C)>,
+    weight: Tensor<bf16, (C,)>,
+) -> (Tensor<bf16, (R, C)>, Tensor<bf16, (R, C)>) {
+    let total = |r, c| x[[r, c]] + residual[[r, c]];
+    let mean = |r| sum(|c| total[[r, c]]) / C as f32;
+    let variance = |r| sum(|c| powi(total[[r, c]] - mean[[r]], 2)) / C as f32;
+    (
+        |r, c| total[[r, c]],
+        |r, c| (total[[r, c]] - mean[[r]]) * rsqrt(variance[[r]] + 1e-5) * weight[[c]],
+    )
+}
+
+/// Rows of two axes, the last of them short.
+#[energy_kernel]
+pub fn softmax_two_axes_f32(x: Tensor<f32, (R, C, D)>) -> Tensor<f32, (R, C, D)> {
+    let peak = |r| max(|c, d| x[[r, c, d]]);
+    let total = |r| sum(|c, d| exp(x[[r, c, d]] - peak[[r]]));
+    |r, c, d| exp(x[[r, c, d]] - peak[[r]]) / total[[r]]
+}
+
+/// Channels from last to first, scaled, added to what lies so already.
+#[energy_kernel]
+pub fn channels_first_f32(
+    x: Tensor<f32, (B, H, W, C)>,
+    scale: Tensor<f32, (C,)>,
+    y: Tensor<f16, (B, C, H, W)>,
+) -> Tensor<f16, (B, C, H, W)> {
+    let scaled = |b, h, w, c| x[[b, h, w, c]] * scale[[c]];
+    |b, c, h, w| scaled[[b, h, w, c]] + y[[b, c, h, w]]
+}
+
+#[energy_kernel]
+pub fn planes_u8(x: Tensor<u8, (H, W, C)>) -> Tensor<u8, (C, H, W)> {
+    |c, h, w| 255 - x[[h, w, c]]
+}
+
+/// Two inputs of different widths, and two results.
+#[energy_kernel]
+pub fn symmetric_f64(
+    x: Tensor<f64, (R, C)>,
+    y: Tensor<f16, (R, C)>,
+    z: Tensor<f32, (C, R)>,
+) -> (Tensor<f64, (C, R)>, Tensor<f32, (C, R)>) {
+    (|c, r| x[[r, c]] + z[[c, r]], |c, r| y[[r, c]] - z[[c, r]])
+}
+
+/// All axes the other way round.
+#[energy_kernel]
+pub fn reversed_bf16(x: Tensor<bf16, (A, B, C, D)>) -> Tensor<bf16, (D, C, B, A)> {
+    |d, c, b, a| x[[a, b, c, d]]
+}

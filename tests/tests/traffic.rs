@@ -1,68 +1,230 @@
 //! What kernels move, as the emulator counts it, against what they must.
 
-use energy_kernel_compiler::schedule::{Keep, Row, Schedule};
+use energy_kernel_compiler::check::Checked;
+use energy_kernel_compiler::schedule::{Keep, Pass, Pointwise, Row, Schedule};
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::Target;
 use energy_kernel_compiler::{lower, schedule};
-use energy_kernel_tests::{first_wrong, operators, random_inputs, run};
+use energy_kernel_emulator::Counts;
+use energy_kernel_tests::{Input, first_wrong, operators, random_inputs, run};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 
-/// Rows that are kept, in registers or in shared memory, are read once; others as often as the operator says.
+/// An operator at sizes that are compiled in.
+struct Case<'a> {
+    name: &'a str,
+    checked: &'a Checked,
+    sizes: Vec<u64>,
+    inputs: Vec<Input>,
+}
+
+impl Case<'_> {
+    fn new<'a>(name: &'a str, checked: &'a Checked, free: &[u64], random: &mut StdRng) -> Case<'a> {
+        let sizes = checked.derive(free.to_vec()).expect("sizes");
+        let inputs = random_inputs(checked, &sizes, random);
+        Case {
+            name,
+            checked,
+            sizes,
+            inputs,
+        }
+    }
+
+    /// What a schedule counts, having given the right result.
+    fn counts(&self, point: Schedule) -> Counts {
+        let specialisation = Specialisation::exact(&self.sizes);
+        let name = self.name;
+        assert!(
+            schedule::legal(self.checked, &specialisation, Target::Sm80, &point),
+            "{name}: {point}"
+        );
+        let kernel = lower::lower(self.checked, &specialisation, Target::Sm80, &point).expect("legal");
+        let run = run(self.checked, &kernel, &self.sizes, &self.inputs)
+            .unwrap_or_else(|wrong| panic!("{name}: {point}: {wrong}"));
+        let wrong = first_wrong(self.checked, &self.sizes, &self.inputs, &run.outputs);
+        assert_eq!(wrong, None, "{name}: {point}");
+        run.counts
+    }
+
+    fn output_bytes(&self) -> u64 {
+        let op = self.checked.op();
+        let bytes = |output: &energy_kernel_compiler::ir::Output| {
+            let elements: u64 = output.dims.iter().map(|size| self.sizes[size.index()]).product();
+            elements * u64::from(output.element.size())
+        };
+        op.outputs.iter().map(bytes).sum()
+    }
+}
+
+/// Rows that are kept, in registers or in shared memory, are read once; others as often as the operator says, or twice where all
+/// that is known of a row before its outputs comes from one walk.
 #[test]
-fn kept_rows_are_read_once() {
+fn rows_are_read_as_often_as_they_must() {
     let mut random = StdRng::seed_from_u64(5);
     for (name, checked) in operators(energy_kernel_tests::OPERATORS) {
-        let walks = match name.as_str() {
-            "softmax_f32" | "softmax_bf16" | "log_softmax_f32" => 3,
-            "rms_norm_bf16" | "l2_normalise_f32" => 2,
+        // How often a row is read: a walk a reduction and one for the outputs, or one for all reductions.
+        let (several, one) = match name.as_str() {
+            "softmax_f32" | "softmax_bf16" | "log_softmax_f32" => (3, Some(2)),
+            "layer_norm_f32" | "layer_norm_f16" | "residual_norm_bf16" => (3, Some(2)),
+            "argmax_softmax_f16" => (3, Some(1)),
+            "log_sum_exp_f32" | "variance_f32" | "covariance_f32" => (2, Some(1)),
+            "rms_norm_bf16" | "l2_normalise_f32" => (2, None),
             _ => continue,
         };
-        let free = checked
-            .op()
-            .sizes
-            .iter()
-            .filter(|size| size.definition.is_none())
-            .count();
-        let sizes = checked.derive([8, 2048][..free].to_vec()).expect("rows and columns");
-        let inputs = random_inputs(&checked, &sizes, &mut random);
-        let specialisation = Specialisation::exact(&sizes);
-        let row_bytes: usize = inputs[0].bytes.len();
-        let others: usize = inputs[1..].iter().map(|input| input.bytes.len()).sum();
-        for (rows, vector) in [(1, 1), (1, 4), (2, 4), (4, 2)] {
-            let read = |keep| {
-                let point = Schedule::Row(Row {
+        let case = Case::new(&name, &checked, &[8, 2048], &mut random);
+        let rows_of =
+            |input: &energy_kernel_compiler::ir::Input| input.dims.as_ref().is_some_and(|dims| dims.len() == 2);
+        let bytes = |rows: bool| -> u64 {
+            let inputs = checked.op().inputs.iter().zip(&case.inputs);
+            let chosen = inputs.filter(|(input, _)| rows_of(input) == rows);
+            chosen.map(|(_, given)| given.bytes.len() as u64).sum()
+        };
+        // What all rows read is read by each of them.
+        let (row_bytes, others) = (bytes(true), 8 * bytes(false));
+        let writes = case.output_bytes();
+        for (rows, vector, unroll) in [(1, 1, 2), (1, 4, 1), (2, 4, 4), (4, 2, 1)] {
+            let counts = |keep, pass| {
+                let unroll = if keep == Keep::Registers { 1 } else { unroll };
+                let counts = case.counts(Schedule::Row(Row {
                     threads: 64,
                     rows,
                     vector,
                     keep,
-                });
-                assert!(
-                    schedule::legal(&checked, &specialisation, Target::Sm80, &point),
-                    "{name}: {point}"
-                );
-                let kernel = lower::lower(&checked, &specialisation, Target::Sm80, &point).expect("legal");
-                let run =
-                    run(&checked, &kernel, &sizes, &inputs).unwrap_or_else(|wrong| panic!("{name}: {point}: {wrong}"));
-                assert_eq!(
-                    first_wrong(&checked, &sizes, &inputs, &run.outputs),
-                    None,
-                    "{name}: {point}"
-                );
-                if keep == Keep::Shared {
-                    // Put there once, and fetched by each later walk; besides it there is what warps exchange.
-                    let exchanged = 4 * 2 * 8 * 3 * 32;
-                    assert!((row_bytes..row_bytes + exchanged).contains(&(run.counts.shared_store_bytes as usize)));
-                    let fetched = (walks - 1) * row_bytes;
-                    assert!((fetched..fetched + exchanged).contains(&(run.counts.shared_load_bytes as usize)));
+                    unroll,
+                    pass,
+                }));
+                assert_eq!(counts.global_store_bytes, writes, "{name}");
+                // Besides one element a row, whole sectors are moved.
+                if checked.op().outputs.iter().all(|output| output.dims.len() == 2) {
+                    assert_eq!(counts.global_store_bytes, 32 * counts.global_store_sectors, "{name}");
                 }
-                run.counts.global_load_bytes as usize
+                if vector > 1 {
+                    assert_eq!(counts.global_load_bytes, 32 * counts.global_load_sectors, "{name}");
+                }
+                assert_eq!(counts.dram_read_bytes, row_bytes + others / 8, "{name}");
+                counts
             };
-            // What all rows read is read by each of them.
-            let others = others * 8;
-            assert_eq!(read(Keep::Registers), row_bytes + others, "{name} in registers");
-            assert_eq!(read(Keep::Shared), row_bytes + others, "{name} in shared memory");
-            assert_eq!(read(Keep::Reload), walks * row_bytes + others, "{name} again");
+            let registers = counts(Keep::Registers, Pass::Several);
+            assert_eq!(registers.global_load_bytes, row_bytes + others, "{name} in registers");
+            let mut walks = vec![(several, Pass::Several)];
+            walks.extend(one.map(|one| (one, Pass::One)));
+            for (walks, pass) in walks {
+                let again = counts(Keep::Reload, pass);
+                assert_eq!(again.global_load_bytes, walks * row_bytes + others, "{name} again");
+                if pass == Pass::One && walks == 1 {
+                    continue;
+                }
+                let shared = counts(Keep::Shared, pass);
+                assert_eq!(shared.global_load_bytes, row_bytes + others, "{name} in shared memory");
+                // Put there once, and fetched by each later walk; besides it there is what warps exchange.
+                let exchanged = 8 * 64 * 4 * 5;
+                assert!(
+                    (row_bytes..row_bytes + exchanged).contains(&shared.shared_store_bytes),
+                    "{name}"
+                );
+                let fetched = (walks - 1) * row_bytes;
+                assert!(
+                    (fetched..fetched + exchanged).contains(&shared.shared_load_bytes),
+                    "{name}"
+                );
+            }
+        }
+    }
+}
+
+/// What lies otherwise than it is wanted is read and written in whole sectors, once, and passes shared memory without conflicts.
+#[test]
+fn transposes_move_whole_sectors() {
+    let mut random = StdRng::seed_from_u64(6);
+    for (name, checked) in operators(energy_kernel_tests::OPERATORS) {
+        let (free, staged): (&[u64], u64) = match name.as_str() {
+            "transpose_f16" => (&[2, 256, 128], 2),
+            "channels_first_f32" => (&[2, 16, 32, 128], 4),
+            "planes_u8" => (&[8, 64, 256], 1),
+            "symmetric_f64" => (&[256, 128], 10),
+            "reversed_bf16" => (&[64, 2, 4, 128], 2),
+            _ => continue,
+        };
+        let case = Case::new(&name, &checked, free, &mut random);
+        let specialisation = Specialisation::exact(&case.sizes);
+        let space = schedule::space(&checked, &specialisation, Target::Sm80);
+        let tiled = |point: &&Schedule| matches!(point, Schedule::Pointwise(Pointwise { tile, .. }) if *tile > 0);
+        let points: Vec<&Schedule> = space.iter().filter(tiled).collect();
+        assert!(points.len() >= 10, "{name}: {}", points.len());
+        let elements: u64 = checked.op().outputs[0]
+            .dims
+            .iter()
+            .map(|size| case.sizes[size.index()])
+            .product();
+        let reads: u64 = case.inputs.iter().map(|input| input.bytes.len() as u64).sum();
+        for point in points.sample(&mut random, 12) {
+            let counts = case.counts(**point);
+            assert_eq!(counts.shared_bank_conflicts, 0, "{name}: {point}");
+            assert_eq!(counts.shared_store_bytes, staged * elements, "{name}: {point}");
+            assert_eq!(counts.shared_load_bytes, staged * elements, "{name}: {point}");
+            assert_eq!(counts.dram_read_bytes, reads, "{name}: {point}");
+            assert_eq!(counts.global_store_bytes, case.output_bytes(), "{name}: {point}");
+            assert_eq!(
+                counts.global_store_bytes,
+                32 * counts.global_store_sectors,
+                "{name}: {point}"
+            );
+            // The scale of a channel is one element for many outputs.
+            if name != "channels_first_f32" {
+                assert_eq!(counts.global_load_bytes, reads, "{name}: {point}");
+                assert_eq!(
+                    counts.global_load_bytes,
+                    32 * counts.global_load_sectors,
+                    "{name}: {point}"
+                );
+            }
+        }
+    }
+}
+
+/// Elementwise kernels move what they must, in whole sectors, in any order.
+#[test]
+fn elementwise_moves_what_it_must() {
+    let mut random = StdRng::seed_from_u64(8);
+    for (name, checked) in operators(energy_kernel_tests::OPERATORS) {
+        let free: &[u64] = match name.as_str() {
+            "silu_product_f16" => &[24, 512],
+            "axpby_f32" => &[40_000],
+            "masked_bool" => &[8192],
+            _ => continue,
+        };
+        let case = Case::new(&name, &checked, free, &mut random);
+        let tensors = checked
+            .op()
+            .inputs
+            .iter()
+            .zip(&case.inputs)
+            .filter(|(input, _)| input.dims.is_some());
+        let reads: u64 = tensors.map(|(_, given)| given.bytes.len() as u64).sum();
+        let space = schedule::space(&checked, &Specialisation::exact(&case.sizes), Target::Sm80);
+        let points: Vec<&Schedule> = space.iter().filter(|point| point.family() == "pointwise").collect();
+        for point in points.sample(&mut random, 10) {
+            let counts = case.counts(**point);
+            assert_eq!(counts.global_load_bytes, reads, "{name}: {point}");
+            assert_eq!(counts.dram_read_bytes, reads, "{name}: {point}");
+            assert_eq!(counts.global_store_bytes, case.output_bytes(), "{name}: {point}");
+            assert_eq!(counts.dram_write_bytes, case.output_bytes(), "{name}: {point}");
+            // A vector of more than 16 bytes of the widest element takes several accesses, each of which leaves gaps.
+            let widest = checked.op().inputs.iter().map(|input| input.element.size()).max();
+            let gaps = matches!(point, Schedule::Pointwise(point) if point.vector * widest.unwrap_or(1) > 16);
+            if !gaps {
+                assert_eq!(
+                    counts.global_load_bytes,
+                    32 * counts.global_load_sectors,
+                    "{name}: {point}"
+                );
+                assert_eq!(
+                    counts.global_store_bytes,
+                    32 * counts.global_store_sectors,
+                    "{name}: {point}"
+                );
+            }
         }
     }
 }

@@ -108,7 +108,7 @@ pub struct Ptx {
     /// The sizes: `M=16,K=384`. Those of the first `tune(…)` bucket by default.
     #[arg(long)]
     pub sizes: Option<String>,
-    /// The schedule, instead of the chosen or the default one: `row threads=128 rows=1 vector=4 keep=registers`.
+    /// The schedule, instead of the chosen or the default one: `row threads=128 rows=1 vector=4 keep=registers unroll=1 pass=several`.
     #[arg(long)]
     pub schedule: Option<String>,
     /// The compute capability that it is compiled for.

@@ -35,7 +35,7 @@ pub(crate) fn sample(space: &[Schedule], default: Schedule, limit: usize, seed: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use energy_kernel_compiler::schedule::{Keep, Plain, Row};
+    use energy_kernel_compiler::schedule::{Keep, Pass, Plain, Row};
 
     fn space() -> Vec<Schedule> {
         let plain = [64, 128, 256].map(|threads| Schedule::Plain(Plain { threads }));
@@ -45,6 +45,8 @@ mod tests {
                 rows: 1,
                 vector: 1,
                 keep: Keep::Reload,
+                unroll: 1,
+                pass: Pass::Several,
             })
         };
         plain.into_iter().chain([32, 64, 128, 256, 512].map(row)).collect()

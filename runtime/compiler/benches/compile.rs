@@ -52,7 +52,7 @@ fn benchmarks(criterion: &mut Criterion) {
             "",
             SOFTMAX,
             vec![4096, 4096],
-            "row threads=256 rows=1 vector=4 keep=registers",
+            "row threads=256 rows=1 vector=4 keep=registers unroll=1 pass=several",
         ),
         (
             "conv",

@@ -46,6 +46,16 @@ impl Target {
         }
     }
 
+    /// Streaming multiprocessors of the largest GPU of the target, by NVIDIA's data sheets: A100, RTX A6000, RTX 6000 Ada, H100 SXM.
+    pub const fn multiprocessors(self) -> u32 {
+        match self {
+            Target::Sm80 => 108,
+            Target::Sm86 => 84,
+            Target::Sm89 => 142,
+            Target::Sm90 => 132,
+        }
+    }
+
     /// How many blocks of that many threads, registers a thread and bytes of shared memory a multiprocessor holds at
     /// once, by the table of technical specifications in CUDA's programming guide. 0: such a block cannot run.
     pub fn resident_blocks(self, threads: u32, registers: u32, shared: u32) -> u32 {

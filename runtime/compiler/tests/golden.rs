@@ -45,21 +45,35 @@ fn plain_pads_and_gathers() {
 fn pointwise_in_vectors() {
     let source =
         "fn f(x: Tensor<bf16, (N,)>, y: Tensor<bf16, (N,)>) -> Tensor<bf16, (N,)> { |n| silu(x[[n]]) * y[[n]] }";
-    let schedule = "pointwise threads=128 vector=4 unroll=1 cache=streaming";
+    let schedule = "pointwise threads=128 vector=4 unroll=1 cache=streaming tile=0 blocks=0";
     insta::assert_snapshot!(emitted("", source, &[("N", 4096)], true, schedule));
+}
+
+#[test]
+fn pointwise_through_a_tile() {
+    let source = "fn f(x: Tensor<f32, (R, C)>) -> Tensor<f32, (C, R)> { |c, r| x[[r, c]] }";
+    let schedule = "pointwise threads=128 vector=4 unroll=1 cache=normal tile=32 blocks=1728";
+    insta::assert_snapshot!(emitted("", source, &[("R", 128), ("C", 64)], true, schedule));
 }
 
 #[test]
 fn row_in_registers() {
     let sizes = [("R", 3), ("C", 256)];
-    let schedule = "row threads=32 rows=1 vector=4 keep=registers";
+    let schedule = "row threads=32 rows=1 vector=4 keep=registers unroll=1 pass=several";
     insta::assert_snapshot!(emitted("", SOFTMAX, &sizes, true, schedule));
 }
 
 #[test]
 fn row_in_shared_memory() {
     let sizes = [("R", 3), ("C", 2048)];
-    let schedule = "row threads=64 rows=2 vector=2 keep=shared";
+    let schedule = "row threads=64 rows=2 vector=2 keep=shared unroll=1 pass=several";
+    insta::assert_snapshot!(emitted("", SOFTMAX, &sizes, true, schedule));
+}
+
+#[test]
+fn row_in_one_pass() {
+    let sizes = [("R", 3), ("C", 2048)];
+    let schedule = "row threads=32 rows=1 vector=2 keep=reload unroll=2 pass=one";
     insta::assert_snapshot!(emitted("", SOFTMAX, &sizes, true, schedule));
 }
 

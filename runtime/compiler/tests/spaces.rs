@@ -1,7 +1,7 @@
 //! The spaces of schedules: large enough to search, every point legal, lowerable and readable back from its text.
 
 use energy_kernel_compiler::check::Checked;
-use energy_kernel_compiler::schedule::{self, Contract, Schedule};
+use energy_kernel_compiler::schedule::{self, Contract, Keep, Pass, Schedule};
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_compiler::{lang, lower};
@@ -44,6 +44,35 @@ fn spaces_are_worth_a_search() {
         )
         .len();
         assert!(found >= 30, "{found} for {target:?}");
+    }
+}
+
+/// From many short rows to few long ones: a read or two, and loads of 32 KiB in flight on each multiprocessor that has work.
+#[test]
+fn default_rows_keep_memory_busy() {
+    let softmax = checked(SOFTMAX);
+    for (rows, columns, walks) in [(65536, 16, 1), (4096, 4096, 1), (64, 1 << 20, 2)] {
+        let sizes = softmax.derive(vec![rows, columns]).unwrap();
+        for target in Target::ALL {
+            let machine = Machine {
+                target,
+                multiprocessors: 108,
+            };
+            let point = schedule::default(&softmax, &Specialisation::exact(&sizes), &sizes, machine);
+            let Schedule::Row(row) = point else {
+                panic!("{rows} x {columns}: {point}");
+            };
+            let expected = if walks == 1 { Keep::Registers } else { Keep::Reload };
+            assert_eq!((row.keep, row.pass == Pass::One), (expected, walks == 2), "{point}");
+            let in_flight = match row.keep {
+                Keep::Registers => columns as u32 / row.threads,
+                _ => row.vector * row.unroll,
+            };
+            let threads = row.threads * row.rows;
+            // As many blocks as registers allow, at 32 besides what is in flight.
+            let blocks = target.resident_blocks(threads, 32 + in_flight, 0);
+            assert!(4 * in_flight * threads * blocks >= 32 << 10, "{point}");
+        }
     }
 }
 

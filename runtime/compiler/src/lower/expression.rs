@@ -639,25 +639,30 @@ impl<'a> Lowering<'a> {
         let mut indices = Vec::with_capacity(index.len());
         // Where the read may happen, and where its index is in range.
         let (mut guard, mut in_range) = (None, None);
+        // The same for each dimension.
+        let mut guards = Vec::with_capacity(index.len());
         for (dimension, (&at, &size)) in index.iter().zip(&extents).enumerate() {
+            let (mut own_guard, mut own_range) = (None, None);
             let gathered = checked.gathered(expr, dimension);
             let value = if gathered {
-                self.gathered_index(at, size, &mut in_range, family)?
+                self.gathered_index(at, size, &mut own_range, family)?
             } else {
                 let value = self.index(at, family)?;
                 if or.is_some() && !checked.proven(expr, dimension) {
-                    let inside = self.inside(&value, size);
-                    in_range = self.both(in_range, inside);
+                    own_range = self.inside(&value, size);
                 }
                 value
             };
             if !checked.proven(expr, dimension) && (gathered || or.is_none()) {
-                guard = self.both(guard, self.condition);
+                own_guard = self.condition;
             }
             for axis in checked.axes(at).iter() {
                 let of_axis = self.binding(axis)?.guard;
-                guard = self.both(guard, of_axis);
+                own_guard = self.both(own_guard, of_axis);
             }
+            guard = self.both(guard, own_guard);
+            in_range = self.both(in_range, own_range);
+            guards.push(self.both(own_guard, own_range));
             indices.push(value);
         }
         if or.is_none() && !touched {
@@ -677,8 +682,8 @@ impl<'a> Lowering<'a> {
                 let entry = &self.op().lets[inner.index()];
                 let saved: Vec<Option<Binding>> =
                     entry.axes.iter().map(|axis| self.bindings.get(axis).cloned()).collect();
-                for (&axis, value) in entry.axes.iter().zip(indices) {
-                    self.bind(axis, Binding { value, guard: all });
+                for ((&axis, value), guard) in entry.axes.iter().zip(indices).zip(guards) {
+                    self.bind(axis, Binding { value, guard });
                 }
                 let ty = checked.ty(expr);
                 let outer = self.condition;
@@ -842,7 +847,7 @@ impl<'a> Lowering<'a> {
         let address = self.math.address(&mut self.b, access.base, &access.first, size);
         let guard = access.guard.map(|predicate| Guard { predicate, holds: true });
         let cache = self.read_cache;
-        self.unpacked(access, |b, width, count, byte| {
+        self.unpacked(access.element, access.count, |b, width, count, byte| {
             let address = Address {
                 offset: address.offset.wrapping_add(byte),
                 ..address
@@ -852,8 +857,8 @@ impl<'a> Lowering<'a> {
     }
 
     /// The same from shared memory, where this thread has put them with [`Lowering::keep_elements`].
-    pub fn kept_elements(&mut self, access: &Access, address: Address) -> Few<Reg> {
-        self.unpacked(access, |b, width, count, byte| {
+    pub fn kept_elements(&mut self, element: Element, count: u32, address: Address) -> Few<Reg> {
+        self.unpacked(element, count, |b, width, count, byte| {
             let address = Address {
                 offset: address.offset.wrapping_add(byte),
                 ..address
@@ -863,9 +868,9 @@ impl<'a> Lowering<'a> {
     }
 
     /// Puts elements into shared memory, here.
-    pub fn keep_elements(&mut self, access: &Access, elements: &[Reg], address: Address) {
+    pub fn keep_elements(&mut self, element: Element, elements: &[Reg], address: Address) {
         let elements: Few<Operand> = elements.iter().map(|&reg| reg.into()).collect();
-        let (width, packed) = self.pack(access.element, &elements);
+        let (width, packed) = self.pack(element, &elements);
         self.b
             .store(Space::Shared, width, address, &packed, Cache::Normal, None);
     }
@@ -873,10 +878,11 @@ impl<'a> Lowering<'a> {
     /// `load` loads so many words of a width, from so many bytes on; what they hold is taken apart.
     fn unpacked(
         &mut self,
-        access: &Access,
+        element: Element,
+        count: u32,
         mut load: impl FnMut(&mut Builder, Width, usize, i32) -> Few<Reg>,
     ) -> Few<Reg> {
-        let (width, count) = (width_of(access.element), access.count as usize);
+        let (width, count) = (width_of(element), count as usize);
         match (width, count) {
             (_, 1) => load(&mut self.b, width, 1, 0),
             (Width::B16, _) => {
@@ -886,8 +892,13 @@ impl<'a> Lowering<'a> {
                     .flat_map(|word| self.b.ops(Opcode::HalvesB32, &[word.into()]))
                     .collect()
             }
-            // Two bytes have no 32-bit load of their own.
-            (Width::U8 | Width::S8, 2) => (0..2).flat_map(|byte| load(&mut self.b, width, 1, byte)).collect(),
+            (Width::U8 | Width::S8, 2) => {
+                let half = load(&mut self.b, Width::B16, 1, 0)[0];
+                let word = self.b.op(Opcode::CvtU32U16, &[half.into()]);
+                let mut bytes = self.bytes_of(word, width == Width::S8);
+                bytes.truncate(2);
+                bytes
+            }
             (Width::U8 | Width::S8, _) => {
                 let words = load(&mut self.b, Width::B32, count / 4, 0);
                 let signed = width == Width::S8;

@@ -67,7 +67,7 @@ pub fn lower(
     let name = entry_name(&checked.op().name, schedule.family());
     let (mut lowering, launch) = match schedule {
         Schedule::Plain(plain) => plain::lower(checked, specialisation, &name, plain)?,
-        Schedule::Pointwise(pointwise) => pointwise::lower(checked, specialisation, &name, pointwise)?,
+        Schedule::Pointwise(pointwise) => pointwise::lower(checked, specialisation, &name, target, pointwise)?,
         Schedule::Row(row) => row::lower(checked, specialisation, &name, target, row)?,
         Schedule::Contract(contract) => contract::simt::lower(checked, specialisation, &name, target, contract)?,
         Schedule::Mma(mma) => contract::mma::lower(checked, specialisation, &name, target, mma)?,

@@ -1,15 +1,32 @@
-//! `pointwise`: chunks of neighbouring outputs, read and written as vectors.
+//! `pointwise`: chunks of neighbouring outputs, read and written as vectors; transposed inputs by way of tiles ([`tiles`]).
+
+mod tiles;
 
 use super::expression::{Binding, InSequence, Lanes, Lowering};
 use super::index::Linear;
 use super::{Error, launch, volume_formula};
 use crate::check::Checked;
 use crate::kernel::Launch;
-use crate::ptx::{Class, Guard, Opcode, Turns};
-use crate::schedule::{Pointwise, pointwise_flat};
-use crate::size::Specialisation;
+use crate::ptx::{Class, Guard, Opcode, Operand, Reg, Turns};
+use crate::schedule::{Pointwise, pointwise_flat, pointwise_resident_blocks, pointwise_together};
+use crate::size::{SizeExpr, SizeOp, Specialisation};
+use crate::target::Target;
 
 pub(super) fn lower<'a>(
+    checked: &'a Checked,
+    specialisation: &'a Specialisation,
+    name: &str,
+    target: Target,
+    schedule: &Pointwise,
+) -> Result<(Lowering<'a>, Launch), Error> {
+    let (mut lowering, launch) = kernel(checked, specialisation, name, schedule)?;
+    // Left alone, the assembler spills a little to fit more blocks.
+    let resident = pointwise_resident_blocks(checked, target, schedule, launch.dynamic_shared);
+    lowering.b.set_minimum_blocks(resident);
+    Ok((lowering, launch))
+}
+
+fn kernel<'a>(
     checked: &'a Checked,
     specialisation: &'a Specialisation,
     name: &str,
@@ -17,58 +34,152 @@ pub(super) fn lower<'a>(
 ) -> Result<(Lowering<'a>, Launch), Error> {
     let mut lowering = Lowering::new(checked, specialisation, name, schedule.threads);
     lowering.read_cache = schedule.cache;
+    if schedule.tile > 0 {
+        return tiles::lower(lowering, schedule);
+    }
     let dims = &checked.op().outputs[0].dims;
-    let flat = pointwise_flat(checked);
-    let vector = i64::from(schedule.vector);
-    let threads = i64::from(schedule.threads);
+    let per_block = schedule.threads * schedule.unroll * schedule.vector;
+    let work = volume_formula(specialisation, dims).div_ceil(u64::from(per_block));
     let volume = lowering.volume(dims);
+    let turns = quotient_up(&mut lowering, &volume, per_block);
+    let grid = each_block(&mut lowering, schedule, &turns, work, |lowering, block| {
+        chunks(lowering, schedule, &block, &volume)
+    })?;
+    Ok((lowering, launch(grid, schedule.threads, 0)))
+}
+
+/// `⌈value / divisor⌉`
+fn quotient_up(lowering: &mut Lowering<'_>, value: &Linear, divisor: u32) -> Linear {
+    let rounded = value.plus_constant(i64::from(divisor) - 1);
+    let divisor = Linear::constant(i64::from(divisor));
+    lowering.math.divide(&mut lowering.b, &rounded, &divisor).0
+}
+
+/// Does so many pieces of work, `count` in the kernel and `work` by formula: a block each, or what few blocks come to in turn.
+/// Returns the grid.
+fn each_block(
+    lowering: &mut Lowering<'_>,
+    schedule: &Pointwise,
+    count: &Linear,
+    work: SizeExpr,
+    mut each: impl FnMut(&mut Lowering<'_>, Linear) -> Result<(), Error>,
+) -> Result<SizeExpr, Error> {
     let block = lowering.block();
+    if schedule.blocks == 0 {
+        each(lowering, block)?;
+        return Ok(work);
+    }
+    let blocks = lowering.b.op(Opcode::NctaidX, &[]);
+    let blocks = lowering.index_register(blocks);
+    let start = lowering.math.operand(&mut lowering.b, &block);
+    let end = lowering.math.operand(&mut lowering.b, count);
+    let class = lowering.math.class();
+    // A block for which there is no work is not launched.
+    let counter = lowering
+        .b
+        .begin_loop(class, Turns::new(start, end, blocks).entered(true).rolled());
+    each(lowering, Linear::register(counter))?;
+    lowering.b.end();
+    Ok(work.binary(SizeOp::Min, SizeExpr::Const(i64::from(schedule.blocks))))
+}
+
+/// A block's chunks.
+fn chunks(lowering: &mut Lowering<'_>, schedule: &Pointwise, block: &Linear, volume: &Linear) -> Result<(), Error> {
+    let flat = pointwise_flat(lowering.checked);
+    let vector = i64::from(schedule.vector);
+    let (threads, unroll) = (i64::from(schedule.threads), i64::from(schedule.unroll));
     let thread = lowering.thread();
-    for turn in 0..i64::from(schedule.unroll) {
-        let chunk = block
-            .times(threads * i64::from(schedule.unroll))
-            .plus(&thread)
-            .plus_constant(turn * threads);
-        let chunk = lowering.math.register(&mut lowering.b, &chunk);
-        let first = Linear::register(chunk).times(vector);
+    let chunks: Vec<Reg> = (0..unroll)
+        .map(|turn| {
+            let chunk = block
+                .times(threads * unroll)
+                .plus(&thread)
+                .plus_constant(turn * threads);
+            lowering.math.register(&mut lowering.b, &chunk)
+        })
+        .collect();
+    let first = |chunk: Reg| Linear::register(chunk).times(vector);
+    let last = |chunk: Reg| first(chunk).plus_constant(vector - 1);
+    let mut all = None;
+    if let (Some(&chunk), true) = (chunks.last(), pointwise_together(lowering.checked, schedule)) {
+        // Where the last one exists all loads are issued before anything waits for them.
+        let predicate = lowering.below(&last(chunk), volume);
+        lowering.b.begin_if(Guard { predicate, holds: true });
+        for &chunk in &chunks {
+            each_lane(lowering, schedule, chunk, flat, |lowering, position| {
+                lowering.touch(lowering.op().outputs[position].body, &mut InSequence)
+            })?;
+        }
+        for &chunk in &chunks {
+            let values = values_of(lowering, schedule, chunk, flat)?;
+            store(lowering, schedule, &first(chunk), &values);
+        }
+        lowering.b.end();
+        all = Some(Guard {
+            predicate,
+            holds: false,
+        });
+    }
+    if let Some(not_all) = all {
+        lowering.b.begin_if(not_all);
+    }
+    for &chunk in &chunks {
         if !flat || vector == 1 {
-            lowering.begin_if_below(&first, &volume);
-            chunk_of(&mut lowering, schedule, chunk, flat)?;
+            lowering.begin_if_below(&first(chunk), volume);
+            let values = values_of(lowering, schedule, chunk, flat)?;
+            store(lowering, schedule, &first(chunk), &values);
             lowering.b.end();
             continue;
         }
         // The last chunk of a flat operator may be a part: its elements go one by one.
-        let last = first.plus_constant(vector - 1);
-        let whole = lowering.below(&last, &volume);
+        let whole = lowering.below(&last(chunk), volume);
         lowering.b.begin_if(Guard {
             predicate: whole,
             holds: true,
         });
-        chunk_of(&mut lowering, schedule, chunk, flat)?;
+        let values = values_of(lowering, schedule, chunk, flat)?;
+        store(lowering, schedule, &first(chunk), &values);
         lowering.b.end();
         let divides = volume.as_constant().is_some_and(|volume| volume % vector == 0);
-        let any = lowering.below(&first, &volume);
+        let any = lowering.below(&first(chunk), volume);
         let part = lowering.b.op(Opcode::XorPred, &[any.into(), whole.into()]);
         if !divides {
             lowering.b.begin_if(Guard {
                 predicate: part,
                 holds: true,
             });
-            rest_of(&mut lowering, schedule, &first, &volume)?;
+            rest_of(lowering, schedule, &first(chunk), volume)?;
             lowering.b.end();
         }
     }
-    let blocks =
-        volume_formula(specialisation, dims).div_ceil(u64::from(schedule.threads * schedule.unroll * schedule.vector));
-    Ok((lowering, launch(blocks, schedule.threads, 0)))
+    if all.is_some() {
+        lowering.b.end();
+    }
+    Ok(())
 }
 
-/// One whole chunk.
-fn chunk_of(
+/// One whole chunk's values, of each output.
+fn values_of(
     lowering: &mut Lowering<'_>,
     schedule: &Pointwise,
-    chunk: crate::ptx::Reg,
+    chunk: Reg,
     flat: bool,
+) -> Result<Vec<Vec<Operand>>, Error> {
+    let mut values = vec![Vec::new(); lowering.op().outputs.len()];
+    each_lane(lowering, schedule, chunk, flat, |lowering, position| {
+        values[position].push(lowering.output_value(position, &mut InSequence)?);
+        Ok(())
+    })?;
+    Ok(values)
+}
+
+/// Goes to each lane of a whole chunk, and there to each output, by its position.
+fn each_lane(
+    lowering: &mut Lowering<'_>,
+    schedule: &Pointwise,
+    chunk: Reg,
+    flat: bool,
+    mut each: impl FnMut(&mut Lowering<'_>, usize) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let vector = i64::from(schedule.vector);
     let op = lowering.op();
@@ -100,7 +211,6 @@ fn chunk_of(
     }
     lowering.lanes = lanes.filter(|lanes| lanes.width > 1);
     lowering.flat = flat;
-    let mut results = vec![Vec::new(); op.outputs.len()];
     for lane in 0..vector {
         for (position, output) in op.outputs.iter().enumerate() {
             for (dimension, (&axis, value)) in output.axes.iter().zip(&coordinates).enumerate() {
@@ -112,16 +222,19 @@ fn chunk_of(
                 };
                 lowering.bind(axis, Binding::of(value));
             }
-            results[position].push(lowering.output_value(position, &mut InSequence)?);
+            each(lowering, position)?;
         }
     }
     lowering.lanes = None;
     lowering.flat = false;
-    let first = Linear::register(chunk).times(vector);
-    for (position, values) in results.iter().enumerate() {
-        lowering.store_output(position, &first, values, schedule.cache, None);
-    }
     Ok(())
+}
+
+/// Stores neighbours of each output, from the one of that number on.
+fn store(lowering: &mut Lowering<'_>, schedule: &Pointwise, first: &Linear, values: &[Vec<Operand>]) {
+    for (position, values) in values.iter().enumerate() {
+        lowering.store_output(position, first, values, schedule.cache, None);
+    }
 }
 
 /// The elements from `first` to the end, one by one.

@@ -4,6 +4,7 @@
 //! its elements in registers is straight code: an element that two walks read is one load, since the builder
 //! numbers values. One that keeps them in shared memory walks in loops ([`kept`]).
 
+mod joint;
 mod kept;
 
 use super::expression::{Access, Accumulator, Binding, Lanes, Lowering, Reduce, or_identity};
@@ -11,10 +12,11 @@ use super::index::Linear;
 use super::value::{Value, class_of};
 use super::{Error, launch, volume_formula};
 use crate::check::Checked;
+use crate::element::Type;
 use crate::ir::{AxisId, Expr, ExprId, ReduceOp};
 use crate::kernel::Launch;
 use crate::ptx::{Address, Cache, Class, Few, Guard, Opcode, Operand, Reg, Space, Turns, Width};
-use crate::schedule::{Keep, Row, kept_budget, row_axes};
+use crate::schedule::{Keep, Pass, Row, kept_budget, read_again, row_axes, row_resident_blocks};
 use crate::size::Specialisation;
 use crate::target::Target;
 use kept::{Kept, Walk};
@@ -31,8 +33,12 @@ pub(super) fn lower<'a>(
     let dims = &checked.op().outputs[0].dims[..row_count];
     let mut group = Group::new(&mut lowering, *schedule, row_count);
     group.kept.budget = kept_budget(target);
+    group.kept.again = read_again(checked);
     group.outputs(&mut lowering)?;
     let shared = group.shared_bytes;
+    // Left alone, the assembler spills a little to fit more blocks.
+    let resident = row_resident_blocks(checked, specialisation, target, schedule, shared);
+    lowering.b.set_minimum_blocks(resident);
     let blocks = volume_formula(specialisation, dims).div_ceil(u64::from(schedule.rows));
     Ok((lowering, launch(blocks, schedule.threads * schedule.rows, shared)))
 }
@@ -58,12 +64,36 @@ struct Group {
     walks_begun: u32,
 }
 
-/// One step of a walk: where the group's thread stands.
+/// One step of a walk: `vector` neighbours.
 struct Step {
+    /// Which of a turn's steps it is.
+    number: u32,
     /// Counts chunks of `vector` elements.
-    chunk: Reg,
+    chunk: Linear,
+    /// Where the first element is.
+    coordinates: Vec<Linear>,
+    lanes: Option<Lanes>,
     /// Holds where the chunk exists.
     guard: Option<Reg>,
+}
+
+impl Step {
+    /// Binds an axis to the coordinate that a lane has in a dimension of the walk.
+    fn bind(&self, lowering: &mut Lowering<'_>, axis: AxisId, dimension: usize, lane: u32) {
+        let fastest = dimension + 1 == self.coordinates.len();
+        let value = self.coordinates[dimension].plus_constant(if fastest { lane.into() } else { 0 });
+        let guard = self.guard;
+        lowering.bind(axis, Binding { value, guard });
+    }
+}
+
+/// How a walk goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// As the schedule says.
+    Schedule,
+    /// One step a turn, keeping nothing: for what hardly ever happens.
+    Slow,
 }
 
 impl Group {
@@ -127,16 +157,29 @@ impl Group {
 
     fn outputs(&mut self, lowering: &mut Lowering<'_>) -> Result<(), Error> {
         let op = lowering.op();
-        for (position, output) in op.outputs.iter().enumerate() {
+        for output in &op.outputs {
             for (&axis, value) in output.axes.iter().zip(&self.coordinates) {
                 lowering.bind(axis, Binding::of(value.clone()));
             }
-            let lane_axes = &output.axes[self.row_count..];
-            if lane_axes.is_empty() {
-                self.single(lowering, position)?;
-            } else {
-                self.lanes(lowering, position, lane_axes)?;
+        }
+        if self.schedule.pass == Pass::One {
+            self.joint(lowering)?;
+        }
+        // Outputs of one shape are computed in one walk.
+        let mut done = vec![false; op.outputs.len()];
+        for (position, output) in op.outputs.iter().enumerate() {
+            if done[position] {
+                continue;
             }
+            if output.dims.len() == self.row_count {
+                self.single(lowering, position)?;
+                continue;
+            }
+            let alike: Vec<usize> = (position..op.outputs.len())
+                .filter(|&other| op.outputs[other].dims == output.dims)
+                .collect();
+            alike.iter().for_each(|&other| done[other] = true);
+            self.lanes(lowering, &alike)?;
         }
         Ok(())
     }
@@ -152,22 +195,28 @@ impl Group {
         Ok(())
     }
 
-    /// An output of many elements a row.
-    fn lanes(&mut self, lowering: &mut Lowering<'_>, position: usize, axes: &[AxisId]) -> Result<(), Error> {
-        let body = lowering.op().outputs[position].body;
-        let outside = self.enter(lowering, axes, body);
-        self.ahead(lowering, body)?;
-        self.walk(lowering, axes, |group, lowering, step, coordinates| {
-            let vector = group.schedule.vector;
-            let mut values = Vec::with_capacity(vector as usize);
-            for lane in 0..vector {
-                group.bind_lane(lowering, axes, coordinates, lane, step.guard);
-                values.push(lowering.output_value(position, group)?);
+    /// Outputs of many elements a row, of one shape.
+    fn lanes(&mut self, lowering: &mut Lowering<'_>, positions: &[usize]) -> Result<(), Error> {
+        let op = lowering.op();
+        let axes = |position: usize| &op.outputs[position].axes[self.row_count..];
+        let axes: Vec<&[AxisId]> = positions.iter().map(|&position| axes(position)).collect();
+        let bodies: Vec<ExprId> = positions.iter().map(|&position| op.outputs[position].body).collect();
+        let outside = self.enter(lowering, axes[0], &bodies);
+        bodies.iter().try_for_each(|&body| self.ahead(lowering, body))?;
+        self.walk(lowering, axes[0], Pace::Schedule, |group, lowering, steps| {
+            for step in steps {
+                for (&position, axes) in positions.iter().zip(&axes) {
+                    let mut values = Vec::with_capacity(group.schedule.vector as usize);
+                    for lane in 0..group.schedule.vector {
+                        group.bind_lane(lowering, axes, step, lane);
+                        values.push(lowering.output_value(position, group)?);
+                    }
+                    let offset = group.offset(lowering, position, &step.coordinates);
+                    let guard = lowering.both(step.guard, group.valid);
+                    let guard = guard.map(|predicate| Guard { predicate, holds: true });
+                    lowering.store_output(position, &offset, &values, Cache::Normal, guard);
+                }
             }
-            let offset = group.offset(lowering, position, coordinates);
-            let guard = lowering.both(step.guard, group.valid);
-            let guard = guard.map(|predicate| Guard { predicate, holds: true });
-            lowering.store_output(position, &offset, &values, Cache::Normal, guard);
             Ok(())
         })?;
         lowering.leave(outside);
@@ -183,12 +232,14 @@ impl Group {
 
     // ------------------------------------------------------------------ walks
 
-    /// Walks over all combinations of `axes`, `vector` neighbours at a time: `each` gets the step and the coordinates of its first element.
+    /// Walks over all combinations of `axes`, `vector` neighbours a step: `each` gets the steps of a turn. A row in registers is one
+    /// turn; else a turn has `unroll` steps, whose loads do not wait for each other.
     fn walk(
         &mut self,
         lowering: &mut Lowering<'_>,
         axes: &[AxisId],
-        mut each: impl FnMut(&mut Group, &mut Lowering<'_>, &Step, &[Linear]) -> Result<(), Error>,
+        pace: Pace,
+        mut each: impl FnMut(&mut Group, &mut Lowering<'_>, &[Step]) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let vector = i64::from(self.schedule.vector);
         let threads = i64::from(self.schedule.threads);
@@ -200,76 +251,104 @@ impl Group {
         for extent in &extents {
             chunks = lowering.math.product(&mut lowering.b, &chunks, extent);
         }
-        let mut at = |group: &mut Group, lowering: &mut Lowering<'_>, chunk: Linear, guard: Option<Reg>| {
-            let chunk = lowering.math.register(&mut lowering.b, &chunk);
-            let step = Step { chunk, guard };
-            let mut coordinates = lowering
-                .math
-                .coordinates(&mut lowering.b, &Linear::register(chunk), &extents);
-            let mut lanes = None;
-            if let Some(last) = coordinates.last_mut() {
-                let register = lowering.math.register(&mut lowering.b, last);
-                lanes = Some(Lanes {
-                    register,
-                    width: vector as u32,
-                });
-                *last = Linear::register(register).times(vector);
-            }
-            let outer = std::mem::replace(&mut lowering.lanes, lanes.filter(|lanes| lanes.width > 1));
-            let done = each(group, lowering, &step, &coordinates);
-            lowering.lanes = outer;
-            done
-        };
-        match (self.schedule.keep, chunks.as_constant()) {
+        let outer = lowering.lanes.take();
+        let done = match (self.schedule.keep, chunks.as_constant()) {
             // Nothing to walk over: a read emitted here could be hoisted to where it is executed.
             (_, Some(0)) => Ok(()),
-            (Keep::Registers, Some(chunks)) => {
-                let turns = (chunks + threads - 1) / threads;
-                for turn in 0..turns {
-                    let chunk = self.thread.plus_constant(turn * threads);
-                    let partial = (turn + 1) * threads > chunks;
-                    let guard = partial.then(|| lowering.below(&chunk, &Linear::constant(chunks)));
-                    at(self, lowering, chunk, guard)?;
-                }
-                Ok(())
+            (Keep::Registers, Some(count)) => {
+                let turns = (count + threads - 1) / threads;
+                let steps: Vec<Step> = (0..turns)
+                    .map(|turn| {
+                        let chunk = self.thread.plus_constant(turn * threads);
+                        let partial = (turn + 1) * threads > count;
+                        let guard = partial.then(|| lowering.below(&chunk, &chunks));
+                        self.step(lowering, &extents, turn as u32, chunk, guard)
+                    })
+                    .collect();
+                each(self, lowering, &steps)
             }
-            _ => {
+            (_, constant) => {
+                let unroll = match pace {
+                    Pace::Schedule => i64::from(self.schedule.unroll),
+                    Pace::Slow => 1,
+                };
                 let start = lowering.math.operand(&mut lowering.b, &self.thread);
                 let end = lowering.math.operand(&mut lowering.b, &chunks);
                 let class = lowering.math.class();
-                let counter = lowering.b.begin_loop(class, Turns::new(start, end, threads));
+                let counter = lowering.b.begin_loop(class, Turns::new(start, end, threads * unroll));
+                let kept = constant.filter(|_| axes.len() == 1 && pace == Pace::Schedule);
                 self.walks_begun += 1;
                 self.walks.push(Walk {
                     id: self.walks_begun,
-                    chunk: counter,
-                    chunks: chunks.as_constant().filter(|_| axes.len() == 1).unwrap_or(0) as u32,
+                    counter,
+                    slots: kept.map_or(0, |chunks| (chunks as u32).next_multiple_of((threads * unroll) as u32)),
                     depth: lowering.b.current_depth(),
+                    step: 0,
+                    guard: None,
                 });
-                let done = at(self, lowering, Linear::register(counter), None);
+                let whole = constant.is_some_and(|chunks| chunks % (threads * unroll) == 0);
+                let steps: Vec<Step> = (0..unroll)
+                    .map(|number| {
+                        let chunk = Linear::register(counter).plus_constant(number * threads);
+                        let guard = (number > 0 && !whole).then(|| lowering.below(&chunk, &chunks));
+                        self.step(lowering, &extents, number as u32, chunk, guard)
+                    })
+                    .collect();
+                let done = each(self, lowering, &steps);
                 self.walks.pop();
                 lowering.b.end();
                 done
             }
+        };
+        lowering.lanes = outer;
+        done
+    }
+
+    fn step(
+        &self,
+        lowering: &mut Lowering<'_>,
+        extents: &[Linear],
+        number: u32,
+        chunk: Linear,
+        guard: Option<Reg>,
+    ) -> Step {
+        let vector = i64::from(self.schedule.vector);
+        let mut coordinates = lowering.math.coordinates(&mut lowering.b, &chunk, extents);
+        let mut lanes = None;
+        if let Some(last) = coordinates.last_mut() {
+            // Steps of one turn differ by a constant, which goes into the addresses.
+            let (register, constant) = match last.terms() {
+                &[(register, 1)] => (register, last.constant_part()),
+                _ => (lowering.math.register(&mut lowering.b, last), 0),
+            };
+            lanes = Some(Lanes {
+                register,
+                width: vector as u32,
+            });
+            *last = Linear::register(register).plus_constant(constant).times(vector);
+        }
+        Step {
+            number,
+            chunk,
+            coordinates,
+            lanes: lanes.filter(|lanes| lanes.width > 1),
+            guard,
         }
     }
 
-    /// Binds the axes of a walk to one lane of a step.
-    fn bind_lane(
-        &self,
-        lowering: &mut Lowering<'_>,
-        axes: &[AxisId],
-        coordinates: &[Linear],
-        lane: u32,
-        guard: Option<Reg>,
-    ) {
-        for (dimension, (&axis, value)) in axes.iter().zip(coordinates).enumerate() {
-            let fastest = dimension + 1 == axes.len();
-            let value = if fastest {
-                value.plus_constant(i64::from(lane))
-            } else {
-                value.clone()
-            };
-            lowering.bind(axis, Binding { value, guard });
+    /// Says which step what follows belongs to.
+    fn go_to(&mut self, lowering: &mut Lowering<'_>, step: &Step) {
+        lowering.lanes = step.lanes;
+        if let Some(walk) = self.walks.last_mut() {
+            (walk.step, walk.guard) = (step.number, step.guard);
+        }
+    }
+
+    /// Goes to one lane of a step: binds the axes of its walk.
+    fn bind_lane(&mut self, lowering: &mut Lowering<'_>, axes: &[AxisId], step: &Step, lane: u32) {
+        self.go_to(lowering, step);
+        for (dimension, &axis) in axes.iter().enumerate() {
+            step.bind(lowering, axis, dimension, lane);
         }
     }
 
@@ -284,7 +363,8 @@ impl Group {
                 return Ok(false);
             }
         }
-        Ok(self.condition_is_uniform(lowering))
+        // What may be computed anywhere does not depend on who wants it.
+        Ok(lowering.checked.unconditional(expr) || self.condition_is_uniform(lowering))
     }
 
     fn condition_is_uniform(&self, lowering: &Lowering<'_>) -> bool {
@@ -294,9 +374,9 @@ impl Group {
     }
 
     /// [`Lowering::enter`]; whether axes have elements is the same for all.
-    fn enter(&mut self, lowering: &mut Lowering<'_>, axes: &[AxisId], body: ExprId) -> Option<Reg> {
+    fn enter(&mut self, lowering: &mut Lowering<'_>, axes: &[AxisId], bodies: &[ExprId]) -> Option<Reg> {
         let uniform = self.condition_is_uniform(lowering);
-        let outside = lowering.enter(axes, &[body]);
+        let outside = lowering.enter(axes, bodies);
         if uniform {
             self.uniform.extend(lowering.condition());
         }
@@ -310,36 +390,15 @@ impl Group {
         axes: &[AxisId],
         body: ExprId,
     ) -> Result<Value, Error> {
-        let ty = lowering.checked.ty(body);
-        let vector = self.schedule.vector as usize;
-        // One accumulator a lane: independent additions.
-        let mut partial: Vec<Accumulator> = (0..vector).map(|_| Accumulator::new(lowering, reduction, ty)).collect();
-        let outside = self.enter(lowering, axes, body);
+        let mut partial = Partial::new(self, lowering, reduction, lowering.checked.ty(body));
+        let outside = self.enter(lowering, axes, &[body]);
         self.ahead(lowering, body)?;
-        self.walk(lowering, axes, |group, lowering, step, coordinates| {
-            for (lane, accumulator) in partial.iter_mut().enumerate() {
-                group.bind_lane(lowering, axes, coordinates, lane as u32, step.guard);
-                let value = lowering.value_as(body, ty, group)?;
-                let value = or_identity(&mut lowering.b, reduction, value, step.guard);
-                let position = Linear::register(step.chunk)
-                    .times(vector as i64)
-                    .plus_constant(lane as i64);
-                accumulator.combine(lowering, value, &position);
-            }
-            Ok(())
+        self.walk(lowering, axes, Pace::Schedule, |group, lowering, steps| {
+            let mut steps = steps.iter();
+            steps.try_for_each(|step| partial.add(group, lowering, axes, body, step))
         })?;
         lowering.leave(outside);
-        let mut lanes = partial.into_iter();
-        let Some(mut all) = lanes.next() else {
-            return Err(Error::Unbound);
-        };
-        for other in lanes {
-            let value = Value::new(ty, lowering.b.read(other.best));
-            let position = other.position.map(|reg| lowering.b.read(reg));
-            all.merge(lowering, value, position);
-        }
-        self.across_threads(lowering, &mut all);
-        Ok(all.value(lowering))
+        partial.total(self, lowering)
     }
 
     /// Combines the group's accumulators: within warps by shuffles, across warps through shared memory.
@@ -354,11 +413,7 @@ impl Group {
         let mut words = lowering.words(value);
         if let Some(position) = all.position {
             let position = lowering.b.read(position);
-            let own = if lowering.math.wide {
-                crate::element::Type::I64
-            } else {
-                crate::element::Type::I32
-            };
+            let own = if lowering.math.wide { Type::I64 } else { Type::I32 };
             words.extend(lowering.words(Value::new(own, position)));
         }
         // A slot a warp and reduction, so that no slot is written twice.
@@ -429,6 +484,49 @@ impl Group {
     }
 }
 
+/// What a thread has of a reduction: an accumulator a lane, so that additions do not wait for each other.
+struct Partial(Vec<Accumulator>);
+
+impl Partial {
+    fn new(group: &Group, lowering: &mut Lowering<'_>, reduction: ReduceOp, ty: Type) -> Partial {
+        let lanes = 0..group.schedule.vector;
+        Partial(lanes.map(|_| Accumulator::new(lowering, reduction, ty)).collect())
+    }
+
+    /// Takes in a step's elements.
+    fn add(
+        &mut self,
+        group: &mut Group,
+        lowering: &mut Lowering<'_>,
+        axes: &[AxisId],
+        body: ExprId,
+        step: &Step,
+    ) -> Result<(), Error> {
+        let vector = self.0.len() as i64;
+        for (lane, accumulator) in self.0.iter_mut().enumerate() {
+            group.bind_lane(lowering, axes, step, lane as u32);
+            let value = lowering.value_as(body, accumulator.ty, group)?;
+            let value = or_identity(&mut lowering.b, accumulator.op, value, step.guard);
+            let position = step.chunk.times(vector).plus_constant(lane as i64);
+            accumulator.combine(lowering, value, &position);
+        }
+        Ok(())
+    }
+
+    /// What the group's threads have together.
+    fn total(self, group: &mut Group, lowering: &mut Lowering<'_>) -> Result<Value, Error> {
+        let mut lanes = self.0.into_iter();
+        let mut all = lanes.next().ok_or(Error::Unbound)?;
+        for other in lanes {
+            let value = Value::new(all.ty, lowering.b.read(other.best));
+            let position = other.position.map(|reg| lowering.b.read(reg));
+            all.merge(lowering, value, position);
+        }
+        group.across_threads(lowering, &mut all);
+        Ok(all.value(lowering))
+    }
+}
+
 impl Reduce for Group {
     fn elements(&mut self, lowering: &mut Lowering<'_>, access: &Access) -> Few<Reg> {
         self.kept_or_loaded(lowering, access)
@@ -461,11 +559,7 @@ fn butterfly(lowering: &mut Lowering<'_>, all: &mut Accumulator, width: u32) {
         let other = lowering.value_of_words(class, &other);
         let position = all.position.map(|position| {
             let position = lowering.b.read(position);
-            let own = if lowering.math.wide {
-                crate::element::Type::I64
-            } else {
-                crate::element::Type::I32
-            };
+            let own = if lowering.math.wide { Type::I64 } else { Type::I32 };
             let words = shuffle(lowering, Value::new(own, position), distance);
             let class = lowering.math.class();
             lowering.value_of_words(class, &words)

@@ -7,6 +7,7 @@
 //! To add a family: its file here (parameters, `points`, `default`), its lowering, and a line in [`Schedule`].
 
 mod contract;
+pub(crate) mod formula;
 mod mma;
 mod plain;
 mod pointwise;
@@ -18,18 +19,23 @@ pub use contract::Contract;
 pub use mma::Mma;
 pub use plain::Plain;
 pub use pointwise::Pointwise;
-pub use row::{Keep, Row};
+pub use row::{Keep, Pass, Row};
 pub use text::ParseScheduleError;
 
 pub(crate) use contract::load_width as contract_load_width;
 pub(crate) use mma::{
     Multiplicand, minimum_blocks as mma_minimum_blocks, read_as_is as mma_read_as_is, vector as mma_vector,
 };
-pub(crate) use pointwise::flat as pointwise_flat;
+pub(crate) use pointwise::{
+    Transposed, flat as pointwise_flat, resident_blocks as pointwise_resident_blocks, together as pointwise_together,
+};
 pub(crate) use product::{ContractShape, Side, operands as contract_operands};
-pub(crate) use row::{kept_budget, read_again, row_axes};
+pub(crate) use row::{
+    Difference, Joint, Online, Product, Wave, kept_budget, read_again, resident_blocks as row_resident_blocks, row_axes,
+};
 
 use crate::check::Checked;
+use crate::ir::Expr;
 use crate::size::Specialisation;
 use crate::target::{Machine, Target};
 use bincode::{Decode, Encode};
@@ -39,7 +45,7 @@ pub const SPACE_VERSION: u32 = 2;
 
 /// One way to compute an operator.
 ///
-/// Its text form (`Display`, `FromStr`) is what people see and type: `row threads=128 rows=1 vector=4 keep=registers`.
+/// Its text form (`Display`, `FromStr`) is what people see and type: `row threads=128 rows=1 vector=4 keep=registers unroll=1 pass=several`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub enum Schedule {
     /// One thread an output element, reductions in sequence: accepts every operator.
@@ -70,7 +76,7 @@ impl Schedule {
 /// All legal schedules of an operator, in a fixed order.
 pub fn space(checked: &Checked, specialisation: &Specialisation, target: Target) -> Vec<Schedule> {
     let mut all: Vec<Schedule> = plain::points().map(Schedule::Plain).collect();
-    all.extend(pointwise::points(checked, specialisation).map(Schedule::Pointwise));
+    all.extend(pointwise::points(checked, specialisation, target).map(Schedule::Pointwise));
     all.extend(row::points(checked, specialisation, target).map(Schedule::Row));
     all.extend(contract::points(checked, specialisation, target).map(Schedule::Contract));
     all.extend(
@@ -85,8 +91,8 @@ pub fn space(checked: &Checked, specialisation: &Specialisation, target: Target)
 pub fn legal(checked: &Checked, specialisation: &Specialisation, target: Target, schedule: &Schedule) -> bool {
     match schedule {
         Schedule::Plain(plain) => plain::points().any(|point| point == *plain),
-        Schedule::Pointwise(p) => pointwise::points(checked, specialisation).any(|point| point == *p),
-        Schedule::Row(row) => row::points(checked, specialisation, target).any(|point| point == *row),
+        Schedule::Pointwise(p) => pointwise::legal(checked, specialisation, target, p),
+        Schedule::Row(row) => row::legal(checked, specialisation, target, row),
         Schedule::Contract(contract) => contract::legal(checked, specialisation, target, contract),
         Schedule::Mma(mma) => mma::legal(checked, specialisation, target, mma),
     }
@@ -116,4 +122,10 @@ fn output_elements(checked: &Checked, sizes: &[u64]) -> u64 {
         .map(|output| volume(&output.dims))
         .max()
         .unwrap_or(0)
+}
+
+/// Functions that an operator calls, where its source does.
+fn calls(checked: &Checked) -> u32 {
+    let is_call = |expr: &&Expr| matches!(expr, Expr::Call(..));
+    checked.op().exprs.iter().filter(is_call).count() as u32
 }

@@ -1,7 +1,12 @@
 //! The family `row`: reductions whose results many outputs share, done by a group of threads.
 
+mod joint;
+
+pub(crate) use joint::{Difference, Joint, Online, Product, Wave};
+
 use crate::check::Checked;
-use crate::ir::{AxisId, Expr, ExprId, InputId, SizeId, Source};
+use crate::element::Type;
+use crate::ir::{AxisId, Expr, ExprId, InputId, LetId, SizeId, Source};
 use crate::size::Specialisation;
 use crate::target::{Machine, Target};
 use bincode::{Decode, Encode};
@@ -11,12 +16,16 @@ use bincode::{Decode, Encode};
 pub struct Row {
     /// Threads a row: a power of two up to 1024.
     pub threads: u32,
-    /// Rows a block.
+    /// Rows a block: a power of two.
     pub rows: u32,
     /// Neighbouring elements a thread takes at once.
     pub vector: u32,
     /// What becomes of a row's elements between its reductions.
     pub keep: Keep,
+    /// Loads of `vector` elements a thread has in flight at once, at least; 1 where rows are kept in registers, where all are.
+    pub unroll: u32,
+    /// In how many walks reductions over the same elements are done.
+    pub pass: Pass,
 }
 
 /// What becomes of a row's elements between reductions.
@@ -30,30 +39,49 @@ pub enum Keep {
     Reload,
 }
 
-/// The most elements a thread keeps in registers.
-const REGISTER_ELEMENTS: u64 = 64;
+/// In how many walks reductions over the same elements are done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+pub enum Pass {
+    /// One walk for as many as can share it, those among them that depend on others ("online" softmax, one-pass variance).
+    One,
+    /// A walk each.
+    Several,
+}
+
+const THREADS: [u32; 11] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
+const ROWS: [u32; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
+const VECTORS: [u32; 4] = [1, 2, 4, 8];
+const UNROLLS: [u32; 4] = [1, 2, 4, 8];
 
 pub(super) fn points(checked: &Checked, specialisation: &Specialisation, target: Target) -> impl Iterator<Item = Row> {
     let shape = Shape::of(checked, specialisation, target);
-    let vectors = shape.as_ref().map_or(0, |shape| shape.widest_vector);
-    [4u32, 8, 16, 32, 64, 128, 256, 512, 1024]
+    THREADS
         .into_iter()
-        .flat_map(|threads| [1u32, 2, 4, 8, 16].map(|rows| (threads, rows)))
-        .filter(|(threads, rows)| (32..=1024).contains(&(threads * rows)))
-        .flat_map(|(threads, rows)| [1u32, 2, 4, 8].map(|vector| (threads, rows, vector)))
-        .filter(move |&(_, _, vector)| vector <= vectors)
-        .flat_map(|(threads, rows, vector)| {
-            [Keep::Registers, Keep::Shared, Keep::Reload].map(|keep| Row {
-                threads,
-                rows,
-                vector,
-                keep,
-            })
+        .flat_map(|threads| ROWS.map(|rows| (threads, rows)))
+        .flat_map(|(threads, rows)| VECTORS.map(|vector| (threads, rows, vector)))
+        .flat_map(|point| [Keep::Registers, Keep::Shared, Keep::Reload].map(|keep| (point, keep)))
+        .flat_map(|point| UNROLLS.map(|unroll| (point, unroll)))
+        .flat_map(|point| [Pass::One, Pass::Several].map(|pass| (point, pass)))
+        .map(|((((threads, rows, vector), keep), unroll), pass)| Row {
+            threads,
+            rows,
+            vector,
+            keep,
+            unroll,
+            pass,
         })
         .filter(move |row| shape.as_ref().is_some_and(|shape| shape.allows(row)))
 }
 
-/// A warp a row for short rows, more for long ones; in registers where they fit.
+pub(super) fn legal(checked: &Checked, specialisation: &Specialisation, target: Target, row: &Row) -> bool {
+    let listed = THREADS.contains(&row.threads)
+        && ROWS.contains(&row.rows)
+        && VECTORS.contains(&row.vector)
+        && UNROLLS.contains(&row.unroll);
+    listed && Shape::of(checked, specialisation, target).is_some_and(|shape| shape.allows(row))
+}
+
+/// Enough threads for a row that each has about 64 bytes of it in flight; in registers where they fit.
 pub(super) fn default(
     checked: &Checked,
     specialisation: &Specialisation,
@@ -73,25 +101,39 @@ pub(super) fn default(
     if lanes_per_output && (length < 32 || (length < 256 && rows >= 64 * 128 * u64::from(machine.multiprocessors))) {
         return None;
     }
-    let vector = shape.widest_vector.min(4);
-    let per_thread = u64::from(vector) * 4;
-    let mut threads = 32;
-    while threads < 1024 && u64::from(threads) * per_thread < length {
+    let multiprocessors = u64::from(machine.multiprocessors);
+    let vector = shape.widest_vector.min(16 / shape.element_bytes.min(16));
+    let chunks = length.div_ceil(u64::from(vector));
+    // Two chunks a thread up to a warp, whose threads read whole sectors together; four from there on.
+    let sector = u64::from(32 / (vector * shape.element_bytes.min(16))).max(1);
+    let half = chunks.div_ceil(2).max(sector).min(chunks.max(1));
+    let mut threads = half.next_power_of_two().min(32) as u32;
+    while threads < 1024 && u64::from(threads) * 4 < chunks {
         threads *= 2;
     }
-    let row = |keep| Row {
+    // Blocks of 128 threads, smaller if some multiprocessor had none.
+    let mut rows_per_block = (128 / threads).max(1);
+    while rows_per_block > 1 && rows_per_block * threads > 32 && rows < multiprocessors * u64::from(rows_per_block) {
+        rows_per_block /= 2;
+    }
+    let row = |keep, unroll, pass| Row {
         threads,
-        rows: if threads >= 128 || rows < 4 * u64::from(machine.multiprocessors) {
-            1
-        } else {
-            128 / threads
-        },
+        rows: rows_per_block,
         vector,
         keep,
+        unroll,
+        pass,
     };
-    [row(Keep::Registers), row(Keep::Shared), row(Keep::Reload)]
-        .into_iter()
-        .find(|row| shape.allows(row))
+    let loops = |keep, pass| [4, 2, 1].map(|unroll| row(keep, unroll, pass));
+    [
+        vec![row(Keep::Registers, 1, Pass::Several)],
+        loops(Keep::Shared, Pass::Several).to_vec(),
+        loops(Keep::Reload, Pass::One).to_vec(),
+        loops(Keep::Reload, Pass::Several).to_vec(),
+    ]
+    .into_iter()
+    .flatten()
+    .find(|row| shape.allows(row))
 }
 
 /// What legality depends on.
@@ -100,10 +142,22 @@ struct Shape {
     volumes: Vec<Option<u64>>,
     walked: Vec<Vec<SizeId>>,
     widest_vector: u32,
+    /// Bytes of the widest element that is read.
+    element_bytes: u32,
+    /// 32-bit registers that a value of the widest type takes.
+    words: u32,
+    /// Different reads of tensors in one walk.
+    reads: u32,
+    /// Inputs that are read several times.
+    read_again: u32,
     /// Bytes of the narrowest element that is read several times; none if there is no such input.
     kept_bytes: Option<u32>,
     /// Bytes of shared memory that a block may keep rows in.
     budget: u32,
+    /// Accumulators a lane, of the walk that needs most: if walks are shared, and if not.
+    accumulators: [u32; 2],
+    /// Whether some walk can serve several reductions.
+    joint: bool,
 }
 
 impl Shape {
@@ -137,33 +191,94 @@ impl Shape {
             .min()
             .unwrap_or(1);
         let widest_vector = if specialisation.aligned { divisible.min(8) } else { 1 };
+        let tensors = op.inputs.iter().filter(|input| input.dims.is_some());
+        let joint = Joint::of(checked, axes);
+        let reads = match &joint {
+            Some(joint) => joint.formulas.reads_in_a_walk(),
+            None => op.exprs.iter().filter(|expr| matches!(expr, Expr::Read { .. })).count(),
+        };
+        let again = read_again(checked);
+        let wide = (0..op.exprs.len()).any(|number| matches!(checked.ty(ExprId(number as u32)), Type::F64 | Type::I64));
         Some(Shape {
             volumes,
             walked,
             widest_vector,
-            kept_bytes: (0..op.inputs.len())
-                .filter(|&input| read_again(checked, InputId(input as u32)))
-                .map(|input| op.inputs[input].element.size())
+            element_bytes: tensors.map(|input| input.element.size()).max().unwrap_or(4),
+            words: if wide { 2 } else { 1 },
+            reads: reads.max(1) as u32,
+            read_again: again.iter().filter(|&&again| again).count().max(1) as u32,
+            kept_bytes: (op.inputs.iter().zip(&again))
+                .filter(|&(_, again)| *again)
+                .map(|(input, _)| input.element.size())
                 .min(),
             budget: kept_budget(target),
+            accumulators: [true, false]
+                .map(|shared| joint.as_ref().map_or(2, |joint| joint.accumulators(shared)) as u32),
+            joint: joint.is_some_and(|joint| joint.shared().next().is_some()),
         })
     }
 
     fn allows(&self, row: &Row) -> bool {
+        let block = row.threads * row.rows;
+        // Blocks of many short rows are no larger than they need to be.
+        let fits = (32..=1024).contains(&block) && (row.rows <= 16 || block <= 256);
+        let loops = row.keep != Keep::Registers;
+        fits && row.vector <= self.widest_vector
+            && (row.pass == Pass::Several || (loops && self.joint && self.needed(row) <= most_registers(row)))
+            && (row.unroll == 1 || (loops && self.unrolls(row)))
+            && self.keeps(row)
+    }
+
+    /// Whether there are so many loads in a row, and registers for them.
+    fn unrolls(&self, row: &Row) -> bool {
+        let turn = u64::from(row.threads * row.vector) * u64::from(row.unroll / 2);
+        let longest = self.volumes.iter().flatten().max();
+        let filled = self.volumes.iter().any(Option::is_none) || longest.is_some_and(|&longest| longest > turn);
+        filled && self.needed(row) <= most_registers(row)
+    }
+
+    /// The registers that elements at hand need: all of a row, or those of a turn.
+    fn elements(&self, row: &Row) -> u32 {
+        let per_turn = u64::from(row.threads * row.vector);
+        let turns = |volume: u64| volume.div_ceil(per_turn).min(REGISTER_ELEMENTS) as u32;
+        match row.keep {
+            Keep::Registers => {
+                let turns = self
+                    .volumes
+                    .iter()
+                    .flatten()
+                    .map(|&volume| turns(volume))
+                    .max()
+                    .unwrap_or(1);
+                turns * row.vector * self.words * self.read_again
+            }
+            Keep::Shared | Keep::Reload => row.unroll * row.vector * self.words * self.reads,
+        }
+    }
+
+    /// Registers that a thread needs, by and large.
+    fn needed(&self, row: &Row) -> u32 {
+        let accumulators = self.accumulators[usize::from(row.pass == Pass::Several)];
+        self.elements(row) + row.vector * accumulators * self.words + 32 * self.words
+    }
+
+    fn keeps(&self, row: &Row) -> bool {
         match row.keep {
             Keep::Reload => true,
             Keep::Shared => self.kept_bytes.is_some_and(|bytes| {
                 self.volumes.iter().all(|volume| {
-                    let row_bytes = volume.and_then(|volume| volume.checked_mul(u64::from(bytes * row.rows)));
+                    let turn = u64::from(row.threads * row.vector * row.unroll);
+                    let elements = volume.and_then(|volume| volume.checked_next_multiple_of(turn));
+                    let row_bytes = elements.and_then(|volume| volume.checked_mul(u64::from(bytes * row.rows)));
                     row_bytes.is_some_and(|bytes| bytes <= u64::from(self.budget))
                 })
             }),
-            Keep::Registers => self.volumes.iter().all(|volume| {
-                volume.is_some_and(|volume| {
-                    let per_turn = u64::from(row.threads * row.vector);
-                    volume.div_ceil(per_turn) * u64::from(row.vector) <= REGISTER_ELEMENTS
-                })
-            }),
+            Keep::Registers => {
+                let chunks = |volume: u64| volume.div_ceil(u64::from(row.threads * row.vector));
+                let elements = |volume: u64| chunks(volume).saturating_mul(u64::from(row.vector));
+                let few = |volume: &Option<u64>| volume.is_some_and(|volume| elements(volume) <= REGISTER_ELEMENTS);
+                self.volumes.iter().all(few) && self.needed(row) <= most_registers(row)
+            }
         }
     }
 
@@ -181,10 +296,62 @@ impl Shape {
     }
 }
 
-/// Whether several reads of an operator are of this input: then it is worth keeping.
-pub(crate) fn read_again(checked: &Checked, input: InputId) -> bool {
-    let is_read = |expr: &&Expr| matches!(expr, Expr::Read { source: Source::Input(of), .. } if *of == input);
-    checked.op().exprs.iter().filter(is_read).count() > 1
+/// The most elements a thread keeps in registers: straight code for each.
+const REGISTER_ELEMENTS: u64 = 64;
+
+/// The most registers that a thread of such a block can have.
+fn most_registers(row: &Row) -> u32 {
+    (65536 / (row.threads * row.rows)).min(255)
+}
+
+/// Blocks that a multiprocessor holds at once, with so much shared memory and the registers that a thread needs, by and large.
+pub(crate) fn resident_blocks(
+    checked: &Checked,
+    specialisation: &Specialisation,
+    target: Target,
+    row: &Row,
+    shared: u32,
+) -> u32 {
+    let shape = Shape::of(checked, specialisation, target);
+    let needed = shape.map_or(255, |shape| shape.needed(row).max(48) + 8 * super::calls(checked));
+    let registers = needed.min(most_registers(row));
+    target.resident_blocks(row.threads * row.rows, registers, shared).max(1)
+}
+
+/// Which inputs are read several times, by the operator or by way of intermediate tensors that are: they are worth keeping.
+pub(crate) fn read_again(checked: &Checked) -> Vec<bool> {
+    let op = checked.op();
+    let reads_of = |of: Source| -> Vec<usize> {
+        let is_read = |&number: &usize| matches!(op.exprs[number], Expr::Read { source, .. } if source == of);
+        (0..op.exprs.len()).filter(is_read).collect()
+    };
+    // What intermediate tensors consist of: operands stand before what they are part of.
+    let parts = |root: ExprId| -> Vec<bool> {
+        let mut parts = vec![false; root.index() + 1];
+        parts[root.index()] = true;
+        for number in (0..parts.len()).rev() {
+            if parts[number] {
+                op.operands(ExprId(number as u32), |operand| parts[operand.index()] = true);
+            }
+        }
+        parts
+    };
+    let mut lets = vec![false; op.lets.len()];
+    let again = |of: Source, lets: &[bool]| -> bool {
+        let reads = reads_of(of);
+        let inside = |number: usize| {
+            let mut read_again = op.lets.iter().zip(lets).filter(|&(_, &again)| again);
+            read_again.any(|(entry, _)| parts(entry.body).get(number).copied().unwrap_or(false))
+        };
+        reads.len() > 1 || reads.first().is_some_and(|&number| inside(number))
+    };
+    // Intermediate tensors are read by later ones.
+    for number in (0..op.lets.len()).rev() {
+        lets[number] = again(Source::Let(LetId(number as u32)), &lets);
+    }
+    (0..op.inputs.len())
+        .map(|number| again(Source::Input(InputId(number as u32)), &lets))
+        .collect()
 }
 
 /// Bytes of shared memory that a block may keep rows in; the rest is for what reductions exchange.

@@ -1,6 +1,6 @@
 //! Schedules as text: `family key=value …`.
 
-use super::{Contract, Keep, Mma, Plain, Pointwise, Row, Schedule};
+use super::{Contract, Keep, Mma, Pass, Plain, Pointwise, Row, Schedule};
 use crate::ptx::Cache;
 use std::fmt;
 use std::str::FromStr;
@@ -14,10 +14,10 @@ impl fmt::Display for Schedule {
                     Cache::Normal => "normal",
                     Cache::Streaming => "streaming",
                 };
-                let (threads, vector, unroll) = (p.threads, p.vector, p.unroll);
+                let (threads, vector, unroll, tile, blocks) = (p.threads, p.vector, p.unroll, p.tile, p.blocks);
                 write!(
                     f,
-                    "pointwise threads={threads} vector={vector} unroll={unroll} cache={cache}"
+                    "pointwise threads={threads} vector={vector} unroll={unroll} cache={cache} tile={tile} blocks={blocks}"
                 )
             }
             Schedule::Row(r) => {
@@ -26,8 +26,15 @@ impl fmt::Display for Schedule {
                     Keep::Shared => "shared",
                     Keep::Reload => "reload",
                 };
-                let (threads, rows, vector) = (r.threads, r.rows, r.vector);
-                write!(f, "row threads={threads} rows={rows} vector={vector} keep={keep}")
+                let pass = match r.pass {
+                    Pass::One => "one",
+                    Pass::Several => "several",
+                };
+                let (threads, rows, vector, unroll) = (r.threads, r.rows, r.vector, r.unroll);
+                write!(
+                    f,
+                    "row threads={threads} rows={rows} vector={vector} keep={keep} unroll={unroll} pass={pass}"
+                )
             }
             Schedule::Contract(c) => write!(
                 f,
@@ -145,6 +152,8 @@ impl FromStr for Schedule {
                     &[("normal", Cache::Normal), ("streaming", Cache::Streaming)],
                     "`normal` or `streaming`",
                 )?,
+                tile: words.number("tile")?,
+                blocks: words.number("blocks")?,
             }),
             "row" => Schedule::Row(Row {
                 threads: words.number("threads")?,
@@ -158,6 +167,12 @@ impl FromStr for Schedule {
                         ("reload", Keep::Reload),
                     ],
                     "`registers`, `shared` or `reload`",
+                )?,
+                unroll: words.number("unroll")?,
+                pass: words.one_of(
+                    "pass",
+                    &[("one", Pass::One), ("several", Pass::Several)],
+                    "`one` or `several`",
                 )?,
             }),
             "contract" => {
@@ -203,8 +218,9 @@ mod tests {
     fn text_reads_back() {
         for text in [
             "plain threads=128",
-            "pointwise threads=256 vector=4 unroll=2 cache=streaming",
-            "row threads=64 rows=2 vector=4 keep=registers",
+            "pointwise threads=256 vector=4 unroll=2 cache=streaming tile=64 blocks=216",
+            "row threads=64 rows=2 vector=4 keep=registers unroll=1 pass=several",
+            "row threads=64 rows=2 vector=4 keep=reload unroll=4 pass=one",
             "contract block=128x64x16 thread=8x4 stages=2",
             "mma block=128x64x32 warp=64x32 split=1 stages=3 group=8",
         ] {

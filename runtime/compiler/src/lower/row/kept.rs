@@ -9,24 +9,30 @@ use crate::ir::{ExprId, InputId};
 use crate::lower::Error;
 use crate::lower::expression::{Access, Lowering};
 use crate::ptx::{Address, Few, Opcode, Reg};
-use crate::schedule::{Keep, read_again};
+use crate::schedule::Keep;
 
 /// A walk in a loop, over one axis of an extent that is compiled in.
 pub(super) struct Walk {
     /// Different for every walk.
     pub id: u32,
-    /// The loop's counter: the chunk at hand.
-    pub chunk: Reg,
-    /// How many chunks there are; 0 if nothing can be kept.
-    pub chunks: u32,
+    /// The loop's counter: the chunk of a turn's first step.
+    pub counter: Reg,
+    /// How many chunks there are in whole turns; 0 if nothing can be kept.
+    pub slots: u32,
     /// The depth of the loop's region.
     pub depth: usize,
+    /// The step at hand.
+    pub step: u32,
+    /// Where its chunk exists. Beyond, a thread loads zeros, and keeps and fetches them like elements.
+    pub guard: Option<Reg>,
 }
 
 /// What threads have put into shared memory, each its own.
 #[derive(Default)]
 pub(super) struct Kept {
     entries: Vec<KeptElements>,
+    /// The inputs that are worth keeping.
+    pub again: Vec<bool>,
     /// Bytes that may be used, and that are.
     pub budget: u32,
     used: u32,
@@ -36,8 +42,9 @@ pub(super) struct Kept {
 pub(super) struct KeptElements {
     input: InputId,
     count: u32,
-    /// The offset of the first, with the walk's chunk as `None`.
+    /// The offset of the first one of a turn, with the walk's counter as `None`.
     offset: (Vec<(Option<Reg>, i64)>, i64),
+    step: u32,
     walk: u32,
     /// Bytes from the start of shared memory.
     region: u32,
@@ -76,18 +83,21 @@ impl Group {
 
     /// The walk at hand and what to keep these elements as; none if they are not kept.
     fn keeping(&self, lowering: &Lowering<'_>, access: &Access) -> Option<(&Walk, KeptElements)> {
-        let walk = self.walks.last().filter(|walk| walk.chunks > 0)?;
-        let here = lowering.b.current_depth() == walk.depth && access.guard.is_none();
-        if self.schedule.keep != Keep::Shared || !here || !read_again(lowering.checked, access.input) {
+        let walk = self.walks.last().filter(|walk| walk.slots > 0)?;
+        let here = lowering.b.current_depth() == walk.depth && (access.guard.is_none() || access.guard == walk.guard);
+        if self.schedule.keep != Keep::Shared || !here || !self.kept.again[access.input.index()] {
             return None;
         }
         let mut terms: Vec<_> = access
             .first
             .terms()
             .iter()
-            .map(|&(reg, coefficient)| ((reg != walk.chunk).then_some(reg), coefficient))
+            .map(|&(reg, coefficient)| ((reg != walk.counter).then_some(reg), coefficient))
             .collect();
         terms.sort_unstable();
+        // Steps are as many chunks apart as there are threads.
+        let by_chunk: i64 = terms.iter().filter(|(reg, _)| reg.is_none()).map(|&(_, c)| c).sum();
+        let of_step = by_chunk * i64::from(walk.step * self.schedule.threads);
         // Neither the same for all chunks, nor dependent on anything else that changes within the loop.
         let fixed = terms
             .iter()
@@ -99,7 +109,8 @@ impl Group {
         let elements = KeptElements {
             input: access.input,
             count: access.count,
-            offset: (terms, access.first.constant_part()),
+            offset: (terms, access.first.constant_part() - of_step),
+            step: walk.step,
             walk: walk.id,
             region: 0,
             fetched: None,
@@ -111,19 +122,19 @@ impl Group {
     fn slot(&self, lowering: &mut Lowering<'_>, walk: &Walk, region: u32, bytes: u32) -> Address {
         let base = lowering.b.shared_base();
         let chunk = match lowering.math.wide {
-            true => lowering.b.op(Opcode::CvtU32U64, &[walk.chunk.into()]),
-            false => walk.chunk,
+            true => lowering.b.op(Opcode::CvtU32U64, &[walk.counter.into()]),
+            false => walk.counter,
         };
         let chunk = match self.row_in_block {
             Some(row) => {
-                let sources = [row.into(), i64::from(walk.chunks).into(), chunk.into()];
+                let sources = [row.into(), i64::from(walk.slots).into(), chunk.into()];
                 lowering.b.op(Opcode::MadS32, &sources)
             }
             None => chunk,
         };
         Address {
             base: lowering.shared_address(base, chunk, bytes.into()),
-            offset: region as i32,
+            offset: (region + walk.step * self.schedule.threads * bytes) as i32,
         }
     }
 
@@ -133,11 +144,12 @@ impl Group {
             return lowering.load_elements(access);
         };
         let bytes = access.count * access.element.size();
-        let same = |kept: &&KeptElements| {
+        let alike = |kept: &&KeptElements| {
             (kept.input, kept.count, &kept.offset) == (wanted.input, wanted.count, &wanted.offset)
         };
         // What a walk under way keeps stands after what is emitted now, unless it is this walk.
         let under_way = |kept: &&KeptElements| self.walks.iter().any(|walk| walk.id == kept.walk);
+        let same = |kept: &&KeptElements| alike(kept) && kept.step == wanted.step;
         let mut known = (0..).zip(&self.kept.entries).filter(|(_, kept)| same(kept));
         if known.clone().any(|(_, kept)| kept.walk == walk.id) {
             return lowering.load_elements(access);
@@ -148,20 +160,26 @@ impl Group {
                 return elements.clone();
             }
             let slot = self.slot(lowering, walk, kept.region, bytes);
-            let elements = lowering.kept_elements(access, slot);
+            let elements = lowering.kept_elements(access.element, access.count, slot);
             self.kept.entries[at].fetched = Some((id, elements.clone()));
             return elements;
         }
         let elements = lowering.load_elements(access);
-        let needed = (walk.chunks * self.schedule.rows)
+        // The steps of a turn have one region.
+        let others = self.kept.entries.iter().filter(alike);
+        let region = others.clone().find(|kept| kept.walk == walk.id).map(|kept| kept.region);
+        let needed = (walk.slots * self.schedule.rows)
             .saturating_mul(bytes)
             .next_multiple_of(16);
-        if self.kept.used.saturating_add(needed) <= self.kept.budget {
-            wanted.region = self.shared_bytes.next_multiple_of(16);
+        let room = self.kept.used.saturating_add(needed) <= self.kept.budget;
+        if region.is_some() || room {
+            wanted.region = region.unwrap_or(self.shared_bytes.next_multiple_of(16));
             let slot = self.slot(lowering, walk, wanted.region, bytes);
-            lowering.keep_elements(access, &elements, slot);
-            self.kept.used += needed;
-            self.shared_bytes = wanted.region + needed;
+            lowering.keep_elements(access.element, &elements, slot);
+            if region.is_none() {
+                self.kept.used += needed;
+                self.shared_bytes = wanted.region + needed;
+            }
             self.kept.entries.push(wanted);
         }
         elements
