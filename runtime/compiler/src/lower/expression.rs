@@ -100,6 +100,8 @@ pub struct Lowering<'a> {
     pub math: IndexMath,
     /// Lanes computed together at present.
     pub lanes: Option<Lanes>,
+    /// Lanes in a second direction: along another axis.
+    pub across: Option<Lanes>,
     /// Whether the innermost dimension is a whole tensor seen as one row, whose chunks certainly fit.
     pub flat: bool,
     /// Cache hint of reads of inputs.
@@ -148,6 +150,7 @@ impl<'a> Lowering<'a> {
                 wide: specialisation.wide,
             },
             lanes: None,
+            across: None,
             flat: false,
             read_cache: Cache::Normal,
             parameters: Vec::new(),
@@ -803,14 +806,17 @@ impl<'a> Lowering<'a> {
 
     /// How many neighbours to load at once: contiguous over the lanes, aligned, never across the end.
     fn vector_width(&self, element: Element, offset: &Linear, innermost: Option<SizeId>) -> u32 {
-        let (Some(lanes), Some(innermost)) = (self.lanes, innermost) else {
+        let contiguous = |lanes: &Lanes| {
+            offset
+                .terms()
+                .iter()
+                .any(|&(reg, coefficient)| reg == lanes.register && coefficient == i64::from(lanes.width))
+        };
+        let lanes = [self.lanes, self.across].into_iter().flatten().find(contiguous);
+        let (Some(lanes), Some(innermost)) = (lanes, innermost) else {
             return 1;
         };
-        let contiguous = offset
-            .terms()
-            .iter()
-            .any(|&(reg, coefficient)| reg == lanes.register && coefficient == i64::from(lanes.width));
-        if !contiguous || !self.specialisation.aligned {
+        if !self.specialisation.aligned {
             return 1;
         }
         let divisible = if self.flat { 16 } else { self.size_multiple(innermost) };

@@ -7,6 +7,7 @@ pub mod math;
 mod plain;
 mod pointwise;
 mod row;
+mod skinny;
 pub mod value;
 
 use crate::check::Checked;
@@ -70,6 +71,7 @@ pub fn lower(
         Schedule::Pointwise(pointwise) => pointwise::lower(checked, specialisation, &name, pointwise)?,
         Schedule::Row(row) => row::lower(checked, specialisation, &name, target, row)?,
         Schedule::Contract(contract) => contract::lower(checked, specialisation, &name, target, contract)?,
+        Schedule::Skinny(skinny) => skinny::lower(checked, specialisation, &name, target, skinny)?,
     };
     let doubles = |expr: &Expr| matches!(expr, Expr::Call(_, arguments) if arguments.iter().any(|&argument| checked.ty(argument) == Type::F64));
     if checked.op().exprs.iter().any(doubles) {

@@ -345,7 +345,7 @@ impl Group {
     /// Combines the group's accumulators: within warps by shuffles, across warps through shared memory.
     fn across_threads(&mut self, lowering: &mut Lowering<'_>, all: &mut Accumulator) {
         let threads = self.schedule.threads;
-        butterfly(lowering, all, threads.min(32));
+        butterfly(lowering, all, threads.min(32), 1);
         let warps = threads / 32;
         if warps <= 1 {
             return;
@@ -425,7 +425,7 @@ impl Group {
                 .b
                 .assign(crate::ptx::builder::move_of(class), position, &[value.into()]);
         }
-        butterfly(lowering, all, warps);
+        butterfly(lowering, all, warps, 1);
     }
 }
 
@@ -451,11 +451,12 @@ impl Reduce for Group {
     }
 }
 
-/// Exchanges and combines with the lane whose number differs in one bit, for each bit below `width`: all end with the same.
-fn butterfly(lowering: &mut Lowering<'_>, all: &mut Accumulator, width: u32) {
+/// Exchanges and combines among `width` lanes that are `stride` apart: with the lane whose number differs in one bit, for
+/// each bit. All end with the same.
+pub(super) fn butterfly(lowering: &mut Lowering<'_>, all: &mut Accumulator, width: u32, stride: u32) {
     let class = class_of(all.ty);
-    let mut distance = width / 2;
-    while distance > 0 {
+    let mut distance = width * stride / 2;
+    while distance >= stride {
         let value = lowering.b.read(all.best);
         let other = shuffle(lowering, Value::new(all.ty, value), distance);
         let other = lowering.value_of_words(class, &other);

@@ -497,7 +497,7 @@ fn layout(
 }
 
 /// The coefficient of an axis in an index, where it is a plain number.
-fn coefficient(checked: &Checked, index: ExprId, axis: AxisId) -> Option<i64> {
+pub(super) fn coefficient(checked: &Checked, index: ExprId, axis: AxisId) -> Option<i64> {
     if !checked.axes(index).contains(axis) {
         return Some(0);
     }

@@ -10,17 +10,20 @@ mod contract;
 mod plain;
 mod pointwise;
 mod row;
+mod skinny;
 mod text;
 
 pub use contract::Contract;
 pub use plain::Plain;
 pub use pointwise::Pointwise;
 pub use row::{Keep, Row};
+pub use skinny::Skinny;
 pub use text::ParseScheduleError;
 
 pub(crate) use contract::{ContractShape, Side, load_width as contract_load_width, operands as contract_operands};
 pub(crate) use pointwise::flat as pointwise_flat;
 pub(crate) use row::{kept_budget, read_again, row_axes};
+pub(crate) use skinny::{SkinnyShape, Sum as SkinnySum, operands as skinny_operands};
 
 use crate::check::Checked;
 use crate::size::Specialisation;
@@ -43,6 +46,8 @@ pub enum Schedule {
     Row(Row),
     /// Tiles of a sum of products.
     Contract(Contract),
+    /// Sums that a few rows share the weights of.
+    Skinny(Skinny),
 }
 
 impl Schedule {
@@ -53,6 +58,7 @@ impl Schedule {
             Schedule::Pointwise(_) => "pointwise",
             Schedule::Row(_) => "row",
             Schedule::Contract(_) => "contract",
+            Schedule::Skinny(_) => "skinny",
         }
     }
 }
@@ -63,6 +69,7 @@ pub fn space(checked: &Checked, specialisation: &Specialisation, target: Target)
     all.extend(pointwise::points(checked, specialisation).map(Schedule::Pointwise));
     all.extend(row::points(checked, specialisation, target).map(Schedule::Row));
     all.extend(contract::points(checked, specialisation, target).map(Schedule::Contract));
+    all.extend(skinny::points(checked, specialisation, target).map(Schedule::Skinny));
     all
 }
 
@@ -73,13 +80,15 @@ pub fn legal(checked: &Checked, specialisation: &Specialisation, target: Target,
         Schedule::Pointwise(p) => pointwise::points(checked, specialisation).any(|point| point == *p),
         Schedule::Row(row) => row::points(checked, specialisation, target).any(|point| point == *row),
         Schedule::Contract(contract) => contract::legal(checked, specialisation, target, contract),
+        Schedule::Skinny(skinny) => skinny::legal(checked, specialisation, target, skinny),
     }
 }
 
 /// A decent schedule for these sizes, chosen by formula.
 pub fn default(checked: &Checked, specialisation: &Specialisation, sizes: &[u64], machine: Machine) -> Schedule {
-    contract::default(checked, specialisation, sizes, machine)
-        .map(Schedule::Contract)
+    skinny::default(checked, specialisation, sizes, machine)
+        .map(Schedule::Skinny)
+        .or_else(|| contract::default(checked, specialisation, sizes, machine).map(Schedule::Contract))
         .or_else(|| row::default(checked, specialisation, sizes, machine).map(Schedule::Row))
         .or_else(|| pointwise::default(checked, specialisation, sizes, machine).map(Schedule::Pointwise))
         .unwrap_or_else(|| Schedule::Plain(plain::default(checked, sizes, machine)))

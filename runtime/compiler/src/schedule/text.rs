@@ -1,6 +1,6 @@
 //! Schedules as text: `family key=value …`.
 
-use super::{Contract, Keep, Plain, Pointwise, Row, Schedule};
+use super::{Contract, Keep, Plain, Pointwise, Row, Schedule, Skinny};
 use crate::ptx::Cache;
 use std::fmt;
 use std::str::FromStr;
@@ -10,10 +10,7 @@ impl fmt::Display for Schedule {
         match self {
             Schedule::Plain(p) => write!(f, "plain threads={}", p.threads),
             Schedule::Pointwise(p) => {
-                let cache = match p.cache {
-                    Cache::Normal => "normal",
-                    Cache::Streaming => "streaming",
-                };
+                let cache = cache_word(p.cache);
                 let (threads, vector, unroll) = (p.threads, p.vector, p.unroll);
                 write!(
                     f,
@@ -34,7 +31,25 @@ impl fmt::Display for Schedule {
                 "contract block={}x{}x{} thread={}x{} stages={}",
                 c.block_rows, c.block_columns, c.block_depth, c.thread_rows, c.thread_columns, c.stages
             ),
+            Schedule::Skinny(s) => write!(
+                f,
+                "skinny rows={} columns={} vector={} lanes={} warps={} unroll={} cache={}",
+                s.rows,
+                s.columns,
+                s.vector,
+                s.lanes,
+                s.warps,
+                s.unroll,
+                cache_word(s.cache)
+            ),
         }
+    }
+}
+
+fn cache_word(cache: Cache) -> &'static str {
+    match cache {
+        Cache::Normal => "normal",
+        Cache::Streaming => "streaming",
     }
 }
 
@@ -42,7 +57,7 @@ impl fmt::Display for Schedule {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseScheduleError {
     /// The first word names no family.
-    #[error("`{0}` is no family of kernels: plain, pointwise, row or contract")]
+    #[error("`{0}` is no family of kernels: plain, pointwise, row, contract or skinny")]
     Family(String),
     /// A parameter is missing.
     #[error("`{0}=…` is missing")]
@@ -104,6 +119,11 @@ impl<'a> Words<'a> {
             .map(|&(_, choice)| choice)
             .ok_or_else(|| wrong(key, value, expected))
     }
+
+    fn cache(&mut self) -> Result<Cache, ParseScheduleError> {
+        let choices = [Cache::Normal, Cache::Streaming].map(|cache| (cache_word(cache), cache));
+        self.one_of("cache", &choices, "`normal` or `streaming`")
+    }
 }
 
 fn wrong(key: &'static str, value: &str, expected: &'static str) -> ParseScheduleError {
@@ -135,11 +155,7 @@ impl FromStr for Schedule {
                 threads: words.number("threads")?,
                 vector: words.number("vector")?,
                 unroll: words.number("unroll")?,
-                cache: words.one_of(
-                    "cache",
-                    &[("normal", Cache::Normal), ("streaming", Cache::Streaming)],
-                    "`normal` or `streaming`",
-                )?,
+                cache: words.cache()?,
             }),
             "row" => Schedule::Row(Row {
                 threads: words.number("threads")?,
@@ -167,6 +183,15 @@ impl FromStr for Schedule {
                     stages: words.number("stages")?,
                 })
             }
+            "skinny" => Schedule::Skinny(Skinny {
+                rows: words.number("rows")?,
+                columns: words.number("columns")?,
+                vector: words.number("vector")?,
+                lanes: words.number("lanes")?,
+                warps: words.number("warps")?,
+                unroll: words.number("unroll")?,
+                cache: words.cache()?,
+            }),
             other => return Err(ParseScheduleError::Family(other.to_owned())),
         };
         match words.0.first() {
@@ -187,6 +212,7 @@ mod tests {
             "pointwise threads=256 vector=4 unroll=2 cache=streaming",
             "row threads=64 rows=2 vector=4 keep=registers",
             "contract block=128x64x16 thread=8x4 stages=2",
+            "skinny rows=1 columns=2 vector=8 lanes=32 warps=4 unroll=2 cache=streaming",
         ] {
             let schedule: Schedule = text.parse().unwrap();
             assert_eq!(schedule.to_string(), text);
@@ -198,7 +224,7 @@ mod tests {
         let error = |text: &str| text.parse::<Schedule>().unwrap_err().to_string();
         assert_eq!(
             error(""),
-            "`` is no family of kernels: plain, pointwise, row or contract"
+            "`` is no family of kernels: plain, pointwise, row, contract or skinny"
         );
         assert_eq!(error("plain"), "`threads=…` is missing");
         assert_eq!(
