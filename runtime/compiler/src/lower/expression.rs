@@ -113,11 +113,21 @@ pub struct Lowering<'a> {
     index_errors: Option<Reg>,
     /// Registers of products with sizes: a power of two that divides them.
     multiples: FxHashMap<Reg, u32>,
+    /// Registers of bytes: the word each is part of.
+    bytes: FxHashMap<Reg, Byte>,
     bindings: FxHashMap<AxisId, Binding>,
     /// Holds where the expression at hand is wanted: the conditions of `if`s around it.
     condition: Option<Reg>,
     memo: FxHashMap<MemoKey, (Value, Location)>,
     serial_depth: u32,
+}
+
+/// A byte of a word.
+#[derive(Debug, Clone, Copy)]
+struct Byte {
+    word: Reg,
+    number: i64,
+    signed: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -159,6 +169,7 @@ impl<'a> Lowering<'a> {
             sizes: Vec::new(),
             index_errors: None,
             multiples: FxHashMap::default(),
+            bytes: FxHashMap::default(),
             bindings: FxHashMap::default(),
             condition: None,
             memo: FxHashMap::default(),
@@ -397,7 +408,31 @@ impl<'a> Lowering<'a> {
             return Ok(Value::literal(&mut self.b, *literal, ty));
         }
         let value = self.value(expr, family)?;
-        Ok(value.to(&mut self.b, ty))
+        Ok(self.converted(value, ty))
+    }
+
+    /// The value in another type.
+    fn converted(&mut self, value: Value, ty: Type) -> Value {
+        let byte = match value.operand {
+            Operand::Reg(reg) if ty == Type::F32 => self.bytes.get(&reg).copied(),
+            _ => None,
+        };
+        let Some(Byte { word, number, signed }) = byte else {
+            return value.to(&mut self.b, ty);
+        };
+        // Conversions of integers are issued at a quarter of the rate of arithmetic. A byte as the last of 2²³'s significand
+        // is 2²³ more than itself; a signed one is made positive first.
+        let (word, more) = if signed {
+            let flipped = self.b.op(Opcode::XorB32, &[word.into(), 0x8080_8080.into()]);
+            (flipped, TWO_TO_23 + 128.0)
+        } else {
+            (word, TWO_TO_23)
+        };
+        let exponent = i64::from(TWO_TO_23.to_bits());
+        let sources = [word.into(), exponent.into(), (0x7540 + number).into()];
+        let sum = self.b.op(Opcode::PrmtB32, &sources);
+        let sum = self.b.op(Opcode::F32Bits, &[sum.into()]);
+        Value::new(Type::F32, self.b.op(Opcode::SubF32, &[sum.into(), more.into()]))
     }
 
     fn compute(&mut self, expr: ExprId, family: &mut dyn Reduce) -> Result<Value, Error> {
@@ -446,7 +481,10 @@ impl<'a> Lowering<'a> {
                     _ => self.checked.ty(*a),
                 };
                 let a = self.value_as(*a, from, family)?;
-                value::cast(&mut self.b, a, *element)
+                match element {
+                    Element::F32 => self.converted(a, Type::F32),
+                    _ => value::cast(&mut self.b, a, *element),
+                }
             }
             Expr::Call(function, arguments) => {
                 let mut values = Vec::with_capacity(arguments.len());
@@ -560,7 +598,12 @@ impl<'a> Lowering<'a> {
                 self.math.product(&mut self.b, &x, &y)
             }
             Expr::Binary(op @ (BinaryOp::Div | BinaryOp::Rem), x, y) => {
+                let whole = self.never_negative(*x);
                 let (x, y) = (self.index(*x, family)?, self.index(*y, family)?);
+                if whole && y.as_constant().is_some_and(|divisor| divisor > 0) {
+                    let (quotient, remainder) = self.math.divide(&mut self.b, &x, &y);
+                    return Ok(if *op == BinaryOp::Div { quotient } else { remainder });
+                }
                 let ty = self.index_type();
                 let x = Value {
                     ty,
@@ -579,6 +622,18 @@ impl<'a> Lowering<'a> {
                 self.linear_of(value)
             }
         })
+    }
+
+    /// Whether an integer expression is certainly not negative, and does not wrap: an axis, divided or a remainder.
+    fn never_negative(&self, expr: ExprId) -> bool {
+        match *self.op().expr(expr) {
+            Expr::Axis(_) => true,
+            Expr::Binary(BinaryOp::Div | BinaryOp::Rem, x, y) => {
+                let divisor = self.op().expr(y);
+                matches!(divisor, Expr::Literal(crate::ir::Literal::Int(1..))) && self.never_negative(x)
+            }
+            _ => false,
+        }
     }
 
     fn index_type(&self) -> Type {
@@ -890,14 +945,16 @@ impl<'a> Lowering<'a> {
     /// The four bytes of a word, extended to 32 bits.
     fn bytes_of(&mut self, word: Reg, signed: bool) -> Few<Reg> {
         (0..4)
-            .map(|byte| {
-                if signed {
-                    let up = self.b.op(Opcode::ShlB32, &[word.into(), (24 - 8 * byte).into()]);
+            .map(|number| {
+                let byte = if signed {
+                    let up = self.b.op(Opcode::ShlB32, &[word.into(), (24 - 8 * number).into()]);
                     self.b.op(Opcode::ShrS32, &[up.into(), 24.into()])
                 } else {
-                    let down = self.b.op(Opcode::ShrU32, &[word.into(), (8 * byte).into()]);
+                    let down = self.b.op(Opcode::ShrU32, &[word.into(), (8 * number).into()]);
                     self.b.op(Opcode::AndB32, &[down.into(), 255.into()])
-                }
+                };
+                self.bytes.insert(byte, Byte { word, number, signed });
+                byte
             })
             .collect()
     }
@@ -971,6 +1028,7 @@ impl<'a> Lowering<'a> {
     }
 }
 
+const TWO_TO_23: f32 = 8_388_608.0;
 /// Compiled-in extents up to this are unrolled.
 const UNROLLED: i64 = 4;
 

@@ -41,6 +41,10 @@ const LEAST_WARPS: u32 = 4;
 const MOST_ROWS: u64 = 16;
 /// The most multiply-adds of a thread in one turn of its loop: they are straight code.
 const MOST_TERMS: u32 = 1024;
+/// Weights that a thread may have in flight, in bytes.
+const MOST_IN_FLIGHT: u32 = 256;
+/// Threads that a multiprocessor must hold: fewer would not keep enough loads in flight.
+const LEAST_THREADS: u32 = 256;
 /// Shared memory that partial sums may take, in bytes.
 const MOST_SHARED: u32 = 48 * 1024;
 
@@ -94,8 +98,7 @@ fn all_points(shape: &SkinnyShape) -> impl Iterator<Item = Skinny> + use<> {
         Some(rows) => vec![rows.max(1) as u32],
         None => ROWS.to_vec(),
     };
-    // Along the sum a warp reads a stretch of 128 bytes or of 512; along columns likewise.
-    let lanes = if shape.along_depth { [8, 32] } else { [1, 4] };
+    let lanes = shape.lanes();
     let widest = shape.widest_vector;
     rows.into_iter().flat_map(move |rows| {
         COLUMNS.into_iter().flat_map(move |columns| {
@@ -180,8 +183,17 @@ impl SkinnyShape {
         point.warps * self.partial_offsets(point).1
     }
 
-    /// Registers a thread needs: accumulators, the weights of a turn, one chunk of what goes with them, and addresses.
-    pub(crate) fn registers(&self, point: &Skinny) -> u32 {
+    /// Bytes of weights that a thread has in flight.
+    fn bytes_in_flight(&self, point: &Skinny) -> u32 {
+        self.weights
+            .iter()
+            .map(|read| point.columns * point.unroll * read.neighbours(point.vector) * read.element.size())
+            .sum()
+    }
+
+    /// Registers a thread needs: accumulators, the weights of a turn, two chunks of what goes with them, and addresses. The
+    /// constant was found by assembling kernels; the tests assemble samples of them.
+    fn registers(&self, point: &Skinny) -> u32 {
         let accumulators: u32 = self
             .sums
             .iter()
@@ -191,21 +203,19 @@ impl SkinnyShape {
                 rows * columns * sum.bytes() / 4
             })
             .sum();
-        let words = |bytes: u32, vector: u32| (bytes * vector).div_ceil(4);
-        let weights: u32 = self
-            .weights
-            .iter()
-            .map(|read| point.columns * (point.unroll * words(read.element.size(), point.vector) + 2))
-            .sum();
+        let weights = self.bytes_in_flight(point).div_ceil(4) + 2 * point.columns * self.weights.len() as u32;
+        // The assembler loads the next chunk's while the last one's are in use.
+        let chunks = self.chunks_per_turn(point).min(2);
         let others: u32 = self
             .others
             .iter()
             .map(|read| {
                 let rows = if read.by_row { point.rows } else { 1 };
-                rows * (words(read.element.size(), self.depth_vector(point)) + 2)
+                let bytes = read.neighbours(self.depth_vector(point)) * read.element.size();
+                rows * (chunks * bytes.div_ceil(4) + 2)
             })
             .sum();
-        40 + accumulators + weights + others
+        56 + accumulators + weights + others
     }
 
     /// Blocks that a multiprocessor holds at once.
@@ -214,19 +224,32 @@ impl SkinnyShape {
     }
 
     fn allows(&self, point: &Skinny, target: Target) -> bool {
-        let turn = point.depth_threads() * self.depth_vector(point) * self.chunks_per_turn(point);
-        let terms = point.rows * self.thread_columns(point) * self.sums.len() as u32;
-        let terms = terms * self.depth_vector(point) * self.chunks_per_turn(point);
+        let turn = u64::from(point.depth_threads() * self.depth_vector(point) * self.chunks_per_turn(point));
+        let narrow = u64::from(point.column_lanes() * self.thread_columns(point));
         // Threads without a term or a column would only wait. Where there is little of both, the smallest point is left.
-        let least = point.lanes == if self.along_depth { 8 } else { 4 };
-        let deep = self.depth.is_none_or(|depth| u64::from(turn) <= depth);
-        let narrow = point.column_lanes() * self.thread_columns(point);
-        let broad = self.column_count.is_none_or(|columns| u64::from(narrow) <= columns);
-        (deep || (least && point.warps == 1 && point.unroll == 1))
-            && (broad || (least && point.columns == 1))
-            && terms <= MOST_TERMS
+        let least = point.lanes == self.lanes()[usize::from(!self.along_depth)];
+        let deep = self.depth.is_none_or(|depth| turn <= depth) || (least && point.warps == 1 && point.unroll == 1);
+        let block = u64::from(self.block_columns(point));
+        let broad = self.column_count.is_none_or(|columns| block <= columns) || (least && point.columns == 1);
+        // Narrower vectors are more instructions for the same bytes: only where wider ones are too many for what there is.
+        let (along, all) = if self.along_depth {
+            (turn, self.depth)
+        } else {
+            (narrow, self.column_count)
+        };
+        let widest = point.vector == self.widest_vector || all.is_some_and(|all| 2 * along > all);
+        let terms = self.thread_columns(point) * self.depth_vector(point) * self.chunks_per_turn(point);
+        deep && broad
+            && widest
+            && point.rows * terms * self.sums.len() as u32 <= MOST_TERMS
+            && self.bytes_in_flight(point) <= MOST_IN_FLIGHT
             && self.shared_bytes(point) <= MOST_SHARED
-            && self.resident_blocks(point, target) * point.threads() >= 256
+            && self.resident_blocks(point, target) * point.threads() >= LEAST_THREADS
+    }
+
+    /// Threads of a warp along the sum. It reads stretches of 128 bytes, or of 512, along whatever is contiguous.
+    fn lanes(&self) -> [u32; 2] {
+        if self.along_depth { [8, 32] } else { [1, 4] }
     }
 }
 
@@ -260,21 +283,23 @@ pub(super) fn default(
         .filter(|point| point.cache == Cache::Normal)
         .min_by_key(|point| {
             let tiles = rows.div_ceil(u64::from(point.rows));
-            let blocks = columns
-                .div_ceil(u64::from(shape.block_columns(point)))
+            let of_warp = u64::from(point.column_lanes() * shape.thread_columns(point));
+            let warps = columns
+                .div_ceil(of_warp)
+                .saturating_mul(u64::from(point.warps))
                 .saturating_mul(batch)
                 .saturating_mul(tiles);
-            let warps = blocks.saturating_mul(u64::from(point.threads() / 32));
             let turn = u64::from(point.depth_threads() * shape.depth_vector(point) * shape.chunks_per_turn(point));
-            let in_flight = point.columns * point.unroll * point.vector * shape.weight_bytes();
             (
                 // Weights are read once a tile of rows; rows beyond the last are arithmetic for nothing.
                 tiles,
                 point.rows,
+                // What goes with the weights comes from the caches once a column.
+                point.rows.div_ceil(4 * shape.thread_columns(point)),
                 // Multiprocessors without work, and sums that leave lanes without a term.
-                most_warps.saturating_sub(warps).saturating_mul(4) / most_warps,
+                (most_warps / warps.max(1)).checked_ilog2().unwrap_or(0),
                 depth.div_ceil(turn).saturating_mul(turn).saturating_mul(8) / depth,
-                in_flight.abs_diff(64),
+                shape.bytes_in_flight(point).abs_diff(64),
                 // Of equals the one that exchanges least between threads.
                 point.depth_threads(),
                 std::cmp::Reverse(point.vector),

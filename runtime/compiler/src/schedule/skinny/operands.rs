@@ -95,10 +95,10 @@ impl Sum {
     }
 }
 
-impl SkinnyShape {
-    /// Bytes of the narrowest weight.
-    pub fn weight_bytes(&self) -> u32 {
-        self.weights.iter().map(|read| read.element.size()).min().unwrap_or(4)
+impl Operand {
+    /// How many of that many neighbouring terms or columns have an element of their own.
+    pub fn neighbours(&self, vector: u32) -> u32 {
+        if self.contiguous.is_some() { vector } else { 1 }
     }
 }
 
