@@ -483,3 +483,34 @@ pub fn decoded_scores_f16(
 pub fn decoded_values_f16(p: Tensor<f32, (H, T)>, v: Tensor<f16, (H, T, D)>) -> Tensor<f16, (H, D)> {
     |h, d| sum(|t| p[[h, t]] * v[[h, t, d]])
 }
+
+/// 2×2, stride 2, of odd sizes the rest left out.
+#[energy_kernel(dims(TAPS = 2, HO = H / 2, WO = W / 2))]
+pub fn average_pool_f16(x: Tensor<f16, (B, C, H, W)>) -> Tensor<f16, (B, C, HO, WO)> {
+    |b, c, h, v| sum(|r: TAPS, s: TAPS| x[[b, c, h * 2 + r, v * 2 + s]]) / 4.0
+}
+
+/// 3×3, stride 2, padding 1, with an epilogue.
+#[energy_kernel(dims(TAPS = 3, HO = (H + 2 - TAPS) / 2 + 1, WO = (W + 2 - TAPS) / 2 + 1))]
+pub fn conv_depthwise_stride_f32(
+    x: Tensor<f32, (B, C, H, W)>,
+    w: Tensor<f32, (C, TAPS, TAPS)>,
+    bias: Tensor<f32, (C,)>,
+) -> Tensor<f32, (B, C, HO, WO)> {
+    |b, c, h, v| relu(sum(|r, s| x.or(0.0)[[b, c, h * 2 + r - 1, v * 2 + s - 1]] * w[[c, r, s]]) + bias[[c]])
+}
+
+/// 3×3, padding 1, the channels last.
+#[energy_kernel(dims(TAPS = 3))]
+pub fn conv_depthwise_last_bf16(
+    x: Tensor<bf16, (B, H, W, C)>,
+    w: Tensor<bf16, (TAPS, TAPS, C)>,
+) -> Tensor<bf16, (B, H, W, C)> {
+    |b, h, v, c| sum(|r, s| x.or(0.0)[[b, h + r - 1, v + s - 1, c]] * w[[r, s, c]])
+}
+
+/// Each channel over its last four positions.
+#[energy_kernel(dims(TAPS = 4))]
+pub fn conv_causal_f16(x: Tensor<f16, (B, C, L)>, w: Tensor<f16, (C, TAPS)>) -> Tensor<f16, (B, C, L)> {
+    |b, c, l| silu(sum(|t| x.or(0.0)[[b, c, l + t - 3]] * w[[c, t]]))
+}

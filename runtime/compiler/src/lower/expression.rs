@@ -681,17 +681,17 @@ impl<'a> Lowering<'a> {
         let mut indices = Vec::with_capacity(index.len());
         // Where the read may happen, and where its index is in range.
         let (mut guard, mut in_range) = (None, None);
+        // Dimensions whose index is to be compared with the extent.
+        let mut compared = Vec::new();
         for (dimension, (&at, &size)) in index.iter().zip(&extents).enumerate() {
             let gathered = checked.gathered(expr, dimension);
             let value = if gathered {
                 self.gathered_index(at, size, &mut in_range, family)?
             } else {
-                let value = self.index(at, family)?;
                 if or.is_some() && !checked.proven(expr, dimension) {
-                    let inside = self.inside(&value, size);
-                    in_range = self.both(in_range, inside);
+                    compared.push(dimension);
                 }
-                value
+                self.index(at, family)?
             };
             if !checked.proven(expr, dimension) && (gathered || or.is_none()) {
                 guard = self.both(guard, self.condition);
@@ -702,6 +702,20 @@ impl<'a> Lowering<'a> {
             }
             indices.push(value);
         }
+        let access = match source {
+            Source::Input(input) => Some(self.access(input, &indices, &extents)?),
+            Source::Let(_) => None,
+        };
+        for dimension in compared {
+            // Of a vector all elements are in range, or none: then one comparison and one load do for all of them.
+            let lane = match access {
+                Some((_, lane)) if dimension + 1 == indices.len() => lane,
+                _ => 0,
+            };
+            let value = indices[dimension].plus_constant(-lane);
+            let inside = self.inside(&value, extents[dimension]);
+            in_range = self.both(in_range, inside);
+        }
         if or.is_none() && !touched {
             self.report_gathered(guard, in_range);
         }
@@ -709,7 +723,11 @@ impl<'a> Lowering<'a> {
         let value = match source {
             Source::Input(input) => {
                 let element = self.op().inputs[input.index()].element;
-                let stored = self.load(input, &indices, &extents, all, family)?;
+                let Some((access, lane)) = access else {
+                    return Err(Error::Unbound);
+                };
+                let access = Access { guard: all, ..access };
+                let stored = family.elements(self, &access)[lane as usize];
                 if touched {
                     return Ok(Value::new(element.compute(), stored));
                 }
@@ -813,15 +831,8 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// The element of an input at these indices as it is stored; 0 where the guard does not hold.
-    fn load(
-        &mut self,
-        input: InputId,
-        indices: &[Linear],
-        extents: &[SizeId],
-        guard: Option<Reg>,
-        family: &mut dyn Reduce,
-    ) -> Result<Reg, Error> {
+    /// The neighbours to load for the element of an input at these indices, and which of them it is. The guard is left open.
+    fn access(&mut self, input: InputId, indices: &[Linear], extents: &[SizeId]) -> Result<(Access, i64), Error> {
         let element = self.op().inputs[input.index()].element;
         let InputValue::Tensor(base) = self.inputs[input.index()] else {
             return Err(Error::Unbound);
@@ -835,9 +846,9 @@ impl<'a> Lowering<'a> {
             element,
             first: offset.plus_constant(-lane),
             count,
-            guard,
+            guard: None,
         };
-        Ok(family.elements(self, &access)[lane as usize])
+        Ok((access, lane))
     }
 
     /// The number of the element at these indices, row-major.
@@ -862,10 +873,12 @@ impl<'a> Lowering<'a> {
     /// How many neighbours to load at once: contiguous over the lanes, aligned, never across the end.
     fn vector_width(&self, element: Element, offset: &Linear, innermost: Option<SizeId>) -> u32 {
         let contiguous = |lanes: &Lanes| {
+            // Neighbours, or every other one.
+            let steps = [i64::from(lanes.width), 2 * i64::from(lanes.width)];
             offset
                 .terms()
                 .iter()
-                .any(|&(reg, coefficient)| reg == lanes.register && coefficient == i64::from(lanes.width))
+                .any(|&(reg, coefficient)| reg == lanes.register && steps.contains(&coefficient))
         };
         let lanes = [self.lanes, self.across].into_iter().flatten().find(contiguous);
         let (Some(lanes), Some(innermost)) = (lanes, innermost) else {

@@ -9,6 +9,7 @@ mod pointwise;
 mod row;
 mod skinny;
 pub mod value;
+mod window;
 
 use crate::check::Checked;
 use crate::element::{Element, Type};
@@ -72,6 +73,7 @@ pub fn lower(
         Schedule::Row(row) => row::lower(checked, specialisation, &name, target, row)?,
         Schedule::Contract(contract) => contract::lower(checked, specialisation, &name, target, contract)?,
         Schedule::Skinny(skinny) => skinny::lower(checked, specialisation, &name, target, skinny)?,
+        Schedule::Window(window) => window::lower(checked, specialisation, &name, target, window)?,
     };
     let doubles = |expr: &Expr| matches!(expr, Expr::Call(_, arguments) if arguments.iter().any(|&argument| checked.ty(argument) == Type::F64));
     if checked.op().exprs.iter().any(doubles) {
@@ -160,6 +162,18 @@ impl Lowering<'_> {
         let bound = self.math.operand(&mut self.b, bound);
         let class = self.math.class();
         self.b.compare(crate::ptx::Compare::Lt, class, value, bound)
+    }
+
+    /// The value, or the last below `bound`.
+    fn clamped(&mut self, value: &Linear, bound: &Linear) -> Linear {
+        let value = self.math.operand(&mut self.b, value);
+        let last = self.math.operand(&mut self.b, &bound.plus_constant(-1));
+        let minimum = if self.math.wide { Opcode::MinS64 } else { Opcode::MinS32 };
+        match (value, last) {
+            (Operand::Int(value), Operand::Int(last)) => Linear::constant(value.min(last)),
+            (Operand::Int(_), last) => Linear::register(self.b.op(minimum, &[last, value])),
+            _ => Linear::register(self.b.op(minimum, &[value, last])),
+        }
     }
 
     /// The value of an output where its axes are bound, in the form it is stored in.

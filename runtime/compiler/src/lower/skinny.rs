@@ -181,7 +181,7 @@ impl<'a> Strip<'a> {
                 let row = if self.rows.fits() {
                     row
                 } else {
-                    clamped(lowering, &row, &self.rows.total)
+                    lowering.clamped(&row, &self.rows.total)
                 };
                 let coordinates = lowering.math.coordinates(&mut lowering.b, &row, &self.rows.extents);
                 (coordinates, None)
@@ -209,7 +209,7 @@ impl<'a> Strip<'a> {
                 let chunk = if self.columns.fits() {
                     chunk
                 } else {
-                    clamped(lowering, &chunk, &chunks)
+                    lowering.clamped(&chunk, &chunks)
                 };
                 coordinates_of_chunk(lowering, &chunk, &self.columns.extents, vector)
             })
@@ -462,22 +462,6 @@ impl<'a> Strip<'a> {
             lowering.b.end();
         }
         Ok(())
-    }
-}
-
-/// A value, or the last below `total`.
-fn clamped(lowering: &mut Lowering<'_>, value: &Linear, total: &Linear) -> Linear {
-    let value = lowering.math.operand(&mut lowering.b, value);
-    let last = lowering.math.operand(&mut lowering.b, &total.plus_constant(-1));
-    let minimum = if lowering.math.wide {
-        Opcode::MinS64
-    } else {
-        Opcode::MinS32
-    };
-    match (value, last) {
-        (Operand::Int(value), Operand::Int(last)) => Linear::constant(value.min(last)),
-        (Operand::Int(_), last) => Linear::register(lowering.b.op(minimum, &[last, value])),
-        _ => Linear::register(lowering.b.op(minimum, &[value, last])),
     }
 }
 

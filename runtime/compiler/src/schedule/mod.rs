@@ -12,6 +12,7 @@ mod pointwise;
 mod row;
 mod skinny;
 mod text;
+mod window;
 
 pub use contract::Contract;
 pub use plain::Plain;
@@ -19,13 +20,16 @@ pub use pointwise::Pointwise;
 pub use row::{Keep, Row};
 pub use skinny::Skinny;
 pub use text::ParseScheduleError;
+pub use window::Window;
 
 pub(crate) use contract::{ContractShape, Side, load_width as contract_load_width, operands as contract_operands};
 pub(crate) use pointwise::flat as pointwise_flat;
 pub(crate) use row::{kept_budget, read_again, row_axes};
 pub(crate) use skinny::{SkinnyShape, Sum as SkinnySum, operands as skinny_operands};
+pub(crate) use window::resident_blocks as window_resident_blocks;
 
 use crate::check::Checked;
+use crate::ir::{Expr, ExprId, Source};
 use crate::size::Specialisation;
 use crate::target::{Machine, Target};
 use bincode::{Decode, Encode};
@@ -48,6 +52,8 @@ pub enum Schedule {
     Contract(Contract),
     /// Sums that a few rows share the weights of.
     Skinny(Skinny),
+    /// Neighbouring outputs by one thread: reductions over small windows.
+    Window(Window),
 }
 
 impl Schedule {
@@ -59,6 +65,7 @@ impl Schedule {
             Schedule::Row(_) => "row",
             Schedule::Contract(_) => "contract",
             Schedule::Skinny(_) => "skinny",
+            Schedule::Window(_) => "window",
         }
     }
 }
@@ -70,6 +77,7 @@ pub fn space(checked: &Checked, specialisation: &Specialisation, target: Target)
     all.extend(row::points(checked, specialisation, target).map(Schedule::Row));
     all.extend(contract::points(checked, specialisation, target).map(Schedule::Contract));
     all.extend(skinny::points(checked, specialisation, target).map(Schedule::Skinny));
+    all.extend(window::points(checked, specialisation).map(Schedule::Window));
     all
 }
 
@@ -81,13 +89,15 @@ pub fn legal(checked: &Checked, specialisation: &Specialisation, target: Target,
         Schedule::Row(row) => row::points(checked, specialisation, target).any(|point| point == *row),
         Schedule::Contract(contract) => contract::legal(checked, specialisation, target, contract),
         Schedule::Skinny(skinny) => skinny::legal(checked, specialisation, target, skinny),
+        Schedule::Window(window) => window::points(checked, specialisation).any(|point| point == *window),
     }
 }
 
 /// A decent schedule for these sizes, chosen by formula.
 pub fn default(checked: &Checked, specialisation: &Specialisation, sizes: &[u64], machine: Machine) -> Schedule {
-    skinny::default(checked, specialisation, sizes, machine)
-        .map(Schedule::Skinny)
+    window::default(checked, specialisation, sizes, machine)
+        .map(Schedule::Window)
+        .or_else(|| skinny::default(checked, specialisation, sizes, machine).map(Schedule::Skinny))
         .or_else(|| contract::default(checked, specialisation, sizes, machine).map(Schedule::Contract))
         .or_else(|| row::default(checked, specialisation, sizes, machine).map(Schedule::Row))
         .or_else(|| pointwise::default(checked, specialisation, sizes, machine).map(Schedule::Pointwise))
@@ -108,4 +118,26 @@ fn output_elements(checked: &Checked, sizes: &[u64]) -> u64 {
         .map(|output| volume(&output.dims))
         .max()
         .unwrap_or(0)
+}
+
+/// For each expression whether there is a reduction in it, or in an intermediate tensor that it reads.
+fn reducing(checked: &Checked) -> Vec<bool> {
+    let op = checked.op();
+    let mut found = vec![false; op.exprs.len()];
+    // Operands stand before what uses them; intermediate tensors refer to earlier ones, and may stand anywhere.
+    for _ in 0..=op.lets.len() {
+        for position in 0..op.exprs.len() {
+            let mut reduces = match op.exprs[position] {
+                Expr::Reduce { .. } => true,
+                Expr::Read {
+                    source: Source::Let(inner),
+                    ..
+                } => found[op.lets[inner.index()].body.index()],
+                _ => false,
+            };
+            op.operands(ExprId(position as u32), |operand| reduces |= found[operand.index()]);
+            found[position] = reduces;
+        }
+    }
+    found
 }

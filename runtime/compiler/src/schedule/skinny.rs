@@ -215,7 +215,7 @@ impl SkinnyShape {
                 rows * (chunks * bytes.div_ceil(4) + 2)
             })
             .sum();
-        56 + accumulators + weights + others
+        64 + accumulators + weights + others
     }
 
     /// Blocks that a multiprocessor holds at once.

@@ -1,6 +1,6 @@
 //! Schedules as text: `family key=value …`.
 
-use super::{Contract, Keep, Plain, Pointwise, Row, Schedule, Skinny};
+use super::{Contract, Keep, Plain, Pointwise, Row, Schedule, Skinny, Window};
 use crate::ptx::Cache;
 use std::fmt;
 use std::str::FromStr;
@@ -42,6 +42,7 @@ impl fmt::Display for Schedule {
                 s.unroll,
                 cache_word(s.cache)
             ),
+            Schedule::Window(w) => write!(f, "window threads={} rows={} columns={}", w.threads, w.rows, w.columns),
         }
     }
 }
@@ -57,7 +58,7 @@ fn cache_word(cache: Cache) -> &'static str {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseScheduleError {
     /// The first word names no family.
-    #[error("`{0}` is no family of kernels: plain, pointwise, row, contract or skinny")]
+    #[error("`{0}` is no family of kernels: plain, pointwise, row, contract, skinny or window")]
     Family(String),
     /// A parameter is missing.
     #[error("`{0}=…` is missing")]
@@ -192,6 +193,11 @@ impl FromStr for Schedule {
                 unroll: words.number("unroll")?,
                 cache: words.cache()?,
             }),
+            "window" => Schedule::Window(Window {
+                threads: words.number("threads")?,
+                rows: words.number("rows")?,
+                columns: words.number("columns")?,
+            }),
             other => return Err(ParseScheduleError::Family(other.to_owned())),
         };
         match words.0.first() {
@@ -213,6 +219,7 @@ mod tests {
             "row threads=64 rows=2 vector=4 keep=registers",
             "contract block=128x64x16 thread=8x4 stages=2",
             "skinny rows=1 columns=2 vector=8 lanes=32 warps=4 unroll=2 cache=streaming",
+            "window threads=128 rows=2 columns=4",
         ] {
             let schedule: Schedule = text.parse().unwrap();
             assert_eq!(schedule.to_string(), text);
@@ -224,7 +231,7 @@ mod tests {
         let error = |text: &str| text.parse::<Schedule>().unwrap_err().to_string();
         assert_eq!(
             error(""),
-            "`` is no family of kernels: plain, pointwise, row, contract or skinny"
+            "`` is no family of kernels: plain, pointwise, row, contract, skinny or window"
         );
         assert_eq!(error("plain"), "`threads=…` is missing");
         assert_eq!(

@@ -3,7 +3,7 @@
 use crate::check::Checked;
 use crate::element::{Element, Type};
 use crate::ir::{AxisId, Expr, ExprId, InputId, ReduceOp, SizeId, Source};
-use crate::schedule::contract::coefficient;
+use crate::schedule::{contract::coefficient, reducing};
 use crate::size::Specialisation;
 
 /// An operator as sums over the same terms: `out[batch, rows, columns] = f(Σ …, Σ …)`.
@@ -422,26 +422,4 @@ impl Search<'_> {
         let roots = self.checked.axes(index).iter().filter(unit);
         roots.filter_map(|axis| self.dependences[axis.index()].root).last()
     }
-}
-
-/// For each expression whether there is a reduction in it, or in an intermediate tensor that it reads.
-fn reducing(checked: &Checked) -> Vec<bool> {
-    let op = checked.op();
-    let mut found = vec![false; op.exprs.len()];
-    // Operands stand before what uses them; intermediate tensors refer to earlier ones, and may stand anywhere.
-    for _ in 0..=op.lets.len() {
-        for position in 0..op.exprs.len() {
-            let mut reduces = match op.exprs[position] {
-                Expr::Reduce { .. } => true,
-                Expr::Read {
-                    source: Source::Let(inner),
-                    ..
-                } => found[op.lets[inner.index()].body.index()],
-                _ => false,
-            };
-            op.operands(ExprId(position as u32), |operand| reduces |= found[operand.index()]);
-            found[position] = reduces;
-        }
-    }
-    found
 }
