@@ -240,7 +240,7 @@ fn default(variant: &Variant, gpu: &Gpu, sizes: &[u64], need: Need, reason: Stri
         aligned: need.aligned,
         wide: need.wide,
         check_indices: need.check_indices,
-        ..Specialisation::like(sizes)
+        ..tuning::untuned(&variant.checked, sizes)
     };
     let machine = gpu.machine();
     let schedule = schedule::default(&variant.checked, &specialisation, sizes, machine);
