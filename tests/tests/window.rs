@@ -30,7 +30,8 @@ fn right(checked: &Checked, specialisation: &Specialisation, sizes: &[u64], poin
     let point = Schedule::Window(point);
     let inputs = random_inputs(checked, sizes, &mut StdRng::seed_from_u64(31));
     let kernel = lower::lower(checked, specialisation, Target::Sm80, &point).expect("the point is legal");
-    let run = run(checked, &kernel, sizes, &inputs).unwrap_or_else(|wrong| panic!("{name} {sizes:?}: {point}: {wrong}"));
+    let run =
+        run(checked, &kernel, sizes, &inputs).unwrap_or_else(|wrong| panic!("{name} {sizes:?}: {point}: {wrong}"));
     let wrong = first_wrong(checked, sizes, &inputs, &run.outputs);
     assert_eq!(wrong, None, "{name} {sizes:?}: {point}");
     (run, inputs.iter().map(|input| input.bytes.len() as u64).sum())
@@ -49,7 +50,11 @@ fn what_outputs_share_is_loaded_once() {
         let checked = operator(name);
         let sizes = checked.derive(free.to_vec()).expect("all free sizes");
         let specialisation = Specialisation::exact(&sizes);
-        let outputs: u64 = checked.op().outputs[0].dims.iter().map(|size| sizes[size.index()]).product();
+        let outputs: u64 = checked.op().outputs[0]
+            .dims
+            .iter()
+            .map(|size| sizes[size.index()])
+            .product();
         let points = points(&checked, &specialisation);
         assert!(points.len() >= 20, "{name}: {} points", points.len());
         for point in points.into_iter().filter(|point| point.threads == 64) {
@@ -58,10 +63,17 @@ fn what_outputs_share_is_loaded_once() {
             let high = row_step * (rows - 1) + row_taps;
             let wide = column_step * (columns - 1) + column_taps;
             // Two halves make a word, which is the least that a vector brings.
-            let wide = if bytes == 2 { wide.next_multiple_of(2) + 2 * u64::from(columns > 1) } else { wide };
+            let wide = if bytes == 2 {
+                wide.next_multiple_of(2) + 2 * u64::from(columns > 1)
+            } else {
+                wide
+            };
             let most = outputs / (rows * columns) * (high * wide * bytes + further);
             let read = run.counts.global_load_bytes;
-            assert!(read <= most, "{name} {point:?}: {read} bytes are read, {most} at most are shared");
+            assert!(
+                read <= most,
+                "{name} {point:?}: {read} bytes are read, {most} at most are shared"
+            );
             // At least as many as there are, but for what no window reaches.
             assert!(run.counts.dram_read_bytes <= input_bytes.next_multiple_of(32) + 32);
             let written: usize = run.outputs.iter().map(Vec::len).sum();
