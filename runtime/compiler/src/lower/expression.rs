@@ -1025,11 +1025,33 @@ impl<'a> Lowering<'a> {
                     self.nest(accumulator, inner, &outer.plus_constant(index), body, family)?;
                 }
             }
-            _ => {
-                let entered = extent.as_constant().is_some_and(|extent| extent > 0);
+            // The assembler would unroll all of it, and spill. So it is kept from it, and the outermost reduction's innermost
+            // loop does a few turns at a time by itself.
+            Some(extent) => {
+                let together = match inner {
+                    [] if self.serial_depth == 1 => UNROLLED,
+                    _ => 1,
+                };
+                let whole = extent / together * together;
+                let turns = Turns::new(0, whole, together).entered(true).rolled();
+                let counter = self.b.begin_loop(self.math.class(), turns);
+                let mut done = Ok(());
+                for further in 0..together {
+                    let index = Linear::register(counter).plus_constant(further);
+                    self.bind(axis, Binding::of(index.clone()));
+                    done = done.and_then(|()| self.nest(accumulator, inner, &outer.plus(&index), body, family));
+                }
+                self.b.end();
+                done?;
+                for index in whole..extent {
+                    self.bind(axis, Binding::of(Linear::constant(index)));
+                    self.nest(accumulator, inner, &outer.plus_constant(index), body, family)?;
+                }
+            }
+            None => {
                 let end = self.math.operand(&mut self.b, &extent);
                 let class = self.math.class();
-                let counter = self.b.begin_loop(class, Turns::new(0, end, 1).entered(entered));
+                let counter = self.b.begin_loop(class, Turns::new(0, end, 1));
                 let index = Linear::register(counter);
                 self.bind(axis, Binding::of(index.clone()));
                 let done = self.nest(accumulator, inner, &outer.plus(&index), body, family);

@@ -283,6 +283,10 @@ pub(crate) fn operands(checked: &Checked) -> Option<ContractShape> {
         return None;
     }
     let id = ExprId(position as u32);
+    // It is computed for all outputs, also where nobody wants it.
+    if super::conditional(checked)[position] && !checked.unconditional(id) {
+        return None;
+    }
     let Expr::Reduce {
         op: ReduceOp::Sum,
         axes: depth,

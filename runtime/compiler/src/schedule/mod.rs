@@ -29,7 +29,7 @@ pub(crate) use skinny::{SkinnyShape, Sum as SkinnySum, operands as skinny_operan
 pub(crate) use window::resident_blocks as window_resident_blocks;
 
 use crate::check::Checked;
-use crate::ir::{Expr, ExprId, Source};
+use crate::ir::{BinaryOp, Expr, ExprId, Source};
 use crate::size::Specialisation;
 use crate::target::{Machine, Target};
 use bincode::{Decode, Encode};
@@ -137,6 +137,47 @@ fn reducing(checked: &Checked) -> Vec<bool> {
             };
             op.operands(ExprId(position as u32), |operand| reduces |= found[operand.index()]);
             found[position] = reduces;
+        }
+    }
+    found
+}
+
+/// For each expression whether a condition decides if its value is wanted. What no condition stands before may be
+/// computed for any values of its axes.
+fn conditional(checked: &Checked) -> Vec<bool> {
+    let op = checked.op();
+    let mut found = vec![false; op.exprs.len()];
+    // Operands stand before what uses them; intermediate tensors may stand anywhere.
+    for _ in 0..=op.lets.len() {
+        for position in (0..op.exprs.len()).rev() {
+            let own = found[position];
+            let mut mark = |expr: ExprId, conditional: bool| found[expr.index()] |= conditional;
+            let id = ExprId(position as u32);
+            match op.expr(id) {
+                Expr::Select {
+                    condition,
+                    accept,
+                    reject,
+                } => {
+                    mark(*condition, own);
+                    mark(*accept, true);
+                    mark(*reject, true);
+                }
+                Expr::Binary(BinaryOp::And | BinaryOp::Or, first, second) => {
+                    mark(*first, own);
+                    mark(*second, true);
+                }
+                _ => op.operands(id, |operand| mark(operand, own)),
+            }
+            if let Expr::Read {
+                source: Source::Let(inner),
+                index,
+                ..
+            } = op.expr(id)
+            {
+                let proven = (0..index.len()).all(|dimension| checked.proven(id, dimension));
+                mark(op.lets[inner.index()].body, own || !proven);
+            }
         }
     }
     found

@@ -187,11 +187,11 @@ impl SkinnyShape {
     fn bytes_in_flight(&self, point: &Skinny) -> u32 {
         self.weights
             .iter()
-            .map(|read| point.columns * point.unroll * read.neighbours(point.vector) * read.element.size())
+            .map(|read| point.columns * point.unroll * read.elements(point.vector) * read.element.size())
             .sum()
     }
 
-    /// Registers a thread needs: accumulators, the weights of a turn, two chunks of what goes with them, and addresses. The
+    /// Registers a thread needs: accumulators, the weights of a turn and what goes with them, and addresses. The
     /// constant was found by assembling kernels; the tests assemble samples of them.
     fn registers(&self, point: &Skinny) -> u32 {
         let accumulators: u32 = self
@@ -204,15 +204,21 @@ impl SkinnyShape {
             })
             .sum();
         let weights = self.bytes_in_flight(point).div_ceil(4) + 2 * point.columns * self.weights.len() as u32;
-        // The assembler loads the next chunk's while the last one's are in use.
-        let chunks = self.chunks_per_turn(point).min(2);
+        let chunks = self.chunks_per_turn(point);
         let others: u32 = self
             .others
             .iter()
             .map(|read| {
                 let rows = if read.by_row { point.rows } else { 1 };
-                let bytes = read.neighbours(self.depth_vector(point)) * read.element.size();
-                rows * (chunks * bytes.div_ceil(4) + 2)
+                let (elements, size) = (read.elements(self.depth_vector(point)), read.element.size());
+                // The assembler loads the next chunk's while the last one's are taken apart, and what need not be taken apart
+                // for the whole turn.
+                let words = if read.along_depth() && size < 4 {
+                    chunks.min(2) * (elements * size).div_ceil(4)
+                } else {
+                    chunks * elements * size.div_ceil(4)
+                };
+                rows * (words + 2)
             })
             .sum();
         64 + accumulators + weights + others

@@ -3,7 +3,8 @@
 use crate::check::Checked;
 use crate::element::{Element, Type};
 use crate::ir::{AxisId, Expr, ExprId, InputId, ReduceOp, SizeId, Source};
-use crate::schedule::{contract::coefficient, reducing};
+use crate::schedule::contract::coefficient;
+use crate::schedule::{conditional, reducing};
 use crate::size::Specialisation;
 
 /// An operator as sums over the same terms: `out[batch, rows, columns] = f(Σ …, Σ …)`.
@@ -62,6 +63,8 @@ pub(crate) struct Operand {
     /// Whether it stands in the sum itself, rather than in an intermediate tensor that the sum reads.
     pub direct: bool,
     pub by_row: bool,
+    /// Whether neighbouring terms are of different elements, rather than of one (a scale of several terms).
+    by_term: bool,
     /// Output positions it depends on, ascending.
     positions: Vec<usize>,
     /// The position, or the fastest of the sum's axes, along which it is contiguous.
@@ -96,9 +99,18 @@ impl Sum {
 }
 
 impl Operand {
-    /// How many of that many neighbouring terms or columns have an element of their own.
-    pub fn neighbours(&self, vector: u32) -> u32 {
-        if self.contiguous.is_some() { vector } else { 1 }
+    /// Whether it is contiguous along the fastest of the sums' axes.
+    pub fn along_depth(&self) -> bool {
+        self.contiguous == Some(Root::Depth(0))
+    }
+
+    /// How many of that many neighbours have an element of their own.
+    pub fn elements(&self, neighbours: u32) -> u32 {
+        if self.contiguous.is_some() || self.by_term {
+            neighbours
+        } else {
+            1
+        }
     }
 }
 
@@ -112,6 +124,7 @@ pub(crate) fn operands(checked: &Checked, specialisation: &Specialisation) -> Op
     let mut search = Search {
         checked,
         reducing: reducing(checked),
+        conditional: conditional(checked),
         dependences: vec![Dependence::default(); op.axes.len()],
         axes: vec![Vec::new(); dims.len()],
         sums: Vec::new(),
@@ -121,7 +134,7 @@ pub(crate) fn operands(checked: &Checked, specialisation: &Specialisation) -> Op
         for (position, &axis) in output.axes.iter().enumerate() {
             search.stands_for(axis, position)?;
         }
-        search.around(output.body, false, 0)?;
+        search.around(output.body, 0)?;
     }
     let Search {
         axes, mut sums, reads, ..
@@ -248,6 +261,7 @@ const MOST_NESTED: u32 = 64;
 struct Search<'a> {
     checked: &'a Checked,
     reducing: Vec<bool>,
+    conditional: Vec<bool>,
     /// Of each axis.
     dependences: Vec<Dependence>,
     axes: Vec<Vec<AxisId>>,
@@ -274,8 +288,8 @@ impl Search<'_> {
         Some(())
     }
 
-    /// An expression around the sums. `conditional`: whether its value is wanted everywhere.
-    fn around(&mut self, expr: ExprId, conditional: bool, nested: u32) -> Option<()> {
+    /// An expression around the sums.
+    fn around(&mut self, expr: ExprId, nested: u32) -> Option<()> {
         let checked = self.checked;
         let op = checked.op();
         if nested > MOST_NESTED || !self.reducing[expr.index()] {
@@ -286,7 +300,7 @@ impl Search<'_> {
                 op: reduction,
                 axes,
                 body,
-            } => self.sum(expr, *reduction, axes, *body, conditional),
+            } => self.sum(expr, *reduction, axes, *body),
             Expr::Read {
                 source: Source::Let(inner),
                 index,
@@ -302,36 +316,26 @@ impl Search<'_> {
                         _ => return None,
                     }
                 }
-                self.around(entry.body, conditional, nested + 1)
+                self.around(entry.body, nested + 1)
             }
             Expr::Read { .. } => None,
-            Expr::Select {
-                condition,
-                accept,
-                reject,
-            } => {
-                self.around(*condition, conditional, nested + 1)?;
-                self.around(*accept, true, nested + 1)?;
-                self.around(*reject, true, nested + 1)
-            }
             _ => {
                 let mut operands = Vec::new();
                 op.operands(expr, |operand| operands.push(operand));
-                let logical = checked.ty(expr) == Type::Bool;
                 operands
                     .into_iter()
-                    .try_for_each(|operand| self.around(operand, conditional || logical, nested + 1))
+                    .try_for_each(|operand| self.around(operand, nested + 1))
             }
         }
     }
 
-    fn sum(&mut self, expr: ExprId, op: ReduceOp, axes: &[AxisId], body: ExprId, conditional: bool) -> Option<()> {
+    fn sum(&mut self, expr: ExprId, op: ReduceOp, axes: &[AxisId], body: ExprId) -> Option<()> {
         let checked = self.checked;
         if self.sums.iter().any(|sum| sum.expr == expr) {
             return Some(());
         }
         // It is computed for all outputs, also where nobody wants it.
-        if conditional && !checked.unconditional(expr) {
+        if self.conditional[expr.index()] && !checked.unconditional(expr) {
             return None;
         }
         let bare = |axis: AxisId| matches!(self.dependences[axis.index()].root, Some(Root::Position(_)));
@@ -371,6 +375,7 @@ impl Search<'_> {
                 ..
             } => {
                 let dependence = self.dependence(expr);
+                let by_term = index.iter().any(|&at| self.steps_by_term(at));
                 if dependence.depth && !self.reads.iter().any(|known| known.read == expr) {
                     self.reads.push(Operand {
                         read: expr,
@@ -378,6 +383,7 @@ impl Search<'_> {
                         element: op.inputs[input.index()].element,
                         direct,
                         by_row: false,
+                        by_term,
                         positions: dependence.positions,
                         contiguous: index.last().and_then(|&last| self.contiguous(last)),
                     });
@@ -414,6 +420,13 @@ impl Search<'_> {
             all.root = self.dependences[axis.index()].root;
         }
         all
+    }
+
+    /// Whether an index differs for neighbouring terms, as far as that can be seen.
+    fn steps_by_term(&self, index: ExprId) -> bool {
+        let fastest = |axis: &AxisId| self.dependences[axis.index()].root == Some(Root::Depth(0));
+        let mut axes = self.checked.axes(index).iter().filter(fastest);
+        axes.any(|axis| coefficient(self.checked, index, axis).is_some())
     }
 
     /// Along what an index of a tensor's fastest dimension goes in steps of one.
