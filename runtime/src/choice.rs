@@ -14,7 +14,7 @@ use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::record::{Bundle, Candidate, DeviceClass, Match, PackedKernel, Point, Record, TunedBucket};
 use energy_kernel_compiler::schedule;
 use energy_kernel_compiler::size::{Sizes, Specialisation};
-use energy_kernel_compiler::tuning::is_wide;
+use energy_kernel_compiler::tuning::{is_wide, untuned};
 use std::sync::Arc;
 
 /// A kernel for a call, and why it.
@@ -240,7 +240,7 @@ fn default(variant: &Variant, gpu: &Gpu, sizes: &[u64], need: Need, reason: Stri
         aligned: need.aligned,
         wide: need.wide,
         check_indices: need.check_indices,
-        ..Specialisation::like(sizes)
+        ..untuned(&variant.checked, sizes)
     };
     let machine = gpu.machine();
     let schedule = schedule::default(&variant.checked, &specialisation, sizes, machine);

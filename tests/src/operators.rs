@@ -541,3 +541,87 @@ pub fn symmetric_f64(
 pub fn reversed_bf16(x: Tensor<bf16, (A, B, C, D)>) -> Tensor<bf16, (D, C, B, A)> {
     |d, c, b, a| x[[a, b, c, d]]
 }
+
+/// Weights in i8 with one scale for each 32 terms.
+#[energy_kernel(dims(G = (K + 31) / 32))]
+pub fn linear_grouped_i8(
+    x: Tensor<f16, (M, K)>,
+    w: Tensor<i8, (N, K)>,
+    scale: Tensor<f32, (N, G)>,
+) -> Tensor<f16, (M, N)> {
+    |m, n| sum(|k| x[[m, k]] * (w[[n, k]] as f32 * scale[[n, k / 32]]))
+}
+
+/// A matrix-vector product, the vector of one dimension.
+#[energy_kernel]
+pub fn matvec_f32(x: Tensor<f32, (K,)>, w: Tensor<f32, (N, K)>) -> Tensor<f32, (N,)> {
+    |n| sum(|k| x[[k]] * w[[n, k]])
+}
+
+/// Weights contiguous along columns, two products through intermediate tensors.
+#[energy_kernel]
+pub fn gated_columns_bf16(
+    x: Tensor<bf16, (M, K)>,
+    v: Tensor<bf16, (K, N)>,
+    w: Tensor<bf16, (K, N)>,
+) -> Tensor<bf16, (M, N)> {
+    let gate = |m, n| sum(|k| x[[m, k]] * v[[k, n]]);
+    let up = |m, n| sum(|k| x[[m, k]] * w[[k, n]]);
+    |m, n| silu(gate[[m, n]]) * up[[m, n]]
+}
+
+/// A row's norm, and its product with weights.
+#[energy_kernel]
+pub fn norm_linear_f16(x: Tensor<f16, (M, K)>, w: Tensor<f16, (N, K)>, b: Tensor<f16, (N,)>) -> Tensor<f16, (M, N)> {
+    let scale = |m| rsqrt(sum(|k| x[[m, k]] * x[[m, k]]) / K as f32 + 1e-5);
+    |m, n| scale[[m]] * sum(|k| x[[m, k]] * w[[n, k]]) + b[[n]]
+}
+
+/// One token against all keys: two results.
+#[energy_kernel]
+pub fn decoded_scores_f16(
+    q: Tensor<f16, (H, D)>,
+    k: Tensor<f16, (H, T, D)>,
+) -> (Tensor<f32, (H, T)>, Tensor<i32, (H, T)>) {
+    (
+        |h, t| sum(|d| q[[h, d]] * k[[h, t, d]]) * rsqrt(D as f32),
+        |h, t| max(|d| q[[h, d]] * k[[h, t, d]]) as i32,
+    )
+}
+
+/// All values by their weights, for one token.
+#[energy_kernel]
+pub fn decoded_values_f16(p: Tensor<f32, (H, T)>, v: Tensor<f16, (H, T, D)>) -> Tensor<f16, (H, D)> {
+    |h, d| sum(|t| p[[h, t]] * v[[h, t, d]])
+}
+
+/// 2×2, stride 2, of odd sizes the rest left out.
+#[energy_kernel(dims(TAPS = 2, HO = H / 2, WO = W / 2))]
+pub fn average_pool_f16(x: Tensor<f16, (B, C, H, W)>) -> Tensor<f16, (B, C, HO, WO)> {
+    |b, c, h, v| sum(|r: TAPS, s: TAPS| x[[b, c, h * 2 + r, v * 2 + s]]) / 4.0
+}
+
+/// 3×3, stride 2, padding 1, with an epilogue.
+#[energy_kernel(dims(TAPS = 3, HO = (H + 2 - TAPS) / 2 + 1, WO = (W + 2 - TAPS) / 2 + 1))]
+pub fn conv_depthwise_stride_f32(
+    x: Tensor<f32, (B, C, H, W)>,
+    w: Tensor<f32, (C, TAPS, TAPS)>,
+    bias: Tensor<f32, (C,)>,
+) -> Tensor<f32, (B, C, HO, WO)> {
+    |b, c, h, v| relu(sum(|r, s| x.or(0.0)[[b, c, h * 2 + r - 1, v * 2 + s - 1]] * w[[c, r, s]]) + bias[[c]])
+}
+
+/// 3×3, padding 1, the channels last.
+#[energy_kernel(dims(TAPS = 3))]
+pub fn conv_depthwise_last_bf16(
+    x: Tensor<bf16, (B, H, W, C)>,
+    w: Tensor<bf16, (TAPS, TAPS, C)>,
+) -> Tensor<bf16, (B, H, W, C)> {
+    |b, h, v, c| sum(|r, s| x.or(0.0)[[b, h + r - 1, v + s - 1, c]] * w[[r, s, c]])
+}
+
+/// Each channel over its last four positions.
+#[energy_kernel(dims(TAPS = 4))]
+pub fn conv_causal_f16(x: Tensor<f16, (B, C, L)>, w: Tensor<f16, (C, TAPS)>) -> Tensor<f16, (B, C, L)> {
+    |b, c, l| silu(sum(|t| x.or(0.0)[[b, c, l + t - 3]] * w[[c, t]]))
+}

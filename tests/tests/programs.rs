@@ -53,6 +53,13 @@ fn what_never_happens_is_not_read() {
             .to_owned(),
         &[("M", 33), ("N", 16), ("K", 0)],
     ));
+    // A product of matrices that only a condition keeps in range.
+    sources.push((
+        "fn f(x: Tensor<f32, (K, M)>, y: Tensor<f32, (K, N)>) -> Tensor<f32, (M, N)> \
+         { |m, n| if n > 0 { sum(|k| x[[k, m]] * y[[k, n - 1]]) } else { 1.0 } }"
+            .to_owned(),
+        &[("K", 40), ("M", 9), ("N", 31)],
+    ));
     for (source, sizes) in sources {
         let operator = lang::parse(Default::default(), source.parse().expect("tokens")).expect("an operator");
         let checked = &operator.variants[0].checked;

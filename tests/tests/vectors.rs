@@ -36,7 +36,7 @@ fn results_are_those_of_numpy() {
             .unwrap_or_else(|error| panic!("{}: {error}", case.operator));
         for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
             let space = schedule::space(checked, &specialisation, Target::Sm80);
-            for family in ["plain", "pointwise", "row", "contract"] {
+            for family in ["plain", "pointwise", "row", "contract", "skinny", "window"] {
                 let points: Vec<_> = space.iter().filter(|point| point.family() == family).collect();
                 for point in points.sample(&mut random, SAMPLES) {
                     let name = format!("{} {specialisation:?}: {point}", case.operator);

@@ -150,6 +150,20 @@ pub fn choose<B: AsRef<[u64]>>(buckets: &[B], sizes: &[u64]) -> Option<usize> {
         .or_else(|| nearest(&mut (0..buckets.len())))
 }
 
+/// What untuned kernels are compiled to know: of sizes the power of two that divides them, so that one kernel serves many;
+/// constants of `dims(…)` are compiled in. Tensors are aligned and small.
+pub fn untuned(checked: &Checked, sizes: &[u64]) -> Specialisation {
+    let mut specialisation = Specialisation::like(sizes);
+    for (size, extent) in checked.op().sizes.iter().zip(&mut specialisation.extents) {
+        if let Some(constant) = &size.definition
+            && let fixed @ Extent::Fixed(_) = derived(constant, &[])
+        {
+            *extent = fixed;
+        }
+    }
+    specialisation
+}
+
 /// A derived size is compiled in if all it depends on is.
 fn derived(formula: &SizeExpr, extents: &[Extent]) -> Extent {
     fn fixed(formula: &SizeExpr, extents: &[Extent]) -> bool {
@@ -181,6 +195,18 @@ mod tests {
         assert_eq!(chosen(17), Some(2));
         assert_eq!(chosen(100_000), Some(2));
         assert_eq!(choose::<Vec<u64>>(&[], &[1]), None);
+    }
+
+    #[test]
+    #[cfg(feature = "syn")]
+    fn constants_are_compiled_into_untuned_kernels() {
+        let source = "fn f(x: Tensor<f32, (N,)>) -> Tensor<f32, (M,)> { |i| max(|t: TAPS| x[[i * 2 + t]]) }";
+        let attribute = "dims(TAPS = 2 + 1, M = (N - TAPS) / 2 + 1)".parse().unwrap();
+        let operator = crate::lang::parse(attribute, source.parse().unwrap()).unwrap();
+        let checked = &operator.variants[0].checked;
+        let sizes = checked.derive(vec![24]).unwrap();
+        let any = |multiple_of| Extent::Any { multiple_of };
+        assert_eq!(untuned(checked, &sizes).extents, [any(8), Extent::Fixed(3), any(1)]);
     }
 
     #[test]

@@ -96,3 +96,23 @@ fn mma_copies_one_side() {
     let schedule = "mma block=32x32x32 warp=16x16 split=1 stages=3 group=8";
     insta::assert_snapshot!(emitted("", source, &sizes, true, schedule));
 }
+
+#[test]
+fn skinny_along_the_sum() {
+    let source = "fn f(x: Tensor<f16, (M, K)>, w: Tensor<f16, (N, K)>, b: Tensor<f16, (N,)>) -> Tensor<f16, (M, N)> {
+        |m, n| relu(sum(|k| x[[m, k]] * w[[n, k]]) + b[[n]])
+    }";
+    let sizes = [("M", 2), ("N", 70), ("K", 256)];
+    let schedule = "skinny rows=2 columns=1 vector=8 lanes=8 warps=2 unroll=2 cache=streaming";
+    insta::assert_snapshot!(emitted("", source, &sizes, true, schedule));
+}
+
+#[test]
+fn window_with_padding_and_a_rest() {
+    let source = "fn f(x: Tensor<f16, (C, H, W)>, k: Tensor<f16, (C, TAPS)>) -> Tensor<f16, (C, H, W)> {
+        |c, h, w| sum(|r| x.or(0.0)[[c, h + r - 1, w]] * k[[c, r]])
+    }";
+    let sizes = [("C", 3), ("H", 5), ("W", 8)];
+    let schedule = "window threads=64 rows=2 columns=2";
+    insta::assert_snapshot!(emitted("dims(TAPS = 3)", source, &sizes, true, schedule));
+}

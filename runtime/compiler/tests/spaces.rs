@@ -2,7 +2,7 @@
 
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::schedule::{self, Contract, Keep, Pass, Schedule};
-use energy_kernel_compiler::size::Specialisation;
+use energy_kernel_compiler::size::{Extent, Specialisation};
 use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_compiler::{lang, lower};
 
@@ -16,6 +16,13 @@ const SOFTMAX: &str = "fn softmax(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R, C)>
     let peak = |r| max(|c| x[[r, c]]);
     let total = |r| sum(|c| exp(x[[r, c]] - peak[[r]]));
     |r, c| exp(x[[r, c]] - peak[[r]]) / total[[r]]
+}";
+const GROUPED: &str =
+    "fn grouped(x: Tensor<f16, (M, K)>, w: Tensor<i8, (N, K)>, s: Tensor<f32, (N, G)>) -> Tensor<f16, (M, N)> {
+    |m, n| sum(|k| x[[m, k]] * (w[[n, k]] as f32 * s[[n, k / 32]]))
+}";
+const DEPTHWISE: &str = "fn depthwise(x: Tensor<f16, (C, H, W)>, w: Tensor<f16, (C, R, S)>) -> Tensor<f16, (C, H, W)> {
+    |c, h, v| sum(|r, s| x.or(0.0)[[c, h + r - 1, v + s - 1]] * w[[c, r, s]])
 }";
 
 fn checked(source: &str) -> Checked {
@@ -44,6 +51,22 @@ fn spaces_are_worth_a_search() {
         )
         .len();
         assert!(found >= 30, "{found} for {target:?}");
+        // Rows that are a kernel argument are taken in tiles of several sizes.
+        let grouped = checked(GROUPED);
+        let sizes = grouped.derive(vec![1, 4096, 4096, 128]).unwrap();
+        let mut specialisation = Specialisation::exact(&sizes);
+        let one = points(&schedule::space(&grouped, &specialisation, target), "skinny").len();
+        specialisation.extents[0] = Extent::Any { multiple_of: 1 };
+        let any = points(&schedule::space(&grouped, &specialisation, target), "skinny").len();
+        assert!(
+            (100..500).contains(&one) && (2 * one..2000).contains(&any),
+            "{one} and {any}"
+        );
+        let depthwise = checked(DEPTHWISE);
+        let sizes = depthwise.derive(vec![64, 56, 56, 3, 3]).unwrap();
+        let space = schedule::space(&depthwise, &Specialisation::exact(&sizes), target);
+        let found = points(&space, "window").len();
+        assert!((30..100).contains(&found), "{found} for {target:?}");
     }
 }
 
@@ -77,11 +100,47 @@ fn default_rows_keep_memory_busy() {
 }
 
 #[test]
+fn what_a_family_is_not_for_is_not_in_its_space() {
+    let family = |source: &str, sizes: &[u64], family: &str| {
+        let checked = checked(source);
+        let sizes = checked.derive(sizes.to_vec()).unwrap();
+        points(
+            &schedule::space(&checked, &Specialisation::exact(&sizes), Target::Sm80),
+            family,
+        )
+        .len()
+    };
+    // Rows: 17 are no few, columns may be the few.
+    assert!(family(MATMUL, &[16, 64, 512], "skinny") > 0);
+    assert!(family(MATMUL, &[512, 64, 16], "skinny") > 0);
+    assert_eq!(family(MATMUL, &[17, 64, 512], "skinny"), 0);
+    // Nothing that rows or columns share; a sum in a sum; sums over different terms; sums that only a condition keeps in range.
+    let bodies = [
+        "|m, n| sum(|k| w[[k, m, n]])",
+        "|m, n| sum(|k| x[[k, m]] * y[[k, n]] * sum(|j: K| x[[j, m]]))",
+        "|m, n| sum(|k| x[[k, m]] * y[[k, n]]) + sum(|j: M| x[[0, j]])",
+        "|m, n| if n > 0 { sum(|k| x[[k, m]] * y[[k, n - 1]]) } else { 0.0 }",
+    ];
+    for body in bodies {
+        let parameters = "w: Tensor<f32, (K, M, N)>, x: Tensor<f32, (K, M)>, y: Tensor<f32, (K, N)>";
+        let source = format!("fn f({parameters}) -> Tensor<f32, (M, N)> {{ {body} }}");
+        assert_eq!(family(&source, &[64, 4, 64], "skinny"), 0, "{body}");
+    }
+    // Windows: not of 72 taps, and not where nothing slides.
+    assert!(family(DEPTHWISE, &[4, 16, 64, 7, 7], "window") > 0);
+    assert_eq!(family(DEPTHWISE, &[4, 16, 64, 8, 9], "window"), 0);
+    assert_eq!(family(MATMUL, &[64, 8, 64], "window"), 0);
+}
+
+#[test]
 fn every_point_is_legal_and_has_a_text() {
     for (source, sizes) in [
         (MATMUL, vec![1024, 512, 256]),
         (MATMUL_F16, vec![64, 512, 96]),
         (SOFTMAX, vec![64, 1000]),
+        (MATMUL, vec![4, 512, 256]),
+        (GROUPED, vec![3, 1024, 50, 32]),
+        (DEPTHWISE, vec![8, 14, 14, 3, 3]),
     ] {
         let checked = checked(source);
         let sizes = checked.derive(sizes).unwrap();

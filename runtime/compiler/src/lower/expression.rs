@@ -100,6 +100,8 @@ pub struct Lowering<'a> {
     pub math: IndexMath,
     /// Lanes computed together at present.
     pub lanes: Option<Lanes>,
+    /// Lanes in a second direction: along another axis.
+    pub across: Option<Lanes>,
     /// Whether the innermost dimension is a whole tensor seen as one row, whose chunks certainly fit.
     pub flat: bool,
     /// Cache hint of reads of inputs.
@@ -111,11 +113,21 @@ pub struct Lowering<'a> {
     index_errors: Option<Reg>,
     /// Registers of products with sizes: a power of two that divides them.
     multiples: FxHashMap<Reg, u32>,
+    /// Registers of bytes: the word each is part of.
+    bytes: FxHashMap<Reg, Byte>,
     bindings: FxHashMap<AxisId, Binding>,
     /// Holds where the expression at hand is wanted: the conditions of `if`s around it.
     condition: Option<Reg>,
     memo: FxHashMap<MemoKey, (Value, Location)>,
     serial_depth: u32,
+}
+
+/// A byte of a word.
+#[derive(Debug, Clone, Copy)]
+struct Byte {
+    word: Reg,
+    number: i64,
+    signed: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -148,6 +160,7 @@ impl<'a> Lowering<'a> {
                 wide: specialisation.wide,
             },
             lanes: None,
+            across: None,
             flat: false,
             read_cache: Cache::Normal,
             parameters: Vec::new(),
@@ -156,6 +169,7 @@ impl<'a> Lowering<'a> {
             sizes: Vec::new(),
             index_errors: None,
             multiples: FxHashMap::default(),
+            bytes: FxHashMap::default(),
             bindings: FxHashMap::default(),
             condition: None,
             memo: FxHashMap::default(),
@@ -394,7 +408,31 @@ impl<'a> Lowering<'a> {
             return Ok(Value::literal(&mut self.b, *literal, ty));
         }
         let value = self.value(expr, family)?;
-        Ok(value.to(&mut self.b, ty))
+        Ok(self.converted(value, ty))
+    }
+
+    /// The value in another type.
+    fn converted(&mut self, value: Value, ty: Type) -> Value {
+        let byte = match value.operand {
+            Operand::Reg(reg) if ty == Type::F32 => self.bytes.get(&reg).copied(),
+            _ => None,
+        };
+        let Some(Byte { word, number, signed }) = byte else {
+            return value.to(&mut self.b, ty);
+        };
+        // Conversions of integers are issued at a quarter of the rate of arithmetic. A byte as the last of 2²³'s significand
+        // is 2²³ more than itself; a signed one is made positive first.
+        let (word, more) = if signed {
+            let flipped = self.b.op(Opcode::XorB32, &[word.into(), 0x8080_8080.into()]);
+            (flipped, TWO_TO_23 + 128.0)
+        } else {
+            (word, TWO_TO_23)
+        };
+        let exponent = i64::from(TWO_TO_23.to_bits());
+        let sources = [word.into(), exponent.into(), (0x7540 + number).into()];
+        let sum = self.b.op(Opcode::PrmtB32, &sources);
+        let sum = self.b.op(Opcode::F32Bits, &[sum.into()]);
+        Value::new(Type::F32, self.b.op(Opcode::SubF32, &[sum.into(), more.into()]))
     }
 
     fn compute(&mut self, expr: ExprId, family: &mut dyn Reduce) -> Result<Value, Error> {
@@ -443,7 +481,10 @@ impl<'a> Lowering<'a> {
                     _ => self.checked.ty(*a),
                 };
                 let a = self.value_as(*a, from, family)?;
-                value::cast(&mut self.b, a, *element)
+                match element {
+                    Element::F32 => self.converted(a, Type::F32),
+                    _ => value::cast(&mut self.b, a, *element),
+                }
             }
             Expr::Call(function, arguments) => {
                 let mut values = Vec::with_capacity(arguments.len());
@@ -557,7 +598,12 @@ impl<'a> Lowering<'a> {
                 self.math.product(&mut self.b, &x, &y)
             }
             Expr::Binary(op @ (BinaryOp::Div | BinaryOp::Rem), x, y) => {
+                let whole = self.never_negative(*x);
                 let (x, y) = (self.index(*x, family)?, self.index(*y, family)?);
+                if whole && y.as_constant().is_some_and(|divisor| divisor > 0) {
+                    let (quotient, remainder) = self.math.divide(&mut self.b, &x, &y);
+                    return Ok(if *op == BinaryOp::Div { quotient } else { remainder });
+                }
                 let ty = self.index_type();
                 let x = Value {
                     ty,
@@ -576,6 +622,18 @@ impl<'a> Lowering<'a> {
                 self.linear_of(value)
             }
         })
+    }
+
+    /// Whether an integer expression is certainly not negative, and does not wrap: an axis, divided or a remainder.
+    fn never_negative(&self, expr: ExprId) -> bool {
+        match *self.op().expr(expr) {
+            Expr::Axis(_) => true,
+            Expr::Binary(BinaryOp::Div | BinaryOp::Rem, x, y) => {
+                let divisor = self.op().expr(y);
+                matches!(divisor, Expr::Literal(crate::ir::Literal::Int(1..))) && self.never_negative(x)
+            }
+            _ => false,
+        }
     }
 
     fn index_type(&self) -> Type {
@@ -639,7 +697,9 @@ impl<'a> Lowering<'a> {
         let mut indices = Vec::with_capacity(index.len());
         // Where the read may happen, and where its index is in range.
         let (mut guard, mut in_range) = (None, None);
-        // The same for each dimension.
+        // Dimensions whose index is to be compared with the extent.
+        let mut compared = Vec::new();
+        // Of each dimension: the condition of its axes, and whether its index is in range.
         let mut guards = Vec::with_capacity(index.len());
         for (dimension, (&at, &size)) in index.iter().zip(&extents).enumerate() {
             let (mut own_guard, mut own_range) = (None, None);
@@ -647,11 +707,10 @@ impl<'a> Lowering<'a> {
             let value = if gathered {
                 self.gathered_index(at, size, &mut own_range, family)?
             } else {
-                let value = self.index(at, family)?;
                 if or.is_some() && !checked.proven(expr, dimension) {
-                    own_range = self.inside(&value, size);
+                    compared.push(dimension);
                 }
-                value
+                self.index(at, family)?
             };
             if !checked.proven(expr, dimension) && (gathered || or.is_none()) {
                 own_guard = self.condition;
@@ -660,10 +719,25 @@ impl<'a> Lowering<'a> {
                 let of_axis = self.binding(axis)?.guard;
                 own_guard = self.both(own_guard, of_axis);
             }
+            guards.push((own_guard, own_range));
+            indices.push(value);
+        }
+        let access = match source {
+            Source::Input(input) => Some(self.access(input, &indices, &extents)?),
+            Source::Let(_) => None,
+        };
+        for dimension in compared {
+            // Of a vector all elements are in range, or none: then one comparison and one load do for all of them.
+            let lane = match access {
+                Some((_, lane)) if dimension + 1 == indices.len() => lane,
+                _ => 0,
+            };
+            let value = indices[dimension].plus_constant(-lane);
+            guards[dimension].1 = self.inside(&value, extents[dimension]);
+        }
+        for &(own_guard, own_range) in &guards {
             guard = self.both(guard, own_guard);
             in_range = self.both(in_range, own_range);
-            guards.push(self.both(own_guard, own_range));
-            indices.push(value);
         }
         if or.is_none() && !touched {
             self.report_gathered(guard, in_range);
@@ -672,7 +746,11 @@ impl<'a> Lowering<'a> {
         let value = match source {
             Source::Input(input) => {
                 let element = self.op().inputs[input.index()].element;
-                let stored = self.load(input, &indices, &extents, all, family)?;
+                let Some((access, lane)) = access else {
+                    return Err(Error::Unbound);
+                };
+                let access = Access { guard: all, ..access };
+                let stored = family.elements(self, &access)[lane as usize];
                 if touched {
                     return Ok(Value::new(element.compute(), stored));
                 }
@@ -682,7 +760,8 @@ impl<'a> Lowering<'a> {
                 let entry = &self.op().lets[inner.index()];
                 let saved: Vec<Option<Binding>> =
                     entry.axes.iter().map(|axis| self.bindings.get(axis).cloned()).collect();
-                for ((&axis, value), guard) in entry.axes.iter().zip(indices).zip(guards) {
+                for ((&axis, value), (own_guard, own_range)) in entry.axes.iter().zip(indices).zip(guards) {
+                    let guard = self.both(own_guard, own_range);
                     self.bind(axis, Binding { value, guard });
                 }
                 let ty = checked.ty(expr);
@@ -776,15 +855,8 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// The element of an input at these indices as it is stored; 0 where the guard does not hold.
-    fn load(
-        &mut self,
-        input: InputId,
-        indices: &[Linear],
-        extents: &[SizeId],
-        guard: Option<Reg>,
-        family: &mut dyn Reduce,
-    ) -> Result<Reg, Error> {
+    /// The neighbours to load for the element of an input at these indices, and which of them it is. The guard is left open.
+    fn access(&mut self, input: InputId, indices: &[Linear], extents: &[SizeId]) -> Result<(Access, i64), Error> {
         let element = self.op().inputs[input.index()].element;
         let InputValue::Tensor(base) = self.inputs[input.index()] else {
             return Err(Error::Unbound);
@@ -798,9 +870,9 @@ impl<'a> Lowering<'a> {
             element,
             first: offset.plus_constant(-lane),
             count,
-            guard,
+            guard: None,
         };
-        Ok(family.elements(self, &access)[lane as usize])
+        Ok((access, lane))
     }
 
     /// The number of the element at these indices, row-major.
@@ -824,14 +896,19 @@ impl<'a> Lowering<'a> {
 
     /// How many neighbours to load at once: contiguous over the lanes, aligned, never across the end.
     fn vector_width(&self, element: Element, offset: &Linear, innermost: Option<SizeId>) -> u32 {
-        let (Some(lanes), Some(innermost)) = (self.lanes, innermost) else {
+        let contiguous = |lanes: &Lanes| {
+            // Neighbours, or every other one.
+            let steps = [i64::from(lanes.width), 2 * i64::from(lanes.width)];
+            offset
+                .terms()
+                .iter()
+                .any(|&(reg, coefficient)| reg == lanes.register && steps.contains(&coefficient))
+        };
+        let lanes = [self.lanes, self.across].into_iter().flatten().find(contiguous);
+        let (Some(lanes), Some(innermost)) = (lanes, innermost) else {
             return 1;
         };
-        let contiguous = offset
-            .terms()
-            .iter()
-            .any(|&(reg, coefficient)| reg == lanes.register && coefficient == i64::from(lanes.width));
-        if !contiguous || !self.specialisation.aligned {
+        if !self.specialisation.aligned {
             return 1;
         }
         let divisible = if self.flat { 16 } else { self.size_multiple(innermost) };
@@ -911,14 +988,16 @@ impl<'a> Lowering<'a> {
     /// The four bytes of a word, extended to 32 bits.
     fn bytes_of(&mut self, word: Reg, signed: bool) -> Few<Reg> {
         (0..4)
-            .map(|byte| {
-                if signed {
-                    let up = self.b.op(Opcode::ShlB32, &[word.into(), (24 - 8 * byte).into()]);
+            .map(|number| {
+                let byte = if signed {
+                    let up = self.b.op(Opcode::ShlB32, &[word.into(), (24 - 8 * number).into()]);
                     self.b.op(Opcode::ShrS32, &[up.into(), 24.into()])
                 } else {
-                    let down = self.b.op(Opcode::ShrU32, &[word.into(), (8 * byte).into()]);
+                    let down = self.b.op(Opcode::ShrU32, &[word.into(), (8 * number).into()]);
                     self.b.op(Opcode::AndB32, &[down.into(), 255.into()])
-                }
+                };
+                self.bytes.insert(byte, Byte { word, number, signed });
+                byte
             })
             .collect()
     }
@@ -976,11 +1055,33 @@ impl<'a> Lowering<'a> {
                     self.nest(accumulator, inner, &outer.plus_constant(index), body, family)?;
                 }
             }
-            _ => {
-                let entered = extent.as_constant().is_some_and(|extent| extent > 0);
+            // The assembler would unroll all of it, and spill. So it is kept from it, and the outermost reduction's innermost
+            // loop does a few turns at a time by itself.
+            Some(extent) => {
+                let together = match inner {
+                    [] if self.serial_depth == 1 => UNROLLED,
+                    _ => 1,
+                };
+                let whole = extent / together * together;
+                let turns = Turns::new(0, whole, together).entered(true).rolled();
+                let counter = self.b.begin_loop(self.math.class(), turns);
+                let mut done = Ok(());
+                for further in 0..together {
+                    let index = Linear::register(counter).plus_constant(further);
+                    self.bind(axis, Binding::of(index.clone()));
+                    done = done.and_then(|()| self.nest(accumulator, inner, &outer.plus(&index), body, family));
+                }
+                self.b.end();
+                done?;
+                for index in whole..extent {
+                    self.bind(axis, Binding::of(Linear::constant(index)));
+                    self.nest(accumulator, inner, &outer.plus_constant(index), body, family)?;
+                }
+            }
+            None => {
                 let end = self.math.operand(&mut self.b, &extent);
                 let class = self.math.class();
-                let counter = self.b.begin_loop(class, Turns::new(0, end, 1).entered(entered));
+                let counter = self.b.begin_loop(class, Turns::new(0, end, 1));
                 let index = Linear::register(counter);
                 self.bind(axis, Binding::of(index.clone()));
                 let done = self.nest(accumulator, inner, &outer.plus(&index), body, family);
@@ -992,6 +1093,7 @@ impl<'a> Lowering<'a> {
     }
 }
 
+const TWO_TO_23: f32 = 8_388_608.0;
 /// Compiled-in extents up to this are unrolled.
 const UNROLLED: i64 = 4;
 

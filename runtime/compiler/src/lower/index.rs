@@ -84,6 +84,17 @@ impl Linear {
         }
     }
 
+    /// The largest number that divides all coefficients and `divisor`.
+    fn common_factor(&self, divisor: i64) -> i64 {
+        let gcd = |mut a: i64, mut b: i64| {
+            while b != 0 {
+                (a, b) = (b, a % b);
+            }
+            a.abs()
+        };
+        self.terms.iter().fold(divisor, |factor, &(_, c)| gcd(factor, c))
+    }
+
     /// The multiple.
     #[must_use]
     pub fn times(&self, factor: i64) -> Linear {
@@ -187,6 +198,14 @@ impl IndexMath {
             // Of an axis that never runs nothing is read, but its arithmetic may be hoisted to where it is executed.
             (_, Some(0)) => (Linear::constant(0), Linear::constant(0)),
             (Some(x), Some(y)) if y > 0 => (Linear::constant(x / y), Linear::constant(x % y)),
+            // What all terms have in common is divided without an instruction: neighbours have one quotient.
+            (_, Some(y)) if y > 0 && x.common_factor(y) > 1 => {
+                let factor = x.common_factor(y);
+                let inner = x.constant.rem_euclid(factor);
+                let outer = x.plus_constant(-inner).divided(factor);
+                let (quotient, remainder) = self.divide(b, &outer, &Linear::constant(y / factor));
+                (quotient, remainder.times(factor).plus_constant(inner))
+            }
             (_, Some(y)) if y > 0 && y.count_ones() == 1 => {
                 let x = self.operand(b, x);
                 let shift = i64::from(y.trailing_zeros());

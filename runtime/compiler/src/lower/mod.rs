@@ -7,7 +7,9 @@ pub mod math;
 mod plain;
 mod pointwise;
 mod row;
+mod skinny;
 pub mod value;
+mod window;
 
 use crate::check::Checked;
 use crate::element::{Element, Type};
@@ -71,6 +73,8 @@ pub fn lower(
         Schedule::Row(row) => row::lower(checked, specialisation, &name, target, row)?,
         Schedule::Contract(contract) => contract::simt::lower(checked, specialisation, &name, target, contract)?,
         Schedule::Mma(mma) => contract::mma::lower(checked, specialisation, &name, target, mma)?,
+        Schedule::Skinny(skinny) => skinny::lower(checked, specialisation, &name, target, skinny)?,
+        Schedule::Window(window) => window::lower(checked, specialisation, &name, target, window)?,
     };
     // Left alone, the assembler now and then spills to fit more blocks, or because it unrolled too far. Functions in f64
     // hold many values at once, whatever else a kernel does.
@@ -160,6 +164,18 @@ impl Lowering<'_> {
         let bound = self.math.operand(&mut self.b, bound);
         let class = self.math.class();
         self.b.compare(crate::ptx::Compare::Lt, class, value, bound)
+    }
+
+    /// The value, or the last below `bound`.
+    fn clamped(&mut self, value: &Linear, bound: &Linear) -> Linear {
+        let value = self.math.operand(&mut self.b, value);
+        let last = self.math.operand(&mut self.b, &bound.plus_constant(-1));
+        let minimum = if self.math.wide { Opcode::MinS64 } else { Opcode::MinS32 };
+        match (value, last) {
+            (Operand::Int(value), Operand::Int(last)) => Linear::constant(value.min(last)),
+            (Operand::Int(_), last) => Linear::register(self.b.op(minimum, &[last, value])),
+            _ => Linear::register(self.b.op(minimum, &[value, last])),
+        }
     }
 
     /// The value of an output where its axes are bound, in the form it is stored in.

@@ -16,7 +16,7 @@ use crate::element::Type;
 use crate::ir::{AxisId, Expr, ExprId, ReduceOp};
 use crate::kernel::Launch;
 use crate::ptx::{Address, Cache, Class, Few, Guard, Opcode, Operand, Reg, Space, Turns, Width};
-use crate::schedule::{Keep, Pass, Row, kept_budget, read_again, row_axes, row_resident_blocks};
+use crate::schedule::{Keep, Pass, Row, kept_budget, read_again, row_axes, row_minimum_blocks};
 use crate::size::Specialisation;
 use crate::target::Target;
 use kept::{Kept, Walk};
@@ -37,7 +37,7 @@ pub(super) fn lower<'a>(
     group.outputs(&mut lowering)?;
     let shared = group.shared_bytes;
     // Left alone, the assembler spills a little to fit more blocks.
-    let resident = row_resident_blocks(checked, specialisation, target, schedule, shared);
+    let resident = row_minimum_blocks(checked, specialisation, target, schedule, shared);
     lowering.b.set_minimum_blocks(resident);
     let blocks = volume_formula(specialisation, dims).div_ceil(u64::from(schedule.rows));
     Ok((lowering, launch(blocks, schedule.threads * schedule.rows, shared)))
@@ -404,7 +404,7 @@ impl Group {
     /// Combines the group's accumulators: within warps by shuffles, across warps through shared memory.
     fn across_threads(&mut self, lowering: &mut Lowering<'_>, all: &mut Accumulator) {
         let threads = self.schedule.threads;
-        butterfly(lowering, all, threads.min(32));
+        butterfly(lowering, all, threads.min(32), 1);
         let warps = threads / 32;
         if warps <= 1 {
             return;
@@ -480,7 +480,7 @@ impl Group {
                 .b
                 .assign(crate::ptx::builder::move_of(class), position, &[value.into()]);
         }
-        butterfly(lowering, all, warps);
+        butterfly(lowering, all, warps, 1);
     }
 }
 
@@ -549,11 +549,12 @@ impl Reduce for Group {
     }
 }
 
-/// Exchanges and combines with the lane whose number differs in one bit, for each bit below `width`: all end with the same.
-fn butterfly(lowering: &mut Lowering<'_>, all: &mut Accumulator, width: u32) {
+/// Exchanges and combines among `width` lanes that are `stride` apart: with the lane whose number differs in one bit, for
+/// each bit. All end with the same.
+pub(super) fn butterfly(lowering: &mut Lowering<'_>, all: &mut Accumulator, width: u32, stride: u32) {
     let class = class_of(all.ty);
-    let mut distance = width / 2;
-    while distance > 0 {
+    let mut distance = width * stride / 2;
+    while distance >= stride {
         let value = lowering.b.read(all.best);
         let other = shuffle(lowering, Value::new(all.ty, value), distance);
         let other = lowering.value_of_words(class, &other);

@@ -93,6 +93,7 @@ fn needed(item: &mut Item, live: &mut Registers) -> bool {
             if removable(instruction) && !instruction.results.iter().any(|&result| live.contains(result)) {
                 return false;
             }
+            narrow(instruction, live);
             live.extend(instruction.sources.iter().filter_map(register_of));
             live.extend(instruction.guard.map(|guard| guard.predicate));
             live.extend(instruction.action.addresses().iter().map(|address| address.base));
@@ -114,6 +115,24 @@ fn needed(item: &mut Item, live: &mut Registers) -> bool {
         }
     }
     true
+}
+
+/// A vector load of which one half is not read loads the other alone.
+fn narrow(instruction: &mut Instruction, live: &Registers) {
+    while let Action::Load(_, width, ref mut address, _) = instruction.action
+        && instruction.results.len() > 1
+    {
+        let half = instruction.results.len() / 2;
+        let dead = |results: &[Reg]| !results.iter().any(|&result| live.contains(result));
+        if dead(&instruction.results[half..]) {
+            instruction.results.truncate(half);
+        } else if dead(&instruction.results[..half]) {
+            instruction.results.drain(..half);
+            address.offset += (half as u32 * width.bytes()) as i32;
+        } else {
+            return;
+        }
+    }
 }
 
 fn register_of(operand: &Operand) -> Option<Reg> {

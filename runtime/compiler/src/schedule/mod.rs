@@ -13,14 +13,18 @@ mod plain;
 mod pointwise;
 mod product;
 mod row;
+mod skinny;
 mod text;
+mod window;
 
 pub use contract::Contract;
 pub use mma::Mma;
 pub use plain::Plain;
 pub use pointwise::Pointwise;
 pub use row::{Keep, Pass, Row};
+pub use skinny::Skinny;
 pub use text::ParseScheduleError;
+pub use window::Window;
 
 pub(crate) use contract::load_width as contract_load_width;
 pub(crate) use mma::{
@@ -31,17 +35,19 @@ pub(crate) use pointwise::{
 };
 pub(crate) use product::{ContractShape, Side, operands as contract_operands};
 pub(crate) use row::{
-    Difference, Joint, Online, Product, Wave, kept_budget, read_again, resident_blocks as row_resident_blocks, row_axes,
+    Difference, Joint, Online, Product, Wave, kept_budget, minimum_blocks as row_minimum_blocks, read_again, row_axes,
 };
+pub(crate) use skinny::{SkinnyShape, Sum as SkinnySum, operands as skinny_operands};
+pub(crate) use window::minimum_blocks as window_minimum_blocks;
 
 use crate::check::Checked;
-use crate::ir::Expr;
+use crate::ir::{BinaryOp, Expr, ExprId, Source};
 use crate::size::Specialisation;
 use crate::target::{Machine, Target};
 use bincode::{Decode, Encode};
 
 /// Changes whenever the same schedule begins to mean another kernel, or the spaces change.
-pub const SPACE_VERSION: u32 = 2;
+pub const SPACE_VERSION: u32 = 3;
 
 /// One way to compute an operator.
 ///
@@ -58,6 +64,10 @@ pub enum Schedule {
     Contract(Contract),
     /// The same on tensor cores.
     Mma(Mma),
+    /// Sums that a few rows share the weights of.
+    Skinny(Skinny),
+    /// Neighbouring outputs by one thread: reductions over small windows.
+    Window(Window),
 }
 
 impl Schedule {
@@ -69,6 +79,8 @@ impl Schedule {
             Schedule::Row(_) => "row",
             Schedule::Contract(_) => "contract",
             Schedule::Mma(_) => "mma",
+            Schedule::Skinny(_) => "skinny",
+            Schedule::Window(_) => "window",
         }
     }
 }
@@ -84,6 +96,8 @@ pub fn space(checked: &Checked, specialisation: &Specialisation, target: Target)
             .into_iter()
             .map(Schedule::Mma),
     );
+    all.extend(skinny::points(checked, specialisation, target).map(Schedule::Skinny));
+    all.extend(window::points(checked, specialisation).map(Schedule::Window));
     all
 }
 
@@ -95,13 +109,17 @@ pub fn legal(checked: &Checked, specialisation: &Specialisation, target: Target,
         Schedule::Row(row) => row::legal(checked, specialisation, target, row),
         Schedule::Contract(contract) => contract::legal(checked, specialisation, target, contract),
         Schedule::Mma(mma) => mma::legal(checked, specialisation, target, mma),
+        Schedule::Skinny(skinny) => skinny::legal(checked, specialisation, target, skinny),
+        Schedule::Window(window) => window::points(checked, specialisation).any(|point| point == *window),
     }
 }
 
 /// A decent schedule for these sizes, chosen by formula.
 pub fn default(checked: &Checked, specialisation: &Specialisation, sizes: &[u64], machine: Machine) -> Schedule {
-    mma::default(checked, specialisation, sizes, machine)
-        .map(Schedule::Mma)
+    window::default(checked, specialisation, sizes, machine)
+        .map(Schedule::Window)
+        .or_else(|| skinny::default(checked, specialisation, sizes, machine).map(Schedule::Skinny))
+        .or_else(|| mma::default(checked, specialisation, sizes, machine).map(Schedule::Mma))
         .or_else(|| contract::default(checked, specialisation, sizes, machine).map(Schedule::Contract))
         .or_else(|| row::default(checked, specialisation, sizes, machine).map(Schedule::Row))
         .or_else(|| pointwise::default(checked, specialisation, sizes, machine).map(Schedule::Pointwise))
@@ -128,4 +146,67 @@ fn output_elements(checked: &Checked, sizes: &[u64]) -> u64 {
 fn calls(checked: &Checked) -> u32 {
     let is_call = |expr: &&Expr| matches!(expr, Expr::Call(..));
     checked.op().exprs.iter().filter(is_call).count() as u32
+}
+
+/// For each expression whether there is a reduction in it, or in an intermediate tensor that it reads.
+fn reducing(checked: &Checked) -> Vec<bool> {
+    let op = checked.op();
+    let mut found = vec![false; op.exprs.len()];
+    // Operands stand before what uses them; intermediate tensors refer to earlier ones, and may stand anywhere.
+    for _ in 0..=op.lets.len() {
+        for position in 0..op.exprs.len() {
+            let mut reduces = match op.exprs[position] {
+                Expr::Reduce { .. } => true,
+                Expr::Read {
+                    source: Source::Let(inner),
+                    ..
+                } => found[op.lets[inner.index()].body.index()],
+                _ => false,
+            };
+            op.operands(ExprId(position as u32), |operand| reduces |= found[operand.index()]);
+            found[position] = reduces;
+        }
+    }
+    found
+}
+
+/// For each expression whether a condition decides if its value is wanted. What no condition stands before may be
+/// computed for any values of its axes.
+fn conditional(checked: &Checked) -> Vec<bool> {
+    let op = checked.op();
+    let mut found = vec![false; op.exprs.len()];
+    // Operands stand before what uses them; intermediate tensors may stand anywhere.
+    for _ in 0..=op.lets.len() {
+        for position in (0..op.exprs.len()).rev() {
+            let own = found[position];
+            let mut mark = |expr: ExprId, conditional: bool| found[expr.index()] |= conditional;
+            let id = ExprId(position as u32);
+            match op.expr(id) {
+                Expr::Select {
+                    condition,
+                    accept,
+                    reject,
+                } => {
+                    mark(*condition, own);
+                    mark(*accept, true);
+                    mark(*reject, true);
+                }
+                Expr::Binary(BinaryOp::And | BinaryOp::Or, first, second) => {
+                    mark(*first, own);
+                    mark(*second, true);
+                }
+                _ => op.operands(id, |operand| mark(operand, own)),
+            }
+            if let Expr::Read {
+                source: Source::Let(inner),
+                index,
+                ..
+            } = op.expr(id)
+            {
+                let proven = (0..index.len()).all(|dimension| checked.proven(id, dimension));
+                mark(op.lets[inner.index()].body, own || !proven);
+            }
+        }
+    }
+    found
 }

@@ -83,6 +83,10 @@ pub(crate) fn operands(checked: &Checked) -> Option<ContractShape> {
         return None;
     }
     let id = ExprId(position as u32);
+    // It is computed for all outputs, also where nobody wants it.
+    if super::conditional(checked)[position] && !checked.unconditional(id) {
+        return None;
+    }
     let Expr::Reduce {
         op: ReduceOp::Sum,
         axes: depth,
@@ -297,7 +301,7 @@ fn layout(
 }
 
 /// The coefficient of an axis in an index, where it is a plain number.
-fn coefficient(checked: &Checked, index: ExprId, axis: AxisId) -> Option<i64> {
+pub(super) fn coefficient(checked: &Checked, index: ExprId, axis: AxisId) -> Option<i64> {
     if !checked.axes(index).contains(axis) {
         return Some(0);
     }

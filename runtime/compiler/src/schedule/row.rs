@@ -305,7 +305,7 @@ fn most_registers(row: &Row) -> u32 {
 }
 
 /// Blocks that a multiprocessor holds at once, with so much shared memory and the registers that a thread needs, by and large.
-pub(crate) fn resident_blocks(
+pub(crate) fn minimum_blocks(
     checked: &Checked,
     specialisation: &Specialisation,
     target: Target,
@@ -315,7 +315,7 @@ pub(crate) fn resident_blocks(
     let shape = Shape::of(checked, specialisation, target);
     let needed = shape.map_or(255, |shape| shape.needed(row).max(48) + 8 * super::calls(checked));
     let registers = needed.min(most_registers(row));
-    target.resident_blocks(row.threads * row.rows, registers, shared).max(1)
+    target.minimum_blocks(row.threads * row.rows, registers, shared)
 }
 
 /// Which inputs are read several times, by the operator or by way of intermediate tensors that are: they are worth keeping.

@@ -1,6 +1,6 @@
 //! Schedules as text: `family key=value …`.
 
-use super::{Contract, Keep, Mma, Pass, Plain, Pointwise, Row, Schedule};
+use super::{Contract, Keep, Mma, Pass, Plain, Pointwise, Row, Schedule, Skinny, Window};
 use crate::ptx::Cache;
 use std::fmt;
 use std::str::FromStr;
@@ -10,10 +10,7 @@ impl fmt::Display for Schedule {
         match self {
             Schedule::Plain(p) => write!(f, "plain threads={}", p.threads),
             Schedule::Pointwise(p) => {
-                let cache = match p.cache {
-                    Cache::Normal => "normal",
-                    Cache::Streaming => "streaming",
-                };
+                let cache = cache_word(p.cache);
                 let (threads, vector, unroll, tile, blocks) = (p.threads, p.vector, p.unroll, p.tile, p.blocks);
                 write!(
                     f,
@@ -46,7 +43,26 @@ impl fmt::Display for Schedule {
                 "mma block={}x{}x{} warp={}x{} split={} stages={} group={}",
                 m.block_rows, m.block_columns, m.block_depth, m.warp_rows, m.warp_columns, m.split, m.stages, m.group
             ),
+            Schedule::Skinny(s) => write!(
+                f,
+                "skinny rows={} columns={} vector={} lanes={} warps={} unroll={} cache={}",
+                s.rows,
+                s.columns,
+                s.vector,
+                s.lanes,
+                s.warps,
+                s.unroll,
+                cache_word(s.cache)
+            ),
+            Schedule::Window(w) => write!(f, "window threads={} rows={} columns={}", w.threads, w.rows, w.columns),
         }
+    }
+}
+
+fn cache_word(cache: Cache) -> &'static str {
+    match cache {
+        Cache::Normal => "normal",
+        Cache::Streaming => "streaming",
     }
 }
 
@@ -54,7 +70,7 @@ impl fmt::Display for Schedule {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseScheduleError {
     /// The first word names no family.
-    #[error("`{0}` is no family of kernels: plain, pointwise, row, contract or mma")]
+    #[error("`{0}` is no family of kernels: plain, pointwise, row, contract, mma, skinny or window")]
     Family(String),
     /// A parameter is missing.
     #[error("`{0}=…` is missing")]
@@ -116,6 +132,11 @@ impl<'a> Words<'a> {
             .map(|&(_, choice)| choice)
             .ok_or_else(|| wrong(key, value, expected))
     }
+
+    fn cache(&mut self) -> Result<Cache, ParseScheduleError> {
+        let choices = [Cache::Normal, Cache::Streaming].map(|cache| (cache_word(cache), cache));
+        self.one_of("cache", &choices, "`normal` or `streaming`")
+    }
 }
 
 fn wrong(key: &'static str, value: &str, expected: &'static str) -> ParseScheduleError {
@@ -147,11 +168,7 @@ impl FromStr for Schedule {
                 threads: words.number("threads")?,
                 vector: words.number("vector")?,
                 unroll: words.number("unroll")?,
-                cache: words.one_of(
-                    "cache",
-                    &[("normal", Cache::Normal), ("streaming", Cache::Streaming)],
-                    "`normal` or `streaming`",
-                )?,
+                cache: words.cache()?,
                 tile: words.number("tile")?,
                 blocks: words.number("blocks")?,
             }),
@@ -201,6 +218,20 @@ impl FromStr for Schedule {
                     group: words.number("group")?,
                 })
             }
+            "skinny" => Schedule::Skinny(Skinny {
+                rows: words.number("rows")?,
+                columns: words.number("columns")?,
+                vector: words.number("vector")?,
+                lanes: words.number("lanes")?,
+                warps: words.number("warps")?,
+                unroll: words.number("unroll")?,
+                cache: words.cache()?,
+            }),
+            "window" => Schedule::Window(Window {
+                threads: words.number("threads")?,
+                rows: words.number("rows")?,
+                columns: words.number("columns")?,
+            }),
             other => return Err(ParseScheduleError::Family(other.to_owned())),
         };
         match words.0.first() {
@@ -223,6 +254,8 @@ mod tests {
             "row threads=64 rows=2 vector=4 keep=reload unroll=4 pass=one",
             "contract block=128x64x16 thread=8x4 stages=2",
             "mma block=128x64x32 warp=64x32 split=1 stages=3 group=8",
+            "skinny rows=1 columns=2 vector=8 lanes=32 warps=4 unroll=2 cache=streaming",
+            "window threads=128 rows=2 columns=4",
         ] {
             let schedule: Schedule = text.parse().unwrap();
             assert_eq!(schedule.to_string(), text);
@@ -234,7 +267,7 @@ mod tests {
         let error = |text: &str| text.parse::<Schedule>().unwrap_err().to_string();
         assert_eq!(
             error(""),
-            "`` is no family of kernels: plain, pointwise, row, contract or mma"
+            "`` is no family of kernels: plain, pointwise, row, contract, mma, skinny or window"
         );
         assert_eq!(error("plain"), "`threads=…` is missing");
         assert_eq!(

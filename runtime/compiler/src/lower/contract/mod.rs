@@ -408,7 +408,7 @@ fn tile_place(lowering: &mut Lowering<'_>, number: &Linear, counts: [&Linear; 3]
 }
 
 /// The coordinates of the first element of a chunk of `vector` neighbours, and the lanes if there are several.
-fn coordinates_of_chunk(
+pub(super) fn coordinates_of_chunk(
     lowering: &mut Lowering<'_>,
     chunk: &Linear,
     extents: &[Linear],
@@ -424,8 +424,15 @@ fn coordinates_of_chunk(
     if vector > 1
         && let Some(fastest) = coordinates.last_mut()
     {
-        let register = lowering.math.register(&mut lowering.b, fastest);
-        *fastest = Linear::register(register).times(vector);
+        let register = match *fastest.terms() {
+            [(register, 1)] => register,
+            _ => {
+                let register = lowering.math.register(&mut lowering.b, fastest);
+                *fastest = Linear::register(register);
+                register
+            }
+        };
+        *fastest = fastest.times(vector);
         lanes = Some(Lanes {
             register,
             width: vector as u32,
