@@ -1,8 +1,7 @@
-//! The family `contract`: a sum of products, in tiles.
+//! The family `contract`: sums of products, in tiles.
 
 use super::product::{ContractShape, Side, operands};
 use crate::check::Checked;
-use crate::ir::AxisId;
 use crate::size::Specialisation;
 use crate::target::{Machine, Target};
 use bincode::{Decode, Encode};
@@ -32,8 +31,8 @@ impl Contract {
     }
 
     /// Bytes of shared memory a block.
-    pub(crate) const fn shared_bytes(&self, element_bytes: u32) -> u32 {
-        self.stages * self.stage_elements() * element_bytes
+    pub(crate) fn shared_bytes(&self, shape: &ContractShape) -> u32 {
+        self.stages * self.stage_elements(shape) * shape.element_bytes()
     }
 
     /// Elements between the starts of two rows of a slab in shared memory: padded, still 16-byte aligned.
@@ -41,9 +40,12 @@ impl Contract {
         tile + 4
     }
 
-    /// Elements of one stage: both operands' slabs.
-    pub(crate) const fn stage_elements(&self) -> u32 {
-        self.block_depth * (Contract::pitch(self.block_rows) + Contract::pitch(self.block_columns))
+    /// Elements of one stage: all sides' slabs.
+    pub(crate) fn stage_elements(&self, shape: &ContractShape) -> u32 {
+        let pitches = shape
+            .tiles(self.block_rows, self.block_columns)
+            .map(|(_, tile)| Contract::pitch(tile));
+        self.block_depth * pitches.sum::<u32>()
     }
 }
 
@@ -60,7 +62,7 @@ pub(super) fn points(
 ) -> impl Iterator<Item = Contract> {
     let shape = operands(checked).filter(|_| !specialisation.wide);
     all_points().filter(move |point| {
-        let allows = |shape: &ContractShape| shape.allows(point, checked, specialisation, target);
+        let allows = |shape: &ContractShape| shape.allows(point, specialisation, target);
         shape.as_ref().is_some_and(allows)
     })
 }
@@ -72,9 +74,7 @@ pub(super) fn legal(checked: &Checked, specialisation: &Specialisation, target: 
         && THREAD_ROWS.contains(&point.thread_rows)
         && THREAD_COLUMNS.contains(&point.thread_columns)
         && STAGES.contains(&point.stages);
-    known
-        && !specialisation.wide
-        && operands(checked).is_some_and(|shape| shape.allows(point, checked, specialisation, target))
+    known && !specialisation.wide && operands(checked).is_some_and(|shape| shape.allows(point, specialisation, target))
 }
 
 fn all_points() -> impl Iterator<Item = Contract> {
@@ -100,44 +100,34 @@ fn all_points() -> impl Iterator<Item = Contract> {
 
 impl ContractShape {
     /// Blocks that the assembler is told to fit on a multiprocessor.
-    pub(crate) fn minimum_blocks(
-        &self,
-        point: &Contract,
-        checked: &Checked,
-        specialisation: &Specialisation,
-        target: Target,
-    ) -> u32 {
-        let registers = self.registers(point, checked, specialisation);
-        let shared = point.shared_bytes(self.element_bytes());
+    pub(crate) fn minimum_blocks(&self, point: &Contract, specialisation: &Specialisation, target: Target) -> u32 {
+        let registers = self.registers(point, specialisation);
+        let shared = point.shared_bytes(self);
         target.minimum_blocks(point.threads(), registers, shared)
     }
 
     /// Registers a thread needs: accumulators, fragments, the next slab's elements and their addresses.
-    fn registers(&self, point: &Contract, checked: &Checked, specialisation: &Specialisation) -> u32 {
+    fn registers(&self, point: &Contract, specialisation: &Specialisation) -> u32 {
         let words = self.element_bytes() / 4;
-        let tile = point.thread_rows * point.thread_columns + point.thread_rows + point.thread_columns;
-        let slabs = [(&self.left, point.block_rows), (&self.right, point.block_columns)];
-        let in_flight: u32 = slabs
-            .into_iter()
-            .map(|(side, rows)| {
-                let elements = (rows * point.block_depth / point.threads()).max(1) * side.reads;
-                let vector = load_width(checked, specialisation, side, &self.depth, rows, point).min(16 / words / 4);
+        let accumulators = self.sums.len() as u32 * point.thread_rows * point.thread_columns;
+        let fragments = self.elements(point.thread_rows, point.thread_columns);
+        let in_flight: u32 = self
+            .tiles(point.block_rows, point.block_columns)
+            .map(|(side, tile)| {
+                let elements = (tile * point.block_depth / point.threads()).max(1) * side.reads;
+                let vector = load_width(self, specialisation, side, tile, point).min(16 / words / 4);
                 elements * words + 2 * (elements / vector.max(1)).max(1)
             })
             .sum();
-        40 + tile * words + in_flight
+        40 + (accumulators + fragments) * words + in_flight
     }
 
-    fn allows(&self, point: &Contract, checked: &Checked, specialisation: &Specialisation, target: Target) -> bool {
+    fn allows(&self, point: &Contract, specialisation: &Specialisation, target: Target) -> bool {
         let threads = point.threads();
         (64..=512).contains(&threads)
             && (point.block_rows * point.block_depth).is_multiple_of(threads)
             && (point.block_columns * point.block_depth).is_multiple_of(threads)
-            && target.resident_blocks(
-                threads,
-                self.registers(point, checked, specialisation),
-                point.shared_bytes(self.element_bytes()),
-            ) > 0
+            && target.resident_blocks(threads, self.registers(point, specialisation), point.shared_bytes(self)) > 0
     }
 }
 
@@ -150,16 +140,7 @@ pub(super) fn default(
     machine: Machine,
 ) -> Option<Contract> {
     let shape = operands(checked).filter(|_| !specialisation.wide)?;
-    let volume = |axes: &[AxisId]| {
-        axes.iter()
-            .map(|&axis| sizes[checked.extent(axis).index()])
-            .fold(1, u64::saturating_mul)
-    };
-    let (rows, columns, batch) = (
-        volume(&shape.left.axes),
-        volume(&shape.right.axes),
-        volume(&shape.batch),
-    );
+    let [rows, columns, batch, _] = shape.extents(sizes);
     if rows < 8 || columns < 8 {
         return None;
     }
@@ -167,18 +148,20 @@ pub(super) fn default(
         point.block_depth == 16
             && point.stages == 2
             && point.thread_rows >= 4
-            && shape.allows(point, checked, specialisation, machine.target)
+            && shape.allows(point, specialisation, machine.target)
     });
+    let sums = shape.sums.len() as u64;
     candidates.min_by_key(|point| {
         let tiles = rows
             .div_ceil(u64::from(point.block_rows))
             .saturating_mul(columns.div_ceil(u64::from(point.block_columns)))
             .saturating_mul(batch);
         let waves = tiles.div_ceil(u64::from(machine.multiprocessors));
-        let (x, y) = (u64::from(point.thread_rows), u64::from(point.thread_columns));
-        // Per term and thread: x·y multiply-adds, (x + y) elements from shared memory; fewer than 128 threads leave
-        // issue slots empty.
-        let work = x * y * 4 + (x + y) * 2;
+        let outputs = u64::from(point.thread_rows * point.thread_columns);
+        let elements = u64::from(shape.elements(point.thread_rows, point.thread_columns));
+        // Per term and thread: a multiply-add for each sum of each output, and the elements from shared memory; fewer than 128
+        // threads leave issue slots empty.
+        let work = sums * outputs * 4 + elements * 2;
         let threads = u64::from(point.threads()).max(128);
         (
             waves.saturating_mul(work).saturating_mul(threads),
@@ -191,14 +174,13 @@ pub(super) fn default(
 
 /// How wide the vectors are with which a side is loaded: derived from alignment, and such that all threads load alike.
 pub(crate) fn load_width(
-    checked: &Checked,
+    shape: &ContractShape,
     specialisation: &Specialisation,
     side: &Side,
-    depth: &[AxisId],
     tile: u32,
     point: &Contract,
 ) -> u32 {
-    let mut width = side.vector(checked, specialisation, depth, 4);
+    let mut width = shape.vector(specialisation, side, 4);
     while width > 1 && !(tile * point.block_depth / width).is_multiple_of(point.threads()) {
         width /= 2;
     }

@@ -1,4 +1,4 @@
-//! The family `mma`: a sum of products on tensor cores (`mma.sync`).
+//! The family `mma`: sums of products on tensor cores (`mma.sync`).
 //!
 //! Tensor cores multiply numbers of few bits exactly and sum them in 32. So they may stand in for the arithmetic of the
 //! language wherever both factors are of few bits *by what they are*: read from tensors of such elements, rounded by
@@ -83,10 +83,12 @@ impl Multiplicand {
             // A product of several factors has more bits.
             _ => false,
         };
-        candidates
-            .iter()
-            .copied()
-            .find(|&[left, right]| holds(&shape.left, left) && holds(&shape.right, right))
+        candidates.iter().copied().find(|&[left, right]| {
+            shape
+                .sides
+                .iter()
+                .all(|side| holds(side, if side.of_rows { left } else { right }))
+        })
     }
 
     /// Whether every value of an expression is one.
@@ -167,9 +169,9 @@ impl Mma {
         32 * (self.block_rows / self.warp_rows) * (self.block_columns / self.warp_columns) * self.split
     }
 
-    /// Bytes of a stage: both sides' slabs.
-    pub(crate) const fn stage_bytes(&self, multiplicand_bytes: u32) -> u32 {
-        (self.block_rows + self.block_columns) * self.block_depth * multiplicand_bytes
+    /// Bytes of a stage: all sides' slabs.
+    pub(crate) fn stage_bytes(&self, shape: &ContractShape, multiplicand_bytes: u32) -> u32 {
+        shape.elements(self.block_rows, self.block_columns) * self.block_depth * multiplicand_bytes
     }
 
     /// Elements between two rows of what a warp hands on: padded, so that rows do not meet in a bank.
@@ -177,10 +179,15 @@ impl Mma {
         self.warp_columns + 8
     }
 
+    /// Bytes of 16 rows of each warp's tile of one sum.
+    pub(crate) const fn strip_bytes(&self) -> u32 {
+        self.threads() / 32 * 16 * self.strip_pitch() * 4
+    }
+
     /// Bytes of shared memory a block: the stages, and after them, in the same place, 16 rows of each warp's sums.
-    pub(crate) fn shared_bytes(&self, multiplicand_bytes: u32) -> u32 {
-        let strips = self.threads() / 32 * 16 * self.strip_pitch() * 4;
-        (self.stages * self.stage_bytes(multiplicand_bytes)).max(strips)
+    pub(crate) fn shared_bytes(&self, shape: &ContractShape, multiplicand_bytes: u32) -> u32 {
+        let strips = shape.sums.len() as u32 * self.strip_bytes();
+        (self.stages * self.stage_bytes(shape, multiplicand_bytes)).max(strips)
     }
 }
 
@@ -206,7 +213,7 @@ pub(super) fn legal(checked: &Checked, specialisation: &Specialisation, target: 
 /// Blocks that the assembler is told to fit on a multiprocessor.
 pub(crate) fn minimum_blocks(checked: &Checked, specialisation: &Specialisation, target: Target, point: &Mma) -> u32 {
     Space::of(checked, specialisation, target).map_or(1, |space| {
-        let shared = point.shared_bytes(space.bytes());
+        let shared = point.shared_bytes(&space.shape, space.bytes());
         target.minimum_blocks(point.threads(), space.registers(point), shared)
     })
 }
@@ -279,31 +286,21 @@ impl<'a> Space<'a> {
     }
 
     fn resident_blocks(&self, point: &Mma) -> u32 {
-        let shared = point.shared_bytes(self.bytes());
+        let shared = point.shared_bytes(&self.shape, self.bytes());
         self.target
             .resident_blocks(point.threads(), self.registers(point), shared)
     }
 
     /// Registers a thread needs: accumulators, fragments of both sides, what is on its way to shared memory, and addresses.
     fn registers(&self, point: &Mma) -> u32 {
-        let accumulators = point.warp_rows * point.warp_columns / 32;
-        let fragments = (point.warp_rows + point.warp_columns) / 4;
-        let slabs = [
-            (&self.shape.left, point.block_rows, self.multiplicands[0]),
-            (&self.shape.right, point.block_columns, self.multiplicands[1]),
-        ];
-        let loads: u32 = slabs
-            .into_iter()
-            .map(|(side, rows, multiplicand)| {
-                let vector = vector(
-                    self.checked,
-                    self.specialisation,
-                    &self.shape,
-                    side,
-                    rows,
-                    point,
-                    multiplicand,
-                );
+        let accumulators = self.shape.sums.len() as u32 * point.warp_rows * point.warp_columns / 32;
+        let fragments = self.shape.elements(point.warp_rows, point.warp_columns) / 4;
+        let loads: u32 = self
+            .shape
+            .tiles(point.block_rows, point.block_columns)
+            .map(|(side, rows)| {
+                let multiplicand = self.multiplicands[usize::from(!side.of_rows)];
+                let vector = vector(&self.shape, self.specialisation, side, rows, point, multiplicand);
                 let elements = rows * point.block_depth / point.threads();
                 let pieces = elements / vector;
                 if self.may_copy(side, multiplicand, vector) {
@@ -346,7 +343,11 @@ pub(crate) fn read_as_is(
     };
     let zero = |or: ExprId| matches!(op.expr(or), Expr::Literal(Literal::Float(0.0) | Literal::Int(0)));
     // Beyond the last term it is 0 because its index is beyond.
-    let summed = shape.depth.iter().any(|&axis| checked.axes(factor).contains(axis));
+    let summed = shape
+        .depth
+        .iter()
+        .flatten()
+        .any(|&axis| checked.axes(factor).contains(axis));
     let gathered = (0..index.len()).any(|dimension| checked.gathered(factor, dimension));
     op.inputs[input.index()].element == multiplicand.element()
         && or.is_none_or(zero)
@@ -357,15 +358,14 @@ pub(crate) fn read_as_is(
 /// How many neighbours of a side a thread loads at once: up to 16 bytes of what they are multiplied as, and such that all
 /// threads load alike.
 pub(crate) fn vector(
-    checked: &Checked,
-    specialisation: &Specialisation,
     shape: &ContractShape,
+    specialisation: &Specialisation,
     side: &Side,
     tile: u32,
     point: &Mma,
     multiplicand: Multiplicand,
 ) -> u32 {
-    let mut vector = side.vector(checked, specialisation, &shape.depth, 16 / multiplicand.bytes());
+    let mut vector = shape.vector(specialisation, side, 16 / multiplicand.bytes());
     while vector > 1 && !(tile * point.block_depth / vector).is_multiple_of(point.threads()) {
         vector /= 2;
     }
@@ -382,13 +382,8 @@ pub(super) fn default(
 ) -> Option<Mma> {
     let space = Space::of(checked, specialisation, machine.target)?;
     let shape = &space.shape;
-    let volume = |axes: &[crate::ir::AxisId]| {
-        axes.iter()
-            .map(|&axis| sizes[checked.extent(axis).index()])
-            .fold(1, u64::saturating_mul)
-    };
-    let (rows, columns) = (volume(&shape.left.axes), volume(&shape.right.axes));
-    let (batch, depth) = (volume(&shape.batch), volume(&shape.depth));
+    let [rows, columns, batch, depth] = shape.extents(sizes);
+    let sums = shape.sums.len() as u64;
     if rows < 8 || columns < 8 {
         return None;
     }
@@ -410,9 +405,10 @@ pub(super) fn default(
             // Clocks of a slab on a multiprocessor, times 8: multiply-adds at 512 a clock for 2-byte elements, what warps
             // read from shared memory at 128 bytes a clock, what is copied from L2 at 32 bytes a clock.
             let terms = u64::from(point.block_depth);
-            let tensor = x * y * terms * bytes / 128;
-            let shared = (x * y / (wx * wy)) * (wx + wy) * terms * bytes / 16;
-            let copied = (x + y) * terms * bytes / 4;
+            let read = u64::from(shape.elements(point.warp_rows, point.warp_columns));
+            let tensor = sums * x * y * terms * bytes / 128;
+            let shared = (x * y / (wx * wy)) * read * terms * bytes / 16;
+            let copied = u64::from(shape.elements(point.block_rows, point.block_columns)) * terms * bytes / 4;
             let warps = u64::from(point.threads() / 32) * resident.max(1);
             // One warp a scheduler keeps its tensor core half busy.
             let busy = if warps >= 8 { 4 } else { 32 / warps.max(1) };

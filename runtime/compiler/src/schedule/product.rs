@@ -1,36 +1,55 @@
 //! Sums of products: what an operator must be for its outputs to be computed in tiles.
 
+use super::formula::{Formulas, Node, NodeId, Place, Symbol};
 use crate::check::Checked;
 use crate::element::Type;
-use crate::ir::{AxisId, BinaryOp, Expr, ExprId, LetId, Literal, ReduceOp, Source, UnaryOp};
+use crate::ir::{AxisId, BinaryOp, Expr, ExprId, Literal, ReduceOp, SizeId, Source, UnaryOp};
 use crate::size::Specialisation;
 
-/// An operator as a sum of products: `out[batch, rows, columns] = f(Σ left · right)`.
+/// An operator as sums of products over the same terms: `out[batch, rows, columns] = f(Σ left · right, Σ left · right, …)`.
+///
+/// Dimensions of the outputs, which all have the same, are named by their positions.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ContractShape {
-    /// The reduction.
-    pub sum: ExprId,
-    /// The type it is summed in.
+    /// The sums: at least one, all different.
+    pub sums: Vec<Sum>,
+    /// What is multiplied: those with the rows first. Sums may share them.
+    pub sides: Vec<Side>,
+    /// The type that is summed in.
     pub ty: Type,
-    /// Where the sum stands in an intermediate tensor: output axes, and that tensor's axes that stand for them.
-    pub aliases: Vec<(AxisId, AxisId)>,
-    /// Output axes that both sides have.
-    pub batch: Vec<AxisId>,
-    /// Factors with the rows.
-    pub left: Side,
-    /// Factors with the columns, which the output's fastest axis is one of.
-    pub right: Side,
-    /// Axes of the sum.
-    pub depth: Vec<AxisId>,
+    /// Extents of the outputs.
+    pub dims: Vec<SizeId>,
+    /// The axes of outputs and intermediate tensors that stand for each of them.
+    pub axes: Vec<Vec<AxisId>>,
+    /// Positions that both sides depend on.
+    pub batch: Vec<usize>,
+    /// Positions that the left side has.
+    pub rows: Vec<usize>,
+    /// Positions that the right side has; the last is one of them.
+    pub columns: Vec<usize>,
+    /// Extents of the sums, slowest first.
+    pub terms: Vec<SizeId>,
+    /// The axes of the sums that run over each of them.
+    pub depth: Vec<Vec<AxisId>>,
 }
 
-/// One side of the product.
+/// One of the sums.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Sum {
+    /// Where it stands in the operator.
+    pub exprs: Vec<ExprId>,
+    /// What is multiplied, by its number among [`ContractShape::sides`].
+    pub left: usize,
+    pub right: usize,
+}
+
+/// What is multiplied in a sum.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Side {
     /// Its factors.
     pub factors: Vec<ExprId>,
-    /// The output axes that only it has, in the output's order.
-    pub axes: Vec<AxisId>,
+    /// Whether it has the rows, rather than the columns.
+    pub of_rows: bool,
     /// Whether its memory is contiguous along the sum's fastest axis, rather than along its own.
     pub along_depth: bool,
     /// Whether neighbours along that axis are neighbours in memory.
@@ -47,229 +66,237 @@ impl ContractShape {
             _ => 4,
         }
     }
-}
 
-impl Side {
-    /// How many neighbours can be loaded at once, at most `most`: what alignment allows.
-    pub(crate) fn vector(
-        &self,
-        checked: &Checked,
-        specialisation: &Specialisation,
-        depth: &[AxisId],
-        most: u32,
-    ) -> u32 {
-        let walked = if self.along_depth { depth } else { &self.axes };
-        match walked.last() {
-            Some(&fastest) if self.contiguous && specialisation.aligned => specialisation.extents
-                [checked.extent(fastest).index()]
-            .multiple_of()
-            .min(most),
+    /// The positions of a side's own dimensions.
+    pub(crate) fn own(&self, side: &Side) -> &[usize] {
+        if side.of_rows { &self.rows } else { &self.columns }
+    }
+
+    /// Each side with its part of a block of so many rows and columns.
+    pub(crate) fn tiles(&self, rows: u32, columns: u32) -> impl Iterator<Item = (&Side, u32)> {
+        self.sides
+            .iter()
+            .map(move |side| (side, if side.of_rows { rows } else { columns }))
+    }
+
+    /// Elements that a block of so many rows and columns multiplies for each term.
+    pub(crate) fn elements(&self, rows: u32, columns: u32) -> u32 {
+        self.tiles(rows, columns).map(|(_, tile)| tile).sum()
+    }
+
+    /// How many neighbours of a side can be loaded at once, at most `most`: what alignment allows.
+    pub(crate) fn vector(&self, specialisation: &Specialisation, side: &Side, most: u32) -> u32 {
+        let fastest = if side.along_depth {
+            self.terms.last().copied()
+        } else {
+            self.own(side).last().map(|&position| self.dims[position])
+        };
+        match fastest {
+            Some(fastest) if side.contiguous && specialisation.aligned => {
+                specialisation.extents[fastest.index()].multiple_of().min(most)
+            }
             _ => 1,
         }
     }
+
+    /// Rows, columns, batch and terms at these sizes.
+    pub(crate) fn extents(&self, sizes: &[u64]) -> [u64; 4] {
+        let volume = |extents: &mut dyn Iterator<Item = SizeId>| {
+            extents.map(|size| sizes[size.index()]).fold(1, u64::saturating_mul)
+        };
+        let of = |positions: &[usize]| volume(&mut positions.iter().map(|&position| self.dims[position]));
+        let [rows, columns, batch] = [of(&self.rows), of(&self.columns), of(&self.batch)];
+        [rows, columns, batch, volume(&mut self.terms.iter().copied())]
+    }
 }
 
-/// Finds the sum of products in an operator. None if it is not one.
+/// Finds the sums of products in an operator. None if it is made of anything but those and what is done with them.
 pub(crate) fn operands(checked: &Checked) -> Option<ContractShape> {
     let op = checked.op();
-    let [output] = op.outputs.as_slice() else { return None };
-    let mut sums = op
-        .exprs
-        .iter()
-        .enumerate()
-        .filter(|(_, e)| matches!(e, Expr::Reduce { .. }));
-    let (position, sum) = sums.next()?;
-    if sums.next().is_some() {
+    let dims = &op.outputs.first()?.dims;
+    if op.outputs.iter().any(|output| output.dims != *dims) {
         return None;
     }
-    let id = ExprId(position as u32);
-    // It is computed for all outputs, also where nobody wants it.
-    if super::conditional(checked)[position] && !checked.unconditional(id) {
-        return None;
+    let formulas = Formulas::new(checked, dims.len())?;
+    let terms = formulas.reductions.first()?.extents.clone();
+    let mut search = Search {
+        formulas: &formulas,
+        axes: vec![Vec::new(); dims.len()],
+        depth: vec![Vec::new(); terms.len()],
+        sides: Vec::new(),
+        sums: Vec::new(),
+    };
+    for output in &op.outputs {
+        for (position, &axis) in output.axes.iter().enumerate() {
+            search.stands_for(axis, Symbol::Output(position))?;
+        }
     }
-    let Expr::Reduce {
-        op: ReduceOp::Sum,
-        axes: depth,
-        body,
-    } = sum
-    else {
-        return None;
-    };
-    let ty = checked.ty(id);
-    // Axes of the closure the sum stands in, as axes of the output.
-    let inside = enclosing(checked, id)?;
-    let own = match inside {
-        None => output.axes.clone(),
-        Some(inner) => as_output_axes(checked, inner)?,
-    };
-    let closure = match inside {
-        None => &output.axes,
-        Some(inner) => &op.lets[inner.index()].axes,
-    };
-    let aliases = match inside {
-        None => Vec::new(),
-        Some(_) => own.iter().copied().zip(closure.iter().copied()).collect(),
-    };
-    let to_output = |axis: AxisId| closure.iter().position(|&a| a == axis).map(|at| own[at]);
-
-    let mut factors = Vec::new();
-    flatten(checked, *body, ty, &mut factors);
-    if factors.len() < 2 {
-        return None;
-    }
-    // Axes of each factor among the output's.
-    let of = |factor: ExprId| -> Vec<AxisId> { checked.axes(factor).iter().filter_map(to_output).collect() };
-    let mut left = vec![factors[0]];
-    let (mut left_axes, mut right_axes) = (of(factors[0]), Vec::new());
-    let mut right: Vec<ExprId> = Vec::new();
-    for &factor in &factors[1..] {
-        let axes = of(factor);
-        if axes.iter().all(|axis| left_axes.contains(axis)) && !right.is_empty() {
-            left.push(factor);
-        } else if right.is_empty() || axes.iter().all(|axis| right_axes.contains(axis)) {
-            right.push(factor);
-            right_axes.extend(
-                axes.into_iter()
-                    .filter(|axis| !right_axes.contains(axis))
-                    .collect::<Vec<_>>(),
-            );
-        } else {
+    let mut split = None;
+    let mut ty = None;
+    for reduction in &formulas.reductions {
+        let own = formulas.ty(reduction.node);
+        if reduction.op != ReduceOp::Sum || reduction.extents != terms || *ty.get_or_insert(own) != own {
             return None;
         }
-    }
-    let batch: Vec<AxisId> = output
-        .axes
-        .iter()
-        .copied()
-        .filter(|axis| left_axes.contains(axis) && right_axes.contains(axis))
-        .collect();
-    let only = |axes: &[AxisId]| -> Vec<AxisId> {
-        output
-            .axes
-            .iter()
-            .copied()
-            .filter(|axis| axes.contains(axis) && !batch.contains(axis))
-            .collect()
-    };
-    let (rows, columns) = (only(&left_axes), only(&right_axes));
-    if batch.len() + rows.len() + columns.len() != output.axes.len() || rows.is_empty() || columns.is_empty() {
-        return None;
-    }
-    left_axes.clear();
-    let side = |factors: Vec<ExprId>, axes: Vec<AxisId>| {
-        let (along_depth, contiguous) = layout(checked, &factors, depth, &axes, &to_output);
-        Side {
-            reads: reads(checked, &factors).max(1),
-            factors,
-            axes,
-            along_depth,
-            contiguous,
+        let mut factors = Vec::new();
+        flatten(&formulas, reduction.body, own, &mut factors);
+        // The last dimension is one of the columns.
+        let (left, right) = search.halves(&factors, 1 << dims.len().checked_sub(1)?)?;
+        let of = |factors: &[NodeId]| {
+            factors
+                .iter()
+                .fold(0, |of, &factor| of | formulas.facts(factor).outputs)
+        };
+        let (left_of, right_of) = (of(&left), of(&right));
+        if *split.get_or_insert((left_of, right_of)) != (left_of, right_of) {
+            return None;
         }
+        let exprs = search.places(reduction.node)?;
+        let (left, right) = (search.side(true, left)?, search.side(false, right)?);
+        search.sums.push((exprs, left, right));
+    }
+    // What else is reduced would be so for every output alone.
+    let reductions = op.exprs.iter().enumerate();
+    let mut reductions = reductions.filter(|(_, expr)| matches!(expr, Expr::Reduce { .. }));
+    let found = |position: usize| {
+        let expr = ExprId(position as u32);
+        search.sums.iter().any(|(exprs, ..)| exprs.contains(&expr))
     };
-    let (left, right) = (side(left, rows), side(right, columns));
-    let last = output.axes.last()?;
-    let (left, right) = if left.axes.contains(last) {
-        (right, left)
-    } else if right.axes.contains(last) {
-        (left, right)
-    } else {
+    if !reductions.all(|(position, _)| found(position)) {
         return None;
+    }
+    let (left_of, right_of) = split?;
+    let positions = |of: u64| -> Vec<usize> { (0..dims.len()).filter(|&position| of >> position & 1 != 0).collect() };
+    let (batch, rows, columns) = (
+        positions(left_of & right_of),
+        positions(left_of & !right_of),
+        positions(right_of & !left_of),
+    );
+    if batch.len() + rows.len() + columns.len() != dims.len() || rows.is_empty() || columns.is_empty() {
+        return None;
+    }
+    // Those with the rows come first.
+    let of_rows = search.sides.iter().filter(|(of_rows, _)| *of_rows).count();
+    let number = |side: usize| {
+        let (kind, _) = search.sides[side];
+        let before = search.sides[..side].iter().filter(|(other, _)| *other == kind).count();
+        if kind { before } else { of_rows + before }
     };
+    let sums = search.sums.iter().map(|(exprs, left, right)| Sum {
+        exprs: exprs.clone(),
+        left: number(*left),
+        right: number(*right),
+    });
+    let sums = sums.collect();
+    let mut sides = Vec::with_capacity(search.sides.len());
+    for kind in [true, false] {
+        for (_, factors) in search.sides.iter().filter(|(of_rows, _)| *of_rows == kind) {
+            let factors: Vec<ExprId> = factors.iter().map(|place| place.expr).collect();
+            let own = if kind { &rows } else { &columns };
+            let (along_depth, contiguous) = search.layout(&factors, own);
+            sides.push(Side {
+                reads: reads(checked, &factors).max(1),
+                factors,
+                of_rows: kind,
+                along_depth,
+                contiguous,
+            });
+        }
+    }
     Some(ContractShape {
-        sum: id,
-        ty,
-        aliases,
+        sums,
+        sides,
+        ty: ty?,
+        dims: dims.clone(),
+        axes: search.axes,
         batch,
-        left,
-        right,
-        depth: depth.clone(),
+        rows,
+        columns,
+        terms,
+        depth: search.depth,
     })
 }
 
-/// The intermediate tensor an expression stands in; `Some(None)` for the output. None if it is shared.
-fn enclosing(checked: &Checked, expr: ExprId) -> Option<Option<LetId>> {
-    let op = checked.op();
-    let contains = |root: ExprId| {
-        let mut wanted = vec![false; op.exprs.len()];
-        wanted[root.index()] = true;
-        for position in (0..op.exprs.len()).rev() {
-            if wanted[position] {
-                op.operands(ExprId(position as u32), |operand| wanted[operand.index()] = true);
+struct Search<'a> {
+    formulas: &'a Formulas<'a>,
+    axes: Vec<Vec<AxisId>>,
+    depth: Vec<Vec<AxisId>>,
+    /// Whether it has the rows, and its factors.
+    sides: Vec<(bool, Vec<Place>)>,
+    /// Where it stands, and its sides.
+    sums: Vec<(Vec<ExprId>, usize, usize)>,
+}
+
+impl Search<'_> {
+    /// Takes note of what an axis stands for: always the same.
+    fn stands_for(&mut self, axis: AxisId, symbol: Symbol) -> Option<()> {
+        match self.symbol(axis) {
+            Some(known) => (known == symbol).then_some(()),
+            None => {
+                match symbol {
+                    Symbol::Output(position) => self.axes.get_mut(position)?.push(axis),
+                    Symbol::Lane(position) => self.depth.get_mut(position)?.push(axis),
+                    Symbol::Inner(_) => return None,
+                }
+                Some(())
             }
         }
-        wanted[expr.index()]
-    };
-    let mut found = Vec::new();
-    if contains(op.outputs[0].body) {
-        found.push(None);
     }
-    for (number, entry) in op.lets.iter().enumerate() {
-        if contains(entry.body) {
-            found.push(Some(LetId(number as u32)));
-        }
-    }
-    match found.as_slice() {
-        [one] => Some(*one),
-        _ => None,
-    }
-}
 
-/// The output axes that stand for an intermediate tensor's own wherever it is read: it must be read with bare output axes, and always the same.
-fn as_output_axes(checked: &Checked, inner: LetId) -> Option<Vec<AxisId>> {
-    let op = checked.op();
-    let output = &op.outputs[0];
-    let mut found: Option<Vec<AxisId>> = None;
-    for (position, expr) in op.exprs.iter().enumerate() {
-        let Expr::Read {
-            source: Source::Let(source),
-            index,
-            or: None,
-        } = expr
-        else {
-            continue;
-        };
-        if *source != inner {
-            continue;
+    fn symbol(&self, axis: AxisId) -> Option<Symbol> {
+        let among = |all: &[Vec<AxisId>]| all.iter().position(|axes| axes.contains(&axis));
+        let output = among(&self.axes).map(Symbol::Output);
+        output.or_else(|| among(&self.depth).map(Symbol::Lane))
+    }
+
+    /// All places of a node.
+    fn places(&mut self, node: NodeId) -> Option<Vec<ExprId>> {
+        let places = self.formulas.places(node);
+        for &(axis, symbol) in places.iter().flat_map(|place| &place.axes) {
+            self.stands_for(axis, symbol)?;
         }
-        let id = ExprId(position as u32);
-        let axes: Vec<AxisId> = index
+        Some(places.iter().map(|place| place.expr).collect())
+    }
+
+    /// The number of a side with these factors.
+    fn side(&mut self, of_rows: bool, factors: Vec<NodeId>) -> Option<usize> {
+        let mut places = Vec::with_capacity(factors.len());
+        for factor in factors {
+            let place = self.formulas.places(factor).first()?.clone();
+            for &(axis, symbol) in &place.axes {
+                self.stands_for(axis, symbol)?;
+            }
+            places.push(place);
+        }
+        let side = (of_rows, places);
+        let known = self.sides.iter().position(|other| *other == side);
+        Some(known.unwrap_or_else(|| {
+            self.sides.push(side);
+            self.sides.len() - 1
+        }))
+    }
+
+    /// Divides factors among rows and columns. Columns' are those with the last dimension; rows' what has dimensions that those
+    /// have not, and what has none beside; a factor of dimensions of the columns alone is one of theirs.
+    fn halves(&self, factors: &[NodeId], last: u64) -> Option<(Vec<NodeId>, Vec<NodeId>)> {
+        let of = |factor: NodeId| self.formulas.facts(factor).outputs;
+        let all = |among: &mut dyn Iterator<Item = NodeId>| among.fold(0, |all, factor| all | of(factor));
+        let in_columns = all(&mut factors.iter().copied().filter(|&factor| of(factor) & last != 0));
+        let in_rows = all(&mut factors.iter().copied().filter(|&factor| of(factor) & !in_columns != 0));
+        let sums = factors
             .iter()
-            .enumerate()
-            .map(|(dimension, &at)| match op.expr(at) {
-                Expr::Axis(axis) if output.axes.contains(axis) && checked.proven(id, dimension) => Some(*axis),
-                _ => None,
-            })
-            .collect::<Option<_>>()?;
-        if found.as_ref().is_some_and(|other| *other != axes) {
+            .any(|&factor| self.formulas.facts(factor).reductions != 0);
+        if in_columns == 0 || in_rows == 0 || in_rows & last != 0 || sums {
             return None;
         }
-        found = Some(axes);
+        Some(factors.iter().copied().partition(|&factor| of(factor) & !in_rows == 0))
     }
-    found
-}
 
-/// The factors of a product computed in one type.
-fn flatten(checked: &Checked, expr: ExprId, ty: Type, factors: &mut Vec<ExprId>) {
-    match checked.op().expr(expr) {
-        Expr::Binary(BinaryOp::Mul, a, b) if checked.ty(expr) == ty && factors.len() < 8 => {
-            flatten(checked, *a, ty, factors);
-            flatten(checked, *b, ty, factors);
-        }
-        _ => factors.push(expr),
-    }
-}
-
-/// Along which axes the first tensor read is contiguous: `(along the sum's, neighbours are neighbours)`.
-fn layout(
-    checked: &Checked,
-    factors: &[ExprId],
-    depth: &[AxisId],
-    own: &[AxisId],
-    to_output: &impl Fn(AxisId) -> Option<AxisId>,
-) -> (bool, bool) {
-    let op = checked.op();
-    for &factor in factors {
-        let mut next = vec![factor];
+    /// Along which axes the first tensor read is contiguous: `(along the sum's, neighbours are neighbours)`.
+    fn layout(&self, factors: &[ExprId], own: &[usize]) -> (bool, bool) {
+        let checked = self.formulas.checked;
+        let op = checked.op();
+        let mut next: Vec<ExprId> = factors.iter().rev().copied().collect();
         while let Some(expr) = next.pop() {
             if let Expr::Read {
                 source: Source::Input(_),
@@ -279,25 +306,33 @@ fn layout(
                 && let Some(&last) = index.last()
             {
                 let axes = checked.axes(last);
-                let of_own = axes.iter().filter_map(to_output).any(|axis| own.contains(&axis));
-                let along_depth = !of_own && depth.iter().any(|&axis| axes.contains(axis));
-                let fastest = if along_depth { depth.last().copied() } else { None };
-                let contiguous = axes
-                    .iter()
-                    .filter(|&axis| {
-                        if along_depth {
-                            Some(axis) == fastest
-                        } else {
-                            to_output(axis) == own.last().copied()
-                        }
-                    })
-                    .any(|axis| coefficient(checked, last, axis) == Some(1));
+                let symbols = || axes.iter().filter_map(|axis| Some((axis, self.symbol(axis)?)));
+                let of_own = symbols().any(|(_, symbol)| matches!(symbol, Symbol::Output(at) if own.contains(&at)));
+                let along_depth = !of_own && symbols().any(|(_, symbol)| matches!(symbol, Symbol::Lane(_)));
+                let fastest = match along_depth {
+                    true => Symbol::Lane(self.depth.len().saturating_sub(1)),
+                    false => Symbol::Output(own.last().copied().unwrap_or(0)),
+                };
+                let contiguous = symbols()
+                    .filter(|&(_, symbol)| symbol == fastest)
+                    .any(|(axis, _)| coefficient(checked, last, axis) == Some(1));
                 return (along_depth, contiguous);
             }
             op.operands(expr, |operand| next.push(operand));
         }
+        (false, false)
     }
-    (false, false)
+}
+
+/// The factors of a product computed in one type.
+fn flatten(formulas: &Formulas<'_>, node: NodeId, ty: Type, factors: &mut Vec<NodeId>) {
+    match *formulas.node(node) {
+        Node::Binary(BinaryOp::Mul, a, b) if formulas.ty(node) == ty && factors.len() < 8 => {
+            flatten(formulas, a, ty, factors);
+            flatten(formulas, b, ty, factors);
+        }
+        _ => factors.push(node),
+    }
 }
 
 /// The coefficient of an axis in an index, where it is a plain number.
@@ -323,6 +358,7 @@ pub(super) fn coefficient(checked: &Checked, index: ExprId, axis: AxisId) -> Opt
         _ => None,
     }
 }
+
 /// Reads among expressions and what they are made of.
 fn reads(checked: &Checked, exprs: &[ExprId]) -> u32 {
     let op = checked.op();

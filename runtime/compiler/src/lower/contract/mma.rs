@@ -48,8 +48,8 @@ pub(in crate::lower) fn lower<'a>(
     let mut tile = Tile::new(&mut lowering, point, &shape, multiplicands)?;
     tile.sum(&mut lowering)?;
     tile.store(&mut lowering)?;
-    let blocks = tile.tiling.block.grid(checked, specialisation, &shape);
-    let shared = point.shared_bytes(multiplicands[0].bytes());
+    let blocks = tile.tiling.block.grid(specialisation, &shape);
+    let shared = point.shared_bytes(&shape, multiplicands[0].bytes());
     Ok((lowering, launch(blocks, point.threads(), shared)))
 }
 
@@ -58,14 +58,15 @@ struct Tile<'a> {
     point: &'a Mma,
     shape: &'a ContractShape,
     tiling: Tiling<'a>,
+    /// What sides with the rows are multiplied as, and those with the columns.
     multiplicands: [Multiplicand; 2],
-    /// How the left and the right side lie in shared memory, and come there.
-    lines: [Lines; 2],
-    ways: [Way; 2],
+    /// How each slab lies in shared memory, and comes there.
+    lines: Vec<Lines>,
+    ways: Vec<Way>,
     base: Reg,
     warp: Warp,
-    /// Of each tile of 16 × 8 of the warp's, row-major, four mutable registers.
-    accumulators: Vec<[Reg; 4]>,
+    /// Of each sum, of each tile of 16 × 8 of the warp's, row-major, four mutable registers.
+    accumulators: Vec<Vec<[Reg; 4]>>,
 }
 
 /// Where a thread stands.
@@ -105,17 +106,19 @@ impl<'a> Tile<'a> {
             threads: point.threads(),
             group: point.group,
         };
-        let (checked, specialisation) = (lowering.checked, lowering.specialisation);
-        let vector =
-            |side, tile, multiplicand| mma_vector(checked, specialisation, shape, side, tile, point, multiplicand);
-        let vectors = [
-            vector(&shape.left, block.rows, multiplicands[0]),
-            vector(&shape.right, block.columns, multiplicands[1]),
-        ];
-        let tiling = Tiling::new(lowering, shape, block, vectors);
-        let left = Lines::new(&tiling.left, block, multiplicands[0], 0);
-        let right_start = block.rows * block.depth * multiplicands[0].bytes();
-        let right = Lines::new(&tiling.right, block, multiplicands[1], right_start);
+        let specialisation = lowering.specialisation;
+        let tiling = Tiling::new(lowering, shape, block, |side, tile| {
+            let multiplicand = multiplicands[usize::from(!side.of_rows)];
+            mma_vector(shape, specialisation, side, tile, point, multiplicand)
+        });
+        let mut start = 0;
+        let mut lines = |slab: &Slab| {
+            let multiplicand = multiplicands[usize::from(!slab.of_rows)];
+            let lines = Lines::new(slab, block, multiplicand, start);
+            start += slab.tile * block.depth * multiplicand.bytes();
+            lines
+        };
+        let lines = tiling.slabs.iter().map(&mut lines).collect();
         let warp = Warp::new(lowering, point);
         let base = lowering.b.shared_base();
         let mut tile = Tile {
@@ -123,32 +126,34 @@ impl<'a> Tile<'a> {
             shape,
             tiling,
             multiplicands,
-            lines: [left, right],
-            ways: [Way::Evaluated; 2],
+            lines,
+            ways: Vec::new(),
             base,
             warp,
             accumulators: Vec::new(),
         };
-        tile.ways = [tile.way(lowering, 0)?, tile.way(lowering, 1)?];
+        tile.ways = (0..tile.lines.len())
+            .map(|number| tile.way(lowering, number))
+            .collect::<Result<_, _>>()?;
         Ok(tile)
     }
 
-    fn sides(&self) -> [&Slab; 2] {
-        [&self.tiling.left, &self.tiling.right]
+    fn multiplicand(&self, slab: &Slab) -> Multiplicand {
+        self.multiplicands[usize::from(!slab.of_rows)]
     }
 
     fn stage_bytes(&self) -> u32 {
-        self.point.stage_bytes(self.multiplicands[0].bytes())
+        self.point.stage_bytes(self.shape, self.multiplicands[0].bytes())
     }
 
     /// Finds out how a side comes to shared memory: what is read for its first elements tells. These instructions are left out
     /// again, since nobody uses them.
     fn way(&self, lowering: &mut Lowering<'_>, number: usize) -> Result<Way, Error> {
-        let (side, lines) = (self.sides()[number], self.lines[number]);
+        let (side, lines) = (&self.tiling.slabs[number], self.lines[number]);
         let &[factor] = side.factors.as_slice() else {
             return Ok(Way::Evaluated);
         };
-        let multiplicand = self.multiplicands[number];
+        let multiplicand = self.multiplicand(side);
         if !mma_read_as_is(
             lowering.checked,
             lowering.specialisation,
@@ -185,21 +190,21 @@ impl<'a> Tile<'a> {
         })
     }
 
-    // ------------------------------------------------------------------ the sum
+    // ------------------------------------------------------------------ the sums
 
     fn sum(&mut self, lowering: &mut Lowering<'_>) -> Result<(), Error> {
         let class = class_of(self.shape.ty);
         let zero = Value::zero(&mut lowering.b, self.shape.ty).operand;
         let tiles = self.point.warp_rows / 16 * (self.point.warp_columns / 8);
-        self.accumulators = (0..tiles)
-            .map(|_| std::array::from_fn(|_| lowering.b.mutable(class, zero)))
-            .collect();
+        let mut tile = || std::array::from_fn(|_| lowering.b.mutable(class, zero));
+        let sums = self.shape.sums.iter();
+        self.accumulators = sums.map(|_| (0..tiles).map(|_| tile()).collect()).collect();
         let slab = i64::from(self.point.block_depth);
         let stages = i64::from(self.point.stages);
         let depth = self.tiling.depth.as_constant();
         let whole = depth.is_some_and(|depth| depth % slab == 0 && depth > 0);
-        let factors = [&self.shape.left.factors[..], &self.shape.right.factors[..]].concat();
-        let outside = lowering.enter(&self.shape.depth, &factors);
+        let (axes, factors) = self.tiling.summed();
+        let outside = lowering.enter(&axes, &factors);
 
         // All stages but one are on their way before the first is waited for.
         for stage in 0..stages - 1 {
@@ -280,7 +285,7 @@ impl<'a> Tile<'a> {
 
     /// Begins the copies of a slab.
     fn copy(&self, lowering: &mut Lowering<'_>, term: &Linear, stage: Reg, inside: Inside) -> Result<(), Error> {
-        for (number, side) in self.sides().into_iter().enumerate() {
+        for (number, side) in self.tiling.slabs.iter().enumerate() {
             let (Way::Copied(count), lines, factor) = (self.ways[number], self.lines[number], side.factors[0]) else {
                 continue;
             };
@@ -313,7 +318,7 @@ impl<'a> Tile<'a> {
 
     /// Issues the loads of what goes through registers; what is done with the values comes later.
     fn touch(&self, lowering: &mut Lowering<'_>, term: &Linear, inside: Inside) -> Result<(), Error> {
-        for (side, way) in self.sides().into_iter().zip(self.ways) {
+        for (side, way) in self.tiling.slabs.iter().zip(&self.ways) {
             if matches!(way, Way::Copied(_)) {
                 continue;
             }
@@ -324,19 +329,19 @@ impl<'a> Tile<'a> {
 
     /// Puts what goes through registers into shared memory.
     fn fill(&self, lowering: &mut Lowering<'_>, term: &Linear, stage: Reg, inside: Inside) -> Result<(), Error> {
-        for (number, side) in self.sides().into_iter().enumerate() {
+        for (number, side) in self.tiling.slabs.iter().enumerate() {
             let (way, lines) = (self.ways[number], self.lines[number]);
             if matches!(way, Way::Copied(_)) {
                 continue;
             }
-            let element = self.multiplicands[number].element();
+            let element = self.multiplicand(side).element();
             let mut values: Vec<Operand> = Vec::new();
             self.tiling
                 .each_element(lowering, side, term, inside, |lowering, side, piece, lane, guard| {
                     let value = if way == Way::Stored {
                         lowering.stored(side.factors[0])?.into()
                     } else {
-                        self.evaluated(lowering, side, self.multiplicands[number], guard)?
+                        self.evaluated(lowering, side, guard)?
                     };
                     values.push(value);
                     if lane + 1 < side.vector {
@@ -363,16 +368,14 @@ impl<'a> Tile<'a> {
     }
 
     /// The product of a side's factors as tensor cores multiply it, without rounding; 0 where it is no term of the sum.
-    fn evaluated(
-        &self,
-        lowering: &mut Lowering<'_>,
-        side: &Slab,
-        multiplicand: Multiplicand,
-        guard: Option<Reg>,
-    ) -> Result<Operand, Error> {
+    fn evaluated(&self, lowering: &mut Lowering<'_>, side: &Slab, guard: Option<Reg>) -> Result<Operand, Error> {
         let value = side.product(lowering, self.shape.ty)?;
         let value = or_zero(lowering, value, guard);
-        Ok(value::to_storage(&mut lowering.b, multiplicand.element(), value))
+        Ok(value::to_storage(
+            &mut lowering.b,
+            self.multiplicand(side).element(),
+            value,
+        ))
     }
 
     /// Adds a slab's products to the accumulators: of the warp's slice of the terms, 32 bytes of them at a time.
@@ -381,20 +384,24 @@ impl<'a> Tile<'a> {
         let steps = self.point.block_depth * element / 32 / self.point.split;
         let columns = self.point.warp_columns / 8;
         for step in 0..steps {
-            let left = self.fragments(lowering, stage, 0, step, steps);
-            let right = self.fragments(lowering, stage, 1, step, steps);
-            for (row, left) in left.iter().enumerate() {
-                for column in 0..columns as usize {
-                    // Of 16 columns, the first 8 have the matrices 0 and 1, the others 2 and 3.
-                    let right = &right[column / 2][column % 2 * 2..][..2];
-                    let accumulator = self.accumulators[row * columns as usize + column];
-                    let sources: Few<Operand> = left
-                        .iter()
-                        .chain(right)
-                        .chain(&accumulator)
-                        .map(|&reg| reg.into())
-                        .collect();
-                    lowering.b.assign_all(self.instruction(), &accumulator, &sources);
+            let fragments: Vec<Vec<Few<Reg>>> = (0..self.lines.len())
+                .map(|slab| self.fragments(lowering, stage, slab, step, steps))
+                .collect();
+            for (sum, accumulators) in self.shape.sums.iter().zip(&self.accumulators) {
+                let (left, right) = (&fragments[sum.left], &fragments[sum.right]);
+                for (row, left) in left.iter().enumerate() {
+                    for column in 0..columns as usize {
+                        // Of 16 columns, the first 8 have the matrices 0 and 1, the others 2 and 3.
+                        let right = &right[column / 2][column % 2 * 2..][..2];
+                        let accumulator = accumulators[row * columns as usize + column];
+                        let sources: Few<Operand> = left
+                            .iter()
+                            .chain(right)
+                            .chain(&accumulator)
+                            .map(|&reg| reg.into())
+                            .collect();
+                        lowering.b.assign_all(self.instruction(), &accumulator, &sources);
+                    }
                 }
             }
         }
@@ -415,9 +422,9 @@ impl<'a> Tile<'a> {
     /// The fragments of a side for one step: of each 16 rows (or columns) four matrices of 8 rows by 16 bytes of terms. Lane `l` has
     /// the address of line `l % 8` of matrix `l / 8`. On the left matrix 1 is the next 8 rows and 2 the next 16 bytes, on the right
     /// it is the other way round.
-    fn fragments(&self, lowering: &mut Lowering<'_>, stage: Reg, side: usize, step: u32, steps: u32) -> Vec<Few<Reg>> {
-        let lines = self.lines[side];
-        let (tile, origin) = if side == 0 {
+    fn fragments(&self, lowering: &mut Lowering<'_>, stage: Reg, slab: usize, step: u32, steps: u32) -> Vec<Few<Reg>> {
+        let (lines, of_rows) = (self.lines[slab], self.tiling.slabs[slab].of_rows);
+        let (tile, origin) = if of_rows {
             (self.point.warp_rows, &self.warp.row)
         } else {
             (self.point.warp_columns, &self.warp.column)
@@ -430,7 +437,7 @@ impl<'a> Tile<'a> {
             Linear::register(b.op(Opcode::AndB32, &[down.into(), 1.into()]))
         };
         let (odd, upper) = (bit(b, 3), bit(b, 4));
-        let (rows, terms) = if side == 0 { (odd, upper) } else { (upper, odd) };
+        let (rows, terms) = if of_rows { (odd, upper) } else { (upper, odd) };
         // In units of 8 rows, and of 16 bytes of terms.
         let first_term = self.warp.slice.times(i64::from(steps * 2)).plus(&terms);
         (0..tile / 16)

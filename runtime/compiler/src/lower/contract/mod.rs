@@ -13,7 +13,6 @@ use super::expression::{Binding, InSequence, Lanes, Lowering};
 use super::index::Linear;
 use super::value::{Value, binary, select};
 use super::{Error, volume_formula};
-use crate::check::Checked;
 use crate::element::Type;
 use crate::ir::{AxisId, BinaryOp, ExprId, SizeId};
 use crate::ptx::{Cache, Guard, Opcode, Reg};
@@ -36,21 +35,30 @@ struct Block {
 struct Tiling<'a> {
     shape: &'a ContractShape,
     block: Block,
-    left: Slab,
-    right: Slab,
-    /// Terms of the sum.
+    rows: Band,
+    columns: Band,
+    /// What is loaded for them.
+    slabs: Vec<Slab>,
+    /// Terms of the sums.
     depth: Linear,
     depth_extents: Vec<Linear>,
 }
 
-/// One side's part of the block: how it is loaded and where it lies.
-struct Slab {
-    factors: Vec<ExprId>,
-    axes: Vec<AxisId>,
+/// The block's part of the rows, or of the columns.
+struct Band {
+    /// Their positions among the outputs' dimensions.
+    positions: Vec<usize>,
     extents: Vec<Linear>,
     total: Linear,
-    /// The first row (or column) of the block.
+    /// The first of the block.
     base: Linear,
+    tile: u32,
+}
+
+/// One side's part of the block: how it is loaded.
+struct Slab {
+    factors: Vec<ExprId>,
+    of_rows: bool,
     tile: u32,
     along_depth: bool,
     /// Neighbours that a thread loads at once.
@@ -77,27 +85,35 @@ struct Piece {
 
 impl Block {
     /// The blocks of a launch.
-    fn grid(self, checked: &Checked, specialisation: &Specialisation, shape: &ContractShape) -> SizeExpr {
-        let volume = |axes: &[AxisId]| {
-            let sizes: Vec<SizeId> = axes.iter().map(|&axis| checked.extent(axis)).collect();
+    fn grid(self, specialisation: &Specialisation, shape: &ContractShape) -> SizeExpr {
+        let volume = |positions: &[usize]| {
+            let sizes: Vec<SizeId> = positions.iter().map(|&position| shape.dims[position]).collect();
             volume_formula(specialisation, &sizes)
         };
         volume(&shape.batch)
-            .times(volume(&shape.left.axes).div_ceil(u64::from(self.rows)))
-            .times(volume(&shape.right.axes).div_ceil(u64::from(self.columns)))
+            .times(volume(&shape.rows).div_ceil(u64::from(self.rows)))
+            .times(volume(&shape.columns).div_ceil(u64::from(self.columns)))
     }
 }
 
 impl<'a> Tiling<'a> {
-    /// The tile of this block. `vectors`: neighbours loaded at once of the left side, and of the right.
-    fn new(lowering: &mut Lowering<'_>, shape: &'a ContractShape, block: Block, vectors: [u32; 2]) -> Tiling<'a> {
-        let extents_of = |axes: &[AxisId]| -> Vec<Linear> { axes.iter().map(|&axis| lowering.extent(axis)).collect() };
+    /// The tile of this block. `vector`: how many neighbours are loaded at once of a side, of which that much is the block's.
+    fn new(
+        lowering: &mut Lowering<'_>,
+        shape: &'a ContractShape,
+        block: Block,
+        vector: impl Fn(&Side, u32) -> u32,
+    ) -> Tiling<'a> {
+        let extents_of = |positions: &[usize]| -> Vec<Linear> {
+            let extent = |&position: &usize| lowering.size(shape.dims[position]);
+            positions.iter().map(extent).collect()
+        };
         let (rows, columns, batch) = (
-            extents_of(&shape.left.axes),
-            extents_of(&shape.right.axes),
+            extents_of(&shape.rows),
+            extents_of(&shape.columns),
             extents_of(&shape.batch),
         );
-        let depth_extents = extents_of(&shape.depth);
+        let depth_extents: Vec<Linear> = shape.terms.iter().map(|&size| lowering.size(size)).collect();
         let mut product = |extents: &[Linear]| {
             extents.iter().fold(Linear::constant(1), |volume, extent| {
                 lowering.math.product(&mut lowering.b, &volume, extent)
@@ -121,27 +137,44 @@ impl<'a> Tiling<'a> {
             block.group,
         );
         let batch_place = lowering.math.coordinates(&mut lowering.b, &batch_place, &batch);
-        for (&axis, value) in shape.batch.iter().zip(batch_place) {
-            bind(lowering, shape, axis, value);
+        for (&position, value) in shape.batch.iter().zip(batch_place) {
+            bind(lowering, shape, position, &value);
         }
-        let slab = |side: &Side, extents, total, at: &Linear, tile: u32, vector| Slab {
-            factors: side.factors.clone(),
-            axes: side.axes.clone(),
+        let band = |positions: &[usize], extents, total, at: &Linear, tile: u32| Band {
+            positions: positions.to_vec(),
             extents,
             total,
             base: at.times(i64::from(tile)),
             tile,
+        };
+        let slab = |(side, tile): (&Side, u32)| Slab {
+            factors: side.factors.clone(),
+            of_rows: side.of_rows,
+            tile,
             along_depth: side.along_depth,
-            vector,
+            vector: vector(side, tile),
         };
         Tiling {
             shape,
             block,
-            left: slab(&shape.left, rows, row_total, &row, block.rows, vectors[0]),
-            right: slab(&shape.right, columns, column_total, &column, block.columns, vectors[1]),
+            rows: band(&shape.rows, rows, row_total, &row, block.rows),
+            columns: band(&shape.columns, columns, column_total, &column, block.columns),
+            slabs: shape.tiles(block.rows, block.columns).map(slab).collect(),
             depth,
             depth_extents,
         }
+    }
+
+    /// What a slab is loaded for.
+    fn band(&self, side: &Slab) -> &Band {
+        if side.of_rows { &self.rows } else { &self.columns }
+    }
+
+    /// One axis for each extent of the sums, and all factors.
+    fn summed(&self) -> (Vec<AxisId>, Vec<ExprId>) {
+        let axes = self.shape.depth.iter().filter_map(|axes| axes.first().copied());
+        let factors = self.slabs.iter().flat_map(|slab| slab.factors.iter().copied());
+        (axes.collect(), factors.collect())
     }
 
     /// Binds the axes to each element that this thread loads of a slab, in order.
@@ -183,7 +216,8 @@ impl<'a> Tiling<'a> {
             };
             let piece = Piece { row, term };
             let along_rows = if side.along_depth { 1 } else { vector };
-            let row_lanes = self.bind_clamped(lowering, side, &side.base.plus(&piece.row), along_rows);
+            let band = self.band(side);
+            let row_lanes = self.bind_clamped(lowering, band, &band.base.plus(&piece.row), along_rows);
             let term_lanes = self.bind_terms(lowering, side, &piece, first_term);
             let term = first_term.plus(&piece.term);
             let guard = match inside {
@@ -202,31 +236,27 @@ impl<'a> Tiling<'a> {
         Ok(())
     }
 
-    /// Binds a side's own axes to a row of the tensor, clamped to the last; the lanes if `vector` rows are taken at once.
-    fn bind_clamped(&self, lowering: &mut Lowering<'_>, side: &Slab, row: &Linear, vector: i64) -> Option<Lanes> {
+    /// Binds the axes of rows (or columns) to one of them, clamped to the last; the lanes if `vector` are taken at once.
+    fn bind_clamped(&self, lowering: &mut Lowering<'_>, band: &Band, row: &Linear, vector: i64) -> Option<Lanes> {
         let chunk = row.divided(vector);
         let (last, _) = lowering
             .math
-            .divide(&mut lowering.b, &side.total, &Linear::constant(vector));
-        let tiles_fit = side
-            .total
-            .as_constant()
-            .is_some_and(|total| total % i64::from(side.tile) == 0);
-        let chunk = if tiles_fit {
+            .divide(&mut lowering.b, &band.total, &Linear::constant(vector));
+        let chunk = if band.fits() {
             chunk
         } else {
             let chunk = lowering.math.operand(&mut lowering.b, &chunk);
             let last = lowering.math.operand(&mut lowering.b, &last.plus_constant(-1));
             Linear::register(lowering.b.op(Opcode::MinS32, &[chunk, last]))
         };
-        let (coordinates, lanes) = coordinates_of_chunk(lowering, &chunk, &side.extents, vector);
-        for (&axis, value) in side.axes.iter().zip(coordinates) {
-            bind(lowering, self.shape, axis, value);
+        let (coordinates, lanes) = coordinates_of_chunk(lowering, &chunk, &band.extents, vector);
+        for (&position, value) in band.positions.iter().zip(coordinates) {
+            bind(lowering, self.shape, position, &value);
         }
         lanes
     }
 
-    /// Binds the sum's axes to a term; the lanes if they run along it.
+    /// Binds the sums' axes to a term; the lanes if they run along it.
     fn bind_terms(
         &self,
         lowering: &mut Lowering<'_>,
@@ -236,9 +266,9 @@ impl<'a> Tiling<'a> {
     ) -> Option<Lanes> {
         let vector = if side.along_depth { i64::from(side.vector) } else { 1 };
         let term = first_term.plus(&piece.term);
-        let axes = &self.shape.depth;
-        if let [axis] = axes.as_slice() {
-            lowering.bind(*axis, Binding::of(term));
+        if let [axes] = self.shape.depth.as_slice() {
+            axes.iter()
+                .for_each(|&axis| lowering.bind(axis, Binding::of(term.clone())));
             // The piece's own register counts vectors; the slab begins at a multiple of them.
             let register = piece.term.terms().first().map(|&(reg, _)| reg)?;
             return (vector > 1).then_some(Lanes {
@@ -255,30 +285,30 @@ impl<'a> Tiling<'a> {
             term
         };
         let (coordinates, lanes) = coordinates_of_chunk(lowering, &chunk, &self.depth_extents, vector);
-        for (&axis, value) in axes.iter().zip(coordinates) {
-            lowering.bind(axis, Binding::of(value));
+        for (axes, value) in self.shape.depth.iter().zip(coordinates) {
+            axes.iter()
+                .for_each(|&axis| lowering.bind(axis, Binding::of(value.clone())));
         }
         lanes
     }
 
-    /// Moves the fastest axis by a number of elements, and sets the condition of the sum's axes.
+    /// Moves the fastest axis by a number of elements, and sets the condition of the sums' axes.
     fn bind_lane(&self, lowering: &mut Lowering<'_>, side: &Slab, by: i64, guard: Option<Reg>) -> Result<(), Error> {
-        for &axis in &self.shape.depth {
-            let binding = lowering.binding(axis)?;
-            lowering.bind(axis, Binding { guard, ..binding });
-        }
-        let walked = if side.along_depth {
-            &self.shape.depth
-        } else {
-            &side.axes
+        let by_depth = |number: usize| {
+            if side.along_depth && number + 1 == self.shape.depth.len() {
+                by
+            } else {
+                0
+            }
         };
-        let Some(&fastest) = walked.last() else { return Ok(()) };
-        let binding = lowering.binding(fastest)?;
-        let value = binding.value.plus_constant(by);
-        if side.along_depth {
-            lowering.bind(fastest, Binding { value, ..binding });
-        } else {
-            bind(lowering, self.shape, fastest, value);
+        for (number, axes) in self.shape.depth.iter().enumerate() {
+            for &axis in axes {
+                let value = lowering.binding(axis)?.value.plus_constant(by_depth(number));
+                lowering.bind(axis, Binding { value, guard });
+            }
+        }
+        if !side.along_depth && by != 0 {
+            self.band(side).advance(lowering, self.shape, by)?;
         }
         Ok(())
     }
@@ -292,57 +322,55 @@ impl<'a> Tiling<'a> {
         })
     }
 
-    /// Computes and stores `count` neighbouring outputs of a row; `sum` gives the sum that each is made of.
+    /// Computes and stores `count` neighbours of a row of each output; `sums` gives the sums that each is made of.
     fn outputs(
         &self,
         lowering: &mut Lowering<'_>,
         row: &Linear,
         column: &Linear,
         count: u32,
-        mut sum: impl FnMut(&mut Lowering<'_>, u32) -> Value,
+        mut sums: impl FnMut(&mut Lowering<'_>, usize, u32) -> Value,
     ) -> Result<(), Error> {
-        let fastest = self.right.axes.last().copied().ok_or(Error::Unbound)?;
-        self.bind_clamped(lowering, &self.left, row, 1);
-        let row_inside = self.inside(lowering, &self.left, row);
-        let lanes = self.bind_clamped(lowering, &self.right, column, i64::from(count));
-        let column_inside = self.inside(lowering, &self.right, column);
+        self.bind_clamped(lowering, &self.rows, row, 1);
+        let row_inside = self.rows.inside(lowering, row);
+        let lanes = self.bind_clamped(lowering, &self.columns, column, i64::from(count));
+        let column_inside = self.columns.inside(lowering, column);
         let guard = lowering.both(row_inside, column_inside);
         lowering.lanes = lanes;
+        let op = lowering.op();
         let offset = self.offset(lowering)?;
-        let mut values = Vec::with_capacity(count as usize);
+        let mut values = vec![Vec::with_capacity(count as usize); op.outputs.len()];
         for lane in 0..count {
             if lane > 0 {
-                let value = lowering.binding(fastest)?.value.plus_constant(1);
-                bind(lowering, self.shape, fastest, value);
+                self.columns.advance(lowering, self.shape, 1)?;
             }
-            let sum = sum(lowering, lane);
-            lowering.define(self.shape.sum, sum)?;
-            values.push(lowering.output_value(0, &mut InSequence)?);
+            for (number, sum) in self.shape.sums.iter().enumerate() {
+                let value = sums(lowering, number, lane);
+                for &expr in &sum.exprs {
+                    lowering.define(expr, value)?;
+                }
+            }
+            for (output, values) in values.iter_mut().enumerate() {
+                values.push(lowering.output_value(output, &mut InSequence)?);
+            }
         }
         lowering.lanes = None;
         let guard = guard.map(|predicate| Guard { predicate, holds: true });
-        lowering.store_output(0, &offset, &values, Cache::Normal, guard);
+        for (output, values) in values.iter().enumerate() {
+            lowering.store_output(output, &offset, values, Cache::Normal, guard);
+        }
         Ok(())
     }
 
     /// How many neighbouring outputs of a row can be stored together, none of them beyond its end: at most `most`.
     fn output_vector(&self, lowering: &Lowering<'_>, most: u32) -> u32 {
-        match self.right.axes.last() {
-            Some(&fastest) if lowering.specialisation.aligned => {
-                lowering.size_multiple(lowering.checked.extent(fastest)).min(most)
-            }
+        match self.shape.dims.last() {
+            Some(&fastest) if lowering.specialisation.aligned => lowering.size_multiple(fastest).min(most),
             _ => 1,
         }
     }
 
-    fn inside(&self, lowering: &mut Lowering<'_>, side: &Slab, place: &Linear) -> Option<Reg> {
-        let fits = side
-            .total
-            .as_constant()
-            .is_some_and(|total| total % i64::from(side.tile) == 0);
-        (!fits).then(|| lowering.below(place, &side.total))
-    }
-
+    /// The number of the element, row-major, where the outputs' axes are bound as they are: the same in all of them.
     fn offset(&self, lowering: &mut Lowering<'_>) -> Result<Linear, Error> {
         let output = &lowering.op().outputs[0];
         let indices = output
@@ -351,6 +379,28 @@ impl<'a> Tiling<'a> {
             .map(|&axis| Ok(lowering.binding(axis)?.value))
             .collect::<Result<Vec<_>, Error>>()?;
         Ok(lowering.offset(&indices, &output.dims))
+    }
+}
+
+impl Band {
+    /// Whether none of the tiles goes beyond the last.
+    fn fits(&self) -> bool {
+        let total = self.total.as_constant();
+        total.is_some_and(|total| total % i64::from(self.tile) == 0)
+    }
+
+    /// Whether that one exists, where it may not.
+    fn inside(&self, lowering: &mut Lowering<'_>, place: &Linear) -> Option<Reg> {
+        (!self.fits()).then(|| lowering.below(place, &self.total))
+    }
+
+    /// Moves the fastest of its axes by a number of elements.
+    fn advance(&self, lowering: &mut Lowering<'_>, shape: &ContractShape, by: i64) -> Result<(), Error> {
+        let &position = self.positions.last().ok_or(Error::Unbound)?;
+        let &axis = shape.axes[position].first().ok_or(Error::Unbound)?;
+        let value = lowering.binding(axis)?.value.plus_constant(by);
+        bind(lowering, shape, position, &value);
+        Ok(())
     }
 }
 
@@ -441,12 +491,9 @@ pub(super) fn coordinates_of_chunk(
     (coordinates, lanes)
 }
 
-/// Binds an output axis, and the axis that stands for it in the intermediate tensor the sum is part of.
-fn bind(lowering: &mut Lowering<'_>, shape: &ContractShape, axis: AxisId, value: Linear) {
-    for &(outer, inner) in &shape.aliases {
-        if outer == axis {
-            lowering.bind(inner, Binding::of(value.clone()));
-        }
+/// Binds all axes that stand for a dimension of the outputs.
+fn bind(lowering: &mut Lowering<'_>, shape: &ContractShape, position: usize, value: &Linear) {
+    for &axis in &shape.axes[position] {
+        lowering.bind(axis, Binding::of(value.clone()));
     }
-    lowering.bind(axis, Binding::of(value));
 }

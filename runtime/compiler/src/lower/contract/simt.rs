@@ -7,7 +7,7 @@ use super::super::expression::Lowering;
 use super::super::index::Linear;
 use super::super::value::{Value, class_of, fma_of, width_in_shared};
 use super::super::{Error, launch};
-use super::{Block, Inside, Slab, Tiling, or_zero};
+use super::{Band, Block, Inside, Slab, Tiling, or_zero};
 use crate::check::Checked;
 use crate::ir::{Expr, Source};
 use crate::kernel::Launch;
@@ -27,12 +27,12 @@ pub(in crate::lower) fn lower<'a>(
     let mut lowering = Lowering::new(checked, specialisation, name, point.threads());
     lowering
         .b
-        .set_minimum_blocks(shape.minimum_blocks(point, checked, specialisation, target));
-    let shared = point.shared_bytes(shape.element_bytes());
+        .set_minimum_blocks(shape.minimum_blocks(point, specialisation, target));
+    let shared = point.shared_bytes(&shape);
     let mut tile = Tile::new(&mut lowering, point, &shape);
     tile.sum(&mut lowering)?;
     tile.store(&mut lowering)?;
-    let blocks = tile.tiling.block.grid(checked, specialisation, &shape);
+    let blocks = tile.tiling.block.grid(specialisation, &shape);
     Ok((lowering, launch(blocks, point.threads(), shared)))
 }
 
@@ -41,8 +41,8 @@ struct Tile<'a> {
     point: &'a Contract,
     shape: &'a ContractShape,
     tiling: Tiling<'a>,
-    /// Row-major: `thread_rows × thread_columns` mutable registers.
-    accumulators: Vec<Reg>,
+    /// Of each sum, row-major: `thread_rows × thread_columns` mutable registers.
+    accumulators: Vec<Vec<Reg>>,
     /// The thread's row and column among the block's threads.
     thread_row: Reg,
     thread_column: Reg,
@@ -57,18 +57,10 @@ impl<'a> Tile<'a> {
             threads: point.threads(),
             group: 1,
         };
-        let vector = |side, tile| {
-            contract_load_width(
-                lowering.checked,
-                lowering.specialisation,
-                side,
-                &shape.depth,
-                tile,
-                point,
-            )
-        };
-        let vectors = [vector(&shape.left, block.rows), vector(&shape.right, block.columns)];
-        let tiling = Tiling::new(lowering, shape, block, vectors);
+        let specialisation = lowering.specialisation;
+        let tiling = Tiling::new(lowering, shape, block, |side, tile| {
+            contract_load_width(shape, specialisation, side, tile, point)
+        });
         let tid = lowering.b.op(Opcode::TidX, &[]);
         let across = i64::from(point.block_columns / point.thread_columns);
         let shift = i64::from(across.trailing_zeros());
@@ -84,32 +76,38 @@ impl<'a> Tile<'a> {
         }
     }
 
-    /// Both sides' slabs, and how many bytes from the start of a stage they lie.
-    fn slabs(&self) -> [(&Slab, u32); 2] {
-        let left =
-            self.point.block_depth * Contract::pitch(self.point.block_rows) * width_in_shared(self.shape.ty).bytes();
-        [(&self.tiling.left, 0), (&self.tiling.right, left)]
+    /// All sides' slabs, and how many bytes from the start of a stage they lie.
+    fn slabs(&self) -> impl Iterator<Item = (&Slab, u32)> {
+        let mut start = 0;
+        self.tiling.slabs.iter().map(move |slab| {
+            let bytes = self.point.block_depth * Contract::pitch(slab.tile) * width_in_shared(self.shape.ty).bytes();
+            start += bytes;
+            (slab, start - bytes)
+        })
     }
 
     fn stage_bytes(&self) -> i64 {
-        i64::from(self.point.stage_elements() * width_in_shared(self.shape.ty).bytes())
+        i64::from(self.point.stage_elements(self.shape) * width_in_shared(self.shape.ty).bytes())
     }
 
-    // ------------------------------------------------------------------ the sum
+    // ------------------------------------------------------------------ the sums
 
     fn sum(&mut self, lowering: &mut Lowering<'_>) -> Result<(), Error> {
         let class = class_of(self.shape.ty);
         let zero = Value::zero(&mut lowering.b, self.shape.ty).operand;
         let count = self.point.thread_rows * self.point.thread_columns;
-        self.accumulators = (0..count).map(|_| lowering.b.mutable(class, zero)).collect();
+        let sums = self.shape.sums.iter();
+        self.accumulators = sums
+            .map(|_| (0..count).map(|_| lowering.b.mutable(class, zero)).collect())
+            .collect();
         let slab = i64::from(self.point.block_depth);
         let depth = self.tiling.depth.as_constant();
         let whole = depth.is_some_and(|depth| depth % slab == 0 && depth > 0);
 
         let first = Linear::constant(0);
         let base = lowering.b.shared_base();
-        let factors = [&self.shape.left.factors[..], &self.shape.right.factors[..]].concat();
-        let outside = lowering.enter(&self.shape.depth, &factors);
+        let (axes, factors) = self.tiling.summed();
+        let outside = lowering.enter(&axes, &factors);
         let inside = if whole { Inside::All } else { Inside::Each };
         self.load(lowering, &first, base, inside)?;
         lowering.b.barrier();
@@ -167,9 +165,8 @@ impl<'a> Tile<'a> {
 
     /// Issues the loads of a slab; what is done with the values comes later.
     fn touch(&self, lowering: &mut Lowering<'_>, term: &Linear, inside: Inside) -> Result<(), Error> {
-        let Tiling { left, right, .. } = &self.tiling;
-        self.tiling.touch(lowering, left, term, inside)?;
-        self.tiling.touch(lowering, right, term, inside)
+        let mut slabs = self.tiling.slabs.iter();
+        slabs.try_for_each(|slab| self.tiling.touch(lowering, slab, term, inside))
     }
 
     /// Puts a slab into shared memory.
@@ -258,14 +255,24 @@ impl<'a> Tile<'a> {
                     })
                     .collect()
             };
-            let [left_slab, right_slab] = self.slabs();
-            let left = fragment(left, left_slab, rows);
-            let right = fragment(right, right_slab, columns);
-            for (row, &x) in left.iter().enumerate() {
-                for (column, &y) in right.iter().enumerate() {
-                    let accumulator = self.accumulators[row * columns as usize + column];
-                    let sources = [x.into(), y.into(), accumulator.into()];
-                    lowering.b.assign(fma_of(ty), accumulator, &sources);
+            let fragments: Vec<Vec<Reg>> = self
+                .slabs()
+                .map(|slab| {
+                    if slab.0.of_rows {
+                        fragment(left, slab, rows)
+                    } else {
+                        fragment(right, slab, columns)
+                    }
+                })
+                .collect();
+            for (sum, accumulators) in self.shape.sums.iter().zip(&self.accumulators) {
+                let (left, right) = (&fragments[sum.left], &fragments[sum.right]);
+                for (row, &x) in left.iter().enumerate() {
+                    for (column, &y) in right.iter().enumerate() {
+                        let accumulator = accumulators[row * columns as usize + column];
+                        let sources = [x.into(), y.into(), accumulator.into()];
+                        lowering.b.assign(fma_of(ty), accumulator, &sources);
+                    }
                 }
             }
         }
@@ -278,12 +285,12 @@ impl<'a> Tile<'a> {
         let bytes = width_in_shared(self.shape.ty).bytes();
         let vector = self.tiling.output_vector(lowering, group(columns, bytes));
         for row in 0..rows {
-            let place = self.place(&self.tiling.left, self.thread_row, row, rows, bytes);
+            let place = self.place(&self.tiling.rows, self.thread_row, row, rows, bytes);
             for first in (0..columns).step_by(vector as usize) {
-                let column = self.place(&self.tiling.right, self.thread_column, first, columns, bytes);
+                let column = self.place(&self.tiling.columns, self.thread_column, first, columns, bytes);
                 self.tiling
-                    .outputs(lowering, &place, &column, vector, |lowering, lane| {
-                        let accumulator = self.accumulators[(row * columns + first + lane) as usize];
+                    .outputs(lowering, &place, &column, vector, |lowering, sum, lane| {
+                        let accumulator = self.accumulators[sum][(row * columns + first + lane) as usize];
                         Value::new(self.shape.ty, lowering.b.read(accumulator))
                     })?;
             }
@@ -292,11 +299,11 @@ impl<'a> Tile<'a> {
     }
 
     /// The row (or column) of the tensor that a thread's `number`-th one is.
-    fn place(&self, side: &Slab, thread: Reg, number: u32, count: u32, bytes: u32) -> Linear {
+    fn place(&self, band: &Band, thread: Reg, number: u32, count: u32, bytes: u32) -> Linear {
         let neighbours = group(count, bytes);
         let groups = count / neighbours;
-        let local = (number / neighbours) * (side.tile / groups) + number % neighbours;
-        side.base
+        let local = (number / neighbours) * (band.tile / groups) + number % neighbours;
+        band.base
             .plus(&Linear::register(thread).times(i64::from(neighbours)))
             .plus_constant(i64::from(local))
     }

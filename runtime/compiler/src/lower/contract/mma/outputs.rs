@@ -23,7 +23,8 @@ impl Tile<'_> {
         let back = lowering.math.operand(&mut lowering.b, &self.warp.slice.times(-apart));
         let first = sum(lowering, own, back);
         // 16 bytes, so that what the lanes of a warp store at once has no gaps.
-        let most = (16 / lowering.op().outputs[0].element.size()).min(8);
+        let narrowest = lowering.op().outputs.iter().map(|output| output.element.size()).min();
+        let most = (16 / narrowest.unwrap_or(4)).min(8);
         let vector = self.tiling.output_vector(lowering, most);
         let vector = vector.min(self.point.warp_columns / (2 * split));
         for number in 0..self.point.warp_rows / 16 {
@@ -42,17 +43,23 @@ impl Tile<'_> {
                 .plus(&Linear::register(self.warp.lane));
             let (row, column) = lowering.math.divide(&mut lowering.b, &chunk, &Linear::constant(across));
             let column = column.times(i64::from(vector));
-            let sums = self.handed_on(lowering, first, apart, &row, &column, vector);
+            let pitch = i64::from(self.point.strip_pitch());
+            let at = row.times(pitch * 4).plus(&column.times(4));
+            let at = lowering.math.operand(&mut lowering.b, &at);
+            let from = sum(lowering, at, first);
+            let sums: Vec<Vec<Value>> = (0..self.shape.sums.len())
+                .map(|sum| self.handed_on(lowering, sum, from, apart, vector))
+                .collect();
             let row = self
                 .tiling
-                .left
+                .rows
                 .base
                 .plus(&self.warp.row)
                 .plus(&row)
                 .plus_constant(i64::from(16 * number));
-            let column = self.tiling.right.base.plus(&self.warp.column).plus(&column);
+            let column = self.tiling.columns.base.plus(&self.warp.column).plus(&column);
             self.tiling
-                .outputs(lowering, &row, &column, vector, |_, lane| sums[lane as usize])?;
+                .outputs(lowering, &row, &column, vector, |_, sum, lane| sums[sum][lane as usize])?;
             lowering.b.end();
             self.meet(lowering);
         }
@@ -82,40 +89,37 @@ impl Tile<'_> {
         let base = sum(lowering, at, own);
         let columns = self.point.warp_columns / 8;
         let width = width_in_shared(self.shape.ty);
-        for column in 0..columns {
-            let accumulator = self.accumulators[(number * columns + column) as usize];
-            for half in 0..2 {
-                let to = address(lowering, base, i64::from(8 * column) * 4 + half * 8 * pitch * 4);
-                let values = [
-                    accumulator[2 * half as usize].into(),
-                    accumulator[2 * half as usize + 1].into(),
-                ];
-                lowering.b.store(Space::Shared, width, to, &values, Cache::Normal, None);
+        for (sum, accumulators) in self.accumulators.iter().enumerate() {
+            let start = self.strips(sum);
+            for column in 0..columns {
+                let accumulator = accumulators[(number * columns + column) as usize];
+                for half in 0..2 {
+                    let offset = start + i64::from(8 * column) * 4 + half * 8 * pitch * 4;
+                    let to = address(lowering, base, offset);
+                    let values = [
+                        accumulator[2 * half as usize].into(),
+                        accumulator[2 * half as usize + 1].into(),
+                    ];
+                    lowering.b.store(Space::Shared, width, to, &values, Cache::Normal, None);
+                }
             }
         }
     }
 
-    /// Neighbouring sums, those of all warps that share in the terms added in order.
-    fn handed_on(
-        &self,
-        lowering: &mut Lowering<'_>,
-        first: Operand,
-        apart: i64,
-        row: &Linear,
-        column: &Linear,
-        vector: u32,
-    ) -> Vec<Value> {
-        let ty = self.shape.ty;
+    /// Where the strips of a sum begin.
+    fn strips(&self, sum: usize) -> i64 {
+        sum as i64 * i64::from(self.point.strip_bytes())
+    }
+
+    /// Neighbours of one of the sums, those of all warps that share in the terms added in order.
+    fn handed_on(&self, lowering: &mut Lowering<'_>, sum: usize, from: Operand, apart: i64, vector: u32) -> Vec<Value> {
+        let (ty, start) = (self.shape.ty, self.strips(sum));
         let width = width_in_shared(ty);
-        let pitch = i64::from(self.point.strip_pitch());
-        let at = row.times(pitch * 4).plus(&column.times(4));
-        let at = lowering.math.operand(&mut lowering.b, &at);
-        let base = sum(lowering, at, first);
         let mut sums: Vec<Value> = Vec::new();
         for slice in 0..i64::from(self.point.split) {
             let mut part = Vec::with_capacity(vector as usize);
             for chunk in (0..vector).step_by(4) {
-                let from = address(lowering, base, slice * apart + i64::from(4 * chunk));
+                let from = address(lowering, from, start + slice * apart + i64::from(4 * chunk));
                 part.extend(lowering.b.load_here(Space::Shared, width, vector.min(4) as usize, from));
             }
             let part = part.into_iter().map(|reg| Value::new(ty, reg));
