@@ -16,13 +16,16 @@ mod expected;
 mod gpu;
 mod journal;
 mod meter;
+pub mod model;
 mod random;
 mod sample;
 mod search;
 #[cfg(test)]
 mod search_tests;
+pub mod strategy;
 #[cfg(test)]
 mod testing;
+pub mod trace;
 
 pub use data::Data;
 pub use emulated::EmulatedMeter;

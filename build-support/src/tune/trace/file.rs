@@ -1,0 +1,50 @@
+//! Files, packed or not.
+
+use super::TraceError;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// The most bytes that a trace may have, unpacked.
+pub const MOST_BYTES: usize = 256 << 20;
+
+/// A file's text; unpacked where it is a gzip file.
+///
+/// # Errors
+/// It cannot be read, has more than [`MOST_BYTES`], or is no text.
+pub fn read_text(path: &Path) -> Result<String, TraceError> {
+    let named = |problem: String| TraceError::Unreadable(format!("{}: {problem}", path.display()));
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|error| named(error.to_string()))?;
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        bytes = unpack(&bytes).ok_or_else(|| named("it is not a sound gzip file, or too large".to_owned()))?;
+    }
+    if bytes.len() > MOST_BYTES {
+        return Err(named(format!("it has more than {MOST_BYTES} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|error| named(error.to_string()))
+}
+
+/// The contents of a gzip file of one member (RFC 1952).
+fn unpack(bytes: &[u8]) -> Option<Vec<u8>> {
+    let header = bytes.get(..10)?;
+    let flags = header[3];
+    let mut rest = &bytes[10..];
+    if flags & 4 != 0 {
+        let length = usize::from(u16::from_le_bytes(rest.get(..2)?.try_into().ok()?));
+        rest = rest.get(2 + length..)?;
+    }
+    // A name and a comment, each up to a zero.
+    for flag in [8, 16] {
+        if flags & flag != 0 {
+            let end = rest.iter().position(|&byte| byte == 0)?;
+            rest = &rest[end + 1..];
+        }
+    }
+    if flags & 2 != 0 {
+        rest = rest.get(2..)?;
+    }
+    miniz_oxide::inflate::decompress_to_vec_with_limit(rest, MOST_BYTES).ok()
+}
