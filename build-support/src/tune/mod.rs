@@ -3,7 +3,9 @@
 //! ```text
 //!   space ── sample ──▶ candidates ── lower ──▶ kernels ── check against the reference ──▶ right ones
 //!                                                                                            │
-//!          record ◀── Pareto front ◀── energy, of those within the bound ◀── latency, of all ┘
+//!          record ◀── Pareto front ◀── energy, of a few within the bound ◀─── latency, of all ┘
+//!             │                             ▲
+//!             │                  strategy ──┘ which few: it learns power from those measured (model)
 //!             └─ every measured point is in the journal already: an interrupted tuning resumes
 //! ```
 //! Deterministic, given its seed and its measurements.
@@ -11,6 +13,7 @@
 #![allow(clippy::result_large_err, reason = "errors of a device are rare, and end the tuning")]
 
 mod data;
+mod describe;
 mod emulated;
 mod expected;
 mod gpu;

@@ -1,15 +1,17 @@
-//! The search: candidates are compiled, checked, timed, and those within the latency bound have their energy measured.
+//! The search: candidates are compiled, checked, timed, and of those within the latency bound the promising ones have their energy measured.
 
 use super::data::inputs;
+use super::describe::features;
 use super::expected::Expected;
 use super::journal::{Entry, Journal};
 use super::meter::{Measured, Meter, MeterError, Problem};
 use super::sample::sample;
+use super::strategy::{self, Rule, Strategy};
 use super::{Settings, Step};
 use crate::session::Job;
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::lower::lower;
-use energy_kernel_compiler::record::{Objective, PackedKernel, Point, Record, Statistics, pareto_front};
+use energy_kernel_compiler::record::{Estimate, Objective, PackedKernel, Point, Record, Statistics, pareto_front};
 use energy_kernel_compiler::schedule::{self, Schedule};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -213,7 +215,8 @@ impl<M: Meter> Search<'_, M> {
         }))
     }
 
-    /// Measures the energy of those that are fast enough, the fastest first. Whether all of them were measured.
+    /// Measures the energy of those that are fast enough: all where that is free, else those that the strategy asks for. Whether
+    /// it came to its end.
     fn measure(
         &mut self,
         timed: &mut [Timed<M::Candidate>],
@@ -223,44 +226,63 @@ impl<M: Meter> Search<'_, M> {
         let Some(fastest) = timed.first().map(|one| one.point.latency.mean) else {
             return false;
         };
-        let bound = match objective {
-            _ if self.meter.energy_is_free() => f64::INFINITY,
-            Objective::Energy { slack } => 1.0 + slack,
-            Objective::Edp => EDP_BOUND,
-            Objective::Latency => 1.0,
+        let is_free = self.meter.energy_is_free();
+        let (bound, delay) = match objective {
+            _ if is_free => (f64::INFINITY, 0.0),
+            Objective::Energy { slack } => (1.0 + slack, 0.0),
+            Objective::Edp => (EDP_BOUND, 1.0),
+            Objective::Latency => (1.0, 0.0),
         };
-        let eligible: Vec<&mut Timed<M::Candidate>> = timed
-            .iter_mut()
-            .take_while(|one| one.point.latency.mean <= bound * fastest)
+        let eligible = timed.partition_point(|one| one.point.latency.mean <= bound * fastest);
+        let eligible = &mut timed[..eligible];
+        let candidates: Vec<strategy::Candidate> = (eligible.iter())
+            .map(|one| strategy::Candidate {
+                features: features(&one.kernel, self.job.sizes),
+                latency: one.point.latency.mean,
+                expected: 0.0,
+            })
             .collect();
-        let of = eligible.len();
-        for (number, one) in eligible.into_iter().enumerate() {
-            if one.point.energy.is_some() {
-                self.statistics.energy_measured += 1;
-                continue;
+        let rule = Rule {
+            delay,
+            first: if is_free { eligible.len() } else { Rule::default().first },
+            ..Rule::default()
+        };
+        let mut strategy = Strategy::new(&candidates, rule);
+        loop {
+            let round = strategy.next();
+            if round.is_empty() {
+                return true;
             }
-            // What costs nothing is taken even when the time has ended.
-            if Instant::now() >= self.job.deadline && !self.meter.energy_is_free() {
-                return false;
-            }
-            progress(Step::Energy {
-                number,
-                of,
-                schedule: &one.schedule,
-            });
-            match self.measure_one(one) {
-                Ok(true) => self.statistics.energy_measured += 1,
-                Ok(false) => return false,
-                Err(why) => {
-                    self.last_problem = Some(why);
-                    return false;
+            for number in round {
+                let one = &mut eligible[number];
+                // What the journal knows is not measured again: a resumed search goes the way that it had gone.
+                if one.point.energy.is_none() {
+                    // What costs nothing is taken even when the time has ended.
+                    if Instant::now() >= self.job.deadline && !is_free {
+                        return false;
+                    }
+                    progress(Step::Energy {
+                        number: self.statistics.energy_measured as usize,
+                        of: candidates.len(),
+                        schedule: &one.schedule,
+                    });
+                    if let Err(why) = self.measure_one(one) {
+                        self.last_problem = Some(why);
+                        return false;
+                    }
                 }
+                let Some(Estimate { mean, interval }) = one.point.energy else {
+                    return false;
+                };
+                self.statistics.energy_measured += 1;
+                // Half the 95 % interval is 1.96 standard deviations.
+                strategy.observe(number, mean, interval / (1.96 * mean));
             }
         }
-        true
     }
 
-    fn measure_one(&mut self, one: &mut Timed<M::Candidate>) -> Result<bool, String> {
+    /// Measures one energy, where the meter can and time suffices.
+    fn measure_one(&mut self, one: &mut Timed<M::Candidate>) -> Result<(), String> {
         let problem = self.problem;
         if one.candidate.is_none() {
             let (candidate, _) = self
@@ -270,14 +292,14 @@ impl<M: Meter> Search<'_, M> {
             one.candidate = Some(candidate);
         }
         let Some(candidate) = &one.candidate else {
-            return Ok(false);
+            return Ok(());
         };
         let measured = self
             .meter
             .energy(problem, candidate, one.point.latency.mean, self.job.deadline)
             .map_err(|error| error.to_string())?;
         let Some(Measured { estimate, conditions }) = measured else {
-            return Ok(false);
+            return Ok(());
         };
         one.point.energy = Some(estimate);
         // The energy's conditions are the stricter ones; the latency's launches are kept.
@@ -293,7 +315,7 @@ impl<M: Meter> Search<'_, M> {
             point: Some(one.point.clone()),
             wrong: false,
         });
-        Ok(true)
+        Ok(())
     }
 
     fn refuse<T>(&mut self, why: String) -> Option<T> {

@@ -205,6 +205,142 @@ fn the_least_energy_within_the_bound_is_found_and_no_energy_is_measured_beyond_i
     assert_eq!(record.front.iter().map(threads).collect::<Vec<_>>(), [256, 128, 64]);
 }
 
+/// The energies that were measured of an operator with many candidates, killed and resumed at times or not.
+#[test]
+fn few_of_many_energies_are_measured_and_a_resumed_search_measures_the_same() {
+    let found = operator(
+        "tune(M = 48, N = 64, K = 16)",
+        "fn product(a: Tensor<f32, (M, K)>, b: Tensor<f32, (K, N)>) -> Tensor<f32, (M, N)> { |m, n| sum(|k| a[[m, k]] * b[[k, n]]) }",
+    );
+    let run = |meter: &mut ByBlocks, journal: Option<&Path>| {
+        let job = Job {
+            found: &found,
+            sizes: &found.buckets[0],
+            deadline: Instant::now() + AMPLE,
+            limit: Instant::now() + AMPLE,
+            journal,
+        };
+        let settings = Settings {
+            objective: Objective::Energy { slack: 10.0 },
+            candidates: 100,
+            ..SETTINGS
+        };
+        search(meter, &job, &settings, &mut |_: Step<'_>| ())
+    };
+    let mut whole = ByBlocks::default();
+    let record = run(&mut whole, None).unwrap();
+    let timed = record.statistics.timed as usize;
+    assert!(timed > 40, "{timed}");
+    assert!(record.energy_measured);
+    assert!(
+        (6..timed / 2).contains(&whole.energies.len()),
+        "{} of {timed}",
+        whole.energies.len()
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("a.journal");
+    let mut energies = Vec::new();
+    for breaks_after in [3, 8, usize::MAX] {
+        let mut meter = ByBlocks {
+            breaks_after,
+            ..ByBlocks::default()
+        };
+        let resumed = run(&mut meter, Some(&journal)).unwrap();
+        energies.extend(meter.energies);
+        if breaks_after == usize::MAX {
+            assert_eq!(resumed.front, record.front);
+        }
+    }
+    assert_eq!(energies, whole.energies);
+}
+
+/// A device whose latencies and energies follow from the launch; results are the reference's.
+struct ByBlocks {
+    scripted: Scripted,
+    /// Energies until it breaks.
+    breaks_after: usize,
+    energies: Vec<[u32; 3]>,
+    data: Option<Vec<Data>>,
+}
+
+impl Default for ByBlocks {
+    fn default() -> ByBlocks {
+        ByBlocks {
+            scripted: Scripted::default(),
+            breaks_after: usize::MAX,
+            energies: Vec::new(),
+            data: None,
+        }
+    }
+}
+
+impl Meter for ByBlocks {
+    /// Threads, blocks, bytes of shared memory.
+    type Candidate = [u32; 3];
+
+    fn device(&self) -> &DeviceClass {
+        self.scripted.device()
+    }
+
+    fn machine(&self) -> Machine {
+        self.scripted.machine()
+    }
+
+    fn most_candidates(&self) -> usize {
+        100
+    }
+
+    fn energy_is_free(&self) -> bool {
+        false
+    }
+
+    fn begin(&mut self, _: Problem<'_>) -> Result<(), MeterError> {
+        Ok(())
+    }
+
+    fn load(
+        &mut self,
+        problem: Problem<'_>,
+        kernel: &Kernel,
+        limit: Instant,
+    ) -> Result<([u32; 3], Vec<Data>), MeterError> {
+        let data = match self.data.take() {
+            Some(data) => data,
+            None => self.scripted.load(problem, kernel, limit)?.1,
+        };
+        self.data = Some(data.clone());
+        let blocks = kernel.launch.grid(problem.sizes).unwrap().iter().product();
+        Ok(([kernel.launch.block[0], blocks, kernel.launch.dynamic_shared], data))
+    }
+
+    fn latency(
+        &mut self,
+        _: Problem<'_>,
+        &[threads, blocks, shared]: &[u32; 3],
+        _: Instant,
+    ) -> Result<Measured, MeterError> {
+        let mean = 1e-5 * (1.0 + f64::from(threads) / 1024.0 + 10.0 / f64::from(blocks) + f64::from(shared) / 1e6);
+        Ok(self.scripted.measured(mean))
+    }
+
+    fn energy(
+        &mut self,
+        _: Problem<'_>,
+        candidate: &[u32; 3],
+        latency: f64,
+        _: Instant,
+    ) -> Result<Option<Measured>, MeterError> {
+        if self.energies.len() == self.breaks_after {
+            return Err(MeterError::Broken("it fell off the bus".into()));
+        }
+        self.energies.push(*candidate);
+        let [threads, blocks, shared] = candidate.map(f64::from);
+        let power = 200.0 + threads / 10.0 + 20.0 * blocks.log2() - shared / 1000.0;
+        Ok(Some(self.scripted.measured(latency * power)))
+    }
+}
+
 #[test]
 fn wrong_and_refused_candidates_never_compete() {
     let found = found();

@@ -63,6 +63,6 @@ fn ablation(trace: &Path) -> Result<(), String> {
     let mut spaces = space::ad4000(trace).map_err(|error| error.to_string())?;
     spaces.retain(|space| ["clock 1485", "pooled, clock hidden, ≤ 25 %"].contains(&space.name.as_str()));
     spaces.extend(synthetic::spaces(0));
-    print!("{}", strategies::ablation(&spaces, SEEDS));
+    strategies::ablation(&spaces, SEEDS);
     Ok(())
 }

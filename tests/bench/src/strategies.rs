@@ -2,7 +2,7 @@
 
 use crate::random::Random;
 use crate::space::Space;
-use crate::trial::{InOrder, Ours, Outcome, Policy, Textbook, search};
+use crate::trial::{End, InOrder, Ours, Outcome, Policy, Textbook, search};
 use energy_kernel_build::tune::strategy::Rule;
 use std::fmt::Write;
 
@@ -63,7 +63,7 @@ pub fn results(space: &Space, searcher: Searcher, draw: Draw, seeds: u64) -> Res
             Draw::AsMeasured => space.clone(),
             Draw::Resampled => space.resampled(0.8, &mut random),
         };
-        let run = |policy: &mut dyn Policy, most: usize| search(&space, policy, most);
+        let run = |policy: &mut dyn Policy, end: End, most: usize| search(&space, policy, end, most);
         match searcher {
             Searcher::Ours(rule) => {
                 // How long until it finds is asked apart from when it stops.
@@ -71,18 +71,19 @@ pub fn results(space: &Space, searcher: Searcher, draw: Draw, seeds: u64) -> Res
                     patience: usize::MAX,
                     ..rule
                 };
-                let found = run(&mut Ours::new(&space, patient), MOST);
-                let stopped = run(&mut Ours::new(&space, rule), MOST);
+                let found = run(&mut Ours::new(&space, patient), End::Found, MOST);
+                let stopped = run(&mut Ours::new(&space, rule), End::Done, MOST);
                 Outcome {
                     within_1: found.within_1,
                     within_3: found.within_3,
                     ..stopped
                 }
             }
-            Searcher::Rising => run(&mut InOrder::rising(&space), usize::MAX),
-            Searcher::Random | Searcher::Everything => run(&mut InOrder::random(&space, &mut random), usize::MAX),
-            Searcher::Textbook => run(&mut Textbook::new(&space, &mut random), MOST / 2),
-            Searcher::Fastest => run(&mut InOrder::rising(&space), 1),
+            Searcher::Rising => run(&mut InOrder::rising(&space), End::Found, usize::MAX),
+            Searcher::Random => run(&mut InOrder::random(&space, &mut random), End::Found, usize::MAX),
+            Searcher::Everything => run(&mut InOrder::rising(&space), End::Done, usize::MAX),
+            Searcher::Textbook => run(&mut Textbook::new(&space, &mut random), End::Found, MOST / 2),
+            Searcher::Fastest => run(&mut InOrder::rising(&space), End::Done, 1),
         }
     };
     // Nothing of ours is left to chance.
@@ -188,10 +189,11 @@ fn variants() -> Vec<(String, Rule)> {
 }
 
 /// What each constant of the rule does: a table over spaces, resampled.
-pub fn ablation(spaces: &[Space], seeds: u64) -> String {
-    let mut lines = "| rule | space | to within 1 %: median (most) | worse than rising latency | until it stops | regret then, %: median, mean (most) |\n\
-                     |---|---|---|---|---|---|\n"
-        .to_owned();
+pub fn ablation(spaces: &[Space], seeds: u64) {
+    println!(
+        "| rule | space | to within 1 %: median (most) | worse than rising latency | until it stops | regret then, %: median, mean (most) |\n\
+                     |---|---|---|---|---|---|"
+    );
     let rising: Vec<Results> = (spaces.iter())
         .map(|space| results(space, Searcher::Rising, Draw::Resampled, seeds))
         .collect();
@@ -204,8 +206,7 @@ pub fn ablation(spaces: &[Space], seeds: u64) -> String {
                 .filter(|(ours, rising)| *ours > rising.to_1())
                 .count();
             let regret = || outcomes.iter().map(|o| 100.0 * o.regret);
-            let _ = writeln!(
-                lines,
+            let line = format!(
                 "| {name} | {} | {} ({}) | {worse} of {seeds} | {} | {:.2}, {:.2} ({:.2}) |",
                 space.name,
                 count(median(to_1())),
@@ -215,9 +216,9 @@ pub fn ablation(spaces: &[Space], seeds: u64) -> String {
                 regret().sum::<f64>() / seeds as f64,
                 largest(regret()),
             );
+            println!("{line}");
         }
     }
-    lines
 }
 
 /// The head of the tables.

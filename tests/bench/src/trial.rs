@@ -40,8 +40,17 @@ impl Outcome {
     }
 }
 
-/// Searches until the policy is done, and for at most so many measurements.
-pub fn search(space: &Space, policy: &mut dyn Policy, most: usize) -> Outcome {
+/// When a search ends, if not before because nothing is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// When one lies within 1 %.
+    Found,
+    /// When the policy is done.
+    Done,
+}
+
+/// Searches with at most so many measurements.
+pub fn search(space: &Space, policy: &mut dyn Policy, end: End, most: usize) -> Outcome {
     let mut outcome = Outcome {
         within_1: None,
         within_3: None,
@@ -64,7 +73,7 @@ pub fn search(space: &Space, policy: &mut dyn Policy, most: usize) -> Outcome {
             };
             first(0.01, &mut outcome.within_1);
             first(0.03, &mut outcome.within_3);
-            if outcome.measurements >= most {
+            if outcome.measurements >= most || (end == End::Found && outcome.within_1.is_some()) {
                 break 'search;
             }
         }
