@@ -249,7 +249,7 @@ impl<M: Meter> Search<'_, M> {
         };
         let mut strategy = Strategy::new(&candidates, rule);
         loop {
-            let round = strategy.next();
+            let round = strategy.next_round();
             if round.is_empty() {
                 return true;
             }

@@ -214,7 +214,7 @@ impl Strategy {
     }
 
     /// What to measure next, most promising first. Empty when it is over.
-    pub fn next(&mut self) -> Vec<usize> {
+    pub fn next_round(&mut self) -> Vec<usize> {
         let first = self.rule.first.min(self.points.len());
         if self.measured.len() < first {
             return self.rising(first - self.measured.len());
@@ -378,7 +378,7 @@ mod tests {
         let mut strategy = Strategy::new(candidates, Rule::default());
         let mut measured = Vec::new();
         loop {
-            let round = strategy.next();
+            let round = strategy.next_round();
             if round.is_empty() {
                 return (measured, strategy.best().unwrap());
             }
@@ -446,35 +446,35 @@ mod tests {
                 ..Rule::default()
             },
         );
-        for c in strategy.next() {
+        for c in strategy.next_round() {
             strategy.observe(c, candidates[c].latency * 100.0, 0.005);
         }
-        let second = strategy.next();
+        let second = strategy.next_round();
         assert_eq!(second.len(), 2);
         for &c in &second {
             strategy.observe(c, candidates[c].latency * 100.0, 0.005);
         }
-        let third = strategy.next();
+        let third = strategy.next_round();
         assert_eq!(third.len(), 1, "the model was right");
         // Nobody could expect this.
         strategy.observe(third[0], candidates[third[0]].latency * 150.0, 0.005);
-        assert_eq!(strategy.next().len(), 2);
+        assert_eq!(strategy.next_round().len(), 2);
     }
 
     #[test]
     fn nonsense_is_passed_over() {
-        assert!(Strategy::new(&[], Rule::default()).next().is_empty());
+        assert!(Strategy::new(&[], Rule::default()).next_round().is_empty());
         let (candidates, _) = space(3, 1.0, 1, |_, _| 1.0);
         let mut strategy = Strategy::new(&candidates, Rule::default());
         strategy.observe(99, 1.0, 0.1);
         strategy.observe(0, f64::NAN, 0.1);
         strategy.observe(0, -1.0, 0.1);
         assert_eq!(strategy.best(), None);
-        assert_eq!(strategy.next().len(), 3);
+        assert_eq!(strategy.next_round().len(), 3);
         for c in 0..3 {
             strategy.observe(c, 1.0, f64::NAN);
         }
-        assert!(strategy.next().is_empty(), "nothing is left");
+        assert!(strategy.next_round().is_empty(), "nothing is left");
         assert!(strategy.best().is_some());
     }
 }

@@ -146,11 +146,39 @@ pub fn table(space: &Space, draw: Draw, seeds: u64) -> String {
             lines,
             "| {} | {name} | {} | {} | {stopped} |",
             space.name,
-            found(Outcome::to_1),
-            found(Outcome::to_3)
+            found(Outcome::until_1),
+            found(Outcome::until_3)
         );
     }
     lines
+}
+
+/// One line for each strategy, over all of these spaces together.
+pub fn summary(spaces: &[Space], label: &str, searchers: &[(&str, Searcher)], seeds: u64) {
+    let over = |searcher: Searcher| -> Vec<Outcome> {
+        let each = spaces
+            .iter()
+            .map(|space| results(space, searcher, Draw::Resampled, seeds));
+        each.flat_map(|results| results.outcomes).collect()
+    };
+    let rising = over(Searcher::Rising);
+    for (name, searcher) in searchers {
+        let outcomes = over(*searcher);
+        let worse = outcomes
+            .iter()
+            .zip(&rising)
+            .filter(|(a, b)| a.until_1() > b.until_1())
+            .count();
+        println!(
+            "| {label}{name} | {} ({}) | {worse} of {} | {} | {:.2}, {:.2} |",
+            count(median(outcomes.iter().map(Outcome::until_1))),
+            count(largest(outcomes.iter().map(Outcome::until_1))),
+            outcomes.len(),
+            median(outcomes.iter().map(|o| o.measurements as f64)),
+            median(outcomes.iter().map(|o| 100.0 * o.regret)),
+            outcomes.iter().map(|o| 100.0 * o.regret).sum::<f64>() / outcomes.len() as f64,
+        );
+    }
 }
 
 /// The rule with one constant changed at a time.
@@ -200,10 +228,10 @@ pub fn ablation(spaces: &[Space], seeds: u64) {
     for (name, rule) in variants() {
         for (space, rising) in spaces.iter().zip(&rising) {
             let Results { outcomes, .. } = results(space, Searcher::Ours(rule), Draw::Resampled, seeds);
-            let to_1 = || outcomes.iter().map(Outcome::to_1);
+            let to_1 = || outcomes.iter().map(Outcome::until_1);
             let worse = to_1()
                 .zip(&rising.outcomes)
-                .filter(|(ours, rising)| *ours > rising.to_1())
+                .filter(|(ours, rising)| *ours > rising.until_1())
                 .count();
             let regret = || outcomes.iter().map(|o| 100.0 * o.regret);
             let line = format!(

@@ -15,9 +15,12 @@ struct Made {
     power: f64,
 }
 
+/// Makes one up.
+type Kind = fn(&mut Random) -> Made;
+
 /// One space of each kind.
 pub fn spaces(seed: u64) -> Vec<Space> {
-    let kinds: [(&str, f64, fn(&mut Random) -> Made); 6] = [
+    let kinds: [(&str, f64, Kind); 6] = [
         ("made up: power is constant", 0.007, constant),
         (
             "made up: bandwidth-bound, power by multiprocessors and instructions",
@@ -30,7 +33,7 @@ pub fn spaces(seed: u64) -> Vec<Space> {
         ("made up: noise of 2 %", 0.02, compute_bound),
     ];
     let mut random = Random::new(seed + 77);
-    let mut make = |(name, noise, kind): (&str, f64, fn(&mut Random) -> Made)| {
+    let mut make = |(name, noise, kind): (&str, f64, Kind)| {
         let made: Vec<Made> = (0..CANDIDATES).map(|_| kind(&mut random)).collect();
         let truth: Vec<f64> = made.iter().map(|kernel| kernel.latency * kernel.power).collect();
         Space {

@@ -30,12 +30,12 @@ pub struct Outcome {
 
 impl Outcome {
     /// Measurements until within 1 %, infinite if it never was.
-    pub fn to_1(&self) -> f64 {
+    pub fn until_1(&self) -> f64 {
         self.within_1.map_or(f64::INFINITY, |count| count as f64)
     }
 
     /// The same for 3 %.
-    pub fn to_3(&self) -> f64 {
+    pub fn until_3(&self) -> f64 {
         self.within_3.map_or(f64::INFINITY, |count| count as f64)
     }
 }
@@ -99,7 +99,7 @@ impl Ours {
 
 impl Policy for Ours {
     fn next(&mut self) -> Vec<usize> {
-        self.strategy.next()
+        self.strategy.next_round()
     }
 
     fn observe(&mut self, candidate: usize, energy: f64) {

@@ -143,3 +143,64 @@ impl Boosting {
         Some(sums.into_iter().map(belief).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(count: usize, seed: u64) -> (Vec<Vec<f64>>, Vec<f64>) {
+        let mut random = Random::new(seed);
+        let rows: Vec<Vec<f64>> = (0..count).map(|_| (0..6).map(|_| random.normal()).collect()).collect();
+        let values = rows
+            .iter()
+            .map(|r| 2.0 + r[0] * f64::from(u8::from(r[1] > 0.0)) + 0.5 * r[2])
+            .collect();
+        (rows, values)
+    }
+
+    #[test]
+    fn what_was_not_seen_is_predicted_and_the_same_for_the_same_seed() {
+        let (rows, values) = data(400, 1);
+        let (known, asked) = (Table::of(&rows[..300]).unwrap(), Table::of(&rows[300..]).unwrap());
+        let fit = |seed| Boosting::fit(&known, &values[..300], &[1.0; 300], Growth::default(), seed).unwrap();
+        let predicted = fit(1).predict(&asked).unwrap();
+        let squares = |errors: Vec<f64>| errors.iter().map(|e| e * e).sum::<f64>();
+        let errors = squares(predicted.iter().zip(&values[300..]).map(|((p, _), v)| p - v).collect());
+        let around = squares(values[300..].iter().map(|v| v - 2.0).collect());
+        assert!(errors < 0.15 * around, "{errors} {around}");
+        assert_eq!(predicted, fit(1).predict(&asked).unwrap());
+        assert_ne!(predicted, fit(2).predict(&asked).unwrap());
+    }
+
+    #[test]
+    fn a_sample_without_weight_says_nothing() {
+        let (rows, mut values) = data(200, 2);
+        let known = Table::of(&rows).unwrap();
+        let mut weights = vec![1.0; 200];
+        let clean = Boosting::fit(&known, &values, &weights, Growth::default(), 1).unwrap();
+        for i in (0..200).step_by(10) {
+            values[i] += 100.0;
+            weights[i] = 0.0;
+        }
+        let model = Boosting::fit(&known, &values, &weights, Growth::default(), 1).unwrap();
+        let (a, b) = (clean.predict(&known).unwrap(), model.predict(&known).unwrap());
+        assert!(a.iter().zip(&b).all(|(a, b)| (a.0 - b.0).abs() < 2.0));
+    }
+
+    #[test]
+    fn what_trees_would_panic_on_is_refused() {
+        let rows = vec![vec![1.0], vec![f64::NAN]];
+        assert!(Table::of(&rows).is_none() && Table::of(&[]).is_none() && Table::of(&[vec![], vec![]]).is_none());
+        assert!(Table::of(&[vec![1.0], vec![1.0, 2.0]]).is_none());
+        let table = Table::of(&[vec![1.0], vec![2.0], vec![3.0], vec![4.0]]).unwrap();
+        let fit = |values: &[f64], weights: &[f64]| Boosting::fit(&table, values, weights, Growth::default(), 1);
+        assert!(fit(&[1.0, 2.0, f64::NAN, 3.0], &[1.0; 4]).is_none());
+        assert!(fit(&[1.0; 3], &[1.0; 3]).is_none() && fit(&[1.0; 4], &[0.0; 4]).is_none());
+        assert!(fit(&[1.0; 4], &[f64::NAN; 4]).is_none());
+        // A constant feature and a constant value are learnt, if dull.
+        let constant = Table::of(&vec![vec![7.0]; 5]).unwrap();
+        let model = Boosting::fit(&constant, &[3.0; 5], &[1.0; 5], Growth::default(), 1).unwrap();
+        assert!((model.predict(&constant).unwrap()[0].0 - 3.0).abs() < 1e-12);
+        assert!(model.predict(&Table::of(&[vec![1.0, 2.0]]).unwrap()).is_none());
+    }
+}

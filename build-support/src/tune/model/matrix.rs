@@ -71,9 +71,9 @@ mod tests {
         let factor = Cholesky::of(5, entry).unwrap();
         let v = [1.0, -2.0, 3.0, 0.5, 4.0];
         let x = factor.solve(&v);
-        for i in 0..5 {
+        for (i, v) in v.iter().enumerate() {
             let product: f64 = (0..5).map(|j| entry(i.max(j), i.min(j)) * x[j]).sum();
-            assert!((product - v[i]).abs() < 1e-9, "{product} {}", v[i]);
+            assert!((product - v).abs() < 1e-9, "{product} {v}");
         }
         assert!(Cholesky::of(2, |i, j| if i == j { 1.0 } else { 2.0 }).is_none());
         assert!(Cholesky::of(1, |_, _| f64::NAN).is_none());

@@ -48,3 +48,35 @@ fn unpack(bytes: &[u8]) -> Option<Vec<u8>> {
     }
     miniz_oxide::inflate::decompress_to_vec_with_limit(rest, MOST_BYTES).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// "hello" as `gzip -n` packs it, and with a name in its header.
+    const PLAIN: &[u8] = &[
+        0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xcb, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x86, 0xa6, 0x10, 0x36, 5, 0, 0,
+        0,
+    ];
+
+    #[test]
+    fn packed_and_plain_files_and_what_is_neither() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("trace");
+        let read = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            read_text(&path)
+        };
+        assert_eq!(read(b"hello").as_deref(), Ok("hello"));
+        assert_eq!(read(PLAIN).as_deref(), Ok("hello"));
+        let mut named = PLAIN.to_vec();
+        named[3] = 8;
+        named.splice(10..10, *b"a.csv\0");
+        assert_eq!(read(&named).as_deref(), Ok("hello"));
+        for end in 2..PLAIN.len() - 9 {
+            assert!(read(&PLAIN[..end]).is_err(), "cut off at {end}");
+        }
+        assert!(read(&[0xff, 0xfe, 0xfd]).is_err());
+        assert!(read_text(&folder.path().join("none")).is_err());
+    }
+}

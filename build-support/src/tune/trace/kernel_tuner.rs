@@ -53,3 +53,44 @@ pub(super) fn parse(text: &str) -> Result<Table, TraceError> {
         rows,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tune::trace::Mapping;
+
+    const CLOSED: &str = r#"{
+"device_name": "D", "kernel_name": "k", "tune_params_keys": ["clock", "tile"], "tune_params": {"clock": [1, 2], "tile": [16]},
+"objective": "time", "cache": {
+"1,16": {"clock": 1, "tile": 16, "time": 2.5, "nvml_energy": 0.5, "times": [2.5, 2.5], "timestamp": "2024"},
+"2,16": {"clock": 2, "tile": 16, "time": "InvalidConfig", "__error__": "InvalidConfig"}"#;
+
+    #[test]
+    fn closed_and_open_files_give_the_same_and_failures_are_passed_over() {
+        let closed = parse(&format!("{CLOSED}}}}}")).unwrap();
+        assert_eq!(closed, parse(&format!("{CLOSED},\n")).unwrap());
+        assert_eq!(closed.tunables, ["clock", "tile"]);
+        let sweeps = Mapping::default().sweeps(&closed).unwrap();
+        assert_eq!((sweeps.len(), sweeps[0].points.len()), (1, 1));
+        let point = &sweeps[0].points[0];
+        assert_eq!(
+            (point.latency, point.energy, &point.features[..]),
+            (2.5e-3, 0.5, &[1.0, 16.0][..])
+        );
+    }
+
+    #[test]
+    fn what_is_no_cache_file_is_refused() {
+        for text in [
+            "{",
+            "{}",
+            "[]",
+            r#"{"tune_params_keys": 1, "cache": {}}"#,
+            r#"{"tune_params_keys": []}"#,
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+        // Nesting beyond what a parser can stand is an error as well.
+        assert!(parse(&"{\"a\":".repeat(100_000)).is_err());
+    }
+}

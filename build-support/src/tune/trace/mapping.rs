@@ -237,3 +237,51 @@ fn number(cell: &str) -> Option<f64> {
         other => other.parse().ok(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CSV: &str = "clock,tile,kind,t_us,mj,note\n900,16,a,10,2,x\n900,32,b,20,3,y\n800,16,a,30,4,z\n800,32,b,nan,4,z\n800,64,b,5,InvalidConfig,z\n";
+
+    #[test]
+    fn columns_units_problems_and_categories() {
+        let mapping: Mapping = "latency=t_us:us,energy=mj:mJ,problem=clock,ignore=note"
+            .parse()
+            .unwrap();
+        let sweeps = mapping.sweeps(&Table::parse_csv(CSV).unwrap()).unwrap();
+        assert_eq!(
+            sweeps
+                .iter()
+                .map(|s| (s.problem.as_str(), s.points.len()))
+                .collect::<Vec<_>>(),
+            [("clock=800", 1), ("clock=900", 2)]
+        );
+        assert_eq!(sweeps[1].columns, ["tile", "kind=a", "kind=b"]);
+        let second = &sweeps[1].points[1];
+        assert_eq!((second.latency, second.energy), (20.0 * 1e-6, 3.0 * 1e-3));
+        assert_eq!(second.features, [32.0, 0.0, 1.0]);
+        assert_eq!(second.label, "tile=32 kind=b");
+    }
+
+    #[test]
+    fn what_is_lacking_is_said() {
+        let table = Table::parse_csv(CSV).unwrap();
+        let problem = |mapping: &str| -> String {
+            let mapping = mapping.parse::<Mapping>();
+            mapping
+                .and_then(|mapping| mapping.sweeps(&table))
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(
+            problem("").contains("none of the columns time, time_ms"),
+            "{}",
+            problem("")
+        );
+        assert!(problem("latency=t_us:h,energy=mj").contains("`h` is no unit of `t_us`; ms, s, us are"));
+        assert!(problem("latency=t_us,energy=joules").contains("no column `joules`"));
+        assert!(problem("latency=t_us,energy=note").contains("no row has both"));
+        assert!(problem("speed=t_us").contains("`speed=t_us` is no part of a mapping"));
+    }
+}

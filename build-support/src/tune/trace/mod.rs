@@ -1,9 +1,8 @@
 //! Measured sweeps, to tune on without a device and to judge strategies by.
 //!
 //! ```text
-//!   recorded (our own, JSON lines) ─────────────────────┐
-//!   foreign: CSV ─────────────┐                         ├─▶ Sweep: one problem's candidates, with latency and energy
-//!            Kernel Tuner ────┴─▶ Table ── Mapping ─────┘
+//!   CSV ─────────────┐
+//!   Kernel Tuner ────┴─▶ Table ── Mapping ──▶ Sweep: one problem's candidates, with latency and energy
 //! ```
 //! All of it comes from anywhere: what is wrong with a file is said, with its line, and nothing panics on it.
 
@@ -61,7 +60,7 @@ pub struct SweepPoint {
     pub energy: f64,
 }
 
-/// Reads a trace of any kind; foreign ones by this mapping.
+/// Reads a foreign trace of any kind, packed or not, by this mapping.
 ///
 /// # Errors
 /// What is wrong with it.
