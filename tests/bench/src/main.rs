@@ -102,16 +102,11 @@ fn simulated() -> Result<(), String> {
          top-10 recall: median |\n|---|---|---|---|---|"
     );
     for (name, prior) in models::PRIORS {
+        let spaces = as_spaces(&pairs, prior)?;
         for measurements in [0, 8, 16, 24] {
-            let mut all = Vec::new();
-            for (number, pair) in pairs.iter().enumerate() {
-                let mut random = random::Random::new(number as u64 + 1);
-                let samples = models::others(&pairs, &pair.operator, 16, &mut random);
-                let expected = prior
-                    .expect(&samples, &pair.kernels, 1)
-                    .ok_or(format!("{name} learnt nothing"))?;
-                all.push(models::after(pair, &expected, measurements, &mut random));
-            }
+            let all: Vec<models::Accuracy> = (spaces.iter().enumerate())
+                .map(|(seed, space)| models::after(space, measurements, &mut random::Random::new(seed as u64 + 1000)))
+                .collect();
             let sorted = |of: fn(&models::Accuracy) -> f64| {
                 let mut values: Vec<f64> = all.iter().map(of).collect();
                 values.sort_by(f64::total_cmp);

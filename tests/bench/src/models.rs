@@ -2,6 +2,7 @@
 
 use crate::random::Random;
 use crate::simulated::{NOISE, Pair};
+use crate::space::Space;
 use energy_kernel_build::tune::model::Columns;
 use energy_kernel_build::tune::model::boosting::{Boosting, Growth, Table};
 use energy_kernel_build::tune::model::device::{Described, DeviceModel, Sample, weight};
@@ -174,14 +175,14 @@ fn ranks(values: &[f64]) -> Vec<f64> {
     ranks
 }
 
-/// What is known of a pair after so many measurements, chosen by the strategy: of all its candidates.
-pub fn after(pair: &Pair, expected: &[f64], measurements: usize, random: &mut Random) -> Accuracy {
-    let candidates = candidates(pair, expected);
+/// What is known of all candidates after so many measurements, chosen by the strategy.
+pub fn after(space: &Space, measurements: usize, random: &mut Random) -> Accuracy {
+    let Space { candidates, truth, .. } = space;
     let rule = Rule {
         patience: usize::MAX,
         ..Rule::default()
     };
-    let mut strategy = Strategy::new(&candidates, rule);
+    let mut strategy = Strategy::new(candidates, rule);
     let mut count = 0;
     'measuring: loop {
         let round = strategy.next_round();
@@ -195,19 +196,19 @@ pub fn after(pair: &Pair, expected: &[f64], measurements: usize, random: &mut Ra
             count += 1;
             strategy.observe(
                 candidate,
-                pair.truth[candidate] * (NOISE * random.normal()).exp(),
+                truth[candidate] * (NOISE * random.normal()).exp(),
                 NOISE,
             );
         }
     }
     let power: Vec<f64> = match strategy.learn() {
         true => strategy.beliefs().iter().map(|belief| belief.mean).collect(),
-        false => expected.to_vec(),
+        false => candidates.iter().map(|candidate| candidate.expected).collect(),
     };
     let energies: Vec<f64> = power
         .iter()
-        .zip(&candidates)
+        .zip(candidates)
         .map(|(power, c)| power.exp() * c.latency)
         .collect();
-    Accuracy::of(&energies, &pair.truth)
+    Accuracy::of(&energies, truth)
 }
