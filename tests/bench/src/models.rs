@@ -194,11 +194,7 @@ pub fn after(space: &Space, measurements: usize, random: &mut Random) -> Accurac
                 break 'measuring;
             }
             count += 1;
-            strategy.observe(
-                candidate,
-                truth[candidate] * (NOISE * random.normal()).exp(),
-                NOISE,
-            );
+            strategy.observe(candidate, truth[candidate] * (NOISE * random.normal()).exp(), NOISE);
         }
     }
     let power: Vec<f64> = match strategy.learn() {

@@ -91,34 +91,53 @@ pub fn pairs() -> Result<Vec<Pair>, String> {
                 };
                 let simulated = Simulated::of(Profile::Hopper, &counts, shape);
                 pair.kernels.push(described(&counts, shape, simulated.latency_s));
-                pair.truth
-                    .push(energy(&simulated, toggling * (0.01 * random.normal()).exp()));
+                energies.push(Energy::of(&simulated, toggling * (0.01 * random.normal()).exp()));
             }
             pairs.push(pair);
         }
     }
+    let mut shares: Vec<f64> = energies.iter().map(|energy| energy.constant / energy.counted).collect();
+    shares.sort_by(f64::total_cmp);
+    let scale = shares.get(shares.len() / 2).copied().unwrap_or(1.0);
+    let mut energies = energies.iter();
+    for pair in &mut pairs {
+        let truth = energies.by_ref().take(pair.kernels.len());
+        pair.truth = truth
+            .map(|energy| (energy.constant + scale * energy.counted) * energy.interaction)
+            .collect();
+    }
     Ok(pairs)
 }
 
-/// Joules, with what no feature shows.
-fn energy(simulated: &Simulated, toggling: f64) -> f64 {
-    let machine = Profile::Hopper.machine();
-    let counts = &simulated.counts;
-    let sectors = counts.global_load_sectors + counts.global_store_sectors + counts.global_atomic_sectors;
-    let moved = 32.0 * sectors as f64 * machine.l2_j
-        + (counts.dram_read_bytes + counts.dram_write_bytes) as f64 * machine.dram_j
-        + (counts.shared_load_bytes + counts.shared_store_bytes) as f64 * machine.shared_j;
-    let l2 = 32.0 * sectors as f64 / (simulated.latency_s * machine.l2_bandwidth);
-    let issue = counts.warp_instructions.total() as f64
-        / (simulated.latency_s * machine.clock_hz * 4.0 * f64::from(machine.multiprocessors));
-    let together = (l2 / (l2 + 0.02)) * (issue / (issue + 0.02));
-    let constant = machine.constant_w * simulated.latency_s;
-    Energy {
-        constant,
-        counted: simulated.energy_j - constant + (toggling - 1.0) * moved,
-        interaction: 1.0 + 0.08 * together,
-    }
+/// What a kernel's energy is made of, in joules.
+struct Energy {
+    /// Constant power times time.
+    constant: f64,
+    /// Prices times counts.
+    counted: f64,
+    /// A factor on all of it.
+    interaction: f64,
 }
+
+impl Energy {
+    fn of(simulated: &Simulated, toggling: f64) -> Energy {
+        let machine = Profile::Hopper.machine();
+        let counts = &simulated.counts;
+        let sectors = counts.global_load_sectors + counts.global_store_sectors + counts.global_atomic_sectors;
+        let moved = 32.0 * sectors as f64 * machine.l2_j
+            + (counts.dram_read_bytes + counts.dram_write_bytes) as f64 * machine.dram_j
+            + (counts.shared_load_bytes + counts.shared_store_bytes) as f64 * machine.shared_j;
+        let l2 = 32.0 * sectors as f64 / (simulated.latency_s * machine.l2_bandwidth);
+        let issue = counts.warp_instructions.total() as f64
+            / (simulated.latency_s * machine.clock_hz * 4.0 * f64::from(machine.multiprocessors));
+        let together = (l2 / (l2 + 0.02)) * (issue / (issue + 0.02));
+        let constant = machine.constant_w * simulated.latency_s;
+        Energy {
+            constant,
+            counted: simulated.energy_j - constant + (toggling - 1.0) * moved,
+            interaction: 1.0 + 0.08 * together,
+        }
+    }
 }
 
 /// What a tuner knows of a kernel without measuring it: exact counts by class and level, and the launch.
