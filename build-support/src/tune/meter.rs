@@ -7,6 +7,7 @@ use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::element::Element;
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::record::{Conditions, DeviceClass, Estimate};
+use energy_kernel_compiler::schedule::Schedule;
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::Machine;
 use std::time::Instant;
@@ -49,6 +50,16 @@ pub enum MeterError {
     Broken(String),
 }
 
+/// What a measurement of energy is for: how long it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Effort {
+    /// To choose among candidates: windows of at least 2 s.
+    #[default]
+    Search,
+    /// To be published: windows of at least 5 s.
+    Claim,
+}
+
 /// Measures candidates on a device.
 pub trait Meter {
     /// A candidate on the device.
@@ -66,6 +77,12 @@ pub trait Meter {
     /// Whether energy costs nothing to measure, so that all candidates are.
     fn energy_is_free(&self) -> bool;
 
+    /// Whether it can measure this schedule at all: a device can try all of them.
+    fn has(&self, schedule: &Schedule) -> bool {
+        let _ = schedule;
+        true
+    }
+
     /// Whether it can measure an operator at all at these sizes.
     ///
     /// # Errors
@@ -73,6 +90,11 @@ pub trait Meter {
     fn accepts(&self, checked: &Checked, sizes: &[u64]) -> Result<(), MeterError> {
         let _ = (checked, sizes);
         Ok(())
+    }
+
+    /// What energies are measured for from now on. Where windows have no length, nothing changes.
+    fn set_effort(&mut self, effort: Effort) {
+        let _ = effort;
     }
 
     /// Takes on another problem.

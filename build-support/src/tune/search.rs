@@ -43,8 +43,13 @@ pub fn search<M: Meter>(
         .accepts(&found.checked, sizes)
         .map_err(|error| error.to_string())?;
     let machine = meter.machine();
-    let space = schedule::space(&found.checked, &found.specialisation, machine.target);
+    let mut space = schedule::space(&found.checked, &found.specialisation, machine.target);
+    space.retain(|schedule| meter.has(schedule));
     let default = schedule::default(&found.checked, &found.specialisation, sizes, machine);
+    let default = match space.first() {
+        Some(&first) if !meter.has(&default) => first,
+        _ => default,
+    };
     let candidates = sample(&space, default, meter.most_candidates(), settings.seed);
     let inputs = inputs(&found.checked, sizes, settings.seed)?;
     let expected = Expected::compute(&found.checked, sizes, &inputs, settings.seed, job.limit)
