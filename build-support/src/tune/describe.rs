@@ -2,6 +2,9 @@
 //!
 //! Static: an instruction in a loop counts once. One place makes them, so that better features replace these in one line.
 
+use super::data::{bytes, operations};
+use super::model::device::Described;
+use crate::session::Job;
 use energy_kernel_compiler::kernel::Kernel;
 
 /// Beginnings of instructions that are told apart, after predicates.
@@ -19,6 +22,33 @@ const INSTRUCTIONS: [&str; 12] = [
     "shfl",
     "bra",
 ];
+
+/// What the launch is described by, before the instructions.
+const LAUNCH: [&str; 3] = ["threads a block", "blocks", "bytes of shared memory a block"];
+
+/// The names of [`features`].
+pub(super) fn names() -> Vec<String> {
+    LAUNCH
+        .iter()
+        .chain(&INSTRUCTIONS)
+        .map(|&name| name.to_owned())
+        .collect()
+}
+
+/// A kernel as the model of a device takes it. Prices are learnt for the operations and the bytes that the operator needs, and for
+/// the threads with their instructions as far as those are known without running them.
+pub(super) fn describe(kernel: &Kernel, job: &Job<'_>, latency: f64) -> Described {
+    let (checked, sizes) = (&job.found.checked, job.sizes);
+    let shape = features(kernel, sizes);
+    let threads: f64 = shape[..2].iter().product();
+    let needed = [operations(checked, sizes), bytes(checked, sizes) as f64, threads];
+    let instructions = shape[LAUNCH.len()..].iter().map(|count| count * threads);
+    Described {
+        counts: needed.into_iter().chain(instructions).collect(),
+        shape,
+        latency,
+    }
+}
 
 /// The features of a kernel at these sizes, the same number for any: threads a block, blocks, bytes of shared memory a block, and
 /// instructions of each kind.

@@ -77,7 +77,17 @@ pub trait Meter {
     /// Whether energy costs nothing to measure, so that all candidates are.
     fn energy_is_free(&self) -> bool;
 
-    /// Whether it can measure this schedule at all: a device can try all of them.
+    /// Whether its measurements were made before, and checked then: no kernel is run, and what it computes is not told.
+    fn is_recorded(&self) -> bool {
+        false
+    }
+
+    /// When the measurements of the problem at hand were made, in seconds since 1970; none where they are made now.
+    fn measured_at(&self) -> Option<u64> {
+        None
+    }
+
+    /// Whether it can measure this schedule of the problem at hand: a device can try all of them.
     fn has(&self, schedule: &Schedule) -> bool {
         let _ = schedule;
         true

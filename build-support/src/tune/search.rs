@@ -1,10 +1,12 @@
 //! The search: candidates are compiled, checked, timed, and of those within the latency bound the promising ones have their energy measured.
 
-use super::data::inputs;
-use super::describe::features;
+use super::data::{Data, inputs};
+use super::describe::{describe, features};
 use super::expected::Expected;
 use super::journal::{Entry, Journal};
 use super::meter::{Measured, Meter, MeterError, Problem};
+use super::model::device::Described;
+use super::model::memory::Memory;
 use super::sample::sample;
 use super::strategy::{self, Rule, Strategy};
 use super::{Settings, Step};
@@ -19,15 +21,15 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 const EDP_BOUND: f64 = 1.5;
 
 /// A candidate that competes.
-struct Timed<C> {
+pub(super) struct Timed<C> {
     schedule: Schedule,
-    point: Point,
+    pub(super) point: Point,
     /// Still on the device; not where it was found in the journal.
     candidate: Option<C>,
-    kernel: Kernel,
+    pub(super) kernel: Kernel,
 }
 
-/// Tunes one bucket of one operator.
+/// Tunes one bucket of one operator. What is learnt of the device is remembered, and what was remembered is expected.
 ///
 /// # Errors
 /// No candidate could be measured, and why.
@@ -35,47 +37,12 @@ pub fn search<M: Meter>(
     meter: &mut M,
     job: &Job<'_>,
     settings: &Settings,
+    memory: &mut Memory,
     progress: &mut dyn FnMut(Step<'_>),
 ) -> Result<Record, String> {
     let begun = Instant::now();
-    let (found, sizes) = (job.found, job.sizes);
-    meter
-        .accepts(&found.checked, sizes)
-        .map_err(|error| error.to_string())?;
-    let machine = meter.machine();
-    let mut space = schedule::space(&found.checked, &found.specialisation, machine.target);
-    space.retain(|schedule| meter.has(schedule));
-    let default = schedule::default(&found.checked, &found.specialisation, sizes, machine);
-    let default = match space.first() {
-        Some(&first) if !meter.has(&default) => first,
-        _ => default,
-    };
-    let candidates = sample(&space, default, meter.most_candidates(), settings.seed);
-    let inputs = inputs(&found.checked, sizes, settings.seed)?;
-    let expected = Expected::compute(&found.checked, sizes, &inputs, settings.seed, job.limit)
-        .map_err(|error| error.to_string())?;
-    let problem = Problem {
-        checked: &found.checked,
-        specialisation: &found.specialisation,
-        sizes,
-        inputs: &inputs,
-        seed: settings.seed,
-    };
-    meter.begin(problem).map_err(|error| error.to_string())?;
-
-    let mut search = Search {
-        meter,
-        job,
-        problem,
-        expected,
-        journal: Journal::open(job.journal),
-        statistics: Statistics {
-            space: space.len() as u64,
-            seed: settings.seed,
-            ..Statistics::default()
-        },
-        last_problem: None,
-    };
+    let inputs = inputs_for(meter, job, settings)?;
+    let mut search = Search::begin(meter, job, settings, &inputs)?;
     // Timing takes half of the time at most; what it leaves over goes to energy.
     let left = job.deadline.saturating_duration_since(Instant::now());
     let until = if search.meter.energy_is_free() {
@@ -83,48 +50,120 @@ pub fn search<M: Meter>(
     } else {
         job.deadline - left / 2
     };
-    let mut timed = search.time(&candidates, until, progress);
-    let complete = search.measure(&mut timed, settings.objective, progress);
+    let mut timed = search.time(until, progress);
+    let complete = search.measure(&mut timed, settings, memory, progress);
     let front = pareto_front(timed.into_iter().map(|timed| timed.point).collect());
     if front.is_empty() {
-        let why = search
-            .last_problem
-            .unwrap_or_else(|| "the time ended before anything was measured".to_owned());
-        return Err(format!("no candidate could be measured: {why}"));
+        return Err(search.nothing());
     }
+    let now = || {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |time| time.as_secs())
+    };
     Ok(Record {
-        sizes: sizes.to_vec(),
-        specialisation: found.specialisation.clone(),
+        sizes: job.sizes.to_vec(),
+        specialisation: job.found.specialisation.clone(),
         front,
         statistics: Statistics {
             seconds: begun.elapsed().as_secs_f64(),
             ..search.statistics
         },
-        measured_at: SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |time| time.as_secs()),
+        measured_at: search.meter.measured_at().unwrap_or_else(now),
         energy_measured: complete,
     })
 }
 
-struct Search<'a, M> {
-    meter: &'a mut M,
+/// What candidates are measured on, where they are run at all.
+///
+/// # Errors
+/// The meter does not accept the operator at these sizes, or they are too large.
+pub(super) fn inputs_for<M: Meter>(meter: &M, job: &Job<'_>, settings: &Settings) -> Result<Vec<Data>, String> {
+    meter
+        .accepts(&job.found.checked, job.sizes)
+        .map_err(|error| error.to_string())?;
+    match meter.is_recorded() {
+        true => Ok(Vec::new()),
+        false => inputs(&job.found.checked, job.sizes, settings.seed),
+    }
+}
+
+/// Candidates of a problem on a device, and what is known of them.
+pub(super) struct Search<'a, M> {
+    pub(super) meter: &'a mut M,
     job: &'a Job<'a>,
     problem: Problem<'a>,
-    expected: Expected,
+    pub(super) candidates: Vec<Schedule>,
+    /// None where results were checked when they were recorded.
+    expected: Option<Expected>,
     journal: Journal,
     statistics: Statistics,
     last_problem: Option<String>,
 }
 
-impl<M: Meter> Search<'_, M> {
+impl<'a, M: Meter> Search<'a, M> {
+    /// Chooses the candidates, and prepares the device.
+    ///
+    /// # Errors
+    /// The device is broken, or the operator cannot run on these inputs.
+    pub(super) fn begin(
+        meter: &'a mut M,
+        job: &'a Job<'a>,
+        settings: &Settings,
+        inputs: &'a [Data],
+    ) -> Result<Search<'a, M>, String> {
+        let (found, sizes) = (job.found, job.sizes);
+        let expected = match meter.is_recorded() {
+            true => None,
+            false => Some(
+                Expected::compute(&found.checked, sizes, inputs, settings.seed, job.limit)
+                    .map_err(|error| error.to_string())?,
+            ),
+        };
+        let problem = Problem {
+            checked: &found.checked,
+            specialisation: &found.specialisation,
+            sizes,
+            inputs,
+            seed: settings.seed,
+        };
+        meter.begin(problem).map_err(|error| error.to_string())?;
+        let machine = meter.machine();
+        let mut space = schedule::space(&found.checked, &found.specialisation, machine.target);
+        space.retain(|schedule| meter.has(schedule));
+        let default = schedule::default(&found.checked, &found.specialisation, sizes, machine);
+        let default = match space.first() {
+            Some(&first) if !meter.has(&default) => first,
+            _ => default,
+        };
+        Ok(Search {
+            candidates: sample(&space, default, meter.most_candidates(), settings.seed),
+            meter,
+            job,
+            problem,
+            expected,
+            journal: Journal::open(job.journal),
+            statistics: Statistics {
+                space: space.len() as u64,
+                seed: settings.seed,
+                ..Statistics::default()
+            },
+            last_problem: None,
+        })
+    }
+
+    /// Why nothing was measured.
+    pub(super) fn nothing(&self) -> String {
+        let why = self.last_problem.as_deref();
+        format!(
+            "no candidate could be measured: {}",
+            why.unwrap_or("the time ended before anything was measured")
+        )
+    }
+
     /// Compiles, checks and times candidates until then, the first whatever the time. Sorted by latency.
-    fn time(
-        &mut self,
-        candidates: &[Schedule],
-        until: Instant,
-        progress: &mut dyn FnMut(Step<'_>),
-    ) -> Vec<Timed<M::Candidate>> {
+    fn time(&mut self, until: Instant, progress: &mut dyn FnMut(Step<'_>)) -> Vec<Timed<M::Candidate>> {
+        let candidates = std::mem::take(&mut self.candidates);
         let mut timed: Vec<Timed<M::Candidate>> = Vec::new();
         for (number, schedule) in candidates.iter().enumerate() {
             if number > 0 && Instant::now() >= until {
@@ -141,7 +180,10 @@ impl<M: Meter> Search<'_, M> {
             } else {
                 self.job.deadline
             };
-            match self.time_one(*schedule, deadline) {
+            let Some(kernel) = self.compile(*schedule) else {
+                continue;
+            };
+            match self.time_one(*schedule, kernel, deadline) {
                 Ok(Some(one)) => timed.push(one),
                 Ok(None) => {}
                 Err(broken) => {
@@ -154,15 +196,31 @@ impl<M: Meter> Search<'_, M> {
         timed
     }
 
-    /// None if it does not compete; an error if nothing can be measured any more.
-    fn time_one(&mut self, schedule: Schedule, deadline: Instant) -> Result<Option<Timed<M::Candidate>>, String> {
+    /// The kernel of a schedule; none where there is none, which would be a mistake of the space.
+    pub(super) fn compile(&mut self, schedule: Schedule) -> Option<Kernel> {
         let found = self.job.found;
-        let target = self.meter.machine().target;
-        let kernel = match lower(&found.checked, &found.specialisation, target, &schedule) {
-            Ok(kernel) => kernel,
-            Err(error) => return Ok(self.refuse(error.to_string())),
-        };
-        self.statistics.compiled += 1;
+        match lower(
+            &found.checked,
+            &found.specialisation,
+            self.meter.machine().target,
+            &schedule,
+        ) {
+            Ok(kernel) => {
+                self.statistics.compiled += 1;
+                Some(kernel)
+            }
+            Err(error) => self.refuse(error.to_string()),
+        }
+    }
+
+    /// None if it does not compete; an error if nothing can be measured any more.
+    pub(super) fn time_one(
+        &mut self,
+        schedule: Schedule,
+        kernel: Kernel,
+        deadline: Instant,
+    ) -> Result<Option<Timed<M::Candidate>>, String> {
+        let found = self.job.found;
         let mut entry = Entry {
             fingerprint: found.fingerprint,
             device: self.meter.device().key(),
@@ -192,7 +250,9 @@ impl<M: Meter> Search<'_, M> {
                 return Ok(self.refuse(why));
             }
         };
-        if let Err(difference) = self.expected.compare(&outputs) {
+        if let Some(expected) = &self.expected
+            && let Err(difference) = expected.compare(&outputs)
+        {
             self.statistics.wrong += 1;
             entry.wrong = true;
             self.note(entry);
@@ -225,14 +285,15 @@ impl<M: Meter> Search<'_, M> {
     fn measure(
         &mut self,
         timed: &mut [Timed<M::Candidate>],
-        objective: Objective,
+        settings: &Settings,
+        memory: &mut Memory,
         progress: &mut dyn FnMut(Step<'_>),
     ) -> bool {
         let Some(fastest) = timed.first().map(|one| one.point.latency.mean) else {
             return false;
         };
         let is_free = self.meter.energy_is_free();
-        let (bound, delay) = match objective {
+        let (bound, delay) = match settings.objective {
             _ if is_free => (f64::INFINITY, 0.0),
             Objective::Energy { slack } => (1.0 + slack, 0.0),
             Objective::Edp => (EDP_BOUND, 1.0),
@@ -240,35 +301,67 @@ impl<M: Meter> Search<'_, M> {
         };
         let eligible = timed.partition_point(|one| one.point.latency.mean <= bound * fastest);
         let eligible = &mut timed[..eligible];
-        let candidates: Vec<strategy::Candidate> = (eligible.iter())
-            .map(|one| strategy::Candidate {
+        let described: Vec<Described> = (eligible.iter())
+            .map(|one| describe(&one.kernel, self.job, one.point.latency.mean))
+            .collect();
+        let expected = memory.expect(&described);
+        let candidates: Vec<strategy::Candidate> = (eligible.iter().zip(expected))
+            .map(|(one, expected)| strategy::Candidate {
                 features: features(&one.kernel, self.job.sizes),
                 latency: one.point.latency.mean,
-                expected: 0.0,
+                expected,
             })
             .collect();
-        let rule = Rule {
-            delay,
-            first: if is_free { eligible.len() } else { Rule::default().first },
-            ..Rule::default()
-        };
-        let mut strategy = Strategy::new(&candidates, rule);
+        let rule = Rule::default();
+        let mut strategy = Strategy::new(
+            &candidates,
+            Rule {
+                delay,
+                first: if is_free { eligible.len() } else { rule.first },
+                patience: settings.patience,
+                ..rule
+            },
+        );
+        let mut measured = Vec::new();
+        let complete = self.follow(&mut strategy, eligible, settings, &mut measured, progress);
+        memory.note(
+            measured
+                .iter()
+                .map(|&(number, energy)| (described[number].clone(), energy)),
+        );
+        complete
+    }
+
+    /// Measures what the strategy asks for, until it is satisfied or a budget ends. Whether it ended as it was meant to. What was
+    /// measured, in joules, comes with its number.
+    fn follow(
+        &mut self,
+        strategy: &mut Strategy,
+        eligible: &mut [Timed<M::Candidate>],
+        settings: &Settings,
+        measured: &mut Vec<(usize, f64)>,
+        progress: &mut dyn FnMut(Step<'_>),
+    ) -> bool {
+        let of = settings.most_measurements().min(eligible.len());
         loop {
             let round = strategy.next_round();
             if round.is_empty() {
                 return true;
             }
             for number in round {
+                if measured.len() >= settings.most_measurements() {
+                    return true;
+                }
                 let one = &mut eligible[number];
                 // What the journal knows is not measured again: a resumed search goes the way that it had gone.
                 if one.point.energy.is_none() {
                     // What costs nothing is taken even when the time has ended.
-                    if Instant::now() >= self.job.deadline && !is_free {
+                    if Instant::now() >= self.job.deadline && !self.meter.energy_is_free() {
                         return false;
                     }
                     progress(Step::Energy {
-                        number: self.statistics.energy_measured as usize,
-                        of: candidates.len(),
+                        number: measured.len(),
+                        of,
                         schedule: &one.schedule,
                     });
                     if let Err(why) = self.measure_one(one) {
@@ -280,6 +373,7 @@ impl<M: Meter> Search<'_, M> {
                     return false;
                 };
                 self.statistics.energy_measured += 1;
+                measured.push((number, mean));
                 // Half the 95 % interval is 1.96 standard deviations.
                 strategy.observe(number, mean, interval / (1.96 * mean));
             }
@@ -287,7 +381,7 @@ impl<M: Meter> Search<'_, M> {
     }
 
     /// Measures one energy, where the meter can and time suffices.
-    fn measure_one(&mut self, one: &mut Timed<M::Candidate>) -> Result<(), String> {
+    pub(super) fn measure_one(&mut self, one: &mut Timed<M::Candidate>) -> Result<(), String> {
         let problem = self.problem;
         if one.candidate.is_none() {
             let (candidate, _) = self

@@ -3,7 +3,7 @@
 use super::data::Data;
 use super::meter::{Measured, Meter, MeterError, Problem};
 use super::testing::{conditions, device, operator};
-use super::{EmulatedMeter, Profile, Settings, Step, search};
+use super::{EmulatedMeter, Memory, Profile, Settings, Step, search};
 use crate::scan::Found;
 use crate::session::Job;
 use energy_kernel_compiler::kernel::Kernel;
@@ -141,6 +141,8 @@ const SETTINGS: Settings = Settings {
     emulated_candidates: 6,
     emulated_operations: 1e9,
     candidates: 64,
+    measurements: None,
+    patience: 10,
 };
 
 fn found() -> Found {
@@ -159,7 +161,7 @@ fn tune(meter: &mut Scripted, found: &Found, journal: Option<&Path>, time: Durat
         limit: Instant::now() + AMPLE,
         journal,
     };
-    search(meter, &job, &SETTINGS, &mut |_: Step<'_>| ())
+    search(meter, &job, &SETTINGS, &mut Memory::default(), &mut |_: Step<'_>| ())
 }
 
 const AMPLE: Duration = Duration::from_secs(60);
@@ -213,7 +215,7 @@ fn few_of_many_energies_are_measured_and_a_resumed_search_measures_the_same() {
             candidates: 100,
             ..SETTINGS
         };
-        search(meter, &job, &settings, &mut |_: Step<'_>| ())
+        search(meter, &job, &settings, &mut Memory::default(), &mut |_: Step<'_>| ())
     };
     let mut whole = ByBlocks::default();
     let record = run(&mut whole, None).unwrap();
@@ -470,7 +472,14 @@ fn the_emulated_device_tunes_every_family_and_says_that_it_simulates() {
                 limit: Instant::now() + AMPLE,
                 journal: None,
             };
-            search(&mut meter, &job, &SETTINGS, &mut |_: Step<'_>| ()).unwrap()
+            search(
+                &mut meter,
+                &job,
+                &SETTINGS,
+                &mut Memory::default(),
+                &mut |_: Step<'_>| (),
+            )
+            .unwrap()
         };
         let record = tune();
         assert_eq!(
@@ -505,7 +514,10 @@ fn what_would_take_hours_to_emulate_is_refused_at_once() {
         journal: None,
     };
     let begun = Instant::now();
-    let why = search(&mut meter, &job, &SETTINGS, &mut |_: Step<'_>| ()).unwrap_err();
+    let why = search(&mut meter, &job, &SETTINGS, &mut Memory::default(), &mut |_: Step<
+        '_,
+    >| ())
+    .unwrap_err();
     assert!(why.contains("too many"), "{why}");
     assert!(begun.elapsed() < Duration::from_secs(1));
 }
@@ -529,7 +541,9 @@ fn emulation_never_outlasts_its_limit() {
             limit: begun + Duration::from_millis(limit),
             journal: Some(&journal),
         };
-        let outcome = search(&mut meter, &job, &SETTINGS, &mut |_: Step<'_>| ());
+        let outcome = search(&mut meter, &job, &SETTINGS, &mut Memory::default(), &mut |_: Step<
+            '_,
+        >| ());
         println!("{limit} ms: {:?}", begun.elapsed());
         assert!(
             begun.elapsed() < Duration::from_millis(limit + 2000),
@@ -563,7 +577,10 @@ fn what_would_not_fit_or_not_be_checked_in_time_is_not_emulated() {
             limit: begun + AMPLE,
             journal: None,
         };
-        let why = search(&mut meter, &job, &SETTINGS, &mut |_: Step<'_>| ()).unwrap_err();
+        let why = search(&mut meter, &job, &SETTINGS, &mut Memory::default(), &mut |_: Step<
+            '_,
+        >| ())
+        .unwrap_err();
         assert!(why.contains(says), "{why}");
         assert!(begun.elapsed() < Duration::from_secs(1));
     }

@@ -12,7 +12,9 @@
 //! # The rule
 //!
 //! 1. Before anything is known, power may as well be the same everywhere, and the least energy is that of the fastest: the
-//!    first [`Rule::first`] measurements are those of rising latency. While power stays the same but for noise, so are all others.
+//!    first [`Rule::first`] measurements are those of rising latency. While power stays the same but for noise, so are all others. Where
+//!    other problems on the same device let expect something, every other one is that of least expected energy, beginning with it: what is
+//!    expected may be wrong.
 //! 2. A Gaussian process of the logarithm of power (energy over latency) learns from what was measured, in the candidates'
 //!    features and latency. Expected energy is expected power times the known latency.
 //! 3. A round measures the candidates of least expected energy; where it measures several, the later ones are chosen with
@@ -131,7 +133,7 @@ pub struct Strategy {
     points: Vec<Vec<f64>>,
     log_latency: Vec<f64>,
     expected: Vec<f64>,
-    /// Fastest first.
+    /// Those that are measured before there is a model, first to last.
     order: Vec<usize>,
     measured: BTreeMap<usize, Measurement>,
     /// In the order they came.
@@ -170,8 +172,13 @@ impl Strategy {
             .iter()
             .map(|candidate| candidate.features.iter().copied().chain([candidate.latency]).collect())
             .collect();
-        let mut order: Vec<usize> = (0..candidates.len()).collect();
-        order.sort_by(|&a, &b| candidates[a].latency.total_cmp(&candidates[b].latency));
+        let sorted = |key: &dyn Fn(&Candidate) -> f64| {
+            let mut order: Vec<usize> = (0..candidates.len()).collect();
+            order.sort_by(|&a, &b| key(&candidates[a]).total_cmp(&key(&candidates[b])));
+            order
+        };
+        let order = sorted(&|candidate| candidate.latency);
+        let promising = sorted(&|candidate| candidate.expected + (1.0 + rule.delay) * candidate.latency.ln());
         let fast = ((FAST * rows.len() as f64) as usize).max(LEAST_FAST).min(rows.len());
         let fast: Vec<&[f64]> = order[..fast].iter().map(|&c| rows[c].as_slice()).collect();
         let columns = Columns::of(&fast);
@@ -180,7 +187,7 @@ impl Strategy {
             points: rows.iter().map(|row| columns.apply(row)).collect(),
             log_latency: candidates.iter().map(|candidate| candidate.latency.ln()).collect(),
             expected: candidates.iter().map(|candidate| candidate.expected).collect(),
-            order,
+            order: in_turn(&promising, &order),
             measured: BTreeMap::new(),
             sequence: Vec::new(),
             asked: Vec::new(),
@@ -283,7 +290,7 @@ impl Strategy {
         true
     }
 
-    /// The fastest that are not measured.
+    /// The first that are not measured.
     fn rising(&self, count: usize) -> Vec<usize> {
         let left = self.order.iter().filter(|c| !self.measured.contains_key(c));
         left.take(count).copied().collect()
@@ -352,6 +359,14 @@ impl Strategy {
         }
         round
     }
+}
+
+/// Two orders of the same numbers in turn, each number once.
+fn in_turn(first: &[usize], second: &[usize]) -> Vec<usize> {
+    let mut seen = vec![false; first.len()];
+    let both = first.iter().zip(second).flat_map(|(&a, &b)| [a, b]);
+    both.filter(|&number| !std::mem::replace(&mut seen[number], true))
+        .collect()
 }
 
 #[cfg(test)]

@@ -42,6 +42,14 @@ impl<M: Meter, P: FnMut(Step<'_>)> Meter for Watched<'_, M, P> {
         self.meter.energy_is_free()
     }
 
+    fn is_recorded(&self) -> bool {
+        self.meter.is_recorded()
+    }
+
+    fn measured_at(&self) -> Option<u64> {
+        self.meter.measured_at()
+    }
+
     fn has(&self, schedule: &Schedule) -> bool {
         self.meter.has(schedule)
     }

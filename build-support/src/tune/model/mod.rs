@@ -13,6 +13,7 @@ mod columns;
 pub mod device;
 pub mod gaussian;
 mod matrix;
+pub mod memory;
 pub mod physical;
 
 pub use columns::Columns;

@@ -3,17 +3,24 @@
 //! ```text
 //!   CSV ─────────────┐
 //!   Kernel Tuner ────┴─▶ Table ── Mapping ──▶ Sweep: one problem's candidates, with latency and energy
+//!                                               ▲
+//!   our own ──▶ Trace: what a record needs ─────┘
 //! ```
 //! All of it comes from anywhere: what is wrong with a file is said, with its line, and nothing panics on it.
 
 mod file;
+mod json;
 mod kernel_tuner;
 mod mapping;
+mod recorded;
 mod table;
+mod writer;
 
 pub use file::{MOST_BYTES, read_text};
 pub use mapping::Mapping;
+pub use recorded::{Problem, Recorded, Recording, Trace, VERSION};
 pub use table::Table;
+pub use writer::Recorder;
 
 use std::path::Path;
 
@@ -60,12 +67,15 @@ pub struct SweepPoint {
     pub energy: f64,
 }
 
-/// Reads a foreign trace of any kind, packed or not, by this mapping.
+/// Reads a trace of any kind, packed or not; a foreign one by this mapping.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn read(path: &Path, mapping: &Mapping) -> Result<Vec<Sweep>, TraceError> {
     let text = read_text(path)?;
+    if Trace::is_meant(&text) {
+        return Ok(Trace::parse(&text)?.recordings.iter().map(Recording::sweep).collect());
+    }
     let table = if text.trim_start().starts_with('{') {
         kernel_tuner::parse(&text)?
     } else {
