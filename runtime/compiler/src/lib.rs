@@ -15,6 +15,7 @@
 
 pub mod check;
 pub mod element;
+pub mod features;
 pub mod fingerprint;
 pub mod ir;
 pub mod kernel;

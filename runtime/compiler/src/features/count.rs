@@ -1,0 +1,135 @@
+//! Numbers of events: exact, or bounded.
+
+use super::class::Class;
+use std::ops::{Index, IndexMut};
+
+/// A number of events of a launch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Count {
+    /// It is at least this.
+    pub low: u64,
+    /// It is at most this.
+    pub high: u64,
+}
+
+impl Count {
+    /// A number that is known.
+    pub const fn exactly(number: u64) -> Count {
+        Count {
+            low: number,
+            high: number,
+        }
+    }
+
+    /// Whether it is known.
+    pub const fn is_exact(self) -> bool {
+        self.low == self.high
+    }
+
+    /// The number, or the middle of its bounds.
+    pub fn value(self) -> f64 {
+        self.low as f64 / 2.0 + self.high as f64 / 2.0
+    }
+
+    /// The sum.
+    #[must_use]
+    pub const fn plus(self, other: Count) -> Count {
+        Count {
+            low: self.low.saturating_add(other.low),
+            high: self.high.saturating_add(other.high),
+        }
+    }
+
+    /// So many times as much.
+    #[must_use]
+    pub const fn times(self, times: Count) -> Count {
+        Count {
+            low: self.low.saturating_mul(times.low),
+            high: self.high.saturating_mul(times.high),
+        }
+    }
+}
+
+/// One number a kind of work.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ByClass([Count; Class::ALL.len()]);
+
+impl ByClass {
+    /// The sum over all kinds.
+    pub fn total(&self) -> Count {
+        self.0.iter().fold(Count::default(), |sum, &count| sum.plus(count))
+    }
+}
+
+impl Index<Class> for ByClass {
+    type Output = Count;
+    fn index(&self, class: Class) -> &Count {
+        &self.0[class as usize]
+    }
+}
+
+impl IndexMut<Class> for ByClass {
+    fn index_mut(&mut self, class: Class) -> &mut Count {
+        &mut self.0[class as usize]
+    }
+}
+
+macro_rules! counts {
+    ($($(#[$doc:meta])+ $field:ident,)+) => {
+        /// What a launch executes and moves.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        pub struct Counts {
+            /// Instructions executed by threads; those that are predicated off do not count.
+            pub thread_instructions: ByClass,
+            /// Instructions issued by warps for one thread or more.
+            pub warp_instructions: ByClass,
+            $($(#[$doc])+ pub $field: Count,)+
+        }
+
+        impl Counts {
+            /// The numbers besides those by kind of work, with their names.
+            pub fn events(&self) -> impl Iterator<Item = (&'static str, Count)> {
+                [$((stringify!($field), self.$field),)+].into_iter()
+            }
+
+            /// Adds another's so many times.
+            pub(super) fn add(&mut self, other: &Counts, times: Count) {
+                for class in 0..Class::ALL.len() {
+                    let (threads, warps) = (&mut self.thread_instructions.0[class], &mut self.warp_instructions.0[class]);
+                    *threads = threads.plus(other.thread_instructions.0[class].times(times));
+                    *warps = warps.plus(other.warp_instructions.0[class].times(times));
+                }
+                $(self.$field = self.$field.plus(other.$field.times(times));)+
+            }
+        }
+    };
+}
+
+counts! {
+    /// Instructions issued by warps with every thread predicated off.
+    skipped_instructions,
+    /// Floating-point operations of all precisions outside matrix instructions; a fused multiply-add is two.
+    flops,
+    /// Floating-point operations of matrix instructions.
+    matrix_flops,
+    /// Bytes that loads request from global memory.
+    global_load_bytes,
+    /// Bytes that stores send to global memory.
+    global_store_bytes,
+    /// 32-byte sectors that each load of a warp touches, summed.
+    global_load_sectors,
+    /// 32-byte sectors that each store of a warp touches, summed.
+    global_store_sectors,
+    /// Bytes that loads request from shared memory.
+    shared_load_bytes,
+    /// Bytes that stores send to shared memory.
+    shared_store_bytes,
+    /// Passes over the 32 banks of 4 bytes that shared accesses take. A warp's 8-byte accesses take at least two passes, 16-byte ones four.
+    shared_transactions,
+    /// Passes beyond the least number, because lanes want different words of one bank.
+    shared_bank_conflicts,
+    /// Branches at which the threads of a warp go different ways.
+    divergent_branches,
+    /// Times that a warp needs what a load from global memory gives while it is under way; those that were issued before then arrive together.
+    memory_waits,
+}

@@ -1,0 +1,160 @@
+//! Features: what a kernel does at given sizes, counted from its instructions without running it.
+//!
+//! ```text
+//!   Lowered ── walk ──▶ Counts ─┐
+//!     │   (sets of warps that   ├──▶ Features ──▶ estimate, cost model
+//!     │    do the same)         │
+//!   Checked ── compulsory ──────┘
+//! ```
+//!
+//! `walk` follows one warp through the tree of instructions. Integers that addresses, conditions and loops depend on are
+//! evaluated for all its lanes, as functions of the warp, the block and the turns of the open loops (`form`); nothing is
+//! loaded, and no floating-point number is computed. Wherever the way goes on or what is counted would be another for other
+//! warps, these are left out, and walked for themselves: interior blocks, edges, a last turn. So a launch of any size
+//! takes as many walks as it has kinds of warps, and each number is exact. What depends on data
+//! is bounded; so is what is left where the kinds are too many.
+//!
+//! To add an instruction, say its kind in `class`; if indices are computed with it, what it computes in `arithmetic`.
+
+mod arithmetic;
+mod class;
+mod compulsory;
+mod count;
+mod form;
+mod memory;
+mod progression;
+mod walk;
+
+pub use class::Class;
+pub use count::{ByClass, Count, Counts};
+pub use walk::{Argument, count};
+
+use crate::check::Checked;
+use crate::kernel::Parameter;
+use crate::lower::{self, Lowered};
+use crate::schedule::Schedule;
+use crate::size::{SizeExprError, Specialisation};
+use crate::target::Machine;
+
+/// Why a schedule has no features.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// It has no kernel.
+    #[error(transparent)]
+    Lower(#[from] lower::Error),
+    /// The kernel is not one for these sizes.
+    #[error("the specialisation does not accept the sizes {0:?}; make it for these, or count at sizes that it accepts")]
+    Sizes(Vec<u64>),
+    /// The grid has no value at these sizes.
+    #[error("the grid at these sizes: {0}")]
+    Grid(#[from] SizeExprError),
+}
+
+/// What a kernel does at given sizes, and how it fills a machine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Features {
+    /// Instructions and traffic of the launch. Of the kernel's instructions; the assembler may merge or unroll some.
+    pub counts: Counts,
+    /// Compulsory reads of device memory, in bytes: whole sectors of the inputs, each once. From the operator.
+    pub dram_read_bytes: Count,
+    /// Compulsory writes of device memory, in bytes: whole sectors of the outputs. From the operator.
+    pub dram_write_bytes: Count,
+    /// Threads of a block. From the launch.
+    pub threads: u32,
+    /// Blocks. From the launch.
+    pub blocks: u64,
+    /// Registers of a thread: an estimate from the values that are live at once, within what the assembler is told.
+    pub registers: u32,
+    /// Bytes of shared memory of a block. From the launch.
+    pub shared_bytes: u32,
+    /// Blocks that a multiprocessor holds at once, at least 1. From threads, registers and shared memory.
+    pub resident_blocks: u32,
+    /// Warps that a multiprocessor holds, of the most that it can: 0 to 1.
+    pub occupancy: f64,
+    /// Blocks ÷ those that the machine holds at once.
+    pub waves: f64,
+    /// The part of the places for blocks that stays empty in all waves together, 0 to 1: what the last wave leaves.
+    pub tail: f64,
+    /// Multiprocessors that have a block.
+    pub active_multiprocessors: u32,
+}
+
+/// The features of a schedule at concrete sizes (in the order of [`Op::sizes`](crate::ir::Op::sizes)) on a machine.
+///
+/// # Errors
+/// The schedule is not legal, the specialisation belongs to another operator or to other sizes, or the grid is too large.
+pub fn of(
+    checked: &Checked,
+    specialisation: &Specialisation,
+    machine: Machine,
+    schedule: &Schedule,
+    sizes: &[u64],
+) -> Result<Features, Error> {
+    let lowered = lower::lowered(checked, specialisation, machine.target, schedule)?;
+    of_lowered(checked, specialisation, machine, &lowered, sizes)
+}
+
+/// The features of a kernel that is lowered already; see [`of`].
+///
+/// # Errors
+/// The kernel is not one for these sizes, or the grid is too large.
+pub fn of_lowered(
+    checked: &Checked,
+    specialisation: &Specialisation,
+    machine: Machine,
+    lowered: &Lowered,
+    sizes: &[u64],
+) -> Result<Features, Error> {
+    if !specialisation.accepts(sizes) {
+        return Err(Error::Sizes(sizes.to_vec()));
+    }
+    let grid = lowered.launch.grid(sizes)?;
+    let blocks = grid.iter().map(|&blocks| u64::from(blocks)).product::<u64>();
+    let arguments: Vec<Argument> = lowered
+        .parameters
+        .iter()
+        .map(|parameter| match *parameter {
+            Parameter::Input(input) if checked.op().inputs[input.index()].dims.is_none() => Argument::Unknown,
+            Parameter::Size(size) => Argument::Integer(sizes[size.index()] as i64),
+            Parameter::Input(_) | Parameter::Output(_) | Parameter::IndexErrors => Argument::Pointer,
+        })
+        .collect();
+    let runs = blocks > 0;
+    let counts = if runs {
+        count(&lowered.entry, grid, &arguments)
+    } else {
+        Counts::default()
+    };
+    let compulsory = |count: Count| if runs { count } else { Count::default() };
+    let threads = lowered.launch.block.iter().product::<u32>();
+    let registers = registers(lowered, threads);
+    let shared_bytes = lowered.launch.dynamic_shared;
+    let resident_blocks = machine.target.resident_blocks(threads, registers, shared_bytes).max(1);
+    let places = f64::from(machine.multiprocessors.max(1)) * f64::from(resident_blocks);
+    let waves = blocks as f64 / places;
+    Ok(Features {
+        counts,
+        dram_read_bytes: compulsory(compulsory::reads(checked, sizes)),
+        dram_write_bytes: compulsory(compulsory::writes(checked, sizes)),
+        threads,
+        blocks,
+        registers,
+        shared_bytes,
+        resident_blocks,
+        occupancy: f64::from(resident_blocks * threads.div_ceil(32)) / f64::from(machine.target.resident_warps()),
+        waves,
+        tail: if runs { 1.0 - waves / waves.ceil() } else { 0.0 },
+        active_multiprocessors: blocks.min(machine.multiprocessors.into()) as u32,
+    })
+}
+
+/// Registers that the assembler takes beyond what is live at once: addresses that it keeps, values that it moves.
+const REGISTERS_BESIDE: u32 = 10;
+
+/// Registers of a thread: what is live, but no more than the blocks that the assembler is asked to make room for leave.
+fn registers(lowered: &Lowered, threads: u32) -> u32 {
+    let blocks = lowered.entry.minimum_blocks.unwrap_or(1).max(1);
+    let warps = blocks * threads.div_ceil(32).max(1);
+    let most = (65536 / (32 * warps) / 8 * 8).clamp(16, 255);
+    (lowered.entry.pressure() + REGISTERS_BESIDE).min(most)
+}

@@ -1,0 +1,123 @@
+//! Features of lowered kernels against what the emulator counts when it runs their text.
+
+use energy_kernel_compiler::check::Checked;
+use energy_kernel_compiler::features::{self, Class, Count, Features};
+use energy_kernel_compiler::schedule::{self, Schedule};
+use energy_kernel_compiler::size::Specialisation;
+use energy_kernel_compiler::target::{Machine, Target};
+use energy_kernel_emulator::Counts;
+use energy_kernel_tests::{families, operators, random_inputs, random_sizes, run};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+
+const MACHINE: Machine = Machine {
+    target: Target::Sm80,
+    multiprocessors: 108,
+};
+
+/// What the emulator counted, by the names of the features; kinds of work by the emulator's own names.
+fn counted(counts: &Counts) -> Vec<(String, u64)> {
+    let mut all = Vec::new();
+    for &class in energy_kernel_emulator::Class::ALL {
+        all.push((format!("threads {class:?}"), counts.thread_instructions.get(class)));
+        all.push((format!("warps {class:?}"), counts.warp_instructions.get(class)));
+    }
+    all.extend(
+        [
+            ("skipped_instructions", counts.warp_instructions_skipped),
+            ("flops", counts.flops),
+            ("matrix_flops", counts.matrix_flops),
+            ("global_load_bytes", counts.global_load_bytes),
+            ("global_store_bytes", counts.global_store_bytes),
+            ("global_load_sectors", counts.global_load_sectors),
+            ("global_store_sectors", counts.global_store_sectors),
+            ("shared_load_bytes", counts.shared_load_bytes),
+            ("shared_store_bytes", counts.shared_store_bytes),
+            ("shared_transactions", counts.shared_transactions),
+            ("shared_bank_conflicts", counts.shared_bank_conflicts),
+            ("divergent_branches", counts.divergent_branches),
+            ("dram_read_bytes", counts.dram_read_bytes),
+            ("dram_write_bytes", counts.dram_write_bytes),
+            ("threads", counts.threads),
+            ("blocks", counts.blocks),
+        ]
+        .map(|(name, count)| (name.to_owned(), count)),
+    );
+    all
+}
+
+fn claimed(features: &Features) -> Vec<(String, Count)> {
+    let counts = &features.counts;
+    let mut all = Vec::new();
+    for &class in Class::ALL {
+        all.push((format!("threads {class:?}"), counts.thread_instructions[class]));
+        all.push((format!("warps {class:?}"), counts.warp_instructions[class]));
+    }
+    all.extend(counts.events().map(|(name, count)| (name.to_owned(), count)));
+    all.push(("dram_read_bytes".to_owned(), features.dram_read_bytes));
+    all.push(("dram_write_bytes".to_owned(), features.dram_write_bytes));
+    let threads = u64::from(features.threads) * features.blocks;
+    all.push(("threads".to_owned(), Count::exactly(threads)));
+    all.push(("blocks".to_owned(), Count::exactly(features.blocks)));
+    all
+}
+
+/// What the features say wrongly of a run, and how many of its numbers they know exactly.
+fn compare(features: &Features, counts: &Counts) -> (Vec<String>, usize, usize) {
+    let counted = counted(counts);
+    let claimed = claimed(features);
+    let (mut wrong, mut exact) = (Vec::new(), 0);
+    for (name, number) in &counted {
+        let claim = claimed.iter().find(|(own, _)| own == name).map(|(_, count)| *count);
+        // A kind of work that no feature counts must not happen.
+        let claim = claim.unwrap_or_default();
+        exact += usize::from(claim.is_exact());
+        if !(claim.low..=claim.high).contains(number) {
+            wrong.push(format!("{name}: {number}, claimed {}..={}", claim.low, claim.high));
+        }
+    }
+    (wrong, exact, counted.len())
+}
+
+fn check(
+    name: &str,
+    checked: &Checked,
+    specialisation: &Specialisation,
+    sizes: &[u64],
+    point: &Schedule,
+    random: &mut StdRng,
+) -> (usize, usize) {
+    let features = features::of(checked, specialisation, MACHINE, point, sizes).expect("the point is legal");
+    let kernel = energy_kernel_compiler::lower::lower(checked, specialisation, MACHINE.target, point).expect("legal");
+    let inputs = random_inputs(checked, sizes, random);
+    let run = run(checked, &kernel, sizes, &inputs).expect("it runs");
+    let (wrong, exact, all) = compare(&features, &run.counts);
+    assert!(
+        wrong.is_empty(),
+        "{name} {sizes:?} {:?}\n{point}\n{wrong:#?}\n{}",
+        specialisation.extents,
+        kernel.ptx
+    );
+    (exact, all)
+}
+
+#[test]
+fn features_are_what_the_emulator_counts() {
+    let mut random = StdRng::seed_from_u64(11);
+    for (name, checked) in operators(energy_kernel_tests::OPERATORS) {
+        for _ in 0..3 {
+            let sizes = random_sizes(&checked, &mut random);
+            for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
+                let space = schedule::space(&checked, &specialisation, MACHINE.target);
+                for points in families(&space) {
+                    let point = points.choose(&mut random).expect("not empty");
+                    let (exact, all) = check(&name, &checked, &specialisation, &sizes, point, &mut random);
+                    if exact < all {
+                        println!("{name} {sizes:?} {point}: {exact} of {all}");
+                    }
+                }
+            }
+        }
+    }
+}
