@@ -26,7 +26,10 @@ pub(super) fn reads(checked: &Checked, sizes: &[u64]) -> Count {
         let all = in_sectors(volume(dims, sizes), input.element.size());
         Some(match used {
             Use::None => Count::default(),
-            Use::Part => Count { low: 0, high: all },
+            Use::Part => Count {
+                likely: all as f64,
+                ..Count::between(0, all)
+            },
             Use::Whole => Count::exactly(all),
         })
     });

@@ -4,12 +4,14 @@ use super::class::Class;
 use std::ops::{Index, IndexMut};
 
 /// A number of events of a launch.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Count {
     /// It is at least this.
     pub low: u64,
     /// It is at most this.
     pub high: u64,
+    /// The number, or a guess between its bounds.
+    pub likely: f64,
 }
 
 impl Count {
@@ -18,6 +20,16 @@ impl Count {
         Count {
             low: number,
             high: number,
+            likely: number as f64,
+        }
+    }
+
+    /// A number between bounds, included.
+    pub const fn between(low: u64, high: u64) -> Count {
+        Count {
+            low,
+            high,
+            likely: (low as f64 + high as f64) / 2.0,
         }
     }
 
@@ -26,17 +38,13 @@ impl Count {
         self.low == self.high
     }
 
-    /// The number, or the middle of its bounds.
-    pub fn value(self) -> f64 {
-        self.low as f64 / 2.0 + self.high as f64 / 2.0
-    }
-
     /// The sum.
     #[must_use]
     pub const fn plus(self, other: Count) -> Count {
         Count {
             low: self.low.saturating_add(other.low),
             high: self.high.saturating_add(other.high),
+            likely: self.likely + other.likely,
         }
     }
 
@@ -46,12 +54,21 @@ impl Count {
         Count {
             low: self.low.saturating_mul(times.low),
             high: self.high.saturating_mul(times.high),
+            likely: self.likely * times.likely,
+        }
+    }
+
+    /// With the guess that a sample gives.
+    fn like(self, sample: Count, times: f64) -> Count {
+        Count {
+            likely: (sample.likely * times).clamp(self.low as f64, self.high as f64),
+            ..self
         }
     }
 }
 
 /// One number a kind of work.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct ByClass([Count; Class::ALL.len()]);
 
 impl ByClass {
@@ -77,7 +94,7 @@ impl IndexMut<Class> for ByClass {
 macro_rules! counts {
     ($($(#[$doc:meta])+ $field:ident,)+) => {
         /// What a launch executes and moves.
-        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        #[derive(Debug, Clone, Copy, Default, PartialEq)]
         pub struct Counts {
             /// Instructions executed by threads; those that are predicated off do not count.
             pub thread_instructions: ByClass,
@@ -90,6 +107,21 @@ macro_rules! counts {
             /// The numbers besides those by kind of work, with their names.
             pub fn events(&self) -> impl Iterator<Item = (&'static str, Count)> {
                 [$((stringify!($field), self.$field),)+].into_iter()
+            }
+
+            /// With the guesses that a sample gives: what `part` of `all` warps do. Of none, as it is.
+            pub(super) fn like(mut self, sample: &Counts, all: u64, part: u64) -> Counts {
+                if part == 0 {
+                    return self;
+                }
+                let times = all as f64 / part as f64;
+                for class in 0..Class::ALL.len() {
+                    let (threads, warps) = (&mut self.thread_instructions.0[class], &mut self.warp_instructions.0[class]);
+                    *threads = threads.like(sample.thread_instructions.0[class], times);
+                    *warps = warps.like(sample.warp_instructions.0[class], times);
+                }
+                $(self.$field = self.$field.like(sample.$field, times);)+
+                self
             }
 
             /// Adds another's so many times.

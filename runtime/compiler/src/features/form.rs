@@ -157,38 +157,58 @@ impl Form {
 pub(super) struct Symbols {
     list: Vec<Symbol>,
     places: [SmallVec<[(u32, i64); 2]>; PLACES],
-    /// Whether the set may be made smaller. Else results that are not forms are bounded.
-    pub may_narrow: bool,
+    /// For what the set may be made smaller.
+    pub detail: Detail,
+}
+
+/// For what a set may be made smaller. What differs in it otherwise is bounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Detail {
+    /// Nothing.
+    Nothing,
+    /// The lanes in which conditions hold, and the turns of loops.
+    Conditions,
+    /// Quotients and remainders, too.
+    All,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Symbol {
+    kind: Kind,
     first: Progression,
     now: Progression,
-    /// Of a loop, whose turns are counted where it is.
-    is_turn: bool,
     /// The symbols that it was split into, and how many values the second has: `high · values + low`.
     halves: Option<(u32, u32, i64)>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A side of the box.
+    Side,
+    /// The turns of a loop, which are counted where it is.
+    Turn,
+    /// A number of which nothing but the bounds is known.
+    Free,
+}
+
 impl Symbols {
-    pub fn new(warps: &Warps, may_narrow: bool) -> Symbols {
+    pub fn new(warps: &Warps, detail: Detail) -> Symbols {
         let mut symbols = Symbols {
             list: Vec::new(),
             places: warps.places.clone(),
-            may_narrow,
+            detail,
         };
         for &side in &warps.sides {
-            symbols.add(side, false);
+            symbols.add(side, Kind::Side);
         }
         symbols
     }
 
-    fn add(&mut self, values: Progression, is_turn: bool) -> u32 {
+    fn add(&mut self, values: Progression, kind: Kind) -> u32 {
         self.list.push(Symbol {
+            kind,
             first: values,
             now: values,
-            is_turn,
             halves: None,
         });
         self.list.len() as u32 - 1
@@ -196,7 +216,7 @@ impl Symbols {
 
     /// Opens a loop at those turns.
     pub fn add_turns(&mut self, turns: Progression) -> u32 {
-        self.add(turns, true)
+        self.add(turns, Kind::Turn)
     }
 
     /// What is left of a symbol's values.
@@ -204,9 +224,12 @@ impl Symbols {
         self.list[symbol as usize].now
     }
 
-    /// Closes a loop: nothing refers to its turns any more.
-    pub fn end_turns(&mut self, symbol: u32) {
-        self.list[symbol as usize].now = Progression::below(1);
+    /// A number between bounds, included, that is the same in all lanes.
+    pub fn free(&mut self, low: i64, high: i64) -> Form {
+        let count = high.saturating_sub(low).saturating_add(1);
+        let values = Progression { low, count, stride: 1 };
+        let symbol = self.add(values, Kind::Free);
+        self.form(symbol)
     }
 
     /// Leaves only the first turns of a loop, at most `count`.
@@ -252,7 +275,7 @@ impl Symbols {
         let sides: Vec<u32> = (0..self.list.len() as u32)
             .filter(|&at| {
                 let symbol = &self.list[at as usize];
-                symbol.halves.is_none() && !symbol.is_turn
+                symbol.halves.is_none() && symbol.kind == Kind::Side
             })
             .collect();
         let side = |symbol: u32| sides.iter().position(|&at| at == symbol).unwrap_or(0) as u32;
@@ -334,19 +357,24 @@ impl Symbols {
         if low <= growth.0 && growth.1 <= high {
             return true;
         }
-        if !self.may_narrow {
+        if self.detail < Detail::Conditions {
             return false;
         }
         // Turns first, whose rest costs least; then what adds least, so that the many remain.
-        let mut order: Terms = terms.into();
+        let kind = |term: &Term| self.list[term.symbol as usize].kind;
+        let (free, mut order): (Terms, Terms) = terms.iter().copied().partition(|term| kind(term) == Kind::Free);
         order.sort_by_key(|term| {
-            let turn = self.list[term.symbol as usize].is_turn;
+            let turn = kind(term) == Kind::Turn;
             (
-                std::cmp::Reverse((turn, if turn { term.symbol } else { 0 })),
+                !turn,
+                std::cmp::Reverse(if turn { term.symbol } else { 0 }),
                 term.slope.unsigned_abs(),
             )
         });
-        let (mut least, mut most) = (0i64, 0i64);
+        let (mut least, mut most) = self.growth(&free);
+        if least < low || high < most {
+            return false;
+        }
         for term in order {
             let now = &mut self.list[term.symbol as usize].now;
             let room = if term.slope > 0 {
@@ -354,7 +382,7 @@ impl Symbols {
             } else {
                 least.saturating_sub(low)
             };
-            let steps = room.max(0) / term.slope.saturating_abs().max(1);
+            let steps = room / term.slope.saturating_abs().max(1);
             now.count = now.count.min(steps.saturating_add(1));
             let reach = term.slope.saturating_mul(now.count - 1);
             (least, most) = (least.saturating_add(reach.min(0)), most.saturating_add(reach.max(0)));
@@ -367,7 +395,8 @@ impl Symbols {
         if terms.iter().all(|term| term.slope % of == 0) {
             return true;
         }
-        if !self.may_narrow {
+        let free = |term: &Term| self.list[term.symbol as usize].kind == Kind::Free;
+        if self.detail < Detail::All || terms.iter().any(free) {
             return false;
         }
         for term in terms {
@@ -472,8 +501,8 @@ impl Symbols {
             return Some((quotient, rest.plus_constant(-carry.wrapping_mul(divisor))));
         }
         if !rest.terms.is_empty() {
-            if !self.may_narrow {
-                return None;
+            if self.detail < Detail::All {
+                return self.divide_loosely(quotient, &rest, divisor);
             }
             // Either none of what is added carries, or all of it is whole divisors: whatever leaves more executions.
             let (mut low, mut high) = (i64::MIN, i64::MAX);
@@ -482,12 +511,14 @@ impl Symbols {
                 (low, high) = (low.max(-value), high.min(divisor - 1 - value));
             }
             let before = self.list.clone();
-            self.keep_between(&rest.terms, low, high);
-            let between_size = self.size();
+            let fits = self.keep_between(&rest.terms, low, high);
+            let between_size = if fits { self.size() } else { 0.0 };
             let between = std::mem::replace(&mut self.list, before);
-            self.keep_multiples(&rest.terms, divisor);
-            let multiples = self.size() >= between_size;
+            let multiples = self.keep_multiples(&rest.terms, divisor) && self.size() >= between_size;
             if !multiples {
+                if !fits {
+                    return self.divide_loosely(quotient, &rest, divisor);
+                }
                 self.list = between;
             }
             (quotient, rest) = (self.resolved(&quotient), self.resolved(&rest));
@@ -504,15 +535,23 @@ impl Symbols {
         Some((quotient.plus(&carried), rest))
     }
 
+    /// The quotient and the remainder of a number that is the same in all lanes, of which only the bounds are known.
+    fn divide_loosely(&mut self, quotient: Form, rest: &Form, divisor: i64) -> Option<(Form, Form)> {
+        let (low, high) = self.hull(rest);
+        let (low, high) = (low.div_euclid(divisor), high.div_euclid(divisor));
+        rest.lanes.is_none().then(|| {
+            let carried = self.free(low, high);
+            (quotient.plus(&carried), self.free(0, divisor - 1))
+        })
+    }
+
     /// Splits a symbol into two, where one of them then adds whole divisors: the digits of a number.
     fn split(&mut self, term: &Term, divisor: i64) -> Option<(Term, Term)> {
-        let Symbol {
-            first, now, is_turn, ..
-        } = self.list[term.symbol as usize];
+        let Symbol { first, now, kind, .. } = self.list[term.symbol as usize];
         let digit = term.slope > 0 && divisor % term.slope == 0;
         let values = divisor / term.slope.max(1);
         let whole = first == now && now.stride == 1 && now.low % values.max(1) == 0;
-        if is_turn || !digit || !whole || values < 2 || now.count <= values || now.count % values != 0 {
+        if kind != Kind::Side || !digit || !whole || values < 2 || now.count <= values || now.count % values != 0 {
             return None;
         }
         let high = self.add(
@@ -521,9 +560,9 @@ impl Symbols {
                 count: now.count / values,
                 stride: 1,
             },
-            false,
+            Kind::Side,
         );
-        let low = self.add(Progression::below(values), false);
+        let low = self.add(Progression::below(values), Kind::Side);
         self.list[term.symbol as usize].halves = Some((high, low, values));
         let part = |symbol, slope| Term {
             symbol,
@@ -550,22 +589,84 @@ impl Symbols {
         Some(a.with_values(values))
     }
 
-    /// A number that depends on the lanes' values up to multiples of a modulus for all together: the least and the greatest
-    /// that it is in any execution.
-    pub fn extremes_of(&mut self, form: &Form, modulus: i64, number: impl Fn(&[i64; LANES]) -> u64) -> (u64, u64) {
+    /// How a form's first values are moved in all lanes together, modulo a divisor of 64: for each residue, in how many executions
+    /// of the set and of those loops; and the step by whose multiples they may be moved besides.
+    pub fn moves(&self, form: &Form, modulus: usize, turns: &[u32]) -> Moves {
         let form = self.resolved(form);
-        let values = form.values();
-        let first = number(&values);
-        let step = form.terms.iter().fold(modulus, |step, term| gcd(term.slope, step));
-        let (mut least, mut most) = (first, first);
-        for shift in 1..modulus / step {
-            let moved = number(&values.map(|value| value.wrapping_add(shift * step)));
-            (least, most) = (least.min(moved), most.max(moved));
+        let mut moves = Moves {
+            executions: SmallVec::from_elem(0, modulus),
+            step: modulus as i64,
+        };
+        moves.executions[0] = 1;
+        let mut once = |symbol: u32, slope: i64| {
+            let count = self.now(symbol).count as u64;
+            let (slope, before) = (slope.rem_euclid(modulus as i64) as usize, moves.executions.clone());
+            if slope == 0 {
+                moves
+                    .executions
+                    .iter_mut()
+                    .for_each(|number| *number = number.saturating_mul(count));
+                return;
+            }
+            moves.executions.fill(0);
+            for step in 0..modulus.min(count as usize) {
+                // Every so many steps the residue is the same.
+                let steps = (count - 1 - step as u64) / modulus as u64 + 1;
+                for (residue, &number) in before.iter().enumerate().filter(|(_, number)| **number > 0) {
+                    let moved = &mut moves.executions[(residue + slope * step) % modulus];
+                    *moved = moved.saturating_add(number.saturating_mul(steps));
+                }
+            }
+        };
+        let slope = |symbol: u32| {
+            let term = form.terms.iter().find(|term| term.symbol == symbol);
+            term.map_or(0, |term| term.slope)
+        };
+        let counted = |symbol: u32| {
+            let Symbol { kind, halves, .. } = self.list[symbol as usize];
+            (kind == Kind::Side && halves.is_none()) || turns.contains(&symbol)
+        };
+        (0..self.list.len() as u32)
+            .filter(|&symbol| counted(symbol))
+            .for_each(|symbol| once(symbol, slope(symbol)));
+        for term in form.terms.iter().filter(|term| !counted(term.symbol)) {
+            moves.step = gcd(term.slope, moves.step);
         }
-        if least == most || self.keep_multiples(&form.terms, modulus) {
-            return (first, first);
+        moves
+    }
+}
+
+/// See [`Symbols::moves`].
+pub(super) struct Moves {
+    executions: SmallVec<[u64; 32]>,
+    step: i64,
+}
+
+impl Moves {
+    /// How many executions there are.
+    pub fn executions(&self) -> u64 {
+        self.executions.iter().copied().fold(0, u64::saturating_add)
+    }
+
+    /// The sum over all executions of a number that depends on the values modulo the modulus: bounds, if some moves are not known.
+    pub fn sum(&self, values: &[i64; LANES], number: impl Fn(&[i64; LANES]) -> (u64, u64)) -> (u64, u64) {
+        let modulus = self.executions.len() as i64;
+        let (mut low, mut high) = (0u64, 0u64);
+        for (residue, &executions) in self
+            .executions
+            .iter()
+            .enumerate()
+            .filter(|(_, executions)| **executions > 0)
+        {
+            let each = (0..modulus / self.step).map(|step| {
+                let moved = residue as i64 + step * self.step;
+                number(&values.map(|value| value.wrapping_add(moved)))
+            });
+            let (least, most) = each.fold((u64::MAX, 0), |sum, each| (sum.0.min(each.0), sum.1.max(each.1)));
+            low = low.saturating_add(least.saturating_mul(executions));
+            high = high.saturating_add(most.saturating_mul(executions));
         }
-        (least, most)
+        (low, high)
     }
 }
 

@@ -1,38 +1,33 @@
 //! How many sectors and passes the accesses of a warp take.
 
-use super::count::Count;
-use super::form::{Form, LANES, Mask, Symbols};
+use super::form::LANES;
 
 /// Bytes that global memory moves at once.
-const SECTOR: i64 = 32;
+pub(super) const SECTOR: usize = 32;
 /// Banks of shared memory, 4 bytes wide.
 const BANKS: usize = 32;
+/// Bytes of a bank: moved by whole words, lanes meet in other banks in the same way.
+pub(super) const WORD: usize = 4;
 
-/// Sectors that an access of the active lanes touches; an access never crosses a sector.
-pub(super) fn sectors(symbols: &mut Symbols, address: Option<&Form>, active: Mask) -> Count {
-    let unknown = Count {
-        low: u64::from(active.surely != 0),
-        high: active.possibly.count_ones().into(),
-    };
-    bounded(symbols, address, active, unknown, SECTOR, |lanes, addresses| {
-        let mut touched = [0; LANES];
-        let mut count = 0;
-        let mut sorted = true;
-        for lane in (0..LANES).filter(|lane| lanes >> lane & 1 == 1) {
-            let sector = addresses[lane].div_euclid(SECTOR);
-            if count == 0 || touched[count - 1] != sector {
-                sorted &= count == 0 || touched[count - 1] < sector;
-                touched[count] = sector;
-                count += 1;
-            }
+/// Sectors that an access of the lanes touches. An access is aligned, so it never crosses a sector.
+pub(super) fn sectors(lanes: u32, addresses: &[i64; LANES]) -> u64 {
+    let mut touched = [0; LANES];
+    let mut count = 0;
+    let mut sorted = true;
+    for lane in each(lanes) {
+        let sector = addresses[lane].div_euclid(SECTOR as i64);
+        if count == 0 || touched[count - 1] != sector {
+            sorted &= count == 0 || touched[count - 1] < sector;
+            touched[count] = sector;
+            count += 1;
         }
-        if !sorted {
-            touched[..count].sort_unstable();
-            let changes = touched[..count].windows(2).filter(|pair| pair[0] != pair[1]);
-            count = 1 + changes.count();
-        }
-        count as u64
-    })
+    }
+    if !sorted {
+        touched[..count].sort_unstable();
+        let changes = touched[..count].windows(2).filter(|pair| pair[0] != pair[1]);
+        count = 1 + changes.count();
+    }
+    count as u64
 }
 
 /// Lanes whose accesses shared memory serves at once: halves of a warp for 8 bytes, quarters for 16.
@@ -49,19 +44,17 @@ pub(super) fn least_passes(bytes: u32, lanes: u32) -> u64 {
     groups(bytes, lanes).count() as u64
 }
 
-/// Passes over the banks that an access of the active lanes takes.
-pub(super) fn passes(symbols: &mut Symbols, address: Option<&Form>, bytes: u32, active: Mask) -> Count {
+/// Passes with every conflict that there can be.
+pub(super) fn most_passes(bytes: u32, lanes: u32) -> u64 {
+    u64::from(lanes.count_ones()) * u64::from(bytes.div_ceil(4).max(1))
+}
+
+/// Passes over the banks that an access of the lanes takes.
+pub(super) fn passes(bytes: u32, lanes: u32, addresses: &[i64; LANES]) -> u64 {
     let words = i64::from(bytes.div_ceil(4).max(1));
-    let unknown = Count {
-        low: least_passes(bytes, active.surely),
-        high: u64::from(active.possibly.count_ones()) * words as u64,
-    };
-    // Moved by whole words, lanes meet in other banks in the same way.
-    bounded(symbols, address, active, unknown, 4, |lanes, addresses| {
-        groups(bytes, lanes)
-            .map(|group| passes_of(addresses, words, group))
-            .sum()
-    })
+    groups(bytes, lanes)
+        .map(|group| passes_of(addresses, words, group))
+        .sum()
 }
 
 /// The most distinct words that fall into one bank.
@@ -69,8 +62,8 @@ fn passes_of(addresses: &[i64; LANES], words: i64, lanes: u32) -> u64 {
     let mut word_of_bank = [i64::MIN; BANKS];
     let mut conflict = false;
     let each_word = |visit: &mut dyn FnMut(i64)| {
-        for lane in (0..LANES).filter(|lane| lanes >> lane & 1 == 1) {
-            let first = addresses[lane].div_euclid(4);
+        for lane in each(lanes) {
+            let first = addresses[lane].div_euclid(WORD as i64);
             (first..first + words).for_each(&mut *visit);
         }
     };
@@ -93,31 +86,6 @@ fn passes_of(addresses: &[i64; LANES], words: i64, lanes: u32) -> u64 {
     in_bank.into_iter().max().unwrap_or(1)
 }
 
-/// A number that more lanes make no smaller, and that moving all addresses by the modulus does not change.
-fn bounded(
-    symbols: &mut Symbols,
-    address: Option<&Form>,
-    active: Mask,
-    unknown: Count,
-    modulus: i64,
-    number: impl Fn(u32, &[i64; LANES]) -> u64,
-) -> Count {
-    let Some(address) = address.filter(|_| active.possibly != 0) else {
-        return unknown;
-    };
-    let mut of = |lanes: u32| match lanes {
-        0 => (0, 0),
-        lanes => symbols.extremes_of(address, modulus, |addresses| number(lanes, addresses)),
-    };
-    let most = of(active.possibly);
-    match active.exact() {
-        Some(_) => Count {
-            low: most.0,
-            high: most.1,
-        },
-        None => Count {
-            low: of(active.surely).0,
-            high: most.1,
-        },
-    }
+fn each(lanes: u32) -> impl Iterator<Item = usize> {
+    (0..LANES).filter(move |lane| lanes >> lane & 1 == 1)
 }

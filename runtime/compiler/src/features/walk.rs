@@ -3,14 +3,17 @@
 use super::arithmetic::{self, Value};
 use super::class::{self, Class};
 use super::count::{Count, Counts};
-use super::form::{LANES, Mask, Symbols};
+use super::form::{Detail, Form, LANES, Mask, Symbols};
 use super::memory;
 use super::progression::{Progression, Warps};
 use crate::ptx::text::Entry;
 use crate::ptx::{Action, Address, Guard, Instruction, Item, Loop, Operand, Reg, Space, Width};
+use smallvec::SmallVec;
 
-/// Instructions that are looked at before sets are made no smaller: then what differs within one is bounded.
-const EFFORT: u64 = 60_000;
+/// How much is looked at in full detail, and then for conditions alone: an instruction counts 1, one that is evaluated [`EVALUATION`].
+/// It bounds the time that a kernel takes to about a millisecond.
+const EFFORT: [(Detail, u64); 2] = [(Detail::All, 20_000), (Detail::Conditions, 10_000)];
+const EVALUATION: u64 = 5;
 
 /// A kernel's argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,35 +28,37 @@ pub enum Argument {
 
 /// What a launch of a kernel does. `arguments`: one a parameter.
 pub fn count(entry: &Entry, grid: [u32; 3], arguments: &[Argument]) -> Counts {
-    let mut total = Counts::default();
-    let full = i64::from(entry.threads / 32);
-    let rest = entry.threads % 32;
-    let parts = [
-        (Warps::of(0, full, grid), u32::MAX),
-        (Warps::of(full, 1, grid), (1 << rest) - 1),
-    ];
     let mut walk = Walk::new(entry, grid, arguments);
-    for (all, lanes) in parts {
-        if all.count() == 0 || lanes == 0 {
-            continue;
+    let all: u64 = walk.parts().iter().map(|(part, _)| part.count()).sum();
+    // What was counted in full detail, and of how many warps: a guess at the others.
+    let mut sample = (Counts::default(), 0);
+    for (detail, effort) in EFFORT {
+        let (counts, left) = walk.launch(detail, effort);
+        if left == 0 {
+            return counts.like(&sample.0, all, sample.1);
         }
-        let mut left = all.count();
-        let mut sets = vec![all.clone()];
-        while let Some(set) = sets.pop() {
-            if walk.effort > EFFORT {
-                break;
-            }
-            let (counts, alike, rest) = walk.set(&set, lanes, true);
-            total.add(&counts, Count::exactly(alike));
-            left = left.saturating_sub(alike);
-            sets.extend(rest);
-        }
-        if left > 0 {
-            let (counts, ..) = walk.set(&all, lanes, false);
-            total.add(&counts, Count::exactly(left));
+        if detail == Detail::All {
+            sample = (counts, all - left);
         }
     }
-    total
+    let mut counts = Counts::default();
+    for (part, lanes) in walk.parts() {
+        counts.add(&walk.set(&part, lanes, Detail::Nothing).0, Count::exactly(1));
+    }
+    counts.like(&sample.0, all, sample.1)
+}
+
+/// An access to memory, whose sectors or passes are counted when it is known which executions are alike.
+struct Access {
+    address: Form,
+    bytes: u32,
+    shared: bool,
+    store: bool,
+    active: Mask,
+    /// The loops around it whose turns are told apart.
+    turns: SmallVec<[u32; 3]>,
+    /// How often it happens in the others.
+    times: Count,
 }
 
 struct Walk<'a> {
@@ -70,8 +75,13 @@ struct Walk<'a> {
     waits: u32,
     /// Where each class's registers begin.
     slots: [usize; 6],
-    /// Instructions looked at.
+    accesses: Vec<Access>,
+    /// The open loops whose turns are told apart, and how often the others' turns happen.
+    turns: SmallVec<[u32; 3]>,
+    times: Count,
+    /// What was looked at, and how much may be before sets are no longer made smaller.
     effort: u64,
+    most_effort: u64,
 }
 
 impl<'a> Walk<'a> {
@@ -86,13 +96,17 @@ impl<'a> Walk<'a> {
             entry,
             grid,
             arguments,
-            symbols: Symbols::new(&Warps::of(0, 1, grid), false),
+            symbols: Symbols::new(&Warps::of(0, 1, grid), Detail::Nothing),
             values: Vec::new(),
             wanted: vec![false; all],
             loaded: vec![0; all],
             waits: 1,
             slots,
+            accesses: Vec::new(),
+            turns: SmallVec::new(),
+            times: Count::exactly(1),
             effort: 0,
+            most_effort: 0,
         };
         walk.want(&entry.body);
         let mut assigned = vec![0u8; all];
@@ -177,26 +191,66 @@ impl<'a> Walk<'a> {
 
     // ------------------------------------------------------------------ one set
 
-    /// What one warp of a set does, how many do the same, and the sets of the others.
-    fn set(&mut self, set: &Warps, lanes: u32, may_narrow: bool) -> (Counts, u64, Vec<Warps>) {
-        self.symbols = Symbols::new(set, may_narrow);
+    /// The launch's whole warps, and those with fewer threads: with the threads that they have.
+    fn parts(&self) -> Vec<(Warps, u32)> {
+        let (whole, rest) = (self.entry.threads / 32, self.entry.threads % 32);
+        let parts = [
+            (Warps::of(0, whole.into(), self.grid), u32::MAX),
+            (Warps::of(whole.into(), 1, self.grid), (1 << rest) - 1),
+        ];
+        parts
+            .into_iter()
+            .filter(|(part, lanes)| part.count() > 0 && *lanes != 0)
+            .collect()
+    }
+
+    /// What all warps do, and how many were left out because it would have taken too much effort.
+    fn launch(&mut self, detail: Detail, effort: u64) -> (Counts, u64) {
+        let mut total = Counts::default();
+        let mut left = 0;
+        (self.effort, self.most_effort) = (0, 2 * effort);
+        for (part, lanes) in self.parts() {
+            let mut missing = part.count();
+            let mut sets = vec![part];
+            while self.effort <= effort
+                && let Some(set) = sets.pop()
+            {
+                let (counts, alike, rest) = self.set(&set, lanes, detail);
+                total.add(&counts, Count::exactly(1));
+                missing -= alike;
+                sets.extend(rest);
+            }
+            left += missing;
+        }
+        (total, left)
+    }
+
+    /// What those warps of a set do together that are like its first one, how many they are, and the sets of the others.
+    fn set(&mut self, set: &Warps, lanes: u32, detail: Detail) -> (Counts, u64, Vec<Warps>) {
+        self.symbols = Symbols::new(set, detail);
         self.values.clear();
         self.values.resize(self.wanted.len(), Value::UNKNOWN);
         self.loaded.fill(0);
         self.waits = 1;
-        let mut counts = Counts::default();
+        let mut once = Counts::default();
         let entry = self.entry;
-        self.items(&entry.body, Mask::exactly(lanes), &mut counts);
+        self.items(&entry.body, Mask::exactly(lanes), &mut once);
         // The `ret` at the end.
-        issue(&mut counts, Class::Control, Mask::exactly(lanes), Mask::exactly(lanes));
+        issue(&mut once, Class::Control, Mask::exactly(lanes), Mask::exactly(lanes));
         let (alike, rest) = self.symbols.remaining();
+        let mut counts = Counts::default();
+        counts.add(&once, Count::exactly(alike));
+        for access in std::mem::take(&mut self.accesses) {
+            self.effort += EVALUATION;
+            self.count_access(&access, &mut counts);
+        }
         (counts, alike, rest)
     }
 
     fn items(&mut self, items: &[Item], active: Mask, counts: &mut Counts) {
         for item in items {
-            if self.effort > EFFORT {
-                self.symbols.may_narrow = false;
+            if self.effort > self.most_effort {
+                self.symbols.detail = Detail::Nothing;
             }
             match item {
                 Item::Instruction(instruction) => self.instruction(instruction, active, counts),
@@ -251,12 +305,12 @@ impl<'a> Walk<'a> {
                 match (flops, class) {
                     (0, _) => {}
                     (_, Class::Matrix) => {
-                        let warps = times(active, 1, |lanes| u64::from(lanes != 0));
-                        counts.matrix_flops = counts.matrix_flops.plus(warps.times(Count::exactly(flops)));
+                        counts.matrix_flops = counts.matrix_flops.plus(warps(active).times(Count::exactly(flops)));
                     }
                     _ => counts.flops = counts.flops.plus(threads(active).times(Count::exactly(flops))),
                 }
                 if instruction.results.iter().any(|&reg| self.wanted[self.slot(reg)]) {
+                    self.effort += EVALUATION;
                     let sources: crate::ptx::Few<Value> =
                         instruction.sources.iter().map(|&source| self.operand(source)).collect();
                     let results = arithmetic::evaluate(&mut self.symbols, opcode, &sources, self.grid);
@@ -270,6 +324,7 @@ impl<'a> Walk<'a> {
                 if let (Some(reg), [a, b]) = (first, &instruction.sources[..])
                     && self.wanted[self.slot(reg)]
                 {
+                    self.effort += EVALUATION;
                     let (a, b) = (self.operand(*a), self.operand(*b));
                     let value = arithmetic::compare(&mut self.symbols, compare, class, signed, &a, &b);
                     self.assign(reg, value);
@@ -334,43 +389,68 @@ impl<'a> Walk<'a> {
     }
 
     fn access(&mut self, space: Space, address: Address, bytes: u32, active: Mask, store: bool, counts: &mut Counts) {
-        let address = match &self.values[self.slot(address.base)] {
-            Value::Form(base) => Some(base.clone().plus_constant(address.offset.into())),
-            _ => None,
+        let shared = space == Space::Shared;
+        let moved = match (shared, store) {
+            (false, false) => &mut counts.global_load_bytes,
+            (false, true) => &mut counts.global_store_bytes,
+            (true, false) => &mut counts.shared_load_bytes,
+            (true, true) => &mut counts.shared_store_bytes,
         };
-        let moved = threads(active).times(Count::exactly(bytes.into()));
-        let add = |count: &mut Count, more: Count| *count = count.plus(more);
-        if space == Space::Shared {
-            let passes = memory::passes(&mut self.symbols, address.as_ref(), bytes, active);
-            let least = times(active, 1, |lanes| memory::least_passes(bytes, lanes));
-            add(&mut counts.shared_transactions, passes);
-            let conflicts = match active.exact() {
-                Some(_) => Count {
-                    low: passes.low - least.low,
-                    high: passes.high - least.low,
-                },
-                None => Count {
-                    low: 0,
-                    high: passes.high,
-                },
-            };
-            add(&mut counts.shared_bank_conflicts, conflicts);
-            let side = if store {
-                &mut counts.shared_store_bytes
-            } else {
-                &mut counts.shared_load_bytes
-            };
-            add(side, moved);
-        } else {
-            let sectors = memory::sectors(&mut self.symbols, address.as_ref(), active);
-            let (bytes, touched) = if store {
-                (&mut counts.global_store_bytes, &mut counts.global_store_sectors)
-            } else {
-                (&mut counts.global_load_bytes, &mut counts.global_load_sectors)
-            };
-            add(bytes, moved);
-            add(touched, sectors);
+        *moved = moved.plus(threads(active).times(Count::exactly(bytes.into())));
+        if active.possibly == 0 {
+            return;
         }
+        match &self.values[self.slot(address.base)] {
+            Value::Form(base) => self.accesses.push(Access {
+                address: base.clone().plus_constant(address.offset.into()),
+                bytes,
+                shared,
+                store,
+                active,
+                turns: self.turns.clone(),
+                times: self.times,
+            }),
+            _ if shared => {
+                let least = memory::least_passes(bytes, active.surely);
+                let most = memory::most_passes(bytes, active.possibly);
+                add_passes(counts, Count::between(least, most), None);
+            }
+            _ => {
+                let sectors = times(active, |lanes| u64::from(lanes.count_ones()));
+                add_sectors(counts, Count::between(sectors.low.min(1), sectors.high), store);
+            }
+        }
+    }
+
+    fn count_access(&self, access: &Access, counts: &mut Counts) {
+        let Access {
+            address,
+            bytes,
+            shared,
+            active,
+            ..
+        } = access;
+        let values = self.symbols.resolved(address).values();
+        let number = |lanes: u32, values: &[i64; LANES]| match shared {
+            true => memory::passes(*bytes, lanes, values),
+            false => memory::sectors(lanes, values),
+        };
+        let modulus = if *shared { memory::WORD } else { memory::SECTOR };
+        let moves = self.symbols.moves(address, modulus, &access.turns);
+        let (low, high) = moves.sum(&values, |values| {
+            let most = number(active.possibly, values);
+            let least = active.exact().map_or_else(|| number(active.surely, values), |_| most);
+            (least, most)
+        });
+        let sum = Count::between(low, high).times(access.times);
+        if !*shared {
+            return add_sectors(counts, sum, access.store);
+        }
+        let least = active.exact().map(|lanes| {
+            let each = Count::exactly(memory::least_passes(*bytes, lanes));
+            Count::exactly(moves.executions()).times(each).times(access.times)
+        });
+        add_passes(counts, sum, least);
     }
 
     // ------------------------------------------------------------------ loops
@@ -407,10 +487,10 @@ impl<'a> Walk<'a> {
             let chosen = turns.iter().enumerate().filter(|(lane, _)| lanes >> lane & 1 == 1);
             chosen.map(|(_, &turns)| turns).max().unwrap_or(0)
         };
-        let turns = Count {
-            low: longest(&fewest, active.surely) as u64,
-            high: longest(&most, active.possibly) as u64,
-        };
+        let turns = Count::between(
+            longest(&fewest, active.surely) as u64,
+            longest(&most, active.possibly) as u64,
+        );
         if turns.high == 0 {
             return;
         }
@@ -420,7 +500,7 @@ impl<'a> Walk<'a> {
         let mut left = vec![Progression::below(turns.high as i64)];
         while let Some(some) = left.pop() {
             // What differs from turn to turn is bounded for all that are left together, if it is not worth telling apart.
-            let together = !exact || !self.symbols.may_narrow;
+            let together = !exact || self.symbols.detail == Detail::Nothing;
             let some = if together {
                 Progression::below(turns.high as i64)
             } else {
@@ -445,18 +525,22 @@ impl<'a> Walk<'a> {
                 _ => Value::Between(start.bounds(&self.symbols).0, end.bounds(&self.symbols).1),
             };
             self.assign(each.counter, counter);
+            let outer = self.times;
+            let rest = Count::between(turns.low.saturating_sub(done), turns.high.saturating_sub(done));
+            if together {
+                self.times = outer.times(rest);
+            } else {
+                self.turns.push(turn);
+            }
             let mut once = Counts::default();
             self.items(&each.body, inside, &mut once);
-            let alike = self.symbols.now(turn);
-            self.symbols.end_turns(turn);
             if together {
-                let rest = Count {
-                    low: turns.low.saturating_sub(done),
-                    high: turns.high.saturating_sub(done),
-                };
+                self.times = outer;
                 counts.add(&once, rest);
                 break;
             }
+            self.turns.pop();
+            let alike = self.symbols.now(turn);
             counts.add(&once, Count::exactly(alike.count as u64));
             done += alike.count as u64;
             left.extend(some.without(alike));
@@ -487,20 +571,46 @@ fn loaded(width: Width) -> Value {
 
 // ---------------------------------------------------------------------- what masks count for
 
-fn times(active: Mask, factor: u64, of: impl Fn(u32) -> u64) -> Count {
-    Count {
-        low: of(active.surely) * factor,
-        high: of(active.possibly) * factor,
+fn times(active: Mask, of: impl Fn(u32) -> u64) -> Count {
+    match active.exact() {
+        Some(lanes) => Count::exactly(of(lanes)),
+        None => Count::between(of(active.surely), of(active.possibly)),
     }
 }
 
 fn threads(active: Mask) -> Count {
-    times(active, 1, |lanes| lanes.count_ones().into())
+    times(active, |lanes| lanes.count_ones().into())
 }
 
 /// 1 if any lane is active.
 fn warps(active: Mask) -> Count {
-    times(active, 1, |lanes| u64::from(lanes != 0))
+    times(active, |lanes| u64::from(lanes != 0))
+}
+
+fn add_sectors(counts: &mut Counts, sectors: Count, store: bool) {
+    let touched = if store {
+        &mut counts.global_store_sectors
+    } else {
+        &mut counts.global_load_sectors
+    };
+    *touched = touched.plus(sectors);
+}
+
+/// `least`: the passes without conflicts, where they are known.
+fn add_passes(counts: &mut Counts, passes: Count, least: Option<Count>) {
+    let conflicts = match least {
+        Some(least) => Count {
+            low: passes.low.saturating_sub(least.high),
+            high: passes.high.saturating_sub(least.low),
+            likely: (passes.likely - least.likely).max(0.0),
+        },
+        None => Count {
+            likely: 0.0,
+            ..Count::between(0, passes.high)
+        },
+    };
+    counts.shared_transactions = counts.shared_transactions.plus(passes);
+    counts.shared_bank_conflicts = counts.shared_bank_conflicts.plus(conflicts);
 }
 
 /// Counts an instruction that stands in a region and executes in some of its lanes.
@@ -511,21 +621,23 @@ fn issue(counts: &mut Counts, class: Class, region: Mask, active: Mask) {
     );
     *all = all.plus(threads(active));
     *some = some.plus(warps(active));
-    let skipped = Count {
-        low: u64::from(region.surely != 0 && active.possibly == 0),
-        high: u64::from(region.possibly != 0 && active.surely == 0),
-    };
-    counts.skipped_instructions = counts.skipped_instructions.plus(skipped);
+    if active != region {
+        let skipped = Count::between(
+            u64::from(region.surely != 0 && active.possibly == 0),
+            u64::from(region.possibly != 0 && active.surely == 0),
+        );
+        counts.skipped_instructions = counts.skipped_instructions.plus(skipped);
+    }
 }
 
 /// Counts a branch that some lanes of a region take.
 fn branch(counts: &mut Counts, region: Mask, taken: Mask) {
     issue(counts, Class::Control, region, taken);
     let stay = region.and(taken.not());
-    let diverges = Count {
-        low: u64::from(taken.surely != 0 && stay.surely != 0),
-        high: u64::from(taken.possibly != 0 && stay.possibly != 0),
-    };
+    let diverges = Count::between(
+        u64::from(taken.surely != 0 && stay.surely != 0),
+        u64::from(taken.possibly != 0 && stay.possibly != 0),
+    );
     counts.divergent_branches = counts.divergent_branches.plus(diverges);
 }
 
@@ -537,25 +649,18 @@ fn back_edges(counts: &mut Counts, active: Mask, fewest: &[i64; LANES], most: &[
             .map(|(_, &turns)| (turns - less).max(0) as u64)
             .fold(0, u64::saturating_add)
     };
-    let lanes = |less| Count {
-        low: sum(fewest, active.surely, less),
-        high: sum(most, active.possibly, less),
-    };
-    for class in [Class::Integer, Class::Predicate] {
-        counts.thread_instructions[class] = counts.thread_instructions[class].plus(lanes(0));
-        counts.warp_instructions[class] = counts.warp_instructions[class].plus(turns);
+    let lanes = |less| Count::between(sum(fewest, active.surely, less), sum(most, active.possibly, less));
+    let back = Count::between(turns.low.saturating_sub(1), turns.high.saturating_sub(1));
+    for (class, threads, warps) in [
+        (Class::Integer, lanes(0), turns),
+        (Class::Predicate, lanes(0), turns),
+        (Class::Control, lanes(1), back),
+    ] {
+        counts.thread_instructions[class] = counts.thread_instructions[class].plus(threads);
+        counts.warp_instructions[class] = counts.warp_instructions[class].plus(warps);
     }
-    let back = Count {
-        low: turns.low.saturating_sub(1),
-        high: turns.high.saturating_sub(1),
-    };
-    counts.thread_instructions[Class::Control] = counts.thread_instructions[Class::Control].plus(lanes(1));
-    counts.warp_instructions[Class::Control] = counts.warp_instructions[Class::Control].plus(back);
     // The last turn's branch back is taken by nobody; others part lanes where some make fewer turns.
-    let last = Count {
-        low: u64::from(turns.low > 0),
-        high: 1,
-    };
+    let last = Count::between(u64::from(turns.low > 0), 1);
     counts.skipped_instructions = counts.skipped_instructions.plus(last);
     let ends = if fewest == most && active.exact().is_some() {
         let mut ends: Vec<i64> = (0..LANES)
@@ -566,10 +671,8 @@ fn back_edges(counts: &mut Counts, active: Mask, fewest: &[i64; LANES], most: &[
         ends.dedup();
         Count::exactly(ends.len().saturating_sub(1) as u64)
     } else {
-        Count {
-            low: 0,
-            high: (u64::from(active.possibly.count_ones()).max(1) - 1).min(turns.high),
-        }
+        let lanes = u64::from(active.possibly.count_ones()).max(1);
+        Count::between(0, (lanes - 1).min(turns.high))
     };
     counts.divergent_branches = counts.divergent_branches.plus(ends);
 }
