@@ -6,6 +6,8 @@
 //!                                   L2, device memory                       of the whole chip )
 //! ```
 //!
+//! A warp's own way has its waits for memory. That is Little's law: no more is under way than what all resident warps wait for,
+//! so a wave lasts at least as many memory latencies as a warp waits for one after the other.
 //! All waves but the last are full; the last one's blocks are spread over the multiprocessors. Every block is taken to do
 //! an equal part of what the launch does.
 //! It ranks schedules before anything is measured. What it leaves out: the power limit, the order in which blocks reach L2,
@@ -228,14 +230,6 @@ pub fn latency(features: &Features, sheet: &Datasheet) -> f64 {
             0.0
         };
     let l2 = features.l2_bytes().likely / sheet.l2_bandwidth;
-    // Bytes under way, by Little's law: what a warp waits for at once, of all warps that are there, over the time that it takes.
-    let warps = (blocks * f64::from(features.threads.div_ceil(32))).min(multiprocessors * resident * f64::from(features.threads.div_ceil(32)));
-    let under_way = warps * features.bytes_in_flight();
-    let reached = if features.counts.memory_waits.likely > 0.0 {
-        (under_way * sheet.clock_hz / sheet.memory_latency).min(sheet.dram_bandwidth)
-    } else {
-        sheet.dram_bandwidth
-    };
-    let dram = features.dram_bytes().likely / reached.max(1.0);
+    let dram = features.dram_bytes().likely / sheet.dram_bandwidth;
     sheet.launch_s + (clocks / sheet.clock_hz).max(l2).max(dram)
 }

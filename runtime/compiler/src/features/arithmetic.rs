@@ -289,7 +289,8 @@ pub(super) fn less(symbols: &mut Symbols, a: &Value, b: &Value) -> Mask {
 }
 
 fn least(symbols: &mut Symbols, a: &Value, b: &Value) -> Value {
-    let mask = less(symbols, a, b);
+    // Of equals the first: clamped to its last value, an index that never exceeds it is itself everywhere.
+    let mask = less(symbols, b, a).not();
     match select(symbols, mask, a, b) {
         Value::Between(..) => {
             let (a, b) = (a.bounds(symbols), b.bounds(symbols));

@@ -14,7 +14,10 @@
 //! takes as many walks as it has kinds of warps, and each number is exact. What depends on data
 //! is bounded; so is what is left where the kinds are too many.
 //!
-//! To add an instruction, say its kind in `class`; if indices are computed with it, what it computes in `arithmetic`.
+//! Addresses need not be the same: over the warps that are alike, their remainders by the size of a sector are counted.
+//!
+//! To add an instruction, say its kind in `class`; if indices are computed with it, what it computes in `arithmetic`. An
+//! action of its own (`ptx::Action`) has its kind in `program` and its accesses in `walk`.
 
 mod arithmetic;
 mod class;
@@ -22,6 +25,7 @@ mod compulsory;
 mod count;
 mod form;
 mod memory;
+mod program;
 mod progression;
 mod walk;
 
@@ -77,6 +81,85 @@ pub struct Features {
     pub tail: f64,
     /// Multiprocessors that have a block.
     pub active_multiprocessors: u32,
+}
+
+impl Features {
+    /// Compulsory traffic of device memory, in bytes.
+    pub fn dram_bytes(&self) -> Count {
+        self.dram_read_bytes.plus(self.dram_write_bytes)
+    }
+
+    /// Bytes between L2 and the multiprocessors: whole sectors of all accesses, as if nothing were found in L1.
+    pub fn l2_bytes(&self) -> Count {
+        let sectors = self.counts.global_load_sectors.plus(self.counts.global_store_sectors);
+        sectors.times(Count::exactly(32))
+    }
+
+    /// Bytes to and from shared memory.
+    pub fn shared_bytes_moved(&self) -> Count {
+        self.counts.shared_load_bytes.plus(self.counts.shared_store_bytes)
+    }
+
+    /// Floating-point operations, those of matrix instructions among them.
+    pub fn flops(&self) -> Count {
+        self.counts.flops.plus(self.counts.matrix_flops)
+    }
+
+    /// Floating-point operations a byte of device memory.
+    pub fn arithmetic_intensity(&self) -> f64 {
+        self.flops().likely / self.dram_bytes().likely.max(1.0)
+    }
+
+    /// Loads from global memory that a warp has under way at once, on average.
+    pub fn loads_in_flight(&self) -> f64 {
+        self.counts.warp_instructions[Class::LoadGlobal].likely / self.counts.memory_waits.likely.max(1.0)
+    }
+
+    /// Bytes that all warps of a multiprocessor have under way from global memory when each waits.
+    pub fn bytes_in_flight(&self) -> f64 {
+        let warps = f64::from(self.resident_blocks * self.threads.div_ceil(32));
+        warps * self.counts.global_load_bytes.likely / self.counts.memory_waits.likely.max(1.0)
+    }
+
+    /// Names and values for models, always the same names in the same order. Numbers that are bounded have their likely value.
+    pub fn named(&self) -> Vec<(&'static str, f64)> {
+        let counts = &self.counts;
+        let classes = Class::ALL.iter();
+        let mut all: Vec<(&'static str, f64)> = classes
+            .map(|&class| (class.name(), counts.warp_instructions[class].likely))
+            .collect();
+        all.extend(counts.events().map(|(name, count)| (name, count.likely)));
+        all.extend([
+            ("thread_instructions", counts.thread_instructions.total().likely),
+            ("warp_instructions", counts.warp_instructions.total().likely),
+            ("dram_read_bytes", self.dram_read_bytes.likely),
+            ("dram_write_bytes", self.dram_write_bytes.likely),
+            ("l2_bytes", self.l2_bytes().likely),
+            ("arithmetic_intensity", self.arithmetic_intensity()),
+            ("threads", self.threads.into()),
+            ("blocks", self.blocks as f64),
+            ("registers", self.registers.into()),
+            ("shared_bytes", self.shared_bytes.into()),
+            ("resident_blocks", self.resident_blocks.into()),
+            ("occupancy", self.occupancy),
+            ("waves", self.waves),
+            ("tail", self.tail),
+            ("active_multiprocessors", self.active_multiprocessors.into()),
+            ("loads_in_flight", self.loads_in_flight()),
+            ("bytes_in_flight", self.bytes_in_flight()),
+        ]);
+        all
+    }
+
+    /// The names of [`Features::vector`].
+    pub fn names(&self) -> Vec<&'static str> {
+        self.named().into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// The values of [`Features::named`].
+    pub fn vector(&self) -> Vec<f64> {
+        self.named().into_iter().map(|(_, value)| value).collect()
+    }
 }
 
 /// The features of a schedule at concrete sizes (in the order of [`Op::sizes`](crate::ir::Op::sizes)) on a machine.

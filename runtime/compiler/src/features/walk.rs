@@ -1,13 +1,14 @@
 //! Walks over a kernel's instructions, once for each set of warps that are alike.
 
 use super::arithmetic::{self, Value};
-use super::class::{self, Class};
+use super::class::Class;
 use super::count::{Count, Counts};
 use super::form::{Detail, Form, LANES, Mask, Symbols};
 use super::memory;
+use super::program::{Body, Program, Step, Work};
 use super::progression::{Progression, Warps};
 use crate::ptx::text::Entry;
-use crate::ptx::{Action, Address, Guard, Instruction, Item, Loop, Operand, Reg, Space, Width};
+use crate::ptx::{Action, Address, Few, Guard, Instruction, Loop, Operand, Reg, Space, Width};
 use smallvec::SmallVec;
 
 /// How much is looked at in full detail, and then for conditions alone: an instruction counts 1, one that is evaluated [`EVALUATION`].
@@ -28,7 +29,8 @@ pub enum Argument {
 
 /// What a launch of a kernel does. `arguments`: one a parameter.
 pub fn count(entry: &Entry, grid: [u32; 3], arguments: &[Argument]) -> Counts {
-    let mut walk = Walk::new(entry, grid, arguments);
+    let program = Program::new(entry);
+    let mut walk = Walk::new(&program, grid, arguments);
     let all: u64 = walk.parts().iter().map(|(part, _)| part.count()).sum();
     // What was counted in full detail, and of how many warps: a guess at the others.
     let mut sample = (Counts::default(), 0);
@@ -62,19 +64,12 @@ struct Access {
 }
 
 struct Walk<'a> {
-    entry: &'a Entry,
+    program: &'a Program<'a>,
     grid: [u32; 3],
     arguments: &'a [Argument],
     symbols: Symbols,
     /// Of each register, by its slot.
     values: Vec<Value>,
-    /// Registers that addresses, conditions and loops are made of, which are assigned at one place.
-    wanted: Vec<bool>,
-    /// For each register the number of the wait before which a load into it was issued; 0 for others.
-    loaded: Vec<u32>,
-    waits: u32,
-    /// Where each class's registers begin.
-    slots: [usize; 6],
     accesses: Vec<Access>,
     /// The open loops whose turns are told apart, and how often the others' turns happen.
     turns: SmallVec<[u32; 3]>,
@@ -85,115 +80,26 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(entry: &'a Entry, grid: [u32; 3], arguments: &'a [Argument]) -> Walk<'a> {
-        let mut slots = [0; 6];
-        let mut all = 0;
-        for (slot, &count) in slots.iter_mut().zip(&entry.registers) {
-            *slot = all;
-            all += count as usize;
-        }
-        let mut walk = Walk {
-            entry,
+    fn new(program: &'a Program<'a>, grid: [u32; 3], arguments: &'a [Argument]) -> Walk<'a> {
+        Walk {
+            program,
             grid,
             arguments,
             symbols: Symbols::new(&Warps::of(0, 1, grid), Detail::Nothing),
             values: Vec::new(),
-            wanted: vec![false; all],
-            loaded: vec![0; all],
-            waits: 1,
-            slots,
             accesses: Vec::new(),
             turns: SmallVec::new(),
             times: Count::exactly(1),
             effort: 0,
             most_effort: 0,
-        };
-        walk.want(&entry.body);
-        let mut assigned = vec![0u8; all];
-        walk.assignments(&entry.body, &mut assigned);
-        for (wanted, assigned) in walk.wanted.iter_mut().zip(assigned) {
-            *wanted &= assigned == 1;
-        }
-        walk
-    }
-
-    fn slot(&self, reg: Reg) -> usize {
-        self.slots[reg.class as usize] + reg.number as usize
-    }
-
-    // ------------------------------------------------------------------ what matters
-
-    /// Marks what is needed of the items, from the last to the first: operands are made before.
-    fn want(&mut self, items: &[Item]) {
-        for item in items.iter().rev() {
-            match item {
-                Item::Instruction(instruction) => self.want_of(instruction),
-                Item::If(guard, body) => {
-                    self.want(body);
-                    self.want_register(guard.predicate);
-                }
-                Item::Loop(each) => {
-                    self.want(&each.body);
-                    for operand in [each.turns.start, each.turns.end, each.turns.step] {
-                        self.want_operand(operand);
-                    }
-                    self.want_register(each.counter);
-                }
-            }
         }
     }
 
-    fn want_of(&mut self, instruction: &Instruction) {
-        if let Some(guard) = instruction.guard {
-            self.want_register(guard.predicate);
-        }
-        match instruction.action {
-            Action::Load(_, _, address, _) | Action::Store(_, _, address, _) => self.want_register(address.base),
-            Action::Parameter(..) => {}
-            Action::Table(_) | Action::Compare(..) => {
-                if instruction.results.iter().any(|&reg| self.wanted[self.slot(reg)]) {
-                    instruction.sources.iter().for_each(|&source| self.want_operand(source));
-                }
-            }
-        }
-    }
-
-    fn want_operand(&mut self, operand: Operand) {
-        if let Operand::Reg(reg) = operand {
-            self.want_register(reg);
-        }
-    }
-
-    fn want_register(&mut self, reg: Reg) {
-        let slot = self.slot(reg);
-        self.wanted[slot] = true;
-    }
-
-    /// How often each register is assigned in the text, up to 2; guarded assignments count as two.
-    fn assignments(&self, items: &[Item], assigned: &mut [u8]) {
-        for item in items {
-            match item {
-                Item::Instruction(instruction) => {
-                    let times = 1 + u8::from(instruction.guard.is_some());
-                    for &result in &instruction.results {
-                        let assigned = &mut assigned[self.slot(result)];
-                        *assigned = (*assigned + times).min(2);
-                    }
-                }
-                Item::If(_, body) => self.assignments(body, assigned),
-                Item::Loop(each) => {
-                    assigned[self.slot(each.counter)] += 1;
-                    self.assignments(&each.body, assigned);
-                }
-            }
-        }
-    }
-
-    // ------------------------------------------------------------------ one set
+    // ------------------------------------------------------------------ sets of warps
 
     /// The launch's whole warps, and those with fewer threads: with the threads that they have.
     fn parts(&self) -> Vec<(Warps, u32)> {
-        let (whole, rest) = (self.entry.threads / 32, self.entry.threads % 32);
+        let (whole, rest) = (self.program.threads / 32, self.program.threads % 32);
         let parts = [
             (Warps::of(0, whole.into(), self.grid), u32::MAX),
             (Warps::of(whole.into(), 1, self.grid), (1 << rest) - 1),
@@ -229,12 +135,9 @@ impl<'a> Walk<'a> {
     fn set(&mut self, set: &Warps, lanes: u32, detail: Detail) -> (Counts, u64, Vec<Warps>) {
         self.symbols = Symbols::new(set, detail);
         self.values.clear();
-        self.values.resize(self.wanted.len(), Value::UNKNOWN);
-        self.loaded.fill(0);
-        self.waits = 1;
+        self.values.resize(self.program.wanted.len(), Value::UNKNOWN);
         let mut once = Counts::default();
-        let entry = self.entry;
-        self.items(&entry.body, Mask::exactly(lanes), &mut once);
+        self.body(&self.program.body, Mask::exactly(lanes), &mut once);
         // The `ret` at the end.
         issue(&mut once, Class::Control, Mask::exactly(lanes), Mask::exactly(lanes));
         let (alike, rest) = self.symbols.remaining();
@@ -247,145 +150,102 @@ impl<'a> Walk<'a> {
         (counts, alike, rest)
     }
 
-    fn items(&mut self, items: &[Item], active: Mask, counts: &mut Counts) {
-        for item in items {
+    fn body(&mut self, body: &Body<'_>, active: Mask, counts: &mut Counts) {
+        add_work(&body.work, active, counts);
+        for step in &body.steps {
             if self.effort > self.most_effort {
                 self.symbols.detail = Detail::Nothing;
             }
-            match item {
-                Item::Instruction(instruction) => self.instruction(instruction, active, counts),
-                Item::If(guard, body) => {
-                    let inside = active.and(self.condition(Some(*guard)));
+            match step {
+                Step::Instruction(instruction, waits) => self.instruction(instruction, *waits, active, counts),
+                Step::If(guard, body) => {
+                    let inside = active.and(self.condition(*guard));
                     branch(counts, active, active.and(inside.not()));
                     if inside.possibly != 0 {
-                        self.items(body, inside, counts);
+                        self.body(body, inside, counts);
                     }
                 }
-                Item::Loop(each) => self.turns(each, active, counts),
+                Step::Loop(each, body) => self.turns(each, body, active, counts),
             }
         }
     }
 
-    fn condition(&self, guard: Option<Guard>) -> Mask {
-        match guard {
-            None => Mask::exactly(u32::MAX),
-            Some(guard) => {
-                let truth = self.values[self.slot(guard.predicate)].truth();
-                if guard.holds { truth } else { truth.not() }
-            }
-        }
+    fn condition(&self, guard: Guard) -> Mask {
+        let truth = self.values[self.program.slot(guard.predicate)].truth();
+        if guard.holds { truth } else { truth.not() }
     }
 
     fn operand(&self, operand: Operand) -> Value {
         match operand {
-            Operand::Reg(reg) => self.values[self.slot(reg)].clone(),
+            Operand::Reg(reg) => self.values[self.program.slot(reg)].clone(),
             Operand::Int(value) => Value::constant(value),
             Operand::F32(_) | Operand::F64(_) => Value::UNKNOWN,
         }
     }
 
     fn assign(&mut self, reg: Reg, value: Value) {
-        let slot = self.slot(reg);
-        if self.wanted[slot] {
+        let slot = self.program.slot(reg);
+        if self.program.wanted[slot] {
             self.values[slot] = value;
         }
     }
 
     // ------------------------------------------------------------------ instructions
 
-    fn instruction(&mut self, instruction: &Instruction, region: Mask, counts: &mut Counts) {
+    fn instruction(&mut self, instruction: &Instruction, waits: bool, region: Mask, counts: &mut Counts) {
         self.effort += 1;
-        let active = region.and(self.condition(instruction.guard));
-        self.wait_for(instruction, active, counts);
-        let first = instruction.results.first().copied();
-        match instruction.action {
-            Action::Table(opcode) => {
-                let (class, flops) = class::of(opcode);
-                issue(counts, class, region, active);
-                match (flops, class) {
-                    (0, _) => {}
-                    (_, Class::Matrix) => {
-                        counts.matrix_flops = counts.matrix_flops.plus(warps(active).times(Count::exactly(flops)));
-                    }
-                    _ => counts.flops = counts.flops.plus(threads(active).times(Count::exactly(flops))),
-                }
-                if instruction.results.iter().any(|&reg| self.wanted[self.slot(reg)]) {
-                    self.effort += EVALUATION;
-                    let sources: crate::ptx::Few<Value> =
-                        instruction.sources.iter().map(|&source| self.operand(source)).collect();
-                    let results = arithmetic::evaluate(&mut self.symbols, opcode, &sources, self.grid);
-                    for (&reg, value) in instruction.results.iter().zip(results) {
-                        self.assign(reg, value);
-                    }
-                }
+        let active = match instruction.guard {
+            None => region,
+            Some(guard) => {
+                let active = region.and(self.condition(guard));
+                add_work(&Work::of(instruction, waits), active, counts);
+                skip(counts, region, active);
+                active
             }
-            Action::Compare(compare, class, signed) => {
-                issue(counts, Class::Predicate, region, active);
-                if let (Some(reg), [a, b]) = (first, &instruction.sources[..])
-                    && self.wanted[self.slot(reg)]
-                {
-                    self.effort += EVALUATION;
-                    let (a, b) = (self.operand(*a), self.operand(*b));
-                    let value = arithmetic::compare(&mut self.symbols, compare, class, signed, &a, &b);
+        };
+        match instruction.action {
+            Action::Load(space, width, address, _) => {
+                let bytes = width.bytes() * instruction.results.len() as u32;
+                self.access(space, address, bytes, active, false, counts);
+                instruction
+                    .results
+                    .iter()
+                    .for_each(|&reg| self.assign(reg, loaded(width)));
+            }
+            Action::Store(space, width, address, _) => {
+                let bytes = width.bytes() * instruction.sources.len() as u32;
+                self.access(space, address, bytes, active, true, counts);
+            }
+            _ if !self.program.wants(&instruction.results) => {}
+            Action::Table(opcode) => {
+                let sources = self.sources(instruction);
+                let results = arithmetic::evaluate(&mut self.symbols, opcode, &sources, self.grid);
+                for (&reg, value) in instruction.results.iter().zip(results) {
                     self.assign(reg, value);
                 }
             }
+            Action::Compare(compare, class, signed) => {
+                let sources = self.sources(instruction);
+                if let [a, b] = &sources[..] {
+                    let value = arithmetic::compare(&mut self.symbols, compare, class, signed, a, b);
+                    self.assign(instruction.results[0], value);
+                }
+            }
             Action::Parameter(number, _) => {
-                issue(counts, Class::Constant, region, active);
                 let value = match self.arguments.get(number as usize) {
                     Some(Argument::Integer(value)) => Value::constant(*value),
                     // Far apart from each other.
                     Some(Argument::Pointer) => Value::constant(i64::from(number + 1) << 48),
                     _ => Value::UNKNOWN,
                 };
-                first.into_iter().for_each(|reg| self.assign(reg, value.clone()));
-            }
-            Action::Load(space, width, address, _) => {
-                if instruction.guard.is_some() {
-                    // The zeros that it leaves elsewhere.
-                    for _ in &instruction.results {
-                        issue(counts, Class::Move, region, region);
-                    }
-                }
-                let bytes = width.bytes() * instruction.results.len() as u32;
-                let class = if space == Space::Shared {
-                    Class::LoadShared
-                } else {
-                    Class::LoadGlobal
-                };
-                issue(counts, class, region, active);
-                self.access(space, address, bytes, active, false, counts);
-                for &reg in &instruction.results {
-                    let slot = self.slot(reg);
-                    self.loaded[slot] = if space == Space::Shared { 0 } else { self.waits };
-                    self.assign(reg, loaded(width));
-                }
-            }
-            Action::Store(space, width, address, _) => {
-                let bytes = width.bytes() * instruction.sources.len() as u32;
-                let class = if space == Space::Shared {
-                    Class::StoreShared
-                } else {
-                    Class::StoreGlobal
-                };
-                issue(counts, class, region, active);
-                self.access(space, address, bytes, active, true, counts);
+                self.assign(instruction.results[0], value);
             }
         }
     }
 
-    /// Counts a wait if an instruction reads what is still under way from global memory.
-    fn wait_for(&mut self, instruction: &Instruction, active: Mask, counts: &mut Counts) {
-        let under_way = |reg: Reg| self.loaded[self.slot(reg)] == self.waits;
-        let addressed = match instruction.action {
-            Action::Load(_, _, address, _) | Action::Store(_, _, address, _) => under_way(address.base),
-            _ => false,
-        };
-        let read = |source: &Operand| matches!(source, Operand::Reg(reg) if under_way(*reg));
-        if addressed || instruction.sources.iter().any(read) {
-            self.waits += 1;
-            counts.memory_waits = counts.memory_waits.plus(warps(active));
-        }
+    fn sources(&mut self, instruction: &Instruction) -> Few<Value> {
+        self.effort += EVALUATION;
+        instruction.sources.iter().map(|&source| self.operand(source)).collect()
     }
 
     fn access(&mut self, space: Space, address: Address, bytes: u32, active: Mask, store: bool, counts: &mut Counts) {
@@ -400,7 +260,7 @@ impl<'a> Walk<'a> {
         if active.possibly == 0 {
             return;
         }
-        match &self.values[self.slot(address.base)] {
+        match &self.values[self.program.slot(address.base)] {
             Value::Form(base) => self.accesses.push(Access {
                 address: base.clone().plus_constant(address.offset.into()),
                 bytes,
@@ -455,7 +315,7 @@ impl<'a> Walk<'a> {
 
     // ------------------------------------------------------------------ loops
 
-    fn turns(&mut self, each: &Loop, active: Mask, counts: &mut Counts) {
+    fn turns(&mut self, each: &Loop, body: &Body<'_>, active: Mask, counts: &mut Counts) {
         let (start, end) = (self.operand(each.turns.start), self.operand(each.turns.end));
         let step = match self.operand(each.turns.step) {
             Value::Form(step) => self.symbols.fix(&step).and_then(|step| step.as_constant()),
@@ -533,7 +393,7 @@ impl<'a> Walk<'a> {
                 self.turns.push(turn);
             }
             let mut once = Counts::default();
-            self.items(&each.body, inside, &mut once);
+            self.body(body, inside, &mut once);
             if together {
                 self.times = outer;
                 counts.add(&once, rest);
@@ -613,14 +473,39 @@ fn add_passes(counts: &mut Counts, passes: Count, least: Option<Count>) {
     counts.shared_bank_conflicts = counts.shared_bank_conflicts.plus(conflicts);
 }
 
+/// Counts what all active lanes execute.
+fn add_work(work: &Work, active: Mask, counts: &mut Counts) {
+    let (threads, warps) = (threads(active), warps(active));
+    for &class in Class::ALL {
+        let number = work.instructions[class as usize];
+        if number > 0 {
+            let (all, some) = (
+                &mut counts.thread_instructions[class],
+                &mut counts.warp_instructions[class],
+            );
+            *all = all.plus(Count::exactly(number).times(threads));
+            *some = some.plus(Count::exactly(number).times(warps));
+        }
+    }
+    for (count, number, of) in [
+        (&mut counts.flops, work.flops, threads),
+        (&mut counts.matrix_flops, work.matrix_flops, warps),
+        (&mut counts.memory_waits, work.memory_waits, warps),
+    ] {
+        *count = count.plus(Count::exactly(number).times(of));
+    }
+}
+
 /// Counts an instruction that stands in a region and executes in some of its lanes.
 fn issue(counts: &mut Counts, class: Class, region: Mask, active: Mask) {
-    let (all, some) = (
-        &mut counts.thread_instructions[class],
-        &mut counts.warp_instructions[class],
-    );
-    *all = all.plus(threads(active));
-    *some = some.plus(warps(active));
+    let mut work = Work::default();
+    work.instructions[class as usize] = 1;
+    add_work(&work, active, counts);
+    skip(counts, region, active);
+}
+
+/// Counts an instruction of a region if no lane executes it.
+fn skip(counts: &mut Counts, region: Mask, active: Mask) {
     if active != region {
         let skipped = Count::between(
             u64::from(region.surely != 0 && active.possibly == 0),

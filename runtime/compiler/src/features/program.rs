@@ -1,0 +1,248 @@
+//! A kernel's instructions made ready to be walked over many times: what every thread does that comes by is summed up once,
+//! and what remains is what addresses, conditions and turns come from, and what depends on them.
+
+use super::class::{self, Class};
+use crate::ptx::text::Entry;
+use crate::ptx::{Action, Guard, Instruction, Item, Loop, Operand, Reg, Space};
+
+/// See the module.
+pub(super) struct Program<'a> {
+    pub body: Body<'a>,
+    /// By a register's slot: whether its value is to be known, and can be: it is assigned at one place.
+    pub wanted: Vec<bool>,
+    /// Where each class's registers begin among the slots.
+    starts: [usize; 6],
+    /// Threads of a block.
+    pub threads: u32,
+}
+
+/// The instructions of a region.
+pub(super) struct Body<'a> {
+    /// What each warp does here whose lanes are active.
+    pub work: Work,
+    pub steps: Vec<Step<'a>>,
+}
+
+/// What has to be looked at.
+pub(super) enum Step<'a> {
+    /// An instruction with a condition, an address, or a result that is wanted; whether it waits for a load.
+    Instruction(&'a Instruction, bool),
+    If(Guard, Body<'a>),
+    Loop(&'a Loop, Body<'a>),
+}
+
+/// A sum over instructions that all active lanes execute.
+#[derive(Debug, Clone)]
+pub(super) struct Work {
+    pub instructions: [u64; Class::ALL.len()],
+    pub flops: u64,
+    pub matrix_flops: u64,
+    pub memory_waits: u64,
+}
+
+impl Default for Work {
+    fn default() -> Work {
+        Work {
+            instructions: [0; Class::ALL.len()],
+            flops: 0,
+            matrix_flops: 0,
+            memory_waits: 0,
+        }
+    }
+}
+
+impl Work {
+    /// An instruction, of the region itself or of its own where it has a condition.
+    pub fn of(instruction: &Instruction, waits: bool) -> Work {
+        let mut work = Work::default();
+        work.add(instruction, waits);
+        work
+    }
+
+    fn add(&mut self, instruction: &Instruction, waits: bool) {
+        let (class, flops) = match instruction.action {
+            Action::Table(opcode) => class::of(opcode),
+            Action::Compare(..) => (Class::Predicate, 0),
+            Action::Parameter(..) => (Class::Constant, 0),
+            Action::Load(Space::Shared, ..) => (Class::LoadShared, 0),
+            Action::Load(..) => (Class::LoadGlobal, 0),
+            Action::Store(Space::Shared, ..) => (Class::StoreShared, 0),
+            Action::Store(..) => (Class::StoreGlobal, 0),
+        };
+        self.instructions[class as usize] += 1;
+        self.memory_waits += u64::from(waits);
+        if class == Class::Matrix {
+            self.matrix_flops += flops;
+        } else {
+            self.flops += flops;
+        }
+    }
+}
+
+impl<'a> Program<'a> {
+    pub fn new(entry: &'a Entry) -> Program<'a> {
+        let mut starts = [0; 6];
+        let mut all = 0;
+        for (start, &count) in starts.iter_mut().zip(&entry.registers) {
+            *start = all;
+            all += count as usize;
+        }
+        let mut program = Program {
+            body: Body {
+                work: Work::default(),
+                steps: Vec::new(),
+            },
+            wanted: vec![false; all],
+            starts,
+            threads: entry.threads,
+        };
+        program.want(&entry.body);
+        let mut assigned = vec![0; all];
+        program.assignments(&entry.body, &mut assigned);
+        for (wanted, assigned) in program.wanted.iter_mut().zip(assigned) {
+            *wanted &= assigned == 1;
+        }
+        let mut loads = Loads {
+            issued: vec![0; all],
+            waits: 1,
+        };
+        program.body = program.prepared(&entry.body, &mut loads);
+        program
+    }
+
+    pub fn slot(&self, reg: Reg) -> usize {
+        self.starts[reg.class as usize] + reg.number as usize
+    }
+
+    pub fn wants(&self, results: &[Reg]) -> bool {
+        results.iter().any(|&reg| self.wanted[self.slot(reg)])
+    }
+
+    // ------------------------------------------------------------------ what is wanted
+
+    /// Marks what is needed of the items, from the last to the first: operands are made before.
+    fn want(&mut self, items: &[Item]) {
+        for item in items.iter().rev() {
+            match item {
+                Item::Instruction(instruction) => self.want_for(instruction),
+                Item::If(guard, body) => {
+                    self.want(body);
+                    self.want_register(guard.predicate);
+                }
+                Item::Loop(each) => {
+                    self.want(&each.body);
+                    for operand in [each.turns.start, each.turns.end, each.turns.step] {
+                        self.want_operand(operand);
+                    }
+                }
+            }
+        }
+    }
+
+    fn want_for(&mut self, instruction: &Instruction) {
+        if let Some(guard) = instruction.guard {
+            self.want_register(guard.predicate);
+        }
+        match instruction.action {
+            Action::Load(_, _, address, _) | Action::Store(_, _, address, _) => self.want_register(address.base),
+            Action::Parameter(..) => {}
+            Action::Table(_) | Action::Compare(..) => {
+                if self.wants(&instruction.results) {
+                    instruction.sources.iter().for_each(|&source| self.want_operand(source));
+                }
+            }
+        }
+    }
+
+    fn want_operand(&mut self, operand: Operand) {
+        if let Operand::Reg(reg) = operand {
+            self.want_register(reg);
+        }
+    }
+
+    fn want_register(&mut self, reg: Reg) {
+        let slot = self.slot(reg);
+        self.wanted[slot] = true;
+    }
+
+    /// At how many places each register is assigned, up to 2; a conditional assignment counts as two.
+    fn assignments(&self, items: &[Item], assigned: &mut [u8]) {
+        for item in items {
+            match item {
+                Item::Instruction(instruction) => {
+                    let places = 1 + u8::from(instruction.guard.is_some());
+                    for &result in &instruction.results {
+                        let assigned = &mut assigned[self.slot(result)];
+                        *assigned = (*assigned + places).min(2);
+                    }
+                }
+                Item::If(_, body) => self.assignments(body, assigned),
+                Item::Loop(each) => {
+                    assigned[self.slot(each.counter)] += 1;
+                    self.assignments(&each.body, assigned);
+                }
+            }
+        }
+    }
+
+    // ------------------------------------------------------------------ what is left
+
+    fn prepared(&self, items: &'a [Item], loads: &mut Loads) -> Body<'a> {
+        let mut body = Body {
+            work: Work::default(),
+            steps: Vec::new(),
+        };
+        for item in items {
+            match item {
+                Item::Instruction(instruction) => self.prepare(instruction, &mut body, loads),
+                Item::If(guard, inner) => body.steps.push(Step::If(*guard, self.prepared(inner, loads))),
+                Item::Loop(each) => {
+                    // A second time, since what a turn issues the next one may wait for.
+                    self.prepared(&each.body, loads);
+                    body.steps.push(Step::Loop(each, self.prepared(&each.body, loads)));
+                }
+            }
+        }
+        body
+    }
+
+    fn prepare(&self, instruction: &'a Instruction, body: &mut Body<'a>, loads: &mut Loads) {
+        let waits = loads.waits_for(self, instruction);
+        let memory = matches!(instruction.action, Action::Load(..) | Action::Store(..));
+        if instruction.guard.is_none() {
+            body.work.add(instruction, waits);
+        } else if matches!(instruction.action, Action::Load(..)) {
+            // The zeros that it leaves elsewhere.
+            body.work.instructions[Class::Move as usize] += instruction.results.len() as u64;
+        }
+        if memory || instruction.guard.is_some() || self.wants(&instruction.results) {
+            body.steps.push(Step::Instruction(instruction, waits));
+        }
+    }
+}
+
+/// Loads from global memory that are under way, in the order of the text.
+struct Loads {
+    /// For each slot the number of the wait before which a load into it was issued.
+    issued: Vec<u32>,
+    waits: u32,
+}
+
+impl Loads {
+    /// Whether an instruction needs what is under way. Then all that is has arrived.
+    fn waits_for(&mut self, program: &Program<'_>, instruction: &Instruction) -> bool {
+        let under_way = |reg: Reg| self.issued[program.slot(reg)] == self.waits;
+        let addressed = match instruction.action {
+            Action::Load(_, _, address, _) | Action::Store(_, _, address, _) => under_way(address.base),
+            _ => false,
+        };
+        let read = |source: &Operand| matches!(source, Operand::Reg(reg) if under_way(*reg));
+        let waits = addressed || instruction.sources.iter().any(read);
+        self.waits += u32::from(waits);
+        let loads = matches!(instruction.action, Action::Load(Space::Constant | Space::Global, ..));
+        for &reg in &instruction.results {
+            self.issued[program.slot(reg)] = if loads { self.waits } else { 0 };
+        }
+        waits
+    }
+}
