@@ -33,7 +33,7 @@ impl Value {
     /// The least and the greatest value.
     pub fn bounds(&self, symbols: &Symbols) -> (i64, i64) {
         match self {
-            Value::Form(form) => symbols.hull(&symbols.resolved(form)),
+            Value::Form(form) => symbols.hull(form),
             Value::Between(low, high) => (*low, *high),
             Value::Truth(_) => (i64::MIN, i64::MAX),
         }

@@ -306,13 +306,16 @@ impl Symbols {
         }
     }
 
-    /// The form over the symbols and strides of the set as it is now.
-    pub fn resolved(&self, form: &Form) -> Form {
-        let current = |term: &Term| {
+    fn is_resolved(&self, form: &Form) -> bool {
+        form.terms.iter().all(|term| {
             let symbol = &self.list[term.symbol as usize];
             symbol.halves.is_none() && symbol.now.count > 1 && symbol.now.stride == term.stride
-        };
-        if form.terms.iter().all(current) {
+        })
+    }
+
+    /// The form over the symbols and strides of the set as it is now.
+    pub fn resolved(&self, form: &Form) -> Form {
+        if self.is_resolved(form) {
             return form.clone();
         }
         let mut resolved = Form {
@@ -344,8 +347,11 @@ impl Symbols {
         })
     }
 
-    /// The least and the greatest value of a resolved form.
+    /// The least and the greatest value of a form.
     pub fn hull(&self, form: &Form) -> (i64, i64) {
+        if !self.is_resolved(form) {
+            return self.hull(&self.resolved(form));
+        }
         let (least, most) = form.extremes();
         let growth = self.growth(&form.terms);
         (least.saturating_add(growth.0), most.saturating_add(growth.1))
@@ -545,6 +551,22 @@ impl Symbols {
         })
     }
 
+    /// The quotient, rounded down, of each lane's value in all executions that are kept; where it is not above `least`, that.
+    pub fn fixed_quotients(&mut self, form: &Form, divisor: i64, least: i64) -> Option<[i64; LANES]> {
+        let form = self.resolved(form);
+        let (mut low, mut high) = (i64::MIN, i64::MAX);
+        let quotients = form.values().map(|value| {
+            let quotient = value.div_euclid(divisor).max(least);
+            let first = quotient.saturating_mul(divisor);
+            if quotient > least {
+                low = low.max(first.saturating_sub(value));
+            }
+            high = high.min(first.saturating_add(divisor - 1).saturating_sub(value));
+            quotient
+        });
+        self.keep_between(&form.terms, low, high).then_some(quotients)
+    }
+
     /// Splits a symbol into two, where one of them then adds whole divisors: the digits of a number.
     fn split(&mut self, term: &Term, divisor: i64) -> Option<(Term, Term)> {
         let Symbol { first, now, kind, .. } = self.list[term.symbol as usize];
@@ -593,6 +615,14 @@ impl Symbols {
     /// of the set and of those loops; and the step by whose multiples they may be moved besides.
     pub fn moves(&self, form: &Form, modulus: usize, turns: &[u32]) -> Moves {
         let form = self.resolved(form);
+        if form.terms.iter().all(|term| term.slope % modulus as i64 == 0) {
+            let counts = (0..self.list.len() as u32).filter(|&symbol| self.is_counted(symbol, turns));
+            let all = counts.map(|symbol| self.now(symbol).count as u64);
+            return Moves {
+                executions: SmallVec::from_elem(all.fold(1, u64::saturating_mul), 1),
+                step: 1,
+            };
+        }
         let mut moves = Moves {
             executions: SmallVec::from_elem(0, modulus),
             step: modulus as i64,
@@ -622,17 +652,19 @@ impl Symbols {
             let term = form.terms.iter().find(|term| term.symbol == symbol);
             term.map_or(0, |term| term.slope)
         };
-        let counted = |symbol: u32| {
-            let Symbol { kind, halves, .. } = self.list[symbol as usize];
-            (kind == Kind::Side && halves.is_none()) || turns.contains(&symbol)
-        };
         (0..self.list.len() as u32)
-            .filter(|&symbol| counted(symbol))
+            .filter(|&symbol| self.is_counted(symbol, turns))
             .for_each(|symbol| once(symbol, slope(symbol)));
-        for term in form.terms.iter().filter(|term| !counted(term.symbol)) {
+        for term in form.terms.iter().filter(|term| !self.is_counted(term.symbol, turns)) {
             moves.step = gcd(term.slope, moves.step);
         }
         moves
+    }
+
+    /// Whether a symbol is a side of the box or one of those loops.
+    fn is_counted(&self, symbol: u32, turns: &[u32]) -> bool {
+        let Symbol { kind, halves, .. } = self.list[symbol as usize];
+        (kind == Kind::Side && halves.is_none()) || turns.contains(&symbol)
     }
 }
 

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 /// How much is looked at in full detail, and then for conditions alone: an instruction counts 1, one that is evaluated [`EVALUATION`].
 /// It bounds the time that a kernel takes to about a millisecond.
-const EFFORT: [(Detail, u64); 2] = [(Detail::All, 20_000), (Detail::Conditions, 10_000)];
+const EFFORT: [(Detail, u64); 2] = [(Detail::All, 40_000), (Detail::Conditions, 10_000)];
 const EVALUATION: u64 = 5;
 
 /// A kernel's argument.
@@ -114,17 +114,20 @@ impl<'a> Walk<'a> {
     fn launch(&mut self, detail: Detail, effort: u64) -> (Counts, u64) {
         let mut total = Counts::default();
         let mut left = 0;
-        (self.effort, self.most_effort) = (0, 2 * effort);
+        (self.effort, self.most_effort) = (0, effort);
+        let mut dearest = 0;
         for (part, lanes) in self.parts() {
             let mut missing = part.count();
             let mut sets = vec![part];
-            while self.effort <= effort
+            while self.effort + dearest <= effort
                 && let Some(set) = sets.pop()
             {
+                let before = self.effort;
                 let (counts, alike, rest) = self.set(&set, lanes, detail);
                 total.add(&counts, Count::exactly(1));
                 missing -= alike;
                 sets.extend(rest);
+                dearest = dearest.max(self.effort - before);
             }
             left += missing;
         }
@@ -323,8 +326,8 @@ impl<'a> Walk<'a> {
         };
         // The counter's first value, and how many turns each lane makes, at least and at most.
         let least = i64::from(each.turns.entered);
-        let (most, fewest) = match (self.length(&start, &end, step.unwrap_or(1).max(1)), step) {
-            (Some(turns), Some(1..)) => (turns.map(|turn| turn.max(least)), turns.map(|turn| turn.max(least))),
+        let (most, fewest) = match (self.length(&start, &end, step.unwrap_or(1).max(1), least), step) {
+            (Some(turns), Some(1..)) => (turns, turns),
             _ => {
                 let span = end
                     .bounds(&self.symbols)
@@ -408,14 +411,12 @@ impl<'a> Walk<'a> {
     }
 
     /// The turns of each lane: exactly, and the same in all executions that remain.
-    fn length(&mut self, start: &Value, end: &Value, step: i64) -> Option<[i64; LANES]> {
+    fn length(&mut self, start: &Value, end: &Value, step: i64, least: i64) -> Option<[i64; LANES]> {
         let (Value::Form(start), Value::Form(end)) = (start, end) else {
             return None;
         };
         let span = self.symbols.resolved(end).minus(&self.symbols.resolved(start));
-        let (turns, _) = self.symbols.divide(&span.plus_constant(step - 1), step)?;
-        let turns = self.symbols.fix(&turns)?;
-        Some(turns.values().map(|turns| turns.max(0)))
+        self.symbols.fixed_quotients(&span.plus_constant(step - 1), step, least)
     }
 }
 
