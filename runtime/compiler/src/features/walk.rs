@@ -142,7 +142,7 @@ impl<'a> Walk<'a> {
         let mut once = Counts::default();
         self.body(&self.program.body, Mask::exactly(lanes), &mut once);
         // The `ret` at the end.
-        issue(&mut once, Class::Control, Mask::exactly(lanes), Mask::exactly(lanes));
+        issue(&mut once, Class::Control, Mask::exactly(lanes));
         let (alike, rest) = self.symbols.remaining();
         let mut counts = Counts::default();
         counts.add(&once, Count::exactly(alike));
@@ -337,9 +337,9 @@ impl<'a> Walk<'a> {
                 ([most.max(least); LANES], [least; LANES])
             }
         };
-        issue(counts, Class::Move, active, active);
+        issue(counts, Class::Move, active);
         if !each.turns.entered {
-            issue(counts, Class::Predicate, active, active);
+            issue(counts, Class::Predicate, active);
             let inside = Mask {
                 surely: lanes_where(&fewest, |turns| turns > 0),
                 possibly: lanes_where(&most, |turns| turns > 0),
@@ -497,28 +497,26 @@ fn add_work(work: &Work, active: Mask, counts: &mut Counts) {
     }
 }
 
-/// Counts an instruction that stands in a region and executes in some of its lanes.
-fn issue(counts: &mut Counts, class: Class, region: Mask, active: Mask) {
+/// Counts an instruction that all active lanes execute.
+fn issue(counts: &mut Counts, class: Class, active: Mask) {
     let mut work = Work::default();
     work.instructions[class as usize] = 1;
     add_work(&work, active, counts);
-    skip(counts, region, active);
 }
 
-/// Counts an instruction of a region if no lane executes it.
+/// Counts an instruction with a condition if no lane of a region executes it.
 fn skip(counts: &mut Counts, region: Mask, active: Mask) {
-    if active != region {
-        let skipped = Count::between(
-            u64::from(region.surely != 0 && active.possibly == 0),
-            u64::from(region.possibly != 0 && active.surely == 0),
-        );
-        counts.skipped_instructions = counts.skipped_instructions.plus(skipped);
-    }
+    let skipped = Count::between(
+        u64::from(region.surely != 0 && active.possibly == 0),
+        u64::from(region.possibly != 0 && active.surely == 0),
+    );
+    counts.skipped_instructions = counts.skipped_instructions.plus(skipped);
 }
 
 /// Counts a branch that some lanes of a region take.
 fn branch(counts: &mut Counts, region: Mask, taken: Mask) {
-    issue(counts, Class::Control, region, taken);
+    issue(counts, Class::Control, taken);
+    skip(counts, region, taken);
     let stay = region.and(taken.not());
     let diverges = Count::between(
         u64::from(taken.surely != 0 && stay.surely != 0),
