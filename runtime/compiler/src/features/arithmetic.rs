@@ -1,6 +1,7 @@
 //! What instructions do to integers and truth values; what comes from memory or from floating-point numbers is not known.
 
 use super::form::{Form, LANES, Mask, Symbols};
+use super::program::gcd;
 use super::progression::{BLOCK, WARP};
 use crate::ptx::{Class, Compare, Few, Opcode};
 use smallvec::smallvec;
@@ -12,6 +13,8 @@ pub(super) enum Value {
     Form(Form),
     /// An integer between bounds, included.
     Between(i64, i64),
+    /// An integer but for a multiple of a number, the same multiple in all lanes.
+    Modulo(Form, i64),
     /// A truth value.
     Truth(Mask),
 }
@@ -35,7 +38,7 @@ impl Value {
         match self {
             Value::Form(form) => symbols.hull(form),
             Value::Between(low, high) => (*low, *high),
-            Value::Truth(_) => (i64::MIN, i64::MAX),
+            Value::Modulo(..) | Value::Truth(_) => (i64::MIN, i64::MAX),
         }
     }
 }
@@ -71,6 +74,10 @@ fn in_range(symbols: &Symbols, class: Class, value: Value) -> Value {
         Class::B64 => (i64::MIN / 2, i64::MAX / 2),
         _ => return value,
     };
+    if let Value::Modulo(..) = value {
+        // Wrapping moves it by a multiple of any sector.
+        return value;
+    }
     let (low, high) = value.bounds(symbols);
     if limits.0 <= low && high <= limits.1 {
         value
@@ -215,8 +222,17 @@ fn power_of_two(exponent: &Value) -> Option<Value> {
 /// `Σ factor · value + constant`
 fn linear(symbols: &Symbols, terms: &[(i64, &Value)], constant: i64) -> Value {
     let mut sum = Form::constant(constant);
+    let mut modulus = 0;
     for (factor, value) in terms {
-        let Value::Form(form) = value else {
+        let form = match value {
+            Value::Form(form) => Some(form),
+            Value::Modulo(form, of) => {
+                modulus = gcd(modulus, of.saturating_mul(*factor));
+                Some(form)
+            }
+            _ => None,
+        };
+        let Some(form) = form else {
             let (mut low, mut high) = (constant, constant);
             for (factor, value) in terms {
                 let bounds = value.bounds(symbols);
@@ -229,7 +245,10 @@ fn linear(symbols: &Symbols, terms: &[(i64, &Value)], constant: i64) -> Value {
         let form = symbols.resolved(form);
         sum = sum.plus(&if *factor == 1 { form } else { form.times(*factor) });
     }
-    Value::Form(sum)
+    match modulus {
+        0 => Value::Form(sum),
+        modulus => Value::Modulo(sum, modulus),
+    }
 }
 
 fn product(symbols: &mut Symbols, a: &Value, b: &Value) -> Option<Value> {

@@ -5,6 +5,7 @@
 //! progressions, the [`Symbols`]. Where a result would not be of this form in the whole set, the set is made
 //! smaller, such that it is: fewer steps, or only every so many. So whatever is counted at one execution is exact for all that remain.
 
+use super::program::gcd;
 use super::progression::{PLACES, Progression, WARP, Warps};
 use smallvec::SmallVec;
 use std::rc::Rc;
@@ -612,10 +613,10 @@ impl Symbols {
     }
 
     /// How a form's first values are moved in all lanes together, modulo a divisor of 64: for each residue, in how many executions
-    /// of the set and of those loops; and the step by whose multiples they may be moved besides.
-    pub fn moves(&self, form: &Form, modulus: usize, turns: &[u32]) -> Moves {
+    /// of the set and of those loops; and the step by whose multiples they may be moved besides, which `besides` is one of.
+    pub fn moves(&self, form: &Form, besides: i64, modulus: usize, turns: &[u32]) -> Moves {
         let form = self.resolved(form);
-        if form.terms.iter().all(|term| term.slope % modulus as i64 == 0) {
+        if besides % modulus as i64 == 0 && form.terms.iter().all(|term| term.slope % modulus as i64 == 0) {
             let counts = (0..self.list.len() as u32).filter(|&symbol| self.is_counted(symbol, turns));
             let all = counts.map(|symbol| self.now(symbol).count as u64);
             return Moves {
@@ -625,7 +626,7 @@ impl Symbols {
         }
         let mut moves = Moves {
             executions: SmallVec::from_elem(0, modulus),
-            step: modulus as i64,
+            step: gcd(modulus as i64, besides),
         };
         moves.executions[0] = 1;
         let mut once = |symbol: u32, slope: i64| {
@@ -707,14 +708,6 @@ fn lanes_where(values: &[i64; LANES], holds: impl Fn(i64) -> bool) -> u32 {
         .iter()
         .enumerate()
         .fold(0, |mask, (lane, &value)| mask | u32::from(holds(value)) << lane)
-}
-
-fn gcd(a: i64, b: i64) -> i64 {
-    let (mut a, mut b) = (a.saturating_abs(), b.saturating_abs());
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
 }
 
 /// A set of lanes, as far as it is known.

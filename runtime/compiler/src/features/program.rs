@@ -3,13 +3,15 @@
 
 use super::class::{self, Class};
 use crate::ptx::text::Entry;
-use crate::ptx::{Action, Guard, Instruction, Item, Loop, Operand, Reg, Space};
+use crate::ptx::{Action, Guard, Instruction, Item, Loop, Opcode, Operand, Reg, Space};
 
 /// See the module.
 pub(super) struct Program<'a> {
     pub body: Body<'a>,
-    /// By a register's slot: whether its value is to be known, and can be: it is assigned at one place.
+    /// By a register's slot: whether its value is to be known, and can be: it is assigned at one place, or is a ring.
     pub wanted: Vec<bool>,
+    /// Of registers that go round, by their slots, the step; 0 of others. See [`Places::step`].
+    pub rings: Vec<i64>,
     /// Where each class's registers begin among the slots.
     starts: [usize; 6],
     /// Threads of a block.
@@ -79,6 +81,33 @@ impl Work {
     }
 }
 
+/// Where a register is assigned.
+#[derive(Debug, Clone, Copy, Default)]
+struct Places {
+    number: u32,
+    /// By a move, by something else.
+    moves: bool,
+    others: bool,
+    /// What divides all constants that are added to it.
+    steps: i64,
+}
+
+impl Places {
+    /// The step of a ring: a register that is set, and moved on by multiples of the step. (Such are the addresses of stages
+    /// in shared memory.) Where it is, is known but for such a multiple, if all that it is set to is alike.
+    fn step(&self) -> i64 {
+        if self.moves && !self.others { self.steps } else { 0 }
+    }
+}
+
+pub(super) fn gcd(a: i64, b: i64) -> i64 {
+    let (mut a, mut b) = (a.saturating_abs(), b.saturating_abs());
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
 impl<'a> Program<'a> {
     pub fn new(entry: &'a Entry) -> Program<'a> {
         let mut starts = [0; 6];
@@ -93,14 +122,22 @@ impl<'a> Program<'a> {
                 steps: Vec::new(),
             },
             wanted: vec![false; all],
+            rings: vec![0; all],
             starts,
             threads: entry.threads,
         };
         program.want(&entry.body);
-        let mut assigned = vec![0; all];
-        program.assignments(&entry.body, &mut assigned);
-        for (wanted, assigned) in program.wanted.iter_mut().zip(assigned) {
-            *wanted &= assigned == 1;
+        let mut places = vec![Places::default(); all];
+        program.places(&entry.body, &mut places);
+        if places.iter().any(|places| places.step() > 0) {
+            let mut varying = vec![false; all];
+            while program.vary(&entry.body, false, &mut varying) {}
+            for ((ring, places), varying) in program.rings.iter_mut().zip(&places).zip(varying) {
+                *ring = if varying { 0 } else { places.step() };
+            }
+        }
+        for ((wanted, places), ring) in program.wanted.iter_mut().zip(&places).zip(&program.rings) {
+            *wanted &= places.number == 1 || *ring > 0;
         }
         let mut loads = Loads {
             issued: vec![0; all],
@@ -165,24 +202,69 @@ impl<'a> Program<'a> {
         self.wanted[slot] = true;
     }
 
-    /// At how many places each register is assigned, up to 2; a conditional assignment counts as two.
-    fn assignments(&self, items: &[Item], assigned: &mut [u8]) {
+    /// Where each register is assigned; a condition counts as another place.
+    fn places(&self, items: &[Item], places: &mut [Places]) {
         for item in items {
             match item {
                 Item::Instruction(instruction) => {
-                    let places = 1 + u8::from(instruction.guard.is_some());
                     for &result in &instruction.results {
-                        let assigned = &mut assigned[self.slot(result)];
-                        *assigned = (*assigned + places).min(2);
+                        let places = &mut places[self.slot(result)];
+                        places.number += 1 + u32::from(instruction.guard.is_some());
+                        match (instruction.action, &instruction.sources[..]) {
+                            (Action::Table(Opcode::MovB32), _) => places.moves = true,
+                            (Action::Table(Opcode::AddS32), &[Operand::Reg(own), Operand::Int(step)])
+                                if own == result =>
+                            {
+                                places.steps = gcd(places.steps, step);
+                            }
+                            _ => places.others = true,
+                        }
                     }
                 }
-                Item::If(_, body) => self.assignments(body, assigned),
+                Item::If(_, body) => self.places(body, places),
                 Item::Loop(each) => {
-                    assigned[self.slot(each.counter)] += 1;
-                    self.assignments(&each.body, assigned);
+                    places[self.slot(each.counter)].number += 1;
+                    places[self.slot(each.counter)].others = true;
+                    self.places(&each.body, places);
                 }
             }
         }
+    }
+
+    /// Marks registers that may differ between the threads of a warp. Whether it found more.
+    fn vary(&self, items: &[Item], inside: bool, varying: &mut [bool]) -> bool {
+        let mut more = false;
+        for item in items {
+            match item {
+                Item::Instruction(instruction) => {
+                    let reads = |reg: Reg| varying[self.slot(reg)];
+                    let read = |source: &Operand| matches!(source, Operand::Reg(reg) if reads(*reg));
+                    let varies = inside
+                        || instruction.guard.is_some_and(|guard| reads(guard.predicate))
+                        || instruction.sources.iter().any(read)
+                        || match instruction.action {
+                            Action::Table(opcode) => opcode == Opcode::TidX || !opcode.row().pure,
+                            Action::Compare(..) | Action::Parameter(..) => false,
+                            Action::Load(..) | Action::Store(..) => true,
+                        };
+                    for &result in &instruction.results {
+                        more |= varies && !std::mem::replace(&mut varying[self.slot(result)], true);
+                    }
+                }
+                Item::If(guard, body) => {
+                    let inside = inside || varying[self.slot(guard.predicate)];
+                    more |= self.vary(body, inside, varying);
+                }
+                Item::Loop(each) => {
+                    let turns = [each.turns.start, each.turns.end, each.turns.step];
+                    let reads = |turn: &Operand| matches!(turn, Operand::Reg(reg) if varying[self.slot(*reg)]);
+                    let inside = inside || turns.iter().any(reads);
+                    more |= inside && !std::mem::replace(&mut varying[self.slot(each.counter)], true);
+                    more |= self.vary(&each.body, inside, varying);
+                }
+            }
+        }
+        more
     }
 
     // ------------------------------------------------------------------ what is left

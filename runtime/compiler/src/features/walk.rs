@@ -53,6 +53,8 @@ pub fn count(entry: &Entry, grid: [u32; 3], arguments: &[Argument]) -> Counts {
 /// An access to memory, whose sectors or passes are counted when it is known which executions are alike.
 struct Access {
     address: Form,
+    /// By multiples of what it may be moved besides; 0 if by nothing.
+    besides: i64,
     bytes: u32,
     shared: bool,
     store: bool,
@@ -70,6 +72,8 @@ struct Walk<'a> {
     symbols: Symbols,
     /// Of each register, by its slot.
     values: Vec<Value>,
+    /// Slots of rings that turned out to be none.
+    refuted: Vec<usize>,
     accesses: Vec<Access>,
     /// The open loops whose turns are told apart, and how often the others' turns happen.
     turns: SmallVec<[u32; 3]>,
@@ -87,6 +91,7 @@ impl<'a> Walk<'a> {
             arguments,
             symbols: Symbols::new(&Warps::of(0, 1, grid), Detail::Nothing),
             values: Vec::new(),
+            refuted: Vec::new(),
             accesses: Vec::new(),
             turns: SmallVec::new(),
             times: Count::exactly(1),
@@ -136,6 +141,7 @@ impl<'a> Walk<'a> {
 
     /// What those warps of a set do together that are like its first one, how many they are, and the sets of the others.
     fn set(&mut self, set: &Warps, lanes: u32, detail: Detail) -> (Counts, u64, Vec<Warps>) {
+        let refuted = self.refuted.len();
         self.symbols = Symbols::new(set, detail);
         self.values.clear();
         self.values.resize(self.program.wanted.len(), Value::UNKNOWN);
@@ -143,6 +149,11 @@ impl<'a> Walk<'a> {
         self.body(&self.program.body, Mask::exactly(lanes), &mut once);
         // The `ret` at the end.
         issue(&mut once, Class::Control, Mask::exactly(lanes));
+        if self.refuted.len() > refuted {
+            // What was taken for a ring before is counted anew, without.
+            self.accesses.clear();
+            return self.set(set, lanes, detail);
+        }
         let (alike, rest) = self.symbols.remaining();
         let mut counts = Counts::default();
         counts.add(&once, Count::exactly(alike));
@@ -188,9 +199,27 @@ impl<'a> Walk<'a> {
 
     fn assign(&mut self, reg: Reg, value: Value) {
         let slot = self.program.slot(reg);
-        if self.program.wanted[slot] {
-            self.values[slot] = value;
+        if !self.program.wanted[slot] {
+            return;
         }
+        let step = self.program.rings[slot];
+        self.values[slot] = match (step, &self.values[slot], value) {
+            (0, _, value) => value,
+            _ if self.refuted.contains(&slot) => Value::UNKNOWN,
+            (_, Value::Modulo(known, _), Value::Form(form)) => {
+                let apart = self.symbols.resolved(&form).minus(&self.symbols.resolved(known));
+                if apart.as_constant().is_none_or(|apart| apart % step != 0) {
+                    self.refuted.push(slot);
+                }
+                Value::Modulo(known.clone(), step)
+            }
+            (_, Value::Modulo(known, _), Value::Modulo(..)) => Value::Modulo(known.clone(), step),
+            (_, _, Value::Form(form)) if form.is_fixed() => Value::Modulo(form, step),
+            _ => {
+                self.refuted.push(slot);
+                Value::UNKNOWN
+            }
+        };
     }
 
     // ------------------------------------------------------------------ instructions
@@ -263,9 +292,15 @@ impl<'a> Walk<'a> {
         if active.possibly == 0 {
             return;
         }
-        match &self.values[self.program.slot(address.base)] {
-            Value::Form(base) => self.accesses.push(Access {
-                address: base.clone().plus_constant(address.offset.into()),
+        let base = match &self.values[self.program.slot(address.base)] {
+            Value::Form(base) => Some((base.clone(), 0)),
+            Value::Modulo(base, of) => Some((base.clone(), *of)),
+            _ => None,
+        };
+        match base {
+            Some((base, besides)) => self.accesses.push(Access {
+                address: base.plus_constant(address.offset.into()),
+                besides,
                 bytes,
                 shared,
                 store,
@@ -273,12 +308,12 @@ impl<'a> Walk<'a> {
                 turns: self.turns.clone(),
                 times: self.times,
             }),
-            _ if shared => {
+            None if shared => {
                 let least = memory::least_passes(bytes, active.surely);
                 let most = memory::most_passes(bytes, active.possibly);
                 add_passes(counts, Count::between(least, most), None);
             }
-            _ => {
+            None => {
                 let sectors = times(active, |lanes| u64::from(lanes.count_ones()));
                 add_sectors(counts, Count::between(sectors.low.min(1), sectors.high), store);
             }
@@ -299,7 +334,7 @@ impl<'a> Walk<'a> {
             false => memory::sectors(lanes, values),
         };
         let modulus = if *shared { memory::WORD } else { memory::SECTOR };
-        let moves = self.symbols.moves(address, modulus, &access.turns);
+        let moves = self.symbols.moves(address, access.besides, modulus, &access.turns);
         let (low, high) = moves.sum(&values, |values| {
             let most = number(active.possibly, values);
             let least = active.exact().map_or_else(|| number(active.surely, values), |_| most);
