@@ -135,6 +135,25 @@ impl Cache {
         files
     }
 
+    /// What lies beside the user's results and can go without loss of any: journals of tunings that were interrupted, what is noted about
+    /// edits, and what interrupted writes left behind. Locks stay: another may be waiting for one.
+    pub fn leftovers(&self) -> Vec<PathBuf> {
+        let entries = |folder: &Option<PathBuf>| folder.as_ref().map(std::fs::read_dir);
+        let mut files: Vec<PathBuf> = [&self.state, &self.user]
+            .into_iter()
+            .filter_map(entries)
+            .flatten()
+            .flatten()
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| {
+                let has = |extension: &str| path.extension().is_some_and(|e| e == extension);
+                path.is_file() && !has("lock") && !has(CacheFile::EXTENSION)
+            })
+            .collect();
+        files.sort();
+        files
+    }
+
     /// Adds results to a place: under a lock, merged with what others wrote meanwhile, and in one step.
     ///
     /// What the operators compile to tells which of two records is stale. The file's time becomes `modified`, where given,

@@ -317,6 +317,7 @@ impl Session<'_> {
         let mut skipped = 0;
         let mut untuned = Vec::new();
         let mut not_kept = Vec::new();
+        let mut without_energy = Vec::new();
         for (number, &(found, sizes)) in jobs.iter().enumerate() {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -340,6 +341,9 @@ impl Session<'_> {
             let named = names(found, sizes);
             match result {
                 Ok(Ok(record)) => {
+                    if !record.energy_measured {
+                        without_energy.push(format!("{} ({named})", found.name));
+                    }
                     let file = cache_file(found, &device, record);
                     let operator = std::slice::from_ref(found);
                     let stored = self
@@ -360,6 +364,16 @@ impl Session<'_> {
             }
         }
         warnings.extend(one_of(untuned, &format!("`{}` says why", self.command())));
+        if let Some(first) = without_energy.first() {
+            let more = match without_energy.len() {
+                1 => String::new(),
+                several => format!(" and {} more", several - 1),
+            };
+            warnings.push(format!(
+                "energy was not measured as far as it should be for {first}{more}; `{}` goes on with it, or says what is in the way",
+                self.command()
+            ));
+        }
         // Where there is no place for any result, that has been said.
         if self.cache.create(None).is_ok() {
             warnings.extend(one_of(not_kept, "`cargo energy-kernel doctor` looks into it"));

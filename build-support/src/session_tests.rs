@@ -158,6 +158,7 @@ enum Trouble {
     Panic,
     OpenPanics,
     Slow,
+    NoEnergy,
 }
 
 impl Default for Fake {
@@ -221,13 +222,18 @@ impl Bench for FakeBench {
             Trouble::Error => return Err("the GPU fell off the bus\nand is gone".into()),
             Trouble::Panic => panic!("as asked"),
             Trouble::Slow => std::thread::sleep(Duration::from_millis(60)),
-            Trouble::None | Trouble::OpenPanics => {}
+            Trouble::None | Trouble::OpenPanics | Trouble::NoEnergy => {}
         }
         self.0
             .tuned
             .borrow_mut()
             .push(format!("{} {:?}", job.found.name, job.sizes));
-        Ok(record(job, self.0.simulated, self.0.measured_at))
+        let mut record = record(job, self.0.simulated, self.0.measured_at);
+        if self.0.trouble == Trouble::NoEnergy {
+            record.energy_measured = false;
+            record.front[0].energy = None;
+        }
+        Ok(record)
     }
 }
 
@@ -839,6 +845,74 @@ fn a_debug_build_goes_on_while_another_tunes_and_a_release_build_waits() {
 }
 
 #[test]
+fn builds_at_the_same_time_tune_each_operator_once() {
+    let cache = tempfile::tempdir().unwrap();
+    let tuned = || {
+        let mut package = Package::new();
+        package.workshop.trouble = Trouble::Slow;
+        let environment = Environment {
+            user_cache: Some(cache.path().to_owned()),
+            ..package.environment()
+        };
+        let outcome = execute(&package.build.clone(), &environment, &mut package.workshop);
+        assert_eq!((warnings(&outcome).len(), package.bundles().len()), (0, 3));
+        package.tuned()
+    };
+    let by_each: Vec<usize> = std::thread::scope(|scope| {
+        let builds: Vec<_> = (0..4).map(|_| scope.spawn(tuned)).collect();
+        builds.into_iter().map(|build| build.join().unwrap()).collect()
+    });
+    assert_eq!(by_each.iter().sum::<usize>(), BUCKETS, "{by_each:?}");
+}
+
+/// Neither the cache nor `OUT_DIR` takes a byte; folders can still be made.
+#[test]
+#[cfg(all(unix, feature = "tune"))]
+fn on_a_full_disk_a_build_goes_on_with_one_warning_of_each_kind() {
+    let package = Package::with_source(
+        "#[energy_kernel(tune(N = [4, 8]))] fn twice(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| x[[n]] * 2.0 }",
+    );
+    let output = std::process::Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\"", "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "session_tests::acts_as_a_build_script_where_asked_to",
+            "--nocapture",
+        ])
+        .envs(package.environment().variables)
+        .env("ENERGY_KERNEL_CACHE_DIR", package.path("cache"))
+        .env("CI", "true")
+        .env_remove("ENERGY_KERNEL")
+        .env(ACTS, "")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let said: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("cargo::warning="))
+        .collect();
+    let count = |what: &str| said.iter().filter(|line| line.contains(what)).count();
+    assert_eq!((count("is not kept"), count("nothing is embedded")), (1, 1), "{said:?}");
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(package.cache().files(Place::User).is_empty());
+    // Nothing half written is left, and nothing locked.
+    assert!(
+        package
+            .cache()
+            .leftovers()
+            .iter()
+            .all(|path| fs::metadata(path).unwrap().len() == 0)
+    );
+    assert!(package.cache().try_lock("tuning").unwrap().is_some());
+}
+
+#[test]
 fn concurrent_writers_lose_nothing() {
     let mut package = Package::new();
     package.run();
@@ -991,6 +1065,19 @@ fn an_edit_elsewhere_compiles_no_bundle_again() {
     package.write("src/other.rs", "// another edit");
     package.run();
     assert_eq!(package.bundles().len(), 50);
+}
+
+#[test]
+fn energy_that_could_not_be_measured_is_one_warning() {
+    let mut package = Package::new();
+    package.workshop.trouble = Trouble::NoEnergy;
+    let outcome = package.run();
+    let texts = warnings(&outcome);
+    assert!(
+        matches!(texts.as_slice(), [one] if one.contains("softmax (") && one.contains("and 3 more") && one.contains("tune --package demo")),
+        "{texts:?}"
+    );
+    assert_eq!(package.bundles().len(), 3, "the fastest kernels are used");
 }
 
 #[test]

@@ -187,6 +187,16 @@ impl Display for Figures {
     }
 }
 
+impl Display for Alternative {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ", if self.chosen { '*' } else { '-' })?;
+        if let Some(figures) = self.figures {
+            write!(f, "{figures}: ")?;
+        }
+        write!(f, "{}", self.schedule)
+    }
+}
+
 impl Display for Plan {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "{} at {} on {}", self.operator(), self.sizes(), self.device())?;
@@ -198,9 +208,16 @@ impl Display for Plan {
         }
         writeln!(f, ", {} bytes of shared memory", self.dynamic_shared())?;
         match self.figures() {
-            Some(figures) => write!(f, "  figures: {figures}"),
-            None => write!(f, "  figures: none"),
+            Some(figures) => write!(f, "  figures: {figures}")?,
+            None => write!(f, "  figures: none")?,
         }
+        if let [_, _, ..] = self.alternatives() {
+            write!(f, "\n  alternatives, fastest first:")?;
+            for alternative in self.alternatives() {
+                write!(f, "\n  {alternative}")?;
+            }
+        }
+        Ok(())
     }
 }
 

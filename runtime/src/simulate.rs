@@ -252,36 +252,6 @@ impl Machine {
     }
 }
 
-/// What was counted between two readings.
-pub(crate) fn difference(after: Counts, before: Counts) -> Counts {
-    macro_rules! subtract {
-        ($($field:ident)+) => {
-            Counts {
-                thread_instructions: by_class(&after.thread_instructions, &before.thread_instructions),
-                warp_instructions: by_class(&after.warp_instructions, &before.warp_instructions),
-                $($field: after.$field - before.$field,)+
-            }
-        };
-    }
-    subtract! {
-        warp_instructions_skipped flops matrix_flops global_load_bytes global_store_bytes global_load_requests
-        global_store_requests global_load_sectors global_store_sectors global_atomic_bytes global_atomic_sectors
-        dram_read_bytes dram_write_bytes shared_load_bytes shared_store_bytes shared_transactions
-        shared_bank_conflicts local_bytes divergent_branches barriers threads blocks
-    }
-}
-
-fn by_class(after: &ByClass, before: &ByClass) -> ByClass {
-    macro_rules! subtract {
-        ($($field:ident)+) => { ByClass { $($field: after.$field - before.$field,)+ } };
-    }
-    subtract! {
-        float32_fma float32_add float32_multiply float32_other float64 float16 integer integer_multiply special
-        conversion predicate moves load_global store_global load_shared store_shared local constant atomic shuffle
-        barrier control matrix copy
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -341,12 +311,5 @@ mod tests {
         let nothing = Simulated::of(Profile::Ampere, &Counts::default(), shape(1));
         assert_eq!(nothing.latency_s, Profile::Ampere.machine().launch_s);
         assert!((nothing.energy_j - 92.0 * 2.5e-6).abs() < 1e-12);
-    }
-
-    #[test]
-    fn a_difference_leaves_what_came_between() {
-        let first = copy(1 << 20, 4).counts;
-        let second = copy(1 << 21, 8).counts;
-        assert_eq!(difference(first + second, first), second);
     }
 }

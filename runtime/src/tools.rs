@@ -47,6 +47,11 @@ pub struct Graph {
     graph: cudarc::driver::CudaGraph,
 }
 
+/// A point in a GPU's queue.
+pub struct Mark {
+    mark: crate::device::cuda::Mark,
+}
+
 impl Gpu {
     /// Loads a kernel; the driver compiles it.
     ///
@@ -75,6 +80,33 @@ impl Gpu {
                 what: "timing",
                 emulated: false,
             }),
+        }
+    }
+
+    /// Marks this point of its queue.
+    ///
+    /// # Errors
+    /// [`Error::WrongKind`] on an emulated GPU; an error of the driver.
+    pub fn mark(&self) -> Result<Mark> {
+        match self.device() {
+            Device::Cuda(cuda) => Ok(Mark { mark: cuda.mark()? }),
+            #[cfg(feature = "emulator")]
+            Device::Emulated(_) => Err(Error::WrongKind {
+                what: "timing",
+                emulated: false,
+            }),
+        }
+    }
+
+    /// Bytes of its L2 cache; none where that is not known.
+    ///
+    /// # Errors
+    /// An error of the driver.
+    pub fn l2_bytes(&self) -> Result<Option<u64>> {
+        match self.device() {
+            Device::Cuda(cuda) => Ok(Some(cuda.l2_bytes()?).filter(|bytes| *bytes > 0)),
+            #[cfg(feature = "emulator")]
+            Device::Emulated(_) => Ok(None),
         }
     }
 
@@ -133,6 +165,24 @@ impl Gpu {
                 emulated: false,
             }),
         }
+    }
+}
+
+impl Mark {
+    /// Waits until the GPU has come there.
+    ///
+    /// # Errors
+    /// An error of the driver, or of the work before it.
+    pub fn wait(&self) -> Result<()> {
+        self.mark.wait()
+    }
+
+    /// Seconds from an earlier mark to this one, by the GPU's own clock. Waits for both.
+    ///
+    /// # Errors
+    /// An error of the driver, or of the work before them.
+    pub fn seconds_since(&self, earlier: &Mark) -> Result<f64> {
+        self.mark.seconds_since(&earlier.mark)
     }
 }
 

@@ -192,6 +192,56 @@ fn the_objective_chooses_from_the_bundle() {
     assert_eq!(chosen(Some(Objective::Energy { slack: 0.5 })), 2);
 }
 
+/// A program switches between throughput and energy while it runs: calls follow, and what was tuned serves both.
+#[test]
+fn the_objective_is_switched_while_a_program_runs() {
+    let gpu = Gpu::emulated();
+    let kernel = with(&bundle(gpu.device_class().clone(), false));
+    let plan = || kernel.variant(&[]).unwrap().plan(&gpu, &sizes(16, 64)).unwrap();
+    let mut launched = Vec::new();
+    for objective in [
+        Objective::Latency,
+        Objective::default(),
+        Objective::Edp,
+        Objective::Latency,
+    ] {
+        gpu.set_objective(objective);
+        assert_eq!(gpu.objective(), Some(objective));
+        // The launch is cached by shapes, and must not outlive the objective.
+        let launch = || {
+            check(kernel, &gpu, 16, 64);
+            Ok(())
+        };
+        let (energy, ()) = gpu.simulate(launch).unwrap();
+        // A difference of two sums: not the same in its last bits.
+        launched.push((*plan().schedule(), (energy.energy_j * 1e15).round()));
+    }
+    assert_eq!(launched[0], launched[3], "back again");
+    assert!(launched[0].0 != launched[1].0 && launched[1].0 != launched[2].0);
+    assert!(
+        launched[0].1 != launched[1].1 || launched[1].1 != launched[2].1,
+        "calls follow the plan"
+    );
+
+    let told = plan().to_string();
+    let lines: Vec<&str> = told
+        .lines()
+        .filter(|line| line.starts_with("  * ") || line.starts_with("  - "))
+        .collect();
+    assert_eq!(lines.len(), 3, "{told}");
+    assert!(
+        lines[0].starts_with("  * 10.000 ± 0.010 µs, 9.000 ± 0.010 µJ (simulated): "),
+        "{told}"
+    );
+    assert!(
+        lines[2].starts_with("  - 14.000 ± 0.010 µs, 4.000 ± 0.010 µJ (simulated): "),
+        "{told}"
+    );
+    for (line, schedule) in lines.iter().zip(schedules()) {
+        assert!(line.ends_with(&schedule.to_string()), "{told}");
+    }
+}
+
 #[test]
 fn a_call_takes_the_bucket_that_fits_and_is_right_at_every_size() {
     let gpu = Gpu::emulated();

@@ -123,6 +123,14 @@ fn a_case() {
         Ok("whole") => whole(),
         #[cfg(feature = "energy")]
         Ok("energy") => energy(),
+        #[cfg(feature = "energy")]
+        Ok("hopper") => hopper(),
+        #[cfg(feature = "energy")]
+        Ok("partitioned") => useless("MIG"),
+        #[cfg(feature = "energy")]
+        Ok("still") => useless("stands still"),
+        #[cfg(feature = "energy")]
+        Ok("failing") => useless("cannot be read"),
         Ok(other) => panic!("no case {other}"),
     }
 }
@@ -221,27 +229,76 @@ fn energy() {
         "{energy:?}"
     );
     let meter = energy_kernel::energy::Meter::open(&gpu).unwrap();
+    assert_eq!(meter.driver().unwrap(), "570.00");
+    let state = meter.state().unwrap();
+    assert_eq!((state.sm_clock_mhz, state.foreign_processes), (None, 0));
+}
+
+/// The whole of NVML, on a board as Hopper's are: steps of 99 to 106 ms that lag, slow readings of which some fail, a counter that wraps.
+#[cfg(feature = "energy")]
+fn hopper() {
+    use energy_kernel::compiler::record::Flag;
+    use energy_kernel::energy::{Board, Meter};
+    use std::time::Duration;
+    let meter = Meter::open(&Gpu::open().unwrap()).unwrap();
     let calibration = meter.calibrate().unwrap();
-    assert!((0.04..0.1).contains(&calibration.period_s), "{calibration:?}");
+    // Single steps may be seen late: this machine does other things besides.
+    assert!((0.095..0.11).contains(&calibration.step_s[0]), "{calibration}");
+    assert!(calibration.call_s[0] > 2e-3 && calibration.aliases().is_none());
     let mut steps = 0;
     let window = meter
-        .power(Duration::from_millis(500), || {
+        .power(Duration::from_secs(1), || {
             steps += 1;
             std::thread::sleep(Duration::from_millis(5));
             Ok(())
         })
         .unwrap();
-    assert!((window.watts - 300.0).abs() <= window.uncertainty, "{window:?}");
-    assert!(steps > 1 && window.ticks >= 2 && window.instant_watts.is_none());
-    assert_eq!(meter.driver().unwrap(), "570.00");
-    let state = meter.state().unwrap();
-    assert_eq!((state.sm_clock_mhz, state.foreign_processes), (None, 0));
+    // Three times the interval: one test must not fail once in twenty runs.
+    assert!(
+        (window.power.watts - 300.0).abs() <= 3.0 * window.power.interval.max(0.5),
+        "{window:?}"
+    );
+    assert!(window.power.interval < 6.0, "{window:?}");
+    assert!(window.seconds() >= 1.0 && steps > 100 && window.power.ticks >= 10);
+    assert_eq!(window.instant_watts, Some(330.0));
+    assert!(window.disagrees());
+    assert_eq!(window.survey.flags(), [Flag::AtPowerLimit, Flag::ForeignProcess]);
+    assert_eq!(window.survey.sm_clock_mhz(), Some(1755.0));
+    let state = meter.board().state().unwrap();
+    assert_eq!(
+        (state.memory_clock_mhz, state.temperature_celsius),
+        (Some(2619), Some(61))
+    );
+    assert_eq!((state.power_limit_watts, state.foreign_processes), (Some(700.0), 2));
+}
+
+/// Boards whose counter is of no use, and what is said of them.
+#[cfg(feature = "energy")]
+fn useless(expected: &str) {
+    use energy_kernel::energy::Meter;
+    let gpu = Gpu::open().unwrap();
+    let problem = Meter::open(&gpu).and_then(|meter| meter.calibrate()).unwrap_err();
+    assert!(problem.to_string().contains(expected), "{problem}");
+    assert!(gpu.energy(|| Ok(())).is_err());
 }
 
 #[cfg(feature = "energy")]
 #[test]
 fn the_counter_of_a_board() {
     run("energy", &["-DWHOLE"], &[]);
+    let whole: &[(&str, &str)] = &[
+        ("FAKE_NVML_HOPPER", "1"),
+        ("FAKE_NVML_FIRST", "4294900000"),
+        ("FAKE_NVML_FAILS_EVERY", "50"),
+    ];
+    run("hopper", &["-DWHOLE"], whole);
+    run(
+        "partitioned",
+        &["-DWHOLE"],
+        &[("FAKE_NVML_HOPPER", "1"), ("FAKE_NVML_MIG", "1")],
+    );
+    run("still", &["-DWHOLE"], &[("FAKE_NVML_STILL", "1")]);
+    run("failing", &["-DWHOLE"], &[("FAKE_NVML_FAILS_EVERY", "1")]);
 }
 
 #[test]

@@ -11,11 +11,13 @@ use energy_kernel_compiler::ir::SizeId;
 use energy_kernel_compiler::kernel::{Kernel, Parameter};
 use energy_kernel_compiler::lang;
 use energy_kernel_compiler::reference::{Reference, coordinates};
-use energy_kernel_compiler::schedule::Schedule;
+use energy_kernel_compiler::schedule::{self, Schedule};
+use energy_kernel_compiler::size::Specialisation;
+use energy_kernel_compiler::target::Target;
 use energy_kernel_emulator::{Argument, Counts, Launch, Memory, Module, Options};
-use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
 
 /// The source of the validation set's operators.
 pub const OPERATORS: &str = include_str!("operators.rs");
@@ -54,6 +56,64 @@ pub fn operators(source: &str) -> Vec<(String, Checked)> {
         }
     }
     operators
+}
+
+/// A kernel to be proved: an operator at sizes, and a schedule.
+#[derive(Debug, Clone)]
+pub struct Case<'a> {
+    /// The operator's name.
+    pub name: &'a str,
+    /// The operator.
+    pub checked: &'a Checked,
+    /// Sizes at which it is called.
+    pub sizes: Vec<u64>,
+    /// What its kernel is made for.
+    pub specialisation: Specialisation,
+    /// How it is computed.
+    pub schedule: Schedule,
+}
+
+/// Sizes an operator is called at.
+const ROUNDS: usize = 3;
+/// Schedules of a family at each of them, for each of two specialisations.
+const SAMPLES: usize = 3;
+
+/// The validation set: every operator at random sizes, compiled in or not, in every family that accepts it, at random
+/// schedules that are legal for a target. The same at every call, for a `SEED` in the environment; `ONLY` leaves out operators without it in their names.
+pub fn cases(operators: &[(String, Checked)], target: Target) -> Vec<Case<'_>> {
+    let seed = std::env::var("SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or(2);
+    let mut random = StdRng::seed_from_u64(seed);
+    let only = std::env::var("ONLY").unwrap_or_default();
+    let mut cases = Vec::new();
+    for (name, checked) in operators.iter().filter(|(name, _)| name.contains(&only)) {
+        for _ in 0..ROUNDS {
+            let sizes = random_sizes(checked, &mut random);
+            for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
+                for points in families(&schedule::space(checked, &specialisation, target)) {
+                    cases.extend(points.sample(&mut random, SAMPLES).map(|&schedule| Case {
+                        name,
+                        checked,
+                        sizes: sizes.clone(),
+                        specialisation: specialisation.clone(),
+                        schedule,
+                    }));
+                }
+            }
+        }
+    }
+    cases
+}
+
+impl std::fmt::Display for Case<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Case {
+            name, sizes, schedule, ..
+        } = self;
+        write!(f, "{name} {sizes:?} {:?}: {schedule}", self.specialisation.extents)
+    }
 }
 
 /// An argument of an operator: a tensor's bytes, or a scalar's.

@@ -430,3 +430,26 @@ pub fn masked_bool(x: Tensor<f32, (N,)>, mask: Tensor<bool, (N,)>) -> (Tensor<f3
         |n| mask[[n]] && !(x[[n]] > 0.0),
     )
 }
+
+/// Multiplied as tensor cores multiply `f32`.
+#[energy_kernel]
+pub fn matmul_tf32(a: Tensor<f32, (M, K)>, b: Tensor<f32, (N, K)>) -> Tensor<f32, (M, N)> {
+    |m, n| sum(|k| tf32(a[[m, k]]) * tf32(b[[n, k]]))
+}
+
+/// Numbers of both kinds are numbers of 10 bits.
+#[energy_kernel]
+pub fn matmul_mixed(a: Tensor<f16, (M, K)>, b: Tensor<bf16, (K, N)>) -> Tensor<f32, (M, N)> {
+    |m, n| sum(|k| a[[m, k]] * b[[k, n]])
+}
+
+#[energy_kernel]
+pub fn matmul_u8(a: Tensor<u8, (M, K)>, b: Tensor<i8, (K, N)>) -> Tensor<i32, (M, N)> {
+    |m, n| sum(|k| a[[m, k]] * b[[k, n]])
+}
+
+/// Both sides are contiguous along their own axes.
+#[energy_kernel]
+pub fn matmul_outer_bf16(a: Tensor<bf16, (K, M)>, b: Tensor<bf16, (K, N)>) -> Tensor<bf16, (M, N)> {
+    |m, n| sum(|k| a[[k, m]] * b[[k, n]])
+}

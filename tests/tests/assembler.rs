@@ -1,23 +1,17 @@
-//! NVIDIA's assembler on what is emitted: every line of the instruction table, and kernels of the validation set at
-//! sampled schedules for every target, which must not spill.
+//! NVIDIA's assembler on what is emitted: every line of the instruction table, and every kernel of the validation set
+//! for every target, which must not spill.
 //!
 //! `ENERGY_KERNEL_PTXAS` is the path of `ptxas`; without it the tests say that they were left out.
 
+use energy_kernel_compiler::lower;
 use energy_kernel_compiler::ptx::{Address, Builder, Cache, Class, Compare, Opcode, Operand, Reg, Space, Width};
-use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::Target;
-use energy_kernel_compiler::{lower, schedule};
-use energy_kernel_tests::{families, operators, random_sizes};
-use rand::SeedableRng;
-use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
+use energy_kernel_tests::{cases, operators};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// Schedules an operator, family, target and specialisation.
-const SAMPLES: usize = 2;
 
 fn ptxas() -> Option<String> {
     let path = std::env::var("ENERGY_KERNEL_PTXAS")
@@ -112,28 +106,22 @@ fn every_instruction_of_the_table_assembles() {
 #[test]
 fn kernels_assemble_without_spilling() {
     let Some(ptxas) = ptxas() else { return };
-    let mut random = StdRng::seed_from_u64(3);
-    let mut kernels = Vec::new();
-    for (name, checked) in operators(energy_kernel_tests::OPERATORS) {
-        let sizes = random_sizes(&checked, &mut random);
-        for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
-            for target in Target::ALL {
-                let space = schedule::space(&checked, &specialisation, target);
-                for points in families(&space) {
-                    for point in points.sample(&mut random, SAMPLES) {
-                        let kernel =
-                            lower::lower(&checked, &specialisation, target, point).expect("the point is legal");
-                        kernels.push((format!("{name} {sizes:?} {target:?} {point}"), target, kernel.ptx));
-                    }
-                }
-            }
+    let operators = operators(energy_kernel_tests::OPERATORS);
+    // Many targets and specialisations share a kernel.
+    let mut kernels = BTreeMap::new();
+    for target in Target::ALL {
+        for case in cases(&operators, target) {
+            let kernel = lower::lower(case.checked, &case.specialisation, target, &case.schedule)
+                .unwrap_or_else(|error| panic!("{case}: {error}"));
+            kernels.insert(kernel.ptx, (target, format!("{target:?} {case}")));
         }
     }
+    let kernels: Vec<_> = kernels.into_iter().collect();
     let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
-                while let Some((name, target, ptx)) = kernels.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while let Some((ptx, (target, name))) = kernels.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if let Some(text) = complaint(&ptxas, *target, ptx) {
                         failures
                             .lock()

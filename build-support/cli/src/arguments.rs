@@ -38,6 +38,10 @@ pub enum Command {
     Run(Run),
     /// Say what is wrong with driver, energy counter, permissions, caches.
     Doctor(Doctor),
+    /// Delete what is kept of a package in the user's cache.
+    Clean(Clean),
+    /// Write what is known of the operators into one HTML file: Pareto fronts, savings, the search's effort.
+    Report(Report),
 }
 
 /// Options of `tune`.
@@ -67,6 +71,15 @@ pub struct Tune {
     /// The seed of the tuner's choices.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// Only say what would be tuned.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Afterwards, compare each chosen kernel with the fastest one, in turn and by windows of 5 s: the saving, with an interval.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub confirm: bool,
+    /// Pairs of windows for --confirm: an even number, at least 4.
+    #[arg(long, default_value_t = 8, value_name = "NUMBER")]
+    pub pairs: usize,
 }
 
 /// Options of `check`.
@@ -143,9 +156,31 @@ pub struct Run {
 /// Options of `doctor`.
 #[derive(Debug, Args)]
 pub struct Doctor {
-    /// Also watch the energy counter for a second.
+    /// Also calibrate the energy counter: its period, what a reading costs, and whether loads that are switched on and off mislead it.
     #[arg(long)]
     pub energy: bool,
+}
+
+/// Options of `clean`.
+#[derive(Debug, Args)]
+pub struct Clean {
+    /// Only say what would be deleted.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Only results that no operator of the package has any use for.
+    #[arg(long)]
+    pub unused: bool,
+    /// Also the results that the package ships, in `energy-cache/`.
+    #[arg(long)]
+    pub shipped: bool,
+}
+
+/// Options of `report`.
+#[derive(Debug, Args)]
+pub struct Report {
+    /// The file.
+    #[arg(long, value_name = "FILE", default_value = "energy-report.html")]
+    pub output: PathBuf,
 }
 
 /// Where a PTX kernel runs.

@@ -4,7 +4,7 @@ use crate::Outcome;
 use crate::arguments::{Arguments, Doctor};
 use crate::package::Package;
 use energy_kernel::Gpu;
-use energy_kernel::energy::Meter;
+use energy_kernel::energy::{Board, Meter};
 use energy_kernel_build::Environment;
 use energy_kernel_build::cache::{Place, read_file};
 use std::process::ExitCode;
@@ -30,7 +30,11 @@ pub fn doctor(arguments: &Arguments, options: &Doctor) -> Outcome {
         Err(error) => found("GPU", Err(error.to_string())),
         Ok(gpu) => {
             found("GPU", Ok(gpu.device_class().to_string()));
-            found("energy counter", counter(&gpu, options.energy));
+            found("driver", driver(&gpu));
+            found("energy counter", counter(&gpu));
+            if options.energy {
+                found("calibration", calibration());
+            }
         }
     }
     found("user's cache", user_cache());
@@ -49,6 +53,7 @@ pub fn doctor(arguments: &Arguments, options: &Doctor) -> Outcome {
             for (what, place) in [("shipped results", Place::Shipped), ("cached results", Place::User)] {
                 found(what, results(&package, place));
             }
+            found("interrupted", Ok(interrupted(&package)));
             let build_script = package.folder.join("build.rs");
             found("build script", match std::fs::read_to_string(&build_script) {
                 Ok(text) if text.contains("energy_kernel_build") => Ok("calls energy_kernel_build".to_owned()),
@@ -77,7 +82,13 @@ pub fn doctor(arguments: &Arguments, options: &Doctor) -> Outcome {
     Ok(if ill { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
-fn counter(gpu: &Gpu, watch: bool) -> Result<String, String> {
+fn driver(gpu: &Gpu) -> Result<String, String> {
+    let cuda = gpu.driver_version().map_err(|error| error.to_string())?.unwrap_or(0);
+    Ok(format!("supports CUDA {}.{}", cuda / 1000, cuda % 1000 / 10))
+}
+
+/// NVML, and what it says of the board.
+fn counter(gpu: &Gpu) -> Result<String, String> {
     let meter = Meter::open(gpu).map_err(|error| error.to_string())?;
     let state = meter.state().map_err(|error| error.to_string())?;
     if state.foreign_processes > 0 {
@@ -86,15 +97,31 @@ fn counter(gpu: &Gpu, watch: bool) -> Result<String, String> {
             state.foreign_processes
         ));
     }
-    if !watch {
-        return Ok("can be read; --energy watches it".to_owned());
+    let mut says = format!(
+        "can be read (driver {})",
+        meter.driver().map_err(|error| error.to_string())?
+    );
+    let known = [
+        state.sm_clock_mhz.map(|clock| format!("{clock} MHz")),
+        state.temperature_celsius.map(|celsius| format!("{celsius} °C")),
+        state.power_limit_watts.map(|watts| format!("limited to {watts:.0} W")),
+        meter
+            .board()
+            .instant_watts()
+            .map(|watts| format!("draws {watts:.0} W now")),
+    ];
+    for known in known.into_iter().flatten() {
+        says += &format!(", {known}");
     }
-    let calibration = meter.calibrate().map_err(|error| error.to_string())?;
-    Ok(format!(
-        "steps every {:.0} ms, a reading takes up to {:.1} ms",
-        1e3 * calibration.period_s,
-        1e3 * calibration.call_s
-    ))
+    Ok(says + "; --energy calibrates it")
+}
+
+fn calibration() -> Result<String, String> {
+    let calibration = energy_kernel_build::tune::calibrate()?;
+    match calibration.aliases() {
+        Some(true) => Err(calibration.to_string()),
+        _ => Ok(calibration.to_string()),
+    }
 }
 
 fn user_cache() -> Result<String, String> {
@@ -105,7 +132,45 @@ fn user_cache() -> Result<String, String> {
     let probe = folder.join(format!(".probe-{}", std::process::id()));
     std::fs::write(&probe, b"").map_err(|error| format!("{} cannot be written: {error}", folder.display()))?;
     let _ = std::fs::remove_file(probe);
+    writable_by_owner_alone(&folder)?;
     Ok(folder.display().to_string())
+}
+
+/// Whoever may write there decides which kernels run.
+#[cfg(unix)]
+fn writable_by_owner_alone(folder: &std::path::Path) -> Result<(), String> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(folder).map_or(0, |metadata| metadata.permissions().mode());
+    match mode & 0o022 {
+        0 => Ok(()),
+        _ => Err(format!(
+            "{} can be written by others: `chmod go-w` it",
+            folder.display()
+        )),
+    }
+}
+
+#[cfg(not(unix))]
+fn writable_by_owner_alone(_: &std::path::Path) -> Result<(), String> {
+    Ok(())
+}
+
+/// Tunings that have not ended.
+fn interrupted(package: &Package) -> String {
+    let leftovers = package.cache.leftovers();
+    let measured: Vec<usize> = leftovers
+        .iter()
+        .filter(|path| path.extension().is_some_and(|e| e == "journal"))
+        .map(|path| energy_kernel_build::tune::journaled(path))
+        .filter(|outcomes| *outcomes > 0)
+        .collect();
+    match measured.len() {
+        0 => "no tuning has to be gone on with".to_owned(),
+        tunings => format!(
+            "{tunings} tunings, with {} outcomes: `cargo energy-kernel tune` goes on with them",
+            measured.iter().sum::<usize>()
+        ),
+    }
 }
 
 fn results(package: &Package, place: Place) -> Result<String, String> {

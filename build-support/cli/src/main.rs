@@ -1,16 +1,21 @@
 //! The `cargo energy-kernel` command.
 //!
 //! Exit codes: 0 done; 1 it failed, or a check did; 2 wrong usage; 3 the sanitizer found something (`run --check`);
-//! 4 the emulator does not know an instruction (`run`).
+//! 4 the emulator does not know an instruction (`run`); 130 interrupted.
 
 #[macro_use]
 mod output;
 
 mod arguments;
 mod check;
+mod clean;
+mod confirm;
 mod doctor;
+mod interrupt;
 mod package;
+mod progress;
 mod ptx;
+mod report;
 mod run;
 mod show;
 mod tune;
@@ -62,13 +67,21 @@ fn main() -> ExitCode {
         Command::Ptx(ptx) => ptx::ptx(&arguments, ptx),
         Command::Run(run) => run::run(&arguments, run),
         Command::Doctor(doctor) => doctor::doctor(&arguments, doctor),
+        Command::Clean(clean) => clean::clean(&arguments, clean),
+        Command::Report(report) => report::report(&arguments, report),
     };
     outcome.unwrap_or_else(|failure| {
         if arguments.json {
             let error = serde_json::json!({ "error": failure.report.to_string() });
             say!("{error}");
         } else {
-            complain!("error: {:?}", failure.report);
+            complain!("error: {}", failure.report);
+            for cause in failure.report.chain().skip(1) {
+                complain!("  since {cause}");
+            }
+            if let Some(help) = failure.report.help() {
+                complain!("help: {help}");
+            }
         }
         ExitCode::from(failure.code)
     })

@@ -210,23 +210,16 @@ fn counts(counts: &Counts) -> Value {
         let named = |class: &Class| (format!("{class:?}"), Value::from(numbers.get(*class)));
         Value::Object(Class::ALL.iter().map(named).collect())
     };
-    macro_rules! object {
-        ($($number:ident)+) => {{
-            // All fields, so that none is forgotten.
-            let Counts { thread_instructions, warp_instructions, $($number),+ } = *counts;
-            json!({
-                "thread_instructions": by_class(thread_instructions),
-                "warp_instructions": by_class(warp_instructions),
-                $(stringify!($number): $number),+
-            })
-        }};
-    }
-    object!(
-        warp_instructions_skipped flops matrix_flops global_load_bytes global_store_bytes global_load_requests
-        global_store_requests global_load_sectors global_store_sectors global_atomic_bytes global_atomic_sectors
-        dram_read_bytes dram_write_bytes shared_load_bytes shared_store_bytes shared_transactions
-        shared_bank_conflicts local_bytes divergent_branches barriers threads blocks
-    )
+    let classes = [
+        ("thread_instructions", by_class(counts.thread_instructions)),
+        ("warp_instructions", by_class(counts.warp_instructions)),
+    ];
+    let numbers = counts.numbers().map(|(name, number)| (name, Value::from(number)));
+    let named = classes
+        .into_iter()
+        .chain(numbers)
+        .map(|(name, value)| (name.to_owned(), value));
+    Value::Object(named.collect())
 }
 
 fn failed(error: impl std::fmt::Display) -> Report {

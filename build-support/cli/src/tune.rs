@@ -2,13 +2,17 @@
 
 use crate::Outcome;
 use crate::arguments::{Arguments, Tune};
+use crate::confirm::{Confirmed, confirm};
+use crate::interrupt;
 use crate::package::{Package, joules, seconds};
+use crate::progress::Progress;
 use energy_kernel_build::cache::{Place, read_file};
 use energy_kernel_build::scan::Found;
-use energy_kernel_build::tune::{Settings, Step, open};
+use energy_kernel_build::tune::{Settings, open};
 use energy_kernel_build::{Job, cache_file, journal_path, missing, names, unmeasured};
-use energy_kernel_compiler::record::{CacheFile, Objective};
-use indicatif::{ProgressBar, ProgressStyle};
+use energy_kernel_compiler::record::{CacheFile, DeviceClass, Objective};
+use energy_kernel_compiler::schedule;
+use energy_kernel_compiler::target::Target;
 use miette::{IntoDiagnostic, miette};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -27,12 +31,6 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
         )
         .into());
     }
-    let bar = if arguments.json {
-        ProgressBar::hidden()
-    } else {
-        ProgressBar::new(0)
-    };
-    bar.set_style(ProgressStyle::with_template("{bar:24} {pos}/{len} {elapsed} {msg}").into_diagnostic()?);
     let settings = Settings {
         objective: Objective::Energy { slack: options.slack },
         seed: options.seed,
@@ -40,18 +38,12 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
         emulated_operations: 1e11,
         candidates: options.candidates.unwrap_or(256).max(1),
     };
-    let progress = bar.clone();
-    let mut bench = open(
-        !options.emulated,
-        options.emulated,
-        settings,
-        move |step: Step<'_>| match step {
-            Step::Candidate { number, of, schedule } => progress.set_message(format!("{}/{of} {schedule}", number + 1)),
-            Step::Energy { number, of, schedule } => {
-                progress.set_message(format!("energy {}/{of} {schedule}", number + 1))
-            }
-        },
-    )
+    let end = Instant::now() + options.budget;
+    let progress = Progress::new(arguments.json, end)?;
+    let steps = progress.clone();
+    let mut bench = open(!options.emulated, options.emulated, settings, move |step| {
+        steps.step(step)
+    })
     .map_err(|why| {
         miette!(
             help = "--emulated tunes without a GPU; what it finds is simulated",
@@ -59,13 +51,18 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
         )
     })?;
     let device = bench.device().clone();
-    package.cache.create(None).map_err(|error| {
-        miette!(
-            help = "ENERGY_KERNEL_CACHE_DIR names another folder",
-            "there is no place to keep results: {error}"
-        )
-    })?;
-    let lock = package.cache.lock("tuning");
+    let lock = match options.dry_run {
+        true => None,
+        false => {
+            package.cache.create(None).map_err(|error| {
+                miette!(
+                    help = "ENERGY_KERNEL_CACHE_DIR names another folder",
+                    "there is no place to keep results: {error}"
+                )
+            })?;
+            package.cache.lock("tuning").ok()
+        }
+    };
     let contents = package.cache.read(&package.operators);
     contents
         .warnings
@@ -85,9 +82,13 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
     if !arguments.json {
         say!("{device}: {} of {} sizes to tune", jobs.len(), all.len());
     }
-    bar.set_length(jobs.len() as u64);
+    if options.dry_run {
+        foretell(arguments, &jobs, &device, &settings);
+        return Ok(ExitCode::SUCCESS);
+    }
+    interrupt::install(arguments.json)?;
+    progress.begin(jobs.len());
 
-    let end = Instant::now() + options.budget;
     let mut failed = 0;
     for (number, &(found, sizes)) in jobs.iter().enumerate() {
         let left = end.saturating_duration_since(Instant::now());
@@ -101,16 +102,14 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
             break;
         }
         let share = left / u32::try_from(jobs.len() - number).unwrap_or(u32::MAX);
-        let journal = package
-            .cache
-            .state()
-            .map(|state| journal_path(state, found, &device, sizes));
-        if options.again
-            && let Some(journal) = &journal
-        {
-            // What was measured before is what is to be measured again.
-            let _ = std::fs::remove_file(journal);
-        }
+        let journal = package.cache.state().map(|state| {
+            let journal = journal_path(state, found, &device, sizes);
+            match options.again {
+                // What was measured before is what is to be measured again; what was measured again is not.
+                true => journal.with_extension("again.journal"),
+                false => journal,
+            }
+        });
         let job = Job {
             found,
             sizes,
@@ -119,10 +118,11 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
             journal: journal.as_deref(),
         };
         let named = names(found, sizes);
+        progress.job(&format!("{} ({named})", found.name));
         match bench.tune(&job) {
             Err(why) => {
                 failed += 1;
-                bar.suspend(|| complain!("warning: {} ({named}): {why}", found.name));
+                progress.suspend(|| complain!("warning: {} ({named}): {why}", found.name));
             }
             Ok(record) => {
                 let line = summary(&found.name, &named, &record, settings.objective);
@@ -133,7 +133,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
                     .into_diagnostic()?;
                 let kept = read_file(&path).is_ok_and(|stored| !stored.records.contains(&file.records[0]));
                 if kept {
-                    bar.suspend(|| {
+                    progress.suspend(|| {
                         complain!(
                             "warning: {} ({named}): the time ended before all energies were measured; the earlier result, \
                              which has them, stays. A longer --budget replaces it",
@@ -145,18 +145,22 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
                     let _ = std::fs::remove_file(journal);
                 }
                 if !arguments.json {
-                    bar.suspend(|| say!("{line}"));
+                    progress.suspend(|| say!("{line}"));
                 }
             }
         }
-        bar.inc(1);
+        progress.done();
     }
-    bar.finish_and_clear();
-    drop(lock);
+    progress.end();
+    drop((lock, bench));
     let shipped = if options.ship {
         ship(&package, &found)?
     } else {
         Vec::new()
+    };
+    let confirmed = match options.confirm {
+        true => confirm(&package, options, &settings, &all, &device, &progress)?,
+        false => Vec::new(),
     };
     if arguments.json {
         let files: Vec<String> = shipped.iter().map(|path| path.display().to_string()).collect();
@@ -165,16 +169,46 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
             serde_json::json!({
                 "device": device.name, "simulated": device.simulated,
                 "tuned": jobs.len() - failed, "failed": failed, "shipped": files,
+                "confirmed": confirmed.iter().map(Confirmed::json).collect::<Vec<_>>(),
             })
         );
     } else {
         shipped.iter().for_each(|path| say!("shipped {}", path.display()));
+        confirmed.iter().for_each(|one| say!("{}", one.text()));
     }
     Ok(if failed > 0 {
         ExitCode::from(1)
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// Says what would be tuned.
+fn foretell(arguments: &Arguments, jobs: &[(&Found, &[u64])], device: &DeviceClass, settings: &Settings) {
+    let (major, minor) = device.compute_capability;
+    let most = match device.simulated {
+        true => settings.emulated_candidates,
+        false => settings.candidates,
+    };
+    let mut json = Vec::new();
+    for (found, sizes) in jobs {
+        let space = Target::for_capability(major, minor).map_or(0, |target| {
+            schedule::space(&found.checked, &found.specialisation, target).len()
+        });
+        let (named, candidates) = (names(found, sizes), space.min(most));
+        if !arguments.json {
+            say!("{} ({named}): up to {candidates} of {space} schedules", found.name);
+        }
+        json.push(serde_json::json!({
+            "operator": found.name, "sizes": named, "schedules": space, "candidates": candidates,
+        }));
+    }
+    if arguments.json {
+        say!(
+            "{}",
+            serde_json::json!({ "device": device.name, "simulated": device.simulated, "would_tune": json })
+        );
+    }
 }
 
 fn summary(name: &str, sizes: &str, record: &energy_kernel_compiler::record::Record, objective: Objective) -> String {

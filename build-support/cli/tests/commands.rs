@@ -492,6 +492,184 @@ fn the_doctor_names_broken_caches() {
 }
 
 #[test]
+#[cfg(unix)]
+fn the_doctor_names_a_cache_that_others_may_write() {
+    use std::os::unix::fs::PermissionsExt;
+    let (_root, folder) = package();
+    fs::create_dir(folder.join("cache")).unwrap();
+    for (mode, well) in [(0o700, true), (0o777, false)] {
+        fs::set_permissions(folder.join("cache"), fs::Permissions::from_mode(mode)).unwrap();
+        let said = text(&call(&folder, &["doctor", "--json"]).stdout);
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        let findings = said.as_array().unwrap();
+        let cache = findings
+            .iter()
+            .find(|finding| finding["what"] == "user's cache")
+            .unwrap();
+        assert_eq!(cache["well"], well, "{said}");
+    }
+}
+
+#[test]
+fn a_dry_run_tunes_nothing() {
+    let (_root, folder) = package();
+    let words = ["tune", "--emulated", "--candidates", "3", "--dry-run"];
+    let said = call(&folder, &[words.as_slice(), &["--json"]].concat());
+    assert!(said.status.success(), "{}", text(&said.stderr));
+    let said: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    let jobs = said["would_tune"].as_array().unwrap();
+    assert_eq!(jobs.len(), 2);
+    assert!(jobs[0]["operator"] == "total" && jobs[0]["candidates"] == 3 && jobs[0]["schedules"].as_u64() > Some(3));
+    assert!(!folder.join("cache").exists(), "nothing is written");
+    let said = text(&call(&folder, &words).stdout);
+    assert!(
+        said.contains("2 of 2 sizes to tune") && said.contains("total (R = 4, C = 64): up to 3 of"),
+        "{said}"
+    );
+}
+
+/// On the emulated device both kernels' energies are known exactly.
+#[test]
+fn a_confirmation_compares_the_chosen_with_the_fastest() {
+    let (_root, folder) = package();
+    let source = "#[energy_kernel(tune(M = [16, 64], N = 128, K = 64))]
+        fn linear(x: Tensor<f32, (M, K)>, w: Tensor<f32, (N, K)>) -> Tensor<f32, (M, N)> { |m, n| sum(|k| x[[m, k]] * w[[n, k]]) }";
+    fs::write(folder.join("src/lib.rs"), source).unwrap();
+    let words = [
+        "tune",
+        "--emulated",
+        "--candidates",
+        "24",
+        "--slack",
+        "9",
+        "--confirm",
+        "--pairs",
+        "4",
+        "--json",
+    ];
+    let said = call(&folder, &words);
+    assert!(said.status.success(), "{}", text(&said.stderr));
+    let said: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    let confirmed = said["confirmed"].as_array().unwrap();
+    assert_eq!(confirmed.len(), 2);
+    let shown = call(&folder, &["show", "--front", "--json"]);
+    let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+    let mut compared = 0;
+    for one in confirmed {
+        assert!(one["simulated"] == true, "{one}");
+        let front = shown
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|point| point["sizes"] == one["sizes"]);
+        let energies: Vec<f64> = front.map(|point| point["energy_joules"].as_f64().unwrap()).collect();
+        // With such a slack the last of the front is chosen.
+        let expected = 1.0 - energies.last().unwrap() / energies[0];
+        match one["compared"].as_object() {
+            None => assert_eq!(energies.len(), 1, "{one}"),
+            Some(comparison) => {
+                compared += 1;
+                assert!(
+                    (comparison["saving"].as_f64().unwrap() - expected).abs() < 1e-9,
+                    "{one}, {energies:?}"
+                );
+                assert!(comparison["pairs"] == 4 && comparison["decided"] == true, "{one}");
+            }
+        }
+    }
+    assert!(compared > 0, "the fronts have more than one point: {shown}");
+}
+
+#[test]
+fn a_report_is_one_file_that_needs_nothing_else() {
+    let (_root, folder) = package();
+    assert!(
+        call(&folder, &["tune", "--emulated", "--candidates", "24"])
+            .status
+            .success()
+    );
+    let said = call(&folder, &["report", "--output", "r.html", "--json"]);
+    let said: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert!(said["results"] == 2 && said["file"] == "r.html", "{said}");
+    let html = fs::read_to_string(folder.join("r.html")).unwrap();
+    assert_eq!(html.matches("<h2>total").count(), 2);
+    assert_eq!(
+        html.matches("class=\"simulated\"").count(),
+        2,
+        "simulated is said of each"
+    );
+    assert_eq!(html.matches("<svg").count(), 2);
+    assert_eq!(html.matches("fill=\"#24c\"").count(), 2, "one point of each is chosen");
+    for outside in ["http:", "https:", "src=", "href=", "<script", "NaN", "inf"] {
+        assert!(!html.contains(outside), "{outside}");
+    }
+    let nowhere = call(&folder, &["report", "--output", "no/such/folder.html"]);
+    assert!(nowhere.status.code() == Some(1) && text(&nowhere.stderr).contains("cannot be written"));
+    // What belongs to other kernels by now has no figures.
+    for path in fs::read_dir(folder.join("cache/demo")).unwrap() {
+        let path = path.unwrap().path();
+        let mut file = energy_kernel_build::cache::read_file(&path).unwrap();
+        file.records[0].front[0].kernel_hash = [7; 32];
+        fs::write(&path, energy_kernel_compiler::record::encoding::encode(&file).unwrap()).unwrap();
+    }
+    assert!(call(&folder, &["report", "--output", "r.html"]).status.success());
+    let html = fs::read_to_string(folder.join("r.html")).unwrap();
+    assert!(html.matches("<svg").count() == 1 && html.contains("other kernels'"));
+}
+
+#[test]
+fn clean_deletes_what_it_says_and_no_more() {
+    let (_root, folder) = package();
+    assert!(
+        call(&folder, &["tune", "--emulated", "--candidates", "1"])
+            .status
+            .success()
+    );
+    let cache = energy_kernel_build::cache::Cache::of(&folder, "demo", Some(&folder.join("cache")));
+    let place = energy_kernel_build::cache::Place::User;
+    let results = cache.files(place);
+    assert_eq!(results.len(), 1);
+    let journal = cache.state().unwrap().join("interrupted.journal");
+    fs::write(&journal, "half").unwrap();
+    let broken = folder.join("cache/demo/broken.ekcache");
+    fs::write(&broken, "nonsense").unwrap();
+    fs::create_dir(folder.join("energy-cache")).unwrap();
+    let shipped = folder.join("energy-cache/shipped.ekcache");
+    fs::copy(&results[0], &shipped).unwrap();
+    let deleted = |words: &[&str]| {
+        let said = call(&folder, &[&["clean", "--json"], words].concat());
+        assert!(said.status.success(), "{}", text(&said.stderr));
+        let said: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+        let files = said["deleted"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|file| PathBuf::from(file.as_str().unwrap()));
+        files.collect::<Vec<PathBuf>>()
+    };
+    // What is in use is not pulled away.
+    let lock = cache.lock("tuning").unwrap();
+    let busy = call(&folder, &["clean"]);
+    assert!(
+        busy.status.code() == Some(1) && text(&busy.stderr).contains("being tuned"),
+        "{}",
+        text(&busy.stderr)
+    );
+    drop(lock);
+
+    assert_eq!(deleted(&["--unused", "--dry-run"]), [&*broken]);
+    assert!(broken.exists());
+    assert_eq!(deleted(&["--unused"]), [&*broken]);
+    assert!(!broken.exists() && results[0].exists() && journal.exists());
+    assert_eq!(deleted(&["--dry-run"]), [&*results[0], &*journal]);
+    assert_eq!(deleted(&[]), [&*results[0], &*journal]);
+    assert!(!results[0].exists() && !journal.exists() && shipped.exists());
+    assert_eq!(deleted(&["--shipped"]), [&*shipped]);
+    assert!(text(&call(&folder, &["show"]).stdout).contains("untuned"));
+    assert_eq!(deleted(&[]), Vec::<PathBuf>::new());
+}
+
+#[test]
 fn outside_a_package_the_error_is_of_use() {
     let folder = tempfile::tempdir().unwrap();
     let output = call(folder.path(), &["show"]);

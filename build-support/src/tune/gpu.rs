@@ -1,11 +1,19 @@
 //! A real GPU as a meter: CUDA events for latency, the board's energy counter for energy.
 //!
+//! ```text
+//!   thermal warm-up, once ──▶ candidate: settle 0.5 s ──▶ window from tick to tick, the GPU busy throughout
+//!                                                          │ joules / second (counter)   × seconds / launch (events)
+//!                                                          └─ instant power, clocks, temperature, … ──▶ conditions, flags
+//! ```
 //! Launches rotate over several sets of tensors, more than the L2 cache holds, so that every launch finds them in device
-//! memory; many launches make one CUDA graph, so that the GPU never waits for the host.
+//! memory; many launches make one CUDA graph, and the next graph is queued before the last has ended, so that the GPU never
+//! waits for the host.
 
+use super::compare::incomparable;
 use super::data::{Data, bytes};
-use super::meter::{Measured, Meter, MeterError, Problem, Workload};
-use energy_kernel::energy::{BoardState, Meter as Board};
+use super::meter::{Effort, Measured, Meter, MeterError, Problem, Workload};
+use super::queue::Queue;
+use energy_kernel::energy::{Calibration, Meter as Board, SETTLING, Survey, students_quantile};
 use energy_kernel::tools::{Graph, LoadedKernel};
 use energy_kernel::{Error, Gpu};
 use energy_kernel_compiler::kernel::Kernel;
@@ -13,14 +21,20 @@ use energy_kernel_compiler::record::{CacheMode, Conditions, DeviceClass, Estimat
 use energy_kernel_compiler::target::{Machine, Target};
 use std::time::{Duration, Instant};
 
-/// Tensors in rotation have at least so many bytes: three times the largest L2 cache there is (128 MiB would be four).
-const ROTATION_BYTES: u64 = 192 << 20;
+/// Tensors in rotation have so many times the bytes of the L2 cache.
+const ROTATION: u64 = 3;
 
-/// The most sets of tensors: small operators would need thousands, and find most of them in L2 all the same.
-const MOST_SETS: u64 = 256;
+/// The L2 cache of a GPU that does not tell: that of a B200 is 126 MiB.
+const LARGEST_L2: u64 = 128 << 20;
+
+/// The most sets of tensors: making more takes longer than measuring.
+const MOST_SETS: u64 = 1024;
 
 /// A graph takes about so long, in seconds: long against its launch, short against a deadline.
 const GRAPH_SECONDS: f64 = 0.01;
+
+/// No graph takes longer, in seconds, unless one launch does.
+const LONGEST_GRAPH: f64 = 0.25;
 
 /// The most launches in a graph.
 const MOST_LAUNCHES: usize = 4096;
@@ -28,31 +42,42 @@ const MOST_LAUNCHES: usize = 4096;
 /// Graphs that are timed for one latency.
 const REPETITIONS: usize = 7;
 
-/// Each candidate runs so long before its energy is measured.
-const WARM_UP: Duration = Duration::from_millis(500);
+/// The card runs so long at least before anything is timed, and at most: until its temperature has settled.
+const WARM_UP: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(60)];
 
-/// The card runs so long before anything is timed, so that all candidates stand in the same sustained state.
-const FIRST_WARM_UP: Duration = Duration::from_secs(3);
+/// After so long a rest it has cooled down.
+const COLD_AFTER: Duration = Duration::from_secs(10);
 
-/// The energy window while searching.
-const WINDOW: Duration = Duration::from_millis(2200);
+/// What a window may take beyond its length: settling, ticks at both ends.
+const MARGIN: Duration = Duration::from_millis(1000);
 
-/// NVML's reasons for throttling that are nobody's wish: software and hardware thermal slowdown, hardware slowdown, power brake.
-const THROTTLING: u64 = 0x8 | 0x20 | 0x40 | 0x80;
-
-/// NVML's reason for throttling at the power limit.
-const POWER_CAP: u64 = 0x4;
+impl Effort {
+    /// The least length of an energy window.
+    const fn window(self) -> Duration {
+        match self {
+            Effort::Search => Duration::from_secs(2),
+            Effort::Claim => Duration::from_secs(5),
+        }
+    }
+}
 
 /// A GPU.
 pub struct GpuMeter {
     gpu: Gpu,
     machine: Machine,
     candidates: usize,
-    board: Option<Board>,
+    /// Or why there is none.
+    board: Result<Board, String>,
     driver: String,
+    cache: CacheMode,
+    effort: Effort,
     workloads: Vec<Workload>,
-    /// Whether the card has left its idle state.
-    warm: bool,
+    /// Whether the sets of tensors in rotation are more than the L2 cache holds.
+    cold: bool,
+    /// When it worked last; none before it has warmed up.
+    busy: Option<Instant>,
+    /// What held when energy was first measured: all others are compared with it.
+    reference: Option<Conditions>,
 }
 
 /// A candidate on the GPU.
@@ -74,17 +99,53 @@ impl GpuMeter {
             multiprocessors: class.multiprocessors,
         };
         // Without the counter latencies can still be measured.
-        let board = Board::open(&gpu).ok();
-        let driver = board.as_ref().and_then(|board| board.driver().ok()).unwrap_or_default();
+        let board = Board::open(&gpu).map_err(|error| error.to_string());
+        let driver = board
+            .as_ref()
+            .ok()
+            .and_then(|board| board.driver().ok())
+            .unwrap_or_default();
         Ok(GpuMeter {
             gpu,
             machine,
             candidates,
             board,
             driver,
+            cache: CacheMode::Cold,
+            effort: Effort::Search,
             workloads: Vec::new(),
-            warm: false,
+            cold: false,
+            busy: None,
+            reference: None,
         })
+    }
+
+    /// What the L2 cache holds when a kernel starts: cold by default.
+    #[must_use]
+    pub fn with_cache(mut self, cache: CacheMode) -> GpuMeter {
+        self.cache = cache;
+        self
+    }
+
+    /// Why energy cannot be measured; none where it can.
+    pub fn without_energy(&self) -> Option<&str> {
+        self.board.as_ref().err().map(String::as_str)
+    }
+
+    /// How the energy counter behaves, also under loads that are switched on and off: launches of this candidate.
+    ///
+    /// # Errors
+    /// There is no counter, or it is of no use; the device is broken.
+    pub fn calibrate(&self, problem: Problem<'_>, candidate: &Loaded) -> Result<Calibration, MeterError> {
+        let board = self.board.as_ref().map_err(|why| MeterError::Refused(why.clone()))?;
+        let graph = self.graph(problem, candidate, 1).map_err(broken)?;
+        let (each, ()) = self.gpu.time(|| graph.launch()).map_err(broken)?;
+        let calibrated = board.calibrate_under(|seconds| {
+            let launches = (seconds / each.max(1e-7)).clamp(1.0, MOST_LAUNCHES as f64);
+            (0..launches as usize).try_for_each(|_| graph.launch())?;
+            self.gpu.synchronize()
+        });
+        calibrated.map_err(|error| MeterError::Refused(error.to_string()))
     }
 
     /// As many launches, in turn on each set of tensors, in one graph.
@@ -111,82 +172,77 @@ impl GpuMeter {
         })
     }
 
-    /// Launches for a graph of about the right length, from one measured quickly.
-    fn launches(&self, problem: Problem<'_>, candidate: &Loaded) -> Result<usize, Error> {
+    /// Launches for a graph of about the right length: a multiple of the sets, so that each is used as often. Where that would
+    /// take too long, the tensors are small against the work, and it hardly matters where they come from.
+    fn launches(&self, latency: f64) -> usize {
+        let wanted = ((GRAPH_SECONDS / latency.max(1e-7)) as usize).clamp(1, MOST_LAUNCHES);
+        let round = wanted.next_multiple_of(self.workloads.len().max(1));
+        match round as f64 * latency > LONGEST_GRAPH {
+            true => wanted,
+            false => round,
+        }
+    }
+
+    /// A graph of about the right length, and its launches; seconds a launch are measured quickly.
+    fn workload(&self, problem: Problem<'_>, candidate: &Loaded) -> Result<(Graph, usize), Error> {
         let few = self.workloads.len().clamp(1, 32);
         let graph = self.graph(problem, candidate, few)?;
         graph.launch()?;
         self.gpu.synchronize()?;
         let (seconds, ()) = self.gpu.time(|| graph.launch())?;
-        let each = (seconds / few as f64).max(1e-7);
-        Ok(((GRAPH_SECONDS / each) as usize).clamp(few, MOST_LAUNCHES))
+        let launches = self.launches(seconds / few as f64);
+        Ok((self.graph(problem, candidate, launches)?, launches))
     }
 
-    /// Keeps the GPU busy.
-    fn run_for(&self, time: Duration, problem: Problem<'_>, candidate: &Loaded) -> Result<(), Error> {
-        let graph = self.graph(problem, candidate, self.launches(problem, candidate)?)?;
-        let begun = Instant::now();
-        while begun.elapsed() < time {
-            self.gpu.time(|| graph.launch())?;
+    /// Brings the card into the state in which everything is measured, if it has not worked for a while.
+    fn warm_up(&mut self, problem: Problem<'_>, candidate: &Loaded, deadline: Instant) -> Result<(), Error> {
+        let first = self.busy.is_none();
+        if !first && self.busy.is_some_and(|busy| busy.elapsed() < COLD_AFTER) {
+            return Ok(());
         }
+        let (graph, _) = self.workload(problem, candidate)?;
+        let step = || self.gpu.time(|| graph.launch()).map(|_| ());
+        let [least, most] = WARM_UP;
+        let begun = Instant::now();
+        while begun.elapsed() < least {
+            step()?;
+        }
+        // A build's share of the time is for measuring.
+        let most = most.min(deadline.saturating_duration_since(Instant::now()) / 4);
+        if first && let Ok(board) = &self.board {
+            board.warm_up(most, step)?;
+        }
+        self.busy = Some(Instant::now());
         Ok(())
     }
 
-    fn conditions(&self, problem: Problem<'_>, before: Option<BoardState>, launches: u64) -> Conditions {
-        let after = self.board.as_ref().and_then(|board| board.state().ok());
-        let clock = |state: Option<BoardState>| state.and_then(|state| state.sm_clock_mhz).map(f64::from);
-        let temperature = |state: Option<BoardState>| state.and_then(|state| state.temperature_celsius).map(f64::from);
-        let reasons = [before, after]
-            .into_iter()
-            .flatten()
-            .fold(0, |all, state| all | state.throttle_reasons);
-        let moved =
-            |a: Option<f64>, b: Option<f64>, most: f64| matches!((a, b), (Some(a), Some(b)) if (a - b).abs() > most);
-        let mut flags = Vec::new();
-        let mut flag = |raised: bool, flag: Flag| {
-            if raised {
-                flags.push(flag);
-            }
-        };
-        flag(reasons & THROTTLING != 0, Flag::Throttled);
-        flag(reasons & POWER_CAP != 0, Flag::AtPowerLimit);
-        flag(
-            moved(clock(before), clock(after), 0.02 * clock(before).unwrap_or(0.0)),
-            Flag::ClockDrift,
-        );
-        flag(
-            moved(temperature(before), temperature(after), 3.0),
-            Flag::TemperatureDrift,
-        );
-        flag(
-            after.is_some_and(|state| state.foreign_processes > 0),
-            Flag::ForeignProcess,
-        );
-        let positive = |value: f64| (value > 0.0).then_some(value);
+    fn conditions(&self, problem: Problem<'_>, survey: &Survey, launches: u64) -> Conditions {
+        let positive = |value: &f64| *value > 0.0;
         Conditions {
             driver: self.driver.clone(),
             simulated_profile: None,
-            sm_clock_mhz: clock(after).and_then(positive),
-            memory_clock_mhz: after
-                .and_then(|state| state.memory_clock_mhz)
-                .map(f64::from)
-                .and_then(positive),
-            temperature_celsius: temperature(after),
+            sm_clock_mhz: survey.sm_clock_mhz().filter(positive),
+            memory_clock_mhz: survey.memory_clock_mhz().filter(positive),
+            temperature_celsius: survey.temperature_celsius(),
             power_watts: None,
-            power_limit_watts: after.and_then(|state| state.power_limit_watts).and_then(positive),
-            throttle_reasons: reasons,
+            power_limit_watts: survey.power_limit_watts().filter(positive),
+            throttle_reasons: survey.throttle_reasons(),
             window_seconds: 0.0,
             launches,
             inputs: Inputs::Random { seed: problem.seed },
-            cache: CacheMode::Cold,
-            flags,
+            cache: match self.cold {
+                true => CacheMode::Cold,
+                false => CacheMode::Warm,
+            },
+            flags: survey.flags(),
         }
     }
 
     fn measure_latency(&self, problem: Problem<'_>, candidate: &Loaded, deadline: Instant) -> Result<Measured, Error> {
-        let before = self.board.as_ref().and_then(|board| board.state().ok());
-        let launches = self.launches(problem, candidate)?;
-        let graph = self.graph(problem, candidate, launches)?;
+        let state = || self.board.as_ref().ok().and_then(|board| board.state().ok());
+        let mut survey = Survey::default();
+        survey.extend(state());
+        let (graph, launches) = self.workload(problem, candidate)?;
         graph.launch()?;
         let mut seconds = Vec::with_capacity(REPETITIONS);
         for _ in 0..REPETITIONS {
@@ -196,10 +252,10 @@ impl GpuMeter {
                 break;
             }
         }
-        let conditions = self.conditions(problem, before, (launches * seconds.len()) as u64);
+        survey.extend(state());
         Ok(Measured {
             estimate: estimate(&seconds),
-            conditions,
+            conditions: self.conditions(problem, &survey, (launches * seconds.len()) as u64),
         })
     }
 
@@ -210,56 +266,41 @@ impl GpuMeter {
         candidate: &Loaded,
         latency: f64,
     ) -> Result<Measured, Error> {
-        let before = board.state().ok();
-        let launches = ((GRAPH_SECONDS / latency) as usize).clamp(1, MOST_LAUNCHES);
+        let launches = self.launches(latency);
         let graph = self.graph(problem, candidate, launches)?;
-        let warm = Instant::now();
-        while warm.elapsed() < WARM_UP {
-            self.gpu.time(|| graph.launch())?;
+        let mut queue = Queue::new(&self.gpu, &graph, board)?;
+        let settling = Instant::now();
+        while settling.elapsed() < SETTLING {
+            queue.step()?;
         }
-        // Steps of some 20 ms: the GPU idles for a thousandth of that between them.
-        let (mut graphs, mut busy) = (0u64, 0.0);
-        let window = board.power(WINDOW, || {
-            let (seconds, ()) = self.gpu.time(|| {
-                graph.launch()?;
-                graph.launch()
-            })?;
-            graphs += 2;
-            busy += seconds;
-            Ok(())
-        })?;
-        let each = busy / (graphs as f64 * launches as f64);
-        let mut conditions = self.conditions(problem, before, graphs * launches as u64);
-        conditions.power_watts = Some(window.watts).filter(|watts| *watts > 0.0);
-        conditions.window_seconds = window.seconds;
-        let disagrees = |instant: f64| (instant - window.watts).abs() > 0.02 * window.watts;
-        if window.instant_watts.is_some_and(disagrees) {
+        let window = board.power(self.effort.window(), || queue.step())?;
+        let (each, graphs) = queue.seconds_a_graph(window.power.span)?;
+        let each = each / launches as f64;
+        let mut conditions = self.conditions(problem, &window.survey, graphs * launches as u64);
+        conditions.power_watts = Some(window.power.watts);
+        conditions.window_seconds = window.seconds();
+        if window.disagrees() {
             conditions.flags.push(Flag::PowerDisagrees);
         }
-        if window.seconds < 1.5 {
-            conditions.flags.push(Flag::ShortWindow);
-        }
         let estimate = Estimate {
-            mean: window.watts * each,
-            interval: window.uncertainty * each,
+            mean: window.power.watts * each,
+            interval: window.power.interval * each,
         };
         Ok(Measured { estimate, conditions })
     }
 }
 
 /// Mean and 95 % confidence interval. Few samples, so by Student's distribution.
-fn estimate(samples: &[f64]) -> Estimate {
-    const QUANTILES: [f64; 7] = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365];
+pub(super) fn estimate(samples: &[f64]) -> Estimate {
     let count = samples.len().max(1) as f64;
     let mean = samples.iter().sum::<f64>() / count;
     if samples.len() < 2 {
         return Estimate { mean, interval: 0.0 };
     }
     let variance = samples.iter().map(|sample| (sample - mean).powi(2)).sum::<f64>() / (count - 1.0);
-    let quantile = QUANTILES.get(samples.len() - 2).copied().unwrap_or(1.96);
     Estimate {
         mean,
-        interval: quantile * (variance / count).sqrt(),
+        interval: students_quantile(count - 1.0) * (variance / count).sqrt(),
     }
 }
 
@@ -287,9 +328,20 @@ impl Meter for GpuMeter {
         false
     }
 
+    fn set_effort(&mut self, effort: Effort) {
+        self.effort = effort;
+    }
+
     fn begin(&mut self, problem: Problem<'_>) -> Result<(), MeterError> {
         self.workloads.clear();
-        let sets = (ROTATION_BYTES / bytes(problem.checked, problem.sizes).max(1)).clamp(1, MOST_SETS) + 1;
+        let l2 = self.gpu.l2_bytes().map_err(broken)?.unwrap_or(LARGEST_L2);
+        let each = bytes(problem.checked, problem.sizes).max(1);
+        let sets = match self.cache {
+            CacheMode::Cold => (ROTATION * l2).div_ceil(each).clamp(1, MOST_SETS) + 1,
+            CacheMode::Warm => 1,
+        };
+        // Of small tensors not enough can be made, and the cache holds some of them.
+        self.cold = sets * each >= ROTATION * l2;
         for _ in 0..sets {
             self.workloads.push(Workload::new(&self.gpu, problem)?);
         }
@@ -333,11 +385,10 @@ impl Meter for GpuMeter {
     }
 
     fn latency(&mut self, problem: Problem<'_>, candidate: &Loaded, deadline: Instant) -> Result<Measured, MeterError> {
-        if !self.warm {
-            self.run_for(FIRST_WARM_UP, problem, candidate).map_err(broken)?;
-            self.warm = true;
-        }
-        self.measure_latency(problem, candidate, deadline).map_err(broken)
+        self.warm_up(problem, candidate, deadline).map_err(broken)?;
+        let measured = self.measure_latency(problem, candidate, deadline).map_err(broken)?;
+        self.busy = Some(Instant::now());
+        Ok(measured)
     }
 
     fn energy(
@@ -347,12 +398,23 @@ impl Meter for GpuMeter {
         latency: f64,
         deadline: Instant,
     ) -> Result<Option<Measured>, MeterError> {
-        let Some(board) = &self.board else { return Ok(None) };
-        if Instant::now() + WARM_UP + WINDOW > deadline {
+        if self.board.is_err() || Instant::now() + self.effort.window() + MARGIN > deadline {
             return Ok(None);
         }
-        match self.measure_energy(board, problem, candidate, latency) {
-            Ok(measured) => Ok(Some(measured)),
+        self.warm_up(problem, candidate, deadline).map_err(broken)?;
+        let Ok(board) = &self.board else { return Ok(None) };
+        let measured = self.measure_energy(board, problem, candidate, latency);
+        self.busy = Some(Instant::now());
+        match measured {
+            Ok(mut measured) => {
+                let conditions = &mut measured.conditions;
+                let reference = self.reference.get_or_insert_with(|| conditions.clone());
+                let doubts = incomparable([&*reference, &*conditions].into_iter());
+                conditions.flags.extend(doubts);
+                conditions.flags.sort();
+                conditions.flags.dedup();
+                Ok(Some(measured))
+            }
             // The counter failed, not the GPU.
             Err(Error::Energy { .. }) => Ok(None),
             Err(error) => Err(broken(error)),

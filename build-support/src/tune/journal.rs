@@ -8,6 +8,9 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+/// No more of a journal is read, in bytes.
+const LONGEST: u64 = 64 << 20;
+
 /// What became of a candidate.
 #[derive(Debug, Clone, PartialEq, bincode::Encode, bincode::Decode)]
 pub(crate) struct Entry {
@@ -37,6 +40,15 @@ impl Validate for Entry {
     }
 }
 
+/// The entries of a journal, and how long it is without what is damaged at its end.
+pub(crate) fn read(path: &Path) -> (Vec<Entry>, Option<u64>) {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(LONGEST).read_to_end(&mut bytes));
+    let (entries, whole) = decode_all::<Entry>(&bytes);
+    let damaged = read.is_ok() && whole < bytes.len();
+    (entries, damaged.then_some(whole as u64))
+}
+
 /// A journal; without a place to write it to, it only remembers.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
@@ -48,14 +60,12 @@ impl Journal {
     /// Opens a journal, with what it holds already. Without one, or with one that cannot be read, it begins empty.
     pub(crate) fn open(path: Option<&Path>) -> Journal {
         let Some(path) = path else { return Journal::default() };
-        let mut bytes = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(64 << 20).read_to_end(&mut bytes));
-        let (entries, whole) = decode_all::<Entry>(&bytes);
+        let (entries, damaged) = read(path);
         let options = File::options().create(true).append(true).open(path);
         // What follows a damaged entry would never be read again: cut it off.
         let file = options.and_then(|file| {
-            if read.is_ok() && whole < bytes.len() {
-                file.set_len(whole as u64)?;
+            if let Some(whole) = damaged {
+                file.set_len(whole)?;
             }
             Ok(file)
         });

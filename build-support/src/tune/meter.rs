@@ -49,6 +49,16 @@ pub enum MeterError {
     Broken(String),
 }
 
+/// What a measurement of energy is for: how long it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Effort {
+    /// To choose among candidates: windows of at least 2 s.
+    #[default]
+    Search,
+    /// To be published: windows of at least 5 s.
+    Claim,
+}
+
 /// Measures candidates on a device.
 pub trait Meter {
     /// A candidate on the device.
@@ -73,6 +83,11 @@ pub trait Meter {
     fn accepts(&self, checked: &Checked, sizes: &[u64]) -> Result<(), MeterError> {
         let _ = (checked, sizes);
         Ok(())
+    }
+
+    /// What energies are measured for from now on. Where windows have no length, nothing changes.
+    fn set_effort(&mut self, effort: Effort) {
+        let _ = effort;
     }
 
     /// Takes on another problem.

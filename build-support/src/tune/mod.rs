@@ -10,12 +10,16 @@
 
 #![allow(clippy::result_large_err, reason = "errors of a device are rare, and end the tuning")]
 
+mod compare;
 mod data;
 mod emulated;
 mod expected;
 mod gpu;
+#[cfg(all(test, target_os = "linux"))]
+mod gpu_tests;
 mod journal;
 mod meter;
+mod queue;
 mod random;
 mod sample;
 mod search;
@@ -23,19 +27,30 @@ mod search;
 mod search_tests;
 #[cfg(test)]
 mod testing;
+mod watched;
 
+pub use compare::{Comparison, LEAST_PAIRS, compare};
 pub use data::Data;
 pub use emulated::EmulatedMeter;
+pub use energy_kernel::energy::Calibration;
 pub use energy_kernel::simulate::Profile;
 pub use expected::Expected;
 pub use gpu::GpuMeter;
-pub use meter::{Measured, Meter, MeterError, Problem};
+pub use meter::{Effort, Measured, Meter, MeterError, Problem};
 pub use search::search;
 
 use crate::Build;
+use crate::scan::Found;
 use crate::session::{Bench, Job};
+use energy_kernel_compiler::lang;
+use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::record::{DeviceClass, Objective, Record};
-use energy_kernel_compiler::schedule::Schedule;
+use energy_kernel_compiler::schedule::{self, Schedule};
+use energy_kernel_compiler::size::Specialisation;
+use std::cell::RefCell;
+use std::path::Path;
+use std::time::Instant;
+use watched::Watched;
 
 /// How a tuner goes about it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -73,6 +88,23 @@ pub enum Step<'a> {
         /// Which.
         schedule: &'a Schedule,
     },
+    /// Energy cannot be measured at all.
+    NoEnergy {
+        /// Why.
+        why: &'a str,
+    },
+    /// A candidate's latency has been measured.
+    Timed {
+        /// Seconds a launch.
+        seconds: f64,
+    },
+    /// A candidate's energy has been measured.
+    Measured {
+        /// Seconds a launch.
+        seconds: f64,
+        /// Joules a launch.
+        joules: f64,
+    },
 }
 
 impl Build {
@@ -96,11 +128,14 @@ pub fn open(
     gpu: bool,
     emulated: bool,
     settings: Settings,
-    progress: impl FnMut(Step<'_>) + 'static,
+    mut progress: impl FnMut(Step<'_>) + 'static,
 ) -> Result<Box<dyn Bench>, String> {
     let why = if gpu {
         match GpuMeter::open(settings.candidates) {
             Ok(meter) => {
+                if let Some(why) = meter.without_energy() {
+                    progress(Step::NoEnergy { why });
+                }
                 return Ok(Box::new(Tuner {
                     meter,
                     settings,
@@ -127,6 +162,75 @@ pub fn open(
     }))
 }
 
+/// How many outcomes a journal holds that lies at this place; none, where there is no journal.
+pub fn journaled(path: &Path) -> usize {
+    journal::read(path).0.len()
+}
+
+/// How the energy counter of the first GPU behaves, also under a load that is switched on and off. Takes some 20 s.
+///
+/// # Errors
+/// There is no GPU or no counter that can be used, and why.
+pub fn calibrate() -> Result<Calibration, String> {
+    // Reads and writes 64 MB a launch: some 30 µs.
+    let text = "fn load(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| x[[n]] * 2.0 }";
+    let item = text.parse().map_err(|error| format!("{error}"))?;
+    let attribute = "tune(N = 8388608)".parse().map_err(|error| format!("{error}"))?;
+    let parsed = lang::parse(attribute, item).map_err(|error| error.to_string())?;
+    let checked = &parsed.variants.first().ok_or("no operator")?.checked;
+    let sizes = [8_388_608];
+    let specialisation = Specialisation::like(&sizes);
+    let mut meter = GpuMeter::open(1)?;
+    let machine = meter.machine();
+    let schedule = schedule::default(checked, &specialisation, &sizes, machine);
+    let kernel = lower(checked, &specialisation, machine.target, &schedule).map_err(|error| error.to_string())?;
+    let inputs = data::inputs(checked, &sizes, 0)?;
+    let problem = Problem {
+        checked,
+        specialisation: &specialisation,
+        sizes: &sizes,
+        inputs: &inputs,
+        seed: 0,
+    };
+    let calibrated = (|| {
+        meter.begin(problem)?;
+        let (candidate, _) = meter.load(problem, &kernel, Instant::now())?;
+        meter.calibrate(problem, &candidate)
+    })();
+    calibrated.map_err(|error: MeterError| error.to_string())
+}
+
+/// Compares, for each record, the kernel that the objective chooses with the fastest one: A B B A, so many pairs, windows of 5 s. On the first
+/// GPU, or on the emulated device. None where both are the same, or where energy could not be measured in time.
+///
+/// # Errors
+/// The device cannot be used, or is broken; why.
+pub fn confirm(
+    emulated: bool,
+    records: &[(&Found, &Record)],
+    settings: &Settings,
+    pairs: usize,
+    deadline: Instant,
+) -> Result<Vec<Option<Comparison>>, String> {
+    fn all<M: Meter>(
+        mut meter: M,
+        records: &[(&Found, &Record)],
+        settings: &Settings,
+        pairs: usize,
+        deadline: Instant,
+    ) -> Result<Vec<Option<Comparison>>, String> {
+        let one = |(found, record): &(&Found, &Record)| {
+            compare::confirm(&mut meter, found, record, settings, pairs, deadline)
+        };
+        records.iter().map(one).collect()
+    }
+    if emulated {
+        let meter = EmulatedMeter::new(Profile::Hopper, 1, settings.emulated_operations);
+        return all(meter, records, settings, pairs, deadline);
+    }
+    all(GpuMeter::open(1)?, records, settings, pairs, deadline)
+}
+
 /// A meter with the search on top.
 struct Tuner<M, P> {
     meter: M,
@@ -140,6 +244,13 @@ impl<M: Meter, P: FnMut(Step<'_>)> Bench for Tuner<M, P> {
     }
 
     fn tune(&mut self, job: &Job<'_>) -> Result<Record, String> {
-        search(&mut self.meter, job, &self.settings, &mut self.progress)
+        let progress = RefCell::new(&mut self.progress);
+        let mut meter = Watched {
+            meter: &mut self.meter,
+            progress: &progress,
+        };
+        search(&mut meter, job, &self.settings, &mut |step| {
+            (progress.borrow_mut())(step)
+        })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::data::Data;
 use super::meter::{Measured, Meter, MeterError, Problem};
-use super::testing::operator;
+use super::testing::{conditions, device, operator};
 use super::{EmulatedMeter, Profile, Settings, Step, search};
 use crate::scan::Found;
 use crate::session::Job;
@@ -34,13 +34,7 @@ struct Scripted {
 impl Default for Scripted {
     fn default() -> Scripted {
         Scripted {
-            device: DeviceClass {
-                name: "scripted".into(),
-                compute_capability: (9, 0),
-                multiprocessors: 132,
-                memory_bytes: 1 << 36,
-                simulated: false,
-            },
+            device: device(),
             wrong: Vec::new(),
             refused: Vec::new(),
             breaks_after: usize::MAX,
@@ -61,21 +55,7 @@ impl Scripted {
                 mean,
                 interval: mean / 1000.0,
             },
-            conditions: Conditions {
-                driver: "scripted".into(),
-                simulated_profile: None,
-                sm_clock_mhz: None,
-                memory_clock_mhz: None,
-                temperature_celsius: None,
-                power_watts: None,
-                power_limit_watts: None,
-                throttle_reasons: 0,
-                window_seconds: 2.0,
-                launches: 100,
-                inputs: Inputs::Random { seed: 0 },
-                cache: CacheMode::Cold,
-                flags: Vec::new(),
-            },
+            conditions: conditions(),
         }
     }
 }

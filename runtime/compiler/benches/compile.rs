@@ -39,6 +39,13 @@ fn benchmarks(criterion: &mut Criterion) {
             vec![256, 384, 1536],
             "contract block=128x128x16 thread=8x8 stages=2",
         ),
+        (
+            "linear_gelu",
+            "",
+            LINEAR,
+            vec![256, 384, 1536],
+            "mma block=128x128x64 warp=64x64 split=1 stages=3 group=8",
+        ),
         ("linear_gelu", "", LINEAR, vec![256, 384, 1536], "plain threads=128"),
         (
             "softmax",

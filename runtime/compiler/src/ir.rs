@@ -287,11 +287,13 @@ pub enum Function {
     Silu,
     /// `1 / (1 + e⁻ˣ)`
     Sigmoid,
+    /// `tf32(x)`: to 11 significant bits, the nearest, half away from zero. What tensor cores multiply `f32` as. Of an `f64` by way of `f32`.
+    Tf32,
 }
 
 impl Function {
     /// Every function with its name in the source and its number of operands.
-    pub const TABLE: [(Function, &'static str, usize); 18] = [
+    pub const TABLE: [(Function, &'static str, usize); 19] = [
         (Function::Exp, "exp", 1),
         (Function::Ln, "ln", 1),
         (Function::Sqrt, "sqrt", 1),
@@ -310,6 +312,7 @@ impl Function {
         (Function::Gelu, "gelu", 1),
         (Function::Silu, "silu", 1),
         (Function::Sigmoid, "sigmoid", 1),
+        (Function::Tf32, "tf32", 1),
     ];
 }
 

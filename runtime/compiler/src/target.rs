@@ -78,6 +78,17 @@ impl Target {
     }
 }
 
+impl Target {
+    /// The blocks that the assembler is told to fit on a multiprocessor, by an estimate of a thread's registers: none that
+    /// only a good estimate allows. It spills rather than fit fewer, and takes no more registers than it needs.
+    pub(crate) fn minimum_blocks(self, threads: u32, registers: u32, shared: u32) -> u32 {
+        let most = (registers + REGISTERS_BESIDE_AN_ESTIMATE).min(REGISTERS_PER_THREAD);
+        self.resident_blocks(threads, most, shared).max(1)
+    }
+}
+
+/// By how many an estimate may be short. Of some 10,000 kernels assembled with less room, a few spilled.
+const REGISTERS_BESIDE_AN_ESTIMATE: u32 = 32;
 /// The most registers that a thread can have.
 const REGISTERS_PER_THREAD: u32 = 255;
 /// 32-bit registers of a multiprocessor.

@@ -72,3 +72,13 @@ fn contract_of_odd_sizes() {
     let schedule = "contract block=16x32x8 thread=2x4 stages=2";
     insta::assert_snapshot!(emitted("", source, &sizes, false, schedule));
 }
+
+#[test]
+fn mma_copies_one_side() {
+    let source = "fn f(x: Tensor<f16, (M, K)>, w: Tensor<i8, (K, N)>) -> Tensor<f16, (M, N)> {
+        |m, n| relu(sum(|k| x[[m, k]] * w[[k, n]]))
+    }";
+    let sizes = [("M", 33), ("N", 64), ("K", 128)];
+    let schedule = "mma block=32x32x32 warp=16x16 split=1 stages=3 group=8";
+    insta::assert_snapshot!(emitted("", source, &sizes, true, schedule));
+}

@@ -131,6 +131,17 @@ fn truth(function: Function, x: f64) -> f64 {
         Function::Silu => x / (1.0 + (-x).exp()),
         Function::Sigmoid if x < 0.0 => x.exp() / (1.0 + x.exp()),
         Function::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        // By way of a binary32; beyond the largest lies infinity.
+        Function::Tf32 => {
+            let x = f64::from(x as f32);
+            let unit = 2f64.powi((x.abs().log2().floor() as i32).max(-126) - 10);
+            let rounded = (x.abs() / unit + 0.5).floor() * unit;
+            if x == 0.0 || !x.is_finite() {
+                x
+            } else {
+                (rounded.copysign(x) as f32).into()
+            }
+        }
         Function::Powf | Function::Powi => unreachable!("of two arguments"),
     }
 }
@@ -186,7 +197,7 @@ fn special_32() -> Vec<f32> {
 }
 
 /// Largest error allowed: with correctly rounded approximate instructions, and with the worst their documentation allows.
-const LIMITS_32: [(Function, f64, f64); 16] = [
+const LIMITS_32: [(Function, f64, f64); 17] = [
     (Function::Exp, 1.5, 5.0),
     (Function::Ln, 0.9, 0.9),
     (Function::Sqrt, 0.5, 0.5),
@@ -203,6 +214,7 @@ const LIMITS_32: [(Function, f64, f64); 16] = [
     (Function::Gelu, 3.2, 7.0),
     (Function::Silu, 3.0, 8.0),
     (Function::Sigmoid, 2.5, 7.2),
+    (Function::Tf32, 0.0, 0.0),
 ];
 
 const MODES: [Approximation; 4] = [

@@ -9,6 +9,9 @@ use energy_kernel_compiler::{lang, lower};
 const MATMUL: &str = "fn matmul(a: Tensor<f32, (M, K)>, b: Tensor<f32, (K, N)>) -> Tensor<f32, (M, N)> {
     |m, n| sum(|k| a[[m, k]] * b[[k, n]])
 }";
+const MATMUL_F16: &str = "fn matmul(a: Tensor<f16, (M, K)>, b: Tensor<f16, (K, N)>) -> Tensor<f16, (M, N)> {
+    |m, n| sum(|k| a[[m, k]] * b[[k, n]])
+}";
 const SOFTMAX: &str = "fn softmax(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R, C)> {
     let peak = |r| max(|c| x[[r, c]]);
     let total = |r| sum(|c| exp(x[[r, c]] - peak[[r]]));
@@ -46,7 +49,11 @@ fn spaces_are_worth_a_search() {
 
 #[test]
 fn every_point_is_legal_and_has_a_text() {
-    for (source, sizes) in [(MATMUL, vec![1024, 512, 256]), (SOFTMAX, vec![64, 1000])] {
+    for (source, sizes) in [
+        (MATMUL, vec![1024, 512, 256]),
+        (MATMUL_F16, vec![64, 512, 96]),
+        (SOFTMAX, vec![64, 1000]),
+    ] {
         let checked = checked(source);
         let sizes = checked.derive(sizes).unwrap();
         for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
@@ -133,5 +140,46 @@ fn what_is_not_in_the_space_is_refused() {
     ];
     for point in wrong {
         assert!(!legal(point), "{point:?}");
+    }
+}
+
+/// Tensor cores multiply what has few bits by what it is, and nothing that they would have to round.
+#[test]
+fn tensor_cores_never_round() {
+    for (left, right, product, accepted) in [
+        ("f16", "f16", "x[[m, k]] * w[[n, k]]", true),
+        ("bf16", "bf16", "x[[m, k]] * w[[n, k]]", true),
+        ("f16", "bf16", "x[[m, k]] * w[[n, k]]", true),
+        ("f16", "i8", "x[[m, k]] * w[[n, k]]", true),
+        ("f16", "i8", "x[[m, k]] * (w[[n, k]] as f32)", true),
+        ("f32", "f32", "tf32(x[[m, k]]) * tf32(w[[n, k]])", true),
+        ("f32", "f32", "(x[[m, k]] as f16) * (w[[n, k]] as f16)", true),
+        ("f16", "f16", "relu(x[[m, k]]) * max(w[[n, k]], -0.5)", true),
+        ("f16", "f16", "x.or(1.0)[[m - 1, k]] * w[[n, k]]", true),
+        ("i8", "u8", "x[[m, k]] * w[[n, k]]", true),
+        ("f32", "f32", "x[[m, k]] * w[[n, k]]", false),
+        ("f32", "f16", "x[[m, k]] * w[[n, k]]", false),
+        ("f32", "f32", "tf32(x[[m, k]]) * w[[n, k]]", false),
+        ("f16", "f16", "(x[[m, k]] + 1.0) * w[[n, k]]", false),
+        ("f16", "f16", "max(x[[m, k]], 0.1) * w[[n, k]]", false),
+        ("f16", "f16", "x.or(0.1)[[m - 1, k]] * w[[n, k]]", false),
+        ("f16", "i32", "x[[m, k]] * w[[n, k]]", false),
+        ("i8", "i8", "-x[[m, k]] * w[[n, k]]", false),
+        ("f64", "f64", "x[[m, k]] * w[[n, k]]", false),
+    ] {
+        let element = match left {
+            "i8" => "i32",
+            "f64" => "f64",
+            _ => "f32",
+        };
+        let source = format!(
+            "fn f(x: Tensor<{left}, (M, K)>, w: Tensor<{right}, (N, K)>) -> Tensor<{element}, (M, N)> {{
+                |m, n| sum(|k| {product})
+            }}"
+        );
+        let checked = checked(&source);
+        let sizes = checked.derive(vec![128, 128, 128]).unwrap();
+        let space = schedule::space(&checked, &Specialisation::exact(&sizes), Target::Sm80);
+        assert_eq!(!points(&space, "mma").is_empty(), accepted, "{left} {right}: {product}");
     }
 }

@@ -1,6 +1,6 @@
 //! What a launch executed and moved, counted exactly.
 
-use std::ops::{Add, AddAssign};
+use std::ops::{Add, AddAssign, Sub};
 
 macro_rules! classes {
     ($($(#[$doc:meta])+ $variant:ident $field:ident,)+) => {
@@ -38,6 +38,13 @@ macro_rules! classes {
             type Output = ByClass;
             fn add(self, other: ByClass) -> ByClass {
                 ByClass { $($field: self.$field + other.$field,)+ }
+            }
+        }
+
+        impl Sub for ByClass {
+            type Output = ByClass;
+            fn sub(self, other: ByClass) -> ByClass {
+                ByClass { $($field: self.$field - other.$field,)+ }
             }
         }
     };
@@ -88,77 +95,143 @@ classes! {
     Barrier barrier,
     /// Branches, calls, returns and exits.
     Control control,
-    /// Matrix instructions.
+    /// Products of matrices (`mma`, `wmma.mma`, `wgmma`).
     Matrix matrix,
     /// Asynchronous copies and their waits.
     Copy copy,
 }
 
 macro_rules! counts {
-    ($($(#[$doc:meta])+ $field:ident: $ty:ty,)+) => {
+    ($($(#[$doc:meta])+ $field:ident,)+) => {
         /// The events of a launch. Every number is exact and independent of how blocks were spread over host threads.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-        pub struct Counts { $($(#[$doc])+ pub $field: $ty,)+ }
+        pub struct Counts {
+            /// Instructions executed by threads (predicated off ones do not count).
+            pub thread_instructions: ByClass,
+            /// Instructions issued by warps, for any number of active threads (at least one).
+            pub warp_instructions: ByClass,
+            $($(#[$doc])+ pub $field: u64,)+
+        }
+
+        impl Counts {
+            /// Every number but the instructions by class, with its field's name.
+            pub fn numbers(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($field), self.$field),)+].into_iter()
+            }
+        }
 
         impl Add for Counts {
             type Output = Counts;
             fn add(self, other: Counts) -> Counts {
-                Counts { $($field: self.$field + other.$field,)+ }
+                Counts {
+                    thread_instructions: self.thread_instructions + other.thread_instructions,
+                    warp_instructions: self.warp_instructions + other.warp_instructions,
+                    $($field: self.$field + other.$field,)+
+                }
+            }
+        }
+
+        /// What happened between two readings of which one continues the other.
+        impl Sub for Counts {
+            type Output = Counts;
+            fn sub(self, earlier: Counts) -> Counts {
+                Counts {
+                    thread_instructions: self.thread_instructions - earlier.thread_instructions,
+                    warp_instructions: self.warp_instructions - earlier.warp_instructions,
+                    $($field: self.$field - earlier.$field,)+
+                }
             }
         }
     };
 }
 
 counts! {
-    /// Instructions executed by threads (predicated off ones do not count).
-    thread_instructions: ByClass,
-    /// Instructions issued by warps, for any number of active threads (at least one).
-    warp_instructions: ByClass,
     /// Instructions issued with every thread's guard predicate false.
-    warp_instructions_skipped: u64,
+    warp_instructions_skipped,
     /// Floating-point operations of all precisions outside matrix instructions; a fused multiply-add is two.
-    flops: u64,
-    /// Floating-point operations of matrix instructions.
-    matrix_flops: u64,
-    /// Bytes that loads requested from global memory.
-    global_load_bytes: u64,
+    flops,
+    /// Operations of products of matrices, of integers too: 2 m n k an instruction.
+    matrix_flops,
+    /// Bytes that loads and asynchronous copies requested from global memory.
+    global_load_bytes,
     /// Bytes that stores sent to global memory.
-    global_store_bytes: u64,
+    global_store_bytes,
     /// Load requests of warps to global memory (one per instruction).
-    global_load_requests: u64,
+    global_load_requests,
     /// Store requests of warps to global memory.
-    global_store_requests: u64,
+    global_store_requests,
     /// 32-byte sectors that each load request touches, summed. Bytes ÷ (32 × sectors) is the efficiency of coalescing.
-    global_load_sectors: u64,
+    global_load_sectors,
     /// 32-byte sectors that each store request touches, summed.
-    global_store_sectors: u64,
+    global_store_sectors,
     /// Bytes that atomic operations on global memory touch.
-    global_atomic_bytes: u64,
+    global_atomic_bytes,
     /// 32-byte sectors that each atomic request touches, summed.
-    global_atomic_sectors: u64,
+    global_atomic_sectors,
     /// Compulsory reads from device memory: 32 × distinct sectors that the launch read.
-    dram_read_bytes: u64,
+    dram_read_bytes,
     /// Compulsory writes to device memory: 32 × distinct sectors that the launch wrote.
-    dram_write_bytes: u64,
+    dram_write_bytes,
+    /// Of `global_load_bytes`, those that asynchronous copies (`cp.async`, bulk) carried straight to shared memory.
+    global_to_shared_bytes,
     /// Bytes that loads requested from shared memory.
-    shared_load_bytes: u64,
-    /// Bytes that stores sent to shared memory.
-    shared_store_bytes: u64,
+    shared_load_bytes,
+    /// Bytes that stores, atomic operations and asynchronous copies sent to shared memory. Zeros that `cp.async` fills in
+    /// are among them.
+    shared_store_bytes,
     /// Passes over the 32 banks of 4 bytes that shared accesses take. A warp's 8-byte accesses take at least two passes
-    /// (half a warp each), 16-byte ones four.
-    shared_transactions: u64,
-    /// Passes beyond the least number, because lanes wanted different words of one bank.
-    shared_bank_conflicts: u64,
+    /// (half a warp each), 16-byte ones four; a matrix of `ldmatrix` takes at least one. It is the sum of the four
+    /// kinds below; what `wgmma` and bulk copies touch is not among them.
+    shared_transactions,
+    /// Passes beyond the least number, because lanes wanted different words of one bank; the sum of four kinds too.
+    shared_bank_conflicts,
+    /// Passes of loads other than `ldmatrix`.
+    shared_load_transactions,
+    /// Bank conflicts of loads other than `ldmatrix`.
+    shared_load_bank_conflicts,
+    /// Passes of stores, `stmatrix` and atomic operations.
+    shared_store_transactions,
+    /// Bank conflicts of stores, `stmatrix` and atomic operations.
+    shared_store_bank_conflicts,
+    /// Passes of `ldmatrix`.
+    matrix_load_transactions,
+    /// Bank conflicts of `ldmatrix`.
+    matrix_load_bank_conflicts,
+    /// Passes in which `cp.async` writes to shared memory, taken as stores of as many bytes by the same threads.
+    copy_transactions,
+    /// Bank conflicts of what `cp.async` writes.
+    copy_bank_conflicts,
     /// Bytes of local memory loaded and stored.
-    local_bytes: u64,
+    local_bytes,
     /// Branches at which the active threads of a warp went different ways.
-    divergent_branches: u64,
+    divergent_branches,
     /// Barrier instructions executed by warps.
-    barriers: u64,
+    barriers,
     /// Threads launched.
-    threads: u64,
+    threads,
     /// Blocks launched.
-    blocks: u64,
+    blocks,
+}
+
+impl Counts {
+    /// The share of the bytes of all sectors fetched that loads asked for, more than 1 where threads share words; 1
+    /// where nothing was loaded.
+    pub fn load_efficiency(&self) -> f64 {
+        efficiency(self.global_load_bytes, self.global_load_sectors)
+    }
+
+    /// The share of the bytes of all sectors touched that stores wrote; 1 where nothing was stored.
+    pub fn store_efficiency(&self) -> f64 {
+        efficiency(self.global_store_bytes, self.global_store_sectors)
+    }
+}
+
+fn efficiency(bytes: u64, sectors: u64) -> f64 {
+    if sectors == 0 {
+        1.0
+    } else {
+        bytes as f64 / (32 * sectors) as f64
+    }
 }
 
 impl AddAssign for Counts {

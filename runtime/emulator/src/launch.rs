@@ -12,6 +12,7 @@ use crate::machine::warp::Warp;
 use crate::machine::{Core, Shared, Stop, block};
 use crate::memory::Memory;
 use crate::module::{Kernel, Module};
+use crate::numerics::tensor::TensorCores;
 use crate::sanitize::{Finding, Findings};
 
 /// Shared memory that a block can have (sm_90's).
@@ -74,6 +75,8 @@ pub struct Options {
     /// Perturb the results of approximate instructions (`ex2.approx`, `rcp.approx`, …) by up to the error that the
     /// PTX manual allows, the same way in every run. Off: they are correctly rounded, which is better than hardware.
     pub approx_error: bool,
+    /// Whose tensor cores matrix instructions imitate.
+    pub tensor_cores: TensorCores,
 }
 
 /// What to launch.
@@ -141,6 +144,7 @@ pub fn launch(module: &Module, kernel: &str, memory: &Memory, launch: &Launch<'_
         block: launch.block,
         dynamic_shared: launch.dynamic_shared,
         options: &launch.options,
+        tensor_cores: launch.options.tensor_cores.resolved(module.target()),
         issued: AtomicU64::new(0),
     };
     match (launch.options.sanitize, launch.options.count) {

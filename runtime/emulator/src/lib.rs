@@ -56,8 +56,8 @@
 //! - Counts and findings do not depend on how blocks were spread over host threads.
 //!
 //! What is not modelled: the order of weak memory accesses (memory is sequentially consistent, fences do nothing),
-//! time (the clock counts instructions), tensor maps, textures, and the rounding inside a tensor core (products and
-//! sums are exact to f64 and rounded once). Races are looked for in shared memory only.
+//! time (the clock counts instructions), tensor maps and textures. Races are looked for in shared memory only. How
+//! tensor cores add is not documented by their maker; what is done here was measured by others ([`TensorCores`]).
 //!
 //! # How to add an instruction
 //!
@@ -86,6 +86,7 @@ pub use error::Error;
 pub use launch::{Argument, Launch, Options, Report, launch};
 pub use memory::{Memory, MemoryError};
 pub use module::{Kernel, Module, Parameter};
+pub use numerics::tensor::TensorCores;
 pub use parse::ParseError;
 pub use parse::syntax::{Space, Type};
 pub use sanitize::{Finding, FindingKind};

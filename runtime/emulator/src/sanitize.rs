@@ -25,8 +25,12 @@ pub enum FindingKind {
     InactiveLanes,
     /// Integer division by zero.
     DivisionByZero,
-    /// An asynchronous copy that was not waited for.
+    /// The result of something asynchronous used, or its target reused, before it was waited for; or a copy that was
+    /// never waited for.
     MissingWait,
+    /// An mbarrier that is initialised twice, that more threads arrive at than it expects, or that is touched as
+    /// ordinary memory.
+    BarrierMisuse,
 }
 
 impl fmt::Display for FindingKind {
@@ -42,6 +46,7 @@ impl fmt::Display for FindingKind {
             FindingKind::InactiveLanes => "warp instruction with inactive lanes",
             FindingKind::DivisionByZero => "integer division by zero",
             FindingKind::MissingWait => "missing wait",
+            FindingKind::BarrierMisuse => "misuse of an mbarrier",
         })
     }
 }

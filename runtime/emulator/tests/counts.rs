@@ -140,3 +140,96 @@ fn instructions_by_class() {
     assert_eq!((counted.divergent_branches, counted.barriers), (1, 2));
     assert_eq!(counted + Counts::default(), counted);
 }
+
+#[test]
+fn shared_transactions_by_kind() {
+    // Rows of 16 bytes at a stride: eight of them fill the banks once if the stride is odd in units of 16 bytes.
+    let matrices = |stride: u32| {
+        let counted = counts(
+            &format!(
+                "st.shared.u32 [%z], %t; mad.lo.u32 %z, %t, {stride}, %z; ldmatrix.sync.aligned.m8n8.x4.shared.b16 {{%v0, %v1, %v2, %v3}}, [%z];"
+            ),
+            1,
+            32,
+        );
+        assert_eq!(
+            (counted.shared_load_transactions, counted.shared_load_bank_conflicts),
+            (0, 0)
+        );
+        assert_eq!(
+            (counted.shared_store_transactions, counted.shared_store_bank_conflicts),
+            (1, 0)
+        );
+        assert_eq!(counted.shared_transactions, 1 + counted.matrix_load_transactions);
+        assert_eq!(counted.shared_bank_conflicts, counted.matrix_load_bank_conflicts);
+        (counted.matrix_load_transactions, counted.matrix_load_bank_conflicts)
+    };
+    assert_eq!((matrices(16), matrices(48), matrices(112)), ((4, 0), (4, 0), (4, 0)));
+    assert_eq!(
+        (matrices(32), matrices(64), matrices(128)),
+        ((8, 4), (16, 12), (32, 28))
+    );
+    let copies = |stride: u32, size: u32| {
+        let counted = counts(
+            &format!(
+                "mul.wide.u32 %o, %t, 16; add.u64 %p, %p, %o; mad.lo.u32 %z, %t, {stride}, %z; cp.async.ca.shared.global [%z], [%p], {size}; cp.async.wait_all;"
+            ),
+            1,
+            32,
+        );
+        let bytes = u64::from(32 * size);
+        assert_eq!(
+            (counted.global_to_shared_bytes, counted.global_load_bytes),
+            (bytes, bytes)
+        );
+        assert_eq!(counted.shared_store_bytes, bytes);
+        assert_eq!(
+            (counted.shared_store_transactions, counted.shared_load_transactions),
+            (0, 0)
+        );
+        assert_eq!(counted.shared_transactions, counted.copy_transactions);
+        (counted.copy_transactions, counted.copy_bank_conflicts)
+    };
+    assert_eq!(
+        (copies(16, 16), copies(32, 16), copies(128, 16)),
+        ((4, 0), (8, 4), (32, 28))
+    );
+    assert_eq!((copies(4, 4), copies(8, 4), copies(8, 8)), ((1, 0), (2, 1), (2, 0)));
+    // Half of the bytes are zeros that nobody read.
+    let half = counts(
+        "mul.wide.u32 %o, %t, 16; add.u64 %p, %p, %o; mad.lo.u32 %z, %t, 16, %z; cp.async.cg.shared.global [%z], [%p], 16, 8; cp.async.wait_all;",
+        1,
+        32,
+    );
+    assert_eq!(
+        (
+            half.global_to_shared_bytes,
+            half.global_load_bytes,
+            half.shared_store_bytes
+        ),
+        (256, 256, 512)
+    );
+    assert_eq!((half.global_load_sectors, half.load_efficiency()), (16, 0.5));
+    // Atomic operations count as stores, other loads as loads.
+    let rest = counts(
+        "mad.lo.u32 %z, %t, 8, %z; atom.shared.add.u32 %x, [%z], 1; ld.shared.u32 %y, [%z];",
+        1,
+        32,
+    );
+    assert_eq!(
+        (rest.shared_store_transactions, rest.shared_store_bank_conflicts),
+        (2, 1)
+    );
+    assert_eq!((rest.shared_load_transactions, rest.shared_load_bank_conflicts), (2, 1));
+    assert_eq!((rest.matrix_load_transactions, rest.copy_transactions), (0, 0));
+}
+
+#[test]
+fn a_difference_leaves_what_came_between() {
+    let first = counts("bar.sync 0; ld.global.u32 %x, [%p];", 3, 64);
+    let second = counts("add.f32 %f, %f, %f; st.global.u32 [%p], %t;", 2, 32);
+    assert_eq!(first + second - first, second);
+    let numbers: Vec<(&str, u64)> = first.numbers().collect();
+    assert!(numbers.contains(&("barriers", 6)) && numbers.contains(&("blocks", 3)));
+    assert!(numbers.contains(&("global_load_requests", 6)), "{numbers:?}");
+}

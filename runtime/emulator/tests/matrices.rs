@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::product::{Operand, product};
 use common::{HEAD, run_with, upload, words};
 use energy_kernel_emulator::{Argument, FindingKind, Memory, Options, Report};
 
@@ -154,6 +155,11 @@ const S8: Element = Element {
     encode: |value| value as u8 as u64,
     decode: |bits| f64::from(bits as i8),
 };
+const U8: Element = Element {
+    bits: 8,
+    encode: |value| value as u8 as u64,
+    decode: |bits| f64::from(bits as u8),
+};
 const S32: Element = Element {
     bits: 32,
     encode: |value| value as u32 as u64,
@@ -166,26 +172,6 @@ const E4M3: Element = Element {
     decode: |_| 0.0,
 };
 
-/// Element (row, column) of an operand, by lane and position within the lane's elements, as the PTX manual gives it for
-/// A (m × k), B (k × n) and C (m × n).
-fn place(operand: char, bits: u32, m: usize, lane: usize, position: usize) -> (usize, usize) {
-    let (group, thread) = (lane / 4, lane % 4);
-    let width = (32 / bits).max(1) as usize;
-    match operand {
-        'A' => {
-            let register = position / width;
-            let low_half = m == 8 || register.is_multiple_of(2);
-            let block = if m == 8 { register } else { register / 2 };
-            (
-                if low_half { group } else { group + 8 },
-                thread * width + position % width + block * 4 * width,
-            )
-        }
-        'B' => (thread * width + position % width + position / width * 4 * width, group),
-        _ => (if position < 2 { group } else { group + 8 }, thread * 2 + position % 2),
-    }
-}
-
 /// Multiplies random small matrices with one instruction and by hand.
 fn multiply(instruction: &str, (m, k): (usize, usize), a: &Element, b: &Element, c: &Element) {
     let mut state = 99u32;
@@ -193,168 +179,73 @@ fn multiply(instruction: &str, (m, k): (usize, usize), a: &Element, b: &Element,
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 16) as i32 % (2 * most + 1) - most
     };
-    let left: Vec<Vec<i32>> = (0..m).map(|_| (0..k).map(|_| random(3)).collect()).collect();
-    let right: Vec<Vec<i32>> = (0..k).map(|_| (0..8).map(|_| random(3)).collect()).collect();
-    let sums: Vec<Vec<i32>> = (0..m).map(|_| (0..8).map(|_| random(100)).collect()).collect();
-    let mut bytes = Vec::new();
-    let mut counts = Vec::new();
-    for lane in 0..32 {
-        counts.clear();
-        for (operand, element, total, matrix) in
-            [('A', a, m * k, &left), ('B', b, k * 8, &right), ('C', c, m * 8, &sums)]
-        {
-            let start = bytes.len();
-            for position in 0..total / 32 {
-                let (row, column) = place(operand, element.bits, m, lane, position);
-                bytes.extend_from_slice(
-                    &(element.encode)(matrix[row][column]).to_le_bytes()[..element.bits as usize / 8],
-                );
-            }
-            counts.push((bytes.len() - start) * 8 / element.bits.max(32) as usize);
-        }
-    }
-    let memory = Memory::new(1 << 20);
-    let input = upload(&memory, &bytes);
-    let per_lane = bytes.len() / 32;
-    let output = memory.allocate(32 * 64).expect("memory");
-    let (mut text, mut offset, mut lists) = (String::new(), 0, Vec::new());
-    for (name, element, count) in [("a", a, counts[0]), ("b", b, counts[1]), ("c", c, counts[2])] {
-        let ty = if element.bits == 64 { "f64" } else { "b32" };
-        text += &format!(".reg .{ty} %{name}<{count}>;\n");
-        for register in 0..count {
-            text += &format!("ld.global.{ty} %{name}{register}, [%p+{offset}];\n");
-            offset += element.bits.max(32) / 8;
-        }
-        lists.push(format!(
-            "{{{}}}",
-            (0..count)
-                .map(|register| format!("%{name}{register}"))
-                .collect::<Vec<_>>()
-                .join(", ")
-        ));
-    }
-    let ty = if c.bits == 64 { "f64" } else { "b32" };
-    text += &format!(
-        "{instruction} {}, {}, {}, {};\n",
-        lists[2], lists[0], lists[1], lists[2]
-    );
-    for register in 0..counts[2] {
-        text += &format!(
-            "st.global.{ty} [%q+{}], %c{register};\n",
-            register * c.bits.max(32) as usize / 8
-        );
-    }
-    let per_output = counts[2] * c.bits.max(32) as usize / 8;
-    let text = format!(
-        "{HEAD}.visible .entry test(.param .u64 in, .param .u64 out) {{ .reg .b64 %p, %q, %o; .reg .b32 %t;
-        ld.param.u64 %p, [in]; ld.param.u64 %q, [out]; mov.u32 %t, %tid.x; mul.wide.u32 %o, %t, {per_lane}; add.u64 %p, %p, %o;
-        mul.wide.u32 %o, %t, {per_output}; add.u64 %q, %q, %o; {text} ret; }}"
-    );
-    let arguments = [Argument::U64(input), Argument::U64(output)];
-    let options = Options {
-        sanitize: true,
-        count: true,
-        ..Options::default()
+    // Types without a sign take no negative numbers.
+    let mut matrix = |count: usize, most: i32, element: &Element| -> Vec<i32> {
+        let low = (element.decode)((element.encode)(-1)) > 0.0;
+        (0..count)
+            .map(|_| if low { random(most).abs() } else { random(most) })
+            .collect()
     };
-    let report = run_with(&text, "test", [1, 1, 1], 32, &memory, &arguments, options);
-    assert_eq!(report.findings, [], "{text}");
+    let (left, right, sums) = (matrix(m * k, 3, a), matrix(k * 8, 3, b), matrix(m * 8, 100, c));
+    let encoded = |matrix: &[i32], element: &Element| -> Vec<u64> {
+        matrix.iter().map(|value| (element.encode)(*value)).collect()
+    };
+    let operands = [
+        Operand {
+            bits: a.bits,
+            elements: encoded(&left, a),
+        },
+        Operand {
+            bits: b.bits,
+            elements: encoded(&right, b),
+        },
+        Operand {
+            bits: c.bits,
+            elements: encoded(&sums, c),
+        },
+    ];
+    let (result, report) = product(HEAD, instruction, (m, k), &operands, Options::default());
     assert_eq!(report.counts.matrix_flops, 2 * (m * k * 8) as u64);
-    let result = common::download(&memory, output, 32 * per_output);
-    for lane in 0..32 {
-        for position in 0..m * 8 / 32 {
-            let at = lane * per_output + position * c.bits as usize / 8;
-            let mut element = [0; 8];
-            element[..c.bits as usize / 8].copy_from_slice(&result[at..at + c.bits as usize / 8]);
-            let (row, column) = place('C', c.bits, m, lane, position);
-            let expected = sums[row][column] + (0..k).map(|index| left[row][index] * right[index][column]).sum::<i32>();
-            assert_eq!(
-                (c.decode)(u64::from_le_bytes(element)),
-                f64::from(expected),
-                "{instruction} at {row}, {column}"
-            );
-        }
+    for (at, bits) in result.into_iter().enumerate() {
+        let (row, column) = (at / 8, at % 8);
+        let expected = sums[at]
+            + (0..k)
+                .map(|index| left[row * k + index] * right[index * 8 + column])
+                .sum::<i32>();
+        assert_eq!(
+            (c.decode)(bits),
+            f64::from(expected),
+            "{instruction} at {row}, {column}"
+        );
     }
 }
 
 #[test]
 fn products_of_every_shape() {
-    multiply(
-        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32",
-        (16, 16),
-        &F16,
-        &F16,
-        &F32,
-    );
-    multiply(
-        "mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32",
-        (16, 8),
-        &F16,
-        &F16,
-        &F32,
-    );
-    multiply(
-        "mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16",
-        (16, 16),
-        &F16,
-        &F16,
-        &F16,
-    );
-    multiply(
-        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32",
-        (16, 16),
-        &BF16,
-        &BF16,
-        &F32,
-    );
-    multiply(
-        "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32",
-        (16, 8),
-        &F32,
-        &F32,
-        &F32,
-    );
-    multiply(
-        "mma.sync.aligned.m16n8k4.row.col.f32.tf32.tf32.f32",
-        (16, 4),
-        &F32,
-        &F32,
-        &F32,
-    );
-    multiply(
-        "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32",
-        (16, 32),
-        &S8,
-        &S8,
-        &S32,
-    );
-    multiply(
-        "mma.sync.aligned.m16n8k16.row.col.satfinite.s32.s8.s8.s32",
-        (16, 16),
-        &S8,
-        &S8,
-        &S32,
-    );
-    multiply(
-        "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32",
-        (16, 32),
-        &E4M3,
-        &E4M3,
-        &F32,
-    );
-    multiply(
-        "mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64",
-        (8, 4),
-        &F64,
-        &F64,
-        &F64,
-    );
-    multiply(
-        "mma.sync.aligned.m16n8k8.row.col.f64.f64.f64.f64",
-        (16, 8),
-        &F64,
-        &F64,
-        &F64,
-    );
+    for (shape, types, m, k, a, b, c) in [
+        ("m16n8k16", "f32.f16.f16.f32", 16, 16, &F16, &F16, &F32),
+        ("m16n8k8", "f32.f16.f16.f32", 16, 8, &F16, &F16, &F32),
+        ("m16n8k16", "f16.f16.f16.f16", 16, 16, &F16, &F16, &F16),
+        ("m16n8k8", "f16.f16.f16.f16", 16, 8, &F16, &F16, &F16),
+        ("m16n8k16", "f32.bf16.bf16.f32", 16, 16, &BF16, &BF16, &F32),
+        ("m16n8k8", "f32.bf16.bf16.f32", 16, 8, &BF16, &BF16, &F32),
+        ("m16n8k8", "f32.tf32.tf32.f32", 16, 8, &F32, &F32, &F32),
+        ("m16n8k4", "f32.tf32.tf32.f32", 16, 4, &F32, &F32, &F32),
+        ("m16n8k32", "s32.s8.s8.s32", 16, 32, &S8, &S8, &S32),
+        ("m16n8k32", "s32.u8.s8.s32", 16, 32, &U8, &S8, &S32),
+        ("m16n8k32", "s32.s8.u8.s32", 16, 32, &S8, &U8, &S32),
+        ("m16n8k16", "satfinite.s32.s8.s8.s32", 16, 16, &S8, &S8, &S32),
+        ("m16n8k16", "s32.u8.u8.s32", 16, 16, &U8, &U8, &S32),
+        ("m8n8k16", "s32.s8.s8.s32", 8, 16, &S8, &S8, &S32),
+        ("m16n8k32", "f32.e4m3.e4m3.f32", 16, 32, &E4M3, &E4M3, &F32),
+        ("m8n8k4", "f64.f64.f64.f64", 8, 4, &F64, &F64, &F64),
+        ("m16n8k4", "f64.f64.f64.f64", 16, 4, &F64, &F64, &F64),
+        ("m16n8k8", "f64.f64.f64.f64", 16, 8, &F64, &F64, &F64),
+        ("m16n8k16", "f64.f64.f64.f64", 16, 16, &F64, &F64, &F64),
+    ] {
+        let instruction = format!("mma.sync.aligned.{shape}.row.col.{types}");
+        multiply(&instruction, (m, k), a, b, c);
+    }
 }
 
 #[test]

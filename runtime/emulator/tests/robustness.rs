@@ -3,6 +3,7 @@
 mod common;
 
 use common::HEAD;
+use common::exercise::exercise;
 use energy_kernel_emulator::{Argument, Error, Launch, Memory, Module, Options, launch};
 use proptest::prelude::*;
 
@@ -39,43 +40,25 @@ const SAMPLE: &str = r#"
     TABLE: .branchtargets L0, L1; brx.idx %r11, TABLE; L0: mov.b32 {%h1, %h2}, %r8; L1: div.rn.f32 %f5, %f3, %f2;
     END: ret;
 }
-"#;
-
-/// Runs whatever comes out of a text, with every check on, and a limit.
-fn exercise(text: &str) {
-    let Ok(module) = Module::parse(text) else { return };
-    let memory = Memory::new(1 << 20);
-    let Ok(buffer) = memory.allocate(512) else { return };
-    for kernel in module.kernels() {
-        let arguments: Vec<Argument> = kernel
-            .parameters()
-            .iter()
-            .map(|parameter| match parameter.size {
-                8 => Argument::U64(buffer),
-                4 => Argument::U32(64),
-                size => Argument::Bytes(vec![1; size.min(1 << 16)]),
-            })
-            .collect();
-        for sanitize in [true, false] {
-            let options = Options {
-                sanitize,
-                count: sanitize,
-                threads: Some(1),
-                instruction_limit: Some(20_000),
-                deadline: None,
-                approx_error: true,
-            };
-            let with = Launch {
-                grid: [2, 1, 1],
-                block: [48, 1, 1],
-                dynamic_shared: 64,
-                arguments: &arguments,
-                options,
-            };
-            let _ = launch(&module, kernel.name(), &memory, &with);
-        }
-    }
+.visible .entry matrices(.param .u64 .ptr .global .align 16 in) {
+    .reg .pred %p<4>; .reg .b32 %r<40>; .reg .b64 %d<8>;
+    .shared .align 128 .b8 ring[2048];
+    .shared .align 8 .b64 gate[2];
+    ld.param.u64 %d0, [in]; mov.u32 %r0, %tid.x; mov.u32 %r2, ring; mov.u32 %r3, gate; mul.wide.u32 %d1, %r0, 8; add.u64 %d1, %d0, %d1;
+    mad.lo.u32 %r4, %r0, 16, %r2; setp.eq.u32 %p1, %r0, 0; @%p1 mbarrier.init.shared.b64 [%r3], 48; bar.sync 0;
+    cp.async.ca.shared.global [%r4], [%d1], 8, 4; cp.async.cg.shared.global [%r4+768], [%d0], 16, %p1; cp.async.commit_group;
+    cp.async.ca.shared.global [%r4+8], [%d1], 8; cp.async.mbarrier.arrive.noinc.shared.b64 [%r3]; cp.async.wait_group 0;
+    WAIT: mbarrier.test_wait.parity.shared.b64 %p2, [%r3], 0; @!%p2 bra WAIT; bar.sync 0;
+    setp.gt.u32 %p3, %r0, 31; @%p3 bra OUT;
+    ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%r10, %r11, %r12, %r13}, [%r4]; ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%r14, %r15}, [%r4+256];
+    mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%r20, %r21, %r22, %r23}, {%r10, %r11, %r12, %r13}, {%r14, %r15}, {%r10, %r11, %r12, %r13};
+    mma.sync.aligned.m16n8k32.row.col.satfinite.s32.s8.u8.s32 {%r24, %r25, %r26, %r27}, {%r10, %r11, %r12, %r13}, {%r14, %r15}, {%r20, %r21, %r22, %r23};
+    wmma.load.a.sync.aligned.row.m8n32k16.global.s8 {%r16}, [%d0], 32; wmma.load.b.sync.aligned.col.m8n32k16.shared.s8 {%r30, %r31, %r32, %r33}, [%r2], 16;
+    wmma.mma.sync.aligned.row.col.m8n32k16.s32.s8.s8.s32 {%r20, %r21, %r22, %r23, %r24, %r25, %r26, %r27}, {%r16}, {%r30, %r31, %r32, %r33}, {%r20, %r21, %r22, %r23, %r24, %r25, %r26, %r27};
+    wmma.store.d.sync.aligned.col.m8n32k16.shared.s32 [%r2+768], {%r20, %r21, %r22, %r23, %r24, %r25, %r26, %r27}, 8; redux.sync.add.s32 %r34, %r20, 0xffffffff;
+    OUT: ret;
 }
+"#;
 
 #[test]
 fn the_sample_itself_runs() {
@@ -87,6 +70,21 @@ fn the_sample_itself_runs() {
     let sizes: Vec<usize> = kernel.parameters().iter().map(|parameter| parameter.size).collect();
     assert_eq!((sizes, kernel.parameters()[0].is_pointer), (vec![8, 4, 16], true));
     assert_eq!(module.check("sample"), Ok(()));
+    // The other has no finding, so that what is mutated gets somewhere.
+    let memory = Memory::new(1 << 20);
+    let buffer = common::upload(&memory, &[1; 512]);
+    let with = Launch {
+        grid: [1, 1, 1],
+        block: [48, 1, 1],
+        dynamic_shared: 0,
+        arguments: &[Argument::U64(buffer)],
+        options: Options {
+            sanitize: true,
+            ..Options::default()
+        },
+    };
+    let report = launch(&module, "matrices", &memory, &with).expect("no error");
+    assert_eq!(report.findings, []);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{HEAD, try_run, upload};
+use common::{HEAD, findings_of, try_run, upload};
 use energy_kernel_emulator::{Argument, Error, Finding, FindingKind, Memory, Options};
 
 /// Runs a body with `%p` (a buffer of 64 words), `%t` (the thread), `%s` (4 × the thread) and 64 words of shared `box`.
@@ -19,22 +19,7 @@ fn findings(body: &str, threads: u32, filled: u64) -> Result<Vec<Finding>, Error
         ret;
         }}"
     );
-    let options = Options {
-        sanitize: true,
-        count: true,
-        instruction_limit: Some(1_000_000),
-        ..Options::default()
-    };
-    try_run(
-        &text,
-        "test",
-        [1, 1, 1],
-        threads,
-        &memory,
-        &[Argument::U64(buffer)],
-        options,
-    )
-    .map(|report| report.findings)
+    findings_of(&text, threads, &memory, buffer)
 }
 
 fn kinds(body: &str, threads: u32, filled: u64) -> Vec<FindingKind> {

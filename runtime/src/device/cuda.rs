@@ -8,7 +8,7 @@ use super::probe::{Driver, driver};
 use super::{Launch, Owner, Storage};
 use crate::error::{Error, Result};
 use cudarc::driver::sys::{self, CUdevice_attribute, CUfunction_attribute, CUjit_option};
-use cudarc::driver::{CudaContext, CudaGraph, CudaSlice, CudaStream, DevicePtrMut, DriverError, result};
+use cudarc::driver::{CudaContext, CudaEvent, CudaGraph, CudaSlice, CudaStream, DevicePtrMut, DriverError, result};
 use energy_kernel_compiler::kernel::Kernel;
 use std::any::Any;
 use std::ffi::{CString, c_void};
@@ -17,6 +17,12 @@ use std::sync::Arc;
 /// A stream of a real GPU.
 pub(crate) struct Cuda {
     pub stream: Arc<CudaStream>,
+    driver: &'static Driver,
+}
+
+/// A point of a stream.
+pub(crate) struct Mark {
+    event: CudaEvent,
     driver: &'static Driver,
 }
 
@@ -111,6 +117,16 @@ impl Cuda {
             multiprocessors: attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
             memory: context.total_mem().map_err(failed("cuDeviceTotalMem"))? as u64,
         })
+    }
+
+    /// Bytes of its L2 cache; 0 if the driver does not say.
+    pub fn l2_bytes(&self) -> Result<u64> {
+        let bytes = self
+            .stream
+            .context()
+            .attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)
+            .map_err(failed("cuDeviceGetAttribute"))?;
+        Ok(u64::from(bytes.unsigned_abs()))
     }
 
     /// The device's identity on the PCI bus as NVML spells it, `00000000:3B:00.0`.
@@ -298,17 +314,38 @@ impl Cuda {
 
     /// Seconds on the GPU's clock between two points of its stream.
     pub fn seconds<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<(f64, R)> {
-        let flags = Some(sys::CUevent_flags::CU_EVENT_DEFAULT);
-        let record = || self.stream.record_event(flags).map_err(failed("cuEventRecord"));
-        let start = record()?;
+        let start = self.mark()?;
         let result = work()?;
-        let end = record()?;
-        end.synchronize().map_err(failed("cuEventSynchronize"))?;
+        let end = self.mark()?;
+        Ok((end.seconds_since(&start)?, result))
+    }
+
+    /// Marks this point of its stream.
+    pub fn mark(&self) -> Result<Mark> {
+        let flags = Some(sys::CUevent_flags::CU_EVENT_DEFAULT);
+        Ok(Mark {
+            event: self.stream.record_event(flags).map_err(failed("cuEventRecord"))?,
+            driver: self.driver,
+        })
+    }
+}
+
+impl Mark {
+    /// Waits until the stream has come there.
+    pub fn wait(&self) -> Result<()> {
+        self.event.synchronize().map_err(failed("cuEventSynchronize"))
+    }
+
+    /// Seconds on the GPU's clock from an earlier mark to this one. Waits for both.
+    pub fn seconds_since(&self, earlier: &Mark) -> Result<f64> {
+        earlier.wait()?;
+        self.wait()?;
         let mut milliseconds = 0f32;
         // SAFETY: both events were recorded and have completed; the function is the driver's.
-        let code = unsafe { (self.driver.elapsed_time)(&mut milliseconds, start.cu_event(), end.cu_event()) };
+        let code =
+            unsafe { (self.driver.elapsed_time)(&mut milliseconds, earlier.event.cu_event(), self.event.cu_event()) };
         match code {
-            0 => Ok((f64::from(milliseconds) * 1e-3, result)),
+            0 => Ok(f64::from(milliseconds) * 1e-3),
             code => Err(Error::Driver {
                 call: "cuEventElapsedTime",
                 code: code.unsigned_abs(),

@@ -176,7 +176,7 @@ impl Emulated {
             launches: after.launches - before.launches,
             latency_s: after.latency_s - before.latency_s,
             energy_j: after.energy_j - before.energy_j,
-            counts: crate::simulate::difference(after.counts, before.counts),
+            counts: after.counts - before.counts,
         };
         Ok((tally, result))
     }

@@ -1,9 +1,11 @@
 /* A CUDA driver with one device and no GPU: memory is the host's, kernels do nothing. It writes what is asked of it to the
-   file named in FAKE_CUDA_LOG, so that tests can see it. */
+   file named in FAKE_CUDA_LOG, so that tests can see it. Events are 2.5 ms apart; where FAKE_CUDA_GRAPH_MS is set, they keep the time, and each
+   launch of a graph takes so long. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 typedef int result;
 typedef uint64_t address;
@@ -51,14 +53,37 @@ result cuStreamWaitEvent(void *stream, void *event, unsigned flags) { note("wait
 result cuStreamBeginCapture_v2(void *stream, int mode) { note("begin capture"); return 0; }
 result cuStreamEndCapture(void *stream, void **graph) { note("end capture"); *graph = malloc(1); return 0; }
 result cuGraphInstantiateWithFlags(void **executable, void *graph, unsigned long long flags) { *executable = malloc(1); return 0; }
-result cuGraphLaunch(void *executable, void *stream) { note("launch graph"); return 0; }
+static double milliseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1e3 + now.tv_nsec * 1e-6;
+}
+/* When all that is queued will be done. */
+static double done;
+static double queue(double takes) {
+    double now = milliseconds();
+    return done = (done > now ? done : now) + takes;
+}
+result cuGraphLaunch(void *executable, void *stream) {
+    note("launch graph");
+    if (getenv("FAKE_CUDA_GRAPH_MS")) queue(atof(getenv("FAKE_CUDA_GRAPH_MS")));
+    return 0;
+}
 result cuGraphExecDestroy(void *executable) { free(executable); return 0; }
 result cuGraphDestroy(void *graph) { free(graph); return 0; }
-result cuEventCreate(void **event, unsigned flags) { *event = malloc(1); return 0; }
+result cuEventCreate(void **event, unsigned flags) { *event = malloc(sizeof(double)); return 0; }
 result cuEventDestroy_v2(void *event) { free(event); return 0; }
-result cuEventRecord(void *event, void *stream) { return 0; }
-result cuEventSynchronize(void *event) { return 0; }
-result cuEventElapsedTime(float *milliseconds, void *start, void *end) { *milliseconds = 2.5f; return 0; }
+result cuEventRecord(void *event, void *stream) { *(double *)event = queue(0); return 0; }
+result cuEventSynchronize(void *event) {
+    double left = *(double *)event - milliseconds();
+    struct timespec rest = {left / 1e3, (left - (int)(left / 1e3) * 1e3) * 1e6};
+    if (left > 0) nanosleep(&rest, NULL);
+    return 0;
+}
+result cuEventElapsedTime(float *elapsed, void *start, void *end) {
+    *elapsed = getenv("FAKE_CUDA_GRAPH_MS") ? *(double *)end - *(double *)start : 2.5f;
+    return 0;
+}
 
 static result allocate(address *at, size_t bytes) {
     char text[64];

@@ -599,14 +599,30 @@ impl<'a> Lowering<'a> {
             ..
         } = self.op().expr(expr)
         {
-            return self.read(expr, true, family).map(|_| ());
+            return self.read_stored(expr, family).map(|_| ());
         }
         let mut operands = Vec::new();
         self.op().operands(expr, |operand| operands.push(operand));
         operands.into_iter().try_for_each(|operand| self.touch(operand, family))
     }
 
-    /// The value of a read; if it is only touched, some value.
+    /// The element that a read of an input yields, as it is stored; 0 where it is not read.
+    ///
+    /// # Errors
+    /// As of lowering.
+    pub fn stored(&mut self, expr: ExprId) -> Result<Reg, Error> {
+        self.read_stored(expr, &mut InSequence)
+    }
+
+    /// The same, by way of a family's [`Reduce::elements`].
+    ///
+    /// # Errors
+    /// As of lowering.
+    pub fn read_stored(&mut self, expr: ExprId, family: &mut dyn Reduce) -> Result<Reg, Error> {
+        Ok(self.read(expr, true, family)?.reg(&mut self.b))
+    }
+
+    /// The value of a read; if it is only touched, the element as it is stored.
     fn read(&mut self, expr: ExprId, touched: bool, family: &mut dyn Reduce) -> Result<Value, Error> {
         let checked = self.checked;
         let Expr::Read { source, ref index, or } = *self.op().expr(expr) else {

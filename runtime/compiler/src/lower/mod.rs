@@ -23,8 +23,8 @@ use index::Linear;
 use smallvec::smallvec;
 use value::Value;
 
-/// Registers a thread that calls functions in f64 may have.
-const FUNCTION_REGISTERS: u32 = 128;
+/// Registers that a thread may have in any kernel; most take far fewer.
+const REGISTERS: u32 = 168;
 
 /// Why an operator has no kernel for a schedule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -100,12 +100,14 @@ pub fn lowered(
         Schedule::Plain(plain) => plain::lower(checked, specialisation, &name, plain)?,
         Schedule::Pointwise(pointwise) => pointwise::lower(checked, specialisation, &name, pointwise)?,
         Schedule::Row(row) => row::lower(checked, specialisation, &name, target, row)?,
-        Schedule::Contract(contract) => contract::lower(checked, specialisation, &name, target, contract)?,
+        Schedule::Contract(contract) => contract::simt::lower(checked, specialisation, &name, target, contract)?,
+        Schedule::Mma(mma) => contract::mma::lower(checked, specialisation, &name, target, mma)?,
     };
+    // Left alone, the assembler now and then spills to fit more blocks, or because it unrolled too far. Functions in f64
+    // hold many values at once, whatever else a kernel does.
     let doubles = |expr: &Expr| matches!(expr, Expr::Call(_, arguments) if arguments.iter().any(|&argument| checked.ty(argument) == Type::F64));
-    if checked.op().exprs.iter().any(doubles) {
-        // Functions in f64 hold many values at once. Left alone, the assembler spills some of them to fit more blocks.
-        let blocks = target.resident_blocks(launch.block[0], FUNCTION_REGISTERS, launch.dynamic_shared);
+    if !lowering.b.has_minimum_blocks() || checked.op().exprs.iter().any(doubles) {
+        let blocks = target.resident_blocks(launch.block[0], REGISTERS, launch.dynamic_shared);
         lowering.b.set_minimum_blocks(blocks.max(1));
     }
     let parameters = lowering.parameters().to_vec();

@@ -90,6 +90,11 @@ impl Builder {
         self.minimum_blocks = Some(self.minimum_blocks.map_or(blocks, |others| others.min(blocks)));
     }
 
+    /// Whether [`Builder::set_minimum_blocks`] was called.
+    pub fn has_minimum_blocks(&self) -> bool {
+        self.minimum_blocks.is_some()
+    }
+
     /// Declares one more parameter of the kernel and reads it.
     pub fn parameter(&mut self, width: Width) -> Reg {
         let number = self.parameters.len() as u32;
@@ -213,6 +218,17 @@ impl Builder {
         });
     }
 
+    /// Assigns several mutable registers here, by one instruction that has several results.
+    pub fn assign_all(&mut self, opcode: Opcode, results: &[Reg], sources: &[Operand]) {
+        self.check_sources(opcode, sources);
+        self.push(Instruction {
+            action: Action::Table(opcode),
+            results: results.into(),
+            sources: sources.into(),
+            guard: None,
+        });
+    }
+
     /// What a mutable register holds here, as a value.
     pub fn read(&mut self, mutable: Reg) -> Reg {
         let reg = self.register(mutable.class, self.regions.len() - 1);
@@ -270,6 +286,30 @@ impl Builder {
             action: Action::Load(Space::Constant, width, address, cache),
             results: results.into(),
             sources: Few::new(),
+            guard,
+        });
+    }
+
+    /// Four 8 × 8 matrices of 16-bit elements from shared memory, one register each; see [`Action::LoadMatrices`].
+    pub fn load_matrices(&mut self, transposed: bool, address: Address) -> Few<Reg> {
+        let depth = self.regions.len() - 1;
+        let results: Few<Reg> = (0..4).map(|_| self.register(Class::B32, depth)).collect();
+        self.push(Instruction {
+            action: Action::LoadMatrices(transposed, address),
+            results: results.clone(),
+            sources: Few::new(),
+            guard: None,
+        });
+        results
+    }
+
+    /// Begins a copy of 4, 8 or 16 bytes from global to shared memory. Of `size`, where it is given, only so many are read and
+    /// the others become zeros.
+    pub fn copy(&mut self, bytes: u32, to: Address, from: Address, size: Option<Operand>, guard: Option<Guard>) {
+        self.push(Instruction {
+            action: Action::Copy(bytes, to, from),
+            results: Few::new(),
+            sources: size.into_iter().collect(),
             guard,
         });
     }

@@ -43,8 +43,8 @@ impl Registers {
 fn removable(instruction: &Instruction) -> bool {
     match instruction.action {
         Action::Table(opcode) => opcode.row().pure,
-        Action::Compare(..) | Action::Load(..) | Action::Parameter(..) => true,
-        Action::Store(..) => false,
+        Action::Compare(..) | Action::Load(..) | Action::LoadMatrices(..) | Action::Parameter(..) => true,
+        Action::Store(..) | Action::Copy(..) => false,
     }
 }
 
@@ -95,9 +95,7 @@ fn needed(item: &mut Item, live: &mut Registers) -> bool {
             }
             live.extend(instruction.sources.iter().filter_map(register_of));
             live.extend(instruction.guard.map(|guard| guard.predicate));
-            if let Action::Load(_, _, address, _) | Action::Store(_, _, address, _) = instruction.action {
-                live.insert(address.base);
-            }
+            live.extend(instruction.action.addresses().iter().map(|address| address.base));
         }
         Item::Loop(inner) => {
             sweep_items(&mut inner.body, live);

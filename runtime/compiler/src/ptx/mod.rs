@@ -14,7 +14,7 @@ pub mod text;
 
 pub use builder::{Builder, Location};
 pub use opcode::{Class, Compare, Opcode};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 /// A virtual register. Assigned once, unless made by [`Builder::mutable`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -170,8 +170,26 @@ pub enum Action {
     Load(Space, Width, Address, Cache),
     /// A store of as many sources.
     Store(Space, Width, Address, Cache),
+    /// `ldmatrix` of four 8 × 8 matrices of 16-bit elements, whose rows' addresses the warp's lanes give: transposed, or not.
+    LoadMatrices(bool, Address),
+    /// `cp.async` of 4, 8 or 16 bytes from global memory to shared memory (`to`, `from`). A source, if there is one, is how
+    /// many of them are read; the others become zeros.
+    Copy(u32, Address, Address),
     /// `ld.param` of the parameter with that number.
     Parameter(u32, Width),
+}
+
+impl Action {
+    /// The addresses it takes.
+    pub fn addresses(&self) -> Few<Address> {
+        match *self {
+            Action::Load(_, _, address, _) | Action::Store(_, _, address, _) | Action::LoadMatrices(_, address) => {
+                smallvec![address]
+            }
+            Action::Copy(_, to, from) => smallvec![to, from],
+            Action::Table(_) | Action::Compare(..) | Action::Parameter(..) => Few::new(),
+        }
+    }
 }
 
 /// A piece of a kernel's body.

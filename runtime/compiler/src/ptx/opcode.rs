@@ -93,12 +93,14 @@ pub struct Row {
     pub results: &'static [Class],
     /// Whether it depends on nothing but its sources.
     pub pure: bool,
+    /// How many operands stand in braces together, results first; empty where each stands alone.
+    pub groups: &'static [usize],
 }
 
 macro_rules! table {
     (@pure) => { true };
     (@pure convergent) => { false };
-    ($($name:ident $text:literal ($($source:ident)*) -> ($($result:ident)*) $($convergent:ident)?;)*) => {
+    ($($name:ident $text:literal ($($source:ident)*) -> ($($result:ident)*) $([$($group:literal)*])? $($convergent:ident)?;)*) => {
         /// An instruction of the table.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[expect(missing_docs, reason = "each is its line of the table")]
@@ -116,6 +118,7 @@ macro_rules! table {
                         sources: &[$(Class::$source),*],
                         results: &[$(Class::$result),*],
                         pure: table!(@pure $($convergent)?),
+                        groups: &[$($($group),*)?],
                     },)*
                 }
             }
@@ -255,12 +258,12 @@ table! {
     F32Bits   "mov.b32"      (B32)         -> (F32);
     BitsF64   "mov.b64"      (F64)         -> (B64);
     F64Bits   "mov.b64"      (B64)         -> (F64);
-    F64Halves "mov.b64"      (B32 B32)     -> (F64);
-    HalvesF64 "mov.b64"      (F64)         -> (B32 B32);
-    HalvesB64 "mov.b64"      (B64)         -> (B32 B32);
-    B64Halves "mov.b64"      (B32 B32)     -> (B64);
-    HalvesB32 "mov.b32"      (B32)         -> (B16 B16);
-    B32Halves "mov.b32"      (B16 B16)     -> (B32);
+    F64Halves "mov.b64"      (B32 B32)     -> (F64) [1 2];
+    HalvesF64 "mov.b64"      (F64)         -> (B32 B32) [2 1];
+    HalvesB64 "mov.b64"      (B64)         -> (B32 B32) [2 1];
+    B64Halves "mov.b64"      (B32 B32)     -> (B64) [1 2];
+    HalvesB32 "mov.b32"      (B32)         -> (B16 B16) [2 1];
+    B32Halves "mov.b32"      (B16 B16)     -> (B32) [1 2];
 
     // truth values and selection
     AndPred   "and.pred"     (Pred Pred)   -> (Pred);
@@ -289,4 +292,29 @@ table! {
     ShflDownB32 "shfl.sync.down.b32||31, 0xffffffff" (B32 B32) -> (B32) convergent;
     ShflIdxB32 "shfl.sync.idx.b32||31, 0xffffffff" (B32 B32) -> (B32) convergent;
     Barrier   "bar.sync|0"   ()            -> () convergent;
+    WarpBarrier "bar.warp.sync|0xffffffff" () -> () convergent;
+
+    // copies from global to shared memory, in groups; the wait is for all but the newest so many
+    CopyCommit "cp.async.commit_group" ()  -> () convergent;
+    CopyWait0 "cp.async.wait_group|0" ()   -> () convergent;
+    CopyWait1 "cp.async.wait_group|1" ()   -> () convergent;
+    CopyWait2 "cp.async.wait_group|2" ()   -> () convergent;
+    CopyWait3 "cp.async.wait_group|3" ()   -> () convergent;
+
+    // tensor cores: a tile of 16 × 8 outputs a warp, D = A · B + C
+    CvtTf32F32 "cvt.rna.tf32.f32" (F32)    -> (B32);
+    MmaF16  "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32"
+        (B32 B32 B32 B32 B32 B32 F32 F32 F32 F32) -> (F32 F32 F32 F32) [4 4 2 4] convergent;
+    MmaBf16 "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"
+        (B32 B32 B32 B32 B32 B32 F32 F32 F32 F32) -> (F32 F32 F32 F32) [4 4 2 4] convergent;
+    MmaTf32 "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32"
+        (B32 B32 B32 B32 B32 B32 F32 F32 F32 F32) -> (F32 F32 F32 F32) [4 4 2 4] convergent;
+    MmaS8S8 "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32"
+        (B32 B32 B32 B32 B32 B32 B32 B32 B32 B32) -> (B32 B32 B32 B32) [4 4 2 4] convergent;
+    MmaS8U8 "mma.sync.aligned.m16n8k32.row.col.s32.s8.u8.s32"
+        (B32 B32 B32 B32 B32 B32 B32 B32 B32 B32) -> (B32 B32 B32 B32) [4 4 2 4] convergent;
+    MmaU8S8 "mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32"
+        (B32 B32 B32 B32 B32 B32 B32 B32 B32 B32) -> (B32 B32 B32 B32) [4 4 2 4] convergent;
+    MmaU8U8 "mma.sync.aligned.m16n8k32.row.col.s32.u8.u8.s32"
+        (B32 B32 B32 B32 B32 B32 B32 B32 B32 B32) -> (B32 B32 B32 B32) [4 4 2 4] convergent;
 }

@@ -1,6 +1,6 @@
 //! The text of a kernel.
 
-use super::{Action, Address, Cache, Class, Instruction, Item, Loop, Opcode, Operand, Reg, Space, Width};
+use super::{Action, Address, Cache, Class, Few, Instruction, Item, Loop, Opcode, Operand, Reg, Space, Width};
 use crate::target::Target;
 
 /// A finished kernel body with what its declaration says.
@@ -186,7 +186,7 @@ impl Printer {
                     (other, _) => other.declaration(),
                 };
                 self.texts(&["setp.", compare.text(), ".", ty, " "]);
-                self.operands(instruction, false);
+                self.operands(instruction, &[]);
             }
             Action::Load(space, width, address, cache) => {
                 let space = match (space, cache) {
@@ -212,9 +212,30 @@ impl Printer {
                 self.text(", ");
                 self.list(sources, sources.len() > 1, Self::operand);
             }
+            Action::LoadMatrices(transposed, address) => {
+                let hint = if transposed { ".trans" } else { "" };
+                self.texts(&["ldmatrix.sync.aligned.m8n8.x4", hint, ".shared.b16 "]);
+                self.list(results, true, Self::register);
+                self.text(", ");
+                self.address(address);
+            }
+            Action::Copy(bytes, to, from) => {
+                // What fills a sector and more is not kept in L1.
+                let level = if bytes == 16 { "cg" } else { "ca" };
+                self.texts(&["cp.async.", level, ".shared.global "]);
+                self.address(to);
+                self.text(", ");
+                self.address(from);
+                self.text(", ");
+                self.number(bytes.into());
+                for &size in sources {
+                    self.text(", ");
+                    self.operand(size);
+                }
+            }
             Action::Parameter(number, width) => {
                 self.texts(&["ld.param.", parameter_type(width), " "]);
-                self.operands(instruction, false);
+                self.operands(instruction, &[]);
                 self.texts(&[", [", entry, "_"]);
                 self.number(number.into());
                 self.text("]");
@@ -229,30 +250,27 @@ impl Printer {
             None => (opcode.row().text, ""),
         };
         self.texts(&[mnemonic, " "]);
-        let packs = matches!(
-            opcode,
-            Opcode::F64Halves
-                | Opcode::HalvesF64
-                | Opcode::HalvesB64
-                | Opcode::B64Halves
-                | Opcode::HalvesB32
-                | Opcode::B32Halves
-        );
-        self.operands(instruction, packs);
+        self.operands(instruction, opcode.row().groups);
         let none = instruction.results.is_empty() && instruction.sources.is_empty();
         for part in fixed.split('|').filter(|part| !part.is_empty()) {
             self.texts(&[if none { "" } else { ", " }, part]);
         }
     }
 
-    /// Results, then sources; `braces` around whichever there are two of.
-    fn operands(&mut self, instruction: &Instruction, braces: bool) {
-        let (results, sources) = (&instruction.results, &instruction.sources);
-        self.list(results, braces && results.len() == 2, Self::register);
-        if !results.is_empty() && !sources.is_empty() {
-            self.text(", ");
+    /// Results, then sources; in braces those that stand together.
+    fn operands(&mut self, instruction: &Instruction, groups: &[usize]) {
+        let results = instruction.results.iter().map(|&reg| Operand::Reg(reg));
+        let all: Few<Operand> = results.chain(instruction.sources.iter().copied()).collect();
+        if groups.is_empty() {
+            return self.list(&all, false, Self::operand);
         }
-        self.list(sources, braces && sources.len() == 2, Self::operand);
+        let mut rest = &all[..];
+        for (position, &count) in groups.iter().enumerate() {
+            let (group, others) = rest.split_at(count.min(rest.len()));
+            self.text(if position > 0 { ", " } else { "" });
+            self.list(group, count > 1, Self::operand);
+            rest = others;
+        }
     }
 
     fn list<T: Copy>(&mut self, list: &[T], braces: bool, print: impl Fn(&mut Self, T)) {

@@ -49,7 +49,7 @@ pub enum Inputs {
 pub enum CacheMode {
     /// None of its tensors: buffers rotate over at least three times the L2 cache.
     Cold,
-    /// The same tensors every time.
+    /// All or some of its tensors: the same ones every time, or ones too small to fill it three times in rotation.
     Warm,
 }
 
@@ -77,7 +77,7 @@ impl Flag {
     pub const fn name(self) -> &'static str {
         match self {
             Flag::Throttled => "throttled",
-            Flag::AtPowerLimit => "at the power limit",
+            Flag::AtPowerLimit => "at the power limit, where energy follows latency",
             Flag::ClockDrift => "clock moved",
             Flag::TemperatureDrift => "temperature moved",
             Flag::PowerDisagrees => "counter and instant power disagree",

@@ -32,6 +32,7 @@ pub fn function(function: Function, arguments: &[f64]) -> f64 {
         Function::Gelu => gelu(x),
         Function::Silu => x * sigmoid(x),
         Function::Sigmoid => sigmoid(x),
+        Function::Tf32 => tf32(x as f32).into(),
     }
 }
 
@@ -51,6 +52,14 @@ fn gelu(x: f64) -> f64 {
 
 fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + libm::exp(-x))
+}
+
+/// The nearest number of 10 explicit bits, half away from zero.
+fn tf32(x: f32) -> f32 {
+    if !x.is_finite() {
+        return x;
+    }
+    f32::from_bits((x.to_bits() + 0x1000) & !0x1FFF)
 }
 
 /// The smaller; NaN if one is NaN.

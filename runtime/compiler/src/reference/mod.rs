@@ -522,7 +522,9 @@ impl Evaluator<'_> {
                 };
                 own + spread() + of_power
             }
-            Function::Floor | Function::Ceil | Function::Round => jump(at(x - a.error), at(x + a.error)),
+            Function::Floor | Function::Ceil | Function::Round | Function::Tf32 => {
+                jump(at(x - a.error), at(x + a.error))
+            }
             Function::Gelu => 2.0 * own + carried(1.13),
             Function::Silu => 2.0 * own + carried(1.1),
         };

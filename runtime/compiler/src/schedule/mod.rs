@@ -7,19 +7,26 @@
 //! To add a family: its file here (parameters, `points`, `default`), its lowering, and a line in [`Schedule`].
 
 mod contract;
+mod mma;
 mod plain;
 mod pointwise;
+mod product;
 mod row;
 mod text;
 
 pub use contract::Contract;
+pub use mma::Mma;
 pub use plain::Plain;
 pub use pointwise::Pointwise;
 pub use row::{Keep, Row};
 pub use text::ParseScheduleError;
 
-pub(crate) use contract::{ContractShape, Side, load_width as contract_load_width, operands as contract_operands};
+pub(crate) use contract::load_width as contract_load_width;
+pub(crate) use mma::{
+    Multiplicand, minimum_blocks as mma_minimum_blocks, read_as_is as mma_read_as_is, vector as mma_vector,
+};
 pub(crate) use pointwise::flat as pointwise_flat;
+pub(crate) use product::{ContractShape, Side, operands as contract_operands};
 pub(crate) use row::{kept_budget, read_again, row_axes};
 
 use crate::check::Checked;
@@ -28,7 +35,7 @@ use crate::target::{Machine, Target};
 use bincode::{Decode, Encode};
 
 /// Changes whenever the same schedule begins to mean another kernel, or the spaces change.
-pub const SPACE_VERSION: u32 = 1;
+pub const SPACE_VERSION: u32 = 2;
 
 /// One way to compute an operator.
 ///
@@ -43,6 +50,8 @@ pub enum Schedule {
     Row(Row),
     /// Tiles of a sum of products.
     Contract(Contract),
+    /// The same on tensor cores.
+    Mma(Mma),
 }
 
 impl Schedule {
@@ -53,6 +62,7 @@ impl Schedule {
             Schedule::Pointwise(_) => "pointwise",
             Schedule::Row(_) => "row",
             Schedule::Contract(_) => "contract",
+            Schedule::Mma(_) => "mma",
         }
     }
 }
@@ -63,6 +73,11 @@ pub fn space(checked: &Checked, specialisation: &Specialisation, target: Target)
     all.extend(pointwise::points(checked, specialisation).map(Schedule::Pointwise));
     all.extend(row::points(checked, specialisation, target).map(Schedule::Row));
     all.extend(contract::points(checked, specialisation, target).map(Schedule::Contract));
+    all.extend(
+        mma::points(checked, specialisation, target)
+            .into_iter()
+            .map(Schedule::Mma),
+    );
     all
 }
 
@@ -73,13 +88,15 @@ pub fn legal(checked: &Checked, specialisation: &Specialisation, target: Target,
         Schedule::Pointwise(p) => pointwise::points(checked, specialisation).any(|point| point == *p),
         Schedule::Row(row) => row::points(checked, specialisation, target).any(|point| point == *row),
         Schedule::Contract(contract) => contract::legal(checked, specialisation, target, contract),
+        Schedule::Mma(mma) => mma::legal(checked, specialisation, target, mma),
     }
 }
 
 /// A decent schedule for these sizes, chosen by formula.
 pub fn default(checked: &Checked, specialisation: &Specialisation, sizes: &[u64], machine: Machine) -> Schedule {
-    contract::default(checked, specialisation, sizes, machine)
-        .map(Schedule::Contract)
+    mma::default(checked, specialisation, sizes, machine)
+        .map(Schedule::Mma)
+        .or_else(|| contract::default(checked, specialisation, sizes, machine).map(Schedule::Contract))
         .or_else(|| row::default(checked, specialisation, sizes, machine).map(Schedule::Row))
         .or_else(|| pointwise::default(checked, specialisation, sizes, machine).map(Schedule::Pointwise))
         .unwrap_or_else(|| Schedule::Plain(plain::default(checked, sizes, machine)))

@@ -1,6 +1,6 @@
 //! Schedules as text: `family key=value …`.
 
-use super::{Contract, Keep, Plain, Pointwise, Row, Schedule};
+use super::{Contract, Keep, Mma, Plain, Pointwise, Row, Schedule};
 use crate::ptx::Cache;
 use std::fmt;
 use std::str::FromStr;
@@ -34,6 +34,11 @@ impl fmt::Display for Schedule {
                 "contract block={}x{}x{} thread={}x{} stages={}",
                 c.block_rows, c.block_columns, c.block_depth, c.thread_rows, c.thread_columns, c.stages
             ),
+            Schedule::Mma(m) => write!(
+                f,
+                "mma block={}x{}x{} warp={}x{} split={} stages={} group={}",
+                m.block_rows, m.block_columns, m.block_depth, m.warp_rows, m.warp_columns, m.split, m.stages, m.group
+            ),
         }
     }
 }
@@ -42,7 +47,7 @@ impl fmt::Display for Schedule {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseScheduleError {
     /// The first word names no family.
-    #[error("`{0}` is no family of kernels: plain, pointwise, row or contract")]
+    #[error("`{0}` is no family of kernels: plain, pointwise, row, contract or mma")]
     Family(String),
     /// A parameter is missing.
     #[error("`{0}=…` is missing")]
@@ -167,6 +172,20 @@ impl FromStr for Schedule {
                     stages: words.number("stages")?,
                 })
             }
+            "mma" => {
+                let [block_rows, block_columns, block_depth] = words.numbers("block", "ROWSxCOLUMNSxDEPTH")?;
+                let [warp_rows, warp_columns] = words.numbers("warp", "ROWSxCOLUMNS")?;
+                Schedule::Mma(Mma {
+                    block_rows,
+                    block_columns,
+                    block_depth,
+                    warp_rows,
+                    warp_columns,
+                    split: words.number("split")?,
+                    stages: words.number("stages")?,
+                    group: words.number("group")?,
+                })
+            }
             other => return Err(ParseScheduleError::Family(other.to_owned())),
         };
         match words.0.first() {
@@ -187,6 +206,7 @@ mod tests {
             "pointwise threads=256 vector=4 unroll=2 cache=streaming",
             "row threads=64 rows=2 vector=4 keep=registers",
             "contract block=128x64x16 thread=8x4 stages=2",
+            "mma block=128x64x32 warp=64x32 split=1 stages=3 group=8",
         ] {
             let schedule: Schedule = text.parse().unwrap();
             assert_eq!(schedule.to_string(), text);
@@ -198,7 +218,7 @@ mod tests {
         let error = |text: &str| text.parse::<Schedule>().unwrap_err().to_string();
         assert_eq!(
             error(""),
-            "`` is no family of kernels: plain, pointwise, row or contract"
+            "`` is no family of kernels: plain, pointwise, row, contract or mma"
         );
         assert_eq!(error("plain"), "`threads=…` is missing");
         assert_eq!(

@@ -5,7 +5,7 @@ use super::memory::{addresses, outside_global, report_race};
 use crate::count::Class;
 use crate::decode::Draft;
 use crate::error::Error;
-use crate::machine::mbarrier::Landing;
+use crate::machine::mbarrier::{Landing, MOST_EXPECTED};
 use crate::machine::registers::{Cell, FULL};
 use crate::machine::warp::{BulkStore, Warp};
 use crate::machine::{Core, SHARED_WINDOW, Stop, WINDOW};
@@ -53,26 +53,61 @@ fn visit(mask: u32, mut each_lane: impl FnMut(usize) -> Result<(), Stop>) -> Res
     Ok(())
 }
 
+fn misuse(core: &mut Core<'_>, warp: &Warp, operation: &Operation, lane: usize, address: u32, message: &str) {
+    let place = Some((address.into(), 8));
+    core.find(FindingKind::BarrierMisuse, warp, operation, lane, place, || {
+        message.to_owned()
+    });
+}
+
+/// Notes that a thread creates or destroys an mbarrier, which must be ordered with all that use it.
+fn watch_change(core: &mut Core<'_>, warp: &Warp, operation: &Operation, lane: usize, address: u32, verb: &str) {
+    if let Some(shadow) = core.shared.shadow()
+        && let Some(conflict) = shadow.write(warp.index * 32 + lane as u32, address, 8, false)
+    {
+        report_race(core, warp, operation, (address.into(), 8), lane, conflict, verb);
+    }
+}
+
+/// Notes that a thread uses an mbarrier, whose initialisation must be ordered before.
+fn watch_use(core: &mut Core<'_>, warp: &Warp, operation: &Operation, lane: usize, address: u32) {
+    if let Some(shadow) = core.shared.shadow()
+        && let (_, Some(conflict)) = shadow.read(warp.index * 32 + lane as u32, address, 8)
+    {
+        report_race(
+            core,
+            warp,
+            operation,
+            (address.into(), 8),
+            lane,
+            conflict,
+            "uses the mbarrier of",
+        );
+    }
+}
+
 fn initialise(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
     let warps = core.launch.block.iter().product::<u32>().div_ceil(32) as usize;
     visit(mask, |lane| {
         let address = barrier_address(core, warp, operation, lane)?;
         let count = warp.registers.row(operation.slots.from[1])[lane];
-        core.mbarriers.initialise(address, count, warps);
-        core.shared.bytes[address as usize..address as usize + 8].copy_from_slice(&u64::from(count).to_le_bytes());
-        if let Some(shadow) = core.shared.shadow()
-            && let Some(conflict) = shadow.write(warp.index * 32 + lane as u32, address, 8, true)
-        {
-            report_race(
+        if !(1..=MOST_EXPECTED).contains(&count) {
+            let message =
+                format!("an mbarrier that expects {count} arrivals: between 1 and {MOST_EXPECTED} are possible");
+            return Err(core.fault(warp, operation, lane, Some(address.into()), message));
+        }
+        if core.mbarriers.initialise(address, count, warps) && core.sanitize() {
+            misuse(
                 core,
                 warp,
                 operation,
-                (address.into(), 8),
                 lane,
-                conflict,
-                "initialises",
+                address,
+                "initialises an mbarrier that is in use: `mbarrier.inval` comes first",
             );
         }
+        core.shared.bytes[address as usize..address as usize + 8].copy_from_slice(&u64::from(count).to_le_bytes());
+        watch_change(core, warp, operation, lane, address, "initialises");
         Ok(())
     })
 }
@@ -80,12 +115,42 @@ fn initialise(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask:
 fn invalidate(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
     visit(mask, |lane| {
         let address = barrier_address(core, warp, operation, lane)?;
-        if core.mbarriers.invalidate(address) {
-            Ok(())
-        } else {
-            Err(no_barrier(core, warp, operation, lane, address))
+        if !core.mbarriers.invalidate(address) {
+            return Err(no_barrier(core, warp, operation, lane, address));
         }
+        watch_change(core, warp, operation, lane, address, "invalidates");
+        Ok(())
     })
+}
+
+/// Arrives for a lane; the result is the phase.
+fn arrive_once(
+    core: &mut Core<'_>,
+    warp: &Warp,
+    operation: &Operation,
+    lane: usize,
+    address: u32,
+    (count, bytes, drop): (u32, u32, bool),
+) -> Result<u64, Stop> {
+    watch_use(core, warp, operation, lane, address);
+    let warp_index = warp.index as usize;
+    let arrived = core
+        .mbarriers
+        .arrive(&mut core.shared, address, warp_index, count, bytes, drop);
+    let Some((phase, exceeds)) = arrived else {
+        return Err(no_barrier(core, warp, operation, lane, address));
+    };
+    if exceeds && core.sanitize() {
+        misuse(
+            core,
+            warp,
+            operation,
+            lane,
+            address,
+            "arrives at an mbarrier more often than its phase expects",
+        );
+    }
+    Ok(phase)
 }
 
 const DROP: u64 = 1;
@@ -98,17 +163,7 @@ fn arrive(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32
         let address = barrier_address(core, warp, operation, lane)?;
         let value = warp.registers.row(operation.slots.from[1])[lane];
         let (count, bytes) = if extra & EXPECT != 0 { (1, value) } else { (value, 0) };
-        let token = core.mbarriers.arrive(
-            &mut core.shared,
-            address,
-            warp.index as usize,
-            count,
-            bytes,
-            extra & DROP != 0,
-        );
-        let Some(token) = token else {
-            return Err(no_barrier(core, warp, operation, lane, address));
-        };
+        let token = arrive_once(core, warp, operation, lane, address, (count, bytes, extra & DROP != 0))?;
         u64::store_lane(&mut warp.registers, operation.slots.to, lane, token);
         Ok(())
     })
@@ -138,6 +193,7 @@ fn test(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) 
     let mut done = 0;
     visit(mask, |lane| {
         let address = barrier_address(core, warp, operation, lane)?;
+        watch_use(core, warp, operation, lane, address);
         let Some(barrier) = core.mbarriers.get(address) else {
             return Err(no_barrier(core, warp, operation, lane, address));
         };
@@ -157,19 +213,23 @@ fn test(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) 
     Ok(())
 }
 
-/// `cp.async.mbarrier.arrive`: the thread's earlier copies land; `EXPECT` (noinc): and it arrives.
+/// `cp.async.mbarrier.arrive`: the thread's earlier copies land when the phase ends; `EXPECT` (noinc): and it arrives.
+/// Without, it expects one arrival more and makes it, which changes nothing.
 fn arrive_after_copies(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
     visit(mask, |lane| {
         let address = barrier_address(core, warp, operation, lane)?;
-        super::copy::land_all(core, warp, lane);
-        let count = u32::from(operation.slots.extra & EXPECT != 0);
-        match core
-            .mbarriers
-            .arrive(&mut core.shared, address, warp.index as usize, count, 0, false)
-        {
-            Some(_) => Ok(()),
-            None => Err(no_barrier(core, warp, operation, lane, address)),
+        for copy in super::copy::take_all(warp, lane) {
+            let landing = Landing {
+                thread: warp.index * 32 + lane as u32,
+                operation: copy.operation,
+                to: copy.to,
+                bytes: copy.bytes[..usize::from(copy.size)].to_vec(),
+                is_own: true,
+            };
+            core.mbarriers.entrust(address, landing);
         }
+        let count = u32::from(operation.slots.extra & EXPECT != 0);
+        arrive_once(core, warp, operation, lane, address, (count, 0, false)).map(drop)
     })
 }
 
@@ -248,8 +308,10 @@ fn load(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) 
         }
         let landing = Landing {
             thread,
+            operation: operation.index,
             to: to as u32,
             bytes,
+            is_own: false,
         };
         core.mbarriers
             .deliver(&mut core.shared, address, landing)
@@ -273,6 +335,7 @@ fn count_global(core: &mut Core<'_>, operation: &Operation, address: u64, size: 
         counts.global_load_requests += 1;
         counts.global_load_sectors += sectors.len() as u64;
         counts.shared_store_bytes += u64::from(size);
+        counts.global_to_shared_bytes += u64::from(size);
     }
     super::memory::mark_sectors(core, operation, &sectors, !store, store);
 }
@@ -324,6 +387,18 @@ fn wait(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) 
         }
         Ok(())
     })
+}
+
+/// Reports copies to shared memory that no phase of an mbarrier ever brought to an end.
+pub(crate) fn finish_loads(core: &mut Core<'_>, warps: &[Warp]) {
+    if !core.sanitize() {
+        return;
+    }
+    for landing in core.mbarriers.take_unfinished() {
+        let (warp, lane) = (&warps[landing.thread as usize / 32], landing.thread as usize % 32);
+        let place = Some((landing.to.into(), landing.bytes.len() as u32));
+        super::copy::report_unwaited(core, warp, landing.operation, lane, place, 1);
+    }
 }
 
 /// What a block's threads left under way when they exited still happens.

@@ -1,7 +1,7 @@
 //! `cp.async`: copies from global to shared memory whose bytes land only when they are waited for.
 
 use super::lanes::{Slots, each};
-use super::memory::{addresses, count_shared, read_lanes, report_race};
+use super::memory::{SharedAccess, addresses, aligned, count_shared, inside_shared, read_lanes, watch_copy};
 use crate::count::Class;
 use crate::decode::Draft;
 use crate::error::Error;
@@ -12,78 +12,66 @@ use crate::parse::syntax::Type;
 use crate::program::{Action, Operation};
 use crate::sanitize::FindingKind;
 
-/// A copy of `extra`'s size (bits 0..8): to `from[0]` (offset in bits 32..64), from `from[1]`, of which `from[2]` bytes
-/// are read and the rest are zeros.
+/// `extra` of a copy: its size in bits 0..8, these flags, the offset of its target from bit 32.
+const IGNORES: u64 = 1 << 8;
+const IGNORES_NEGATED: u64 = 1 << 9;
+
+/// A copy to `from[0]` from `from[1]`, of which `from[2]` bytes are read, or none where the predicate `from[3]` says so
+/// (`IGNORES`); the rest are zeros.
 fn start(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
     let slots = operation.slots;
     let size = slots.extra as u32 & 0xff;
     let targets = addresses(warp, &slots, (slots.extra >> 32) as i32);
     let sources = u64::load(&warp.registers, slots.from[1]);
-    let read = *warp.registers.row(slots.from[2]);
-    let mut mask = mask;
-    let shared = core.shared.bytes.len() as u64;
-    let mut left = mask;
-    while left != 0 {
-        let lane = left.trailing_zeros() as usize;
-        left &= left - 1;
-        let to = targets[lane];
-        let (kind, message) = if !to.is_multiple_of(u64::from(size)) {
-            (
-                FindingKind::Misaligned,
-                format!("shared address {to:#x} is not a multiple of the {size} bytes copied"),
-            )
-        } else if to > shared || shared - to < u64::from(size) {
-            (
-                FindingKind::OutOfBounds,
-                format!("{size} bytes at {to:#x} in the block's {shared} bytes of shared memory"),
-            )
+    let mut read = *warp.registers.row(slots.from[2]);
+    if slots.extra & IGNORES != 0 {
+        let predicate = warp.registers.predicate(slots.from[3]);
+        let ignored = if slots.extra & IGNORES_NEGATED != 0 {
+            !predicate
         } else {
-            continue;
+            predicate
         };
-        core.wrong_access(kind, warp, operation, lane, (to, size), message)?;
-        mask &= !(1 << lane);
+        each(ignored, |lane| read[lane] = 0);
     }
+    let mut mask = aligned(core, warp, operation, &targets, size, mask)?;
+    mask = inside_shared(core, warp, operation, &targets, size, mask)?;
     let mut values = [[0; 16]; LANES];
     // Lanes that read the same number of bytes go together; those that read none touch no memory.
     let mut left = mask;
     while left != 0 {
-        let bytes = read[left.trailing_zeros() as usize].min(size);
+        let first = left.trailing_zeros() as usize;
+        let bytes = read[first];
         let mut lanes = 0;
-        each(left, |lane| lanes |= u32::from(read[lane].min(size) == bytes) << lane);
+        each(left, |lane| lanes |= u32::from(read[lane] == bytes) << lane);
         left &= !lanes;
+        if bytes > size {
+            let message = format!("a copy that reads {bytes} bytes of {size}");
+            return Err(core.fault(warp, operation, first, Some(sources[first]), message));
+        }
         if bytes > 0 {
-            let part = read_lanes(core, warp, operation, &sources, bytes, lanes)?;
-            each(lanes, |lane| values[lane] = part[lane]);
+            let lanes = aligned(core, warp, operation, &sources, size, lanes)?;
+            read_lanes(core, warp, operation, &sources, bytes, lanes, &mut values)?;
+            if core.count() {
+                core.counts.global_to_shared_bytes += u64::from(bytes) * u64::from(lanes.count_ones());
+            }
         }
     }
     if core.count() && mask != 0 {
-        count_shared(core, &targets, size, mask, true);
+        count_shared(core, &targets, size, mask, SharedAccess::Copy);
     }
-    let mut left = mask;
-    while left != 0 {
-        let lane = left.trailing_zeros() as usize;
-        left &= left - 1;
-        let to = targets[lane] as u32;
-        warp.copied = true;
+    warp.copied = true;
+    let watched = core.sanitize();
+    each(mask, |lane| {
+        if watched {
+            watch_copy(core, warp, operation, targets[lane], size, lane);
+        }
         warp.copies[lane].open.push(Copy {
-            to,
+            to: targets[lane] as u32,
             bytes: values[lane],
             size: size as u8,
+            operation: operation.index,
         });
-        if let Some(shadow) = core.shared.shadow()
-            && let Some(conflict) = shadow.start_copy(warp.index * 32 + lane as u32, to, size)
-        {
-            report_race(
-                core,
-                warp,
-                operation,
-                (targets[lane], size),
-                lane,
-                conflict,
-                "copies to",
-            );
-        }
-    }
+    });
     Ok(())
 }
 
@@ -102,6 +90,7 @@ fn wait(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) 
     let all = operation.slots.extra == u64::MAX;
     each(mask, |lane| {
         let thread = warp.index * 32 + lane as u32;
+        core.mbarriers.land_copies(&mut core.shared, thread);
         let copies = &mut warp.copies[lane];
         let keep = if all { 0 } else { operation.slots.extra as usize };
         while copies.groups.len() > keep {
@@ -118,13 +107,39 @@ fn wait(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) 
     Ok(())
 }
 
-/// All of a thread's copies land.
-pub(super) fn land_all(core: &mut Core<'_>, warp: &mut Warp, lane: usize) {
-    let thread = warp.index * 32 + lane as u32;
+/// All of a thread's copies, which from now on land with a phase of an mbarrier.
+pub(super) fn take_all(warp: &mut Warp, lane: usize) -> impl Iterator<Item = Copy> + use<> {
     let copies = std::mem::take(&mut warp.copies[lane]);
-    for copy in copies.groups.into_iter().flatten().chain(copies.open) {
-        land(core, thread, copy);
+    copies.groups.into_iter().flatten().chain(copies.open)
+}
+
+/// Reports copies that their thread never waited for.
+pub(crate) fn finish(core: &mut Core<'_>, warp: &mut Warp) {
+    if !core.sanitize() || !warp.copied {
+        return;
     }
+    for lane in 0..LANES {
+        let left: Vec<Copy> = take_all(warp, lane).collect();
+        if let Some(first) = left.first() {
+            let place = Some((first.to.into(), first.size.into()));
+            report_unwaited(core, warp, first.operation, lane, place, left.len());
+        }
+    }
+}
+
+/// Reports copies that were under way when their block ended.
+pub(super) fn report_unwaited(
+    core: &mut Core<'_>,
+    warp: &Warp,
+    operation: u32,
+    lane: usize,
+    place: Option<(u64, u32)>,
+    count: usize,
+) {
+    let operation = core.launch.program.operations[operation as usize];
+    core.find(FindingKind::MissingWait, warp, &operation, lane, place, || {
+        format!("{count} asynchronous copies of the thread were never waited for")
+    });
 }
 
 fn land(core: &mut Core<'_>, thread: u32, copy: Copy) {
@@ -192,21 +207,21 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     let to = draft.address(0)?;
     let from = draft.address(1)?;
     let source = draft.offset_address(from);
-    let read = if last == 4 {
-        if draft.is_predicate(3)? {
-            return Err(draft.unsupported("a predicate that ignores the source"));
-        }
-        draft.source(3, Type::B32)?
-    } else {
-        draft.narrow_constant(size as u32)
-    };
     draft.note_shared_access(size as u32);
-    let extra = size | u64::from(to.offset as u32) << 32;
+    let mut extra = size | u64::from(to.offset as u32) << 32;
+    let (mut read, mut ignored) = (draft.narrow_constant(size as u32), 0);
+    if last == 4 && draft.is_predicate(3)? {
+        let (predicate, negated) = draft.predicate_source(3)?;
+        ignored = predicate;
+        extra |= if negated { IGNORES | IGNORES_NEGATED } else { IGNORES };
+    } else if last == 4 {
+        read = draft.source(3, Type::B32)?;
+    }
     draft.emit(
         Action::Machine(start),
         Slots {
             to: 0,
-            from: [to.base, source, read, 0],
+            from: [to.base, source, read, ignored],
             extra,
         },
         Class::Copy,

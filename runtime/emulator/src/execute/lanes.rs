@@ -33,7 +33,7 @@ pub(crate) fn function<L: Lanes>() -> Function {
 }
 
 #[cfg(target_arch = "x86_64")]
-fn wide_available() -> bool {
+pub(crate) fn wide_available() -> bool {
     is_x86_feature_detected!("avx2")
         && is_x86_feature_detected!("fma")
         && is_x86_feature_detected!("bmi2")

@@ -111,7 +111,7 @@ fn misaligned(addresses: &[u64; LANES], bytes: u32, mask: u32) -> u32 {
 }
 
 /// Reports misaligned lanes; the result is the lanes that are left.
-fn aligned(
+pub(crate) fn aligned(
     core: &mut Core<'_>,
     warp: &Warp,
     operation: &Operation,
@@ -339,7 +339,8 @@ fn load_global(
     )
 }
 
-/// Reads up to 16 bytes of global memory for each lane; lanes whose access is wrong get zeros.
+/// Reads up to 16 bytes of global memory for each lane, at multiples of their next power of two; those of lanes whose
+/// access is wrong stay as they are.
 pub(crate) fn read_lanes(
     core: &mut Core<'_>,
     warp: &mut Warp,
@@ -347,8 +348,8 @@ pub(crate) fn read_lanes(
     addresses: &[u64; LANES],
     bytes: u32,
     mask: u32,
-) -> Result<[[u8; 16]; LANES], Stop> {
-    let mut values = [[0; 16]; LANES];
+    values: &mut [[u8; 16]; LANES],
+) -> Result<(), Stop> {
     let mask = aligned(core, warp, operation, addresses, bytes.next_power_of_two(), mask)?;
     each_allocation(
         core,
@@ -361,13 +362,56 @@ pub(crate) fn read_lanes(
         |core, warp, allocation, base, lanes| {
             check_defined(core, warp, operation, allocation, addresses, bytes, lanes);
             each(lanes, |lane| {
+                let offset = addresses[lane] - base;
+                if bytes == 16 {
+                    let [low, high] = [0, 8].map(|skip| u128::from(allocation.load_u64(offset + skip)));
+                    values[lane] = (low | high << 64).to_le_bytes();
+                    return;
+                }
                 for (index, value) in values[lane].iter_mut().enumerate().take(bytes as usize) {
-                    *value = allocation.load_u8(addresses[lane] - base + index as u64);
+                    *value = allocation.load_u8(offset + index as u64);
                 }
             });
         },
-    )?;
-    Ok(values)
+    )
+}
+
+/// Writes up to 16 bytes of global memory for each lane, a power of two of them at a multiple of as many.
+pub(crate) fn write_lanes(
+    core: &mut Core<'_>,
+    warp: &mut Warp,
+    operation: &Operation,
+    addresses: &[u64; LANES],
+    bytes: u32,
+    mask: u32,
+    values: &[[u8; 16]; LANES],
+) -> Result<(), Stop> {
+    let mask = aligned(core, warp, operation, addresses, bytes, mask)?;
+    each_allocation(
+        core,
+        warp,
+        operation,
+        addresses,
+        bytes,
+        mask,
+        true,
+        |core, _, allocation, base, lanes| {
+            if !core.sanitize() {
+                allocation.assume_defined();
+            }
+            let size = bytes.min(8);
+            each(lanes, |lane| {
+                let offset = addresses[lane] - base;
+                if core.sanitize() {
+                    allocation.define(offset, bytes.into());
+                }
+                for skip in (0..bytes).step_by(size as usize) {
+                    let value = bytes_at(&values[lane], skip as usize, size);
+                    write_global(allocation, offset + u64::from(skip), size, value);
+                }
+            });
+        },
+    )
 }
 
 /// Reports lanes that read bytes of global memory which nothing wrote.
@@ -443,14 +487,43 @@ fn store_global(
     )
 }
 
-/// Counts the passes over the banks that a shared access takes.
-pub(crate) fn count_shared(core: &mut Core<'_>, addresses: &[u64; LANES], bytes: u32, mask: u32, store: bool) {
+/// Counts the bytes of a shared access, and the passes over the banks that it takes.
+pub(crate) fn count_shared(core: &mut Core<'_>, addresses: &[u64; LANES], bytes: u32, mask: u32, kind: SharedAccess) {
     let moved = u64::from(bytes) * u64::from(mask.count_ones());
-    if store {
-        core.counts.shared_store_bytes += moved;
-    } else {
-        core.counts.shared_load_bytes += moved;
-    }
+    let (least, all) = transactions(addresses, bytes, mask);
+    let counts = &mut core.counts;
+    let (total, transactions, conflicts) = match kind {
+        SharedAccess::Load => (
+            &mut counts.shared_load_bytes,
+            &mut counts.shared_load_transactions,
+            &mut counts.shared_load_bank_conflicts,
+        ),
+        SharedAccess::Matrix => (
+            &mut counts.shared_load_bytes,
+            &mut counts.matrix_load_transactions,
+            &mut counts.matrix_load_bank_conflicts,
+        ),
+        SharedAccess::Store | SharedAccess::Atomic => (
+            &mut counts.shared_store_bytes,
+            &mut counts.shared_store_transactions,
+            &mut counts.shared_store_bank_conflicts,
+        ),
+        SharedAccess::Copy => (
+            &mut counts.shared_store_bytes,
+            &mut counts.copy_transactions,
+            &mut counts.copy_bank_conflicts,
+        ),
+    };
+    *total += moved;
+    *transactions += all;
+    *conflicts += all - least;
+    counts.shared_transactions += all;
+    counts.shared_bank_conflicts += all - least;
+}
+
+/// The least passes over the banks that such an access takes, and those that it takes.
+fn transactions(addresses: &[u64; LANES], bytes: u32, mask: u32) -> (u64, u64) {
+    let (mut least, mut all) = (0, 0);
     // Accesses of 8 bytes go by half warps, of 16 by quarters.
     let lanes_at_once = if bytes <= 4 { 32 } else { 128 / bytes.min(16) };
     let words = bytes.div_ceil(4).max(1);
@@ -461,10 +534,10 @@ pub(crate) fn count_shared(core: &mut Core<'_>, addresses: &[u64; LANES], bytes:
         if phase == 0 {
             continue;
         }
-        let passes = passes(addresses, words, phase);
-        core.counts.shared_transactions += passes;
-        core.counts.shared_bank_conflicts += passes - 1;
+        least += 1;
+        all += passes(addresses, words, phase);
     }
+    (least, all)
 }
 
 /// The most distinct words that fall into one bank.
@@ -509,6 +582,25 @@ pub(crate) fn check_shared(
     kind: SharedAccess,
 ) -> Result<u32, Stop> {
     let mask = aligned(core, warp, operation, addresses, bytes, mask)?;
+    let mask = inside_shared(core, warp, operation, addresses, bytes, mask)?;
+    if core.count() && mask != 0 {
+        count_shared(core, addresses, bytes, mask, kind);
+    }
+    if core.sanitize() && kind != SharedAccess::Store {
+        watch_shared(core, warp, operation, addresses, bytes, mask, kind);
+    }
+    Ok(mask)
+}
+
+/// Reports lanes outside the block's shared memory; the result is the lanes that are left.
+pub(crate) fn inside_shared(
+    core: &mut Core<'_>,
+    warp: &Warp,
+    operation: &Operation,
+    addresses: &[u64; LANES],
+    bytes: u32,
+    mask: u32,
+) -> Result<u32, Stop> {
     let size = core.shared.bytes.len() as u64;
     let mut outside = 0;
     for (lane, &address) in addresses.iter().enumerate() {
@@ -531,21 +623,18 @@ pub(crate) fn check_shared(
             message,
         )?;
     }
-    let mask = mask & !outside;
-    if core.count() && mask != 0 {
-        count_shared(core, addresses, bytes, mask, kind != SharedAccess::Load);
-    }
-    if core.sanitize() && kind != SharedAccess::Store {
-        watch_shared(core, warp, operation, addresses, bytes, mask, kind);
-    }
-    Ok(mask)
+    Ok(mask & !outside)
 }
 
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum SharedAccess {
     Load,
+    /// A load of matrices' rows.
+    Matrix,
     Store,
     Atomic,
+    /// What an asynchronous copy writes.
+    Copy,
 }
 
 #[inline(never)]
@@ -563,6 +652,9 @@ fn watch_shared(
     while left != 0 {
         let lane = left.trailing_zeros() as usize;
         left &= left - 1;
+        if watch_mbarriers(core, warp, operation, (addresses[lane], bytes), lane) {
+            continue;
+        }
         let Some(shadow) = core.shared.shadow() else {
             return;
         };
@@ -573,8 +665,8 @@ fn watch_shared(
         }
         let (defined, conflict) = match kind {
             _ if core.remote => (shadow.is_written(address, bytes), None),
-            SharedAccess::Load => shadow.read(thread, address, bytes),
-            SharedAccess::Atomic | SharedAccess::Store => (
+            SharedAccess::Load | SharedAccess::Matrix => shadow.read(thread, address, bytes),
+            SharedAccess::Atomic | SharedAccess::Store | SharedAccess::Copy => (
                 shadow.is_written(address, bytes),
                 shadow.write(thread, address, bytes, true),
             ),
@@ -586,7 +678,11 @@ fn watch_shared(
             });
         }
         if let Some(conflict) = conflict {
-            let verb = if kind == SharedAccess::Load { "reads" } else { "writes" };
+            let verb = if kind == SharedAccess::Atomic {
+                "writes"
+            } else {
+                "reads"
+            };
             report_race(core, warp, operation, (addresses[lane], bytes), lane, conflict, verb);
         }
     }
@@ -690,6 +786,9 @@ pub(crate) fn watch_store(
     lane: usize,
     unchanged: bool,
 ) {
+    if watch_mbarriers(core, warp, operation, (address, bytes), lane) {
+        return;
+    }
     let Some(shadow) = core.shared.shadow() else {
         return;
     };
@@ -707,6 +806,42 @@ pub(crate) fn watch_store(
     {
         report_race(core, warp, operation, (address, bytes), lane, conflict, "writes");
     }
+}
+
+/// Looks for races of the start of an asynchronous copy with earlier accesses: a stage reused too early.
+pub(crate) fn watch_copy(
+    core: &mut Core<'_>,
+    warp: &Warp,
+    operation: &Operation,
+    address: u64,
+    bytes: u32,
+    lane: usize,
+) {
+    if watch_mbarriers(core, warp, operation, (address, bytes), lane) {
+        return;
+    }
+    let Some(shadow) = core.shared.shadow() else {
+        return;
+    };
+    if shadow.is_copying(address as u32, bytes) {
+        report_copying(core, warp, operation, (address, bytes), lane);
+        return;
+    }
+    if let Some(conflict) = shadow.start_copy(warp.index * 32 + lane as u32, address as u32, bytes) {
+        report_race(core, warp, operation, (address, bytes), lane, conflict, "copies to");
+    }
+}
+
+/// Reports an ordinary access to an mbarrier; the result is whether it is one.
+fn watch_mbarriers(core: &mut Core<'_>, warp: &Warp, operation: &Operation, access: (u64, u32), lane: usize) -> bool {
+    let (address, bytes) = access;
+    let touched = core.sanitize() && !core.remote && core.mbarriers.is_touched(address as u32, bytes);
+    if touched {
+        core.find(FindingKind::BarrierMisuse, warp, operation, lane, Some(access), || {
+            format!("touches {bytes} bytes at {address:#x} in shared memory, where an mbarrier is, as ordinary memory")
+        });
+    }
+    touched
 }
 
 fn report_copying(core: &mut Core<'_>, warp: &Warp, operation: &Operation, access: (u64, u32), lane: usize) {

@@ -8,17 +8,19 @@ pub(crate) mod bulk;
 mod compare;
 pub(crate) mod control;
 mod convert;
-mod copy;
+pub(crate) mod copy;
 pub(crate) mod data;
 mod float;
 mod half;
 mod integer;
 mod matrix;
 mod memory;
+mod mma;
 mod special;
 mod video;
 mod warp;
 mod wgmma;
+mod wmma;
 
 use crate::decode::Draft;
 use crate::error::Error;
@@ -42,7 +44,9 @@ pub(crate) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         "cp" => copy::decode(draft),
         "wgmma" => wgmma::decode(draft),
         "mbarrier" => bulk::decode_mbarrier(draft),
-        "ldmatrix" | "stmatrix" | "movmatrix" | "mma" => matrix::decode(draft),
+        "ldmatrix" | "stmatrix" | "movmatrix" => matrix::decode(draft),
+        "mma" => mma::decode(draft),
+        "wmma" => wmma::decode(draft),
         "shfl" | "vote" | "match" | "redux" | "activemask" | "elect" => warp::decode(draft),
         "bra" | "brx" | "call" | "ret" | "exit" | "trap" | "brkpt" | "bar" | "barrier" | "membar" | "fence" => {
             control::decode(draft)

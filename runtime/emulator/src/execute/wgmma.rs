@@ -3,17 +3,16 @@
 //! Each warp computes its sixteen rows when the instruction is issued. The sanitizer reports uses of the result
 //! before `wgmma.wait_group`; that operands in shared memory stay as they are until then is not checked.
 
-use super::lanes::{Slots, each};
-use super::matrix::{ELEMENTS, Element};
+use super::lanes::Slots;
 use super::memory::report_race;
+use super::mma::{Sums, load_sums, per_register, store_sums};
 use crate::count::Class;
 use crate::decode::Draft;
 use crate::error::Error;
 use crate::machine::registers::{Cell, FULL, Slot};
 use crate::machine::warp::Warp;
 use crate::machine::{Core, Stop};
-use crate::numerics::exact::{Format, Rounding};
-use crate::numerics::round_f64;
+use crate::numerics::tensor::{Arithmetic, COLUMNS, ELEMENTS, Element, Left, Right, multiply as multiply_matrices};
 use crate::parse::syntax::{Operand, Type};
 use crate::program::{Action, Operation};
 use crate::sanitize::FindingKind;
@@ -218,16 +217,13 @@ fn multiply(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u
     let quarter = warp.index as usize % 4;
     let mut a = vec![0.0; 16 * k];
     if product.has(A_IN_REGISTERS) {
-        let per_register = 32 / product.a.bits() as usize;
+        let e = per_register(product.a);
         for (r, slot) in operands[..4].iter().enumerate() {
-            for (lane, word) in warp.registers.row(*slot).iter().enumerate() {
-                let (row, column) = (
-                    lane / 4 + 8 * (r & 1),
-                    lane % 4 * per_register + 4 * per_register * (r >> 1),
-                );
-                for index in 0..per_register {
-                    a[row * k + column + index] =
-                        product.a.value(u64::from(*word) >> (product.a.bits() as usize * index));
+            for index in 0..e {
+                let values = product.a.values(warp.registers.row(*slot), index);
+                for (lane, value) in values.into_iter().enumerate() {
+                    let (row, column) = (lane / 4 + 8 * (r % 2), e * (lane % 4) + 4 * e * (r / 2));
+                    a[row * k + column + index] = value;
                 }
             }
         }
@@ -258,42 +254,38 @@ fn multiply(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u
     } else {
         1.0
     };
-    let mut sums = vec![0.0f64; 16 * n];
-    for row in 0..16 {
-        for column in 0..n {
-            let pairs = a[row * k..row * k + k].iter().zip(&b[column * k..column * k + k]);
-            sums[row * n + column] = sign * pairs.map(|(x, y)| x * y).sum::<f64>();
-        }
+    let mut left = [Left::EMPTY; 16];
+    for (left, row) in left.iter_mut().zip(a.chunks_exact(k)) {
+        row.iter()
+            .enumerate()
+            .for_each(|(index, value)| left.set(index, sign * value, product.a));
     }
-    for (r, slot) in d_slots.iter().enumerate() {
-        let register = warp.registers.row_mut(*slot);
-        each(mask, |lane| {
-            let (g, t) = (lane / 4, lane % 4);
-            let old = register[lane];
-            register[lane] = if product.d == Element::F16 {
-                let half = |index: usize| {
-                    let kept = if keeps {
-                        product.d.value(u64::from(old >> (16 * index)))
-                    } else {
-                        0.0
-                    };
-                    round_f64(
-                        sums[(g + 8 * (r % 2)) * n + r / 2 * 8 + 2 * t + index] + kept,
-                        Format::F16,
-                        Rounding::Nearest,
-                    ) as u32
-                };
-                half(0) | half(1) << 16
-            } else {
-                let kept = if keeps { product.d.value(old.into()) } else { 0.0 };
-                let value = sums[(g + 8 * (r / 2 % 2)) * n + r / 4 * 8 + 2 * t + r % 2] + kept;
-                match product.d {
-                    Element::S32 if product.has(SATURATES) => value as i32 as u32,
-                    Element::S32 => value as i64 as u32,
-                    _ => super::float::canonical(value as f32).to_bits(),
-                }
-            };
-        });
+    let arithmetic = Arithmetic::new(launch.tensor_cores, product.a, product.d, k, true);
+    // Eight columns at a time, whose sums lie in registers as those of `mma.sync` do.
+    for (slots, columns) in d_slots
+        .chunks_exact(d_slots.len() * COLUMNS / n)
+        .zip(b.chunks_exact(COLUMNS * k))
+    {
+        let mut right = Right::EMPTY;
+        for (column, values) in columns.chunks_exact(k).enumerate() {
+            values
+                .iter()
+                .enumerate()
+                .for_each(|(index, value)| right.set(index, column, *value, product.b));
+        }
+        let mut sums: Sums = [[0.0; COLUMNS]; 16];
+        if keeps {
+            load_sums(&warp.registers, slots, product.d, &mut sums);
+        }
+        multiply_matrices(arithmetic, k, &left, &right, &mut sums);
+        store_sums(
+            &mut warp.registers,
+            slots,
+            product.d,
+            product.has(SATURATES),
+            mask,
+            &sums,
+        );
     }
     if core.sanitize() {
         let base = warp.registers.base;
@@ -336,10 +328,10 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     draft.ignore(&["sync", "aligned"]);
     let all = draft.narrow_constant(u32::MAX);
     if draft.take("fence") {
-        return draft.emit(Action::Collective(fence, all), Slots::default(), Class::Matrix, 0);
+        return draft.emit(Action::Collective(fence, all), Slots::default(), Class::Barrier, 0);
     }
     if draft.take("commit_group") {
-        return draft.emit(Action::Collective(commit, all), Slots::default(), Class::Matrix, 0);
+        return draft.emit(Action::Collective(commit, all), Slots::default(), Class::Barrier, 0);
     }
     if draft.take("wait_group") {
         draft.arity(1..=1)?;
@@ -350,7 +342,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
                 extra,
                 ..Slots::default()
             },
-            Class::Matrix,
+            Class::Barrier,
             0,
         );
     }
@@ -364,8 +356,8 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     };
     let mut elements = Vec::new();
     for name in types {
-        match ELEMENTS.iter().find(|(known, ..)| known == name) {
-            Some((_, element, _)) => elements.push(*element),
+        match Element::named(name) {
+            Some(element) => elements.push(element),
             None => return Err(draft.unsupported(format!("`.{name}`"))),
         }
     }

@@ -59,7 +59,9 @@ pub(crate) fn run<const SANITIZE: bool, const COUNT: bool>(
     }
     for (rank, warps) in cluster.iter_mut().enumerate() {
         core.switch(rank);
+        crate::execute::bulk::finish_loads(core, warps);
         for warp in warps {
+            crate::execute::copy::finish(core, warp);
             crate::execute::bulk::finish(core, warp)?;
         }
     }

@@ -10,9 +10,26 @@ use super::shared::SharedMemory;
 #[derive(Debug)]
 pub(crate) struct Landing {
     pub thread: u32,
+    /// Index of the operation that started the copy.
+    pub operation: u32,
     pub to: u32,
     pub bytes: Vec<u8>,
+    /// A copy of the thread's own (`cp.async`), which it may wait for too.
+    pub is_own: bool,
 }
+
+impl Landing {
+    fn land(self, shared: &mut SharedMemory) {
+        let at = self.to as usize;
+        shared.bytes[at..at + self.bytes.len()].copy_from_slice(&self.bytes);
+        if let Some(shadow) = shared.shadow() {
+            shadow.land_copy(self.thread, self.to, self.bytes.len() as u32);
+        }
+    }
+}
+
+/// The most threads that an mbarrier can expect.
+pub(crate) const MOST_EXPECTED: u32 = (1 << 20) - 1;
 
 #[derive(Debug, Default)]
 pub(crate) struct Mbarrier {
@@ -46,12 +63,11 @@ impl Mbarrier {
             return;
         }
         for landing in self.landing.drain(..) {
-            let at = landing.to as usize;
-            shared.bytes[at..at + landing.bytes.len()].copy_from_slice(&landing.bytes);
+            let warp = landing.thread as usize / 32;
+            landing.land(shared);
             if let Some(shadow) = shared.shadow() {
-                shadow.land_copy(landing.thread, landing.to, landing.bytes.len() as u32);
-                join(&mut self.clocks, shadow.known(landing.thread as usize / 32));
-                shadow.advance(landing.thread as usize / 32);
+                join(&mut self.clocks, shadow.known(warp));
+                shadow.advance(warp);
             }
         }
         join(&mut self.completed, &self.clocks);
@@ -77,8 +93,15 @@ impl Mbarriers {
         self.known.clear();
     }
 
-    pub fn initialise(&mut self, address: u32, count: u32, warps: usize) {
-        self.known.insert(address, Mbarrier::new(count, warps));
+    /// The result is whether there was one already.
+    pub fn initialise(&mut self, address: u32, count: u32, warps: usize) -> bool {
+        self.known.insert(address, Mbarrier::new(count, warps)).is_some()
+    }
+
+    /// Whether some of these bytes are an mbarrier's.
+    pub fn is_touched(&self, address: u32, size: u32) -> bool {
+        !self.known.is_empty()
+            && (address / 8..(address + size).div_ceil(8)).any(|at| self.known.contains_key(&(8 * at)))
     }
 
     pub fn invalidate(&mut self, address: u32) -> bool {
@@ -90,7 +113,7 @@ impl Mbarriers {
     }
 
     /// Arrives `count` times, after announcing `bytes`; `drop` takes the arrivals out of later phases too. The result is
-    /// the phase, as a token to wait for; none if there is no mbarrier.
+    /// the phase, as a token to wait for, and whether more arrive than were expected; none if there is no mbarrier.
     pub fn arrive(
         &mut self,
         shared: &mut SharedMemory,
@@ -99,7 +122,7 @@ impl Mbarriers {
         count: u32,
         bytes: u32,
         drop: bool,
-    ) -> Option<u64> {
+    ) -> Option<(u64, bool)> {
         let barrier = self.known.get_mut(&address)?;
         let phase = barrier.phase;
         if let Some(shadow) = shared.shadow() {
@@ -111,8 +134,9 @@ impl Mbarriers {
         if drop {
             barrier.expected -= i64::from(count);
         }
+        let exceeds = barrier.pending < 0;
         barrier.settle(shared);
-        Some(phase)
+        Some((phase, exceeds))
     }
 
     /// Announces bytes (positive) or tells that they arrived (negative).
@@ -132,6 +156,33 @@ impl Mbarriers {
         barrier.landing.push(landing);
         barrier.settle(shared);
         Some(())
+    }
+
+    /// Hands over a thread's own copy, which lands when the phase ends or the thread waits for it.
+    pub fn entrust(&mut self, address: u32, landing: Landing) {
+        if let Some(barrier) = self.known.get_mut(&address) {
+            barrier.landing.push(landing);
+        }
+    }
+
+    /// A thread waits for its copies, those entrusted to mbarriers among them.
+    pub fn land_copies(&mut self, shared: &mut SharedMemory, thread: u32) {
+        for barrier in self.known.values_mut() {
+            let landing = std::mem::take(&mut barrier.landing);
+            let (own, others) = landing
+                .into_iter()
+                .partition(|landing| landing.is_own && landing.thread == thread);
+            barrier.landing = others;
+            own.into_iter().for_each(|landing: Landing| landing.land(shared));
+        }
+    }
+
+    /// What is still on its way when the block ends.
+    pub fn take_unfinished(&mut self) -> Vec<Landing> {
+        let landing = self.known.values_mut().flat_map(|barrier| barrier.landing.drain(..));
+        let mut landing: Vec<Landing> = landing.collect();
+        landing.sort_by_key(|landing| (landing.operation, landing.thread));
+        landing
     }
 
     /// A warp has seen a phase end.

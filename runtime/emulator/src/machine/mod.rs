@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::launch::Options;
 use crate::memory::{Allocation, Memory};
 use crate::module::Module;
+use crate::numerics::tensor::TensorCores;
 use crate::program::{Operation, Program};
 use crate::sanitize::{Finding, FindingKind, Findings};
 use barrier::Barriers;
@@ -90,6 +91,8 @@ pub(crate) struct Shared<'a> {
     pub block: [u32; 3],
     pub dynamic_shared: u32,
     pub options: &'a Options,
+    /// Never `OfTarget`.
+    pub tensor_cores: TensorCores,
     /// Warp instructions run so far, by all threads.
     pub issued: AtomicU64,
 }

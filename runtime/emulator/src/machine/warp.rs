@@ -60,6 +60,8 @@ pub(crate) struct Copy {
     pub to: u32,
     pub bytes: [u8; 16],
     pub size: u8,
+    /// Index of the operation that started it.
+    pub operation: u32,
 }
 
 pub(crate) struct Warp {

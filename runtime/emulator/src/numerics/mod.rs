@@ -4,6 +4,7 @@
 //! through [`exact`]: integer arithmetic on unpacked numbers and a single rounding.
 
 pub(crate) mod exact;
+pub(crate) mod tensor;
 
 use exact::{Format, Rounding};
 

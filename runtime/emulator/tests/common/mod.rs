@@ -1,7 +1,10 @@
 //! Runs one instruction over many operands, a thread each.
 #![allow(dead_code)]
 
-use energy_kernel_emulator::{Argument, Launch, Memory, Module, Options, Report, launch};
+pub mod exercise;
+pub mod product;
+
+use energy_kernel_emulator::{Argument, Finding, Launch, Memory, Module, Options, Report, launch};
 
 pub const HEAD: &str = ".version 8.7\n.target sm_90\n.address_size 64\n";
 
@@ -287,4 +290,21 @@ pub fn try_run(
         options,
     };
     launch(&module, kernel, memory, &with)
+}
+
+/// What the sanitizer finds in a kernel `test` of one parameter, launched as one block.
+pub fn findings_of(
+    text: &str,
+    threads: u32,
+    memory: &Memory,
+    buffer: u64,
+) -> Result<Vec<Finding>, energy_kernel_emulator::Error> {
+    let options = Options {
+        sanitize: true,
+        count: true,
+        instruction_limit: Some(1_000_000),
+        ..Options::default()
+    };
+    let arguments = [Argument::U64(buffer)];
+    try_run(text, "test", [1, 1, 1], threads, memory, &arguments, options).map(|report| report.findings)
 }

@@ -1082,45 +1082,152 @@ def tensor():
 
 
 @group
-def tiles_matmul():
-    scratch = [u64(0), u64(0)]  # two pointers that Triton's launcher passes to kernels that may want scratch memory
+def wmma():
+    def case(kernel, tile, layouts, factor, total, low=-9, high=10):
+        """2 A·B − 3 C by tiles; `layouts` tells for A and B whether they lie by columns."""
+        rng = seeded(kernel)
+        m, n, k = 32, 64, 4 * tile[2]
+        a, b, c = rng.integers(low, high, (m, k)), rng.integers(low, high, (k, n)), rng.integers(-9, 10, (m, n))
+        stored = [STORED[factor](x.T if by_columns else x) for x, by_columns in zip((a, b), layouts)]
+        d = (2 * (a @ b) - 3 * c).astype(total)
+        assert np.abs(d.astype(F64)).max() < 2048  # exact in every type
+        return Case("wmma", kernel, (n // tile[1], m // tile[0]), (32,), [In(stored[0]), In(stored[1]), In(c.astype(total)), Out(d), i32(m), i32(n), i32(k)])
+
+    rows, columns = False, True
+    small = {"low": -3, "high": 4}
+    yield case("wmma_f16_rows", (16, 16, 16), (rows, rows), "fp16", F32, **small)
+    yield case("wmma_f16_columns", (16, 16, 16), (columns, columns), "fp16", F32, **small)
+    yield case("wmma_f16_wide", (8, 32, 16), (rows, columns), "fp16", F32, **small)
+    yield case("wmma_f16_high", (32, 8, 16), (columns, columns), "fp16", F32, **small)
+    yield case("wmma_f16_to_f16", (16, 16, 16), (rows, columns), "fp16", F16, **small)
+    yield case("wmma_bf16", (16, 16, 16), (rows, columns), "bf16", F32, **small)
+    yield case("wmma_bf16_wide", (8, 32, 16), (columns, rows), "bf16", F32, **small)
+    yield case("wmma_s8", (16, 16, 16), (rows, columns), "i8", I32, **small)
+    yield case("wmma_u8_high", (32, 8, 16), (rows, rows), "u8", I32, low=0, high=4)
+    yield case("wmma_tf32", (16, 16, 8), (rows, columns), "fp32", F32, **small)
+    yield case("wmma_f64", (8, 8, 4), (rows, columns), "f64", F64, **small)
+
+    rng = seeded("wmma_edges")
+    m, n, k = 45, 39, 53
+    a, b = rng.integers(-9, 10, (m, k)), rng.integers(-9, 10, (k, n))
+    yield Case("wmma", "wmma_edges", (blocks(n, 32), blocks(m, 32)), (128,), [In(a.astype(F16)), In(b.astype(F16)), Out((a @ b).astype(F32)), i32(m), i32(n), i32(k)])
+
+
+@group
+def mma_pipeline():
+    for name, operand, total, k, parts in [
+        ("f16", "fp16", F32, 104, 1),
+        ("f16", "fp16", F32, 200, 3),
+        ("bf16", "bf16", F32, 136, 1),
+        ("tf32", "fp32", F32, 76, 1),
+        ("s8", "i8", I32, 208, 1),
+        ("s8", "i8", I32, 336, 2),
+    ]:
+        kernel, variant = f"pipeline_{name}", f"split{parts}" if parts > 1 else ""
+        rng, (m, n) = seeded(kernel + variant), (75, 70)
+        a, b = rng.integers(-9, 10, (m, k)), rng.integers(-9, 10, (n, k))
+        c = np.zeros((m, n), total)
+        product = (a @ b.T).astype(total)
+        out = InOut(c, product) if parts > 1 else Out(product)
+        grid = (blocks(n, 64), blocks(m, 64), parts)
+        yield Case("mma_pipeline", kernel, grid, (128,), [In(STORED[operand](a)), In(STORED[operand](b)), out, i32(m), i32(n), i32(k)], variant=variant)
+    rng, (m, n, k) = seeded("pipeline_f16_rows"), (45, 72, 88)
+    a, b = rng.integers(-2, 3, (m, k)), rng.integers(-2, 3, (k, n))  # sums below 2048: exact in f16
+    grid = (blocks(n, 32), blocks(m, 16))
+    yield Case("mma_pipeline", "pipeline_f16_rows", grid, (32,), [In(a.astype(F16)), In(b.astype(F16)), Out((a @ b).astype(F16)), i32(m), i32(n), i32(k)])
+
+    # Numbers that are not whole: no order of summation is more than the bound away from any other.
+    rng, (m, n, k) = seeded("pipeline_f16_normal"), (75, 70, 104)
+    a, b = normal(rng, m, k, dtype=F16), normal(rng, n, k, dtype=F16)
+    exact, magnitude = a.astype(F64) @ b.T.astype(F64), np.abs(a.astype(F64)) @ np.abs(b.T.astype(F64))
+    bound = close(float(2 * k * 2.0**-24 * magnitude.max()), 0, "2 k 2^-24 times the largest sum of the terms' magnitudes: what truncation in steps of eight may cost")
+    yield Case("mma_pipeline", "pipeline_f16", (blocks(n, 64), blocks(m, 64), 1), (128,), [In(a), In(b), Out(exact.astype(F32), bound), i32(m), i32(n), i32(k)], variant="normal")
+
+
+# Two pointers that Triton's launcher passes to kernels that may want scratch memory.
+SCRATCH = [u64(0), u64(0)]
+
+# Arrays of an operand type.
+STORED = {"fp16": lambda v: v.astype(F16), "bf16": lambda v: bf16(v.astype(F32)), "fp32": lambda v: v.astype(F32), "i8": lambda v: v.astype(np.int8), "u8": lambda v: v.astype(U8), "f64": lambda v: v.astype(F64)}
+KINDS = {"fp16": "f16", "bf16": "bf16", "fp32": "f32", "i8": "i8"}
+
+
+def tiles_of(function: str):
+    """The variants of a Triton function, with their tiles and operand types."""
     for name, variant in VARIANTS.items():
-        if variant.function.__name__ != "matmul":
-            continue
+        if variant.function.__name__ == function:
+            yield name, variant, dict(variant.constants), variant.types[0][1:]
+
+
+@group
+def tiles_matmul():
+    for name, variant, tile, operand in tiles_of("matmul"):
         rng = seeded(name)
-        tile = dict(variant.constants)
-        m, n, k = 77, 48, 112  # n and k as aligned as the variant was promised
+        m, n, k = (77, 48, 112) if variant.aligned[3:] else (77, 45, 91)  # as aligned as the variant was promised
         a, b = rng.integers(-9, 10, (m, k)), rng.integers(-9, 10, (n, k))  # whole numbers: any order of summation is exact
-        operand = variant.types[0][1:]
-        store = {"fp16": lambda v: v.astype(F16), "bf16": lambda v: bf16(v.astype(F32)), "fp32": lambda v: v.astype(F32), "i8": lambda v: v.astype(np.int8)}[operand]
+        store = STORED[operand]
         expected = (a @ b.T).astype(I32 if operand == "i8" else F32)
         grid = (blocks(m, tile["BM"]), blocks(n, tile["BN"]))
-        arguments = [In(store(a)), In(store(b)), Out(expected), i32(m), i32(n), i32(k), *scratch]
+        arguments = [In(store(a)), In(store(b)), Out(expected), i32(m), i32(n), i32(k), *SCRATCH]
         yield Case(name, "matmul", grid, (32 * variant.warps,), arguments, variant.shared, variant=name)
 
 
 @group
+def tiles_layer():
+    for name, variant, tile, operand in tiles_of("layer"):
+        rng = seeded(name)
+        m, n, k = (77, 48 if "n" in variant.aligned else 39, 96)
+        a, b, bias = rng.integers(-1, 2, (m, k)), rng.integers(-1, 2, (k, n)), rng.integers(-9, 10, n)
+        store = STORED[operand]
+        expected = store(np.maximum(a @ b + bias, 0))  # below 256: whole numbers of every type
+        grid = (blocks(m, tile["BM"]) * blocks(n, tile["BN"]),)
+        arguments = [In(store(a)), In(store(b)), In(store(bias)), Out(expected, kind=KINDS[operand]), i32(m), i32(n), i32(k), *SCRATCH]
+        yield Case(name, "layer", grid, (32 * variant.warps,), arguments, variant.shared, variant=name)
+
+
+@group
+def tiles_split():
+    m, n, k = 45, 48, 144
+    for name, variant, tile, operand in tiles_of("split"):
+        rng, parts, slab = seeded(name), tile["PARTS"], tile["BK"]
+        a, b = rng.integers(-9, 10, (m, k)), rng.integers(-9, 10, (k, n))
+        if tile["ATOMIC"]:
+            c = rng.integers(-99, 100, (m, n)).astype(F32)
+            out = InOut(c, (c + a @ b).astype(F32))
+        else:
+            of = np.arange(k) // slab % parts
+            out = Out(np.stack([a[:, of == part] @ b[of == part] for part in range(parts)]).astype(F32))
+            added = out.expected
+        store = STORED[operand]
+        grid = (blocks(m, tile["BM"]), blocks(n, tile["BN"]), parts)
+        arguments = [In(store(a)), In(store(b)), out, i32(m), i32(n), i32(k), *SCRATCH]
+        yield Case(name, "split", grid, (32 * variant.warps,), arguments, variant.shared, variant=name)
+    variant = VARIANTS["tiles_add_parts"]
+    arguments = [In(added), Out(added.sum(0)), i32(m * n), *SCRATCH]
+    yield Case("tiles_add_parts", "add_parts", (blocks(m * n, 256),), (32 * variant.warps,), arguments, variant.shared)
+
+
+@group
 def tiles_rest():
-    scratch = [u64(0), u64(0)]
     variant = VARIANTS["tiles_softmax"]
     rng, rows, columns = seeded("tiles_softmax"), 5, 389
     x = (rng.standard_normal((rows, columns)) * 3).astype(F32)
     power = np.exp(x.astype(F64) - x.max(1, keepdims=True))
     bound = close(0, 2e-6, "ex2.approx of an argument below 32 whose product with log2(e) is rounded once, and an approximate division")
-    arguments = [In(x), Out((power / power.sum(1, keepdims=True)).astype(F32), bound), i32(columns), *scratch]
+    arguments = [In(x), Out((power / power.sum(1, keepdims=True)).astype(F32), bound), i32(columns), *SCRATCH]
     yield Case("tiles_softmax", "softmax", (rows,), (32 * variant.warps,), arguments, variant.shared)
 
     variant = VARIANTS["tiles_sort"]
     rng, n = seeded("tiles_sort"), 211
     x = rng.integers(-100000, 100000, n).astype(I32)
     counts = np.bincount(np.concatenate([x, np.zeros(256 - n, I32)]) & 31, minlength=32).astype(I32)
-    arguments = [In(x), Out(np.sort(x)), Out(np.cumsum(x, dtype=I32)), Out(counts), i32(n), *scratch]
+    arguments = [In(x), Out(np.sort(x)), Out(np.cumsum(x, dtype=I32)), Out(counts), i32(n), *SCRATCH]
     yield Case("tiles_sort", "sort_and_scan", (1,), (32 * variant.warps,), arguments, variant.shared)
 
     variant = VARIANTS["tiles_transpose"]
     rng, rows, columns = seeded("tiles_transpose"), 48, 37
     x = normal(rng, rows, columns, dtype=F16)
-    arguments = [In(x), Out(x.T.copy()), i32(rows), i32(columns), *scratch]
+    arguments = [In(x), Out(x.T.copy()), i32(rows), i32(columns), *SCRATCH]
     yield Case("tiles_transpose", "transpose", (2, 2), (32 * variant.warps,), arguments, variant.shared, variant="tiles")
 
 

@@ -106,6 +106,7 @@ fn emit(b: &mut Builder, function: Function, ty: Type, arguments: &[Value]) -> V
         Function::Gelu => normal::gelu(r, x),
         Function::Silu => exponential::silu(r, x),
         Function::Sigmoid => exponential::sigmoid(r, x),
+        Function::Tf32 => tf32(r, x),
         // `relu` and `powi` returned above.
         Function::Abs | Function::Relu | Function::Powi => r.abs(x),
     };
@@ -119,6 +120,23 @@ fn reciprocal_root(r: &mut Real, x: Operand) -> Operand {
     }
     let root = r.b.op(Opcode::SqrtF64, &[x]);
     r.b.op(Opcode::RcpF64, &[root.into()]).into()
+}
+
+/// To the 11 significant bits of tensor cores, by way of a binary32.
+fn tf32(r: &mut Real, x: Operand) -> Operand {
+    let wide = r.wide();
+    let narrow = if wide {
+        r.b.op(Opcode::CvtF32F64, &[x]).into()
+    } else {
+        x
+    };
+    let bits = r.b.op(Opcode::CvtTf32F32, &[narrow]);
+    let rounded = r.b.op(Opcode::F32Bits, &[bits.into()]);
+    if wide {
+        r.b.op(Opcode::CvtF64F32, &[rounded.into()]).into()
+    } else {
+        rounded.into()
+    }
 }
 
 /// To the nearest, half away from zero: the number below ½ is added, not ½, so that only halves and more carry.

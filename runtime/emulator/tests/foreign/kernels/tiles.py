@@ -28,6 +28,53 @@ def matmul(a, b, c, m, n, k, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexp
 
 
 @triton.jit
+def layer(a, b, bias, c, m, n, k, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, GROUP: tl.constexpr):
+    """relu(a · b + bias) in the operands' type, b by rows, blocks in groups that share b's columns."""
+    down = tl.cdiv(m, BM)
+    width = GROUP * tl.cdiv(n, BN)
+    first = tl.program_id(0) // width * GROUP
+    height = min(down - first, GROUP)
+    rows = (first + tl.program_id(0) % width % height) * BM + tl.arange(0, BM)
+    columns = tl.program_id(0) % width // height * BN + tl.arange(0, BN)
+    inner = tl.arange(0, BK)
+    total = tl.zeros((BM, BN), tl.float32)
+    for start in range(0, k, BK):
+        x = tl.load(a + rows[:, None] * k + (start + inner)[None, :], mask=(rows < m)[:, None] & (start + inner < k)[None, :], other=0)
+        y = tl.load(b + (start + inner)[:, None] * n + columns[None, :], mask=(start + inner < k)[:, None] & (columns < n)[None, :], other=0)
+        total = tl.dot(x, y, total)
+    total = tl.maximum(total + tl.load(bias + columns, mask=columns < n, other=0)[None, :], 0)
+    tl.store(c + rows[:, None] * n + columns[None, :], total.to(c.dtype.element_ty), mask=(rows < m)[:, None] & (columns < n)[None, :])
+
+
+@triton.jit
+def split(a, b, c, m, n, k, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PARTS: tl.constexpr, ATOMIC: tl.constexpr):
+    """Every PARTS-th slab of k in a block of its own; the parts are added by atomics, or stored one after the other."""
+    rows = tl.program_id(0) * BM + tl.arange(0, BM)
+    columns = tl.program_id(1) * BN + tl.arange(0, BN)
+    part = tl.program_id(2)
+    inner = tl.arange(0, BK)
+    total = tl.zeros((BM, BN), tl.float32)
+    for start in range(part * BK, k, PARTS * BK):
+        x = tl.load(a + rows[:, None] * k + (start + inner)[None, :], mask=(rows < m)[:, None] & (start + inner < k)[None, :], other=0)
+        y = tl.load(b + (start + inner)[:, None] * n + columns[None, :], mask=(start + inner < k)[:, None] & (columns < n)[None, :], other=0)
+        total = tl.dot(x, y, total)
+    inside = (rows < m)[:, None] & (columns < n)[None, :]
+    if ATOMIC:
+        tl.atomic_add(c + rows[:, None] * n + columns[None, :], total, mask=inside, sem="relaxed")
+    else:
+        tl.store(c + part * m * n + rows[:, None] * n + columns[None, :], total, mask=inside)
+
+
+@triton.jit
+def add_parts(parts, c, count, PARTS: tl.constexpr, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    total = tl.zeros((BLOCK,), tl.float32)
+    for part in range(PARTS):
+        total += tl.load(parts + part * count + at, mask=at < count, other=0)
+    tl.store(c + at, total, mask=at < count)
+
+
+@triton.jit
 def softmax(x, out, columns, BLOCK: tl.constexpr):
     at = tl.arange(0, BLOCK)
     row = tl.load(x + tl.program_id(0) * columns + at, mask=at < columns, other=-float("inf"))
@@ -92,10 +139,32 @@ def product(capability, operand, result, tile, aligned, **options):
     return Variant(matmul, capability, types, (*zip(("BM", "BN", "BK"), tile), ("TYPE", sum_type)), ("a", "b", "c", *aligned), **options)
 
 
+def fused(operand, tile, aligned, group, **options):
+    types = (*(f"*{operand}",) * 4, "i32", "i32", "i32")
+    return Variant(layer, 80, types, (*zip(("BM", "BN", "BK"), tile), ("GROUP", group)), ("a", "b", "bias", "c", *aligned), **options)
+
+
+def parted(operand, tile, aligned, parts, atomic, **options):
+    types = (f"*{operand}", f"*{operand}", "*fp32", "i32", "i32", "i32")
+    constants = (*zip(("BM", "BN", "BK"), tile), ("PARTS", parts), ("ATOMIC", atomic))
+    return Variant(split, 80, types, constants, ("a", "b", "c", *aligned), **options)
+
+
 VARIANTS = {
     "tiles_f16_sm80": product(80, "fp16", "fp32", (64, 32, 32), "nk", stages=3),
     "tiles_i8_sm80": product(80, "i8", "i32", (32, 32, 64), "k"),
     "tiles_tf32_sm80": product(80, "fp32", "fp32", (32, 32, 32), "k"),
+    "tiles_bf16_sm80": product(80, "bf16", "fp32", (64, 64, 32), "nk", stages=4),
+    "tiles_i8_deep_sm80": product(80, "i8", "i32", (64, 64, 64), "nk", stages=4, warps=2),
+    "tiles_tf32_deep_sm80": product(80, "fp32", "fp32", (32, 64, 16), "nk", stages=4),
+    "tiles_f16_odd_sm80": product(80, "fp16", "fp32", (32, 32, 32), "", stages=3),
+    "tiles_layer_f16_sm80": fused("fp16", (64, 64, 32), "nk", 2, stages=4),
+    "tiles_layer_bf16_sm80": fused("bf16", (32, 128, 64), "nk", 4, stages=3, warps=8),
+    "tiles_layer_tf32_sm80": fused("fp32", (64, 32, 32), "nk", 2, stages=3),
+    "tiles_layer_odd_sm80": fused("fp16", (32, 64, 16), "k", 2, stages=3),
+    "tiles_split_atomic_sm80": parted("fp16", (32, 32, 32), "nk", 3, True, stages=3),
+    "tiles_split_sm80": parted("bf16", (32, 64, 16), "nk", 2, False, stages=4),
+    "tiles_add_parts": Variant(add_parts, 80, ("*fp32", "*fp32", "i32"), (("PARTS", 2), ("BLOCK", 256)), ("parts", "c")),
     "tiles_f16_sm90": product(90, "fp16", "fp32", (64, 64, 64), "nk", stages=3),
     "tiles_bf16_sm90": product(90, "bf16", "fp32", (128, 64, 32), "nk", warps=8),
     "tiles_i8_sm90": product(90, "i8", "i32", (64, 32, 64), "k"),

@@ -1,0 +1,68 @@
+//! `clean`: deletes what is kept of a package.
+
+use crate::Outcome;
+use crate::arguments::{Arguments, Clean};
+use crate::package::Package;
+use energy_kernel_build::cache::{Place, read_file};
+use energy_kernel_compiler::schedule::SPACE_VERSION;
+use miette::{Context, IntoDiagnostic, miette};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+pub fn clean(arguments: &Arguments, options: &Clean) -> Outcome {
+    let package = Package::find(arguments)?;
+    // What is being written is not to be pulled away.
+    let lock = match options.dry_run || package.cache.state().is_none_or(|state| !state.exists()) {
+        true => None,
+        false => Some(package.cache.try_lock("tuning").into_diagnostic()?.ok_or_else(|| {
+            miette!(
+                help = "wait until it has ended, or end it",
+                "{} is being tuned",
+                package.name
+            )
+        })?),
+    };
+    let mut files = package.cache.files(Place::User);
+    if options.shipped {
+        files.extend(package.cache.files(Place::Shipped));
+    }
+    if options.unused {
+        files.retain(|path| is_unused(&package, path));
+    } else {
+        files.extend(package.cache.leftovers());
+    }
+    let mut bytes = 0;
+    for path in &files {
+        bytes += std::fs::symlink_metadata(path).map_or(0, |metadata| metadata.len());
+        if !options.dry_run {
+            std::fs::remove_file(path)
+                .into_diagnostic()
+                .wrap_err_with(|| format!("{} cannot be deleted", path.display()))?;
+        }
+    }
+    drop(lock);
+    report(arguments, options, &files, bytes);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether nothing can use a result: it is of no operator of the package, of another space of schedules, or damaged.
+fn is_unused(package: &Package, path: &Path) -> bool {
+    read_file(path).map_or(true, |file| {
+        let its = |found: &energy_kernel_build::scan::Found| found.fingerprint == file.fingerprint;
+        file.space_version != SPACE_VERSION || !package.operators.iter().any(its)
+    })
+}
+
+fn report(arguments: &Arguments, options: &Clean, files: &[PathBuf], bytes: u64) {
+    if arguments.json {
+        let files: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
+        say!(
+            "{}",
+            serde_json::json!({ "deleted": files, "bytes": bytes, "dry_run": options.dry_run })
+        );
+        return;
+    }
+    let does = if options.dry_run { "would delete" } else { "deleted" };
+    files.iter().for_each(|path| say!("{does} {}", path.display()));
+    say!("{does} {} files of {bytes} bytes", files.len());
+}

@@ -1,0 +1,100 @@
+//! `tune --confirm`: what the chosen kernels save beside the fastest ones, measured in turn.
+
+use crate::arguments::Tune;
+use crate::package::Package;
+use crate::progress::Progress;
+use energy_kernel_build::LONGEST_BUDGET;
+use energy_kernel_build::names;
+use energy_kernel_build::scan::Found;
+use energy_kernel_build::tune::{self, Comparison, Settings};
+use energy_kernel_compiler::record::{DeviceClass, Record};
+use miette::miette;
+use std::time::Instant;
+
+/// What came of it for one size.
+pub struct Confirmed {
+    operator: String,
+    sizes: String,
+    simulated: bool,
+    /// None where the chosen kernel is the fastest, or energy cannot be measured.
+    comparison: Option<Comparison>,
+}
+
+/// Compares all sizes that have a result on this device.
+pub fn confirm(
+    package: &Package,
+    options: &Tune,
+    settings: &Settings,
+    buckets: &[(&Found, &[u64])],
+    device: &DeviceClass,
+    progress: &Progress,
+) -> miette::Result<Vec<Confirmed>> {
+    let contents = package.cache.read(&package.operators);
+    let known: Vec<(&Found, &Record)> = buckets
+        .iter()
+        .filter_map(|(found, sizes)| {
+            let file = contents.get(&found.fingerprint, device)?;
+            Some((*found, file.record(sizes, &found.specialisation)?))
+        })
+        .collect();
+    progress.suspend(|| complain!("comparing {} sizes, {} pairs each", known.len(), options.pairs));
+    // It was asked for, and has no other end than its own.
+    let deadline = Instant::now() + LONGEST_BUDGET;
+    let compared = tune::confirm(options.emulated, &known, settings, options.pairs, deadline)
+        .map_err(|why| miette!("the comparison failed: {why}"))?;
+    let confirmed = known
+        .iter()
+        .zip(compared)
+        .map(|((found, record), comparison)| Confirmed {
+            operator: found.name.clone(),
+            sizes: names(found, &record.sizes),
+            simulated: device.simulated,
+            comparison,
+        });
+    Ok(confirmed.collect())
+}
+
+impl Confirmed {
+    /// For people.
+    pub fn text(&self) -> String {
+        let name = format!("{} ({})", self.operator, self.sizes);
+        let Some(comparison) = &self.comparison else {
+            return format!("{name}: the chosen kernel is the fastest one, or energy cannot be measured");
+        };
+        let saving = comparison.saving();
+        let mut text = format!(
+            "{name}: saves {:.2} ± {:.2} % of the fastest kernel's energy, {} pairs",
+            100.0 * saving.mean,
+            100.0 * saving.interval,
+            comparison.pairs
+        );
+        if !comparison.is_decided() {
+            text += ": no difference was found";
+        }
+        if self.simulated {
+            text += ", simulated";
+        }
+        for flag in &comparison.flags {
+            text += &format!(", {}", flag.name());
+        }
+        text
+    }
+
+    /// For programs.
+    pub fn json(&self) -> serde_json::Value {
+        let compared = self.comparison.as_ref().map(|comparison| {
+            serde_json::json!({
+                "saving": comparison.saving().mean,
+                "interval": comparison.saving().interval,
+                "decided": comparison.is_decided(),
+                "pairs": comparison.pairs,
+                "fastest_joules": comparison.energies[0].mean,
+                "chosen_joules": comparison.energies[1].mean,
+                "flags": comparison.flags.iter().map(|flag| flag.name()).collect::<Vec<_>>(),
+            })
+        });
+        serde_json::json!({
+            "operator": self.operator, "sizes": self.sizes, "simulated": self.simulated, "compared": compared,
+        })
+    }
+}

@@ -1,0 +1,162 @@
+//! What a tuning shows while it goes on: measurements left, the best so far, what is measured, time left.
+
+use crate::interrupt;
+use crate::package::{joules, seconds};
+use energy_kernel_build::tune::Step;
+use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
+use miette::IntoDiagnostic;
+use std::cell::RefCell;
+use std::fmt::Write;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// Two lines at the bottom of the terminal; nothing where there is none.
+#[derive(Clone)]
+pub struct Progress {
+    bar: ProgressBar,
+    job: Rc<RefCell<Job>>,
+}
+
+#[derive(Default)]
+struct Job {
+    /// What is cut off where the terminal ends.
+    doing: String,
+    latency: Option<f64>,
+    /// Joules and seconds of what needs least.
+    least: Option<(f64, f64)>,
+}
+
+impl Progress {
+    /// For work that ends at that time at the latest.
+    pub fn new(hidden: bool, end: Instant) -> miette::Result<Progress> {
+        let bar = match hidden {
+            true => ProgressBar::hidden(),
+            false => ProgressBar::new(0),
+        };
+        let left = move |_: &ProgressState, text: &mut dyn Write| {
+            let left = end.saturating_duration_since(Instant::now());
+            let _ = write!(text, "{}", HumanDuration(Duration::from_secs(left.as_secs())));
+        };
+        let style =
+            ProgressStyle::with_template("{bar:16} {pos}/{len} sizes, at most {left} left: {prefix}\n  {wide_msg}");
+        bar.set_style(style.into_diagnostic()?.with_key("left", left));
+        Ok(Progress {
+            bar,
+            job: Rc::default(),
+        })
+    }
+
+    /// So many sizes are to be tuned.
+    pub fn begin(&self, jobs: usize) {
+        self.bar.set_length(jobs as u64);
+        // One measurement takes seconds, and the time left goes on.
+        self.bar.enable_steady_tick(Duration::from_millis(250));
+    }
+
+    /// The next one.
+    pub fn job(&self, name: &str) {
+        *self.job.borrow_mut() = Job::default();
+        self.bar.set_prefix(name.to_owned());
+        self.show();
+    }
+
+    /// What the tuner does.
+    pub fn step(&self, step: Step<'_>) {
+        let mut job = self.job.borrow_mut();
+        match step {
+            Step::Candidate { number, of, schedule } => {
+                job.doing = format!("{} to time, now {schedule}", of.saturating_sub(number));
+            }
+            Step::Energy { number, of, schedule } => {
+                job.doing = format!("{} energies to go, now {schedule}", of.saturating_sub(number));
+            }
+            Step::NoEnergy { why } => {
+                let said = format!("warning: {why}; latencies alone are measured");
+                self.bar.suspend(|| complain!("{said}"));
+            }
+            Step::Timed { seconds } => {
+                interrupt::measured();
+                job.latency = Some(job.latency.map_or(seconds, |best| best.min(seconds)));
+            }
+            Step::Measured { seconds, joules } => {
+                interrupt::measured();
+                if job.least.is_none_or(|(least, _)| joules < least) {
+                    job.least = Some((joules, seconds));
+                }
+            }
+        }
+        drop(job);
+        self.show();
+    }
+
+    /// A size is tuned, or has failed.
+    pub fn done(&self) {
+        self.bar.inc(1);
+    }
+
+    /// Prints something above the line.
+    pub fn suspend(&self, print: impl FnOnce()) {
+        self.bar.suspend(print);
+    }
+
+    /// Takes the line away.
+    pub fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn show(&self) {
+        self.bar.set_message(self.job.borrow().text());
+    }
+}
+
+impl Job {
+    fn text(&self) -> String {
+        let best = match (self.least, self.latency) {
+            (Some((least, time)), _) => format!("best {} in {}; ", joules(least), seconds(time)),
+            (None, Some(time)) => format!("best {}; ", seconds(time)),
+            (None, None) => String::new(),
+        };
+        best + &self.doing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use energy_kernel_compiler::schedule::Schedule;
+
+    #[test]
+    fn it_says_what_is_done_what_is_best_and_what_is_left() {
+        let progress = Progress::new(true, Instant::now()).unwrap();
+        let schedule: Schedule = "plain threads=128".parse().unwrap();
+        progress.job("total (R = 4)");
+        progress.step(Step::Candidate {
+            number: 2,
+            of: 6,
+            schedule: &schedule,
+        });
+        progress.step(Step::Timed { seconds: 3e-6 });
+        progress.step(Step::Timed { seconds: 2e-6 });
+        let text = || progress.job.borrow().text();
+        assert_eq!(text(), "best 2.00 µs; 4 to time, now plain threads=128");
+        progress.step(Step::Energy {
+            number: 0,
+            of: 2,
+            schedule: &schedule,
+        });
+        progress.step(Step::Measured {
+            seconds: 2e-6,
+            joules: 4e-3,
+        });
+        progress.step(Step::Measured {
+            seconds: 3e-6,
+            joules: 3e-3,
+        });
+        assert_eq!(
+            text(),
+            "best 3.00 mJ in 3.00 µs; 2 energies to go, now plain threads=128"
+        );
+        progress.job("mean (R = 4)");
+        assert_eq!(text(), "", "the best of another");
+    }
+}

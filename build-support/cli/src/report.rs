@@ -1,0 +1,182 @@
+//! `report`: one HTML file that needs nothing else, with what is known of the operators.
+
+mod chart;
+
+use crate::Outcome;
+use crate::arguments::{Arguments, Report};
+use crate::package::{Package, joules, seconds};
+use energy_kernel_build::names;
+use energy_kernel_build::scan::Found;
+use energy_kernel_compiler::record::{DeviceClass, Objective, Point, Record};
+use miette::{Context, IntoDiagnostic};
+use std::fmt::Write;
+use std::process::ExitCode;
+
+const STYLE: &str = "body{font:15px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}\
+table{border-collapse:collapse;margin:.5rem 0}td,th{padding:.15rem .7rem .15rem 0;text-align:left;vertical-align:top}\
+th{font-weight:600;border-bottom:1px solid #999}code{font-size:13px}.chosen{font-weight:600}\
+.simulated{background:#fff3cd;padding:0 .4rem}.doubt{color:#a33}svg text{font:12px sans-serif;fill:#444}";
+
+pub fn report(arguments: &Arguments, options: &Report) -> Outcome {
+    let package = Package::find(arguments)?;
+    let contents = package.cache.read(&package.operators);
+    contents
+        .warnings
+        .iter()
+        .for_each(|warning| complain!("warning: {warning}"));
+    let mut sections = String::new();
+    let (mut reported, mut without) = (0, Vec::new());
+    for found in &package.operators {
+        let known = contents.operators.get(&found.fingerprint);
+        for sizes in &found.buckets {
+            let files = known.iter().flat_map(|known| known.devices.values());
+            let records = files.filter_map(|file| Some((&file.device, file.record(sizes, &found.specialisation)?)));
+            let before = reported;
+            for (device, record) in records {
+                section(&mut sections, found, device, record);
+                reported += 1;
+            }
+            if reported == before {
+                without.push(format!("{} ({})", found.name, names(found, sizes)));
+            }
+        }
+    }
+    let html = page(&package.name, &sections, &without);
+    std::fs::write(&options.output, html)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("{} cannot be written", options.output.display()))?;
+    if arguments.json {
+        say!(
+            "{}",
+            serde_json::json!({ "file": options.output.display().to_string(), "results": reported, "untuned": without })
+        );
+    } else {
+        say!("{}: {reported} results", options.output.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn page(package: &str, sections: &str, without: &[String]) -> String {
+    let package = escape(package);
+    let mut html = format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Energy of {package}</title>\
+         <style>{STYLE}</style></head><body>\n<h1>Energy of {package}</h1>\n\
+         <p>Each figure shows the Pareto front of one operator at one size: no other kernel that was measured is faster and needs less \
+         energy. The filled point is the one that is used: the least energy within 5&nbsp;% of the least latency.</p>\n{sections}"
+    );
+    if !without.is_empty() {
+        let names: Vec<String> = without.iter().map(|name| escape(name)).collect();
+        let _ = writeln!(html, "<h2>Not tuned</h2><p>{}</p>", names.join(", "));
+    }
+    html + "</body></html>\n"
+}
+
+/// One result. (Writing to a string cannot fail.)
+fn section(html: &mut String, found: &Found, device: &DeviceClass, record: &Record) {
+    let stale = found.is_stale(device, record);
+    let chosen = Objective::default().choose(&record.front).unwrap_or(0);
+    let simulated = match device.simulated {
+        true => " <span class=\"simulated\">simulated</span>",
+        false => "",
+    };
+    let _ = writeln!(
+        html,
+        "<h2>{} <small>({})</small></h2>\n<p>{}{simulated}</p>",
+        escape(&found.name),
+        escape(&names(found, &record.sizes)),
+        escape(&device.name)
+    );
+    if stale {
+        let _ = writeln!(
+            html,
+            "<p class=\"doubt\">The compiler has changed since this was measured: the figures are other kernels'.</p>"
+        );
+        return;
+    }
+    if let Some(text) = saving(&record.front, chosen) {
+        let _ = writeln!(html, "<p>{text}</p>");
+    }
+    html.push_str(&chart::front(&record.front, chosen));
+    table(html, &record.front, chosen);
+    effort(html, record, &record.front[chosen]);
+}
+
+/// What the chosen kernel saves beside the fastest, and what it costs in time.
+fn saving(front: &[Point], chosen: usize) -> Option<String> {
+    let (fastest, used) = (front.first()?, front.get(chosen)?);
+    let (before, after) = (fastest.energy?.mean, used.energy?.mean);
+    if chosen == 0 {
+        return Some("The fastest kernel is also the one of least energy within 5&nbsp;% of its latency.".to_owned());
+    }
+    Some(format!(
+        "Beside the fastest kernel, the one that is used needs <b>{:.1}&nbsp;% less energy</b> and {:.1}&nbsp;% more time.",
+        100.0 * (1.0 - after / before),
+        100.0 * (used.latency.mean / fastest.latency.mean - 1.0)
+    ))
+}
+
+fn table(html: &mut String, front: &[Point], chosen: usize) {
+    html.push_str("<table><tr><th>latency</th><th>energy</th><th>schedule</th><th></th></tr>\n");
+    for (number, point) in front.iter().enumerate() {
+        let class = if number == chosen { " class=\"chosen\"" } else { "" };
+        let energy = point.energy.map_or("unmeasured".to_owned(), |energy| {
+            format!("{} ± {}", joules(energy.mean), joules(energy.interval))
+        });
+        let doubts: Vec<&str> = point.conditions.flags.iter().map(|flag| flag.name()).collect();
+        let _ = writeln!(
+            html,
+            "<tr{class}><td>{} ± {}</td><td>{energy}</td><td><code>{}</code></td><td class=\"doubt\">{}</td></tr>",
+            seconds(point.latency.mean),
+            seconds(point.latency.interval),
+            escape(&point.schedule.to_string()),
+            doubts.join(", ")
+        );
+    }
+    html.push_str("</table>\n");
+}
+
+/// What the search did, and under which conditions the chosen point was measured.
+fn effort(html: &mut String, record: &Record, point: &Point) {
+    let did = &record.statistics;
+    let held = &point.conditions;
+    let known = [
+        held.power_watts.map(|watts| format!("{watts:.0}&nbsp;W")),
+        held.power_limit_watts.map(|watts| format!("limit {watts:.0}&nbsp;W")),
+        held.sm_clock_mhz.map(|clock| format!("{clock:.0}&nbsp;MHz")),
+        held.temperature_celsius.map(|celsius| format!("{celsius:.0}&nbsp;°C")),
+        (held.window_seconds > 0.0).then(|| format!("window of {:.1}&nbsp;s", held.window_seconds)),
+        (!held.driver.is_empty()).then(|| format!("driver {}", escape(&held.driver))),
+    ];
+    let known: Vec<String> = known.into_iter().flatten().collect();
+    let _ = writeln!(
+        html,
+        "<p><small>Of {} schedules {} were compiled, {} timed, {} had their energy measured, in {:.1}&nbsp;s.{}{}</small></p>",
+        did.space,
+        did.compiled,
+        did.timed,
+        did.energy_measured,
+        did.seconds,
+        if known.is_empty() { "" } else { " Conditions: " },
+        known.join(", ")
+    );
+}
+
+/// Text in HTML.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_no_markup() {
+        assert_eq!(escape("scale<f16> & \"x\""), "scale&lt;f16&gt; &amp; &quot;x&quot;");
+        let html = page("<script>", "", &["a<b".to_owned()]);
+        assert!(!html.contains("<script>") && html.contains("a&lt;b"), "{html}");
+    }
+}

@@ -1,0 +1,352 @@
+//! Two kernels, which needs less energy: measured in turn, A B B A, so that what drifts meanwhile touches both alike.
+
+use super::Settings;
+use super::data::inputs;
+use super::gpu::estimate;
+use super::meter::{Effort, Measured, Meter, MeterError, Problem};
+use crate::scan::Found;
+use energy_kernel_compiler::lower::lower;
+use energy_kernel_compiler::record::{Conditions, Estimate, Flag, Record};
+use energy_kernel_compiler::schedule::Schedule;
+use std::time::Instant;
+
+/// The fewest pairs that are compared.
+pub const LEAST_PAIRS: usize = 4;
+
+/// Clocks may differ by this part, and temperatures by so many °C.
+const MOVED: (f64, f64) = (0.02, 3.0);
+
+/// What came of a comparison.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Comparison {
+    /// Energy of the second by energy of the first: the mean, and half of its 95 % confidence interval by Student's distribution over
+    /// the pairs.
+    pub ratio: Estimate,
+    /// Joules a launch of the first and of the second: means over the pairs.
+    pub energies: [Estimate; 2],
+    /// Pairs of windows.
+    pub pairs: usize,
+    /// Doubts about any of them, and about their being comparable.
+    pub flags: Vec<Flag>,
+}
+
+impl Comparison {
+    /// Which part of the first's energy the second saves, and the interval.
+    pub fn saving(&self) -> Estimate {
+        Estimate {
+            mean: 1.0 - self.ratio.mean,
+            interval: self.ratio.interval,
+        }
+    }
+
+    /// Whether the interval leaves a difference.
+    pub fn is_decided(&self) -> bool {
+        (1.0 - self.ratio.mean).abs() > self.ratio.interval
+    }
+
+    /// From measurements in pairs: of the first, of the second; none where they are fewer than two.
+    pub fn of(pairs: &[[Measured; 2]]) -> Option<Comparison> {
+        if pairs.len() < 2 {
+            return None;
+        }
+        // Ratios are compared as logarithms: A by B and B by A are then as far from 1.
+        let logarithms: Vec<f64> = (pairs.iter())
+            .map(|[a, b]| (b.estimate.mean / a.estimate.mean).ln())
+            .collect();
+        let logarithm = estimate(&logarithms);
+        let ratio = logarithm.mean.exp();
+        let energy = |which: usize| {
+            let means: Vec<f64> = pairs.iter().map(|pair| pair[which].estimate.mean).collect();
+            estimate(&means)
+        };
+        let mut flags: Vec<Flag> = (pairs.iter().flatten())
+            .flat_map(|measured| measured.conditions.flags.iter().copied())
+            .collect();
+        flags.extend(incomparable(
+            pairs.iter().flatten().map(|measured| &measured.conditions),
+        ));
+        flags.sort();
+        flags.dedup();
+        Some(Comparison {
+            ratio: Estimate {
+                mean: ratio,
+                interval: ratio * logarithm.interval,
+            },
+            energies: [energy(0), energy(1)],
+            pairs: pairs.len(),
+            flags,
+        })
+    }
+}
+
+/// What held while figures were measured, and makes them hard to compare. At the power limit the board sets its clock by itself.
+pub(super) fn incomparable<'a>(conditions: impl Iterator<Item = &'a Conditions> + Clone) -> Vec<Flag> {
+    let spread = |of: fn(&Conditions) -> Option<f64>| {
+        let least = conditions.clone().filter_map(of).reduce(f64::min)?;
+        Some((least, conditions.clone().filter_map(of).reduce(f64::max)? - least))
+    };
+    let (clock, temperature) = MOVED;
+    let capped = conditions
+        .clone()
+        .any(|conditions| conditions.flags.contains(&Flag::AtPowerLimit));
+    let mut flags = Vec::new();
+    if !capped && spread(|conditions| conditions.sm_clock_mhz).is_some_and(|(least, moved)| moved > clock * least) {
+        flags.push(Flag::ClockDrift);
+    }
+    if spread(|conditions| conditions.temperature_celsius).is_some_and(|(_, moved)| moved > temperature) {
+        flags.push(Flag::TemperatureDrift);
+    }
+    flags
+}
+
+/// Compares two candidates, each given with its latency in seconds, by so many pairs (an even number, four at least). None where energy cannot be
+/// measured, or not before the deadline.
+///
+/// # Errors
+/// The device is broken.
+pub fn compare<M: Meter>(
+    meter: &mut M,
+    problem: Problem<'_>,
+    candidates: [(&M::Candidate, f64); 2],
+    pairs: usize,
+    deadline: Instant,
+) -> Result<Option<Comparison>, MeterError> {
+    let pairs = pairs.max(LEAST_PAIRS).next_multiple_of(2);
+    let mut measured = Vec::with_capacity(pairs);
+    for number in 0..pairs {
+        // A B, B A, A B, …
+        let turned = number % 2 == 1;
+        let mut one = |which: usize| {
+            let (candidate, latency) = candidates[which];
+            meter.energy(problem, candidate, latency, deadline)
+        };
+        let (Some(early), Some(late)) = (one(usize::from(turned))?, one(usize::from(!turned))?) else {
+            return Ok(None);
+        };
+        measured.push(if turned { [late, early] } else { [early, late] });
+    }
+    Ok(Comparison::of(&measured))
+}
+
+/// Compares the kernel that the objective chooses from a record with the fastest of it, as for a claim. None where they are the same, or
+/// where energy cannot be measured before the deadline.
+///
+/// # Errors
+/// The record's kernels cannot be made any more, or the device is broken; why.
+pub fn confirm<M: Meter>(
+    meter: &mut M,
+    found: &Found,
+    record: &Record,
+    settings: &Settings,
+    pairs: usize,
+    deadline: Instant,
+) -> Result<Option<Comparison>, String> {
+    let (Some(fastest), Some(chosen)) = (record.front.first(), record.choose(settings.objective)) else {
+        return Ok(None);
+    };
+    if fastest.schedule == chosen.schedule {
+        return Ok(None);
+    }
+    let inputs = inputs(&found.checked, &record.sizes, settings.seed)?;
+    let problem = Problem {
+        checked: &found.checked,
+        specialisation: &record.specialisation,
+        sizes: &record.sizes,
+        inputs: &inputs,
+        seed: settings.seed,
+    };
+    let target = meter.machine().target;
+    let text = |error: MeterError| error.to_string();
+    meter.begin(problem).map_err(text)?;
+    let mut load = |schedule: &Schedule| {
+        let kernel =
+            lower(&found.checked, &record.specialisation, target, schedule).map_err(|error| error.to_string())?;
+        let (candidate, _) = meter.load(problem, &kernel, deadline).map_err(text)?;
+        let latency = meter.latency(problem, &candidate, deadline).map_err(text)?;
+        Ok::<_, String>((candidate, latency.estimate.mean))
+    };
+    let (a, b) = (load(&fastest.schedule)?, load(&chosen.schedule)?);
+    meter.set_effort(Effort::Claim);
+    let compared = compare(meter, problem, [(&a.0, a.1), (&b.0, b.1)], pairs, deadline);
+    meter.set_effort(Effort::Search);
+    compared.map_err(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::data::Data;
+    use super::super::random::Random;
+    use super::super::testing::{conditions, device, operator};
+    use super::*;
+    use energy_kernel_compiler::kernel::Kernel;
+    use energy_kernel_compiler::record::DeviceClass;
+    use energy_kernel_compiler::target::{Machine, Target};
+
+    /// A device whose figures follow a script: each window's energy has drifted, and has noise.
+    struct Scripted {
+        device: DeviceClass,
+        random: Random,
+        noise: f64,
+        drift: f64,
+        windows: Vec<f64>,
+        /// It has no counter any more after so many windows.
+        counts: usize,
+        warms: f64,
+    }
+
+    impl Scripted {
+        fn new(seed: u64, noise: f64, drift: f64) -> Scripted {
+            Scripted {
+                device: device(),
+                random: Random::new(seed),
+                noise,
+                drift,
+                windows: Vec::new(),
+                counts: usize::MAX,
+                warms: 0.0,
+            }
+        }
+
+        fn measured(&self, mean: f64) -> Measured {
+            Measured {
+                estimate: Estimate { mean, interval: 0.0 },
+                conditions: Conditions {
+                    sm_clock_mhz: Some(1980.0),
+                    temperature_celsius: Some(60.0 + self.warms * self.windows.len() as f64),
+                    ..conditions()
+                },
+            }
+        }
+    }
+
+    impl Meter for Scripted {
+        /// Joules a launch, in truth.
+        type Candidate = f64;
+
+        fn device(&self) -> &DeviceClass {
+            &self.device
+        }
+
+        fn machine(&self) -> Machine {
+            Machine {
+                target: Target::Sm90,
+                multiprocessors: 132,
+            }
+        }
+
+        fn most_candidates(&self) -> usize {
+            1
+        }
+
+        fn energy_is_free(&self) -> bool {
+            false
+        }
+
+        fn begin(&mut self, _: Problem<'_>) -> Result<(), MeterError> {
+            Ok(())
+        }
+
+        fn load(&mut self, _: Problem<'_>, _: &Kernel, _: Instant) -> Result<(f64, Vec<Data>), MeterError> {
+            Err(MeterError::Refused("nothing is loaded".into()))
+        }
+
+        fn latency(&mut self, _: Problem<'_>, _: &f64, _: Instant) -> Result<Measured, MeterError> {
+            Ok(self.measured(1e-5))
+        }
+
+        fn energy(
+            &mut self,
+            _: Problem<'_>,
+            candidate: &f64,
+            _: f64,
+            _: Instant,
+        ) -> Result<Option<Measured>, MeterError> {
+            if self.windows.len() >= self.counts {
+                return Ok(None);
+            }
+            let noise = self.noise * self.random.normal();
+            let joules = candidate * (1.0 + noise + self.drift * self.windows.len() as f64);
+            self.windows.push(*candidate);
+            Ok(Some(self.measured(joules)))
+        }
+    }
+
+    fn run(meter: &mut Scripted, [a, b]: [f64; 2], pairs: usize) -> Option<Comparison> {
+        let found = operator(
+            "tune(N = 8)",
+            "fn double(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| x[[n]] * 2.0 }",
+        );
+        let problem = Problem {
+            checked: &found.checked,
+            specialisation: &found.specialisation,
+            sizes: &[8],
+            inputs: &[],
+            seed: 0,
+        };
+        compare(meter, problem, [(&a, 1e-5), (&b, 1e-5)], pairs, Instant::now()).expect("it does not break")
+    }
+
+    #[test]
+    fn windows_are_interleaved_and_at_least_four_pairs() {
+        let mut meter = Scripted::new(0, 0.0, 0.0);
+        let comparison = run(&mut meter, [2.0, 1.0], 1).expect("there is a counter");
+        assert_eq!(meter.windows, [2.0, 1.0, 1.0, 2.0, 2.0, 1.0, 1.0, 2.0]);
+        assert_eq!(comparison.pairs, 4);
+        assert!((comparison.saving().mean - 0.5).abs() < 1e-12 && comparison.is_decided());
+        assert!((comparison.energies[0].mean - 2.0).abs() < 1e-12 && comparison.flags.is_empty());
+    }
+
+    #[test]
+    fn a_drift_touches_both_alike() {
+        // 1 % a window: measured one after the other, they would differ by 8 %.
+        let comparison = run(&mut Scripted::new(0, 0.0, 0.01), [1.0, 1.0], 8).expect("there is a counter");
+        assert!((comparison.ratio.mean - 1.0).abs() < 1e-3, "{comparison:?}");
+        assert!(!comparison.is_decided(), "{comparison:?}");
+    }
+
+    #[test]
+    fn the_interval_holds_the_truth_as_often_as_it_says() {
+        let trials = 1000;
+        for (b, decides) in [(0.98, 0.9), (1.0, 0.0)] {
+            let comparisons: Vec<Comparison> = (0..trials)
+                .filter_map(|seed| run(&mut Scripted::new(seed, 0.005, 0.0), [1.0, b], 8))
+                .collect();
+            let part = |is: &dyn Fn(&Comparison) -> bool| {
+                comparisons.iter().filter(|one| is(one)).count() as f64 / trials as f64
+            };
+            let covered = part(&|one| (one.ratio.mean - b).abs() <= one.ratio.interval);
+            assert!((0.93..=0.97).contains(&covered), "{covered}");
+            let decided = part(&Comparison::is_decided);
+            assert!(decided >= decides && (b < 1.0 || decided < 0.07), "{b}: {decided}");
+        }
+    }
+
+    #[test]
+    fn what_makes_them_incomparable_is_flagged() {
+        let mut meter = Scripted::new(0, 0.0, 0.0);
+        meter.warms = 0.5;
+        let comparison = run(&mut meter, [1.0, 1.0], 4).expect("there is a counter");
+        assert_eq!(comparison.flags, [Flag::TemperatureDrift]);
+    }
+
+    #[test]
+    fn clocks_that_differ_are_a_doubt_unless_the_board_sets_them_at_its_limit() {
+        let meter = Scripted::new(0, 0.0, 0.0);
+        let at = |clock, flags: &[Flag]| Conditions {
+            sm_clock_mhz: Some(clock),
+            flags: flags.to_vec(),
+            ..meter.measured(1.0).conditions
+        };
+        let between = |a: &Conditions, b: &Conditions| incomparable([a, b].into_iter());
+        assert_eq!(between(&at(1980.0, &[]), &at(1950.0, &[])), []);
+        assert_eq!(between(&at(1980.0, &[]), &at(1900.0, &[])), [Flag::ClockDrift]);
+        assert_eq!(between(&at(1980.0, &[]), &at(1900.0, &[Flag::AtPowerLimit])), []);
+    }
+
+    #[test]
+    fn without_a_counter_there_is_no_comparison() {
+        let mut meter = Scripted::new(0, 0.0, 0.0);
+        meter.counts = 5;
+        assert_eq!(run(&mut meter, [1.0, 1.0], 4), None);
+    }
+}

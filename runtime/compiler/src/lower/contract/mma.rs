@@ -1,0 +1,534 @@
+//! `contract` with tensor cores: a tile of outputs in each warp's registers, as `mma.sync` has it.
+//!
+//! ```text
+//! global ── cp.async, or registers ──▶ stages in shared memory ── ldmatrix ──▶ fragments ── mma ──▶ accumulators
+//!                                                                                                       │
+//! outputs ◀── epilogue, neighbours at once ◀── rows of 16, as they lie in memory ◀── shared memory ─────┘
+//! ```
+//!
+//! A factor that is multiplied as it is stored is copied, 16 bytes at a time where alignment allows; any other is evaluated
+//! as an ordinary expression where its slab is loaded. A slab lies in shared memory in lines: of terms, one a row, or, where
+//! memory is contiguous along the rows, of rows, one a term. In both the 16-byte chunks of a line are permuted by
+//! the number of the line ([`Lines::at`]), so that neither copies nor `ldmatrix` meet in a bank.
+
+mod lines;
+mod outputs;
+
+use super::super::expression::{Access, Lowering, Reduce};
+use super::super::index::Linear;
+use super::super::value::{self, Value, class_of};
+use super::super::{Error, launch};
+use super::{Block, Inside, Slab, Tiling, or_zero};
+use crate::check::Checked;
+use crate::ir::ExprId;
+use crate::kernel::Launch;
+use crate::ptx::builder::move_of;
+use crate::ptx::{Address, Cache, Class, Compare, Few, Guard, Opcode, Operand, Reg, Space, Turns};
+use crate::schedule::{
+    ContractShape, Mma, Multiplicand, contract_operands, mma_minimum_blocks, mma_read_as_is, mma_vector,
+};
+use crate::size::Specialisation;
+use crate::target::Target;
+use lines::{Lines, address, exclusive_or, multiple, shared, sum};
+use smallvec::smallvec;
+
+pub(in crate::lower) fn lower<'a>(
+    checked: &'a Checked,
+    specialisation: &'a Specialisation,
+    name: &str,
+    target: Target,
+    point: &Mma,
+) -> Result<(Lowering<'a>, Launch), Error> {
+    let shape = contract_operands(checked).ok_or(Error::Unbound)?;
+    let multiplicands = Multiplicand::of(checked, &shape).ok_or(Error::Unbound)?;
+    let mut lowering = Lowering::new(checked, specialisation, name, point.threads());
+    lowering
+        .b
+        .set_minimum_blocks(mma_minimum_blocks(checked, specialisation, target, point));
+    let mut tile = Tile::new(&mut lowering, point, &shape, multiplicands)?;
+    tile.sum(&mut lowering)?;
+    tile.store(&mut lowering)?;
+    let blocks = tile.tiling.block.grid(checked, specialisation, &shape);
+    let shared = point.shared_bytes(multiplicands[0].bytes());
+    Ok((lowering, launch(blocks, point.threads(), shared)))
+}
+
+/// A block's work.
+struct Tile<'a> {
+    point: &'a Mma,
+    shape: &'a ContractShape,
+    tiling: Tiling<'a>,
+    multiplicands: [Multiplicand; 2],
+    /// How the left and the right side lie in shared memory, and come there.
+    lines: [Lines; 2],
+    ways: [Way; 2],
+    base: Reg,
+    warp: Warp,
+    /// Of each tile of 16 × 8 of the warp's, row-major, four mutable registers.
+    accumulators: Vec<[Reg; 4]>,
+}
+
+/// Where a thread stands.
+struct Warp {
+    lane: Reg,
+    /// Its number in the block.
+    number: Reg,
+    /// Which part of the terms it sums.
+    slice: Linear,
+    /// The first row and column of its tile, within the block's.
+    row: Linear,
+    column: Linear,
+}
+
+/// How a side's elements come to shared memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Copied, so many at a time.
+    Copied(u32),
+    /// As they are stored, through registers.
+    Stored,
+    /// Evaluated.
+    Evaluated,
+}
+
+impl<'a> Tile<'a> {
+    fn new(
+        lowering: &mut Lowering<'_>,
+        point: &'a Mma,
+        shape: &'a ContractShape,
+        multiplicands: [Multiplicand; 2],
+    ) -> Result<Tile<'a>, Error> {
+        let block = Block {
+            rows: point.block_rows,
+            columns: point.block_columns,
+            depth: point.block_depth,
+            threads: point.threads(),
+            group: point.group,
+        };
+        let (checked, specialisation) = (lowering.checked, lowering.specialisation);
+        let vector =
+            |side, tile, multiplicand| mma_vector(checked, specialisation, shape, side, tile, point, multiplicand);
+        let vectors = [
+            vector(&shape.left, block.rows, multiplicands[0]),
+            vector(&shape.right, block.columns, multiplicands[1]),
+        ];
+        let tiling = Tiling::new(lowering, shape, block, vectors);
+        let left = Lines::new(&tiling.left, block, multiplicands[0], 0);
+        let right_start = block.rows * block.depth * multiplicands[0].bytes();
+        let right = Lines::new(&tiling.right, block, multiplicands[1], right_start);
+        let warp = Warp::new(lowering, point);
+        let base = lowering.b.shared_base();
+        let mut tile = Tile {
+            point,
+            shape,
+            tiling,
+            multiplicands,
+            lines: [left, right],
+            ways: [Way::Evaluated; 2],
+            base,
+            warp,
+            accumulators: Vec::new(),
+        };
+        tile.ways = [tile.way(lowering, 0)?, tile.way(lowering, 1)?];
+        Ok(tile)
+    }
+
+    fn sides(&self) -> [&Slab; 2] {
+        [&self.tiling.left, &self.tiling.right]
+    }
+
+    fn stage_bytes(&self) -> u32 {
+        self.point.stage_bytes(self.multiplicands[0].bytes())
+    }
+
+    /// Finds out how a side comes to shared memory: what is read for its first elements tells. These instructions are left out
+    /// again, since nobody uses them.
+    fn way(&self, lowering: &mut Lowering<'_>, number: usize) -> Result<Way, Error> {
+        let (side, lines) = (self.sides()[number], self.lines[number]);
+        let &[factor] = side.factors.as_slice() else {
+            return Ok(Way::Evaluated);
+        };
+        let multiplicand = self.multiplicands[number];
+        if !mma_read_as_is(
+            lowering.checked,
+            lowering.specialisation,
+            self.shape,
+            factor,
+            multiplicand,
+        ) {
+            return Ok(Way::Evaluated);
+        }
+        let mut accesses: Vec<Access> = Vec::new();
+        let inside = Inside::Each;
+        self.tiling.each_element(
+            lowering,
+            side,
+            &Linear::constant(0),
+            inside,
+            |lowering, side, _, _, _| {
+                if accesses.len() < side.vector as usize {
+                    accesses.push(access(lowering, factor)?);
+                }
+                Ok(())
+            },
+        )?;
+        let count = accesses.first().map_or(1, |access| access.count);
+        let neighbours = accesses.iter().enumerate().all(|(lane, access)| {
+            let first = accesses[0].first.plus_constant(i64::from(lane as u32 / count * count));
+            access.count == count && access.first == first
+        });
+        let in_order = side.vector == 1 || lines.of_terms == side.along_depth;
+        Ok(if neighbours && in_order && count * lines.element >= 4 {
+            Way::Copied(count)
+        } else {
+            Way::Stored
+        })
+    }
+
+    // ------------------------------------------------------------------ the sum
+
+    fn sum(&mut self, lowering: &mut Lowering<'_>) -> Result<(), Error> {
+        let class = class_of(self.shape.ty);
+        let zero = Value::zero(&mut lowering.b, self.shape.ty).operand;
+        let tiles = self.point.warp_rows / 16 * (self.point.warp_columns / 8);
+        self.accumulators = (0..tiles)
+            .map(|_| std::array::from_fn(|_| lowering.b.mutable(class, zero)))
+            .collect();
+        let slab = i64::from(self.point.block_depth);
+        let stages = i64::from(self.point.stages);
+        let depth = self.tiling.depth.as_constant();
+        let whole = depth.is_some_and(|depth| depth % slab == 0 && depth > 0);
+        let factors = [&self.shape.left.factors[..], &self.shape.right.factors[..]].concat();
+        let outside = lowering.enter(&self.shape.depth, &factors);
+
+        // All stages but one are on their way before the first is waited for.
+        for stage in 0..stages - 1 {
+            let first = Linear::constant(stage * slab);
+            // Those beyond the last slab are groups of nothing.
+            if depth.is_none_or(|depth| stage * slab < depth) {
+                let inside = if whole { Inside::All } else { Inside::Each };
+                let at = (stage * i64::from(self.stage_bytes())).into();
+                let to = lowering.b.op(Opcode::AddS32, &[self.base.into(), at]);
+                self.copy(lowering, &first, to, inside)?;
+                self.fill(lowering, &first, to, inside)?;
+            }
+            lowering.b.converge(Opcode::CopyCommit, &[]);
+        }
+        let all = self.stage_bytes() * self.point.stages;
+        let first = lowering.b.mutable(Class::B32, self.base.into());
+        let last = (stages - 1) * i64::from(self.stage_bytes());
+        let last = lowering.b.op(Opcode::AddS32, &[self.base.into(), last.into()]);
+        let last = lowering.b.mutable(Class::B32, last.into());
+
+        let end = lowering.math.operand(&mut lowering.b, &self.tiling.depth);
+        let entered = depth.is_some_and(|depth| depth > 0);
+        let turns = Turns::new(0, end, slab).entered(entered).rolled();
+        let counter = lowering.b.begin_loop(Class::B32, turns);
+        lowering.note_multiple(counter, self.point.block_depth.min(16));
+        let wait = match stages {
+            2 => Opcode::CopyWait0,
+            3 => Opcode::CopyWait1,
+            4 => Opcode::CopyWait2,
+            _ => Opcode::CopyWait3,
+        };
+        lowering.b.converge(wait, &[]);
+        // All have come here: the slab is complete, and the one before it is not read any more.
+        lowering.b.barrier();
+        let next = Linear::register(counter).plus_constant((stages - 1) * slab);
+        let more = depth.is_none_or(|depth| depth > (stages - 1) * slab);
+        let inside = if whole && more {
+            Inside::Where(lowering.below(&next, &self.tiling.depth))
+        } else {
+            Inside::Each
+        };
+        let (read, write) = (lowering.b.read(first), lowering.b.read(last));
+        if more {
+            self.copy(lowering, &next, write, inside)?;
+        }
+        lowering.b.converge(Opcode::CopyCommit, &[]);
+        if more {
+            self.touch(lowering, &next, inside)?;
+        }
+        self.accumulate(lowering, read);
+        if more {
+            self.fill(lowering, &next, write, inside)?;
+        }
+        for stage in [first, last] {
+            self.advance(lowering, stage, all);
+        }
+        lowering.b.end();
+        lowering.leave(outside);
+        lowering.b.converge(Opcode::CopyWait0, &[]);
+        lowering.b.barrier();
+        Ok(())
+    }
+
+    /// The next of the stages, which lie in a ring.
+    fn advance(&self, lowering: &mut Lowering<'_>, stage: Reg, all: u32) {
+        let b = &mut lowering.b;
+        let end = b.op(Opcode::AddS32, &[self.base.into(), i64::from(all).into()]);
+        b.assign(
+            Opcode::AddS32,
+            stage,
+            &[stage.into(), i64::from(self.stage_bytes()).into()],
+        );
+        let next = b.read(stage);
+        let predicate = b.compare(Compare::Eq, Class::B32, next.into(), end.into());
+        let guard = Some(Guard { predicate, holds: true });
+        b.assign_if(guard, move_of(Class::B32), stage, &[self.base.into()]);
+    }
+
+    /// Begins the copies of a slab.
+    fn copy(&self, lowering: &mut Lowering<'_>, term: &Linear, stage: Reg, inside: Inside) -> Result<(), Error> {
+        for (number, side) in self.sides().into_iter().enumerate() {
+            let (Way::Copied(count), lines, factor) = (self.ways[number], self.lines[number], side.factors[0]) else {
+                continue;
+            };
+            let bytes = count * lines.element;
+            self.tiling
+                .each_element(lowering, side, term, inside, |lowering, _, piece, lane, wanted| {
+                    if lane % count != 0 {
+                        return Ok(());
+                    }
+                    let access = access(lowering, factor)?;
+                    let from = lowering
+                        .math
+                        .address(&mut lowering.b, access.base, &access.first, lines.element);
+                    let (line, byte) = lines.place(piece);
+                    let byte = byte.plus_constant(i64::from(lane * lines.element));
+                    let to = shared(lowering, stage, lines, &line, &byte);
+                    // A slab beyond the last is not copied at all; what is beyond an edge becomes zeros.
+                    let slab = matches!(inside, Inside::Where(_)).then_some(wanted).flatten();
+                    let guard = slab.map(|predicate| Guard { predicate, holds: true });
+                    let size = access.guard.filter(|&guard| Some(guard) != slab).map(|predicate| {
+                        let sources = [i64::from(bytes).into(), 0.into(), predicate.into()];
+                        lowering.b.op(Opcode::SelB32, &sources).into()
+                    });
+                    lowering.b.copy(bytes, to, from, size, guard);
+                    Ok(())
+                })?;
+        }
+        Ok(())
+    }
+
+    /// Issues the loads of what goes through registers; what is done with the values comes later.
+    fn touch(&self, lowering: &mut Lowering<'_>, term: &Linear, inside: Inside) -> Result<(), Error> {
+        for (side, way) in self.sides().into_iter().zip(self.ways) {
+            if matches!(way, Way::Copied(_)) {
+                continue;
+            }
+            self.tiling.touch(lowering, side, term, inside)?;
+        }
+        Ok(())
+    }
+
+    /// Puts what goes through registers into shared memory.
+    fn fill(&self, lowering: &mut Lowering<'_>, term: &Linear, stage: Reg, inside: Inside) -> Result<(), Error> {
+        for (number, side) in self.sides().into_iter().enumerate() {
+            let (way, lines) = (self.ways[number], self.lines[number]);
+            if matches!(way, Way::Copied(_)) {
+                continue;
+            }
+            let element = self.multiplicands[number].element();
+            let mut values: Vec<Operand> = Vec::new();
+            self.tiling
+                .each_element(lowering, side, term, inside, |lowering, side, piece, lane, guard| {
+                    let value = if way == Way::Stored {
+                        lowering.stored(side.factors[0])?.into()
+                    } else {
+                        self.evaluated(lowering, side, self.multiplicands[number], guard)?
+                    };
+                    values.push(value);
+                    if lane + 1 < side.vector {
+                        return Ok(());
+                    }
+                    let (line, byte) = lines.place(piece);
+                    if side.along_depth == lines.of_terms {
+                        let to = shared(lowering, stage, lines, &line, &byte);
+                        let (width, packed) = lowering.pack(element, &values);
+                        lowering.b.store(Space::Shared, width, to, &packed, Cache::Normal, None);
+                    } else {
+                        // Neighbours are of different lines.
+                        for (lane, value) in values.iter().enumerate() {
+                            let to = shared(lowering, stage, lines, &line.plus_constant(lane as i64), &byte);
+                            let (width, packed) = lowering.pack(element, std::slice::from_ref(value));
+                            lowering.b.store(Space::Shared, width, to, &packed, Cache::Normal, None);
+                        }
+                    }
+                    values.clear();
+                    Ok(())
+                })?;
+        }
+        Ok(())
+    }
+
+    /// The product of a side's factors as tensor cores multiply it, without rounding; 0 where it is no term of the sum.
+    fn evaluated(
+        &self,
+        lowering: &mut Lowering<'_>,
+        side: &Slab,
+        multiplicand: Multiplicand,
+        guard: Option<Reg>,
+    ) -> Result<Operand, Error> {
+        let value = side.product(lowering, self.shape.ty)?;
+        let value = or_zero(lowering, value, guard);
+        Ok(value::to_storage(&mut lowering.b, multiplicand.element(), value))
+    }
+
+    /// Adds a slab's products to the accumulators: of the warp's slice of the terms, 32 bytes of them at a time.
+    fn accumulate(&self, lowering: &mut Lowering<'_>, stage: Reg) {
+        let element = self.multiplicands[0].bytes();
+        let steps = self.point.block_depth * element / 32 / self.point.split;
+        let columns = self.point.warp_columns / 8;
+        for step in 0..steps {
+            let left = self.fragments(lowering, stage, 0, step, steps);
+            let right = self.fragments(lowering, stage, 1, step, steps);
+            for (row, left) in left.iter().enumerate() {
+                for column in 0..columns as usize {
+                    // Of 16 columns, the first 8 have the matrices 0 and 1, the others 2 and 3.
+                    let right = &right[column / 2][column % 2 * 2..][..2];
+                    let accumulator = self.accumulators[row * columns as usize + column];
+                    let sources: Few<Operand> = left
+                        .iter()
+                        .chain(right)
+                        .chain(&accumulator)
+                        .map(|&reg| reg.into())
+                        .collect();
+                    lowering.b.assign_all(self.instruction(), &accumulator, &sources);
+                }
+            }
+        }
+    }
+
+    fn instruction(&self) -> Opcode {
+        match self.multiplicands {
+            [Multiplicand::F16, _] => Opcode::MmaF16,
+            [Multiplicand::Bf16, _] => Opcode::MmaBf16,
+            [Multiplicand::Tf32, _] => Opcode::MmaTf32,
+            [Multiplicand::Int8(true), Multiplicand::Int8(true)] => Opcode::MmaS8S8,
+            [Multiplicand::Int8(true), _] => Opcode::MmaS8U8,
+            [Multiplicand::Int8(false), Multiplicand::Int8(true)] => Opcode::MmaU8S8,
+            [Multiplicand::Int8(false), _] => Opcode::MmaU8U8,
+        }
+    }
+
+    /// The fragments of a side for one step: of each 16 rows (or columns) four matrices of 8 rows by 16 bytes of terms. Lane `l` has
+    /// the address of line `l % 8` of matrix `l / 8`. On the left matrix 1 is the next 8 rows and 2 the next 16 bytes, on the right
+    /// it is the other way round.
+    fn fragments(&self, lowering: &mut Lowering<'_>, stage: Reg, side: usize, step: u32, steps: u32) -> Vec<Few<Reg>> {
+        let lines = self.lines[side];
+        let (tile, origin) = if side == 0 {
+            (self.point.warp_rows, &self.warp.row)
+        } else {
+            (self.point.warp_columns, &self.warp.column)
+        };
+        let b = &mut lowering.b;
+        let lane = self.warp.lane.into();
+        let within = b.op(Opcode::AndB32, &[lane, 7.into()]);
+        let bit = |b: &mut crate::ptx::Builder, at: i64| {
+            let down = b.op(Opcode::ShrU32, &[lane, at.into()]);
+            Linear::register(b.op(Opcode::AndB32, &[down.into(), 1.into()]))
+        };
+        let (odd, upper) = (bit(b, 3), bit(b, 4));
+        let (rows, terms) = if side == 0 { (odd, upper) } else { (upper, odd) };
+        // In units of 8 rows, and of 16 bytes of terms.
+        let first_term = self.warp.slice.times(i64::from(steps * 2)).plus(&terms);
+        (0..tile / 16)
+            .map(|number| {
+                let (line, byte) = if lines.of_terms {
+                    let line = origin.plus(&rows.times(8)).plus(&Linear::register(within));
+                    (
+                        line.plus_constant(i64::from(16 * number)),
+                        first_term.plus_constant(i64::from(2 * step)).times(16),
+                    )
+                } else {
+                    let line = first_term.plus_constant(i64::from(2 * step)).times(8);
+                    let byte = origin.plus(&rows.times(8)).plus_constant(i64::from(16 * number));
+                    (line.plus(&Linear::register(within)), byte.times(2))
+                };
+                let at = self.fragment(lowering, lines, &line, &byte, within, stage);
+                lowering.b.load_matrices(!lines.of_terms, at)
+            })
+            .collect()
+    }
+
+    /// Where a lane's line of a matrix is. The first of 8 lines is a multiple of 8, so the number of the lane among them is all that
+    /// permutes the chunks; and what is constant in the byte shares no bits with what is not, so it can be taken in last.
+    fn fragment(
+        &self,
+        lowering: &mut Lowering<'_>,
+        lines: Lines,
+        line: &Linear,
+        byte: &Linear,
+        within: Reg,
+        stage: Reg,
+    ) -> Address {
+        let math = lowering.math;
+        let key = lines.key(lowering, within.into());
+        let constant = byte.constant_part();
+        let (low, high) = (constant % 128, constant - constant % 128);
+        let register = math.operand(&mut lowering.b, &byte.plus_constant(-constant));
+        let permuted = exclusive_or(lowering, register, key);
+        let permuted = exclusive_or(lowering, permuted, low.into());
+        let whole_lines = line.constant_part();
+        let line = math.operand(&mut lowering.b, &line.plus_constant(-whole_lines));
+        let lines_at = multiple(lowering, line, i64::from(lines.bytes));
+        let at = sum(lowering, lines_at, permuted);
+        let base = sum(lowering, at, stage.into());
+        let offset = i64::from(lines.start) + high + whole_lines * i64::from(lines.bytes);
+        address(lowering, base, offset)
+    }
+}
+
+impl Warp {
+    fn new(lowering: &mut Lowering<'_>, point: &Mma) -> Warp {
+        let b = &mut lowering.b;
+        let tid = b.op(Opcode::TidX, &[]);
+        let lane = b.op(Opcode::AndB32, &[tid.into(), 31.into()]);
+        let number = b.op(Opcode::ShrU32, &[tid.into(), 5.into()]);
+        let across = i64::from(point.block_columns / point.warp_columns);
+        let tiles = i64::from(point.block_rows / point.warp_rows) * across;
+        let math = lowering.math;
+        let number_ = Linear::register(number);
+        let (slice, tile) = if point.split == 1 {
+            (Linear::constant(0), number_)
+        } else {
+            math.divide(b, &number_, &Linear::constant(tiles))
+        };
+        let (row, column) = match tiles / across {
+            1 => (Linear::constant(0), tile),
+            _ => math.divide(b, &tile, &Linear::constant(across)),
+        };
+        Warp {
+            lane,
+            number,
+            slice,
+            row: row.times(point.warp_rows.into()),
+            column: column.times(point.warp_columns.into()),
+        }
+    }
+}
+
+/// Takes note of what is read.
+#[derive(Default)]
+struct Note(Option<Access>);
+
+impl Reduce for Note {
+    fn reduce(&mut self, _: &mut Lowering<'_>, _: ExprId) -> Result<Option<Value>, Error> {
+        Ok(None)
+    }
+
+    fn elements(&mut self, lowering: &mut Lowering<'_>, access: &Access) -> Few<Reg> {
+        self.0 = Some(access.clone());
+        // As many as there are elements, and never used.
+        let none = lowering.b.constant(Class::B32, 0.into());
+        smallvec![none; access.count as usize]
+    }
+}
+
+/// What a factor that is a read alone reads where its axes are bound as they are.
+fn access(lowering: &mut Lowering<'_>, factor: ExprId) -> Result<Access, Error> {
+    let mut note = Note::default();
+    lowering.read_stored(factor, &mut note)?;
+    note.0.ok_or(Error::Unbound)
+}

@@ -1,0 +1,428 @@
+//! The family `mma`: a sum of products on tensor cores (`mma.sync`).
+//!
+//! Tensor cores multiply numbers of few bits exactly and sum them in 32. So they may stand in for the arithmetic of the
+//! language wherever both factors are of few bits *by what they are*: read from tensors of such elements, rounded by
+//! `tf32(…)` or `as f16`, or made from those by what keeps the bits few. Nothing is ever rounded that the source does not round.
+
+use super::product::{ContractShape, Side, operands};
+use crate::check::Checked;
+use crate::element::{Element, Type};
+use crate::ir::{BinaryOp, Expr, ExprId, Function, Literal, Source, UnaryOp};
+use crate::size::Specialisation;
+use crate::target::{Machine, Target};
+use bincode::{Decode, Encode};
+
+/// A block computes `block_rows × block_columns` outputs, `block_depth` terms at a time; a warp
+/// `warp_rows × warp_columns` of them, and every `split`-th part of the terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+pub struct Mma {
+    /// Rows of the block's tile.
+    pub block_rows: u32,
+    /// Columns of the block's tile.
+    pub block_columns: u32,
+    /// Terms of the sums in a slab: 64 or 128 bytes of them.
+    pub block_depth: u32,
+    /// Rows of a warp's tile.
+    pub warp_rows: u32,
+    /// Columns of a warp's tile.
+    pub warp_columns: u32,
+    /// Warps that share the terms of one tile; what they come to is added in shared memory, in a fixed order.
+    pub split: u32,
+    /// Slabs in shared memory: all but one of them on their way.
+    pub stages: u32,
+    /// Rows of tiles that are computed column by column.
+    pub group: u32,
+}
+
+/// What tensor cores multiply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Multiplicand {
+    /// 8-bit integers; whether they are signed.
+    Int8(bool),
+    F16,
+    Bf16,
+    /// A binary32 of 10 explicit bits.
+    Tf32,
+}
+
+impl Multiplicand {
+    /// Bytes of one.
+    pub(crate) const fn bytes(self) -> u32 {
+        match self {
+            Multiplicand::Int8(_) => 1,
+            Multiplicand::F16 | Multiplicand::Bf16 => 2,
+            Multiplicand::Tf32 => 4,
+        }
+    }
+
+    /// The element that is stored as the multiplicand is.
+    pub(crate) const fn element(self) -> Element {
+        match self {
+            Multiplicand::Int8(true) => Element::I8,
+            Multiplicand::Int8(false) => Element::U8,
+            Multiplicand::F16 => Element::F16,
+            Multiplicand::Bf16 => Element::BF16,
+            Multiplicand::Tf32 => Element::F32,
+        }
+    }
+
+    /// Both sides', the narrowest that hold the products of an operator. None if there are none.
+    pub(crate) fn of(checked: &Checked, shape: &ContractShape) -> Option<[Multiplicand; 2]> {
+        let candidates: &[[Multiplicand; 2]] = match shape.ty {
+            Type::I32 => &[
+                [Multiplicand::Int8(true), Multiplicand::Int8(true)],
+                [Multiplicand::Int8(false), Multiplicand::Int8(false)],
+                [Multiplicand::Int8(true), Multiplicand::Int8(false)],
+                [Multiplicand::Int8(false), Multiplicand::Int8(true)],
+            ],
+            Type::F32 => &[[Multiplicand::F16; 2], [Multiplicand::Bf16; 2], [Multiplicand::Tf32; 2]],
+            _ => &[],
+        };
+        let holds = |side: &Side, multiplicand: Multiplicand| match side.factors.as_slice() {
+            &[factor] => multiplicand.holds(checked, factor, 0),
+            // A product of several factors has more bits.
+            _ => false,
+        };
+        candidates
+            .iter()
+            .copied()
+            .find(|&[left, right]| holds(&shape.left, left) && holds(&shape.right, right))
+    }
+
+    /// Whether every value of an expression is one.
+    fn holds(self, checked: &Checked, expr: ExprId, depth: u32) -> bool {
+        if depth > 16 {
+            return false;
+        }
+        let op = checked.op();
+        let holds = |expr: ExprId| self.holds(checked, expr, depth + 1);
+        match *op.expr(expr) {
+            Expr::Literal(literal) => self.holds_literal(literal),
+            Expr::Scalar(input) => self.holds_element(op.inputs[input.index()].element),
+            Expr::Read { source, or, .. } => {
+                let value = match source {
+                    Source::Input(input) => self.holds_element(op.inputs[input.index()].element),
+                    Source::Let(inner) => holds(op.lets[inner.index()].body),
+                };
+                value && or.is_none_or(holds)
+            }
+            Expr::Cast(a, element) => {
+                self.holds_element(element) || (element.compute() == Type::F32 && element.size() == 4 && holds(a))
+            }
+            Expr::Select { accept, reject, .. } => holds(accept) && holds(reject),
+            Expr::Unary(UnaryOp::Neg, a) => !matches!(self, Multiplicand::Int8(_)) && holds(a),
+            Expr::Binary(BinaryOp::Min | BinaryOp::Max, a, b) => holds(a) && holds(b),
+            Expr::Call(Function::Tf32, _) => self == Multiplicand::Tf32,
+            Expr::Call(Function::Relu, ref arguments) => arguments.iter().all(|&a| holds(a)),
+            Expr::Call(Function::Abs, ref arguments) => {
+                !matches!(self, Multiplicand::Int8(_)) && arguments.iter().all(|&a| holds(a))
+            }
+            _ => false,
+        }
+    }
+
+    fn holds_element(self, element: Element) -> bool {
+        match self {
+            Multiplicand::Int8(true) => matches!(element, Element::I8),
+            Multiplicand::Int8(false) => matches!(element, Element::U8),
+            Multiplicand::F16 => matches!(element, Element::F16 | Element::I8 | Element::U8 | Element::Bool),
+            Multiplicand::Bf16 => matches!(element, Element::BF16 | Element::I8 | Element::U8 | Element::Bool),
+            Multiplicand::Tf32 => {
+                matches!(
+                    element,
+                    Element::F16 | Element::BF16 | Element::I8 | Element::U8 | Element::Bool
+                )
+            }
+        }
+    }
+
+    fn holds_literal(self, literal: Literal) -> bool {
+        let value = match literal {
+            Literal::Float(value) => value,
+            Literal::Int(value) => value as f64,
+            Literal::Bool(value) => f64::from(u8::from(value)),
+        };
+        match self {
+            Multiplicand::Int8(true) => value.fract() == 0.0 && (-128.0..=127.0).contains(&value),
+            Multiplicand::Int8(false) => value.fract() == 0.0 && (0.0..=255.0).contains(&value),
+            Multiplicand::F16 => f64::from(half::f16::from_f64(value)) == value,
+            Multiplicand::Bf16 => f64::from(half::bf16::from_f64(value)) == value,
+            // The binary32 numbers whose lowest 13 bits are 0.
+            Multiplicand::Tf32 => f64::from(value as f32) == value && (value as f32).to_bits() & 0x1FFF == 0,
+        }
+    }
+}
+
+const TILES: [u32; 4] = [32, 64, 128, 256];
+const WARP_TILES: [u32; 3] = [16, 32, 64];
+const SPLITS: [u32; 3] = [1, 2, 4];
+const STAGES: [u32; 4] = [2, 3, 4, 5];
+const GROUPS: [u32; 2] = [1, 8];
+/// Bytes of a row of a slab whose terms are neighbours.
+const SLAB_BYTES: [u32; 2] = [64, 128];
+
+impl Mma {
+    /// Threads a block.
+    pub const fn threads(&self) -> u32 {
+        32 * (self.block_rows / self.warp_rows) * (self.block_columns / self.warp_columns) * self.split
+    }
+
+    /// Bytes of a stage: both sides' slabs.
+    pub(crate) const fn stage_bytes(&self, multiplicand_bytes: u32) -> u32 {
+        (self.block_rows + self.block_columns) * self.block_depth * multiplicand_bytes
+    }
+
+    /// Elements between two rows of what a warp hands on: padded, so that rows do not meet in a bank.
+    pub(crate) const fn strip_pitch(&self) -> u32 {
+        self.warp_columns + 8
+    }
+
+    /// Bytes of shared memory a block: the stages, and after them, in the same place, 16 rows of each warp's sums.
+    pub(crate) fn shared_bytes(&self, multiplicand_bytes: u32) -> u32 {
+        let strips = self.threads() / 32 * 16 * self.strip_pitch() * 4;
+        (self.stages * self.stage_bytes(multiplicand_bytes)).max(strips)
+    }
+}
+
+pub(super) fn points(checked: &Checked, specialisation: &Specialisation, target: Target) -> Vec<Mma> {
+    Space::of(checked, specialisation, target).map_or_else(Vec::new, |space| space.points().collect())
+}
+
+pub(super) fn legal(checked: &Checked, specialisation: &Specialisation, target: Target, point: &Mma) -> bool {
+    let known = TILES.contains(&point.block_rows)
+        && TILES.contains(&point.block_columns)
+        && WARP_TILES.contains(&point.warp_rows)
+        && WARP_TILES.contains(&point.warp_columns)
+        && SPLITS.contains(&point.split)
+        && STAGES.contains(&point.stages)
+        && GROUPS.contains(&point.group);
+    known
+        && Space::of(checked, specialisation, target).is_some_and(|space| {
+            let bytes = space.bytes().checked_mul(point.block_depth);
+            bytes.is_some_and(|bytes| SLAB_BYTES.contains(&bytes)) && space.allows(point)
+        })
+}
+
+/// Blocks that the assembler is told to fit on a multiprocessor.
+pub(crate) fn minimum_blocks(checked: &Checked, specialisation: &Specialisation, target: Target, point: &Mma) -> u32 {
+    Space::of(checked, specialisation, target).map_or(1, |space| {
+        let shared = point.shared_bytes(space.bytes());
+        target.minimum_blocks(point.threads(), space.registers(point), shared)
+    })
+}
+
+/// What legality depends on.
+struct Space<'a> {
+    checked: &'a Checked,
+    specialisation: &'a Specialisation,
+    target: Target,
+    shape: ContractShape,
+    multiplicands: [Multiplicand; 2],
+}
+
+impl<'a> Space<'a> {
+    fn of(checked: &'a Checked, specialisation: &'a Specialisation, target: Target) -> Option<Space<'a>> {
+        let shape = operands(checked).filter(|_| !specialisation.wide)?;
+        let multiplicands = Multiplicand::of(checked, &shape)?;
+        Some(Space {
+            checked,
+            specialisation,
+            target,
+            shape,
+            multiplicands,
+        })
+    }
+
+    fn bytes(&self) -> u32 {
+        self.multiplicands[0].bytes()
+    }
+
+    fn points(&self) -> impl Iterator<Item = Mma> {
+        let depths = SLAB_BYTES.map(|bytes| bytes / self.bytes());
+        let blocks = TILES
+            .into_iter()
+            .flat_map(|rows| TILES.map(|columns| (rows, columns)))
+            .flat_map(move |(rows, columns)| depths.map(|depth| (rows, columns, depth)));
+        let warps = WARP_TILES
+            .into_iter()
+            .flat_map(|rows| WARP_TILES.map(|columns| (rows, columns)))
+            .flat_map(|(rows, columns)| SPLITS.map(|split| (rows, columns, split)));
+        let pipelines = STAGES
+            .into_iter()
+            .flat_map(|stages| GROUPS.map(|group| (stages, group)));
+        blocks
+            .flat_map(move |block| warps.clone().map(move |warp| (block, warp)))
+            .flat_map(move |(block, warp)| pipelines.clone().map(move |pipeline| (block, warp, pipeline)))
+            .map(|(block, warp, (stages, group))| Mma {
+                block_rows: block.0,
+                block_columns: block.1,
+                block_depth: block.2,
+                warp_rows: warp.0,
+                warp_columns: warp.1,
+                split: warp.2,
+                stages,
+                group,
+            })
+            .filter(|point| self.allows(point))
+    }
+
+    fn allows(&self, point: &Mma) -> bool {
+        let warps = point.threads() / 32;
+        let steps = point.block_depth * self.bytes() / 32;
+        point.block_rows.is_multiple_of(point.warp_rows)
+            && point.block_columns.is_multiple_of(point.warp_columns)
+            && (2..=8).contains(&warps)
+            && steps.is_multiple_of(point.split)
+            && (point.block_rows * point.block_depth).is_multiple_of(point.threads())
+            && (point.block_columns * point.block_depth).is_multiple_of(point.threads())
+            && self.resident_blocks(point) > 0
+    }
+
+    fn resident_blocks(&self, point: &Mma) -> u32 {
+        let shared = point.shared_bytes(self.bytes());
+        self.target
+            .resident_blocks(point.threads(), self.registers(point), shared)
+    }
+
+    /// Registers a thread needs: accumulators, fragments of both sides, what is on its way to shared memory, and addresses.
+    fn registers(&self, point: &Mma) -> u32 {
+        let accumulators = point.warp_rows * point.warp_columns / 32;
+        let fragments = (point.warp_rows + point.warp_columns) / 4;
+        let slabs = [
+            (&self.shape.left, point.block_rows, self.multiplicands[0]),
+            (&self.shape.right, point.block_columns, self.multiplicands[1]),
+        ];
+        let loads: u32 = slabs
+            .into_iter()
+            .map(|(side, rows, multiplicand)| {
+                let vector = vector(
+                    self.checked,
+                    self.specialisation,
+                    &self.shape,
+                    side,
+                    rows,
+                    point,
+                    multiplicand,
+                );
+                let elements = rows * point.block_depth / point.threads();
+                let pieces = elements / vector;
+                if self.may_copy(side, multiplicand, vector) {
+                    3 * pieces
+                } else {
+                    let words = if vector > 1 { elements.div_ceil(2) } else { elements };
+                    words * side.reads + 3 * pieces
+                }
+            })
+            .sum();
+        40 + accumulators + fragments + loads
+    }
+
+    /// Whether a side may be copied as it lies in memory: a guess, made certain while lowering.
+    fn may_copy(&self, side: &Side, multiplicand: Multiplicand, vector: u32) -> bool {
+        side.factors
+            .first()
+            .is_some_and(|&factor| read_as_is(self.checked, self.specialisation, &self.shape, factor, multiplicand))
+            && vector * multiplicand.bytes() >= 4
+            && (side.along_depth || multiplicand.bytes() == 2)
+    }
+}
+
+/// Whether a factor is an element of a tensor, multiplied as it is stored; outside of it 0.
+pub(crate) fn read_as_is(
+    checked: &Checked,
+    specialisation: &Specialisation,
+    shape: &ContractShape,
+    factor: ExprId,
+    multiplicand: Multiplicand,
+) -> bool {
+    let op = checked.op();
+    let Expr::Read {
+        source: Source::Input(input),
+        ref index,
+        or,
+    } = *op.expr(factor)
+    else {
+        return false;
+    };
+    let zero = |or: ExprId| matches!(op.expr(or), Expr::Literal(Literal::Float(0.0) | Literal::Int(0)));
+    // Beyond the last term it is 0 because its index is beyond.
+    let summed = shape.depth.iter().any(|&axis| checked.axes(factor).contains(axis));
+    let gathered = (0..index.len()).any(|dimension| checked.gathered(factor, dimension));
+    op.inputs[input.index()].element == multiplicand.element()
+        && or.is_none_or(zero)
+        && summed
+        && !(gathered && specialisation.check_indices)
+}
+
+/// How many neighbours of a side a thread loads at once: up to 16 bytes of what they are multiplied as, and such that all
+/// threads load alike.
+pub(crate) fn vector(
+    checked: &Checked,
+    specialisation: &Specialisation,
+    shape: &ContractShape,
+    side: &Side,
+    tile: u32,
+    point: &Mma,
+    multiplicand: Multiplicand,
+) -> u32 {
+    let mut vector = side.vector(checked, specialisation, &shape.depth, 16 / multiplicand.bytes());
+    while vector > 1 && !(tile * point.block_depth / vector).is_multiple_of(point.threads()) {
+        vector /= 2;
+    }
+    vector
+}
+
+/// The tile with the least estimated time: whole waves of blocks, each as long as its tensor cores, its reads of shared
+/// memory, or its reads of L2 take. Products with fewer than 8 rows or columns are no work for tiles.
+pub(super) fn default(
+    checked: &Checked,
+    specialisation: &Specialisation,
+    sizes: &[u64],
+    machine: Machine,
+) -> Option<Mma> {
+    let space = Space::of(checked, specialisation, machine.target)?;
+    let shape = &space.shape;
+    let volume = |axes: &[crate::ir::AxisId]| {
+        axes.iter()
+            .map(|&axis| sizes[checked.extent(axis).index()])
+            .fold(1, u64::saturating_mul)
+    };
+    let (rows, columns) = (volume(&shape.left.axes), volume(&shape.right.axes));
+    let (batch, depth) = (volume(&shape.batch), volume(&shape.depth));
+    if rows < 8 || columns < 8 {
+        return None;
+    }
+    let bytes = u64::from(space.bytes());
+    space
+        .points()
+        .filter(|point| point.stages == if point.block_depth * space.bytes() == 64 { 4 } else { 3 } && point.group == 8)
+        .min_by_key(|point| {
+            let tiles = rows
+                .div_ceil(u64::from(point.block_rows))
+                .saturating_mul(columns.div_ceil(u64::from(point.block_columns)))
+                .saturating_mul(batch);
+            let multiprocessors = u64::from(machine.multiprocessors);
+            let resident = u64::from(space.resident_blocks(point)).min(tiles.div_ceil(multiprocessors));
+            let waves = tiles.div_ceil(multiprocessors * resident.max(1));
+            let (x, y) = (u64::from(point.block_rows), u64::from(point.block_columns));
+            let slabs = depth.div_ceil(u64::from(point.block_depth));
+            let (wx, wy) = (u64::from(point.warp_rows), u64::from(point.warp_columns));
+            // Clocks of a slab on a multiprocessor, times 8: multiply-adds at 512 a clock for 2-byte elements, what warps
+            // read from shared memory at 128 bytes a clock, what is copied from L2 at 32 bytes a clock.
+            let terms = u64::from(point.block_depth);
+            let tensor = x * y * terms * bytes / 128;
+            let shared = (x * y / (wx * wy)) * (wx + wy) * terms * bytes / 16;
+            let copied = (x + y) * terms * bytes / 4;
+            let warps = u64::from(point.threads() / 32) * resident.max(1);
+            // One warp a scheduler keeps its tensor core half busy.
+            let busy = if warps >= 8 { 4 } else { 32 / warps.max(1) };
+            let slab = (tensor * busy / 4 + 512).max(shared).max(copied);
+            (
+                waves
+                    .saturating_mul(resident.max(1))
+                    .saturating_mul(slabs.saturating_mul(slab) + 8192),
+                point.threads(),
+                *point,
+            )
+        })
+}

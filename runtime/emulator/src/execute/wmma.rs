@@ -1,0 +1,534 @@
+//! `wmma`: products of matrices as fragments, which a warp loads, multiplies and stores as wholes.
+//!
+//! PTX leaves open which thread holds which element. Here the elements lie one thread after the other: those of A and
+//! B in the order of their layout in memory, so that a product that is told another layout than the load was comes out
+//! wrong, as it may on hardware; those of C and D by rows. `f16` fragments of A and B have room for 512 elements: what
+//! has fewer is held several times.
+
+use super::data::{space_of, window};
+use super::lanes::Slots;
+use super::memory::{SharedAccess, check_shared, read_lanes, watch_store, write_lanes};
+use super::mma::{emit, per_register, registers};
+use crate::count::Class;
+use crate::decode::Draft;
+use crate::error::Error;
+use crate::machine::registers::{Cell, LANES, Slot};
+use crate::machine::warp::Warp;
+use crate::machine::{Core, Stop};
+use crate::numerics::tensor::{Arithmetic, COLUMNS, ELEMENTS, Element, Left, Right, multiply};
+use crate::parse::syntax::{Space, Type};
+use crate::program::{Action, Operation};
+use crate::sanitize::FindingKind;
+
+/// Which operand a fragment is of: A and B are factors.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(u32)]
+enum Role {
+    A,
+    B,
+    Sum,
+}
+
+/// A matrix as fragments hold it.
+#[derive(Debug, Clone, Copy)]
+struct Fragment {
+    role: Role,
+    rows: usize,
+    columns: usize,
+    element: Element,
+    by_columns: bool,
+}
+
+impl Fragment {
+    fn new(role: Role, [m, n, k]: [usize; 3], element: Element, by_columns: bool) -> Fragment {
+        let (rows, columns) = match role {
+            Role::A => (m, k),
+            Role::B => (k, n),
+            Role::Sum => (m, n),
+        };
+        Fragment {
+            role,
+            rows,
+            columns,
+            element,
+            by_columns,
+        }
+    }
+
+    fn elements(&self) -> usize {
+        self.rows * self.columns
+    }
+
+    /// Registers of a thread.
+    fn registers(&self) -> usize {
+        if self.element == Element::F16 && self.role != Role::Sum {
+            return 8;
+        }
+        self.elements() / LANES / per_register(self.element)
+    }
+
+    fn element_bytes(&self) -> usize {
+        self.element.bits() as usize / 8
+    }
+
+    /// Bytes of a thread's registers: what the start in memory must be a multiple of.
+    fn alignment(&self) -> usize {
+        self.registers() * per_register(self.element) * self.element_bytes()
+    }
+
+    /// Elements of a row, or of a column if they are stored by columns.
+    fn line(&self) -> usize {
+        if self.by_columns { self.rows } else { self.columns }
+    }
+
+    /// Bytes that are moved at once.
+    fn piece(&self) -> usize {
+        (self.line() * self.element_bytes()).min(self.alignment()).min(16)
+    }
+
+    /// The element in the order of memory that a place in the registers holds.
+    fn in_memory(&self, lane: usize, register: usize, index: usize) -> usize {
+        let e = per_register(self.element);
+        let at = (lane * self.registers() * e + register * e + index) % self.elements();
+        match self.role {
+            Role::Sum if self.by_columns => at % self.columns * self.rows + at / self.columns,
+            _ => at,
+        }
+    }
+
+    /// Row and column of the element that a place in the registers holds.
+    fn place(&self, lane: usize, register: usize, index: usize) -> (usize, usize) {
+        let at = self.in_memory(lane, register, index);
+        let (line, along) = (at / self.line(), at % self.line());
+        if self.by_columns { (along, line) } else { (line, along) }
+    }
+
+    fn pack(&self) -> [u32; 5] {
+        [
+            self.role as u32,
+            self.rows as u32,
+            self.columns as u32,
+            self.element as u32,
+            u32::from(self.by_columns),
+        ]
+    }
+
+    fn unpack(list: &[u32]) -> Fragment {
+        Fragment {
+            role: [Role::A, Role::B, Role::Sum][list[0] as usize % 3],
+            rows: list[1] as usize,
+            columns: list[2] as usize,
+            element: ELEMENTS[list[3] as usize].1,
+            by_columns: list[4] != 0,
+        }
+    }
+}
+
+/// Entries of a packed fragment.
+const PACKED: usize = 5;
+
+/// `extra` of a move: the list in bits 0..32, the space in bits 32..34.
+const SPACES: [Space; 3] = [Space::Global, Space::Shared, Space::Generic];
+
+/// A fragment's matrix in memory, piece by piece.
+struct Pieces {
+    fragment: Fragment,
+    space: Space,
+    base: u64,
+    /// Bytes from line to line.
+    stride: u64,
+}
+
+impl Pieces {
+    /// Address `from[0]` and stride `from[1]` of a move, the same in all lanes.
+    fn new(core: &mut Core<'_>, warp: &Warp, operation: &Operation, fragment: Fragment) -> Result<Pieces, Stop> {
+        let slots = &operation.slots;
+        let addresses = u64::load(&warp.registers, slots.from[0]);
+        let strides = u32::load(&warp.registers, slots.from[1]);
+        if let Some(lane) = (1..LANES).find(|&lane| (addresses[lane], strides[lane]) != (addresses[0], strides[0])) {
+            let message = "the address and the stride of a matrix must be the same in all threads of a warp";
+            return Err(core.fault(warp, operation, lane, Some(addresses[lane]), message));
+        }
+        let mut space = SPACES[(slots.extra >> 32 & 3) as usize];
+        let mut base = addresses[0];
+        if space == Space::Generic {
+            space = space_of(base);
+            base = base.wrapping_sub(window(space));
+        }
+        if !matches!(space, Space::Global | Space::Shared) {
+            let message = format!("a matrix in {space} memory");
+            return Err(core.fault(warp, operation, 0, Some(base), message));
+        }
+        let stride = u64::from(strides[0]) * fragment.element_bytes() as u64;
+        // PTX wants every line at a multiple of the fragment's bytes, CUDA C++ is content with 16 from line to line.
+        let (alignment, between) = (fragment.alignment() as u64, fragment.alignment().min(16) as u64);
+        if !base.is_multiple_of(alignment) || !stride.is_multiple_of(between) {
+            let message = format!(
+                "a matrix at {base:#x} with {stride} bytes from line to line: multiples of {alignment} and {between} are possible"
+            );
+            let access = (base, alignment as u32);
+            core.wrong_access(FindingKind::Misaligned, warp, operation, 0, access, message)?;
+        }
+        Ok(Pieces {
+            fragment,
+            space,
+            base,
+            stride,
+        })
+    }
+
+    fn count(&self) -> usize {
+        self.fragment.elements() * self.fragment.element_bytes() / self.fragment.piece()
+    }
+
+    /// Addresses of the pieces from `first` on, one a lane, and the lanes that have one.
+    fn request(&self, first: usize) -> ([u64; LANES], u32) {
+        let piece = self.fragment.piece();
+        let of_line = self.fragment.line() * self.fragment.element_bytes() / piece;
+        let addresses = std::array::from_fn(|lane| {
+            let at = first + lane;
+            self.base
+                .wrapping_add((at / of_line) as u64 * self.stride)
+                .wrapping_add((at % of_line * piece) as u64)
+        });
+        let lanes = (self.count() - first).min(LANES);
+        (addresses, ((1u64 << lanes) - 1) as u32)
+    }
+}
+
+fn load(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
+    let launch = core.launch;
+    let list = &launch.program.lists[operation.slots.extra as u32 as usize];
+    let fragment = Fragment::unpack(list);
+    let pieces = Pieces::new(core, warp, operation, fragment)?;
+    let piece = fragment.piece();
+    let mut bytes = Vec::with_capacity(fragment.elements() * fragment.element_bytes());
+    for first in (0..pieces.count()).step_by(LANES) {
+        let (addresses, lanes) = pieces.request(first);
+        let mut values = [[0; 16]; LANES];
+        if pieces.space == Space::Global {
+            read_lanes(core, warp, operation, &addresses, piece as u32, lanes, &mut values)?;
+        } else {
+            let good = check_shared(
+                core,
+                warp,
+                operation,
+                &addresses,
+                piece as u32,
+                lanes,
+                SharedAccess::Load,
+            )?;
+            super::lanes::each(good, |lane| {
+                let at = addresses[lane] as usize;
+                values[lane][..piece].copy_from_slice(&core.shared.bytes[at..at + piece]);
+            });
+        }
+        for value in &values[..lanes.count_ones() as usize] {
+            bytes.extend_from_slice(&value[..piece]);
+        }
+    }
+    let (size, e) = (fragment.element_bytes(), per_register(fragment.element));
+    for (register, slot) in list[PACKED..].iter().enumerate() {
+        let word = |lane: usize| {
+            (0..e).fold(0u64, |word, index| {
+                let at = fragment.in_memory(lane, register, index) * size;
+                let element = bytes[at..at + size].iter().rev();
+                word | element.fold(0, |bits, byte| bits << 8 | u64::from(*byte)) << (8 * size * index)
+            })
+        };
+        super::lanes::each(mask, |lane| put(warp, fragment.element, *slot, lane, word(lane)));
+    }
+    Ok(())
+}
+
+fn store(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, _: u32) -> Result<(), Stop> {
+    let launch = core.launch;
+    let list = &launch.program.lists[operation.slots.extra as u32 as usize];
+    let fragment = Fragment::unpack(list);
+    let pieces = Pieces::new(core, warp, operation, fragment)?;
+    let (size, e) = (fragment.element_bytes(), per_register(fragment.element));
+    let mut bytes = vec![0; fragment.elements() * size];
+    for (register, slot) in list[PACKED..].iter().enumerate() {
+        for lane in 0..LANES {
+            let word = get(warp, fragment.element, *slot, lane).to_le_bytes();
+            for index in 0..e {
+                let at = fragment.in_memory(lane, register, index) * size;
+                bytes[at..at + size].copy_from_slice(&word[size * index..size * (index + 1)]);
+            }
+        }
+    }
+    let piece = fragment.piece();
+    for first in (0..pieces.count()).step_by(LANES) {
+        let (addresses, lanes) = pieces.request(first);
+        let mut values = [[0; 16]; LANES];
+        for (value, bytes) in values.iter_mut().zip(bytes[first * piece..].chunks_exact(piece)) {
+            value[..piece].copy_from_slice(bytes);
+        }
+        if pieces.space == Space::Global {
+            write_lanes(core, warp, operation, &addresses, piece as u32, lanes, &values)?;
+            continue;
+        }
+        let good = check_shared(
+            core,
+            warp,
+            operation,
+            &addresses,
+            piece as u32,
+            lanes,
+            SharedAccess::Store,
+        )?;
+        let watched = core.sanitize();
+        super::lanes::each(good, |lane| {
+            if watched {
+                watch_store(core, warp, operation, addresses[lane], piece as u32, lane, false);
+            }
+            let at = addresses[lane] as usize;
+            core.shared.bytes[at..at + piece].copy_from_slice(&values[lane][..piece]);
+        });
+    }
+    Ok(())
+}
+
+fn get(warp: &Warp, element: Element, slot: Slot, lane: usize) -> u64 {
+    if element == Element::F64 {
+        warp.registers.wide(slot)[lane]
+    } else {
+        warp.registers.row(slot)[lane].into()
+    }
+}
+
+fn put(warp: &mut Warp, element: Element, slot: Slot, lane: usize, word: u64) {
+    if element == Element::F64 {
+        warp.registers.wide_mut(slot)[lane] = word;
+    } else {
+        warp.registers.row_mut(slot)[lane] = word as u32;
+    }
+}
+
+/// Rows and columns of a product, at most.
+const MOST: usize = 32;
+
+fn run(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
+    let launch = core.launch;
+    let list = &launch.program.lists[operation.slots.extra as usize];
+    let saturates = list[0] != 0;
+    let [d, a, b, c] = std::array::from_fn(|index| Fragment::unpack(&list[1 + PACKED * index..]));
+    let (d_slots, rest) = list[1 + 4 * PACKED..].split_at(d.registers());
+    let (a_slots, rest) = rest.split_at(a.registers());
+    let (b_slots, c_slots) = rest.split_at(b.registers());
+    let k = a.columns;
+    let mut left = [Left::EMPTY; MOST];
+    let mut right = [Right::EMPTY; MOST / COLUMNS];
+    let mut sums = [[[0.0; COLUMNS]; MOST]; MOST / COLUMNS];
+    let visit = |fragment: Fragment, slots: &[u32], take: &mut dyn FnMut(usize, usize, f64)| {
+        let e = per_register(fragment.element);
+        for (register, slot) in slots.iter().enumerate() {
+            for lane in 0..LANES {
+                let word = get(warp, fragment.element, *slot, lane);
+                for index in 0..e {
+                    let (row, column) = fragment.place(lane, register, index);
+                    let bits = word >> (fragment.element.bits() as usize % 64 * index);
+                    take(row, column, fragment.element.value(bits));
+                }
+            }
+        }
+    };
+    visit(a, a_slots, &mut |row, k, value| left[row].set(k, value, a.element));
+    visit(b, b_slots, &mut |k, column, value| {
+        right[column / COLUMNS].set(k, column % COLUMNS, value, b.element)
+    });
+    visit(c, c_slots, &mut |row, column, value| {
+        sums[column / COLUMNS][row][column % COLUMNS] = value
+    });
+    let arithmetic = Arithmetic::new(launch.tensor_cores, a.element, d.element, k, false);
+    for (right, sums) in right.iter().zip(&mut sums).take(b.columns / COLUMNS) {
+        multiply(arithmetic, k, &left[..a.rows], right, &mut sums[..a.rows]);
+    }
+    if core.count() {
+        core.counts.matrix_flops += (2 * a.rows * b.columns * k) as u64;
+    }
+    let e = per_register(d.element);
+    for (register, slot) in d_slots.iter().enumerate() {
+        let sum = |lane: usize, index: usize| {
+            let (row, column) = d.place(lane, register, index);
+            sums[column / COLUMNS][row][column % COLUMNS]
+        };
+        super::lanes::each(mask, |lane| {
+            let word = if d.element == Element::F64 {
+                sum(lane, 0).to_bits()
+            } else {
+                (0..e).fold(0, |word, index| {
+                    word | u64::from(d.element.stored(sum(lane, index), saturates)) << (16 * index)
+                })
+            };
+            put(warp, d.element, *slot, lane, word);
+        });
+    }
+    Ok(())
+}
+
+/// Takes the shape m × n × k.
+fn take_shape(draft: &mut Draft<'_, '_>) -> Result<[usize; 3], Error> {
+    const SHAPES: [(&str, [usize; 3]); 5] = [
+        ("m16n16k16", [16, 16, 16]),
+        ("m8n32k16", [8, 32, 16]),
+        ("m32n8k16", [32, 8, 16]),
+        ("m16n16k8", [16, 16, 8]),
+        ("m8n8k4", [8, 8, 4]),
+    ];
+    let found = SHAPES.iter().find(|(name, _)| draft.take(name));
+    found
+        .map(|(_, shape)| *shape)
+        .ok_or_else(|| draft.unsupported("this shape"))
+}
+
+/// Whether factors of that type come in that shape.
+fn fits(shape: [usize; 3], factor: Element) -> bool {
+    match factor {
+        Element::F16 | Element::Bf16 | Element::S8 | Element::U8 => shape[2] == 16,
+        Element::Tf32 => shape[2] == 8,
+        Element::F64 => shape[2] == 4,
+        _ => false,
+    }
+}
+
+/// Whether sums of that type come in that shape.
+fn fits_sum(shape: [usize; 3], sum: Element) -> bool {
+    match sum {
+        Element::F16 | Element::S32 => shape[2] == 16,
+        Element::F32 => shape[2] >= 8,
+        Element::F64 => shape[2] == 4,
+        _ => false,
+    }
+}
+
+/// Takes a layout; the result is whether it is by columns.
+fn take_layout(draft: &mut Draft<'_, '_>) -> Result<bool, Error> {
+    // One at a time and in order: a product has two.
+    match draft.left() {
+        Some(layout @ ("row" | "col")) => {
+            draft.take(layout);
+            Ok(layout == "col")
+        }
+        _ => Err(draft.unsupported("a matrix without a layout")),
+    }
+}
+
+fn take_elements(draft: &mut Draft<'_, '_>) -> Result<Vec<Element>, Error> {
+    let names = draft.take_rest();
+    let named = |name: &&str| Element::named(name).ok_or_else(|| draft.unsupported(format!("`.{name}`")));
+    names.iter().map(named).collect()
+}
+
+pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+    let what = draft.take_any(&["load", "store", "mma"]);
+    if !draft.take("sync") {
+        return Err(draft.unsupported("a matrix instruction without `.sync`"));
+    }
+    draft.ignore(&["aligned"]);
+    match what {
+        Some("mma") => decode_product(draft),
+        Some(what) => decode_move(draft, what == "store"),
+        None => Err(draft.unsupported("this operation")),
+    }
+}
+
+fn decode_move(draft: &mut Draft<'_, '_>, stores: bool) -> Result<(), Error> {
+    let role = match draft.take_any(&["a", "b", "c", "d"]) {
+        Some("a") if !stores => Role::A,
+        Some("b") if !stores => Role::B,
+        Some("c") if !stores => Role::Sum,
+        Some("d") if stores => Role::Sum,
+        _ => return Err(draft.unsupported("a move of this matrix")),
+    };
+    let by_columns = take_layout(draft)?;
+    let shape = take_shape(draft)?;
+    let mut space = match draft.take_any(&["global", "shared::cta", "shared"]) {
+        Some("global") => Space::Global,
+        Some(_) => Space::Shared,
+        None => Space::Generic,
+    };
+    let elements = take_elements(draft)?;
+    let element = match (&elements[..], role) {
+        (&[element], Role::Sum) if fits_sum(shape, element) => element,
+        (&[element], Role::A | Role::B) if fits(shape, element) => element,
+        _ => return Err(draft.unsupported("this combination of shape and type")),
+    };
+    let fragment = Fragment::new(role, shape, element, by_columns);
+    draft.arity(2..=3)?;
+    let address = draft.address(usize::from(!stores))?;
+    if space == Space::Generic {
+        space = address.space.unwrap_or(Space::Generic);
+    }
+    let base = draft.offset_address(address);
+    let stride = if draft.operands() == 3 {
+        draft.source(2, Type::B32)?
+    } else {
+        draft.narrow_constant(fragment.line() as u32)
+    };
+    let mut list = fragment.pack().to_vec();
+    list.extend(registers(
+        draft,
+        usize::from(stores),
+        fragment.registers(),
+        element,
+        !stores,
+    )?);
+    if space != Space::Global {
+        draft.note_shared_access(fragment.piece() as u32);
+    }
+    let (Some(number), list) = (SPACES.iter().position(|known| *known == space), draft.add_list(list)) else {
+        return Err(draft.unsupported(format!("a matrix in {space} memory")));
+    };
+    let (run, class): (crate::program::Machine, Class) = match (stores, space) {
+        (false, Space::Shared) => (load, Class::LoadShared),
+        (false, _) => (load, Class::LoadGlobal),
+        (true, Space::Shared) => (store, Class::StoreShared),
+        (true, _) => (store, Class::StoreGlobal),
+    };
+    let slots = Slots {
+        to: 0,
+        from: [base, stride, 0, 0],
+        extra: list | (number as u64) << 32,
+    };
+    let all = draft.narrow_constant(u32::MAX);
+    draft.emit(Action::Collective(run, all), slots, class, 0)
+}
+
+fn decode_product(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+    let (a_by_columns, b_by_columns) = (take_layout(draft)?, take_layout(draft)?);
+    let shape = take_shape(draft)?;
+    let saturates = draft.take("satfinite");
+    // The default rounding of f64.
+    draft.take("rn");
+    let elements = take_elements(draft)?;
+    // Products of f16 name their sums only.
+    let [d, a, b, c] = match elements[..] {
+        [d, c] => [d, Element::F16, Element::F16, c],
+        [d, a, b, c] => [d, a, b, c],
+        _ => return Err(draft.unsupported("other than two or four types")),
+    };
+    let sums_fit = match a {
+        Element::F16 => matches!((d, c), (Element::F16 | Element::F32, Element::F16 | Element::F32)),
+        Element::Bf16 | Element::Tf32 => (d, c) == (Element::F32, Element::F32),
+        Element::S8 | Element::U8 => (d, c) == (Element::S32, Element::S32),
+        _ => (d, c) == (Element::F64, Element::F64),
+    };
+    if !fits(shape, a) || a != b || !sums_fit || (saturates && d != Element::S32) {
+        return Err(draft.unsupported("this combination of shape and types"));
+    }
+    draft.arity(4..=4)?;
+    let fragments = [
+        Fragment::new(Role::Sum, shape, d, false),
+        Fragment::new(Role::A, shape, a, a_by_columns),
+        Fragment::new(Role::B, shape, b, b_by_columns),
+        Fragment::new(Role::Sum, shape, c, false),
+    ];
+    let mut list = vec![u32::from(saturates)];
+    list.extend(fragments.iter().flat_map(Fragment::pack));
+    for (index, fragment) in fragments.iter().enumerate() {
+        let slots = registers(draft, index, fragment.registers(), fragment.element, index == 0)?;
+        list.extend(slots);
+    }
+    emit(draft, run, list)
+}

@@ -1,0 +1,128 @@
+//! How a board's counter behaves: measured once per machine, before its figures are believed.
+
+use super::board::Board;
+use super::estimate::{Power, Ticks};
+use super::meter::Meter;
+use crate::error::Result;
+use std::fmt::{Display, Formatter};
+use std::time::Duration;
+
+/// Periods in seconds of the loads that are switched on and off, half the time each: far from the counter's own, at it, and beside it.
+pub const LOAD_PERIODS: [f64; 3] = [0.025, 0.1, 0.13];
+
+/// Each of these loads is watched so long.
+const LOAD_WINDOW: Duration = Duration::from_secs(3);
+
+/// Steps of the counter that are watched.
+const STEPS: usize = 16;
+
+/// Loads that draw the same mean power are seen to differ by more than this part: the counter samples power instead of adding it up.
+const MOST_DISAGREEMENT: f64 = 0.05;
+
+/// How the counter behaves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Calibration {
+    /// Seconds between its steps: the median, the shortest, the longest.
+    pub step_s: [f64; 3],
+    /// Seconds that reading it takes: the median, the shortest, the longest.
+    pub call_s: [f64; 3],
+    /// For loads that were on half of the time: the period in seconds, and mean power. Empty where no load was given.
+    pub loads: Vec<(f64, Power)>,
+}
+
+impl Calibration {
+    /// By which part of their mean the loads' powers differ, the largest from the least; none without loads. They draw the same power,
+    /// so that a counter which adds up all of it shows no difference.
+    pub fn disagreement(&self) -> Option<f64> {
+        let watts = || self.loads.iter().map(|(_, power)| power.watts);
+        let mean = watts().sum::<f64>() / self.loads.len() as f64;
+        let most = watts().reduce(f64::max)?;
+        let least = watts().reduce(f64::min)?;
+        Some((most - least) / mean)
+    }
+
+    /// Whether the counter confuses loads that are switched on and off at about its own period; none without loads.
+    pub fn aliases(&self) -> Option<bool> {
+        Some(self.disagreement()? > MOST_DISAGREEMENT)
+    }
+}
+
+impl<B: Board> Meter<B> {
+    /// Finds out how the counter behaves: watches some steps of it, less than three seconds.
+    ///
+    /// # Errors
+    /// [`Error::Energy`](crate::Error::Energy) if it does not move.
+    pub fn calibrate(&self) -> Result<Calibration> {
+        let mut ticks = Ticks::default();
+        let mut calls = Vec::new();
+        for _ in 0..=STEPS {
+            self.next_tick(&mut ticks)?;
+            // Directly after a step, so that none is missed.
+            let (asked, answered, value) = self.read()?;
+            ticks.read(asked, answered, value);
+            calls.push(answered - asked);
+        }
+        let steps = ticks.ticks().windows(2).map(|pair| pair[1].at - pair[0].at).collect();
+        Ok(Calibration {
+            step_s: spread(steps),
+            call_s: spread(calls),
+            loads: Vec::new(),
+        })
+    }
+
+    /// [`calibrate`](Meter::calibrate), and finds out whether the counter aliases: `load` keeps the GPU busy for so many seconds, and
+    /// waits for it. Takes some 15 s.
+    ///
+    /// # Errors
+    /// Those of `load`; [`Error::Energy`](crate::Error::Energy) if the counter does not move.
+    pub fn calibrate_under(&self, mut load: impl FnMut(f64) -> Result<()>) -> Result<Calibration>
+    where
+        B: Sync,
+    {
+        let mut calibration = self.calibrate()?;
+        for period in LOAD_PERIODS {
+            let window = self.power(LOAD_WINDOW, || {
+                load(period / 2.0)?;
+                self.board().rest(period / 2.0);
+                Ok(())
+            })?;
+            calibration.loads.push((period, window.power));
+        }
+        Ok(calibration)
+    }
+}
+
+/// The median, the least and the most.
+fn spread(mut values: Vec<f64>) -> [f64; 3] {
+    values.sort_by(f64::total_cmp);
+    let at = |position: usize| values.get(position).copied().unwrap_or(0.0);
+    [at(values.len() / 2), at(0), at(values.len().saturating_sub(1))]
+}
+
+impl Display for Calibration {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let [step, shortest, longest] = self.step_s.map(|seconds| seconds * 1e3);
+        let [call, _, slowest] = self.call_s.map(|seconds| seconds * 1e3);
+        write!(
+            f,
+            "steps every {step:.0} ms ({shortest:.0} to {longest:.0}), a reading takes {call:.1} ms (up to {slowest:.1})"
+        )?;
+        for (period, power) in &self.loads {
+            write!(
+                f,
+                "; on and off every {:.0} ms: {:.1} ± {:.1} W",
+                period * 1e3,
+                power.watts,
+                power.interval
+            )?;
+        }
+        match self.aliases() {
+            Some(true) => write!(
+                f,
+                "; these should be equal: the counter aliases, and short kernels with pauses mislead it"
+            ),
+            Some(false) => write!(f, "; no aliasing"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! A real board, through NVML.
+
+use super::board::{Board, BoardState};
+use crate::error::{Error, Result};
+use nvml_wrapper::Nvml as Library;
+use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
+use nvml_wrapper::enums::device::SampleValue;
+use nvml_wrapper::error::NvmlError;
+use nvml_wrapper::structs::device::FieldId;
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// NVML's field for power at this moment, in milliwatts.
+const INSTANT_POWER: FieldId = FieldId(186);
+
+/// A board that NVML knows.
+pub struct Nvml {
+    device: nvml_wrapper::Device<'static>,
+    start: Instant,
+}
+
+fn failed(what: &str) -> impl FnOnce(NvmlError) -> Error {
+    move |error| {
+        let advice = match error {
+            NvmlError::LibloadingError(_) | NvmlError::LibraryNotFound => "; install the driver's NVML library",
+            NvmlError::NoPermission => "; this user may not read it",
+            NvmlError::NotSupported => "; this board does not count energy (Volta and later do)",
+            _ => "",
+        };
+        Error::Energy {
+            reason: format!("{what}: {error}{advice}"),
+        }
+    }
+}
+
+/// The library, opened once. That it could not be opened is not kept: it may be installed while a program runs.
+fn library() -> Result<&'static Library> {
+    static LIBRARY: OnceLock<Library> = OnceLock::new();
+    if let Some(library) = LIBRARY.get() {
+        return Ok(library);
+    }
+    let library = Library::init().map_err(failed("NVML cannot be used"))?;
+    Ok(LIBRARY.get_or_init(|| library))
+}
+
+impl Nvml {
+    /// The board at an address of the PCI bus, as NVML spells it: `00000000:3B:00.0`.
+    ///
+    /// # Errors
+    /// [`Error::Energy`] without NVML, without a counter, or when the board is partitioned (the counter is the whole board's).
+    pub fn at(bus_id: &str) -> Result<Nvml> {
+        let device = library()?
+            .device_by_pci_bus_id(bus_id)
+            .map_err(failed("NVML does not know the board"))?;
+        if device.mig_mode().is_ok_and(|mode| mode.current != 0) {
+            return Err(Error::Energy {
+                reason: "the board is partitioned (MIG), and its counter is the whole board's: energies cannot be told apart"
+                    .to_owned(),
+            });
+        }
+        let board = Nvml {
+            device,
+            start: Instant::now(),
+        };
+        board.millijoules()?;
+        Ok(board)
+    }
+
+    /// The driver's version.
+    ///
+    /// # Errors
+    /// [`Error::Energy`] if NVML does not say.
+    pub fn driver(&self) -> Result<String> {
+        library()?
+            .sys_driver_version()
+            .map_err(failed("the driver's version is not to be had"))
+    }
+}
+
+impl Board for Nvml {
+    fn now(&self) -> f64 {
+        self.start.elapsed().as_secs_f64()
+    }
+
+    fn rest(&self, seconds: f64) {
+        std::thread::sleep(Duration::try_from_secs_f64(seconds).unwrap_or_default());
+    }
+
+    fn millijoules(&self) -> Result<u64> {
+        self.device
+            .total_energy_consumption()
+            .map_err(failed("the energy counter cannot be read"))
+    }
+
+    fn instant_watts(&self) -> Option<f64> {
+        let values = self.device.field_values_for(&[INSTANT_POWER]).ok()?;
+        let milliwatts = match values.into_iter().next()?.ok()?.value.ok()? {
+            SampleValue::U32(value) => f64::from(value),
+            SampleValue::U64(value) => value as f64,
+            SampleValue::I64(value) => value as f64,
+            SampleValue::F64(value) => value,
+        };
+        // Polled too fast, it may give zero.
+        (milliwatts > 0.0).then_some(milliwatts * 1e-3)
+    }
+
+    fn state(&self) -> Result<BoardState> {
+        let device = &self.device;
+        Ok(BoardState {
+            sm_clock_mhz: device.clock_info(Clock::SM).ok(),
+            memory_clock_mhz: device.clock_info(Clock::Memory).ok(),
+            temperature_celsius: device.temperature(TemperatureSensor::Gpu).ok(),
+            power_limit_watts: device
+                .enforced_power_limit()
+                .ok()
+                .map(|milliwatts| f64::from(milliwatts) * 1e-3),
+            throttle_reasons: device.current_throttle_reasons().map_or(0, |reasons| reasons.bits()),
+            foreign_processes: device
+                .running_compute_processes()
+                .map_or(0, |processes| foreign(processes.iter().map(|process| process.pid))),
+        })
+    }
+}
+
+/// How many of these processes are others. This one is among them, if they are any, for it has a context on the board; in a container
+/// it is known by another number than its own.
+fn foreign(processes: impl Iterator<Item = u32>) -> usize {
+    processes.collect::<BTreeSet<u32>>().len().saturating_sub(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_the_processes_is_this_one() {
+        assert_eq!(foreign([].into_iter()), 0);
+        assert_eq!(foreign([7, 7].into_iter()), 0);
+        assert_eq!(foreign([7, 8, 9].into_iter()), 2);
+    }
+
+    #[test]
+    fn a_machine_without_nvml_is_told_so() {
+        // On a machine with NVML there is no board of that address either.
+        let error = Nvml::at("FFFFFFFF:FF:FF.0").err().expect("no such board");
+        assert!(matches!(error, Error::Energy { .. }), "{error}");
+    }
+}

@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+"""Machine code of `mma` kernels beside Triton's of the same tiles and warps, for compute capability 8.0. No GPU is needed.
+
+    python3 -m venv env && env/bin/pip install triton==3.* nvidia-cuda-nvcc==13.0.88 nvidia-cuda-nvdisasm==13.0.*
+    env/bin/python tests/bench/sass/compare.py > tests/bench/results/sass/triton.md
+
+What is compared is the steady state: the loop with the most tensor instructions. Their share among the instructions issued says how
+much else a slab costs; registers bound the warps that a multiprocessor holds.
+"""
+
+import collections
+import pathlib
+import re
+import subprocess
+import sys
+import sysconfig
+import tempfile
+
+import triton
+import triton.language as tl
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+TOOLS = next(pathlib.Path(sysconfig.get_paths()["purelib"]).glob("nvidia/*/bin"))
+SIZE = 4096
+# Rows, columns and terms of a block's tile, rows and columns of a warp's, stages.
+TILES = [
+    (128, 128, 32, 64, 64, 3),
+    (128, 128, 64, 64, 64, 3),
+    (128, 64, 32, 64, 32, 4),
+    (64, 128, 32, 32, 64, 4),
+    (128, 256, 32, 64, 64, 3),
+    (64, 64, 64, 32, 32, 3),
+]
+LAYOUTS = {
+    "x wᵀ": ("Tensor<f16, (N, K)>", "w[[n, k]]"),
+    "x w": ("Tensor<f16, (K, N)>", "w[[k, n]]"),
+}
+
+
+@triton.jit
+def matmul(x, w, y, M, N, K, wk, wn, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
+    tile = tl.program_id(0)
+    across = tl.cdiv(N, BN)
+    rows = (tile // across * BM + tl.arange(0, BM)) % M
+    columns = (tile % across * BN + tl.arange(0, BN)) % N
+    terms = tl.arange(0, BK)
+    xs = x + rows[:, None] * K + terms[None, :]
+    ws = w + terms[:, None] * wk + columns[None, :] * wn
+    sums = tl.zeros((BM, BN), dtype=tl.float32)
+    for _ in range(0, tl.cdiv(K, BK)):
+        sums = tl.dot(tl.load(xs), tl.load(ws), sums)
+        xs += BK
+        ws += BK * wk
+    rows = tile // across * BM + tl.arange(0, BM)
+    columns = tile % across * BN + tl.arange(0, BN)
+    inside = (rows[:, None] < M) & (columns[None, :] < N)
+    tl.store(y + rows[:, None] * N + columns[None, :], sums.to(tl.float16), mask=inside)
+
+
+def theirs(folder, layout, tile):
+    rows, columns, terms, warp_rows, warp_columns, stages = tile
+    constants = {"BM": rows, "BN": columns, "BK": terms}
+    types = {"x": "*fp16", "w": "*fp16", "y": "*fp16", "M": "i32", "N": "i32", "K": "i32", "wk": "i32", "wn": "i32"}
+    divisible = {(at,): [["tt.divisibility", 16]] for at in range(8)}
+    # A stride of 1 is compiled in, as Triton does when it is called.
+    constants["wk" if layout == "x wᵀ" else "wn"] = 1
+    divisible.pop((6,) if layout == "x wᵀ" else (7,))
+    signature = {**types, **{name: "constexpr" for name in constants}}
+    source = ASTSource(fn=matmul, signature=signature, constexprs=constants, attrs=divisible)
+    warps = rows // warp_rows * (columns // warp_columns)
+    options = {"num_warps": warps, "num_stages": stages}
+    kernel = triton.compile(source, target=GPUTarget("cuda", 80, 32), options=options)
+    cubin = folder / "theirs.cubin"
+    cubin.write_bytes(kernel.asm["cubin"])
+    return cubin
+
+
+def ours(folder, tile):
+    rows, columns, terms, warp_rows, warp_columns, stages = tile
+    schedule = (
+        f"mma block={rows}x{columns}x{terms} warp={warp_rows}x{warp_columns} split=1 stages={stages} group=1"
+    )
+    command = ["cargo", "run", "--quiet", "--manifest-path", ROOT / "Cargo.toml", "-p", "cargo-energy-kernel", "--"]
+    command += ["ptx", "matmul", "--manifest-path", folder / "Cargo.toml", "--capability", "8.0", "--schedule", schedule]
+    ptx = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    cubin = folder / "ours.cubin"
+    subprocess.run([TOOLS / "ptxas", "-arch=sm_80", "-o", cubin, "-"], input=ptx, text=True, check=True)
+    return cubin
+
+
+def steady_state(cubin):
+    text = subprocess.run([TOOLS / "nvdisasm", "-c", cubin], check=True, capture_output=True, text=True).stdout
+    instructions, labels = [], {}
+    for line in text.splitlines():
+        if label := re.match(r"\s*(\.L_\S+):", line):
+            labels[label.group(1)] = len(instructions)
+        if instruction := re.search(r"/\*[0-9a-f]{4,}\*/\s+(.*?);", line):
+            instructions.append(instruction.group(1))
+    loops = []
+    for end, instruction in enumerate(instructions):
+        branch = re.search(r"BRA.*?`\((\.L_\S+)\)", instruction)
+        if branch and labels.get(branch.group(1), end + 1) <= end:
+            loops.append(instructions[labels[branch.group(1)] : end + 1])
+    loop = max(loops, key=lambda loop: sum("HMMA" in instruction for instruction in loop))
+    # By name, with the width of copies.
+    names = (re.sub(r"^@!?U?P[T\d]+ ", "", instruction).split()[0] for instruction in loop)
+    counts = collections.Counter(name if name.startswith("LDGSTS") else name.split(".")[0] for name in names)
+    registers = re.search(r"SHI_REGISTERS=(\d+)", text)
+    return counts, len(loop), int(registers.group(1)) if registers else None
+
+
+def main():
+    print(f"# Steady state of f16 products, {SIZE}³, sm_80: energy-kernel beside Triton {triton.__version__}\n")
+    print("Static: instructions of the assembled loop over the terms, not times. Our sizes are compiled in; Triton's are arguments")
+    print("that it knows to be multiples of 16. Made by `tests/bench/sass/compare.py`.\n")
+    print("| product | tile | warp | stages | HMMA | instructions | | share | | registers | | LDSM | LDGSTS.128 |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|---|")
+    print("| | | | | | ours | Triton | ours | Triton | ours | Triton | ours | ours |")
+    worse = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        (folder / "src").mkdir()
+        for layout, (tensor, read) in LAYOUTS.items():
+            (folder / "Cargo.toml").write_text(
+                '[package]\nname = "compared"\nversion = "0.1.0"\nedition = "2024"\n[workspace]\n'
+                f'[dependencies]\nenergy-kernel = {{ path = "{ROOT}/runtime" }}\n'
+            )
+            (folder / "src/lib.rs").write_text(
+                "use energy_kernel::prelude::*;\n"
+                f"#[energy_kernel(tune(M = {SIZE}, N = {SIZE}, K = {SIZE}))]\n"
+                f"pub fn matmul(x: Tensor<f16, (M, K)>, w: {tensor}) -> Tensor<f16, (M, N)> {{\n"
+                f"    |m, n| sum(|k| x[[m, k]] * {read})\n}}\n"
+            )
+            for tile in TILES:
+                (mine, length, registers) = steady_state(ours(folder, tile))
+                (other, other_length, other_registers) = steady_state(theirs(folder, layout, tile))
+                shares = mine["HMMA"] / length, other["HMMA"] / other_length
+                copies = sum(count for name, count in mine.items() if name.startswith("LDGSTS") and "128" in name)
+                rows, columns, terms, warp_rows, warp_columns, stages = tile
+                print(
+                    f"| {layout} | {rows}×{columns}×{terms} | {warp_rows}×{warp_columns} | {stages} | {mine['HMMA']} "
+                    f"| {length} | {other_length} | {shares[0]:.3f} | {shares[1]:.3f} | {registers} | {other_registers} "
+                    f"| {mine['LDSM']} | {copies} |"
+                )
+                if shares[0] < shares[1] or registers > 1.1 * other_registers or mine["HMMA"] != other["HMMA"]:
+                    worse.append((layout, tile))
+    for layout, tile in worse:
+        print(f"worse: {layout} {tile}", file=sys.stderr)
+    return 1 if worse else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

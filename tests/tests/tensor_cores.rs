@@ -1,0 +1,66 @@
+//! Kernels on tensor cores at sizes of several slabs and tiles: right, and without a bank conflict on the way to the tensor cores.
+
+use energy_kernel_compiler::schedule::Schedule;
+use energy_kernel_compiler::size::Specialisation;
+use energy_kernel_compiler::target::Target;
+use energy_kernel_compiler::{lower, schedule};
+use energy_kernel_tests::{first_wrong, operators, random_inputs, run};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+
+/// Every layout of the sides, and every multiplicand. Whether slabs are multiplied as they lie in memory.
+const OPERATORS: [(&str, bool); 9] = [
+    ("linear_gelu_f16", true),
+    ("linear_bf16", true),
+    ("matmul_transposed_f16", true),
+    ("matmul_outer_bf16", true),
+    ("matmul_i8", true),
+    ("linear_scaled_i8", false),
+    ("matmul_tf32", false),
+    ("matmul_mixed", false),
+    ("matmul_u8", false),
+];
+/// The last with edges everywhere, and nothing aligned.
+const SIZES: [[u64; 3]; 3] = [[128, 256, 192], [72, 136, 200], [33, 129, 65]];
+/// Schedules of an operator at each of the sizes.
+const SAMPLES: usize = 4;
+
+#[test]
+fn slabs_and_tiles() {
+    let mut random = StdRng::seed_from_u64(11);
+    let operators = operators(energy_kernel_tests::OPERATORS);
+    for (name, as_stored) in OPERATORS {
+        let (_, checked) = operators
+            .iter()
+            .find(|(of, _)| of == name)
+            .expect("the operator exists");
+        for sizes in SIZES {
+            let sizes = checked.derive(sizes.to_vec()).expect("three sizes");
+            let inputs = random_inputs(checked, &sizes, &mut random);
+            let exact = Specialisation::exact(&sizes);
+            let space = schedule::space(checked, &exact, Target::Sm80);
+            let points: Vec<_> = space.iter().filter(|point| matches!(point, Schedule::Mma(_))).collect();
+            assert!(points.len() >= 200, "{name}: {} points", points.len());
+            for &point in points.sample(&mut random, SAMPLES) {
+                let case = format!("{name} {sizes:?} {point}");
+                let kernel = lower::lower(checked, &exact, Target::Sm80, point).expect("the point is legal");
+                let run = run(checked, &kernel, &sizes, &inputs).unwrap_or_else(|wrong| panic!("{case}: {wrong}"));
+                assert_eq!(first_wrong(checked, &sizes, &inputs, &run.outputs), None, "{case}");
+                let counts = run.counts;
+                assert_eq!(counts.matrix_load_bank_conflicts, 0, "{case}");
+                assert_eq!(counts.copy_bank_conflicts, 0, "{case}");
+                let aligned = sizes[..3].iter().all(|size| size % 64 == 0);
+                if as_stored && aligned {
+                    // Terms and factors of the epilogue are loaded, all else is copied.
+                    assert!(
+                        counts.global_to_shared_bytes * 10 >= counts.global_load_bytes * 8,
+                        "{case}: {counts:?}"
+                    );
+                    assert!(counts.load_efficiency() >= 1.0, "{case}: {counts:?}");
+                    assert!(counts.store_efficiency() >= 1.0, "{case}: {counts:?}");
+                }
+            }
+        }
+    }
+}
