@@ -17,34 +17,15 @@ const MACHINE: Machine = Machine {
     multiprocessors: 108,
 };
 
-/// What the emulator counted, by the names of the features; kinds of work by the emulator's own names.
+/// What the emulator counted, by its own names; but for requests, which are instructions of loads and stores.
 fn counted(counts: &Counts) -> Vec<(String, u64)> {
     let mut all = Vec::new();
     for &class in energy_kernel_emulator::Class::ALL {
         all.push((format!("threads {class:?}"), counts.thread_instructions.get(class)));
         all.push((format!("warps {class:?}"), counts.warp_instructions.get(class)));
     }
-    all.extend(
-        [
-            ("skipped_instructions", counts.warp_instructions_skipped),
-            ("flops", counts.flops),
-            ("matrix_flops", counts.matrix_flops),
-            ("global_load_bytes", counts.global_load_bytes),
-            ("global_store_bytes", counts.global_store_bytes),
-            ("global_load_sectors", counts.global_load_sectors),
-            ("global_store_sectors", counts.global_store_sectors),
-            ("shared_load_bytes", counts.shared_load_bytes),
-            ("shared_store_bytes", counts.shared_store_bytes),
-            ("shared_transactions", counts.shared_transactions),
-            ("shared_bank_conflicts", counts.shared_bank_conflicts),
-            ("divergent_branches", counts.divergent_branches),
-            ("dram_read_bytes", counts.dram_read_bytes),
-            ("dram_write_bytes", counts.dram_write_bytes),
-            ("threads", counts.threads),
-            ("blocks", counts.blocks),
-        ]
-        .map(|(name, count)| (name.to_owned(), count)),
-    );
+    let numbers = counts.numbers().filter(|(name, _)| !name.ends_with("_requests"));
+    all.extend(numbers.map(|(name, count)| (name.to_owned(), count)));
     all
 }
 
@@ -56,11 +37,16 @@ fn claimed(features: &Features) -> Vec<(String, Count)> {
         all.push((format!("warps {class:?}"), counts.warp_instructions[class]));
     }
     all.extend(counts.events().map(|(name, count)| (name.to_owned(), count)));
-    all.push(("dram_read_bytes".to_owned(), features.dram_read_bytes));
-    all.push(("dram_write_bytes".to_owned(), features.dram_write_bytes));
     let threads = u64::from(features.threads) * features.blocks;
-    all.push(("threads".to_owned(), Count::exactly(threads)));
-    all.push(("blocks".to_owned(), Count::exactly(features.blocks)));
+    let others = [
+        ("shared_transactions", counts.shared_transactions()),
+        ("shared_bank_conflicts", counts.shared_bank_conflicts()),
+        ("dram_read_bytes", features.dram_read_bytes),
+        ("dram_write_bytes", features.dram_write_bytes),
+        ("threads", Count::exactly(threads)),
+        ("blocks", Count::exactly(features.blocks)),
+    ];
+    all.extend(others.map(|(name, count)| (name.to_owned(), count)));
     all
 }
 

@@ -67,7 +67,20 @@ classes! {
     Copy "copy",
 }
 
-/// The kind of an instruction of the table, and the floating-point operations of a thread in it (of a whole warp for [`Class::Matrix`]).
+/// Of an instruction of the table that waits for asynchronous copies, how many groups of them are on their way then: the one
+/// that it waits for, and those that may stay.
+pub(super) fn groups_on_their_way(opcode: Opcode) -> u32 {
+    match opcode {
+        Opcode::CopyWait0 => 1,
+        Opcode::CopyWait1 => 2,
+        Opcode::CopyWait2 => 3,
+        Opcode::CopyWait3 => 4,
+        _ => 0,
+    }
+}
+
+/// The kind of an instruction of the table, and the floating-point operations of a thread in it (of a whole warp for [`Class::Matrix`], where
+/// those of integers count, too).
 #[rustfmt::skip]
 pub(super) fn of(opcode: Opcode) -> (Class, u64) {
     use Opcode::*;
@@ -88,11 +101,16 @@ pub(super) fn of(opcode: Opcode) -> (Class, u64) {
         CvtS64S32 | CvtU64U32 | CvtU32U64 | CvtU32U16 | CvtU16U32 | CvtF32F16 | CvtF64F16 | CvtF16F32 | CvtF16F64 | CvtBf16F32
         | CvtF64F32 | CvtF32F64 | CvtRzF32F64 | CvtF32S32 | CvtF32S64 | CvtF64S32 | CvtF64S64 | CvtS32F32 | CvtS64F32
         | CvtS32F64 | CvtS64F64 | CvtNearS32F32 | CvtNearS32F64 | FloorF32 | CeilF32 | TruncF32 | NearF32 | FloorF64 | CeilF64
-        | TruncF64 | NearF64 => (Class::Conversion, 0),
+        | TruncF64 | NearF64 | CvtTf32F32 => (Class::Conversion, 0),
         MovPred | MovB16 | MovB32 | MovB64 | MovF32 | MovF64 | BitsF32 | F32Bits | BitsF64 | F64Bits | F64Halves | HalvesF64
         | HalvesB64 | B64Halves | HalvesB32 | B32Halves | TidX | CtaidX | CtaidY | CtaidZ | NctaidX | SharedBase | ToGlobal => (Class::Move, 0),
         AndPred | OrPred | XorPred | NotPred | SelB16 | SelB32 | SelB64 | SelF32 | SelF64 => (Class::Predicate, 0),
         ShflBflyB32 | ShflDownB32 | ShflIdxB32 => (Class::Shuffle, 0),
-        Barrier => (Class::Barrier, 0),
+        Barrier | WarpBarrier => (Class::Barrier, 0),
+        CopyCommit | CopyWait0 | CopyWait1 | CopyWait2 | CopyWait3 => (Class::Copy, 0),
+        // 16 × 8 outputs, of so many terms each.
+        MmaTf32 => (Class::Matrix, 2 * 16 * 8 * 8),
+        MmaF16 | MmaBf16 => (Class::Matrix, 2 * 16 * 8 * 16),
+        MmaS8S8 | MmaS8U8 | MmaU8S8 | MmaU8U8 => (Class::Matrix, 2 * 16 * 8 * 32),
     }
 }

@@ -18,6 +18,39 @@
 //!
 //! To add an instruction, say its kind in `class`; if indices are computed with it, what it computes in `arithmetic`. An
 //! action of its own (`ptx::Action`) has its kind in `program` and its accesses in `walk`.
+//!
+//! # What there is
+//!
+//! Numbers are of one launch unless a row says otherwise. *Walk*: counted from the instructions, as the emulator counts them: exact
+//! ([`Count::is_exact`]), but for what depends on data (gathered addresses, conditions on elements), on which stage of a
+//! ring a slab lies in (whether the register goes back to the first one), and on warps of more kinds than the walk has effort for. These
+//! are bounded: `low ≤ number ≤ high`, and `likely`, which models are given, lies between. *Launch*: exact. *Operator*:
+//! exact where each tensor is certainly read whole or not at all, else bounded. *Estimate*: neither.
+//!
+//! | feature | unit | source |
+//! |---|---|---|
+//! | `float32_fma`, `float32_add`, `float32_multiply`, `float32_other`, `float64`, `float16`, `integer`, `integer_multiply`, `special`, `conversion`, `predicate`, `moves`, `load_global`, `store_global`, `load_shared`, `store_shared`, `constant`, `shuffle`, `barrier`, `control`, `matrix`, `copy` | instructions of warps, by [`Class`] | walk |
+//! | `warp_instructions`, `thread_instructions` | instructions of warps, of threads | walk |
+//! | `warp_instructions_skipped` | instructions of warps whose threads are all predicated off | walk |
+//! | `flops`, `matrix_flops` | operations | walk |
+//! | `global_load_bytes`, `global_store_bytes`, `global_to_shared_bytes` | bytes that threads ask for | walk |
+//! | `global_load_sectors`, `global_store_sectors` | sectors of 32 bytes, each access of a warp for itself | walk |
+//! | `l2_bytes` | bytes: those sectors | walk |
+//! | `shared_load_bytes`, `shared_store_bytes` | bytes | walk |
+//! | `shared_load_transactions`, `shared_store_transactions`, `matrix_load_transactions`, `copy_transactions`, `shared_transactions` | passes over the banks; the sum | walk |
+//! | `shared_load_bank_conflicts`, `shared_store_bank_conflicts`, `matrix_load_bank_conflicts`, `copy_bank_conflicts`, `shared_bank_conflicts` | passes beyond the least; the sum | walk |
+//! | `divergent_branches` | branches of warps | walk |
+//! | `barriers` | barriers of blocks, for each warp | walk |
+//! | `memory_waits` | latencies that warps wait for loads, by the order of the text; the emulator has no such number | walk |
+//! | `copy_waits`, `copy_groups` | waits of warps for groups of copies; groups that may be on their way then | walk |
+//! | `dram_read_bytes`, `dram_write_bytes` | bytes: whole sectors of what is read and written, once | operator |
+//! | `arithmetic_intensity` | operations a byte of device memory | walk, operator |
+//! | `threads`, `blocks`, `shared_bytes` | threads of a block, blocks, bytes of shared memory of a block | launch |
+//! | `registers` | 32-bit registers of a thread | estimate: values that are live at once |
+//! | `resident_blocks`, `occupancy` | blocks of a multiprocessor; of its places for warps, 0 to 1 | launch, estimate of registers |
+//! | `waves`, `tail`, `active_multiprocessors` | blocks ÷ places; empty places of all waves, 0 to 1; multiprocessors with a block | launch, estimate of registers |
+//! | `loads_in_flight`, `copies_in_flight` | loads of a warp under way when it waits, groups of copies | walk |
+//! | `bytes_in_flight` | bytes under way to a multiprocessor | walk, estimate of registers |
 
 mod arithmetic;
 mod class;
@@ -100,7 +133,7 @@ impl Features {
         self.counts.shared_load_bytes.plus(self.counts.shared_store_bytes)
     }
 
-    /// Floating-point operations, those of matrix instructions among them.
+    /// Arithmetic operations, those of matrix instructions among them, and not those of integers elsewhere.
     pub fn flops(&self) -> Count {
         self.counts.flops.plus(self.counts.matrix_flops)
     }
@@ -115,10 +148,21 @@ impl Features {
         self.counts.warp_instructions[Class::LoadGlobal].likely / self.counts.memory_waits.likely.max(1.0)
     }
 
+    /// Groups of asynchronous copies that a warp has under way when it waits for one, on average; 0 if it copies none.
+    pub fn copies_in_flight(&self) -> f64 {
+        self.counts.copy_groups.likely / self.counts.copy_waits.likely.max(1.0)
+    }
+
+    /// Latencies of global memory that the warps wait for one after the other, summed over the warps: while one group of copies is
+    /// waited for, those behind it come nearer.
+    pub fn memory_latencies(&self) -> f64 {
+        self.counts.memory_waits.likely + self.counts.copy_waits.likely / self.copies_in_flight().max(1.0)
+    }
+
     /// Bytes that all warps of a multiprocessor have under way from global memory when each waits.
     pub fn bytes_in_flight(&self) -> f64 {
         let warps = f64::from(self.resident_blocks * self.threads.div_ceil(32));
-        warps * self.counts.global_load_bytes.likely / self.counts.memory_waits.likely.max(1.0)
+        warps * self.counts.global_load_bytes.likely / self.memory_latencies().max(1.0)
     }
 
     /// Names and values for models, always the same names in the same order. Numbers that are bounded have their likely value.
@@ -132,6 +176,8 @@ impl Features {
         all.extend([
             ("thread_instructions", counts.thread_instructions.total().likely),
             ("warp_instructions", counts.warp_instructions.total().likely),
+            ("shared_transactions", counts.shared_transactions().likely),
+            ("shared_bank_conflicts", counts.shared_bank_conflicts().likely),
             ("dram_read_bytes", self.dram_read_bytes.likely),
             ("dram_write_bytes", self.dram_write_bytes.likely),
             ("l2_bytes", self.l2_bytes().likely),
@@ -146,6 +192,7 @@ impl Features {
             ("tail", self.tail),
             ("active_multiprocessors", self.active_multiprocessors.into()),
             ("loads_in_flight", self.loads_in_flight()),
+            ("copies_in_flight", self.copies_in_flight()),
             ("bytes_in_flight", self.bytes_in_flight()),
         ]);
         all
@@ -240,4 +287,36 @@ fn registers(lowered: &Lowered, threads: u32) -> u32 {
     let warps = blocks * threads.div_ceil(32).max(1);
     let most = (65536 / (32 * warps) / 8 * 8).clamp(16, 255);
     (lowered.entry.pressure() + REGISTERS_BESIDE).min(most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::Target;
+
+    /// The table at the top of this file names every feature, once.
+    #[test]
+    fn every_feature_is_in_the_table() {
+        let table = include_str!("mod.rs").lines().filter(|line| line.starts_with("//! | "));
+        let first = table.filter_map(|line| line.split(" | ").next());
+        let mut told: Vec<&str> = first.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+        told.sort_unstable();
+        let features = Features {
+            counts: Counts::default(),
+            dram_read_bytes: Count::default(),
+            dram_write_bytes: Count::default(),
+            threads: 32,
+            blocks: 1,
+            registers: 16,
+            shared_bytes: 0,
+            resident_blocks: Target::Sm80.resident_blocks(32, 16, 0),
+            occupancy: 0.5,
+            waves: 1.0,
+            tail: 0.0,
+            active_multiprocessors: 1,
+        };
+        let mut names = features.names();
+        names.sort_unstable();
+        assert_eq!(names, told);
+    }
 }

@@ -39,7 +39,10 @@ pub(super) struct Work {
     pub instructions: [u64; Class::ALL.len()],
     pub flops: u64,
     pub matrix_flops: u64,
+    pub barriers: u64,
     pub memory_waits: u64,
+    pub copy_waits: u64,
+    pub copy_groups: u64,
 }
 
 impl Default for Work {
@@ -48,7 +51,10 @@ impl Default for Work {
             instructions: [0; Class::ALL.len()],
             flops: 0,
             matrix_flops: 0,
+            barriers: 0,
             memory_waits: 0,
+            copy_waits: 0,
+            copy_groups: 0,
         }
     }
 }
@@ -66,12 +72,19 @@ impl Work {
             Action::Table(opcode) => class::of(opcode),
             Action::Compare(..) => (Class::Predicate, 0),
             Action::Parameter(..) => (Class::Constant, 0),
-            Action::Load(Space::Shared, ..) => (Class::LoadShared, 0),
+            Action::Load(Space::Shared, ..) | Action::LoadMatrices(..) => (Class::LoadShared, 0),
             Action::Load(..) => (Class::LoadGlobal, 0),
             Action::Store(Space::Shared, ..) => (Class::StoreShared, 0),
             Action::Store(..) => (Class::StoreGlobal, 0),
+            Action::Copy(..) => (Class::Copy, 0),
         };
         self.instructions[class as usize] += 1;
+        if let Action::Table(opcode) = instruction.action {
+            let groups = class::groups_on_their_way(opcode);
+            self.barriers += u64::from(opcode == Opcode::Barrier);
+            self.copy_waits += u64::from(groups > 0);
+            self.copy_groups += u64::from(groups);
+        }
         self.memory_waits += u64::from(waits);
         if class == Class::Matrix {
             self.matrix_flops += flops;
@@ -180,14 +193,12 @@ impl<'a> Program<'a> {
         if let Some(guard) = instruction.guard {
             self.want_register(guard.predicate);
         }
-        match instruction.action {
-            Action::Load(_, _, address, _) | Action::Store(_, _, address, _) => self.want_register(address.base),
-            Action::Parameter(..) => {}
-            Action::Table(_) | Action::Compare(..) => {
-                if self.wants(&instruction.results) {
-                    instruction.sources.iter().for_each(|&source| self.want_operand(source));
-                }
-            }
+        let addresses = instruction.action.addresses();
+        addresses.iter().for_each(|address| self.want_register(address.base));
+        // What is stored is not wanted; how many bytes are copied is.
+        let copies = matches!(instruction.action, Action::Copy(..));
+        if copies || addresses.is_empty() && self.wants(&instruction.results) {
+            instruction.sources.iter().for_each(|&source| self.want_operand(source));
         }
     }
 
@@ -245,7 +256,9 @@ impl<'a> Program<'a> {
                         || match instruction.action {
                             Action::Table(opcode) => opcode == Opcode::TidX || !opcode.row().pure,
                             Action::Compare(..) | Action::Parameter(..) => false,
-                            Action::Load(..) | Action::Store(..) => true,
+                            Action::Load(..) | Action::LoadMatrices(..) => true,
+                            // They have no results.
+                            Action::Store(..) | Action::Copy(..) => false,
                         };
                     for &result in &instruction.results {
                         more |= varies && !std::mem::replace(&mut varying[self.slot(result)], true);
@@ -290,7 +303,7 @@ impl<'a> Program<'a> {
 
     fn prepare(&self, instruction: &'a Instruction, body: &mut Body<'a>, loads: &mut Loads) {
         let waits = loads.waits_for(self, instruction);
-        let memory = matches!(instruction.action, Action::Load(..) | Action::Store(..));
+        let memory = !instruction.action.addresses().is_empty();
         if instruction.guard.is_none() {
             body.work.add(instruction, waits);
         } else if matches!(instruction.action, Action::Load(..)) {
@@ -314,10 +327,8 @@ impl Loads {
     /// Whether an instruction needs what is under way. Then all that is has arrived.
     fn waits_for(&mut self, program: &Program<'_>, instruction: &Instruction) -> bool {
         let under_way = |reg: Reg| self.issued[program.slot(reg)] == self.waits;
-        let addressed = match instruction.action {
-            Action::Load(_, _, address, _) | Action::Store(_, _, address, _) => under_way(address.base),
-            _ => false,
-        };
+        let addresses = instruction.action.addresses();
+        let addressed = addresses.iter().any(|address| under_way(address.base));
         let read = |source: &Operand| matches!(source, Operand::Reg(reg) if under_way(*reg));
         let waits = addressed || instruction.sources.iter().any(read);
         self.waits += u32::from(waits);

@@ -2,13 +2,15 @@
 
 use super::arithmetic::{self, Value};
 use super::class::Class;
-use super::count::{Count, Counts};
+use super::count::{Count, Counts, Traffic};
 use super::form::{Detail, Form, LANES, Mask, Symbols};
 use super::memory;
 use super::program::{Body, Program, Step, Work};
 use super::progression::{Progression, Warps};
 use crate::ptx::text::Entry;
-use crate::ptx::{Action, Address, Few, Guard, Instruction, Loop, Operand, Reg, Space, Width};
+use crate::ptx::{
+    Action, Address, Class as RegisterClass, Compare, Few, Guard, Instruction, Loop, Operand, Reg, Space, Width,
+};
 use smallvec::SmallVec;
 
 /// How much is looked at in full detail, and then for conditions alone: an instruction counts 1, one that is evaluated [`EVALUATION`].
@@ -56,8 +58,7 @@ struct Access {
     /// By multiples of what it may be moved besides; 0 if by nothing.
     besides: i64,
     bytes: u32,
-    shared: bool,
-    store: bool,
+    traffic: Traffic,
     active: Mask,
     /// The loops around it whose turns are told apart.
     turns: SmallVec<[u32; 3]>,
@@ -238,7 +239,11 @@ impl<'a> Walk<'a> {
         match instruction.action {
             Action::Load(space, width, address, _) => {
                 let bytes = width.bytes() * instruction.results.len() as u32;
-                self.access(space, address, bytes, active, false, counts);
+                let traffic = match space {
+                    Space::Shared => Traffic::SharedLoad,
+                    Space::Constant | Space::Global => Traffic::GlobalLoad,
+                };
+                self.access(traffic, address, bytes, active, counts);
                 instruction
                     .results
                     .iter()
@@ -246,7 +251,21 @@ impl<'a> Walk<'a> {
             }
             Action::Store(space, width, address, _) => {
                 let bytes = width.bytes() * instruction.sources.len() as u32;
-                self.access(space, address, bytes, active, true, counts);
+                let traffic = match space {
+                    Space::Shared => Traffic::SharedStore,
+                    Space::Constant | Space::Global => Traffic::GlobalStore,
+                };
+                self.access(traffic, address, bytes, active, counts);
+            }
+            Action::LoadMatrices(_, address) => {
+                // A row of 16 bytes for each lane.
+                self.access(Traffic::MatrixLoad, address, 16, active, counts);
+                let results = instruction.results.iter();
+                results.for_each(|&reg| self.assign(reg, loaded(Width::B32)));
+            }
+            Action::Copy(bytes, to, from) => {
+                self.access(Traffic::Copy, to, bytes, active, counts);
+                self.copied_from(from, bytes, instruction.sources.first().copied(), active, counts);
             }
             _ if !self.program.wants(&instruction.results) => {}
             Action::Table(opcode) => {
@@ -280,15 +299,8 @@ impl<'a> Walk<'a> {
         instruction.sources.iter().map(|&source| self.operand(source)).collect()
     }
 
-    fn access(&mut self, space: Space, address: Address, bytes: u32, active: Mask, store: bool, counts: &mut Counts) {
-        let shared = space == Space::Shared;
-        let moved = match (shared, store) {
-            (false, false) => &mut counts.global_load_bytes,
-            (false, true) => &mut counts.global_store_bytes,
-            (true, false) => &mut counts.shared_load_bytes,
-            (true, true) => &mut counts.shared_store_bytes,
-        };
-        *moved = moved.plus(threads(active).times(Count::exactly(bytes.into())));
+    fn access(&mut self, traffic: Traffic, address: Address, bytes: u32, active: Mask, counts: &mut Counts) {
+        counts.add_bytes(traffic, threads(active).times(Count::exactly(bytes.into())));
         if active.possibly == 0 {
             return;
         }
@@ -302,38 +314,69 @@ impl<'a> Walk<'a> {
                 address: base.plus_constant(address.offset.into()),
                 besides,
                 bytes,
-                shared,
-                store,
+                traffic,
                 active,
                 turns: self.turns.clone(),
                 times: self.times,
             }),
-            None if shared => {
-                let least = memory::least_passes(bytes, active.surely);
-                let most = memory::most_passes(bytes, active.possibly);
-                add_passes(counts, Count::between(least, most), None);
-            }
-            None => {
-                let sectors = times(active, |lanes| u64::from(lanes.count_ones()));
-                add_sectors(counts, Count::between(sectors.low.min(1), sectors.high), store);
-            }
+            None => counts.add_units(traffic, units_anywhere(traffic, bytes, active), None),
         }
     }
 
+    /// What a copy reads of global memory: `size` bytes a lane where that is given, and then nothing of lanes with 0.
+    fn copied_from(&mut self, from: Address, bytes: u32, size: Option<Operand>, active: Mask, counts: &mut Counts) {
+        let Some(size) = size.map(|size| self.operand(size)) else {
+            let all = threads(active).times(Count::exactly(bytes.into()));
+            counts.global_to_shared_bytes = counts.global_to_shared_bytes.plus(all);
+            return self.access(Traffic::GlobalLoad, from, bytes, active, counts);
+        };
+        let nothing = arithmetic::compare(
+            &mut self.symbols,
+            Compare::Eq,
+            RegisterClass::B32,
+            true,
+            &size,
+            &Value::constant(0),
+        );
+        let reading = active.and(nothing.truth().not());
+        let sizes = match &size {
+            Value::Form(form) => Some(self.symbols.resolved(form)).filter(Form::is_fixed),
+            _ => None,
+        };
+        let whole = sizes.is_some_and(|sizes| {
+            let mut sizes = sizes.values().into_iter();
+            sizes.all(|size| size == 0 || size == i64::from(bytes))
+        });
+        if whole {
+            let all = threads(reading).times(Count::exactly(bytes.into()));
+            counts.global_to_shared_bytes = counts.global_to_shared_bytes.plus(all);
+            return self.access(Traffic::GlobalLoad, from, bytes, reading, counts);
+        }
+        // Lanes that read different numbers of bytes are served one after the other.
+        let all = threads(reading).times(Count::between(1, bytes.into()));
+        counts.global_to_shared_bytes = counts.global_to_shared_bytes.plus(all);
+        counts.add_bytes(Traffic::GlobalLoad, all);
+        let sectors = units_anywhere(Traffic::GlobalLoad, bytes, reading);
+        counts.add_units(Traffic::GlobalLoad, sectors, None);
+    }
+
     fn count_access(&self, access: &Access, counts: &mut Counts) {
-        let Access {
-            address,
+        let &Access {
+            ref address,
             bytes,
-            shared,
+            traffic,
             active,
             ..
         } = access;
         let values = self.symbols.resolved(address).values();
-        let number = |lanes: u32, values: &[i64; LANES]| match shared {
-            true => memory::passes(*bytes, lanes, values),
+        let number = |lanes: u32, values: &[i64; LANES]| match traffic.is_shared() {
+            true => memory::passes(bytes, lanes, values),
             false => memory::sectors(lanes, values),
         };
-        let modulus = if *shared { memory::WORD } else { memory::SECTOR };
+        let modulus = match traffic.is_shared() {
+            true => memory::WORD,
+            false => memory::SECTOR,
+        };
         let moves = self.symbols.moves(address, access.besides, modulus, &access.turns);
         let (low, high) = moves.sum(&values, |values| {
             let most = number(active.possibly, values);
@@ -341,14 +384,11 @@ impl<'a> Walk<'a> {
             (least, most)
         });
         let sum = Count::between(low, high).times(access.times);
-        if !*shared {
-            return add_sectors(counts, sum, access.store);
-        }
         let least = active.exact().map(|lanes| {
-            let each = Count::exactly(memory::least_passes(*bytes, lanes));
+            let each = Count::exactly(memory::least_passes(bytes, lanes));
             Count::exactly(moves.executions()).times(each).times(access.times)
         });
-        add_passes(counts, sum, least);
+        counts.add_units(traffic, sum, least);
     }
 
     // ------------------------------------------------------------------ loops
@@ -483,30 +523,14 @@ fn warps(active: Mask) -> Count {
     times(active, |lanes| u64::from(lanes != 0))
 }
 
-fn add_sectors(counts: &mut Counts, sectors: Count, store: bool) {
-    let touched = if store {
-        &mut counts.global_store_sectors
-    } else {
-        &mut counts.global_load_sectors
-    };
-    *touched = touched.plus(sectors);
-}
-
-/// `least`: the passes without conflicts, where they are known.
-fn add_passes(counts: &mut Counts, passes: Count, least: Option<Count>) {
-    let conflicts = match least {
-        Some(least) => Count {
-            low: passes.low.saturating_sub(least.high),
-            high: passes.high.saturating_sub(least.low),
-            likely: (passes.likely - least.likely).max(0.0),
-        },
-        None => Count {
-            likely: 0.0,
-            ..Count::between(0, passes.high)
-        },
-    };
-    counts.shared_transactions = counts.shared_transactions.plus(passes);
-    counts.shared_bank_conflicts = counts.shared_bank_conflicts.plus(conflicts);
+/// Sectors or passes of an access whose addresses are not known.
+fn units_anywhere(traffic: Traffic, bytes: u32, active: Mask) -> Count {
+    if traffic.is_shared() {
+        let least = memory::least_passes(bytes, active.surely);
+        return Count::between(least, memory::most_passes(bytes, active.possibly));
+    }
+    let sectors = times(active, |lanes| u64::from(lanes.count_ones()));
+    Count::between(sectors.low.min(1), sectors.high)
 }
 
 /// Counts what all active lanes execute.
@@ -526,7 +550,10 @@ fn add_work(work: &Work, active: Mask, counts: &mut Counts) {
     for (count, number, of) in [
         (&mut counts.flops, work.flops, threads),
         (&mut counts.matrix_flops, work.matrix_flops, warps),
+        (&mut counts.barriers, work.barriers, warps),
         (&mut counts.memory_waits, work.memory_waits, warps),
+        (&mut counts.copy_waits, work.copy_waits, warps),
+        (&mut counts.copy_groups, work.copy_groups, warps),
     ] {
         *count = count.plus(Count::exactly(number).times(of));
     }
@@ -545,7 +572,7 @@ fn skip(counts: &mut Counts, region: Mask, active: Mask) {
         u64::from(region.surely != 0 && active.possibly == 0),
         u64::from(region.possibly != 0 && active.surely == 0),
     );
-    counts.skipped_instructions = counts.skipped_instructions.plus(skipped);
+    counts.warp_instructions_skipped = counts.warp_instructions_skipped.plus(skipped);
 }
 
 /// Counts a branch that some lanes of a region take.
@@ -580,7 +607,7 @@ fn back_edges(counts: &mut Counts, active: Mask, fewest: &[i64; LANES], most: &[
     }
     // The last turn's branch back is taken by nobody; others part lanes where some make fewer turns.
     let last = Count::between(u64::from(turns.low > 0), 1);
-    counts.skipped_instructions = counts.skipped_instructions.plus(last);
+    counts.warp_instructions_skipped = counts.warp_instructions_skipped.plus(last);
     let ends = if fewest == most && active.exact().is_some() {
         let mut ends: Vec<i64> = (0..LANES)
             .filter(|lane| active.surely >> lane & 1 == 1 && most[*lane] > 0)

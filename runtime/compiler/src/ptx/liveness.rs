@@ -179,9 +179,8 @@ impl Pressure {
             .filter_map(register_of)
             .chain(instruction.guard.map(|guard| guard.predicate))
             .for_each(|reg| self.add(reg));
-        if let Action::Load(_, _, address, _) | Action::Store(_, _, address, _) = instruction.action {
-            self.add(address.base);
-        }
+        let addresses = instruction.action.addresses();
+        addresses.iter().for_each(|address| self.add(address.base));
         self.most = self.most.max(self.words);
     }
 
