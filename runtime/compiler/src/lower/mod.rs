@@ -115,8 +115,12 @@ pub fn lowered(
         lowering.b.set_minimum_blocks(blocks.max(1));
     }
     let parameters = lowering.parameters().to_vec();
+    let mut entry = lowering.b.finish();
+    // A family's estimate of registers may be too low: what the kernel itself holds at once is certainly needed.
+    let most = target.minimum_blocks(launch.block[0], entry.pressure(), launch.dynamic_shared);
+    entry.minimum_blocks = entry.minimum_blocks.map(|blocks| blocks.min(most));
     Ok(Lowered {
-        entry: lowering.b.finish(),
+        entry,
         launch,
         parameters,
     })

@@ -313,11 +313,7 @@ pub(crate) fn minimum_blocks(
     shared: u32,
 ) -> u32 {
     let shape = Shape::of(checked, specialisation, target);
-    // Where a row has several axes, each element's coordinates are at hand too.
-    let coordinates = |shape: &Shape| shape.walked.iter().map(|axes| axes.len() as u32).max().unwrap_or(1);
-    let needed = shape.map_or(255, |shape| {
-        shape.needed(row).max(24 + 24 * coordinates(&shape)) + 8 * super::calls(checked)
-    });
+    let needed = shape.map_or(255, |shape| shape.needed(row).max(48) + 8 * super::calls(checked));
     let registers = needed.min(most_registers(row));
     target.minimum_blocks(row.threads * row.rows, registers, shared)
 }
