@@ -42,6 +42,7 @@ pub use session::{Bench, Job, LONGEST_BUDGET, cache_file, journal_path, missing,
 
 use energy_kernel_compiler::record::Objective;
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -59,6 +60,8 @@ pub struct Build {
     objective: Objective,
     or_emulated: bool,
     candidates: usize,
+    measurements: Option<NonZeroUsize>,
+    patience: Option<usize>,
     seed: u64,
     source_dirs: Vec<PathBuf>,
     cache_dir: Option<PathBuf>,
@@ -79,6 +82,8 @@ impl Build {
             objective: Objective::default(),
             or_emulated: false,
             candidates: 6,
+            measurements: None,
+            patience: None,
             seed: 0,
             source_dirs: scan::SOURCE_DIRS.iter().map(PathBuf::from).collect(),
             cache_dir: None,
@@ -124,6 +129,18 @@ impl Build {
     /// How many candidates the emulated device tries for each bucket of an operator: 6 by default, at least 1.
     pub fn emulated_candidates(mut self, candidates: usize) -> Build {
         self.candidates = candidates.max(1);
+        self
+    }
+
+    /// The most energies that are measured for each bucket of an operator: as many as it takes, by default; at least 1.
+    pub fn measurements(mut self, measurements: usize) -> Build {
+        self.measurements = Some(NonZeroUsize::new(measurements).unwrap_or(NonZeroUsize::MIN));
+        self
+    }
+
+    /// How many rounds of energy measurements may bring no improvement before the search of a bucket ends: 10 by default.
+    pub fn patience(mut self, rounds: usize) -> Build {
+        self.patience = Some(rounds);
         self
     }
 

@@ -23,7 +23,8 @@ impl Workshop for Own {
 
     #[cfg(feature = "tune")]
     fn open(&mut self, gpu: bool, emulated: bool) -> Result<Box<dyn Bench>, String> {
-        crate::tune::open(gpu, emulated, self.build.settings(), |_| ())
+        let opened = crate::tune::open(gpu, emulated, self.build.settings(), |_| ());
+        opened.map(|laboratory| laboratory as Box<dyn Bench>)
     }
 
     #[cfg(not(feature = "tune"))]

@@ -2,6 +2,8 @@
 
 use clap::{Args, Parser, Subcommand};
 use energy_kernel_build::LONGEST_BUDGET;
+use energy_kernel_build::tune::strategy::Rule;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -47,9 +49,17 @@ pub enum Command {
 /// Options of `tune`.
 #[derive(Debug, Args)]
 pub struct Tune {
-    /// Tune on the emulated device: results are simulated, and stay with it.
-    #[arg(long)]
+    /// Tune on the emulated device: results are simulated, and stay with it. The same as `--device emulated`.
+    #[arg(long, conflicts_with = "device")]
     pub emulated: bool,
+    /// Where: `gpu`, `emulated`, or `replay:FILE`, a trace that --sweep recorded: nothing is measured, and what the trace does not hold is
+    /// not tried.
+    #[arg(long, value_parser = bench, default_value = "gpu")]
+    pub device: Bench,
+    /// Record a trace instead: of each size up to --candidates kernels, each with its latency and energy. What the file holds already is
+    /// not measured again.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["ship", "again", "confirm", "dry_run"])]
+    pub sweep: Option<PathBuf>,
     /// Copy the results into the package's `energy-cache/`, to be committed and published.
     #[arg(long)]
     pub ship: bool,
@@ -65,6 +75,12 @@ pub struct Tune {
     /// The most candidates for each size.
     #[arg(long, value_name = "NUMBER")]
     pub candidates: Option<usize>,
+    /// The most energy measurements for each size; by default as many as it takes.
+    #[arg(long, value_name = "NUMBER")]
+    pub measurements: Option<NonZeroUsize>,
+    /// How many rounds of energy measurements may bring no improvement before the search of a size ends.
+    #[arg(long, value_name = "ROUNDS", default_value_t = Rule::default().patience)]
+    pub patience: usize,
     /// How much slower than the fastest a kernel may be: 0.05 are 5 %.
     #[arg(long, default_value_t = 0.05)]
     pub slack: f64,
@@ -183,6 +199,35 @@ pub struct Report {
     pub output: PathBuf,
 }
 
+/// Where operators are tuned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bench {
+    Gpu,
+    Emulated,
+    Replay(PathBuf),
+}
+
+impl Tune {
+    /// Where it tunes.
+    pub fn bench(&self) -> &Bench {
+        match self.emulated {
+            true => &Bench::Emulated,
+            false => &self.device,
+        }
+    }
+}
+
+fn bench(text: &str) -> Result<Bench, String> {
+    match text {
+        "gpu" => Ok(Bench::Gpu),
+        "emulated" => Ok(Bench::Emulated),
+        other => match other.strip_prefix("replay:") {
+            Some(file) if !file.is_empty() => Ok(Bench::Replay(file.into())),
+            _ => Err("`gpu`, `emulated` or `replay:FILE` is expected".to_owned()),
+        },
+    }
+}
+
 /// Where a PTX kernel runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Device {
@@ -258,5 +303,7 @@ mod tests {
         assert!(triple("1,2,3,4").is_err() && triple("-1").is_err() && triple("").is_err());
         assert_eq!(device("cuda:2"), Ok(Device::Cuda(2)));
         assert!(device("cuda").is_err() && device("cuda:x").is_err());
+        assert_eq!(bench("replay:a:b"), Ok(Bench::Replay("a:b".into())));
+        assert!(bench("replay:").is_err() && bench("cuda:0").is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! `tune --confirm`: what the chosen kernels save beside the fastest ones, measured in turn.
 
-use crate::arguments::Tune;
+use crate::arguments::{Bench, Tune};
 use crate::package::Package;
 use crate::progress::Progress;
 use energy_kernel_build::LONGEST_BUDGET;
@@ -40,8 +40,14 @@ pub fn confirm(
     progress.suspend(|| complain!("comparing {} sizes, {} pairs each", known.len(), options.pairs));
     // It was asked for, and has no other end than its own.
     let deadline = Instant::now() + LONGEST_BUDGET;
-    let compared = tune::confirm(options.emulated, &known, settings, options.pairs, deadline)
-        .map_err(|why| miette!("the comparison failed: {why}"))?;
+    let compared = tune::confirm(
+        *options.bench() == Bench::Emulated,
+        &known,
+        settings,
+        options.pairs,
+        deadline,
+    )
+    .map_err(|why| miette!("the comparison failed: {why}"))?;
     let confirmed = known
         .iter()
         .zip(compared)

@@ -18,6 +18,7 @@ mod ptx;
 mod report;
 mod run;
 mod show;
+mod sweep;
 mod tune;
 
 use arguments::{Arguments, Command};

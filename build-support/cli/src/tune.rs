@@ -1,14 +1,16 @@
 //! `tune`: the tuning of a build, optimised and with progress bars.
 
 use crate::Outcome;
-use crate::arguments::{Arguments, Tune};
+use crate::arguments::{Arguments, Bench, Tune};
 use crate::confirm::{Confirmed, confirm};
 use crate::interrupt;
 use crate::package::{Package, joules, seconds};
 use crate::progress::Progress;
+use crate::sweep::sweep;
 use energy_kernel_build::cache::{Place, read_file};
 use energy_kernel_build::scan::Found;
-use energy_kernel_build::tune::{Settings, open};
+use energy_kernel_build::tune::trace::Trace;
+use energy_kernel_build::tune::{Laboratory, Settings, Step, open, replay};
 use energy_kernel_build::{Job, cache_file, journal_path, missing, names, unmeasured};
 use energy_kernel_compiler::record::{CacheFile, DeviceClass, Objective};
 use energy_kernel_compiler::schedule;
@@ -37,20 +39,21 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
         emulated_candidates: options.candidates.unwrap_or(24).max(1),
         emulated_operations: 1e11,
         candidates: options.candidates.unwrap_or(256).max(1),
+        measurements: options.measurements,
+        patience: options.patience,
     };
     let end = Instant::now() + options.budget;
     let progress = Progress::new(arguments.json, end)?;
-    let steps = progress.clone();
-    let mut bench = open(!options.emulated, options.emulated, settings, move |step| {
-        steps.step(step)
-    })
-    .map_err(|why| {
-        miette!(
-            help = "--emulated tunes without a GPU; what it finds is simulated",
-            "{why}"
-        )
-    })?;
+    let mut bench = open_bench(options, settings, &progress)?;
+    let replayed = matches!(options.bench(), Bench::Replay(_));
     let device = bench.device().clone();
+    let all: Vec<(&Found, &[u64])> = found
+        .iter()
+        .flat_map(|&f| f.buckets.iter().map(move |sizes| (f, sizes.as_slice())))
+        .collect();
+    if let Some(file) = &options.sweep {
+        return sweep(arguments, file, bench.as_mut(), &all, &progress, end);
+    }
     let lock = match options.dry_run {
         true => None,
         false => {
@@ -68,10 +71,6 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
         .warnings
         .iter()
         .for_each(|warning| complain!("warning: {warning}"));
-    let all: Vec<(&Found, &[u64])> = found
-        .iter()
-        .flat_map(|&f| f.buckets.iter().map(move |sizes| (f, sizes.as_slice())))
-        .collect();
     let jobs: Vec<(&Found, &[u64])> = match options.again {
         true => all.clone(),
         false => missing(&found, &contents, &device)
@@ -102,7 +101,8 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
             break;
         }
         let share = left / u32::try_from(jobs.len() - number).unwrap_or(u32::MAX);
-        let journal = package.cache.state().map(|state| {
+        // A trace is at hand as a journal is.
+        let journal = package.cache.state().filter(|_| !replayed).map(|state| {
             let journal = journal_path(state, found, &device, sizes);
             match options.again {
                 // What was measured before is what is to be measured again; what was measured again is not.
@@ -133,13 +133,14 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
                     .into_diagnostic()?;
                 let kept = read_file(&path).is_ok_and(|stored| !stored.records.contains(&file.records[0]));
                 if kept {
-                    progress.suspend(|| {
-                        complain!(
-                            "warning: {} ({named}): the time ended before all energies were measured; the earlier result, \
-                             which has them, stays. A longer --budget replaces it",
-                            found.name
-                        );
-                    });
+                    let why = match replayed {
+                        true => "the trace is older than the result that there is, or knows less; that one stays",
+                        false => {
+                            "the time ended before all energies were measured; the earlier result, which has them, stays. A longer --budget \
+                             replaces it"
+                        }
+                    };
+                    progress.suspend(|| complain!("warning: {} ({named}): {why}", found.name));
                 }
                 if let Some(journal) = &journal {
                     let _ = std::fs::remove_file(journal);
@@ -181,6 +182,36 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// Where it is tuned.
+fn open_bench(options: &Tune, settings: Settings, progress: &Progress) -> miette::Result<Box<dyn Laboratory>> {
+    let steps = progress.clone();
+    let step = move |step: Step<'_>| steps.step(step);
+    match options.bench() {
+        Bench::Replay(_) if options.sweep.is_some() => {
+            Err(miette!("a trace has nothing to record: --sweep needs a device"))
+        }
+        Bench::Replay(_) if options.confirm => {
+            Err(miette!("a trace cannot be measured again: --confirm needs a device"))
+        }
+        Bench::Replay(file) => {
+            let trace = Trace::read(file).map_err(|error| {
+                miette!(
+                    help = "`cargo energy-kernel tune --sweep FILE` records a trace",
+                    "{} cannot be replayed: {error}",
+                    file.display()
+                )
+            })?;
+            replay(trace, settings, step).map_err(|why| miette!("{} cannot be replayed: {why}", file.display()))
+        }
+        bench => open(*bench == Bench::Gpu, *bench == Bench::Emulated, settings, step).map_err(|why| {
+            miette!(
+                help = "--emulated tunes without a GPU; what it finds is simulated",
+                "{why}"
+            )
+        }),
+    }
 }
 
 /// Says what would be tuned.

@@ -528,6 +528,75 @@ fn a_dry_run_tunes_nothing() {
     );
 }
 
+#[test]
+fn a_sweep_is_recorded_and_tuned_on() {
+    let (_root, folder) = package();
+    let sweep = [
+        "tune",
+        "--device",
+        "emulated",
+        "--candidates",
+        "4",
+        "--sweep",
+        "trace.jsonl",
+    ];
+    let few = call(&folder, &[sweep.as_slice(), &["--measurements", "1"]].concat());
+    assert!(few.status.success(), "{}", text(&few.stderr));
+    let said = text(&few.stdout);
+    assert!(
+        said.contains("total (R = 8, C = 64): 1 points, 1 of them new; 3 are left"),
+        "{said}"
+    );
+    let all = call(&folder, &[sweep.as_slice(), &["--json"]].concat());
+    let said: serde_json::Value = serde_json::from_slice(&all.stdout).unwrap();
+    let swept = said["swept"].as_array().unwrap();
+    assert!(
+        swept.len() == 2 && swept.iter().all(|one| one["points"] == 4 && one["known"] == 1),
+        "{said}"
+    );
+    assert!(
+        said["simulated"] == true && !folder.join("cache").exists(),
+        "nothing is tuned"
+    );
+
+    let replay = ["tune", "--device", "replay:trace.jsonl", "--json"];
+    let tuned = call(&folder, &replay);
+    assert!(tuned.status.success(), "{}", text(&tuned.stderr));
+    assert!(text(&tuned.stdout).contains("\"tuned\":2") && text(&tuned.stdout).contains("\"simulated\":true"));
+    let shown = text(&call(&folder, &["show", "--json"]).stdout);
+    assert_eq!(shown.matches("\"chosen\":true").count(), 2, "{shown}");
+    // What was measured since is not undone.
+    let fresh = ["tune", "--emulated", "--again", "--candidates", "4"];
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    assert!(call(&folder, &fresh).status.success());
+    let again = call(&folder, &[replay.as_slice(), &["--again"]].concat());
+    assert!(
+        text(&again.stderr).contains("the trace is older than the result"),
+        "{}",
+        text(&again.stderr)
+    );
+
+    for (words, says) in [
+        (&[replay.as_slice(), &["--confirm"]].concat(), "needs a device"),
+        (&[replay.as_slice(), &["--sweep", "other"]].concat(), "needs a device"),
+        (&vec!["tune", "--device", "replay:Cargo.toml"], "line 1"),
+        (&vec!["tune", "--emulated", "--sweep", "Cargo.toml"], "line 1"),
+        (&vec!["tune", "--device", "replay:absent"], "absent"),
+    ] {
+        let failed = call(&folder, words);
+        assert!(
+            failed.status.code() == Some(1) && (text(&failed.stderr) + &text(&failed.stdout)).contains(says),
+            "{words:?}: {}",
+            text(&failed.stderr)
+        );
+    }
+    assert!(
+        fs::read_to_string(folder.join("Cargo.toml"))
+            .unwrap()
+            .starts_with("[package]")
+    );
+}
+
 /// On the emulated device both kernels' energies are known exactly.
 #[test]
 fn a_confirmation_compares_the_chosen_with_the_fastest() {

@@ -7,6 +7,7 @@ use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::element::Element;
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::record::{Conditions, DeviceClass, Estimate};
+use energy_kernel_compiler::schedule::Schedule;
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::Machine;
 use std::time::Instant;
@@ -75,6 +76,22 @@ pub trait Meter {
 
     /// Whether energy costs nothing to measure, so that all candidates are.
     fn energy_is_free(&self) -> bool;
+
+    /// Whether its measurements were made before, and checked then: no kernel is run, and what it computes is not told.
+    fn is_recorded(&self) -> bool {
+        false
+    }
+
+    /// When the measurements of the problem at hand were made, in seconds since 1970; none where they are made now.
+    fn measured_at(&self) -> Option<u64> {
+        None
+    }
+
+    /// Whether it can measure this schedule of the problem at hand: a device can try all of them.
+    fn has(&self, schedule: &Schedule) -> bool {
+        let _ = schedule;
+        true
+    }
 
     /// Whether it can measure an operator at all at these sizes.
     ///

@@ -3,7 +3,9 @@
 //! ```text
 //!   space ── sample ──▶ candidates ── lower ──▶ kernels ── check against the reference ──▶ right ones
 //!                                                                                            │
-//!          record ◀── Pareto front ◀── energy, of those within the bound ◀── latency, of all ┘
+//!          record ◀── Pareto front ◀── energy, of a few within the bound ◀─── latency, of all ┘
+//!             │                             ▲
+//!             │                  strategy ──┘ which few: it learns power from those measured (model)
 //!             └─ every measured point is in the journal already: an interrupted tuning resumes
 //! ```
 //! Deterministic, given its seed and its measurements.
@@ -12,6 +14,7 @@
 
 mod compare;
 mod data;
+mod describe;
 mod emulated;
 mod expected;
 mod gpu;
@@ -19,14 +22,21 @@ mod gpu;
 mod gpu_tests;
 mod journal;
 mod meter;
+pub mod model;
 mod queue;
 mod random;
+mod replay;
+#[cfg(test)]
+mod replay_tests;
 mod sample;
 mod search;
 #[cfg(test)]
 mod search_tests;
+pub mod strategy;
+mod sweep;
 #[cfg(test)]
 mod testing;
+pub mod trace;
 mod watched;
 
 pub use compare::{Comparison, LEAST_PAIRS, compare};
@@ -37,7 +47,10 @@ pub use energy_kernel::simulate::Profile;
 pub use expected::Expected;
 pub use gpu::GpuMeter;
 pub use meter::{Effort, Measured, Meter, MeterError, Problem};
+pub use model::memory::Memory;
+pub use replay::ReplayMeter;
 pub use search::search;
+pub use sweep::{Swept, sweep};
 
 use crate::Build;
 use crate::scan::Found;
@@ -48,8 +61,10 @@ use energy_kernel_compiler::record::{DeviceClass, Objective, Record};
 use energy_kernel_compiler::schedule::{self, Schedule};
 use energy_kernel_compiler::size::Specialisation;
 use std::cell::RefCell;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Instant;
+use trace::{Recorder, Trace};
 use watched::Watched;
 
 /// How a tuner goes about it.
@@ -65,6 +80,16 @@ pub struct Settings {
     pub emulated_operations: f64,
     /// The most candidates that a GPU tries for each bucket.
     pub candidates: usize,
+    /// The most energies that are measured for each bucket; as many as the strategy asks for, where there is none.
+    pub measurements: Option<NonZeroUsize>,
+    /// Rounds of energy measurements without an improvement that end the search of a bucket.
+    pub patience: usize,
+}
+
+impl Settings {
+    fn most_measurements(&self) -> usize {
+        self.measurements.map_or(usize::MAX, NonZeroUsize::get)
+    }
 }
 
 /// What a tuner is doing.
@@ -116,8 +141,19 @@ impl Build {
             emulated_candidates: self.candidates,
             emulated_operations: 1e9,
             candidates: 64,
+            measurements: self.measurements,
+            patience: self.patience.unwrap_or(strategy::Rule::default().patience),
         }
     }
+}
+
+/// A device on which operators are tuned, or measured for others to tune on.
+pub trait Laboratory: Bench {
+    /// [Records](sweep()) one bucket of one operator.
+    ///
+    /// # Errors
+    /// Nothing can be measured or recorded, and why.
+    fn sweep(&mut self, job: &Job<'_>, recorder: &mut Recorder) -> Result<Swept, String>;
 }
 
 /// A GPU where that is allowed and one is usable, else the emulated device where that is allowed.
@@ -129,18 +165,14 @@ pub fn open(
     emulated: bool,
     settings: Settings,
     mut progress: impl FnMut(Step<'_>) + 'static,
-) -> Result<Box<dyn Bench>, String> {
+) -> Result<Box<dyn Laboratory>, String> {
     let why = if gpu {
         match GpuMeter::open(settings.candidates) {
             Ok(meter) => {
                 if let Some(why) = meter.without_energy() {
                     progress(Step::NoEnergy { why });
                 }
-                return Ok(Box::new(Tuner {
-                    meter,
-                    settings,
-                    progress,
-                }));
+                return Ok(Box::new(Tuner::new(meter, settings, progress)));
             }
             Err(why) => why,
         }
@@ -155,11 +187,20 @@ pub fn open(
         settings.emulated_candidates,
         settings.emulated_operations,
     );
-    Ok(Box::new(Tuner {
-        meter,
-        settings,
-        progress,
-    }))
+    Ok(Box::new(Tuner::new(meter, settings, progress)))
+}
+
+/// The device that a trace was recorded on, which has what was measured then, and nothing else.
+///
+/// # Errors
+/// The trace is not of one device that kernels can be made for.
+pub fn replay(
+    trace: Trace,
+    settings: Settings,
+    progress: impl FnMut(Step<'_>) + 'static,
+) -> Result<Box<dyn Laboratory>, String> {
+    let meter = ReplayMeter::new(trace, settings.candidates)?;
+    Ok(Box::new(Tuner::new(meter, settings, progress)))
 }
 
 /// How many outcomes a journal holds that lies at this place; none, where there is no journal.
@@ -231,11 +272,23 @@ pub fn confirm(
     all(GpuMeter::open(1)?, records, settings, pairs, deadline)
 }
 
-/// A meter with the search on top.
+/// A meter with the search on top. It remembers what it measured: later searches of a run expect something from the beginning.
 struct Tuner<M, P> {
     meter: M,
     settings: Settings,
-    progress: P,
+    memory: Memory,
+    progress: RefCell<P>,
+}
+
+impl<M: Meter, P: FnMut(Step<'_>)> Tuner<M, P> {
+    fn new(meter: M, settings: Settings, progress: P) -> Tuner<M, P> {
+        Tuner {
+            meter,
+            settings,
+            memory: Memory::default(),
+            progress: RefCell::new(progress),
+        }
+    }
 }
 
 impl<M: Meter, P: FnMut(Step<'_>)> Bench for Tuner<M, P> {
@@ -244,12 +297,25 @@ impl<M: Meter, P: FnMut(Step<'_>)> Bench for Tuner<M, P> {
     }
 
     fn tune(&mut self, job: &Job<'_>) -> Result<Record, String> {
-        let progress = RefCell::new(&mut self.progress);
+        let progress = &self.progress;
         let mut meter = Watched {
             meter: &mut self.meter,
-            progress: &progress,
+            progress,
         };
-        search(&mut meter, job, &self.settings, &mut |step| {
+        search(&mut meter, job, &self.settings, &mut self.memory, &mut |step| {
+            (progress.borrow_mut())(step)
+        })
+    }
+}
+
+impl<M: Meter, P: FnMut(Step<'_>)> Laboratory for Tuner<M, P> {
+    fn sweep(&mut self, job: &Job<'_>, recorder: &mut Recorder) -> Result<Swept, String> {
+        let progress = &self.progress;
+        let mut meter = Watched {
+            meter: &mut self.meter,
+            progress,
+        };
+        sweep::sweep(&mut meter, job, &self.settings, recorder, &mut |step| {
             (progress.borrow_mut())(step)
         })
     }

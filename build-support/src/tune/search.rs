@@ -1,15 +1,19 @@
-//! The search: candidates are compiled, checked, timed, and those within the latency bound have their energy measured.
+//! The search: candidates are compiled, checked, timed, and of those within the latency bound the promising ones have their energy measured.
 
-use super::data::inputs;
+use super::data::{Data, inputs};
+use super::describe::{describe, features};
 use super::expected::Expected;
 use super::journal::{Entry, Journal};
 use super::meter::{Measured, Meter, MeterError, Problem};
+use super::model::device::Described;
+use super::model::memory::Memory;
 use super::sample::sample;
+use super::strategy::{self, Rule, Strategy};
 use super::{Settings, Step};
 use crate::session::Job;
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::lower::lower;
-use energy_kernel_compiler::record::{Objective, PackedKernel, Point, Record, Statistics, pareto_front};
+use energy_kernel_compiler::record::{Estimate, Objective, PackedKernel, Point, Record, Statistics, pareto_front};
 use energy_kernel_compiler::schedule::{self, Schedule};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -17,15 +21,15 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 const EDP_BOUND: f64 = 1.5;
 
 /// A candidate that competes.
-struct Timed<C> {
+pub(super) struct Timed<C> {
     schedule: Schedule,
-    point: Point,
+    pub(super) point: Point,
     /// Still on the device; not where it was found in the journal.
     candidate: Option<C>,
-    kernel: Kernel,
+    pub(super) kernel: Kernel,
 }
 
-/// Tunes one bucket of one operator.
+/// Tunes one bucket of one operator. What is learnt of the device is remembered, and what was remembered is expected.
 ///
 /// # Errors
 /// No candidate could be measured, and why.
@@ -33,42 +37,12 @@ pub fn search<M: Meter>(
     meter: &mut M,
     job: &Job<'_>,
     settings: &Settings,
+    memory: &mut Memory,
     progress: &mut dyn FnMut(Step<'_>),
 ) -> Result<Record, String> {
     let begun = Instant::now();
-    let (found, sizes) = (job.found, job.sizes);
-    meter
-        .accepts(&found.checked, sizes)
-        .map_err(|error| error.to_string())?;
-    let machine = meter.machine();
-    let space = schedule::space(&found.checked, &found.specialisation, machine.target);
-    let default = schedule::default(&found.checked, &found.specialisation, sizes, machine);
-    let candidates = sample(&space, default, meter.most_candidates(), settings.seed);
-    let inputs = inputs(&found.checked, sizes, settings.seed)?;
-    let expected = Expected::compute(&found.checked, sizes, &inputs, settings.seed, job.limit)
-        .map_err(|error| error.to_string())?;
-    let problem = Problem {
-        checked: &found.checked,
-        specialisation: &found.specialisation,
-        sizes,
-        inputs: &inputs,
-        seed: settings.seed,
-    };
-    meter.begin(problem).map_err(|error| error.to_string())?;
-
-    let mut search = Search {
-        meter,
-        job,
-        problem,
-        expected,
-        journal: Journal::open(job.journal),
-        statistics: Statistics {
-            space: space.len() as u64,
-            seed: settings.seed,
-            ..Statistics::default()
-        },
-        last_problem: None,
-    };
+    let inputs = inputs_for(meter, job, settings)?;
+    let mut search = Search::begin(meter, job, settings, &inputs)?;
     // Timing takes half of the time at most; what it leaves over goes to energy.
     let left = job.deadline.saturating_duration_since(Instant::now());
     let until = if search.meter.energy_is_free() {
@@ -76,48 +50,120 @@ pub fn search<M: Meter>(
     } else {
         job.deadline - left / 2
     };
-    let mut timed = search.time(&candidates, until, progress);
-    let complete = search.measure(&mut timed, settings.objective, progress);
+    let mut timed = search.time(until, progress);
+    let complete = search.measure(&mut timed, settings, memory, progress);
     let front = pareto_front(timed.into_iter().map(|timed| timed.point).collect());
     if front.is_empty() {
-        let why = search
-            .last_problem
-            .unwrap_or_else(|| "the time ended before anything was measured".to_owned());
-        return Err(format!("no candidate could be measured: {why}"));
+        return Err(search.nothing());
     }
+    let now = || {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |time| time.as_secs())
+    };
     Ok(Record {
-        sizes: sizes.to_vec(),
-        specialisation: found.specialisation.clone(),
+        sizes: job.sizes.to_vec(),
+        specialisation: job.found.specialisation.clone(),
         front,
         statistics: Statistics {
             seconds: begun.elapsed().as_secs_f64(),
             ..search.statistics
         },
-        measured_at: SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |time| time.as_secs()),
+        measured_at: search.meter.measured_at().unwrap_or_else(now),
         energy_measured: complete,
     })
 }
 
-struct Search<'a, M> {
-    meter: &'a mut M,
+/// What candidates are measured on, where they are run at all.
+///
+/// # Errors
+/// The meter does not accept the operator at these sizes, or they are too large.
+pub(super) fn inputs_for<M: Meter>(meter: &M, job: &Job<'_>, settings: &Settings) -> Result<Vec<Data>, String> {
+    meter
+        .accepts(&job.found.checked, job.sizes)
+        .map_err(|error| error.to_string())?;
+    match meter.is_recorded() {
+        true => Ok(Vec::new()),
+        false => inputs(&job.found.checked, job.sizes, settings.seed),
+    }
+}
+
+/// Candidates of a problem on a device, and what is known of them.
+pub(super) struct Search<'a, M> {
+    pub(super) meter: &'a mut M,
     job: &'a Job<'a>,
     problem: Problem<'a>,
-    expected: Expected,
+    pub(super) candidates: Vec<Schedule>,
+    /// None where results were checked when they were recorded.
+    expected: Option<Expected>,
     journal: Journal,
     statistics: Statistics,
     last_problem: Option<String>,
 }
 
-impl<M: Meter> Search<'_, M> {
+impl<'a, M: Meter> Search<'a, M> {
+    /// Chooses the candidates, and prepares the device.
+    ///
+    /// # Errors
+    /// The device is broken, or the operator cannot run on these inputs.
+    pub(super) fn begin(
+        meter: &'a mut M,
+        job: &'a Job<'a>,
+        settings: &Settings,
+        inputs: &'a [Data],
+    ) -> Result<Search<'a, M>, String> {
+        let (found, sizes) = (job.found, job.sizes);
+        let expected = match meter.is_recorded() {
+            true => None,
+            false => Some(
+                Expected::compute(&found.checked, sizes, inputs, settings.seed, job.limit)
+                    .map_err(|error| error.to_string())?,
+            ),
+        };
+        let problem = Problem {
+            checked: &found.checked,
+            specialisation: &found.specialisation,
+            sizes,
+            inputs,
+            seed: settings.seed,
+        };
+        meter.begin(problem).map_err(|error| error.to_string())?;
+        let machine = meter.machine();
+        let mut space = schedule::space(&found.checked, &found.specialisation, machine.target);
+        space.retain(|schedule| meter.has(schedule));
+        let default = schedule::default(&found.checked, &found.specialisation, sizes, machine);
+        let default = match space.first() {
+            Some(&first) if !meter.has(&default) => first,
+            _ => default,
+        };
+        Ok(Search {
+            candidates: sample(&space, default, meter.most_candidates(), settings.seed),
+            meter,
+            job,
+            problem,
+            expected,
+            journal: Journal::open(job.journal),
+            statistics: Statistics {
+                space: space.len() as u64,
+                seed: settings.seed,
+                ..Statistics::default()
+            },
+            last_problem: None,
+        })
+    }
+
+    /// Why nothing was measured.
+    pub(super) fn nothing(&self) -> String {
+        let why = self.last_problem.as_deref();
+        format!(
+            "no candidate could be measured: {}",
+            why.unwrap_or("the time ended before anything was measured")
+        )
+    }
+
     /// Compiles, checks and times candidates until then, the first whatever the time. Sorted by latency.
-    fn time(
-        &mut self,
-        candidates: &[Schedule],
-        until: Instant,
-        progress: &mut dyn FnMut(Step<'_>),
-    ) -> Vec<Timed<M::Candidate>> {
+    fn time(&mut self, until: Instant, progress: &mut dyn FnMut(Step<'_>)) -> Vec<Timed<M::Candidate>> {
+        let candidates = std::mem::take(&mut self.candidates);
         let mut timed: Vec<Timed<M::Candidate>> = Vec::new();
         for (number, schedule) in candidates.iter().enumerate() {
             if number > 0 && Instant::now() >= until {
@@ -134,7 +180,10 @@ impl<M: Meter> Search<'_, M> {
             } else {
                 self.job.deadline
             };
-            match self.time_one(*schedule, deadline) {
+            let Some(kernel) = self.compile(*schedule) else {
+                continue;
+            };
+            match self.time_one(*schedule, kernel, deadline) {
                 Ok(Some(one)) => timed.push(one),
                 Ok(None) => {}
                 Err(broken) => {
@@ -147,15 +196,31 @@ impl<M: Meter> Search<'_, M> {
         timed
     }
 
-    /// None if it does not compete; an error if nothing can be measured any more.
-    fn time_one(&mut self, schedule: Schedule, deadline: Instant) -> Result<Option<Timed<M::Candidate>>, String> {
+    /// The kernel of a schedule; none where there is none, which would be a mistake of the space.
+    pub(super) fn compile(&mut self, schedule: Schedule) -> Option<Kernel> {
         let found = self.job.found;
-        let target = self.meter.machine().target;
-        let kernel = match lower(&found.checked, &found.specialisation, target, &schedule) {
-            Ok(kernel) => kernel,
-            Err(error) => return Ok(self.refuse(error.to_string())),
-        };
-        self.statistics.compiled += 1;
+        match lower(
+            &found.checked,
+            &found.specialisation,
+            self.meter.machine().target,
+            &schedule,
+        ) {
+            Ok(kernel) => {
+                self.statistics.compiled += 1;
+                Some(kernel)
+            }
+            Err(error) => self.refuse(error.to_string()),
+        }
+    }
+
+    /// None if it does not compete; an error if nothing can be measured any more.
+    pub(super) fn time_one(
+        &mut self,
+        schedule: Schedule,
+        kernel: Kernel,
+        deadline: Instant,
+    ) -> Result<Option<Timed<M::Candidate>>, String> {
+        let found = self.job.found;
         let mut entry = Entry {
             fingerprint: found.fingerprint,
             device: self.meter.device().key(),
@@ -185,7 +250,9 @@ impl<M: Meter> Search<'_, M> {
                 return Ok(self.refuse(why));
             }
         };
-        if let Err(difference) = self.expected.compare(&outputs) {
+        if let Some(expected) = &self.expected
+            && let Err(difference) = expected.compare(&outputs)
+        {
             self.statistics.wrong += 1;
             entry.wrong = true;
             self.note(entry);
@@ -213,54 +280,108 @@ impl<M: Meter> Search<'_, M> {
         }))
     }
 
-    /// Measures the energy of those that are fast enough, the fastest first. Whether all of them were measured.
+    /// Measures the energy of those that are fast enough: all where that is free, else those that the strategy asks for. Whether
+    /// it came to its end.
     fn measure(
         &mut self,
         timed: &mut [Timed<M::Candidate>],
-        objective: Objective,
+        settings: &Settings,
+        memory: &mut Memory,
         progress: &mut dyn FnMut(Step<'_>),
     ) -> bool {
         let Some(fastest) = timed.first().map(|one| one.point.latency.mean) else {
             return false;
         };
-        let bound = match objective {
-            _ if self.meter.energy_is_free() => f64::INFINITY,
-            Objective::Energy { slack } => 1.0 + slack,
-            Objective::Edp => EDP_BOUND,
-            Objective::Latency => 1.0,
+        let is_free = self.meter.energy_is_free();
+        let (bound, delay) = match settings.objective {
+            _ if is_free => (f64::INFINITY, 0.0),
+            Objective::Energy { slack } => (1.0 + slack, 0.0),
+            Objective::Edp => (EDP_BOUND, 1.0),
+            Objective::Latency => (1.0, 0.0),
         };
-        let eligible: Vec<&mut Timed<M::Candidate>> = timed
-            .iter_mut()
-            .take_while(|one| one.point.latency.mean <= bound * fastest)
+        let eligible = timed.partition_point(|one| one.point.latency.mean <= bound * fastest);
+        let eligible = &mut timed[..eligible];
+        let described: Vec<Described> = (eligible.iter())
+            .map(|one| describe(&one.kernel, self.job, one.point.latency.mean))
             .collect();
-        let of = eligible.len();
-        for (number, one) in eligible.into_iter().enumerate() {
-            if one.point.energy.is_some() {
-                self.statistics.energy_measured += 1;
-                continue;
-            }
-            // What costs nothing is taken even when the time has ended.
-            if Instant::now() >= self.job.deadline && !self.meter.energy_is_free() {
-                return false;
-            }
-            progress(Step::Energy {
-                number,
-                of,
-                schedule: &one.schedule,
-            });
-            match self.measure_one(one) {
-                Ok(true) => self.statistics.energy_measured += 1,
-                Ok(false) => return false,
-                Err(why) => {
-                    self.last_problem = Some(why);
-                    return false;
-                }
-            }
-        }
-        true
+        let expected = memory.expect(&described);
+        let candidates: Vec<strategy::Candidate> = (eligible.iter().zip(expected))
+            .map(|(one, expected)| strategy::Candidate {
+                features: features(&one.kernel, self.job.sizes),
+                latency: one.point.latency.mean,
+                expected,
+            })
+            .collect();
+        let rule = Rule::default();
+        let mut strategy = Strategy::new(
+            &candidates,
+            Rule {
+                delay,
+                first: if is_free { eligible.len() } else { rule.first },
+                patience: settings.patience,
+                ..rule
+            },
+        );
+        let mut measured = Vec::new();
+        let complete = self.follow(&mut strategy, eligible, settings, &mut measured, progress);
+        memory.note(
+            measured
+                .iter()
+                .map(|&(number, energy)| (described[number].clone(), energy)),
+        );
+        complete
     }
 
-    fn measure_one(&mut self, one: &mut Timed<M::Candidate>) -> Result<bool, String> {
+    /// Measures what the strategy asks for, until it is satisfied or a budget ends. Whether it ended as it was meant to. What was
+    /// measured, in joules, comes with its number.
+    fn follow(
+        &mut self,
+        strategy: &mut Strategy,
+        eligible: &mut [Timed<M::Candidate>],
+        settings: &Settings,
+        measured: &mut Vec<(usize, f64)>,
+        progress: &mut dyn FnMut(Step<'_>),
+    ) -> bool {
+        let of = settings.most_measurements().min(eligible.len());
+        loop {
+            let round = strategy.next_round();
+            if round.is_empty() {
+                return true;
+            }
+            for number in round {
+                if measured.len() >= settings.most_measurements() {
+                    return true;
+                }
+                let one = &mut eligible[number];
+                // What the journal knows is not measured again: a resumed search goes the way that it had gone.
+                if one.point.energy.is_none() {
+                    // What costs nothing is taken even when the time has ended.
+                    if Instant::now() >= self.job.deadline && !self.meter.energy_is_free() {
+                        return false;
+                    }
+                    progress(Step::Energy {
+                        number: measured.len(),
+                        of,
+                        schedule: &one.schedule,
+                    });
+                    if let Err(why) = self.measure_one(one) {
+                        self.last_problem = Some(why);
+                        return false;
+                    }
+                }
+                let Some(Estimate { mean, interval }) = one.point.energy else {
+                    return false;
+                };
+                self.statistics.energy_measured += 1;
+                measured.push((number, mean));
+                // Half the 95 % interval is 1.96 standard deviations.
+                strategy.observe(number, mean, interval / (1.96 * mean));
+            }
+        }
+    }
+
+    /// Measures one energy, where the meter can and time suffices.
+    pub(super) fn measure_one(&mut self, one: &mut Timed<M::Candidate>) -> Result<(), String> {
         let problem = self.problem;
         if one.candidate.is_none() {
             let (candidate, _) = self
@@ -270,14 +391,14 @@ impl<M: Meter> Search<'_, M> {
             one.candidate = Some(candidate);
         }
         let Some(candidate) = &one.candidate else {
-            return Ok(false);
+            return Ok(());
         };
         let measured = self
             .meter
             .energy(problem, candidate, one.point.latency.mean, self.job.deadline)
             .map_err(|error| error.to_string())?;
         let Some(Measured { estimate, conditions }) = measured else {
-            return Ok(false);
+            return Ok(());
         };
         one.point.energy = Some(estimate);
         // The energy's conditions are the stricter ones; the latency's launches are kept.
@@ -293,7 +414,7 @@ impl<M: Meter> Search<'_, M> {
             point: Some(one.point.clone()),
             wrong: false,
         });
-        Ok(true)
+        Ok(())
     }
 
     fn refuse<T>(&mut self, why: String) -> Option<T> {

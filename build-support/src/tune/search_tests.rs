@@ -3,13 +3,13 @@
 use super::data::Data;
 use super::meter::{Measured, Meter, MeterError, Problem};
 use super::testing::{conditions, device, operator};
-use super::{EmulatedMeter, Profile, Settings, Step, search};
+use super::{EmulatedMeter, Memory, Profile, Settings, Step, search};
 use crate::scan::Found;
 use crate::session::Job;
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::record::*;
 use energy_kernel_compiler::reference::Reference;
-use energy_kernel_compiler::schedule;
+use energy_kernel_compiler::schedule::{self, Schedule};
 use energy_kernel_compiler::target::{Machine, Target};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -27,6 +27,8 @@ struct Scripted {
     takes: Duration,
     counter: bool,
     free: bool,
+    /// Every family, not the plain one alone: of the others many schedules have equal figures, and no search measures all of those.
+    every_family: bool,
     latencies: usize,
     energies: Vec<u32>,
 }
@@ -41,6 +43,7 @@ impl Default for Scripted {
             takes: Duration::ZERO,
             counter: true,
             free: false,
+            every_family: false,
             latencies: 0,
             energies: Vec::new(),
         }
@@ -77,6 +80,10 @@ impl Meter for Scripted {
 
     fn most_candidates(&self) -> usize {
         1000
+    }
+
+    fn has(&self, schedule: &Schedule) -> bool {
+        self.every_family || matches!(schedule, Schedule::Plain(_))
     }
 
     fn energy_is_free(&self) -> bool {
@@ -134,6 +141,8 @@ const SETTINGS: Settings = Settings {
     emulated_candidates: 6,
     emulated_operations: 1e9,
     candidates: 64,
+    measurements: None,
+    patience: 10,
 };
 
 fn found() -> Found {
@@ -152,7 +161,7 @@ fn tune(meter: &mut Scripted, found: &Found, journal: Option<&Path>, time: Durat
         limit: Instant::now() + AMPLE,
         journal,
     };
-    search(meter, &job, &SETTINGS, &mut |_: Step<'_>| ())
+    search(meter, &job, &SETTINGS, &mut Memory::default(), &mut |_: Step<'_>| ())
 }
 
 const AMPLE: Duration = Duration::from_secs(60);
@@ -180,9 +189,146 @@ fn the_least_energy_within_the_bound_is_found_and_no_energy_is_measured_beyond_i
     );
     assert_eq!(meter.energies[0], 256, "the fastest first");
     assert_eq!(record.statistics.timed as usize, meter.latencies);
-    let space = schedule::space(&found.checked, &found.specialisation, Target::Sm90);
+    let mut space = schedule::space(&found.checked, &found.specialisation, Target::Sm90);
+    space.retain(|schedule| meter.has(schedule));
     assert_eq!(record.statistics.space as usize, space.len());
     assert_eq!(record.front.iter().map(threads).collect::<Vec<_>>(), [256, 128, 64]);
+}
+
+/// The energies that were measured of an operator with many candidates, killed and resumed at times or not.
+#[test]
+fn few_of_many_energies_are_measured_and_a_resumed_search_measures_the_same() {
+    let found = operator(
+        "tune(M = 48, N = 64, K = 16)",
+        "fn product(a: Tensor<f32, (M, K)>, b: Tensor<f32, (K, N)>) -> Tensor<f32, (M, N)> { |m, n| sum(|k| a[[m, k]] * b[[k, n]]) }",
+    );
+    let run = |meter: &mut ByBlocks, journal: Option<&Path>| {
+        let job = Job {
+            found: &found,
+            sizes: &found.buckets[0],
+            deadline: Instant::now() + AMPLE,
+            limit: Instant::now() + AMPLE,
+            journal,
+        };
+        let settings = Settings {
+            objective: Objective::Energy { slack: 10.0 },
+            candidates: 100,
+            ..SETTINGS
+        };
+        search(meter, &job, &settings, &mut Memory::default(), &mut |_: Step<'_>| ())
+    };
+    let mut whole = ByBlocks::default();
+    let record = run(&mut whole, None).unwrap();
+    let timed = record.statistics.timed as usize;
+    assert!(timed > 40, "{timed}");
+    assert!(record.energy_measured);
+    assert!(
+        (6..timed / 2).contains(&whole.energies.len()),
+        "{} of {timed}",
+        whole.energies.len()
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("a.journal");
+    let mut energies = Vec::new();
+    for breaks_after in [3, 8, usize::MAX] {
+        let mut meter = ByBlocks {
+            breaks_after,
+            ..ByBlocks::default()
+        };
+        let resumed = run(&mut meter, Some(&journal)).unwrap();
+        energies.extend(meter.energies);
+        if breaks_after == usize::MAX {
+            assert_eq!(resumed.front, record.front);
+        }
+    }
+    assert_eq!(energies, whole.energies);
+}
+
+/// A device whose latencies and energies follow from the launch; results are the reference's.
+struct ByBlocks {
+    scripted: Scripted,
+    /// Energies until it breaks.
+    breaks_after: usize,
+    energies: Vec<[u32; 3]>,
+    data: Option<Vec<Data>>,
+}
+
+impl Default for ByBlocks {
+    fn default() -> ByBlocks {
+        ByBlocks {
+            scripted: Scripted::default(),
+            breaks_after: usize::MAX,
+            energies: Vec::new(),
+            data: None,
+        }
+    }
+}
+
+impl Meter for ByBlocks {
+    /// Threads, blocks, bytes of shared memory.
+    type Candidate = [u32; 3];
+
+    fn device(&self) -> &DeviceClass {
+        self.scripted.device()
+    }
+
+    fn machine(&self) -> Machine {
+        self.scripted.machine()
+    }
+
+    fn most_candidates(&self) -> usize {
+        100
+    }
+
+    fn energy_is_free(&self) -> bool {
+        false
+    }
+
+    fn begin(&mut self, _: Problem<'_>) -> Result<(), MeterError> {
+        Ok(())
+    }
+
+    fn load(
+        &mut self,
+        problem: Problem<'_>,
+        kernel: &Kernel,
+        limit: Instant,
+    ) -> Result<([u32; 3], Vec<Data>), MeterError> {
+        let data = match self.data.take() {
+            Some(data) => data,
+            None => self.scripted.load(problem, kernel, limit)?.1,
+        };
+        self.data = Some(data.clone());
+        let blocks = kernel.launch.grid(problem.sizes).unwrap().iter().product();
+        Ok(([kernel.launch.block[0], blocks, kernel.launch.dynamic_shared], data))
+    }
+
+    fn latency(
+        &mut self,
+        _: Problem<'_>,
+        &[threads, blocks, shared]: &[u32; 3],
+        _: Instant,
+    ) -> Result<Measured, MeterError> {
+        let mean = 1e-5 * (1.0 + f64::from(threads) / 1024.0 + 10.0 / f64::from(blocks) + f64::from(shared) / 1e6);
+        Ok(self.scripted.measured(mean))
+    }
+
+    fn energy(
+        &mut self,
+        _: Problem<'_>,
+        candidate: &[u32; 3],
+        latency: f64,
+        _: Instant,
+    ) -> Result<Option<Measured>, MeterError> {
+        if self.energies.len() == self.breaks_after {
+            return Err(MeterError::Broken("it fell off the bus".into()));
+        }
+        self.energies.push(*candidate);
+        let [threads, blocks, shared] = candidate.map(f64::from);
+        let power = 200.0 + threads / 10.0 + 20.0 * blocks.log2() - shared / 1000.0;
+        Ok(Some(self.scripted.measured(latency * power)))
+    }
 }
 
 #[test]
@@ -326,7 +472,14 @@ fn the_emulated_device_tunes_every_family_and_says_that_it_simulates() {
                 limit: Instant::now() + AMPLE,
                 journal: None,
             };
-            search(&mut meter, &job, &SETTINGS, &mut |_: Step<'_>| ()).unwrap()
+            search(
+                &mut meter,
+                &job,
+                &SETTINGS,
+                &mut Memory::default(),
+                &mut |_: Step<'_>| (),
+            )
+            .unwrap()
         };
         let record = tune();
         assert_eq!(
@@ -361,7 +514,10 @@ fn what_would_take_hours_to_emulate_is_refused_at_once() {
         journal: None,
     };
     let begun = Instant::now();
-    let why = search(&mut meter, &job, &SETTINGS, &mut |_: Step<'_>| ()).unwrap_err();
+    let why = search(&mut meter, &job, &SETTINGS, &mut Memory::default(), &mut |_: Step<
+        '_,
+    >| ())
+    .unwrap_err();
     assert!(why.contains("too many"), "{why}");
     assert!(begun.elapsed() < Duration::from_secs(1));
 }
@@ -385,7 +541,9 @@ fn emulation_never_outlasts_its_limit() {
             limit: begun + Duration::from_millis(limit),
             journal: Some(&journal),
         };
-        let outcome = search(&mut meter, &job, &SETTINGS, &mut |_: Step<'_>| ());
+        let outcome = search(&mut meter, &job, &SETTINGS, &mut Memory::default(), &mut |_: Step<
+            '_,
+        >| ());
         println!("{limit} ms: {:?}", begun.elapsed());
         assert!(
             begun.elapsed() < Duration::from_millis(limit + 2000),
@@ -419,7 +577,10 @@ fn what_would_not_fit_or_not_be_checked_in_time_is_not_emulated() {
             limit: begun + AMPLE,
             journal: None,
         };
-        let why = search(&mut meter, &job, &SETTINGS, &mut |_: Step<'_>| ()).unwrap_err();
+        let why = search(&mut meter, &job, &SETTINGS, &mut Memory::default(), &mut |_: Step<
+            '_,
+        >| ())
+        .unwrap_err();
         assert!(why.contains(says), "{why}");
         assert!(begun.elapsed() < Duration::from_secs(1));
     }
@@ -429,10 +590,11 @@ fn what_would_not_fit_or_not_be_checked_in_time_is_not_emulated() {
 fn half_of_the_time_is_kept_for_energy() {
     let found = found();
     let mut meter = Scripted {
-        takes: Duration::from_millis(40),
+        takes: Duration::from_millis(200),
+        every_family: true,
         ..Scripted::default()
     };
-    let record = tune(&mut meter, &found, None, Duration::from_millis(200)).unwrap();
+    let record = tune(&mut meter, &found, None, Duration::from_secs(1)).unwrap();
     assert!(
         record.statistics.energy_measured >= 1 && meter.latencies <= 4,
         "{:?}",

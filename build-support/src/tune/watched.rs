@@ -6,6 +6,7 @@ use super::meter::{Effort, Measured, Meter, MeterError, Problem};
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::record::DeviceClass;
+use energy_kernel_compiler::schedule::Schedule;
 use energy_kernel_compiler::target::Machine;
 use std::cell::RefCell;
 use std::time::Instant;
@@ -39,6 +40,18 @@ impl<M: Meter, P: FnMut(Step<'_>)> Meter for Watched<'_, M, P> {
 
     fn energy_is_free(&self) -> bool {
         self.meter.energy_is_free()
+    }
+
+    fn is_recorded(&self) -> bool {
+        self.meter.is_recorded()
+    }
+
+    fn measured_at(&self) -> Option<u64> {
+        self.meter.measured_at()
+    }
+
+    fn has(&self, schedule: &Schedule) -> bool {
+        self.meter.has(schedule)
     }
 
     fn accepts(&self, checked: &Checked, sizes: &[u64]) -> Result<(), MeterError> {

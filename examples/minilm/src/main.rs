@@ -1,7 +1,7 @@
 //! Prints how similar sentences are, or their embeddings.
 
 use clap::Parser;
-use energy_kernel::Gpu;
+use energy_kernel::{Gpu, f16};
 use minilm::{Encoder, Weights};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,6 +12,9 @@ struct Arguments {
     /// Print an array of embeddings instead of the similarity matrix.
     #[arg(long)]
     json: bool,
+    /// Store weights and activations as f16, whose products run on tensor cores.
+    #[arg(long)]
+    f16: bool,
     /// The folder with model.safetensors, tokenizer.json and config.json.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/weights"))]
     weights: PathBuf,
@@ -35,9 +38,12 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         eprintln!("{error}; running on the emulated device");
         Gpu::emulated()
     });
-    let encoder = Encoder::new(&gpu, &Weights::read(&arguments.weights)?)?;
+    let weights = Weights::read(&arguments.weights)?;
     let sentences: Vec<&str> = arguments.sentences.iter().map(String::as_str).collect();
-    let embeddings = encoder.encode(&sentences)?;
+    let embeddings = match arguments.f16 {
+        true => Encoder::<f16>::new(&gpu, &weights)?.encode(&sentences)?,
+        false => Encoder::<f32>::new(&gpu, &weights)?.encode(&sentences)?,
+    };
     if arguments.json {
         println!("{}", serde_json::to_string(&embeddings)?);
         return Ok(());

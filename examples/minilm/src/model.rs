@@ -1,49 +1,49 @@
 //! The encoder: the operators put together.
 
-use crate::operators;
+use crate::operators::{self, Float};
 use crate::weights::{Error, Weights};
 use energy_kernel::{Gpu, Tensor};
 use tokenizers::Tokenizer;
 
 /// A matrix and its bias.
-struct Dense {
-    weight: Tensor<f32>,
-    bias: Tensor<f32>,
+struct Dense<F> {
+    weight: Tensor<F>,
+    bias: Tensor<F>,
 }
 
 /// The parameters of one encoder layer.
-struct Layer {
-    query: Dense,
-    key: Dense,
-    value: Dense,
-    output: Dense,
-    output_norm: Dense,
-    inner: Dense,
-    outer: Dense,
-    outer_norm: Dense,
+struct Layer<F> {
+    query: Dense<F>,
+    key: Dense<F>,
+    value: Dense<F>,
+    output: Dense<F>,
+    output_norm: Dense<F>,
+    inner: Dense<F>,
+    outer: Dense<F>,
+    outer_norm: Dense<F>,
 }
 
-/// The encoder on a GPU.
-pub struct Encoder {
+/// The encoder on a GPU, its weights and activations in `f32` or `f16`.
+pub struct Encoder<F> {
     gpu: Gpu,
     tokenizer: Tokenizer,
-    words: Tensor<f32>,
-    positions: Tensor<f32>,
-    kinds: Tensor<f32>,
-    norm: Dense,
-    layers: Vec<Layer>,
+    words: Tensor<F>,
+    positions: Tensor<F>,
+    kinds: Tensor<F>,
+    norm: Dense<F>,
+    layers: Vec<Layer<F>>,
     epsilon: f32,
     longest: usize,
     scale: f32,
 }
 
-impl Encoder {
-    /// Copies the weights to the GPU.
+impl<F: Float> Encoder<F> {
+    /// Copies the weights to the GPU, rounded once to what they are stored as.
     ///
     /// # Errors
     /// The weights are damaged, or the GPU is out of memory.
-    pub fn new(gpu: &Gpu, weights: &Weights) -> Result<Encoder, Error> {
-        let dense = |name: &str| -> Result<Dense, Error> {
+    pub fn new(gpu: &Gpu, weights: &Weights) -> Result<Encoder<F>, Error> {
+        let dense = |name: &str| -> Result<Dense<F>, Error> {
             let [weight, bias] = weights.load(gpu, [format!("{name}.weight"), format!("{name}.bias")])?;
             Ok(Dense { weight, bias })
         };
@@ -142,7 +142,7 @@ impl Encoder {
         Ok(operators::normalise(gpu, &pooled)?)
     }
 
-    fn normed(&self, x: &Tensor<f32>, norm: &Dense) -> Result<Tensor<f32>, Error> {
+    fn normed(&self, x: &Tensor<F>, norm: &Dense<F>) -> Result<Tensor<F>, Error> {
         Ok(operators::layer_norm(
             &self.gpu,
             x,

@@ -2,68 +2,106 @@
 //!
 //! Sizes: `B` sentences of `T` tokens (padded; `mask` is 1 on real ones), `D` = 384 features, `H` heads of `E` features,
 //! `F` = 1536 features inside the feed-forward part. `T` is tuned for 16 and 64 tokens; any other length runs too.
+//!
+//! Each operator exists for weights and activations in `f32` and in `f16`. It is the same formula: arithmetic is in `f32` either way, but
+//! products of `f16` run on tensor cores, since their factors have few bits by what they are.
 
+use energy_kernel::Element;
 use energy_kernel::prelude::*;
 
+/// What weights and activations are stored as: `f32` or `f16`.
+pub trait Float:
+    Element
+    + embed::Float
+    + layer_norm::Float
+    + linear::Float
+    + linear_gelu::Float
+    + linear_residual::Float
+    + attention_scores::Float
+    + softmax::Float
+    + attention_context::Float
+    + attention_output::Float
+    + mean_pool::Float
+{
+    /// The nearest value.
+    fn from_f32(value: f32) -> Self;
+}
+
+impl Float for f32 {
+    fn from_f32(value: f32) -> f32 {
+        value
+    }
+}
+
+impl Float for f16 {
+    fn from_f32(value: f32) -> f16 {
+        f16::from_f32(value)
+    }
+}
+
 /// The sum of the embeddings of a token, its position and its kind (always the first).
-#[energy_kernel(tune(B = [1, 4], T = [16, 64], D = 384, V = 30522, P = 512, Y = 2))]
+#[energy_kernel(types(Float = [f32, f16]), tune(B = [1, 4], T = [16, 64], D = 384, V = 30522, P = 512, Y = 2))]
 pub fn embed(
     ids: Tensor<i32, (B, T)>,
-    words: Tensor<f32, (V, D)>,
-    positions: Tensor<f32, (P, D)>,
-    kinds: Tensor<f32, (Y, D)>,
-) -> Tensor<f32, (B, T, D)> {
+    words: Tensor<Float, (V, D)>,
+    positions: Tensor<Float, (P, D)>,
+    kinds: Tensor<Float, (Y, D)>,
+) -> Tensor<Float, (B, T, D)> {
     |b, t, d| words[[ids[[b, t]], d]] + positions[[t, d]] + kinds[[0, d]]
 }
 
 /// Normalises each token's features to mean 0 and variance 1, then scales and shifts them.
-#[energy_kernel(tune(B = [1, 4], T = [16, 64], D = 384))]
+#[energy_kernel(types(Float = [f32, f16]), tune(B = [1, 4], T = [16, 64], D = 384))]
 pub fn layer_norm(
-    x: Tensor<f32, (B, T, D)>,
-    gain: Tensor<f32, (D,)>,
-    shift: Tensor<f32, (D,)>,
+    x: Tensor<Float, (B, T, D)>,
+    gain: Tensor<Float, (D,)>,
+    shift: Tensor<Float, (D,)>,
     epsilon: f32,
-) -> Tensor<f32, (B, T, D)> {
+) -> Tensor<Float, (B, T, D)> {
     let mean = |b, t| sum(|d| x[[b, t, d]]) / D as f32;
     let variance = |b, t| sum(|d| powi(x[[b, t, d]] - mean[[b, t]], 2)) / D as f32;
     |b, t, d| (x[[b, t, d]] - mean[[b, t]]) * rsqrt(variance[[b, t]] + epsilon) * gain[[d]] + shift[[d]]
 }
 
 /// `x · wᵀ + b`
-#[energy_kernel(tune(B = [1, 4], T = [16, 64], K = 384, N = 384))]
-pub fn linear(x: Tensor<f32, (B, T, K)>, w: Tensor<f32, (N, K)>, bias: Tensor<f32, (N,)>) -> Tensor<f32, (B, T, N)> {
+#[energy_kernel(types(Float = [f32, f16]), tune(B = [1, 4], T = [16, 64], K = 384, N = 384))]
+pub fn linear(
+    x: Tensor<Float, (B, T, K)>,
+    w: Tensor<Float, (N, K)>,
+    bias: Tensor<Float, (N,)>,
+) -> Tensor<Float, (B, T, N)> {
     |b, t, n| sum(|k| x[[b, t, k]] * w[[n, k]]) + bias[[n]]
 }
 
 /// `gelu(x · wᵀ + b)`
-#[energy_kernel(tune(B = [1, 4], T = [16, 64], K = 384, N = 1536))]
+#[energy_kernel(types(Float = [f32, f16]), tune(B = [1, 4], T = [16, 64], K = 384, N = 1536))]
 pub fn linear_gelu(
-    x: Tensor<f32, (B, T, K)>,
-    w: Tensor<f32, (N, K)>,
-    bias: Tensor<f32, (N,)>,
-) -> Tensor<f32, (B, T, N)> {
+    x: Tensor<Float, (B, T, K)>,
+    w: Tensor<Float, (N, K)>,
+    bias: Tensor<Float, (N,)>,
+) -> Tensor<Float, (B, T, N)> {
     |b, t, n| gelu(sum(|k| x[[b, t, k]] * w[[n, k]]) + bias[[n]])
 }
 
 /// `x · wᵀ + b + residual`
-#[energy_kernel(tune(B = [1, 4], T = [16, 64], K = 1536, N = 384))]
+#[energy_kernel(types(Float = [f32, f16]), tune(B = [1, 4], T = [16, 64], K = 1536, N = 384))]
 pub fn linear_residual(
-    x: Tensor<f32, (B, T, K)>,
-    w: Tensor<f32, (N, K)>,
-    bias: Tensor<f32, (N,)>,
-    residual: Tensor<f32, (B, T, N)>,
-) -> Tensor<f32, (B, T, N)> {
+    x: Tensor<Float, (B, T, K)>,
+    w: Tensor<Float, (N, K)>,
+    bias: Tensor<Float, (N,)>,
+    residual: Tensor<Float, (B, T, N)>,
+) -> Tensor<Float, (B, T, N)> {
     |b, t, n| sum(|k| x[[b, t, k]] * w[[n, k]]) + bias[[n]] + residual[[b, t, n]]
 }
 
 /// How much token `i` attends to token `j` in each head, before the softmax: −∞ for padding.
-#[energy_kernel(dims(H = 12, E = 32), tune(B = [1, 4], T = [16, 64], D = 384))]
+#[energy_kernel(types(Float = [f32, f16]), dims(H = 12, E = 32), tune(B = [1, 4], T = [16, 64], D = 384))]
 pub fn attention_scores(
-    q: Tensor<f32, (B, T, D)>,
-    k: Tensor<f32, (B, T, D)>,
+    q: Tensor<Float, (B, T, D)>,
+    k: Tensor<Float, (B, T, D)>,
     mask: Tensor<i32, (B, T)>,
     scale: f32,
-) -> Tensor<f32, (B, H, T, T)> {
+) -> Tensor<Float, (B, H, T, T)> {
     |b, h, i, j| {
         let score = sum(|e: E| q[[b, i, h * E + e]] * k[[b, j, h * E + e]]) * scale;
         if mask[[b, j]] != 0 { score } else { f32::NEG_INFINITY }
@@ -71,33 +109,33 @@ pub fn attention_scores(
 }
 
 /// The softmax of each row.
-#[energy_kernel(tune(B = [1, 4], T = [16, 64], H = 12))]
-pub fn softmax(x: Tensor<f32, (B, H, T, T)>) -> Tensor<f32, (B, H, T, T)> {
+#[energy_kernel(types(Float = [f32, f16]), tune(B = [1, 4], T = [16, 64], H = 12))]
+pub fn softmax(x: Tensor<Float, (B, H, T, T)>) -> Tensor<Float, (B, H, T, T)> {
     let peak = |b, h, i| max(|j| x[[b, h, i, j]]);
     let total = |b, h, i| sum(|j| exp(x[[b, h, i, j]] - peak[[b, h, i]]));
     |b, h, i, j| exp(x[[b, h, i, j]] - peak[[b, h, i]]) / total[[b, h, i]]
 }
 
 /// The values that each head attends to, heads side by side again.
-#[energy_kernel(dims(E = D / H), tune(B = [1, 4], T = [16, 64], D = 384, H = 12))]
-pub fn attention_context(p: Tensor<f32, (B, H, T, T)>, v: Tensor<f32, (B, T, D)>) -> Tensor<f32, (B, T, H, E)> {
+#[energy_kernel(types(Float = [f32, f16]), dims(E = D / H), tune(B = [1, 4], T = [16, 64], D = 384, H = 12))]
+pub fn attention_context(p: Tensor<Float, (B, H, T, T)>, v: Tensor<Float, (B, T, D)>) -> Tensor<Float, (B, T, H, E)> {
     |b, i, h, e| sum(|j| p[[b, h, i, j]] * v[[b, j, h * E + e]])
 }
 
 /// `linear_residual` of heads side by side.
-#[energy_kernel(tune(B = [1, 4], T = [16, 64], H = 12, E = 32, N = 384, K = 384))]
+#[energy_kernel(types(Float = [f32, f16]), tune(B = [1, 4], T = [16, 64], H = 12, E = 32, N = 384, K = 384))]
 pub fn attention_output(
-    x: Tensor<f32, (B, T, H, E)>,
-    w: Tensor<f32, (N, K)>,
-    bias: Tensor<f32, (N,)>,
-    residual: Tensor<f32, (B, T, N)>,
-) -> Tensor<f32, (B, T, N)> {
+    x: Tensor<Float, (B, T, H, E)>,
+    w: Tensor<Float, (N, K)>,
+    bias: Tensor<Float, (N,)>,
+    residual: Tensor<Float, (B, T, N)>,
+) -> Tensor<Float, (B, T, N)> {
     |b, t, n| sum(|h, e| x[[b, t, h, e]] * w[[n, h * E + e]]) + bias[[n]] + residual[[b, t, n]]
 }
 
 /// The mean over a sentence's tokens, padding left out.
-#[energy_kernel(tune(B = [1, 4], T = [16, 64], D = 384))]
-pub fn mean_pool(x: Tensor<f32, (B, T, D)>, mask: Tensor<i32, (B, T)>) -> Tensor<f32, (B, D)> {
+#[energy_kernel(types(Float = [f32, f16]), tune(B = [1, 4], T = [16, 64], D = 384))]
+pub fn mean_pool(x: Tensor<Float, (B, T, D)>, mask: Tensor<i32, (B, T)>) -> Tensor<f32, (B, D)> {
     let tokens = |b| sum(|t| mask[[b, t]]);
     |b, d| sum(|t| x[[b, t, d]] * mask[[b, t]] as f32) / max(tokens[[b]], 1) as f32
 }

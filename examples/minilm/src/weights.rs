@@ -1,5 +1,6 @@
 //! The published files: `model.safetensors`, `tokenizer.json`, `config.json`.
 
+use crate::operators::Float;
 use energy_kernel::{Gpu, Tensor};
 use safetensors::{Dtype, SafeTensors};
 use std::path::{Path, PathBuf};
@@ -120,11 +121,11 @@ impl Weights {
         })
     }
 
-    /// Copies the named tensors to the GPU.
+    /// Copies the named tensors to the GPU, each element rounded to the nearest there is.
     ///
     /// # Errors
     /// The file is damaged, a tensor is missing or not of 32-bit floats, or the GPU is out of memory.
-    pub fn load<const N: usize>(&self, gpu: &Gpu, names: [String; N]) -> Result<[Tensor<f32>; N], Error> {
+    pub fn load<F: Float, const N: usize>(&self, gpu: &Gpu, names: [String; N]) -> Result<[Tensor<F>; N], Error> {
         let wrong = |reason: String| Error::Content {
             path: self.path.clone(),
             reason,
@@ -136,10 +137,10 @@ impl Weights {
             if view.dtype() != Dtype::F32 {
                 return Err(wrong(format!("{name}: {:?} instead of F32", view.dtype())));
             }
-            let values: Vec<f32> = view
+            let values: Vec<F> = view
                 .data()
                 .chunks_exact(4)
-                .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+                .map(|bytes| F::from_f32(f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])))
                 .collect();
             loaded.push(Tensor::from_slice(gpu, view.shape(), &values)?);
         }

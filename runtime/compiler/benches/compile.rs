@@ -1,11 +1,12 @@
-//! What an operator costs to compile: parsing and checking it (limit: 5 ms with the expansion), and emitting a kernel (limit: 1 ms); and
-//! what a call with new sizes costs before that: the proof that its indices are in range (limit: 20 µs).
+//! What an operator costs to compile: parsing and checking it (limit: 5 ms with the expansion), and emitting a kernel (limit: 1 ms); what
+//! a kernel's features cost, emission included (limit: 2 ms); and what a call with new sizes costs before that: the proof that
+//! its indices are in range (limit: 20 µs).
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use energy_kernel_compiler::schedule::Schedule;
 use energy_kernel_compiler::size::Specialisation;
-use energy_kernel_compiler::target::Target;
-use energy_kernel_compiler::{lang, lower};
+use energy_kernel_compiler::target::{Machine, Target};
+use energy_kernel_compiler::{features, lang, lower};
 use std::hint::black_box;
 
 const LINEAR: &str =
@@ -72,6 +73,13 @@ fn benchmarks(criterion: &mut Criterion) {
         let point: Schedule = schedule.parse().expect("a schedule");
         criterion.bench_function(&format!("emit {name}: {schedule}"), |bencher| {
             bencher.iter(|| lower::lower(black_box(checked), &specialisation, Target::Sm80, &point).expect("legal"));
+        });
+        let machine = Machine {
+            target: Target::Sm80,
+            multiprocessors: 108,
+        };
+        criterion.bench_function(&format!("features {name}: {schedule}"), |bencher| {
+            bencher.iter(|| features::of(black_box(checked), &specialisation, machine, &point, &sizes).expect("legal"));
         });
     }
     for (name, attribute, source, free) in [

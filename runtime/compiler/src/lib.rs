@@ -5,6 +5,8 @@
 //!                (feature `syn`)               │                       │
 //!                                              └───────┬───────────────┘
 //!                                                    lower ──▶ ptx ──▶ Kernel (text, launch, parameters)
+//!                                                               │
+//!                                                               └────▶ features ──▶ estimate
 //! ```
 //!
 //! Invariants:
@@ -15,6 +17,8 @@
 
 pub mod check;
 pub mod element;
+pub mod estimate;
+pub mod features;
 pub mod fingerprint;
 pub mod ir;
 pub mod kernel;

@@ -56,13 +56,22 @@ impl Target {
         }
     }
 
+    /// Warps that a multiprocessor holds at once, at most.
+    pub const fn resident_warps(self) -> u32 {
+        match self {
+            Target::Sm80 | Target::Sm90 => 64,
+            Target::Sm86 | Target::Sm89 => 48,
+        }
+    }
+
     /// How many blocks of that many threads, registers a thread and bytes of shared memory a multiprocessor holds at
     /// once, by the table of technical specifications in CUDA's programming guide. 0: such a block cannot run.
     pub fn resident_blocks(self, threads: u32, registers: u32, shared: u32) -> u32 {
-        let (most_threads, most_blocks) = match self {
-            Target::Sm80 | Target::Sm90 => (2048, 32),
-            Target::Sm86 => (1536, 16),
-            Target::Sm89 => (1536, 24),
+        let most_threads = 32 * self.resident_warps();
+        let most_blocks = match self {
+            Target::Sm80 | Target::Sm90 => 32,
+            Target::Sm86 => 16,
+            Target::Sm89 => 24,
         };
         if registers > REGISTERS_PER_THREAD || shared > self.shared_per_block() {
             return 0;

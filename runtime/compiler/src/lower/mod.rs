@@ -14,7 +14,8 @@ mod window;
 use crate::check::Checked;
 use crate::element::{Element, Type};
 use crate::ir::{Expr, SizeId};
-use crate::kernel::{Kernel, Launch};
+use crate::kernel::{Kernel, Launch, Parameter};
+use crate::ptx::text::Entry;
 use crate::ptx::{Cache, Class, Few, Guard, Opcode, Operand, Reg, Space, Width};
 use crate::schedule::{self, Schedule};
 use crate::size::{SizeExpr, SizeOp, Specialisation};
@@ -48,6 +49,17 @@ pub enum Error {
     Unbound,
 }
 
+/// A lowered kernel before it is text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lowered {
+    /// The instructions.
+    pub entry: Entry,
+    /// How it is launched.
+    pub launch: Launch,
+    /// What it is passed, in order.
+    pub parameters: Vec<Parameter>,
+}
+
 /// Compiles an operator.
 ///
 /// # Errors
@@ -58,6 +70,25 @@ pub fn lower(
     target: Target,
     schedule: &Schedule,
 ) -> Result<Kernel, Error> {
+    let lowered = lowered(checked, specialisation, target, schedule)?;
+    Ok(Kernel {
+        ptx: lowered.entry.module(target),
+        entry: lowered.entry.name,
+        launch: lowered.launch,
+        parameters: lowered.parameters,
+    })
+}
+
+/// Lowers an operator to instructions.
+///
+/// # Errors
+/// Those of [`lower`].
+pub fn lowered(
+    checked: &Checked,
+    specialisation: &Specialisation,
+    target: Target,
+    schedule: &Schedule,
+) -> Result<Lowered, Error> {
     let expected = checked.op().sizes.len();
     let found = specialisation.extents.len();
     if expected != found {
@@ -84,9 +115,12 @@ pub fn lower(
         lowering.b.set_minimum_blocks(blocks.max(1));
     }
     let parameters = lowering.parameters().to_vec();
-    Ok(Kernel {
-        entry: name,
-        ptx: lowering.b.finish().module(target),
+    let mut entry = lowering.b.finish();
+    // A family's estimate of registers may be too low: what the kernel itself holds at once is certainly needed.
+    let most = target.minimum_blocks(launch.block[0], entry.pressure(), launch.dynamic_shared);
+    entry.minimum_blocks = entry.minimum_blocks.map(|blocks| blocks.min(most));
+    Ok(Lowered {
+        entry,
         launch,
         parameters,
     })

@@ -1,6 +1,6 @@
-//! Leaves out instructions whose results nobody reads.
+//! Leaves out instructions whose results nobody reads; and how many registers are in use at once.
 
-use super::{Action, Class, Instruction, Item, Operand, Reg};
+use super::{Action, Class, Instruction, Item, Loop, Operand, Reg};
 
 /// Leaves out what is not needed of a kernel's body. `counts`: the registers of each class.
 pub(super) fn sweep(body: &mut Vec<Item>, counts: &[u32; 6]) {
@@ -132,6 +132,108 @@ fn narrow(instruction: &mut Instruction, live: &Registers) {
         } else {
             return;
         }
+    }
+}
+
+// ---------------------------------------------------------------------- pressure
+
+/// The most 32-bit registers that hold something to be read later, in the order of the text. `counts`: the registers of each class.
+pub(super) fn pressure(body: &[Item], counts: &[u32; 6]) -> u32 {
+    let mut pressure = Pressure {
+        live: Registers(counts.map(|count| vec![false; count as usize])),
+        words: 0,
+        most: 0,
+    };
+    pressure.items(body);
+    pressure.most
+}
+
+/// What is live at a place, walking backwards.
+struct Pressure {
+    live: Registers,
+    words: u32,
+    most: u32,
+}
+
+impl Pressure {
+    fn items(&mut self, items: &[Item]) {
+        for item in items.iter().rev() {
+            match item {
+                Item::Instruction(instruction) => self.instruction(instruction),
+                Item::If(guard, body) => {
+                    // What is live after it stays so where the piece is skipped.
+                    let after = self.live.clone();
+                    self.items(body);
+                    self.add_all(&after);
+                    self.add(guard.predicate);
+                }
+                Item::Loop(each) => self.turns(each),
+            }
+        }
+    }
+
+    /// What the first instructions read is live at the end, too: found by a first pass.
+    fn turns(&mut self, each: &Loop) {
+        let read = [each.turns.end, each.turns.step];
+        self.add(each.counter);
+        read.iter().filter_map(register_of).for_each(|reg| self.add(reg));
+        let after = self.live.clone();
+        self.items(&each.body);
+        self.add_all(&after);
+        self.items(&each.body);
+        self.add_all(&after);
+        self.remove(each.counter);
+        register_of(&each.turns.start).into_iter().for_each(|reg| self.add(reg));
+    }
+
+    fn instruction(&mut self, instruction: &Instruction) {
+        instruction.results.iter().for_each(|&result| self.add(result));
+        self.most = self.most.max(self.words);
+        if instruction.guard.is_none() || matches!(instruction.action, Action::Load(..)) {
+            instruction.results.iter().for_each(|&result| self.remove(result));
+        }
+        instruction
+            .sources
+            .iter()
+            .filter_map(register_of)
+            .chain(instruction.guard.map(|guard| guard.predicate))
+            .for_each(|reg| self.add(reg));
+        let addresses = instruction.action.addresses();
+        addresses.iter().for_each(|address| self.add(address.base));
+        self.most = self.most.max(self.words);
+    }
+
+    fn add(&mut self, reg: Reg) {
+        if self.live.insert(reg) {
+            self.words += words(reg.class);
+        }
+    }
+
+    fn remove(&mut self, reg: Reg) {
+        if std::mem::take(&mut self.live.0[reg.class as usize][reg.number as usize]) {
+            self.words -= words(reg.class);
+        }
+    }
+
+    fn add_all(&mut self, others: &Registers) {
+        for class in Class::ALL {
+            let numbers = others.0[class as usize].iter().enumerate();
+            numbers.filter(|&(_, &live)| live).for_each(|(number, _)| {
+                self.add(Reg {
+                    class,
+                    number: number as u32,
+                })
+            });
+        }
+    }
+}
+
+/// 32-bit registers of a register of that class.
+const fn words(class: Class) -> u32 {
+    match class {
+        Class::Pred => 0,
+        Class::B16 | Class::B32 | Class::F32 => 1,
+        Class::B64 | Class::F64 => 2,
     }
 }
 

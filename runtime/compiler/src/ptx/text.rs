@@ -34,6 +34,12 @@ impl Entry {
         printer.entry(self, target);
         printer.out
     }
+
+    /// The most 32-bit registers of a thread that hold something at once, in the order of the text. The assembler needs
+    /// some more, and may order it otherwise.
+    pub fn pressure(&self) -> u32 {
+        super::liveness::pressure(&self.body, &self.registers)
+    }
 }
 
 struct Printer {

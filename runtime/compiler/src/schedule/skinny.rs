@@ -212,8 +212,9 @@ impl SkinnyShape {
                 let rows = if read.by_row { point.rows } else { 1 };
                 let (elements, size) = (read.elements(self.depth_vector(point)), read.element.size());
                 // The assembler loads the next chunk's while the last one's are taken apart, and what need not be taken apart
-                // for the whole turn.
-                let words = if read.along_depth() && size < 4 {
+                // for the whole turn. Elements with coordinates of their own are all loaded at once.
+                let alone = self.depth_vector(point) == 1 && self.extents.len() > 1;
+                let words = if read.along_depth() && size < 4 && !alone {
                     chunks.min(2) * (elements * size).div_ceil(4)
                 } else {
                     chunks * elements * size.div_ceil(4)

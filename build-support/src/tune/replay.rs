@@ -1,0 +1,158 @@
+//! A recorded trace as a meter: what was measured is told again, and nothing else can be measured.
+
+use super::data::Data;
+use super::meter::{Measured, Meter, MeterError, Problem};
+use super::trace::{Recorded, Recording, Trace};
+use energy_kernel_compiler::check::Checked;
+use energy_kernel_compiler::fingerprint;
+use energy_kernel_compiler::kernel::Kernel;
+use energy_kernel_compiler::record::{DeviceClass, PackedKernel};
+use energy_kernel_compiler::schedule::Schedule;
+use energy_kernel_compiler::target::{Machine, Target};
+use std::time::Instant;
+
+/// The device that a trace was recorded on.
+#[derive(Debug)]
+pub struct ReplayMeter {
+    trace: Trace,
+    device: DeviceClass,
+    machine: Machine,
+    candidates: usize,
+    /// What the problem at hand was recorded as.
+    current: Option<Recording>,
+}
+
+impl ReplayMeter {
+    /// The one device of a trace, which tries that many candidates for each bucket.
+    ///
+    /// # Errors
+    /// It is of several devices, or of one that kernels cannot be made for.
+    pub fn new(trace: Trace, candidates: usize) -> Result<ReplayMeter, String> {
+        let mut devices: Vec<&DeviceClass> = trace.recordings.iter().map(|recording| &recording.device).collect();
+        devices.sort();
+        devices.dedup_by_key(|device| device.key());
+        let [device] = devices[..] else {
+            let names: Vec<String> = devices.iter().map(ToString::to_string).collect();
+            return Err(match names.is_empty() {
+                true => "the trace holds no operator".to_owned(),
+                false => format!(
+                    "the trace is of several devices: {}. The lines between one with `trace` and the next are of one device: keep those",
+                    names.join("; ")
+                ),
+            });
+        };
+        let (major, minor) = device.compute_capability;
+        let machine = Machine {
+            target: Target::for_capability(major, minor)
+                .ok_or("the trace's device has a compute capability below 8.0")?,
+            multiprocessors: device.multiprocessors,
+        };
+        Ok(ReplayMeter {
+            device: device.clone(),
+            machine,
+            candidates,
+            trace,
+            current: None,
+        })
+    }
+
+    fn recording(&self, checked: &Checked, sizes: &[u64]) -> Result<&Recording, MeterError> {
+        let refused = |why: String| MeterError::Refused(why);
+        let fingerprint = fingerprint::of(checked).map_err(|error| refused(error.to_string()))?;
+        self.trace.find(&self.device, &fingerprint, sizes).ok_or_else(|| {
+            refused(
+                "the trace has no measurement of this operator at these sizes; `cargo energy-kernel tune --sweep` records some, and \
+                 those that were recorded before the operator or the schedules changed are of another operator"
+                    .to_owned(),
+            )
+        })
+    }
+
+    fn recorded(&self, candidate: usize) -> Result<&Recorded, MeterError> {
+        let recording = self.current.as_ref();
+        recording
+            .and_then(|recording| recording.points.get(candidate))
+            .ok_or_else(|| MeterError::Broken("no problem was taken on".to_owned()))
+    }
+}
+
+impl Meter for ReplayMeter {
+    /// Which of the recorded points.
+    type Candidate = usize;
+
+    fn device(&self) -> &DeviceClass {
+        &self.device
+    }
+
+    fn machine(&self) -> Machine {
+        self.machine
+    }
+
+    fn most_candidates(&self) -> usize {
+        self.candidates
+    }
+
+    fn energy_is_free(&self) -> bool {
+        false
+    }
+
+    fn is_recorded(&self) -> bool {
+        true
+    }
+
+    fn measured_at(&self) -> Option<u64> {
+        let points = self.current.as_ref()?.points.iter();
+        points.map(|point| point.measured_at).max()
+    }
+
+    fn accepts(&self, checked: &Checked, sizes: &[u64]) -> Result<(), MeterError> {
+        self.recording(checked, sizes).map(|_| ())
+    }
+
+    fn begin(&mut self, problem: Problem<'_>) -> Result<(), MeterError> {
+        self.current = Some(self.recording(problem.checked, problem.sizes)?.clone());
+        Ok(())
+    }
+
+    fn has(&self, schedule: &Schedule) -> bool {
+        let text = schedule.to_string();
+        let recording = self.current.as_ref();
+        recording.is_some_and(|recording| recording.points.iter().any(|point| point.schedule == text))
+    }
+
+    /// Recorded candidates had been found right; what they computed is not recorded.
+    fn load(&mut self, _: Problem<'_>, kernel: &Kernel, _: Instant) -> Result<(usize, Vec<Data>), MeterError> {
+        let hash = PackedKernel::hash(kernel);
+        let points = self.current.iter().flat_map(|recording| &recording.points);
+        let position = points.enumerate().find(|(_, point)| point.kernel_hash == hash);
+        let (position, _) = position.ok_or_else(|| {
+            MeterError::Refused(
+                "the trace was recorded with other kernels than are emitted now; `cargo energy-kernel tune --sweep` records a new one"
+                    .to_owned(),
+            )
+        })?;
+        Ok((position, Vec::new()))
+    }
+
+    fn latency(&mut self, _: Problem<'_>, &candidate: &usize, _: Instant) -> Result<Measured, MeterError> {
+        let point = self.recorded(candidate)?;
+        Ok(Measured {
+            estimate: point.latency,
+            conditions: point.conditions.clone(),
+        })
+    }
+
+    fn energy(
+        &mut self,
+        _: Problem<'_>,
+        &candidate: &usize,
+        _: f64,
+        _: Instant,
+    ) -> Result<Option<Measured>, MeterError> {
+        let point = self.recorded(candidate)?;
+        Ok(point.energy.map(|estimate| Measured {
+            estimate,
+            conditions: point.conditions.clone(),
+        }))
+    }
+}

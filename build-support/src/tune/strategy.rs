@@ -1,0 +1,499 @@
+//! Whose energy to measure next, and when to stop: the dynamic updating of the energy cost model.
+//!
+//! Latencies of all candidates are known, energies cost seconds each. The strategy knows nothing of devices: a tuner, a
+//! simulation and the replay of a trace ask it the same way.
+//!
+//! ```text
+//!   fastest few ──▶ measured ──▶ model of ln power ──▶ expected energy of all others ──▶ a round of the most promising
+//!                      ▲                                                                    │
+//!                      └────────────── its size follows the model's error ◀─────────────────┘
+//! ```
+//!
+//! # The rule
+//!
+//! 1. Before anything is known, power may as well be the same everywhere, and the least energy is that of the fastest: the
+//!    first [`Rule::first`] measurements are those of rising latency. While power stays the same but for noise, so are all others. Where
+//!    other problems on the same device let expect something, every other one is that of least expected energy, beginning with it: what is
+//!    expected may be wrong.
+//! 2. A Gaussian process of the logarithm of power (energy over latency) learns from what was measured, in the candidates'
+//!    features and latency. Expected energy is expected power times the known latency.
+//! 3. A round measures the candidates of least expected energy; where it measures several, the later ones are chosen with
+//!    growing optimism (expectation less a multiple of its deviation), so that they do not all ask the same.
+//! 4. After a round its predictions are compared with what was measured. If their error is less than [`Rule::near`] times
+//!    what noise and the model's own doubt explain, the next round is half as large, else twice.
+//! 5. It is over when nothing got better by more than [`Rule::worth`] of the noise for [`Rule::patience`] rounds, and for
+//!    [`Rule::persistence`] of all measurements.
+//!
+//! The expected improvement of a Gaussian process does not serve to stop: of thousands of candidates some are always far enough
+//! from all measured ones to promise something, and near the first few, that are alike, it promises nothing too soon.
+//!
+//! # Where the constants come from
+//!
+//! `tests/bench/results/ablation.md` changes one at a time; `tried.md` beside it tells what else was tried.
+//! - `first`: fewer are at times worse than rising latency at a single clock, more delay the model where power varies.
+//! - rounds of 1 need the fewest measurements; they grow to 4 only while the model errs by more than `near` expected deviations.
+//! - `patience` below 10 stops too soon where the first few are all alike; `persistence` keeps a long search from ending by a short lull.
+//! - `worth`: what is less than the noise is no improvement.
+
+use super::model::Columns;
+use super::model::gaussian::{Gaussian, Shape};
+use std::collections::BTreeMap;
+
+/// A candidate before its energy is measured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate {
+    /// What may tell its power from others'.
+    pub features: Vec<f64>,
+    /// Seconds.
+    pub latency: f64,
+    /// What is expected of its power before any measurement, ln W: from other problems on the same device. Where nothing is, the
+    /// same for all.
+    pub expected: f64,
+}
+
+/// The constants of the rule.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rule {
+    /// Measurements by rising latency before the model has a say.
+    pub first: usize,
+    /// The size of the round after those.
+    pub start: usize,
+    /// The least that a round measures.
+    pub least: usize,
+    /// The most that a round measures.
+    pub most: usize,
+    /// How many times the expected deviation an error may be for the model to count as right.
+    pub near: f64,
+    /// The part of the noise that counts as an improvement.
+    pub worth: f64,
+    /// Rounds without an improvement that end it.
+    pub patience: usize,
+    /// The part of all measurements that must have come after the last improvement.
+    pub persistence: f64,
+    /// What latency counts beside energy: 0 for the least energy, 1 for the least product of both.
+    pub delay: f64,
+}
+
+impl Default for Rule {
+    fn default() -> Rule {
+        Rule {
+            first: 6,
+            start: 1,
+            least: 1,
+            most: 4,
+            near: 3.0,
+            worth: 1.0,
+            patience: 10,
+            persistence: 0.5,
+            delay: 0.0,
+        }
+    }
+}
+
+impl Rule {
+    /// The same, but with rounds of one size.
+    pub fn with_rounds_of(self, size: usize) -> Rule {
+        Rule {
+            first: size,
+            start: size,
+            least: size,
+            most: size,
+            ..self
+        }
+    }
+}
+
+/// Noise is never taken for less: models of exact values would be overconfident.
+const LEAST_NOISE: f64 = 1e-3;
+
+/// Hyperparameters are looked for again when there is so much more to learn them from.
+const ENOUGH_NEW: f64 = 1.1;
+
+/// Columns are made comparable over this part of the candidates, the fastest: what happens among the slowest is nobody's concern.
+const FAST: f64 = 0.5;
+/// So many at least.
+const LEAST_FAST: usize = 64;
+
+/// How many deviations the last candidate of a round is optimistic.
+const OPTIMISM: f64 = 2.0;
+
+/// What is thought of a candidate's logarithm of power.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Belief {
+    /// ln W.
+    pub mean: f64,
+    /// Its standard deviation: relative, for small ones.
+    pub deviation: f64,
+}
+
+/// Decides what to measure.
+#[derive(Debug, Clone)]
+pub struct Strategy {
+    rule: Rule,
+    points: Vec<Vec<f64>>,
+    log_latency: Vec<f64>,
+    expected: Vec<f64>,
+    /// Those that are measured before there is a model, first to last.
+    order: Vec<usize>,
+    measured: BTreeMap<usize, Measurement>,
+    /// In the order they came.
+    sequence: Vec<usize>,
+    /// What was predicted for the round that is being measured.
+    asked: Vec<(usize, Belief)>,
+    beliefs: Vec<Belief>,
+    /// The hyperparameters, and from how many measurements they were found.
+    shape: Option<(Shape, usize)>,
+    /// Of the next round.
+    size: usize,
+    progress: Progress,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Measurement {
+    log_power: f64,
+    noise: f64,
+}
+
+/// When it last became better.
+#[derive(Debug, Clone, Copy)]
+struct Progress {
+    /// The best then.
+    best: Option<usize>,
+    /// Measurements by then.
+    measurements: usize,
+    /// Rounds since.
+    idle: usize,
+}
+
+impl Strategy {
+    /// Candidates, and by which rule.
+    pub fn new(candidates: &[Candidate], rule: Rule) -> Strategy {
+        let rows: Vec<Vec<f64>> = candidates
+            .iter()
+            .map(|candidate| candidate.features.iter().copied().chain([candidate.latency]).collect())
+            .collect();
+        let sorted = |key: &dyn Fn(&Candidate) -> f64| {
+            let mut order: Vec<usize> = (0..candidates.len()).collect();
+            order.sort_by(|&a, &b| key(&candidates[a]).total_cmp(&key(&candidates[b])));
+            order
+        };
+        let order = sorted(&|candidate| candidate.latency);
+        let promising = sorted(&|candidate| candidate.expected + (1.0 + rule.delay) * candidate.latency.ln());
+        let fast = ((FAST * rows.len() as f64) as usize).max(LEAST_FAST).min(rows.len());
+        let fast: Vec<&[f64]> = order[..fast].iter().map(|&c| rows[c].as_slice()).collect();
+        let columns = Columns::of(&fast);
+        Strategy {
+            rule,
+            points: rows.iter().map(|row| columns.apply(row)).collect(),
+            log_latency: candidates.iter().map(|candidate| candidate.latency.ln()).collect(),
+            expected: candidates.iter().map(|candidate| candidate.expected).collect(),
+            order: in_turn(&promising, &order),
+            measured: BTreeMap::new(),
+            sequence: Vec::new(),
+            asked: Vec::new(),
+            beliefs: Vec::new(),
+            shape: None,
+            size: rule.start,
+            progress: Progress {
+                best: None,
+                measurements: 0,
+                idle: 0,
+            },
+        }
+    }
+
+    /// Tells what was measured: joules, and the relative standard deviation of the measurement.
+    pub fn observe(&mut self, candidate: usize, energy: f64, noise: f64) {
+        let Some(log_latency) = self.log_latency.get(candidate) else {
+            return;
+        };
+        let log_power = energy.ln() - log_latency;
+        if log_power.is_finite() {
+            let noise = if noise.is_finite() {
+                noise.max(LEAST_NOISE)
+            } else {
+                LEAST_NOISE
+            };
+            if self
+                .measured
+                .insert(candidate, Measurement { log_power, noise })
+                .is_none()
+            {
+                self.sequence.push(candidate);
+            }
+        }
+    }
+
+    /// What to measure next, most promising first. Empty when it is over.
+    pub fn next_round(&mut self) -> Vec<usize> {
+        let first = self.rule.first.min(self.points.len());
+        if self.measured.len() < first {
+            return self.rising(first - self.measured.len());
+        }
+        self.review();
+        if !self.learn() {
+            return self.rising(self.size);
+        }
+        if self.is_over() {
+            return Vec::new();
+        }
+        let round = self.promising();
+        self.asked = round.iter().map(|&c| (c, self.beliefs[c])).collect();
+        round
+    }
+
+    /// The measured candidate of the least expected cost: a model of many is less noisy than one measurement.
+    pub fn best(&self) -> Option<usize> {
+        let measured = self.measured.keys().copied();
+        measured.min_by(|&a, &b| self.cost(a).total_cmp(&self.cost(b)))
+    }
+
+    /// What is thought of all candidates' power; empty before anything was learnt.
+    pub fn beliefs(&self) -> &[Belief] {
+        &self.beliefs
+    }
+
+    /// Learns from everything that was observed, also without another round. Whether there was anything to learn from.
+    pub fn learn(&mut self) -> bool {
+        let points: Vec<Vec<f64>> = self.sequence.iter().map(|&c| self.points[c].clone()).collect();
+        let measured = |c: &usize| self.measured[c];
+        let values: Vec<f64> = self
+            .sequence
+            .iter()
+            .map(|c| measured(c).log_power - self.expected[*c])
+            .collect();
+        let noise: Vec<f64> = self.sequence.iter().map(|c| measured(c).noise).collect();
+        let known = self
+            .shape
+            .filter(|(_, count)| (values.len() as f64) < ENOUGH_NEW * *count as f64);
+        let model = match known {
+            Some((shape, _)) => Gaussian::with_shape(&points, &values, &noise, shape),
+            None => Gaussian::fit(&points, &values, &noise),
+        };
+        let Some(model) = model else { return false };
+        self.shape = known.or(Some((model.shape(), values.len())));
+        self.beliefs = (self.points.iter().zip(&self.expected))
+            .map(|(point, expected)| {
+                let (mean, deviation) = model.predict(point);
+                Belief {
+                    mean: mean + expected,
+                    deviation,
+                }
+            })
+            .collect();
+        for (position, &c) in self.sequence.iter().enumerate() {
+            self.beliefs[c] = Belief {
+                mean: model.denoised(position, values[position], noise[position]) + self.expected[c],
+                deviation: 0.0,
+            };
+        }
+        true
+    }
+
+    /// The first that are not measured.
+    fn rising(&self, count: usize) -> Vec<usize> {
+        let left = self.order.iter().filter(|c| !self.measured.contains_key(c));
+        left.take(count).copied().collect()
+    }
+
+    /// The logarithm of what is to be least.
+    fn cost(&self, candidate: usize) -> f64 {
+        let log_power = match self.beliefs.get(candidate) {
+            Some(belief) => belief.mean,
+            None => self.measured.get(&candidate).map_or(f64::INFINITY, |m| m.log_power),
+        };
+        log_power + (1.0 + self.rule.delay) * self.log_latency[candidate]
+    }
+
+    /// Compares the last round with what was predicted, and sets the size of the next.
+    fn review(&mut self) {
+        let asked = std::mem::take(&mut self.asked);
+        let errors = asked.iter().filter_map(|(c, belief)| {
+            let Measurement { log_power, noise } = self.measured.get(c)?;
+            Some(((log_power - belief.mean) / noise.hypot(belief.deviation)).powi(2))
+        });
+        let (count, sum) = errors.fold((0, 0.0), |(count, sum), error| (count + 1, sum + error));
+        if count == 0 {
+            return;
+        }
+        let is_near = (sum / f64::from(count)).sqrt() < self.rule.near;
+        let size = if is_near { self.size / 2 } else { self.size * 2 };
+        self.size = size.clamp(self.rule.least, self.rule.most.max(self.rule.least));
+        self.progress.idle += 1;
+    }
+
+    /// Whether it has not become better for long, or nothing is left.
+    fn is_over(&mut self) -> bool {
+        let count = self.measured.len();
+        let squares: f64 = self.measured.values().map(|m| m.noise * m.noise).sum();
+        let worth = self.rule.worth * (squares / count.max(1) as f64).sqrt();
+        // A model that thinks better of what was measured long ago has found nothing.
+        let before = self.progress.best.map_or(f64::INFINITY, |c| self.cost(c));
+        let best = self
+            .best()
+            .filter(|c| !self.sequence[..self.progress.measurements].contains(c));
+        if best.is_some_and(|c| self.cost(c) < before - worth) {
+            self.progress = Progress {
+                best,
+                measurements: count,
+                idle: 0,
+            };
+        }
+        let since = (count - self.progress.measurements) as f64;
+        count >= self.points.len()
+            || (self.progress.idle >= self.rule.patience && since >= self.rule.persistence * count as f64)
+    }
+
+    /// The candidates that the next round measures.
+    fn promising(&self) -> Vec<usize> {
+        let mut left: Vec<usize> = (0..self.points.len())
+            .filter(|c| !self.measured.contains_key(c))
+            .collect();
+        let mut round: Vec<usize> = Vec::with_capacity(self.size);
+        while round.len() < self.size {
+            let optimism = OPTIMISM * round.len() as f64 / self.size as f64;
+            let promise = |c: usize| self.cost(c) - optimism * self.beliefs[c].deviation;
+            let next = (0..left.len()).min_by(|&a, &b| promise(left[a]).total_cmp(&promise(left[b])));
+            let Some(next) = next else { break };
+            round.push(left.swap_remove(next));
+        }
+        round
+    }
+}
+
+/// Two orders of the same numbers in turn, each number once.
+fn in_turn(first: &[usize], second: &[usize]) -> Vec<usize> {
+    let mut seen = vec![false; first.len()];
+    let both = first.iter().zip(second).flat_map(|(&a, &b)| [a, b]);
+    both.filter(|&number| !std::mem::replace(&mut seen[number], true))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tune::random::Random;
+
+    /// Candidates with two features, latencies within `spread`, and their energies where power is this function of features and latency.
+    fn space(count: usize, spread: f64, seed: u64, power: impl Fn(&[f64], f64) -> f64) -> (Vec<Candidate>, Vec<f64>) {
+        let mut random = Random::new(seed);
+        let candidates: Vec<Candidate> = (0..count)
+            .map(|_| Candidate {
+                features: vec![2f64.powi(random.below(6) as i32), random.below(5) as f64],
+                latency: 1e-3 * (1.0 + spread * random.unit()),
+                expected: 0.0,
+            })
+            .collect();
+        let energies = candidates
+            .iter()
+            .map(|c| c.latency * power(&c.features, c.latency))
+            .collect();
+        (candidates, energies)
+    }
+
+    /// Measures until it is over; what was measured, in order, and what was chosen.
+    fn run(candidates: &[Candidate], energies: &[f64], noise: f64, seed: u64) -> (Vec<usize>, usize) {
+        let mut random = Random::new(seed);
+        let mut strategy = Strategy::new(candidates, Rule::default());
+        let mut measured = Vec::new();
+        loop {
+            let round = strategy.next_round();
+            if round.is_empty() {
+                return (measured, strategy.best().unwrap());
+            }
+            for c in round {
+                assert!(!measured.contains(&c), "{c} is measured twice");
+                measured.push(c);
+                strategy.observe(c, energies[c] * (1.0 + noise * random.normal()), noise);
+            }
+        }
+    }
+
+    fn by_latency(candidates: &[Candidate]) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..candidates.len()).collect();
+        order.sort_by(|&a, &b| candidates[a].latency.total_cmp(&candidates[b].latency));
+        order
+    }
+
+    #[test]
+    fn where_power_is_constant_the_fastest_are_measured_and_soon_it_is_over() {
+        for seed in 0..5 {
+            let (candidates, energies) = space(300, 1.0, seed, |_, _| 200.0);
+            let (measured, best) = run(&candidates, &energies, 0.003, seed);
+            let order = by_latency(&candidates);
+            assert_eq!(measured[..6], order[..6]);
+            assert!(measured.len() <= 30, "{}", measured.len());
+            let among = order.iter().position(|c| *c == best).unwrap();
+            assert!(among < 6, "the chosen one is the {among}th");
+        }
+    }
+
+    #[test]
+    fn where_a_feature_tells_power_it_is_found_among_hundreds() {
+        for seed in 0..5 {
+            let power = |features: &[f64], _: f64| 150.0 + 20.0 * features[0].log2() + 10.0 * features[1];
+            let (candidates, energies) = space(400, 0.5, seed, power);
+            let least = energies.iter().copied().fold(f64::INFINITY, f64::min);
+            let (measured, best) = run(&candidates, &energies, 0.005, seed);
+            assert!(energies[best] < 1.01 * least, "{}", energies[best] / least);
+            assert!(measured.len() < 80, "{}", measured.len());
+        }
+    }
+
+    #[test]
+    fn what_is_expected_from_elsewhere_is_used_from_the_first_round_on() {
+        let power = |features: &[f64], _: f64| 400.0 - 40.0 * features[0].log2() - 30.0 * features[1];
+        let (mut candidates, energies) = space(400, 0.5, 9, power);
+        for (candidate, energy) in candidates.iter_mut().zip(&energies) {
+            candidate.expected = (energy / candidate.latency).ln() + 0.2;
+        }
+        let (measured, _) = run(&candidates, &energies, 0.005, 1);
+        let least = (0..energies.len())
+            .min_by(|&a, &b| energies[a].total_cmp(&energies[b]))
+            .unwrap();
+        let position = measured.iter().position(|&c| c == least).unwrap();
+        assert!(position <= 8, "{position}");
+    }
+
+    #[test]
+    fn rounds_shrink_while_the_model_is_right_and_grow_when_it_is_not() {
+        let (candidates, _) = space(200, 1.0, 3, |_, _| 1.0);
+        let mut strategy = Strategy::new(
+            &candidates,
+            Rule {
+                start: 2,
+                ..Rule::default()
+            },
+        );
+        for c in strategy.next_round() {
+            strategy.observe(c, candidates[c].latency * 100.0, 0.005);
+        }
+        let second = strategy.next_round();
+        assert_eq!(second.len(), 2);
+        for &c in &second {
+            strategy.observe(c, candidates[c].latency * 100.0, 0.005);
+        }
+        let third = strategy.next_round();
+        assert_eq!(third.len(), 1, "the model was right");
+        // Nobody could expect this.
+        strategy.observe(third[0], candidates[third[0]].latency * 150.0, 0.005);
+        assert_eq!(strategy.next_round().len(), 2);
+    }
+
+    #[test]
+    fn nonsense_is_passed_over() {
+        assert!(Strategy::new(&[], Rule::default()).next_round().is_empty());
+        let (candidates, _) = space(3, 1.0, 1, |_, _| 1.0);
+        let mut strategy = Strategy::new(&candidates, Rule::default());
+        strategy.observe(99, 1.0, 0.1);
+        strategy.observe(0, f64::NAN, 0.1);
+        strategy.observe(0, -1.0, 0.1);
+        assert_eq!(strategy.best(), None);
+        assert_eq!(strategy.next_round().len(), 3);
+        for c in 0..3 {
+            strategy.observe(c, 1.0, f64::NAN);
+        }
+        assert!(strategy.next_round().is_empty(), "nothing is left");
+        assert!(strategy.best().is_some());
+    }
+}

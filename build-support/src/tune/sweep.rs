@@ -1,0 +1,98 @@
+//! Sweeps: the latency and the energy of many candidates, recorded for others to judge strategies by.
+
+use super::describe::{features, names};
+use super::meter::Meter;
+use super::search::{Search, inputs_for};
+use super::trace::{Problem, Recorded, Recorder};
+use super::{Settings, Step};
+use crate::session::Job;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// How far a sweep came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Candidates that the trace holds now.
+    pub points: usize,
+    /// How many of them it held before.
+    pub known: usize,
+    /// Candidates that do not compete: they are wrong, or the device refuses them.
+    pub refused: usize,
+    /// Candidates that a budget left over.
+    pub left: usize,
+}
+
+/// Records one bucket of one operator: the candidates that a search would try, each timed and its energy measured whatever its
+/// latency. What the trace holds already is not measured again.
+///
+/// # Errors
+/// Nothing can be measured or recorded, and why. What was measured before is in the trace.
+pub fn sweep<M: Meter>(
+    meter: &mut M,
+    job: &Job<'_>,
+    settings: &Settings,
+    recorder: &mut Recorder,
+    progress: &mut dyn FnMut(Step<'_>),
+) -> Result<Swept, String> {
+    let problem = problem(job);
+    let device = meter.device().clone();
+    let inputs = inputs_for(meter, job, settings)?;
+    let mut search = Search::begin(meter, job, settings, &inputs)?;
+    let candidates = std::mem::take(&mut search.candidates);
+    let mut swept = Swept::default();
+    for (number, &schedule) in candidates.iter().enumerate() {
+        let is_late = number > 0 && Instant::now() >= job.deadline;
+        if is_late || swept.points - swept.known >= settings.most_measurements() {
+            swept.left = candidates.len() - number;
+            break;
+        }
+        let Some(kernel) = search.compile(schedule) else {
+            swept.refused += 1;
+            continue;
+        };
+        let text = schedule.to_string();
+        if recorder.holds(&device, &problem, &text, &kernel) {
+            swept.points += 1;
+            swept.known += 1;
+            continue;
+        }
+        progress(Step::Candidate {
+            number,
+            of: candidates.len(),
+            schedule: &schedule,
+        });
+        let Some(mut timed) = search.time_one(schedule, kernel, job.limit)? else {
+            swept.refused += 1;
+            continue;
+        };
+        search.measure_one(&mut timed)?;
+        let point = Recorded {
+            schedule: text,
+            kernel_hash: timed.point.kernel_hash,
+            features: features(&timed.kernel, job.sizes),
+            latency: timed.point.latency,
+            energy: timed.point.energy,
+            conditions: timed.point.conditions,
+            measured_at: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |time| time.as_secs()),
+        };
+        (recorder.note(&device, &problem, &point)).map_err(|error| error.to_string())?;
+        swept.points += 1;
+    }
+    match swept.points {
+        0 => Err(search.nothing()),
+        _ => Ok(swept),
+    }
+}
+
+/// What is recorded about an operator at a size.
+fn problem(job: &Job<'_>) -> Problem {
+    let op = job.found.checked.op();
+    let sizes = op.sizes.iter().zip(job.sizes);
+    Problem {
+        fingerprint: job.found.fingerprint,
+        operator: job.found.name.clone(),
+        sizes: sizes.map(|(size, &extent)| (size.name.clone(), extent)).collect(),
+        features: names(),
+    }
+}

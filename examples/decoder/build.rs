@@ -1,0 +1,8 @@
+//! Tunes the annotated operators, on the local GPU or, without one, a few candidates on the emulated device.
+
+fn main() {
+    energy_kernel_build::Build::new()
+        .or_emulated()
+        .emulated_candidates(4)
+        .run();
+}

@@ -1,0 +1,79 @@
+//! Where the encoder's products run: those of `f16` on tensor cores, tuned or not, those of `f32` never.
+
+use energy_kernel::compiler::schedule::{self, Schedule};
+use energy_kernel::compiler::target::{Machine, Target};
+use energy_kernel::{Element, Gpu, Kernel, Plan, Sizes, Specialisation, f16};
+use minilm::operators::{self, Float};
+
+/// Sentences and their tokens: a size that was tuned, and others. Products of few rows are no work for tensor cores alone.
+const SIZES: [(u64, u64); 3] = [(4, 64), (3, 23), (2, 105)];
+
+#[test]
+fn products_of_halves_run_on_tensor_cores() {
+    let gpu = Gpu::emulated();
+    for (sentences, tokens) in SIZES {
+        for (kernel, plan) in products::<f16>(&gpu, sentences, tokens) {
+            assert!(matches!(plan.schedule(), Schedule::Mma(_)), "{plan}");
+            let untuned = untuned::<f16>(&gpu, kernel, &plan);
+            assert!(matches!(untuned, Schedule::Mma(_)), "{plan}\n  untuned: {untuned}");
+        }
+        for (_, plan) in products::<f32>(&gpu, sentences, tokens) {
+            assert!(!matches!(plan.schedule(), Schedule::Mma(_)), "{plan}");
+        }
+    }
+}
+
+/// The encoder's products, and what computes them.
+fn products<F: Float>(gpu: &Gpu, sentences: u64, tokens: u64) -> [(&'static Kernel, Plan); 6] {
+    let sizes = |more: &[(&str, u64)]| -> Sizes {
+        let all = [("B", sentences), ("T", tokens)]
+            .into_iter()
+            .chain(more.iter().copied());
+        all.collect()
+    };
+    let dense = |k, n| sizes(&[("K", k), ("N", n)]);
+    let heads = sizes(&[("D", 384), ("H", 12)]);
+    let output = sizes(&[("H", 12), ("E", 32), ("K", 384), ("N", 384)]);
+    let plans = [
+        (
+            &operators::linear::KERNEL,
+            operators::linear::plan::<F>(gpu, &dense(384, 384)),
+        ),
+        (
+            &operators::linear_gelu::KERNEL,
+            operators::linear_gelu::plan::<F>(gpu, &dense(384, 1536)),
+        ),
+        (
+            &operators::linear_residual::KERNEL,
+            operators::linear_residual::plan::<F>(gpu, &dense(1536, 384)),
+        ),
+        (
+            &operators::attention_scores::KERNEL,
+            operators::attention_scores::plan::<F>(gpu, &sizes(&[("D", 384)])),
+        ),
+        (
+            &operators::attention_context::KERNEL,
+            operators::attention_context::plan::<F>(gpu, &heads),
+        ),
+        (
+            &operators::attention_output::KERNEL,
+            operators::attention_output::plan::<F>(gpu, &output),
+        ),
+    ];
+    plans.map(|(kernel, plan)| (kernel, plan.expect("a plan")))
+}
+
+/// What would compute it if nothing had been tuned.
+fn untuned<F: Element>(gpu: &Gpu, kernel: &Kernel, plan: &Plan) -> Schedule {
+    let checked = kernel.variant(&[F::ELEMENT]).expect("the variant").checked();
+    let sizes: Vec<u64> = (checked.op().sizes.iter())
+        .map(|size| plan.sizes().get(&size.name).expect("a size"))
+        .collect();
+    let device = gpu.device_class();
+    let (major, minor) = device.compute_capability;
+    let machine = Machine {
+        target: Target::for_capability(major, minor).expect("a target"),
+        multiprocessors: device.multiprocessors,
+    };
+    schedule::default(checked, &Specialisation::like(&sizes), &sizes, machine)
+}

@@ -1,0 +1,267 @@
+//! How long a kernel takes, by a formula over its features: no measurement, and none of it is one.
+//!
+//! ```text
+//! latency  = launch + Σ waves: max( issue, pipes, shared memory, L2 port    of one multiprocessor with the wave's blocks,
+//!                                   one warp's own way                      which no parallelism hides,
+//!                                   L2, device memory                       of the whole chip )
+//! ```
+//!
+//! A warp's own way has its waits for memory. That is Little's law: no more is under way than what all resident warps wait for,
+//! so a wave lasts at least as many memory latencies as a warp waits for one after the other.
+//! All waves but the last are full; the last one's blocks are spread over the multiprocessors. Every block is taken to do
+//! an equal part of what the launch does.
+//! It ranks schedules before anything is measured. What it leaves out: the power limit, the order in which blocks reach L2,
+//! what the assembler merges, and how long an instruction waits for its operands beyond [`DEPENDENT`].
+
+use crate::check::Checked;
+use crate::features::{self, Class, Features};
+use crate::schedule::Schedule;
+use crate::size::Specialisation;
+use crate::target::{Machine, Target};
+
+/// What public documents say of a GPU. Rates are of one multiprocessor and clock, from the table of arithmetic throughput
+/// in CUDA's programming guide, unless said otherwise.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Datasheet {
+    /// Streaming multiprocessors. From the architecture's white paper.
+    pub multiprocessors: u32,
+    /// Boost clock in Hz. From the data sheet.
+    pub clock_hz: f64,
+    /// Single-precision results. `f16` arithmetic outside of matrices is taken to be as fast.
+    pub float32_rate: f64,
+    /// Double-precision results.
+    pub float64_rate: f64,
+    /// Integer additions, comparisons and bit operations.
+    pub integer_rate: f64,
+    /// Matrix floating-point operations, dense `f16` with sums in `f32`. From the data sheet: peak ÷ (clock · multiprocessors).
+    pub matrix_rate: f64,
+    /// Bytes between a multiprocessor and L2. 64 on all of them (Ampere and Hopper tuning guides, microbenchmarks).
+    pub l2_port: f64,
+    /// Bytes a second between L2 and all multiprocessors. From published microbenchmarks, where no data sheet has it.
+    pub l2_bandwidth: f64,
+    /// Bytes a second of device memory: 90 % of the data sheet's, about what copies reach.
+    pub dram_bandwidth: f64,
+    /// Clocks until a load from device memory arrives. From published microbenchmarks.
+    pub memory_latency: f64,
+    /// Seconds of the smallest kernel: an assumption.
+    pub launch_s: f64,
+}
+
+impl Datasheet {
+    /// A100 SXM, 80 GB: 312 TFLOP/s `f16`, 2039 GB/s.
+    pub const A100: Datasheet = Datasheet {
+        multiprocessors: 108,
+        clock_hz: 1.41e9,
+        float32_rate: 64.0,
+        float64_rate: 32.0,
+        integer_rate: 64.0,
+        matrix_rate: 2048.0,
+        l2_port: 64.0,
+        l2_bandwidth: 4.0e12,
+        dram_bandwidth: 0.9 * 2.039e12,
+        memory_latency: 500.0,
+        launch_s: 2.5e-6,
+    };
+    /// GeForce RTX 3090: 71 TFLOP/s `f16` with sums in `f32`, 936 GB/s.
+    pub const RTX_3090: Datasheet = Datasheet {
+        multiprocessors: 82,
+        clock_hz: 1.695e9,
+        float32_rate: 128.0,
+        float64_rate: 2.0,
+        integer_rate: 64.0,
+        matrix_rate: 512.0,
+        l2_port: 64.0,
+        l2_bandwidth: 2.5e12,
+        dram_bandwidth: 0.9 * 0.936e12,
+        memory_latency: 500.0,
+        launch_s: 2.5e-6,
+    };
+    /// GeForce RTX 4090: 165 TFLOP/s `f16` with sums in `f32`, 1008 GB/s.
+    pub const RTX_4090: Datasheet = Datasheet {
+        multiprocessors: 128,
+        clock_hz: 2.52e9,
+        float32_rate: 128.0,
+        float64_rate: 2.0,
+        integer_rate: 64.0,
+        matrix_rate: 512.0,
+        l2_port: 64.0,
+        l2_bandwidth: 5.0e12,
+        dram_bandwidth: 0.9 * 1.008e12,
+        memory_latency: 550.0,
+        launch_s: 2.5e-6,
+    };
+    /// H100 SXM: 989 TFLOP/s `f16`, 3350 GB/s.
+    pub const H100: Datasheet = Datasheet {
+        multiprocessors: 132,
+        clock_hz: 1.83e9,
+        float32_rate: 128.0,
+        float64_rate: 64.0,
+        integer_rate: 64.0,
+        // `mma.sync` comes to 63 % of what `wgmma` does there: published measurements.
+        matrix_rate: 0.63 * 4096.0,
+        l2_port: 64.0,
+        l2_bandwidth: 5.5e12,
+        dram_bandwidth: 0.9 * 3.35e12,
+        memory_latency: 600.0,
+        launch_s: 2.0e-6,
+    };
+
+    /// The GPU that stands for a machine's instruction set, with the machine's multiprocessors; what the whole chip shares grows with them.
+    pub fn like(machine: Machine) -> Datasheet {
+        let known = match machine.target {
+            Target::Sm80 => Datasheet::A100,
+            Target::Sm86 => Datasheet::RTX_3090,
+            Target::Sm89 => Datasheet::RTX_4090,
+            Target::Sm90 => Datasheet::H100,
+        };
+        let part = f64::from(machine.multiprocessors.max(1)) / f64::from(known.multiprocessors);
+        Datasheet {
+            multiprocessors: machine.multiprocessors.max(1),
+            l2_bandwidth: known.l2_bandwidth * part,
+            dram_bandwidth: known.dram_bandwidth * part,
+            ..known
+        }
+    }
+}
+
+/// Warp instructions that a multiprocessor issues a clock: one for each of its four schedulers.
+const ISSUE: f64 = 4.0;
+/// Conversions a clock, in lanes: the least of the table's rates for those from and to 32-bit types.
+const CONVERSIONS: f64 = 16.0;
+/// Approximate functions a clock, in lanes.
+const SPECIALS: f64 = 16.0;
+/// Lanes a clock that shuffles and accesses to memory are issued for.
+const MEMORY_LANES: f64 = 32.0;
+/// Clocks between an instruction and one that needs its result.
+const DEPENDENT: f64 = 4.0;
+/// Clocks of a barrier.
+const BARRIER: f64 = 30.0;
+/// Operations of a matrix instruction of `f16`. Those of other elements have more or fewer and take as long: all read as many bits.
+const MATRIX: f64 = 4096.0;
+/// Independent instructions that stand beside each other on average: a warp issues so many before it waits for a result.
+const INDEPENDENT: f64 = 2.0;
+
+/// What a launch asks of each part of a machine, in clocks of one multiprocessor, where one block after the other would do it alone.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Terms {
+    /// Issuing all instructions, [`ISSUE`] a clock.
+    pub issue: f64,
+    /// The busiest of the pipes for single, double and integer arithmetic, special functions, conversions, and memory instructions.
+    pub pipes: f64,
+    /// The tensor cores.
+    pub matrix: f64,
+    /// Passes over the banks of shared memory, one a clock.
+    pub shared: f64,
+    /// Sectors to and from L2 through the multiprocessor's port.
+    pub l2_port: f64,
+    /// One warp's own way: its instructions one after the other, or the copies that go on beside them; its waits for loads; its barriers.
+    pub alone: f64,
+}
+
+impl Terms {
+    /// Of an average block; [`Terms::alone`] of an average warp.
+    pub fn of_block(features: &Features, sheet: &Datasheet) -> Terms {
+        let counts = &features.counts;
+        let blocks = features.blocks.max(1) as f64;
+        let warps = blocks * f64::from(features.threads.div_ceil(32).max(1));
+        let sum = |classes: &[Class]| -> f64 {
+            classes
+                .iter()
+                .map(|&class| counts.warp_instructions[class].likely)
+                .sum()
+        };
+        let all = counts.warp_instructions.total().likely + counts.warp_instructions_skipped.likely;
+        let lanes = |instructions: f64, rate: f64| instructions * 32.0 / rate;
+        let float32 = [
+            Class::Float32Fma,
+            Class::Float32Add,
+            Class::Float32Multiply,
+            Class::Float32Other,
+            Class::Float16,
+        ];
+        let memory = [
+            Class::LoadGlobal,
+            Class::StoreGlobal,
+            Class::LoadShared,
+            Class::StoreShared,
+            Class::Copy,
+            Class::Shuffle,
+        ];
+        let pipes = [
+            lanes(sum(&float32), sheet.float32_rate),
+            lanes(sum(&[Class::Float64]), sheet.float64_rate),
+            lanes(
+                sum(&[Class::Integer, Class::IntegerMultiply, Class::Predicate]),
+                sheet.integer_rate,
+            ),
+            lanes(sum(&[Class::Special]), SPECIALS),
+            lanes(sum(&[Class::Conversion]), CONVERSIONS),
+            lanes(sum(&memory), MEMORY_LANES),
+        ];
+        // A warp has one of the tensor cores, a scheduler's, to itself.
+        let products = sum(&[Class::Matrix]);
+        let own = (all - products) * DEPENDENT / INDEPENDENT
+            + products * (ISSUE * MATRIX / sheet.matrix_rate).max(DEPENDENT / INDEPENDENT);
+        // Copies are on their way while it computes.
+        let copies = counts.copy_waits.likely / features.copies_in_flight().max(1.0) * sheet.memory_latency;
+        let alone =
+            own.max(copies) + counts.memory_waits.likely * sheet.memory_latency + counts.barriers.likely * BARRIER;
+        Terms {
+            issue: all / ISSUE / blocks,
+            pipes: pipes.into_iter().fold(0.0, f64::max) / blocks,
+            matrix: products * MATRIX / sheet.matrix_rate / blocks,
+            shared: counts.shared_transactions().likely / blocks,
+            l2_port: features.l2_bytes().likely / sheet.l2_port / blocks,
+            alone: alone / warps,
+        }
+    }
+
+    /// Clocks of a multiprocessor that has so many blocks at once.
+    fn clocks(&self, blocks: f64) -> f64 {
+        let busy = [self.issue, self.pipes, self.matrix, self.shared, self.l2_port];
+        (busy.into_iter().fold(0.0, f64::max) * blocks).max(self.alone)
+    }
+}
+
+/// Seconds that a launch takes, by the formula above.
+pub fn latency(features: &Features, sheet: &Datasheet) -> f64 {
+    if features.blocks == 0 {
+        return 0.0;
+    }
+    let terms = Terms::of_block(features, sheet);
+    let multiprocessors = f64::from(sheet.multiprocessors);
+    let blocks = features.blocks as f64;
+    let resident = f64::from(features.resident_blocks.max(1));
+    let full = (blocks / (multiprocessors * resident)).floor();
+    let last = blocks - full * multiprocessors * resident;
+    let clocks = full * terms.clocks(resident)
+        + if last > 0.0 {
+            terms.clocks((last / multiprocessors).ceil())
+        } else {
+            0.0
+        };
+    let l2 = features.l2_bytes().likely / sheet.l2_bandwidth;
+    let dram = features.dram_bytes().likely / sheet.dram_bandwidth;
+    sheet.launch_s + (clocks / sheet.clock_hz).max(l2).max(dram)
+}
+
+/// Schedules with their latencies by the estimate, in seconds, the lowest first: the order in which to try them. Those that
+/// are not legal are left out.
+///
+/// It takes about two milliseconds a schedule on one core; `schedules` may be a sample of a space.
+pub fn ranked(
+    checked: &Checked,
+    specialisation: &Specialisation,
+    machine: Machine,
+    sizes: &[u64],
+    schedules: &[Schedule],
+) -> Vec<(Schedule, f64)> {
+    let sheet = Datasheet::like(machine);
+    let estimate = |schedule: &Schedule| {
+        let features = features::of(checked, specialisation, machine, schedule, sizes).ok()?;
+        Some((*schedule, latency(&features, &sheet)))
+    };
+    let mut all: Vec<(Schedule, f64)> = schedules.iter().filter_map(estimate).collect();
+    all.sort_by(|a, b| a.1.total_cmp(&b.1));
+    all
+}

@@ -1,0 +1,341 @@
+//! A kernel's instructions made ready to be walked over many times: what every thread does that comes by is summed up once,
+//! and what remains is what addresses, conditions and turns come from, and what depends on them.
+
+use super::class::{self, Class};
+use crate::ptx::text::Entry;
+use crate::ptx::{Action, Guard, Instruction, Item, Loop, Opcode, Operand, Reg, Space};
+
+/// See the module.
+pub(super) struct Program<'a> {
+    pub body: Body<'a>,
+    /// By a register's slot: whether its value is to be known, and can be: it is assigned at one place, or is a ring.
+    pub wanted: Vec<bool>,
+    /// Of registers that go round, by their slots, the step; 0 of others. See [`Places::step`].
+    pub rings: Vec<i64>,
+    /// Where each class's registers begin among the slots.
+    starts: [usize; 6],
+    /// Threads of a block.
+    pub threads: u32,
+}
+
+/// The instructions of a region.
+pub(super) struct Body<'a> {
+    /// What each warp does here whose lanes are active.
+    pub work: Work,
+    pub steps: Vec<Step<'a>>,
+}
+
+/// What has to be looked at.
+pub(super) enum Step<'a> {
+    /// An instruction with a condition, an address, or a result that is wanted; whether it waits for a load.
+    Instruction(&'a Instruction, bool),
+    If(Guard, Body<'a>),
+    Loop(&'a Loop, Body<'a>),
+}
+
+/// A sum over instructions that all active lanes execute.
+#[derive(Debug, Clone)]
+pub(super) struct Work {
+    pub instructions: [u64; Class::ALL.len()],
+    pub flops: u64,
+    pub matrix_flops: u64,
+    pub barriers: u64,
+    pub memory_waits: u64,
+    pub copy_waits: u64,
+    pub copy_groups: u64,
+}
+
+impl Default for Work {
+    fn default() -> Work {
+        Work {
+            instructions: [0; Class::ALL.len()],
+            flops: 0,
+            matrix_flops: 0,
+            barriers: 0,
+            memory_waits: 0,
+            copy_waits: 0,
+            copy_groups: 0,
+        }
+    }
+}
+
+impl Work {
+    /// An instruction, of the region itself or of its own where it has a condition.
+    pub fn of(instruction: &Instruction, waits: bool) -> Work {
+        let mut work = Work::default();
+        work.add(instruction, waits);
+        work
+    }
+
+    fn add(&mut self, instruction: &Instruction, waits: bool) {
+        let (class, flops) = match instruction.action {
+            Action::Table(opcode) => class::of(opcode),
+            Action::Compare(..) => (Class::Predicate, 0),
+            Action::Parameter(..) => (Class::Constant, 0),
+            Action::Load(Space::Shared, ..) | Action::LoadMatrices(..) => (Class::LoadShared, 0),
+            Action::Load(..) => (Class::LoadGlobal, 0),
+            Action::Store(Space::Shared, ..) => (Class::StoreShared, 0),
+            Action::Store(..) => (Class::StoreGlobal, 0),
+            Action::Copy(..) => (Class::Copy, 0),
+        };
+        self.instructions[class as usize] += 1;
+        if let Action::Table(opcode) = instruction.action {
+            let groups = class::groups_on_their_way(opcode);
+            self.barriers += u64::from(opcode == Opcode::Barrier);
+            self.copy_waits += u64::from(groups > 0);
+            self.copy_groups += u64::from(groups);
+        }
+        self.memory_waits += u64::from(waits);
+        if class == Class::Matrix {
+            self.matrix_flops += flops;
+        } else {
+            self.flops += flops;
+        }
+    }
+}
+
+/// Where a register is assigned.
+#[derive(Debug, Clone, Copy, Default)]
+struct Places {
+    number: u32,
+    /// By a move, by something else.
+    moves: bool,
+    others: bool,
+    /// What divides all constants that are added to it.
+    steps: i64,
+}
+
+impl Places {
+    /// The step of a ring: a register that is set, and moved on by multiples of the step. (Such are the addresses of stages
+    /// in shared memory.) Where it is, is known but for such a multiple, if all that it is set to is alike.
+    fn step(&self) -> i64 {
+        if self.moves && !self.others { self.steps } else { 0 }
+    }
+}
+
+pub(super) fn gcd(a: i64, b: i64) -> i64 {
+    let (mut a, mut b) = (a.saturating_abs(), b.saturating_abs());
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+impl<'a> Program<'a> {
+    pub fn new(entry: &'a Entry) -> Program<'a> {
+        let mut starts = [0; 6];
+        let mut all = 0;
+        for (start, &count) in starts.iter_mut().zip(&entry.registers) {
+            *start = all;
+            all += count as usize;
+        }
+        let mut program = Program {
+            body: Body {
+                work: Work::default(),
+                steps: Vec::new(),
+            },
+            wanted: vec![false; all],
+            rings: vec![0; all],
+            starts,
+            threads: entry.threads,
+        };
+        program.want(&entry.body);
+        let mut places = vec![Places::default(); all];
+        program.places(&entry.body, &mut places);
+        if places.iter().any(|places| places.step() > 0) {
+            let mut varying = vec![false; all];
+            while program.vary(&entry.body, false, &mut varying) {}
+            for ((ring, places), varying) in program.rings.iter_mut().zip(&places).zip(varying) {
+                *ring = if varying { 0 } else { places.step() };
+            }
+        }
+        for ((wanted, places), ring) in program.wanted.iter_mut().zip(&places).zip(&program.rings) {
+            *wanted &= places.number == 1 || *ring > 0;
+        }
+        let mut loads = Loads {
+            issued: vec![0; all],
+            waits: 1,
+        };
+        program.body = program.prepared(&entry.body, &mut loads);
+        program
+    }
+
+    pub fn slot(&self, reg: Reg) -> usize {
+        self.starts[reg.class as usize] + reg.number as usize
+    }
+
+    pub fn wants(&self, results: &[Reg]) -> bool {
+        results.iter().any(|&reg| self.wanted[self.slot(reg)])
+    }
+
+    // ------------------------------------------------------------------ what is wanted
+
+    /// Marks what is needed of the items, from the last to the first: operands are made before.
+    fn want(&mut self, items: &[Item]) {
+        for item in items.iter().rev() {
+            match item {
+                Item::Instruction(instruction) => self.want_for(instruction),
+                Item::If(guard, body) => {
+                    self.want(body);
+                    self.want_register(guard.predicate);
+                }
+                Item::Loop(each) => {
+                    self.want(&each.body);
+                    for operand in [each.turns.start, each.turns.end, each.turns.step] {
+                        self.want_operand(operand);
+                    }
+                }
+            }
+        }
+    }
+
+    fn want_for(&mut self, instruction: &Instruction) {
+        if let Some(guard) = instruction.guard {
+            self.want_register(guard.predicate);
+        }
+        let addresses = instruction.action.addresses();
+        addresses.iter().for_each(|address| self.want_register(address.base));
+        // What is stored is not wanted; how many bytes are copied is.
+        let copies = matches!(instruction.action, Action::Copy(..));
+        if copies || addresses.is_empty() && self.wants(&instruction.results) {
+            instruction.sources.iter().for_each(|&source| self.want_operand(source));
+        }
+    }
+
+    fn want_operand(&mut self, operand: Operand) {
+        if let Operand::Reg(reg) = operand {
+            self.want_register(reg);
+        }
+    }
+
+    fn want_register(&mut self, reg: Reg) {
+        let slot = self.slot(reg);
+        self.wanted[slot] = true;
+    }
+
+    /// Where each register is assigned; a condition counts as another place.
+    fn places(&self, items: &[Item], places: &mut [Places]) {
+        for item in items {
+            match item {
+                Item::Instruction(instruction) => {
+                    for &result in &instruction.results {
+                        let places = &mut places[self.slot(result)];
+                        places.number += 1 + u32::from(instruction.guard.is_some());
+                        match (instruction.action, &instruction.sources[..]) {
+                            (Action::Table(Opcode::MovB32), _) => places.moves = true,
+                            (Action::Table(Opcode::AddS32), &[Operand::Reg(own), Operand::Int(step)])
+                                if own == result =>
+                            {
+                                places.steps = gcd(places.steps, step);
+                            }
+                            _ => places.others = true,
+                        }
+                    }
+                }
+                Item::If(_, body) => self.places(body, places),
+                Item::Loop(each) => {
+                    places[self.slot(each.counter)].number += 1;
+                    places[self.slot(each.counter)].others = true;
+                    self.places(&each.body, places);
+                }
+            }
+        }
+    }
+
+    /// Marks registers that may differ between the threads of a warp. Whether it found more.
+    fn vary(&self, items: &[Item], inside: bool, varying: &mut [bool]) -> bool {
+        let mut more = false;
+        for item in items {
+            match item {
+                Item::Instruction(instruction) => {
+                    let reads = |reg: Reg| varying[self.slot(reg)];
+                    let read = |source: &Operand| matches!(source, Operand::Reg(reg) if reads(*reg));
+                    let varies = inside
+                        || instruction.guard.is_some_and(|guard| reads(guard.predicate))
+                        || instruction.sources.iter().any(read)
+                        || match instruction.action {
+                            Action::Table(opcode) => opcode == Opcode::TidX || !opcode.row().pure,
+                            Action::Compare(..) | Action::Parameter(..) => false,
+                            Action::Load(..) | Action::LoadMatrices(..) => true,
+                            // They have no results.
+                            Action::Store(..) | Action::Copy(..) => false,
+                        };
+                    for &result in &instruction.results {
+                        more |= varies && !std::mem::replace(&mut varying[self.slot(result)], true);
+                    }
+                }
+                Item::If(guard, body) => {
+                    let inside = inside || varying[self.slot(guard.predicate)];
+                    more |= self.vary(body, inside, varying);
+                }
+                Item::Loop(each) => {
+                    let turns = [each.turns.start, each.turns.end, each.turns.step];
+                    let reads = |turn: &Operand| matches!(turn, Operand::Reg(reg) if varying[self.slot(*reg)]);
+                    let inside = inside || turns.iter().any(reads);
+                    more |= inside && !std::mem::replace(&mut varying[self.slot(each.counter)], true);
+                    more |= self.vary(&each.body, inside, varying);
+                }
+            }
+        }
+        more
+    }
+
+    // ------------------------------------------------------------------ what is left
+
+    fn prepared(&self, items: &'a [Item], loads: &mut Loads) -> Body<'a> {
+        let mut body = Body {
+            work: Work::default(),
+            steps: Vec::new(),
+        };
+        for item in items {
+            match item {
+                Item::Instruction(instruction) => self.prepare(instruction, &mut body, loads),
+                Item::If(guard, inner) => body.steps.push(Step::If(*guard, self.prepared(inner, loads))),
+                Item::Loop(each) => {
+                    // A second time, since what a turn issues the next one may wait for.
+                    self.prepared(&each.body, loads);
+                    body.steps.push(Step::Loop(each, self.prepared(&each.body, loads)));
+                }
+            }
+        }
+        body
+    }
+
+    fn prepare(&self, instruction: &'a Instruction, body: &mut Body<'a>, loads: &mut Loads) {
+        let waits = loads.waits_for(self, instruction);
+        let memory = !instruction.action.addresses().is_empty();
+        if instruction.guard.is_none() {
+            body.work.add(instruction, waits);
+        } else if matches!(instruction.action, Action::Load(..)) {
+            // The zeros that it leaves elsewhere.
+            body.work.instructions[Class::Move as usize] += instruction.results.len() as u64;
+        }
+        if memory || instruction.guard.is_some() || self.wants(&instruction.results) {
+            body.steps.push(Step::Instruction(instruction, waits));
+        }
+    }
+}
+
+/// Loads from global memory that are under way, in the order of the text.
+struct Loads {
+    /// For each slot the number of the wait before which a load into it was issued.
+    issued: Vec<u32>,
+    waits: u32,
+}
+
+impl Loads {
+    /// Whether an instruction needs what is under way. Then all that is has arrived.
+    fn waits_for(&mut self, program: &Program<'_>, instruction: &Instruction) -> bool {
+        let under_way = |reg: Reg| self.issued[program.slot(reg)] == self.waits;
+        let addresses = instruction.action.addresses();
+        let addressed = addresses.iter().any(|address| under_way(address.base));
+        let read = |source: &Operand| matches!(source, Operand::Reg(reg) if under_way(*reg));
+        let waits = addressed || instruction.sources.iter().any(read);
+        self.waits += u32::from(waits);
+        let loads = matches!(instruction.action, Action::Load(Space::Constant | Space::Global, ..));
+        for &reg in &instruction.results {
+            self.issued[program.slot(reg)] = if loads { self.waits } else { 0 };
+        }
+        waits
+    }
+}

@@ -1,0 +1,132 @@
+//! Arithmetic progressions, and boxes of them: sets of executions.
+
+use smallvec::SmallVec;
+
+/// `low`, `low + stride`, …: `count` values, at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Progression {
+    pub low: i64,
+    pub count: i64,
+    pub stride: i64,
+}
+
+impl Progression {
+    /// `0`, `1`, …, `count - 1`.
+    pub fn below(count: i64) -> Progression {
+        Progression {
+            low: 0,
+            count,
+            stride: 1,
+        }
+    }
+
+    /// What is left without a part that begins with the same value.
+    pub fn without(self, part: Progression) -> impl Iterator<Item = Progression> {
+        let every = part.stride / self.stride;
+        let covered = part.count.saturating_mul(every).min(self.count);
+        let between = (1..every.min(covered)).map(move |offset| Progression {
+            low: self.low + offset * self.stride,
+            count: (covered - offset + every - 1) / every,
+            stride: part.stride,
+        });
+        let after = (covered < self.count).then(|| Progression {
+            low: self.low + covered * self.stride,
+            count: self.count - covered,
+            stride: self.stride,
+        });
+        between.chain(after)
+    }
+}
+
+/// The places of a launch where a warp can be.
+pub(super) const PLACES: usize = 4;
+/// The warp's number in its block.
+pub(super) const WARP: usize = 0;
+/// The block's number in x; in y and z after it.
+pub(super) const BLOCK: usize = 1;
+
+/// A set of warps of a launch: all combinations of its sides' values.
+#[derive(Debug, Clone)]
+pub(super) struct Warps {
+    pub sides: Vec<Progression>,
+    /// Each place as a sum of sides, with a weight each.
+    pub places: [SmallVec<[(u32, i64); 2]>; PLACES],
+}
+
+impl Warps {
+    /// The warps from number `first` on in each block of a grid.
+    pub fn of(first: i64, warps: i64, grid: [u32; 3]) -> Warps {
+        let mut sides = vec![Progression {
+            low: first,
+            count: warps,
+            stride: 1,
+        }];
+        sides.extend(grid.map(|blocks| Progression::below(i64::from(blocks))));
+        let places = std::array::from_fn(|place| SmallVec::from_iter([(place as u32, 1)]));
+        Warps { sides, places }
+    }
+
+    pub fn count(&self) -> u64 {
+        self.sides
+            .iter()
+            .map(|side| side.count as u64)
+            .fold(1, u64::saturating_mul)
+    }
+
+    /// The set without a part of it, whose sides all begin with the same values: disjoint sets.
+    pub fn without<'a>(&'a self, part: &'a [Progression]) -> impl Iterator<Item = Warps> + 'a {
+        (0..part.len()).flat_map(move |number| {
+            self.sides[number].without(part[number]).map(move |rest| {
+                let mut sides = [&part[..number], &self.sides[number..]].concat();
+                sides[number] = rest;
+                Warps {
+                    sides,
+                    places: self.places.clone(),
+                }
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn values(progression: Progression) -> Vec<i64> {
+        (0..progression.count)
+            .map(|step| progression.low + step * progression.stride)
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn a_progression_is_its_part_and_the_rest(low in -9i64..9, count in 1i64..40, stride in 1i64..5, every in 1i64..7, kept in 1i64..50) {
+            let whole = Progression { low, count, stride };
+            let part = Progression { low, count: kept.min((count + every - 1) / every), stride: stride * every };
+            let mut all: Vec<i64> = whole.without(part).flat_map(values).chain(values(part)).collect();
+            all.sort_unstable();
+            prop_assert_eq!(all, values(whole));
+        }
+
+        #[test]
+        fn a_box_is_its_part_and_the_rest(counts in prop::array::uniform3(1u32..6), every in prop::array::uniform4(1i64..4), kept in prop::array::uniform4(1i64..4)) {
+            let whole = Warps::of(2, 3, counts);
+            let part: Vec<Progression> = whole.sides.iter().zip(every).zip(kept).map(|((side, every), kept)| Progression {
+                low: side.low,
+                count: kept.min((side.count + every - 1) / every),
+                stride: every,
+            }).collect();
+            let points = |sides: &[Progression]| {
+                sides.iter().fold(vec![vec![]], |points, side| {
+                    points.iter().flat_map(|point| values(*side).into_iter().map(move |value| [&point[..], &[value]].concat())).collect()
+                })
+            };
+            let mut all: Vec<Vec<i64>> = whole.without(&part).flat_map(|rest| points(&rest.sides)).chain(points(&part)).collect();
+            all.sort_unstable();
+            let mut expected = points(&whole.sides);
+            expected.sort_unstable();
+            prop_assert_eq!(all, expected);
+        }
+    }
+}

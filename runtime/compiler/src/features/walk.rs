@@ -1,0 +1,631 @@
+//! Walks over a kernel's instructions, once for each set of warps that are alike.
+
+use super::arithmetic::{self, Value};
+use super::class::Class;
+use super::count::{Count, Counts, Traffic};
+use super::form::{Detail, Form, LANES, Mask, Symbols};
+use super::memory;
+use super::program::{Body, Program, Step, Work};
+use super::progression::{Progression, Warps};
+use crate::ptx::text::Entry;
+use crate::ptx::{
+    Action, Address, Class as RegisterClass, Compare, Few, Guard, Instruction, Loop, Operand, Reg, Space, Width,
+};
+use smallvec::SmallVec;
+
+/// How much is looked at in full detail, and then for conditions alone: an instruction counts 1, one that is evaluated [`EVALUATION`].
+/// It bounds the time that a kernel takes to about a millisecond.
+const EFFORT: [(Detail, u64); 2] = [(Detail::All, 40_000), (Detail::Conditions, 10_000)];
+const EVALUATION: u64 = 5;
+
+/// A kernel's argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Argument {
+    /// The address of an allocation, which begins at a multiple of 256 bytes.
+    Pointer,
+    /// An integer.
+    Integer(i64),
+    /// A scalar whose value makes no difference to what is counted, or is not known.
+    Unknown,
+}
+
+/// What a launch of a kernel does. `arguments`: one a parameter.
+pub fn count(entry: &Entry, grid: [u32; 3], arguments: &[Argument]) -> Counts {
+    let program = Program::new(entry);
+    let mut walk = Walk::new(&program, grid, arguments);
+    let all: u64 = walk.parts().iter().map(|(part, _)| part.count()).sum();
+    // What was counted in full detail, and of how many warps: a guess at the others.
+    let mut sample = (Counts::default(), 0);
+    for (detail, effort) in EFFORT {
+        let (counts, left) = walk.launch(detail, effort);
+        if left == 0 {
+            return counts.like(&sample.0, all, sample.1);
+        }
+        if detail == Detail::All {
+            sample = (counts, all - left);
+        }
+    }
+    let mut counts = Counts::default();
+    for (part, lanes) in walk.parts() {
+        counts.add(&walk.set(&part, lanes, Detail::Nothing).0, Count::exactly(1));
+    }
+    counts.like(&sample.0, all, sample.1)
+}
+
+/// An access to memory, whose sectors or passes are counted when it is known which executions are alike.
+struct Access {
+    address: Form,
+    /// By multiples of what it may be moved besides; 0 if by nothing.
+    besides: i64,
+    bytes: u32,
+    traffic: Traffic,
+    active: Mask,
+    /// The loops around it whose turns are told apart.
+    turns: SmallVec<[u32; 3]>,
+    /// How often it happens in the others.
+    times: Count,
+}
+
+struct Walk<'a> {
+    program: &'a Program<'a>,
+    grid: [u32; 3],
+    arguments: &'a [Argument],
+    symbols: Symbols,
+    /// Of each register, by its slot.
+    values: Vec<Value>,
+    /// Slots of rings that turned out to be none.
+    refuted: Vec<usize>,
+    accesses: Vec<Access>,
+    /// The open loops whose turns are told apart, and how often the others' turns happen.
+    turns: SmallVec<[u32; 3]>,
+    times: Count,
+    /// What was looked at, and how much may be before sets are no longer made smaller.
+    effort: u64,
+    most_effort: u64,
+}
+
+impl<'a> Walk<'a> {
+    fn new(program: &'a Program<'a>, grid: [u32; 3], arguments: &'a [Argument]) -> Walk<'a> {
+        Walk {
+            program,
+            grid,
+            arguments,
+            symbols: Symbols::new(&Warps::of(0, 1, grid), Detail::Nothing),
+            values: Vec::new(),
+            refuted: Vec::new(),
+            accesses: Vec::new(),
+            turns: SmallVec::new(),
+            times: Count::exactly(1),
+            effort: 0,
+            most_effort: 0,
+        }
+    }
+
+    // ------------------------------------------------------------------ sets of warps
+
+    /// The launch's whole warps, and those with fewer threads: with the threads that they have.
+    fn parts(&self) -> Vec<(Warps, u32)> {
+        let (whole, rest) = (self.program.threads / 32, self.program.threads % 32);
+        let parts = [
+            (Warps::of(0, whole.into(), self.grid), u32::MAX),
+            (Warps::of(whole.into(), 1, self.grid), (1 << rest) - 1),
+        ];
+        parts
+            .into_iter()
+            .filter(|(part, lanes)| part.count() > 0 && *lanes != 0)
+            .collect()
+    }
+
+    /// What all warps do, and how many were left out because it would have taken too much effort.
+    fn launch(&mut self, detail: Detail, effort: u64) -> (Counts, u64) {
+        let mut total = Counts::default();
+        let mut left = 0;
+        (self.effort, self.most_effort) = (0, effort);
+        let mut dearest = 0;
+        for (part, lanes) in self.parts() {
+            let mut missing = part.count();
+            let mut sets = vec![part];
+            while self.effort + dearest <= effort
+                && let Some(set) = sets.pop()
+            {
+                let before = self.effort;
+                let (counts, alike, rest) = self.set(&set, lanes, detail);
+                total.add(&counts, Count::exactly(1));
+                missing -= alike;
+                sets.extend(rest);
+                dearest = dearest.max(self.effort - before);
+            }
+            left += missing;
+        }
+        (total, left)
+    }
+
+    /// What those warps of a set do together that are like its first one, how many they are, and the sets of the others.
+    fn set(&mut self, set: &Warps, lanes: u32, detail: Detail) -> (Counts, u64, Vec<Warps>) {
+        let refuted = self.refuted.len();
+        self.symbols = Symbols::new(set, detail);
+        self.values.clear();
+        self.values.resize(self.program.wanted.len(), Value::UNKNOWN);
+        let mut once = Counts::default();
+        self.body(&self.program.body, Mask::exactly(lanes), &mut once);
+        // The `ret` at the end.
+        issue(&mut once, Class::Control, Mask::exactly(lanes));
+        if self.refuted.len() > refuted {
+            // What was taken for a ring before is counted anew, without.
+            self.accesses.clear();
+            return self.set(set, lanes, detail);
+        }
+        let (alike, rest) = self.symbols.remaining();
+        let mut counts = Counts::default();
+        counts.add(&once, Count::exactly(alike));
+        for access in std::mem::take(&mut self.accesses) {
+            self.effort += EVALUATION;
+            self.count_access(&access, &mut counts);
+        }
+        (counts, alike, rest)
+    }
+
+    fn body(&mut self, body: &Body<'_>, active: Mask, counts: &mut Counts) {
+        add_work(&body.work, active, counts);
+        for step in &body.steps {
+            if self.effort > self.most_effort {
+                self.symbols.detail = Detail::Nothing;
+            }
+            match step {
+                Step::Instruction(instruction, waits) => self.instruction(instruction, *waits, active, counts),
+                Step::If(guard, body) => {
+                    let inside = active.and(self.condition(*guard));
+                    branch(counts, active, active.and(inside.not()));
+                    if inside.possibly != 0 {
+                        self.body(body, inside, counts);
+                    }
+                }
+                Step::Loop(each, body) => self.turns(each, body, active, counts),
+            }
+        }
+    }
+
+    fn condition(&self, guard: Guard) -> Mask {
+        let truth = self.values[self.program.slot(guard.predicate)].truth();
+        if guard.holds { truth } else { truth.not() }
+    }
+
+    fn operand(&self, operand: Operand) -> Value {
+        match operand {
+            Operand::Reg(reg) => self.values[self.program.slot(reg)].clone(),
+            Operand::Int(value) => Value::constant(value),
+            Operand::F32(_) | Operand::F64(_) => Value::UNKNOWN,
+        }
+    }
+
+    fn assign(&mut self, reg: Reg, value: Value) {
+        let slot = self.program.slot(reg);
+        if !self.program.wanted[slot] {
+            return;
+        }
+        let step = self.program.rings[slot];
+        self.values[slot] = match (step, &self.values[slot], value) {
+            (0, _, value) => value,
+            _ if self.refuted.contains(&slot) => Value::UNKNOWN,
+            (_, Value::Modulo(known, _), Value::Form(form)) => {
+                let apart = self.symbols.resolved(&form).minus(&self.symbols.resolved(known));
+                if apart.as_constant().is_none_or(|apart| apart % step != 0) {
+                    self.refuted.push(slot);
+                }
+                Value::Modulo(known.clone(), step)
+            }
+            (_, Value::Modulo(known, _), Value::Modulo(..)) => Value::Modulo(known.clone(), step),
+            (_, _, Value::Form(form)) if form.is_fixed() => Value::Modulo(form, step),
+            _ => {
+                self.refuted.push(slot);
+                Value::UNKNOWN
+            }
+        };
+    }
+
+    // ------------------------------------------------------------------ instructions
+
+    fn instruction(&mut self, instruction: &Instruction, waits: bool, region: Mask, counts: &mut Counts) {
+        self.effort += 1;
+        let active = match instruction.guard {
+            None => region,
+            Some(guard) => {
+                let active = region.and(self.condition(guard));
+                add_work(&Work::of(instruction, waits), active, counts);
+                skip(counts, region, active);
+                active
+            }
+        };
+        match instruction.action {
+            Action::Load(space, width, address, _) => {
+                let bytes = width.bytes() * instruction.results.len() as u32;
+                let traffic = match space {
+                    Space::Shared => Traffic::SharedLoad,
+                    Space::Constant | Space::Global => Traffic::GlobalLoad,
+                };
+                self.access(traffic, address, bytes, active, counts);
+                instruction
+                    .results
+                    .iter()
+                    .for_each(|&reg| self.assign(reg, loaded(width)));
+            }
+            Action::Store(space, width, address, _) => {
+                let bytes = width.bytes() * instruction.sources.len() as u32;
+                let traffic = match space {
+                    Space::Shared => Traffic::SharedStore,
+                    Space::Constant | Space::Global => Traffic::GlobalStore,
+                };
+                self.access(traffic, address, bytes, active, counts);
+            }
+            Action::LoadMatrices(_, address) => {
+                // A row of 16 bytes for each lane.
+                self.access(Traffic::MatrixLoad, address, 16, active, counts);
+                let results = instruction.results.iter();
+                results.for_each(|&reg| self.assign(reg, loaded(Width::B32)));
+            }
+            Action::Copy(bytes, to, from) => {
+                self.access(Traffic::Copy, to, bytes, active, counts);
+                self.copied_from(from, bytes, instruction.sources.first().copied(), active, counts);
+            }
+            _ if !self.program.wants(&instruction.results) => {}
+            Action::Table(opcode) => {
+                let sources = self.sources(instruction);
+                let results = arithmetic::evaluate(&mut self.symbols, opcode, &sources, self.grid);
+                for (&reg, value) in instruction.results.iter().zip(results) {
+                    self.assign(reg, value);
+                }
+            }
+            Action::Compare(compare, class, signed) => {
+                let sources = self.sources(instruction);
+                if let [a, b] = &sources[..] {
+                    let value = arithmetic::compare(&mut self.symbols, compare, class, signed, a, b);
+                    self.assign(instruction.results[0], value);
+                }
+            }
+            Action::Parameter(number, _) => {
+                let value = match self.arguments.get(number as usize) {
+                    Some(Argument::Integer(value)) => Value::constant(*value),
+                    // Far apart from each other.
+                    Some(Argument::Pointer) => Value::constant(i64::from(number + 1) << 48),
+                    _ => Value::UNKNOWN,
+                };
+                self.assign(instruction.results[0], value);
+            }
+        }
+    }
+
+    fn sources(&mut self, instruction: &Instruction) -> Few<Value> {
+        self.effort += EVALUATION;
+        instruction.sources.iter().map(|&source| self.operand(source)).collect()
+    }
+
+    fn access(&mut self, traffic: Traffic, address: Address, bytes: u32, active: Mask, counts: &mut Counts) {
+        counts.add_bytes(traffic, threads(active).times(Count::exactly(bytes.into())));
+        if active.possibly == 0 {
+            return;
+        }
+        let base = match &self.values[self.program.slot(address.base)] {
+            Value::Form(base) => Some((base.clone(), 0)),
+            Value::Modulo(base, of) => Some((base.clone(), *of)),
+            _ => None,
+        };
+        match base {
+            Some((base, besides)) => self.accesses.push(Access {
+                address: base.plus_constant(address.offset.into()),
+                besides,
+                bytes,
+                traffic,
+                active,
+                turns: self.turns.clone(),
+                times: self.times,
+            }),
+            None => counts.add_units(traffic, units_anywhere(traffic, bytes, active), None),
+        }
+    }
+
+    /// What a copy reads of global memory: `size` bytes a lane where that is given, and then nothing of lanes with 0.
+    fn copied_from(&mut self, from: Address, bytes: u32, size: Option<Operand>, active: Mask, counts: &mut Counts) {
+        let Some(size) = size.map(|size| self.operand(size)) else {
+            let all = threads(active).times(Count::exactly(bytes.into()));
+            counts.global_to_shared_bytes = counts.global_to_shared_bytes.plus(all);
+            return self.access(Traffic::GlobalLoad, from, bytes, active, counts);
+        };
+        let nothing = arithmetic::compare(
+            &mut self.symbols,
+            Compare::Eq,
+            RegisterClass::B32,
+            true,
+            &size,
+            &Value::constant(0),
+        );
+        let reading = active.and(nothing.truth().not());
+        let sizes = match &size {
+            Value::Form(form) => Some(self.symbols.resolved(form)).filter(Form::is_fixed),
+            _ => None,
+        };
+        let whole = sizes.is_some_and(|sizes| {
+            let mut sizes = sizes.values().into_iter();
+            sizes.all(|size| size == 0 || size == i64::from(bytes))
+        });
+        if whole {
+            let all = threads(reading).times(Count::exactly(bytes.into()));
+            counts.global_to_shared_bytes = counts.global_to_shared_bytes.plus(all);
+            return self.access(Traffic::GlobalLoad, from, bytes, reading, counts);
+        }
+        // Lanes that read different numbers of bytes are served one after the other.
+        let all = threads(reading).times(Count::between(1, bytes.into()));
+        counts.global_to_shared_bytes = counts.global_to_shared_bytes.plus(all);
+        counts.add_bytes(Traffic::GlobalLoad, all);
+        let sectors = units_anywhere(Traffic::GlobalLoad, bytes, reading);
+        counts.add_units(Traffic::GlobalLoad, sectors, None);
+    }
+
+    fn count_access(&self, access: &Access, counts: &mut Counts) {
+        let &Access {
+            ref address,
+            bytes,
+            traffic,
+            active,
+            ..
+        } = access;
+        let values = self.symbols.resolved(address).values();
+        let number = |lanes: u32, values: &[i64; LANES]| match traffic.is_shared() {
+            true => memory::passes(bytes, lanes, values),
+            false => memory::sectors(lanes, values),
+        };
+        let modulus = match traffic.is_shared() {
+            true => memory::WORD,
+            false => memory::SECTOR,
+        };
+        let moves = self.symbols.moves(address, access.besides, modulus, &access.turns);
+        let (low, high) = moves.sum(&values, |values| {
+            let most = number(active.possibly, values);
+            let least = active.exact().map_or_else(|| number(active.surely, values), |_| most);
+            (least, most)
+        });
+        let sum = Count::between(low, high).times(access.times);
+        let least = active.exact().map(|lanes| {
+            let each = Count::exactly(memory::least_passes(bytes, lanes));
+            Count::exactly(moves.executions()).times(each).times(access.times)
+        });
+        counts.add_units(traffic, sum, least);
+    }
+
+    // ------------------------------------------------------------------ loops
+
+    fn turns(&mut self, each: &Loop, body: &Body<'_>, active: Mask, counts: &mut Counts) {
+        let (start, end) = (self.operand(each.turns.start), self.operand(each.turns.end));
+        let step = match self.operand(each.turns.step) {
+            Value::Form(step) => self.symbols.fix(&step).and_then(|step| step.as_constant()),
+            _ => None,
+        };
+        // The counter's first value, and how many turns each lane makes, at least and at most.
+        let least = i64::from(each.turns.entered);
+        let (most, fewest) = match (self.length(&start, &end, step.unwrap_or(1).max(1), least), step) {
+            (Some(turns), Some(1..)) => (turns, turns),
+            _ => {
+                let span = end
+                    .bounds(&self.symbols)
+                    .1
+                    .saturating_sub(start.bounds(&self.symbols).0);
+                let most = span.saturating_add(step.unwrap_or(1).max(1) - 1) / step.unwrap_or(1).max(1);
+                ([most.max(least); LANES], [least; LANES])
+            }
+        };
+        issue(counts, Class::Move, active);
+        if !each.turns.entered {
+            issue(counts, Class::Predicate, active);
+            let inside = Mask {
+                surely: lanes_where(&fewest, |turns| turns > 0),
+                possibly: lanes_where(&most, |turns| turns > 0),
+            };
+            branch(counts, active, active.and(inside.not()));
+        }
+        let longest = |turns: &[i64; LANES], lanes: u32| {
+            let chosen = turns.iter().enumerate().filter(|(lane, _)| lanes >> lane & 1 == 1);
+            chosen.map(|(_, &turns)| turns).max().unwrap_or(0)
+        };
+        let turns = Count::between(
+            longest(&fewest, active.surely) as u64,
+            longest(&most, active.possibly) as u64,
+        );
+        if turns.high == 0 {
+            return;
+        }
+        back_edges(counts, active, &fewest, &most, turns);
+        let exact = fewest == most;
+        let mut done = 0;
+        let mut left = vec![Progression::below(turns.high as i64)];
+        while let Some(some) = left.pop() {
+            // What differs from turn to turn is bounded for all that are left together, if it is not worth telling apart.
+            let together = !exact || self.symbols.detail == Detail::Nothing;
+            let some = if together {
+                Progression::below(turns.high as i64)
+            } else {
+                some
+            };
+            let turn = self.symbols.add_turns(some);
+            if !together {
+                let changes = most.iter().filter(|&&turns| turns > some.low).min();
+                let same = changes.map_or(1, |&change| (change - some.low - 1) / some.stride + 1);
+                self.symbols.shorten(turn, same);
+            }
+            let last = some.low + (self.symbols.now(turn).count - 1) * some.stride;
+            let inside = active.and(Mask {
+                surely: lanes_where(&fewest, |turns| turns > last),
+                possibly: lanes_where(&most, |turns| turns > some.low),
+            });
+            let counter = match (&start, step) {
+                (Value::Form(start), Some(step)) => {
+                    let turn = self.symbols.resolved(&self.symbols.form(turn));
+                    Value::Form(self.symbols.resolved(start).plus(&turn.times(step)))
+                }
+                _ => Value::Between(start.bounds(&self.symbols).0, end.bounds(&self.symbols).1),
+            };
+            self.assign(each.counter, counter);
+            let outer = self.times;
+            let rest = Count::between(turns.low.saturating_sub(done), turns.high.saturating_sub(done));
+            if together {
+                self.times = outer.times(rest);
+            } else {
+                self.turns.push(turn);
+            }
+            let mut once = Counts::default();
+            self.body(body, inside, &mut once);
+            if together {
+                self.times = outer;
+                counts.add(&once, rest);
+                break;
+            }
+            self.turns.pop();
+            let alike = self.symbols.now(turn);
+            counts.add(&once, Count::exactly(alike.count as u64));
+            done += alike.count as u64;
+            left.extend(some.without(alike));
+        }
+    }
+
+    /// The turns of each lane: exactly, and the same in all executions that remain.
+    fn length(&mut self, start: &Value, end: &Value, step: i64, least: i64) -> Option<[i64; LANES]> {
+        let (Value::Form(start), Value::Form(end)) = (start, end) else {
+            return None;
+        };
+        let span = self.symbols.resolved(end).minus(&self.symbols.resolved(start));
+        self.symbols.fixed_quotients(&span.plus_constant(step - 1), step, least)
+    }
+}
+
+/// An integer of that width from memory.
+fn loaded(width: Width) -> Value {
+    match width {
+        Width::U8 => Value::Between(0, 255),
+        Width::S8 => Value::Between(-128, 127),
+        Width::B32 => Value::Between(i32::MIN.into(), i32::MAX.into()),
+        _ => Value::UNKNOWN,
+    }
+}
+
+// ---------------------------------------------------------------------- what masks count for
+
+fn times(active: Mask, of: impl Fn(u32) -> u64) -> Count {
+    match active.exact() {
+        Some(lanes) => Count::exactly(of(lanes)),
+        None => Count::between(of(active.surely), of(active.possibly)),
+    }
+}
+
+fn threads(active: Mask) -> Count {
+    times(active, |lanes| lanes.count_ones().into())
+}
+
+/// 1 if any lane is active.
+fn warps(active: Mask) -> Count {
+    times(active, |lanes| u64::from(lanes != 0))
+}
+
+/// Sectors or passes of an access whose addresses are not known.
+fn units_anywhere(traffic: Traffic, bytes: u32, active: Mask) -> Count {
+    if traffic.is_shared() {
+        let least = memory::least_passes(bytes, active.surely);
+        return Count::between(least, memory::most_passes(bytes, active.possibly));
+    }
+    let sectors = times(active, |lanes| u64::from(lanes.count_ones()));
+    Count::between(sectors.low.min(1), sectors.high)
+}
+
+/// Counts what all active lanes execute.
+fn add_work(work: &Work, active: Mask, counts: &mut Counts) {
+    let (threads, warps) = (threads(active), warps(active));
+    for &class in Class::ALL {
+        let number = work.instructions[class as usize];
+        if number > 0 {
+            let (all, some) = (
+                &mut counts.thread_instructions[class],
+                &mut counts.warp_instructions[class],
+            );
+            *all = all.plus(Count::exactly(number).times(threads));
+            *some = some.plus(Count::exactly(number).times(warps));
+        }
+    }
+    for (count, number, of) in [
+        (&mut counts.flops, work.flops, threads),
+        (&mut counts.matrix_flops, work.matrix_flops, warps),
+        (&mut counts.barriers, work.barriers, warps),
+        (&mut counts.memory_waits, work.memory_waits, warps),
+        (&mut counts.copy_waits, work.copy_waits, warps),
+        (&mut counts.copy_groups, work.copy_groups, warps),
+    ] {
+        *count = count.plus(Count::exactly(number).times(of));
+    }
+}
+
+/// Counts an instruction that all active lanes execute.
+fn issue(counts: &mut Counts, class: Class, active: Mask) {
+    let mut work = Work::default();
+    work.instructions[class as usize] = 1;
+    add_work(&work, active, counts);
+}
+
+/// Counts an instruction with a condition if no lane of a region executes it.
+fn skip(counts: &mut Counts, region: Mask, active: Mask) {
+    let skipped = Count::between(
+        u64::from(region.surely != 0 && active.possibly == 0),
+        u64::from(region.possibly != 0 && active.surely == 0),
+    );
+    counts.warp_instructions_skipped = counts.warp_instructions_skipped.plus(skipped);
+}
+
+/// Counts a branch that some lanes of a region take.
+fn branch(counts: &mut Counts, region: Mask, taken: Mask) {
+    issue(counts, Class::Control, taken);
+    skip(counts, region, taken);
+    let stay = region.and(taken.not());
+    let diverges = Count::between(
+        u64::from(taken.surely != 0 && stay.surely != 0),
+        u64::from(taken.possibly != 0 && stay.possibly != 0),
+    );
+    counts.divergent_branches = counts.divergent_branches.plus(diverges);
+}
+
+/// Counts what ends each turn: the counter's step, the comparison, and the branch back.
+fn back_edges(counts: &mut Counts, active: Mask, fewest: &[i64; LANES], most: &[i64; LANES], turns: Count) {
+    let sum = |turns: &[i64; LANES], lanes: u32, less: i64| -> u64 {
+        let chosen = turns.iter().enumerate().filter(|(lane, _)| lanes >> lane & 1 == 1);
+        chosen
+            .map(|(_, &turns)| (turns - less).max(0) as u64)
+            .fold(0, u64::saturating_add)
+    };
+    let lanes = |less| Count::between(sum(fewest, active.surely, less), sum(most, active.possibly, less));
+    let back = Count::between(turns.low.saturating_sub(1), turns.high.saturating_sub(1));
+    for (class, threads, warps) in [
+        (Class::Integer, lanes(0), turns),
+        (Class::Predicate, lanes(0), turns),
+        (Class::Control, lanes(1), back),
+    ] {
+        counts.thread_instructions[class] = counts.thread_instructions[class].plus(threads);
+        counts.warp_instructions[class] = counts.warp_instructions[class].plus(warps);
+    }
+    // The last turn's branch back is taken by nobody; others part lanes where some make fewer turns.
+    let last = Count::between(u64::from(turns.low > 0), 1);
+    counts.warp_instructions_skipped = counts.warp_instructions_skipped.plus(last);
+    let ends = if fewest == most && active.exact().is_some() {
+        let mut ends: Vec<i64> = (0..LANES)
+            .filter(|lane| active.surely >> lane & 1 == 1 && most[*lane] > 0)
+            .map(|lane| most[lane])
+            .collect();
+        ends.sort_unstable();
+        ends.dedup();
+        Count::exactly(ends.len().saturating_sub(1) as u64)
+    } else {
+        let lanes = u64::from(active.possibly.count_ones()).max(1);
+        Count::between(0, (lanes - 1).min(turns.high))
+    };
+    counts.divergent_branches = counts.divergent_branches.plus(ends);
+}
+
+fn lanes_where(values: &[i64; LANES], holds: impl Fn(i64) -> bool) -> u32 {
+    values
+        .iter()
+        .enumerate()
+        .fold(0, |mask, (lane, &value)| mask | u32::from(holds(value)) << lane)
+}

@@ -1,0 +1,137 @@
+//! Strategies and models, judged on traces and simulations. See README.md beside it.
+
+mod models;
+mod random;
+mod simulated;
+mod space;
+mod strategies;
+mod synthetic;
+mod trial;
+
+use std::path::Path;
+use std::process::ExitCode;
+use strategies::Draw;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match words[..] {
+        ["traces", trace] => traces(Path::new(trace), ""),
+        ["traces", trace, only] => traces(Path::new(trace), only),
+        ["simulated"] => simulated(),
+        ["ablation", trace] => ablation(Path::new(trace)),
+        _ => Err(
+            "usage: energy-kernel-bench traces TRACE [PART OF A SPACE'S NAME] | ablation TRACE | simulated".to_owned(),
+        ),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("error: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+const SEEDS: u64 = 20;
+
+/// Strategies on the AD4000 trace.
+fn traces(trace: &Path, only: &str) -> Result<(), String> {
+    let spaces = space::ad4000(trace).map_err(|error| error.to_string())?;
+    let made = synthetic::spaces(0);
+    let spaces: Vec<_> = spaces
+        .iter()
+        .chain(&made)
+        .filter(|space| space.name.contains(only))
+        .collect();
+    for (draw, title) in [
+        (
+            Draw::AsMeasured,
+            "Energies as they were measured; seeds change what a strategy leaves to chance",
+        ),
+        (
+            Draw::Resampled,
+            "For each seed 80 % of the candidates, their energies drawn anew around the truth",
+        ),
+    ] {
+        println!("## {title}\n\n{}", strategies::HEAD.trim_end());
+        for space in &spaces {
+            print!("{}", strategies::table(space, draw, SEEDS));
+        }
+        println!();
+    }
+    Ok(())
+}
+
+/// Each pair as a space, with what these priors expect.
+fn as_spaces(pairs: &[simulated::Pair], prior: models::Prior) -> Result<Vec<space::Space>, String> {
+    let one = |(number, pair): (usize, &simulated::Pair)| {
+        let mut random = random::Random::new(number as u64 + 1);
+        let samples = models::others(pairs, &pair.operator, 16, &mut random);
+        let expected = prior.expect(&samples, &pair.kernels, 1).ok_or("nothing was learnt")?;
+        Ok(space::Space {
+            name: pair.operator.clone(),
+            candidates: models::candidates(pair, &expected),
+            measured: pair.truth.clone(),
+            truth: pair.truth.clone(),
+            noise: simulated::NOISE,
+        })
+    };
+    pairs.iter().enumerate().map(one).collect()
+}
+
+/// What each constant of the rule does, on a few spaces of each sort.
+fn ablation(trace: &Path) -> Result<(), String> {
+    let mut spaces = space::ad4000(trace).map_err(|error| error.to_string())?;
+    spaces.retain(|space| ["clock 1485", "pooled, clock hidden, ≤ 25 %"].contains(&space.name.as_str()));
+    spaces.extend(synthetic::spaces(0));
+    strategies::ablation(&spaces, SEEDS);
+    Ok(())
+}
+
+/// Models and strategies on the simulated device, leaving one operator out.
+fn simulated() -> Result<(), String> {
+    let pairs = simulated::pairs()?;
+    println!(
+        "{} operator–size pairs, {} kernels. All of it simulated.\n",
+        pairs.len(),
+        pairs.iter().map(|p| p.kernels.len()).sum::<usize>()
+    );
+    println!(
+        "| what is expected from other operators | after so many measurements | MAPE, %: median (most) | Spearman: median (least) | \
+         top-10 recall: median |\n|---|---|---|---|---|"
+    );
+    for (name, prior) in models::PRIORS {
+        let spaces = as_spaces(&pairs, prior)?;
+        for measurements in [0, 8, 16, 24] {
+            let all: Vec<models::Accuracy> = (spaces.iter().enumerate())
+                .map(|(seed, space)| models::after(space, measurements, &mut random::Random::new(seed as u64 + 1000)))
+                .collect();
+            let sorted = |of: fn(&models::Accuracy) -> f64| {
+                let mut values: Vec<f64> = all.iter().map(of).collect();
+                values.sort_by(f64::total_cmp);
+                values
+            };
+            let (error, spearman, top) = (sorted(|a| a.error), sorted(|a| a.spearman), sorted(|a| a.top_10));
+            let middle = all.len() / 2;
+            println!(
+                "| {name} | {measurements} | {:.2} ({:.2}) | {:.3} ({:.3}) | {:.2} |",
+                error[middle],
+                error[all.len() - 1],
+                spearman[middle],
+                spearman[0],
+                top[middle],
+            );
+        }
+    }
+    println!(
+        "\n| strategy | to within 1 %: median (most) | worse than rising latency | measurements until it stops | regret then, %: median, mean |\n\
+         |---|---|---|---|---|"
+    );
+    let alone = as_spaces(&pairs, models::Prior::None)?;
+    strategies::summary(&alone, "", &strategies::compared(), 5);
+    let ours = &strategies::compared()[..2];
+    let expecting = as_spaces(&pairs, models::Prior::LinearAndBoosted)?;
+    strategies::summary(&expecting, "expecting from other operators: ", ours, 5);
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! Features of lowered kernels against what the emulator counts when it runs their text.
+
+use energy_kernel_compiler::check::Checked;
+use energy_kernel_compiler::features::{self, Class, Count, Features};
+use energy_kernel_compiler::schedule::{self, Schedule};
+use energy_kernel_compiler::size::Specialisation;
+use energy_kernel_compiler::target::{Machine, Target};
+use energy_kernel_emulator::Counts;
+use energy_kernel_tests::{families, operators, random_inputs, random_sizes, run};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use std::collections::BTreeMap;
+
+const MACHINE: Machine = Machine {
+    target: Target::Sm80,
+    multiprocessors: 108,
+};
+
+/// What the emulator counted, by its own names; but for requests, which are instructions of loads and stores.
+fn counted(counts: &Counts) -> Vec<(String, u64)> {
+    let mut all = Vec::new();
+    for &class in energy_kernel_emulator::Class::ALL {
+        all.push((format!("threads {class:?}"), counts.thread_instructions.get(class)));
+        all.push((format!("warps {class:?}"), counts.warp_instructions.get(class)));
+    }
+    let numbers = counts.numbers().filter(|(name, _)| !name.ends_with("_requests"));
+    all.extend(numbers.map(|(name, count)| (name.to_owned(), count)));
+    all
+}
+
+fn claimed(features: &Features) -> Vec<(String, Count)> {
+    let counts = &features.counts;
+    let mut all = Vec::new();
+    for &class in Class::ALL {
+        all.push((format!("threads {class:?}"), counts.thread_instructions[class]));
+        all.push((format!("warps {class:?}"), counts.warp_instructions[class]));
+    }
+    all.extend(counts.events().map(|(name, count)| (name.to_owned(), count)));
+    let threads = u64::from(features.threads) * features.blocks;
+    let others = [
+        ("shared_transactions", counts.shared_transactions()),
+        ("shared_bank_conflicts", counts.shared_bank_conflicts()),
+        ("dram_read_bytes", features.dram_read_bytes),
+        ("dram_write_bytes", features.dram_write_bytes),
+        ("threads", Count::exactly(threads)),
+        ("blocks", Count::exactly(features.blocks)),
+    ];
+    all.extend(others.map(|(name, count)| (name.to_owned(), count)));
+    all
+}
+
+/// What the features say wrongly of a run, and how many of its numbers they know exactly.
+fn compare(features: &Features, counts: &Counts) -> (Vec<String>, usize, usize) {
+    let counted = counted(counts);
+    let claimed = claimed(features);
+    let (mut wrong, mut exact) = (Vec::new(), 0);
+    for (name, number) in &counted {
+        let claim = claimed.iter().find(|(own, _)| own == name).map(|(_, count)| *count);
+        // A kind of work that no feature counts must not happen.
+        let claim = claim.unwrap_or_default();
+        exact += usize::from(claim.is_exact());
+        if !(claim.low..=claim.high).contains(number) {
+            wrong.push(format!("{name}: {number}, claimed {}..={}", claim.low, claim.high));
+        }
+    }
+    (wrong, exact, counted.len())
+}
+
+fn check(
+    name: &str,
+    checked: &Checked,
+    specialisation: &Specialisation,
+    sizes: &[u64],
+    point: &Schedule,
+    random: &mut StdRng,
+) -> (usize, usize) {
+    let features = features::of(checked, specialisation, MACHINE, point, sizes).expect("the point is legal");
+    // Threads that part for long meet later in the emulator than in the features: it is impatient, for the sake of locks.
+    let outputs = checked.op().outputs.iter();
+    let elements = outputs.map(|output| output.dims.iter().map(|size| sizes[size.index()]).product::<u64>());
+    let for_each = features.counts.thread_instructions.total().likely / elements.max().unwrap_or(0) as f64;
+    if point.family() == "plain" && for_each > 3000.0 {
+        return (0, 0);
+    }
+    let kernel = energy_kernel_compiler::lower::lower(checked, specialisation, MACHINE.target, point).expect("legal");
+    let inputs = random_inputs(checked, sizes, random);
+    let run = run(checked, &kernel, sizes, &inputs).expect("it runs");
+    let (wrong, exact, all) = compare(&features, &run.counts);
+    assert!(
+        wrong.is_empty(),
+        "{name} {sizes:?} {:?}\n{point}\n{wrong:#?}\n{}",
+        specialisation.extents,
+        kernel.ptx
+    );
+    (exact, all)
+}
+
+/// Sizes of a call, and a specialisation that has them compiled in, or not.
+fn calls(checked: &Checked, random: &mut StdRng) -> Vec<(Vec<u64>, Specialisation)> {
+    let sizes = random_sizes(checked, random);
+    [Specialisation::exact(&sizes), Specialisation::like(&sizes)]
+        .into_iter()
+        .map(|specialisation| (sizes.clone(), specialisation))
+        .collect()
+}
+
+#[test]
+fn features_are_what_the_emulator_counts() {
+    let mut random = StdRng::seed_from_u64(11);
+    let mut share: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for (name, checked) in operators(energy_kernel_tests::OPERATORS) {
+        let calls = [calls(&checked, &mut random), calls(&checked, &mut random)].concat();
+        for (sizes, specialisation) in calls {
+            let space = schedule::space(&checked, &specialisation, MACHINE.target);
+            for points in families(&space) {
+                let point = points.choose(&mut random).expect("not empty");
+                let (exact, all) = check(&name, &checked, &specialisation, &sizes, point, &mut random);
+                let known = share.entry(point.family()).or_default();
+                *known = (known.0 + exact, known.1 + all);
+            }
+        }
+    }
+    // Some conditions hang on data, some shapes have more kinds of warps than are looked at.
+    for (family, (exact, all)) in share {
+        println!("{family}: {exact} of {all} numbers exact");
+        assert!(exact as f64 > 0.9 * all as f64, "{family}");
+    }
+}

@@ -1,0 +1,154 @@
+//! How the estimate of latency ranks schedules: beside the cycles that the emulator's counts come to, which are simulated, too.
+//!
+//! The whole figure, some minutes:
+//! `cargo test --release -p energy-kernel-tests --test ranking -- --ignored --nocapture`
+
+use energy_kernel::simulate::{Profile, Shape, Simulated};
+use energy_kernel_compiler::check::Checked;
+use energy_kernel_compiler::schedule::{self, Schedule};
+use energy_kernel_compiler::size::Specialisation;
+use energy_kernel_compiler::target::{Machine, Target};
+use energy_kernel_compiler::{estimate, lower};
+use energy_kernel_tests::{Input, count, operators, random_inputs};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+
+const MACHINE: Machine = Machine {
+    target: Target::Sm80,
+    multiprocessors: 108,
+};
+
+/// An operator at sizes, made for these.
+struct Problem {
+    checked: Checked,
+    specialisation: Specialisation,
+    sizes: Vec<u64>,
+    inputs: Vec<Input>,
+}
+
+impl Problem {
+    fn new(name: &str, free: &[u64]) -> Problem {
+        let mut all = operators(energy_kernel_tests::OPERATORS).into_iter();
+        let (_, checked) = all.find(|(own, _)| own == name).expect("an operator of the set");
+        let sizes = checked.derive(free.to_vec()).expect("sizes of the operator");
+        Problem {
+            specialisation: Specialisation::exact(&sizes),
+            inputs: random_inputs(&checked, &sizes, &mut StdRng::seed_from_u64(3)),
+            checked,
+            sizes,
+        }
+    }
+
+    /// Schedules of a family, at most so many, drawn at random.
+    fn schedules(&self, family: &str, most: usize) -> Vec<Schedule> {
+        let mut space = schedule::space(&self.checked, &self.specialisation, MACHINE.target);
+        space.retain(|point| point.family() == family);
+        space.sample(&mut StdRng::seed_from_u64(7), most).copied().collect()
+    }
+
+    /// Seconds by the emulator's counts.
+    fn counted(&self, point: &Schedule) -> f64 {
+        let kernel = lower::lower(&self.checked, &self.specialisation, MACHINE.target, point).expect("legal");
+        let counts = count(&self.checked, &kernel, &self.sizes, &self.inputs).expect("it runs");
+        let shape = Shape {
+            grid: kernel.launch.grid(&self.sizes).expect("a grid"),
+            block: kernel.launch.block,
+            dynamic_shared: kernel.launch.dynamic_shared,
+        };
+        Simulated::of(Profile::Ampere, &counts, shape).latency_s
+    }
+
+    fn ranked(&self, points: &[Schedule]) -> Vec<(Schedule, f64)> {
+        estimate::ranked(&self.checked, &self.specialisation, MACHINE, &self.sizes, points)
+    }
+}
+
+/// Of numbers, their places in ascending order; equals share theirs.
+fn ranks(numbers: &[f64]) -> Vec<f64> {
+    let below = |&number: &f64| {
+        let (less, equal) = numbers.iter().fold((0, 0), |(less, equal), other| {
+            (
+                less + usize::from(*other < number),
+                equal + usize::from(*other == number),
+            )
+        });
+        less as f64 + (equal as f64 - 1.0) / 2.0
+    };
+    numbers.iter().map(below).collect()
+}
+
+/// Spearman's coefficient of correlation.
+fn spearman(pairs: &[(f64, f64)]) -> f64 {
+    let of = |part: fn(&(f64, f64)) -> f64| ranks(&pairs.iter().map(part).collect::<Vec<f64>>());
+    let (a, b) = (of(|pair| pair.0), of(|pair| pair.1));
+    let mean = (pairs.len() as f64 - 1.0) / 2.0;
+    let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - mean) * (b - mean)).sum::<f64>();
+    product(&a, &b) / (product(&a, &a) * product(&b, &b)).sqrt()
+}
+
+/// The coefficient over schedules of a family, how many they are, and the seconds of the fastest: by the counts, of the ones
+/// that the estimate and the default choose.
+fn rank(problem: &Problem, family: &str, most: usize) -> (f64, usize, [f64; 3]) {
+    let points = problem.schedules(family, most);
+    let ranked = problem.ranked(&points);
+    assert_eq!(ranked.len(), points.len(), "all are legal");
+    let pairs: Vec<(f64, f64)> = ranked
+        .iter()
+        .map(|(point, seconds)| (*seconds, problem.counted(point)))
+        .collect();
+    let best = pairs.iter().map(|pair| pair.1).fold(f64::INFINITY, f64::min);
+    let default = schedule::default(&problem.checked, &problem.specialisation, &problem.sizes, MACHINE);
+    (
+        spearman(&pairs),
+        pairs.len(),
+        [best, pairs[0].1, problem.counted(&default)],
+    )
+}
+
+#[test]
+fn ranks_are_shared_by_equals() {
+    assert_eq!(ranks(&[3.0, 1.0, 3.0, 7.0]), [1.5, 0.0, 1.5, 3.0]);
+    assert!((spearman(&[(1.0, 10.0), (2.0, 20.0), (3.0, 15.0)]) - 0.5).abs() < 1e-12);
+}
+
+#[test]
+fn the_estimate_ranks_tiles_as_counted_cycles_do() {
+    for (name, sizes, family) in [
+        ("linear_gelu_f32", [256, 384, 32], "contract"),
+        ("linear_gelu_f16", [256, 384, 128], "mma"),
+    ] {
+        let (coefficient, schedules, _) = rank(&Problem::new(name, &sizes), family, 24);
+        println!("{name} {sizes:?} {family}: {coefficient:.3} over {schedules} schedules");
+        assert!(coefficient >= 0.8, "{name}: {coefficient}");
+    }
+}
+
+#[test]
+#[ignore = "minutes; prints the whole figure"]
+fn the_estimate_ranks_hundreds_of_tiles() {
+    println!("| operator | sizes | family | schedules | Spearman | fastest, µs | estimate's choice | default |");
+    println!("|---|---|---|---|---|---|---|---|");
+    let mut low = Vec::new();
+    for (name, sizes, family) in [
+        ("linear_gelu_f32", &[512, 768, 64][..], "contract"),
+        ("linear_gelu_f32", &[200, 136, 101], "contract"),
+        ("conv_stride_f32", &[1, 16, 28, 28, 64, 3, 3], "contract"),
+        ("linear_gelu_f16", &[512, 768, 256], "mma"),
+        ("linear_gelu_f16", &[200, 136, 101], "mma"),
+        ("matmul_tf32", &[512, 384, 128], "mma"),
+        ("matmul_i8", &[384, 512, 256], "mma"),
+    ] {
+        let (coefficient, schedules, [best, chosen, default]) = rank(&Problem::new(name, sizes), family, 240);
+        println!(
+            "| {name} | {sizes:?} | {family} | {schedules} | {coefficient:.3} | {:.1} | {:.2} × | {:.2} × |",
+            best * 1e6,
+            chosen / best,
+            default / best
+        );
+        if coefficient < 0.8 {
+            low.push((name, sizes, coefficient));
+        }
+    }
+    assert!(low.is_empty(), "{low:?}");
+}
