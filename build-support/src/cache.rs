@@ -9,7 +9,7 @@
 //! energies. A file that is not valid is reported and passed over.
 
 use crate::scan::Found;
-use energy_kernel_compiler::record::encoding::{LIMIT, decode, encode};
+use energy_kernel_compiler::record::encoding::{DecodeError, FORMAT_VERSION, LIMIT, decode, encode};
 use energy_kernel_compiler::record::{CacheFile, DeviceClass, Fingerprint, Record};
 use energy_kernel_compiler::schedule::SPACE_VERSION;
 use std::collections::BTreeMap;
@@ -112,6 +112,9 @@ impl Cache {
             for path in self.files(place) {
                 match read_file(&path) {
                     Ok(file) => contents.add(file, operators),
+                    // Nobody has to know what an earlier version left behind; `cargo energy-kernel clean` takes it away.
+                    Err(Unreadable::Content(DecodeError::Version { found }))
+                        if place == Place::User && found < FORMAT_VERSION => {}
                     Err(problem) => contents
                         .warnings
                         .push(format!("{} is not used: {problem}; delete it", path.display())),
@@ -263,21 +266,32 @@ fn staleness<'a>(operators: &'a [Found], file: &CacheFile) -> impl Fn(&Record) -
     move |record| found.is_some_and(|found| found.is_stale(&device, record))
 }
 
+/// A file of a cache that is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// A pipe or a device, which may never end, or a folder.
+    #[error("it is no file")]
+    NoFile,
+    /// It cannot be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// It is no valid cache file of this version.
+    #[error(transparent)]
+    Content(#[from] DecodeError),
+}
+
 /// A cache file, checked.
 ///
 /// # Errors
-/// What is wrong, for people: it cannot be read, or is no valid cache file.
-pub fn read_file(path: &Path) -> Result<CacheFile, String> {
-    // Pipes and devices may never end.
+/// It cannot be read, or is no valid cache file.
+pub fn read_file(path: &Path) -> Result<CacheFile, Unreadable> {
     if !path.is_file() {
-        return Err("it is no file".to_owned());
+        return Err(Unreadable::NoFile);
     }
     let mut bytes = Vec::new();
     // No more than the limit and one byte, however long the file has become.
-    File::open(path)
-        .and_then(|file| file.take(LIMIT as u64 + 1).read_to_end(&mut bytes))
-        .map_err(|error| error.to_string())?;
-    decode(&bytes).map_err(|error| error.to_string())
+    File::open(path)?.take(LIMIT as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(decode(&bytes)?)
 }
 
 /// Writes a file so that readers see the old one or the new one, whole, whatever happens meanwhile.

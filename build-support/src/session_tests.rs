@@ -554,6 +554,25 @@ fn hostile_and_damaged_cache_files_are_a_warning_and_a_miss() {
     assert_eq!(package.bundles().len(), 3);
 }
 
+/// An earlier version's results are measured again without a word: an update is nothing to warn of at every build.
+#[test]
+fn what_an_earlier_version_left_is_passed_over() {
+    let mut package = Package::new();
+    package.run();
+    for path in package.cache().files(Place::User) {
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[12..14].copy_from_slice(&1u16.to_le_bytes());
+        fs::write(&path, bytes).unwrap();
+    }
+    let again = package.tuned();
+    let outcome = package.run();
+    assert_eq!(package.tuned(), again + again, "all of it is tuned again");
+    assert!(
+        !warnings(&outcome).iter().any(|text| text.contains("is not used")),
+        "{outcome:?}"
+    );
+}
+
 /// What never ends is not read.
 #[test]
 #[cfg(unix)]

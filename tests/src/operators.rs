@@ -625,3 +625,32 @@ pub fn conv_depthwise_last_bf16(
 pub fn conv_causal_f16(x: Tensor<f16, (B, C, L)>, w: Tensor<f16, (C, TAPS)>) -> Tensor<f16, (B, C, L)> {
     |b, c, l| silu(sum(|t| x.or(0.0)[[b, c, l + t - 3]] * w[[c, t]]))
 }
+
+/// Two products of nothing that is the same, and two results of both.
+#[energy_kernel]
+pub fn recurrent_f32(
+    x: Tensor<f32, (M, K)>,
+    state: Tensor<f32, (M, K)>,
+    w: Tensor<f32, (N, K)>,
+    u: Tensor<f32, (K, N)>,
+) -> (Tensor<f32, (M, N)>, Tensor<f16, (M, N)>) {
+    let new = |m, n| sum(|k| x[[m, k]] * w[[n, k]]);
+    let old = |m, n| sum(|k| state[[m, k]] * u[[k, n]]);
+    (|m, n| tanh(new[[m, n]] + old[[m, n]]), |m, n| new[[m, n]] - old[[m, n]])
+}
+
+/// Three products of one input, the third of another scale for each term.
+#[energy_kernel]
+pub fn attention_inputs_f16(
+    x: Tensor<f16, (M, K)>,
+    scale: Tensor<f16, (K,)>,
+    q: Tensor<f16, (N, K)>,
+    k: Tensor<f16, (N, K)>,
+    v: Tensor<f16, (K, N)>,
+) -> (Tensor<f16, (M, N)>, Tensor<f16, (M, N)>, Tensor<f16, (M, N)>) {
+    (
+        |m, n| sum(|d| x[[m, d]] * q[[n, d]]),
+        |m, n| sum(|d| x[[m, d]] * k[[n, d]]),
+        |m, n| sum(|d| x[[m, d]] * scale[[d]] * v[[d, n]]),
+    )
+}

@@ -9,8 +9,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
-/// Every layout of the sides, and every multiplicand. Whether slabs are multiplied as they lie in memory.
-const OPERATORS: [(&str, bool); 9] = [
+/// Every layout of the sides, every multiplicand, and several sums. Whether slabs are multiplied as they lie in memory.
+const OPERATORS: [(&str, bool); 11] = [
     ("linear_gelu_f16", true),
     ("linear_bf16", true),
     ("matmul_transposed_f16", true),
@@ -20,6 +20,8 @@ const OPERATORS: [(&str, bool); 9] = [
     ("matmul_tf32", false),
     ("matmul_mixed", false),
     ("matmul_u8", false),
+    ("gated_f16", true),
+    ("gated_columns_bf16", true),
 ];
 /// The last with edges everywhere, and nothing aligned.
 const SIZES: [[u64; 3]; 3] = [[128, 256, 192], [72, 136, 200], [33, 129, 65]];

@@ -132,6 +132,36 @@ fn what_a_family_is_not_for_is_not_in_its_space() {
     assert_eq!(family(MATMUL, &[64, 8, 64], "window"), 0);
 }
 
+/// Sums of products of one operator are taken together, whoever writes them how.
+#[test]
+fn several_sums_share_their_tiles() {
+    let points_of = |body: &str| {
+        let parameters = "x: Tensor<f16, (M, K)>, y: Tensor<f16, (M, L)>, v: Tensor<f16, (N, K)>, w: Tensor<f16, (N, K)>, u: Tensor<f16, (N, L)>";
+        let checked = checked(&format!("fn f({parameters}) -> Tensor<f16, (M, N)> {{ {body} }}"));
+        let sizes = checked.derive(vec![256, 512, 128, 512]).unwrap();
+        let space = schedule::space(&checked, &Specialisation::exact(&sizes), Target::Sm80);
+        ["contract", "mma"].map(|family| points(&space, family).len())
+    };
+    let one = points_of("|m, n| sum(|k| x[[m, k]] * v[[n, k]])");
+    let gated = points_of("|m, n| silu(sum(|k| x[[m, k]] * v[[n, k]])) * sum(|j| w[[n, j]] * x[[m, j]])");
+    assert!(
+        (0..2).all(|family| 300 <= gated[family] && gated[family] < one[family]),
+        "{gated:?} of {one:?}"
+    );
+    // The same sum twice is one sum.
+    let twice = "let p = |m, n| sum(|k| x[[m, k]] * v[[n, k]]); |m, n| p[[m, n]] + sum(|j| x[[m, j]] * v[[n, j]])";
+    assert_eq!(points_of(twice), one);
+    // Not over other terms, and not beside what is reduced otherwise.
+    let others = [
+        "|m, n| sum(|k| x[[m, k]] * v[[n, k]]) + sum(|l| y[[m, l]] * u[[n, l]])",
+        "|m, n| sum(|k| x[[m, k]] * v[[n, k]]) + max(|k| x[[m, k]])",
+        "|m, n| sum(|k| x[[m, k]] * v[[n, k]]) + sum(|k| x[[m, k]])",
+    ];
+    for body in others {
+        assert_eq!(points_of(body), [0, 0], "{body}");
+    }
+}
+
 #[test]
 fn every_point_is_legal_and_has_a_text() {
     for (source, sizes) in [
