@@ -304,7 +304,11 @@ impl<'a, M: Meter> Search<'a, M> {
         let described: Vec<Described> = (eligible.iter())
             .map(|one| describe(&one.kernel, self.job, one.point.latency.mean))
             .collect();
-        let expected = memory.expect(&described);
+        // Where all are measured nothing needs to be expected.
+        let expected = match is_free {
+            true => vec![0.0; described.len()],
+            false => memory.expect(&described),
+        };
         let candidates: Vec<strategy::Candidate> = (eligible.iter().zip(expected))
             .map(|(one, expected)| strategy::Candidate {
                 features: features(&one.kernel, self.job.sizes),

@@ -245,6 +245,51 @@ fn few_of_many_energies_are_measured_and_a_resumed_search_measures_the_same() {
     assert_eq!(energies, whole.energies);
 }
 
+/// What one operator taught of the device serves the next one of the run: it is found with fewer measurements, and what is found is
+/// as good.
+#[test]
+fn the_second_operator_of_a_run_starts_better_than_the_first() {
+    let first = operator(
+        "tune(M = 48, N = 64, K = 16)",
+        "fn product(a: Tensor<f32, (M, K)>, b: Tensor<f32, (K, N)>) -> Tensor<f32, (M, N)> { |m, n| sum(|k| a[[m, k]] * b[[k, n]]) }",
+    );
+    let second = operator(
+        "tune(M = 96, N = 80, K = 24)",
+        "fn shifted(a: Tensor<f32, (M, K)>, b: Tensor<f32, (N, K)>, c: Tensor<f32, (N,)>) -> Tensor<f32, (M, N)> {
+            |m, n| relu(sum(|k| a[[m, k]] * b[[n, k]]) + c[[n]])
+        }",
+    );
+    let run = |found: &Found, memory: &mut Memory, meter: &mut ByBlocks| {
+        let job = Job {
+            found,
+            sizes: &found.buckets[0],
+            deadline: Instant::now() + AMPLE,
+            limit: Instant::now() + AMPLE,
+            journal: None,
+        };
+        let settings = Settings {
+            objective: Objective::Energy { slack: 10.0 },
+            candidates: 100,
+            ..SETTINGS
+        };
+        let record = search(meter, &job, &settings, memory, &mut |_: Step<'_>| ()).unwrap();
+        let least = record.choose(settings.objective).unwrap().energy.unwrap().mean;
+        // Until one is measured that is as good as the chosen one.
+        let until = 1 + meter
+            .energies
+            .iter()
+            .position(|&c| meter.energy_of(c) <= 1.01 * least)
+            .unwrap();
+        (least, until, meter.energies.len())
+    };
+    let alone = run(&second, &mut Memory::default(), &mut ByBlocks::default());
+    let mut memory = Memory::default();
+    run(&first, &mut memory, &mut ByBlocks::default());
+    let after = run(&second, &mut memory, &mut ByBlocks::default());
+    assert!(after.0 <= 1.01 * alone.0, "{after:?} {alone:?}");
+    assert!(2 * after.1 <= alone.1, "{after:?} {alone:?}");
+}
+
 /// A device whose latencies and energies follow from the launch; results are the reference's.
 struct ByBlocks {
     scripted: Scripted,
@@ -252,6 +297,21 @@ struct ByBlocks {
     breaks_after: usize,
     energies: Vec<[u32; 3]>,
     data: Option<Vec<Data>>,
+}
+
+impl ByBlocks {
+    /// Seconds: many threads, few blocks and much shared memory are slow.
+    fn latency_of(&self, candidate: [u32; 3]) -> f64 {
+        let [threads, blocks, shared] = candidate.map(f64::from);
+        1e-5 * (1.0 + threads / 1024.0 + 10.0 / blocks + shared / 1e6)
+    }
+
+    /// Joules.
+    fn energy_of(&self, candidate: [u32; 3]) -> f64 {
+        let [threads, blocks, shared] = candidate.map(f64::from);
+        let power = 200.0 + threads / 10.0 + 20.0 * blocks.log2() - shared / 1000.0;
+        power * self.latency_of(candidate)
+    }
 }
 
 impl Default for ByBlocks {
@@ -304,30 +364,22 @@ impl Meter for ByBlocks {
         Ok(([kernel.launch.block[0], blocks, kernel.launch.dynamic_shared], data))
     }
 
-    fn latency(
-        &mut self,
-        _: Problem<'_>,
-        &[threads, blocks, shared]: &[u32; 3],
-        _: Instant,
-    ) -> Result<Measured, MeterError> {
-        let mean = 1e-5 * (1.0 + f64::from(threads) / 1024.0 + 10.0 / f64::from(blocks) + f64::from(shared) / 1e6);
-        Ok(self.scripted.measured(mean))
+    fn latency(&mut self, _: Problem<'_>, &candidate: &[u32; 3], _: Instant) -> Result<Measured, MeterError> {
+        Ok(self.scripted.measured(self.latency_of(candidate)))
     }
 
     fn energy(
         &mut self,
         _: Problem<'_>,
-        candidate: &[u32; 3],
-        latency: f64,
+        &candidate: &[u32; 3],
+        _: f64,
         _: Instant,
     ) -> Result<Option<Measured>, MeterError> {
         if self.energies.len() == self.breaks_after {
             return Err(MeterError::Broken("it fell off the bus".into()));
         }
-        self.energies.push(*candidate);
-        let [threads, blocks, shared] = candidate.map(f64::from);
-        let power = 200.0 + threads / 10.0 + 20.0 * blocks.log2() - shared / 1000.0;
-        Ok(Some(self.scripted.measured(latency * power)))
+        self.energies.push(candidate);
+        Ok(Some(self.scripted.measured(self.energy_of(candidate))))
     }
 }
 

@@ -6,8 +6,8 @@ use super::device::{Described, DeviceModel, Sample, weight};
 /// Fewer measurements teach nothing about a device.
 const LEAST: usize = 12;
 
-/// The latest are learnt from: a build script is not optimised, and trees take seconds for more.
-const MOST: usize = 256;
+/// Only the latest are learnt from: a build script is not optimised, and trees take seconds for more.
+const MOST: usize = 128;
 
 /// The measurements on one device.
 #[derive(Debug, Clone, Default)]
@@ -17,13 +17,16 @@ pub struct Memory {
 
 impl Memory {
     /// Remembers the measured kernels of one problem, with their joules.
-    pub fn note(&mut self, measured: impl Iterator<Item = (Described, f64)> + Clone) {
-        let least = measured.clone().map(|(_, energy)| energy).fold(f64::INFINITY, f64::min);
-        self.samples.extend(measured.map(|(described, energy)| Sample {
-            described,
-            energy,
-            weight: weight(energy / least),
-        }));
+    pub fn note(&mut self, measured: impl Iterator<Item = (Described, f64)>) {
+        let sound = measured.filter(|(_, energy)| energy.is_finite() && *energy > 0.0);
+        let measured: Vec<(Described, f64)> = sound.collect();
+        let least = measured.iter().map(|(_, energy)| *energy).fold(f64::INFINITY, f64::min);
+        self.samples
+            .extend(measured.into_iter().map(|(described, energy)| Sample {
+                described,
+                energy,
+                weight: weight(energy / least),
+            }));
     }
 
     /// What is expected of the power of kernels, in ln W. The same of all, where too little is known.
@@ -38,5 +41,42 @@ impl Memory {
             }
             _ => vec![0.0; kernels.len()],
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tune::random::Random;
+
+    /// A kernel of two counts, and its energy by prices, and by a shape that has none.
+    fn kernel(random: &mut Random) -> (Described, f64) {
+        let counts = vec![1e9 * random.unit(), 1e6 * random.unit()];
+        let shape = vec![2f64.powi(random.below(4) as i32)];
+        let latency = 1e-5 * (1.0 + random.unit());
+        let energy = (200.0 * latency + 1e-12 * counts[0] + 5e-10 * counts[1]) * (1.0 + 0.02 * shape[0].log2());
+        (Described { counts, shape, latency }, energy)
+    }
+
+    #[test]
+    fn what_was_measured_is_expected_of_others_and_of_nothing_nothing() {
+        let mut random = Random::new(1);
+        let mut memory = Memory::default();
+        let (unseen, energies): (Vec<Described>, Vec<f64>) = (0..30).map(|_| kernel(&mut random)).unzip();
+        for problem in 0..5 {
+            if problem == 0 {
+                assert_eq!(memory.expect(&unseen), vec![0.0; 30]);
+            }
+            let measured: Vec<(Described, f64)> = (0..20).map(|_| kernel(&mut random)).collect();
+            memory.note(measured.iter().cloned());
+        }
+        let expected = memory.expect(&unseen);
+        for ((expected, energy), kernel) in expected.iter().zip(&energies).zip(&unseen) {
+            let error = expected - (energy / kernel.latency).ln();
+            assert!(error.abs() < 0.03, "{error}");
+        }
+        // What is no energy is not learnt from.
+        memory.note([(unseen[0].clone(), f64::NAN), (unseen[1].clone(), 0.0)].into_iter());
+        assert_eq!(memory.expect(&unseen), expected);
     }
 }

@@ -1,7 +1,8 @@
 //! Our own format: what `cargo energy-kernel tune --sweep` records.
 //!
 //! A text file of lines, each a JSON object, so that a measurement is appended as it comes, two traces one behind the other
-//! are a trace, and other programs read it without ours. There are three kinds of lines, told apart by their first key:
+//! are a trace, and other programs read it without ours. There are three kinds of lines, told apart by what they have (keys come in any
+//! order):
 //!
 //! ```text
 //! {"trace": 1, "device": {"name": "NVIDIA H200", "compute_capability": [9, 0], "multiprocessors": 132, "memory_bytes": 150754820096, "simulated": false}}
