@@ -15,8 +15,8 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
 const MACHINE: Machine = Machine {
-    target: Target::Sm80,
-    multiprocessors: 108,
+    target: Target::Sm90,
+    multiprocessors: 132,
 };
 
 /// An operator at sizes, made for these.
@@ -56,7 +56,7 @@ impl Problem {
             block: kernel.launch.block,
             dynamic_shared: kernel.launch.dynamic_shared,
         };
-        Simulated::of(Profile::Ampere, &counts, shape).latency_s
+        Simulated::of(Profile::Hopper, &counts, shape).latency_s
     }
 
     fn ranked(&self, points: &[Schedule]) -> Vec<(Schedule, f64)> {
@@ -118,7 +118,7 @@ fn the_estimate_ranks_tiles_as_counted_cycles_do() {
         ("linear_gelu_f32", [256, 384, 32], "contract"),
         ("linear_gelu_f16", [256, 384, 128], "mma"),
     ] {
-        let (coefficient, schedules, _) = rank(&Problem::new(name, &sizes), family, 24);
+        let (coefficient, schedules, _) = rank(&Problem::new(name, &sizes), family, 40);
         println!("{name} {sizes:?} {family}: {coefficient:.3} over {schedules} schedules");
         assert!(coefficient >= 0.8, "{name}: {coefficient}");
     }
