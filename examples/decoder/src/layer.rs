@@ -132,16 +132,19 @@ impl<W: Weight> Layer<W> {
         })
     }
 
-    /// The layer's output `(T, 512)` for the next tokens `(T, 512)`, whose keys and values join the cache.
+    /// The layer's output `(T, 512)` for the next tokens `(T, 512)`, whose keys and values join the cache; not where it fails.
     ///
     /// # Errors
     /// The tokens have another number of features, there is no room in the cache or among the positions, or the GPU fails.
     pub fn forward(&self, x: &Tensor<f16>, cache: &mut Cache) -> Result<Tensor<f16>> {
         let attended = self.attention(x, cache)?;
-        self.feed_forward(&attended)
+        let output = self.feed_forward(&attended)?;
+        cache.length += output.shape()[0];
+        Ok(output)
     }
 
-    fn attention(&self, x: &Tensor<f16>, cache: &mut Cache) -> Result<Tensor<f16>> {
+    /// Writes keys and values behind those that are in the cache.
+    fn attention(&self, x: &Tensor<f16>, cache: &Cache) -> Result<Tensor<f16>> {
         let gpu = &self.gpu;
         let normed = operators::rms_norm(gpu, x, &self.attention_norm, EPSILON)?;
         let tokens = normed.shape()[0];
@@ -153,7 +156,6 @@ impl<W: Weight> Layer<W> {
         operators::rotary::into(gpu, &keys, &cosine, &sine, &mut cache.keys.slice(new.clone())?)?;
         let mut values = cache.values.slice(new.clone())?.reshape(&[tokens, GROUPS * HEAD])?;
         operators::linear::into(gpu, &normed, &self.value.weight, &self.value.scale, &mut values)?;
-        cache.length = new.end;
         let (keys, values) = (cache.keys.slice(..new.end)?, cache.values.slice(..new.end)?);
 
         let queries = self.linear(&normed, &self.query)?.reshape(&[tokens, HEADS, HEAD])?;

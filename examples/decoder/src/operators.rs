@@ -28,11 +28,12 @@ pub fn rotary(
     sine: Tensor<f32, (T, HALF)>,
 ) -> Tensor<f16, (T, H, E)> {
     |t, h, e| {
-        if e < HALF {
-            x[[t, h, e]] * cosine[[t, e]] - x[[t, h, e + HALF]] * sine[[t, e]]
+        let across = if e < HALF {
+            -x[[t, h, e + HALF]]
         } else {
-            x[[t, h, e]] * cosine[[t, e - HALF]] + x[[t, h, e - HALF]] * sine[[t, e - HALF]]
-        }
+            x[[t, h, e - HALF]]
+        };
+        x[[t, h, e]] * cosine[[t, e % HALF]] + across * sine[[t, e % HALF]]
     }
 }
 

@@ -41,6 +41,14 @@ fn the_cache_is_full() {
     layer.forward(&x, &mut cache).expect("there is room");
     assert!(matches!(layer.forward(&x, &mut cache), Err(Error::Slice { .. })));
     assert_eq!(cache.length(), 2);
+    let nothing = layer
+        .forward(&x.slice(..0).expect("no token"), &mut cache)
+        .expect("nothing to do");
+    assert_eq!((nothing.shape(), cache.length()), ([0, FEATURES].as_slice(), 2));
+    layer
+        .forward(&x.slice(..1).expect("one token"), &mut cache)
+        .expect("there is room for one");
+    assert_eq!(cache.length(), 3);
 }
 
 #[test]
