@@ -37,10 +37,12 @@ fn right(checked: &Checked, specialisation: &Specialisation, sizes: &[u64], poin
     (run, inputs.iter().map(|input| input.bytes.len() as u64).sum())
 }
 
+/// An operator and its sizes; bytes of an element; the step and the taps along rows and columns; further bytes that a thread reads.
+type Sharing = (&'static str, &'static [u64], u64, [u64; 4], u64);
+
 #[test]
 fn what_outputs_share_is_loaded_once() {
-    // Sizes; bytes of an element; the step and the taps along rows and columns; further bytes that a thread reads.
-    let cases: [(&str, &[u64], u64, [u64; 4], u64); 4] = [
+    let cases: [Sharing; 4] = [
         ("conv_depthwise_f16", &[1, 3, 16, 32, 5, 3], 2, [1, 5, 1, 3], 15 * 2),
         ("conv_depthwise_stride_f32", &[1, 2, 32, 64], 4, [2, 3, 2, 3], 9 * 4 + 4),
         ("max_pool_f32", &[1, 2, 32, 64], 4, [2, 3, 2, 3], 0),

@@ -206,6 +206,7 @@ fn what_is_not_in_the_space_is_refused() {
         thread_rows: 4,
         thread_columns: 4,
         stages: 2,
+        blocks: 0,
     };
     let legal = |point: Contract| {
         let lowered = lower::lower(&checked, &specialisation, Target::Sm80, &Schedule::Contract(point));
@@ -216,6 +217,7 @@ fn what_is_not_in_the_space_is_refused() {
         lowered.is_ok()
     };
     assert!(legal(point));
+    assert!(legal(Contract { blocks: 108, ..point }));
     let wrong = [
         Contract { block_rows: 0, ..point },
         Contract {
@@ -235,6 +237,16 @@ fn what_is_not_in_the_space_is_refused() {
             ..point
         },
         Contract { stages: 9, ..point },
+        // More blocks than tiles, and no number of a machine's.
+        Contract {
+            block_rows: 256,
+            block_columns: 128,
+            thread_rows: 8,
+            thread_columns: 8,
+            blocks: 108,
+            ..point
+        },
+        Contract { blocks: 7, ..point },
         // More threads than a block has, and fewer than are worth one.
         Contract {
             block_rows: 256,
@@ -254,6 +266,7 @@ fn what_is_not_in_the_space_is_refused() {
             thread_rows: 8,
             thread_columns: 8,
             stages: 1,
+            blocks: 0,
         },
     ];
     for point in wrong {

@@ -80,7 +80,7 @@ def theirs(folder, layout, tile):
 def ours(folder, tile):
     rows, columns, terms, warp_rows, warp_columns, stages = tile
     schedule = (
-        f"mma block={rows}x{columns}x{terms} warp={warp_rows}x{warp_columns} split=1 stages={stages} group=1"
+        f"mma block={rows}x{columns}x{terms} warp={warp_rows}x{warp_columns} split=1 stages={stages} group=1 blocks=0"
     )
     command = ["cargo", "run", "--quiet", "--manifest-path", ROOT / "Cargo.toml", "-p", "cargo-energy-kernel", "--"]
     command += ["ptx", "matmul", "--manifest-path", folder / "Cargo.toml", "--capability", "8.0", "--schedule", schedule]

@@ -16,7 +16,7 @@ use crate::element::{Element, Type};
 use crate::ir::{Expr, SizeId};
 use crate::kernel::{Kernel, Launch, Parameter};
 use crate::ptx::text::Entry;
-use crate::ptx::{Cache, Class, Few, Guard, Opcode, Operand, Reg, Space, Width};
+use crate::ptx::{Cache, Class, Few, Guard, Opcode, Operand, Reg, Space, Turns, Width};
 use crate::schedule::{self, Schedule};
 use crate::size::{SizeExpr, SizeOp, Specialisation};
 use crate::target::Target;
@@ -165,6 +165,32 @@ fn launch(blocks: SizeExpr, threads: u32, dynamic_shared: u32) -> Launch {
 }
 
 impl Lowering<'_> {
+    /// Does so many pieces of work, `count` in the kernel and `work` by formula: a block each, or, where `most` is not 0, what so
+    /// few blocks come to in turn. Returns the grid.
+    fn each_block(
+        &mut self,
+        most: u32,
+        count: &Linear,
+        work: SizeExpr,
+        each: impl FnOnce(&mut Self, Linear) -> Result<(), Error>,
+    ) -> Result<SizeExpr, Error> {
+        let block = self.block();
+        if most == 0 {
+            each(self, block)?;
+            return Ok(work);
+        }
+        let blocks = self.b.op(Opcode::NctaidX, &[]);
+        let blocks = self.index_register(blocks);
+        let start = self.math.operand(&mut self.b, &block);
+        let end = self.math.operand(&mut self.b, count);
+        // A block for which there is no work is not launched.
+        let turns = Turns::new(start, end, blocks).entered(true).rolled();
+        let counter = self.b.begin_loop(self.math.class(), turns);
+        each(self, Linear::register(counter))?;
+        self.b.end();
+        Ok(work.binary(SizeOp::Min, SizeExpr::Const(i64::from(most))))
+    }
+
     /// A 32-bit register that is not negative, as an index register.
     fn index_register(&mut self, reg: Reg) -> Reg {
         if self.math.wide {

@@ -9,7 +9,7 @@ use crate::check::Checked;
 use crate::kernel::Launch;
 use crate::ptx::{Class, Guard, Opcode, Operand, Reg, Turns};
 use crate::schedule::{Pointwise, pointwise_flat, pointwise_resident_blocks, pointwise_together};
-use crate::size::{SizeExpr, SizeOp, Specialisation};
+use crate::size::Specialisation;
 use crate::target::Target;
 
 pub(super) fn lower<'a>(
@@ -42,7 +42,7 @@ fn kernel<'a>(
     let work = volume_formula(specialisation, dims).div_ceil(u64::from(per_block));
     let volume = lowering.volume(dims);
     let turns = quotient_up(&mut lowering, &volume, per_block);
-    let grid = each_block(&mut lowering, schedule, &turns, work, |lowering, block| {
+    let grid = lowering.each_block(schedule.blocks, &turns, work, |lowering, block| {
         chunks(lowering, schedule, &block, &volume)
     })?;
     Ok((lowering, launch(grid, schedule.threads, 0)))
@@ -53,34 +53,6 @@ fn quotient_up(lowering: &mut Lowering<'_>, value: &Linear, divisor: u32) -> Lin
     let rounded = value.plus_constant(i64::from(divisor) - 1);
     let divisor = Linear::constant(i64::from(divisor));
     lowering.math.divide(&mut lowering.b, &rounded, &divisor).0
-}
-
-/// Does so many pieces of work, `count` in the kernel and `work` by formula: a block each, or what few blocks come to in turn.
-/// Returns the grid.
-fn each_block(
-    lowering: &mut Lowering<'_>,
-    schedule: &Pointwise,
-    count: &Linear,
-    work: SizeExpr,
-    mut each: impl FnMut(&mut Lowering<'_>, Linear) -> Result<(), Error>,
-) -> Result<SizeExpr, Error> {
-    let block = lowering.block();
-    if schedule.blocks == 0 {
-        each(lowering, block)?;
-        return Ok(work);
-    }
-    let blocks = lowering.b.op(Opcode::NctaidX, &[]);
-    let blocks = lowering.index_register(blocks);
-    let start = lowering.math.operand(&mut lowering.b, &block);
-    let end = lowering.math.operand(&mut lowering.b, count);
-    let class = lowering.math.class();
-    // A block for which there is no work is not launched.
-    let counter = lowering
-        .b
-        .begin_loop(class, Turns::new(start, end, blocks).entered(true).rolled());
-    each(lowering, Linear::register(counter))?;
-    lowering.b.end();
-    Ok(work.binary(SizeOp::Min, SizeExpr::Const(i64::from(schedule.blocks))))
 }
 
 /// A block's chunks.

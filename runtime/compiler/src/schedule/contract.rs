@@ -22,6 +22,8 @@ pub struct Contract {
     pub thread_columns: u32,
     /// Slabs in shared memory: 2 overlap the loads of one with the arithmetic on the other.
     pub stages: u32,
+    /// The most blocks there are, which then go on to the next tile; 0: a block for each tile.
+    pub blocks: u32,
 }
 
 impl Contract {
@@ -61,7 +63,7 @@ pub(super) fn points(
     target: Target,
 ) -> impl Iterator<Item = Contract> {
     let shape = operands(checked).filter(|_| !specialisation.wide);
-    all_points().filter(move |point| {
+    all_points(target).filter(move |point| {
         let allows = |shape: &ContractShape| shape.allows(point, specialisation, target);
         shape.as_ref().is_some_and(allows)
     })
@@ -73,29 +75,34 @@ pub(super) fn legal(checked: &Checked, specialisation: &Specialisation, target: 
         && DEPTHS.contains(&point.block_depth)
         && THREAD_ROWS.contains(&point.thread_rows)
         && THREAD_COLUMNS.contains(&point.thread_columns)
-        && STAGES.contains(&point.stages);
+        && STAGES.contains(&point.stages)
+        && ContractShape::block_counts(target).contains(&point.blocks);
     known && !specialisation.wide && operands(checked).is_some_and(|shape| shape.allows(point, specialisation, target))
 }
 
-fn all_points() -> impl Iterator<Item = Contract> {
-    TILES.into_iter().flat_map(|block_rows| {
-        TILES.into_iter().flat_map(move |block_columns| {
-            DEPTHS.into_iter().flat_map(move |block_depth| {
-                THREAD_ROWS.into_iter().flat_map(move |thread_rows| {
-                    THREAD_COLUMNS.into_iter().flat_map(move |thread_columns| {
-                        STAGES.into_iter().map(move |stages| Contract {
-                            block_rows,
-                            block_columns,
-                            block_depth,
-                            thread_rows,
-                            thread_columns,
-                            stages,
-                        })
-                    })
-                })
-            })
+fn all_points(target: Target) -> impl Iterator<Item = Contract> {
+    let blocks = TILES
+        .into_iter()
+        .flat_map(|rows| TILES.map(|columns| (rows, columns)))
+        .flat_map(|(rows, columns)| DEPTHS.map(|depth| (rows, columns, depth)));
+    let threads = THREAD_ROWS
+        .into_iter()
+        .flat_map(|rows| THREAD_COLUMNS.map(|columns| (rows, columns)));
+    let pipelines = STAGES
+        .into_iter()
+        .flat_map(move |stages| ContractShape::block_counts(target).map(|blocks| (stages, blocks)));
+    blocks
+        .flat_map(move |block| threads.clone().map(move |thread| (block, thread)))
+        .flat_map(move |(block, thread)| pipelines.clone().map(move |pipeline| (block, thread, pipeline)))
+        .map(|(block, thread, (stages, blocks))| Contract {
+            block_rows: block.0,
+            block_columns: block.1,
+            block_depth: block.2,
+            thread_rows: thread.0,
+            thread_columns: thread.1,
+            stages,
+            blocks,
         })
-    })
 }
 
 impl ContractShape {
@@ -124,7 +131,9 @@ impl ContractShape {
 
     fn allows(&self, point: &Contract, specialisation: &Specialisation, target: Target) -> bool {
         let threads = point.threads();
+        let persists = || self.persists(specialisation, point.block_rows, point.block_columns, point.blocks);
         (64..=512).contains(&threads)
+            && (point.blocks == 0 || (point.stages == 2 && persists()))
             && (point.block_rows * point.block_depth).is_multiple_of(threads)
             && (point.block_columns * point.block_depth).is_multiple_of(threads)
             && target.resident_blocks(threads, self.registers(point, specialisation), point.shared_bytes(self)) > 0
@@ -144,8 +153,9 @@ pub(super) fn default(
     if rows < 8 || columns < 8 {
         return None;
     }
-    let candidates = all_points().filter(|point| {
+    let candidates = all_points(machine.target).filter(|point| {
         point.block_depth == 16
+            && point.blocks == 0
             && point.stages == 2
             && point.thread_rows >= 4
             && shape.allows(point, specialisation, machine.target)

@@ -32,6 +32,8 @@ pub struct Mma {
     pub stages: u32,
     /// Rows of tiles that are computed column by column.
     pub group: u32,
+    /// The most blocks there are, which then go on to the next tile; 0: a block for each tile.
+    pub blocks: u32,
 }
 
 /// What tensor cores multiply.
@@ -202,7 +204,8 @@ pub(super) fn legal(checked: &Checked, specialisation: &Specialisation, target: 
         && WARP_TILES.contains(&point.warp_columns)
         && SPLITS.contains(&point.split)
         && STAGES.contains(&point.stages)
-        && GROUPS.contains(&point.group);
+        && GROUPS.contains(&point.group)
+        && ContractShape::block_counts(target).contains(&point.blocks);
     known
         && Space::of(checked, specialisation, target).is_some_and(|space| {
             let bytes = space.bytes().checked_mul(point.block_depth);
@@ -254,13 +257,15 @@ impl<'a> Space<'a> {
             .into_iter()
             .flat_map(|rows| WARP_TILES.map(|columns| (rows, columns)))
             .flat_map(|(rows, columns)| SPLITS.map(|split| (rows, columns, split)));
+        let counts = ContractShape::block_counts(self.target);
         let pipelines = STAGES
             .into_iter()
-            .flat_map(|stages| GROUPS.map(|group| (stages, group)));
+            .flat_map(|stages| GROUPS.map(|group| (stages, group)))
+            .flat_map(move |(stages, group)| counts.map(|blocks| (stages, group, blocks)));
         blocks
             .flat_map(move |block| warps.clone().map(move |warp| (block, warp)))
             .flat_map(move |(block, warp)| pipelines.clone().map(move |pipeline| (block, warp, pipeline)))
-            .map(|(block, warp, (stages, group))| Mma {
+            .map(|(block, warp, (stages, group, blocks))| Mma {
                 block_rows: block.0,
                 block_columns: block.1,
                 block_depth: block.2,
@@ -269,6 +274,7 @@ impl<'a> Space<'a> {
                 split: warp.2,
                 stages,
                 group,
+                blocks,
             })
             .filter(|point| self.allows(point))
     }
@@ -279,10 +285,16 @@ impl<'a> Space<'a> {
         point.block_rows.is_multiple_of(point.warp_rows)
             && point.block_columns.is_multiple_of(point.warp_columns)
             && (2..=8).contains(&warps)
+            && (point.blocks == 0 || (point.split == 1 && point.group == 8 && self.persists(point)))
             && steps.is_multiple_of(point.split)
             && (point.block_rows * point.block_depth).is_multiple_of(point.threads())
             && (point.block_columns * point.block_depth).is_multiple_of(point.threads())
             && self.resident_blocks(point) > 0
+    }
+
+    fn persists(&self, point: &Mma) -> bool {
+        let (rows, columns) = (point.block_rows, point.block_columns);
+        self.shape.persists(self.specialisation, rows, columns, point.blocks)
     }
 
     fn resident_blocks(&self, point: &Mma) -> u32 {
@@ -390,7 +402,11 @@ pub(super) fn default(
     let bytes = u64::from(space.bytes());
     space
         .points()
-        .filter(|point| point.stages == if point.block_depth * space.bytes() == 64 { 4 } else { 3 } && point.group == 8)
+        .filter(|point| {
+            point.stages == if point.block_depth * space.bytes() == 64 { 4 } else { 3 }
+                && point.group == 8
+                && point.blocks == 0
+        })
         .min_by_key(|point| {
             let tiles = rows
                 .div_ceil(u64::from(point.block_rows))

@@ -5,6 +5,7 @@ use crate::check::Checked;
 use crate::element::Type;
 use crate::ir::{AxisId, BinaryOp, Expr, ExprId, Literal, ReduceOp, SizeId, Source, UnaryOp};
 use crate::size::Specialisation;
+use crate::target::Target;
 
 /// An operator as sums of products over the same terms: `out[batch, rows, columns] = f(Σ left · right, Σ left · right, …)`.
 ///
@@ -97,6 +98,31 @@ impl ContractShape {
             }
             _ => 1,
         }
+    }
+
+    /// Choices of the most blocks there are: one for each tile (0); one on each of the target's multiprocessors, or on half of
+    /// them, which may take longer and draw less.
+    pub(crate) fn block_counts(target: Target) -> [u32; 3] {
+        let all = target.multiprocessors();
+        [0, all / 2, all]
+    }
+
+    /// Whether there are more tiles than blocks, as far as that is known.
+    pub(crate) fn persists(&self, specialisation: &Specialisation, rows: u32, columns: u32, blocks: u32) -> bool {
+        let volume = |positions: &[usize]| {
+            let mut extents = positions.iter().map(|&position| self.dims[position]);
+            extents.try_fold(1u64, |volume, size| {
+                volume.checked_mul(specialisation.extents[size.index()].fixed()?)
+            })
+        };
+        let tiles = || {
+            let (rows, columns) = (
+                volume(&self.rows)?.div_ceil(rows.into()),
+                volume(&self.columns)?.div_ceil(columns.into()),
+            );
+            volume(&self.batch)?.checked_mul(rows)?.checked_mul(columns)
+        };
+        tiles().is_none_or(|tiles| tiles > u64::from(blocks))
     }
 
     /// Rows, columns, batch and terms at these sizes.

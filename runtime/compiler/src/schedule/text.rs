@@ -35,13 +35,21 @@ impl fmt::Display for Schedule {
             }
             Schedule::Contract(c) => write!(
                 f,
-                "contract block={}x{}x{} thread={}x{} stages={}",
-                c.block_rows, c.block_columns, c.block_depth, c.thread_rows, c.thread_columns, c.stages
+                "contract block={}x{}x{} thread={}x{} stages={} blocks={}",
+                c.block_rows, c.block_columns, c.block_depth, c.thread_rows, c.thread_columns, c.stages, c.blocks
             ),
             Schedule::Mma(m) => write!(
                 f,
-                "mma block={}x{}x{} warp={}x{} split={} stages={} group={}",
-                m.block_rows, m.block_columns, m.block_depth, m.warp_rows, m.warp_columns, m.split, m.stages, m.group
+                "mma block={}x{}x{} warp={}x{} split={} stages={} group={} blocks={}",
+                m.block_rows,
+                m.block_columns,
+                m.block_depth,
+                m.warp_rows,
+                m.warp_columns,
+                m.split,
+                m.stages,
+                m.group,
+                m.blocks
             ),
             Schedule::Skinny(s) => write!(
                 f,
@@ -202,6 +210,7 @@ impl FromStr for Schedule {
                     thread_rows,
                     thread_columns,
                     stages: words.number("stages")?,
+                    blocks: words.number("blocks")?,
                 })
             }
             "mma" => {
@@ -216,6 +225,7 @@ impl FromStr for Schedule {
                     split: words.number("split")?,
                     stages: words.number("stages")?,
                     group: words.number("group")?,
+                    blocks: words.number("blocks")?,
                 })
             }
             "skinny" => Schedule::Skinny(Skinny {
@@ -252,8 +262,8 @@ mod tests {
             "pointwise threads=256 vector=4 unroll=2 cache=streaming tile=64 blocks=216",
             "row threads=64 rows=2 vector=4 keep=registers unroll=1 pass=several",
             "row threads=64 rows=2 vector=4 keep=reload unroll=4 pass=one",
-            "contract block=128x64x16 thread=8x4 stages=2",
-            "mma block=128x64x32 warp=64x32 split=1 stages=3 group=8",
+            "contract block=128x64x16 thread=8x4 stages=2 blocks=54",
+            "mma block=128x64x32 warp=64x32 split=1 stages=3 group=8 blocks=0",
             "skinny rows=1 columns=2 vector=8 lanes=32 warps=4 unroll=2 cache=streaming",
             "window threads=128 rows=2 columns=4",
         ] {

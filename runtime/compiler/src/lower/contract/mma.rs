@@ -45,10 +45,18 @@ pub(in crate::lower) fn lower<'a>(
     lowering
         .b
         .set_minimum_blocks(mma_minimum_blocks(checked, specialisation, target, point));
-    let mut tile = Tile::new(&mut lowering, point, &shape, multiplicands)?;
-    tile.sum(&mut lowering)?;
-    tile.store(&mut lowering)?;
-    let blocks = tile.tiling.block.grid(specialisation, &shape);
+    let block = Block {
+        rows: point.block_rows,
+        columns: point.block_columns,
+        depth: point.block_depth,
+        threads: point.threads(),
+        group: point.group,
+    };
+    let blocks = block.each_tile(&mut lowering, &shape, point.blocks, |lowering, number| {
+        let mut tile = Tile::new(lowering, point, &shape, block, &number, multiplicands)?;
+        tile.sum(lowering)?;
+        tile.store(lowering)
+    })?;
     let shared = point.shared_bytes(&shape, multiplicands[0].bytes());
     Ok((lowering, launch(blocks, point.threads(), shared)))
 }
@@ -97,17 +105,12 @@ impl<'a> Tile<'a> {
         lowering: &mut Lowering<'_>,
         point: &'a Mma,
         shape: &'a ContractShape,
+        block: Block,
+        number: &Linear,
         multiplicands: [Multiplicand; 2],
     ) -> Result<Tile<'a>, Error> {
-        let block = Block {
-            rows: point.block_rows,
-            columns: point.block_columns,
-            depth: point.block_depth,
-            threads: point.threads(),
-            group: point.group,
-        };
         let specialisation = lowering.specialisation;
-        let tiling = Tiling::new(lowering, shape, block, |side, tile| {
+        let tiling = Tiling::new(lowering, shape, block, number, |side, tile| {
             let multiplicand = multiplicands[usize::from(!side.of_rows)];
             mma_vector(shape, specialisation, side, tile, point, multiplicand)
         });

@@ -17,7 +17,7 @@ use crate::element::Type;
 use crate::ir::{AxisId, BinaryOp, ExprId, SizeId};
 use crate::ptx::{Cache, Guard, Opcode, Reg};
 use crate::schedule::{ContractShape, Side};
-use crate::size::{SizeExpr, Specialisation};
+use crate::size::SizeExpr;
 
 /// What a block is.
 #[derive(Debug, Clone, Copy)]
@@ -84,43 +84,65 @@ struct Piece {
 }
 
 impl Block {
-    /// The blocks of a launch.
-    fn grid(self, specialisation: &Specialisation, shape: &ContractShape) -> SizeExpr {
+    /// Computes every tile, so many blocks at a time at most; 0: a block each. Returns the grid.
+    fn each_tile<'a>(
+        self,
+        lowering: &mut Lowering<'a>,
+        shape: &ContractShape,
+        most: u32,
+        each: impl FnOnce(&mut Lowering<'a>, Linear) -> Result<(), Error>,
+    ) -> Result<SizeExpr, Error> {
+        let specialisation = lowering.specialisation;
         let volume = |positions: &[usize]| {
             let sizes: Vec<SizeId> = positions.iter().map(|&position| shape.dims[position]).collect();
             volume_formula(specialisation, &sizes)
         };
-        volume(&shape.batch)
+        let work = volume(&shape.batch)
             .times(volume(&shape.rows).div_ceil(u64::from(self.rows)))
-            .times(volume(&shape.columns).div_ceil(u64::from(self.columns)))
+            .times(volume(&shape.columns).div_ceil(u64::from(self.columns)));
+        let tiles = match most {
+            0 => Linear::default(),
+            _ => Counts::new(lowering, shape, self).tiles(lowering),
+        };
+        lowering.each_block(most, &tiles, work, |lowering, number| {
+            each(lowering, number)?;
+            // What this tile left in shared memory is read no more when the next is loaded.
+            if most > 0 {
+                lowering.b.barrier();
+            }
+            Ok(())
+        })
     }
 }
 
-impl<'a> Tiling<'a> {
-    /// The tile of this block. `vector`: how many neighbours are loaded at once of a side, of which that much is the block's.
-    fn new(
-        lowering: &mut Lowering<'_>,
-        shape: &'a ContractShape,
-        block: Block,
-        vector: impl Fn(&Side, u32) -> u32,
-    ) -> Tiling<'a> {
+/// How much there is.
+struct Counts {
+    batch_extents: Vec<Linear>,
+    row_extents: Vec<Linear>,
+    column_extents: Vec<Linear>,
+    batches: Linear,
+    rows: Linear,
+    columns: Linear,
+    row_tiles: Linear,
+    column_tiles: Linear,
+}
+
+impl Counts {
+    fn new(lowering: &mut Lowering<'_>, shape: &ContractShape, block: Block) -> Counts {
         let extents_of = |positions: &[usize]| -> Vec<Linear> {
             let extent = |&position: &usize| lowering.size(shape.dims[position]);
             positions.iter().map(extent).collect()
         };
-        let (rows, columns, batch) = (
+        let (row_extents, column_extents, batch_extents) = (
             extents_of(&shape.rows),
             extents_of(&shape.columns),
             extents_of(&shape.batch),
         );
-        let depth_extents: Vec<Linear> = shape.terms.iter().map(|&size| lowering.size(size)).collect();
-        let mut product = |extents: &[Linear]| {
-            extents.iter().fold(Linear::constant(1), |volume, extent| {
-                lowering.math.product(&mut lowering.b, &volume, extent)
-            })
-        };
-        let (row_total, column_total, batch_total) = (product(&rows), product(&columns), product(&batch));
-        let depth = product(&depth_extents);
+        let (rows, columns, batches) = (
+            product(lowering, &row_extents),
+            product(lowering, &column_extents),
+            product(lowering, &batch_extents),
+        );
         let mut tiles = |total: &Linear, tile: u32| {
             let rounded = total.plus_constant(i64::from(tile) - 1);
             lowering
@@ -128,15 +150,49 @@ impl<'a> Tiling<'a> {
                 .divide(&mut lowering.b, &rounded, &Linear::constant(i64::from(tile)))
                 .0
         };
-        let (row_tiles, column_tiles) = (tiles(&row_total, block.rows), tiles(&column_total, block.columns));
-        let number = lowering.block();
-        let [batch_place, row, column] = tile_place(
+        Counts {
+            row_tiles: tiles(&rows, block.rows),
+            column_tiles: tiles(&columns, block.columns),
+            batch_extents,
+            row_extents,
+            column_extents,
+            batches,
+            rows,
+            columns,
+        }
+    }
+
+    fn tiles(&self, lowering: &mut Lowering<'_>) -> Linear {
+        product(
             lowering,
-            &number,
-            [&batch_total, &row_tiles, &column_tiles],
-            block.group,
-        );
-        let batch_place = lowering.math.coordinates(&mut lowering.b, &batch_place, &batch);
+            &[self.batches.clone(), self.row_tiles.clone(), self.column_tiles.clone()],
+        )
+    }
+}
+
+fn product(lowering: &mut Lowering<'_>, extents: &[Linear]) -> Linear {
+    extents.iter().fold(Linear::constant(1), |volume, extent| {
+        lowering.math.product(&mut lowering.b, &volume, extent)
+    })
+}
+
+impl<'a> Tiling<'a> {
+    /// The tile with that number. `vector`: how many neighbours are loaded at once of a side, of which that much is the block's.
+    fn new(
+        lowering: &mut Lowering<'_>,
+        shape: &'a ContractShape,
+        block: Block,
+        number: &Linear,
+        vector: impl Fn(&Side, u32) -> u32,
+    ) -> Tiling<'a> {
+        let depth_extents: Vec<Linear> = shape.terms.iter().map(|&size| lowering.size(size)).collect();
+        let depth = product(lowering, &depth_extents);
+        let counts = Counts::new(lowering, shape, block);
+        let tiles = [&counts.batches, &counts.row_tiles, &counts.column_tiles];
+        let [batch_place, row, column] = tile_place(lowering, number, tiles, block.group);
+        let batch_place = lowering
+            .math
+            .coordinates(&mut lowering.b, &batch_place, &counts.batch_extents);
         for (&position, value) in shape.batch.iter().zip(batch_place) {
             bind(lowering, shape, position, &value);
         }
@@ -157,8 +213,14 @@ impl<'a> Tiling<'a> {
         Tiling {
             shape,
             block,
-            rows: band(&shape.rows, rows, row_total, &row, block.rows),
-            columns: band(&shape.columns, columns, column_total, &column, block.columns),
+            rows: band(&shape.rows, counts.row_extents, counts.rows, &row, block.rows),
+            columns: band(
+                &shape.columns,
+                counts.column_extents,
+                counts.columns,
+                &column,
+                block.columns,
+            ),
             slabs: shape.tiles(block.rows, block.columns).map(slab).collect(),
             depth,
             depth_extents,

@@ -29,10 +29,18 @@ pub(in crate::lower) fn lower<'a>(
         .b
         .set_minimum_blocks(shape.minimum_blocks(point, specialisation, target));
     let shared = point.shared_bytes(&shape);
-    let mut tile = Tile::new(&mut lowering, point, &shape);
-    tile.sum(&mut lowering)?;
-    tile.store(&mut lowering)?;
-    let blocks = tile.tiling.block.grid(specialisation, &shape);
+    let block = Block {
+        rows: point.block_rows,
+        columns: point.block_columns,
+        depth: point.block_depth,
+        threads: point.threads(),
+        group: 1,
+    };
+    let blocks = block.each_tile(&mut lowering, &shape, point.blocks, |lowering, number| {
+        let mut tile = Tile::new(lowering, point, &shape, block, &number);
+        tile.sum(lowering)?;
+        tile.store(lowering)
+    })?;
     Ok((lowering, launch(blocks, point.threads(), shared)))
 }
 
@@ -49,16 +57,15 @@ struct Tile<'a> {
 }
 
 impl<'a> Tile<'a> {
-    fn new(lowering: &mut Lowering<'_>, point: &'a Contract, shape: &'a ContractShape) -> Tile<'a> {
-        let block = Block {
-            rows: point.block_rows,
-            columns: point.block_columns,
-            depth: point.block_depth,
-            threads: point.threads(),
-            group: 1,
-        };
+    fn new(
+        lowering: &mut Lowering<'_>,
+        point: &'a Contract,
+        shape: &'a ContractShape,
+        block: Block,
+        number: &Linear,
+    ) -> Tile<'a> {
         let specialisation = lowering.specialisation;
-        let tiling = Tiling::new(lowering, shape, block, |side, tile| {
+        let tiling = Tiling::new(lowering, shape, block, number, |side, tile| {
             contract_load_width(shape, specialisation, side, tile, point)
         });
         let tid = lowering.b.op(Opcode::TidX, &[]);

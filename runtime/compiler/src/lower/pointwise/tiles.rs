@@ -5,7 +5,7 @@
 //! side. Units stand in it at their number with the bits of the row's square flipped (`^`): so both the columns that neighbouring
 //! threads put into different rows, and the units that they take from one row, lie in different banks.
 
-use super::{each_block, quotient_up, store};
+use super::{quotient_up, store};
 use crate::element::Element;
 use crate::kernel::Launch;
 use crate::lower::expression::{Binding, InSequence, Lanes, Lowering};
@@ -55,7 +55,7 @@ pub(super) fn lower<'a>(mut lowering: Lowering<'a>, schedule: &Pointwise) -> Res
     let work = formula(outer)
         .times(formula(std::slice::from_ref(row)).div_ceil(along.into()))
         .times(formula(inner).div_ceil(across.into()));
-    let grid = each_block(&mut lowering, schedule, &count, work, |lowering, block| {
+    let grid = lowering.each_block(schedule.blocks, &count, work, |lowering, block| {
         let place = lowering.math.coordinates(&mut lowering.b, &block, &counts);
         let outer = lowering.math.coordinates(&mut lowering.b, &place[0], &tile.outer);
         tile.load(lowering, &outer, &place)?;

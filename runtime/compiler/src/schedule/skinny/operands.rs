@@ -225,14 +225,14 @@ fn sides(reads: &[Operand], rank: usize, count: impl Fn(&[usize]) -> Option<u64>
             .filter(|position| !other.contains(position))
             .collect()
     };
-    let (batch, mut rows, mut columns): (Vec<usize>, _, _) = match kinds.as_slice() {
-        &[kind] if shared(kind) => {
+    let (batch, mut rows, mut columns): (Vec<usize>, _, _) = match *kinds.as_slice() {
+        [kind] if shared(kind) => {
             let of_all = |position: &usize| reads.iter().all(|read| read.positions.contains(position));
             let batch: Vec<usize> = kind.iter().copied().filter(of_all).collect();
             let columns = only(kind, &batch);
             (batch, Vec::new(), columns)
         }
-        &[a, b] => {
+        [a, b] => {
             let batch = a.iter().copied().filter(|position| b.contains(position)).collect();
             (batch, only(a, b), only(b, a))
         }
