@@ -530,8 +530,10 @@ impl Symbols {
             }
             (quotient, rest) = (self.resolved(&quotient), self.resolved(&rest));
             if multiples {
-                let mut whole = Form::default();
-                whole.terms = std::mem::take(&mut rest.terms);
+                let mut whole = Form {
+                    terms: std::mem::take(&mut rest.terms),
+                    ..Form::default()
+                };
                 whole.terms.iter_mut().for_each(|term| term.slope /= divisor);
                 quotient = quotient.plus(&whole);
             }
