@@ -8,7 +8,9 @@
 //!             │                  strategy ──┘ which few: it learns power from those measured (model)
 //!             └─ every measured point is in the journal already: an interrupted tuning resumes
 //! ```
-//! Deterministic, given its seed and its measurements.
+//! What measures is a [`Meter`]: a GPU, the emulated device, or the replay of a [`trace`], which a sweep has recorded. What a run learns
+//! of its device is [remembered](Memory), and expected of the operators and buckets that come later. Deterministic, given its
+//! seed and its measurements.
 
 #![allow(clippy::result_large_err, reason = "errors of a device are rare, and end the tuning")]
 

@@ -6,7 +6,7 @@
 //!                                   L2, device memory                       of the whole chip )
 //! ```
 //!
-//! A warp's own way has its waits for memory. That is Little's law: no more is under way than what all resident warps wait for,
+//! A warp's own way has what its instructions leave of its waits for memory. That is Little's law: no more is under way than what all resident warps wait for,
 //! so a wave lasts at least as many memory latencies as a warp waits for one after the other.
 //! All waves but the last are full; the last one's blocks are spread over the multiprocessors. Every block is taken to do
 //! an equal part of what the launch does.
@@ -204,8 +204,10 @@ impl Terms {
             + products * (ISSUE * MATRIX / sheet.matrix_rate).max(DEPENDENT / INDEPENDENT);
         // Copies are on their way while it computes.
         let copies = counts.copy_waits.likely / features.copies_in_flight().max(1.0) * sheet.memory_latency;
-        let alone =
-            own.max(copies) + counts.memory_waits.likely * sheet.memory_latency + counts.barriers.likely * BARRIER;
+        // Of a wait that part is left which the instructions since the load do not fill.
+        let hidden = counts.wait_distance.likely * DEPENDENT / INDEPENDENT;
+        let waits = (counts.memory_waits.likely * sheet.memory_latency - hidden).max(0.0);
+        let alone = own.max(copies) + waits + counts.barriers.likely * BARRIER;
         Terms {
             issue: all / ISSUE / blocks,
             pipes: pipes.into_iter().fold(0.0, f64::max) / blocks,

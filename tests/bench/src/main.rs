@@ -2,12 +2,14 @@
 
 mod models;
 mod random;
+mod runs;
 mod simulated;
 mod space;
 mod strategies;
 mod synthetic;
 mod trial;
 
+use energy_kernel_build::tune::trace::read;
 use std::path::Path;
 use std::process::ExitCode;
 use strategies::Draw;
@@ -18,10 +20,13 @@ fn main() -> ExitCode {
     let result = match words[..] {
         ["traces", trace] => traces(Path::new(trace), ""),
         ["traces", trace, only] => traces(Path::new(trace), only),
+        ["sweeps", trace] => sweeps(Path::new(trace), ""),
+        ["sweeps", trace, mapping] => sweeps(Path::new(trace), mapping),
         ["simulated"] => simulated(),
         ["ablation", trace] => ablation(Path::new(trace)),
         _ => Err(
-            "usage: energy-kernel-bench traces TRACE [PART OF A SPACE'S NAME] | ablation TRACE | simulated".to_owned(),
+            "usage: energy-kernel-bench traces TRACE [PART OF A SPACE'S NAME] | sweeps TRACE [MAPPING] | ablation TRACE | simulated"
+                .to_owned(),
         ),
     };
     match result {
@@ -59,6 +64,18 @@ fn traces(trace: &Path, only: &str) -> Result<(), String> {
             print!("{}", strategies::table(space, draw, SEEDS));
         }
         println!();
+    }
+    Ok(())
+}
+
+/// Strategies on a trace of any kind, each of its problems a space.
+fn sweeps(trace: &Path, mapping: &str) -> Result<(), String> {
+    let mapping = mapping.parse().map_err(|error| format!("{error}"))?;
+    let sweeps = read(trace, &mapping).map_err(|error| error.to_string())?;
+    println!("{}", strategies::HEAD.trim_end());
+    for sweep in sweeps {
+        let space = space::Space::of(&sweep);
+        print!("{}", strategies::table(&space, Draw::AsMeasured, SEEDS));
     }
     Ok(())
 }
@@ -133,5 +150,6 @@ fn simulated() -> Result<(), String> {
     let ours = &strategies::compared()[..2];
     let expecting = as_spaces(&pairs, models::Prior::LinearAndBoosted)?;
     strategies::summary(&expecting, "expecting from other operators: ", ours, 5);
+    runs::table(&pairs, 10);
     Ok(())
 }

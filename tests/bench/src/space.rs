@@ -2,7 +2,7 @@
 
 use crate::random::Random;
 use energy_kernel_build::tune::strategy::Candidate;
-use energy_kernel_build::tune::trace::{Mapping, Sweep, Table, TraceError, read_text};
+use energy_kernel_build::tune::trace::{Mapping, Sweep, SweepPoint, Table, TraceError, read_text};
 use std::path::Path;
 
 /// A search problem.
@@ -57,6 +57,28 @@ impl Space {
     }
 }
 
+/// What is assumed of the noise of energies that come without a repetition.
+const UNKNOWN_NOISE: f64 = 0.005;
+
+impl Space {
+    /// A problem of a trace. What was measured counts as the truth: there is nothing else.
+    pub fn of(sweep: &Sweep) -> Space {
+        let candidate = |point: &SweepPoint| Candidate {
+            features: point.features.clone(),
+            latency: point.latency,
+            expected: 0.0,
+        };
+        let energies: Vec<f64> = sweep.points.iter().map(|point| point.energy).collect();
+        Space {
+            name: sweep.problem.clone(),
+            candidates: sweep.points.iter().map(candidate).collect(),
+            measured: energies.clone(),
+            truth: energies,
+            noise: UNKNOWN_NOISE,
+        }
+    }
+}
+
 /// The spaces of the AD4000 trace: each clock alone; all clocks pooled, with the clock hidden and shown, at three slacks.
 pub fn ad4000(path: &Path) -> Result<Vec<Space>, TraceError> {
     let table = Table::parse_csv(&read_text(path)?)?;
@@ -75,7 +97,7 @@ pub fn ad4000(path: &Path) -> Result<Vec<Space>, TraceError> {
                 .ok_or_else(|| TraceError::Lacking("no rows".to_owned()))
         };
         let (raw, smooth) = (read("time_ms", "energy_J")?, read("time_ms_smooth", "energy_J_smooth")?);
-        let point = |p: &energy_kernel_build::tune::trace::SweepPoint| Candidate {
+        let point = |p: &SweepPoint| Candidate {
             features: p.features.clone(),
             latency: p.latency,
             expected: 0.0,

@@ -207,10 +207,10 @@ fn variants() -> Vec<(String, Rule)> {
     for worth in [0.25, 0.5, 2.0] {
         add(&format!("worth {worth}"), Rule { worth, ..rule });
     }
-    for patience in [4, 6, 8, 14] {
+    for patience in [6, 8, 10, 12, 16, 20] {
         add(&format!("patience {patience}"), Rule { patience, ..rule });
     }
-    for persistence in [0.0, 0.33, 0.4, 0.67] {
+    for persistence in [0.0, 0.33, 0.4, 0.5, 0.67] {
         add(&format!("persistence {persistence}"), Rule { persistence, ..rule });
     }
     variants

@@ -86,6 +86,7 @@ pub fn search(space: &Space, policy: &mut dyn Policy, end: End, most: usize) -> 
 pub struct Ours {
     strategy: Strategy,
     noise: f64,
+    measured: Vec<usize>,
 }
 
 impl Ours {
@@ -93,7 +94,13 @@ impl Ours {
         Ours {
             strategy: Strategy::new(&space.candidates, rule),
             noise: space.noise,
+            measured: Vec::new(),
         }
+    }
+
+    /// What it has measured.
+    pub fn measured(&self) -> impl Iterator<Item = usize> {
+        self.measured.iter().copied()
     }
 }
 
@@ -103,6 +110,7 @@ impl Policy for Ours {
     }
 
     fn observe(&mut self, candidate: usize, energy: f64) {
+        self.measured.push(candidate);
         self.strategy.observe(candidate, energy, self.noise);
     }
 

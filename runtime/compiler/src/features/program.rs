@@ -27,8 +27,8 @@ pub(super) struct Body<'a> {
 
 /// What has to be looked at.
 pub(super) enum Step<'a> {
-    /// An instruction with a condition, an address, or a result that is wanted; whether it waits for a load.
-    Instruction(&'a Instruction, bool),
+    /// An instruction with a condition, an address, or a result that is wanted; see [`Loads::waits_for`].
+    Instruction(&'a Instruction, Option<u64>),
     If(Guard, Body<'a>),
     Loop(&'a Loop, Body<'a>),
 }
@@ -41,6 +41,7 @@ pub(super) struct Work {
     pub matrix_flops: u64,
     pub barriers: u64,
     pub memory_waits: u64,
+    pub wait_distance: u64,
     pub copy_waits: u64,
     pub copy_groups: u64,
 }
@@ -53,6 +54,7 @@ impl Default for Work {
             matrix_flops: 0,
             barriers: 0,
             memory_waits: 0,
+            wait_distance: 0,
             copy_waits: 0,
             copy_groups: 0,
         }
@@ -61,13 +63,13 @@ impl Default for Work {
 
 impl Work {
     /// An instruction, of the region itself or of its own where it has a condition.
-    pub fn of(instruction: &Instruction, waits: bool) -> Work {
+    pub fn of(instruction: &Instruction, waits: Option<u64>) -> Work {
         let mut work = Work::default();
         work.add(instruction, waits);
         work
     }
 
-    fn add(&mut self, instruction: &Instruction, waits: bool) {
+    fn add(&mut self, instruction: &Instruction, waits: Option<u64>) {
         let (class, flops) = match instruction.action {
             Action::Table(opcode) => class::of(opcode),
             Action::Compare(..) => (Class::Predicate, 0),
@@ -85,7 +87,8 @@ impl Work {
             self.copy_waits += u64::from(groups > 0);
             self.copy_groups += u64::from(groups);
         }
-        self.memory_waits += u64::from(waits);
+        self.memory_waits += u64::from(waits.is_some());
+        self.wait_distance += waits.unwrap_or(0);
         if class == Class::Matrix {
             self.matrix_flops += flops;
         } else {
@@ -153,8 +156,9 @@ impl<'a> Program<'a> {
             *wanted &= places.number == 1 || *ring > 0;
         }
         let mut loads = Loads {
-            issued: vec![0; all],
+            issued: vec![(0, 0); all],
             waits: 1,
+            position: 0,
         };
         program.body = program.prepared(&entry.body, &mut loads);
         program
@@ -316,25 +320,37 @@ impl<'a> Program<'a> {
     }
 }
 
+/// More instructions than these hide no more of a load's latency: it has arrived.
+const HIDING: u64 = 256;
+
 /// Loads from global memory that are under way, in the order of the text.
 struct Loads {
-    /// For each slot the number of the wait before which a load into it was issued.
-    issued: Vec<u32>,
+    /// For each slot the number of the wait before which a load into it was issued, and after how many instructions.
+    issued: Vec<(u32, u64)>,
     waits: u32,
+    position: u64,
 }
 
 impl Loads {
-    /// Whether an instruction needs what is under way. Then all that is has arrived.
-    fn waits_for(&mut self, program: &Program<'_>, instruction: &Instruction) -> bool {
-        let under_way = |reg: Reg| self.issued[program.slot(reg)] == self.waits;
+    /// How many instructions after the load an instruction stands that needs what is under way, at most [`HIDING`]. Then all
+    /// that is has arrived. None if it needs nothing of it.
+    fn waits_for(&mut self, program: &Program<'_>, instruction: &Instruction) -> Option<u64> {
+        self.position += 1;
+        let distance = |reg: Reg| {
+            let (wait, position) = self.issued[program.slot(reg)];
+            (wait == self.waits).then(|| (self.position - position).min(HIDING))
+        };
         let addresses = instruction.action.addresses();
-        let addressed = addresses.iter().any(|address| under_way(address.base));
-        let read = |source: &Operand| matches!(source, Operand::Reg(reg) if under_way(*reg));
-        let waits = addressed || instruction.sources.iter().any(read);
-        self.waits += u32::from(waits);
+        let sources = instruction.sources.iter().filter_map(|source| match source {
+            Operand::Reg(reg) => Some(*reg),
+            _ => None,
+        });
+        let read = addresses.iter().map(|address| address.base).chain(sources);
+        let waits = read.filter_map(distance).min();
+        self.waits += u32::from(waits.is_some());
         let loads = matches!(instruction.action, Action::Load(Space::Constant | Space::Global, ..));
         for &reg in &instruction.results {
-            self.issued[program.slot(reg)] = if loads { self.waits } else { 0 };
+            self.issued[program.slot(reg)] = (if loads { self.waits } else { 0 }, self.position);
         }
         waits
     }

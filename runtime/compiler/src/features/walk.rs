@@ -225,7 +225,7 @@ impl<'a> Walk<'a> {
 
     // ------------------------------------------------------------------ instructions
 
-    fn instruction(&mut self, instruction: &Instruction, waits: bool, region: Mask, counts: &mut Counts) {
+    fn instruction(&mut self, instruction: &Instruction, waits: Option<u64>, region: Mask, counts: &mut Counts) {
         self.effort += 1;
         let active = match instruction.guard {
             None => region,
@@ -552,6 +552,7 @@ fn add_work(work: &Work, active: Mask, counts: &mut Counts) {
         (&mut counts.matrix_flops, work.matrix_flops, warps),
         (&mut counts.barriers, work.barriers, warps),
         (&mut counts.memory_waits, work.memory_waits, warps),
+        (&mut counts.wait_distance, work.wait_distance, warps),
         (&mut counts.copy_waits, work.copy_waits, warps),
         (&mut counts.copy_groups, work.copy_groups, warps),
     ] {
