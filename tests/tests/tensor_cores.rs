@@ -1,7 +1,7 @@
 //! Kernels on tensor cores at sizes of several slabs and tiles: right, and without a bank conflict on the way to the tensor cores.
 
 use energy_kernel_compiler::schedule::Schedule;
-use energy_kernel_compiler::size::Specialisation;
+use energy_kernel_compiler::size::{SizeExpr, Specialisation};
 use energy_kernel_compiler::target::Target;
 use energy_kernel_compiler::{lower, schedule};
 use energy_kernel_tests::{first_wrong, operators, random_inputs, run};
@@ -64,5 +64,37 @@ fn slabs_and_tiles() {
                 }
             }
         }
+    }
+}
+
+/// Three blocks go from tile to tile, of which there are more, and each leaves shared memory to the next.
+#[test]
+fn few_blocks_compute_all_tiles() {
+    let mut random = StdRng::seed_from_u64(12);
+    let operators = operators(energy_kernel_tests::OPERATORS);
+    for name in ["linear_gelu_f16", "gated_columns_bf16", "matmul_tf32", "recurrent_f32"] {
+        let (_, checked) = operators
+            .iter()
+            .find(|(of, _)| of == name)
+            .expect("the operator exists");
+        let sizes = checked.derive(vec![200, 104, 136]).expect("three sizes");
+        let inputs = random_inputs(checked, &sizes, &mut random);
+        // How many tiles there are is not known, so every number of blocks is in the space.
+        let like = Specialisation::like(&sizes);
+        let space = schedule::space(checked, &like, Target::Sm80);
+        let small = |point: &&Schedule| match point {
+            Schedule::Mma(point) => point.blocks > 0 && point.block_rows * point.block_columns <= 64 * 64,
+            Schedule::Contract(point) => point.blocks > 0 && point.block_rows * point.block_columns <= 64 * 64,
+            _ => false,
+        };
+        let points: Vec<_> = space.iter().filter(small).collect();
+        for &point in points.sample(&mut random, SAMPLES) {
+            let mut kernel = lower::lower(checked, &like, Target::Sm80, point).expect("the point is legal");
+            kernel.launch.grid[0] = SizeExpr::Const(3);
+            let case = format!("{name} {point}");
+            let run = run(checked, &kernel, &sizes, &inputs).unwrap_or_else(|wrong| panic!("{case}: {wrong}"));
+            assert_eq!(first_wrong(checked, &sizes, &inputs, &run.outputs), None, "{case}");
+        }
+        assert!(points.len() >= SAMPLES, "{name}: {} points", points.len());
     }
 }
