@@ -138,7 +138,7 @@ impl Build {
         self
     }
 
-    /// How many rounds of energy measurements may bring no improvement before the search of a bucket ends: 10 by default.
+    /// How many rounds of energy measurements may bring no improvement before the search of a bucket ends: 16 by default.
     pub fn patience(mut self, rounds: usize) -> Build {
         self.patience = Some(rounds);
         self

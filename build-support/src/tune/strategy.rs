@@ -32,7 +32,8 @@
 //! `tests/bench/results/ablation.md` changes one at a time; `tried.md` beside it tells what else was tried.
 //! - `first`: fewer are at times worse than rising latency at a single clock, more delay the model where power varies.
 //! - rounds of 1 need the fewest measurements; they grow to 4 only while the model errs by more than `near` expected deviations.
-//! - `patience` below 10 stops too soon where the first few are all alike; `persistence` keeps a long search from ending by a short lull.
+//! - `patience` below 14 stops too soon where the first few are all alike, and on the largest spaces; more than 16 costs every search
+//!   measurements and finds nothing better. `persistence` keeps a long search from ending by a short lull.
 //! - `worth`: what is less than the noise is no improvement.
 
 use super::model::Columns;
@@ -83,8 +84,8 @@ impl Default for Rule {
             most: 4,
             near: 3.0,
             worth: 1.0,
-            patience: 10,
-            persistence: 0.5,
+            patience: 16,
+            persistence: 0.4,
             delay: 0.0,
         }
     }

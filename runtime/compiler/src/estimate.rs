@@ -132,14 +132,13 @@ const CONVERSIONS: f64 = 16.0;
 const SPECIALS: f64 = 16.0;
 /// Lanes a clock that shuffles and accesses to memory are issued for.
 const MEMORY_LANES: f64 = 32.0;
-/// Clocks between an instruction and one that needs its result.
+/// Clocks between an instruction and one that needs its result: what a warp alone takes for one. Neighbours that do not need
+/// each other take less, operands from shared memory take more; the emulated devices assume the same.
 const DEPENDENT: f64 = 4.0;
 /// Clocks of a barrier.
 const BARRIER: f64 = 30.0;
 /// Operations of a matrix instruction of `f16`. Those of other elements have more or fewer and take as long: all read as many bits.
 const MATRIX: f64 = 4096.0;
-/// Independent instructions that stand beside each other on average: a warp issues so many before it waits for a result.
-const INDEPENDENT: f64 = 2.0;
 
 /// What a launch asks of each part of a machine, in clocks of one multiprocessor, where one block after the other would do it alone.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -200,12 +199,11 @@ impl Terms {
         ];
         // A warp has one of the tensor cores, a scheduler's, to itself.
         let products = sum(&[Class::Matrix]);
-        let own = (all - products) * DEPENDENT / INDEPENDENT
-            + products * (ISSUE * MATRIX / sheet.matrix_rate).max(DEPENDENT / INDEPENDENT);
+        let own = (all - products) * DEPENDENT + products * (ISSUE * MATRIX / sheet.matrix_rate).max(DEPENDENT);
         // Copies are on their way while it computes.
         let copies = counts.copy_waits.likely / features.copies_in_flight().max(1.0) * sheet.memory_latency;
         // Of a wait that part is left which the instructions since the load do not fill.
-        let hidden = counts.wait_distance.likely * DEPENDENT / INDEPENDENT;
+        let hidden = counts.wait_distance.likely * DEPENDENT;
         let waits = (counts.memory_waits.likely * sheet.memory_latency - hidden).max(0.0);
         let alone = own.max(copies) + waits + counts.barriers.likely * BARRIER;
         Terms {

@@ -100,7 +100,12 @@ fn as_spaces(pairs: &[simulated::Pair], prior: models::Prior) -> Result<Vec<spac
 /// What each constant of the rule does, on a few spaces of each sort.
 fn ablation(trace: &Path) -> Result<(), String> {
     let mut spaces = space::ad4000(trace).map_err(|error| error.to_string())?;
-    spaces.retain(|space| ["clock 1485", "pooled, clock hidden, ≤ 25 %"].contains(&space.name.as_str()));
+    let some = [
+        "clock 1485",
+        "pooled, clock hidden, ≤ 25 %",
+        "pooled, clock hidden, all",
+    ];
+    spaces.retain(|space| some.contains(&space.name.as_str()));
     spaces.extend(synthetic::spaces(0));
     strategies::ablation(&spaces, SEEDS);
     Ok(())

@@ -313,4 +313,51 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"time,energy\n1,2\n");
         assert!(Recorder::open(&folder.path().join("none/a")).is_err());
     }
+
+    /// Damaged anywhere, a trace is refused or read; what is read can be written and is read again the same.
+    #[test]
+    fn damaged_traces_are_refused_or_read_and_never_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl");
+        let mut random = Random::new(8);
+        let mut recorder = Recorder::open(&path).unwrap();
+        for extent in [1, 2] {
+            for _ in 0..2 {
+                recorder
+                    .note(&device(), &described("a", extent), &point(&mut random))
+                    .unwrap();
+            }
+        }
+        let whole = std::fs::read(&path).unwrap();
+        let (mut read, mut refused) = (0, 0);
+        for _ in 0..600 {
+            let mut bytes = whole.clone();
+            for _ in 0..=random.below(3) {
+                let at = random.below(bytes.len() as u64) as usize;
+                let end = (at + random.below(40) as usize).min(bytes.len());
+                match random.below(5) {
+                    0 => bytes[at] ^= 1 << random.below(8),
+                    1 => bytes[at] = b"0123456789-.eE,:[]{}\"\n"[random.below(22) as usize],
+                    2 => drop(bytes.drain(at..end)),
+                    3 => bytes.extend_from_within(at..end),
+                    _ => bytes.truncate(at.max(1)),
+                }
+            }
+            std::fs::write(&path, &bytes).unwrap();
+            let (Ok(trace), Ok(mut recorder)) = (Trace::read(&path), Recorder::open(&path)) else {
+                refused += 1;
+                continue;
+            };
+            read += 1;
+            for recording in &trace.recordings {
+                for point in &recording.points {
+                    recorder.note(&recording.device, &recording.problem, point).unwrap();
+                }
+            }
+            let again = Trace::read(&path).unwrap();
+            // Not a number is unequal to itself, but looks the same.
+            assert_eq!(format!("{:?}", again.recordings), format!("{:?}", trace.recordings));
+        }
+        assert!(read > 50 && refused > 50, "{read} {refused}");
+    }
 }

@@ -181,7 +181,7 @@ counts! {
     barriers,
     /// Times that a warp needs what a load from global memory gives while it is under way; those that were issued before then arrive together.
     memory_waits,
-    /// Instructions that those warps issue between a load and the wait for it, at most 256 each, summed over the waits.
+    /// Instructions that those warps issue between a load and the wait for it, at most 128 each, summed over the waits.
     wait_distance,
     /// Times that a warp waits for a group of asynchronous copies.
     copy_waits,

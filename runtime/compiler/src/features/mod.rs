@@ -42,7 +42,7 @@
 //! | `divergent_branches` | branches of warps | walk |
 //! | `barriers` | barriers of blocks, for each warp | walk |
 //! | `memory_waits` | latencies that warps wait for loads, by the order of the text; the emulator has no such number | walk |
-//! | `wait_distance` | instructions between a load and the wait for it, at most 256 each, by the order of the text | walk |
+//! | `wait_distance` | instructions between a load and the wait for it, at most 128 each, by the order of the text | walk |
 //! | `copy_waits`, `copy_groups` | waits of warps for groups of copies; groups that may be on their way then | walk |
 //! | `dram_read_bytes`, `dram_write_bytes` | bytes: whole sectors of what is read and written, once | operator |
 //! | `arithmetic_intensity` | operations a byte of device memory | walk, operator |

@@ -321,7 +321,7 @@ impl<'a> Program<'a> {
 }
 
 /// More instructions than these hide no more of a load's latency: it has arrived.
-const HIDING: u64 = 256;
+const HIDING: u64 = 128;
 
 /// Loads from global memory that are under way, in the order of the text.
 struct Loads {
