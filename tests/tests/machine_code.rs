@@ -1,0 +1,167 @@
+//! What NVIDIA's assembler makes of the steady state, the loop over the terms: tensor instructions, matrices from shared memory and
+//! asynchronous copies of 16 bytes where they are meant, and little else.
+//!
+//! `ENERGY_KERNEL_PTXAS` and `ENERGY_KERNEL_NVDISASM` are the paths of both tools; without them the test says that it was left out.
+
+use energy_kernel_compiler::lower;
+use energy_kernel_compiler::size::Specialisation;
+use energy_kernel_compiler::target::Target;
+use energy_kernel_tests::operators;
+use std::collections::BTreeMap;
+use std::process::Command;
+
+/// What a loop must have: at least that many instructions that begin so, and, after `*`, whose name goes on so.
+type Has = &'static [(&'static str, usize)];
+
+/// An operator, its free sizes, a schedule; what the loop must have; and the least share of those that do the arithmetic, which
+/// the first of them names. The shares of `mma` are Triton's of the same tile and warps (`tests/bench/results/sass/triton.md`).
+const KERNELS: [(&str, &[u64], &str, Has, f64); 7] = [
+    (
+        "linear_bf16",
+        &[4096, 4096, 4096],
+        "mma block=128x128x32 warp=64x64 split=1 stages=3 group=8 blocks=0",
+        &[("HMMA.16816.F32.BF16", 64), ("LDSM.16.M88.4", 16), ("LDGSTS*.128", 8)],
+        0.356,
+    ),
+    (
+        "matmul_transposed_f16",
+        &[4096, 4096, 4096],
+        "mma block=64x64x64 warp=32x32 split=1 stages=3 group=8 blocks=0",
+        &[("HMMA.16816.F32", 32), ("LDSM.16", 16), ("LDGSTS*.128", 8)],
+        0.254,
+    ),
+    // Two sums share the left side.
+    (
+        "gated_f16",
+        &[4096, 4096, 4096],
+        "mma block=128x64x32 warp=64x32 split=1 stages=3 group=8 blocks=0",
+        &[("HMMA.16816.F32", 64), ("LDSM.16.M88.4", 16), ("LDGSTS*.128", 8)],
+        0.356,
+    ),
+    // From tile to tile.
+    (
+        "linear_bf16",
+        &[4096, 4096, 4096],
+        "mma block=128x128x32 warp=64x64 split=1 stages=3 group=8 blocks=108",
+        &[("HMMA.16816.F32.BF16", 64), ("LDSM.16.M88.4", 16), ("LDGSTS*.128", 8)],
+        0.356,
+    ),
+    (
+        "matmul_i8",
+        &[4096, 4096, 4096],
+        "mma block=128x128x64 warp=64x64 split=1 stages=3 group=8 blocks=0",
+        &[("IMMA.16832.S8.S8", 64), ("LDSM.16.M88.4", 16), ("LDGSTS*.128", 8)],
+        0.3,
+    ),
+    (
+        "matmul_tf32",
+        &[4096, 4096, 4096],
+        "mma block=128x64x32 warp=64x32 split=1 stages=2 group=8 blocks=0",
+        &[("HMMA.1688.F32.TF32", 64), ("LDSM.16.M88.4", 16), ("STS.128", 4)],
+        // Rounding to tf32 is several instructions on this target.
+        0.17,
+    ),
+    (
+        "batched_matmul_f32",
+        &[2, 4096, 4096, 4096],
+        "contract block=128x128x16 thread=8x8 stages=2 blocks=0",
+        &[("FFMA", 1024), ("LDS.128", 64), ("LDG*.128", 4)],
+        0.8,
+    ),
+];
+
+fn tool(name: &str) -> Option<String> {
+    let path = std::env::var(name).ok().filter(|path| !path.is_empty());
+    if path.is_none() {
+        println!("left out: {name} does not name a tool");
+    }
+    path
+}
+
+/// The instructions of the loop with most of those that begin so, without predicates.
+fn steady_state(text: &str, arithmetic: &str) -> Vec<String> {
+    let mut instructions: Vec<&str> = Vec::new();
+    let mut labels = BTreeMap::new();
+    for line in text.lines() {
+        if let Some((label, "")) = line.trim().split_once(':') {
+            labels.insert(label, instructions.len());
+        }
+        let instruction = line
+            .trim_start()
+            .strip_prefix("/*")
+            .and_then(|line| line.split_once("*/"));
+        if let Some((_, instruction)) = instruction.filter(|(address, _)| address.len() >= 4) {
+            instructions.push(instruction.trim());
+        }
+    }
+    let name = |instruction: &&str| match instruction.strip_prefix('@') {
+        Some(guarded) => guarded.split_once(' ').map_or("", |(_, rest)| rest).to_owned(),
+        None => (*instruction).to_owned(),
+    };
+    let loops = instructions.iter().enumerate().filter_map(|(end, instruction)| {
+        let (_, target) = instruction.split_once("BRA")?.1.split_once("`(")?;
+        let start = *labels.get(target.split_once(')')?.0)?;
+        (start <= end).then(|| instructions[start..=end].iter().map(name).collect::<Vec<String>>())
+    });
+    let count = |body: &Vec<String>| body.iter().filter(|name| name.starts_with(arithmetic)).count();
+    // Of loops in each other the inner one.
+    loops
+        .max_by_key(|body| (count(body), std::cmp::Reverse(body.len())))
+        .unwrap_or_default()
+}
+
+#[test]
+fn loops_over_the_terms_are_what_they_are_meant_to_be() {
+    let (Some(ptxas), Some(nvdisasm)) = (tool("ENERGY_KERNEL_PTXAS"), tool("ENERGY_KERNEL_NVDISASM")) else {
+        return;
+    };
+    let operators = operators(energy_kernel_tests::OPERATORS);
+    let folder = tempfile::tempdir().expect("a folder");
+    let (source, binary) = (folder.path().join("kernel.ptx"), folder.path().join("kernel.cubin"));
+    for (name, free, schedule, has, share) in KERNELS {
+        let (_, checked) = operators
+            .iter()
+            .find(|(of, _)| of == name)
+            .expect("the operator exists");
+        let sizes = checked.derive(free.to_vec()).expect("all free sizes");
+        let schedule = schedule.parse().expect("a schedule");
+        let kernel = lower::lower(checked, &Specialisation::exact(&sizes), Target::Sm80, &schedule)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        std::fs::write(&source, &kernel.ptx).expect("written");
+        let mut assemble = Command::new(&ptxas);
+        assemble.arg("-arch=sm_80").arg("-o").arg(&binary).arg(&source);
+        assert!(assemble.status().expect("ptxas starts").success());
+        let output = Command::new(&nvdisasm)
+            .arg("-c")
+            .arg(&binary)
+            .output()
+            .expect("nvdisasm starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let (arithmetic, _) = has[0];
+        let body = steady_state(&String::from_utf8_lossy(&output.stdout), arithmetic);
+        let is = |instruction: &&String, what: &str| {
+            let (begin, more) = what.split_once('*').unwrap_or((what, ""));
+            let name = instruction.split(' ').next().unwrap_or_default();
+            name.strip_prefix(begin).is_some_and(|rest| rest.contains(more))
+        };
+        let count = |what: &str| body.iter().filter(|instruction| is(instruction, what)).count();
+        for &(what, least) in has {
+            assert!(
+                count(what) >= least,
+                "{name} {schedule}: {} of {least} {what} in {body:#?}",
+                count(what)
+            );
+        }
+        let found = count(arithmetic) as f64 / body.len() as f64;
+        println!("{name} {schedule}: {found:.3} of {} instructions", body.len());
+        assert!(
+            found >= share,
+            "{name} {schedule}: {found} of {} instructions",
+            body.len()
+        );
+        // Nothing is spilled to local memory, and no address is divided for.
+        for not in ["LDL", "STL", "I2F", "MUFU"] {
+            assert_eq!(count(not), 0, "{name} {schedule}: {not} in {body:#?}");
+        }
+    }
+}
