@@ -275,7 +275,9 @@ impl Group {
                 let start = lowering.math.operand(&mut lowering.b, &self.thread);
                 let end = lowering.math.operand(&mut lowering.b, &chunks);
                 let class = lowering.math.class();
-                let counter = lowering.b.begin_loop(class, Turns::new(start, end, threads * unroll));
+                // How many turns are taken together the schedule says: the assembler would unroll further, and spill.
+                let turns = Turns::new(start, end, threads * unroll).rolled();
+                let counter = lowering.b.begin_loop(class, turns);
                 let kept = constant.filter(|_| axes.len() == 1 && pace == Pace::Schedule);
                 self.walks_begun += 1;
                 self.walks.push(Walk {

@@ -131,7 +131,15 @@ impl ContractShape {
 
     fn allows(&self, point: &Contract, specialisation: &Specialisation, target: Target) -> bool {
         let threads = point.threads();
-        let persists = || self.persists(specialisation, point.block_rows, point.block_columns, point.blocks);
+        let (rows, columns) = (point.block_rows, point.block_columns);
+        let persists = || {
+            let loads = self.tiles(rows, columns).map(|(side, tile)| {
+                let vector = load_width(self, specialisation, side, tile, point);
+                tile * point.block_depth / vector / threads
+            });
+            loads.sum::<u32>() <= ContractShape::MOST_LOADS
+                && self.persists(specialisation, rows, columns, point.blocks)
+        };
         (64..=512).contains(&threads)
             && (point.blocks == 0 || (point.stages == 2 && persists()))
             && (point.block_rows * point.block_depth).is_multiple_of(threads)

@@ -292,9 +292,16 @@ impl<'a> Space<'a> {
             && self.resident_blocks(point) > 0
     }
 
+    /// Whether few blocks may go from tile to tile: there are more tiles, and few loads whose addresses stay at hand.
     fn persists(&self, point: &Mma) -> bool {
         let (rows, columns) = (point.block_rows, point.block_columns);
-        self.shape.persists(self.specialisation, rows, columns, point.blocks)
+        let loads = self.shape.tiles(rows, columns).map(|(side, tile)| {
+            let multiplicand = self.multiplicands[usize::from(!side.of_rows)];
+            let vector = vector(&self.shape, self.specialisation, side, tile, point, multiplicand);
+            tile * point.block_depth / vector / point.threads()
+        });
+        loads.sum::<u32>() <= ContractShape::MOST_LOADS
+            && self.shape.persists(self.specialisation, rows, columns, point.blocks)
     }
 
     fn resident_blocks(&self, point: &Mma) -> u32 {

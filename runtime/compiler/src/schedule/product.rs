@@ -100,6 +100,9 @@ impl ContractShape {
         }
     }
 
+    /// The most loads of a slab whose addresses a thread holds from tile to tile.
+    pub(crate) const MOST_LOADS: u32 = 16;
+
     /// Choices of the most blocks there are: one for each tile (0); one on each of the target's multiprocessors, or on half of
     /// them, which may take longer and draw less.
     pub(crate) fn block_counts(target: Target) -> [u32; 3] {
