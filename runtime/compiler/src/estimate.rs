@@ -248,7 +248,7 @@ pub fn latency(features: &Features, sheet: &Datasheet) -> f64 {
 /// Schedules with their latencies by the estimate, in seconds, the lowest first: the order in which to try them. Those that
 /// are not legal are left out.
 ///
-/// It takes about two milliseconds a schedule on one core; `schedules` may be a sample of a space.
+/// Each is lowered and walked over: the benchmark `compile` tells what that takes. `schedules` may be a sample of a space.
 pub fn ranked(
     checked: &Checked,
     specialisation: &Specialisation,
