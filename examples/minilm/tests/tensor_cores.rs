@@ -1,4 +1,4 @@
-//! Where the encoder's products run: those of `f16` on tensor cores, tuned or not, those of `f32` never.
+//! Where the encoder's products run: those of `f16` on tensor cores unless tuning found something better, those of `f32` never.
 
 use energy_kernel::compiler::schedule::{self, Schedule};
 use energy_kernel::compiler::target::{Machine, Target};
@@ -13,7 +13,6 @@ fn products_of_halves_run_on_tensor_cores() {
     let gpu = Gpu::emulated();
     for (sentences, tokens) in SIZES {
         for (kernel, plan) in products::<f16>(&gpu, sentences, tokens) {
-            assert!(matches!(plan.schedule(), Schedule::Mma(_)), "{plan}");
             let untuned = untuned::<f16>(&gpu, kernel, &plan);
             assert!(matches!(untuned, Schedule::Mma(_)), "{plan}\n  untuned: {untuned}");
         }
