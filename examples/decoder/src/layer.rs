@@ -169,8 +169,8 @@ impl<W: Weight> Layer<W> {
     fn feed_forward(&self, x: &Tensor<f16>) -> Result<Tensor<f16>> {
         let gpu = &self.gpu;
         let normed = operators::rms_norm(gpu, x, &self.feed_forward_norm, EPSILON)?;
-        let up = self.linear(&normed, &self.up)?;
-        let inner = operators::gated(gpu, &normed, &self.gate.weight, &self.gate.scale, &up)?;
+        let (gate, up) = (&self.gate, &self.up);
+        let inner = operators::gated(gpu, &normed, &gate.weight, &gate.scale, &up.weight, &up.scale)?;
         operators::down(gpu, &inner, &self.down.weight, &self.down.scale, x)
     }
 
@@ -206,7 +206,6 @@ impl<W: Weight> Layer<W> {
             operators::values::plan(gpu, &values)?,
             operators::output::plan::<W>(gpu, &sizes(&[("K", HEADS * HEAD), ("N", FEATURES)]))?,
             norm()?,
-            linear(INNER)?,
             operators::gated::plan::<W>(gpu, &sizes(&[("K", FEATURES), ("N", INNER)]))?,
             operators::down::plan::<W>(gpu, &sizes(&[("K", INNER), ("N", FEATURES)]))?,
         ])

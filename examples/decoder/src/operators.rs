@@ -15,7 +15,7 @@ pub fn rms_norm(x: Tensor<f16, (T, D)>, gain: Tensor<f16, (D,)>, epsilon: f32) -
 }
 
 /// `x · wᵀ`
-#[energy_kernel(types(W = [f16, i8]), tune(T = [1, 16], K = 512, N = [128, 512, 1408]))]
+#[energy_kernel(types(W = [f16, i8]), tune(T = [1, 16], K = 512, N = [128, 512]))]
 pub fn linear(x: Tensor<f16, (T, K)>, w: Tensor<W, (N, K)>, scale: Tensor<f32, (N,)>) -> Tensor<f16, (T, N)> {
     |t, n| sum(|k| x[[t, k]] * w[[n, k]]) * scale[[n]]
 }
@@ -75,16 +75,18 @@ pub fn output(
     |t, n| sum(|k| x[[t, k]] * w[[n, k]]) * scale[[n]] + residual[[t, n]]
 }
 
-/// `silu(x · wᵀ) * up`
+/// `silu(x · gateᵀ) * (x · upᵀ)`: both products in one kernel, which reads `x` once.
 #[energy_kernel(types(W = [f16, i8]), tune(T = [1, 16], K = 512, N = 1408))]
 pub fn gated(
     x: Tensor<f16, (T, K)>,
-    w: Tensor<W, (N, K)>,
-    scale: Tensor<f32, (N,)>,
-    up: Tensor<f16, (T, N)>,
+    gate: Tensor<W, (N, K)>,
+    gate_scale: Tensor<f32, (N,)>,
+    up: Tensor<W, (N, K)>,
+    up_scale: Tensor<f32, (N,)>,
 ) -> Tensor<f16, (T, N)> {
-    let gate = |t, n| sum(|k| x[[t, k]] * w[[n, k]]) * scale[[n]];
-    |t, n| silu(gate[[t, n]]) * up[[t, n]]
+    let gated = |t, n| sum(|k| x[[t, k]] * gate[[n, k]]) * gate_scale[[n]];
+    let raised = |t, n| sum(|k| x[[t, k]] * up[[n, k]]) * up_scale[[n]];
+    |t, n| silu(gated[[t, n]]) * raised[[t, n]]
 }
 
 /// `x · wᵀ + residual`, out of the feed-forward part.
