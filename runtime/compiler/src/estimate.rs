@@ -11,7 +11,7 @@
 //! All waves but the last are full; the last one's blocks are spread over the multiprocessors. Every block is taken to do
 //! an equal part of what the launch does.
 //! It ranks schedules before anything is measured. What it leaves out: the power limit, the order in which blocks reach L2,
-//! what the assembler merges, and how long an instruction waits for its operands beyond `DEPENDENT`.
+//! what the assembler merges, and how long an instruction waits for its operands beyond four clocks.
 
 use crate::check::Checked;
 use crate::features::{self, Class, Features};
@@ -143,7 +143,7 @@ const MATRIX: f64 = 4096.0;
 /// What a launch asks of each part of a machine, in clocks of one multiprocessor, where one block after the other would do it alone.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Terms {
-    /// Issuing all instructions, `ISSUE` a clock.
+    /// Issuing all instructions, four a clock.
     pub issue: f64,
     /// The busiest of the pipes for single, double and integer arithmetic, special functions, conversions, and memory instructions.
     pub pipes: f64,
