@@ -1,75 +1,99 @@
-//! What the cost model sees of a kernel: what is launched, and what its instructions are.
+//! What the cost model sees of a kernel: its features, counted by the compiler without running it, and how it is launched.
 //!
-//! Static: an instruction in a loop counts once. One place makes them, so that better features replace these in one line.
+//! `energy_kernel_compiler::features` has the table of all of them, with units. These few are what the evaluation in `tests/bench`
+//! compared models on: counts that may have a price each, and the shape of the launch, which has none.
 
-use super::data::{bytes, operations};
 use super::model::device::Described;
 use crate::session::Job;
-use energy_kernel_compiler::kernel::Kernel;
+use energy_kernel_compiler::features::{self, Class, Features};
+use energy_kernel_compiler::schedule::Schedule;
+use energy_kernel_compiler::target::Machine;
 
-/// Beginnings of instructions that are told apart, after predicates.
-const INSTRUCTIONS: [&str; 12] = [
-    "ld.global",
-    "st.global",
-    "ld.shared",
-    "st.shared",
-    "cp.async",
-    "fma",
-    "mul",
-    "add",
-    "mma",
-    "bar",
-    "shfl",
-    "bra",
+/// What is counted, of all threads.
+const COUNTS: [&str; 12] = [
+    "thread_instructions",
+    "float32",
+    "integer",
+    "special",
+    "global_accesses",
+    "shared_accesses",
+    "flops",
+    "matrix_flops",
+    "global_sectors",
+    "dram_bytes",
+    "shared_bytes",
+    "barriers",
 ];
 
-/// What the launch is described by, before the instructions.
-const LAUNCH: [&str; 3] = ["threads a block", "blocks", "bytes of shared memory a block"];
+/// How it is launched.
+const SHAPE: [&str; 5] = [
+    "threads",
+    "blocks",
+    "shared_bytes_per_block",
+    "resident_blocks",
+    "waves",
+];
 
-/// The names of [`features`].
+/// The names of what describes a kernel, in order.
 pub(super) fn names() -> Vec<String> {
-    LAUNCH
-        .iter()
-        .chain(&INSTRUCTIONS)
-        .map(|&name| name.to_owned())
-        .collect()
+    COUNTS.iter().chain(&SHAPE).map(|&name| name.to_owned()).collect()
 }
 
-/// A kernel as the model of a device takes it. Prices are learnt for the operations and the bytes that the operator needs, and for
-/// the threads with their instructions as far as those are known without running them.
-pub(super) fn describe(kernel: &Kernel, job: &Job<'_>, latency: f64) -> Described {
-    let (checked, sizes) = (&job.found.checked, job.sizes);
-    let shape = features(kernel, sizes);
-    let threads: f64 = shape[..2].iter().product();
-    let needed = [operations(checked, sizes), bytes(checked, sizes) as f64, threads];
-    let instructions = shape[LAUNCH.len()..].iter().map(|count| count * threads);
+/// A kernel as the model of a device takes it, with its latency in seconds. What has no features, which no legal schedule lacks, has zeros.
+pub(super) fn describe(job: &Job<'_>, machine: Machine, schedule: &Schedule, latency: f64) -> Described {
+    let found = job.found;
+    let features = features::of(&found.checked, &found.specialisation, machine, schedule, job.sizes);
+    let (counts, shape) = match &features {
+        Ok(features) => (counts(features), shape(features)),
+        Err(_) => ([0.0; COUNTS.len()], [0.0; SHAPE.len()]),
+    };
     Described {
-        counts: needed.into_iter().chain(instructions).collect(),
-        shape,
+        counts: counts.to_vec(),
+        shape: shape.to_vec(),
         latency,
     }
 }
 
-/// The features of a kernel at these sizes, the same number for any: threads a block, blocks, bytes of shared memory a block, and
-/// instructions of each kind.
-pub(super) fn features(kernel: &Kernel, sizes: &[u64]) -> Vec<f64> {
-    let blocks = kernel
-        .launch
-        .grid(sizes)
-        .map_or(f64::NAN, |grid| grid.iter().map(|&n| f64::from(n)).product());
-    let threads = kernel.launch.block.iter().map(|&n| f64::from(n)).product();
-    let mut features = vec![threads, blocks, kernel.launch.dynamic_shared.into()];
-    let mut counts = [0.0; INSTRUCTIONS.len()];
-    for line in kernel.ptx.lines() {
-        let line = line.trim_start();
-        let instruction = match line.strip_prefix('@') {
-            Some(predicated) => predicated.split_once(' ').map_or("", |(_, rest)| rest.trim_start()),
-            None => line,
-        };
-        if let Some(kind) = INSTRUCTIONS.iter().position(|kind| instruction.starts_with(kind)) {
-            counts[kind] += 1.0;
-        }
-    }
-    features.extend(counts);
-    features
+/// All that describes a kernel without its latency, in the order of [`names`].
+pub(super) fn vector(described: &Described) -> Vec<f64> {
+    described.counts.iter().chain(&described.shape).copied().collect()
+}
+
+fn counts(features: &Features) -> [f64; COUNTS.len()] {
+    let counts = &features.counts;
+    let of = |classes: &[Class]| {
+        classes
+            .iter()
+            .map(|&class| counts.thread_instructions[class].likely)
+            .sum()
+    };
+    [
+        counts.thread_instructions.total().likely,
+        of(&[
+            Class::Float32Fma,
+            Class::Float32Add,
+            Class::Float32Multiply,
+            Class::Float32Other,
+        ]),
+        of(&[Class::Integer, Class::IntegerMultiply, Class::Predicate]),
+        of(&[Class::Special, Class::Conversion]),
+        of(&[Class::LoadGlobal, Class::StoreGlobal, Class::Copy]),
+        of(&[Class::LoadShared, Class::StoreShared]),
+        counts.flops.likely,
+        counts.matrix_flops.likely,
+        counts.global_load_sectors.likely + counts.global_store_sectors.likely,
+        features.dram_bytes().likely,
+        features.shared_bytes_moved().likely,
+        counts.barriers.likely,
+    ]
+}
+
+fn shape(features: &Features) -> [f64; SHAPE.len()] {
+    [
+        features.threads.into(),
+        features.blocks as f64,
+        features.shared_bytes.into(),
+        features.resident_blocks.into(),
+        features.waves,
+    ]
 }

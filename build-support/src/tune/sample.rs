@@ -2,7 +2,7 @@
 
 use super::random::Random;
 use energy_kernel_compiler::schedule::Schedule;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// At most `limit` schedules, each once. The default comes first, then the families take turns, each in random order, so
 /// that no family goes untried and any beginning of the list is as diverse as it can be.
@@ -32,6 +32,23 @@ pub(crate) fn sample(space: &[Schedule], default: Schedule, limit: usize, seed: 
     chosen
 }
 
+/// At most `limit` of a sample: the first, then by turns the next that the estimate finds fastest, and the next of the sample, so that
+/// what the estimate does not see is tried too. `ranked` are those of the sample that were estimated, fastest first.
+pub(crate) fn promising(sample: &[Schedule], ranked: &[Schedule], limit: usize) -> Vec<Schedule> {
+    let mut taken = BTreeSet::new();
+    let (mut by_estimate, mut by_turn) = (ranked.iter(), sample.iter());
+    let mut chosen = Vec::new();
+    chosen.extend(by_turn.next().filter(|&&first| taken.insert(first)));
+    while chosen.len() < limit.max(1).min(sample.len()) {
+        let turns: [&mut std::slice::Iter<'_, Schedule>; 2] = [&mut by_estimate, &mut by_turn];
+        for turn in turns {
+            chosen.extend(turn.find(|&&schedule| taken.insert(schedule)));
+        }
+    }
+    chosen.truncate(limit.max(1));
+    chosen.into_iter().copied().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,11 +76,27 @@ mod tests {
             let sample = sample(&space, space[5], limit, seed);
             assert_eq!(sample[0], space[5]);
             assert_eq!(sample.len(), limit.min(space.len()));
-            let families: std::collections::BTreeSet<_> = sample.iter().map(Schedule::family).collect();
+            let families: BTreeSet<_> = sample.iter().map(Schedule::family).collect();
             assert_eq!(families.len(), 2);
-            let distinct: std::collections::BTreeSet<_> = sample.iter().collect();
+            let distinct: BTreeSet<_> = sample.iter().collect();
             assert_eq!(distinct.len(), sample.len());
         }
+    }
+
+    #[test]
+    fn what_is_promising_and_what_is_not_take_turns() {
+        let space = space();
+        let ranked = [space[6], space[0], space[4], space[7]];
+        assert_eq!(
+            promising(&space, &ranked, 6),
+            [space[0], space[6], space[1], space[4], space[2], space[7]]
+        );
+        for limit in [0, 1, 3, 8, 100] {
+            let all = promising(&space, &ranked, limit);
+            assert_eq!(all.len(), limit.clamp(1, space.len()));
+            assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
+        }
+        assert_eq!(promising(&space, &[], 100), space);
     }
 
     #[test]

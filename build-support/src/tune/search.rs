@@ -1,16 +1,17 @@
 //! The search: candidates are compiled, checked, timed, and of those within the latency bound the promising ones have their energy measured.
 
 use super::data::{Data, inputs};
-use super::describe::{describe, features};
+use super::describe::{describe, vector};
 use super::expected::Expected;
 use super::journal::{Entry, Journal};
 use super::meter::{Measured, Meter, MeterError, Problem};
 use super::model::device::Described;
 use super::model::memory::Memory;
-use super::sample::sample;
+use super::sample::{promising, sample};
 use super::strategy::{self, Rule, Strategy};
 use super::{Settings, Step};
 use crate::session::Job;
+use energy_kernel_compiler::estimate;
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::record::{Estimate, Objective, PackedKernel, Point, Record, Statistics, pareto_front};
@@ -19,6 +20,12 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// How much slower than the fastest a candidate may be to have its energy measured, where the objective does not say.
 const EDP_BOUND: f64 = 1.5;
+
+/// How many times as many schedules are sampled as are tried.
+const POOL: usize = 4;
+
+/// Schedules whose latency is estimated before any is tried. It takes milliseconds each, where the compiler is not optimised tens of them.
+const MOST_ESTIMATED: usize = 128;
 
 /// A candidate that competes.
 pub(super) struct Timed<C> {
@@ -136,8 +143,24 @@ impl<'a, M: Meter> Search<'a, M> {
             Some(&first) if !meter.has(&default) => first,
             _ => default,
         };
+        let most = meter.most_candidates();
+        let pool = sample(&space, default, most.saturating_mul(POOL), settings.seed);
+        // What was recorded is all there is, and nobody waits for it.
+        let estimated = if meter.is_recorded() {
+            0
+        } else {
+            pool.len().min(MOST_ESTIMATED)
+        };
+        let ranked = estimate::ranked(
+            &found.checked,
+            &found.specialisation,
+            machine,
+            sizes,
+            &pool[..estimated],
+        );
+        let ranked: Vec<Schedule> = ranked.into_iter().map(|(schedule, _)| schedule).collect();
         Ok(Search {
-            candidates: sample(&space, default, meter.most_candidates(), settings.seed),
+            candidates: promising(&pool, &ranked, most),
             meter,
             job,
             problem,
@@ -301,18 +324,19 @@ impl<'a, M: Meter> Search<'a, M> {
         };
         let eligible = timed.partition_point(|one| one.point.latency.mean <= bound * fastest);
         let eligible = &mut timed[..eligible];
+        let machine = self.meter.machine();
         let described: Vec<Described> = (eligible.iter())
-            .map(|one| describe(&one.kernel, self.job, one.point.latency.mean))
+            .map(|one| describe(self.job, machine, &one.schedule, one.point.latency.mean))
             .collect();
         // Where all are measured nothing needs to be expected.
         let expected = match is_free {
             true => vec![0.0; described.len()],
             false => memory.expect(&described),
         };
-        let candidates: Vec<strategy::Candidate> = (eligible.iter().zip(expected))
+        let candidates: Vec<strategy::Candidate> = (described.iter().zip(expected))
             .map(|(one, expected)| strategy::Candidate {
-                features: features(&one.kernel, self.job.sizes),
-                latency: one.point.latency.mean,
+                features: vector(one),
+                latency: one.latency,
                 expected,
             })
             .collect();
