@@ -135,14 +135,15 @@ impl Mapping {
             .filter(|c| !problem.contains(c) && !ignored.contains(c))
             .collect();
 
-        let positive = |cell: &str| cell.trim().parse::<f64>().ok().filter(|v| v.is_finite() && *v > 0.0);
+        // In seconds or joules: what is too small for those is nothing.
+        let positive = |cell: &str, unit: f64| {
+            let figure = unit * cell.trim().parse::<f64>().ok()?;
+            (figure.is_finite() && figure > 0.0).then_some(figure)
+        };
         let measured: Vec<(&Vec<String>, f64, f64)> = table
             .rows
             .iter()
-            .filter_map(|row| {
-                let (latency, energy) = (positive(&row[latency])?, positive(&row[energy])?);
-                Some((row, latency * seconds, energy * joules))
-            })
+            .filter_map(|row| Some((row, positive(&row[latency], seconds)?, positive(&row[energy], joules)?)))
             .collect();
         if measured.is_empty() {
             return Err(TraceError::Lacking(
@@ -282,6 +283,9 @@ mod tests {
         assert!(problem("latency=t_us:h,energy=mj").contains("`h` is no unit of `t_us`; ms, s, us are"));
         assert!(problem("latency=t_us,energy=joules").contains("no column `joules`"));
         assert!(problem("latency=t_us,energy=note").contains("no row has both"));
+        // Of 1e-322 ms nothing is left in seconds.
+        let tiny = Table::parse_csv("time,energy\n1e-322,1\n").unwrap();
+        assert!(Mapping::default().sweeps(&tiny).is_err());
         assert!(problem("speed=t_us").contains("`speed=t_us` is no part of a mapping"));
     }
 }
