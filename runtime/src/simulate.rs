@@ -34,6 +34,9 @@ pub struct Machine {
     pub memory_bytes: u64,
     /// Clock in Hz.
     pub clock_hz: f64,
+    /// Results of single-precision instructions a clock and multiprocessor (the table of arithmetic throughput in CUDA's programming
+    /// guide); those of halves are taken to be as fast.
+    pub float32_rate: f64,
     /// Double-precision results a clock and multiprocessor.
     pub float64_rate: f64,
     /// Matrix floating-point operations a clock and multiprocessor, dense f16.
@@ -88,6 +91,7 @@ impl Profile {
                 capability: (9, 0),
                 memory_bytes: 80 << 30,
                 clock_hz: 1.755e9,
+                float32_rate: 128.0,
                 float64_rate: 64.0,
                 matrix_rate: 4096.0,
                 shared_bytes: 228 << 10,
@@ -109,6 +113,7 @@ impl Profile {
                 capability: (8, 0),
                 memory_bytes: 80 << 30,
                 clock_hz: 1.41e9,
+                float32_rate: 64.0,
                 float64_rate: 32.0,
                 matrix_rate: 2048.0,
                 shared_bytes: 164 << 10,
@@ -226,7 +231,7 @@ impl Machine {
         let memory = warp.load_global + warp.store_global + warp.local + warp.atomic + warp.copy;
         let on_one = [
             rate(warp.total() + counts.warp_instructions_skipped, 128.0),
-            rate(float32 + warp.float16, 128.0),
+            rate(float32 + warp.float16, self.float32_rate),
             rate(warp.float64, self.float64_rate),
             rate(warp.integer + warp.integer_multiply + warp.predicate, 64.0),
             rate(warp.special, 16.0),
