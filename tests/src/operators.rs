@@ -654,3 +654,28 @@ pub fn attention_inputs_f16(
         |m, n| sum(|d| x[[m, d]] * scale[[d]] * v[[d, n]]),
     )
 }
+
+/// Heads side by side, and a mask: the sum is computed where nobody wants it, too.
+#[energy_kernel(dims(H = 2, E = D / H))]
+pub fn masked_scores_f16(
+    q: Tensor<f16, (B, T, D)>,
+    k: Tensor<f16, (B, S, D)>,
+    mask: Tensor<bool, (B, S)>,
+) -> Tensor<f16, (B, H, T, S)> {
+    |b, h, i, j| {
+        let score = sum(|e: E| q[[b, i, h * E + e]] * k[[b, j, h * E + e]]);
+        if mask[[b, j]] { score } else { f32::NEG_INFINITY }
+    }
+}
+
+/// What is read of the second is in range only where the condition holds.
+#[energy_kernel]
+pub fn matmul_behind_f32(x: Tensor<f32, (M, K)>, y: Tensor<f32, (N, K)>) -> Tensor<f32, (M, N)> {
+    |m, n| if n > 0 { sum(|k| x[[m, k]] * y[[n - 1, k]]) } else { 0.5 }
+}
+
+/// No condition at all, and an index that only a call's sizes prove.
+#[energy_kernel(dims(HO = H - R + 1, WO = W - S + 1))]
+pub fn conv_valid_bf16(x: Tensor<bf16, (C, H, W)>, w: Tensor<bf16, (O, C, R, S)>) -> Tensor<bf16, (O, HO, WO)> {
+    |o, h, v| sum(|c, r, s| x[[c, h + r, v + s]] * w[[o, c, r, s]])
+}

@@ -151,6 +151,14 @@ fn several_sums_share_their_tiles() {
     // The same sum twice is one sum.
     let twice = "let p = |m, n| sum(|k| x[[m, k]] * v[[n, k]]); |m, n| p[[m, n]] + sum(|j| x[[m, j]] * v[[n, j]])";
     assert_eq!(points_of(twice), one);
+    // Wanted under a condition, or in range only there.
+    let conditional = [
+        "|m, n| if n > m { sum(|k| x[[m, k]] * v[[n, k]]) } else { 0.0 }",
+        "|m, n| if n > 0 { sum(|k| x[[m, k]] * v[[n - 1, k]]) } else { 0.0 }",
+    ];
+    for body in conditional {
+        assert_eq!(points_of(body), one, "{body}");
+    }
     // Not over other terms, and not beside what is reduced otherwise.
     let others = [
         "|m, n| sum(|k| x[[m, k]] * v[[n, k]]) + sum(|l| y[[m, l]] * u[[n, l]])",

@@ -104,6 +104,8 @@ pub struct Lowering<'a> {
     pub across: Option<Lanes>,
     /// Whether the innermost dimension is a whole tensor seen as one row, whose chunks certainly fit.
     pub flat: bool,
+    /// Whether every index that is not proved in range is compared with its extent: what is computed where nobody may want it.
+    pub compared: bool,
     /// Cache hint of reads of inputs.
     pub read_cache: Cache,
     parameters: Vec<Parameter>,
@@ -162,6 +164,7 @@ impl<'a> Lowering<'a> {
             lanes: None,
             across: None,
             flat: false,
+            compared: false,
             read_cache: Cache::Normal,
             parameters: Vec::new(),
             inputs: Vec::new(),
@@ -707,7 +710,7 @@ impl<'a> Lowering<'a> {
             let value = if gathered {
                 self.gathered_index(at, size, &mut own_range, family)?
             } else {
-                if or.is_some() && !checked.proven(expr, dimension) {
+                if (or.is_some() || self.compared) && !checked.proven(expr, dimension) {
                     compared.push(dimension);
                 }
                 self.index(at, family)?
@@ -739,7 +742,7 @@ impl<'a> Lowering<'a> {
             guard = self.both(guard, own_guard);
             in_range = self.both(in_range, own_range);
         }
-        if or.is_none() && !touched {
+        if or.is_none() && !touched && !self.compared {
             self.report_gathered(guard, in_range);
         }
         let all = self.both(guard, in_range);

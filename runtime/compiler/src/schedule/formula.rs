@@ -105,12 +105,23 @@ pub(crate) struct Formulas<'a> {
     pub reductions: Vec<RowReduction>,
     /// The outputs' values.
     pub outputs: Vec<NodeId>,
+    /// Whether row reductions that only a condition makes wanted are row reductions too.
+    conditional: bool,
     steps: u32,
 }
 
 impl<'a> Formulas<'a> {
     /// Writes out the outputs of an operator, of which so many leading axes number rows. None if it is too large to be looked at.
     pub fn new(checked: &'a Checked, rows: usize) -> Option<Formulas<'a>> {
+        Formulas::written(checked, rows, false)
+    }
+
+    /// The same for who computes reductions also where nobody wants them, and sees to it that no read leaves its tensor then.
+    pub fn anywhere(checked: &'a Checked, rows: usize) -> Option<Formulas<'a>> {
+        Formulas::written(checked, rows, true)
+    }
+
+    fn written(checked: &'a Checked, rows: usize, conditional: bool) -> Option<Formulas<'a>> {
         let op = checked.op();
         let mut formulas = Formulas {
             checked,
@@ -120,6 +131,7 @@ impl<'a> Formulas<'a> {
             axes: vec![None; op.axes.len()],
             reductions: Vec::new(),
             outputs: Vec::new(),
+            conditional,
             steps: 0,
         };
         for output in &op.outputs {
@@ -290,7 +302,7 @@ impl<'a> Formulas<'a> {
         let rows = |&(_, symbol): &(AxisId, Symbol)| matches!(symbol, Symbol::Output(at) if at < self.rows);
         let place = self.place_of(expr).filter(|place| place.axes.iter().all(rows));
         // A value that is wanted under a condition only may not exist elsewhere.
-        let place = place.filter(|_| self.checked.unconditional(expr));
+        let place = place.filter(|_| self.conditional || self.checked.unconditional(expr));
         let symbols: Vec<(AxisId, Symbol)> = match place {
             Some(_) => axes
                 .iter()

@@ -32,6 +32,9 @@ pub(crate) struct ContractShape {
     pub terms: Vec<SizeId>,
     /// The axes of the sums that run over each of them.
     pub depth: Vec<Vec<AxisId>>,
+    /// Whether a condition may be all that keeps a read in a sum in range: the sums are computed for all outputs, also where nobody
+    /// wants them, so what is read is compared with its extent.
+    pub compared: bool,
 }
 
 /// One of the sums.
@@ -146,7 +149,7 @@ pub(crate) fn operands(checked: &Checked) -> Option<ContractShape> {
     if op.outputs.iter().any(|output| output.dims != *dims) {
         return None;
     }
-    let formulas = Formulas::new(checked, dims.len())?;
+    let formulas = Formulas::anywhere(checked, dims.len())?;
     let terms = formulas.reductions.first()?.extents.clone();
     let mut search = Search {
         formulas: &formulas,
@@ -192,6 +195,13 @@ pub(crate) fn operands(checked: &Checked) -> Option<ContractShape> {
         search.sums.iter().any(|(exprs, ..)| exprs.contains(&expr))
     };
     if !reductions.all(|(position, _)| found(position)) {
+        return None;
+    }
+    let conditional = super::conditional(checked);
+    let sums = || search.sums.iter().flat_map(|(exprs, ..)| exprs.iter().copied());
+    let compared = sums().any(|sum| conditional[sum.index()] && !checked.unconditional(sum));
+    // An index that was read is reported where it is wrong, and only where it is wanted.
+    if compared && sums().any(|sum| gathers(checked, sum)) {
         return None;
     }
     let (left_of, right_of) = split?;
@@ -243,6 +253,7 @@ pub(crate) fn operands(checked: &Checked) -> Option<ContractShape> {
         columns,
         terms,
         depth: search.depth,
+        compared,
     })
 }
 
@@ -386,6 +397,24 @@ pub(super) fn coefficient(checked: &Checked, index: ExprId, axis: AxisId) -> Opt
         },
         _ => None,
     }
+}
+
+/// Whether an index in an expression, or in the intermediate tensors it reads, is read from a tensor.
+fn gathers(checked: &Checked, expr: ExprId) -> bool {
+    let op = checked.op();
+    let own = match op.expr(expr) {
+        Expr::Read { source, index, .. } => {
+            let of_let = match *source {
+                Source::Let(inner) => gathers(checked, op.lets[inner.index()].body),
+                Source::Input(_) => false,
+            };
+            of_let || (0..index.len()).any(|dimension| checked.gathered(expr, dimension))
+        }
+        _ => false,
+    };
+    let mut inside = false;
+    op.operands(expr, |operand| inside = inside || gathers(checked, operand));
+    own || inside
 }
 
 /// Reads among expressions and what they are made of.

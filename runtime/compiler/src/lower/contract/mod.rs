@@ -248,6 +248,7 @@ impl<'a> Tiling<'a> {
         inside: Inside,
         mut each: impl FnMut(&mut Lowering<'_>, &Slab, &Piece, u32, Option<Reg>) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        lowering.compared = self.shape.compared;
         let vector = i64::from(side.vector);
         let (slab, tile) = (i64::from(self.block.depth), i64::from(side.tile));
         // Threads run along memory: the fast direction counts vectors.
@@ -295,6 +296,7 @@ impl<'a> Tiling<'a> {
             }
             lowering.lanes = None;
         }
+        lowering.compared = false;
         Ok(())
     }
 
