@@ -14,7 +14,7 @@ use crate::plan::Plan;
 use crate::tensor::Tensor;
 use energy_kernel_compiler::element::Element as Id;
 use energy_kernel_compiler::ir::{Input, Op, SizeId};
-use energy_kernel_compiler::kernel::Parameter;
+use energy_kernel_compiler::kernel::{MOST_SCRATCH, Parameter};
 use energy_kernel_compiler::size::Sizes;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -127,8 +127,10 @@ pub(crate) struct Slots {
     slots: Vec<Slot>,
     /// Bytes of each parameter.
     pub widths: Vec<u8>,
-    /// Keeps the word for index errors.
-    index_errors: Option<Arc<Storage>>,
+    /// Keeps the word for index errors, and what blocks leave for each other.
+    kept: Vec<Arc<Storage>>,
+    /// Counters that every launch must leave at 0.
+    arrivals: Option<Arc<Storage>>,
 }
 
 /// Where a parameter's value comes from.
@@ -221,7 +223,7 @@ impl<'a> Call<'a> {
             arguments: values,
             widths: &slots.widths,
         };
-        device.launch(loaded, &launch)?;
+        slots.launch(device, loaded, &launch)?;
         storages().try_for_each(|storage| device.release(storage))
     }
 
@@ -399,17 +401,25 @@ fn work(variant: &Variant, gpu: &Gpu, choice: &Choice) -> Result<Work> {
     }
     let loaded = gpu.load(&choice.key, || gpu.device().load(&choice.kernel))?;
     let parameters = &choice.kernel.parameters;
-    let slots = Slots::new(gpu, op, parameters, &choice.sizes, choice.key.specialisation.wide)?;
+    let slots = Slots::new(gpu, op, parameters, grid, &choice.sizes, choice.key.specialisation.wide)?;
     Ok(Work::Launch { loaded, grid, slots })
 }
 
 impl Slots {
     /// Where each parameter's value comes from, at these sizes.
-    pub fn new(gpu: &Gpu, op: &Op, parameters: &[Parameter], sizes: &[u64], wide: bool) -> Result<Slots> {
+    pub fn new(
+        gpu: &Gpu,
+        op: &Op,
+        parameters: &[Parameter],
+        grid: [u32; 3],
+        sizes: &[u64],
+        wide: bool,
+    ) -> Result<Slots> {
         let broken = |reason: &str| Error::Lower {
             operator: op.name.clone(),
             reason: format!("its kernel {reason}"),
         };
+        let blocks = grid.iter().map(|&blocks| u64::from(blocks)).product();
         let mut slots = Slots::default();
         for parameter in parameters {
             let (slot, width) = match *parameter {
@@ -430,7 +440,23 @@ impl Slots {
                 Parameter::IndexErrors => {
                     let word = gpu.index_error_word(&op.name)?;
                     let address = word.address;
-                    slots.index_errors = Some(word);
+                    slots.kept.push(word);
+                    (Slot::Value(address), 8)
+                }
+                Parameter::Partials { .. } | Parameter::Arrivals { .. } => {
+                    let bytes = parameter.scratch_bytes(blocks).unwrap_or(0);
+                    if bytes > MOST_SCRATCH {
+                        return Err(broken(&format!(
+                            "leaves {bytes} bytes of sums at these sizes, and no more than {MOST_SCRATCH} are kept for that"
+                        )));
+                    }
+                    let storage = gpu.scratch(parameter, bytes)?;
+                    let address = storage.address;
+                    if let Parameter::Arrivals { .. } = parameter {
+                        slots.arrivals = Some(storage);
+                    } else {
+                        slots.kept.push(storage);
+                    }
                     (Slot::Value(address), 8)
                 }
             };
@@ -438,6 +464,15 @@ impl Slots {
             slots.widths.push(width);
         }
         Ok(slots)
+    }
+
+    /// Queues a launch. One that was broken off leaves no count behind for the next.
+    pub fn launch(&self, device: &Device, loaded: &Loaded, launch: &Launch<'_>) -> Result<()> {
+        let launched = device.launch(loaded, launch);
+        if let (Err(_), Some(arrivals)) = (&launched, &self.arrivals) {
+            arrivals.clear()?;
+        }
+        launched
     }
 
     /// Each parameter's bytes. Inputs and outputs are as many as the operator's.

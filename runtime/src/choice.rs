@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::gpu::{Gpu, KernelKey};
 use crate::kernel::Variant;
 use crate::plan::{Alternative, Figures, Origin, Place};
-use energy_kernel_compiler::kernel::Kernel;
+use energy_kernel_compiler::kernel::{Kernel, MOST_SCRATCH};
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::record::{Bundle, Candidate, DeviceClass, Match, PackedKernel, Point, Record, TunedBucket};
 use energy_kernel_compiler::schedule;
@@ -208,6 +208,13 @@ fn tuned(
             (key, kernel, stale, Place::UserCache)
         }
     };
+    let grid = kernel.launch.grid(sizes).map_err(|error| error.to_string())?;
+    let scratch = kernel.scratch_bytes(grid);
+    if scratch > MOST_SCRATCH {
+        return Err(format!(
+            "at these sizes its blocks leave {scratch} bytes of sums for each other, and no more than {MOST_SCRATCH} are kept for that"
+        ));
+    }
     let simulated = found.device.simulated;
     let figures = |point: &Point| Figures {
         latency: point.latency,

@@ -5,7 +5,7 @@ use crate::device::cuda::Cuda;
 use crate::device::{Device, Loaded, Storage};
 use crate::error::{Error, Result};
 use cudarc::driver::CudaStream;
-use energy_kernel_compiler::kernel::Kernel;
+use energy_kernel_compiler::kernel::{Kernel, Parameter};
 use energy_kernel_compiler::record::{DeviceClass, Objective};
 use energy_kernel_compiler::schedule::Schedule;
 use energy_kernel_compiler::size::Specialisation;
@@ -40,6 +40,15 @@ struct Inner {
     loaded: Mutex<HashMap<KernelKey, Arc<Loaded>>>,
     /// The words that report gathered indices out of range, one an operator.
     index_errors: Mutex<HashMap<String, Arc<Storage>>>,
+    scratch: Mutex<Scratch>,
+}
+
+/// What blocks leave for each other, and where they count themselves. Its launches come one after the other, so they share it. What became
+/// too small stays for the sake of graphs that were recorded with it; each is at least twice as large as the one before.
+#[derive(Default)]
+struct Scratch {
+    partials: Vec<Arc<Storage>>,
+    arrivals: Vec<Arc<Storage>>,
 }
 
 /// What tells kernels apart.
@@ -137,6 +146,7 @@ impl Gpu {
                 compiled: Mutex::default(),
                 loaded: Mutex::default(),
                 index_errors: Mutex::default(),
+                scratch: Mutex::default(),
             }),
         }
     }
@@ -268,6 +278,29 @@ impl Gpu {
         word.clear()?;
         words.insert(operator.to_owned(), word.clone());
         Ok(word)
+    }
+
+    /// So many bytes of memory for a kernel's own use, shared by all launches on this stream; counters are 0 between them.
+    pub(crate) fn scratch(&self, parameter: &Parameter, bytes: u64) -> Result<Arc<Storage>> {
+        let mut scratch = lock(&self.inner.scratch);
+        let counts = matches!(parameter, Parameter::Arrivals { .. });
+        let known = if counts {
+            &mut scratch.arrivals
+        } else {
+            &mut scratch.partials
+        };
+        let largest = known.last().map_or(0, |storage| storage.bytes);
+        match known.last() {
+            Some(storage) if largest >= bytes => Ok(storage.clone()),
+            _ => {
+                let storage = Arc::new(self.inner.device.allocate(bytes.max(2 * largest))?);
+                if counts {
+                    storage.clear()?;
+                }
+                known.push(storage.clone());
+                Ok(storage)
+            }
+        }
     }
 }
 

@@ -260,7 +260,7 @@ impl LoadedKernel {
             operator: op.name.clone(),
             reason: format!("the grid: {error}"),
         })?;
-        let slots = Slots::new(&self.gpu, op, &self.parameters, sizes, specialisation.wide)?;
+        let slots = Slots::new(&self.gpu, op, &self.parameters, grid, sizes, specialisation.wide)?;
         let mut values = vec![0; slots.widths.len()];
         slots.fill(&mut values, inputs, outputs);
         Ok(Prepared {
@@ -291,7 +291,7 @@ impl Prepared<'_> {
             arguments: &self.values,
             widths: &self.slots.widths,
         };
-        device.launch(&self.kernel.loaded, &launch)?;
+        self.slots.launch(device, &self.kernel.loaded, &launch)?;
         self.storages.iter().try_for_each(|storage| device.release(storage))
     }
 }

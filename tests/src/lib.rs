@@ -178,6 +178,20 @@ fn launch(checked: &Checked, kernel: &Kernel, sizes: &[u64], inputs: &[Input], s
         let address = memory.allocate(bytes.max(1)).map_err(|error| error.to_string())?;
         outputs.push((address, bytes as usize));
     }
+    let grid = kernel.launch.grid(sizes).map_err(|error| error.to_string())?;
+    let blocks = grid.iter().map(|&blocks| u64::from(blocks)).product();
+    let mut scratch = Vec::new();
+    for parameter in &kernel.parameters {
+        let Some(bytes) = parameter.scratch_bytes(blocks) else {
+            continue;
+        };
+        let address = memory.allocate(bytes.max(1)).map_err(|error| error.to_string())?;
+        if let Parameter::Arrivals { .. } = parameter {
+            let zeros = vec![0; bytes as usize];
+            memory.write(address, &zeros).map_err(|error| error.to_string())?;
+        }
+        scratch.push((*parameter, address, bytes));
+    }
     let arguments: Vec<Argument> = kernel
         .parameters
         .iter()
@@ -188,9 +202,12 @@ fn launch(checked: &Checked, kernel: &Kernel, sizes: &[u64], inputs: &[Input], s
             Parameter::Size(id) if wide => Argument::U64(sizes[id.index()]),
             Parameter::Size(id) => Argument::U32(sizes[id.index()] as u32),
             Parameter::IndexErrors => Argument::U64(0),
+            Parameter::Partials { .. } | Parameter::Arrivals { .. } => {
+                let known = scratch.iter().find(|(own, ..)| own == parameter);
+                Argument::U64(known.map_or(0, |(_, address, _)| *address))
+            }
         })
         .collect();
-    let grid = kernel.launch.grid(sizes).map_err(|error| error.to_string())?;
     let mut counts = Counts::default();
     if grid.iter().all(|&blocks| blocks > 0) {
         let launch = Launch {
@@ -211,6 +228,15 @@ fn launch(checked: &Checked, kernel: &Kernel, sizes: &[u64], inputs: &[Input], s
             return Err(format!("{} findings, the first: {finding:?}", report.findings.len()));
         }
         counts = report.counts;
+    }
+    for (parameter, address, bytes) in scratch {
+        if let Parameter::Arrivals { .. } = parameter {
+            let mut left = vec![1; bytes as usize];
+            memory.read(address, &mut left).map_err(|error| error.to_string())?;
+            if left.iter().any(|&byte| byte != 0) {
+                return Err("a counter of arrivals is not 0 after the launch".to_owned());
+            }
+        }
     }
     let outputs = outputs
         .into_iter()

@@ -5,8 +5,13 @@
 
 use energy_kernel_compiler::lower;
 use energy_kernel_compiler::ptx::{Address, Builder, Cache, Class, Compare, Opcode, Operand, Reg, Space, Width};
+use energy_kernel_compiler::schedule::{self, Schedule};
+use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::Target;
-use energy_kernel_tests::{cases, operators};
+use energy_kernel_tests::{cases, families, operators};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -125,13 +130,66 @@ fn kernels_assemble_without_spilling() {
             kernels.insert(kernel.ptx, (target, format!("{target:?} {case}")));
         }
     }
+    none_complains(&ptxas, kernels);
+}
+
+/// Operators whose blocks may share the terms of a tile, at sizes at which that is worth it.
+const SHARED: [(&str, &[u64]); 7] = [
+    ("linear_gelu_f32", &[64, 4096, 1000]),
+    ("matmul_f64", &[60, 2048, 256]),
+    ("linear_gelu_f16", &[64, 4096, 1000]),
+    ("matmul_outer_bf16", &[4096, 64, 512]),
+    ("linear_scaled_i8", &[64, 4096, 512]),
+    ("matmul_tf32", &[64, 4096, 333]),
+    ("gated_columns_bf16", &[64, 4096, 512]),
+];
+
+/// Sums are held while others are loaded and added: kernels of few tiles, for each target.
+#[test]
+fn kernels_with_parts_assemble_without_spilling() {
+    let Some(ptxas) = ptxas() else { return };
+    let operators = operators(energy_kernel_tests::OPERATORS);
+    let samples = if std::env::var_os("EVERY_TARGET").is_some() {
+        40
+    } else {
+        3
+    };
+    let mut random = StdRng::seed_from_u64(3);
+    let mut kernels = BTreeMap::new();
+    for (name, sizes) in SHARED {
+        let found = operators.iter().find(|(of, _)| of == name);
+        let (_, checked) = found.expect("the operator exists");
+        let sizes = checked.derive(sizes.to_vec()).expect("sizes of the operator");
+        let specialisation = Specialisation::exact(&sizes);
+        for target in Target::ALL {
+            let space = schedule::space(checked, &specialisation, target);
+            for points in families(&space) {
+                let shared = points.into_iter().filter(|point| match point {
+                    Schedule::Mma(point) => point.parts > 1,
+                    Schedule::Contract(point) => point.parts > 1,
+                    _ => false,
+                });
+                let shared: Vec<_> = shared.collect();
+                for point in shared.sample(&mut random, samples) {
+                    let kernel = lower::lower(checked, &specialisation, target, point)
+                        .unwrap_or_else(|error| panic!("{name} {point}: {error}"));
+                    kernels.insert(kernel.ptx, (target, format!("{target:?} {name} {point}")));
+                }
+            }
+        }
+    }
+    none_complains(&ptxas, kernels);
+}
+
+/// Assembles kernels, by their text, on all processors.
+fn none_complains(ptxas: &str, kernels: BTreeMap<String, (Target, String)>) {
     let kernels: Vec<_> = kernels.into_iter().collect();
     let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
                 while let Some((ptx, (target, name))) = kernels.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Some(text) = complaint(&ptxas, *target, ptx) {
+                    if let Some(text) = complaint(ptxas, *target, ptx) {
                         failures
                             .lock()
                             .expect("no other panicked")

@@ -105,6 +105,40 @@ fn calls(checked: &Checked, random: &mut StdRng) -> Vec<(Vec<u64>, Specialisatio
         .collect()
 }
 
+/// Blocks that share the terms of a tile: one of them does more than the others.
+#[test]
+fn who_adds_up_is_counted() {
+    let mut random = StdRng::seed_from_u64(12);
+    let operators = operators(energy_kernel_tests::OPERATORS);
+    let mut known = Vec::new();
+    for (name, sizes) in [
+        ("linear_gelu_f32", [72, 512, 40]),
+        ("linear_gelu_f16", [72, 512, 40]),
+        ("matmul_f64", [40, 384, 72]),
+        ("gated_columns_bf16", [40, 512, 72]),
+    ] {
+        let found = operators.iter().find(|(of, _)| of == name);
+        let (_, checked) = found.expect("the operator exists");
+        let sizes = checked.derive(sizes.to_vec()).expect("three sizes");
+        let specialisation = Specialisation::exact(&sizes);
+        let space = schedule::space(checked, &specialisation, MACHINE.target);
+        let parts = |point: &Schedule| match point {
+            Schedule::Mma(point) => point.parts,
+            Schedule::Contract(point) => point.parts,
+            _ => 1,
+        };
+        let points: Vec<_> = space.iter().filter(|point| parts(point) > 1).collect();
+        for point in points.sample(&mut random, 4) {
+            let (exact, all) = check(name, checked, &specialisation, &sizes, point, &mut random);
+            known.push(exact as f64 / all as f64);
+        }
+        assert!(points.len() >= 4, "{name}: {} points", points.len());
+    }
+    // Where a tile is large there are more kinds of warps than are looked at.
+    known.sort_by(f64::total_cmp);
+    assert!(known[known.len() / 4] > 0.9, "{known:?}");
+}
+
 #[test]
 fn features_are_what_the_emulator_counts() {
     let mut random = StdRng::seed_from_u64(11);

@@ -19,14 +19,14 @@ const KERNELS: [(&str, &[u64], &str, Has, f64); 7] = [
     (
         "linear_bf16",
         &[4096, 4096, 4096],
-        "mma block=128x128x32 warp=64x64 split=1 stages=3 group=8 blocks=0",
+        "mma block=128x128x32 warp=64x64 split=1 stages=3 group=8 blocks=0 parts=1",
         &[("HMMA.16816.F32.BF16", 64), ("LDSM.16.M88.4", 16), ("LDGSTS*.128", 8)],
         0.356,
     ),
     (
         "matmul_transposed_f16",
         &[4096, 4096, 4096],
-        "mma block=64x64x64 warp=32x32 split=1 stages=3 group=8 blocks=0",
+        "mma block=64x64x64 warp=32x32 split=1 stages=3 group=8 blocks=0 parts=1",
         &[("HMMA.16816.F32", 32), ("LDSM.16", 16), ("LDGSTS*.128", 8)],
         0.254,
     ),
@@ -34,7 +34,7 @@ const KERNELS: [(&str, &[u64], &str, Has, f64); 7] = [
     (
         "gated_f16",
         &[4096, 4096, 4096],
-        "mma block=128x64x32 warp=64x32 split=1 stages=3 group=8 blocks=0",
+        "mma block=128x64x32 warp=64x32 split=1 stages=3 group=8 blocks=0 parts=1",
         &[("HMMA.16816.F32", 64), ("LDSM.16.M88.4", 16), ("LDGSTS*.128", 8)],
         0.356,
     ),
@@ -42,21 +42,21 @@ const KERNELS: [(&str, &[u64], &str, Has, f64); 7] = [
     (
         "linear_bf16",
         &[4096, 4096, 4096],
-        "mma block=128x128x32 warp=64x64 split=1 stages=3 group=8 blocks=108",
+        "mma block=128x128x32 warp=64x64 split=1 stages=3 group=8 blocks=108 parts=1",
         &[("HMMA.16816.F32.BF16", 64), ("LDSM.16.M88.4", 16), ("LDGSTS*.128", 8)],
         0.356,
     ),
     (
         "matmul_i8",
         &[4096, 4096, 4096],
-        "mma block=128x128x64 warp=64x64 split=1 stages=3 group=8 blocks=0",
+        "mma block=128x128x64 warp=64x64 split=1 stages=3 group=8 blocks=0 parts=1",
         &[("IMMA.16832.S8.S8", 64), ("LDSM.16.M88.4", 16), ("LDGSTS*.128", 8)],
         0.3,
     ),
     (
         "matmul_tf32",
         &[4096, 4096, 4096],
-        "mma block=128x64x32 warp=64x32 split=1 stages=2 group=8 blocks=0",
+        "mma block=128x64x32 warp=64x32 split=1 stages=2 group=8 blocks=0 parts=1",
         &[("HMMA.1688.F32.TF32", 64), ("LDSM.16.M88.4", 16), ("STS.128", 4)],
         // Rounding to tf32 is several instructions on this target.
         0.17,
@@ -64,7 +64,7 @@ const KERNELS: [(&str, &[u64], &str, Has, f64); 7] = [
     (
         "batched_matmul_f32",
         &[2, 4096, 4096, 4096],
-        "contract block=128x128x16 thread=8x8 stages=2 blocks=0",
+        "contract block=128x128x16 thread=8x8 stages=2 blocks=0 parts=1",
         &[("FFMA", 1024), ("LDS.128", 64), ("LDG*.128", 4)],
         0.8,
     ),

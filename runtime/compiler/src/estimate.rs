@@ -184,6 +184,7 @@ impl Terms {
             Class::LoadShared,
             Class::StoreShared,
             Class::Copy,
+            Class::Atomic,
             Class::Shuffle,
         ];
         let pipes = [

@@ -39,6 +39,44 @@ pub enum Parameter {
     Size(SizeId),
     /// The address of a 32-bit word that is set to 1 when a gathered index is out of range.
     IndexErrors,
+    /// The address of memory in which blocks leave sums for each other: a multiple of 16, with whatever it holds.
+    Partials {
+        /// Bytes for each block of the launch.
+        block_bytes: u32,
+    },
+    /// The address of 32-bit counters of the blocks that have come to an end: 0 before a launch, and 0 again after it.
+    Arrivals {
+        /// Blocks that share a counter.
+        blocks: u32,
+    },
+}
+
+/// The most bytes that a launch may need for what blocks leave for each other.
+pub const MOST_SCRATCH: u64 = 256 << 20;
+
+impl Parameter {
+    /// Bytes of memory of its own that a launch of so many blocks needs for it; none if it stands for something else.
+    pub fn scratch_bytes(self, blocks: u64) -> Option<u64> {
+        match self {
+            Parameter::Partials { block_bytes } => Some(blocks.saturating_mul(block_bytes.into())),
+            Parameter::Arrivals { blocks: sharing } => {
+                Some(blocks.div_ceil(u64::from(sharing.max(1))).saturating_mul(4))
+            }
+            Parameter::Input(_) | Parameter::Output(_) | Parameter::Size(_) | Parameter::IndexErrors => None,
+        }
+    }
+}
+
+impl Kernel {
+    /// Bytes of memory of its own that a launch with that grid needs.
+    pub fn scratch_bytes(&self, grid: [u32; 3]) -> u64 {
+        let blocks = grid.iter().map(|&blocks| u64::from(blocks)).product();
+        let all = self
+            .parameters
+            .iter()
+            .filter_map(|parameter| parameter.scratch_bytes(blocks));
+        all.fold(0, u64::saturating_add)
+    }
 }
 
 impl Launch {

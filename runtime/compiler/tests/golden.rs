@@ -83,7 +83,7 @@ fn contract_of_odd_sizes() {
         |m, n| relu(sum(|k| a[[m, k]] * b[[k, n]]))
     }";
     let sizes = [("M", 33), ("N", 64), ("K", 17)];
-    let schedule = "contract block=16x32x8 thread=2x4 stages=2 blocks=0";
+    let schedule = "contract block=16x32x8 thread=2x4 stages=2 blocks=0 parts=1";
     insta::assert_snapshot!(emitted("", source, &sizes, false, schedule));
 }
 
@@ -93,7 +93,7 @@ fn mma_copies_one_side() {
         |m, n| relu(sum(|k| x[[m, k]] * w[[k, n]]))
     }";
     let sizes = [("M", 33), ("N", 64), ("K", 128)];
-    let schedule = "mma block=32x32x32 warp=16x16 split=1 stages=3 group=8 blocks=0";
+    let schedule = "mma block=32x32x32 warp=16x16 split=1 stages=3 group=8 blocks=0 parts=1";
     insta::assert_snapshot!(emitted("", source, &sizes, true, schedule));
 }
 

@@ -215,6 +215,7 @@ fn what_is_not_in_the_space_is_refused() {
         thread_columns: 4,
         stages: 2,
         blocks: 0,
+        parts: 1,
     };
     let legal = |point: Contract| {
         let lowered = lower::lower(&checked, &specialisation, Target::Sm80, &Schedule::Contract(point));
@@ -226,6 +227,13 @@ fn what_is_not_in_the_space_is_refused() {
     };
     assert!(legal(point));
     assert!(legal(Contract { blocks: 108, ..point }));
+    let large = Contract {
+        block_columns: 128,
+        thread_columns: 8,
+        block_rows: 128,
+        ..point
+    };
+    assert!(legal(large) && legal(Contract { parts: 4, ..large }));
     let wrong = [
         Contract { block_rows: 0, ..point },
         Contract {
@@ -255,6 +263,9 @@ fn what_is_not_in_the_space_is_refused() {
             ..point
         },
         Contract { blocks: 7, ..point },
+        // Parts where there are enough tiles without them, and a number that none of the choices is.
+        Contract { parts: 2, ..point },
+        Contract { parts: 3, ..point },
         // More threads than a block has, and fewer than are worth one.
         Contract {
             block_rows: 256,
@@ -275,6 +286,7 @@ fn what_is_not_in_the_space_is_refused() {
             thread_columns: 8,
             stages: 1,
             blocks: 0,
+            parts: 1,
         },
     ];
     for point in wrong {

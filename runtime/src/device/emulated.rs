@@ -41,6 +41,8 @@ impl Default for Emulation {
 pub(crate) struct Emulated {
     pub options: Emulation,
     memory: Arc<Memory>,
+    /// Launches come one after the other, as on a stream.
+    stream: Mutex<()>,
     /// How many regions want launches counted.
     counting: AtomicU32,
     tally: Mutex<Tally>,
@@ -74,6 +76,7 @@ impl Emulated {
         Emulated {
             memory: Arc::new(Memory::new(options.memory)),
             options,
+            stream: Mutex::default(),
             counting: AtomicU32::new(0),
             tally: Mutex::default(),
             deadline: Mutex::default(),
@@ -106,6 +109,7 @@ impl Emulated {
             .zip(launch.widths)
             .map(|(value, &width)| Argument::Bytes(value.to_le_bytes()[..usize::from(width.min(8))].to_vec()))
             .collect();
+        let _one_after_the_other = locked(&self.stream);
         let count = self.counting.load(Relaxed) > 0;
         let options = Options {
             sanitize: self.options.sanitize,

@@ -108,6 +108,8 @@ fn unary(symbols: &mut Symbols, opcode: Opcode, a: &Value) -> Option<Value> {
 fn binary(symbols: &mut Symbols, opcode: Opcode, a: &Value, b: &Value) -> Option<Value> {
     Some(match opcode {
         Opcode::AddS32 | Opcode::AddS64 => linear(symbols, &[(1, a), (1, b)], 0),
+        // What holds for one thread of a block is told to all.
+        Opcode::BarrierOr => Value::Truth(b.truth()),
         Opcode::SubS32 | Opcode::SubS64 => linear(symbols, &[(1, a), (-1, b)], 0),
         Opcode::MulS32 | Opcode::MulS64 | Opcode::MulWideS32 => product(symbols, a, b)?,
         Opcode::MulWideU32 => {

@@ -57,6 +57,8 @@ classes! {
     Constant "constant",
     /// Shuffles between the threads of a warp.
     Shuffle "shuffle",
+    /// Atomic operations in global memory.
+    Atomic "atomic",
     /// Barriers.
     Barrier "barrier",
     /// Branches and returns.
@@ -106,7 +108,7 @@ pub(super) fn of(opcode: Opcode) -> (Class, u64) {
         | HalvesB64 | B64Halves | HalvesB32 | B32Halves | TidX | CtaidX | CtaidY | CtaidZ | NctaidX | SharedBase | ToGlobal => (Class::Move, 0),
         AndPred | OrPred | XorPred | NotPred | SelB16 | SelB32 | SelB64 | SelF32 | SelF64 => (Class::Predicate, 0),
         ShflBflyB32 | ShflDownB32 | ShflIdxB32 => (Class::Shuffle, 0),
-        Barrier | WarpBarrier => (Class::Barrier, 0),
+        Barrier | BarrierOr | WarpBarrier => (Class::Barrier, 0),
         CopyCommit | CopyWait0 | CopyWait1 | CopyWait2 | CopyWait3 => (Class::Copy, 0),
         // 16 × 8 outputs, of so many terms each.
         MmaTf32 => (Class::Matrix, 2 * 16 * 8 * 8),

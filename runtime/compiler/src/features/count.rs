@@ -152,6 +152,10 @@ counts! {
     global_load_sectors,
     /// 32-byte sectors that each store of a warp touches, summed.
     global_store_sectors,
+    /// Bytes that atomic operations on global memory touch.
+    global_atomic_bytes,
+    /// 32-byte sectors that each atomic operation of a warp touches, summed.
+    global_atomic_sectors,
     /// Of `global_load_bytes`, those that asynchronous copies carry straight to shared memory.
     global_to_shared_bytes,
     /// Bytes that loads request from shared memory.
@@ -194,6 +198,8 @@ counts! {
 pub(super) enum Traffic {
     GlobalLoad,
     GlobalStore,
+    /// Atomic operations in global memory.
+    Atomic,
     SharedLoad,
     SharedStore,
     /// What `ldmatrix` reads from shared memory.
@@ -204,7 +210,7 @@ pub(super) enum Traffic {
 
 impl Traffic {
     pub fn is_shared(self) -> bool {
-        !matches!(self, Traffic::GlobalLoad | Traffic::GlobalStore)
+        !matches!(self, Traffic::GlobalLoad | Traffic::GlobalStore | Traffic::Atomic)
     }
 }
 
@@ -229,6 +235,7 @@ impl Counts {
         let moved = match traffic {
             Traffic::GlobalLoad => &mut self.global_load_bytes,
             Traffic::GlobalStore => &mut self.global_store_bytes,
+            Traffic::Atomic => &mut self.global_atomic_bytes,
             Traffic::SharedLoad | Traffic::MatrixLoad => &mut self.shared_load_bytes,
             Traffic::SharedStore | Traffic::Copy => &mut self.shared_store_bytes,
         };
@@ -240,6 +247,7 @@ impl Counts {
         let (sum, all_conflicts) = match traffic {
             Traffic::GlobalLoad => (&mut self.global_load_sectors, None),
             Traffic::GlobalStore => (&mut self.global_store_sectors, None),
+            Traffic::Atomic => (&mut self.global_atomic_sectors, None),
             Traffic::SharedLoad => (
                 &mut self.shared_load_transactions,
                 Some(&mut self.shared_load_bank_conflicts),

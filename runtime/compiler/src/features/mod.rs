@@ -29,12 +29,13 @@
 //!
 //! | feature | unit | source |
 //! |---|---|---|
-//! | `float32_fma`, `float32_add`, `float32_multiply`, `float32_other`, `float64`, `float16`, `integer`, `integer_multiply`, `special`, `conversion`, `predicate`, `moves`, `load_global`, `store_global`, `load_shared`, `store_shared`, `constant`, `shuffle`, `barrier`, `control`, `matrix`, `copy` | instructions of warps, by [`Class`] | walk |
+//! | `float32_fma`, `float32_add`, `float32_multiply`, `float32_other`, `float64`, `float16`, `integer`, `integer_multiply`, `special`, `conversion`, `predicate`, `moves`, `load_global`, `store_global`, `load_shared`, `store_shared`, `constant`, `shuffle`, `atomic`, `barrier`, `control`, `matrix`, `copy` | instructions of warps, by [`Class`] | walk |
 //! | `warp_instructions`, `thread_instructions` | instructions of warps, of threads | walk |
 //! | `warp_instructions_skipped` | instructions of warps whose threads are all predicated off | walk |
 //! | `flops`, `matrix_flops` | operations | walk |
 //! | `global_load_bytes`, `global_store_bytes`, `global_to_shared_bytes` | bytes that threads ask for | walk |
-//! | `global_load_sectors`, `global_store_sectors` | sectors of 32 bytes, each access of a warp for itself | walk |
+//! | `global_atomic_bytes` | bytes that atomic operations touch | walk |
+//! | `global_load_sectors`, `global_store_sectors`, `global_atomic_sectors` | sectors of 32 bytes, each access of a warp for itself | walk |
 //! | `l2_bytes` | bytes: those sectors | walk |
 //! | `shared_load_bytes`, `shared_store_bytes` | bytes | walk |
 //! | `shared_load_transactions`, `shared_store_transactions`, `matrix_load_transactions`, `copy_transactions`, `shared_transactions` | passes over the banks; the sum | walk |
@@ -44,7 +45,7 @@
 //! | `memory_waits` | latencies that warps wait for loads, by the order of the text; the emulator has no such number | walk |
 //! | `wait_distance` | instructions between a load and the wait for it, at most 128 each, by the order of the text | walk |
 //! | `copy_waits`, `copy_groups` | waits of warps for groups of copies; groups that may be on their way then | walk |
-//! | `dram_read_bytes`, `dram_write_bytes` | bytes: whole sectors of what is read and written, once | operator |
+//! | `dram_read_bytes`, `dram_write_bytes` | bytes: whole sectors of what is read and written, once; what blocks leave for each other among them | operator, launch |
 //! | `arithmetic_intensity` | operations a byte of device memory | walk, operator |
 //! | `threads`, `blocks`, `shared_bytes` | threads of a block, blocks, bytes of shared memory of a block | launch |
 //! | `registers` | 32-bit registers of a thread | estimate: values that are live at once |
@@ -93,9 +94,11 @@ pub enum Error {
 pub struct Features {
     /// Instructions and traffic of the launch. Of the kernel's instructions; the assembler may merge or unroll some.
     pub counts: Counts,
-    /// Compulsory reads of device memory, in bytes: whole sectors of the inputs, each once. From the operator.
+    /// Compulsory reads of device memory, in bytes: whole sectors of the inputs, and of what blocks leave for each other, each once.
+    /// From the operator and the launch.
     pub dram_read_bytes: Count,
-    /// Compulsory writes of device memory, in bytes: whole sectors of the outputs. From the operator.
+    /// Compulsory writes of device memory, in bytes: whole sectors of the outputs, and of what blocks leave for each other. From the
+    /// operator and the launch.
     pub dram_write_bytes: Count,
     /// Threads of a block. From the launch.
     pub threads: u32,
@@ -125,8 +128,9 @@ impl Features {
 
     /// Bytes between L2 and the multiprocessors: whole sectors of all accesses, as if nothing were found in L1.
     pub fn l2_bytes(&self) -> Count {
-        let sectors = self.counts.global_load_sectors.plus(self.counts.global_store_sectors);
-        sectors.times(Count::exactly(32))
+        let counts = &self.counts;
+        let sectors = counts.global_load_sectors.plus(counts.global_store_sectors);
+        sectors.plus(counts.global_atomic_sectors).times(Count::exactly(32))
     }
 
     /// Bytes to and from shared memory.
@@ -247,7 +251,11 @@ pub fn of_lowered(
         .map(|parameter| match *parameter {
             Parameter::Input(input) if checked.op().inputs[input.index()].dims.is_none() => Argument::Unknown,
             Parameter::Size(size) => Argument::Integer(sizes[size.index()] as i64),
-            Parameter::Input(_) | Parameter::Output(_) | Parameter::IndexErrors => Argument::Pointer,
+            Parameter::Input(_)
+            | Parameter::Output(_)
+            | Parameter::IndexErrors
+            | Parameter::Partials { .. }
+            | Parameter::Arrivals { .. } => Argument::Pointer,
         })
         .collect();
     let runs = blocks > 0;
@@ -256,7 +264,13 @@ pub fn of_lowered(
     } else {
         Counts::default()
     };
-    let compulsory = |count: Count| if runs { count } else { Count::default() };
+    // What blocks leave for each other is written and read, in whole sectors.
+    let left = lowered
+        .parameters
+        .iter()
+        .filter_map(|parameter| parameter.scratch_bytes(blocks));
+    let left = Count::exactly(left.map(|bytes| bytes.next_multiple_of(32)).sum());
+    let compulsory = |count: Count| if runs { count.plus(left) } else { Count::default() };
     let threads = lowered.launch.block.iter().product::<u32>();
     let registers = registers(lowered, threads);
     let shared_bytes = lowered.launch.dynamic_shared;

@@ -79,11 +79,12 @@ impl Work {
             Action::Store(Space::Shared, ..) => (Class::StoreShared, 0),
             Action::Store(..) => (Class::StoreGlobal, 0),
             Action::Copy(..) => (Class::Copy, 0),
+            Action::Arrive(_) => (Class::Atomic, 0),
         };
         self.instructions[class as usize] += 1;
         if let Action::Table(opcode) = instruction.action {
             let groups = class::groups_on_their_way(opcode);
-            self.barriers += u64::from(opcode == Opcode::Barrier);
+            self.barriers += u64::from(matches!(opcode, Opcode::Barrier | Opcode::BarrierOr));
             self.copy_waits += u64::from(groups > 0);
             self.copy_groups += u64::from(groups);
         }
@@ -199,9 +200,9 @@ impl<'a> Program<'a> {
         }
         let addresses = instruction.action.addresses();
         addresses.iter().for_each(|address| self.want_register(address.base));
-        // What is stored is not wanted; how many bytes are copied is.
-        let copies = matches!(instruction.action, Action::Copy(..));
-        if copies || addresses.is_empty() && self.wants(&instruction.results) {
+        // What is stored is not wanted; how many bytes are copied is, and who arrives.
+        let sources = matches!(instruction.action, Action::Copy(..) | Action::Arrive(_));
+        if sources || addresses.is_empty() && self.wants(&instruction.results) {
             instruction.sources.iter().for_each(|&source| self.want_operand(source));
         }
     }
@@ -224,7 +225,9 @@ impl<'a> Program<'a> {
                 Item::Instruction(instruction) => {
                     for &result in &instruction.results {
                         let places = &mut places[self.slot(result)];
-                        places.number += 1 + u32::from(instruction.guard.is_some());
+                        // That one thread of a block arrives is told to all.
+                        let elsewhere = instruction.guard.is_some() && !matches!(instruction.action, Action::Arrive(_));
+                        places.number += 1 + u32::from(elsewhere);
                         match (instruction.action, &instruction.sources[..]) {
                             (Action::Table(Opcode::MovB32), _) => places.moves = true,
                             (Action::Table(Opcode::AddS32), &[Operand::Reg(own), Operand::Int(step)])
@@ -260,7 +263,7 @@ impl<'a> Program<'a> {
                         || match instruction.action {
                             Action::Table(opcode) => opcode == Opcode::TidX || !opcode.row().pure,
                             Action::Compare(..) | Action::Parameter(..) => false,
-                            Action::Load(..) | Action::LoadMatrices(..) => true,
+                            Action::Load(..) | Action::LoadMatrices(..) | Action::Arrive(_) => true,
                             // They have no results.
                             Action::Store(..) | Action::Copy(..) => false,
                         };
@@ -310,7 +313,7 @@ impl<'a> Program<'a> {
         let memory = !instruction.action.addresses().is_empty();
         if instruction.guard.is_none() {
             body.work.add(instruction, waits);
-        } else if matches!(instruction.action, Action::Load(..)) {
+        } else if matches!(instruction.action, Action::Load(..) | Action::Arrive(_)) {
             // The zeros that it leaves elsewhere.
             body.work.instructions[Class::Move as usize] += instruction.results.len() as u64;
         }
@@ -348,7 +351,10 @@ impl Loads {
         let read = addresses.iter().map(|address| address.base).chain(sources);
         let waits = read.filter_map(distance).min();
         self.waits += u32::from(waits.is_some());
-        let loads = matches!(instruction.action, Action::Load(Space::Constant | Space::Global, ..));
+        let loads = matches!(
+            instruction.action,
+            Action::Load(Space::Constant | Space::Global, ..) | Action::Arrive(_)
+        );
         for &reg in &instruction.results {
             self.issued[program.slot(reg)] = (if loads { self.waits } else { 0 }, self.position);
         }

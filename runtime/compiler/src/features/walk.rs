@@ -267,6 +267,11 @@ impl<'a> Walk<'a> {
                 self.access(Traffic::Copy, to, bytes, active, counts);
                 self.copied_from(from, bytes, instruction.sources.first().copied(), active, counts);
             }
+            Action::Arrive(address) => {
+                self.access(Traffic::Atomic, address, 4, active, counts);
+                let number = instruction.sources.last().map(|&number| self.operand(number));
+                self.assign(instruction.results[0], number.unwrap_or(Value::UNKNOWN));
+            }
             _ if !self.program.wants(&instruction.results) => {}
             Action::Table(opcode) => {
                 let sources = self.sources(instruction);

@@ -234,6 +234,12 @@ impl<'a> Lowering<'a> {
         }
     }
 
+    /// One more parameter, for memory of the kernel's own: its address.
+    pub fn scratch(&mut self, parameter: Parameter) -> Reg {
+        self.parameters.push(parameter);
+        self.pointer()
+    }
+
     fn pointer(&mut self) -> Reg {
         let generic = self.b.parameter(Width::B64);
         self.b.op(Opcode::ToGlobal, &[generic.into()])

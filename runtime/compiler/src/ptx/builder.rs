@@ -33,6 +33,8 @@ pub struct Builder {
     depths: [Vec<u32>; 6],
     regions: Vec<Region>,
     regions_opened: u64,
+    /// The depth of the region that new instructions do not leave; 0 without one.
+    floor: usize,
 }
 
 /// An open region.
@@ -78,6 +80,7 @@ impl Builder {
             depths: Default::default(),
             regions: Vec::new(),
             regions_opened: 0,
+            floor: 0,
         };
         builder.open(Kind::Kernel);
         // %p0 is the printer's, for loop branches.
@@ -172,15 +175,18 @@ impl Builder {
         depth: usize,
     ) -> Few<Reg> {
         let hash = FxBuildHasher.hash_one((action, sources, guard, classes.len()));
-        let region = &self.regions[depth];
-        // Two computations with one hash are as good as unknown to each other: then one of them may stand here twice.
-        if let Some(&at) = region.known.get(&hash)
-            && let Some(Item::Instruction(known)) = region.items.get(at as usize)
-            && (known.action, &known.sources[..], known.guard) == (action, sources, guard)
-            && known.results.len() == classes.len()
-        {
-            return known.results.clone();
+        let floor = depth.max(self.floor.min(self.current_depth()));
+        for region in [depth, floor].map(|depth| &self.regions[depth]) {
+            // Two computations with one hash are as good as unknown to each other: then one of them may stand here twice.
+            if let Some(&at) = region.known.get(&hash)
+                && let Some(Item::Instruction(known)) = region.items.get(at as usize)
+                && (known.action, &known.sources[..], known.guard) == (action, sources, guard)
+                && known.results.len() == classes.len()
+            {
+                return known.results.clone();
+            }
         }
+        let depth = floor;
         let results: Few<Reg> = classes.iter().map(|&class| self.register(class, depth)).collect();
         let region = &mut self.regions[depth];
         region.known.insert(hash, region.items.len() as u32);
@@ -314,6 +320,18 @@ impl Builder {
         });
     }
 
+    /// Counts the arrival of a block, where the guard holds: of so many, and this one's number among them; see [`Action::Arrive`].
+    pub fn arrive(&mut self, counter: Address, of: u32, number: Operand, guard: Guard) -> Reg {
+        let result = self.register(Class::B32, self.regions.len() - 1);
+        self.push(Instruction {
+            action: Action::Arrive(counter),
+            results: smallvec![result],
+            sources: smallvec![(i64::from(of) - 1).into(), number],
+            guard: Some(guard),
+        });
+        result
+    }
+
     /// A store of 1, 2 or 4 neighbours.
     pub fn store(
         &mut self,
@@ -350,9 +368,19 @@ impl Builder {
         self.open(Kind::If(guard));
     }
 
+    /// Opens a piece that executes where the guard holds, and that new instructions do not leave: what follows is long, and few
+    /// come there.
+    pub fn begin_tail(&mut self, guard: Guard) {
+        self.begin_if(guard);
+        self.floor = self.current_depth();
+    }
+
     /// Closes the innermost region.
     pub fn end(&mut self) {
         debug_assert!(self.regions.len() > 1, "the kernel's own region is closed by `finish`");
+        if self.floor == self.current_depth() {
+            self.floor = 0;
+        }
         let Some(region) = self.regions.pop() else { return };
         let item = match region.kind {
             Kind::Kernel => return self.regions.push(region),

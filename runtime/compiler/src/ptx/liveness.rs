@@ -44,7 +44,7 @@ fn removable(instruction: &Instruction) -> bool {
     match instruction.action {
         Action::Table(opcode) => opcode.row().pure,
         Action::Compare(..) | Action::Load(..) | Action::LoadMatrices(..) | Action::Parameter(..) => true,
-        Action::Store(..) | Action::Copy(..) => false,
+        Action::Store(..) | Action::Copy(..) | Action::Arrive(_) => false,
     }
 }
 
@@ -189,7 +189,7 @@ impl Pressure {
     fn instruction(&mut self, instruction: &Instruction) {
         instruction.results.iter().for_each(|&result| self.add(result));
         self.most = self.most.max(self.words);
-        if instruction.guard.is_none() || matches!(instruction.action, Action::Load(..)) {
+        if instruction.guard.is_none() || matches!(instruction.action, Action::Load(..) | Action::Arrive(_)) {
             instruction.results.iter().for_each(|&result| self.remove(result));
         }
         instruction

@@ -175,6 +175,10 @@ pub enum Action {
     /// `cp.async` of 4, 8 or 16 bytes from global memory to shared memory (`to`, `from`). A source, if there is one, is how
     /// many of them are read; the others become zeros.
     Copy(u32, Address, Address),
+    /// `atom.inc`, which makes visible what its block has written, and sees what others had: counts up to the first source, and then
+    /// begins at 0 anew. Gives the count before; where its guard does not hold, 0. The second source is not printed: it
+    /// is the count that the thread finds if blocks come in the order of their numbers, for those who count without running.
+    Arrive(Address),
     /// `ld.param` of the parameter with that number.
     Parameter(u32, Width),
 }
@@ -183,9 +187,10 @@ impl Action {
     /// The addresses it takes.
     pub fn addresses(&self) -> Few<Address> {
         match *self {
-            Action::Load(_, _, address, _) | Action::Store(_, _, address, _) | Action::LoadMatrices(_, address) => {
-                smallvec![address]
-            }
+            Action::Load(_, _, address, _)
+            | Action::Store(_, _, address, _)
+            | Action::LoadMatrices(_, address)
+            | Action::Arrive(address) => smallvec![address],
             Action::Copy(_, to, from) => smallvec![to, from],
             Action::Table(_) | Action::Compare(..) | Action::Parameter(..) => Few::new(),
         }

@@ -292,6 +292,8 @@ table! {
     ShflDownB32 "shfl.sync.down.b32||31, 0xffffffff" (B32 B32) -> (B32) convergent;
     ShflIdxB32 "shfl.sync.idx.b32||31, 0xffffffff" (B32 B32) -> (B32) convergent;
     Barrier   "bar.sync|0"   ()            -> () convergent;
+    // barrier 0; whether any thread of the block says so
+    BarrierOr "bar.red.or.pred" (B32 Pred) -> (Pred) convergent;
     WarpBarrier "bar.warp.sync|0xffffffff" () -> () convergent;
 
     // copies from global to shared memory, in groups; the wait is for all but the newest so many

@@ -156,7 +156,7 @@ impl Printer {
 
     /// A kernel is thousands of these: they are put together without the formatting machinery.
     fn instruction(&mut self, entry: &str, instruction: &Instruction) {
-        if let (Action::Load(..), Some(_)) = (instruction.action, instruction.guard) {
+        if let (Action::Load(..) | Action::Arrive(_), Some(_)) = (instruction.action, instruction.guard) {
             for &result in &instruction.results {
                 let zero = match result.class {
                     Class::F32 => "0f00000000",
@@ -232,6 +232,14 @@ impl Printer {
                     self.text(", ");
                     self.operand(size);
                 }
+            }
+            Action::Arrive(address) => {
+                self.text("atom.acq_rel.gpu.global.inc.u32 ");
+                self.list(results, false, Self::register);
+                self.text(", ");
+                self.address(address);
+                self.text(", ");
+                self.list(&sources[..1], false, Self::operand);
             }
             Action::Parameter(number, width) => {
                 self.texts(&["ld.param.", parameter_type(width), " "]);

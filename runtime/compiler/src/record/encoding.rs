@@ -12,7 +12,7 @@ use bincode::{Decode, Encode, config};
 use sha2::{Digest, Sha256};
 
 /// Changes whenever any encoded type does.
-pub const FORMAT_VERSION: u16 = 2;
+pub const FORMAT_VERSION: u16 = 3;
 
 /// The most bytes of a document, and of any list inside it once decoded.
 pub const LIMIT: usize = 16 << 20;

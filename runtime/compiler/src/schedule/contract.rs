@@ -24,6 +24,8 @@ pub struct Contract {
     pub stages: u32,
     /// The most blocks there are, which then go on to the next tile; 0: a block for each tile.
     pub blocks: u32,
+    /// Blocks that share the terms of one tile; the last of them to come to its end adds up the parts of all, in order.
+    pub parts: u32,
 }
 
 impl Contract {
@@ -76,7 +78,8 @@ pub(super) fn legal(checked: &Checked, specialisation: &Specialisation, target: 
         && THREAD_ROWS.contains(&point.thread_rows)
         && THREAD_COLUMNS.contains(&point.thread_columns)
         && STAGES.contains(&point.stages)
-        && ContractShape::block_counts(target).contains(&point.blocks);
+        && ContractShape::block_counts(target).contains(&point.blocks)
+        && ContractShape::PARTS.contains(&point.parts);
     known && !specialisation.wide && operands(checked).is_some_and(|shape| shape.allows(point, specialisation, target))
 }
 
@@ -88,13 +91,17 @@ fn all_points(target: Target) -> impl Iterator<Item = Contract> {
     let threads = THREAD_ROWS
         .into_iter()
         .flat_map(|rows| THREAD_COLUMNS.map(|columns| (rows, columns)));
+    let grids = ContractShape::block_counts(target)
+        .map(|blocks| (blocks, 1))
+        .into_iter();
+    let grids = grids.chain(ContractShape::PARTS[1..].iter().map(|&parts| (0, parts)));
     let pipelines = STAGES
         .into_iter()
-        .flat_map(move |stages| ContractShape::block_counts(target).map(|blocks| (stages, blocks)));
+        .flat_map(move |stages| grids.clone().map(move |grid| (stages, grid)));
     blocks
         .flat_map(move |block| threads.clone().map(move |thread| (block, thread)))
         .flat_map(move |(block, thread)| pipelines.clone().map(move |pipeline| (block, thread, pipeline)))
-        .map(|(block, thread, (stages, blocks))| Contract {
+        .map(|(block, thread, (stages, (blocks, parts)))| Contract {
             block_rows: block.0,
             block_columns: block.1,
             block_depth: block.2,
@@ -102,6 +109,7 @@ fn all_points(target: Target) -> impl Iterator<Item = Contract> {
             thread_columns: thread.1,
             stages,
             blocks,
+            parts,
         })
 }
 
@@ -140,8 +148,11 @@ impl ContractShape {
             loads.sum::<u32>() <= ContractShape::MOST_LOADS
                 && self.persists(specialisation, rows, columns, point.blocks)
         };
+        let tile = [rows, columns, point.block_depth];
         (64..=512).contains(&threads)
             && (point.blocks == 0 || (point.stages == 2 && persists()))
+            && (point.parts == 1 || (point.blocks == 0 && point.stages == 2))
+            && self.divides(specialisation, target, tile, point.parts)
             && (point.block_rows * point.block_depth).is_multiple_of(threads)
             && (point.block_columns * point.block_depth).is_multiple_of(threads)
             && target.resident_blocks(threads, self.registers(point, specialisation), point.shared_bytes(self)) > 0
@@ -164,6 +175,7 @@ pub(super) fn default(
     let candidates = all_points(machine.target).filter(|point| {
         point.block_depth == 16
             && point.blocks == 0
+            && point.parts == 1
             && point.stages == 2
             && point.thread_rows >= 4
             && shape.allows(point, specialisation, machine.target)

@@ -34,6 +34,8 @@ pub struct Mma {
     pub group: u32,
     /// The most blocks there are, which then go on to the next tile; 0: a block for each tile.
     pub blocks: u32,
+    /// Blocks that share the terms of one tile; the last of them to come to its end adds up the parts of all, in order.
+    pub parts: u32,
 }
 
 /// What tensor cores multiply.
@@ -205,7 +207,8 @@ pub(super) fn legal(checked: &Checked, specialisation: &Specialisation, target: 
         && SPLITS.contains(&point.split)
         && STAGES.contains(&point.stages)
         && GROUPS.contains(&point.group)
-        && ContractShape::block_counts(target).contains(&point.blocks);
+        && ContractShape::block_counts(target).contains(&point.blocks)
+        && ContractShape::PARTS.contains(&point.parts);
     known
         && Space::of(checked, specialisation, target).is_some_and(|space| {
             let bytes = space.bytes().checked_mul(point.block_depth);
@@ -258,14 +261,17 @@ impl<'a> Space<'a> {
             .flat_map(|rows| WARP_TILES.map(|columns| (rows, columns)))
             .flat_map(|(rows, columns)| SPLITS.map(|split| (rows, columns, split)));
         let counts = ContractShape::block_counts(self.target);
+        let grids = GROUPS
+            .into_iter()
+            .flat_map(move |group| counts.map(|blocks| (group, blocks, 1)))
+            .chain(ContractShape::PARTS[1..].iter().map(|&parts| (1, 0, parts)));
         let pipelines = STAGES
             .into_iter()
-            .flat_map(|stages| GROUPS.map(|group| (stages, group)))
-            .flat_map(move |(stages, group)| counts.map(|blocks| (stages, group, blocks)));
+            .flat_map(move |stages| grids.clone().map(move |grid| (stages, grid)));
         blocks
             .flat_map(move |block| warps.clone().map(move |warp| (block, warp)))
             .flat_map(move |(block, warp)| pipelines.clone().map(move |pipeline| (block, warp, pipeline)))
-            .map(|(block, warp, (stages, group, blocks))| Mma {
+            .map(|(block, warp, (stages, (group, blocks, parts)))| Mma {
                 block_rows: block.0,
                 block_columns: block.1,
                 block_depth: block.2,
@@ -275,6 +281,7 @@ impl<'a> Space<'a> {
                 stages,
                 group,
                 blocks,
+                parts,
             })
             .filter(|point| self.allows(point))
     }
@@ -286,6 +293,7 @@ impl<'a> Space<'a> {
             && point.block_columns.is_multiple_of(point.warp_columns)
             && (2..=8).contains(&warps)
             && (point.blocks == 0 || (point.split == 1 && point.group == 8 && self.persists(point)))
+            && (point.parts == 1 || (point.split == 1 && point.group == 1 && point.blocks == 0 && self.divides(point)))
             && steps.is_multiple_of(point.split)
             && (point.block_rows * point.block_depth).is_multiple_of(point.threads())
             && (point.block_columns * point.block_depth).is_multiple_of(point.threads())
@@ -302,6 +310,12 @@ impl<'a> Space<'a> {
         });
         loads.sum::<u32>() <= ContractShape::MOST_LOADS
             && self.shape.persists(self.specialisation, rows, columns, point.blocks)
+    }
+
+    fn divides(&self, point: &Mma) -> bool {
+        let tile = [point.block_rows, point.block_columns, point.block_depth];
+        let (shape, specialisation) = (&self.shape, self.specialisation);
+        shape.divides(specialisation, self.target, tile, point.parts)
     }
 
     fn resident_blocks(&self, point: &Mma) -> u32 {
@@ -413,6 +427,7 @@ pub(super) fn default(
             point.stages == if point.block_depth * space.bytes() == 64 { 4 } else { 3 }
                 && point.group == 8
                 && point.blocks == 0
+                && point.parts == 1
         })
         .min_by_key(|point| {
             let tiles = rows

@@ -115,20 +115,48 @@ impl ContractShape {
 
     /// Whether there are more tiles than blocks, as far as that is known.
     pub(crate) fn persists(&self, specialisation: &Specialisation, rows: u32, columns: u32, blocks: u32) -> bool {
+        let tiles = self.tiles_of(specialisation, rows, columns);
+        tiles.is_none_or(|tiles| tiles > u64::from(blocks))
+    }
+
+    /// Choices of how many blocks share the terms of a tile.
+    pub(crate) const PARTS: [u32; 5] = [1, 2, 4, 8, 16];
+
+    /// Slabs of each part, at least.
+    const LEAST_SLABS: u64 = 4;
+
+    /// Whether so many blocks may share the terms of each tile of so many rows and columns, in slabs of `depth`: all
+    /// parts are equal and made of whole slabs, and there are too few tiles to fill the machine, as far as that is known.
+    pub(crate) fn divides(
+        &self,
+        specialisation: &Specialisation,
+        target: Target,
+        [rows, columns, depth]: [u32; 3],
+        parts: u32,
+    ) -> bool {
+        let parts = u64::from(parts);
+        let whole = |terms: u64| {
+            let part = terms / parts;
+            terms.is_multiple_of(parts * u64::from(depth)) && part / u64::from(depth) >= ContractShape::LEAST_SLABS
+        };
+        let most = u64::from(target.multiprocessors());
+        let few = |tiles: u64| tiles < most && tiles * parts <= 4 * most;
+        parts == 1
+            || (volume_of(specialisation, self.terms.iter().copied()).is_some_and(whole)
+                && self.tiles_of(specialisation, rows, columns).is_none_or(few))
+    }
+
+    /// Tiles of so many rows and columns, where that is known.
+    fn tiles_of(&self, specialisation: &Specialisation, rows: u32, columns: u32) -> Option<u64> {
         let volume = |positions: &[usize]| {
-            let mut extents = positions.iter().map(|&position| self.dims[position]);
-            extents.try_fold(1u64, |volume, size| {
-                volume.checked_mul(specialisation.extents[size.index()].fixed()?)
-            })
+            let extents = positions.iter().map(|&position| self.dims[position]);
+            volume_of(specialisation, extents)
         };
-        let tiles = || {
-            let (rows, columns) = (
-                volume(&self.rows)?.div_ceil(rows.into()),
-                volume(&self.columns)?.div_ceil(columns.into()),
-            );
-            volume(&self.batch)?.checked_mul(rows)?.checked_mul(columns)
-        };
-        tiles().is_none_or(|tiles| tiles > u64::from(blocks))
+        let (rows, columns) = (
+            volume(&self.rows)?.div_ceil(rows.into()),
+            volume(&self.columns)?.div_ceil(columns.into()),
+        );
+        volume(&self.batch)?.checked_mul(rows)?.checked_mul(columns)
     }
 
     /// Rows, columns, batch and terms at these sizes.
@@ -140,6 +168,13 @@ impl ContractShape {
         let [rows, columns, batch] = [of(&self.rows), of(&self.columns), of(&self.batch)];
         [rows, columns, batch, volume(&mut self.terms.iter().copied())]
     }
+}
+
+/// The product of sizes, where all are compiled in.
+fn volume_of(specialisation: &Specialisation, mut sizes: impl Iterator<Item = SizeId>) -> Option<u64> {
+    sizes.try_fold(1u64, |volume, size| {
+        volume.checked_mul(specialisation.extents[size.index()].fixed()?)
+    })
 }
 
 /// Finds the sums of products in an operator. None if it is made of anything but those and what is done with them.

@@ -35,12 +35,19 @@ impl fmt::Display for Schedule {
             }
             Schedule::Contract(c) => write!(
                 f,
-                "contract block={}x{}x{} thread={}x{} stages={} blocks={}",
-                c.block_rows, c.block_columns, c.block_depth, c.thread_rows, c.thread_columns, c.stages, c.blocks
+                "contract block={}x{}x{} thread={}x{} stages={} blocks={} parts={}",
+                c.block_rows,
+                c.block_columns,
+                c.block_depth,
+                c.thread_rows,
+                c.thread_columns,
+                c.stages,
+                c.blocks,
+                c.parts
             ),
             Schedule::Mma(m) => write!(
                 f,
-                "mma block={}x{}x{} warp={}x{} split={} stages={} group={} blocks={}",
+                "mma block={}x{}x{} warp={}x{} split={} stages={} group={} blocks={} parts={}",
                 m.block_rows,
                 m.block_columns,
                 m.block_depth,
@@ -49,7 +56,8 @@ impl fmt::Display for Schedule {
                 m.split,
                 m.stages,
                 m.group,
-                m.blocks
+                m.blocks,
+                m.parts
             ),
             Schedule::Skinny(s) => write!(
                 f,
@@ -211,6 +219,7 @@ impl FromStr for Schedule {
                     thread_columns,
                     stages: words.number("stages")?,
                     blocks: words.number("blocks")?,
+                    parts: words.number("parts")?,
                 })
             }
             "mma" => {
@@ -226,6 +235,7 @@ impl FromStr for Schedule {
                     stages: words.number("stages")?,
                     group: words.number("group")?,
                     blocks: words.number("blocks")?,
+                    parts: words.number("parts")?,
                 })
             }
             "skinny" => Schedule::Skinny(Skinny {
@@ -262,8 +272,9 @@ mod tests {
             "pointwise threads=256 vector=4 unroll=2 cache=streaming tile=64 blocks=216",
             "row threads=64 rows=2 vector=4 keep=registers unroll=1 pass=several",
             "row threads=64 rows=2 vector=4 keep=reload unroll=4 pass=one",
-            "contract block=128x64x16 thread=8x4 stages=2 blocks=54",
-            "mma block=128x64x32 warp=64x32 split=1 stages=3 group=8 blocks=0",
+            "contract block=128x64x16 thread=8x4 stages=2 blocks=54 parts=1",
+            "mma block=128x64x32 warp=64x32 split=1 stages=3 group=8 blocks=0 parts=1",
+            "mma block=64x64x32 warp=32x32 split=1 stages=4 group=1 blocks=0 parts=8",
             "skinny rows=1 columns=2 vector=8 lanes=32 warps=4 unroll=2 cache=streaming",
             "window threads=128 rows=2 columns=4",
         ] {

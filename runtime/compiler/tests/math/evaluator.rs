@@ -105,7 +105,9 @@ impl<'e> Thread<'e> {
         match instruction.action {
             Action::Parameter(number, _) => self.set(instruction.results[0], parameters[number as usize]),
             Action::Store(..) => self.stored = raw[0],
-            Action::Load(..) | Action::LoadMatrices(..) | Action::Copy(..) => panic!("the functions load nothing"),
+            Action::Load(..) | Action::LoadMatrices(..) | Action::Copy(..) | Action::Arrive(_) => {
+                panic!("the functions load nothing")
+            }
             Action::Compare(compare, class, signed) => {
                 let holds = compare_values(compare, class, signed, raw[0], raw[1]);
                 self.set(instruction.results[0], u64::from(holds));

@@ -18,6 +18,7 @@ use super::super::expression::{Access, Lowering, Reduce};
 use super::super::index::Linear;
 use super::super::value::{self, Value, class_of};
 use super::super::{Error, launch};
+use super::parts::Part;
 use super::{Block, Inside, Slab, Tiling, or_zero};
 use crate::check::Checked;
 use crate::ir::ExprId;
@@ -51,11 +52,13 @@ pub(in crate::lower) fn lower<'a>(
         depth: point.block_depth,
         threads: point.threads(),
         group: point.group,
+        parts: point.parts,
     };
-    let blocks = block.each_tile(&mut lowering, &shape, point.blocks, |lowering, number| {
-        let mut tile = Tile::new(lowering, point, &shape, block, &number, multiplicands)?;
+    let blocks = block.each_tile(&mut lowering, &shape, point.blocks, |lowering, part| {
+        let mut tile = Tile::new(lowering, point, &shape, block, &part, multiplicands)?;
         tile.sum(lowering)?;
-        tile.store(lowering)
+        let sums: Vec<Reg> = tile.accumulators.iter().flatten().flatten().copied().collect();
+        part.join(lowering, &sums, |lowering| tile.store(lowering))
     })?;
     let shared = point.shared_bytes(&shape, multiplicands[0].bytes());
     Ok((lowering, launch(blocks, point.threads(), shared)))
@@ -106,11 +109,11 @@ impl<'a> Tile<'a> {
         point: &'a Mma,
         shape: &'a ContractShape,
         block: Block,
-        number: &Linear,
+        part: &Part,
         multiplicands: [Multiplicand; 2],
     ) -> Result<Tile<'a>, Error> {
         let specialisation = lowering.specialisation;
-        let tiling = Tiling::new(lowering, shape, block, number, |side, tile| {
+        let tiling = Tiling::new(lowering, shape, block, part, |side, tile| {
             let multiplicand = multiplicands[usize::from(!side.of_rows)];
             mma_vector(shape, specialisation, side, tile, point, multiplicand)
         });
@@ -204,7 +207,7 @@ impl<'a> Tile<'a> {
         self.accumulators = sums.map(|_| (0..tiles).map(|_| tile()).collect()).collect();
         let slab = i64::from(self.point.block_depth);
         let stages = i64::from(self.point.stages);
-        let depth = self.tiling.depth.as_constant();
+        let depth = self.tiling.length.as_constant();
         let whole = depth.is_some_and(|depth| depth % slab == 0 && depth > 0);
         let (axes, factors) = self.tiling.summed();
         let outside = lowering.enter(&axes, &factors);
@@ -228,7 +231,7 @@ impl<'a> Tile<'a> {
         let last = lowering.b.op(Opcode::AddS32, &[self.base.into(), last.into()]);
         let last = lowering.b.mutable(Class::B32, last.into());
 
-        let end = lowering.math.operand(&mut lowering.b, &self.tiling.depth);
+        let end = lowering.math.operand(&mut lowering.b, &self.tiling.length);
         let entered = depth.is_some_and(|depth| depth > 0);
         let turns = Turns::new(0, end, slab).entered(entered).rolled();
         let counter = lowering.b.begin_loop(Class::B32, turns);
@@ -245,7 +248,7 @@ impl<'a> Tile<'a> {
         let next = Linear::register(counter).plus_constant((stages - 1) * slab);
         let more = depth.is_none_or(|depth| depth > (stages - 1) * slab);
         let inside = if whole && more {
-            Inside::Where(lowering.below(&next, &self.tiling.depth))
+            Inside::Where(lowering.below(&next, &self.tiling.length))
         } else {
             Inside::Each
         };

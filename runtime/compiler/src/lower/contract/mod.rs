@@ -4,9 +4,10 @@
 //! each warp's. Here is what both share: which tile a block computes, and to what element of a tensor a place in a slab belongs.
 //!
 //! Rows and columns beyond the edge are clamped to the last one when loading and left out when storing; terms beyond the
-//! end of the sum are zeros.
+//! end of the sum are zeros. Several blocks may share the terms of a tile ([`parts`]).
 
 pub(super) mod mma;
+mod parts;
 pub(super) mod simt;
 
 use super::expression::{Binding, InSequence, Lanes, Lowering};
@@ -18,6 +19,7 @@ use crate::ir::{AxisId, BinaryOp, ExprId, SizeId};
 use crate::ptx::{Cache, Guard, Opcode, Reg};
 use crate::schedule::{ContractShape, Side};
 use crate::size::SizeExpr;
+use parts::Part;
 
 /// What a block is.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +31,8 @@ struct Block {
     threads: u32,
     /// Rows of tiles that are computed column by column, so that blocks at work together share what they read.
     group: u32,
+    /// Blocks that share the terms of a tile.
+    parts: u32,
 }
 
 /// A block's tile of outputs.
@@ -41,6 +45,9 @@ struct Tiling<'a> {
     slabs: Vec<Slab>,
     /// Terms of the sums.
     depth: Linear,
+    /// Which of them are the block's: the first, and how many.
+    first: Linear,
+    length: Linear,
     depth_extents: Vec<Linear>,
 }
 
@@ -90,7 +97,7 @@ impl Block {
         lowering: &mut Lowering<'a>,
         shape: &ContractShape,
         most: u32,
-        each: impl FnOnce(&mut Lowering<'a>, Linear) -> Result<(), Error>,
+        each: impl FnOnce(&mut Lowering<'a>, Part) -> Result<(), Error>,
     ) -> Result<SizeExpr, Error> {
         let specialisation = lowering.specialisation;
         let volume = |positions: &[usize]| {
@@ -99,13 +106,15 @@ impl Block {
         };
         let work = volume(&shape.batch)
             .times(volume(&shape.rows).div_ceil(u64::from(self.rows)))
-            .times(volume(&shape.columns).div_ceil(u64::from(self.columns)));
+            .times(volume(&shape.columns).div_ceil(u64::from(self.columns)))
+            .times(SizeExpr::Const(self.parts.into()));
         let tiles = match most {
             0 => Linear::default(),
             _ => Counts::new(lowering, shape, self).tiles(lowering),
         };
         lowering.each_block(most, &tiles, work, |lowering, number| {
-            each(lowering, number)?;
+            let part = Part::new(lowering, number, self);
+            each(lowering, part)?;
             // What this tile left in shared memory is read no more when the next is loaded.
             if most > 0 {
                 lowering.b.barrier();
@@ -177,19 +186,21 @@ fn product(lowering: &mut Lowering<'_>, extents: &[Linear]) -> Linear {
 }
 
 impl<'a> Tiling<'a> {
-    /// The tile with that number. `vector`: how many neighbours are loaded at once of a side, of which that much is the block's.
+    /// The tile that a block has a part of. `vector`: how many neighbours are loaded at once of a side, of which that much is the block's.
     fn new(
         lowering: &mut Lowering<'_>,
         shape: &'a ContractShape,
         block: Block,
-        number: &Linear,
+        part: &Part,
         vector: impl Fn(&Side, u32) -> u32,
     ) -> Tiling<'a> {
         let depth_extents: Vec<Linear> = shape.terms.iter().map(|&size| lowering.size(size)).collect();
         let depth = product(lowering, &depth_extents);
+        // Where there are several parts, they are equal, and the number of terms is compiled in.
+        let length = depth.divided(block.parts.into());
         let counts = Counts::new(lowering, shape, block);
         let tiles = [&counts.batches, &counts.row_tiles, &counts.column_tiles];
-        let [batch_place, row, column] = tile_place(lowering, number, tiles, block.group);
+        let [batch_place, row, column] = tile_place(lowering, &part.tile, tiles, block.group);
         let batch_place = lowering
             .math
             .coordinates(&mut lowering.b, &batch_place, &counts.batch_extents);
@@ -222,6 +233,8 @@ impl<'a> Tiling<'a> {
                 block.columns,
             ),
             slabs: shape.tiles(block.rows, block.columns).map(slab).collect(),
+            first: part.number.times(length.as_constant().unwrap_or(0)),
+            length,
             depth,
             depth_extents,
         }
@@ -239,7 +252,7 @@ impl<'a> Tiling<'a> {
         (axes.collect(), factors.collect())
     }
 
-    /// Binds the axes to each element that this thread loads of a slab, in order.
+    /// Binds the axes to each element that this thread loads of a slab, in order. The slab begins with that one of the block's terms.
     fn each_element(
         &self,
         lowering: &mut Lowering<'_>,
@@ -249,6 +262,7 @@ impl<'a> Tiling<'a> {
         mut each: impl FnMut(&mut Lowering<'_>, &Slab, &Piece, u32, Option<Reg>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         lowering.compared = self.shape.compared;
+        let first_term = &self.first.plus(first_term);
         let vector = i64::from(side.vector);
         let (slab, tile) = (i64::from(self.block.depth), i64::from(side.tile));
         // Threads run along memory: the fast direction counts vectors.

@@ -7,6 +7,7 @@ use super::super::expression::Lowering;
 use super::super::index::Linear;
 use super::super::value::{Value, class_of, fma_of, width_in_shared};
 use super::super::{Error, launch};
+use super::parts::Part;
 use super::{Band, Block, Inside, Slab, Tiling, or_zero};
 use crate::check::Checked;
 use crate::ir::{Expr, Source};
@@ -35,11 +36,13 @@ pub(in crate::lower) fn lower<'a>(
         depth: point.block_depth,
         threads: point.threads(),
         group: 1,
+        parts: point.parts,
     };
-    let blocks = block.each_tile(&mut lowering, &shape, point.blocks, |lowering, number| {
-        let mut tile = Tile::new(lowering, point, &shape, block, &number);
+    let blocks = block.each_tile(&mut lowering, &shape, point.blocks, |lowering, part| {
+        let mut tile = Tile::new(lowering, point, &shape, block, &part);
         tile.sum(lowering)?;
-        tile.store(lowering)
+        let sums = tile.accumulators.concat();
+        part.join(lowering, &sums, |lowering| tile.store(lowering))
     })?;
     Ok((lowering, launch(blocks, point.threads(), shared)))
 }
@@ -62,10 +65,10 @@ impl<'a> Tile<'a> {
         point: &'a Contract,
         shape: &'a ContractShape,
         block: Block,
-        number: &Linear,
+        part: &Part,
     ) -> Tile<'a> {
         let specialisation = lowering.specialisation;
-        let tiling = Tiling::new(lowering, shape, block, number, |side, tile| {
+        let tiling = Tiling::new(lowering, shape, block, part, |side, tile| {
             contract_load_width(shape, specialisation, side, tile, point)
         });
         let tid = lowering.b.op(Opcode::TidX, &[]);
@@ -108,7 +111,7 @@ impl<'a> Tile<'a> {
             .map(|_| (0..count).map(|_| lowering.b.mutable(class, zero)).collect())
             .collect();
         let slab = i64::from(self.point.block_depth);
-        let depth = self.tiling.depth.as_constant();
+        let depth = self.tiling.length.as_constant();
         let whole = depth.is_some_and(|depth| depth % slab == 0 && depth > 0);
 
         let first = Linear::constant(0);
@@ -122,7 +125,7 @@ impl<'a> Tile<'a> {
         // While one slab is summed, the next is on its way to registers. After the last there is none: its loads are
         // off, and the zeros in their place are never read. One loop for all slabs, and never
         // unrolled, keeps the sum out of the code that stores: the assembler would mix both, and spill.
-        let end = lowering.math.operand(&mut lowering.b, &self.tiling.depth);
+        let end = lowering.math.operand(&mut lowering.b, &self.tiling.length);
         let entered = depth.is_some_and(|depth| depth > 0);
         let counter = lowering
             .b
@@ -132,7 +135,7 @@ impl<'a> Tile<'a> {
         let next = here.plus_constant(slab);
         let more = depth.is_none_or(|depth| depth > slab);
         let inside = if whole {
-            Inside::Where(lowering.below(&next, &self.tiling.depth))
+            Inside::Where(lowering.below(&next, &self.tiling.length))
         } else {
             Inside::Each
         };
@@ -170,7 +173,7 @@ impl<'a> Tile<'a> {
             .op(Opcode::MadS32, &[odd, (self.stage_bytes() / slab).into(), base.into()])
     }
 
-    /// Issues the loads of a slab; what is done with the values comes later.
+    /// Issues the loads of a slab, which begins with that one of the block's terms; what is done with the values comes later.
     fn touch(&self, lowering: &mut Lowering<'_>, term: &Linear, inside: Inside) -> Result<(), Error> {
         let mut slabs = self.tiling.slabs.iter();
         slabs.try_for_each(|slab| self.tiling.touch(lowering, slab, term, inside))
