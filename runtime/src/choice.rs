@@ -2,17 +2,17 @@
 //!
 //! Of what was tuned, in the crate's bundle or the user's cache: results of the same device class, else of the same model, else
 //! of the same compute capability; among these the bucket that fits the sizes, of equal ones the newest with energies, else the
-//! newest; in it the point that the objective chooses. Where nothing fits, a kernel is made here with the default schedule, its sizes kept as arguments so
+//! newest; in it the point that the objective chooses. Where nothing fits, a kernel is made here with the schedule that the estimate finds fastest among a few, its sizes kept as arguments so
 //! that it serves others like them.
 
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, KernelKey};
 use crate::kernel::Variant;
 use crate::plan::{Alternative, Figures, Origin, Place};
+use energy_kernel_compiler::estimate;
 use energy_kernel_compiler::kernel::{Kernel, MOST_SCRATCH};
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::record::{Bundle, Candidate, DeviceClass, Match, PackedKernel, Point, Record, TunedBucket};
-use energy_kernel_compiler::schedule;
 use energy_kernel_compiler::size::{Sizes, Specialisation};
 use energy_kernel_compiler::tuning::{is_wide, untuned};
 use std::sync::Arc;
@@ -250,7 +250,10 @@ fn default(variant: &Variant, gpu: &Gpu, sizes: &[u64], need: Need, reason: Stri
         ..untuned(&variant.checked, sizes)
     };
     let machine = gpu.machine();
-    let schedule = schedule::default(&variant.checked, &specialisation, sizes, machine);
+    let near = estimate::near(&variant.checked, &specialisation, sizes);
+    let schedule = gpu.default_schedule(variant.number, &specialisation, &near, || {
+        estimate::default(&variant.checked, &specialisation, &near, machine)
+    });
     let key = KernelKey {
         operator: variant.number,
         specialisation,

@@ -34,6 +34,8 @@ struct Inner {
     check_indices: AtomicBool,
     /// What calls need, by operator and shapes.
     ready: RwLock<ReadyMap>,
+    /// Schedules of what is not tuned.
+    defaults: Mutex<HashMap<DefaultKey, Schedule>>,
     /// Compiled kernels, shared by the calls that need the same one.
     compiled: Mutex<HashMap<KernelKey, Arc<Kernel>>>,
     /// Of these, the ones on the device.
@@ -50,6 +52,9 @@ struct Scratch {
     partials: Vec<Arc<Storage>>,
     arrivals: Vec<Arc<Storage>>,
 }
+
+/// An operator's number in this process, the specialisation, and the sizes that stand for a call's.
+type DefaultKey = (u64, Specialisation, Vec<u64>);
 
 /// What tells kernels apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -143,6 +148,7 @@ impl Gpu {
                 objective: RwLock::default(),
                 check_indices: AtomicBool::new(false),
                 ready: RwLock::default(),
+                defaults: Mutex::default(),
                 compiled: Mutex::default(),
                 loaded: Mutex::default(),
                 index_errors: Mutex::default(),
@@ -243,6 +249,24 @@ impl Gpu {
 
     pub(crate) fn add_ready(&self, add: impl FnOnce(&mut ReadyMap)) {
         add(&mut self.inner.ready.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The schedule for what is not tuned, chosen once for all calls near these sizes.
+    pub(crate) fn default_schedule(
+        &self,
+        operator: u64,
+        specialisation: &Specialisation,
+        near: &[u64],
+        choose: impl FnOnce() -> Schedule,
+    ) -> Schedule {
+        let key = (operator, specialisation.clone(), near.to_vec());
+        if let Some(schedule) = lock(&self.inner.defaults).get(&key) {
+            return *schedule;
+        }
+        // Not under the lock: it takes milliseconds. Two threads choose the same.
+        let schedule = choose();
+        lock(&self.inner.defaults).insert(key, schedule);
+        schedule
     }
 
     /// A kernel, compiled once however many sizes it serves.

@@ -4,6 +4,7 @@ use crate::Outcome;
 use crate::arguments::{Arguments, Ptx};
 use crate::package::Package;
 use energy_kernel_build::scan::Found;
+use energy_kernel_compiler::estimate;
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::record::Objective;
 use energy_kernel_compiler::schedule::{self, Schedule};
@@ -93,7 +94,7 @@ fn chosen(
             multiprocessors: MULTIPROCESSORS,
         };
         (
-            schedule::default(&found.checked, specialisation, sizes, machine),
+            estimate::default(&found.checked, specialisation, sizes, machine),
             "the default",
         )
     })

@@ -138,7 +138,7 @@ impl<'a, M: Meter> Search<'a, M> {
         let machine = meter.machine();
         let mut space = schedule::space(&found.checked, &found.specialisation, machine.target);
         space.retain(|schedule| meter.has(schedule));
-        let default = schedule::default(&found.checked, &found.specialisation, sizes, machine);
+        let default = estimate::default(&found.checked, &found.specialisation, sizes, machine);
         let default = match space.first() {
             Some(&first) if !meter.has(&default) => first,
             _ => default,

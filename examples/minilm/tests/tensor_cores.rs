@@ -1,6 +1,7 @@
 //! Where the encoder's products run: those of `f16` on tensor cores unless tuning found something better, those of `f32` never.
 
-use energy_kernel::compiler::schedule::{self, Schedule};
+use energy_kernel::compiler::estimate;
+use energy_kernel::compiler::schedule::Schedule;
 use energy_kernel::compiler::target::{Machine, Target};
 use energy_kernel::{Element, Gpu, Kernel, Plan, Sizes, Specialisation, f16};
 use minilm::operators::{self, Float};
@@ -74,5 +75,5 @@ fn untuned<F: Element>(gpu: &Gpu, kernel: &Kernel, plan: &Plan) -> Schedule {
         target: Target::for_capability(major, minor).expect("a target"),
         multiprocessors: device.multiprocessors,
     };
-    schedule::default(checked, &Specialisation::like(&sizes), &sizes, machine)
+    estimate::default(checked, &Specialisation::like(&sizes), &sizes, machine)
 }

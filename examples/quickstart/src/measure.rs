@@ -1,7 +1,7 @@
 //! Latency and energy of one kernel of an operator: the one that was chosen, and the one that would run untuned.
 
+use energy_kernel::compiler::estimate;
 use energy_kernel::compiler::lower::lower;
-use energy_kernel::compiler::schedule;
 use energy_kernel::compiler::target::{Machine, Target};
 use energy_kernel::tools::{Argument, Variant, View};
 use energy_kernel::{Error, Gpu, Plan, Result, Schedule, Specialisation};
@@ -33,7 +33,7 @@ pub fn untuned(gpu: &Gpu, plan: &Plan, variant: &Variant) -> Result<(Schedule, S
         target: target(gpu),
         multiprocessors: device.multiprocessors,
     };
-    let schedule = schedule::default(variant.checked(), &specialisation, &sizes, machine);
+    let schedule = estimate::default(variant.checked(), &specialisation, &sizes, machine);
     Ok((schedule, specialisation))
 }
 

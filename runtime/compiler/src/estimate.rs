@@ -15,7 +15,7 @@
 
 use crate::check::Checked;
 use crate::features::{self, Class, Features};
-use crate::schedule::Schedule;
+use crate::schedule::{self, Schedule};
 use crate::size::Specialisation;
 use crate::target::{Machine, Target};
 
@@ -265,4 +265,32 @@ pub fn ranked(
     let mut all: Vec<(Schedule, f64)> = schedules.iter().filter_map(estimate).collect();
     all.sort_by(|a, b| a.1.total_cmp(&b.1));
     all
+}
+
+/// Sizes that stand for those near them: at most half as large again, so that a choice for them serves many calls. The specialisation accepts
+/// them as it accepts the sizes given.
+pub fn near(checked: &Checked, specialisation: &Specialisation, sizes: &[u64]) -> Vec<u64> {
+    let rounded = |size: u64| match size.checked_ilog2() {
+        // A multiple of 16, as any power of two that a specialisation knows of.
+        Some(bits @ 5..) if size < 1 << 40 => size.next_multiple_of(1 << (bits - 1)),
+        _ => size,
+    };
+    let all = checked.op().sizes.iter().zip(sizes);
+    let free = all.take_while(|(size, _)| size.definition.is_none());
+    let near = checked.derive(free.map(|(_, &size)| rounded(size)).collect());
+    near.ok()
+        .filter(|near| specialisation.accepts(near) && checked.verify(near).is_ok())
+        .unwrap_or_else(|| sizes.to_vec())
+}
+
+/// The schedule for an operator at sizes for which nothing was tuned: of [`schedule::starts`] the fastest by the estimate.
+pub fn default(checked: &Checked, specialisation: &Specialisation, sizes: &[u64], machine: Machine) -> Schedule {
+    let starts = schedule::starts(checked, specialisation, sizes, machine);
+    match starts.as_slice() {
+        [only] => *only,
+        starts => {
+            let ranked = ranked(checked, specialisation, machine, sizes, starts);
+            ranked.first().map_or(starts[0], |&(schedule, _)| schedule)
+        }
+    }
 }

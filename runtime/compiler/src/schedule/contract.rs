@@ -159,29 +159,53 @@ impl ContractShape {
     }
 }
 
-/// The tile with the least estimated time: whole waves of blocks, each as long as its arithmetic and its shared-memory
-/// traffic take. Products with fewer than 8 rows or columns are no work for tiles.
+/// The tile with the least estimated time.
 pub(super) fn default(
     checked: &Checked,
     specialisation: &Specialisation,
     sizes: &[u64],
     machine: Machine,
 ) -> Option<Contract> {
-    let shape = operands(checked).filter(|_| !specialisation.wide)?;
+    let timed = timed(checked, specialisation, sizes, machine);
+    timed.into_iter().min().map(|(_, point)| point)
+}
+
+/// The same for each tile of a thread.
+pub(super) fn starts(
+    checked: &Checked,
+    specialisation: &Specialisation,
+    sizes: &[u64],
+    machine: Machine,
+) -> Vec<Contract> {
+    let mut timed = timed(checked, specialisation, sizes, machine);
+    timed.sort_unstable();
+    let mut starts: Vec<Contract> = Vec::new();
+    for (_, point) in timed {
+        let alike =
+            |other: &Contract| (other.thread_rows, other.thread_columns) == (point.thread_rows, point.thread_columns);
+        if !starts.iter().any(alike) {
+            starts.push(point);
+        }
+    }
+    starts
+}
+
+/// An estimated time; of equals the one with the smaller tiles comes first, since they fill the last wave better, and then the one with
+/// fewer threads.
+type Time = (u64, std::cmp::Reverse<u64>, u32);
+
+/// Tiles with their estimated times: whole waves of blocks, each as long as its arithmetic and its
+/// shared-memory traffic take. Products with fewer than 8 rows or columns are no work for tiles.
+fn timed(checked: &Checked, specialisation: &Specialisation, sizes: &[u64], machine: Machine) -> Vec<(Time, Contract)> {
+    let Some(shape) = operands(checked).filter(|_| !specialisation.wide) else {
+        return Vec::new();
+    };
     let [rows, columns, batch, _] = shape.extents(sizes);
     if rows < 8 || columns < 8 {
-        return None;
+        return Vec::new();
     }
-    let candidates = all_points(machine.target).filter(|point| {
-        point.block_depth == 16
-            && point.blocks == 0
-            && point.parts == 1
-            && point.stages == 2
-            && point.thread_rows >= 4
-            && shape.allows(point, specialisation, machine.target)
-    });
     let sums = shape.sums.len() as u64;
-    candidates.min_by_key(|point| {
+    let time = |point: &Contract| {
         let tiles = rows
             .div_ceil(u64::from(point.block_rows))
             .saturating_mul(columns.div_ceil(u64::from(point.block_columns)))
@@ -189,17 +213,28 @@ pub(super) fn default(
         let waves = tiles.div_ceil(u64::from(machine.multiprocessors));
         let outputs = u64::from(point.thread_rows * point.thread_columns);
         let elements = u64::from(shape.elements(point.thread_rows, point.thread_columns));
+        let threads = u64::from(point.threads());
+        // What a thread brings to shared memory, for each term: a load, a store, and where they are.
+        let brought = u64::from(shape.elements(point.block_rows, point.block_columns)) * 8 / threads;
         // Per term and thread: a multiply-add for each sum of each output, and the elements from shared memory; fewer than 128
         // threads leave issue slots empty.
-        let work = sums * outputs * 4 + elements * 2;
-        let threads = u64::from(point.threads()).max(128);
+        let work = sums * outputs * 4 + elements * 2 + brought;
         (
-            waves.saturating_mul(work).saturating_mul(threads),
-            // Of equals the one with the smaller tiles: they fill the last wave better.
+            waves.saturating_mul(work).saturating_mul(threads.max(128)),
             std::cmp::Reverse(tiles),
             point.threads(),
         )
-    })
+    };
+    all_points(machine.target)
+        .filter(|point| {
+            point.block_depth == 16
+                && point.blocks == 0
+                && point.parts == 1
+                && point.stages == 2
+                && shape.allows(point, specialisation, machine.target)
+        })
+        .map(|point| (time(&point), point))
+        .collect()
 }
 
 /// How wide the vectors are with which a side is loaded: derived from alignment, and such that all threads load alike.

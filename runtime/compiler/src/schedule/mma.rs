@@ -405,22 +405,80 @@ pub(crate) fn vector(
     vector
 }
 
-/// The tile with the least estimated time: whole waves of blocks, each as long as its tensor cores, its reads of shared
-/// memory, or its reads of L2 take. Products with fewer than 8 rows or columns are no work for tiles.
+/// Products with fewer rows or columns are no work for tiles by the formula, and with fewer than those not by the estimate.
+const LEAST_ROWS: u64 = 8;
+const LEAST_START_ROWS: u64 = 2;
+
+/// The tile with the least estimated time.
 pub(super) fn default(
     checked: &Checked,
     specialisation: &Specialisation,
     sizes: &[u64],
     machine: Machine,
 ) -> Option<Mma> {
-    let space = Space::of(checked, specialisation, machine.target)?;
+    let timed = timed(checked, specialisation, sizes, machine, LEAST_ROWS);
+    timed.into_iter().min().map(|(_, _, point)| point)
+}
+
+/// The same for each length of a slab and each split of its terms.
+pub(super) fn starts(checked: &Checked, specialisation: &Specialisation, sizes: &[u64], machine: Machine) -> Vec<Mma> {
+    let mut timed = timed(checked, specialisation, sizes, machine, LEAST_START_ROWS);
+    timed.sort_unstable();
+    let mut starts: Vec<Mma> = Vec::new();
+    for (_, _, point) in timed {
+        let alike = |other: &Mma| (other.block_depth, other.split) == (point.block_depth, point.split);
+        if !starts.iter().any(alike) {
+            starts.push(point);
+        }
+    }
+    starts
+}
+
+/// Tiles with their estimated times, and threads: whole waves of blocks, each as long as its tensor cores, its reads of shared
+/// memory, or its reads of L2 take. None if there are fewer rows or columns than `least`.
+fn timed(
+    checked: &Checked,
+    specialisation: &Specialisation,
+    sizes: &[u64],
+    machine: Machine,
+    least: u64,
+) -> Vec<(u64, u32, Mma)> {
+    let Some(space) = Space::of(checked, specialisation, machine.target) else {
+        return Vec::new();
+    };
     let shape = &space.shape;
     let [rows, columns, batch, depth] = shape.extents(sizes);
     let sums = shape.sums.len() as u64;
-    if rows < 8 || columns < 8 {
-        return None;
+    if rows < least || columns < least {
+        return Vec::new();
     }
     let bytes = u64::from(space.bytes());
+    let time = |point: &Mma| {
+        let tiles = rows
+            .div_ceil(u64::from(point.block_rows))
+            .saturating_mul(columns.div_ceil(u64::from(point.block_columns)))
+            .saturating_mul(batch);
+        let multiprocessors = u64::from(machine.multiprocessors);
+        let resident = u64::from(space.resident_blocks(point)).min(tiles.div_ceil(multiprocessors));
+        let waves = tiles.div_ceil(multiprocessors * resident.max(1));
+        let (x, y) = (u64::from(point.block_rows), u64::from(point.block_columns));
+        let slabs = depth.div_ceil(u64::from(point.block_depth));
+        let (wx, wy) = (u64::from(point.warp_rows), u64::from(point.warp_columns));
+        // Clocks of a slab on a multiprocessor, times 8: multiply-adds at 512 a clock for 2-byte elements, what warps
+        // read from shared memory at 128 bytes a clock, what is copied from L2 at 32 bytes a clock.
+        let terms = u64::from(point.block_depth);
+        let read = u64::from(shape.elements(point.warp_rows, point.warp_columns));
+        let tensor = sums * x * y * terms * bytes / 128;
+        let shared = (x * y / (wx * wy)) * read * terms * bytes / 16;
+        let copied = u64::from(shape.elements(point.block_rows, point.block_columns)) * terms * bytes / 4;
+        let warps = u64::from(point.threads() / 32) * resident.max(1);
+        // One warp a scheduler keeps its tensor core half busy.
+        let busy = if warps >= 8 { 4 } else { 32 / warps.max(1) };
+        let slab = (tensor * busy / 4 + 512).max(shared).max(copied);
+        waves
+            .saturating_mul(resident.max(1))
+            .saturating_mul(slabs.saturating_mul(slab) + 8192)
+    };
     space
         .points()
         .filter(|point| {
@@ -429,34 +487,6 @@ pub(super) fn default(
                 && point.blocks == 0
                 && point.parts == 1
         })
-        .min_by_key(|point| {
-            let tiles = rows
-                .div_ceil(u64::from(point.block_rows))
-                .saturating_mul(columns.div_ceil(u64::from(point.block_columns)))
-                .saturating_mul(batch);
-            let multiprocessors = u64::from(machine.multiprocessors);
-            let resident = u64::from(space.resident_blocks(point)).min(tiles.div_ceil(multiprocessors));
-            let waves = tiles.div_ceil(multiprocessors * resident.max(1));
-            let (x, y) = (u64::from(point.block_rows), u64::from(point.block_columns));
-            let slabs = depth.div_ceil(u64::from(point.block_depth));
-            let (wx, wy) = (u64::from(point.warp_rows), u64::from(point.warp_columns));
-            // Clocks of a slab on a multiprocessor, times 8: multiply-adds at 512 a clock for 2-byte elements, what warps
-            // read from shared memory at 128 bytes a clock, what is copied from L2 at 32 bytes a clock.
-            let terms = u64::from(point.block_depth);
-            let read = u64::from(shape.elements(point.warp_rows, point.warp_columns));
-            let tensor = sums * x * y * terms * bytes / 128;
-            let shared = (x * y / (wx * wy)) * read * terms * bytes / 16;
-            let copied = u64::from(shape.elements(point.block_rows, point.block_columns)) * terms * bytes / 4;
-            let warps = u64::from(point.threads() / 32) * resident.max(1);
-            // One warp a scheduler keeps its tensor core half busy.
-            let busy = if warps >= 8 { 4 } else { 32 / warps.max(1) };
-            let slab = (tensor * busy / 4 + 512).max(shared).max(copied);
-            (
-                waves
-                    .saturating_mul(resident.max(1))
-                    .saturating_mul(slabs.saturating_mul(slab) + 8192),
-                point.threads(),
-                *point,
-            )
-        })
+        .map(|point| (time(&point), point.threads(), point))
+        .collect()
 }

@@ -126,6 +126,39 @@ pub fn default(checked: &Checked, specialisation: &Specialisation, sizes: &[u64]
         .unwrap_or_else(|| Schedule::Plain(plain::default(checked, sizes, machine)))
 }
 
+/// A few decent schedules for these sizes, chosen by formulas, of all families that suit them; the first is [`default`].
+/// [`estimate::default`](crate::estimate::default) chooses among them.
+pub fn starts(checked: &Checked, specialisation: &Specialisation, sizes: &[u64], machine: Machine) -> Vec<Schedule> {
+    let mut starts = vec![default(checked, specialisation, sizes, machine)];
+    let more: Vec<Schedule> = match starts[0] {
+        Schedule::Skinny(_) | Schedule::Mma(_) | Schedule::Contract(_) => {
+            let skinny = skinny::starts(checked, specialisation, sizes, machine);
+            let mma = mma::starts(checked, specialisation, sizes, machine);
+            let contract = match mma.is_empty() {
+                true => contract::starts(checked, specialisation, sizes, machine),
+                false => Vec::new(),
+            };
+            let (skinny, mma) = (
+                skinny.into_iter().map(Schedule::Skinny),
+                mma.into_iter().map(Schedule::Mma),
+            );
+            let tiles = mma.chain(contract.into_iter().map(Schedule::Contract));
+            skinny.chain(tiles).collect()
+        }
+        Schedule::Row(_) => {
+            let rows = row::starts(checked, specialisation, sizes, machine);
+            rows.into_iter().map(Schedule::Row).collect()
+        }
+        Schedule::Plain(_) | Schedule::Pointwise(_) | Schedule::Window(_) => Vec::new(),
+    };
+    for schedule in more {
+        if !starts.contains(&schedule) {
+            starts.push(schedule);
+        }
+    }
+    starts
+}
+
 /// Elements of the largest output.
 fn output_elements(checked: &Checked, sizes: &[u64]) -> u64 {
     let volume = |dims: &[crate::ir::SizeId]| {

@@ -88,8 +88,14 @@ pub(super) fn default(
     sizes: &[u64],
     machine: Machine,
 ) -> Option<Row> {
-    let shape = Shape::of(checked, specialisation, machine.target)?;
-    let axes = row_axes(checked)?;
+    starts(checked, specialisation, sizes, machine).into_iter().next()
+}
+
+/// The same, and with more and with fewer threads.
+pub(super) fn starts(checked: &Checked, specialisation: &Specialisation, sizes: &[u64], machine: Machine) -> Vec<Row> {
+    let (Some(shape), Some(axes)) = (Shape::of(checked, specialisation, machine.target), row_axes(checked)) else {
+        return Vec::new();
+    };
     let length = shape.longest(sizes);
     let output = &checked.op().outputs[0];
     let rows: u64 = output.dims[..axes]
@@ -99,7 +105,7 @@ pub(super) fn default(
     let lanes_per_output = output.dims[axes..].iter().all(|size| sizes[size.index()] == 1);
     // A group of threads for one short sum each would idle: one thread a sum then.
     if lanes_per_output && (length < 32 || (length < 256 && rows >= 64 * 128 * u64::from(machine.multiprocessors))) {
-        return None;
+        return Vec::new();
     }
     let multiprocessors = u64::from(machine.multiprocessors);
     let vector = shape.widest_vector.min(16 / shape.element_bytes.min(16));
@@ -111,29 +117,45 @@ pub(super) fn default(
     while threads < 1024 && u64::from(threads) * 4 < chunks {
         threads *= 2;
     }
-    // Blocks of 128 threads, smaller if some multiprocessor had none.
-    let mut rows_per_block = (128 / threads).max(1);
-    while rows_per_block > 1 && rows_per_block * threads > 32 && rows < multiprocessors * u64::from(rows_per_block) {
-        rows_per_block /= 2;
-    }
-    let row = |keep, unroll, pass| Row {
-        threads,
-        rows: rows_per_block,
-        vector,
-        keep,
-        unroll,
-        pass,
+    let of = |threads: u32| {
+        // Blocks of 128 threads, smaller if some multiprocessor had none.
+        let mut rows_per_block = (128 / threads).max(1);
+        while rows_per_block > 1 && rows_per_block * threads > 32 && rows < multiprocessors * u64::from(rows_per_block)
+        {
+            rows_per_block /= 2;
+        }
+        // No wider than leaves each thread something.
+        let mut narrow = vector;
+        while narrow > 1 && u64::from(narrow / 2 * threads) >= length {
+            narrow /= 2;
+        }
+        let row = move |keep, unroll, pass| Row {
+            threads,
+            rows: rows_per_block,
+            vector: narrow,
+            keep,
+            unroll,
+            pass,
+        };
+        // No further than a row goes.
+        let turns = length.div_ceil(u64::from(narrow * threads));
+        let loops = move |keep, pass| {
+            let unrolls = [4, 2, 1]
+                .into_iter()
+                .filter(move |&unroll| u64::from(unroll / 2) < turns);
+            unrolls.map(move |unroll| row(keep, unroll, pass))
+        };
+        let kept = [row(Keep::Registers, 1, Pass::Several)].into_iter();
+        kept.chain(loops(Keep::Shared, Pass::Several))
+            .chain(loops(Keep::Reload, Pass::One))
+            .chain(loops(Keep::Reload, Pass::Several))
+            .find(|row| shape.allows(row))
     };
-    let loops = |keep, pass| [4, 2, 1].map(|unroll| row(keep, unroll, pass));
-    [
-        vec![row(Keep::Registers, 1, Pass::Several)],
-        loops(Keep::Shared, Pass::Several).to_vec(),
-        loops(Keep::Reload, Pass::One).to_vec(),
-        loops(Keep::Reload, Pass::Several).to_vec(),
-    ]
-    .into_iter()
-    .flatten()
-    .find(|row| shape.allows(row))
+    [threads, threads / 4, threads * 2, threads * 4, threads * 8]
+        .into_iter()
+        .filter(|threads| THREADS.contains(threads))
+        .filter_map(of)
+        .collect()
 }
 
 /// What legality depends on.

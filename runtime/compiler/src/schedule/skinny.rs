@@ -271,7 +271,41 @@ pub(super) fn default(
     sizes: &[u64],
     machine: Machine,
 ) -> Option<Skinny> {
-    let shape = operands(checked, specialisation)?;
+    let ordered = ordered(checked, specialisation, sizes, machine, MOST_ROWS);
+    ordered.into_iter().next()
+}
+
+/// More rows than are worth it by the formula may be by the estimate.
+const MOST_START_ROWS: u64 = 64;
+
+/// The same for few and for many rows of a thread, lanes along a sum, and warps.
+pub(super) fn starts(
+    checked: &Checked,
+    specialisation: &Specialisation,
+    sizes: &[u64],
+    machine: Machine,
+) -> Vec<Skinny> {
+    let kind = |point: &Skinny| (point.rows > 2, point.lanes, point.warps > 2);
+    let mut starts: Vec<Skinny> = Vec::new();
+    for point in ordered(checked, specialisation, sizes, machine, MOST_START_ROWS) {
+        if !starts.iter().any(|other| kind(other) == kind(&point)) {
+            starts.push(point);
+        }
+    }
+    starts
+}
+
+/// What suits these sizes, the best first; nothing if there are more rows than `most`.
+fn ordered(
+    checked: &Checked,
+    specialisation: &Specialisation,
+    sizes: &[u64],
+    machine: Machine,
+    most: u64,
+) -> Vec<Skinny> {
+    let Some(shape) = operands(checked, specialisation) else {
+        return Vec::new();
+    };
     let volume = |positions: &[usize]| {
         let dims = &checked.op().outputs[0].dims;
         positions
@@ -286,35 +320,37 @@ pub(super) fn default(
         .map(|size| sizes[size.index()])
         .fold(1, u64::saturating_mul);
     // Short sums are done by one thread each, narrow ones (a dot product) by whole blocks.
-    if rows > MOST_ROWS || depth < 32 || columns.saturating_mul(batch) < 8 {
-        return None;
+    if rows > most || depth < 32 || columns.saturating_mul(batch) < 8 {
+        return Vec::new();
     }
     let most_warps = 16 * u64::from(machine.multiprocessors.max(1));
-    points(checked, specialisation, machine.target)
+    let mut points: Vec<Skinny> = points(checked, specialisation, machine.target)
         .filter(|point| point.cache == Cache::Normal)
-        .min_by_key(|point| {
-            let tiles = rows.div_ceil(u64::from(point.rows));
-            let of_warp = u64::from(point.column_lanes() * shape.thread_columns(point));
-            let warps = columns
-                .div_ceil(of_warp)
-                .saturating_mul(u64::from(point.warps))
-                .saturating_mul(batch)
-                .saturating_mul(tiles);
-            let turn = u64::from(point.depth_threads() * shape.depth_vector(point) * shape.chunks_per_turn(point));
-            (
-                // Weights are read once a tile of rows; rows beyond the last are arithmetic for nothing.
-                tiles,
-                point.rows,
-                // What goes with the weights comes from the caches once a column.
-                point.rows.div_ceil(4 * shape.thread_columns(point)),
-                // Multiprocessors without work, and sums that leave lanes without a term.
-                (most_warps / warps.max(1)).checked_ilog2().unwrap_or(0),
-                depth.div_ceil(turn).saturating_mul(turn).saturating_mul(8) / depth,
-                shape.bytes_in_flight(point).abs_diff(64),
-                // Of equals the one that exchanges least between threads.
-                point.depth_threads(),
-                std::cmp::Reverse(point.vector),
-                point.columns,
-            )
-        })
+        .collect();
+    points.sort_by_cached_key(|point| {
+        let tiles = rows.div_ceil(u64::from(point.rows));
+        let of_warp = u64::from(point.column_lanes() * shape.thread_columns(point));
+        let warps = columns
+            .div_ceil(of_warp)
+            .saturating_mul(u64::from(point.warps))
+            .saturating_mul(batch)
+            .saturating_mul(tiles);
+        let turn = u64::from(point.depth_threads() * shape.depth_vector(point) * shape.chunks_per_turn(point));
+        (
+            // Weights are read once a tile of rows; rows beyond the last are arithmetic for nothing.
+            tiles,
+            point.rows,
+            // What goes with the weights comes from the caches once a column.
+            point.rows.div_ceil(4 * shape.thread_columns(point)),
+            // Multiprocessors without work, and sums that leave lanes without a term.
+            (most_warps / warps.max(1)).checked_ilog2().unwrap_or(0),
+            depth.div_ceil(turn).saturating_mul(turn).saturating_mul(8) / depth,
+            shape.bytes_in_flight(point).abs_diff(64),
+            // Of equals the one that exchanges least between threads.
+            point.depth_threads(),
+            std::cmp::Reverse(point.vector),
+            point.columns,
+        )
+    });
+    points
 }
