@@ -936,6 +936,15 @@ impl<'a> Lowering<'a> {
         })
     }
 
+    /// Neighbours that fill words, as those words.
+    pub fn load_words(&mut self, access: &Access) -> Few<Reg> {
+        let size = access.element.size();
+        let address = self.math.address(&mut self.b, access.base, &access.first, size);
+        let guard = access.guard.map(|predicate| Guard { predicate, holds: true });
+        let count = (access.count * size / 4) as usize;
+        self.b.load(Width::B32, count, address, self.read_cache, guard)
+    }
+
     /// The same from shared memory, where this thread has put them with [`Lowering::keep_elements`].
     pub fn kept_elements(&mut self, element: Element, count: u32, address: Address) -> Few<Reg> {
         self.unpacked(element, count, |b, width, count, byte| {

@@ -297,7 +297,7 @@ impl<'a> Space<'a> {
         let (rows, columns) = (point.block_rows, point.block_columns);
         let loads = self.shape.tiles(rows, columns).map(|(side, tile)| {
             let multiplicand = self.multiplicands[usize::from(!side.of_rows)];
-            let vector = vector(&self.shape, self.specialisation, side, tile, point, multiplicand);
+            let [vector, _] = patch(&self.shape, self.specialisation, side, tile, point, multiplicand);
             tile * point.block_depth / vector / point.threads()
         });
         loads.sum::<u32>() <= ContractShape::MOST_LOADS
@@ -319,7 +319,7 @@ impl<'a> Space<'a> {
             .tiles(point.block_rows, point.block_columns)
             .map(|(side, rows)| {
                 let multiplicand = self.multiplicands[usize::from(!side.of_rows)];
-                let vector = vector(&self.shape, self.specialisation, side, rows, point, multiplicand);
+                let [vector, _] = patch(&self.shape, self.specialisation, side, rows, point, multiplicand);
                 let elements = rows * point.block_depth / point.threads();
                 let pieces = elements / vector;
                 if self.may_copy(side, multiplicand, vector) {
@@ -339,7 +339,7 @@ impl<'a> Space<'a> {
             .first()
             .is_some_and(|&factor| read_as_is(self.checked, self.specialisation, &self.shape, factor, multiplicand))
             && vector * multiplicand.bytes() >= 4
-            && (side.along_depth || multiplicand.bytes() == 2)
+            && !is_turned(side, multiplicand)
     }
 }
 
@@ -374,21 +374,41 @@ pub(crate) fn read_as_is(
         && !(gathered && specialisation.check_indices)
 }
 
-/// How many neighbours of a side a thread loads at once: up to 16 bytes of what they are multiplied as, and such that all
-/// threads load alike.
-pub(crate) fn vector(
+/// What a thread loads of a side before it stores it: neighbours, at once, and how many terms of them. Up to 16 bytes of what they are
+/// multiplied as, and such that all threads load alike.
+///
+/// Where neighbours are of different rows and yet lines in shared memory must be of terms, what is stored at once are terms
+/// of a row: 16 bytes of words, and of bytes at least 8. Fewer bytes of as many rows as make a sector would meet in banks.
+pub(crate) fn patch(
     shape: &ContractShape,
     specialisation: &Specialisation,
     side: &Side,
     tile: u32,
     point: &Mma,
     multiplicand: Multiplicand,
-) -> u32 {
-    let mut vector = shape.vector(specialisation, side, 16 / multiplicand.bytes());
-    while vector > 1 && !(tile * point.block_depth / vector).is_multiple_of(point.threads()) {
+) -> [u32; 2] {
+    let bytes = multiplicand.bytes();
+    let elements = tile * point.block_depth / point.threads();
+    let (mut vector, terms) = if is_turned(side, multiplicand) {
+        let vector = shape.vector(specialisation, side, (16 / bytes).min(8));
+        let terms = if bytes == 1 {
+            (elements / vector).clamp(8, 16)
+        } else {
+            4
+        };
+        (vector, terms.min(elements))
+    } else {
+        (shape.vector(specialisation, side, 16 / bytes), 1)
+    };
+    while vector > 1 && !elements.is_multiple_of(vector * terms) {
         vector /= 2;
     }
-    vector
+    [vector, terms]
+}
+
+/// Whether a side's memory is contiguous along its rows, while matrices of such elements can be read along the terms alone.
+fn is_turned(side: &Side, multiplicand: Multiplicand) -> bool {
+    !side.along_depth && multiplicand.bytes() != 2
 }
 
 /// The tile with the least estimated time: whole waves of blocks, each as long as its tensor cores, its reads of shared

@@ -8,16 +8,19 @@
 //!
 //! A factor that is multiplied as it is stored is copied, 16 bytes at a time where alignment allows; any other is evaluated
 //! as an ordinary expression where its slab is loaded. A slab lies in shared memory in lines: of terms, one a row, or, where
-//! memory is contiguous along the rows, of rows, one a term. In both the 16-byte chunks of a line are permuted by
-//! the number of the line ([`Lines::at`]), so that neither copies nor `ldmatrix` meet in a bank.
+//! memory is contiguous along the rows, of rows, one a term. `ldmatrix` transposes 2-byte elements alone: lines of others are always
+//! of terms, and a thread loads several neighbours of several terms and turns them in registers. In all the 16-byte chunks of
+//! a line are permuted by the number of the line ([`Lines::at`]), so that neither copies, nor stores, nor `ldmatrix` meet in a bank.
 
 mod lines;
 mod outputs;
+mod turned;
 
 use super::super::expression::{Access, Lowering, Reduce};
 use super::super::index::Linear;
 use super::super::value::{self, Value, class_of};
 use super::super::{Error, launch};
+use super::deal::Deal;
 use super::{Block, Inside, Slab, Tiling, or_zero};
 use crate::check::Checked;
 use crate::ir::ExprId;
@@ -25,11 +28,11 @@ use crate::kernel::Launch;
 use crate::ptx::builder::move_of;
 use crate::ptx::{Address, Cache, Class, Compare, Few, Guard, Opcode, Operand, Reg, Space, Turns};
 use crate::schedule::{
-    ContractShape, Mma, Multiplicand, contract_operands, mma_minimum_blocks, mma_read_as_is, mma_vector,
+    ContractShape, Mma, Multiplicand, Side, contract_operands, mma_minimum_blocks, mma_patch, mma_read_as_is,
 };
 use crate::size::Specialisation;
 use crate::target::Target;
-use lines::{Lines, address, exclusive_or, multiple, shared, sum};
+use lines::{Lines, address, exclusive_or, shared, sum};
 use smallvec::smallvec;
 
 pub(in crate::lower) fn lower<'a>(
@@ -96,6 +99,8 @@ enum Way {
     Copied(u32),
     /// As they are stored, through registers.
     Stored,
+    /// The same, as words of bytes, which are turned.
+    Words,
     /// Evaluated.
     Evaluated,
 }
@@ -110,18 +115,24 @@ impl<'a> Tile<'a> {
         multiplicands: [Multiplicand; 2],
     ) -> Result<Tile<'a>, Error> {
         let specialisation = lowering.specialisation;
-        let tiling = Tiling::new(lowering, shape, block, number, |side, tile| {
+        let patch = |side: &Side, tile| {
             let multiplicand = multiplicands[usize::from(!side.of_rows)];
-            mma_vector(shape, specialisation, side, tile, point, multiplicand)
-        });
-        let mut start = 0;
-        let mut lines = |slab: &Slab| {
-            let multiplicand = multiplicands[usize::from(!slab.of_rows)];
-            let lines = Lines::new(slab, block, multiplicand, start);
-            start += slab.tile * block.depth * multiplicand.bytes();
-            lines
+            mma_patch(shape, specialisation, side, tile, point, multiplicand)
         };
-        let lines = tiling.slabs.iter().map(&mut lines).collect();
+        let mut tiling = Tiling::new(lowering, shape, block, number, |side, tile| patch(side, tile)[0]);
+        let mut start = 0;
+        let mut lines = Vec::with_capacity(tiling.slabs.len());
+        for (slab, side) in tiling.slabs.iter_mut().zip(&shape.sides) {
+            let multiplicand = multiplicands[usize::from(!slab.of_rows)];
+            let own = Lines::new(slab, block, multiplicand, start);
+            start += slab.tile * block.depth * multiplicand.bytes();
+            if own.turned {
+                let [rows, terms] = patch(side, slab.tile);
+                let steps = own.deal([rows, terms], [slab.tile, block.depth]);
+                slab.deal = Some(Deal { terms, steps });
+            }
+            lines.push(own);
+        }
         let warp = Warp::new(lowering, point);
         let base = lowering.b.shared_base();
         let mut tile = Tile {
@@ -185,9 +196,12 @@ impl<'a> Tile<'a> {
             let first = accesses[0].first.plus_constant(i64::from(lane as u32 / count * count));
             access.count == count && access.first == first
         });
-        let in_order = side.vector == 1 || lines.of_terms == side.along_depth;
-        Ok(if neighbours && in_order && count * lines.element >= 4 {
+        Ok(if !neighbours || count * lines.element < 4 {
+            Way::Stored
+        } else if !lines.turned {
             Way::Copied(count)
+        } else if count == side.vector && lines.element == 1 {
+            Way::Words
         } else {
             Way::Stored
         })
@@ -337,31 +351,39 @@ impl<'a> Tile<'a> {
             if matches!(way, Way::Copied(_)) {
                 continue;
             }
+            if way == Way::Words {
+                self.turn_words(lowering, number, term, stage, inside)?;
+                continue;
+            }
             let element = self.multiplicand(side).element();
+            let (vector, terms) = (side.vector as usize, side.deal.as_ref().map_or(1, |deal| deal.terms));
             let mut values: Vec<Operand> = Vec::new();
             self.tiling
-                .each_element(lowering, side, term, inside, |lowering, side, piece, lane, guard| {
+                .each_element(lowering, side, term, inside, |lowering, side, piece, _, guard| {
                     let value = if way == Way::Stored {
                         lowering.stored(side.factors[0])?.into()
                     } else {
                         self.evaluated(lowering, side, guard)?
                     };
                     values.push(value);
-                    if lane + 1 < side.vector {
+                    if values.len() < vector * terms as usize {
                         return Ok(());
                     }
-                    let (line, byte) = lines.place(piece);
-                    if side.along_depth == lines.of_terms {
-                        let to = shared(lowering, stage, lines, &line, &byte);
-                        let (width, packed) = lowering.pack(element, &values);
+                    let mut store = |line: &Linear, byte: &Linear, values: &[Operand]| {
+                        let to = shared(lowering, stage, lines, line, byte);
+                        let (width, packed) = lowering.pack(element, values);
                         lowering.b.store(Space::Shared, width, to, &packed, Cache::Normal, None);
-                    } else {
-                        // Neighbours are of different lines.
-                        for (lane, value) in values.iter().enumerate() {
-                            let to = shared(lowering, stage, lines, &line.plus_constant(lane as i64), &byte);
-                            let (width, packed) = lowering.pack(element, std::slice::from_ref(value));
-                            lowering.b.store(Space::Shared, width, to, &packed, Cache::Normal, None);
+                    };
+                    let (line, byte) = lines.place(piece);
+                    if side.deal.is_some() {
+                        // All terms of a row, then of the next.
+                        let byte = byte.plus_constant(-i64::from((terms - 1) * lines.element));
+                        for row in 0..vector {
+                            let of_row: Few<Operand> = values[row..].iter().step_by(vector).copied().collect();
+                            store(&line.plus_constant(row as i64), &byte, &of_row);
                         }
+                    } else {
+                        store(&line, &byte, &values);
                     }
                     values.clear();
                     Ok(())
@@ -456,34 +478,21 @@ impl<'a> Tile<'a> {
                     let byte = origin.plus(&rows.times(8)).plus_constant(i64::from(16 * number));
                     (line.plus(&Linear::register(within)), byte.times(2))
                 };
-                let at = self.fragment(lowering, lines, &line, &byte, within, stage);
+                let at = self.fragment(lowering, lines, &line, &byte, stage);
                 lowering.b.load_matrices(!lines.of_terms, at)
             })
             .collect()
     }
 
-    /// Where a lane's line of a matrix is. The first of 8 lines is a multiple of 8, so the number of the lane among them is all that
+    /// Where a lane's line of a matrix is. Its number is a multiple of 16 and the lane's among those of two matrices, which is all that
     /// permutes the chunks; and what is constant in the byte shares no bits with what is not, so it can be taken in last.
-    fn fragment(
-        &self,
-        lowering: &mut Lowering<'_>,
-        lines: Lines,
-        line: &Linear,
-        byte: &Linear,
-        within: Reg,
-        stage: Reg,
-    ) -> Address {
-        let math = lowering.math;
-        let key = lines.key(lowering, within.into());
+    fn fragment(&self, lowering: &mut Lowering<'_>, lines: Lines, line: &Linear, byte: &Linear, stage: Reg) -> Address {
         let constant = byte.constant_part();
         let (low, high) = (constant % 128, constant - constant % 128);
-        let register = math.operand(&mut lowering.b, &byte.plus_constant(-constant));
-        let permuted = exclusive_or(lowering, register, key);
-        let permuted = exclusive_or(lowering, permuted, low.into());
         let whole_lines = line.constant_part();
-        let line = math.operand(&mut lowering.b, &line.plus_constant(-whole_lines));
-        let lines_at = multiple(lowering, line, i64::from(lines.bytes));
-        let at = sum(lowering, lines_at, permuted);
+        let (line, byte) = (line.plus_constant(-whole_lines), byte.plus_constant(-constant));
+        let (at, _) = lines.at(lowering, &line, &byte);
+        let at = exclusive_or(lowering, at, low.into());
         let base = sum(lowering, at, stage.into());
         let offset = i64::from(lines.start) + high + whole_lines * i64::from(lines.bytes);
         address(lowering, base, offset)

@@ -6,6 +6,7 @@
 //! Rows and columns beyond the edge are clamped to the last one when loading and left out when storing; terms beyond the
 //! end of the sum are zeros.
 
+mod deal;
 pub(super) mod mma;
 pub(super) mod simt;
 
@@ -18,6 +19,7 @@ use crate::ir::{AxisId, BinaryOp, ExprId, SizeId};
 use crate::ptx::{Cache, Guard, Opcode, Reg};
 use crate::schedule::{ContractShape, Side};
 use crate::size::SizeExpr;
+use deal::Deal;
 
 /// What a block is.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +65,8 @@ struct Slab {
     along_depth: bool,
     /// Neighbours that a thread loads at once.
     vector: u32,
+    /// How it is dealt to threads, if they do not simply run along memory.
+    deal: Option<Deal>,
 }
 
 /// Which terms of a slab are terms of the sum.
@@ -209,6 +213,7 @@ impl<'a> Tiling<'a> {
             tile,
             along_depth: side.along_depth,
             vector: vector(side, tile),
+            deal: None,
         };
         Tiling {
             shape,
@@ -250,34 +255,7 @@ impl<'a> Tiling<'a> {
     ) -> Result<(), Error> {
         lowering.compared = self.shape.compared;
         let vector = i64::from(side.vector);
-        let (slab, tile) = (i64::from(self.block.depth), i64::from(side.tile));
-        // Threads run along memory: the fast direction counts vectors.
-        let fast = if side.along_depth { slab } else { tile } / vector;
-        let threads = i64::from(self.block.threads);
-        let turns = slab * tile / vector / threads;
-        let tid = lowering.b.op(Opcode::TidX, &[]);
-        for turn in 0..turns {
-            let (along, across) = if threads >= fast {
-                let shift = i64::from(fast.trailing_zeros());
-                let along = lowering.b.op(Opcode::AndB32, &[tid.into(), (fast - 1).into()]);
-                let across = lowering.b.op(Opcode::ShrU32, &[tid.into(), shift.into()]);
-                (
-                    Linear::register(along),
-                    Linear::register(across).plus_constant(turn * (threads / fast)),
-                )
-            } else {
-                let parts = fast / threads;
-                (
-                    Linear::register(tid).plus_constant(turn % parts * threads),
-                    Linear::constant(turn / parts),
-                )
-            };
-            let (term, row) = if side.along_depth {
-                (along.times(vector), across)
-            } else {
-                (across, along.times(vector))
-            };
-            let piece = Piece { row, term };
+        for piece in self.pieces(lowering, side) {
             let along_rows = if side.along_depth { 1 } else { vector };
             let band = self.band(side);
             let row_lanes = self.bind_clamped(lowering, band, &band.base.plus(&piece.row), along_rows);
@@ -298,6 +276,52 @@ impl<'a> Tiling<'a> {
         }
         lowering.compared = false;
         Ok(())
+    }
+
+    /// What this thread loads of a slab, in order.
+    fn pieces(&self, lowering: &mut Lowering<'_>, side: &Slab) -> Vec<Piece> {
+        let vector = i64::from(side.vector);
+        let (slab, tile) = (i64::from(self.block.depth), i64::from(side.tile));
+        let threads = i64::from(self.block.threads);
+        let turns = slab * tile / vector / threads;
+        if let Some(deal) = &side.deal {
+            let mut pieces = Vec::new();
+            for turn in 0..turns as u32 / deal.terms {
+                let first = deal.piece(lowering, self.block.threads, turn);
+                pieces.extend((0..deal.terms).map(|further| Piece {
+                    row: first.row.clone(),
+                    term: first.term.plus_constant(further.into()),
+                }));
+            }
+            return pieces;
+        }
+        // Threads run along memory: the fast direction counts vectors.
+        let fast = if side.along_depth { slab } else { tile } / vector;
+        let tid = lowering.b.op(Opcode::TidX, &[]);
+        let piece = |turn: i64| {
+            let (along, across) = if threads >= fast {
+                let shift = i64::from(fast.trailing_zeros());
+                let along = lowering.b.op(Opcode::AndB32, &[tid.into(), (fast - 1).into()]);
+                let across = lowering.b.op(Opcode::ShrU32, &[tid.into(), shift.into()]);
+                (
+                    Linear::register(along),
+                    Linear::register(across).plus_constant(turn * (threads / fast)),
+                )
+            } else {
+                let parts = fast / threads;
+                (
+                    Linear::register(tid).plus_constant(turn % parts * threads),
+                    Linear::constant(turn / parts),
+                )
+            };
+            let (term, row) = if side.along_depth {
+                (along.times(vector), across)
+            } else {
+                (across, along.times(vector))
+            };
+            Piece { row, term }
+        };
+        (0..turns).map(piece).collect()
     }
 
     /// Binds the axes of rows (or columns) to one of them, clamped to the last; the lanes if `vector` are taken at once.
@@ -541,8 +565,12 @@ pub(super) fn coordinates_of_chunk(
         let register = match *fastest.terms() {
             [(register, 1)] => register,
             _ => {
-                let register = lowering.math.register(&mut lowering.b, fastest);
-                *fastest = Linear::register(register);
+                // Chunks that lie apart by a constant share an address.
+                let constant = fastest.constant_part();
+                let register = lowering
+                    .math
+                    .register(&mut lowering.b, &fastest.plus_constant(-constant));
+                *fastest = Linear::register(register).plus_constant(constant);
                 register
             }
         };

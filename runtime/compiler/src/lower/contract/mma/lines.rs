@@ -2,6 +2,7 @@
 
 use super::super::super::expression::Lowering;
 use super::super::super::index::Linear;
+use super::super::deal::Step;
 use super::super::{Block, Piece, Slab};
 use crate::ptx::{Address, Class, Opcode, Operand, Reg};
 use crate::schedule::Multiplicand;
@@ -17,6 +18,8 @@ pub(super) struct Lines {
     pub element: u32,
     /// Whether a line is a row's terms; else it is a term's rows.
     pub of_terms: bool,
+    /// Whether it is a row's terms though memory is contiguous along the rows.
+    pub turned: bool,
 }
 
 impl Lines {
@@ -29,6 +32,7 @@ impl Lines {
             bytes: element * if of_terms { block.depth } else { side.tile },
             element,
             of_terms,
+            turned: of_terms && !side.along_depth,
         }
     }
 
@@ -45,36 +49,100 @@ impl Lines {
     /// Bytes from the start of the slab. Lines of 128 bytes hold 8 chunks of 16, and line `l` has chunk `c` in the place `c ^ l % 8`:
     /// 8 lines have a chunk in 8 places. Of shorter lines several make 128 bytes, and these take the place of the line.
     ///
-    /// Apart from that comes the constant part: what moves by 8 lines, or by 8 chunks, is permuted alike.
+    /// Apart from that comes the constant part: what moves by 8 lines, or by 8 chunks, is permuted alike; by 16 lines if turned.
     pub fn at(&self, lowering: &mut Lowering<'_>, line: &Linear, byte: &Linear) -> (Operand, i64) {
-        let whole_lines = line.constant_part().div_euclid(8) * 8;
+        let alike = if self.turned { 16 } else { 8 };
+        let whole_lines = line.constant_part().div_euclid(alike) * alike;
         let whole_bytes = byte.constant_part().div_euclid(128) * 128;
         let (line, byte) = (line.plus_constant(-whole_lines), byte.plus_constant(-whole_bytes));
         let (math, b) = (lowering.math, &mut lowering.b);
         let (line, byte) = (math.operand(b, &line), math.operand(b, &byte));
         let key = self.key(lowering, line);
-        let within = exclusive_or(lowering, byte, key);
         let lines = multiple(lowering, line, i64::from(self.bytes));
-        let at = sum(lowering, lines, within);
+        let at = sum(lowering, lines, byte);
+        let at = exclusive_or(lowering, at, key);
         (at, whole_lines * i64::from(self.bytes) + whole_bytes)
     }
 
-    /// What the byte in a line is combined with: 16 times the number of the line, in units of 128 bytes, modulo the chunks of a line.
+    /// What the place of a line's bytes is combined with: 16 times the number of the line, in units of 128 bytes, modulo the chunks
+    /// of a line. If the slab is turned, the line 8 further on, whose elements are loaded by the same warp, has its chunks in other places again:
+    /// its first neighbour's, or, where a line has but half of the places, those of the other half.
     pub fn key(&self, lowering: &mut Lowering<'_>, line: Operand) -> Operand {
-        let down = i64::from((128 / self.bytes.min(128)).trailing_zeros());
-        let mask = i64::from(self.bytes.min(128) / 16 - 1);
-        match line {
-            Operand::Int(line) => Operand::Int(((line >> down) & mask) << 4),
-            line => {
-                let b = &mut lowering.b;
-                let units = if down > 0 {
-                    b.op(Opcode::ShrU32, &[line, down.into()]).into()
-                } else {
-                    line
-                };
-                let key = b.op(Opcode::AndB32, &[units, mask.into()]);
-                b.op(Opcode::ShlB32, &[key.into(), 4.into()]).into()
+        let (down, mask) = self.unit();
+        if let Operand::Int(line) = line {
+            return Operand::Int(self.key_of(line));
+        }
+        let b = &mut lowering.b;
+        let mut units = line;
+        if down > 0 {
+            units = b.op(Opcode::ShrU32, &[line, down.into()]).into();
+        }
+        let key = b.op(Opcode::AndB32, &[units, mask.into()]);
+        let key = b.op(Opcode::ShlB32, &[key.into(), 4.into()]).into();
+        if !self.turned {
+            return key;
+        }
+        let eighth = b.op(Opcode::AndB32, &[line, 8.into()]);
+        let eighth = b.op(Opcode::ShlB32, &[eighth.into(), self.turn().into()]);
+        exclusive_or(lowering, key, eighth.into())
+    }
+
+    fn key_of(&self, line: i64) -> i64 {
+        let (down, mask) = self.unit();
+        let eighth = if self.turned { (line & 8) << self.turn() } else { 0 };
+        (line >> down & mask) << 4 ^ eighth
+    }
+
+    /// How lines are counted that make 128 bytes, and modulo what.
+    fn unit(&self) -> (i64, i64) {
+        let bytes = self.bytes.min(128);
+        ((128 / bytes).trailing_zeros().into(), i64::from(bytes / 16 - 1))
+    }
+
+    /// From 8 lines to where they move a chunk: by 16 bytes, or by 64.
+    fn turn(&self) -> i64 {
+        if self.bytes >= 128 { 1 } else { 3 }
+    }
+
+    /// In what order patches of `rows` by `terms` elements are dealt to threads, so that their stores, of a row's terms each, do not meet in
+    /// a bank: the place is linear in the bits of row and term (without carries), so lanes that store at once meet in none if what
+    /// their bits move it by is independent. Besides, a warp reads whole sectors.
+    pub fn deal(&self, [rows, terms]: [u32; 2], [all_rows, all_terms]: [u32; 2]) -> Vec<Step> {
+        let powers = |from: u32, to: u32| {
+            std::iter::successors(Some(from), |&step| Some(2 * step)).take_while(move |&step| step < to)
+        };
+        let width = terms * self.element;
+        let at_once = (128 / width).min(32).trailing_zeros() as usize;
+        let within = |bytes: u32| powers(rows, all_rows.min(bytes / self.element)).map(Step::Rows);
+        let all: Vec<Step> = powers(terms, all_terms)
+            .map(Step::Terms)
+            .chain(powers(rows, all_rows).map(Step::Rows))
+            .collect();
+        let mut dealt: Vec<Step> = Vec::new();
+        let mut banks: Vec<u32> = Vec::new();
+        for step in within(32).chain(all.iter().copied()) {
+            let mut bank = self.moved(step) & 127 & !(width - 1);
+            for &other in &banks {
+                bank = bank.min(bank ^ other);
             }
+            if bank > 0 && dealt.len() < at_once {
+                banks.push(bank);
+                dealt.push(step);
+            }
+        }
+        for step in within(32).chain(within(128)).chain(all.iter().copied()) {
+            if !dealt.contains(&step) {
+                dealt.push(step);
+            }
+        }
+        dealt
+    }
+
+    /// The bits of a place that change with those of a row or term.
+    fn moved(&self, step: Step) -> u32 {
+        match step {
+            Step::Rows(rows) => rows * self.bytes ^ self.key_of(rows.into()) as u32,
+            Step::Terms(terms) => terms * self.element,
         }
     }
 }
