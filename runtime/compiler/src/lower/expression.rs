@@ -85,6 +85,9 @@ pub struct Lanes {
     pub width: u32,
 }
 
+/// How so many words of a width are loaded, as [`Builder::load`] does it.
+pub type Load<'a> = dyn FnMut(&mut Builder, Width, usize, Address, Cache, Option<Guard>) -> Few<Reg> + 'a;
+
 type MemoKey = (ExprId, Vec<Binding>, Option<Reg>);
 
 /// One kernel under construction.
@@ -923,26 +926,33 @@ impl<'a> Lowering<'a> {
 
     /// Loads neighbours in as few instructions as their number allows, in storage form.
     pub fn load_elements(&mut self, access: &Access) -> Few<Reg> {
-        let size = access.element.size();
-        let address = self.math.address(&mut self.b, access.base, &access.first, size);
-        let guard = access.guard.map(|predicate| Guard { predicate, holds: true });
+        self.load_elements_by(access, &mut Builder::load)
+    }
+
+    /// The same, where a family loads in its own way.
+    pub fn load_elements_by(&mut self, access: &Access, load: &mut Load<'_>) -> Few<Reg> {
+        let (address, guard) = self.place_of(access);
         let cache = self.read_cache;
         self.unpacked(access.element, access.count, |b, width, count, byte| {
             let address = Address {
                 offset: address.offset.wrapping_add(byte),
                 ..address
             };
-            b.load(width, count, address, cache, guard)
+            load(b, width, count, address, cache, guard)
         })
     }
 
-    /// Neighbours that fill words, as those words.
-    pub fn load_words(&mut self, access: &Access) -> Few<Reg> {
+    fn place_of(&mut self, access: &Access) -> (Address, Option<Guard>) {
         let size = access.element.size();
         let address = self.math.address(&mut self.b, access.base, &access.first, size);
-        let guard = access.guard.map(|predicate| Guard { predicate, holds: true });
-        let count = (access.count * size / 4) as usize;
-        self.b.load(Width::B32, count, address, self.read_cache, guard)
+        (address, access.guard.map(|predicate| Guard { predicate, holds: true }))
+    }
+
+    /// Neighbours that fill words, as those words.
+    pub fn load_words(&mut self, access: &Access, load: &mut Load<'_>) -> Few<Reg> {
+        let (address, guard) = self.place_of(access);
+        let count = (access.count * access.element.size() / 4) as usize;
+        load(&mut self.b, Width::B32, count, address, self.read_cache, guard)
     }
 
     /// The same from shared memory, where this thread has put them with [`Lowering::keep_elements`].

@@ -12,6 +12,7 @@
 //! of terms, and a thread loads several neighbours of several terms and turns them in registers. In all the 16-byte chunks of
 //! a line are permuted by the number of the line ([`Lines::at`]), so that neither copies, nor stores, nor `ldmatrix` meet in a bank.
 
+mod held;
 mod lines;
 mod outputs;
 mod turned;
@@ -32,6 +33,7 @@ use crate::schedule::{
 };
 use crate::size::Specialisation;
 use crate::target::Target;
+use held::Held;
 use lines::{Lines, address, exclusive_or, shared, sum};
 use smallvec::smallvec;
 
@@ -223,6 +225,7 @@ impl<'a> Tile<'a> {
         let (axes, factors) = self.tiling.summed();
         let outside = lowering.enter(&axes, &factors);
 
+        let copies = self.ways.iter().any(|way| matches!(way, Way::Copied(_)));
         // All stages but one are on their way before the first is waited for.
         for stage in 0..stages - 1 {
             let first = Linear::constant(stage * slab);
@@ -232,9 +235,12 @@ impl<'a> Tile<'a> {
                 let at = (stage * i64::from(self.stage_bytes())).into();
                 let to = lowering.b.op(Opcode::AddS32, &[self.base.into(), at]);
                 self.copy(lowering, &first, to, inside)?;
-                self.fill(lowering, &first, to, inside)?;
+                let mut loads = Held::new(lowering, inside);
+                self.fill(lowering, &first, to, inside, &mut loads)?;
             }
-            lowering.b.converge(Opcode::CopyCommit, &[]);
+            if copies {
+                lowering.b.converge(Opcode::CopyCommit, &[]);
+            }
         }
         let all = self.stage_bytes() * self.point.stages;
         let first = lowering.b.mutable(Class::B32, self.base.into());
@@ -253,7 +259,9 @@ impl<'a> Tile<'a> {
             4 => Opcode::CopyWait2,
             _ => Opcode::CopyWait3,
         };
-        lowering.b.converge(wait, &[]);
+        if copies {
+            lowering.b.converge(wait, &[]);
+        }
         // All have come here: the slab is complete, and the one before it is not read any more.
         lowering.b.barrier();
         let next = Linear::register(counter).plus_constant((stages - 1) * slab);
@@ -267,20 +275,25 @@ impl<'a> Tile<'a> {
         if more {
             self.copy(lowering, &next, write, inside)?;
         }
-        lowering.b.converge(Opcode::CopyCommit, &[]);
+        if copies {
+            lowering.b.converge(Opcode::CopyCommit, &[]);
+        }
+        let mut loads = Held::new(lowering, inside);
         if more {
-            self.touch(lowering, &next, inside)?;
+            self.touch(lowering, &next, inside, &mut loads)?;
         }
         self.accumulate(lowering, read);
         if more {
-            self.fill(lowering, &next, write, inside)?;
+            self.fill(lowering, &next, write, inside, &mut loads)?;
         }
         for stage in [first, last] {
             self.advance(lowering, stage, all);
         }
         lowering.b.end();
         lowering.leave(outside);
-        lowering.b.converge(Opcode::CopyWait0, &[]);
+        if copies {
+            lowering.b.converge(Opcode::CopyWait0, &[]);
+        }
         lowering.b.barrier();
         Ok(())
     }
@@ -334,25 +347,32 @@ impl<'a> Tile<'a> {
     }
 
     /// Issues the loads of what goes through registers; what is done with the values comes later.
-    fn touch(&self, lowering: &mut Lowering<'_>, term: &Linear, inside: Inside) -> Result<(), Error> {
+    fn touch(&self, lowering: &mut Lowering<'_>, term: &Linear, inside: Inside, loads: &mut Held) -> Result<(), Error> {
         for (side, way) in self.tiling.slabs.iter().zip(&self.ways) {
             if matches!(way, Way::Copied(_)) {
                 continue;
             }
-            self.tiling.touch(lowering, side, term, inside)?;
+            self.tiling.touch(lowering, side, term, inside, loads)?;
         }
         Ok(())
     }
 
     /// Puts what goes through registers into shared memory.
-    fn fill(&self, lowering: &mut Lowering<'_>, term: &Linear, stage: Reg, inside: Inside) -> Result<(), Error> {
+    fn fill(
+        &self,
+        lowering: &mut Lowering<'_>,
+        term: &Linear,
+        stage: Reg,
+        inside: Inside,
+        loads: &mut Held,
+    ) -> Result<(), Error> {
         for (number, side) in self.tiling.slabs.iter().enumerate() {
             let (way, lines) = (self.ways[number], self.lines[number]);
             if matches!(way, Way::Copied(_)) {
                 continue;
             }
             if way == Way::Words {
-                self.turn_words(lowering, number, term, stage, inside)?;
+                self.turn_words(lowering, number, term, stage, inside, loads)?;
                 continue;
             }
             let element = self.multiplicand(side).element();
@@ -361,9 +381,11 @@ impl<'a> Tile<'a> {
             self.tiling
                 .each_element(lowering, side, term, inside, |lowering, side, piece, _, guard| {
                     let value = if way == Way::Stored {
-                        lowering.stored(side.factors[0])?.into()
+                        lowering.read_stored(side.factors[0], loads)?.into()
                     } else {
-                        self.evaluated(lowering, side, guard)?
+                        // A slab beyond the last is read by nobody.
+                        let guard = guard.filter(|_| !matches!(inside, Inside::Where(_)));
+                        self.evaluated(lowering, side, guard, loads)?
                     };
                     values.push(value);
                     if values.len() < vector * terms as usize {
@@ -393,8 +415,14 @@ impl<'a> Tile<'a> {
     }
 
     /// The product of a side's factors as tensor cores multiply it, without rounding; 0 where it is no term of the sum.
-    fn evaluated(&self, lowering: &mut Lowering<'_>, side: &Slab, guard: Option<Reg>) -> Result<Operand, Error> {
-        let value = side.product(lowering, self.shape.ty)?;
+    fn evaluated(
+        &self,
+        lowering: &mut Lowering<'_>,
+        side: &Slab,
+        guard: Option<Reg>,
+        loads: &mut Held,
+    ) -> Result<Operand, Error> {
+        let value = side.product(lowering, self.shape.ty, loads)?;
         let value = or_zero(lowering, value, guard);
         Ok(value::to_storage(
             &mut lowering.b,

@@ -10,7 +10,7 @@ mod deal;
 pub(super) mod mma;
 pub(super) mod simt;
 
-use super::expression::{Binding, InSequence, Lanes, Lowering};
+use super::expression::{Binding, InSequence, Lanes, Lowering, Reduce};
 use super::index::Linear;
 use super::value::{Value, binary, select};
 use super::{Error, volume_formula};
@@ -402,11 +402,18 @@ impl<'a> Tiling<'a> {
     }
 
     /// Issues the loads of a side's factors in a slab; what is done with the values comes later.
-    fn touch(&self, lowering: &mut Lowering<'_>, side: &Slab, term: &Linear, inside: Inside) -> Result<(), Error> {
+    fn touch(
+        &self,
+        lowering: &mut Lowering<'_>,
+        side: &Slab,
+        term: &Linear,
+        inside: Inside,
+        family: &mut dyn Reduce,
+    ) -> Result<(), Error> {
         self.each_element(lowering, side, term, inside, |lowering, side, _, _, _| {
             side.factors
                 .iter()
-                .try_for_each(|&factor| lowering.touch(factor, &mut InSequence))
+                .try_for_each(|&factor| lowering.touch(factor, family))
         })
     }
 
@@ -494,10 +501,10 @@ impl Band {
 
 impl Slab {
     /// The product of the factors where their axes are bound as they are, in the type of the sum.
-    fn product(&self, lowering: &mut Lowering<'_>, ty: Type) -> Result<Value, Error> {
+    fn product(&self, lowering: &mut Lowering<'_>, ty: Type, family: &mut dyn Reduce) -> Result<Value, Error> {
         let mut product: Option<Value> = None;
         for &factor in &self.factors {
-            let value = lowering.value_as(factor, ty, &mut InSequence)?;
+            let value = lowering.value_as(factor, ty, family)?;
             product = Some(match product {
                 None => value,
                 Some(product) => binary(&mut lowering.b, BinaryOp::Mul, product, value),

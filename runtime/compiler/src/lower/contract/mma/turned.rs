@@ -4,6 +4,7 @@ use super::super::super::Error;
 use super::super::super::expression::Lowering;
 use super::super::super::index::Linear;
 use super::super::Inside;
+use super::held::Held;
 use super::lines::shared;
 use super::{Tile, access};
 use crate::ptx::{Builder, Cache, Opcode, Reg, Space, Width};
@@ -18,6 +19,7 @@ impl Tile<'_> {
         term: &Linear,
         stage: Reg,
         inside: Inside,
+        held: &mut Held,
     ) -> Result<(), Error> {
         let (side, lines) = (&self.tiling.slabs[number], self.lines[number]);
         let factor = side.factors[0];
@@ -30,7 +32,7 @@ impl Tile<'_> {
                     return Ok(());
                 }
                 let access = access(lowering, factor)?;
-                words.push(lowering.load_words(&access).to_vec());
+                words.push(held.words(lowering, &access).to_vec());
                 if words.len() < terms as usize {
                     return Ok(());
                 }
