@@ -284,6 +284,7 @@ impl<'a> Tile<'a> {
         }
         self.accumulate(lowering, read);
         if more {
+            loads.arrive(&mut lowering.b);
             self.fill(lowering, &next, write, inside, &mut loads)?;
         }
         for stage in [first, last] {

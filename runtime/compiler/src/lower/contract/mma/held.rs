@@ -16,7 +16,14 @@ pub(super) struct Held {
     exists: Option<Reg>,
     /// The depth of the region around the loop.
     outside: usize,
-    loads: Vec<(Address, Few<Reg>)>,
+    loads: Vec<Loaded>,
+}
+
+/// One load: the registers that hold what is loaded, and what they hold at present, as values.
+struct Loaded {
+    from: Address,
+    held: Few<Reg>,
+    values: Few<Reg>,
 }
 
 impl Held {
@@ -29,6 +36,13 @@ impl Held {
             },
             outside: lowering.b.current_depth().saturating_sub(1),
             loads: Vec::new(),
+        }
+    }
+
+    /// From here on values are those that have been loaded by now: what waits for a load stands after this.
+    pub fn arrive(&mut self, b: &mut Builder) {
+        for load in &mut self.loads {
+            load.values = load.held.iter().map(|&reg| b.read(reg)).collect();
         }
     }
 
@@ -51,18 +65,21 @@ impl Held {
         if self.exists.is_none() || guard.map(|guard| guard.predicate) != self.exists {
             return b.load(width, count, address, cache, guard);
         }
-        let known = self.loads.iter().position(|(other, _)| *other == address);
-        let at = known.unwrap_or_else(|| {
-            let loop_ = b.suspend(self.outside);
-            let zero = zero_of(width.class());
-            let held: Few<Reg> = (0..count).map(|_| b.mutable(width.class(), zero)).collect();
-            b.resume(loop_);
-            b.load_into(&held, width, address, cache, guard);
-            self.loads.push((address, held));
-            self.loads.len() - 1
+        if let Some(load) = self.loads.iter().find(|load| load.from == address) {
+            return load.values.clone();
+        }
+        let turn = b.suspend(self.outside);
+        let zero = zero_of(width.class());
+        let held: Few<Reg> = (0..count).map(|_| b.mutable(width.class(), zero)).collect();
+        b.resume(turn);
+        b.load_into(&held, width, address, cache, guard);
+        let values: Few<Reg> = held.iter().map(|&reg| b.read(reg)).collect();
+        self.loads.push(Loaded {
+            from: address,
+            held,
+            values: values.clone(),
         });
-        let held = self.loads[at].1.clone();
-        held.into_iter().map(|reg| b.read(reg)).collect()
+        values
     }
 }
 
