@@ -322,24 +322,26 @@ impl<'a> Space<'a> {
                 let [vector, _] = patch(&self.shape, self.specialisation, side, rows, point, multiplicand);
                 let elements = rows * point.block_depth / point.threads();
                 let pieces = elements / vector;
-                if self.may_copy(side, multiplicand, vector) {
-                    3 * pieces
-                } else {
+                let bytes = multiplicand.bytes();
+                if !self.may_copy(side, multiplicand, vector) {
                     let words = if vector > 1 { elements.div_ceil(2) } else { elements };
                     words * side.reads + 3 * pieces
+                } else if is_turned(side, multiplicand) {
+                    elements * bytes / 4 + 3 * pieces
+                } else {
+                    3 * pieces
                 }
             })
             .sum();
         40 + accumulators + fragments + loads
     }
 
-    /// Whether a side may be copied as it lies in memory: a guess, made certain while lowering.
+    /// Whether a side may be copied as it lies in memory, or, if it is turned, word by word: a guess, made certain while lowering.
     fn may_copy(&self, side: &Side, multiplicand: Multiplicand, vector: u32) -> bool {
         side.factors
             .first()
             .is_some_and(|&factor| read_as_is(self.checked, self.specialisation, &self.shape, factor, multiplicand))
             && vector * multiplicand.bytes() >= 4
-            && !is_turned(side, multiplicand)
     }
 }
 
