@@ -931,7 +931,9 @@ impl<'a> Lowering<'a> {
 
     /// The same, where a family loads in its own way.
     pub fn load_elements_by(&mut self, access: &Access, load: &mut Load<'_>) -> Few<Reg> {
-        let (address, guard) = self.place_of(access);
+        let size = access.element.size();
+        let address = self.math.address(&mut self.b, access.base, &access.first, size);
+        let guard = access.guard.map(|predicate| Guard { predicate, holds: true });
         let cache = self.read_cache;
         self.unpacked(access.element, access.count, |b, width, count, byte| {
             let address = Address {
@@ -940,19 +942,6 @@ impl<'a> Lowering<'a> {
             };
             load(b, width, count, address, cache, guard)
         })
-    }
-
-    fn place_of(&mut self, access: &Access) -> (Address, Option<Guard>) {
-        let size = access.element.size();
-        let address = self.math.address(&mut self.b, access.base, &access.first, size);
-        (address, access.guard.map(|predicate| Guard { predicate, holds: true }))
-    }
-
-    /// Neighbours that fill words, as those words.
-    pub fn load_words(&mut self, access: &Access, load: &mut Load<'_>) -> Few<Reg> {
-        let (address, guard) = self.place_of(access);
-        let count = (access.count * access.element.size() / 4) as usize;
-        load(&mut self.b, Width::B32, count, address, self.read_cache, guard)
     }
 
     /// The same from shared memory, where this thread has put them with [`Lowering::keep_elements`].

@@ -4,7 +4,7 @@
 //! language wherever both factors are of few bits *by what they are*: read from tensors of such elements, rounded by
 //! `tf32(…)` or `as f16`, or made from those by what keeps the bits few. Nothing is ever rounded that the source does not round.
 
-use super::product::{ContractShape, Side, operands};
+use super::product::{ContractShape, Side, Sum, operands};
 use crate::check::Checked;
 use crate::element::{Element, Type};
 use crate::ir::{BinaryOp, Expr, ExprId, Function, Literal, Source, UnaryOp};
@@ -176,21 +176,63 @@ impl Mma {
         shape.elements(self.block_rows, self.block_columns) * self.block_depth * multiplicand_bytes
     }
 
-    /// Elements between two rows of what a warp hands on: padded, so that rows do not meet in a bank.
-    pub(crate) const fn strip_pitch(&self) -> u32 {
-        self.warp_columns + 8
+    /// Elements between two rows of what a warp hands on: padded, so that lanes do not meet in a bank. They store two neighbours of rows
+    /// that follow each other, or of every other one if rows are `paired`; or four, if columns are.
+    const fn strip_pitch(&self, paired: [bool; 2]) -> u32 {
+        self.warp_columns
+            + match paired {
+                [false, false] | [true, true] => 8,
+                [true, false] => 4,
+                [false, true] if self.warp_columns == 16 => 0,
+                [false, true] => 16,
+            }
     }
 
-    /// Bytes of 16 rows of each warp's tile of one sum.
-    pub(crate) const fn strip_bytes(&self) -> u32 {
-        self.threads() / 32 * 16 * self.strip_pitch() * 4
+    /// What each warp hands on of the sums, 16 rows at a time.
+    pub(crate) fn strips(&self, shape: &ContractShape, multiplicand_bytes: u32) -> Vec<Strip> {
+        let mut start = 0;
+        let mut strip = |sum: &Sum| {
+            let paired = [sum.left, sum.right].map(|side| are_paired(&shape.sides[side], multiplicand_bytes));
+            let pitch = self.strip_pitch(paired);
+            let strip = Strip { start, pitch, paired };
+            start += self.threads() / 32 * strip.bytes();
+            strip
+        };
+        shape.sums.iter().map(&mut strip).collect()
     }
 
     /// Bytes of shared memory a block: the stages, and after them, in the same place, 16 rows of each warp's sums.
     pub(crate) fn shared_bytes(&self, shape: &ContractShape, multiplicand_bytes: u32) -> u32 {
-        let strips = shape.sums.len() as u32 * self.strip_bytes();
+        let strips = self.strips(shape, multiplicand_bytes);
+        let strips = strips
+            .last()
+            .map_or(0, |last| last.start + self.threads() / 32 * last.bytes());
         (self.stages * self.stage_bytes(shape, multiplicand_bytes)).max(strips)
     }
+}
+
+/// 16 rows of a warp's tile of a sum, in shared memory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Strip {
+    /// Where the first warp's begins.
+    pub start: u32,
+    /// Elements between two rows.
+    pub pitch: u32,
+    /// Whether fragments have pairs of rows, and of columns; see [`are_paired`].
+    pub paired: [bool; 2],
+}
+
+impl Strip {
+    /// Bytes of a warp's.
+    pub(crate) const fn bytes(self) -> u32 {
+        16 * self.pitch * 4
+    }
+}
+
+/// Whether a side's lines are single bytes of its rows. Matrices are transposed by units of two bytes, so a lane comes to have two neighbouring
+/// rows of such a side: one in the fragment's first half, the other in the second.
+pub(crate) fn are_paired(side: &Side, multiplicand_bytes: u32) -> bool {
+    !side.along_depth && multiplicand_bytes == 1
 }
 
 pub(super) fn points(checked: &Checked, specialisation: &Specialisation, target: Target) -> Vec<Mma> {
@@ -322,21 +364,18 @@ impl<'a> Space<'a> {
                 let [vector, _] = patch(&self.shape, self.specialisation, side, rows, point, multiplicand);
                 let elements = rows * point.block_depth / point.threads();
                 let pieces = elements / vector;
-                let bytes = multiplicand.bytes();
-                if !self.may_copy(side, multiplicand, vector) {
+                if self.may_copy(side, multiplicand, vector) {
+                    3 * pieces
+                } else {
                     let words = if vector > 1 { elements.div_ceil(2) } else { elements };
                     words * side.reads + 3 * pieces
-                } else if is_turned(side, multiplicand) {
-                    elements * bytes / 4 + 3 * pieces
-                } else {
-                    3 * pieces
                 }
             })
             .sum();
         40 + accumulators + fragments + loads
     }
 
-    /// Whether a side may be copied as it lies in memory, or, if it is turned, word by word: a guess, made certain while lowering.
+    /// Whether a side may be copied as it lies in memory: a guess, made certain while lowering.
     fn may_copy(&self, side: &Side, multiplicand: Multiplicand, vector: u32) -> bool {
         side.factors
             .first()
@@ -379,8 +418,7 @@ pub(crate) fn read_as_is(
 /// What a thread loads of a side before it stores it: neighbours, at once, and how many terms of them. Up to 16 bytes of what they are
 /// multiplied as, and such that all threads load alike.
 ///
-/// Where neighbours are of different rows and yet lines in shared memory must be of terms, what is stored at once are terms
-/// of a row: 16 bytes of words, and of bytes at least 8. Fewer bytes of as many rows as make a sector would meet in banks.
+/// Matrices of words cannot be transposed: where words that are neighbours are of different rows, terms of a row are stored at once.
 pub(crate) fn patch(
     shape: &ContractShape,
     specialisation: &Specialisation,
@@ -391,26 +429,16 @@ pub(crate) fn patch(
 ) -> [u32; 2] {
     let bytes = multiplicand.bytes();
     let elements = tile * point.block_depth / point.threads();
-    let (mut vector, terms) = if is_turned(side, multiplicand) {
-        let vector = shape.vector(specialisation, side, (16 / bytes).min(8));
-        let terms = if bytes == 1 {
-            (elements / vector).clamp(8, 16)
-        } else {
-            4
-        };
-        (vector, terms.min(elements))
+    let mut vector = shape.vector(specialisation, side, 16 / bytes);
+    let terms = if !side.along_depth && bytes == 4 {
+        elements.min(4)
     } else {
-        (shape.vector(specialisation, side, 16 / bytes), 1)
+        1
     };
     while vector > 1 && !elements.is_multiple_of(vector * terms) {
         vector /= 2;
     }
     [vector, terms]
-}
-
-/// Whether a side's memory is contiguous along its rows, while matrices of such elements can be read along the terms alone.
-fn is_turned(side: &Side, multiplicand: Multiplicand) -> bool {
-    !side.along_depth && multiplicand.bytes() != 2
 }
 
 /// The tile with the least estimated time: whole waves of blocks, each as long as its tensor cores, its reads of shared

@@ -8,14 +8,14 @@
 //!
 //! A factor that is multiplied as it is stored is copied, 16 bytes at a time where alignment allows; any other is evaluated
 //! as an ordinary expression where its slab is loaded. A slab lies in shared memory in lines: of terms, one a row, or, where
-//! memory is contiguous along the rows, of rows, one a term. `ldmatrix` transposes 2-byte elements alone: lines of others are always
-//! of terms, and a thread loads several neighbours of several terms and turns them in registers. In all the 16-byte chunks of
-//! a line are permuted by the number of the line ([`Lines::at`]), so that neither copies, nor stores, nor `ldmatrix` meet in a bank.
+//! memory is contiguous along the rows, of rows, one a term. `ldmatrix` transposes by units of 2 bytes. Of single bytes these are pairs
+//! of rows, which are taken apart in registers. Words it would tear apart: their lines are always of terms, and a thread that loads
+//! several rows of several terms stores terms. In all the 16-byte chunks of a line are permuted by the number of the line
+//! ([`Lines::at`]), so that neither copies, nor stores, nor `ldmatrix` meet in a bank.
 
 mod held;
 mod lines;
 mod outputs;
-mod turned;
 
 use super::super::expression::{Access, Lowering, Reduce};
 use super::super::index::Linear;
@@ -27,7 +27,7 @@ use crate::check::Checked;
 use crate::ir::ExprId;
 use crate::kernel::Launch;
 use crate::ptx::builder::move_of;
-use crate::ptx::{Address, Cache, Class, Compare, Few, Guard, Opcode, Operand, Reg, Space, Turns};
+use crate::ptx::{Address, Builder, Cache, Class, Compare, Few, Guard, Opcode, Operand, Reg, Space, Turns};
 use crate::schedule::{
     ContractShape, Mma, Multiplicand, Side, contract_operands, mma_minimum_blocks, mma_patch, mma_read_as_is,
 };
@@ -101,8 +101,6 @@ enum Way {
     Copied(u32),
     /// As they are stored, through registers.
     Stored,
-    /// The same, as words of bytes, which are turned.
-    Words,
     /// Evaluated.
     Evaluated,
 }
@@ -126,7 +124,7 @@ impl<'a> Tile<'a> {
         let mut lines = Vec::with_capacity(tiling.slabs.len());
         for (slab, side) in tiling.slabs.iter_mut().zip(&shape.sides) {
             let multiplicand = multiplicands[usize::from(!slab.of_rows)];
-            let own = Lines::new(slab, block, multiplicand, start);
+            let own = Lines::new(slab, side, block, multiplicand, start);
             start += slab.tile * block.depth * multiplicand.bytes();
             if own.turned {
                 let [rows, terms] = patch(side, slab.tile);
@@ -198,14 +196,10 @@ impl<'a> Tile<'a> {
             let first = accesses[0].first.plus_constant(i64::from(lane as u32 / count * count));
             access.count == count && access.first == first
         });
-        Ok(if !neighbours || count * lines.element < 4 {
+        Ok(if !neighbours || lines.turned || count * lines.element < 4 {
             Way::Stored
-        } else if !lines.turned {
-            Way::Copied(count)
-        } else if count == side.vector && lines.element == 1 {
-            Way::Words
         } else {
-            Way::Stored
+            Way::Copied(count)
         })
     }
 
@@ -372,10 +366,6 @@ impl<'a> Tile<'a> {
             if matches!(way, Way::Copied(_)) {
                 continue;
             }
-            if way == Way::Words {
-                self.turn_words(lowering, number, term, stage, inside, loads)?;
-                continue;
-            }
             let element = self.multiplicand(side).element();
             let (vector, terms) = (side.vector as usize, side.deal.as_ref().map_or(1, |deal| deal.terms));
             let mut values: Vec<Operand> = Vec::new();
@@ -485,30 +475,43 @@ impl<'a> Tile<'a> {
         };
         let b = &mut lowering.b;
         let lane = self.warp.lane.into();
-        let within = b.op(Opcode::AndB32, &[lane, 7.into()]);
-        let bit = |b: &mut crate::ptx::Builder, at: i64| {
+        let within = Linear::register(b.op(Opcode::AndB32, &[lane, 7.into()]));
+        let bit = |b: &mut Builder, at: i64| {
             let down = b.op(Opcode::ShrU32, &[lane, at.into()]);
             Linear::register(b.op(Opcode::AndB32, &[down.into(), 1.into()]))
         };
         let (odd, upper) = (bit(b, 3), bit(b, 4));
-        let (rows, terms) = if of_rows { (odd, upper) } else { (upper, odd) };
-        // In units of 8 rows, and of 16 bytes of terms.
-        let first_term = self.warp.slice.times(i64::from(steps * 2)).plus(&terms);
-        (0..tile / 16)
+        let (rows, terms) = if of_rows { (&odd, &upper) } else { (&upper, &odd) };
+        // In units of 16 bytes of terms.
+        let unit = self.warp.slice.times(i64::from(steps * 2));
+        let unit = unit.plus_constant(i64::from(2 * step));
+        let (line, byte) = if lines.paired {
+            // Lanes have 4 neighbouring terms: two of the first matrix, two of the second.
+            let first = Linear::register(b.op(Opcode::AndB32, &[lane, 1.into()]));
+            let pair = Linear::register(b.op(Opcode::AndB32, &[lane, 6.into()]));
+            let line = pair.plus(&odd).times(2).plus(&first).plus(&upper.times(16));
+            (line.plus(&unit.times(16)), origin.clone())
+        } else if lines.of_terms {
+            let line = origin.plus(&rows.times(8)).plus(&within);
+            (line, unit.plus(terms).times(16))
+        } else {
+            let line = unit.plus(terms).times(8).plus(&within);
+            (line, origin.plus(&rows.times(8)).times(2))
+        };
+        (0..i64::from(tile / 16))
             .map(|number| {
                 let (line, byte) = if lines.of_terms {
-                    let line = origin.plus(&rows.times(8)).plus(&Linear::register(within));
-                    (
-                        line.plus_constant(i64::from(16 * number)),
-                        first_term.plus_constant(i64::from(2 * step)).times(16),
-                    )
+                    (line.plus_constant(16 * number), byte.clone())
                 } else {
-                    let line = first_term.plus_constant(i64::from(2 * step)).times(8);
-                    let byte = origin.plus(&rows.times(8)).plus_constant(i64::from(16 * number));
-                    (line.plus(&Linear::register(within)), byte.times(2))
+                    (line.clone(), byte.plus_constant(16 * number * i64::from(lines.element)))
                 };
                 let at = self.fragment(lowering, lines, &line, &byte, stage);
-                lowering.b.load_matrices(!lines.of_terms, at)
+                let matrices = lowering.b.load_matrices(!lines.of_terms, at);
+                if lines.paired {
+                    taken_apart(&mut lowering.b, &matrices, of_rows)
+                } else {
+                    matrices
+                }
             })
             .collect()
     }
@@ -554,6 +557,21 @@ impl Warp {
             row: row.times(point.warp_rows.into()),
             column: column.times(point.warp_columns.into()),
         }
+    }
+}
+
+/// Of matrices whose lanes have two terms of two rows, fragments: of each half of the terms the even row and the odd one. On the right the
+/// halves of the terms come first.
+fn taken_apart(b: &mut Builder, matrices: &[Reg], of_rows: bool) -> Few<Reg> {
+    let mut row = |terms: usize, bytes: i64| {
+        let [first, second] = [matrices[2 * terms], matrices[2 * terms + 1]];
+        b.op(Opcode::PrmtB32, &[first.into(), second.into(), bytes.into()])
+    };
+    let (even, odd) = (0x6420, 0x7531);
+    if of_rows {
+        smallvec![row(0, even), row(0, odd), row(1, even), row(1, odd)]
+    } else {
+        smallvec![row(0, even), row(1, even), row(0, odd), row(1, odd)]
     }
 }
 

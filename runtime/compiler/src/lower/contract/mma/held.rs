@@ -46,13 +46,6 @@ impl Held {
         }
     }
 
-    /// Words of an access.
-    pub fn words(&mut self, lowering: &mut Lowering<'_>, access: &Access) -> Few<Reg> {
-        lowering.load_words(access, &mut |b, width, count, address, cache, guard| {
-            self.load(b, width, count, address, cache, guard)
-        })
-    }
-
     fn load(
         &mut self,
         b: &mut Builder,

@@ -5,7 +5,7 @@ use super::super::super::index::Linear;
 use super::super::deal::Step;
 use super::super::{Block, Piece, Slab};
 use crate::ptx::{Address, Class, Opcode, Operand, Reg};
-use crate::schedule::Multiplicand;
+use crate::schedule::{Multiplicand, Side, are_paired};
 
 /// How a slab lies in shared memory.
 #[derive(Debug, Clone, Copy)]
@@ -20,19 +20,22 @@ pub(super) struct Lines {
     pub of_terms: bool,
     /// Whether it is a row's terms though memory is contiguous along the rows.
     pub turned: bool,
+    /// Whether it is single bytes of rows, which come to registers in pairs.
+    pub paired: bool,
 }
 
 impl Lines {
-    pub fn new(side: &Slab, block: Block, multiplicand: Multiplicand, start: u32) -> Lines {
+    pub fn new(slab: &Slab, side: &Side, block: Block, multiplicand: Multiplicand, start: u32) -> Lines {
         let element = multiplicand.bytes();
-        // Only matrices of 2-byte elements can be transposed on their way to registers.
-        let of_terms = side.along_depth || element != 2;
+        // Matrices are transposed on their way to registers by units of two bytes: words would be torn apart.
+        let of_terms = slab.along_depth || element == 4;
         Lines {
             start,
-            bytes: element * if of_terms { block.depth } else { side.tile },
+            bytes: element * if of_terms { block.depth } else { slab.tile },
             element,
             of_terms,
-            turned: of_terms && !side.along_depth,
+            turned: of_terms && !slab.along_depth,
+            paired: are_paired(side, element),
         }
     }
 
@@ -49,9 +52,10 @@ impl Lines {
     /// Bytes from the start of the slab. Lines of 128 bytes hold 8 chunks of 16, and line `l` has chunk `c` in the place `c ^ l % 8`:
     /// 8 lines have a chunk in 8 places. Of shorter lines several make 128 bytes, and these take the place of the line.
     ///
-    /// Apart from that comes the constant part: what moves by 8 lines, or by 8 chunks, is permuted alike; by 16 lines if turned.
+    /// Apart from that comes the constant part: what moves by 16 lines, or by 8 chunks, is permuted alike; by 8 lines, if neither turned nor
+    /// paired.
     pub fn at(&self, lowering: &mut Lowering<'_>, line: &Linear, byte: &Linear) -> (Operand, i64) {
-        let alike = if self.turned { 16 } else { 8 };
+        let alike = if self.turned || self.paired { 16 } else { 8 };
         let whole_lines = line.constant_part().div_euclid(alike) * alike;
         let whole_bytes = byte.constant_part().div_euclid(128) * 128;
         let (line, byte) = (line.plus_constant(-whole_lines), byte.plus_constant(-whole_bytes));
@@ -64,44 +68,41 @@ impl Lines {
         (at, whole_lines * i64::from(self.bytes) + whole_bytes)
     }
 
-    /// What the place of a line's bytes is combined with: 16 times the number of the line, in units of 128 bytes, modulo the chunks
-    /// of a line. If the slab is turned, the line 8 further on, whose elements are loaded by the same warp, has its chunks in other places again:
-    /// its first neighbour's, or, where a line has but half of the places, those of the other half.
-    pub fn key(&self, lowering: &mut Lowering<'_>, line: Operand) -> Operand {
-        let (down, mask) = self.unit();
+    /// What the place of a line's bytes is combined with.
+    fn key(&self, lowering: &mut Lowering<'_>, line: Operand) -> Operand {
         if let Operand::Int(line) = line {
             return Operand::Int(self.key_of(line));
         }
-        let b = &mut lowering.b;
-        let mut units = line;
-        if down > 0 {
-            units = b.op(Opcode::ShrU32, &[line, down.into()]).into();
+        let mut key = Operand::Int(0);
+        for &(bits, up) in self.moves() {
+            let b = &mut lowering.b;
+            let chosen = b.op(Opcode::AndB32, &[line, bits.into()]);
+            let moved = b.op(Opcode::ShlB32, &[chosen.into(), up.into()]);
+            key = exclusive_or(lowering, key, moved.into());
         }
-        let key = b.op(Opcode::AndB32, &[units, mask.into()]);
-        let key = b.op(Opcode::ShlB32, &[key.into(), 4.into()]).into();
-        if !self.turned {
-            return key;
-        }
-        let eighth = b.op(Opcode::AndB32, &[line, 8.into()]);
-        let eighth = b.op(Opcode::ShlB32, &[eighth.into(), self.turn().into()]);
-        exclusive_or(lowering, key, eighth.into())
+        key
     }
 
     fn key_of(&self, line: i64) -> i64 {
-        let (down, mask) = self.unit();
-        let eighth = if self.turned { (line & 8) << self.turn() } else { 0 };
-        (line >> down & mask) << 4 ^ eighth
+        self.moves()
+            .iter()
+            .fold(0, |key, &(bits, up)| key ^ (line & bits) << up)
     }
 
-    /// How lines are counted that make 128 bytes, and modulo what.
-    fn unit(&self) -> (i64, i64) {
-        let bytes = self.bytes.min(128);
-        ((128 / bytes).trailing_zeros().into(), i64::from(bytes / 16 - 1))
-    }
-
-    /// From 8 lines to where they move a chunk: by 16 bytes, or by 64.
-    fn turn(&self) -> i64 {
-        if self.bytes >= 128 { 1 } else { 3 }
+    /// Which bits of a line's number move its chunks, and how far up: to the bits of 16, 32 and 64 bytes, as far as lines of fewer than 128
+    /// bytes do not differ in those by themselves. Lines that follow each other come to registers together. If the slab is
+    /// turned, the line 8 further on, whose elements are loaded by the same warp, has its chunks in other places again. If it is paired, lines
+    /// 4, 8 and 12 further on come together, with the next of each.
+    fn moves(&self) -> &'static [(i64, i64)] {
+        match (self.bytes, self.turned, self.paired) {
+            (..=32, _, _) => &[(4, 2), (8, 3)],
+            (64, _, true) => &[(12, 2)],
+            (64, true, _) => &[(6, 3), (8, 3)],
+            (64, _, _) => &[(6, 3)],
+            (_, _, true) => &[(1, 4), (12, 3)],
+            (_, true, _) => &[(7, 4), (8, 1)],
+            _ => &[(7, 4)],
+        }
     }
 
     /// In what order patches of `rows` by `terms` elements are dealt to threads, so that their stores, of a row's terms each, do not meet in
