@@ -164,7 +164,7 @@ fn kernels_with_parts_assemble_without_spilling() {
         for target in Target::ALL {
             let space = schedule::space(checked, &specialisation, target);
             for points in families(&space) {
-                let shared = points.into_iter().filter(|point| match point {
+                let shared = points.iter().filter(|point| match point {
                     Schedule::Mma(point) => point.parts > 1,
                     Schedule::Contract(point) => point.parts > 1,
                     _ => false,

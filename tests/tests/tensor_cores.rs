@@ -98,3 +98,52 @@ fn few_blocks_compute_all_tiles() {
         assert!(points.len() >= SAMPLES, "{name}: {} points", points.len());
     }
 }
+
+/// Multiplicands of 1 and 4 bytes, whose matrices are not transposed on their way to registers as those of 2 bytes are, in all four
+/// layouts: neither the way to shared memory nor that from there to the tensor cores meets in a bank, and whole sectors are loaded.
+#[test]
+fn slabs_of_every_layout_pass_without_conflicts() {
+    let kinds = [
+        ("i8", "i8", "i32", "{}"),
+        ("u8", "u8", "i32", "{}"),
+        ("tf32", "f32", "f32", "tf32({})"),
+        ("positive", "i8", "i32", "relu({})"),
+    ];
+    let mut source = String::new();
+    for (name, element, result, factor) in kinds {
+        for (left, x, a) in [("rows", "(M, K)", "x[[m, k]]"), ("columns", "(K, M)", "x[[k, m]]")] {
+            for (right, w, b) in [("rows", "(N, K)", "w[[n, k]]"), ("columns", "(K, N)", "w[[k, n]]")] {
+                let (a, b) = (factor.replace("{}", a), factor.replace("{}", b));
+                source += &format!(
+                    "#[energy_kernel] fn {name}_{left}_{right}(x: Tensor<{element}, {x}>, w: Tensor<{element}, {w}>) \
+                     -> Tensor<{result}, (M, N)> {{ |m, n| sum(|k| {a} * {b}) }}\n"
+                );
+            }
+        }
+    }
+    let mut random = StdRng::seed_from_u64(13);
+    for (name, checked) in operators(&source) {
+        for sizes in SIZES {
+            let sizes = checked.derive(sizes.to_vec()).expect("three sizes");
+            let inputs = random_inputs(&checked, &sizes, &mut random);
+            let exact = Specialisation::exact(&sizes);
+            let space = schedule::space(&checked, &exact, Target::Sm80);
+            let points: Vec<_> = space.iter().filter(|point| matches!(point, Schedule::Mma(_))).collect();
+            for &point in points.sample(&mut random, SAMPLES) {
+                let case = format!("{name} {sizes:?} {point}");
+                let kernel = lower::lower(&checked, &exact, Target::Sm80, point).expect("the point is legal");
+                let run = run(&checked, &kernel, &sizes, &inputs).unwrap_or_else(|wrong| panic!("{case}: {wrong}"));
+                assert_eq!(first_wrong(&checked, &sizes, &inputs, &run.outputs), None, "{case}");
+                // What else is loaded from shared memory is after the loop over the terms.
+                let conflicts = run.counts.shared_bank_conflicts - run.counts.shared_load_bank_conflicts;
+                assert_eq!(conflicts, 0, "{case}: {:?}", run.counts);
+                let aligned = sizes[..3].iter().all(|size| size % 64 == 0);
+                assert!(
+                    !aligned || run.counts.load_efficiency() >= 1.0,
+                    "{case}: {:?}",
+                    run.counts
+                );
+            }
+        }
+    }
+}

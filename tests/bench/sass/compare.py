@@ -15,6 +15,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import typing
 
 import triton
 import triton.language as tl
@@ -24,23 +25,53 @@ from triton.compiler import ASTSource
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 TOOLS = next(pathlib.Path(sysconfig.get_paths()["purelib"]).glob("nvidia/*/bin"))
 SIZE = 4096
-# Rows, columns and terms of a block's tile, rows and columns of a warp's, stages.
+# Rows and columns of a block's tile, bytes of its terms, rows and columns of a warp's, stages.
 TILES = [
-    (128, 128, 32, 64, 64, 3),
     (128, 128, 64, 64, 64, 3),
-    (128, 64, 32, 64, 32, 4),
-    (64, 128, 32, 32, 64, 4),
-    (128, 256, 32, 64, 64, 3),
-    (64, 64, 64, 32, 32, 3),
+    (128, 128, 128, 64, 64, 3),
+    (128, 64, 64, 64, 32, 4),
+    (64, 128, 64, 32, 64, 4),
+    (128, 256, 64, 64, 64, 3),
+    (64, 64, 128, 32, 32, 3),
 ]
+
+
+class Kind(typing.NamedTuple):
+    """What is multiplied."""
+
+    bytes: int
+    # Here: element, result, and how a factor is written.
+    element: str
+    result: str
+    factor: str
+    # There: element, sum, result.
+    their_element: str
+    their_sum: tl.dtype
+    their_result: str
+
+
+KINDS = {
+    "f16": Kind(2, "f16", "f16", "{}", "fp16", tl.float32, "fp16"),
+    "bf16": Kind(2, "bf16", "bf16", "{}", "bf16", tl.float32, "bf16"),
+    "i8": Kind(1, "i8", "i32", "{}", "i8", tl.int32, "i32"),
+    "tf32": Kind(4, "f32", "f32", "tf32({})", "fp32", tl.float32, "fp32"),
+}
+# Whether Triton's factors of tf32 are rounded: `tl.dot` hands them to the tensor cores as they are.
+ROUNDED = {"tf32": "tf32, rounded"}
+NOTES = {
+    "i8": "Where the second factor lies along its columns its bytes must be turned: ours by `PRMT` before they are stored, Triton's after they are loaded.",
+    "tf32": "Ours round to the nearest, as the source says (`tf32(…)`), three instructions an element of a slab. Triton's `input_precision=\"tf32\"`\n"
+    "does not round: registers go to the tensor cores as they are, which cut off what they do not use. So these two are not the same function.",
+    "tf32, rounded": "The same function on both sides: Triton's factors are rounded by `cvt.rna.tf32.f32` between the load and `tl.dot`.",
+}
 LAYOUTS = {
-    "x wᵀ": ("Tensor<f16, (N, K)>", "w[[n, k]]"),
-    "x w": ("Tensor<f16, (K, N)>", "w[[k, n]]"),
+    "x wᵀ": ("rows", "(N, K)", "w[[n, k]]"),
+    "x w": ("columns", "(K, N)", "w[[k, n]]"),
 }
 
 
 @triton.jit
-def matmul(x, w, y, M, N, K, wk, wn, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
+def matmul(x, w, y, M, N, K, wk, wn, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, SUM: tl.constexpr, ROUND: tl.constexpr):
     tile = tl.program_id(0)
     across = tl.cdiv(N, BN)
     rows = (tile // across * BM + tl.arange(0, BM)) % M
@@ -48,21 +79,26 @@ def matmul(x, w, y, M, N, K, wk, wn, BM: tl.constexpr, BN: tl.constexpr, BK: tl.
     terms = tl.arange(0, BK)
     xs = x + rows[:, None] * K + terms[None, :]
     ws = w + terms[:, None] * wk + columns[None, :] * wn
-    sums = tl.zeros((BM, BN), dtype=tl.float32)
+    sums = tl.zeros((BM, BN), dtype=SUM)
     for _ in range(0, tl.cdiv(K, BK)):
-        sums = tl.dot(tl.load(xs), tl.load(ws), sums)
+        left, right = tl.load(xs), tl.load(ws)
+        if ROUND:
+            left = tl.inline_asm_elementwise("cvt.rna.tf32.f32 $0, $1;", "=r,r", [left], tl.float32, is_pure=True, pack=1)
+            right = tl.inline_asm_elementwise("cvt.rna.tf32.f32 $0, $1;", "=r,r", [right], tl.float32, is_pure=True, pack=1)
+        sums = tl.dot(left, right, sums, input_precision="tf32", out_dtype=SUM)
         xs += BK
         ws += BK * wk
     rows = tile // across * BM + tl.arange(0, BM)
     columns = tile % across * BN + tl.arange(0, BN)
     inside = (rows[:, None] < M) & (columns[None, :] < N)
-    tl.store(y + rows[:, None] * N + columns[None, :], sums.to(tl.float16), mask=inside)
+    tl.store(y + rows[:, None] * N + columns[None, :], sums.to(y.dtype.element_ty), mask=inside)
 
 
-def theirs(folder, layout, tile):
+def theirs(folder, kind, rounded, layout, tile):
     rows, columns, terms, warp_rows, warp_columns, stages = tile
-    constants = {"BM": rows, "BN": columns, "BK": terms}
-    types = {"x": "*fp16", "w": "*fp16", "y": "*fp16", "M": "i32", "N": "i32", "K": "i32", "wk": "i32", "wn": "i32"}
+    constants = {"BM": rows, "BN": columns, "BK": terms, "SUM": kind.their_sum, "ROUND": rounded}
+    types = {"x": f"*{kind.their_element}", "w": f"*{kind.their_element}", "y": f"*{kind.their_result}"}
+    types |= {"M": "i32", "N": "i32", "K": "i32", "wk": "i32", "wn": "i32"}
     divisible = {(at,): [["tt.divisibility", 16]] for at in range(8)}
     # A stride of 1 is compiled in, as Triton does when it is called.
     constants["wk" if layout == "x wᵀ" else "wn"] = 1
@@ -77,17 +113,53 @@ def theirs(folder, layout, tile):
     return cubin
 
 
-def ours(folder, tile):
+def write_operators(folder):
+    (folder / "src").mkdir()
+    (folder / "Cargo.toml").write_text(
+        '[package]\nname = "compared"\nversion = "0.1.0"\nedition = "2024"\n[workspace]\n'
+        f'[dependencies]\nenergy-kernel = {{ path = "{ROOT}/runtime" }}\n'
+    )
+    source = "use energy_kernel::prelude::*;\n"
+    for name, kind in KINDS.items():
+        for along, dims, read in LAYOUTS.values():
+            left, right = kind.factor.format("x[[m, k]]"), kind.factor.format(read)
+            source += (
+                f"#[energy_kernel(tune(M = {SIZE}, N = {SIZE}, K = {SIZE}))]\n"
+                f"pub fn {along}_{name}(x: Tensor<{kind.element}, (M, K)>, w: Tensor<{kind.element}, {dims}>)\n"
+                f"-> Tensor<{kind.result}, (M, N)> {{ |m, n| sum(|k| {left} * {right}) }}\n"
+            )
+    (folder / "src/lib.rs").write_text(source)
+
+
+def ours(folder, name, layout, tile):
+    """The kernel, or None if there is no such one."""
     rows, columns, terms, warp_rows, warp_columns, stages = tile
     schedule = (
         f"mma block={rows}x{columns}x{terms} warp={warp_rows}x{warp_columns} split=1 stages={stages} group=1 blocks=0"
     )
     command = ["cargo", "run", "--quiet", "--manifest-path", ROOT / "Cargo.toml", "-p", "cargo-energy-kernel", "--"]
-    command += ["ptx", "matmul", "--manifest-path", folder / "Cargo.toml", "--capability", "8.0", "--schedule", schedule]
-    ptx = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    command += ["ptx", f"{LAYOUTS[layout][0]}_{name}", "--manifest-path", folder / "Cargo.toml"]
+    command += ["--capability", "8.0", "--schedule", schedule]
+    printed = subprocess.run(command, capture_output=True, text=True)
+    if printed.returncode:
+        if "not legal" not in printed.stderr:
+            sys.exit(printed.stderr)
+        return None
     cubin = folder / "ours.cubin"
-    subprocess.run([TOOLS / "ptxas", "-arch=sm_80", "-o", cubin, "-"], input=ptx, text=True, check=True)
+    subprocess.run([TOOLS / "ptxas", "-arch=sm_80", "-o", cubin, "-"], input=printed.stdout, text=True, check=True)
     return cubin
+
+
+class Loop(typing.NamedTuple):
+    tensor: int
+    length: int
+    # Of the tensor instructions.
+    share: float
+    registers: int
+    # Loads and stores of what was spilled.
+    spills: int
+    copies: int
+    counts: collections.Counter
 
 
 def steady_state(cubin):
@@ -103,51 +175,63 @@ def steady_state(cubin):
         branch = re.search(r"BRA.*?`\((\.L_\S+)\)", instruction)
         if branch and labels.get(branch.group(1), end + 1) <= end:
             loops.append(instructions[labels[branch.group(1)] : end + 1])
-    loop = max(loops, key=lambda loop: sum("HMMA" in instruction for instruction in loop))
+    loop = max(loops, key=lambda loop: sum("MMA." in instruction for instruction in loop))
     # By name, with the width of copies.
     names = (re.sub(r"^@!?U?P[T\d]+ ", "", instruction).split()[0] for instruction in loop)
     counts = collections.Counter(name if name.startswith("LDGSTS") else name.split(".")[0] for name in names)
+    tensor = counts["HMMA"] + counts["IMMA"]
+    copies = sum(count for name, count in counts.items() if name.startswith("LDGSTS") and "128" in name)
     registers = re.search(r"SHI_REGISTERS=(\d+)", text)
-    return counts, len(loop), int(registers.group(1)) if registers else None
+    return Loop(tensor, len(loop), tensor / len(loop), int(registers.group(1)), counts["LDL"] + counts["STL"], copies, counts)
+
+
+def compare(folder, name, rounded):
+    """A table; returns what is worse here."""
+    kind, worse = KINDS[name], []
+    title = ROUNDED[name] if rounded else name
+    print(f"## {title}\n")
+    if title in NOTES:
+        print(f"{NOTES[title]}\n")
+    print("| product | tile | warp | stages | MMA | instructions | | share | | registers | | spilled | | LDGSTS.128 | |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
+    print("| | | | | | ours | Triton | ours | Triton | ours | Triton | ours | Triton | ours | Triton |")
+    for layout in LAYOUTS:
+        for rows, columns, depth, warp_rows, warp_columns, stages in TILES:
+            tile = (rows, columns, depth // kind.bytes, warp_rows, warp_columns, stages)
+            their = steady_state(theirs(folder, kind, rounded, layout, tile))
+            cubin = ours(folder, name, layout, tile)
+            our = steady_state(cubin) if cubin else None
+            lead = f"| {layout} | {rows}×{columns}×{tile[2]} | {warp_rows}×{warp_columns} | {stages} | {their.tensor} |"
+            pairs = [
+                ("length", "{}"),
+                ("share", "{:.3f}"),
+                ("registers", "{}"),
+                ("spills", "{}"),
+                ("copies", "{}"),
+            ]
+            cell = lambda loop, field, form: form.format(getattr(loop, field)) if loop else "–"
+            print(lead, " | ".join(f"{cell(our, *pair)} | {cell(their, *pair)}" for pair in pairs), "|")
+            if our and (our.share < their.share or our.registers > 1.1 * their.registers or our.tensor != their.tensor):
+                worse.append((title, layout, tile))
+    print()
+    return worse
 
 
 def main():
-    print(f"# Steady state of f16 products, {SIZE}³, sm_80: energy-kernel beside Triton {triton.__version__}\n")
+    print(f"# Steady state of products, {SIZE}³, sm_80: energy-kernel beside Triton {triton.__version__}\n")
     print("Static: instructions of the assembled loop over the terms, not times. Our sizes are compiled in; Triton's are arguments")
-    print("that it knows to be multiples of 16. Made by `tests/bench/sass/compare.py`.\n")
-    print("| product | tile | warp | stages | HMMA | instructions | | share | | registers | | LDSM | LDGSTS.128 |")
-    print("|---|---|---|---|---|---|---|---|---|---|---|---|---|")
-    print("| | | | | | ours | Triton | ours | Triton | ours | Triton | ours | ours |")
+    print("that it knows to be multiples of 16. Made by `tests/bench/sass/compare.py`. –: no such kernel is in our space, whose estimate")
+    print("of its registers does not fit.\n")
     worse = []
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        (folder / "src").mkdir()
-        for layout, (tensor, read) in LAYOUTS.items():
-            (folder / "Cargo.toml").write_text(
-                '[package]\nname = "compared"\nversion = "0.1.0"\nedition = "2024"\n[workspace]\n'
-                f'[dependencies]\nenergy-kernel = {{ path = "{ROOT}/runtime" }}\n'
-            )
-            (folder / "src/lib.rs").write_text(
-                "use energy_kernel::prelude::*;\n"
-                f"#[energy_kernel(tune(M = {SIZE}, N = {SIZE}, K = {SIZE}))]\n"
-                f"pub fn matmul(x: Tensor<f16, (M, K)>, w: {tensor}) -> Tensor<f16, (M, N)> {{\n"
-                f"    |m, n| sum(|k| x[[m, k]] * {read})\n}}\n"
-            )
-            for tile in TILES:
-                (mine, length, registers) = steady_state(ours(folder, tile))
-                (other, other_length, other_registers) = steady_state(theirs(folder, layout, tile))
-                shares = mine["HMMA"] / length, other["HMMA"] / other_length
-                copies = sum(count for name, count in mine.items() if name.startswith("LDGSTS") and "128" in name)
-                rows, columns, terms, warp_rows, warp_columns, stages = tile
-                print(
-                    f"| {layout} | {rows}×{columns}×{terms} | {warp_rows}×{warp_columns} | {stages} | {mine['HMMA']} "
-                    f"| {length} | {other_length} | {shares[0]:.3f} | {shares[1]:.3f} | {registers} | {other_registers} "
-                    f"| {mine['LDSM']} | {copies} |"
-                )
-                if shares[0] < shares[1] or registers > 1.1 * other_registers or mine["HMMA"] != other["HMMA"]:
-                    worse.append((layout, tile))
-    for layout, tile in worse:
-        print(f"worse: {layout} {tile}", file=sys.stderr)
+        write_operators(folder)
+        for kind in KINDS:
+            worse += compare(folder, kind, False)
+            if kind in ROUNDED:
+                worse += compare(folder, kind, True)
+    for case in worse:
+        print("worse:", *case, file=sys.stderr)
     return 1 if worse else 0
 
 

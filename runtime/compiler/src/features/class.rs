@@ -103,7 +103,7 @@ pub(super) fn of(opcode: Opcode) -> (Class, u64) {
         CvtS64S32 | CvtU64U32 | CvtU32U64 | CvtU32U16 | CvtU16U32 | CvtF32F16 | CvtF64F16 | CvtF16F32 | CvtF16F64 | CvtBf16F32
         | CvtF64F32 | CvtF32F64 | CvtRzF32F64 | CvtF32S32 | CvtF32S64 | CvtF64S32 | CvtF64S64 | CvtS32F32 | CvtS64F32
         | CvtS32F64 | CvtS64F64 | CvtNearS32F32 | CvtNearS32F64 | FloorF32 | CeilF32 | TruncF32 | NearF32 | FloorF64 | CeilF64
-        | TruncF64 | NearF64 | CvtTf32F32 => (Class::Conversion, 0),
+        | TruncF64 | NearF64 => (Class::Conversion, 0),
         MovPred | MovB16 | MovB32 | MovB64 | MovF32 | MovF64 | BitsF32 | F32Bits | BitsF64 | F64Bits | F64Halves | HalvesF64
         | HalvesB64 | B64Halves | HalvesB32 | B32Halves | TidX | CtaidX | CtaidY | CtaidZ | NctaidX | SharedBase | ToGlobal => (Class::Move, 0),
         AndPred | OrPred | XorPred | NotPred | SelB16 | SelB32 | SelB64 | SelF32 | SelF64 => (Class::Predicate, 0),

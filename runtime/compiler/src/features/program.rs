@@ -313,8 +313,7 @@ impl<'a> Program<'a> {
         let memory = !instruction.action.addresses().is_empty();
         if instruction.guard.is_none() {
             body.work.add(instruction, waits);
-        } else if matches!(instruction.action, Action::Load(..) | Action::Arrive(_)) {
-            // The zeros that it leaves elsewhere.
+        } else if instruction.leaves_zeros() {
             body.work.instructions[Class::Move as usize] += instruction.results.len() as u64;
         }
         if memory || instruction.guard.is_some() || self.wants(&instruction.results) {

@@ -85,6 +85,9 @@ pub struct Lanes {
     pub width: u32,
 }
 
+/// How so many words of a width are loaded, as [`Builder::load`] does it.
+pub type Load<'a> = dyn FnMut(&mut Builder, Width, usize, Address, Cache, Option<Guard>) -> Few<Reg> + 'a;
+
 type MemoKey = (ExprId, Vec<Binding>, Option<Reg>);
 
 /// One kernel under construction.
@@ -929,6 +932,11 @@ impl<'a> Lowering<'a> {
 
     /// Loads neighbours in as few instructions as their number allows, in storage form.
     pub fn load_elements(&mut self, access: &Access) -> Few<Reg> {
+        self.load_elements_by(access, &mut Builder::load)
+    }
+
+    /// The same, where a family loads in its own way.
+    pub fn load_elements_by(&mut self, access: &Access, load: &mut Load<'_>) -> Few<Reg> {
         let size = access.element.size();
         let address = self.math.address(&mut self.b, access.base, &access.first, size);
         let guard = access.guard.map(|predicate| Guard { predicate, holds: true });
@@ -938,7 +946,7 @@ impl<'a> Lowering<'a> {
                 offset: address.offset.wrapping_add(byte),
                 ..address
             };
-            b.load(width, count, address, cache, guard)
+            load(b, width, count, address, cache, guard)
         })
     }
 

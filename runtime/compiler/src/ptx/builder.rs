@@ -286,12 +286,16 @@ impl Builder {
         results
     }
 
-    /// Like [`Builder::load`], into mutable registers: for loads that are to be in flight across the rest of a loop's turn.
+    /// Like [`Builder::load`], into mutable registers, which keep what they held where the guard does not hold.
     pub fn load_into(&mut self, results: &[Reg], width: Width, address: Address, cache: Cache, guard: Option<Guard>) {
         self.push(Instruction {
             action: Action::Load(Space::Constant, width, address, cache),
             results: results.into(),
-            sources: Few::new(),
+            sources: results
+                .iter()
+                .filter(|_| guard.is_some())
+                .map(|&reg| reg.into())
+                .collect(),
             guard,
         });
     }

@@ -132,6 +132,11 @@ fn narrow(instruction: &mut Instruction, live: &Registers) {
         } else {
             return;
         }
+        // What it keeps where it does not load.
+        let results = &instruction.results;
+        instruction
+            .sources
+            .retain(|source| matches!(source, Operand::Reg(reg) if results.contains(reg)));
     }
 }
 

@@ -155,8 +155,19 @@ pub struct Instruction {
     pub results: Few<Reg>,
     /// What it reads, besides addresses.
     pub sources: Few<Operand>,
-    /// The condition under which it executes. A guarded load yields zeros elsewhere.
+    /// The condition under which it executes.
     pub guard: Option<Guard>,
+}
+
+impl Instruction {
+    /// Whether it sets its results to 0 before, because it may not happen.
+    pub fn leaves_zeros(&self) -> bool {
+        match self.action {
+            Action::Load(..) => self.guard.is_some() && self.sources.is_empty(),
+            Action::Arrive(_) => self.guard.is_some(),
+            _ => false,
+        }
+    }
 }
 
 /// What an instruction does.
@@ -166,7 +177,8 @@ pub enum Action {
     Table(Opcode),
     /// `setp`
     Compare(Compare, Class, bool),
-    /// A load of one element or a vector of 2 or 4.
+    /// A load of one element or a vector of 2 or 4. Where its guard does not hold its results become 0, or, if they are its sources
+    /// too, stay as they are.
     Load(Space, Width, Address, Cache),
     /// A store of as many sources.
     Store(Space, Width, Address, Cache),

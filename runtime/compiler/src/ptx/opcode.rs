@@ -304,7 +304,6 @@ table! {
     CopyWait3 "cp.async.wait_group|3" ()   -> () convergent;
 
     // tensor cores: a tile of 16 × 8 outputs a warp, D = A · B + C
-    CvtTf32F32 "cvt.rna.tf32.f32" (F32)    -> (B32);
     MmaF16  "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32"
         (B32 B32 B32 B32 B32 B32 F32 F32 F32 F32) -> (F32 F32 F32 F32) [4 4 2 4] convergent;
     MmaBf16 "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"

@@ -156,7 +156,7 @@ impl Printer {
 
     /// A kernel is thousands of these: they are put together without the formatting machinery.
     fn instruction(&mut self, entry: &str, instruction: &Instruction) {
-        if let (Action::Load(..) | Action::Arrive(_), Some(_)) = (instruction.action, instruction.guard) {
+        if instruction.leaves_zeros() {
             for &result in &instruction.results {
                 let zero = match result.class {
                     Class::F32 => "0f00000000",

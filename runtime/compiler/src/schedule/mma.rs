@@ -4,7 +4,7 @@
 //! language wherever both factors are of few bits *by what they are*: read from tensors of such elements, rounded by
 //! `tf32(…)` or `as f16`, or made from those by what keeps the bits few. Nothing is ever rounded that the source does not round.
 
-use super::product::{ContractShape, Side, operands};
+use super::product::{ContractShape, Side, Sum, operands};
 use crate::check::Checked;
 use crate::element::{Element, Type};
 use crate::ir::{BinaryOp, Expr, ExprId, Function, Literal, Source, UnaryOp};
@@ -178,21 +178,63 @@ impl Mma {
         shape.elements(self.block_rows, self.block_columns) * self.block_depth * multiplicand_bytes
     }
 
-    /// Elements between two rows of what a warp hands on: padded, so that rows do not meet in a bank.
-    pub(crate) const fn strip_pitch(&self) -> u32 {
-        self.warp_columns + 8
+    /// Elements between two rows of what a warp hands on: padded, so that lanes do not meet in a bank. They store two neighbours of rows
+    /// that follow each other, or of every other one if rows are `paired`; or four, if columns are.
+    const fn strip_pitch(&self, paired: [bool; 2]) -> u32 {
+        self.warp_columns
+            + match paired {
+                [false, false] | [true, true] => 8,
+                [true, false] => 4,
+                [false, true] if self.warp_columns == 16 => 0,
+                [false, true] => 16,
+            }
     }
 
-    /// Bytes of 16 rows of each warp's tile of one sum.
-    pub(crate) const fn strip_bytes(&self) -> u32 {
-        self.threads() / 32 * 16 * self.strip_pitch() * 4
+    /// What each warp hands on of the sums, 16 rows at a time.
+    pub(crate) fn strips(&self, shape: &ContractShape, multiplicand_bytes: u32) -> Vec<Strip> {
+        let mut start = 0;
+        let mut strip = |sum: &Sum| {
+            let paired = [sum.left, sum.right].map(|side| are_paired(&shape.sides[side], multiplicand_bytes));
+            let pitch = self.strip_pitch(paired);
+            let strip = Strip { start, pitch, paired };
+            start += self.threads() / 32 * strip.bytes();
+            strip
+        };
+        shape.sums.iter().map(&mut strip).collect()
     }
 
     /// Bytes of shared memory a block: the stages, and after them, in the same place, 16 rows of each warp's sums.
     pub(crate) fn shared_bytes(&self, shape: &ContractShape, multiplicand_bytes: u32) -> u32 {
-        let strips = shape.sums.len() as u32 * self.strip_bytes();
+        let strips = self.strips(shape, multiplicand_bytes);
+        let strips = strips
+            .last()
+            .map_or(0, |last| last.start + self.threads() / 32 * last.bytes());
         (self.stages * self.stage_bytes(shape, multiplicand_bytes)).max(strips)
     }
+}
+
+/// 16 rows of a warp's tile of a sum, in shared memory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Strip {
+    /// Where the first warp's begins.
+    pub start: u32,
+    /// Elements between two rows.
+    pub pitch: u32,
+    /// Whether fragments have pairs of rows, and of columns; see [`are_paired`].
+    pub paired: [bool; 2],
+}
+
+impl Strip {
+    /// Bytes of a warp's.
+    pub(crate) const fn bytes(self) -> u32 {
+        16 * self.pitch * 4
+    }
+}
+
+/// Whether a side's lines are single bytes of its rows. Matrices are transposed by units of two bytes, so a lane comes to have two neighbouring
+/// rows of such a side: one in the fragment's first half, the other in the second.
+pub(crate) fn are_paired(side: &Side, multiplicand_bytes: u32) -> bool {
+    !side.along_depth && multiplicand_bytes == 1
 }
 
 pub(super) fn points(checked: &Checked, specialisation: &Specialisation, target: Target) -> Vec<Mma> {
@@ -305,7 +347,7 @@ impl<'a> Space<'a> {
         let (rows, columns) = (point.block_rows, point.block_columns);
         let loads = self.shape.tiles(rows, columns).map(|(side, tile)| {
             let multiplicand = self.multiplicands[usize::from(!side.of_rows)];
-            let vector = vector(&self.shape, self.specialisation, side, tile, point, multiplicand);
+            let [vector, _] = patch(&self.shape, self.specialisation, side, tile, point, multiplicand);
             tile * point.block_depth / vector / point.threads()
         });
         loads.sum::<u32>() <= ContractShape::MOST_LOADS
@@ -333,7 +375,7 @@ impl<'a> Space<'a> {
             .tiles(point.block_rows, point.block_columns)
             .map(|(side, rows)| {
                 let multiplicand = self.multiplicands[usize::from(!side.of_rows)];
-                let vector = vector(&self.shape, self.specialisation, side, rows, point, multiplicand);
+                let [vector, _] = patch(&self.shape, self.specialisation, side, rows, point, multiplicand);
                 let elements = rows * point.block_depth / point.threads();
                 let pieces = elements / vector;
                 if self.may_copy(side, multiplicand, vector) {
@@ -353,7 +395,6 @@ impl<'a> Space<'a> {
             .first()
             .is_some_and(|&factor| read_as_is(self.checked, self.specialisation, &self.shape, factor, multiplicand))
             && vector * multiplicand.bytes() >= 4
-            && (side.along_depth || multiplicand.bytes() == 2)
     }
 }
 
@@ -388,21 +429,30 @@ pub(crate) fn read_as_is(
         && !(gathered && specialisation.check_indices)
 }
 
-/// How many neighbours of a side a thread loads at once: up to 16 bytes of what they are multiplied as, and such that all
-/// threads load alike.
-pub(crate) fn vector(
+/// What a thread loads of a side before it stores it: neighbours, at once, and how many terms of them. Up to 16 bytes of what they are
+/// multiplied as, and such that all threads load alike.
+///
+/// Matrices of words cannot be transposed: where words that are neighbours are of different rows, terms of a row are stored at once.
+pub(crate) fn patch(
     shape: &ContractShape,
     specialisation: &Specialisation,
     side: &Side,
     tile: u32,
     point: &Mma,
     multiplicand: Multiplicand,
-) -> u32 {
-    let mut vector = shape.vector(specialisation, side, 16 / multiplicand.bytes());
-    while vector > 1 && !(tile * point.block_depth / vector).is_multiple_of(point.threads()) {
+) -> [u32; 2] {
+    let bytes = multiplicand.bytes();
+    let elements = tile * point.block_depth / point.threads();
+    let mut vector = shape.vector(specialisation, side, 16 / bytes);
+    let terms = if !side.along_depth && bytes == 4 {
+        elements.min(4)
+    } else {
+        1
+    };
+    while vector > 1 && !elements.is_multiple_of(vector * terms) {
         vector /= 2;
     }
-    vector
+    [vector, terms]
 }
 
 /// Products with fewer rows or columns are no work for tiles by the formula, and with fewer than those not by the estimate.

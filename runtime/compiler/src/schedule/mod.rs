@@ -28,7 +28,8 @@ pub use window::Window;
 
 pub(crate) use contract::load_width as contract_load_width;
 pub(crate) use mma::{
-    Multiplicand, minimum_blocks as mma_minimum_blocks, read_as_is as mma_read_as_is, vector as mma_vector,
+    Multiplicand, Strip as MmaStrip, are_paired, minimum_blocks as mma_minimum_blocks, patch as mma_patch,
+    read_as_is as mma_read_as_is,
 };
 pub(crate) use pointwise::{
     Transposed, flat as pointwise_flat, resident_blocks as pointwise_resident_blocks, together as pointwise_together,

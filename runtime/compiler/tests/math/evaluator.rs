@@ -217,8 +217,6 @@ impl<'e> Thread<'e> {
             Opcode::CvtU32U64 => raw[0],
             Opcode::CvtF64F32 => of_d(f64::from(f(0))),
             Opcode::CvtF32F64 => of_f(d(0) as f32),
-            Opcode::CvtTf32F32 if f(0).is_finite() => of_word(word(0).wrapping_add(0x1000) & !0x1FFF),
-            Opcode::CvtTf32F32 => of_word(word(0)),
             Opcode::CvtF32S32 => of_f(signed(0) as f32),
             Opcode::CvtF32S64 => of_f(long(0) as f32),
             Opcode::CvtF64S32 => of_d(f64::from(signed(0))),

@@ -8,9 +8,12 @@
 //!
 //! A factor that is multiplied as it is stored is copied, 16 bytes at a time where alignment allows; any other is evaluated
 //! as an ordinary expression where its slab is loaded. A slab lies in shared memory in lines: of terms, one a row, or, where
-//! memory is contiguous along the rows, of rows, one a term. In both the 16-byte chunks of a line are permuted by
-//! the number of the line ([`Lines::at`]), so that neither copies nor `ldmatrix` meet in a bank.
+//! memory is contiguous along the rows, of rows, one a term. `ldmatrix` transposes by units of 2 bytes. Of single bytes these are pairs
+//! of rows, which are taken apart in registers. Words it would tear apart: their lines are always of terms, and a thread that loads
+//! several rows of several terms stores terms. In all the 16-byte chunks of a line are permuted by the number of the line
+//! ([`Lines::at`]), so that neither copies, nor stores, nor `ldmatrix` meet in a bank.
 
+mod held;
 mod lines;
 mod outputs;
 
@@ -18,19 +21,21 @@ use super::super::expression::{Access, Lowering, Reduce};
 use super::super::index::Linear;
 use super::super::value::{self, Value, class_of};
 use super::super::{Error, launch};
+use super::deal::Deal;
 use super::parts::Part;
 use super::{Block, Inside, Slab, Tiling, or_zero};
 use crate::check::Checked;
 use crate::ir::ExprId;
 use crate::kernel::Launch;
 use crate::ptx::builder::move_of;
-use crate::ptx::{Address, Cache, Class, Compare, Few, Guard, Opcode, Operand, Reg, Space, Turns};
+use crate::ptx::{Address, Builder, Cache, Class, Compare, Few, Guard, Opcode, Operand, Reg, Space, Turns};
 use crate::schedule::{
-    ContractShape, Mma, Multiplicand, contract_operands, mma_minimum_blocks, mma_read_as_is, mma_vector,
+    ContractShape, Mma, Multiplicand, Side, contract_operands, mma_minimum_blocks, mma_patch, mma_read_as_is,
 };
 use crate::size::Specialisation;
 use crate::target::Target;
-use lines::{Lines, address, exclusive_or, multiple, shared, sum};
+use held::Held;
+use lines::{Lines, address, exclusive_or, shared, sum};
 use smallvec::smallvec;
 
 pub(in crate::lower) fn lower<'a>(
@@ -113,18 +118,24 @@ impl<'a> Tile<'a> {
         multiplicands: [Multiplicand; 2],
     ) -> Result<Tile<'a>, Error> {
         let specialisation = lowering.specialisation;
-        let tiling = Tiling::new(lowering, shape, block, part, |side, tile| {
+        let patch = |side: &Side, tile| {
             let multiplicand = multiplicands[usize::from(!side.of_rows)];
-            mma_vector(shape, specialisation, side, tile, point, multiplicand)
-        });
-        let mut start = 0;
-        let mut lines = |slab: &Slab| {
-            let multiplicand = multiplicands[usize::from(!slab.of_rows)];
-            let lines = Lines::new(slab, block, multiplicand, start);
-            start += slab.tile * block.depth * multiplicand.bytes();
-            lines
+            mma_patch(shape, specialisation, side, tile, point, multiplicand)
         };
-        let lines = tiling.slabs.iter().map(&mut lines).collect();
+        let mut tiling = Tiling::new(lowering, shape, block, part, |side, tile| patch(side, tile)[0]);
+        let mut start = 0;
+        let mut lines = Vec::with_capacity(tiling.slabs.len());
+        for (slab, side) in tiling.slabs.iter_mut().zip(&shape.sides) {
+            let multiplicand = multiplicands[usize::from(!slab.of_rows)];
+            let own = Lines::new(slab, side, block, multiplicand, start);
+            start += slab.tile * block.depth * multiplicand.bytes();
+            if own.turned {
+                let [rows, terms] = patch(side, slab.tile);
+                let steps = own.deal([rows, terms], [slab.tile, block.depth]);
+                slab.deal = Some(Deal { terms, steps });
+            }
+            lines.push(own);
+        }
         let warp = Warp::new(lowering, point);
         let base = lowering.b.shared_base();
         let mut tile = Tile {
@@ -188,11 +199,10 @@ impl<'a> Tile<'a> {
             let first = accesses[0].first.plus_constant(i64::from(lane as u32 / count * count));
             access.count == count && access.first == first
         });
-        let in_order = side.vector == 1 || lines.of_terms == side.along_depth;
-        Ok(if neighbours && in_order && count * lines.element >= 4 {
-            Way::Copied(count)
-        } else {
+        Ok(if !neighbours || lines.turned || count * lines.element < 4 {
             Way::Stored
+        } else {
+            Way::Copied(count)
         })
     }
 
@@ -212,6 +222,7 @@ impl<'a> Tile<'a> {
         let (axes, factors) = self.tiling.summed();
         let outside = lowering.enter(&axes, &factors);
 
+        let copies = self.ways.iter().any(|way| matches!(way, Way::Copied(_)));
         // All stages but one are on their way before the first is waited for.
         for stage in 0..stages - 1 {
             let first = Linear::constant(stage * slab);
@@ -221,9 +232,12 @@ impl<'a> Tile<'a> {
                 let at = (stage * i64::from(self.stage_bytes())).into();
                 let to = lowering.b.op(Opcode::AddS32, &[self.base.into(), at]);
                 self.copy(lowering, &first, to, inside)?;
-                self.fill(lowering, &first, to, inside)?;
+                let mut loads = Held::new(lowering, inside);
+                self.fill(lowering, &first, to, inside, &mut loads)?;
             }
-            lowering.b.converge(Opcode::CopyCommit, &[]);
+            if copies {
+                lowering.b.converge(Opcode::CopyCommit, &[]);
+            }
         }
         let all = self.stage_bytes() * self.point.stages;
         let first = lowering.b.mutable(Class::B32, self.base.into());
@@ -242,7 +256,9 @@ impl<'a> Tile<'a> {
             4 => Opcode::CopyWait2,
             _ => Opcode::CopyWait3,
         };
-        lowering.b.converge(wait, &[]);
+        if copies {
+            lowering.b.converge(wait, &[]);
+        }
         // All have come here: the slab is complete, and the one before it is not read any more.
         lowering.b.barrier();
         let next = Linear::register(counter).plus_constant((stages - 1) * slab);
@@ -256,20 +272,26 @@ impl<'a> Tile<'a> {
         if more {
             self.copy(lowering, &next, write, inside)?;
         }
-        lowering.b.converge(Opcode::CopyCommit, &[]);
+        if copies {
+            lowering.b.converge(Opcode::CopyCommit, &[]);
+        }
+        let mut loads = Held::new(lowering, inside);
         if more {
-            self.touch(lowering, &next, inside)?;
+            self.touch(lowering, &next, inside, &mut loads)?;
         }
         self.accumulate(lowering, read);
         if more {
-            self.fill(lowering, &next, write, inside)?;
+            loads.arrive(&mut lowering.b);
+            self.fill(lowering, &next, write, inside, &mut loads)?;
         }
         for stage in [first, last] {
             self.advance(lowering, stage, all);
         }
         lowering.b.end();
         lowering.leave(outside);
-        lowering.b.converge(Opcode::CopyWait0, &[]);
+        if copies {
+            lowering.b.converge(Opcode::CopyWait0, &[]);
+        }
         lowering.b.barrier();
         Ok(())
     }
@@ -323,48 +345,61 @@ impl<'a> Tile<'a> {
     }
 
     /// Issues the loads of what goes through registers; what is done with the values comes later.
-    fn touch(&self, lowering: &mut Lowering<'_>, term: &Linear, inside: Inside) -> Result<(), Error> {
+    fn touch(&self, lowering: &mut Lowering<'_>, term: &Linear, inside: Inside, loads: &mut Held) -> Result<(), Error> {
         for (side, way) in self.tiling.slabs.iter().zip(&self.ways) {
             if matches!(way, Way::Copied(_)) {
                 continue;
             }
-            self.tiling.touch(lowering, side, term, inside)?;
+            self.tiling.touch(lowering, side, term, inside, loads)?;
         }
         Ok(())
     }
 
     /// Puts what goes through registers into shared memory.
-    fn fill(&self, lowering: &mut Lowering<'_>, term: &Linear, stage: Reg, inside: Inside) -> Result<(), Error> {
+    fn fill(
+        &self,
+        lowering: &mut Lowering<'_>,
+        term: &Linear,
+        stage: Reg,
+        inside: Inside,
+        loads: &mut Held,
+    ) -> Result<(), Error> {
         for (number, side) in self.tiling.slabs.iter().enumerate() {
             let (way, lines) = (self.ways[number], self.lines[number]);
             if matches!(way, Way::Copied(_)) {
                 continue;
             }
             let element = self.multiplicand(side).element();
+            let (vector, terms) = (side.vector as usize, side.deal.as_ref().map_or(1, |deal| deal.terms));
             let mut values: Vec<Operand> = Vec::new();
             self.tiling
-                .each_element(lowering, side, term, inside, |lowering, side, piece, lane, guard| {
+                .each_element(lowering, side, term, inside, |lowering, side, piece, _, guard| {
                     let value = if way == Way::Stored {
-                        lowering.stored(side.factors[0])?.into()
+                        lowering.read_stored(side.factors[0], loads)?.into()
                     } else {
-                        self.evaluated(lowering, side, guard)?
+                        // A slab beyond the last is read by nobody.
+                        let guard = guard.filter(|_| !matches!(inside, Inside::Where(_)));
+                        self.evaluated(lowering, side, guard, loads)?
                     };
                     values.push(value);
-                    if lane + 1 < side.vector {
+                    if values.len() < vector * terms as usize {
                         return Ok(());
                     }
-                    let (line, byte) = lines.place(piece);
-                    if side.along_depth == lines.of_terms {
-                        let to = shared(lowering, stage, lines, &line, &byte);
-                        let (width, packed) = lowering.pack(element, &values);
+                    let mut store = |line: &Linear, byte: &Linear, values: &[Operand]| {
+                        let to = shared(lowering, stage, lines, line, byte);
+                        let (width, packed) = lowering.pack(element, values);
                         lowering.b.store(Space::Shared, width, to, &packed, Cache::Normal, None);
-                    } else {
-                        // Neighbours are of different lines.
-                        for (lane, value) in values.iter().enumerate() {
-                            let to = shared(lowering, stage, lines, &line.plus_constant(lane as i64), &byte);
-                            let (width, packed) = lowering.pack(element, std::slice::from_ref(value));
-                            lowering.b.store(Space::Shared, width, to, &packed, Cache::Normal, None);
+                    };
+                    let (line, byte) = lines.place(piece);
+                    if side.deal.is_some() {
+                        // All terms of a row, then of the next.
+                        let byte = byte.plus_constant(-i64::from((terms - 1) * lines.element));
+                        for row in 0..vector {
+                            let of_row: Few<Operand> = values[row..].iter().step_by(vector).copied().collect();
+                            store(&line.plus_constant(row as i64), &byte, &of_row);
                         }
+                    } else {
+                        store(&line, &byte, &values);
                     }
                     values.clear();
                     Ok(())
@@ -374,8 +409,14 @@ impl<'a> Tile<'a> {
     }
 
     /// The product of a side's factors as tensor cores multiply it, without rounding; 0 where it is no term of the sum.
-    fn evaluated(&self, lowering: &mut Lowering<'_>, side: &Slab, guard: Option<Reg>) -> Result<Operand, Error> {
-        let value = side.product(lowering, self.shape.ty)?;
+    fn evaluated(
+        &self,
+        lowering: &mut Lowering<'_>,
+        side: &Slab,
+        guard: Option<Reg>,
+        loads: &mut Held,
+    ) -> Result<Operand, Error> {
+        let value = side.product(lowering, self.shape.ty, loads)?;
         let value = or_zero(lowering, value, guard);
         Ok(value::to_storage(
             &mut lowering.b,
@@ -437,56 +478,56 @@ impl<'a> Tile<'a> {
         };
         let b = &mut lowering.b;
         let lane = self.warp.lane.into();
-        let within = b.op(Opcode::AndB32, &[lane, 7.into()]);
-        let bit = |b: &mut crate::ptx::Builder, at: i64| {
+        let within = Linear::register(b.op(Opcode::AndB32, &[lane, 7.into()]));
+        let bit = |b: &mut Builder, at: i64| {
             let down = b.op(Opcode::ShrU32, &[lane, at.into()]);
             Linear::register(b.op(Opcode::AndB32, &[down.into(), 1.into()]))
         };
         let (odd, upper) = (bit(b, 3), bit(b, 4));
-        let (rows, terms) = if of_rows { (odd, upper) } else { (upper, odd) };
-        // In units of 8 rows, and of 16 bytes of terms.
-        let first_term = self.warp.slice.times(i64::from(steps * 2)).plus(&terms);
-        (0..tile / 16)
+        let (rows, terms) = if of_rows { (&odd, &upper) } else { (&upper, &odd) };
+        // In units of 16 bytes of terms.
+        let unit = self.warp.slice.times(i64::from(steps * 2));
+        let unit = unit.plus_constant(i64::from(2 * step));
+        let (line, byte) = if lines.paired {
+            // Lanes have 4 neighbouring terms: two of the first matrix, two of the second.
+            let first = Linear::register(b.op(Opcode::AndB32, &[lane, 1.into()]));
+            let pair = Linear::register(b.op(Opcode::AndB32, &[lane, 6.into()]));
+            let line = pair.plus(&odd).times(2).plus(&first).plus(&upper.times(16));
+            (line.plus(&unit.times(16)), origin.clone())
+        } else if lines.of_terms {
+            let line = origin.plus(&rows.times(8)).plus(&within);
+            (line, unit.plus(terms).times(16))
+        } else {
+            let line = unit.plus(terms).times(8).plus(&within);
+            (line, origin.plus(&rows.times(8)).times(2))
+        };
+        (0..i64::from(tile / 16))
             .map(|number| {
                 let (line, byte) = if lines.of_terms {
-                    let line = origin.plus(&rows.times(8)).plus(&Linear::register(within));
-                    (
-                        line.plus_constant(i64::from(16 * number)),
-                        first_term.plus_constant(i64::from(2 * step)).times(16),
-                    )
+                    (line.plus_constant(16 * number), byte.clone())
                 } else {
-                    let line = first_term.plus_constant(i64::from(2 * step)).times(8);
-                    let byte = origin.plus(&rows.times(8)).plus_constant(i64::from(16 * number));
-                    (line.plus(&Linear::register(within)), byte.times(2))
+                    (line.clone(), byte.plus_constant(16 * number * i64::from(lines.element)))
                 };
-                let at = self.fragment(lowering, lines, &line, &byte, within, stage);
-                lowering.b.load_matrices(!lines.of_terms, at)
+                let at = self.fragment(lowering, lines, &line, &byte, stage);
+                let matrices = lowering.b.load_matrices(!lines.of_terms, at);
+                if lines.paired {
+                    taken_apart(&mut lowering.b, &matrices, of_rows)
+                } else {
+                    matrices
+                }
             })
             .collect()
     }
 
-    /// Where a lane's line of a matrix is. The first of 8 lines is a multiple of 8, so the number of the lane among them is all that
+    /// Where a lane's line of a matrix is. Its number is a multiple of 16 and the lane's among those of two matrices, which is all that
     /// permutes the chunks; and what is constant in the byte shares no bits with what is not, so it can be taken in last.
-    fn fragment(
-        &self,
-        lowering: &mut Lowering<'_>,
-        lines: Lines,
-        line: &Linear,
-        byte: &Linear,
-        within: Reg,
-        stage: Reg,
-    ) -> Address {
-        let math = lowering.math;
-        let key = lines.key(lowering, within.into());
+    fn fragment(&self, lowering: &mut Lowering<'_>, lines: Lines, line: &Linear, byte: &Linear, stage: Reg) -> Address {
         let constant = byte.constant_part();
         let (low, high) = (constant % 128, constant - constant % 128);
-        let register = math.operand(&mut lowering.b, &byte.plus_constant(-constant));
-        let permuted = exclusive_or(lowering, register, key);
-        let permuted = exclusive_or(lowering, permuted, low.into());
         let whole_lines = line.constant_part();
-        let line = math.operand(&mut lowering.b, &line.plus_constant(-whole_lines));
-        let lines_at = multiple(lowering, line, i64::from(lines.bytes));
-        let at = sum(lowering, lines_at, permuted);
+        let (line, byte) = (line.plus_constant(-whole_lines), byte.plus_constant(-constant));
+        let (at, _) = lines.at(lowering, &line, &byte);
+        let at = exclusive_or(lowering, at, low.into());
         let base = sum(lowering, at, stage.into());
         let offset = i64::from(lines.start) + high + whole_lines * i64::from(lines.bytes);
         address(lowering, base, offset)
@@ -519,6 +560,21 @@ impl Warp {
             row: row.times(point.warp_rows.into()),
             column: column.times(point.warp_columns.into()),
         }
+    }
+}
+
+/// Of matrices whose lanes have two terms of two rows, fragments: of each half of the terms the even row and the odd one. On the right the
+/// halves of the terms come first.
+fn taken_apart(b: &mut Builder, matrices: &[Reg], of_rows: bool) -> Few<Reg> {
+    let mut row = |terms: usize, bytes: i64| {
+        let [first, second] = [matrices[2 * terms], matrices[2 * terms + 1]];
+        b.op(Opcode::PrmtB32, &[first.into(), second.into(), bytes.into()])
+    };
+    let (even, odd) = (0x6420, 0x7531);
+    if of_rows {
+        smallvec![row(0, even), row(0, odd), row(1, even), row(1, odd)]
+    } else {
+        smallvec![row(0, even), row(1, even), row(0, odd), row(1, odd)]
     }
 }
 

@@ -6,11 +6,12 @@
 //! Rows and columns beyond the edge are clamped to the last one when loading and left out when storing; terms beyond the
 //! end of the sum are zeros. Several blocks may share the terms of a tile ([`parts`]).
 
+mod deal;
 pub(super) mod mma;
 mod parts;
 pub(super) mod simt;
 
-use super::expression::{Binding, InSequence, Lanes, Lowering};
+use super::expression::{Binding, InSequence, Lanes, Lowering, Reduce};
 use super::index::Linear;
 use super::value::{Value, binary, select};
 use super::{Error, volume_formula};
@@ -19,6 +20,7 @@ use crate::ir::{AxisId, BinaryOp, ExprId, SizeId};
 use crate::ptx::{Cache, Guard, Opcode, Reg};
 use crate::schedule::{ContractShape, Side};
 use crate::size::SizeExpr;
+use deal::Deal;
 use parts::Part;
 
 /// What a block is.
@@ -70,6 +72,8 @@ struct Slab {
     along_depth: bool,
     /// Neighbours that a thread loads at once.
     vector: u32,
+    /// How it is dealt to threads, if they do not simply run along memory.
+    deal: Option<Deal>,
 }
 
 /// Which terms of a slab are terms of the sum.
@@ -220,6 +224,7 @@ impl<'a> Tiling<'a> {
             tile,
             along_depth: side.along_depth,
             vector: vector(side, tile),
+            deal: None,
         };
         Tiling {
             shape,
@@ -264,34 +269,7 @@ impl<'a> Tiling<'a> {
         lowering.compared = self.shape.compared;
         let first_term = &self.first.plus(first_term);
         let vector = i64::from(side.vector);
-        let (slab, tile) = (i64::from(self.block.depth), i64::from(side.tile));
-        // Threads run along memory: the fast direction counts vectors.
-        let fast = if side.along_depth { slab } else { tile } / vector;
-        let threads = i64::from(self.block.threads);
-        let turns = slab * tile / vector / threads;
-        let tid = lowering.b.op(Opcode::TidX, &[]);
-        for turn in 0..turns {
-            let (along, across) = if threads >= fast {
-                let shift = i64::from(fast.trailing_zeros());
-                let along = lowering.b.op(Opcode::AndB32, &[tid.into(), (fast - 1).into()]);
-                let across = lowering.b.op(Opcode::ShrU32, &[tid.into(), shift.into()]);
-                (
-                    Linear::register(along),
-                    Linear::register(across).plus_constant(turn * (threads / fast)),
-                )
-            } else {
-                let parts = fast / threads;
-                (
-                    Linear::register(tid).plus_constant(turn % parts * threads),
-                    Linear::constant(turn / parts),
-                )
-            };
-            let (term, row) = if side.along_depth {
-                (along.times(vector), across)
-            } else {
-                (across, along.times(vector))
-            };
-            let piece = Piece { row, term };
+        for piece in self.pieces(lowering, side) {
             let along_rows = if side.along_depth { 1 } else { vector };
             let band = self.band(side);
             let row_lanes = self.bind_clamped(lowering, band, &band.base.plus(&piece.row), along_rows);
@@ -312,6 +290,52 @@ impl<'a> Tiling<'a> {
         }
         lowering.compared = false;
         Ok(())
+    }
+
+    /// What this thread loads of a slab, in order.
+    fn pieces(&self, lowering: &mut Lowering<'_>, side: &Slab) -> Vec<Piece> {
+        let vector = i64::from(side.vector);
+        let (slab, tile) = (i64::from(self.block.depth), i64::from(side.tile));
+        let threads = i64::from(self.block.threads);
+        let turns = slab * tile / vector / threads;
+        if let Some(deal) = &side.deal {
+            let mut pieces = Vec::new();
+            for turn in 0..turns as u32 / deal.terms {
+                let first = deal.piece(lowering, self.block.threads, turn);
+                pieces.extend((0..deal.terms).map(|further| Piece {
+                    row: first.row.clone(),
+                    term: first.term.plus_constant(further.into()),
+                }));
+            }
+            return pieces;
+        }
+        // Threads run along memory: the fast direction counts vectors.
+        let fast = if side.along_depth { slab } else { tile } / vector;
+        let tid = lowering.b.op(Opcode::TidX, &[]);
+        let piece = |turn: i64| {
+            let (along, across) = if threads >= fast {
+                let shift = i64::from(fast.trailing_zeros());
+                let along = lowering.b.op(Opcode::AndB32, &[tid.into(), (fast - 1).into()]);
+                let across = lowering.b.op(Opcode::ShrU32, &[tid.into(), shift.into()]);
+                (
+                    Linear::register(along),
+                    Linear::register(across).plus_constant(turn * (threads / fast)),
+                )
+            } else {
+                let parts = fast / threads;
+                (
+                    Linear::register(tid).plus_constant(turn % parts * threads),
+                    Linear::constant(turn / parts),
+                )
+            };
+            let (term, row) = if side.along_depth {
+                (along.times(vector), across)
+            } else {
+                (across, along.times(vector))
+            };
+            Piece { row, term }
+        };
+        (0..turns).map(piece).collect()
     }
 
     /// Binds the axes of rows (or columns) to one of them, clamped to the last; the lanes if `vector` are taken at once.
@@ -392,11 +416,18 @@ impl<'a> Tiling<'a> {
     }
 
     /// Issues the loads of a side's factors in a slab; what is done with the values comes later.
-    fn touch(&self, lowering: &mut Lowering<'_>, side: &Slab, term: &Linear, inside: Inside) -> Result<(), Error> {
+    fn touch(
+        &self,
+        lowering: &mut Lowering<'_>,
+        side: &Slab,
+        term: &Linear,
+        inside: Inside,
+        family: &mut dyn Reduce,
+    ) -> Result<(), Error> {
         self.each_element(lowering, side, term, inside, |lowering, side, _, _, _| {
             side.factors
                 .iter()
-                .try_for_each(|&factor| lowering.touch(factor, &mut InSequence))
+                .try_for_each(|&factor| lowering.touch(factor, family))
         })
     }
 
@@ -484,10 +515,10 @@ impl Band {
 
 impl Slab {
     /// The product of the factors where their axes are bound as they are, in the type of the sum.
-    fn product(&self, lowering: &mut Lowering<'_>, ty: Type) -> Result<Value, Error> {
+    fn product(&self, lowering: &mut Lowering<'_>, ty: Type, family: &mut dyn Reduce) -> Result<Value, Error> {
         let mut product: Option<Value> = None;
         for &factor in &self.factors {
-            let value = lowering.value_as(factor, ty, &mut InSequence)?;
+            let value = lowering.value_as(factor, ty, family)?;
             product = Some(match product {
                 None => value,
                 Some(product) => binary(&mut lowering.b, BinaryOp::Mul, product, value),
@@ -555,8 +586,12 @@ pub(super) fn coordinates_of_chunk(
         let register = match *fastest.terms() {
             [(register, 1)] => register,
             _ => {
-                let register = lowering.math.register(&mut lowering.b, fastest);
-                *fastest = Linear::register(register);
+                // Chunks that lie apart by a constant share an address.
+                let constant = fastest.constant_part();
+                let register = lowering
+                    .math
+                    .register(&mut lowering.b, &fastest.plus_constant(-constant));
+                *fastest = Linear::register(register).plus_constant(constant);
                 register
             }
         };

@@ -3,7 +3,7 @@
 //! Each side's factors are evaluated as ordinary expressions, element by element, where their slab is loaded: whatever
 //! the language can say of a factor fuses.
 
-use super::super::expression::Lowering;
+use super::super::expression::{InSequence, Lowering};
 use super::super::index::Linear;
 use super::super::value::{Value, class_of, fma_of, width_in_shared};
 use super::super::{Error, launch};
@@ -176,7 +176,7 @@ impl<'a> Tile<'a> {
     /// Issues the loads of a slab, which begins with that one of the block's terms; what is done with the values comes later.
     fn touch(&self, lowering: &mut Lowering<'_>, term: &Linear, inside: Inside) -> Result<(), Error> {
         let mut slabs = self.tiling.slabs.iter();
-        slabs.try_for_each(|slab| self.tiling.touch(lowering, slab, term, inside))
+        slabs.try_for_each(|slab| self.tiling.touch(lowering, slab, term, inside, &mut InSequence))
     }
 
     /// Puts a slab into shared memory.
@@ -188,7 +188,7 @@ impl<'a> Tile<'a> {
             let mut values: Vec<Operand> = Vec::new();
             self.tiling
                 .each_element(lowering, side, term, inside, |lowering, side, piece, lane, guard| {
-                    let value = side.product(lowering, ty)?;
+                    let value = side.product(lowering, ty, &mut InSequence)?;
                     // A guarded read alone is already 0 beyond the end.
                     let read_alone = matches!(side.factors.as_slice(), [factor]
                     if matches!(lowering.op().expr(*factor), Expr::Read { or: None, source: Source::Input(_), .. }));

@@ -40,7 +40,7 @@ mod trigonometric;
 use crate::element::Type;
 use crate::ir::{BinaryOp, Function};
 use crate::lower::value::{self, Value};
-use crate::ptx::{Builder, Opcode, Operand};
+use crate::ptx::{Builder, Class, Opcode, Operand};
 use real::Real;
 
 /// A function of values of type `ty`, which is also the result's type; the exponent of `powi` is an `i32`.
@@ -122,7 +122,13 @@ fn reciprocal_root(r: &mut Real, x: Operand) -> Operand {
     r.b.op(Opcode::RcpF64, &[root.into()]).into()
 }
 
-/// To the 11 significant bits of tensor cores, by way of a binary32.
+/// To the 11 significant bits of tensor cores, by way of a binary32: half a unit of the last of them is added to the significand, as an integer
+/// with the exponent above it, and the rest is cut off. A NaN may have become anything by that, so a share of `x` too small to
+/// change the sum is added, which is NaN where `x` is.
+///
+/// `cvt.rna.tf32.f32` is three instructions too, which the assembler makes of it for every target that there is, and one more where `x` is
+/// needed afterwards: its condition spares infinities and NaN. Tensor cores are said to ignore the bits that are cut off; the
+/// instruction set leaves open how many they ignore.
 fn tf32(r: &mut Real, x: Operand) -> Operand {
     let wide = r.wide();
     let narrow = if wide {
@@ -130,8 +136,16 @@ fn tf32(r: &mut Real, x: Operand) -> Operand {
     } else {
         x
     };
-    let bits = r.b.op(Opcode::CvtTf32F32, &[narrow]);
-    let rounded = r.b.op(Opcode::F32Bits, &[bits.into()]);
+    let narrow = match narrow {
+        Operand::Reg(reg) => reg,
+        constant => r.b.constant(Class::F32, constant),
+    };
+    let bits = r.b.op(Opcode::BitsF32, &[narrow.into()]);
+    let more = r.b.op(Opcode::AddS32, &[bits.into(), 0x1000.into()]);
+    let kept = r.b.op(Opcode::AndB32, &[more.into(), (-0x2000).into()]);
+    let kept = r.b.op(Opcode::F32Bits, &[kept.into()]);
+    let share = 1.0 / (1u64 << 40) as f32;
+    let rounded = r.b.op(Opcode::FmaF32, &[narrow.into(), share.into(), kept.into()]);
     if wide {
         r.b.op(Opcode::CvtF64F32, &[rounded.into()]).into()
     } else {

@@ -2,9 +2,10 @@
 
 use super::super::super::expression::Lowering;
 use super::super::super::index::Linear;
+use super::super::deal::Step;
 use super::super::{Block, Piece, Slab};
 use crate::ptx::{Address, Class, Opcode, Operand, Reg};
-use crate::schedule::Multiplicand;
+use crate::schedule::{Multiplicand, Side, are_paired};
 
 /// How a slab lies in shared memory.
 #[derive(Debug, Clone, Copy)]
@@ -17,18 +18,24 @@ pub(super) struct Lines {
     pub element: u32,
     /// Whether a line is a row's terms; else it is a term's rows.
     pub of_terms: bool,
+    /// Whether it is a row's terms though memory is contiguous along the rows.
+    pub turned: bool,
+    /// Whether it is single bytes of rows, which come to registers in pairs.
+    pub paired: bool,
 }
 
 impl Lines {
-    pub fn new(side: &Slab, block: Block, multiplicand: Multiplicand, start: u32) -> Lines {
+    pub fn new(slab: &Slab, side: &Side, block: Block, multiplicand: Multiplicand, start: u32) -> Lines {
         let element = multiplicand.bytes();
-        // Only matrices of 2-byte elements can be transposed on their way to registers.
-        let of_terms = side.along_depth || element != 2;
+        // Matrices are transposed on their way to registers by units of two bytes: words would be torn apart.
+        let of_terms = slab.along_depth || element == 4;
         Lines {
             start,
-            bytes: element * if of_terms { block.depth } else { side.tile },
+            bytes: element * if of_terms { block.depth } else { slab.tile },
             element,
             of_terms,
+            turned: of_terms && !slab.along_depth,
+            paired: are_paired(side, element),
         }
     }
 
@@ -45,36 +52,98 @@ impl Lines {
     /// Bytes from the start of the slab. Lines of 128 bytes hold 8 chunks of 16, and line `l` has chunk `c` in the place `c ^ l % 8`:
     /// 8 lines have a chunk in 8 places. Of shorter lines several make 128 bytes, and these take the place of the line.
     ///
-    /// Apart from that comes the constant part: what moves by 8 lines, or by 8 chunks, is permuted alike.
+    /// Apart from that comes the constant part: what moves by 16 lines, or by 8 chunks, is permuted alike; by 8 lines, if neither turned nor
+    /// paired.
     pub fn at(&self, lowering: &mut Lowering<'_>, line: &Linear, byte: &Linear) -> (Operand, i64) {
-        let whole_lines = line.constant_part().div_euclid(8) * 8;
+        let alike = if self.turned || self.paired { 16 } else { 8 };
+        let whole_lines = line.constant_part().div_euclid(alike) * alike;
         let whole_bytes = byte.constant_part().div_euclid(128) * 128;
         let (line, byte) = (line.plus_constant(-whole_lines), byte.plus_constant(-whole_bytes));
         let (math, b) = (lowering.math, &mut lowering.b);
         let (line, byte) = (math.operand(b, &line), math.operand(b, &byte));
         let key = self.key(lowering, line);
-        let within = exclusive_or(lowering, byte, key);
         let lines = multiple(lowering, line, i64::from(self.bytes));
-        let at = sum(lowering, lines, within);
+        let at = sum(lowering, lines, byte);
+        let at = exclusive_or(lowering, at, key);
         (at, whole_lines * i64::from(self.bytes) + whole_bytes)
     }
 
-    /// What the byte in a line is combined with: 16 times the number of the line, in units of 128 bytes, modulo the chunks of a line.
-    pub fn key(&self, lowering: &mut Lowering<'_>, line: Operand) -> Operand {
-        let down = i64::from((128 / self.bytes.min(128)).trailing_zeros());
-        let mask = i64::from(self.bytes.min(128) / 16 - 1);
-        match line {
-            Operand::Int(line) => Operand::Int(((line >> down) & mask) << 4),
-            line => {
-                let b = &mut lowering.b;
-                let units = if down > 0 {
-                    b.op(Opcode::ShrU32, &[line, down.into()]).into()
-                } else {
-                    line
-                };
-                let key = b.op(Opcode::AndB32, &[units, mask.into()]);
-                b.op(Opcode::ShlB32, &[key.into(), 4.into()]).into()
+    /// What the place of a line's bytes is combined with.
+    fn key(&self, lowering: &mut Lowering<'_>, line: Operand) -> Operand {
+        if let Operand::Int(line) = line {
+            return Operand::Int(self.key_of(line));
+        }
+        let mut key = Operand::Int(0);
+        for &(bits, up) in self.moves() {
+            let b = &mut lowering.b;
+            let chosen = b.op(Opcode::AndB32, &[line, bits.into()]);
+            let moved = b.op(Opcode::ShlB32, &[chosen.into(), up.into()]);
+            key = exclusive_or(lowering, key, moved.into());
+        }
+        key
+    }
+
+    fn key_of(&self, line: i64) -> i64 {
+        self.moves()
+            .iter()
+            .fold(0, |key, &(bits, up)| key ^ (line & bits) << up)
+    }
+
+    /// Which bits of a line's number move its chunks, and how far up: to the bits of 16, 32 and 64 bytes, as far as lines of fewer than 128
+    /// bytes do not differ in those by themselves. Lines that follow each other come to registers together. If the slab is
+    /// turned, the line 8 further on, whose elements are loaded by the same warp, has its chunks in other places again. If it is paired, lines
+    /// 4, 8 and 12 further on come together, with the next of each.
+    fn moves(&self) -> &'static [(i64, i64)] {
+        match (self.bytes, self.turned, self.paired) {
+            (..=32, _, _) => &[(4, 2), (8, 3)],
+            (64, _, true) => &[(12, 2)],
+            (64, true, _) => &[(6, 3), (8, 3)],
+            (64, _, _) => &[(6, 3)],
+            (_, _, true) => &[(1, 4), (12, 3)],
+            (_, true, _) => &[(7, 4), (8, 1)],
+            _ => &[(7, 4)],
+        }
+    }
+
+    /// In what order patches of `rows` by `terms` elements are dealt to threads, so that their stores, of a row's terms each, do not meet in
+    /// a bank: the place is linear in the bits of row and term (without carries), so lanes that store at once meet in none if what
+    /// their bits move it by is independent. Besides, a warp reads whole sectors.
+    pub fn deal(&self, [rows, terms]: [u32; 2], [all_rows, all_terms]: [u32; 2]) -> Vec<Step> {
+        let powers = |from: u32, to: u32| {
+            std::iter::successors(Some(from), |&step| Some(2 * step)).take_while(move |&step| step < to)
+        };
+        let width = terms * self.element;
+        let at_once = (128 / width).min(32).trailing_zeros() as usize;
+        let within = |bytes: u32| powers(rows, all_rows.min(bytes / self.element)).map(Step::Rows);
+        let all: Vec<Step> = powers(terms, all_terms)
+            .map(Step::Terms)
+            .chain(powers(rows, all_rows).map(Step::Rows))
+            .collect();
+        let mut dealt: Vec<Step> = Vec::new();
+        let mut banks: Vec<u32> = Vec::new();
+        for step in within(32).chain(all.iter().copied()) {
+            let mut bank = self.moved(step) & 127 & !(width - 1);
+            for &other in &banks {
+                bank = bank.min(bank ^ other);
             }
+            if bank > 0 && dealt.len() < at_once {
+                banks.push(bank);
+                dealt.push(step);
+            }
+        }
+        for step in within(32).chain(within(128)).chain(all.iter().copied()) {
+            if !dealt.contains(&step) {
+                dealt.push(step);
+            }
+        }
+        dealt
+    }
+
+    /// The bits of a place that change with those of a row or term.
+    fn moved(&self, step: Step) -> u32 {
+        match step {
+            Step::Rows(rows) => (rows * self.bytes) ^ self.key_of(rows.into()) as u32,
+            Step::Terms(terms) => terms * self.element,
         }
     }
 }

@@ -7,28 +7,26 @@ use super::super::super::value::{Value, binary, width_in_shared};
 use super::Tile;
 use super::lines::{address, multiple, sum};
 use crate::ir::BinaryOp;
-use crate::ptx::{Cache, Class, Opcode, Operand, Space, Turns};
+use crate::ptx::{Cache, Class, Few, Opcode, Operand, Space, Turns};
+use crate::schedule::MmaStrip;
 
 impl Tile<'_> {
     /// Hands the sums on through shared memory, 16 rows of each warp's tile at a time, and computes the outputs from them: with
     /// neighbours together, and each warp that shared in the terms a part of the rows.
     pub(super) fn store(&self, lowering: &mut Lowering<'_>) -> Result<(), Error> {
         let split = self.point.split;
-        let pitch = self.point.strip_pitch();
-        let strip = i64::from(16 * pitch * 4);
-        let own = multiple(lowering, self.warp.number.into(), strip);
-        let own = sum(lowering, own, self.base.into());
+        let strips = self.point.strips(self.shape, self.multiplicands[0].bytes());
         // Warps of one tile lie as far apart as there are tiles in the block.
-        let apart = i64::from(self.point.threads() / 32 / split) * strip;
-        let back = lowering.math.operand(&mut lowering.b, &self.warp.slice.times(-apart));
-        let first = sum(lowering, own, back);
+        let tiles = i64::from(self.point.threads() / 32 / split);
         // 16 bytes, so that what the lanes of a warp store at once has no gaps.
         let narrowest = lowering.op().outputs.iter().map(|output| output.element.size()).min();
         let most = (16 / narrowest.unwrap_or(4)).min(8);
         let vector = self.tiling.output_vector(lowering, most);
         let vector = vector.min(self.point.warp_columns / (2 * split));
         for number in 0..self.point.warp_rows / 16 {
-            self.hand_on(lowering, own, number);
+            for (sum, &strip) in strips.iter().enumerate() {
+                self.hand_on(lowering, sum, strip, number);
+            }
             self.meet(lowering);
             let across = i64::from(self.point.warp_columns / vector);
             let turns = 16 * across / 32 / i64::from(split);
@@ -43,13 +41,17 @@ impl Tile<'_> {
                 .plus(&Linear::register(self.warp.lane));
             let (row, column) = lowering.math.divide(&mut lowering.b, &chunk, &Linear::constant(across));
             let column = column.times(i64::from(vector));
-            let pitch = i64::from(self.point.strip_pitch());
-            let at = row.times(pitch * 4).plus(&column.times(4));
-            let at = lowering.math.operand(&mut lowering.b, &at);
-            let from = sum(lowering, at, first);
-            let sums: Vec<Vec<Value>> = (0..self.shape.sums.len())
-                .map(|sum| self.handed_on(lowering, sum, from, apart, vector))
-                .collect();
+            let handed_on = |&strip: &MmaStrip| {
+                let apart = tiles * i64::from(strip.bytes());
+                let own = self.own(lowering, strip);
+                let back = lowering.math.operand(&mut lowering.b, &self.warp.slice.times(-apart));
+                let first = sum(lowering, own, back);
+                let at = row.times(i64::from(strip.pitch)).plus(&column).times(4);
+                let at = lowering.math.operand(&mut lowering.b, &at);
+                let from = sum(lowering, at, first);
+                self.handed_on(lowering, from, strip.start.into(), apart, vector)
+            };
+            let sums: Vec<Vec<Value>> = strips.iter().map(handed_on).collect();
             let row = self
                 .tiling
                 .rows
@@ -75,45 +77,47 @@ impl Tile<'_> {
         }
     }
 
-    /// Puts 16 rows of the warp's sums into shared memory. Of a tile of 16 × 8, lane `l` has two neighbours in row `l / 4`, and two
-    /// in the row 8 below.
-    fn hand_on(&self, lowering: &mut Lowering<'_>, own: Operand, number: u32) {
-        let pitch = i64::from(self.point.strip_pitch());
+    /// Puts 16 rows of the warp's part of a sum into shared memory. Of a tile of 16 × 8, lane `l` has two neighbours in row `l / 4`, and two
+    /// in the row 8 below; or in rows `l / 4 * 2` and the next, if rows are paired. If columns are, of two tiles the first has the even ones,
+    /// the second the odd ones.
+    fn hand_on(&self, lowering: &mut Lowering<'_>, sum_: usize, strip: MmaStrip, number: u32) {
+        let [paired_rows, paired_columns] = strip.paired;
         let lane = self.warp.lane.into();
         let row = lowering.b.op(Opcode::ShrU32, &[lane, 2.into()]);
-        let pair = lowering.b.op(Opcode::AndB32, &[lane, 3.into()]);
+        let place = lowering.b.op(Opcode::AndB32, &[lane, 3.into()]);
+        let (row_step, half_step) = if paired_rows { (2, 1) } else { (1, 8) };
+        let neighbours: usize = if paired_columns { 4 } else { 2 };
+        let pitch = i64::from(strip.pitch) * 4;
         let at = Linear::register(row)
-            .times(pitch * 4)
-            .plus(&Linear::register(pair).times(8));
+            .times(row_step * pitch)
+            .plus(&Linear::register(place).times(4 * neighbours as i64));
         let at = lowering.math.operand(&mut lowering.b, &at);
+        let own = self.own(lowering, strip);
         let base = sum(lowering, at, own);
-        let columns = self.point.warp_columns / 8;
+        let columns = (self.point.warp_columns / 8) as usize;
         let width = width_in_shared(self.shape.ty);
-        for (sum, accumulators) in self.accumulators.iter().enumerate() {
-            let start = self.strips(sum);
-            for column in 0..columns {
-                let accumulator = accumulators[(number * columns + column) as usize];
-                for half in 0..2 {
-                    let offset = start + i64::from(8 * column) * 4 + half * 8 * pitch * 4;
-                    let to = address(lowering, base, offset);
-                    let values = [
-                        accumulator[2 * half as usize].into(),
-                        accumulator[2 * half as usize + 1].into(),
-                    ];
-                    lowering.b.store(Space::Shared, width, to, &values, Cache::Normal, None);
-                }
+        let tiles = &self.accumulators[sum_][number as usize * columns..][..columns];
+        for (group, tiles) in tiles.chunks(neighbours / 2).enumerate() {
+            for half in 0..2 {
+                let offset = (4 * 4 * neighbours * group) as i64 + half as i64 * half_step * pitch;
+                let to = address(lowering, base, i64::from(strip.start) + offset);
+                let values: Few<Operand> = (0..2)
+                    .flat_map(|place| tiles.iter().map(move |tile| tile[2 * half + place].into()))
+                    .collect();
+                lowering.b.store(Space::Shared, width, to, &values, Cache::Normal, None);
             }
         }
     }
 
-    /// Where the strips of a sum begin.
-    fn strips(&self, sum: usize) -> i64 {
-        sum as i64 * i64::from(self.point.strip_bytes())
+    /// Where this warp's strip begins, but for where all begin.
+    fn own(&self, lowering: &mut Lowering<'_>, strip: MmaStrip) -> Operand {
+        let own = multiple(lowering, self.warp.number.into(), strip.bytes().into());
+        sum(lowering, own, self.base.into())
     }
 
     /// Neighbours of one of the sums, those of all warps that share in the terms added in order.
-    fn handed_on(&self, lowering: &mut Lowering<'_>, sum: usize, from: Operand, apart: i64, vector: u32) -> Vec<Value> {
-        let (ty, start) = (self.shape.ty, self.strips(sum));
+    fn handed_on(&self, lowering: &mut Lowering<'_>, from: Operand, start: i64, apart: i64, vector: u32) -> Vec<Value> {
+        let ty = self.shape.ty;
         let width = width_in_shared(ty);
         let mut sums: Vec<Value> = Vec::new();
         for slice in 0..i64::from(self.point.split) {

@@ -1,0 +1,97 @@
+//! Loads of a slab that may not exist: registers that keep what they held where nothing is loaded.
+
+use super::super::super::Error;
+use super::super::super::expression::{Access, Lowering, Reduce};
+use super::super::super::value::Value;
+use super::super::Inside;
+use crate::ir::ExprId;
+use crate::ptx::{Address, Builder, Cache, Class, Few, Guard, Operand, Reg, Width};
+
+/// What is loaded in a turn of the loop over the slabs, for the slab that follows.
+///
+/// What is kept of a slab beyond the last is read by nobody: the loop has ended. So unlike other values these registers need not become 0
+/// in every turn where nothing is loaded.
+pub(super) struct Held {
+    /// Holds where the slab exists; none if that is asked of each load.
+    exists: Option<Reg>,
+    /// The depth of the region around the loop.
+    outside: usize,
+    loads: Vec<Loaded>,
+}
+
+/// One load: the registers that hold what is loaded, and what they hold at present, as values.
+struct Loaded {
+    from: Address,
+    held: Few<Reg>,
+    values: Few<Reg>,
+}
+
+impl Held {
+    /// Within the loop.
+    pub fn new(lowering: &Lowering<'_>, inside: Inside) -> Held {
+        Held {
+            exists: match inside {
+                Inside::Where(predicate) => Some(predicate),
+                Inside::All | Inside::Each => None,
+            },
+            outside: lowering.b.current_depth().saturating_sub(1),
+            loads: Vec::new(),
+        }
+    }
+
+    /// From here on values are those that have been loaded by now: what waits for a load stands after this.
+    pub fn arrive(&mut self, b: &mut Builder) {
+        for load in &mut self.loads {
+            load.values = load.held.iter().map(|&reg| b.read(reg)).collect();
+        }
+    }
+
+    fn load(
+        &mut self,
+        b: &mut Builder,
+        width: Width,
+        count: usize,
+        address: Address,
+        cache: Cache,
+        guard: Option<Guard>,
+    ) -> Few<Reg> {
+        if self.exists.is_none() || guard.map(|guard| guard.predicate) != self.exists {
+            return b.load(width, count, address, cache, guard);
+        }
+        if let Some(load) = self.loads.iter().find(|load| load.from == address) {
+            return load.values.clone();
+        }
+        let turn = b.suspend(self.outside);
+        let zero = zero_of(width.class());
+        let held: Few<Reg> = (0..count).map(|_| b.mutable(width.class(), zero)).collect();
+        b.resume(turn);
+        b.load_into(&held, width, address, cache, guard);
+        let values: Few<Reg> = held.iter().map(|&reg| b.read(reg)).collect();
+        self.loads.push(Loaded {
+            from: address,
+            held,
+            values: values.clone(),
+        });
+        values
+    }
+}
+
+fn zero_of(class: Class) -> Operand {
+    match class {
+        Class::F32 => 0f32.into(),
+        Class::F64 => 0f64.into(),
+        _ => 0.into(),
+    }
+}
+
+impl Reduce for Held {
+    fn reduce(&mut self, _: &mut Lowering<'_>, _: ExprId) -> Result<Option<Value>, Error> {
+        Ok(None)
+    }
+
+    fn elements(&mut self, lowering: &mut Lowering<'_>, access: &Access) -> Few<Reg> {
+        lowering.load_elements_by(access, &mut |b, width, count, address, cache, guard| {
+            self.load(b, width, count, address, cache, guard)
+        })
+    }
+}

@@ -1,0 +1,94 @@
+//! `tf32(x)` is the number that `cvt.rna.tf32.f32` makes of any binary32.
+
+use energy_kernel_compiler::size::Specialisation;
+use energy_kernel_compiler::target::Target;
+use energy_kernel_compiler::{lower, schedule};
+use energy_kernel_emulator::{Argument, Launch, Memory, Module, Options};
+use energy_kernel_tests::{Input, operators, run};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+const CONVERSION: &str = "
+.version 7.0
+.target sm_80
+.address_size 64
+.visible .entry convert(.param .u64 data)
+{
+    .reg .b32 %r<4>;
+    .reg .f32 %f<2>;
+    .reg .b64 %rd<4>;
+    ld.param.u64 %rd0, [data];
+    mov.u32 %r0, %tid.x;
+    mov.u32 %r1, %ctaid.x;
+    mad.lo.s32 %r2, %r1, 128, %r0;
+    mad.wide.u32 %rd1, %r2, 4, %rd0;
+    ld.global.f32 %f0, [%rd1];
+    cvt.rna.tf32.f32 %r3, %f0;
+    st.global.b32 [%rd1], %r3;
+    ret;
+}";
+
+/// Every exponent with fractions beside those where the kept part, or the part cut off, goes over to the next; and random numbers.
+fn numbers() -> Vec<u32> {
+    let mut numbers = Vec::new();
+    for sign_and_exponent in 0..512u32 {
+        for kept in [0, 1, 2, 0x1FF, 0x200, 0x3FE, 0x3FF] {
+            for cut in [0, 1, 0xFFF, 0x1000, 0x1001, 0x1FFF] {
+                numbers.push(sign_and_exponent << 23 | kept << 13 | cut);
+            }
+        }
+    }
+    let mut random = StdRng::seed_from_u64(17);
+    numbers.extend((0..1 << 18).map(|_| random.random::<u32>()));
+    numbers.resize(numbers.len().next_multiple_of(128), 0);
+    numbers
+}
+
+fn words(bytes: &[u8]) -> Vec<u32> {
+    let word = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().expect("four bytes"));
+    bytes.chunks(4).map(word).collect()
+}
+
+fn converted(bytes: &[u8]) -> Vec<u32> {
+    let module = Module::parse(CONVERSION).expect("it parses");
+    let memory = Memory::new(1 << 24);
+    let data = memory.allocate(bytes.len() as u64).expect("room");
+    memory.write(data, bytes).expect("allocated");
+    let launch = Launch {
+        grid: [bytes.len() as u32 / 512, 1, 1],
+        block: [128, 1, 1],
+        dynamic_shared: 0,
+        arguments: &[Argument::U64(data)],
+        options: Options::default(),
+    };
+    energy_kernel_emulator::launch(&module, "convert", &memory, &launch).expect("it runs");
+    let mut results = vec![0; bytes.len()];
+    memory.read(data, &mut results).expect("allocated");
+    words(&results)
+}
+
+#[test]
+fn tf32_rounds_as_the_instruction_does() {
+    let numbers = numbers();
+    let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+    let expected = converted(&bytes);
+    let source = "#[energy_kernel] fn rounded(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| tf32(x[[n]]) }";
+    let (_, checked) = operators(source).remove(0);
+    let sizes = vec![numbers.len() as u64];
+    let exact = Specialisation::exact(&sizes);
+    let space = schedule::space(&checked, &exact, Target::Sm80);
+    let kernel = lower::lower(&checked, &exact, Target::Sm80, &space[0]).expect("the point is legal");
+    let run = run(&checked, &kernel, &sizes, &[Input { bytes }]).expect("it runs");
+    for ((number, expected), got) in numbers.iter().zip(expected).zip(words(&run.outputs[0])) {
+        let both_nan = f32::from_bits(expected).is_nan() && f32::from_bits(got).is_nan();
+        assert!(
+            expected == got || both_nan,
+            "{number:#010x}: {got:#010x}, not {expected:#010x}"
+        );
+        assert_eq!(
+            f32::from_bits(*number).is_nan(),
+            f32::from_bits(got).is_nan(),
+            "{number:#010x}"
+        );
+    }
+}
