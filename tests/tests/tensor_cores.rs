@@ -53,7 +53,9 @@ fn slabs_and_tiles() {
                 assert_eq!(counts.matrix_load_bank_conflicts, 0, "{case}");
                 assert_eq!(counts.copy_bank_conflicts, 0, "{case}");
                 let aligned = sizes[..3].iter().all(|size| size % 64 == 0);
-                if as_stored && aligned {
+                // Parts that are added up are loads, too.
+                let alone = matches!(point, Schedule::Mma(point) if point.parts == 1);
+                if as_stored && aligned && alone {
                     // Terms and factors of the epilogue are loaded, all else is copied.
                     assert!(
                         counts.global_to_shared_bytes * 10 >= counts.global_load_bytes * 8,
