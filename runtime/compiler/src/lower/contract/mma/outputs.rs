@@ -7,7 +7,7 @@ use super::super::super::value::{Value, binary, width_in_shared};
 use super::Tile;
 use super::lines::{address, multiple, sum};
 use crate::ir::BinaryOp;
-use crate::ptx::{Cache, Class, Few, Opcode, Operand, Space, Turns};
+use crate::ptx::{Cache, Class, Few, Opcode, Operand, Reg, Space, Turns};
 use crate::schedule::MmaStrip;
 
 impl Tile<'_> {
@@ -24,8 +24,8 @@ impl Tile<'_> {
         let vector = self.tiling.output_vector(lowering, most);
         let vector = vector.min(self.point.warp_columns / (2 * split));
         for number in 0..self.point.warp_rows / 16 {
-            for (sum, &strip) in strips.iter().enumerate() {
-                self.hand_on(lowering, sum, strip, number);
+            for (accumulators, &strip) in self.accumulators.iter().zip(&strips) {
+                self.hand_on(lowering, accumulators, strip, number);
             }
             self.meet(lowering);
             let across = i64::from(self.point.warp_columns / vector);
@@ -80,7 +80,7 @@ impl Tile<'_> {
     /// Puts 16 rows of the warp's part of a sum into shared memory. Of a tile of 16 × 8, lane `l` has two neighbours in row `l / 4`, and two
     /// in the row 8 below; or in rows `l / 4 * 2` and the next, if rows are paired. If columns are, of two tiles the first has the even ones,
     /// the second the odd ones.
-    fn hand_on(&self, lowering: &mut Lowering<'_>, sum_: usize, strip: MmaStrip, number: u32) {
+    fn hand_on(&self, lowering: &mut Lowering<'_>, accumulators: &[[Reg; 4]], strip: MmaStrip, number: u32) {
         let [paired_rows, paired_columns] = strip.paired;
         let lane = self.warp.lane.into();
         let row = lowering.b.op(Opcode::ShrU32, &[lane, 2.into()]);
@@ -96,7 +96,7 @@ impl Tile<'_> {
         let base = sum(lowering, at, own);
         let columns = (self.point.warp_columns / 8) as usize;
         let width = width_in_shared(self.shape.ty);
-        let tiles = &self.accumulators[sum_][number as usize * columns..][..columns];
+        let tiles = &accumulators[number as usize * columns..][..columns];
         for (group, tiles) in tiles.chunks(neighbours / 2).enumerate() {
             for half in 0..2 {
                 let offset = (4 * 4 * neighbours * group) as i64 + half as i64 * half_step * pitch;
