@@ -5,7 +5,7 @@
 Every configuration that a strategy looks at costs one measurement, of latency and energy at once; looking twice costs nothing. The objective is
 the energy as it was measured, the truth the denoised one. Where the clock is hidden, the ten clocks are ten values of a parameter whose order
 says nothing (shuffled anew for each seed). Configurations beyond a slack are left out by a restriction, which costs nothing either. A search ends when
-one is found, after --most measurements, or after --seconds; then it counts as not found. So does a strategy that raises an error.
+one is found, after --most measurements, or after --seconds of computing; then it counts as not found. So does a strategy that raises an error.
 """
 
 import argparse
@@ -115,8 +115,8 @@ def found_after(strategy, rows, seed, most, seconds):
             json.dump(contents, file)
         with open(os.devnull, "w") as nothing:
             out, sys.stdout = sys.stdout, nothing
-            signal.signal(signal.SIGALRM, timed_out)
-            signal.alarm(seconds)
+            signal.signal(signal.SIGPROF, timed_out)
+            signal.setitimer(signal.ITIMER_PROF, seconds)
             try:
                 kernel_tuner.tune_kernel(
                     "gemm",
@@ -138,7 +138,7 @@ def found_after(strategy, rows, seed, most, seconds):
             except Over:
                 pass
             finally:
-                signal.alarm(0)
+                signal.setitimer(signal.ITIMER_PROF, 0)
                 sys.stdout = out
     return found[0] if found else None
 
@@ -148,7 +148,7 @@ def main():
     parser.add_argument("trace")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--most", type=int, default=400)
-    parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--spaces", default="")
     parser.add_argument("--strategies", default="")
     arguments = parser.parse_args()

@@ -1,8 +1,9 @@
 //! What can be said on the command line.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use energy_kernel_build::LONGEST_BUDGET;
 use energy_kernel_build::tune::strategy::Rule;
+use energy_kernel_compiler::record::{CacheMode, Objective};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -81,7 +82,14 @@ pub struct Tune {
     /// How many rounds of energy measurements may bring no improvement before the search of a size ends.
     #[arg(long, value_name = "ROUNDS", default_value_t = Rule::default().patience)]
     pub patience: usize,
-    /// How much slower than the fastest a kernel may be: 0.05 are 5 %.
+    /// Measure with the L2 cache as a kernel's last launch left it. By default every launch finds its tensors in device memory. What was
+    /// measured with a cold cache is measured again.
+    #[arg(long)]
+    pub warm_l2: bool,
+    /// What to look for.
+    #[arg(long, value_enum, default_value_t = Aim::Energy)]
+    pub objective: Aim,
+    /// With `--objective energy`, how much slower than the fastest a kernel may be: 0.05 are 5 %.
     #[arg(long, default_value_t = 0.05)]
     pub slack: f64,
     /// The seed of the tuner's choices.
@@ -96,6 +104,17 @@ pub struct Tune {
     /// Pairs of windows for --confirm: an even number, at least 4.
     #[arg(long, default_value_t = 8, value_name = "NUMBER")]
     pub pairs: usize,
+}
+
+/// What is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Aim {
+    /// The least energy among kernels that are fast enough.
+    Energy,
+    /// The least product of energy and latency.
+    Edp,
+    /// The least latency.
+    Latency,
 }
 
 /// Options of `check`.
@@ -213,6 +232,23 @@ impl Tune {
         match self.emulated {
             true => &Bench::Emulated,
             false => &self.device,
+        }
+    }
+
+    /// What is looked for.
+    pub fn objective(&self) -> Objective {
+        match self.objective {
+            Aim::Energy => Objective::Energy { slack: self.slack },
+            Aim::Edp => Objective::Edp,
+            Aim::Latency => Objective::Latency,
+        }
+    }
+
+    /// What the L2 cache holds when a kernel starts.
+    pub fn cache(&self) -> CacheMode {
+        match self.warm_l2 {
+            true => CacheMode::Warm,
+            false => CacheMode::Cold,
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::arguments::{Arguments, Report};
 use crate::package::{Package, joules, seconds};
 use energy_kernel_build::names;
 use energy_kernel_build::scan::Found;
-use energy_kernel_compiler::record::{DeviceClass, Objective, Point, Record};
+use energy_kernel_compiler::record::{CacheMode, DeviceClass, Objective, Point, Record};
 use miette::{Context, IntoDiagnostic};
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -145,6 +145,7 @@ fn effort(html: &mut String, record: &Record, point: &Point) {
         held.sm_clock_mhz.map(|clock| format!("{clock:.0}&nbsp;MHz")),
         held.temperature_celsius.map(|celsius| format!("{celsius:.0}&nbsp;°C")),
         (held.window_seconds > 0.0).then(|| format!("window of {:.1}&nbsp;s", held.window_seconds)),
+        (held.cache == CacheMode::Warm).then(|| "L2 warm".to_owned()),
         (!held.driver.is_empty()).then(|| format!("driver {}", escape(&held.driver))),
     ];
     let known: Vec<String> = known.into_iter().flatten().collect();

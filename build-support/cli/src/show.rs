@@ -5,7 +5,7 @@ use crate::arguments::{Arguments, Show};
 use crate::package::{Package, joules, seconds};
 use comfy_table::{Table, presets};
 use energy_kernel_build::names;
-use energy_kernel_compiler::record::{Objective, Point};
+use energy_kernel_compiler::record::{CacheMode, Objective, Point};
 use std::process::ExitCode;
 
 pub fn show(arguments: &Arguments, options: &Show) -> Outcome {
@@ -91,6 +91,9 @@ fn remarks(point: &Point, chosen: bool, stale: bool) -> String {
     }
     if stale {
         remarks.push("stale: `tune --again` measures it");
+    }
+    if point.conditions.cache == CacheMode::Warm {
+        remarks.push("warm L2");
     }
     remarks.extend(point.conditions.flags.iter().map(|flag| flag.name()));
     remarks.join(", ")

@@ -7,14 +7,12 @@ use crate::interrupt;
 use crate::package::{Package, joules, seconds};
 use crate::progress::Progress;
 use crate::sweep::sweep;
-use energy_kernel_build::cache::{Place, read_file};
+use energy_kernel_build::cache::{Contents, Place, read_file};
 use energy_kernel_build::scan::Found;
 use energy_kernel_build::tune::trace::Trace;
 use energy_kernel_build::tune::{Laboratory, Settings, Step, open, replay};
 use energy_kernel_build::{Job, cache_file, journal_path, missing, names, unmeasured};
-use energy_kernel_compiler::record::{CacheFile, DeviceClass, Objective};
-use energy_kernel_compiler::schedule;
-use energy_kernel_compiler::target::Target;
+use energy_kernel_compiler::record::{CacheFile, CacheMode, DeviceClass, Objective};
 use miette::{IntoDiagnostic, miette};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -22,6 +20,9 @@ use std::time::Instant;
 pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
     if !options.slack.is_finite() || options.slack < 0.0 {
         return Err(miette!("--slack is not zero or a positive number").into());
+    }
+    if options.warm_l2 && *options.bench() != Bench::Gpu {
+        return Err(miette!("--warm-l2 is a way to measure on a GPU; other devices have nothing to choose").into());
     }
     let package = Package::find(arguments)?;
     let found = package.named(&options.operator)?;
@@ -34,13 +35,14 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
         .into());
     }
     let settings = Settings {
-        objective: Objective::Energy { slack: options.slack },
+        objective: options.objective(),
         seed: options.seed,
         emulated_candidates: options.candidates.unwrap_or(24).max(1),
         emulated_operations: 1e11,
         candidates: options.candidates.unwrap_or(256).max(1),
         measurements: options.measurements,
         patience: options.patience,
+        cache: options.cache(),
     };
     let end = Instant::now() + options.budget;
     let progress = Progress::new(arguments.json, end)?;
@@ -76,13 +78,14 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
         false => missing(&found, &contents, &device)
             .into_iter()
             .chain(unmeasured(&found, &contents, &device))
+            .chain(cold(&all, &contents, &device).filter(|_| options.warm_l2))
             .collect(),
     };
     if !arguments.json {
         say!("{device}: {} of {} sizes to tune", jobs.len(), all.len());
     }
     if options.dry_run {
-        foretell(arguments, &jobs, &device, &settings);
+        foretell(arguments, &jobs, bench.as_mut());
         return Ok(ExitCode::SUCCESS);
     }
     interrupt::install(arguments.json)?;
@@ -104,10 +107,12 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
         // A trace is at hand as a journal is.
         let journal = package.cache.state().filter(|_| !replayed).map(|state| {
             let journal = journal_path(state, found, &device, sizes);
-            match options.again {
-                // What was measured before is what is to be measured again; what was measured again is not.
-                true => journal.with_extension("again.journal"),
-                false => journal,
+            // What was measured before is what is to be measured again; what was measured again is not.
+            match (options.again, options.warm_l2) {
+                (true, true) => journal.with_extension("again.warm.journal"),
+                (true, false) => journal.with_extension("again.journal"),
+                (false, true) => journal.with_extension("warm.journal"),
+                (false, false) => journal,
             }
         });
         let job = Job {
@@ -214,24 +219,43 @@ fn open_bench(options: &Tune, settings: Settings, progress: &Progress) -> miette
     }
 }
 
+/// What was measured with a cold cache, and completely: what was not is to be measured anyway.
+fn cold<'a>(
+    all: &[(&'a Found, &'a [u64])],
+    contents: &Contents,
+    device: &DeviceClass,
+) -> impl Iterator<Item = (&'a Found, &'a [u64])> {
+    all.iter().copied().filter(|(found, sizes)| {
+        let file = contents.get(&found.fingerprint, device);
+        let record = file.and_then(|file| file.record(sizes, &found.specialisation));
+        record.is_some_and(|record| {
+            let is_cold = record
+                .front
+                .iter()
+                .any(|point| point.conditions.cache == CacheMode::Cold);
+            record.energy_measured && is_cold
+        })
+    })
+}
+
 /// Says what would be tuned.
-fn foretell(arguments: &Arguments, jobs: &[(&Found, &[u64])], device: &DeviceClass, settings: &Settings) {
-    let (major, minor) = device.compute_capability;
-    let most = match device.simulated {
-        true => settings.emulated_candidates,
-        false => settings.candidates,
-    };
+fn foretell(arguments: &Arguments, jobs: &[(&Found, &[u64])], bench: &mut dyn Laboratory) {
+    let device = bench.device().clone();
     let mut json = Vec::new();
     for (found, sizes) in jobs {
-        let space = Target::for_capability(major, minor).map_or(0, |target| {
-            schedule::space(&found.checked, &found.specialisation, target).len()
-        });
-        let (named, candidates) = (names(found, sizes), space.min(most));
+        let ((space, candidates), why) = match bench.schedules(found, sizes) {
+            Ok(counts) => (counts, None),
+            Err(why) => ((0, 0), Some(why)),
+        };
+        let named = names(found, sizes);
         if !arguments.json {
-            say!("{} ({named}): up to {candidates} of {space} schedules", found.name);
+            match &why {
+                None => say!("{} ({named}): up to {candidates} of {space} schedules", found.name),
+                Some(why) => say!("{} ({named}): none: {why}", found.name),
+            }
         }
         json.push(serde_json::json!({
-            "operator": found.name, "sizes": named, "schedules": space, "candidates": candidates,
+            "operator": found.name, "sizes": named, "schedules": space, "candidates": candidates, "why": why,
         }));
     }
     if arguments.json {

@@ -560,6 +560,13 @@ fn a_sweep_is_recorded_and_tuned_on() {
     );
 
     let replay = ["tune", "--device", "replay:trace.jsonl", "--json"];
+    let foretold = call(&folder, &[replay.as_slice(), &["--dry-run"]].concat());
+    let foretold: serde_json::Value = serde_json::from_slice(&foretold.stdout).unwrap();
+    let jobs = foretold["would_tune"].as_array().unwrap();
+    assert!(
+        jobs.len() == 2 && jobs.iter().all(|job| job["schedules"] == 4 && job["candidates"] == 4),
+        "a trace has its points and no more: {foretold}"
+    );
     let tuned = call(&folder, &replay);
     assert!(tuned.status.success(), "{}", text(&tuned.stderr));
     assert!(text(&tuned.stdout).contains("\"tuned\":2") && text(&tuned.stdout).contains("\"simulated\":true"));
@@ -582,6 +589,7 @@ fn a_sweep_is_recorded_and_tuned_on() {
         (&vec!["tune", "--device", "replay:Cargo.toml"], "line 1"),
         (&vec!["tune", "--emulated", "--sweep", "Cargo.toml"], "line 1"),
         (&vec!["tune", "--device", "replay:absent"], "absent"),
+        (&vec!["tune", "--emulated", "--warm-l2"], "on a GPU"),
     ] {
         let failed = call(&folder, words);
         assert!(

@@ -215,6 +215,7 @@ mod tests {
                     temperature_celsius: Some(60.0 + self.warms * self.windows.len() as f64),
                     ..conditions()
                 },
+                latency: None,
             }
         }
     }

@@ -4,10 +4,7 @@
 //! compared models on: counts that may have a price each, and the shape of the launch, which has none.
 
 use super::model::device::Described;
-use crate::session::Job;
-use energy_kernel_compiler::features::{self, Class, Features};
-use energy_kernel_compiler::schedule::Schedule;
-use energy_kernel_compiler::target::Machine;
+use energy_kernel_compiler::features::{Class, Features};
 
 /// What is counted, of all threads.
 const COUNTS: [&str; 12] = [
@@ -40,12 +37,10 @@ pub(super) fn names() -> Vec<String> {
 }
 
 /// A kernel as the model of a device takes it, with its latency in seconds. What has no features, which no legal schedule lacks, has zeros.
-pub(super) fn describe(job: &Job<'_>, machine: Machine, schedule: &Schedule, latency: f64) -> Described {
-    let found = job.found;
-    let features = features::of(&found.checked, &found.specialisation, machine, schedule, job.sizes);
-    let (counts, shape) = match &features {
-        Ok(features) => (counts(features), shape(features)),
-        Err(_) => ([0.0; COUNTS.len()], [0.0; SHAPE.len()]),
+pub(super) fn described(features: Option<&Features>, latency: f64) -> Described {
+    let (counts, shape) = match features {
+        Some(features) => (counts(features), shape(features)),
+        None => ([0.0; COUNTS.len()], [0.0; SHAPE.len()]),
     };
     Described {
         counts: counts.to_vec(),

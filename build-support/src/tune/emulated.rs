@@ -82,6 +82,7 @@ impl EmulatedMeter {
                 cache: CacheMode::Cold,
                 flags: Vec::new(),
             },
+            latency: None,
         }
     }
 }

@@ -256,6 +256,7 @@ impl GpuMeter {
         Ok(Measured {
             estimate: estimate(&seconds),
             conditions: self.conditions(problem, &survey, (launches * seconds.len()) as u64),
+            latency: None,
         })
     }
 
@@ -274,19 +275,24 @@ impl GpuMeter {
             queue.step()?;
         }
         let window = board.power(self.effort.window(), || queue.step())?;
-        let (each, graphs) = queue.seconds_a_graph(window.power.span)?;
-        let each = each / launches as f64;
-        let mut conditions = self.conditions(problem, &window.survey, graphs * launches as u64);
+        let graphs = queue.graphs(window.power.span)?;
+        let each: Vec<f64> = graphs.iter().map(|seconds| seconds / launches as f64).collect();
+        let latency = estimate(&each);
+        let mut conditions = self.conditions(problem, &window.survey, (graphs.len() * launches) as u64);
         conditions.power_watts = Some(window.power.watts);
         conditions.window_seconds = window.seconds();
         if window.disagrees() {
             conditions.flags.push(Flag::PowerDisagrees);
         }
-        let estimate = Estimate {
-            mean: window.power.watts * each,
-            interval: window.power.interval * each,
+        let energy = Estimate {
+            mean: window.power.watts * latency.mean,
+            interval: window.power.interval * latency.mean,
         };
-        Ok(Measured { estimate, conditions })
+        Ok(Measured {
+            estimate: energy,
+            conditions,
+            latency: Some(latency),
+        })
     }
 }
 

@@ -30,6 +30,14 @@ pub(crate) struct Entry {
     pub wrong: bool,
 }
 
+impl Entry {
+    /// Whether both are about the same candidate of the same problem.
+    fn is_about(&self, like: &Entry) -> bool {
+        (self.fingerprint, &self.device, &self.sizes) == (like.fingerprint, &like.device, &like.sizes)
+            && (self.schedule, self.kernel_hash) == (like.schedule, like.kernel_hash)
+    }
+}
+
 impl Document for Entry {
     const KIND: [u8; 4] = *b"JRNL";
 }
@@ -77,10 +85,14 @@ impl Journal {
 
     /// The last that was noted about a candidate.
     pub(crate) fn find(&self, like: &Entry) -> Option<&Entry> {
-        self.entries.iter().rev().find(|entry| {
-            (entry.fingerprint, &entry.device, &entry.sizes) == (like.fingerprint, &like.device, &like.sizes)
-                && (entry.schedule, entry.kernel_hash) == (like.schedule, like.kernel_hash)
-        })
+        self.entries.iter().rev().find(|entry| entry.is_about(like))
+    }
+
+    /// Seconds of a candidate as it was first timed.
+    pub(crate) fn timed(&self, like: &Entry) -> Option<f64> {
+        let about = self.entries.iter().filter(|entry| entry.is_about(like));
+        let mut points = about.filter_map(|entry| entry.point.as_ref());
+        points.next().map(|point| point.latency.mean)
     }
 
     /// Notes an outcome.

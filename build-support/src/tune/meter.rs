@@ -34,6 +34,8 @@ pub struct Measured {
     pub estimate: Estimate,
     /// What held.
     pub conditions: Conditions,
+    /// Seconds a launch in the window of an energy; none where there was no window.
+    pub latency: Option<Estimate>,
 }
 
 /// Why a candidate has no figure.

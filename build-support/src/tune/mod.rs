@@ -18,11 +18,13 @@ mod compare;
 mod data;
 mod describe;
 mod emulated;
+mod evolve;
 mod expected;
 mod gpu;
 #[cfg(all(test, target_os = "linux"))]
 mod gpu_tests;
 mod journal;
+mod lowered;
 mod meter;
 pub mod model;
 mod queue;
@@ -59,7 +61,7 @@ use crate::scan::Found;
 use crate::session::{Bench, Job};
 use energy_kernel_compiler::lang;
 use energy_kernel_compiler::lower::lower;
-use energy_kernel_compiler::record::{DeviceClass, Objective, Record};
+use energy_kernel_compiler::record::{CacheMode, DeviceClass, Objective, Record};
 use energy_kernel_compiler::schedule::{self, Schedule};
 use energy_kernel_compiler::size::Specialisation;
 use std::cell::RefCell;
@@ -86,6 +88,8 @@ pub struct Settings {
     pub measurements: Option<NonZeroUsize>,
     /// Rounds of energy measurements without an improvement that end the search of a bucket.
     pub patience: usize,
+    /// What the L2 cache of a GPU holds when a kernel starts.
+    pub cache: CacheMode,
 }
 
 impl Settings {
@@ -145,12 +149,19 @@ impl Build {
             candidates: 64,
             measurements: self.measurements,
             patience: self.patience.unwrap_or(strategy::Rule::default().patience),
+            cache: CacheMode::Cold,
         }
     }
 }
 
 /// A device on which operators are tuned, or measured for others to tune on.
 pub trait Laboratory: Bench {
+    /// How many schedules of an operator there are for it at these sizes, and how many of them it would try.
+    ///
+    /// # Errors
+    /// None, and why.
+    fn schedules(&mut self, found: &Found, sizes: &[u64]) -> Result<(usize, usize), String>;
+
     /// [Records](sweep()) one bucket of one operator.
     ///
     /// # Errors
@@ -171,6 +182,7 @@ pub fn open(
     let why = if gpu {
         match GpuMeter::open(settings.candidates) {
             Ok(meter) => {
+                let meter = meter.with_cache(settings.cache);
                 if let Some(why) = meter.without_energy() {
                     progress(Step::NoEnergy { why });
                 }
@@ -271,7 +283,13 @@ pub fn confirm(
         let meter = EmulatedMeter::new(Profile::Hopper, 1, settings.emulated_operations);
         return all(meter, records, settings, pairs, deadline);
     }
-    all(GpuMeter::open(1)?, records, settings, pairs, deadline)
+    all(
+        GpuMeter::open(1)?.with_cache(settings.cache),
+        records,
+        settings,
+        pairs,
+        deadline,
+    )
 }
 
 /// A meter with the search on top. It remembers what it measured: later searches of a run expect something from the beginning.
@@ -311,6 +329,22 @@ impl<M: Meter, P: FnMut(Step<'_>)> Bench for Tuner<M, P> {
 }
 
 impl<M: Meter, P: FnMut(Step<'_>)> Laboratory for Tuner<M, P> {
+    fn schedules(&mut self, found: &Found, sizes: &[u64]) -> Result<(usize, usize), String> {
+        let mut space = schedule::space(&found.checked, &found.specialisation, self.meter.machine().target);
+        if self.meter.is_recorded() {
+            let problem = Problem {
+                checked: &found.checked,
+                specialisation: &found.specialisation,
+                sizes,
+                inputs: &[],
+                seed: self.settings.seed,
+            };
+            self.meter.begin(problem).map_err(|error| error.to_string())?;
+            space.retain(|schedule| self.meter.has(schedule));
+        }
+        Ok((space.len(), space.len().min(self.meter.most_candidates())))
+    }
+
     fn sweep(&mut self, job: &Job<'_>, recorder: &mut Recorder) -> Result<Swept, String> {
         let progress = &self.progress;
         let mut meter = Watched {

@@ -40,20 +40,24 @@ impl<'a> Queue<'a> {
         Ok(())
     }
 
-    /// Seconds that a graph took from its predecessor's end to its own, as they were in this span of the board's clock, and how many there
-    /// were; of all, where fewer than two ended within.
-    pub(super) fn seconds_a_graph(&self, (from, to): (f64, f64)) -> Result<(f64, u64), Error> {
+    /// Seconds that each graph took from its predecessor's end to its own, of those that ended in this span of the board's clock; of all, where
+    /// fewer than two ended within.
+    pub(super) fn graphs(&self, (from, to): (f64, f64)) -> Result<Vec<f64>, Error> {
         self.last.wait()?;
+        let between = |ends: &[f64]| -> Vec<f64> { ends.windows(2).map(|pair| pair[1] - pair[0]).collect() };
         let within: Vec<f64> = (self.ends.iter())
             .filter(|(seen, _)| (from..=to).contains(seen))
             .map(|(_, seconds)| *seconds)
             .collect();
-        if let [first, .., last] = within.as_slice() {
-            let graphs = within.len() - 1;
-            return Ok(((last - first) / graphs as f64, graphs as u64));
+        if within.len() >= 2 {
+            return Ok(between(&within));
         }
-        let graphs = self.ends.len() + 1;
-        let seconds = self.last.seconds_since(&self.first)?;
-        Ok((seconds / graphs as f64, graphs as u64))
+        let ends = self.ends.iter().map(|(_, seconds)| *seconds);
+        let all: Vec<f64> = [0.0]
+            .into_iter()
+            .chain(ends)
+            .chain([self.last.seconds_since(&self.first)?])
+            .collect();
+        Ok(between(&all))
     }
 }

@@ -139,6 +139,7 @@ impl Meter for ReplayMeter {
         Ok(Measured {
             estimate: point.latency,
             conditions: point.conditions.clone(),
+            latency: None,
         })
     }
 
@@ -153,6 +154,7 @@ impl Meter for ReplayMeter {
         Ok(point.energy.map(|estimate| Measured {
             estimate,
             conditions: point.conditions.clone(),
+            latency: None,
         }))
     }
 }

@@ -5,7 +5,7 @@ use super::trace::{Recorder, Trace};
 use super::{EmulatedMeter, Memory, Meter, Profile, ReplayMeter, Settings, Step, search, sweep};
 use crate::scan::Found;
 use crate::session::Job;
-use energy_kernel_compiler::record::{Objective, Record};
+use energy_kernel_compiler::record::{CacheMode, Objective, Record};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ const SETTINGS: Settings = Settings {
     candidates: 64,
     measurements: None,
     patience: 10,
+    cache: CacheMode::Cold,
 };
 
 fn product() -> Found {

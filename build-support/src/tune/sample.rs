@@ -33,7 +33,8 @@ pub(crate) fn sample(space: &[Schedule], default: Schedule, limit: usize, seed: 
 }
 
 /// At most `limit` of a sample: the first, then by turns the next that the estimate finds fastest, and the next of the sample, so that
-/// what the estimate does not see is tried too. `ranked` are those of the sample that were estimated, fastest first.
+/// what the estimate does not see is tried too. `ranked` are those that were estimated, some of the sample among
+/// them, fastest first.
 pub(crate) fn promising(sample: &[Schedule], ranked: &[Schedule], limit: usize) -> Vec<Schedule> {
     let mut taken = BTreeSet::new();
     let (mut by_estimate, mut by_turn) = (ranked.iter(), sample.iter());

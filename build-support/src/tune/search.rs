@@ -1,9 +1,11 @@
 //! The search: candidates are compiled, checked, timed, and of those within the latency bound the promising ones have their energy measured.
 
 use super::data::{Data, inputs};
-use super::describe::{describe, vector};
+use super::describe::vector;
+use super::evolve::evolve;
 use super::expected::Expected;
 use super::journal::{Entry, Journal};
+use super::lowered::Candidates;
 use super::meter::{Measured, Meter, MeterError, Problem};
 use super::model::device::Described;
 use super::model::memory::Memory;
@@ -13,7 +15,6 @@ use super::{Settings, Step};
 use crate::session::Job;
 use energy_kernel_compiler::estimate;
 use energy_kernel_compiler::kernel::Kernel;
-use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::record::{Estimate, Objective, PackedKernel, Point, Record, Statistics, pareto_front};
 use energy_kernel_compiler::schedule::{self, Schedule};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -21,15 +22,16 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 /// How much slower than the fastest a candidate may be to have its energy measured, where the objective does not say.
 const EDP_BOUND: f64 = 1.5;
 
-/// How many times as many schedules are sampled as are tried.
-const POOL: usize = 4;
-
-/// Schedules whose latency is estimated before any is tried. It takes milliseconds each, where the compiler is not optimised tens of them.
-const MOST_ESTIMATED: usize = 128;
+/// How many times as many schedules have their latency estimated as are tried. An estimate takes a millisecond, where the compiler is not
+/// optimised tens of them.
+const ESTIMATED: usize = 2;
 
 /// A candidate that competes.
 pub(super) struct Timed<C> {
     schedule: Schedule,
+    /// Seconds, as it was timed: candidates are ordered by it, also where the search resumes.
+    latency: f64,
+    /// Its latency is that of the window in which its energy was measured, where there is one.
     pub(super) point: Point,
     /// Still on the device; not where it was found in the journal.
     candidate: Option<C>,
@@ -101,6 +103,8 @@ pub(super) struct Search<'a, M> {
     job: &'a Job<'a>,
     problem: Problem<'a>,
     pub(super) candidates: Vec<Schedule>,
+    /// What is known of them without measuring.
+    pub(super) known: Candidates<'a>,
     /// None where results were checked when they were recorded.
     expected: Option<Expected>,
     journal: Journal,
@@ -144,23 +148,27 @@ impl<'a, M: Meter> Search<'a, M> {
             _ => default,
         };
         let most = meter.most_candidates();
-        let pool = sample(&space, default, most.saturating_mul(POOL), settings.seed);
+        let estimated = most.saturating_mul(ESTIMATED);
+        let pool = sample(&space, default, estimated, settings.seed);
+        let mut known = Candidates::new(job, machine);
         // What was recorded is all there is, and nobody waits for it.
-        let estimated = if meter.is_recorded() {
-            0
-        } else {
-            pool.len().min(MOST_ESTIMATED)
+        let ranked: Vec<Schedule> = match meter.is_recorded() {
+            true => Vec::new(),
+            false => {
+                // Of a larger space the others descend from what the estimate finds best in a sample.
+                let first = match space.len() > estimated {
+                    true => most.min(pool.len()),
+                    false => pool.len(),
+                };
+                let ranked = evolve(&space, &pool[..first], estimated, settings.seed, |schedule| {
+                    known.estimate(schedule)
+                });
+                ranked.into_iter().map(|(schedule, _)| schedule).collect()
+            }
         };
-        let ranked = estimate::ranked(
-            &found.checked,
-            &found.specialisation,
-            machine,
-            sizes,
-            &pool[..estimated],
-        );
-        let ranked: Vec<Schedule> = ranked.into_iter().map(|(schedule, _)| schedule).collect();
         Ok(Search {
             candidates: promising(&pool, &ranked, most),
+            known,
             meter,
             job,
             problem,
@@ -215,19 +223,13 @@ impl<'a, M: Meter> Search<'a, M> {
                 }
             }
         }
-        timed.sort_by(|a, b| a.point.latency.mean.total_cmp(&b.point.latency.mean));
+        timed.sort_by(|a, b| a.latency.total_cmp(&b.latency));
         timed
     }
 
     /// The kernel of a schedule; none where there is none, which would be a mistake of the space.
     pub(super) fn compile(&mut self, schedule: Schedule) -> Option<Kernel> {
-        let found = self.job.found;
-        match lower(
-            &found.checked,
-            &found.specialisation,
-            self.meter.machine().target,
-            &schedule,
-        ) {
+        match self.known.kernel(&schedule) {
             Ok(kernel) => {
                 self.statistics.compiled += 1;
                 Some(kernel)
@@ -256,9 +258,10 @@ impl<'a, M: Meter> Search<'a, M> {
         if let Some(noted) = self.journal.find(&entry) {
             self.statistics.wrong += u64::from(noted.wrong);
             self.statistics.timed += u64::from(noted.point.is_some());
-            let point = noted.point.clone();
-            return Ok(point.map(|point| Timed {
+            let (point, latency) = (noted.point.clone(), self.journal.timed(&entry));
+            return Ok(point.zip(latency).map(|(point, latency)| Timed {
                 schedule,
+                latency,
                 point,
                 candidate: None,
                 kernel,
@@ -281,7 +284,9 @@ impl<'a, M: Meter> Search<'a, M> {
             self.note(entry);
             return Ok(self.refuse(format!("`{schedule}` gives wrong results: {difference}")));
         }
-        let Measured { estimate, conditions } = self
+        let Measured {
+            estimate, conditions, ..
+        } = self
             .meter
             .latency(self.problem, &candidate, self.job.deadline)
             .map_err(|error| error.to_string())?;
@@ -297,6 +302,7 @@ impl<'a, M: Meter> Search<'a, M> {
         self.note(entry);
         Ok(Some(Timed {
             schedule,
+            latency: estimate.mean,
             point,
             candidate: Some(candidate),
             kernel,
@@ -312,7 +318,7 @@ impl<'a, M: Meter> Search<'a, M> {
         memory: &mut Memory,
         progress: &mut dyn FnMut(Step<'_>),
     ) -> bool {
-        let Some(fastest) = timed.first().map(|one| one.point.latency.mean) else {
+        let Some(fastest) = timed.first().map(|one| one.latency) else {
             return false;
         };
         let is_free = self.meter.energy_is_free();
@@ -322,11 +328,10 @@ impl<'a, M: Meter> Search<'a, M> {
             Objective::Edp => (EDP_BOUND, 1.0),
             Objective::Latency => (1.0, 0.0),
         };
-        let eligible = timed.partition_point(|one| one.point.latency.mean <= bound * fastest);
+        let eligible = timed.partition_point(|one| one.latency <= bound * fastest);
         let eligible = &mut timed[..eligible];
-        let machine = self.meter.machine();
         let described: Vec<Described> = (eligible.iter())
-            .map(|one| describe(self.job, machine, &one.schedule, one.point.latency.mean))
+            .map(|one| self.known.describe(&one.schedule, one.latency))
             .collect();
         // Where all are measured nothing needs to be expected.
         let expected = match is_free {
@@ -423,12 +428,18 @@ impl<'a, M: Meter> Search<'a, M> {
         };
         let measured = self
             .meter
-            .energy(problem, candidate, one.point.latency.mean, self.job.deadline)
+            .energy(problem, candidate, one.latency, self.job.deadline)
             .map_err(|error| error.to_string())?;
-        let Some(Measured { estimate, conditions }) = measured else {
+        let Some(Measured {
+            estimate,
+            conditions,
+            latency,
+        }) = measured
+        else {
             return Ok(());
         };
         one.point.energy = Some(estimate);
+        one.point.latency = latency.unwrap_or(one.point.latency);
         // The energy's conditions are the stricter ones; the latency's launches are kept.
         let launches = one.point.conditions.launches;
         one.point.conditions = conditions;

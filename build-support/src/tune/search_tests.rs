@@ -59,6 +59,7 @@ impl Scripted {
                 interval: mean / 1000.0,
             },
             conditions: conditions(),
+            latency: None,
         }
     }
 }
@@ -143,6 +144,7 @@ const SETTINGS: Settings = Settings {
     candidates: 64,
     measurements: None,
     patience: 10,
+    cache: CacheMode::Cold,
 };
 
 fn found() -> Found {
@@ -222,6 +224,10 @@ fn few_of_many_energies_are_measured_and_a_resumed_search_measures_the_same() {
     let timed = record.statistics.timed as usize;
     assert!(timed > 40, "{timed}");
     assert!(record.energy_measured);
+    for point in record.front.iter().filter(|point| point.energy.is_some()) {
+        let is_of_the_window = |&c: &[u32; 3]| point.latency.mean == whole.sustained(c);
+        assert!(whole.energies.iter().any(is_of_the_window), "{point:?}");
+    }
     assert!(
         (6..timed / 2).contains(&whole.energies.len()),
         "{} of {timed}",
@@ -306,6 +312,11 @@ impl ByBlocks {
         1e-5 * (1.0 + threads / 1024.0 + 10.0 / blocks + shared / 1e6)
     }
 
+    /// Seconds in a window of energy, where the clock has fallen: by how much is each candidate's own.
+    fn sustained(&self, candidate: [u32; 3]) -> f64 {
+        self.latency_of(candidate) * (1.05 + f64::from(candidate[1] % 7) / 100.0)
+    }
+
     /// Joules.
     fn energy_of(&self, candidate: [u32; 3]) -> f64 {
         let [threads, blocks, shared] = candidate.map(f64::from);
@@ -379,7 +390,13 @@ impl Meter for ByBlocks {
             return Err(MeterError::Broken("it fell off the bus".into()));
         }
         self.energies.push(candidate);
-        Ok(Some(self.scripted.measured(self.energy_of(candidate))))
+        Ok(Some(Measured {
+            latency: Some(Estimate {
+                mean: self.sustained(candidate),
+                interval: 0.0,
+            }),
+            ..self.scripted.measured(self.energy_of(candidate))
+        }))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Sweeps: the latency and the energy of many candidates, recorded for others to judge strategies by.
 
-use super::describe::{describe, names, vector};
+use super::describe::{names, vector};
 use super::meter::Meter;
 use super::search::{Search, inputs_for};
 use super::trace::{Problem, Recorded, Recorder};
@@ -65,8 +65,7 @@ pub fn sweep<M: Meter>(
             continue;
         };
         search.measure_one(&mut timed)?;
-        let machine = search.meter.machine();
-        let described = describe(job, machine, &schedule, timed.point.latency.mean);
+        let described = search.known.describe(&schedule, timed.point.latency.mean);
         let point = Recorded {
             schedule: text,
             kernel_hash: timed.point.kernel_hash,

@@ -153,14 +153,14 @@ fn simulated() -> Result<(), String> {
         }
     }
     println!(
-        "\n| strategy | to within 1 %: median (most) | worse than rising latency | measurements until it stops | regret then, %: median, mean |\n\
-         |---|---|---|---|---|"
+        "\n| strategy | to within 1 %: median (most) | worse than rising latency (at most by) | measurements until it stops | \
+         regret then, %: median, mean |\n|---|---|---|---|---|"
     );
     let alone = as_spaces(&pairs, models::Prior::None)?;
-    strategies::summary(&alone, "", &strategies::compared(), 5);
+    strategies::summary(&alone, "", &strategies::compared(), SEEDS);
     let ours = &strategies::compared()[..2];
     let expecting = as_spaces(&pairs, models::Prior::LinearAndBoosted)?;
-    strategies::summary(&expecting, "expecting from other operators: ", ours, 5);
+    strategies::summary(&expecting, "expecting from other operators: ", ours, SEEDS);
     runs::table(&pairs, 10);
     Ok(())
 }

@@ -164,16 +164,14 @@ pub fn summary(spaces: &[Space], label: &str, searchers: &[(&str, Searcher)], se
     let rising = over(Searcher::Rising);
     for (name, searcher) in searchers {
         let outcomes = over(*searcher);
-        let worse = outcomes
-            .iter()
-            .zip(&rising)
-            .filter(|(a, b)| a.until_1() > b.until_1())
-            .count();
+        let more = || outcomes.iter().zip(&rising).map(|(a, b)| a.until_1() - b.until_1());
+        let worse = more().filter(|more| *more > 0.0).count();
         println!(
-            "| {label}{name} | {} ({}) | {worse} of {} | {} | {:.2}, {:.2} |",
+            "| {label}{name} | {} ({}) | {worse} of {} ({}) | {} | {:.2}, {:.2} |",
             count(median(outcomes.iter().map(Outcome::until_1))),
             count(largest(outcomes.iter().map(Outcome::until_1))),
             outcomes.len(),
+            count(largest(more())),
             median(outcomes.iter().map(|o| o.measurements as f64)),
             median(outcomes.iter().map(|o| 100.0 * o.regret)),
             outcomes.iter().map(|o| 100.0 * o.regret).sum::<f64>() / outcomes.len() as f64,
@@ -201,16 +199,26 @@ fn variants() -> Vec<(String, Rule)> {
         );
     }
     add("rounds of 1 to 8", Rule { most: 8, ..rule });
+    add(
+        "no caution",
+        Rule {
+            caution: f64::NEG_INFINITY,
+            ..rule
+        },
+    );
+    for caution in [0.5, 1.5, 2.0] {
+        add(&format!("caution {caution}"), Rule { caution, ..rule });
+    }
     for near in [2.0, 5.0] {
         add(&format!("near {near}"), Rule { near, ..rule });
     }
     for worth in [0.25, 0.5, 2.0] {
         add(&format!("worth {worth}"), Rule { worth, ..rule });
     }
-    for patience in [6, 8, 10, 12, 16, 20] {
+    for patience in [8, 12, 20] {
         add(&format!("patience {patience}"), Rule { patience, ..rule });
     }
-    for persistence in [0.0, 0.33, 0.4, 0.5, 0.67] {
+    for persistence in [0.0, 0.33, 0.5, 0.67] {
         add(&format!("persistence {persistence}"), Rule { persistence, ..rule });
     }
     variants

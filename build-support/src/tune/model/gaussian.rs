@@ -1,8 +1,9 @@
 //! A Gaussian process: what a handful of measurements says of points nearby.
 //!
 //! A value is a common mean, a smooth function of the columns with covariance `s² · exp(−|x − x′|² / 2ℓ²)`, a part of its own that no column
-//! tells (standard deviation r), and the noise of its measurement. The common mean is unknown; ℓ, s and r are those of the largest marginal
-//! likelihood on a small grid (Rasmussen and Williams, *Gaussian Processes for Machine Learning*, chapters 2 and 5). One length for
+//! tells (standard deviation r), and the noise of its measurement. The common mean is unknown; ℓ, s and r are weighted by their marginal
+//! likelihood on a small grid (Rasmussen and Williams, *Gaussian Processes for Machine Learning*, chapters 2 and 5): a handful of measurements
+//! seldom tells which are right, and the likeliest alone are sure of what they do not know. One length for
 //! all columns: lengths for each, found column by column, needed more measurements on every space that was tried.
 
 use super::matrix::Cholesky;
@@ -17,16 +18,27 @@ const ROUGHNESS: [f64; 4] = [0.0, 1.0, 2.0, 4.0];
 const MEAN: f64 = 1.0;
 /// The most points whose likelihood is computed: it costs the cube of their number, a hundred times over.
 const MOST_FOR_GRID: usize = 160;
+/// Hyperparameters are left out whose likelihood is less than e to the minus this of the largest: together they hardly count.
+const NEGLIGIBLE: f64 = 4.0;
 
 /// What is known of a function after some of its values were measured.
 #[derive(Debug, Clone)]
 pub struct Gaussian {
     points: Vec<Vec<f64>>,
+    /// The mean of the values.
+    offset: f64,
+    /// Processes of different hyperparameters, with their weights: their likelihoods, which sum up to 1.
+    members: Vec<(f64, Member)>,
+}
+
+/// A process of certain hyperparameters.
+#[derive(Debug, Clone)]
+struct Member {
     factor: Cholesky,
     /// K⁻¹ (y − offset).
     weights: Vec<f64>,
-    offset: f64,
     shape: Shape,
+    log_likelihood: f64,
 }
 
 /// The hyperparameters.
@@ -38,11 +50,15 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// The covariance of the smooth parts and the mean.
-    fn covariance(&self, a: &[f64], b: &[f64]) -> f64 {
-        let distance: f64 = a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum();
+    /// The covariance of the smooth parts and the mean, of points whose distance has this square.
+    fn covariance(&self, distance: f64) -> f64 {
         self.scale * self.scale * (-0.5 * distance / (self.length * self.length)).exp() + MEAN * MEAN
     }
+}
+
+/// The square of two points' distance.
+fn distance(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
 }
 
 /// Values and what they were measured at.
@@ -66,7 +82,7 @@ impl Data<'_> {
 
     fn factor(&self, shape: &Shape) -> Option<Cholesky> {
         Cholesky::of(self.points.len(), |i, j| {
-            let smooth = shape.covariance(&self.points[i], &self.points[j]);
+            let smooth = shape.covariance(distance(&self.points[i], &self.points[j]));
             smooth + if i == j { self.diagonal(i, shape.rough) } else { 0.0 }
         })
     }
@@ -77,14 +93,14 @@ impl Data<'_> {
         self.points.iter().enumerate().map(row).collect()
     }
 
-    /// The hyperparameters of the largest marginal likelihood.
-    fn likeliest(&self) -> Option<Shape> {
-        let columns = self.points.first()?.len();
+    /// The hyperparameters that are worth regarding.
+    fn likely(&self) -> Vec<Shape> {
+        let columns = self.points.first().map_or(0, Vec::len);
         let noise = (self.noise.iter().map(|n| n * n).sum::<f64>() / self.noise.len() as f64).sqrt();
-        let distances = self.pairs(|a, b| a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum());
+        let distances = self.pairs(distance);
         let mean = self.mean();
         let centred: Vec<f64> = self.values.iter().map(|value| value - mean).collect();
-        let mut best: Option<(f64, Shape)> = None;
+        let mut all: Vec<(f64, Shape)> = Vec::new();
         for length in LENGTHS.map(|length| length * (columns.max(1) as f64).sqrt()) {
             let correlations: Vec<Vec<f64>> = distances
                 .iter()
@@ -99,13 +115,15 @@ impl Data<'_> {
                     smooth + if i == j { self.diagonal(i, rough) } else { 0.0 }
                 });
                 let Some(factor) = factor else { continue };
-                let likelihood = factor.log_density(&centred);
-                if best.is_none_or(|(most, _)| likelihood > most) {
-                    best = Some((likelihood, Shape { length, scale, rough }));
-                }
+                all.push((factor.log_density(&centred), Shape { length, scale, rough }));
             }
         }
-        best.map(|(_, shape)| shape)
+        let most = all
+            .iter()
+            .map(|(likelihood, _)| *likelihood)
+            .fold(f64::NEG_INFINITY, f64::max);
+        let likely = all.iter().filter(|(likelihood, _)| *likelihood > most - NEGLIGIBLE);
+        likely.map(|(_, shape)| *shape).collect()
     }
 }
 
@@ -116,17 +134,70 @@ impl Gaussian {
     pub fn fit(points: &[Vec<f64>], values: &[f64], noise: &[f64]) -> Option<Gaussian> {
         // The latest points are the ones that the search is about.
         let skip = points.len().saturating_sub(MOST_FOR_GRID);
-        let shape = Data {
+        let shapes = Data {
             points: &points[skip..],
             values: values.get(skip..)?,
             noise: noise.get(skip..)?,
         }
-        .likeliest()?;
-        Gaussian::with_shape(points, values, noise, shape)
+        .likely();
+        Gaussian::with_shapes(points, values, noise, &shapes)
     }
 
-    /// Learns with hyperparameters that were found before.
-    pub fn with_shape(points: &[Vec<f64>], values: &[f64], noise: &[f64], shape: Shape) -> Option<Gaussian> {
+    /// Learns with hyperparameters that were found before; how they are weighted is found anew.
+    pub fn with_shapes(points: &[Vec<f64>], values: &[f64], noise: &[f64], shapes: &[Shape]) -> Option<Gaussian> {
+        let data = Data { points, values, noise };
+        let members: Vec<Member> = shapes.iter().filter_map(|&shape| Member::of(data, shape)).collect();
+        let most = members
+            .iter()
+            .map(|m| m.log_likelihood)
+            .fold(f64::NEG_INFINITY, f64::max);
+        let likelihood = |member: &Member| (member.log_likelihood - most).exp();
+        let sum: f64 = members.iter().map(likelihood).sum();
+        match members.is_empty() {
+            true => None,
+            false => Some(Gaussian {
+                points: points.to_vec(),
+                offset: data.mean(),
+                members: members
+                    .into_iter()
+                    .map(|member| (likelihood(&member) / sum, member))
+                    .collect(),
+            }),
+        }
+    }
+
+    /// The hyperparameters.
+    pub fn shapes(&self) -> Vec<Shape> {
+        self.members.iter().map(|(_, member)| member.shape).collect()
+    }
+
+    /// The expected value at a point, and the standard deviation of what is not known about it: its own part counts, and what the
+    /// hyperparameters do not agree about; the noise of a measurement does not.
+    pub fn predict(&self, point: &[f64]) -> (f64, f64) {
+        let distances: Vec<f64> = self.points.iter().map(|known| distance(known, point)).collect();
+        // Without the offset, of whose square too little would be left.
+        let (mut mean, mut square) = (0.0, 0.0);
+        for (weight, member) in &self.members {
+            let (value, variance) = member.predict(&distances);
+            mean += weight * value;
+            square += weight * (variance + value * value);
+        }
+        (self.offset + mean, (square - mean * mean).max(0.0).sqrt())
+    }
+
+    /// The expected value of a measured point: what was measured, less the part of it that is likely noise.
+    pub fn denoised(&self, position: usize, value: f64, noise: f64) -> f64 {
+        let weights = self
+            .members
+            .iter()
+            .map(|(weight, member)| weight * member.weights[position]);
+        value - noise * noise * weights.sum::<f64>()
+    }
+}
+
+impl Member {
+    fn of(data: Data<'_>, shape: Shape) -> Option<Member> {
+        let Data { points, values, .. } = data;
         if points.is_empty()
             || values
                 .iter()
@@ -135,39 +206,28 @@ impl Gaussian {
         {
             return None;
         }
-        let data = Data { points, values, noise };
         let factor = data.factor(&shape)?;
-        let offset = data.mean();
-        let centred: Vec<f64> = values.iter().map(|value| value - offset).collect();
-        Some(Gaussian {
-            points: points.to_vec(),
+        let mean = data.mean();
+        let centred: Vec<f64> = values.iter().map(|value| value - mean).collect();
+        Some(Member {
             weights: factor.solve(&centred),
+            log_likelihood: factor.log_density(&centred),
             factor,
-            offset,
             shape,
         })
     }
 
-    /// The hyperparameters.
-    pub fn shape(&self) -> Shape {
-        self.shape
-    }
-
-    /// The expected value at a point, and the standard deviation of what is not known about it: its own part counts, the noise of a
-    /// measurement does not.
-    pub fn predict(&self, point: &[f64]) -> (f64, f64) {
-        let mut covariances: Vec<f64> = self.points.iter().map(|p| self.shape.covariance(p, point)).collect();
-        let mean = self.offset + covariances.iter().zip(&self.weights).map(|(c, w)| c * w).sum::<f64>();
+    /// What is expected beside the mean at a point so far from the measured ones, and the variance of what is not known about it.
+    fn predict(&self, distances: &[f64]) -> (f64, f64) {
+        let mut covariances: Vec<f64> = distances.iter().map(|&d| self.shape.covariance(d)).collect();
+        let value = covariances.iter().zip(&self.weights).map(|(c, w)| c * w).sum::<f64>();
         self.factor.forward(&mut covariances);
         let explained: f64 = covariances.iter().map(|v| v * v).sum();
         let Shape { scale, rough, .. } = self.shape;
-        let variance = (scale * scale + MEAN * MEAN - explained).max(0.0) + rough * rough;
-        (mean, variance.sqrt())
-    }
-
-    /// The expected value of a measured point: what was measured, less the part of it that is likely noise.
-    pub fn denoised(&self, position: usize, value: f64, noise: f64) -> f64 {
-        value - noise * noise * self.weights[position]
+        (
+            value,
+            (scale * scale + MEAN * MEAN - explained).max(0.0) + rough * rough,
+        )
     }
 }
 
@@ -220,6 +280,23 @@ mod tests {
                 .collect(),
         );
         assert!(denoised < 0.7 * raw, "{denoised} {raw}");
+    }
+
+    /// The likeliest hyperparameters alone hold less than 80 % of them.
+    #[test]
+    fn after_a_handful_of_measurements_it_knows_how_little_it_knows() {
+        let (mut held, mut all) = (0, 0);
+        for seed in 0..20 {
+            let (points, truth, values) = data(40, 0.01, 100 + seed);
+            let model = Gaussian::fit(&points[..6], &values[..6], &[0.01; 6]).unwrap();
+            for (point, truth) in points[6..].iter().zip(&truth[6..]) {
+                let (mean, deviation) = model.predict(point);
+                held += usize::from((mean - truth).abs() < 2.0 * deviation);
+                all += 1;
+            }
+        }
+        let part = f64::from(held as u32) / f64::from(all);
+        assert!(part > 0.85, "{part}");
     }
 
     #[test]
