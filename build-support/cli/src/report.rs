@@ -149,9 +149,16 @@ fn effort(html: &mut String, record: &Record, point: &Point) {
         (!held.driver.is_empty()).then(|| format!("driver {}", escape(&held.driver))),
     ];
     let known: Vec<String> = known.into_iter().flatten().collect();
+    let predicted = match did.predicted {
+        0 => String::new(),
+        count => {
+            let error = 100.0 * did.prediction_error;
+            format!(" The energy model had predicted {count} of these, and erred by {error:.1}&nbsp;% on average.")
+        }
+    };
     let _ = writeln!(
         html,
-        "<p><small>Of {} schedules {} were compiled, {} timed, {} had their energy measured, in {:.1}&nbsp;s.{}{}</small></p>",
+        "<p><small>Of {} schedules {} were compiled, {} timed, {} had their energy measured, in {:.1}&nbsp;s.{predicted}{}{}</small></p>",
         did.space,
         did.compiled,
         did.timed,

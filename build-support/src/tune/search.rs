@@ -406,6 +406,12 @@ impl<'a, M: Meter> Search<'a, M> {
                     return false;
                 };
                 self.statistics.energy_measured += 1;
+                if let Some(expected) = strategy.expects(number) {
+                    let (before, error) = (self.statistics.predicted as f64, (expected / mean - 1.0).abs());
+                    self.statistics.prediction_error =
+                        (self.statistics.prediction_error * before + error) / (before + 1.0);
+                    self.statistics.predicted += 1;
+                }
                 measured.push((number, mean));
                 // Half the 95 % interval is 1.96 standard deviations.
                 strategy.observe(number, mean, interval / (1.96 * mean));

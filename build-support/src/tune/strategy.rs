@@ -270,6 +270,13 @@ impl Strategy {
         &self.beliefs
     }
 
+    /// The energy that is expected of a candidate which was not measured, in joules; none before anything was learnt.
+    pub fn expects(&self, candidate: usize) -> Option<f64> {
+        let belief = self.beliefs.get(candidate)?;
+        let unmeasured = !self.measured.contains_key(&candidate);
+        unmeasured.then(|| (belief.mean + self.log_latency[candidate]).exp())
+    }
+
     /// Learns from everything that was observed, also without another round. Whether there was anything to learn from.
     pub fn learn(&mut self) -> bool {
         let points: Vec<Vec<f64>> = self.sequence.iter().map(|&c| self.points[c].clone()).collect();

@@ -57,6 +57,10 @@ pub struct Statistics {
     pub timed: u64,
     /// Candidates whose energy was measured.
     pub energy_measured: u64,
+    /// Of these, how many the energy model had predicted before.
+    pub predicted: u64,
+    /// The mean of the predictions' errors, each relative to what was then measured; 0 if there are none.
+    pub prediction_error: f64,
     /// Seconds it took.
     pub seconds: f64,
     /// The seed of its choices.
@@ -195,6 +199,10 @@ impl Validate for Record {
         ensure(
             self.statistics.seconds.is_finite() && self.statistics.seconds >= 0.0,
             "the tuning took no length of time",
+        )?;
+        ensure(
+            self.statistics.prediction_error.is_finite() && self.statistics.prediction_error >= 0.0,
+            "the predictions' error is no part of what was measured",
         )
     }
 }
