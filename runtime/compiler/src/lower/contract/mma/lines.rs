@@ -142,7 +142,7 @@ impl Lines {
     /// The bits of a place that change with those of a row or term.
     fn moved(&self, step: Step) -> u32 {
         match step {
-            Step::Rows(rows) => rows * self.bytes ^ self.key_of(rows.into()) as u32,
+            Step::Rows(rows) => (rows * self.bytes) ^ self.key_of(rows.into()) as u32,
             Step::Terms(terms) => terms * self.element,
         }
     }
