@@ -59,12 +59,13 @@ KINDS = {
 # Whether Triton's factors of tf32 are rounded: `tl.dot` hands them to the tensor cores as they are.
 ROUNDED = {"tf32": "tf32, rounded"}
 NOTES = {
-    "i8": """Where the second factor lies along its columns, `ldmatrix` gives pairs of columns, which ours takes apart by `PRMT`.""",
-    "tf32": """These two are not the same function. Ours rounds to the nearest, as its source says (`tf32(…)`): three instructions an
-element of a slab, which passes through registers for it. Triton's `input_precision="tf32"` rounds nothing: what is in memory goes to
-the tensor cores as it is, and they cut off what they do not use. So our share is less here. By the published peak of an A100
-(156 TFLOP/s, 1.41 GHz, 432 tensor cores) an HMMA.1688 takes 8 clocks, in which a scheduler issues 8 instructions: a share of 0.125
-is enough to keep the tensor cores busy.""",
+    "i8": """Where the second factor lies along its columns, `ldmatrix` gives pairs of columns, which ours takes apart by
+`PRMT`.""",
+    "tf32": """These two are not the same function. Ours rounds to the nearest, as its source says (`tf32(…)`): three
+instructions an element of a slab, which passes through registers for it. Triton's `input_precision="tf32"` rounds nothing:
+what is in memory goes to the tensor cores as it is, and they cut off what they do not use. So our share is less here. By the
+published peak of an A100 (156 TFLOP/s, 1.41 GHz, 432 tensor cores) an HMMA.1688 takes 8 clocks, in which a scheduler issues
+8 instructions: a share of 0.125 is enough to keep the tensor cores busy.""",
     "tf32, rounded": """The same function on both sides: Triton's factors are rounded by `cvt.rna.tf32.f32` between load and
 `tl.dot`. It copies slabs as they are and rounds an element in every warp that needs it, ours once before it is stored.""",
 }
@@ -227,9 +228,9 @@ def compare(folder, name, rounded):
 
 def main():
     print(f"# Steady state of products, {SIZE}³, sm_80: energy-kernel beside Triton {triton.__version__}\n")
-    print("Static: instructions of the assembled loop over the terms, not times. Our sizes are compiled in; Triton's are arguments")
-    print("that it knows to be multiples of 16. Made by `tests/bench/sass/compare.py`. –: no such kernel is in our space, whose estimate")
-    print("of its registers does not fit.\n")
+    print("Static: instructions of the assembled loop over the terms, not times. Our sizes are compiled in; Triton's are")
+    print("arguments that it knows to be multiples of 16. Made by `tests/bench/sass/compare.py`. –: no such kernel is in our")
+    print("space, whose estimate of its registers does not fit.\n")
     worse = []
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)

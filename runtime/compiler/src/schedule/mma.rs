@@ -386,7 +386,15 @@ impl<'a> Space<'a> {
                 }
             })
             .sum();
-        40 + accumulators + fragments + loads
+        let paired = self
+            .shape
+            .sides
+            .iter()
+            .filter(|side| are_paired(side, self.bytes()))
+            .count() as u32;
+        // What is being taken apart, where blocks that go on keep more at hand.
+        let apart = if point.blocks > 0 { 12 * paired } else { 0 };
+        40 + accumulators + fragments + loads + apart
     }
 
     /// Whether a side may be copied as it lies in memory: a guess, made certain while lowering.

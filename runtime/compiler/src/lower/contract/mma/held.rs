@@ -21,7 +21,7 @@ pub(super) struct Held {
 
 /// One load: the registers that hold what is loaded, and what they hold at present, as values.
 struct Loaded {
-    from: Address,
+    from: (Address, Width, usize),
     held: Few<Reg>,
     values: Few<Reg>,
 }
@@ -58,7 +58,7 @@ impl Held {
         if self.exists.is_none() || guard.map(|guard| guard.predicate) != self.exists {
             return b.load(width, count, address, cache, guard);
         }
-        if let Some(load) = self.loads.iter().find(|load| load.from == address) {
+        if let Some(load) = self.loads.iter().find(|load| load.from == (address, width, count)) {
             return load.values.clone();
         }
         let turn = b.suspend(self.outside);
@@ -68,7 +68,7 @@ impl Held {
         b.load_into(&held, width, address, cache, guard);
         let values: Few<Reg> = held.iter().map(|&reg| b.read(reg)).collect();
         self.loads.push(Loaded {
-            from: address,
+            from: (address, width, count),
             held,
             values: values.clone(),
         });
