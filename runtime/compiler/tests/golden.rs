@@ -88,6 +88,16 @@ fn contract_of_odd_sizes() {
 }
 
 #[test]
+fn contract_of_two_parts() {
+    let source = "fn f(a: Tensor<f32, (M, K)>, b: Tensor<f32, (K, N)>) -> Tensor<f32, (M, N)> {
+        |m, n| relu(sum(|k| a[[m, k]] * b[[k, n]]))
+    }";
+    let sizes = [("M", 32), ("N", 64), ("K", 64)];
+    let schedule = "contract block=16x32x8 thread=2x4 stages=2 blocks=0 parts=2";
+    insta::assert_snapshot!(emitted("", source, &sizes, true, schedule));
+}
+
+#[test]
 fn mma_copies_one_side() {
     let source = "fn f(x: Tensor<f16, (M, K)>, w: Tensor<i8, (K, N)>) -> Tensor<f16, (M, N)> {
         |m, n| relu(sum(|k| x[[m, k]] * w[[k, n]]))
