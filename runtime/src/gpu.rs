@@ -20,6 +20,9 @@ pub use crate::device::emulated::Emulation;
 /// A GPU, real or emulated, and a stream on it: the order in which its work is done.
 ///
 /// Cheap to clone; clones share stream, settings and loaded kernels. Usable from any thread.
+///
+/// Some kernels need memory of their own, which all launches on the stream share. A CUDA graph that was recorded on it uses that
+/// memory as well: replay it on this stream, or while nothing else of this `Gpu` runs.
 #[derive(Clone)]
 pub struct Gpu {
     inner: Arc<Inner>,

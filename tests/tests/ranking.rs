@@ -98,7 +98,7 @@ fn rank(problem: &Problem, family: &str, most: usize) -> (f64, usize, [f64; 3]) 
         .map(|(point, seconds)| (*seconds, problem.counted(point)))
         .collect();
     let best = pairs.iter().map(|pair| pair.1).fold(f64::INFINITY, f64::min);
-    let default = schedule::default(&problem.checked, &problem.specialisation, &problem.sizes, MACHINE);
+    let default = estimate::default(&problem.checked, &problem.specialisation, &problem.sizes, MACHINE);
     (
         spearman(&pairs),
         pairs.len(),
