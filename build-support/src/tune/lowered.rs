@@ -69,3 +69,84 @@ impl<'a> Candidates<'a> {
         Ok(lowered)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::evolve::evolve;
+    use super::super::sample::sample;
+    use super::super::testing::operator;
+    use super::*;
+    use energy_kernel_compiler::lower::lower;
+    use energy_kernel_compiler::schedule;
+    use energy_kernel_compiler::target::Target;
+    use std::time::Instant;
+
+    const MACHINE: Machine = Machine {
+        target: Target::Sm90,
+        multiprocessors: 132,
+    };
+
+    #[test]
+    fn evolution_finds_faster_schedules_by_the_estimate_than_a_sample_of_as_many() {
+        let products = [
+            (
+                "tune(M = 512, N = 1536, K = 384)",
+                "fn product(x: Tensor<f32, (M, K)>, w: Tensor<f32, (N, K)>) -> Tensor<f32, (M, N)> { |m, n| sum(|k| x[[m, k]] * w[[n, k]]) }",
+            ),
+            (
+                "tune(M = 512, N = 1536, K = 384)",
+                "fn halves(x: Tensor<f16, (M, K)>, w: Tensor<f16, (N, K)>) -> Tensor<f16, (M, N)> { |m, n| sum(|k| x[[m, k]] * w[[n, k]]) }",
+            ),
+        ];
+        let (mut evolved, mut sampled) = (1.0, 1.0);
+        for (attribute, source) in products {
+            let found = operator(attribute, source);
+            let job = Job {
+                found: &found,
+                sizes: &found.buckets[0],
+                deadline: Instant::now(),
+                limit: Instant::now(),
+                journal: None,
+            };
+            let mut known = Candidates::new(&job, MACHINE);
+            let space = schedule::space(&found.checked, &found.specialisation, MACHINE.target);
+            assert!(space.len() > 500, "{}", space.len());
+            for seed in 0..3 {
+                let pool = sample(&space, space[0], 96, seed);
+                let ranked = evolve(&space, &pool[..48], 96, seed, |schedule| known.estimate(schedule));
+                let all = evolve(&space, &pool, 96, seed, |schedule| known.estimate(schedule));
+                println!("of {}: evolved {:e}, sampled {:e}", space.len(), ranked[0].1, all[0].1);
+                (evolved, sampled) = (evolved * ranked[0].1, sampled * all[0].1);
+            }
+        }
+        assert!(evolved < sampled, "{evolved:e} {sampled:e}");
+    }
+
+    #[test]
+    fn what_was_lowered_for_its_estimate_gives_the_same_kernel_and_its_features() {
+        let found = operator(
+            "tune(R = 64, C = 96)",
+            "fn total(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R,)> { |r| sum(|c| x[[r, c]]) }",
+        );
+        let job = Job {
+            found: &found,
+            sizes: &found.buckets[0],
+            deadline: Instant::now(),
+            limit: Instant::now(),
+            journal: None,
+        };
+        let mut known = Candidates::new(&job, MACHINE);
+        for schedule in schedule::space(&found.checked, &found.specialisation, MACHINE.target) {
+            let expected = lower(&found.checked, &found.specialisation, MACHINE.target, &schedule).unwrap();
+            assert!(known.estimate(schedule).is_some_and(|seconds| seconds > 0.0));
+            assert_eq!(known.kernel(&schedule).unwrap(), expected);
+            assert_eq!(
+                known.kernel(&schedule).unwrap(),
+                expected,
+                "also where nothing is kept any more"
+            );
+            let described = known.describe(&schedule, 1e-5);
+            assert!(described.counts[0] > 0.0 && described.shape[0] > 0.0 && described.latency == 1e-5);
+        }
+    }
+}
