@@ -130,7 +130,7 @@ pub(crate) struct Slots {
     /// Keeps the word for index errors, and what blocks leave for each other.
     kept: Vec<Arc<Storage>>,
     /// Counters that every launch must leave at 0.
-    arrivals: Option<Arc<Storage>>,
+    pub arrivals: Option<Arc<Storage>>,
 }
 
 /// Where a parameter's value comes from.
@@ -222,8 +222,9 @@ impl<'a> Call<'a> {
             dynamic_shared: kernel.dynamic_shared,
             arguments: values,
             widths: &slots.widths,
+            arrivals: slots.arrivals.as_deref(),
         };
-        slots.launch(device, loaded, &launch)?;
+        device.launch(loaded, &launch)?;
         storages().try_for_each(|storage| device.release(storage))
     }
 
@@ -341,7 +342,18 @@ pub(crate) fn check_arguments(op: &Op, inputs: &[Argument<'_>]) -> Result<()> {
 /// What a call of these sizes needs, worked out and kept. The sizes have been verified.
 pub(crate) fn work_out(variant: &Variant, gpu: &Gpu, sizes: &[u64], aligned: bool) -> Result<Arc<Ready>> {
     let need = Need::of(variant, sizes, aligned, gpu.checks_indices());
-    let plan = Plan::new(choice::choose(variant, gpu, sizes, need)?);
+    let mut plan = Plan::new(choice::choose(variant, gpu, sizes, need)?);
+    let work = match work(variant, gpu, plan.choice()) {
+        // The memory that the tuned kernel needs for itself; the untuned one needs none.
+        Err(Error::OutOfMemory { bytes }) if plan.is_tuned() => {
+            let reason = format!(
+                "there is no room for {bytes} bytes of sums that the tuned kernel's blocks leave for each other"
+            );
+            plan = Plan::new(choice::default(variant, gpu, sizes, need, reason)?);
+            self::work(variant, gpu, plan.choice())?
+        }
+        work => work?,
+    };
     let op = variant.checked.op();
     let shape = |dims: &[SizeId]| -> Result<Box<[usize]>> {
         let dims = dims
@@ -367,7 +379,7 @@ pub(crate) fn work_out(variant: &Variant, gpu: &Gpu, sizes: &[u64], aligned: boo
             .iter()
             .map(|output| shape(&output.dims))
             .collect::<Result<_>>()?,
-        work: work(variant, gpu, plan.choice())?,
+        work,
         plan,
     });
     let key = &ready.key;
@@ -464,15 +476,6 @@ impl Slots {
             slots.widths.push(width);
         }
         Ok(slots)
-    }
-
-    /// Queues a launch. One that was broken off leaves no count behind for the next.
-    pub fn launch(&self, device: &Device, loaded: &Loaded, launch: &Launch<'_>) -> Result<()> {
-        let launched = device.launch(loaded, launch);
-        if let (Err(_), Some(arrivals)) = (&launched, &self.arrivals) {
-            arrivals.clear()?;
-        }
-        launched
     }
 
     /// Each parameter's bytes. Inputs and outputs are as many as the operator's.

@@ -242,7 +242,7 @@ fn tuned(
 }
 
 /// A kernel with the default schedule.
-fn default(variant: &Variant, gpu: &Gpu, sizes: &[u64], need: Need, reason: String) -> Result<Choice> {
+pub(crate) fn default(variant: &Variant, gpu: &Gpu, sizes: &[u64], need: Need, reason: String) -> Result<Choice> {
     let specialisation = Specialisation {
         aligned: need.aligned,
         wide: need.wide,

@@ -57,6 +57,14 @@ pub enum Error {
         /// Bytes asked for.
         bytes: u64,
     },
+    /// A kernel needs more memory of its own than is kept, and its stream is being captured into a graph.
+    #[error(
+        "a kernel needs {bytes} bytes for sums that its blocks leave for each other, which cannot be allocated while the stream is captured; call `prepare` for these sizes before the capture begins"
+    )]
+    Unprepared {
+        /// Bytes it needs.
+        bytes: u64,
+    },
     /// Another number of elements than the shape says.
     #[error("shape {shape:?} has {expected} elements, but {found} are given")]
     Elements {

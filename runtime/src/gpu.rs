@@ -49,12 +49,15 @@ struct Inner {
 }
 
 /// What blocks leave for each other, and where they count themselves. Its launches come one after the other, so they share it. What became
-/// too small stays for the sake of graphs that were recorded with it; each is at least twice as large as the one before.
+/// too small stays for the sake of graphs that were recorded with it; each is twice as large as the one before, where there is room.
 #[derive(Default)]
 struct Scratch {
     partials: Vec<Arc<Storage>>,
     arrivals: Vec<Arc<Storage>>,
 }
+
+/// More choices than these are not kept.
+const MOST_DEFAULTS: usize = 1 << 14;
 
 /// An operator's number in this process, the specialisation, and the sizes that stand for a call's.
 type DefaultKey = (u64, Specialisation, Vec<u64>);
@@ -268,7 +271,11 @@ impl Gpu {
         }
         // Not under the lock: it takes milliseconds. Two threads choose the same.
         let schedule = choose();
-        lock(&self.inner.defaults).insert(key, schedule);
+        let mut defaults = lock(&self.inner.defaults);
+        if defaults.len() >= MOST_DEFAULTS {
+            defaults.clear();
+        }
+        defaults.insert(key, schedule);
         schedule
     }
 
@@ -317,17 +324,26 @@ impl Gpu {
             &mut scratch.partials
         };
         let largest = known.last().map_or(0, |storage| storage.bytes);
-        match known.last() {
-            Some(storage) if largest >= bytes => Ok(storage.clone()),
-            _ => {
-                let storage = Arc::new(self.inner.device.allocate(bytes.max(2 * largest))?);
-                if counts {
-                    storage.clear()?;
-                }
-                known.push(storage.clone());
-                Ok(storage)
-            }
+        if let Some(storage) = known.last()
+            && largest >= bytes
+        {
+            return Ok(storage.clone());
         }
+        // Memory that is allocated in a graph is there only while that graph runs.
+        if self.inner.device.is_capturing()? {
+            return Err(Error::Unprepared { bytes });
+        }
+        let device = &self.inner.device;
+        let storage = match device.allocate(bytes.max(2 * largest)) {
+            Err(Error::OutOfMemory { .. }) => device.allocate(bytes)?,
+            storage => storage?,
+        };
+        if counts {
+            storage.clear()?;
+        }
+        let storage = Arc::new(storage);
+        known.push(storage.clone());
+        Ok(storage)
     }
 }
 

@@ -290,8 +290,9 @@ impl Prepared<'_> {
             dynamic_shared: self.kernel.launch.dynamic_shared,
             arguments: &self.values,
             widths: &self.slots.widths,
+            arrivals: self.slots.arrivals.as_deref(),
         };
-        self.slots.launch(device, &self.kernel.loaded, &launch)?;
+        device.launch(&self.kernel.loaded, &launch)?;
         self.storages.iter().try_for_each(|storage| device.release(storage))
     }
 }

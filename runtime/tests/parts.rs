@@ -9,7 +9,7 @@ use energy_kernel::compiler::record::*;
 use energy_kernel::compiler::schedule::{self, Schedule};
 use energy_kernel::compiler::target::Target;
 use energy_kernel::tools::{Argument, View};
-use energy_kernel::{__private::Call, Gpu, Kernel, Origin, Sizes, Tensor};
+use energy_kernel::{__private::Call, Emulation, Gpu, Kernel, Origin, Sizes, Tensor};
 use std::time::Instant;
 
 const K: usize = 512;
@@ -156,6 +156,26 @@ fn so_many_rows_that_it_would_be_too_much_run_untuned() {
         Origin::Untuned { reason } => assert!(reason.contains("bytes of sums"), "{reason}"),
         origin => panic!("{origin}"),
     }
+}
+
+#[test]
+fn where_there_is_no_room_for_sums_calls_run_untuned() {
+    let memory = 4 << 20;
+    let gpu = Gpu::emulated_with(Emulation {
+        memory,
+        ..Emulation::default()
+    });
+    let eight = embedded(8);
+    let filling = Tensor::<f32>::zeros(&gpu, &[900_000]).unwrap();
+    let plan = eight.variant(&[]).unwrap().prepare(&gpu, &sizes(1200)).unwrap();
+    match plan.origin() {
+        Origin::Untuned { reason } => assert!(reason.contains("no room"), "{reason}"),
+        origin => panic!("{origin}"),
+    }
+    drop(filling);
+    // Its inputs and outputs fit, and as many bytes as they have do not beside them.
+    check(eight, &gpu, 1100);
+    check(eight, &gpu, 16);
 }
 
 #[test]

@@ -39,6 +39,11 @@ impl<'a> Candidates<'a> {
         Some(latency(features, &Datasheet::like(self.machine)))
     }
 
+    /// Forgets what was lowered of all others.
+    pub(super) fn keep(&mut self, chosen: &[Schedule]) {
+        self.lowered.retain(|schedule, _| chosen.contains(schedule));
+    }
+
     /// The kernel of a schedule.
     ///
     /// # Errors

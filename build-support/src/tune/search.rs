@@ -166,8 +166,10 @@ impl<'a, M: Meter> Search<'a, M> {
                 ranked.into_iter().map(|(schedule, _)| schedule).collect()
             }
         };
+        let candidates = promising(&pool, &ranked, most);
+        known.keep(&candidates);
         Ok(Search {
-            candidates: promising(&pool, &ranked, most),
+            candidates,
             known,
             meter,
             job,

@@ -1,7 +1,7 @@
 //! The sizes an operator is tuned for, and which of the tuned kernels a call takes.
 
 use crate::check::{CallError, Checked};
-use crate::ir::SizeId;
+use crate::ir::{Expr, SizeId};
 use crate::size::{Extent, SizeExpr, Specialisation};
 use bincode::{Decode, Encode};
 
@@ -119,7 +119,7 @@ impl Tuning {
     }
 }
 
-/// Whether a tensor of the operator may hold 2³¹ elements or more at these sizes.
+/// Whether a tensor of the operator holds 2³¹ elements or more at these sizes, or a reduction has as many terms.
 pub fn is_wide(checked: &Checked, sizes: &[u64]) -> bool {
     let op = checked.op();
     let volume = |dims: &[SizeId]| {
@@ -129,7 +129,13 @@ pub fn is_wide(checked: &Checked, sizes: &[u64]) -> bool {
     };
     let inputs = op.inputs.iter().filter_map(|input| input.dims.as_deref());
     let outputs = op.outputs.iter().map(|output| output.dims.as_slice());
-    inputs.chain(outputs).any(|dims| volume(dims) >= 1 << 31) || sizes.iter().any(|&size| size >= 1 << 31)
+    let terms = |expr: &Expr| match expr {
+        Expr::Reduce { axes, .. } => volume(&axes.iter().map(|&axis| checked.extent(axis)).collect::<Vec<_>>()),
+        _ => 1,
+    };
+    inputs.chain(outputs).any(|dims| volume(dims) >= 1 << 31)
+        || sizes.iter().any(|&size| size >= 1 << 31)
+        || op.exprs.iter().any(|expr| terms(expr) >= 1 << 31)
 }
 
 /// The bucket that a call of these sizes takes: the smallest that is at least as large in every size; else the nearest one

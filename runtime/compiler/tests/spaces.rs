@@ -4,6 +4,7 @@ use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::schedule::{self, Contract, Keep, Pass, Schedule};
 use energy_kernel_compiler::size::{Extent, Specialisation};
 use energy_kernel_compiler::target::{Machine, Target};
+use energy_kernel_compiler::tuning::is_wide;
 use energy_kernel_compiler::{lang, lower};
 
 const MATMUL: &str = "fn matmul(a: Tensor<f32, (M, K)>, b: Tensor<f32, (K, N)>) -> Tensor<f32, (M, N)> {
@@ -333,4 +334,17 @@ fn tensor_cores_never_round() {
         let space = schedule::space(&checked, &Specialisation::exact(&sizes), Target::Sm80);
         assert_eq!(!points(&space, "mma").is_empty(), accepted, "{left} {right}: {product}");
     }
+}
+
+/// Counters of 32 bits reach no further than 2³¹ terms, however small the tensors are.
+#[test]
+fn a_sum_of_many_terms_is_wide() {
+    let checked = checked(
+        "fn f(x: Tensor<f32, (M, I)>, w: Tensor<f32, (N, J)>) -> Tensor<f32, (M, N)> {
+        |m, n| sum(|i, j| x[[m, i]] * w[[n, j]])
+    }",
+    );
+    let sizes = |i: u64, j: u64| checked.derive(vec![16, i, 16, j]).unwrap();
+    assert!(!is_wide(&checked, &sizes(1 << 15, (1 << 16) - 1)));
+    assert!(is_wide(&checked, &sizes(1 << 15, 1 << 16)));
 }

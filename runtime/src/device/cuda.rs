@@ -263,6 +263,12 @@ impl Cuda {
         .map_err(failed("cuLaunchKernel"))
     }
 
+    /// Whether what is queued goes into a graph.
+    pub fn is_capturing(&self) -> Result<bool> {
+        let status = self.stream.capture_status().map_err(failed("cuStreamIsCapturing"))?;
+        Ok(status != sys::CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE)
+    }
+
     pub fn synchronize(&self) -> Result<()> {
         self.stream.synchronize().map_err(failed("cuStreamSynchronize"))
     }

@@ -126,11 +126,18 @@ impl Emulated {
             arguments: &arguments,
             options,
         };
-        let report = energy_kernel_emulator::launch(&function.module, &function.entry, &self.memory, &launched)
-            .map_err(|error| Error::Emulator {
-                kernel: function.entry.clone(),
-                reason: error.to_string(),
-            })?;
+        let launched = energy_kernel_emulator::launch(&function.module, &function.entry, &self.memory, &launched);
+        let report = match launched {
+            Ok(report) => report,
+            Err(error) => {
+                // What was broken off leaves no count behind for the next.
+                launch.arrivals.map_or(Ok(()), Storage::clear)?;
+                return Err(Error::Emulator {
+                    kernel: function.entry.clone(),
+                    reason: error.to_string(),
+                });
+            }
+        };
         if !report.findings.is_empty() {
             return Err(Error::Sanitizer {
                 kernel: function.entry.clone(),

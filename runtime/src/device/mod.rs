@@ -47,9 +47,20 @@ pub(crate) struct Launch<'a> {
     pub arguments: &'a [u64],
     /// Each parameter's size in bytes.
     pub widths: &'a [u8],
+    /// Counters that it leaves at 0, unless it is broken off.
+    pub arrivals: Option<&'a Storage>,
 }
 
 impl Device {
+    /// Whether what is queued goes into a graph.
+    pub fn is_capturing(&self) -> Result<bool> {
+        match self {
+            Device::Cuda(cuda) => cuda.is_capturing(),
+            #[cfg(feature = "emulator")]
+            Device::Emulated(_) => Ok(false),
+        }
+    }
+
     /// Allocates memory with any contents.
     pub fn allocate(&self, bytes: u64) -> Result<Storage> {
         match self {

@@ -94,11 +94,11 @@ pub enum Error {
 pub struct Features {
     /// Instructions and traffic of the launch. Of the kernel's instructions; the assembler may merge or unroll some.
     pub counts: Counts,
-    /// Compulsory reads of device memory, in bytes: whole sectors of the inputs, and of what blocks leave for each other, each once.
-    /// From the operator and the launch.
+    /// Reads of device memory, in bytes, if each sector is read once: those of the inputs, which are compulsory, and of what blocks leave for
+    /// each other, as if L2 kept nothing of it. From the operator and the launch.
     pub dram_read_bytes: Count,
-    /// Compulsory writes of device memory, in bytes: whole sectors of the outputs, and of what blocks leave for each other. From the
-    /// operator and the launch.
+    /// Writes of device memory, in bytes: whole sectors of the outputs, which are compulsory, and of what blocks leave for each other. From
+    /// the operator and the launch.
     pub dram_write_bytes: Count,
     /// Threads of a block. From the launch.
     pub threads: u32,

@@ -33,8 +33,8 @@ pub struct Builder {
     depths: [Vec<u32>; 6],
     regions: Vec<Region>,
     regions_opened: u64,
-    /// The depth of the region that new instructions do not leave; 0 without one.
-    floor: usize,
+    /// The region that new instructions do not leave, while it is open.
+    floor: Option<Location>,
 }
 
 /// An open region.
@@ -80,7 +80,7 @@ impl Builder {
             depths: Default::default(),
             regions: Vec::new(),
             regions_opened: 0,
-            floor: 0,
+            floor: None,
         };
         builder.open(Kind::Kernel);
         // %p0 is the printer's, for loop branches.
@@ -175,8 +175,10 @@ impl Builder {
         depth: usize,
     ) -> Few<Reg> {
         let hash = FxBuildHasher.hash_one((action, sources, guard, classes.len()));
-        let floor = depth.max(self.floor.min(self.current_depth()));
-        for region in [depth, floor].map(|depth| &self.regions[depth]) {
+        let floor = self.floor.filter(|&floor| self.reaches(floor));
+        let floor = floor.map_or(0, |floor| floor.depth as usize).max(depth);
+        let places = if floor > depth { &[depth, floor][..] } else { &[depth] };
+        for region in places.iter().map(|&depth| &self.regions[depth]) {
             // Two computations with one hash are as good as unknown to each other: then one of them may stand here twice.
             if let Some(&at) = region.known.get(&hash)
                 && let Some(Item::Instruction(known)) = region.items.get(at as usize)
@@ -376,15 +378,12 @@ impl Builder {
     /// come there.
     pub fn begin_tail(&mut self, guard: Guard) {
         self.begin_if(guard);
-        self.floor = self.current_depth();
+        self.floor = Some(self.here());
     }
 
     /// Closes the innermost region.
     pub fn end(&mut self) {
         debug_assert!(self.regions.len() > 1, "the kernel's own region is closed by `finish`");
-        if self.floor == self.current_depth() {
-            self.floor = 0;
-        }
         let Some(region) = self.regions.pop() else { return };
         let item = match region.kind {
             Kind::Kernel => return self.regions.push(region),
@@ -525,5 +524,40 @@ pub fn move_of(class: Class) -> Opcode {
         Class::B64 => Opcode::MovB64,
         Class::F32 => Opcode::MovF32,
         Class::F64 => Opcode::MovF64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_made_in_a_tail_stays_there() {
+        let mut b = Builder::new("tail", 32);
+        let word = b.parameter(Width::B32);
+        let known = b.op(Opcode::AddS32, &[word.into(), 1.into()]);
+        let predicate = b.compare(Compare::Eq, Class::B32, word.into(), 0.into());
+        let guard = Guard { predicate, holds: true };
+        b.begin_tail(guard);
+        // Another piece as deep is opened and closed before it, as functions of what is known early do.
+        let inner = b.suspend(0);
+        b.begin_if(guard);
+        b.end();
+        b.resume(inner);
+        let new = b.op(Opcode::AddS32, &[word.into(), 2.into()]);
+        assert_eq!(b.depth(new), 1);
+        assert_eq!(
+            b.op(Opcode::AddS32, &[word.into(), 1.into()]),
+            known,
+            "what is there already is used"
+        );
+        // From a loop in it, they leave as always.
+        b.begin_loop(Class::B32, Turns::new(0, word, 1));
+        let of_the_loop = b.op(Opcode::AddS32, &[word.into(), 3.into()]);
+        assert_eq!(b.depth(of_the_loop), 1);
+        b.end();
+        b.end();
+        let after = b.op(Opcode::AddS32, &[word.into(), 4.into()]);
+        assert_eq!(b.depth(after), 0);
     }
 }

@@ -535,7 +535,7 @@ fn timed(
         let slab = (tensor * busy / 4 + 512).max(shared).max(copied);
         waves
             .saturating_mul(resident.max(1))
-            .saturating_mul(slabs.saturating_mul(slab) + 8192)
+            .saturating_mul(slabs.saturating_mul(slab).saturating_add(8192))
     };
     space
         .points()
