@@ -194,6 +194,45 @@ impl Pieces {
         let lanes = (self.count() - first).min(LANES);
         (addresses, ((1u64 << lanes) - 1) as u32)
     }
+
+    /// Moves the pieces from `first` on, one a lane, from memory to `values`, or the other way.
+    fn transfer(
+        &self,
+        core: &mut Core<'_>,
+        warp: &mut Warp,
+        operation: &Operation,
+        first: usize,
+        values: &mut [[u8; 16]; LANES],
+        stores: bool,
+    ) -> Result<(), Stop> {
+        let (addresses, lanes) = self.request(first);
+        let piece = self.fragment.piece();
+        let kind = match (self.space, stores) {
+            (Space::Global, false) => {
+                return read_lanes(core, warp, operation, &addresses, piece as u32, lanes, values);
+            }
+            (Space::Global, true) => {
+                return write_lanes(core, warp, operation, &addresses, piece as u32, lanes, values);
+            }
+            (_, false) => SharedAccess::Load,
+            (_, true) => SharedAccess::Store,
+        };
+        let good = check_shared(core, warp, operation, &addresses, piece as u32, lanes, kind)?;
+        let watched = stores && core.sanitize();
+        super::lanes::each(good, |lane| {
+            if watched {
+                watch_store(core, warp, operation, addresses[lane], piece as u32, lane, false);
+            }
+            let at = addresses[lane] as usize;
+            let (bytes, value) = (&mut core.shared.bytes[at..at + piece], &mut values[lane][..piece]);
+            if stores {
+                bytes.copy_from_slice(value);
+            } else {
+                value.copy_from_slice(bytes);
+            }
+        });
+        Ok(())
+    }
 }
 
 fn load(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
@@ -204,26 +243,9 @@ fn load(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) 
     let piece = fragment.piece();
     let mut bytes = Vec::with_capacity(fragment.elements() * fragment.element_bytes());
     for first in (0..pieces.count()).step_by(LANES) {
-        let (addresses, lanes) = pieces.request(first);
         let mut values = [[0; 16]; LANES];
-        if pieces.space == Space::Global {
-            read_lanes(core, warp, operation, &addresses, piece as u32, lanes, &mut values)?;
-        } else {
-            let good = check_shared(
-                core,
-                warp,
-                operation,
-                &addresses,
-                piece as u32,
-                lanes,
-                SharedAccess::Load,
-            )?;
-            super::lanes::each(good, |lane| {
-                let at = addresses[lane] as usize;
-                values[lane][..piece].copy_from_slice(&core.shared.bytes[at..at + piece]);
-            });
-        }
-        for value in &values[..lanes.count_ones() as usize] {
+        pieces.transfer(core, warp, operation, first, &mut values, false)?;
+        for value in values.iter().take(pieces.count() - first) {
             bytes.extend_from_slice(&value[..piece]);
         }
     }
@@ -259,32 +281,11 @@ fn store(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, _: u32) ->
     }
     let piece = fragment.piece();
     for first in (0..pieces.count()).step_by(LANES) {
-        let (addresses, lanes) = pieces.request(first);
         let mut values = [[0; 16]; LANES];
         for (value, bytes) in values.iter_mut().zip(bytes[first * piece..].chunks_exact(piece)) {
             value[..piece].copy_from_slice(bytes);
         }
-        if pieces.space == Space::Global {
-            write_lanes(core, warp, operation, &addresses, piece as u32, lanes, &values)?;
-            continue;
-        }
-        let good = check_shared(
-            core,
-            warp,
-            operation,
-            &addresses,
-            piece as u32,
-            lanes,
-            SharedAccess::Store,
-        )?;
-        let watched = core.sanitize();
-        super::lanes::each(good, |lane| {
-            if watched {
-                watch_store(core, warp, operation, addresses[lane], piece as u32, lane, false);
-            }
-            let at = addresses[lane] as usize;
-            core.shared.bytes[at..at + piece].copy_from_slice(&values[lane][..piece]);
-        });
+        pieces.transfer(core, warp, operation, first, &mut values, true)?;
     }
     Ok(())
 }

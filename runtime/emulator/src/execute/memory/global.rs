@@ -1,0 +1,314 @@
+//! Global memory: a request is split over the allocations that its lanes fall into.
+
+use super::access::{Access, aligned, bytes_at};
+use super::sectors::{mark_sectors, sectors};
+use crate::execute::lanes::each;
+use crate::machine::registers::LANES;
+use crate::machine::warp::Warp;
+use crate::machine::{Core, Stop};
+use crate::memory::Allocation;
+use crate::program::Operation;
+use crate::sanitize::FindingKind;
+
+pub(super) fn load_global(
+    core: &mut Core<'_>,
+    warp: &mut Warp,
+    operation: &Operation,
+    access: Access,
+    addresses: &[u64; LANES],
+    mask: u32,
+) -> Result<(), Stop> {
+    let bytes = access.bytes();
+    let mask = aligned(core, warp, operation, addresses, bytes, mask)?;
+    let slots = access.registers(&operation.slots);
+    each_allocation(
+        core,
+        warp,
+        operation,
+        addresses,
+        bytes,
+        mask,
+        false,
+        |core, warp, allocation, base, lanes| {
+            check_defined(core, warp, operation, allocation, addresses, bytes, lanes);
+            for element in 0..access.count {
+                let slot = slots[element as usize];
+                let skip = u64::from(element * access.size);
+                if access.size == 4 && !access.wide {
+                    let row = warp.registers.row_mut(slot);
+                    each(lanes, |lane| {
+                        row[lane] = allocation.load_u32(addresses[lane] - base + skip)
+                    });
+                } else {
+                    each(lanes, |lane| {
+                        access.put(
+                            &mut warp.registers,
+                            slot,
+                            lane,
+                            read_global(allocation, addresses[lane] - base + skip, access.size),
+                        )
+                    });
+                }
+            }
+        },
+    )
+}
+
+pub(super) fn store_global(
+    core: &mut Core<'_>,
+    warp: &mut Warp,
+    operation: &Operation,
+    access: Access,
+    addresses: &[u64; LANES],
+    mask: u32,
+) -> Result<(), Stop> {
+    let bytes = access.bytes();
+    let mask = aligned(core, warp, operation, addresses, bytes, mask)?;
+    let slots = access.registers(&operation.slots);
+    each_allocation(
+        core,
+        warp,
+        operation,
+        addresses,
+        bytes,
+        mask,
+        true,
+        |core, warp, allocation, base, lanes| {
+            if core.sanitize() {
+                each(lanes, |lane| allocation.define(addresses[lane] - base, bytes.into()));
+            } else {
+                allocation.assume_defined();
+            }
+            for element in 0..access.count {
+                let slot = slots[element as usize];
+                let skip = u64::from(element * access.size);
+                each(lanes, |lane| {
+                    write_global(
+                        allocation,
+                        addresses[lane] - base + skip,
+                        access.size,
+                        access.get(&warp.registers, slot, lane),
+                    )
+                });
+            }
+        },
+    )
+}
+
+/// Reads up to 16 bytes of global memory for each lane, at multiples of their next power of two; those of lanes whose
+/// access is wrong stay as they are.
+pub(crate) fn read_lanes(
+    core: &mut Core<'_>,
+    warp: &mut Warp,
+    operation: &Operation,
+    addresses: &[u64; LANES],
+    bytes: u32,
+    mask: u32,
+    values: &mut [[u8; 16]; LANES],
+) -> Result<(), Stop> {
+    let mask = aligned(core, warp, operation, addresses, bytes.next_power_of_two(), mask)?;
+    each_allocation(
+        core,
+        warp,
+        operation,
+        addresses,
+        bytes,
+        mask,
+        false,
+        |core, warp, allocation, base, lanes| {
+            check_defined(core, warp, operation, allocation, addresses, bytes, lanes);
+            each(lanes, |lane| {
+                let offset = addresses[lane] - base;
+                if bytes == 16 {
+                    let [low, high] = [0, 8].map(|skip| u128::from(allocation.load_u64(offset + skip)));
+                    values[lane] = (low | high << 64).to_le_bytes();
+                    return;
+                }
+                for (index, value) in values[lane].iter_mut().enumerate().take(bytes as usize) {
+                    *value = allocation.load_u8(offset + index as u64);
+                }
+            });
+        },
+    )
+}
+
+/// Writes up to 16 bytes of global memory for each lane, a power of two of them at a multiple of as many.
+pub(crate) fn write_lanes(
+    core: &mut Core<'_>,
+    warp: &mut Warp,
+    operation: &Operation,
+    addresses: &[u64; LANES],
+    bytes: u32,
+    mask: u32,
+    values: &[[u8; 16]; LANES],
+) -> Result<(), Stop> {
+    let mask = aligned(core, warp, operation, addresses, bytes, mask)?;
+    each_allocation(
+        core,
+        warp,
+        operation,
+        addresses,
+        bytes,
+        mask,
+        true,
+        |core, _, allocation, base, lanes| {
+            if !core.sanitize() {
+                allocation.assume_defined();
+            }
+            let size = bytes.min(8);
+            each(lanes, |lane| {
+                let offset = addresses[lane] - base;
+                if core.sanitize() {
+                    allocation.define(offset, bytes.into());
+                }
+                for skip in (0..bytes).step_by(size as usize) {
+                    let value = bytes_at(&values[lane], skip as usize, size);
+                    write_global(allocation, offset + u64::from(skip), size, value);
+                }
+            });
+        },
+    )
+}
+
+/// Splits a request over the allocations that its lanes fall into, and counts its sectors.
+#[allow(clippy::too_many_arguments)] // The state and the request, and what to do: a structure would name nothing.
+#[inline(always)]
+fn each_allocation(
+    core: &mut Core<'_>,
+    warp: &mut Warp,
+    operation: &Operation,
+    addresses: &[u64; LANES],
+    bytes: u32,
+    mask: u32,
+    store: bool,
+    mut visit: impl FnMut(&mut Core<'_>, &mut Warp, &Allocation, u64, u32),
+) -> Result<(), Stop> {
+    if core.count() {
+        let (list, count) = sectors(addresses, mask);
+        let moved = u64::from(bytes) * u64::from(mask.count_ones());
+        let counts = &mut core.counts;
+        if store {
+            counts.global_store_bytes += moved;
+            counts.global_store_requests += 1;
+            counts.global_store_sectors += count as u64;
+        } else {
+            counts.global_load_bytes += moved;
+            counts.global_load_requests += 1;
+            counts.global_load_sectors += count as u64;
+        }
+        mark_sectors(core, operation, &list[..count], !store, store);
+    }
+    let mut left = mask;
+    while left != 0 {
+        let first = left.trailing_zeros() as usize;
+        let Some((index, _)) = core.allocation(operation, addresses[first], bytes.into()) else {
+            outside_global(core, warp, operation, first, addresses[first], bytes)?;
+            left &= left - 1;
+            continue;
+        };
+        let launch = core.launch;
+        let allocation: &Allocation = &launch.allocations[index];
+        let mut lanes = 0;
+        let (base, end) = (allocation.base, allocation.base + allocation.size);
+        let bytes = u64::from(bytes);
+        for (lane, &address) in addresses.iter().enumerate() {
+            let inside = address >= base && address < end && end - address >= bytes;
+            lanes |= u32::from(inside) << lane;
+        }
+        lanes &= left;
+        left &= !lanes;
+        visit(core, warp, allocation, base, lanes);
+    }
+    Ok(())
+}
+
+pub(crate) fn outside_global(
+    core: &mut Core<'_>,
+    warp: &Warp,
+    operation: &Operation,
+    lane: usize,
+    address: u64,
+    bytes: u32,
+) -> Result<(), Stop> {
+    let (kind, message) = if core.launch.memory.was_freed(address) {
+        (
+            FindingKind::UseAfterFree,
+            format!("{bytes} bytes at {address:#x} in global memory that was freed"),
+        )
+    } else {
+        let below = core
+            .launch
+            .allocations
+            .partition_point(|allocation| allocation.base <= address);
+        let nearest = below
+            .checked_sub(1)
+            .and_then(|index| core.launch.allocations.get(index));
+        let place = nearest
+            .filter(|nearest| address - nearest.base < nearest.size + (64 << 10))
+            .map_or("not in any allocation".to_owned(), |nearest| {
+                format!(
+                    "{} bytes into the allocation of {} bytes at {:#x}",
+                    address - nearest.base,
+                    nearest.size,
+                    nearest.base
+                )
+            });
+        (
+            FindingKind::OutOfBounds,
+            format!("{bytes} bytes at {address:#x} in global memory: {place}"),
+        )
+    };
+    core.wrong_access(kind, warp, operation, lane, (address, bytes), message)
+}
+
+/// Reports lanes that read bytes of global memory which nothing wrote.
+fn check_defined(
+    core: &mut Core<'_>,
+    warp: &Warp,
+    operation: &Operation,
+    allocation: &Allocation,
+    addresses: &[u64; LANES],
+    bytes: u32,
+    lanes: u32,
+) {
+    if !core.sanitize() {
+        return;
+    }
+    let base = allocation.base;
+    let mut undefined = 0;
+    each(lanes, |lane| {
+        undefined |= u32::from(!allocation.is_defined(addresses[lane] - base, bytes.into())) << lane;
+    });
+    if undefined != 0 {
+        let lane = undefined.trailing_zeros() as usize;
+        let (address, offset) = (addresses[lane], addresses[lane] - base);
+        core.find(
+            FindingKind::UninitialisedMemory,
+            warp,
+            operation,
+            lane,
+            Some((address, bytes)),
+            || format!("{bytes} bytes at {address:#x}, {offset} into their allocation, were never written"),
+        );
+    }
+}
+
+#[inline(always)]
+fn read_global(allocation: &Allocation, offset: u64, size: u32) -> u64 {
+    match size {
+        1 => allocation.load_u8(offset).into(),
+        2 => allocation.load_u16(offset).into(),
+        4 => allocation.load_u32(offset).into(),
+        _ => allocation.load_u64(offset),
+    }
+}
+
+#[inline(always)]
+fn write_global(allocation: &Allocation, offset: u64, size: u32, bits: u64) {
+    match size {
+        1 => allocation.store_u8(offset, bits as u8),
+        2 => allocation.store_u16(offset, bits as u16),
+        4 => allocation.store_u32(offset, bits as u32),
+        _ => allocation.store_u64(offset, bits),
+    }
+}

@@ -1,0 +1,157 @@
+//! Shared memory: loads and stores, and the checks of every access to it.
+
+use super::access::{Access, aligned, bytes_at};
+use super::banks::count_shared;
+use super::watch::{watch_shared, watch_store};
+use crate::execute::lanes::each;
+use crate::machine::registers::LANES;
+use crate::machine::warp::Warp;
+use crate::machine::{Core, Stop};
+use crate::program::Operation;
+use crate::sanitize::FindingKind;
+
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum SharedAccess {
+    Load,
+    /// A load of matrices' rows.
+    Matrix,
+    Store,
+    Atomic,
+    /// What an asynchronous copy writes.
+    Copy,
+}
+
+pub(super) fn load_shared(
+    core: &mut Core<'_>,
+    warp: &mut Warp,
+    operation: &Operation,
+    access: Access,
+    addresses: &[u64; LANES],
+    mask: u32,
+) -> Result<(), Stop> {
+    let mask = check_shared(
+        core,
+        warp,
+        operation,
+        addresses,
+        access.bytes(),
+        mask,
+        SharedAccess::Load,
+    )?;
+    let slots = access.registers(&operation.slots);
+    let bytes = core.shared.bytes.as_slice();
+    for element in 0..access.count {
+        let slot = slots[element as usize];
+        let skip = (element * access.size) as usize;
+        if access.size == 4 && !access.wide {
+            let row = warp.registers.row_mut(slot);
+            let word = |lane: usize| {
+                let at = addresses[lane] as usize + skip;
+                bytes[at..at + 4].try_into().map_or(0, u32::from_le_bytes)
+            };
+            each(mask, |lane| row[lane] = word(lane));
+        } else {
+            each(mask, |lane| {
+                access.put(
+                    &mut warp.registers,
+                    slot,
+                    lane,
+                    bytes_at(bytes, addresses[lane] as usize + skip, access.size),
+                )
+            });
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn store_shared(
+    core: &mut Core<'_>,
+    warp: &mut Warp,
+    operation: &Operation,
+    access: Access,
+    addresses: &[u64; LANES],
+    mask: u32,
+) -> Result<(), Stop> {
+    let mask = check_shared(
+        core,
+        warp,
+        operation,
+        addresses,
+        access.bytes(),
+        mask,
+        SharedAccess::Store,
+    )?;
+    let slots = access.registers(&operation.slots);
+    let size = access.size as usize;
+    let watched = core.sanitize();
+    each(mask, |lane| {
+        let mut unchanged = true;
+        for (element, &slot) in slots.iter().enumerate().take(access.count as usize) {
+            let at = addresses[lane] as usize + element * size;
+            let value = access.get(&warp.registers, slot, lane).to_le_bytes();
+            let bytes = &mut core.shared.bytes[at..at + size];
+            unchanged &= watched && *bytes == value[..size];
+            bytes.copy_from_slice(&value[..size]);
+        }
+        if watched {
+            watch_store(core, warp, operation, addresses[lane], access.bytes(), lane, unchanged);
+        }
+    });
+    Ok(())
+}
+
+/// Checks the bounds of shared accesses and what the sanitizer has to say about them; the result is the lanes that
+/// may go on.
+pub(crate) fn check_shared(
+    core: &mut Core<'_>,
+    warp: &mut Warp,
+    operation: &Operation,
+    addresses: &[u64; LANES],
+    bytes: u32,
+    mask: u32,
+    kind: SharedAccess,
+) -> Result<u32, Stop> {
+    let mask = aligned(core, warp, operation, addresses, bytes, mask)?;
+    let mask = inside_shared(core, warp, operation, addresses, bytes, mask)?;
+    if core.count() && mask != 0 {
+        count_shared(core, addresses, bytes, mask, kind);
+    }
+    if core.sanitize() && kind != SharedAccess::Store {
+        watch_shared(core, warp, operation, addresses, bytes, mask, kind);
+    }
+    Ok(mask)
+}
+
+/// Reports lanes outside the block's shared memory; the result is the lanes that are left.
+pub(crate) fn inside_shared(
+    core: &mut Core<'_>,
+    warp: &Warp,
+    operation: &Operation,
+    addresses: &[u64; LANES],
+    bytes: u32,
+    mask: u32,
+) -> Result<u32, Stop> {
+    let size = core.shared.bytes.len() as u64;
+    let mut outside = 0;
+    for (lane, &address) in addresses.iter().enumerate() {
+        outside |= u32::from(address > size || size - address.min(size) < u64::from(bytes)) << lane;
+    }
+    let mut left = outside & mask;
+    while left != 0 {
+        let lane = left.trailing_zeros() as usize;
+        left &= left - 1;
+        let message = format!(
+            "{bytes} bytes at {:#x} in the block's {size} bytes of shared memory",
+            addresses[lane]
+        );
+        core.wrong_access(
+            FindingKind::OutOfBounds,
+            warp,
+            operation,
+            lane,
+            (addresses[lane], bytes),
+            message,
+        )?;
+    }
+    Ok(mask & !outside)
+}
