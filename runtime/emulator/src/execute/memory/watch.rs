@@ -4,12 +4,11 @@
 use super::shared::SharedAccess;
 use crate::machine::Core;
 use crate::machine::registers::LANES;
-use crate::machine::shared::{Conflict, Shadow};
+use crate::machine::shared::Conflict;
 use crate::machine::warp::Warp;
 use crate::program::Operation;
 use crate::sanitize::FindingKind;
 
-/// Looks at loads and atomic operations lane by lane: for races, and for bytes that the block never wrote.
 #[inline(never)]
 pub(super) fn watch_shared(
     core: &mut Core<'_>,
@@ -20,17 +19,24 @@ pub(super) fn watch_shared(
     mask: u32,
     kind: SharedAccess,
 ) {
-    let (first, remote) = (warp.index * 32, core.remote);
+    let first = warp.index * 32;
     let mut left = mask;
     while left != 0 {
         let lane = left.trailing_zeros() as usize;
         left &= left - 1;
-        let Some(shadow) = ordinary(core, warp, operation, (addresses[lane], bytes), lane) else {
+        if watch_mbarriers(core, warp, operation, (addresses[lane], bytes), lane) {
             continue;
+        }
+        let Some(shadow) = core.shared.shadow() else {
+            return;
         };
         let (thread, address) = (first + lane as u32, addresses[lane] as u32);
+        if shadow.is_copying(address, bytes) {
+            report_copying(core, warp, operation, (addresses[lane], bytes), lane);
+            continue;
+        }
         let (defined, conflict) = match kind {
-            _ if remote => (shadow.is_written(address, bytes), None),
+            _ if core.remote => (shadow.is_written(address, bytes), None),
             SharedAccess::Load | SharedAccess::Matrix => shadow.read(thread, address, bytes),
             SharedAccess::Atomic | SharedAccess::Store | SharedAccess::Copy => (
                 shadow.is_written(address, bytes),
@@ -66,11 +72,18 @@ pub(crate) fn watch_store(
     lane: usize,
     unchanged: bool,
 ) {
-    let (thread, remote) = (warp.index * 32 + lane as u32, core.remote);
-    let Some(shadow) = ordinary(core, warp, operation, (address, bytes), lane) else {
+    if watch_mbarriers(core, warp, operation, (address, bytes), lane) {
+        return;
+    }
+    let Some(shadow) = core.shared.shadow() else {
         return;
     };
-    if remote {
+    let thread = warp.index * 32 + lane as u32;
+    if shadow.is_copying(address as u32, bytes) {
+        report_copying(core, warp, operation, (address, bytes), lane);
+        return;
+    }
+    if core.remote {
         shadow.land_copy(thread, address as u32, bytes);
         return;
     }
@@ -90,33 +103,19 @@ pub(crate) fn watch_copy(
     bytes: u32,
     lane: usize,
 ) {
-    let Some(shadow) = ordinary(core, warp, operation, (address, bytes), lane) else {
+    if watch_mbarriers(core, warp, operation, (address, bytes), lane) {
+        return;
+    }
+    let Some(shadow) = core.shared.shadow() else {
         return;
     };
+    if shadow.is_copying(address as u32, bytes) {
+        report_copying(core, warp, operation, (address, bytes), lane);
+        return;
+    }
     if let Some(conflict) = shadow.start_copy(warp.index * 32 + lane as u32, address as u32, bytes) {
         report_race(core, warp, operation, (address, bytes), lane, conflict, "copies to");
     }
-}
-
-/// The record in which to note an access, if there is one. An access that touches an mbarrier, or bytes to which an
-/// asynchronous copy is under way, is reported instead.
-#[inline(always)]
-fn ordinary<'a>(
-    core: &'a mut Core<'_>,
-    warp: &Warp,
-    operation: &Operation,
-    access: (u64, u32),
-    lane: usize,
-) -> Option<&'a mut Shadow> {
-    if watch_mbarriers(core, warp, operation, access, lane) {
-        return None;
-    }
-    let (address, bytes) = access;
-    if core.shared.shadow()?.is_copying(address as u32, bytes) {
-        report_copying(core, warp, operation, access, lane);
-        return None;
-    }
-    core.shared.shadow()
 }
 
 /// Reports an ordinary access to an mbarrier; the result is whether it is one.
