@@ -370,6 +370,8 @@ impl<'a> Space<'a> {
     fn registers(&self, point: &Mma) -> u32 {
         let accumulators = self.shape.sums.len() as u32 * point.warp_rows * point.warp_columns / 32;
         let fragments = self.shape.elements(point.warp_rows, point.warp_columns) / 4;
+        // Of what goes through registers: where it is, and what tells whether it is there. More where terms have several coordinates.
+        let address = if self.shape.terms.len() > 1 { 4 } else { 3 };
         let loads: u32 = self
             .shape
             .tiles(point.block_rows, point.block_columns)
@@ -382,7 +384,7 @@ impl<'a> Space<'a> {
                     3 * pieces
                 } else {
                     let words = if vector > 1 { elements.div_ceil(2) } else { elements };
-                    words * side.reads + 3 * pieces
+                    words * side.reads + address * pieces
                 }
             })
             .sum();
