@@ -179,15 +179,8 @@ pub(super) fn starts(
 ) -> Vec<Contract> {
     let mut timed = timed(checked, specialisation, sizes, machine);
     timed.sort_unstable();
-    let mut starts: Vec<Contract> = Vec::new();
-    for (_, point) in timed {
-        let alike =
-            |other: &Contract| (other.thread_rows, other.thread_columns) == (point.thread_rows, point.thread_columns);
-        if !starts.iter().any(alike) {
-            starts.push(point);
-        }
-    }
-    starts
+    let points = timed.into_iter().map(|(_, point)| point);
+    super::first_of_each(points, |point| (point.thread_rows, point.thread_columns))
 }
 
 /// An estimated time; of equals the one with the smaller tiles comes first, since they fill the last wave better, and then the one with

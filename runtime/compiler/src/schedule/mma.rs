@@ -484,14 +484,8 @@ pub(super) fn default(
 pub(super) fn starts(checked: &Checked, specialisation: &Specialisation, sizes: &[u64], machine: Machine) -> Vec<Mma> {
     let mut timed = timed(checked, specialisation, sizes, machine, LEAST_START_ROWS);
     timed.sort_unstable();
-    let mut starts: Vec<Mma> = Vec::new();
-    for (_, _, point) in timed {
-        let alike = |other: &Mma| (other.block_depth, other.split) == (point.block_depth, point.split);
-        if !starts.iter().any(alike) {
-            starts.push(point);
-        }
-    }
-    starts
+    let points = timed.into_iter().map(|(_, _, point)| point);
+    super::first_of_each(points, |point| (point.block_depth, point.split))
 }
 
 /// Tiles with their estimated times, and threads: whole waves of blocks, each as long as its tensor cores, its reads of shared

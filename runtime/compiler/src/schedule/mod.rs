@@ -152,12 +152,19 @@ pub fn starts(checked: &Checked, specialisation: &Specialisation, sizes: &[u64],
         }
         Schedule::Plain(_) | Schedule::Pointwise(_) | Schedule::Window(_) => Vec::new(),
     };
-    for schedule in more {
-        if !starts.contains(&schedule) {
-            starts.push(schedule);
+    starts.extend(more);
+    first_of_each(starts, |&schedule| schedule)
+}
+
+/// Of points that are alike in something, the first.
+fn first_of_each<P, K: PartialEq>(points: impl IntoIterator<Item = P>, kind: impl Fn(&P) -> K) -> Vec<P> {
+    let mut first: Vec<P> = Vec::new();
+    for point in points {
+        if !first.iter().any(|other| kind(other) == kind(&point)) {
+            first.push(point);
         }
     }
-    starts
+    first
 }
 
 /// Elements of the largest output.

@@ -285,14 +285,8 @@ pub(super) fn starts(
     sizes: &[u64],
     machine: Machine,
 ) -> Vec<Skinny> {
-    let kind = |point: &Skinny| (point.rows > 2, point.lanes, point.warps > 2);
-    let mut starts: Vec<Skinny> = Vec::new();
-    for point in ordered(checked, specialisation, sizes, machine, MOST_START_ROWS) {
-        if !starts.iter().any(|other| kind(other) == kind(&point)) {
-            starts.push(point);
-        }
-    }
-    starts
+    let points = ordered(checked, specialisation, sizes, machine, MOST_START_ROWS);
+    super::first_of_each(points, |point| (point.rows > 2, point.lanes, point.warps > 2))
 }
 
 /// What suits these sizes, the best first; nothing if there are more rows than `most`.
