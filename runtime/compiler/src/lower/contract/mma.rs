@@ -63,7 +63,7 @@ pub(in crate::lower) fn lower<'a>(
         let mut tile = Tile::new(lowering, point, &shape, block, &part, multiplicands)?;
         tile.sum(lowering)?;
         let sums: Vec<Reg> = tile.accumulators.iter().flatten().flatten().copied().collect();
-        part.join(lowering, &sums, |lowering| tile.store(lowering))
+        part.join(lowering, shape.ty, &sums, |lowering| tile.store(lowering))
     })?;
     let shared = point.shared_bytes(&shape, multiplicands[0].bytes());
     Ok((lowering, launch(blocks, point.threads(), shared)))

@@ -10,7 +10,9 @@
 use super::super::Error;
 use super::super::expression::Lowering;
 use super::super::index::Linear;
+use super::super::value::{Value, add_of, class_of, width_in_shared};
 use super::Block;
+use crate::element::Type;
 use crate::kernel::Parameter;
 use crate::ptx::builder::move_of;
 use crate::ptx::{Address, Cache, Class, Compare, Guard, Opcode, Operand, Reg, Space, Turns, Width};
@@ -45,24 +47,24 @@ impl Part {
         }
     }
 
-    /// Goes on with the sums of all parts in the mutable registers, in one of the tile's blocks.
+    /// Goes on with the sums of all parts, of that type, in the mutable registers, in one of the tile's blocks.
     pub fn join<'a>(
         &self,
         lowering: &mut Lowering<'a>,
+        ty: Type,
         sums: &[Reg],
         then: impl FnOnce(&mut Lowering<'a>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         if self.parts == 1 {
             return then(lowering);
         }
-        let width = sums.first().map_or(Width::F32, |sum| width_of(sum.class));
         let registers = sums.len() as u32;
         let base = lowering.scratch(Parameter::Partials {
-            block_bytes: self.threads * registers * width.bytes(),
+            block_bytes: self.threads * registers * width_in_shared(ty).bytes(),
         });
         let partials = Partials {
             base,
-            width,
+            ty,
             registers,
             threads: self.threads,
         };
@@ -101,7 +103,8 @@ impl Part {
 /// What blocks leave: of each block, 16 bytes of all threads side by side, and then the next.
 struct Partials {
     base: Reg,
-    width: Width,
+    /// Of the sums.
+    ty: Type,
     /// Of each thread.
     registers: u32,
     threads: u32,
@@ -115,19 +118,14 @@ impl Partials {
             let values: Vec<Operand> = sums.iter().map(|&sum| sum.into()).collect();
             lowering
                 .b
-                .store(Space::Global, self.width, to, &values, Cache::Normal, None);
+                .store(Space::Global, self.width(), to, &values, Cache::Normal, None);
         }
     }
 
     /// Makes the sums those of so many blocks, from the first on.
     fn add_up(&self, lowering: &mut Lowering<'_>, first: &Linear, blocks: u32, sums: &[Reg]) {
-        let class = self.width.class();
-        let (add, zero) = match class {
-            Class::F32 => (Opcode::AddF32, Operand::from(0f32)),
-            Class::F64 => (Opcode::AddF64, Operand::from(0f64)),
-            Class::B64 => (Opcode::AddS64, 0.into()),
-            _ => (Opcode::AddS32, 0.into()),
-        };
+        let (class, add) = (class_of(self.ty), add_of(self.ty));
+        let zero = Value::zero(&mut lowering.b, self.ty).operand;
         for &sum in sums {
             lowering.b.assign(move_of(class), sum, &[zero]);
         }
@@ -139,7 +137,7 @@ impl Partials {
             let mut parts = Vec::with_capacity(sums.len());
             for (chunk, sums) in sums.chunks(vector).enumerate() {
                 let from = self.place(lowering, &block, group * LOADED / vector + chunk);
-                let part = lowering.b.load_here(Space::Global, self.width, sums.len(), from);
+                let part = lowering.b.load_here(Space::Global, self.width(), sums.len(), from);
                 parts.extend(part);
             }
             for (&sum, part) in sums.iter().zip(parts) {
@@ -157,21 +155,16 @@ impl Partials {
             .times(i64::from(self.registers) * threads)
             .plus_constant(chunk as i64 * vector * threads)
             .plus(&thread.times(vector));
-        let bytes = self.width.bytes();
+        let bytes = self.width().bytes();
         lowering.math.address(&mut lowering.b, self.base, &at, bytes)
+    }
+
+    fn width(&self) -> Width {
+        width_in_shared(self.ty)
     }
 
     /// Registers that are stored and loaded at once: 16 bytes.
     fn vector(&self) -> usize {
-        (16 / self.width.bytes()) as usize
-    }
-}
-
-fn width_of(class: Class) -> Width {
-    match class {
-        Class::F32 => Width::F32,
-        Class::F64 => Width::F64,
-        Class::B64 => Width::B64,
-        _ => Width::B32,
+        (16 / self.width().bytes()) as usize
     }
 }

@@ -42,7 +42,7 @@ pub(in crate::lower) fn lower<'a>(
         let mut tile = Tile::new(lowering, point, &shape, block, &part);
         tile.sum(lowering)?;
         let sums = tile.accumulators.concat();
-        part.join(lowering, &sums, |lowering| tile.store(lowering))
+        part.join(lowering, shape.ty, &sums, |lowering| tile.store(lowering))
     })?;
     Ok((lowering, launch(blocks, point.threads(), shared)))
 }
