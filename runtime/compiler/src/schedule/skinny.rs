@@ -3,6 +3,7 @@
 
 mod operands;
 
+use operands::Operand;
 pub(crate) use operands::{SkinnyShape, Sum, operands};
 
 use crate::check::Checked;
@@ -203,23 +204,30 @@ impl SkinnyShape {
                 rows * columns * sum.bytes() / 4
             })
             .sum();
-        let weights = self.bytes_in_flight(point).div_ceil(4) + 2 * point.columns * self.weights.len() as u32;
+        // What is loaded in vectors fills its registers.
+        let words =
+            |read: &Operand, neighbours: u32, vectors: bool| match (read.elements(neighbours), read.element.size()) {
+                (elements, size) if vectors && !read.padded => (elements * size).div_ceil(4),
+                (elements, size) => elements * size.div_ceil(4),
+            };
+        let weights: u32 = (self.weights.iter())
+            .map(|read| point.columns * (point.unroll * words(read, point.vector, true) + 2))
+            .sum();
         let chunks = self.chunks_per_turn(point);
         let others: u32 = self
             .others
             .iter()
             .map(|read| {
                 let rows = if read.by_row { point.rows } else { 1 };
-                let (elements, size) = (read.elements(self.depth_vector(point)), read.element.size());
-                // The assembler loads the next chunk's while the last one's are taken apart, and what need not be taken apart
-                // for the whole turn. Elements with coordinates of their own are all loaded at once.
-                let alone = self.depth_vector(point) == 1 && self.extents.len() > 1;
-                let words = if read.along_depth() && size < 4 && !alone {
-                    chunks.min(2) * (elements * size).div_ceil(4)
+                // The assembler loads the next chunk's while the last one's are taken apart, and all of the turn's where they need
+                // not be taken apart, or where each chunk has coordinates of its own.
+                let vectors = read.along_depth() && !read.padded;
+                let at_once = if vectors && read.element.size() < 4 && self.extents.len() == 1 {
+                    chunks.min(2)
                 } else {
-                    chunks * elements * size.div_ceil(4)
+                    chunks
                 };
-                rows * (words + 2)
+                rows * (at_once * words(read, self.depth_vector(point), vectors) + 2)
             })
             .sum();
         64 + accumulators + weights + others

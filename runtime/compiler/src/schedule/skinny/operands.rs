@@ -65,6 +65,8 @@ pub(crate) struct Operand {
     pub by_row: bool,
     /// Whether neighbouring terms are of different elements, rather than of one (a scale of several terms).
     by_term: bool,
+    /// Whether it may lie outside of its tensor: each element is then loaded for itself.
+    pub padded: bool,
     /// Output positions it depends on, ascending.
     positions: Vec<usize>,
     /// The position, or the fastest of the sum's axes, along which it is contiguous.
@@ -372,7 +374,7 @@ impl Search<'_> {
             Expr::Read {
                 source: Source::Input(input),
                 index,
-                ..
+                or,
             } => {
                 let dependence = self.dependence(expr);
                 let by_term = index.iter().any(|&at| self.steps_by_term(at));
@@ -384,6 +386,7 @@ impl Search<'_> {
                         direct,
                         by_row: false,
                         by_term,
+                        padded: or.is_some(),
                         positions: dependence.positions,
                         contiguous: index.last().and_then(|&last| self.contiguous(last)),
                     });
