@@ -117,7 +117,7 @@ mod tests {
             let space = schedule::space(&found.checked, &found.specialisation, MACHINE.target);
             assert!(space.len() > 500, "{}", space.len());
             for seed in 0..3 {
-                let pool = sample(&space, space[0], 96, seed);
+                let pool = sample(&space, &space[..1], 96, seed);
                 let ranked = evolve(&space, &pool[..48], 96, seed, |schedule| known.estimate(schedule));
                 let all = evolve(&space, &pool, 96, seed, |schedule| known.estimate(schedule));
                 println!("of {}: evolved {:e}, sampled {:e}", space.len(), ranked[0].1, all[0].1);

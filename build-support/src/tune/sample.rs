@@ -4,26 +4,26 @@ use super::random::Random;
 use energy_kernel_compiler::schedule::Schedule;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// At most `limit` schedules, each once. The default comes first, then the families take turns, each in random order, so
-/// that no family goes untried and any beginning of the list is as diverse as it can be.
-pub(crate) fn sample(space: &[Schedule], default: Schedule, limit: usize, seed: u64) -> Vec<Schedule> {
+/// At most `limit` schedules, each once. Those come first that are chosen without tuning, then the families take turns, each in random
+/// order, so that no family goes untried and any beginning of the list is as diverse as it can be.
+pub(crate) fn sample(space: &[Schedule], first: &[Schedule], limit: usize, seed: u64) -> Vec<Schedule> {
     let mut random = Random::new(seed);
     let mut families: BTreeMap<&str, Vec<Schedule>> = BTreeMap::new();
-    for &schedule in space.iter().filter(|&&schedule| schedule != default) {
+    for &schedule in space.iter().filter(|schedule| !first.contains(schedule)) {
         families.entry(schedule.family()).or_default().push(schedule);
     }
     // One thread an output is a family of few points, and seldom wins where another accepts the operator.
     let mut turns: Vec<Vec<Schedule>> = Vec::new();
     let plain = families.remove("plain");
-    let own = families.remove(default.family());
+    let own = first.first().and_then(|default| families.remove(default.family()));
     turns.extend(own.into_iter().chain(families.into_values()));
     turns.iter_mut().for_each(|family| random.shuffle(family));
-    let mut chosen = vec![default];
+    let mut chosen = first.to_vec();
     let longest = turns.iter().map(Vec::len).max().unwrap_or(0);
     chosen.extend((0..longest).flat_map(|turn| turns.iter().filter_map(move |family| family.get(turn).copied())));
     if let Some(mut plain) = plain {
         random.shuffle(&mut plain);
-        let position = 3.min(chosen.len());
+        let position = (first.len() + 2).min(chosen.len());
         let rest = plain.split_off(1.min(plain.len()));
         chosen.splice(position..position, plain);
         chosen.extend(rest);
@@ -71,11 +71,11 @@ mod tests {
     }
 
     #[test]
-    fn the_default_comes_first_and_every_family_has_its_turn() {
+    fn what_is_chosen_without_tuning_comes_first_and_every_family_has_its_turn() {
         let space = space();
-        for (seed, limit) in [(1, 4), (2, 5), (3, 100)] {
-            let sample = sample(&space, space[5], limit, seed);
-            assert_eq!(sample[0], space[5]);
+        for (seed, limit, first) in [(1, 4, &space[5..6]), (2, 5, &space[5..7]), (3, 100, &space[4..5])] {
+            let sample = sample(&space, first, limit, seed);
+            assert_eq!(&sample[..first.len()], first);
             assert_eq!(sample.len(), limit.min(space.len()));
             let families: BTreeSet<_> = sample.iter().map(Schedule::family).collect();
             assert_eq!(families.len(), 2);
@@ -103,9 +103,9 @@ mod tests {
     #[test]
     fn the_seed_decides_and_nothing_else() {
         let space = space();
-        let all = |seed| sample(&space, space[0], 8, seed);
+        let all = |seed| sample(&space, &space[..1], 8, seed);
         assert_eq!(all(1), all(1));
         assert!((2..20).any(|seed| all(seed) != all(1)));
-        assert_eq!(sample(&space, space[0], 0, 1), [space[0]]);
+        assert_eq!(sample(&space, &space[..1], 0, 1), [space[0]]);
     }
 }

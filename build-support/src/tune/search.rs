@@ -17,6 +17,8 @@ use energy_kernel_compiler::estimate;
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::record::{Estimate, Objective, PackedKernel, Point, Record, Statistics, pareto_front};
 use energy_kernel_compiler::schedule::{self, Schedule};
+use energy_kernel_compiler::target::Machine;
+use energy_kernel_compiler::tuning;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// How much slower than the fastest a candidate may be to have its energy measured, where the objective does not say.
@@ -83,6 +85,22 @@ pub fn search<M: Meter>(
     })
 }
 
+/// The schedules of the space that are chosen without a search, which therefore must not do worse: for what the tuned kernel knows of the
+/// sizes, and for what the untuned one does. One at least.
+fn without_tuning(job: &Job<'_>, machine: Machine, space: &[Schedule]) -> Vec<Schedule> {
+    let (checked, sizes) = (&job.found.checked, job.sizes);
+    let untuned = tuning::untuned(checked, sizes);
+    let near = estimate::near(checked, &untuned, sizes);
+    let default = estimate::default(checked, &job.found.specialisation, sizes, machine);
+    let mut chosen = vec![default, estimate::default(checked, &untuned, &near, machine)];
+    chosen.dedup();
+    chosen.retain(|schedule| space.contains(schedule));
+    if chosen.is_empty() {
+        chosen.push(space.first().copied().unwrap_or(default));
+    }
+    chosen
+}
+
 /// What candidates are measured on, where they are run at all.
 ///
 /// # Errors
@@ -142,14 +160,10 @@ impl<'a, M: Meter> Search<'a, M> {
         let machine = meter.machine();
         let mut space = schedule::space(&found.checked, &found.specialisation, machine.target);
         space.retain(|schedule| meter.has(schedule));
-        let default = estimate::default(&found.checked, &found.specialisation, sizes, machine);
-        let default = match space.first() {
-            Some(&first) if !meter.has(&default) => first,
-            _ => default,
-        };
         let most = meter.most_candidates();
         let estimated = most.saturating_mul(ESTIMATED);
-        let pool = sample(&space, default, estimated, settings.seed);
+        let first = without_tuning(job, machine, &space);
+        let pool = sample(&space, &first, estimated, settings.seed);
         let mut known = Candidates::new(job, machine);
         // What was recorded is all there is, and nobody waits for it.
         let ranked: Vec<Schedule> = match meter.is_recorded() {

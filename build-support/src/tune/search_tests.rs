@@ -6,11 +6,13 @@ use super::testing::{conditions, device, operator};
 use super::{EmulatedMeter, Memory, Profile, Settings, Step, search};
 use crate::scan::Found;
 use crate::session::Job;
+use energy_kernel_compiler::estimate;
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::record::*;
 use energy_kernel_compiler::reference::Reference;
 use energy_kernel_compiler::schedule::{self, Schedule};
 use energy_kernel_compiler::target::{Machine, Target};
+use energy_kernel_compiler::tuning;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -29,6 +31,7 @@ struct Scripted {
     free: bool,
     /// Every family, not the plain one alone: of the others many schedules have equal figures, and no search measures all of those.
     every_family: bool,
+    most_candidates: usize,
     latencies: usize,
     energies: Vec<u32>,
 }
@@ -44,6 +47,7 @@ impl Default for Scripted {
             counter: true,
             free: false,
             every_family: false,
+            most_candidates: 1000,
             latencies: 0,
             energies: Vec::new(),
         }
@@ -80,7 +84,7 @@ impl Meter for Scripted {
     }
 
     fn most_candidates(&self) -> usize {
-        1000
+        self.most_candidates
     }
 
     fn has(&self, schedule: &Schedule) -> bool {
@@ -195,6 +199,63 @@ fn the_least_energy_within_the_bound_is_found_and_no_energy_is_measured_beyond_i
     space.retain(|schedule| meter.has(schedule));
     assert_eq!(record.statistics.space as usize, space.len());
     assert_eq!(record.front.iter().map(threads).collect::<Vec<_>>(), [256, 128, 64]);
+}
+
+/// A search that finds something slower than what runs without a search would be worse than none: both choices are among the first
+/// that are tried.
+#[test]
+fn what_would_run_untuned_is_tried_early() {
+    let functions = [
+        (
+            "tune(M = [16, 64], N = 256, K = 192)",
+            "fn linear(x: Tensor<f32, (M, K)>, w: Tensor<f32, (N, K)>) -> Tensor<f32, (M, N)> { |m, n| sum(|k| x[[m, k]] * w[[n, k]]) }",
+        ),
+        (
+            "tune(R = 64, C = 1024)",
+            "fn norm(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R, C)> { let s = |r| sum(|c| x[[r, c]] * x[[r, c]]); |r, c| x[[r, c]] / s[[r]] }",
+        ),
+        (
+            "tune(R = 64, C = 2048)",
+            "fn scaled(x: Tensor<f16, (R, C)>, a: f32) -> Tensor<f16, (R, C)> { |r, c| x[[r, c]] * a }",
+        ),
+    ];
+    let mut meter = Scripted {
+        every_family: true,
+        most_candidates: 3,
+        ..Scripted::default()
+    };
+    let machine = meter.machine();
+    let mut differ = 0;
+    for (attributes, function) in functions {
+        let found = operator(attributes, function);
+        let (checked, sizes) = (&found.checked, &found.buckets[0]);
+        let untuned = tuning::untuned(checked, sizes);
+        let near = estimate::near(checked, &untuned, sizes);
+        let tuned = estimate::default(checked, &found.specialisation, sizes, machine);
+        let untuned = estimate::default(checked, &untuned, &near, machine);
+        let is_legal = schedule::space(checked, &found.specialisation, machine.target).contains(&untuned);
+        differ += usize::from(is_legal && tuned != untuned);
+        let job = Job {
+            found: &found,
+            sizes,
+            deadline: Instant::now() + AMPLE,
+            limit: Instant::now() + AMPLE,
+            journal: None,
+        };
+        let mut tried = Vec::new();
+        let mut note = |step: Step<'_>| {
+            if let Step::Candidate { schedule, .. } = step {
+                tried.push(*schedule);
+            }
+        };
+        search(&mut meter, &job, &SETTINGS, &mut Memory::default(), &mut note).unwrap();
+        assert_eq!((tried.len(), tried[0]), (3, tuned), "{function}");
+        assert!(
+            !is_legal || tried.contains(&untuned),
+            "{function}: {untuned} is not of {tried:?}"
+        );
+    }
+    assert!(differ > 0, "the operators show nothing");
 }
 
 /// The energies that were measured of an operator with many candidates, killed and resumed at times or not.
