@@ -605,17 +605,65 @@ fn a_sweep_is_recorded_and_tuned_on() {
     );
 }
 
+/// An operator whose fastest kernel does not need the least energy, on the emulated device.
+const SOFTMAX: &str = "#[energy_kernel(tune(R = 64, C = [512, 768, 1024]))]
+    fn softmax(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R, C)> {
+        let peak = |r| max(|c| x[[r, c]]);
+        let total = |r| sum(|c| exp(x[[r, c]] - peak[[r]]));
+        |r, c| exp(x[[r, c]] - peak[[r]]) / total[[r]]
+    }";
+
+/// Of the same measurements, which are all there are, another kernel is chosen.
+#[test]
+fn the_objective_decides_what_is_chosen() {
+    let (_root, folder) = package();
+    fs::write(folder.join("src/lib.rs"), SOFTMAX).unwrap();
+    let sweep = ["tune", "--emulated", "--candidates", "24", "--sweep", "trace.jsonl"];
+    assert!(call(&folder, &sweep).status.success());
+    let mut schedules = Vec::new();
+    for objective in [
+        &["--objective", "latency"][..],
+        &["--objective", "edp"],
+        &["--objective", "energy", "--slack", "9"],
+    ] {
+        let words = ["tune", "--device", "replay:trace.jsonl", "--again"];
+        let tuned = call(&folder, &[&words, objective].concat());
+        assert!(tuned.status.success(), "{}", text(&tuned.stderr));
+        let shown = call(&folder, &["show", "--front", "--json"]);
+        let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+        let said = text(&tuned.stdout);
+        let cost = |point: &serde_json::Value| {
+            let of = |name: &str| point[name].as_f64().unwrap();
+            match objective[1] {
+                "latency" => of("latency_seconds"),
+                "edp" => of("latency_seconds") * of("energy_joules"),
+                _ => of("energy_joules"),
+            }
+        };
+        let mut chosen = Vec::new();
+        for columns in [512, 768, 1024] {
+            let sizes = format!("R = 64, C = {columns}");
+            let line = said.lines().find(|line| line.contains(&format!("({sizes})"))).unwrap();
+            let points = shown.as_array().unwrap().iter();
+            let front = points.filter(|point| point["sizes"] == sizes.as_str());
+            let best = front.min_by(|a, b| cost(a).total_cmp(&cost(b))).unwrap();
+            let schedule = best["schedule"].as_str().unwrap();
+            assert!(line.ends_with(schedule), "{objective:?}: {line}, but {best}");
+            chosen.push(schedule.to_owned());
+        }
+        schedules.push(chosen);
+    }
+    assert_ne!(
+        schedules[0], schedules[2],
+        "the fastest needs the least energy everywhere"
+    );
+}
+
 /// On the emulated device both kernels' energies are known exactly.
 #[test]
 fn a_confirmation_compares_the_chosen_with_the_fastest() {
     let (_root, folder) = package();
-    let source = "#[energy_kernel(tune(R = 64, C = [512, 768, 1024]))]
-        fn softmax(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R, C)> {
-            let peak = |r| max(|c| x[[r, c]]);
-            let total = |r| sum(|c| exp(x[[r, c]] - peak[[r]]));
-            |r, c| exp(x[[r, c]] - peak[[r]]) / total[[r]]
-        }";
-    fs::write(folder.join("src/lib.rs"), source).unwrap();
+    fs::write(folder.join("src/lib.rs"), SOFTMAX).unwrap();
     let words = [
         "tune",
         "--emulated",
