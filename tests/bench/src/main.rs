@@ -10,6 +10,7 @@ mod strategies;
 mod synthetic;
 mod trial;
 
+use energy_kernel::simulate::Profile;
 use energy_kernel_build::tune::trace::read;
 use models::Accuracy;
 use rayon::prelude::*;
@@ -26,10 +27,11 @@ fn main() -> ExitCode {
         ["traces", trace, only] => traces(Path::new(trace), only),
         ["sweeps", trace] => sweeps(Path::new(trace), ""),
         ["sweeps", trace, mapping] => sweeps(Path::new(trace), mapping),
-        ["simulated"] => simulated(),
+        ["simulated"] => simulated("hopper"),
+        ["simulated", profile] => simulated(profile),
         ["ablation", trace] => ablation(Path::new(trace)),
         _ => Err(
-            "usage: energy-kernel-bench traces TRACE [PART OF A SPACE'S NAME] | sweeps TRACE [MAPPING] | ablation TRACE | simulated"
+            "usage: energy-kernel-bench traces TRACE [PART OF A SPACE'S NAME] | sweeps TRACE [MAPPING] | ablation TRACE | simulated [PROFILE]"
                 .to_owned(),
         ),
     };
@@ -118,10 +120,11 @@ fn ablation(trace: &Path) -> Result<(), String> {
 }
 
 /// Models and strategies on the simulated device, leaving one operator out.
-fn simulated() -> Result<(), String> {
-    let pairs = simulated::pairs()?;
+fn simulated(profile: &str) -> Result<(), String> {
+    let found = Profile::from_name(profile).ok_or("the profiles are `hopper` and `ampere`")?;
+    let pairs = simulated::pairs(found)?;
     println!(
-        "Made by `energy-kernel-bench simulated`. Energies follow from counts by construction, so a list of prices does well here; what it \
+        "Made by `energy-kernel-bench simulated {profile}`. Energies follow from counts by construction, so a list of prices does well here; what it \
          shows is that\nthe hidden terms, of which nothing is known beforehand, are learnt from few measurements.\n"
     );
     let counted = || pairs.iter().flat_map(|pair| &pair.counted).map(|part| 100.0 * part);

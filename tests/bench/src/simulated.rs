@@ -2,8 +2,8 @@
 //!
 //! Kernels of many operators, at sizes as they come in inference, are counted by the compiler's features, without running them: what is
 //! only bounded counts with its likely value, which is then the truth by definition. Latency and energy follow from the counts by the published
-//! prices of [`Simulated`]; what is priced by counts is 24 % of the energy in the median, and up to 59 %, the rest
-//! constant power times time. And then
+//! prices of [`Simulated`]; on the one like an H100 what is priced by counts is 24 % of the energy in the
+//! median, and up to 59 %, the rest constant power times time; on the one like an A100 31 %, and up to 60 %. And then
 //! - **data toggling**: an operator's data moves its bytes' energy by a factor of its own (deviation 10 %), and each kernel's layout
 //!   by 1 % more;
 //! - **an interaction of second order**: up to 8 % where L2 traffic and instruction issue come together;
@@ -13,7 +13,7 @@
 
 use crate::counted::{counts, is_exact, shape};
 use crate::random::Random;
-use energy_kernel::simulate::{Profile, Simulated};
+use energy_kernel::simulate::{self, Profile, Simulated};
 use energy_kernel_build::tune::describe::described;
 use energy_kernel_build::tune::model::device::Described;
 use energy_kernel_compiler::check::Checked;
@@ -91,17 +91,24 @@ const SIZES: [(&str, &[&[u64]]); 26] = [
 /// The most candidates of a pair.
 const CANDIDATES: usize = 200;
 
-const PROFILE: Profile = Profile::Hopper;
-const MACHINE: Machine = Machine {
-    target: Target::Sm90,
-    multiprocessors: PROFILE.machine().multiprocessors,
-};
+/// The machine that a profile stands for, as the compiler sees it.
+fn machine(profile: Profile) -> Machine {
+    let simulate::Machine {
+        multiprocessors,
+        capability: (major, minor),
+        ..
+    } = profile.machine();
+    Machine {
+        target: Target::for_capability(major, minor).unwrap_or(Target::Sm80),
+        multiprocessors,
+    }
+}
 
 /// Counts all kernels: a quarter of a minute.
 ///
 /// # Errors
 /// An operator that there is not, or not at these sizes: a mistake.
-pub fn pairs() -> Result<Vec<Pair>, String> {
+pub fn pairs(profile: Profile) -> Result<Vec<Pair>, String> {
     let all = operators(OPERATORS);
     let mut random = Random::new(11);
     let mut pairs = Vec::new();
@@ -122,12 +129,12 @@ pub fn pairs() -> Result<Vec<Pair>, String> {
                 counted: Vec::new(),
                 exact: 0,
             };
-            for features in candidates(checked, &sizes, &mut random) {
-                let simulated = Simulated::of(PROFILE, &counts(&features), shape(&features));
-                let energy = Energy::of(&simulated, toggling * (0.01 * random.normal()).exp());
+            for features in candidates(checked, &sizes, machine(profile), &mut random) {
+                let simulated = Simulated::of(profile, &counts(&features), shape(&features));
+                let energy = Energy::of(profile, &simulated, toggling * (0.01 * random.normal()).exp());
                 pair.kernels.push(described(Some(&features), simulated.latency_s));
                 pair.truth.push(energy.joules());
-                pair.knowable.push(Energy::of(&simulated, toggling).joules());
+                pair.knowable.push(Energy::of(profile, &simulated, toggling).joules());
                 pair.counted.push(energy.counted / (energy.constant + energy.counted));
                 pair.exact += usize::from(is_exact(&features));
             }
@@ -139,14 +146,14 @@ pub fn pairs() -> Result<Vec<Pair>, String> {
 
 /// Of twice as many schedules, drawn at random from the space for exactly these sizes, those that the compiler's estimate finds
 /// fastest, and as many others: the tuner tries both, too.
-fn candidates(checked: &Checked, sizes: &[u64], random: &mut Random) -> Vec<Features> {
+fn candidates(checked: &Checked, sizes: &[u64], machine: Machine, random: &mut Random) -> Vec<Features> {
     let specialisation = Specialisation::exact(sizes);
-    let space = space(checked, &specialisation, MACHINE.target);
-    let counted = |schedule: &Schedule| features::of(checked, &specialisation, MACHINE, schedule, sizes).ok();
+    let space = space(checked, &specialisation, machine.target);
+    let counted = |schedule: &Schedule| features::of(checked, &specialisation, machine, schedule, sizes).ok();
     let drawn = random.shuffled(space.len()).into_iter().take(2 * CANDIDATES);
     let drawn: Vec<Features> = drawn.filter_map(|number| counted(&space[number])).collect();
     // What is behind the first half of those that are wanted stays in the order in which it was drawn.
-    let sheet = Datasheet::like(MACHINE);
+    let sheet = Datasheet::like(machine);
     let mut order: Vec<usize> = (0..drawn.len()).collect();
     order.sort_by(|&a, &b| latency(&drawn[a], &sheet).total_cmp(&latency(&drawn[b], &sheet)));
     if let Some(others) = order.get_mut(CANDIDATES / 2..) {
@@ -171,8 +178,8 @@ impl Energy {
         (self.constant + self.counted) * self.interaction
     }
 
-    fn of(simulated: &Simulated, toggling: f64) -> Energy {
-        let machine = Profile::Hopper.machine();
+    fn of(profile: Profile, simulated: &Simulated, toggling: f64) -> Energy {
+        let machine = profile.machine();
         let counts = &simulated.counts;
         let sectors = counts.global_load_sectors + counts.global_store_sectors + counts.global_atomic_sectors;
         let moved = 32.0 * sectors as f64 * machine.l2_j
