@@ -32,12 +32,12 @@ const SHAPE: [&str; 5] = [
 ];
 
 /// The names of what describes a kernel, in order.
-pub(super) fn names() -> Vec<String> {
+pub fn names() -> Vec<String> {
     COUNTS.iter().chain(&SHAPE).map(|&name| name.to_owned()).collect()
 }
 
 /// A kernel as the model of a device takes it, with its latency in seconds. What has no features, which no legal schedule lacks, has zeros.
-pub(super) fn described(features: Option<&Features>, latency: f64) -> Described {
+pub fn described(features: Option<&Features>, latency: f64) -> Described {
     let (counts, shape) = match features {
         Some(features) => (counts(features), shape(features)),
         None => ([0.0; COUNTS.len()], [0.0; SHAPE.len()]),
@@ -50,7 +50,7 @@ pub(super) fn described(features: Option<&Features>, latency: f64) -> Described 
 }
 
 /// All that describes a kernel without its latency, in the order of [`names`].
-pub(super) fn vector(described: &Described) -> Vec<f64> {
+pub fn vector(described: &Described) -> Vec<f64> {
     described.counts.iter().chain(&described.shape).copied().collect()
 }
 

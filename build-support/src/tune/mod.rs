@@ -16,7 +16,7 @@
 
 mod compare;
 mod data;
-mod describe;
+pub mod describe;
 mod emulated;
 mod evolve;
 mod expected;

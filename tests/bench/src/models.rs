@@ -3,6 +3,7 @@
 use crate::random::Random;
 use crate::simulated::{NOISE, Pair};
 use crate::space::Space;
+use energy_kernel_build::tune::describe::vector;
 use energy_kernel_build::tune::model::Columns;
 use energy_kernel_build::tune::model::boosting::{Boosting, Growth, Table};
 use energy_kernel_build::tune::model::device::{Described, DeviceModel, Sample, weight};
@@ -130,7 +131,7 @@ pub fn others(pairs: &[Pair], operator: &str, each: usize, random: &mut Random) 
 pub fn candidates(pair: &Pair, expected: &[f64]) -> Vec<Candidate> {
     (pair.kernels.iter().zip(expected))
         .map(|(kernel, expected)| Candidate {
-            features: kernel.counts.iter().chain(&kernel.shape).copied().collect(),
+            features: vector(kernel),
             latency: kernel.latency,
             expected: *expected,
         })
@@ -162,6 +163,21 @@ impl Accuracy {
             top_10: among as f64 / 10f64.min(count),
         }
     }
+}
+
+/// A line of a table: how well powers are known of several spaces.
+pub fn line(name: &str, measurements: &str, all: Vec<Accuracy>) {
+    let sorted = |of: fn(&Accuracy) -> f64| {
+        let mut values: Vec<f64> = all.iter().map(of).collect();
+        values.sort_by(f64::total_cmp);
+        values
+    };
+    let (error, spearman, top) = (sorted(|a| a.error), sorted(|a| a.spearman), sorted(|a| a.top_10));
+    let (middle, last) = (all.len() / 2, all.len() - 1);
+    println!(
+        "| {name} | {measurements} | {:.2} ({:.2}) | {:.3} ({:.3}) | {:.2} |",
+        error[middle], error[last], spearman[middle], spearman[0], top[middle],
+    );
 }
 
 fn ranks(values: &[f64]) -> Vec<f64> {

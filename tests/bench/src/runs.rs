@@ -8,6 +8,7 @@ use crate::strategies::median;
 use crate::trial::{End, InOrder, Ours, Policy, search};
 use energy_kernel_build::tune::Memory;
 use energy_kernel_build::tune::strategy::Rule;
+use rayon::prelude::*;
 
 /// Where in a run an operator comes, from 0, without the last.
 const BANDS: [(usize, usize); 4] = [(0, 1), (1, 2), (2, 6), (6, usize::MAX)];
@@ -26,10 +27,10 @@ struct Needed {
 
 /// As many runs over all pairs, each in another order.
 pub fn table(pairs: &[Pair], runs: u64) {
-    let needed: Vec<Needed> = (0..runs).flat_map(|seed| run(pairs, seed)).collect();
+    let needed: Vec<Needed> = (0..runs).into_par_iter().flat_map(|seed| run(pairs, seed)).collect();
     println!(
         "\nRuns over all pairs in {runs} orders, with the memory of the tuner.\n\n\
-         | operator of the run | to within 1 %, remembering: median, mean (most) | without a memory | rising latency | worse than rising latency |\n\
+         | operator of the run | to within 1 %, remembering: median, mean (most) | without a memory | rising latency | worse than rising latency (at most by) |\n\
          |---|---|---|---|---|"
     );
     for (from, to) in BANDS {
@@ -44,9 +45,10 @@ pub fn table(pairs: &[Pair], runs: u64) {
             (first, last) if first == last => format!("{first}."),
             (first, last) => format!("{first}. to {last}."),
         };
-        let worse = band.iter().filter(|one| one.remembering > one.rising).count();
+        let more = || band.iter().map(|one| one.remembering - one.rising);
+        let (worse, most) = (more().filter(|more| *more > 0.0).count(), more().fold(0.0, f64::max));
         println!(
-            "| {name} | {} | {} | {} | {worse} of {} |",
+            "| {name} | {} | {} | {} | {worse} of {} ({most}) |",
             figures(|one| one.remembering),
             figures(|one| one.alone),
             figures(|one| one.rising),

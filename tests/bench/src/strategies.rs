@@ -4,6 +4,7 @@ use crate::random::Random;
 use crate::space::Space;
 use crate::trial::{End, InOrder, Ours, Outcome, Policy, Textbook, search};
 use energy_kernel_build::tune::strategy::Rule;
+use rayon::prelude::*;
 use std::fmt::Write;
 
 /// How a space is searched.
@@ -107,6 +108,11 @@ pub fn median(values: impl Iterator<Item = f64>) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (count, sum) = values.fold((0.0, 0.0), |(count, sum), value| (count + 1.0, sum + value));
+    sum / count
+}
+
 fn largest(values: impl Iterator<Item = f64>) -> f64 {
     values.fold(0.0, f64::max)
 }
@@ -153,28 +159,46 @@ pub fn table(space: &Space, draw: Draw, seeds: u64) -> String {
     lines
 }
 
+/// The columns of [`summary`].
+pub const SUMMARY: &str = "| strategy | to within 1 %: median, mean (most) | worse than rising latency (at most by) | \
+                           measurements until it stops | regret then, %: median, mean |\n|---|---|---|---|---|";
+
 /// One line for each strategy, over all of these spaces together.
 pub fn summary(spaces: &[Space], label: &str, searchers: &[(&str, Searcher)], seeds: u64) {
-    let over = |searcher: Searcher| -> Vec<Outcome> {
-        let each = spaces
-            .iter()
-            .map(|space| results(space, searcher, Draw::Resampled, seeds));
-        each.flat_map(|results| results.outcomes).collect()
+    let over = |searcher: Searcher| -> Vec<Results> {
+        let each = spaces.par_iter();
+        each.map(|space| results(space, searcher, Draw::Resampled, seeds))
+            .collect()
     };
     let rising = over(Searcher::Rising);
     for (name, searcher) in searchers {
-        let outcomes = over(*searcher);
-        let more = || outcomes.iter().zip(&rising).map(|(a, b)| a.until_1() - b.until_1());
-        let worse = more().filter(|more| *more > 0.0).count();
+        let results = over(*searcher);
+        let outcomes = || results.iter().flat_map(|results| &results.outcomes);
+        let to_1 = || outcomes().map(Outcome::until_1);
+        let fastest = rising.iter().flat_map(|results| &results.outcomes);
+        let more: Vec<f64> = to_1()
+            .zip(fastest)
+            .map(|(own, rising)| own - rising.until_1())
+            .collect();
+        let worse = more.iter().filter(|more| **more > 0.0).count();
+        let regret = || outcomes().map(|outcome| 100.0 * outcome.regret);
+        let stopped = match results.iter().all(|results| results.stops) {
+            true => format!(
+                "{} | {:.2}, {:.2}",
+                median(outcomes().map(|outcome| outcome.measurements as f64)),
+                median(regret()),
+                mean(regret())
+            ),
+            false => " | ".to_owned(),
+        };
+        let average = Some(mean(to_1())).filter(|mean| mean.is_finite());
         println!(
-            "| {label}{name} | {} ({}) | {worse} of {} ({}) | {} | {:.2}, {:.2} |",
-            count(median(outcomes.iter().map(Outcome::until_1))),
-            count(largest(outcomes.iter().map(Outcome::until_1))),
-            outcomes.len(),
-            count(largest(more())),
-            median(outcomes.iter().map(|o| o.measurements as f64)),
-            median(outcomes.iter().map(|o| 100.0 * o.regret)),
-            outcomes.iter().map(|o| 100.0 * o.regret).sum::<f64>() / outcomes.len() as f64,
+            "| {label}{name} | {}, {} ({}) | {worse} of {} ({}) | {stopped} |",
+            count(median(to_1())),
+            average.map_or("—".to_owned(), |mean| format!("{mean:.1}")),
+            count(largest(to_1())),
+            more.len(),
+            count(largest(more.into_iter())),
         );
     }
 }

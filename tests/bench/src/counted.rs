@@ -1,0 +1,156 @@
+//! What the compiler's features count, as the simulation takes it from the emulator: numbers that are bounded have their likely value.
+
+use energy_kernel::simulate::{ByClass, Counts, Shape};
+use energy_kernel_compiler::features::{self, Class, Count, Features};
+
+fn likely(count: Count) -> u64 {
+    count.likely.round() as u64
+}
+
+fn by_class(counts: &features::ByClass) -> ByClass {
+    let of = |class| likely(counts[class]);
+    ByClass {
+        float32_fma: of(Class::Float32Fma),
+        float32_add: of(Class::Float32Add),
+        float32_multiply: of(Class::Float32Multiply),
+        float32_other: of(Class::Float32Other),
+        float64: of(Class::Float64),
+        float16: of(Class::Float16),
+        integer: of(Class::Integer),
+        integer_multiply: of(Class::IntegerMultiply),
+        special: of(Class::Special),
+        conversion: of(Class::Conversion),
+        predicate: of(Class::Predicate),
+        moves: of(Class::Move),
+        load_global: of(Class::LoadGlobal),
+        store_global: of(Class::StoreGlobal),
+        load_shared: of(Class::LoadShared),
+        store_shared: of(Class::StoreShared),
+        // Kernels of this compiler have no local memory.
+        local: 0,
+        constant: of(Class::Constant),
+        atomic: of(Class::Atomic),
+        shuffle: of(Class::Shuffle),
+        barrier: of(Class::Barrier),
+        control: of(Class::Control),
+        matrix: of(Class::Matrix),
+        copy: of(Class::Copy),
+    }
+}
+
+/// What the simulation makes latency and energy of; of the other numbers none.
+pub fn counts(features: &Features) -> Counts {
+    let counted = &features.counts;
+    let warps = &counted.warp_instructions;
+    // Of a kernel's copies, each group is committed once and waited for once.
+    let copies = warps[Class::Copy].likely - 2.0 * counted.copy_waits.likely;
+    Counts {
+        thread_instructions: by_class(&counted.thread_instructions),
+        warp_instructions: by_class(warps),
+        warp_instructions_skipped: likely(counted.warp_instructions_skipped),
+        flops: likely(counted.flops),
+        matrix_flops: likely(counted.matrix_flops),
+        global_load_requests: (warps[Class::LoadGlobal].likely + copies.max(0.0)).round() as u64,
+        global_load_sectors: likely(counted.global_load_sectors),
+        global_store_sectors: likely(counted.global_store_sectors),
+        global_atomic_sectors: likely(counted.global_atomic_sectors),
+        dram_read_bytes: likely(features.dram_read_bytes),
+        dram_write_bytes: likely(features.dram_write_bytes),
+        shared_load_bytes: likely(counted.shared_load_bytes),
+        shared_store_bytes: likely(counted.shared_store_bytes),
+        shared_transactions: likely(counted.shared_transactions()),
+        barriers: likely(counted.barriers),
+        threads: u64::from(features.threads) * features.blocks,
+        blocks: features.blocks,
+        ..Counts::default()
+    }
+}
+
+/// How it is launched: the simulation asks how many blocks and threads there are, and not how they are arranged.
+pub fn shape(features: &Features) -> Shape {
+    Shape {
+        grid: [u32::try_from(features.blocks).unwrap_or(u32::MAX), 1, 1],
+        block: [features.threads, 1, 1],
+        dynamic_shared: features.shared_bytes,
+    }
+}
+
+/// Whether all that energy and latency are made of is known, not only bounded.
+pub fn is_exact(features: &Features) -> bool {
+    let counted = &features.counts;
+    let classes = [counted.thread_instructions.total(), counted.warp_instructions.total()];
+    let memory = [
+        features.dram_bytes(),
+        features.l2_bytes(),
+        features.shared_bytes_moved(),
+    ];
+    let others = [counted.flops, counted.matrix_flops, counted.shared_transactions()];
+    classes
+        .iter()
+        .chain(&memory)
+        .chain(&others)
+        .all(|count| count.is_exact())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use energy_kernel::simulate::{Profile, Simulated};
+    use energy_kernel_compiler::schedule::space;
+    use energy_kernel_compiler::size::Specialisation;
+    use energy_kernel_compiler::target::{Machine, Target};
+    use energy_kernel_compiler::{features, lower};
+    use energy_kernel_tests::{OPERATORS, count, families, operators, random_inputs};
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+    use rand::seq::IndexedRandom;
+
+    #[test]
+    fn a_simulation_by_features_is_one_by_what_the_emulator_counts() {
+        let machine = Machine {
+            target: Target::Sm90,
+            multiprocessors: 132,
+        };
+        let mut random = StdRng::seed_from_u64(5);
+        let all = operators(OPERATORS);
+        let mut exact = 0;
+        for (name, free) in [
+            ("linear_gelu_f32", &[16, 96, 128][..]),
+            ("linear_gelu_f16", &[32, 64, 96]),
+            ("matvec_f16", &[1, 384, 192]),
+            ("conv_stride_f32", &[1, 8, 20, 20, 16, 3, 3]),
+            ("max_pool_f32", &[1, 4, 32, 32]),
+            ("layer_norm_f16", &[32, 768]),
+            ("softmax_f32", &[16, 1024]),
+            ("silu_product_f16", &[16, 256]),
+        ] {
+            let (_, checked) = all.iter().find(|(own, _)| own == name).unwrap();
+            let sizes = checked.derive(free.to_vec()).unwrap();
+            let specialisation = Specialisation::exact(&sizes);
+            let inputs = random_inputs(checked, &sizes, &mut random);
+            for points in families(&space(checked, &specialisation, machine.target)) {
+                for point in points.sample(&mut random, 3) {
+                    let features = features::of(checked, &specialisation, machine, point, &sizes).unwrap();
+                    let kernel = lower::lower(checked, &specialisation, machine.target, point).unwrap();
+                    let counted = count(checked, &kernel, &sizes, &inputs).unwrap();
+                    let launched = Shape {
+                        grid: kernel.launch.grid(&sizes).unwrap(),
+                        block: kernel.launch.block,
+                        dynamic_shared: kernel.launch.dynamic_shared,
+                    };
+                    let expected = Simulated::of(Profile::Hopper, &counted, launched);
+                    let found = Simulated::of(Profile::Hopper, &counts(&features), shape(&features));
+                    let error = (found.latency_s / expected.latency_s - 1.0)
+                        .abs()
+                        .max((found.energy_j / expected.energy_j - 1.0).abs());
+                    // How often a group of copies is committed is not counted; what is bounded may be any number between.
+                    let known = is_exact(&features) && counted.warp_instructions.copy == 0;
+                    let most = if known { 1e-9 } else { 0.1 };
+                    assert!(error < most, "{name} {free:?} {point}: {error}");
+                    exact += usize::from(known);
+                }
+            }
+        }
+        assert!(exact > 60, "{exact}");
+    }
+}
