@@ -14,7 +14,7 @@ use crate::plan::Plan;
 use crate::tensor::Tensor;
 use energy_kernel_compiler::element::Element as Id;
 use energy_kernel_compiler::ir::{Input, Op, SizeId};
-use energy_kernel_compiler::kernel::{MOST_SCRATCH, Parameter};
+use energy_kernel_compiler::kernel::{Parameter, scratch_bytes};
 use energy_kernel_compiler::size::Sizes;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -431,6 +431,7 @@ impl Slots {
             operator: op.name.clone(),
             reason: format!("its kernel {reason}"),
         };
+        scratch_bytes(parameters, grid).map_err(|error| broken(&format!("cannot be launched: {error}")))?;
         let blocks = grid.iter().map(|&blocks| u64::from(blocks)).product();
         let mut slots = Slots::default();
         for parameter in parameters {
@@ -457,11 +458,6 @@ impl Slots {
                 }
                 Parameter::Partials { .. } | Parameter::Arrivals { .. } => {
                     let bytes = parameter.scratch_bytes(blocks).unwrap_or(0);
-                    if bytes > MOST_SCRATCH {
-                        return Err(broken(&format!(
-                            "leaves {bytes} bytes of sums at these sizes, and no more than {MOST_SCRATCH} are kept for that"
-                        )));
-                    }
                     let storage = gpu.scratch(parameter, bytes)?;
                     let address = storage.address;
                     if let Parameter::Arrivals { .. } = parameter {

@@ -10,7 +10,7 @@ use crate::gpu::{Gpu, KernelKey};
 use crate::kernel::Variant;
 use crate::plan::{Alternative, Figures, Origin, Place};
 use energy_kernel_compiler::estimate;
-use energy_kernel_compiler::kernel::{Kernel, MOST_SCRATCH};
+use energy_kernel_compiler::kernel::{Kernel, scratch_bytes};
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::record::{Bundle, Candidate, DeviceClass, Match, PackedKernel, Point, Record, TunedBucket};
 use energy_kernel_compiler::size::{Sizes, Specialisation};
@@ -209,12 +209,7 @@ fn tuned(
         }
     };
     let grid = kernel.launch.grid(sizes).map_err(|error| error.to_string())?;
-    let scratch = kernel.scratch_bytes(grid);
-    if scratch > MOST_SCRATCH {
-        return Err(format!(
-            "at these sizes its blocks leave {scratch} bytes of sums for each other, and no more than {MOST_SCRATCH} are kept for that"
-        ));
-    }
+    scratch_bytes(&kernel.parameters, grid).map_err(|error| error.to_string())?;
     let simulated = found.device.simulated;
     let figures = |point: &Point| Figures {
         latency: point.latency,

@@ -51,9 +51,6 @@ pub enum Parameter {
     },
 }
 
-/// The most bytes that a launch may need for what blocks leave for each other.
-pub const MOST_SCRATCH: u64 = 256 << 20;
-
 impl Parameter {
     /// Bytes of memory of its own that a launch of so many blocks needs for it; none if it stands for something else.
     pub fn scratch_bytes(self, blocks: u64) -> Option<u64> {
@@ -67,15 +64,31 @@ impl Parameter {
     }
 }
 
-impl Kernel {
-    /// Bytes of memory of its own that a launch with that grid needs.
-    pub fn scratch_bytes(&self, grid: [u32; 3]) -> u64 {
-        let blocks = grid.iter().map(|&blocks| u64::from(blocks)).product();
-        let all = self
-            .parameters
-            .iter()
-            .filter_map(|parameter| parameter.scratch_bytes(blocks));
-        all.fold(0, u64::saturating_add)
+/// The most bytes that a launch may need for what blocks leave for each other.
+const MOST_SCRATCH: u64 = 256 << 20;
+
+/// A launch needs more memory of its own than is kept for that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "at these sizes its blocks leave {bytes} bytes of sums for each other, and no more than {MOST_SCRATCH} are kept for that"
+)]
+pub struct TooMuchScratch {
+    /// What it needs.
+    pub bytes: u64,
+}
+
+/// Bytes of memory of its own that a launch of a kernel with these parameters needs.
+///
+/// # Errors
+/// They are more than 256 MiB.
+pub fn scratch_bytes(parameters: &[Parameter], grid: [u32; 3]) -> Result<u64, TooMuchScratch> {
+    let blocks = grid.iter().map(|&blocks| u64::from(blocks)).product();
+    let each = parameters
+        .iter()
+        .filter_map(|parameter| parameter.scratch_bytes(blocks));
+    match each.fold(0, u64::saturating_add) {
+        bytes if bytes > MOST_SCRATCH => Err(TooMuchScratch { bytes }),
+        bytes => Ok(bytes),
     }
 }
 
