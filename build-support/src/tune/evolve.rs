@@ -97,11 +97,28 @@ fn child(parent: Schedule, mate: Schedule, random: &mut Random) -> Option<Schedu
         return None;
     }
     let (parent, mate) = (parent.to_string(), mate.to_string());
-    // `block=128x64x32` are three values.
-    let values = |text: &str| -> Vec<String> { text.split_inclusive([' ', 'x', '=']).map(str::to_owned).collect() };
-    let mixed = values(&parent).into_iter().zip(values(&mate));
+    let mixed = values(&parent).zip(values(&mate));
     let text: String = mixed.map(|(a, b)| if random.below(2) == 0 { a } else { b }).collect();
     text.parse().ok()
+}
+
+/// The member of a space that is most like a schedule: itself, or what has most of its values; none where its family is not there.
+pub(crate) fn most_like(space: &[Schedule], schedule: Schedule) -> Option<Schedule> {
+    if space.contains(&schedule) {
+        return Some(schedule);
+    }
+    let text = schedule.to_string();
+    let others = |member: &Schedule| {
+        let member = member.to_string();
+        values(&text).zip(values(&member)).filter(|(a, b)| a != b).count()
+    };
+    let family = space.iter().filter(|member| member.family() == schedule.family());
+    family.min_by_key(|member| others(member)).copied()
+}
+
+/// What a schedule's text consists of; `block=128x64x32` are three values.
+fn values(text: &str) -> impl Iterator<Item = &str> {
+    text.split_inclusive([' ', 'x', '='])
 }
 
 #[cfg(test)]
@@ -181,6 +198,21 @@ mod tests {
         }
         // 1 is the least there is.
         assert!(evolved / 10.0 < 2.0 && sampled / 10.0 > 3.0, "{evolved} {sampled}");
+    }
+
+    #[test]
+    fn what_is_most_like_a_schedule_has_most_of_its_values() {
+        let space = space();
+        assert_eq!(most_like(&space, space[77]), Some(space[77]));
+        let Schedule::Contract(known) = space[77] else {
+            panic!("{}", space[77]);
+        };
+        // Three stages are not of the space; all else is.
+        let like = most_like(&space, Schedule::Contract(Contract { stages: 3, ..known }));
+        let expected = [1, 2].map(|stages| Schedule::Contract(Contract { stages, ..known }));
+        assert!(like.is_some_and(|like| expected.contains(&like)), "{like:?}");
+        let rows: Vec<Schedule> = space.iter().copied().filter(|s| s.family() == "row").collect();
+        assert_eq!(most_like(&rows, space[77]), None);
     }
 
     #[test]

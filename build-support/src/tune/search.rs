@@ -2,7 +2,7 @@
 
 use super::data::{Data, inputs};
 use super::describe::vector;
-use super::evolve::evolve;
+use super::evolve::{evolve, most_like};
 use super::expected::Expected;
 use super::journal::{Entry, Journal};
 use super::lowered::Candidates;
@@ -85,16 +85,19 @@ pub fn search<M: Meter>(
     })
 }
 
-/// The schedules of the space that are chosen without a search, which therefore must not do worse: for what the tuned kernel knows of the
-/// sizes, and for what the untuned one does. One at least.
+/// What is chosen without a search, which therefore must not do worse: for what the tuned kernel knows of the sizes, and for what the untuned
+/// one does. Where the space has not that schedule, the one most like it. One at least.
 fn without_tuning(job: &Job<'_>, machine: Machine, space: &[Schedule]) -> Vec<Schedule> {
     let (checked, sizes) = (&job.found.checked, job.sizes);
     let untuned = tuning::untuned(checked, sizes);
     let near = estimate::near(checked, &untuned, sizes);
     let default = estimate::default(checked, &job.found.specialisation, sizes, machine);
-    let mut chosen = vec![default, estimate::default(checked, &untuned, &near, machine)];
+    let choices = [default, estimate::default(checked, &untuned, &near, machine)];
+    let mut chosen: Vec<Schedule> = choices
+        .into_iter()
+        .filter_map(|choice| most_like(space, choice))
+        .collect();
     chosen.dedup();
-    chosen.retain(|schedule| space.contains(schedule));
     if chosen.is_empty() {
         chosen.push(space.first().copied().unwrap_or(default));
     }
