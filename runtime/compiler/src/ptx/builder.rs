@@ -378,6 +378,11 @@ impl Builder {
     /// come there.
     pub fn begin_tail(&mut self, guard: Guard) {
         self.begin_if(guard);
+        self.stay();
+    }
+
+    /// New instructions do not leave the innermost region while it is open: it is long, and what they make would be held throughout.
+    pub fn stay(&mut self) {
         self.floor = Some(self.here());
     }
 

@@ -134,7 +134,7 @@ impl ContractShape {
                 elements * words + 2 * (elements / vector.max(1)).max(1)
             })
             .sum();
-        40 + (accumulators + fragments) * words + in_flight
+        40 + (accumulators + fragments) * words + in_flight + ContractShape::held_between_tiles(point.blocks)
     }
 
     fn allows(&self, point: &Contract, specialisation: &Specialisation, target: Target) -> bool {

@@ -396,7 +396,7 @@ impl<'a> Space<'a> {
             .count() as u32;
         // What is being taken apart, where blocks that go on keep more at hand.
         let apart = if point.blocks > 0 { 12 * paired } else { 0 };
-        40 + accumulators + fragments + loads + apart
+        40 + accumulators + fragments + loads + apart + ContractShape::held_between_tiles(point.blocks)
     }
 
     /// Whether a side may be copied as it lies in memory: a guess, made certain while lowering.

@@ -103,7 +103,7 @@ impl ContractShape {
         }
     }
 
-    /// The most loads of a slab whose addresses a thread holds from tile to tile.
+    /// The most loads of a slab, where blocks go from tile to tile.
     pub(crate) const MOST_LOADS: u32 = 16;
 
     /// Choices of the most blocks there are: one for each tile (0); one on each of the target's multiprocessors, or on half of
@@ -117,6 +117,11 @@ impl ContractShape {
     pub(crate) fn persists(&self, specialisation: &Specialisation, rows: u32, columns: u32, blocks: u32) -> bool {
         let tiles = self.tiles_of(specialisation, rows, columns);
         tiles.is_none_or(|tiles| tiles > u64::from(blocks))
+    }
+
+    /// Registers of a thread beside those of a tile, where its block goes from tile to tile: which is next, and how many there are.
+    pub(crate) const fn held_between_tiles(blocks: u32) -> u32 {
+        if blocks > 0 { 8 } else { 0 }
     }
 
     /// Choices of how many blocks share the terms of a tile.

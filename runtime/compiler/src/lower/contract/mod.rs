@@ -117,6 +117,9 @@ impl Block {
             _ => Counts::new(lowering, shape, self).tiles(lowering),
         };
         lowering.each_block(most, &tiles, work, |lowering, number| {
+            if most > 0 {
+                lowering.b.stay();
+            }
             let part = Part::new(lowering, number, self);
             each(lowering, part)?;
             // What this tile left in shared memory is read no more when the next is loaded.
