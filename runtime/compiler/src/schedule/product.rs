@@ -3,7 +3,7 @@
 use super::formula::{Formulas, Node, NodeId, Place, Symbol};
 use crate::check::Checked;
 use crate::element::Type;
-use crate::ir::{AxisId, BinaryOp, Expr, ExprId, Literal, ReduceOp, SizeId, Source, UnaryOp};
+use crate::ir::{AxisId, BinaryOp, Expr, ExprId, Literal, Op, ReduceOp, SizeId, Source, UnaryOp};
 use crate::size::Specialisation;
 use crate::target::Target;
 
@@ -58,6 +58,8 @@ pub(crate) struct Side {
     pub along_depth: bool,
     /// Whether neighbours along that axis are neighbours in memory.
     pub contiguous: bool,
+    /// Sizes in the index of the tensor's fastest dimension: where they are not compiled in, nobody knows how it is aligned.
+    offsets: Vec<SizeId>,
     /// Reads that one element of the slab is made of: at least 1.
     pub reads: u32,
 }
@@ -95,8 +97,12 @@ impl ContractShape {
         } else {
             self.own(side).last().map(|&position| self.dims[position])
         };
+        let is_known = |sizes: &[SizeId]| {
+            let extents = sizes.iter().map(|size| specialisation.extents[size.index()]);
+            extents.map(|extent| extent.fixed()).all(|fixed| fixed.is_some())
+        };
         match fastest {
-            Some(fastest) if side.contiguous && specialisation.aligned => {
+            Some(fastest) if side.contiguous && specialisation.aligned && is_known(&side.offsets) => {
                 specialisation.extents[fastest.index()].multiple_of().min(most)
             }
             _ => 1,
@@ -272,13 +278,14 @@ pub(crate) fn operands(checked: &Checked) -> Option<ContractShape> {
         for (_, factors) in search.sides.iter().filter(|(of_rows, _)| *of_rows == kind) {
             let factors: Vec<ExprId> = factors.iter().map(|place| place.expr).collect();
             let own = if kind { &rows } else { &columns };
-            let (along_depth, contiguous) = search.layout(&factors, own);
+            let (along_depth, contiguous, offsets) = search.layout(&factors, own);
             sides.push(Side {
                 reads: reads(checked, &factors).max(1),
                 factors,
                 of_rows: kind,
                 along_depth,
                 contiguous,
+                offsets,
             });
         }
     }
@@ -372,8 +379,9 @@ impl Search<'_> {
         Some(factors.iter().copied().partition(|&factor| of(factor) & !in_rows == 0))
     }
 
-    /// Along which axes the first tensor read is contiguous: `(along the sum's, neighbours are neighbours)`.
-    fn layout(&self, factors: &[ExprId], own: &[usize]) -> (bool, bool) {
+    /// Along which axes the first tensor read is contiguous, and the sizes that its fastest index depends on:
+    /// `(along the sum's, neighbours are neighbours, sizes)`.
+    fn layout(&self, factors: &[ExprId], own: &[usize]) -> (bool, bool, Vec<SizeId>) {
         let checked = self.formulas.checked;
         let op = checked.op();
         let mut next: Vec<ExprId> = factors.iter().rev().copied().collect();
@@ -396,12 +404,25 @@ impl Search<'_> {
                 let contiguous = symbols()
                     .filter(|&(_, symbol)| symbol == fastest)
                     .any(|(axis, _)| coefficient(checked, last, axis) == Some(1));
-                return (along_depth, contiguous);
+                return (along_depth, contiguous, sizes_in(op, last));
             }
             op.operands(expr, |operand| next.push(operand));
         }
-        (false, false)
+        (false, false, Vec::new())
     }
+}
+
+/// The sizes that stand in an expression.
+fn sizes_in(op: &Op, expr: ExprId) -> Vec<SizeId> {
+    let mut next = vec![expr];
+    let mut sizes = Vec::new();
+    while let Some(expr) = next.pop() {
+        if let Expr::Size(size) = *op.expr(expr) {
+            sizes.push(size);
+        }
+        op.operands(expr, |operand| next.push(operand));
+    }
+    sizes
 }
 
 /// The factors of a product computed in one type.
