@@ -342,7 +342,7 @@ impl<'a> Space<'a> {
             && self.resident_blocks(point) > 0
     }
 
-    /// Whether few blocks may go from tile to tile: there are more tiles, and few loads whose addresses stay at hand.
+    /// Whether few blocks may go from tile to tile: there are more tiles, and few loads of a slab.
     fn persists(&self, point: &Mma) -> bool {
         let (rows, columns) = (point.block_rows, point.block_columns);
         let loads = self.shape.tiles(rows, columns).map(|(side, tile)| {
