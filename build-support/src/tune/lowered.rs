@@ -81,6 +81,7 @@ mod tests {
     use super::super::sample::sample;
     use super::super::testing::operator;
     use super::*;
+    use crate::scan::Found;
     use energy_kernel_compiler::lower::lower;
     use energy_kernel_compiler::schedule;
     use energy_kernel_compiler::target::Target;
@@ -90,6 +91,17 @@ mod tests {
         target: Target::Sm90,
         multiprocessors: 132,
     };
+
+    /// Its first bucket; no time, since nothing is measured.
+    fn job_of(found: &Found) -> Job<'_> {
+        Job {
+            found,
+            sizes: &found.buckets[0],
+            deadline: Instant::now(),
+            limit: Instant::now(),
+            journal: None,
+        }
+    }
 
     #[test]
     fn evolution_finds_faster_schedules_by_the_estimate_than_a_sample_of_as_many() {
@@ -106,13 +118,7 @@ mod tests {
         let (mut evolved, mut sampled) = (1.0, 1.0);
         for (attribute, source) in products {
             let found = operator(attribute, source);
-            let job = Job {
-                found: &found,
-                sizes: &found.buckets[0],
-                deadline: Instant::now(),
-                limit: Instant::now(),
-                journal: None,
-            };
+            let job = job_of(&found);
             let mut known = Candidates::new(&job, MACHINE);
             let space = schedule::space(&found.checked, &found.specialisation, MACHINE.target);
             assert!(space.len() > 500, "{}", space.len());
@@ -133,13 +139,7 @@ mod tests {
             "tune(R = 64, C = 96)",
             "fn total(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R,)> { |r| sum(|c| x[[r, c]]) }",
         );
-        let job = Job {
-            found: &found,
-            sizes: &found.buckets[0],
-            deadline: Instant::now(),
-            limit: Instant::now(),
-            journal: None,
-        };
+        let job = job_of(&found);
         let mut known = Candidates::new(&job, MACHINE);
         for schedule in schedule::space(&found.checked, &found.specialisation, MACHINE.target) {
             let expected = lower(&found.checked, &found.specialisation, MACHINE.target, &schedule).unwrap();
