@@ -565,4 +565,19 @@ mod tests {
         let after = b.op(Opcode::AddS32, &[word.into(), 4.into()]);
         assert_eq!(b.depth(after), 0);
     }
+
+    #[test]
+    fn what_is_made_where_a_loop_stays_does_not_leave_it() {
+        let depth_of = |stays: bool| {
+            let mut b = Builder::new("loop", 32);
+            let word = b.parameter(Width::B32);
+            b.begin_loop(Class::B32, Turns::new(0, word, 1));
+            if stays {
+                b.stay();
+            }
+            let of_the_turn = b.op(Opcode::AddS32, &[word.into(), 1.into()]);
+            b.depth(of_the_turn)
+        };
+        assert_eq!((depth_of(false), depth_of(true)), (0, 1));
+    }
 }

@@ -207,11 +207,11 @@ impl SkinnyShape {
         // What is loaded in vectors fills its registers.
         let words =
             |read: &Operand, neighbours: u32, vectors: bool| match (read.elements(neighbours), read.element.size()) {
-                (elements, size) if vectors && !read.padded => (elements * size).div_ceil(4),
+                (elements, size) if vectors => (elements * size).div_ceil(4),
                 (elements, size) => elements * size.div_ceil(4),
             };
         let weights: u32 = (self.weights.iter())
-            .map(|read| point.columns * (point.unroll * words(read, point.vector, true) + 2))
+            .map(|read| point.columns * (point.unroll * words(read, point.vector, !read.padded) + 2))
             .sum();
         let chunks = self.chunks_per_turn(point);
         let others: u32 = self
