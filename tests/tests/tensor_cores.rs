@@ -109,6 +109,7 @@ fn slabs_of_every_layout_pass_without_conflicts() {
         ("i8", "i8", "i32", "{}"),
         ("u8", "u8", "i32", "{}"),
         ("tf32", "f32", "f32", "tf32({})"),
+        ("cut", "f32", "f32", "tf32_toward_zero({})"),
         ("positive", "i8", "i32", "relu({})"),
     ];
     let mut source = String::new();

@@ -1,4 +1,4 @@
-//! `tf32(x)` is the number that `cvt.rna.tf32.f32` makes of any binary32.
+//! `tf32(x)` is the number that `cvt.rna.tf32.f32` makes of any binary32; `tf32_toward_zero(x)` the one between it and zero.
 
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::Target;
@@ -67,19 +67,26 @@ fn converted(bytes: &[u8]) -> Vec<u32> {
     words(&results)
 }
 
+/// What an operator of one tensor makes of numbers.
+fn through(function: &str, numbers: &[u32]) -> Vec<u32> {
+    let source =
+        format!("#[energy_kernel] fn all(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> {{ |n| {function}(x[[n]]) }}");
+    let (_, checked) = operators(&source).remove(0);
+    let sizes = vec![numbers.len() as u64];
+    let exact = Specialisation::exact(&sizes);
+    let space = schedule::space(&checked, &exact, Target::Sm80);
+    let kernel = lower::lower(&checked, &exact, Target::Sm80, &space[0]).expect("the point is legal");
+    let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+    let run = run(&checked, &kernel, &sizes, &[Input { bytes }]).expect("it runs");
+    words(&run.outputs[0])
+}
+
 #[test]
 fn tf32_rounds_as_the_instruction_does() {
     let numbers = numbers();
     let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
     let expected = converted(&bytes);
-    let source = "#[energy_kernel] fn rounded(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| tf32(x[[n]]) }";
-    let (_, checked) = operators(source).remove(0);
-    let sizes = vec![numbers.len() as u64];
-    let exact = Specialisation::exact(&sizes);
-    let space = schedule::space(&checked, &exact, Target::Sm80);
-    let kernel = lower::lower(&checked, &exact, Target::Sm80, &space[0]).expect("the point is legal");
-    let run = run(&checked, &kernel, &sizes, &[Input { bytes }]).expect("it runs");
-    for ((number, expected), got) in numbers.iter().zip(expected).zip(words(&run.outputs[0])) {
+    for ((number, expected), got) in numbers.iter().zip(expected).zip(through("tf32", &numbers)) {
         let both_nan = f32::from_bits(expected).is_nan() && f32::from_bits(got).is_nan();
         assert!(
             expected == got || both_nan,
@@ -90,5 +97,24 @@ fn tf32_rounds_as_the_instruction_does() {
             f32::from_bits(got).is_nan(),
             "{number:#010x}"
         );
+    }
+}
+
+#[test]
+fn tf32_toward_zero_is_the_largest_not_beyond() {
+    let numbers = numbers();
+    for (&number, got) in numbers.iter().zip(through("tf32_toward_zero", &numbers)) {
+        let (x, y) = (f32::from_bits(number), f32::from_bits(got));
+        let quiet = number & 0x40_0000 != 0;
+        if x.is_nan() {
+            assert!(y.is_nan() || (!quiet && y.is_infinite()), "{number:#010x}: {y}");
+            continue;
+        }
+        assert_eq!(got & 0x1FFF, 0, "{number:#010x}: {got:#010x}");
+        assert_eq!(x.is_sign_negative(), y.is_sign_negative(), "{number:#010x}: {y}");
+        // The next one is beyond the number, unless both are infinity.
+        let next = f32::from_bits(got.wrapping_add(0x2000));
+        assert!(y.abs() <= x.abs(), "{number:#010x}: {y:e}");
+        assert!(x.abs() < next.abs() || x.is_infinite(), "{number:#010x}: {y:e}");
     }
 }

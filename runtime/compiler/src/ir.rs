@@ -289,11 +289,14 @@ pub enum Function {
     Sigmoid,
     /// `tf32(x)`: to 11 significant bits, the nearest, half away from zero. What tensor cores multiply `f32` as. Of an `f64` by way of `f32`.
     Tf32,
+    /// `tf32_toward_zero(x)`: to 11 significant bits, the rest cut off, as tensor cores do with an `f32` that nobody rounded. One instruction, where
+    /// `tf32` takes three; errors are up to twice as large, and all to one side. A signalling NaN may become infinity. Of an `f64` by way of `f32`.
+    Tf32TowardZero,
 }
 
 impl Function {
     /// Every function with its name in the source and its number of operands.
-    pub const TABLE: [(Function, &'static str, usize); 19] = [
+    pub const TABLE: [(Function, &'static str, usize); 20] = [
         (Function::Exp, "exp", 1),
         (Function::Ln, "ln", 1),
         (Function::Sqrt, "sqrt", 1),
@@ -313,6 +316,7 @@ impl Function {
         (Function::Silu, "silu", 1),
         (Function::Sigmoid, "sigmoid", 1),
         (Function::Tf32, "tf32", 1),
+        (Function::Tf32TowardZero, "tf32_toward_zero", 1),
     ];
 }
 

@@ -142,6 +142,15 @@ fn truth(function: Function, x: f64) -> f64 {
                 (rounded.copysign(x) as f32).into()
             }
         }
+        Function::Tf32TowardZero => {
+            let x = f64::from(x as f32);
+            let unit = 2f64.powi((x.abs().log2().floor() as i32).max(-126) - 10);
+            if x == 0.0 || !x.is_finite() {
+                x
+            } else {
+                (x / unit).trunc() * unit
+            }
+        }
         Function::Powf | Function::Powi => unreachable!("of two arguments"),
     }
 }
@@ -197,7 +206,7 @@ fn special_32() -> Vec<f32> {
 }
 
 /// Largest error allowed: with correctly rounded approximate instructions, and with the worst their documentation allows.
-const LIMITS_32: [(Function, f64, f64); 17] = [
+const LIMITS_32: [(Function, f64, f64); 18] = [
     (Function::Exp, 1.5, 5.0),
     (Function::Ln, 0.9, 0.9),
     (Function::Sqrt, 0.5, 0.5),
@@ -215,6 +224,7 @@ const LIMITS_32: [(Function, f64, f64); 17] = [
     (Function::Silu, 3.0, 8.0),
     (Function::Sigmoid, 2.5, 7.2),
     (Function::Tf32, 0.0, 0.0),
+    (Function::Tf32TowardZero, 0.0, 0.0),
 ];
 
 const MODES: [Approximation; 4] = [

@@ -33,6 +33,7 @@ pub fn function(function: Function, arguments: &[f64]) -> f64 {
         Function::Silu => x * sigmoid(x),
         Function::Sigmoid => sigmoid(x),
         Function::Tf32 => tf32(x as f32).into(),
+        Function::Tf32TowardZero => tf32_toward_zero(x as f32).into(),
     }
 }
 
@@ -60,6 +61,14 @@ fn tf32(x: f32) -> f32 {
         return x;
     }
     f32::from_bits((x.to_bits() + 0x1000) & !0x1FFF)
+}
+
+/// Without all but 10 explicit bits.
+fn tf32_toward_zero(x: f32) -> f32 {
+    if x.is_nan() {
+        return x;
+    }
+    f32::from_bits(x.to_bits() & !0x1FFF)
 }
 
 /// The smaller; NaN if one is NaN.

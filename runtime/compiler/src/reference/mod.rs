@@ -522,7 +522,7 @@ impl Evaluator<'_> {
                 };
                 own + spread() + of_power
             }
-            Function::Floor | Function::Ceil | Function::Round | Function::Tf32 => {
+            Function::Floor | Function::Ceil | Function::Round | Function::Tf32 | Function::Tf32TowardZero => {
                 jump(at(x - a.error), at(x + a.error))
             }
             Function::Gelu => 2.0 * own + carried(1.13),

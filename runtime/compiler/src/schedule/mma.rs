@@ -118,7 +118,7 @@ impl Multiplicand {
             Expr::Select { accept, reject, .. } => holds(accept) && holds(reject),
             Expr::Unary(UnaryOp::Neg, a) => !matches!(self, Multiplicand::Int8(_)) && holds(a),
             Expr::Binary(BinaryOp::Min | BinaryOp::Max, a, b) => holds(a) && holds(b),
-            Expr::Call(Function::Tf32, _) => self == Multiplicand::Tf32,
+            Expr::Call(Function::Tf32 | Function::Tf32TowardZero, _) => self == Multiplicand::Tf32,
             Expr::Call(Function::Relu, ref arguments) => arguments.iter().all(|&a| holds(a)),
             Expr::Call(Function::Abs, ref arguments) => {
                 !matches!(self, Multiplicand::Int8(_)) && arguments.iter().all(|&a| holds(a))

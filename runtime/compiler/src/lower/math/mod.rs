@@ -21,7 +21,7 @@
 //! | `sigmoid` | 2.5 | 7.1 | 18 | 1.9 | 37 |
 //! | `%` | exact | exact | 42 and a loop | exact | 42 and a loop |
 //!
-//! - `abs`, `floor`, `ceil`, `round` and `relu` are exact.
+//! - `abs`, `floor`, `ceil`, `round`, `relu`, `tf32` and `tf32_toward_zero` are exact.
 //! - `sin` and `cos` execute about half of their instructions for large arguments only. Constant powers are unrolled.
 //! - The first column supposes that `ex2.approx`, `rcp.approx` and `rsqrt.approx` round correctly; "worst", that each is wrong by
 //!   as much as 2⁻²², 2⁻²³ and 2^−22.9 of its value, in the direction that harms most.
@@ -40,7 +40,7 @@ mod trigonometric;
 use crate::element::Type;
 use crate::ir::{BinaryOp, Function};
 use crate::lower::value::{self, Value};
-use crate::ptx::{Builder, Class, Opcode, Operand};
+use crate::ptx::{Builder, Class, Opcode, Operand, Reg};
 use real::Real;
 
 /// A function of values of type `ty`, which is also the result's type; the exponent of `powi` is an `i32`.
@@ -106,7 +106,8 @@ fn emit(b: &mut Builder, function: Function, ty: Type, arguments: &[Value]) -> V
         Function::Gelu => normal::gelu(r, x),
         Function::Silu => exponential::silu(r, x),
         Function::Sigmoid => exponential::sigmoid(r, x),
-        Function::Tf32 => tf32(r, x),
+        Function::Tf32 => by_way_of_f32(r, x, tf32),
+        Function::Tf32TowardZero => by_way_of_f32(r, x, tf32_toward_zero),
         // `relu` and `powi` returned above.
         Function::Abs | Function::Relu | Function::Powi => r.abs(x),
     };
@@ -122,16 +123,9 @@ fn reciprocal_root(r: &mut Real, x: Operand) -> Operand {
     r.b.op(Opcode::RcpF64, &[root.into()]).into()
 }
 
-/// To the 11 significant bits of tensor cores, by way of a binary32: half a unit of the last of them is added to the significand, as an integer
-/// with the exponent above it, and the rest is cut off. A NaN may have become anything by that, so a share of `x` too small to
-/// change the sum is added, which is NaN where `x` is.
-///
-/// `cvt.rna.tf32.f32` is three instructions too, which the assembler makes of it for every target that there is, and one more where `x` is
-/// needed afterwards: its condition spares infinities and NaN. Tensor cores are said to ignore the bits that are cut off; the
-/// instruction set leaves open how many they ignore.
-fn tf32(r: &mut Real, x: Operand) -> Operand {
-    let wide = r.wide();
-    let narrow = if wide {
+/// A function of binary32, of what an argument of either type is as one.
+fn by_way_of_f32(r: &mut Real, x: Operand, function: fn(&mut Builder, Reg) -> Reg) -> Operand {
+    let narrow = if r.wide() {
         r.b.op(Opcode::CvtF32F64, &[x]).into()
     } else {
         x
@@ -140,17 +134,35 @@ fn tf32(r: &mut Real, x: Operand) -> Operand {
         Operand::Reg(reg) => reg,
         constant => r.b.constant(Class::F32, constant),
     };
-    let bits = r.b.op(Opcode::BitsF32, &[narrow.into()]);
-    let more = r.b.op(Opcode::AddS32, &[bits.into(), 0x1000.into()]);
-    let kept = r.b.op(Opcode::AndB32, &[more.into(), (-0x2000).into()]);
-    let kept = r.b.op(Opcode::F32Bits, &[kept.into()]);
-    let share = 1.0 / (1u64 << 40) as f32;
-    let rounded = r.b.op(Opcode::FmaF32, &[narrow.into(), share.into(), kept.into()]);
-    if wide {
-        r.b.op(Opcode::CvtF64F32, &[rounded.into()]).into()
+    let value = function(r.b, narrow);
+    if r.wide() {
+        r.b.op(Opcode::CvtF64F32, &[value.into()]).into()
     } else {
-        rounded.into()
+        value.into()
     }
+}
+
+/// To the 11 significant bits of tensor cores: half a unit of the last of them is added to the significand, as an integer
+/// with the exponent above it, and the rest is cut off. A NaN may have become anything by that, so a share of `x` too small to
+/// change the sum is added, which is NaN where `x` is.
+///
+/// `cvt.rna.tf32.f32` is three instructions too, which the assembler makes of it for every target that there is, and one more where `x` is
+/// needed afterwards: its condition spares infinities and NaN. Tensor cores are said to ignore the bits that are cut off; the
+/// instruction set leaves open how many they ignore.
+fn tf32(b: &mut Builder, x: Reg) -> Reg {
+    let bits = b.op(Opcode::BitsF32, &[x.into()]);
+    let more = b.op(Opcode::AddS32, &[bits.into(), 0x1000.into()]);
+    let kept = b.op(Opcode::AndB32, &[more.into(), (-0x2000).into()]);
+    let kept = b.op(Opcode::F32Bits, &[kept.into()]);
+    let share = 1.0 / (1u64 << 40) as f32;
+    b.op(Opcode::FmaF32, &[x.into(), share.into(), kept.into()])
+}
+
+/// The 11 significant bits of tensor cores and nothing of the rest. The highest bit of a fraction is among them, so that a quiet NaN stays one.
+fn tf32_toward_zero(b: &mut Builder, x: Reg) -> Reg {
+    let bits = b.op(Opcode::BitsF32, &[x.into()]);
+    let kept = b.op(Opcode::AndB32, &[bits.into(), (-0x2000).into()]);
+    b.op(Opcode::F32Bits, &[kept.into()])
 }
 
 /// To the nearest, half away from zero: the number below ½ is added, not ½, so that only halves and more carry.
