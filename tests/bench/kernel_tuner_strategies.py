@@ -12,6 +12,7 @@ import argparse
 import csv
 import gzip
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -158,26 +159,26 @@ def main():
         chosen = arguments.strategies.split(",")
     print("| space | strategy of Kernel Tuner | to within 1 %: median (least) | found, of the seeds |")
     print("|---|---|---|---|")
-    for name, kept in spaces(rows):
-        if arguments.spaces not in name:
-            continue
-        for strategy in chosen:
-            counts, problem = [], ""
-            for seed in range(arguments.seeds):
-                try:
-                    counts.append(found_after(strategy, kept, seed, min(arguments.most, len(kept)), arguments.seconds))
-                except Exception as error:  # Whatever a strategy raises, the others go on.
-                    problem = f" {type(error).__name__}: {str(error).splitlines()[0][:60] if str(error) else ''}"
-                    break
-            found = [count for count in counts if count is not None]
-            if problem:
-                print(f"| {name} | {strategy} | fails:{problem} | |", flush=True)
+    # Searches of several seeds at once; a limit of seconds is of the process that searches.
+    with multiprocessing.Pool() as pool:
+        for name, kept in spaces(rows):
+            if arguments.spaces not in name:
                 continue
-            counts = sorted(float("inf") if count is None else count for count in counts)
-            median = counts[len(counts) // 2]
-            shown = f"> {min(arguments.most, len(kept))}" if median == float("inf") else f"{median}"
-            least = min(found) if found else "—"
-            print(f"| {name} | {strategy} | {shown} ({least}) | {len(found)} of {len(counts)} |", flush=True)
+            most = min(arguments.most, len(kept))
+            for strategy in chosen:
+                searches = [(strategy, kept, seed, most, arguments.seconds) for seed in range(arguments.seeds)]
+                try:
+                    counts = pool.starmap(found_after, searches, chunksize=1)
+                except Exception as error:  # Whatever a strategy raises, the others go on.
+                    problem = f"{type(error).__name__}: {str(error).splitlines()[0][:60] if str(error) else ''}"
+                    print(f"| {name} | {strategy} | fails: {problem} | |", flush=True)
+                    continue
+                found = [count for count in counts if count is not None]
+                counts = sorted(float("inf") if count is None else count for count in counts)
+                median = counts[len(counts) // 2]
+                shown = f"> {most}" if median == float("inf") else f"{median}"
+                least = min(found) if found else "—"
+                print(f"| {name} | {strategy} | {shown} ({least}) | {len(found)} of {len(counts)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ pub fn results(space: &Space, searcher: Searcher, draw: Draw, seeds: u64) -> Res
         draw == Draw::AsMeasured && matches!(searcher, Searcher::Ours(_) | Searcher::Rising | Searcher::Fastest);
     let outcomes = match repeats {
         true => vec![one(0); seeds as usize],
-        false => (0..seeds).map(one).collect(),
+        false => (0..seeds).into_par_iter().map(one).collect(),
     };
     Results {
         outcomes,
