@@ -1,6 +1,7 @@
 //! Kernels on tensor cores at sizes of several slabs and tiles: right, and without a bank conflict on the way to the tensor cores.
+//! Few blocks that go from tile to tile, on tensor cores and without.
 
-use energy_kernel_compiler::schedule::Schedule;
+use energy_kernel_compiler::schedule::{Contract, Mma, Schedule};
 use energy_kernel_compiler::size::{SizeExpr, Specialisation};
 use energy_kernel_compiler::target::Target;
 use energy_kernel_compiler::{lower, schedule};
@@ -98,6 +99,49 @@ fn few_blocks_compute_all_tiles() {
             assert_eq!(first_wrong(checked, &sizes, &inputs, &run.outputs), None, "{case}");
         }
         assert!(points.len() >= SAMPLES, "{name}: {} points", points.len());
+    }
+}
+
+/// What a tile can compute stays in the loop over tiles: held from tile to tile, it would cost registers in the loop over the terms.
+#[test]
+fn few_blocks_hold_little_from_tile_to_tile() {
+    /// 32-bit registers: the number of the tile, how many there are, bases of tensors, sizes that are not compiled in.
+    const HELD: u32 = 12;
+    const CASES: [(&str, &[u64]); 4] = [
+        ("linear_gelu_f16", &[1024, 1024, 1024]),
+        ("matmul_transposed_f16", &[1024, 1024, 1024]),
+        ("conv_dilated_bf16", &[16, 64, 256, 256, 3]),
+        ("conv_stride_f32", &[8, 32, 65, 65, 64, 3, 3]),
+    ];
+    let operators = operators(energy_kernel_tests::OPERATORS);
+    for (name, sizes) in CASES {
+        let found = operators.iter().find(|(of, _)| of == name);
+        let (_, checked) = found.expect("the operator exists");
+        let sizes = checked.derive(sizes.to_vec()).expect("sizes of the operator");
+        for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
+            let space = schedule::space(checked, &specialisation, Target::Sm80);
+            let held_at_once = |point: &Schedule| {
+                let lowered = lower::lowered(checked, &specialisation, Target::Sm80, point);
+                lowered.expect("the point is legal").entry.pressure()
+            };
+            let few: Vec<_> = (space.iter())
+                .filter_map(|&point| Some((point, a_block_each(point)?)))
+                .collect();
+            assert!(few.len() >= 100, "{name}: {} points", few.len());
+            for (few, many) in few.iter().step_by(17) {
+                let (few_hold, many_hold) = (held_at_once(few), held_at_once(many));
+                assert!(few_hold <= many_hold + HELD, "{name} {few}: {few_hold} and {many_hold}");
+            }
+        }
+    }
+}
+
+/// The same point with a block for each tile, where it has few.
+fn a_block_each(point: Schedule) -> Option<Schedule> {
+    match point {
+        Schedule::Mma(point) if point.blocks > 0 => Some(Schedule::Mma(Mma { blocks: 0, ..point })),
+        Schedule::Contract(point) if point.blocks > 0 => Some(Schedule::Contract(Contract { blocks: 0, ..point })),
+        _ => None,
     }
 }
 
