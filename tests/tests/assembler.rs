@@ -12,11 +12,10 @@ use energy_kernel_tests::{cases, families, operators};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn ptxas() -> Option<String> {
     let path = std::env::var("ENERGY_KERNEL_PTXAS")
@@ -184,22 +183,10 @@ fn kernels_with_parts_assemble_without_spilling() {
 /// Assembles kernels, by their text, on all processors.
 fn none_complains(ptxas: &str, kernels: BTreeMap<String, (Target, String)>) {
     let kernels: Vec<_> = kernels.into_iter().collect();
-    let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(|| {
-                while let Some((ptx, (target, name))) = kernels.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Some(text) = complaint(ptxas, *target, ptx) {
-                        failures
-                            .lock()
-                            .expect("no other panicked")
-                            .push(format!("{name}: {text}"));
-                    }
-                }
-            });
-        }
-    });
-    let failures = failures.into_inner().expect("none panicked");
+    let failure = |(ptx, (target, name)): &(String, (Target, String))| {
+        complaint(ptxas, *target, ptx).map(|text| format!("{name}: {text}"))
+    };
+    let failures: Vec<_> = kernels.par_iter().filter_map(failure).collect();
     println!("{} kernels assembled", kernels.len());
     assert!(
         failures.is_empty(),

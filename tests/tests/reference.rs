@@ -2,25 +2,26 @@
 
 use energy_kernel_compiler::lower;
 use energy_kernel_compiler::target::Target;
-use energy_kernel_tests::{cases, first_wrong, operators, random_inputs, run};
+use energy_kernel_tests::{Case, cases, first_wrong, operators, random_inputs, run};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rayon::prelude::*;
 
 #[test]
 fn results_are_within_the_bound() {
-    let mut random = StdRng::seed_from_u64(2);
     let operators = operators(energy_kernel_tests::OPERATORS);
     let cases = cases(&operators, Target::Sm80);
-    let mut failures = Vec::new();
-    for case in &cases {
+    let failure = |(number, case): (usize, &Case)| {
+        let mut random = StdRng::seed_from_u64(number as u64);
         let inputs = random_inputs(case.checked, &case.sizes, &mut random);
         let kernel = lower::lower(case.checked, &case.specialisation, Target::Sm80, &case.schedule)
             .unwrap_or_else(|error| panic!("{case}: {error}"));
         let wrong = run(case.checked, &kernel, &case.sizes, &inputs)
             .map(|run| first_wrong(case.checked, &case.sizes, &inputs, &run.outputs))
             .unwrap_or_else(Some);
-        failures.extend(wrong.map(|wrong| format!("{case}: {wrong}")));
-    }
+        wrong.map(|wrong| format!("{case}: {wrong}"))
+    };
+    let failures: Vec<_> = cases.par_iter().enumerate().filter_map(failure).collect();
     println!("{} kernels", cases.len());
     assert!(
         failures.is_empty(),
