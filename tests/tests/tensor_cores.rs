@@ -102,6 +102,44 @@ fn few_blocks_compute_all_tiles() {
     }
 }
 
+/// Heads that lie side by side are copied in pieces as large as they allow, though no size is compiled in: what divides `E` divides where a head begins.
+#[test]
+fn heads_side_by_side_are_copied_in_large_pieces() {
+    let source = "#[energy_kernel(dims(H = 4, E = D / H))]
+        fn scores(q: Tensor<f16, (B, T, D)>, k: Tensor<f16, (B, S, D)>) -> Tensor<f16, (B, H, T, S)> {
+            |b, h, i, j| sum(|e: E| q[[b, i, h * E + e]] * k[[b, j, h * E + e]])
+        }";
+    let mut random = StdRng::seed_from_u64(14);
+    let (_, checked) = operators(source).remove(0);
+    // Heads of 64 numbers; and of 20, of which 4 can be copied together, and which end in the middle of a slab.
+    for (width, vector) in [(256, 8), (80, 4)] {
+        let sizes = checked.derive(vec![2, 72, width, 40]).expect("sizes of the operator");
+        let inputs = random_inputs(&checked, &sizes, &mut random);
+        let like = Specialisation::like(&sizes);
+        let space = schedule::space(&checked, &like, Target::Sm80);
+        // Where a thread has enough of each side.
+        let of_a_thread = |point: &Mma| point.block_rows.min(point.block_columns) * point.block_depth / point.threads();
+        let points: Vec<_> = (space.iter())
+            .filter(|point| matches!(point, Schedule::Mma(point) if of_a_thread(point) >= vector))
+            .collect();
+        assert!(points.len() >= 100, "{} points", points.len());
+        for &point in points.sample(&mut random, 2 * SAMPLES) {
+            let case = format!("{width} {point}");
+            let kernel = lower::lower(&checked, &like, Target::Sm80, point).expect("the point is legal");
+            let copies = kernel.ptx.lines().filter(|line| line.contains(".shared.global"));
+            let of_bytes = format!("], {}", 2 * vector);
+            assert!(copies.clone().count() > 0, "{case}: no copies");
+            assert!(
+                copies.clone().all(|copy| copy.contains(&of_bytes)),
+                "{case}: {:?}",
+                copies.collect::<Vec<_>>()
+            );
+            let run = run(&checked, &kernel, &sizes, &inputs).unwrap_or_else(|wrong| panic!("{case}: {wrong}"));
+            assert_eq!(first_wrong(&checked, &sizes, &inputs, &run.outputs), None, "{case}");
+        }
+    }
+}
+
 /// What a tile can compute stays in the loop over tiles: held from tile to tile, it would cost registers in the loop over the terms.
 #[test]
 fn few_blocks_hold_little_from_tile_to_tile() {

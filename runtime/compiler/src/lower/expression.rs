@@ -269,20 +269,20 @@ impl<'a> Lowering<'a> {
     pub fn volume(&mut self, sizes: &[SizeId]) -> Linear {
         let mut volume = Linear::constant(1);
         for &size in sizes {
-            volume = self.scaled(&volume, size);
+            volume = self.product(&volume, &self.size(size));
         }
         volume
     }
 
-    /// A value times a size, remembering what divides the product.
-    fn scaled(&mut self, value: &Linear, size: SizeId) -> Linear {
-        let extent = self.size(size);
-        let product = self.math.product(&mut self.b, value, &extent);
+    /// A product, remembering what divides it.
+    fn product(&mut self, x: &Linear, y: &Linear) -> Linear {
+        let product = self.math.product(&mut self.b, x, y);
         if let &[(reg, 1)] = product.terms()
             && product.constant_part() == 0
         {
-            let multiple = self.multiple_of(value).saturating_mul(self.size_multiple(size)).min(16);
-            self.multiples.entry(reg).or_insert(multiple);
+            let multiple = self.multiple_of(x).saturating_mul(self.multiple_of(y)).min(16);
+            let known = self.multiples.entry(reg).or_insert(1);
+            *known = multiple.max(*known);
         }
         product
     }
@@ -607,7 +607,7 @@ impl<'a> Lowering<'a> {
             }
             Expr::Binary(BinaryOp::Mul, x, y) => {
                 let (x, y) = (self.index(*x, family)?, self.index(*y, family)?);
-                self.math.product(&mut self.b, &x, &y)
+                self.product(&x, &y)
             }
             Expr::Binary(op @ (BinaryOp::Div | BinaryOp::Rem), x, y) => {
                 let whole = self.never_negative(*x);
@@ -892,16 +892,8 @@ impl<'a> Lowering<'a> {
         let mut offset = Linear::constant(0);
         let mut stride = Linear::constant(1);
         for (index, &size) in indices.iter().zip(extents).rev() {
-            let term = self.math.product(&mut self.b, index, &stride);
-            if let (&[(reg, 1)], None) = (term.terms(), stride.as_constant()) {
-                let multiple = self
-                    .multiple_of(index)
-                    .saturating_mul(self.multiple_of(&stride))
-                    .min(16);
-                self.multiples.entry(reg).or_insert(multiple);
-            }
-            offset = offset.plus(&term);
-            stride = self.scaled(&stride, size);
+            offset = offset.plus(&self.product(index, &stride));
+            stride = self.product(&stride, &self.size(size));
         }
         offset
     }

@@ -48,7 +48,7 @@ use crate::target::{Machine, Target};
 use bincode::{Decode, Encode};
 
 /// Changes whenever the same schedule begins to mean another kernel, or the spaces change.
-pub const SPACE_VERSION: u32 = 5;
+pub const SPACE_VERSION: u32 = 6;
 
 /// One way to compute an operator.
 ///

@@ -58,10 +58,67 @@ pub(crate) struct Side {
     pub along_depth: bool,
     /// Whether neighbours along that axis are neighbours in memory.
     pub contiguous: bool,
-    /// Sizes in the index of the tensor's fastest dimension: where they are not compiled in, nobody knows how it is aligned.
-    offsets: Vec<SizeId>,
+    /// What sizes add to the index of the tensor's fastest dimension.
+    offsets: Vec<Offset>,
     /// Reads that one element of the slab is made of: at least 1.
     pub reads: u32,
+}
+
+/// What sizes add to an index.
+#[derive(Debug, Clone, PartialEq)]
+struct Offset {
+    sizes: Vec<SizeId>,
+    /// Whether it is a multiple of their product.
+    multiple: bool,
+}
+
+impl Offset {
+    /// Of an index.
+    fn all(op: &Op, index: ExprId) -> Vec<Offset> {
+        match *op.expr(index) {
+            Expr::Size(size) => vec![Offset {
+                sizes: vec![size],
+                multiple: true,
+            }],
+            Expr::Unary(UnaryOp::Neg, a) => Offset::all(op, a),
+            Expr::Binary(BinaryOp::Add | BinaryOp::Sub, a, b) => [Offset::all(op, a), Offset::all(op, b)].concat(),
+            Expr::Binary(BinaryOp::Mul, a, b) => match (Offset::all(op, a), Offset::all(op, b)) {
+                (a, b) if a.is_empty() => b,
+                (a, b) if b.is_empty() => a,
+                (a, b) => {
+                    let product = |a: &Offset, b: &Offset| Offset {
+                        sizes: [&a.sizes[..], &b.sizes].concat(),
+                        multiple: a.multiple && b.multiple,
+                    };
+                    a.iter().flat_map(|a| b.iter().map(move |b| product(a, b))).collect()
+                }
+            },
+            _ => {
+                let mut sizes = Vec::new();
+                op.operands(index, |operand| {
+                    sizes.extend(Offset::all(op, operand).into_iter().flat_map(|offset| offset.sizes));
+                });
+                let offset = Offset { sizes, multiple: false };
+                if offset.sizes.is_empty() {
+                    Vec::new()
+                } else {
+                    vec![offset]
+                }
+            }
+        }
+    }
+
+    /// A power of two, at most 16, that divides it as far as is known without what is compiled in, which lowering sees for itself.
+    fn multiple_of(&self, specialisation: &Specialisation) -> u32 {
+        let extents = self.sizes.iter().map(|size| specialisation.extents[size.index()]);
+        let open = extents.filter(|extent| extent.fixed().is_none());
+        let product = open.map(|extent| extent.multiple_of()).reduce(u32::saturating_mul);
+        match product {
+            None => 16,
+            Some(product) if self.multiple => product.min(16),
+            Some(_) => 1,
+        }
+    }
 }
 
 impl ContractShape {
@@ -97,13 +154,11 @@ impl ContractShape {
         } else {
             self.own(side).last().map(|&position| self.dims[position])
         };
-        let is_known = |sizes: &[SizeId]| {
-            let extents = sizes.iter().map(|size| specialisation.extents[size.index()]);
-            extents.map(|extent| extent.fixed()).all(|fixed| fixed.is_some())
-        };
         match fastest {
-            Some(fastest) if side.contiguous && specialisation.aligned && is_known(&side.offsets) => {
-                specialisation.extents[fastest.index()].multiple_of().min(most)
+            Some(fastest) if side.contiguous && specialisation.aligned => {
+                let of_offsets = side.offsets.iter().map(|offset| offset.multiple_of(specialisation));
+                let of_extent = specialisation.extents[fastest.index()].multiple_of();
+                of_offsets.fold(of_extent, u32::min).min(most)
             }
             _ => 1,
         }
@@ -379,9 +434,9 @@ impl Search<'_> {
         Some(factors.iter().copied().partition(|&factor| of(factor) & !in_rows == 0))
     }
 
-    /// Along which axes the first tensor read is contiguous, and the sizes that its fastest index depends on:
-    /// `(along the sum's, neighbours are neighbours, sizes)`.
-    fn layout(&self, factors: &[ExprId], own: &[usize]) -> (bool, bool, Vec<SizeId>) {
+    /// Along which axes the first tensor read is contiguous, and what sizes add to its fastest index:
+    /// `(along the sum's, neighbours are neighbours, offsets)`.
+    fn layout(&self, factors: &[ExprId], own: &[usize]) -> (bool, bool, Vec<Offset>) {
         let checked = self.formulas.checked;
         let op = checked.op();
         let mut next: Vec<ExprId> = factors.iter().rev().copied().collect();
@@ -404,25 +459,12 @@ impl Search<'_> {
                 let contiguous = symbols()
                     .filter(|&(_, symbol)| symbol == fastest)
                     .any(|(axis, _)| coefficient(checked, last, axis) == Some(1));
-                return (along_depth, contiguous, sizes_in(op, last));
+                return (along_depth, contiguous, Offset::all(op, last));
             }
             op.operands(expr, |operand| next.push(operand));
         }
         (false, false, Vec::new())
     }
-}
-
-/// The sizes that stand in an expression.
-fn sizes_in(op: &Op, expr: ExprId) -> Vec<SizeId> {
-    let mut next = vec![expr];
-    let mut sizes = Vec::new();
-    while let Some(expr) = next.pop() {
-        if let Expr::Size(size) = *op.expr(expr) {
-            sizes.push(size);
-        }
-        op.operands(expr, |operand| next.push(operand));
-    }
-    sizes
 }
 
 /// The factors of a product computed in one type.
