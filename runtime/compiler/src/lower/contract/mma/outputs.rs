@@ -24,6 +24,10 @@ impl Tile<'_> {
         let vector = self.tiling.output_vector(lowering, most);
         let vector = vector.min(self.point.warp_columns / (2 * split));
         for number in 0..self.point.warp_rows / 16 {
+            if number > 0 {
+                // The rows before have been read.
+                self.meet(lowering);
+            }
             for (accumulators, &strip) in self.accumulators.iter().zip(&strips) {
                 self.hand_on(lowering, accumulators, strip, number);
             }
@@ -63,7 +67,6 @@ impl Tile<'_> {
             self.tiling
                 .outputs(lowering, &row, &column, vector, |_, sum, lane| sums[sum][lane as usize])?;
             lowering.b.end();
-            self.meet(lowering);
         }
         Ok(())
     }
