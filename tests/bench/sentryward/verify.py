@@ -105,8 +105,6 @@ No race is reported, so there is none to explain. What the remarks mean:
 - **A branch on data** (`pass=one` of softmax: a thread whose part of the sum is not finite sums it again) is nothing that the verifier
   follows by itself. It is told the way, once each, for all threads alike. What is branched around only reads, and no thread waits for
   another there; so threads that go different ways add nothing.
-- **The last barrier of `mma`** (`bar.warp.sync`; `bar.sync` with `split`) is not needed in fact: it keeps the next sums off the strip that
-  is still read, and after the last strip there are none. A next tile, where there is one, waits at the barrier between tiles.
 - **The barrier after a tile of `contract`** with `blocks` is not needed where a sum has several slabs: each turn of their loop ends in a
   barrier. It is where one slab is all, since that loop has none then.
 - **Not tried in turn** is `matmul_of_many_tiles`, half a minute and more a run. By hand: without the barrier of each slab, and without the one
