@@ -136,7 +136,8 @@ impl<'a> Tile<'a> {
             }
             lines.push(own);
         }
-        let warp = Warp::new(lowering, point);
+        let tid = lowering.b.op(Opcode::TidX, &[]);
+        let warp = Warp::new(lowering, point, tid);
         let base = lowering.b.shared_base();
         let mut tile = Tile {
             point,
@@ -535,9 +536,8 @@ impl<'a> Tile<'a> {
 }
 
 impl Warp {
-    fn new(lowering: &mut Lowering<'_>, point: &Mma) -> Warp {
+    fn new(lowering: &mut Lowering<'_>, point: &Mma, tid: Reg) -> Warp {
         let b = &mut lowering.b;
-        let tid = b.op(Opcode::TidX, &[]);
         let lane = b.op(Opcode::AndB32, &[tid.into(), 31.into()]);
         let number = b.op(Opcode::ShrU32, &[tid.into(), 5.into()]);
         let across = i64::from(point.block_columns / point.warp_columns);

@@ -4,8 +4,8 @@ use super::super::super::Error;
 use super::super::super::expression::Lowering;
 use super::super::super::index::Linear;
 use super::super::super::value::{Value, binary, width_in_shared};
-use super::Tile;
 use super::lines::{address, multiple, sum};
+use super::{Tile, Warp};
 use crate::ir::BinaryOp;
 use crate::ptx::{Cache, Class, Few, Opcode, Operand, Reg, Space, Turns};
 use crate::schedule::MmaStrip;
@@ -13,7 +13,11 @@ use crate::schedule::MmaStrip;
 impl Tile<'_> {
     /// Hands the sums on through shared memory, 16 rows of each warp's tile at a time, and computes the outputs from them: with
     /// neighbours together, and each warp that shared in the terms a part of the rows.
-    pub(super) fn store(&self, lowering: &mut Lowering<'_>) -> Result<(), Error> {
+    pub(super) fn store(mut self, lowering: &mut Lowering<'_>) -> Result<(), Error> {
+        // Asked for anew: what follows from the thread's number would be held through the loop over the terms else.
+        if let Some(tid) = lowering.b.converge(Opcode::TidX, &[]) {
+            self.warp = Warp::new(lowering, self.point, tid);
+        }
         let split = self.point.split;
         let strips = self.point.strips(self.shape, self.multiplicands[0].bytes());
         // Warps of one tile lie as far apart as there are tiles in the block.
