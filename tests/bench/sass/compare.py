@@ -64,8 +64,7 @@ NOTES = {
 `PRMT`.""",
     "tf32": """What is not rounded: ours says so (`tf32_toward_zero(…)`) and cuts off itself what tensor cores do not use, one
 instruction an element of a slab, which passes through registers for it. Triton's `input_precision="tf32"` leaves that to them, though the
-instruction set does not say what they do with it. The one row with more registers than Triton's and 10 %, x w of 64×64×32, needs them
-where it fills the stages before the loop, in which it has 119; three blocks on a multiprocessor are the most either way, by shared memory.""",
+instruction set does not say what they do with it.""",
     "tf32_rounded": """To the nearest (`tf32(…)`): three instructions an element of a slab. Triton's factors are rounded by `cvt.rna.tf32.f32`
 between load and `tl.dot`: it copies slabs as they are and rounds an element in every warp that needs it, ours once before
 it is stored. By the published peak of an A100 (156 TFLOP/s, 1.41 GHz, 432 tensor cores) an HMMA.1688 takes 8 clocks, in
