@@ -336,6 +336,20 @@ fn tensor_cores_never_round() {
     }
 }
 
+/// Multiplied out, the index would have 2⁴⁰ terms.
+#[test]
+fn a_product_of_many_sums_in_an_index_is_not_multiplied_out() {
+    let factors = ["(M + N)"; 40].join(" * ");
+    let checked = checked(&format!(
+        "fn f(x: Tensor<f32, (M, K)>, w: Tensor<f32, (N, K)>) -> Tensor<f32, (M, N)> {{
+            |m, n| sum(|k| x[[m, (k + {factors}) % K]] * w[[n, k]])
+        }}"
+    ));
+    let sizes = checked.derive(vec![64, 64, 64]).unwrap();
+    let space = schedule::space(&checked, &Specialisation::like(&sizes), Target::Sm80);
+    assert!(!points(&space, "contract").is_empty());
+}
+
 /// Counters of 32 bits reach no further than 2³¹ terms, however small the tensors are.
 #[test]
 fn a_sum_of_many_terms_is_wide() {

@@ -277,12 +277,10 @@ impl<'a> Lowering<'a> {
     /// A product, remembering what divides it.
     fn product(&mut self, x: &Linear, y: &Linear) -> Linear {
         let product = self.math.product(&mut self.b, x, y);
-        if let &[(reg, 1)] = product.terms()
-            && product.constant_part() == 0
-        {
+        // A constant is a coefficient, which tells by itself.
+        if let (None, None, &[(reg, _)]) = (x.as_constant(), y.as_constant(), product.terms()) {
             let multiple = self.multiple_of(x).saturating_mul(self.multiple_of(y)).min(16);
-            let known = self.multiples.entry(reg).or_insert(1);
-            *known = multiple.max(*known);
+            self.multiples.entry(reg).or_insert(multiple);
         }
         product
     }

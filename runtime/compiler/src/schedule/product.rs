@@ -82,30 +82,32 @@ impl Offset {
             }],
             Expr::Unary(UnaryOp::Neg, a) => Offset::all(op, a),
             Expr::Binary(BinaryOp::Add | BinaryOp::Sub, a, b) => [Offset::all(op, a), Offset::all(op, b)].concat(),
-            Expr::Binary(BinaryOp::Mul, a, b) => match (Offset::all(op, a), Offset::all(op, b)) {
-                (a, b) if a.is_empty() => b,
-                (a, b) if b.is_empty() => a,
-                (a, b) => {
-                    let product = |a: &Offset, b: &Offset| Offset {
-                        sizes: [&a.sizes[..], &b.sizes].concat(),
-                        multiple: a.multiple && b.multiple,
-                    };
-                    a.iter().flat_map(|a| b.iter().map(move |b| product(a, b))).collect()
-                }
+            Expr::Binary(BinaryOp::Mul, a, b) => match (&Offset::all(op, a)[..], &Offset::all(op, b)[..]) {
+                (all, []) | ([], all) => all.to_vec(),
+                (all, [factor]) | ([factor], all) => all.iter().map(|offset| offset.times(factor)).collect(),
+                // Multiplied out, products of sums would double with each factor.
+                (a, b) => Offset::unknown([a, b].concat()),
             },
             _ => {
-                let mut sizes = Vec::new();
-                op.operands(index, |operand| {
-                    sizes.extend(Offset::all(op, operand).into_iter().flat_map(|offset| offset.sizes));
-                });
-                let offset = Offset { sizes, multiple: false };
-                if offset.sizes.is_empty() {
-                    Vec::new()
-                } else {
-                    vec![offset]
-                }
+                let mut offsets = Vec::new();
+                op.operands(index, |operand| offsets.extend(Offset::all(op, operand)));
+                Offset::unknown(offsets)
             }
         }
+    }
+
+    fn times(&self, factor: &Offset) -> Offset {
+        Offset {
+            sizes: [&self.sizes[..], &factor.sizes].concat(),
+            multiple: self.multiple && factor.multiple,
+        }
+    }
+
+    /// What depends on all of these, nobody knows how. Nothing, if they are none.
+    fn unknown(offsets: Vec<Offset>) -> Vec<Offset> {
+        let together = offsets.into_iter().reduce(|all, offset| all.times(&offset));
+        let unknown = together.map(|all| Offset { multiple: false, ..all });
+        unknown.into_iter().collect()
     }
 
     /// A power of two, at most 16, that divides it as far as is known without what is compiled in, which lowering sees for itself.
