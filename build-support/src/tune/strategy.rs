@@ -41,7 +41,7 @@
 //! - `worth`: what is less than the noise is no improvement.
 
 use super::model::Columns;
-use super::model::gaussian::{Gaussian, Shape};
+use super::model::gaussian::{self, Gaussian, Shape};
 use std::collections::BTreeMap;
 
 /// A candidate before its energy is measured.
@@ -141,6 +141,8 @@ pub struct Strategy {
     points: Vec<Vec<f64>>,
     log_latency: Vec<f64>,
     expected: Vec<f64>,
+    /// What scales the smooth part of that which is left over may have.
+    scales: &'static [f64],
     /// Those that are measured before there is a model, first to last.
     order: Vec<usize>,
     measured: BTreeMap<usize, Measurement>,
@@ -192,11 +194,17 @@ impl Strategy {
         let fast = ((FAST * rows.len() as f64) as usize).max(LEAST_FAST).min(rows.len());
         let fast: Vec<&[f64]> = order[..fast].iter().map(|&c| rows[c].as_slice()).collect();
         let columns = Columns::of(&fast);
+        let is_expecting = candidates.windows(2).any(|pair| pair[0].expected != pair[1].expected);
         Strategy {
             rule,
             points: rows.iter().map(|row| columns.apply(row)).collect(),
             log_latency: candidates.iter().map(|candidate| candidate.latency.ln()).collect(),
             expected: candidates.iter().map(|candidate| candidate.expected).collect(),
+            scales: if is_expecting {
+                &gaussian::REMAINDER
+            } else {
+                &gaussian::POWER
+            },
             order: in_turn(&promising, &order),
             measured: BTreeMap::new(),
             sequence: Vec::new(),
@@ -291,7 +299,7 @@ impl Strategy {
         let known = known.filter(|(_, count)| (values.len() as f64) < ENOUGH_NEW * *count as f64);
         let model = match &known {
             Some((shapes, _)) => Gaussian::with_shapes(&points, &values, &noise, shapes),
-            None => Gaussian::fit(&points, &values, &noise),
+            None => Gaussian::fit(&points, &values, &noise, self.scales),
         };
         let Some(model) = model else { return false };
         self.shapes = known.or_else(|| Some((model.shapes(), values.len())));

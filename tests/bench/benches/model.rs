@@ -3,7 +3,7 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use energy_kernel_build::tune::model::boosting::Growth;
 use energy_kernel_build::tune::model::device::{Described, DeviceModel, Sample, weight};
-use energy_kernel_build::tune::model::gaussian::Gaussian;
+use energy_kernel_build::tune::model::gaussian::{Gaussian, REMAINDER};
 use std::hint::black_box;
 
 /// Numbers that look arbitrary, in (0, 1).
@@ -50,9 +50,9 @@ fn model(c: &mut Criterion) {
             .collect();
         let noise = vec![0.01; count];
         c.bench_function(&format!("Gaussian process: training with {count} measurements"), |b| {
-            b.iter(|| Gaussian::fit(black_box(&points[..count]), &values, &noise));
+            b.iter(|| Gaussian::fit(black_box(&points[..count]), &values, &noise, &REMAINDER));
         });
-        let trained = Gaussian::fit(&points[..count], &values, &noise);
+        let trained = Gaussian::fit(&points[..count], &values, &noise, &REMAINDER);
         c.bench_function(
             &format!("Gaussian process of {count}: inference on 2,000 candidates"),
             |b| {

@@ -3,7 +3,7 @@
 use crate::random::Random;
 use crate::space::Space;
 use energy_kernel_build::tune::model::Columns;
-use energy_kernel_build::tune::model::gaussian::Gaussian;
+use energy_kernel_build::tune::model::gaussian::{Gaussian, POWER};
 use energy_kernel_build::tune::strategy::{Rule, Strategy};
 
 /// Chooses what to measure.
@@ -201,7 +201,7 @@ impl Policy for Textbook {
             .iter()
             .map(|(c, energy)| energy.ln() - self.log_latency[*c])
             .collect();
-        let Some(model) = Gaussian::fit(&points, &values, &vec![self.noise; values.len()]) else {
+        let Some(model) = Gaussian::fit(&points, &values, &vec![self.noise; values.len()], &POWER) else {
             return Vec::new();
         };
         let bound = |c: usize| {
