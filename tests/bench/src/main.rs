@@ -11,7 +11,6 @@ mod synthetic;
 mod trial;
 
 use energy_kernel::simulate::Profile;
-use energy_kernel_build::tune::trace::read;
 use models::Accuracy;
 use rayon::prelude::*;
 use std::collections::BTreeSet;
@@ -25,13 +24,14 @@ fn main() -> ExitCode {
     let result = match words[..] {
         ["traces", trace] => traces(Path::new(trace), ""),
         ["traces", trace, only] => traces(Path::new(trace), only),
-        ["sweeps", trace] => sweeps(Path::new(trace), ""),
-        ["sweeps", trace, mapping] => sweeps(Path::new(trace), mapping),
+        ["sweeps", trace] => sweeps(Path::new(trace), "", None),
+        ["sweeps", trace, mapping] => sweeps(Path::new(trace), mapping, None),
+        ["sweeps", trace, mapping, truth] => sweeps(Path::new(trace), mapping, Some(truth)),
         ["simulated"] => simulated("hopper"),
         ["simulated", profile] => simulated(profile),
         ["ablation", trace] => ablation(Path::new(trace)),
         _ => Err(
-            "usage: energy-kernel-bench traces TRACE [PART OF A SPACE'S NAME] | sweeps TRACE [MAPPING] | ablation TRACE | simulated [PROFILE]"
+            "usage: energy-kernel-bench traces TRACE [PART OF A SPACE'S NAME] | sweeps TRACE [MAPPING [TRUE ENERGY]] | ablation TRACE | simulated [PROFILE]"
                 .to_owned(),
         ),
     };
@@ -80,14 +80,16 @@ fn traces(trace: &Path, only: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Strategies on a trace of any kind, each of its problems a space.
-fn sweeps(trace: &Path, mapping: &str) -> Result<(), String> {
-    let mapping = mapping.parse().map_err(|error| format!("{error}"))?;
-    let sweeps = read(trace, &mapping).map_err(|error| error.to_string())?;
+/// Strategies on a trace of any kind; where the truth is known, also with energies drawn anew.
+fn sweeps(trace: &Path, mapping: &str, truth: Option<&str>) -> Result<(), String> {
+    let spaces = space::sweeps(trace, mapping, truth).map_err(|error| error.to_string())?;
     println!("{}", strategies::HEAD.trim_end());
-    for sweep in sweeps {
-        let space = space::Space::of(&sweep);
+    for space in spaces {
         print!("{}", strategies::table(&space, Draw::AsMeasured, SEEDS));
+        if truth.is_some() {
+            let name = format!("{}, drawn anew", space.name);
+            print!("{}", strategies::table(&space.named(name), Draw::Resampled, SEEDS));
+        }
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use crate::random::Random;
 use energy_kernel_build::tune::strategy::Candidate;
-use energy_kernel_build::tune::trace::{Mapping, Sweep, SweepPoint, Table, TraceError, read_text};
+use energy_kernel_build::tune::trace::{Mapping, Sweep, SweepPoint, Table, TraceError, read, read_text};
 use std::path::Path;
 
 /// A search problem.
@@ -61,22 +61,70 @@ impl Space {
 const UNKNOWN_NOISE: f64 = 0.005;
 
 impl Space {
-    /// A problem of a trace. What was measured counts as the truth: there is nothing else.
-    pub fn of(sweep: &Sweep) -> Space {
+    /// A problem of a trace, with the truth from another reading of the same rows. Where that is the same reading, there is nothing better than what
+    /// was measured.
+    ///
+    /// # Errors
+    /// The two readings are not of the same rows.
+    pub fn of(measured: &Sweep, truth: &Sweep) -> Result<Space, TraceError> {
+        let label = |sweep: &Sweep, row: usize| sweep.points.get(row).map(|point| point.label.clone());
+        let rows = measured.points.len().max(truth.points.len());
+        if let Some(row) = (0..rows).find(|&row| label(measured, row) != label(truth, row)) {
+            let problem = format!(
+                "row {} of `{}` has a measured energy or a true one, not both",
+                row + 1,
+                measured.problem
+            );
+            return Err(TraceError::Lacking(problem));
+        }
         let candidate = |point: &SweepPoint| Candidate {
             features: point.features.clone(),
             latency: point.latency,
             expected: 0.0,
         };
-        let energies: Vec<f64> = sweep.points.iter().map(|point| point.energy).collect();
-        Space {
-            name: sweep.problem.clone(),
-            candidates: sweep.points.iter().map(candidate).collect(),
-            measured: energies.clone(),
-            truth: energies,
-            noise: UNKNOWN_NOISE,
-        }
+        let energies = |sweep: &Sweep| sweep.points.iter().map(|point| point.energy).collect::<Vec<f64>>();
+        let (measured, truth, candidates) = (
+            energies(measured),
+            energies(truth),
+            measured.points.iter().map(candidate).collect(),
+        );
+        let errors = measured.iter().zip(&truth).map(|(m, t)| (m / t).ln().powi(2));
+        let noise = (errors.sum::<f64>() / truth.len().max(1) as f64).sqrt();
+        Ok(Space {
+            name: String::new(),
+            candidates,
+            measured,
+            truth,
+            noise: if noise > 0.0 { noise } else { UNKNOWN_NOISE },
+        })
     }
+
+    pub fn named(self, name: String) -> Space {
+        Space { name, ..self }
+    }
+}
+
+/// Each problem of a trace of any kind, whole and within 25 % of its fastest. The truth is in that column of a foreign trace, if one is named.
+///
+/// # Errors
+/// What is wrong with the trace, the mapping, or the truth.
+pub fn sweeps(path: &Path, mapping: &str, truth: Option<&str>) -> Result<Vec<Space>, TraceError> {
+    let measured = read(path, &mapping.parse()?)?;
+    let truth = match truth {
+        Some(column) => read(path, &format!("{mapping},energy={column}").parse()?)?,
+        None => measured.clone(),
+    };
+    let mut spaces = Vec::new();
+    for (measured, truth) in measured.iter().zip(&truth) {
+        let name = match measured.problem.as_str() {
+            "" => "all rows",
+            problem => problem,
+        };
+        let all = Space::of(measured, truth)?.named(name.to_owned());
+        spaces.push(all.within(0.25, format!("{name}, ≤ 25 %")));
+        spaces.push(all);
+    }
+    Ok(spaces)
 }
 
 /// The spaces of the AD4000 trace: each clock alone; all clocks pooled, with the clock hidden and shown, at three slacks.
@@ -97,18 +145,8 @@ pub fn ad4000(path: &Path) -> Result<Vec<Space>, TraceError> {
                 .ok_or_else(|| TraceError::Lacking("no rows".to_owned()))
         };
         let (raw, smooth) = (read("time_ms", "energy_J")?, read("time_ms_smooth", "energy_J_smooth")?);
-        let point = |p: &SweepPoint| Candidate {
-            features: p.features.clone(),
-            latency: p.latency,
-            expected: 0.0,
-        };
-        Ok(Space {
-            name: name.to_owned(),
-            candidates: raw.points.iter().map(point).collect(),
-            measured: raw.points.iter().map(|p| p.energy).collect(),
-            truth: smooth.points.iter().map(|p| p.energy).collect(),
-            noise: 0.0067,
-        })
+        let space = Space::of(&raw, &smooth)?.named(name.to_owned());
+        Ok(Space { noise: 0.0067, ..space })
     };
     let column = table.column("clock_mhz")?;
     let mut clocks: Vec<String> = table.rows.iter().map(|row| row[column].clone()).collect();

@@ -7,12 +7,15 @@ use std::str::FromStr;
 /// Names and units of columns.
 ///
 /// Its text form is a list `what=column` with commas: `latency=time_ms:ms,energy=energy_J,problem=clock,features=tile_m+tile_n`. Units stand
-/// behind a colon: s, ms, us for latency (ms by default, as Kernel Tuner has it), J, mJ for energy (J by default). Without `features` all tunables
-/// are features, or where the format does not tell them all other columns; `ignore` takes some out again.
+/// behind a colon: s, ms, us for latency (ms by default, as Kernel Tuner has it), J, mJ for energy (J by default), W, mW for `power=`, whose product
+/// with latency is the energy where no column holds that. Without `features` all tunables are features, or where the format does not tell them all
+/// other columns but those whose names say that they were measured, too (one of their words is `energy`, `power`, `time` or the like); `ignore` takes
+/// some out again.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Mapping {
     latency: Option<Quantity>,
     energy: Option<Quantity>,
+    power: Option<Quantity>,
     /// Columns that tell problems apart.
     problem: Vec<String>,
     features: Vec<String>,
@@ -28,6 +31,23 @@ struct Quantity {
 /// Columns that are looked for where no mapping names one, the likeliest first.
 const LATENCIES: [&str; 3] = ["time", "time_ms", "latency_ms"];
 const ENERGIES: [&str; 5] = ["energy_J", "energy", "ps_energy", "nvml_energy", "pmt_energy"];
+const POWERS: [&str; 4] = ["power_W", "ps_power", "nvml_power", "pmt_power"];
+const LATENCY_UNITS: [(&str, f64); 3] = [("ms", 1e-3), ("s", 1.0), ("us", 1e-6)];
+const ENERGY_UNITS: [(&str, f64); 2] = [("J", 1.0), ("mJ", 1e-3)];
+const POWER_UNITS: [(&str, f64); 2] = [("W", 1.0), ("mW", 1e-3)];
+
+/// Words in the names of columns that are found with the energy, or after it: to know them would be to know the answer.
+const MEASURED: [&str; 9] = [
+    "energy",
+    "power",
+    "time",
+    "times",
+    "timestamp",
+    "latency",
+    "runtime",
+    "temp",
+    "temperature",
+];
 
 /// A cell is a category where it is no number; so many of a column are told apart.
 const MOST_CATEGORIES: usize = 32;
@@ -40,8 +60,8 @@ impl FromStr for Mapping {
         for part in text.split(',').filter(|part| !part.trim().is_empty()) {
             let expected = || {
                 TraceError::Lacking(format!(
-                    "`{part}` is no part of a mapping: latency=COLUMN:UNIT, energy=COLUMN:UNIT, problem=COLUMN, features=COLUMN+COLUMN and \
-                     ignore=COLUMN are"
+                    "`{part}` is no part of a mapping: latency=COLUMN:UNIT, energy=COLUMN:UNIT, power=COLUMN:UNIT, problem=COLUMN, \
+                     features=COLUMN+COLUMN and ignore=COLUMN are"
                 ))
             };
             let (what, columns) = part.trim().split_once('=').ok_or_else(expected)?;
@@ -49,6 +69,7 @@ impl FromStr for Mapping {
             match what {
                 "latency" => mapping.latency = Some(Quantity::of(columns)),
                 "energy" => mapping.energy = Some(Quantity::of(columns)),
+                "power" => mapping.power = Some(Quantity::of(columns)),
                 "problem" => mapping.problem.extend(names()),
                 "features" => mapping.features.extend(names()),
                 "ignore" => mapping.ignored.extend(names()),
@@ -73,34 +94,48 @@ impl Quantity {
         }
     }
 
-    /// The column, and the factor to seconds or joules.
-    fn find(
-        named: Option<&Quantity>,
-        usual: &[&str],
-        units: &[(&str, f64)],
-        table: &Table,
-    ) -> Result<(usize, f64), TraceError> {
-        let Some(quantity) = named else {
-            let found = usual.iter().find_map(|name| table.column(name).ok());
-            let column = found.ok_or_else(|| {
-                TraceError::Lacking(format!(
-                    "none of the columns {} is there; a mapping names another",
-                    usual.join(", ")
-                ))
-            })?;
-            return Ok((column, units[0].1));
-        };
-        let unit = quantity.unit.as_deref().unwrap_or(units[0].0);
+    /// The column of a table, and the factor to seconds, joules or watts.
+    fn find(&self, units: &[(&str, f64)], table: &Table) -> Result<(usize, f64), TraceError> {
+        let unit = self.unit.as_deref().unwrap_or(units[0].0);
         let factor = units.iter().find(|(name, _)| *name == unit).ok_or_else(|| {
             let known: Vec<&str> = units.iter().map(|(name, _)| *name).collect();
             TraceError::Lacking(format!(
                 "`{unit}` is no unit of `{}`; {} are",
-                quantity.column,
+                self.column,
                 known.join(", ")
             ))
         })?;
-        Ok((table.column(&quantity.column)?, factor.1))
+        Ok((table.column(&self.column)?, factor.1))
     }
+}
+
+/// The first of these columns that there is, in their usual unit.
+fn usual(names: &[&str], units: &[(&str, f64)], table: &Table) -> Option<(usize, f64)> {
+    let column = names.iter().find_map(|name| table.column(name).ok())?;
+    Some((column, units[0].1))
+}
+
+fn lacking(names: &[&str]) -> TraceError {
+    TraceError::Lacking(format!(
+        "none of the columns {} is there; a mapping names another",
+        names.join(", ")
+    ))
+}
+
+/// Whether a column's name says that it was measured: one of its words is `energy`, `power`, `time` or the like.
+fn is_measured(name: &str) -> bool {
+    let words = name.split(|c: char| !c.is_alphanumeric());
+    words
+        .map(str::to_lowercase)
+        .any(|word| MEASURED.contains(&word.as_str()))
+}
+
+/// Where the energy of a row stands.
+enum Source {
+    /// In a column; the factor to joules.
+    Energy(usize, f64),
+    /// The power does; the factor to watts.
+    Power(usize, f64),
 }
 
 impl Mapping {
@@ -109,13 +144,11 @@ impl Mapping {
     /// # Errors
     /// A column is missing, or no row has both figures.
     pub fn sweeps(&self, table: &Table) -> Result<Vec<Sweep>, TraceError> {
-        let (latency, seconds) = Quantity::find(
-            self.latency.as_ref(),
-            &LATENCIES,
-            &[("ms", 1e-3), ("s", 1.0), ("us", 1e-6)],
-            table,
-        )?;
-        let (energy, joules) = Quantity::find(self.energy.as_ref(), &ENERGIES, &[("J", 1.0), ("mJ", 1e-3)], table)?;
+        let (latency, seconds) = match &self.latency {
+            Some(named) => named.find(&LATENCY_UNITS, table)?,
+            None => usual(&LATENCIES, &LATENCY_UNITS, table).ok_or_else(|| lacking(&LATENCIES))?,
+        };
+        let source = self.source(table)?;
         let indices = |names: &[String]| {
             names
                 .iter()
@@ -125,7 +158,7 @@ impl Mapping {
         let (problem, ignored) = (indices(&self.problem)?, indices(&self.ignored)?);
         let features: Vec<usize> = match (&self.features[..], &table.tunables[..]) {
             ([], []) => (0..table.columns.len())
-                .filter(|c| ![latency, energy].contains(c))
+                .filter(|&c| !source.is_in(c) && c != latency && !is_measured(&table.columns[c]))
                 .collect(),
             ([], tunables) => indices(tunables)?,
             (named, _) => indices(named)?,
@@ -135,15 +168,13 @@ impl Mapping {
             .filter(|c| !problem.contains(c) && !ignored.contains(c))
             .collect();
 
-        // In seconds or joules: what is too small for those is nothing.
-        let positive = |cell: &str, unit: f64| {
-            let figure = unit * cell.trim().parse::<f64>().ok()?;
-            (figure.is_finite() && figure > 0.0).then_some(figure)
-        };
         let measured: Vec<(&Vec<String>, f64, f64)> = table
             .rows
             .iter()
-            .filter_map(|row| Some((row, positive(&row[latency], seconds)?, positive(&row[energy], joules)?)))
+            .filter_map(|row| {
+                let latency = positive(seconds * figure(&row[latency])?)?;
+                Some((row, latency, source.energy(row, latency)?))
+            })
             .collect();
         if measured.is_empty() {
             return Err(TraceError::Lacking(
@@ -182,6 +213,48 @@ impl Mapping {
         }
         Ok(sweeps.into_values().collect())
     }
+
+    /// Where energies stand: what is named, an energy before a power; else what is usual.
+    fn source(&self, table: &Table) -> Result<Source, TraceError> {
+        let energy = |(column, joules)| Source::Energy(column, joules);
+        let power = |(column, watts)| Source::Power(column, watts);
+        if let Some(named) = &self.energy {
+            return Ok(energy(named.find(&ENERGY_UNITS, table)?));
+        }
+        if let Some(named) = &self.power {
+            return Ok(power(named.find(&POWER_UNITS, table)?));
+        }
+        usual(&ENERGIES, &ENERGY_UNITS, table)
+            .map(energy)
+            .or_else(|| usual(&POWERS, &POWER_UNITS, table).map(power))
+            .ok_or_else(|| lacking(&[&ENERGIES[..], &POWERS[..]].concat()))
+    }
+}
+
+impl Source {
+    /// Whether it is in this column.
+    fn is_in(&self, column: usize) -> bool {
+        let (Source::Energy(own, _) | Source::Power(own, _)) = self;
+        *own == column
+    }
+
+    /// Joules, of a row with this latency in seconds.
+    fn energy(&self, row: &[String], latency: f64) -> Option<f64> {
+        positive(match self {
+            Source::Energy(column, joules) => joules * figure(&row[*column])?,
+            Source::Power(column, watts) => watts * figure(&row[*column])? * latency,
+        })
+    }
+}
+
+/// The number in a cell.
+fn figure(cell: &str) -> Option<f64> {
+    cell.trim().parse().ok()
+}
+
+/// In seconds or joules: what is too small for those is nothing.
+fn positive(figure: f64) -> Option<f64> {
+    (figure.is_finite() && figure > 0.0).then_some(figure)
 }
 
 /// How a column becomes features: a number, or one for each category.
@@ -263,6 +336,41 @@ mod tests {
         assert_eq!((second.latency, second.energy), (20.0 * 1e-6, 3.0 * 1e-3));
         assert_eq!(second.features, [32.0, 0.0, 1.0]);
         assert_eq!(second.label, "tile=32 kind=b");
+    }
+
+    #[test]
+    fn power_stands_for_energy_where_that_is_not_there() {
+        let energies = |mapping: &str, csv: &str| -> Vec<f64> {
+            let sweeps = mapping
+                .parse::<Mapping>()
+                .unwrap()
+                .sweeps(&Table::parse_csv(csv).unwrap())
+                .unwrap();
+            sweeps[0].points.iter().map(|point| point.energy).collect()
+        };
+        let csv = "time,nvml_power,tile\n2,150,16\n4,nan,32\n0.5,100,64\n";
+        assert_eq!(energies("", csv), [2e-3 * 150.0, 0.5e-3 * 100.0]);
+        assert_eq!(energies("latency=time:s,power=nvml_power:mW", csv), [0.3, 0.05]);
+        // A column of energies is better, whichever is named.
+        let csv = "time,nvml_power,ps_energy,tile\n2,150,0.25,16\n";
+        assert_eq!(energies("", csv), [0.25]);
+        assert_eq!(energies("power=nvml_power", csv), [0.3]);
+        assert_eq!(energies("power=nvml_power,energy=ps_energy", csv), [0.25]);
+    }
+
+    #[test]
+    fn what_was_measured_is_no_feature_unless_it_is_named() {
+        let csv = "time_ms,energy_J,power_W,energy_J_smooth,Temp,time_cv,tile,timeout_kind\n1,2,3,4,5,6,7,a\n1,2,3,4,5,6,8,b\n";
+        let columns = |mapping: &str| {
+            let sweeps = mapping
+                .parse::<Mapping>()
+                .unwrap()
+                .sweeps(&Table::parse_csv(csv).unwrap())
+                .unwrap();
+            sweeps[0].columns.clone()
+        };
+        assert_eq!(columns(""), ["tile", "timeout_kind=a", "timeout_kind=b"]);
+        assert_eq!(columns("features=tile+time_cv"), ["tile", "time_cv"]);
     }
 
     #[test]
