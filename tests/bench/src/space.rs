@@ -109,10 +109,18 @@ impl Space {
 /// # Errors
 /// What is wrong with the trace, the mapping, or the truth.
 pub fn sweeps(path: &Path, mapping: &str, truth: Option<&str>) -> Result<Vec<Space>, TraceError> {
-    let measured = read(path, &mapping.parse()?)?;
-    let truth = match truth {
-        Some(column) => read(path, &format!("{mapping},energy={column}").parse()?)?,
-        None => measured.clone(),
+    let (measured, truth) = match truth {
+        Some(column) => {
+            // Whatever it is called, no model may ask for it.
+            let (name, _) = column.rsplit_once(':').unwrap_or((column, ""));
+            let mapping = format!("{mapping},ignore={name}");
+            let truth = read(path, &format!("{mapping},energy={column}").parse()?)?;
+            (read(path, &mapping.parse()?)?, truth)
+        }
+        None => {
+            let measured = read(path, &mapping.parse()?)?;
+            (measured.clone(), measured)
+        }
     };
     let mut spaces = Vec::new();
     for (measured, truth) in measured.iter().zip(&truth) {
