@@ -71,9 +71,10 @@ impl Space {
         let rows = measured.points.len().max(truth.points.len());
         if let Some(row) = (0..rows).find(|&row| label(measured, row) != label(truth, row)) {
             let problem = format!(
-                "row {} of `{}` has a measured energy or a true one, not both",
-                row + 1,
-                measured.problem
+                "where the truth is read, `{}` has other candidates from row {} on: not every row has both energies, or `features=` must name what the \
+                 candidates are",
+                measured.problem,
+                row + 1
             );
             return Err(TraceError::Lacking(problem));
         }
