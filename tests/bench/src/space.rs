@@ -1,6 +1,7 @@
 //! What is searched: candidates with known latencies, energies as they are measured, and the truth that choices are scored by.
 
 use crate::random::Random;
+use crate::strategies::median;
 use energy_kernel_build::tune::strategy::Candidate;
 use energy_kernel_build::tune::trace::{Mapping, Sweep, SweepPoint, Table, TraceError, read, read_text};
 use std::path::Path;
@@ -89,8 +90,8 @@ impl Space {
             energies(truth),
             measured.points.iter().map(candidate).collect(),
         );
-        let errors = measured.iter().zip(&truth).map(|(m, t)| (m / t).ln().powi(2));
-        let noise = (errors.sum::<f64>() / truth.len().max(1) as f64).sqrt();
+        // Of the middle of them, so that a few that are far off do not make all uncertain: of normal ones that is two thirds of a deviation.
+        let noise = 1.4826 * median(measured.iter().zip(&truth).map(|(m, t)| (m / t).ln().abs()));
         Ok(Space {
             name: String::new(),
             candidates,
