@@ -51,10 +51,14 @@ const DRAWS: u64 = 6;
 /// Seeds of two draws lie so far apart.
 const APART: u64 = 10_000;
 
-/// Strategies on the AD4000 trace.
+fn name_of(file: &Path) -> std::borrow::Cow<'_, str> {
+    file.file_name().unwrap_or_default().to_string_lossy()
+}
+
+/// Strategies on a trace in normal form, and on made-up spaces.
 fn traces(trace: &Path, only: &str) -> Result<(), String> {
-    println!("Made by `energy-kernel-bench traces ps3_ad4000.csv.gz`.\n");
-    let spaces = space::ad4000(trace).map_err(|error| error.to_string())?;
+    println!("Made by `energy-kernel-bench traces {}`.\n", name_of(trace));
+    let spaces = space::normal_form(trace).map_err(|error| error.to_string())?;
     let made = synthetic::spaces(0);
     let spaces: Vec<_> = spaces
         .iter()
@@ -122,7 +126,7 @@ fn accuracies(spaces: &[space::Space], measurements: usize, draw: u64) -> Vec<Ac
 
 /// What each constant of the rule does, on a few spaces of each sort.
 fn ablation(trace: &Path) -> Result<(), String> {
-    let mut spaces = space::ad4000(trace).map_err(|error| error.to_string())?;
+    let mut spaces = space::normal_form(trace).map_err(|error| error.to_string())?;
     let some = [
         "clock 1485",
         "pooled, clock hidden, ≤ 25 %",
@@ -130,7 +134,10 @@ fn ablation(trace: &Path) -> Result<(), String> {
     ];
     spaces.retain(|space| some.contains(&space.name.as_str()));
     spaces.extend(synthetic::spaces(0));
-    println!("Made by `energy-kernel-bench ablation ps3_ad4000.csv.gz`: {SEEDS} seeds, resampled.\n");
+    println!(
+        "Made by `energy-kernel-bench ablation {}`: {SEEDS} seeds, resampled.\n",
+        name_of(trace)
+    );
     strategies::ablation(&spaces, SEEDS);
     Ok(())
 }

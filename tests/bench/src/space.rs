@@ -4,6 +4,7 @@ use crate::random::Random;
 use crate::strategies::median;
 use energy_kernel_build::tune::strategy::Candidate;
 use energy_kernel_build::tune::trace::{Mapping, Sweep, SweepPoint, Table, TraceError, read, read_text};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// A search problem.
@@ -137,41 +138,89 @@ pub fn sweeps(path: &Path, mapping: &str, truth: Option<&str>) -> Result<Vec<Spa
     Ok(spaces)
 }
 
-/// The spaces of the AD4000 trace: each clock alone; all clocks pooled, with the clock hidden and shown, at three slacks.
-pub fn ad4000(path: &Path) -> Result<Vec<Space>, TraceError> {
+/// The noise of a measured energy, where a trace's description tells it; else the truth beside it does.
+const NOISE: [(&str, f64); 1] = [("ps3_ad4000", 0.0067)];
+
+/// The spaces of a trace in normal form: one row a configuration, its tunables between the columns `clock_mhz` and `time_ms`, its energy in `energy_J`
+/// and, where it is known without noise, in `energy_J_smooth`. Of each problem each clock alone, and all clocks pooled, with the clock hidden and shown,
+/// at three slacks.
+///
+/// # Errors
+/// The file cannot be read, or is of another form.
+pub fn normal_form(path: &Path) -> Result<Vec<Space>, TraceError> {
     let table = Table::parse_csv(&read_text(path)?)?;
-    const TUNABLES: &str = "block_size_y+block_size_z+M_PER_BLOCK+N_PER_BLOCK+NBUFFER";
+    let told: Vec<usize> = ["dataset", "device", "kernel", "problem"]
+        .iter()
+        .filter_map(|name| table.column(name).ok())
+        .collect();
+    let mut problems: BTreeMap<Vec<String>, Table> = BTreeMap::new();
+    for row in &table.rows {
+        let empty = || Table {
+            rows: Vec::new(),
+            ..table.clone()
+        };
+        let problem = told.iter().map(|&column| row[column].clone()).collect();
+        problems.entry(problem).or_insert_with(empty).rows.push(row.clone());
+    }
+    let mut spaces = Vec::new();
+    for (problem, table) in &problems {
+        let prefix = match problems.len() {
+            1 => String::new(),
+            _ => format!("{}: ", problem.join(" ")),
+        };
+        let own = of_problem(table)?;
+        spaces.extend(own.into_iter().map(|space| {
+            let name = format!("{prefix}{}", space.name);
+            space.named(name)
+        }));
+    }
+    Ok(spaces)
+}
+
+/// The spaces of one problem.
+fn of_problem(table: &Table) -> Result<Vec<Space>, TraceError> {
+    let (clock, time) = (table.column("clock_mhz")?, table.column("time_ms")?);
+    let tunables = table.columns.get(clock + 1..time).unwrap_or_default().join("+");
+    let truth = match table.column("energy_J_smooth") {
+        Ok(_) => "energy_J_smooth",
+        Err(_) => "energy_J",
+    };
+    let noise = NOISE.iter().find(|(name, _)| {
+        let dataset = table.column("dataset").ok();
+        dataset.is_some_and(|column| table.rows.iter().all(|row| row[column] == *name))
+    });
     let of = |table: &Table, name: &str, shown: bool| -> Result<Space, TraceError> {
         let features = if shown {
-            format!("{TUNABLES}+clock_mhz")
+            format!("{tunables}+clock_mhz")
         } else {
-            TUNABLES.to_owned()
+            tunables.clone()
         };
-        let read = |latency: &str, energy: &str| -> Result<Sweep, TraceError> {
-            let mapping: Mapping = format!("latency={latency}:ms,energy={energy}:J,features={features}").parse()?;
+        let read = |energy: &str| -> Result<Sweep, TraceError> {
+            let mapping: Mapping = format!("latency=time_ms:ms,energy={energy}:J,features={features}").parse()?;
             mapping
                 .sweeps(table)?
                 .pop()
                 .ok_or_else(|| TraceError::Lacking("no rows".to_owned()))
         };
-        let (raw, smooth) = (read("time_ms", "energy_J")?, read("time_ms_smooth", "energy_J_smooth")?);
-        let space = Space::of(&raw, &smooth)?.named(name.to_owned());
-        Ok(Space { noise: 0.0067, ..space })
+        let space = Space::of(&read("energy_J")?, &read(truth)?)?.named(name.to_owned());
+        Ok(Space {
+            noise: noise.map_or(space.noise, |(_, told)| *told),
+            ..space
+        })
     };
-    let column = table.column("clock_mhz")?;
-    let mut clocks: Vec<String> = table.rows.iter().map(|row| row[column].clone()).collect();
-    clocks.sort();
-    clocks.dedup();
+    let clocks: BTreeSet<&String> = table.rows.iter().map(|row| &row[clock]).collect();
     let mut spaces = Vec::new();
-    for clock in clocks {
-        let alone = table.filtered("clock_mhz", |cell| cell == clock)?;
-        spaces.push(of(&alone, &format!("clock {clock}"), false)?);
+    for value in &clocks {
+        let alone = table.filtered("clock_mhz", |cell| cell == value.as_str())?;
+        spaces.push(of(&alone, &format!("clock {value}"), false)?);
     }
-    for (shown, word) in [(false, "hidden"), (true, "shown")] {
-        let pooled = of(&table, &format!("pooled, clock {word}, all"), shown)?;
-        spaces.push(pooled.within(0.25, format!("pooled, clock {word}, ≤ 25 %")));
-        spaces.push(pooled.within(0.10, format!("pooled, clock {word}, ≤ 10 %")));
-        spaces.push(pooled);
+    if clocks.len() > 1 {
+        for (shown, word) in [(false, "hidden"), (true, "shown")] {
+            let pooled = of(table, &format!("pooled, clock {word}, all"), shown)?;
+            spaces.push(pooled.within(0.25, format!("pooled, clock {word}, ≤ 25 %")));
+            spaces.push(pooled.within(0.10, format!("pooled, clock {word}, ≤ 10 %")));
+            spaces.push(pooled);
+        }
     }
     Ok(spaces)
 }
