@@ -141,18 +141,18 @@ pub fn sweeps(path: &Path, mapping: &str, truth: Option<&str>) -> Result<Vec<Spa
 /// The noise of a measured energy, where a trace's description tells it; else the truth beside it does.
 const NOISE: [(&str, f64); 1] = [("ps3_ad4000", 0.0067)];
 
-/// The spaces of a trace in normal form: one row a configuration, its tunables between the columns `clock_mhz` and `time_ms`, its energy in `energy_J`
-/// and, where it is known without noise, in `energy_J_smooth`. Of each problem each clock alone, and all clocks pooled, with the clock hidden and shown,
-/// at three slacks.
+/// The columns that tell problems apart.
+const TOLD: [&str; 4] = ["dataset", "device", "kernel", "problem"];
+
+/// The spaces of a trace in normal form: one row a configuration, its problem, its clock if any is locked (`clock_mhz`), then its tunables up to
+/// `time_ms`, its energy in `energy_J` and, where it is known without noise, in `energy_J_smooth`. Of each problem each clock alone, and all clocks
+/// pooled, with the clock hidden and shown, at three slacks.
 ///
 /// # Errors
 /// The file cannot be read, or is of another form.
 pub fn normal_form(path: &Path) -> Result<Vec<Space>, TraceError> {
     let table = Table::parse_csv(&read_text(path)?)?;
-    let told: Vec<usize> = ["dataset", "device", "kernel", "problem"]
-        .iter()
-        .filter_map(|name| table.column(name).ok())
-        .collect();
+    let told: Vec<usize> = TOLD.iter().filter_map(|name| table.column(name).ok()).collect();
     let mut problems: BTreeMap<Vec<String>, Table> = BTreeMap::new();
     for row in &table.rows {
         let empty = || Table {
@@ -179,8 +179,11 @@ pub fn normal_form(path: &Path) -> Result<Vec<Space>, TraceError> {
 
 /// The spaces of one problem.
 fn of_problem(table: &Table) -> Result<Vec<Space>, TraceError> {
-    let (clock, time) = (table.column("clock_mhz")?, table.column("time_ms")?);
-    let tunables = table.columns.get(clock + 1..time).unwrap_or_default().join("+");
+    let clock = table.column("clock_mhz").ok();
+    let told = TOLD.iter().filter_map(|name| table.column(name).ok()).max();
+    let first = clock.or(told).map_or(0, |before| before + 1);
+    let time = table.column("time_ms")?;
+    let tunables = table.columns.get(first..time).unwrap_or_default().join("+");
     let truth = match table.column("energy_J_smooth") {
         Ok(_) => "energy_J_smooth",
         Err(_) => "energy_J",
@@ -207,6 +210,10 @@ fn of_problem(table: &Table) -> Result<Vec<Space>, TraceError> {
             noise: noise.map_or(space.noise, |(_, told)| *told),
             ..space
         })
+    };
+    let Some(clock) = clock else {
+        let all = of(table, "all", false)?;
+        return Ok(vec![all.within(0.25, "≤ 25 %".to_owned()), all]);
     };
     let clocks: BTreeSet<&String> = table.rows.iter().map(|row| &row[clock]).collect();
     let mut spaces = Vec::new();
