@@ -134,6 +134,29 @@ fn an_interrupt_says_what_is_kept_and_the_next_run_goes_on() {
     let package = Package::new();
     let child = package.tune();
     wait_for_a_measurement(&package.folder);
+/// Where a disk is full nothing is left that would hide what is recorded once it is not.
+#[test]
+fn a_sweep_that_finds_no_room_leaves_whole_lines() {
+    let package = Package::new();
+    let trace = package.folder.join("trace.jsonl");
+    let sweep = |limit: &str| {
+        // A file that may not grow any more, instead of a full disk; in the middle of a line.
+        let command = format!("trap '' XFSZ; {limit}; exec \"$0\" tune --emulated --candidates 12 --sweep trace.jsonl");
+        let output = Command::new("sh")
+            .args(["-c", &command, env!("CARGO_BIN_EXE_cargo-energy-kernel")])
+            .current_dir(&package.folder)
+            .env("ENERGY_KERNEL_CACHE_DIR", package.folder.join("cache"))
+            .output()
+            .unwrap();
+        (output.status.code(), fs::read_to_string(&trace).unwrap())
+    };
+    let (code, before) = sweep("ulimit -f 20");
+    assert!(code == Some(1) && before.ends_with('\n'), "{code:?}");
+    let (code, after) = sweep("true");
+    assert!(code == Some(0) && after.starts_with(&before), "{code:?}");
+    assert!(after.len() > before.len());
+}
+
     let killed = Command::new("kill")
         .args(["-INT", &child.id().to_string()])
         .status()

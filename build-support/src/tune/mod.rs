@@ -14,6 +14,7 @@
 
 #![allow(clippy::result_large_err, reason = "errors of a device are rare, and end the tuning")]
 
+mod append;
 mod compare;
 mod data;
 pub mod describe;
