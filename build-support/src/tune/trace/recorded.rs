@@ -139,9 +139,14 @@ impl Trace {
         })
     }
 
-    /// The recording of an operator at these sizes on this class of devices.
-    pub fn find(&self, device: &DeviceClass, fingerprint: &Fingerprint, sizes: &[u64]) -> Option<&Recording> {
-        self.recordings.iter().find(|recording| {
+    /// The recordings of an operator at these sizes on this class of devices: several, where its names were others in between.
+    pub fn find(
+        &self,
+        device: &DeviceClass,
+        fingerprint: &Fingerprint,
+        sizes: &[u64],
+    ) -> impl Iterator<Item = &Recording> {
+        self.recordings.iter().filter(move |recording| {
             recording.device.key() == device.key()
                 && recording.problem.fingerprint == *fingerprint
                 && recording.problem.extents().eq(sizes.iter().copied())
@@ -250,11 +255,6 @@ impl Reader {
     }
 }
 
-fn described(fields: &Fields<'_>) -> Result<Problem, String> {
-    let named = |text: &str| match text.len() <= LONGEST_NAME {
-        true => Ok(text.to_owned()),
-        false => Err(format!("a name has more than {LONGEST_NAME} bytes")),
-    };
 /// What is wrong with a line as JSON. The parser numbers the lines of what it is given, which is one.
 fn in_column(error: &serde_json::Error) -> String {
     let problem = error.to_string();
@@ -262,6 +262,11 @@ fn in_column(error: &serde_json::Error) -> String {
     format!("{problem} at column {}", error.column())
 }
 
+fn described(fields: &Fields<'_>) -> Result<Problem, String> {
+    let named = |text: &str| match text.len() <= LONGEST_NAME {
+        true => Ok(text.to_owned()),
+        false => Err(format!("a name has more than {LONGEST_NAME} bytes")),
+    };
     let size = |value: &Value| {
         let pair = value.as_array().map(Vec::as_slice);
         let Some([Value::String(name), extent]) = pair else {
