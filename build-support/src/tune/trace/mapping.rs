@@ -84,8 +84,9 @@ impl Quantity {
             let found = usual.iter().find_map(|name| table.column(name).ok());
             let column = found.ok_or_else(|| {
                 TraceError::Lacking(format!(
-                    "none of the columns {} is there; a mapping names another",
-                    usual.join(", ")
+                    "none of the columns {} is there, only {}; a mapping names another",
+                    usual.join(", "),
+                    table.columns.join(", ")
                 ))
             })?;
             return Ok((column, units[0].1));
