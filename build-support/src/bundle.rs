@@ -2,19 +2,22 @@
 
 use crate::cache::Known;
 use crate::scan::Found;
+use crate::session::buckets;
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::record::{
     Bundle, CacheFile, Candidate, Objective, PackedKernel, Point, Record, TunedBucket, TunedDevice,
 };
 use energy_kernel_compiler::target::Target;
 
-/// The bundle of an operator; none where nothing is known of it. Adds to `warnings` what is stale.
+/// The bundle of operators of one fingerprint; none where nothing is known of them. Adds to `warnings` what is stale.
 pub(crate) fn assemble(
-    found: &Found,
+    same: &[&Found],
     known: &Known,
     objective: Objective,
     warnings: &mut Vec<String>,
 ) -> Option<Bundle> {
+    let first = same.first()?;
+    let wanted = buckets(same);
     let mut kernels = Kernels::default();
     let mut devices = Vec::new();
     for file in known.devices.values() {
@@ -22,18 +25,17 @@ pub(crate) fn assemble(
         let Some(target) = Target::for_capability(major, minor) else {
             continue;
         };
-        let buckets: Vec<TunedBucket> = found
-            .buckets
+        let buckets: Vec<TunedBucket> = wanted
             .iter()
-            .filter_map(|sizes| file.record(sizes, &found.specialisation))
-            .filter_map(|record| bucket(found, record, target, &mut kernels))
+            .filter_map(|(found, sizes)| Some((found, file.record(sizes, &found.specialisation)?)))
+            .filter_map(|(found, record)| bucket(found, record, target, &mut kernels))
             .collect();
         if buckets
             .iter()
             .flat_map(|bucket| &bucket.front)
             .any(|candidate| candidate.stale)
         {
-            warnings.push(stale(found, file));
+            warnings.push(stale(first, file));
         }
         if !buckets.is_empty() {
             devices.push(TunedDevice {
@@ -43,8 +45,8 @@ pub(crate) fn assemble(
         }
     }
     (!devices.is_empty()).then(|| Bundle {
-        fingerprint: found.fingerprint,
-        operator: found.name.clone(),
+        fingerprint: first.fingerprint,
+        operator: first.name.clone(),
         objective,
         kernels: kernels.packed,
         devices,

@@ -113,15 +113,13 @@ struct Visitor<'a> {
 
 impl<'ast> Visit<'ast> for Visitor<'_> {
     fn visit_item_fn(&mut self, function: &'ast syn::ItemFn) {
-        let annotation = function
-            .attrs
-            .iter()
-            .enumerate()
-            .find_map(|(at, a)| Some((at, arguments(&a.meta)?)));
-        if let Some((at, arguments)) = annotation {
-            let mut item = function.clone();
-            item.attrs.remove(at);
-            self.add(arguments, item);
+        // Several, where each holds under another condition: whichever holds, its sizes are found.
+        for (at, attribute) in function.attrs.iter().enumerate() {
+            if let Some(arguments) = arguments(&attribute.meta) {
+                let mut item = function.clone();
+                item.attrs.remove(at);
+                self.add(arguments, item);
+            }
         }
         syn::visit::visit_item_fn(self, function);
     }

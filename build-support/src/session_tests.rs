@@ -470,6 +470,36 @@ fn shipped_results_are_used_where_nothing_may_be_tuned() {
     );
 }
 
+/// What differs by its names shares a fingerprint and so a bundle; what is annotated twice, under conditions, has the sizes of both.
+#[test]
+fn operators_of_one_meaning_are_embedded_for_the_sizes_of_all() {
+    let mut package = Package::with_source(
+        "
+        #[energy_kernel(tune(N = [8, 16]))]
+        fn first(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| x[[n]] + 1.0 }
+        #[energy_kernel(tune(K = [16, 32]))]
+        fn second(y: Tensor<f32, (K,)>) -> Tensor<f32, (K,)> { |k| y[[k]] + 1.0 }
+        #[cfg_attr(feature = \"small\", energy_kernel(tune(N = 64)))]
+        #[cfg_attr(not(feature = \"small\"), energy_kernel(tune(N = 128)))]
+        fn third(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| x[[n]] + 2.0 }
+        ",
+    );
+    for tuned in [5, 5] {
+        let outcome = package.run();
+        assert_eq!(warnings(&outcome), [""; 0]);
+        assert_eq!(package.tuned(), tuned, "each once");
+        let bundles = package.bundles();
+        let mut sizes: Vec<Vec<u64>> = (bundles.iter().flat_map(|bundle| &bundle.devices[0].buckets))
+            .map(|bucket| bucket.sizes.clone())
+            .collect();
+        sizes.sort();
+        assert_eq!(
+            (bundles.len(), sizes),
+            (2, [8, 16, 32, 64, 128].map(|n| vec![n]).to_vec())
+        );
+    }
+}
+
 #[test]
 fn the_newest_measurement_wins_wherever_it_lies() {
     for (shipped_at, expected) in [(999, 1000), (1001, 1001)] {

@@ -6,7 +6,7 @@ use crate::cache::{Cache, Known, Place, write_atomically};
 use crate::environment::{Environment, WATCHED};
 use crate::scan::Found;
 use energy_kernel_compiler::record::encoding::encode;
-use energy_kernel_compiler::record::{Bundle, Objective};
+use energy_kernel_compiler::record::{Bundle, Fingerprint, Objective};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -58,18 +58,25 @@ pub(crate) struct Memo {
 }
 
 impl Memo {
-    pub(crate) fn of(found: &Found, known: &Known, objective: Objective, output: &Path) -> Memo {
-        let mut text = format!(
-            "{objective:?} {} {:?} {:?}\n",
-            found.name, found.buckets, found.specialisation
-        )
-        .into_bytes();
+    /// Of the operators of this fingerprint.
+    pub(crate) fn of(
+        fingerprint: Fingerprint,
+        same: &[&Found],
+        known: &Known,
+        objective: Objective,
+        output: &Path,
+    ) -> Memo {
+        let mut text = format!("{objective:?}\n").into_bytes();
+        for found in same {
+            let one = format!("{} {:?} {:?}\n", found.name, found.buckets, found.specialisation);
+            text.extend(one.into_bytes());
+        }
         text.extend(script().into_bytes());
         // What has no encoding is not valid, and was not read from a file.
         text.extend(known.devices.values().filter_map(|file| encode(file).ok()).flatten());
         Memo {
-            note: Note::new(&text, output.join(format!("{}.memo", found.fingerprint))),
-            bundle: output.join(Bundle::file_name(&found.fingerprint)),
+            note: Note::new(&text, output.join(format!("{fingerprint}.memo"))),
+            bundle: output.join(Bundle::file_name(&fingerprint)),
         }
     }
 
