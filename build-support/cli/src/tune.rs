@@ -26,6 +26,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
     }
     let package = Package::find(arguments)?;
     let found = package.named(&options.operator)?;
+    package.warn();
     if found.is_empty() {
         return Err(miette!(
             help = "an operator is tuned for the sizes in `#[energy_kernel(tune(…))]`",

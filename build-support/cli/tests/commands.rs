@@ -804,3 +804,30 @@ fn outside_a_package_the_error_is_of_use() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("--manifest-path"));
 }
+/// A file in the middle of an edit tells nothing of which operators there are.
+#[test]
+fn what_cannot_be_parsed_is_said_and_its_results_are_not_unused() {
+    let (_root, folder) = package();
+    assert!(
+        call(&folder, &["tune", "--emulated", "--candidates", "1"])
+            .status
+            .success()
+    );
+    let source = fs::read_to_string(folder.join("src/lib.rs")).unwrap();
+    let clean = ["clean", "--unused", "--dry-run"];
+    for (broken, says) in [
+        (format!("{source}\nfn half("), "src/lib.rs:"),
+        (source.replace("x[[r, c]]", "y[[r, c]]"), "src/lib.rs:3: "),
+    ] {
+        fs::write(folder.join("src/lib.rs"), broken).unwrap();
+        let shown = call(&folder, &["show"]);
+        assert!(text(&shown.stderr).contains(says), "{}", text(&shown.stderr));
+        let check = call(&folder, &["check"]);
+        assert_eq!(check.status.code(), Some(1), "{}", text(&check.stdout));
+        assert!(text(&check.stdout).contains(says), "{}", text(&check.stdout));
+        assert!(text(&call(&folder, &clean).stdout).contains("would delete 0 files"));
+    }
+    fs::write(folder.join("src/lib.rs"), "").unwrap();
+    assert!(text(&call(&folder, &clean).stdout).contains("would delete 1 files"));
+}
+
