@@ -584,6 +584,38 @@ fn hostile_and_damaged_cache_files_are_a_warning_and_a_miss() {
     assert_eq!(package.bundles().len(), 3);
 }
 
+/// It may be sound: it is not for a build to replace it.
+#[cfg(unix)]
+#[test]
+fn a_result_that_cannot_be_read_is_not_overwritten() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut package = Package::new();
+    package.run();
+    let file = package.cache().files(Place::User).remove(0);
+    let sound = fs::read(&file).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
+    if fs::read(&file).is_ok() {
+        eprintln!("left out: this user reads everything");
+        return;
+    }
+    // A change of permissions is none that a build looks for; a first build has nothing to go by.
+    fs::remove_dir_all(package.path("out/energy-kernel")).unwrap();
+    let outcome = package.run();
+    let texts = warnings(&outcome);
+    assert!(
+        texts.iter().any(|text| text.contains("see to its permissions")),
+        "{texts:?}"
+    );
+    assert!(
+        texts
+            .iter()
+            .any(|text| text.contains("is not kept") && text.contains("cannot be read")),
+        "{texts:?}"
+    );
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(fs::read(&file).unwrap(), sound);
+}
+
 /// An earlier version's results are measured again without a word: an update is nothing to warn of at every build.
 #[test]
 fn what_an_earlier_version_left_is_passed_over() {

@@ -177,10 +177,13 @@ fn results(package: &Package, place: Place) -> Result<String, String> {
     let files = package.cache.files(place);
     let broken: Vec<String> = files
         .iter()
-        .filter_map(|path| Some(format!("{}: {}", path.display(), read_file(path).err()?)))
+        .filter_map(|path| {
+            let problem = read_file(path).err()?;
+            Some(format!("{}: {problem}; {}", path.display(), problem.remedy()))
+        })
         .collect();
     match broken.is_empty() {
         true => Ok(format!("{} files", files.len())),
-        false => Err(format!("{}; delete them", broken.join("; "))),
+        false => Err(broken.join("; ")),
     }
 }
