@@ -375,6 +375,11 @@ fn tuning_on_the_emulated_device_is_shown_and_not_shipped() {
         !folder.join("energy-cache").exists(),
         "simulated results are nobody else's business"
     );
+    assert!(
+        text(&tuned.stderr).contains("nothing is shipped"),
+        "{}",
+        text(&tuned.stderr)
+    );
     assert!(text(&call(&folder, &words).stdout).contains("\"tuned\":0"));
     let shown = call(&folder, &["show"]);
     assert!(
@@ -508,6 +513,35 @@ fn the_doctor_names_a_cache_that_others_may_write() {
             .unwrap();
         assert_eq!(cache["well"], well, "{said}");
     }
+}
+
+/// The place is named, the other sizes are tuned, and nothing is measured anew.
+#[test]
+fn what_cannot_be_kept_costs_no_measurement() {
+    let (_root, folder) = package();
+    let words = ["tune", "--emulated", "--candidates", "3", "--json"];
+    assert!(call(&folder, &words).status.success());
+    let cache = energy_kernel_build::cache::Cache::of(&folder, "demo", Some(&folder.join("cache")));
+    let result = cache.files(energy_kernel_build::cache::Place::User).remove(0);
+    fs::remove_file(&result).unwrap();
+    fs::create_dir(&result).unwrap();
+    let tuned = call(&folder, &words);
+    assert_eq!(tuned.status.code(), Some(1));
+    assert!(text(&tuned.stdout).contains("\"failed\":2"), "{}", text(&tuned.stdout));
+    let says = text(&tuned.stderr);
+    for part in ["R = 4", "R = 8", folder.join("cache/demo").to_str().unwrap()] {
+        assert!(says.contains(part), "{says}");
+    }
+    let journals = || {
+        let files = fs::read_dir(cache.state().unwrap()).unwrap().flatten();
+        files
+            .filter(|file| file.path().extension().is_some_and(|e| e == "journal"))
+            .count()
+    };
+    assert_eq!(journals(), 2);
+    fs::remove_dir(&result).unwrap();
+    assert!(text(&call(&folder, &words).stdout).contains("\"tuned\":2"));
+    assert_eq!(journals(), 0);
 }
 
 #[test]
@@ -797,13 +831,6 @@ fn clean_deletes_what_it_says_and_no_more() {
     assert_eq!(deleted(&[]), Vec::<PathBuf>::new());
 }
 
-#[test]
-fn outside_a_package_the_error_is_of_use() {
-    let folder = tempfile::tempdir().unwrap();
-    let output = call(folder.path(), &["show"]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("--manifest-path"));
-}
 /// A file in the middle of an edit tells nothing of which operators there are.
 #[test]
 fn what_cannot_be_parsed_is_said_and_its_results_are_not_unused() {
@@ -831,3 +858,10 @@ fn what_cannot_be_parsed_is_said_and_its_results_are_not_unused() {
     assert!(text(&call(&folder, &clean).stdout).contains("would delete 1 files"));
 }
 
+#[test]
+fn outside_a_package_the_error_is_of_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = call(folder.path(), &["show"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("--manifest-path"));
+}
