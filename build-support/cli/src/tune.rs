@@ -10,7 +10,7 @@ use crate::sweep::sweep;
 use energy_kernel_build::cache::{Contents, Place, SHIPPED, read_file};
 use energy_kernel_build::scan::Found;
 use energy_kernel_build::tune::trace::Trace;
-use energy_kernel_build::tune::{Laboratory, Settings, Step, open, replay};
+use energy_kernel_build::tune::{Laboratory, MOST_EMULATED_OPERATIONS, Settings, Step, open, replay};
 use energy_kernel_build::{Job, buckets, cache_file, journal_path, missing, names, unmeasured};
 use energy_kernel_compiler::record::{CacheFile, CacheMode, DeviceClass, Objective};
 use miette::miette;
@@ -40,7 +40,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
         objective: options.objective(),
         seed: options.seed,
         emulated_candidates: options.candidates.unwrap_or(24).max(1),
-        emulated_operations: 1e11,
+        emulated_operations: MOST_EMULATED_OPERATIONS,
         candidates: options.candidates.unwrap_or(256).max(1),
         measurements: options.measurements,
         patience: options.patience,

@@ -562,6 +562,24 @@ fn a_dry_run_tunes_nothing() {
     );
 }
 
+/// What a device refuses is foretold, and nobody is sent to the command that said so.
+#[test]
+fn what_is_too_large_for_the_device_is_said_before() {
+    let (_root, folder) = package();
+    let source = fs::read_to_string(folder.join("src/lib.rs")).unwrap();
+    fs::write(
+        folder.join("src/lib.rs"),
+        source.replace("R = [4, 8]", "R = 4000000000"),
+    )
+    .unwrap();
+    let words = ["tune", "--emulated", "--candidates", "3"];
+    let foretold = text(&call(&folder, &[words.as_slice(), &["--dry-run"]].concat()).stdout);
+    let says = "operations are more than the 1e11 that the emulated device is given";
+    assert!(foretold.contains(&format!("none: some 1e12 {says}")), "{foretold}");
+    let tuned = text(&call(&folder, &words).stderr);
+    assert!(tuned.contains(says) && !tuned.contains("tune --emulated"), "{tuned}");
+}
+
 #[test]
 fn a_sweep_is_recorded_and_tuned_on() {
     let (_root, folder) = package();
