@@ -17,7 +17,7 @@ pub fn check(arguments: &Arguments, options: &Check) -> Outcome {
     for path in package.cache.files(Place::Shipped) {
         match read_file(&path) {
             Ok(file) => files.push(file),
-            Err(problem) => problems.push(format!("{}: {problem}", path.display())),
+            Err(problem) => problems.push(format!("{}: {problem}; {}", path.display(), problem.remedy())),
         }
     }
     let asked = |file: &&CacheFile| {

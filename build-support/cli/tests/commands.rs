@@ -483,6 +483,35 @@ fn kernels_are_printed_and_schedules_listed() {
 }
 
 #[test]
+fn the_doctor_names_a_cache_that_is_elsewhere_for_everybody_and_packages_to_choose_from() {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(
+        root.path().join("Cargo.toml"),
+        "[workspace]\nmembers = [\"a\", \"b\"]\n",
+    )
+    .unwrap();
+    for name in ["a", "b"] {
+        let manifest = format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n");
+        fs::create_dir_all(root.path().join(name).join("src")).unwrap();
+        fs::write(root.path().join(name).join("Cargo.toml"), manifest).unwrap();
+        fs::write(root.path().join(name).join("src/lib.rs"), "").unwrap();
+    }
+    let mut doctor = command(root.path());
+    let output = doctor
+        .arg("doctor")
+        .env("ENERGY_KERNEL_CACHE_DIR", "here")
+        .output()
+        .unwrap();
+    let says = text(&output.stdout);
+    assert!(
+        says.contains("here means another folder") && says.contains("absolute path"),
+        "{says}"
+    );
+    assert!(says.contains("--package with one of: a, b"), "{says}");
+    assert!(!root.path().join("here").exists());
+}
+
+#[test]
 fn the_doctor_names_broken_caches() {
     let (_root, folder) = package();
     fs::create_dir(folder.join("energy-cache")).unwrap();
