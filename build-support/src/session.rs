@@ -9,7 +9,7 @@ use crate::editing::Editing;
 use crate::environment::{Environment, WATCHED};
 use crate::policy::{Permission, Policy, permission, policy_of};
 use crate::scan::{self, Found};
-use crate::stamp::{Memo, Stamp};
+use crate::stamp::{Memo, Stamp, file_lines};
 use crate::watch::watched;
 use energy_kernel_compiler::record::encoding::encode;
 use energy_kernel_compiler::record::{Bundle, CacheFile, DeviceClass, Fingerprint, Index, Record};
@@ -147,7 +147,9 @@ impl Session<'_> {
             ));
         }
         let files = scan::source_files(&self.sources);
-        let stamp = self.stamp(&files);
+        // As they are before they are read: what is saved while something is tuned is for the next run to see.
+        let sources = file_lines(&files);
+        let stamp = self.stamp(&sources);
         if let Some(directives) = stamp.unchanged() {
             return Outcome {
                 directives,
@@ -173,15 +175,15 @@ impl Session<'_> {
         }
         let directives = self.directives(&warnings, again);
         // The stamp is made anew: tuning has written to the cache.
-        let settled = !again && self.stamp(&files).write(&directives).is_ok();
+        let settled = !again && self.stamp(&sources).write(&directives).is_ok();
         Outcome { directives, settled }
     }
 
-    fn stamp(&self, files: &[PathBuf]) -> Stamp {
+    fn stamp(&self, sources: &str) -> Stamp {
         Stamp::of(
             self.build,
             self.environment,
-            files,
+            sources,
             &self.folders(),
             &self.cache,
             &self.output,

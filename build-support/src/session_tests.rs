@@ -149,6 +149,8 @@ struct Fake {
     announced: Vec<String>,
     trouble: Trouble,
     measured_at: u64,
+    /// What becomes of a file while something is tuned.
+    edit: Option<(PathBuf, String)>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -170,6 +172,7 @@ impl Default for Fake {
             announced: Vec::new(),
             trouble: Trouble::None,
             measured_at: 1000,
+            edit: None,
         }
     }
 }
@@ -223,6 +226,9 @@ impl Bench for FakeBench {
             Trouble::Panic => panic!("as asked"),
             Trouble::Slow => std::thread::sleep(Duration::from_millis(60)),
             Trouble::None | Trouble::OpenPanics | Trouble::NoEnergy => {}
+        }
+        if let Some((path, text)) = &self.0.edit {
+            fs::write(path, text).unwrap();
         }
         self.0
             .tuned
@@ -310,6 +316,19 @@ fn a_first_build_tunes_and_embeds_and_a_second_does_neither() {
     package.run();
     assert_eq!(package.tuned(), BUCKETS);
     assert_eq!(package.bundles(), bundles);
+}
+
+/// Tuning takes minutes, and an editor saves meanwhile: what was scanned before that is not what lies there now.
+#[test]
+fn what_is_edited_while_it_is_tuned_is_tuned_the_next_time() {
+    let mut package = Package::new();
+    let added =
+        "#[energy_kernel(tune(N = 8))] fn added(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| x[[n]] + 3.0 }";
+    package.workshop.edit = Some((package.path("package/src/lib.rs"), format!("{SOURCE}{added}")));
+    package.run();
+    assert_eq!((package.tuned(), package.bundles().len()), (BUCKETS, 3));
+    package.run();
+    assert_eq!((package.tuned(), package.bundles().len()), (BUCKETS + 1, 4));
 }
 
 #[test]

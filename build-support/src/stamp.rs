@@ -15,10 +15,11 @@ use std::time::UNIX_EPOCH;
 pub(crate) struct Stamp(Note);
 
 impl Stamp {
+    /// `sources` are the [lines](file_lines) of the source files.
     pub(crate) fn of(
         build: &Build,
         environment: &Environment,
-        sources: &[PathBuf],
+        sources: &str,
         folders: &[&Path],
         cache: &Cache,
         output: &Path,
@@ -35,9 +36,8 @@ impl Stamp {
             text.push_str(&format!("{} {}\n", folder.display(), folder.exists()));
         }
         let caches = [Place::Shipped, Place::User].map(|place| cache.files(place));
-        for file in sources.iter().chain(caches.iter().flatten()) {
-            text.push_str(&file_line(file));
-        }
+        text.push_str(sources);
+        caches.iter().for_each(|files| text.push_str(&file_lines(files)));
         Stamp(Note::new(text.as_bytes(), output.join("stamp")))
     }
 
@@ -128,6 +128,11 @@ impl Note {
 /// The script itself: another version of this crate may decide or compile otherwise.
 fn script() -> String {
     file_line(&std::env::current_exe().unwrap_or_default())
+}
+
+/// What tells these files from others and from what they were.
+pub(crate) fn file_lines(files: &[PathBuf]) -> String {
+    files.iter().map(|file| file_line(file)).collect()
 }
 
 fn file_line(path: &Path) -> String {
