@@ -263,8 +263,9 @@ impl Session<'_> {
             let before = Editing::read(state);
             let mut editing = before.clone();
             let now = self.environment.seconds();
+            editing.note(found.iter().map(|f| (f.name.as_str(), f.fingerprint)), now);
             candidates.retain(|f| {
-                let rests = !editing.note(&f.name, f.fingerprint, now);
+                let rests = !editing.is_edited(&f.name, f.fingerprint, now);
                 waiting += usize::from(!rests && !missing(&[f], contents, &device).is_empty());
                 rests
             });

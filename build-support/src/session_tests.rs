@@ -885,6 +885,29 @@ fn off_embeds_nothing() {
     assert_eq!(package.tuned(), BUCKETS);
 }
 
+/// In other modules, or under other conditions: none of them is an edit of another.
+#[test]
+fn operators_of_one_name_do_not_wait_for_each_other() {
+    let operator = |number: u32| {
+        format!(
+            "#[energy_kernel(tune(N = 8))] fn f(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> {{ |n| x[[n]] + {number}.0 }}"
+        )
+    };
+    let source = |first| format!("mod a {{ {} }} mod b {{ {} }}", operator(first), operator(2));
+    let mut package = Package::with_source(&source(1));
+    package.variables.insert("PROFILE".into(), "debug".into());
+    assert!(package.run().settled);
+    assert_eq!(package.tuned(), 2);
+    // One of them is edited.
+    package.now += Duration::from_secs(60);
+    package.write("src/lib.rs", &source(13));
+    assert!(!package.run().settled);
+    assert_eq!(package.tuned(), 2);
+    package.now += Duration::from_secs(601);
+    assert!(package.run().settled);
+    assert_eq!(package.tuned(), 3);
+}
+
 #[test]
 fn an_operator_under_edit_waits_and_the_script_is_rerun() {
     let source = |factor: u32| {
