@@ -13,11 +13,15 @@ pub const MOST_BYTES: usize = 256 << 20;
 /// # Errors
 /// It cannot be read, has more than [`MOST_BYTES`], or is no text.
 pub fn read_text(path: &Path) -> Result<String, TraceError> {
+    let file = File::open(path).map_err(|error| TraceError::Unreadable(format!("{}: {error}", path.display())))?;
+    text_of(&file, path)
+}
+
+/// The text of an open file, as [`read_text`] has it.
+pub(super) fn text_of(file: &File, path: &Path) -> Result<String, TraceError> {
     let named = |problem: String| TraceError::Unreadable(format!("{}: {problem}", path.display()));
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes))
-        .map_err(|error| named(error.to_string()))?;
+    (file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes)).map_err(|error| named(error.to_string()))?;
     if bytes.starts_with(&[0x1f, 0x8b]) {
         bytes = unpack(&bytes).ok_or_else(|| {
             named("it is not a sound gzip file of one part, or too large; `zcat` unpacks several parts".to_owned())

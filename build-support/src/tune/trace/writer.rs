@@ -1,7 +1,8 @@
 //! Appends measurements to a trace as they come.
 
+use super::TraceError;
+use super::file::text_of;
 use super::recorded::{self, Problem, Recorded, Trace};
-use super::{TraceError, read_text};
 use crate::tune::append::append;
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::record::{DeviceClass, PackedKernel};
@@ -28,7 +29,8 @@ impl Recorder {
     /// The file is something else, is damaged, is being recorded by another, or cannot be written.
     pub fn open(path: &Path) -> Result<Recorder, TraceError> {
         let failed = |problem: &dyn std::fmt::Display| TraceError::Unreadable(format!("{}: {problem}", path.display()));
-        let mut file = (File::options().create(true).append(true).open(path)).map_err(|error| failed(&error))?;
+        let options = File::options().read(true).append(true).create(true).open(path);
+        let mut file = options.map_err(|error| failed(&error))?;
         // Where a file system has no locks, it is for people to see to it.
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             return Err(failed(
@@ -39,7 +41,8 @@ impl Recorder {
         let mut known = Trace::default();
         let mut complete = true;
         if bytes > 0 {
-            let text = read_text(path)?;
+            // What is locked can be read by whoever has locked it; on some systems not even by himself, were he to open it again.
+            let text = text_of(&file, path)?;
             known = Trace::parse(&text).map_err(|error| failed(&error))?;
             complete = text[..known.whole].ends_with('\n');
             if bytes != text.len() as u64 {
