@@ -25,18 +25,19 @@ pub(crate) fn assemble(
         let Some(target) = Target::for_capability(major, minor) else {
             continue;
         };
-        let buckets: Vec<TunedBucket> = wanted
-            .iter()
-            .filter_map(|(found, sizes)| Some((found, file.record(sizes, &found.specialisation)?)))
-            .filter_map(|(found, record)| bucket(found, record, target, &mut kernels))
-            .collect();
-        if buckets
-            .iter()
-            .flat_map(|bucket| &bucket.front)
-            .any(|candidate| candidate.stale)
-        {
-            warnings.push(stale(first, file));
+        let mut buckets = Vec::new();
+        let mut warned: Vec<String> = Vec::new();
+        for (found, sizes) in &wanted {
+            let record = file.record(sizes, &found.specialisation);
+            let Some(bucket) = record.and_then(|record| bucket(found, record, target, &mut kernels)) else {
+                continue;
+            };
+            let is_stale = bucket.front.iter().any(|candidate| candidate.stale);
+            let warning = is_stale.then(|| stale(found, file));
+            warned.extend(warning.filter(|warning| !warned.contains(warning)));
+            buckets.push(bucket);
         }
+        warnings.extend(warned);
         if !buckets.is_empty() {
             devices.push(TunedDevice {
                 device: file.device.clone(),

@@ -517,6 +517,20 @@ fn operators_of_one_meaning_are_embedded_for_the_sizes_of_all() {
             (2, [8, 16, 32, 64, 128].map(|n| vec![n]).to_vec())
         );
     }
+    // What is said of one of them names that one.
+    for path in package.cache().files(Place::User) {
+        let mut file = crate::cache::read_file(&path).unwrap();
+        for record in file.records.iter_mut().filter(|record| record.sizes == [32]) {
+            record.front[0].kernel_hash = [7; 32];
+        }
+        fs::write(path, encode(&file).unwrap()).unwrap();
+    }
+    let outcome = package.run();
+    let [warning] = warnings(&outcome)[..] else {
+        panic!("{outcome:?}")
+    };
+    assert!(warning.starts_with("second on "), "{warning}");
+    assert!(warning.contains("--operator second --again"), "{warning}");
 }
 
 #[test]
