@@ -430,6 +430,32 @@ fn stale_results_are_shown_without_figures() {
     );
 }
 
+/// And what was recorded of it.
+#[test]
+fn a_renamed_operator_keeps_its_results() {
+    let (_root, folder) = package();
+    let words = ["tune", "--emulated", "--candidates", "3", "--json"];
+    assert!(call(&folder, &words).status.success());
+    assert!(
+        call(&folder, &[words.as_slice(), &["--sweep", "t.jsonl"]].concat())
+            .status
+            .success()
+    );
+    let source = fs::read_to_string(folder.join("src/lib.rs")).unwrap();
+    fs::write(folder.join("src/lib.rs"), source.replace("total", "sum_of_row")).unwrap();
+    let shown = text(&call(&folder, &["show", "--json"]).stdout);
+    assert!(
+        shown.contains("sum_of_row") && !shown.contains("\"stale\":true"),
+        "{shown}"
+    );
+    let replayed = call(&folder, &["tune", "--device", "replay:t.jsonl", "--again", "--json"]);
+    assert!(
+        text(&replayed.stdout).contains("\"tuned\":2"),
+        "{}",
+        text(&replayed.stderr)
+    );
+}
+
 /// Killed at any time, a tuning leaves whole files behind, and the next one goes on.
 #[test]
 fn a_tuning_that_was_killed_goes_on() {
