@@ -64,9 +64,9 @@ impl EmulatedMeter {
         }
     }
 
-    /// Where there is more patience than in a build script.
-    fn more(&self) -> &'static str {
-        match self.most_operations < MOST_EMULATED_OPERATIONS {
+    /// Where there is patience enough for so many times as many operations, if anywhere.
+    fn more(&self, times: f64) -> &'static str {
+        match times * self.most_operations <= MOST_EMULATED_OPERATIONS {
             true => " in a build; `cargo energy-kernel tune --emulated` has more patience",
             false => "",
         }
@@ -121,7 +121,7 @@ impl Meter for EmulatedMeter {
             return Err(MeterError::Refused(format!(
                 "some {operations:.0e} operations are more than the {:.0e} that the emulated device is given{}",
                 self.most_operations,
-                self.more(),
+                self.more(operations / self.most_operations),
             )));
         }
         let results: u64 = (checked.op().outputs.iter())
@@ -130,7 +130,7 @@ impl Meter for EmulatedMeter {
         if operations / results as f64 > self.most_operations / RESULTS {
             return Err(MeterError::Refused(format!(
                 "some {operations:.0e} operations for {results} results are too many to check for the emulated device{}",
-                self.more(),
+                self.more(RESULTS * operations / (self.most_operations * results as f64)),
             )));
         }
         let bytes = bytes(checked, sizes);
