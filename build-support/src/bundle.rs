@@ -2,19 +2,22 @@
 
 use crate::cache::Known;
 use crate::scan::Found;
+use crate::session::buckets;
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::record::{
     Bundle, CacheFile, Candidate, Objective, PackedKernel, Point, Record, TunedBucket, TunedDevice,
 };
 use energy_kernel_compiler::target::Target;
 
-/// The bundle of an operator; none where nothing is known of it. Adds to `warnings` what is stale.
+/// The bundle of operators of one fingerprint; none where nothing is known of them. Adds to `warnings` what is stale.
 pub(crate) fn assemble(
-    found: &Found,
+    same: &[&Found],
     known: &Known,
     objective: Objective,
     warnings: &mut Vec<String>,
 ) -> Option<Bundle> {
+    let first = same.first()?;
+    let wanted = buckets(same);
     let mut kernels = Kernels::default();
     let mut devices = Vec::new();
     for file in known.devices.values() {
@@ -22,19 +25,19 @@ pub(crate) fn assemble(
         let Some(target) = Target::for_capability(major, minor) else {
             continue;
         };
-        let buckets: Vec<TunedBucket> = found
-            .buckets
-            .iter()
-            .filter_map(|sizes| file.record(sizes, &found.specialisation))
-            .filter_map(|record| bucket(found, record, target, &mut kernels))
-            .collect();
-        if buckets
-            .iter()
-            .flat_map(|bucket| &bucket.front)
-            .any(|candidate| candidate.stale)
-        {
-            warnings.push(stale(found, file));
+        let mut buckets = Vec::new();
+        let mut warned: Vec<String> = Vec::new();
+        for (found, sizes) in &wanted {
+            let record = file.record(sizes, &found.specialisation);
+            let Some(bucket) = record.and_then(|record| bucket(found, record, target, &mut kernels)) else {
+                continue;
+            };
+            let is_stale = bucket.front.iter().any(|candidate| candidate.stale);
+            let warning = is_stale.then(|| stale(found, file));
+            warned.extend(warning.filter(|warning| !warned.contains(warning)));
+            buckets.push(bucket);
         }
+        warnings.extend(warned);
         if !buckets.is_empty() {
             devices.push(TunedDevice {
                 device: file.device.clone(),
@@ -43,8 +46,8 @@ pub(crate) fn assemble(
         }
     }
     (!devices.is_empty()).then(|| Bundle {
-        fingerprint: found.fingerprint,
-        operator: found.name.clone(),
+        fingerprint: first.fingerprint,
+        operator: first.name.clone(),
         objective,
         kernels: kernels.packed,
         devices,

@@ -115,9 +115,11 @@ impl Cache {
                     // Nobody has to know what an earlier version left behind; `cargo energy-kernel clean` takes it away.
                     Err(Unreadable::Content(DecodeError::Version { found }))
                         if place == Place::User && found < FORMAT_VERSION => {}
-                    Err(problem) => contents
-                        .warnings
-                        .push(format!("{} is not used: {problem}; delete it", path.display())),
+                    Err(problem) => contents.warnings.push(format!(
+                        "{} is not used: {problem}; {}",
+                        path.display(),
+                        problem.remedy()
+                    )),
                 }
             }
         }
@@ -185,12 +187,19 @@ impl Cache {
         }
         let path = folder.join(CacheFile::file_name(&file.fingerprint, &file.device));
         let mut merged = file.clone();
-        if let Ok(present) = read_file(&path)
-            && present.fingerprint == file.fingerprint
-            && present.device.key() == file.device.key()
-        {
-            // What the places hold wins over equals: it may have been measured by another build meanwhile.
-            merged.merge(present, staleness(operators, file));
+        match read_file(&path) {
+            Ok(present) => {
+                if present.fingerprint == file.fingerprint && present.device.key() == file.device.key() {
+                    // What the places hold wins over equals: it may have been measured by another build meanwhile.
+                    merged.merge(present, staleness(operators, file));
+                }
+            }
+            // What cannot be read may be sound: it is not for us to replace it.
+            Err(Unreadable::Io(error)) if error.kind() != io::ErrorKind::NotFound => {
+                let why = format!("{} cannot be read: {error}", path.display());
+                return Err(io::Error::new(error.kind(), why));
+            }
+            Err(_) => {}
         }
         let bytes = encode(&merged).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         write_atomically(&path, &bytes, modified)?;
@@ -278,6 +287,19 @@ pub enum Unreadable {
     /// It is no valid cache file of this version.
     #[error(transparent)]
     Content(#[from] DecodeError),
+}
+
+impl Unreadable {
+    /// What to do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Unreadable::Io(_) => "see to its permissions",
+            Unreadable::Content(DecodeError::Version { found }) if *found > FORMAT_VERSION => {
+                "a newer energy-kernel wrote it, and can use it"
+            }
+            Unreadable::NoFile | Unreadable::Content(_) => "delete it",
+        }
+    }
 }
 
 /// A cache file, checked.

@@ -2,11 +2,11 @@
 //! tuning.
 //!
 //! The state is one line an operator: its fingerprint, when that was first seen, whether it came soon after another, and
-//! the name. Lines that are not understood are dropped.
+//! the name, which several may have. Lines that are not understood are dropped.
 
 use crate::cache::write_atomically;
 use energy_kernel_compiler::record::Fingerprint;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// An operator that has changed twice within this time is being edited, until it has rested for as long. Seconds.
@@ -17,8 +17,8 @@ const FILE: &str = "seen";
 /// When the operators of a package were first seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Editing {
-    /// By name.
-    seen: BTreeMap<String, Seen>,
+    /// By name: operators of other modules, or under other conditions, may have the same.
+    seen: BTreeMap<String, Vec<Seen>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,25 +33,41 @@ impl Editing {
     /// Reads the state; none is no error.
     pub(crate) fn read(state: &Path) -> Editing {
         let text = std::fs::read_to_string(state.join(FILE)).unwrap_or_default();
-        Editing {
-            seen: text.lines().filter_map(parse).collect(),
+        let mut editing = Editing::default();
+        for (name, seen) in text.lines().filter_map(parse) {
+            editing.seen.entry(name).or_default().push(seen);
+        }
+        editing
+    }
+
+    /// Notes what operators are there now. What is new replaces what is gone of its name.
+    pub(crate) fn note<'a>(&mut self, operators: impl IntoIterator<Item = (&'a str, Fingerprint)>, now: u64) {
+        let mut present: BTreeMap<&str, BTreeSet<Fingerprint>> = BTreeMap::new();
+        for (name, fingerprint) in operators {
+            present.entry(name).or_default().insert(fingerprint);
+        }
+        for (name, present) in present {
+            let before = self.seen.remove(name).unwrap_or_default();
+            let (mut seen, gone): (Vec<Seen>, Vec<Seen>) =
+                (before.into_iter()).partition(|seen| present.contains(&seen.fingerprint));
+            let unsettled = gone.iter().any(|replaced| now.saturating_sub(replaced.first) < REST);
+            for fingerprint in present {
+                if !seen.iter().any(|known| known.fingerprint == fingerprint) {
+                    seen.push(Seen {
+                        fingerprint,
+                        first: now,
+                        unsettled,
+                    });
+                }
+            }
+            self.seen.insert(name.to_owned(), seen);
         }
     }
 
-    /// Notes what an operator is now. Whether it should be left alone for a while.
-    pub(crate) fn note(&mut self, name: &str, fingerprint: Fingerprint, now: u64) -> bool {
-        let fresh = |unsettled| Seen {
-            fingerprint,
-            first: now,
-            unsettled,
-        };
-        let seen = match self.seen.get(name) {
-            None => fresh(false),
-            Some(seen) if seen.fingerprint == fingerprint => *seen,
-            Some(replaced) => fresh(now.saturating_sub(replaced.first) < REST),
-        };
-        self.seen.insert(name.to_owned(), seen);
-        seen.unsettled && now.saturating_sub(seen.first) < REST
+    /// Whether an operator should be left alone for a while.
+    pub(crate) fn is_edited(&self, name: &str, fingerprint: Fingerprint, now: u64) -> bool {
+        let mut seen = self.seen.get(name).into_iter().flatten();
+        seen.any(|seen| seen.fingerprint == fingerprint && seen.unsettled && now.saturating_sub(seen.first) < REST)
     }
 
     /// Writes the state if it differs from what was read. Best effort: without it operators are tuned at once.
@@ -59,7 +75,8 @@ impl Editing {
         if self == before {
             return;
         }
-        let lines = self.seen.iter().map(|(name, seen)| {
+        let all = (self.seen.iter()).flat_map(|(name, seen)| seen.iter().map(move |seen| (name, seen)));
+        let lines = all.map(|(name, seen)| {
             format!(
                 "{} {} {} {name}\n",
                 seen.fingerprint,
@@ -85,6 +102,11 @@ fn parse(line: &str) -> Option<(String, Seen)> {
 mod tests {
     use super::*;
 
+    fn note(editing: &mut Editing, name: &str, fingerprint: Fingerprint, now: u64) -> bool {
+        editing.note([(name, fingerprint)], now);
+        editing.is_edited(name, fingerprint, now)
+    }
+
     fn version(number: u8) -> Fingerprint {
         Fingerprint([number; 32])
     }
@@ -92,21 +114,24 @@ mod tests {
     #[test]
     fn an_operator_is_left_alone_while_it_changes() {
         let mut editing = Editing::default();
-        assert!(!editing.note("f", version(1), 1000), "seen for the first time");
-        assert!(!editing.note("f", version(1), 1001));
-        assert!(editing.note("f", version(2), 1100), "changed after 100 s");
-        assert!(editing.note("f", version(2), 1600));
-        assert!(!editing.note("f", version(2), 1700), "rested");
-        assert!(!editing.note("f", version(3), 1700 + REST), "changed after a rest");
-        assert!(!editing.note("g", version(4), 1701), "another operator");
+        assert!(!note(&mut editing, "f", version(1), 1000), "seen for the first time");
+        assert!(!note(&mut editing, "f", version(1), 1001));
+        assert!(note(&mut editing, "f", version(2), 1100), "changed after 100 s");
+        assert!(note(&mut editing, "f", version(2), 1600));
+        assert!(!note(&mut editing, "f", version(2), 1700), "rested");
+        assert!(
+            !note(&mut editing, "f", version(3), 1700 + REST),
+            "changed after a rest"
+        );
+        assert!(!note(&mut editing, "g", version(4), 1701), "another operator");
     }
 
     #[test]
     fn the_state_survives_and_nonsense_in_it_does_not_matter() {
         let folder = tempfile::tempdir().unwrap();
         let mut editing = Editing::default();
-        editing.note("scale<f16>", version(1), 5);
-        editing.note("two words", version(2), 7);
+        editing.note([("scale<f16>", version(1)), ("scale<f16>", version(3))], 5);
+        note(&mut editing, "two words", version(2), 7);
         editing.write(&Editing::default(), folder.path());
         assert_eq!(Editing::read(folder.path()), editing);
         let file = folder.path().join(FILE);
@@ -120,8 +145,8 @@ mod tests {
     #[test]
     fn a_clock_set_back_does_no_harm() {
         let mut editing = Editing::default();
-        editing.note("f", version(1), 10_000);
-        assert!(editing.note("f", version(2), 5));
-        assert!(!editing.note("f", version(2), 20_000));
+        note(&mut editing, "f", version(1), 10_000);
+        assert!(note(&mut editing, "f", version(2), 5));
+        assert!(!note(&mut editing, "f", version(2), 20_000));
     }
 }

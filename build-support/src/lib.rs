@@ -38,7 +38,7 @@ mod workshop;
 
 pub use environment::Environment;
 pub use policy::Policy;
-pub use session::{Bench, Job, LONGEST_BUDGET, cache_file, journal_path, missing, names, unmeasured};
+pub use session::{Bench, Job, LONGEST_BUDGET, buckets, cache_file, journal_path, missing, names, unmeasured};
 
 use energy_kernel_compiler::record::Objective;
 use std::io::Write;

@@ -1,6 +1,6 @@
 //! Finds the annotated operators of a crate in its source.
 //!
-//! What cannot be parsed, or is no valid operator, is skipped without a word: the macro sees it too, and reports it at its
+//! What cannot be parsed, or is no valid operator, is skipped, in a build without a word: the macro sees it too, and reports it at its
 //! place. What only exists after expansion (`macro_rules!`, generated files) is not found; it runs untuned.
 
 use energy_kernel_compiler::check::Checked;
@@ -34,6 +34,23 @@ pub struct Found {
     pub buckets: Vec<Vec<u64>>,
     /// What kernels for them are compiled to know.
     pub specialisation: Specialisation,
+}
+
+/// Something that may have been meant as operators, and is passed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// Where.
+    pub file: PathBuf,
+    /// In which line, from 1; 0 where it is the whole file.
+    pub line: usize,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl std::fmt::Display for Skipped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}: {}", self.file.display(), self.line, self.problem)
+    }
 }
 
 impl Found {
@@ -73,16 +90,30 @@ pub fn source_files(folders: &[PathBuf]) -> Vec<PathBuf> {
 
 /// The operators in these files that name sizes to tune for, in the order of the source; of equal ones the first.
 pub fn operators(files: &[PathBuf]) -> Vec<Found> {
+    scan(files).0
+}
+
+/// The [operators](operators()), and what was passed over.
+pub fn scan(files: &[PathBuf]) -> (Vec<Found>, Vec<Skipped>) {
     let mut found: Vec<Found> = Vec::new();
+    let mut skipped = Vec::new();
     for file in files {
-        // Parsing is slow and most files have none: the name must stand in the text.
-        let Ok(text) = std::fs::read_to_string(file) else {
-            continue;
+        let text = match std::fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(error) => {
+                skipped.push(Skipped {
+                    file: file.clone(),
+                    line: 0,
+                    problem: error.to_string(),
+                });
+                continue;
+            }
         };
+        // Parsing is slow and most files have none: the name must stand in the text.
         if !text.contains("energy_kernel") {
             continue;
         }
-        for operator in operators_of(&text, file) {
+        for operator in operators_of(&text, file, &mut skipped) {
             if !found
                 .iter()
                 .any(|earlier| earlier.fingerprint == operator.fingerprint && earlier.buckets == operator.buckets)
@@ -91,47 +122,56 @@ pub fn operators(files: &[PathBuf]) -> Vec<Found> {
             }
         }
     }
-    found
+    (found, skipped)
 }
 
-fn operators_of(text: &str, file: &Path) -> Vec<Found> {
-    let Ok(syntax) = syn::parse_file(text) else {
-        return Vec::new();
-    };
+fn operators_of(text: &str, file: &Path, skipped: &mut Vec<Skipped>) -> Vec<Found> {
     let mut visitor = Visitor {
         file,
         found: Vec::new(),
+        skipped,
     };
-    visitor.visit_file(&syntax);
+    match syn::parse_file(text) {
+        Ok(syntax) => visitor.visit_file(&syntax),
+        Err(error) => visitor.skip(&error),
+    }
     visitor.found
 }
 
 struct Visitor<'a> {
     file: &'a Path,
     found: Vec<Found>,
+    skipped: &'a mut Vec<Skipped>,
 }
 
 impl<'ast> Visit<'ast> for Visitor<'_> {
     fn visit_item_fn(&mut self, function: &'ast syn::ItemFn) {
-        let annotation = function
-            .attrs
-            .iter()
-            .enumerate()
-            .find_map(|(at, a)| Some((at, arguments(&a.meta)?)));
-        if let Some((at, arguments)) = annotation {
-            let mut item = function.clone();
-            item.attrs.remove(at);
-            self.add(arguments, item);
+        // Several, where each holds under another condition: whichever holds, its sizes are found.
+        for (at, attribute) in function.attrs.iter().enumerate() {
+            if let Some(arguments) = arguments(&attribute.meta) {
+                let mut item = function.clone();
+                item.attrs.remove(at);
+                self.add(arguments, item);
+            }
         }
         syn::visit::visit_item_fn(self, function);
     }
 }
 
 impl Visitor<'_> {
+    fn skip(&mut self, error: &syn::Error) {
+        self.skipped.push(Skipped {
+            file: self.file.to_owned(),
+            line: error.span().start().line,
+            problem: error.to_string(),
+        });
+    }
+
     fn add(&mut self, arguments: proc_macro2::TokenStream, function: syn::ItemFn) {
         let line = function.sig.ident.span().start().line;
-        let Ok(operator) = lang::parse(arguments, function.into_token_stream()) else {
-            return;
+        let operator = match lang::parse(arguments, function.into_token_stream()) {
+            Ok(operator) => operator,
+            Err(error) => return self.skip(&error),
         };
         if operator.tuning.is_empty() {
             return;

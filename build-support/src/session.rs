@@ -9,11 +9,12 @@ use crate::editing::Editing;
 use crate::environment::{Environment, WATCHED};
 use crate::policy::{Permission, Policy, permission, policy_of};
 use crate::scan::{self, Found};
-use crate::stamp::{Memo, Stamp};
+use crate::stamp::{Memo, Stamp, file_lines};
 use crate::watch::watched;
 use energy_kernel_compiler::record::encoding::encode;
 use energy_kernel_compiler::record::{Bundle, CacheFile, DeviceClass, Fingerprint, Index, Record};
 use energy_kernel_compiler::schedule::SPACE_VERSION;
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -146,7 +147,9 @@ impl Session<'_> {
             ));
         }
         let files = scan::source_files(&self.sources);
-        let stamp = self.stamp(&files);
+        // As they are before they are read: what is saved while something is tuned is for the next run to see.
+        let sources = file_lines(&files);
+        let stamp = self.stamp(&sources);
         if let Some(directives) = stamp.unchanged() {
             return Outcome {
                 directives,
@@ -172,15 +175,15 @@ impl Session<'_> {
         }
         let directives = self.directives(&warnings, again);
         // The stamp is made anew: tuning has written to the cache.
-        let settled = !again && self.stamp(&files).write(&directives).is_ok();
+        let settled = !again && self.stamp(&sources).write(&directives).is_ok();
         Outcome { directives, settled }
     }
 
-    fn stamp(&self, files: &[PathBuf]) -> Stamp {
+    fn stamp(&self, sources: &str) -> Stamp {
         Stamp::of(
             self.build,
             self.environment,
-            files,
+            sources,
             &self.folders(),
             &self.cache,
             &self.output,
@@ -260,8 +263,9 @@ impl Session<'_> {
             let before = Editing::read(state);
             let mut editing = before.clone();
             let now = self.environment.seconds();
+            editing.note(found.iter().map(|f| (f.name.as_str(), f.fingerprint)), now);
             candidates.retain(|f| {
-                let rests = !editing.note(&f.name, f.fingerprint, now);
+                let rests = !editing.is_edited(&f.name, f.fingerprint, now);
                 waiting += usize::from(!rests && !missing(&[f], contents, &device).is_empty());
                 rests
             });
@@ -412,19 +416,21 @@ impl Session<'_> {
     /// was made of the same records before, by the same script, is taken as it lies there.
     fn assemble(&self, found: &[Found], contents: &Contents, stale: &mut Vec<String>) -> Vec<Assembled> {
         let mut bundles: Vec<Assembled> = Vec::new();
-        for found in found {
-            let Some(known) = contents.operators.get(&found.fingerprint) else {
+        for first in found {
+            let Some(known) = contents.operators.get(&first.fingerprint) else {
                 continue;
             };
-            if bundles.iter().any(|other| other.fingerprint == found.fingerprint) {
+            if bundles.iter().any(|other| other.fingerprint == first.fingerprint) {
                 continue;
             }
-            let memo = Memo::of(found, known, self.build.objective, &self.output);
+            // Operators of one meaning have one bundle, for the sizes of all of them.
+            let same: Vec<&Found> = found.iter().filter(|f| f.fingerprint == first.fingerprint).collect();
+            let memo = Memo::of(first.fingerprint, &same, known, self.build.objective, &self.output);
             let (bundle, says) = match memo.find() {
                 Some(says) => (None, says),
                 None => {
                     let mut says = Vec::new();
-                    let Some(bundle) = assemble(found, known, self.build.objective, &mut says) else {
+                    let Some(bundle) = assemble(&same, known, self.build.objective, &mut says) else {
                         continue;
                     };
                     (Some((bundle, memo)), says)
@@ -432,7 +438,7 @@ impl Session<'_> {
             };
             stale.extend(says.iter().cloned());
             bundles.push(Assembled {
-                fingerprint: found.fingerprint,
+                fingerprint: first.fingerprint,
                 bundle,
                 says,
             });
@@ -503,6 +509,16 @@ impl Session<'_> {
     }
 }
 
+/// All buckets of these operators, each once: operators of one meaning share what is known of them.
+pub fn buckets<'a>(found: &[&'a Found]) -> Vec<(&'a Found, &'a [u64])> {
+    let mut seen = BTreeSet::new();
+    found
+        .iter()
+        .flat_map(|&f| f.buckets.iter().map(move |sizes| (f, sizes.as_slice())))
+        .filter(|(f, sizes)| seen.insert((f.fingerprint, *sizes, &f.specialisation)))
+        .collect()
+}
+
 /// Which buckets have no record on a device.
 pub fn missing<'a>(found: &[&'a Found], contents: &Contents, device: &DeviceClass) -> Vec<(&'a Found, &'a [u64])> {
     let known = |f: &Found, sizes: &[u64]| {
@@ -510,11 +526,9 @@ pub fn missing<'a>(found: &[&'a Found], contents: &Contents, device: &DeviceClas
             .get(&f.fingerprint, device)
             .is_some_and(|file| file.record(sizes, &f.specialisation).is_some())
     };
-    found
-        .iter()
-        .flat_map(|&f| f.buckets.iter().map(move |sizes| (f, sizes.as_slice())))
-        .filter(|(f, sizes)| !known(f, sizes))
-        .collect()
+    let mut missing = buckets(found);
+    missing.retain(|(f, sizes)| !known(f, sizes));
+    missing
 }
 
 /// Which buckets have a record on a device whose energy was not measured.
@@ -524,11 +538,9 @@ pub fn unmeasured<'a>(found: &[&'a Found], contents: &Contents, device: &DeviceC
         file.and_then(|file| file.record(sizes, &f.specialisation))
             .is_some_and(|record| !record.energy_measured)
     };
-    found
-        .iter()
-        .flat_map(|&f| f.buckets.iter().map(move |sizes| (f, sizes.as_slice())))
-        .filter(|(f, sizes)| without(f, sizes))
-        .collect()
+    let mut unmeasured = buckets(found);
+    unmeasured.retain(|(f, sizes)| without(f, sizes));
+    unmeasured
 }
 
 /// A cache file that holds one record.

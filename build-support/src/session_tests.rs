@@ -149,6 +149,8 @@ struct Fake {
     announced: Vec<String>,
     trouble: Trouble,
     measured_at: u64,
+    /// What becomes of a file while something is tuned.
+    edit: Option<(PathBuf, String)>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -170,6 +172,7 @@ impl Default for Fake {
             announced: Vec::new(),
             trouble: Trouble::None,
             measured_at: 1000,
+            edit: None,
         }
     }
 }
@@ -223,6 +226,9 @@ impl Bench for FakeBench {
             Trouble::Panic => panic!("as asked"),
             Trouble::Slow => std::thread::sleep(Duration::from_millis(60)),
             Trouble::None | Trouble::OpenPanics | Trouble::NoEnergy => {}
+        }
+        if let Some((path, text)) = &self.0.edit {
+            fs::write(path, text).unwrap();
         }
         self.0
             .tuned
@@ -310,6 +316,19 @@ fn a_first_build_tunes_and_embeds_and_a_second_does_neither() {
     package.run();
     assert_eq!(package.tuned(), BUCKETS);
     assert_eq!(package.bundles(), bundles);
+}
+
+/// Tuning takes minutes, and an editor saves meanwhile: what was scanned before that is not what lies there now.
+#[test]
+fn what_is_edited_while_it_is_tuned_is_tuned_the_next_time() {
+    let mut package = Package::new();
+    let added =
+        "#[energy_kernel(tune(N = 8))] fn added(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| x[[n]] + 3.0 }";
+    package.workshop.edit = Some((package.path("package/src/lib.rs"), format!("{SOURCE}{added}")));
+    package.run();
+    assert_eq!((package.tuned(), package.bundles().len()), (BUCKETS, 3));
+    package.run();
+    assert_eq!((package.tuned(), package.bundles().len()), (BUCKETS + 1, 4));
 }
 
 #[test]
@@ -470,6 +489,50 @@ fn shipped_results_are_used_where_nothing_may_be_tuned() {
     );
 }
 
+/// What differs by its names shares a fingerprint and so a bundle; what is annotated twice, under conditions, has the sizes of both.
+#[test]
+fn operators_of_one_meaning_are_embedded_for_the_sizes_of_all() {
+    let mut package = Package::with_source(
+        "
+        #[energy_kernel(tune(N = [8, 16]))]
+        fn first(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| x[[n]] + 1.0 }
+        #[energy_kernel(tune(K = [16, 32]))]
+        fn second(y: Tensor<f32, (K,)>) -> Tensor<f32, (K,)> { |k| y[[k]] + 1.0 }
+        #[cfg_attr(feature = \"small\", energy_kernel(tune(N = 64)))]
+        #[cfg_attr(not(feature = \"small\"), energy_kernel(tune(N = 128)))]
+        fn third(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| x[[n]] + 2.0 }
+        ",
+    );
+    for tuned in [5, 5] {
+        let outcome = package.run();
+        assert_eq!(warnings(&outcome), [""; 0]);
+        assert_eq!(package.tuned(), tuned, "each once");
+        let bundles = package.bundles();
+        let mut sizes: Vec<Vec<u64>> = (bundles.iter().flat_map(|bundle| &bundle.devices[0].buckets))
+            .map(|bucket| bucket.sizes.clone())
+            .collect();
+        sizes.sort();
+        assert_eq!(
+            (bundles.len(), sizes),
+            (2, [8, 16, 32, 64, 128].map(|n| vec![n]).to_vec())
+        );
+    }
+    // What is said of one of them names that one.
+    for path in package.cache().files(Place::User) {
+        let mut file = crate::cache::read_file(&path).unwrap();
+        for record in file.records.iter_mut().filter(|record| record.sizes == [32]) {
+            record.front[0].kernel_hash = [7; 32];
+        }
+        fs::write(path, encode(&file).unwrap()).unwrap();
+    }
+    let outcome = package.run();
+    let [warning] = warnings(&outcome)[..] else {
+        panic!("{outcome:?}")
+    };
+    assert!(warning.starts_with("second on "), "{warning}");
+    assert!(warning.contains("--operator second --again"), "{warning}");
+}
+
 #[test]
 fn the_newest_measurement_wins_wherever_it_lies() {
     for (shipped_at, expected) in [(999, 1000), (1001, 1001)] {
@@ -552,6 +615,38 @@ fn hostile_and_damaged_cache_files_are_a_warning_and_a_miss() {
     assert!(said[0].contains("delete it"), "{texts:?}");
     assert_eq!(package.tuned(), 2 * BUCKETS, "what was lost is tuned again");
     assert_eq!(package.bundles().len(), 3);
+}
+
+/// It may be sound: it is not for a build to replace it.
+#[cfg(unix)]
+#[test]
+fn a_result_that_cannot_be_read_is_not_overwritten() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut package = Package::new();
+    package.run();
+    let file = package.cache().files(Place::User).remove(0);
+    let sound = fs::read(&file).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
+    if fs::read(&file).is_ok() {
+        eprintln!("left out: this user reads everything");
+        return;
+    }
+    // A change of permissions is none that a build looks for; a first build has nothing to go by.
+    fs::remove_dir_all(package.path("out/energy-kernel")).unwrap();
+    let outcome = package.run();
+    let texts = warnings(&outcome);
+    assert!(
+        texts.iter().any(|text| text.contains("see to its permissions")),
+        "{texts:?}"
+    );
+    assert!(
+        texts
+            .iter()
+            .any(|text| text.contains("is not kept") && text.contains("cannot be read")),
+        "{texts:?}"
+    );
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(fs::read(&file).unwrap(), sound);
 }
 
 /// An earlier version's results are measured again without a word: an update is nothing to warn of at every build.
@@ -802,6 +897,29 @@ fn off_embeds_nothing() {
     package.run();
     assert_eq!(package.index().fingerprints.len(), 3);
     assert_eq!(package.tuned(), BUCKETS);
+}
+
+/// In other modules, or under other conditions: none of them is an edit of another.
+#[test]
+fn operators_of_one_name_do_not_wait_for_each_other() {
+    let operator = |number: u32| {
+        format!(
+            "#[energy_kernel(tune(N = 8))] fn f(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> {{ |n| x[[n]] + {number}.0 }}"
+        )
+    };
+    let source = |first| format!("mod a {{ {} }} mod b {{ {} }}", operator(first), operator(2));
+    let mut package = Package::with_source(&source(1));
+    package.variables.insert("PROFILE".into(), "debug".into());
+    assert!(package.run().settled);
+    assert_eq!(package.tuned(), 2);
+    // One of them is edited.
+    package.now += Duration::from_secs(60);
+    package.write("src/lib.rs", &source(13));
+    assert!(!package.run().settled);
+    assert_eq!(package.tuned(), 2);
+    package.now += Duration::from_secs(601);
+    assert!(package.run().settled);
+    assert_eq!(package.tuned(), 3);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::cache::{Cache, Known, Place, write_atomically};
 use crate::environment::{Environment, WATCHED};
 use crate::scan::Found;
 use energy_kernel_compiler::record::encoding::encode;
-use energy_kernel_compiler::record::{Bundle, Objective};
+use energy_kernel_compiler::record::{Bundle, Fingerprint, Objective};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -15,10 +15,11 @@ use std::time::UNIX_EPOCH;
 pub(crate) struct Stamp(Note);
 
 impl Stamp {
+    /// `sources` are the [lines](file_lines) of the source files.
     pub(crate) fn of(
         build: &Build,
         environment: &Environment,
-        sources: &[PathBuf],
+        sources: &str,
         folders: &[&Path],
         cache: &Cache,
         output: &Path,
@@ -35,9 +36,8 @@ impl Stamp {
             text.push_str(&format!("{} {}\n", folder.display(), folder.exists()));
         }
         let caches = [Place::Shipped, Place::User].map(|place| cache.files(place));
-        for file in sources.iter().chain(caches.iter().flatten()) {
-            text.push_str(&file_line(file));
-        }
+        text.push_str(sources);
+        caches.iter().for_each(|files| text.push_str(&file_lines(files)));
         Stamp(Note::new(text.as_bytes(), output.join("stamp")))
     }
 
@@ -58,18 +58,25 @@ pub(crate) struct Memo {
 }
 
 impl Memo {
-    pub(crate) fn of(found: &Found, known: &Known, objective: Objective, output: &Path) -> Memo {
-        let mut text = format!(
-            "{objective:?} {} {:?} {:?}\n",
-            found.name, found.buckets, found.specialisation
-        )
-        .into_bytes();
+    /// Of the operators of this fingerprint.
+    pub(crate) fn of(
+        fingerprint: Fingerprint,
+        same: &[&Found],
+        known: &Known,
+        objective: Objective,
+        output: &Path,
+    ) -> Memo {
+        let mut text = format!("{objective:?}\n").into_bytes();
+        for found in same {
+            let one = format!("{} {:?} {:?}\n", found.name, found.buckets, found.specialisation);
+            text.extend(one.into_bytes());
+        }
         text.extend(script().into_bytes());
         // What has no encoding is not valid, and was not read from a file.
         text.extend(known.devices.values().filter_map(|file| encode(file).ok()).flatten());
         Memo {
-            note: Note::new(&text, output.join(format!("{}.memo", found.fingerprint))),
-            bundle: output.join(Bundle::file_name(&found.fingerprint)),
+            note: Note::new(&text, output.join(format!("{fingerprint}.memo"))),
+            bundle: output.join(Bundle::file_name(&fingerprint)),
         }
     }
 
@@ -121,6 +128,11 @@ impl Note {
 /// The script itself: another version of this crate may decide or compile otherwise.
 fn script() -> String {
     file_line(&std::env::current_exe().unwrap_or_default())
+}
+
+/// What tells these files from others and from what they were.
+pub(crate) fn file_lines(files: &[PathBuf]) -> String {
+    files.iter().map(|file| file_line(file)).collect()
 }
 
 fn file_line(path: &Path) -> String {

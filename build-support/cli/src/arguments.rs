@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use energy_kernel_build::LONGEST_BUDGET;
+use energy_kernel_build::tune::LEAST_PAIRS;
 use energy_kernel_build::tune::strategy::Rule;
 use energy_kernel_compiler::record::{CacheMode, Objective};
 use std::num::NonZeroUsize;
@@ -102,7 +103,7 @@ pub struct Tune {
     #[arg(long, conflicts_with = "dry_run")]
     pub confirm: bool,
     /// Pairs of windows for --confirm: an even number, at least 4.
-    #[arg(long, default_value_t = 8, value_name = "NUMBER")]
+    #[arg(long, default_value = "8", value_name = "NUMBER", value_parser = pairs)]
     pub pairs: usize,
 }
 
@@ -298,6 +299,13 @@ fn duration(text: &str) -> Result<Duration, String> {
         .ok_or("a time is from 0 to a year".to_owned())
 }
 
+fn pairs(text: &str) -> Result<usize, String> {
+    let pairs = text.parse().ok();
+    pairs
+        .filter(|pairs| *pairs >= LEAST_PAIRS && pairs % 2 == 0)
+        .ok_or(format!("an even number of pairs is expected, at least {LEAST_PAIRS}"))
+}
+
 fn triple(text: &str) -> Result<[u32; 3], String> {
     let mut triple = [1; 3];
     let words: Vec<&str> = text.split(',').collect();
@@ -339,6 +347,8 @@ mod tests {
         assert!(triple("1,2,3,4").is_err() && triple("-1").is_err() && triple("").is_err());
         assert_eq!(device("cuda:2"), Ok(Device::Cuda(2)));
         assert!(device("cuda").is_err() && device("cuda:x").is_err());
+        assert_eq!((pairs("4"), pairs("10")), (Ok(4), Ok(10)));
+        assert!(pairs("3").is_err() && pairs("2").is_err() && pairs("5").is_err() && pairs("many").is_err());
         assert_eq!(bench("replay:a:b"), Ok(Bench::Replay("a:b".into())));
         assert!(bench("replay:").is_err() && bench("cuda:0").is_err());
     }

@@ -5,17 +5,19 @@ use crate::arguments::{Arguments, Check};
 use crate::package::Package;
 use energy_kernel_build::cache::{Place, read_file};
 use energy_kernel_build::names;
+use energy_kernel_build::scan::Skipped;
 use energy_kernel_compiler::record::{CacheFile, Record};
 use std::process::ExitCode;
 
 pub fn check(arguments: &Arguments, options: &Check) -> Outcome {
     let package = Package::find(arguments)?;
-    let mut problems = Vec::new();
+    // Whether results cover what cannot be read is not known.
+    let mut problems: Vec<String> = package.skipped.iter().map(Skipped::to_string).collect();
     let mut files: Vec<CacheFile> = Vec::new();
     for path in package.cache.files(Place::Shipped) {
         match read_file(&path) {
             Ok(file) => files.push(file),
-            Err(problem) => problems.push(format!("{}: {problem}", path.display())),
+            Err(problem) => problems.push(format!("{}: {problem}; {}", path.display(), problem.remedy())),
         }
     }
     let asked = |file: &&CacheFile| {

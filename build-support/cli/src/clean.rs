@@ -3,7 +3,10 @@
 use crate::Outcome;
 use crate::arguments::{Arguments, Clean};
 use crate::package::Package;
-use energy_kernel_build::cache::{Place, read_file};
+use energy_kernel_build::cache::{Place, Unreadable, read_file};
+use energy_kernel_build::scan::Found;
+use energy_kernel_compiler::record::DecodeError;
+use energy_kernel_compiler::record::encoding::FORMAT_VERSION;
 use energy_kernel_compiler::schedule::SPACE_VERSION;
 use miette::{Context, IntoDiagnostic, miette};
 use std::path::{Path, PathBuf};
@@ -47,9 +50,25 @@ pub fn clean(arguments: &Arguments, options: &Clean) -> Outcome {
 
 /// Whether nothing can use a result: it is of no operator of the package, of another space of schedules, or damaged.
 fn is_unused(package: &Package, path: &Path) -> bool {
-    read_file(path).map_or(true, |file| {
-        let its = |found: &energy_kernel_build::scan::Found| found.fingerprint == file.fingerprint;
-        file.space_version != SPACE_VERSION || !package.operators.iter().any(its)
+    match read_file(path) {
+        Ok(file) => {
+            let its = |found: &Found| found.fingerprint == file.fingerprint;
+            let is_known = package.operators.iter().any(its) || may_be_meant(package, &file.operator);
+            file.space_version != SPACE_VERSION || !is_known
+        }
+        // It may be sound, or of use to a newer version.
+        Err(Unreadable::Io(_)) => false,
+        Err(Unreadable::Content(DecodeError::Version { found })) => found < FORMAT_VERSION,
+        Err(Unreadable::NoFile | Unreadable::Content(_)) => true,
+    }
+}
+
+/// Whether an operator of this name stands in a source that is passed over for now: being edited is no reason to lose what was measured.
+fn may_be_meant(package: &Package, operator: &str) -> bool {
+    let name = operator.split('<').next().unwrap_or(operator);
+    package.skipped.iter().any(|skipped| {
+        let text = std::fs::read(&skipped.file);
+        text.map_or(true, |text| String::from_utf8_lossy(&text).contains(name))
     })
 }
 

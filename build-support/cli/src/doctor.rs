@@ -39,7 +39,10 @@ pub fn doctor(arguments: &Arguments, options: &Doctor) -> Outcome {
     }
     found("user's cache", user_cache());
     match Package::find(arguments) {
-        Err(error) => found("package", Err(error.to_string())),
+        Err(error) => {
+            let help = error.help().map_or(String::new(), |help| format!("; {help}"));
+            found("package", Err(format!("{error}{help}")));
+        }
         Ok(package) => {
             found(
                 "package",
@@ -128,6 +131,12 @@ fn user_cache() -> Result<String, String> {
     let folder = Environment::of_process()
         .user_cache
         .ok_or("there is none; set ENERGY_KERNEL_CACHE_DIR")?;
+    if folder.is_relative() {
+        return Err(format!(
+            "{} means another folder to each build script and program; set ENERGY_KERNEL_CACHE_DIR to an absolute path",
+            folder.display()
+        ));
+    }
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let probe = folder.join(format!(".probe-{}", std::process::id()));
     std::fs::write(&probe, b"").map_err(|error| format!("{} cannot be written: {error}", folder.display()))?;
@@ -177,10 +186,13 @@ fn results(package: &Package, place: Place) -> Result<String, String> {
     let files = package.cache.files(place);
     let broken: Vec<String> = files
         .iter()
-        .filter_map(|path| Some(format!("{}: {}", path.display(), read_file(path).err()?)))
+        .filter_map(|path| {
+            let problem = read_file(path).err()?;
+            Some(format!("{}: {problem}; {}", path.display(), problem.remedy()))
+        })
         .collect();
     match broken.is_empty() {
         true => Ok(format!("{} files", files.len())),
-        false => Err(format!("{}; delete them", broken.join("; "))),
+        false => Err(broken.join("; ")),
     }
 }

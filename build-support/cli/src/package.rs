@@ -3,7 +3,7 @@
 use crate::arguments::Arguments;
 use energy_kernel_build::Environment;
 use energy_kernel_build::cache::Cache;
-use energy_kernel_build::scan::{self, Found};
+use energy_kernel_build::scan::{self, Found, Skipped};
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,8 @@ pub struct Package {
     pub name: String,
     pub folder: PathBuf,
     pub operators: Vec<Found>,
+    /// What may have been meant as operators.
+    pub skipped: Vec<Skipped>,
     pub cache: Cache,
     pub environment: Environment,
 }
@@ -37,14 +39,22 @@ impl Package {
         let environment = Environment::of_process();
         let cache = Cache::of(&folder, &name, environment.user_cache.as_deref());
         let sources: Vec<PathBuf> = scan::SOURCE_DIRS.iter().map(|dir| folder.join(dir)).collect();
-        let operators = scan::operators(&scan::source_files(&sources));
+        let (operators, skipped) = scan::scan(&scan::source_files(&sources));
         Ok(Package {
             name,
             folder,
             operators,
+            skipped,
             cache,
             environment,
         })
+    }
+
+    /// Says what was passed over.
+    pub fn warn(&self) {
+        for skipped in &self.skipped {
+            complain!("warning: passed over: {skipped}");
+        }
     }
 
     /// The operators of these names: of all variants, where no variant is named. All where none is named.

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 pub fn show(arguments: &Arguments, options: &Show) -> Outcome {
     let package = Package::find(arguments)?;
+    package.warn();
     let wanted: Vec<String> = options.operator.iter().cloned().collect();
     let found = package.named(&wanted)?;
     let contents = package.cache.read(&package.operators);

@@ -7,13 +7,14 @@ use crate::interrupt;
 use crate::package::{Package, joules, seconds};
 use crate::progress::Progress;
 use crate::sweep::sweep;
-use energy_kernel_build::cache::{Contents, Place, read_file};
+use energy_kernel_build::cache::{Contents, Place, SHIPPED, read_file};
 use energy_kernel_build::scan::Found;
 use energy_kernel_build::tune::trace::Trace;
-use energy_kernel_build::tune::{Laboratory, Settings, Step, open, replay};
-use energy_kernel_build::{Job, cache_file, journal_path, missing, names, unmeasured};
+use energy_kernel_build::tune::{Laboratory, MOST_EMULATED_OPERATIONS, Settings, Step, open, replay};
+use energy_kernel_build::{Job, buckets, cache_file, journal_path, missing, names, unmeasured};
 use energy_kernel_compiler::record::{CacheFile, CacheMode, DeviceClass, Objective};
-use miette::{IntoDiagnostic, miette};
+use miette::miette;
+use std::fs::File;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -25,6 +26,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
         return Err(miette!("--warm-l2 is a way to measure on a GPU; other devices have nothing to choose").into());
     }
     let package = Package::find(arguments)?;
+    package.warn();
     let found = package.named(&options.operator)?;
     if found.is_empty() {
         return Err(miette!(
@@ -38,25 +40,13 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
         objective: options.objective(),
         seed: options.seed,
         emulated_candidates: options.candidates.unwrap_or(24).max(1),
-        emulated_operations: 1e11,
+        emulated_operations: MOST_EMULATED_OPERATIONS,
         candidates: options.candidates.unwrap_or(256).max(1),
         measurements: options.measurements,
         patience: options.patience,
         cache: options.cache(),
     };
-    let end = Instant::now() + options.budget;
-    let progress = Progress::new(arguments.json, end)?;
-    let mut bench = open_bench(options, settings, &progress)?;
-    let replayed = matches!(options.bench(), Bench::Replay(_));
-    let device = bench.device().clone();
-    let all: Vec<(&Found, &[u64])> = found
-        .iter()
-        .flat_map(|&f| f.buckets.iter().map(move |sizes| (f, sizes.as_slice())))
-        .collect();
-    if let Some(file) = &options.sweep {
-        return sweep(arguments, file, bench.as_mut(), &all, &progress, end);
-    }
-    let lock = match options.dry_run {
+    let lock = match options.dry_run || options.sweep.is_some() {
         true => None,
         false => {
             package.cache.create(None).map_err(|error| {
@@ -65,9 +55,19 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
                     "there is no place to keep results: {error}"
                 )
             })?;
-            package.cache.lock("tuning").ok()
+            lock(&package)
         }
     };
+    // The time that another tuning took is not taken from this one's.
+    let end = Instant::now() + options.budget;
+    let progress = Progress::new(arguments.json, end)?;
+    let mut bench = open_bench(options, settings, &progress)?;
+    let replayed = matches!(options.bench(), Bench::Replay(_));
+    let device = bench.device().clone();
+    let all: Vec<(&Found, &[u64])> = buckets(&found);
+    if let Some(file) = &options.sweep {
+        return sweep(arguments, file, bench.as_mut(), &all, &progress, end);
+    }
     let contents = package.cache.read(&package.operators);
     contents
         .warnings
@@ -132,10 +132,23 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
             Ok(record) => {
                 let line = summary(&found.name, &named, &record, settings.objective);
                 let file = cache_file(found, &device, record);
-                let path = package
-                    .cache
-                    .store(Place::User, &file, &package.operators, None)
-                    .into_diagnostic()?;
+                let path = match package.cache.store(Place::User, &file, &package.operators, None) {
+                    Ok(path) => path,
+                    // What was measured is in the journal still, and what comes next may have better luck.
+                    Err(error) => {
+                        failed += 1;
+                        let folder = package.cache.folder(Place::User).unwrap_or(&package.folder).display();
+                        progress.suspend(|| {
+                            complain!(
+                                "warning: {} ({named}): the result cannot be kept in {folder}: {error}; once that is mended, the same command \
+                                 takes it from what was measured now",
+                                found.name
+                            );
+                        });
+                        progress.done();
+                        continue;
+                    }
+                };
                 let kept = read_file(&path).is_ok_and(|stored| !stored.records.contains(&file.records[0]));
                 if kept {
                     let why = match replayed {
@@ -164,6 +177,11 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
     } else {
         Vec::new()
     };
+    if options.ship && shipped.is_empty() {
+        complain!(
+            "warning: nothing is shipped: these operators have no results of a real device, and simulated ones are nobody else's business"
+        );
+    }
     let confirmed = match options.confirm {
         true => confirm(&package, options, &settings, &all, &device, &progress)?,
         false => Vec::new(),
@@ -187,6 +205,21 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// Takes the package's lock, and says so where that takes a while: another tuning may go on for hours. None where there is no place for locks,
+/// which then is none for results either.
+fn lock(package: &Package) -> Option<File> {
+    match package.cache.try_lock("tuning") {
+        Ok(None) => {
+            complain!(
+                "{} is being tuned already: waiting until that has ended; Ctrl-C gives up",
+                package.name
+            );
+            package.cache.lock("tuning").ok()
+        }
+        taken => taken.ok().flatten(),
+    }
 }
 
 /// Where it is tuned.
@@ -299,7 +332,12 @@ fn ship(package: &Package, found: &[&Found]) -> miette::Result<Vec<std::path::Pa
             package
                 .cache
                 .store(Place::Shipped, file, &package.operators, None)
-                .into_diagnostic()
+                .map_err(|error| {
+                    miette!(
+                        "a result cannot be shipped in {}: {error}",
+                        package.folder.join(SHIPPED).display()
+                    )
+                })
         })
         .collect()
 }

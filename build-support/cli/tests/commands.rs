@@ -375,6 +375,11 @@ fn tuning_on_the_emulated_device_is_shown_and_not_shipped() {
         !folder.join("energy-cache").exists(),
         "simulated results are nobody else's business"
     );
+    assert!(
+        text(&tuned.stderr).contains("nothing is shipped"),
+        "{}",
+        text(&tuned.stderr)
+    );
     assert!(text(&call(&folder, &words).stdout).contains("\"tuned\":0"));
     let shown = call(&folder, &["show"]);
     assert!(
@@ -422,6 +427,32 @@ fn stale_results_are_shown_without_figures() {
         text(&check.stdout).contains("total (R = 4, C = 64) on"),
         "{}",
         text(&check.stdout)
+    );
+}
+
+/// And what was recorded of it.
+#[test]
+fn a_renamed_operator_keeps_its_results() {
+    let (_root, folder) = package();
+    let words = ["tune", "--emulated", "--candidates", "3", "--json"];
+    assert!(call(&folder, &words).status.success());
+    assert!(
+        call(&folder, &[words.as_slice(), &["--sweep", "t.jsonl"]].concat())
+            .status
+            .success()
+    );
+    let source = fs::read_to_string(folder.join("src/lib.rs")).unwrap();
+    fs::write(folder.join("src/lib.rs"), source.replace("total", "sum_of_row")).unwrap();
+    let shown = text(&call(&folder, &["show", "--json"]).stdout);
+    assert!(
+        shown.contains("sum_of_row") && !shown.contains("\"stale\":true"),
+        "{shown}"
+    );
+    let replayed = call(&folder, &["tune", "--device", "replay:t.jsonl", "--again", "--json"]);
+    assert!(
+        text(&replayed.stdout).contains("\"tuned\":2"),
+        "{}",
+        text(&replayed.stderr)
     );
 }
 
@@ -478,6 +509,35 @@ fn kernels_are_printed_and_schedules_listed() {
 }
 
 #[test]
+fn the_doctor_names_a_cache_that_is_elsewhere_for_everybody_and_packages_to_choose_from() {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(
+        root.path().join("Cargo.toml"),
+        "[workspace]\nmembers = [\"a\", \"b\"]\n",
+    )
+    .unwrap();
+    for name in ["a", "b"] {
+        let manifest = format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n");
+        fs::create_dir_all(root.path().join(name).join("src")).unwrap();
+        fs::write(root.path().join(name).join("Cargo.toml"), manifest).unwrap();
+        fs::write(root.path().join(name).join("src/lib.rs"), "").unwrap();
+    }
+    let mut doctor = command(root.path());
+    let output = doctor
+        .arg("doctor")
+        .env("ENERGY_KERNEL_CACHE_DIR", "here")
+        .output()
+        .unwrap();
+    let says = text(&output.stdout);
+    assert!(
+        says.contains("here means another folder") && says.contains("absolute path"),
+        "{says}"
+    );
+    assert!(says.contains("--package with one of: a, b"), "{says}");
+    assert!(!root.path().join("here").exists());
+}
+
+#[test]
 fn the_doctor_names_broken_caches() {
     let (_root, folder) = package();
     fs::create_dir(folder.join("energy-cache")).unwrap();
@@ -510,6 +570,35 @@ fn the_doctor_names_a_cache_that_others_may_write() {
     }
 }
 
+/// The place is named, the other sizes are tuned, and nothing is measured anew.
+#[test]
+fn what_cannot_be_kept_costs_no_measurement() {
+    let (_root, folder) = package();
+    let words = ["tune", "--emulated", "--candidates", "3", "--json"];
+    assert!(call(&folder, &words).status.success());
+    let cache = energy_kernel_build::cache::Cache::of(&folder, "demo", Some(&folder.join("cache")));
+    let result = cache.files(energy_kernel_build::cache::Place::User).remove(0);
+    fs::remove_file(&result).unwrap();
+    fs::create_dir(&result).unwrap();
+    let tuned = call(&folder, &words);
+    assert_eq!(tuned.status.code(), Some(1));
+    assert!(text(&tuned.stdout).contains("\"failed\":2"), "{}", text(&tuned.stdout));
+    let says = text(&tuned.stderr);
+    for part in ["R = 4", "R = 8", folder.join("cache/demo").to_str().unwrap()] {
+        assert!(says.contains(part), "{says}");
+    }
+    let journals = || {
+        let files = fs::read_dir(cache.state().unwrap()).unwrap().flatten();
+        files
+            .filter(|file| file.path().extension().is_some_and(|e| e == "journal"))
+            .count()
+    };
+    assert_eq!(journals(), 2);
+    fs::remove_dir(&result).unwrap();
+    assert!(text(&call(&folder, &words).stdout).contains("\"tuned\":2"));
+    assert_eq!(journals(), 0);
+}
+
 #[test]
 fn a_dry_run_tunes_nothing() {
     let (_root, folder) = package();
@@ -526,6 +615,24 @@ fn a_dry_run_tunes_nothing() {
         said.contains("2 of 2 sizes to tune") && said.contains("total (R = 4, C = 64): up to 3 of"),
         "{said}"
     );
+}
+
+/// What a device refuses is foretold, and nobody is sent to the command that said so.
+#[test]
+fn what_is_too_large_for_the_device_is_said_before() {
+    let (_root, folder) = package();
+    let source = fs::read_to_string(folder.join("src/lib.rs")).unwrap();
+    fs::write(
+        folder.join("src/lib.rs"),
+        source.replace("R = [4, 8]", "R = 4000000000"),
+    )
+    .unwrap();
+    let words = ["tune", "--emulated", "--candidates", "3"];
+    let foretold = text(&call(&folder, &[words.as_slice(), &["--dry-run"]].concat()).stdout);
+    let says = "operations are more than the 1e11 that the emulated device is given";
+    assert!(foretold.contains(&format!("none: some 1e12 {says}")), "{foretold}");
+    let tuned = text(&call(&folder, &words).stderr);
+    assert!(tuned.contains(says) && !tuned.contains("tune --emulated"), "{tuned}");
 }
 
 #[test]
@@ -795,6 +902,33 @@ fn clean_deletes_what_it_says_and_no_more() {
     assert_eq!(deleted(&["--shipped"]), [&*shipped]);
     assert!(text(&call(&folder, &["show"]).stdout).contains("untuned"));
     assert_eq!(deleted(&[]), Vec::<PathBuf>::new());
+}
+
+/// A file in the middle of an edit tells nothing of which operators there are.
+#[test]
+fn what_cannot_be_parsed_is_said_and_its_results_are_not_unused() {
+    let (_root, folder) = package();
+    assert!(
+        call(&folder, &["tune", "--emulated", "--candidates", "1"])
+            .status
+            .success()
+    );
+    let source = fs::read_to_string(folder.join("src/lib.rs")).unwrap();
+    let clean = ["clean", "--unused", "--dry-run"];
+    for (broken, says) in [
+        (format!("{source}\nfn half("), "src/lib.rs:"),
+        (source.replace("x[[r, c]]", "y[[r, c]]"), "src/lib.rs:3: "),
+    ] {
+        fs::write(folder.join("src/lib.rs"), broken).unwrap();
+        let shown = call(&folder, &["show"]);
+        assert!(text(&shown.stderr).contains(says), "{}", text(&shown.stderr));
+        let check = call(&folder, &["check"]);
+        assert_eq!(check.status.code(), Some(1), "{}", text(&check.stdout));
+        assert!(text(&check.stdout).contains(says), "{}", text(&check.stdout));
+        assert!(text(&call(&folder, &clean).stdout).contains("would delete 0 files"));
+    }
+    fs::write(folder.join("src/lib.rs"), "").unwrap();
+    assert!(text(&call(&folder, &clean).stdout).contains("would delete 1 files"));
 }
 
 #[test]

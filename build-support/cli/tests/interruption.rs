@@ -5,6 +5,7 @@
 use energy_kernel_build::cache::{Cache, Place, read_file};
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -42,15 +43,19 @@ impl Package {
         Cache::of(&self.folder, "demo", Some(&self.folder.join("cache")))
     }
 
-    fn tune(&self) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_cargo-energy-kernel"))
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cargo-energy-kernel"));
+        command
             .current_dir(&self.folder)
             .args(["tune", "--emulated", "--json", "--candidates", "12"])
             .env("ENERGY_KERNEL_CACHE_DIR", self.folder.join("cache"))
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn tune(&self) -> Child {
+        self.command().spawn().unwrap()
     }
 
     /// The journals of tunings that have not ended.
@@ -129,6 +134,29 @@ fn a_tuning_that_is_killed_at_any_moment_loses_nothing() {
     assert_eq!(package.results(), BUCKETS);
 }
 
+/// Where a disk is full nothing is left that would hide what is recorded once it is not.
+#[test]
+fn a_sweep_that_finds_no_room_leaves_whole_lines() {
+    let package = Package::new();
+    let trace = package.folder.join("trace.jsonl");
+    let sweep = |limit: &str| {
+        // A file that may not grow any more, instead of a full disk; in the middle of a line.
+        let command = format!("trap '' XFSZ; {limit}; exec \"$0\" tune --emulated --candidates 12 --sweep trace.jsonl");
+        let output = Command::new("sh")
+            .args(["-c", &command, env!("CARGO_BIN_EXE_cargo-energy-kernel")])
+            .current_dir(&package.folder)
+            .env("ENERGY_KERNEL_CACHE_DIR", package.folder.join("cache"))
+            .output()
+            .unwrap();
+        (output.status.code(), fs::read_to_string(&trace).unwrap())
+    };
+    let (code, before) = sweep("ulimit -f 20");
+    assert!(code == Some(1) && before.ends_with('\n'), "{code:?}");
+    let (code, after) = sweep("true");
+    assert!(code == Some(0) && after.starts_with(&before), "{code:?}");
+    assert!(after.len() > before.len());
+}
+
 #[test]
 fn an_interrupt_says_what_is_kept_and_the_next_run_goes_on() {
     let package = Package::new();
@@ -159,6 +187,22 @@ fn tunings_at_the_same_time_tune_each_operator_once() {
     let tuned: Vec<u64> = children.map(|child| finish(child)["tuned"].as_u64().unwrap()).into();
     assert_eq!(tuned.iter().sum::<u64>(), BUCKETS as u64, "{tuned:?}");
     assert_eq!(package.results(), BUCKETS);
+}
+
+/// It says that it waits, and its time begins when that ends.
+#[test]
+fn a_tuning_that_waits_for_another_says_so() {
+    let package = Package::new();
+    let lock = package.cache().lock("tuning").unwrap();
+    let mut child = package.command();
+    let mut child = child.args(["--budget", "60"]).spawn().unwrap();
+    let mut says = String::new();
+    BufReader::new(child.stderr.take().unwrap())
+        .read_line(&mut says)
+        .unwrap();
+    assert!(says.contains("demo is being tuned already"), "{says}");
+    drop(lock);
+    assert_eq!(finish(child)["tuned"], BUCKETS);
 }
 
 fn wait_for_a_measurement(folder: &Path) {

@@ -1,5 +1,6 @@
 //! The emulated device as a meter: latency and energy are simulated from what a kernel does, and said to be.
 
+use super::MOST_EMULATED_OPERATIONS;
 use super::data::{Data, bytes, operations, volume};
 use super::meter::{Measured, Meter, MeterError, Problem, Workload};
 use energy_kernel::simulate::Profile;
@@ -63,6 +64,14 @@ impl EmulatedMeter {
         }
     }
 
+    /// Where there is patience enough for so many times as many operations, if anywhere.
+    fn more(&self, times: f64) -> &'static str {
+        match times * self.most_operations <= MOST_EMULATED_OPERATIONS {
+            true => " in a build; `cargo energy-kernel tune --emulated` has more patience",
+            false => "",
+        }
+    }
+
     fn measured(&self, mean: f64, seed: u64) -> Measured {
         Measured {
             // A simulation gives the same every time.
@@ -110,8 +119,9 @@ impl Meter for EmulatedMeter {
         let operations = operations(checked, sizes);
         if operations > self.most_operations {
             return Err(MeterError::Refused(format!(
-                "some {operations:.0e} operations are too many for the emulated device while building; \
-                 `cargo energy-kernel tune --emulated` has more patience"
+                "some {operations:.0e} operations are more than the {:.0e} that the emulated device is given{}",
+                self.most_operations,
+                self.more(operations / self.most_operations),
             )));
         }
         let results: u64 = (checked.op().outputs.iter())
@@ -119,8 +129,8 @@ impl Meter for EmulatedMeter {
             .fold(1, u64::saturating_add);
         if operations / results as f64 > self.most_operations / RESULTS {
             return Err(MeterError::Refused(format!(
-                "some {operations:.0e} operations for {results} results are too many to check while building; \
-                 `cargo energy-kernel tune --emulated` has more patience"
+                "some {operations:.0e} operations for {results} results are too many to check for the emulated device{}",
+                self.more(RESULTS * operations / (self.most_operations * results as f64)),
             )));
         }
         let bytes = bytes(checked, sizes);

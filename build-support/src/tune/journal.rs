@@ -1,11 +1,12 @@
 //! What has been measured so far, so that a tuning that was interrupted resumes: a file to which each outcome is appended
 //! as it comes. What was cut off at the end is passed over.
 
+use super::append::append;
 use energy_kernel_compiler::record::encoding::{Document, Invalid, Validate, decode_all, encode};
 use energy_kernel_compiler::record::{Fingerprint, Point};
 use energy_kernel_compiler::schedule::Schedule;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::Path;
 
 /// No more of a journal is read, in bytes.
@@ -103,8 +104,7 @@ impl Journal {
         let bytes = encode(&entry).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error));
         self.entries.push(entry);
         match &mut self.file {
-            // One call, so that no other end of a file comes between than a killed process leaves.
-            Some(file) => file.write_all(&bytes?),
+            Some(file) => append(file, &bytes?),
             None => Ok(()),
         }
     }

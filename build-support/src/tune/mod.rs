@@ -14,6 +14,7 @@
 
 #![allow(clippy::result_large_err, reason = "errors of a device are rare, and end the tuning")]
 
+mod append;
 mod compare;
 mod data;
 pub mod describe;
@@ -70,6 +71,9 @@ use std::path::Path;
 use std::time::Instant;
 use trace::{Recorder, Trace};
 use watched::Watched;
+
+/// The most operations of an operator that anybody waits for on the emulated device.
+pub const MOST_EMULATED_OPERATIONS: f64 = 1e11;
 
 /// How a tuner goes about it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -330,6 +334,8 @@ impl<M: Meter, P: FnMut(Step<'_>)> Bench for Tuner<M, P> {
 
 impl<M: Meter, P: FnMut(Step<'_>)> Laboratory for Tuner<M, P> {
     fn schedules(&mut self, found: &Found, sizes: &[u64]) -> Result<(usize, usize), String> {
+        let accepted = self.meter.accepts(&found.checked, sizes);
+        accepted.map_err(|error| error.to_string())?;
         let mut space = schedule::space(&found.checked, &found.specialisation, self.meter.machine().target);
         if self.meter.is_recorded() {
             let problem = Problem {

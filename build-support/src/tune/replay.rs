@@ -2,7 +2,7 @@
 
 use super::data::Data;
 use super::meter::{Measured, Meter, MeterError, Problem};
-use super::trace::{Recorded, Recording, Trace};
+use super::trace::{Recorded, Trace};
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::fingerprint;
 use energy_kernel_compiler::kernel::Kernel;
@@ -18,8 +18,8 @@ pub struct ReplayMeter {
     device: DeviceClass,
     machine: Machine,
     candidates: usize,
-    /// What the problem at hand was recorded as.
-    current: Option<Recording>,
+    /// What was recorded of the problem at hand, the newest first.
+    current: Option<Vec<Recorded>>,
 }
 
 impl ReplayMeter {
@@ -56,22 +56,26 @@ impl ReplayMeter {
         })
     }
 
-    fn recording(&self, checked: &Checked, sizes: &[u64]) -> Result<&Recording, MeterError> {
+    fn points(&self, checked: &Checked, sizes: &[u64]) -> Result<Vec<Recorded>, MeterError> {
         let refused = |why: String| MeterError::Refused(why);
         let fingerprint = fingerprint::of(checked).map_err(|error| refused(error.to_string()))?;
-        self.trace.find(&self.device, &fingerprint, sizes).ok_or_else(|| {
-            refused(
+        let recordings = self.trace.find(&self.device, &fingerprint, sizes);
+        let mut points: Vec<Recorded> = recordings.flat_map(|recording| &recording.points).cloned().collect();
+        if points.is_empty() {
+            return Err(refused(
                 "the trace has no measurement of this operator at these sizes; `cargo energy-kernel tune --sweep` records some, and \
                  those that were recorded before the operator or the schedules changed are of another operator"
                     .to_owned(),
-            )
-        })
+            ));
+        }
+        points.sort_by_key(|point| std::cmp::Reverse(point.measured_at));
+        Ok(points)
     }
 
     fn recorded(&self, candidate: usize) -> Result<&Recorded, MeterError> {
-        let recording = self.current.as_ref();
-        recording
-            .and_then(|recording| recording.points.get(candidate))
+        let points = self.current.as_ref();
+        points
+            .and_then(|points| points.get(candidate))
             .ok_or_else(|| MeterError::Broken("no problem was taken on".to_owned()))
     }
 }
@@ -101,29 +105,29 @@ impl Meter for ReplayMeter {
     }
 
     fn measured_at(&self) -> Option<u64> {
-        let points = self.current.as_ref()?.points.iter();
+        let points = self.current.as_ref()?.iter();
         points.map(|point| point.measured_at).max()
     }
 
     fn accepts(&self, checked: &Checked, sizes: &[u64]) -> Result<(), MeterError> {
-        self.recording(checked, sizes).map(|_| ())
+        self.points(checked, sizes).map(|_| ())
     }
 
     fn begin(&mut self, problem: Problem<'_>) -> Result<(), MeterError> {
-        self.current = Some(self.recording(problem.checked, problem.sizes)?.clone());
+        self.current = Some(self.points(problem.checked, problem.sizes)?);
         Ok(())
     }
 
     fn has(&self, schedule: &Schedule) -> bool {
         let text = schedule.to_string();
-        let recording = self.current.as_ref();
-        recording.is_some_and(|recording| recording.points.iter().any(|point| point.schedule == text))
+        let mut points = self.current.iter().flatten();
+        points.any(|point| point.schedule == text)
     }
 
     /// Recorded candidates had been found right; what they computed is not recorded.
     fn load(&mut self, _: Problem<'_>, kernel: &Kernel, _: Instant) -> Result<(usize, Vec<Data>), MeterError> {
         let hash = PackedKernel::hash(kernel);
-        let points = self.current.iter().flat_map(|recording| &recording.points);
+        let points = self.current.iter().flatten();
         let position = points.enumerate().find(|(_, point)| point.kernel_hash == hash);
         let (position, _) = position.ok_or_else(|| {
             MeterError::Refused(

@@ -139,6 +139,18 @@ fn what_is_not_in_the_trace_is_not_legal_there() {
     let why = tune(&mut ReplayMeter::new(changed, 64).unwrap(), &found, &SETTINGS).unwrap_err();
     assert!(why.contains("other kernels than are emitted now"), "{why}");
 
+    // What was recorded under an earlier name, of the kernels of then, does not hide what was recorded since.
+    let mut renamed = trace.clone();
+    let mut former = renamed.recordings[0].clone();
+    former.problem.operator = "former".to_owned();
+    for point in &mut former.points {
+        point.kernel_hash[0] ^= 1;
+        point.measured_at -= 1;
+    }
+    renamed.recordings.insert(0, former);
+    let record = tune(&mut ReplayMeter::new(renamed, 64).unwrap(), &found, &SETTINGS).unwrap();
+    assert_eq!(record.statistics.timed, 3);
+
     // A trace whose energies are missing gives latencies alone.
     let mut timed = trace.clone();
     timed.recordings[0]

@@ -13,13 +13,19 @@ pub const MOST_BYTES: usize = 256 << 20;
 /// # Errors
 /// It cannot be read, has more than [`MOST_BYTES`], or is no text.
 pub fn read_text(path: &Path) -> Result<String, TraceError> {
+    let file = File::open(path).map_err(|error| TraceError::Unreadable(format!("{}: {error}", path.display())))?;
+    text_of(&file, path)
+}
+
+/// The text of an open file, as [`read_text`] has it.
+pub(super) fn text_of(file: &File, path: &Path) -> Result<String, TraceError> {
     let named = |problem: String| TraceError::Unreadable(format!("{}: {problem}", path.display()));
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes))
-        .map_err(|error| named(error.to_string()))?;
+    (file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes)).map_err(|error| named(error.to_string()))?;
     if bytes.starts_with(&[0x1f, 0x8b]) {
-        bytes = unpack(&bytes).ok_or_else(|| named("it is not a sound gzip file, or too large".to_owned()))?;
+        bytes = unpack(&bytes).ok_or_else(|| {
+            named("it is not a sound gzip file of one part, or too large; `zcat` unpacks several parts".to_owned())
+        })?;
     }
     if bytes.len() > MOST_BYTES {
         return Err(named(format!("it has more than {MOST_BYTES} bytes")));
@@ -46,7 +52,10 @@ fn unpack(bytes: &[u8]) -> Option<Vec<u8>> {
     if flags & 2 != 0 {
         rest = rest.get(2..)?;
     }
-    miniz_oxide::inflate::decompress_to_vec_with_limit(rest, MOST_BYTES).ok()
+    let unpacked = miniz_oxide::inflate::decompress_to_vec_with_limit(rest, MOST_BYTES).ok()?;
+    // The length at the end is of the last part: parts behind the first are not passed over in silence.
+    let (_, length) = bytes.split_last_chunk()?;
+    (u32::try_from(unpacked.len()) == Ok(u32::from_le_bytes(*length))).then_some(unpacked)
 }
 
 #[cfg(test)]
@@ -73,7 +82,9 @@ mod tests {
         named[3] = 8;
         named.splice(10..10, *b"a.csv\0");
         assert_eq!(read(&named).as_deref(), Ok("hello"));
-        for end in 2..PLAIN.len() - 9 {
+        let longer = read(&[PLAIN, &[PLAIN, b"\0"].concat()].concat());
+        assert!(longer.is_err() && read(&[&named[..], &PLAIN[..PLAIN.len() - 4], &[6, 0, 0, 0]].concat()).is_err());
+        for end in 2..PLAIN.len() {
             assert!(read(&PLAIN[..end]).is_err(), "cut off at {end}");
         }
         assert!(read(&[0xff, 0xfe, 0xfd]).is_err());

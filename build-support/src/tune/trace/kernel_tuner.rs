@@ -1,7 +1,8 @@
 //! Kernel Tuner's cache files.
 //!
 //! JSON with the tunable parameters' names (`tune_params_keys`) and an object of results (`cache`), one for each configuration: its
-//! parameters and whatever was observed. `time` is in milliseconds. A file that a running tuner left open lacks its last braces.
+//! parameters and whatever was observed. `time` is in milliseconds. A file that a running tuner left open lacks its last braces; where the
+//! tuner was ended while it wrote, also a part of its last entry, which is passed over.
 //! Configurations that could not be run have text where numbers stand otherwise; the mapping passes over them.
 
 use super::{Table, TraceError};
@@ -13,10 +14,13 @@ use std::collections::BTreeSet;
 /// # Errors
 /// It is no JSON, or lacks what a cache file has.
 pub(super) fn parse(text: &str) -> Result<Table, TraceError> {
+    let text = &without_python_numbers(text);
     let whole: Value = serde_json::from_str(text).or_else(|error| {
         // An open file ends in a comma after an entry.
-        let open = format!("{}}}}}", text.trim_end().trim_end_matches(','));
-        serde_json::from_str(&open).map_err(|_| TraceError::Malformed {
+        let open = |text: &str| serde_json::from_str(&format!("{}}}}}", text.trim_end().trim_end_matches(',')));
+        let entries = text.rfind("},").filter(|_| error.is_eof());
+        let or_cut_off = |error| entries.map_or(Err(error), |end| open(&text[..=end]));
+        open(text).or_else(or_cut_off).map_err(|_| TraceError::Malformed {
             line: error.line(),
             problem: error.to_string(),
         })
@@ -54,6 +58,33 @@ pub(super) fn parse(text: &str) -> Result<Table, TraceError> {
     })
 }
 
+/// Python writes numbers that JSON has not, for what could not be measured.
+fn without_python_numbers(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    // Every other part is in quotes, but for quotes that a backslash stands before.
+    let (mut rest, mut quoted) = (text, false);
+    while let Some(at) = rest.find(['"', '\\']) {
+        let escape = rest.as_bytes()[at] == b'\\';
+        let escaped = rest[at + 1..].chars().next().filter(|_| escape);
+        let (part, behind) = rest.split_at(at + 1 + escaped.map_or(0, char::len_utf8));
+        append(&mut plain, part, quoted);
+        quoted ^= !escape;
+        rest = behind;
+    }
+    append(&mut plain, rest, quoted);
+    plain
+}
+
+fn append(plain: &mut String, part: &str, quoted: bool) {
+    match quoted {
+        true => plain.push_str(part),
+        false => {
+            let part = part.replace("-Infinity", "null").replace("Infinity", "null");
+            plain.push_str(&part.replace("NaN", "null"));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +108,38 @@ mod tests {
             (point.latency, point.energy, &point.features[..]),
             (2.5e-3, 0.5, &[1.0, 16.0][..])
         );
+    }
+
+    /// Whatever moment a tuner was ended at.
+    #[test]
+    fn of_a_file_that_is_cut_off_all_whole_entries_are_read() {
+        let third = r#""3,16": {"clock": 3, "tile": 16, "time": 1.5, "nvml_energy": 0.25}"#;
+        let open = format!("{CLOSED},\n{third},\n");
+        let (first, last) = (open.find("\"2,16\"").unwrap(), open.rfind('}').unwrap());
+        let read = |text: &str| {
+            Mapping::default().sweeps(&parse(text).unwrap()).unwrap()[0]
+                .points
+                .len()
+        };
+        for end in first..open.len() {
+            assert_eq!(read(&open[..end]), 1 + usize::from(end > last), "{}", &open[..end]);
+        }
+        assert_eq!(read(&open), 2);
+        // What is damaged, not cut off, is said.
+        assert!(parse(&open.replacen("\"tile\": 16", "tile", 2)).is_err());
+    }
+
+    #[test]
+    fn numbers_that_only_python_has_are_no_measurement() {
+        let text = format!(
+            "{CLOSED}, \"3,16\": {{\"clock\": 3, \"tile\": 16, \"time\": 1.5, \"nvml_energy\": NaN, \"times\": [-Infinity, Infinity],\
+             \"note\": \"a \\\"NaN\\\" \\\\\"}}}}}}"
+        );
+        let table = parse(&text).unwrap();
+        assert_eq!(Mapping::default().sweeps(&table).unwrap()[0].points.len(), 1);
+        let note = table.column("note").unwrap();
+        assert_eq!(table.rows[2][note], "a \"NaN\" \\");
+        assert_eq!(without_python_numbers("NaN \"\\é\" NaN\\"), "null \"\\é\" null\\");
     }
 
     #[test]

@@ -115,10 +115,11 @@ fn usual(names: &[&str], units: &[(&str, f64)], table: &Table) -> Option<(usize,
     Some((column, units[0].1))
 }
 
-fn lacking(names: &[&str]) -> TraceError {
+fn lacking(names: &[&str], table: &Table) -> TraceError {
     TraceError::Lacking(format!(
-        "none of the columns {} is there; a mapping names another",
-        names.join(", ")
+        "none of the columns {} is there, only {}; a mapping names another",
+        names.join(", "),
+        table.columns.join(", ")
     ))
 }
 
@@ -146,7 +147,7 @@ impl Mapping {
     pub fn sweeps(&self, table: &Table) -> Result<Vec<Sweep>, TraceError> {
         let (latency, seconds) = match &self.latency {
             Some(named) => named.find(&LATENCY_UNITS, table)?,
-            None => usual(&LATENCIES, &LATENCY_UNITS, table).ok_or_else(|| lacking(&LATENCIES))?,
+            None => usual(&LATENCIES, &LATENCY_UNITS, table).ok_or_else(|| lacking(&LATENCIES, table))?,
         };
         let source = self.source(table)?;
         let indices = |names: &[String]| {
@@ -227,7 +228,7 @@ impl Mapping {
         usual(&ENERGIES, &ENERGY_UNITS, table)
             .map(energy)
             .or_else(|| usual(&POWERS, &POWER_UNITS, table).map(power))
-            .ok_or_else(|| lacking(&[&ENERGIES[..], &POWERS[..]].concat()))
+            .ok_or_else(|| lacking(&[&ENERGIES[..], &POWERS[..]].concat(), table))
     }
 }
 

@@ -76,10 +76,12 @@ pub fn read(path: &Path, mapping: &Mapping) -> Result<Vec<Sweep>, TraceError> {
     if Trace::is_meant(&text) {
         return Ok(Trace::parse(&text)?.recordings.iter().map(Recording::sweep).collect());
     }
+    // Some editors begin a text with a mark.
+    let text = text.trim_start_matches('\u{feff}');
     let table = if text.trim_start().starts_with('{') {
-        kernel_tuner::parse(&text)?
+        kernel_tuner::parse(text)?
     } else {
-        Table::parse_csv(&text)?
+        Table::parse_csv(text)?
     };
     mapping.sweeps(&table)
 }

@@ -36,6 +36,9 @@ use std::path::Path;
 /// The version of the format that is written; the only one that is read.
 pub const VERSION: u64 = 1;
 
+const NO_TRACE: &str = "this is no trace that `cargo energy-kernel tune --sweep` recorded: its first line is no JSON object with `trace`. \
+                        Tables and caches of other tuners name no kernels of ours";
+
 /// Names beyond this length are nobody's.
 const LONGEST_NAME: usize = 1024;
 
@@ -122,7 +125,8 @@ impl Trace {
                 _ if line.trim().is_empty() => {}
                 Ok(value) => reader.line(&value).map_err(malformed)?,
                 Err(_) if !line.ends_with('\n') && number > 0 => break,
-                Err(error) => return Err(malformed(error.to_string())),
+                Err(_) if number == 0 => return Err(malformed(NO_TRACE.to_owned())),
+                Err(error) => return Err(malformed(in_column(&error))),
             }
             whole += line.len();
         }
@@ -135,9 +139,14 @@ impl Trace {
         })
     }
 
-    /// The recording of an operator at these sizes on this class of devices.
-    pub fn find(&self, device: &DeviceClass, fingerprint: &Fingerprint, sizes: &[u64]) -> Option<&Recording> {
-        self.recordings.iter().find(|recording| {
+    /// The recordings of an operator at these sizes on this class of devices: several, where its names were others in between.
+    pub fn find(
+        &self,
+        device: &DeviceClass,
+        fingerprint: &Fingerprint,
+        sizes: &[u64],
+    ) -> impl Iterator<Item = &Recording> {
+        self.recordings.iter().filter(move |recording| {
             recording.device.key() == device.key()
                 && recording.problem.fingerprint == *fingerprint
                 && recording.problem.extents().eq(sizes.iter().copied())
@@ -193,11 +202,7 @@ impl Reader {
             return self.header(&fields);
         }
         let Some(device) = &self.device else {
-            return Err(
-                "this is no trace of ours: the first line has no `trace`. Tables and caches of other tuners need a \
-                        mapping"
-                    .to_owned(),
-            );
+            return Err(NO_TRACE.to_owned());
         };
         if fields.has("operator") {
             let key = (device.clone(), described(&fields)?);
@@ -248,6 +253,13 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// What is wrong with a line as JSON. The parser numbers the lines of what it is given, which is one.
+fn in_column(error: &serde_json::Error) -> String {
+    let problem = error.to_string();
+    let problem = problem.split(" at line ").next().unwrap_or_default();
+    format!("{problem} at column {}", error.column())
 }
 
 fn described(fields: &Fields<'_>) -> Result<Problem, String> {

@@ -1,11 +1,13 @@
 //! Appends measurements to a trace as they come.
 
+use super::TraceError;
+use super::file::text_of;
 use super::recorded::{self, Problem, Recorded, Trace};
-use super::{TraceError, read_text};
+use crate::tune::append::append;
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::record::{DeviceClass, PackedKernel};
-use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::fs::{File, TryLockError};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// A trace that is being recorded. Each measurement is in the file before the next one begins.
@@ -20,30 +22,32 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Opens a trace, or begins one. A last line that is cut off is taken away.
+    /// Opens a trace, or begins one. A last line that is cut off is taken away. It is nobody else's until it is closed: points of two
+    /// operators between each other would come under the wrong one.
     ///
     /// # Errors
-    /// The file is something else, is damaged, or cannot be written.
+    /// The file is something else, is damaged, is being recorded by another, or cannot be written.
     pub fn open(path: &Path) -> Result<Recorder, TraceError> {
         let failed = |problem: &dyn std::fmt::Display| TraceError::Unreadable(format!("{}: {problem}", path.display()));
-        let exists = match std::fs::metadata(path) {
-            Ok(file) => file.len() > 0,
-            Err(error) if error.kind() == ErrorKind::NotFound => false,
-            Err(error) => return Err(failed(&error)),
-        };
+        let options = File::options().read(true).append(true).create(true).open(path);
+        let mut file = options.map_err(|error| failed(&error))?;
+        // Where a file system has no locks, it is for people to see to it.
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            return Err(failed(
+                &"another sweep is recording it; wait until that has ended, or name another file",
+            ));
+        }
+        let bytes = file.metadata().map_err(|error| failed(&error))?.len();
         let mut known = Trace::default();
         let mut complete = true;
-        if exists {
-            let text = read_text(path)?;
-            known = Trace::parse(&text)?;
+        if bytes > 0 {
+            // What is locked can be read by whoever has locked it; on some systems not even by himself, were he to open it again.
+            let text = text_of(&file, path)?;
+            known = Trace::parse(&text).map_err(|error| failed(&error))?;
             complete = text[..known.whole].ends_with('\n');
-            let packed = std::fs::metadata(path).is_ok_and(|file| file.len() != text.len() as u64);
-            if packed {
+            if bytes != text.len() as u64 {
                 return Err(failed(&"it is packed, and cannot be appended to; unpack it first"));
             }
-        }
-        let mut file = (File::options().create(true).append(true).open(path)).map_err(|error| failed(&error))?;
-        if exists {
             file.set_len(known.whole as u64).map_err(|error| failed(&error))?;
         }
         if !complete {
@@ -77,15 +81,18 @@ impl Recorder {
     pub fn note(&mut self, device: &DeviceClass, problem: &Problem, point: &Recorded) -> Result<(), TraceError> {
         let mut lines = String::new();
         let is_about = |(d, p): &(DeviceClass, Problem)| d == device && p == problem;
-        if !self.current.as_ref().is_some_and(is_about) {
+        let begins = !self.current.as_ref().is_some_and(is_about);
+        if begins {
             lines += &format!("{}\n{}\n", recorded::header(device), recorded::problem(problem));
-            self.current = Some((device.clone(), problem.clone()));
         }
         lines += &format!("{}\n", recorded::point(point));
-        // One call, so that a killed process leaves one line that is cut off, and no more.
-        self.file
-            .write_all(lines.as_bytes())
-            .map_err(|error| TraceError::Unreadable(format!("{}: {error}", self.path.display())))
+        append(&mut self.file, lines.as_bytes())
+            .map_err(|error| TraceError::Unreadable(format!("{}: {error}", self.path.display())))?;
+        // Not before: where nothing was written, the next point has to say again what it is about.
+        if begins {
+            self.current = Some((device.clone(), problem.clone()));
+        }
+        Ok(())
     }
 }
 
@@ -309,9 +316,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.csv");
         std::fs::write(&path, "time,energy\n1,2\n").unwrap();
-        assert!(Recorder::open(&path).is_err());
+        let error = Recorder::open(&path).unwrap_err().to_string();
+        assert!(error.contains("a.csv: line 1: this is no trace"), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), b"time,energy\n1,2\n");
         assert!(Recorder::open(&folder.path().join("none/a")).is_err());
+    }
+
+    #[test]
+    fn two_do_not_record_one_trace() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl");
+        let mut random = Random::new(9);
+        let mut first = Recorder::open(&path).unwrap();
+        let error = Recorder::open(&path).unwrap_err().to_string();
+        assert!(error.contains("a.jsonl: another sweep is recording it"), "{error}");
+        first.note(&device(), &described("a", 1), &point(&mut random)).unwrap();
+        drop(first);
+        assert!(Recorder::open(&path).is_ok());
     }
 
     /// Damaged anywhere, a trace is refused or read; what is read can be written and is read again the same.
@@ -328,6 +349,7 @@ mod tests {
                     .unwrap();
             }
         }
+        drop(recorder);
         let whole = std::fs::read(&path).unwrap();
         let (mut read, mut refused) = (0, 0);
         for _ in 0..600 {
