@@ -150,7 +150,8 @@ impl Build {
         self
     }
 
-    /// The folders that hold the source, relative to the manifest: those of cargo by default.
+    /// The folders that hold the source, relative to the manifest: those of cargo by default. `cargo energy-kernel` is told
+    /// with `--source-dir`.
     pub fn source_dirs<P: Into<PathBuf>>(mut self, folders: impl IntoIterator<Item = P>) -> Build {
         self.source_dirs = folders.into_iter().map(Into::into).collect();
         self

@@ -22,6 +22,10 @@ pub struct Arguments {
     /// The manifest, if not the one here.
     #[arg(long, global = true, value_name = "PATH")]
     pub manifest_path: Option<PathBuf>,
+    /// A folder with operators, relative to the manifest, instead of `src`, `examples`, `tests` and `benches`; may be given again. As
+    /// the build script has it, where that calls `Build::source_dirs`.
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub source_dir: Vec<PathBuf>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -203,7 +207,7 @@ pub struct Clean {
     /// Only say what would be deleted.
     #[arg(long)]
     pub dry_run: bool,
-    /// Only results that no operator of the package has any use for.
+    /// Only results that no operator of the package has any use for; see --source-dir.
     #[arg(long)]
     pub unused: bool,
     /// Also the results that the package ships, in `energy-cache/`.

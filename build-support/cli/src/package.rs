@@ -38,7 +38,16 @@ impl Package {
         let (name, folder) = choose(&metadata, arguments)?;
         let environment = Environment::of_process();
         let cache = Cache::of(&folder, &name, environment.user_cache.as_deref());
-        let sources: Vec<PathBuf> = scan::SOURCE_DIRS.iter().map(|dir| folder.join(dir)).collect();
+        let sources: Vec<PathBuf> = match &arguments.source_dir[..] {
+            [] => scan::SOURCE_DIRS.iter().map(|dir| folder.join(dir)).collect(),
+            named => named.iter().map(|dir| folder.join(dir)).collect(),
+        };
+        if let Some(missing) = sources
+            .iter()
+            .find(|dir| !arguments.source_dir.is_empty() && !dir.is_dir())
+        {
+            return Err(miette!("--source-dir: there is no folder {}", missing.display()));
+        }
         let (operators, skipped) = scan::scan(&scan::source_files(&sources));
         Ok(Package {
             name,
