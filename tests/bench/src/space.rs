@@ -125,6 +125,14 @@ pub fn sweeps(path: &Path, mapping: &str, truth: Option<&str>) -> Result<Vec<Spa
             (measured.clone(), measured)
         }
     };
+    if measured.len() != truth.len() {
+        let problem = format!(
+            "{} problems have measured energies, but {} true ones",
+            measured.len(),
+            truth.len()
+        );
+        return Err(TraceError::Lacking(problem));
+    }
     let mut spaces = Vec::new();
     for (measured, truth) in measured.iter().zip(&truth) {
         let name = match measured.problem.as_str() {
@@ -154,11 +162,11 @@ pub fn normal_form(path: &Path) -> Result<Vec<Space>, TraceError> {
     let table = Table::parse_csv(&read_text(path)?)?;
     let told: Vec<usize> = TOLD.iter().filter_map(|name| table.column(name).ok()).collect();
     let mut problems: BTreeMap<Vec<String>, Table> = BTreeMap::new();
+    let empty = || Table {
+        columns: table.columns.clone(),
+        ..Table::default()
+    };
     for row in &table.rows {
-        let empty = || Table {
-            rows: Vec::new(),
-            ..table.clone()
-        };
         let problem = told.iter().map(|&column| row[column].clone()).collect();
         problems.entry(problem).or_insert_with(empty).rows.push(row.clone());
     }
