@@ -16,7 +16,8 @@
 //!    other problems on the same device let expect something, every other one is that of least expected energy, beginning with it: what is
 //!    expected may be wrong.
 //! 2. A Gaussian process of the logarithm of power (energy over latency) learns from what was measured, in the candidates'
-//!    features and latency. Expected energy is expected power times the known latency.
+//!    features and latency; where something was expected, of what that leaves over, which may be next to nothing. Expected energy is expected power
+//!    times the known latency.
 //! 3. A round measures the candidates of least expected energy; where it measures several, the later ones are chosen with
 //!    growing optimism (expectation less a multiple of its deviation), so that they do not all ask the same. But nothing is passed over
 //!    that may as well be the best: unless the fastest that was not measured yet is expected to need more energy than the most promising one, by
