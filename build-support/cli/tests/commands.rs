@@ -935,9 +935,8 @@ fn what_cannot_be_parsed_is_said_and_its_results_are_not_unused() {
 #[test]
 fn operators_in_other_folders_are_found_where_they_are_named() {
     let (_root, folder) = package();
-    fs::rename(folder.join("src/lib.rs"), folder.join("operators.rs")).unwrap();
     fs::create_dir(folder.join("kernels")).unwrap();
-    fs::rename(folder.join("operators.rs"), folder.join("kernels/operators.rs")).unwrap();
+    fs::rename(folder.join("src/lib.rs"), folder.join("kernels/operators.rs")).unwrap();
     fs::write(folder.join("src/lib.rs"), "").unwrap();
     let named = |words: &[&str]| {
         call(
