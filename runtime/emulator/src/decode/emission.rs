@@ -23,9 +23,14 @@ impl<'d, 'm> Draft<'d, 'm> {
     }
 
     pub(super) fn helper_with(&mut self, function: LaneFunction, slots: Slots, to: Slot) {
+        self.ahead(Action::Lanes(function), slots, Use::Row(to));
+    }
+
+    /// Emits an operation ahead of the instruction, whose own reads and writes stay as they are.
+    pub(super) fn ahead(&mut self, action: Action, slots: Slots, written: Use) {
         let (reads, writes) = (std::mem::take(&mut self.reads), std::mem::take(&mut self.writes));
-        self.writes.push(Use::Row(to));
-        self.push(Action::Lanes(function), slots, Class::Move, 0, true, false);
+        self.writes.push(written);
+        self.push(action, slots, Class::Move, 0, true, false);
         (self.reads, self.writes) = (reads, writes);
     }
 

@@ -179,17 +179,7 @@ impl<'d, 'm> Draft<'d, 'm> {
             to: wide,
             ..Slots::default()
         };
-        let (reads, writes) = (std::mem::take(&mut self.reads), std::mem::take(&mut self.writes));
-        self.writes.push(Use::Row(wide));
-        self.push(
-            Action::Machine(execute::data::read_clock),
-            slots,
-            Class::Move,
-            0,
-            true,
-            false,
-        );
-        (self.reads, self.writes) = (reads, writes);
+        self.ahead(Action::Machine(execute::data::read_clock), slots, Use::Row(wide));
         if ty.size() == 8 {
             return wide;
         }
@@ -282,21 +272,15 @@ impl<'d, 'm> Draft<'d, 'm> {
 
     fn constant_predicate(&mut self, value: bool) -> Slot {
         let slot = self.fresh(Type::Pred);
-        let (reads, writes) = (std::mem::take(&mut self.reads), std::mem::take(&mut self.writes));
-        self.writes.push(Use::Predicate(slot));
-        self.push(
+        self.ahead(
             Action::Lanes(function::<execute::data::SetPredicate>()),
             Slots {
                 to: slot,
                 extra: value.into(),
                 ..Slots::default()
             },
-            Class::Move,
-            0,
-            true,
-            false,
+            Use::Predicate(slot),
         );
-        (self.reads, self.writes) = (reads, writes);
         slot
     }
 
@@ -371,22 +355,12 @@ impl<'d, 'm> Draft<'d, 'm> {
             Place::Global(at) => self.decoder.constant(Constant::Global(at.wrapping_add_signed(offset))),
             Place::Frame(at) => {
                 let slot = self.fresh(Type::B64);
-                let (reads, writes) = (std::mem::take(&mut self.reads), std::mem::take(&mut self.writes));
-                self.writes.push(Use::Row(slot));
                 let slots = Slots {
                     to: slot,
                     from: [0; 4],
                     extra: u64::from(at).wrapping_add_signed(offset),
                 };
-                self.push(
-                    Action::Machine(execute::data::frame_address),
-                    slots,
-                    Class::Move,
-                    0,
-                    true,
-                    false,
-                );
-                (self.reads, self.writes) = (reads, writes);
+                self.ahead(Action::Machine(execute::data::frame_address), slots, Use::Row(slot));
                 slot
             }
         }
