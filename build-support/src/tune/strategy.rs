@@ -202,9 +202,9 @@ impl Strategy {
             log_latency: candidates.iter().map(|candidate| candidate.latency.ln()).collect(),
             expected: candidates.iter().map(|candidate| candidate.expected).collect(),
             scales: if is_expecting {
-                &gaussian::REMAINDER
+                gaussian::REMAINDER
             } else {
-                &gaussian::POWER
+                gaussian::POWER
             },
             order: in_turn(&promising, &order),
             measured: BTreeMap::new(),

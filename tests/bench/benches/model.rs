@@ -50,9 +50,9 @@ fn model(c: &mut Criterion) {
             .collect();
         let noise = vec![0.01; count];
         c.bench_function(&format!("Gaussian process: training with {count} measurements"), |b| {
-            b.iter(|| Gaussian::fit(black_box(&points[..count]), &values, &noise, &REMAINDER));
+            b.iter(|| Gaussian::fit(black_box(&points[..count]), &values, &noise, REMAINDER));
         });
-        let trained = Gaussian::fit(&points[..count], &values, &noise, &REMAINDER);
+        let trained = Gaussian::fit(&points[..count], &values, &noise, REMAINDER);
         c.bench_function(
             &format!("Gaussian process of {count}: inference on 2,000 candidates"),
             |b| {

@@ -201,7 +201,7 @@ impl Policy for Textbook {
             .iter()
             .map(|(c, energy)| energy.ln() - self.log_latency[*c])
             .collect();
-        let Some(model) = Gaussian::fit(&points, &values, &vec![self.noise; values.len()], &POWER) else {
+        let Some(model) = Gaussian::fit(&points, &values, &vec![self.noise; values.len()], POWER) else {
             return Vec::new();
         };
         let bound = |c: usize| {
