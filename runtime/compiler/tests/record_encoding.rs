@@ -5,7 +5,7 @@ use energy_kernel_compiler::ir::{InputId, SizeId};
 use energy_kernel_compiler::kernel::{Kernel, Launch, Parameter};
 use energy_kernel_compiler::lang;
 use energy_kernel_compiler::lower::lower;
-use energy_kernel_compiler::record::encoding::{DecodeError, Document, FORMAT_VERSION, LIMIT, decode, encode};
+use energy_kernel_compiler::record::encoding::{DecodeError, Document, FORMAT_VERSION, LIMIT, decode, encode, read};
 use energy_kernel_compiler::record::*;
 use energy_kernel_compiler::schedule::{self, Plain, Schedule};
 use energy_kernel_compiler::size::{Extent, SizeExpr, SizeOp, Specialisation};
@@ -95,6 +95,11 @@ fn record(size: u64) -> Record {
         sizes: vec![size, 64],
         specialisation: Specialisation::like(&[size, 64]),
         front: vec![point(64, 1e-5, Some(3e-3)), point(128, 1.2e-5, Some(2e-3))],
+        rejected: vec![Rejected::new(
+            Schedule::Plain(Plain { threads: 256 }),
+            Reason::Wrong,
+            "element 3 of output 0 is 7",
+        )],
         statistics: Statistics {
             space: 4,
             compiled: 4,
@@ -166,9 +171,13 @@ fn bundle() -> Bundle {
 
 /// A document with a right header and hash around any payload: what an attacker would write.
 fn forged(kind: [u8; 4], payload: &[u8]) -> Vec<u8> {
+    of_version(FORMAT_VERSION, kind, payload)
+}
+
+fn of_version(version: u16, kind: [u8; 4], payload: &[u8]) -> Vec<u8> {
     let mut bytes = b"\x89EKERN\r\n".to_vec();
     bytes.extend(kind);
-    bytes.extend(FORMAT_VERSION.to_le_bytes());
+    bytes.extend(version.to_le_bytes());
     bytes.extend((payload.len() as u32).to_le_bytes());
     let digest = Sha256::new().chain_update(&bytes).chain_update(payload).finalize();
     bytes.extend(digest);
@@ -261,6 +270,48 @@ fn every_cut_and_every_flipped_bit_is_an_error() {
     }
     let longer = [bytes.as_slice(), b"x"].concat();
     assert!(matches!(decode::<CacheFile>(&longer), Err(DecodeError::Length { .. })));
+}
+
+/// Format 3 counted wrong candidates in the statistics, and listed no rejected ones.
+#[test]
+fn records_of_format_3_are_converted() {
+    let file = cache_file();
+    let records: Vec<_> = (file.records.iter())
+        .map(|record| {
+            let s = record.statistics;
+            let statistics = (s.space, s.compiled, 5u64, s.timed, s.energy_measured, s.predicted);
+            let statistics = (statistics, s.prediction_error, s.seconds, s.seed);
+            let bucket = (&record.sizes, &record.specialisation, &record.front);
+            (bucket, statistics, record.measured_at, record.energy_measured)
+        })
+        .collect();
+    let head = (file.fingerprint, &file.operator, &file.size_names, file.space_version);
+    let bytes = of_version(3, *b"CACH", &payload((head, &file.device, records)));
+    let mut expected = file.clone();
+    expected.records.iter_mut().for_each(|record| record.rejected.clear());
+    assert_eq!(decode::<CacheFile>(&bytes), Ok(expected));
+    let cut = of_version(3, *b"CACH", &payload((head, &file.device)));
+    assert!(matches!(decode::<CacheFile>(&cut), Err(DecodeError::Payload(_))));
+    let oldest = of_version(2, *b"CACH", &payload(file));
+    assert_eq!(decode::<CacheFile>(&oldest), Err(DecodeError::Version { found: 2 }));
+}
+
+#[test]
+fn a_stream_of_documents_is_read_past_what_stands_between() {
+    let file = cache_file();
+    let bytes = encode(&file).unwrap();
+    let noise = b"a build script says \x89\x89EKER something\n";
+    let stream = [noise.as_slice(), &bytes, &bytes, noise].concat();
+    let mut stream = stream.as_slice();
+    for _ in 0..2 {
+        assert_eq!(read::<CacheFile>(&mut stream).unwrap().as_ref(), Some(&file));
+    }
+    assert_eq!(read::<CacheFile>(&mut stream).unwrap(), None);
+    let cut = &bytes[..bytes.len() - 1];
+    assert!(read::<CacheFile>(&mut &*cut).is_err());
+    let mut long = bytes.clone();
+    long[14..18].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert!(read::<CacheFile>(&mut long.as_slice()).is_err());
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Records, and the files they are kept in.
 
 use super::device::DeviceClass;
-use super::encoding::{Document, Invalid, Validate, ensure, ensure_text};
+use super::encoding::{DecodeError, Document, Invalid, Validate, decode_payload, ensure, ensure_text};
 use super::fingerprint::Fingerprint;
 use super::front::{Objective, Point, validate_front};
+use super::rejected::Rejected;
+use super::version3::CacheFile3;
 use crate::size::{Extent, Sizes, Specialisation};
 use bincode::{Decode, Encode};
 use std::cmp::Ordering;
@@ -35,6 +37,8 @@ pub struct Record {
     pub specialisation: Specialisation,
     /// The Pareto front, fastest first; not empty.
     pub front: Vec<Point>,
+    /// The candidates that do not compete, in the order in which they were tried.
+    pub rejected: Vec<Rejected>,
     /// What the tuner did.
     pub statistics: Statistics,
     /// When it ended: seconds since 1970.
@@ -51,8 +55,6 @@ pub struct Statistics {
     pub space: u64,
     /// Candidates compiled.
     pub compiled: u64,
-    /// Of these, how many gave wrong results.
-    pub wrong: u64,
     /// Candidates whose latency was measured.
     pub timed: u64,
     /// Candidates whose energy was measured.
@@ -160,6 +162,13 @@ impl CacheFile {
 
 impl Document for CacheFile {
     const KIND: [u8; 4] = *b"CACH";
+
+    fn convert(version: u16, payload: &[u8]) -> Option<Result<CacheFile, DecodeError>> {
+        match version {
+            3 => Some(decode_payload::<CacheFile3>(payload).map(CacheFile::from)),
+            _ => None,
+        }
+    }
 }
 
 impl Validate for CacheFile {
@@ -196,6 +205,8 @@ impl Validate for Record {
             schedules.len() == self.front.len(),
             "a schedule stands twice on the front",
         )?;
+        ensure(self.rejected.len() <= 4096, "more than 4096 rejected candidates")?;
+        self.rejected.iter().try_for_each(Validate::validate)?;
         ensure(
             self.statistics.seconds.is_finite() && self.statistics.seconds >= 0.0,
             "the tuning took no length of time",

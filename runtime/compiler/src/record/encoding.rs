@@ -10,9 +10,10 @@
 use bincode::config::Configuration;
 use bincode::{Decode, Encode, config};
 use sha2::{Digest, Sha256};
+use std::io::{self, BufRead, Read};
 
 /// Changes whenever any encoded type does.
-pub const FORMAT_VERSION: u16 = 3;
+pub const FORMAT_VERSION: u16 = 4;
 
 /// The most bytes of a document, and of any list inside it once decoded.
 pub const LIMIT: usize = 16 << 20;
@@ -38,7 +39,7 @@ pub enum DecodeError {
         /// The kind it is.
         found: String,
     },
-    /// Written by another version.
+    /// Written by a newer version, or by one too old to be converted.
     #[error("the file has format version {found}, this version reads {FORMAT_VERSION}")]
     Version {
         /// The version it has.
@@ -101,6 +102,12 @@ pub trait Validate {
 pub trait Document: Encode + Decode<()> + Validate {
     /// Four letters that tell documents apart.
     const KIND: [u8; 4];
+
+    /// Converts the payload of an older format version. `None` if this kind is not converted from that version.
+    fn convert(version: u16, payload: &[u8]) -> Option<Result<Self, DecodeError>> {
+        let _ = (version, payload);
+        None
+    }
 }
 
 /// The bytes of a document. Deterministic.
@@ -127,20 +134,27 @@ pub fn encode<D: Document>(document: &D) -> Result<Vec<u8>, EncodeError> {
 /// The document in these bytes.
 ///
 /// # Errors
-/// They are anything else than one valid document of this kind and version. Never panics; the memory it
-/// takes is bounded by a small multiple of [`LIMIT`], whatever the bytes claim.
+/// They are anything else than one valid document of this kind, in this version or one that is converted. Never panics; the
+/// memory it takes is bounded by a small multiple of [`LIMIT`], whatever the bytes claim.
 pub fn decode<D: Document>(bytes: &[u8]) -> Result<D, DecodeError> {
-    let payload = open(bytes, D::KIND)?;
-    let (document, consumed): (D, usize) =
-        bincode::decode_from_slice(payload, CONFIGURATION).map_err(|e| DecodeError::Payload(e.to_string()))?;
-    if consumed != payload.len() {
-        return Err(DecodeError::Payload(format!(
-            "{} bytes are left over",
-            payload.len() - consumed
-        )));
-    }
+    let (version, payload) = open(bytes, D::KIND)?;
+    let document = match version {
+        FORMAT_VERSION => decode_payload(payload)?,
+        found if found < FORMAT_VERSION => D::convert(found, payload).unwrap_or(Err(DecodeError::Version { found }))?,
+        found => return Err(DecodeError::Version { found }),
+    };
     document.validate()?;
     Ok(document)
+}
+
+/// Decodes a payload, all of it.
+pub(super) fn decode_payload<T: Decode<()>>(payload: &[u8]) -> Result<T, DecodeError> {
+    let (value, consumed): (T, usize) =
+        bincode::decode_from_slice(payload, CONFIGURATION).map_err(|e| DecodeError::Payload(e.to_string()))?;
+    match payload.len() - consumed {
+        0 => Ok(value),
+        left => Err(DecodeError::Payload(format!("{left} bytes are left over"))),
+    }
 }
 
 /// The documents that stand one after the other in these bytes, up to the first that is not whole or not valid, and how
@@ -160,8 +174,37 @@ pub fn decode_all<D: Document>(bytes: &[u8]) -> (Vec<D>, usize) {
     (documents, taken)
 }
 
-/// The payload of a document, once everything around it is right.
-fn open(bytes: &[u8], kind: [u8; 4]) -> Result<&[u8], DecodeError> {
+/// Reads the next document of a stream, and passes over whatever stands before it. `None` at the stream's end.
+///
+/// # Errors
+/// The stream cannot be read, ends inside the document, or holds something that is no such document.
+pub fn read<D: Document>(stream: &mut impl BufRead) -> io::Result<Option<D>> {
+    let mut bytes = Vec::with_capacity(HEADER);
+    while bytes != MAGIC {
+        let mut byte = [0];
+        if stream.read(&mut byte)? == 0 {
+            return Ok(None);
+        }
+        bytes.push(byte[0]);
+        // No proper part of the magic is its own beginning: what does not continue it can only begin it anew.
+        if !MAGIC.starts_with(&bytes) {
+            bytes.drain(..bytes.len() - 1);
+            bytes.retain(|&byte| byte == MAGIC[0]);
+        }
+    }
+    bytes.resize(HEADER, 0);
+    stream.read_exact(&mut bytes[MAGIC.len()..])?;
+    let invalid = |error: DecodeError| io::Error::new(io::ErrorKind::InvalidData, error);
+    let length = u32::from_le_bytes([bytes[14], bytes[15], bytes[16], bytes[17]]) as usize;
+    if HEADER + length > LIMIT {
+        return Err(invalid(DecodeError::TooLong { found: HEADER + length }));
+    }
+    stream.take(length as u64).read_to_end(&mut bytes)?;
+    decode(&bytes).map(Some).map_err(invalid)
+}
+
+/// The format version and payload of a document, once everything around them is right.
+fn open(bytes: &[u8], kind: [u8; 4]) -> Result<(u16, &[u8]), DecodeError> {
     if bytes.len() > LIMIT {
         return Err(DecodeError::TooLong { found: bytes.len() });
     }
@@ -175,7 +218,7 @@ fn open(bytes: &[u8], kind: [u8; 4]) -> Result<&[u8], DecodeError> {
         });
     };
     let version = u16::from_le_bytes([header[12], header[13]]);
-    if version != FORMAT_VERSION {
+    if version > FORMAT_VERSION {
         return Err(DecodeError::Version { found: version });
     }
     if header[8..12] != kind {
@@ -195,7 +238,7 @@ fn open(bytes: &[u8], kind: [u8; 4]) -> Result<&[u8], DecodeError> {
     if hash(&header[..HASHED_HEADER], payload)[..] != header[HASHED_HEADER..] {
         return Err(DecodeError::Hash);
     }
-    Ok(payload)
+    Ok((version, payload))
 }
 
 fn hash(header: &[u8], payload: &[u8]) -> [u8; 32] {

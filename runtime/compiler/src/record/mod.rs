@@ -23,6 +23,8 @@ mod fingerprint;
 mod front;
 mod index;
 mod packed;
+mod rejected;
+mod version3;
 
 pub use bundle::{Bundle, Candidate, TunedBucket, TunedDevice};
 pub use cache::{CacheFile, Record, Statistics};
@@ -33,3 +35,4 @@ pub use fingerprint::{Fingerprint, ParseFingerprintError};
 pub use front::{Estimate, Objective, Point, pareto_front};
 pub use index::Index;
 pub use packed::PackedKernel;
+pub use rejected::{Reason, Rejected};
