@@ -279,6 +279,7 @@ fn record(job: &Job<'_>, simulated: bool, measured_at: u64) -> Record {
                 flags: Vec::new(),
             },
         }],
+        rejected: Vec::new(),
         statistics: Statistics::default(),
         measured_at,
         energy_measured: true,

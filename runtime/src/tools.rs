@@ -10,9 +10,15 @@ use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::kernel::{Kernel as Compiled, Launch as Geometry, Parameter};
 use energy_kernel_compiler::size::Specialisation;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 pub use crate::call::{Argument, View};
 pub use crate::kernel::{Kernel, Variant};
+
+/// Between two looks at work that is waited for: short at first, for most launches are, then longer.
+const SHORTEST_POLL: Duration = Duration::from_micros(50);
+/// No rest is longer.
+const LONGEST_POLL: Duration = Duration::from_millis(5);
 
 /// A kernel on a device.
 #[derive(Clone)]
@@ -98,6 +104,29 @@ impl Gpu {
         }
     }
 
+    /// Waits for all queued work, until the deadline at most. Returns `true` if the work has ended. Polls, so that a kernel that
+    /// hangs does not hang the caller. Always `true` on an emulated GPU, whose launches end before they return.
+    ///
+    /// # Errors
+    /// An error of the driver, or of the work.
+    pub fn wait_until(&self, deadline: Instant) -> Result<bool> {
+        let cuda = match self.device() {
+            Device::Cuda(cuda) => cuda,
+            #[cfg(feature = "emulator")]
+            Device::Emulated(_) => return Ok(true),
+        };
+        let mark = cuda.mark()?;
+        let mut rest = SHORTEST_POLL;
+        while !mark.is_reached()? {
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+            std::thread::sleep(rest);
+            rest = (2 * rest).min(LONGEST_POLL);
+        }
+        Ok(true)
+    }
+
     /// Bytes of its L2 cache; none where that is not known.
     ///
     /// # Errors
@@ -140,7 +169,7 @@ impl Gpu {
     #[cfg(feature = "emulator")]
     pub fn simulate_until<R>(
         &self,
-        deadline: std::time::Instant,
+        deadline: Instant,
         work: impl FnOnce() -> Result<R>,
     ) -> Result<(crate::simulate::Simulated, R)> {
         match self.device() {

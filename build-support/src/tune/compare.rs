@@ -157,11 +157,11 @@ pub fn confirm<M: Meter>(
     };
     let target = meter.machine().target;
     let text = |error: MeterError| error.to_string();
-    meter.begin(problem).map_err(text)?;
+    meter.begin(problem, deadline).map_err(text)?;
     let mut load = |schedule: &Schedule| {
         let kernel =
             lower(&found.checked, &record.specialisation, target, schedule).map_err(|error| error.to_string())?;
-        let (candidate, _) = meter.load(problem, &kernel, deadline).map_err(text)?;
+        let (candidate, _) = meter.load(problem, &kernel, &[], deadline).map_err(text)?;
         let latency = meter.latency(problem, &candidate, deadline).map_err(text)?;
         Ok::<_, String>((candidate, latency.estimate.mean))
     };
@@ -174,7 +174,7 @@ pub fn confirm<M: Meter>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::data::Data;
+    use super::super::meter::Place;
     use super::super::random::Random;
     use super::super::testing::{conditions, device, operator};
     use super::*;
@@ -243,12 +243,18 @@ mod tests {
             false
         }
 
-        fn begin(&mut self, _: Problem<'_>) -> Result<(), MeterError> {
+        fn begin(&mut self, _: Problem<'_>, _: Instant) -> Result<(), MeterError> {
             Ok(())
         }
 
-        fn load(&mut self, _: Problem<'_>, _: &Kernel, _: Instant) -> Result<(f64, Vec<Data>), MeterError> {
-            Err(MeterError::Refused("nothing is loaded".into()))
+        fn load(
+            &mut self,
+            _: Problem<'_>,
+            _: &Kernel,
+            _: &[Place],
+            _: Instant,
+        ) -> Result<(f64, Vec<u64>), MeterError> {
+            Err(MeterError::Unfit("nothing is loaded".into()))
         }
 
         fn latency(&mut self, _: Problem<'_>, _: &f64, _: Instant) -> Result<Measured, MeterError> {

@@ -70,9 +70,9 @@ fn measure() {
     let schedule = schedule::default(&found.checked, &found.specialisation, sizes, machine);
     let kernel = lower(&found.checked, &found.specialisation, machine.target, &schedule).unwrap();
 
-    meter.begin(problem).unwrap();
     let soon = Instant::now() + Duration::from_secs(12);
-    let (candidate, _) = meter.load(problem, &kernel, soon).unwrap();
+    meter.begin(problem, soon).unwrap();
+    let (candidate, _) = meter.load(problem, &kernel, &[], soon).unwrap();
     let latency = meter.latency(problem, &candidate, soon).unwrap();
     // 1024 sets of 8 kB are rotated; the cache of 128 MiB that is assumed holds them all.
     assert_eq!(latency.conditions.cache, CacheMode::Warm);

@@ -3,7 +3,7 @@
 
 use super::append::append;
 use energy_kernel_compiler::record::encoding::{Document, Invalid, Validate, decode_all, encode};
-use energy_kernel_compiler::record::{Fingerprint, Point};
+use energy_kernel_compiler::record::{Fingerprint, Point, Reason};
 use energy_kernel_compiler::schedule::Schedule;
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,9 +12,9 @@ use std::path::Path;
 /// No more of a journal is read, in bytes.
 const LONGEST: u64 = 64 << 20;
 
-/// What became of a candidate.
+/// A candidate of a problem on a device.
 #[derive(Debug, Clone, PartialEq, bincode::Encode, bincode::Decode)]
-pub(crate) struct Entry {
+pub(crate) struct Subject {
     /// The operator.
     pub fingerprint: Fingerprint,
     /// The device class's key.
@@ -23,20 +23,44 @@ pub(crate) struct Entry {
     pub sizes: Vec<u64>,
     /// The candidate.
     pub schedule: Schedule,
-    /// What tells its kernel from others.
+    /// Tells its kernel from others.
     pub kernel_hash: [u8; 32],
-    /// What was measured; none if it does not compete.
-    pub point: Option<Point>,
-    /// Whether it gave wrong results.
-    pub wrong: bool,
 }
 
-impl Entry {
-    /// Whether both are about the same candidate of the same problem.
-    fn is_about(&self, like: &Entry) -> bool {
-        (self.fingerprint, &self.device, &self.sizes) == (like.fingerprint, &like.device, &like.sizes)
-            && (self.schedule, self.kernel_hash) == (like.schedule, like.kernel_hash)
+/// An event of a candidate.
+#[derive(Debug, Clone, PartialEq, bincode::Encode, bincode::Decode)]
+pub(crate) enum Event {
+    /// It is about to run for the first time. Without another event after it, the tuner ended meanwhile.
+    Started,
+    /// Its latency was measured, or its energy.
+    Measured(Point),
+    /// It does not compete.
+    Rejected {
+        /// The kind of failure.
+        reason: Reason,
+        /// The error.
+        detail: String,
+    },
+}
+
+impl Event {
+    /// `true` if a resumed tuning takes it over.
+    pub(crate) fn lasts(&self) -> bool {
+        match self {
+            Event::Started => false,
+            Event::Measured(_) => true,
+            Event::Rejected { reason, .. } => !reason.is_transient(),
+        }
     }
+}
+
+/// A line of a journal.
+#[derive(Debug, Clone, PartialEq, bincode::Encode, bincode::Decode)]
+pub(crate) struct Entry {
+    /// The candidate.
+    pub subject: Subject,
+    /// What happened to it.
+    pub event: Event,
 }
 
 impl Document for Entry {
@@ -45,7 +69,10 @@ impl Document for Entry {
 
 impl Validate for Entry {
     fn validate(&self) -> Result<(), Invalid> {
-        self.point.as_ref().map_or(Ok(()), Validate::validate)
+        match &self.event {
+            Event::Measured(point) => point.validate(),
+            Event::Started | Event::Rejected { .. } => Ok(()),
+        }
     }
 }
 
@@ -84,19 +111,29 @@ impl Journal {
         }
     }
 
-    /// The last that was noted about a candidate.
-    pub(crate) fn find(&self, like: &Entry) -> Option<&Entry> {
-        self.entries.iter().rev().find(|entry| entry.is_about(like))
+    /// What is known of a candidate.
+    pub(crate) fn find(&self, subject: &Subject) -> Known {
+        let mut known = Known::Nothing;
+        for event in self.entries.iter().filter(|entry| entry.subject == *subject).map(|entry| &entry.event) {
+            known = match (event, known) {
+                (Event::Started, Known::Started(times)) => Known::Started(times + 1),
+                (Event::Started, _) => Known::Started(1),
+                (Event::Measured(point), Known::Measured { first, .. }) => Known::Measured {
+                    first,
+                    last: Box::new(point.clone()),
+                },
+                (Event::Measured(point), _) => Known::Measured {
+                    first: point.latency.mean,
+                    last: Box::new(point.clone()),
+                },
+                (Event::Rejected { reason, detail }, _) if event.lasts() => Known::Rejected(*reason, detail.clone()),
+                (Event::Rejected { .. }, _) => Known::Nothing,
+            };
+        }
+        known
     }
 
-    /// Seconds of a candidate as it was first timed.
-    pub(crate) fn timed(&self, like: &Entry) -> Option<f64> {
-        let about = self.entries.iter().filter(|entry| entry.is_about(like));
-        let mut points = about.filter_map(|entry| entry.point.as_ref());
-        points.next().map(|point| point.latency.mean)
-    }
-
-    /// Notes an outcome.
+    /// Notes an event.
     ///
     /// # Errors
     /// It cannot be written; it is remembered nevertheless.
@@ -108,4 +145,22 @@ impl Journal {
             None => Ok(()),
         }
     }
+}
+
+/// What a journal knows of a candidate.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Known {
+    /// Nothing that holds.
+    Nothing,
+    /// The tuner has ended so many times while the candidate ran.
+    Started(usize),
+    /// It was measured.
+    Measured {
+        /// Seconds a launch, as it was first timed.
+        first: f64,
+        /// The last figures.
+        last: Box<Point>,
+    },
+    /// It does not compete.
+    Rejected(Reason, String),
 }

@@ -49,9 +49,9 @@ pub use data::Data;
 pub use emulated::EmulatedMeter;
 pub use energy_kernel::energy::Calibration;
 pub use energy_kernel::simulate::Profile;
-pub use expected::Expected;
+pub use expected::{Difference, Expected};
 pub use gpu::GpuMeter;
-pub use meter::{Effort, Measured, Meter, MeterError, Problem};
+pub use meter::{Effort, Measured, Meter, MeterError, Place, Problem};
 pub use model::memory::Memory;
 pub use replay::ReplayMeter;
 pub use search::search;
@@ -62,18 +62,21 @@ use crate::scan::Found;
 use crate::session::{Bench, Job};
 use energy_kernel_compiler::lang;
 use energy_kernel_compiler::lower::lower;
-use energy_kernel_compiler::record::{CacheMode, DeviceClass, Objective, Record};
+use energy_kernel_compiler::record::{CacheMode, DeviceClass, Objective, Record, Rejected};
 use energy_kernel_compiler::schedule::{self, Schedule};
 use energy_kernel_compiler::size::Specialisation;
 use std::cell::RefCell;
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use trace::{Recorder, Trace};
 use watched::Watched;
 
 /// The most operations of an operator that anybody waits for on the emulated device.
 pub const MOST_EMULATED_OPERATIONS: f64 = 1e11;
+
+/// The time within which a calibration's load must have run once.
+const CALIBRATION: Duration = Duration::from_secs(60);
 
 /// How a tuner goes about it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -127,6 +130,11 @@ pub enum Step<'a> {
     NoEnergy {
         /// Why.
         why: &'a str,
+    },
+    /// A candidate does not compete.
+    Rejected {
+        /// Which, and why.
+        rejected: &'a Rejected,
     },
     /// A candidate's latency has been measured.
     Timed {
@@ -221,9 +229,10 @@ pub fn replay(
     Ok(Box::new(Tuner::new(meter, settings, progress)))
 }
 
-/// How many outcomes a journal holds that lies at this place; none, where there is no journal.
+/// The number of lasting outcomes in the journal at this place; 0 where there is no journal.
 pub fn journaled(path: &Path) -> usize {
-    journal::read(path).0.len()
+    let (entries, _) = journal::read(path);
+    entries.iter().filter(|entry| entry.event.lasts()).count()
 }
 
 /// How the energy counter of the first GPU behaves, also under a load that is switched on and off. Takes some 20 s.
@@ -252,8 +261,9 @@ pub fn calibrate() -> Result<Calibration, String> {
         seed: 0,
     };
     let calibrated = (|| {
-        meter.begin(problem)?;
-        let (candidate, _) = meter.load(problem, &kernel, Instant::now())?;
+        let deadline = Instant::now() + CALIBRATION;
+        meter.begin(problem, deadline)?;
+        let (candidate, _) = meter.load(problem, &kernel, &[], deadline)?;
         meter.calibrate(problem, &candidate)
     })();
     calibrated.map_err(|error: MeterError| error.to_string())
@@ -345,7 +355,8 @@ impl<M: Meter, P: FnMut(Step<'_>)> Laboratory for Tuner<M, P> {
                 inputs: &[],
                 seed: self.settings.seed,
             };
-            self.meter.begin(problem).map_err(|error| error.to_string())?;
+            let soon = Instant::now();
+            self.meter.begin(problem, soon).map_err(|error| error.to_string())?;
             space.retain(|schedule| self.meter.has(schedule));
         }
         Ok((space.len(), space.len().min(self.meter.most_candidates())))

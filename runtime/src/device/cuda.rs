@@ -342,6 +342,16 @@ impl Mark {
         self.event.synchronize().map_err(failed("cuEventSynchronize"))
     }
 
+    /// `true` once the stream has come there. Does not wait.
+    pub fn is_reached(&self) -> Result<bool> {
+        // SAFETY: the event was recorded and lives as long as `self`.
+        match unsafe { result::event::query(self.event.cu_event()) } {
+            Ok(()) => Ok(true),
+            Err(DriverError(sys::CUresult::CUDA_ERROR_NOT_READY)) => Ok(false),
+            Err(error) => Err(failed("cuEventQuery")(error)),
+        }
+    }
+
     /// Seconds on the GPU's clock from an earlier mark to this one. Waits for both.
     pub fn seconds_since(&self, earlier: &Mark) -> Result<f64> {
         earlier.wait()?;

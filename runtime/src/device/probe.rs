@@ -9,7 +9,7 @@ use std::ffi::c_int;
 use std::sync::OnceLock;
 
 /// Every function of the driver that this crate calls, through cudarc or itself.
-const SYMBOLS: [&str; 42] = [
+const SYMBOLS: [&str; 43] = [
     "cuCtxGetCurrent",
     "cuCtxSetCurrent",
     "cuCtxSynchronize",
@@ -24,6 +24,7 @@ const SYMBOLS: [&str; 42] = [
     "cuEventCreate",
     "cuEventDestroy_v2",
     "cuEventElapsedTime",
+    "cuEventQuery",
     "cuEventRecord",
     "cuEventSynchronize",
     "cuFuncGetAttribute",

@@ -46,6 +46,7 @@ result cuDevicePrimaryCtxRelease_v2(int device) { note("release"); return 0; }
 result cuCtxGetCurrent(void **context) { *context = current; return 0; }
 result cuCtxSetCurrent(void *context) { current = context; return 0; }
 result cuCtxSynchronize(void) { return 0; }
+result cuEventQuery(void *event) { return 0; }
 result cuStreamCreate(void **stream, unsigned flags) { *stream = malloc(1); return 0; }
 result cuStreamDestroy_v2(void *stream) { free(stream); return 0; }
 result cuStreamSynchronize(void *stream) { return 0; }
