@@ -163,8 +163,11 @@ impl Build {
         self
     }
 
-    /// Does what a build script does: reads the environment and the sources, writes bundles, tells cargo.
+    /// Does what a build script does: reads the environment and the sources, writes bundles, tells cargo. Call it first in `main`: where
+    /// it tunes on a GPU, it starts the script once more, as the process in which candidates run.
     pub fn run(&self) {
+        #[cfg(feature = "tune")]
+        tune::serve_if_asked();
         let environment = Environment::of_process();
         let mut workshop = workshop::Own::new(self);
         let outcome = session::execute(self, &environment, &mut workshop);

@@ -322,6 +322,7 @@ impl Session<'_> {
         let mut untuned = Vec::new();
         let mut not_kept = Vec::new();
         let mut without_energy = Vec::new();
+        let mut defects = Vec::new();
         for (number, &(found, sizes)) in jobs.iter().enumerate() {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -345,6 +346,8 @@ impl Session<'_> {
             let named = names(found, sizes);
             match result {
                 Ok(Ok(record)) => {
+                    let rejected = record.rejected.iter().filter(|one| one.reason.is_defect());
+                    defects.extend(rejected.map(|one| one.complaint(&found.name, &named)));
                     if !record.energy_measured {
                         without_energy.push(format!("{} ({named})", found.name));
                     }
@@ -368,6 +371,7 @@ impl Session<'_> {
             }
         }
         warnings.extend(one_of(untuned, &format!("`{}` says why", self.command())));
+        warnings.extend(one_of(defects, "`cargo energy-kernel report` lists them"));
         if let Some(first) = without_energy.first() {
             let more = match without_energy.len() {
                 1 => String::new(),

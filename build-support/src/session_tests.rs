@@ -6,7 +6,7 @@ use crate::{Build, Environment, Policy};
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::record::encoding::{decode, encode};
 use energy_kernel_compiler::record::*;
-use energy_kernel_compiler::schedule;
+use energy_kernel_compiler::schedule::{self, Plain, Schedule};
 use energy_kernel_compiler::target::{Machine, Target};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -161,6 +161,7 @@ enum Trouble {
     OpenPanics,
     Slow,
     NoEnergy,
+    Defects,
 }
 
 impl Default for Fake {
@@ -225,7 +226,7 @@ impl Bench for FakeBench {
             Trouble::Error => return Err("the GPU fell off the bus\nand is gone".into()),
             Trouble::Panic => panic!("as asked"),
             Trouble::Slow => std::thread::sleep(Duration::from_millis(60)),
-            Trouble::None | Trouble::OpenPanics | Trouble::NoEnergy => {}
+            Trouble::None | Trouble::OpenPanics | Trouble::NoEnergy | Trouble::Defects => {}
         }
         if let Some((path, text)) = &self.0.edit {
             fs::write(path, text).unwrap();
@@ -238,6 +239,12 @@ impl Bench for FakeBench {
         if self.0.trouble == Trouble::NoEnergy {
             record.energy_measured = false;
             record.front[0].energy = None;
+        }
+        if self.0.trouble == Trouble::Defects {
+            for (threads, reason) in [(64, Reason::Spills), (128, Reason::Wrong), (256, Reason::Hung)] {
+                let schedule = Schedule::Plain(Plain { threads });
+                record.rejected.push(Rejected::new(schedule, reason, "as asked"));
+            }
         }
         Ok(record)
     }
@@ -1216,6 +1223,20 @@ fn energy_that_could_not_be_measured_is_one_warning() {
         "{texts:?}"
     );
     assert_eq!(package.bundles().len(), 3, "the fastest kernels are used");
+}
+
+#[test]
+fn defects_of_candidates_are_one_warning_that_says_how_to_report_them() {
+    let mut package = Package::new();
+    package.workshop.trouble = Trouble::Defects;
+    let outcome = package.run();
+    let [warning] = warnings(&outcome)[..] else {
+        panic!("{outcome:?}")
+    };
+    for part in ["plain threads=128` is wrong: as asked", "please report", "more;"] {
+        assert!(warning.contains(part), "{warning}");
+    }
+    assert!(!warning.contains("spilling"), "a spill is no defect: {warning}");
 }
 
 #[test]

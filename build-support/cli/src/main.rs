@@ -40,6 +40,7 @@ impl From<miette::Report> for Failure {
 }
 
 fn main() -> ExitCode {
+    energy_kernel_build::tune::serve_if_asked();
     // As a subcommand of cargo it is called with its own name first.
     let mut words: Vec<std::ffi::OsString> = std::env::args_os().collect();
     if words.get(1).is_some_and(|word| word == "energy-kernel") {

@@ -19,11 +19,14 @@ pub struct Progress {
 
 #[derive(Default)]
 struct Job {
+    operator: String,
+    sizes: String,
     /// What is cut off where the terminal ends.
     doing: String,
     latency: Option<f64>,
     /// Joules and seconds of what needs least.
     least: Option<(f64, f64)>,
+    rejected: usize,
 }
 
 impl Progress {
@@ -53,10 +56,14 @@ impl Progress {
         self.bar.enable_steady_tick(Duration::from_millis(250));
     }
 
-    /// The next one.
-    pub fn job(&self, name: &str) {
-        *self.job.borrow_mut() = Job::default();
-        self.bar.set_prefix(name.to_owned());
+    /// Begins the next one: an operator, and its sizes.
+    pub fn job(&self, operator: &str, sizes: &str) {
+        *self.job.borrow_mut() = Job {
+            operator: operator.to_owned(),
+            sizes: sizes.to_owned(),
+            ..Job::default()
+        };
+        self.bar.set_prefix(format!("{operator} ({sizes})"));
         self.show();
     }
 
@@ -69,6 +76,17 @@ impl Progress {
             }
             Step::Energy { number, of, schedule } => {
                 job.doing = format!("{} energies to go, now {schedule}", of.saturating_sub(number));
+            }
+            Step::Rejected { rejected } => {
+                job.rejected += 1;
+                if rejected.reason.is_defect() {
+                    let complaint = rejected.complaint(&job.operator, &job.sizes);
+                    self.bar.suspend(|| complain!("warning: {complaint}"));
+                }
+            }
+            Step::NoWorker { why } => {
+                let said = format!("warning: {why}; a candidate that faults ends the tuning of all");
+                self.bar.suspend(|| complain!("{said}"));
             }
             Step::NoEnergy { why } => {
                 let said = format!("warning: {why}; latencies alone are measured");
@@ -116,20 +134,25 @@ impl Job {
             (None, Some(time)) => format!("best {}; ", seconds(time)),
             (None, None) => String::new(),
         };
-        best + &self.doing
+        let rejected = match self.rejected {
+            0 => String::new(),
+            rejected => format!("{rejected} rejected; "),
+        };
+        best + &rejected + &self.doing
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use energy_kernel_compiler::record::{Reason, Rejected};
     use energy_kernel_compiler::schedule::Schedule;
 
     #[test]
     fn it_says_what_is_done_what_is_best_and_what_is_left() {
         let progress = Progress::new(true, Instant::now()).unwrap();
         let schedule: Schedule = "plain threads=128".parse().unwrap();
-        progress.job("total (R = 4)");
+        progress.job("total", "R = 4");
         progress.step(Step::Candidate {
             number: 2,
             of: 6,
@@ -156,7 +179,13 @@ mod tests {
             text(),
             "best 3.00 mJ in 3.00 µs; 2 energies to go, now plain threads=128"
         );
-        progress.job("mean (R = 4)");
+        let rejected = Rejected::new(schedule, Reason::Spills, "8 bytes a thread");
+        progress.step(Step::Rejected { rejected: &rejected });
+        assert_eq!(
+            text(),
+            "best 3.00 mJ in 3.00 µs; 1 rejected; 2 energies to go, now plain threads=128"
+        );
+        progress.job("mean", "R = 4");
         assert_eq!(text(), "", "the best of another");
     }
 }

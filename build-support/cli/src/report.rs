@@ -7,7 +7,7 @@ use crate::arguments::{Arguments, Report};
 use crate::package::{Package, joules, seconds};
 use energy_kernel_build::names;
 use energy_kernel_build::scan::Found;
-use energy_kernel_compiler::record::{CacheMode, DeviceClass, Objective, Point, Record};
+use energy_kernel_compiler::record::{CacheMode, DeviceClass, Objective, Point, Record, Rejected};
 use miette::{Context, IntoDiagnostic};
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -99,6 +99,7 @@ fn section(html: &mut String, found: &Found, device: &DeviceClass, record: &Reco
     html.push_str(&chart::front(&record.front, chosen));
     table(html, &record.front, chosen);
     effort(html, record, &record.front[chosen]);
+    rejected(html, &record.rejected);
 }
 
 /// What the chosen kernel saves beside the fastest, and what it costs in time.
@@ -169,6 +170,23 @@ fn effort(html: &mut String, record: &Record, point: &Point) {
     );
 }
 
+/// The candidates that do not compete, by reason; each with its error where the reader opens the list.
+fn rejected(html: &mut String, all: &[Rejected]) {
+    if all.is_empty() {
+        return;
+    }
+    let summary = Rejected::summary(all);
+    let _ = writeln!(
+        html,
+        "<details><summary><small>Rejected candidates: {summary}</small></summary><ul>"
+    );
+    for one in all {
+        let (schedule, detail) = (escape(&one.schedule.to_string()), escape(&one.detail));
+        let _ = writeln!(html, "<li><code>{schedule}</code> is {}: {detail}</li>", one.reason);
+    }
+    html.push_str("</ul></details>\n");
+}
+
 /// Text in HTML.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
@@ -180,6 +198,17 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use energy_kernel_compiler::record::Reason;
+
+    #[test]
+    fn rejected_candidates_are_counted_and_listed() {
+        let schedule = "plain threads=128".parse().unwrap();
+        let mut html = String::new();
+        rejected(&mut html, &[Rejected::new(schedule, Reason::Wrong, "1 < 2")]);
+        for part in ["Rejected candidates: 1 wrong", "plain threads=128", "1 &lt; 2"] {
+            assert!(html.contains(part), "{html}");
+        }
+    }
 
     #[test]
     fn names_are_no_markup() {

@@ -3,11 +3,13 @@
 use crate::Outcome;
 use crate::arguments::Arguments;
 use crate::interrupt;
+use crate::output::rejected;
 use crate::progress::Progress;
 use energy_kernel_build::scan::Found;
 use energy_kernel_build::tune::trace::Recorder;
 use energy_kernel_build::tune::{Laboratory, Swept};
 use energy_kernel_build::{Job, names};
+use energy_kernel_compiler::record::Rejected;
 use miette::miette;
 use std::path::Path;
 use std::process::ExitCode;
@@ -55,15 +57,15 @@ pub fn sweep(
             journal: None,
         };
         let named = names(found, sizes);
-        progress.job(&format!("{} ({named})", found.name));
+        progress.job(&found.name, &named);
         match bench.sweep(&job, &mut recorder) {
             Ok(swept) => {
                 if !arguments.json {
-                    progress.suspend(|| say!("{}", summary(&found.name, &named, swept)));
+                    progress.suspend(|| say!("{}", summary(&found.name, &named, &swept)));
                 }
                 all.push(serde_json::json!({
-                    "operator": found.name, "sizes": named, "points": swept.points, "known": swept.known, "refused": swept.refused,
-                    "left": swept.left,
+                    "operator": found.name, "sizes": named, "points": swept.points, "known": swept.known,
+                    "rejected": rejected(&swept.rejected), "left": swept.left,
                 }));
             }
             Err(why) => {
@@ -87,18 +89,18 @@ pub fn sweep(
     })
 }
 
-fn summary(name: &str, sizes: &str, swept: Swept) -> String {
+fn summary(name: &str, sizes: &str, swept: &Swept) -> String {
     let Swept {
         points,
         known,
-        refused,
+        rejected,
         left,
     } = swept;
     let mut text = format!("{name} ({sizes}): {points} points, {} of them new", points - known);
-    if refused > 0 {
-        text += &format!("; {refused} candidates do not compete");
+    if !rejected.is_empty() {
+        text += &format!("; rejected: {}", Rejected::summary(rejected));
     }
-    if left > 0 {
+    if *left > 0 {
         text += &format!("; {left} are left for another time");
     }
     text

@@ -4,6 +4,7 @@ use crate::Outcome;
 use crate::arguments::{Arguments, Bench, Tune};
 use crate::confirm::{Confirmed, confirm};
 use crate::interrupt;
+use crate::output::rejected;
 use crate::package::{Package, joules, seconds};
 use crate::progress::Progress;
 use crate::sweep::sweep;
@@ -12,7 +13,7 @@ use energy_kernel_build::scan::Found;
 use energy_kernel_build::tune::trace::Trace;
 use energy_kernel_build::tune::{Laboratory, MOST_EMULATED_OPERATIONS, Settings, Step, open, replay};
 use energy_kernel_build::{Job, buckets, cache_file, journal_path, missing, names, unmeasured};
-use energy_kernel_compiler::record::{CacheFile, CacheMode, DeviceClass, Objective};
+use energy_kernel_compiler::record::{CacheFile, CacheMode, DeviceClass, Objective, Rejected};
 use miette::miette;
 use std::fs::File;
 use std::process::ExitCode;
@@ -92,6 +93,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
     progress.begin(jobs.len());
 
     let mut failed = 0;
+    let mut results = Vec::new();
     for (number, &(found, sizes)) in jobs.iter().enumerate() {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -123,7 +125,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
             journal: journal.as_deref(),
         };
         let named = names(found, sizes);
-        progress.job(&format!("{} ({named})", found.name));
+        progress.job(&found.name, &named);
         match bench.tune(&job) {
             Err(why) => {
                 failed += 1;
@@ -131,6 +133,9 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
             }
             Ok(record) => {
                 let line = summary(&found.name, &named, &record, settings.objective);
+                results.push(serde_json::json!({
+                    "operator": found.name, "sizes": named, "rejected": rejected(&record.rejected),
+                }));
                 let file = cache_file(found, &device, record);
                 let path = match package.cache.store(Place::User, &file, &package.operators, None) {
                     Ok(path) => path,
@@ -192,7 +197,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
             "{}",
             serde_json::json!({
                 "device": device.name, "simulated": device.simulated,
-                "tuned": jobs.len() - failed, "failed": failed, "shipped": files,
+                "tuned": jobs.len() - failed, "failed": failed, "results": results, "shipped": files,
                 "confirmed": confirmed.iter().map(Confirmed::json).collect::<Vec<_>>(),
             })
         );
@@ -312,8 +317,12 @@ fn summary(name: &str, sizes: &str, record: &energy_kernel_compiler::record::Rec
         .energy
         .map_or("energy unmeasured".to_owned(), |energy| joules(energy.mean));
     let latency = seconds(chosen.latency.mean);
+    let rejected = match record.rejected.is_empty() {
+        true => String::new(),
+        false => format!("; rejected: {}", Rejected::summary(&record.rejected)),
+    };
     format!(
-        "{name} ({sizes}): {energy} in {latency}{simulated}: {}",
+        "{name} ({sizes}): {energy} in {latency}{simulated}: {}{rejected}",
         chosen.schedule
     )
 }

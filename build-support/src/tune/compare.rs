@@ -247,13 +247,7 @@ mod tests {
             Ok(())
         }
 
-        fn load(
-            &mut self,
-            _: Problem<'_>,
-            _: &Kernel,
-            _: &[Place],
-            _: Instant,
-        ) -> Result<(f64, Vec<u64>), MeterError> {
+        fn load(&mut self, _: Problem<'_>, _: &Kernel, _: &[Place], _: Instant) -> Result<(f64, Vec<u64>), MeterError> {
             Err(MeterError::Unfit("nothing is loaded".into()))
         }
 

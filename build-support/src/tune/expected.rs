@@ -261,14 +261,28 @@ mod tests {
         let end = last[0].bytes.len();
         last[0].bytes[end - 2..].copy_from_slice(&f16::from_f64(99.0).to_le_bytes());
         let difference = compare(&expected, &last).unwrap_err();
-        assert_eq!((difference.wrong, difference.found), (1, 99.0), "the last element is always compared");
-        assert!(difference.to_string().contains(&format!("the worst at {} of output 0: 99", end / 2 - 1)));
+        assert_eq!(
+            (difference.wrong, difference.found),
+            (1, 99.0),
+            "the last element is always compared"
+        );
+        assert!(
+            difference
+                .to_string()
+                .contains(&format!("the worst at {} of output 0: 99", end / 2 - 1))
+        );
         // The largest error is told, wherever it stands.
         last[0].bytes[..2].copy_from_slice(&f16::from_f64(-500.0).to_le_bytes());
         let difference = compare(&expected, &last).unwrap_err();
-        assert_eq!((difference.wrong, difference.found, difference.place.position), (2, -500.0, 0));
+        assert_eq!(
+            (difference.wrong, difference.found, difference.place.position),
+            (2, -500.0, 0)
+        );
         let difference = expected.compare(&[]).unwrap_err();
-        assert_eq!((difference.wrong, difference.of), (expected.places().len(), difference.wrong));
+        assert_eq!(
+            (difference.wrong, difference.of),
+            (expected.places().len(), difference.wrong)
+        );
     }
 
     #[test]

@@ -52,6 +52,9 @@ const LEAST_SETTLING: Duration = Duration::from_secs(12);
 /// whole budget.
 const LAUNCH_PATIENCE: Duration = Duration::from_secs(20);
 
+/// A launch that has taken less than this may be slow; one that has taken longer counts as hung.
+const HANGING: Duration = Duration::from_secs(5);
+
 /// The driver's codes for a kernel that went wrong. The context is of no use afterwards.
 const FAULTS: [u32; 13] = [700, 702, 708, 709, 710, 711, 712, 714, 715, 716, 717, 718, 719];
 
@@ -438,14 +441,17 @@ impl Meter for GpuMeter {
             let detail = format!("{spilled} bytes of local memory a thread");
             return Err(MeterError::rejected(Reason::Spills, detail));
         }
+        let begun = Instant::now();
         let ended = self.run(problem, &kernel, deadline).map_err(|error| match error {
             Error::Lower { .. } => MeterError::rejected(Reason::NotLaunched, error),
             error => self.failed(error),
         })?;
         if !ended {
-            self.broken = Some("a kernel that hangs still runs".to_owned());
-            let detail = "its first launch has not ended in time";
-            return Err(MeterError::rejected(Reason::Hung, detail));
+            self.broken = Some("a kernel that does not end still runs".to_owned());
+            let waited = begun.elapsed();
+            let reason = if waited < HANGING { Reason::Late } else { Reason::Hung };
+            let detail = format!("its first launch has not ended after {:.0} s", waited.as_secs_f64());
+            return Err(MeterError::rejected(reason, detail));
         }
         let results = match self.workloads.first() {
             Some(first) => first.results(problem, places).map_err(|error| self.failed(error))?,

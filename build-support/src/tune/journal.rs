@@ -33,7 +33,7 @@ pub(crate) enum Event {
     /// It is about to run for the first time. Without another event after it, the tuner ended meanwhile.
     Started,
     /// Its latency was measured, or its energy.
-    Measured(Point),
+    Measured(Box<Point>),
     /// It does not compete.
     Rejected {
         /// The kind of failure.
@@ -114,17 +114,22 @@ impl Journal {
     /// What is known of a candidate.
     pub(crate) fn find(&self, subject: &Subject) -> Known {
         let mut known = Known::Nothing;
-        for event in self.entries.iter().filter(|entry| entry.subject == *subject).map(|entry| &entry.event) {
+        for event in self
+            .entries
+            .iter()
+            .filter(|entry| entry.subject == *subject)
+            .map(|entry| &entry.event)
+        {
             known = match (event, known) {
                 (Event::Started, Known::Started(times)) => Known::Started(times + 1),
                 (Event::Started, _) => Known::Started(1),
                 (Event::Measured(point), Known::Measured { first, .. }) => Known::Measured {
                     first,
-                    last: Box::new(point.clone()),
+                    last: point.clone(),
                 },
                 (Event::Measured(point), _) => Known::Measured {
                     first: point.latency.mean,
-                    last: Box::new(point.clone()),
+                    last: point.clone(),
                 },
                 (Event::Rejected { reason, detail }, _) if event.lasts() => Known::Rejected(*reason, detail.clone()),
                 (Event::Rejected { .. }, _) => Known::Nothing,

@@ -43,6 +43,7 @@ mod sweep;
 mod testing;
 pub mod trace;
 mod watched;
+mod worker;
 
 pub use compare::{Comparison, LEAST_PAIRS, compare};
 pub use data::Data;
@@ -56,6 +57,7 @@ pub use model::memory::Memory;
 pub use replay::ReplayMeter;
 pub use search::search;
 pub use sweep::{Swept, sweep};
+pub use worker::serve_if_asked;
 
 use crate::Build;
 use crate::scan::Found;
@@ -71,6 +73,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use trace::{Recorder, Trace};
 use watched::Watched;
+use worker::{Remote, Start};
 
 /// The most operations of an operator that anybody waits for on the emulated device.
 pub const MOST_EMULATED_OPERATIONS: f64 = 1e11;
@@ -125,6 +128,11 @@ pub enum Step<'a> {
         of: usize,
         /// Which.
         schedule: &'a Schedule,
+    },
+    /// Candidates run in this process, where a fault of one ends the tuning of all.
+    NoWorker {
+        /// Why.
+        why: &'a str,
     },
     /// Energy cannot be measured at all.
     NoEnergy {
@@ -192,14 +200,9 @@ pub fn open(
     mut progress: impl FnMut(Step<'_>) + 'static,
 ) -> Result<Box<dyn Laboratory>, String> {
     let why = if gpu {
-        match GpuMeter::open(settings.candidates) {
-            Ok(meter) => {
-                let meter = meter.with_cache(settings.cache);
-                if let Some(why) = meter.without_energy() {
-                    progress(Step::NoEnergy { why });
-                }
-                return Ok(Box::new(Tuner::new(meter, settings, progress)));
-            }
+        match real(settings.candidates, settings.cache, &mut progress) {
+            Ok(Real::Worker(meter)) => return Ok(Box::new(Tuner::new(*meter, settings, progress))),
+            Ok(Real::Here(meter)) => return Ok(Box::new(Tuner::new(*meter, settings, progress))),
             Err(why) => why,
         }
     } else {
@@ -214,6 +217,41 @@ pub fn open(
         settings.emulated_operations,
     );
     Ok(Box::new(Tuner::new(meter, settings, progress)))
+}
+
+/// The first GPU.
+enum Real {
+    /// Its candidates run in a process of their own.
+    Worker(Box<Remote>),
+    /// Its candidates run in this process.
+    Here(Box<GpuMeter>),
+}
+
+/// Opens the first GPU, in a worker where this executable serves as one.
+fn real(candidates: usize, cache: CacheMode, tell: &mut dyn FnMut(Step<'_>)) -> Result<Real, String> {
+    let started = match worker::serves() {
+        true => Remote::start(candidates, cache),
+        false => Err(Start::NotServing(
+            "the executable does not call `serve_if_asked`".to_owned(),
+        )),
+    };
+    let meter = match started {
+        Ok(remote) => Real::Worker(Box::new(remote)),
+        Err(Start::NoGpu(why)) => return Err(why),
+        Err(Start::NotServing(why)) => {
+            let meter = GpuMeter::open(candidates)?.with_cache(cache);
+            tell(Step::NoWorker { why: &why });
+            Real::Here(Box::new(meter))
+        }
+    };
+    let without_energy = match &meter {
+        Real::Worker(meter) => meter.without_energy(),
+        Real::Here(meter) => meter.without_energy(),
+    };
+    if let Some(why) = without_energy {
+        tell(Step::NoEnergy { why });
+    }
+    Ok(meter)
 }
 
 /// The device that a trace was recorded on, which has what was measured then, and nothing else.
@@ -297,13 +335,10 @@ pub fn confirm(
         let meter = EmulatedMeter::new(Profile::Hopper, 1, settings.emulated_operations);
         return all(meter, records, settings, pairs, deadline);
     }
-    all(
-        GpuMeter::open(1)?.with_cache(settings.cache),
-        records,
-        settings,
-        pairs,
-        deadline,
-    )
+    match real(1, settings.cache, &mut |_| ())? {
+        Real::Worker(meter) => all(*meter, records, settings, pairs, deadline),
+        Real::Here(meter) => all(*meter, records, settings, pairs, deadline),
+    }
 }
 
 /// A meter with the search on top. It remembers what it measured: later searches of a run expect something from the beginning.

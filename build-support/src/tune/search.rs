@@ -310,7 +310,12 @@ impl<'a, M: Meter> Search<'a, M> {
         }
         self.note(&subject, Event::Started);
         match self.try_one(&kernel, deadline) {
-            Ok((candidate, Measured { estimate, conditions, .. })) => {
+            Ok((
+                candidate,
+                Measured {
+                    estimate, conditions, ..
+                },
+            )) => {
                 self.statistics.timed += 1;
                 let point = Point {
                     schedule,
@@ -319,7 +324,7 @@ impl<'a, M: Meter> Search<'a, M> {
                     energy: None,
                     conditions,
                 };
-                self.note(&subject, Event::Measured(point.clone()));
+                self.note(&subject, Event::Measured(Box::new(point.clone())));
                 Ok(Some(Timed {
                     schedule,
                     latency: estimate.mean,
@@ -495,7 +500,7 @@ impl<'a, M: Meter> Search<'a, M> {
         let launches = one.point.conditions.launches;
         one.point.conditions = measured.conditions;
         one.point.conditions.launches = launches.max(one.point.conditions.launches);
-        self.note(&subject, Event::Measured(one.point.clone()));
+        self.note(&subject, Event::Measured(Box::new(one.point.clone())));
         Ok(())
     }
 

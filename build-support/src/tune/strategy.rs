@@ -392,9 +392,7 @@ impl Strategy {
 
     /// The candidates that the next round measures.
     fn promising(&self) -> Vec<usize> {
-        let mut left: Vec<usize> = (0..self.points.len())
-            .filter(|&c| self.is_open(c))
-            .collect();
+        let mut left: Vec<usize> = (0..self.points.len()).filter(|&c| self.is_open(c)).collect();
         let mut round: Vec<usize> = Vec::with_capacity(self.size);
         while round.len() < self.size {
             let optimism = OPTIMISM * round.len() as f64 / self.size as f64;

@@ -109,8 +109,9 @@ impl Rejected {
         let mut detail: String = detail.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         if detail.len() > LONGEST_DETAIL {
             const MORE: &str = "…";
-            let end = detail.floor_char_boundary(LONGEST_DETAIL - MORE.len());
-            detail.truncate(end);
+            let most = LONGEST_DETAIL - MORE.len();
+            let end = (0..=most).rev().find(|&end| detail.is_char_boundary(end));
+            detail.truncate(end.unwrap_or(0));
             detail.push_str(MORE);
         }
         Rejected {
@@ -118,6 +119,19 @@ impl Rejected {
             reason,
             detail,
         }
+    }
+
+    /// A defect in words, with what to do: for a warning, where [`Reason::is_defect`].
+    pub fn complaint(&self, operator: &str, sizes: &str) -> String {
+        let Rejected {
+            schedule,
+            reason,
+            detail,
+        } = self;
+        format!(
+            "{operator} ({sizes}): the candidate `{schedule}` is {reason}: {detail}. It is not used; please report this message at {}/issues",
+            env!("CARGO_PKG_REPOSITORY")
+        )
     }
 
     /// The number of rejected candidates by reason.
@@ -161,6 +175,14 @@ mod tests {
         );
         assert_eq!(long.validate(), Ok(()));
         assert_eq!(rejected(Reason::Wrong, "two\nlines").detail, "two lines");
+    }
+
+    #[test]
+    fn a_complaint_names_all_that_a_report_needs() {
+        let complaint = rejected(Reason::Wrong, "3 of 9 elements are wrong").complaint("softmax", "R = 4");
+        for part in ["softmax (R = 4)", "plain threads=64", "wrong", "3 of 9", "https://"] {
+            assert!(complaint.contains(part), "{complaint}");
+        }
     }
 
     #[test]
