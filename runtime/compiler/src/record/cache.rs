@@ -163,11 +163,10 @@ impl CacheFile {
 impl Document for CacheFile {
     const KIND: [u8; 4] = *b"CACH";
 
-    fn convert(version: u16, payload: &[u8]) -> Option<Result<CacheFile, DecodeError>> {
-        match version {
-            3 => Some(decode_payload::<CacheFile3>(payload).map(CacheFile::from)),
-            _ => None,
-        }
+    const OLDEST: u16 = 3;
+
+    fn convert(_: u16, payload: &[u8]) -> Result<CacheFile, DecodeError> {
+        decode_payload::<CacheFile3>(payload).map(CacheFile::from)
     }
 }
 

@@ -103,10 +103,16 @@ pub trait Document: Encode + Decode<()> + Validate {
     /// Four letters that tell documents apart.
     const KIND: [u8; 4];
 
-    /// Converts the payload of an older format version. `None` if this kind is not converted from that version.
-    fn convert(version: u16, payload: &[u8]) -> Option<Result<Self, DecodeError>> {
-        let _ = (version, payload);
-        None
+    /// The oldest format version that is converted.
+    const OLDEST: u16 = FORMAT_VERSION;
+
+    /// Converts the payload of an older format version, from [`OLDEST`](Document::OLDEST) on.
+    ///
+    /// # Errors
+    /// The payload is not what that version says.
+    fn convert(found: u16, payload: &[u8]) -> Result<Self, DecodeError> {
+        let _ = payload;
+        Err(DecodeError::Version { found })
     }
 }
 
@@ -137,11 +143,10 @@ pub fn encode<D: Document>(document: &D) -> Result<Vec<u8>, EncodeError> {
 /// They are anything else than one valid document of this kind, in this version or one that is converted. Never panics; the
 /// memory it takes is bounded by a small multiple of [`LIMIT`], whatever the bytes claim.
 pub fn decode<D: Document>(bytes: &[u8]) -> Result<D, DecodeError> {
-    let (version, payload) = open(bytes, D::KIND)?;
+    let (version, payload) = open::<D>(bytes)?;
     let document = match version {
         FORMAT_VERSION => decode_payload(payload)?,
-        found if found < FORMAT_VERSION => D::convert(found, payload).unwrap_or(Err(DecodeError::Version { found }))?,
-        found => return Err(DecodeError::Version { found }),
+        older => D::convert(older, payload)?,
     };
     document.validate()?;
     Ok(document)
@@ -204,7 +209,7 @@ pub fn read<D: Document>(stream: &mut impl BufRead) -> io::Result<Option<D>> {
 }
 
 /// The format version and payload of a document, once everything around them is right.
-fn open(bytes: &[u8], kind: [u8; 4]) -> Result<(u16, &[u8]), DecodeError> {
+fn open<D: Document>(bytes: &[u8]) -> Result<(u16, &[u8]), DecodeError> {
     if bytes.len() > LIMIT {
         return Err(DecodeError::TooLong { found: bytes.len() });
     }
@@ -218,13 +223,13 @@ fn open(bytes: &[u8], kind: [u8; 4]) -> Result<(u16, &[u8]), DecodeError> {
         });
     };
     let version = u16::from_le_bytes([header[12], header[13]]);
-    if version > FORMAT_VERSION {
+    if !(D::OLDEST..=FORMAT_VERSION).contains(&version) {
         return Err(DecodeError::Version { found: version });
     }
-    if header[8..12] != kind {
+    if header[8..12] != D::KIND {
         let name = |kind: &[u8]| kind.escape_ascii().to_string();
         return Err(DecodeError::Kind {
-            expected: name(&kind),
+            expected: name(&D::KIND),
             found: name(&header[8..12]),
         });
     }
