@@ -93,7 +93,8 @@ impl Virtual {
         let mut command = self.command(std::env::current_exe().expect("this executable"));
         command
             .args(["--exact", name, "--nocapture", "--test-threads=1"])
-            .env(CHILD, "1");
+            .env(CHILD, "1")
+            .env("RUST_BACKTRACE", "0");
         command
     }
 

@@ -87,6 +87,7 @@ fn load(machine: &mut Machine, image: &Text, log: impl Fn(&str)) -> Answer<u64> 
     machine.outside_captures()?;
     let ptx = image.read().map_err(|_| Code::INVALID_PTX)?;
     machine.load(device, ptx).map_err(|(code, text)| {
+        eprintln!("virtual GPU: {text}");
         log(&text);
         code
     })
