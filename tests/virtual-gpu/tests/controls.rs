@@ -38,7 +38,7 @@ fn relies_on_everything() {
     let theirs = scale(&other, &x, 3.0).unwrap();
     assert_eq!(scale(&gpu, &theirs, 5.0).unwrap().to_vec().unwrap(), times(15.0));
 
-    // Memory that nothing has written counts as zeros on the virtual GPU, so that a fill must have something to do.
+    // A caller's fill.
     let stream = context.new_stream().unwrap();
     let mut filled = stream.clone_htod(&numbers).unwrap();
     stream.memset_zeros(&mut filled).unwrap();

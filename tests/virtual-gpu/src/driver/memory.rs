@@ -111,8 +111,13 @@ fn allocate(machine: &mut Machine, device: usize, bytes: usize, pooled: bool) ->
     if bytes == 0 {
         return Err(Code::INVALID_VALUE);
     }
+    let sanitize = machine.settings.sanitize;
     let device = &mut machine.devices[device];
     let address = device.memory.allocate(bytes as u64).map_err(|_| Code::OUT_OF_MEMORY)?;
+    // What nobody wrote is NaN or −1; the sanitizer finds reads of it by itself.
+    if !sanitize {
+        let _ = device.memory.fill(address, 0xFF, bytes as u64);
+    }
     device.live.insert(address, pooled);
     Ok(address)
 }
