@@ -1,0 +1,261 @@
+//! Stream capture and graphs.
+//!
+//! The rules are those of `cuThreadExchangeStreamCaptureMode` and `cuStreamBeginCapture`, and of "Prohibited and Unhandled Operations"
+//! in the CUDA programming guide. A capture that somebody broke stays so until it is ended.
+
+use crate::codes::{Answer, Code};
+use crate::cost::Cost;
+use crate::machine::{Machine, Recorded};
+use crate::stream::{StreamId, Work};
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
+use std::thread::ThreadId;
+
+/// Whose calls a capture forbids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Those of all threads.
+    Global,
+    /// Those of the thread that began it.
+    ThreadLocal,
+    /// Nobody's.
+    Relaxed,
+}
+
+/// A capture in progress.
+pub struct Capture {
+    origin: StreamId,
+    thread: ThreadId,
+    mode: Mode,
+    nodes: Vec<Node>,
+    /// What the next node of each of its streams comes after.
+    tails: HashMap<StreamId, Vec<usize>>,
+    invalid: bool,
+}
+
+/// Work in a graph, and the nodes that come before it.
+#[derive(Clone)]
+pub struct Node {
+    work: Work,
+    after: Vec<usize>,
+}
+
+/// A graph that can be launched.
+pub struct Executable {
+    /// In the order in which they are executed.
+    pub nodes: Vec<Work>,
+    pub launches: AtomicU64,
+    pub cost: OnceLock<Cost>,
+}
+
+impl Executable {
+    /// Of the nodes that may come next, the last one recorded does: a dependency that a program forgot is then missing.
+    pub fn new(nodes: &[Node]) -> Executable {
+        let mut waiting: Vec<usize> = nodes.iter().map(|node| node.after.len()).collect();
+        let mut followers = vec![Vec::new(); nodes.len()];
+        for (number, node) in nodes.iter().enumerate() {
+            node.after.iter().for_each(|before| followers[*before].push(number));
+        }
+        let mut free: BinaryHeap<usize> = (0..nodes.len()).filter(|number| waiting[*number] == 0).collect();
+        let mut order = Vec::with_capacity(nodes.len());
+        while let Some(next) = free.pop() {
+            order.push(nodes[next].work.clone());
+            for follower in &followers[next] {
+                waiting[*follower] -= 1;
+                if waiting[*follower] == 0 {
+                    free.push(*follower);
+                }
+            }
+        }
+        Executable {
+            nodes: order,
+            launches: AtomicU64::new(0),
+            cost: OnceLock::new(),
+        }
+    }
+}
+
+impl Machine {
+    pub fn begin_capture(&mut self, id: StreamId, mode: Mode) -> Answer {
+        let device = self.streams[&id].device;
+        if id == self.devices[device].legacy {
+            return Err(Code::CAPTURE_UNSUPPORTED);
+        }
+        let number = self.handle();
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return Err(Code::INVALID_HANDLE);
+        };
+        if stream.capture.is_some() {
+            return Err(Code::ILLEGAL_STATE);
+        }
+        stream.capture = Some(number);
+        let capture = Capture {
+            origin: id,
+            thread: std::thread::current().id(),
+            mode,
+            nodes: Vec::new(),
+            tails: HashMap::from([(id, Vec::new())]),
+            invalid: false,
+        };
+        self.captures.insert(number, capture);
+        Ok(())
+    }
+
+    /// Ends a capture, and returns the graph's handle.
+    pub fn end_capture(&mut self, id: StreamId) -> Answer<u64> {
+        let number = self.streams[&id].capture.ok_or(Code::ILLEGAL_STATE)?;
+        let capture = self.captures.get(&number).ok_or(Code::ILLEGAL_STATE)?;
+        if capture.origin != id {
+            self.invalidate(number);
+            return Err(Code::CAPTURE_UNMATCHED);
+        }
+        if capture.mode != Mode::Relaxed && capture.thread != std::thread::current().id() {
+            self.invalidate(number);
+            return Err(Code::CAPTURE_WRONG_THREAD);
+        }
+        for stream in self
+            .streams
+            .values_mut()
+            .filter(|stream| stream.capture == Some(number))
+        {
+            stream.capture = None;
+        }
+        let capture = self.captures.remove(&number).ok_or(Code::ILLEGAL_STATE)?;
+        if capture.invalid {
+            return Err(Code::CAPTURE_INVALIDATED);
+        }
+        if !capture.is_joined() {
+            return Err(Code::CAPTURE_UNJOINED);
+        }
+        let graph = self.handle();
+        self.graphs.insert(graph, capture.nodes);
+        Ok(graph)
+    }
+
+    /// 0: not captured, 1: captured, 2: captured, and broken.
+    pub fn capture_status(&self, id: StreamId) -> u32 {
+        let capture = self.streams[&id].capture.and_then(|number| self.captures.get(&number));
+        capture.map_or(0, |capture| 1 + u32::from(capture.invalid))
+    }
+
+    /// Adds work to the capture of its stream.
+    pub fn record(&mut self, id: StreamId, work: Work) -> Answer {
+        let capture = self.capture_of(id)?;
+        let number = capture.nodes.len();
+        let after = capture.tails.insert(id, vec![number]).unwrap_or_default();
+        capture.nodes.push(Node { work, after });
+        Ok(())
+    }
+
+    /// What an event stands for that is recorded on a stream that is captured.
+    pub fn record_event(&mut self, id: StreamId) -> Answer<Recorded> {
+        let number = self.streams[&id].capture.ok_or(Code::ILLEGAL_STATE)?;
+        let capture = self.capture_of(id)?;
+        let tail = capture.tails.get(&id).cloned().unwrap_or_default();
+        Ok(Recorded::Captured(number, tail))
+    }
+
+    /// Makes a stream wait for an event, where one of the two is captured. `true` if that was the case.
+    pub fn join(&mut self, id: StreamId, recorded: &Recorded) -> Answer<bool> {
+        let own = self.streams[&id].capture;
+        match (own, recorded) {
+            (None, Recorded::Never | Recorded::At(_)) => Ok(false),
+            (Some(_), Recorded::Never) => Ok(true),
+            (Some(number), Recorded::At(_)) => {
+                self.invalidate(number);
+                Err(Code::CAPTURE_ISOLATION)
+            }
+            (own, Recorded::Captured(number, nodes)) => {
+                if let Some(own) = own.filter(|own| own != number) {
+                    self.invalidate(own);
+                    self.invalidate(*number);
+                    return Err(Code::CAPTURE_MERGE);
+                }
+                let capture = self.captures.get_mut(number).ok_or(Code::CAPTURED_EVENT)?;
+                if capture.invalid {
+                    return Err(Code::CAPTURE_INVALIDATED);
+                }
+                capture.tails.entry(id).or_default().extend(nodes);
+                if let Some(stream) = self.streams.get_mut(&id) {
+                    stream.capture = Some(*number);
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    fn capture_of(&mut self, id: StreamId) -> Answer<&mut Capture> {
+        let number = self.streams[&id].capture.ok_or(Code::ILLEGAL_STATE)?;
+        let capture = self.captures.get_mut(&number).ok_or(Code::ILLEGAL_STATE)?;
+        match capture.invalid {
+            true => Err(Code::CAPTURE_INVALIDATED),
+            false => Ok(capture),
+        }
+    }
+
+    pub fn invalidate(&mut self, capture: u64) {
+        if let Some(capture) = self.captures.get_mut(&capture) {
+            capture.invalid = true;
+        }
+    }
+
+    /// A call that a capture may forbid, because it cannot be part of a graph.
+    pub fn outside_captures(&mut self) -> Answer {
+        let thread = std::thread::current().id();
+        self.forbidden(|capture| match capture.mode {
+            Mode::Global => true,
+            Mode::ThreadLocal => capture.thread == thread,
+            Mode::Relaxed => false,
+        })
+    }
+
+    /// A call on all of a context, which no stream of it may be captured during.
+    pub fn without_captures(&mut self, device: usize) -> Answer {
+        let captured: BTreeSet<u64> = (self.streams.values())
+            .filter(|stream| stream.device == device)
+            .filter_map(|stream| stream.capture)
+            .collect();
+        match captured.is_empty() {
+            true => Ok(()),
+            false => {
+                captured.into_iter().for_each(|number| self.invalidate(number));
+                Err(Code::CAPTURE_UNSUPPORTED)
+            }
+        }
+    }
+
+    /// A call on one stream, which must not be captured.
+    pub fn not_captured(&mut self, id: StreamId) -> Answer {
+        match self.streams[&id].capture {
+            None => Ok(()),
+            Some(number) => {
+                self.invalidate(number);
+                Err(Code::CAPTURE_UNSUPPORTED)
+            }
+        }
+    }
+
+    fn forbidden(&mut self, by: impl Fn(&Capture) -> bool) -> Answer {
+        let mut answer = Ok(());
+        for capture in self.captures.values_mut().filter(|capture| by(capture)) {
+            capture.invalid = true;
+            answer = Err(Code::CAPTURE_UNSUPPORTED);
+        }
+        answer
+    }
+}
+
+impl Capture {
+    /// Whether the origin waits for all that was recorded.
+    fn is_joined(&self) -> bool {
+        let mut reached = vec![false; self.nodes.len()];
+        let mut open: Vec<usize> = self.tails.get(&self.origin).cloned().unwrap_or_default();
+        while let Some(number) = open.pop() {
+            if !std::mem::replace(&mut reached[number], true) {
+                open.extend(&self.nodes[number].after);
+            }
+        }
+        reached.into_iter().all(|reached| reached)
+    }
+}
