@@ -1,9 +1,12 @@
 //! What the tests share: the operators of the validation set, and a way to run one schedule of one of them on the
-//! emulator, with the sanitizer on.
+//! emulator, with the sanitizer on, or on a GPU ([`on_gpu`]).
 //!
-//! Everything here goes from the operators' *source* through the compiler's front end, so that a test can choose the
-//! schedule, the specialisation and the target; the macro and the runtime have tests of their own beside it.
+//! These operators go from their *source* through the compiler's front end, so that a test can choose the schedule, the specialisation and
+//! the target; the macro and the runtime have tests of their own beside it, and [`scenarios`] for any GPU.
 
+pub mod on_gpu;
+pub mod parts;
+pub mod scenarios;
 pub mod vectors;
 
 use energy_kernel_compiler::check::Checked;
@@ -281,15 +284,20 @@ const VOLUME: u64 = 30_000;
 
 /// Sizes at which an operator can be called: 1, primes, and sizes beside the edges of tiles.
 pub fn random_sizes(checked: &Checked, random: &mut StdRng) -> Vec<u64> {
+    random_sizes_of(checked, &SIZES, VOLUME, random)
+}
+
+/// Sizes at which an operator can be called, of these, with so many elements of each input and output at most.
+pub fn random_sizes_of(checked: &Checked, choices: &[u64], most: u64, random: &mut StdRng) -> Vec<u64> {
     let op = checked.op();
     let free = op.sizes.iter().filter(|size| size.definition.is_none()).count();
     loop {
-        let chosen: Vec<u64> = (0..free).map(|_| *SIZES.choose(random).expect("not empty")).collect();
+        let chosen: Vec<u64> = (0..free).map(|_| *choices.choose(random).expect("not empty")).collect();
         let Ok(sizes) = checked.derive(chosen) else { continue };
         let volume = |dims: &[SizeId]| dims.iter().map(|size| sizes[size.index()]).product::<u64>();
         let inputs = op.inputs.iter().filter_map(|input| input.dims.as_deref());
         let outputs = op.outputs.iter().map(|output| output.dims.as_slice());
-        let small = inputs.chain(outputs).all(|dims| volume(dims) <= VOLUME);
+        let small = inputs.chain(outputs).all(|dims| volume(dims) <= most);
         if small && checked.verify(&sizes).is_ok() {
             return sizes;
         }
