@@ -252,18 +252,35 @@ fn launch(checked: &Checked, kernel: &Kernel, sizes: &[u64], inputs: &[Input], s
     Ok(Run { outputs, counts })
 }
 
-/// The first output element that no right kernel may have given; at most about 4096 of an output are compared.
+/// Elements of an output that are compared, at most about.
+pub const POINTS: u64 = 4096;
+
+/// The first output element that no right kernel may have given; at most about [`POINTS`] of an output are compared.
 ///
 /// # Panics
 /// The sizes and inputs are not valid for the operator.
 pub fn first_wrong(checked: &Checked, sizes: &[u64], inputs: &[Input], outputs: &[Vec<u8>]) -> Option<String> {
+    first_wrong_among(checked, sizes, inputs, outputs, POINTS)
+}
+
+/// [`first_wrong`] among at most about so many elements of each output.
+///
+/// # Panics
+/// The sizes and inputs are not valid for the operator.
+pub fn first_wrong_among(
+    checked: &Checked,
+    sizes: &[u64],
+    inputs: &[Input],
+    outputs: &[Vec<u8>],
+    points: u64,
+) -> Option<String> {
     let bytes: Vec<&[u8]> = inputs.iter().map(|input| input.bytes.as_slice()).collect();
     let reference = Reference::new(checked, sizes, &bytes).expect("the sizes were verified");
     let mut evaluator = reference.evaluator();
     for (position, output) in checked.op().outputs.iter().enumerate() {
         let shape = reference.shape(position);
         let volume: u64 = shape.iter().product();
-        let stride = volume.div_ceil(4096).max(1) | 1;
+        let stride = volume.div_ceil(points.max(1)).max(1) | 1;
         for number in (0..volume).step_by(stride as usize).chain(volume.checked_sub(1)) {
             let at = coordinates(number, &shape);
             let expected = evaluator.at(position, &at);

@@ -1,6 +1,6 @@
 //! An operator with its arguments on a GPU: kernels of any choice, launched by the runtime, and compared with the reference.
 
-use crate::{Input, first_wrong};
+use crate::{Input, POINTS, first_wrong_among};
 use energy_kernel::__private::{Call, KernelData, VariantData};
 use energy_kernel::tools::{Argument, LoadedKernel, View};
 use energy_kernel::{Error, Gpu, Kernel, Result, Schedule, Specialisation, Tensor, bf16, f16};
@@ -10,6 +10,15 @@ use energy_kernel_compiler::ir;
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::record::encoding;
 use energy_kernel_compiler::target::Target;
+
+/// What kernels for a GPU are lowered for.
+///
+/// # Panics
+/// It is older than any that the runtime opens.
+pub fn target(gpu: &Gpu) -> Target {
+    let (major, minor) = gpu.device_class().compute_capability;
+    Target::for_capability(major, minor).expect("the runtime opens Ampere and later")
+}
 
 /// A tensor of any element type on a GPU.
 enum Held {
@@ -237,10 +246,18 @@ impl Outputs<'_> {
     /// # Errors
     /// An error of the driver, or of the work before.
     pub fn first_wrong(&self) -> Result<Option<String>> {
+        self.first_wrong_among(POINTS)
+    }
+
+    /// [`first_wrong`](Outputs::first_wrong) among about so many elements of each output.
+    ///
+    /// # Errors
+    /// An error of the driver, or of the work before.
+    pub fn first_wrong_among(&self, points: u64) -> Result<Option<String>> {
         let Problem {
             checked, sizes, inputs, ..
         } = self.problem;
-        Ok(first_wrong(checked, sizes, inputs, &self.bytes()?))
+        Ok(first_wrong_among(checked, sizes, inputs, &self.bytes()?, points))
     }
 }
 
