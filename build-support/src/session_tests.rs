@@ -1233,7 +1233,11 @@ fn defects_of_candidates_are_one_warning_that_says_how_to_report_them() {
     let [warning] = warnings(&outcome)[..] else {
         panic!("{outcome:?}")
     };
-    for part in ["plain threads=128` is wrong: as asked", "please report", "more;"] {
+    for part in [
+        "plain threads=128` rejected (wrong): as asked",
+        "Please report",
+        "more;",
+    ] {
         assert!(warning.contains(part), "{warning}");
     }
     assert!(!warning.contains("spilling"), "a spill is no defect: {warning}");

@@ -182,7 +182,7 @@ fn rejected(html: &mut String, all: &[Rejected]) {
     );
     for one in all {
         let (schedule, detail) = (escape(&one.schedule.to_string()), escape(&one.detail));
-        let _ = writeln!(html, "<li><code>{schedule}</code> is {}: {detail}</li>", one.reason);
+        let _ = writeln!(html, "<li>{}: <code>{schedule}</code>: {detail}</li>", one.reason);
     }
     html.push_str("</ul></details>\n");
 }
