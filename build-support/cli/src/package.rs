@@ -3,7 +3,8 @@
 use crate::arguments::Arguments;
 use energy_kernel_build::Environment;
 use energy_kernel_build::cache::Cache;
-use energy_kernel_build::scan::{self, Found, Skipped};
+use energy_kernel_build::scan::{Found, Scan, Skipped, scan};
+use energy_kernel_build::sources::Sources;
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use std::path::{Path, PathBuf};
 
@@ -38,17 +39,13 @@ impl Package {
         let (name, folder) = choose(&metadata, arguments)?;
         let environment = Environment::of_process();
         let cache = Cache::of(&folder, &name, environment.user_cache.as_deref());
-        let sources: Vec<PathBuf> = match &arguments.source_dir[..] {
-            [] => scan::SOURCE_DIRS.iter().map(|dir| folder.join(dir)).collect(),
-            named => named.iter().map(|dir| folder.join(dir)).collect(),
-        };
-        if let Some(missing) = sources
-            .iter()
-            .find(|dir| !arguments.source_dir.is_empty() && !dir.is_dir())
-        {
-            return Err(miette!("--source-dir: there is no folder {}", missing.display()));
+        if let Some(missing) = arguments.source_dir.iter().find(|dir| !folder.join(dir).is_dir()) {
+            return Err(miette!(
+                "--source-dir: there is no folder {}",
+                folder.join(missing).display()
+            ));
         }
-        let (operators, skipped) = scan::scan(&scan::source_files(&sources));
+        let Scan { operators, skipped, .. } = scan(&Sources::of(&folder, &arguments.source_dir));
         Ok(Package {
             name,
             folder,
