@@ -2,7 +2,8 @@
 
 use crate::Outcome;
 use crate::arguments::{Arguments, Show};
-use crate::package::{Package, joules, seconds};
+use crate::package::Package;
+use crate::quantity::{joules, seconds};
 use comfy_table::{Table, presets};
 use energy_kernel_build::names;
 use energy_kernel_compiler::record::{CacheMode, Objective, Point};

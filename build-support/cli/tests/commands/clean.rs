@@ -38,7 +38,7 @@ fn clean_deletes_what_it_says_and_no_more() {
     let lock = cache.lock("tuning").unwrap();
     let busy = call(&folder, &["clean"]);
     assert!(
-        busy.status.code() == Some(1) && text(&busy.stderr).contains("being tuned"),
+        busy.status.code() == Some(1) && text(&busy.stderr).contains("another process is tuning demo"),
         "{}",
         text(&busy.stderr)
     );
@@ -80,5 +80,5 @@ fn what_cannot_be_parsed_is_said_and_its_results_are_not_unused() {
         assert!(text(&call(&folder, &clean).stdout).contains("would delete 0 files"));
     }
     fs::write(folder.join("src/lib.rs"), "").unwrap();
-    assert!(text(&call(&folder, &clean).stdout).contains("would delete 1 files"));
+    assert!(text(&call(&folder, &clean).stdout).contains("would delete 1 file ("));
 }

@@ -19,7 +19,7 @@ fn a_sweep_is_recorded_and_tuned_on() {
     assert!(few.status.success(), "{}", text(&few.stderr));
     let said = text(&few.stdout);
     assert!(
-        said.contains("total (R = 8, C = 64): 1 points, 1 of them new; 3 are left"),
+        said.contains("total (R = 8, C = 64): 1 point, 1 new; 3 left for another time"),
         "{said}"
     );
     let all = call(&folder, &[sweep.as_slice(), &["--json"]].concat());
