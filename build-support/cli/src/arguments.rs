@@ -16,14 +16,18 @@ pub struct Arguments {
     /// Print JSON instead of tables; also of what is wrong.
     #[arg(long, global = true)]
     pub json: bool,
-    /// The package, where there are several.
+    /// The package, if the workspace has several.
     #[arg(long, short, global = true, value_name = "NAME")]
     pub package: Option<String>,
-    /// The manifest, if not the one here.
+    /// The package's manifest, instead of the one of the current folder.
     #[arg(long, global = true, value_name = "PATH")]
     pub manifest_path: Option<PathBuf>,
-    /// A folder with operators, relative to the manifest, instead of `src`, `examples`, `tests` and `benches`; may be given again. As
-    /// the build script has it, where that calls `Build::source_dirs`.
+    /// Read this file instead of asking cargo for the packages: what `cargo metadata --format-version 1 --no-deps` prints. Where there is no
+    /// cargo, the manifest alone is enough for one package.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub metadata: Option<PathBuf>,
+    /// A folder with operators, relative to the manifest, instead of cargo's folders and targets; may be repeated. Name those of
+    /// `Build::source_dirs` if the build script calls it.
     #[arg(long, global = true, value_name = "FOLDER")]
     pub source_dir: Vec<PathBuf>,
     /// What to do.

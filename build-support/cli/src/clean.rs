@@ -55,7 +55,9 @@ fn is_unused(package: &Package, path: &Path) -> bool {
     match read_file(path) {
         Ok(file) => {
             let its = |found: &Found| found.fingerprint == file.fingerprint;
-            let is_known = package.operators.iter().any(its) || may_be_meant(package, &file.operator);
+            // Programs use what is cached, also for an operator that has lost its `tune(…)`.
+            let mut operators = package.operators.iter().chain(&package.without_tune);
+            let is_known = operators.any(its) || may_be_meant(package, &file.operator);
             file.space_version != SPACE_VERSION || !is_known
         }
         // Keep files we cannot read: they may be valid, or a newer version's.

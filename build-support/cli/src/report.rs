@@ -44,6 +44,7 @@ pub fn report(arguments: &Arguments, options: &Report) -> Outcome {
             }
         }
     }
+    without.extend(package.without_tune.iter().map(|found| found.name.clone()));
     let html = page(&package.name, &sections, &without);
     std::fs::write(&options.output, html)
         .into_diagnostic()

@@ -16,6 +16,10 @@ pub fn call(folder: &Path, words: &[&str]) -> Output {
     command(folder).args(words).output().unwrap()
 }
 
+pub fn json(output: &Output) -> serde_json::Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

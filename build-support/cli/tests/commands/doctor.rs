@@ -28,7 +28,7 @@ fn the_doctor_names_a_cache_that_is_elsewhere_for_everybody_and_packages_to_choo
         says.contains("here means another folder") && says.contains("absolute path"),
         "{says}"
     );
-    assert!(says.contains("--package with one of: a, b"), "{says}");
+    assert!(says.contains("name one of them with --package: a, b"), "{says}");
     assert!(!root.path().join("here").exists());
 }
 
