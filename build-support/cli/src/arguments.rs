@@ -70,7 +70,7 @@ pub struct Tune {
     /// not measured again.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["ship", "again", "confirm", "dry_run"])]
     pub sweep: Option<PathBuf>,
-    /// Copy the results into the package's `energy-cache/`, to be committed and published.
+    /// Copy the results into the package's `energy-cache/`, to be committed and published. Simulated results are never shipped.
     #[arg(long)]
     pub ship: bool,
     /// Tune these operators only.

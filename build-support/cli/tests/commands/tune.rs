@@ -1,6 +1,6 @@
 //! `tune`.
 
-use crate::common::{call, command, package, text};
+use crate::common::{call, command, json, package, text};
 use std::fs;
 
 #[test]
@@ -20,7 +20,7 @@ fn without_a_place_for_results_nothing_is_tuned() {
 }
 
 #[test]
-fn tuning_on_the_emulated_device_is_shown_and_not_shipped() {
+fn tuning_on_the_emulated_device_is_shown() {
     let (_root, folder) = package();
     let before = call(&folder, &["show", "--json"]);
     assert_eq!(
@@ -29,19 +29,10 @@ fn tuning_on_the_emulated_device_is_shown_and_not_shipped() {
         "{}",
         text(&before.stderr)
     );
-    let words = ["tune", "--emulated", "--candidates", "3", "--ship", "--json"];
+    let words = ["tune", "--emulated", "--candidates", "3", "--json"];
     let tuned = call(&folder, &words);
     assert!(tuned.status.success(), "{}", text(&tuned.stderr));
     assert!(text(&tuned.stdout).contains("\"tuned\":2") && text(&tuned.stdout).contains("\"simulated\":true"));
-    assert!(
-        !folder.join("energy-cache").exists(),
-        "simulated results are nobody else's business"
-    );
-    assert!(
-        text(&tuned.stderr).contains("nothing is shipped"),
-        "{}",
-        text(&tuned.stderr)
-    );
     assert!(text(&call(&folder, &words).stdout).contains("\"tuned\":0"));
     let shown = call(&folder, &["show"]);
     assert!(
@@ -258,4 +249,75 @@ fn a_confirmation_compares_the_chosen_with_the_fastest() {
         }
     }
     assert!(compared > 0, "the fronts have more than one point: {shown}");
+}
+
+/// Before anything is measured, every time, and whatever the trace calls itself.
+#[test]
+fn simulated_results_are_not_shipped() {
+    let (_root, folder) = package();
+    let sweep = ["tune", "--emulated", "--candidates", "2", "--sweep", "trace.jsonl"];
+    assert!(call(&folder, &sweep).status.success());
+    for device in ["emulated", "replay:trace.jsonl"] {
+        let words = ["tune", "--device", device, "--ship"];
+        for _ in 0..2 {
+            let refused = call(&folder, &words);
+            assert_eq!(refused.status.code(), Some(1), "{device}");
+            assert_eq!(
+                text(&refused.stderr),
+                "error: nothing to ship: all results are simulated. Run `cargo energy-kernel tune --ship` on a machine with a GPU.\n"
+            );
+        }
+        assert!(!folder.join("cache").exists(), "nothing was tuned");
+        let dry = call(&folder, &[words.as_slice(), &["--dry-run", "--json"]].concat());
+        assert_eq!(dry.status.code(), Some(1), "{device}");
+        assert!(json(&dry)["error"].as_str().unwrap().starts_with("nothing to ship"));
+    }
+    assert!(!folder.join("energy-cache").exists());
+}
+
+#[test]
+fn results_of_a_real_device_are_shipped() {
+    let (_root, folder) = package();
+    let sweep = ["tune", "--emulated", "--candidates", "2", "--sweep", "trace.jsonl"];
+    assert!(call(&folder, &sweep).status.success());
+    // As a GPU would have recorded it.
+    let trace = fs::read_to_string(folder.join("trace.jsonl")).unwrap();
+    let profile = trace
+        .split("\"simulated_profile\":")
+        .nth(1)
+        .and_then(|rest| rest.split([',', '}']).next());
+    let real = trace.replace("\"simulated\":true", "\"simulated\":false").replace(
+        &format!("\"simulated_profile\":{}", profile.unwrap()),
+        "\"simulated_profile\":null",
+    );
+    fs::write(folder.join("real.jsonl"), real).unwrap();
+    let shipped = call(&folder, &["tune", "--device", "replay:real.jsonl", "--ship", "--json"]);
+    assert!(shipped.status.success(), "{}", text(&shipped.stderr));
+    assert_eq!(json(&shipped)["shipped"].as_array().unwrap().len(), 1);
+    let check = call(&folder, &["check"]);
+    assert_eq!(check.status.code(), Some(0), "{}", text(&check.stdout));
+}
+
+#[test]
+fn an_operator_without_sizes_cannot_be_tuned() {
+    let (_root, folder) = package();
+    let source = "#[energy_kernel] fn softmax(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |i| exp(x[[i]]) }";
+    fs::write(folder.join("src/lib.rs"), source).unwrap();
+    for (words, says) in [
+        (
+            &["tune", "--emulated"][..],
+            "demo has no operator with sizes to tune for (1 operator without)",
+        ),
+        (
+            &["tune", "--emulated", "--operator", "softmax"],
+            "`softmax` has no sizes to tune for",
+        ),
+    ] {
+        let tuned = call(&folder, words);
+        let said = text(&tuned.stderr);
+        assert!(
+            tuned.status.code() == Some(1) && said.contains(says) && said.contains("help: give it `tune(…)`"),
+            "{said}"
+        );
+    }
 }
