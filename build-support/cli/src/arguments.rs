@@ -40,7 +40,7 @@ pub struct Arguments {
 pub enum Command {
     /// Search for the kernels of least energy, and keep the results in the user's cache.
     Tune(Tune),
-    /// Fail unless the shipped results cover all operators: for CI.
+    /// Fail unless the package ships real, fresh results for all operators, and embeds them: for CI.
     Check(Check),
     /// Show what is known of the operators.
     Show(Show),

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 pub struct Package {
     pub name: String,
     pub folder: PathBuf,
+    pub manifest: Manifest,
     /// With sizes to tune for.
     pub operators: Vec<Found>,
     pub without_tune: Vec<Found>,
@@ -40,6 +41,7 @@ impl Package {
             let missing = plain(folder.join(missing).display());
             return Err(miette!("--source-dir: there is no folder {missing}"));
         }
+        let manifest = read_manifest(&folder)?;
         let environment = Environment::of_process();
         let Scan {
             operators,
@@ -51,6 +53,7 @@ impl Package {
             cache: Cache::of(&folder, &name, environment.user_cache.as_deref()),
             name,
             folder,
+            manifest,
             operators,
             without_tune,
             skipped,

@@ -43,7 +43,7 @@ fn tuning_on_the_emulated_device_is_shown() {
     let check = call(&folder, &["check"]);
     assert_eq!(check.status.code(), Some(1));
     assert!(
-        text(&check.stdout).contains("total (R = 4, C = 64) has no shipped result"),
+        text(&check.stdout).contains("total (R = 4, C = 64): no shipped result"),
         "{}",
         text(&check.stdout)
     );
