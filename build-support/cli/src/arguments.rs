@@ -9,11 +9,22 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+const EXIT_CODES: &str = "Exit codes:
+  0    done
+  1    the command or a check failed
+  2    wrong usage
+  3    the sanitizer found something (`run --check`)
+  4    the emulator does not know an instruction (`run`)
+  130  interrupted
+
+With --json, a command prints one JSON document to the standard output; one that fails prints
+{\"error\": …, \"causes\": […], \"help\": …}.";
+
 /// Tunes GPU operators for energy, and shows what is known of them.
 #[derive(Debug, Parser)]
-#[command(name = "cargo energy-kernel", bin_name = "cargo energy-kernel", version)]
+#[command(name = "cargo energy-kernel", bin_name = "cargo energy-kernel", version, after_help = EXIT_CODES)]
 pub struct Arguments {
-    /// Print JSON instead of tables; also of what is wrong.
+    /// Print one JSON document instead of text, errors included.
     #[arg(long, global = true)]
     pub json: bool,
     /// The package, if the workspace has several.
@@ -44,7 +55,7 @@ pub enum Command {
     Check(Check),
     /// Show what is known of the operators.
     Show(Show),
-    /// Print an operator's kernel.
+    /// Print the kernel that an operator would run.
     Ptx(Ptx),
     /// Run one kernel of a PTX file.
     Run(Run),
@@ -139,6 +150,12 @@ pub struct Check {
 pub struct Show {
     /// Show this operator only.
     pub operator: Option<String>,
+    /// Show the kernel that a call of these sizes would use: `M=16,K=384`.
+    #[arg(long, requires = "operator")]
+    pub sizes: Option<String>,
+    /// The compute capability of the GPU that --sizes is about.
+    #[arg(long, default_value = "9.0")]
+    pub capability: String,
     /// Show the whole front, not the chosen points alone.
     #[arg(long)]
     pub front: bool,
@@ -149,16 +166,16 @@ pub struct Show {
 pub struct Ptx {
     /// Which operator: `softmax`, `scale<f16>`.
     pub operator: String,
-    /// The sizes: `M=16,K=384`. Those of the first `tune(…)` bucket by default.
+    /// The sizes of the call: `M=16,K=384`. By default those of the first `tune(…)` bucket.
     #[arg(long)]
     pub sizes: Option<String>,
-    /// The schedule, instead of the chosen or the default one: `row threads=128 rows=1 vector=4 keep=registers unroll=1 pass=several`.
+    /// The schedule, instead of the one that would run: `row threads=128 rows=1 vector=4 keep=registers unroll=1 pass=several`.
     #[arg(long)]
     pub schedule: Option<String>,
-    /// The compute capability that it is compiled for.
+    /// The compute capability that the kernel is compiled for.
     #[arg(long, default_value = "9.0")]
     pub capability: String,
-    /// List the schedules there are instead.
+    /// List the legal schedules instead.
     #[arg(long)]
     pub list: bool,
 }
@@ -211,7 +228,7 @@ pub struct Clean {
     /// Only say what would be deleted.
     #[arg(long)]
     pub dry_run: bool,
-    /// Only results that no operator of the package has any use for; see --source-dir.
+    /// Only results that no operator of the package can use; see --source-dir.
     #[arg(long)]
     pub unused: bool,
     /// Also the results that the package ships, in `energy-cache/`.

@@ -15,6 +15,7 @@ mod clean;
 mod confirm;
 mod doctor;
 mod interrupt;
+mod kernel;
 mod package;
 mod progress;
 mod ptx;

@@ -72,6 +72,7 @@ impl Package {
     /// name is given.
     pub fn named(&self, names: &[String]) -> Result<Vec<&Found>> {
         let all = || self.operators.iter().chain(&self.without_tune);
+        let is = |found: &Found, name: &str| self.is(found, name);
         if let Some(unknown) = names.iter().find(|name| !all().any(|found| is(found, name))) {
             let known: Vec<&str> = all().map(|found| found.name.as_str()).collect();
             return Err(miette!(
@@ -87,10 +88,17 @@ impl Package {
         let chosen = |found: &&Found| names.is_empty() || names.iter().any(|name| is(found, name));
         Ok(all().filter(chosen).collect())
     }
-}
 
-fn is(found: &Found, name: &str) -> bool {
-    found.name == name || found.checked.op().name == name
+    /// `true` if a name means the operator: `scale`, `scale<f16>`, and with its place `src/lib.rs:12:scale<f16>`.
+    fn is(&self, found: &Found, name: &str) -> bool {
+        found.name == name || found.checked.op().name == name || self.place(found) == name
+    }
+
+    /// What tells an operator from others of its name: `src/lib.rs:12:scale<f16>`.
+    pub fn place(&self, found: &Found) -> String {
+        let file = found.file.strip_prefix(&self.folder).unwrap_or(&found.file);
+        format!("{}:{}:{}", file.display(), found.line, found.name)
+    }
 }
 
 fn read_manifest(folder: &Path) -> Result<Manifest> {
