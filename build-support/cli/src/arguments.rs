@@ -59,7 +59,7 @@ pub enum Command {
     Ptx(Ptx),
     /// Run one kernel of a PTX file.
     Run(Run),
-    /// Say what is wrong with driver, energy counter, permissions, caches.
+    /// Say what is wrong with GPU, driver, energy counter, caches and package; fail if anything is.
     Doctor(Doctor),
     /// Delete what is kept of a package in the user's cache.
     Clean(Clean),

@@ -149,7 +149,7 @@ impl Verdict {
 }
 
 /// What is wrong with the build script of a package whose script does not call us.
-fn without_build_script(package: &Package) -> String {
+pub fn without_build_script(package: &Package) -> String {
     match &package.manifest.build_script {
         None => format!("{} has no build script", package.name),
         Some(script) => format!("{} does not call `energy_kernel_build`", plain(script.display())),

@@ -12,6 +12,9 @@ use serde_json::Value;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
+/// The code of the error that no package was named where there are several.
+pub const SEVERAL: &str = "several-packages";
+
 /// A package with its operators and caches.
 pub struct Package {
     pub name: String,
@@ -197,6 +200,7 @@ fn choose(metadata: &Value, arguments: &Arguments) -> Result<(String, PathBuf)> 
         (None, None, []) => return Err(miette!("the metadata names no package")),
         (None, None, _) => {
             return Err(miette!(
+                code = SEVERAL,
                 help = format!("name one of them with --package: {}", names()),
                 "there are several packages"
             ));

@@ -115,6 +115,8 @@ fn an_operator_of_several_types_is_one() {
         text(&call(&folder, &["check"]).stdout),
         "the shipped results cover 1 operator\n"
     );
+    let doctor = text(&call(&folder, &["doctor"]).stdout);
+    assert!(doctor.contains(": 1 operator with sizes to tune for\n"), "{doctor}");
 }
 
 /// Measured with a kernel that is no longer emitted: shown without its figures, and not fresh.

@@ -1,6 +1,6 @@
 //! `doctor`.
 
-use crate::common::{call, command, package, text};
+use crate::common::{call, command, json, package, text};
 use std::fs;
 
 #[test]
@@ -41,7 +41,7 @@ fn the_doctor_names_broken_caches() {
     assert_eq!(doctor.status.code(), Some(1));
     let stdout = text(&doctor.stdout);
     assert!(
-        stdout.contains("problem shipped results") && stdout.contains("x.ekcache"),
+        stdout.contains("x.ekcache") && stdout.contains("problem  shipped results"),
         "{stdout}"
     );
 }
@@ -52,7 +52,7 @@ fn the_doctor_names_a_cache_that_others_may_write() {
     use std::os::unix::fs::PermissionsExt;
     let (_root, folder) = package();
     fs::create_dir(folder.join("cache")).unwrap();
-    for (mode, well) in [(0o700, true), (0o777, false)] {
+    for (mode, state) in [(0o700, "ok"), (0o777, "problem")] {
         fs::set_permissions(folder.join("cache"), fs::Permissions::from_mode(mode)).unwrap();
         let said = text(&call(&folder, &["doctor", "--json"]).stdout);
         let said: serde_json::Value = serde_json::from_str(&said).unwrap();
@@ -61,6 +61,70 @@ fn the_doctor_names_a_cache_that_others_may_write() {
             .iter()
             .find(|finding| finding["what"] == "user's cache")
             .unwrap();
-        assert_eq!(cache["well"], well, "{said}");
+        assert_eq!(cache["state"], state, "{said}");
+    }
+}
+
+/// The findings that are problems, GPUs aside: the machine may have any.
+fn problems(folder: &std::path::Path) -> Vec<String> {
+    let doctor = call(folder, &["doctor", "--json"]);
+    let said = json(&doctor);
+    let problems = said
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|finding| finding["state"] == "problem");
+    let (device, others): (Vec<_>, Vec<_>) = problems.partition(|finding| finding["section"] == "device");
+    let is_ill = !(device.is_empty() && others.is_empty());
+    assert_eq!(doctor.status.code(), Some(i32::from(is_ill)), "{said}");
+    others
+        .iter()
+        .map(|finding| finding["what"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// A healthy package, none at all, one of something else, and a workspace are all well.
+#[test]
+fn what_is_absent_is_no_problem() {
+    let (_root, folder) = package();
+    assert_eq!(problems(&folder), [""; 0]);
+    let nowhere = tempfile::tempdir().unwrap();
+    assert_eq!(problems(nowhere.path()), [""; 0]);
+    fs::remove_file(folder.join("build.rs")).unwrap();
+    fs::write(folder.join("src/lib.rs"), "").unwrap();
+    assert_eq!(problems(&folder), [""; 0]);
+    let says = text(&call(&folder, &["doctor"]).stdout);
+    assert!(says.contains("demo in ") && says.contains(": no operators\n"), "{says}");
+    assert!(!says.contains("build script"), "{says}");
+    for section in ["device", "cache", "package"] {
+        assert_eq!(says.lines().filter(|line| *line == section).count(), 1, "{says}");
+    }
+}
+
+#[test]
+fn a_build_script_that_tunes_nothing_is_a_problem() {
+    let (_root, folder) = package();
+    fs::write(folder.join("build.rs"), "fn main() {}").unwrap();
+    assert_eq!(problems(&folder), ["build script"]);
+    fs::remove_file(folder.join("build.rs")).unwrap();
+    assert_eq!(problems(&folder), ["build script"]);
+    let says = text(&call(&folder, &["doctor"]).stdout);
+    assert!(
+        says.contains("demo has no build script: `cargo build` tunes and embeds nothing"),
+        "{says}"
+    );
+}
+
+#[test]
+fn a_package_that_is_asked_for_and_missing_is_a_problem() {
+    let (_root, folder) = package();
+    for words in [
+        ["--manifest-path", "absent/Cargo.toml"],
+        ["--package", "absent"],
+        ["--metadata", "absent"],
+    ] {
+        let doctor = call(&folder, &[&["doctor", "--json"], words.as_slice()].concat());
+        assert_eq!(doctor.status.code(), Some(1), "{words:?}");
+        assert!(text(&doctor.stdout).contains("absent"), "{}", text(&doctor.stdout));
     }
 }

@@ -1,6 +1,6 @@
 //! What every command prints.
 
-use crate::common::{call, command, package, text};
+use crate::common::{call, command, json, package, ship, text};
 use crate::run::ptx_folder;
 use std::fs;
 
@@ -83,6 +83,70 @@ fn nobody_needs_to_read_to_the_end() {
             matches!(output.status.code(), Some(0 | 1)),
             "{words:?}: {}",
             text(&output.stderr)
+        );
+    }
+}
+
+/// Names of files and devices, and texts made of them, never reach a terminal as they are.
+#[test]
+#[cfg(unix)]
+fn outside_text_is_escaped() {
+    const EVIL: &str = "\u{1b}[31m\n\u{7}\u{9b}2J\u{202e}x";
+    let (_root, folder) = package();
+    ship(&folder, |file| file.device.name = "GPU \u{202e}x".to_owned());
+    fs::write(folder.join("energy-cache").join(format!("{EVIL}.ekcache")), "nonsense").unwrap();
+    fs::write(folder.join("src").join(format!("{EVIL}.rs")), "energy_kernel fn half(").unwrap();
+    let output = format!("no/{EVIL}.html");
+    let commands: [&[&str]; 10] = [
+        &["check"],
+        &["show"],
+        &["doctor"],
+        &["clean", "--shipped", "--dry-run"],
+        &["ptx", "total"],
+        &["report", "--output", &output],
+        &["show", EVIL],
+        &["run", "one.ptx", EVIL],
+        &["show", "--source-dir", EVIL],
+        &["tune", "--device", &format!("replay:{EVIL}")],
+    ];
+    let unseen = |text: &str| {
+        text.chars()
+            .find(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}')
+    };
+    let mut escaped = 0;
+    for words in commands {
+        let output = call(&folder, words);
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert_eq!(unseen(&said), None, "{words:?}: {said:?}");
+        escaped += said.matches(r"\u{1b}[31m").count();
+        // What is repeated of the command line keeps its lines.
+        if words[0] != "run" {
+            let is_forged = |line: &str| line.starts_with(r"\u{7}");
+            assert!(!said.lines().any(is_forged), "{words:?}: {said:?}");
+        }
+        let programs = call(&folder, &[words, &["--json"]].concat());
+        assert_eq!(unseen(&text(&programs.stdout)), None, "{words:?}");
+        json(&programs);
+    }
+    assert!(escaped >= commands.len(), "every command had something to escape");
+}
+
+/// Every command that fails says so in the same form.
+#[test]
+fn failures_are_json_of_one_form() {
+    let (_root, folder) = package();
+    for words in [
+        &["show", "absent"][..],
+        &["ptx", "total", "--sizes", "R"],
+        &["tune", "--emulated", "--ship"],
+        &["fly"],
+    ] {
+        let output = call(&folder, &[words, &["--json"]].concat());
+        assert_ne!(output.status.code(), Some(0));
+        let said = json(&output);
+        assert!(
+            said["error"].is_string() && said["causes"].is_array() && said.get("help").is_some(),
+            "{said}"
         );
     }
 }
