@@ -1,4 +1,4 @@
-//! What a package's `Cargo.toml` says of its source, read without cargo.
+//! A package's `Cargo.toml`, read without cargo for the places of its source.
 
 use crate::sources::read_text;
 use std::io;
@@ -14,7 +14,7 @@ pub struct Manifest {
     pub targets: Vec<PathBuf>,
     /// The build script, if there is one.
     pub build_script: Option<PathBuf>,
-    /// How the build script names the crate `energy-kernel-build`, for each dependency on it.
+    /// The names that the build script has for the crate `energy-kernel-build`, one for each dependency on it.
     pub build_crates: Vec<String>,
 }
 

@@ -56,7 +56,7 @@ impl std::fmt::Display for Skipped {
 }
 
 impl Found {
-    /// How many functions these operators are: one of several element types is one function.
+    /// The number of functions among operators: one for several element types counts once.
     pub fn functions<'a>(all: impl IntoIterator<Item = &'a Found>) -> usize {
         let places = all.into_iter().map(|found| (&found.file, found.line));
         places.collect::<std::collections::BTreeSet<_>>().len()
@@ -75,14 +75,14 @@ impl Found {
     }
 }
 
-/// What a package's source holds.
+/// The operators of a package.
 #[derive(Debug, Clone, Default)]
 pub struct Scan {
     /// The operators that name sizes to tune for, in the order of the source.
     pub operators: Vec<Found>,
     /// The operators without `tune(…)`: without buckets, they run untuned.
     pub without_tune: Vec<Found>,
-    /// What may have been meant as operators, and was passed over.
+    /// Source that was passed over and may hold operators.
     pub skipped: Vec<Skipped>,
     /// The files that were read though they do not lie below the folders.
     pub elsewhere: Vec<PathBuf>,

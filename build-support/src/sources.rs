@@ -1,7 +1,7 @@
-//! Which files hold a package's source.
+//! The files of a package's source.
 //!
-//! Cargo's folders are walked whole. What lies elsewhere is followed as rustc follows it: from the `path` of a target through `mod name;`,
-//! and from any file through `#[path]` and `include!`. Files below the folders need no following, so most of them are not even parsed.
+//! Cargo's folders are walked whole. Files elsewhere are found as rustc finds them: from the `path` of a target through `mod name;`, and from
+//! any file through `#[path]` and `include!`. Files below the folders need no following, so most of them are not even parsed.
 
 use crate::manifest::Manifest;
 use std::collections::{HashSet, VecDeque};
@@ -74,7 +74,7 @@ impl Sources {
     pub fn walk(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
         let mut seen = HashSet::new();
-        // Linked folders come last: what is also reached without a link keeps its own name.
+        // Linked folders come last: a file that is also reached without a link keeps that name.
         let mut pending: VecDeque<PathBuf> = self.folders.iter().cloned().collect();
         while let Some(folder) = pending.pop_front() {
             let Ok(place) = folder.canonicalize() else { continue };
@@ -103,7 +103,7 @@ impl Sources {
         files
     }
 
-    /// Whether a file's own modules lie beside it, by where it lies.
+    /// `true` if a file's own modules lie beside it, judged by its name and folder.
     fn is_root(&self, path: &Path) -> bool {
         let name = |path: Option<&Path>, names: &[&str]| {
             path.and_then(Path::file_name)
@@ -168,7 +168,7 @@ pub(crate) enum Unread {
     Syntax(syn::Error),
 }
 
-/// Whether a text may have `#[path = "…"]` or `include!`.
+/// `true` if a text may have `#[path = "…"]` or `include!`.
 fn leads_elsewhere(text: &str) -> bool {
     let assigned = |(at, name): (usize, &str)| text[at + name.len()..].trim_start().starts_with('=');
     text.contains("include!") || (text.contains("mod ") && text.match_indices("path").any(assigned))
@@ -207,11 +207,11 @@ fn modules(source: &Source, syntax: &syn::File) -> Vec<Source> {
     found
 }
 
-/// Rustc's rules of where modules lie.
+/// Rustc's rules for the places of modules.
 struct Modules<'a> {
-    /// The folder of the file: what `include!` is relative to.
+    /// The folder of the file, which `include!` is relative to.
     file: &'a Path,
-    /// What `#[path]` is relative to: in an inline module, its own folder.
+    /// The folder that `#[path]` is relative to: in an inline module, its own.
     folder: PathBuf,
     /// The folder of modules without `#[path]`, relative to that.
     below: Option<PathBuf>,
@@ -268,7 +268,7 @@ impl<'ast> Visit<'ast> for Modules<'_> {
     }
 }
 
-/// What `#[path = "…"]` says, and what it says under conditions.
+/// The path in `#[path = "…"]`, and those under conditions.
 fn paths(attributes: &[syn::Attribute]) -> (Option<String>, Vec<String>) {
     let path = |meta: &syn::Meta| match meta {
         syn::Meta::NameValue(pair) if pair.path.is_ident("path") => match &pair.value {

@@ -1,4 +1,4 @@
-//! `check`: whether the shipped results cover the operators. For CI, so it never passes what it could not look at.
+//! `check`: fails unless the shipped results cover the operators. It guards CI, so it never passes source that it could not read.
 
 use crate::Outcome;
 use crate::arguments::{Arguments, Check};
@@ -12,13 +12,13 @@ use energy_kernel_compiler::record::{CacheFile, Record};
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-/// What was found.
+/// The findings so far.
 #[derive(Default)]
 struct Verdict {
     problems: Vec<String>,
     /// Results whose kernels the compiler emits no more.
     stale: Vec<String>,
-    /// What to do about both; each once.
+    /// Remedies for both, each once.
     remedies: BTreeSet<String>,
     /// Shipped files of no operator.
     unused: usize,
@@ -62,11 +62,14 @@ impl Verdict {
         self.remedies.insert(remedy.into());
     }
 
-    /// Whether there is something to cover, and a build script to embed what covers it.
+    /// Demands operators to cover, and a build script that embeds their results.
     fn look_at_source(&mut self, package: &Package, arguments: &Arguments) {
-        // What cannot be read may hold operators.
+        // A file that was passed over may hold operators.
         for skipped in &package.skipped {
-            self.problem(plain(skipped), "mend what was passed over: it may hold operators");
+            self.problem(
+                plain(skipped),
+                "mend the source that was passed over: it may hold operators",
+            );
         }
         if package.operators.is_empty() {
             let places = match arguments.source_dir.as_slice() {
@@ -148,7 +151,7 @@ impl Verdict {
     }
 }
 
-/// What is wrong with the build script of a package whose script does not call us.
+/// The complaint about a package whose build script does not call us.
 pub fn without_build_script(package: &Package) -> String {
     match &package.manifest.build_script {
         None => format!("{} has no build script", package.name),

@@ -1,4 +1,4 @@
-//! `doctor`: what is wrong with GPU, driver, energy counter, permissions, caches and package. What is absent is not wrong.
+//! `doctor`: looks for problems of GPU, driver, energy counter, permissions, caches and package. An absent GPU or package is no problem.
 
 use crate::Outcome;
 use crate::arguments::{Arguments, Doctor};
@@ -15,11 +15,11 @@ use energy_kernel_build::{Environment, Policy};
 use std::path::Path;
 use std::process::ExitCode;
 
-/// How something is.
+/// The state of one thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Well,
-    /// Worth knowing, and not wrong: there is no GPU, say.
+    /// Worth knowing, and no problem: there is no GPU, say.
     Note,
     Problem,
 }

@@ -54,7 +54,7 @@ pub fn of_schedule(found: &Found, schedule: Schedule, sizes: &[u64], target: Tar
     })
 }
 
-/// What a kernel for these sizes is compiled to know.
+/// The specialisation of kernels for these sizes.
 pub fn specialisation(found: &Found, sizes: &[u64]) -> Specialisation {
     let tuned = &found.specialisation;
     match !found.buckets.is_empty() && serves(found, tuned, sizes) {

@@ -23,7 +23,7 @@ pub struct Package {
     /// With sizes to tune for.
     pub operators: Vec<Found>,
     pub without_tune: Vec<Found>,
-    /// What may have been meant as operators.
+    /// Source that was passed over and may hold operators.
     pub skipped: Vec<Skipped>,
     pub cache: Cache,
     pub environment: Environment,
@@ -64,7 +64,7 @@ impl Package {
         })
     }
 
-    /// Says what was passed over.
+    /// Warns of source that was passed over.
     pub fn warn(&self) {
         for skipped in &self.skipped {
             complain!("warning: passed over: {}", plain(skipped));
@@ -97,7 +97,7 @@ impl Package {
         found.name == name || found.checked.op().name == name || self.place(found) == name
     }
 
-    /// What tells an operator from others of its name: `src/lib.rs:12:scale<f16>`.
+    /// The name of an operator with its place, which others of its name do not share: `src/lib.rs:12:scale<f16>`.
     pub fn place(&self, found: &Found) -> String {
         let file = found.file.strip_prefix(&self.folder).unwrap_or(&found.file);
         format!("{}:{}:{}", file.display(), found.line, found.name)
@@ -114,7 +114,7 @@ fn read_manifest(folder: &Path) -> Result<Manifest> {
 /// The most bytes of metadata that are read: far more than of the largest workspace.
 const LONGEST_METADATA: u64 = 256 << 20;
 
-/// What `cargo metadata` has printed somewhere else.
+/// The output of a `cargo metadata` that ran somewhere else.
 fn read_metadata(file: &Path) -> Result<Value> {
     let mut text = Vec::new();
     std::fs::File::open(file)
@@ -130,7 +130,7 @@ fn read_metadata(file: &Path) -> Result<Value> {
     })
 }
 
-/// What cargo says of the workspace; none where there is no cargo.
+/// The metadata of the workspace from cargo; none if there is no cargo.
 fn ask_cargo(arguments: &Arguments) -> Result<Option<Value>> {
     let mut cargo = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["metadata", "--no-deps", "--format-version", "1"]);
@@ -218,7 +218,7 @@ fn choose(metadata: &Value, arguments: &Arguments) -> Result<(String, PathBuf)> 
     Ok((name.to_owned(), folder.to_owned()))
 }
 
-/// Where there is no cargo, the manifest itself tells which package it is of.
+/// The package of the nearest manifest, read without cargo.
 fn without_cargo(arguments: &Arguments) -> Result<(String, PathBuf)> {
     let help = "name a package's manifest with --manifest-path, or pass --metadata FILE: what `cargo metadata --format-version 1 --no-deps` \
                 prints where there is cargo";

@@ -1,4 +1,4 @@
-//! `show`: what is known of the operators.
+//! `show`: a table of the operators and their results.
 
 use crate::Outcome;
 use crate::arguments::{Arguments, Show};
@@ -86,7 +86,7 @@ fn call(found: &Found, contents: &Contents, sizes: &str, options: &Show) -> miet
     })
 }
 
-/// What is known from when the operator had a `tune(…)`: programs still use it.
+/// Results from when the operator had a `tune(…)`: programs still use them.
 fn without_tune(found: &Found, contents: &Contents, options: &Show) -> Vec<Row> {
     let known = contents.operators.get(&found.fingerprint);
     let files = known.iter().flat_map(|known| known.devices.values());
@@ -109,7 +109,7 @@ fn without_tune(found: &Found, contents: &Contents, options: &Show) -> Vec<Row> 
     }]
 }
 
-/// What is known of each bucket on each device.
+/// The results of each bucket on each device.
 fn buckets(found: &Found, contents: &Contents, options: &Show) -> Vec<Row> {
     let known = contents.operators.get(&found.fingerprint);
     let mut rows = Vec::new();

@@ -227,7 +227,7 @@ fn tunable<'a>(package: &'a Package, names: &[String]) -> miette::Result<Vec<&'a
     }
 }
 
-/// What --ship says where no result is a real device's.
+/// The refusal of --ship if no result is a real device's.
 fn nothing_to_ship() -> miette::Report {
     miette!(
         "nothing to ship: all results are simulated. Run `cargo energy-kernel tune --ship` on a machine with a GPU."

@@ -33,7 +33,7 @@ fn simulated_results_cover_nothing() {
     assert!(!says.contains("cover"), "{says}");
 }
 
-/// What could not be looked at is not covered, and neither is what no build would embed.
+/// Results without operators, and operators that no build script embeds, are not covered.
 #[test]
 fn a_package_without_operators_or_build_script_is_not_covered() {
     let source =

@@ -1,4 +1,4 @@
-//! What every command prints.
+//! Texts and exit codes of all commands.
 
 use crate::common::{call, command, json, package, ship, text};
 use crate::run::ptx_folder;
@@ -119,7 +119,7 @@ fn outside_text_is_escaped() {
         let said = text(&output.stdout) + &text(&output.stderr);
         assert_eq!(unseen(&said), None, "{words:?}: {said:?}");
         escaped += said.matches(r"\u{1b}[31m").count();
-        // What is repeated of the command line keeps its lines.
+        // A usage error repeats the command line with its lines.
         if words[0] != "run" {
             let is_forged = |line: &str| line.starts_with(r"\u{7}");
             assert!(!said.lines().any(is_forged), "{words:?}: {said:?}");

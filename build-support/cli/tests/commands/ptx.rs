@@ -25,7 +25,7 @@ fn kernels_are_printed_and_schedules_listed() {
     assert!(sizes.status.code() == Some(1) && text(&sizes.stderr).contains("NAME=NUMBER"));
 }
 
-/// What the runtime runs untuned on a GPU of compute capability 9.0.
+/// The kernel that the runtime runs untuned on a GPU of compute capability 9.0.
 fn running(folder: &Path, operator: usize, sizes: &[(&str, u64)]) -> String {
     let found = energy_kernel_build::scan::scan(&energy_kernel_build::sources::Sources::of(folder, &[]));
     let all: Vec<_> = found.operators.into_iter().chain(found.without_tune).collect();
