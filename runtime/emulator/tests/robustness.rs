@@ -134,7 +134,13 @@ fn errors_name_line_and_reason() {
         );
     };
     invalid("add.u32 %r1, %r2, x;", "no register `x`");
-    invalid("add.u64 %d1, %d1, %r2;", "`%r2` is .b32, too narrow for .u64");
+    invalid("add.u64 %d1, %d1, %r2;", "`%r2` is .b32 where .u64 is needed");
+    // Only `cvt`, `ld` and `st` have registers of other widths than their types: so does the assembler.
+    invalid("add.u32 %d1, %r1, %r2;", "`%d1` is .b64 where .u32 is needed");
+    invalid("add.u32 %r1, %d1, %r2;", "`%d1` is .b64 where .u32 is needed");
+    invalid("mov.b16 %r1, 0;", "`%r1` is .b32 where .b16 is needed");
+    invalid("cvt.u64.u32 %r1, %r2;", "`%r1` is .b32, too narrow for .u64");
+    invalid("ld.global.u64 %r1, [%d1];", "`%r1` is .b32, too narrow for .b64");
     invalid("bra NOWHERE;", "no label `NOWHERE`");
     invalid("add.u32 %r1, %r2;", "2 operands");
     unsupported(

@@ -26,32 +26,43 @@ impl<'d, 'm> Draft<'d, 'm> {
 
     /// The declared type of a register operand.
     pub fn register_type(&mut self, operand: &Operand) -> Option<Type> {
-        match operand {
-            Operand::Name(name) => match self.decoder.lookup(name)? {
-                Symbol::Register { ty, .. } => Some(ty),
-                Symbol::Variable { .. } => None,
-            },
-            _ => None,
+        self.register(operand).map(|(_, ty, _)| ty)
+    }
+
+    /// The name, declared type and slot of a register operand.
+    fn register<'o>(&mut self, operand: &'o Operand) -> Option<(&'o str, Type, Slot)> {
+        let Operand::Name(name) = operand else { return None };
+        match self.decoder.lookup(name)? {
+            Symbol::Register { ty, slot } => Some((name, ty, slot)),
+            Symbol::Variable { .. } => None,
         }
     }
 
-    /// A source of an instruction: a register, a special register or a constant, as a slot of the type's width.
+    /// A source of an instruction: a register of the type's width, a special register or a constant.
     pub fn source(&mut self, index: usize, ty: Type) -> Result_<Slot> {
         let operand = self.operand(index)?;
         self.source_of(operand, ty)
     }
 
     pub fn source_of(&mut self, operand: &Operand, ty: Type) -> Result_<Slot> {
+        if let Some((name, declared, _)) = self.register(operand)
+            && declared.size() != ty.size()
+        {
+            return Err(self.invalid(format!("`{name}` is {declared} where {ty} is needed")));
+        }
+        self.relaxed_source_of(operand, ty)
+    }
+
+    /// A source of `cvt` or `st`: its register may be wider than the type, whose bits are the register's lowest.
+    pub fn relaxed_source_of(&mut self, operand: &Operand, ty: Type) -> Result_<Slot> {
+        if let Some((name, declared, slot)) = self.register(operand) {
+            return self.register_source(name, declared, slot, ty);
+        }
         match operand {
-            Operand::Name(name) => {
-                if let Some(symbol) = self.decoder.lookup(name) {
-                    let Symbol::Register { ty: declared, slot } = symbol else {
-                        return Err(self.invalid(format!("`{name}` is a variable, not a register")));
-                    };
-                    return self.register_source(name, declared, slot, ty);
-                }
-                self.special(name, ty)
+            Operand::Name(name) if self.decoder.lookup(name).is_some() => {
+                Err(self.invalid(format!("`{name}` is a variable, not a register")))
             }
+            Operand::Name(name) => self.special(name, ty),
             Operand::Integer(value) => Ok(match ty {
                 Type::F32 | Type::F64 | Type::F16 | Type::Bf16 => {
                     return Err(self.invalid("an integer constant where a float is needed"));
@@ -76,12 +87,7 @@ impl<'d, 'm> Draft<'d, 'm> {
     }
 
     fn register_source(&mut self, name: &str, declared: Type, slot: Slot, ty: Type) -> Result_<Slot> {
-        if declared == Type::Pred || ty == Type::Pred {
-            return Err(self.invalid(format!("`{name}` is {declared} where {ty} is needed")));
-        }
-        if declared.size() < ty.size() {
-            return Err(self.invalid(format!("`{name}` is {declared}, too narrow for {ty}")));
-        }
+        self.check_fits(name, declared, ty)?;
         if declared.size() == 8 && ty.size() < 8 {
             // The low half of a 64-bit register.
             let low = self.fresh(Type::B32);
@@ -200,50 +206,71 @@ impl<'d, 'm> Draft<'d, 'm> {
     }
 
     pub fn target_of(&mut self, operand: &Operand, ty: Type) -> Result_<Slot> {
-        let Operand::Name(name) = operand else {
-            if *operand == Operand::Sink {
-                return Ok(self.fresh(ty));
-            }
-            return Err(self.invalid("a destination that is not a register"));
+        let Some((name, declared, slot)) = self.target_register(operand)? else {
+            return Ok(self.fresh(ty));
         };
-        match self.decoder.lookup(name) {
-            Some(Symbol::Register { ty: declared, slot }) => {
-                if (declared == Type::Pred) != (ty == Type::Pred) {
-                    return Err(self.invalid(format!("`{name}` is {declared} where {ty} is needed")));
-                }
-                if ty == Type::Pred {
-                    self.writes.push(Use::Predicate(slot));
-                    return Ok(slot);
-                }
-                if declared.size() < ty.size() {
-                    return Err(self.invalid(format!("`{name}` is {declared}, too narrow for {ty}")));
-                }
-                if declared.size() == 8 && ty.size() < 8 {
-                    // Written narrow, then extended into the 64-bit register.
-                    let low = self.fresh(Type::B32);
-                    self.writes.push(Use::Row(low));
-                    let extend = if ty.is_signed() {
-                        function::<execute::data::ExtendSigned>()
-                    } else {
-                        function::<execute::data::Extend>()
-                    };
-                    self.after.push((
-                        extend,
-                        Slots {
-                            to: slot,
-                            from: [low, 0, 0, 0],
-                            extra: 0,
-                        },
-                        low,
-                        slot,
-                    ));
-                    return Ok(low);
-                }
-                self.writes.push(Use::Row(slot));
-                Ok(slot)
-            }
-            _ => Err(self.invalid(format!("no register `{name}`"))),
+        if (declared == Type::Pred) != (ty == Type::Pred) || declared.size() != ty.size() {
+            return Err(self.invalid(format!("`{name}` is {declared} where {ty} is needed")));
         }
+        self.writes.push(match ty {
+            Type::Pred => Use::Predicate(slot),
+            _ => Use::Row(slot),
+        });
+        Ok(slot)
+    }
+
+    /// A destination that an instruction extends to the register's width by itself, as loads do.
+    pub fn wide_target_of(&mut self, operand: &Operand, ty: Type) -> Result_<Slot> {
+        let Some((name, declared, slot)) = self.target_register(operand)? else {
+            return Ok(self.fresh(ty));
+        };
+        self.check_fits(name, declared, ty)?;
+        self.writes.push(Use::Row(slot));
+        Ok(slot)
+    }
+
+    /// The destination of `cvt`. A register that is wider than the type takes the value extended: by its sign if the
+    /// type is a signed integer, else by zeros.
+    pub fn extended_target(&mut self, index: usize, ty: Type) -> Result_<Slot> {
+        let operand = self.operand(index)?;
+        let Some((name, declared, slot)) = self.target_register(operand)? else {
+            return Ok(self.fresh(ty));
+        };
+        self.check_fits(name, declared, ty)?;
+        let Some(extend) = execute::data::extension(ty, declared) else {
+            self.writes.push(Use::Row(slot));
+            return Ok(slot);
+        };
+        let narrow = self.fresh(ty);
+        self.writes.push(Use::Row(narrow));
+        let slots = Slots {
+            to: slot,
+            from: [narrow, 0, 0, 0],
+            extra: 0,
+        };
+        self.after.push((extend, slots, narrow, slot));
+        Ok(narrow)
+    }
+
+    /// The name, declared type and slot of a destination; none for `_`.
+    fn target_register<'o>(&mut self, operand: &'o Operand) -> Result_<Option<(&'o str, Type, Slot)>> {
+        match (self.register(operand), operand) {
+            (Some(register), _) => Ok(Some(register)),
+            (None, Operand::Sink) => Ok(None),
+            (None, Operand::Name(name)) => Err(self.invalid(format!("no register `{name}`"))),
+            (None, _) => Err(self.invalid("a destination that is not a register")),
+        }
+    }
+
+    /// Checks that a register is at least as wide as a type.
+    fn check_fits(&self, name: &str, declared: Type, ty: Type) -> Result_<()> {
+        if declared == Type::Pred || ty == Type::Pred {
+            return Err(self.invalid(format!("`{name}` is {declared} where {ty} is needed")));
+        }
+        if declared.size() < ty.size() {
+            return Err(self.invalid(format!("`{name}` is {declared}, too narrow for {ty}")));
+        }
+        Ok(())
     }
 
     pub(super) fn predicate(&mut self, name: &str) -> Result_<Slot> {

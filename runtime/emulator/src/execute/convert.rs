@@ -297,8 +297,9 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     let run = quick(to_type, from_type, extra).unwrap_or_else(function::<Any>);
     extra |= from_code | to_code << TO;
     // `tf32` is held in a 32-bit register.
-    let from = draft.source(1, from_type)?;
-    let to = draft.target(0, to_type)?;
+    let from = draft.operand(1)?;
+    let from = draft.relaxed_source_of(from, from_type)?;
+    let to = draft.extended_target(0, to_type)?;
     draft.lane_function(run, to, &[from], extra, Class::Conversion, 0)
 }
 

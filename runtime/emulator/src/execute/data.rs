@@ -1,6 +1,6 @@
 //! Moves, packing, addresses.
 
-use super::lanes::{Lanes, Slots, each, lanes};
+use super::lanes::{Function, Lanes, Slots, each, lanes};
 use crate::count::Class;
 use crate::decode::{Draft, Place};
 use crate::error::Error;
@@ -18,12 +18,38 @@ lanes! {
     Truncate(a: u64) -> u32 { a as u32 }
     High(a: u64) -> u32 { (a >> 32) as u32 }
     Extend(a: u32) -> u64 { a.into() }
-    ExtendSigned(a: i32) -> i64 { a.into() }
+    U8To32(a: u8) -> u32 { a.into() }
+    S8To32(a: i8) -> i32 { a.into() }
+    U16To32(a: u16) -> u32 { a.into() }
+    S16To32(a: i16) -> i32 { a.into() }
+    U8To64(a: u8) -> u64 { a.into() }
+    S8To64(a: i8) -> i64 { a.into() }
+    U16To64(a: u16) -> u64 { a.into() }
+    S16To64(a: i16) -> i64 { a.into() }
+    S32To64(a: i32) -> i64 { a.into() }
     AddOffset(a: u64; offset) -> u64 { a.wrapping_add(offset) }
     Map(address: u32, rank: u32) -> u32 { crate::machine::cluster::map(address, rank) }
     Pack2x16(a: u32, b: u32) -> u32 { (a & 0xffff) | b << 16 }
     Pack2x32(a: u32, b: u32) -> u64 { u64::from(a) | u64::from(b) << 32 }
     Pack2x8(a: u32, b: u32) -> u32 { (a & 0xff) | (b & 0xff) << 8 }
+}
+
+/// Extends a value of a type to the width of a register; none if the register has that width.
+pub(crate) fn extension(ty: Type, register: Type) -> Option<Function> {
+    Some(match (ty.size(), register.size(), ty.is_signed()) {
+        // Registers of 8 and 16 bits lie in rows of 32.
+        (1, 2 | 4, false) => function::<U8To32>(),
+        (1, 2 | 4, true) => function::<S8To32>(),
+        (2, 4, false) => function::<U16To32>(),
+        (2, 4, true) => function::<S16To32>(),
+        (1, 8, false) => function::<U8To64>(),
+        (1, 8, true) => function::<S8To64>(),
+        (2, 8, false) => function::<U16To64>(),
+        (2, 8, true) => function::<S16To64>(),
+        (4, 8, false) => function::<Extend>(),
+        (4, 8, true) => function::<S32To64>(),
+        _ => return None,
+    })
 }
 
 /// A predicate set to a constant.

@@ -85,9 +85,9 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     let mut slots = Slots::default();
     for (index, operand) in values.iter().enumerate() {
         let slot = match (store, operand) {
-            (false, operand) => draft.target_of(operand, if wide { Type::B64 } else { narrow(ty) })?,
+            (false, operand) => draft.wide_target_of(operand, if wide { Type::B64 } else { narrow(ty) })?,
             (true, Operand::Sink) => return Err(draft.invalid("`_` has no value to store")),
-            (true, operand) => draft.source_of(operand, stored(register, operand))?,
+            (true, operand) => draft.relaxed_source_of(operand, stored(register, operand))?,
         };
         if index == 0 {
             slots.to = slot;
