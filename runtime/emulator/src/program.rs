@@ -195,6 +195,20 @@ pub(crate) struct Call {
     pub results: Vec<(u32, u32)>,
 }
 
+impl Call {
+    /// Whether the call's operands have the sizes of the function's parameters.
+    pub fn fits(&self, callee: &FunctionInfo) -> bool {
+        let fit = |given: &[(u32, u32)], expected: &[(u32, u32)]| {
+            given.len() == expected.len()
+                && given
+                    .iter()
+                    .zip(expected)
+                    .all(|(given, expected)| given.1 == expected.1)
+        };
+        fit(&self.arguments, &callee.parameters) && (self.results.is_empty() || fit(&self.results, &callee.results))
+    }
+}
+
 pub(crate) struct Program {
     pub operations: Vec<Operation>,
     pub info: Vec<Info>,

@@ -220,6 +220,101 @@ fn functions_recursion_and_local_memory() {
     );
 }
 
+/// What the functions compute differs in width, so that one's 64-bit registers lie where another has 32-bit ones.
+#[test]
+fn lanes_in_different_functions_keep_their_registers() {
+    let memory = Memory::new(1 << 10);
+    let out = upload(&memory, &[0; 128]);
+    for functions in [1, 2] {
+        run_with(
+            include_str!("kernels/indirect_calls.ptx"),
+            "k",
+            [1, 1, 1],
+            32,
+            &memory,
+            &[Argument::U64(out), Argument::U32(functions)],
+            Options::default(),
+        );
+        for (thread, value) in (0..).zip(words(&memory, out, 32)) {
+            let added = if thread % functions == 0 { 100 } else { 200 };
+            assert_eq!(value, thread + added, "thread {thread} of {functions} functions");
+        }
+    }
+    // Both calls are open at once: one spins until the other function has run.
+    let result = run(
+        ".global .align 4 .u32 flag;
+        .func (.param .b32 r) wide(.param .b32 n) {
+            .reg .b32 %n, %f; .reg .b64 %w, %x; .reg .pred %p;
+            ld.param.u32 %n, [n]; mul.wide.u32 %w, %n, 3; mul.wide.u32 %x, %n, 5;
+            SPIN: ld.volatile.global.u32 %f, [flag]; setp.eq.u32 %p, %f, 0; @%p bra SPIN;
+            add.u64 %w, %w, %x; cvt.u32.u64 %n, %w; st.param.b32 [r], %n; ret;
+        }
+        .func (.param .b32 r) narrow(.param .b32 n) {
+            .reg .b32 %n, %a, %b, %c;
+            ld.param.u32 %n, [n]; mul.lo.u32 %a, %n, 7; mul.lo.u32 %b, %n, 11; mul.lo.u32 %c, %n, 13;
+            st.volatile.global.u32 [flag], 1;
+            add.u32 %a, %a, %b; add.u32 %a, %a, %c; st.param.b32 [r], %a; ret;
+        }",
+        "{ .param .b32 n; .param .b32 v; st.param.b32 [n], %t; and.b32 %x, %t, 1; setp.eq.u32 %a, %x, 0;
+        @%a call (v), wide, (n); @!%a call (v), narrow, (n); ld.param.b32 %y, [v]; } st.global.u32 [%q], %y;",
+        1,
+        32,
+    );
+    for (thread, value) in (0..).zip(result) {
+        assert_eq!(value, thread * if thread % 2 == 0 { 8 } else { 31 }, "thread {thread}");
+    }
+}
+
+/// Calls that share no registers can come to the same place with predicates that lie apart.
+#[test]
+fn frames_that_differ_in_predicates_do_not_run_together() {
+    let caller = |name: &str, predicates: &str| {
+        format!(
+            ".func (.param .b32 r) {name}(.param .b32 n) {{
+            .reg .b32 %n; .reg .pred %p<4>; ld.param.u32 %n, [n]; {predicates}
+            {{ .param .b32 a; .param .b32 v; st.param.b32 [a], %n; call (v), inner, (a); ld.param.b32 %n, [v]; }}
+            st.param.b32 [r], %n; ret; }}"
+        )
+    };
+    let functions = format!(
+        ".func (.param .b32 r) inner(.param .b32 n) {{
+        .reg .b32 %n; .reg .pred %p; ld.param.u32 %n, [n]; setp.gt.u32 %p, %n, 15; @%p add.u32 %n, %n, 1000;
+        st.param.b32 [r], %n; ret; }} {} {}",
+        caller("few", ""),
+        caller(
+            "many",
+            "setp.eq.u32 %p0, %n, 1; setp.eq.u32 %p1, %n, 2; setp.eq.u32 %p2, %n, 3;"
+        ),
+    );
+    let result = run(
+        &functions,
+        "{ .param .b32 n; .param .b32 v; st.param.b32 [n], %t; and.b32 %x, %t, 1; setp.eq.u32 %a, %x, 0;
+        @%a call (v), few, (n); @!%a call (v), many, (n); ld.param.b32 %y, [v]; } st.global.u32 [%q], %y;",
+        1,
+        32,
+    );
+    let expected = |thread: u32| if thread > 15 { thread + 1000 } else { thread };
+    assert!(
+        result.iter().zip(0..).all(|(value, thread)| *value == expected(thread)),
+        "{result:?}"
+    );
+}
+
+#[test]
+fn calls_through_pointers_to_other_parameters_are_faults() {
+    let text = format!(
+        "{HEAD}.func f(.param .b32 n) {{ ret; }}
+        .visible .entry test() {{ .reg .b64 %f; .param .align 8 .b8 big[4096];
+        P: .callprototype _ (.param .align 8 .b8 _[4096]); mov.u64 %f, f; call %f, (big), P; ret; }}"
+    );
+    let memory = Memory::new(0);
+    let error = try_run(&text, "test", [1, 1, 1], 1, &memory, &[], Options::default()).expect_err("a fault");
+    assert!(
+        error.to_string().contains("`f`, whose parameters are others"),
+        "{error}"
+    );
+}
+
 #[test]
 fn generic_addresses_reach_every_space() {
     let result = run(

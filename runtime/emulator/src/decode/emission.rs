@@ -247,16 +247,7 @@ impl<'d, 'm> Draft<'d, 'm> {
     pub fn check_call(&self, call: u32) -> Result_<()> {
         let call = &self.decoder.program.calls[call as usize];
         let callee = &self.decoder.program.functions[call.function as usize];
-        let fits = |given: &[(u32, u32)], expected: &[(u32, u32)]| {
-            given.len() == expected.len()
-                && given
-                    .iter()
-                    .zip(expected)
-                    .all(|(given, expected)| given.1 == expected.1)
-        };
-        if fits(&call.arguments, &callee.parameters)
-            && (fits(&call.results, &callee.results) || call.results.is_empty())
-        {
+        if call.fits(callee) {
             return Ok(());
         }
         Err(self.invalid(format!("operands that do not fit the parameters of `{}`", callee.name)))

@@ -40,6 +40,8 @@ pub(crate) const WINDOW: u64 = 1 << 32;
 pub(crate) const LOCAL_LIMIT: usize = 512 << 10;
 /// Calls that can be open at once in a thread.
 pub(crate) const DEEPEST_CALL: usize = 1024;
+/// Registers of all frames of a warp, as rows of 32 lanes: 128 MiB.
+pub(crate) const MOST_ROWS: usize = 1 << 20;
 
 /// Why the machine stopped before the end.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use super::barrier::{BARRIERS, Waiting, uniform};
 use super::cluster::ClusterWaiting;
 use super::registers::{FULL, LANES, Registers};
-use super::{Core, DEEPEST_CALL, LOCAL_LIMIT, Stop, thread_index};
+use super::{Core, DEEPEST_CALL, LOCAL_LIMIT, MOST_ROWS, Stop, thread_index};
 use crate::count::Class;
 use crate::error::Error;
 use crate::execute::lanes::each;
@@ -25,6 +25,8 @@ struct Frame {
     /// Where the caller goes on.
     resume: u32,
     call: u32,
+    /// The function that was called; the rest is the caller's.
+    function: u32,
     base: u32,
     predicate_base: u32,
     local_base: u32,
@@ -283,6 +285,7 @@ impl Warp {
         each(ready, |lane| {
             if self.counters[lane] == self.counters[best]
                 && self.bases[lane] == self.bases[best]
+                && self.predicate_bases[lane] == self.predicate_bases[best]
                 && depth(lane) == depth(best)
             {
                 lanes |= 1 << lane;
@@ -514,11 +517,13 @@ impl Warp {
         active: u32,
     ) -> Result<Option<Pause>, Stop> {
         match control {
+            _ if active == 0 => {
+                group.counter += 1;
+                return Ok(None);
+            }
             Control::Branch { to } => {
                 if active == group.lanes {
                     group.counter = to;
-                } else if active == 0 {
-                    group.counter += 1;
                 } else {
                     core.counts.divergent_branches += 1;
                     group.counter += 1;
@@ -551,7 +556,7 @@ impl Warp {
                 let first = active.trailing_zeros() as usize & 31;
                 let mut same = active == group.lanes;
                 each(active, |lane| same &= row[lane] == row[first]);
-                core.counts.divergent_branches += u64::from(!same && active != 0);
+                core.counts.divergent_branches += u64::from(!same);
                 group.lanes &= !active;
             }
             Control::Call(call) => {
@@ -586,15 +591,17 @@ impl Warp {
                             "a call to an address that is no function",
                         ));
                     };
+                    let callee = &core.launch.program.functions[index as usize];
+                    if !core.launch.program.calls[call as usize].fits(callee) {
+                        let message = format!("a call to `{}`, whose parameters are others", callee.name);
+                        let lane = lanes.trailing_zeros() as usize;
+                        return Err(core.fault(self, operation, lane, Some(function), message));
+                    }
                     self.call(core, operation, call, index, lanes)?;
                 }
                 group.lanes &= !active;
             }
             Control::Return => {
-                if active == 0 {
-                    group.counter += 1;
-                    return Ok(None);
-                }
                 group.counter += 1;
                 self.save(group);
                 if self.stacks[active.trailing_zeros() as usize].is_empty() {
@@ -605,27 +612,14 @@ impl Warp {
                 group.lanes &= !active;
             }
             Control::Exit => {
-                if active == 0 {
-                    group.counter += 1;
-                    return Ok(None);
-                }
                 group.counter += 1;
                 self.save(group);
                 self.exit(core, active);
                 group.lanes &= !active;
             }
             Control::Trap => {
-                if active != 0 {
-                    return Err(core.fault(
-                        self,
-                        operation,
-                        active.trailing_zeros() as usize,
-                        None,
-                        "the kernel stopped itself with `trap`",
-                    ));
-                }
-                group.counter += 1;
-                return Ok(None);
+                let lane = active.trailing_zeros() as usize;
+                return Err(core.fault(self, operation, lane, None, "the kernel stopped itself with `trap`"));
             }
             Control::ClusterArrive => {
                 group.counter += 1;
@@ -666,9 +660,6 @@ impl Warp {
             }
             Control::Barrier(barrier) => {
                 group.counter += 1;
-                if active == 0 {
-                    return Ok(None);
-                }
                 self.save(group);
                 self.arrive(core, operation, barrier, active)?;
                 if !barrier.waits {
@@ -699,20 +690,24 @@ impl Warp {
             &program.functions[function as usize],
         );
         let leader = lanes.trailing_zeros() as usize;
-        let base = self.bases[leader] + caller.rows;
+        let base = self.place_frame(program, function, lanes, self.bases[leader] + caller.rows);
         let predicate_base = self.predicate_bases[leader] + caller.predicates;
         let mut fault = None;
         each(lanes, |lane| {
             let old = self.local_bases[lane];
             let new = old + caller.frame;
             let stack = &mut self.stacks[lane];
-            if stack.len() >= DEEPEST_CALL || (new + callee.frame) as usize > LOCAL_LIMIT {
+            if stack.len() >= DEEPEST_CALL
+                || (new + callee.frame) as usize > LOCAL_LIMIT
+                || (base + callee.rows) as usize > MOST_ROWS
+            {
                 fault = Some(lane);
                 return;
             }
             stack.push(Frame {
                 resume: self.counters[lane],
                 call,
+                function,
                 base: self.bases[lane],
                 predicate_base: self.predicate_bases[lane],
                 local_base: old,
@@ -736,7 +731,9 @@ impl Warp {
                 operation,
                 lane,
                 None,
-                format!("stack overflow: {DEEPEST_CALL} calls or {LOCAL_LIMIT} bytes of local memory"),
+                format!(
+                    "stack overflow: {DEEPEST_CALL} calls, {LOCAL_LIMIT} bytes of local memory or {MOST_ROWS} registers"
+                ),
             ));
         }
         self.registers.reserve(
@@ -756,18 +753,36 @@ impl Warp {
         Ok(())
     }
 
+    /// The first rows from `base` on for a frame of a function that these lanes call. A 64-bit value of one lane lies
+    /// where other lanes have 32-bit ones, so that only lanes in the same function may share rows.
+    fn place_frame(&self, program: &Program, function: u32, lanes: u32, mut base: u32) -> u32 {
+        let rows = |function: u32| program.functions[function as usize].rows;
+        loop {
+            let mut taken = None;
+            each(self.live & !lanes, |lane| {
+                let open = &self.stacks[lane];
+                let bases = open.iter().skip(1).map(|frame| frame.base).chain([self.bases[lane]]);
+                for (frame, at) in open.iter().zip(bases) {
+                    let end = at + rows(frame.function);
+                    let shared = frame.function == function && at == base;
+                    if !shared && at < base + rows(function) && base < end {
+                        taken = taken.max(Some(end));
+                    }
+                }
+            });
+            match taken {
+                Some(end) => base = end,
+                None => return base,
+            }
+        }
+    }
+
     fn ret(&mut self, core: &Core<'_>, lanes: u32) {
         let program = core.launch.program;
         each(lanes, |lane| {
             if let Some(frame) = self.stacks[lane].pop() {
                 let description = &program.calls[frame.call as usize];
-                // An indirect call's results lie where its prototype's do: first in the frame.
-                let callee = program
-                    .functions
-                    .iter()
-                    .rev()
-                    .find(|function| function.entry <= self.counters[lane].saturating_sub(1));
-                let places = callee.map_or(&[][..], |callee| &callee.results);
+                let places = &program.functions[frame.function as usize].results;
                 for (&(to, size), &(from, _)) in description.results.iter().zip(places) {
                     copy(
                         &mut self.local[lane],
