@@ -19,7 +19,7 @@ use crate::execute::lanes::Slots;
 use crate::layout::Layout;
 use crate::machine::registers::Slot;
 use crate::parse::Unit;
-use crate::parse::syntax::{Space, Statement, Type, Variable};
+use crate::parse::syntax::{Function, Space, Statement, Type, Variable};
 use crate::program::*;
 
 /// Decodes a kernel and every function that it can reach.
@@ -162,10 +162,15 @@ impl<'m> Decoder<'m> {
             line: definition.line,
             reason: message.into(),
         };
-        let Some(statements) = &definition.body else {
-            return Err(here(
-                "a function that is declared but not defined in this module (nothing is linked to it)",
-            ));
+        let no_statements = Vec::new();
+        let statements = match &definition.body {
+            Some(statements) => statements,
+            None if is_callable(definition) => &no_statements,
+            None => {
+                return Err(here(
+                    "a function that is declared but not defined in this module (nothing is linked to it)",
+                ));
+            }
         };
         self.body = Body {
             info: self.program.functions[index].clone(),
@@ -235,8 +240,12 @@ impl<'m> Decoder<'m> {
             }
         }
         // Running off the end of a function returns from it.
+        let end = match &definition.body {
+            Some(_) => Control::Return,
+            None => Control::System,
+        };
         let end = Operation {
-            action: Action::Control(Control::Return),
+            action: Action::Control(end),
             slots: Slots::default(),
             guard: NO_GUARD,
             negated: false,
@@ -404,6 +413,17 @@ impl<'m> Decoder<'m> {
             size: variable.size(),
         })
     }
+}
+
+/// Functions that a GPU's system provides to every module that declares them.
+const SYSTEM: [&str; 4] = [ASSERTION, "vprintf", "malloc", "free"];
+
+/// The function that a failed `assert` calls.
+pub(crate) const ASSERTION: &str = "__assertfail";
+
+/// Whether a call to a function has somewhere to go.
+fn is_callable(function: &Function) -> bool {
+    function.body.is_some() || SYSTEM.contains(&function.name.as_str())
 }
 
 /// The address of a function of the module, as pointers hold it.

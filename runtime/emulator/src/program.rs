@@ -43,6 +43,8 @@ pub(crate) enum Control {
     Return,
     Exit,
     Trap,
+    /// The body of a function of the device's system.
+    System,
     Barrier(Barrier),
     ClusterArrive,
     ClusterWait,

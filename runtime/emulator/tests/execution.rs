@@ -300,6 +300,66 @@ fn frames_that_differ_in_predicates_do_not_run_together() {
     );
 }
 
+/// NVRTC's code for `assert`, `printf`, `malloc` and `free`, on inputs that reach them.
+#[test]
+fn system_functions_are_named_when_they_are_reached() {
+    let text = include_str!("foreign/kernels/system.ptx");
+    let memory = Memory::new(1 << 20);
+    let x = upload(&memory, &[1.0f32, -1.0, 2.0, 3.0].map(f32::to_le_bytes).concat());
+    let launched = |kernel: &str, arguments: &[Argument]| {
+        try_run(text, kernel, [1, 1, 1], 4, &memory, arguments, Options::default()).expect_err(kernel)
+    };
+    let guarded = |n: i32| launched("guarded", &[Argument::U64(x), Argument::I32(n), Argument::U64(x)]);
+    let error = guarded(4);
+    assert!(
+        matches!(&error, Error::SystemCall { function, thread: [1, 0, 0], .. } if function == "vprintf"),
+        "{error}"
+    );
+    let error = guarded(0);
+    let says = "the assertion `n > 0` failed at system.cu:5 in `void guarded(float *, int, int *)`";
+    assert!(
+        matches!(&error, Error::Fault { message, .. } if message == says),
+        "{error}"
+    );
+    let error = launched("scratch", &[Argument::U64(x), Argument::I32(65)]);
+    assert!(
+        matches!(&error, Error::SystemCall { function, .. } if function == "malloc"),
+        "{error}"
+    );
+    // The line is the call's.
+    let Error::SystemCall { line, instruction, .. } = error else {
+        return;
+    };
+    assert!(instruction.starts_with("call.uni (retval0), malloc"), "{instruction}");
+    assert!(
+        text.lines()
+            .nth(line as usize - 1)
+            .is_some_and(|line| line.contains("call.uni")),
+        "{line}"
+    );
+
+    // Through a pointer, and with a declaration of another kind.
+    let text = format!(
+        "{HEAD}.extern .func (.param .b64 r) malloc(.param .b64 n); .extern .func __assertfail();
+        .visible .entry pointer() {{ .reg .b64 %f; .param .b64 n; .param .b64 r; mov.u64 %f, malloc;
+        st.param.b64 [n], 8; P: .callprototype (.param .b64 _) _ (.param .b64 _); call (r), %f, (n), P; ret; }}
+        .visible .entry bare() {{ call __assertfail; ret; }}"
+    );
+    let failed =
+        |kernel: &str| try_run(&text, kernel, [1, 1, 1], 1, &memory, &[], Options::default()).expect_err(kernel);
+    assert!(matches!(failed("pointer"), Error::SystemCall { function, .. } if function == "malloc"));
+    assert!(matches!(failed("bare"), Error::Fault { message, .. } if message == "an assertion failed"));
+
+    // Nothing provides others: the launch is refused before it begins.
+    let text =
+        format!("{HEAD}.extern .func elsewhere(); .visible .entry test() {{ bra END; call elsewhere; END: ret; }}");
+    let error = Module::parse(&text).expect("PTX").check("test").expect_err("unlinked");
+    assert!(
+        matches!(&error, Error::Unsupported { instruction, .. } if instruction == ".func elsewhere"),
+        "{error}"
+    );
+}
+
 #[test]
 fn calls_through_pointers_to_other_parameters_are_faults() {
     let text = format!(

@@ -61,6 +61,7 @@ corpus!(
     scan,
     stencil,
     switch,
+    system,
     tensor,
     tiles_add_parts,
     tiles_bf16_sm80,

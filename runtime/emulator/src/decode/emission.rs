@@ -1,7 +1,7 @@
 //! Emission: operations, with what they read and write, and where they branch to.
 
 use super::draft::Result_;
-use super::{Draft, Fix, FixPlace, Place, Symbol};
+use super::{Draft, Fix, FixPlace, Place, Symbol, is_callable};
 use crate::count::Class;
 use crate::execute::lanes::{Function as LaneFunction, Lanes, Slots, function};
 use crate::machine::registers::Slot;
@@ -37,7 +37,7 @@ impl<'d, 'm> Draft<'d, 'm> {
     /// Requests every function that the kernel can reach: a call through a pointer may go to any.
     pub fn request_all(&mut self) {
         for &function in &self.decoder.shared.functions {
-            if self.decoder.unit.functions[function].body.is_some() {
+            if is_callable(&self.decoder.unit.functions[function]) {
                 self.decoder.request(function);
             }
         }

@@ -16,10 +16,12 @@ use std::sync::{Arc, OnceLock};
 
 use crate::count::Counts;
 use crate::error::Error;
+use crate::execute::data::space_of;
 use crate::launch::Options;
 use crate::memory::{Allocation, Memory};
 use crate::module::Module;
 use crate::numerics::tensor::TensorCores;
+use crate::parse::syntax::Space;
 use crate::program::{Operation, Program};
 use crate::sanitize::{Finding, FindingKind, Findings};
 use barrier::Barriers;
@@ -97,6 +99,30 @@ pub(crate) struct Shared<'a> {
     pub tensor_cores: TensorCores,
     /// Warp instructions run so far, by all threads.
     pub issued: AtomicU64,
+}
+
+impl Shared<'_> {
+    /// The C string at a generic address in global or constant memory, if it is short and in ASCII.
+    fn text(&self, address: u64) -> Option<String> {
+        const LONGEST: u64 = 1024;
+        let byte = |address: u64| match space_of(address) {
+            Space::Constant => self.constants.get((address - CONSTANT_WINDOW) as usize).copied(),
+            Space::Global => {
+                let mut byte = [0];
+                self.memory.read(address, &mut byte).ok().map(|()| byte[0])
+            }
+            _ => None,
+        };
+        let mut text = String::new();
+        for offset in 0..LONGEST {
+            match byte(address.checked_add(offset)?)? {
+                0 => return Some(text),
+                byte if byte.is_ascii_graphic() || byte == b' ' => text.push(char::from(byte)),
+                _ => return None,
+            }
+        }
+        None
+    }
 }
 
 /// What an operation ran so far: threads, warps, warps with no active thread.

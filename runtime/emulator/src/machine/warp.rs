@@ -11,6 +11,7 @@ use super::cluster::ClusterWaiting;
 use super::registers::{FULL, LANES, Registers};
 use super::{Core, DEEPEST_CALL, LOCAL_LIMIT, MOST_ROWS, Stop, thread_index};
 use crate::count::Class;
+use crate::decode::ASSERTION;
 use crate::error::Error;
 use crate::execute::lanes::each;
 use crate::program::*;
@@ -621,6 +622,7 @@ impl Warp {
                 let lane = active.trailing_zeros() as usize;
                 return Err(core.fault(self, operation, lane, None, "the kernel stopped itself with `trap`"));
             }
+            Control::System => return Err(self.system_call(core, operation, active.trailing_zeros() as usize)),
             Control::ClusterArrive => {
                 group.counter += 1;
                 let index = self.index as usize;
@@ -751,6 +753,45 @@ impl Warp {
         self.fill_constants(core, function as usize, lanes, true);
         (self.registers.base, self.registers.predicate_base) = (old, old_predicate);
         Ok(())
+    }
+
+    /// What comes of a call to the function of the device's system that a lane has reached.
+    #[cold]
+    fn system_call(&self, core: &Core<'_>, operation: &Operation, lane: usize) -> Stop {
+        let program = core.launch.program;
+        let Some(frame) = self.stacks[lane].last() else {
+            return core.fault(self, operation, lane, None, "a system function runs without a call");
+        };
+        let function = &program.functions[frame.function as usize];
+        let call = &program.operations[frame.resume as usize - 1];
+        if function.name == ASSERTION {
+            return core.fault(self, call, lane, None, self.failed_assertion(core, function, lane));
+        }
+        let info = &program.info[call.index as usize];
+        Stop::from(Error::SystemCall {
+            function: function.name.clone(),
+            line: info.line,
+            instruction: core.launch.module.excerpt(info.span),
+            block: core.block_index,
+            thread: core.thread(self, lane),
+        })
+    }
+
+    /// What the arguments of `__assertfail` (condition, file, line, function, bytes of a character) say.
+    fn failed_assertion(&self, core: &Core<'_>, function: &FunctionInfo, lane: usize) -> String {
+        let argument = |index: usize| {
+            let &(at, size) = function.parameters.get(index)?;
+            let at = (self.local_bases[lane] + at) as usize;
+            let bytes = self.local[lane].bytes.get(at..at + size as usize)?;
+            Some(bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte)))
+        };
+        let text = |index: usize| core.launch.text(argument(index)?);
+        match (text(0), text(1), argument(2), text(3)) {
+            (Some(condition), Some(file), Some(line), Some(function)) => {
+                format!("the assertion `{condition}` failed at {file}:{line} in `{function}`")
+            }
+            _ => "an assertion failed".into(),
+        }
     }
 
     /// The first rows from `base` on for a frame of a function that these lanes call. A 64-bit value of one lane lies

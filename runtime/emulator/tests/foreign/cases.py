@@ -1249,3 +1249,11 @@ def hopper():
     tiles = np.arange(256).reshape(4, 8, 8).transpose(0, 2, 1).astype(F16)
     one = np.ones(1, U32)
     yield Case("hopper", "store_tiles", (1,), (32,), [Out(tiles.copy()), InOut(one * 0, one)])
+
+
+@group
+def system():
+    rng, n = seeded("system"), 75
+    x = np.abs(normal(rng, n))
+    yield Case("system", "guarded", (3,), (32,), [InOut(x, x + F32(0.5)), i32(n), In(I32([0]))])
+    yield Case("system", "scratch", (1,), (64,), [Out(64 - np.arange(64, dtype=I32)), i32(64)])
