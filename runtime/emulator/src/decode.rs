@@ -33,6 +33,7 @@ pub(crate) fn decode(unit: &Unit, text: &str, layout: &Layout, kernel: usize) ->
         calls: Vec::new(),
         lists: Vec::new(),
         static_shared: shared.size,
+        reserved_shared: shared.reserved,
         granule: 4,
         cluster: unit.functions[kernel].cluster.unwrap_or([1, 1, 1]),
     };

@@ -17,12 +17,17 @@ pub(crate) struct Layout {
     pub parameters: HashMap<usize, Vec<(u32, u32)>>,
 }
 
+/// Bytes of a block's shared memory that belong to the device's system. As on sm_90 they come first.
+pub(crate) const RESERVED_SHARED: u32 = 1024;
+
 /// The static shared memory of one kernel.
 #[derive(Debug, Default)]
 pub(crate) struct SharedLayout {
     pub globals: HashMap<String, u32>,
     /// (function, line, name) → offset, of variables declared inside functions.
     pub locals: HashMap<(usize, u32, String), u32>,
+    /// Bytes before all variables that belong to the device's system, in kernels that ask where.
+    pub reserved: u32,
     /// Where dynamic shared memory starts.
     pub size: u32,
     /// Every function that the kernel can reach, itself first.
@@ -62,7 +67,17 @@ impl Layout {
 
     pub fn shared(&self, unit: &Unit, kernel: usize) -> SharedLayout {
         let reachable = reachable(unit, kernel);
-        let mut layout = SharedLayout::default();
+        let asks = |name: &&str| name.starts_with("%reserved_smem_offset");
+        let reserved = if reachable.names.iter().any(asks) {
+            RESERVED_SHARED
+        } else {
+            0
+        };
+        let mut layout = SharedLayout {
+            reserved,
+            size: reserved,
+            ..SharedLayout::default()
+        };
         let place = |size: &mut u32, variable: &Variable| {
             let offset = align(*size, variable.align);
             *size = offset.saturating_add(variable.size().min(1 << 30) as u32);

@@ -117,7 +117,10 @@ impl Module {
                     is_pointer: parameter.is_pointer,
                 })
                 .collect(),
-            static_shared: layout.shared(&unit, index).size,
+            static_shared: {
+                let shared = layout.shared(&unit, index);
+                shared.size - shared.reserved
+            },
             max_threads: function.max_threads,
             required_threads: function.required_threads,
             function: index,

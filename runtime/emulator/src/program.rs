@@ -171,6 +171,7 @@ pub(crate) enum Special {
     ClusterBlocks,
     DynamicShared,
     TotalShared,
+    TotalAndReservedShared,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -222,6 +223,8 @@ pub(crate) struct Program {
     pub lists: Vec<Vec<u32>>,
     /// Offset at which dynamic shared memory starts.
     pub static_shared: u32,
+    /// Bytes of it that belong to the device's system.
+    pub reserved_shared: u32,
     /// The smallest access to shared memory: what races and initialisation are tracked by.
     pub granule: u32,
     /// Blocks of a cluster.

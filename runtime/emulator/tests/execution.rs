@@ -432,6 +432,126 @@ fn atomics_of_every_kind() {
 }
 
 #[test]
+fn vectors_are_added_as_wholes_in_global_memory_only() {
+    let memory = Memory::new(1 << 20);
+    let buffer = upload(&memory, &[0; 64]);
+    let launched = |body: &str, options: Options| {
+        let text = format!(
+            "{HEAD}.shared .align 16 .b8 box[64]; .visible .entry test(.param .u64 buffer) {{
+            .reg .b64 %p, %s; .reg .f32 %f<4>; .reg .b32 %r<4>; ld.param.u64 %p, [buffer]; mov.u64 %s, box;
+            mov.f32 %f0, 0f00000001; mov.f32 %f1, 0f3F800000; mov.f32 %f2, %f1; mov.f32 %f3, %f1;
+            {body} ret; }}"
+        );
+        try_run(&text, "test", [1, 1, 1], 1, &memory, &[Argument::U64(buffer)], options)
+    };
+    let sanitize = || Options {
+        sanitize: true,
+        ..Options::default()
+    };
+    // An old value may go where an operand of a later element is.
+    let body = "atom.global.add.v2.f32 {%f1, %f2}, [%p], {%f1, %f1}; st.global.v2.f32 [%p+8], {%f1, %f2};";
+    assert_eq!(launched(body, sanitize()).expect("a launch").findings, []);
+    assert_eq!(words(&memory, buffer, 4), [0x3f80_0000, 0x3f80_0000, 0, 0]);
+    // The whole vector is aligned.
+    let report = launched("red.global.add.v4.f32 [%p+8], {%f1, %f1, %f1, %f1};", sanitize()).expect("findings");
+    assert!(
+        report.findings[0].message.contains("16 bytes accessed"),
+        "{:?}",
+        report.findings
+    );
+    let shared = "cvta.shared.u64 %s, %s; red.add.v2.f32 [%s], {%f1, %f1};";
+    let error = launched(shared, Options::default()).expect_err("shared memory");
+    assert!(error.to_string().contains("on a vector in shared memory"), "{error}");
+    for unknown in [
+        "red.shared.add.v2.f32 [%s], {%f1, %f1};",
+        "red.global.min.v2.f32 [%p], {%f1, %f1};",
+        "red.global.add.v2.u32 [%p], {%r0, %r1};",
+        "red.global.add.v8.f32 [%p], {%f0, %f1, %f2, %f3, %f0, %f1, %f2, %f3};",
+    ] {
+        let error = launched(unknown, Options::default()).expect_err(unknown);
+        assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+    }
+    // Hardware flushes subnormals in global memory, not in shared memory.
+    let body =
+        "st.shared.f32 [box], %f0; red.shared.add.f32 [box], %f0; ld.shared.f32 %f1, [box]; st.global.f32 [%p+4], %f1;
+        st.global.f32 [%p], %f0; red.global.add.f32 [%p], %f0;";
+    launched(body, Options::default()).expect("a launch");
+    assert_eq!(words(&memory, buffer, 2), [0, 2]);
+}
+
+#[test]
+fn special_registers_of_the_driver_and_of_shared_memory() {
+    let read = |names: &[&str]| {
+        let reads: String = (0..)
+            .zip(names)
+            .map(|(index, name)| format!("mov.u32 %x, {name}; st.global.u32 [%p+{}], %x;", 4 * index))
+            .collect();
+        let text = format!(
+            "{HEAD}.shared .align 4 .b8 box[64]; .visible .entry test(.param .u64 buffer) {{
+            .reg .b64 %p; .reg .b32 %x; ld.param.u64 %p, [buffer]; {reads} mov.u32 %x, box; st.global.u32 [%p+60], %x; ret; }}"
+        );
+        let memory = Memory::new(1 << 10);
+        let buffer = upload(&memory, &[0; 64]);
+        let module = Module::parse(&text).expect("PTX");
+        assert_eq!(module.kernel("test").map(|kernel| kernel.static_shared()), Some(64));
+        let with = Launch {
+            grid: [1, 1, 1],
+            block: [1, 1, 1],
+            dynamic_shared: 16,
+            arguments: &[Argument::U64(buffer)],
+            options: Options::default(),
+        };
+        launch(&module, "test", &memory, &with).expect("a launch");
+        words(&memory, buffer, 16)
+    };
+    let begin_end = [
+        "%reserved_smem_offset_begin",
+        "%reserved_smem_offset_end",
+        "%reserved_smem_offset_cap",
+    ];
+    let mut names = begin_end.to_vec();
+    names.extend([
+        "%total_smem_size",
+        "%aggr_smem_size",
+        "%dynamic_smem_size",
+        "%envreg0",
+        "%envreg31",
+    ]);
+    // As on sm_90: the reserved bytes come first.
+    assert_eq!(read(&names)[..8], [0, 1024, 1024, 80, 1104, 16, 0, 0]);
+    assert_eq!(read(&names)[15], 1024);
+    // Kernels that do not ask have none.
+    assert_eq!(read(&["%total_smem_size", "%aggr_smem_size"])[..2], [80, 80]);
+    assert_eq!(read(&["%total_smem_size"])[15], 0);
+    for unknown in ["%envreg32", "%envreg01", "%reserved_smem_offset_2"] {
+        let text = format!("{HEAD}.visible .entry test() {{ .reg .b32 %x; mov.u32 %x, {unknown}; ret; }}");
+        let error = Module::parse(&text).expect("PTX").check("test").expect_err(unknown);
+        assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+    }
+    // The part for libraries is memory like any other.
+    let scratch = run(
+        "",
+        "mov.u32 %x, %reserved_smem_offset_1; mad.lo.u32 %x, %t, 4, %x; st.shared.u32 [%x], %t; ld.shared.u32 %y, [%x];
+        st.global.u32 [%q], %y;",
+        1,
+        32,
+    );
+    assert_eq!(scratch, (0..32).collect::<Vec<_>>());
+}
+
+#[test]
+fn changes_of_register_counts_do_nothing() {
+    let body = "setmaxnreg.dec.sync.aligned.u32 40; setmaxnreg.inc.sync.aligned.u32 232; st.global.u32 [%q], %t;";
+    assert_eq!(run("", body, 1, 32), (0..32).collect::<Vec<_>>());
+    let text = format!("{HEAD}.visible .entry test() {{ setmaxnreg.inc.sync.aligned.u32 100; ret; }}");
+    let error = Module::parse(&text)
+        .expect("PTX")
+        .check("test")
+        .expect_err("no multiple of 8");
+    assert!(error.to_string().contains("a multiple of 8 from 24 to 256"), "{error}");
+}
+
+#[test]
 fn jump_tables_go_where_the_index_says() {
     let result = run(
         "",

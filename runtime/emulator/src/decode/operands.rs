@@ -5,11 +5,18 @@ use super::{Address, Draft, Place, Symbol, function_address};
 use crate::count::Class;
 use crate::execute;
 use crate::execute::lanes::{Slots, function};
+use crate::layout::RESERVED_SHARED;
 use crate::machine::registers::Slot;
 use crate::numerics::exact::{Format, Rounding};
 use crate::numerics::round_f64;
 use crate::parse::syntax::{Operand, Space, Type};
 use crate::program::*;
+
+/// Whether a name is one of `%envreg0` to `%envreg31`.
+fn is_environment(name: &str) -> bool {
+    let number = name.strip_prefix("%envreg");
+    number.is_some_and(|number| (0..32).any(|known: u32| known.to_string() == number))
+}
 
 impl<'d, 'm> Draft<'d, 'm> {
     pub fn fresh(&mut self, ty: Type) -> Slot {
@@ -148,13 +155,16 @@ impl<'d, 'm> Draft<'d, 'm> {
             ("%lanemask_ge", None) => Special::MaskGreaterEqual,
             ("%dynamic_smem_size", None) => Special::DynamicShared,
             ("%total_smem_size", None) => Special::TotalShared,
-            ("WARP_SZ", None) => {
-                return Ok(if ty.size() == 8 {
-                    self.wide_constant(32)
-                } else {
-                    self.narrow_constant(32)
-                });
+            ("%aggr_smem_size", None) => Special::TotalAndReservedShared,
+            ("%reserved_smem_offset_begin" | "%reserved_smem_offset_0", None) => return Ok(self.number(0, ty)),
+            ("%reserved_smem_offset_end" | "%reserved_smem_offset_cap", None) => {
+                return Ok(self.number(RESERVED_SHARED, ty));
             }
+            // The part that device libraries use, of at least 288 bytes.
+            ("%reserved_smem_offset_1", None) => return Ok(self.number(RESERVED_SHARED / 2, ty)),
+            // What drivers tell kernels; zeros are what CUDA's tells those whose launch is not cooperative.
+            (name, None) if is_environment(name) => return Ok(self.number(0, ty)),
+            ("WARP_SZ", None) => return Ok(self.number(32, ty)),
             ("%clock" | "%clock_hi" | "%clock64" | "%globaltimer" | "%globaltimer_lo" | "%globaltimer_hi", None) => {
                 return Ok(self.clock(name, ty));
             }
@@ -177,6 +187,14 @@ impl<'d, 'm> Draft<'d, 'm> {
         let extended = self.fresh(Type::B64);
         self.helper(function::<execute::data::Extend>(), slot, extended);
         Ok(extended)
+    }
+
+    /// A constant of the type's width.
+    fn number(&mut self, value: u32, ty: Type) -> Slot {
+        match ty.size() {
+            8 => self.wide_constant(value.into()),
+            _ => self.narrow_constant(value),
+        }
     }
 
     fn clock(&mut self, name: &str, ty: Type) -> Slot {

@@ -234,6 +234,20 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
             ]);
             draft.lanes::<Nothing>(0, &[], 0, Class::Move, 0)
         }
+        "setmaxnreg" => {
+            if draft.take_any(&["inc", "dec"]).is_none() || !draft.take("sync") || !draft.take("aligned") {
+                return Err(draft.unsupported("this form"));
+            }
+            draft.ty()?;
+            draft.arity(1..=1)?;
+            let registers = draft.immediate(0)?;
+            if !(24..=256).contains(&registers) || registers % 8 != 0 {
+                return Err(draft.invalid(format!(
+                    "{registers} registers: a multiple of 8 from 24 to 256 is possible"
+                )));
+            }
+            draft.lanes::<Nothing>(0, &[], 0, Class::Move, 0)
+        }
         "createpolicy" => {
             // The policy is an opaque value: any will do, since accesses ignore it.
             while draft.left().is_some_and(|name| name != "b64") {

@@ -233,7 +233,10 @@ impl Warp {
                         Special::ClusterRank => core.cluster.rank as u32,
                         Special::ClusterBlocks => launch.program.cluster.iter().product(),
                         Special::DynamicShared => launch.dynamic_shared,
-                        Special::TotalShared => launch.program.static_shared + launch.dynamic_shared,
+                        Special::TotalShared => {
+                            launch.program.static_shared - launch.program.reserved_shared + launch.dynamic_shared
+                        }
+                        Special::TotalAndReservedShared => launch.program.static_shared + launch.dynamic_shared,
                     }),
                 }
             };
