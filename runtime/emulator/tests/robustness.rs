@@ -126,6 +126,18 @@ fn errors_name_line_and_reason() {
         "mov.u32 %r1, %lanes;",
         "the name `%lanes` (not declared, and no special register known here)",
     );
+    unsupported("max.relu.u16x2 %r1, %r2, %r3;", "`.relu` of .u16x2");
+    unsupported("sub.s16x2 %r1, %r2, %r3;", "the type .s16x2");
+    unsupported("cvt.pack.u8.s32.b32 %r1, %r2, %r3, %r3;", "this type");
+    unsupported("cvt.pack.sat.u16.s32.b32 %r1, %r2, %r3, %r3;", "these types");
+    unsupported(
+        "cvt.rn.e4m3x2.f16x2 %r1, %r2;",
+        "this conversion from .f16x2 to .e4m3x2",
+    );
+    unsupported(
+        "cvt.f16x2.e5m2x2 %r1, %r2;",
+        "a conversion from .e5m2x2 to .f16x2 without `.rn`",
+    );
     let invalid = |body: &str, message: &str| {
         let error = check(body);
         assert!(
