@@ -1,7 +1,7 @@
 //! Operands: registers, constants, variables and addresses become slots.
 
 use super::draft::Result_;
-use super::{Address, Draft, Place, Symbol, function_address};
+use super::{Address, COMPONENTS, Draft, Place, Symbol, function_address};
 use crate::count::Class;
 use crate::execute;
 use crate::execute::lanes::{Slots, function};
@@ -9,7 +9,7 @@ use crate::layout::RESERVED_SHARED;
 use crate::machine::registers::Slot;
 use crate::numerics::exact::{Format, Rounding};
 use crate::numerics::round_f64;
-use crate::parse::syntax::{Operand, Space, Type};
+use crate::parse::syntax::{Operand, Prototype, Space, Type};
 use crate::program::*;
 
 /// Whether a name is one of `%envreg0` to `%envreg31`.
@@ -41,7 +41,7 @@ impl<'d, 'm> Draft<'d, 'm> {
         let Operand::Name(name) = operand else { return None };
         match self.decoder.lookup(name)? {
             Symbol::Register { ty, slot } => Some((name, ty, slot)),
-            Symbol::Variable { .. } => None,
+            Symbol::Variable { .. } | Symbol::Vector { .. } => None,
         }
     }
 
@@ -125,13 +125,17 @@ impl<'d, 'm> Draft<'d, 'm> {
     /// A special register as a source.
     fn special(&mut self, name: &str, ty: Type) -> Result_<Slot> {
         let (base, axis) = name.rsplit_once('.').unwrap_or((name, ""));
-        let axis = match axis {
-            "x" => Some(0),
-            "y" => Some(1),
-            "z" => Some(2),
-            _ => None,
-        };
+        let axis = COMPONENTS[0]
+            .iter()
+            .position(|name| *name == axis)
+            .map(|axis| axis as u8);
         let special = match (base, axis) {
+            // Vectors have four components, of which nothing is in the last.
+            (
+                "%tid" | "%ntid" | "%ctaid" | "%nctaid" | "%clusterid" | "%nclusterid" | "%cluster_ctaid"
+                | "%cluster_nctaid",
+                Some(3),
+            ) => return Ok(self.number(0, ty)),
             ("%tid", Some(axis)) => Special::ThreadIndex(axis),
             ("%ntid", Some(axis)) => Special::BlockSize(axis),
             ("%ctaid", Some(axis)) => Special::BlockIndex(axis),
@@ -164,7 +168,6 @@ impl<'d, 'm> Draft<'d, 'm> {
             ("%reserved_smem_offset_1", None) => return Ok(self.number(RESERVED_SHARED / 2, ty)),
             // What drivers tell kernels; zeros are what CUDA's tells those whose launch is not cooperative.
             (name, None) if is_environment(name) => return Ok(self.number(0, ty)),
-            ("WARP_SZ", None) => return Ok(self.number(32, ty)),
             ("%clock" | "%clock_hi" | "%clock64" | "%globaltimer" | "%globaltimer_lo" | "%globaltimer_hi", None) => {
                 return Ok(self.clock(name, ty));
             }
@@ -367,7 +370,7 @@ impl<'d, 'm> Draft<'d, 'm> {
         };
         match self.decoder.lookup(name)? {
             Symbol::Variable { place, size: _ } => Some((place, offset)),
-            Symbol::Register { .. } => None,
+            Symbol::Register { .. } | Symbol::Vector { .. } => None,
         }
     }
 
@@ -381,15 +384,14 @@ impl<'d, 'm> Draft<'d, 'm> {
         Some(function_address(function))
     }
 
-    /// The function that an operand names.
-    pub fn function_named(&mut self, name: &str) -> Option<usize> {
-        let function = self
-            .decoder
-            .unit
-            .functions
+    /// The function that an operand names, and what it takes and gives.
+    pub fn function_named(&mut self, name: &str) -> Option<(usize, Prototype)> {
+        let functions = &self.decoder.unit.functions;
+        let function = functions
             .iter()
             .position(|function| function.name == name && !function.is_entry)?;
-        Some(self.decoder.request(function))
+        let prototype = functions[function].prototype();
+        Some((self.decoder.request(function), prototype))
     }
 
     pub fn address_of(&mut self, place: Place, offset: i64) -> Slot {

@@ -50,6 +50,8 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         "call" => call(draft),
         "ret" => {
             draft.ignore(&["uni"]);
+            draft.arity(0..=0)?;
+            draft.pass_results()?;
             draft.emit(Action::Control(Control::Return), Slots::default(), Class::Control, 0)
         }
         "exit" => draft.emit(Action::Control(Control::Exit), Slots::default(), Class::Control, 0),
@@ -103,25 +105,17 @@ fn call(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         }
         let address = draft.source_of(&Operand::Name(name.clone()), Type::B64)?;
         draft.request_all();
-        let call = draft.add_call(0, arguments, results)?;
-        return draft.emit(
-            Action::Control(Control::CallIndirect { call, address }),
-            Slots::default(),
-            Class::Control,
-            0,
-        );
+        let prototype = match operands.last() {
+            Some(Operand::Name(name)) => draft.prototype_named(name),
+            _ => None,
+        };
+        let control = |call| Control::CallIndirect { call, address };
+        return draft.emit_call(None, prototype, arguments, results, control);
     }
-    let Some(function) = draft.function_named(name) else {
+    let Some((function, prototype)) = draft.function_named(name) else {
         return Err(draft.invalid(format!("no function `{name}`")));
     };
-    let call = draft.add_call(function, arguments, results)?;
-    draft.check_call(call)?;
-    draft.emit(
-        Action::Control(Control::Call(call)),
-        Slots::default(),
-        Class::Control,
-        0,
-    )
+    draft.emit_call(Some(function), Some(prototype), arguments, results, Control::Call)
 }
 
 /// `bar` and `barrier`, of a block or of a warp.

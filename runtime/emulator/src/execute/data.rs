@@ -263,14 +263,17 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     }
 }
 
+/// Copies a register of a type.
+fn copying(ty: Type) -> Function {
+    match ty.size() {
+        8 => function::<Copy64>(),
+        _ => function::<Copy32>(),
+    }
+}
+
 fn copy(draft: &mut Draft<'_, '_>, ty: Type, to: Slot, from: Slot) -> Result<(), Error> {
-    let function = if ty.size() == 8 {
-        function::<Copy64>()
-    } else {
-        function::<Copy32>()
-    };
     draft.emit_move(
-        Action::Lanes(function),
+        Action::Lanes(copying(ty)),
         Slots {
             to,
             from: [from, 0, 0, 0],
@@ -279,7 +282,36 @@ fn copy(draft: &mut Draft<'_, '_>, ty: Type, to: Slot, from: Slot) -> Result<(),
     )
 }
 
+/// `mov.v2` and `mov.v4`.
+fn mov_vector(draft: &mut Draft<'_, '_>, lanes: usize) -> Result<(), Error> {
+    let ty = draft.ty()?;
+    if ty == Type::Pred || ty.size() as usize * lanes > 16 {
+        return Err(draft.unsupported(format!("vectors of {lanes} {ty}")));
+    }
+    draft.arity(2..=2)?;
+    let named: Vec<Operand>;
+    let (to, from) = match (draft.operand(0)?, draft.operand(1)?) {
+        (Operand::Vector(to), Operand::Vector(from)) => (to, from),
+        // A special register such as `%tid`.
+        (Operand::Vector(to), Operand::Name(name)) if name.starts_with('%') && lanes == 4 => {
+            let components = ["x", "y", "z", "w"].map(|component| Operand::Name(format!("{name}.{component}")));
+            named = components.into();
+            (to, &named)
+        }
+        _ => return Err(draft.invalid("operands that are no vectors")),
+    };
+    if to.len() != lanes || from.len() != lanes {
+        return Err(draft.invalid(format!("{} registers from {} for {lanes}", to.len(), from.len())));
+    }
+    draft.emit_moves(copying(ty), ty, to, from)
+}
+
 fn mov(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+    match draft.take_any(&["v2", "v4"]) {
+        Some("v2") => return mov_vector(draft, 2),
+        Some(_) => return mov_vector(draft, 4),
+        None => {}
+    }
     let ty = draft.ty()?;
     draft.arity(2..=2)?;
     if ty == Type::Pred {
@@ -310,7 +342,7 @@ fn mov(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     }
     match (draft.operand(0)?, draft.operand(1)?) {
         (Operand::Vector(parts), Operand::Vector(sources)) if parts.len() == sources.len() => {
-            Err(draft.unsupported("a move from vector to vector"))
+            Err(draft.invalid("a move from vector to vector without `.v2` or `.v4`"))
         }
         (_, Operand::Vector(parts)) => pack(draft, ty, parts),
         (Operand::Vector(parts), _) => unpack(draft, ty, parts),

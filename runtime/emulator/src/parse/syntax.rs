@@ -136,8 +136,10 @@ impl fmt::Display for Space {
 /// One value of a variable's initialiser.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Initial {
-    Bits(u64),
-    Float(f64),
+    Integer(u64),
+    /// `0f…`, as its bits.
+    Single(u32),
+    Double(f64),
     /// `mask(symbol + offset)`: the masked bits of an address, shifted down to the mask's lowest bit.
     Address {
         symbol: String,
@@ -157,6 +159,8 @@ pub(crate) struct Variable {
     pub elements: Option<u64>,
     pub initial: Vec<Initial>,
     pub is_pointer: bool,
+    /// A parameter that is declared as a register.
+    pub is_register: bool,
     pub is_extern: bool,
     pub line: u32,
 }
@@ -180,6 +184,29 @@ pub(crate) struct Function {
     pub line: u32,
 }
 
+/// What a function takes and gives.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Prototype {
+    pub results: Vec<Type>,
+    pub parameters: Vec<Type>,
+}
+
+impl Function {
+    pub fn prototype(&self) -> Prototype {
+        Prototype::new(&self.results, &self.parameters)
+    }
+}
+
+impl Prototype {
+    pub fn new(results: &[Variable], parameters: &[Variable]) -> Prototype {
+        let types = |variables: &[Variable]| variables.iter().map(|variable| variable.ty).collect();
+        Prototype {
+            results: types(results),
+            parameters: types(parameters),
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(crate) enum Statement {
     Open,
@@ -188,6 +215,8 @@ pub(crate) enum Statement {
     /// `.reg .ty name` or, with a count, `.reg .ty name<count>`.
     Register {
         ty: Type,
+        /// Registers of a vector; 1: no vector.
+        lanes: u32,
         name: String,
         count: Option<u32>,
         line: u32,
@@ -198,8 +227,8 @@ pub(crate) enum Statement {
         label: String,
         targets: Vec<String>,
     },
-    /// `label: .callprototype …;`: the call's operands say as much.
-    Prototype,
+    /// `label: .callprototype …;`
+    Prototype(String, Prototype),
     Instruction(Instruction),
 }
 
