@@ -10,6 +10,28 @@ use crate::machine::{Core, Stop, warp::Warp};
 /// An instruction that touches more than its warp's registers.
 pub(crate) type Machine = fn(&mut Core<'_>, &mut Warp, &Operation, u32) -> Result<(), Stop>;
 
+/// An instruction across the lanes of a warp, which may come to it from different places.
+pub(crate) type Exchange = fn(&mut Core<'_>, &mut Warp, &[Part<'_>]) -> Result<(), Stop>;
+
+/// Lanes that came to a meeting by the same operation in the same frame.
+#[derive(Clone, Copy)]
+pub(crate) struct Part<'p> {
+    pub operation: &'p Operation,
+    pub lanes: u32,
+    pub base: usize,
+    pub predicate_base: usize,
+}
+
+/// Where the lanes of a mask wait for each other.
+#[derive(Clone, Copy)]
+pub(crate) struct Meeting {
+    pub run: Exchange,
+    /// Register with the mask.
+    pub mask: Slot,
+    /// The instruction with its qualifiers: lanes meet at the same kind only.
+    pub kind: u32,
+}
+
 /// How an operation runs.
 #[derive(Clone, Copy)]
 pub(crate) enum Action {
@@ -17,8 +39,10 @@ pub(crate) enum Action {
     Lanes(Function),
     /// On memory or across lanes.
     Machine(Machine),
-    /// Across the lanes of a mask (a register), which must have arrived together.
+    /// Across the lanes of a mask (a register), which must have arrived together at this operation (`.aligned`).
     Collective(Machine, Slot),
+    /// Across the lanes of a mask, wherever they are.
+    Meeting(Meeting),
     /// Decides what runs next.
     Control(Control),
 }

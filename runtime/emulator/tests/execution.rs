@@ -173,6 +173,118 @@ fn lanes_that_come_to_a_shuffle_by_different_ways_wait_for_each_other() {
     assert_eq!(result, [7 * 16; 32]);
 }
 
+/// Legal from sm_70 on.
+#[test]
+fn lanes_meet_at_instructions_of_different_places() {
+    let text = include_str!("kernels/sync_at_two_places.ptx");
+    for kernel in ["warpsync", "shuffle"] {
+        let memory = Memory::new(1 << 10);
+        let out = upload(&memory, &[0; 128]);
+        let options = Options {
+            sanitize: true,
+            count: true,
+            ..Options::default()
+        };
+        let report = run_with(text, kernel, [1, 1, 1], 32, &memory, &[Argument::U64(out)], options);
+        assert_eq!(report.findings, [], "{kernel}");
+        let expected: Vec<u32> = (0..32).map(|lane| (lane ^ 1) * 10).collect();
+        assert_eq!(words(&memory, out, 32), expected, "{kernel}");
+        // Each lane counts once, however long it waited.
+        let counts = report.counts.thread_instructions;
+        let met = if kernel == "shuffle" {
+            counts.shuffle
+        } else {
+            counts.barrier
+        };
+        assert_eq!(met, 32, "{kernel}");
+    }
+    // The same with every kind of instruction, other registers at each place, and one of them in a function.
+    let places = |instruction: &str| {
+        let at = |value: &str, to: &str| instruction.replace("VALUE", value).replace("TO", to);
+        format!(
+            "and.b32 %x, %t, 3; setp.eq.u32 %a, %x, 1; setp.eq.u32 %b, %x, 2; setp.ge.u32 %c, %t, 16; mov.u32 %i, 0;
+            @%a bra ONE; @%b bra TWO; add.u32 %y, %t, 100; {} bra MET;
+            ONE: add.u32 %z, %t, 100; add.u32 %z, %z, 0; {} mov.u32 %i, %x; bra MET;
+            TWO: {{ .param .b32 a; .param .b32 v; st.param.b32 [a], %t; call (v), apart, (a); ld.param.b32 %i, [v]; }}
+            MET: st.global.u32 [%q], %i;",
+            at("%y", "%i"),
+            at("%z", "%x")
+        )
+    };
+    let function = |instruction: &str| {
+        format!(
+            ".func (.param .b32 r) apart(.param .b32 n) {{ .reg .b64 %w; .reg .b32 %n, %m, %i; .reg .pred %c; ld.param.u32 %n, [n];
+            setp.ge.u32 %c, %n, 16; mul.wide.u32 %w, %n, 1; add.u64 %w, %w, 100; cvt.u32.u64 %m, %w; {} st.param.b32 [r], %i; ret; }}",
+            instruction.replace("VALUE", "%m").replace("TO", "%i")
+        )
+    };
+    let sum = 100 * 32 + 496;
+    for (instruction, expected) in [
+        (
+            "shfl.sync.bfly.b32 TO, VALUE, 3, 31, 0xffffffff;",
+            Box::new(|lane: u32| (lane ^ 3) + 100) as Box<dyn Fn(u32) -> u32>,
+        ),
+        ("redux.sync.add.u32 TO, VALUE, 0xffffffff;", Box::new(|_| sum)),
+        ("vote.sync.ballot.b32 TO, %c, 0xffffffff;", Box::new(|_| 0xffff_0000)),
+        ("match.any.sync.b32 TO, VALUE, 0xffffffff;", Box::new(|lane| 1 << lane)),
+        ("elect.sync TO|%c, 0xffffffff;", Box::new(|_| 0)),
+        (
+            "vote.sync.any.pred %c, !%c, 0xffffffff; selp.u32 TO, 7, 8, %c;",
+            Box::new(|_| 7),
+        ),
+    ] {
+        let result = run(&function(instruction), &places(instruction), 1, 32);
+        for (lane, value) in (0..).zip(result) {
+            assert_eq!(value, expected(lane), "{instruction} in lane {lane}");
+        }
+    }
+}
+
+#[test]
+fn lanes_of_different_masks_meet_apart() {
+    // Each half of the warp has its own sum and its own vote, at one instruction.
+    let halves = "setp.lt.u32 %a, %t, 16; selp.b32 %x, 0xffff, 0xffff0000, %a;";
+    let result = run(
+        "",
+        &format!("{halves} redux.sync.add.u32 %y, %t, %x; st.global.u32 [%q], %y;"),
+        1,
+        32,
+    );
+    assert!(
+        (0..)
+            .zip(&result)
+            .all(|(lane, sum)| *sum == if lane < 16 { 120 } else { 376 }),
+        "{result:?}"
+    );
+    let vote = "setp.lt.u32 %b, %t, 20; vote.sync.all.pred %c, %b, %x; selp.u32 %y, 1, 0, %c; st.global.u32 [%q], %y;";
+    let result = run("", &format!("{halves} {vote}"), 1, 32);
+    assert!(
+        (0..).zip(&result).all(|(lane, all)| *all == u32::from(lane < 16)),
+        "{result:?}"
+    );
+    // Half of a warp does not wait for lanes that are not in its mask, though they wait for it.
+    let result = run(
+        ".global .align 4 .u32 flag;",
+        "setp.ge.u32 %a, %t, 16; @%a bra SPIN; bar.warp.sync 0xffff; setp.eq.u32 %b, %t, 3; @%b st.volatile.global.u32 [flag], 9; bra DONE;
+        SPIN: ld.volatile.global.u32 %y, [flag]; setp.eq.u32 %b, %y, 0; @%b bra SPIN;
+        DONE: st.global.u32 [%q], %t;",
+        1,
+        32,
+    );
+    assert_eq!(result, (0..32).collect::<Vec<_>>());
+    // Lanes that exit are waited for no longer.
+    let result = run(
+        ".global .align 4 .u32 flag;",
+        "setp.eq.u32 %a, %t, 31; @%a exit; setp.eq.u32 %b, %t, 30; @%b bra SPIN; redux.sync.add.u32 %y, %t, 0x3fffffff;
+        setp.eq.u32 %c, %t, 0; @%c st.volatile.global.u32 [flag], 1; st.global.u32 [%q], %y; exit;
+        SPIN: ld.volatile.global.u32 %y, [flag]; setp.eq.u32 %b, %y, 0; @%b bra SPIN; st.global.u32 [%q], %y;",
+        1,
+        32,
+    );
+    assert_eq!(result[..30], [435; 30]);
+    assert_eq!(result[30..], [1, 0]);
+}
+
 #[test]
 fn barriers_make_shared_memory_visible_and_reduce() {
     let result = run(

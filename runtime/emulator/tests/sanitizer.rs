@@ -296,6 +296,22 @@ fn warp_instructions_with_lanes_missing() {
         "setp.lt.u32 %b, %t, 16; @!%b bra DONE; shfl.sync.idx.b32 %x, %t, 0, 31, 0x0000ffff; DONE:",
         32,
     );
+    // Other qualifiers or another mask at the other place: nobody comes to either.
+    let places = |first: &str, second: &str| {
+        format!("setp.lt.u32 %b, %t, 16; @%b bra LOW; {first}; bra DONE; LOW: {second}; DONE:")
+    };
+    let up = "shfl.sync.up.b32 %x, %t, 1, 0, 0xffffffff";
+    let down = "shfl.sync.down.b32 %x, %t, 1, 31, 0xffffffff";
+    assert_eq!(kinds(&places(up, up), 32, 256), []);
+    assert_eq!(kinds(&places(up, down), 32, 256), [InactiveLanes]);
+    let barrier = |mask: &str| format!("bar.warp.sync {mask}");
+    let (all, some) = (barrier("0xffffffff"), barrier("0x7fffffff"));
+    assert_eq!(kinds(&places(&all, &all), 32, 256), []);
+    assert_eq!(kinds(&places(&all, &some), 32, 256), [InactiveLanes]);
+    // Instructions that are `.aligned` have one place.
+    let matrix = "movmatrix.sync.aligned.m8n8.trans.b16 %x, %t";
+    assert_eq!(kinds(&places(matrix, matrix), 32, 256), [InactiveLanes]);
+    assert_eq!(kinds(&format!("{matrix};"), 32, 256), []);
     // The mask is right, the source lane is not in it.
     pair(
         InactiveLanes,

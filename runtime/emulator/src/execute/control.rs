@@ -1,14 +1,13 @@
 //! Branches, calls, barriers and fences.
 
 use super::lanes::{Lanes, Slots};
+use super::warp::{WARP_BARRIER, warp_barrier};
 use crate::count::Class;
 use crate::decode::Draft;
 use crate::error::Error;
 use crate::machine::registers::Registers;
-use crate::machine::warp::Warp;
-use crate::machine::{Core, Stop};
 use crate::parse::syntax::{Operand, Type};
-use crate::program::{Action, Barrier, Control, Operation, Reduction, ReductionKind};
+use crate::program::{Action, Barrier, Control, Meeting, Reduction, ReductionKind};
 
 /// The address of a module's first function; the others follow.
 pub(crate) const FUNCTION_BASE: u64 = 0x0500_0000_0000;
@@ -18,11 +17,6 @@ struct Fence;
 
 impl Lanes for Fence {
     fn run(_: &mut Registers, _: &Slots, _: u32) {}
-}
-
-/// `bar.warp.sync`: the lanes have met when it runs.
-fn warp_barrier(_: &mut Core<'_>, _: &mut Warp, _: &Operation, _: u32) -> Result<(), Stop> {
-    Ok(())
 }
 
 pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
@@ -137,12 +131,12 @@ fn barrier(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         }
         draft.arity(1..=1)?;
         let mask = draft.source(0, Type::B32)?;
-        return draft.emit(
-            Action::Collective(warp_barrier, mask),
-            Slots::default(),
-            Class::Barrier,
-            0,
-        );
+        let meeting = Meeting {
+            run: warp_barrier,
+            mask,
+            kind: WARP_BARRIER,
+        };
+        return draft.emit(Action::Meeting(meeting), Slots::default(), Class::Barrier, 0);
     }
     let waits = match draft.take_any(&["sync", "arrive", "red"]) {
         Some("arrive") => false,

@@ -332,6 +332,13 @@ impl Warp {
                 return Ok(Turn::Blocked);
             };
             let leader = group.lanes.trailing_zeros() as usize;
+            if group.forced
+                && let Some((meeting, mask, members)) = self.gathered(core, leader)
+            {
+                // Those who are missing will never come.
+                self.hold_meeting(core, meeting, mask, members)?;
+                continue;
+            }
             self.registers.base = self.bases[leader] as usize;
             self.registers.predicate_base = self.predicate_bases[leader] as usize;
             if group.forced {
@@ -413,6 +420,12 @@ impl Warp {
                         if missing != 0 && !group.forced && missing & !self.waiting & !group.lanes != 0 {
                             // The others may still come.
                             self.parked |= group.lanes;
+                            if COUNT {
+                                // It is counted when it runs.
+                                let executed = &mut core.executed[operation.index as usize];
+                                executed.threads -= u64::from(active.count_ones());
+                                executed.warps -= 1;
+                            }
                             return Ok(Pause::Regroup);
                         }
                         if SANITIZE {
@@ -425,6 +438,13 @@ impl Warp {
                     group.forced = false;
                     group.counter += 1;
                 }
+                Action::Meeting(meeting) => {
+                    if active == 0 {
+                        group.counter += 1;
+                    } else if let Some(pause) = self.meet(core, operation, meeting, group, active)? {
+                        return Ok(pause);
+                    }
+                }
                 Action::Control(control) => {
                     if let Some(pause) = self.control(core, operation, control, group, active)? {
                         return Ok(pause);
@@ -432,6 +452,111 @@ impl Warp {
                 }
             }
         }
+    }
+
+    /// Comes to a meeting: runs it if that makes everybody, else waits. A result means that the group is to be chosen anew.
+    fn meet(
+        &mut self,
+        core: &mut Core<'_>,
+        operation: &Operation,
+        meeting: Meeting,
+        group: &mut Group,
+        active: u32,
+    ) -> Result<Option<Pause>, Stop> {
+        let masks = self.registers.row(meeting.mask);
+        if let Some(mask) = uniform(masks, active)
+            && mask & self.live == active
+        {
+            let part = Part {
+                operation,
+                lanes: active,
+                base: self.registers.base,
+                predicate_base: self.registers.predicate_base,
+            };
+            self.exchange(core, meeting, mask, &[part])?;
+            group.counter += 1;
+            return Ok(None);
+        }
+        self.save(group);
+        each(group.lanes & !active, |lane| self.counters[lane] += 1);
+        self.parked |= active;
+        group.lanes = 0;
+        self.complete_meetings(core, active)?;
+        Ok(Some(Pause::Regroup))
+    }
+
+    fn exchange(&mut self, core: &mut Core<'_>, meeting: Meeting, mask: u32, parts: &[Part<'_>]) -> Result<(), Stop> {
+        let lanes = parts.iter().fold(0, |lanes, part| lanes | part.lanes);
+        if core.sanitize() && lanes != mask {
+            self.check_collective(core, parts[0].operation, mask, lanes);
+        }
+        (meeting.run)(core, self, parts)?;
+        core.shared.warp_synchronised(self.index);
+        Ok(())
+    }
+
+    /// The meeting at which a thread waits, and its mask.
+    fn meeting(&self, core: &Core<'_>, lane: usize) -> Option<(Meeting, u32)> {
+        match core.launch.program.operations[self.counters[lane] as usize].action {
+            Action::Meeting(meeting) => {
+                let row = &self.registers.rows[(self.bases[lane] + meeting.mask) as usize];
+                Some((meeting, row.0[lane]))
+            }
+            _ => None,
+        }
+    }
+
+    /// The threads that wait at the same meeting as a thread, with the same mask.
+    fn gathered(&self, core: &Core<'_>, lane: usize) -> Option<(Meeting, u32, u32)> {
+        let (meeting, mask) = self.meeting(core, lane)?;
+        let mut members = 0;
+        each(self.parked & self.live, |other| {
+            let same = |(found, its): (Meeting, u32)| found.kind == meeting.kind && its == mask;
+            members |= u32::from(self.meeting(core, other).is_some_and(same)) << other;
+        });
+        Some((meeting, mask, members))
+    }
+
+    /// Runs those meetings of some threads that nobody misses any more.
+    fn complete_meetings(&mut self, core: &mut Core<'_>, mut lanes: u32) -> Result<(), Stop> {
+        while lanes != 0 {
+            let lane = lanes.trailing_zeros() as usize;
+            lanes &= lanes - 1;
+            let Some((meeting, mask, members)) = self.gathered(core, lane) else {
+                continue;
+            };
+            lanes &= !members;
+            if mask & self.live & !members == 0 {
+                self.hold_meeting(core, meeting, mask, members)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a meeting of threads that wait for it.
+    fn hold_meeting(&mut self, core: &mut Core<'_>, meeting: Meeting, mask: u32, members: u32) -> Result<(), Stop> {
+        let operations = &core.launch.program.operations;
+        let mut parts: Vec<Part<'_>> = Vec::new();
+        each(members, |lane| {
+            let operation = &operations[self.counters[lane] as usize];
+            let (base, predicate_base) = (self.bases[lane] as usize, self.predicate_bases[lane] as usize);
+            let same = |part: &&mut Part<'_>| {
+                (part.operation.index, part.base, part.predicate_base) == (operation.index, base, predicate_base)
+            };
+            match parts.iter_mut().find(same) {
+                Some(part) => part.lanes |= 1 << lane,
+                None => parts.push(Part {
+                    operation,
+                    lanes: 1 << lane,
+                    base,
+                    predicate_base,
+                }),
+            }
+        });
+        self.exchange(core, meeting, mask, &parts)?;
+        each(members, |lane| self.counters[lane] += 1);
+        self.parked &= !members;
+        Ok(())
     }
 
     /// The lanes that the masks of the active lanes name.
@@ -609,7 +734,7 @@ impl Warp {
                 group.counter += 1;
                 self.save(group);
                 if self.stacks[active.trailing_zeros() as usize].is_empty() {
-                    self.exit(core, active);
+                    self.exit(core, active)?;
                 } else {
                     self.ret(core, active);
                 }
@@ -618,7 +743,7 @@ impl Warp {
             Control::Exit => {
                 group.counter += 1;
                 self.save(group);
-                self.exit(core, active);
+                self.exit(core, active)?;
                 group.lanes &= !active;
             }
             Control::Trap => {
@@ -675,9 +800,11 @@ impl Warp {
         Ok(Some(Pause::Regroup))
     }
 
-    fn exit(&mut self, core: &mut Core<'_>, lanes: u32) {
+    fn exit(&mut self, core: &mut Core<'_>, lanes: u32) -> Result<(), Stop> {
         self.live &= !lanes;
         core.barriers.changed = true;
+        // Nobody waits for those who are gone.
+        self.complete_meetings(core, self.parked)
     }
 
     fn call(
