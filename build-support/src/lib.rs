@@ -25,11 +25,13 @@ mod bundle;
 pub mod cache;
 mod editing;
 mod environment;
+pub mod manifest;
 mod policy;
 pub mod scan;
 mod session;
 #[cfg(test)]
 mod session_tests;
+pub mod sources;
 mod stamp;
 #[cfg(feature = "tune")]
 pub mod tune;
@@ -63,6 +65,7 @@ pub struct Build {
     measurements: Option<NonZeroUsize>,
     patience: Option<usize>,
     seed: u64,
+    /// None: cargo's.
     source_dirs: Vec<PathBuf>,
     cache_dir: Option<PathBuf>,
 }
@@ -85,7 +88,7 @@ impl Build {
             measurements: None,
             patience: None,
             seed: 0,
-            source_dirs: scan::SOURCE_DIRS.iter().map(PathBuf::from).collect(),
+            source_dirs: Vec::new(),
             cache_dir: None,
         }
     }
@@ -150,7 +153,7 @@ impl Build {
         self
     }
 
-    /// The folders that hold the source, relative to the manifest: those of cargo by default. `cargo energy-kernel` is told
+    /// The folders that hold the source, relative to the manifest, instead of cargo's folders and targets. Tell `cargo energy-kernel` the same
     /// with `--source-dir`.
     pub fn source_dirs<P: Into<PathBuf>>(mut self, folders: impl IntoIterator<Item = P>) -> Build {
         self.source_dirs = folders.into_iter().map(Into::into).collect();

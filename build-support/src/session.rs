@@ -9,7 +9,8 @@ use crate::editing::Editing;
 use crate::environment::{Environment, WATCHED};
 use crate::policy::{Permission, Policy, permission, policy_of};
 use crate::scan::{self, Found};
-use crate::stamp::{Memo, Stamp, file_lines};
+use crate::sources::Sources;
+use crate::stamp::{Memo, Stamp, file_lines, remember, remembered};
 use crate::watch::watched;
 use energy_kernel_compiler::record::encoding::encode;
 use energy_kernel_compiler::record::{Bundle, CacheFile, DeviceClass, Fingerprint, Index, Record};
@@ -89,11 +90,7 @@ pub(crate) fn execute(build: &Build, environment: &Environment, workshop: &mut d
         manifest_dir: PathBuf::from(manifest_dir),
         output: Path::new(out_dir).join(Index::FOLDER),
         cache: Cache::of(Path::new(manifest_dir), package, user_cache(build, environment)),
-        sources: build
-            .source_dirs
-            .iter()
-            .map(|folder| Path::new(manifest_dir).join(folder))
-            .collect(),
+        sources: Sources::of(Path::new(manifest_dir), &build.source_dirs),
     };
     // Whatever is wrong with us, the build goes on.
     catch_unwind(AssertUnwindSafe(|| session.run(workshop))).unwrap_or_else(|_| Outcome {
@@ -129,7 +126,7 @@ struct Session<'a> {
     manifest_dir: PathBuf,
     output: PathBuf,
     cache: Cache,
-    sources: Vec<PathBuf>,
+    sources: Sources,
 }
 
 impl Session<'_> {
@@ -146,7 +143,10 @@ impl Session<'_> {
                 "results are not kept in the user's cache: {problem}; ENERGY_KERNEL_CACHE_DIR names another folder"
             ));
         }
-        let files = scan::source_files(&self.sources);
+        let mut elsewhere = remembered(&self.output);
+        let mut files = self.sources.walk();
+        files.extend(self.sources.manifest().map(Path::to_owned));
+        files.extend(elsewhere.iter().cloned());
         // As they are before they are read: what is saved while something is tuned is for the next run to see.
         let sources = file_lines(&files);
         let stamp = self.stamp(&sources);
@@ -160,7 +160,9 @@ impl Session<'_> {
         if permission == Permission::Nothing {
             warnings.extend(self.write(&[]).err());
         } else {
-            let found = scan::operators(&files);
+            let scan = scan::scan(&self.sources);
+            let found = scan.operators;
+            elsewhere = scan.elsewhere;
             let mut contents = self.cache.read(&found);
             warnings.extend(one_of(
                 std::mem::take(&mut contents.warnings),
@@ -172,8 +174,9 @@ impl Session<'_> {
             let all = format!("`{} --again` measures all of them again", self.command());
             warnings.extend(one_of(stale, &all));
             warnings.extend(self.write(&bundles).err());
+            remember(&self.output, &elsewhere);
         }
-        let directives = self.directives(&warnings, again);
+        let directives = self.directives(&warnings, again, &elsewhere);
         // The stamp is made anew: tuning has written to the cache.
         let settled = !again && self.stamp(&sources).write(&directives).is_ok();
         Outcome { directives, settled }
@@ -195,7 +198,8 @@ impl Session<'_> {
         let caches = [Place::Shipped, Place::User]
             .into_iter()
             .filter_map(|place| self.cache.folder(place));
-        self.sources.iter().map(PathBuf::as_path).chain(caches).collect()
+        let sources = self.sources.folders().iter().map(PathBuf::as_path);
+        sources.chain(caches).collect()
     }
 
     /// What is to be tuned: buckets without a record; where that is asked for, also those whose energy was not measured.
@@ -490,12 +494,15 @@ impl Session<'_> {
         write_atomically(&path, bytes, None)
     }
 
-    fn directives(&self, warnings: &[String], again: bool) -> Vec<String> {
+    fn directives(&self, warnings: &[String], again: bool, elsewhere: &[PathBuf]) -> Vec<String> {
         let mut directives: Vec<String> = WATCHED
             .iter()
             .map(|variable| format!("cargo::rerun-if-env-changed={variable}"))
             .collect();
-        let watched = watched(&self.folders(), &self.output.join("watched"));
+        let mut read = self.folders();
+        read.extend(self.sources.manifest());
+        read.extend(elsewhere.iter().map(PathBuf::as_path));
+        let watched = watched(&read, &self.output.join("watched"));
         directives.extend(
             watched
                 .iter()

@@ -1233,7 +1233,11 @@ fn defects_of_candidates_are_one_warning_that_says_how_to_report_them() {
     let [warning] = warnings(&outcome)[..] else {
         panic!("{outcome:?}")
     };
-    for part in ["plain threads=128` is wrong: as asked", "please report", "more;"] {
+    for part in [
+        "plain threads=128` rejected (wrong): as asked",
+        "Please report",
+        "more;",
+    ] {
         assert!(warning.contains(part), "{warning}");
     }
     assert!(!warning.contains("spilling"), "a spill is no defect: {warning}");
@@ -1263,5 +1267,38 @@ fn unmeasured_energy_is_measured_when_tuning_is_asked_for() {
             .records
             .iter()
             .all(|record| record.energy_measured)
+    );
+}
+
+/// `[lib] path`, and a module outside of the package: tuned, watched, seen when they change, and not parsed again when they do not.
+#[test]
+fn source_outside_of_the_folders_is_found_and_watched() {
+    let mut package = Package::with_source("");
+    fs::remove_dir_all(package.path("package/src")).unwrap();
+    package.write("Cargo.toml", "[package]\nname = \"demo\"\n[lib]\npath = \"lib.rs\"\n");
+    package.write("lib.rs", "#[path = \"../shared/ops.rs\"] mod ops;");
+    fs::create_dir(package.path("shared")).unwrap();
+    fs::write(package.path("shared/ops.rs"), SOURCE).unwrap();
+    let first = package.run();
+    assert_eq!(package.tuned(), BUCKETS);
+    for file in ["package/Cargo.toml", "package/lib.rs", "package/../shared/ops.rs"] {
+        let watched = format!("cargo::rerun-if-changed={}", package.path(file).display());
+        assert!(first.directives.contains(&watched), "{watched}: {:?}", first.directives);
+    }
+    package.run();
+    let memo = modified(&package.path("out/energy-kernel/stamp"));
+    let unchanged = package.run();
+    assert_eq!(unchanged.directives, package.run().directives);
+    assert_eq!(
+        modified(&package.path("out/energy-kernel/stamp")),
+        memo,
+        "nothing was done"
+    );
+    fs::write(package.path("shared/ops.rs"), SOURCE.replace("fn twice", "fn double")).unwrap();
+    package.run();
+    assert_ne!(
+        modified(&package.path("out/energy-kernel/stamp")),
+        memo,
+        "the change was seen"
     );
 }

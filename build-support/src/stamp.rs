@@ -5,6 +5,7 @@ use crate::Build;
 use crate::cache::{Cache, Known, Place, write_atomically};
 use crate::environment::{Environment, WATCHED};
 use crate::scan::Found;
+use crate::sources::read_text;
 use energy_kernel_compiler::record::encoding::encode;
 use energy_kernel_compiler::record::{Bundle, Fingerprint, Objective};
 use sha2::{Digest, Sha256};
@@ -124,6 +125,24 @@ impl Note {
         write_atomically(&self.path, text.as_bytes(), None)
     }
 }
+
+/// Source files that the last run found though they do not lie below the folders: without them it is not known what to compare.
+///
+/// A path that is no line of text is not remembered, and the next run does everything again.
+pub(crate) fn remembered(output: &Path) -> Vec<PathBuf> {
+    let text = read_text(&output.join(ELSEWHERE)).unwrap_or_default();
+    text.lines().map(PathBuf::from).collect()
+}
+
+/// Keeps them for the next run, as far as that is possible.
+pub(crate) fn remember(output: &Path, files: &[PathBuf]) {
+    if remembered(output) != files {
+        let lines = files.iter().filter_map(|file| Some(format!("{}\n", file.to_str()?)));
+        let _ = write_atomically(&output.join(ELSEWHERE), lines.collect::<String>().as_bytes(), None);
+    }
+}
+
+const ELSEWHERE: &str = "elsewhere";
 
 /// The script itself: another version of this crate may decide or compile otherwise.
 fn script() -> String {

@@ -316,11 +316,11 @@ fn ready(variant: &Variant, gpu: &Gpu, inputs: &[Argument<'_>], aligned: bool) -
     let sizes = variant
         .checked
         .sizes_of(&wide)
-        .map_err(|source| variant.call_error(source))?;
+        .map_err(|problem| variant.call_error(problem))?;
     variant
         .checked
         .verify(&sizes)
-        .map_err(|source| variant.call_error(source))?;
+        .map_err(|problem| variant.call_error(problem))?;
     work_out(variant, gpu, &sizes, aligned)
 }
 

@@ -3,7 +3,9 @@
 use energy_kernel_compiler::check::CallError;
 
 /// An error of this crate. Says what happened, where, and what can be done about it.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+///
+/// `Display` says all of it: no variant has a [`source`](std::error::Error::source), so a chain of errors prints nothing twice.
+#[derive(Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// There is no CUDA driver on this machine.
@@ -92,12 +94,12 @@ pub enum Error {
         shape: Vec<usize>,
     },
     /// The operator cannot be called with these shapes or sizes.
-    #[error("`{operator}`: {source}")]
+    #[error("`{operator}`: {problem}")]
     Call {
         /// The operator.
         operator: String,
         /// What does not fit.
-        source: Box<CallError>,
+        problem: Box<CallError>,
     },
     /// An output tensor of another shape than the operator gives.
     #[error("`{operator}`: output {output} has shape {expected:?}, but the tensor given for it has {found:?}")]
@@ -213,5 +215,31 @@ pub enum Error {
     },
 }
 
+/// `main() -> Result<_, Error>` and `unwrap` print errors with `Debug`: they print what `Display` says.
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error as _;
+
+    #[test]
+    fn main_prints_what_display_says_and_a_chain_says_it_once() {
+        let problem = CallError::MissingSize { name: "K".to_owned() };
+        let error = Error::Call {
+            operator: "swiglu".to_owned(),
+            problem: Box::new(problem.clone()),
+        };
+        // As `main() -> Result<(), Error>` does.
+        assert_eq!(format!("{error:?}"), format!("`swiglu`: {problem}"));
+        assert_eq!(format!("{error:#?}"), error.to_string());
+        assert!(error.source().is_none(), "`Display` has said it");
+    }
+}

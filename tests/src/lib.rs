@@ -76,13 +76,14 @@ pub struct Case<'a> {
     pub schedule: Schedule,
 }
 
-/// Sizes an operator is called at.
-const ROUNDS: usize = 3;
+/// Sizes an operator is called at: where `EVERY_CASE` is set in the environment, and elsewhere.
+const ROUNDS: [usize; 2] = [3, 1];
 /// Schedules of a family at each of them, for each of two specialisations.
 const SAMPLES: usize = 3;
 
 /// The validation set: every operator at random sizes, compiled in or not, in every family that accepts it, at random
 /// schedules that are legal for a target. The same at every call, for a `SEED` in the environment; `ONLY` leaves out operators without it in their names.
+/// `EVERY_CASE` draws three times as many.
 pub fn cases(operators: &[(String, Checked)], target: Target) -> Vec<Case<'_>> {
     let seed = std::env::var("SEED")
         .ok()
@@ -90,9 +91,10 @@ pub fn cases(operators: &[(String, Checked)], target: Target) -> Vec<Case<'_>> {
         .unwrap_or(2);
     let mut random = StdRng::seed_from_u64(seed);
     let only = std::env::var("ONLY").unwrap_or_default();
+    let rounds = ROUNDS[usize::from(std::env::var_os("EVERY_CASE").is_none())];
     let mut cases = Vec::new();
     for (name, checked) in operators.iter().filter(|(name, _)| name.contains(&only)) {
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             let sizes = random_sizes(checked, &mut random);
             for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
                 for points in families(&schedule::space(checked, &specialisation, target)) {

@@ -2,7 +2,9 @@
 
 use crate::Outcome;
 use crate::arguments::{Arguments, Clean};
+use crate::output::{json, plain};
 use crate::package::Package;
+use crate::quantity::{self, count};
 use energy_kernel_build::cache::{Place, Unreadable, read_file};
 use energy_kernel_build::scan::Found;
 use energy_kernel_compiler::record::DecodeError;
@@ -14,13 +16,13 @@ use std::process::ExitCode;
 
 pub fn clean(arguments: &Arguments, options: &Clean) -> Outcome {
     let package = Package::find(arguments)?;
-    // What is being written is not to be pulled away.
+    // A tuning is still writing to its files.
     let lock = match options.dry_run || package.cache.state().is_none_or(|state| !state.exists()) {
         true => None,
         false => Some(package.cache.try_lock("tuning").into_diagnostic()?.ok_or_else(|| {
             miette!(
-                help = "wait until it has ended, or end it",
-                "{} is being tuned",
+                help = "wait for it, or end it",
+                "another process is tuning {}",
                 package.name
             )
         })?),
@@ -40,7 +42,7 @@ pub fn clean(arguments: &Arguments, options: &Clean) -> Outcome {
         if !options.dry_run {
             std::fs::remove_file(path)
                 .into_diagnostic()
-                .wrap_err_with(|| format!("{} cannot be deleted", path.display()))?;
+                .wrap_err_with(|| format!("{} cannot be deleted", plain(path.display())))?;
         }
     }
     drop(lock);
@@ -48,22 +50,24 @@ pub fn clean(arguments: &Arguments, options: &Clean) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether nothing can use a result: it is of no operator of the package, of another space of schedules, or damaged.
+/// `true` if nothing can use a result: it is of no operator of the package, of another space of schedules, or damaged.
 fn is_unused(package: &Package, path: &Path) -> bool {
     match read_file(path) {
         Ok(file) => {
             let its = |found: &Found| found.fingerprint == file.fingerprint;
-            let is_known = package.operators.iter().any(its) || may_be_meant(package, &file.operator);
+            // Programs use what is cached, also for an operator that has lost its `tune(…)`.
+            let mut operators = package.operators.iter().chain(&package.without_tune);
+            let is_known = operators.any(its) || may_be_meant(package, &file.operator);
             file.space_version != SPACE_VERSION || !is_known
         }
-        // It may be sound, or of use to a newer version.
+        // Keep files we cannot read: they may be valid, or a newer version's.
         Err(Unreadable::Io(_)) => false,
         Err(Unreadable::Content(DecodeError::Version { found })) => found < FORMAT_VERSION,
         Err(Unreadable::NoFile | Unreadable::Content(_)) => true,
     }
 }
 
-/// Whether an operator of this name stands in a source that is passed over for now: being edited is no reason to lose what was measured.
+/// `true` if a source file that was passed over names the operator: its results survive while it is being edited.
 fn may_be_meant(package: &Package, operator: &str) -> bool {
     let name = operator.split('<').next().unwrap_or(operator);
     package.skipped.iter().any(|skipped| {
@@ -75,13 +79,10 @@ fn may_be_meant(package: &Package, operator: &str) -> bool {
 fn report(arguments: &Arguments, options: &Clean, files: &[PathBuf], bytes: u64) {
     if arguments.json {
         let files: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
-        say!(
-            "{}",
-            serde_json::json!({ "deleted": files, "bytes": bytes, "dry_run": options.dry_run })
-        );
+        json(&serde_json::json!({ "deleted": files, "bytes": bytes, "dry_run": options.dry_run }));
         return;
     }
     let does = if options.dry_run { "would delete" } else { "deleted" };
-    files.iter().for_each(|path| say!("{does} {}", path.display()));
-    say!("{does} {} files of {bytes} bytes", files.len());
+    files.iter().for_each(|path| say!("{does} {}", plain(path.display())));
+    say!("{does} {} ({})", count(files.len(), "file"), quantity::bytes(bytes));
 }

@@ -1,5 +1,6 @@
 //! Ctrl-C while tuning: what was measured is in the journals already, and is taken up again.
 
+use crate::quantity::count;
 use miette::IntoDiagnostic;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -16,10 +17,13 @@ pub fn install(json: bool) -> miette::Result<()> {
     ctrlc::set_handler(move || {
         let kept = MEASURED.load(Relaxed);
         if json {
-            say!("{}", serde_json::json!({ "error": "interrupted", "kept": kept }));
+            crate::output::json(
+                &serde_json::json!({ "error": "interrupted", "causes": [], "help": null, "kept": kept }),
+            );
         } else {
             complain!(
-                "\ninterrupted: the {kept} measurements of this run are kept; the same command goes on from there"
+                "\ninterrupted: {} of this run kept; the same command goes on from there",
+                count(kept, "measurement")
             );
         }
         std::process::exit(130);

@@ -1,7 +1,8 @@
 //! What a tuning shows while it goes on: measurements left, the best so far, what is measured, time left.
 
 use crate::interrupt;
-use crate::package::{joules, seconds};
+use crate::output::plain;
+use crate::quantity::{count, joules, seconds};
 use energy_kernel_build::tune::Step;
 use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 use miette::IntoDiagnostic;
@@ -72,24 +73,31 @@ impl Progress {
         let mut job = self.job.borrow_mut();
         match step {
             Step::Candidate { number, of, schedule } => {
-                job.doing = format!("{} to time, now {schedule}", of.saturating_sub(number));
+                job.doing = format!(
+                    "{} to time, now {schedule}",
+                    count(of.saturating_sub(number), "candidate")
+                );
             }
             Step::Energy { number, of, schedule } => {
-                job.doing = format!("{} energies to go, now {schedule}", of.saturating_sub(number));
+                let left = count(of.saturating_sub(number), "energy measurement");
+                job.doing = format!("{left} to go, now {schedule}");
             }
             Step::Rejected { rejected } => {
                 job.rejected += 1;
                 if rejected.reason.is_defect() {
                     let complaint = rejected.complaint(&job.operator, &job.sizes);
-                    self.bar.suspend(|| complain!("warning: {complaint}"));
+                    self.bar.suspend(|| complain!("warning: {}", plain(complaint)));
                 }
             }
             Step::NoWorker { why } => {
-                let said = format!("warning: {why}; a candidate that faults ends the tuning of all");
+                let said = format!(
+                    "warning: {}; a candidate that faults ends the tuning of all",
+                    plain(why)
+                );
                 self.bar.suspend(|| complain!("{said}"));
             }
             Step::NoEnergy { why } => {
-                let said = format!("warning: {why}; latencies alone are measured");
+                let said = format!("warning: {}; only latencies are measured", plain(why));
                 self.bar.suspend(|| complain!("{said}"));
             }
             Step::Timed { seconds } => {
@@ -161,7 +169,7 @@ mod tests {
         progress.step(Step::Timed { seconds: 3e-6 });
         progress.step(Step::Timed { seconds: 2e-6 });
         let text = || progress.job.borrow().text();
-        assert_eq!(text(), "best 2.00 µs; 4 to time, now plain threads=128");
+        assert_eq!(text(), "best 2.00 µs; 4 candidates to time, now plain threads=128");
         progress.step(Step::Energy {
             number: 0,
             of: 2,
@@ -177,13 +185,13 @@ mod tests {
         });
         assert_eq!(
             text(),
-            "best 3.00 mJ in 3.00 µs; 2 energies to go, now plain threads=128"
+            "best 3.00 mJ in 3.00 µs; 2 energy measurements to go, now plain threads=128"
         );
         let rejected = Rejected::new(schedule, Reason::Spills, "8 bytes a thread");
         progress.step(Step::Rejected { rejected: &rejected });
         assert_eq!(
             text(),
-            "best 3.00 mJ in 3.00 µs; 1 rejected; 2 energies to go, now plain threads=128"
+            "best 3.00 mJ in 3.00 µs; 1 rejected; 2 energy measurements to go, now plain threads=128"
         );
         progress.job("mean", "R = 4");
         assert_eq!(text(), "", "the best of another");

@@ -3,8 +3,9 @@
 use crate::Outcome;
 use crate::arguments::Arguments;
 use crate::interrupt;
-use crate::output::rejected;
+use crate::output::{json, plain, rejected};
 use crate::progress::Progress;
+use crate::quantity::count;
 use energy_kernel_build::scan::Found;
 use energy_kernel_build::tune::trace::Recorder;
 use energy_kernel_build::tune::{Laboratory, Swept};
@@ -28,11 +29,17 @@ pub fn sweep(
     let mut recorder = Recorder::open(file).map_err(|error| {
         miette!(
             help = "--sweep begins a new file, or goes on with a trace",
-            "the trace cannot be recorded: {error}"
+            "the trace cannot be recorded: {}",
+            plain(error)
         )
     })?;
     if !arguments.json {
-        say!("{device}: {} sizes to record in {}", jobs.len(), file.display());
+        say!(
+            "{}: {} to record in {}",
+            plain(&device),
+            count(jobs.len(), "size"),
+            plain(file.display())
+        );
     }
     interrupt::install(arguments.json)?;
     progress.begin(jobs.len());
@@ -42,9 +49,9 @@ pub fn sweep(
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             complain!(
-                "warning: the time ended before {} of {} sizes",
+                "warning: the time ended before {} of {}",
                 jobs.len() - number,
-                jobs.len()
+                count(jobs.len(), "size")
             );
             complete = false;
             break;
@@ -70,7 +77,7 @@ pub fn sweep(
             }
             Err(why) => {
                 complete = false;
-                progress.suspend(|| complain!("warning: {} ({named}): {why}", found.name));
+                progress.suspend(|| complain!("warning: {} ({named}): {}", found.name, plain(why)));
             }
         }
         progress.done();
@@ -78,10 +85,7 @@ pub fn sweep(
     progress.end();
     if arguments.json {
         let file = file.display().to_string();
-        say!(
-            "{}",
-            serde_json::json!({ "device": device.name, "simulated": device.simulated, "file": file, "swept": all })
-        );
+        json(&serde_json::json!({ "device": device.name, "simulated": device.simulated, "file": file, "swept": all }));
     }
     Ok(match complete {
         true => ExitCode::SUCCESS,
@@ -96,12 +100,12 @@ fn summary(name: &str, sizes: &str, swept: &Swept) -> String {
         rejected,
         left,
     } = swept;
-    let mut text = format!("{name} ({sizes}): {points} points, {} of them new", points - known);
+    let mut text = format!("{name} ({sizes}): {}, {} new", count(*points, "point"), points - known);
     if !rejected.is_empty() {
         text += &format!("; rejected: {}", Rejected::summary(rejected));
     }
     if *left > 0 {
-        text += &format!("; {left} are left for another time");
+        text += &format!("; {left} left for another time");
     }
     text
 }

@@ -1,12 +1,13 @@
-//! `tune`: the tuning of a build, optimised and with progress bars.
+//! `tune`: the same tuning as in a build script, optimised and with a progress bar.
 
 use crate::Outcome;
 use crate::arguments::{Arguments, Bench, Tune};
 use crate::confirm::{Confirmed, confirm};
 use crate::interrupt;
-use crate::output::rejected;
-use crate::package::{Package, joules, seconds};
+use crate::output::{json, plain, rejected};
+use crate::package::Package;
 use crate::progress::Progress;
+use crate::quantity::{count, joules, seconds};
 use crate::sweep::sweep;
 use energy_kernel_build::cache::{Contents, Place, SHIPPED, read_file};
 use energy_kernel_build::scan::Found;
@@ -21,22 +22,18 @@ use std::time::Instant;
 
 pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
     if !options.slack.is_finite() || options.slack < 0.0 {
-        return Err(miette!("--slack is not zero or a positive number").into());
+        return Err(miette!("--slack {}: write 0 or a positive number", options.slack).into());
     }
     if options.warm_l2 && *options.bench() != Bench::Gpu {
-        return Err(miette!("--warm-l2 is a way to measure on a GPU; other devices have nothing to choose").into());
+        return Err(miette!("--warm-l2 is a way to measure on a GPU; remove it, or tune on a GPU").into());
+    }
+    let trace = read_trace(options)?;
+    if options.ship && simulates(options, trace.as_ref()) {
+        return Err(nothing_to_ship().into());
     }
     let package = Package::find(arguments)?;
     package.warn();
-    let found = package.named(&options.operator)?;
-    if found.is_empty() {
-        return Err(miette!(
-            help = "an operator is tuned for the sizes in `#[energy_kernel(tune(…))]`",
-            "{} has no annotated operator with sizes to tune for",
-            package.name
-        )
-        .into());
-    }
+    let found = tunable(&package, &options.operator)?;
     let settings = Settings {
         objective: options.objective(),
         seed: options.seed,
@@ -52,8 +49,9 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
         false => {
             package.cache.create(None).map_err(|error| {
                 miette!(
-                    help = "ENERGY_KERNEL_CACHE_DIR names another folder",
-                    "there is no place to keep results: {error}"
+                    help = "name another folder with ENERGY_KERNEL_CACHE_DIR",
+                    "results cannot be kept: {}",
+                    plain(error)
                 )
             })?;
             lock(&package)
@@ -62,7 +60,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
     // The time that another tuning took is not taken from this one's.
     let end = Instant::now() + options.budget;
     let progress = Progress::new(arguments.json, end)?;
-    let mut bench = open_bench(options, settings, &progress)?;
+    let mut bench = open_bench(options, trace, settings, &progress)?;
     let replayed = matches!(options.bench(), Bench::Replay(_));
     let device = bench.device().clone();
     let all: Vec<(&Found, &[u64])> = buckets(&found);
@@ -73,7 +71,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
     contents
         .warnings
         .iter()
-        .for_each(|warning| complain!("warning: {warning}"));
+        .for_each(|warning| complain!("warning: {}", plain(warning)));
     let jobs: Vec<(&Found, &[u64])> = match options.again {
         true => all.clone(),
         false => missing(&found, &contents, &device)
@@ -83,7 +81,8 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
             .collect(),
     };
     if !arguments.json {
-        say!("{device}: {} of {} sizes to tune", jobs.len(), all.len());
+        let all = count(all.len(), "size");
+        say!("{}: {} of {all} to tune", plain(&device), jobs.len());
     }
     if options.dry_run {
         foretell(arguments, &jobs, bench.as_mut());
@@ -99,9 +98,9 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
         if left.is_zero() {
             failed += jobs.len() - number;
             complain!(
-                "warning: the time ended before {} of {} sizes",
+                "warning: the time ended before {} of {}; a longer --budget tunes them",
                 jobs.len() - number,
-                jobs.len()
+                count(jobs.len(), "size")
             );
             break;
         }
@@ -129,7 +128,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
         match bench.tune(&job) {
             Err(why) => {
                 failed += 1;
-                progress.suspend(|| complain!("warning: {} ({named}): {why}", found.name));
+                progress.suspend(|| complain!("warning: {} ({named}): {}", found.name, plain(why)));
             }
             Ok(record) => {
                 let line = summary(&found.name, &named, &record, settings.objective);
@@ -142,12 +141,14 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
                     // What was measured is in the journal still, and what comes next may have better luck.
                     Err(error) => {
                         failed += 1;
-                        let folder = package.cache.folder(Place::User).unwrap_or(&package.folder).display();
+                        let folder = package.cache.folder(Place::User).unwrap_or(&package.folder);
+                        let folder = plain(folder.display());
                         progress.suspend(|| {
                             complain!(
-                                "warning: {} ({named}): the result cannot be kept in {folder}: {error}; once that is mended, the same command \
+                                "warning: {} ({named}): the result cannot be kept in {folder}: {}; once that is mended, the same command \
                                  takes it from what was measured now",
-                                found.name
+                                found.name,
+                                plain(error)
                             );
                         });
                         progress.done();
@@ -183,9 +184,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
         Vec::new()
     };
     if options.ship && shipped.is_empty() {
-        complain!(
-            "warning: nothing is shipped: these operators have no results of a real device, and simulated ones are nobody else's business"
-        );
+        return Err(nothing_to_ship().into());
     }
     let confirmed = match options.confirm {
         true => confirm(&package, options, &settings, &all, &device, &progress)?,
@@ -193,16 +192,15 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
     };
     if arguments.json {
         let files: Vec<String> = shipped.iter().map(|path| path.display().to_string()).collect();
-        say!(
-            "{}",
-            serde_json::json!({
-                "device": device.name, "simulated": device.simulated,
-                "tuned": jobs.len() - failed, "failed": failed, "results": results, "shipped": files,
-                "confirmed": confirmed.iter().map(Confirmed::json).collect::<Vec<_>>(),
-            })
-        );
+        json(&serde_json::json!({
+            "device": device.name, "simulated": device.simulated,
+            "tuned": jobs.len() - failed, "failed": failed, "results": results, "shipped": files,
+            "confirmed": confirmed.iter().map(Confirmed::json).collect::<Vec<_>>(),
+        }));
     } else {
-        shipped.iter().for_each(|path| say!("shipped {}", path.display()));
+        shipped
+            .iter()
+            .for_each(|path| say!("shipped {}", plain(path.display())));
         confirmed.iter().for_each(|one| say!("{}", one.text()));
     }
     Ok(if failed > 0 {
@@ -212,48 +210,92 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
     })
 }
 
-/// Takes the package's lock, and says so where that takes a while: another tuning may go on for hours. None where there is no place for locks,
-/// which then is none for results either.
+/// The operators to tune: those of these names, which must have sizes to tune for, or all that have.
+fn tunable<'a>(package: &'a Package, names: &[String]) -> miette::Result<Vec<&'a Found>> {
+    let (found, without): (Vec<&Found>, Vec<&Found>) =
+        (package.named(names)?.into_iter()).partition(|found| !found.buckets.is_empty());
+    let help = "give it `tune(…)` with the sizes to tune for: `#[energy_kernel(tune(M = [1, 16], N = 1024))]`";
+    match without.first() {
+        Some(first) if !names.is_empty() => Err(miette!(help = help, "`{}` has no sizes to tune for", first.name)),
+        _ if found.is_empty() => Err(miette!(
+            help = help,
+            "{} has no operator with sizes to tune for ({} without)",
+            package.name,
+            count(Found::functions(&package.without_tune), "operator")
+        )),
+        _ => Ok(found),
+    }
+}
+
+/// The refusal of --ship if no result is a real device's.
+fn nothing_to_ship() -> miette::Report {
+    miette!(
+        "nothing to ship: all results are simulated. Run `cargo energy-kernel tune --ship` on a machine with a GPU."
+    )
+}
+
+/// `true` if what the tuning finds is known to be simulated before it begins.
+fn simulates(options: &Tune, trace: Option<&Trace>) -> bool {
+    let recordings = trace.iter().flat_map(|trace| &trace.recordings);
+    *options.bench() == Bench::Emulated || recordings.into_iter().any(|recording| recording.device.simulated)
+}
+
+/// The trace to replay, if that is what is asked for.
+fn read_trace(options: &Tune) -> miette::Result<Option<Trace>> {
+    let Bench::Replay(file) = options.bench() else {
+        return Ok(None);
+    };
+    if options.sweep.is_some() {
+        return Err(miette!("a trace has nothing to record: --sweep needs a device"));
+    }
+    if options.confirm {
+        return Err(miette!("a trace cannot be measured again: --confirm needs a device"));
+    }
+    Trace::read(file).map(Some).map_err(|error| {
+        miette!(
+            help = "`cargo energy-kernel tune --sweep FILE` records a trace",
+            "{} cannot be replayed: {}",
+            plain(file.display()),
+            plain(error)
+        )
+    })
+}
+
+/// Takes the package's lock, and says so while another process has it: its tuning may take hours. None if locks cannot be kept; then results
+/// cannot either.
 fn lock(package: &Package) -> Option<File> {
     match package.cache.try_lock("tuning") {
         Ok(None) => {
-            complain!(
-                "{} is being tuned already: waiting until that has ended; Ctrl-C gives up",
-                package.name
-            );
+            complain!("another process is tuning {}; waiting (Ctrl-C to stop)", package.name);
             package.cache.lock("tuning").ok()
         }
         taken => taken.ok().flatten(),
     }
 }
 
-/// Where it is tuned.
-fn open_bench(options: &Tune, settings: Settings, progress: &Progress) -> miette::Result<Box<dyn Laboratory>> {
+/// The device to tune on.
+fn open_bench(
+    options: &Tune,
+    trace: Option<Trace>,
+    settings: Settings,
+    progress: &Progress,
+) -> miette::Result<Box<dyn Laboratory>> {
     let steps = progress.clone();
     let step = move |step: Step<'_>| steps.step(step);
-    match options.bench() {
-        Bench::Replay(_) if options.sweep.is_some() => {
-            Err(miette!("a trace has nothing to record: --sweep needs a device"))
+    match trace {
+        Some(trace) => {
+            replay(trace, settings, step).map_err(|why| miette!("the trace cannot be replayed: {}", plain(why)))
         }
-        Bench::Replay(_) if options.confirm => {
-            Err(miette!("a trace cannot be measured again: --confirm needs a device"))
-        }
-        Bench::Replay(file) => {
-            let trace = Trace::read(file).map_err(|error| {
+        None => {
+            let emulated = *options.bench() == Bench::Emulated;
+            open(!emulated, emulated, settings, step).map_err(|why| {
                 miette!(
-                    help = "`cargo energy-kernel tune --sweep FILE` records a trace",
-                    "{} cannot be replayed: {error}",
-                    file.display()
+                    help = "--emulated tunes without a GPU; its results are simulated",
+                    "{}",
+                    plain(why)
                 )
-            })?;
-            replay(trace, settings, step).map_err(|why| miette!("{} cannot be replayed: {why}", file.display()))
+            })
         }
-        bench => open(*bench == Bench::Gpu, *bench == Bench::Emulated, settings, step).map_err(|why| {
-            miette!(
-                help = "--emulated tunes without a GPU; what it finds is simulated",
-                "{why}"
-            )
-        }),
     }
 }
 
@@ -279,7 +321,7 @@ fn cold<'a>(
 /// Says what would be tuned.
 fn foretell(arguments: &Arguments, jobs: &[(&Found, &[u64])], bench: &mut dyn Laboratory) {
     let device = bench.device().clone();
-    let mut json = Vec::new();
+    let mut all = Vec::new();
     for (found, sizes) in jobs {
         let ((space, candidates), why) = match bench.schedules(found, sizes) {
             Ok(counts) => (counts, None),
@@ -288,19 +330,20 @@ fn foretell(arguments: &Arguments, jobs: &[(&Found, &[u64])], bench: &mut dyn La
         let named = names(found, sizes);
         if !arguments.json {
             match &why {
-                None => say!("{} ({named}): up to {candidates} of {space} schedules", found.name),
-                Some(why) => say!("{} ({named}): none: {why}", found.name),
+                None => say!(
+                    "{} ({named}): up to {candidates} of {}",
+                    found.name,
+                    count(space, "schedule")
+                ),
+                Some(why) => say!("{} ({named}): none: {}", found.name, plain(why)),
             }
         }
-        json.push(serde_json::json!({
+        all.push(serde_json::json!({
             "operator": found.name, "sizes": named, "schedules": space, "candidates": candidates, "why": why,
         }));
     }
     if arguments.json {
-        say!(
-            "{}",
-            serde_json::json!({ "device": device.name, "simulated": device.simulated, "would_tune": json })
-        );
+        json(&serde_json::json!({ "device": device.name, "simulated": device.simulated, "would_tune": all }));
     }
 }
 
@@ -327,7 +370,7 @@ fn summary(name: &str, sizes: &str, record: &energy_kernel_compiler::record::Rec
     )
 }
 
-/// Copies what is known of these operators on real devices into the package; simulated results are nobody else's business.
+/// Copies what is known of these operators on real devices into the package.
 fn ship(package: &Package, found: &[&Found]) -> miette::Result<Vec<std::path::PathBuf>> {
     let contents = package.cache.read(&package.operators);
     let known = found
@@ -343,8 +386,9 @@ fn ship(package: &Package, found: &[&Found]) -> miette::Result<Vec<std::path::Pa
                 .store(Place::Shipped, file, &package.operators, None)
                 .map_err(|error| {
                     miette!(
-                        "a result cannot be shipped in {}: {error}",
-                        package.folder.join(SHIPPED).display()
+                        "a result cannot be shipped in {}: {}",
+                        plain(package.folder.join(SHIPPED).display()),
+                        plain(error)
                     )
                 })
         })

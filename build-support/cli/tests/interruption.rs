@@ -200,7 +200,7 @@ fn a_tuning_that_waits_for_another_says_so() {
     BufReader::new(child.stderr.take().unwrap())
         .read_line(&mut says)
         .unwrap();
-    assert!(says.contains("demo is being tuned already"), "{says}");
+    assert!(says.contains("another process is tuning demo; waiting"), "{says}");
     drop(lock);
     assert_eq!(finish(child)["tuned"], BUCKETS);
 }

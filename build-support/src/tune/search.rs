@@ -528,7 +528,7 @@ impl<'a, M: Meter> Search<'a, M> {
 
     /// Lists a candidate that does not compete, and tells.
     fn reject(&mut self, schedule: Schedule, reason: Reason, detail: &str, progress: &mut dyn FnMut(Step<'_>)) {
-        self.last_problem = Some(format!("`{schedule}` is {reason}: {detail}"));
+        self.last_problem = Some(format!("`{schedule}` rejected ({reason}): {detail}"));
         let rejected = Rejected::new(schedule, reason, detail);
         progress(Step::Rejected { rejected: &rejected });
         self.rejected.push(rejected);

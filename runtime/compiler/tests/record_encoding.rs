@@ -501,3 +501,23 @@ proptest! {
         }
     }
 }
+
+/// A chain of errors says everything once: what `Display` says is no source besides.
+#[test]
+fn errors_print_nothing_twice() {
+    let invalid = encoding::Invalid("the device has no name".to_owned());
+    let overflow = energy_kernel_compiler::size::SizeExprError::Overflow;
+    let errors: [Box<dyn std::error::Error>; 3] = [
+        Box::new(DecodeError::from(invalid.clone())),
+        Box::new(encoding::EncodeError::from(invalid.clone())),
+        Box::new(energy_kernel_compiler::features::Error::from(overflow)),
+    ];
+    for error in errors {
+        let text = error.to_string();
+        assert!(
+            text.contains(&invalid.to_string()) || text.contains(&overflow.to_string()),
+            "{text}"
+        );
+        assert!(error.source().is_none(), "{text}");
+    }
+}

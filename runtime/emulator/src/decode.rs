@@ -19,7 +19,7 @@ use crate::execute::lanes::Slots;
 use crate::layout::Layout;
 use crate::machine::registers::Slot;
 use crate::parse::Unit;
-use crate::parse::syntax::{Space, Statement, Type, Variable};
+use crate::parse::syntax::{Function, Instruction, Operand, Prototype, Space, Statement, Type, Variable};
 use crate::program::*;
 
 /// Decodes a kernel and every function that it can reach.
@@ -33,6 +33,7 @@ pub(crate) fn decode(unit: &Unit, text: &str, layout: &Layout, kernel: usize) ->
         calls: Vec::new(),
         lists: Vec::new(),
         static_shared: shared.size,
+        reserved_shared: shared.reserved,
         granule: 4,
         cluster: unit.functions[kernel].cluster.unwrap_or([1, 1, 1]),
     };
@@ -70,15 +71,54 @@ pub(crate) enum Place {
 
 #[derive(Debug, Clone)]
 enum Symbol {
-    Register { ty: Type, slot: Slot },
-    Variable { place: Place, size: u64 },
+    Register {
+        ty: Type,
+        slot: Slot,
+    },
+    /// Registers that can be named together; each has a name of its own, [`component`].
+    Vector {
+        lanes: u32,
+    },
+    Variable {
+        place: Place,
+        size: u64,
+    },
+}
+
+/// The names of a vector register's components; colours are the same ones.
+const COMPONENTS: [[&str; 4]; 2] = [["x", "y", "z", "w"], ["r", "g", "b", "a"]];
+
+/// The register that is a component of a vector register.
+fn component(vector: &str, lane: usize) -> String {
+    format!("{vector}.{}", COMPONENTS[0][lane])
+}
+
+/// `%r<n>`.
+#[derive(Debug, Clone)]
+struct Range {
+    prefix: String,
+    ty: Type,
+    lanes: u32,
+    count: u32,
+}
+
+impl Range {
+    /// Whether a register of that name is in it.
+    fn contains(&self, name: &str) -> bool {
+        let Some(digits) = name.strip_prefix(self.prefix.as_str()) else {
+            return false;
+        };
+        let canonical = !digits.is_empty()
+            && digits.bytes().all(|byte| byte.is_ascii_digit())
+            && (digits == "0" || !digits.starts_with('0'));
+        canonical && digits.parse::<u32>().is_ok_and(|number| number < self.count)
+    }
 }
 
 #[derive(Debug, Default)]
 struct Scope {
     names: HashMap<String, Symbol>,
-    /// `%r<n>`: prefix, type and count.
-    ranges: Vec<(String, Type, u32)>,
+    ranges: Vec<Range>,
     /// Number of the scope, for labels.
     number: usize,
 }
@@ -93,6 +133,11 @@ struct Body {
     /// (scope, label) → operation.
     labels: HashMap<(usize, String), u32>,
     targets: HashMap<String, Vec<String>>,
+    prototypes: HashMap<String, Prototype>,
+    /// There are vector registers.
+    has_vectors: bool,
+    /// Results of the function that are registers, and their types.
+    results: Vec<(String, Type)>,
     /// The predicate that holds carry flags, once one is used.
     carry: Option<Slot>,
     /// Operations or lists that wait for a label: (where, scopes from inner to outer, label, line).
@@ -162,10 +207,15 @@ impl<'m> Decoder<'m> {
             line: definition.line,
             reason: message.into(),
         };
-        let Some(statements) = &definition.body else {
-            return Err(here(
-                "a function that is declared but not defined in this module (nothing is linked to it)",
-            ));
+        let no_statements = Vec::new();
+        let statements = match &definition.body {
+            Some(statements) => statements,
+            None if is_callable(definition) => &no_statements,
+            None => {
+                return Err(here(
+                    "a function that is declared but not defined in this module (nothing is linked to it)",
+                ));
+            }
         };
         self.body = Body {
             info: self.program.functions[index].clone(),
@@ -174,31 +224,34 @@ impl<'m> Decoder<'m> {
         };
         self.body.info.entry = self.program.operations.len() as u32;
         let mut scope = Scope::default();
-        if definition.is_entry {
-            for (variable, &(offset, size)) in definition.parameters.iter().zip(&self.layout.parameters[&function]) {
-                scope.names.insert(
-                    variable.name.clone(),
-                    Symbol::Variable {
-                        place: Place::Parameter(offset),
-                        size: size.into(),
-                    },
-                );
-            }
-        } else {
-            let places = self.body.info.results.iter().chain(&self.body.info.parameters);
-            for (variable, &(offset, size)) in definition.results.iter().chain(&definition.parameters).zip(places) {
-                scope.names.insert(
-                    variable.name.clone(),
-                    Symbol::Variable {
-                        place: Place::Frame(offset),
-                        size: size.into(),
-                    },
-                );
-            }
+        let frame = self.body.info.results.iter().chain(&self.body.info.parameters);
+        let places: Vec<(Place, u32)> = match self.layout.parameters.get(&function) {
+            Some(places) => places.iter().map(|(at, size)| (Place::Parameter(*at), *size)).collect(),
+            None => frame.map(|(at, size)| (Place::Frame(*at), *size)).collect(),
+        };
+        let variables = definition.results.iter().chain(&definition.parameters);
+        for (variable, (place, size)) in variables.clone().zip(places) {
+            let size = size.into();
+            let name = match variable.is_register {
+                true => passed(&variable.name),
+                false => variable.name.clone(),
+            };
+            scope.names.insert(name, Symbol::Variable { place, size });
         }
         self.body.scopes.push(scope);
+        for variable in variables.filter(|variable| variable.is_register) {
+            self.declare_register(variable.ty, 1, &variable.name, None, variable.line)?;
+        }
+        for variable in definition.parameters.iter().filter(|variable| variable.is_register) {
+            let register = Operand::Name(variable.name.clone());
+            let load = load_passed(register, &passed(&variable.name), variable.ty);
+            let line = variable.line;
+            Draft::decode(self, &Instruction { line, ..load })?;
+        }
+        let results = definition.results.iter().filter(|variable| variable.is_register);
+        self.body.results = results.map(|variable| (variable.name.clone(), variable.ty)).collect();
         let mut scopes = 0;
-        for statement in statements {
+        for (index, statement) in statements.iter().enumerate() {
             match statement {
                 Statement::Open => {
                     scopes += 1;
@@ -225,18 +278,31 @@ impl<'m> Decoder<'m> {
                         });
                     }
                 }
-                Statement::Register { ty, name, count, line } => self.declare_register(*ty, name, *count, *line)?,
-                Statement::Variable(variable) => self.declare_variable(function, variable)?,
+                Statement::Register {
+                    ty,
+                    lanes,
+                    name,
+                    count,
+                    line,
+                } => self.declare_register(*ty, *lanes, name, *count, *line)?,
+                Statement::Variable(variable) => self.declare_variable((function, index), variable)?,
                 Statement::Targets { label, targets } => {
                     self.body.targets.insert(label.clone(), targets.clone());
                 }
-                Statement::Prototype => {}
+                Statement::Prototype(label, prototype) => {
+                    self.body.prototypes.insert(label.clone(), prototype.clone());
+                }
                 Statement::Instruction(instruction) => Draft::decode(self, instruction)?,
             }
         }
         // Running off the end of a function returns from it.
+        self.pass_results(None, definition.line, (0, 0))?;
+        let end = match &definition.body {
+            Some(_) => Control::Return,
+            None => Control::System,
+        };
         let end = Operation {
-            action: Action::Control(Control::Return),
+            action: Action::Control(end),
             slots: Slots::default(),
             guard: NO_GUARD,
             negated: false,
@@ -294,7 +360,14 @@ impl<'m> Decoder<'m> {
         Ok(())
     }
 
-    fn declare_register(&mut self, ty: Type, name: &str, count: Option<u32>, line: u32) -> Result<(), Error> {
+    fn declare_register(
+        &mut self,
+        ty: Type,
+        lanes: u32,
+        name: &str,
+        count: Option<u32>,
+        line: u32,
+    ) -> Result<(), Error> {
         if ty == Type::B128 {
             return Err(Error::Unsupported {
                 instruction: format!(".reg .b128 {name}"),
@@ -302,26 +375,60 @@ impl<'m> Decoder<'m> {
                 reason: "128-bit registers".into(),
             });
         }
+        self.body.has_vectors |= lanes > 1;
+        let scope = self.body.scopes.len() - 1;
         match count {
-            Some(count) => {
-                if let Some(scope) = self.body.scopes.last_mut() {
-                    scope.ranges.push((name.to_owned(), ty, count));
-                }
-            }
-            None => {
-                let slot = self.fresh(ty);
-                if let Some(scope) = self.body.scopes.last_mut() {
-                    scope.names.insert(name.to_owned(), Symbol::Register { ty, slot });
-                }
-            }
+            Some(count) => self.body.scopes[scope].ranges.push(Range {
+                prefix: name.to_owned(),
+                ty,
+                lanes,
+                count,
+            }),
+            None => self.add_register(scope, ty, lanes, name),
         }
         Ok(())
     }
 
-    fn declare_variable(&mut self, function: usize, variable: &Variable) -> Result<(), Error> {
+    /// Makes room for a register, or for the components of a vector register.
+    fn add_register(&mut self, scope: usize, ty: Type, lanes: u32, name: &str) {
+        if lanes == 1 {
+            let slot = self.fresh(ty);
+            let symbol = Symbol::Register { ty, slot };
+            self.body.scopes[scope].names.insert(name.to_owned(), symbol);
+            return;
+        }
+        for lane in 0..lanes as usize {
+            let slot = self.fresh(ty);
+            for names in COMPONENTS {
+                let name = format!("{name}.{}", names[lane]);
+                let symbol = Symbol::Register { ty, slot };
+                self.body.scopes[scope].names.insert(name, symbol);
+            }
+        }
+        let symbol = Symbol::Vector { lanes };
+        self.body.scopes[scope].names.insert(name.to_owned(), symbol);
+    }
+
+    /// Stores results that are registers where the caller finds them.
+    fn pass_results(&mut self, guard: Option<&(String, bool)>, line: u32, span: (usize, usize)) -> Result<(), Error> {
+        for (name, ty) in self.body.results.clone() {
+            let store = Instruction {
+                guard: guard.cloned(),
+                line,
+                span,
+                ..store_passed(&passed(&name), Operand::Name(name), ty)
+            };
+            Draft::decode(self, &store)?;
+        }
+        Ok(())
+    }
+
+    fn declare_variable(&mut self, statement: (usize, usize), variable: &Variable) -> Result<(), Error> {
         let size = variable.size();
         let place = match variable.space {
-            Space::Shared => Place::Shared(self.shared.locals[&(function, variable.line, variable.name.clone())]),
+            Space::Shared => Place::Shared(self.shared.locals[&statement]),
+            Space::Global => Place::Global(self.layout.locals[&statement]),
+            Space::Constant => Place::Constant(self.layout.locals[&statement]),
             Space::Local | Space::Parameter => {
                 let offset = align(self.body.info.frame, variable.align);
                 if u64::from(offset) + size > crate::machine::LOCAL_LIMIT as u64 {
@@ -334,11 +441,11 @@ impl<'m> Decoder<'m> {
                 self.body.info.frame = offset + size as u32;
                 Place::Frame(offset)
             }
-            space => {
+            Space::Generic => {
                 return Err(Error::Unsupported {
-                    instruction: format!(".{space} {}", variable.name),
+                    instruction: variable.name.clone(),
                     line: variable.line,
-                    reason: "such a variable inside a function".into(),
+                    reason: "a variable without a space".into(),
                 });
             }
         };
@@ -377,20 +484,17 @@ impl<'m> Decoder<'m> {
             if let Some(symbol) = self.body.scopes[index].names.get(name) {
                 return Some(symbol.clone());
             }
-            let found = self.body.scopes[index].ranges.iter().find_map(|(prefix, ty, count)| {
-                let digits = name.strip_prefix(prefix.as_str())?;
-                let canonical = !digits.is_empty()
-                    && digits.bytes().all(|byte| byte.is_ascii_digit())
-                    && (digits == "0" || !digits.starts_with('0'));
-                (canonical && digits.parse::<u32>().ok()? < *count).then_some(*ty)
-            });
-            if let Some(ty) = found {
-                let symbol = Symbol::Register {
-                    ty,
-                    slot: self.fresh(ty),
-                };
-                self.body.scopes[index].names.insert(name.to_owned(), symbol.clone());
-                return Some(symbol);
+            let (stem, is_component) = match name.rsplit_once('.') {
+                Some((stem, _)) => (stem, true),
+                None => (name, false),
+            };
+            let ranges = &self.body.scopes[index].ranges;
+            let range = ranges.iter().find(|range| range.contains(stem)).cloned();
+            if let Some(Range { ty, lanes, .. }) = range
+                && (lanes > 1 || !is_component)
+            {
+                self.add_register(index, ty, lanes, stem);
+                return self.body.scopes[index].names.get(name).cloned();
             }
         }
         let variable = self.unit.variables.iter().find(|variable| variable.name == name)?;
@@ -403,6 +507,56 @@ impl<'m> Decoder<'m> {
             place,
             size: variable.size(),
         })
+    }
+}
+
+/// Functions that a GPU's system provides to every module that declares them.
+const SYSTEM: [&str; 4] = [ASSERTION, "vprintf", "malloc", "free"];
+
+/// The function that a failed `assert` calls.
+pub(crate) const ASSERTION: &str = "__assertfail";
+
+/// Whether a call to a function has somewhere to go.
+fn is_callable(function: &Function) -> bool {
+    function.body.is_some() || SYSTEM.contains(&function.name.as_str())
+}
+
+/// The `.param` variable that passes a parameter or result which is a register. No name in a module has a blank.
+fn passed(register: &str) -> String {
+    format!("{register} (passed)")
+}
+
+/// Loads a passed value into a register.
+fn load_passed(register: Operand, from: &str, ty: Type) -> Instruction {
+    let address = Operand::Address {
+        base: Some(from.to_owned()),
+        offset: 0,
+    };
+    passing("ld", vec![register, address], ty)
+}
+
+/// Stores a value to be passed.
+fn store_passed(to: &str, value: Operand, ty: Type) -> Instruction {
+    let address = Operand::Address {
+        base: Some(to.to_owned()),
+        offset: 0,
+    };
+    passing("st", vec![address, value], ty)
+}
+
+fn passing(name: &str, operands: Vec<Operand>, ty: Type) -> Instruction {
+    let ty = match ty {
+        Type::F32 => "f32".into(),
+        Type::F64 => "f64".into(),
+        _ => format!("b{}", 8 * ty.size()),
+    };
+    Instruction {
+        guard: None,
+        name: name.into(),
+        modifiers: vec!["param".into(), ty],
+        operands,
+        line: 0,
+        span: (0, 0),
     }
 }
 

@@ -80,6 +80,22 @@ pub enum Error {
         /// The address, where one is involved.
         address: Option<u64>,
     },
+    /// A call to a function of the device's system (`vprintf`, `malloc`, `free`), which the emulator does not have.
+    #[error(
+        "PTX line {line}: not supported: a call to `{function}` (`{instruction}`, block {block:?}, thread {thread:?})"
+    )]
+    SystemCall {
+        /// The function.
+        function: String,
+        /// Line of the call, from 1.
+        line: u32,
+        /// The call as written.
+        instruction: String,
+        /// Index of the block.
+        block: [u32; 3],
+        /// Index of the thread in the block.
+        thread: [u32; 3],
+    },
     /// More instructions than [`Options::instruction_limit`](crate::Options::instruction_limit) allows.
     #[error("kernel `{kernel}` ran more than {limit} warp instructions; the last was at PTX line {line}")]
     InstructionLimit {

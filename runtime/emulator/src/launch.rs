@@ -112,7 +112,8 @@ pub fn launch(module: &Module, kernel: &str, memory: &Memory, launch: &Launch<'_
     let parameters = parameters(module, kernel, launch.arguments)?;
     check_shape(kernel, launch)?;
     let program = module.program(kernel)?;
-    let shared_bytes = u64::from(program.static_shared) + u64::from(launch.dynamic_shared);
+    let static_shared = program.static_shared - program.reserved_shared;
+    let shared_bytes = u64::from(static_shared) + u64::from(launch.dynamic_shared);
     if shared_bytes > u64::from(MOST_SHARED) {
         return Err(shape(
             kernel,

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use crate::decode::align;
-use crate::parse::Unit;
-use crate::parse::syntax::{Initial, Operand, Space, Statement, Variable};
+use crate::parse::syntax::{Initial, Operand, Space, Statement, Type, Variable};
+use crate::parse::{ParseError, Unit};
 
 #[derive(Debug, Default)]
 pub(crate) struct Layout {
@@ -13,16 +13,59 @@ pub(crate) struct Layout {
     pub global_size: u64,
     pub constants: HashMap<String, u64>,
     pub constant_size: u64,
+    /// (function, statement) → offset, of global and constant variables declared inside functions.
+    pub locals: HashMap<(usize, usize), u64>,
     /// Of each entry function: (offset, size) of its parameters.
     pub parameters: HashMap<usize, Vec<(u32, u32)>>,
+    /// What global and constant variables hold at first.
+    pub images: Vec<Image>,
 }
+
+/// A variable's place and initial values; what has none is zero.
+#[derive(Debug)]
+pub(crate) struct Image {
+    pub space: Space,
+    pub at: u64,
+    pub size: u64,
+    pub ty: Type,
+    pub values: Vec<Value>,
+}
+
+/// An initial value with its names resolved.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Value {
+    Bits(u64),
+    /// The masked bits of an address, shifted down to the mask's lowest bit.
+    Address {
+        base: Base,
+        offset: i64,
+        generic: bool,
+        mask: u64,
+    },
+}
+
+/// What an address is counted from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Base {
+    Global(u64),
+    Constant(u64),
+    Function(usize),
+}
+
+/// Bytes of all constant variables of a module.
+const MOST_CONSTANTS: u64 = 64 << 10;
+
+/// Bytes of a block's shared memory that belong to the device's system. As on sm_90 they come first.
+pub(crate) const RESERVED_SHARED: u32 = 1024;
 
 /// The static shared memory of one kernel.
 #[derive(Debug, Default)]
 pub(crate) struct SharedLayout {
     pub globals: HashMap<String, u32>,
-    /// (function, line, name) → offset, of variables declared inside functions.
-    pub locals: HashMap<(usize, u32, String), u32>,
+    /// (function, statement) → offset, of variables declared inside functions.
+    pub locals: HashMap<(usize, usize), u32>,
+    /// Bytes before all variables that belong to the device's system, in kernels that ask where.
+    pub reserved: u32,
     /// Where dynamic shared memory starts.
     pub size: u32,
     /// Every function that the kernel can reach, itself first.
@@ -30,17 +73,28 @@ pub(crate) struct SharedLayout {
 }
 
 impl Layout {
-    pub fn new(unit: &Unit) -> Layout {
+    /// The error is a variable that cannot be, or whose initial values cannot.
+    pub fn new(unit: &Unit) -> Result<Layout, ParseError> {
         let mut layout = Layout::default();
         for variable in &unit.variables {
-            let (offsets, size) = match variable.space {
-                Space::Global => (&mut layout.globals, &mut layout.global_size),
-                Space::Constant => (&mut layout.constants, &mut layout.constant_size),
-                _ => continue,
-            };
-            *size = size.next_multiple_of(u64::from(variable.align.max(1)));
-            offsets.insert(variable.name.clone(), *size);
-            *size = size.saturating_add(variable.size()).min(1 << 40);
+            if let Some(base) = layout.place(variable)? {
+                let (offsets, at) = match base {
+                    Base::Constant(at) => (&mut layout.constants, at),
+                    Base::Global(at) => (&mut layout.globals, at),
+                    Base::Function(_) => continue,
+                };
+                offsets.insert(variable.name.clone(), at);
+            }
+        }
+        // Initial values may be addresses of what stands further below.
+        for variable in &unit.variables {
+            if let Some(base) = layout.variable(&variable.name) {
+                let image = layout.image(unit, variable, base, &[])?;
+                layout.images.push(image);
+            }
+        }
+        for function in 0..unit.functions.len() {
+            layout.place_locals(unit, function)?;
         }
         for (index, function) in unit
             .functions
@@ -57,12 +111,106 @@ impl Layout {
             });
             layout.parameters.insert(index, places.collect());
         }
-        layout
+        Ok(layout)
+    }
+
+    /// Makes room for a variable in global or constant memory.
+    fn place(&mut self, variable: &Variable) -> Result<Option<Base>, ParseError> {
+        let size = match variable.space {
+            Space::Global => &mut self.global_size,
+            Space::Constant => &mut self.constant_size,
+            _ => return Ok(None),
+        };
+        let at = size.next_multiple_of(u64::from(variable.align.max(1)));
+        *size = at.saturating_add(variable.size()).min(1 << 40);
+        if self.constant_size > MOST_CONSTANTS {
+            let message = format!(
+                "`{}` brings the constant variables to {} bytes: at most {MOST_CONSTANTS} are possible",
+                variable.name, self.constant_size
+            );
+            return Err(ParseError::new(variable.line, message));
+        }
+        Ok(Some(match variable.space {
+            Space::Constant => Base::Constant(at),
+            _ => Base::Global(at),
+        }))
+    }
+
+    /// The module's variable of that name.
+    fn variable(&self, name: &str) -> Option<Base> {
+        let constant = || self.constants.get(name).map(|at| Base::Constant(*at));
+        self.globals.get(name).map(|at| Base::Global(*at)).or_else(constant)
+    }
+
+    /// Makes room for the global and constant variables that a function declares.
+    fn place_locals(&mut self, unit: &Unit, function: usize) -> Result<(), ParseError> {
+        let mut scopes = vec![HashMap::new()];
+        for (index, statement) in unit.functions[function].body.iter().flatten().enumerate() {
+            match statement {
+                Statement::Open => scopes.push(HashMap::new()),
+                Statement::Close => {
+                    scopes.pop();
+                }
+                Statement::Variable(variable) => {
+                    let Some(base) = self.place(variable)? else { continue };
+                    let image = self.image(unit, variable, base, &scopes)?;
+                    self.locals.insert((function, index), image.at);
+                    self.images.push(image);
+                    if let Some(scope) = scopes.last_mut() {
+                        scope.insert(variable.name.as_str(), base);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn image(
+        &self,
+        unit: &Unit,
+        variable: &Variable,
+        base: Base,
+        scopes: &[HashMap<&str, Base>],
+    ) -> Result<Image, ParseError> {
+        let named = |name: &str| {
+            let inner = scopes.iter().rev().find_map(|scope| scope.get(name).copied());
+            let function = || unit.functions.iter().position(|function| function.name == name);
+            inner
+                .or_else(|| self.variable(name))
+                .or_else(|| function().map(Base::Function))
+        };
+        let mut values = Vec::new();
+        for initial in &variable.initial {
+            let value = initial_value(initial, variable.ty, named);
+            let wrong = |message| ParseError::new(variable.line, format!("`{}` starts with {message}", variable.name));
+            values.push(value.map_err(wrong)?);
+        }
+        let (Base::Global(at) | Base::Constant(at)) = base else {
+            return Err(ParseError::new(variable.line, "a variable that is a function"));
+        };
+        Ok(Image {
+            space: variable.space,
+            at,
+            size: variable.size(),
+            ty: variable.ty,
+            values,
+        })
     }
 
     pub fn shared(&self, unit: &Unit, kernel: usize) -> SharedLayout {
         let reachable = reachable(unit, kernel);
-        let mut layout = SharedLayout::default();
+        let asks = |name: &&str| name.starts_with("%reserved_smem_offset");
+        let reserved = if reachable.names.iter().any(asks) {
+            RESERVED_SHARED
+        } else {
+            0
+        };
+        let mut layout = SharedLayout {
+            reserved,
+            size: reserved,
+            ..SharedLayout::default()
+        };
         let place = |size: &mut u32, variable: &Variable| {
             let offset = align(*size, variable.align);
             *size = offset.saturating_add(variable.size().min(1 << 30) as u32);
@@ -84,14 +232,12 @@ impl Layout {
             }
         }
         for &function in &reachable.functions {
-            for statement in unit.functions[function].body.iter().flatten() {
+            for (index, statement) in unit.functions[function].body.iter().flatten().enumerate() {
                 if let Statement::Variable(variable) = statement
                     && variable.space == Space::Shared
                 {
                     let offset = place(&mut layout.size, variable);
-                    layout
-                        .locals
-                        .insert((function, variable.line, variable.name.clone()), offset);
+                    layout.locals.insert((function, index), offset);
                 }
             }
         }
@@ -108,6 +254,42 @@ impl Layout {
     }
 }
 
+/// An initial value of a type; the error says what is wrong with it.
+fn initial_value(initial: &Initial, ty: Type, named: impl Fn(&str) -> Option<Base>) -> Result<Value, String> {
+    Ok(match (initial, ty) {
+        (Initial::Integer(bits), _) if ty.is_integer() && ty != Type::B128 => Value::Bits(*bits),
+        (Initial::Single(bits), Type::F32 | Type::B32 | Type::B64) => Value::Bits((*bits).into()),
+        (Initial::Double(value), Type::F32 | Type::B32) => Value::Bits((*value as f32).to_bits().into()),
+        (Initial::Double(value), Type::F64 | Type::B64) => Value::Bits(value.to_bits()),
+        (Initial::Address { mask: u64::MAX, .. }, _) if ty.size() != 8 => {
+            return Err(format!("an address, which does not fit {ty}"));
+        }
+        (
+            Initial::Address {
+                symbol,
+                offset,
+                generic,
+                mask,
+            },
+            _,
+        ) => match named(symbol) {
+            Some(base) => Value::Address {
+                base,
+                offset: *offset,
+                generic: *generic,
+                mask: *mask,
+            },
+            None => {
+                return Err(format!(
+                    "`{symbol}`, which is no global or constant variable and no function"
+                ));
+            }
+        },
+        (Initial::Integer(_), _) => return Err(format!("an integer, which {ty} does not take")),
+        (Initial::Single(_) | Initial::Double(_), _) => return Err(format!("a float, which {ty} does not take")),
+    })
+}
+
 struct Reachable<'u> {
     functions: Vec<usize>,
     /// Every name that a reachable function mentions.
@@ -115,12 +297,24 @@ struct Reachable<'u> {
 }
 
 fn reachable(unit: &Unit, kernel: usize) -> Reachable<'_> {
-    let by_name: HashMap<&str, usize> = unit
+    let functions: HashMap<&str, usize> = unit
         .functions
         .iter()
         .enumerate()
         .map(|(index, function)| (function.name.as_str(), index))
         .collect();
+    let variables: HashMap<&str, &Variable> = unit
+        .variables
+        .iter()
+        .map(|variable| (variable.name.as_str(), variable))
+        .collect();
+    // A variable's initial values may name functions, in tables of pointers.
+    fn pointers(variable: &Variable) -> impl Iterator<Item = &str> {
+        variable.initial.iter().filter_map(|value| match value {
+            Initial::Address { symbol, .. } => Some(symbol.as_str()),
+            _ => None,
+        })
+    }
     let mut found = Reachable {
         functions: vec![kernel],
         names: Default::default(),
@@ -129,32 +323,25 @@ fn reachable(unit: &Unit, kernel: usize) -> Reachable<'_> {
     while next < found.functions.len() {
         let mut names = Vec::new();
         for statement in unit.functions[found.functions[next]].body.iter().flatten() {
-            if let Statement::Instruction(instruction) = statement {
-                instruction
+            match statement {
+                Statement::Instruction(instruction) => instruction
                     .operands
                     .iter()
-                    .for_each(|operand| mentioned(operand, &mut names));
+                    .for_each(|operand| mentioned(operand, &mut names)),
+                Statement::Variable(variable) => names.extend(pointers(variable)),
+                _ => {}
             }
         }
-        // A variable's initial values may name functions, in tables of pointers.
-        let tables = unit
-            .variables
-            .iter()
-            .filter(|variable| names.contains(&variable.name.as_str()));
-        let pointers = tables
-            .flat_map(|variable| &variable.initial)
-            .filter_map(|value| match value {
-                Initial::Address { symbol, .. } => Some(symbol.as_str()),
-                _ => None,
-            });
-        let pointers: Vec<&str> = pointers.collect();
-        for name in names.into_iter().chain(pointers) {
-            if let Some(&function) = by_name.get(name)
+        while let Some(name) = names.pop() {
+            if !found.names.insert(name) {
+                continue;
+            }
+            if let Some(&function) = functions.get(name)
                 && !found.functions.contains(&function)
             {
                 found.functions.push(function);
             }
-            found.names.insert(name);
+            names.extend(variables.get(name).into_iter().flat_map(|variable| pointers(variable)));
         }
         next += 1;
     }

@@ -365,6 +365,13 @@ impl Memory {
         Ok(())
     }
 
+    /// Counts bytes as written, which are zero if they were not.
+    pub(crate) fn define(&self, address: u64, length: u64) -> Result<(), MemoryError> {
+        let (allocation, offset) = self.find(address, length)?;
+        allocation.define_range(offset, offset + length);
+        Ok(())
+    }
+
     /// Copies bytes from the device.
     pub fn read(&self, address: u64, bytes: &mut [u8]) -> Result<(), MemoryError> {
         let (allocation, offset) = self.find(address, bytes.len() as u64)?;

@@ -1,14 +1,14 @@
 //! Parsed modules and their kernels.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use crate::decode::{decode, function_address};
 use crate::error::Error;
-use crate::layout::Layout;
+use crate::layout::{Base, Layout, Value};
+use crate::machine::CONSTANT_WINDOW;
 use crate::memory::{Instance, Memory, MemoryError};
-use crate::parse::syntax::{Initial, Space, Type};
+use crate::parse::syntax::{Space, Type};
 use crate::parse::{ParseError, Unit, parse};
 use crate::program::Program;
 
@@ -100,7 +100,7 @@ impl Module {
     pub fn parse(ptx: &str) -> Result<Module, ParseError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let unit = parse(ptx)?;
-        let layout = Layout::new(&unit);
+        let layout = Layout::new(&unit)?;
         let entries = unit
             .functions
             .iter()
@@ -117,7 +117,10 @@ impl Module {
                     is_pointer: parameter.is_pointer,
                 })
                 .collect(),
-            static_shared: layout.shared(&unit, index).size,
+            static_shared: {
+                let shared = layout.shared(&unit, index);
+                shared.size - shared.reserved
+            },
             max_threads: function.max_threads,
             required_threads: function.required_threads,
             function: index,
@@ -217,20 +220,17 @@ impl Module {
                 0
             };
             let mut constants = vec![0; self.layout.constant_size as usize];
-            for variable in &self.unit.variables {
-                let mut bytes = Vec::new();
-                for value in &variable.initial {
-                    self.initial_bytes(variable.ty, value, globals, &mut bytes);
-                }
-                // What has no initial value starts as zero.
-                bytes.resize(variable.size() as usize, 0);
-                match variable.space {
-                    Space::Global => memory.write(globals + self.layout.globals[&variable.name], &bytes)?,
-                    Space::Constant => {
-                        let at = self.layout.constants[&variable.name] as usize;
-                        constants[at..at + bytes.len()].copy_from_slice(&bytes);
-                    }
-                    _ => {}
+            for image in &self.layout.images {
+                let bytes: Vec<u8> = (image.values.iter())
+                    .flat_map(|value| initial_bytes(image.ty, *value, globals))
+                    .collect();
+                if image.space == Space::Constant {
+                    let at = image.at as usize;
+                    constants[at..at + bytes.len()].copy_from_slice(&bytes);
+                } else {
+                    // What has no initial value starts as zero.
+                    memory.define(globals + image.at, image.size)?;
+                    memory.write(globals + image.at, &bytes)?;
                 }
             }
             Ok(Instance {
@@ -239,43 +239,28 @@ impl Module {
             })
         })
     }
+}
 
-    fn function(&self, name: &str) -> Option<usize> {
-        self.unit.functions.iter().position(|function| function.name == name)
-    }
-
-    fn initial_bytes(&self, ty: Type, value: &Initial, globals: u64, bytes: &mut Vec<u8>) {
-        let bits = match value {
-            Initial::Bits(bits) => *bits,
-            Initial::Float(value) if ty == Type::F32 => u64::from((*value as f32).to_bits()),
-            Initial::Float(value) => value.to_bits(),
-            Initial::Address { symbol, mask, .. } if self.function(symbol).is_some() => {
-                let address = self.function(symbol).map_or(0, function_address);
-                (address & mask) >> mask.trailing_zeros().min(63)
-            }
-            Initial::Address {
-                symbol,
-                offset,
-                generic,
-                mask,
-            } => {
-                let places: [(&HashMap<String, u64>, u64); 2] = [
-                    (&self.layout.globals, globals),
-                    (
-                        &self.layout.constants,
-                        if *generic { crate::machine::CONSTANT_WINDOW } else { 0 },
-                    ),
-                ];
-                let address = places
-                    .iter()
-                    .find_map(|(offsets, base)| offsets.get(symbol).map(|at| base + at))
-                    .unwrap_or(0);
-                let address = address.wrapping_add_signed(*offset);
-                (address & mask) >> mask.trailing_zeros().min(63)
-            }
-        };
-        bytes.extend_from_slice(&bits.to_le_bytes()[..ty.size().min(8) as usize]);
-    }
+fn initial_bytes(ty: Type, value: Value, globals: u64) -> impl Iterator<Item = u8> {
+    let bits = match value {
+        Value::Bits(bits) => bits,
+        Value::Address {
+            base,
+            offset,
+            generic,
+            mask,
+        } => {
+            let base = match base {
+                Base::Global(at) => globals + at,
+                Base::Constant(at) if generic => CONSTANT_WINDOW + at,
+                Base::Constant(at) => at,
+                Base::Function(function) => function_address(function),
+            };
+            let address = base.wrapping_add_signed(offset);
+            (address & mask) >> mask.trailing_zeros().min(63)
+        }
+    };
+    bits.to_le_bytes().into_iter().take(ty.size().min(8) as usize)
 }
 
 /// Text with its line breaks and runs of blanks as single spaces, cut to a length fit for a message.

@@ -10,6 +10,28 @@ use crate::machine::{Core, Stop, warp::Warp};
 /// An instruction that touches more than its warp's registers.
 pub(crate) type Machine = fn(&mut Core<'_>, &mut Warp, &Operation, u32) -> Result<(), Stop>;
 
+/// An instruction across the lanes of a warp, which may come to it from different places.
+pub(crate) type Exchange = fn(&mut Core<'_>, &mut Warp, &[Part<'_>]) -> Result<(), Stop>;
+
+/// Lanes that came to a meeting by the same operation in the same frame.
+#[derive(Clone, Copy)]
+pub(crate) struct Part<'p> {
+    pub operation: &'p Operation,
+    pub lanes: u32,
+    pub base: usize,
+    pub predicate_base: usize,
+}
+
+/// Where the lanes of a mask wait for each other.
+#[derive(Clone, Copy)]
+pub(crate) struct Meeting {
+    pub run: Exchange,
+    /// Register with the mask.
+    pub mask: Slot,
+    /// The instruction with its qualifiers: lanes meet at the same kind only.
+    pub kind: u32,
+}
+
 /// How an operation runs.
 #[derive(Clone, Copy)]
 pub(crate) enum Action {
@@ -17,8 +39,10 @@ pub(crate) enum Action {
     Lanes(Function),
     /// On memory or across lanes.
     Machine(Machine),
-    /// Across the lanes of a mask (a register), which must have arrived together.
+    /// Across the lanes of a mask (a register), which must have arrived together at this operation (`.aligned`).
     Collective(Machine, Slot),
+    /// Across the lanes of a mask, wherever they are.
+    Meeting(Meeting),
     /// Decides what runs next.
     Control(Control),
 }
@@ -43,6 +67,8 @@ pub(crate) enum Control {
     Return,
     Exit,
     Trap,
+    /// The body of a function of the device's system.
+    System,
     Barrier(Barrier),
     ClusterArrive,
     ClusterWait,
@@ -169,6 +195,7 @@ pub(crate) enum Special {
     ClusterBlocks,
     DynamicShared,
     TotalShared,
+    TotalAndReservedShared,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -195,6 +222,20 @@ pub(crate) struct Call {
     pub results: Vec<(u32, u32)>,
 }
 
+impl Call {
+    /// Whether the call's operands have the sizes of the function's parameters.
+    pub fn fits(&self, callee: &FunctionInfo) -> bool {
+        let fit = |given: &[(u32, u32)], expected: &[(u32, u32)]| {
+            given.len() == expected.len()
+                && given
+                    .iter()
+                    .zip(expected)
+                    .all(|(given, expected)| given.1 == expected.1)
+        };
+        fit(&self.arguments, &callee.parameters) && (self.results.is_empty() || fit(&self.results, &callee.results))
+    }
+}
+
 pub(crate) struct Program {
     pub operations: Vec<Operation>,
     pub info: Vec<Info>,
@@ -206,6 +247,8 @@ pub(crate) struct Program {
     pub lists: Vec<Vec<u32>>,
     /// Offset at which dynamic shared memory starts.
     pub static_shared: u32,
+    /// Bytes of it that belong to the device's system.
+    pub reserved_shared: u32,
     /// The smallest access to shared memory: what races and initialisation are tracked by.
     pub granule: u32,
     /// Blocks of a cluster.

@@ -173,6 +173,118 @@ fn lanes_that_come_to_a_shuffle_by_different_ways_wait_for_each_other() {
     assert_eq!(result, [7 * 16; 32]);
 }
 
+/// Legal from sm_70 on.
+#[test]
+fn lanes_meet_at_instructions_of_different_places() {
+    let text = include_str!("kernels/sync_at_two_places.ptx");
+    for kernel in ["warpsync", "shuffle"] {
+        let memory = Memory::new(1 << 10);
+        let out = upload(&memory, &[0; 128]);
+        let options = Options {
+            sanitize: true,
+            count: true,
+            ..Options::default()
+        };
+        let report = run_with(text, kernel, [1, 1, 1], 32, &memory, &[Argument::U64(out)], options);
+        assert_eq!(report.findings, [], "{kernel}");
+        let expected: Vec<u32> = (0..32).map(|lane| (lane ^ 1) * 10).collect();
+        assert_eq!(words(&memory, out, 32), expected, "{kernel}");
+        // Each lane counts once, however long it waited.
+        let counts = report.counts.thread_instructions;
+        let met = if kernel == "shuffle" {
+            counts.shuffle
+        } else {
+            counts.barrier
+        };
+        assert_eq!(met, 32, "{kernel}");
+    }
+    // The same with every kind of instruction, other registers at each place, and one of them in a function.
+    let places = |instruction: &str| {
+        let at = |value: &str, to: &str| instruction.replace("VALUE", value).replace("TO", to);
+        format!(
+            "and.b32 %x, %t, 3; setp.eq.u32 %a, %x, 1; setp.eq.u32 %b, %x, 2; setp.ge.u32 %c, %t, 16; mov.u32 %i, 0;
+            @%a bra ONE; @%b bra TWO; add.u32 %y, %t, 100; {} bra MET;
+            ONE: add.u32 %z, %t, 100; add.u32 %z, %z, 0; {} mov.u32 %i, %x; bra MET;
+            TWO: {{ .param .b32 a; .param .b32 v; st.param.b32 [a], %t; call (v), apart, (a); ld.param.b32 %i, [v]; }}
+            MET: st.global.u32 [%q], %i;",
+            at("%y", "%i"),
+            at("%z", "%x")
+        )
+    };
+    let function = |instruction: &str| {
+        format!(
+            ".func (.param .b32 r) apart(.param .b32 n) {{ .reg .b64 %w; .reg .b32 %n, %m, %i; .reg .pred %c; ld.param.u32 %n, [n];
+            setp.ge.u32 %c, %n, 16; mul.wide.u32 %w, %n, 1; add.u64 %w, %w, 100; cvt.u32.u64 %m, %w; {} st.param.b32 [r], %i; ret; }}",
+            instruction.replace("VALUE", "%m").replace("TO", "%i")
+        )
+    };
+    let sum = 100 * 32 + 496;
+    for (instruction, expected) in [
+        (
+            "shfl.sync.bfly.b32 TO, VALUE, 3, 31, 0xffffffff;",
+            Box::new(|lane: u32| (lane ^ 3) + 100) as Box<dyn Fn(u32) -> u32>,
+        ),
+        ("redux.sync.add.u32 TO, VALUE, 0xffffffff;", Box::new(|_| sum)),
+        ("vote.sync.ballot.b32 TO, %c, 0xffffffff;", Box::new(|_| 0xffff_0000)),
+        ("match.any.sync.b32 TO, VALUE, 0xffffffff;", Box::new(|lane| 1 << lane)),
+        ("elect.sync TO|%c, 0xffffffff;", Box::new(|_| 0)),
+        (
+            "vote.sync.any.pred %c, !%c, 0xffffffff; selp.u32 TO, 7, 8, %c;",
+            Box::new(|_| 7),
+        ),
+    ] {
+        let result = run(&function(instruction), &places(instruction), 1, 32);
+        for (lane, value) in (0..).zip(result) {
+            assert_eq!(value, expected(lane), "{instruction} in lane {lane}");
+        }
+    }
+}
+
+#[test]
+fn lanes_of_different_masks_meet_apart() {
+    // Each half of the warp has its own sum and its own vote, at one instruction.
+    let halves = "setp.lt.u32 %a, %t, 16; selp.b32 %x, 0xffff, 0xffff0000, %a;";
+    let result = run(
+        "",
+        &format!("{halves} redux.sync.add.u32 %y, %t, %x; st.global.u32 [%q], %y;"),
+        1,
+        32,
+    );
+    assert!(
+        (0..)
+            .zip(&result)
+            .all(|(lane, sum)| *sum == if lane < 16 { 120 } else { 376 }),
+        "{result:?}"
+    );
+    let vote = "setp.lt.u32 %b, %t, 20; vote.sync.all.pred %c, %b, %x; selp.u32 %y, 1, 0, %c; st.global.u32 [%q], %y;";
+    let result = run("", &format!("{halves} {vote}"), 1, 32);
+    assert!(
+        (0..).zip(&result).all(|(lane, all)| *all == u32::from(lane < 16)),
+        "{result:?}"
+    );
+    // Half of a warp does not wait for lanes that are not in its mask, though they wait for it.
+    let result = run(
+        ".global .align 4 .u32 flag;",
+        "setp.ge.u32 %a, %t, 16; @%a bra SPIN; bar.warp.sync 0xffff; setp.eq.u32 %b, %t, 3; @%b st.volatile.global.u32 [flag], 9; bra DONE;
+        SPIN: ld.volatile.global.u32 %y, [flag]; setp.eq.u32 %b, %y, 0; @%b bra SPIN;
+        DONE: st.global.u32 [%q], %t;",
+        1,
+        32,
+    );
+    assert_eq!(result, (0..32).collect::<Vec<_>>());
+    // Lanes that exit are waited for no longer.
+    let result = run(
+        ".global .align 4 .u32 flag;",
+        "setp.eq.u32 %a, %t, 31; @%a exit; setp.eq.u32 %b, %t, 30; @%b bra SPIN; redux.sync.add.u32 %y, %t, 0x3fffffff;
+        setp.eq.u32 %c, %t, 0; @%c st.volatile.global.u32 [flag], 1; st.global.u32 [%q], %y; exit;
+        SPIN: ld.volatile.global.u32 %y, [flag]; setp.eq.u32 %b, %y, 0; @%b bra SPIN; st.global.u32 [%q], %y;",
+        1,
+        32,
+    );
+    assert_eq!(result[..30], [435; 30]);
+    assert_eq!(result[30..], [1, 0]);
+}
+
 #[test]
 fn barriers_make_shared_memory_visible_and_reduce() {
     let result = run(
@@ -217,6 +329,161 @@ fn functions_recursion_and_local_memory() {
             .enumerate()
             .all(|(thread, value)| *value == fib[thread % 16]),
         "{result:?}"
+    );
+}
+
+/// What the functions compute differs in width, so that one's 64-bit registers lie where another has 32-bit ones.
+#[test]
+fn lanes_in_different_functions_keep_their_registers() {
+    let memory = Memory::new(1 << 10);
+    let out = upload(&memory, &[0; 128]);
+    for functions in [1, 2] {
+        run_with(
+            include_str!("kernels/indirect_calls.ptx"),
+            "k",
+            [1, 1, 1],
+            32,
+            &memory,
+            &[Argument::U64(out), Argument::U32(functions)],
+            Options::default(),
+        );
+        for (thread, value) in (0..).zip(words(&memory, out, 32)) {
+            let added = if thread % functions == 0 { 100 } else { 200 };
+            assert_eq!(value, thread + added, "thread {thread} of {functions} functions");
+        }
+    }
+    // Both calls are open at once: one spins until the other function has run.
+    let result = run(
+        ".global .align 4 .u32 flag;
+        .func (.param .b32 r) wide(.param .b32 n) {
+            .reg .b32 %n, %f; .reg .b64 %w, %x; .reg .pred %p;
+            ld.param.u32 %n, [n]; mul.wide.u32 %w, %n, 3; mul.wide.u32 %x, %n, 5;
+            SPIN: ld.volatile.global.u32 %f, [flag]; setp.eq.u32 %p, %f, 0; @%p bra SPIN;
+            add.u64 %w, %w, %x; cvt.u32.u64 %n, %w; st.param.b32 [r], %n; ret;
+        }
+        .func (.param .b32 r) narrow(.param .b32 n) {
+            .reg .b32 %n, %a, %b, %c;
+            ld.param.u32 %n, [n]; mul.lo.u32 %a, %n, 7; mul.lo.u32 %b, %n, 11; mul.lo.u32 %c, %n, 13;
+            st.volatile.global.u32 [flag], 1;
+            add.u32 %a, %a, %b; add.u32 %a, %a, %c; st.param.b32 [r], %a; ret;
+        }",
+        "{ .param .b32 n; .param .b32 v; st.param.b32 [n], %t; and.b32 %x, %t, 1; setp.eq.u32 %a, %x, 0;
+        @%a call (v), wide, (n); @!%a call (v), narrow, (n); ld.param.b32 %y, [v]; } st.global.u32 [%q], %y;",
+        1,
+        32,
+    );
+    for (thread, value) in (0..).zip(result) {
+        assert_eq!(value, thread * if thread % 2 == 0 { 8 } else { 31 }, "thread {thread}");
+    }
+}
+
+/// Calls that share no registers can come to the same place with predicates that lie apart.
+#[test]
+fn frames_that_differ_in_predicates_do_not_run_together() {
+    let caller = |name: &str, predicates: &str| {
+        format!(
+            ".func (.param .b32 r) {name}(.param .b32 n) {{
+            .reg .b32 %n; .reg .pred %p<4>; ld.param.u32 %n, [n]; {predicates}
+            {{ .param .b32 a; .param .b32 v; st.param.b32 [a], %n; call (v), inner, (a); ld.param.b32 %n, [v]; }}
+            st.param.b32 [r], %n; ret; }}"
+        )
+    };
+    let functions = format!(
+        ".func (.param .b32 r) inner(.param .b32 n) {{
+        .reg .b32 %n; .reg .pred %p; ld.param.u32 %n, [n]; setp.gt.u32 %p, %n, 15; @%p add.u32 %n, %n, 1000;
+        st.param.b32 [r], %n; ret; }} {} {}",
+        caller("few", ""),
+        caller(
+            "many",
+            "setp.eq.u32 %p0, %n, 1; setp.eq.u32 %p1, %n, 2; setp.eq.u32 %p2, %n, 3;"
+        ),
+    );
+    let result = run(
+        &functions,
+        "{ .param .b32 n; .param .b32 v; st.param.b32 [n], %t; and.b32 %x, %t, 1; setp.eq.u32 %a, %x, 0;
+        @%a call (v), few, (n); @!%a call (v), many, (n); ld.param.b32 %y, [v]; } st.global.u32 [%q], %y;",
+        1,
+        32,
+    );
+    let expected = |thread: u32| if thread > 15 { thread + 1000 } else { thread };
+    assert!(
+        result.iter().zip(0..).all(|(value, thread)| *value == expected(thread)),
+        "{result:?}"
+    );
+}
+
+/// NVRTC's code for `assert`, `printf`, `malloc` and `free`, on inputs that reach them.
+#[test]
+fn system_functions_are_named_when_they_are_reached() {
+    let text = include_str!("foreign/kernels/system.ptx");
+    let memory = Memory::new(1 << 20);
+    let x = upload(&memory, &[1.0f32, -1.0, 2.0, 3.0].map(f32::to_le_bytes).concat());
+    let launched = |kernel: &str, arguments: &[Argument]| {
+        try_run(text, kernel, [1, 1, 1], 4, &memory, arguments, Options::default()).expect_err(kernel)
+    };
+    let guarded = |n: i32| launched("guarded", &[Argument::U64(x), Argument::I32(n), Argument::U64(x)]);
+    let error = guarded(4);
+    assert!(
+        matches!(&error, Error::SystemCall { function, thread: [1, 0, 0], .. } if function == "vprintf"),
+        "{error}"
+    );
+    let error = guarded(0);
+    let says = "the assertion `n > 0` failed at system.cu:5 in `void guarded(float *, int, int *)`";
+    assert!(
+        matches!(&error, Error::Fault { message, .. } if message == says),
+        "{error}"
+    );
+    let error = launched("scratch", &[Argument::U64(x), Argument::I32(65)]);
+    assert!(
+        matches!(&error, Error::SystemCall { function, .. } if function == "malloc"),
+        "{error}"
+    );
+    // The line is the call's.
+    let Error::SystemCall { line, instruction, .. } = error else {
+        return;
+    };
+    assert!(instruction.starts_with("call.uni (retval0), malloc"), "{instruction}");
+    assert!(
+        text.lines()
+            .nth(line as usize - 1)
+            .is_some_and(|line| line.contains("call.uni")),
+        "{line}"
+    );
+
+    // Through a pointer, and with a declaration of another kind.
+    let text = format!(
+        "{HEAD}.extern .func (.param .b64 r) malloc(.param .b64 n); .extern .func __assertfail();
+        .visible .entry pointer() {{ .reg .b64 %f; .param .b64 n; .param .b64 r; mov.u64 %f, malloc;
+        st.param.b64 [n], 8; P: .callprototype (.param .b64 _) _ (.param .b64 _); call (r), %f, (n), P; ret; }}
+        .visible .entry bare() {{ call __assertfail; ret; }}"
+    );
+    let failed =
+        |kernel: &str| try_run(&text, kernel, [1, 1, 1], 1, &memory, &[], Options::default()).expect_err(kernel);
+    assert!(matches!(failed("pointer"), Error::SystemCall { function, .. } if function == "malloc"));
+    assert!(matches!(failed("bare"), Error::Fault { message, .. } if message == "an assertion failed"));
+
+    // Nothing provides others: the launch is refused before it begins.
+    let text =
+        format!("{HEAD}.extern .func elsewhere(); .visible .entry test() {{ bra END; call elsewhere; END: ret; }}");
+    let error = Module::parse(&text).expect("PTX").check("test").expect_err("unlinked");
+    assert!(
+        matches!(&error, Error::Unsupported { instruction, .. } if instruction == ".func elsewhere"),
+        "{error}"
+    );
+}
+
+#[test]
+fn calls_through_pointers_to_other_parameters_are_faults() {
+    let text = format!(
+        "{HEAD}.func f(.param .b32 n) {{ ret; }}
+        .visible .entry test() {{ .reg .b64 %f; .param .align 8 .b8 big[4096];
+        P: .callprototype _ (.param .align 8 .b8 _[4096]); mov.u64 %f, f; call %f, (big), P; ret; }}"
+    );
+    let memory = Memory::new(0);
+    let error = try_run(&text, "test", [1, 1, 1], 1, &memory, &[], Options::default()).expect_err("a fault");
+    assert!(
+        error.to_string().contains("`f`, whose parameters are others"),
+        "{error}"
     );
 }
 
@@ -274,6 +541,126 @@ fn atomics_of_every_kind() {
     assert_eq!((result[10], result[12]), (0, 256));
     // 256 × 1.0 and 256 × 2.0 as halves.
     assert_eq!(result[14], 0x5c00_6000);
+}
+
+#[test]
+fn vectors_are_added_as_wholes_in_global_memory_only() {
+    let memory = Memory::new(1 << 20);
+    let buffer = upload(&memory, &[0; 64]);
+    let launched = |body: &str, options: Options| {
+        let text = format!(
+            "{HEAD}.shared .align 16 .b8 box[64]; .visible .entry test(.param .u64 buffer) {{
+            .reg .b64 %p, %s; .reg .f32 %f<4>; .reg .b32 %r<4>; ld.param.u64 %p, [buffer]; mov.u64 %s, box;
+            mov.f32 %f0, 0f00000001; mov.f32 %f1, 0f3F800000; mov.f32 %f2, %f1; mov.f32 %f3, %f1;
+            {body} ret; }}"
+        );
+        try_run(&text, "test", [1, 1, 1], 1, &memory, &[Argument::U64(buffer)], options)
+    };
+    let sanitize = || Options {
+        sanitize: true,
+        ..Options::default()
+    };
+    // An old value may go where an operand of a later element is.
+    let body = "atom.global.add.v2.f32 {%f1, %f2}, [%p], {%f1, %f1}; st.global.v2.f32 [%p+8], {%f1, %f2};";
+    assert_eq!(launched(body, sanitize()).expect("a launch").findings, []);
+    assert_eq!(words(&memory, buffer, 4), [0x3f80_0000, 0x3f80_0000, 0, 0]);
+    // The whole vector is aligned.
+    let report = launched("red.global.add.v4.f32 [%p+8], {%f1, %f1, %f1, %f1};", sanitize()).expect("findings");
+    assert!(
+        report.findings[0].message.contains("16 bytes accessed"),
+        "{:?}",
+        report.findings
+    );
+    let shared = "cvta.shared.u64 %s, %s; red.add.v2.f32 [%s], {%f1, %f1};";
+    let error = launched(shared, Options::default()).expect_err("shared memory");
+    assert!(error.to_string().contains("on a vector in shared memory"), "{error}");
+    for unknown in [
+        "red.shared.add.v2.f32 [%s], {%f1, %f1};",
+        "red.global.min.v2.f32 [%p], {%f1, %f1};",
+        "red.global.add.v2.u32 [%p], {%r0, %r1};",
+        "red.global.add.v8.f32 [%p], {%f0, %f1, %f2, %f3, %f0, %f1, %f2, %f3};",
+    ] {
+        let error = launched(unknown, Options::default()).expect_err(unknown);
+        assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+    }
+    // Hardware flushes subnormals in global memory, not in shared memory.
+    let body =
+        "st.shared.f32 [box], %f0; red.shared.add.f32 [box], %f0; ld.shared.f32 %f1, [box]; st.global.f32 [%p+4], %f1;
+        st.global.f32 [%p], %f0; red.global.add.f32 [%p], %f0;";
+    launched(body, Options::default()).expect("a launch");
+    assert_eq!(words(&memory, buffer, 2), [0, 2]);
+}
+
+#[test]
+fn special_registers_of_the_driver_and_of_shared_memory() {
+    let read = |names: &[&str]| {
+        let reads: String = (0..)
+            .zip(names)
+            .map(|(index, name)| format!("mov.u32 %x, {name}; st.global.u32 [%p+{}], %x;", 4 * index))
+            .collect();
+        let text = format!(
+            "{HEAD}.shared .align 4 .b8 box[64]; .visible .entry test(.param .u64 buffer) {{
+            .reg .b64 %p; .reg .b32 %x; ld.param.u64 %p, [buffer]; {reads} mov.u32 %x, box; st.global.u32 [%p+60], %x; ret; }}"
+        );
+        let memory = Memory::new(1 << 10);
+        let buffer = upload(&memory, &[0; 64]);
+        let module = Module::parse(&text).expect("PTX");
+        assert_eq!(module.kernel("test").map(|kernel| kernel.static_shared()), Some(64));
+        let with = Launch {
+            grid: [1, 1, 1],
+            block: [1, 1, 1],
+            dynamic_shared: 16,
+            arguments: &[Argument::U64(buffer)],
+            options: Options::default(),
+        };
+        launch(&module, "test", &memory, &with).expect("a launch");
+        words(&memory, buffer, 16)
+    };
+    let begin_end = [
+        "%reserved_smem_offset_begin",
+        "%reserved_smem_offset_end",
+        "%reserved_smem_offset_cap",
+    ];
+    let mut names = begin_end.to_vec();
+    names.extend([
+        "%total_smem_size",
+        "%aggr_smem_size",
+        "%dynamic_smem_size",
+        "%envreg0",
+        "%envreg31",
+    ]);
+    // As on sm_90: the reserved bytes come first.
+    assert_eq!(read(&names)[..8], [0, 1024, 1024, 80, 1104, 16, 0, 0]);
+    assert_eq!(read(&names)[15], 1024);
+    // Kernels that do not ask have none.
+    assert_eq!(read(&["%total_smem_size", "%aggr_smem_size"])[..2], [80, 80]);
+    assert_eq!(read(&["%total_smem_size"])[15], 0);
+    for unknown in ["%envreg32", "%envreg01", "%reserved_smem_offset_2"] {
+        let text = format!("{HEAD}.visible .entry test() {{ .reg .b32 %x; mov.u32 %x, {unknown}; ret; }}");
+        let error = Module::parse(&text).expect("PTX").check("test").expect_err(unknown);
+        assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+    }
+    // The part for libraries is memory like any other.
+    let scratch = run(
+        "",
+        "mov.u32 %x, %reserved_smem_offset_1; mad.lo.u32 %x, %t, 4, %x; st.shared.u32 [%x], %t; ld.shared.u32 %y, [%x];
+        st.global.u32 [%q], %y;",
+        1,
+        32,
+    );
+    assert_eq!(scratch, (0..32).collect::<Vec<_>>());
+}
+
+#[test]
+fn changes_of_register_counts_do_nothing() {
+    let body = "setmaxnreg.dec.sync.aligned.u32 40; setmaxnreg.inc.sync.aligned.u32 232; st.global.u32 [%q], %t;";
+    assert_eq!(run("", body, 1, 32), (0..32).collect::<Vec<_>>());
+    let text = format!("{HEAD}.visible .entry test() {{ setmaxnreg.inc.sync.aligned.u32 100; ret; }}");
+    let error = Module::parse(&text)
+        .expect("PTX")
+        .check("test")
+        .expect_err("no multiple of 8");
+    assert!(error.to_string().contains("a multiple of 8 from 24 to 256"), "{error}");
 }
 
 #[test]

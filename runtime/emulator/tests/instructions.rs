@@ -690,6 +690,86 @@ fn conversions_between_floats_and_integers() {
     );
 }
 
+/// The low `bits` of a value as an integer type has them, extended to 64 bits.
+fn extended(value: u64, ty: &str) -> u64 {
+    let unused = 64 - ty[1..].parse::<u32>().expect("a width");
+    match ty.starts_with('s') {
+        true => ((value << unused) as i64 >> unused) as u64,
+        false => value << unused >> unused,
+    }
+}
+
+#[test]
+fn narrow_results_are_extended_into_wider_registers() {
+    const TYPES: [&str; 8] = ["u8", "s8", "u16", "s16", "u32", "s32", "u64", "s64"];
+    let values = Values::integers(64);
+    // A register of each width, and how to see all of it.
+    let registers = [
+        (16, "cvt.u64.u16 %d, %w"),
+        (32, "cvt.u64.u32 %d, %w"),
+        (64, "mov.b64 %d, %w"),
+    ];
+    for (width, see) in registers {
+        let held = u64::MAX >> (64 - width);
+        let fits = |ty: &&&str| ty[1..].parse::<u32>().expect("a width") <= width;
+        for to in TYPES.iter().filter(fits) {
+            let load = format!(".reg .b{width} %w; ld.global.{to} %w, [%address]; {see}");
+            check(&load, &["b64"], "b64", &values, |a, _, _| extended(a, to) & held);
+            // The source's register is as wide as its type, or wider.
+            for (source, from) in TYPES.iter().flat_map(|from| [(32, from), (64, from)]) {
+                if source == 32 && from.ends_with("64") {
+                    continue;
+                }
+                let taken = if source == 32 {
+                    "cvt.u32.u64 %s, %a"
+                } else {
+                    "mov.b64 %s, %a"
+                };
+                let convert = format!(".reg .b{width} %w; .reg .b{source} %s; {taken}; cvt.{to}.{from} %w, %s; {see}");
+                let expected = |a: u64, _: u64, _: u64| extended(extended(a, from), to) & held;
+                check(&convert, &["b64"], "b64", &values, expected);
+            }
+        }
+    }
+    check(
+        ".reg .b64 %w; cvt.rzi.s8.f32 %w, %a; cvt.rzi.u16.f32 %d, %a; xor.b64 %d, %d, %w",
+        &["f32"],
+        "b64",
+        &Values::floats32(),
+        |a, _, _| f32_of(a) as i8 as i64 as u64 ^ f32_of(a) as u16 as u64,
+    );
+}
+
+/// The words were read off what ptxas 13.0 makes of the file for sm_80, where it computes what is constant: it stores
+/// -62, -1, 0xffffff85 and 0xf234 as they are here, and converts -50 with `F2I.S8` and `F2I.S16`.
+#[test]
+fn narrow_conversions_agree_with_the_assembler() {
+    let memory = energy_kernel_emulator::Memory::new(1 << 10);
+    let out = common::upload(&memory, &[0; 52]);
+    let arguments = [energy_kernel_emulator::Argument::U64(out)];
+    let text = include_str!("kernels/narrow_conversions.ptx");
+    common::run_with(text, "k", [1, 1, 1], 1, &memory, &arguments, Default::default());
+    let (minus_62, minus_50) = (-62i32 as u32, -50i32 as u32);
+    assert_eq!(
+        common::words(&memory, out, 13),
+        [
+            minus_62,
+            0,
+            minus_62,
+            u32::MAX,
+            minus_62,
+            0,
+            minus_62,
+            u32::MAX,
+            minus_62,
+            0xffff_ff85,
+            minus_50,
+            minus_50,
+            0xf234
+        ]
+    );
+}
+
 #[test]
 fn comparisons_and_selections() {
     let values = Values::floats32();

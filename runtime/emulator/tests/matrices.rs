@@ -123,6 +123,35 @@ fn matrices_go_to_registers_and_back() {
     assert_eq!(result, (0..32).map(|lane| lane * 0x10001).collect::<Vec<u32>>());
 }
 
+#[test]
+fn matrices_have_generic_addresses_too() {
+    let body = |address: &str| {
+        format!(
+            ".reg .b64 %g; {COPY} cp.async.wait_all; bar.warp.sync 0xffffffff; {address}
+            ldmatrix.sync.aligned.m8n8.x4.b16 {{%r0, %r1, %r2, %r3}}, [%g+0]; add.u32 %r1, %r1, 1;
+            stmatrix.sync.aligned.m8n8.x4.b16 [%g], {{%r1, %r1, %r1, %r1}}; bar.warp.sync 0xffffffff;
+            ld.shared.u32 %x, [%z]; st.global.u32 [%q], %r2;"
+        )
+    };
+    let generic = "cvt.u64.u32 %g, %z; cvta.shared.u64 %g, %g;";
+    let (result, report) = run(&body(generic), 32, 32);
+    assert_eq!((kinds(&report), result), (vec![], (64..96).collect::<Vec<u32>>()));
+    // An address of shared memory alone is a generic address of global memory, as is a pointer's.
+    for address in ["cvt.u64.u32 %g, %z;", "mov.u64 %g, %s;"] {
+        let (_, report) = run(&body(address), 32, 32);
+        assert_eq!(kinds(&report), [FindingKind::OutOfBounds; 2], "{address}");
+    }
+    let (result, report) = run(
+        &format!(
+            "{COPY} cp.async.wait_all; bar.warp.sync 0xffffffff;
+            ldmatrix.sync.aligned.m8n8.x1.b16 {{%r0}}, [box]; st.global.u32 [%q], %r0;"
+        ),
+        32,
+        4,
+    );
+    assert_eq!((kinds(&report), result), (vec![], vec![0, 1, 2, 3]));
+}
+
 /// A kind of element: its bits from a small integer, and its size in bits.
 struct Element {
     bits: u32,

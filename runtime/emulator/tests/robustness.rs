@@ -23,6 +23,7 @@ const SAMPLE: &str = r#"
     st.param.b32 [result], %r2;
     ret;
 }
+.func (.reg .b32 sum) plus(.reg .b32 a, .reg .b32 b) { add.u32 sum, a, b; ret; }
 .visible .entry sample(.param .u64 .ptr .global .align 4 out, .param .u32 n, .param .align 8 .b8 s[16]) .maxntid 128, 1, 1 {
     .reg .pred %p<4>; .reg .b16 %h<4>; .reg .b32 %r<20>; .reg .f32 %f<8>; .reg .b64 %d<8>;
     .local .align 8 .b8 depot[16];
@@ -32,6 +33,7 @@ const SAMPLE: &str = r#"
     mov.u64 %d2, depot; st.local.v2.u32 [%d2], {%r2, %r3}; ld.local.u32 %r5, [%d2+4];
     { .param .b32 a; .param .b32 v; st.param.b32 [a], %r5; call.uni (v), twice, (a); ld.param.b32 %r5, [v]; }
     shl.b32 %r6, %r4, 2; mov.u32 %r7, box; add.u32 %r7, %r7, %r6; st.shared.u32 [%r7], %r5;
+    .reg .v2 .b32 V; mov.v2.b32 V, {%r5, (1 + 2) << 1}; call (%r5), plus, (V.x, 4 % 3); { .global .b32 once = 2*3; ld.global.u32 %r6, [once]; }
     bar.sync 0;
     ld.shared.u32 %r8, [%r7]; cvt.rn.f32.s32 %f1, %r8; fma.rn.f32 %f2, %f1, 0f3F000000, %f1; ex2.approx.ftz.f32 %f3, %f2;
     shfl.sync.bfly.b32 %r9|%p2, %r8, 1, 31, -1; @%p2 add.s32 %r8, %r8, %r9;
@@ -126,6 +128,18 @@ fn errors_name_line_and_reason() {
         "mov.u32 %r1, %lanes;",
         "the name `%lanes` (not declared, and no special register known here)",
     );
+    unsupported("max.relu.u16x2 %r1, %r2, %r3;", "`.relu` of .u16x2");
+    unsupported("sub.s16x2 %r1, %r2, %r3;", "the type .s16x2");
+    unsupported("cvt.pack.u8.s32.b32 %r1, %r2, %r3, %r3;", "this type");
+    unsupported("cvt.pack.sat.u16.s32.b32 %r1, %r2, %r3, %r3;", "these types");
+    unsupported(
+        "cvt.rn.e4m3x2.f16x2 %r1, %r2;",
+        "this conversion from .f16x2 to .e4m3x2",
+    );
+    unsupported(
+        "cvt.f16x2.e5m2x2 %r1, %r2;",
+        "a conversion from .e5m2x2 to .f16x2 without `.rn`",
+    );
     let invalid = |body: &str, message: &str| {
         let error = check(body);
         assert!(
@@ -134,7 +148,13 @@ fn errors_name_line_and_reason() {
         );
     };
     invalid("add.u32 %r1, %r2, x;", "no register `x`");
-    invalid("add.u64 %d1, %d1, %r2;", "`%r2` is .b32, too narrow for .u64");
+    invalid("add.u64 %d1, %d1, %r2;", "`%r2` is .b32 where .u64 is needed");
+    // Only `cvt`, `ld` and `st` have registers of other widths than their types: so does the assembler.
+    invalid("add.u32 %d1, %r1, %r2;", "`%d1` is .b64 where .u32 is needed");
+    invalid("add.u32 %r1, %d1, %r2;", "`%d1` is .b64 where .u32 is needed");
+    invalid("mov.b16 %r1, 0;", "`%r1` is .b32 where .b16 is needed");
+    invalid("cvt.u64.u32 %r1, %r2;", "`%r1` is .b32, too narrow for .u64");
+    invalid("ld.global.u64 %r1, [%d1];", "`%r1` is .b32, too narrow for .b64");
     invalid("bra NOWHERE;", "no label `NOWHERE`");
     invalid("add.u32 %r1, %r2;", "2 operands");
     unsupported(

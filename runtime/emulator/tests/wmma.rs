@@ -350,6 +350,162 @@ fn moves_are_counted_and_checked() {
     assert!(matches!(moves(&apart, ""), Err(Error::Fault { .. })));
 }
 
+/// A move of a fragment between 16 KB of shared memory that hold 0, 1, 2, … in bytes, and registers.
+struct Move {
+    role: &'static str,
+    layout: &'static str,
+    shape: &'static str,
+    element: Element,
+    registers: usize,
+}
+
+/// Every fragment there is.
+fn fragments() -> Vec<Move> {
+    let wide = ["m16n16k16", "m8n32k16", "m32n8k16"].as_slice();
+    let groups: [(&[&str], Element, &[Element]); 5] = [
+        (wide, F16, &[F16, F32]),
+        (wide, BF16, &[]),
+        (wide, S8, &[S32]),
+        (&["m16n16k8"], TF32, &[]),
+        (&["m8n8k4"], F64, &[F64]),
+    ];
+    let mut moves = Vec::new();
+    for (shapes, factor, sums) in groups {
+        for &shape in shapes {
+            let [a, b, ..] = registers(shape, factor, F32);
+            let factors = [("a", factor, a), ("b", factor, b)];
+            let sums = sums.iter().map(|sum| ("c", *sum, registers(shape, factor, *sum)[2]));
+            for (role, element, registers) in factors.into_iter().chain(sums) {
+                moves.extend(["row", "col"].map(|layout| Move {
+                    role,
+                    layout,
+                    shape,
+                    element,
+                    registers,
+                }));
+            }
+        }
+    }
+    moves
+}
+
+impl Move {
+    /// The registers that come of a load with lines of `stride` elements, and the passes over the banks that it takes.
+    fn load(&self, space: &str, stride: usize) -> (Vec<u8>, u64, u64) {
+        let memory = Memory::new(1 << 20);
+        let size = 16 << 10;
+        let bytes: Vec<u8> = (0..size).map(|at| (at ^ at >> 8) as u8).collect();
+        let (input, output) = (upload(&memory, &bytes), upload(&memory, &[0; 32 * 64]));
+        let (ty, width) = if self.element.bytes == 8 {
+            ("f64", 8)
+        } else {
+            ("b32", 4)
+        };
+        let stores: String = (0..self.registers)
+            .map(|at| format!("st.global.{ty} [%o+{}], %w{at};", at * width))
+            .collect();
+        let address = if space == "global" { "%p" } else { "%x" };
+        let text = format!(
+            "{HEAD}.shared .align 128 .b8 box[{size}]; .visible .entry test(.param .u64 in, .param .u64 out) {{
+            .reg .b64 %p, %q, %o; .reg .b32 %t, %x, %v; .reg .pred %go; .reg .{ty} %w<8>;
+            ld.param.u64 %p, [in]; ld.param.u64 %o, [out]; mov.u32 %t, %tid.x; mul.wide.u32 %q, %t, 64; add.u64 %o, %o, %q;
+            COPY: mul.wide.u32 %q, %t, 4; add.u64 %q, %p, %q; ld.global.b32 %v, [%q]; mov.u32 %x, box; mad.lo.u32 %x, %t, 4, %x;
+            st.shared.b32 [%x], %v; add.u32 %t, %t, 32; setp.lt.u32 %go, %t, {}; @%go bra COPY; bar.warp.sync 0xffffffff;
+            mov.u32 %x, box; wmma.load.{}.sync.aligned.{}.{}.{space}.{} {}, [{address}], {stride}; {stores} ret; }}",
+            size / 4,
+            self.role,
+            self.layout,
+            self.shape,
+            self.element.name,
+            list("w", self.registers),
+        );
+        let arguments = [Argument::U64(input), Argument::U64(output)];
+        let options = Options {
+            sanitize: true,
+            count: true,
+            ..Options::default()
+        };
+        let report = try_run(&text, "test", [1, 1, 1], 32, &memory, &arguments, options).expect("a launch");
+        assert_eq!(report.findings, [], "{text}");
+        let counts = report.counts;
+        let passes = counts.shared_load_transactions;
+        let conflicts = counts.shared_load_bank_conflicts;
+        (download(&memory, output, 32 * 64), passes, conflicts)
+    }
+}
+
+#[test]
+fn loads_from_shared_memory_are_those_from_global_memory() {
+    for fragment in fragments() {
+        for stride in [32, 48] {
+            let what = || {
+                format!(
+                    "{} {} {} {}",
+                    fragment.role, fragment.layout, fragment.shape, fragment.element.name
+                )
+            };
+            let (shared, global) = (fragment.load("shared", stride), fragment.load("global", stride));
+            assert_eq!(shared.0, global.0, "{} with lines of {stride}", what());
+        }
+    }
+}
+
+/// The accesses are those that ptxas makes of these instructions for sm_80, here with the banks that each meets in.
+#[test]
+fn bank_conflicts_of_loads_are_those_of_the_assembled_code() {
+    let of = |role: &str, layout: &str, shape: &str, name: &str, stride: usize| {
+        let fragments = fragments();
+        let found = fragments.iter().find(|fragment| {
+            (fragment.role, fragment.layout, fragment.shape, fragment.element.name) == (role, layout, shape, name)
+        });
+        let (_, passes, conflicts) = found.expect("a fragment").load("shared", stride);
+        (passes, conflicts)
+    };
+    // Four `LDSM` matrices of eight lines, 32, 48, 64 and 256 bytes apart.
+    for (role, layout) in [("a", "row"), ("a", "col"), ("b", "row"), ("b", "col")] {
+        let halves = |stride: usize| of(role, layout, "m16n16k16", "f16", stride);
+        assert_eq!(
+            [16, 24, 32, 128].map(halves),
+            [(8, 4), (4, 0), (16, 12), (32, 28)],
+            "{role} {layout}"
+        );
+    }
+    assert_eq!(of("a", "row", "m8n32k16", "bf16", 32), (8, 6));
+    assert_eq!(of("a", "row", "m32n8k16", "bf16", 128), (64, 56));
+    // Bytes: two matrices along k; across k 8 × 4 bytes a load, 64 or 256 bytes apart.
+    assert_eq!(
+        [16, 64, 256].map(|stride| of("a", "row", "m16n16k16", "s8", stride)),
+        [(2, 0), (8, 6), (16, 14)]
+    );
+    assert_eq!(
+        [16, 64, 256].map(|stride| of("b", "row", "m16n16k16", "s8", stride)),
+        [(16, 8), (32, 24), (32, 24)]
+    );
+    // Floats: eight lines of 16 bytes, or four of 32.
+    assert_eq!(
+        [8, 12, 32].map(|stride| of("a", "row", "m16n16k8", "tf32", stride)),
+        [(8, 4), (4, 0), (32, 28)]
+    );
+    assert_eq!(
+        [16, 24, 32].map(|stride| of("a", "col", "m16n16k8", "tf32", stride)),
+        [(8, 4), (4, 0), (16, 12)]
+    );
+    // Sums: four loads of 8 bytes, two phases each; across the lines eight of 4 bytes.
+    assert_eq!(
+        [16, 24, 32].map(|stride| of("c", "row", "m16n16k16", "f32", stride)),
+        [(16, 8), (8, 0), (32, 24)]
+    );
+    assert_eq!(
+        [16, 20, 32].map(|stride| of("c", "col", "m16n16k16", "f32", stride)),
+        [(32, 24), (8, 0), (32, 24)]
+    );
+    assert_eq!(of("c", "col", "m8n32k16", "f32", 24), (8, 0));
+    assert_eq!(
+        [8, 10, 16].map(|stride| of("c", "row", "m8n8k4", "f64", stride)),
+        [(4, 0), (8, 4), (8, 4)]
+    );
+}
+
 #[test]
 fn what_is_not_known_is_named() {
     for (instruction, reason) in [

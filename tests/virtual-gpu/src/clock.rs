@@ -37,16 +37,16 @@ impl Power {
         }
     }
 
-    /// Joules drawn until a time.
+    /// Joules drawn from the beginning until a time, and before it as if the board had been idle.
     pub fn joules(&self, at: f64) -> f64 {
         if let Some(watts) = self.fixed_watts {
-            return watts * at.max(0.0);
+            return watts * at;
         }
         let part = |&(begin, end, joules): &(f64, f64, f64)| match end > begin {
             true => joules * ((at - begin) / (end - begin)).clamp(0.0, 1.0),
             false => joules * f64::from(at >= end),
         };
-        self.idle_watts * at.max(0.0) + self.settled + self.work.iter().map(part).sum::<f64>()
+        self.idle_watts * at + self.settled + self.work.iter().map(part).sum::<f64>()
     }
 
     /// Mean watts over the quarter of a tick before a time: what instant power sees.
@@ -100,7 +100,7 @@ impl Counter {
             }
         }
         let seen = power.joules(self.last - 0.2 * self.step);
-        let shown = self.first.wrapping_add((seen * 1e3) as u64);
+        let shown = self.first.saturating_add_signed((seen * 1e3) as i64);
         match self.bits {
             32 => shown & u64::from(u32::MAX),
             _ => shown,

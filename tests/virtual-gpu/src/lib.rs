@@ -22,6 +22,7 @@
 //! | `GRAPHS` | `all`; `sample` | Nodes of a graph that are executed: every one at each launch, or the first and last at the first launch. Time and energy pass for all. |
 //! | `REGISTERS` | `40` | Registers that every kernel has. |
 //! | `SPEED` | `1` | Kernels take their simulated time, and energy, divided by this. |
+//! | `CLOCK` | `1` | Seconds of the process that pass in a second, for programs that wait long: a whole number. [`Virtual`] preloads the library that does it; the settings above and below are in the process's time. |
 //! | `KERNEL_US` | | Every kernel takes so many microseconds, instead of what is simulated. |
 //! | `WATTS` | | The board draws so much, whatever it does. |
 //! | `INSTANT_WATTS` | | Instant power shows so much, whatever is drawn. |

@@ -12,8 +12,9 @@ use tempfile::TempDir;
 /// Set in processes that run one test.
 const CHILD: &str = "ENERGY_KERNEL_TEST_CHILD";
 
-/// The file that cargo builds of this crate.
+/// The file that cargo builds of this crate, and that of the clock.
 const LIBRARY: &str = "libenergy_kernel_virtual_gpu.so";
+const CLOCK: &str = "libenergy_kernel_virtual_clock.so";
 /// The names under which a driver and an NVML are looked for.
 const NAMES: [&str; 4] = ["libcuda.so", "libcuda.so.1", "libnvidia-ml.so", "libnvidia-ml.so.1"];
 
@@ -40,7 +41,7 @@ impl Virtual {
     /// There is no such profile, the library was not built, or its folder cannot be made: tests cannot go on.
     pub fn new(devices: &str) -> Virtual {
         let folder = tempfile::tempdir().expect("a folder for the libraries");
-        let library = library();
+        let library = library(LIBRARY);
         for name in NAMES {
             std::os::unix::fs::symlink(&library, folder.path().join(name)).expect("a link to the library");
         }
@@ -60,6 +61,7 @@ impl Virtual {
     #[must_use]
     pub fn with(mut self, setting: &str, value: &str) -> Virtual {
         let variable = (format!("{PREFIX}{setting}"), value.to_owned());
+        self.settings.retain(|(name, _)| *name != variable.0);
         if let Err(error) = Settings::parse([variable.clone()]) {
             panic!("{error}");
         }
@@ -75,7 +77,12 @@ impl Virtual {
             path.push(before);
         }
         let settings = self.settings.iter().map(|(name, value)| (name.into(), value.into()));
-        settings.chain([("LD_LIBRARY_PATH".into(), path)]).collect()
+        let preload = self.settings.iter().any(|(name, _)| name.ends_with("_CLOCK"));
+        let clock = preload.then(|| ("LD_PRELOAD".into(), library(CLOCK).into()));
+        settings
+            .chain(clock)
+            .chain([("LD_LIBRARY_PATH".into(), path)])
+            .collect()
     }
 
     /// A command whose process, and the processes that it starts, see the virtual GPUs.
@@ -204,12 +211,12 @@ pub fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
-/// The shared library: cargo leaves it beside the executables of the tests that depend on this crate.
-fn library() -> PathBuf {
+/// A shared library: cargo leaves it beside the executables of the tests that depend on this crate.
+fn library(name: &str) -> PathBuf {
     let executable = std::env::current_exe().expect("this executable");
     let folders = executable.ancestors().skip(1).take(2);
     let found = folders
-        .flat_map(|folder| [folder.join(LIBRARY), folder.join("deps").join(LIBRARY)])
+        .flat_map(|folder| [folder.join(name), folder.join("deps").join(name)])
         .find(|path| path.exists());
-    found.unwrap_or_else(|| panic!("there is no {LIBRARY} near {}", executable.display()))
+    found.unwrap_or_else(|| panic!("there is no {name} near {}", executable.display()))
 }

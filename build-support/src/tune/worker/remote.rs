@@ -34,6 +34,9 @@ impl Default for Patience {
     }
 }
 
+/// A candidate is compiled and run once within this time, or it counts as hung.
+const LOADING: Duration = Duration::from_secs(30);
+
 /// A worker that was killed is waited for this long; one that hangs in its driver is left behind.
 const REAPING: Duration = Duration::from_secs(2);
 
@@ -174,6 +177,7 @@ impl Remote {
     }
 
     fn send(&mut self, kernel: &Kernel, places: &[Place], deadline: Instant) -> Result<(u64, Vec<u64>), MeterError> {
+        let deadline = deadline.min(Instant::now() + LOADING);
         let request = Request::Load {
             kernel: kernel.clone(),
             places: places.to_vec(),

@@ -86,7 +86,13 @@ pub enum Error {
     Sizes(Vec<u64>),
     /// The grid has no value at these sizes.
     #[error("the grid at these sizes: {0}")]
-    Grid(#[from] SizeExprError),
+    Grid(SizeExprError),
+}
+
+impl From<SizeExprError> for Error {
+    fn from(error: SizeExprError) -> Error {
+        Error::Grid(error)
+    }
 }
 
 /// What a kernel does at given sizes, and how it fills a machine.

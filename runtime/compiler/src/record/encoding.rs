@@ -67,7 +67,7 @@ pub enum DecodeError {
     Payload(String),
     /// The values make no sense.
     #[error("the file is not valid: {0}")]
-    Invalid(#[from] Invalid),
+    Invalid(Invalid),
 }
 
 /// A document too large to be written.
@@ -75,13 +75,25 @@ pub enum DecodeError {
 pub enum EncodeError {
     /// Its values make no sense, and would be refused when read.
     #[error("not valid: {0}")]
-    Invalid(#[from] Invalid),
+    Invalid(Invalid),
     /// Its encoding is longer than what is read again.
     #[error("{0} bytes are more than the {LIMIT} that may be read again")]
     TooLong(usize),
     /// The encoder refused.
     #[error("cannot be encoded: {0}")]
     Encoder(String),
+}
+
+impl From<Invalid> for DecodeError {
+    fn from(invalid: Invalid) -> DecodeError {
+        DecodeError::Invalid(invalid)
+    }
+}
+
+impl From<Invalid> for EncodeError {
+    fn from(invalid: Invalid) -> EncodeError {
+        EncodeError::Invalid(invalid)
+    }
 }
 
 /// Values that make no sense.

@@ -129,7 +129,7 @@ impl Rejected {
             detail,
         } = self;
         format!(
-            "{operator} ({sizes}): the candidate `{schedule}` is {reason}: {detail}. It is not used; please report this message at {}/issues",
+            "{operator} ({sizes}): candidate `{schedule}` rejected ({reason}): {detail}. Please report this message at {}/issues",
             env!("CARGO_PKG_REPOSITORY")
         )
     }

@@ -1,6 +1,6 @@
 //! One instruction being decoded: its modifiers, and what is said of it.
 
-use super::Decoder;
+use super::{Decoder, Symbol, component};
 use crate::count::Class;
 use crate::error::Error;
 use crate::execute;
@@ -35,8 +35,31 @@ pub(crate) struct Draft<'d, 'm> {
 
 pub(super) type Result_<T> = Result<T, Error>;
 
+/// An instruction in which vector registers are written as their components; none if it has none.
+fn spelt_out(decoder: &mut Decoder<'_>, syntax: &syntax::Instruction) -> Option<syntax::Instruction> {
+    let mut spelt_out = None;
+    for (index, operand) in syntax.operands.iter().enumerate() {
+        if let Operand::Name(name) = operand
+            && let Some(Symbol::Vector { lanes }) = decoder.lookup(name)
+        {
+            let components = (0..lanes as usize).map(|lane| Operand::Name(component(name, lane)));
+            spelt_out.get_or_insert_with(|| syntax.clone()).operands[index] = Operand::Vector(components.collect());
+        }
+    }
+    spelt_out
+}
+
 impl<'d, 'm> Draft<'d, 'm> {
     pub(super) fn decode(decoder: &mut Decoder<'m>, syntax: &syntax::Instruction) -> Result_<()> {
+        if decoder.body.has_vectors
+            && let Some(spelt_out) = spelt_out(decoder, syntax)
+        {
+            return Draft::decode_spelt_out(decoder, &spelt_out);
+        }
+        Draft::decode_spelt_out(decoder, syntax)
+    }
+
+    fn decode_spelt_out(decoder: &mut Decoder<'m>, syntax: &syntax::Instruction) -> Result_<()> {
         let modifiers = syntax.modifiers.iter().map(String::as_str).collect();
         let mut draft = Draft {
             decoder,
@@ -53,10 +76,12 @@ impl<'d, 'm> Draft<'d, 'm> {
             draft.guard = draft.predicate(name)?;
             draft.negated = *negated;
         }
-        execute::decode(&mut draft)?;
-        if let Some(left) = draft.modifiers.first() {
+        let decoded = execute::decode(&mut draft);
+        if let (Ok(()) | Err(Error::Invalid { .. }), Some(left)) = (&decoded, draft.modifiers.first()) {
+            // Nothing is judged that is not wholly understood.
             return Err(draft.unsupported(format!("`.{left}`")));
         }
+        decoded?;
         for (function, slots, reads, writes) in std::mem::take(&mut draft.after) {
             draft.reads = vec![Use::Row(reads)];
             draft.writes = vec![Use::Row(writes)];

@@ -1,11 +1,12 @@
 //! Emission: operations, with what they read and write, and where they branch to.
 
 use super::draft::Result_;
-use super::{Draft, Fix, FixPlace, Place, Symbol};
+use super::{Draft, Fix, FixPlace, Place, Symbol, align, is_callable, load_passed, passed, store_passed};
 use crate::count::Class;
 use crate::execute::lanes::{Function as LaneFunction, Lanes, Slots, function};
+use crate::machine::LOCAL_LIMIT;
 use crate::machine::registers::Slot;
-use crate::parse::syntax::{self, Operand, Statement, Type};
+use crate::parse::syntax::{self, Initial, Operand, Prototype, Statement, Type};
 use crate::program::*;
 
 impl<'d, 'm> Draft<'d, 'm> {
@@ -37,7 +38,7 @@ impl<'d, 'm> Draft<'d, 'm> {
     /// Requests every function that the kernel can reach: a call through a pointer may go to any.
     pub fn request_all(&mut self) {
         for &function in &self.decoder.shared.functions {
-            if self.decoder.unit.functions[function].body.is_some() {
+            if is_callable(&self.decoder.unit.functions[function]) {
                 self.decoder.request(function);
             }
         }
@@ -97,6 +98,36 @@ impl<'d, 'm> Draft<'d, 'm> {
     /// Emits the instruction as a move, which hands undefined values on without a finding.
     pub fn emit_move(&mut self, action: Action, slots: Slots) -> Result_<()> {
         self.push(action, slots, Class::Move, 0, true, true);
+        Ok(())
+    }
+
+    /// Emits a move of several values at once: each is read before one is written.
+    pub fn emit_moves(&mut self, function: LaneFunction, ty: Type, to: &[Operand], from: &[Operand]) -> Result_<()> {
+        let reads = self.reads.clone();
+        let mut moved = Vec::new();
+        for operand in from {
+            self.reads.clone_from(&reads);
+            self.writes.clear();
+            let from = self.source_of(operand, ty)?;
+            let between = self.fresh(ty);
+            self.writes.push(Use::Row(between));
+            let slots = Slots {
+                to: between,
+                from: [from, 0, 0, 0],
+                extra: 0,
+            };
+            self.emit_move(Action::Lanes(function), slots)?;
+            moved.push(between);
+        }
+        for (operand, between) in to.iter().zip(moved) {
+            let to = self.target_of(operand, ty)?;
+            let slots = Slots {
+                to,
+                from: [between, 0, 0, 0],
+                extra: 0,
+            };
+            self.after.push((function, slots, between, to));
+        }
         Ok(())
     }
 
@@ -201,36 +232,131 @@ impl<'d, 'm> Draft<'d, 'm> {
         self.decoder.body.fixes.push(fix);
     }
 
-    /// Registers a call's argument copies; the result is an index into `Program::calls`.
-    pub fn add_call(&mut self, function: usize, arguments: &[Operand], results: &[Operand]) -> Result_<u32> {
-        let mut places = [Vec::new(), Vec::new()];
-        for (operands, places) in [arguments, results].into_iter().zip(&mut places) {
-            for operand in operands {
-                let Operand::Name(name) = operand else {
-                    return Err(self.unsupported("a call operand that is not a `.param` variable"));
-                };
-                match self.decoder.lookup(name) {
-                    Some(Symbol::Variable {
-                        place: Place::Frame(offset),
-                        size,
-                    }) => places.push((offset, size as u32)),
-                    _ => {
-                        return Err(
-                            self.unsupported(format!("the call operand `{name}`, which is not a `.param` variable"))
-                        );
-                    }
+    /// Emits the stores of what a call passes in registers or as constants, the call as `control` makes it of its index
+    /// in `Program::calls`, and the loads of results that go to registers.
+    pub fn emit_call(
+        &mut self,
+        function: Option<usize>,
+        prototype: Option<Prototype>,
+        arguments: &[Operand],
+        results: &[Operand],
+        control: impl Fn(u32) -> Control,
+    ) -> Result_<()> {
+        let prototype = prototype.unwrap_or_default();
+        let mut call = Call {
+            function: function.unwrap_or_default() as u32,
+            caller: self.decoder.indices[&self.decoder.pending[self.current_function()]] as u32,
+            ..Call::default()
+        };
+        for (index, operand) in arguments.iter().enumerate() {
+            let place = match self.call_variable(operand) {
+                Some(place) => place,
+                None => {
+                    let ty = self.register_type(operand).or(prototype.parameters.get(index).copied());
+                    let (name, place) = self.call_operand(ty)?;
+                    let store = store_passed(&name, operand.clone(), place.2);
+                    self.decode_beside(store)?;
+                    (place.0, place.1)
                 }
+            };
+            call.arguments.push(place);
+        }
+        let mut loads = Vec::new();
+        for (index, operand) in results.iter().enumerate() {
+            let place = match self.call_variable(operand) {
+                Some(place) => place,
+                None => {
+                    let ty = self.register_type(operand).or(prototype.results.get(index).copied());
+                    let (name, place) = self.call_operand(ty)?;
+                    loads.push(load_passed(operand.clone(), &name, place.2));
+                    (place.0, place.1)
+                }
+            };
+            call.results.push(place);
+        }
+        if let Some(function) = function {
+            let callee = &self.decoder.program.functions[function];
+            if !call.fits(callee) {
+                return Err(self.invalid(format!("operands that do not fit the parameters of `{}`", callee.name)));
             }
         }
-        let [arguments, results] = places;
-        let caller = self.decoder.indices[&self.decoder.pending[self.current_function()]] as u32;
-        self.decoder.program.calls.push(Call {
-            function: function as u32,
-            caller,
-            arguments,
-            results,
-        });
-        Ok(self.decoder.program.calls.len() as u32 - 1)
+        let calls = &mut self.decoder.program.calls;
+        calls.push(call);
+        let index = calls.len() as u32 - 1;
+        self.emit(Action::Control(control(index)), Slots::default(), Class::Control, 0)?;
+        loads.into_iter().try_for_each(|load| self.decode_beside(load))
+    }
+
+    /// The `.param` variable that a call's operand names, as its place in the frame and its size.
+    fn call_variable(&mut self, operand: &Operand) -> Option<(u32, u32)> {
+        let Operand::Name(name) = operand else { return None };
+        match self.decoder.lookup(name)? {
+            Symbol::Variable {
+                place: Place::Frame(offset),
+                size,
+            } => Some((offset, size as u32)),
+            _ => None,
+        }
+    }
+
+    /// A `.param` variable for a call's operand that is none: its name, and its place, size and type.
+    fn call_operand(&mut self, ty: Option<Type>) -> Result_<(String, (u32, u32, Type))> {
+        let Some(ty) = ty.filter(|ty| *ty != Type::Pred) else {
+            return Err(self.unsupported("a call operand of no known type"));
+        };
+        let info = &mut self.decoder.body.info;
+        let offset = align(info.frame, ty.size());
+        info.frame = offset.saturating_add(ty.size());
+        if info.frame as usize > LOCAL_LIMIT {
+            return Err(self.invalid("more local memory than a thread can have (512 KiB)"));
+        }
+        let name = passed(&format!("operand at {offset}"));
+        let symbol = Symbol::Variable {
+            place: Place::Frame(offset),
+            size: ty.size().into(),
+        };
+        if let Some(scope) = self.decoder.body.scopes.last_mut() {
+            scope.names.insert(name.clone(), symbol);
+        }
+        Ok((name, (offset, ty.size(), ty)))
+    }
+
+    /// Decodes another instruction where this one stands, under its guard.
+    fn decode_beside(&mut self, instruction: syntax::Instruction) -> Result_<()> {
+        let instruction = syntax::Instruction {
+            guard: self.syntax.guard.clone(),
+            line: self.syntax.line,
+            span: self.syntax.span,
+            ..instruction
+        };
+        Draft::decode(self.decoder, &instruction)
+    }
+
+    /// Stores results that are registers, before a return.
+    pub fn pass_results(&mut self) -> Result_<()> {
+        let (guard, line, span) = (self.syntax.guard.as_ref(), self.syntax.line, self.syntax.span);
+        self.decoder.pass_results(guard, line, span)
+    }
+
+    /// What the functions take and give that a call through a pointer may go to, as its last operand tells.
+    pub fn prototype_named(&self, name: &str) -> Option<Prototype> {
+        if let Some(prototype) = self.decoder.body.prototypes.get(name) {
+            return Some(prototype.clone());
+        }
+        let unit = self.decoder.unit;
+        let first = match self.decoder.body.targets.get(name) {
+            Some(targets) => targets.first().map(String::as_str),
+            None => {
+                let table = unit.variables.iter().find(|variable| variable.name == name)?;
+                table.initial.first().and_then(|value| match value {
+                    Initial::Address { symbol, .. } => Some(symbol.as_str()),
+                    _ => None,
+                })
+            }
+        };
+        let first = first?;
+        let function = unit.functions.iter().find(|function| function.name == first)?;
+        Some(function.prototype())
     }
 
     fn current_function(&self) -> usize {
@@ -241,24 +367,5 @@ impl<'d, 'm> Draft<'d, 'm> {
             .iter()
             .position(|function| function.name == self.decoder.body.info.name)
             .unwrap_or(0)
-    }
-
-    /// Whether the call's operands fit the function that it names.
-    pub fn check_call(&self, call: u32) -> Result_<()> {
-        let call = &self.decoder.program.calls[call as usize];
-        let callee = &self.decoder.program.functions[call.function as usize];
-        let fits = |given: &[(u32, u32)], expected: &[(u32, u32)]| {
-            given.len() == expected.len()
-                && given
-                    .iter()
-                    .zip(expected)
-                    .all(|(given, expected)| given.1 == expected.1)
-        };
-        if fits(&call.arguments, &callee.parameters)
-            && (fits(&call.results, &callee.results) || call.results.is_empty())
-        {
-            return Ok(());
-        }
-        Err(self.invalid(format!("operands that do not fit the parameters of `{}`", callee.name)))
     }
 }

@@ -1,15 +1,22 @@
 //! Operands: registers, constants, variables and addresses become slots.
 
 use super::draft::Result_;
-use super::{Address, Draft, Place, Symbol, function_address};
+use super::{Address, COMPONENTS, Draft, Place, Symbol, function_address};
 use crate::count::Class;
 use crate::execute;
 use crate::execute::lanes::{Slots, function};
+use crate::layout::RESERVED_SHARED;
 use crate::machine::registers::Slot;
 use crate::numerics::exact::{Format, Rounding};
 use crate::numerics::round_f64;
-use crate::parse::syntax::{Operand, Space, Type};
+use crate::parse::syntax::{Operand, Prototype, Space, Type};
 use crate::program::*;
+
+/// Whether a name is one of `%envreg0` to `%envreg31`.
+fn is_environment(name: &str) -> bool {
+    let number = name.strip_prefix("%envreg");
+    number.is_some_and(|number| (0..32).any(|known: u32| known.to_string() == number))
+}
 
 impl<'d, 'm> Draft<'d, 'm> {
     pub fn fresh(&mut self, ty: Type) -> Slot {
@@ -26,32 +33,43 @@ impl<'d, 'm> Draft<'d, 'm> {
 
     /// The declared type of a register operand.
     pub fn register_type(&mut self, operand: &Operand) -> Option<Type> {
-        match operand {
-            Operand::Name(name) => match self.decoder.lookup(name)? {
-                Symbol::Register { ty, .. } => Some(ty),
-                Symbol::Variable { .. } => None,
-            },
-            _ => None,
+        self.register(operand).map(|(_, ty, _)| ty)
+    }
+
+    /// The name, declared type and slot of a register operand.
+    fn register<'o>(&mut self, operand: &'o Operand) -> Option<(&'o str, Type, Slot)> {
+        let Operand::Name(name) = operand else { return None };
+        match self.decoder.lookup(name)? {
+            Symbol::Register { ty, slot } => Some((name, ty, slot)),
+            Symbol::Variable { .. } | Symbol::Vector { .. } => None,
         }
     }
 
-    /// A source of an instruction: a register, a special register or a constant, as a slot of the type's width.
+    /// A source of an instruction: a register of the type's width, a special register or a constant.
     pub fn source(&mut self, index: usize, ty: Type) -> Result_<Slot> {
         let operand = self.operand(index)?;
         self.source_of(operand, ty)
     }
 
     pub fn source_of(&mut self, operand: &Operand, ty: Type) -> Result_<Slot> {
+        if let Some((name, declared, _)) = self.register(operand)
+            && declared.size() != ty.size()
+        {
+            return Err(self.invalid(format!("`{name}` is {declared} where {ty} is needed")));
+        }
+        self.relaxed_source_of(operand, ty)
+    }
+
+    /// A source of `cvt` or `st`: its register may be wider than the type, whose bits are the register's lowest.
+    pub fn relaxed_source_of(&mut self, operand: &Operand, ty: Type) -> Result_<Slot> {
+        if let Some((name, declared, slot)) = self.register(operand) {
+            return self.register_source(name, declared, slot, ty);
+        }
         match operand {
-            Operand::Name(name) => {
-                if let Some(symbol) = self.decoder.lookup(name) {
-                    let Symbol::Register { ty: declared, slot } = symbol else {
-                        return Err(self.invalid(format!("`{name}` is a variable, not a register")));
-                    };
-                    return self.register_source(name, declared, slot, ty);
-                }
-                self.special(name, ty)
+            Operand::Name(name) if self.decoder.lookup(name).is_some() => {
+                Err(self.invalid(format!("`{name}` is a variable, not a register")))
             }
+            Operand::Name(name) => self.special(name, ty),
             Operand::Integer(value) => Ok(match ty {
                 Type::F32 | Type::F64 | Type::F16 | Type::Bf16 => {
                     return Err(self.invalid("an integer constant where a float is needed"));
@@ -76,12 +94,7 @@ impl<'d, 'm> Draft<'d, 'm> {
     }
 
     fn register_source(&mut self, name: &str, declared: Type, slot: Slot, ty: Type) -> Result_<Slot> {
-        if declared == Type::Pred || ty == Type::Pred {
-            return Err(self.invalid(format!("`{name}` is {declared} where {ty} is needed")));
-        }
-        if declared.size() < ty.size() {
-            return Err(self.invalid(format!("`{name}` is {declared}, too narrow for {ty}")));
-        }
+        self.check_fits(name, declared, ty)?;
         if declared.size() == 8 && ty.size() < 8 {
             // The low half of a 64-bit register.
             let low = self.fresh(Type::B32);
@@ -112,13 +125,17 @@ impl<'d, 'm> Draft<'d, 'm> {
     /// A special register as a source.
     fn special(&mut self, name: &str, ty: Type) -> Result_<Slot> {
         let (base, axis) = name.rsplit_once('.').unwrap_or((name, ""));
-        let axis = match axis {
-            "x" => Some(0),
-            "y" => Some(1),
-            "z" => Some(2),
-            _ => None,
-        };
+        let axis = COMPONENTS[0]
+            .iter()
+            .position(|name| *name == axis)
+            .map(|axis| axis as u8);
         let special = match (base, axis) {
+            // Vectors have four components, of which nothing is in the last.
+            (
+                "%tid" | "%ntid" | "%ctaid" | "%nctaid" | "%clusterid" | "%nclusterid" | "%cluster_ctaid"
+                | "%cluster_nctaid",
+                Some(3),
+            ) => return Ok(self.number(0, ty)),
             ("%tid", Some(axis)) => Special::ThreadIndex(axis),
             ("%ntid", Some(axis)) => Special::BlockSize(axis),
             ("%ctaid", Some(axis)) => Special::BlockIndex(axis),
@@ -142,13 +159,15 @@ impl<'d, 'm> Draft<'d, 'm> {
             ("%lanemask_ge", None) => Special::MaskGreaterEqual,
             ("%dynamic_smem_size", None) => Special::DynamicShared,
             ("%total_smem_size", None) => Special::TotalShared,
-            ("WARP_SZ", None) => {
-                return Ok(if ty.size() == 8 {
-                    self.wide_constant(32)
-                } else {
-                    self.narrow_constant(32)
-                });
+            ("%aggr_smem_size", None) => Special::TotalAndReservedShared,
+            ("%reserved_smem_offset_begin" | "%reserved_smem_offset_0", None) => return Ok(self.number(0, ty)),
+            ("%reserved_smem_offset_end" | "%reserved_smem_offset_cap", None) => {
+                return Ok(self.number(RESERVED_SHARED, ty));
             }
+            // The part that device libraries use, of at least 288 bytes.
+            ("%reserved_smem_offset_1", None) => return Ok(self.number(RESERVED_SHARED / 2, ty)),
+            // What drivers tell kernels; zeros are what CUDA's tells those whose launch is not cooperative.
+            (name, None) if is_environment(name) => return Ok(self.number(0, ty)),
             ("%clock" | "%clock_hi" | "%clock64" | "%globaltimer" | "%globaltimer_lo" | "%globaltimer_hi", None) => {
                 return Ok(self.clock(name, ty));
             }
@@ -171,6 +190,14 @@ impl<'d, 'm> Draft<'d, 'm> {
         let extended = self.fresh(Type::B64);
         self.helper(function::<execute::data::Extend>(), slot, extended);
         Ok(extended)
+    }
+
+    /// A constant of the type's width.
+    fn number(&mut self, value: u32, ty: Type) -> Slot {
+        match ty.size() {
+            8 => self.wide_constant(value.into()),
+            _ => self.narrow_constant(value),
+        }
     }
 
     fn clock(&mut self, name: &str, ty: Type) -> Slot {
@@ -200,50 +227,71 @@ impl<'d, 'm> Draft<'d, 'm> {
     }
 
     pub fn target_of(&mut self, operand: &Operand, ty: Type) -> Result_<Slot> {
-        let Operand::Name(name) = operand else {
-            if *operand == Operand::Sink {
-                return Ok(self.fresh(ty));
-            }
-            return Err(self.invalid("a destination that is not a register"));
+        let Some((name, declared, slot)) = self.target_register(operand)? else {
+            return Ok(self.fresh(ty));
         };
-        match self.decoder.lookup(name) {
-            Some(Symbol::Register { ty: declared, slot }) => {
-                if (declared == Type::Pred) != (ty == Type::Pred) {
-                    return Err(self.invalid(format!("`{name}` is {declared} where {ty} is needed")));
-                }
-                if ty == Type::Pred {
-                    self.writes.push(Use::Predicate(slot));
-                    return Ok(slot);
-                }
-                if declared.size() < ty.size() {
-                    return Err(self.invalid(format!("`{name}` is {declared}, too narrow for {ty}")));
-                }
-                if declared.size() == 8 && ty.size() < 8 {
-                    // Written narrow, then extended into the 64-bit register.
-                    let low = self.fresh(Type::B32);
-                    self.writes.push(Use::Row(low));
-                    let extend = if ty.is_signed() {
-                        function::<execute::data::ExtendSigned>()
-                    } else {
-                        function::<execute::data::Extend>()
-                    };
-                    self.after.push((
-                        extend,
-                        Slots {
-                            to: slot,
-                            from: [low, 0, 0, 0],
-                            extra: 0,
-                        },
-                        low,
-                        slot,
-                    ));
-                    return Ok(low);
-                }
-                self.writes.push(Use::Row(slot));
-                Ok(slot)
-            }
-            _ => Err(self.invalid(format!("no register `{name}`"))),
+        if (declared == Type::Pred) != (ty == Type::Pred) || declared.size() != ty.size() {
+            return Err(self.invalid(format!("`{name}` is {declared} where {ty} is needed")));
         }
+        self.writes.push(match ty {
+            Type::Pred => Use::Predicate(slot),
+            _ => Use::Row(slot),
+        });
+        Ok(slot)
+    }
+
+    /// A destination that an instruction extends to the register's width by itself, as loads do.
+    pub fn wide_target_of(&mut self, operand: &Operand, ty: Type) -> Result_<Slot> {
+        let Some((name, declared, slot)) = self.target_register(operand)? else {
+            return Ok(self.fresh(ty));
+        };
+        self.check_fits(name, declared, ty)?;
+        self.writes.push(Use::Row(slot));
+        Ok(slot)
+    }
+
+    /// The destination of `cvt`. A register that is wider than the type takes the value extended: by its sign if the
+    /// type is a signed integer, else by zeros.
+    pub fn extended_target(&mut self, index: usize, ty: Type) -> Result_<Slot> {
+        let operand = self.operand(index)?;
+        let Some((name, declared, slot)) = self.target_register(operand)? else {
+            return Ok(self.fresh(ty));
+        };
+        self.check_fits(name, declared, ty)?;
+        let Some(extend) = execute::data::extension(ty, declared) else {
+            self.writes.push(Use::Row(slot));
+            return Ok(slot);
+        };
+        let narrow = self.fresh(ty);
+        self.writes.push(Use::Row(narrow));
+        let slots = Slots {
+            to: slot,
+            from: [narrow, 0, 0, 0],
+            extra: 0,
+        };
+        self.after.push((extend, slots, narrow, slot));
+        Ok(narrow)
+    }
+
+    /// The name, declared type and slot of a destination; none for `_`.
+    fn target_register<'o>(&mut self, operand: &'o Operand) -> Result_<Option<(&'o str, Type, Slot)>> {
+        match (self.register(operand), operand) {
+            (Some(register), _) => Ok(Some(register)),
+            (None, Operand::Sink) => Ok(None),
+            (None, Operand::Name(name)) => Err(self.invalid(format!("no register `{name}`"))),
+            (None, _) => Err(self.invalid("a destination that is not a register")),
+        }
+    }
+
+    /// Checks that a register is at least as wide as a type.
+    fn check_fits(&self, name: &str, declared: Type, ty: Type) -> Result_<()> {
+        if declared == Type::Pred || ty == Type::Pred {
+            return Err(self.invalid(format!("`{name}` is {declared} where {ty} is needed")));
+        }
+        if declared.size() < ty.size() {
+            return Err(self.invalid(format!("`{name}` is {declared}, too narrow for {ty}")));
+        }
+        Ok(())
     }
 
     pub(super) fn predicate(&mut self, name: &str) -> Result_<Slot> {
@@ -322,7 +370,7 @@ impl<'d, 'm> Draft<'d, 'm> {
         };
         match self.decoder.lookup(name)? {
             Symbol::Variable { place, size: _ } => Some((place, offset)),
-            Symbol::Register { .. } => None,
+            Symbol::Register { .. } | Symbol::Vector { .. } => None,
         }
     }
 
@@ -336,15 +384,14 @@ impl<'d, 'm> Draft<'d, 'm> {
         Some(function_address(function))
     }
 
-    /// The function that an operand names.
-    pub fn function_named(&mut self, name: &str) -> Option<usize> {
-        let function = self
-            .decoder
-            .unit
-            .functions
+    /// The function that an operand names, and what it takes and gives.
+    pub fn function_named(&mut self, name: &str) -> Option<(usize, Prototype)> {
+        let functions = &self.decoder.unit.functions;
+        let function = functions
             .iter()
             .position(|function| function.name == name && !function.is_entry)?;
-        Some(self.decoder.request(function))
+        let prototype = functions[function].prototype();
+        Some((self.decoder.request(function), prototype))
     }
 
     pub fn address_of(&mut self, place: Place, offset: i64) -> Slot {

@@ -7,11 +7,13 @@ use super::half::{Brain, Half, HalfFloat};
 use super::lanes::{Slots, each};
 use super::memory::{
     SharedAccess, addresses, check_shared, ignore_cache_modifiers, mark_sectors, outside_global, sectors, take_space,
+    take_strength, watch_atomic,
 };
 use crate::count::Class;
 use crate::decode::Draft;
 use crate::error::Error;
-use crate::machine::registers::{LANES, mapped};
+use crate::machine::registers::{LANES, Slot, mapped};
+use crate::machine::shared::Strength;
 use crate::machine::warp::Warp;
 use crate::machine::{Core, Stop};
 use crate::memory::Allocation;
@@ -66,7 +68,8 @@ const TYPES: [Type; 14] = [
 ];
 
 /// What an atomic operation does, packed into `Slots::extra`. The address is `from[0]`, the operands are `from[1]` and
-/// `from[2]`; `to` takes the old value.
+/// `from[2]`; `to` takes the old value. For vectors, `from[1]` is a list of the elements' operands and of the registers
+/// that take their old values.
 #[derive(Debug, Clone, Copy)]
 struct Atomic {
     offset: i32,
@@ -77,7 +80,13 @@ struct Atomic {
     returns: bool,
     /// In the shared memory of the cluster.
     in_cluster: bool,
+    /// Elements of a vector.
+    count: u32,
+    strength: Strength,
 }
+
+/// Elements of the longest vector.
+const MOST_ELEMENTS: usize = 8;
 
 const SPACES: [Space; 3] = [Space::Global, Space::Shared, Space::Generic];
 
@@ -92,7 +101,9 @@ impl Atomic {
                 | ty << 36
                 | space << 40
                 | u64::from(self.returns) << 42
-                | u64::from(self.in_cluster) << 43,
+                | u64::from(self.in_cluster) << 43
+                | u64::from(self.count.trailing_zeros()) << 44
+                | self.strength.pack() << 46,
         )
     }
 
@@ -104,11 +115,29 @@ impl Atomic {
             space: SPACES[(bits >> 40 & 3) as usize],
             returns: bits >> 42 & 1 != 0,
             in_cluster: bits >> 43 & 1 != 0,
+            count: 1 << (bits >> 44 & 3),
+            strength: Strength::unpack(bits >> 46),
         }
     }
 
-    /// The new value, given the old one and the operands.
-    fn apply(self, old: u64, b: u64, c: u64) -> u64 {
+    /// Where the operands of an element come from, and where its old value goes.
+    fn registers(self, core: &Core<'_>, slots: &Slots, element: u32) -> Registers {
+        if self.count == 1 {
+            return Registers {
+                from: [slots.from[1], slots.from[2]],
+                to: slots.to,
+            };
+        }
+        let list = &core.launch.program.lists[slots.from[1] as usize];
+        let from = list[element as usize];
+        Registers {
+            from: [from, from],
+            to: list[(self.count + element) as usize],
+        }
+    }
+
+    /// The new value in a space, given the old one and the operands.
+    fn apply(self, space: Space, old: u64, b: u64, c: u64) -> u64 {
         macro_rules! ordered {
             ($ty:ty) => {{
                 let (x, y) = (old as $ty, b as $ty);
@@ -145,9 +174,14 @@ impl Atomic {
                     old - 1
                 }
             }
-            // Float additions on f32 in global memory flush subnormals on hardware.
             (Kind::Add, Type::F32) => {
-                u64::from(flush(flush(f32::from_bits(old as u32)) + flush(f32::from_bits(b as u32))).to_bits())
+                let (x, y) = (f32::from_bits(old as u32), f32::from_bits(b as u32));
+                // Hardware flushes subnormals in global memory, and not in shared memory.
+                let sum = match space {
+                    Space::Global => flush(flush(x) + flush(y)),
+                    _ => x + y,
+                };
+                u64::from(sum.to_bits())
             }
             (Kind::Add, Type::F64) => (f64::from_bits(old) + f64::from_bits(b)).to_bits(),
             (Kind::Add | Kind::Min | Kind::Max, Type::F16) => self.halves::<Half>(old, b, 1),
@@ -209,6 +243,11 @@ fn run(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -
         let inner = &mapped(addresses, |address| address.wrapping_sub(base));
         match space {
             Space::Global => global(core, warp, operation, atomic, inner, lanes)?,
+            space if atomic.count > 1 => {
+                let lane = lanes.trailing_zeros() as usize;
+                let message = format!("an atomic operation on a vector in {space} memory");
+                return Err(core.fault(warp, operation, lane, Some(addresses[lane]), message));
+            }
             Space::Shared if atomic.in_cluster => {
                 super::memory::each_block(core, warp, operation, inner, lanes, |core, warp, inner, lanes| {
                     shared(core, warp, operation, atomic, inner, lanes)
@@ -230,30 +269,32 @@ fn run(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -
     Ok(())
 }
 
-fn operands(warp: &Warp, slots: &Slots, atomic: Atomic, lane: usize) -> (u64, u64) {
-    let read = |slot| {
-        if atomic.ty.size() == 8 {
-            warp.registers.wide(slot)[lane]
-        } else {
-            u64::from(warp.registers.row(slot)[lane])
-        }
-    };
-    let (b, c) = (read(slots.from[1]), read(slots.from[2]));
-    if atomic.ty.size() == 2 {
-        (b & 0xffff, c & 0xffff)
-    } else {
-        (b, c)
-    }
+/// The registers of an element.
+#[derive(Clone, Copy)]
+struct Registers {
+    from: [Slot; 2],
+    to: Slot,
 }
 
-fn give(warp: &mut Warp, slots: &Slots, atomic: Atomic, lane: usize, old: u64) {
-    if !atomic.returns {
-        return;
+impl Registers {
+    fn operands(self, warp: &Warp, atomic: Atomic, lane: usize) -> (u64, u64) {
+        let [b, c] = self.from.map(|slot| match atomic.ty.size() {
+            8 => warp.registers.wide(slot)[lane],
+            4 => warp.registers.row(slot)[lane].into(),
+            _ => u64::from(warp.registers.row(slot)[lane] & 0xffff),
+        });
+        (b, c)
     }
-    if atomic.ty.size() == 8 {
-        warp.registers.wide_mut(slots.to)[lane] = old;
-    } else {
-        warp.registers.row_mut(slots.to)[lane] = old as u32;
+
+    fn give(self, warp: &mut Warp, atomic: Atomic, lane: usize, old: u64) {
+        if !atomic.returns {
+            return;
+        }
+        if atomic.ty.size() == 8 {
+            warp.registers.wide_mut(self.to)[lane] = old;
+        } else {
+            warp.registers.row_mut(self.to)[lane] = old as u32;
+        }
     }
 }
 
@@ -265,7 +306,7 @@ fn global(
     addresses: &[u64; LANES],
     mask: u32,
 ) -> Result<(), Stop> {
-    let bytes = atomic.ty.size();
+    let (size, bytes) = (atomic.ty.size(), atomic.ty.size() * atomic.count);
     if core.count() {
         let (list, count) = sectors(addresses, mask);
         core.counts.global_atomic_bytes += u64::from(bytes) * u64::from(mask.count_ones());
@@ -309,32 +350,46 @@ fn global(
         } else {
             allocation.assume_defined();
         }
-        let (b, c) = operands(warp, &operation.slots, atomic, lane);
-        // The closures run again if another host thread was faster.
-        let old = match bytes {
-            8 => allocation
-                .atomic_u64(offset)
-                .fetch_update(SeqCst, SeqCst, |old| Some(atomic.apply(old, b, c)))
-                .unwrap_or_else(|old| old),
-            4 => allocation
-                .atomic_u32(offset)
-                .fetch_update(SeqCst, SeqCst, |old| Some(atomic.apply(old.into(), b, c) as u32))
-                .unwrap_or_else(|old| old)
-                .into(),
-            _ => {
-                let shift = offset % 4 * 8;
-                let word = allocation.atomic_u32(offset / 4 * 4);
-                let update = |word: u32| {
-                    let new = atomic.apply((word >> shift & 0xffff).into(), b, c) as u32 & 0xffff;
-                    Some((word & !(0xffff << shift)) | new << shift)
-                };
-                let old = word.fetch_update(SeqCst, SeqCst, update).unwrap_or_else(|old| old);
-                u64::from(old >> shift & 0xffff)
-            }
-        };
-        give(warp, &operation.slots, atomic, lane, old);
+        // A register may be an operand of one element and take the old value of another.
+        let mut operands = [(0, 0); MOST_ELEMENTS];
+        for (operands, element) in operands.iter_mut().zip(0..atomic.count) {
+            let registers = atomic.registers(core, &operation.slots, element);
+            *operands = registers.operands(warp, atomic, lane);
+        }
+        for (element, &(b, c)) in (0..atomic.count).zip(&operands) {
+            let old = update(allocation, offset + u64::from(element * size), atomic, b, c);
+            let registers = atomic.registers(core, &operation.slots, element);
+            registers.give(warp, atomic, lane, old);
+        }
     }
     Ok(())
+}
+
+/// Does the operation on one element of global memory; the result is the old value.
+fn update(allocation: &Allocation, offset: u64, atomic: Atomic, b: u64, c: u64) -> u64 {
+    // The closures run again if another host thread was faster.
+    let apply = |old: u64| atomic.apply(Space::Global, old, b, c);
+    match atomic.ty.size() {
+        8 => allocation
+            .atomic_u64(offset)
+            .fetch_update(SeqCst, SeqCst, |old| Some(apply(old)))
+            .unwrap_or_else(|old| old),
+        4 => allocation
+            .atomic_u32(offset)
+            .fetch_update(SeqCst, SeqCst, |old| Some(apply(old.into()) as u32))
+            .unwrap_or_else(|old| old)
+            .into(),
+        _ => {
+            let shift = offset % 4 * 8;
+            let word = allocation.atomic_u32(offset / 4 * 4);
+            let update = |word: u32| {
+                let new = apply((word >> shift & 0xffff).into()) as u32 & 0xffff;
+                Some((word & !(0xffff << shift)) | new << shift)
+            };
+            let old = word.fetch_update(SeqCst, SeqCst, update).unwrap_or_else(|old| old);
+            u64::from(old >> shift & 0xffff)
+        }
+    }
 }
 
 fn shared(
@@ -347,18 +402,70 @@ fn shared(
 ) -> Result<(), Stop> {
     let bytes = atomic.ty.size();
     let mask = check_shared(core, warp, operation, addresses, bytes, mask, SharedAccess::Atomic)?;
-    let size = bytes as usize;
+    let (size, watched) = (bytes as usize, core.sanitize());
     each(mask, |lane| {
         let at = addresses[lane] as usize;
         let mut value = [0; 8];
         value[..size].copy_from_slice(&core.shared.bytes[at..at + size]);
         let old = u64::from_le_bytes(value);
-        let (b, c) = operands(warp, &operation.slots, atomic, lane);
-        let new = atomic.apply(old, b, c).to_le_bytes();
+        let registers = atomic.registers(core, &operation.slots, 0);
+        let (b, c) = registers.operands(warp, atomic, lane);
+        let new = atomic.apply(Space::Shared, old, b, c).to_le_bytes();
         core.shared.bytes[at..at + size].copy_from_slice(&new[..size]);
-        give(warp, &operation.slots, atomic, lane, old);
+        registers.give(warp, atomic, lane, old);
+        if watched {
+            let wrote = atomic.kind != Kind::Cas || old == b;
+            watch_atomic(
+                core,
+                warp,
+                operation,
+                (addresses[lane], bytes),
+                lane,
+                atomic.strength,
+                wrote,
+            );
+        }
     });
+    if watched && let Some(shadow) = core.shared.shadow() {
+        shadow.order.finish(warp.index as usize);
+    }
     Ok(())
+}
+
+/// Whether an operation has a form for vectors.
+fn vector_fits(kind: Kind, ty: Type, space: Space, count: u32) -> bool {
+    let does = match ty {
+        Type::F32 => kind == Kind::Add,
+        Type::F16 | Type::Bf16 | Type::F16x2 | Type::Bf16x2 => matches!(kind, Kind::Add | Kind::Min | Kind::Max),
+        _ => false,
+    };
+    does && ty.size() * count <= 16 && matches!(space, Space::Global | Space::Generic)
+}
+
+/// The registers of an operation on vectors, as a list.
+fn vector(draft: &mut Draft<'_, '_>, ty: Type, count: usize, returns: bool) -> Result<Slot, Error> {
+    let mut list = Vec::new();
+    for operand in elements(draft, usize::from(returns) + 1, count)? {
+        list.push(draft.source_of(operand, ty)?);
+    }
+    let targets = if returns {
+        elements(draft, 0, count)?
+    } else {
+        Vec::new()
+    };
+    for operand in targets {
+        list.push(draft.target_of(operand, ty)?);
+    }
+    list.resize(2 * count, 0);
+    Ok(draft.add_list(list) as Slot)
+}
+
+fn elements<'d>(draft: &Draft<'d, '_>, index: usize, count: usize) -> Result<Vec<&'d Operand>, Error> {
+    let elements = draft.elements(index)?;
+    match elements.len() == count {
+        true => Ok(elements),
+        false => Err(draft.invalid(format!("{} registers for {count} elements", elements.len()))),
+    }
 }
 
 pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
@@ -367,12 +474,22 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         return Err(draft.unsupported("asynchronous reductions"));
     }
     let policy = draft.take("L2::cache_hint");
+    let strength = Strength {
+        strong: true,
+        ..take_strength(draft)
+    };
     ignore_cache_modifiers(draft);
     let in_cluster = draft.take("shared::cluster");
     let mut space = if in_cluster { Space::Shared } else { take_space(draft)? };
     draft.ignore(&["noftz"]);
     let Some((_, kind)) = KINDS.iter().copied().find(|(name, _)| draft.take(name)) else {
         return Err(draft.unsupported("this atomic operation"));
+    };
+    let count = match draft.take_any(&["v2", "v4", "v8"]) {
+        None => 1,
+        Some("v2") => 2,
+        Some("v4") => 4,
+        Some(_) => 8,
     };
     let ty = draft.ty()?;
     let first = usize::from(returns);
@@ -390,6 +507,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         Kind::Exchange | Kind::Cas => true,
         Kind::And | Kind::Or | Kind::Xor => ty.is_integer(),
     };
+    let fits = fits && (count == 1 || vector_fits(kind, ty, space, count));
     let atomic = Atomic {
         offset: address.offset,
         kind,
@@ -397,6 +515,8 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         space,
         returns,
         in_cluster,
+        count,
+        strength,
     };
     let Some(extra) = atomic.pack().filter(|_| fits) else {
         return Err(draft.unsupported(format!("this operation on {ty} in {space} memory")));
@@ -410,13 +530,17 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         };
         draft.source(index, read)
     };
-    let b = value(draft, first + 1)?;
-    let c = if kind == Kind::Cas { value(draft, first + 2)? } else { b };
-    let to = if returns { draft.target(0, ty)? } else { 0 };
+    let (to, b, c) = if count == 1 {
+        let b = value(draft, first + 1)?;
+        let c = if kind == Kind::Cas { value(draft, first + 2)? } else { b };
+        (if returns { draft.target(0, ty)? } else { 0 }, b, c)
+    } else {
+        (0, vector(draft, ty, count as usize, returns)?, 0)
+    };
     if space != Space::Global {
         draft.note_shared_access(ty.size());
     }
-    let flops = if float && kind == Kind::Add { 1 } else { 0 };
+    let flops = if float && kind == Kind::Add { count } else { 0 };
     draft.emit(
         Action::Machine(run),
         Slots {

@@ -1,6 +1,7 @@
 //! Branches, calls, barriers and fences.
 
 use super::lanes::{Lanes, Slots};
+use super::warp::{WARP_BARRIER, warp_barrier};
 use crate::count::Class;
 use crate::decode::Draft;
 use crate::error::Error;
@@ -8,20 +9,30 @@ use crate::machine::registers::Registers;
 use crate::machine::warp::Warp;
 use crate::machine::{Core, Stop};
 use crate::parse::syntax::{Operand, Type};
-use crate::program::{Action, Barrier, Control, Operation, Reduction, ReductionKind};
+use crate::program::{Action, Barrier, Control, Meeting, Operation, Reduction, ReductionKind};
 
 /// The address of a module's first function; the others follow.
 pub(crate) const FUNCTION_BASE: u64 = 0x0500_0000_0000;
 
-/// Fences order nothing here: the emulator's memory is sequentially consistent.
-struct Fence;
+/// A fence that is a matter of proxies, of which the emulator has one.
+struct Nothing;
 
-impl Lanes for Fence {
+impl Lanes for Nothing {
     fn run(_: &mut Registers, _: &Slots, _: u32) {}
 }
 
-/// `bar.warp.sync`: the lanes have met when it runs.
-fn warp_barrier(_: &mut Core<'_>, _: &mut Warp, _: &Operation, _: u32) -> Result<(), Stop> {
+const ACQUIRES: u64 = 1;
+const RELEASES: u64 = 2;
+
+/// The emulator's memory is sequentially consistent: only the sanitizer looks at fences.
+fn fence(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
+    if let Some(shadow) = core.shared.shadow() {
+        let extra = operation.slots.extra;
+        let (acquires, releases) = (extra & ACQUIRES != 0, extra & RELEASES != 0);
+        shadow
+            .order
+            .fence(warp.index as usize, mask, warp.live, acquires, releases);
+    }
     Ok(())
 }
 
@@ -50,23 +61,38 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         "call" => call(draft),
         "ret" => {
             draft.ignore(&["uni"]);
+            draft.arity(0..=0)?;
+            draft.pass_results()?;
             draft.emit(Action::Control(Control::Return), Slots::default(), Class::Control, 0)
         }
         "exit" => draft.emit(Action::Control(Control::Exit), Slots::default(), Class::Control, 0),
         "trap" | "brkpt" => draft.emit(Action::Control(Control::Trap), Slots::default(), Class::Control, 0),
         "membar" | "fence" => {
-            if draft.take("proxy") {
+            let (proxy, mbarriers) = (draft.take("proxy"), draft.take("mbarrier_init"));
+            if proxy {
                 // Generic and asynchronous accesses see one memory here; proxies of textures and tensor maps are not known.
-                if !draft.take("async") {
+                if draft.take_any(&["async", "async::generic"]).is_none() {
                     return Err(draft.unsupported("this proxy"));
                 }
                 draft.ignore(&["global", "shared::cta", "shared::cluster", "shared"]);
             }
-            draft.ignore(&["mbarrier_init"]);
-            draft.ignore(&[
-                "gl", "cta", "sys", "sc", "acq_rel", "gpu", "cluster", "acquire", "release",
-            ]);
-            draft.lanes::<Fence>(0, &[], 0, Class::Barrier, 0)
+            draft.ignore_prefixed(&["sync_restrict::"]);
+            let order = draft.take_any(&["acquire", "release", "acq_rel", "sc"]);
+            draft.ignore(&["gl", "cta", "cluster", "gpu", "sys"]);
+            draft.arity(0..=0)?;
+            if proxy || mbarriers {
+                return draft.lanes::<Nothing>(0, &[], 0, Class::Barrier, 0);
+            }
+            let extra = match order {
+                Some("acquire") => ACQUIRES,
+                Some("release") => RELEASES,
+                _ => ACQUIRES | RELEASES,
+            };
+            let slots = Slots {
+                extra,
+                ..Slots::default()
+            };
+            draft.emit(Action::Machine(fence), slots, Class::Barrier, 0)
         }
         _ => barrier(draft),
     }
@@ -103,25 +129,17 @@ fn call(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         }
         let address = draft.source_of(&Operand::Name(name.clone()), Type::B64)?;
         draft.request_all();
-        let call = draft.add_call(0, arguments, results)?;
-        return draft.emit(
-            Action::Control(Control::CallIndirect { call, address }),
-            Slots::default(),
-            Class::Control,
-            0,
-        );
+        let prototype = match operands.last() {
+            Some(Operand::Name(name)) => draft.prototype_named(name),
+            _ => None,
+        };
+        let control = |call| Control::CallIndirect { call, address };
+        return draft.emit_call(None, prototype, arguments, results, control);
     }
-    let Some(function) = draft.function_named(name) else {
+    let Some((function, prototype)) = draft.function_named(name) else {
         return Err(draft.invalid(format!("no function `{name}`")));
     };
-    let call = draft.add_call(function, arguments, results)?;
-    draft.check_call(call)?;
-    draft.emit(
-        Action::Control(Control::Call(call)),
-        Slots::default(),
-        Class::Control,
-        0,
-    )
+    draft.emit_call(Some(function), Some(prototype), arguments, results, Control::Call)
 }
 
 /// `bar` and `barrier`, of a block or of a warp.
@@ -143,12 +161,12 @@ fn barrier(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         }
         draft.arity(1..=1)?;
         let mask = draft.source(0, Type::B32)?;
-        return draft.emit(
-            Action::Collective(warp_barrier, mask),
-            Slots::default(),
-            Class::Barrier,
-            0,
-        );
+        let meeting = Meeting {
+            run: warp_barrier,
+            mask,
+            kind: WARP_BARRIER,
+        };
+        return draft.emit(Action::Meeting(meeting), Slots::default(), Class::Barrier, 0);
     }
     let waits = match draft.take_any(&["sync", "arrive", "red"]) {
         Some("arrive") => false,

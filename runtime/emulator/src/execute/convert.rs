@@ -36,12 +36,33 @@ lanes! {
         let convert = |value: f32| convert(value.to_bits().into(), extra) as u32 & 0xffff;
         convert(b) | convert(a) << 16
     }
+    /// Two floats to a pair of bytes.
+    PackBytes(a: f32, b: f32; extra) -> u32 {
+        let convert = |value: f32| convert(value.to_bits().into(), extra) as u32 & 0xff;
+        convert(b) | convert(a) << 8
+    }
+    HalvesToBytes(a: u32; extra) -> u32 {
+        let convert = |half: u32| convert((half & 0xffff).into(), extra) as u32 & 0xff;
+        convert(a) | convert(a >> 16) << 8
+    }
+    BytesToHalves(a: u32; extra) -> u32 {
+        let convert = |byte: u32| convert((byte & 0xff).into(), extra) as u32 & 0xffff;
+        convert(a) | convert(a >> 8) << 16
+    }
+    /// `cvt.pack`: a and b saturated to `extra`'s low bits (bit 8: signed), b in the lowest, c above both.
+    PackIntegers(a: i32, b: i32, c: u32; extra) -> u32 {
+        let bits = extra as u32 & 0xff;
+        let (least, most) = if extra & 0x100 != 0 { (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) } else { (0, (1 << bits) - 1) };
+        let part = |value: i32| value.clamp(least, most) as u32 & ((1 << bits) - 1);
+        // Nothing is left for c above two halves.
+        part(b) | part(a) << bits | c.checked_shl(2 * bits).unwrap_or(0)
+    }
 }
 
 /// Any conversion, described by `extra`.
 struct Any;
 
-/// Bits of `extra`: source type, destination type, rounding, and flags.
+/// Bits of `extra`: source type, destination type, rounding, and flags. Types of pairs stand for their elements.
 const TO: u32 = 8;
 const ROUNDING: u32 = 16;
 /// Round to an integer, although the destination is a float.
@@ -52,7 +73,7 @@ const RELU: u64 = 1 << 23;
 /// Overflow gives the largest finite number.
 const FINITE: u64 = 1 << 24;
 
-const TYPES: [Type; 16] = [
+const TYPES: [Type; 18] = [
     Type::U8,
     Type::U16,
     Type::U32,
@@ -69,6 +90,8 @@ const TYPES: [Type; 16] = [
     Type::B16,
     Type::B32,
     Type::B64,
+    Type::E4m3x2,
+    Type::E5m2x2,
 ];
 
 fn code(ty: Type) -> Option<u64> {
@@ -85,14 +108,16 @@ fn format(ty: Type) -> Option<Format> {
         Type::F32 => Format::F32,
         Type::F64 => Format::F64,
         Type::Tf32 => Format::TF32,
+        Type::E4m3x2 => Format::E4M3,
+        Type::E5m2x2 => Format::E5M2,
         _ => return None,
     })
 }
 
 impl Lanes for Any {
     fn run(registers: &mut Registers, slots: &Slots, mask: u32) {
-        let from = TYPES[slots.extra as usize & 15];
-        let to = TYPES[(slots.extra >> TO) as usize & 15];
+        let from = TYPES[slots.extra as usize & 31];
+        let to = TYPES[(slots.extra >> TO) as usize & 31];
         each(mask, |lane| {
             let bits = if from.size() == 8 {
                 registers.wide(slots.from[0])[lane]
@@ -121,8 +146,8 @@ fn rounding(extra: u64) -> Rounding {
 
 /// Converts the bits of one value.
 fn convert(bits: u64, extra: u64) -> u64 {
-    let from = TYPES[extra as usize & 15];
-    let to = TYPES[(extra >> TO) as usize & 15];
+    let from = TYPES[extra as usize & 31];
+    let to = TYPES[(extra >> TO) as usize & 31];
     match (format(from), format(to)) {
         (None, None) => {
             let value = integer(bits, from);
@@ -138,12 +163,7 @@ fn convert(bits: u64, extra: u64) -> u64 {
             extra,
         ),
         (Some(source), to_format) => {
-            let mut bits = bits
-                & if source == Format::F64 {
-                    u64::MAX
-                } else {
-                    (1 << (8 * from.size())) - 1
-                };
+            let mut bits = bits & u64::MAX >> (64 - source.bits());
             if extra & FTZ != 0 && from == Type::F32 {
                 bits = flush(f32::from_bits(bits as u32)).to_bits().into();
             }
@@ -166,7 +186,15 @@ fn convert(bits: u64, extra: u64) -> u64 {
                     to,
                     extra,
                 ),
-                Some(format) => finish(exact::convert(source, bits, format, rounding(extra)), to, extra),
+                Some(format) => {
+                    let largest = widen(format, format.largest());
+                    let (source, bits) = if extra & FINITE != 0 && value.abs() > largest {
+                        (Format::F64, largest.copysign(value).to_bits())
+                    } else {
+                        (source, bits)
+                    };
+                    finish(exact::convert(source, bits, format, rounding(extra)), to, extra)
+                }
             }
         }
     }
@@ -207,14 +235,6 @@ fn finish(bits: u64, to: Type, extra: u64) -> u64 {
     }
     if extra & RELU != 0 && (value < 0.0 || (value == 0.0 && value.is_sign_negative())) {
         bits = 0;
-    }
-    if extra & FINITE != 0 && value.is_infinite() {
-        let largest = exact::convert(Format::F64, f64::MAX.to_bits(), format, Rounding::Zero);
-        bits = if value > 0.0 {
-            largest
-        } else {
-            largest | 1 << (format.precision - 1 + format.exponent)
-        };
     }
     if to == Type::Tf32 {
         // The format's 19 bits stand at the top of 32.
@@ -260,7 +280,7 @@ fn wrap(value: i128, ty: Type) -> u64 {
 
 pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     if draft.take("pack") {
-        return Err(draft.unsupported("`.pack`"));
+        return pack_integers(draft);
     }
     let integral = draft.take_any(&["rni", "rzi", "rmi", "rpi"]);
     let rounding = match integral {
@@ -287,6 +307,14 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     }
     let to_type = draft.ty()?;
     let from_type = draft.ty()?;
+    let bytes = |ty| matches!(ty, Type::E4m3x2 | Type::E5m2x2);
+    if bytes(to_type) || bytes(from_type) {
+        return if rounding == Some(Rounding::Nearest) && integral.is_none() {
+            convert_bytes(draft, to_type, from_type, extra)
+        } else {
+            Err(draft.unsupported(format!("a conversion from {from_type} to {to_type} without `.rn`")))
+        };
+    }
     if matches!(to_type, Type::F16x2 | Type::Bf16x2) {
         return pack(draft, to_type, from_type, extra);
     }
@@ -297,8 +325,9 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     let run = quick(to_type, from_type, extra).unwrap_or_else(function::<Any>);
     extra |= from_code | to_code << TO;
     // `tf32` is held in a 32-bit register.
-    let from = draft.source(1, from_type)?;
-    let to = draft.target(0, to_type)?;
+    let from = draft.operand(1)?;
+    let from = draft.relaxed_source_of(from, from_type)?;
+    let to = draft.extended_target(0, to_type)?;
     draft.lane_function(run, to, &[from], extra, Class::Conversion, 0)
 }
 
@@ -327,6 +356,59 @@ fn quick(to: Type, from: Type, extra: u64) -> Option<Function> {
     })
 }
 
+/// Conversions of pairs of 8-bit floats.
+fn convert_bytes(draft: &mut Draft<'_, '_>, to_type: Type, from_type: Type, extra: u64) -> Result<(), Error> {
+    let codes = |from, to| Some(code(from)? | code(to)? << TO);
+    let (run, codes, sources, source): (Function, _, _, _) = match (to_type, from_type, extra & !RELU) {
+        (Type::E4m3x2 | Type::E5m2x2, Type::F32, FINITE) => {
+            (function::<PackBytes>(), codes(Type::F32, to_type), 2, Type::F32)
+        }
+        (Type::E4m3x2 | Type::E5m2x2, Type::F16x2, FINITE) => {
+            (function::<HalvesToBytes>(), codes(Type::F16, to_type), 1, Type::B32)
+        }
+        (Type::F16x2, Type::E4m3x2 | Type::E5m2x2, 0) => {
+            (function::<BytesToHalves>(), codes(from_type, Type::F16), 1, Type::B16)
+        }
+        _ => return Err(draft.unsupported(format!("this conversion from {from_type} to {to_type}"))),
+    };
+    draft.arity(sources + 1..=sources + 1)?;
+    let mut from = [0; 2];
+    for (index, slot) in from.iter_mut().enumerate().take(sources) {
+        *slot = draft.source(index + 1, source)?;
+    }
+    let to = draft.target(0, to_type)?;
+    let extra = extra | codes.unwrap_or_default();
+    draft.lane_function(run, to, &from[..sources], extra, Class::Conversion, 0)
+}
+
+/// `cvt.pack.sat.type.s32`, to two of a type of 16 bits; with `.b32`, to smaller ones below a third operand.
+fn pack_integers(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+    const TYPES: [&str; 8] = ["u2", "s2", "u4", "s4", "u8", "s8", "u16", "s16"];
+    let to = if draft.take("sat") {
+        draft.take_any(&TYPES)
+    } else {
+        None
+    };
+    let Some((sign, bits)) = to.and_then(|name| Some((&name[..1], name[1..].parse::<u64>().ok()?))) else {
+        return Err(draft.unsupported("this type"));
+    };
+    let narrow = bits < 16;
+    if !draft.take("s32") || draft.take("b32") != narrow {
+        return Err(draft.unsupported("these types"));
+    }
+    let operands = if narrow { 4 } else { 3 };
+    draft.arity(operands..=operands)?;
+    let above = if narrow {
+        draft.source(3, Type::B32)?
+    } else {
+        draft.narrow_constant(0)
+    };
+    let from = [draft.source(1, Type::B32)?, draft.source(2, Type::B32)?, above];
+    let to = draft.target(0, Type::B32)?;
+    let extra = bits | u64::from(sign == "s") << 8;
+    draft.lanes::<PackIntegers>(to, &from, extra, Class::Conversion, 0)
+}
+
 fn pack(draft: &mut Draft<'_, '_>, to_type: Type, from_type: Type, extra: u64) -> Result<(), Error> {
     if from_type != Type::F32 {
         return Err(draft.unsupported(format!("a conversion from {from_type} to {to_type}")));
@@ -342,6 +424,6 @@ fn pack(draft: &mut Draft<'_, '_>, to_type: Type, from_type: Type, extra: u64) -
         _ => function::<PackAny>(),
     };
     let from = [draft.source(1, Type::F32)?, draft.source(2, Type::F32)?];
-    let to = draft.target(0, to_type)?;
+    let to = draft.extended_target(0, to_type)?;
     draft.lane_function(run, to, &from, extra | from_code | to_code << TO, Class::Conversion, 0)
 }

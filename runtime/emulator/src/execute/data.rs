@@ -1,6 +1,6 @@
 //! Moves, packing, addresses.
 
-use super::lanes::{Lanes, Slots, each, lanes};
+use super::lanes::{Function, Lanes, Slots, each, lanes};
 use crate::count::Class;
 use crate::decode::{Draft, Place};
 use crate::error::Error;
@@ -18,12 +18,38 @@ lanes! {
     Truncate(a: u64) -> u32 { a as u32 }
     High(a: u64) -> u32 { (a >> 32) as u32 }
     Extend(a: u32) -> u64 { a.into() }
-    ExtendSigned(a: i32) -> i64 { a.into() }
+    U8To32(a: u8) -> u32 { a.into() }
+    S8To32(a: i8) -> i32 { a.into() }
+    U16To32(a: u16) -> u32 { a.into() }
+    S16To32(a: i16) -> i32 { a.into() }
+    U8To64(a: u8) -> u64 { a.into() }
+    S8To64(a: i8) -> i64 { a.into() }
+    U16To64(a: u16) -> u64 { a.into() }
+    S16To64(a: i16) -> i64 { a.into() }
+    S32To64(a: i32) -> i64 { a.into() }
     AddOffset(a: u64; offset) -> u64 { a.wrapping_add(offset) }
     Map(address: u32, rank: u32) -> u32 { crate::machine::cluster::map(address, rank) }
     Pack2x16(a: u32, b: u32) -> u32 { (a & 0xffff) | b << 16 }
     Pack2x32(a: u32, b: u32) -> u64 { u64::from(a) | u64::from(b) << 32 }
     Pack2x8(a: u32, b: u32) -> u32 { (a & 0xff) | (b & 0xff) << 8 }
+}
+
+/// Extends a value of a type to the width of a register; none if the register has that width.
+pub(crate) fn extension(ty: Type, register: Type) -> Option<Function> {
+    Some(match (ty.size(), register.size(), ty.is_signed()) {
+        // Registers of 8 and 16 bits lie in rows of 32.
+        (1, 2 | 4, false) => function::<U8To32>(),
+        (1, 2 | 4, true) => function::<S8To32>(),
+        (2, 4, false) => function::<U16To32>(),
+        (2, 4, true) => function::<S16To32>(),
+        (1, 8, false) => function::<U8To64>(),
+        (1, 8, true) => function::<S8To64>(),
+        (2, 8, false) => function::<U16To64>(),
+        (2, 8, true) => function::<S16To64>(),
+        (4, 8, false) => function::<Extend>(),
+        (4, 8, true) => function::<S32To64>(),
+        _ => return None,
+    })
 }
 
 /// A predicate set to a constant.
@@ -208,6 +234,20 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
             ]);
             draft.lanes::<Nothing>(0, &[], 0, Class::Move, 0)
         }
+        "setmaxnreg" => {
+            if draft.take_any(&["inc", "dec"]).is_none() || !draft.take("sync") || !draft.take("aligned") {
+                return Err(draft.unsupported("this form"));
+            }
+            draft.ty()?;
+            draft.arity(1..=1)?;
+            let registers = draft.immediate(0)?;
+            if !(24..=256).contains(&registers) || registers % 8 != 0 {
+                return Err(draft.invalid(format!(
+                    "{registers} registers: a multiple of 8 from 24 to 256 is possible"
+                )));
+            }
+            draft.lanes::<Nothing>(0, &[], 0, Class::Move, 0)
+        }
         "createpolicy" => {
             // The policy is an opaque value: any will do, since accesses ignore it.
             while draft.left().is_some_and(|name| name != "b64") {
@@ -223,14 +263,17 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     }
 }
 
+/// Copies a register of a type.
+fn copying(ty: Type) -> Function {
+    match ty.size() {
+        8 => function::<Copy64>(),
+        _ => function::<Copy32>(),
+    }
+}
+
 fn copy(draft: &mut Draft<'_, '_>, ty: Type, to: Slot, from: Slot) -> Result<(), Error> {
-    let function = if ty.size() == 8 {
-        function::<Copy64>()
-    } else {
-        function::<Copy32>()
-    };
     draft.emit_move(
-        Action::Lanes(function),
+        Action::Lanes(copying(ty)),
         Slots {
             to,
             from: [from, 0, 0, 0],
@@ -239,7 +282,36 @@ fn copy(draft: &mut Draft<'_, '_>, ty: Type, to: Slot, from: Slot) -> Result<(),
     )
 }
 
+/// `mov.v2` and `mov.v4`.
+fn mov_vector(draft: &mut Draft<'_, '_>, lanes: usize) -> Result<(), Error> {
+    let ty = draft.ty()?;
+    if ty == Type::Pred || ty.size() as usize * lanes > 16 {
+        return Err(draft.unsupported(format!("vectors of {lanes} {ty}")));
+    }
+    draft.arity(2..=2)?;
+    let named: Vec<Operand>;
+    let (to, from) = match (draft.operand(0)?, draft.operand(1)?) {
+        (Operand::Vector(to), Operand::Vector(from)) => (to, from),
+        // A special register such as `%tid`.
+        (Operand::Vector(to), Operand::Name(name)) if name.starts_with('%') && lanes == 4 => {
+            let components = ["x", "y", "z", "w"].map(|component| Operand::Name(format!("{name}.{component}")));
+            named = components.into();
+            (to, &named)
+        }
+        _ => return Err(draft.invalid("operands that are no vectors")),
+    };
+    if to.len() != lanes || from.len() != lanes {
+        return Err(draft.invalid(format!("{} registers from {} for {lanes}", to.len(), from.len())));
+    }
+    draft.emit_moves(copying(ty), ty, to, from)
+}
+
 fn mov(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+    match draft.take_any(&["v2", "v4"]) {
+        Some("v2") => return mov_vector(draft, 2),
+        Some(_) => return mov_vector(draft, 4),
+        None => {}
+    }
     let ty = draft.ty()?;
     draft.arity(2..=2)?;
     if ty == Type::Pred {
@@ -270,7 +342,7 @@ fn mov(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     }
     match (draft.operand(0)?, draft.operand(1)?) {
         (Operand::Vector(parts), Operand::Vector(sources)) if parts.len() == sources.len() => {
-            Err(draft.unsupported("a move from vector to vector"))
+            Err(draft.invalid("a move from vector to vector without `.v2` or `.v4`"))
         }
         (_, Operand::Vector(parts)) => pack(draft, ty, parts),
         (Operand::Vector(parts), _) => unpack(draft, ty, parts),

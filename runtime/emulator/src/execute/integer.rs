@@ -86,6 +86,14 @@ lanes! {
     Rem<T: Integer>(a: T, b: T) -> T { a.rem(b) }
     Min<T: Integer>(a: T, b: T) -> T { if a < b { a } else { b } }
     Max<T: Integer>(a: T, b: T) -> T { if a > b { a } else { b } }
+    MinRelu(a: i32, b: i32) -> i32 { a.min(b).max(0) }
+    MaxRelu(a: i32, b: i32) -> i32 { a.max(b).max(0) }
+    AddPair(a: u32, b: u32) -> u32 { pair(a, b, u16::wrapping_add) }
+    MinPairU16(a: u32, b: u32) -> u32 { pair(a, b, u16::min) }
+    MaxPairU16(a: u32, b: u32) -> u32 { pair(a, b, u16::max) }
+    /// `extra` 1: negative results become 0.
+    MinPairS16(a: u32, b: u32; relu) -> u32 { pair(a, b, |a, b| (a as i16).min(b as i16).max(least(relu)) as u16) }
+    MaxPairS16(a: u32, b: u32; relu) -> u32 { pair(a, b, |a, b| (a as i16).max(b as i16).max(least(relu)) as u16) }
     Neg<T: Integer>(a: T) -> T { a.neg() }
     Abs<T: Integer>(a: T) -> T { a.abs() }
     Sad<T: Integer>(a: T, b: T, c: T) -> T { a.difference(b).add(c) }
@@ -123,6 +131,18 @@ lanes! {
         }
         sum
     }
+}
+
+/// Works on the halves of two registers.
+#[inline(always)]
+fn pair(a: u32, b: u32, f: impl Fn(u16, u16) -> u16) -> u32 {
+    u32::from(f(a as u16, b as u16)) | u32::from(f((a >> 16) as u16, (b >> 16) as u16)) << 16
+}
+
+/// The least result of an operation with or without `.relu`.
+#[inline(always)]
+fn least(relu: u64) -> i16 {
+    if relu != 0 { 0 } else { i16::MIN }
 }
 
 /// Addition with carry. The carry flag of a thread is a predicate: `from[3]` takes it (if `extra` bit 0), and it is
@@ -221,6 +241,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>, ty: Option<Type>) -> Result<(), 
                 return Err(draft.unsupported("`.sat` of a type other than .s32"));
             }
             let run = match (name, saturate) {
+                ("add", false) if matches!(ty, Type::U16x2 | Type::S16x2) => function::<AddPair>(),
                 ("add", false) => by_type!(draft, ty, Add),
                 ("add", true) => function::<AddSaturating<i32>>(),
                 (_, false) => by_type!(draft, ty, Sub),
@@ -230,14 +251,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>, ty: Option<Type>) -> Result<(), 
         }
         "mul" | "mad" => multiply(draft, ty),
         "div" | "rem" => division(draft, ty),
-        "min" => {
-            let run = by_type!(draft, ty, Min);
-            emit(draft, ty, 2, run, class)
-        }
-        "max" => {
-            let run = by_type!(draft, ty, Max);
-            emit(draft, ty, 2, run, class)
-        }
+        "min" | "max" => extremum(draft, ty),
         "neg" => {
             let run = by_type!(draft, ty, Neg);
             emit(draft, ty, 1, run, class)
@@ -252,6 +266,27 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>, ty: Option<Type>) -> Result<(), 
         }
         _ => Err(draft.unsupported("this instruction for integers")),
     }
+}
+
+fn extremum(draft: &mut Draft<'_, '_>, ty: Type) -> Result<(), Error> {
+    let relu = draft.take("relu");
+    if relu && !matches!(ty, Type::S32 | Type::S16x2) {
+        return Err(draft.unsupported(format!("`.relu` of {ty}")));
+    }
+    let run = match (draft.name(), ty) {
+        ("min", Type::U16x2) => function::<MinPairU16>(),
+        ("min", Type::S16x2) => function::<MinPairS16>(),
+        ("min", Type::S32) if relu => function::<MinRelu>(),
+        ("min", _) => by_type!(draft, ty, Min),
+        (_, Type::U16x2) => function::<MaxPairU16>(),
+        (_, Type::S16x2) => function::<MaxPairS16>(),
+        (_, Type::S32) if relu => function::<MaxRelu>(),
+        _ => by_type!(draft, ty, Max),
+    };
+    draft.arity(3..=3)?;
+    let from = [draft.source(1, ty)?, draft.source(2, ty)?];
+    let to = draft.target(0, ty)?;
+    draft.lane_function(run, to, &from, relu.into(), Class::Integer, 0)
 }
 
 fn emit(draft: &mut Draft<'_, '_>, ty: Type, sources: usize, run: Function, class: Class) -> Result<(), Error> {

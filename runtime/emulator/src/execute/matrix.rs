@@ -1,24 +1,47 @@
 //! Moves of 8×8 matrices that are spread over a warp: `ldmatrix`, `stmatrix` and `movmatrix`.
 
+use super::data::space_of;
 use super::lanes::{Slots, each};
-use super::memory::{SharedAccess, check_shared, watch_store};
+use super::memory::{SharedAccess, addresses, check_shared, watch_store};
 use crate::count::Class;
 use crate::decode::Draft;
 use crate::error::Error;
 use crate::machine::registers::{LANES, Slot};
+use crate::machine::shared::Strength;
 use crate::machine::warp::Warp;
-use crate::machine::{Core, Stop};
-use crate::parse::syntax::Type;
+use crate::machine::{Core, SHARED_WINDOW, Stop};
+use crate::parse::syntax::{Space, Type};
 use crate::program::{Action, Operation};
+use crate::sanitize::FindingKind;
 
-/// `extra` of matrix moves: matrices (1, 2, 4) in bits 0..8, transposition in bit 8, the address's offset from bit 32.
+/// `extra` of matrix moves: matrices (1, 2, 4) in bits 0..8, these flags, the address's offset from bit 32.
 const TRANSPOSED: u64 = 1 << 8;
+/// The addresses are generic ones.
+const GENERIC: u64 = 1 << 9;
 
-/// Rows of the matrices, 16 bytes each: lane 8 m + r has the address of row r of matrix m.
-fn rows(warp: &Warp, slots: &Slots) -> [u64; LANES] {
-    warp.registers
-        .wide(slots.from[0])
-        .map(|base| base.wrapping_add((slots.extra >> 32) as i32 as i64 as u64))
+/// Rows of the matrices, 16 bytes each: lane 8 m + r has the address of row r of matrix m. The mask is that of the
+/// lanes whose address is in shared memory at all.
+fn rows(core: &mut Core<'_>, warp: &Warp, operation: &Operation, mask: u32) -> Result<([u64; LANES], u32), Stop> {
+    let extra = operation.slots.extra;
+    let mut addresses = addresses(warp, &operation.slots, (extra >> 32) as i32);
+    let mut inside = mask & low_lanes(8 * (extra as usize & 0xff));
+    if extra & GENERIC != 0 {
+        for (lane, address) in addresses
+            .iter_mut()
+            .enumerate()
+            .filter(|(lane, _)| mask >> lane & 1 != 0)
+        {
+            let space = space_of(*address);
+            if space == Space::Shared {
+                *address -= SHARED_WINDOW;
+            } else if inside >> lane & 1 != 0 {
+                inside &= !(1 << lane);
+                let message = format!("a row of a matrix at {address:#x}, in {space} memory");
+                core.wrong_access(FindingKind::OutOfBounds, warp, operation, lane, (*address, 16), message)?;
+            }
+        }
+    }
+    Ok((addresses, inside))
 }
 
 /// Registers of a matrix move.
@@ -29,8 +52,7 @@ fn fragments(slots: &Slots) -> [Slot; 4] {
 fn load_matrices(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
     let slots = operation.slots;
     let count = slots.extra as usize & 0xff;
-    let addresses = rows(warp, &slots);
-    let wanted = mask & low_lanes(8 * count);
+    let (addresses, wanted) = rows(core, warp, operation, mask)?;
     let good = check_shared(core, warp, operation, &addresses, 16, wanted, SharedAccess::Matrix)?;
     for (matrix, slot) in fragments(&slots).into_iter().enumerate().take(count) {
         let mut elements = [[0u16; 8]; 8];
@@ -56,11 +78,18 @@ fn load_matrices(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, ma
 fn store_matrices(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
     let slots = operation.slots;
     let count = slots.extra as usize & 0xff;
-    let addresses = rows(warp, &slots);
-    let wanted = mask & low_lanes(8 * count);
+    let (addresses, wanted) = rows(core, warp, operation, mask)?;
     let good = check_shared(core, warp, operation, &addresses, 16, wanted, SharedAccess::Store)?;
     each(good, |lane| {
-        watch_store(core, warp, operation, addresses[lane], 16, lane, false)
+        watch_store(
+            core,
+            warp,
+            operation,
+            (addresses[lane], 16),
+            lane,
+            Strength::WEAK,
+            false,
+        )
     });
     for (matrix, slot) in fragments(&slots).into_iter().enumerate().take(count) {
         let elements = gather(warp.registers.row(slot), slots.extra & TRANSPOSED != 0);
@@ -154,11 +183,15 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
                 None => return Err(draft.invalid("the number of matrices is missing")),
             };
             let transposed = draft.take("trans");
-            if draft.take_any(&["shared::cta", "shared"]).is_none() {
-                return Err(draft.unsupported("matrices outside shared memory"));
-            }
+            let named = draft.take_any(&["shared::cta", "shared"]).is_some();
             draft.arity(2..=2)?;
             let address = draft.address(usize::from(!store))?;
+            let flags = match (named, address.space) {
+                // A bare variable is its address in its own space.
+                (true, _) | (false, Some(Space::Shared)) => 0,
+                (false, None) => GENERIC,
+                (false, Some(space)) => return Err(draft.invalid(format!("matrices in {space} memory"))),
+            } | if transposed { TRANSPOSED } else { 0 };
             let registers = draft.elements(usize::from(store))?;
             if registers.len() != count {
                 return Err(draft.invalid(format!("{} registers for {count} matrices", registers.len())));
@@ -166,7 +199,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
             let mut slots = Slots {
                 to: 0,
                 from: [address.base, 0, 0, 0],
-                extra: count as u64 | if transposed { TRANSPOSED } else { 0 } | u64::from(address.offset as u32) << 32,
+                extra: count as u64 | flags | u64::from(address.offset as u32) << 32,
             };
             for (index, operand) in registers.into_iter().enumerate() {
                 let slot = if store {

@@ -38,7 +38,7 @@ pub(crate) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         "cvt" => convert::decode(draft),
         "setp" | "set" | "selp" | "slct" => compare::decode(draft),
         "mov" | "mapa" | "cvta" | "isspacep" | "nanosleep" | "prefetch" | "prefetchu" | "applypriority" | "discard"
-        | "createpolicy" | "pmevent" => data::decode(draft),
+        | "createpolicy" | "pmevent" | "setmaxnreg" => data::decode(draft),
         "ld" | "ldu" | "st" => memory::decode(draft),
         "atom" | "red" => atomic::decode(draft),
         "cp" => copy::decode(draft),

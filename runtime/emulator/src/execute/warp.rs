@@ -4,11 +4,11 @@ use super::lanes::{Slots, each};
 use crate::count::Class;
 use crate::decode::Draft;
 use crate::error::Error;
-use crate::machine::registers::{Cell, FULL};
+use crate::machine::registers::{Cell, FULL, LANES, Slot};
 use crate::machine::warp::Warp;
 use crate::machine::{Core, Stop};
 use crate::parse::syntax::{Operand, Type};
-use crate::program::{Action, Machine, Operation};
+use crate::program::{Action, Exchange, Meeting, Operation, Part};
 use crate::sanitize::FindingKind;
 
 /// `extra` of a shuffle: mode in bits 0 and 1, a predicate in bit 2 (its slot from bit 32).
@@ -17,15 +17,64 @@ const DOWN: u64 = 1;
 const BUTTERFLY: u64 = 2;
 const HAS_PREDICATE: u64 = 4;
 
+/// What kinds of instructions lanes can meet at; qualifiers are added below.
+const SHUFFLE: u32 = 0x100;
+const VOTE: u32 = 0x200;
+const MATCH: u32 = 0x300;
+const REDUCE: u32 = 0x400;
+const ELECT: u32 = 0x500;
+pub(super) const WARP_BARRIER: u32 = 0x600;
+
+/// All lanes of a meeting.
+fn members(parts: &[Part<'_>]) -> u32 {
+    parts.iter().fold(0, |lanes, part| lanes | part.lanes)
+}
+
+/// A register of each part's frame, from all lanes.
+fn gather<T: Cell>(warp: &mut Warp, parts: &[Part<'_>], slot: impl Fn(&Slots) -> Slot) -> [T; LANES] {
+    let mut values = [T::default(); LANES];
+    for part in parts {
+        warp.registers.enter(part);
+        let row = T::load(&warp.registers, slot(&part.operation.slots));
+        if parts.len() == 1 {
+            return row;
+        }
+        each(part.lanes, |lane| values[lane] = row[lane]);
+    }
+    values
+}
+
+/// Gives each lane its result, in the register `to`.
+fn scatter(warp: &mut Warp, parts: &[Part<'_>], result: &[u32; LANES]) {
+    for part in parts {
+        warp.registers.enter(part);
+        let row = warp.registers.row_mut(part.operation.slots.to);
+        each(part.lanes, |lane| row[lane] = result[lane]);
+    }
+}
+
+/// Sets the predicate of those parts that have one.
+fn scatter_predicate(warp: &mut Warp, parts: &[Part<'_>], result: u32) {
+    for part in parts
+        .iter()
+        .filter(|part| part.operation.slots.extra & HAS_PREDICATE != 0)
+    {
+        warp.registers.enter(part);
+        let slot = (part.operation.slots.extra >> 32) as Slot;
+        warp.registers.set_predicate(slot, result, part.lanes);
+    }
+}
+
 /// `shfl.sync`: value `from[0]`, lane `from[1]`, clamp and segments `from[2]`, mask `from[3]`.
-fn shuffle(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
-    let slots = operation.slots;
-    let values = *warp.registers.row(slots.from[0]);
-    let lanes = *warp.registers.row(slots.from[1]);
-    let controls = *warp.registers.row(slots.from[2]);
+fn shuffle(core: &mut Core<'_>, warp: &mut Warp, parts: &[Part<'_>]) -> Result<(), Stop> {
+    let mask = members(parts);
+    let values: [u32; LANES] = gather(warp, parts, |slots| slots.from[0]);
+    let lanes: [u32; LANES] = gather(warp, parts, |slots| slots.from[1]);
+    let controls: [u32; LANES] = gather(warp, parts, |slots| slots.from[2]);
+    let mode = parts[0].operation.slots.extra & 3;
     let mut inside = 0;
     let mut inactive = 0;
-    let mut result = [0; 32];
+    let mut result = [0; LANES];
     each(mask, |lane| {
         let own = lane as u32;
         let b = lanes[lane] & 31;
@@ -33,7 +82,7 @@ fn shuffle(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u3
         let segments = controls[lane] >> 8 & 31;
         let most = (own & segments) | (clamp & !segments);
         let least = own & segments;
-        let (source, valid) = match slots.extra & 3 {
+        let (source, valid) = match mode {
             UP => (own.wrapping_sub(b), own as i32 - b as i32 >= most as i32),
             DOWN => (own + b, own + b <= most),
             BUTTERFLY => (own ^ b, own ^ b <= most),
@@ -49,41 +98,49 @@ fn shuffle(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u3
     });
     if inactive != 0 && core.sanitize() {
         let lane = inactive.trailing_zeros() as usize;
+        let of = parts.iter().find(|part| part.lanes >> lane & 1 != 0);
+        let operation = of.unwrap_or(&parts[0]).operation;
         core.find(FindingKind::InactiveLanes, warp, operation, lane, None, || {
             "it reads from a lane that does not take part; the value there is undefined".into()
         });
     }
-    let row = warp.registers.row_mut(slots.to);
-    each(mask, |lane| row[lane] = result[lane]);
-    if slots.extra & HAS_PREDICATE != 0 {
-        warp.registers.set_predicate((slots.extra >> 32) as u32, inside, mask);
-    }
+    scatter(warp, parts, &result);
+    scatter_predicate(warp, parts, inside);
     Ok(())
 }
 
 /// A predicate with its negation, as `from[0]` and bit 2 of `extra`.
-fn voted(warp: &Warp, slots: &Slots) -> u32 {
-    warp.registers.predicate(slots.from[0]) ^ if slots.extra & 4 != 0 { FULL } else { 0 }
+fn voted(warp: &mut Warp, parts: &[Part<'_>]) -> u32 {
+    let mut votes = 0;
+    for part in parts {
+        warp.registers.enter(part);
+        let slots = &part.operation.slots;
+        let predicate = warp.registers.predicate(slots.from[0]) ^ if slots.extra & 4 != 0 { FULL } else { 0 };
+        votes |= predicate & part.lanes;
+    }
+    votes
 }
 
 /// `vote.sync`: `extra` 0 all, 1 any, 2 uniform, 3 ballot.
-fn vote(_: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
-    let slots = operation.slots;
-    let votes = voted(warp, &slots) & mask;
-    let answer = match slots.extra & 3 {
+fn vote(_: &mut Core<'_>, warp: &mut Warp, parts: &[Part<'_>]) -> Result<(), Stop> {
+    let (mask, votes) = (members(parts), voted(warp, parts));
+    let answer = match parts[0].operation.slots.extra & 3 {
         0 => votes == mask,
         1 => votes != 0,
         2 => votes == 0 || votes == mask,
         _ => {
             // Lanes outside a thread's own mask do not count.
-            let masks = *warp.registers.row(slots.from[3]);
-            let row = warp.registers.row_mut(slots.to);
-            each(mask, |lane| row[lane] = votes & masks[lane]);
+            let masks: [u32; LANES] = gather(warp, parts, |slots| slots.from[3]);
+            scatter(warp, parts, &masks.map(|mask| votes & mask));
             return Ok(());
         }
     };
-    warp.registers
-        .set_predicate(slots.to, if answer { FULL } else { 0 }, mask);
+    for part in parts {
+        warp.registers.enter(part);
+        let answer = if answer { FULL } else { 0 };
+        warp.registers
+            .set_predicate(part.operation.slots.to, answer, part.lanes);
+    }
     Ok(())
 }
 
@@ -94,19 +151,20 @@ fn active_mask(_: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u
 }
 
 /// `match.any` and `match.all` (bit 0 of `extra`; bit 1: 64-bit values; bit 2: a predicate, from bit 32).
-fn match_values(_: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
-    let slots = operation.slots;
-    let values: [u64; 32] = if slots.extra & 2 != 0 {
-        u64::load(&warp.registers, slots.from[0])
+fn match_values(_: &mut Core<'_>, warp: &mut Warp, parts: &[Part<'_>]) -> Result<(), Stop> {
+    let mask = members(parts);
+    let extra = parts[0].operation.slots.extra;
+    let values: [u64; LANES] = if extra & 2 != 0 {
+        gather(warp, parts, |slots| slots.from[0])
     } else {
-        warp.registers.row(slots.from[0]).map(u64::from)
+        gather::<u32>(warp, parts, |slots| slots.from[0]).map(u64::from)
     };
     let first = values[mask.trailing_zeros() as usize & 31];
     let mut all = true;
     each(mask, |lane| all &= values[lane] == first);
-    let mut result = [0; 32];
+    let mut result = [0; LANES];
     each(mask, |lane| {
-        if slots.extra & 1 != 0 {
+        if extra & 1 != 0 {
             result[lane] = if all { mask } else { 0 };
         } else {
             each(mask, |other| {
@@ -114,28 +172,20 @@ fn match_values(_: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: 
             });
         }
     });
-    let row = warp.registers.row_mut(slots.to);
-    each(mask, |lane| row[lane] = result[lane]);
-    if slots.extra & HAS_PREDICATE != 0 {
-        warp.registers
-            .set_predicate((slots.extra >> 32) as u32, if all { FULL } else { 0 }, mask);
-    }
+    scatter(warp, parts, &result);
+    scatter_predicate(warp, parts, if all { FULL } else { 0 });
     Ok(())
 }
 
 /// `redux.sync`: `extra` says which reduction.
-fn reduce(_: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
-    let slots = operation.slots;
-    let values = *warp.registers.row(slots.from[0]);
-    let mut result = values[mask.trailing_zeros() as usize & 31];
-    let mut first = true;
-    each(mask, |lane| {
+fn reduce(_: &mut Core<'_>, warp: &mut Warp, parts: &[Part<'_>]) -> Result<(), Stop> {
+    let mask = members(parts);
+    let values: [u32; LANES] = gather(warp, parts, |slots| slots.from[0]);
+    let first = mask.trailing_zeros() as usize & 31;
+    let mut result = values[first];
+    each(mask & !(1 << first), |lane| {
         let value = values[lane];
-        if first {
-            first = false;
-            return;
-        }
-        result = match slots.extra & 7 {
+        result = match parts[0].operation.slots.extra & 7 {
             0 => result.wrapping_add(value),
             1 => result.min(value),
             2 => result.max(value),
@@ -146,24 +196,25 @@ fn reduce(_: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -
             _ => result ^ value,
         };
     });
-    let row = warp.registers.row_mut(slots.to);
-    each(mask, |lane| row[lane] = result);
+    scatter(warp, parts, &[result; LANES]);
     Ok(())
 }
 
 /// `elect.sync`: the lowest lane is it.
-fn elect(_: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
-    let slots = operation.slots;
-    let leader = mask.trailing_zeros();
-    let row = warp.registers.row_mut(slots.to);
-    each(mask, |lane| row[lane] = leader);
-    warp.registers
-        .set_predicate((slots.extra >> 32) as u32, 1 << leader, mask);
+fn elect(_: &mut Core<'_>, warp: &mut Warp, parts: &[Part<'_>]) -> Result<(), Stop> {
+    let leader = members(parts).trailing_zeros();
+    scatter(warp, parts, &[leader; LANES]);
+    scatter_predicate(warp, parts, 1 << leader);
     Ok(())
 }
 
-fn collective(draft: &mut Draft<'_, '_>, run: Machine, slots: Slots, mask: u32) -> Result<(), Error> {
-    draft.emit(Action::Collective(run, mask), slots, Class::Shuffle, 0)
+/// `bar.warp.sync`: the lanes have met when it runs.
+pub(super) fn warp_barrier(_: &mut Core<'_>, _: &mut Warp, _: &[Part<'_>]) -> Result<(), Stop> {
+    Ok(())
+}
+
+fn meeting(draft: &mut Draft<'_, '_>, run: Exchange, slots: Slots, mask: u32, kind: u32) -> Result<(), Error> {
+    draft.emit(Action::Meeting(Meeting { run, mask, kind }), slots, Class::Shuffle, 0)
 }
 
 pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
@@ -197,7 +248,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
             let control = draft.source(3, Type::B32)?;
             let mask = draft.source(4, Type::B32)?;
             let (to, extra) = with_predicate(draft, mode)?;
-            collective(
+            meeting(
                 draft,
                 shuffle,
                 Slots {
@@ -206,6 +257,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
                     extra,
                 },
                 mask,
+                SHUFFLE + mode as u32,
             )
         }
         "vote" => {
@@ -221,7 +273,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
             let (predicate, negated) = draft.predicate_source(1)?;
             let mask = draft.source(2, Type::B32)?;
             let to = draft.target(0, if mode == 3 { Type::B32 } else { Type::Pred })?;
-            collective(
+            meeting(
                 draft,
                 vote,
                 Slots {
@@ -230,6 +282,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
                     extra: mode | u64::from(negated) << 2,
                 },
                 mask,
+                VOTE + mode as u32,
             )
         }
         "match" => {
@@ -242,8 +295,9 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
             draft.arity(3..=3)?;
             let value = draft.source(1, ty)?;
             let mask = draft.source(2, Type::B32)?;
-            let (to, extra) = with_predicate(draft, all | u64::from(ty.size() == 8) << 1)?;
-            collective(
+            let qualifiers = all | u64::from(ty.size() == 8) << 1;
+            let (to, extra) = with_predicate(draft, qualifiers)?;
+            meeting(
                 draft,
                 match_values,
                 Slots {
@@ -252,6 +306,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
                     extra,
                 },
                 mask,
+                MATCH + qualifiers as u32,
             )
         }
         "redux" => {
@@ -275,7 +330,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
             let value = draft.source(1, Type::B32)?;
             let mask = draft.source(2, Type::B32)?;
             let to = draft.target(0, Type::B32)?;
-            collective(
+            meeting(
                 draft,
                 reduce,
                 Slots {
@@ -284,13 +339,14 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
                     extra,
                 },
                 mask,
+                REDUCE + extra as u32,
             )
         }
         _ => {
             draft.arity(2..=2)?;
             let mask = draft.source(1, Type::B32)?;
             let (to, extra) = with_predicate(draft, 0)?;
-            collective(
+            meeting(
                 draft,
                 elect,
                 Slots {
@@ -299,6 +355,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
                     extra,
                 },
                 mask,
+                ELECT,
             )
         }
     }

@@ -13,6 +13,7 @@ use crate::count::Class;
 use crate::decode::Draft;
 use crate::error::Error;
 use crate::machine::registers::{Cell, LANES, Slot};
+use crate::machine::shared::Strength;
 use crate::machine::warp::Warp;
 use crate::machine::{Core, Stop};
 use crate::numerics::tensor::{Arithmetic, COLUMNS, ELEMENTS, Element, Left, Right, multiply};
@@ -81,9 +82,28 @@ impl Fragment {
         if self.by_columns { self.rows } else { self.columns }
     }
 
-    /// Bytes that are moved at once.
-    fn piece(&self) -> usize {
-        (self.line() * self.element_bytes()).min(self.alignment()).min(16)
+    /// How the fragment goes to or from a space.
+    fn order(&self, space: Space) -> Order {
+        if space == Space::Global {
+            let bytes = (self.line() * self.element_bytes()).min(self.alignment()).min(16);
+            return Order::Memory(bytes / self.element_bytes());
+        }
+        if self.role == Role::Sum {
+            // Eight rows are computed as eight columns of the transposed product.
+            let transposed = self.rows == 8 && self.columns == 32;
+            return match self.element {
+                Element::F16 => Order::Along(2),
+                _ if self.by_columns == transposed => Order::Along(2),
+                _ => Order::Across(2),
+            };
+        }
+        let along_k = (self.role == Role::B) == self.by_columns;
+        match (self.element_bytes(), along_k) {
+            (2, _) | (1, true) => Order::Matrices,
+            (1, false) => Order::Across(4),
+            (_, true) => Order::Along(1),
+            (_, false) => Order::Across(1),
+        }
     }
 
     /// The element in the order of memory that a place in the registers holds.
@@ -120,6 +140,60 @@ impl Fragment {
             columns: list[2] as usize,
             element: ELEMENTS[list[3] as usize].1,
             by_columns: list[4] != 0,
+        }
+    }
+}
+
+/// Which elements a warp moves at once. In shared memory it decides which of them meet in a bank: the orders are those
+/// of the loads and stores that ptxas makes of these instructions from sm_75 on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Order {
+    /// As they lie in memory, so many in each lane.
+    Memory(usize),
+    /// Matrices of eight lines of 16 bytes, a line in each lane (`LDSM`).
+    Matrices,
+    /// Eight lines, in each four lanes with so many neighbours.
+    Along(usize),
+    /// Eight elements along each of four lines, so many apart.
+    Across(usize),
+}
+
+impl Order {
+    /// Elements that a lane moves at once.
+    fn width(self, fragment: &Fragment) -> usize {
+        match self {
+            Order::Memory(width) | Order::Along(width) => width,
+            Order::Matrices => 16 / fragment.element_bytes(),
+            Order::Across(_) => 1,
+        }
+    }
+
+    /// Line and place along it of what a lane moves in a request.
+    fn place(self, fragment: &Fragment, request: usize, lane: usize) -> (usize, usize) {
+        let (line, width) = (fragment.line(), self.width(fragment));
+        match self {
+            Order::Memory(_) => {
+                let at = (request * LANES + lane) * width;
+                (at / line, at % line)
+            }
+            Order::Matrices => {
+                let (matrix, row) = ((request * LANES + lane) / 8, lane % 8);
+                let beside = line / width;
+                (matrix / beside * 8 + row, matrix % beside * width)
+            }
+            Order::Along(_) => {
+                let beside = line / (4 * width);
+                (
+                    request / beside * 8 + lane / 4,
+                    (request % beside * 4 + lane % 4) * width,
+                )
+            }
+            Order::Across(apart) => {
+                let beside = line / 8;
+                let (block, along) = (request / beside, request % beside);
+                let first = block / apart * 4 * apart + block % apart;
+                (first + lane % 4 * apart, along * 8 + lane / 4)
+            }
         }
     }
 }
@@ -177,54 +251,84 @@ impl Pieces {
         })
     }
 
-    fn count(&self) -> usize {
-        self.fragment.elements() * self.fragment.element_bytes() / self.fragment.piece()
-    }
-
-    /// Addresses of the pieces from `first` on, one a lane, and the lanes that have one.
-    fn request(&self, first: usize) -> ([u64; LANES], u32) {
-        let piece = self.fragment.piece();
-        let of_line = self.fragment.line() * self.fragment.element_bytes() / piece;
-        let addresses = std::array::from_fn(|lane| {
-            let at = first + lane;
-            self.base
-                .wrapping_add((at / of_line) as u64 * self.stride)
-                .wrapping_add((at % of_line * piece) as u64)
-        });
-        let lanes = (self.count() - first).min(LANES);
-        (addresses, ((1u64 << lanes) - 1) as u32)
-    }
-
-    /// Moves the pieces from `first` on, one a lane, from memory to `values`, or the other way.
+    /// Moves the matrix from memory to `bytes`, where it lies line by line, or the other way.
     fn transfer(
         &self,
         core: &mut Core<'_>,
         warp: &mut Warp,
         operation: &Operation,
-        first: usize,
+        bytes: &mut [u8],
+        stores: bool,
+    ) -> Result<(), Stop> {
+        let (fragment, order) = (&self.fragment, self.fragment.order(self.space));
+        let (size, width) = (fragment.element_bytes(), order.width(fragment));
+        let (piece, pieces) = (width * size, fragment.elements() / width);
+        for request in 0..pieces.div_ceil(LANES) {
+            let lanes = ((1u64 << (pieces - request * LANES).min(LANES)) - 1) as u32;
+            let (mut addresses, mut places) = ([0; LANES], [0; LANES]);
+            super::lanes::each(lanes, |lane| {
+                let (line, along) = order.place(fragment, request, lane);
+                addresses[lane] = self
+                    .base
+                    .wrapping_add(line as u64 * self.stride + (along * size) as u64);
+                places[lane] = (line * fragment.line() + along) * size;
+            });
+            let mut values = [[0; 16]; LANES];
+            if stores {
+                super::lanes::each(lanes, |lane| {
+                    values[lane][..piece].copy_from_slice(&bytes[places[lane]..places[lane] + piece]);
+                });
+            }
+            self.request(
+                core,
+                warp,
+                operation,
+                (&addresses, piece as u32, lanes),
+                &mut values,
+                stores,
+            )?;
+            if !stores {
+                super::lanes::each(lanes, |lane| {
+                    bytes[places[lane]..places[lane] + piece].copy_from_slice(&values[lane][..piece]);
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves a piece in each lane.
+    fn request(
+        &self,
+        core: &mut Core<'_>,
+        warp: &mut Warp,
+        operation: &Operation,
+        (addresses, piece, lanes): (&[u64; LANES], u32, u32),
         values: &mut [[u8; 16]; LANES],
         stores: bool,
     ) -> Result<(), Stop> {
-        let (addresses, lanes) = self.request(first);
-        let piece = self.fragment.piece();
         let kind = match (self.space, stores) {
-            (Space::Global, false) => {
-                return read_lanes(core, warp, operation, &addresses, piece as u32, lanes, values);
-            }
-            (Space::Global, true) => {
-                return write_lanes(core, warp, operation, &addresses, piece as u32, lanes, values);
-            }
-            (_, false) => SharedAccess::Load,
+            (Space::Global, false) => return read_lanes(core, warp, operation, addresses, piece, lanes, values),
+            (Space::Global, true) => return write_lanes(core, warp, operation, addresses, piece, lanes, values),
+            (_, false) => SharedAccess::Load(Strength::WEAK),
             (_, true) => SharedAccess::Store,
         };
-        let good = check_shared(core, warp, operation, &addresses, piece as u32, lanes, kind)?;
+        let good = check_shared(core, warp, operation, addresses, piece, lanes, kind)?;
         let watched = stores && core.sanitize();
         super::lanes::each(good, |lane| {
             if watched {
-                watch_store(core, warp, operation, addresses[lane], piece as u32, lane, false);
+                watch_store(
+                    core,
+                    warp,
+                    operation,
+                    (addresses[lane], piece),
+                    lane,
+                    Strength::WEAK,
+                    false,
+                );
             }
             let at = addresses[lane] as usize;
-            let (bytes, value) = (&mut core.shared.bytes[at..at + piece], &mut values[lane][..piece]);
+            let bytes = &mut core.shared.bytes[at..at + piece as usize];
+            let value = &mut values[lane][..piece as usize];
             if stores {
                 bytes.copy_from_slice(value);
             } else {
@@ -240,16 +344,9 @@ fn load(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) 
     let list = &launch.program.lists[operation.slots.extra as u32 as usize];
     let fragment = Fragment::unpack(list);
     let pieces = Pieces::new(core, warp, operation, fragment)?;
-    let piece = fragment.piece();
-    let mut bytes = Vec::with_capacity(fragment.elements() * fragment.element_bytes());
-    for first in (0..pieces.count()).step_by(LANES) {
-        let mut values = [[0; 16]; LANES];
-        pieces.transfer(core, warp, operation, first, &mut values, false)?;
-        for value in values.iter().take(pieces.count() - first) {
-            bytes.extend_from_slice(&value[..piece]);
-        }
-    }
     let (size, e) = (fragment.element_bytes(), per_register(fragment.element));
+    let mut bytes = vec![0; fragment.elements() * size];
+    pieces.transfer(core, warp, operation, &mut bytes, false)?;
     for (register, slot) in list[PACKED..].iter().enumerate() {
         let word = |lane: usize| {
             (0..e).fold(0u64, |word, index| {
@@ -279,15 +376,7 @@ fn store(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, _: u32) ->
             }
         }
     }
-    let piece = fragment.piece();
-    for first in (0..pieces.count()).step_by(LANES) {
-        let mut values = [[0; 16]; LANES];
-        for (value, bytes) in values.iter_mut().zip(bytes[first * piece..].chunks_exact(piece)) {
-            value[..piece].copy_from_slice(bytes);
-        }
-        pieces.transfer(core, warp, operation, first, &mut values, true)?;
-    }
-    Ok(())
+    pieces.transfer(core, warp, operation, &mut bytes, true)
 }
 
 fn get(warp: &Warp, element: Element, slot: Slot, lane: usize) -> u64 {
@@ -476,7 +565,8 @@ fn decode_move(draft: &mut Draft<'_, '_>, stores: bool) -> Result<(), Error> {
         !stores,
     )?);
     if space != Space::Global {
-        draft.note_shared_access(fragment.piece() as u32);
+        let width = fragment.order(Space::Shared).width(&fragment);
+        draft.note_shared_access((width * fragment.element_bytes()) as u32);
     }
     let (Some(number), list) = (SPACES.iter().position(|known| *known == space), draft.add_list(list)) else {
         return Err(draft.unsupported(format!("a matrix in {space} memory")));

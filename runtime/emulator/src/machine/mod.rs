@@ -7,6 +7,7 @@ pub(crate) mod barrier;
 pub(crate) mod block;
 pub(crate) mod cluster;
 pub(crate) mod mbarrier;
+pub(crate) mod order;
 pub(crate) mod registers;
 pub(crate) mod shared;
 pub(crate) mod warp;
@@ -16,10 +17,12 @@ use std::sync::{Arc, OnceLock};
 
 use crate::count::Counts;
 use crate::error::Error;
+use crate::execute::data::space_of;
 use crate::launch::Options;
 use crate::memory::{Allocation, Memory};
 use crate::module::Module;
 use crate::numerics::tensor::TensorCores;
+use crate::parse::syntax::Space;
 use crate::program::{Operation, Program};
 use crate::sanitize::{Finding, FindingKind, Findings};
 use barrier::Barriers;
@@ -40,6 +43,8 @@ pub(crate) const WINDOW: u64 = 1 << 32;
 pub(crate) const LOCAL_LIMIT: usize = 512 << 10;
 /// Calls that can be open at once in a thread.
 pub(crate) const DEEPEST_CALL: usize = 1024;
+/// Registers of all frames of a warp, as rows of 32 lanes: 128 MiB.
+pub(crate) const MOST_ROWS: usize = 1 << 20;
 
 /// Why the machine stopped before the end.
 #[derive(Debug)]
@@ -97,6 +102,30 @@ pub(crate) struct Shared<'a> {
     pub issued: AtomicU64,
 }
 
+impl Shared<'_> {
+    /// The C string at a generic address in global or constant memory, if it is short and in ASCII.
+    fn text(&self, address: u64) -> Option<String> {
+        const LONGEST: u64 = 1024;
+        let byte = |address: u64| match space_of(address) {
+            Space::Constant => self.constants.get((address - CONSTANT_WINDOW) as usize).copied(),
+            Space::Global => {
+                let mut byte = [0];
+                self.memory.read(address, &mut byte).ok().map(|()| byte[0])
+            }
+            _ => None,
+        };
+        let mut text = String::new();
+        for offset in 0..LONGEST {
+            match byte(address.checked_add(offset)?)? {
+                0 => return Some(text),
+                byte if byte.is_ascii_graphic() || byte == b' ' => text.push(char::from(byte)),
+                _ => return None,
+            }
+        }
+        None
+    }
+}
+
 /// What an operation ran so far: threads, warps, warps with no active thread.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Executed {
@@ -113,6 +142,8 @@ pub(crate) struct Core<'a> {
     pub mbarriers: Mbarriers,
     /// An instruction waits for something: the warp gives up its turn.
     pub stalled: bool,
+    /// It did nothing, and is to run again.
+    pub again: bool,
     pub cluster: Cluster,
     /// The shared memory is another block's for the moment.
     pub remote: bool,
@@ -150,7 +181,8 @@ impl<'a> Core<'a> {
             barriers: Barriers::default(),
             mbarriers: Mbarriers::default(),
             stalled: false,
-            cluster: Cluster::new(others, warps),
+            again: false,
+            cluster: Cluster::new(others),
             remote: false,
             block_index: [0; 3],
             block_number: 0,

@@ -1,6 +1,8 @@
 //! The registers of a warp: one row of 32 lanes per 32-bit register, two adjacent rows per 64-bit one,
 //! one 32-bit mask per predicate.
 
+use crate::program::Part;
+
 /// Threads of a warp.
 pub(crate) const LANES: usize = 32;
 
@@ -64,6 +66,12 @@ impl Registers {
     pub fn set_predicate(&mut self, slot: Slot, value: u32, mask: u32) {
         let predicate = &mut self.predicates[self.predicate_base + slot as usize];
         *predicate = (*predicate & !mask) | (value & mask);
+    }
+
+    /// Makes the frame of a part of a meeting the running one.
+    #[inline(always)]
+    pub fn enter(&mut self, part: &Part<'_>) {
+        (self.base, self.predicate_base) = (part.base, part.predicate_base);
     }
 
     /// Makes room for a frame of `rows` and `predicates` at the given bases.

@@ -9,8 +9,9 @@ use std::collections::VecDeque;
 use super::barrier::{BARRIERS, Waiting, uniform};
 use super::cluster::ClusterWaiting;
 use super::registers::{FULL, LANES, Registers};
-use super::{Core, DEEPEST_CALL, LOCAL_LIMIT, Stop, thread_index};
+use super::{Core, DEEPEST_CALL, LOCAL_LIMIT, MOST_ROWS, Stop, thread_index};
 use crate::count::Class;
+use crate::decode::ASSERTION;
 use crate::error::Error;
 use crate::execute::lanes::each;
 use crate::program::*;
@@ -25,6 +26,8 @@ struct Frame {
     /// Where the caller goes on.
     resume: u32,
     call: u32,
+    /// The function that was called; the rest is the caller's.
+    function: u32,
     base: u32,
     predicate_base: u32,
     local_base: u32,
@@ -92,8 +95,10 @@ pub(crate) struct Warp {
     pub copied: bool,
     /// Asynchronous copies of each thread that have not landed.
     pub copies: Vec<Copies>,
-    /// Registers of matrix products that are under way, in groups; the last group is open.
+    /// Registers of matrix products that are under way, in groups; the last group is open. Kept under the sanitizer.
     pub products: VecDeque<Vec<usize>>,
+    /// Products of the warp up to the end of each group that was not waited for.
+    pub committed: VecDeque<u32>,
     /// Bulk copies from shared to global memory of each thread, in groups; the last group is open.
     pub bulk: Vec<VecDeque<Vec<BulkStore>>>,
 }
@@ -140,6 +145,7 @@ impl Warp {
             copied: false,
             copies: (0..LANES).map(|_| Copies::default()).collect(),
             products: VecDeque::new(),
+            committed: VecDeque::new(),
             bulk: vec![VecDeque::new(); LANES],
         }
     }
@@ -165,6 +171,7 @@ impl Warp {
             self.copies.iter_mut().for_each(|copies| *copies = Copies::default());
         }
         self.products.clear();
+        self.committed.clear();
         if kernel.frame > 0 || !program.calls.is_empty() {
             for local in &mut self.local {
                 local.bytes.clear();
@@ -230,7 +237,10 @@ impl Warp {
                         Special::ClusterRank => core.cluster.rank as u32,
                         Special::ClusterBlocks => launch.program.cluster.iter().product(),
                         Special::DynamicShared => launch.dynamic_shared,
-                        Special::TotalShared => launch.program.static_shared + launch.dynamic_shared,
+                        Special::TotalShared => {
+                            launch.program.static_shared - launch.program.reserved_shared + launch.dynamic_shared
+                        }
+                        Special::TotalAndReservedShared => launch.program.static_shared + launch.dynamic_shared,
                     }),
                 }
             };
@@ -283,6 +293,7 @@ impl Warp {
         each(ready, |lane| {
             if self.counters[lane] == self.counters[best]
                 && self.bases[lane] == self.bases[best]
+                && self.predicate_bases[lane] == self.predicate_bases[best]
                 && depth(lane) == depth(best)
             {
                 lanes |= 1 << lane;
@@ -325,6 +336,13 @@ impl Warp {
                 return Ok(Turn::Blocked);
             };
             let leader = group.lanes.trailing_zeros() as usize;
+            if group.forced
+                && let Some((meeting, mask, members)) = self.gathered(core, leader)
+            {
+                // Those who are missing will never come.
+                self.hold_meeting(core, meeting, mask, members)?;
+                continue;
+            }
             self.registers.base = self.bases[leader] as usize;
             self.registers.predicate_base = self.predicate_bases[leader] as usize;
             if group.forced {
@@ -406,17 +424,30 @@ impl Warp {
                         if missing != 0 && !group.forced && missing & !self.waiting & !group.lanes != 0 {
                             // The others may still come.
                             self.parked |= group.lanes;
+                            uncount::<COUNT>(core, operation, active);
                             return Ok(Pause::Regroup);
                         }
                         if SANITIZE {
                             self.check_collective(core, operation, named, active);
                         }
                         run(core, self, operation, active)?;
-                        core.shared.warp_synchronised(self.index);
+                        if std::mem::take(&mut core.again) {
+                            core.stalled = true;
+                            uncount::<COUNT>(core, operation, active);
+                            return Ok(Pause::Spent);
+                        }
+                        core.shared.synchronise(self.index, active, self.live);
                         self.parked &= !group.lanes;
                     }
                     group.forced = false;
                     group.counter += 1;
+                }
+                Action::Meeting(meeting) => {
+                    if active == 0 {
+                        group.counter += 1;
+                    } else if let Some(pause) = self.meet(core, operation, meeting, group, active)? {
+                        return Ok(pause);
+                    }
                 }
                 Action::Control(control) => {
                     if let Some(pause) = self.control(core, operation, control, group, active)? {
@@ -425,6 +456,111 @@ impl Warp {
                 }
             }
         }
+    }
+
+    /// Comes to a meeting: runs it if that makes everybody, else waits. A result means that the group is to be chosen anew.
+    fn meet(
+        &mut self,
+        core: &mut Core<'_>,
+        operation: &Operation,
+        meeting: Meeting,
+        group: &mut Group,
+        active: u32,
+    ) -> Result<Option<Pause>, Stop> {
+        let masks = self.registers.row(meeting.mask);
+        if let Some(mask) = uniform(masks, active)
+            && mask & self.live == active
+        {
+            let part = Part {
+                operation,
+                lanes: active,
+                base: self.registers.base,
+                predicate_base: self.registers.predicate_base,
+            };
+            self.exchange(core, meeting, mask, &[part])?;
+            group.counter += 1;
+            return Ok(None);
+        }
+        self.save(group);
+        each(group.lanes & !active, |lane| self.counters[lane] += 1);
+        self.parked |= active;
+        group.lanes = 0;
+        self.complete_meetings(core, active)?;
+        Ok(Some(Pause::Regroup))
+    }
+
+    fn exchange(&mut self, core: &mut Core<'_>, meeting: Meeting, mask: u32, parts: &[Part<'_>]) -> Result<(), Stop> {
+        let lanes = parts.iter().fold(0, |lanes, part| lanes | part.lanes);
+        if core.sanitize() && lanes != mask {
+            self.check_collective(core, parts[0].operation, mask, lanes);
+        }
+        (meeting.run)(core, self, parts)?;
+        core.shared.synchronise(self.index, lanes, self.live);
+        Ok(())
+    }
+
+    /// The meeting at which a thread waits, and its mask.
+    fn meeting(&self, core: &Core<'_>, lane: usize) -> Option<(Meeting, u32)> {
+        match core.launch.program.operations[self.counters[lane] as usize].action {
+            Action::Meeting(meeting) => {
+                let row = &self.registers.rows[(self.bases[lane] + meeting.mask) as usize];
+                Some((meeting, row.0[lane]))
+            }
+            _ => None,
+        }
+    }
+
+    /// The threads that wait at the same meeting as a thread, with the same mask.
+    fn gathered(&self, core: &Core<'_>, lane: usize) -> Option<(Meeting, u32, u32)> {
+        let (meeting, mask) = self.meeting(core, lane)?;
+        let mut members = 0;
+        each(self.parked & self.live, |other| {
+            let same = |(found, its): (Meeting, u32)| found.kind == meeting.kind && its == mask;
+            members |= u32::from(self.meeting(core, other).is_some_and(same)) << other;
+        });
+        Some((meeting, mask, members))
+    }
+
+    /// Runs those meetings of some threads that nobody misses any more.
+    fn complete_meetings(&mut self, core: &mut Core<'_>, mut lanes: u32) -> Result<(), Stop> {
+        while lanes != 0 {
+            let lane = lanes.trailing_zeros() as usize;
+            lanes &= lanes - 1;
+            let Some((meeting, mask, members)) = self.gathered(core, lane) else {
+                continue;
+            };
+            lanes &= !members;
+            if mask & self.live & !members == 0 {
+                self.hold_meeting(core, meeting, mask, members)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a meeting of threads that wait for it.
+    fn hold_meeting(&mut self, core: &mut Core<'_>, meeting: Meeting, mask: u32, members: u32) -> Result<(), Stop> {
+        let operations = &core.launch.program.operations;
+        let mut parts: Vec<Part<'_>> = Vec::new();
+        each(members, |lane| {
+            let operation = &operations[self.counters[lane] as usize];
+            let (base, predicate_base) = (self.bases[lane] as usize, self.predicate_bases[lane] as usize);
+            let same = |part: &&mut Part<'_>| {
+                (part.operation.index, part.base, part.predicate_base) == (operation.index, base, predicate_base)
+            };
+            match parts.iter_mut().find(same) {
+                Some(part) => part.lanes |= 1 << lane,
+                None => parts.push(Part {
+                    operation,
+                    lanes: 1 << lane,
+                    base,
+                    predicate_base,
+                }),
+            }
+        });
+        self.exchange(core, meeting, mask, &parts)?;
+        each(members, |lane| self.counters[lane] += 1);
+        self.parked &= !members;
+        Ok(())
     }
 
     /// The lanes that the masks of the active lanes name.
@@ -514,11 +650,13 @@ impl Warp {
         active: u32,
     ) -> Result<Option<Pause>, Stop> {
         match control {
+            _ if active == 0 => {
+                group.counter += 1;
+                return Ok(None);
+            }
             Control::Branch { to } => {
                 if active == group.lanes {
                     group.counter = to;
-                } else if active == 0 {
-                    group.counter += 1;
                 } else {
                     core.counts.divergent_branches += 1;
                     group.counter += 1;
@@ -551,7 +689,7 @@ impl Warp {
                 let first = active.trailing_zeros() as usize & 31;
                 let mut same = active == group.lanes;
                 each(active, |lane| same &= row[lane] == row[first]);
-                core.counts.divergent_branches += u64::from(!same && active != 0);
+                core.counts.divergent_branches += u64::from(!same);
                 group.lanes &= !active;
             }
             Control::Call(call) => {
@@ -586,47 +724,37 @@ impl Warp {
                             "a call to an address that is no function",
                         ));
                     };
+                    let callee = &core.launch.program.functions[index as usize];
+                    if !core.launch.program.calls[call as usize].fits(callee) {
+                        let message = format!("a call to `{}`, whose parameters are others", callee.name);
+                        let lane = lanes.trailing_zeros() as usize;
+                        return Err(core.fault(self, operation, lane, Some(function), message));
+                    }
                     self.call(core, operation, call, index, lanes)?;
                 }
                 group.lanes &= !active;
             }
             Control::Return => {
-                if active == 0 {
-                    group.counter += 1;
-                    return Ok(None);
-                }
                 group.counter += 1;
                 self.save(group);
                 if self.stacks[active.trailing_zeros() as usize].is_empty() {
-                    self.exit(core, active);
+                    self.exit(core, active)?;
                 } else {
                     self.ret(core, active);
                 }
                 group.lanes &= !active;
             }
             Control::Exit => {
-                if active == 0 {
-                    group.counter += 1;
-                    return Ok(None);
-                }
                 group.counter += 1;
                 self.save(group);
-                self.exit(core, active);
+                self.exit(core, active)?;
                 group.lanes &= !active;
             }
             Control::Trap => {
-                if active != 0 {
-                    return Err(core.fault(
-                        self,
-                        operation,
-                        active.trailing_zeros() as usize,
-                        None,
-                        "the kernel stopped itself with `trap`",
-                    ));
-                }
-                group.counter += 1;
-                return Ok(None);
+                let lane = active.trailing_zeros() as usize;
+                return Err(core.fault(self, operation, lane, None, "the kernel stopped itself with `trap`"));
             }
+            Control::System => return Err(self.system_call(core, operation, active.trailing_zeros() as usize)),
             Control::ClusterArrive => {
                 group.counter += 1;
                 let index = self.index as usize;
@@ -634,10 +762,9 @@ impl Warp {
                 each(active, |lane| self.cluster_phases[lane] = cluster.phase);
                 cluster.arrived += active.count_ones();
                 if let Some(shadow) = core.shared.shadow() {
-                    for (joined, known) in cluster.clocks[cluster.rank].iter_mut().zip(shadow.known(index)) {
-                        *joined = (*joined).max(*known);
-                    }
-                    shadow.advance(index);
+                    let known = &mut cluster.known[cluster.rank];
+                    shadow.order.publish(known, index, active, self.live);
+                    shadow.order.advance(index);
                 }
                 core.barriers.changed = true;
                 return Ok(None);
@@ -652,7 +779,8 @@ impl Warp {
                 });
                 if early == 0 {
                     if let Some(shadow) = core.shared.shadow() {
-                        shadow.learn(index, &cluster.completed[cluster.rank]);
+                        let known = &cluster.completed[cluster.rank];
+                        shadow.order.learn(index, active, self.live, known);
                     }
                     return Ok(None);
                 }
@@ -666,9 +794,6 @@ impl Warp {
             }
             Control::Barrier(barrier) => {
                 group.counter += 1;
-                if active == 0 {
-                    return Ok(None);
-                }
                 self.save(group);
                 self.arrive(core, operation, barrier, active)?;
                 if !barrier.waits {
@@ -679,9 +804,11 @@ impl Warp {
         Ok(Some(Pause::Regroup))
     }
 
-    fn exit(&mut self, core: &mut Core<'_>, lanes: u32) {
+    fn exit(&mut self, core: &mut Core<'_>, lanes: u32) -> Result<(), Stop> {
         self.live &= !lanes;
         core.barriers.changed = true;
+        // Nobody waits for those who are gone.
+        self.complete_meetings(core, self.parked)
     }
 
     fn call(
@@ -699,20 +826,24 @@ impl Warp {
             &program.functions[function as usize],
         );
         let leader = lanes.trailing_zeros() as usize;
-        let base = self.bases[leader] + caller.rows;
+        let base = self.place_frame(program, function, lanes, self.bases[leader] + caller.rows);
         let predicate_base = self.predicate_bases[leader] + caller.predicates;
         let mut fault = None;
         each(lanes, |lane| {
             let old = self.local_bases[lane];
             let new = old + caller.frame;
             let stack = &mut self.stacks[lane];
-            if stack.len() >= DEEPEST_CALL || (new + callee.frame) as usize > LOCAL_LIMIT {
+            if stack.len() >= DEEPEST_CALL
+                || (new + callee.frame) as usize > LOCAL_LIMIT
+                || (base + callee.rows) as usize > MOST_ROWS
+            {
                 fault = Some(lane);
                 return;
             }
             stack.push(Frame {
                 resume: self.counters[lane],
                 call,
+                function,
                 base: self.bases[lane],
                 predicate_base: self.predicate_bases[lane],
                 local_base: old,
@@ -736,7 +867,9 @@ impl Warp {
                 operation,
                 lane,
                 None,
-                format!("stack overflow: {DEEPEST_CALL} calls or {LOCAL_LIMIT} bytes of local memory"),
+                format!(
+                    "stack overflow: {DEEPEST_CALL} calls, {LOCAL_LIMIT} bytes of local memory or {MOST_ROWS} registers"
+                ),
             ));
         }
         self.registers.reserve(
@@ -756,18 +889,75 @@ impl Warp {
         Ok(())
     }
 
+    /// What comes of a call to the function of the device's system that a lane has reached.
+    #[cold]
+    fn system_call(&self, core: &Core<'_>, operation: &Operation, lane: usize) -> Stop {
+        let program = core.launch.program;
+        let Some(frame) = self.stacks[lane].last() else {
+            return core.fault(self, operation, lane, None, "a system function runs without a call");
+        };
+        let function = &program.functions[frame.function as usize];
+        let call = &program.operations[frame.resume as usize - 1];
+        if function.name == ASSERTION {
+            return core.fault(self, call, lane, None, self.failed_assertion(core, function, lane));
+        }
+        let info = &program.info[call.index as usize];
+        Stop::from(Error::SystemCall {
+            function: function.name.clone(),
+            line: info.line,
+            instruction: core.launch.module.excerpt(info.span),
+            block: core.block_index,
+            thread: core.thread(self, lane),
+        })
+    }
+
+    /// What the arguments of `__assertfail` (condition, file, line, function, bytes of a character) say.
+    fn failed_assertion(&self, core: &Core<'_>, function: &FunctionInfo, lane: usize) -> String {
+        let argument = |index: usize| {
+            let &(at, size) = function.parameters.get(index)?;
+            let at = (self.local_bases[lane] + at) as usize;
+            let bytes = self.local[lane].bytes.get(at..at + size as usize)?;
+            Some(bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte)))
+        };
+        let text = |index: usize| core.launch.text(argument(index)?);
+        match (text(0), text(1), argument(2), text(3)) {
+            (Some(condition), Some(file), Some(line), Some(function)) => {
+                format!("the assertion `{condition}` failed at {file}:{line} in `{function}`")
+            }
+            _ => "an assertion failed".into(),
+        }
+    }
+
+    /// The first rows from `base` on for a frame of a function that these lanes call. A 64-bit value of one lane lies
+    /// where other lanes have 32-bit ones, so that only lanes in the same function may share rows.
+    fn place_frame(&self, program: &Program, function: u32, lanes: u32, mut base: u32) -> u32 {
+        let rows = |function: u32| program.functions[function as usize].rows;
+        loop {
+            let mut taken = None;
+            each(self.live & !lanes, |lane| {
+                let open = &self.stacks[lane];
+                let bases = open.iter().skip(1).map(|frame| frame.base).chain([self.bases[lane]]);
+                for (frame, at) in open.iter().zip(bases) {
+                    let end = at + rows(frame.function);
+                    let shared = frame.function == function && at == base;
+                    if !shared && at < base + rows(function) && base < end {
+                        taken = taken.max(Some(end));
+                    }
+                }
+            });
+            match taken {
+                Some(end) => base = end,
+                None => return base,
+            }
+        }
+    }
+
     fn ret(&mut self, core: &Core<'_>, lanes: u32) {
         let program = core.launch.program;
         each(lanes, |lane| {
             if let Some(frame) = self.stacks[lane].pop() {
                 let description = &program.calls[frame.call as usize];
-                // An indirect call's results lie where its prototype's do: first in the frame.
-                let callee = program
-                    .functions
-                    .iter()
-                    .rev()
-                    .find(|function| function.entry <= self.counters[lane].saturating_sub(1));
-                let places = callee.map_or(&[][..], |callee| &callee.results);
+                let places = &program.functions[frame.function as usize].results;
                 for (&(to, size), &(from, _)) in description.results.iter().zip(places) {
                     copy(
                         &mut self.local[lane],
@@ -851,11 +1041,9 @@ impl Warp {
             });
         }
         if let Some(shadow) = core.shared.shadow() {
-            let state = core.barriers.state(number as usize);
-            for (joined, known) in state.clocks.iter_mut().zip(shadow.known(index)) {
-                *joined = (*joined).max(*known);
-            }
-            shadow.advance(index);
+            let known = &mut core.barriers.state(number as usize).known;
+            shadow.order.publish(known, index, active, self.live);
+            shadow.order.advance(index);
         }
         core.barriers.changed = true;
         Ok(())
@@ -907,6 +1095,15 @@ impl Warp {
             kernel: core.launch.kernel.to_owned(),
             line: self.line(core),
         })
+    }
+}
+
+/// Takes back that an operation was counted: it is counted when it runs.
+fn uncount<const COUNT: bool>(core: &mut Core<'_>, operation: &Operation, active: u32) {
+    if COUNT {
+        let executed = &mut core.executed[operation.index as usize];
+        executed.threads -= u64::from(active.count_ones());
+        executed.warps -= 1;
     }
 }
 

@@ -9,29 +9,53 @@ pub(crate) struct Format {
     pub precision: u32,
     /// Bits of the exponent.
     pub exponent: u32,
+    /// Whether the largest exponent is kept for infinities and NaN; if not, only all ones are NaN.
+    pub has_infinity: bool,
 }
 
 impl Format {
     pub const F16: Format = Format {
         precision: 11,
         exponent: 5,
+        has_infinity: true,
     };
     pub const BF16: Format = Format {
         precision: 8,
         exponent: 8,
+        has_infinity: true,
     };
     pub const TF32: Format = Format {
         precision: 11,
         exponent: 8,
+        has_infinity: true,
     };
     pub const F32: Format = Format {
         precision: 24,
         exponent: 8,
+        has_infinity: true,
     };
     pub const F64: Format = Format {
         precision: 53,
         exponent: 11,
+        has_infinity: true,
     };
+
+    /// 8-bit floats of the Open Compute Project.
+    pub const E4M3: Format = Format {
+        precision: 4,
+        exponent: 4,
+        has_infinity: false,
+    };
+    pub const E5M2: Format = Format {
+        precision: 3,
+        exponent: 5,
+        has_infinity: true,
+    };
+
+    /// Bits of a number.
+    pub fn bits(self) -> u32 {
+        self.precision + self.exponent
+    }
 
     fn bias(self) -> i32 {
         (1 << (self.exponent - 1)) - 1
@@ -53,8 +77,12 @@ impl Format {
         }
     }
 
-    fn largest(self) -> u64 {
-        self.infinity() - 1
+    /// The largest finite number.
+    pub fn largest(self) -> u64 {
+        match self.has_infinity {
+            true => self.infinity() - 1,
+            false => self.nan() - 1,
+        }
     }
 }
 
@@ -86,7 +114,10 @@ fn unpack(format: Format, bits: u64) -> Unpacked {
     let fraction_bits = format.precision - 1;
     let fraction = bits & ((1 << fraction_bits) - 1);
     let exponent = ((bits & (format.sign() - 1)) >> fraction_bits) as i32;
-    if exponent == (1 << format.exponent) - 1 {
+    if !format.has_infinity && bits & (format.sign() - 1) == format.nan() {
+        return Unpacked::Nan;
+    }
+    if format.has_infinity && exponent == (1 << format.exponent) - 1 {
         return if fraction == 0 {
             Unpacked::Infinity(sign)
         } else {
@@ -114,7 +145,10 @@ fn signed_zero(format: Format, sign: bool) -> u64 {
 }
 
 fn signed_infinity(format: Format, sign: bool) -> u64 {
-    format.infinity() | signed_zero(format, sign)
+    match format.has_infinity {
+        true => format.infinity() | signed_zero(format, sign),
+        false => format.nan(),
+    }
 }
 
 /// Rounds (−1)^sign × (significand + sticky) × 2^exponent, where sticky stands for something in (0, 1).
@@ -162,22 +196,21 @@ fn round(format: Format, rounding: Rounding, sign: bool, significand: u128, expo
     } else {
         last - lowest + 1
     };
-    if biased >= (1 << format.exponent) - 1 {
+    let fraction = kept as u64 & ((1 << fraction_bits) - 1);
+    let magnitude = (biased as u64) << fraction_bits | fraction;
+    if magnitude > format.largest() {
         let to_infinity = match rounding {
             Rounding::Nearest | Rounding::Away => true,
             Rounding::Zero => false,
             Rounding::Down => sign,
             Rounding::Up => !sign,
         };
-        let magnitude = if to_infinity {
-            format.infinity()
-        } else {
-            format.largest()
+        return match to_infinity {
+            true => signed_infinity(format, sign),
+            false => format.largest() | signed_zero(format, sign),
         };
-        return magnitude | signed_zero(format, sign);
     }
-    let fraction = kept as u64 & ((1 << fraction_bits) - 1);
-    (biased as u64) << fraction_bits | fraction | signed_zero(format, sign)
+    magnitude | signed_zero(format, sign)
 }
 
 /// Converts between formats.

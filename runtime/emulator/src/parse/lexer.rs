@@ -9,8 +9,8 @@ pub(crate) enum Kind<'a> {
     Word(&'a str),
     /// A name after a dot, without the dot: `.global` gives `global`, `.L2::evict_first` gives `L2::evict_first`.
     Dot(&'a str),
-    /// An integer literal, as its 64-bit pattern.
-    Integer(u64),
+    /// An integer literal; a `U` behind it or its size makes it unsigned.
+    Integer { value: u64, unsigned: bool },
     /// A single-precision literal `0f…`, as its bits.
     Float32(u32),
     /// A double-precision literal `0d…` or `1.5`, as its bits.
@@ -186,9 +186,9 @@ impl<'a> Lexer<'a> {
                 self.at += 1;
             }
             let digits = &self.text[from..self.at];
-            self.at += usize::from(self.peek(0) == b'U');
+            let marked = self.unsigned_mark();
             return u64::from_str_radix(digits, radix)
-                .map(Kind::Integer)
+                .map(|value| integer(value, marked))
                 .map_err(|_| self.error(format!("`{}` is not an integer", &self.text[start..self.at])));
         }
         while self.peek(0).is_ascii_digit() {
@@ -217,11 +217,25 @@ impl<'a> Lexer<'a> {
                 .map_err(|_| self.error(format!("`{digits}` is not a number")));
         }
         let digits = &self.text[start..self.at];
-        self.at += usize::from(self.peek(0) == b'U');
+        let marked = self.unsigned_mark();
         // A leading zero means octal, as in C.
         let octal = digits.len() > 1 && digits.starts_with('0');
         u64::from_str_radix(digits, if octal { 8 } else { 10 })
-            .map(Kind::Integer)
+            .map(|value| integer(value, marked))
             .map_err(|_| self.error(format!("`{digits}` is not a 64-bit integer")))
+    }
+
+    /// Takes the `U` that makes an integer unsigned.
+    fn unsigned_mark(&mut self) -> bool {
+        let marked = self.peek(0) == b'U';
+        self.at += usize::from(marked);
+        marked
+    }
+}
+
+fn integer<'a>(value: u64, marked: bool) -> Kind<'a> {
+    Kind::Integer {
+        value,
+        unsigned: marked || value > i64::MAX as u64,
     }
 }

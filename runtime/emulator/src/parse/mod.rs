@@ -1,9 +1,11 @@
 //! PTX text → [`syntax`]. Nothing is resolved or judged here: instructions that nobody knows parse like
 //! any other, so that a module with exotic kernels still runs its others.
 
+mod constant;
 pub(crate) mod lexer;
 pub(crate) mod syntax;
 
+use constant::Constant;
 use lexer::{Kind, Token};
 use syntax::*;
 
@@ -15,6 +17,8 @@ pub struct ParseError {
     pub line: u32,
     /// What was expected or found.
     pub message: String,
+    /// `true` if the text may be PTX that is not known here, `false` if it is wrong.
+    pub unsupported: bool,
 }
 
 impl ParseError {
@@ -22,6 +26,14 @@ impl ParseError {
         ParseError {
             line,
             message: message.into(),
+            unsupported: false,
+        }
+    }
+
+    pub(crate) fn unsupported(line: u32, message: impl Into<String>) -> Self {
+        ParseError {
+            unsupported: true,
+            ..ParseError::new(line, message)
         }
     }
 }
@@ -74,6 +86,16 @@ impl<'a> Parser<'_, 'a> {
         Err(ParseError::new(self.token().line, message))
     }
 
+    fn unsupported<T>(&self, message: impl Into<String>) -> Result<T, ParseError> {
+        Err(ParseError::unsupported(self.token().line, message))
+    }
+
+    /// Whether the next so many tokens stand without blanks between.
+    fn adjacent(&self, count: usize) -> bool {
+        let tokens = self.tokens.get(self.at..self.at + count).unwrap_or_default();
+        tokens.windows(2).all(|pair| pair[0].end == pair[1].start)
+    }
+
     fn found(&self) -> String {
         match self.kind() {
             Kind::Word(word) => format!("`{word}`"),
@@ -81,7 +103,7 @@ impl<'a> Parser<'_, 'a> {
             Kind::Punctuation(character) => format!("`{character}`"),
             Kind::End => "the end of the text".into(),
             Kind::Text(text) => format!("\"{text}\""),
-            Kind::Integer(_) | Kind::Float32(_) | Kind::Float64(_) => "a number".into(),
+            Kind::Integer { .. } | Kind::Float32(_) | Kind::Float64(_) => "a number".into(),
         }
     }
 
@@ -121,9 +143,13 @@ impl<'a> Parser<'_, 'a> {
     fn integer(&mut self, what: &str) -> Result<u64, ParseError> {
         let negative = self.accept('-');
         match self.kind() {
-            Kind::Integer(value) => {
+            Kind::Integer { value, .. } => {
                 self.at += 1;
                 Ok(if negative { value.wrapping_neg() } else { value })
+            }
+            Kind::Word("WARP_SZ") if !negative => {
+                self.at += 1;
+                Ok(32)
             }
             _ => self.error(format!("expected {what}, found {}", self.found())),
         }
@@ -164,18 +190,21 @@ impl<'a> Parser<'_, 'a> {
                 Kind::Dot("address_size") => {
                     self.at += 1;
                     if self.integer("an address size")? != 64 {
-                        return self.error("only 64-bit addresses are supported");
+                        return self.unsupported("only 64-bit addresses are supported");
                     }
                 }
                 Kind::Dot("file") => {
-                    while matches!(self.ahead(1), Kind::Integer(_) | Kind::Text(_) | Kind::Punctuation(',')) {
+                    while matches!(
+                        self.ahead(1),
+                        Kind::Integer { .. } | Kind::Text(_) | Kind::Punctuation(',')
+                    ) {
                         self.at += 1;
                     }
                     self.at += 1;
                 }
                 Kind::Dot("loc" | "pragma") => self.skip_line_directive(),
                 Kind::Dot("section") => self.skip_braces()?,
-                Kind::Dot("alias") => return self.error("`.alias` is not supported"),
+                Kind::Dot("alias") => return self.unsupported("`.alias` is not supported"),
                 Kind::Punctuation(';') => self.at += 1,
                 Kind::Dot(_) => self.declaration(&mut unit)?,
                 _ => return self.error(format!("expected a directive, found {}", self.found())),
@@ -255,6 +284,7 @@ impl<'a> Parser<'_, 'a> {
                     }
                     return Ok(());
                 }
+                Kind::Dot(other) => return self.unsupported(format!("`.{other}` in a module is not supported")),
                 _ => {
                     return self.error(format!("expected a variable or function, found {}", self.found()));
                 }
@@ -280,7 +310,7 @@ impl<'a> Parser<'_, 'a> {
         let mut space = None;
         let mut align = None;
         let mut lanes = 1;
-        let mut is_pointer = false;
+        let (mut is_pointer, mut is_register) = (false, false);
         let ty = loop {
             match self.kind() {
                 Kind::Dot(name) => {
@@ -297,7 +327,7 @@ impl<'a> Parser<'_, 'a> {
                                     }
                                     "global" | "const" | "shared" | "local" => {}
                                     _ => {
-                                        return self.error(format!("unexpected `.{name}` after `.ptr`"));
+                                        return self.unsupported(format!("`.{name}` after `.ptr` is not supported"));
                                     }
                                 }
                             }
@@ -320,7 +350,7 @@ impl<'a> Parser<'_, 'a> {
                         }
                         "v2" => lanes = 2,
                         "v4" => lanes = 4,
-                        "reg" => space = Some(Space::Parameter),
+                        "reg" => (space, is_register) = (Some(Space::Parameter), true),
                         "align" => {
                             let value = self.small("an alignment")?;
                             if !value.is_power_of_two() || value > 4096 {
@@ -332,7 +362,8 @@ impl<'a> Parser<'_, 'a> {
                         _ => match Type::from_name(name) {
                             Some(found) => break found,
                             None => {
-                                return self.error(format!("`.{name}` in a variable declaration is not supported"));
+                                return self
+                                    .unsupported(format!("`.{name}` in a variable declaration is not supported"));
                             }
                         },
                     }
@@ -358,8 +389,15 @@ impl<'a> Parser<'_, 'a> {
                 }
             }
         }
+        if is_register && (lanes > 1 || ty == Type::Pred) {
+            return self.unsupported("a vector or predicate register as a parameter");
+        }
         let align = align.unwrap_or(ty.size() * lanes as u32);
-        self.declarator(space, align, ty, lanes, is_pointer)
+        let variable = self.declarator(space, align, ty, lanes, is_pointer)?;
+        Ok(Variable {
+            is_register,
+            ..variable
+        })
     }
 
     fn declarator(
@@ -386,7 +424,7 @@ impl<'a> Parser<'_, 'a> {
             if elements.is_none_or(|elements| elements.saturating_mul(u64::from(ty.size())) > LARGEST_VARIABLE)
                 && !shape.contains(&None)
             {
-                return self.error(format!("`{name}` is larger than 1 GiB"));
+                return self.unsupported(format!("`{name}` is larger than 1 GiB"));
             }
             self.expect(']')?;
         }
@@ -408,6 +446,7 @@ impl<'a> Parser<'_, 'a> {
             elements,
             initial,
             is_pointer,
+            is_register: false,
             is_extern: false,
             line,
         })
@@ -429,29 +468,23 @@ impl<'a> Parser<'_, 'a> {
                 self.expect(',')?;
             }
         }
-        let negative = self.accept('-');
-        let value = match self.next().kind {
-            Kind::Integer(mask) if self.is('(') => {
-                self.at += 1;
+        let value = match self.kind() {
+            Kind::Integer { value: mask, .. } if self.ahead(1) == Kind::Punctuation('(') => {
+                self.at += 2;
                 let value = self.address(mask)?;
                 self.expect(')')?;
                 value
             }
-            Kind::Integer(value) => Initial::Bits(if negative { value.wrapping_neg() } else { value }),
-            Kind::Float32(bits) => Initial::Bits(u64::from(bits)),
-            Kind::Float64(bits) => Initial::Float(if negative {
-                -f64::from_bits(bits)
-            } else {
-                f64::from_bits(bits)
-            }),
-            Kind::Word(_) => {
-                self.at -= 1;
-                self.address(u64::MAX)?
+            Kind::Float32(bits) => {
+                self.at += 1;
+                Initial::Single(bits)
             }
-            _ => {
-                self.at -= 1;
-                return self.error(format!("expected an initial value, found {}", self.found()));
-            }
+            _ if self.is_constant() => match self.constant(0)? {
+                Constant::Integer { bits, .. } => Initial::Integer(bits),
+                Constant::Float(value) => Initial::Double(value),
+            },
+            Kind::Word(_) => self.address(u64::MAX)?,
+            _ => return self.error(format!("expected an initial value, found {}", self.found())),
         };
         values.push(value);
         Ok(())
@@ -472,17 +505,6 @@ impl<'a> Parser<'_, 'a> {
             generic,
             mask,
         })
-    }
-
-    /// An optional `+ n` or `- n`.
-    fn offset(&mut self) -> Result<i64, ParseError> {
-        if self.accept('+') {
-            Ok(self.integer("an offset")? as i64)
-        } else if self.accept('-') {
-            Ok((self.integer("an offset")? as i64).wrapping_neg())
-        } else {
-            Ok(0)
-        }
     }
 
     fn parameters(&mut self) -> Result<Vec<Variable>, ParseError> {
@@ -510,6 +532,12 @@ impl<'a> Parser<'_, 'a> {
         };
         let name = self.word("a function name")?.to_owned();
         let parameters = if self.is('(') { self.parameters()? } else { Vec::new() };
+        if is_entry && parameters.iter().any(|parameter| parameter.is_register) {
+            return Err(ParseError::new(
+                line,
+                format!("a parameter of the kernel `{name}` is a register"),
+            ));
+        }
         let mut function = Function {
             name,
             is_entry,
@@ -549,7 +577,7 @@ impl<'a> Parser<'_, 'a> {
                 Kind::Dot("reqnctapercluster") => function.cluster = Some(self.extents()?),
                 Kind::Dot("pragma") => self.skip_line_directive(),
                 Kind::Dot(other) => {
-                    return self.error(format!("`.{other}` on a function is not supported"));
+                    return self.unsupported(format!("`.{other}` on a function is not supported"));
                 }
                 _ => {
                     return self.error(format!("expected a function body, found {}", self.found()));
@@ -602,7 +630,7 @@ impl<'a> Parser<'_, 'a> {
                     statements.extend(self.variables()?.into_iter().map(Statement::Variable));
                 }
                 Kind::Dot(other) => {
-                    return self.error(format!("`.{other}` in a function body is not supported"));
+                    return self.unsupported(format!("`.{other}` in a function body is not supported"));
                 }
                 Kind::Word(name) if self.ahead(1) == Kind::Punctuation(':') => {
                     let line = self.token().line;
@@ -628,16 +656,12 @@ impl<'a> Parser<'_, 'a> {
             self.expect(';')?;
             statements.push(Statement::Targets { label, targets });
         } else if self.accept_dot("callprototype") {
-            if self.is('(') {
-                self.parameters()?;
-            }
+            let results = if self.is('(') { self.parameters()? } else { Vec::new() };
             self.word("`_`")?;
-            if self.is('(') {
-                self.parameters()?;
-            }
+            let parameters = if self.is('(') { self.parameters()? } else { Vec::new() };
             self.accept_dot("noreturn");
             self.expect(';')?;
-            statements.push(Statement::Prototype);
+            statements.push(Statement::Prototype(label, Prototype::new(&results, &parameters)));
         } else {
             statements.push(Statement::Label(label, line));
         }
@@ -646,20 +670,30 @@ impl<'a> Parser<'_, 'a> {
 
     fn registers(&mut self, statements: &mut Vec<Statement>) -> Result<(), ParseError> {
         self.at += 1;
-        let ty = match self.next().kind {
-            Kind::Dot(name) => Type::from_name(name),
-            _ => None,
+        let lanes = match self.kind() {
+            Kind::Dot("v2") => 2,
+            Kind::Dot("v4") => 4,
+            _ => 1,
         };
-        let Some(ty) = ty else {
-            return self.error("expected a register type after `.reg`");
+        self.at += usize::from(lanes > 1);
+        let ty = match self.kind() {
+            Kind::Dot(name) => match Type::from_name(name) {
+                Some(ty) => ty,
+                None => return self.unsupported(format!("registers of type `.{name}` are not supported")),
+            },
+            _ => return self.error(format!("expected a register type after `.reg`, found {}", self.found())),
         };
+        if lanes > 1 && (ty == Type::Pred || lanes * ty.size() > 16) {
+            return self.error(format!("vectors of {lanes} {ty} are no registers"));
+        }
+        self.at += 1;
         loop {
             let line = self.token().line;
             let name = self.word("a register name")?.to_owned();
             let count = if self.accept('<') {
                 let count = self.integer("a register count")?;
                 if count > MOST_REGISTERS {
-                    return self.error(format!(
+                    return self.unsupported(format!(
                         "{count} registers are more than the {MOST_REGISTERS} supported"
                     ));
                 }
@@ -668,7 +702,13 @@ impl<'a> Parser<'_, 'a> {
             } else {
                 None
             };
-            statements.push(Statement::Register { ty, name, count, line });
+            statements.push(Statement::Register {
+                ty,
+                lanes,
+                name,
+                count,
+                line,
+            });
             if !self.accept(',') {
                 break;
             }
@@ -691,9 +731,15 @@ impl<'a> Parser<'_, 'a> {
             modifiers.push(modifier.to_owned());
         }
         let mut operands = Vec::new();
+        let is_call = name == "call";
         if !self.is(';') {
             loop {
-                operands.push(self.operand(0)?);
+                // `(a, b)` is a list here, and a constant expression elsewhere.
+                operands.push(if is_call && self.accept('(') {
+                    Operand::List(self.operands(')', 0)?)
+                } else {
+                    self.operand(0)?
+                });
                 if !self.accept(',') {
                     break;
                 }
@@ -733,40 +779,30 @@ impl<'a> Parser<'_, 'a> {
                 self.at += 1;
                 Operand::Vector(self.operands('}', depth)?)
             }
-            Kind::Punctuation('(') => {
-                self.at += 1;
-                Operand::List(self.operands(')', depth)?)
-            }
             Kind::Punctuation('[') => {
                 self.at += 1;
                 let address = self.bracketed(depth)?;
                 self.expect(']')?;
                 address
             }
-            Kind::Punctuation('!') => {
-                self.at += 1;
-                Operand::Not(self.name("a predicate")?)
-            }
-            Kind::Punctuation('-') => {
-                self.at += 1;
-                match self.next().kind {
-                    Kind::Integer(value) => Operand::Integer(value.wrapping_neg()),
-                    Kind::Float32(bits) => Operand::Float32(bits ^ 0x8000_0000),
-                    Kind::Float64(bits) => Operand::Float64(bits ^ (1 << 63)),
-                    _ => return self.error("expected a number after `-`"),
-                }
-            }
-            Kind::Integer(value) => {
-                self.at += 1;
-                Operand::Integer(value)
-            }
             Kind::Float32(bits) => {
                 self.at += 1;
                 Operand::Float32(bits)
             }
-            Kind::Float64(bits) => {
+            Kind::Punctuation('-') if matches!(self.ahead(1), Kind::Float32(_)) => {
                 self.at += 1;
-                Operand::Float64(bits)
+                let Kind::Float32(bits) = self.next().kind else {
+                    return self.error("expected a number after `-`");
+                };
+                Operand::Float32(bits ^ 0x8000_0000)
+            }
+            _ if self.is_constant() => match self.constant(0)? {
+                Constant::Integer { bits, .. } => Operand::Integer(bits),
+                Constant::Float(value) => Operand::Float64(value.to_bits()),
+            },
+            Kind::Punctuation('!') => {
+                self.at += 1;
+                Operand::Not(self.name("a predicate")?)
             }
             Kind::Word("_") => {
                 self.at += 1;
@@ -777,7 +813,7 @@ impl<'a> Parser<'_, 'a> {
                 match self.offset()? {
                     0 if self.is('[') => {
                         self.at += 1;
-                        let index = self.integer("an index")? as i64;
+                        let index = self.constant_integer()? as i64;
                         self.expect(']')?;
                         Operand::Offset(name, index)
                     }
@@ -809,11 +845,11 @@ impl<'a> Parser<'_, 'a> {
     }
 
     fn bracketed(&mut self, depth: u32) -> Result<Operand, ParseError> {
-        if let Kind::Word(_) = self.kind() {
+        if !self.is_constant() {
             let base = Some(self.name("an address")?);
             let mut offset = self.offset()?;
             if self.accept('[') {
-                offset = offset.wrapping_add(self.integer("an index")? as i64);
+                offset = offset.wrapping_add(self.constant_integer()? as i64);
                 self.expect(']')?;
             }
             if self.is(',') {
@@ -828,7 +864,7 @@ impl<'a> Parser<'_, 'a> {
         }
         Ok(Operand::Address {
             base: None,
-            offset: self.integer("an address")? as i64,
+            offset: self.constant_integer()? as i64,
         })
     }
 }

@@ -19,11 +19,15 @@ pub enum Type {
     B32,
     B64,
     B128,
+    U16x2,
+    S16x2,
     F16,
     F16x2,
     Bf16,
     Bf16x2,
     Tf32,
+    E4m3x2,
+    E5m2x2,
     F32,
     F64,
     Pred,
@@ -46,11 +50,15 @@ impl Type {
             "b32" => Type::B32,
             "b64" => Type::B64,
             "b128" => Type::B128,
+            "u16x2" => Type::U16x2,
+            "s16x2" => Type::S16x2,
             "f16" => Type::F16,
             "f16x2" => Type::F16x2,
             "bf16" => Type::Bf16,
             "bf16x2" => Type::Bf16x2,
             "tf32" => Type::Tf32,
+            "e4m3x2" => Type::E4m3x2,
+            "e5m2x2" => Type::E5m2x2,
             "f32" => Type::F32,
             "f64" => Type::F64,
             "pred" => Type::Pred,
@@ -62,8 +70,9 @@ impl Type {
     pub fn size(self) -> u32 {
         match self {
             Type::U8 | Type::S8 | Type::B8 | Type::Pred => 1,
-            Type::U16 | Type::S16 | Type::B16 | Type::F16 | Type::Bf16 => 2,
-            Type::U32 | Type::S32 | Type::B32 | Type::F16x2 | Type::Bf16x2 | Type::F32 | Type::Tf32 => 4,
+            Type::U16 | Type::S16 | Type::B16 | Type::F16 | Type::Bf16 | Type::E4m3x2 | Type::E5m2x2 => 2,
+            Type::U32 | Type::S32 | Type::B32 | Type::F32 | Type::Tf32 => 4,
+            Type::U16x2 | Type::S16x2 | Type::F16x2 | Type::Bf16x2 => 4,
             Type::U64 | Type::S64 | Type::B64 | Type::F64 => 8,
             Type::B128 => 16,
         }
@@ -78,7 +87,16 @@ impl Type {
     pub fn is_integer(self) -> bool {
         !matches!(
             self,
-            Type::F16 | Type::F16x2 | Type::Bf16 | Type::Bf16x2 | Type::Tf32 | Type::F32 | Type::F64 | Type::Pred
+            Type::F16
+                | Type::F16x2
+                | Type::Bf16
+                | Type::Bf16x2
+                | Type::Tf32
+                | Type::E4m3x2
+                | Type::E5m2x2
+                | Type::F32
+                | Type::F64
+                | Type::Pred
         )
     }
 }
@@ -118,8 +136,10 @@ impl fmt::Display for Space {
 /// One value of a variable's initialiser.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Initial {
-    Bits(u64),
-    Float(f64),
+    Integer(u64),
+    /// `0f…`, as its bits.
+    Single(u32),
+    Double(f64),
     /// `mask(symbol + offset)`: the masked bits of an address, shifted down to the mask's lowest bit.
     Address {
         symbol: String,
@@ -139,6 +159,8 @@ pub(crate) struct Variable {
     pub elements: Option<u64>,
     pub initial: Vec<Initial>,
     pub is_pointer: bool,
+    /// A parameter that is declared as a register.
+    pub is_register: bool,
     pub is_extern: bool,
     pub line: u32,
 }
@@ -162,6 +184,29 @@ pub(crate) struct Function {
     pub line: u32,
 }
 
+/// What a function takes and gives.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Prototype {
+    pub results: Vec<Type>,
+    pub parameters: Vec<Type>,
+}
+
+impl Function {
+    pub fn prototype(&self) -> Prototype {
+        Prototype::new(&self.results, &self.parameters)
+    }
+}
+
+impl Prototype {
+    pub fn new(results: &[Variable], parameters: &[Variable]) -> Prototype {
+        let types = |variables: &[Variable]| variables.iter().map(|variable| variable.ty).collect();
+        Prototype {
+            results: types(results),
+            parameters: types(parameters),
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(crate) enum Statement {
     Open,
@@ -170,6 +215,8 @@ pub(crate) enum Statement {
     /// `.reg .ty name` or, with a count, `.reg .ty name<count>`.
     Register {
         ty: Type,
+        /// Registers of a vector; 1: no vector.
+        lanes: u32,
         name: String,
         count: Option<u32>,
         line: u32,
@@ -180,8 +227,8 @@ pub(crate) enum Statement {
         label: String,
         targets: Vec<String>,
     },
-    /// `label: .callprototype …;`: the call's operands say as much.
-    Prototype,
+    /// `label: .callprototype …;`
+    Prototype(String, Prototype),
     Instruction(Instruction),
 }
 

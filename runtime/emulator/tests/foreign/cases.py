@@ -12,6 +12,7 @@ import pathlib
 import zlib
 from fractions import Fraction
 
+import ml_dtypes
 import numpy as np
 
 from arithmetic import bf16, directed, fma, from_bf16, sign_of
@@ -1249,3 +1250,123 @@ def hopper():
     tiles = np.arange(256).reshape(4, 8, 8).transpose(0, 2, 1).astype(F16)
     one = np.ones(1, U32)
     yield Case("hopper", "store_tiles", (1,), (32,), [Out(tiles.copy()), InOut(one * 0, one)])
+
+
+@group
+def system():
+    rng, n = seeded("system"), 75
+    x = np.abs(normal(rng, n))
+    yield Case("system", "guarded", (3,), (32,), [InOut(x, x + F32(0.5)), i32(n), In(I32([0]))])
+    yield Case("system", "scratch", (1,), (64,), [Out(64 - np.arange(64, dtype=I32)), i32(64)])
+
+
+E4M3, E5M2 = ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2
+
+
+def as_bytes(values, kind):
+    """8-bit floats by `ml_dtypes`, saturated to finite values; NaN has the one pattern that PTX gives it."""
+    values = np.asarray(values, F32)
+    largest = F32(ml_dtypes.finfo(kind).max)
+    rounded = np.clip(values, -largest, largest).astype(kind).view(U8)
+    return np.where(np.isnan(values), U8(0x7F), rounded)
+
+
+def halves_of_bytes(codes, kind):
+    values = codes.view(kind).astype(F16)
+    return np.where(np.isnan(values), U16(0x7FFF), values.view(U16))
+
+
+def pairs_of(low, high, shift, kind):
+    return low.astype(kind) | high.astype(kind) << kind(shift)
+
+
+def around(kind):
+    """Every finite value of a type, the midpoints to the next, and the floats beside both."""
+    finite = np.arange(256, dtype=U8).view(kind).astype(F32)
+    finite = np.unique(finite[np.isfinite(finite)])
+    middles = (finite[1:] + finite[:-1]) / 2
+    exact = np.concatenate([finite, middles])
+    return np.concatenate([exact, np.nextafter(exact, F32(np.inf)), np.nextafter(exact, F32(-np.inf))])
+
+
+@group
+def narrow_floats():
+    special = F32([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-40, -1e-9, 3e38, -3e38, 447.9, 448.1, 464.0, 465.0, 61440.0, 57345.0])
+    rng = seeded("narrow_floats")
+    scales = F32(2.0) ** rng.integers(-20, 20, 300).astype(F32)
+    x = np.concatenate([around(E4M3), around(E5M2), special, normal(rng, 300) * scales])
+    x = x[: x.size // 2 * 2]
+    n = x.size // 2
+    grid = (blocks(n, 128),)
+    for name, kind in (("e4m3", E4M3), ("e5m2", E5M2)):
+        codes = as_bytes(x, kind)
+        out = Out(pairs_of(codes[::2], codes[1::2], 8, U16))
+        yield Case("narrow_floats", f"{name}_of_f32", grid, (128,), [In(x), out, i32(n)])
+        with np.errstate(over="ignore"):
+            halves = x.astype(F16)
+        codes = as_bytes(halves, kind)
+        out = Out(pairs_of(codes[::2], codes[1::2], 8, U16))
+        yield Case("narrow_floats", f"{name}_of_f16", grid, (128,), [In(halves), out, i32(n)])
+    every = np.arange(256, dtype=U8)
+    both = [
+        Out(pairs_of(halves_of_bytes(every, kind), halves_of_bytes(255 - every, kind), 16, U32)) for kind in (E4M3, E5M2)
+    ]
+    yield Case("narrow_floats", "f16_of_bytes", (1,), (256,), both)
+    codes = as_bytes(x, E4M3)
+    positive = as_bytes(np.where(x < 0, F32(0), x) + F32(0), E4M3)
+    halves = halves_of_bytes(codes, E4M3)
+    halves = np.where((halves & 0x8000) != 0, U16(0), halves)
+    outs = [Out(pairs_of(positive[::2], positive[1::2], 8, U16)), Out(pairs_of(halves[::2], halves[1::2], 16, U32))]
+    yield Case("narrow_floats", "relu", grid, (128,), [In(x), *outs, i32(n)])
+
+
+@group
+def simd():
+    rng, n = seeded("simd"), 256
+    edges = np.array([0, 1, 0x7FFF, 0x8000, 0xFFFF, 0x8001], dtype=U32)
+    a, b = (rng.integers(0, 1 << 32, n, dtype=U64).astype(U32) for _ in range(2))
+    a[:36] = np.repeat(edges, 6) << U32(16) | np.tile(edges, 6)
+    b[:36] = np.tile(edges, 6) << U32(16) | np.repeat(edges, 6)
+
+    def by_halves(f, kind):
+        halves = lambda x: np.ascontiguousarray(x).view(U16).view(kind).astype(I32)
+        return (f(halves(a), halves(b)) & 0xFFFF).astype(U16).view(U32)
+
+    relu = lambda f: lambda x, y: np.maximum(f(x, y), 0)
+    x, y = a.view(I32).astype(I64), b.view(I32).astype(I64)
+    columns = [
+        by_halves(np.maximum, I16), by_halves(np.minimum, I16), by_halves(np.maximum, U16), by_halves(np.minimum, U16),
+        by_halves(np.add, U16), by_halves(relu(np.maximum), I16), by_halves(relu(np.minimum), I16),
+        (np.maximum(np.maximum(x, y), 0) - np.maximum(np.minimum(x, y), 0)).astype(U32),
+    ]
+    yield Case("simd", "halves", (1,), (n,), [In(a), In(b), Out(np.stack(columns, 1))])
+
+    # Numbers of every magnitude, so that each type saturates some and keeps some.
+    x, y = (rng.integers(-(1 << 31), 1 << 31, n) >> rng.integers(0, 32, n) for _ in range(2))
+    x[:8], y[:8] = [0, -1, 1, 255, 256, -128, -129, 32767], [-32768, 65535, 65536, 15, -8, -9, 3, -2]
+    columns = []
+    for bits in (8, 4, 2, 16):
+        for least, most in ((0, (1 << bits) - 1), (-(1 << bits - 1), (1 << bits - 1) - 1)):
+            high, low = (np.clip(v, least, most).astype(I64) & ((1 << bits) - 1) for v in (x, y))
+            above = a.astype(I64) << 2 * bits if bits < 16 else 0
+            columns.append(((low | high << bits | above) & 0xFFFFFFFF).astype(U32))
+    yield Case("simd", "pack", (1,), (n,), [In(x.astype(I32)), In(y.astype(I32)), In(a), Out(np.stack(columns, 1))])
+
+
+@group
+def vector_atomics():
+    rng, n = seeded("vector_atomics"), 96
+    # Small integers: sums are exact in any order.
+    x = rng.integers(-50, 50, (n, 4)).astype(F32)
+    before = rng.integers(-50, 50, (n, 4)).astype(F32)
+    sums = np.stack([x[i::3].sum(0, dtype=F32) for i in range(3)])
+    after = before + x
+    after[:, :2] += x[:, 2:]
+    old = np.concatenate([before[:, :2], before[:, :2] + x[:, :2]], 1)
+    arguments = [InOut(np.zeros((3, 4), F32), sums), In(x), InOut(before, after), Out(old)]
+    yield Case("vector_atomics", "add_vectors", (1,), (n,), arguments)
+    x = rng.integers(-20, 20, (n, 8)).astype(F16)
+    sums = np.stack([x[i::2].astype(F32).sum(0).astype(F16) for i in range(2)])
+    most = np.stack([np.maximum(x[i::2].max(0), F16(0)) for i in range(2)])
+    start, end = np.zeros((4, 8), F16), np.concatenate([sums, most])
+    yield Case("vector_atomics", "reduce_halves", (1,), (n,), [InOut(start, end), In(x)])

@@ -1,0 +1,226 @@
+//! `run`: kernels of PTX files.
+
+use crate::common::{call, command, text};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+const DOUBLE: &str = "
+.version 8.0
+.target sm_80
+.address_size 64
+.visible .entry twice(.param .u64 from, .param .u64 to, .param .u32 count, .param .f32 factor) {
+    .reg .pred %p<2>; .reg .b32 %r<4>; .reg .f32 %f<4>; .reg .b64 %rd<6>;
+    ld.param.u64 %rd0, [from];
+    ld.param.u64 %rd1, [to];
+    ld.param.u32 %r1, [count];
+    ld.param.f32 %f1, [factor];
+    mov.u32 %r0, %tid.x;
+    setp.ge.u32 %p0, %r0, %r1;
+    @%p0 ret;
+    mul.wide.u32 %rd2, %r0, 4;
+    add.s64 %rd3, %rd0, %rd2;
+    add.s64 %rd4, %rd1, %rd2;
+    ld.global.f32 %f0, [%rd3];
+    mul.rn.f32 %f2, %f0, %f1;
+    st.global.f32 [%rd4], %f2;
+    ret;
+}
+";
+
+pub fn ptx_folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("k.ptx"), DOUBLE).unwrap();
+    let floats: Vec<u8> = (0..8).flat_map(|i| (i as f32).to_le_bytes()).collect();
+    fs::write(folder.path().join("in"), floats).unwrap();
+    folder
+}
+
+const RUN: [&str; 12] = [
+    "run",
+    "k.ptx",
+    "--block",
+    "32",
+    "--arg",
+    "in:in",
+    "--arg",
+    "out:out:32",
+    "--arg",
+    "u32:8",
+    "--arg",
+    "f32:-2.5",
+];
+
+#[test]
+fn a_ptx_kernel_runs_on_files() {
+    let folder = ptx_folder();
+    // As cargo calls it.
+    let words = [
+        &["energy-kernel"],
+        RUN.as_slice(),
+        &["--kernel", "twice", "--counts", "--check"],
+    ]
+    .concat();
+    let output = call(folder.path(), &words);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let results = fs::read(folder.path().join("out")).unwrap();
+    let (floats, _) = results.as_chunks::<4>();
+    let floats: Vec<f32> = floats.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    assert_eq!(floats, (0..8).map(|i| i as f32 * -2.5).collect::<Vec<f32>>());
+    assert!(text(&output.stdout).contains("flops: 8"));
+}
+
+#[test]
+fn findings_exit_with_3_and_unknown_instructions_with_4() {
+    let folder = ptx_folder();
+    let mut words = RUN.to_vec();
+    words[9] = "u32:9";
+    words.push("--check");
+    let output = call(folder.path(), &words);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("out-of-bounds"));
+    let unknown = DOUBLE.replace("mul.rn.f32 %f2, %f0, %f1;", "frobnicate.f32 %f2, %f0, %f1;");
+    fs::write(folder.path().join("k.ptx"), unknown).unwrap();
+    let output = call(folder.path(), &RUN);
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("frobnicate"));
+}
+
+/// As the test calls it, as cargo calls it, and through cargo.
+#[test]
+fn it_is_called_in_three_ways() {
+    let run = [
+        RUN.as_slice(),
+        &["--kernel", "twice", "--grid", "1,1,1", "--shared", "64"],
+    ]
+    .concat();
+    let as_cargo = [&["energy-kernel"], run.as_slice()].concat();
+    // Cargo finds its subcommands in PATH.
+    let tool = Path::new(env!("CARGO_BIN_EXE_cargo-energy-kernel")).parent().unwrap();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(tool.to_owned()).chain(std::env::split_paths(&path));
+    let path = std::env::join_paths(folders).unwrap();
+    let through_cargo = |folder: &Path| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.current_dir(folder).env("PATH", &path);
+        cargo
+    };
+    type Caller<'a> = &'a dyn Fn(&Path) -> Command;
+    let ways: [(Caller<'_>, &[&str]); 3] = [(&command, &run), (&command, &as_cargo), (&through_cargo, &as_cargo)];
+    for (command, words) in ways {
+        let folder = ptx_folder();
+        let output = command(folder.path()).args(words).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let results = fs::read(folder.path().join("out")).unwrap();
+        assert_eq!(results[28..], (7.0f32 * -2.5).to_le_bytes());
+    }
+}
+
+#[test]
+fn every_kind_of_argument_is_passed() {
+    const ALL: &str = "
+.version 8.0
+.target sm_80
+.address_size 64
+.visible .entry all(.param .u64 to, .param .u32 a, .param .s32 b, .param .f32 c, .param .f64 d, .param .u64 e) {
+    .reg .b32 %r<4>; .reg .f32 %f<2>; .reg .f64 %fd<2>; .reg .b64 %rd<4>;
+    ld.param.u64 %rd0, [to];
+    ld.param.u32 %r0, [a];
+    ld.param.s32 %r1, [b];
+    ld.param.f32 %f0, [c];
+    ld.param.f64 %fd0, [d];
+    ld.param.u64 %rd1, [e];
+    st.global.u32 [%rd0], %r0;
+    st.global.u32 [%rd0+4], %r1;
+    st.global.f32 [%rd0+8], %f0;
+    st.global.f64 [%rd0+16], %fd0;
+    st.global.u64 [%rd0+24], %rd1;
+    ret;
+}
+";
+    let folder = ptx_folder();
+    fs::write(folder.path().join("k.ptx"), ALL).unwrap();
+    fs::write(folder.path().join("before"), [7; 40]).unwrap();
+    let arguments = [
+        "inout:before:after",
+        "u32:5",
+        "s32:-5",
+        "f32:1.5",
+        "f64:-2.25",
+        "u64:18446744073709551615",
+    ];
+    let mut command = command(folder.path());
+    command.args(["run", "k.ptx", "--kernel", "all", "--grid", "1,1,1", "--block", "1,1,1"]);
+    for argument in arguments {
+        command.args(["--arg", argument]);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let mut expected = [7; 40];
+    expected[..4].copy_from_slice(&5u32.to_le_bytes());
+    expected[4..8].copy_from_slice(&(-5i32).to_le_bytes());
+    expected[8..12].copy_from_slice(&1.5f32.to_le_bytes());
+    expected[16..24].copy_from_slice(&(-2.25f64).to_le_bytes());
+    expected[24..32].copy_from_slice(&u64::MAX.to_le_bytes());
+    assert_eq!(fs::read(folder.path().join("after")).unwrap(), expected);
+    assert_eq!(fs::read(folder.path().join("before")).unwrap(), [7; 40]);
+}
+
+#[test]
+fn launches_that_no_gpu_would_do_are_refused() {
+    let folder = ptx_folder();
+    let cases: [(&[&str], &str); 6] = [
+        (&["--grid", "0,1,1"], "at least 1"),
+        (&["--grid", "1,65536,1"], "65535"),
+        (&["--block", "0"], "between 1 and 1024"),
+        (&["--block", "1025"], "between 1 and 1024"),
+        (&["--block", "4294967295,4294967295,4294967295"], "between 1 and 1024"),
+        (&["--shared", "4294967295"], "shared memory"),
+    ];
+    // Without the block that is given there.
+    let run = [&RUN[..2], &RUN[4..]].concat();
+    for (words, says) in cases {
+        let output = call(folder.path(), &[run.as_slice(), words].concat());
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{words:?}: {stderr}");
+        // Long lines are wrapped.
+        let stderr = stderr.replace("\n  │ ", " ");
+        assert!(stderr.contains(says), "{words:?}: {stderr}");
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_named() {
+    let folder = ptx_folder();
+    let mut words = RUN.to_vec();
+    for out in ["out:absent/out:32", "out:.:32"] {
+        words[7] = out;
+        let output = call(folder.path(), &words);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(
+            text(&output.stderr).contains("cannot be written"),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn counts_and_findings_are_json_where_asked_for() {
+    let folder = ptx_folder();
+    let mut words = RUN.to_vec();
+    words[11] = "f32:2";
+    words.extend(["--json", "--counts", "--check"]);
+    let output = call(folder.path(), &words);
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&said["counts"]["flops"], &said["findings"]),
+        (&8.into(), &serde_json::json!([]))
+    );
+    words[9] = "u32:9";
+    let output = call(folder.path(), &words);
+    assert_eq!(output.status.code(), Some(3));
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(said["findings"][0]["kind"], "out-of-bounds access");
+    assert!(text(&output.stderr).contains("out-of-bounds"));
+}

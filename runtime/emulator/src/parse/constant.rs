@@ -1,0 +1,282 @@
+//! Constant expressions: 64-bit integers, signed unless a literal or a cast says otherwise, and double-precision floats.
+//! The operators and their precedence are C's.
+
+use std::cmp::Ordering;
+
+use super::lexer::Kind;
+use super::{DEEPEST_NESTING, ParseError, Parser};
+
+/// The value of a constant expression.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Constant {
+    Integer { bits: u64, unsigned: bool },
+    Float(f64),
+}
+
+use Constant::{Float, Integer};
+
+fn signed(value: i64) -> Constant {
+    Integer {
+        bits: value as u64,
+        unsigned: false,
+    }
+}
+
+/// Binary operators from the loosest binding to the tightest.
+const OPERATORS: [&[&str]; 10] = [
+    &["||"],
+    &["&&"],
+    &["|"],
+    &["^"],
+    &["&"],
+    &["==", "!="],
+    &["<=", ">=", "<", ">"],
+    &["<<", ">>"],
+    &["+", "-"],
+    &["*", "/", "%"],
+];
+
+/// Where sums stand in [`OPERATORS`].
+const SUMS: usize = 8;
+
+impl Parser<'_, '_> {
+    /// A constant expression.
+    pub(super) fn constant(&mut self, depth: u32) -> Result<Constant, ParseError> {
+        if depth > DEEPEST_NESTING {
+            return self.error("a constant expression is nested too deeply");
+        }
+        let first = self.unary(depth)?;
+        let condition = self.binary(first, 0, depth)?;
+        if !self.accept('?') {
+            return Ok(condition);
+        }
+        let holds = self.truth(condition)?;
+        let then = self.constant(depth + 1)?;
+        self.expect(':')?;
+        let other = self.constant(depth + 1)?;
+        // Both have one type, whichever is chosen.
+        let (then, other) = self.alike(then, other)?;
+        Ok(if holds { then } else { other })
+    }
+
+    /// A constant expression of an integer, as its 64-bit pattern.
+    pub(super) fn constant_integer(&mut self) -> Result<u64, ParseError> {
+        match self.constant(0)? {
+            Integer { bits, .. } => Ok(bits),
+            Float(_) => self.error("expected an integer, found a float"),
+        }
+    }
+
+    /// The constant that is added to a name: `+ …` or `- …`, or nothing.
+    pub(super) fn offset(&mut self) -> Result<i64, ParseError> {
+        match self.binary(signed(0), SUMS, 0)? {
+            Integer { bits, .. } => Ok(bits as i64),
+            Float(_) => self.error("expected an integer offset, found a float"),
+        }
+    }
+
+    /// Whether a constant expression starts here.
+    pub(super) fn is_constant(&self) -> bool {
+        match self.kind() {
+            Kind::Integer { .. } | Kind::Float64(_) | Kind::Word("WARP_SZ") => true,
+            Kind::Punctuation('-' | '+' | '~' | '(') => true,
+            // `!p` is a predicate.
+            Kind::Punctuation('!') => !matches!(self.ahead(1), Kind::Word(word) if word != "WARP_SZ"),
+            _ => false,
+        }
+    }
+
+    /// What stands behind a first operand, of operators that bind as `level` or tighter.
+    fn binary(&mut self, mut left: Constant, level: usize, depth: u32) -> Result<Constant, ParseError> {
+        while let Some((operator, found)) = self.operator(level) {
+            self.at += operator.len();
+            let mut right = self.unary(depth)?;
+            if found + 1 < OPERATORS.len() {
+                right = self.binary(right, found + 1, depth)?;
+            }
+            left = self.apply(operator, left, right)?;
+        }
+        Ok(left)
+    }
+
+    /// The binary operator here and its level, if it binds as `level` or tighter.
+    fn operator(&self, level: usize) -> Option<(&'static str, usize)> {
+        let here = |operator: &&&str| {
+            let tokens = operator.chars().enumerate();
+            tokens.clone().all(|(ahead, character)| match self.ahead(ahead) {
+                Kind::Punctuation(found) => found == character,
+                // A lone `%` begins no name.
+                Kind::Word("%") => character == '%',
+                _ => false,
+            }) && self.adjacent(operator.len())
+        };
+        // The longest that fits: `<` also begins `<<` and `<=`.
+        let all = OPERATORS.iter().enumerate();
+        let all = all.flat_map(|(level, operators)| operators.iter().map(move |operator| (operator, level)));
+        let (operator, found) = all
+            .filter(|(operator, _)| here(operator))
+            .max_by_key(|(operator, _)| operator.len())?;
+        (found >= level).then_some((*operator, found))
+    }
+
+    fn unary(&mut self, depth: u32) -> Result<Constant, ParseError> {
+        if depth > DEEPEST_NESTING {
+            return self.error("a constant expression is nested too deeply");
+        }
+        match self.kind() {
+            Kind::Integer { value, unsigned } => {
+                self.at += 1;
+                Ok(Integer { bits: value, unsigned })
+            }
+            Kind::Float64(bits) => {
+                self.at += 1;
+                Ok(Float(f64::from_bits(bits)))
+            }
+            Kind::Word("WARP_SZ") => {
+                self.at += 1;
+                Ok(signed(32))
+            }
+            Kind::Punctuation('(') => {
+                self.at += 1;
+                if let Kind::Dot(cast @ ("s64" | "u64")) = self.kind() {
+                    self.at += 1;
+                    self.expect(')')?;
+                    return match self.unary(depth + 1)? {
+                        Integer { bits, .. } => Ok(Integer {
+                            bits,
+                            unsigned: cast == "u64",
+                        }),
+                        Float(_) => self.error("a cast of a float"),
+                    };
+                }
+                let value = self.constant(depth + 1)?;
+                self.expect(')')?;
+                Ok(value)
+            }
+            Kind::Punctuation(operator @ ('-' | '+' | '~' | '!')) => {
+                self.at += 1;
+                match (operator, self.unary(depth + 1)?) {
+                    ('-', Integer { bits, unsigned }) => Ok(Integer {
+                        bits: bits.wrapping_neg(),
+                        unsigned,
+                    }),
+                    ('-', Float(value)) => Ok(Float(-value)),
+                    ('+', value) => Ok(value),
+                    ('~', Integer { bits, unsigned }) => Ok(Integer { bits: !bits, unsigned }),
+                    ('~', Float(_)) => self.error("`~` of a float"),
+                    (_, value) => Ok(signed((!self.truth(value)?).into())),
+                }
+            }
+            _ => self.error(format!("expected a constant, found {}", self.found())),
+        }
+    }
+
+    fn truth(&self, value: Constant) -> Result<bool, ParseError> {
+        match value {
+            Integer { bits, .. } => Ok(bits != 0),
+            Float(_) => self.error("expected an integer condition, found a float"),
+        }
+    }
+
+    /// Two operands in the type that both take: unsigned if one of them is.
+    fn alike(&self, left: Constant, right: Constant) -> Result<(Constant, Constant), ParseError> {
+        match (left, right) {
+            (Float(_), Float(_)) => Ok((left, right)),
+            (Integer { bits: a, unsigned: x }, Integer { bits: b, unsigned: y }) => {
+                let typed = |bits| Integer { bits, unsigned: x || y };
+                Ok((typed(a), typed(b)))
+            }
+            _ => self.error("an integer and a float in one constant expression"),
+        }
+    }
+
+    fn apply(&self, operator: &str, left: Constant, right: Constant) -> Result<Constant, ParseError> {
+        match operator {
+            "||" => Ok(signed((self.truth(left)? | self.truth(right)?).into())),
+            "&&" => Ok(signed((self.truth(left)? & self.truth(right)?).into())),
+            "<<" | ">>" => self.shift(operator == "<<", left, right),
+            "==" | "!=" | "<" | "<=" | ">" | ">=" => self.compare(operator, left, right),
+            _ => self.calculate(operator, left, right),
+        }
+    }
+
+    fn shift(&self, to_left: bool, value: Constant, amount: Constant) -> Result<Constant, ParseError> {
+        match (value, amount) {
+            // Assemblers differ where the amount is 64 or more.
+            (
+                Integer { bits, unsigned },
+                Integer {
+                    bits: amount @ 0..64, ..
+                },
+            ) => Ok(Integer {
+                bits: match (to_left, unsigned) {
+                    (true, _) => bits << amount,
+                    (false, true) => bits >> amount,
+                    (false, false) => (bits as i64 >> amount) as u64,
+                },
+                unsigned,
+            }),
+            (Integer { .. }, Integer { bits, .. }) => {
+                self.error(format!("a constant is shifted by {}: 0 to 63 is possible", bits as i64))
+            }
+            _ => self.error("a shift of floats"),
+        }
+    }
+
+    fn compare(&self, operator: &str, left: Constant, right: Constant) -> Result<Constant, ParseError> {
+        let order = match self.alike(left, right)? {
+            (Float(a), Float(b)) => a.partial_cmp(&b),
+            (
+                Integer {
+                    bits: a,
+                    unsigned: true,
+                },
+                Integer { bits: b, .. },
+            ) => Some(a.cmp(&b)),
+            (Integer { bits: a, .. }, Integer { bits: b, .. }) => Some((a as i64).cmp(&(b as i64))),
+            _ => None,
+        };
+        let holds = match operator {
+            "==" => order.is_some_and(Ordering::is_eq),
+            "!=" => order.is_none_or(Ordering::is_ne),
+            "<" => order.is_some_and(Ordering::is_lt),
+            "<=" => order.is_some_and(Ordering::is_le),
+            ">" => order.is_some_and(Ordering::is_gt),
+            _ => order.is_some_and(Ordering::is_ge),
+        };
+        Ok(signed(holds.into()))
+    }
+
+    fn calculate(&self, operator: &str, left: Constant, right: Constant) -> Result<Constant, ParseError> {
+        let (bits, unsigned) = match self.alike(left, right)? {
+            (Integer { bits: a, unsigned }, Integer { bits: b, .. }) => {
+                let (x, y) = (a as i64, b as i64);
+                let bits = match operator {
+                    "+" => a.wrapping_add(b),
+                    "-" => a.wrapping_sub(b),
+                    "*" => a.wrapping_mul(b),
+                    "&" => a & b,
+                    "|" => a | b,
+                    "^" => a ^ b,
+                    _ if b == 0 => return self.error("a constant is divided by zero"),
+                    "/" if unsigned => a / b,
+                    "/" => x.wrapping_div(y) as u64,
+                    _ if unsigned => a % b,
+                    _ => x.wrapping_rem(y) as u64,
+                };
+                (bits, unsigned)
+            }
+            (Float(a), Float(b)) => {
+                return match operator {
+                    "+" => Ok(Float(a + b)),
+                    "-" => Ok(Float(a - b)),
+                    "*" => Ok(Float(a * b)),
+                    "/" => Ok(Float(a / b)),
+                    _ => self.error(format!("`{operator}` of floats")),
+                };
+            }
+            _ => return self.error("an integer and a float in one constant expression"),
+        };
+        Ok(Integer { bits, unsigned })
+    }
+}
