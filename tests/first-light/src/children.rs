@@ -29,6 +29,9 @@ const SUSPICIOUS: Duration = Duration::from_secs(3);
 /// So many processes in a row may end without having begun an item.
 const MOST_LOST: usize = 3;
 
+/// Characters of a reason, at most.
+const LONGEST: usize = 300;
+
 /// What a child runs.
 pub trait Set {
     /// The item of that number; none behind the last one.
@@ -123,7 +126,7 @@ impl Child {
             match ended {
                 Ok(value) => say(&json!({ "end": number, "value": value })),
                 Err(trouble) => {
-                    say(&json!({ "end": number, "why": trouble.why }));
+                    say(&json!({ "end": number, "why": trouble.why, "fatal": trouble.fatal }));
                     if trouble.fatal {
                         // Without destructors, which would wait for a device that is broken.
                         std::process::exit(0);
@@ -133,6 +136,15 @@ impl Child {
         }
         say(&json!({ "done": true }));
         ExitCode::SUCCESS
+    }
+}
+
+/// The beginning of a text that may be long: that of a panic that shows two tensors, say.
+fn in_a_line(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{} …", &line[..end]),
+        None => line,
     }
 }
 
@@ -149,7 +161,7 @@ fn say(value: &Value) {
 /// An item that has come to an end, one way or another.
 pub struct Ended {
     pub name: String,
-    /// What it gave, or why it failed.
+    /// What it gave, or why it failed, in a line.
     pub result: std::result::Result<Value, String>,
 }
 
@@ -229,10 +241,13 @@ fn follow(
                 } else if let Some(name) = at.take() {
                     *next += 1;
                     let result = match line["why"].as_str() {
-                        Some(why) => Err(why.to_owned()),
+                        Some(why) => Err(in_a_line(why)),
                         None => Ok(line["value"].clone()),
                     };
                     ended(Ended { name, result });
+                    if line["fatal"] == true {
+                        break Stopped::Lost("it is of no use any more".to_owned());
+                    }
                 }
                 continue;
             }

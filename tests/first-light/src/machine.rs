@@ -31,10 +31,9 @@ const EXCERPT: [&str; 14] = [
     "Process ID",
 ];
 
-const ATTRIBUTES: [(&str, Attribute); 8] = [
+const ATTRIBUTES: [(&str, Attribute); 7] = [
     ("clock_khz", CU_DEVICE_ATTRIBUTE_CLOCK_RATE),
     ("memory_clock_khz", CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE),
-    ("memory_bus_bits", CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH),
     ("l2_bytes", CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE),
     (
         "shared_per_block_optin",
@@ -65,13 +64,11 @@ pub fn run(step: &mut Step) -> Result {
         }
     };
     let driver = describe(step, &gpu)?;
-    let class = gpu.device_class();
-    let mut figures = format!("{}, {driver}", class);
-    // The doctor opens it for itself, and counts other processes.
+    let class = gpu.device_class().clone();
+    let mut figures = format!("{class}, {driver}");
+    // The doctor opens the GPU for itself, and counts other processes.
     drop(gpu);
-    let mut ill = doctor(step, &["doctor"])?;
-    ill.extend(doctor(step, &["doctor", "--energy"])?);
-    ill.dedup();
+    let ill = doctor(step)?;
     Ok(match ill.is_empty() {
         true => Outcome::Fine(figures),
         false => {
@@ -164,34 +161,27 @@ fn describe(step: &mut Step, gpu: &Gpu) -> Result<String> {
     Ok(driver)
 }
 
-/// What the command's doctor says; returned is what is wrong with the GPU and its counter. The rest is about packages, of which there are
-/// none here.
-fn doctor(step: &mut Step, arguments: &[&str]) -> Result<Vec<String>> {
+/// What the command's doctor says, with its calibration of the energy counter; returned is what is wrong.
+fn doctor(step: &mut Step) -> Result<Vec<String>> {
     let mut command = Command::new(step.tool());
-    command.arg("--json").args(arguments).current_dir(step.work());
+    command.args(["--json", "doctor", "--energy"]).current_dir(step.work());
     let limit = step.left().saturating_sub(Duration::from_secs(1));
     let ran = program::run(&mut command, limit).map_err(|error| format!("{}: {error}", step.tool().display()))?;
     let Ok(Value::Array(findings)) = serde_json::from_str(&ran.out) else {
-        return Ok(vec![format!(
-            "{}: {}: {}",
-            arguments.join(" "),
-            ran.ending(),
-            ran.last_line()
-        )]);
+        return Ok(vec![format!("doctor: {}: {}", ran.ending(), ran.last_line())]);
     };
     let mut ill = Vec::new();
     for finding in findings {
-        let (what, says) = (
-            finding["what"].as_str().unwrap_or(""),
-            finding["says"].as_str().unwrap_or(""),
-        );
-        if ["GPU", "driver", "energy counter", "calibration"].contains(&what) {
-            println!("{what}: {says}");
-            if finding["well"] == false {
-                ill.push(format!("{what}: {says}"));
-            }
+        let says = format!("{}: {}", text(&finding["what"]), text(&finding["says"]));
+        println!("{} {says}", text(&finding["state"]));
+        if finding["state"] == "problem" {
+            ill.push(says);
         }
         step.result(json!({ "doctor": finding }))?;
     }
     Ok(ill)
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }
