@@ -12,6 +12,10 @@ use std::time::Duration;
 /// The command ends by itself that long before it is ended.
 const MARGIN: Duration = Duration::from_secs(6);
 
+/// So often it tunes what is left without energies, if there is that much time.
+const MOST_TRIES: usize = 4;
+const ANOTHER_TRY: Duration = Duration::from_secs(25);
+
 /// An operator, and the sizes that it is tuned for.
 pub struct Tuned {
     pub name: &'static str,
@@ -89,43 +93,54 @@ pub fn run(step: &mut Step) -> Result {
         true => &["--candidates", "8", "--measurements", "3"],
         false => &["--candidates", "64"],
     };
-    let ran = tool(step, options)?;
-    if let Ok(told) = serde_json::from_str::<Value>(&ran.out) {
-        step.result(json!({ "tune": told }))?;
+    let mut tried = 0;
+    loop {
+        let ran = tool(step, options)?;
+        tried += 1;
+        if let Ok(told) = serde_json::from_str::<Value>(&ran.out) {
+            step.result(json!({ "tune": told }))?;
+        }
+        // What the runtime finds in the user's cache is what counts.
+        let gpu = Gpu::open()?;
+        let mut plans = Vec::new();
+        for operator in operators(step.tiny())? {
+            plans.push((operator.name, operator.variant.plan(&gpu, &operator.sizes)?));
+        }
+        let measured = plans.iter().filter(|(_, plan)| has_energy(plan)).count();
+        // A host that has much else to do misses ticks of the counter.
+        if (1..plans.len()).contains(&measured) && tried < MOST_TRIES && step.left() > ANOTHER_TRY {
+            continue;
+        }
+        let mut figures = Vec::new();
+        for (name, plan) in &plans {
+            println!("{plan}");
+            step.result(json!({ "operator": name, "plan": front(plan) }))?;
+            figures.push(format!("{name} {}", summary(plan)));
+        }
+        let figures = figures.join(", ");
+        return Ok(match (ran.succeeded(), measured == plans.len()) {
+            (true, true) => Outcome::Fine(figures),
+            (true, false) => Outcome::Failed(figures),
+            (false, _) => Outcome::Failed(format!("{}: {}; {figures}", ran.ending(), ran.last_line())),
+        });
     }
-    // What the runtime finds in the user's cache is what counts.
-    let gpu = Gpu::open()?;
-    let mut figures = Vec::new();
-    let mut failed = !ran.succeeded();
-    for operator in operators(step.tiny())? {
-        let plan = operator.variant.plan(&gpu, &operator.sizes)?;
-        println!("{plan}");
-        step.result(json!({ "operator": operator.name, "plan": front(&plan) }))?;
-        let (figure, well) = summary(&plan);
-        failed |= !well;
-        figures.push(format!("{} {figure}", operator.name));
-    }
-    let mut figures = figures.join(", ");
-    if !ran.succeeded() {
-        figures = format!("{}: {}; {figures}", ran.ending(), ran.last_line());
-    }
-    Ok(match failed {
-        true => Outcome::Failed(figures),
-        false => Outcome::Fine(figures),
-    })
 }
 
-/// The latency and energy of the chosen kernel, and whether both are there.
-fn summary(plan: &Plan) -> (String, bool) {
+fn has_energy(plan: &Plan) -> bool {
+    plan.figures().is_some_and(|figures| figures.energy.is_some())
+}
+
+/// The latency and energy of the chosen kernel.
+fn summary(plan: &Plan) -> String {
     match plan.figures() {
         Some(figures) => {
-            let latency = format!("{:.2} µs", 1e6 * figures.latency.mean);
+            let latency = 1e6 * figures.latency.mean;
             match figures.energy {
-                Some(energy) => (format!("{latency} {:.3} mJ", 1e3 * energy.mean), true),
-                None => (format!("{latency}, energy unmeasured"), false),
+                Some(energy) => format!("{latency:.2} µs {:.3} mJ", 1e3 * energy.mean),
+                None => format!("{latency:.2} µs, energy unmeasured"),
             }
         }
-        None => (plan.origin().to_string(), false),
+        None => plan.origin().to_string(),
     }
 }
 

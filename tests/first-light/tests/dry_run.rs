@@ -406,6 +406,12 @@ fn without_a_gpu_it_ends_at_once() {
         "{}",
         again.text
     );
+    let wrong = carried.run(&Virtual::new("none"), 60, &["--steps", "machine,lunch"]);
+    assert!(
+        wrong.code == Some(2) && wrong.text.contains("there is no step lunch"),
+        "{}",
+        wrong.text
+    );
     let wrong = carried.run(&Virtual::new("none"), 60, &["--budget", "soon"]);
     assert!(
         wrong.code == Some(2) && wrong.text.contains("soon is not a number"),
