@@ -520,6 +520,33 @@ fn a_stream_is_not_done_before_its_time() {
 }
 
 #[test]
+fn kernels_take_what_the_settings_say() {
+    const NAME: &str = "kernels_take_what_the_settings_say";
+    if is_child() {
+        let gpu = Gpu::open().unwrap();
+        let x = Tensor::from_slice(&gpu, &[64], &integers(64)).unwrap();
+        scale(&gpu, &x, 2.0).unwrap();
+        let (seconds, _) = gpu.time(|| scale(&gpu, &x, 2.0)).unwrap();
+        println!("seconds {seconds:e}");
+        return;
+    }
+    let seconds = |setting: &str, value: &str| -> f64 {
+        let run = Virtual::new("9.0").with(setting, value).run(NAME);
+        let text = run.text.clone();
+        run.clean();
+        let found = text.lines().find_map(|line| line.split("seconds ").nth(1)).unwrap();
+        found.trim().parse().unwrap()
+    };
+    // Two microseconds, and what the host takes between two calls.
+    let simulated = seconds("SPEED", "1");
+    assert!((2e-6..1e-3).contains(&simulated), "{simulated}");
+    let slow = seconds("SPEED", "0.0001");
+    assert!((0.02..0.04).contains(&slow), "{slow}");
+    let fixed = seconds("KERNEL_US", "30000");
+    assert!((0.03..0.05).contains(&fixed), "{fixed}");
+}
+
+#[test]
 fn faults_come_where_they_are_asked_for() {
     const NAME: &str = "faults_come_where_they_are_asked_for";
     if is_child() {
