@@ -7,10 +7,29 @@ use crate::codes::{Answer, Code};
 use crate::cost::Cost;
 use crate::machine::{Machine, Recorded};
 use crate::stream::{StreamId, Work};
+use std::cell::Cell;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use std::thread::ThreadId;
+
+thread_local! {
+    /// Which captures forbid this thread's calls.
+    static OBEYED: Cell<Mode> = const { Cell::new(Mode::Global) };
+}
+
+impl Mode {
+    /// The mode of a number in `CUstreamCaptureMode`.
+    pub fn of(number: u32) -> Answer<Mode> {
+        let all = [Mode::Global, Mode::ThreadLocal, Mode::Relaxed];
+        all.get(number as usize).copied().ok_or(Code::INVALID_VALUE)
+    }
+}
+
+/// Sets which captures forbid this thread's calls, and returns the mode before: those of any thread, its own, or none.
+pub fn exchange(mode: Mode) -> Mode {
+    OBEYED.replace(mode)
+}
 
 /// Whose calls a capture forbids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,10 +222,10 @@ impl Machine {
     /// A call that a capture may forbid, because it cannot be part of a graph.
     pub fn outside_captures(&mut self) -> Answer {
         let thread = std::thread::current().id();
-        self.forbidden(|capture| match capture.mode {
-            Mode::Global => true,
-            Mode::ThreadLocal => capture.thread == thread,
-            Mode::Relaxed => false,
+        self.forbidden(|capture| match (OBEYED.get(), capture.mode) {
+            (Mode::Relaxed, _) | (_, Mode::Relaxed) => false,
+            (Mode::Global, Mode::Global) => true,
+            (Mode::ThreadLocal, _) | (_, Mode::ThreadLocal) => capture.thread == thread,
         })
     }
 
