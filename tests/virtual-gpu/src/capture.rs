@@ -7,10 +7,11 @@ use crate::codes::{Answer, Code};
 use crate::cost::Cost;
 use crate::machine::{Machine, Recorded};
 use crate::stream::{StreamId, Work};
+use energy_kernel_emulator::Memory;
 use std::cell::Cell;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::thread::ThreadId;
 
 thread_local! {
@@ -51,6 +52,28 @@ pub struct Capture {
     /// What the next node of each of its streams comes after.
     tails: HashMap<StreamId, Vec<usize>>,
     invalid: bool,
+    owned: Owned,
+}
+
+/// A graph.
+pub struct Graph {
+    pub nodes: Vec<Node>,
+    pub owned: Arc<Owned>,
+}
+
+/// Memory that a graph allocates and frees when it is launched. It stays in place between launches.
+pub struct Owned {
+    memory: Arc<Memory>,
+    addresses: Vec<u64>,
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        for address in &self.addresses {
+            // Allocated once, and freed by nobody else.
+            let _ = self.memory.free(*address);
+        }
+    }
 }
 
 /// Work in a graph, and the nodes that come before it.
@@ -66,11 +89,13 @@ pub struct Executable {
     pub nodes: Vec<Work>,
     pub launches: AtomicU64,
     pub cost: OnceLock<Cost>,
+    _owned: Arc<Owned>,
 }
 
 impl Executable {
     /// Of the nodes that may come next, the last one recorded does: a dependency that a program forgot is then missing.
-    pub fn new(nodes: &[Node]) -> Executable {
+    pub fn new(graph: &Graph) -> Executable {
+        let nodes = &graph.nodes;
         let mut waiting: Vec<usize> = nodes.iter().map(|node| node.after.len()).collect();
         let mut followers = vec![Vec::new(); nodes.len()];
         for (number, node) in nodes.iter().enumerate() {
@@ -91,6 +116,7 @@ impl Executable {
             nodes: order,
             launches: AtomicU64::new(0),
             cost: OnceLock::new(),
+            _owned: graph.owned.clone(),
         }
     }
 }
@@ -116,6 +142,10 @@ impl Machine {
             nodes: Vec::new(),
             tails: HashMap::from([(id, Vec::new())]),
             invalid: false,
+            owned: Owned {
+                memory: self.devices[device].memory.clone(),
+                addresses: Vec::new(),
+            },
         };
         self.captures.insert(number, capture);
         Ok(())
@@ -148,8 +178,16 @@ impl Machine {
             return Err(Code::CAPTURE_UNJOINED);
         }
         let graph = self.handle();
-        self.graphs.insert(graph, capture.nodes);
+        let (nodes, owned) = (capture.nodes, Arc::new(capture.owned));
+        self.graphs.insert(graph, Graph { nodes, owned });
         Ok(graph)
+    }
+
+    /// Leaves memory that a capture allocated and freed to its graph.
+    pub fn give_to_graph(&mut self, capture: u64, address: u64) {
+        if let Some(capture) = self.captures.get_mut(&capture) {
+            capture.owned.addresses.push(address);
+        }
     }
 
     /// 0: not captured, 1: captured, 2: captured, and broken.

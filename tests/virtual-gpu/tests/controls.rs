@@ -12,7 +12,7 @@ use energy_kernel::compiler::lower::lower;
 use energy_kernel::compiler::target::Target;
 use energy_kernel::prelude::*;
 use energy_kernel::tools::{Argument, View};
-use energy_kernel_virtual_gpu::{LIARS, Virtual, is_child};
+use energy_kernel_virtual_gpu::{LIARS, Virtual, is_child, while_failing};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -378,6 +378,50 @@ fn captures_are_broken_by_what_cannot_be_captured() {
 }
 
 #[test]
+fn a_graph_has_the_memory_that_it_allocates() {
+    let report = judged(Virtual::new("9.0"), "a_graph_has_the_memory_that_it_allocates", || {
+        let context = plain_context();
+        let stream = context.new_stream().unwrap();
+        let result = stream.clone_htod(&[0u32]).unwrap();
+        let outside = stream.alloc_zeros::<u32>(1).unwrap();
+        let module = context.load_module(Ptx::from_src(PTX)).unwrap();
+        let function = module.load_function("increment").unwrap();
+        let end = || stream.end_capture(sys::CUgraphInstantiate_flags(0));
+
+        stream.begin_capture(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).unwrap();
+        let own = stream.alloc_zeros::<u32>(1).unwrap();
+        let address = own.device_ptr(&stream).0;
+        for _ in 0..2 {
+            // SAFETY: the graph's memory of four bytes.
+            unsafe { stream.launch_builder(&function).arg(&address).launch(one_thread(0)) }.unwrap();
+        }
+        // SAFETY: both are of four bytes.
+        unsafe { result::memcpy_dtod_async(result.device_ptr(&stream).0, address, 4, stream.cu_stream()) }.unwrap();
+        drop(own);
+        let graph = end().unwrap().unwrap();
+        for _ in 0..3 {
+            graph.launch().unwrap();
+        }
+        assert_eq!(stream.clone_dtoh(&result).unwrap(), [2]);
+        // What was freed holds nothing.
+        let mut left = [0u32];
+        // SAFETY: the memory is there as long as the graph is.
+        unsafe { result::memcpy_dtoh_async(&mut left, address, stream.cu_stream()) }.unwrap();
+        assert_eq!(left, [u32::MAX]);
+        drop(graph);
+
+        // Memory from outside cannot be freed in a graph.
+        stream.begin_capture(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).unwrap();
+        drop(outside);
+        assert_eq!(code(context.check_err()), CUresult::CUDA_ERROR_INVALID_VALUE);
+        assert_eq!(code(end()), CUresult::CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
+    });
+    if let Some(report) = report {
+        assert_eq!(report.left, [("memory".to_owned(), 1)].into(), "{report}");
+    }
+}
+
+#[test]
 fn kernels_keep_to_the_limits_of_the_device_and_its_driver() {
     const NAME: &str = "kernels_keep_to_the_limits_of_the_device_and_its_driver";
     let body = || {
@@ -577,6 +621,36 @@ fn faults_come_where_they_are_asked_for() {
     assert!(run.status.is_none() && run.report.is_none());
     let run = Virtual::new("9.0").with("FAIL", "cuMemAllocAsync:1:crash").run(NAME);
     assert!(run.status.is_some_and(|status| !status.success()) && run.report.is_none());
+}
+
+#[test]
+fn faults_come_while_they_are_asked_for() {
+    judged(Virtual::new("9.0"), "faults_come_while_they_are_asked_for", || {
+        let stream = plain_context().new_stream().unwrap();
+        let allocate = || code(stream.alloc_zeros::<u8>(1)) as u32;
+        assert_eq!(allocate(), 0);
+        let answers = while_failing("cuMemAllocAsync:2:2", || [allocate(), allocate(), allocate()]);
+        assert_eq!(answers, [0, 2, 0]);
+        assert_eq!(
+            while_failing("cuMemsetD8Async:1:801", || [allocate(), allocate()]),
+            [801, 0]
+        );
+        assert_eq!([allocate(), allocate()], [0, 0]);
+    });
+}
+
+#[test]
+fn drivers_and_devices_that_are_too_old_are_told() {
+    const NAME: &str = "drivers_and_devices_that_are_too_old_are_told";
+    if is_child() {
+        println!("{}", Gpu::open().unwrap_err());
+        return;
+    }
+    let told = |gpu: Virtual| gpu.run(NAME).text;
+    let text = told(Virtual::new("9.0").without("cuStreamEndCapture"));
+    assert!(text.contains("too old: it has no `cuStreamEndCapture`"), "{text}");
+    let text = told(Virtual::new("7.5"));
+    assert!(text.contains("Tesla T4 has compute capability 7.5"), "{text}");
 }
 
 #[test]
