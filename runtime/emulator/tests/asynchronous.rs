@@ -307,3 +307,100 @@ fn copies_that_arrive_on_mbarriers() {
     let never = |count: u32| format!("{} {copy} {arrive}", mbarrier(count, "bar.sync 0;"));
     pair(MissingWait, &never(65), &never(64), 64);
 }
+
+#[test]
+fn mbarriers_hand_on_what_their_threads_know_unless_relaxed() {
+    use FindingKind::SharedRace;
+    // Warp 0 writes, its lanes or one of them arrive; warp 1 waits and reads.
+    let hand_over = |count: u32, arrive: &str, wait: &str| {
+        let start = mbarrier(count, "bar.sync 0;");
+        format!(
+            "{start} setp.gt.u32 %b, %t, 31; @%b bra CONSUME; st.shared.u32 [%z], %t; {arrive} bra DONE;
+            CONSUME: {wait} ld.shared.u32 %r0, [%z+-512]; DONE:"
+        )
+    };
+    let wait = |order: &str| format!("WAIT: mbarrier.test_wait.parity{order}.shared.b64 %b, [%m], 0; @!%b bra WAIT;");
+    let arrive = |order: &str| format!("mbarrier.arrive{order}.shared.b64 _, [%m];");
+    let (plain, relaxed) = ("", ".relaxed.cta");
+    assert_eq!(kinds(&hand_over(32, &arrive(plain), &wait(plain)), 64), []);
+    assert_eq!(
+        kinds(&hand_over(32, &arrive(".release.cta"), &wait(".acquire.cta")), 64),
+        []
+    );
+    assert_eq!(kinds(&hand_over(32, &arrive(relaxed), &wait(plain)), 64), [SharedRace]);
+    assert_eq!(kinds(&hand_over(32, &arrive(plain), &wait(relaxed)), 64), [SharedRace]);
+    // Fences make up for it.
+    let fenced = format!("fence.acq_rel.cta; {}", arrive(relaxed));
+    assert_eq!(kinds(&hand_over(32, &fenced, &wait(plain)), 64), []);
+    let fenced = format!("{} fence.acq_rel.cta;", wait(relaxed));
+    assert_eq!(kinds(&hand_over(32, &arrive(plain), &fenced), 64), []);
+    // One thread arrives for its warp, which must have met before.
+    let one = |before: &str| format!("{before} @%a {}", arrive(plain));
+    assert_eq!(
+        kinds(&hand_over(1, &one("bar.warp.sync 0xffffffff;"), &wait(plain)), 64),
+        []
+    );
+    assert_eq!(kinds(&hand_over(1, &one(""), &wait(plain)), 64), [SharedRace]);
+}
+
+/// Warp 4 fills a stage of operands and fills it again once it was told that the first ones are used; warps 0 to 3
+/// multiply what is in it. The first thread of `tell` tells it, after `before`.
+fn products(before: &str) -> String {
+    format!(
+        ".shared .align 128 .b8 tiles[2560]; .shared .align 8 .b64 gates[2]; .reg .b64 %n; .reg .f32 %d<4>; .reg .b16 %h; .reg .pred %c;
+        mov.u32 %m, gates; @%a mbarrier.init.shared.b64 [%m], 32; @%a mbarrier.init.shared.b64 [%m+8], 1; bar.sync 0;
+        mov.u32 %i, 0; setp.ge.u32 %a, %t, 128; @%a bra PRODUCE;
+        CONSUME: FULL: mbarrier.try_wait.parity.shared.b64 %b, [%m], %i; @!%b bra FULL;
+        mov.u64 %s, tiles; shr.u64 %s, %s, 4; or.b64 %s, %s, 0x0000001000080000; add.u64 %n, %s, 128;
+        setp.ne.u32 %c, 0, 0; wgmma.fence.sync.aligned;
+        wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {{%d0, %d1, %d2, %d3}}, %s, %n, %c, 1, 1, 0, 0;
+        wgmma.commit_group.sync.aligned; {before}
+        setp.eq.u32 %a, %t, 0; @%a mbarrier.arrive.shared.b64 _, [%m+8];
+        wgmma.wait_group.sync.aligned 0;
+        cvt.rzi.u32.f32 %x, %d0; mad.lo.u32 %y, %i, 512, 0; cvt.u64.u32 %s, %y; mul.wide.u32 %o, %t, 4; add.u64 %s, %s, %o;
+        add.u64 %s, %s, %p; st.global.u32 [%s], %x; add.u32 %i, %i, 1; setp.lt.u32 %b, %i, 2; @%b bra CONSUME; bra DONE;
+        PRODUCE: setp.eq.u32 %b, %i, 0; @%b bra FILL; xor.b32 %x, %i, 1;
+        EMPTY: mbarrier.try_wait.parity.shared.b64 %b, [%m+8], %x; @!%b bra EMPTY;
+        FILL: add.u32 %x, %i, 1; cvt.rn.f16.u32 %h, %x; mov.b32 %x, {{%h, %h}}; and.b32 %y, %t, 31; mov.u32 %z, tiles; mad.lo.u32 %z, %y, 16, %z; mov.u32 %y, 0;
+        STORE: st.shared.v4.b32 [%z], {{%x, %x, %x, %x}}; add.u32 %z, %z, 512; add.u32 %y, %y, 1; setp.lt.u32 %b, %y, 5; @%b bra STORE;
+        fence.proxy.async; mbarrier.arrive.shared.b64 _, [%m]; add.u32 %i, %i, 1; setp.lt.u32 %b, %i, 2; @%b bra PRODUCE; DONE:"
+    )
+}
+
+#[test]
+fn one_thread_releases_for_its_warp_group_once_its_products_are_done() {
+    use FindingKind::SharedRace;
+    let wait = "wgmma.wait_group.sync.aligned 0;";
+    assert_eq!(kinds(&products(wait), 160), []);
+    // Told before the products are known to be done: the operands may be read later.
+    assert_eq!(kinds(&products(""), 160), [SharedRace]);
+    let one_left = "wgmma.commit_group.sync.aligned; wgmma.wait_group.sync.aligned 2;";
+    assert_eq!(kinds(&products(one_left), 160), [SharedRace]);
+    // The sums are right, whichever warp comes first: sixteen products of ones, then of twos.
+    let text = format!(
+        "{HEAD}.shared .align 128 .b8 box[4096]; .shared .align 8 .b8 bar[16];
+        .visible .entry test(.param .u64 buffer) {{ .reg .b64 %p, %s, %o; .reg .b32 %t, %x, %y, %z, %i, %m, %r<8>; .reg .pred %a, %b;
+        ld.param.u64 %p, [buffer]; mov.u32 %t, %tid.x; setp.eq.u32 %a, %t, 0; {} ret; }}",
+        products(wait)
+    );
+    let memory = Memory::new(1 << 20);
+    let buffer = upload(&memory, &[0; 1024]);
+    assert_eq!(findings_of(&text, 160, &memory, buffer).expect("no error"), []);
+    let sums = common::words(&memory, buffer, 256);
+    assert_eq!(
+        (&sums[..128], &sums[128..]),
+        ([16; 128].as_slice(), [64; 128].as_slice())
+    );
+    // A warp that overwrites an operand itself has to wait as well.
+    let own = |wait: &str| {
+        products("").replace(
+            "setp.eq.u32 %a, %t, 0; @%a mbarrier",
+            &format!("{wait} mov.u32 %z, tiles; st.shared.u32 [%z], 0; setp.eq.u32 %a, %t, 0; @%a mbarrier"),
+        )
+    };
+    let kinds_of = kinds(&own(""), 160);
+    assert!(kinds_of.contains(&SharedRace), "{kinds_of:?}");
+    // Warps of the group that never issue theirs are waited for in vain.
+    let absent = products(wait).replace("wgmma.fence.sync.aligned;", "setp.ge.u32 %a, %t, 96; @%a exit;");
+    assert!(matches!(findings(&absent, 160), Err(Error::Deadlock { .. })));
+}

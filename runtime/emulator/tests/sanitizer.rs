@@ -237,6 +237,259 @@ fn races_in_shared_memory() {
 }
 
 #[test]
+fn releases_and_acquires_order_what_is_around_them() {
+    let text = include_str!("kernels/release_acquire.ptx");
+    let sanitize = || Options {
+        sanitize: true,
+        ..Options::default()
+    };
+    for (kernel, expected) in [("flag", 42), ("refcount", 45)] {
+        let memory = Memory::new(1 << 10);
+        let out = upload(&memory, &[0; 4]);
+        let run =
+            |text: &str| common::run_with(text, kernel, [1, 1, 1], 64, &memory, &[Argument::U64(out)], sanitize());
+        assert_eq!(run(text).findings, [], "{kernel}");
+        assert_eq!(common::words(&memory, out, 1), [expected], "{kernel}");
+        // Without either half it is the race that it looks like.
+        for (half, less) in [
+            ("st.release.cta", "st.relaxed.cta"),
+            ("st.release.cta", "st"),
+            ("ld.acquire.cta", "ld.relaxed.cta"),
+            ("ld.acquire.cta", "ld"),
+            ("atom.acq_rel", "atom.relaxed"),
+            ("atom.acq_rel", "atom.release"),
+            ("atom.acq_rel", "atom.acquire"),
+            ("atom.acq_rel.cta.shared", "atom.shared"),
+        ] {
+            if half.starts_with("atom") == (kernel == "refcount") {
+                let findings = run(&text.replace(half, less)).findings;
+                assert!(
+                    !findings.is_empty() && findings.iter().all(|finding| finding.kind == FindingKind::SharedRace),
+                    "{less}: {findings:?}"
+                );
+            }
+        }
+    }
+}
+
+/// Thread 0 writes `[box]` and sets a flag in `[box+128]`; thread 32 waits for the flag and reads.
+fn hand_over(before: &str, set: &str, wait: &str, after: &str) -> String {
+    format!(
+        "@%a st.shared.u32 [box], 0; @%a st.shared.u32 [box+128], 0; bar.sync 0;
+        setp.eq.u32 %b, %t, 32; @%b bra CONSUME; @!%a bra DONE;
+        st.shared.u32 [box], 42; {before} {set} bra DONE;
+        CONSUME: {wait} setp.eq.u32 %b, %x, 0; @%b bra CONSUME; {after} ld.shared.u32 %y, [box]; DONE:"
+    )
+}
+
+#[test]
+fn fences_with_strong_accesses_are_releases_and_acquires() {
+    use FindingKind::SharedRace;
+    let (strong, volatile) = (
+        "st.relaxed.cta.shared.u32 [box+128], 1;",
+        "st.volatile.shared.u32 [box+128], 1;",
+    );
+    let (wait, wait_volatile) = (
+        "ld.relaxed.cta.shared.u32 %x, [box+128];",
+        "ld.volatile.shared.u32 %x, [box+128];",
+    );
+    let atomic = "atom.shared.exch.b32 %x, [box+128], 1;";
+    let wait_atomic = "atom.shared.or.b32 %x, [box+128], 0;";
+    for fence in ["fence.acq_rel.cta;", "fence.sc.gpu;", "membar.cta;", "membar.gl;"] {
+        for set in [strong, volatile, atomic] {
+            for wait in [wait, wait_volatile, wait_atomic] {
+                assert_eq!(
+                    kinds(&hand_over(fence, set, wait, fence), 64, 256),
+                    [],
+                    "{fence} {set} {wait}"
+                );
+                assert_eq!(
+                    kinds(&hand_over("", set, wait, fence), 64, 256),
+                    [SharedRace],
+                    "no first {fence}"
+                );
+                assert_eq!(
+                    kinds(&hand_over(fence, set, wait, ""), 64, 256),
+                    [SharedRace],
+                    "no second {fence}"
+                );
+            }
+        }
+    }
+    // Half fences are enough in their own direction.
+    assert_eq!(
+        kinds(
+            &hand_over("fence.release.cta;", strong, wait, "fence.acquire.cta;"),
+            64,
+            256
+        ),
+        []
+    );
+    assert_eq!(
+        kinds(
+            &hand_over("fence.acquire.cta;", strong, wait, "fence.acquire.cta;"),
+            64,
+            256
+        ),
+        [SharedRace]
+    );
+    assert_eq!(
+        kinds(
+            &hand_over("fence.release.cta;", strong, wait, "fence.release.cta;"),
+            64,
+            256
+        ),
+        [SharedRace]
+    );
+    // A fence with one side, the operation itself with the other.
+    let (release, acquire) = (
+        "st.release.cta.shared.u32 [box+128], 1;",
+        "ld.acquire.cta.shared.u32 %x, [box+128];",
+    );
+    assert_eq!(kinds(&hand_over("", release, wait, "fence.acq_rel.cta;"), 64, 256), []);
+    assert_eq!(
+        kinds(&hand_over("fence.acq_rel.cta;", strong, acquire, ""), 64, 256),
+        []
+    );
+    // What comes after the fence, or after the release, is not handed on.
+    let late = "fence.acq_rel.cta; st.shared.u32 [box], 43;";
+    assert_eq!(
+        kinds(&hand_over(late, strong, wait, "fence.acq_rel.cta;"), 64, 256),
+        [SharedRace]
+    );
+    let late = format!("{release} st.shared.u32 [box], 43;");
+    assert_eq!(kinds(&hand_over("", &late, acquire, ""), 64, 256), [SharedRace]);
+    // Fences order nothing without a value that goes from one to the other.
+    let fence = "fence.acq_rel.cta;";
+    let unrelated =
+        format!("setp.eq.u32 %b, %t, 32; @%a st.shared.u32 [box], 42; {fence} @%b st.shared.u32 [box], 43;");
+    assert_eq!(kinds(&unrelated, 64, 256), [SharedRace]);
+    // Proxies are another matter.
+    assert_eq!(
+        kinds(
+            &hand_over("fence.proxy.async;", strong, wait, "fence.proxy.async;"),
+            64,
+            256
+        ),
+        [SharedRace]
+    );
+}
+
+#[test]
+fn a_release_is_of_one_thread() {
+    use FindingKind::SharedRace;
+    // All lanes of a warp write, one sets the flag; all of the other warp read, one waited.
+    let hand_over = |before: &str, after: &str| {
+        format!(
+            "@%a st.shared.u32 [box+252], 0; st.shared.u32 [%z], %t; bar.sync 0; setp.ge.u32 %b, %t, 32; @%b bra CONSUME;
+            add.u32 %x, %t, 100; st.shared.u32 [%z], %x; {before} @%a st.release.cta.shared.u32 [box+252], 1; bra DONE;
+            CONSUME: setp.ne.u32 %b, %t, 32; @%b bra MET;
+            WAIT: ld.acquire.cta.shared.u32 %x, [box+252]; setp.eq.u32 %a, %x, 0; @%a bra WAIT;
+            MET: {after} ld.shared.u32 %y, [%z+-128]; DONE:"
+        )
+    };
+    let met = "bar.warp.sync 0xffffffff;";
+    // 62 threads: the word of the last two is the flag's.
+    let of = |before: &str, after: &str| kinds(&hand_over(before, after), 62, 256);
+    let some = "bar.warp.sync 0x3fffffff;";
+    assert_eq!(of(met, some), []);
+    assert_eq!(of("", some), [SharedRace]);
+    assert_eq!(of(met, ""), [SharedRace]);
+    // A barrier of the lanes that matter is enough, one of others is not.
+    assert_eq!(of("setp.lt.u32 %b, %t, 30; @%b bar.warp.sync 0x3fffffff;", some), []);
+    assert_eq!(
+        of("setp.ge.u32 %b, %t, 16; @%b bar.warp.sync 0xffff0000;", some),
+        [SharedRace]
+    );
+}
+
+#[test]
+fn releases_go_on_through_atomic_operations_and_no_further() {
+    use FindingKind::SharedRace;
+    // Thread 0 releases with 1, thread 32 makes 2 of it, thread 64 waits for 2.
+    let chain = |between: &str| {
+        format!(
+            "@%a st.shared.u32 [box], 0; @%a st.shared.u32 [box+128], 0; bar.sync 0;
+            setp.eq.u32 %b, %t, 32; @%b bra MIDDLE; setp.eq.u32 %b, %t, 64; @%b bra LAST; @!%a bra DONE;
+            st.shared.u32 [box], 42; st.release.cta.shared.u32 [box+128], 1; bra DONE;
+            MIDDLE: ld.relaxed.cta.shared.u32 %x, [box+128]; setp.ne.u32 %b, %x, 1; @%b bra MIDDLE; {between} bra DONE;
+            LAST: ld.acquire.cta.shared.u32 %x, [box+128]; setp.lt.u32 %b, %x, 2; @%b bra LAST;
+            ld.shared.u32 %y, [box]; DONE:"
+        )
+    };
+    assert_eq!(kinds(&chain("atom.shared.add.u32 %x, [box+128], 1;"), 96, 256), []);
+    assert_eq!(kinds(&chain("red.shared.add.u32 [box+128], 1;"), 96, 256), []);
+    assert_eq!(kinds(&chain("atom.shared.cas.b32 %x, [box+128], 1, 2;"), 96, 256), []);
+    // A store hides what was released; the value that it writes is its own.
+    assert_eq!(
+        kinds(&chain("st.relaxed.cta.shared.u32 [box+128], 2;"), 96, 256),
+        [SharedRace]
+    );
+    // Unless the thread had acquired it.
+    let acquired = "fence.acq_rel.cta; st.relaxed.cta.shared.u32 [box+128], 2;";
+    assert_eq!(kinds(&chain(acquired), 96, 256), []);
+    // The releasing thread's own later store hands on what it released.
+    assert_eq!(
+        kinds(
+            &hand_over(
+                "",
+                "st.release.cta.shared.u32 [box+128], 0; st.relaxed.cta.shared.u32 [box+128], 1;",
+                "ld.acquire.cta.shared.u32 %x, [box+128];",
+                ""
+            ),
+            64,
+            256
+        ),
+        []
+    );
+    // A comparison in vain writes nothing, so it hands nothing on: here a lock that the second warp never gets.
+    let in_vain = "@%a st.shared.u32 [box], 0; @%a st.shared.u32 [box+128], 1; bar.sync 0;
+        setp.eq.u32 %b, %t, 32; @%b bra SECOND; @!%a bra DONE; st.shared.u32 [box], 42;
+        atom.acq_rel.cta.shared.cas.b32 %x, [box+128], 0, 1; st.relaxed.cta.shared.u32 [box+132], 1; bra DONE;
+        SECOND: ld.relaxed.cta.shared.u32 %y, [box+132]; setp.eq.u32 %b, %y, 0; @%b bra SECOND;
+        atom.acq_rel.cta.shared.cas.b32 %x, [box+128], 0, 1; ld.shared.u32 %y, [box]; DONE:";
+    let in_vain = in_vain.replacen("bar.sync 0;", "@%a st.shared.u32 [box+132], 0; bar.sync 0;", 1);
+    assert_eq!(kinds(&in_vain, 64, 256), [SharedRace]);
+}
+
+#[test]
+fn strong_accesses_do_not_race_with_one_another_but_with_weak_ones() {
+    use FindingKind::SharedRace;
+    let both = |first: &str, second: &str| {
+        let start = "@%a st.shared.u32 [box], 0; bar.sync 0; setp.eq.u32 %b, %t, 32;";
+        kinds(&format!("{start} @%a {first} @%b {second}"), 64, 256)
+    };
+    let (store, load) = (
+        "st.relaxed.cta.shared.u32 [box], 1;",
+        "ld.relaxed.cta.shared.u32 %x, [box];",
+    );
+    let (weak_store, weak_load) = ("st.shared.u32 [box], 2;", "ld.shared.u32 %x, [box];");
+    let atomic = "red.shared.add.u32 [box], 1;";
+    for (first, second) in [
+        (store, load),
+        (load, store),
+        (store, store),
+        (atomic, load),
+        (load, atomic),
+        (atomic, store),
+    ] {
+        assert_eq!(both(first, second), [], "{first} {second}");
+    }
+    for (first, second) in [
+        (weak_store, load),
+        (load, weak_store),
+        (store, weak_load),
+        (weak_load, store),
+        (weak_store, store),
+        (store, weak_store),
+        (atomic, weak_load),
+        (weak_load, atomic),
+    ] {
+        assert_eq!(both(first, second), [SharedRace], "{first} {second}");
+    }
+}
+
+#[test]
 fn named_barriers_order_producer_and_consumer() {
     let hand_over = |arrive: &str| {
         format!(

@@ -7,11 +7,13 @@ use super::half::{Brain, Half, HalfFloat};
 use super::lanes::{Slots, each};
 use super::memory::{
     SharedAccess, addresses, check_shared, ignore_cache_modifiers, mark_sectors, outside_global, sectors, take_space,
+    take_strength, watch_atomic,
 };
 use crate::count::Class;
 use crate::decode::Draft;
 use crate::error::Error;
 use crate::machine::registers::{LANES, Slot, mapped};
+use crate::machine::shared::Strength;
 use crate::machine::warp::Warp;
 use crate::machine::{Core, Stop};
 use crate::memory::Allocation;
@@ -80,6 +82,7 @@ struct Atomic {
     in_cluster: bool,
     /// Elements of a vector.
     count: u32,
+    strength: Strength,
 }
 
 /// Elements of the longest vector.
@@ -99,7 +102,8 @@ impl Atomic {
                 | space << 40
                 | u64::from(self.returns) << 42
                 | u64::from(self.in_cluster) << 43
-                | u64::from(self.count.trailing_zeros()) << 44,
+                | u64::from(self.count.trailing_zeros()) << 44
+                | self.strength.pack() << 46,
         )
     }
 
@@ -112,6 +116,7 @@ impl Atomic {
             returns: bits >> 42 & 1 != 0,
             in_cluster: bits >> 43 & 1 != 0,
             count: 1 << (bits >> 44 & 3),
+            strength: Strength::unpack(bits >> 46),
         }
     }
 
@@ -397,7 +402,7 @@ fn shared(
 ) -> Result<(), Stop> {
     let bytes = atomic.ty.size();
     let mask = check_shared(core, warp, operation, addresses, bytes, mask, SharedAccess::Atomic)?;
-    let size = bytes as usize;
+    let (size, watched) = (bytes as usize, core.sanitize());
     each(mask, |lane| {
         let at = addresses[lane] as usize;
         let mut value = [0; 8];
@@ -408,7 +413,22 @@ fn shared(
         let new = atomic.apply(Space::Shared, old, b, c).to_le_bytes();
         core.shared.bytes[at..at + size].copy_from_slice(&new[..size]);
         registers.give(warp, atomic, lane, old);
+        if watched {
+            let wrote = atomic.kind != Kind::Cas || old == b;
+            watch_atomic(
+                core,
+                warp,
+                operation,
+                (addresses[lane], bytes),
+                lane,
+                atomic.strength,
+                wrote,
+            );
+        }
     });
+    if watched && let Some(shadow) = core.shared.shadow() {
+        shadow.order.finish(warp.index as usize);
+    }
     Ok(())
 }
 
@@ -454,6 +474,10 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         return Err(draft.unsupported("asynchronous reductions"));
     }
     let policy = draft.take("L2::cache_hint");
+    let strength = Strength {
+        strong: true,
+        ..take_strength(draft)
+    };
     ignore_cache_modifiers(draft);
     let in_cluster = draft.take("shared::cluster");
     let mut space = if in_cluster { Space::Shared } else { take_space(draft)? };
@@ -492,6 +516,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         returns,
         in_cluster,
         count,
+        strength,
     };
     let Some(extra) = atomic.pack().filter(|_| fits) else {
         return Err(draft.unsupported(format!("this operation on {ty} in {space} memory")));

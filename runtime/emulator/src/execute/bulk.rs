@@ -5,7 +5,7 @@ use super::memory::{addresses, outside_global, report_race};
 use crate::count::Class;
 use crate::decode::Draft;
 use crate::error::Error;
-use crate::machine::mbarrier::{Landing, MOST_EXPECTED};
+use crate::machine::mbarrier::{Arrival, Landing, MOST_EXPECTED};
 use crate::machine::registers::{Cell, FULL};
 use crate::machine::warp::{BulkStore, Warp};
 use crate::machine::{Core, SHARED_WINDOW, Stop, WINDOW};
@@ -72,7 +72,7 @@ fn watch_change(core: &mut Core<'_>, warp: &Warp, operation: &Operation, lane: u
 /// Notes that a thread uses an mbarrier, whose initialisation must be ordered before.
 fn watch_use(core: &mut Core<'_>, warp: &Warp, operation: &Operation, lane: usize, address: u32) {
     if let Some(shadow) = core.shared.shadow()
-        && let (_, Some(conflict)) = shadow.read(warp.index * 32 + lane as u32, address, 8)
+        && let (_, Some(conflict)) = shadow.read(warp.index * 32 + lane as u32, address, 8, false)
     {
         report_race(
             core,
@@ -87,7 +87,6 @@ fn watch_use(core: &mut Core<'_>, warp: &Warp, operation: &Operation, lane: usiz
 }
 
 fn initialise(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
-    let warps = core.launch.block.iter().product::<u32>().div_ceil(32) as usize;
     visit(mask, |lane| {
         let address = barrier_address(core, warp, operation, lane)?;
         let count = warp.registers.row(operation.slots.from[1])[lane];
@@ -96,7 +95,7 @@ fn initialise(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask:
                 format!("an mbarrier that expects {count} arrivals: between 1 and {MOST_EXPECTED} are possible");
             return Err(core.fault(warp, operation, lane, Some(address.into()), message));
         }
-        if core.mbarriers.initialise(address, count, warps) && core.sanitize() {
+        if core.mbarriers.initialise(address, count) && core.sanitize() {
             misuse(
                 core,
                 warp,
@@ -130,17 +129,21 @@ fn arrive_once(
     operation: &Operation,
     lane: usize,
     address: u32,
-    (count, bytes, drop): (u32, u32, bool),
+    (count, bytes): (u32, u32),
 ) -> Result<u64, Stop> {
     watch_use(core, warp, operation, lane, address);
-    let warp_index = warp.index as usize;
-    let arrived = core
-        .mbarriers
-        .arrive(&mut core.shared, address, warp_index, count, bytes, drop);
-    let Some((phase, exceeds)) = arrived else {
+    let arrival = Arrival {
+        thread: warp.index * 32 + lane as u32,
+        live: warp.live,
+        count,
+        bytes,
+        drops: operation.slots.extra & DROP != 0,
+        releases: operation.slots.extra & RELAXED == 0,
+    };
+    let Some(arrived) = core.mbarriers.arrive(&mut core.shared, address, arrival) else {
         return Err(no_barrier(core, warp, operation, lane, address));
     };
-    if exceeds && core.sanitize() {
+    if arrived.exceeds && core.sanitize() {
         misuse(
             core,
             warp,
@@ -150,11 +153,20 @@ fn arrive_once(
             "arrives at an mbarrier more often than its phase expects",
         );
     }
-    Ok(phase)
+    Ok(arrived.phase)
+}
+
+/// Ends an instruction by which threads arrived.
+fn finish_arrivals(core: &mut Core<'_>, warp: &Warp) {
+    if let Some(shadow) = core.shared.shadow() {
+        shadow.order.finish(warp.index as usize);
+    }
 }
 
 const DROP: u64 = 1;
 const EXPECT: u64 = 2;
+/// It hands nothing on, or takes nothing over.
+const RELAXED: u64 = 4;
 
 /// `from[1]`: the count, or with `EXPECT` the bytes; `to` takes the token.
 fn arrive(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
@@ -163,10 +175,12 @@ fn arrive(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32
         let address = barrier_address(core, warp, operation, lane)?;
         let value = warp.registers.row(operation.slots.from[1])[lane];
         let (count, bytes) = if extra & EXPECT != 0 { (1, value) } else { (value, 0) };
-        let token = arrive_once(core, warp, operation, lane, address, (count, bytes, extra & DROP != 0))?;
+        let token = arrive_once(core, warp, operation, lane, address, (count, bytes))?;
         u64::store_lane(&mut warp.registers, operation.slots.to, lane, token);
         Ok(())
-    })
+    })?;
+    finish_arrivals(core, warp);
+    Ok(())
 }
 
 /// `expect_tx` and, with `DROP`, `complete_tx` of `from[1]` bytes.
@@ -204,7 +218,10 @@ fn test(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) 
         };
         if over {
             done |= 1 << lane;
-            core.mbarriers.observe(&mut core.shared, address, warp.index as usize);
+            let thread = warp.index * 32 + lane as u32;
+            let acquires = slots.extra & RELAXED == 0;
+            core.mbarriers
+                .observe(&mut core.shared, address, thread, acquires, warp.live);
         }
         Ok(())
     })?;
@@ -229,8 +246,10 @@ fn arrive_after_copies(core: &mut Core<'_>, warp: &mut Warp, operation: &Operati
             core.mbarriers.entrust(address, landing);
         }
         let count = u32::from(operation.slots.extra & EXPECT != 0);
-        arrive_once(core, warp, operation, lane, address, (count, 0, false)).map(drop)
-    })
+        arrive_once(core, warp, operation, lane, address, (count, 0)).map(drop)
+    })?;
+    finish_arrivals(core, warp);
+    Ok(())
 }
 
 fn bulk_size(
@@ -434,7 +453,7 @@ fn perform(core: &mut Core<'_>, warp: &mut Warp, lane: usize, group: Vec<BulkSto
             && let Some(shadow) = core.shared.shadow()
         {
             let thread = warp.index * 32 + lane as u32;
-            let (defined, conflict) = shadow.read(thread, copy.from, copy.size);
+            let (defined, conflict) = shadow.read(thread, copy.from, copy.size, false);
             if !defined {
                 core.find(
                     FindingKind::UninitialisedMemory,
@@ -463,10 +482,10 @@ fn perform(core: &mut Core<'_>, warp: &mut Warp, lane: usize, group: Vec<BulkSto
 }
 
 pub(super) fn decode_mbarrier(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+    let relaxed = if draft.take("relaxed") { RELAXED } else { 0 };
     draft.ignore(&[
         "release",
         "acquire",
-        "relaxed",
         "cta",
         "cluster",
         "shared",
@@ -524,7 +543,7 @@ pub(super) fn decode_mbarrier(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
             draft.ignore(&["noComplete"]);
             draft.arity(2..=3)?;
             let (base, mut extra) = address_first(draft, 1)?;
-            extra |= if expects { EXPECT } else { 0 } | if name == "arrive_drop" { DROP } else { 0 };
+            extra |= relaxed | if expects { EXPECT } else { 0 } | if name == "arrive_drop" { DROP } else { 0 };
             let value = if draft.operands() == 3 {
                 draft.source(2, Type::B32)?
             } else {
@@ -556,7 +575,7 @@ pub(super) fn decode_mbarrier(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
                 Slots {
                     to,
                     from: [base, what, 0, 0],
-                    extra: extra | if parity { PARITY } else { 0 },
+                    extra: extra | relaxed | if parity { PARITY } else { 0 },
                 },
             )
         }

@@ -6,17 +6,34 @@ use crate::count::Class;
 use crate::decode::Draft;
 use crate::error::Error;
 use crate::machine::registers::Registers;
+use crate::machine::warp::Warp;
+use crate::machine::{Core, Stop};
 use crate::parse::syntax::{Operand, Type};
-use crate::program::{Action, Barrier, Control, Meeting, Reduction, ReductionKind};
+use crate::program::{Action, Barrier, Control, Meeting, Operation, Reduction, ReductionKind};
 
 /// The address of a module's first function; the others follow.
 pub(crate) const FUNCTION_BASE: u64 = 0x0500_0000_0000;
 
-/// Fences order nothing here: the emulator's memory is sequentially consistent.
-struct Fence;
+/// A fence that is a matter of proxies, of which the emulator has one.
+struct Nothing;
 
-impl Lanes for Fence {
+impl Lanes for Nothing {
     fn run(_: &mut Registers, _: &Slots, _: u32) {}
+}
+
+const ACQUIRES: u64 = 1;
+const RELEASES: u64 = 2;
+
+/// The emulator's memory is sequentially consistent: only the sanitizer looks at fences.
+fn fence(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
+    if let Some(shadow) = core.shared.shadow() {
+        let extra = operation.slots.extra;
+        let (acquires, releases) = (extra & ACQUIRES != 0, extra & RELEASES != 0);
+        shadow
+            .order
+            .fence(warp.index as usize, mask, warp.live, acquires, releases);
+    }
+    Ok(())
 }
 
 pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
@@ -51,18 +68,31 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         "exit" => draft.emit(Action::Control(Control::Exit), Slots::default(), Class::Control, 0),
         "trap" | "brkpt" => draft.emit(Action::Control(Control::Trap), Slots::default(), Class::Control, 0),
         "membar" | "fence" => {
-            if draft.take("proxy") {
+            let (proxy, mbarriers) = (draft.take("proxy"), draft.take("mbarrier_init"));
+            if proxy {
                 // Generic and asynchronous accesses see one memory here; proxies of textures and tensor maps are not known.
-                if !draft.take("async") {
+                if draft.take_any(&["async", "async::generic"]).is_none() {
                     return Err(draft.unsupported("this proxy"));
                 }
                 draft.ignore(&["global", "shared::cta", "shared::cluster", "shared"]);
             }
-            draft.ignore(&["mbarrier_init"]);
-            draft.ignore(&[
-                "gl", "cta", "sys", "sc", "acq_rel", "gpu", "cluster", "acquire", "release",
-            ]);
-            draft.lanes::<Fence>(0, &[], 0, Class::Barrier, 0)
+            draft.ignore_prefixed(&["sync_restrict::"]);
+            let order = draft.take_any(&["acquire", "release", "acq_rel", "sc"]);
+            draft.ignore(&["gl", "cta", "cluster", "gpu", "sys"]);
+            draft.arity(0..=0)?;
+            if proxy || mbarriers {
+                return draft.lanes::<Nothing>(0, &[], 0, Class::Barrier, 0);
+            }
+            let extra = match order {
+                Some("acquire") => ACQUIRES,
+                Some("release") => RELEASES,
+                _ => ACQUIRES | RELEASES,
+            };
+            let slots = Slots {
+                extra,
+                ..Slots::default()
+            };
+            draft.emit(Action::Machine(fence), slots, Class::Barrier, 0)
         }
         _ => barrier(draft),
     }

@@ -7,6 +7,7 @@ use crate::count::Class;
 use crate::decode::Draft;
 use crate::error::Error;
 use crate::machine::registers::{LANES, Slot};
+use crate::machine::shared::Strength;
 use crate::machine::warp::Warp;
 use crate::machine::{Core, SHARED_WINDOW, Stop};
 use crate::parse::syntax::{Space, Type};
@@ -80,7 +81,15 @@ fn store_matrices(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, m
     let (addresses, wanted) = rows(core, warp, operation, mask)?;
     let good = check_shared(core, warp, operation, &addresses, 16, wanted, SharedAccess::Store)?;
     each(good, |lane| {
-        watch_store(core, warp, operation, addresses[lane], 16, lane, false)
+        watch_store(
+            core,
+            warp,
+            operation,
+            (addresses[lane], 16),
+            lane,
+            Strength::WEAK,
+            false,
+        )
     });
     for (matrix, slot) in fragments(&slots).into_iter().enumerate().take(count) {
         let elements = gather(warp.registers.row(slot), slots.extra & TRANSPOSED != 0);

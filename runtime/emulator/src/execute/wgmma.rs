@@ -1,7 +1,8 @@
 //! `wgmma`: products of a warp group (four warps), with operands in shared memory.
 //!
-//! Each warp computes its sixteen rows when the instruction is issued. The sanitizer reports uses of the result
-//! before `wgmma.wait_group`; that operands in shared memory stay as they are until then is not checked.
+//! Each warp computes its sixteen rows when the instruction is issued, and `wgmma.wait_group` waits until the whole group
+//! has issued what is waited for: then all of its reads are done. The sanitizer reports uses of the result before that,
+//! and writes to operands in shared memory that nobody knows to have been read.
 
 use super::lanes::Slots;
 use super::memory::report_race;
@@ -19,6 +20,9 @@ use crate::sanitize::FindingKind;
 
 /// Bytes of an operand's row along K.
 const ROW: usize = 32;
+
+/// Warps of a group.
+const WARPS: usize = 4;
 
 /// What a product looks like: the head of its list, before the slots of D, A and B.
 struct Product {
@@ -189,7 +193,9 @@ fn watch(core: &mut Core<'_>, warp: &Warp, operation: &Operation, address: u64) 
         );
         return;
     }
-    let (defined, conflict) = shadow.read(warp.index * 32, address as u32, 16);
+    let index = warp.index as usize;
+    let product = (index, index / WARPS, core.barriers.products[index] + 1);
+    let (defined, conflict) = shadow.read_behind(product, address as u32, 16);
     if !defined {
         core.find(
             FindingKind::UninitialisedMemory,
@@ -214,7 +220,7 @@ fn multiply(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u
     let product = Product::unpack(list);
     let (n, k) = (product.n, product.k());
     let (d_slots, operands) = list[HEAD..].split_at(product.result_registers());
-    let quarter = warp.index as usize % 4;
+    let quarter = warp.index as usize % WARPS;
     let mut a = vec![0.0; 16 * k];
     if product.has(A_IN_REGISTERS) {
         let e = per_register(product.a);
@@ -287,6 +293,7 @@ fn multiply(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u
             &sums,
         );
     }
+    core.barriers.products[warp.index as usize] += 1;
     if core.sanitize() {
         let base = warp.registers.base;
         if warp.products.is_empty() {
@@ -300,6 +307,7 @@ fn multiply(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u
 }
 
 fn commit(core: &mut Core<'_>, warp: &mut Warp, _: &Operation, _: u32) -> Result<(), Stop> {
+    warp.committed.push_back(core.barriers.products[warp.index as usize]);
     if core.sanitize() {
         if warp.products.is_empty() {
             warp.products.push_back(Vec::new());
@@ -310,7 +318,21 @@ fn commit(core: &mut Core<'_>, warp: &mut Warp, _: &Operation, _: u32) -> Result
 }
 
 /// Waits for all but the last `extra` groups.
-fn wait(_: &mut Core<'_>, warp: &mut Warp, operation: &Operation, _: u32) -> Result<(), Stop> {
+fn wait(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, _: u32) -> Result<(), Stop> {
+    let index = warp.index as usize;
+    let done = warp.committed.len().saturating_sub(operation.slots.extra as usize);
+    if let Some(&product) = done.checked_sub(1).and_then(|last| warp.committed.get(last)) {
+        let first = index / WARPS * WARPS;
+        let mut group = core.barriers.products.iter().skip(first).take(WARPS);
+        if group.any(|issued| *issued < product) {
+            core.again = true;
+            return Ok(());
+        }
+        warp.committed.drain(..done);
+        if let Some(shadow) = core.shared.shadow() {
+            shadow.order.learn_agent(index, index / WARPS, product);
+        }
+    }
     while warp.products.len() > operation.slots.extra as usize + 1 {
         warp.products.pop_front();
     }

@@ -13,6 +13,7 @@ use crate::count::Class;
 use crate::decode::Draft;
 use crate::error::Error;
 use crate::machine::registers::{Cell, LANES, Slot};
+use crate::machine::shared::Strength;
 use crate::machine::warp::Warp;
 use crate::machine::{Core, Stop};
 use crate::numerics::tensor::{Arithmetic, COLUMNS, ELEMENTS, Element, Left, Right, multiply};
@@ -308,14 +309,22 @@ impl Pieces {
         let kind = match (self.space, stores) {
             (Space::Global, false) => return read_lanes(core, warp, operation, addresses, piece, lanes, values),
             (Space::Global, true) => return write_lanes(core, warp, operation, addresses, piece, lanes, values),
-            (_, false) => SharedAccess::Load,
+            (_, false) => SharedAccess::Load(Strength::WEAK),
             (_, true) => SharedAccess::Store,
         };
         let good = check_shared(core, warp, operation, addresses, piece, lanes, kind)?;
         let watched = stores && core.sanitize();
         super::lanes::each(good, |lane| {
             if watched {
-                watch_store(core, warp, operation, addresses[lane], piece, lane, false);
+                watch_store(
+                    core,
+                    warp,
+                    operation,
+                    (addresses[lane], piece),
+                    lane,
+                    Strength::WEAK,
+                    false,
+                );
             }
             let at = addresses[lane] as usize;
             let bytes = &mut core.shared.bytes[at..at + piece as usize];

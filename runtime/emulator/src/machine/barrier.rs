@@ -1,5 +1,6 @@
 //! The 16 barriers of a block. Arrivals are counted by thread, as from sm_70 on.
 
+use super::order::Known;
 use super::registers::LANES;
 use crate::program::{Reduction, ReductionKind};
 
@@ -27,8 +28,8 @@ pub(crate) struct BarrierState {
     /// Result of the reduction so far.
     pub trues: u32,
     pub falses: u32,
-    /// What the arrived warps know of clocks.
-    pub clocks: Vec<u32>,
+    /// What those who arrived hand on.
+    pub known: Known,
 }
 
 impl BarrierState {
@@ -75,18 +76,21 @@ impl BarrierState {
 #[derive(Default)]
 pub(crate) struct Barriers {
     states: Vec<BarrierState>,
+    /// Products of warp groups that each warp has issued.
+    pub products: Vec<u32>,
     /// Somebody arrived or exited since the last look.
     pub changed: bool,
 }
 
 impl Barriers {
     pub fn start_block(&mut self, warps: usize) {
+        self.products.clear();
+        self.products.resize(warps, 0);
         self.states.resize_with(BARRIERS, BarrierState::default);
         for state in &mut self.states {
             state.arrived.clear();
             state.arrived.resize(warps, 0);
-            state.clocks.clear();
-            state.clocks.resize(warps, 0);
+            state.known.forget();
             state.waiting.clear();
             (state.count, state.trues, state.falses) = (None, 0, 0);
         }
@@ -107,7 +111,6 @@ impl Barriers {
         let warps = self.states[number].arrived.len();
         let fresh = BarrierState {
             arrived: vec![0; warps],
-            clocks: vec![0; warps],
             ..BarrierState::default()
         };
         std::mem::replace(&mut self.states[number], fresh)

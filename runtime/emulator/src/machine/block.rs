@@ -50,7 +50,9 @@ pub(crate) fn run<const SANITIZE: bool, const COUNT: bool>(
         if fruitless > PATIENCE {
             let stuck = cluster.iter().flatten().find(|warp| warp.live != 0);
             let line = stuck.map_or(0, |warp| warp.line(core));
-            let message = format!("every warp waits at an mbarrier or a barrier, one of them at PTX line {line}");
+            let message = format!(
+                "every warp waits at an mbarrier, at a barrier or for its warp group, one of them at PTX line {line}"
+            );
             return Err(Stop::from(Error::Deadlock {
                 block: core.block_index,
                 message,
@@ -121,13 +123,15 @@ fn complete_cluster_barrier(core: &mut Core<'_>, warps: &mut [Vec<Warp>]) {
     }
     cluster.phase += 1;
     cluster.arrived = 0;
-    cluster.completed.clone_from(&cluster.clocks);
+    cluster.completed.clone_from(&cluster.known);
     let running = cluster.rank;
     for waiting in std::mem::take(&mut core.cluster.waiting) {
-        warps[waiting.rank][waiting.warp].waiting &= !waiting.lanes;
+        let warp = &mut warps[waiting.rank][waiting.warp];
+        warp.waiting &= !waiting.lanes;
         core.switch(waiting.rank);
         if let Some(shadow) = core.shared.shadow() {
-            shadow.learn(waiting.warp, &core.cluster.completed[waiting.rank]);
+            let known = &core.cluster.completed[waiting.rank];
+            shadow.order.learn(waiting.warp, waiting.lanes, warp.live, known);
         }
     }
     core.switch(running);
@@ -165,11 +169,11 @@ fn complete_barriers(core: &mut Core<'_>, warps: &mut [Warp]) {
             warps[waiting.warp].release(waiting, result);
         }
         if let Some(shadow) = core.shared.shadow() {
-            let mut last = None;
-            for waiting in &state.waiting {
-                if last != Some(waiting.warp) {
-                    shadow.learn(waiting.warp, &state.clocks);
-                    last = Some(waiting.warp);
+            for (index, warp) in warps.iter().enumerate() {
+                let waiting = state.waiting.iter().filter(|waiting| waiting.warp == index);
+                let lanes = waiting.fold(0, |lanes, waiting| lanes | waiting.lanes);
+                if lanes != 0 {
+                    shadow.order.learn(index, lanes, warp.live, &state.known);
                 }
             }
         }

@@ -5,6 +5,7 @@
 
 use super::barrier::Barriers;
 use super::mbarrier::Mbarriers;
+use super::order::Known;
 use super::shared::SharedMemory;
 use super::{Core, Stop};
 
@@ -35,21 +36,21 @@ pub(crate) struct Cluster {
     pub phase: u64,
     pub arrived: u32,
     pub waiting: Vec<ClusterWaiting>,
-    /// By rank: clocks of the warps that arrived, and those of the last completed phase.
-    pub clocks: Vec<Vec<u32>>,
-    pub completed: Vec<Vec<u32>>,
+    /// By rank: what those who arrived hand on, and what they did in the last completed phase.
+    pub known: Vec<Known>,
+    pub completed: Vec<Known>,
 }
 
 impl Cluster {
-    pub fn new(blocks: Vec<BlockState>, warps: usize) -> Cluster {
-        let clocks = vec![vec![0; warps]; blocks.len()];
+    pub fn new(blocks: Vec<BlockState>) -> Cluster {
+        let known = vec![Known::default(); blocks.len()];
         Cluster {
             rank: 0,
             phase: 0,
             arrived: 0,
             waiting: Vec::new(),
-            completed: clocks.clone(),
-            clocks,
+            completed: known.clone(),
+            known,
             blocks,
         }
     }
@@ -57,9 +58,7 @@ impl Cluster {
     pub fn start(&mut self) {
         (self.phase, self.arrived) = (0, 0);
         self.waiting.clear();
-        for clocks in self.clocks.iter_mut().chain(&mut self.completed) {
-            clocks.fill(0);
-        }
+        self.known.iter_mut().chain(&mut self.completed).for_each(Known::forget);
     }
 }
 

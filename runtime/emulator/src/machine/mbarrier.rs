@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use super::order::Known;
 use super::shared::SharedMemory;
 
 /// Bytes on their way to shared memory that an mbarrier waits for.
@@ -40,19 +41,17 @@ pub(crate) struct Mbarrier {
     /// Bytes announced and not arrived.
     bytes: i64,
     landing: Vec<Landing>,
-    /// What the threads that arrived in this phase know of clocks, and those of completed phases.
-    clocks: Vec<u32>,
-    completed: Vec<u32>,
+    /// What the threads that arrived in this phase hand on, and what those of completed phases did.
+    known: Known,
+    completed: Known,
 }
 
 impl Mbarrier {
-    fn new(count: u32, warps: usize) -> Mbarrier {
+    fn new(count: u32) -> Mbarrier {
         let count = i64::from(count);
         Mbarrier {
             expected: count,
             pending: count,
-            clocks: vec![0; warps],
-            completed: vec![0; warps],
             ..Mbarrier::default()
         }
     }
@@ -63,23 +62,37 @@ impl Mbarrier {
             return;
         }
         for landing in self.landing.drain(..) {
-            let warp = landing.thread as usize / 32;
+            let thread = landing.thread;
             landing.land(shared);
             if let Some(shadow) = shared.shadow() {
-                join(&mut self.clocks, shadow.known(warp));
-                shadow.advance(warp);
+                shadow.order.publish_landed(&mut self.known, thread);
             }
         }
-        join(&mut self.completed, &self.clocks);
+        self.completed.join(&self.known);
         self.phase += 1;
         self.pending = self.expected;
     }
 }
 
-fn join(clocks: &mut [u32], others: &[u32]) {
-    for (clock, other) in clocks.iter_mut().zip(others) {
-        *clock = (*clock).max(*other);
-    }
+/// How a thread arrives at an mbarrier.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival {
+    pub thread: u32,
+    /// Threads of its warp that have not exited.
+    pub live: u32,
+    pub count: u32,
+    /// Announced before.
+    pub bytes: u32,
+    /// The arrivals are taken out of later phases too.
+    pub drops: bool,
+    /// It hands on what the thread knows.
+    pub releases: bool,
+}
+
+/// What comes of it: the phase, as a token to wait for, and whether more arrive than were expected.
+pub(crate) struct Arrived {
+    pub phase: u64,
+    pub exceeds: bool,
 }
 
 /// All mbarriers of the running block, by address.
@@ -94,8 +107,8 @@ impl Mbarriers {
     }
 
     /// The result is whether there was one already.
-    pub fn initialise(&mut self, address: u32, count: u32, warps: usize) -> bool {
-        self.known.insert(address, Mbarrier::new(count, warps)).is_some()
+    pub fn initialise(&mut self, address: u32, count: u32) -> bool {
+        self.known.insert(address, Mbarrier::new(count)).is_some()
     }
 
     /// Whether some of these bytes are an mbarrier's.
@@ -112,31 +125,23 @@ impl Mbarriers {
         self.known.get(&address)
     }
 
-    /// Arrives `count` times, after announcing `bytes`; `drop` takes the arrivals out of later phases too. The result is
-    /// the phase, as a token to wait for, and whether more arrive than were expected; none if there is no mbarrier.
-    pub fn arrive(
-        &mut self,
-        shared: &mut SharedMemory,
-        address: u32,
-        warp: usize,
-        count: u32,
-        bytes: u32,
-        drop: bool,
-    ) -> Option<(u64, bool)> {
+    /// A thread arrives; none if there is no mbarrier.
+    pub fn arrive(&mut self, shared: &mut SharedMemory, address: u32, arrival: Arrival) -> Option<Arrived> {
         let barrier = self.known.get_mut(&address)?;
         let phase = barrier.phase;
-        if let Some(shadow) = shared.shadow() {
-            join(&mut barrier.clocks, shadow.known(warp));
-            shadow.advance(warp);
+        if let Some(shadow) = shared.shadow()
+            && let Some(known) = shadow.order.release(arrival.thread, arrival.releases, arrival.live)
+        {
+            barrier.known.join(&known);
         }
-        barrier.bytes += i64::from(bytes);
-        barrier.pending -= i64::from(count);
-        if drop {
-            barrier.expected -= i64::from(count);
+        barrier.bytes += i64::from(arrival.bytes);
+        barrier.pending -= i64::from(arrival.count);
+        if arrival.drops {
+            barrier.expected -= i64::from(arrival.count);
         }
         let exceeds = barrier.pending < 0;
         barrier.settle(shared);
-        Some((phase, exceeds))
+        Some(Arrived { phase, exceeds })
     }
 
     /// Announces bytes (positive) or tells that they arrived (negative).
@@ -185,10 +190,10 @@ impl Mbarriers {
         landing
     }
 
-    /// A warp has seen a phase end.
-    pub fn observe(&self, shared: &mut SharedMemory, address: u32, warp: usize) {
+    /// A thread has seen a phase end.
+    pub fn observe(&self, shared: &mut SharedMemory, address: u32, thread: u32, acquires: bool, live: u32) {
         if let (Some(barrier), Some(shadow)) = (self.known.get(&address), shared.shadow()) {
-            shadow.learn(warp, &barrier.completed);
+            shadow.order.observe(thread, acquires, live, &barrier.completed);
         }
     }
 }

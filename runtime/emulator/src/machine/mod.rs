@@ -7,6 +7,7 @@ pub(crate) mod barrier;
 pub(crate) mod block;
 pub(crate) mod cluster;
 pub(crate) mod mbarrier;
+pub(crate) mod order;
 pub(crate) mod registers;
 pub(crate) mod shared;
 pub(crate) mod warp;
@@ -141,6 +142,8 @@ pub(crate) struct Core<'a> {
     pub mbarriers: Mbarriers,
     /// An instruction waits for something: the warp gives up its turn.
     pub stalled: bool,
+    /// It did nothing, and is to run again.
+    pub again: bool,
     pub cluster: Cluster,
     /// The shared memory is another block's for the moment.
     pub remote: bool,
@@ -178,7 +181,8 @@ impl<'a> Core<'a> {
             barriers: Barriers::default(),
             mbarriers: Mbarriers::default(),
             stalled: false,
-            cluster: Cluster::new(others, warps),
+            again: false,
+            cluster: Cluster::new(others),
             remote: false,
             block_index: [0; 3],
             block_number: 0,

@@ -1,29 +1,58 @@
 //! A block's shared memory, and the sanitizer's record of who touched it when.
 //!
-//! Races are found by happens-before, at the granularity of the smallest access in the program. Every warp has a
-//! clock that advances whenever its threads synchronise (a barrier, `bar.warp.sync`, a shuffle, a vote). Warps learn
-//! of each other's clocks at barriers. An access is ordered after an earlier one of another thread if that thread's
-//! warp clock at the time is known to the accessing warp: from a barrier, or, inside a warp, because the clock has
-//! advanced since. Clocks go on from block to block, so that nothing has to be cleared.
+//! Races are found by happens-before ([`super::order`]), at the granularity of the smallest access in the program. The
+//! accesses that the memory model calls strong (atomic, volatile, relaxed, acquiring and releasing ones) do not race
+//! with one another. Times go on from block to block, so that nothing has to be cleared.
 
-/// An access to a granule.
+use std::collections::HashMap;
+
+use super::order::{Known, Order, View};
+use super::registers::LANES;
+
+/// The last write to a granule.
 #[derive(Debug, Clone, Copy, Default)]
-struct Access {
-    /// Clock of the thread's warp; 0: never.
-    clock: u32,
+struct Write {
+    /// 0: never.
+    time: u32,
     thread: u16,
-    /// For reads: more threads of the same warp read; for writes: it was atomic.
-    flag: bool,
+    flags: u8,
+}
+
+const STRONG: u8 = 1;
+/// It is an asynchronous copy that is under way.
+const COPYING: u8 = 2;
+/// It handed something on, which stands in `Shadow::releases`.
+const RELEASED: u8 = 4;
+
+impl Write {
+    fn has(self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+/// Reads of a granule by threads of one warp, at one time, of one strength.
+#[derive(Debug, Clone, Copy, Default)]
+struct Reads {
+    /// 0: never.
+    time: u32,
+    lanes: u32,
+    warp: u16,
+    strong: bool,
+}
+
+impl Reads {
+    #[inline(always)]
+    fn is_like(&self, other: &Reads) -> bool {
+        (self.time == other.time) & (self.warp == other.warp) & (self.strong == other.strong)
+    }
 }
 
 /// The last accesses to a granule. Readers of up to two warps are remembered: a write that is ordered after neither
 /// is a race, whoever else read.
 #[derive(Debug, Clone, Copy, Default)]
 struct Cell {
-    write: Access,
-    reads: [Access; 2],
-    /// The clock of the block's start if an asynchronous copy to here is under way.
-    copying: u32,
+    write: Write,
+    reads: [Reads; 2],
 }
 
 /// A conflict between an access and an earlier one.
@@ -31,6 +60,36 @@ struct Cell {
 pub(crate) struct Conflict {
     pub thread: u32,
     pub earlier_is_write: bool,
+}
+
+/// What the memory model says of an access.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Strength {
+    pub strong: bool,
+    pub acquires: bool,
+    pub releases: bool,
+}
+
+impl Strength {
+    pub const WEAK: Strength = Strength {
+        strong: false,
+        acquires: false,
+        releases: false,
+    };
+
+    /// As three bits.
+    pub fn pack(self) -> u64 {
+        u64::from(self.strong) | u64::from(self.acquires) << 1 | u64::from(self.releases) << 2
+    }
+
+    #[inline(always)]
+    pub fn unpack(bits: u64) -> Strength {
+        Strength {
+            strong: bits & 1 != 0,
+            acquires: bits & 2 != 0,
+            releases: bits & 4 != 0,
+        }
+    }
 }
 
 pub(crate) struct SharedMemory {
@@ -41,11 +100,16 @@ pub(crate) struct SharedMemory {
 pub(crate) struct Shadow {
     cells: Vec<Cell>,
     granule: u32,
-    warps: usize,
-    /// `clocks[a * warps + b]`: what warp a knows of warp b's clock.
-    clocks: Vec<u32>,
-    /// The clock at which the block started: older accesses are another block's.
-    start: u32,
+    pub order: Order,
+    /// What was handed on with the values at these places, by address and size.
+    releases: HashMap<(u32, u32), Release>,
+}
+
+/// What is handed on with a value.
+pub(crate) struct Release {
+    known: Known,
+    /// The part that the thread which last released here gave, and the thread: its later writes go on giving that.
+    own: Option<(u32, Known)>,
 }
 
 impl SharedMemory {
@@ -53,9 +117,8 @@ impl SharedMemory {
         let shadow = sanitize.then(|| Shadow {
             cells: vec![Cell::default(); size.div_ceil(granule) as usize],
             granule,
-            warps,
-            clocks: vec![1; warps * warps],
-            start: 1,
+            order: Order::new(warps, warps.div_ceil(4)),
+            releases: HashMap::new(),
         });
         SharedMemory {
             bytes: vec![0; size as usize],
@@ -63,23 +126,14 @@ impl SharedMemory {
         }
     }
 
-    /// A new block starts: nothing is written, all clocks stand beyond those of the last block.
+    /// A new block starts: nothing is written.
     pub fn start_block(&mut self) {
         self.bytes.fill(0);
         if let Some(shadow) = &mut self.shadow {
-            let newest = shadow.clocks.iter().copied().max().unwrap_or(0);
-            // After four billion synchronisations the record starts over.
-            if newest > u32::MAX / 2 {
+            if shadow.order.start_block() {
                 shadow.cells.fill(Cell::default());
-                shadow.start = 1;
-            } else {
-                shadow.start = newest + 1;
             }
-            // Nobody knows of anybody else's accesses yet.
-            shadow.clocks.fill(shadow.start - 1);
-            for warp in 0..shadow.warps {
-                shadow.clocks[warp * shadow.warps + warp] = shadow.start;
-            }
+            shadow.releases.clear();
         }
     }
 
@@ -88,49 +142,16 @@ impl SharedMemory {
         self.shadow.as_mut()
     }
 
-    /// The threads of a warp synchronised with one another.
+    /// Some of a warp's `live` threads synchronised with one another.
     #[inline(always)]
-    pub fn warp_synchronised(&mut self, warp: u32) {
+    pub fn synchronise(&mut self, warp: u32, lanes: u32, live: u32) {
         if let Some(shadow) = &mut self.shadow {
-            shadow.advance(warp as usize);
+            shadow.order.synchronise(warp as usize, lanes, live);
         }
     }
 }
 
 impl Shadow {
-    /// What warp `a` knows.
-    pub fn known(&self, warp: usize) -> &[u32] {
-        &self.clocks[warp * self.warps..(warp + 1) * self.warps]
-    }
-
-    /// Warp `warp` learns of other warps' clocks.
-    pub fn learn(&mut self, warp: usize, clocks: &[u32]) {
-        let own = &mut self.clocks[warp * self.warps..(warp + 1) * self.warps];
-        for (own, other) in own.iter_mut().zip(clocks) {
-            *own = (*own).max(*other);
-        }
-    }
-
-    pub fn advance(&mut self, warp: usize) {
-        self.clocks[warp * self.warps + warp] += 1;
-    }
-
-    fn clock(&self, warp: usize) -> u32 {
-        self.clocks[warp * self.warps + warp]
-    }
-
-    /// Whether an earlier access happened before whatever `thread` does now.
-    #[inline(always)]
-    fn ordered(&self, access: Access, thread: u32) -> bool {
-        let (by, warp) = (usize::from(access.thread) / 32, thread as usize / 32);
-        access.clock < self.start
-            || if by == warp {
-                access.clock < self.clock(warp)
-            } else {
-                access.clock <= self.clocks[warp * self.warps + by]
-            }
-    }
-
     fn cells(&self, address: u32, size: u32) -> std::ops::RangeInclusive<usize> {
         (address / self.granule) as usize..=((address + size - 1) / self.granule) as usize
     }
@@ -140,95 +161,209 @@ impl Shadow {
     pub fn start_copy(&mut self, thread: u32, address: u32, size: u32) -> Option<Conflict> {
         let conflict = self.write(thread, address, size, false);
         for index in self.cells(address, size) {
-            self.cells[index].copying = self.start;
+            self.cells[index].write.flags |= COPYING;
         }
         conflict
     }
 
     /// An asynchronous copy has landed, as the thread that started it has seen.
     pub fn land_copy(&mut self, thread: u32, address: u32, size: u32) {
-        let clock = self.clock(thread as usize / 32);
+        let write = Write {
+            time: self.order.now(thread as usize / LANES),
+            thread: thread as u16,
+            ..Write::default()
+        };
         for index in self.cells(address, size) {
-            let cell = &mut self.cells[index];
-            cell.copying = 0;
-            cell.write = Access {
-                clock,
-                thread: thread as u16,
-                flag: false,
-            };
+            self.cells[index].write = write;
         }
     }
 
     /// Whether an asynchronous copy to some of these bytes is under way.
     pub fn is_copying(&self, address: u32, size: u32) -> bool {
-        self.cells(address, size)
-            .any(|index| self.cells[index].copying == self.start)
+        self.cells(address, size).any(|index| {
+            let write = self.cells[index].write;
+            write.has(COPYING) && write.time >= self.order.start
+        })
     }
 
     /// Notes a read of bytes that are inside; the results are whether all were written, and a conflict.
-    pub fn read(&mut self, thread: u32, address: u32, size: u32) -> (bool, Option<Conflict>) {
+    pub fn read(&mut self, thread: u32, address: u32, size: u32, strong: bool) -> (bool, Option<Conflict>) {
         let (mut defined, mut conflict) = (true, None);
-        let clock = self.clock(thread as usize / 32);
+        let warp = thread as usize / LANES;
+        let view = self.order.view(thread);
+        let now = Reads {
+            time: self.order.now(warp),
+            lanes: 1 << (thread % LANES as u32),
+            warp: warp as u16,
+            strong,
+        };
         for index in self.cells(address, size) {
-            let Cell { write, reads, .. } = self.cells[index];
-            defined &= write.clock >= self.start;
-            if u32::from(write.thread) != thread && !self.ordered(write, thread) {
+            let Cell { write, reads } = &mut self.cells[index];
+            defined &= write.time >= self.order.start;
+            if u32::from(write.thread) != thread
+                && !(strong && write.has(STRONG))
+                && !view.ordered(write.thread, write.time)
+            {
                 conflict = Some(Conflict {
                     thread: write.thread.into(),
                     earlier_is_write: true,
                 });
             }
-            let same_warp = |read: &Access| read.clock >= self.start && u32::from(read.thread) / 32 == thread / 32;
-            let slot = reads
-                .iter()
-                .position(same_warp)
-                .or_else(|| reads.iter().position(|read| self.ordered(*read, thread)));
-            if let Some(slot) = slot {
-                let read = reads[slot];
-                let more = !self.ordered(read, thread) && (read.flag || u32::from(read.thread) != thread);
-                self.cells[index].reads[slot] = Access {
-                    clock,
-                    thread: thread as u16,
-                    flag: more,
-                };
-            }
+            note_read(view, reads, now);
         }
         (defined, conflict)
     }
 
     /// Notes a write of bytes that are inside; the result is a conflict.
-    pub fn write(&mut self, thread: u32, address: u32, size: u32, atomic: bool) -> Option<Conflict> {
+    pub fn write(&mut self, thread: u32, address: u32, size: u32, strong: bool) -> Option<Conflict> {
         let mut conflict = None;
-        let clock = self.clock(thread as usize / 32);
+        let view = self.order.view(thread);
+        let now = Write {
+            time: self.order.now(thread as usize / LANES),
+            thread: thread as u16,
+            flags: if strong { STRONG } else { 0 },
+        };
         for index in self.cells(address, size) {
-            let Cell { write, reads, .. } = self.cells[index];
-            if u32::from(write.thread) != thread && !(atomic && write.flag) && !self.ordered(write, thread) {
+            let Cell { write, reads } = &mut self.cells[index];
+            if u32::from(write.thread) != thread
+                && !(strong && write.has(STRONG))
+                && !view.ordered(write.thread, write.time)
+            {
                 conflict = Some(Conflict {
                     thread: write.thread.into(),
                     earlier_is_write: true,
                 });
             }
-            for read in reads {
-                let own = u32::from(read.thread) == thread && !read.flag;
-                if !own && !self.ordered(read, thread) {
+            for read in reads.iter().filter(|read| !(strong && read.strong)) {
+                if !view.all_ordered(read.warp, read.lanes, read.time) {
                     conflict = Some(Conflict {
-                        thread: read.thread.into(),
+                        thread: u32::from(read.warp) * LANES as u32 + read.lanes.trailing_zeros(),
                         earlier_is_write: false,
                     });
                 }
             }
-            self.cells[index].write = Access {
-                clock,
-                thread: thread as u16,
-                flag: atomic,
-            };
+            *write = now;
         }
         conflict
+    }
+
+    /// Notes a read by a warp group that goes on behind its threads, as its product of that number; the result is as for
+    /// other reads. What some thread of the warp knows to have happened did happen before.
+    pub fn read_behind(
+        &mut self,
+        (warp, group, product): (usize, usize, u32),
+        address: u32,
+        size: u32,
+    ) -> (bool, Option<Conflict>) {
+        let (mut defined, mut conflict) = (true, None);
+        let agent = self.order.agent(group);
+        let now = Reads {
+            time: self.order.agent_time(group, product),
+            lanes: 1,
+            warp: agent / LANES as u16,
+            strong: false,
+        };
+        for index in self.cells(address, size) {
+            let Cell { write, reads } = &mut self.cells[index];
+            defined &= write.time >= self.order.start;
+            if !self.order.ordered_for_warp(write.thread, write.time, warp) {
+                conflict = Some(Conflict {
+                    thread: write.thread.into(),
+                    earlier_is_write: true,
+                });
+            }
+            note_read(self.order.view((warp * LANES) as u32), reads, now);
+        }
+        (defined, conflict)
     }
 
     /// Whether this block wrote all of these bytes.
     pub fn is_written(&self, address: u32, size: u32) -> bool {
         self.cells(address, size)
-            .all(|index| self.cells[index].write.clock >= self.start)
+            .all(|index| self.cells[index].write.time >= self.order.start)
+    }
+
+    /// A thread read these bytes: what was handed on with them it learns, now or at its next fence.
+    pub fn observe(&mut self, thread: u32, address: u32, size: u32, strength: Strength, live: u32) {
+        if strength.strong
+            && self.is_released(address)
+            && let Some(release) = self.releases.get(&(address, size))
+        {
+            self.order.observe(thread, strength.acquires, live, &release.known);
+        }
+    }
+
+    /// Takes what was handed on with the value at a place that is about to be written. Updates, which read the value too,
+    /// hand on all of it; other writes what their own thread released.
+    pub fn take_release(&mut self, thread: u32, address: u32, size: u32, is_update: bool) -> Option<Release> {
+        let valid = self.is_released(address);
+        let release = self.releases.remove(&(address, size)).filter(|_| valid)?;
+        if is_update {
+            return Some(release);
+        }
+        let own = release.own.filter(|(releaser, _)| *releaser == thread)?;
+        Some(Release {
+            known: own.1.clone(),
+            own: Some(own),
+        })
+    }
+
+    /// A thread wrote these bytes: with them it hands on what it releases, and what was handed on before.
+    pub fn hand_on(
+        &mut self,
+        thread: u32,
+        address: u32,
+        size: u32,
+        strength: Strength,
+        live: u32,
+        before: Option<Release>,
+    ) {
+        if !strength.strong {
+            return;
+        }
+        let release = match (self.order.release(thread, strength.releases, live), before) {
+            (None, None) => return,
+            (None, Some(before)) => before,
+            (Some(known), before) => {
+                let mut all = before.map(|before| before.known).unwrap_or_default();
+                all.join(&known);
+                Release {
+                    known: all,
+                    own: Some((thread, known)),
+                }
+            }
+        };
+        for index in self.cells(address, size) {
+            self.cells[index].write.flags |= RELEASED;
+        }
+        self.releases.insert((address, size), release);
+    }
+
+    fn is_released(&self, address: u32) -> bool {
+        let write = self.cells[(address / self.granule) as usize].write;
+        write.has(RELEASED) && write.time >= self.order.start
+    }
+}
+
+/// Notes a read beside earlier ones, by a thread or for it.
+#[inline(always)]
+fn note_read(view: View<'_>, reads: &mut [Reads; 2], now: Reads) {
+    let [first, second] = reads;
+    if first.is_like(&now) {
+        first.lanes |= now.lanes;
+    } else if second.is_like(&now) {
+        second.lanes |= now.lanes;
+    } else if view.all_ordered(first.warp, first.lanes, first.time) {
+        *first = now;
+    } else if view.all_ordered(second.warp, second.lanes, second.time) {
+        *second = now;
+    } else {
+        // Rather an older read of the same warp is forgotten than a newer one not noted; but weak ones race with more.
+        let forgettable = |read: &Reads| read.warp == now.warp && (read.strong || !now.strong);
+        if forgettable(first) {
+            *first = now;
+        } else if forgettable(second) {
+            *second = now;
+        }
     }
 }

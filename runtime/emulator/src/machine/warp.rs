@@ -95,8 +95,10 @@ pub(crate) struct Warp {
     pub copied: bool,
     /// Asynchronous copies of each thread that have not landed.
     pub copies: Vec<Copies>,
-    /// Registers of matrix products that are under way, in groups; the last group is open.
+    /// Registers of matrix products that are under way, in groups; the last group is open. Kept under the sanitizer.
     pub products: VecDeque<Vec<usize>>,
+    /// Products of the warp up to the end of each group that was not waited for.
+    pub committed: VecDeque<u32>,
     /// Bulk copies from shared to global memory of each thread, in groups; the last group is open.
     pub bulk: Vec<VecDeque<Vec<BulkStore>>>,
 }
@@ -143,6 +145,7 @@ impl Warp {
             copied: false,
             copies: (0..LANES).map(|_| Copies::default()).collect(),
             products: VecDeque::new(),
+            committed: VecDeque::new(),
             bulk: vec![VecDeque::new(); LANES],
         }
     }
@@ -168,6 +171,7 @@ impl Warp {
             self.copies.iter_mut().for_each(|copies| *copies = Copies::default());
         }
         self.products.clear();
+        self.committed.clear();
         if kernel.frame > 0 || !program.calls.is_empty() {
             for local in &mut self.local {
                 local.bytes.clear();
@@ -420,19 +424,19 @@ impl Warp {
                         if missing != 0 && !group.forced && missing & !self.waiting & !group.lanes != 0 {
                             // The others may still come.
                             self.parked |= group.lanes;
-                            if COUNT {
-                                // It is counted when it runs.
-                                let executed = &mut core.executed[operation.index as usize];
-                                executed.threads -= u64::from(active.count_ones());
-                                executed.warps -= 1;
-                            }
+                            uncount::<COUNT>(core, operation, active);
                             return Ok(Pause::Regroup);
                         }
                         if SANITIZE {
                             self.check_collective(core, operation, named, active);
                         }
                         run(core, self, operation, active)?;
-                        core.shared.warp_synchronised(self.index);
+                        if std::mem::take(&mut core.again) {
+                            core.stalled = true;
+                            uncount::<COUNT>(core, operation, active);
+                            return Ok(Pause::Spent);
+                        }
+                        core.shared.synchronise(self.index, active, self.live);
                         self.parked &= !group.lanes;
                     }
                     group.forced = false;
@@ -491,7 +495,7 @@ impl Warp {
             self.check_collective(core, parts[0].operation, mask, lanes);
         }
         (meeting.run)(core, self, parts)?;
-        core.shared.warp_synchronised(self.index);
+        core.shared.synchronise(self.index, lanes, self.live);
         Ok(())
     }
 
@@ -758,10 +762,9 @@ impl Warp {
                 each(active, |lane| self.cluster_phases[lane] = cluster.phase);
                 cluster.arrived += active.count_ones();
                 if let Some(shadow) = core.shared.shadow() {
-                    for (joined, known) in cluster.clocks[cluster.rank].iter_mut().zip(shadow.known(index)) {
-                        *joined = (*joined).max(*known);
-                    }
-                    shadow.advance(index);
+                    let known = &mut cluster.known[cluster.rank];
+                    shadow.order.publish(known, index, active, self.live);
+                    shadow.order.advance(index);
                 }
                 core.barriers.changed = true;
                 return Ok(None);
@@ -776,7 +779,8 @@ impl Warp {
                 });
                 if early == 0 {
                     if let Some(shadow) = core.shared.shadow() {
-                        shadow.learn(index, &cluster.completed[cluster.rank]);
+                        let known = &cluster.completed[cluster.rank];
+                        shadow.order.learn(index, active, self.live, known);
                     }
                     return Ok(None);
                 }
@@ -1037,11 +1041,9 @@ impl Warp {
             });
         }
         if let Some(shadow) = core.shared.shadow() {
-            let state = core.barriers.state(number as usize);
-            for (joined, known) in state.clocks.iter_mut().zip(shadow.known(index)) {
-                *joined = (*joined).max(*known);
-            }
-            shadow.advance(index);
+            let known = &mut core.barriers.state(number as usize).known;
+            shadow.order.publish(known, index, active, self.live);
+            shadow.order.advance(index);
         }
         core.barriers.changed = true;
         Ok(())
@@ -1093,6 +1095,15 @@ impl Warp {
             kernel: core.launch.kernel.to_owned(),
             line: self.line(core),
         })
+    }
+}
+
+/// Takes back that an operation was counted: it is counted when it runs.
+fn uncount<const COUNT: bool>(core: &mut Core<'_>, operation: &Operation, active: u32) {
+    if COUNT {
+        let executed = &mut core.executed[operation.index as usize];
+        executed.threads -= u64::from(active.count_ones());
+        executed.warps -= 1;
     }
 }
 

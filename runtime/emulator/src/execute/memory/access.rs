@@ -2,6 +2,7 @@
 
 use crate::execute::lanes::{Slots, each};
 use crate::machine::registers::{LANES, Registers, Slot, mapped};
+use crate::machine::shared::Strength;
 use crate::machine::warp::Warp;
 use crate::machine::{Core, Stop};
 use crate::program::Operation;
@@ -19,6 +20,7 @@ pub(crate) struct Access {
     pub signed: bool,
     /// The registers have 64 bits.
     pub wide: bool,
+    pub strength: Strength,
 }
 
 impl Access {
@@ -28,6 +30,7 @@ impl Access {
             | u64::from(self.count.trailing_zeros()) << 34
             | u64::from(self.signed) << 36
             | u64::from(self.wide) << 37
+            | self.strength.pack() << 38
     }
 
     #[inline(always)]
@@ -38,6 +41,7 @@ impl Access {
             count: 1 << (bits >> 34 & 3),
             signed: bits >> 36 & 1 != 0,
             wide: bits >> 37 & 1 != 0,
+            strength: Strength::unpack(bits >> 38),
         }
     }
 

@@ -11,7 +11,7 @@ pub(crate) fn count_shared(core: &mut Core<'_>, addresses: &[u64; LANES], bytes:
     let (least, all) = transactions(addresses, bytes, mask);
     let counts = &mut core.counts;
     let (total, transactions, conflicts) = match kind {
-        SharedAccess::Load => (
+        SharedAccess::Load(_) => (
             &mut counts.shared_load_bytes,
             &mut counts.shared_load_transactions,
             &mut counts.shared_load_bank_conflicts,

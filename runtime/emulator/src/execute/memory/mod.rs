@@ -16,12 +16,13 @@ pub(super) use global::{outside_global, read_lanes, write_lanes};
 pub(super) use sectors::{mark_sectors, sectors};
 pub(super) use shared::{SharedAccess, check_shared, inside_shared};
 pub(super) use spaces::each_block;
-pub(super) use watch::{report_race, watch_copy, watch_store};
+pub(super) use watch::{report_race, watch_atomic, watch_copy, watch_store};
 
 use super::lanes::Slots;
 use crate::count::Class;
 use crate::decode::Draft;
 use crate::error::Error;
+use crate::machine::shared::Strength;
 use crate::parse::syntax::{Operand, Space, Type};
 use crate::program::{Action, Machine};
 use access::Access;
@@ -36,6 +37,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         return Err(draft.unsupported("asynchronous stores"));
     }
     let policy = draft.take("L2::cache_hint");
+    let strength = take_strength(draft);
     ignore_cache_modifiers(draft);
     let in_cluster = draft.take("shared::cluster");
     let mut space = if in_cluster { Space::Shared } else { take_space(draft)? };
@@ -102,6 +104,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         count: count as u32,
         signed: ty.is_signed(),
         wide,
+        strength,
     };
     slots.extra = access.pack();
     if matches!(space, Space::Shared | Space::Generic) {
@@ -133,11 +136,23 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     draft.emit(Action::Machine(run), slots, class, 0)
 }
 
-/// Modifiers about ordering and caching, which change no value here: the emulator's memory is one, and in order.
+/// Takes what an access says of its order, which changes no value here: the emulator's memory is one, and in order. Only
+/// the sanitizer asks.
+pub(crate) fn take_strength(draft: &mut Draft<'_, '_>) -> Strength {
+    let both = draft.take("acq_rel");
+    let (acquires, releases) = (draft.take("acquire") | both, draft.take("release") | both);
+    let others = ["volatile", "relaxed", "mmio"].map(|name| draft.take(name));
+    Strength {
+        strong: acquires || releases || others.contains(&true),
+        acquires,
+        releases,
+    }
+}
+
+/// Modifiers about scopes and caching, which change nothing here.
 pub(crate) fn ignore_cache_modifiers(draft: &mut Draft<'_, '_>) {
     draft.ignore(&[
-        "weak", "volatile", "relaxed", "acquire", "release", "acq_rel", "sc", "cta", "cluster", "gpu", "sys", "mmio",
-        "ca", "cg", "cs", "cv", "lu", "wb", "wt", "nc", "unified",
+        "weak", "cta", "cluster", "gpu", "sys", "ca", "cg", "cs", "cv", "lu", "wb", "wt", "nc", "unified",
     ]);
     draft.ignore_prefixed(&["L1::", "L2::"]);
 }

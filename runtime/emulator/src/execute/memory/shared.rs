@@ -2,9 +2,10 @@
 
 use super::access::{Access, aligned, bytes_at};
 use super::banks::count_shared;
-use super::watch::{watch_shared, watch_store};
+use super::watch::{watch_load, watch_store};
 use crate::execute::lanes::each;
 use crate::machine::registers::LANES;
+use crate::machine::shared::Strength;
 use crate::machine::warp::Warp;
 use crate::machine::{Core, Stop};
 use crate::program::Operation;
@@ -12,7 +13,7 @@ use crate::sanitize::FindingKind;
 
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum SharedAccess {
-    Load,
+    Load(Strength),
     /// A load of matrices' rows.
     Matrix,
     Store,
@@ -29,15 +30,8 @@ pub(super) fn load_shared(
     addresses: &[u64; LANES],
     mask: u32,
 ) -> Result<(), Stop> {
-    let mask = check_shared(
-        core,
-        warp,
-        operation,
-        addresses,
-        access.bytes(),
-        mask,
-        SharedAccess::Load,
-    )?;
+    let kind = SharedAccess::Load(access.strength);
+    let mask = check_shared(core, warp, operation, addresses, access.bytes(), mask, kind)?;
     let slots = access.registers(&operation.slots);
     let bytes = core.shared.bytes.as_slice();
     for element in 0..access.count {
@@ -94,9 +88,13 @@ pub(super) fn store_shared(
             bytes.copy_from_slice(&value[..size]);
         }
         if watched {
-            watch_store(core, warp, operation, addresses[lane], access.bytes(), lane, unchanged);
+            let place = (addresses[lane], access.bytes());
+            watch_store(core, warp, operation, place, lane, access.strength, unchanged);
         }
     });
+    if watched && let Some(shadow) = core.shared.shadow() {
+        shadow.order.finish(warp.index as usize);
+    }
     Ok(())
 }
 
@@ -116,8 +114,13 @@ pub(crate) fn check_shared(
     if core.count() && mask != 0 {
         count_shared(core, addresses, bytes, mask, kind);
     }
-    if core.sanitize() && kind != SharedAccess::Store {
-        watch_shared(core, warp, operation, addresses, bytes, mask, kind);
+    if core.sanitize() {
+        match kind {
+            SharedAccess::Load(strength) => watch_load(core, warp, operation, addresses, bytes, mask, strength),
+            SharedAccess::Matrix => watch_load(core, warp, operation, addresses, bytes, mask, Strength::WEAK),
+            // Watched when it happens.
+            SharedAccess::Store | SharedAccess::Atomic | SharedAccess::Copy => {}
+        }
     }
     Ok(mask)
 }

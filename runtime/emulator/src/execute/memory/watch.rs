@@ -1,62 +1,40 @@
 //! What the sanitizer has to say about accesses to shared memory: races, bytes that nobody wrote, copies under way and
 //! mbarriers.
 
-use super::shared::SharedAccess;
-use crate::machine::Core;
 use crate::machine::registers::LANES;
-use crate::machine::shared::Conflict;
+use crate::machine::shared::{Conflict, Shadow, Strength};
 use crate::machine::warp::Warp;
+use crate::machine::{Core, thread_index};
 use crate::program::Operation;
 use crate::sanitize::FindingKind;
 
 #[inline(never)]
-pub(super) fn watch_shared(
+pub(super) fn watch_load(
     core: &mut Core<'_>,
     warp: &mut Warp,
     operation: &Operation,
     addresses: &[u64; LANES],
     bytes: u32,
     mask: u32,
-    kind: SharedAccess,
+    strength: Strength,
 ) {
-    let first = warp.index * 32;
+    let remote = core.remote;
     let mut left = mask;
     while left != 0 {
         let lane = left.trailing_zeros() as usize;
         left &= left - 1;
-        if watch_mbarriers(core, warp, operation, (addresses[lane], bytes), lane) {
+        let place = (addresses[lane], bytes);
+        let Some(shadow) = watched(core, warp, operation, place, lane) else {
             continue;
-        }
-        let Some(shadow) = core.shared.shadow() else {
-            return;
         };
-        let (thread, address) = (first + lane as u32, addresses[lane] as u32);
-        if shadow.is_copying(address, bytes) {
-            report_copying(core, warp, operation, (addresses[lane], bytes), lane);
-            continue;
-        }
-        let (defined, conflict) = match kind {
-            _ if core.remote => (shadow.is_written(address, bytes), None),
-            SharedAccess::Load | SharedAccess::Matrix => shadow.read(thread, address, bytes),
-            SharedAccess::Atomic | SharedAccess::Store | SharedAccess::Copy => (
-                shadow.is_written(address, bytes),
-                shadow.write(thread, address, bytes, true),
-            ),
+        let (thread, address) = (warp.index * 32 + lane as u32, addresses[lane] as u32);
+        let seen = if remote {
+            (shadow.is_written(address, bytes), None)
+        } else {
+            shadow.observe(thread, address, bytes, strength, warp.live);
+            shadow.read(thread, address, bytes, strength.strong)
         };
-        let place = Some((addresses[lane], bytes));
-        if !defined {
-            core.find(FindingKind::UninitialisedMemory, warp, operation, lane, place, || {
-                format!("{bytes} bytes at {address:#x} in shared memory that this block never wrote")
-            });
-        }
-        if let Some(conflict) = conflict {
-            let verb = if kind == SharedAccess::Atomic {
-                "writes"
-            } else {
-                "reads"
-            };
-            report_race(core, warp, operation, (addresses[lane], bytes), lane, conflict, verb);
-        }
+        report(core, warp, operation, place, lane, seen, "reads");
     }
 }
 
@@ -67,30 +45,112 @@ pub(crate) fn watch_store(
     core: &mut Core<'_>,
     warp: &mut Warp,
     operation: &Operation,
-    address: u64,
-    bytes: u32,
+    place: (u64, u32),
     lane: usize,
+    strength: Strength,
     unchanged: bool,
 ) {
-    if watch_mbarriers(core, warp, operation, (address, bytes), lane) {
-        return;
-    }
-    let Some(shadow) = core.shared.shadow() else {
+    let remote = core.remote;
+    let Some(shadow) = watched(core, warp, operation, place, lane) else {
         return;
     };
-    let thread = warp.index * 32 + lane as u32;
-    if shadow.is_copying(address as u32, bytes) {
-        report_copying(core, warp, operation, (address, bytes), lane);
+    let (thread, address, bytes) = (warp.index * 32 + lane as u32, place.0 as u32, place.1);
+    if remote {
+        shadow.land_copy(thread, address, bytes);
         return;
     }
-    if core.remote {
-        shadow.land_copy(thread, address as u32, bytes);
-        return;
-    }
-    if let Some(conflict) = shadow.write(thread, address as u32, bytes, false)
+    let before = match strength.strong {
+        true => shadow.take_release(thread, address, bytes, false),
+        false => None,
+    };
+    let conflict = shadow.write(thread, address, bytes, strength.strong);
+    shadow.hand_on(thread, address, bytes, strength, warp.live, before);
+    if let Some(conflict) = conflict
         && !unchanged
     {
-        report_race(core, warp, operation, (address, bytes), lane, conflict, "writes");
+        report_race(core, warp, operation, place, lane, conflict, "writes");
+    }
+}
+
+/// Looks at what an atomic operation did: one that compares in vain only reads.
+#[inline(never)]
+pub(crate) fn watch_atomic(
+    core: &mut Core<'_>,
+    warp: &mut Warp,
+    operation: &Operation,
+    place: (u64, u32),
+    lane: usize,
+    strength: Strength,
+    wrote: bool,
+) {
+    let remote = core.remote;
+    let Some(shadow) = watched(core, warp, operation, place, lane) else {
+        return;
+    };
+    let (thread, address, bytes, live) = (warp.index * 32 + lane as u32, place.0 as u32, place.1, warp.live);
+    if !remote {
+        shadow.observe(thread, address, bytes, strength, live);
+    }
+    let (seen, verb) = if remote {
+        ((shadow.is_written(address, bytes), None), "writes")
+    } else if wrote {
+        let defined = shadow.is_written(address, bytes);
+        let before = shadow.take_release(thread, address, bytes, true);
+        let conflict = shadow.write(thread, address, bytes, true);
+        shadow.hand_on(thread, address, bytes, strength, live, before);
+        ((defined, conflict), "writes")
+    } else {
+        (shadow.read(thread, address, bytes, true), "reads")
+    };
+    report(core, warp, operation, place, lane, seen, verb);
+}
+
+/// The record of shared memory, if an access is one of ordinary memory in it that nothing is under way to.
+#[inline(always)]
+fn watched<'c>(
+    core: &'c mut Core<'_>,
+    warp: &Warp,
+    operation: &Operation,
+    place: (u64, u32),
+    lane: usize,
+) -> Option<&'c mut Shadow> {
+    if watch_mbarriers(core, warp, operation, place, lane) {
+        return None;
+    }
+    if core.shared.shadow()?.is_copying(place.0 as u32, place.1) {
+        report_copying(core, warp, operation, place, lane);
+        return None;
+    }
+    core.shared.shadow()
+}
+
+/// Reports what an access found: bytes that nobody wrote, a conflict.
+#[inline(always)]
+fn report(
+    core: &mut Core<'_>,
+    warp: &Warp,
+    operation: &Operation,
+    place: (u64, u32),
+    lane: usize,
+    (defined, conflict): (bool, Option<Conflict>),
+    verb: &str,
+) {
+    let (address, bytes) = place;
+    if defined && conflict.is_none() {
+        return;
+    }
+    if !defined {
+        core.find(
+            FindingKind::UninitialisedMemory,
+            warp,
+            operation,
+            lane,
+            Some(place),
+            || format!("{bytes} bytes at {address:#x} in shared memory that this block never wrote"),
+        );
+    }
+    if let Some(conflict) = conflict {
+        report_race(core, warp, operation, place, lane, conflict, verb);
     }
 }
 
@@ -148,12 +208,18 @@ pub(crate) fn report_race(
     conflict: Conflict,
     verb: &str,
 ) {
-    let other = crate::machine::thread_index(core.launch.block, conflict.thread);
-    let earlier = if conflict.earlier_is_write { "wrote" } else { "read" };
-    let (address, bytes) = access;
+    let agent = (core.shared.shadow()).and_then(|shadow| shadow.order.as_agent(conflict.thread));
+    let (address, bytes, block) = (access.0, access.1, core.launch.block);
     core.find(FindingKind::SharedRace, warp, operation, lane, Some(access), || {
-        format!(
-            "{verb} {bytes} bytes at {address:#x} in shared memory that thread {other:?} {earlier} with no barrier between"
-        )
+        let by = |thread| thread_index(block, thread);
+        let (other, between) = match agent {
+            Some(group) => (
+                format!("a product of the warp group of thread {:?} reads", by(128 * group)),
+                "`wgmma.wait_group`",
+            ),
+            None if conflict.earlier_is_write => (format!("thread {:?} wrote", by(conflict.thread)), "barrier"),
+            None => (format!("thread {:?} read", by(conflict.thread)), "barrier"),
+        };
+        format!("{verb} {bytes} bytes at {address:#x} in shared memory that {other} with no {between} between")
     });
 }
