@@ -207,6 +207,26 @@ pub enum Error {
         /// Whether it is for emulated devices.
         emulated: bool,
     },
+    /// An operation that would invalidate the capture of a stream into a CUDA graph. It was refused; the capture is intact.
+    #[error("{what} is not possible while the stream is captured into a CUDA graph; {remedy}")]
+    Capture {
+        /// The operation.
+        what: String,
+        /// The remedy, as an imperative.
+        remedy: &'static str,
+    },
+    /// Memory or a kernel that was dropped earlier could not be released. The call that reports it has succeeded otherwise.
+    #[error("something that was dropped earlier could not be released: {source}")]
+    Release {
+        /// The failure.
+        source: Box<Error>,
+    },
+    /// A tensor that cannot become a cudarc slice.
+    #[error("the tensor cannot become a cudarc slice: {reason}")]
+    IntoCuda {
+        /// The reason.
+        reason: &'static str,
+    },
     /// Energy could not be measured.
     #[error("energy cannot be measured: {reason}")]
     Energy {

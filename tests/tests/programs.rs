@@ -1,7 +1,7 @@
 //! Random well-typed programs of the language: whatever schedule computes them, the emulator gives what the reference gives.
 
 use energy_kernel_compiler::size::Specialisation;
-use energy_kernel_compiler::target::Target;
+use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_compiler::testing::{inputs, programs};
 use energy_kernel_compiler::{lang, lower, schedule};
 use energy_kernel_tests::{Input, families, first_wrong, run};
@@ -70,11 +70,12 @@ fn what_never_happens_is_not_read() {
             .map(|(_, bytes)| Input { bytes })
             .collect();
         for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
-            for point in schedule::space(checked, &specialisation, Target::Sm80)
+            for point in schedule::space(checked, &specialisation, Machine::like(Target::Sm80))
                 .iter()
                 .step_by(7)
             {
-                let kernel = lower::lower(checked, &specialisation, Target::Sm80, point).expect("the point is legal");
+                let kernel = lower::lower(checked, &specialisation, Machine::like(Target::Sm80), point)
+                    .expect("the point is legal");
                 let wrong = run(checked, &kernel, &sizes, &inputs)
                     .map(|run| first_wrong(checked, &sizes, &inputs, &run.outputs))
                     .unwrap_or_else(Some);
@@ -96,10 +97,10 @@ proptest! {
         prop_assume!(checked.verify(&sizes).is_ok());
         let inputs: Vec<Input> = inputs(checked, &sizes, seed).into_iter().map(|(_, bytes)| Input { bytes }).collect();
         for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
-            let space = schedule::space(checked, &specialisation, Target::Sm80);
+            let space = schedule::space(checked, &specialisation, Machine::like(Target::Sm80));
             for points in families(&space) {
                 let point = &points[seed as usize % points.len()];
-                let kernel = lower::lower(checked, &specialisation, Target::Sm80, point).expect("the point is legal");
+                let kernel = lower::lower(checked, &specialisation, Machine::like(Target::Sm80), point).expect("the point is legal");
                 let wrong = run(checked, &kernel, &sizes, &inputs)
                     .map(|run| first_wrong(checked, &sizes, &inputs, &run.outputs))
                     .unwrap_or_else(Some);

@@ -44,7 +44,7 @@ fn measure() {
     let mut meter = GpuMeter::open(4).unwrap();
     let machine = meter.machine();
     let schedule = schedule::default(&found.checked, &found.specialisation, sizes, machine);
-    let kernel = lower(&found.checked, &found.specialisation, machine.target, &schedule).unwrap();
+    let kernel = lower(&found.checked, &found.specialisation, machine, &schedule).unwrap();
 
     let soon = Instant::now() + Duration::from_secs(12);
     meter.begin(problem, soon).unwrap();

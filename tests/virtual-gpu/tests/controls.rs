@@ -9,7 +9,7 @@ use cudarc::driver::sys::{self, CUresult, CUstreamCaptureMode::*};
 use cudarc::driver::{CudaContext, CudaStream, DevicePtr, LaunchConfig, PushKernelArg, result};
 use cudarc::nvrtc::Ptx;
 use energy_kernel::compiler::lower::lower;
-use energy_kernel::compiler::target::Target;
+use energy_kernel::compiler::target::{Machine, Target};
 use energy_kernel::prelude::*;
 use energy_kernel::tools::{Argument, View};
 use energy_kernel_virtual_gpu::{LIARS, Virtual, is_child, while_failing};
@@ -55,10 +55,25 @@ fn relies_on_everything() {
     stream.synchronize().unwrap();
     assert_eq!(read.as_slice(), times(7.0));
 
-    // Events on the host, and the whole context: a kernel that is dropped while it runs.
+    // The same after the whole context was waited for.
+    let slice = scale(&gpu, &x, 11.0).unwrap().into_cuda().unwrap();
+    context.synchronize().unwrap();
+    let (address, _) = slice.device_ptr(gpu.stream().unwrap());
+    // SAFETY: the slice has 64 elements, and the copy is waited for.
+    unsafe { result::memcpy_dtoh_async(&mut read, address, stream.cu_stream()) }.unwrap();
+    stream.synchronize().unwrap();
+    assert_eq!(read.as_slice(), times(11.0));
+
+    // Events on the host: a kernel that is dropped while it runs.
     let variant = scale::KERNEL.variant(&[]).unwrap();
     let plan = scale::plan(&gpu, &Sizes::from([("N", 64)])).unwrap();
-    let kernel = lower(variant.checked(), plan.specialisation(), Target::Sm80, plan.schedule()).unwrap();
+    let kernel = lower(
+        variant.checked(),
+        plan.specialisation(),
+        Machine::like(Target::Sm80),
+        plan.schedule(),
+    )
+    .unwrap();
     let loaded = gpu.compile(&kernel).unwrap();
     let z = Tensor::<f32>::zeros(&gpu, &[64]).unwrap();
     let (inputs, outputs) = ([Argument::tensor(&x), Argument::scalar(9.0f32)], [View::from(&z)]);

@@ -10,7 +10,6 @@ use energy_kernel::compiler::lower::lower;
 use energy_kernel::compiler::record::encoding;
 use energy_kernel::compiler::schedule;
 use energy_kernel::compiler::size::Specialisation;
-use energy_kernel::compiler::target::Target;
 use energy_kernel::prelude::*;
 use energy_kernel::tools::{Argument, View};
 use energy_kernel::{Kernel, Result};
@@ -183,19 +182,17 @@ impl<'a> Problem<'a> {
 
     /// By one kernel of each family that takes the operator.
     fn each_family(&self, gpu: &Gpu, profile: &Profile, random: &mut StdRng) -> Result<usize> {
-        let target = Target::for_capability(profile.capability.0, profile.capability.1).unwrap();
+        let machine = gpu.machine();
         let specialisation = match random.random() {
             true => Specialisation::exact(&self.sizes),
             false => Specialisation::like(&self.sizes),
         };
         let arguments = self.arguments();
         let mut count = 0;
-        for points in families(&schedule::space(self.checked, &specialisation, target)) {
+        for points in families(&schedule::space(self.checked, &specialisation, machine)) {
             let point = points.choose(random).unwrap();
-            let kernel = lower(self.checked, &specialisation, target, point).unwrap();
-            if kernel.launch.dynamic_shared > profile.most_shared() {
-                continue;
-            }
+            let kernel = lower(self.checked, &specialisation, machine, point).unwrap();
+            assert!(kernel.launch.dynamic_shared <= profile.most_shared());
             let outputs = self.outputs(gpu)?;
             let views: Vec<View<'_>> = outputs.iter().map(Held::view).collect();
             let loaded = gpu.compile(&kernel)?;

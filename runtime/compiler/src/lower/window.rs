@@ -13,19 +13,19 @@ use crate::kernel::Launch;
 use crate::ptx::{Cache, Guard, Reg};
 use crate::schedule::{Window, window_minimum_blocks};
 use crate::size::{SizeExpr, Specialisation};
-use crate::target::Target;
+use crate::target::Machine;
 
 pub(super) fn lower<'a>(
     checked: &'a Checked,
     specialisation: &'a Specialisation,
     name: &str,
-    target: Target,
+    machine: Machine,
     point: &Window,
 ) -> Result<(Lowering<'a>, Launch), Error> {
     let mut lowering = Lowering::new(checked, specialisation, name, point.threads);
     lowering
         .b
-        .set_minimum_blocks(window_minimum_blocks(checked, specialisation, target, point));
+        .set_minimum_blocks(window_minimum_blocks(checked, specialisation, machine, point));
     let op = checked.op();
     let dims = &op.outputs[0].dims;
     // Outputs of a thread along each dimension.
