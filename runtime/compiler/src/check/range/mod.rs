@@ -8,8 +8,9 @@ mod prover;
 mod system;
 
 use super::Checked;
-use crate::ir::{AxisId, BinaryOp, Expr, ExprId, SizeId, Source};
-use form::Interval;
+use crate::element::Type;
+use crate::ir::{AxisId, BinaryOp, Expr, ExprId, ReduceOp, SizeId, Source};
+pub(crate) use form::Interval;
 use prover::{Context, Prover};
 use std::collections::HashSet;
 
@@ -91,6 +92,16 @@ pub enum CallError {
         /// The most there may be.
         most: usize,
     },
+    /// A size, an axis or a position that becomes an `i32` and does not fit one.
+    #[error("{what} becomes an `i32`, but reaches {value}; write `… as i64`, or return `i64`")]
+    Narrow {
+        /// The expression in words.
+        what: String,
+        /// The value that does not fit.
+        value: String,
+        /// The expression.
+        at: ExprId,
+    },
     /// An index that leaves its dimension.
     #[error(
         "index {dimension} of `{tensor}` can be anything from {low} to {high}, but the dimension has {extent} elements"
@@ -143,10 +154,14 @@ impl Checked {
         if self.op.outputs.iter().all(|output| output.dims.iter().any(empty)) {
             return Ok(());
         }
+        let mut prover = Prover::new(self, sizes);
+        for &at in &self.types.narrowed {
+            self.fits_i32(&mut prover, at)?;
+        }
         let mut walk = Walk {
             checked: self,
             sizes,
-            prover: Prover::new(self, sizes),
+            prover,
             context: Context::default(),
             proven: HashSet::new(),
         };
@@ -157,6 +172,46 @@ impl Checked {
             walk.over(&output.axes, output.body)?;
         }
         Ok(())
+    }
+
+    /// `true` if every index value, and every part of an index that is made of nothing else, fits 32 bits at these sizes.
+    pub(crate) fn index_values_fit(&self, sizes: &[u64]) -> bool {
+        let mut prover = Prover::new(self, sizes);
+        let mut exprs = (0..self.op.exprs.len() as u32).map(ExprId);
+        exprs.all(|expr| !self.is_index(expr) || prover.interval(expr).within(Interval::of(Type::I32)))
+    }
+
+    /// Checks that a value that becomes an `i32` without an `as` fits one.
+    fn fits_i32(&self, prover: &mut Prover<'_>, at: ExprId) -> Result<(), CallError> {
+        let value = prover.interval_before(at);
+        if value.within(Interval::of(Type::I32)) {
+            return Ok(());
+        }
+        let end = [value.high, value.low]
+            .into_iter()
+            .find(|&end| !end.is_some_and(|end| Interval::new(end, end).within(Interval::of(Type::I32))));
+        let what = match self.op.expr(at) {
+            Expr::Size(size) => format!("size `{}`", self.op.sizes[size.index()].name),
+            Expr::Axis(axis) => format!("axis `{}`", self.op.axes[axis.index()].name),
+            Expr::Reduce {
+                op: ReduceOp::ArgMax, ..
+            } => "the position that `argmax` finds".to_owned(),
+            Expr::Reduce {
+                op: ReduceOp::ArgMin, ..
+            } => "the position that `argmin` finds".to_owned(),
+            Expr::Read {
+                source: Source::Let(inner),
+                ..
+            } => format!("`{}`", self.op.lets[inner.index()].name),
+            _ => "a value of sizes and axes".to_owned(),
+        };
+        Err(CallError::Narrow {
+            what,
+            value: end
+                .flatten()
+                .map_or("more than 64 bits hold".to_owned(), |end| end.to_string()),
+            at,
+        })
     }
 }
 
