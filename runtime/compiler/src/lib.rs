@@ -34,4 +34,5 @@ pub mod target;
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod testing;
+pub mod text;
 pub mod tuning;

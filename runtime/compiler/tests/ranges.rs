@@ -354,7 +354,7 @@ fn what_becomes_an_i32_must_fit_one() {
     }
     assert_eq!(
         with_integers("i32", "y[[m]] + (N - 1)", fits),
-        Err("size `N` becomes an `i32`, but reaches 2147483648; write `… as i64`, or return `i64`".to_owned())
+        Err("size `N` reaches 2147483648, which does not fit the `i32` that it becomes; write `… as i64`, or return `i64`".to_owned())
     );
 }
 
@@ -407,5 +407,55 @@ fn hostile_operators_end() {
             assert!(checked.verify(&[n, m]).is_err(), "{n} {m}");
         }
         assert!(checked.verify(&[3]).is_err());
+    }
+}
+
+/// What the front end says of an operator with a scalar `by`, and where.
+fn with_scalar(element: &str, body: &str) -> Result<(), (String, usize)> {
+    let source = format!(
+        "fn f(x: Tensor<f32, (T,)>, y: Tensor<f32, (P,)>, ids: Tensor<i32, (T,)>, by: {element}) -> Tensor<f32, (T,)> {{
+            let doubled = |p: P| y[[p]] * 2.0;
+            {body}
+        }}"
+    );
+    let parsed = lang::parse(Default::default(), source.parse().unwrap());
+    parsed
+        .map(|_| ())
+        .map_err(|error| (error.to_string(), error.span().start().column))
+}
+
+/// A scalar's value is not known before the launch: an index that needs it to be is refused where it stands.
+#[test]
+fn scalars_in_indices_are_refused_unless_kept_in_range() {
+    for (element, index) in [
+        ("i32", "|t| x[[t]] * y[[§t + by]]"),
+        ("i64", "|t| x[[t]] * y[[§by]]"),
+        ("i32", "|t| x[[§(t + by) % T]]"),
+        ("i32", "|t| x[[t]] * doubled[[§by - t]]"),
+        ("i32", "|t| x[[§T - by]]"),
+        ("i32", "|t| if t + by < T { x[[§t + by]] } else { 0.0 }"),
+        ("i32", "|t| if by < T { x[[§by]] } else { 0.0 }"),
+        ("i32", "|t| sum(|p: P| x[[t]] * y[[§max(p + by, 0)]])"),
+    ] {
+        let column = 12 + index.chars().position(|c| c == '§').unwrap();
+        let (message, at) = with_scalar(element, &index.replace('§', "")).unwrap_err();
+        assert_eq!(at, column, "{index}: {message}");
+        assert!(message.contains(&format!("`by: Tensor<{element}, ()>`")), "{message}");
+    }
+    for (element, body) in [
+        ("i32", "|t| x[[min(max(t + by, 0), T - 1)]]"),
+        ("i32", "|t| x[[(by % T + T + t) % T]]"),
+        ("i32", "|t| if by >= 0 && by < T { x[[by]] } else { 0.0 }"),
+        ("i32", "|t| if 0 <= by && by < 3 && t >= 2 { x[[t - by]] } else { 0.0 }"),
+        ("i64", "|t| x.or(0.0)[[t + by]]"),
+        ("i32", "|t| x[[ids[[t]] + by]]"),
+        ("i32", "|t| x[[t]] * by"),
+        ("i32", "|t| if by > 0 { x[[t]] } else { 0.0 }"),
+        // 256 elements are enough.
+        ("u8", "|t| x[[t]] * y[[by]]"),
+        // Not the scalar's fault.
+        ("i32", "|t| x[[t + 1 + by * 0]]"),
+    ] {
+        assert_eq!(with_scalar(element, body), Ok(()), "{body}");
     }
 }

@@ -11,6 +11,8 @@ mod types;
 
 pub use range::CallError;
 pub(crate) use range::Interval;
+#[cfg(feature = "syn")]
+pub(crate) use structure::{call_of_another_length, result_of_another_rank};
 
 use crate::element::Type;
 use crate::ir::{AxisId, BinaryOp, Expr, ExprId, InputId, LetId, Op, SizeId, Source, UnaryOp};

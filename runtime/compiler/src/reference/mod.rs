@@ -13,6 +13,7 @@ use crate::element::{Element, Type};
 use crate::ir::{
     AxisId, BinaryOp, CompareOp, Expr, ExprId, Function, InputId, LetId, Literal, ReduceOp, SizeId, Source, UnaryOp,
 };
+use crate::text::{counted, given};
 use half::{bf16, f16};
 use std::collections::HashMap;
 
@@ -23,7 +24,7 @@ pub enum Error {
     #[error(transparent)]
     Call(#[from] CallError),
     /// An argument has too few or too many bytes.
-    #[error("`{name}` has {found} bytes, but its shape asks for {expected}")]
+    #[error("`{name}` has {}, but its shape asks for {expected}", counted(*.found, "byte", "bytes"))]
     Length {
         /// The parameter.
         name: String,
@@ -33,7 +34,7 @@ pub enum Error {
         found: u64,
     },
     /// A wrong number of arguments.
-    #[error("the operator takes {expected} arguments, but {found} are given")]
+    #[error("the operator takes {}, but {}", counted(*.expected as u64, "argument", "arguments"), given(*.found as u64, "argument", "arguments"))]
     Arguments {
         /// Parameters.
         expected: usize,

@@ -9,7 +9,7 @@ use super::form::{ANYTHING, Atom, Form, Interval};
 use super::system::System;
 use crate::check::Checked;
 use crate::element::Type;
-use crate::ir::{AxisId, BinaryOp, CompareOp, Expr, ExprId, Function, Literal, ReduceOp, Source, UnaryOp};
+use crate::ir::{AxisId, BinaryOp, CompareOp, Expr, ExprId, Function, InputId, Literal, ReduceOp, Source, UnaryOp};
 use std::collections::HashMap;
 
 /// What all proofs of a call may cost: a few milliseconds. What is not proved by then counts as unproved.
@@ -87,6 +87,7 @@ pub(super) enum Arithmetic {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Meaning {
     Axis(AxisId),
+    Scalar(InputId),
     /// `a / c`, truncated, for a positive `c`.
     Quotient(Form, i128),
     /// `a % c`, with the sign of `a`, for a positive `c`.
@@ -111,6 +112,8 @@ struct Case {
 pub(super) struct Prover<'a> {
     checked: &'a Checked,
     sizes: &'a [u64],
+    /// The value that every scalar parameter is taken to have; none: any.
+    scalars: Option<i128>,
     atoms: Vec<(Meaning, Interval)>,
     numbers: HashMap<Meaning, Atom>,
     forms: HashMap<(ExprId, Arithmetic), Form>,
@@ -122,10 +125,19 @@ impl<'a> Prover<'a> {
         Prover {
             checked,
             sizes,
+            scalars: None,
             atoms: Vec::new(),
             numbers: HashMap::new(),
             forms: HashMap::new(),
             effort: EFFORT,
+        }
+    }
+
+    /// The same where every scalar parameter has that value.
+    pub(super) fn with_scalars(self, value: i128) -> Prover<'a> {
+        Prover {
+            scalars: Some(value),
+            ..self
         }
     }
 
@@ -202,7 +214,7 @@ impl<'a> Prover<'a> {
         known.not_negative(range.low.and_then(|low| own.plus(&Form::constant(low), -1)));
         known.not_negative(range.high.and_then(|high| Form::constant(high).plus(&own, -1)));
         match meaning {
-            Meaning::Axis(_) | Meaning::Opaque(..) => {}
+            Meaning::Axis(_) | Meaning::Scalar(_) | Meaning::Opaque(..) => {}
             Meaning::Quotient(a, c) => {
                 let rest = a.plus(&own, -c);
                 let missing = rest.as_ref().and_then(|rest| rest.times(-1));
@@ -388,6 +400,13 @@ impl<'a> Prover<'a> {
                 let extent = i128::from(self.sizes[self.checked.extent(axis).index()]);
                 Some(self.atom(Meaning::Axis(axis), Interval::new(0, extent - 1)))
             }
+            Expr::Scalar(input) => Some(match self.scalars {
+                Some(value) => Form::constant(value),
+                None => {
+                    let range = Interval::of_element(op.inputs[input.index()].element);
+                    self.atom(Meaning::Scalar(input), range)
+                }
+            }),
             Expr::Unary(UnaryOp::Neg, a) => self.form(a, arithmetic).times(-1),
             Expr::Binary(BinaryOp::Add, a, b) => self.form(a, arithmetic).plus(&self.form(b, arithmetic), 1),
             Expr::Binary(BinaryOp::Sub, a, b) => self.form(a, arithmetic).plus(&self.form(b, arithmetic), -1),
