@@ -194,6 +194,35 @@ fn scalars_in_indices_have_remedies() {
     }
 }
 
+/// Every value of `hidden` again for each `n`.
+#[energy_kernel]
+fn recomputed(x: Tensor<f32, (M, K)>, v: Tensor<f32, (H, K)>, w: Tensor<f32, (N, H)>) -> Tensor<f32, (M, N)> {
+    let hidden = |m, h| relu(sum(|k| x[[m, k]] * v[[h, k]]));
+    |m, n| sum(|h| hidden[[m, h]] * w[[n, h]])
+}
+
+#[test]
+fn a_plan_says_what_is_computed_many_times() {
+    let gpu = Gpu::emulated();
+    let sizes = Sizes::from([("M", 8), ("K", 64), ("H", 256), ("N", 32)]);
+    let plan = recomputed::plan(&gpu, &sizes).unwrap();
+    let repeated = plan.repeated().unwrap();
+    assert_eq!((repeated.name.as_deref(), repeated.times), (Some("hidden"), 32.0));
+    let told = plan.to_string();
+    assert!(
+        told.contains(
+            "repeated work: each value of `hidden` is computed 32 times, once for each `n`: 22 times the work"
+        ),
+        "{told}"
+    );
+    assert!(told.contains("write two operators"), "{told}");
+    assert!(told.starts_with("recomputed(f32, f32, f32) -> f32 at "), "{told}");
+    let once = sizes.with("N", 1);
+    assert!(recomputed::plan(&gpu, &once).unwrap().repeated().is_none());
+    let softmax = row_softmax::plan(&gpu, &Sizes::from([("R", 100), ("C", 512)])).unwrap();
+    assert!(softmax.repeated().is_none() && !softmax.to_string().contains("repeated"));
+}
+
 fn numbers(count: usize) -> Vec<f32> {
     (0..count).map(|i| ((i * 37 + 11) % 64) as f32 / 16.0 - 2.0).collect()
 }

@@ -28,6 +28,7 @@ pub mod lower;
 pub mod ptx;
 pub mod record;
 pub mod reference;
+pub mod repeated;
 pub mod schedule;
 pub mod size;
 pub mod target;
