@@ -9,10 +9,12 @@ use crate::error::{Error, Result};
 use crate::gpu::{Gpu, KernelKey};
 use crate::kernel::Variant;
 use crate::plan::{Alternative, Figures, Origin, Place};
+use energy_kernel_compiler::element::Element;
 use energy_kernel_compiler::estimate;
 use energy_kernel_compiler::kernel::{Kernel, scratch_bytes};
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::record::{Bundle, Candidate, DeviceClass, Match, PackedKernel, Point, Record, TunedBucket};
+use energy_kernel_compiler::repeated::{Repeated, repeated};
 use energy_kernel_compiler::size::{Sizes, Specialisation};
 use energy_kernel_compiler::tuning::{is_wide, untuned};
 use std::sync::Arc;
@@ -21,6 +23,9 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Choice {
     pub operator: String,
+    /// The elements of inputs and outputs, as in a signature.
+    pub types: String,
+    pub repeated: Option<Repeated>,
     pub device: DeviceClass,
     /// In the order of the operator's sizes.
     pub sizes: Vec<u64>,
@@ -37,7 +42,7 @@ pub(crate) struct Choice {
 pub(crate) struct Need {
     /// Every tensor starts at a multiple of 16 bytes.
     pub aligned: bool,
-    /// Some tensor has 2³¹ elements or more.
+    /// Indices need 64 bits.
     pub wide: bool,
     pub check_indices: bool,
 }
@@ -332,6 +337,8 @@ pub(crate) fn default(variant: &Variant, gpu: &Gpu, sizes: &[u64], need: Need, r
 fn unjustified(variant: &Variant, gpu: &Gpu, sizes: &[u64], kernel: Arc<Kernel>, key: KernelKey) -> Choice {
     Choice {
         operator: variant.name().to_owned(),
+        types: types(variant),
+        repeated: repeated(&variant.checked, sizes),
         device: gpu.device_class().clone(),
         sizes: sizes.to_vec(),
         named_sizes: named(variant, sizes),
@@ -340,6 +347,26 @@ fn unjustified(variant: &Variant, gpu: &Gpu, sizes: &[u64], kernel: Arc<Kernel>,
         origin: Origin::Untuned { reason: String::new() },
         figures: None,
         alternatives: Vec::new(),
+    }
+}
+
+/// `(f16, f16, f32) -> f16`
+fn types(variant: &Variant) -> String {
+    let op = variant.checked.op();
+    let list = |elements: Vec<Element>| {
+        elements
+            .iter()
+            .map(|element| element.name())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let inputs = list(op.inputs.iter().map(|input| input.element).collect());
+    match op.outputs.as_slice() {
+        [output] => format!("({inputs}) -> {}", output.element),
+        outputs => format!(
+            "({inputs}) -> ({})",
+            list(outputs.iter().map(|output| output.element).collect())
+        ),
     }
 }
 
@@ -353,7 +380,9 @@ fn nothing_fits(variant: &Variant, gpu: &Gpu, found: &[Found<'_>], sizes: &[u64]
     let device = gpu.device_class();
     let accepted = found.iter().any(|f| f.tuned.bucket().1.accepts(sizes));
     match (found.first(), accepted) {
-        (Some(_), true) if need.wide => "what was tuned is for tensors of fewer than 2³¹ elements".to_owned(),
+        (Some(_), true) if need.wide => {
+            "these sizes need 64-bit indices, and what was tuned has 32-bit ones".to_owned()
+        }
         (Some(_), true) => "a tensor does not start at a multiple of 16 bytes".to_owned(),
         (Some(found), false) => {
             format!(

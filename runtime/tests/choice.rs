@@ -240,6 +240,22 @@ fn the_objective_is_switched_while_a_program_runs() {
     for (line, schedule) in lines.iter().zip(schedules()) {
         assert!(line.ends_with(&schedule.to_string()), "{told}");
     }
+    assert!(
+        told.contains("\n  figures: ") && told.contains("\n  alternatives, fastest first:"),
+        "{told}"
+    );
+    // A call of other sizes uses the bucket's kernel; the figures stay those of the bucket.
+    let told = kernel
+        .variant(&[])
+        .unwrap()
+        .plan(&gpu, &sizes(13, 64))
+        .unwrap()
+        .to_string();
+    assert!(told.contains("\n  figures measured at M = 16: "), "{told}");
+    assert!(
+        told.contains("\n  alternatives measured at M = 16, fastest first:"),
+        "{told}"
+    );
 }
 
 #[test]

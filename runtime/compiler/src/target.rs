@@ -1,8 +1,10 @@
 //! What kernels are made for: an instruction set, and the machine that runs it.
 
+use bincode::{Decode, Encode};
+
 /// An instruction set: kernels for it run on GPUs of this compute capability and later ones. It does not imply any limits: those are the
 /// machine's ([`Limits`]).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub enum Target {
     /// A100 and later: the baseline.
     Sm80,
@@ -39,7 +41,7 @@ impl Target {
 
 /// The most that a block may have and that a multiprocessor holds at once. The driver states it of a GPU; [`Limits::documented`] is for
 /// builds without the GPU.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct Limits {
     /// Threads of a block.
     pub threads_per_block: u32,
@@ -112,7 +114,7 @@ impl Limits {
 }
 
 /// The properties of a GPU that kernels depend on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct Machine {
     /// The instruction set that kernels are made for.
     pub target: Target,

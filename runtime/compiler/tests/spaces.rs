@@ -462,4 +462,29 @@ fn a_sum_of_many_terms_is_wide() {
     let sizes = |i: u64, j: u64| checked.derive(vec![16, i, 16, j]).unwrap();
     assert!(!is_wide(&checked, &sizes(1 << 15, (1 << 16) - 1)));
     assert!(is_wide(&checked, &sizes(1 << 15, 1 << 16)));
+    // A loop over them would step past 2³¹.
+    assert!(is_wide(&checked, &sizes(1, (1 << 31) - 100)));
+}
+
+/// Values of sizes and axes need 64 bits where they pass 2³¹, and only there.
+#[test]
+fn large_values_of_sizes_and_axes_are_wide() {
+    for (body, most) in [
+        ("x[[i]] * (N * N) as f32", 46_340),
+        ("if i * i < 100 { x[[i]] } else { 0.0 }", 46_341),
+        ("x[[i]] + sum(|j: N| j) as f32", 46_341),
+        ("x[[i * 100000 / 100000]]", 21_475),
+        ("x[[i]] + powi(i, 3) as f32", 1291),
+        ("x[[i]] + argmax(|j| x[[j]]) as f32", 1 << 20),
+        ("if i >= 7 { x[[i - 7]] } else { N as f32 }", 1 << 20),
+    ] {
+        let checked = checked(&format!(
+            "fn f(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> {{ |i| {body} }}"
+        ));
+        assert!(!is_wide(&checked, &[most]), "{body}");
+        assert_eq!(is_wide(&checked, &[most + 1]), most < 1 << 20, "{body}");
+    }
+    // An `i32` wraps, as it is told to.
+    let checked = checked("fn f(x: Tensor<i32, (N,)>) -> Tensor<i32, (N,)> { |i| x[[i]] + i * 1103515245 }");
+    assert!(!is_wide(&checked, &[1 << 20]));
 }

@@ -245,7 +245,7 @@ impl Lowering<'_> {
     /// The value of an output where its axes are bound, in the form it is stored in.
     fn output_value(&mut self, output: usize, family: &mut dyn Reduce) -> Result<Operand, Error> {
         let output = &self.op().outputs[output];
-        let ty = self.checked.ty(output.body);
+        let ty = self.ty(output.body);
         // A narrower float output takes a wider value in one rounding.
         let wanted = match (ty, output.element.compute()) {
             (Type::F64, Type::F32) => Type::F64,

@@ -388,11 +388,13 @@ impl Group {
     fn cooperative(
         &mut self,
         lowering: &mut Lowering<'_>,
+        expr: ExprId,
         reduction: ReduceOp,
         axes: &[AxisId],
         body: ExprId,
     ) -> Result<Value, Error> {
-        let mut partial = Partial::new(self, lowering, reduction, lowering.checked.ty(body));
+        let ty = lowering.reduced_ty(expr);
+        let mut partial = Partial::new(self, lowering, reduction, ty);
         let outside = self.enter(lowering, axes, &[body]);
         self.ahead(lowering, body)?;
         self.walk(lowering, axes, Pace::Schedule, |group, lowering, steps| {
@@ -544,7 +546,7 @@ impl Reduce for Group {
         // The whole group comes here together: before any walk that is under way.
         let suspended = lowering.b.suspend(0);
         let lanes = lowering.lanes.take();
-        let value = self.cooperative(lowering, *op, axes, *body);
+        let value = self.cooperative(lowering, expr, *op, axes, *body);
         lowering.lanes = lanes;
         lowering.b.resume(suspended);
         value.map(Some)

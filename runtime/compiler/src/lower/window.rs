@@ -169,7 +169,7 @@ impl Reduce for Unrolled {
         let Expr::Reduce { op, axes, body } = lowering.op().expr(expr) else {
             return Ok(None);
         };
-        let mut accumulator = Accumulator::new(lowering, *op, lowering.checked.ty(*body));
+        let mut accumulator = Accumulator::new(lowering, *op, lowering.reduced_ty(expr));
         let extents: Option<Vec<i64>> = axes.iter().map(|&axis| lowering.extent(axis).as_constant()).collect();
         let Some(extents) = extents else { return Ok(None) };
         for number in 0..extents.iter().product() {

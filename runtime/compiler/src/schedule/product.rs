@@ -270,7 +270,12 @@ pub(crate) fn operands(checked: &Checked) -> Option<ContractShape> {
     let mut ty = None;
     for reduction in &formulas.reductions {
         let own = formulas.ty(reduction.node);
-        if reduction.op != ReduceOp::Sum || reduction.extents != terms || *ty.get_or_insert(own) != own {
+        // A sum of index values is none of tensors.
+        if reduction.op != ReduceOp::Sum
+            || formulas.is_index(reduction.node)
+            || reduction.extents != terms
+            || *ty.get_or_insert(own) != own
+        {
             return None;
         }
         let mut factors = Vec::new();

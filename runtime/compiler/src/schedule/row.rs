@@ -224,7 +224,10 @@ impl Shape {
             None => op.exprs.iter().filter(|expr| matches!(expr, Expr::Read { .. })).count(),
         };
         let again = read_again(checked);
-        let wide = (0..op.exprs.len()).any(|number| matches!(checked.ty(ExprId(number as u32)), Type::F64 | Type::I64));
+        let wide = (0..op.exprs.len()).map(|number| ExprId(number as u32)).any(|expr| {
+            let combines_indices = matches!(op.expr(expr), Expr::Reduce { .. }) && checked.is_index(expr);
+            matches!(checked.ty(expr), Type::F64 | Type::I64) || (specialisation.wide && combines_indices)
+        });
         Some(Shape {
             volumes,
             walked,
