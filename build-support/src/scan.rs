@@ -10,7 +10,6 @@ use energy_kernel_compiler::lang;
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::record::{DeviceClass, Fingerprint, PackedKernel, Record};
 use energy_kernel_compiler::size::Specialisation;
-use energy_kernel_compiler::target::Target;
 use quote::ToTokens;
 use std::path::{Path, PathBuf};
 use syn::visit::Visit;
@@ -64,12 +63,11 @@ impl Found {
 
     /// Whether the compiler emits other kernels by now than those that a record's figures are of.
     pub fn is_stale(&self, device: &DeviceClass, record: &Record) -> bool {
-        let (major, minor) = device.compute_capability;
-        let Some(target) = Target::for_capability(major, minor) else {
+        let Some(machine) = device.machine() else {
             return false;
         };
         record.front.iter().any(|point| {
-            lower(&self.checked, &record.specialisation, target, &point.schedule)
+            lower(&self.checked, &record.specialisation, machine, &point.schedule)
                 .is_ok_and(|kernel| PackedKernel::hash(&kernel) != point.kernel_hash)
         })
     }

@@ -251,13 +251,9 @@ impl Bench for FakeBench {
 }
 
 fn record(job: &Job<'_>, simulated: bool, measured_at: u64) -> Record {
-    let (found, target) = (job.found, Target::Sm90);
-    let machine = Machine {
-        target,
-        multiprocessors: 132,
-    };
+    let (found, machine) = (job.found, Machine::like(Target::Sm90));
     let schedule = schedule::default(&found.checked, &found.specialisation, job.sizes, machine);
-    let kernel = lower(&found.checked, &found.specialisation, target, &schedule).unwrap();
+    let kernel = lower(&found.checked, &found.specialisation, machine, &schedule).unwrap();
     let estimate = Estimate {
         mean: 1e-5,
         interval: 1e-7,

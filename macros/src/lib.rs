@@ -27,10 +27,21 @@ use proc_macro::TokenStream;
 ///
 /// Arguments, separated by commas:
 /// - `tune(M = [1, 16, 256], N = 1536)`: sizes to tune for; lists multiply out; may be repeated.
-/// - `dims(HO = (H + 2 - R) / 2 + 1, TAPS = 3)`: derived and constant sizes.
+/// - `dims(HO = (H + 2 - R) / 2 + 1, TAPS = 3)`: derived and constant sizes. `/` rounds towards zero, as in Rust, and `a.div_ceil(b)` up. With
+///   `dims(HALF = D / 2)` and an odd `D`, `2 * HALF` is `D - 1`, so an operator on the two halves of a row does not mean what it says: that `D` is
+///   even is the caller's to check.
 /// - `types(T = [f16, bf16])`: makes the operator generic over listed element types.
 /// - `module = name`: another name for the module, where the function's own file is a module of that name.
 /// - `crate = path`: where `energy_kernel` is found, if not at `::energy_kernel`: an absolute path, or one that starts with a crate's name.
+///
+/// What the body may hold:
+/// - Numbers of any size. Sizes and axes are values too (`C as f32`, `if j <= i`), and so are the positions that `argmax` finds; on their own they have 64 bits. One
+///   that must become an `i32`, because it meets one or is returned as one, and does not fit it, makes the call fail: write `as i64`, or return `i64`.
+/// - Names of axes, parameters, sizes and `let`s alone. Constants and functions defined elsewhere are not seen by the macro: a constant is written out or made
+///   a parameter, a function written out.
+/// - Indices that are proved in range at the call, or that are read from a tensor of integers and compared in the kernel. Nothing is known of a scalar
+///   parameter, so it stands in an index only where it is kept in range (`min(max(by, 0), N - 1)`), or where `x.or(0.0)[[…]]` says what is outside; else it
+///   comes in a tensor of one element, `by: Tensor<i32, ()>`, and is read as `by[[]]`.
 #[proc_macro_attribute]
 pub fn energy_kernel(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let embedded = embed::Embedded::from_environment();

@@ -9,10 +9,12 @@ use crate::error::{Error, Result};
 use crate::gpu::{Gpu, KernelKey};
 use crate::kernel::Variant;
 use crate::plan::{Alternative, Figures, Origin, Place};
+use energy_kernel_compiler::element::Element;
 use energy_kernel_compiler::estimate;
 use energy_kernel_compiler::kernel::{Kernel, scratch_bytes};
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::record::{Bundle, Candidate, DeviceClass, Match, PackedKernel, Point, Record, TunedBucket};
+use energy_kernel_compiler::repeated::{Repeated, repeated};
 use energy_kernel_compiler::size::{Sizes, Specialisation};
 use energy_kernel_compiler::tuning::{is_wide, untuned};
 use std::sync::Arc;
@@ -21,6 +23,9 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Choice {
     pub operator: String,
+    /// The elements of inputs and outputs, as in a signature.
+    pub types: String,
+    pub repeated: Option<Repeated>,
     pub device: DeviceClass,
     /// In the order of the operator's sizes.
     pub sizes: Vec<u64>,
@@ -37,7 +42,7 @@ pub(crate) struct Choice {
 pub(crate) struct Need {
     /// Every tensor starts at a multiple of 16 bytes.
     pub aligned: bool,
-    /// Some tensor has 2³¹ elements or more.
+    /// Indices need 64 bits.
     pub wide: bool,
     pub check_indices: bool,
 }
@@ -98,22 +103,39 @@ struct Found<'a> {
     tuned: Tuned<'a>,
 }
 
+/// The reason why a tuned bucket cannot be used, for people.
+enum Unusable {
+    /// Another bucket may do.
+    Unfit(String),
+    /// The device refused to load the kernel. The untuned kernel runs instead: it is compiled for this device.
+    Refused(String),
+}
+
 /// Chooses. All sizes are given, and have been verified.
 pub(crate) fn choose(variant: &Variant, gpu: &Gpu, sizes: &[u64], need: Need) -> Result<Choice> {
-    let found = find(variant, gpu.device_class());
-    let untuned = match nearest(&found, sizes, need) {
-        Some(found) => match tuned(variant, gpu, sizes, need, found) {
+    let mut found = find(variant, gpu.device_class());
+    let mut untuned = None;
+    while let Some(position) = nearest(&found, sizes, need) {
+        let reason = match tuned(variant, gpu, sizes, need, &found[position]) {
             Ok(choice) => {
                 tracing::debug!(operator = variant.name(), sizes = %choice.named_sizes, schedule = %choice.key.schedule, origin = %choice.origin, "chosen");
                 return Ok(choice);
             }
-            Err(reason) => {
-                tracing::warn!(operator = variant.name(), %reason, "a tuned kernel cannot be used");
+            Err(Unusable::Unfit(reason)) => {
+                found.remove(position);
                 reason
             }
-        },
-        None => nothing_fits(variant, gpu, &found, sizes, need),
-    };
+            Err(Unusable::Refused(reason)) => {
+                found.clear();
+                reason
+            }
+        };
+        if gpu.is_news(variant.name(), &reason) {
+            tracing::warn!(operator = variant.name(), %reason, "a tuned kernel cannot be used");
+        }
+        untuned.get_or_insert(reason);
+    }
+    let untuned = untuned.unwrap_or_else(|| nothing_fits(variant, gpu, &found, sizes, need));
     let choice = default(variant, gpu, sizes, need, untuned)?;
     tracing::debug!(operator = variant.name(), sizes = %choice.named_sizes, schedule = %choice.key.schedule, origin = %choice.origin, "untuned");
     Ok(choice)
@@ -147,69 +169,50 @@ fn find<'a>(variant: &'a Variant, device: &DeviceClass) -> Vec<Found<'a>> {
     found
 }
 
-/// Of the best rank that has any, the bucket that a call uses.
-fn nearest<'f, 'a>(found: &'f [Found<'a>], sizes: &[u64], need: Need) -> Option<&'f Found<'a>> {
+/// The position of the bucket that a call uses: the nearest one of the best rank that has any.
+fn nearest(found: &[Found<'_>], sizes: &[u64], need: Need) -> Option<usize> {
     [Match::Same, Match::Model, Match::Borrowed]
         .into_iter()
         .find_map(|rank| {
-            let usable: Vec<&Found<'_>> = found
-                .iter()
-                .filter(|found| found.rank == rank && need.met_by(found.tuned.bucket().1))
+            let usable: Vec<usize> = (0..found.len())
+                .filter(|&at| found[at].rank == rank && need.met_by(found[at].tuned.bucket().1))
                 .collect();
-            TunedBucket::nearest(&usable, |found| found.tuned.bucket(), sizes).copied()
+            TunedBucket::nearest(&usable, |&at| found[at].tuned.bucket(), sizes).copied()
         })
 }
 
-/// The tuned kernel of a bucket; in words why it cannot be used.
+/// The tuned kernel of a bucket: the objective's choice among the points that can be used here.
 fn tuned(
     variant: &Variant,
     gpu: &Gpu,
     sizes: &[u64],
     need: Need,
     found: &Found<'_>,
-) -> std::result::Result<Choice, String> {
+) -> std::result::Result<Choice, Unusable> {
     let points = found.tuned.points();
     let embedded = variant.bundle.as_ref().map(|bundle| bundle.objective);
     let objective = gpu.objective().or(embedded).unwrap_or_default();
-    let position = objective.choose(points.iter().copied()).ok_or("its front is empty")?;
-    let point = points[position];
-    let specialisation = Specialisation {
-        check_indices: need.check_indices,
-        ..found.tuned.bucket().1.clone()
-    };
-    let key = |embedded| KernelKey {
-        operator: variant.number,
-        specialisation: specialisation.clone(),
-        schedule: point.schedule,
-        embedded,
-    };
-    let made = |key: &KernelKey| {
-        gpu.compiled(key, || {
-            lower(&variant.checked, &specialisation, gpu.machine().target, &point.schedule).map_err(|e| e.to_string())
-        })
-    };
-    let (key, kernel, stale, place) = match found.tuned {
-        // The embedded kernel does not check indices; the same schedule that does is made here.
-        Tuned::Embedded(_, bucket) if need.check_indices => {
-            let key = key(false);
-            let kernel = made(&key)?;
-            (key, kernel, bucket.front[position].stale, Place::Embedded)
-        }
-        Tuned::Embedded(bundle, bucket) => {
-            let candidate: &Candidate = &bucket.front[position];
-            let key = key(true);
-            let kernel = gpu.compiled(&key, || bundle.kernel(candidate).map_err(|e| e.to_string()))?;
-            (key, kernel, candidate.stale, Place::Embedded)
-        }
-        Tuned::Cached(_) => {
-            let key = key(false);
-            let kernel = made(&key)?;
-            let stale = !need.check_indices && PackedKernel::hash(&kernel) != point.kernel_hash;
-            (key, kernel, stale, Place::UserCache)
+    let mut usable: Vec<usize> = (0..points.len()).collect();
+    let mut reason = "its front is empty".to_owned();
+    let (position, candidate) = loop {
+        let Some(chosen) = objective.choose(usable.iter().map(|&at| points[at])) else {
+            return Err(Unusable::Unfit(reason));
+        };
+        let position = usable.remove(chosen);
+        match candidate(variant, gpu, sizes, need, found.tuned, position) {
+            Ok(candidate) => break (position, candidate),
+            Err(unfit) => reason = unfit,
         }
     };
-    let grid = kernel.launch.grid(sizes).map_err(|error| error.to_string())?;
-    scratch_bytes(&kernel.parameters, grid).map_err(|error| error.to_string())?;
+    let Usable {
+        key,
+        kernel,
+        stale,
+        place,
+    } = candidate;
+    if let Some(refusal) = gpu.refusal(&key) {
+        return Err(Unusable::Refused(refusal));
+    }
     let simulated = found.device.simulated;
     let figures = |point: &Point| Figures {
         latency: point.latency,
@@ -223,7 +226,7 @@ fn tuned(
         chosen: at == position,
     });
     Ok(Choice {
-        figures: (!stale).then(|| figures(point)),
+        figures: (!stale).then(|| figures(points[position])),
         alternatives: alternatives.collect(),
         origin: Origin::Tuned {
             device: found.device.clone(),
@@ -233,6 +236,70 @@ fn tuned(
             stale,
         },
         ..unjustified(variant, gpu, sizes, kernel, key)
+    })
+}
+
+/// The kernel of a point.
+struct Usable {
+    key: KernelKey,
+    kernel: Arc<Kernel>,
+    stale: bool,
+    place: Place,
+}
+
+/// The kernel of a bucket's point, if it can be launched at these sizes on this machine; else the reason.
+fn candidate(
+    variant: &Variant,
+    gpu: &Gpu,
+    sizes: &[u64],
+    need: Need,
+    tuned: Tuned<'_>,
+    position: usize,
+) -> std::result::Result<Usable, String> {
+    let point = tuned.points()[position];
+    let specialisation = Specialisation {
+        check_indices: need.check_indices,
+        ..tuned.bucket().1.clone()
+    };
+    let key = |embedded| KernelKey {
+        operator: variant.number,
+        specialisation: specialisation.clone(),
+        schedule: point.schedule,
+        embedded,
+    };
+    let made = |key: &KernelKey| {
+        gpu.compiled(key, || {
+            lower(&variant.checked, &specialisation, gpu.machine(), &point.schedule).map_err(|e| e.to_string())
+        })
+    };
+    let (key, kernel, stale, place) = match tuned {
+        // The embedded kernel does not check indices; the same schedule that does is made here.
+        Tuned::Embedded(_, bucket) if need.check_indices => {
+            let key = key(None);
+            let kernel = made(&key)?;
+            (key, kernel, bucket.front[position].stale, Place::Embedded)
+        }
+        Tuned::Embedded(bundle, bucket) => {
+            let candidate: &Candidate = &bucket.front[position];
+            let key = key(Some(candidate.kernel));
+            let kernel = gpu.compiled(&key, || bundle.kernel(candidate).map_err(|e| e.to_string()))?;
+            (key, kernel, candidate.stale, Place::Embedded)
+        }
+        Tuned::Cached(_) => {
+            let key = key(None);
+            let kernel = made(&key)?;
+            let stale = !need.check_indices && PackedKernel::hash(&kernel) != point.kernel_hash;
+            (key, kernel, stale, Place::UserCache)
+        }
+    };
+    (kernel.launch.fits(&gpu.machine().limits)).map_err(|error| format!("the tuned kernel is too large: {error}"))?;
+    let grid = kernel.launch.grid(sizes).map_err(|error| error.to_string())?;
+    scratch_bytes(&kernel.parameters, grid).map_err(|error| error.to_string())?;
+    Ok(Usable {
+        key,
+        kernel,
+        stale,
+        place,
     })
 }
 
@@ -253,10 +320,10 @@ pub(crate) fn default(variant: &Variant, gpu: &Gpu, sizes: &[u64], need: Need, r
         operator: variant.number,
         specialisation,
         schedule,
-        embedded: false,
+        embedded: None,
     };
     let kernel = gpu.compiled(&key, || {
-        lower(&variant.checked, &key.specialisation, machine.target, &key.schedule).map_err(|error| Error::Lower {
+        lower(&variant.checked, &key.specialisation, machine, &key.schedule).map_err(|error| Error::Lower {
             operator: variant.name().to_owned(),
             reason: error.to_string(),
         })
@@ -270,6 +337,8 @@ pub(crate) fn default(variant: &Variant, gpu: &Gpu, sizes: &[u64], need: Need, r
 fn unjustified(variant: &Variant, gpu: &Gpu, sizes: &[u64], kernel: Arc<Kernel>, key: KernelKey) -> Choice {
     Choice {
         operator: variant.name().to_owned(),
+        types: types(variant),
+        repeated: repeated(&variant.checked, sizes),
         device: gpu.device_class().clone(),
         sizes: sizes.to_vec(),
         named_sizes: named(variant, sizes),
@@ -278,6 +347,26 @@ fn unjustified(variant: &Variant, gpu: &Gpu, sizes: &[u64], kernel: Arc<Kernel>,
         origin: Origin::Untuned { reason: String::new() },
         figures: None,
         alternatives: Vec::new(),
+    }
+}
+
+/// `(f16, f16, f32) -> f16`
+fn types(variant: &Variant) -> String {
+    let op = variant.checked.op();
+    let list = |elements: Vec<Element>| {
+        elements
+            .iter()
+            .map(|element| element.name())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let inputs = list(op.inputs.iter().map(|input| input.element).collect());
+    match op.outputs.as_slice() {
+        [output] => format!("({inputs}) -> {}", output.element),
+        outputs => format!(
+            "({inputs}) -> ({})",
+            list(outputs.iter().map(|output| output.element).collect())
+        ),
     }
 }
 
@@ -291,7 +380,9 @@ fn nothing_fits(variant: &Variant, gpu: &Gpu, found: &[Found<'_>], sizes: &[u64]
     let device = gpu.device_class();
     let accepted = found.iter().any(|f| f.tuned.bucket().1.accepts(sizes));
     match (found.first(), accepted) {
-        (Some(_), true) if need.wide => "what was tuned is for tensors of fewer than 2³¹ elements".to_owned(),
+        (Some(_), true) if need.wide => {
+            "these sizes need 64-bit indices, and what was tuned has 32-bit ones".to_owned()
+        }
         (Some(_), true) => "a tensor does not start at a multiple of 16 bytes".to_owned(),
         (Some(found), false) => {
             format!(

@@ -1,6 +1,7 @@
 //! What can go wrong, typed.
 
 use energy_kernel_compiler::check::CallError;
+use energy_kernel_compiler::text::{counted, given};
 
 /// An error of this crate. Says what happened, where, and what can be done about it.
 ///
@@ -68,7 +69,7 @@ pub enum Error {
         bytes: u64,
     },
     /// Another number of elements than the shape says.
-    #[error("shape {shape:?} has {expected} elements, but {found} are given")]
+    #[error("shape {shape:?} has {}, but {}", counted(*.expected as u64, "element", "elements"), given(*.found as u64, "element", "elements"))]
     Elements {
         /// The shape.
         shape: Vec<usize>,
@@ -184,7 +185,7 @@ pub enum Error {
         reason: String,
     },
     /// The emulator's sanitizer found something.
-    #[error("`{kernel}`: the sanitizer found {} problems, the first: {}", .findings.len(), .findings.first().map_or("", String::as_str))]
+    #[error("`{kernel}`: the sanitizer found {}, the first: {}", counted(.findings.len() as u64, "problem", "problems"), .findings.first().map_or("", String::as_str))]
     Sanitizer {
         /// The kernel.
         kernel: String,
@@ -206,6 +207,26 @@ pub enum Error {
         what: &'static str,
         /// Whether it is for emulated devices.
         emulated: bool,
+    },
+    /// An operation that would invalidate the capture of a stream into a CUDA graph. It was refused; the capture is intact.
+    #[error("{what} is not possible while the stream is captured into a CUDA graph; {remedy}")]
+    Capture {
+        /// The operation.
+        what: String,
+        /// The remedy, as an imperative.
+        remedy: &'static str,
+    },
+    /// Memory or a kernel that was dropped earlier could not be released. The call that reports it has succeeded otherwise.
+    #[error("something that was dropped earlier could not be released: {source}")]
+    Release {
+        /// The failure.
+        source: Box<Error>,
+    },
+    /// A tensor that cannot become a cudarc slice.
+    #[error("the tensor cannot become a cudarc slice: {reason}")]
+    IntoCuda {
+        /// The reason.
+        reason: &'static str,
     },
     /// Energy could not be measured.
     #[error("energy cannot be measured: {reason}")]

@@ -36,7 +36,7 @@ pub struct Prepared<'a> {
     grid: [u32; 3],
     values: Vec<u64>,
     slots: Slots,
-    storages: Vec<&'a Storage>,
+    storages: Vec<&'a Arc<Storage>>,
 }
 
 /// What the driver's compiler made of a kernel.
@@ -48,9 +48,11 @@ pub struct Resources {
     pub local_bytes: u32,
 }
 
-/// Launches recorded in a CUDA graph: replaying it costs one call of the driver for all of them.
+/// Launches recorded in a CUDA graph: replaying it costs one call of the driver for all of them. It keeps their tensors and kernels alive.
 pub struct Graph {
-    graph: cudarc::driver::CudaGraph,
+    graph: crate::device::cuda::Graph,
+    // Keeps its scratch memory, which the launches use.
+    _gpu: Gpu,
 }
 
 /// A point in a GPU's queue.
@@ -187,6 +189,7 @@ impl Gpu {
         match self.device() {
             Device::Cuda(cuda) => Ok(Graph {
                 graph: cuda.record(work)?,
+                _gpu: self.clone(),
             }),
             #[cfg(feature = "emulator")]
             Device::Emulated(_) => Err(Error::WrongKind {
@@ -221,9 +224,7 @@ impl Graph {
     /// # Errors
     /// An error of the driver.
     pub fn launch(&self) -> Result<()> {
-        self.graph
-            .launch()
-            .map_err(crate::device::cuda::failed("cuGraphLaunch"))
+        self.graph.launch()
     }
 }
 
@@ -273,7 +274,7 @@ impl LoadedKernel {
                 types: format!("{} outputs", outputs.len()),
             });
         }
-        let storages: Vec<&'a Storage> = (inputs.iter().filter_map(Argument::view))
+        let storages: Vec<&'a Arc<Storage>> = (inputs.iter().filter_map(Argument::view))
             .chain(outputs)
             .map(|view| view.storage)
             .collect();
@@ -311,9 +312,8 @@ impl Prepared<'_> {
         if self.grid.contains(&0) {
             return Ok(());
         }
-        let device = self.kernel.gpu.device();
-        self.storages.iter().try_for_each(|storage| device.wait_for(storage))?;
         let launch = Launch {
+            operator: &self.kernel.entry,
             grid: self.grid,
             block: self.kernel.launch.block,
             dynamic_shared: self.kernel.launch.dynamic_shared,
@@ -321,7 +321,7 @@ impl Prepared<'_> {
             widths: &self.slots.widths,
             arrivals: self.slots.arrivals.as_deref(),
         };
-        device.launch(&self.kernel.loaded, &launch)?;
-        self.storages.iter().try_for_each(|storage| device.release(storage))
+        let device = self.kernel.gpu.device();
+        device.launch(&self.kernel.loaded, &launch, self.storages.iter().copied())
     }
 }

@@ -16,7 +16,7 @@ use energy_kernel_compiler::lang;
 use energy_kernel_compiler::reference::{Reference, coordinates};
 use energy_kernel_compiler::schedule::{self, Schedule};
 use energy_kernel_compiler::size::Specialisation;
-use energy_kernel_compiler::target::Target;
+use energy_kernel_compiler::target::Machine;
 use energy_kernel_emulator::{Argument, Counts, Launch, Memory, Module, Options};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -76,15 +76,26 @@ pub struct Case<'a> {
     pub schedule: Schedule,
 }
 
+/// A GPU of each kind that differs in instructions or limits, by its compute capability and multiprocessors: A100, RTX A6000, RTX 6000 Ada,
+/// H100, B200, RTX 5090.
+pub const GPUS: [((u32, u32), u32); 6] = [
+    ((8, 0), 108),
+    ((8, 6), 84),
+    ((8, 9), 142),
+    ((9, 0), 132),
+    ((10, 0), 148),
+    ((12, 0), 170),
+];
+
 /// Sizes an operator is called at: where `EVERY_CASE` is set in the environment, and elsewhere.
 const ROUNDS: [usize; 2] = [3, 1];
 /// Schedules of a family at each of them, for each of two specialisations.
 const SAMPLES: usize = 3;
 
 /// The validation set: every operator at random sizes, compiled in or not, in every family that accepts it, at random
-/// schedules that are legal for a target. The same at every call, for a `SEED` in the environment; `ONLY` leaves out operators without it in their names.
+/// schedules of its space on a machine. The same at every call, for a `SEED` in the environment; `ONLY` leaves out operators without it in their names.
 /// `EVERY_CASE` draws three times as many.
-pub fn cases(operators: &[(String, Checked)], target: Target) -> Vec<Case<'_>> {
+pub fn cases(operators: &[(String, Checked)], machine: Machine) -> Vec<Case<'_>> {
     let seed = std::env::var("SEED")
         .ok()
         .and_then(|seed| seed.parse().ok())
@@ -97,7 +108,7 @@ pub fn cases(operators: &[(String, Checked)], target: Target) -> Vec<Case<'_>> {
         for _ in 0..rounds {
             let sizes = random_sizes(checked, &mut random);
             for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
-                for points in families(&schedule::space(checked, &specialisation, target)) {
+                for points in families(&schedule::space(checked, &specialisation, machine)) {
                     cases.extend(points.sample(&mut random, SAMPLES).map(|&schedule| Case {
                         name,
                         checked,

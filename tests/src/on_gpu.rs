@@ -9,16 +9,6 @@ use energy_kernel_compiler::element::Element;
 use energy_kernel_compiler::ir;
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::record::encoding;
-use energy_kernel_compiler::target::Target;
-
-/// What kernels for a GPU are lowered for.
-///
-/// # Panics
-/// It is older than any that the runtime opens.
-pub fn target(gpu: &Gpu) -> Target {
-    let (major, minor) = gpu.device_class().compute_capability;
-    Target::for_capability(major, minor).expect("the runtime opens Ampere and later")
-}
 
 /// A tensor of any element type on a GPU.
 enum Held {
@@ -175,19 +165,13 @@ impl<'a> Problem<'a> {
     ///
     /// # Panics
     /// The specialisation does not accept the problem's sizes.
-    pub fn load(
-        &self,
-        gpu: &Gpu,
-        target: Target,
-        specialisation: &Specialisation,
-        schedule: &Schedule,
-    ) -> Result<Loaded<'_>> {
+    pub fn load(&self, gpu: &Gpu, specialisation: &Specialisation, schedule: &Schedule) -> Result<Loaded<'_>> {
         assert!(
             specialisation.accepts(&self.sizes),
             "{specialisation:?} {:?}",
             self.sizes
         );
-        let kernel = lower(self.checked, specialisation, target, schedule).map_err(|error| Error::Lower {
+        let kernel = lower(self.checked, specialisation, gpu.machine(), schedule).map_err(|error| Error::Lower {
             operator: self.checked.op().name.clone(),
             reason: error.to_string(),
         })?;

@@ -6,7 +6,6 @@
 use energy_kernel::compiler::lower::lower;
 use energy_kernel::compiler::schedule;
 use energy_kernel::compiler::size::Specialisation;
-use energy_kernel::compiler::target::Target;
 use energy_kernel::prelude::*;
 use energy_kernel::tools::{Argument, View};
 use energy_kernel::{Element, Result};
@@ -20,6 +19,7 @@ macro_rules! scenarios {
         $to! {
             tensors_go_to_the_device_and_back
             operators_agree_with_their_references
+            large_products_can_be_loaded
             bad_indices_are_told_at_the_next_synchronisation
             calls_follow_each_other_without_synchronisation
             streams_wait_for_each_others_tensors
@@ -28,6 +28,8 @@ macro_rules! scenarios {
             a_tensor_may_be_made_in_one_thread_and_dropped_in_another
             launches_are_recorded_in_graphs
             a_caller_captures_calls_on_streams_of_its_own
+            tensors_of_another_stream_do_no_harm_to_a_capture
+            what_is_dropped_during_a_capture_does_it_no_harm
             tools_load_time_and_launch_kernels_of_their_choice
             a_region_has_joules
         }
@@ -214,7 +216,7 @@ pub fn slices_go_to_cudarc_and_back(gpu: &Gpu) -> Result<()> {
     let row = x.slice(3..4)?.reshape(&[20])?;
     let doubled = scale(gpu, &row, 2.0)?;
     // Its memory is shared with the row.
-    let x = x.into_cuda().unwrap_err();
+    let x = x.into_cuda().unwrap_err().tensor;
     drop(row);
     let slice = x.into_cuda().unwrap();
     // Waits for the kernel on the other stream that read a row.
@@ -357,14 +359,13 @@ pub fn what_is_dropped_during_a_capture_does_it_no_harm(gpu: &Gpu) -> Result<()>
 pub fn tools_load_time_and_launch_kernels_of_their_choice(gpu: &Gpu) -> Result<()> {
     let variant = scale::KERNEL.variant(&[])?;
     let specialisation = Specialisation::exact(&[128]);
-    let (major, minor) = gpu.device_class().compute_capability;
-    let target = Target::for_capability(major, minor).unwrap();
+    let machine = gpu.machine();
     let x = Tensor::from_slice(gpu, &[128], &integers(128))?;
     let expected: Vec<f32> = integers(128).iter().map(|number| number * 2.0).collect();
-    let space = schedule::space(variant.checked(), &specialisation, target);
+    let space = schedule::space(variant.checked(), &specialisation, machine);
     assert!(space.len() > 4);
     for schedule in space.iter().step_by(space.len() / 4) {
-        let kernel = lower(variant.checked(), &specialisation, target, schedule).unwrap();
+        let kernel = lower(variant.checked(), &specialisation, machine, schedule).unwrap();
         let loaded = gpu.compile(&kernel)?;
         let resources = loaded.resources()?.unwrap();
         assert!(

@@ -216,8 +216,8 @@ fn driver(gpu: &Gpu) -> Result<String, String> {
 fn counter(gpu: &Gpu) -> Result<String, String> {
     let meter = Meter::open(gpu).map_err(|error| error.to_string())?;
     let state = meter.state().map_err(|error| error.to_string())?;
-    if state.foreign_processes > 0 {
-        let others = count(state.foreign_processes, "other process");
+    if let Some(others @ 1..) = state.foreign_processes {
+        let others = count(others, "other process");
         return Err(format!(
             "energy cannot be attributed while others use the GPU ({others}); end them"
         ));
@@ -237,6 +237,9 @@ fn counter(gpu: &Gpu) -> Result<String, String> {
     ];
     for known in known.into_iter().flatten() {
         says += &format!(", {known}");
+    }
+    for unknown in state.unknown() {
+        says += &format!(", {}", unknown.name());
     }
     Ok(says + "; --energy calibrates it")
 }

@@ -10,7 +10,7 @@ use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::record::{CacheFile, Objective, Record, TunedBucket};
 use energy_kernel_compiler::schedule::Schedule;
 use energy_kernel_compiler::size::{Sizes, Specialisation};
-use energy_kernel_compiler::target::{Machine, Target};
+use energy_kernel_compiler::target::Machine;
 use energy_kernel_compiler::tuning::{is_wide, untuned};
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 
@@ -25,18 +25,14 @@ pub struct Chosen {
 }
 
 /// The kernel of a call at these sizes, whose tensors start at multiples of 16 bytes. A real device's results come before simulated ones.
-pub fn choose(found: &Found, contents: &Contents, sizes: &[u64], target: Target) -> Result<Chosen> {
-    if let Some(tuned) = tuned(found, contents, sizes, target) {
+pub fn choose(found: &Found, contents: &Contents, sizes: &[u64], machine: Machine) -> Result<Chosen> {
+    if let Some(tuned) = tuned(found, contents, sizes, machine) {
         return Ok(tuned);
     }
     let specialisation = untuned_specialisation(found, sizes);
-    let machine = Machine {
-        target,
-        multiprocessors: MULTIPROCESSORS,
-    };
     let near = estimate::near(&found.checked, &specialisation, sizes);
     let schedule = estimate::default(&found.checked, &specialisation, &near, machine);
-    let kernel = lower(&found.checked, &specialisation, target, &schedule).into_diagnostic()?;
+    let kernel = lower(&found.checked, &specialisation, machine, &schedule).into_diagnostic()?;
     Ok(Chosen {
         kernel,
         schedule,
@@ -45,8 +41,8 @@ pub fn choose(found: &Found, contents: &Contents, sizes: &[u64], target: Target)
 }
 
 /// The kernel that a schedule makes: the tuned one's where `tune(…)` allows these sizes, else an untuned one's.
-pub fn of_schedule(found: &Found, schedule: Schedule, sizes: &[u64], target: Target) -> Result<Chosen> {
-    let kernel = lower(&found.checked, &specialisation(found, sizes), target, &schedule).into_diagnostic()?;
+pub fn of_schedule(found: &Found, schedule: Schedule, sizes: &[u64], machine: Machine) -> Result<Chosen> {
+    let kernel = lower(&found.checked, &specialisation(found, sizes), machine, &schedule).into_diagnostic()?;
     Ok(Chosen {
         kernel,
         schedule,
@@ -74,13 +70,12 @@ fn serves(found: &Found, specialisation: &Specialisation, sizes: &[u64]) -> bool
     specialisation.accepts(sizes) && (specialisation.wide || !is_wide(&found.checked, sizes))
 }
 
-fn tuned(found: &Found, contents: &Contents, sizes: &[u64], target: Target) -> Option<Chosen> {
+fn tuned(found: &Found, contents: &Contents, sizes: &[u64], machine: Machine) -> Option<Chosen> {
     let known = contents.operators.get(&found.fingerprint)?;
-    let is_of_target = |file: &&CacheFile| {
-        let (major, minor) = file.device.compute_capability;
-        Target::for_capability(major, minor) == Some(target)
-    };
-    let mut files: Vec<&CacheFile> = known.devices.values().filter(is_of_target).collect();
+    // Multiprocessors aside: kernels do not depend on them.
+    let is_alike =
+        |file: &&CacheFile| Machine::documented(file.device.compute_capability, MULTIPROCESSORS) == Some(machine);
+    let mut files: Vec<&CacheFile> = known.devices.values().filter(is_alike).collect();
     files.sort_by_key(|file| file.device.simulated);
     files.into_iter().find_map(|file| {
         let serving = |record: &&Record| serves(found, &record.specialisation, sizes);
@@ -88,7 +83,7 @@ fn tuned(found: &Found, contents: &Contents, sizes: &[u64], target: Target) -> O
         let record = TunedBucket::nearest(&records, |record| record.bucket(), sizes)?;
         let schedule = record.choose(Objective::default())?.schedule;
         // As in a call: a kernel that cannot be made or launched at these sizes is none.
-        let kernel = lower(&found.checked, &record.specialisation, target, &schedule).ok()?;
+        let kernel = lower(&found.checked, &record.specialisation, machine, &schedule).ok()?;
         scratch_bytes(&kernel.parameters, kernel.launch.grid(sizes).ok()?).ok()?;
         let simulated = if file.device.simulated { ", simulated" } else { "" };
         Some(Chosen {
@@ -119,13 +114,13 @@ pub fn sizes(found: &Found, text: &str) -> Result<Vec<u64>> {
     Ok(sizes)
 }
 
-/// A compute capability as it is written on the command line: `9.0`.
-pub fn target(text: &str) -> Result<Target> {
+/// The machine of a compute capability as it is written on the command line: `9.0`.
+pub fn machine(text: &str) -> Result<Machine> {
     let numbers = text
         .split_once('.')
         .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
     numbers
-        .and_then(|(major, minor): (u32, u32)| Target::for_capability(major.min(99), minor.min(9)))
+        .and_then(|(major, minor): (u32, u32)| Machine::documented((major.min(99), minor.min(9)), MULTIPROCESSORS))
         .ok_or_else(|| {
             miette!(
                 "there are no kernels for compute capability `{}`; name one from 8.0 on",

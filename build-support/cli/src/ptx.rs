@@ -32,10 +32,10 @@ pub fn ptx(arguments: &Arguments, options: &Ptx) -> Outcome {
         )
         .into());
     };
-    let target = kernel::target(&options.capability)?;
+    let machine = kernel::machine(&options.capability)?;
     let sizes = sizes(found, options)?;
     if options.list {
-        let space = schedule::space(&found.checked, &specialisation(found, &sizes), target);
+        let space = schedule::space(&found.checked, &specialisation(found, &sizes), machine);
         let lines: Vec<String> = space.iter().map(Schedule::to_string).collect();
         match arguments.json {
             true => json(&serde_json::json!(lines)),
@@ -44,8 +44,8 @@ pub fn ptx(arguments: &Arguments, options: &Ptx) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     let chosen = match &options.schedule {
-        Some(text) => of_schedule(found, text.parse::<Schedule>().into_diagnostic()?, &sizes, target)?,
-        None => choose(found, &package.cache.read(&package.operators), &sizes, target)?,
+        Some(text) => of_schedule(found, text.parse::<Schedule>().into_diagnostic()?, &sizes, machine)?,
+        None => choose(found, &package.cache.read(&package.operators), &sizes, machine)?,
     };
     let (kernel, schedule) = (&chosen.kernel, chosen.schedule.to_string());
     let named = names(found, &sizes);

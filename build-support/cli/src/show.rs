@@ -71,7 +71,7 @@ pub fn show(arguments: &Arguments, options: &Show) -> Outcome {
 /// The kernel that a call of these sizes would use.
 fn call(found: &Found, contents: &Contents, sizes: &str, options: &Show) -> miette::Result<Row> {
     let sizes = kernel::sizes(found, sizes)?;
-    let chosen = choose(found, contents, &sizes, kernel::target(&options.capability)?)?;
+    let chosen = choose(found, contents, &sizes, kernel::machine(&options.capability)?)?;
     let (named, schedule) = (names(found, &sizes), chosen.schedule.to_string());
     Ok(Row {
         json: serde_json::json!({

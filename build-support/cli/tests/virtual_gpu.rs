@@ -25,11 +25,12 @@ fn package() -> TempDir {
     folder
 }
 
-/// A GPU that draws 300 W. Time passes four times as fast: tuning waits for clocks and counters.
+/// A GPU that draws 300 W, and whose kernels take 100 µs. Time passes four times as fast: tuning waits for clocks and counters.
 fn gpu() -> Virtual {
     Virtual::new("9.0")
         .with("GRAPHS", "sample")
         .with("WATTS", "300")
+        .with("KERNEL_US", "100")
         .with("CLOCK", "4")
 }
 

@@ -155,12 +155,12 @@ pub fn confirm<M: Meter>(
         inputs: &inputs,
         seed: settings.seed,
     };
-    let target = meter.machine().target;
+    let machine = meter.machine();
     let text = |error: MeterError| error.to_string();
     meter.begin(problem, deadline).map_err(text)?;
     let mut load = |schedule: &Schedule| {
         let kernel =
-            lower(&found.checked, &record.specialisation, target, schedule).map_err(|error| error.to_string())?;
+            lower(&found.checked, &record.specialisation, machine, schedule).map_err(|error| error.to_string())?;
         let (candidate, _) = meter.load(problem, &kernel, &[], deadline).map_err(text)?;
         let latency = meter.latency(problem, &candidate, deadline).map_err(text)?;
         Ok::<_, String>((candidate, latency.estimate.mean))
@@ -229,10 +229,7 @@ mod tests {
         }
 
         fn machine(&self) -> Machine {
-            Machine {
-                target: Target::Sm90,
-                multiprocessors: 132,
-            }
+            Machine::like(Target::Sm90)
         }
 
         fn most_candidates(&self) -> usize {

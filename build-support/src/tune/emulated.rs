@@ -8,7 +8,7 @@ use energy_kernel::{Emulation, Gpu};
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::record::{CacheMode, Conditions, DeviceClass, Estimate, Inputs, Reason};
-use energy_kernel_compiler::target::{Machine, Target};
+use energy_kernel_compiler::target::Machine;
 use std::time::Instant;
 
 /// Making up and copying a tensor is not interrupted either: in an unoptimised build script a byte takes as long as so many
@@ -25,7 +25,6 @@ const RESULTS: f64 = 500.0;
 /// The emulated device.
 pub struct EmulatedMeter {
     gpu: Gpu,
-    machine: Machine,
     profile: Profile,
     candidates: usize,
     most_operations: f64,
@@ -48,15 +47,8 @@ impl EmulatedMeter {
             sanitize: false,
             ..Emulation::default()
         });
-        let class = gpu.device_class();
-        let (major, minor) = class.compute_capability;
-        let machine = Machine {
-            target: Target::for_capability(major, minor).unwrap_or(Target::Sm80),
-            multiprocessors: class.multiprocessors,
-        };
         EmulatedMeter {
             gpu,
-            machine,
             profile,
             candidates,
             most_operations,
@@ -104,7 +96,7 @@ impl Meter for EmulatedMeter {
     }
 
     fn machine(&self) -> Machine {
-        self.machine
+        self.gpu.machine()
     }
 
     fn most_candidates(&self) -> usize {

@@ -18,7 +18,7 @@ use energy_kernel::tools::{Graph, LoadedKernel};
 use energy_kernel::{Error, Gpu};
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::record::{CacheMode, Conditions, DeviceClass, Estimate, Flag, Inputs, Reason};
-use energy_kernel_compiler::target::{Machine, Target};
+use energy_kernel_compiler::target::Machine;
 use std::time::{Duration, Instant};
 
 /// Tensors in rotation have so many times the bytes of the L2 cache.
@@ -77,7 +77,6 @@ impl Effort {
 /// A GPU.
 pub struct GpuMeter {
     gpu: Gpu,
-    machine: Machine,
     candidates: usize,
     /// Or why there is none.
     board: Result<Board, String>,
@@ -107,12 +106,6 @@ impl GpuMeter {
     /// There is none that can be used, and why.
     pub fn open(candidates: usize) -> Result<GpuMeter, String> {
         let gpu = Gpu::open().map_err(|error| error.to_string())?;
-        let class = gpu.device_class();
-        let (major, minor) = class.compute_capability;
-        let machine = Machine {
-            target: Target::for_capability(major, minor).ok_or("its compute capability is below 8.0")?,
-            multiprocessors: class.multiprocessors,
-        };
         // Without the counter latencies can still be measured.
         let board = Board::open(&gpu).map_err(|error| error.to_string());
         let driver = board
@@ -122,7 +115,6 @@ impl GpuMeter {
             .unwrap_or_default();
         Ok(GpuMeter {
             gpu,
-            machine,
             candidates,
             board,
             driver,
@@ -298,7 +290,8 @@ impl GpuMeter {
     }
 
     fn measure_latency(&self, problem: Problem<'_>, candidate: &Loaded, deadline: Instant) -> Result<Measured, Error> {
-        let state = || self.board.as_ref().ok().and_then(|board| board.state().ok());
+        // If the board does not answer, everything is unknown.
+        let state = || Some(self.board.as_ref().ok()?.state().unwrap_or_default());
         let mut survey = Survey::default();
         survey.extend(state());
         let (graph, launches) = self.workload(problem, candidate)?;
@@ -377,7 +370,7 @@ impl Meter for GpuMeter {
     }
 
     fn machine(&self) -> Machine {
-        self.machine
+        self.gpu.machine()
     }
 
     fn most_candidates(&self) -> usize {

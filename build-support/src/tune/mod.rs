@@ -289,7 +289,7 @@ pub fn calibrate() -> Result<Calibration, String> {
     let mut meter = GpuMeter::open(1)?;
     let machine = meter.machine();
     let schedule = schedule::default(checked, &specialisation, &sizes, machine);
-    let kernel = lower(checked, &specialisation, machine.target, &schedule).map_err(|error| error.to_string())?;
+    let kernel = lower(checked, &specialisation, machine, &schedule).map_err(|error| error.to_string())?;
     let inputs = data::inputs(checked, &sizes, 0)?;
     let problem = Problem {
         checked,
@@ -381,7 +381,7 @@ impl<M: Meter, P: FnMut(Step<'_>)> Laboratory for Tuner<M, P> {
     fn schedules(&mut self, found: &Found, sizes: &[u64]) -> Result<(usize, usize), String> {
         let accepted = self.meter.accepts(&found.checked, sizes);
         accepted.map_err(|error| error.to_string())?;
-        let mut space = schedule::space(&found.checked, &found.specialisation, self.meter.machine().target);
+        let mut space = schedule::space(&found.checked, &found.specialisation, self.meter.machine());
         if self.meter.is_recorded() {
             let problem = Problem {
                 checked: &found.checked,

@@ -7,7 +7,7 @@ use energy_kernel_compiler::fingerprint;
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::record::{DeviceClass, PackedKernel, Reason};
 use energy_kernel_compiler::schedule::Schedule;
-use energy_kernel_compiler::target::{Machine, Target};
+use energy_kernel_compiler::target::Machine;
 use std::time::Instant;
 
 /// The device that a trace was recorded on.
@@ -40,12 +40,7 @@ impl ReplayMeter {
                 ),
             });
         };
-        let (major, minor) = device.compute_capability;
-        let machine = Machine {
-            target: Target::for_capability(major, minor)
-                .ok_or("the trace's device has a compute capability below 8.0")?,
-            multiprocessors: device.multiprocessors,
-        };
+        let machine = (device.machine()).ok_or("the trace's device has a compute capability below 8.0")?;
         Ok(ReplayMeter {
             device: device.clone(),
             machine,

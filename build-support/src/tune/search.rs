@@ -171,7 +171,7 @@ impl<'a, M: Meter> Search<'a, M> {
         };
         meter.begin(problem, job.limit).map_err(|error| error.to_string())?;
         let machine = meter.machine();
-        let mut space = schedule::space(&found.checked, &found.specialisation, machine.target);
+        let mut space = schedule::space(&found.checked, &found.specialisation, machine);
         space.retain(|schedule| meter.has(schedule));
         let most = meter.most_candidates();
         let estimated = most.saturating_mul(ESTIMATED);

@@ -85,10 +85,7 @@ impl Meter for Scripted {
     }
 
     fn machine(&self) -> Machine {
-        Machine {
-            target: Target::Sm90,
-            multiprocessors: 132,
-        }
+        Machine::like(Target::Sm90)
     }
 
     fn most_candidates(&self) -> usize {
@@ -192,8 +189,8 @@ const AMPLE: Duration = Duration::from_secs(60);
 
 fn threads(point: &Point) -> u32 {
     let found = found();
-    let target = Target::Sm90;
-    let kernel = energy_kernel_compiler::lower::lower(&found.checked, &found.specialisation, target, &point.schedule);
+    let machine = Machine::like(Target::Sm90);
+    let kernel = energy_kernel_compiler::lower::lower(&found.checked, &found.specialisation, machine, &point.schedule);
     kernel.unwrap().launch.block[0]
 }
 
@@ -213,7 +210,7 @@ fn the_least_energy_within_the_bound_is_found_and_no_energy_is_measured_beyond_i
     );
     assert_eq!(meter.energies[0], 256, "the fastest first");
     assert_eq!(record.statistics.timed as usize, meter.latencies);
-    let mut space = schedule::space(&found.checked, &found.specialisation, Target::Sm90);
+    let mut space = schedule::space(&found.checked, &found.specialisation, Machine::like(Target::Sm90));
     space.retain(|schedule| meter.has(schedule));
     assert_eq!(record.statistics.space as usize, space.len());
     assert_eq!(record.front.iter().map(threads).collect::<Vec<_>>(), [256, 128, 64]);
@@ -251,11 +248,7 @@ fn what_would_run_untuned_is_tried_early() {
         let near = estimate::near(checked, &untuned, sizes);
         let tuned = estimate::default(checked, &found.specialisation, sizes, machine);
         let untuned = estimate::default(checked, &untuned, &near, machine);
-        let like = most_like(
-            &schedule::space(checked, &found.specialisation, machine.target),
-            untuned,
-        )
-        .unwrap();
+        let like = most_like(&schedule::space(checked, &found.specialisation, machine), untuned).unwrap();
         differ += usize::from(like != tuned);
         let job = Job {
             found: &found,

@@ -28,10 +28,12 @@ pub mod lower;
 pub mod ptx;
 pub mod record;
 pub mod reference;
+pub mod repeated;
 pub mod schedule;
 pub mod size;
 pub mod target;
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod testing;
+pub mod text;
 pub mod tuning;

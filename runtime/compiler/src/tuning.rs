@@ -119,7 +119,12 @@ impl Tuning {
     }
 }
 
-/// Whether a tensor of the operator holds 2³¹ elements or more at these sizes, or a reduction has as many terms.
+/// As many elements of a tensor, or terms of a reduction, are too many for indices of 32 bits. The counter of a loop steps past its end, by less
+/// than 2¹⁴ in any family.
+const WIDE: u64 = (1 << 31) - (1 << 14);
+
+/// `true` if indices need 64 bits at these sizes: a tensor of the operator holds about 2³¹ elements or more, a reduction has as
+/// many terms, or a value made of sizes and axes does not fit an `i32`.
 pub fn is_wide(checked: &Checked, sizes: &[u64]) -> bool {
     let op = checked.op();
     let volume = |dims: &[SizeId]| {
@@ -133,9 +138,10 @@ pub fn is_wide(checked: &Checked, sizes: &[u64]) -> bool {
         Expr::Reduce { axes, .. } => volume(&axes.iter().map(|&axis| checked.extent(axis)).collect::<Vec<_>>()),
         _ => 1,
     };
-    inputs.chain(outputs).any(|dims| volume(dims) >= 1 << 31)
-        || sizes.iter().any(|&size| size >= 1 << 31)
-        || op.exprs.iter().any(|expr| terms(expr) >= 1 << 31)
+    inputs.chain(outputs).any(|dims| volume(dims) >= WIDE)
+        || sizes.iter().any(|&size| size >= WIDE)
+        || op.exprs.iter().any(|expr| terms(expr) >= WIDE)
+        || !checked.index_values_fit(sizes)
 }
 
 /// The bucket that a call of these sizes takes: the smallest that is at least as large in every size; else the nearest one

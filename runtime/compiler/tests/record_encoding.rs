@@ -9,7 +9,7 @@ use energy_kernel_compiler::record::encoding::{DecodeError, Document, FORMAT_VER
 use energy_kernel_compiler::record::*;
 use energy_kernel_compiler::schedule::{self, Plain, Schedule};
 use energy_kernel_compiler::size::{Extent, SizeExpr, SizeOp, Specialisation};
-use energy_kernel_compiler::target::Target;
+use energy_kernel_compiler::target::{Machine, Target};
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -240,9 +240,9 @@ fn a_kernels_hash_is_the_same_under_another_name() {
         parsed.variants.into_iter().next().unwrap().checked
     };
     let specialisation = Specialisation::like(&[16, 64]);
-    let space = schedule::space(&checked("total"), &specialisation, Target::Sm80);
+    let space = schedule::space(&checked("total"), &specialisation, Machine::like(Target::Sm80));
     for schedule in space.iter().step_by(space.len().div_ceil(20)) {
-        let kernel = |name| lower(&checked(name), &specialisation, Target::Sm80, schedule).unwrap();
+        let kernel = |name| lower(&checked(name), &specialisation, Machine::like(Target::Sm80), schedule).unwrap();
         let (one, other) = (kernel("total"), kernel("r"));
         assert!(one.entry != other.entry && one.ptx != other.ptx);
         assert_eq!(PackedKernel::hash(&one), PackedKernel::hash(&other));

@@ -36,6 +36,24 @@ pub enum Error {
         /// Bytes given.
         given: usize,
     },
+    /// The module has no `.global` or `.const` variable of that name.
+    #[error("no global or constant variable `{name}` in the module; it has: {known}")]
+    UnknownVariable {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// More bytes for a variable than it has.
+    #[error("variable `{name}` has {size} bytes, {given} were given")]
+    VariableSize {
+        /// The variable.
+        name: String,
+        /// Its bytes.
+        size: u64,
+        /// Bytes given.
+        given: u64,
+    },
     /// Grid, block or shared memory out of the limits of a GPU or of the kernel.
     #[error("launch of `{kernel}`: {message}")]
     Shape {

@@ -423,6 +423,13 @@ impl Memory {
         Ok(kept)
     }
 
+    /// Gives a module other constants.
+    pub(crate) fn replace_constants(&self, module: u64, constants: Arc<[u8]>) {
+        if let Some(instance) = self.state().instances.get_mut(&module) {
+            instance.constants = constants;
+        }
+    }
+
     pub(crate) fn drop_instance(&self, module: u64) -> Option<Instance> {
         self.state().instances.remove(&module)
     }

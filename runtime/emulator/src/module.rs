@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::layout::{Base, Layout, Value};
 use crate::machine::CONSTANT_WINDOW;
 use crate::memory::{Instance, Memory, MemoryError};
-use crate::parse::syntax::{Space, Type};
+use crate::parse::syntax::{Space, Type, Variable};
 use crate::parse::{ParseError, Unit, parse};
 use crate::program::Program;
 
@@ -174,6 +174,41 @@ impl Module {
         };
         let instance = self.instance(memory)?;
         Ok(Some((instance.globals + self.layout.globals[name], variable.size())))
+    }
+
+    /// Writes the first bytes of a `.global` or `.const` variable in a memory, as `cudaMemcpyToSymbol` does. Launches that
+    /// run already keep the constants that they have.
+    ///
+    /// # Errors
+    ///
+    /// There is no such variable, it has fewer bytes, or the memory cannot hold the module's variables.
+    pub fn write_variable(&self, memory: &Memory, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let placed = |variable: &&Variable| matches!(variable.space, Space::Global | Space::Constant);
+        let mut variables = self.unit.variables.iter().filter(placed);
+        let Some(variable) = variables.clone().find(|variable| variable.name == name) else {
+            let known: Vec<&str> = variables.by_ref().map(|variable| variable.name.as_str()).collect();
+            return Err(Error::UnknownVariable {
+                name: name.into(),
+                known: known.join(", "),
+            });
+        };
+        if bytes.len() as u64 > variable.size() {
+            return Err(Error::VariableSize {
+                name: name.into(),
+                size: variable.size(),
+                given: bytes.len() as u64,
+            });
+        }
+        let instance = self.instance(memory)?;
+        if variable.space == Space::Global {
+            memory.write(instance.globals + self.layout.globals[name], bytes)?;
+        } else {
+            let at = self.layout.constants[name] as usize;
+            let mut constants = instance.constants.to_vec();
+            constants[at..at + bytes.len()].copy_from_slice(bytes);
+            memory.replace_constants(self.number, constants.into());
+        }
+        Ok(())
     }
 
     /// Frees this module's variables in a memory. The next launch there creates them anew.

@@ -70,7 +70,8 @@ pub(crate) enum Control {
     /// The body of a function of the device's system.
     System,
     Barrier(Barrier),
-    ClusterArrive,
+    /// With whether what the threads know is handed on.
+    ClusterArrive(bool),
     ClusterWait,
 }
 

@@ -821,6 +821,46 @@ fn launches_that_cannot_be_are_refused() {
 }
 
 #[test]
+fn variables_are_written_from_outside() {
+    let text = format!(
+        "{HEAD}.global .align 4 .u32 g[2] = {{1, 2}}; .const .align 4 .u32 c[2] = {{3, 4}}; .shared .u32 s;
+        .visible .entry test(.param .u64 out) {{ .reg .b64 %p; .reg .b32 %x; ld.param.u64 %p, [out];
+        ld.global.u32 %x, [g]; st.global.u32 [%p], %x; ld.global.u32 %x, [g+4]; st.global.u32 [%p+4], %x;
+        ld.const.u32 %x, [c]; st.global.u32 [%p+8], %x; ld.const.u32 %x, [c+4]; st.global.u32 [%p+12], %x; ret; }}"
+    );
+    let module = Module::parse(&text).expect("PTX");
+    let memory = Memory::new(1 << 10);
+    let out = upload(&memory, &[0; 16]);
+    let with = Launch {
+        grid: [1, 1, 1],
+        block: [1, 1, 1],
+        dynamic_shared: 0,
+        arguments: &[Argument::U64(out)],
+        options: Options::default(),
+    };
+    let run = || {
+        launch(&module, "test", &memory, &with).expect("a launch");
+        words(&memory, out, 4)
+    };
+    assert_eq!(run(), [1, 2, 3, 4]);
+    let write = |name: &str, bytes: &[u8]| module.write_variable(&memory, name, bytes);
+    write("g", &7u32.to_le_bytes()).expect("a part");
+    write("c", &[8u32, 9].map(u32::to_le_bytes).concat()).expect("all of it");
+    assert_eq!(run(), [7, 2, 8, 9]);
+    // Another memory has its own.
+    let (address, _) = module
+        .global(&Memory::new(1 << 10), "g")
+        .expect("memory")
+        .expect("declared");
+    assert!(address > 0);
+    assert!(matches!(
+        write("g", &[0; 9]),
+        Err(Error::VariableSize { size: 8, given: 9, .. })
+    ));
+    assert!(matches!(write("s", &[0; 4]), Err(Error::UnknownVariable { known, .. }) if known == "g, c"));
+}
+
+#[test]
 fn module_variables_live_as_long_as_the_memory() {
     let text = format!(
         "{HEAD}.global .align 4 .u32 runs = 3; .visible .entry test() {{ .reg .b32 %x; atom.global.add.u32 %x, [runs], 1; ret; }}"

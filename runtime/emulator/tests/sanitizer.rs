@@ -490,6 +490,22 @@ fn strong_accesses_do_not_race_with_one_another_but_with_weak_ones() {
 }
 
 #[test]
+fn barriers_of_clusters_order_unless_they_are_relaxed() {
+    let exchange = |arrive: &str| {
+        format!(
+            "st.shared.u32 [%z], %t; {arrive} barrier.cluster.wait.aligned;
+            xor.b32 %x, %s, 128; mov.u32 %y, box; add.u32 %y, %y, %x; ld.shared.u32 %x, [%y];"
+        )
+    };
+    let (plain, relaxed) = (
+        "barrier.cluster.arrive.aligned;",
+        "barrier.cluster.arrive.relaxed.aligned;",
+    );
+    pair(FindingKind::SharedRace, &exchange(relaxed), &exchange(plain), 64);
+    assert_eq!(kinds(&exchange(&format!("fence.acq_rel.cta; {relaxed}")), 64, 256), []);
+}
+
+#[test]
 fn named_barriers_order_producer_and_consumer() {
     let hand_over = |arrive: &str| {
         format!(

@@ -110,10 +110,10 @@ fn measure(
         inputs: &inputs,
         seed: 0,
     };
-    let target = meter.machine().target;
+    let machine = meter.machine();
     meter.begin(problem, end)?;
     let mut load = |schedule: &Schedule| {
-        let kernel = lower(checked, plan.specialisation(), target, schedule)?;
+        let kernel = lower(checked, plan.specialisation(), machine, schedule)?;
         let (candidate, _) = meter.load(problem, &kernel, &[], end)?;
         let latency = meter.latency(problem, &candidate, end)?;
         Ok::<_, Box<dyn std::error::Error>>((candidate, latency.estimate.mean))

@@ -6,7 +6,7 @@ use crate::step::{Outcome, Result, Step};
 use energy_kernel::compiler::check::Checked;
 use energy_kernel::compiler::schedule;
 use energy_kernel::{Gpu, Schedule, Specialisation};
-use energy_kernel_tests::on_gpu::{Problem, target};
+use energy_kernel_tests::on_gpu::Problem;
 use energy_kernel_tests::{OPERATORS, operators, random_inputs, random_sizes, random_sizes_of};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -102,7 +102,7 @@ impl Kernels {
             let schedule = match family {
                 CHOSEN => None,
                 _ => {
-                    let mut space = schedule::space(checked, &specialisation, target(&self.gpu));
+                    let mut space = schedule::space(checked, &specialisation, self.gpu.machine());
                     space.retain(|point| point.family() == family);
                     Some(*space.choose(&mut random)?)
                 }
@@ -129,7 +129,7 @@ impl Kernels {
                 None
             }
             Some(schedule) => {
-                let loaded = problem.load(&self.gpu, target(&self.gpu), &case.specialisation, schedule)?;
+                let loaded = problem.load(&self.gpu, &case.specialisation, schedule)?;
                 loaded.launch(&outputs)?;
                 Some(loaded)
             }

@@ -6,7 +6,7 @@ use crate::step::{Outcome, Result, Step};
 use energy_kernel::compiler::check::Checked;
 use energy_kernel::compiler::schedule;
 use energy_kernel::{Gpu, Schedule, Specialisation};
-use energy_kernel_tests::on_gpu::{Loaded, Outputs, Problem, target};
+use energy_kernel_tests::on_gpu::{Loaded, Outputs, Problem};
 use energy_kernel_tests::parts::{OPERATORS, shared};
 use energy_kernel_tests::{operators, random_inputs};
 use rand::SeedableRng;
@@ -41,7 +41,7 @@ impl Parts {
             let found = all.iter().find(|(of, _)| of == name);
             let (_, checked) = found.expect("the operator exists");
             let sizes = checked.derive(sizes.to_vec()).expect("sizes of the operator");
-            let space = schedule::space(checked, &Specialisation::exact(&sizes), target(&gpus[0]));
+            let space = schedule::space(checked, &Specialisation::exact(&sizes), gpus[0].machine());
             let mut kinds: Vec<_> = space.iter().filter_map(shared).collect();
             kinds.sort_unstable();
             kinds.dedup();
@@ -74,14 +74,14 @@ impl Parts {
         let [mine, other] = &self.gpus;
         let problem = |gpu| Problem::new(gpu, &case.checked, case.sizes.clone(), inputs.clone());
         let (problem, theirs) = (problem(mine)?, problem(other)?);
-        let kernel = problem.load(mine, target(mine), &exact, &case.schedule)?;
+        let kernel = problem.load(mine, &exact, &case.schedule)?;
         let first = problem.outputs(mine)?;
         kernel.launch(&first)?;
         if let Some(wrong) = first.first_wrong()? {
             return Err(Trouble::wrong(wrong));
         }
         let expected = first.bytes()?;
-        let elsewhere = theirs.load(other, target(other), &exact, &case.schedule)?;
+        let elsewhere = theirs.load(other, &exact, &case.schedule)?;
         let launch = |problem: &Problem<'_>, gpu: &Gpu, kernel: &Loaded<'_>| {
             let outputs = (0..QUEUED)
                 .map(|_| problem.outputs(gpu))

@@ -33,6 +33,18 @@ impl<T: Copy> InOut<T> {
         // SAFETY: not null, so it points to an initialised `T` that the caller lets us write.
         Ok(unsafe { self.0.replace(value) })
     }
+
+    /// Writes what is made of the value.
+    pub fn update(self, make: impl FnOnce(T) -> Answer<T>) -> Answer {
+        if self.0.is_null() {
+            return Err(Code::INVALID_VALUE);
+        }
+        // SAFETY: as above.
+        let value = make(unsafe { self.0.read() })?;
+        // SAFETY: as above.
+        unsafe { self.0.write(value) };
+        Ok(())
+    }
 }
 
 /// A text of the caller's, ended by a zero byte.

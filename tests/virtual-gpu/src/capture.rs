@@ -7,10 +7,30 @@ use crate::codes::{Answer, Code};
 use crate::cost::Cost;
 use crate::machine::{Machine, Recorded};
 use crate::stream::{StreamId, Work};
+use energy_kernel_emulator::Memory;
+use std::cell::Cell;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::thread::ThreadId;
+
+thread_local! {
+    /// Which captures forbid this thread's calls.
+    static OBEYED: Cell<Mode> = const { Cell::new(Mode::Global) };
+}
+
+impl Mode {
+    /// The mode of a number in `CUstreamCaptureMode`.
+    pub fn of(number: u32) -> Answer<Mode> {
+        let all = [Mode::Global, Mode::ThreadLocal, Mode::Relaxed];
+        all.get(number as usize).copied().ok_or(Code::INVALID_VALUE)
+    }
+}
+
+/// Sets which captures forbid this thread's calls, and returns the mode before: those of any thread, its own, or none.
+pub fn exchange(mode: Mode) -> Mode {
+    OBEYED.replace(mode)
+}
 
 /// Whose calls a capture forbids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +52,28 @@ pub struct Capture {
     /// What the next node of each of its streams comes after.
     tails: HashMap<StreamId, Vec<usize>>,
     invalid: bool,
+    owned: Owned,
+}
+
+/// A graph.
+pub struct Graph {
+    pub nodes: Vec<Node>,
+    pub owned: Arc<Owned>,
+}
+
+/// Memory that a graph allocates and frees when it is launched. It stays in place between launches.
+pub struct Owned {
+    memory: Arc<Memory>,
+    addresses: Vec<u64>,
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        for address in &self.addresses {
+            // Allocated once, and freed by nobody else.
+            let _ = self.memory.free(*address);
+        }
+    }
 }
 
 /// Work in a graph, and the nodes that come before it.
@@ -47,11 +89,13 @@ pub struct Executable {
     pub nodes: Vec<Work>,
     pub launches: AtomicU64,
     pub cost: OnceLock<Cost>,
+    _owned: Arc<Owned>,
 }
 
 impl Executable {
     /// Of the nodes that may come next, the last one recorded does: a dependency that a program forgot is then missing.
-    pub fn new(nodes: &[Node]) -> Executable {
+    pub fn new(graph: &Graph) -> Executable {
+        let nodes = &graph.nodes;
         let mut waiting: Vec<usize> = nodes.iter().map(|node| node.after.len()).collect();
         let mut followers = vec![Vec::new(); nodes.len()];
         for (number, node) in nodes.iter().enumerate() {
@@ -72,6 +116,7 @@ impl Executable {
             nodes: order,
             launches: AtomicU64::new(0),
             cost: OnceLock::new(),
+            _owned: graph.owned.clone(),
         }
     }
 }
@@ -97,6 +142,10 @@ impl Machine {
             nodes: Vec::new(),
             tails: HashMap::from([(id, Vec::new())]),
             invalid: false,
+            owned: Owned {
+                memory: self.devices[device].memory.clone(),
+                addresses: Vec::new(),
+            },
         };
         self.captures.insert(number, capture);
         Ok(())
@@ -129,8 +178,16 @@ impl Machine {
             return Err(Code::CAPTURE_UNJOINED);
         }
         let graph = self.handle();
-        self.graphs.insert(graph, capture.nodes);
+        let (nodes, owned) = (capture.nodes, Arc::new(capture.owned));
+        self.graphs.insert(graph, Graph { nodes, owned });
         Ok(graph)
+    }
+
+    /// Leaves memory that a capture allocated and freed to its graph.
+    pub fn give_to_graph(&mut self, capture: u64, address: u64) {
+        if let Some(capture) = self.captures.get_mut(&capture) {
+            capture.owned.addresses.push(address);
+        }
     }
 
     /// 0: not captured, 1: captured, 2: captured, and broken.
@@ -203,10 +260,10 @@ impl Machine {
     /// A call that a capture may forbid, because it cannot be part of a graph.
     pub fn outside_captures(&mut self) -> Answer {
         let thread = std::thread::current().id();
-        self.forbidden(|capture| match capture.mode {
-            Mode::Global => true,
-            Mode::ThreadLocal => capture.thread == thread,
-            Mode::Relaxed => false,
+        self.forbidden(|capture| match (OBEYED.get(), capture.mode) {
+            (Mode::Relaxed, _) | (_, Mode::Relaxed) => false,
+            (Mode::Global, Mode::Global) => true,
+            (Mode::ThreadLocal, _) | (_, Mode::ThreadLocal) => capture.thread == thread,
         })
     }
 

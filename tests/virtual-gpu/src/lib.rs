@@ -13,7 +13,7 @@
 //!
 //! | `VIRTUAL_GPU_…` | value, and what it is if not set | |
 //! |---|---|---|
-//! | `DEVICES` | `9.0`; a list as `9.0,8.6`, or `none` | Capabilities: 8.0, 8.6, 8.9, 9.0, 10.0, 12.0. |
+//! | `DEVICES` | `9.0`; a list as `9.0,8.6`, or `none` | Capabilities: 8.0, 8.6, 8.9, 9.0, 10.0, 12.0, and 7.5, which the product does not support. |
 //! | `CUDA` | `12.0`, or `12.8` from 10.0 on | The driver's CUDA version, and with it the PTX that it takes. |
 //! | `MEMORY_MB` | `4096` | Megabytes that can be allocated on each device; more is what "other processes" have. |
 //! | `POOLS` | `1` | 0: no stream-ordered allocation. |
@@ -41,7 +41,7 @@
 //!
 //! # What it does not have
 //!
-//! Contexts other than primary ones, pinned and managed memory, memory nodes of graphs, peer access, textures, events of other processes. Calls for
+//! Contexts other than primary ones, pinned and managed memory, peer access, textures, events of other processes. Calls for
 //! these answer "not supported" (801), and the report says so.
 
 mod abi;
@@ -62,4 +62,4 @@ mod virtual_gpu;
 pub use profile::{PROFILES, Profile};
 pub use report::Report;
 pub use settings::LIARS;
-pub use virtual_gpu::{Run, Virtual, is_child};
+pub use virtual_gpu::{Run, Virtual, is_child, while_failing};

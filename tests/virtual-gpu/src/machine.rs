@@ -1,13 +1,13 @@
 //! The state of driver and NVML, and how every call gets at it: counted, traced, and failed where that was asked for.
 
-use crate::capture::{Capture, Executable, Node};
+use crate::capture::{Capture, Executable, Graph};
 use crate::clock::{Counter, Power};
 use crate::codes::{Answer, Code};
 use crate::cost::Cost;
 use crate::modules::{Function, Launch, Loaded};
 use crate::profile::Profile;
 use crate::report::Report;
-use crate::settings::{Fate, Settings};
+use crate::settings::{Fate, Fault, Settings};
 use crate::stream::{Mark, Stream, StreamId};
 use energy_kernel_emulator::Memory;
 use std::cell::Cell;
@@ -29,7 +29,7 @@ pub struct Machine {
     pub events: HashMap<u64, Event>,
     pub modules: HashMap<u64, Arc<Loaded>>,
     pub functions: HashMap<u64, Function>,
-    pub graphs: HashMap<u64, Vec<Node>>,
+    pub graphs: HashMap<u64, Graph>,
     pub executables: HashMap<u64, Arc<Executable>>,
     pub captures: HashMap<u64, Capture>,
     /// Modules that were loaded so far, rejected ones too.
@@ -41,6 +41,8 @@ pub struct Machine {
     handles: u64,
     start: Instant,
     calls: BTreeMap<&'static str, u64>,
+    /// Calls that had been made when faults were set.
+    before_faults: BTreeMap<&'static str, u64>,
     injected: u64,
     problems: Vec<String>,
     trace: Option<std::fs::File>,
@@ -52,9 +54,9 @@ pub type LaunchKey = (u64, [u32; 3], [u32; 3], u32);
 /// A GPU and its primary context.
 pub struct Device {
     pub profile: &'static Profile,
-    pub memory: Memory,
-    /// Allocations that the program has not freed: where, and whether from a pool.
-    pub live: HashMap<u64, bool>,
+    pub memory: Arc<Memory>,
+    /// Allocations that the program has not freed, by their addresses.
+    pub live: HashMap<u64, Allocation>,
     /// The error that everything on it answers since it happened.
     pub broken: Option<Code>,
     /// How often the context is retained. At 0 it is gone, and with it all that was made in it.
@@ -66,6 +68,23 @@ pub struct Device {
     pub busy_until: f64,
     pub power: Power,
     pub counter: Counter,
+}
+
+/// Memory that a program has.
+#[derive(Clone, Copy)]
+pub struct Allocation {
+    pub bytes: u64,
+    pub kind: AllocationKind,
+}
+
+/// Where memory comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum AllocationKind {
+    Plain,
+    /// In the order of a stream.
+    Pooled,
+    /// Of a graph: that of this capture.
+    OfGraph(u64),
 }
 
 /// An event.
@@ -117,7 +136,7 @@ impl Machine {
     fn new(settings: Settings) -> Machine {
         let device = |(number, profile): (usize, &&'static Profile)| Device {
             profile,
-            memory: Memory::starting_at(MEMORIES + ((number as u64) << 40), settings.memory),
+            memory: Arc::new(Memory::starting_at(MEMORIES + ((number as u64) << 40), settings.memory)),
             live: HashMap::new(),
             broken: None,
             users: 0,
@@ -145,6 +164,7 @@ impl Machine {
             handles: 0x1000,
             start: Instant::now(),
             calls: BTreeMap::new(),
+            before_faults: BTreeMap::new(),
             injected: 0,
             problems: Vec::new(),
             trace: settings.trace.as_ref().and_then(|path| {
@@ -233,7 +253,12 @@ impl Machine {
         let calls = self.calls.entry(function).or_default();
         *calls += 1;
         let call = *calls;
-        let fault = self.settings.fail.iter().find(|fault| fault.concerns(function, call));
+        let counted = call - self.before_faults.get(function).unwrap_or(&0);
+        let fault = self
+            .settings
+            .fail
+            .iter()
+            .find(|fault| fault.concerns(function, counted));
         let fate = fault.map(|fault| fault.fate);
         if fate.is_some() {
             self.injected += 1;
@@ -245,6 +270,12 @@ impl Machine {
             }
         }
         (call, fate)
+    }
+
+    /// From now on these faults happen; calls are counted anew.
+    pub fn set_faults(&mut self, faults: Vec<Fault>) {
+        self.settings.fail = faults;
+        self.before_faults = self.calls.clone();
     }
 
     fn traced(&mut self, text: std::fmt::Arguments<'_>) {

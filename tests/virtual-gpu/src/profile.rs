@@ -170,10 +170,31 @@ pub const PROFILES: [Profile; 6] = [
     },
 ];
 
+/// A GPU that is too old for this project: the data sheet of NVIDIA's T4.
+const TOO_OLD: Profile = Profile {
+    capability: (7, 5),
+    name: "Tesla T4",
+    multiprocessors: 40,
+    threads: 1024,
+    blocks: 16,
+    shared: 64 << 10,
+    l2: 4 << 20,
+    memory: 16 << 30,
+    clock_mhz: 1590,
+    memory_clock_mhz: 5001,
+    bandwidth: 320e9,
+    matrix_rate: 1024.0,
+    idle_watts: 10.0,
+    power_limit: 70,
+    cuda: TWELVE_0.0,
+    driver: TWELVE_0.1,
+};
+
 impl Profile {
     /// The profile of a capability as it is written: `9.0`.
     pub fn of(capability: &str) -> Option<&'static Profile> {
-        PROFILES.iter().find(|profile| profile.version() == capability)
+        let all = PROFILES.iter().chain([const { &TOO_OLD }]);
+        all.into_iter().find(|profile| profile.version() == capability)
     }
 
     /// Its capability as it is written: `9.0`.

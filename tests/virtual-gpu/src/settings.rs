@@ -224,7 +224,7 @@ impl Settings {
             "THROTTLE" => self.throttle = number(value, "NVML's mask of reasons, in decimal")?,
             "FOREIGN" => self.foreign = number(value, "other processes")?,
             "MIG" => self.mig = flag(value)?,
-            "FAIL" => self.fail = list(value, fault)?,
+            "FAIL" => self.fail = faults(value)?,
             "LIE" => self.lie = list(value, liar)?,
             "KERNELS" => self.kernels = list(value, defect)?,
             "REPORT" => self.report = Some(value.into()),
@@ -298,6 +298,14 @@ fn which(value: &str) -> Result<Which, String> {
         (_, Some(period)) => parse(period).map(Which::Each),
         _ => parse(value).map(Which::Nth),
     }
+}
+
+/// A list of faults.
+///
+/// # Errors
+/// It is none.
+pub fn faults(value: &str) -> Result<Vec<Fault>, String> {
+    list(value, fault)
 }
 
 fn fault(value: &str) -> Result<Fault, String> {

@@ -89,6 +89,7 @@ pub enum Work {
 
 /// A point of a stream.
 pub struct Mark {
+    device: usize,
     stream: StreamId,
     /// Work of the stream that stands before it.
     position: u64,
@@ -156,6 +157,18 @@ impl Machine {
             stream.destroyed = true;
             stream.capture = None;
         }
+        self.forget_if_done(id);
+    }
+
+    /// A stream that was destroyed goes when its work is done.
+    fn forget_if_done(&mut self, id: StreamId) {
+        if self
+            .streams
+            .get(&id)
+            .is_some_and(|stream| stream.destroyed && stream.queue.is_empty())
+        {
+            self.streams.remove(&id);
+        }
     }
 
     /// Queues work, or adds it to a capture.
@@ -213,6 +226,7 @@ impl Machine {
     /// Marks where a stream stands.
     pub fn mark(&mut self, id: StreamId) -> Arc<Mark> {
         let mark = Arc::new(Mark {
+            device: self.streams[&id].device,
             stream: id,
             position: self.streams[&id].enqueued + 1,
             time: OnceLock::new(),
@@ -312,6 +326,7 @@ impl Machine {
                     stream.unscheduled -= 1;
                 }
             }
+            self.forget_if_done(id);
         }
     }
 
@@ -378,14 +393,18 @@ impl Machine {
     /// Executes what a stream was given up to a mark, and waits for its time.
     pub fn wait_for(&mut self, mark: &Mark) -> Answer<Pause> {
         let progress = self.drain(mark.stream, mark.position);
-        self.ended(progress, mark.stream, mark.time())
+        self.ended(progress, mark.device, mark.time())
     }
 
     /// Executes all that a stream was given, and waits for its time.
     pub fn finish(&mut self, id: StreamId) -> Answer<Pause> {
-        let progress = self.drain(id, self.streams[&id].enqueued);
+        let Some(stream) = self.streams.get(&id) else {
+            return Ok(Pause::None);
+        };
+        let (device, position) = (stream.device, stream.enqueued);
+        let progress = self.drain(id, position);
         let ready = self.streams.get(&id).map(|stream| stream.ready);
-        self.ended(progress, id, ready)
+        self.ended(progress, device, ready)
     }
 
     /// Copies to the host once a stream has done everything, and waits for the copy.
@@ -432,13 +451,11 @@ impl Machine {
         self.streams.iter().filter(own).map(|(id, _)| *id).collect()
     }
 
-    fn ended(&self, progress: Progress, id: StreamId, time: Option<f64>) -> Answer<Pause> {
+    fn ended(&self, progress: Progress, device: usize, time: Option<f64>) -> Answer<Pause> {
         if progress == Progress::Stuck {
             return Ok(Pause::Forever);
         }
-        if let Some(stream) = self.streams.get(&id) {
-            self.healthy(stream.device)?;
-        }
+        self.healthy(device)?;
         Ok(time.map_or(Pause::None, Pause::Until))
     }
 
@@ -449,9 +466,7 @@ impl Machine {
         if !done && (!asked_before || self.drain(stream, position) == Progress::Stuck) {
             return Err(Code::NOT_READY);
         }
-        if let Some(known) = self.streams.get(&stream) {
-            self.healthy(known.device)?;
-        }
+        self.healthy(mark.device)?;
         match mark.time().is_none_or(|time| time <= self.now()) {
             true => Ok(()),
             false => Err(Code::NOT_READY),
@@ -462,6 +477,7 @@ impl Machine {
     pub fn is_done(&mut self, id: StreamId) -> Answer {
         let stream = &self.streams[&id];
         let end = Mark {
+            device: stream.device,
             stream: id,
             position: stream.enqueued,
             time: OnceLock::new(),

@@ -2,7 +2,7 @@
 
 use crate::report::Report;
 use crate::settings::{PREFIX, Settings};
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_int, c_void};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -66,6 +66,30 @@ impl Virtual {
             panic!("{error}");
         }
         self.settings.push(variable);
+        self
+    }
+
+    /// Takes a function out of the driver, as if it were an older one.
+    ///
+    /// # Panics
+    /// The driver has no such function.
+    #[must_use]
+    pub fn without(self, function: &str) -> Virtual {
+        let mut bytes = std::fs::read(self.folder.path().join(NAMES[0])).expect("the library");
+        let name = format!("\0{function}\0");
+        let places: Vec<usize> = (bytes.windows(name.len()).enumerate())
+            .filter_map(|(place, text)| (text == name.as_bytes()).then_some(place))
+            .collect();
+        assert!(!places.is_empty(), "the driver has no {function}");
+        // The loader looks it up by a hash of the name, and then finds another name.
+        places.into_iter().for_each(|place| bytes[place + 1] = b'_');
+        let changed = self.folder.path().join(format!("without-{function}.so"));
+        std::fs::write(&changed, bytes).expect("the changed library");
+        for name in NAMES {
+            let link = self.folder.path().join(name);
+            std::fs::remove_file(&link).expect("a link to the library");
+            std::os::unix::fs::symlink(&changed, link).expect("a link to the changed library");
+        }
         self
     }
 
@@ -209,6 +233,49 @@ impl Run {
 /// `true` in a process that [`Virtual::test`] started.
 pub fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
+}
+
+/// Runs work in a process on virtual GPUs while calls fail, as the setting `FAIL` says it; they are counted from now on.
+///
+/// # Panics
+/// The process has no virtual GPU, or these are no faults.
+pub fn while_failing<R>(faults: &str, work: impl FnOnce() -> R) -> R {
+    set_faults(faults);
+    let result = work();
+    set_faults("");
+    result
+}
+
+fn set_faults(faults: &str) {
+    const RTLD_NOW: c_int = 2;
+    const RTLD_NOLOAD: c_int = 4;
+    unsafe extern "C" {
+        fn dlopen(name: *const c_char, flags: c_int) -> *mut c_void;
+        fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
+    }
+    let faults = CString::new(faults).expect("a text without zero bytes");
+    let find = |name: &CStr| {
+        // SAFETY: only looks for a library that is loaded already, and in it for a name.
+        let found = unsafe {
+            let library = dlopen(name.as_ptr(), RTLD_NOW | RTLD_NOLOAD);
+            if library.is_null() {
+                library
+            } else {
+                dlsym(library, c"virtualGpuFail".as_ptr())
+            }
+        };
+        (!found.is_null()).then_some(found)
+    };
+    let found = [c"libcuda.so", c"libcuda.so.1"]
+        .into_iter()
+        .find_map(find)
+        .expect("a virtual GPU");
+    // SAFETY: the function is that of `driver::control`.
+    let answer = unsafe {
+        let set: unsafe extern "C" fn(*const c_char) -> c_int = std::mem::transmute(found);
+        set(faults.as_ptr())
+    };
+    assert_eq!(answer, 0, "these are no faults: {faults:?}");
 }
 
 /// A shared library: cargo leaves it beside the executables of the tests that depend on this crate.

@@ -6,11 +6,11 @@ use cudarc::driver::sys::{self, CUresult, CUstreamCaptureMode::*};
 use cudarc::driver::{CudaContext, CudaStream, DevicePtr, LaunchConfig, PushKernelArg, result};
 use cudarc::nvrtc::Ptx;
 use energy_kernel::compiler::lower::lower;
-use energy_kernel::compiler::target::Target;
+use energy_kernel::compiler::target::{Machine, Target};
 use energy_kernel::prelude::*;
 use energy_kernel::tools::{Argument, View};
 use energy_kernel_tests::scenarios::{add, integers, scale};
-use energy_kernel_virtual_gpu::{LIARS, Virtual, is_child};
+use energy_kernel_virtual_gpu::{LIARS, Virtual, is_child, while_failing};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,10 +53,25 @@ fn relies_on_everything() {
     stream.synchronize().unwrap();
     assert_eq!(read.as_slice(), times(7.0));
 
-    // Events on the host, and the whole context: a kernel that is dropped while it runs.
+    // The same after the whole context was waited for.
+    let slice = scale(&gpu, &x, 11.0).unwrap().into_cuda().unwrap();
+    context.synchronize().unwrap();
+    let (address, _) = slice.device_ptr(gpu.stream().unwrap());
+    // SAFETY: the slice has 64 elements, and the copy is waited for.
+    unsafe { result::memcpy_dtoh_async(&mut read, address, stream.cu_stream()) }.unwrap();
+    stream.synchronize().unwrap();
+    assert_eq!(read.as_slice(), times(11.0));
+
+    // Events on the host: a kernel that is dropped while it runs.
     let variant = scale::KERNEL.variant(&[]).unwrap();
     let plan = scale::plan(&gpu, &Sizes::from([("N", 64)])).unwrap();
-    let kernel = lower(variant.checked(), plan.specialisation(), Target::Sm80, plan.schedule()).unwrap();
+    let kernel = lower(
+        variant.checked(),
+        plan.specialisation(),
+        Machine::like(Target::Sm80),
+        plan.schedule(),
+    )
+    .unwrap();
     let loaded = gpu.compile(&kernel).unwrap();
     let z = Tensor::<f32>::zeros(&gpu, &[64]).unwrap();
     let (inputs, outputs) = ([Argument::tensor(&x), Argument::scalar(9.0f32)], [View::from(&z)]);
@@ -376,6 +391,50 @@ fn captures_are_broken_by_what_cannot_be_captured() {
 }
 
 #[test]
+fn a_graph_has_the_memory_that_it_allocates() {
+    let report = judged(Virtual::new("9.0"), "a_graph_has_the_memory_that_it_allocates", || {
+        let context = plain_context();
+        let stream = context.new_stream().unwrap();
+        let result = stream.clone_htod(&[0u32]).unwrap();
+        let outside = stream.alloc_zeros::<u32>(1).unwrap();
+        let module = context.load_module(Ptx::from_src(PTX)).unwrap();
+        let function = module.load_function("increment").unwrap();
+        let end = || stream.end_capture(sys::CUgraphInstantiate_flags(0));
+
+        stream.begin_capture(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).unwrap();
+        let own = stream.alloc_zeros::<u32>(1).unwrap();
+        let address = own.device_ptr(&stream).0;
+        for _ in 0..2 {
+            // SAFETY: the graph's memory of four bytes.
+            unsafe { stream.launch_builder(&function).arg(&address).launch(one_thread(0)) }.unwrap();
+        }
+        // SAFETY: both are of four bytes.
+        unsafe { result::memcpy_dtod_async(result.device_ptr(&stream).0, address, 4, stream.cu_stream()) }.unwrap();
+        drop(own);
+        let graph = end().unwrap().unwrap();
+        for _ in 0..3 {
+            graph.launch().unwrap();
+        }
+        assert_eq!(stream.clone_dtoh(&result).unwrap(), [2]);
+        // What was freed holds nothing.
+        let mut left = [0u32];
+        // SAFETY: the memory is there as long as the graph is.
+        unsafe { result::memcpy_dtoh_async(&mut left, address, stream.cu_stream()) }.unwrap();
+        assert_eq!(left, [u32::MAX]);
+        drop(graph);
+
+        // Memory from outside cannot be freed in a graph.
+        stream.begin_capture(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).unwrap();
+        drop(outside);
+        assert_eq!(code(context.check_err()), CUresult::CUDA_ERROR_INVALID_VALUE);
+        assert_eq!(code(end()), CUresult::CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
+    });
+    if let Some(report) = report {
+        assert_eq!(report.left, [("memory".to_owned(), 1)].into(), "{report}");
+    }
+}
+
+#[test]
 fn kernels_keep_to_the_limits_of_the_device_and_its_driver() {
     const NAME: &str = "kernels_keep_to_the_limits_of_the_device_and_its_driver";
     let body = || {
@@ -518,6 +577,33 @@ fn a_stream_is_not_done_before_its_time() {
 }
 
 #[test]
+fn kernels_take_what_the_settings_say() {
+    const NAME: &str = "kernels_take_what_the_settings_say";
+    if is_child() {
+        let gpu = Gpu::open().unwrap();
+        let x = Tensor::from_slice(&gpu, &[64], &integers(64)).unwrap();
+        scale(&gpu, &x, 2.0).unwrap();
+        let (seconds, _) = gpu.time(|| scale(&gpu, &x, 2.0)).unwrap();
+        println!("seconds {seconds:e}");
+        return;
+    }
+    let seconds = |setting: &str, value: &str| -> f64 {
+        let run = Virtual::new("9.0").with(setting, value).run(NAME);
+        let text = run.text.clone();
+        run.clean();
+        let found = text.lines().find_map(|line| line.split("seconds ").nth(1)).unwrap();
+        found.trim().parse().unwrap()
+    };
+    // Two microseconds, and what the host takes between two calls.
+    let simulated = seconds("SPEED", "1");
+    assert!((2e-6..1e-3).contains(&simulated), "{simulated}");
+    let slow = seconds("SPEED", "0.0001");
+    assert!((0.02..0.04).contains(&slow), "{slow}");
+    let fixed = seconds("KERNEL_US", "30000");
+    assert!((0.03..0.05).contains(&fixed), "{fixed}");
+}
+
+#[test]
 fn faults_come_where_they_are_asked_for() {
     const NAME: &str = "faults_come_where_they_are_asked_for";
     if is_child() {
@@ -548,6 +634,36 @@ fn faults_come_where_they_are_asked_for() {
     assert!(run.status.is_none() && run.report.is_none());
     let run = Virtual::new("9.0").with("FAIL", "cuMemAllocAsync:1:crash").run(NAME);
     assert!(run.status.is_some_and(|status| !status.success()) && run.report.is_none());
+}
+
+#[test]
+fn faults_come_while_they_are_asked_for() {
+    judged(Virtual::new("9.0"), "faults_come_while_they_are_asked_for", || {
+        let stream = plain_context().new_stream().unwrap();
+        let allocate = || code(stream.alloc_zeros::<u8>(1)) as u32;
+        assert_eq!(allocate(), 0);
+        let answers = while_failing("cuMemAllocAsync:2:2", || [allocate(), allocate(), allocate()]);
+        assert_eq!(answers, [0, 2, 0]);
+        assert_eq!(
+            while_failing("cuMemsetD8Async:1:801", || [allocate(), allocate()]),
+            [801, 0]
+        );
+        assert_eq!([allocate(), allocate()], [0, 0]);
+    });
+}
+
+#[test]
+fn drivers_and_devices_that_are_too_old_are_told() {
+    const NAME: &str = "drivers_and_devices_that_are_too_old_are_told";
+    if is_child() {
+        println!("{}", Gpu::open().unwrap_err());
+        return;
+    }
+    let told = |gpu: Virtual| gpu.run(NAME).text;
+    let text = told(Virtual::new("9.0").without("cuStreamEndCapture"));
+    assert!(text.contains("too old: it has no `cuStreamEndCapture`"), "{text}");
+    let text = told(Virtual::new("7.5"));
+    assert!(text.contains("Tesla T4 has compute capability 7.5"), "{text}");
 }
 
 #[test]

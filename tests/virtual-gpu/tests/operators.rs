@@ -7,7 +7,6 @@ use energy_kernel::Result;
 use energy_kernel::compiler::lower::lower;
 use energy_kernel::compiler::schedule;
 use energy_kernel::compiler::size::Specialisation;
-use energy_kernel::compiler::target::Target;
 use energy_kernel::prelude::*;
 use energy_kernel_tests::on_gpu::Problem;
 use energy_kernel_tests::{OPERATORS, families, operators, random_inputs, random_sizes};
@@ -31,19 +30,17 @@ fn call(problem: &Problem<'_>, gpu: &Gpu) -> Result<()> {
 
 /// By one kernel of each family that takes the operator.
 fn each_family(problem: &Problem<'_>, gpu: &Gpu, profile: &Profile, random: &mut StdRng) -> Result<()> {
-    let target = Target::for_capability(profile.capability.0, profile.capability.1).unwrap();
+    let machine = gpu.machine();
     let specialisation = match random.random() {
         true => Specialisation::exact(problem.sizes()),
         false => Specialisation::like(problem.sizes()),
     };
-    for points in families(&schedule::space(problem.checked(), &specialisation, target)) {
+    for points in families(&schedule::space(problem.checked(), &specialisation, machine)) {
         let point = points.choose(random).unwrap();
-        let kernel = lower(problem.checked(), &specialisation, target, point).unwrap();
-        if kernel.launch.dynamic_shared > profile.most_shared() {
-            continue;
-        }
+        let kernel = lower(problem.checked(), &specialisation, machine, point).unwrap();
+        assert!(kernel.launch.dynamic_shared <= profile.most_shared());
         let outputs = problem.outputs(gpu)?;
-        problem.load(gpu, target, &specialisation, point)?.launch(&outputs)?;
+        problem.load(gpu, &specialisation, point)?.launch(&outputs)?;
         assert_eq!(outputs.first_wrong()?, None, "{point} at {:?}", problem.sizes());
     }
     Ok(())

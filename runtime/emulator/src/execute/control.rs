@@ -145,9 +145,10 @@ fn call(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
 /// `bar` and `barrier`, of a block or of a warp.
 fn barrier(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     if draft.take("cluster") {
-        draft.ignore(&["aligned", "acquire", "release", "relaxed"]);
+        let releases = !draft.take("relaxed");
+        draft.ignore(&["aligned", "acquire", "release"]);
         let control = match draft.take_any(&["arrive", "wait"]) {
-            Some("arrive") => Control::ClusterArrive,
+            Some("arrive") => Control::ClusterArrive(releases),
             Some(_) => Control::ClusterWait,
             None => return Err(draft.unsupported("this barrier")),
         };

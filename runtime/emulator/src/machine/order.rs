@@ -189,36 +189,19 @@ impl Order {
             .map(|agent| agent as u32)
     }
 
-    /// Whether an access at a time happened before whatever a thread of another number does now.
+    /// What a thread knows now.
     #[inline(always)]
-    pub fn ordered(&self, by: u16, time: u32, thread: u32) -> bool {
+    pub fn view(&self, thread: u32) -> View<'_> {
         let warp = thread as usize / LANES;
-        time < self.start || time <= self.known[warp].warps[warp_of(by)] || self.ordered_beyond(by, time, thread)
+        View {
+            order: self,
+            warps: &self.known[warp].warps,
+            thread,
+            beyond: self.apart[warp] != 0 || !self.known[warp].threads.is_empty(),
+        }
     }
 
-    /// Whether accesses of several lanes of a warp did; those of the thread itself always do.
-    #[inline(always)]
-    pub fn all_ordered(&self, by_warp: usize, lanes: u32, time: u32, thread: u32) -> bool {
-        let warp = thread as usize / LANES;
-        if time < self.start || time <= self.known[warp].warps[by_warp] {
-            return true;
-        }
-        let own = if warp == by_warp {
-            1 << (thread % LANES as u32)
-        } else {
-            0
-        };
-        let mut left = lanes & !own;
-        while left != 0 {
-            let by = (by_warp * LANES) as u16 + left.trailing_zeros() as u16;
-            left &= left - 1;
-            if !self.ordered_beyond(by, time, thread) {
-                return false;
-            }
-        }
-        true
-    }
-
+    #[cold]
     fn ordered_beyond(&self, by: u16, time: u32, thread: u32) -> bool {
         let warp = thread as usize / LANES;
         let knows =
@@ -232,7 +215,8 @@ impl Order {
         let first = (warp * LANES) as u32;
         let mut lanes = self.apart[warp] | 1;
         while lanes != 0 {
-            if self.ordered(by, time, first + lanes.trailing_zeros()) {
+            let thread = first + lanes.trailing_zeros();
+            if self.view(thread).ordered(by, time) {
                 return true;
             }
             lanes &= lanes - 1;
@@ -408,5 +392,49 @@ impl Order {
             });
             self.advance(warp);
         }
+    }
+}
+
+/// What a thread knows at the moment.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'o> {
+    order: &'o Order,
+    /// The times of its warp.
+    warps: &'o [u32],
+    thread: u32,
+    /// It, or its warp, knows single threads beyond theirs.
+    beyond: bool,
+}
+
+impl View<'_> {
+    /// Whether an access at a time by another thread happened before whatever this one does now.
+    #[inline(always)]
+    pub fn ordered(self, by: u16, time: u32) -> bool {
+        time < self.order.start
+            || time <= self.warps[warp_of(by)]
+            || (self.beyond && self.order.ordered_beyond(by, time, self.thread))
+    }
+
+    /// Whether accesses of several lanes of a warp did; those of the thread itself always do.
+    #[inline(always)]
+    pub fn all_ordered(self, by_warp: u16, lanes: u32, time: u32) -> bool {
+        if time < self.order.start || time <= self.warps[usize::from(by_warp)] {
+            return true;
+        }
+        let own = u32::from(self.thread / LANES as u32 == by_warp.into()) << (self.thread % LANES as u32);
+        let others = lanes & !own;
+        others == 0 || (self.beyond && self.all_ordered_beyond(by_warp, others, time))
+    }
+
+    #[cold]
+    fn all_ordered_beyond(self, by_warp: u16, mut lanes: u32, time: u32) -> bool {
+        while lanes != 0 {
+            let by = by_warp * LANES as u16 + lanes.trailing_zeros() as u16;
+            lanes &= lanes - 1;
+            if !self.order.ordered_beyond(by, time, self.thread) {
+                return false;
+            }
+        }
+        true
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::order::{Known, Order};
+use super::order::{Known, Order, View};
 use super::registers::LANES;
 
 /// The last write to a granule.
@@ -30,7 +30,7 @@ impl Write {
     }
 }
 
-/// Reads of a granule by threads of one warp, at one time.
+/// Reads of a granule by threads of one warp, at one time, of one strength.
 #[derive(Debug, Clone, Copy, Default)]
 struct Reads {
     /// 0: never.
@@ -38,6 +38,13 @@ struct Reads {
     lanes: u32,
     warp: u16,
     strong: bool,
+}
+
+impl Reads {
+    #[inline(always)]
+    fn is_like(&self, other: &Reads) -> bool {
+        (self.time == other.time) & (self.warp == other.warp) & (self.strong == other.strong)
+    }
 }
 
 /// The last accesses to a granule. Readers of up to two warps are remembered: a write that is ordered after neither
@@ -183,6 +190,7 @@ impl Shadow {
     pub fn read(&mut self, thread: u32, address: u32, size: u32, strong: bool) -> (bool, Option<Conflict>) {
         let (mut defined, mut conflict) = (true, None);
         let warp = thread as usize / LANES;
+        let view = self.order.view(thread);
         let now = Reads {
             time: self.order.now(warp),
             lanes: 1 << (thread % LANES as u32),
@@ -194,14 +202,14 @@ impl Shadow {
             defined &= write.time >= self.order.start;
             if u32::from(write.thread) != thread
                 && !(strong && write.has(STRONG))
-                && !self.order.ordered(write.thread, write.time, thread)
+                && !view.ordered(write.thread, write.time)
             {
                 conflict = Some(Conflict {
                     thread: write.thread.into(),
                     earlier_is_write: true,
                 });
             }
-            note_read(&self.order, reads, now, thread);
+            note_read(view, reads, now);
         }
         (defined, conflict)
     }
@@ -209,6 +217,7 @@ impl Shadow {
     /// Notes a write of bytes that are inside; the result is a conflict.
     pub fn write(&mut self, thread: u32, address: u32, size: u32, strong: bool) -> Option<Conflict> {
         let mut conflict = None;
+        let view = self.order.view(thread);
         let now = Write {
             time: self.order.now(thread as usize / LANES),
             thread: thread as u16,
@@ -218,7 +227,7 @@ impl Shadow {
             let Cell { write, reads } = &mut self.cells[index];
             if u32::from(write.thread) != thread
                 && !(strong && write.has(STRONG))
-                && !self.order.ordered(write.thread, write.time, thread)
+                && !view.ordered(write.thread, write.time)
             {
                 conflict = Some(Conflict {
                     thread: write.thread.into(),
@@ -226,10 +235,7 @@ impl Shadow {
                 });
             }
             for read in reads.iter().filter(|read| !(strong && read.strong)) {
-                if !self
-                    .order
-                    .all_ordered(usize::from(read.warp), read.lanes, read.time, thread)
-                {
+                if !view.all_ordered(read.warp, read.lanes, read.time) {
                     conflict = Some(Conflict {
                         thread: u32::from(read.warp) * LANES as u32 + read.lanes.trailing_zeros(),
                         earlier_is_write: false,
@@ -266,7 +272,7 @@ impl Shadow {
                     earlier_is_write: true,
                 });
             }
-            note_read(&self.order, reads, now, (warp * LANES) as u32);
+            note_read(self.order.view((warp * LANES) as u32), reads, now);
         }
         (defined, conflict)
     }
@@ -341,20 +347,23 @@ impl Shadow {
 
 /// Notes a read beside earlier ones, by a thread or for it.
 #[inline(always)]
-fn note_read(order: &Order, reads: &mut [Reads; 2], now: Reads, thread: u32) {
-    for read in reads.iter_mut() {
-        if (read.warp, read.time, read.strong) == (now.warp, now.time, now.strong) {
-            read.lanes |= now.lanes;
-            return;
-        }
-    }
-    let before = |read: &Reads| order.all_ordered(usize::from(read.warp), read.lanes, read.time, thread);
-    let place = reads.iter().position(before).or_else(|| {
+fn note_read(view: View<'_>, reads: &mut [Reads; 2], now: Reads) {
+    let [first, second] = reads;
+    if first.is_like(&now) {
+        first.lanes |= now.lanes;
+    } else if second.is_like(&now) {
+        second.lanes |= now.lanes;
+    } else if view.all_ordered(first.warp, first.lanes, first.time) {
+        *first = now;
+    } else if view.all_ordered(second.warp, second.lanes, second.time) {
+        *second = now;
+    } else {
         // Rather an older read of the same warp is forgotten than a newer one not noted; but weak ones race with more.
         let forgettable = |read: &Reads| read.warp == now.warp && (read.strong || !now.strong);
-        reads.iter().position(forgettable)
-    });
-    if let Some(place) = place {
-        reads[place] = now;
+        if forgettable(first) {
+            *first = now;
+        } else if forgettable(second) {
+            *second = now;
+        }
     }
 }

@@ -755,7 +755,7 @@ impl Warp {
                 return Err(core.fault(self, operation, lane, None, "the kernel stopped itself with `trap`"));
             }
             Control::System => return Err(self.system_call(core, operation, active.trailing_zeros() as usize)),
-            Control::ClusterArrive => {
+            Control::ClusterArrive(releases) => {
                 group.counter += 1;
                 let index = self.index as usize;
                 let cluster = &mut core.cluster;
@@ -763,7 +763,14 @@ impl Warp {
                 cluster.arrived += active.count_ones();
                 if let Some(shadow) = core.shared.shadow() {
                     let known = &mut cluster.known[cluster.rank];
-                    shadow.order.publish(known, index, active, self.live);
+                    if releases {
+                        shadow.order.publish(known, index, active, self.live);
+                    } else {
+                        each(active, |lane| {
+                            let fence = shadow.order.release((index * LANES + lane) as u32, false, self.live);
+                            fence.iter().for_each(|fence| known.join(fence));
+                        });
+                    }
                     shadow.order.advance(index);
                 }
                 core.barriers.changed = true;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 entries! {
     fn cuGraphInstantiateWithFlags(executable: Out<u64>, graph: u64, _flags: u64) |machine| {
         machine.current()?;
-        let nodes = machine.graphs.get(&graph).ok_or(Code::INVALID_HANDLE)?;
-        let made = Arc::new(Executable::new(nodes));
+        let graph = machine.graphs.get(&graph).ok_or(Code::INVALID_HANDLE)?;
+        let made = Arc::new(Executable::new(graph));
         let handle = machine.handle();
         machine.executables.insert(handle, made);
         executable.set(handle)

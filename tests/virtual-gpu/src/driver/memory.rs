@@ -2,7 +2,7 @@
 
 use crate::abi::{Array, Out, Room};
 use crate::codes::{Answer, Code};
-use crate::machine::{Machine, Pause};
+use crate::machine::{Allocation, AllocationKind, Machine, Pause};
 use crate::stream::{StreamId, Work};
 
 entries! {
@@ -16,7 +16,7 @@ entries! {
     fn cuMemAlloc_v2(address: Out<u64>, bytes: usize) |machine| {
         let device = machine.current()?;
         machine.outside_captures()?;
-        address.set(allocate(machine, device, bytes, false)?)
+        address.set(allocate(machine, device, bytes, AllocationKind::Plain)?)
     }
 
     fn cuMemAllocAsync(address: Out<u64>, bytes: usize, stream: u64) |machine| {
@@ -25,22 +25,22 @@ entries! {
         if !machine.settings.pools {
             return Err(Code::NOT_SUPPORTED);
         }
-        if let Some(capture) = machine.streams[&id].capture {
-            // A graph that allocates is more than this driver does.
-            machine.invalidate(capture);
-            return Err(Code::NOT_SUPPORTED);
-        }
-        address.set(allocate(machine, device, bytes, true)?)
+        let Some(capture) = machine.streams[&id].capture else {
+            return address.set(allocate(machine, device, bytes, AllocationKind::Pooled)?);
+        };
+        let at = allocate(machine, device, bytes, AllocationKind::OfGraph(capture))?;
+        machine.enqueue(id, poison(at, bytes as u64))?;
+        address.set(at)
     }
 
     fn cuMemFree_v2(address: u64) |machine| {
         machine.current()?;
         machine.outside_captures()?;
-        let (device, pooled) = forget(machine, address)?;
+        let (device, allocation) = forget(machine, address)?;
         // Memory of a pool is taken to be unused; of other memory the driver waits for the device.
-        let pause = match pooled {
-            true => Pause::None,
-            false => machine.finish_device(device)?,
+        let pause = match allocation.kind {
+            AllocationKind::Plain => machine.finish_device(device)?,
+            AllocationKind::Pooled | AllocationKind::OfGraph(_) => Pause::None,
         };
         machine.devices[device].memory.free(address).map_err(|_| Code::INVALID_VALUE)?;
         Ok(pause)
@@ -48,17 +48,21 @@ entries! {
 
     fn cuMemFreeAsync(address: u64, stream: u64) |machine| {
         let id = machine.stream(stream)?;
-        if let Some(capture) = machine.streams[&id].capture {
-            // In a graph only what the graph allocated can be freed.
+        let device = machine.streams[&id].device;
+        let known = machine.devices[device].live.get(&address).copied();
+        let Some(capture) = machine.streams[&id].capture else {
+            known.ok_or(Code::INVALID_VALUE)?;
+            forget(machine, address)?;
+            return machine.enqueue(id, Work::Free { at: address });
+        };
+        // In a graph only what the graph allocated can be freed.
+        let Some(allocation) = known.filter(|known| known.kind == AllocationKind::OfGraph(capture)) else {
             machine.invalidate(capture);
             return Err(Code::INVALID_VALUE);
-        }
-        let device = machine.streams[&id].device;
-        if !machine.devices[device].live.contains_key(&address) {
-            return Err(Code::INVALID_VALUE);
-        }
+        };
         forget(machine, address)?;
-        machine.enqueue(id, Work::Free { at: address })
+        machine.give_to_graph(capture, address);
+        machine.enqueue(id, poison(address, allocation.bytes))
     }
 
     fn cuMemcpyHtoDAsync_v2(to: u64, from: Array<u8>, bytes: usize, stream: u64) |machine| {
@@ -107,23 +111,40 @@ entries! {
     }
 }
 
-fn allocate(machine: &mut Machine, device: usize, bytes: usize, pooled: bool) -> Answer<u64> {
+/// What memory holds that nobody wrote, or that was freed: NaN, or −1.
+const POISON: u8 = 0xFF;
+
+/// The memory of a graph is there as long as the graph is; what is in it counts from its allocation to its release.
+fn poison(at: u64, bytes: u64) -> Work {
+    let bytes = bytes as usize;
+    Work::Fill {
+        at,
+        byte: POISON,
+        bytes,
+    }
+}
+
+fn allocate(machine: &mut Machine, device: usize, bytes: usize, kind: AllocationKind) -> Answer<u64> {
     if bytes == 0 {
         return Err(Code::INVALID_VALUE);
     }
     let sanitize = machine.settings.sanitize;
     let device = &mut machine.devices[device];
     let address = device.memory.allocate(bytes as u64).map_err(|_| Code::OUT_OF_MEMORY)?;
-    // What nobody wrote is NaN or −1; the sanitizer finds reads of it by itself.
+    let bytes = bytes as u64;
+    // The sanitizer finds reads of what nobody wrote by itself.
     if !sanitize {
-        let _ = device.memory.fill(address, 0xFF, bytes as u64);
+        device
+            .memory
+            .fill(address, POISON, bytes)
+            .map_err(|_| Code::OUT_OF_MEMORY)?;
     }
-    device.live.insert(address, pooled);
+    device.live.insert(address, Allocation { bytes, kind });
     Ok(address)
 }
 
-/// Takes an allocation out of the program's hands: its device, and whether it is of a pool.
-fn forget(machine: &mut Machine, address: u64) -> Answer<(usize, bool)> {
+/// Takes an allocation out of the program's hands: its device, and what it was.
+fn forget(machine: &mut Machine, address: u64) -> Answer<(usize, Allocation)> {
     let found = machine
         .devices
         .iter_mut()

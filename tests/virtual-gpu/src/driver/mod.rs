@@ -13,6 +13,7 @@ macro_rules! entries {
 pub(crate) use entries;
 
 mod context;
+mod control;
 mod device;
 mod event;
 mod graph;

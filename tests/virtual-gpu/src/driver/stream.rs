@@ -1,7 +1,7 @@
 //! Streams and their capture.
 
-use crate::abi::Out;
-use crate::capture::Mode;
+use crate::abi::{InOut, Out};
+use crate::capture::{self, Mode};
 use crate::codes::Code;
 use crate::machine::Recorded;
 use crate::stream::Work;
@@ -71,13 +71,11 @@ entries! {
 
     fn cuStreamBeginCapture_v2(stream: u64, mode: u32) |machine| {
         let id = machine.stream(stream)?;
-        let mode = match mode {
-            0 => Mode::Global,
-            1 => Mode::ThreadLocal,
-            2 => Mode::Relaxed,
-            _ => return Err(Code::INVALID_VALUE),
-        };
-        machine.begin_capture(id, mode)
+        machine.begin_capture(id, Mode::of(mode)?)
+    }
+
+    fn cuThreadExchangeStreamCaptureMode(mode: InOut<u32>) |_machine| {
+        mode.update(|mode| Ok(capture::exchange(Mode::of(mode)?) as u32))
     }
 
     fn cuStreamEndCapture(stream: u64, graph: Out<u64>) |machine| {

@@ -106,6 +106,7 @@ pub(crate) fn watch_atomic(
 }
 
 /// The record of shared memory, if an access is one of ordinary memory in it that nothing is under way to.
+#[inline(always)]
 fn watched<'c>(
     core: &'c mut Core<'_>,
     warp: &Warp,
@@ -124,6 +125,7 @@ fn watched<'c>(
 }
 
 /// Reports what an access found: bytes that nobody wrote, a conflict.
+#[inline(always)]
 fn report(
     core: &mut Core<'_>,
     warp: &Warp,
@@ -134,6 +136,9 @@ fn report(
     verb: &str,
 ) {
     let (address, bytes) = place;
+    if defined && conflict.is_none() {
+        return;
+    }
     if !defined {
         core.find(
             FindingKind::UninitialisedMemory,
