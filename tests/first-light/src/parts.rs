@@ -45,23 +45,27 @@ impl Parts {
             let mut kinds: Vec<_> = space.iter().filter_map(shared).collect();
             kinds.sort_unstable();
             kinds.dedup();
-            cases.extend(kinds.into_iter().enumerate().map(|(number, kind)| {
+            for (number, kind) in kinds.into_iter().enumerate() {
                 let points: Vec<&Schedule> = space.iter().filter(|point| shared(point) == Some(kind)).collect();
-                Case {
+                let case = Case {
                     name,
                     checked: checked.clone(),
                     sizes: sizes.clone(),
                     // Neither all of the first points nor all of the last.
                     schedule: *points[(7 * number + name.len()) % points.len()],
-                }
-            }));
+                };
+                cases.push((number, case));
+            }
         }
+        // The operators take turns, for the time may end before all kernels were run.
+        cases.sort_by_key(|(number, _)| *number);
+        let cases = cases.into_iter().map(|(_, case)| case);
         Ok(Parts {
             gpus,
             // A virtual GPU has time for some.
             cases: match tiny {
-                true => cases.into_iter().step_by(5).collect(),
-                false => cases,
+                true => cases.step_by(11).collect(),
+                false => cases.collect(),
             },
             rounds: if tiny { 1 } else { 24 },
         })

@@ -199,12 +199,6 @@ fn all_steps_pass() {
     let (carried, gpu) = (Carried::new(), gpu());
     let ended = carried.run(&gpu, 900, &[]);
     assert_eq!(ended.code, Some(0), "{}", ended.text);
-    assert!(
-        ended.took < Duration::from_secs(180),
-        "{:?}\n{}",
-        ended.took,
-        ended.text
-    );
     ended.ends("machine", "ok", "NVIDIA H100 80GB HBM3");
     ended.ends("interface", "ok", "scenarios");
     ended.ends("parts", "ok", "all results the same");
