@@ -61,7 +61,7 @@ pub use worker::serve_if_asked;
 
 use crate::Build;
 use crate::scan::Found;
-use crate::session::{Bench, Job};
+use crate::session::{Bench, Job, lock_of};
 use energy_kernel_compiler::lang;
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::record::{CacheMode, DeviceClass, Objective, Record, Rejected};
@@ -155,6 +155,13 @@ pub enum Step<'a> {
         seconds: f64,
         /// Joules a launch.
         joules: f64,
+    },
+    /// A measurement is in the journal: a tuning that is interrupted after it goes on from there.
+    Kept,
+    /// Something is not in the journal, which cannot be written.
+    NotKept {
+        /// Why.
+        why: &'a str,
     },
 }
 
@@ -363,6 +370,11 @@ impl<M: Meter, P: FnMut(Step<'_>)> Tuner<M, P> {
 impl<M: Meter, P: FnMut(Step<'_>)> Bench for Tuner<M, P> {
     fn device(&self) -> &DeviceClass {
         self.meter.device()
+    }
+
+    fn lock(&self) -> Option<String> {
+        // What was recorded is looked up, and measured no more.
+        (!self.meter.is_recorded()).then(|| lock_of(self.device())).flatten()
     }
 
     fn tune(&mut self, job: &Job<'_>) -> Result<Record, String> {
