@@ -86,7 +86,7 @@ fn calls_follow_each_other_without_synchronisation() {
         let numbers = integers(500);
         let mut x = Tensor::from_slice(gpu, &[500], &numbers)?;
         for _ in 0..6 {
-            // What is overwritten is freed behind the kernel that reads it.
+            // The old tensor is freed while a kernel reads it.
             x = scale(gpu, &x, -2.0)?;
         }
         let expected: Vec<f32> = numbers.iter().map(|number| number * 64.0).collect();
