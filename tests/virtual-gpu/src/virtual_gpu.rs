@@ -129,12 +129,12 @@ impl Virtual {
         command
     }
 
-    /// Runs one test of this executable in its own process, for at most a minute.
+    /// Runs one test of this executable in its own process, for at most two minutes.
     ///
     /// # Panics
     /// The test does not exist, or the process cannot be started.
     pub fn run(&self, name: &str) -> Run {
-        let run = self.finish(&mut self.test(name), Duration::from_secs(60));
+        let run = self.finish(&mut self.test(name), Duration::from_secs(120));
         assert!(!run.text.contains("running 0 tests"), "there is no test `{name}`");
         run
     }

@@ -1,5 +1,5 @@
-//! The public interface on the way to a real GPU, on every capability: each test runs in a process of its own, which must end
-//! with right results, nothing done wrong and nothing left on the device.
+//! The public interface through `Gpu::open()` on every capability. Each test runs in its own process, which must succeed without mistakes
+//! and leaks.
 
 #![cfg(target_os = "linux")]
 
