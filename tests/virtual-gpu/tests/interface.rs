@@ -1,5 +1,5 @@
-//! The public interface on the way to a real GPU, on every capability: each test runs in a process of its own, which must end
-//! with right results, nothing done wrong and nothing left on the device.
+//! The public interface through `Gpu::open()` on every capability. Each test runs in its own process, which must succeed without mistakes
+//! and leaks.
 
 #![cfg(target_os = "linux")]
 
@@ -86,7 +86,7 @@ fn calls_follow_each_other_without_synchronisation() {
         let numbers = integers(500);
         let mut x = Tensor::from_slice(gpu, &[500], &numbers)?;
         for _ in 0..6 {
-            // What is overwritten is freed behind the kernel that reads it.
+            // The old tensor is freed while a kernel reads it.
             x = scale(gpu, &x, -2.0)?;
         }
         let expected: Vec<f32> = numbers.iter().map(|number| number * 64.0).collect();

@@ -1,4 +1,4 @@
-//! What the tests share: operators, numbers, and processes that run one test on virtual GPUs.
+//! Shared by the tests: operators, numbers, and processes that run one test.
 
 #![allow(dead_code)]
 
@@ -33,7 +33,7 @@ pub fn add(a: Tensor<f32, (N,)>, b: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> {
     |n| a[[n]] + b[[n]]
 }
 
-/// Runs a scenario in a process of its own on each capability; each must end well, and leave nothing.
+/// Runs a scenario in its own process on each capability. Each must succeed without leaks.
 pub fn everywhere(test: &str, scenario: impl FnOnce(&Gpu) -> Result<()>) {
     if is_child() {
         return scenario(&Gpu::open().unwrap()).unwrap();
@@ -43,12 +43,12 @@ pub fn everywhere(test: &str, scenario: impl FnOnce(&Gpu) -> Result<()>) {
     }
 }
 
-/// Integers of `f32`: sums and products of few of them are exact.
+/// Small integers as `f32`, whose sums and products are exact.
 pub fn integers(length: usize) -> Vec<f32> {
     (0..length).map(|at| ((at * 7 + at / 5) % 23) as f32 - 11.0).collect()
 }
 
-/// Numbers in −1..1, the same for a seed.
+/// Pseudorandom numbers in −1..1.
 pub struct Random(pub u64);
 
 impl Random {
@@ -73,7 +73,7 @@ impl Random {
     }
 }
 
-/// That a tensor holds what it should, to so much.
+/// Asserts that a tensor differs from the expected one by at most `most`.
 #[track_caller]
 pub fn assert_near<T: Element + Into<f64>>(found: &Tensor<T>, expected: &HostTensor<T>, most: f64) {
     assert_eq!(found.shape(), expected.shape());
