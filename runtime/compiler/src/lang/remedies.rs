@@ -57,7 +57,7 @@ const FUNCTIONS: [(&[&str], &str); 47] = [
     ),
     (&["where", "select"], "write `if … { … } else { … }`"),
     (&["mean", "avg", "average"], "write `sum(|k| …) / K as f32`"),
-    (&["softmax"], "write it with `max`, `exp` and `sum`"),
+    (&["softmax"], "it is made of `max`, `exp` and `sum`"),
     (&["any"], "write `max(|k| (…) as i32) != 0`"),
     (&["all"], "write `min(|k| (…) as i32) != 0`"),
     (&["count"], "write `sum(|k| (…) as i32)`"),
@@ -156,5 +156,28 @@ mod tests {
             }
         }
         assert!(of_function("helper").contains("exp, ln, sqrt"));
+    }
+
+    /// What is to be written is accepted, as a number or as a truth value.
+    #[test]
+    fn remedies_are_of_the_language() {
+        let accepts = |body: &str| {
+            let names = ["x", "y", "n", "a", "b", "c", "low", "high"].map(|name| format!("{name}: f32"));
+            let source = format!(
+                "fn f(t: Tensor<f32, (N,)>, {}) -> Tensor<f32, (N,)> {{ |i| t[[i]] * {{ {body} }} }}",
+                names.join(", ")
+            );
+            crate::lang::parse(Default::default(), source.parse().expect("tokens")).map(|_| ())
+        };
+        for (names, remedy) in FUNCTIONS {
+            let Some(written) = remedy.split('`').nth(1).filter(|_| remedy.contains("write")) else {
+                continue;
+            };
+            if !written.contains('…') {
+                let number = accepts(written);
+                let truth = accepts(&format!("if {written} {{ 1.0 }} else {{ 0.0 }}"));
+                assert!(number.is_ok() || truth.is_ok(), "{names:?}: {number:?}");
+            }
+        }
     }
 }
