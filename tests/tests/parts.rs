@@ -1,41 +1,16 @@
 //! Blocks that share the terms of a tile: right, and the same whoever of them comes last.
 
-use energy_kernel_compiler::schedule::Schedule;
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_compiler::{lower, schedule};
+use energy_kernel_tests::parts::{OPERATORS, shared};
 use energy_kernel_tests::{first_wrong, operators, random_inputs, run};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
-/// Every type that is summed in, several sums and outputs, a batch, sums over several axes; with sizes that leave tiles incomplete.
-const OPERATORS: [(&str, &[u64]); 12] = [
-    ("linear_gelu_f32", &[72, 512, 40]),
-    ("matmul_f64", &[40, 384, 72]),
-    ("batched_matmul_f32", &[2, 33, 256, 70]),
-    ("matmul_i8", &[40, 1024, 72]),
-    ("linear_gelu_f16", &[72, 512, 40]),
-    ("matmul_transposed_f16", &[512, 40, 72]),
-    ("batched_matmul_f16", &[2, 33, 256, 70]),
-    ("matmul_tf32", &[40, 512, 33]),
-    ("matmul_u8", &[40, 1024, 72]),
-    ("gated_columns_bf16", &[40, 512, 72]),
-    ("conv_dilated_bf16", &[2, 128, 40, 33, 3]),
-    ("conv_stride_f32", &[1, 64, 9, 9, 20, 3, 3]),
-];
 /// Schedules of each family and number of parts.
 const SAMPLES: usize = 1;
-
-/// The family and how many blocks share a tile, where several do and tiles are small.
-fn shared(point: &Schedule) -> Option<(&'static str, u32)> {
-    let (parts, tile) = match point {
-        Schedule::Mma(point) => (point.parts, point.block_rows * point.block_columns),
-        Schedule::Contract(point) => (point.parts, point.block_rows * point.block_columns),
-        _ => return None,
-    };
-    (parts > 1 && tile <= 64 * 64).then_some((point.family(), parts))
-}
 
 #[test]
 fn the_last_block_adds_up_what_all_have() {

@@ -2,9 +2,6 @@
 
 #![cfg(target_os = "linux")]
 
-mod common;
-
-use common::{add, integers, scale};
 use cudarc::driver::sys::{self, CUresult, CUstreamCaptureMode::*};
 use cudarc::driver::{CudaContext, CudaStream, DevicePtr, LaunchConfig, PushKernelArg, result};
 use cudarc::nvrtc::Ptx;
@@ -12,6 +9,7 @@ use energy_kernel::compiler::lower::lower;
 use energy_kernel::compiler::target::{Machine, Target};
 use energy_kernel::prelude::*;
 use energy_kernel::tools::{Argument, View};
+use energy_kernel_tests::scenarios::{add, integers, scale};
 use energy_kernel_virtual_gpu::{LIARS, Virtual, is_child, while_failing};
 use std::sync::Arc;
 use std::time::Duration;

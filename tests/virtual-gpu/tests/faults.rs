@@ -9,9 +9,6 @@
 
 #![cfg(target_os = "linux")]
 
-mod common;
-
-use common::{add, embed, integers, scale};
 use energy_kernel::compiler::lower::lower;
 use energy_kernel::compiler::schedule::{self, Schedule};
 use energy_kernel::compiler::size::Specialisation;
@@ -19,6 +16,7 @@ use energy_kernel::compiler::target::{Machine, Target};
 use energy_kernel::prelude::*;
 use energy_kernel::tools::{Argument, View};
 use energy_kernel::{Plan, Result};
+use energy_kernel_tests::scenarios::{add, embed, integers, scale};
 use energy_kernel_virtual_gpu::{Run, Virtual, is_child};
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
