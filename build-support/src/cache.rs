@@ -3,11 +3,11 @@
 //! ```text
 //!   <package>/energy-cache/                    committed and published with the crate; written by `tune --ship` only
 //!   <user cache>/<package>/                    written by builds and by the command; shared by all checkouts of the package
-//!   <user cache>/.state/<package>-<checkout>/  of one manifest folder: journals, what is being edited, what it uses
+//!   <user cache>/.state/<package>-<checkout>/  of one manifest folder: journals, edits, the operators that it uses
 //!   <user cache>/.state/locks/                 locks of packages and devices
 //! ```
-//! Builds watch the first two. Of the valid records for a bucket and device class the best [standing](Standing) wins, wherever it
-//! lies. A file that is not valid is reported and passed over.
+//! Builds watch the first two. For a bucket and device class the valid record with the best [standing](Standing) wins, wherever it
+//! lies. An invalid file is reported and passed over.
 
 use crate::checkout;
 use crate::locks::{self, Lock};
@@ -26,7 +26,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// The folder of shipped results in a package.
 pub const SHIPPED: &str = "energy-cache";
 
-/// Writing a result takes milliseconds. Whoever holds that lock for longer is stuck.
+/// The longest wait for another process that writes a result. Writing takes milliseconds.
 const WRITING_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The places of one package.
@@ -36,7 +36,7 @@ pub struct Cache {
     user: Result<User, NoUserCache>,
 }
 
-/// What lies in the user's cache.
+/// The folders of a package in the user's cache.
 #[derive(Debug, Clone)]
 struct User {
     /// The name of the package's folder, and of its locks.
@@ -49,13 +49,13 @@ struct User {
     manifest_dir: PathBuf,
 }
 
-/// Why there is no user's cache.
+/// The reason that there is no user's cache.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoUserCache {
     /// The system has no place for caches.
     #[error("there is no cache folder; set ENERGY_KERNEL_CACHE_DIR")]
     Nowhere,
-    /// It is named by a relative path.
+    /// The path to it is relative.
     #[error(transparent)]
     Relative(RelativeFolder),
 }
@@ -123,7 +123,7 @@ impl Cache {
         }
     }
 
-    /// The folder of what belongs to this manifest folder alone: journals, what is being edited.
+    /// The folder for the state of this manifest folder: journals, edits.
     pub fn state(&self) -> Option<&Path> {
         self.user.as_ref().ok().map(|user| user.state.as_path())
     }
@@ -198,8 +198,8 @@ impl Cache {
         files
     }
 
-    /// Notes which operators this manifest folder has: `clean` in another checkout of the package leaves their results alone. Best
-    /// effort: without it, they are measured again.
+    /// Notes the operators of this manifest folder, so that `clean` in another checkout of the package keeps their results. Best
+    /// effort: if it fails, they may have to be measured again.
     pub fn note(&self, operators: &[Found]) {
         if let Ok(user) = &self.user {
             let used = operators.iter().map(|found| found.fingerprint).collect();
@@ -236,8 +236,8 @@ impl Cache {
         })
     }
 
-    /// Adds results that were asked for though there were some: they replace what is there, whatever speaks for it, unless that was
-    /// measured later or has energies that they lack, and is not stale.
+    /// Adds results that the user asked for although there were some. They replace those in the place, unless one of these is not stale and was
+    /// measured later, or has energies that the new one lacks.
     ///
     /// # Errors
     /// The place cannot be written.
@@ -258,7 +258,7 @@ impl Cache {
         })
     }
 
-    /// Writes results to a place, combined with what is there about the same operator and device class.
+    /// Writes results to a place. `combine` adds what the place holds of the same operator and device class.
     fn write(
         &self,
         place: Place,
@@ -297,7 +297,7 @@ impl Cache {
         Ok(path)
     }
 
-    /// Why another result is used than this one of an operator; none if it is used, or lies in no place.
+    /// The advantage of the record that is used instead of this one; none if this one is used.
     pub fn preferred_to(&self, record: &Record, found: &Found, device: &DeviceClass) -> Option<Advantage> {
         let contents = self.read(std::slice::from_ref(found));
         let file = contents.get(&found.fingerprint, device)?;
@@ -310,7 +310,7 @@ impl Cache {
         standing(used).advantage_over(&standing(record))
     }
 
-    /// Takes a lock if nobody has it; it is held as long as the file lives.
+    /// Takes a lock if no other process has it. The lock is held as long as the file lives.
     ///
     /// # Errors
     /// There is no place for locks.
@@ -318,7 +318,7 @@ impl Cache {
         self.lock_until(lock, Instant::now())
     }
 
-    /// Waits for a lock until then; none if another has it still.
+    /// Waits for a lock until `until`; none if another process still has it.
     ///
     /// # Errors
     /// There is no place for locks.
@@ -366,7 +366,7 @@ fn now() -> u64 {
 /// A file of a cache that is of no use.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
-    /// It cannot be read, or is nothing that is read.
+    /// It is not a readable regular file of a cache file's size.
     #[error(transparent)]
     File(#[from] FileError),
     /// It is no valid cache file of this version.
@@ -395,7 +395,7 @@ pub fn read_file(path: &Path) -> Result<CacheFile, Unreadable> {
     Ok(decode(&file::read(path, LIMIT as u64)?)?)
 }
 
-/// Where results are written in a folder, and what is there about the same operator and device class already.
+/// The path to write results to, and the results of the same operator and device class that it holds.
 fn present(folder: &Path, file: &CacheFile) -> io::Result<(PathBuf, Option<CacheFile>)> {
     let names = [
         CacheFile::file_name(&file.fingerprint, &file.device),
@@ -407,9 +407,9 @@ fn present(folder: &Path, file: &CacheFile) -> io::Result<(PathBuf, Option<Cache
                 let same = present.fingerprint == file.fingerprint && present.device.key() == file.device.key();
                 return Ok((path, same.then_some(present)));
             }
-            // A newer version's, which can use it.
+            // A newer version wrote it and can use it.
             Err(Unreadable::Content(DecodeError::Version { found })) if found > FORMAT_VERSION => {}
-            // What cannot be read may be sound: it is not for us to replace it.
+            // Keep files we cannot read: they may be valid, just unreadable to this user.
             Err(Unreadable::File(FileError::Io(error))) if error.kind() != io::ErrorKind::NotFound => {
                 let why = format!("{} cannot be read: {error}", path.display());
                 return Err(io::Error::new(error.kind(), why));
@@ -423,7 +423,7 @@ fn present(folder: &Path, file: &CacheFile) -> io::Result<(PathBuf, Option<Cache
     ))
 }
 
-/// What lies in a folder, in a fixed order; nothing where there is none.
+/// The entries of a folder, in a fixed order; none if it does not exist.
 fn entries(folder: Option<&Path>) -> Vec<PathBuf> {
     let entries = folder.map(std::fs::read_dir).into_iter().flatten().flatten();
     let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -435,7 +435,7 @@ fn entries(folder: Option<&Path>) -> Vec<PathBuf> {
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8], modified: Option<SystemTime>) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
-    // Nobody else's, and nothing that lies there already: a link would lead elsewhere, a pipe would wait.
+    // A name that nobody can have put something at: a link would lead elsewhere, a pipe would block.
     let random = RandomState::new().hash_one(std::process::id());
     let temporary = folder.join(format!(".{name}.{random:016x}.tmp"));
     let mut file = File::options().write(true).create_new(true).open(&temporary)?;

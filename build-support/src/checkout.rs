@@ -1,8 +1,8 @@
-//! Checkouts: several manifest folders may hold packages of one name. They share results, which go by what operators mean, and
-//! nothing else.
+//! Checkouts: several manifest folders may hold packages of one name. They share results, which are found by an operator's fingerprint,
+//! and nothing else.
 //!
-//! Each has a folder of its own among the states. A file in it names the manifest folder, and the operators that are found
-//! there, one a line; what is not understood is passed over.
+//! Each checkout has a state folder. A file in it names the manifest folder, then the fingerprints of its operators, one a line. Lines that
+//! are not understood are passed over.
 
 use crate::cache::write_atomically;
 use energy_kernel_compiler::file;
@@ -12,10 +12,10 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The note in a state's folder.
+/// The name of that file.
 pub(crate) const FILE: &str = "checkout";
 
-/// Some hundred thousand operators.
+/// The most bytes of a note: some hundred thousand operators.
 const LONGEST: u64 = 8 << 20;
 
 /// The digits in a folder's name that tell checkouts apart.
@@ -31,7 +31,7 @@ pub(crate) fn folder_name(package: &str, manifest_dir: &Path) -> String {
 /// Notes the operators of a manifest folder in its state.
 pub(crate) fn note(state: &Path, manifest_dir: &Path, used: &BTreeSet<Fingerprint>) -> io::Result<()> {
     let path = state.join(FILE);
-    // A name that is no line of text is left out: of such a folder nobody can tell that it is gone.
+    // A path that is not a line of text is left out. Such a checkout counts as present for ever.
     let name = manifest_dir.to_str().filter(|name| !name.contains(char::is_control));
     let mut text = format!("{}\n", name.unwrap_or_default());
     used.iter()
@@ -42,14 +42,14 @@ pub(crate) fn note(state: &Path, manifest_dir: &Path, used: &BTreeSet<Fingerprin
     write_atomically(&path, text.as_bytes(), None)
 }
 
-/// The states of a package's checkouts that are there, with the operators of each.
+/// The state folders of a package's checkouts that exist, with the operators of each.
 pub(crate) fn present(states: &Path, package: &str) -> Vec<(PathBuf, BTreeSet<Fingerprint>)> {
     let all = all(states, package).into_iter();
     let present = all.filter(|(_, manifest_dir, _)| manifest_dir.as_ref().is_none_or(|folder| exists(folder)));
     present.map(|(state, _, used)| (state, used)).collect()
 }
 
-/// The states of a package's checkouts that are gone.
+/// The state folders of a package's checkouts that no longer exist.
 pub(crate) fn vanished(states: &Path, package: &str) -> Vec<PathBuf> {
     let all = all(states, package).into_iter();
     let vanished = all.filter(|(_, manifest_dir, _)| manifest_dir.as_ref().is_some_and(|folder| !exists(folder)));
@@ -60,7 +60,7 @@ fn exists(manifest_dir: &Path) -> bool {
     manifest_dir.join("Cargo.toml").exists()
 }
 
-/// The states of all checkouts of a package that were noted: the folder, the manifest folder if it can be named, the operators.
+/// All noted checkouts of a package: the state folder, the manifest folder if it can be named, the operators.
 fn all(states: &Path, package: &str) -> Vec<(PathBuf, Option<PathBuf>, BTreeSet<Fingerprint>)> {
     let is_state = |name: &str| {
         let digits = name.strip_prefix(package).and_then(|rest| rest.strip_prefix('-'));

@@ -15,7 +15,7 @@ const REST: u64 = 600;
 
 const FILE: &str = "seen";
 
-/// Some ten thousand operators, with long names.
+/// The most bytes of the state: some ten thousand operators with long names.
 const LONGEST: u64 = 8 << 20;
 
 /// When the operators of a package were first seen.

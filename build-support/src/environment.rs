@@ -29,7 +29,7 @@ const GIVEN_BY_CARGO: [&str; 6] = [
 pub struct Environment {
     /// Environment variables; those that are not listed are not set.
     pub variables: BTreeMap<String, String>,
-    /// Where the user's caches lie, if anywhere. A relative path is refused.
+    /// The folder of the user's cache, if there is one. [`Cache::of`](crate::cache::Cache::of) refuses a relative path.
     pub user_cache: Option<PathBuf>,
     /// Cargo's home, below which it keeps the sources of dependencies.
     pub cargo_home: Option<PathBuf>,
@@ -65,7 +65,7 @@ impl Environment {
                 .get("OUT_DIR")
                 .map_or(now, |out_dir| invoked(Path::new(out_dir), now)),
             variables,
-            // The cache says that it refuses it, and uses none.
+            // The cache refuses it and says so.
             user_cache: user_cache.unwrap_or_else(|RelativeFolder(path)| Some(path)),
             cargo_home: own.map(PathBuf::from).or_else(at_home),
             gpus: gpus_at_a_glance(),

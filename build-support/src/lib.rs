@@ -165,7 +165,7 @@ impl Build {
         self
     }
 
-    /// Where the user's cache lies: an absolute path. By default where the system keeps caches, or what `ENERGY_KERNEL_CACHE_DIR` says.
+    /// The folder of the user's cache, an absolute path. By default the system's folder for caches, or `ENERGY_KERNEL_CACHE_DIR`.
     pub fn cache_dir(mut self, folder: impl Into<PathBuf>) -> Build {
         self.cache_dir = Some(folder.into());
         self

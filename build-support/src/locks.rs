@@ -1,6 +1,6 @@
-//! Locks between processes: files that the system locks, and unlocks when whoever holds them ends.
+//! Locks between processes. The system unlocks the file of a lock when the process that holds it ends.
 //!
-//! Who needs several takes them in this order: a package, a device, writing. So nobody waits for each other in a circle.
+//! A process that needs several takes them in this order: a package, a device, writing. So no two processes wait for each other.
 
 use energy_kernel_compiler::file;
 use std::fs::{File, TryLockError};
@@ -8,18 +8,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// What one process at a time may do.
+/// A right that one process at a time has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lock<'a> {
-    /// Tune operators of the package: they are shared by its checkouts, and none is tuned twice.
+    /// Tunes operators of the package, so that no operator is tuned twice. All checkouts of the package share it.
     Tuning,
-    /// Measure on a device, whatever the package: measurements would disturb each other. The name tells devices apart.
+    /// Measures on the device of this name, whatever the package: measurements at the same time disturb each other.
     Device(&'a str),
-    /// Write results of the package.
+    /// Writes results of the package.
     Writing,
 }
 
-/// How often a lock is asked for that another has.
+/// The interval at which a waiting process tries again.
 const ASKED_EVERY: Duration = Duration::from_millis(50);
 
 /// The folder of all locks.
@@ -27,10 +27,10 @@ pub(crate) fn folder(states: &Path) -> PathBuf {
     states.join("locks")
 }
 
-/// Waits for a lock until then; none if another has it still.
+/// Waits for a lock until `until`; none if another process still has it.
 ///
 /// # Errors
-/// There is no place for locks, or the file system has none.
+/// The file of the lock cannot be opened, or the file system has no locks.
 pub(crate) fn take(states: &Path, package: &str, lock: Lock<'_>, until: Instant) -> io::Result<Option<File>> {
     let name = match lock {
         Lock::Tuning => format!("{package}.tuning.lock"),

@@ -140,14 +140,14 @@ pub(crate) fn permission(environment: &Environment, policy: Policy, or_emulated:
     }
 }
 
-/// Whether a package is somebody else's: packaged, vendored, or fetched by cargo from a registry or a repository. Its author
-/// ships results; whoever builds it does not tune it.
+/// `true` if the package is packaged, vendored, or fetched by cargo from a registry or a repository. Its author ships results; its users
+/// never tune it.
 fn is_published(manifest_dir: &Path, cargo_home: Option<&Path>) -> bool {
     let packaged = ["Cargo.toml.orig", ".cargo-checksum.json"];
     let canonical = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     packaged.iter().any(|name| manifest_dir.join(name).exists())
         || cargo_home.is_some_and(|home| canonical(manifest_dir).starts_with(canonical(home)))
-        // What cargo has fetched, wherever its home lies. In a repository the package may lie deeper.
+        // Cargo marks what it fetches, wherever its home lies. In a repository the package may lie deeper.
         || manifest_dir.ancestors().any(|folder| folder.join(".cargo-ok").exists())
 }
 
@@ -261,7 +261,7 @@ mod tests {
             let linked = of("linked/src/index.crates.io-1949cf8c6b5b557f/demo-0.1.0", None);
             assert_eq!(linked, Permission::CacheOnly(Why::Packaged));
         }
-        // Whoever asks for it gets it.
+        // `tune` overrides it.
         let mut asked = environment(&[("CARGO_MANIFEST_DIR", root.path().join("packaged").to_str().unwrap())]);
         asked.cargo_home = Some(home);
         assert!(matches!(

@@ -32,7 +32,7 @@ pub struct Found {
     pub buckets: Vec<Vec<u64>>,
     /// What kernels for them are compiled to know.
     pub specialisation: Specialisation,
-    /// The sizes that some `tune(…)` does not name, so that a value is [assumed](energy_kernel_compiler::tuning::UNNAMED).
+    /// The sizes that a `tune(…)` does not name: tuning [assumes](energy_kernel_compiler::tuning::UNNAMED) a value.
     pub assumed: Vec<String>,
 }
 
@@ -64,7 +64,7 @@ impl Found {
         places.collect::<std::collections::BTreeSet<_>>().len()
     }
 
-    /// Whether the compiler emits other kernels by now than those that a record's figures are of, or none of them.
+    /// `true` if the compiler now emits another kernel for one of a record's schedules, or none for any of them.
     pub fn is_stale(&self, device: &DeviceClass, record: &Record) -> bool {
         let Some(machine) = device.machine() else {
             return false;
@@ -78,7 +78,7 @@ impl Found {
         differs || refused
     }
 
-    /// Whether the compiler makes a kernel of any of a record's schedules. In another version of the space they may mean nothing.
+    /// `true` if the compiler can emit a kernel for one of a record's schedules. Those of another space version may be illegal here.
     pub fn is_usable(&self, device: &DeviceClass, record: &Record) -> bool {
         let lowers =
             |machine, point: &Point| lower(&self.checked, &record.specialisation, machine, &point.schedule).is_ok();

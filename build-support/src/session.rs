@@ -28,8 +28,8 @@ pub trait Bench {
     /// Which class it is of.
     fn device(&self) -> &DeviceClass;
 
-    /// The name of the lock under which it measures: the same in all processes that would disturb each other. By default the
-    /// device's class; none for a simulated device, whose figures nothing disturbs.
+    /// The name of the device's lock, the same in all processes that measure on this device. By default the device class; none for a simulated
+    /// device, whose figures nothing disturbs.
     fn lock(&self) -> Option<String> {
         lock_of(self.device())
     }
@@ -41,7 +41,7 @@ pub trait Bench {
     fn tune(&mut self, job: &Job<'_>) -> Result<Record, String>;
 }
 
-/// The name of the lock of a device of which no more is known than its class.
+/// The name of a device's lock, made from its class.
 pub(crate) fn lock_of(device: &DeviceClass) -> Option<String> {
     (!device.simulated).then(|| device.file_stem())
 }
@@ -303,7 +303,7 @@ impl Session<'_> {
         if jobs.is_empty() {
             return waiting > 0;
         }
-        // What others take of the time is not there for tuning: a build takes no longer than its budget.
+        // Waiting counts: a build takes no longer than its budget.
         let budget = match device.simulated {
             true => self.build.budget.min(EMULATED_BUDGET),
             false => self.build.budget,
@@ -316,7 +316,7 @@ impl Session<'_> {
             warnings.push(self.busy(&jobs, &format!("tuning {}", self.package)));
             return true;
         };
-        // It may have tuned the same meanwhile.
+        // The other process may have tuned the same operators.
         for known in self.cache.read(found).operators.into_values() {
             known.devices.into_values().for_each(|file| contents.add(file, found));
         }
@@ -324,7 +324,7 @@ impl Session<'_> {
         if jobs.is_empty() {
             return waiting > 0;
         }
-        // The build scripts of a workspace take turns, also in a debug build, or each of its builds would tune one package.
+        // A debug build waits too: otherwise each build of a workspace would tune only one of its packages.
         let measuring = device_lock.map(|name| self.take(Lock::Device(&name), Some(end), &mut bench, workshop));
         if let Some(None) = measuring {
             warnings.push(self.busy(&jobs, &format!("measuring on {}", device.name)));
@@ -337,8 +337,8 @@ impl Session<'_> {
         waiting > 0
     }
 
-    /// Takes a lock, or waits for it that long. Without a place for locks there is none for results either, but this build can have
-    /// them. While it waits it gives up its bench: on the device, others would take it for one that disturbs them.
+    /// Takes a lock, waiting until `until`; none if another process still has it. The inner option is none if locks cannot be kept: then this build
+    /// tunes without. While it waits, it drops the bench: to the other process it would be a foreign process on the GPU.
     fn take(
         &self,
         lock: Lock<'_>,
@@ -367,11 +367,11 @@ impl Session<'_> {
         }
     }
 
-    /// That another process is in the way.
+    /// The warning that another process has a lock.
     fn busy(&self, jobs: &[(&Found, &[u64])], what: &str) -> String {
         format!(
-            "another process is {what}: {} sizes of {} stay untuned in this build; the next one tunes what is left, as does `{}`",
-            jobs.len(),
+            "another process is {what}: {} of {} stay untuned in this build; the next one tunes what is left, as does `{}`",
+            sizes(jobs.len()),
             list(jobs.iter().map(|(found, _)| found.name.as_str())),
             self.command()
         )
@@ -388,8 +388,8 @@ impl Session<'_> {
     ) {
         let device = bench.device().clone();
         workshop.announce(&format!(
-            "energy-kernel: tuning {} sizes of operators on {} for at most {} s; ENERGY_KERNEL=cached builds without, Ctrl-C stops",
-            jobs.len(),
+            "energy-kernel: tuning {} on {} for at most {} s; ENERGY_KERNEL=cached builds without, Ctrl-C stops",
+            sizes(jobs.len()),
             device.name,
             end.saturating_duration_since(Instant::now()).as_secs(),
         ));
@@ -522,8 +522,8 @@ impl Session<'_> {
         bundles
     }
 
-    /// Writes bundles, then the index: whoever reads an index finds all that it names. A bundle that cannot be written is left out,
-    /// and costs no other operator its own. `found` are the operators that were looked for; none if none were.
+    /// Writes bundles, then the index, so that every bundle that an index names exists. A bundle that cannot be written is left out with a warning.
+    /// `found` are all operators of the package; none if the script did not look for them.
     fn write(&self, found: Option<&[Found]>, bundles: &[Assembled], warnings: &mut Vec<String>) {
         let output = self.output.display();
         let mut left_out = Vec::new();
@@ -613,7 +613,7 @@ pub fn buckets<'a>(found: &[&'a Found]) -> Vec<(&'a Found, &'a [u64])> {
         .collect()
 }
 
-/// What is assumed of sizes that `tune(…)` does not name, in a sentence for each attribute.
+/// One sentence for each attribute whose `tune(…)` leaves out a size: the value that tuning assumes.
 pub fn assumptions(found: &[Found]) -> Vec<String> {
     let mut said = Vec::new();
     for found in found.iter().filter(|found| !found.assumed.is_empty()) {
@@ -633,7 +633,7 @@ pub fn assumptions(found: &[Found]) -> Vec<String> {
     said
 }
 
-/// Which buckets have no record on a device that is of any use.
+/// The buckets without a usable record on a device.
 pub fn missing<'a>(found: &[&'a Found], contents: &Contents, device: &DeviceClass) -> Vec<(&'a Found, &'a [u64])> {
     let known = |f: &Found, sizes: &[u64]| {
         contents
@@ -690,7 +690,15 @@ pub fn names(found: &Found, sizes: &[u64]) -> String {
     pairs.join(", ")
 }
 
-/// Names for people, each once, and no more than three.
+/// A number of sizes for messages.
+fn sizes(count: usize) -> String {
+    match count {
+        1 => "1 size".to_owned(),
+        several => format!("{several} sizes"),
+    }
+}
+
+/// A list of names for messages: each once, at most three.
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let mut distinct: Vec<&str> = Vec::new();
     names.for_each(|name| {
@@ -714,7 +722,7 @@ fn one_of(warnings: Vec<String>, others: &str) -> Option<String> {
     })
 }
 
-/// A warning is one line, which names of files and errors of others may not be.
+/// A warning as a line for cargo. File names and errors from outside may hold control characters.
 fn warning(text: &str) -> String {
     format!("cargo::warning={}", text.replace(char::is_control, " "))
 }

@@ -1070,7 +1070,7 @@ fn a_release_build_waits_while_another_tunes() {
     assert!(package.workshop.announced[0].contains("tuning it"));
 }
 
-/// Whoever holds a lock may hold it for ever.
+/// Another process may hold a lock for ever.
 #[test]
 fn a_build_waits_no_longer_than_its_budget_and_goes_on_with_one_warning() {
     for (profile, lock) in [
@@ -1156,7 +1156,7 @@ fn checkouts_of_a_package_do_not_wait_for_each_other() {
     third.run();
     assert_eq!((third.tuned(), third.bundles().len()), (0, 1), "the first's result");
     // Each knows what the others use, as long as they are there.
-    let of = |package: &Package| package.index().found.unwrap()[0];
+    let of = |package: &Package| package.index().fingerprints[0];
     assert_eq!(first.cache().used_elsewhere(), [of(&first), of(&second)].into());
     assert_eq!(second.cache().used_elsewhere(), [of(&first)].into());
     assert!(
@@ -1190,7 +1190,7 @@ fn a_date_in_the_future_is_older_than_any_other() {
     package.change(|record| record.measured_at = 1000);
     package.run();
     assert_eq!(package.measured_at(), [1000], "the shipped one is passed over");
-    // What is stored beside one in the user's cache, too.
+    // Storing a result beside one replaces it.
     let path = package.cache().files(Place::User).remove(0);
     let present = crate::cache::read_file(&path).unwrap();
     let mut ahead = present.clone();
@@ -1246,7 +1246,7 @@ fn what_is_asked_for_again_wins() {
     };
     cache.replace(Place::User, &one, &found).unwrap();
     assert_eq!(crate::cache::read_file(&path).unwrap(), both);
-    // Why another result is used is said truly.
+    // The stated reason is the one that decided.
     let device = device(false);
     let new = |change: &dyn Fn(&mut Record)| {
         let mut record = both.records[0].clone();

@@ -92,7 +92,7 @@ impl Memo {
     }
 }
 
-/// What a build says to cargo, with room to spare.
+/// The most bytes of a note: more than any build says to cargo.
 const LONGEST_NOTE: u64 = 8 << 20;
 
 /// A digest, and lines that go with it, in a file.

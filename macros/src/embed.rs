@@ -7,31 +7,31 @@ use energy_kernel_compiler::file;
 use energy_kernel_compiler::record::{Bundle, Fingerprint, Index, encoding};
 use std::path::{Path, PathBuf};
 
-/// What the build left for the crate that is being compiled.
+/// The files that the build script left for the crate that is being compiled.
 pub struct Embedded {
     left: Left,
 }
 
 enum Left {
-    /// No index of this package: no build script of its own looks for operators.
+    /// There is no index of this package: it has no build script that looks for operators.
     Nothing,
-    /// An index that cannot be read. The build says what is wrong.
+    /// The index cannot be read.
     Unreadable,
-    /// The package's own, and the folder that it lies in.
+    /// The package's index, and the folder that holds it.
     Index(PathBuf, Index),
 }
 
-/// Why an operator with `tune(…)` is not tuned.
+/// The reason that the build script does nothing for an operator with `tune(…)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
-    /// The package's build script does not look for operators, or there is none.
+    /// The package has no build script that looks for operators.
     BuildScript,
-    /// The build script has not found it.
+    /// The build script did not find the operator.
     Operator,
 }
 
 impl Missing {
-    /// What is wrong, and what to do.
+    /// The message: the problem, then the remedy.
     pub const fn explanation(self) -> &'static str {
         match self {
             Missing::BuildScript => {
@@ -78,7 +78,7 @@ impl Embedded {
             return None;
         };
         let path = folder.join(Bundle::file_name(fingerprint));
-        // The compiler reads all of what it embeds.
+        // rustc reads the whole file, whatever it is.
         let fits = |path: &PathBuf| {
             path.metadata()
                 .is_ok_and(|file| file.is_file() && file.len() <= encoding::LIMIT as u64)
@@ -86,7 +86,7 @@ impl Embedded {
         Some(path).filter(|path| index.has_bundle(fingerprint) && fits(path))
     }
 
-    /// Why some of these operators are not tuned though they ask for it; none where the build has found them all, or was not to look.
+    /// The reason that the build script does nothing for one of these operators; none if it found them all or was told not to look.
     pub fn missing(&self, operators: &[Fingerprint]) -> Option<Missing> {
         match &self.left {
             Left::Nothing => Some(Missing::BuildScript),
@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(embedded(None, PACKAGE, MANIFEST).bundle(&fingerprint(1)), None);
     }
 
-    /// What the compiler would read for ever, or into all of its memory.
+    /// rustc would read such files for ever, or fill the memory.
     #[test]
     fn what_is_no_bundle_is_not_embedded() {
         let out_dir = out_dir();
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(leaked, Some(Missing::BuildScript), "the index of a parent");
         let empty = tempfile::tempdir().expect("a temporary folder");
         assert_eq!(missing(Some(empty.path()), MANIFEST, &[1]), Some(Missing::BuildScript));
-        // Whoever switched it off, or has another trouble, knows.
+        // `ENERGY_KERNEL=off`, and a build script that warns itself.
         let index = |found| Index {
             package: PACKAGE.to_owned(),
             manifest_dir: MANIFEST.to_owned(),

@@ -29,9 +29,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 /// module has a trait for each type parameter, of its name, that its types implement.
 ///
 /// Arguments, separated by commas:
-/// - `tune(M = [1, 16, 256], N = 1536)`: sizes to tune for; lists multiply out; may be repeated. It works through the build script: where
-///   that does not call `energy_kernel_build::run()`, or does not find the operator (in `macro_rules!`, in generated files), the lint
-///   `deprecated` warns. As any lint it is silent in crates from registries and repositories, and fails a build under `-D warnings`.
+/// - `tune(M = [1, 16, 256], N = 1536)`: sizes to tune for; lists multiply out; may be repeated. The build script tunes. If the package has none
+///   that calls `energy_kernel_build::run()`, or if it does not find the operator (in `macro_rules!`, in generated files), the lint `deprecated`
+///   warns at `tune`. Like any lint it is silent in dependencies from registries and repositories, and an error under `-D warnings`.
 /// - `dims(HO = (H + 2 - R) / 2 + 1, TAPS = 3)`: derived and constant sizes. `/` rounds towards zero, as in Rust, and `a.div_ceil(b)` up. With
 ///   `dims(HALF = D / 2)` and an odd `D`, `2 * HALF` is `D - 1`, so an operator on the two halves of a row does not mean what it says: that `D` is
 ///   even is the caller's to check.
@@ -59,10 +59,11 @@ pub fn energy_kernel(attribute: TokenStream, item: TokenStream) -> TokenStream {
     expand(attribute.into(), item.into(), &environment).into()
 }
 
-/// What to say of operators that ask to be tuned, and are not: once a crate, where the whole package is concerned.
+/// The warning for operators with `tune(…)` for which the build script does nothing. If the package has none, only the first operator of a crate
+/// is warned of.
 fn overlooked(embedded: &Embedded, operators: &[Fingerprint]) -> Option<String> {
     static SAID: AtomicBool = AtomicBool::new(false);
-    // No build script sees an example in the documentation.
+    // Operators in documentation tests are never tuned.
     if std::env::var_os("UNSTABLE_RUSTDOC_TEST_PATH").is_some() {
         return None;
     }

@@ -80,7 +80,7 @@ impl<'a> Tuned<'a> {
         }
     }
 
-    /// Of two for one bucket the greater is used. Only compiling a cached one would tell whether it is fresh; the next build does.
+    /// The standing among results for the same bucket. A cached record counts as fresh: only compiling would tell, which the next build does.
     fn standing(self, now: u64) -> Standing {
         match self {
             Tuned::Embedded(_, bucket) => bucket.standing(now),

@@ -521,7 +521,7 @@ fn the_users_cache_counts_and_the_newest_wins() {
         Some((Place::Embedded, false, true)),
         "nothing is known of the age of what is dated in the future"
     );
-    // What cannot end is not read.
+    // An endless file is passed over.
     #[cfg(unix)]
     std::os::unix::fs::symlink(
         "/dev/zero",

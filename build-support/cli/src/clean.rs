@@ -56,12 +56,12 @@ pub fn clean(arguments: &Arguments, options: &Clean) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// `true` if another checkout of the package has the operator of a result: they share what they measure.
+/// `true` if another checkout of the package has the operator of a result: checkouts share results.
 fn is_used(elsewhere: &BTreeSet<Fingerprint>, path: &Path) -> bool {
     !elsewhere.is_empty() && read_file(path).is_ok_and(|file| elsewhere.contains(&file.fingerprint))
 }
 
-/// `true` if nothing can use a result: it is of no operator of the package, or damaged.
+/// `true` if nothing can use a result: it belongs to no operator of the package, or is damaged.
 fn is_unused(package: &Package, path: &Path) -> bool {
     match read_file(path) {
         Ok(file) => {
@@ -77,7 +77,7 @@ fn is_unused(package: &Package, path: &Path) -> bool {
     }
 }
 
-/// A longer source file may name anything.
+/// The most bytes of a source file that is searched. A longer one may name any operator.
 const LONGEST_SOURCE: u64 = 32 << 20;
 
 /// `true` if a source file that was passed over names the operator: its results survive while it is being edited.

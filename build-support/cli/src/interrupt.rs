@@ -1,4 +1,4 @@
-//! Ctrl-C while tuning: what was measured is in the journals already, as far as they can be written, and is taken up again.
+//! Ctrl-C while tuning. The journals hold the measurements made so far, as far as they can be written; the next run takes them up.
 
 use crate::output::plain;
 use crate::quantity::count;
@@ -6,18 +6,18 @@ use miette::IntoDiagnostic;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-/// Measurements of this run that are in a journal or a trace.
+/// The number of measurements of this run that are in a journal or a trace.
 static KEPT: AtomicUsize = AtomicUsize::new(0);
 
-/// Why the last of those that are in none could not be written.
+/// The error of the last measurement that could not be written; none if all were.
 static PROBLEM: Mutex<Option<String>> = Mutex::new(None);
 
-/// Counts a measurement that is kept.
+/// Counts a measurement that was written.
 pub fn kept() {
     KEPT.fetch_add(1, Relaxed);
 }
 
-/// Notes that one is not.
+/// Notes a measurement that could not be written.
 pub fn not_kept(why: &str) {
     *PROBLEM.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.to_owned());
 }

@@ -39,7 +39,7 @@ impl Package {
         }
     }
 
-    /// As [`find`](Package::find), also where its caches are of no use.
+    /// As [`find`](Package::find), but accepts a user's cache that is refused.
     pub fn look(arguments: &Arguments) -> Result<Package> {
         let metadata = match &arguments.metadata {
             Some(file) => Some(read_metadata(file)?),

@@ -28,7 +28,7 @@ struct Job {
     /// Joules and seconds of what needs least.
     least: Option<(f64, f64)>,
     rejected: usize,
-    /// Why something of it is in no journal.
+    /// The error of the last measurement of this size that could not be written.
     not_kept: Option<String>,
 }
 
@@ -120,7 +120,7 @@ impl Progress {
         self.show();
     }
 
-    /// Why the measurements of the size at hand would be made again, if it were interrupted now; none if they would not.
+    /// The error because of which an interrupted tuning would repeat measurements of this size; none if it would not.
     pub fn not_kept(&self) -> Option<String> {
         self.job.borrow().not_kept.clone()
     }

@@ -103,7 +103,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
     }
     progress.begin(jobs.len());
 
-    // What there is already is asked for again.
+    // The user asks for new results although there are some.
     let replaces = options.again || options.warm_l2;
     let mut failed = 0;
     let mut replaced = Vec::new();
@@ -156,7 +156,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
                     false => package.cache.store(Place::User, &file, &package.operators, None),
                 };
                 if let Err(error) = stored {
-                    // What comes next may have better luck.
+                    // The next size may have better luck.
                     failed += 1;
                     let folder = package.cache.folder(Place::User).unwrap_or(&package.folder);
                     let folder = plain(folder.display());
@@ -289,7 +289,7 @@ fn read_trace(options: &Tune) -> miette::Result<Option<Trace>> {
     })
 }
 
-/// Waits for a lock that another process has, until then, and says so. None if locks cannot be kept; then results cannot either.
+/// Waits until `until` for a lock that another process has, and says so. None if locks cannot be kept; then results cannot either.
 fn wait(package: &Package, lock: Lock<'_>, until: Instant, doing: &str) -> miette::Result<Option<File>> {
     complain!("another process is {doing}; waiting (Ctrl-C to stop)");
     match package.cache.lock_until(lock, until) {
@@ -301,8 +301,8 @@ fn wait(package: &Package, lock: Lock<'_>, until: Instant, doing: &str) -> miett
     }
 }
 
-/// Takes the lock of the bench's device, so that no other process measures there. While it waits it gives up the bench: the other would see
-/// it as one that disturbs its measurements.
+/// Takes the lock of the bench's device, so that no other process measures there. While it waits, it drops the bench: to the other process it
+/// would be a foreign process on the GPU.
 fn measure_alone(
     package: &Package,
     bench: Box<dyn Laboratory>,
@@ -421,7 +421,7 @@ fn summary(name: &str, sizes: &str, record: &energy_kernel_compiler::record::Rec
     )
 }
 
-/// Copies what is known of these operators on real devices into the package. What was measured again on request replaces what is there.
+/// Copies the results of these operators on real devices into the package. Those in `replaced` were measured on request and replace shipped ones.
 fn ship(package: &Package, found: &[&Found], replaced: &[CacheFile]) -> miette::Result<Vec<std::path::PathBuf>> {
     let contents = package.cache.read(&package.operators);
     let known = found

@@ -162,7 +162,7 @@ fn a_sweep_that_finds_no_room_leaves_whole_lines() {
 fn an_interrupt_says_what_is_kept_and_the_next_run_goes_on() {
     let package = Package::new();
     let child = package.tune();
-    // Of two measurements in a journal one has been counted.
+    // The command counts a measurement after it wrote it: with two in a journal, one is counted.
     wait_until(&package, |journals| journals.keys().any(|path| journaled(path) > 1));
     let killed = Command::new("kill")
         .args(["-INT", &child.id().to_string()])
@@ -182,7 +182,7 @@ fn an_interrupt_says_what_is_kept_and_the_next_run_goes_on() {
     assert!(package.journals().is_empty());
 }
 
-/// Where nothing can be written, nothing is promised.
+/// The message promises nothing that is not on the disk.
 #[test]
 fn an_interrupt_on_a_full_disk_says_that_nothing_is_kept() {
     let package = Package::new();
@@ -199,7 +199,7 @@ fn an_interrupt_on_a_full_disk_says_that_nothing_is_kept() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // That of the second size: the first has been measured by then.
+    // The second size has begun, so the first was measured.
     wait_until(&package, |journals| journals.len() > 1);
     let killed = Command::new("kill")
         .args(["-INT", &child.id().to_string()])
@@ -223,7 +223,7 @@ fn an_interrupt_on_a_full_disk_says_that_nothing_is_kept() {
     );
 }
 
-/// Whoever has the lock may have it for ever.
+/// Another process may hold the lock for ever.
 #[test]
 fn a_tuning_waits_no_longer_than_its_budget() {
     let package = Package::new();

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-/// A longer journal is not read, in bytes: no tuning fills it.
+/// The most bytes of a journal. No tuning fills it.
 const LONGEST: u64 = 64 << 20;
 
 /// A candidate of a problem on a device.
@@ -81,7 +81,7 @@ impl Validate for Entry {
 pub(crate) fn read(path: &Path) -> (Vec<Entry>, Option<u64>) {
     let bytes = match file::read(path, LONGEST) {
         Ok(bytes) => bytes,
-        // Nothing that is appended to it would be read again.
+        // Entries appended to it would never be read: begin anew.
         Err(FileError::TooLong { .. }) => return (Vec::new(), Some(0)),
         Err(_) => Vec::new(),
     };
@@ -92,7 +92,7 @@ pub(crate) fn read(path: &Path) -> (Vec<Entry>, Option<u64>) {
 /// A journal; without a place to write it to, it only remembers.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
-    /// Or why there is none, where one is asked for.
+    /// None if no journal is asked for; an error if it cannot be opened.
     file: Option<io::Result<File>>,
     entries: Vec<Entry>,
 }
@@ -104,7 +104,7 @@ impl Journal {
         let (entries, damaged) = read(path);
         let open = || {
             let file = file::open(path, File::options().create(true).append(true))?;
-            // What follows a damaged entry would never be read again: cut it off.
+            // Entries after a damaged one would never be read: cut it off.
             if let Some(whole) = damaged {
                 file.set_len(whole)?;
             }
@@ -143,7 +143,7 @@ impl Journal {
         known
     }
 
-    /// Notes an event. `true` if it is in a file.
+    /// Notes an event. Returns `true` if the journal has a file.
     ///
     /// # Errors
     /// It cannot be written; it is remembered nevertheless.

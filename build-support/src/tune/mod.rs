@@ -156,11 +156,11 @@ pub enum Step<'a> {
         /// Joules a launch.
         joules: f64,
     },
-    /// A measurement is in the journal: a tuning that is interrupted after it goes on from there.
+    /// A measurement was written to the journal or the trace, so an interrupted tuning goes on after it.
     Kept,
-    /// Something is not in the journal, which cannot be written.
+    /// An event could not be written to the journal.
     NotKept {
-        /// Why.
+        /// The error.
         why: &'a str,
     },
 }
@@ -373,7 +373,7 @@ impl<M: Meter, P: FnMut(Step<'_>)> Bench for Tuner<M, P> {
     }
 
     fn lock(&self) -> Option<String> {
-        // What was recorded is looked up, and measured no more.
+        // A replay measures nothing.
         (!self.meter.is_recorded()).then(|| lock_of(self.device())).flatten()
     }
 

@@ -540,7 +540,7 @@ impl<'a, M: Meter> Search<'a, M> {
         self.note(subject, Event::Rejected { reason, detail }, progress);
     }
 
-    /// A journal that cannot be written costs a resumption, and no more; nobody is told that something is kept which is not.
+    /// Appends an event to the journal. If that fails, the search goes on, and an interrupted one would repeat the measurement.
     fn note(&mut self, subject: &Subject, event: Event, progress: &mut dyn FnMut(Step<'_>)) {
         let measured = matches!(event, Event::Measured(_));
         let subject = subject.clone();

@@ -737,7 +737,7 @@ fn what_would_take_hours_to_emulate_is_refused_at_once() {
     assert!(begun.elapsed() < Duration::from_secs(1));
 }
 
-/// What is told to be kept is in the journal; where there cannot be one, or is none, nothing is told to be.
+/// `Kept` is told of exactly the measurements in the journal, and of none without a journal.
 #[test]
 fn what_is_kept_is_told_and_what_is_not_too() {
     let found = found();

@@ -1,20 +1,20 @@
-//! Files that may be anything: a pipe that nobody writes to, a device, terabytes of nothing.
+//! Opens and reads files safely: only regular files below a limit. Anything may lie in a cache, a state folder or among sources: a pipe that nobody
+//! writes to, a device, a sparse file of terabytes.
 //!
-//! Caches, state and sources come from anywhere, so whatever energy-kernel reads, it opens here. The compiler itself reads
-//! no file; this module is part of it because it is what the attribute, the runtime and the build script share.
+//! The compiler itself reads no file. This module is here because the attribute, the runtime and the build script share no other crate.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::path::Path;
 
-/// Why a file is not read.
+/// The reason that a file is not read.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// A folder, a pipe, a socket or a device.
     #[error("it is not a regular file")]
     NotRegular,
-    /// It is larger than anything that is read at this place.
-    #[error("it has more than {limit} bytes")]
+    /// It is larger than any file that is expected here.
+    #[error("it is longer than {}", length(*limit))]
     TooLong {
         /// The most bytes that are read.
         limit: u64,
@@ -22,6 +22,14 @@ pub enum FileError {
     /// The system refuses to open or read it.
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+/// A length for people: `32 MiB`.
+fn length(bytes: u64) -> String {
+    match bytes % (1 << 20) {
+        0 => format!("{} MiB", bytes >> 20),
+        _ => format!("{bytes} bytes"),
+    }
 }
 
 impl From<FileError> for io::Error {
@@ -35,16 +43,16 @@ impl From<FileError> for io::Error {
     }
 }
 
-/// Opens a regular file, or creates one if the options say so. Never waits, and never opens a device.
+/// Opens a regular file, or creates one if the options say so. Never blocks, and never opens a device.
 ///
 /// # Errors
 /// It is something else than a regular file, or cannot be opened.
 pub fn open(path: &Path, options: &mut OpenOptions) -> Result<File, FileError> {
-    // Opening a device may do something: it is looked at first.
+    // Look first: opening a device may have an effect.
     if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
         return Err(FileError::NotRegular);
     }
-    // Something else may have taken its place meanwhile, and opening a pipe waits for its other end.
+    // A pipe may have taken the file's place meanwhile, and opening one blocks.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(options, libc::O_NONBLOCK | libc::O_NOCTTY);
     let file = options.open(path)?;
@@ -65,7 +73,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
         return Err(FileError::TooLong { limit });
     }
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-    // However long it has become since.
+    // The file may have grown since.
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     match bytes.len() as u64 > limit {
         true => Err(FileError::TooLong { limit }),

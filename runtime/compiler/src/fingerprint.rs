@@ -9,12 +9,12 @@ use crate::record::Fingerprint;
 use crate::record::encoding::{self, Document, EncodeError, Invalid, Validate};
 use sha2::{Digest, Sha256};
 
-/// What stands before the canonical form where it is hashed: the versions of space and format under which the first records
-/// were published. They never change, for then those records would belong to no operator.
+/// The prefix of the canonical form in the hash: the versions of space and format under which the first records were published. It never
+/// changes, or those records would belong to no operator.
 const SPACE: u32 = 6;
 const FORMAT: u16 = 3;
 
-/// The fingerprint of an operator: the same whatever the versions of the schedule space and of the format are.
+/// The fingerprint of an operator. It does not depend on the versions of the schedule space and the format.
 ///
 /// # Errors
 /// The operator is too large to be written.

@@ -29,7 +29,9 @@ fn a_huge_file_is_refused_at_once() {
         eprintln!("left out: this file system has no files of 2 TB");
         return;
     }
-    assert!(matches!(read(&path, 1 << 20), Err(FileError::TooLong { .. })));
+    let refused = read(&path, 1 << 20).unwrap_err();
+    assert_eq!(refused.to_string(), "it is longer than 1 MiB");
+    assert!(matches!(refused, FileError::TooLong { .. }));
 }
 
 #[test]
@@ -82,7 +84,7 @@ mod unix {
         assert!(matches!(read(&folder.path().join("circle"), 4), Err(FileError::Io(_))));
     }
 
-    /// What takes the place of a file between the look at it and its opening is found out when it is open.
+    /// A pipe that takes a file's place between the look at it and its opening is found when it is open.
     #[test]
     fn a_pipe_that_takes_a_files_place_is_not_waited_for() {
         let folder = tempfile::tempdir().unwrap();

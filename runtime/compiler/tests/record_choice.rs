@@ -199,7 +199,7 @@ fn energies_are_not_lost_to_a_newer_record_without_them_unless_they_are_stale() 
     assert_eq!(some.records, [partly], "and more than none");
 }
 
-/// What decides, what matters most first: each outweighs all that come after it.
+/// Each criterion outweighs all that come after it.
 #[test]
 fn of_two_records_the_first_difference_decides() {
     let flagged = |flags: &[Flag]| {

@@ -83,7 +83,7 @@ fn what_cannot_be_parsed_is_said_and_its_results_are_not_unused() {
     assert!(text(&call(&folder, &clean).stdout).contains("would delete 1 file ("));
 }
 
-/// What another checkout of the package uses stays; so does what belongs to it alone.
+/// `clean` keeps the results that another checkout of the package uses, shared or not.
 #[test]
 fn clean_leaves_other_checkouts_alone() {
     let (_first, first) = package();

@@ -17,7 +17,7 @@ use syn::{BinOp, Expr, Lit, Token, UnOp};
 #[derive(Debug)]
 pub(super) struct Arguments {
     pub(super) tune: Vec<Vec<(Ident, Expr)>>,
-    /// Where the first of them stands.
+    /// The span of the first `tune`.
     pub(super) tune_span: Option<Span>,
     pub(super) dims: Vec<(Ident, Expr)>,
     pub(super) types: Vec<(Ident, Vec<Element>)>,

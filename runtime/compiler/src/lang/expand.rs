@@ -17,7 +17,7 @@ pub struct Environment<'a> {
     pub package: &'a str,
     /// The bundle of an operator, as an absolute path; none where the build left none.
     pub bundle: &'a dyn Fn(&Fingerprint) -> Option<PathBuf>,
-    /// Why the build does nothing for operators that say `tune(…)`, and what to do; none where it looks after all of these.
+    /// A warning for operators with `tune(…)`; none if the build script found them all.
     pub overlooked: &'a dyn Fn(&[Fingerprint]) -> Option<String>,
 }
 
@@ -67,8 +67,8 @@ fn full(operator: &Operator, environment: &Environment<'_>) -> syn::Result<Token
     Ok(quote!(#expanded #warning))
 }
 
-/// A warning at a span. Attributes have no stable way to give one, so something deprecated is used there. The lint's rules are the
-/// compiler's: silent in dependencies, an error under `-D warnings`, allowed by `#![allow(deprecated)]`.
+/// A warning at a span: the use of a deprecated item, because attributes have no stable way to warn. The lint is silent in dependencies, an error
+/// under `-D warnings`, and allowed by `#![allow(deprecated)]`.
 fn warning(at: Span, message: &str) -> TokenStream {
     let name = Ident::new("tune", at);
     quote! {

@@ -43,7 +43,7 @@ pub struct Operator {
     pub runtime: syn::Path,
     /// The sizes to tune for.
     pub tuning: Tuning,
-    /// Where the first `tune(…)` stands; none where there is none.
+    /// The span of the first `tune`; none if there is none.
     pub tune_span: Option<Span>,
     /// One operator a combination of element types, the last type parameter changing fastest.
     pub variants: Vec<Variant>,

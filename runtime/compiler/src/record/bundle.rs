@@ -46,11 +46,11 @@ pub struct TunedBucket {
     pub front: Vec<Candidate>,
     /// When it was measured: seconds since 1970.
     pub measured_at: u64,
-    /// Whether energy was measured as far as it was meant to be.
+    /// `true` if energy was measured as far as it was meant to be.
     pub energy_measured: bool,
-    /// [`Record::space_version`](super::Record::space_version) of the record that it was made of.
+    /// The [`space_version`](super::Record::space_version) of its record.
     pub space_version: u32,
-    /// [`Record::content`](super::Record::content) of that record.
+    /// The [`content`](super::Record::content) of its record.
     pub record: [u8; 32],
 }
 
@@ -73,7 +73,7 @@ impl Candidate {
 }
 
 impl Bundle {
-    /// The most device classes.
+    /// The most device classes of a bundle.
     pub const MOST_DEVICES: usize = 1024;
 
     /// The name of an operator's bundle in the folder of the [`Index`](super::Index).
@@ -133,7 +133,7 @@ impl TunedBucket {
         accepting.get(tuning::choose(&tuned, sizes)?).copied()
     }
 
-    /// How it stands among other buckets and records of its sizes, at a time in seconds since 1970.
+    /// The standing among other results of the same sizes. `now` is in seconds since 1970.
     pub fn standing(&self, now: u64) -> Standing {
         let merits = Merits::new(
             self.space_version,

@@ -82,15 +82,14 @@ impl Record {
         self.front.get(objective.choose(&self.front)?)
     }
 
-    /// `true` if this record is used for its bucket, rather than the other one: the greater by its
-    /// [`Standing`](super::Standing) at a time, in seconds since 1970. `stale` says whether the compiler now emits other kernels
-    /// than a record's; that costs compiling, and is asked only where it decides.
+    /// `true` if this record is used for its bucket and the other one is not: if its [`Standing`](super::Standing) is greater. `now` is in
+    /// seconds since 1970. `stale` has to compile, and is called only if it decides.
     pub fn prevails_over(&self, other: &Record, now: u64, stale: impl Fn(&Record) -> bool) -> bool {
         let merits = [self, other].map(|record| record.merits(now));
         prevails((self, &merits[0]), (other, &merits[1]), stale)
     }
 
-    /// What speaks for this record, as seen at a time in seconds since 1970.
+    /// The merits of this record. `now` is in seconds since 1970.
     pub fn merits(&self, now: u64) -> Merits {
         Merits::new(
             self.space_version,
@@ -101,7 +100,7 @@ impl Record {
         )
     }
 
-    /// The hash of all that it says.
+    /// The SHA-256 of the record.
     pub fn content(&self) -> [u8; 32] {
         digest(self)
     }
@@ -121,7 +120,7 @@ impl CacheFile {
         format!("{}.{}", CacheFile::stem(fingerprint, device), CacheFile::EXTENSION)
     }
 
-    /// The name of that file where the usual one is taken by a format that this version cannot read.
+    /// The name of the file for an operator and a device class if the usual one has a format that this version cannot read.
     pub fn file_name_beside(fingerprint: &Fingerprint, device: &DeviceClass) -> String {
         let stem = CacheFile::stem(fingerprint, device);
         format!("{stem}.format-{FORMAT_VERSION}.{}", CacheFile::EXTENSION)
@@ -168,7 +167,7 @@ impl CacheFile {
         }
     }
 
-    /// Where the record for a bucket is, or belongs.
+    /// The position of the record for a bucket, or the one to insert it at.
     fn position(&self, record: &Record) -> Result<usize, usize> {
         self.records.binary_search_by(|r| r.bucket().cmp(&record.bucket()))
     }

@@ -191,7 +191,7 @@ pub(super) fn digest(value: &impl Encode) -> [u8; 32] {
         }
     }
     let mut hashing = Hashing(Sha256::new());
-    // Our types encode themselves without fail, and a hash takes any bytes.
+    // Derived encoders never fail by themselves, and neither does this writer.
     let _ = bincode::encode_into_writer(value, &mut hashing, CONFIGURATION);
     hashing.0.finalize().into()
 }

@@ -1,4 +1,4 @@
-//! The folder of the user's cache: the build script, the command and the runtime must mean the same one.
+//! The folder of the user's cache. The build script, the command and the runtime must agree on it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 /// The environment variable that replaces the folder of the user's cache.
 pub const FOLDER_VARIABLE: &str = "ENERGY_KERNEL_CACHE_DIR";
 
-/// A relative path as the folder of the user's cache. It is refused: a build script resolves it in its package, the command
-/// where it is called, a program wherever that runs.
+/// A relative path to the user's cache. It is refused: the build script would resolve it in the package, the command in the current folder, a
+/// program wherever it runs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{} means another folder to each build script and program; set {FOLDER_VARIABLE} to an absolute path",
@@ -15,7 +15,7 @@ pub const FOLDER_VARIABLE: &str = "ENERGY_KERNEL_CACHE_DIR";
 )]
 pub struct RelativeFolder(pub PathBuf);
 
-/// The folder that the variable names, else the one where the system keeps caches; none if it has no such place.
+/// The folder that the variable names, else the system's folder for caches, if it has one.
 ///
 /// # Errors
 /// The path is relative.
@@ -38,7 +38,7 @@ pub fn absolute(folder: PathBuf) -> Result<PathBuf, RelativeFolder> {
     }
 }
 
-/// The name of a package's folder in the cache. A package's name is a file name already; anything else would lead out of it.
+/// The name of a package's folder in the cache. A package's name is a file name already; other text could lead out of the cache.
 pub fn package_folder(package: &str) -> String {
     let plain = |c: char| {
         if c.is_ascii_alphanumeric() || "-_".contains(c) {

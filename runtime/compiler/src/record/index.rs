@@ -14,7 +14,7 @@ pub struct Index {
     pub manifest_dir: String,
     /// Operators that have a bundle, ascending.
     pub fingerprints: Vec<Fingerprint>,
-    /// Operators with sizes to tune for that the build script found, ascending; none where it did not look for any.
+    /// The operators with sizes to tune for that the build script found, ascending; none if it did not look for any.
     pub found: Option<Vec<Fingerprint>>,
 }
 
@@ -25,7 +25,7 @@ impl Index {
     /// The name of the index in that folder.
     pub const FILE: &'static str = "index.ekindex";
 
-    /// `true` if it is about this package.
+    /// `true` if it is the index of this package.
     pub fn is_of(&self, package: &str, manifest_dir: &str) -> bool {
         self.package == package && self.manifest_dir == manifest_dir
     }

@@ -1,43 +1,42 @@
-//! Which of two records for one bucket is used.
+//! The order of records for the same bucket. The greatest is used.
 //!
-//! A total order, and the only one: builds, the command, merges and the runtime all use it, so they agree, whatever they meet
-//! first. A record that says the same is the same; any two others differ in their content at least.
+//! It is a total order and the only one: builds, the command, merges and the runtime use it, so they agree whatever they read first. Records that
+//! differ at all differ in their content.
 
 use super::front::Point;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeSet;
 
-/// How a record stands among others for its bucket. The greater is used; the first difference decides.
+/// The rank of a record among others for its bucket. The greater is used; the first difference decides.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Standing {
     /// `true` if the compiler still emits the kernels that were measured. The figures of others are withheld.
     pub fresh: bool,
-    /// What else speaks for it.
+    /// All other criteria.
     pub merits: Merits,
 }
 
-/// What speaks for a record, but for whether it is fresh, which only compiling tells. The first [difference](Merits::differences)
-/// decides.
+/// The criteria that need no compiling. The first [difference](Merits::differences) decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Merits {
     /// The version of the space of schedules that was searched.
     space_version: u32,
     /// All energies that were meant to be measured, then any: a budget that ended early does not undo what was measured.
     energies: (bool, bool),
-    /// How many kinds of doubt its figures are under.
+    /// The number of kinds of doubt about its figures.
     doubts: Reverse<usize>,
-    /// When it was measured. None for a date that is yet to come: the clock was wrong, and nothing is known of its age.
+    /// The date of the measurement. None for a date in the future: a clock was wrong, and the age is unknown.
     measured_at: Option<u64>,
-    /// The hash of what it says.
+    /// The SHA-256 of the record.
     content: [u8; 32],
 }
 
-/// Why one record rather than another is used.
+/// The first criterion by which one record prevails over another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Advantage {
     /// Its kernels are those that the compiler emits now.
     Fresh,
-    /// It comes of a newer space of schedules.
+    /// It comes from a newer space of schedules.
     Space,
     /// It has energies that the other lacks.
     Energies,
@@ -45,26 +44,26 @@ pub enum Advantage {
     Doubts,
     /// It was measured later.
     Later,
-    /// Nothing but the order of their hashes.
+    /// The order of their hashes alone.
     Content,
 }
 
 impl Advantage {
-    /// How messages put it, after "the earlier result": `has energies that this one lacks`.
+    /// The predicate of a message about the record that prevails: `has energies that this one lacks`.
     pub const fn explanation(self) -> &'static str {
         match self {
-            Advantage::Fresh => "is of kernels that the compiler still emits",
-            Advantage::Space => "comes of a newer space of schedules",
+            Advantage::Fresh => "belongs to kernels that the compiler still emits",
+            Advantage::Space => "comes from a newer space of schedules",
             Advantage::Energies => "has energies that this one lacks",
             Advantage::Doubts => "has fewer doubts (throttling, a moving clock, another process on the GPU, …)",
             Advantage::Later => "was measured later",
-            Advantage::Content => "is as good, and comes first",
+            Advantage::Content => "is as good",
         }
     }
 }
 
 impl Merits {
-    /// Of a record or an embedded bucket. Times are in seconds since 1970.
+    /// The merits of a record or an embedded bucket. Times are in seconds since 1970.
     pub fn new<'a>(
         space_version: u32,
         energy_measured: bool,
@@ -85,17 +84,17 @@ impl Merits {
         }
     }
 
-    /// How much is known of energy: all that was meant to be measured, before some, before none.
+    /// `(all, any)`: `all` is `true` if energy was measured as far as it was meant to be, `any` if one point has an energy.
     pub fn energies(&self) -> (bool, bool) {
         self.energies
     }
 
-    /// When it was measured, in seconds since 1970; none for a date that is yet to come.
+    /// The date of the measurement in seconds since 1970; none for a date in the future.
     pub fn measured_at(&self) -> Option<u64> {
         self.measured_at
     }
 
-    /// How this one compares with another, what matters most first.
+    /// The comparison by each criterion, the most important first.
     fn differences(&self, other: &Merits) -> [(Advantage, Ordering); 5] {
         [
             (Advantage::Space, self.space_version.cmp(&other.space_version)),
@@ -123,7 +122,7 @@ impl PartialOrd for Merits {
 }
 
 impl Standing {
-    /// Why this one is used rather than the other; none if it is not, or says the same.
+    /// The criterion by which this record prevails over the other; none if it does not.
     pub fn advantage_over(&self, other: &Standing) -> Option<Advantage> {
         let fresh = (Advantage::Fresh, self.fresh.cmp(&other.fresh));
         let mut differences = std::iter::once(fresh).chain(self.merits.differences(&other.merits));
@@ -132,8 +131,8 @@ impl Standing {
     }
 }
 
-/// Whether the first of two prevails by its [`Standing`]. At most two are looked at for staleness: the better by its merits
-/// decides, unless it is stale.
+/// `true` if the first of two prevails by its [`Standing`]. The one with better merits does unless it is stale, so `stale` is often called once
+/// or not at all.
 pub(super) fn prevails<T>(a: (&T, &Merits), b: (&T, &Merits), stale: impl Fn(&T) -> bool) -> bool {
     match a.1.cmp(b.1) {
         Ordering::Equal => false,
