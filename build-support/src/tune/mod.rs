@@ -373,8 +373,9 @@ impl<M: Meter, P: FnMut(Step<'_>)> Bench for Tuner<M, P> {
     }
 
     fn lock(&self) -> Option<String> {
-        // A replay measures nothing.
-        (!self.meter.is_recorded()).then(|| lock_of(self.device())).flatten()
+        // Two GPUs of one class are measured at once. A replay measures nothing.
+        let name = || self.meter.uuid().or_else(|| lock_of(self.device()));
+        (!self.meter.is_recorded()).then(name).flatten()
     }
 
     fn tune(&mut self, job: &Job<'_>) -> Result<Record, String> {
