@@ -9,7 +9,7 @@ use std::ffi::c_int;
 use std::sync::OnceLock;
 
 /// Every function of the driver that this crate calls, through cudarc or itself.
-const SYMBOLS: [&str; 42] = [
+const SYMBOLS: [&str; 43] = [
     "cuCtxGetCurrent",
     "cuCtxSetCurrent",
     "cuCtxSynchronize",
@@ -44,6 +44,7 @@ const SYMBOLS: [&str; 42] = [
     "cuMemcpyHtoDAsync_v2",
     "cuMemsetD8Async",
     "cuModuleGetFunction",
+    "cuModuleGetGlobal_v2",
     "cuModuleLoadDataEx",
     "cuModuleUnload",
     "cuStreamBeginCapture_v2",

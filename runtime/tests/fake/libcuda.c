@@ -112,6 +112,7 @@ result cuModuleLoadDataEx(void **module, const char *image, unsigned count, int 
     return 0;
 }
 result cuModuleUnload(void *module) { note("unload"); free(module); return 0; }
+result cuModuleGetGlobal_v2(address *variable, size_t *bytes, void *module, const char *name) { return 500; }
 result cuModuleGetFunction(void **function, void *module, const char *name) {
     char text[128];
     snprintf(text, sizeof text, "function %s", name);
