@@ -7,7 +7,7 @@ use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::record::{
     Bundle, CacheFile, Candidate, Objective, PackedKernel, Point, Record, TunedBucket, TunedDevice,
 };
-use energy_kernel_compiler::target::Target;
+use energy_kernel_compiler::target::Machine;
 
 /// The bundle of operators of one fingerprint; none where nothing is known of them. Adds to `warnings` what is stale.
 pub(crate) fn assemble(
@@ -21,15 +21,14 @@ pub(crate) fn assemble(
     let mut kernels = Kernels::default();
     let mut devices = Vec::new();
     for file in known.devices.values() {
-        let (major, minor) = file.device.compute_capability;
-        let Some(target) = Target::for_capability(major, minor) else {
+        let Some(machine) = file.device.machine() else {
             continue;
         };
         let mut buckets = Vec::new();
         let mut warned: Vec<String> = Vec::new();
         for (found, sizes) in &wanted {
             let record = file.record(sizes, &found.specialisation);
-            let Some(bucket) = record.and_then(|record| bucket(found, record, target, &mut kernels)) else {
+            let Some(bucket) = record.and_then(|record| bucket(found, record, machine, &mut kernels)) else {
                 continue;
             };
             let is_stale = bucket.front.iter().any(|candidate| candidate.stale);
@@ -64,10 +63,10 @@ fn stale(found: &Found, file: &CacheFile) -> String {
     )
 }
 
-fn bucket(found: &Found, record: &Record, target: Target, kernels: &mut Kernels) -> Option<TunedBucket> {
+fn bucket(found: &Found, record: &Record, machine: Machine, kernels: &mut Kernels) -> Option<TunedBucket> {
     // A schedule that this compiler refuses is left out: the others are still right.
     let candidate = |point: &Point| {
-        let (kernel, hash) = kernels.position(found, target, point)?;
+        let (kernel, hash) = kernels.position(found, machine, point)?;
         Some(Candidate {
             point: point.clone(),
             kernel,
@@ -81,6 +80,8 @@ fn bucket(found: &Found, record: &Record, target: Target, kernels: &mut Kernels)
         front,
         measured_at: record.measured_at,
         energy_measured: record.energy_measured,
+        space_version: record.space_version,
+        record: record.content(),
     })
 }
 
@@ -92,8 +93,8 @@ struct Kernels {
 
 impl Kernels {
     /// The position of a point's kernel, and its hash.
-    fn position(&mut self, found: &Found, target: Target, point: &Point) -> Option<(u32, [u8; 32])> {
-        let kernel = lower(&found.checked, &found.specialisation, target, &point.schedule).ok()?;
+    fn position(&mut self, found: &Found, machine: Machine, point: &Point) -> Option<(u32, [u8; 32])> {
+        let kernel = lower(&found.checked, &found.specialisation, machine, &point.schedule).ok()?;
         let packed = PackedKernel::pack(&kernel).ok()?;
         let position = self
             .packed

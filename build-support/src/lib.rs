@@ -11,7 +11,7 @@
 //!
 //! The variable `ENERGY_KERNEL` decides what happens where results are missing: `auto` (the default), `cached` (never
 //! tune), `tune` (also where `auto` would not: under `CI`, for another target), `off` (embed nothing).
-//! `ENERGY_KERNEL_CACHE_DIR` moves the user's cache.
+//! `ENERGY_KERNEL_CACHE_DIR` moves the user's cache: an absolute path.
 //!
 //! ```text
 //!   scan ──▶ operators ─┐
@@ -23,13 +23,17 @@
 
 mod bundle;
 pub mod cache;
+mod checkout;
 mod editing;
 mod environment;
+mod locks;
+pub mod manifest;
 mod policy;
 pub mod scan;
 mod session;
 #[cfg(test)]
 mod session_tests;
+pub mod sources;
 mod stamp;
 #[cfg(feature = "tune")]
 pub mod tune;
@@ -37,8 +41,11 @@ mod watch;
 mod workshop;
 
 pub use environment::Environment;
+pub use locks::Lock;
 pub use policy::Policy;
-pub use session::{Bench, Job, LONGEST_BUDGET, buckets, cache_file, journal_path, missing, names, unmeasured};
+pub use session::{
+    Bench, Job, LONGEST_BUDGET, assumptions, buckets, cache_file, journal_path, missing, names, unmeasured,
+};
 
 use energy_kernel_compiler::record::Objective;
 use std::io::Write;
@@ -63,6 +70,7 @@ pub struct Build {
     measurements: Option<NonZeroUsize>,
     patience: Option<usize>,
     seed: u64,
+    /// None: cargo's.
     source_dirs: Vec<PathBuf>,
     cache_dir: Option<PathBuf>,
 }
@@ -85,7 +93,7 @@ impl Build {
             measurements: None,
             patience: None,
             seed: 0,
-            source_dirs: scan::SOURCE_DIRS.iter().map(PathBuf::from).collect(),
+            source_dirs: Vec::new(),
             cache_dir: None,
         }
     }
@@ -150,21 +158,24 @@ impl Build {
         self
     }
 
-    /// The folders that hold the source, relative to the manifest: those of cargo by default. `cargo energy-kernel` is told
+    /// The folders that hold the source, relative to the manifest, instead of cargo's folders and targets. Tell `cargo energy-kernel` the same
     /// with `--source-dir`.
     pub fn source_dirs<P: Into<PathBuf>>(mut self, folders: impl IntoIterator<Item = P>) -> Build {
         self.source_dirs = folders.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Where the user's cache lies. By default where the system keeps caches, or what `ENERGY_KERNEL_CACHE_DIR` says.
+    /// The folder of the user's cache, an absolute path. By default the system's folder for caches, or `ENERGY_KERNEL_CACHE_DIR`.
     pub fn cache_dir(mut self, folder: impl Into<PathBuf>) -> Build {
         self.cache_dir = Some(folder.into());
         self
     }
 
-    /// Does what a build script does: reads the environment and the sources, writes bundles, tells cargo.
+    /// Does what a build script does: reads the environment and the sources, writes bundles, tells cargo. Call it first in `main`: where
+    /// it tunes on a GPU, it starts the script once more, as the process in which candidates run.
     pub fn run(&self) {
+        #[cfg(feature = "tune")]
+        tune::serve_if_asked();
         let environment = Environment::of_process();
         let mut workshop = workshop::Own::new(self);
         let outcome = session::execute(self, &environment, &mut workshop);

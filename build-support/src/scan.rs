@@ -3,19 +3,17 @@
 //! What cannot be parsed, or is no valid operator, is skipped, in a build without a word: the macro sees it too, and reports it at its
 //! place. What only exists after expansion (`macro_rules!`, generated files) is not found; it runs untuned.
 
+use crate::sources::{Sources, Unread, unfolded};
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::fingerprint;
 use energy_kernel_compiler::lang;
 use energy_kernel_compiler::lower::lower;
-use energy_kernel_compiler::record::{DeviceClass, Fingerprint, PackedKernel, Record};
+use energy_kernel_compiler::record::{DeviceClass, Fingerprint, PackedKernel, Point, Record};
+use energy_kernel_compiler::schedule::SPACE_VERSION;
 use energy_kernel_compiler::size::Specialisation;
-use energy_kernel_compiler::target::Target;
 use quote::ToTokens;
 use std::path::{Path, PathBuf};
 use syn::visit::Visit;
-
-/// The folders of a package that hold its source, as cargo has them.
-pub const SOURCE_DIRS: [&str; 4] = ["src", "examples", "tests", "benches"];
 
 /// One operator with one choice of element types.
 #[derive(Debug, Clone)]
@@ -30,10 +28,12 @@ pub struct Found {
     pub checked: Checked,
     /// What tells it from others.
     pub fingerprint: Fingerprint,
-    /// The sizes to tune for.
+    /// The sizes to tune for; none without `tune(…)`.
     pub buckets: Vec<Vec<u64>>,
     /// What kernels for them are compiled to know.
     pub specialisation: Specialisation,
+    /// The sizes that a `tune(…)` does not name: tuning [assumes](energy_kernel_compiler::tuning::UNNAMED) a value.
+    pub assumed: Vec<String>,
 }
 
 /// Something that may have been meant as operators, and is passed over.
@@ -49,93 +49,92 @@ pub struct Skipped {
 
 impl std::fmt::Display for Skipped {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}: {}", self.file.display(), self.line, self.problem)
+        write!(f, "{}:", self.file.display())?;
+        if self.line > 0 {
+            write!(f, "{}:", self.line)?;
+        }
+        write!(f, " {}", self.problem)
     }
 }
 
 impl Found {
-    /// Whether the compiler emits other kernels by now than those that a record's figures are of.
+    /// The number of functions among operators: one for several element types counts once.
+    pub fn functions<'a>(all: impl IntoIterator<Item = &'a Found>) -> usize {
+        let places = all.into_iter().map(|found| (&found.file, found.line));
+        places.collect::<std::collections::BTreeSet<_>>().len()
+    }
+
+    /// `true` if the compiler now emits another kernel for one of a record's schedules, or none for any of them.
     pub fn is_stale(&self, device: &DeviceClass, record: &Record) -> bool {
-        let (major, minor) = device.compute_capability;
-        let Some(target) = Target::for_capability(major, minor) else {
+        let Some(machine) = device.machine() else {
             return false;
         };
-        record.front.iter().any(|point| {
-            lower(&self.checked, &record.specialisation, target, &point.schedule)
-                .is_ok_and(|kernel| PackedKernel::hash(&kernel) != point.kernel_hash)
-        })
+        let mut refused = true;
+        let differs = record.front.iter().any(|point| {
+            let kernel = lower(&self.checked, &record.specialisation, machine, &point.schedule);
+            refused &= kernel.is_err();
+            kernel.is_ok_and(|kernel| PackedKernel::hash(&kernel) != point.kernel_hash)
+        });
+        differs || refused
+    }
+
+    /// `true` if the compiler can emit a kernel for one of a record's schedules. Those of another space version may be illegal here.
+    pub fn is_usable(&self, device: &DeviceClass, record: &Record) -> bool {
+        let lowers =
+            |machine, point: &Point| lower(&self.checked, &record.specialisation, machine, &point.schedule).is_ok();
+        record.space_version == SPACE_VERSION
+            || (device.machine()).is_some_and(|machine| record.front.iter().any(|point| lowers(machine, point)))
     }
 }
 
-/// The Rust files below these folders, in a fixed order. Folders that do not exist have none; hidden ones are left out.
-pub fn source_files(folders: &[PathBuf]) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    let mut pending: Vec<PathBuf> = folders.to_vec();
-    while let Some(folder) = pending.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            let hidden = entry.file_name().to_string_lossy().starts_with('.');
-            // Links are not followed into folders: they may lead in circles. Pipes and devices may never end.
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() && !hidden => pending.push(path),
-                Ok(_) if path.extension().is_some_and(|e| e == "rs") && path.is_file() => files.push(path),
-                _ => {}
-            }
-        }
-    }
-    files.sort();
-    files.dedup();
-    files
+/// The operators of a package.
+#[derive(Debug, Clone, Default)]
+pub struct Scan {
+    /// The operators that name sizes to tune for, in the order of the source.
+    pub operators: Vec<Found>,
+    /// The operators without `tune(…)`: without buckets, they run untuned.
+    pub without_tune: Vec<Found>,
+    /// Source that was passed over and may hold operators.
+    pub skipped: Vec<Skipped>,
+    /// The files that were read though they do not lie below the folders.
+    pub elsewhere: Vec<PathBuf>,
 }
 
-/// The operators in these files that name sizes to tune for, in the order of the source; of equal ones the first.
-pub fn operators(files: &[PathBuf]) -> Vec<Found> {
-    scan(files).0
-}
-
-/// The [operators](operators()), and what was passed over.
-pub fn scan(files: &[PathBuf]) -> (Vec<Found>, Vec<Skipped>) {
-    let mut found: Vec<Found> = Vec::new();
-    let mut skipped = Vec::new();
-    for file in files {
-        let text = match std::fs::read_to_string(file) {
-            Ok(text) => text,
-            Err(error) => {
-                skipped.push(Skipped {
-                    file: file.clone(),
-                    line: 0,
-                    problem: error.to_string(),
-                });
-                continue;
-            }
+/// Finds the operators of a package. Of equal ones of one name the first is taken.
+pub fn scan(sources: &Sources) -> Scan {
+    let mut scan = Scan::default();
+    let mut add = |operator: Found| {
+        let all = match operator.buckets.is_empty() {
+            true => &mut scan.without_tune,
+            false => &mut scan.operators,
         };
-        // Parsing is slow and most files have none: the name must stand in the text.
-        if !text.contains("energy_kernel") {
-            continue;
+        let same = |earlier: &Found| {
+            (earlier.fingerprint, &earlier.name, &earlier.buckets)
+                == (operator.fingerprint, &operator.name, &operator.buckets)
+        };
+        if !all.iter().any(same) {
+            all.push(operator);
         }
-        for operator in operators_of(&text, file, &mut skipped) {
-            if !found
-                .iter()
-                .any(|earlier| earlier.fingerprint == operator.fingerprint && earlier.buckets == operator.buckets)
-            {
-                found.push(operator);
-            }
+    };
+    scan.elsewhere = sources.visit(|file, syntax| {
+        let mut visitor = Visitor {
+            file,
+            found: Vec::new(),
+            skipped: &mut scan.skipped,
+        };
+        match syntax {
+            Ok(syntax) => visitor.visit_file(syntax),
+            Err(Unread::Syntax(error)) => visitor.skip(&error),
+            Err(Unread::Io(error)) => visitor.pass_over(0, &error),
         }
-    }
-    (found, skipped)
+        visitor.found.into_iter().for_each(&mut add);
+    });
+    scan
 }
 
-fn operators_of(text: &str, file: &Path, skipped: &mut Vec<Skipped>) -> Vec<Found> {
-    let mut visitor = Visitor {
-        file,
-        found: Vec::new(),
-        skipped,
-    };
-    match syn::parse_file(text) {
-        Ok(syntax) => visitor.visit_file(&syntax),
-        Err(error) => visitor.skip(&error),
-    }
-    visitor.found
+/// The operators that name sizes to tune for, in these files and where they lead.
+pub fn operators(files: &[PathBuf]) -> Vec<Found> {
+    scan(&Sources::files(files)).operators
 }
 
 struct Visitor<'a> {
@@ -148,7 +147,7 @@ impl<'ast> Visit<'ast> for Visitor<'_> {
     fn visit_item_fn(&mut self, function: &'ast syn::ItemFn) {
         // Several, where each holds under another condition: whichever holds, its sizes are found.
         for (at, attribute) in function.attrs.iter().enumerate() {
-            if let Some(arguments) = arguments(&attribute.meta) {
+            if let Some(arguments) = unfolded(&attribute.meta).iter().find_map(arguments) {
                 let mut item = function.clone();
                 item.attrs.remove(at);
                 self.add(arguments, item);
@@ -160,10 +159,14 @@ impl<'ast> Visit<'ast> for Visitor<'_> {
 
 impl Visitor<'_> {
     fn skip(&mut self, error: &syn::Error) {
+        self.pass_over(error.span().start().line, error);
+    }
+
+    fn pass_over(&mut self, line: usize, problem: &dyn std::fmt::Display) {
         self.skipped.push(Skipped {
             file: self.file.to_owned(),
-            line: error.span().start().line,
-            problem: error.to_string(),
+            line,
+            problem: problem.to_string(),
         });
     }
 
@@ -173,16 +176,29 @@ impl Visitor<'_> {
             Ok(operator) => operator,
             Err(error) => return self.skip(&error),
         };
-        if operator.tuning.is_empty() {
-            return;
-        }
         for variant in operator.variants {
-            let buckets = operator.tuning.buckets(&variant.checked);
-            let specialisation = operator.tuning.specialisation(&variant.checked);
-            let fingerprint = fingerprint::of(&variant.checked);
-            let (Ok(buckets), Ok(specialisation), Ok(fingerprint)) = (buckets, specialisation, fingerprint) else {
-                continue;
+            let tuning = &operator.tuning;
+            let (buckets, specialisation) = match (
+                tuning.buckets(&variant.checked),
+                tuning.specialisation(&variant.checked),
+            ) {
+                (Ok(buckets), Ok(specialisation)) => (buckets, specialisation),
+                (Err(problem), _) | (_, Err(problem)) => {
+                    self.pass_over(line, &problem);
+                    continue;
+                }
             };
+            let fingerprint = match fingerprint::of(&variant.checked) {
+                Ok(fingerprint) => fingerprint,
+                Err(problem) => {
+                    self.pass_over(line, &problem);
+                    continue;
+                }
+            };
+            let op = variant.checked.op();
+            let assumed = (operator.tuning.unnamed(&variant.checked).iter())
+                .map(|size| op.sizes[size.index()].name.clone())
+                .collect();
             let elements: Vec<String> = variant.elements.iter().map(|element| element.to_string()).collect();
             let chosen = if elements.is_empty() {
                 String::new()
@@ -197,28 +213,73 @@ impl Visitor<'_> {
                 checked: variant.checked,
                 buckets,
                 specialisation,
+                assumed,
             });
         }
     }
 }
 
-/// The arguments of our attribute, in the forms `#[energy_kernel]`, `#[energy_kernel(…)]`, `#[any::path::energy_kernel(…)]` and
-/// `#[cfg_attr(…, energy_kernel(…))]`.
+/// The arguments of our attribute, in the forms `#[energy_kernel]`, `#[energy_kernel(…)]` and `#[any::path::energy_kernel(…)]`.
 fn arguments(meta: &syn::Meta) -> Option<proc_macro2::TokenStream> {
-    let name = &meta.path().segments.last()?.ident;
-    if name == "energy_kernel" {
-        return match meta {
-            syn::Meta::Path(_) => Some(proc_macro2::TokenStream::new()),
-            syn::Meta::List(list) => Some(list.tokens.clone()),
-            syn::Meta::NameValue(_) => None,
+    match meta {
+        _ if meta.path().segments.last()?.ident != "energy_kernel" => None,
+        syn::Meta::Path(_) => Some(proc_macro2::TokenStream::new()),
+        syn::Meta::List(list) => Some(list.tokens.clone()),
+        syn::Meta::NameValue(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scanned(source: &str) -> Scan {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("lib.rs");
+        std::fs::write(&file, source).unwrap();
+        scan(&Sources::files(&[file]))
+    }
+
+    #[test]
+    fn operators_without_tune_are_found_and_told_apart() {
+        let scan = scanned(
+            "#[energy_kernel] fn softmax(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |i| exp(x[[i]]) }
+             #[cfg_attr(a, energy_kernel(tune(N = 4)))] #[cfg_attr(not(a), energy_kernel(tune(N = 8)))]
+             fn twice(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |i| 2.0 * x[[i]] }
+             #[energy_kernel(types(T = [f16, f32]), tune(N = 4))]
+             fn thrice(x: Tensor<T, (N,)>) -> Tensor<T, (N,)> { |i| 3.0 * x[[i]] }",
+        );
+        let names = |all: &[Found]| all.iter().map(|found| found.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&scan.without_tune), ["softmax"]);
+        assert!(scan.without_tune[0].buckets.is_empty());
+        assert_eq!(names(&scan.operators), ["twice", "twice", "thrice<f16>", "thrice<f32>"]);
+        assert_eq!(Found::functions(&scan.operators), 2);
+    }
+
+    /// The same under another name is another operator to whoever asks for it by name.
+    #[test]
+    fn operators_of_one_meaning_keep_their_names() {
+        let operator = |name| {
+            format!(
+                "#[energy_kernel(tune(N = 4))] fn {name}(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> {{ |i| x[[i]] }}"
+            )
         };
+        let scan = scanned(&[operator("a"), operator("b"), format!("mod m {{ {} }}", operator("b"))].join("\n"));
+        let names: Vec<&str> = scan.operators.iter().map(|found| found.name.as_str()).collect();
+        assert_eq!(names, ["a", "b"]);
     }
-    if name != "cfg_attr" {
-        return None;
+
+    #[test]
+    fn an_operator_whose_sizes_make_no_sense_is_passed_over_with_a_word() {
+        let scan = scanned(
+            "#[energy_kernel(dims(M = N - 8), tune(N = 4))]
+             fn tail(x: Tensor<f32, (N,)>) -> Tensor<f32, (M,)> { |i| x[[i + 8]] }",
+        );
+        assert!(scan.operators.is_empty());
+        let said: Vec<String> = scan.skipped.iter().map(ToString::to_string).collect();
+        assert!(
+            said.len() == 1 && said[0].contains("lib.rs:2: ") && said[0].contains('M'),
+            "{said:?}"
+        );
     }
-    let syn::Meta::List(list) = meta else { return None };
-    let parts = list
-        .parse_args_with(syn::punctuated::Punctuated::<syn::Meta, syn::Token![,]>::parse_terminated)
-        .ok()?;
-    parts.iter().skip(1).find_map(arguments)
 }

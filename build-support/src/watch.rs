@@ -1,4 +1,4 @@
-//! What cargo is asked to watch: the folders that are read, also those that do not exist yet.
+//! What cargo is asked to watch: the folders and files that are read, also those that do not exist yet.
 //!
 //! A path that is missing makes cargo run the script at every build. Links are the way around it: of a folder that is
 //! watched cargo passes over links that lead nowhere, and follows them once they lead somewhere. So the missing folders are
@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// The paths to watch for these folders. `links` is where links to those are kept that are not named.
+/// The paths to watch for these folders and files. `links` is where links to those are kept that are not named.
 pub(crate) fn watched(folders: &[&Path], links: &Path) -> Vec<PathBuf> {
     let can_be_named = |path: &Path| path.to_str().is_some_and(|name| !name.contains(char::is_control));
     let (named, others): (Vec<&Path>, Vec<&Path>) =

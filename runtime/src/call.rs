@@ -5,7 +5,7 @@
 //! fills in addresses and scalars: no allocation, no waiting.
 
 use crate::choice::{self, Choice, Need};
-use crate::device::{Device, Launch, Loaded, Storage};
+use crate::device::{Launch, Loaded, Storage};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
@@ -31,7 +31,7 @@ pub enum Argument<'a> {
 /// A tensor as an argument.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
-    pub(crate) storage: &'a Storage,
+    pub(crate) storage: &'a Arc<Storage>,
     address: u64,
     bytes: u64,
     shape: &'a [usize],
@@ -77,7 +77,7 @@ impl View<'_> {
     fn overlaps(&self, other: &View<'_>) -> bool {
         self.bytes > 0
             && other.bytes > 0
-            && std::ptr::eq(self.storage, other.storage)
+            && Arc::ptr_eq(self.storage, other.storage)
             && self.address < other.address + other.bytes
             && other.address < self.address + self.bytes
     }
@@ -209,14 +209,11 @@ impl<'a> Call<'a> {
             &mut heap
         };
         slots.fill(values, self.inputs, outputs);
-        let device = self.gpu.device();
-        let storages = || {
-            let inputs = self.inputs.iter().filter_map(Argument::view);
-            inputs.chain(outputs).map(|view| view.storage)
-        };
-        storages().try_for_each(|storage| device.wait_for(storage))?;
+        let inputs = self.inputs.iter().filter_map(Argument::view);
+        let storages = inputs.chain(outputs).map(|view| view.storage);
         let kernel = &self.ready.plan.choice().kernel.launch;
         let launch = Launch {
+            operator: self.variant.name(),
             grid: *grid,
             block: kernel.block,
             dynamic_shared: kernel.dynamic_shared,
@@ -224,8 +221,7 @@ impl<'a> Call<'a> {
             widths: &slots.widths,
             arrivals: slots.arrivals.as_deref(),
         };
-        device.launch(loaded, &launch)?;
-        storages().try_for_each(|storage| device.release(storage))
+        self.gpu.device().launch(loaded, &launch, storages)
     }
 
     fn check(&self, outputs: &[View<'_>]) -> Result<()> {
@@ -316,11 +312,11 @@ fn ready(variant: &Variant, gpu: &Gpu, inputs: &[Argument<'_>], aligned: bool) -
     let sizes = variant
         .checked
         .sizes_of(&wide)
-        .map_err(|source| variant.call_error(source))?;
+        .map_err(|problem| variant.call_error(problem))?;
     variant
         .checked
         .verify(&sizes)
-        .map_err(|source| variant.call_error(source))?;
+        .map_err(|problem| variant.call_error(problem))?;
     work_out(variant, gpu, &sizes, aligned)
 }
 
@@ -344,11 +340,12 @@ pub(crate) fn work_out(variant: &Variant, gpu: &Gpu, sizes: &[u64], aligned: boo
     let need = Need::of(variant, sizes, aligned, gpu.checks_indices());
     let mut plan = Plan::new(choice::choose(variant, gpu, sizes, need)?);
     let work = match work(variant, gpu, plan.choice()) {
-        // The memory that the tuned kernel needs for itself; the untuned one needs none.
-        Err(Error::OutOfMemory { bytes }) if plan.is_tuned() => {
-            let reason = format!(
-                "there is no room for {bytes} bytes of sums that the tuned kernel's blocks leave for each other"
-            );
+        // The untuned kernel needs neither the tuned one's code nor its memory. An unprepared kernel is the program's mistake.
+        Err(error) if plan.is_tuned() && !matches!(error, Error::Unprepared { .. }) => {
+            let reason = gpu.refuse(&plan.choice().key, &error);
+            if gpu.is_news(variant.name(), &reason) {
+                tracing::warn!(operator = variant.name(), %error, "a tuned kernel cannot be loaded; the untuned one runs");
+            }
             plan = Plan::new(choice::default(variant, gpu, sizes, need, reason)?);
             self::work(variant, gpu, plan.choice())?
         }
@@ -514,19 +511,4 @@ fn hash<'s>(operator: u64, aligned: bool, check: bool, shapes: impl Iterator<Ite
             .iter()
             .fold(mix(hash, shape.len() as u64), |hash, &size| mix(hash, size as u64))
     })
-}
-
-impl Device {
-    pub(crate) fn launch(&self, loaded: &Loaded, launch: &Launch<'_>) -> Result<()> {
-        match (self, loaded) {
-            (Device::Cuda(cuda), Loaded::Cuda(function)) => cuda.launch(function, launch),
-            #[cfg(feature = "emulator")]
-            (Device::Emulated(emulated), Loaded::Emulated(function)) => emulated.launch(function, launch),
-            #[cfg(feature = "emulator")]
-            (_, other) => Err(Error::WrongKind {
-                what: "this kernel",
-                emulated: matches!(other, Loaded::Emulated(_)),
-            }),
-        }
-    }
 }

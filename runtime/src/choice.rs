@@ -1,26 +1,35 @@
 //! Which kernel a call uses.
 //!
 //! Of what was tuned, in the crate's bundle or the user's cache: results of the same device class, else of the same model, else
-//! of the same compute capability; among these the bucket that fits the sizes, of equal ones the newest with energies, else the
-//! newest; in it the point that the objective chooses. Where nothing fits, a kernel is made here with the schedule that the estimate finds fastest among a few, its sizes kept as arguments so
+//! of the same compute capability; among these the bucket that fits the sizes, of equal ones the one of the best
+//! [`Standing`]; in it the point that the objective chooses. Where nothing fits, a kernel is made here with the schedule that the estimate finds fastest among a few, its sizes kept as arguments so
 //! that it serves others like them.
 
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, KernelKey};
 use crate::kernel::Variant;
 use crate::plan::{Alternative, Figures, Origin, Place};
+use energy_kernel_compiler::element::Element;
 use energy_kernel_compiler::estimate;
 use energy_kernel_compiler::kernel::{Kernel, scratch_bytes};
 use energy_kernel_compiler::lower::lower;
-use energy_kernel_compiler::record::{Bundle, Candidate, DeviceClass, Match, PackedKernel, Point, Record, TunedBucket};
+use energy_kernel_compiler::record::{
+    Bundle, Candidate, DeviceClass, Match, PackedKernel, Point, Record, Standing, TunedBucket,
+};
+use energy_kernel_compiler::repeated::{Repeated, repeated};
 use energy_kernel_compiler::size::{Sizes, Specialisation};
 use energy_kernel_compiler::tuning::{is_wide, untuned};
+use std::cmp::Reverse;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A kernel for a call, and why it.
 #[derive(Debug)]
 pub(crate) struct Choice {
     pub operator: String,
+    /// The elements of inputs and outputs, as in a signature.
+    pub types: String,
+    pub repeated: Option<Repeated>,
     pub device: DeviceClass,
     /// In the order of the operator's sizes.
     pub sizes: Vec<u64>,
@@ -37,7 +46,7 @@ pub(crate) struct Choice {
 pub(crate) struct Need {
     /// Every tensor starts at a multiple of 16 bytes.
     pub aligned: bool,
-    /// Some tensor has 2³¹ elements or more.
+    /// Indices need 64 bits.
     pub wide: bool,
     pub check_indices: bool,
 }
@@ -71,16 +80,14 @@ impl<'a> Tuned<'a> {
         }
     }
 
-    /// Of two for one bucket the greater is used, as in [`Record::is_preferred_to`]: energies, then when they were measured.
-    /// Stale ones are none; whether a cached one is stale only compiling it would tell, and the next build does.
-    fn standing(self) -> ((bool, bool), u64) {
+    /// The standing among results for the same bucket. A cached record counts as fresh: only compiling would tell, which the next build does.
+    fn standing(self, now: u64) -> Standing {
         match self {
-            Tuned::Embedded(_, bucket) => {
-                let stale = bucket.front.iter().any(|candidate| candidate.stale);
-                let any = bucket.front.iter().any(|candidate| candidate.point.energy.is_some());
-                ((!stale && bucket.energy_measured, !stale && any), bucket.measured_at)
-            }
-            Tuned::Cached(record) => (record.energies(), record.measured_at),
+            Tuned::Embedded(_, bucket) => bucket.standing(now),
+            Tuned::Cached(record) => Standing {
+                fresh: true,
+                merits: record.merits(now),
+            },
         }
     }
 
@@ -98,22 +105,39 @@ struct Found<'a> {
     tuned: Tuned<'a>,
 }
 
+/// The reason why a tuned bucket cannot be used, for people.
+enum Unusable {
+    /// Another bucket may do.
+    Unfit(String),
+    /// The device refused to load the kernel. The untuned kernel runs instead: it is compiled for this device.
+    Refused(String),
+}
+
 /// Chooses. All sizes are given, and have been verified.
 pub(crate) fn choose(variant: &Variant, gpu: &Gpu, sizes: &[u64], need: Need) -> Result<Choice> {
-    let found = find(variant, gpu.device_class());
-    let untuned = match nearest(&found, sizes, need) {
-        Some(found) => match tuned(variant, gpu, sizes, need, found) {
+    let mut found = find(variant, gpu.device_class());
+    let mut untuned = None;
+    while let Some(position) = nearest(&found, sizes, need) {
+        let reason = match tuned(variant, gpu, sizes, need, &found[position]) {
             Ok(choice) => {
                 tracing::debug!(operator = variant.name(), sizes = %choice.named_sizes, schedule = %choice.key.schedule, origin = %choice.origin, "chosen");
                 return Ok(choice);
             }
-            Err(reason) => {
-                tracing::warn!(operator = variant.name(), %reason, "a tuned kernel cannot be used");
+            Err(Unusable::Unfit(reason)) => {
+                found.remove(position);
                 reason
             }
-        },
-        None => nothing_fits(variant, gpu, &found, sizes, need),
-    };
+            Err(Unusable::Refused(reason)) => {
+                found.clear();
+                reason
+            }
+        };
+        if gpu.is_news(variant.name(), &reason) {
+            tracing::warn!(operator = variant.name(), %reason, "a tuned kernel cannot be used");
+        }
+        untuned.get_or_insert(reason);
+    }
+    let untuned = untuned.unwrap_or_else(|| nothing_fits(variant, gpu, &found, sizes, need));
     let choice = default(variant, gpu, sizes, need, untuned)?;
     tracing::debug!(operator = variant.name(), sizes = %choice.named_sizes, schedule = %choice.key.schedule, origin = %choice.origin, "untuned");
     Ok(choice)
@@ -143,73 +167,57 @@ fn find<'a>(variant: &'a Variant, device: &DeviceClass) -> Vec<Found<'a>> {
         })
         .collect();
     // Of equally near buckets the first is taken.
-    found.sort_by_key(|found| (found.rank, std::cmp::Reverse(found.tuned.standing())));
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs());
+    found.sort_by_cached_key(|found| (found.rank, Reverse(found.tuned.standing(now))));
     found
 }
 
-/// Of the best rank that has any, the bucket that a call uses.
-fn nearest<'f, 'a>(found: &'f [Found<'a>], sizes: &[u64], need: Need) -> Option<&'f Found<'a>> {
+/// The position of the bucket that a call uses: the nearest one of the best rank that has any.
+fn nearest(found: &[Found<'_>], sizes: &[u64], need: Need) -> Option<usize> {
     [Match::Same, Match::Model, Match::Borrowed]
         .into_iter()
         .find_map(|rank| {
-            let usable: Vec<&Found<'_>> = found
-                .iter()
-                .filter(|found| found.rank == rank && need.met_by(found.tuned.bucket().1))
+            let usable: Vec<usize> = (0..found.len())
+                .filter(|&at| found[at].rank == rank && need.met_by(found[at].tuned.bucket().1))
                 .collect();
-            TunedBucket::nearest(&usable, |found| found.tuned.bucket(), sizes).copied()
+            TunedBucket::nearest(&usable, |&at| found[at].tuned.bucket(), sizes).copied()
         })
 }
 
-/// The tuned kernel of a bucket; in words why it cannot be used.
+/// The tuned kernel of a bucket: the objective's choice among the points that can be used here.
 fn tuned(
     variant: &Variant,
     gpu: &Gpu,
     sizes: &[u64],
     need: Need,
     found: &Found<'_>,
-) -> std::result::Result<Choice, String> {
+) -> std::result::Result<Choice, Unusable> {
     let points = found.tuned.points();
     let embedded = variant.bundle.as_ref().map(|bundle| bundle.objective);
     let objective = gpu.objective().or(embedded).unwrap_or_default();
-    let position = objective.choose(points.iter().copied()).ok_or("its front is empty")?;
-    let point = points[position];
-    let specialisation = Specialisation {
-        check_indices: need.check_indices,
-        ..found.tuned.bucket().1.clone()
-    };
-    let key = |embedded| KernelKey {
-        operator: variant.number,
-        specialisation: specialisation.clone(),
-        schedule: point.schedule,
-        embedded,
-    };
-    let made = |key: &KernelKey| {
-        gpu.compiled(key, || {
-            lower(&variant.checked, &specialisation, gpu.machine().target, &point.schedule).map_err(|e| e.to_string())
-        })
-    };
-    let (key, kernel, stale, place) = match found.tuned {
-        // The embedded kernel does not check indices; the same schedule that does is made here.
-        Tuned::Embedded(_, bucket) if need.check_indices => {
-            let key = key(false);
-            let kernel = made(&key)?;
-            (key, kernel, bucket.front[position].stale, Place::Embedded)
-        }
-        Tuned::Embedded(bundle, bucket) => {
-            let candidate: &Candidate = &bucket.front[position];
-            let key = key(true);
-            let kernel = gpu.compiled(&key, || bundle.kernel(candidate).map_err(|e| e.to_string()))?;
-            (key, kernel, candidate.stale, Place::Embedded)
-        }
-        Tuned::Cached(_) => {
-            let key = key(false);
-            let kernel = made(&key)?;
-            let stale = !need.check_indices && PackedKernel::hash(&kernel) != point.kernel_hash;
-            (key, kernel, stale, Place::UserCache)
+    let mut usable: Vec<usize> = (0..points.len()).collect();
+    let mut reason = "its front is empty".to_owned();
+    let (position, candidate) = loop {
+        let Some(chosen) = objective.choose(usable.iter().map(|&at| points[at])) else {
+            return Err(Unusable::Unfit(reason));
+        };
+        let position = usable.remove(chosen);
+        match candidate(variant, gpu, sizes, need, found.tuned, position) {
+            Ok(candidate) => break (position, candidate),
+            Err(unfit) => reason = unfit,
         }
     };
-    let grid = kernel.launch.grid(sizes).map_err(|error| error.to_string())?;
-    scratch_bytes(&kernel.parameters, grid).map_err(|error| error.to_string())?;
+    let Usable {
+        key,
+        kernel,
+        stale,
+        place,
+    } = candidate;
+    if let Some(refusal) = gpu.refusal(&key) {
+        return Err(Unusable::Refused(refusal));
+    }
     let simulated = found.device.simulated;
     let figures = |point: &Point| Figures {
         latency: point.latency,
@@ -223,7 +231,7 @@ fn tuned(
         chosen: at == position,
     });
     Ok(Choice {
-        figures: (!stale).then(|| figures(point)),
+        figures: (!stale).then(|| figures(points[position])),
         alternatives: alternatives.collect(),
         origin: Origin::Tuned {
             device: found.device.clone(),
@@ -233,6 +241,70 @@ fn tuned(
             stale,
         },
         ..unjustified(variant, gpu, sizes, kernel, key)
+    })
+}
+
+/// The kernel of a point.
+struct Usable {
+    key: KernelKey,
+    kernel: Arc<Kernel>,
+    stale: bool,
+    place: Place,
+}
+
+/// The kernel of a bucket's point, if it can be launched at these sizes on this machine; else the reason.
+fn candidate(
+    variant: &Variant,
+    gpu: &Gpu,
+    sizes: &[u64],
+    need: Need,
+    tuned: Tuned<'_>,
+    position: usize,
+) -> std::result::Result<Usable, String> {
+    let point = tuned.points()[position];
+    let specialisation = Specialisation {
+        check_indices: need.check_indices,
+        ..tuned.bucket().1.clone()
+    };
+    let key = |embedded| KernelKey {
+        operator: variant.number,
+        specialisation: specialisation.clone(),
+        schedule: point.schedule,
+        embedded,
+    };
+    let made = |key: &KernelKey| {
+        gpu.compiled(key, || {
+            lower(&variant.checked, &specialisation, gpu.machine(), &point.schedule).map_err(|e| e.to_string())
+        })
+    };
+    let (key, kernel, stale, place) = match tuned {
+        // The embedded kernel does not check indices; the same schedule that does is made here.
+        Tuned::Embedded(_, bucket) if need.check_indices => {
+            let key = key(None);
+            let kernel = made(&key)?;
+            (key, kernel, bucket.front[position].stale, Place::Embedded)
+        }
+        Tuned::Embedded(bundle, bucket) => {
+            let candidate: &Candidate = &bucket.front[position];
+            let key = key(Some(candidate.kernel));
+            let kernel = gpu.compiled(&key, || bundle.kernel(candidate).map_err(|e| e.to_string()))?;
+            (key, kernel, candidate.stale, Place::Embedded)
+        }
+        Tuned::Cached(_) => {
+            let key = key(None);
+            let kernel = made(&key)?;
+            let stale = !need.check_indices && PackedKernel::hash(&kernel) != point.kernel_hash;
+            (key, kernel, stale, Place::UserCache)
+        }
+    };
+    (kernel.launch.fits(&gpu.machine().limits)).map_err(|error| format!("the tuned kernel is too large: {error}"))?;
+    let grid = kernel.launch.grid(sizes).map_err(|error| error.to_string())?;
+    scratch_bytes(&kernel.parameters, grid).map_err(|error| error.to_string())?;
+    Ok(Usable {
+        key,
+        kernel,
+        stale,
+        place,
     })
 }
 
@@ -253,10 +325,10 @@ pub(crate) fn default(variant: &Variant, gpu: &Gpu, sizes: &[u64], need: Need, r
         operator: variant.number,
         specialisation,
         schedule,
-        embedded: false,
+        embedded: None,
     };
     let kernel = gpu.compiled(&key, || {
-        lower(&variant.checked, &key.specialisation, machine.target, &key.schedule).map_err(|error| Error::Lower {
+        lower(&variant.checked, &key.specialisation, machine, &key.schedule).map_err(|error| Error::Lower {
             operator: variant.name().to_owned(),
             reason: error.to_string(),
         })
@@ -270,6 +342,8 @@ pub(crate) fn default(variant: &Variant, gpu: &Gpu, sizes: &[u64], need: Need, r
 fn unjustified(variant: &Variant, gpu: &Gpu, sizes: &[u64], kernel: Arc<Kernel>, key: KernelKey) -> Choice {
     Choice {
         operator: variant.name().to_owned(),
+        types: types(variant),
+        repeated: repeated(&variant.checked, sizes),
         device: gpu.device_class().clone(),
         sizes: sizes.to_vec(),
         named_sizes: named(variant, sizes),
@@ -281,6 +355,26 @@ fn unjustified(variant: &Variant, gpu: &Gpu, sizes: &[u64], kernel: Arc<Kernel>,
     }
 }
 
+/// `(f16, f16, f32) -> f16`
+fn types(variant: &Variant) -> String {
+    let op = variant.checked.op();
+    let list = |elements: Vec<Element>| {
+        elements
+            .iter()
+            .map(|element| element.name())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let inputs = list(op.inputs.iter().map(|input| input.element).collect());
+    match op.outputs.as_slice() {
+        [output] => format!("({inputs}) -> {}", output.element),
+        outputs => format!(
+            "({inputs}) -> ({})",
+            list(outputs.iter().map(|output| output.element).collect())
+        ),
+    }
+}
+
 fn named(variant: &Variant, sizes: &[u64]) -> Sizes {
     let names = variant.checked.op().sizes.iter().map(|size| size.name.clone());
     names.zip(sizes.iter().copied()).collect()
@@ -289,9 +383,15 @@ fn named(variant: &Variant, sizes: &[u64]) -> Sizes {
 /// Why nothing that was tuned can be used, for people.
 fn nothing_fits(variant: &Variant, gpu: &Gpu, found: &[Found<'_>], sizes: &[u64], need: Need) -> String {
     let device = gpu.device_class();
+    let refused = match crate::cache::folder() {
+        Err(refused) => format!("; the user's cache is not used: {refused}"),
+        Ok(_) => String::new(),
+    };
     let accepted = found.iter().any(|f| f.tuned.bucket().1.accepts(sizes));
     match (found.first(), accepted) {
-        (Some(_), true) if need.wide => "what was tuned is for tensors of fewer than 2³¹ elements".to_owned(),
+        (Some(_), true) if need.wide => {
+            "these sizes need 64-bit indices, and what was tuned has 32-bit ones".to_owned()
+        }
         (Some(_), true) => "a tensor does not start at a multiple of 16 bytes".to_owned(),
         (Some(found), false) => {
             format!(
@@ -300,8 +400,8 @@ fn nothing_fits(variant: &Variant, gpu: &Gpu, found: &[Found<'_>], sizes: &[u64]
             )
         }
         (None, _) if variant.bundle.is_some() || !variant.cached().is_empty() => {
-            format!("what was tuned is for other devices than {device}")
+            format!("what was tuned is for other devices than {device}{refused}")
         }
-        (None, _) => format!("nothing was tuned for it on {device}"),
+        (None, _) => format!("nothing was tuned for it on {device}{refused}"),
     }
 }

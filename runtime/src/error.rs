@@ -1,9 +1,12 @@
 //! What can go wrong, typed.
 
 use energy_kernel_compiler::check::CallError;
+use energy_kernel_compiler::text::{counted, given};
 
 /// An error of this crate. Says what happened, where, and what can be done about it.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+///
+/// `Display` says all of it: no variant has a [`source`](std::error::Error::source), so a chain of errors prints nothing twice.
+#[derive(Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// There is no CUDA driver on this machine.
@@ -66,7 +69,7 @@ pub enum Error {
         bytes: u64,
     },
     /// Another number of elements than the shape says.
-    #[error("shape {shape:?} has {expected} elements, but {found} are given")]
+    #[error("shape {shape:?} has {}, but {}", counted(*.expected as u64, "element", "elements"), given(*.found as u64, "element", "elements"))]
     Elements {
         /// The shape.
         shape: Vec<usize>,
@@ -92,12 +95,12 @@ pub enum Error {
         shape: Vec<usize>,
     },
     /// The operator cannot be called with these shapes or sizes.
-    #[error("`{operator}`: {source}")]
+    #[error("`{operator}`: {problem}")]
     Call {
         /// The operator.
         operator: String,
         /// What does not fit.
-        source: Box<CallError>,
+        problem: Box<CallError>,
     },
     /// An output tensor of another shape than the operator gives.
     #[error("`{operator}`: output {output} has shape {expected:?}, but the tensor given for it has {found:?}")]
@@ -182,7 +185,7 @@ pub enum Error {
         reason: String,
     },
     /// The emulator's sanitizer found something.
-    #[error("`{kernel}`: the sanitizer found {} problems, the first: {}", .findings.len(), .findings.first().map_or("", String::as_str))]
+    #[error("`{kernel}`: the sanitizer found {}, the first: {}", counted(.findings.len() as u64, "problem", "problems"), .findings.first().map_or("", String::as_str))]
     Sanitizer {
         /// The kernel.
         kernel: String,
@@ -205,6 +208,26 @@ pub enum Error {
         /// Whether it is for emulated devices.
         emulated: bool,
     },
+    /// An operation that would invalidate the capture of a stream into a CUDA graph. It was refused; the capture is intact.
+    #[error("{what} is not possible while the stream is captured into a CUDA graph; {remedy}")]
+    Capture {
+        /// The operation.
+        what: String,
+        /// The remedy, as an imperative.
+        remedy: &'static str,
+    },
+    /// Memory or a kernel that was dropped earlier could not be released. The call that reports it has succeeded otherwise.
+    #[error("something that was dropped earlier could not be released: {source}")]
+    Release {
+        /// The failure.
+        source: Box<Error>,
+    },
+    /// A tensor that cannot become a cudarc slice.
+    #[error("the tensor cannot become a cudarc slice: {reason}")]
+    IntoCuda {
+        /// The reason.
+        reason: &'static str,
+    },
     /// Energy could not be measured.
     #[error("energy cannot be measured: {reason}")]
     Energy {
@@ -213,5 +236,31 @@ pub enum Error {
     },
 }
 
+/// `main() -> Result<_, Error>` and `unwrap` print errors with `Debug`: they print what `Display` says.
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error as _;
+
+    #[test]
+    fn main_prints_what_display_says_and_a_chain_says_it_once() {
+        let problem = CallError::MissingSize { name: "K".to_owned() };
+        let error = Error::Call {
+            operator: "swiglu".to_owned(),
+            problem: Box::new(problem.clone()),
+        };
+        // As `main() -> Result<(), Error>` does.
+        assert_eq!(format!("{error:?}"), format!("`swiglu`: {problem}"));
+        assert_eq!(format!("{error:#?}"), error.to_string());
+        assert!(error.source().is_none(), "`Display` has said it");
+    }
+}

@@ -10,7 +10,7 @@ use energy_kernel_compiler::record::{DeviceClass, Objective};
 use energy_kernel_compiler::schedule::Schedule;
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Machine, Target};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
@@ -22,7 +22,8 @@ pub use crate::device::emulated::Emulation;
 /// Cheap to clone; clones share stream, settings and loaded kernels. Usable from any thread.
 ///
 /// Some kernels need memory of their own, which all launches on the stream share. A CUDA graph that was recorded on it uses that
-/// memory as well: replay it on this stream, or while nothing else of this `Gpu` runs.
+/// memory as well: replay it on this stream, or while nothing else of this `Gpu` runs. Who captures the stream without
+/// [`record`](Gpu::record) keeps this `Gpu` and the tensors as long as the graph.
 #[derive(Clone)]
 pub struct Gpu {
     inner: Arc<Inner>,
@@ -43,6 +44,10 @@ struct Inner {
     compiled: Mutex<HashMap<KernelKey, Arc<Kernel>>>,
     /// Of these, the ones on the device.
     loaded: Mutex<HashMap<KernelKey, Arc<Loaded>>>,
+    /// Tuned kernels that the device refuses, with the reason. Trying again would cost another compilation.
+    refused: Mutex<HashMap<KernelKey, String>>,
+    /// Warnings by operator, so that each is given once.
+    said: Mutex<HashSet<(String, String)>>,
     /// The words that report gathered indices out of range, one an operator.
     index_errors: Mutex<HashMap<String, Arc<Storage>>>,
     scratch: Mutex<Scratch>,
@@ -59,6 +64,9 @@ struct Scratch {
 /// More choices than these are not kept.
 const MOST_DEFAULTS: usize = 1 << 14;
 
+/// The most warnings remembered.
+const MOST_SAID: usize = 1 << 12;
+
 /// An operator's number in this process, the specialisation, and the sizes that stand for a call's.
 type DefaultKey = (u64, Specialisation, Vec<u64>);
 
@@ -69,8 +77,8 @@ pub(crate) struct KernelKey {
     pub operator: u64,
     pub specialisation: Specialisation,
     pub schedule: Schedule,
-    /// Whether it comes from the bundle, and not from the compiler of this program.
-    pub embedded: bool,
+    /// Its position in the bundle; none if this program compiled it.
+    pub embedded: Option<u32>,
 }
 
 impl Gpu {
@@ -101,12 +109,17 @@ impl Gpu {
 
     fn real(cuda: Cuda) -> Result<Gpu> {
         let properties = cuda.properties()?;
-        let (major, minor) = (properties.major, properties.minor);
+        let (major, minor) = properties.capability;
         let target = Target::for_capability(major, minor).ok_or_else(|| Error::UnsupportedDevice {
             name: properties.name.clone(),
             major,
             minor,
         })?;
+        let machine = Machine {
+            target,
+            multiprocessors: properties.multiprocessors,
+            limits: properties.limits,
+        };
         let class = DeviceClass {
             name: properties.name,
             compute_capability: (major, minor),
@@ -114,7 +127,7 @@ impl Gpu {
             memory_bytes: properties.memory,
             simulated: false,
         };
-        Ok(Gpu::new(Device::Cuda(Arc::new(cuda)), class, target))
+        Ok(Gpu::new(Device::Cuda(Arc::new(cuda)), class, machine))
     }
 
     /// An emulated GPU: operators run on the CPU, through the same kernels. Its latencies and energies are simulated.
@@ -127,7 +140,6 @@ impl Gpu {
     #[cfg(feature = "emulator")]
     pub fn emulated_with(options: Emulation) -> Gpu {
         let machine = options.profile.machine();
-        let (major, minor) = machine.capability;
         let class = DeviceClass {
             name: options.profile.name().to_owned(),
             compute_capability: machine.capability,
@@ -136,19 +148,16 @@ impl Gpu {
             simulated: true,
         };
         // Every profile has a capability that kernels are made for (tested).
-        let target = Target::for_capability(major, minor).unwrap_or(Target::Sm80);
-        let emulated = crate::device::emulated::Emulated::new(options);
-        Gpu::new(Device::Emulated(Arc::new(emulated)), class, target)
+        let machine = class.machine().unwrap_or(Machine::like(Target::Sm80));
+        let emulated = crate::device::emulated::Emulated::new(options, machine.limits);
+        Gpu::new(Device::Emulated(Arc::new(emulated)), class, machine)
     }
 
-    fn new(device: Device, class: DeviceClass, target: Target) -> Gpu {
+    fn new(device: Device, class: DeviceClass, machine: Machine) -> Gpu {
         tracing::debug!(device = %class, "opened");
         Gpu {
             inner: Arc::new(Inner {
-                machine: Machine {
-                    target,
-                    multiprocessors: class.multiprocessors,
-                },
+                machine,
                 device,
                 class,
                 objective: RwLock::default(),
@@ -157,6 +166,8 @@ impl Gpu {
                 defaults: Mutex::default(),
                 compiled: Mutex::default(),
                 loaded: Mutex::default(),
+                refused: Mutex::default(),
+                said: Mutex::default(),
                 index_errors: Mutex::default(),
                 scratch: Mutex::default(),
             }),
@@ -176,7 +187,7 @@ impl Gpu {
     /// The stream that operators are queued on; none for an emulated GPU.
     pub fn stream(&self) -> Option<&Arc<CudaStream>> {
         match &self.inner.device {
-            Device::Cuda(cuda) => Some(&cuda.stream),
+            Device::Cuda(cuda) => Some(cuda.stream()),
             #[cfg(feature = "emulator")]
             Device::Emulated(_) => None,
         }
@@ -194,10 +205,23 @@ impl Gpu {
         }
     }
 
+    /// The GPU's UUID, spelt as by `nvidia-smi -L`: `GPU-8a3b1c2d-…`; none for an emulated one.
+    ///
+    /// # Errors
+    /// An error of the driver.
+    pub fn uuid(&self) -> Result<Option<String>> {
+        match &self.inner.device {
+            Device::Cuda(cuda) => cuda.uuid().map(Some),
+            #[cfg(feature = "emulator")]
+            Device::Emulated(_) => Ok(None),
+        }
+    }
+
     /// Waits until all work given to it is done.
     ///
     /// # Errors
-    /// An error of that work, or [`Error::IndexOutOfRange`] if [`check_indices`](Gpu::check_indices) is on.
+    /// An error of that work; [`Error::IndexOutOfRange`] if [`check_indices`](Gpu::check_indices) is on; [`Error::Release`] if something that
+    /// was dropped since the last time could not be released; [`Error::Capture`] while its stream is captured into a graph.
     pub fn synchronize(&self) -> Result<()> {
         self.inner.device.synchronize()?;
         let words: Vec<(String, Arc<Storage>)> = lock(&self.inner.index_errors)
@@ -215,7 +239,7 @@ impl Gpu {
         }
         match found {
             Some(operator) => Err(Error::IndexOutOfRange { operator }),
-            None => Ok(()),
+            None => self.inner.device.unreleased(),
         }
     }
 
@@ -245,7 +269,9 @@ impl Gpu {
         &self.inner.device
     }
 
-    pub(crate) fn machine(&self) -> Machine {
+    /// The machine that kernels are made for: its instruction set, and the limits that its driver states. For tools: exempt from semantic
+    /// versioning, as the compiler's types are.
+    pub fn machine(&self) -> Machine {
         self.inner.machine
     }
 
@@ -302,16 +328,57 @@ impl Gpu {
         Ok(lock(&self.inner.loaded).entry(key.clone()).or_insert(loaded).clone())
     }
 
+    /// Returns the reason, for people, why a tuned kernel is not used. Remembers kernels that the device refuses.
+    pub(crate) fn refuse(&self, key: &KernelKey, error: &Error) -> String {
+        let (reason, lasts) = match error {
+            Error::Load { reason, .. } => (format!("the tuned kernel cannot be loaded: {reason}"), true),
+            Error::OutOfMemory { bytes } => (
+                format!(
+                    "there is no room for {bytes} bytes of sums that the tuned kernel's blocks leave for each other"
+                ),
+                false,
+            ),
+            error => (format!("the tuned kernel cannot be loaded: {error}"), false),
+        };
+        if lasts {
+            lock(&self.inner.refused).insert(key.clone(), reason.clone());
+        }
+        reason
+    }
+
+    /// The reason for which the device refused a kernel; none if it did not.
+    pub(crate) fn refusal(&self, key: &KernelKey) -> Option<String> {
+        lock(&self.inner.refused).get(key).cloned()
+    }
+
+    /// `true` the first time that this is said of the operator.
+    pub(crate) fn is_news(&self, operator: &str, text: &str) -> bool {
+        let mut said = lock(&self.inner.said);
+        if said.len() >= MOST_SAID {
+            said.clear();
+        }
+        said.insert((operator.to_owned(), text.to_owned()))
+    }
+
     /// The word in which kernels of an operator report indices out of range.
     pub(crate) fn index_error_word(&self, operator: &str) -> Result<Arc<Storage>> {
         let mut words = lock(&self.inner.index_errors);
         if let Some(word) = words.get(operator) {
             return Ok(word.clone());
         }
+        self.lasting_memory(4)?;
         let word = Arc::new(self.inner.device.allocate(4)?);
         word.clear()?;
         words.insert(operator.to_owned(), word.clone());
         Ok(word)
+    }
+
+    /// Fails while the stream is captured: memory allocated then exists only while the graph runs.
+    fn lasting_memory(&self, bytes: u64) -> Result<()> {
+        match self.inner.device.is_capturing()? {
+            true => Err(Error::Unprepared { bytes }),
+            false => Ok(()),
+        }
     }
 
     /// So many bytes of memory for a kernel's own use, shared by all launches on this stream; counters are 0 between them.
@@ -329,10 +396,7 @@ impl Gpu {
         {
             return Ok(storage.clone());
         }
-        // Memory that is allocated in a graph is there only while that graph runs.
-        if self.inner.device.is_capturing()? {
-            return Err(Error::Unprepared { bytes });
-        }
+        self.lasting_memory(bytes)?;
         let device = &self.inner.device;
         let storage = match device.allocate(bytes.max(2 * largest)) {
             Err(Error::OutOfMemory { .. }) => device.allocate(bytes)?,

@@ -179,15 +179,17 @@ impl Variant {
 
     /// All its sizes, from the free ones by name.
     pub(crate) fn bind(&self, sizes: &Sizes) -> Result<Vec<u64>> {
-        let values = self.checked.bind(sizes).map_err(|source| self.call_error(source))?;
-        self.checked.verify(&values).map_err(|source| self.call_error(source))?;
+        let values = self.checked.bind(sizes).map_err(|problem| self.call_error(problem))?;
+        self.checked
+            .verify(&values)
+            .map_err(|problem| self.call_error(problem))?;
         Ok(values)
     }
 
-    pub(crate) fn call_error(&self, source: energy_kernel_compiler::check::CallError) -> Error {
+    pub(crate) fn call_error(&self, problem: energy_kernel_compiler::check::CallError) -> Error {
         Error::Call {
             operator: self.name().to_owned(),
-            source: Box::new(source),
+            problem: Box::new(problem),
         }
     }
 

@@ -76,7 +76,7 @@ pub use half::{bf16, f16};
 pub use host::HostTensor;
 pub use kernel::{Kernel, Variant};
 pub use plan::{Alternative, Figures, Origin, Place, Plan};
-pub use tensor::Tensor;
+pub use tensor::{IntoCudaError, Tensor};
 
 /// What a program that defines or calls operators needs.
 pub mod prelude {
@@ -84,10 +84,11 @@ pub mod prelude {
     pub use energy_kernel_macros::energy_kernel;
 }
 
-/// What the generated functions call. No part of the public interface: the macro and this crate are of one version.
+/// Items for the generated functions and the tests. No part of the public interface: the macro and this crate are of one version.
 #[doc(hidden)]
 pub mod __private {
     pub use crate::call::{Argument, Call, View};
+    pub use crate::device::probe::SYMBOLS as DRIVER_SYMBOLS;
     pub use crate::kernel::{KernelData, VariantData};
     pub use crate::reference::{HostArgument, Reference};
     pub use energy_kernel_compiler::element::Element as ElementId;

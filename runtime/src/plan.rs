@@ -2,8 +2,10 @@
 
 use crate::choice::Choice;
 use energy_kernel_compiler::record::{DeviceClass, Estimate, Match};
+use energy_kernel_compiler::repeated::Repeated;
 use energy_kernel_compiler::schedule::Schedule;
 use energy_kernel_compiler::size::{Sizes, Specialisation};
+use energy_kernel_compiler::text::{counted, quantity};
 use std::fmt::{Display, Formatter};
 use std::sync::Arc;
 
@@ -114,7 +116,12 @@ impl Plan {
         &self.choice.key.specialisation
     }
 
-    /// Latency and energy of a launch at the sizes it was tuned for; none where nothing is known.
+    /// Work that the operator, as it is written, does many times over at these sizes, whatever kernel computes it.
+    pub fn repeated(&self) -> Option<&Repeated> {
+        self.choice.repeated.as_ref()
+    }
+
+    /// Latency and energy of a launch at the sizes it was measured at ([`Origin::Tuned`]), which need not be those of the call; none where nothing is known.
     pub fn figures(&self) -> Option<Figures> {
         self.choice.figures
     }
@@ -142,6 +149,21 @@ impl Plan {
     /// The kernel's code.
     pub fn ptx(&self) -> &str {
         &self.choice.kernel.ptx
+    }
+
+    /// In words the sizes at which figures were measured, as far as they are not those of the call.
+    fn measured_elsewhere(&self) -> String {
+        let Origin::Tuned { sizes, .. } = self.origin() else {
+            return String::new();
+        };
+        let others = sizes
+            .iter()
+            .filter(|&(name, size)| self.sizes().get(name) != Some(size));
+        let others: Sizes = others.collect();
+        match others.iter().next() {
+            Some(_) => format!(" measured at {others}"),
+            None => String::new(),
+        }
     }
 }
 
@@ -172,18 +194,12 @@ impl Display for Origin {
 
 impl Display for Figures {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        let estimate = |f: &mut Formatter<'_>, value: Estimate, unit| {
-            write!(f, "{:.3} ± {:.3} {unit}", value.mean * 1e6, value.interval * 1e6)
-        };
-        estimate(f, self.latency, "µs")?;
-        match self.energy {
-            Some(energy) => {
-                write!(f, ", ")?;
-                estimate(f, energy, "µJ")?;
-            }
-            None => write!(f, ", energy unmeasured")?,
-        }
-        write!(f, "{}", if self.simulated { " (simulated)" } else { "" })
+        let text = |value: Estimate, unit| quantity(value.mean, value.interval, unit);
+        let energy = self
+            .energy
+            .map_or("energy unmeasured".to_owned(), |energy| text(energy, "J"));
+        let simulated = if self.simulated { " (simulated)" } else { "" };
+        write!(f, "{}, {energy}{simulated}", text(self.latency, "s"))
     }
 }
 
@@ -199,20 +215,26 @@ impl Display for Alternative {
 
 impl Display for Plan {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "{} at {} on {}", self.operator(), self.sizes(), self.device())?;
+        let (operator, types) = (self.operator(), &self.choice.types);
+        writeln!(f, "{operator}{types} at {} on {}", self.sizes(), self.device())?;
         writeln!(f, "  {}", self.origin())?;
         writeln!(f, "  schedule: {}", self.schedule())?;
         match self.grid() {
             Some(grid) => write!(f, "  launch: {grid:?} blocks of {:?} threads", self.block())?,
             None => write!(f, "  launch: the grid is too large")?,
         }
-        writeln!(f, ", {} bytes of shared memory", self.dynamic_shared())?;
+        let shared = counted(self.dynamic_shared().into(), "byte", "bytes");
+        writeln!(f, ", {shared} of shared memory")?;
+        if let Some(repeated) = self.repeated() {
+            writeln!(f, "  repeated work: {repeated}")?;
+        }
+        let elsewhere = self.measured_elsewhere();
         match self.figures() {
-            Some(figures) => write!(f, "  figures: {figures}")?,
+            Some(figures) => write!(f, "  figures{elsewhere}: {figures}")?,
             None => write!(f, "  figures: none")?,
         }
         if let [_, _, ..] = self.alternatives() {
-            write!(f, "\n  alternatives, fastest first:")?;
+            write!(f, "\n  alternatives{elsewhere}, fastest first:")?;
             for alternative in self.alternatives() {
                 write!(f, "\n  {alternative}")?;
             }

@@ -26,6 +26,16 @@ pub struct Tensor<T> {
     element: PhantomData<fn() -> T>,
 }
 
+/// A tensor that could not become a cudarc slice ([`Tensor::into_cuda`]), and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct IntoCudaError<T> {
+    /// The tensor, as it was.
+    pub tensor: Tensor<T>,
+    /// The reason.
+    pub error: Error,
+}
+
 /// Sizes of axes. On the heap only beyond [`INLINE`] of them.
 #[derive(Clone)]
 enum Shape {
@@ -112,7 +122,8 @@ impl<T: Element> Tensor<T> {
     /// on another stream of the same device they wait for the slice's, and it for them.
     ///
     /// # Errors
-    /// [`Error::Elements`] if the slice's length is not the shape's number of elements.
+    /// [`Error::Elements`] if the slice's length is not the shape's number of elements; [`Error::Capture`] while the slice's stream is
+    /// captured into a graph; an error of the driver.
     pub fn from_cuda(slice: CudaSlice<T>, shape: &[usize]) -> Result<Tensor<T>> {
         let expected = volume(shape)?;
         if expected != slice.len() {
@@ -123,33 +134,45 @@ impl<T: Element> Tensor<T> {
             });
         }
         Ok(Tensor {
-            storage: Arc::new(Allocation::import(slice)),
+            storage: Arc::new(Allocation::import(slice)?),
             offset: 0,
             shape: Shape::new(shape),
             element: PhantomData,
         })
     }
 
-    /// The cudarc slice of a tensor that shares its memory with no other and lies on a real GPU; else the tensor itself.
-    pub fn into_cuda(self) -> std::result::Result<CudaSlice<T>, Tensor<T>> {
-        let Tensor {
-            storage,
-            offset,
-            shape,
-            element,
-        } = self;
-        let whole = volume(shape.sizes()).is_ok_and(|volume| (volume * size_of::<T>()) as u64 == storage.bytes);
-        let back = |storage| Tensor {
-            storage,
-            offset,
-            shape: shape.clone(),
-            element,
+    /// The cudarc slice of a tensor that shares its memory with no other and lies on a real GPU. Nothing is copied.
+    ///
+    /// # Errors
+    /// The tensor again, with [`Error::IntoCuda`] where it shares its memory, is a part of another tensor or has no elements,
+    /// [`Error::WrongKind`] on an emulated GPU, [`Error::Capture`] while its stream is captured into a graph, or an error of the driver.
+    pub fn into_cuda(self) -> std::result::Result<CudaSlice<T>, Box<IntoCudaError<T>>> {
+        let shape = self.shape.clone();
+        let offset = self.offset;
+        let back = |storage, error| {
+            let tensor = Tensor {
+                storage,
+                offset,
+                shape,
+                element: PhantomData,
+            };
+            Box::new(IntoCudaError { tensor, error })
         };
-        if !whole {
-            return Err(back(storage));
+        if self.bytes() != self.storage.bytes {
+            let reason = "it is a part of a larger tensor";
+            return Err(back(self.storage, Error::IntoCuda { reason }));
         }
-        let storage = Arc::try_unwrap(storage).map_err(back)?;
-        Allocation::export(storage).map_err(|storage| back(Arc::new(storage)))
+        let storage = match Arc::try_unwrap(self.storage) {
+            Ok(storage) => storage,
+            Err(shared) => {
+                let reason = "it shares its memory with another tensor";
+                return Err(back(shared, Error::IntoCuda { reason }));
+            }
+        };
+        Allocation::export(storage).map_err(|refused| {
+            let (storage, error) = *refused;
+            back(Arc::new(storage), error)
+        })
     }
 
     /// The elements, after all work that writes them.
@@ -263,7 +286,7 @@ impl<T> Tensor<T> {
         self.len() == 0
     }
 
-    pub(crate) fn storage(&self) -> &Storage {
+    pub(crate) fn storage(&self) -> &Arc<Storage> {
         &self.storage
     }
 

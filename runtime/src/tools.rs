@@ -10,9 +10,15 @@ use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::kernel::{Kernel as Compiled, Launch as Geometry, Parameter};
 use energy_kernel_compiler::size::Specialisation;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 pub use crate::call::{Argument, View};
 pub use crate::kernel::{Kernel, Variant};
+
+/// Between two looks at work that is waited for: short at first, for most launches are, then longer.
+const SHORTEST_POLL: Duration = Duration::from_micros(50);
+/// No rest is longer.
+const LONGEST_POLL: Duration = Duration::from_millis(5);
 
 /// A kernel on a device.
 #[derive(Clone)]
@@ -30,7 +36,7 @@ pub struct Prepared<'a> {
     grid: [u32; 3],
     values: Vec<u64>,
     slots: Slots,
-    storages: Vec<&'a Storage>,
+    storages: Vec<&'a Arc<Storage>>,
 }
 
 /// What the driver's compiler made of a kernel.
@@ -42,9 +48,11 @@ pub struct Resources {
     pub local_bytes: u32,
 }
 
-/// Launches recorded in a CUDA graph: replaying it costs one call of the driver for all of them.
+/// Launches recorded in a CUDA graph: replaying it costs one call of the driver for all of them. It keeps their tensors and kernels alive.
 pub struct Graph {
-    graph: cudarc::driver::CudaGraph,
+    graph: crate::device::cuda::Graph,
+    // Keeps its scratch memory, which the launches use.
+    _gpu: Gpu,
 }
 
 /// A point in a GPU's queue.
@@ -98,6 +106,29 @@ impl Gpu {
         }
     }
 
+    /// Waits for all queued work, until the deadline at most. Returns `true` if the work has ended. Polls, so that a kernel that
+    /// hangs does not hang the caller. Always `true` on an emulated GPU, whose launches end before they return.
+    ///
+    /// # Errors
+    /// An error of the driver, or of the work.
+    pub fn wait_until(&self, deadline: Instant) -> Result<bool> {
+        let cuda = match self.device() {
+            Device::Cuda(cuda) => cuda,
+            #[cfg(feature = "emulator")]
+            Device::Emulated(_) => return Ok(true),
+        };
+        let mark = cuda.mark()?;
+        let mut rest = SHORTEST_POLL;
+        while !mark.is_reached()? {
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+            std::thread::sleep(rest);
+            rest = (2 * rest).min(LONGEST_POLL);
+        }
+        Ok(true)
+    }
+
     /// Bytes of its L2 cache; none where that is not known.
     ///
     /// # Errors
@@ -140,7 +171,7 @@ impl Gpu {
     #[cfg(feature = "emulator")]
     pub fn simulate_until<R>(
         &self,
-        deadline: std::time::Instant,
+        deadline: Instant,
         work: impl FnOnce() -> Result<R>,
     ) -> Result<(crate::simulate::Simulated, R)> {
         match self.device() {
@@ -158,6 +189,7 @@ impl Gpu {
         match self.device() {
             Device::Cuda(cuda) => Ok(Graph {
                 graph: cuda.record(work)?,
+                _gpu: self.clone(),
             }),
             #[cfg(feature = "emulator")]
             Device::Emulated(_) => Err(Error::WrongKind {
@@ -192,9 +224,7 @@ impl Graph {
     /// # Errors
     /// An error of the driver.
     pub fn launch(&self) -> Result<()> {
-        self.graph
-            .launch()
-            .map_err(crate::device::cuda::failed("cuGraphLaunch"))
+        self.graph.launch()
     }
 }
 
@@ -244,7 +274,7 @@ impl LoadedKernel {
                 types: format!("{} outputs", outputs.len()),
             });
         }
-        let storages: Vec<&'a Storage> = (inputs.iter().filter_map(Argument::view))
+        let storages: Vec<&'a Arc<Storage>> = (inputs.iter().filter_map(Argument::view))
             .chain(outputs)
             .map(|view| view.storage)
             .collect();
@@ -282,9 +312,8 @@ impl Prepared<'_> {
         if self.grid.contains(&0) {
             return Ok(());
         }
-        let device = self.kernel.gpu.device();
-        self.storages.iter().try_for_each(|storage| device.wait_for(storage))?;
         let launch = Launch {
+            operator: &self.kernel.entry,
             grid: self.grid,
             block: self.kernel.launch.block,
             dynamic_shared: self.kernel.launch.dynamic_shared,
@@ -292,7 +321,7 @@ impl Prepared<'_> {
             widths: &self.slots.widths,
             arrivals: self.slots.arrivals.as_deref(),
         };
-        device.launch(&self.kernel.loaded, &launch)?;
-        self.storages.iter().try_for_each(|storage| device.release(storage))
+        let device = self.kernel.gpu.device();
+        device.launch(&self.kernel.loaded, &launch, self.storages.iter().copied())
     }
 }

@@ -7,13 +7,14 @@ use energy_kernel::compiler::lower::lower;
 use energy_kernel::compiler::record::*;
 use energy_kernel::compiler::schedule::{self, Schedule};
 use energy_kernel::compiler::size::Specialisation;
-use energy_kernel::compiler::target::Target;
+use energy_kernel::compiler::target::{Machine, Target};
 use energy_kernel::compiler::tuning::Tuning;
 use energy_kernel::compiler::{element::Element, fingerprint};
 use energy_kernel::tools::{Argument, View};
 use energy_kernel::{__private::Call, Gpu, Kernel, Origin, Place, Sizes, Tensor};
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const PACKAGE: &str = "a-package";
 
@@ -35,13 +36,13 @@ fn specialisation() -> Specialisation {
 
 /// Three schedules of the operator.
 fn schedules() -> Vec<Schedule> {
-    let space = schedule::space(&operator().0, &specialisation(), Target::Sm90);
+    let space = schedule::space(&operator().0, &specialisation(), Machine::like(Target::Sm90));
     assert!(space.len() >= 3);
     vec![space[0], space[space.len() / 2], space[space.len() - 1]]
 }
 
 fn kernel_of(schedule: &Schedule) -> energy_kernel::compiler::kernel::Kernel {
-    lower(&operator().0, &specialisation(), Target::Sm90, schedule).unwrap()
+    lower(&operator().0, &specialisation(), Machine::like(Target::Sm90), schedule).unwrap()
 }
 
 /// A front: the fastest; one 3 % slower that needs less energy; one much slower that needs least.
@@ -99,6 +100,8 @@ fn bundle(device: DeviceClass, stale: bool) -> Bundle {
         front: front.clone(),
         measured_at: 1000,
         energy_measured: true,
+        space_version: schedule::SPACE_VERSION,
+        record: [0; 32],
     };
     Bundle {
         fingerprint: fingerprint::of(&operator().0).unwrap(),
@@ -240,6 +243,22 @@ fn the_objective_is_switched_while_a_program_runs() {
     for (line, schedule) in lines.iter().zip(schedules()) {
         assert!(line.ends_with(&schedule.to_string()), "{told}");
     }
+    assert!(
+        told.contains("\n  figures: ") && told.contains("\n  alternatives, fastest first:"),
+        "{told}"
+    );
+    // A call of other sizes uses the bucket's kernel; the figures stay those of the bucket.
+    let told = kernel
+        .variant(&[])
+        .unwrap()
+        .plan(&gpu, &sizes(13, 64))
+        .unwrap()
+        .to_string();
+    assert!(told.contains("\n  figures measured at M = 16: "), "{told}");
+    assert!(
+        told.contains("\n  alternatives measured at M = 16, fastest first:"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -393,26 +412,49 @@ fn types_that_an_operator_has_not() {
     ));
 }
 
-/// The only test that sets the variable; the others have read no cache of this package that exists.
+/// Runs a test again, in a process of its own whose user's cache lies there: the other tests have read none that exists. True in
+/// that process.
+fn with_cache(test: &str, folder: &Path) -> bool {
+    const CASE: &str = "ENERGY_KERNEL_TEST_CACHE";
+    if std::env::var_os(CASE).is_some() {
+        return true;
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(CASE, "")
+        .env(energy_kernel::CACHE_FOLDER_VARIABLE, folder)
+        .output()
+        .unwrap();
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    false
+}
+
+/// It would be another folder to each program.
+#[test]
+fn a_relative_folder_is_refused_and_the_plan_says_so() {
+    if !with_cache("a_relative_folder_is_refused_and_the_plan_says_so", Path::new("rel")) {
+        return;
+    }
+    let gpu = Gpu::emulated();
+    let plan = embedded(None).variant(&[]).unwrap().plan(&gpu, &sizes(16, 64)).unwrap();
+    assert!(
+        matches!(plan.origin(), Origin::Untuned { reason } if reason.contains("rel means another folder")),
+        "{plan}"
+    );
+}
+
 #[test]
 fn the_users_cache_counts_and_the_newest_wins() {
-    const CASE: &str = "ENERGY_KERNEL_TEST_CACHE";
-    let Some(folder) = std::env::var_os(CASE) else {
-        let folder = tempfile::tempdir().unwrap();
-        let output = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "the_users_cache_counts_and_the_newest_wins", "--nocapture"])
-            .env(CASE, folder.path())
-            .env(energy_kernel::CACHE_FOLDER_VARIABLE, folder.path())
-            .output()
-            .unwrap();
-        let text = format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    let folder = tempfile::tempdir().unwrap();
+    if !with_cache("the_users_cache_counts_and_the_newest_wins", folder.path()) {
         return;
-    };
+    }
+    let folder = std::env::var_os(energy_kernel::CACHE_FOLDER_VARIABLE).unwrap();
     let gpu = Gpu::emulated();
     let device = gpu.device_class().clone();
     let write = |measured_at: u64, front: Vec<Point>, package: &str| {
@@ -421,15 +463,16 @@ fn the_users_cache_counts_and_the_newest_wins() {
             sizes: buckets()[0].clone(),
             specialisation: specialisation(),
             front,
+            rejected: Vec::new(),
             statistics: Statistics::default(),
             measured_at,
             energy_measured,
+            space_version: schedule::SPACE_VERSION,
         };
         let file = CacheFile {
             fingerprint: fingerprint::of(&operator().0).unwrap(),
             operator: "double".to_owned(),
             size_names: vec!["M".to_owned(), "N".to_owned()],
-            space_version: schedule::SPACE_VERSION,
             device: device.clone(),
             records: vec![record],
         };
@@ -467,6 +510,29 @@ fn the_users_cache_counts_and_the_newest_wins() {
         Some((Place::UserCache, false, true)),
         "the cache is newer"
     );
+    let future = SystemTime::now() + Duration::from_secs(24 * 3600);
+    write(
+        future.duration_since(UNIX_EPOCH).unwrap().as_secs(),
+        front(true),
+        PACKAGE,
+    );
+    assert_eq!(
+        place(with(&embedded_only)),
+        Some((Place::Embedded, false, true)),
+        "nothing is known of the age of what is dated in the future"
+    );
+    // An endless file is passed over.
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(
+        "/dev/zero",
+        Path::new(&folder).join(PACKAGE).join(format!(
+            "{}-zero.ekcache",
+            fingerprint::of(&operator().0).unwrap().short()
+        )),
+    )
+    .unwrap();
+    write(1001, front(true), PACKAGE);
+    assert_eq!(place(with(&embedded_only)), Some((Place::UserCache, false, true)));
     let unmeasured = Point {
         energy: None,
         ..front(true).remove(0)
@@ -490,4 +556,129 @@ fn the_users_cache_counts_and_the_newest_wins() {
         Some((Place::UserCache, true, false)),
         "other code than was measured"
     );
+}
+
+/// Counts the warnings of this thread.
+#[derive(Default)]
+struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Message(String);
+        impl tracing::field::Visit for Message {
+            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                self.0 += &format!("{}: {value:?}; ", field.name());
+            }
+        }
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        self.0.lock().unwrap().push(message.0);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// Runs work, and returns the warnings meanwhile.
+fn warnings(work: impl FnOnce()) -> Vec<String> {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    tracing::subscriber::with_default(Warnings(heard.clone()), work);
+    Arc::try_unwrap(heard).unwrap().into_inner().unwrap()
+}
+
+/// The device refuses the embedded kernels: the untuned kernel runs, and a single warning says so.
+#[test]
+fn what_cannot_be_loaded_is_not_used() {
+    let gpu = Gpu::emulated();
+    let mut refused = bundle(gpu.device_class().clone(), false);
+    for kernel in &mut refused.kernels {
+        let mut broken = kernel.unpack().unwrap();
+        broken.ptx = broken.ptx.replace("ld.global", "ld.elsewhere");
+        *kernel = PackedKernel::pack(&broken).unwrap();
+    }
+    let kernel = with(&refused);
+    let heard = warnings(|| {
+        for m in [16, 17, 3, 256, 16] {
+            check(kernel, &gpu, m, 64);
+        }
+        let plan = kernel.variant(&[]).unwrap().prepare(&gpu, &sizes(32, 64)).unwrap();
+        assert!(!plan.is_tuned(), "{plan}");
+    });
+    assert_eq!(heard.len(), 1, "{heard:?}");
+    assert!(
+        heard[0].contains("operator: \"double\"") && heard[0].contains("the untuned one runs"),
+        "{heard:?}"
+    );
+    let reason = reason(kernel, &gpu, &sizes(16, 64));
+    assert!(reason.starts_with("the tuned kernel cannot be loaded: "), "{reason}");
+    assert!(!reason.contains('\n'), "{reason}");
+
+    // Another device may accept them.
+    let another = Gpu::emulated();
+    let plan = kernel.variant(&[]).unwrap().plan(&another, &sizes(16, 64)).unwrap();
+    assert!(plan.is_tuned(), "{plan}");
+}
+
+/// Kernels that exceed the machine's limits are skipped: the next point of the front is used, then another record, then the untuned kernel.
+#[test]
+fn what_exceeds_the_machine_is_passed_over() {
+    let gpu = Gpu::emulated();
+    let shared = gpu.machine().limits.shared_per_block;
+    let too_large = |large: &[usize]| {
+        let mut bundle = bundle(gpu.device_class().clone(), false);
+        for &at in large {
+            let mut kernel = bundle.kernels[at].unpack().unwrap();
+            kernel.launch.dynamic_shared = shared + 1;
+            bundle.kernels[at] = PackedKernel::pack(&kernel).unwrap();
+        }
+        bundle
+    };
+    // The build's objective prefers the last point, then the one in the middle.
+    for (large, chosen) in [
+        (&[][..], Some(2)),
+        (&[2], Some(1)),
+        (&[1, 2], Some(0)),
+        (&[0, 1, 2], None),
+    ] {
+        let kernel = with(&too_large(large));
+        check(kernel, &gpu, 16, 64);
+        let plan = kernel.variant(&[]).unwrap().plan(&gpu, &sizes(16, 64)).unwrap();
+        let found = plan.alternatives().iter().position(|alternative| alternative.chosen);
+        assert_eq!(found, chosen, "{plan}");
+        if chosen.is_none() {
+            let reason = reason(kernel, &gpu, &sizes(16, 64));
+            let expected = format!("and {} bytes of shared memory, but this machine's may have", shared + 1);
+            assert!(reason.contains(&expected), "{reason}");
+        }
+    }
+    // A record of another GPU with the same compute capability.
+    let mut both = too_large(&[0, 1, 2]);
+    let mut lent = bundle(
+        DeviceClass {
+            name: "another".to_owned(),
+            ..gpu.device_class().clone()
+        },
+        false,
+    );
+    let own = both.kernels.len() as u32;
+    both.kernels.append(&mut lent.kernels);
+    for bucket in &mut lent.devices[0].buckets {
+        bucket.front.iter_mut().for_each(|candidate| candidate.kernel += own);
+    }
+    both.devices.append(&mut lent.devices);
+    let plan = with(&both).variant(&[]).unwrap().plan(&gpu, &sizes(16, 64)).unwrap();
+    assert!(plan.to_string().contains("borrowed"), "{plan}");
 }

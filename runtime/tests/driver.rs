@@ -4,12 +4,15 @@
 
 #![cfg(target_os = "linux")]
 
+mod fake;
+
+#[cfg(feature = "energy")]
+use energy_kernel::compiler::record::Flag;
 use energy_kernel::prelude::*;
 use energy_kernel::tools::{Argument, View};
+use fake::{CASE, WHOLE, run};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Counts what this thread allocates.
 struct Counting;
@@ -38,50 +41,6 @@ static ALLOCATOR: Counting = Counting;
 #[energy_kernel]
 fn double(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> {
     |n| x[[n]] * 2.0
-}
-
-/// Names the case that a process runs; without it the tests below start such processes.
-const CASE: &str = "ENERGY_KERNEL_TEST_CASE";
-
-fn compile(folder: &Path, name: &str, library: &str, flags: &[&str]) -> Option<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake").join(name);
-    let library = folder.join(library);
-    let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
-    let compiled = Command::new(compiler)
-        .args(["-shared", "-fPIC", "-w", "-o"])
-        .args([&library, &source])
-        .args(flags)
-        .status();
-    match compiled {
-        Ok(status) if status.success() => Some(library),
-        _ => {
-            eprintln!("SKIPPED: there is no C compiler to make a fake driver with");
-            None
-        }
-    }
-}
-
-/// Runs a case in a process with that driver, and returns what the driver noted; nothing without a C compiler.
-fn run(case: &str, flags: &[&str], variables: &[(&str, &str)]) -> Option<String> {
-    let folder = tempfile::tempdir().unwrap();
-    compile(folder.path(), "libcuda.c", "libcuda.so", flags)?;
-    compile(folder.path(), "libnvidia-ml.c", "libnvidia-ml.so.1", &[])?;
-    let log = folder.path().join("log");
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_case", "--nocapture"])
-        .env(CASE, case)
-        .env("LD_LIBRARY_PATH", folder.path())
-        .env("FAKE_CUDA_LOG", &log)
-        .envs(variables.iter().copied())
-        .output()
-        .unwrap();
-    let text = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert!(output.status.success() && text.contains("1 passed"), "{case}: {text}");
-    Some(std::fs::read_to_string(log).unwrap_or_default())
 }
 
 /// What runs in the processes.
@@ -126,6 +85,8 @@ fn a_case() {
         #[cfg(feature = "energy")]
         Ok("hopper") => hopper(),
         #[cfg(feature = "energy")]
+        Ok("silent") => silent(),
+        #[cfg(feature = "energy")]
         Ok("partitioned") => useless("MIG"),
         #[cfg(feature = "energy")]
         Ok("still") => useless("stands still"),
@@ -145,6 +106,8 @@ fn whole() {
     assert_eq!(gpu.device_class().name, "Fake GPU");
     assert_eq!(gpu.device_class().multiprocessors, 132);
     assert_eq!(gpu.driver_version().unwrap(), Some(12040));
+    let uuid = gpu.uuid().unwrap().unwrap();
+    assert_eq!(uuid, "GPU-00112233-4455-6677-8899-aabbccddeeff");
     let numbers: Vec<f32> = (0..100).map(|i| i as f32).collect();
     let x = Tensor::from_slice(&gpu, &[100], &numbers).unwrap();
     assert_eq!(x.to_vec().unwrap(), numbers);
@@ -192,13 +155,9 @@ fn whole() {
     // Tools.
     let plan = double::plan(&gpu, &Sizes::from([("N", 100)])).unwrap();
     let variant = double::KERNEL.variant(&[]).unwrap();
-    let kernel = energy_kernel::compiler::lower::lower(
-        variant.checked(),
-        plan.specialisation(),
-        energy_kernel::compiler::target::Target::Sm90,
-        plan.schedule(),
-    )
-    .unwrap();
+    let kernel =
+        energy_kernel::compiler::lower::lower(variant.checked(), plan.specialisation(), gpu.machine(), plan.schedule())
+            .unwrap();
     let loaded = gpu.compile(&kernel).unwrap();
     assert_eq!(loaded.resources().unwrap().unwrap().registers, 40);
     let inputs = [Argument::tensor(&x)];
@@ -231,13 +190,15 @@ fn energy() {
     let meter = energy_kernel::energy::Meter::open(&gpu).unwrap();
     assert_eq!(meter.driver().unwrap(), "570.00");
     let state = meter.state().unwrap();
-    assert_eq!((state.sm_clock_mhz, state.foreign_processes), (None, 0));
+    assert_eq!((state.sm_clock_mhz, state.foreign_processes), (None, None));
+    // NVML says that the board cannot be partitioned, and nothing else.
+    let unknown: Vec<Flag> = state.unknown().collect();
+    assert_eq!(unknown, [Flag::ThrottlingUnknown, Flag::ProcessesUnknown]);
 }
 
 /// The whole of NVML, on a board as Hopper's are: steps of 99 to 106 ms that lag, slow readings of which some fail, a counter that wraps.
 #[cfg(feature = "energy")]
 fn hopper() {
-    use energy_kernel::compiler::record::Flag;
     use energy_kernel::energy::{Board, Meter};
     use std::time::Duration;
     let meter = Meter::open(&Gpu::open().unwrap()).unwrap();
@@ -269,7 +230,25 @@ fn hopper() {
         (state.memory_clock_mhz, state.temperature_celsius),
         (Some(2619), Some(61))
     );
-    assert_eq!((state.power_limit_watts, state.foreign_processes), (Some(700.0), 2));
+    assert_eq!(
+        (state.power_limit_watts, state.foreign_processes),
+        (Some(700.0), Some(2))
+    );
+}
+
+/// A board that does not say if it is partitioned, if it throttles, and which processes use it.
+#[cfg(feature = "energy")]
+fn silent() {
+    use energy_kernel::energy::Meter;
+    let meter = Meter::open(&Gpu::open().unwrap()).unwrap();
+    let window = meter
+        .power(std::time::Duration::from_millis(300), || {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            Ok(())
+        })
+        .unwrap();
+    let expected = [Flag::ThrottlingUnknown, Flag::ProcessesUnknown, Flag::PartitionsUnknown];
+    assert_eq!(window.survey.flags(), expected);
 }
 
 /// Boards whose counter is of no use, and what is said of them.
@@ -285,20 +264,21 @@ fn useless(expected: &str) {
 #[cfg(feature = "energy")]
 #[test]
 fn the_counter_of_a_board() {
-    run("energy", &["-DWHOLE"], &[]);
+    run("energy", WHOLE, &[]);
     let whole: &[(&str, &str)] = &[
         ("FAKE_NVML_HOPPER", "1"),
         ("FAKE_NVML_FIRST", "4294900000"),
         ("FAKE_NVML_FAILS_EVERY", "50"),
     ];
-    run("hopper", &["-DWHOLE"], whole);
+    run("hopper", WHOLE, whole);
     run(
         "partitioned",
-        &["-DWHOLE"],
+        WHOLE,
         &[("FAKE_NVML_HOPPER", "1"), ("FAKE_NVML_MIG", "1")],
     );
-    run("still", &["-DWHOLE"], &[("FAKE_NVML_STILL", "1")]);
-    run("failing", &["-DWHOLE"], &[("FAKE_NVML_FAILS_EVERY", "1")]);
+    run("silent", WHOLE, &[("FAKE_NVML_HOPPER", "1"), ("FAKE_NVML_SILENT", "1")]);
+    run("still", WHOLE, &[("FAKE_NVML_STILL", "1")]);
+    run("failing", WHOLE, &[("FAKE_NVML_FAILS_EVERY", "1")]);
 }
 
 #[test]
@@ -312,17 +292,16 @@ fn a_machine_without_a_driver_is_told_so() {
 
 #[test]
 fn drivers_that_cannot_be_used() {
-    let whole: &[&str] = &["-DWHOLE"];
     run("no device", &[], &[("FAKE_CUDA_INIT", "100")]);
-    run("broken", whole, &[("FAKE_CUDA_INIT", "803")]);
+    run("broken", WHOLE, &[("FAKE_CUDA_INIT", "803")]);
     run("too old", &[], &[]);
-    run("too small", whole, &[("FAKE_CUDA_MAJOR", "7")]);
-    run("rejected", whole, &[("FAKE_CUDA_REJECT", "1")]);
+    run("too small", WHOLE, &[("FAKE_CUDA_CAPABILITY", "70")]);
+    run("rejected", WHOLE, &[("FAKE_CUDA_REJECT", "")]);
 }
 
 #[test]
 fn what_a_driver_is_asked() {
-    let Some(log) = run("whole", &["-DWHOLE"], &[("FAKE_CUDA_OUTPUT", "1")]) else {
+    let Some(log) = run("whole", WHOLE, &[("FAKE_CUDA_OUTPUT", "1")]) else {
         return;
     };
     let count = |text: &str| log.lines().filter(|line| line.starts_with(text)).count();
@@ -330,6 +309,12 @@ fn what_a_driver_is_asked() {
     assert_eq!(count("load a kernel"), count("unload"), "{log}");
     // Thrice `double`, once across streams, three timed, five recorded.
     assert_eq!(count("launch 1 1 1 /"), 12, "{log}");
+    assert_eq!(count("create event"), count("destroy event"), "{log}");
+    assert_eq!(
+        (count("destroy graph"), count("destroy executable"), count("release")),
+        (1, 1, 1),
+        "{log}"
+    );
     assert_eq!(count("launch graph"), 1, "{log}");
     assert_eq!(count("begin capture"), 1, "{log}");
     // The other stream's tensor: waited for before the launch, and made to wait after it.

@@ -194,8 +194,8 @@ fn what_the_board_went_through_is_flagged() {
         temperature: (50.0, 70.0, 4.0),
         ..Behaviour::default()
     };
-    behaviour.state.foreign_processes = 1;
-    behaviour.state.throttle_reasons = 0x4 | 0x40;
+    behaviour.state.foreign_processes = Some(1);
+    behaviour.state.throttle_reasons = Some(0x4 | 0x40);
     let (_, window) = watch(behaviour, 1, 5.0);
     let flags = window.unwrap().survey.flags();
     assert_eq!(

@@ -76,6 +76,153 @@ fn the_users_names_change_nothing() {
     assert_eq!(y.data(), values);
 }
 
+/// Nothing is in scope but what the user's code brings, and parameters are called like what the macro makes.
+#[no_implicit_prelude]
+mod without_a_prelude {
+    #![allow(non_snake_case, clippy::too_many_arguments)]
+    use ::energy_kernel::prelude::energy_kernel;
+
+    #[energy_kernel(types(T = [f16, f32]))]
+    pub fn scaled<T>(
+        KERNEL: Tensor<T, (N, M)>,
+        gpu: Tensor<f32, (M,)>,
+        out: f32,
+        Sizes: i32,
+        Error: bool,
+        inputs: Tensor<f64, (M,)>,
+        call: Tensor<i64, ()>,
+        functions: u8,
+        into: i8,
+        plan: f32,
+    ) -> (Tensor<T, (N, M)>, Tensor<f64, (M,)>) {
+        (
+            |n, m| {
+                if Error {
+                    KERNEL[[n, m]] * gpu[[m]] * out
+                } else {
+                    plan * Sizes as f32
+                }
+            },
+            |m| inputs[[m]] + call[[]] + functions + into,
+        )
+    }
+
+    #[energy_kernel]
+    pub fn KERNEL(reference: Tensor<f32, (T,)>, prepare: i32) -> Tensor<f32, (T,)> {
+        |t| reference[[t]] + prepare as f32
+    }
+}
+
+#[test]
+fn parameters_may_have_any_name() {
+    use without_a_prelude::{KERNEL, scaled};
+    let gpu = Gpu::emulated();
+    let x = Tensor::from_slice(&gpu, &[2, 2], &[1.0f32, 2.0, 3.0, 4.0]).unwrap();
+    let y = Tensor::from_slice(&gpu, &[2], &[2.0f32, 3.0]).unwrap();
+    let z = Tensor::from_slice(&gpu, &[2], &[0.5f64, 1.5]).unwrap();
+    let one = Tensor::from_slice(&gpu, &[], &[1i64]).unwrap();
+    let (a, b) = scaled(&gpu, &x, &y, 0.5, 7, true, &z, &one, 2, -1, 0.0).unwrap();
+    assert_eq!(a.to_vec().unwrap(), [1.0, 3.0, 3.0, 6.0]);
+    assert_eq!(b.to_vec().unwrap(), [2.5, 3.5]);
+    let (mut c, mut d) = (
+        Tensor::<f32>::zeros(&gpu, &[2, 2]).unwrap(),
+        Tensor::zeros(&gpu, &[2]).unwrap(),
+    );
+    scaled::into(&gpu, &x, &y, 0.5, 7, false, &z, &one, 2, -1, 0.5, &mut c, &mut d).unwrap();
+    assert_eq!(c.to_vec().unwrap(), [3.5; 4]);
+    assert_eq!(KERNEL(&gpu, &y, 1).unwrap().to_vec().unwrap(), [3.0, 4.0]);
+    let host = KERNEL::reference(&y.to_host().unwrap(), 2).unwrap();
+    assert_eq!(host.data(), [4.0, 5.0]);
+    assert_eq!(KERNEL::KERNEL.name(), "KERNEL");
+}
+
+/// What the refusal of a scalar in an index says to write.
+#[energy_kernel]
+fn turned(angle: Tensor<f32, (P, D)>, x: Tensor<f32, (T, D)>, offset: Tensor<i32, ()>) -> Tensor<f32, (T, D)> {
+    |t, d| x[[t, d]] * angle[[t + offset[[]], d]]
+}
+
+/// The other ways: kept in range, or with a value outside.
+#[energy_kernel]
+fn kept_in_range(x: Tensor<f32, (T,)>, by: i32) -> (Tensor<f32, (T,)>, Tensor<f32, (T,)>, Tensor<f32, (T,)>) {
+    (
+        |t| x[[min(max(t + by, 0), T - 1)]],
+        |t| x.or(-1.0)[[t + by]],
+        |t| if by >= 0 && by < T { x[[by]] } else { x[[t]] - 8.0 },
+    )
+}
+
+#[test]
+fn scalars_in_indices_have_remedies() {
+    let gpu = Gpu::emulated();
+    let angle = tensor(&gpu, &[10, 3]);
+    let ones = Tensor::from_slice(&gpu, &[4, 3], &[1.0f32; 12]).unwrap();
+    for offset in [0, 6, 8, -1] {
+        let by = Tensor::from_slice(&gpu, &[], &[offset]).unwrap();
+        let y = turned(&gpu, &angle, &ones, &by).unwrap().to_vec().unwrap();
+        for (at, y) in y.into_iter().enumerate() {
+            let row = at as i32 / 3 + offset;
+            let expected = if (0..10).contains(&row) {
+                numbers(30)[row as usize * 3 + at % 3]
+            } else {
+                0.0
+            };
+            assert_eq!(y, expected, "{offset}");
+        }
+    }
+    let x = tensor(&gpu, &[4]);
+    let values = numbers(4);
+    for by in [0, 1, -3, 100, i32::MIN, i32::MAX] {
+        let (a, b, c) = kept_in_range(&gpu, &x, by).unwrap();
+        let (a, b, c) = (a.to_vec().unwrap(), b.to_vec().unwrap(), c.to_vec().unwrap());
+        for t in 0..4i32 {
+            // A value beside an `i32` is one, and wraps; an index does not.
+            let wrapped = t.wrapping_add(by);
+            let inside = |at: i64| usize::try_from(at).ok().and_then(|at| values.get(at).copied());
+            assert_eq!(a[t as usize], values[wrapped.clamp(0, 3) as usize], "{by}");
+            assert_eq!(
+                b[t as usize],
+                inside(i64::from(t) + i64::from(by)).unwrap_or(-1.0),
+                "{by}"
+            );
+            assert_eq!(
+                c[t as usize],
+                inside(by.into()).unwrap_or(values[t as usize] - 8.0),
+                "{by}"
+            );
+        }
+    }
+}
+
+/// Every value of `hidden` again for each `n`.
+#[energy_kernel]
+fn recomputed(x: Tensor<f32, (M, K)>, v: Tensor<f32, (H, K)>, w: Tensor<f32, (N, H)>) -> Tensor<f32, (M, N)> {
+    let hidden = |m, h| relu(sum(|k| x[[m, k]] * v[[h, k]]));
+    |m, n| sum(|h| hidden[[m, h]] * w[[n, h]])
+}
+
+#[test]
+fn a_plan_says_what_is_computed_many_times() {
+    let gpu = Gpu::emulated();
+    let sizes = Sizes::from([("M", 8), ("K", 64), ("H", 256), ("N", 32)]);
+    let plan = recomputed::plan(&gpu, &sizes).unwrap();
+    let repeated = plan.repeated().unwrap();
+    assert_eq!((repeated.name.as_deref(), repeated.times), (Some("hidden"), 32.0));
+    let told = plan.to_string();
+    assert!(
+        told.contains(
+            "repeated work: each value of `hidden` is computed 32 times, once for each `n`: 22 times the work"
+        ),
+        "{told}"
+    );
+    assert!(told.contains("write two operators"), "{told}");
+    assert!(told.starts_with("recomputed(f32, f32, f32) -> f32 at "), "{told}");
+    let once = sizes.with("N", 1);
+    assert!(recomputed::plan(&gpu, &once).unwrap().repeated().is_none());
+    let softmax = row_softmax::plan(&gpu, &Sizes::from([("R", 100), ("C", 512)])).unwrap();
+    assert!(softmax.repeated().is_none() && !softmax.to_string().contains("repeated"));
+}
+
 fn numbers(count: usize) -> Vec<f32> {
     (0..count).map(|i| ((i * 37 + 11) % 64) as f32 / 16.0 - 2.0).collect()
 }

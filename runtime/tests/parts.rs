@@ -7,7 +7,7 @@ use energy_kernel::compiler::lang::{Operator, parse};
 use energy_kernel::compiler::lower::lower;
 use energy_kernel::compiler::record::*;
 use energy_kernel::compiler::schedule::{self, Schedule};
-use energy_kernel::compiler::target::Target;
+use energy_kernel::compiler::target::{Machine, Target};
 use energy_kernel::tools::{Argument, View};
 use energy_kernel::{__private::Call, Emulation, Gpu, Kernel, Origin, Sizes, Tensor};
 use std::time::Instant;
@@ -29,10 +29,10 @@ fn embedded(parts: u32) -> &'static Kernel {
     let operator = operator();
     let checked = &operator.variants[0].checked;
     let specialisation = operator.tuning.specialisation(checked).unwrap();
-    let space = schedule::space(checked, &specialisation, Target::Sm90);
+    let space = schedule::space(checked, &specialisation, Machine::like(Target::Sm90));
     let small = |point: &&Schedule| matches!(point, Schedule::Contract(c) if c.parts == parts && c.block_rows == 16 && c.block_columns == 32);
     let schedule = *space.iter().find(small).expect("there is such a schedule");
-    let kernel = lower(checked, &specialisation, Target::Sm90, &schedule).unwrap();
+    let kernel = lower(checked, &specialisation, Machine::like(Target::Sm90), &schedule).unwrap();
     let estimate = Estimate {
         mean: 1e-5,
         interval: 1e-8,
@@ -69,6 +69,8 @@ fn embedded(parts: u32) -> &'static Kernel {
         front: vec![candidate.clone()],
         measured_at: 1000,
         energy_measured: true,
+        space_version: schedule::SPACE_VERSION,
+        record: [0; 32],
     };
     let bundle = Bundle {
         fingerprint: fingerprint::of(checked).unwrap(),

@@ -1,9 +1,12 @@
 //! What the tests share: the operators of the validation set, and a way to run one schedule of one of them on the
-//! emulator, with the sanitizer on.
+//! emulator, with the sanitizer on, or on a GPU ([`on_gpu`]).
 //!
-//! Everything here goes from the operators' *source* through the compiler's front end, so that a test can choose the
-//! schedule, the specialisation and the target; the macro and the runtime have tests of their own beside it.
+//! These operators go from their *source* through the compiler's front end, so that a test can choose the schedule, the specialisation and
+//! the target; the macro and the runtime have tests of their own beside it, and [`scenarios`] for any GPU.
 
+pub mod on_gpu;
+pub mod parts;
+pub mod scenarios;
 pub mod vectors;
 
 use energy_kernel_compiler::check::Checked;
@@ -13,7 +16,7 @@ use energy_kernel_compiler::lang;
 use energy_kernel_compiler::reference::{Reference, coordinates};
 use energy_kernel_compiler::schedule::{self, Schedule};
 use energy_kernel_compiler::size::Specialisation;
-use energy_kernel_compiler::target::Target;
+use energy_kernel_compiler::target::Machine;
 use energy_kernel_emulator::{Argument, Counts, Launch, Memory, Module, Options};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -73,26 +76,39 @@ pub struct Case<'a> {
     pub schedule: Schedule,
 }
 
-/// Sizes an operator is called at.
-const ROUNDS: usize = 3;
+/// A GPU of each kind that differs in instructions or limits, by its compute capability and multiprocessors: A100, RTX A6000, RTX 6000 Ada,
+/// H100, B200, RTX 5090.
+pub const GPUS: [((u32, u32), u32); 6] = [
+    ((8, 0), 108),
+    ((8, 6), 84),
+    ((8, 9), 142),
+    ((9, 0), 132),
+    ((10, 0), 148),
+    ((12, 0), 170),
+];
+
+/// Sizes an operator is called at: where `EVERY_CASE` is set in the environment, and elsewhere.
+const ROUNDS: [usize; 2] = [3, 1];
 /// Schedules of a family at each of them, for each of two specialisations.
 const SAMPLES: usize = 3;
 
 /// The validation set: every operator at random sizes, compiled in or not, in every family that accepts it, at random
-/// schedules that are legal for a target. The same at every call, for a `SEED` in the environment; `ONLY` leaves out operators without it in their names.
-pub fn cases(operators: &[(String, Checked)], target: Target) -> Vec<Case<'_>> {
+/// schedules of its space on a machine. The same at every call, for a `SEED` in the environment; `ONLY` leaves out operators without it in their names.
+/// `EVERY_CASE` draws three times as many.
+pub fn cases(operators: &[(String, Checked)], machine: Machine) -> Vec<Case<'_>> {
     let seed = std::env::var("SEED")
         .ok()
         .and_then(|seed| seed.parse().ok())
         .unwrap_or(2);
     let mut random = StdRng::seed_from_u64(seed);
     let only = std::env::var("ONLY").unwrap_or_default();
+    let rounds = ROUNDS[usize::from(std::env::var_os("EVERY_CASE").is_none())];
     let mut cases = Vec::new();
     for (name, checked) in operators.iter().filter(|(name, _)| name.contains(&only)) {
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             let sizes = random_sizes(checked, &mut random);
             for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
-                for points in families(&schedule::space(checked, &specialisation, target)) {
+                for points in families(&schedule::space(checked, &specialisation, machine)) {
                     cases.extend(points.sample(&mut random, SAMPLES).map(|&schedule| Case {
                         name,
                         checked,
@@ -249,18 +265,35 @@ fn launch(checked: &Checked, kernel: &Kernel, sizes: &[u64], inputs: &[Input], s
     Ok(Run { outputs, counts })
 }
 
-/// The first output element that no right kernel may have given; at most about 4096 of an output are compared.
+/// Elements of an output that are compared, at most about.
+pub const POINTS: u64 = 4096;
+
+/// The first output element that no right kernel may have given; at most about [`POINTS`] of an output are compared.
 ///
 /// # Panics
 /// The sizes and inputs are not valid for the operator.
 pub fn first_wrong(checked: &Checked, sizes: &[u64], inputs: &[Input], outputs: &[Vec<u8>]) -> Option<String> {
+    first_wrong_among(checked, sizes, inputs, outputs, POINTS)
+}
+
+/// [`first_wrong`] among at most about so many elements of each output.
+///
+/// # Panics
+/// The sizes and inputs are not valid for the operator.
+pub fn first_wrong_among(
+    checked: &Checked,
+    sizes: &[u64],
+    inputs: &[Input],
+    outputs: &[Vec<u8>],
+    points: u64,
+) -> Option<String> {
     let bytes: Vec<&[u8]> = inputs.iter().map(|input| input.bytes.as_slice()).collect();
     let reference = Reference::new(checked, sizes, &bytes).expect("the sizes were verified");
     let mut evaluator = reference.evaluator();
     for (position, output) in checked.op().outputs.iter().enumerate() {
         let shape = reference.shape(position);
         let volume: u64 = shape.iter().product();
-        let stride = volume.div_ceil(4096).max(1) | 1;
+        let stride = volume.div_ceil(points.max(1)).max(1) | 1;
         for number in (0..volume).step_by(stride as usize).chain(volume.checked_sub(1)) {
             let at = coordinates(number, &shape);
             let expected = evaluator.at(position, &at);
@@ -281,15 +314,20 @@ const VOLUME: u64 = 30_000;
 
 /// Sizes at which an operator can be called: 1, primes, and sizes beside the edges of tiles.
 pub fn random_sizes(checked: &Checked, random: &mut StdRng) -> Vec<u64> {
+    random_sizes_of(checked, &SIZES, VOLUME, random)
+}
+
+/// Sizes at which an operator can be called, of these, with so many elements of each input and output at most.
+pub fn random_sizes_of(checked: &Checked, choices: &[u64], most: u64, random: &mut StdRng) -> Vec<u64> {
     let op = checked.op();
     let free = op.sizes.iter().filter(|size| size.definition.is_none()).count();
     loop {
-        let chosen: Vec<u64> = (0..free).map(|_| *SIZES.choose(random).expect("not empty")).collect();
+        let chosen: Vec<u64> = (0..free).map(|_| *choices.choose(random).expect("not empty")).collect();
         let Ok(sizes) = checked.derive(chosen) else { continue };
         let volume = |dims: &[SizeId]| dims.iter().map(|size| sizes[size.index()]).product::<u64>();
         let inputs = op.inputs.iter().filter_map(|input| input.dims.as_deref());
         let outputs = op.outputs.iter().map(|output| output.dims.as_slice());
-        let small = inputs.chain(outputs).all(|dims| volume(dims) <= VOLUME);
+        let small = inputs.chain(outputs).all(|dims| volume(dims) <= most);
         if small && checked.verify(&sizes).is_ok() {
             return sizes;
         }

@@ -674,6 +674,34 @@ pub fn matmul_behind_f32(x: Tensor<f32, (M, K)>, y: Tensor<f32, (N, K)>) -> Tens
     |m, n| if n > 0 { sum(|k| x[[m, k]] * y[[n - 1, k]]) } else { 0.5 }
 }
 
+/// Rows one behind the other; what is computed with an id may pass 2³¹.
+#[energy_kernel]
+pub fn flattened_rows_f16(
+    table: Tensor<f16, (L,)>,
+    ids: Tensor<i32, (T,)>,
+    y: Tensor<f16, (T, D)>,
+) -> Tensor<f16, (T, D)> {
+    |t, d| table[[ids[[t]] * D + d]] + y[[t, d]]
+}
+
+/// Sizes, axes and positions as values.
+#[energy_kernel]
+pub fn index_values(
+    x: Tensor<f32, (R, C)>,
+) -> (
+    Tensor<i64, (R,)>,
+    Tensor<f32, (R, C)>,
+    Tensor<i32, (R,)>,
+    Tensor<i64, (R,)>,
+) {
+    (
+        |r| sum(|c: C| c * R + r),
+        |r, c| x[[r, c]] * (r * C + c) as f32 / (R * C) as f32,
+        |r| argmax(|c| x[[r, c]]) + argmin(|c| x[[r, c]]) / 2,
+        |r| max(|c: C| c * c - r) * argmax(|c| x[[r, c]]),
+    )
+}
+
 /// No condition at all, and an index that only a call's sizes prove.
 #[energy_kernel(dims(HO = H - R + 1, WO = W - S + 1))]
 pub fn conv_valid_bf16(x: Tensor<bf16, (C, H, W)>, w: Tensor<bf16, (O, C, R, S)>) -> Tensor<bf16, (O, HO, WO)> {

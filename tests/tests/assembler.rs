@@ -1,5 +1,5 @@
 //! NVIDIA's assembler on what is emitted: every line of the instruction table, and every kernel of the validation set
-//! for every target, which must not spill.
+//! for every kind of GPU, which must not spill.
 //!
 //! `ENERGY_KERNEL_PTXAS` is the path of `ptxas`; without it the tests say that they were left out.
 
@@ -7,7 +7,8 @@ use energy_kernel_compiler::lower;
 use energy_kernel_compiler::ptx::{Address, Builder, Cache, Class, Compare, Opcode, Operand, Reg, Space, Width};
 use energy_kernel_compiler::schedule::{self, Schedule};
 use energy_kernel_compiler::size::Specialisation;
-use energy_kernel_compiler::target::Target;
+use energy_kernel_compiler::target::{Machine, Target};
+use energy_kernel_tests::GPUS;
 use energy_kernel_tests::{cases, families, operators};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -28,9 +29,9 @@ fn ptxas() -> Option<String> {
 }
 
 /// What the assembler says, if it is not content: an error, a spill, or a performance lint.
-fn complaint(ptxas: &str, target: Target, ptx: &str) -> Option<String> {
+fn complaint(ptxas: &str, architecture: u32, ptx: &str) -> Option<String> {
     let mut child = Command::new(ptxas)
-        .args(["-v", &format!("-arch=sm_{}", target.number()), "-o", "/dev/null", "-"])
+        .args(["-v", &format!("-arch=sm_{}", architecture), "-o", "/dev/null", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -101,32 +102,32 @@ fn every_instruction_of_the_table_assembles() {
     }
     let entry = b.finish();
     for target in Target::ALL {
-        if let Some(text) = complaint(&ptxas, target, &entry.module(target)) {
+        if let Some(text) = complaint(&ptxas, target.number(), &entry.module(target)) {
             panic!("{target:?}: {text}");
         }
     }
 }
 
-/// Each target has a part of the validation set to itself; all of it where `EVERY_TARGET` is set, which takes four times as long.
+/// Each GPU has a part of the validation set to itself; all of it where `EVERY_TARGET` is set, which takes six times as long.
 #[test]
 fn kernels_assemble_without_spilling() {
     let Some(ptxas) = ptxas() else { return };
     let operators = operators(energy_kernel_tests::OPERATORS);
     let parts = match std::env::var_os("EVERY_TARGET") {
         Some(_) => 1,
-        None => Target::ALL.len(),
+        None => GPUS.len(),
     };
-    // Many targets and specialisations share a kernel.
+    // Many specialisations share a kernel.
     let mut kernels = BTreeMap::new();
-    for (number, target) in Target::ALL.into_iter().enumerate() {
-        for case in cases(&operators, target)
+    for (number, (architecture, machine)) in gpus().enumerate() {
+        for case in cases(&operators, machine)
             .into_iter()
             .skip(number % parts)
             .step_by(parts)
         {
-            let kernel = lower::lower(case.checked, &case.specialisation, target, &case.schedule)
+            let kernel = lower::lower(case.checked, &case.specialisation, machine, &case.schedule)
                 .unwrap_or_else(|error| panic!("{case}: {error}"));
-            kernels.insert(kernel.ptx, (target, format!("{target:?} {case}")));
+            kernels.insert((architecture, kernel.ptx), format!("sm_{architecture} {case}"));
         }
     }
     none_complains(&ptxas, kernels);
@@ -143,7 +144,7 @@ const SHARED: [(&str, &[u64]); 7] = [
     ("gated_columns_bf16", &[64, 4096, 512]),
 ];
 
-/// Sums are held while others are loaded and added: kernels of few tiles, for each target.
+/// Sums are held while others are loaded and added: kernels of few tiles, for each GPU.
 #[test]
 fn kernels_with_parts_assemble_without_spilling() {
     let Some(ptxas) = ptxas() else { return };
@@ -160,8 +161,8 @@ fn kernels_with_parts_assemble_without_spilling() {
         let (_, checked) = found.expect("the operator exists");
         let sizes = checked.derive(sizes.to_vec()).expect("sizes of the operator");
         let specialisation = Specialisation::exact(&sizes);
-        for target in Target::ALL {
-            let space = schedule::space(checked, &specialisation, target);
+        for (architecture, machine) in gpus() {
+            let space = schedule::space(checked, &specialisation, machine);
             for points in families(&space) {
                 let shared = points.iter().filter(|point| match point {
                     Schedule::Mma(point) => point.parts > 1,
@@ -170,9 +171,9 @@ fn kernels_with_parts_assemble_without_spilling() {
                 });
                 let shared: Vec<_> = shared.collect();
                 for point in shared.sample(&mut random, samples) {
-                    let kernel = lower::lower(checked, &specialisation, target, point)
+                    let kernel = lower::lower(checked, &specialisation, machine, point)
                         .unwrap_or_else(|error| panic!("{name} {point}: {error}"));
-                    kernels.insert(kernel.ptx, (target, format!("{target:?} {name} {point}")));
+                    kernels.insert((architecture, kernel.ptx), format!("sm_{architecture} {name} {point}"));
                 }
             }
         }
@@ -180,11 +181,19 @@ fn kernels_with_parts_assemble_without_spilling() {
     none_complains(&ptxas, kernels);
 }
 
-/// Assembles kernels, by their text, on all processors.
-fn none_complains(ptxas: &str, kernels: BTreeMap<String, (Target, String)>) {
+/// The number of each GPU's architecture, and the machine.
+fn gpus() -> impl Iterator<Item = (u32, Machine)> {
+    GPUS.into_iter().map(|((major, minor), multiprocessors)| {
+        let machine = Machine::documented((major, minor), multiprocessors);
+        (10 * major + minor, machine.expect("8.0 or later"))
+    })
+}
+
+/// Assembles kernels, by architecture and text, on all processors.
+fn none_complains(ptxas: &str, kernels: BTreeMap<(u32, String), String>) {
     let kernels: Vec<_> = kernels.into_iter().collect();
-    let failure = |(ptx, (target, name)): &(String, (Target, String))| {
-        complaint(ptxas, *target, ptx).map(|text| format!("{name}: {text}"))
+    let failure = |((architecture, ptx), name): &((u32, String), String)| {
+        complaint(ptxas, *architecture, ptx).map(|text| format!("{name}: {text}"))
     };
     let failures: Vec<_> = kernels.par_iter().filter_map(failure).collect();
     println!("{} kernels assembled", kernels.len());

@@ -12,10 +12,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use std::collections::BTreeMap;
 
-const MACHINE: Machine = Machine {
-    target: Target::Sm80,
-    multiprocessors: 108,
-};
+const MACHINE: Machine = Machine::like(Target::Sm80);
 
 /// What the emulator counted, by its own names; but for requests, which are instructions of loads and stores.
 fn counted(counts: &Counts) -> Vec<(String, u64)> {
@@ -83,7 +80,7 @@ fn check(
     if point.family() == "plain" && for_each > 3000.0 {
         return (0, 0);
     }
-    let kernel = energy_kernel_compiler::lower::lower(checked, specialisation, MACHINE.target, point).expect("legal");
+    let kernel = energy_kernel_compiler::lower::lower(checked, specialisation, MACHINE, point).expect("legal");
     let inputs = random_inputs(checked, sizes, random);
     let run = run(checked, &kernel, sizes, &inputs).expect("it runs");
     let (wrong, exact, all) = compare(&features, &run.counts);
@@ -121,7 +118,7 @@ fn who_adds_up_is_counted() {
         let (_, checked) = found.expect("the operator exists");
         let sizes = checked.derive(sizes.to_vec()).expect("three sizes");
         let specialisation = Specialisation::exact(&sizes);
-        let space = schedule::space(checked, &specialisation, MACHINE.target);
+        let space = schedule::space(checked, &specialisation, MACHINE);
         let parts = |point: &Schedule| match point {
             Schedule::Mma(point) => point.parts,
             Schedule::Contract(point) => point.parts,
@@ -146,7 +143,7 @@ fn features_are_what_the_emulator_counts() {
     for (name, checked) in operators(energy_kernel_tests::OPERATORS) {
         let calls = [calls(&checked, &mut random), calls(&checked, &mut random)].concat();
         for (sizes, specialisation) in calls {
-            let space = schedule::space(&checked, &specialisation, MACHINE.target);
+            let space = schedule::space(&checked, &specialisation, MACHINE);
             for points in families(&space) {
                 let point = points.choose(&mut random).expect("not empty");
                 let (exact, all) = check(&name, &checked, &specialisation, &sizes, point, &mut random);

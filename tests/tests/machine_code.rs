@@ -5,7 +5,7 @@
 
 use energy_kernel_compiler::lower;
 use energy_kernel_compiler::size::Specialisation;
-use energy_kernel_compiler::target::Target;
+use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_tests::operators;
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -210,8 +210,13 @@ fn loops_over_the_terms_are_what_they_are_meant_to_be() {
         let (_, checked) = known.iter().find(|(of, _)| of == name).expect("the operator exists");
         let sizes = checked.derive(free.to_vec()).expect("all free sizes");
         let schedule = schedule.parse().expect("a schedule");
-        let kernel = lower::lower(checked, &Specialisation::exact(&sizes), Target::Sm80, &schedule)
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let kernel = lower::lower(
+            checked,
+            &Specialisation::exact(&sizes),
+            Machine::like(Target::Sm80),
+            &schedule,
+        )
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
         std::fs::write(&source, &kernel.ptx).expect("written");
         let mut assemble = Command::new(&ptxas);
         assemble.arg("-arch=sm_80").arg("-o").arg(&binary).arg(&source);

@@ -3,7 +3,7 @@
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::schedule::{Pass, Schedule};
 use energy_kernel_compiler::size::Specialisation;
-use energy_kernel_compiler::target::Target;
+use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_compiler::{lang, lower, schedule};
 use energy_kernel_tests::{Input, first_wrong, run, vectors};
 use rand::rngs::StdRng;
@@ -19,7 +19,7 @@ fn checked(body: &str) -> Checked {
 }
 
 fn one_pass(checked: &Checked, specialisation: &Specialisation) -> Vec<Schedule> {
-    schedule::space(checked, specialisation, Target::Sm80)
+    schedule::space(checked, specialisation, Machine::like(Target::Sm80))
         .into_iter()
         .filter(|point| matches!(point, Schedule::Row(row) if row.pass == Pass::One))
         .collect()
@@ -142,7 +142,8 @@ fn online_sums_are_within_the_bound() {
                 let points = one_pass(&checked, &specialisation);
                 for point in points.sample(&mut random, 2) {
                     runs += 1;
-                    let kernel = lower::lower(&checked, &specialisation, Target::Sm80, point).expect("legal");
+                    let kernel =
+                        lower::lower(&checked, &specialisation, Machine::like(Target::Sm80), point).expect("legal");
                     let wrong = run(&checked, &kernel, &sizes, &inputs)
                         .map(|run| first_wrong(&checked, &sizes, &inputs, &run.outputs))
                         .unwrap_or_else(Some);

@@ -1,41 +1,16 @@
 //! Blocks that share the terms of a tile: right, and the same whoever of them comes last.
 
-use energy_kernel_compiler::schedule::Schedule;
 use energy_kernel_compiler::size::Specialisation;
-use energy_kernel_compiler::target::Target;
+use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_compiler::{lower, schedule};
+use energy_kernel_tests::parts::{OPERATORS, shared};
 use energy_kernel_tests::{first_wrong, operators, random_inputs, run};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
-/// Every type that is summed in, several sums and outputs, a batch, sums over several axes; with sizes that leave tiles incomplete.
-const OPERATORS: [(&str, &[u64]); 12] = [
-    ("linear_gelu_f32", &[72, 512, 40]),
-    ("matmul_f64", &[40, 384, 72]),
-    ("batched_matmul_f32", &[2, 33, 256, 70]),
-    ("matmul_i8", &[40, 1024, 72]),
-    ("linear_gelu_f16", &[72, 512, 40]),
-    ("matmul_transposed_f16", &[512, 40, 72]),
-    ("batched_matmul_f16", &[2, 33, 256, 70]),
-    ("matmul_tf32", &[40, 512, 33]),
-    ("matmul_u8", &[40, 1024, 72]),
-    ("gated_columns_bf16", &[40, 512, 72]),
-    ("conv_dilated_bf16", &[2, 128, 40, 33, 3]),
-    ("conv_stride_f32", &[1, 64, 9, 9, 20, 3, 3]),
-];
 /// Schedules of each family and number of parts.
 const SAMPLES: usize = 1;
-
-/// The family and how many blocks share a tile, where several do and tiles are small.
-fn shared(point: &Schedule) -> Option<(&'static str, u32)> {
-    let (parts, tile) = match point {
-        Schedule::Mma(point) => (point.parts, point.block_rows * point.block_columns),
-        Schedule::Contract(point) => (point.parts, point.block_rows * point.block_columns),
-        _ => return None,
-    };
-    (parts > 1 && tile <= 64 * 64).then_some((point.family(), parts))
-}
 
 #[test]
 fn the_last_block_adds_up_what_all_have() {
@@ -48,7 +23,7 @@ fn the_last_block_adds_up_what_all_have() {
         let sizes = checked.derive(sizes.to_vec()).expect("sizes of the operator");
         let inputs = random_inputs(checked, &sizes, &mut random);
         let exact = Specialisation::exact(&sizes);
-        let space = schedule::space(checked, &exact, Target::Sm80);
+        let space = schedule::space(checked, &exact, Machine::like(Target::Sm80));
         let mut kinds: Vec<_> = space.iter().filter_map(shared).collect();
         kinds.sort_unstable();
         kinds.dedup();
@@ -58,7 +33,8 @@ fn the_last_block_adds_up_what_all_have() {
             let points: Vec<_> = space.iter().filter(|point| shared(point) == Some(kind)).collect();
             for &point in points.sample(&mut random, SAMPLES) {
                 let case = format!("{name} {sizes:?} {point}");
-                let kernel = lower::lower(checked, &exact, Target::Sm80, point).expect("the point is legal");
+                let kernel =
+                    lower::lower(checked, &exact, Machine::like(Target::Sm80), point).expect("the point is legal");
                 let run = || run(checked, &kernel, &sizes, &inputs).unwrap_or_else(|wrong| panic!("{case}: {wrong}"));
                 // Blocks run on several threads of this machine: each time another may be the last.
                 let (first, second) = (run(), run());

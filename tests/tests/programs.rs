@@ -1,11 +1,27 @@
 //! Random well-typed programs of the language: whatever schedule computes them, the emulator gives what the reference gives.
 
+use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::size::Specialisation;
-use energy_kernel_compiler::target::Target;
+use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_compiler::testing::{inputs, programs};
+use energy_kernel_compiler::tuning::is_wide;
 use energy_kernel_compiler::{lang, lower, schedule};
 use energy_kernel_tests::{Input, families, first_wrong, run};
 use proptest::prelude::*;
+
+/// Sizes compiled in, as arguments, and as arguments of a kernel with 64-bit indices.
+fn specialisations(checked: &Checked, sizes: &[u64]) -> [Specialisation; 3] {
+    let wide = is_wide(checked, sizes);
+    let like = Specialisation::like(sizes);
+    [
+        Specialisation {
+            wide,
+            ..Specialisation::exact(sizes)
+        },
+        Specialisation { wide, ..like.clone() },
+        Specialisation { wide: true, ..like },
+    ]
+}
 
 /// Reads that would leave their tensor, in places that are never reached at these sizes, must not be moved to others.
 #[test]
@@ -69,12 +85,13 @@ fn what_never_happens_is_not_read() {
             .into_iter()
             .map(|(_, bytes)| Input { bytes })
             .collect();
-        for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
-            for point in schedule::space(checked, &specialisation, Target::Sm80)
+        for specialisation in specialisations(checked, &sizes) {
+            for point in schedule::space(checked, &specialisation, Machine::like(Target::Sm80))
                 .iter()
                 .step_by(7)
             {
-                let kernel = lower::lower(checked, &specialisation, Target::Sm80, point).expect("the point is legal");
+                let kernel = lower::lower(checked, &specialisation, Machine::like(Target::Sm80), point)
+                    .expect("the point is legal");
                 let wrong = run(checked, &kernel, &sizes, &inputs)
                     .map(|run| first_wrong(checked, &sizes, &inputs, &run.outputs))
                     .unwrap_or_else(Some);
@@ -95,11 +112,11 @@ proptest! {
         // The proof of ranges need not find every program safe that is.
         prop_assume!(checked.verify(&sizes).is_ok());
         let inputs: Vec<Input> = inputs(checked, &sizes, seed).into_iter().map(|(_, bytes)| Input { bytes }).collect();
-        for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
-            let space = schedule::space(checked, &specialisation, Target::Sm80);
+        for specialisation in specialisations(checked, &sizes) {
+            let space = schedule::space(checked, &specialisation, Machine::like(Target::Sm80));
             for points in families(&space) {
                 let point = &points[seed as usize % points.len()];
-                let kernel = lower::lower(checked, &specialisation, Target::Sm80, point).expect("the point is legal");
+                let kernel = lower::lower(checked, &specialisation, Machine::like(Target::Sm80), point).expect("the point is legal");
                 let wrong = run(checked, &kernel, &sizes, &inputs)
                     .map(|run| first_wrong(checked, &sizes, &inputs, &run.outputs))
                     .unwrap_or_else(Some);

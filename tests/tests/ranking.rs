@@ -14,10 +14,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
-const MACHINE: Machine = Machine {
-    target: Target::Sm90,
-    multiprocessors: 132,
-};
+const MACHINE: Machine = Machine::like(Target::Sm90);
 
 /// An operator at sizes, made for these.
 struct Problem {
@@ -42,14 +39,14 @@ impl Problem {
 
     /// Schedules of a family, at most so many, drawn at random.
     fn schedules(&self, family: &str, most: usize) -> Vec<Schedule> {
-        let mut space = schedule::space(&self.checked, &self.specialisation, MACHINE.target);
+        let mut space = schedule::space(&self.checked, &self.specialisation, MACHINE);
         space.retain(|point| point.family() == family);
         space.sample(&mut StdRng::seed_from_u64(7), most).copied().collect()
     }
 
     /// Seconds by the emulator's counts.
     fn counted(&self, point: &Schedule) -> f64 {
-        let kernel = lower::lower(&self.checked, &self.specialisation, MACHINE.target, point).expect("legal");
+        let kernel = lower::lower(&self.checked, &self.specialisation, MACHINE, point).expect("legal");
         let counts = count(&self.checked, &kernel, &self.sizes, &self.inputs).expect("it runs");
         let shape = Shape {
             grid: kernel.launch.grid(&self.sizes).expect("a grid"),

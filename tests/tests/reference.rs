@@ -1,7 +1,7 @@
 //! The kernels of the validation set on the emulator, against the `f64` reference and its error bound.
 
 use energy_kernel_compiler::lower;
-use energy_kernel_compiler::target::Target;
+use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_tests::{Case, cases, first_wrong, operators, random_inputs, run};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -10,12 +10,17 @@ use rayon::prelude::*;
 #[test]
 fn results_are_within_the_bound() {
     let operators = operators(energy_kernel_tests::OPERATORS);
-    let cases = cases(&operators, Target::Sm80);
+    let cases = cases(&operators, Machine::like(Target::Sm80));
     let failure = |(number, case): (usize, &Case)| {
         let mut random = StdRng::seed_from_u64(number as u64);
         let inputs = random_inputs(case.checked, &case.sizes, &mut random);
-        let kernel = lower::lower(case.checked, &case.specialisation, Target::Sm80, &case.schedule)
-            .unwrap_or_else(|error| panic!("{case}: {error}"));
+        let kernel = lower::lower(
+            case.checked,
+            &case.specialisation,
+            Machine::like(Target::Sm80),
+            &case.schedule,
+        )
+        .unwrap_or_else(|error| panic!("{case}: {error}"));
         let wrong = run(case.checked, &kernel, &case.sizes, &inputs)
             .map(|run| first_wrong(case.checked, &case.sizes, &inputs, &run.outputs))
             .unwrap_or_else(Some);

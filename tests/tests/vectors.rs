@@ -2,7 +2,7 @@
 //! and for any: results within the vectors' bounds, nothing for the sanitizer to find.
 
 use energy_kernel_compiler::size::{Sizes, Specialisation};
-use energy_kernel_compiler::target::Target;
+use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_compiler::{lower, schedule};
 use energy_kernel_tests::{operators, run, vectors};
 use rand::SeedableRng;
@@ -35,12 +35,12 @@ fn results_are_those_of_numpy() {
             .verify(&sizes)
             .unwrap_or_else(|error| panic!("{}: {error}", case.operator));
         for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
-            let space = schedule::space(checked, &specialisation, Target::Sm80);
+            let space = schedule::space(checked, &specialisation, Machine::like(Target::Sm80));
             for family in ["plain", "pointwise", "row", "contract", "skinny", "window"] {
                 let points: Vec<_> = space.iter().filter(|point| point.family() == family).collect();
                 for point in points.sample(&mut random, SAMPLES) {
                     let name = format!("{} {specialisation:?}: {point}", case.operator);
-                    let kernel = lower::lower(checked, &specialisation, Target::Sm80, point)
+                    let kernel = lower::lower(checked, &specialisation, Machine::like(Target::Sm80), point)
                         .unwrap_or_else(|error| panic!("{name}: {error}"));
                     runs += 1;
                     match run(checked, &kernel, &sizes, &inputs) {

@@ -9,21 +9,36 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+const EXIT_CODES: &str = "Exit codes:
+  0    done
+  1    the command or a check failed
+  2    wrong usage
+  3    the sanitizer found something (`run --check`)
+  4    the emulator does not know an instruction (`run`)
+  130  interrupted
+
+With --json, a command prints one JSON document to the standard output; one that fails prints
+{\"error\": …, \"causes\": […], \"help\": …}.";
+
 /// Tunes GPU operators for energy, and shows what is known of them.
 #[derive(Debug, Parser)]
-#[command(name = "cargo energy-kernel", bin_name = "cargo energy-kernel", version)]
+#[command(name = "cargo energy-kernel", bin_name = "cargo energy-kernel", version, after_help = EXIT_CODES)]
 pub struct Arguments {
-    /// Print JSON instead of tables; also of what is wrong.
+    /// Print one JSON document instead of text, errors included.
     #[arg(long, global = true)]
     pub json: bool,
-    /// The package, where there are several.
+    /// The package, if the workspace has several.
     #[arg(long, short, global = true, value_name = "NAME")]
     pub package: Option<String>,
-    /// The manifest, if not the one here.
+    /// The package's manifest, instead of the one of the current folder.
     #[arg(long, global = true, value_name = "PATH")]
     pub manifest_path: Option<PathBuf>,
-    /// A folder with operators, relative to the manifest, instead of `src`, `examples`, `tests` and `benches`; may be given again. As
-    /// the build script has it, where that calls `Build::source_dirs`.
+    /// Read this file instead of asking cargo for the packages: what `cargo metadata --format-version 1 --no-deps` prints. Where there is no
+    /// cargo, the manifest alone is enough for one package.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub metadata: Option<PathBuf>,
+    /// A folder with operators, relative to the manifest, instead of cargo's folders and targets; may be repeated. Name those of
+    /// `Build::source_dirs` if the build script calls it.
     #[arg(long, global = true, value_name = "FOLDER")]
     pub source_dir: Vec<PathBuf>,
     /// What to do.
@@ -36,15 +51,15 @@ pub struct Arguments {
 pub enum Command {
     /// Search for the kernels of least energy, and keep the results in the user's cache.
     Tune(Tune),
-    /// Fail unless the shipped results cover all operators: for CI.
+    /// Fail unless the package ships real, fresh results for all operators, and embeds them: for CI.
     Check(Check),
     /// Show what is known of the operators.
     Show(Show),
-    /// Print an operator's kernel.
+    /// Print the kernel that an operator would run.
     Ptx(Ptx),
     /// Run one kernel of a PTX file.
     Run(Run),
-    /// Say what is wrong with driver, energy counter, permissions, caches.
+    /// Say what is wrong with GPU, driver, energy counter, caches and package; fail if anything is.
     Doctor(Doctor),
     /// Delete what is kept of a package in the user's cache.
     Clean(Clean),
@@ -66,7 +81,7 @@ pub struct Tune {
     /// not measured again.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["ship", "again", "confirm", "dry_run"])]
     pub sweep: Option<PathBuf>,
-    /// Copy the results into the package's `energy-cache/`, to be committed and published.
+    /// Copy the results into the package's `energy-cache/`, to be committed and published. Simulated results are never shipped.
     #[arg(long)]
     pub ship: bool,
     /// Tune these operators only.
@@ -135,6 +150,12 @@ pub struct Check {
 pub struct Show {
     /// Show this operator only.
     pub operator: Option<String>,
+    /// Show the kernel that a call of these sizes would use: `M=16,K=384`.
+    #[arg(long, requires = "operator")]
+    pub sizes: Option<String>,
+    /// The compute capability of the GPU that --sizes is about.
+    #[arg(long, default_value = "9.0")]
+    pub capability: String,
     /// Show the whole front, not the chosen points alone.
     #[arg(long)]
     pub front: bool,
@@ -145,16 +166,16 @@ pub struct Show {
 pub struct Ptx {
     /// Which operator: `softmax`, `scale<f16>`.
     pub operator: String,
-    /// The sizes: `M=16,K=384`. Those of the first `tune(…)` bucket by default.
+    /// The sizes of the call: `M=16,K=384`. By default those of the first `tune(…)` bucket.
     #[arg(long)]
     pub sizes: Option<String>,
-    /// The schedule, instead of the chosen or the default one: `row threads=128 rows=1 vector=4 keep=registers unroll=1 pass=several`.
+    /// The schedule, instead of the one that would run: `row threads=128 rows=1 vector=4 keep=registers unroll=1 pass=several`.
     #[arg(long)]
     pub schedule: Option<String>,
-    /// The compute capability that it is compiled for.
+    /// The compute capability that the kernel is compiled for.
     #[arg(long, default_value = "9.0")]
     pub capability: String,
-    /// List the schedules there are instead.
+    /// List the legal schedules instead.
     #[arg(long)]
     pub list: bool,
 }
@@ -210,7 +231,7 @@ pub struct Clean {
     /// Only say what would be deleted.
     #[arg(long)]
     pub dry_run: bool,
-    /// Only results that no operator of the package has any use for; see --source-dir.
+    /// Only results that no operator of the package can use; see --source-dir.
     #[arg(long)]
     pub unused: bool,
     /// Also the results that the package ships, in `energy-cache/`.

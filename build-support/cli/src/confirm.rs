@@ -1,8 +1,10 @@
 //! `tune --confirm`: what the chosen kernels save beside the fastest ones, measured in turn.
 
 use crate::arguments::{Bench, Tune};
+use crate::output::plain;
 use crate::package::Package;
 use crate::progress::Progress;
+use crate::quantity::{count, measured, percent};
 use energy_kernel_build::LONGEST_BUDGET;
 use energy_kernel_build::names;
 use energy_kernel_build::scan::Found;
@@ -37,7 +39,8 @@ pub fn confirm(
             Some((*found, file.record(sizes, &found.specialisation)?))
         })
         .collect();
-    progress.suspend(|| complain!("comparing {} sizes, {} pairs each", known.len(), options.pairs));
+    let (sizes, pairs) = (count(known.len(), "size"), count(options.pairs, "pair"));
+    progress.suspend(|| complain!("comparing {sizes}, {pairs} each"));
     // It was asked for, and has no other end than its own.
     let deadline = Instant::now() + LONGEST_BUDGET;
     let compared = tune::confirm(
@@ -47,7 +50,7 @@ pub fn confirm(
         options.pairs,
         deadline,
     )
-    .map_err(|why| miette!("the comparison failed: {why}"))?;
+    .map_err(|why| miette!("the comparison failed: {}", plain(why)))?;
     let confirmed = known
         .iter()
         .zip(compared)
@@ -67,12 +70,10 @@ impl Confirmed {
         let Some(comparison) = &self.comparison else {
             return format!("{name}: the chosen kernel is the fastest one, or energy cannot be measured");
         };
-        let saving = comparison.saving();
         let mut text = format!(
-            "{name}: saves {:.2} ± {:.2} % of the fastest kernel's energy, {} pairs",
-            100.0 * saving.mean,
-            100.0 * saving.interval,
-            comparison.pairs
+            "{name}: saves {} of the fastest kernel's energy, {}",
+            measured(comparison.saving(), percent),
+            count(comparison.pairs, "pair")
         );
         if !comparison.is_decided() {
             text += ": no difference was found";

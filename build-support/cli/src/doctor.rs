@@ -1,88 +1,210 @@
-//! `doctor`: what is wrong with driver, energy counter, permissions, caches.
+//! `doctor`: looks for problems of GPU, driver, energy counter, permissions, caches and package. An absent GPU or package is no problem.
 
 use crate::Outcome;
 use crate::arguments::{Arguments, Doctor};
-use crate::package::Package;
-use energy_kernel::Gpu;
+use crate::check::without_build_script;
+use crate::output::{json, plain};
+use crate::package::{Package, SEVERAL};
+use crate::quantity::count;
 use energy_kernel::energy::{Board, Meter};
-use energy_kernel_build::Environment;
+use energy_kernel::{Error, Gpu};
 use energy_kernel_build::cache::{Place, read_file};
+use energy_kernel_build::manifest::Manifest;
+use energy_kernel_build::scan::Found;
+use energy_kernel_build::{Environment, Policy};
+use std::path::Path;
 use std::process::ExitCode;
+
+/// The state of one thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Well,
+    /// Worth knowing, and no problem: there is no GPU, say.
+    Note,
+    Problem,
+}
 
 /// One thing that was looked at.
 struct Finding {
+    section: &'static str,
     what: &'static str,
-    well: bool,
+    state: State,
     says: String,
 }
 
+/// All findings, section by section.
+struct Findings {
+    section: &'static str,
+    all: Vec<Finding>,
+}
+
 pub fn doctor(arguments: &Arguments, options: &Doctor) -> Outcome {
-    let mut findings = Vec::new();
-    let mut found = |what, result: Result<String, String>| {
-        let well = result.is_ok();
-        findings.push(Finding {
-            what,
-            well,
-            says: result.unwrap_or_else(|problem| problem),
-        });
+    let mut findings = Findings {
+        section: "device",
+        all: Vec::new(),
     };
+    look_at_device(&mut findings, options);
+    findings.section = "cache";
+    findings.result("user's cache", user_cache());
+    findings.section = "package";
+    look_at_package(&mut findings, arguments);
+    let is_ill = findings.all.iter().any(|finding| finding.state == State::Problem);
+    if arguments.json {
+        let all = findings.all.iter().map(|finding| {
+            serde_json::json!({
+                "section": finding.section, "what": finding.what, "state": finding.state.name(), "says": finding.says,
+            })
+        });
+        json(&all.collect());
+    } else {
+        let mut section = "";
+        for finding in &findings.all {
+            if finding.section != section {
+                section = finding.section;
+                say!("{section}");
+            }
+            let state = finding.state.name();
+            say!("  {state:7}  {:15}  {}", finding.what, plain(&finding.says));
+        }
+    }
+    Ok(if is_ill { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+impl State {
+    const fn name(self) -> &'static str {
+        match self {
+            State::Well => "ok",
+            State::Note => "note",
+            State::Problem => "problem",
+        }
+    }
+}
+
+impl Findings {
+    fn add(&mut self, what: &'static str, state: State, says: String) {
+        self.all.push(Finding {
+            section: self.section,
+            what,
+            state,
+            says,
+        });
+    }
+
+    fn result(&mut self, what: &'static str, result: Result<String, String>) {
+        match result {
+            Ok(says) => self.add(what, State::Well, says),
+            Err(problem) => self.add(what, State::Problem, problem),
+        }
+    }
+}
+
+fn look_at_device(findings: &mut Findings, options: &Doctor) {
     match Gpu::open() {
-        Err(error) => found("GPU", Err(error.to_string())),
         Ok(gpu) => {
-            found("GPU", Ok(gpu.device_class().to_string()));
-            found("driver", driver(&gpu));
-            found("energy counter", counter(&gpu));
+            findings.result("GPU", Ok(gpu.device_class().to_string()));
+            findings.result("driver", driver(&gpu));
+            findings.result("energy counter", counter(&gpu));
             if options.energy {
-                found("calibration", calibration());
+                findings.result("calibration", calibration());
+            }
+        }
+        Err(error) => {
+            let (state, says) = without_gpu(&error, board(Path::new("/sys/bus/pci/devices")));
+            findings.add("GPU", state, says);
+            if options.energy {
+                let why = "there is no GPU whose counter could be calibrated".to_owned();
+                findings.result("calibration", Err(why));
             }
         }
     }
-    found("user's cache", user_cache());
-    match Package::find(arguments) {
+}
+
+/// No GPU is nothing wrong, unless the machine has one.
+fn without_gpu(error: &Error, board: Option<String>) -> (State, String) {
+    let is_hidden = matches!(error, Error::NoDevice) && std::env::var_os("CUDA_VISIBLE_DEVICES").is_some();
+    match (error, board) {
+        (Error::NoDriver { .. } | Error::NoDevice, Some(board)) if !is_hidden => (
+            State::Problem,
+            format!("{error}; the machine has an NVIDIA GPU (PCI {board})"),
+        ),
+        (Error::NoDriver { .. } | Error::NoDevice, _) => (State::Note, error.to_string()),
+        _ => (State::Problem, error.to_string()),
+    }
+}
+
+/// The PCI address of the first NVIDIA display or compute board that Linux lists.
+fn board(devices: &Path) -> Option<String> {
+    let mut boards: Vec<String> = std::fs::read_dir(devices)
+        .ok()?
+        .flatten()
+        .filter(|device| {
+            let says = |file: &str, beginning: &str| {
+                std::fs::read_to_string(device.path().join(file)).is_ok_and(|text| text.starts_with(beginning))
+            };
+            says("vendor", "0x10de") && says("class", "0x03")
+        })
+        .map(|device| device.file_name().to_string_lossy().into_owned())
+        .collect();
+    boards.sort();
+    boards.into_iter().next()
+}
+
+fn look_at_package(findings: &mut Findings, arguments: &Arguments) {
+    let is_asked_for = arguments.package.is_some() || arguments.manifest_path.is_some() || arguments.metadata.is_some();
+    let here = std::env::current_dir().unwrap_or_default();
+    if !is_asked_for && !here.ancestors().any(|folder| folder.join(Manifest::FILE).is_file()) {
+        return findings.add(
+            "package",
+            State::Note,
+            "there is no Cargo.toml here or above".to_owned(),
+        );
+    }
+    let package = match Package::look(arguments) {
+        Ok(package) => package,
         Err(error) => {
             let help = error.help().map_or(String::new(), |help| format!("; {help}"));
-            found("package", Err(format!("{error}{help}")));
+            let is_open = error.code().is_some_and(|code| code.to_string() == SEVERAL);
+            let state = if is_open { State::Note } else { State::Problem };
+            let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+            return findings.add("package", state, format!("{}{help}", causes.join(": ")));
         }
-        Ok(package) => {
-            found(
-                "package",
-                Ok(format!(
-                    "{} in {}: {} operators with sizes to tune for",
-                    package.name,
-                    package.folder.display(),
-                    package.operators.len()
-                )),
-            );
-            for (what, place) in [("shipped results", Place::Shipped), ("cached results", Place::User)] {
-                found(what, results(&package, place));
-            }
-            found("interrupted", Ok(interrupted(&package)));
-            let build_script = package.folder.join("build.rs");
-            found("build script", match std::fs::read_to_string(&build_script) {
-                Ok(text) if text.contains("energy_kernel_build") => Ok("calls energy_kernel_build".to_owned()),
-                _ => Err("build.rs does not call energy_kernel_build::run(): nothing is tuned or embedded by cargo build".to_owned()),
-            });
-            if let Some(value) = package.environment.get("ENERGY_KERNEL") {
-                found(
-                    "ENERGY_KERNEL",
-                    value.parse::<energy_kernel_build::Policy>().map(|_| value.to_owned()),
-                );
-            }
+    };
+    let (tuned, without) = (
+        Found::functions(&package.operators),
+        Found::functions(&package.without_tune),
+    );
+    let operators = match (tuned, without) {
+        (0, 0) => "no operators".to_owned(),
+        (_, 0) => format!("{} with sizes to tune for", count(tuned, "operator")),
+        _ => format!("{} with sizes to tune for, {without} without", count(tuned, "operator")),
+    };
+    let place = package.folder.display();
+    findings.add(
+        "package",
+        State::Well,
+        format!("{} in {place}: {operators}", package.name),
+    );
+    for skipped in &package.skipped {
+        findings.add("passed over", State::Note, skipped.to_string());
+    }
+    match package.manifest.build_script_calls_us() {
+        true => findings.add("build script", State::Well, "calls energy_kernel_build".to_owned()),
+        // Then there is nothing to tune or to embed.
+        false if tuned == 0 => {}
+        false => {
+            let why = without_build_script(&package);
+            let problem =
+                format!("{why}: `cargo build` tunes and embeds nothing; call energy_kernel_build::run() in it");
+            findings.result("build script", Err(problem));
         }
     }
-    let ill = findings.iter().any(|finding| !finding.well);
-    if arguments.json {
-        let all: Vec<_> = findings
-            .iter()
-            .map(|f| serde_json::json!({ "what": f.what, "well": f.well, "says": f.says }))
-            .collect();
-        say!("{}", serde_json::Value::Array(all));
-    } else {
-        for Finding { what, well, says } in &findings {
-            say!("{} {what:16} {says}", if *well { "ok     " } else { "problem" });
-        }
+    for (what, place) in [("shipped results", Place::Shipped), ("cached results", Place::User)] {
+        findings.result(what, results(&package, place));
     }
-    Ok(if ill { ExitCode::from(1) } else { ExitCode::SUCCESS })
+    findings.add("interrupted", State::Well, interrupted(&package));
+    if let Some(value) = package.environment.get("ENERGY_KERNEL") {
+        findings.result("ENERGY_KERNEL", value.parse::<Policy>().map(|_| value.to_owned()));
+    }
 }
 
 fn driver(gpu: &Gpu) -> Result<String, String> {
@@ -94,10 +216,10 @@ fn driver(gpu: &Gpu) -> Result<String, String> {
 fn counter(gpu: &Gpu) -> Result<String, String> {
     let meter = Meter::open(gpu).map_err(|error| error.to_string())?;
     let state = meter.state().map_err(|error| error.to_string())?;
-    if state.foreign_processes > 0 {
+    if let Some(others @ 1..) = state.foreign_processes {
+        let others = count(others, "other process");
         return Err(format!(
-            "{} other processes use the GPU: energies cannot be told apart",
-            state.foreign_processes
+            "energy cannot be attributed while others use the GPU ({others}); end them"
         ));
     }
     let mut says = format!(
@@ -116,6 +238,9 @@ fn counter(gpu: &Gpu) -> Result<String, String> {
     for known in known.into_iter().flatten() {
         says += &format!(", {known}");
     }
+    for unknown in state.unknown() {
+        says += &format!(", {}", unknown.name());
+    }
     Ok(says + "; --energy calibrates it")
 }
 
@@ -130,7 +255,7 @@ fn calibration() -> Result<String, String> {
 fn user_cache() -> Result<String, String> {
     let folder = Environment::of_process()
         .user_cache
-        .ok_or("there is none; set ENERGY_KERNEL_CACHE_DIR")?;
+        .ok_or("this user has no cache folder; set ENERGY_KERNEL_CACHE_DIR")?;
     if folder.is_relative() {
         return Err(format!(
             "{} means another folder to each build script and program; set ENERGY_KERNEL_CACHE_DIR to an absolute path",
@@ -153,7 +278,7 @@ fn writable_by_owner_alone(folder: &std::path::Path) -> Result<(), String> {
     match mode & 0o022 {
         0 => Ok(()),
         _ => Err(format!(
-            "{} can be written by others: `chmod go-w` it",
+            "others can write to {}, and so decide which kernels run; `chmod go-w` it",
             folder.display()
         )),
     }
@@ -174,10 +299,11 @@ fn interrupted(package: &Package) -> String {
         .filter(|outcomes| *outcomes > 0)
         .collect();
     match measured.len() {
-        0 => "no tuning has to be gone on with".to_owned(),
+        0 => "no tuning".to_owned(),
         tunings => format!(
-            "{tunings} tunings, with {} outcomes: `cargo energy-kernel tune` goes on with them",
-            measured.iter().sum::<usize>()
+            "{} with {}; `cargo energy-kernel tune` goes on from there",
+            count(tunings, "tuning"),
+            count(measured.iter().sum(), "measurement")
         ),
     }
 }
@@ -192,7 +318,45 @@ fn results(package: &Package, place: Place) -> Result<String, String> {
         })
         .collect();
     match broken.is_empty() {
-        true => Ok(format!("{} files", files.len())),
+        true => Ok(count(files.len(), "file")),
         false => Err(broken.join("; ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn no_gpu_is_a_problem_only_where_there_is_a_board() {
+        let missing = Error::NoDriver {
+            tried: vec!["libcuda.so.1".to_owned()],
+            reason: "not found".to_owned(),
+        };
+        assert_eq!(without_gpu(&missing, None).0, State::Note);
+        let (state, says) = without_gpu(&missing, Some("0000:01:00.0".to_owned()));
+        assert!(state == State::Problem && says.contains("0000:01:00.0"), "{says}");
+        let old = Error::DriverTooOld {
+            symbol: "cuGraphLaunch",
+        };
+        assert_eq!(without_gpu(&old, None).0, State::Problem);
+    }
+
+    #[test]
+    fn boards_are_told_from_other_devices_of_their_maker() {
+        let root = tempfile::tempdir().unwrap();
+        let device = |name: &str, vendor: &str, class: &str| {
+            fs::create_dir(root.path().join(name)).unwrap();
+            fs::write(root.path().join(name).join("vendor"), vendor).unwrap();
+            fs::write(root.path().join(name).join("class"), class).unwrap();
+        };
+        device("0000:00:02.0", "0x8086\n", "0x030000\n");
+        device("0000:01:00.1", "0x10de\n", "0x040300\n");
+        assert_eq!(board(root.path()), None);
+        device("0000:02:00.0", "0x10de\n", "0x030200\n");
+        device("0000:01:00.0", "0x10de\n", "0x030000\n");
+        assert_eq!(board(root.path()).as_deref(), Some("0000:01:00.0"));
+        assert_eq!(board(Path::new("/nonexistent")), None);
     }
 }

@@ -1,7 +1,10 @@
 //! The `cargo energy-kernel` command.
 //!
-//! Exit codes: 0 done; 1 it failed, or a check did; 2 wrong usage; 3 the sanitizer found something (`run --check`);
+//! Exit codes: 0 done; 1 the command or a check failed; 2 wrong usage; 3 the sanitizer found something (`run --check`);
 //! 4 the emulator does not know an instruction (`run`); 130 interrupted.
+//!
+//! With `--json` each command prints one JSON document to the standard output. One that fails prints
+//! `{"error": …, "causes": […], "help": …}`.
 
 #[macro_use]
 mod output;
@@ -12,9 +15,11 @@ mod clean;
 mod confirm;
 mod doctor;
 mod interrupt;
+mod kernel;
 mod package;
 mod progress;
 mod ptx;
+mod quantity;
 mod report;
 mod run;
 mod show;
@@ -25,7 +30,7 @@ use arguments::{Arguments, Command};
 use clap::Parser;
 use std::process::ExitCode;
 
-/// Why the command ends otherwise than well.
+/// Why the command failed.
 struct Failure {
     report: miette::Report,
     code: u8,
@@ -40,6 +45,7 @@ impl From<miette::Report> for Failure {
 }
 
 fn main() -> ExitCode {
+    energy_kernel_build::tune::serve_if_asked();
     // As a subcommand of cargo it is called with its own name first.
     let mut words: Vec<std::ffi::OsString> = std::env::args_os().collect();
     if words.get(1).is_some_and(|word| word == "energy-kernel") {
@@ -55,9 +61,10 @@ fn main() -> ExitCode {
         }
         Err(mistake) => {
             if json {
-                say!("{}", serde_json::json!({ "error": mistake.to_string().trim() }));
+                output::json(&serde_json::json!({ "error": mistake.to_string().trim(), "causes": [], "help": null }));
             }
-            let _ = mistake.print();
+            // It repeats words of the command line, which may be the names of files.
+            complain!("{}", mistake.to_string().trim_end());
             return ExitCode::from(2);
         }
     };
@@ -72,18 +79,18 @@ fn main() -> ExitCode {
         Command::Report(report) => report::report(&arguments, report),
     };
     outcome.unwrap_or_else(|failure| {
+        let Failure { report, code } = failure;
+        let causes: Vec<String> = report.chain().skip(1).map(ToString::to_string).collect();
+        let help = report.help().map(|help| help.to_string());
         if arguments.json {
-            let error = serde_json::json!({ "error": failure.report.to_string() });
-            say!("{error}");
+            output::json(&serde_json::json!({ "error": report.to_string(), "causes": causes, "help": help }));
         } else {
-            complain!("error: {}", failure.report);
-            for cause in failure.report.chain().skip(1) {
-                complain!("  since {cause}");
-            }
-            if let Some(help) = failure.report.help() {
+            complain!("error: {report}");
+            causes.iter().for_each(|cause| complain!("  caused by: {cause}"));
+            if let Some(help) = help {
                 complain!("help: {help}");
             }
         }
-        ExitCode::from(failure.code)
+        ExitCode::from(code)
     })
 }

@@ -1,6 +1,9 @@
-//! Printing that does not panic where nobody reads any more, as the macros of the standard library do.
+//! Everything that the command prints goes through here: nothing panics when the reader is gone, and no outside text reaches the terminal
+//! as control characters.
 
-use std::fmt::Arguments;
+use energy_kernel_compiler::record::Rejected;
+use serde_json::Value;
+use std::fmt::{Arguments, Display};
 use std::io::Write;
 
 /// A line to the standard output.
@@ -14,5 +17,85 @@ macro_rules! complain {
 }
 
 pub fn write(mut to: impl Write, text: Arguments<'_>) {
-    let _ = writeln!(to, "{text}");
+    // Our own texts have lines.
+    let _ = writeln!(
+        to,
+        "{}",
+        escaped(&text.to_string(), "\n\t", |c| c.escape_default().to_string())
+    );
+}
+
+/// A JSON document on one line to the standard output.
+pub fn json(value: &Value) {
+    let _ = writeln!(std::io::stdout(), "{}", json_text(value));
+}
+
+/// Strings alone hold characters to be escaped, so the escapes are JSON's.
+fn json_text(value: &Value) -> String {
+    let units = |c: char| {
+        c.encode_utf16(&mut [0; 2])
+            .iter()
+            .map(|unit| format!("\\u{unit:04x}"))
+            .collect()
+    };
+    escaped(&value.to_string(), "", units)
+}
+
+/// Outside text on one line: the name of a file, a device, an operator; a driver's error.
+pub fn plain(text: impl Display) -> String {
+    escaped(&text.to_string(), "", |c| c.escape_default().to_string())
+}
+
+fn escaped(text: &str, kept: &str, escape: impl Fn(char) -> String) -> String {
+    let mut all = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_unseen(c) && !kept.contains(c) {
+            true => all.push_str(&escape(c)),
+            false => all.push(c),
+        }
+    }
+    all
+}
+
+/// `true` for what moves the cursor, changes colours, reorders text or shows nothing.
+fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Rejected candidates in JSON, each with its reason.
+pub fn rejected(all: &[Rejected]) -> Value {
+    let each = |one: &Rejected| {
+        serde_json::json!({
+            "schedule": one.schedule.to_string(), "reason": one.reason.key(), "detail": one.detail,
+        })
+    };
+    all.iter().map(each).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOSTILE: &str = "a\u{1b}[31m\r\n\u{7}\u{9b}2J\u{202e}b\u{200b}\u{e0041}é µ";
+
+    #[test]
+    fn outside_text_is_one_line_without_control_characters() {
+        let seen = r"a\u{1b}[31m\r\n\u{7}\u{9b}2J\u{202e}b\u{200b}\u{e0041}é µ";
+        assert_eq!(plain(HOSTILE), seen);
+        let mut printed = Vec::new();
+        write(&mut printed, format_args!("one\n\ttwo {HOSTILE}"));
+        let printed = String::from_utf8(printed).unwrap();
+        assert_eq!(printed, format!("one\n\ttwo {}\n", seen.replace("\\n", "\n")));
+    }
+
+    #[test]
+    fn json_stays_json() {
+        let value = serde_json::json!({ "name": HOSTILE });
+        let text = json_text(&value);
+        assert!(!text.chars().any(is_unseen), "{text}");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+    }
 }

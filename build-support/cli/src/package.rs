@@ -1,18 +1,29 @@
 //! The package that the command is about.
 
 use crate::arguments::Arguments;
-use energy_kernel_build::Environment;
+use crate::output::plain;
 use energy_kernel_build::cache::Cache;
-use energy_kernel_build::scan::{self, Found, Skipped};
+use energy_kernel_build::manifest::Manifest;
+use energy_kernel_build::scan::{Found, Scan, Skipped, scan};
+use energy_kernel_build::sources::Sources;
+use energy_kernel_build::{Environment, assumptions};
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
+use serde_json::Value;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
+
+/// The code of the error that no package was named where there are several.
+pub const SEVERAL: &str = "several-packages";
 
 /// A package with its operators and caches.
 pub struct Package {
     pub name: String,
     pub folder: PathBuf,
+    pub manifest: Manifest,
+    /// With sizes to tune for.
     pub operators: Vec<Found>,
-    /// What may have been meant as operators.
+    pub without_tune: Vec<Found>,
+    /// Source that was passed over and may hold operators.
     pub skipped: Vec<Skipped>,
     pub cache: Cache,
     pub environment: Environment,
@@ -21,71 +32,144 @@ pub struct Package {
 impl Package {
     /// The package that is asked for, else that of the current folder.
     pub fn find(arguments: &Arguments) -> Result<Package> {
-        let mut cargo = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["metadata", "--no-deps", "--format-version", "1"]);
-        if let Some(path) = &arguments.manifest_path {
-            cargo.arg("--manifest-path").arg(path);
+        let package = Package::look(arguments)?;
+        match package.cache.refused() {
+            Some(refused) => Err(miette!("the user's cache cannot be used: {}", plain(refused))),
+            None => Ok(package),
         }
-        let output = cargo.output().into_diagnostic().wrap_err("cargo cannot be run")?;
-        if !output.status.success() {
-            return Err(miette!(
-                help = "run it in a package's folder, or name one with --manifest-path",
-                "cargo metadata: {}",
-                String::from_utf8_lossy(&output.stderr).trim()
-            ));
-        }
-        let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).into_diagnostic()?;
-        let (name, folder) = choose(&metadata, arguments)?;
-        let environment = Environment::of_process();
-        let cache = Cache::of(&folder, &name, environment.user_cache.as_deref());
-        let sources: Vec<PathBuf> = match &arguments.source_dir[..] {
-            [] => scan::SOURCE_DIRS.iter().map(|dir| folder.join(dir)).collect(),
-            named => named.iter().map(|dir| folder.join(dir)).collect(),
+    }
+
+    /// As [`find`](Package::find), but accepts a user's cache that is refused.
+    pub fn look(arguments: &Arguments) -> Result<Package> {
+        let metadata = match &arguments.metadata {
+            Some(file) => Some(read_metadata(file)?),
+            None => ask_cargo(arguments)?,
         };
-        if let Some(missing) = sources
-            .iter()
-            .find(|dir| !arguments.source_dir.is_empty() && !dir.is_dir())
-        {
-            return Err(miette!("--source-dir: there is no folder {}", missing.display()));
+        let (name, folder) = match metadata {
+            Some(metadata) => choose(&metadata, arguments)?,
+            None => without_cargo(arguments)?,
+        };
+        if let Some(missing) = arguments.source_dir.iter().find(|dir| !folder.join(dir).is_dir()) {
+            let missing = plain(folder.join(missing).display());
+            return Err(miette!("--source-dir: there is no folder {missing}"));
         }
-        let (operators, skipped) = scan::scan(&scan::source_files(&sources));
+        let manifest = read_manifest(&folder)?;
+        let environment = Environment::of_process();
+        let Scan {
+            operators,
+            without_tune,
+            skipped,
+            ..
+        } = scan(&Sources::of(&folder, &arguments.source_dir));
         Ok(Package {
+            cache: Cache::of(&folder, &name, environment.user_cache.as_deref()),
             name,
             folder,
+            manifest,
             operators,
+            without_tune,
             skipped,
-            cache,
             environment,
         })
     }
 
-    /// Says what was passed over.
+    /// Warns of source that was passed over, and of sizes that are assumed.
     pub fn warn(&self) {
+        for assumption in assumptions(&self.operators) {
+            complain!("warning: {}", plain(assumption));
+        }
         for skipped in &self.skipped {
-            complain!("warning: passed over: {skipped}");
+            complain!("warning: passed over: {}", plain(skipped));
         }
     }
 
-    /// The operators of these names: of all variants, where no variant is named. All where none is named.
+    /// The operators of these names, with or without `tune(…)`: all variants of one whose element types are not named. All operators if no
+    /// name is given.
     pub fn named(&self, names: &[String]) -> Result<Vec<&Found>> {
-        let is = |found: &Found, name: &String| found.name == *name || found.checked.op().name == *name;
-        for name in names {
-            if !self.operators.iter().any(|found| is(found, name)) {
-                let known: Vec<&str> = self.operators.iter().map(|found| found.name.as_str()).collect();
-                return Err(miette!(
-                    help = format!("with `tune(…)` there are: {}", known.join(", ")),
-                    "`{name}` is no annotated operator of {}",
-                    self.name
-                ));
-            }
+        let all = || self.operators.iter().chain(&self.without_tune);
+        let is = |found: &Found, name: &str| self.is(found, name);
+        if let Some(unknown) = names.iter().find(|name| !all().any(|found| is(found, name))) {
+            let known: Vec<&str> = all().map(|found| found.name.as_str()).collect();
+            return Err(miette!(
+                help = match known.is_empty() {
+                    true => "no operator was found; --source-dir names other folders".to_owned(),
+                    false => format!("the operators are: {}", known.join(", ")),
+                },
+                "{} has no operator `{}`",
+                self.name,
+                plain(unknown)
+            ));
         }
         let chosen = |found: &&Found| names.is_empty() || names.iter().any(|name| is(found, name));
-        Ok(self.operators.iter().filter(chosen).collect())
+        Ok(all().filter(chosen).collect())
+    }
+
+    /// `true` if a name means the operator: `scale`, `scale<f16>`, and with its place `src/lib.rs:12:scale<f16>`.
+    fn is(&self, found: &Found, name: &str) -> bool {
+        found.name == name || found.checked.op().name == name || self.place(found) == name
+    }
+
+    /// The name of an operator with its place, which others of its name do not share: `src/lib.rs:12:scale<f16>`.
+    pub fn place(&self, found: &Found) -> String {
+        let file = found.file.strip_prefix(&self.folder).unwrap_or(&found.file);
+        format!("{}:{}:{}", file.display(), found.line, found.name)
     }
 }
 
+fn read_manifest(folder: &Path) -> Result<Manifest> {
+    let path = folder.join(Manifest::FILE);
+    Manifest::read(folder)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("{} cannot be read", plain(path.display())))
+}
+
+/// The most bytes of metadata that are read: far more than of the largest workspace.
+const LONGEST_METADATA: u64 = 256 << 20;
+
+/// The output of a `cargo metadata` that ran somewhere else.
+fn read_metadata(file: &Path) -> Result<Value> {
+    let mut text = Vec::new();
+    std::fs::File::open(file)
+        .and_then(|file| file.take(LONGEST_METADATA).read_to_end(&mut text))
+        .into_diagnostic()
+        .wrap_err_with(|| format!("{} cannot be read", plain(file.display())))?;
+    serde_json::from_slice(&text).map_err(|error| {
+        miette!(
+            help = "`cargo metadata --format-version 1 --no-deps` prints it",
+            "{} is not the metadata of a workspace: {error}",
+            plain(file.display())
+        )
+    })
+}
+
+/// The metadata of the workspace from cargo; none if there is no cargo.
+fn ask_cargo(arguments: &Arguments) -> Result<Option<Value>> {
+    let mut cargo = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["metadata", "--no-deps", "--format-version", "1"]);
+    if let Some(path) = &arguments.manifest_path {
+        cargo.arg("--manifest-path").arg(path);
+    }
+    let output = match cargo.output() {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        output => output
+            .into_diagnostic()
+            .wrap_err("cargo cannot be run; --metadata FILE does without")?,
+    };
+    if !output.status.success() {
+        return Err(miette!(
+            help = "run the command in a package's folder, or name a package with --manifest-path",
+            "cargo metadata: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        ));
+    }
+    serde_json::from_slice(&output.stdout)
+        .into_diagnostic()
+        .wrap_err("cargo metadata")
+        .map(Some)
+}
+
 /// The package of that name; else the one whose manifest is meant, or the only one.
-fn choose(metadata: &serde_json::Value, arguments: &Arguments) -> Result<(String, PathBuf)> {
+fn choose(metadata: &Value, arguments: &Arguments) -> Result<(String, PathBuf)> {
     let packages: Vec<(&str, &Path)> = metadata["packages"]
         .as_array()
         .into_iter()
@@ -95,13 +179,13 @@ fn choose(metadata: &serde_json::Value, arguments: &Arguments) -> Result<(String
             Some((package["name"].as_str()?, manifest.parent()?))
         })
         .collect();
-    let owned = |(name, folder): (&str, &Path)| (name.to_owned(), folder.to_owned());
-    if let Some(wanted) = &arguments.package {
-        let found = packages.iter().find(|(name, _)| name == wanted).copied();
-        return found
-            .map(owned)
-            .ok_or_else(|| miette!("there is no package `{wanted}` in this workspace"));
-    }
+    let names = || {
+        packages
+            .iter()
+            .map(|(name, _)| plain(name))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     let here = match &arguments.manifest_path {
         Some(path) => path
             .canonicalize()
@@ -110,60 +194,82 @@ fn choose(metadata: &serde_json::Value, arguments: &Arguments) -> Result<(String
         None => std::env::current_dir().ok().and_then(|path| path.canonicalize().ok()),
     };
     // The innermost package around the current folder.
-    let around = packages.iter().copied().filter(|(_, folder)| {
+    let around = packages.iter().filter(|(_, folder)| {
         let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
         here.as_ref().is_some_and(|here| here.starts_with(folder))
     });
     let innermost = around.max_by_key(|(_, folder)| folder.components().count());
-    match (innermost, packages.as_slice()) {
-        (Some(package), _) => Ok(owned(package)),
-        (None, [only]) => Ok(owned(*only)),
-        _ => Err(miette!(
-            help = format!(
-                "--package with one of: {}",
-                packages.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
-            ),
-            "it is not clear which package is meant"
-        )),
-    }
-}
-
-/// A time for people: `12.3 µs`.
-pub fn seconds(value: f64) -> String {
-    scaled(value, "s")
-}
-
-/// An energy for people: `4.56 mJ`.
-pub fn joules(value: f64) -> String {
-    scaled(value, "J")
-}
-
-fn scaled(value: f64, unit: &str) -> String {
-    let prefixes = [(1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n")];
-    let (scale, prefix) = prefixes
-        .into_iter()
-        .find(|(scale, _)| value >= *scale)
-        .unwrap_or((1e-9, "n"));
-    let number = value / scale;
-    let digits = if number >= 100.0 {
-        0
-    } else if number >= 10.0 {
-        1
-    } else {
-        2
+    let chosen = match (&arguments.package, innermost, packages.as_slice()) {
+        (Some(wanted), _, _) => packages.iter().find(|(name, _)| name == wanted).ok_or_else(|| {
+            miette!(
+                help = format!("the packages are: {}", names()),
+                "there is no package `{}` in this workspace",
+                plain(wanted)
+            )
+        })?,
+        (None, Some(package), _) => package,
+        (None, None, [only]) => only,
+        (None, None, []) => return Err(miette!("the metadata names no package")),
+        (None, None, _) => {
+            return Err(miette!(
+                code = SEVERAL,
+                help = format!("name one of them with --package: {}", names()),
+                "there are several packages"
+            ));
+        }
     };
-    format!("{number:.digits$} {prefix}{unit}")
+    let (name, folder) = *chosen;
+    if !folder.join(Manifest::FILE).is_file() {
+        return Err(miette!(
+            help = "metadata holds absolute paths: make it where the package lies at the same place, or use --manifest-path",
+            "the metadata says that `{}` lies in {}, which has no manifest",
+            plain(name),
+            plain(folder.display())
+        ));
+    }
+    Ok((name.to_owned(), folder.to_owned()))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn figures_have_three_digits_and_a_prefix() {
-        assert_eq!(seconds(1.234e-5), "12.3 µs");
-        assert_eq!(seconds(0.5), "500 ms");
-        assert_eq!(joules(2.0), "2.00 J");
-        assert_eq!(joules(1e-12), "0.00 nJ");
+/// The package of the nearest manifest, read without cargo.
+fn without_cargo(arguments: &Arguments) -> Result<(String, PathBuf)> {
+    let help = "name a package's manifest with --manifest-path, or pass --metadata FILE: what `cargo metadata --format-version 1 --no-deps` \
+                prints where there is cargo";
+    let manifest = match &arguments.manifest_path {
+        Some(path) => path
+            .canonicalize()
+            .into_diagnostic()
+            .wrap_err_with(|| format!("{} cannot be read", plain(path.display())))?,
+        None => {
+            let here = std::env::current_dir().into_diagnostic()?;
+            let manifests = here.ancestors().map(|folder| folder.join(Manifest::FILE));
+            manifests
+                .into_iter()
+                .find(|manifest| manifest.is_file())
+                .ok_or_else(|| {
+                    miette!(
+                        help = help,
+                        "there is no Cargo.toml in {} or above it, and no cargo to ask",
+                        plain(here.display())
+                    )
+                })?
+        }
+    };
+    let folder = match (manifest.parent(), manifest.file_name()) {
+        (Some(folder), Some(name)) if name == Manifest::FILE => folder.to_owned(),
+        _ => return Err(miette!("{} is no Cargo.toml", plain(manifest.display()))),
+    };
+    let shown = plain(manifest.display());
+    match (read_manifest(&folder)?.name, &arguments.package) {
+        (Some(name), Some(wanted)) if name != *wanted => Err(miette!(
+            help = help,
+            "{shown} is that of package `{}`, not `{}`, and there is no cargo to ask for others",
+            plain(name),
+            plain(wanted)
+        )),
+        (Some(name), _) => Ok((name, folder)),
+        (None, _) => Err(miette!(
+            help = help,
+            "{shown} is that of a workspace, and there is no cargo to ask for its packages"
+        )),
     }
 }

@@ -1,7 +1,8 @@
 //! What a tuning shows while it goes on: measurements left, the best so far, what is measured, time left.
 
 use crate::interrupt;
-use crate::package::{joules, seconds};
+use crate::output::plain;
+use crate::quantity::{count, joules, seconds};
 use energy_kernel_build::tune::Step;
 use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 use miette::IntoDiagnostic;
@@ -19,11 +20,16 @@ pub struct Progress {
 
 #[derive(Default)]
 struct Job {
+    operator: String,
+    sizes: String,
     /// What is cut off where the terminal ends.
     doing: String,
     latency: Option<f64>,
     /// Joules and seconds of what needs least.
     least: Option<(f64, f64)>,
+    rejected: usize,
+    /// The error of the last measurement of this size that could not be written.
+    not_kept: Option<String>,
 }
 
 impl Progress {
@@ -53,10 +59,14 @@ impl Progress {
         self.bar.enable_steady_tick(Duration::from_millis(250));
     }
 
-    /// The next one.
-    pub fn job(&self, name: &str) {
-        *self.job.borrow_mut() = Job::default();
-        self.bar.set_prefix(name.to_owned());
+    /// Begins the next one: an operator, and its sizes.
+    pub fn job(&self, operator: &str, sizes: &str) {
+        *self.job.borrow_mut() = Job {
+            operator: operator.to_owned(),
+            sizes: sizes.to_owned(),
+            ..Job::default()
+        };
+        self.bar.set_prefix(format!("{operator} ({sizes})"));
         self.show();
     }
 
@@ -65,21 +75,42 @@ impl Progress {
         let mut job = self.job.borrow_mut();
         match step {
             Step::Candidate { number, of, schedule } => {
-                job.doing = format!("{} to time, now {schedule}", of.saturating_sub(number));
+                job.doing = format!(
+                    "{} to time, now {schedule}",
+                    count(of.saturating_sub(number), "candidate")
+                );
             }
             Step::Energy { number, of, schedule } => {
-                job.doing = format!("{} energies to go, now {schedule}", of.saturating_sub(number));
+                let left = count(of.saturating_sub(number), "energy measurement");
+                job.doing = format!("{left} to go, now {schedule}");
             }
-            Step::NoEnergy { why } => {
-                let said = format!("warning: {why}; latencies alone are measured");
+            Step::Rejected { rejected } => {
+                job.rejected += 1;
+                if rejected.reason.is_defect() {
+                    let complaint = rejected.complaint(&job.operator, &job.sizes);
+                    self.bar.suspend(|| complain!("warning: {}", plain(complaint)));
+                }
+            }
+            Step::NoWorker { why } => {
+                let said = format!(
+                    "warning: {}; a candidate that faults ends the tuning of all",
+                    plain(why)
+                );
                 self.bar.suspend(|| complain!("{said}"));
             }
+            Step::NoEnergy { why } => {
+                let said = format!("warning: {}; only latencies are measured", plain(why));
+                self.bar.suspend(|| complain!("{said}"));
+            }
+            Step::Kept => interrupt::kept(),
+            Step::NotKept { why } => {
+                interrupt::not_kept(why);
+                job.not_kept = Some(why.to_owned());
+            }
             Step::Timed { seconds } => {
-                interrupt::measured();
                 job.latency = Some(job.latency.map_or(seconds, |best| best.min(seconds)));
             }
             Step::Measured { seconds, joules } => {
-                interrupt::measured();
                 if job.least.is_none_or(|(least, _)| joules < least) {
                     job.least = Some((joules, seconds));
                 }
@@ -87,6 +118,11 @@ impl Progress {
         }
         drop(job);
         self.show();
+    }
+
+    /// The error because of which an interrupted tuning would repeat measurements of this size; none if it would not.
+    pub fn not_kept(&self) -> Option<String> {
+        self.job.borrow().not_kept.clone()
     }
 
     /// A size is tuned, or has failed.
@@ -116,20 +152,25 @@ impl Job {
             (None, Some(time)) => format!("best {}; ", seconds(time)),
             (None, None) => String::new(),
         };
-        best + &self.doing
+        let rejected = match self.rejected {
+            0 => String::new(),
+            rejected => format!("{rejected} rejected; "),
+        };
+        best + &rejected + &self.doing
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use energy_kernel_compiler::record::{Reason, Rejected};
     use energy_kernel_compiler::schedule::Schedule;
 
     #[test]
     fn it_says_what_is_done_what_is_best_and_what_is_left() {
         let progress = Progress::new(true, Instant::now()).unwrap();
         let schedule: Schedule = "plain threads=128".parse().unwrap();
-        progress.job("total (R = 4)");
+        progress.job("total", "R = 4");
         progress.step(Step::Candidate {
             number: 2,
             of: 6,
@@ -138,7 +179,7 @@ mod tests {
         progress.step(Step::Timed { seconds: 3e-6 });
         progress.step(Step::Timed { seconds: 2e-6 });
         let text = || progress.job.borrow().text();
-        assert_eq!(text(), "best 2.00 µs; 4 to time, now plain threads=128");
+        assert_eq!(text(), "best 2.00 µs; 4 candidates to time, now plain threads=128");
         progress.step(Step::Energy {
             number: 0,
             of: 2,
@@ -154,9 +195,15 @@ mod tests {
         });
         assert_eq!(
             text(),
-            "best 3.00 mJ in 3.00 µs; 2 energies to go, now plain threads=128"
+            "best 3.00 mJ in 3.00 µs; 2 energy measurements to go, now plain threads=128"
         );
-        progress.job("mean (R = 4)");
+        let rejected = Rejected::new(schedule, Reason::Spills, "8 bytes a thread");
+        progress.step(Step::Rejected { rejected: &rejected });
+        assert_eq!(
+            text(),
+            "best 3.00 mJ in 3.00 µs; 1 rejected; 2 energy measurements to go, now plain threads=128"
+        );
+        progress.job("mean", "R = 4");
         assert_eq!(text(), "", "the best of another");
     }
 }

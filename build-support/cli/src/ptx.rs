@@ -2,134 +2,75 @@
 
 use crate::Outcome;
 use crate::arguments::{Arguments, Ptx};
+use crate::kernel::{self, choose, of_schedule, specialisation};
+use crate::output::{json, plain};
 use crate::package::Package;
+use crate::quantity::count;
+use energy_kernel_build::names;
 use energy_kernel_build::scan::Found;
-use energy_kernel_compiler::estimate;
-use energy_kernel_compiler::lower::lower;
-use energy_kernel_compiler::record::Objective;
 use energy_kernel_compiler::schedule::{self, Schedule};
-use energy_kernel_compiler::size::{Sizes, Specialisation};
-use energy_kernel_compiler::target::{Machine, Target};
 use miette::{IntoDiagnostic, Result, miette};
 use std::process::ExitCode;
 
-/// Multiprocessors that a default schedule is chosen for where no device says: an H100's.
-const MULTIPROCESSORS: u32 = 132;
-
 pub fn ptx(arguments: &Arguments, options: &Ptx) -> Outcome {
     let package = Package::find(arguments)?;
-    let names = [options.operator.clone()];
-    let found = package.named(&names)?;
+    package.warn();
+    let found = package.named(std::slice::from_ref(&options.operator))?;
     let [found] = found.as_slice() else {
-        let all: Vec<&str> = found.iter().map(|found| found.name.as_str()).collect();
+        let mut all: Vec<String> = found.iter().map(|found| found.name.clone()).collect();
+        all.sort();
+        all.dedup();
+        // Several of one name: their places tell them apart.
+        if all.len() < found.len() {
+            all = found.iter().map(|found| plain(package.place(found))).collect();
+        }
         return Err(miette!(
-            help = format!("one of: {}", all.join(", ")),
-            "`{}` has several variants",
-            options.operator
+            help = format!("name one of: {}", all.join(", ")),
+            "`{}` is the name of {}",
+            plain(&options.operator),
+            count(found.len(), "operator")
         )
         .into());
     };
-    let target = target(&options.capability)?;
-    let (sizes, specialisation) = sizes(found, options)?;
+    let machine = kernel::machine(&options.capability)?;
+    let sizes = sizes(found, options)?;
     if options.list {
-        let space = schedule::space(&found.checked, &specialisation, target);
+        let space = schedule::space(&found.checked, &specialisation(found, &sizes), machine);
         let lines: Vec<String> = space.iter().map(Schedule::to_string).collect();
         match arguments.json {
-            true => say!("{}", serde_json::json!(lines)),
+            true => json(&serde_json::json!(lines)),
             false => lines.iter().for_each(|line| say!("{line}")),
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let (schedule, origin) = match &options.schedule {
-        Some(text) => (text.parse::<Schedule>().into_diagnostic()?, "as asked"),
-        None => chosen(&package, found, &sizes, &specialisation, target),
+    let chosen = match &options.schedule {
+        Some(text) => of_schedule(found, text.parse::<Schedule>().into_diagnostic()?, &sizes, machine)?,
+        None => choose(found, &package.cache.read(&package.operators), &sizes, machine)?,
     };
-    let kernel = lower(&found.checked, &specialisation, target, &schedule).into_diagnostic()?;
+    let (kernel, schedule) = (&chosen.kernel, chosen.schedule.to_string());
+    let named = names(found, &sizes);
     if arguments.json {
-        let grid = kernel.launch.grid(&sizes).into_diagnostic()?;
-        say!(
-            "{}",
-            serde_json::json!({
-                "operator": found.name, "schedule": schedule.to_string(), "origin": origin, "entry": kernel.entry,
-                "grid": grid, "block": kernel.launch.block, "dynamic_shared": kernel.launch.dynamic_shared, "ptx": kernel.ptx,
-            })
-        );
+        json(&serde_json::json!({
+            "operator": found.name, "sizes": named, "schedule": schedule, "origin": chosen.origin, "entry": kernel.entry,
+            "grid": kernel.launch.grid(&sizes).into_diagnostic()?, "block": kernel.launch.block,
+            "dynamic_shared": kernel.launch.dynamic_shared, "ptx": kernel.ptx,
+        }));
     } else {
-        say!("// {}: {schedule} ({origin})", found.name);
+        say!("// {} ({named}): {schedule} ({})", found.name, chosen.origin);
         say!("{}", kernel.ptx.trim_end());
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn chosen(
-    package: &Package,
-    found: &Found,
-    sizes: &[u64],
-    specialisation: &Specialisation,
-    target: Target,
-) -> (Schedule, &'static str) {
-    let contents = package.cache.read(&package.operators);
-    let known = contents.operators.get(&found.fingerprint);
-    let mut devices = known.iter().flat_map(|known| known.devices.values()).filter(|file| {
-        let (major, minor) = file.device.compute_capability;
-        Target::for_capability(major, minor) == Some(target)
-    });
-    let tuned = devices.find_map(|file| {
-        let schedule = file
-            .record(sizes, specialisation)?
-            .choose(Objective::default())?
-            .schedule;
-        Some((
-            schedule,
-            if file.device.simulated {
-                "tuned on the emulated device"
-            } else {
-                "tuned"
-            },
-        ))
-    });
-    tuned.unwrap_or_else(|| {
-        let machine = Machine {
-            target,
-            multiprocessors: MULTIPROCESSORS,
-        };
-        (
-            estimate::default(&found.checked, specialisation, sizes, machine),
-            "the default",
-        )
-    })
-}
-
-fn target(text: &str) -> Result<Target> {
-    let numbers = text
-        .split_once('.')
-        .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
-    numbers
-        .and_then(|(major, minor): (u32, u32)| Target::for_capability(major.min(99), minor.min(9)))
-        .ok_or_else(|| miette!("`{text}` is no compute capability from 8.0 on"))
-}
-
-/// The first bucket, or the sizes asked for: a bucket's kernel where they are one, else a kernel for them alone.
-fn sizes(found: &Found, options: &Ptx) -> Result<(Vec<u64>, Specialisation)> {
-    let Some(text) = &options.sizes else {
-        let first = found
-            .buckets
-            .first()
-            .ok_or_else(|| miette!("`{}` has no sizes to tune for", found.name))?;
-        return Ok((first.clone(), found.specialisation.clone()));
-    };
-    let mut given = Sizes::new();
-    for pair in text.split(',').filter(|pair| !pair.trim().is_empty()) {
-        let parsed = pair
-            .split_once('=')
-            .and_then(|(name, value)| Some((name.trim(), value.trim().parse().ok()?)));
-        let (name, value) = parsed.ok_or_else(|| miette!("`{pair}` is no size: NAME=NUMBER is expected"))?;
-        given = given.with(name, value);
+/// The sizes asked for, else those of the first bucket.
+fn sizes(found: &Found, options: &Ptx) -> Result<Vec<u64>> {
+    match (&options.sizes, found.buckets.first()) {
+        (Some(text), _) => kernel::sizes(found, text),
+        (None, Some(first)) => Ok(first.clone()),
+        (None, None) => Err(miette!(
+            help = format!("name the sizes: --sizes {}", kernel::example(found)),
+            "`{}` has no `tune(…)`, so no sizes are known",
+            found.name
+        )),
     }
-    let sizes = found.checked.bind(&given).into_diagnostic()?;
-    let specialisation = match found.specialisation.accepts(&sizes) {
-        true => found.specialisation.clone(),
-        false => Specialisation::exact(&sizes),
-    };
-    Ok((sizes, specialisation))
 }

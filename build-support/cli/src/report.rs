@@ -4,10 +4,12 @@ mod chart;
 
 use crate::Outcome;
 use crate::arguments::{Arguments, Report};
-use crate::package::{Package, joules, seconds};
+use crate::output::{json, plain};
+use crate::package::Package;
+use crate::quantity::{count, joules, measured, seconds};
 use energy_kernel_build::names;
 use energy_kernel_build::scan::Found;
-use energy_kernel_compiler::record::{CacheMode, DeviceClass, Objective, Point, Record};
+use energy_kernel_compiler::record::{CacheMode, DeviceClass, Objective, Point, Record, Rejected};
 use miette::{Context, IntoDiagnostic};
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -19,11 +21,12 @@ th{font-weight:600;border-bottom:1px solid #999}code{font-size:13px}.chosen{font
 
 pub fn report(arguments: &Arguments, options: &Report) -> Outcome {
     let package = Package::find(arguments)?;
+    package.warn();
     let contents = package.cache.read(&package.operators);
     contents
         .warnings
         .iter()
-        .for_each(|warning| complain!("warning: {warning}"));
+        .for_each(|warning| complain!("warning: {}", plain(warning)));
     let mut sections = String::new();
     let (mut reported, mut without) = (0, Vec::new());
     for found in &package.operators {
@@ -41,17 +44,16 @@ pub fn report(arguments: &Arguments, options: &Report) -> Outcome {
             }
         }
     }
+    without.extend(package.without_tune.iter().map(|found| found.name.clone()));
     let html = page(&package.name, &sections, &without);
     std::fs::write(&options.output, html)
         .into_diagnostic()
-        .wrap_err_with(|| format!("{} cannot be written", options.output.display()))?;
+        .wrap_err_with(|| format!("{} cannot be written", plain(options.output.display())))?;
     if arguments.json {
-        say!(
-            "{}",
-            serde_json::json!({ "file": options.output.display().to_string(), "results": reported, "untuned": without })
-        );
+        let file = options.output.display().to_string();
+        json(&serde_json::json!({ "file": file, "results": reported, "untuned": without }));
     } else {
-        say!("{}: {reported} results", options.output.display());
+        say!("{}: {}", plain(options.output.display()), count(reported, "result"));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -99,6 +101,7 @@ fn section(html: &mut String, found: &Found, device: &DeviceClass, record: &Reco
     html.push_str(&chart::front(&record.front, chosen));
     table(html, &record.front, chosen);
     effort(html, record, &record.front[chosen]);
+    rejected(html, &record.rejected);
 }
 
 /// What the chosen kernel saves beside the fastest, and what it costs in time.
@@ -119,15 +122,13 @@ fn table(html: &mut String, front: &[Point], chosen: usize) {
     html.push_str("<table><tr><th>latency</th><th>energy</th><th>schedule</th><th></th></tr>\n");
     for (number, point) in front.iter().enumerate() {
         let class = if number == chosen { " class=\"chosen\"" } else { "" };
-        let energy = point.energy.map_or("unmeasured".to_owned(), |energy| {
-            format!("{} ± {}", joules(energy.mean), joules(energy.interval))
-        });
+        let energy = point.energy.map(|energy| measured(energy, joules));
         let doubts: Vec<&str> = point.conditions.flags.iter().map(|flag| flag.name()).collect();
         let _ = writeln!(
             html,
-            "<tr{class}><td>{} ± {}</td><td>{energy}</td><td><code>{}</code></td><td class=\"doubt\">{}</td></tr>",
-            seconds(point.latency.mean),
-            seconds(point.latency.interval),
+            "<tr{class}><td>{}</td><td>{}</td><td><code>{}</code></td><td class=\"doubt\">{}</td></tr>",
+            measured(point.latency, seconds),
+            energy.as_deref().unwrap_or("unmeasured"),
             escape(&point.schedule.to_string()),
             doubts.join(", ")
         );
@@ -151,27 +152,45 @@ fn effort(html: &mut String, record: &Record, point: &Point) {
     let known: Vec<String> = known.into_iter().flatten().collect();
     let predicted = match did.predicted {
         0 => String::new(),
-        count => {
+        number => {
             let error = 100.0 * did.prediction_error;
-            format!(" The energy model had predicted {count} of these, and erred by {error:.1}&nbsp;% on average.")
+            format!(" The energy model had predicted {number} of these; its mean error was {error:.1}&nbsp;%.")
         }
     };
     let _ = writeln!(
         html,
-        "<p><small>Of {} schedules {} were compiled, {} timed, {} had their energy measured, in {:.1}&nbsp;s.{predicted}{}{}</small></p>",
-        did.space,
+        "<p><small>{}: {} compiled, {} timed, {} with their energy measured, in {}.{predicted}{}{}</small></p>",
+        count(did.space as usize, "schedule"),
         did.compiled,
         did.timed,
         did.energy_measured,
-        did.seconds,
+        seconds(did.seconds),
         if known.is_empty() { "" } else { " Conditions: " },
         known.join(", ")
     );
 }
 
-/// Text in HTML.
+/// The candidates that do not compete, by reason; each with its error where the reader opens the list.
+fn rejected(html: &mut String, all: &[Rejected]) {
+    if all.is_empty() {
+        return;
+    }
+    let summary = Rejected::summary(all);
+    let _ = writeln!(
+        html,
+        "<details><summary><small>Rejected candidates: {summary}</small></summary><ul>"
+    );
+    for one in all {
+        let (schedule, detail) = (escape(&one.schedule.to_string()), escape(&one.detail));
+        let _ = writeln!(html, "<li>{}: <code>{schedule}</code>: {detail}</li>", one.reason);
+    }
+    html.push_str("</ul></details>\n");
+}
+
+/// Outside text in HTML.
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
+    plain(text)
+        .replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('"', "&quot;")
@@ -180,6 +199,17 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use energy_kernel_compiler::record::Reason;
+
+    #[test]
+    fn rejected_candidates_are_counted_and_listed() {
+        let schedule = "plain threads=128".parse().unwrap();
+        let mut html = String::new();
+        rejected(&mut html, &[Rejected::new(schedule, Reason::Wrong, "1 < 2")]);
+        for part in ["Rejected candidates: 1 wrong", "plain threads=128", "1 &lt; 2"] {
+            assert!(html.contains(part), "{html}");
+        }
+    }
 
     #[test]
     fn names_are_no_markup() {

@@ -33,7 +33,7 @@ pub fn run(arguments: &Arguments, options: &Run) -> Outcome {
             }
             cuda::run(options, &text, ordinal)?;
             if arguments.json {
-                say!("{}", json!({}));
+                crate::output::json(&json!({}));
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -100,7 +100,7 @@ fn emulated(options: &Run, text: &str, as_json: bool) -> Outcome {
     if as_json {
         let findings: Vec<Value> = report.findings.iter().map(finding).collect();
         let counts = options.counts.then(|| counts(&report.counts));
-        say!("{}", json!({ "findings": findings, "counts": counts }));
+        crate::output::json(&json!({ "findings": findings, "counts": counts }));
     } else if options.counts {
         say!("{:#?}", report.counts);
     }

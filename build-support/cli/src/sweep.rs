@@ -3,11 +3,14 @@
 use crate::Outcome;
 use crate::arguments::Arguments;
 use crate::interrupt;
+use crate::output::{json, plain, rejected};
 use crate::progress::Progress;
+use crate::quantity::count;
 use energy_kernel_build::scan::Found;
 use energy_kernel_build::tune::trace::Recorder;
 use energy_kernel_build::tune::{Laboratory, Swept};
 use energy_kernel_build::{Job, names};
+use energy_kernel_compiler::record::Rejected;
 use miette::miette;
 use std::path::Path;
 use std::process::ExitCode;
@@ -26,11 +29,17 @@ pub fn sweep(
     let mut recorder = Recorder::open(file).map_err(|error| {
         miette!(
             help = "--sweep begins a new file, or goes on with a trace",
-            "the trace cannot be recorded: {error}"
+            "the trace cannot be recorded: {}",
+            plain(error)
         )
     })?;
     if !arguments.json {
-        say!("{device}: {} sizes to record in {}", jobs.len(), file.display());
+        say!(
+            "{}: {} to record in {}",
+            plain(&device),
+            count(jobs.len(), "size"),
+            plain(file.display())
+        );
     }
     interrupt::install(arguments.json)?;
     progress.begin(jobs.len());
@@ -40,9 +49,9 @@ pub fn sweep(
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             complain!(
-                "warning: the time ended before {} of {} sizes",
+                "warning: the time ended before {} of {}",
                 jobs.len() - number,
-                jobs.len()
+                count(jobs.len(), "size")
             );
             complete = false;
             break;
@@ -55,20 +64,20 @@ pub fn sweep(
             journal: None,
         };
         let named = names(found, sizes);
-        progress.job(&format!("{} ({named})", found.name));
+        progress.job(&found.name, &named);
         match bench.sweep(&job, &mut recorder) {
             Ok(swept) => {
                 if !arguments.json {
-                    progress.suspend(|| say!("{}", summary(&found.name, &named, swept)));
+                    progress.suspend(|| say!("{}", summary(&found.name, &named, &swept)));
                 }
                 all.push(serde_json::json!({
-                    "operator": found.name, "sizes": named, "points": swept.points, "known": swept.known, "refused": swept.refused,
-                    "left": swept.left,
+                    "operator": found.name, "sizes": named, "points": swept.points, "known": swept.known,
+                    "rejected": rejected(&swept.rejected), "left": swept.left,
                 }));
             }
             Err(why) => {
                 complete = false;
-                progress.suspend(|| complain!("warning: {} ({named}): {why}", found.name));
+                progress.suspend(|| complain!("warning: {} ({named}): {}", found.name, plain(why)));
             }
         }
         progress.done();
@@ -76,10 +85,7 @@ pub fn sweep(
     progress.end();
     if arguments.json {
         let file = file.display().to_string();
-        say!(
-            "{}",
-            serde_json::json!({ "device": device.name, "simulated": device.simulated, "file": file, "swept": all })
-        );
+        json(&serde_json::json!({ "device": device.name, "simulated": device.simulated, "file": file, "swept": all }));
     }
     Ok(match complete {
         true => ExitCode::SUCCESS,
@@ -87,19 +93,19 @@ pub fn sweep(
     })
 }
 
-fn summary(name: &str, sizes: &str, swept: Swept) -> String {
+fn summary(name: &str, sizes: &str, swept: &Swept) -> String {
     let Swept {
         points,
         known,
-        refused,
+        rejected,
         left,
     } = swept;
-    let mut text = format!("{name} ({sizes}): {points} points, {} of them new", points - known);
-    if refused > 0 {
-        text += &format!("; {refused} candidates do not compete");
+    let mut text = format!("{name} ({sizes}): {}, {} new", count(*points, "point"), points - known);
+    if !rejected.is_empty() {
+        text += &format!("; rejected: {}", Rejected::summary(rejected));
     }
-    if left > 0 {
-        text += &format!("; {left} are left for another time");
+    if *left > 0 {
+        text += &format!("; {left} left for another time");
     }
     text
 }

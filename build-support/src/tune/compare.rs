@@ -155,13 +155,13 @@ pub fn confirm<M: Meter>(
         inputs: &inputs,
         seed: settings.seed,
     };
-    let target = meter.machine().target;
+    let machine = meter.machine();
     let text = |error: MeterError| error.to_string();
-    meter.begin(problem).map_err(text)?;
+    meter.begin(problem, deadline).map_err(text)?;
     let mut load = |schedule: &Schedule| {
         let kernel =
-            lower(&found.checked, &record.specialisation, target, schedule).map_err(|error| error.to_string())?;
-        let (candidate, _) = meter.load(problem, &kernel, deadline).map_err(text)?;
+            lower(&found.checked, &record.specialisation, machine, schedule).map_err(|error| error.to_string())?;
+        let (candidate, _) = meter.load(problem, &kernel, &[], deadline).map_err(text)?;
         let latency = meter.latency(problem, &candidate, deadline).map_err(text)?;
         Ok::<_, String>((candidate, latency.estimate.mean))
     };
@@ -174,7 +174,7 @@ pub fn confirm<M: Meter>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::data::Data;
+    use super::super::meter::Place;
     use super::super::random::Random;
     use super::super::testing::{conditions, device, operator};
     use super::*;
@@ -229,10 +229,7 @@ mod tests {
         }
 
         fn machine(&self) -> Machine {
-            Machine {
-                target: Target::Sm90,
-                multiprocessors: 132,
-            }
+            Machine::like(Target::Sm90)
         }
 
         fn most_candidates(&self) -> usize {
@@ -243,12 +240,12 @@ mod tests {
             false
         }
 
-        fn begin(&mut self, _: Problem<'_>) -> Result<(), MeterError> {
+        fn begin(&mut self, _: Problem<'_>, _: Instant) -> Result<(), MeterError> {
             Ok(())
         }
 
-        fn load(&mut self, _: Problem<'_>, _: &Kernel, _: Instant) -> Result<(f64, Vec<Data>), MeterError> {
-            Err(MeterError::Refused("nothing is loaded".into()))
+        fn load(&mut self, _: Problem<'_>, _: &Kernel, _: &[Place], _: Instant) -> Result<(f64, Vec<u64>), MeterError> {
+            Err(MeterError::Unfit("nothing is loaded".into()))
         }
 
         fn latency(&mut self, _: Problem<'_>, _: &f64, _: Instant) -> Result<Measured, MeterError> {

@@ -25,24 +25,6 @@ impl Data {
         self.bytes.get(start..)?.get(..size)
     }
 
-    /// An element as a number; none outside.
-    pub fn number(&self, position: u64) -> Option<f64> {
-        fn fixed<const N: usize>(bytes: &[u8]) -> [u8; N] {
-            bytes.first_chunk().copied().unwrap_or([0; N])
-        }
-        let bytes = self.at(position)?;
-        Some(match self.element {
-            Element::F32 => f32::from_le_bytes(fixed(bytes)).into(),
-            Element::F16 => f16::from_le_bytes(fixed(bytes)).into(),
-            Element::BF16 => bf16::from_le_bytes(fixed(bytes)).into(),
-            Element::F64 => f64::from_le_bytes(fixed(bytes)),
-            Element::I8 => i8::from_le_bytes(fixed(bytes)).into(),
-            Element::U8 | Element::Bool => u8::from_le_bytes(fixed(bytes)).into(),
-            Element::I32 => i32::from_le_bytes(fixed(bytes)).into(),
-            Element::I64 => i64::from_le_bytes(fixed(bytes)) as f64,
-        })
-    }
-
     /// Random elements: normal floats; integers below `bound` where they are used as indices, else small ones that sums
     /// do not overflow with.
     fn random(element: Element, shape: Vec<u64>, bound: Option<u64>, random: &mut Random) -> Data {
@@ -70,6 +52,23 @@ impl Data {
             bytes.extend_from_within(..bytes.len().min(total - bytes.len()));
         }
         Data { element, shape, bytes }
+    }
+}
+
+/// An element's bytes, little-endian, as a number.
+pub(crate) fn number(element: Element, bytes: &[u8]) -> f64 {
+    fn fixed<const N: usize>(bytes: &[u8]) -> [u8; N] {
+        bytes.first_chunk().copied().unwrap_or([0; N])
+    }
+    match element {
+        Element::F32 => f32::from_le_bytes(fixed(bytes)).into(),
+        Element::F16 => f16::from_le_bytes(fixed(bytes)).into(),
+        Element::BF16 => bf16::from_le_bytes(fixed(bytes)).into(),
+        Element::F64 => f64::from_le_bytes(fixed(bytes)),
+        Element::I8 => i8::from_le_bytes(fixed(bytes)).into(),
+        Element::U8 | Element::Bool => u8::from_le_bytes(fixed(bytes)).into(),
+        Element::I32 => i32::from_le_bytes(fixed(bytes)).into(),
+        Element::I64 => i64::from_le_bytes(fixed(bytes)) as f64,
     }
 }
 

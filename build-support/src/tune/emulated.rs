@@ -1,14 +1,14 @@
 //! The emulated device as a meter: latency and energy are simulated from what a kernel does, and said to be.
 
 use super::MOST_EMULATED_OPERATIONS;
-use super::data::{Data, bytes, operations, volume};
-use super::meter::{Measured, Meter, MeterError, Problem, Workload};
+use super::data::{bytes, operations, volume};
+use super::meter::{Measured, Meter, MeterError, Place, Problem, Workload};
 use energy_kernel::simulate::Profile;
 use energy_kernel::{Emulation, Gpu};
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::kernel::Kernel;
-use energy_kernel_compiler::record::{CacheMode, Conditions, DeviceClass, Estimate, Inputs};
-use energy_kernel_compiler::target::{Machine, Target};
+use energy_kernel_compiler::record::{CacheMode, Conditions, DeviceClass, Estimate, Inputs, Reason};
+use energy_kernel_compiler::target::Machine;
 use std::time::Instant;
 
 /// Making up and copying a tensor is not interrupted either: in an unoptimised build script a byte takes as long as so many
@@ -25,7 +25,6 @@ const RESULTS: f64 = 500.0;
 /// The emulated device.
 pub struct EmulatedMeter {
     gpu: Gpu,
-    machine: Machine,
     profile: Profile,
     candidates: usize,
     most_operations: f64,
@@ -48,15 +47,8 @@ impl EmulatedMeter {
             sanitize: false,
             ..Emulation::default()
         });
-        let class = gpu.device_class();
-        let (major, minor) = class.compute_capability;
-        let machine = Machine {
-            target: Target::for_capability(major, minor).unwrap_or(Target::Sm80),
-            multiprocessors: class.multiprocessors,
-        };
         EmulatedMeter {
             gpu,
-            machine,
             profile,
             candidates,
             most_operations,
@@ -104,7 +96,7 @@ impl Meter for EmulatedMeter {
     }
 
     fn machine(&self) -> Machine {
-        self.machine
+        self.gpu.machine()
     }
 
     fn most_candidates(&self) -> usize {
@@ -118,7 +110,7 @@ impl Meter for EmulatedMeter {
     fn accepts(&self, checked: &Checked, sizes: &[u64]) -> Result<(), MeterError> {
         let operations = operations(checked, sizes);
         if operations > self.most_operations {
-            return Err(MeterError::Refused(format!(
+            return Err(MeterError::Unfit(format!(
                 "some {operations:.0e} operations are more than the {:.0e} that the emulated device is given{}",
                 self.most_operations,
                 self.more(operations / self.most_operations),
@@ -128,7 +120,7 @@ impl Meter for EmulatedMeter {
             .map(|output| volume(&output.dims, sizes))
             .fold(1, u64::saturating_add);
         if operations / results as f64 > self.most_operations / RESULTS {
-            return Err(MeterError::Refused(format!(
+            return Err(MeterError::Unfit(format!(
                 "some {operations:.0e} operations for {results} results are too many to check for the emulated device{}",
                 self.more(RESULTS * operations / (self.most_operations * results as f64)),
             )));
@@ -136,16 +128,17 @@ impl Meter for EmulatedMeter {
         let bytes = bytes(checked, sizes);
         let most = MOST_BYTES.min((self.most_operations / OPERATIONS_A_BYTE) as u64);
         if bytes > most {
-            return Err(MeterError::Refused(format!(
+            return Err(MeterError::Unfit(format!(
                 "its tensors have {bytes} bytes, more than the {most} that the emulated device is given"
             )));
         }
         Ok(())
     }
 
-    fn begin(&mut self, problem: Problem<'_>) -> Result<(), MeterError> {
+    fn begin(&mut self, problem: Problem<'_>, _: Instant) -> Result<(), MeterError> {
         self.workload = None;
-        self.workload = Some(Workload::new(&self.gpu, problem)?);
+        let unfit = |error: energy_kernel::Error| MeterError::Unfit(error.to_string());
+        self.workload = Some(Workload::new(&self.gpu, problem).map_err(unfit)?);
         Ok(())
     }
 
@@ -153,14 +146,16 @@ impl Meter for EmulatedMeter {
         &mut self,
         problem: Problem<'_>,
         kernel: &Kernel,
+        places: &[Place],
         deadline: Instant,
-    ) -> Result<(Simulated, Vec<Data>), MeterError> {
-        let refused = |error: energy_kernel::Error| MeterError::Refused(error.to_string());
+    ) -> Result<(Simulated, Vec<u64>), MeterError> {
+        let rejected = |reason| move |error: energy_kernel::Error| MeterError::rejected(reason, error);
+        let broken = |error: energy_kernel::Error| MeterError::Broken(error.to_string());
         let Some(workload) = &mut self.workload else {
             return Err(MeterError::Broken("no problem was taken on".to_owned()));
         };
-        workload.poison(&self.gpu, problem)?;
-        let loaded = self.gpu.compile(kernel).map_err(refused)?;
+        workload.poison(&self.gpu, problem).map_err(broken)?;
+        let loaded = self.gpu.compile(kernel).map_err(rejected(Reason::NotLoaded))?;
         let (arguments, views) = (workload.arguments(), workload.views());
         // SAFETY: candidates are lowered from the problem, whose sizes were verified and made the tensors.
         let prepared = unsafe {
@@ -172,19 +167,19 @@ impl Meter for EmulatedMeter {
                 &views,
             )
         };
-        let prepared = prepared.map_err(refused)?;
+        let prepared = prepared.map_err(rejected(Reason::NotLaunched))?;
         let (simulated, ()) = self
             .gpu
             .simulate_until(deadline, || prepared.launch())
             .map_err(|error| match Instant::now() >= deadline {
-                true => MeterError::Late(error.to_string()),
-                false => refused(error),
+                true => MeterError::rejected(Reason::Late, error),
+                false => MeterError::rejected(Reason::Faulted, error),
             })?;
         let candidate = Simulated {
             latency: simulated.latency_s,
             energy: simulated.energy_j,
         };
-        Ok((candidate, workload.results(problem)?))
+        Ok((candidate, workload.results(problem, places).map_err(broken)?))
     }
 
     fn latency(&mut self, problem: Problem<'_>, candidate: &Simulated, _: Instant) -> Result<Measured, MeterError> {

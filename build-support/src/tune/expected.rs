@@ -1,10 +1,13 @@
 //! Whether a candidate's results are right: the CPU reference at sampled outputs, edges of tiles among them.
 
-use super::data::Data;
+use super::data::{Data, number};
+use super::meter::Place;
 use super::random::Random;
 use energy_kernel_compiler::check::Checked;
+use energy_kernel_compiler::element::Element;
 use energy_kernel_compiler::reference::{Error, Evaluated, Reference};
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 /// The most outputs that are compared.
@@ -16,14 +19,45 @@ const TIME: Duration = Duration::from_secs(3);
 /// Expected values at some outputs. Computed once for a size, and compared with every candidate's.
 #[derive(Debug, Clone)]
 pub struct Expected {
-    samples: Vec<Sample>,
+    places: Vec<Place>,
+    /// The value at each place.
+    values: Vec<Evaluated>,
+    /// The element type of each output.
+    elements: Vec<Element>,
 }
 
-#[derive(Debug, Clone)]
-struct Sample {
-    output: usize,
-    position: u64,
-    evaluated: Evaluated,
+/// How a candidate's results differ from the expected ones.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Difference {
+    /// The number of wrong elements.
+    pub wrong: usize,
+    /// The number of elements compared.
+    pub of: usize,
+    /// Where the error is largest.
+    pub place: Place,
+    /// What is there.
+    pub found: f64,
+    /// What should be there.
+    pub expected: f64,
+    /// The bound on the error, without the rounding of the result.
+    pub bound: f64,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Difference {
+            wrong,
+            of,
+            place: Place { output, position },
+            found,
+            expected,
+            bound,
+        } = self;
+        write!(
+            f,
+            "{wrong} of {of} elements are wrong, the worst at {position} of output {output}: {found} instead of {expected} ± {bound:e}"
+        )
+    }
 }
 
 impl Expected {
@@ -58,49 +92,76 @@ impl Expected {
         };
         places.sort_by_key(inner);
         let begun = Instant::now();
-        let mut samples = Vec::with_capacity(places.len());
+        let mut kept = Vec::with_capacity(places.len());
+        let mut values = Vec::with_capacity(places.len());
         for (output, at) in places {
-            let enough = begun.elapsed() > TIME && samples.len() >= 16;
-            if enough || (Instant::now() > deadline && !samples.is_empty()) {
+            let enough = begun.elapsed() > TIME && values.len() >= 16;
+            if enough || (Instant::now() > deadline && !values.is_empty()) {
                 break;
             }
             let shape = reference.shape(output);
-            samples.push(Sample {
-                output,
+            kept.push(Place {
+                output: output as u32,
                 position: at
                     .iter()
                     .zip(&shape)
                     .fold(0, |position, (&c, &extent)| position * extent + c),
-                evaluated: evaluator.at(output, &at),
             });
+            values.push(evaluator.at(output, &at));
         }
-        Ok(Expected { samples })
+        Ok(Expected {
+            places: kept,
+            values,
+            elements: checked.op().outputs.iter().map(|output| output.element).collect(),
+        })
     }
 
-    /// Compares a candidate's results.
+    /// Where results are compared.
+    pub fn places(&self) -> &[Place] {
+        &self.places
+    }
+
+    /// Compares a candidate's results at [the places](Expected::places): one word for each, with the element's bytes in its
+    /// lowest places.
     ///
     /// # Errors
-    /// Where they are wrong first, and what is wrong with them.
-    pub fn compare(&self, outputs: &[Data]) -> Result<(), String> {
-        for Sample {
-            output,
-            position,
-            evaluated,
-        } in &self.samples
-        {
-            let data = outputs.get(*output);
-            let Some((data, bytes)) = data.and_then(|data| Some((data, data.at(*position)?))) else {
-                return Err(format!("output {output} has no element {position}"));
+    /// How they differ.
+    pub fn compare(&self, results: &[u64]) -> Result<(), Difference> {
+        let of = self.places.len();
+        let mut worst: Option<(f64, Difference)> = None;
+        let mut wrong = 0;
+        let mut results = results.iter();
+        for (&place, evaluated) in self.places.iter().zip(&self.values) {
+            let element = self.elements[place.output as usize];
+            // A result that did not come is as wrong as can be.
+            let bytes = results.next().map(|word| word.to_le_bytes());
+            let bytes = bytes.as_ref().map(|bytes| &bytes[..element.size() as usize]);
+            if bytes.is_some_and(|bytes| evaluated.accepts(element, bytes)) {
+                continue;
+            }
+            wrong += 1;
+            let found = bytes.map_or(f64::NAN, |bytes| number(element, bytes));
+            let expected = evaluated.value.float();
+            let error = match (found - expected).abs() {
+                error if error.is_nan() => f64::INFINITY,
+                error => error,
             };
-            if !evaluated.accepts(data.element, bytes) {
-                let found = data.number(*position).unwrap_or(f64::NAN);
-                let (value, error) = (evaluated.value.float(), evaluated.error);
-                return Err(format!(
-                    "element {position} of output {output} is {found}, not {value} within {error:e} and rounding"
-                ));
+            if worst.as_ref().is_none_or(|(largest, _)| error > *largest) {
+                let difference = Difference {
+                    wrong: 0,
+                    of,
+                    place,
+                    found,
+                    expected,
+                    bound: evaluated.error,
+                };
+                worst = Some((error, difference));
             }
         }
-        Ok(())
+        match worst {
+            None => Ok(()),
+            Some((_, difference)) => Err(Difference { wrong, ..difference }),
+        }
     }
 }
 
@@ -149,6 +210,7 @@ fn edge(extent: u64, random: &mut Random) -> u64 {
 mod tests {
     use super::*;
     use crate::tune::data::inputs;
+    use crate::tune::meter::pick;
     use crate::tune::testing::operator;
     use half::f16;
 
@@ -172,6 +234,10 @@ mod tests {
             .collect()
     }
 
+    fn compare(expected: &Expected, outputs: &[Data]) -> Result<(), Difference> {
+        expected.compare(&pick(outputs, expected.places()))
+    }
+
     fn later() -> Instant {
         Instant::now() + Duration::from_secs(60)
     }
@@ -183,25 +249,40 @@ mod tests {
         let inputs = inputs(&found.checked, &sizes, 3).unwrap();
         let expected = Expected::compute(&found.checked, &sizes, &inputs, 3, later()).unwrap();
         let outputs = right(&found, &inputs, &sizes);
-        assert_eq!(expected.compare(&outputs), Ok(()));
+        assert_eq!(compare(&expected, &outputs), Ok(()));
         // One missing term of 64 in every element.
         let shorter: Vec<Data> = {
             let mut inputs = inputs.clone();
             inputs[0].bytes.chunks_exact_mut(128).for_each(|row| row[..2].fill(0));
             right(&found, &inputs, &sizes)
         };
-        assert!(expected.compare(&shorter).is_err());
+        assert!(compare(&expected, &shorter).is_err());
         let mut last = outputs.clone();
         let end = last[0].bytes.len();
         last[0].bytes[end - 2..].copy_from_slice(&f16::from_f64(99.0).to_le_bytes());
-        assert!(
-            expected.compare(&last).unwrap_err().contains("is 99"),
+        let difference = compare(&expected, &last).unwrap_err();
+        assert_eq!(
+            (difference.wrong, difference.found),
+            (1, 99.0),
             "the last element is always compared"
         );
-        let mut missing = outputs.clone();
-        missing[0].bytes.truncate(100);
-        assert!(expected.compare(&missing).is_err());
-        assert!(expected.compare(&[]).is_err());
+        assert!(
+            difference
+                .to_string()
+                .contains(&format!("the worst at {} of output 0: 99", end / 2 - 1))
+        );
+        // The largest error is told, wherever it stands.
+        last[0].bytes[..2].copy_from_slice(&f16::from_f64(-500.0).to_le_bytes());
+        let difference = compare(&expected, &last).unwrap_err();
+        assert_eq!(
+            (difference.wrong, difference.found, difference.place.position),
+            (2, -500.0, 0)
+        );
+        let difference = expected.compare(&[]).unwrap_err();
+        assert_eq!(
+            (difference.wrong, difference.of),
+            (expected.places().len(), difference.wrong)
+        );
     }
 
     #[test]
@@ -213,9 +294,9 @@ mod tests {
         let inputs = inputs(&largest.checked, &[3, 5], 1).unwrap();
         let expected = Expected::compute(&largest.checked, &[3, 5], &inputs, 1, later()).unwrap();
         let mut outputs = right(&largest, &inputs, &[3, 5]);
-        assert_eq!(expected.compare(&outputs), Ok(()));
+        assert_eq!(compare(&expected, &outputs), Ok(()));
         outputs[0].bytes[0] ^= 1;
-        assert!(expected.compare(&outputs).is_err());
+        assert!(compare(&expected, &outputs).is_err());
 
         let root = operator(
             "tune(N = 64)",
@@ -224,12 +305,12 @@ mod tests {
         let inputs = super::super::data::inputs(&root.checked, &[64], 1).unwrap();
         let expected = Expected::compute(&root.checked, &[64], &inputs, 1, later()).unwrap();
         let outputs = right(&root, &inputs, &[64]);
-        assert_eq!(expected.compare(&outputs), Ok(()));
+        assert_eq!(compare(&expected, &outputs), Ok(()));
         let zeros = Data {
             bytes: vec![0; 256],
             ..outputs[0].clone()
         };
-        assert!(expected.compare(&[zeros]).is_err());
+        assert!(compare(&expected, &[zeros]).is_err());
     }
 
     #[test]

@@ -10,15 +10,15 @@
 //! waits for the host.
 
 use super::compare::incomparable;
-use super::data::{Data, bytes};
-use super::meter::{Effort, Measured, Meter, MeterError, Problem, Workload};
+use super::data::bytes;
+use super::meter::{Effort, Measured, Meter, MeterError, Place, Problem, Workload};
 use super::queue::Queue;
 use energy_kernel::energy::{Calibration, Meter as Board, SETTLING, Survey, students_quantile};
 use energy_kernel::tools::{Graph, LoadedKernel};
 use energy_kernel::{Error, Gpu};
 use energy_kernel_compiler::kernel::Kernel;
-use energy_kernel_compiler::record::{CacheMode, Conditions, DeviceClass, Estimate, Flag, Inputs};
-use energy_kernel_compiler::target::{Machine, Target};
+use energy_kernel_compiler::record::{CacheMode, Conditions, DeviceClass, Estimate, Flag, Inputs, Reason};
+use energy_kernel_compiler::target::Machine;
 use std::time::{Duration, Instant};
 
 /// Tensors in rotation have so many times the bytes of the L2 cache.
@@ -45,6 +45,19 @@ const REPETITIONS: usize = 7;
 /// The card runs so long at least before anything is timed, and at most: until its temperature has settled.
 const WARM_UP: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(60)];
 
+/// A temperature counts as settled when it has kept still for 10 s: less time than this finds nothing out.
+const LEAST_SETTLING: Duration = Duration::from_secs(12);
+
+/// A candidate's first launch may take so long. A kernel that needs longer does not compete, and one that hangs must not take the
+/// whole budget.
+const LAUNCH_PATIENCE: Duration = Duration::from_secs(20);
+
+/// A launch that has taken less than this may be slow; one that has taken longer counts as hung.
+const HANGING: Duration = Duration::from_secs(5);
+
+/// The driver's codes for a kernel that went wrong. The context is of no use afterwards.
+const FAULTS: [u32; 13] = [700, 702, 708, 709, 710, 711, 712, 714, 715, 716, 717, 718, 719];
+
 /// After so long a rest it has cooled down.
 const COLD_AFTER: Duration = Duration::from_secs(10);
 
@@ -64,7 +77,6 @@ impl Effort {
 /// A GPU.
 pub struct GpuMeter {
     gpu: Gpu,
-    machine: Machine,
     candidates: usize,
     /// Or why there is none.
     board: Result<Board, String>,
@@ -76,8 +88,10 @@ pub struct GpuMeter {
     cold: bool,
     /// When it worked last; none before it has warmed up.
     busy: Option<Instant>,
-    /// What held when energy was first measured: all others are compared with it.
+    /// What held when the problem's first energy was measured: the others are compared with it.
     reference: Option<Conditions>,
+    /// Why nothing runs on this context any more.
+    broken: Option<String>,
 }
 
 /// A candidate on the GPU.
@@ -92,12 +106,6 @@ impl GpuMeter {
     /// There is none that can be used, and why.
     pub fn open(candidates: usize) -> Result<GpuMeter, String> {
         let gpu = Gpu::open().map_err(|error| error.to_string())?;
-        let class = gpu.device_class();
-        let (major, minor) = class.compute_capability;
-        let machine = Machine {
-            target: Target::for_capability(major, minor).ok_or("its compute capability is below 8.0")?,
-            multiprocessors: class.multiprocessors,
-        };
         // Without the counter latencies can still be measured.
         let board = Board::open(&gpu).map_err(|error| error.to_string());
         let driver = board
@@ -107,7 +115,6 @@ impl GpuMeter {
             .unwrap_or_default();
         Ok(GpuMeter {
             gpu,
-            machine,
             candidates,
             board,
             driver,
@@ -117,6 +124,7 @@ impl GpuMeter {
             cold: false,
             busy: None,
             reference: None,
+            broken: None,
         })
     }
 
@@ -137,7 +145,8 @@ impl GpuMeter {
     /// # Errors
     /// There is no counter, or it is of no use; the device is broken.
     pub fn calibrate(&self, problem: Problem<'_>, candidate: &Loaded) -> Result<Calibration, MeterError> {
-        let board = self.board.as_ref().map_err(|why| MeterError::Refused(why.clone()))?;
+        let board = self.board.as_ref().map_err(|why| MeterError::Unfit(why.clone()))?;
+        let broken = |error: Error| MeterError::Broken(error.to_string());
         let graph = self.graph(problem, candidate, 1).map_err(broken)?;
         let (each, ()) = self.gpu.time(|| graph.launch()).map_err(broken)?;
         let calibrated = board.calibrate_under(|seconds| {
@@ -145,7 +154,48 @@ impl GpuMeter {
             (0..launches as usize).try_for_each(|_| graph.launch())?;
             self.gpu.synchronize()
         });
-        calibrated.map_err(|error| MeterError::Refused(error.to_string()))
+        calibrated.map_err(|error| MeterError::Unfit(error.to_string()))
+    }
+
+    /// Runs a kernel once on the first set of tensors. `false` if it has not ended in time.
+    fn run(&mut self, problem: Problem<'_>, kernel: &LoadedKernel, deadline: Instant) -> Result<bool, Error> {
+        let Some(first) = self.workloads.first_mut() else {
+            return Ok(true);
+        };
+        first.poison(&self.gpu, problem)?;
+        let (arguments, views) = (first.arguments(), first.views());
+        // SAFETY: candidates are lowered from the problem, whose sizes were verified and made the tensors.
+        let prepared = unsafe {
+            kernel.prepare(
+                problem.checked,
+                problem.specialisation,
+                problem.sizes,
+                &arguments,
+                &views,
+            )
+        }?;
+        prepared.launch()?;
+        self.gpu.wait_until(deadline.min(Instant::now() + LAUNCH_PATIENCE))
+    }
+
+    /// An error unless the context works.
+    fn sound(&self) -> Result<(), MeterError> {
+        match &self.broken {
+            Some(why) => Err(MeterError::Broken(why.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// The meaning of an error while a candidate was measured. All but a lack of memory leave the context unusable.
+    fn failed(&mut self, error: Error) -> MeterError {
+        if let Error::OutOfMemory { .. } = error {
+            return MeterError::rejected(Reason::NotLaunched, error);
+        }
+        self.broken = Some(error.to_string());
+        match error {
+            Error::Driver { code, .. } if FAULTS.contains(&code) => MeterError::rejected(Reason::Faulted, error),
+            error => MeterError::Broken(error.to_string()),
+        }
     }
 
     /// As many launches, in turn on each set of tensors, in one graph.
@@ -208,7 +258,8 @@ impl GpuMeter {
             step()?;
         }
         // A build's share of the time is for measuring.
-        let most = most.min(deadline.saturating_duration_since(Instant::now()) / 4);
+        let left = deadline.saturating_duration_since(Instant::now());
+        let most = most.min((left / 4).max(LEAST_SETTLING)).min(left / 2);
         if first && let Ok(board) = &self.board {
             board.warm_up(most, step)?;
         }
@@ -239,7 +290,8 @@ impl GpuMeter {
     }
 
     fn measure_latency(&self, problem: Problem<'_>, candidate: &Loaded, deadline: Instant) -> Result<Measured, Error> {
-        let state = || self.board.as_ref().ok().and_then(|board| board.state().ok());
+        // If the board does not answer, everything is unknown.
+        let state = || Some(self.board.as_ref().ok()?.state().unwrap_or_default());
         let mut survey = Survey::default();
         survey.extend(state());
         let (graph, launches) = self.workload(problem, candidate)?;
@@ -310,11 +362,6 @@ pub(super) fn estimate(samples: &[f64]) -> Estimate {
     }
 }
 
-/// An error of the device ends the tuning; it is not known what it left behind.
-fn broken(error: Error) -> MeterError {
-    MeterError::Broken(error.to_string())
-}
-
 impl Meter for GpuMeter {
     type Candidate = Loaded;
 
@@ -323,7 +370,7 @@ impl Meter for GpuMeter {
     }
 
     fn machine(&self) -> Machine {
-        self.machine
+        self.gpu.machine()
     }
 
     fn most_candidates(&self) -> usize {
@@ -338,63 +385,81 @@ impl Meter for GpuMeter {
         self.effort = effort;
     }
 
-    fn begin(&mut self, problem: Problem<'_>) -> Result<(), MeterError> {
+    fn begin(&mut self, problem: Problem<'_>, _: Instant) -> Result<(), MeterError> {
+        self.sound()?;
         self.workloads.clear();
-        let l2 = self.gpu.l2_bytes().map_err(broken)?.unwrap_or(LARGEST_L2);
+        self.reference = None;
+        let l2 = self.gpu.l2_bytes().map_err(|error| self.failed(error))?;
+        let least = ROTATION * l2.unwrap_or(LARGEST_L2);
         let each = bytes(problem.checked, problem.sizes).max(1);
         let sets = match self.cache {
-            CacheMode::Cold => (ROTATION * l2).div_ceil(each).clamp(1, MOST_SETS) + 1,
+            CacheMode::Cold => least.div_ceil(each).clamp(1, MOST_SETS) + 1,
             CacheMode::Warm => 1,
         };
-        // Of small tensors not enough can be made, and the cache holds some of them.
-        self.cold = sets * each >= ROTATION * l2;
         for _ in 0..sets {
-            self.workloads.push(Workload::new(&self.gpu, problem)?);
+            match Workload::new(&self.gpu, problem) {
+                Ok(set) => self.workloads.push(set),
+                Err(Error::OutOfMemory { .. }) if !self.workloads.is_empty() => {
+                    // Modules, graphs and partial sums need memory, too.
+                    if self.workloads.len() > 1 {
+                        self.workloads.pop();
+                    }
+                    break;
+                }
+                Err(error @ Error::OutOfMemory { .. }) => return Err(MeterError::Unfit(error.to_string())),
+                Err(error) => return Err(self.failed(error)),
+            }
         }
+        // Where tensors are small, or memory is short, the cache holds some of them.
+        self.cold = self.workloads.len() as u64 * each >= least;
         Ok(())
     }
 
-    fn load(&mut self, problem: Problem<'_>, kernel: &Kernel, _: Instant) -> Result<(Loaded, Vec<Data>), MeterError> {
-        let kernel = self
-            .gpu
-            .compile(kernel)
-            .map_err(|error| MeterError::Refused(error.to_string()))?;
-        if let Some(resources) = kernel.resources().map_err(broken)?
-            && resources.local_bytes > 0
-        {
-            return Err(MeterError::Refused(format!(
-                "it spills {} bytes a thread",
-                resources.local_bytes
-            )));
+    fn load(
+        &mut self,
+        problem: Problem<'_>,
+        kernel: &Kernel,
+        places: &[Place],
+        deadline: Instant,
+    ) -> Result<(Loaded, Vec<u64>), MeterError> {
+        self.sound()?;
+        let kernel = match self.gpu.compile(kernel) {
+            Ok(kernel) => kernel,
+            Err(error @ Error::Load { .. }) => return Err(MeterError::rejected(Reason::NotLoaded, error)),
+            Err(error) => return Err(self.failed(error)),
+        };
+        let resources = kernel.resources().map_err(|error| self.failed(error))?;
+        let spilled = resources.map_or(0, |resources| resources.local_bytes);
+        if spilled > 0 {
+            let detail = format!("{spilled} bytes of local memory a thread");
+            return Err(MeterError::rejected(Reason::Spills, detail));
         }
-        let Some(first) = self.workloads.first_mut() else {
-            return Err(MeterError::Broken("no problem was taken on".to_owned()));
+        let begun = Instant::now();
+        let ended = self.run(problem, &kernel, deadline).map_err(|error| match error {
+            Error::Lower { .. } => MeterError::rejected(Reason::NotLaunched, error),
+            error => self.failed(error),
+        })?;
+        if !ended {
+            self.broken = Some("a kernel that does not end still runs".to_owned());
+            let waited = begun.elapsed();
+            let reason = if waited < HANGING { Reason::Late } else { Reason::Hung };
+            let detail = format!("its first launch has not ended after {:.0} s", waited.as_secs_f64());
+            return Err(MeterError::rejected(reason, detail));
+        }
+        let results = match self.workloads.first() {
+            Some(first) => first.results(problem, places).map_err(|error| self.failed(error))?,
+            None => Vec::new(),
         };
-        first.poison(&self.gpu, problem)?;
-        let (arguments, views) = (first.arguments(), first.views());
-        // SAFETY: candidates are lowered from the problem, whose sizes were verified and made the tensors.
-        let prepared = unsafe {
-            kernel.prepare(
-                problem.checked,
-                problem.specialisation,
-                problem.sizes,
-                &arguments,
-                &views,
-            )
-        };
-        let prepared = prepared.map_err(|error| MeterError::Refused(error.to_string()))?;
-        prepared.launch().map_err(broken)?;
-        self.gpu.synchronize().map_err(broken)?;
-        drop(prepared);
-        let results = first.results(problem)?;
         Ok((Loaded { kernel }, results))
     }
 
     fn latency(&mut self, problem: Problem<'_>, candidate: &Loaded, deadline: Instant) -> Result<Measured, MeterError> {
-        self.warm_up(problem, candidate, deadline).map_err(broken)?;
-        let measured = self.measure_latency(problem, candidate, deadline).map_err(broken)?;
+        self.sound()?;
+        let measured = self
+            .warm_up(problem, candidate, deadline)
+            .and_then(|()| self.measure_latency(problem, candidate, deadline));
         self.busy = Some(Instant::now());
-        Ok(measured)
+        measured.map_err(|error| self.failed(error))
     }
 
     fn energy(
@@ -404,12 +469,13 @@ impl Meter for GpuMeter {
         latency: f64,
         deadline: Instant,
     ) -> Result<Option<Measured>, MeterError> {
+        self.sound()?;
         if self.board.is_err() || Instant::now() + self.effort.window() + MARGIN > deadline {
             return Ok(None);
         }
-        self.warm_up(problem, candidate, deadline).map_err(broken)?;
+        let warm = self.warm_up(problem, candidate, deadline);
         let Ok(board) = &self.board else { return Ok(None) };
-        let measured = self.measure_energy(board, problem, candidate, latency);
+        let measured = warm.and_then(|()| self.measure_energy(board, problem, candidate, latency));
         self.busy = Some(Instant::now());
         match measured {
             Ok(mut measured) => {
@@ -423,7 +489,7 @@ impl Meter for GpuMeter {
             }
             // The counter failed, not the GPU.
             Err(Error::Energy { .. }) => Ok(None),
-            Err(error) => Err(broken(error)),
+            Err(error) => Err(self.failed(error)),
         }
     }
 }

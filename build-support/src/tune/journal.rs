@@ -2,19 +2,20 @@
 //! as it comes. What was cut off at the end is passed over.
 
 use super::append::append;
+use energy_kernel_compiler::file::{self, FileError};
 use energy_kernel_compiler::record::encoding::{Document, Invalid, Validate, decode_all, encode};
-use energy_kernel_compiler::record::{Fingerprint, Point};
+use energy_kernel_compiler::record::{Fingerprint, Point, Reason};
 use energy_kernel_compiler::schedule::Schedule;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
-/// No more of a journal is read, in bytes.
+/// The most bytes of a journal. No tuning fills it.
 const LONGEST: u64 = 64 << 20;
 
-/// What became of a candidate.
+/// A candidate of a problem on a device.
 #[derive(Debug, Clone, PartialEq, bincode::Encode, bincode::Decode)]
-pub(crate) struct Entry {
+pub(crate) struct Subject {
     /// The operator.
     pub fingerprint: Fingerprint,
     /// The device class's key.
@@ -23,20 +24,44 @@ pub(crate) struct Entry {
     pub sizes: Vec<u64>,
     /// The candidate.
     pub schedule: Schedule,
-    /// What tells its kernel from others.
+    /// Tells its kernel from others.
     pub kernel_hash: [u8; 32],
-    /// What was measured; none if it does not compete.
-    pub point: Option<Point>,
-    /// Whether it gave wrong results.
-    pub wrong: bool,
 }
 
-impl Entry {
-    /// Whether both are about the same candidate of the same problem.
-    fn is_about(&self, like: &Entry) -> bool {
-        (self.fingerprint, &self.device, &self.sizes) == (like.fingerprint, &like.device, &like.sizes)
-            && (self.schedule, self.kernel_hash) == (like.schedule, like.kernel_hash)
+/// An event of a candidate.
+#[derive(Debug, Clone, PartialEq, bincode::Encode, bincode::Decode)]
+pub(crate) enum Event {
+    /// It is about to run for the first time. Without another event after it, the tuner ended meanwhile.
+    Started,
+    /// Its latency was measured, or its energy.
+    Measured(Box<Point>),
+    /// It does not compete.
+    Rejected {
+        /// The kind of failure.
+        reason: Reason,
+        /// The error.
+        detail: String,
+    },
+}
+
+impl Event {
+    /// `true` if a resumed tuning takes it over.
+    pub(crate) fn lasts(&self) -> bool {
+        match self {
+            Event::Started => false,
+            Event::Measured(_) => true,
+            Event::Rejected { reason, .. } => !reason.is_transient(),
+        }
     }
+}
+
+/// A line of a journal.
+#[derive(Debug, Clone, PartialEq, bincode::Encode, bincode::Decode)]
+pub(crate) struct Entry {
+    /// The candidate.
+    pub subject: Subject,
+    /// What happened to it.
+    pub event: Event,
 }
 
 impl Document for Entry {
@@ -45,23 +70,30 @@ impl Document for Entry {
 
 impl Validate for Entry {
     fn validate(&self) -> Result<(), Invalid> {
-        self.point.as_ref().map_or(Ok(()), Validate::validate)
+        match &self.event {
+            Event::Measured(point) => point.validate(),
+            Event::Started | Event::Rejected { .. } => Ok(()),
+        }
     }
 }
 
 /// The entries of a journal, and how long it is without what is damaged at its end.
 pub(crate) fn read(path: &Path) -> (Vec<Entry>, Option<u64>) {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(LONGEST).read_to_end(&mut bytes));
+    let bytes = match file::read(path, LONGEST) {
+        Ok(bytes) => bytes,
+        // Entries appended to it would never be read: begin anew.
+        Err(FileError::TooLong { .. }) => return (Vec::new(), Some(0)),
+        Err(_) => Vec::new(),
+    };
     let (entries, whole) = decode_all::<Entry>(&bytes);
-    let damaged = read.is_ok() && whole < bytes.len();
-    (entries, damaged.then_some(whole as u64))
+    (entries, (whole < bytes.len()).then_some(whole as u64))
 }
 
 /// A journal; without a place to write it to, it only remembers.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
-    file: Option<File>,
+    /// None if no journal is asked for; an error if it cannot be opened.
+    file: Option<io::Result<File>>,
     entries: Vec<Entry>,
 }
 
@@ -70,42 +102,76 @@ impl Journal {
     pub(crate) fn open(path: Option<&Path>) -> Journal {
         let Some(path) = path else { return Journal::default() };
         let (entries, damaged) = read(path);
-        let options = File::options().create(true).append(true).open(path);
-        // What follows a damaged entry would never be read again: cut it off.
-        let file = options.and_then(|file| {
+        let open = || {
+            let file = file::open(path, File::options().create(true).append(true))?;
+            // Entries after a damaged one would never be read: cut it off.
             if let Some(whole) = damaged {
                 file.set_len(whole)?;
             }
             Ok(file)
-        });
+        };
         Journal {
-            file: file.ok(),
+            file: Some(open()),
             entries,
         }
     }
 
-    /// The last that was noted about a candidate.
-    pub(crate) fn find(&self, like: &Entry) -> Option<&Entry> {
-        self.entries.iter().rev().find(|entry| entry.is_about(like))
+    /// What is known of a candidate.
+    pub(crate) fn find(&self, subject: &Subject) -> Known {
+        let mut known = Known::Nothing;
+        for event in self
+            .entries
+            .iter()
+            .filter(|entry| entry.subject == *subject)
+            .map(|entry| &entry.event)
+        {
+            known = match (event, known) {
+                (Event::Started, Known::Started(times)) => Known::Started(times + 1),
+                (Event::Started, _) => Known::Started(1),
+                (Event::Measured(point), Known::Measured { first, .. }) => Known::Measured {
+                    first,
+                    last: point.clone(),
+                },
+                (Event::Measured(point), _) => Known::Measured {
+                    first: point.latency.mean,
+                    last: point.clone(),
+                },
+                (Event::Rejected { reason, detail }, _) if event.lasts() => Known::Rejected(*reason, detail.clone()),
+                (Event::Rejected { .. }, _) => Known::Nothing,
+            };
+        }
+        known
     }
 
-    /// Seconds of a candidate as it was first timed.
-    pub(crate) fn timed(&self, like: &Entry) -> Option<f64> {
-        let about = self.entries.iter().filter(|entry| entry.is_about(like));
-        let mut points = about.filter_map(|entry| entry.point.as_ref());
-        points.next().map(|point| point.latency.mean)
-    }
-
-    /// Notes an outcome.
+    /// Notes an event. Returns `true` if the journal has a file.
     ///
     /// # Errors
     /// It cannot be written; it is remembered nevertheless.
-    pub(crate) fn note(&mut self, entry: Entry) -> io::Result<()> {
+    pub(crate) fn note(&mut self, entry: Entry) -> io::Result<bool> {
         let bytes = encode(&entry).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error));
         self.entries.push(entry);
         match &mut self.file {
-            Some(file) => append(file, &bytes?),
-            None => Ok(()),
+            Some(Ok(file)) => append(file, &bytes?).map(|()| true),
+            Some(Err(error)) => Err(io::Error::new(error.kind(), error.to_string())),
+            None => Ok(false),
         }
     }
+}
+
+/// What a journal knows of a candidate.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Known {
+    /// Nothing that holds.
+    Nothing,
+    /// The tuner has ended so many times while the candidate ran.
+    Started(usize),
+    /// It was measured.
+    Measured {
+        /// Seconds a launch, as it was first timed.
+        first: f64,
+        /// The last figures.
+        last: Box<Point>,
+    },
+    /// It does not compete.
+    Rejected(Reason, String),
 }

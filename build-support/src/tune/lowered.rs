@@ -68,7 +68,7 @@ impl<'a> Candidates<'a> {
 
     fn lower(&mut self, schedule: &Schedule) -> Result<Lowered, lower::Error> {
         let (found, machine) = (self.job.found, self.machine);
-        let lowered = lower::lowered(&found.checked, &found.specialisation, machine.target, schedule)?;
+        let lowered = lower::lowered(&found.checked, &found.specialisation, machine, schedule)?;
         let features = of_lowered(&found.checked, &found.specialisation, machine, &lowered, self.job.sizes);
         self.features.insert(*schedule, features.ok());
         Ok(lowered)
@@ -84,13 +84,10 @@ mod tests {
     use crate::scan::Found;
     use energy_kernel_compiler::lower::lower;
     use energy_kernel_compiler::schedule;
-    use energy_kernel_compiler::target::Target;
+    use energy_kernel_compiler::target::{Machine, Target};
     use std::time::Instant;
 
-    const MACHINE: Machine = Machine {
-        target: Target::Sm90,
-        multiprocessors: 132,
-    };
+    const MACHINE: Machine = Machine::like(Target::Sm90);
 
     /// Its first bucket; no time, since nothing is measured.
     fn job_of(found: &Found) -> Job<'_> {
@@ -120,7 +117,7 @@ mod tests {
             let found = operator(attribute, source);
             let job = job_of(&found);
             let mut known = Candidates::new(&job, MACHINE);
-            let space = schedule::space(&found.checked, &found.specialisation, MACHINE.target);
+            let space = schedule::space(&found.checked, &found.specialisation, MACHINE);
             assert!(space.len() > 500, "{}", space.len());
             for seed in 0..3 {
                 let pool = sample(&space, &space[..1], 96, seed);
@@ -141,8 +138,8 @@ mod tests {
         );
         let job = job_of(&found);
         let mut known = Candidates::new(&job, MACHINE);
-        for schedule in schedule::space(&found.checked, &found.specialisation, MACHINE.target) {
-            let expected = lower(&found.checked, &found.specialisation, MACHINE.target, &schedule).unwrap();
+        for schedule in schedule::space(&found.checked, &found.specialisation, MACHINE) {
+            let expected = lower(&found.checked, &found.specialisation, MACHINE, &schedule).unwrap();
             assert!(known.estimate(schedule).is_some_and(|seconds| seconds > 0.0));
             assert_eq!(known.kernel(&schedule).unwrap(), expected);
             assert_eq!(

@@ -1,12 +1,13 @@
 //! What measures candidates, and what they are measured on.
 
 use super::data::{Data, shape, volume};
+use bincode::{Decode, Encode};
 use energy_kernel::tools::{Argument, View};
 use energy_kernel::{Gpu, Tensor, bf16, f16};
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::element::Element;
 use energy_kernel_compiler::kernel::Kernel;
-use energy_kernel_compiler::record::{Conditions, DeviceClass, Estimate};
+use energy_kernel_compiler::record::{Conditions, DeviceClass, Estimate, Reason};
 use energy_kernel_compiler::schedule::Schedule;
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::Machine;
@@ -28,7 +29,7 @@ pub struct Problem<'a> {
 }
 
 /// A figure, and what held while it was measured.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct Measured {
     /// Seconds, or joules, a launch.
     pub estimate: Estimate,
@@ -38,22 +39,46 @@ pub struct Measured {
     pub latency: Option<Estimate>,
 }
 
+/// An element of an output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Place {
+    /// The output's number.
+    pub output: u32,
+    /// The element's row-major position.
+    pub position: u64,
+}
+
 /// Why a candidate has no figure.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, thiserror::Error)]
 pub enum MeterError {
-    /// It does not compete: it spills registers, or cannot be launched.
+    /// The candidate does not compete; the device goes on.
+    #[error("{reason}: {detail}")]
+    Rejected {
+        /// The kind of failure.
+        reason: Reason,
+        /// The error, for people.
+        detail: String,
+    },
+    /// The device cannot measure this problem at all: its tensors are too large, or the trace does not hold it.
     #[error("{0}")]
-    Refused(String),
-    /// It was broken off at the deadline: nothing is known of it.
-    #[error("{0}")]
-    Late(String),
+    Unfit(String),
     /// The device does not work any more; nothing else can be measured on it.
     #[error("{0}")]
     Broken(String),
 }
 
+impl MeterError {
+    /// A candidate that does not compete.
+    pub(crate) fn rejected(reason: Reason, detail: impl ToString) -> MeterError {
+        MeterError::Rejected {
+            reason,
+            detail: detail.to_string(),
+        }
+    }
+}
+
 /// What a measurement of energy is for: how long it takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 pub enum Effort {
     /// To choose among candidates: windows of at least 2 s.
     #[default]
@@ -109,14 +134,14 @@ pub trait Meter {
         let _ = effort;
     }
 
-    /// Takes on another problem.
+    /// Takes on another problem, until the deadline at most.
     ///
     /// # Errors
-    /// Its tensors do not fit the device.
-    fn begin(&mut self, problem: Problem<'_>) -> Result<(), MeterError>;
+    /// Its tensors do not fit the device, or the device is broken.
+    fn begin(&mut self, problem: Problem<'_>, deadline: Instant) -> Result<(), MeterError>;
 
-    /// Puts a candidate on the device and runs it once, until the deadline at most where that can be slow. What it computed,
-    /// one for each of the operator's results.
+    /// Puts a candidate on the device and runs it once, until the deadline at most. Returns with it the elements at these places
+    /// of its results, each with its bytes in the lowest places of a word.
     ///
     /// # Errors
     /// It does not compete, it takes too long, or the device is broken.
@@ -124,13 +149,14 @@ pub trait Meter {
         &mut self,
         problem: Problem<'_>,
         kernel: &Kernel,
+        places: &[Place],
         deadline: Instant,
-    ) -> Result<(Self::Candidate, Vec<Data>), MeterError>;
+    ) -> Result<(Self::Candidate, Vec<u64>), MeterError>;
 
     /// Seconds a launch.
     ///
     /// # Errors
-    /// The device is broken.
+    /// The candidate fails after all, or the device is broken.
     fn latency(
         &mut self,
         problem: Problem<'_>,
@@ -141,7 +167,7 @@ pub trait Meter {
     /// Joules a launch; none where they cannot be measured, or not before the deadline.
     ///
     /// # Errors
-    /// The device is broken.
+    /// The candidate fails after all, or the device is broken.
     fn energy(
         &mut self,
         problem: Problem<'_>,
@@ -200,7 +226,7 @@ pub(crate) struct Workload {
 
 impl Workload {
     /// Copies the inputs to the device, and makes room for the outputs.
-    pub(crate) fn new(gpu: &Gpu, problem: Problem<'_>) -> Result<Workload, MeterError> {
+    pub(crate) fn new(gpu: &Gpu, problem: Problem<'_>) -> energy_kernel::Result<Workload> {
         let op = problem.checked.op();
         let upload = |(input, data): (&energy_kernel_compiler::ir::Input, &Data)| match input.dims {
             Some(_) => hold(gpu, data.element, &data.shape, Some(&data.bytes)),
@@ -213,27 +239,25 @@ impl Workload {
         let room = |output: &energy_kernel_compiler::ir::Output| {
             hold(gpu, output.element, &shape(&output.dims, problem.sizes), None)
         };
-        let failed = |error: energy_kernel::Error| MeterError::Broken(error.to_string());
         Ok(Workload {
             inputs: op
                 .inputs
                 .iter()
                 .zip(problem.inputs)
                 .map(upload)
-                .collect::<Result<_, _>>()
-                .map_err(failed)?,
-            outputs: op.outputs.iter().map(room).collect::<Result<_, _>>().map_err(failed)?,
+                .collect::<Result<_, _>>()?,
+            outputs: op.outputs.iter().map(room).collect::<Result<_, _>>()?,
         })
     }
 
     /// Overwrites the outputs: a kernel that writes nothing must not pass for one that gave the results of the last.
-    pub(crate) fn poison(&mut self, gpu: &Gpu, problem: Problem<'_>) -> Result<(), MeterError> {
+    pub(crate) fn poison(&mut self, gpu: &Gpu, problem: Problem<'_>) -> energy_kernel::Result<()> {
         for (held, output) in self.outputs.iter_mut().zip(&problem.checked.op().outputs) {
             let shape = shape(&output.dims, problem.sizes);
             let bytes = volume(&output.dims, problem.sizes).saturating_mul(output.element.size().into());
             // NaN, or −1.
             let poison = vec![0xff; usize::try_from(bytes).unwrap_or(0)];
-            *held = hold(gpu, output.element, &shape, Some(&poison)).map_err(|e| MeterError::Broken(e.to_string()))?;
+            *held = hold(gpu, output.element, &shape, Some(&poison))?;
         }
         Ok(())
     }
@@ -246,10 +270,13 @@ impl Workload {
         self.outputs.iter().filter_map(Held::view).collect()
     }
 
-    /// Copies the results back.
-    pub(crate) fn results(&self, problem: Problem<'_>) -> Result<Vec<Data>, MeterError> {
+    /// Copies the results at these places back.
+    pub(crate) fn results(&self, problem: Problem<'_>, places: &[Place]) -> energy_kernel::Result<Vec<u64>> {
+        if places.is_empty() {
+            return Ok(Vec::new());
+        }
         let outputs = self.outputs.iter().zip(&problem.checked.op().outputs);
-        outputs
+        let outputs: Vec<Data> = outputs
             .map(|(held, output)| {
                 Ok(Data {
                     element: output.element,
@@ -257,8 +284,8 @@ impl Workload {
                     bytes: download(held)?,
                 })
             })
-            .collect::<Result<_, energy_kernel::Error>>()
-            .map_err(|error| MeterError::Broken(error.to_string()))
+            .collect::<energy_kernel::Result<_>>()?;
+        Ok(pick(&outputs, places))
     }
 }
 
@@ -293,6 +320,19 @@ fn hold(gpu: &Gpu, element: Element, shape: &[u64], bytes: Option<&[u8]>) -> ene
 
 fn download(held: &Held) -> energy_kernel::Result<Vec<u8>> {
     tensor!(held, tensor => Ok(bytes_of(&tensor.to_vec()?)), _bits => Ok(Vec::new()))
+}
+
+/// The elements of these outputs at these places; 0 where there is none.
+pub(crate) fn pick(outputs: &[Data], places: &[Place]) -> Vec<u64> {
+    let element = |place: &Place| outputs.get(place.output as usize)?.at(place.position);
+    let word = |place| {
+        let mut word = [0; 8];
+        if let Some(bytes) = element(place) {
+            word[..bytes.len()].copy_from_slice(bytes);
+        }
+        u64::from_le_bytes(word)
+    };
+    places.iter().map(word).collect()
 }
 
 /// A type that may have any bits, and has no padding.

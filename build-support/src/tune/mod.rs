@@ -43,37 +43,43 @@ mod sweep;
 mod testing;
 pub mod trace;
 mod watched;
+mod worker;
 
 pub use compare::{Comparison, LEAST_PAIRS, compare};
 pub use data::Data;
 pub use emulated::EmulatedMeter;
 pub use energy_kernel::energy::Calibration;
 pub use energy_kernel::simulate::Profile;
-pub use expected::Expected;
+pub use expected::{Difference, Expected};
 pub use gpu::GpuMeter;
-pub use meter::{Effort, Measured, Meter, MeterError, Problem};
+pub use meter::{Effort, Measured, Meter, MeterError, Place, Problem};
 pub use model::memory::Memory;
 pub use replay::ReplayMeter;
 pub use search::search;
 pub use sweep::{Swept, sweep};
+pub use worker::serve_if_asked;
 
 use crate::Build;
 use crate::scan::Found;
-use crate::session::{Bench, Job};
+use crate::session::{Bench, Job, lock_of};
 use energy_kernel_compiler::lang;
 use energy_kernel_compiler::lower::lower;
-use energy_kernel_compiler::record::{CacheMode, DeviceClass, Objective, Record};
+use energy_kernel_compiler::record::{CacheMode, DeviceClass, Objective, Record, Rejected};
 use energy_kernel_compiler::schedule::{self, Schedule};
 use energy_kernel_compiler::size::Specialisation;
 use std::cell::RefCell;
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use trace::{Recorder, Trace};
 use watched::Watched;
+use worker::{Remote, Start};
 
 /// The most operations of an operator that anybody waits for on the emulated device.
 pub const MOST_EMULATED_OPERATIONS: f64 = 1e11;
+
+/// The time within which a calibration's load must have run once.
+const CALIBRATION: Duration = Duration::from_secs(60);
 
 /// How a tuner goes about it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -123,10 +129,20 @@ pub enum Step<'a> {
         /// Which.
         schedule: &'a Schedule,
     },
+    /// Candidates run in this process, where a fault of one ends the tuning of all.
+    NoWorker {
+        /// Why.
+        why: &'a str,
+    },
     /// Energy cannot be measured at all.
     NoEnergy {
         /// Why.
         why: &'a str,
+    },
+    /// A candidate does not compete.
+    Rejected {
+        /// Which, and why.
+        rejected: &'a Rejected,
     },
     /// A candidate's latency has been measured.
     Timed {
@@ -139,6 +155,13 @@ pub enum Step<'a> {
         seconds: f64,
         /// Joules a launch.
         joules: f64,
+    },
+    /// A measurement was written to the journal or the trace, so an interrupted tuning goes on after it.
+    Kept,
+    /// An event could not be written to the journal.
+    NotKept {
+        /// The error.
+        why: &'a str,
     },
 }
 
@@ -184,14 +207,9 @@ pub fn open(
     mut progress: impl FnMut(Step<'_>) + 'static,
 ) -> Result<Box<dyn Laboratory>, String> {
     let why = if gpu {
-        match GpuMeter::open(settings.candidates) {
-            Ok(meter) => {
-                let meter = meter.with_cache(settings.cache);
-                if let Some(why) = meter.without_energy() {
-                    progress(Step::NoEnergy { why });
-                }
-                return Ok(Box::new(Tuner::new(meter, settings, progress)));
-            }
+        match real(settings.candidates, settings.cache, &mut progress) {
+            Ok(Real::Worker(meter)) => return Ok(Box::new(Tuner::new(*meter, settings, progress))),
+            Ok(Real::Here(meter)) => return Ok(Box::new(Tuner::new(*meter, settings, progress))),
             Err(why) => why,
         }
     } else {
@@ -208,6 +226,41 @@ pub fn open(
     Ok(Box::new(Tuner::new(meter, settings, progress)))
 }
 
+/// The first GPU.
+enum Real {
+    /// Its candidates run in a process of their own.
+    Worker(Box<Remote>),
+    /// Its candidates run in this process.
+    Here(Box<GpuMeter>),
+}
+
+/// Opens the first GPU, in a worker where this executable serves as one.
+fn real(candidates: usize, cache: CacheMode, tell: &mut dyn FnMut(Step<'_>)) -> Result<Real, String> {
+    let started = match worker::serves() {
+        true => Remote::start(candidates, cache),
+        false => Err(Start::NotServing(
+            "the executable does not call `serve_if_asked`".to_owned(),
+        )),
+    };
+    let meter = match started {
+        Ok(remote) => Real::Worker(Box::new(remote)),
+        Err(Start::NoGpu(why)) => return Err(why),
+        Err(Start::NotServing(why)) => {
+            let meter = GpuMeter::open(candidates)?.with_cache(cache);
+            tell(Step::NoWorker { why: &why });
+            Real::Here(Box::new(meter))
+        }
+    };
+    let without_energy = match &meter {
+        Real::Worker(meter) => meter.without_energy(),
+        Real::Here(meter) => meter.without_energy(),
+    };
+    if let Some(why) = without_energy {
+        tell(Step::NoEnergy { why });
+    }
+    Ok(meter)
+}
+
 /// The device that a trace was recorded on, which has what was measured then, and nothing else.
 ///
 /// # Errors
@@ -221,9 +274,10 @@ pub fn replay(
     Ok(Box::new(Tuner::new(meter, settings, progress)))
 }
 
-/// How many outcomes a journal holds that lies at this place; none, where there is no journal.
+/// The number of lasting outcomes in the journal at this place; 0 where there is no journal.
 pub fn journaled(path: &Path) -> usize {
-    journal::read(path).0.len()
+    let (entries, _) = journal::read(path);
+    entries.iter().filter(|entry| entry.event.lasts()).count()
 }
 
 /// How the energy counter of the first GPU behaves, also under a load that is switched on and off. Takes some 20 s.
@@ -242,7 +296,7 @@ pub fn calibrate() -> Result<Calibration, String> {
     let mut meter = GpuMeter::open(1)?;
     let machine = meter.machine();
     let schedule = schedule::default(checked, &specialisation, &sizes, machine);
-    let kernel = lower(checked, &specialisation, machine.target, &schedule).map_err(|error| error.to_string())?;
+    let kernel = lower(checked, &specialisation, machine, &schedule).map_err(|error| error.to_string())?;
     let inputs = data::inputs(checked, &sizes, 0)?;
     let problem = Problem {
         checked,
@@ -252,8 +306,9 @@ pub fn calibrate() -> Result<Calibration, String> {
         seed: 0,
     };
     let calibrated = (|| {
-        meter.begin(problem)?;
-        let (candidate, _) = meter.load(problem, &kernel, Instant::now())?;
+        let deadline = Instant::now() + CALIBRATION;
+        meter.begin(problem, deadline)?;
+        let (candidate, _) = meter.load(problem, &kernel, &[], deadline)?;
         meter.calibrate(problem, &candidate)
     })();
     calibrated.map_err(|error: MeterError| error.to_string())
@@ -287,13 +342,10 @@ pub fn confirm(
         let meter = EmulatedMeter::new(Profile::Hopper, 1, settings.emulated_operations);
         return all(meter, records, settings, pairs, deadline);
     }
-    all(
-        GpuMeter::open(1)?.with_cache(settings.cache),
-        records,
-        settings,
-        pairs,
-        deadline,
-    )
+    match real(1, settings.cache, &mut |_| ())? {
+        Real::Worker(meter) => all(*meter, records, settings, pairs, deadline),
+        Real::Here(meter) => all(*meter, records, settings, pairs, deadline),
+    }
 }
 
 /// A meter with the search on top. It remembers what it measured: later searches of a run expect something from the beginning.
@@ -320,6 +372,11 @@ impl<M: Meter, P: FnMut(Step<'_>)> Bench for Tuner<M, P> {
         self.meter.device()
     }
 
+    fn lock(&self) -> Option<String> {
+        // A replay measures nothing.
+        (!self.meter.is_recorded()).then(|| lock_of(self.device())).flatten()
+    }
+
     fn tune(&mut self, job: &Job<'_>) -> Result<Record, String> {
         let progress = &self.progress;
         let mut meter = Watched {
@@ -336,7 +393,7 @@ impl<M: Meter, P: FnMut(Step<'_>)> Laboratory for Tuner<M, P> {
     fn schedules(&mut self, found: &Found, sizes: &[u64]) -> Result<(usize, usize), String> {
         let accepted = self.meter.accepts(&found.checked, sizes);
         accepted.map_err(|error| error.to_string())?;
-        let mut space = schedule::space(&found.checked, &found.specialisation, self.meter.machine().target);
+        let mut space = schedule::space(&found.checked, &found.specialisation, self.meter.machine());
         if self.meter.is_recorded() {
             let problem = Problem {
                 checked: &found.checked,
@@ -345,7 +402,8 @@ impl<M: Meter, P: FnMut(Step<'_>)> Laboratory for Tuner<M, P> {
                 inputs: &[],
                 seed: self.settings.seed,
             };
-            self.meter.begin(problem).map_err(|error| error.to_string())?;
+            let soon = Instant::now();
+            self.meter.begin(problem, soon).map_err(|error| error.to_string())?;
             space.retain(|schedule| self.meter.has(schedule));
         }
         Ok((space.len(), space.len().min(self.meter.most_candidates())))

@@ -1,14 +1,13 @@
 //! A recorded trace as a meter: what was measured is told again, and nothing else can be measured.
 
-use super::data::Data;
-use super::meter::{Measured, Meter, MeterError, Problem};
+use super::meter::{Measured, Meter, MeterError, Place, Problem};
 use super::trace::{Recorded, Trace};
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::fingerprint;
 use energy_kernel_compiler::kernel::Kernel;
-use energy_kernel_compiler::record::{DeviceClass, PackedKernel};
+use energy_kernel_compiler::record::{DeviceClass, PackedKernel, Reason};
 use energy_kernel_compiler::schedule::Schedule;
-use energy_kernel_compiler::target::{Machine, Target};
+use energy_kernel_compiler::target::Machine;
 use std::time::Instant;
 
 /// The device that a trace was recorded on.
@@ -41,12 +40,7 @@ impl ReplayMeter {
                 ),
             });
         };
-        let (major, minor) = device.compute_capability;
-        let machine = Machine {
-            target: Target::for_capability(major, minor)
-                .ok_or("the trace's device has a compute capability below 8.0")?,
-            multiprocessors: device.multiprocessors,
-        };
+        let machine = (device.machine()).ok_or("the trace's device has a compute capability below 8.0")?;
         Ok(ReplayMeter {
             device: device.clone(),
             machine,
@@ -57,12 +51,11 @@ impl ReplayMeter {
     }
 
     fn points(&self, checked: &Checked, sizes: &[u64]) -> Result<Vec<Recorded>, MeterError> {
-        let refused = |why: String| MeterError::Refused(why);
-        let fingerprint = fingerprint::of(checked).map_err(|error| refused(error.to_string()))?;
+        let fingerprint = fingerprint::of(checked).map_err(|error| MeterError::Unfit(error.to_string()))?;
         let recordings = self.trace.find(&self.device, &fingerprint, sizes);
         let mut points: Vec<Recorded> = recordings.flat_map(|recording| &recording.points).cloned().collect();
         if points.is_empty() {
-            return Err(refused(
+            return Err(MeterError::Unfit(
                 "the trace has no measurement of this operator at these sizes; `cargo energy-kernel tune --sweep` records some, and \
                  those that were recorded before the operator or the schedules changed are of another operator"
                     .to_owned(),
@@ -113,7 +106,7 @@ impl Meter for ReplayMeter {
         self.points(checked, sizes).map(|_| ())
     }
 
-    fn begin(&mut self, problem: Problem<'_>) -> Result<(), MeterError> {
+    fn begin(&mut self, problem: Problem<'_>, _: Instant) -> Result<(), MeterError> {
         self.current = Some(self.points(problem.checked, problem.sizes)?);
         Ok(())
     }
@@ -125,14 +118,20 @@ impl Meter for ReplayMeter {
     }
 
     /// Recorded candidates had been found right; what they computed is not recorded.
-    fn load(&mut self, _: Problem<'_>, kernel: &Kernel, _: Instant) -> Result<(usize, Vec<Data>), MeterError> {
+    fn load(
+        &mut self,
+        _: Problem<'_>,
+        kernel: &Kernel,
+        _: &[Place],
+        _: Instant,
+    ) -> Result<(usize, Vec<u64>), MeterError> {
         let hash = PackedKernel::hash(kernel);
         let points = self.current.iter().flatten();
         let position = points.enumerate().find(|(_, point)| point.kernel_hash == hash);
         let (position, _) = position.ok_or_else(|| {
-            MeterError::Refused(
-                "the trace was recorded with other kernels than are emitted now; `cargo energy-kernel tune --sweep` records a new one"
-                    .to_owned(),
+            MeterError::rejected(
+                Reason::NotLoaded,
+                "the trace was recorded with other kernels than are emitted now; `cargo energy-kernel tune --sweep` records a new one",
             )
         })?;
         Ok((position, Vec::new()))

@@ -77,7 +77,7 @@ fn a_sweep_goes_on_where_it_ended_and_tuning_on_it_chooses_what_tuning_on_the_de
     assert_eq!((first.points, first.known, first.left), (5, 0, 7));
     let second = record(&found, &SETTINGS, &path);
     assert_eq!(
-        (second.points, second.known, second.left, second.refused),
+        (second.points, second.known, second.left, second.rejected.len()),
         (12, 5, 0, 0)
     );
 

@@ -4,7 +4,7 @@ use super::data::{Data, inputs};
 use super::describe::vector;
 use super::evolve::{evolve, most_like};
 use super::expected::Expected;
-use super::journal::{Entry, Journal};
+use super::journal::{Entry, Event, Journal, Known, Subject};
 use super::lowered::Candidates;
 use super::meter::{Measured, Meter, MeterError, Problem};
 use super::model::device::Described;
@@ -15,8 +15,10 @@ use super::{Settings, Step};
 use crate::session::Job;
 use energy_kernel_compiler::estimate;
 use energy_kernel_compiler::kernel::Kernel;
-use energy_kernel_compiler::record::{Estimate, Objective, PackedKernel, Point, Record, Statistics, pareto_front};
-use energy_kernel_compiler::schedule::{self, Schedule};
+use energy_kernel_compiler::record::{
+    Estimate, Objective, PackedKernel, Point, Reason, Record, Rejected, Statistics, pareto_front,
+};
+use energy_kernel_compiler::schedule::{self, SPACE_VERSION, Schedule};
 use energy_kernel_compiler::target::Machine;
 use energy_kernel_compiler::tuning;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -28,6 +30,9 @@ const EDP_BOUND: f64 = 1.5;
 /// optimised tens of them.
 const ESTIMATED: usize = 2;
 
+/// A candidate is not tried again where the tuner has ended so many times while it ran.
+const MOST_STARTS: usize = 2;
+
 /// A candidate that competes.
 pub(super) struct Timed<C> {
     schedule: Schedule,
@@ -37,6 +42,8 @@ pub(super) struct Timed<C> {
     pub(super) point: Point,
     /// Still on the device; not where it was found in the journal.
     candidate: Option<C>,
+    /// `true` if it failed after it was timed.
+    pub(super) failed: bool,
     pub(super) kernel: Kernel,
 }
 
@@ -63,7 +70,8 @@ pub fn search<M: Meter>(
     };
     let mut timed = search.time(until, progress);
     let complete = search.measure(&mut timed, settings, memory, progress);
-    let front = pareto_front(timed.into_iter().map(|timed| timed.point).collect());
+    let right = timed.into_iter().filter(|timed| !timed.failed);
+    let front = pareto_front(right.map(|timed| timed.point).collect());
     if front.is_empty() {
         return Err(search.nothing());
     }
@@ -76,12 +84,14 @@ pub fn search<M: Meter>(
         sizes: job.sizes.to_vec(),
         specialisation: job.found.specialisation.clone(),
         front,
+        rejected: search.rejected,
         statistics: Statistics {
             seconds: begun.elapsed().as_secs_f64(),
             ..search.statistics
         },
         measured_at: search.meter.measured_at().unwrap_or_else(now),
         energy_measured: complete,
+        space_version: SPACE_VERSION,
     })
 }
 
@@ -130,6 +140,7 @@ pub(super) struct Search<'a, M> {
     expected: Option<Expected>,
     journal: Journal,
     statistics: Statistics,
+    pub(super) rejected: Vec<Rejected>,
     last_problem: Option<String>,
 }
 
@@ -159,9 +170,9 @@ impl<'a, M: Meter> Search<'a, M> {
             inputs,
             seed: settings.seed,
         };
-        meter.begin(problem).map_err(|error| error.to_string())?;
+        meter.begin(problem, job.limit).map_err(|error| error.to_string())?;
         let machine = meter.machine();
-        let mut space = schedule::space(&found.checked, &found.specialisation, machine.target);
+        let mut space = schedule::space(&found.checked, &found.specialisation, machine);
         space.retain(|schedule| meter.has(schedule));
         let most = meter.most_candidates();
         let estimated = most.saturating_mul(ESTIMATED);
@@ -198,6 +209,7 @@ impl<'a, M: Meter> Search<'a, M> {
                 seed: settings.seed,
                 ..Statistics::default()
             },
+            rejected: Vec::new(),
             last_problem: None,
         })
     }
@@ -205,10 +217,14 @@ impl<'a, M: Meter> Search<'a, M> {
     /// Why nothing was measured.
     pub(super) fn nothing(&self) -> String {
         let why = self.last_problem.as_deref();
-        format!(
-            "no candidate could be measured: {}",
-            why.unwrap_or("the time ended before anything was measured")
-        )
+        let why = why.unwrap_or("the time ended before anything was measured");
+        match self.rejected.is_empty() {
+            true => format!("no candidate could be measured: {why}"),
+            false => format!(
+                "no candidate could be measured ({}): {why}",
+                Rejected::summary(&self.rejected)
+            ),
+        }
     }
 
     /// Compiles, checks and times candidates until then, the first whatever the time. Sorted by latency.
@@ -230,10 +246,10 @@ impl<'a, M: Meter> Search<'a, M> {
             } else {
                 self.job.deadline
             };
-            let Some(kernel) = self.compile(*schedule) else {
+            let Some(kernel) = self.compile(*schedule, progress) else {
                 continue;
             };
-            match self.time_one(*schedule, kernel, deadline) {
+            match self.time_one(*schedule, kernel, deadline, progress) {
                 Ok(Some(one)) => timed.push(one),
                 Ok(None) => {}
                 Err(broken) => {
@@ -247,13 +263,16 @@ impl<'a, M: Meter> Search<'a, M> {
     }
 
     /// The kernel of a schedule; none where there is none, which would be a mistake of the space.
-    pub(super) fn compile(&mut self, schedule: Schedule) -> Option<Kernel> {
+    pub(super) fn compile(&mut self, schedule: Schedule, progress: &mut dyn FnMut(Step<'_>)) -> Option<Kernel> {
         match self.known.kernel(&schedule) {
             Ok(kernel) => {
                 self.statistics.compiled += 1;
                 Some(kernel)
             }
-            Err(error) => self.refuse(error.to_string()),
+            Err(error) => {
+                self.reject(schedule, Reason::NotLowered, &error.to_string(), progress);
+                None
+            }
         }
     }
 
@@ -263,69 +282,82 @@ impl<'a, M: Meter> Search<'a, M> {
         schedule: Schedule,
         kernel: Kernel,
         deadline: Instant,
+        progress: &mut dyn FnMut(Step<'_>),
     ) -> Result<Option<Timed<M::Candidate>>, String> {
-        let found = self.job.found;
-        let mut entry = Entry {
-            fingerprint: found.fingerprint,
-            device: self.meter.device().key(),
-            sizes: self.job.sizes.to_vec(),
-            schedule,
-            kernel_hash: PackedKernel::hash(&kernel),
-            point: None,
-            wrong: false,
-        };
-        if let Some(noted) = self.journal.find(&entry) {
-            self.statistics.wrong += u64::from(noted.wrong);
-            self.statistics.timed += u64::from(noted.point.is_some());
-            let (point, latency) = (noted.point.clone(), self.journal.timed(&entry));
-            return Ok(point.zip(latency).map(|(point, latency)| Timed {
-                schedule,
-                latency,
-                point,
-                candidate: None,
-                kernel,
-            }));
-        }
-        let (candidate, outputs) = match self.meter.load(self.problem, &kernel, deadline) {
-            Ok(loaded) => loaded,
-            Err(MeterError::Late(why)) => return Ok(self.refuse(why)),
-            Err(MeterError::Broken(why)) => return Err(why),
-            Err(MeterError::Refused(why)) => {
-                self.note(entry);
-                return Ok(self.refuse(why));
+        let subject = self.subject(schedule, PackedKernel::hash(&kernel));
+        match self.journal.find(&subject) {
+            Known::Nothing => {}
+            Known::Started(times) if times < MOST_STARTS => {}
+            Known::Started(times) => {
+                let detail = format!("the tuner was ended {times} times while it ran");
+                self.reject(schedule, Reason::Crashed, &detail, progress);
+                return Ok(None);
             }
-        };
-        if let Some(expected) = &self.expected
-            && let Err(difference) = expected.compare(&outputs)
-        {
-            self.statistics.wrong += 1;
-            entry.wrong = true;
-            self.note(entry);
-            return Ok(self.refuse(format!("`{schedule}` gives wrong results: {difference}")));
+            Known::Rejected(reason, detail) => {
+                self.reject(schedule, reason, &detail, progress);
+                return Ok(None);
+            }
+            Known::Measured { first, last } => {
+                self.statistics.timed += 1;
+                return Ok(Some(Timed {
+                    schedule,
+                    latency: first,
+                    point: *last,
+                    candidate: None,
+                    failed: false,
+                    kernel,
+                }));
+            }
         }
-        let Measured {
-            estimate, conditions, ..
-        } = self
-            .meter
-            .latency(self.problem, &candidate, self.job.deadline)
-            .map_err(|error| error.to_string())?;
-        self.statistics.timed += 1;
-        let point = Point {
-            schedule,
-            kernel_hash: entry.kernel_hash,
-            latency: estimate,
-            energy: None,
-            conditions,
-        };
-        entry.point = Some(point.clone());
-        self.note(entry);
-        Ok(Some(Timed {
-            schedule,
-            latency: estimate.mean,
-            point,
-            candidate: Some(candidate),
-            kernel,
-        }))
+        self.note(&subject, Event::Started, progress);
+        match self.try_one(&kernel, deadline) {
+            Ok((
+                candidate,
+                Measured {
+                    estimate, conditions, ..
+                },
+            )) => {
+                self.statistics.timed += 1;
+                let point = Point {
+                    schedule,
+                    kernel_hash: subject.kernel_hash,
+                    latency: estimate,
+                    energy: None,
+                    conditions,
+                };
+                self.note(&subject, Event::Measured(Box::new(point.clone())), progress);
+                Ok(Some(Timed {
+                    schedule,
+                    latency: estimate.mean,
+                    point,
+                    candidate: Some(candidate),
+                    failed: false,
+                    kernel,
+                }))
+            }
+            Err(MeterError::Rejected { reason, detail }) => {
+                self.note_rejected(&subject, reason, &detail, progress);
+                self.reject(schedule, reason, &detail, progress);
+                Ok(None)
+            }
+            Err(error) => {
+                // The device failed, not the candidate: the start has an end.
+                self.note_rejected(&subject, Reason::NotLaunched, &error.to_string(), progress);
+                Err(error.to_string())
+            }
+        }
+    }
+
+    /// Runs a candidate, compares its results, and times it.
+    fn try_one(&mut self, kernel: &Kernel, deadline: Instant) -> Result<(M::Candidate, Measured), MeterError> {
+        let places = self.expected.as_ref().map_or(&[][..], Expected::places);
+        let (candidate, results) = self.meter.load(self.problem, kernel, places, deadline)?;
+        if let Some(expected) = &self.expected {
+            let compared = expected.compare(&results);
+            compared.map_err(|difference| MeterError::rejected(Reason::Wrong, difference))?;
+        }
+        let measured = self.meter.latency(self.problem, &candidate, self.job.deadline)?;
+        Ok((candidate, measured))
     }
 
     /// Measures the energy of those that are fast enough: all where that is free, else those that the strategy asks for. Whether
@@ -416,10 +448,14 @@ impl<'a, M: Meter> Search<'a, M> {
                         of,
                         schedule: &one.schedule,
                     });
-                    if let Err(why) = self.measure_one(one) {
+                    if let Err(why) = self.measure_one(one, progress) {
                         self.last_problem = Some(why);
                         return false;
                     }
+                }
+                if one.failed {
+                    strategy.exclude(number);
+                    continue;
                 }
                 let Some(Estimate { mean, interval }) = one.point.energy else {
                     return false;
@@ -438,56 +474,82 @@ impl<'a, M: Meter> Search<'a, M> {
         }
     }
 
-    /// Measures one energy, where the meter can and time suffices.
-    pub(super) fn measure_one(&mut self, one: &mut Timed<M::Candidate>) -> Result<(), String> {
-        let problem = self.problem;
-        if one.candidate.is_none() {
-            let (candidate, _) = self
-                .meter
-                .load(problem, &one.kernel, self.job.limit)
-                .map_err(|error| error.to_string())?;
-            one.candidate = Some(candidate);
-        }
-        let Some(candidate) = &one.candidate else {
-            return Ok(());
+    /// Measures one energy, where the meter can and time suffices. A candidate that turns out not to compete is marked.
+    ///
+    /// # Errors
+    /// The device is broken.
+    pub(super) fn measure_one(
+        &mut self,
+        one: &mut Timed<M::Candidate>,
+        progress: &mut dyn FnMut(Step<'_>),
+    ) -> Result<(), String> {
+        let subject = self.subject(one.schedule, one.point.kernel_hash);
+        let measured = match self.energy_of(one) {
+            Ok(Some(measured)) => measured,
+            Ok(None) => return Ok(()),
+            Err(MeterError::Rejected { reason, detail }) => {
+                one.failed = true;
+                self.note_rejected(&subject, reason, &detail, progress);
+                self.reject(one.schedule, reason, &detail, progress);
+                return Ok(());
+            }
+            Err(error) => return Err(error.to_string()),
         };
-        let measured = self
-            .meter
-            .energy(problem, candidate, one.latency, self.job.deadline)
-            .map_err(|error| error.to_string())?;
-        let Some(Measured {
-            estimate,
-            conditions,
-            latency,
-        }) = measured
-        else {
-            return Ok(());
-        };
-        one.point.energy = Some(estimate);
-        one.point.latency = latency.unwrap_or(one.point.latency);
+        one.point.energy = Some(measured.estimate);
+        one.point.latency = measured.latency.unwrap_or(one.point.latency);
         // The energy's conditions are the stricter ones; the latency's launches are kept.
         let launches = one.point.conditions.launches;
-        one.point.conditions = conditions;
+        one.point.conditions = measured.conditions;
         one.point.conditions.launches = launches.max(one.point.conditions.launches);
-        self.note(Entry {
-            fingerprint: self.job.found.fingerprint,
-            device: self.meter.device().key(),
-            sizes: self.job.sizes.to_vec(),
-            schedule: one.schedule,
-            kernel_hash: one.point.kernel_hash,
-            point: Some(one.point.clone()),
-            wrong: false,
-        });
+        self.note(&subject, Event::Measured(Box::new(one.point.clone())), progress);
         Ok(())
     }
 
-    fn refuse<T>(&mut self, why: String) -> Option<T> {
-        self.last_problem = Some(why);
-        None
+    fn energy_of(&mut self, one: &mut Timed<M::Candidate>) -> Result<Option<Measured>, MeterError> {
+        let candidate = match &mut one.candidate {
+            Some(candidate) => candidate,
+            // It was timed before this run, and its results were compared then.
+            none => {
+                let (candidate, _) = self.meter.load(self.problem, &one.kernel, &[], self.job.limit)?;
+                none.insert(candidate)
+            }
+        };
+        (self.meter).energy(self.problem, candidate, one.latency, self.job.deadline)
     }
 
-    /// A journal that cannot be written costs a resumption, and no more.
-    fn note(&mut self, entry: Entry) {
-        let _ = self.journal.note(entry);
+    fn subject(&self, schedule: Schedule, kernel_hash: [u8; 32]) -> Subject {
+        Subject {
+            fingerprint: self.job.found.fingerprint,
+            device: self.meter.device().key(),
+            sizes: self.job.sizes.to_vec(),
+            schedule,
+            kernel_hash,
+        }
+    }
+
+    /// Lists a candidate that does not compete, and tells.
+    fn reject(&mut self, schedule: Schedule, reason: Reason, detail: &str, progress: &mut dyn FnMut(Step<'_>)) {
+        self.last_problem = Some(format!("`{schedule}` rejected ({reason}): {detail}"));
+        let rejected = Rejected::new(schedule, reason, detail);
+        progress(Step::Rejected { rejected: &rejected });
+        self.rejected.push(rejected);
+    }
+
+    fn note_rejected(&mut self, subject: &Subject, reason: Reason, detail: &str, progress: &mut dyn FnMut(Step<'_>)) {
+        let detail = detail.to_owned();
+        self.note(subject, Event::Rejected { reason, detail }, progress);
+    }
+
+    /// Appends an event to the journal. If that fails, the search goes on, and an interrupted one would repeat the measurement.
+    fn note(&mut self, subject: &Subject, event: Event, progress: &mut dyn FnMut(Step<'_>)) {
+        let measured = matches!(event, Event::Measured(_));
+        let subject = subject.clone();
+        match self.journal.note(Entry { subject, event }) {
+            Ok(true) if measured => progress(Step::Kept),
+            Ok(_) => {}
+            Err(error) => progress(Step::NotKept {
+                why: &error.to_string(),
+            }),
+        }
     }
 }

@@ -2,9 +2,9 @@
 
 use super::data::Data;
 use super::evolve::most_like;
-use super::meter::{Measured, Meter, MeterError, Problem};
+use super::meter::{Measured, Meter, MeterError, Place, Problem, pick};
 use super::testing::{conditions, device, operator};
-use super::{EmulatedMeter, Memory, Profile, Settings, Step, search};
+use super::{EmulatedMeter, Memory, Profile, Settings, Step, journaled, search};
 use crate::scan::Found;
 use crate::session::Job;
 use energy_kernel_compiler::estimate;
@@ -14,6 +14,7 @@ use energy_kernel_compiler::reference::Reference;
 use energy_kernel_compiler::schedule::{self, Schedule};
 use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_compiler::tuning;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,10 @@ struct Scripted {
     wrong: Vec<u32>,
     /// Blocks of so many threads are refused.
     refused: Vec<u32>,
+    /// The tuner dies while blocks of so many threads run.
+    deadly: Vec<u32>,
+    /// Blocks of so many threads fault while their energy is measured.
+    faulty: Vec<u32>,
     /// The device breaks at this many latencies.
     breaks_after: usize,
     /// Each measurement takes so long.
@@ -43,6 +48,8 @@ impl Default for Scripted {
             device: device(),
             wrong: Vec::new(),
             refused: Vec::new(),
+            deadly: Vec::new(),
+            faulty: Vec::new(),
             breaks_after: usize::MAX,
             takes: Duration::ZERO,
             counter: true,
@@ -78,10 +85,7 @@ impl Meter for Scripted {
     }
 
     fn machine(&self) -> Machine {
-        Machine {
-            target: Target::Sm90,
-            multiprocessors: 132,
-        }
+        Machine::like(Target::Sm90)
     }
 
     fn most_candidates(&self) -> usize {
@@ -96,15 +100,22 @@ impl Meter for Scripted {
         self.free
     }
 
-    fn begin(&mut self, _: Problem<'_>) -> Result<(), MeterError> {
+    fn begin(&mut self, _: Problem<'_>, _: Instant) -> Result<(), MeterError> {
         Ok(())
     }
 
-    fn load(&mut self, problem: Problem<'_>, kernel: &Kernel, _: Instant) -> Result<(u32, Vec<Data>), MeterError> {
+    fn load(
+        &mut self,
+        problem: Problem<'_>,
+        kernel: &Kernel,
+        places: &[Place],
+        _: Instant,
+    ) -> Result<(u32, Vec<u64>), MeterError> {
         let threads = kernel.launch.block[0];
         if self.refused.contains(&threads) {
-            return Err(MeterError::Refused("it spills".into()));
+            return Err(MeterError::rejected(Reason::Spills, "8 bytes a thread"));
         }
+        assert!(!self.deadly.contains(&threads), "killed");
         let bytes: Vec<&[u8]> = problem.inputs.iter().map(|data| data.bytes.as_slice()).collect();
         let reference = Reference::new(problem.checked, problem.sizes, &bytes).unwrap();
         let output = &problem.checked.op().outputs[0];
@@ -117,7 +128,7 @@ impl Meter for Scripted {
             let end = data.bytes.len();
             data.bytes[end - 1] ^= 0x40;
         }
-        Ok((threads, vec![data]))
+        Ok((threads, pick(&[data], places)))
     }
 
     /// Blocks of 256 are the fastest, by a little.
@@ -137,6 +148,9 @@ impl Meter for Scripted {
     /// Smaller blocks need less.
     fn energy(&mut self, _: Problem<'_>, &threads: &u32, _: f64, _: Instant) -> Result<Option<Measured>, MeterError> {
         self.energies.push(threads);
+        if self.faulty.contains(&threads) {
+            return Err(MeterError::rejected(Reason::Faulted, "illegal address"));
+        }
         Ok(self.counter.then(|| self.measured(f64::from(threads) * 1e-5)))
     }
 }
@@ -175,8 +189,8 @@ const AMPLE: Duration = Duration::from_secs(60);
 
 fn threads(point: &Point) -> u32 {
     let found = found();
-    let target = Target::Sm90;
-    let kernel = energy_kernel_compiler::lower::lower(&found.checked, &found.specialisation, target, &point.schedule);
+    let machine = Machine::like(Target::Sm90);
+    let kernel = energy_kernel_compiler::lower::lower(&found.checked, &found.specialisation, machine, &point.schedule);
     kernel.unwrap().launch.block[0]
 }
 
@@ -196,7 +210,7 @@ fn the_least_energy_within_the_bound_is_found_and_no_energy_is_measured_beyond_i
     );
     assert_eq!(meter.energies[0], 256, "the fastest first");
     assert_eq!(record.statistics.timed as usize, meter.latencies);
-    let mut space = schedule::space(&found.checked, &found.specialisation, Target::Sm90);
+    let mut space = schedule::space(&found.checked, &found.specialisation, Machine::like(Target::Sm90));
     space.retain(|schedule| meter.has(schedule));
     assert_eq!(record.statistics.space as usize, space.len());
     assert_eq!(record.front.iter().map(threads).collect::<Vec<_>>(), [256, 128, 64]);
@@ -234,11 +248,7 @@ fn what_would_run_untuned_is_tried_early() {
         let near = estimate::near(checked, &untuned, sizes);
         let tuned = estimate::default(checked, &found.specialisation, sizes, machine);
         let untuned = estimate::default(checked, &untuned, &near, machine);
-        let like = most_like(
-            &schedule::space(checked, &found.specialisation, machine.target),
-            untuned,
-        )
-        .unwrap();
+        let like = most_like(&schedule::space(checked, &found.specialisation, machine), untuned).unwrap();
         differ += usize::from(like != tuned);
         let job = Job {
             found: &found,
@@ -379,7 +389,8 @@ struct ByBlocks {
     /// Energies until it breaks.
     breaks_after: usize,
     energies: Vec<[u32; 3]>,
-    data: Option<Vec<Data>>,
+    /// The reference's results at the places of the problem.
+    results: Option<Vec<u64>>,
 }
 
 impl ByBlocks {
@@ -408,7 +419,7 @@ impl Default for ByBlocks {
             scripted: Scripted::default(),
             breaks_after: usize::MAX,
             energies: Vec::new(),
-            data: None,
+            results: None,
         }
     }
 }
@@ -433,7 +444,7 @@ impl Meter for ByBlocks {
         false
     }
 
-    fn begin(&mut self, _: Problem<'_>) -> Result<(), MeterError> {
+    fn begin(&mut self, _: Problem<'_>, _: Instant) -> Result<(), MeterError> {
         Ok(())
     }
 
@@ -441,15 +452,16 @@ impl Meter for ByBlocks {
         &mut self,
         problem: Problem<'_>,
         kernel: &Kernel,
+        places: &[Place],
         limit: Instant,
-    ) -> Result<([u32; 3], Vec<Data>), MeterError> {
-        let data = match self.data.take() {
-            Some(data) => data,
-            None => self.scripted.load(problem, kernel, limit)?.1,
+    ) -> Result<([u32; 3], Vec<u64>), MeterError> {
+        let results = match &self.results {
+            Some(results) if results.len() == places.len() => results.clone(),
+            _ => self.scripted.load(problem, kernel, places, limit)?.1,
         };
-        self.data = Some(data.clone());
+        self.results = Some(results.clone());
         let blocks = kernel.launch.grid(problem.sizes).unwrap().iter().product();
-        Ok(([kernel.launch.block[0], blocks, kernel.launch.dynamic_shared], data))
+        Ok(([kernel.launch.block[0], blocks, kernel.launch.dynamic_shared], results))
     }
 
     fn latency(&mut self, _: Problem<'_>, &candidate: &[u32; 3], _: Instant) -> Result<Measured, MeterError> {
@@ -487,14 +499,71 @@ fn wrong_and_refused_candidates_never_compete() {
     };
     let record = tune(&mut meter, &found, None, AMPLE).unwrap();
     assert!(record.front.iter().all(|point| ![64, 256].contains(&threads(point))));
-    assert!(record.statistics.wrong > 0);
+    let counts = Rejected::count(&record.rejected);
+    assert!(counts[&Reason::Wrong] > 0 && counts[&Reason::Spills] > 0, "{counts:?}");
+    let wrong = record.rejected.iter().find(|one| one.reason == Reason::Wrong).unwrap();
+    assert!(wrong.detail.contains("elements are wrong"), "{wrong:?}");
     let mut meter = Scripted {
         wrong: (1..2000).collect(),
         ..Scripted::default()
     };
     let problem = tune(&mut meter, &found, None, AMPLE).unwrap_err();
-    assert!(problem.contains("wrong results"), "{problem}");
+    assert!(problem.contains(" wrong): "), "{problem}");
     assert_eq!(meter.latencies, 0);
+}
+
+#[test]
+fn a_candidate_that_faults_while_its_energy_is_measured_costs_itself_alone() {
+    let found = found();
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("a.journal");
+    let mut meter = Scripted {
+        faulty: vec![256, 64],
+        ..Scripted::default()
+    };
+    let record = tune(&mut meter, &found, Some(&journal), AMPLE).unwrap();
+    assert!(record.energy_measured);
+    assert_eq!(record.front.iter().map(threads).collect::<Vec<_>>(), [128]);
+    assert_eq!(Rejected::summary(&record.rejected), "2 faulted");
+    // A resumed tuning does not try them again.
+    let mut meter = Scripted::default();
+    let resumed = tune(&mut meter, &found, Some(&journal), AMPLE).unwrap();
+    assert_eq!((meter.latencies, meter.energies.len()), (0, 0));
+    assert_eq!((resumed.front, resumed.rejected.len()), (record.front, 2));
+}
+
+/// Killed once, a tuning tries the same candidate again: somebody may have pressed Ctrl-C. Killed twice, it does not.
+#[test]
+fn a_candidate_that_ends_the_tuner_twice_is_not_tried_again() {
+    let found = found();
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("a.journal");
+    for _ in 0..2 {
+        let mut meter = Scripted {
+            deadly: vec![128],
+            ..Scripted::default()
+        };
+        let died = catch_unwind(AssertUnwindSafe(|| tune(&mut meter, &found, Some(&journal), AMPLE)));
+        died.unwrap_err();
+    }
+    let mut meter = Scripted {
+        deadly: vec![128],
+        ..Scripted::default()
+    };
+    let record = tune(&mut meter, &found, Some(&journal), AMPLE).unwrap();
+    assert_eq!(Rejected::summary(&record.rejected), "1 crashed");
+    assert_eq!(record.front.iter().map(threads).collect::<Vec<_>>(), [256, 64]);
+    // A start that has an end does not count, whatever that was.
+    let mut first = Scripted {
+        breaks_after: 0,
+        ..Scripted::default()
+    };
+    let other = folder.path().join("b.journal");
+    for _ in 0..3 {
+        tune(&mut first, &found, Some(&other), AMPLE).unwrap_err();
+    }
+    let record = tune(&mut Scripted::default(), &found, Some(&other), AMPLE).unwrap();
+    assert_eq!(record.rejected, []);
 }
 
 #[test]
@@ -629,7 +698,7 @@ fn the_emulated_device_tunes_every_family_and_says_that_it_simulates() {
         };
         let record = tune();
         assert_eq!(
-            (record.statistics.timed, record.statistics.wrong),
+            (record.statistics.timed, record.rejected.len()),
             (6, 0),
             "{}",
             found.name
@@ -668,6 +737,56 @@ fn what_would_take_hours_to_emulate_is_refused_at_once() {
     assert!(begun.elapsed() < Duration::from_secs(1));
 }
 
+/// `Kept` is told of exactly the measurements in the journal, and of none without a journal.
+#[test]
+fn what_is_kept_is_told_and_what_is_not_too() {
+    let found = found();
+    let folder = tempfile::tempdir().unwrap();
+    let told = |journal: Option<&Path>| {
+        let job = Job {
+            found: &found,
+            sizes: &found.buckets[0],
+            deadline: Instant::now() + AMPLE,
+            limit: Instant::now() + AMPLE,
+            journal,
+        };
+        let (mut measured, mut kept, mut lost) = (0, 0, 0);
+        let mut tell = |step: Step<'_>| match step {
+            Step::Kept => kept += 1,
+            Step::NotKept { .. } => lost += 1,
+            _ => {}
+        };
+        let mut meter = Scripted::default();
+        let record = search(&mut meter, &job, &SETTINGS, &mut Memory::default(), &mut tell).unwrap();
+        measured += record.statistics.timed + record.statistics.energy_measured;
+        (measured, kept, lost)
+    };
+    let journal = folder.path().join("a.journal");
+    let (measured, kept, lost) = told(Some(&journal));
+    assert_eq!((kept, lost), (measured, 0));
+    assert_eq!(journaled(&journal) as u64, kept);
+    let nowhere = folder.path().join("no/folder/a.journal");
+    let occupied = folder.path().join("occupied.journal");
+    std::fs::create_dir(&occupied).unwrap();
+    let mut impossible = vec![nowhere, occupied];
+    if cfg!(unix) {
+        let pipe = folder.path().join("pipe.journal");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        impossible.push(pipe);
+    }
+    for journal in &impossible {
+        let (_, kept, lost) = told(Some(journal));
+        assert!(kept == 0 && lost > 0, "{}", journal.display());
+    }
+    assert_eq!(told(None), (measured, 0, 0));
+    // One that is longer than anything that is read begins anew.
+    let huge = folder.path().join("huge.journal");
+    std::fs::File::create(&huge).unwrap().set_len(1 << 40).unwrap();
+    assert_eq!(told(Some(&huge)), (measured, measured, 0));
+    assert_eq!(journaled(&huge) as u64, measured);
+}
+
 /// A launch that was begun is broken off; what a tuning without time left behind is no verdict on its candidates.
 #[test]
 fn emulation_never_outlasts_its_limit() {
@@ -699,7 +818,7 @@ fn emulation_never_outlasts_its_limit() {
         if let Err(why) = outcome {
             assert!(why.contains("time"), "{why}");
         }
-        assert!(!journal.exists() || std::fs::read(&journal).unwrap().is_empty() || limit == 1000);
+        assert!(journaled(&journal) == 0 || limit == 1000);
     }
 }
 

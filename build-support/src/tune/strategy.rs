@@ -43,7 +43,7 @@
 
 use super::model::Columns;
 use super::model::gaussian::{self, Gaussian, Shape};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A candidate before its energy is measured.
 #[derive(Debug, Clone, PartialEq)]
@@ -147,6 +147,8 @@ pub struct Strategy {
     /// Those that are measured before there is a model, first to last.
     order: Vec<usize>,
     measured: BTreeMap<usize, Measurement>,
+    /// Those that cannot be measured.
+    excluded: BTreeSet<usize>,
     /// In the order they came.
     sequence: Vec<usize>,
     /// What was predicted for the round that is being measured.
@@ -208,6 +210,7 @@ impl Strategy {
             },
             order: in_turn(&promising, &order),
             measured: BTreeMap::new(),
+            excluded: BTreeSet::new(),
             sequence: Vec::new(),
             asked: Vec::new(),
             is_cautious: false,
@@ -244,9 +247,20 @@ impl Strategy {
         }
     }
 
+    /// Takes a candidate out of the search, one that turned out not to compete.
+    pub fn exclude(&mut self, candidate: usize) {
+        self.excluded.insert(candidate);
+    }
+
+    /// `true` if the candidate may still be measured.
+    fn is_open(&self, candidate: usize) -> bool {
+        !self.measured.contains_key(&candidate) && !self.excluded.contains(&candidate)
+    }
+
     /// What to measure next, most promising first. Empty when it is over.
     pub fn next_round(&mut self) -> Vec<usize> {
-        let first = self.rule.first.min(self.points.len());
+        let open = (0..self.points.len()).filter(|&c| self.is_open(c)).count();
+        let first = self.rule.first.min(self.measured.len() + open);
         if self.measured.len() < first {
             return self.rising(first - self.measured.len());
         }
@@ -324,7 +338,7 @@ impl Strategy {
 
     /// The first that are not measured.
     fn rising(&self, count: usize) -> Vec<usize> {
-        let left = self.order.iter().filter(|c| !self.measured.contains_key(c));
+        let left = self.order.iter().filter(|c| self.is_open(**c));
         left.take(count).copied().collect()
     }
 
@@ -372,15 +386,13 @@ impl Strategy {
             };
         }
         let since = (count - self.progress.measurements) as f64;
-        count >= self.points.len()
+        (0..self.points.len()).all(|c| !self.is_open(c))
             || (self.progress.idle >= self.rule.patience && since >= self.rule.persistence * count as f64)
     }
 
     /// The candidates that the next round measures.
     fn promising(&self) -> Vec<usize> {
-        let mut left: Vec<usize> = (0..self.points.len())
-            .filter(|c| !self.measured.contains_key(c))
-            .collect();
+        let mut left: Vec<usize> = (0..self.points.len()).filter(|&c| self.is_open(c)).collect();
         let mut round: Vec<usize> = Vec::with_capacity(self.size);
         while round.len() < self.size {
             let optimism = OPTIMISM * round.len() as f64 / self.size as f64;
@@ -394,7 +406,7 @@ impl Strategy {
 
     /// The fastest that was not measured, where this round would leave it out and it may as well be the best.
     fn overlooked(&self, round: &[usize]) -> Option<usize> {
-        let left = (0..self.points.len()).filter(|c| !self.measured.contains_key(c));
+        let left = (0..self.points.len()).filter(|&c| self.is_open(c));
         let fastest = left.min_by(|&a, &b| self.log_latency[a].total_cmp(&self.log_latency[b]))?;
         let most = self.cost(*round.first()?);
         let may_be = self.cost(fastest) - self.rule.caution * self.beliefs[fastest].deviation <= most;

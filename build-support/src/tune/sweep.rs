@@ -6,17 +6,18 @@ use super::search::{Search, inputs_for};
 use super::trace::{Problem, Recorded, Recorder};
 use super::{Settings, Step};
 use crate::session::Job;
+use energy_kernel_compiler::record::Rejected;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// How far a sweep came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Swept {
     /// Candidates that the trace holds now.
     pub points: usize,
     /// How many of them it held before.
     pub known: usize,
-    /// Candidates that do not compete: they are wrong, or the device refuses them.
-    pub refused: usize,
+    /// The candidates that do not compete.
+    pub rejected: Vec<Rejected>,
     /// Candidates that a budget left over.
     pub left: usize,
 }
@@ -45,8 +46,7 @@ pub fn sweep<M: Meter>(
             swept.left = candidates.len() - number;
             break;
         }
-        let Some(kernel) = search.compile(schedule) else {
-            swept.refused += 1;
+        let Some(kernel) = search.compile(schedule, progress) else {
             continue;
         };
         let text = schedule.to_string();
@@ -60,11 +60,13 @@ pub fn sweep<M: Meter>(
             of: candidates.len(),
             schedule: &schedule,
         });
-        let Some(mut timed) = search.time_one(schedule, kernel, job.limit)? else {
-            swept.refused += 1;
+        let Some(mut timed) = search.time_one(schedule, kernel, job.limit, progress)? else {
             continue;
         };
-        search.measure_one(&mut timed)?;
+        search.measure_one(&mut timed, progress)?;
+        if timed.failed {
+            continue;
+        }
         let described = search.known.describe(&schedule, timed.point.latency.mean);
         let point = Recorded {
             schedule: text,
@@ -78,12 +80,14 @@ pub fn sweep<M: Meter>(
                 .map_or(0, |time| time.as_secs()),
         };
         (recorder.note(&device, &problem, &point)).map_err(|error| error.to_string())?;
+        progress(Step::Kept);
         swept.points += 1;
     }
-    match swept.points {
-        0 => Err(search.nothing()),
-        _ => Ok(swept),
+    if swept.points == 0 {
+        return Err(search.nothing());
     }
+    swept.rejected = search.rejected;
+    Ok(swept)
 }
 
 /// What is recorded about an operator at a size.

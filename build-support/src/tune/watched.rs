@@ -1,8 +1,7 @@
 //! A meter that tells what it measures as it goes.
 
 use super::Step;
-use super::data::Data;
-use super::meter::{Effort, Measured, Meter, MeterError, Problem};
+use super::meter::{Effort, Measured, Meter, MeterError, Place, Problem};
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::record::DeviceClass;
@@ -62,17 +61,18 @@ impl<M: Meter, P: FnMut(Step<'_>)> Meter for Watched<'_, M, P> {
         self.meter.set_effort(effort);
     }
 
-    fn begin(&mut self, problem: Problem<'_>) -> Result<(), MeterError> {
-        self.meter.begin(problem)
+    fn begin(&mut self, problem: Problem<'_>, deadline: Instant) -> Result<(), MeterError> {
+        self.meter.begin(problem, deadline)
     }
 
     fn load(
         &mut self,
         problem: Problem<'_>,
         kernel: &Kernel,
+        places: &[Place],
         deadline: Instant,
-    ) -> Result<(Self::Candidate, Vec<Data>), MeterError> {
-        self.meter.load(problem, kernel, deadline)
+    ) -> Result<(Self::Candidate, Vec<u64>), MeterError> {
+        self.meter.load(problem, kernel, places, deadline)
     }
 
     fn latency(

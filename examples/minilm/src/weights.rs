@@ -11,13 +11,13 @@ use tokenizers::Tokenizer;
 pub enum Error {
     /// A file is missing or cannot be read.
     #[error(
-        "{path}: {source}; examples/minilm/fetch-weights.sh puts the weights there, --weights names another folder"
+        "{path}: {problem}; examples/minilm/fetch-weights.sh puts the weights there, --weights names another folder"
     )]
     File {
         /// The file.
         path: PathBuf,
         /// What the system says.
-        source: std::io::Error,
+        problem: std::io::Error,
     },
     /// A file does not hold what it should.
     #[error("{path}: {reason}")]
@@ -79,7 +79,7 @@ impl Weights {
     pub fn read(folder: &Path) -> Result<Weights, Error> {
         let file = |name: &str| {
             let path = folder.join(name);
-            std::fs::read(&path).map_err(|source| Error::File { path, source })
+            std::fs::read(&path).map_err(|problem| Error::File { path, problem })
         };
         let wrong = |name: &str, reason: String| Error::Content {
             path: folder.join(name),

@@ -2,7 +2,6 @@
 
 use energy_kernel::compiler::estimate;
 use energy_kernel::compiler::schedule::Schedule;
-use energy_kernel::compiler::target::{Machine, Target};
 use energy_kernel::{Element, Gpu, Kernel, Plan, Sizes, Specialisation, f16};
 use minilm::operators::{self, Float};
 
@@ -69,11 +68,5 @@ fn untuned<F: Element>(gpu: &Gpu, kernel: &Kernel, plan: &Plan) -> Schedule {
     let sizes: Vec<u64> = (checked.op().sizes.iter())
         .map(|size| plan.sizes().get(&size.name).expect("a size"))
         .collect();
-    let device = gpu.device_class();
-    let (major, minor) = device.compute_capability;
-    let machine = Machine {
-        target: Target::for_capability(major, minor).expect("a target"),
-        multiprocessors: device.multiprocessors,
-    };
-    estimate::default(checked, &Specialisation::like(&sizes), &sizes, machine)
+    estimate::default(checked, &Specialisation::like(&sizes), &sizes, gpu.machine())
 }

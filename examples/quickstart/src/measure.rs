@@ -2,7 +2,6 @@
 
 use energy_kernel::compiler::estimate;
 use energy_kernel::compiler::lower::lower;
-use energy_kernel::compiler::target::{Machine, Target};
 use energy_kernel::tools::{Argument, Variant, View};
 use energy_kernel::{Error, Gpu, Plan, Result, Schedule, Specialisation};
 use std::fmt::{Display, Formatter};
@@ -28,12 +27,7 @@ impl Display for Cost {
 pub fn untuned(gpu: &Gpu, plan: &Plan, variant: &Variant) -> Result<(Schedule, Specialisation)> {
     let sizes = sizes(plan, variant)?;
     let specialisation = Specialisation::like(&sizes);
-    let device = gpu.device_class();
-    let machine = Machine {
-        target: target(gpu),
-        multiprocessors: device.multiprocessors,
-    };
-    let schedule = estimate::default(variant.checked(), &specialisation, &sizes, machine);
+    let schedule = estimate::default(variant.checked(), &specialisation, &sizes, gpu.machine());
     Ok((schedule, specialisation))
 }
 
@@ -47,7 +41,7 @@ pub fn cost(
     inputs: &[Argument<'_>],
     outputs: &[View<'_>],
 ) -> Result<Cost> {
-    let kernel = lower(variant.checked(), specialisation, target(gpu), &schedule).map_err(|error| Error::Lower {
+    let kernel = lower(variant.checked(), specialisation, gpu.machine(), &schedule).map_err(|error| Error::Lower {
         operator: variant.name().to_owned(),
         reason: error.to_string(),
     })?;
@@ -77,9 +71,4 @@ fn sizes(plan: &Plan, variant: &Variant) -> Result<Vec<u64>> {
         operator: op.name.clone(),
         reason: "the plan does not name all sizes".to_owned(),
     })
-}
-
-fn target(gpu: &Gpu) -> Target {
-    let (major, minor) = gpu.device_class().compute_capability;
-    Target::for_capability(major, minor).unwrap_or(Target::Sm80)
 }

@@ -72,12 +72,11 @@ fn benchmarks(criterion: &mut Criterion) {
         let specialisation = Specialisation::exact(&sizes);
         let point: Schedule = schedule.parse().expect("a schedule");
         criterion.bench_function(&format!("emit {name}: {schedule}"), |bencher| {
-            bencher.iter(|| lower::lower(black_box(checked), &specialisation, Target::Sm80, &point).expect("legal"));
+            bencher.iter(|| {
+                lower::lower(black_box(checked), &specialisation, Machine::like(Target::Sm80), &point).expect("legal")
+            });
         });
-        let machine = Machine {
-            target: Target::Sm80,
-            multiprocessors: 108,
-        };
+        let machine = Machine::like(Target::Sm80);
         criterion.bench_function(&format!("features {name}: {schedule}"), |bencher| {
             bencher.iter(|| features::of(black_box(checked), &specialisation, machine, &point, &sizes).expect("legal"));
         });
@@ -97,6 +96,7 @@ fn benchmarks(criterion: &mut Criterion) {
     let environment = lang::Environment {
         package: "bench",
         bundle: &|_| None,
+        overlooked: &|_| None,
     };
     for (name, attribute, source) in [
         ("linear_gelu", "tune(M = [1, 16, 256], N = 1536, K = 384)", LINEAR),

@@ -9,9 +9,17 @@
 //! - Values are computed in a [`Type`](crate::element::Type); operands of mixed types are promoted
 //!   (`i32 < i64 < f32 < f64`). A stored value is converted when read, and once when stored: round to nearest even.
 //! - Literals take the type of what they meet; on their own they are `f32` or `i32`.
+//! - Sizes, axes and positions (`argmax`, `argmin`) are *index values*, and so is what is made of them and of literals
+//!   alone, sums and products included. They are 64-bit integers: `(R * C) as f32`, `R * C > i` and `argmax(…) as i64`
+//!   are exact beyond 2³¹. Beside an `i32`, or stored as one, they are `i32`s like it, and what is computed with them wraps; a
+//!   call at whose sizes a size, an axis or a position does not fit is refused ([`CallError::Narrow`](crate::check::CallError::Narrow)). `as i64` widens
+//!   and `as i32` wraps. A comparison with an `i32` is exact.
+//! - An index is a 64-bit integer: its `+ - * / %` do not wrap in 32 bits, whatever the types of their operands, also in
+//!   `table[[ids[[t]] * D + d]]`. What stands in a `let`, a function or an `if` is a value as anywhere.
+//! - Which of this takes 64-bit instructions is the kernel's business ([`is_wide`](crate::tuning::is_wide)), and shows in nothing but time.
 //! - Integers wrap; `x / 0` is 0 and `x % 0` is `x`; division truncates. Shifts do not exist.
 //! - `max`, `min` propagate NaN, as values and as reductions. `argmax`/`argmin` give the lowest index among
-//!   equals, NaN wins. An empty `sum` is 0, `prod` 1, `max` −∞ (integers: the type's minimum), `min` the opposite, `argmax` 0.
+//!   equals, NaN wins. An empty `sum` is 0, `prod` 1, `max` −∞ (integers: the type's minimum; index values: that of `i64`), `min` the opposite, `argmax` 0.
 //! - A read outside its tensor yields the read's `or` value where it has one. Where it has none, the indices that
 //!   are affine are proved to be in range before the launch; gathered ones yield 0.
 //! - Sums of `f16`, `bf16` accumulate in `f32`, of integers in their compute type, of `f64` in `f64`.
@@ -134,9 +142,9 @@ pub struct Output {
 pub enum Expr {
     /// A constant.
     Literal(Literal),
-    /// A size as a value (`i32`).
+    /// A size as a value: an index value.
     Size(SizeId),
-    /// An axis as a value (`i32`).
+    /// An axis as a value: an index value.
     Axis(AxisId),
     /// A scalar parameter.
     Scalar(InputId),
@@ -331,9 +339,9 @@ pub enum ReduceOp {
     Max,
     /// The smallest.
     Min,
-    /// Where the largest is (`i32`).
+    /// Where the largest is: an index value.
     ArgMax,
-    /// Where the smallest is (`i32`).
+    /// Where the smallest is: an index value.
     ArgMin,
 }
 
@@ -341,6 +349,20 @@ impl Op {
     /// The expression with that id.
     pub fn expr(&self, id: ExprId) -> &Expr {
         &self.exprs[id.index()]
+    }
+
+    /// Calls `visit` with the operands of an expression that index arithmetic computes: `-a`, `a + b`, `a - b`, `a * b`, `a / b`, `a % b`.
+    /// Returns `false` for any other expression.
+    pub(crate) fn index_operands(&self, id: ExprId, mut visit: impl FnMut(ExprId)) -> bool {
+        match *self.expr(id) {
+            Expr::Unary(UnaryOp::Neg, a) => visit(a),
+            Expr::Binary(BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div | BinaryOp::Rem, a, b) => {
+                visit(a);
+                visit(b);
+            }
+            _ => return false,
+        }
+        true
     }
 
     /// Calls `visit` with each direct operand of an expression, in source order.

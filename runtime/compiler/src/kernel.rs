@@ -2,6 +2,7 @@
 
 use crate::ir::{InputId, SizeId};
 use crate::size::{SizeExpr, SizeExprError};
+use crate::target::Limits;
 use bincode::{Decode, Encode};
 
 /// A kernel as it is loaded and launched.
@@ -92,7 +93,44 @@ pub fn scratch_bytes(parameters: &[Parameter], grid: [u32; 3]) -> Result<u64, To
     }
 }
 
+/// A kernel's blocks are larger than a machine can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "its blocks have {threads} threads and {shared} bytes of shared memory, but this machine's may have {} and {}",
+    .limits.threads_per_block,
+    .limits.shared_per_block
+)]
+pub struct TooLarge {
+    /// Threads of a block.
+    pub threads: u32,
+    /// Bytes of shared memory of a block.
+    pub shared: u32,
+    /// The machine's limits.
+    pub limits: Limits,
+}
+
 impl Launch {
+    /// Threads of a block.
+    pub fn threads(&self) -> u32 {
+        self.block.iter().copied().fold(1, u32::saturating_mul)
+    }
+
+    /// Checks that the threads and the shared memory of a block are within a machine's limits.
+    ///
+    /// # Errors
+    /// Its blocks are too large.
+    pub fn fits(&self, limits: &Limits) -> Result<(), TooLarge> {
+        let (threads, shared) = (self.threads(), self.dynamic_shared);
+        match threads <= limits.threads_per_block && shared <= limits.shared_per_block {
+            true => Ok(()),
+            false => Err(TooLarge {
+                threads,
+                shared,
+                limits: *limits,
+            }),
+        }
+    }
+
     /// The grid at the given sizes (in the order of [`Op::sizes`](crate::ir::Op::sizes)).
     ///
     /// # Errors

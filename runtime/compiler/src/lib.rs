@@ -11,14 +11,15 @@
 //!
 //! Invariants:
 //! - Everything after `check` takes a [`check::Checked`], so nothing unchecked is ever lowered.
-//! - The crate knows nothing of CUDA, files or search, and it is deterministic: the same operator,
-//!   specialisation, target and schedule give the same bytes.
+//! - The compiler knows nothing of CUDA, files or search, and it is deterministic: the same operator,
+//!   specialisation, target and schedule give the same bytes. ([`file`] is for the other crates.)
 //! - Nothing here panics on any input; what cannot be done is a typed error.
 
 pub mod check;
 pub mod element;
 pub mod estimate;
 pub mod features;
+pub mod file;
 pub mod fingerprint;
 pub mod ir;
 pub mod kernel;
@@ -28,10 +29,12 @@ pub mod lower;
 pub mod ptx;
 pub mod record;
 pub mod reference;
+pub mod repeated;
 pub mod schedule;
 pub mod size;
 pub mod target;
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod testing;
+pub mod text;
 pub mod tuning;

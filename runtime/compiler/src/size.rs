@@ -320,14 +320,14 @@ pub struct Specialisation {
     pub extents: Vec<Extent>,
     /// Whether every tensor starts at a multiple of 16 bytes.
     pub aligned: bool,
-    /// Whether a tensor may hold 2³¹ elements or more, so that indices need 64 bits.
+    /// `true` if index registers have 64 bits. A call for which [`is_wide`](crate::tuning::is_wide) is true needs them.
     pub wide: bool,
     /// Whether gathered indices out of range are reported in the word behind the last parameter.
     pub check_indices: bool,
 }
 
 impl Specialisation {
-    /// Every size compiled in; 16-byte aligned tensors of fewer than 2³¹ elements.
+    /// Every size compiled in; 16-byte aligned tensors, 32-bit indices.
     pub fn exact(values: &[u64]) -> Specialisation {
         Specialisation {
             extents: values.iter().map(|&v| Extent::Fixed(v)).collect(),
@@ -337,7 +337,7 @@ impl Specialisation {
         }
     }
 
-    /// Every size a kernel argument like the given values; 16-byte aligned tensors of fewer than 2³¹ elements.
+    /// Every size a kernel argument like the given values; 16-byte aligned tensors, 32-bit indices.
     pub fn like(values: &[u64]) -> Specialisation {
         Specialisation {
             extents: values.iter().map(|&v| Extent::like(v)).collect(),

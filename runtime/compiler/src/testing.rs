@@ -550,6 +550,12 @@ impl Generator<'_> {
                 let index: Vec<String> = tensor.dims.iter().filter_map(|&dim| same_axis(&axes, dim)).collect();
                 return Some(format!("{}[[{}]]", tensor.name, index.join(", ")));
             }
+            (7, Some(axis)) if !gather.is_empty() => {
+                let tensor = gather[self.below(gather.len())].clone();
+                let index: Vec<String> = tensor.dims.iter().filter_map(|&dim| same_axis(&axes, dim)).collect();
+                let factor = ["1", &size, "100000", "-1"][self.below(4)];
+                return Some(format!("{}[[{}]] * {factor} + {axis}", tensor.name, index.join(", ")));
+            }
             (5, _) if !same.is_empty() => {
                 let axis = &same[self.below(same.len())];
                 return Some(format!("{size} - 1 - {axis}"));

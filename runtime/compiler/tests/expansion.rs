@@ -13,6 +13,7 @@ fn expanded_with(attribute: &str, item: &str, bundle: Option<PathBuf>) -> File {
     let environment = Environment {
         package: "a-package",
         bundle: &|_| bundle.clone(),
+        overlooked: &|_| None,
     };
     syn::parse2(expand(tokens(attribute), tokens(item), &environment)).unwrap()
 }
@@ -54,6 +55,16 @@ fn names(module: &ItemMod) -> Vec<String> {
         .collect()
 }
 
+/// The functions, which stand in a module of their own.
+fn functions(outer: &ItemMod) -> Vec<String> {
+    let (_, items) = outer.content.as_ref().unwrap();
+    let inner = items.iter().find_map(|item| match item {
+        Item::Mod(module) => Some(module),
+        _ => None,
+    });
+    names(inner.expect("a module"))
+}
+
 fn text(tokens: &impl ToTokens) -> String {
     tokens.to_token_stream().to_string().replace(' ', "")
 }
@@ -92,7 +103,9 @@ fn a_function_and_a_module_of_the_same_name() {
     let module = module(&file);
     assert_eq!(module.ident, "linear");
     assert_eq!(text(&module.vis), "pub(crate)");
-    assert_eq!(names(module), ["KERNEL", "into", "prepare", "plan", "reference"]);
+    assert_eq!(names(module), ["KERNEL"]);
+    assert_eq!(functions(module), ["into", "prepare", "plan", "reference"]);
+    assert!(text(module).contains("pubuseself::functions::{into,plan,prepare,reference};"));
     assert!(!text(&file).contains("compile_error"));
 }
 
@@ -121,7 +134,7 @@ fn listed_element_types_are_a_trait() {
     );
     assert!(text(&function(&file).sig).starts_with("fncopy<T:copy::T>("));
     let module = module(&file);
-    assert_eq!(names(module), ["T", "KERNEL", "into", "prepare", "plan", "reference"]);
+    assert_eq!(names(module), ["T", "KERNEL"]);
     let text = text(module);
     assert!(
         text.contains("implTfor::energy_kernel::f16{}implTfor::energy_kernel::bf16{}"),
@@ -155,12 +168,39 @@ fn an_error_leaves_items_of_the_same_types() {
     let (right, wrong) = (expanded("", LINEAR), expanded("", &wrong));
     assert!(text(&wrong).contains("compile_error!"));
     assert_eq!(function(&wrong).sig, function(&right).sig);
-    assert_eq!(names(module(&wrong)), ["into", "prepare", "plan", "reference"]);
+    assert_eq!(functions(module(&wrong)), ["into", "prepare", "plan", "reference"]);
     assert!(text(module(&wrong)).contains("::core::unreachable!()"));
     // An attribute that cannot be read does not hide the items either.
     let unreadable = expanded("tune(M = )", LINEAR);
     assert!(text(&unreadable).contains("compile_error!"));
     assert_eq!(function(&unreadable).sig, function(&right).sig);
+}
+
+/// A lint at `tune`, which no stable attribute can give otherwise; one for all element types.
+#[test]
+fn what_the_build_overlooks_is_deprecated_where_it_asks_to_be_tuned() {
+    let warnings = |attribute: &str, says: Option<&str>| {
+        let tokens = |text: &str| text.parse::<TokenStream>().unwrap();
+        let environment = Environment {
+            package: "a-package",
+            bundle: &|_| None,
+            overlooked: &|operators| {
+                assert_eq!(operators.len(), 2);
+                says.map(str::to_owned)
+            },
+        };
+        let item = "fn twice<T>(x: Tensor<T, (N,)>) -> Tensor<T, (N,)> { |n| x[[n]] * 2.0 }";
+        let file: File = syn::parse2(expand(tokens(attribute), tokens(item), &environment)).unwrap();
+        let text = text(&file);
+        (text.matches("#[deprecated(").count(), text.contains("note=\"because\""))
+    };
+    let (generic, tuned) = (
+        "types(T = [f16, f32])",
+        "types(T = [f16, f32]), tune(N = 8), tune(N = 9)",
+    );
+    assert_eq!(warnings(tuned, Some("because")), (1, true));
+    assert_eq!(warnings(tuned, None), (0, false));
+    assert_eq!(warnings(generic, Some("because")), (0, false));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! `cargo insta review`, or `INSTA_UPDATE=always cargo test -p energy-kernel-compiler --test golden`, accepts a change.
 
 use energy_kernel_compiler::size::{Sizes, Specialisation};
-use energy_kernel_compiler::target::Target;
+use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_compiler::{lang, lower};
 
 /// The kernel's PTX, and how it is launched. Sizes of which `fixed` holds are compiled in.
@@ -16,7 +16,13 @@ fn emitted(attribute: &str, source: &str, sizes: &[(&str, u64)], fixed: bool, sc
     } else {
         Specialisation::like(&sizes)
     };
-    let kernel = lower::lower(checked, &specialisation, Target::Sm80, &schedule.parse().unwrap()).unwrap();
+    let kernel = lower::lower(
+        checked,
+        &specialisation,
+        Machine::like(Target::Sm80),
+        &schedule.parse().unwrap(),
+    )
+    .unwrap();
     let [x, y, z] = kernel.launch.grid(&sizes).unwrap();
     let threads = kernel.launch.block[0];
     let shared = kernel.launch.dynamic_shared;

@@ -25,9 +25,11 @@ fn conditions_narrow() {
 
 #[test]
 fn a_condition_that_may_wrap_says_nothing() {
-    let source = "fn f(x: Tensor<f32, (N,)>, y: Tensor<f32, (M,)>) -> Tensor<f32, (M,)> { |i| if i * 100000 < N { x[[i * 100000]] } else { y[[i]] } }";
-    assert!(verify(source, &[("N", 1), ("M", 30_000)]).is_err());
-    assert_eq!(verify(source, &[("N", 1), ("M", 100)]), Ok(()));
+    let wraps = "fn f(x: Tensor<f32, (N,)>, y: Tensor<f32, (M,)>) -> Tensor<f32, (M,)> { |i| if i as i32 * 100000 < N { x[[i * 100000]] } else { y[[i]] } }";
+    assert!(verify(wraps, &[("N", 1), ("M", 30_000)]).is_err());
+    assert_eq!(verify(wraps, &[("N", 1), ("M", 100)]), Ok(()));
+    let exact = wraps.replace(" as i32", "");
+    assert_eq!(verify(&exact, &[("N", 1), ("M", 30_000)]), Ok(()));
 }
 
 #[test]
@@ -247,25 +249,113 @@ fn an_empty_axis_around_asks_for_nothing() {
 
 #[test]
 fn arithmetic_that_may_wrap_is_not_trusted() {
-    // Index registers have 32 bits unless a tensor has 2³¹ elements.
-    let scaled = "x[[(i * 100000) / 100000]]";
-    assert_eq!(at(scaled, 20_000, 20_000, 1), Ok(()));
-    assert!(at(scaled, 30_000, 30_000, 1).is_err());
-    assert_eq!(at(scaled, 1 << 33, 1 << 33, 1), Ok(()));
+    // Indices and index values have 64 bits where they need them.
+    let scaled = "x[[(i * 100000) / 100000]] + x[[max(i * 100000, 0) / 100000]]";
+    for n in [20_000, 30_000, 1 << 33] {
+        assert_eq!(at(scaled, n, n, 1), Ok(()));
+        assert!(at(scaled, n - 1, n, 1).is_err());
+    }
+    let scaled = "x[[max(i * 4000000000, 0) / 4000000000]]";
+    assert_eq!(at(scaled, 2_305_843_010, 1 << 33, 1), Ok(()));
+    assert!(at(scaled, 2_305_843_009, 1 << 33, 1).is_err());
     assert_eq!(at("x[[i / 2]]", 1 << 32, 1 << 33, 1), Ok(()));
     assert!(at("x[[i / 2]]", (1 << 32) - 1, 1 << 33, 1).is_err());
-    // A value has wrapped before it becomes a longer one.
-    let mixed = "if i * 100000 + (j as i64) < 5 { x[[i]] } else { 0.0 }";
+    // An `i32` has wrapped before it becomes a longer one.
+    let mixed = "if i as i32 * 100000 + (j as i64) < 5 { x[[i]] } else { 0.0 }";
     assert_eq!(at(mixed, 1, 20_000, 3), Ok(()));
     assert!(at(mixed, 1, 30_000, 3).is_err());
-    let long = "if (i as i64) * 100000 + j < 5 { x[[i]] } else { 0.0 }";
-    assert_eq!(at(long, 1, 30_000, 3), Ok(()));
+    for long in ["i * 100000 + (j as i64)", "i as i64 * 100000 + j", "i * 100000 + j"] {
+        let long = format!("if {long} < 5 {{ x[[i]] }} else {{ 0.0 }}");
+        assert_eq!(at(&long, 1, 30_000, 3), Ok(()));
+    }
     let byte = "if (i as i8) < 5 { x[[i]] } else { 0.0 }";
     assert_eq!(at(byte, 5, 128, 3), Ok(()));
     assert!(at(byte, 5, 129, 3).is_err());
-    let clamped = "x[[min(max(i * 100000, 0), N - 1)]] + x[[max(i * 100000, 0) / 100000]]";
+    let clamped = "x[[min(max(i as i32 * 100000, 0), N - 1)]] + x[[max(i as i32 * 100000, 0) / 100000]]";
     assert_eq!(at(clamped, 21_475, 30_000, 3), Ok(()));
     assert!(at(clamped, 21_474, 30_000, 3).is_err());
+}
+
+/// What a guard says of an axis holds however long the axis is.
+#[test]
+fn guards_on_long_axes_are_proved() {
+    for n in [9, (1 << 31) - 1, 1 << 31, 3_000_000_000, 1 << 40] {
+        twins(
+            (n, n, 4),
+            "if i >= 7 { x[[i - 7]] } else { 0.0 }",
+            "if i >= 6 { x[[i - 7]] } else { 0.0 }",
+        );
+        twins(
+            (n, n, 4),
+            "if i + 1 < N { x[[i + 1]] } else { 0.0 }",
+            "if i < N { x[[i + 1]] } else { 0.0 }",
+        );
+        twins(
+            (n, n, 4),
+            "x[[min(max(i - 1, 0), N - 2)]]",
+            "x[[min(max(i - 1, -1), N - 2)]]",
+        );
+        // An `i32` is compared with all of the axis.
+        twins(
+            (n, n, 4),
+            "if i <= j as i32 && j < 3 { x[[i]] } else { x[[N - 1]] }",
+            "if i <= j as i32 && j < 3 { x[[i]] } else { x[[N]] }",
+        );
+    }
+    let square = "if i * i < N { x[[i * i]] } else { 0.0 }";
+    assert_eq!(at(square, 9, 3_000_000_000, 1), Ok(()));
+    // From here on a square wraps.
+    assert!(at(square, 9, 1 << 32, 1).is_err());
+}
+
+/// `x` has N elements, `y` is of `i32`.
+fn with_integers(result: &str, body: &str, n: u64) -> Result<(), String> {
+    let source = format!(
+        "fn f(x: Tensor<f32, (N,)>, y: Tensor<i32, (M,)>) -> Tensor<{result}, (M,)> {{
+            let best = |m: M| argmax(|i| x[[i]]);
+            |m| {body}
+        }}"
+    );
+    verify(&source, &[("N", n), ("M", 3)])
+}
+
+/// Nothing that a size, an axis or a position says is lost without a word.
+#[test]
+fn what_becomes_an_i32_must_fit_one() {
+    let (fits, too_many) = (1 << 31, (1 << 31) + 1);
+    for (result, body, refused) in [
+        ("i32", "y[[m]] + argmax(|i| x[[i]])", true),
+        ("i32", "argmax(|i| x[[i]])", true),
+        ("i32", "best[[m]]", true),
+        ("i32", "if y[[m]] > 0 { best[[m]] } else { y[[m]] }", true),
+        ("i32", "y[[m]] + max(|i: N| i)", true),
+        (
+            "i32",
+            "{ let best = argmin(|i| x[[i]]); y[[m]] + best / 2 + (best as f32) as i32 }",
+            true,
+        ),
+        ("i32", "argmax(|i| x[[i]]) as i32", false),
+        ("i32", "y[[m]] + best[[m]] as i32", false),
+        ("i32", "(best[[m]] % 1000) as i32", false),
+        ("i32", "(best[[m]] == y[[m]]) as i32", false),
+        ("i64", "best[[m]]", false),
+        ("i64", "y[[m]] + best[[m]] as i64", false),
+        ("u8", "best[[m]]", false),
+        ("f32", "best[[m]] as f32 + y[[m]]", false),
+        ("f32", "best[[m]] * 0.5", false),
+    ] {
+        assert_eq!(with_integers(result, body, fits), Ok(()), "{body}");
+        let verdict = with_integers(result, body, too_many);
+        assert_eq!(verdict.is_err(), refused, "{body}: {verdict:?}");
+        if let Err(message) = verdict {
+            assert!(message.contains("reaches 2147483648"), "{message}");
+            assert!(message.contains("as i64"), "{message}");
+        }
+    }
+    assert_eq!(
+        with_integers("i32", "y[[m]] + (N - 1)", fits),
+        Err("size `N` reaches 2147483648, which does not fit the `i32` that it becomes; write `… as i64`, or return `i64`".to_owned())
+    );
 }
 
 #[test]
@@ -317,5 +407,55 @@ fn hostile_operators_end() {
             assert!(checked.verify(&[n, m]).is_err(), "{n} {m}");
         }
         assert!(checked.verify(&[3]).is_err());
+    }
+}
+
+/// What the front end says of an operator with a scalar `by`, and where.
+fn with_scalar(element: &str, body: &str) -> Result<(), (String, usize)> {
+    let source = format!(
+        "fn f(x: Tensor<f32, (T,)>, y: Tensor<f32, (P,)>, ids: Tensor<i32, (T,)>, by: {element}) -> Tensor<f32, (T,)> {{
+            let doubled = |p: P| y[[p]] * 2.0;
+            {body}
+        }}"
+    );
+    let parsed = lang::parse(Default::default(), source.parse().unwrap());
+    parsed
+        .map(|_| ())
+        .map_err(|error| (error.to_string(), error.span().start().column))
+}
+
+/// A scalar's value is not known before the launch: an index that needs it to be is refused where it stands.
+#[test]
+fn scalars_in_indices_are_refused_unless_kept_in_range() {
+    for (element, index) in [
+        ("i32", "|t| x[[t]] * y[[§t + by]]"),
+        ("i64", "|t| x[[t]] * y[[§by]]"),
+        ("i32", "|t| x[[§(t + by) % T]]"),
+        ("i32", "|t| x[[t]] * doubled[[§by - t]]"),
+        ("i32", "|t| x[[§T - by]]"),
+        ("i32", "|t| if t + by < T { x[[§t + by]] } else { 0.0 }"),
+        ("i32", "|t| if by < T { x[[§by]] } else { 0.0 }"),
+        ("i32", "|t| sum(|p: P| x[[t]] * y[[§max(p + by, 0)]])"),
+    ] {
+        let column = 12 + index.chars().position(|c| c == '§').unwrap();
+        let (message, at) = with_scalar(element, &index.replace('§', "")).unwrap_err();
+        assert_eq!(at, column, "{index}: {message}");
+        assert!(message.contains(&format!("`by: Tensor<{element}, ()>`")), "{message}");
+    }
+    for (element, body) in [
+        ("i32", "|t| x[[min(max(t + by, 0), T - 1)]]"),
+        ("i32", "|t| x[[(by % T + T + t) % T]]"),
+        ("i32", "|t| if by >= 0 && by < T { x[[by]] } else { 0.0 }"),
+        ("i32", "|t| if 0 <= by && by < 3 && t >= 2 { x[[t - by]] } else { 0.0 }"),
+        ("i64", "|t| x.or(0.0)[[t + by]]"),
+        ("i32", "|t| x[[ids[[t]] + by]]"),
+        ("i32", "|t| x[[t]] * by"),
+        ("i32", "|t| if by > 0 { x[[t]] } else { 0.0 }"),
+        // 256 elements are enough.
+        ("u8", "|t| x[[t]] * y[[by]]"),
+        // Not the scalar's fault.
+        ("i32", "|t| x[[t + 1 + by * 0]]"),
+    ] {
+        assert_eq!(with_scalar(element, body), Ok(()), "{body}");
     }
 }

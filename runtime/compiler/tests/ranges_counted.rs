@@ -3,7 +3,6 @@
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::lang;
 use energy_kernel_compiler::size::Sizes;
-use energy_kernel_compiler::tuning::is_wide;
 use std::fmt;
 
 // ---------------------------------------------------------------------- programs
@@ -210,19 +209,16 @@ struct Reads {
     /// The values that each axis takes.
     values: [Vec<u64>; 3],
     axes: [u64; 3],
-    /// Whether a tensor is so large that index registers have 64 bits. Else they have 32, but may have 64.
-    wide: bool,
     low: i64,
     high: i64,
 }
 
 impl Reads {
-    fn of(body: &Body, sizes: [u64; 4], values: [Vec<u64>; 3], wide: bool) -> Reads {
+    fn of(body: &Body, sizes: [u64; 4], values: [Vec<u64>; 3]) -> Reads {
         let mut reads = Reads {
             sizes,
             values: values.clone(),
             axes: [0; 3],
-            wide,
             low: i64::MAX,
             high: i64::MIN,
         };
@@ -248,11 +244,9 @@ impl Reads {
         match body {
             Body::Zero => {}
             Body::Read(index) => {
-                let narrow = (!self.wide).then(|| self.index(index, false));
-                for index in [self.index(index, true)].into_iter().chain(narrow) {
-                    self.low = self.low.min(index);
-                    self.high = self.high.max(index);
-                }
+                let index = self.value(index);
+                self.low = self.low.min(index);
+                self.high = self.high.max(index);
             }
             Body::If(condition, a, b) => self.body(if self.truth(condition) { a } else { b }),
             Body::Sum(body) => {
@@ -264,24 +258,14 @@ impl Reads {
         }
     }
 
-    fn index(&self, int: &Int, wide: bool) -> i64 {
-        let value = match int {
+    /// Sizes and axes are integers of 64 bits, in an index and in a condition.
+    fn value(&self, int: &Int) -> i64 {
+        match int {
+            Int::Literal(value) => i64::from(*value),
             Int::Size(size) => self.sizes[*size] as i64,
             Int::Axis(axis) => self.axes[*axis] as i64,
-            Int::Neg(a) => self.index(a, wide).wrapping_neg(),
-            Int::Operator(operator, a, b) => operate(*operator, self.index(a, wide), self.index(b, wide)),
-            _ => i64::from(self.value(int)),
-        };
-        if wide { value } else { i64::from(value as i32) }
-    }
-
-    fn value(&self, int: &Int) -> i32 {
-        match int {
-            Int::Literal(value) => *value,
-            Int::Size(size) => self.sizes[*size] as i32,
-            Int::Axis(axis) => self.axes[*axis] as i32,
             Int::Neg(a) => self.value(a).wrapping_neg(),
-            Int::Operator(operator, a, b) => operate(*operator, self.value(a).into(), self.value(b).into()) as i32,
+            Int::Operator(operator, a, b) => operate(*operator, self.value(a), self.value(b)),
             Int::Min(a, b) => self.value(a).min(self.value(b)),
             Int::Max(a, b) => self.value(a).max(self.value(b)),
             Int::If(condition, a, b) => self.value(if self.truth(condition) { a } else { b }),
@@ -346,7 +330,7 @@ fn small_programs_are_decided() {
         let (body, checked) = program(&mut random);
         for _ in 0..4 {
             let sizes = [(); 4].map(|()| if random.below(12) == 0 { 0 } else { 1 + random.below(7) });
-            let reads = Reads::of(&body, sizes, [M, P, K].map(|axis| (0..sizes[axis]).collect()), false);
+            let reads = Reads::of(&body, sizes, [M, P, K].map(|axis| (0..sizes[axis]).collect()));
             let tight = reads.tight();
             if tight > 1 << 20 {
                 continue;
@@ -403,17 +387,10 @@ fn large_sizes_are_sound() {
                 values.retain(|&value| value < size);
                 values
             });
-            let reads = |wide| Reads::of(&body, sizes, values.clone(), wide);
-            for extent in [
-                reads(false).tight(),
-                reads(true).tight(),
-                sizes[N],
-                sizes[M],
-                i64::MAX as u64,
-            ] {
-                let bound = bound(&checked, sizes, extent);
-                let is_safe = reads(is_wide(&checked, &bound)).are_in(extent);
-                let verdict = checked.verify(&bound);
+            let reads = Reads::of(&body, sizes, values);
+            for extent in [reads.tight(), sizes[N], sizes[M], i64::MAX as u64] {
+                let is_safe = reads.are_in(extent);
+                let verdict = checked.verify(&bound(&checked, sizes, extent));
                 assert!(
                     is_safe || verdict.is_err(),
                     "X = {extent}, {SIZES:?} = {sizes:?}: {body}"

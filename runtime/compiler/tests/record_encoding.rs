@@ -1,15 +1,16 @@
 //! Records and bundles as bytes: they come back as they were, and hostile bytes are errors, cheaply.
 
 use bincode::{Encode, config};
+use energy_kernel_compiler::fingerprint;
 use energy_kernel_compiler::ir::{InputId, SizeId};
 use energy_kernel_compiler::kernel::{Kernel, Launch, Parameter};
 use energy_kernel_compiler::lang;
 use energy_kernel_compiler::lower::lower;
-use energy_kernel_compiler::record::encoding::{DecodeError, Document, FORMAT_VERSION, LIMIT, decode, encode};
+use energy_kernel_compiler::record::encoding::{DecodeError, Document, FORMAT_VERSION, LIMIT, decode, encode, read};
 use energy_kernel_compiler::record::*;
 use energy_kernel_compiler::schedule::{self, Plain, Schedule};
 use energy_kernel_compiler::size::{Extent, SizeExpr, SizeOp, Specialisation};
-use energy_kernel_compiler::target::Target;
+use energy_kernel_compiler::target::{Machine, Target};
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -95,6 +96,11 @@ fn record(size: u64) -> Record {
         sizes: vec![size, 64],
         specialisation: Specialisation::like(&[size, 64]),
         front: vec![point(64, 1e-5, Some(3e-3)), point(128, 1.2e-5, Some(2e-3))],
+        rejected: vec![Rejected::new(
+            Schedule::Plain(Plain { threads: 256 }),
+            Reason::Wrong,
+            "element 3 of output 0 is 7",
+        )],
         statistics: Statistics {
             space: 4,
             compiled: 4,
@@ -104,6 +110,7 @@ fn record(size: u64) -> Record {
         },
         measured_at: 1_790_000_000,
         energy_measured: true,
+        space_version: 6,
     }
 }
 
@@ -112,7 +119,6 @@ fn cache_file() -> CacheFile {
         fingerprint: Fingerprint([3; 32]),
         operator: "softmax".into(),
         size_names: vec!["R".into(), "C".into()],
-        space_version: 1,
         device: device(),
         records: vec![record(16), record(256)],
     }
@@ -159,6 +165,8 @@ fn bundle() -> Bundle {
                 front: record(16).front.into_iter().map(candidate).collect(),
                 measured_at: 1,
                 energy_measured: true,
+                space_version: 6,
+                record: record(16).content(),
             }],
         }],
     }
@@ -166,9 +174,13 @@ fn bundle() -> Bundle {
 
 /// A document with a right header and hash around any payload: what an attacker would write.
 fn forged(kind: [u8; 4], payload: &[u8]) -> Vec<u8> {
+    of_version(FORMAT_VERSION, kind, payload)
+}
+
+fn of_version(version: u16, kind: [u8; 4], payload: &[u8]) -> Vec<u8> {
     let mut bytes = b"\x89EKERN\r\n".to_vec();
     bytes.extend(kind);
-    bytes.extend(FORMAT_VERSION.to_le_bytes());
+    bytes.extend(version.to_le_bytes());
     bytes.extend((payload.len() as u32).to_le_bytes());
     let digest = Sha256::new().chain_update(&bytes).chain_update(payload).finalize();
     bytes.extend(digest);
@@ -197,8 +209,32 @@ fn documents_come_back_as_they_were() {
         package: "a".into(),
         manifest_dir: "/a".into(),
         fingerprints: vec![Fingerprint([1; 32]), Fingerprint([2; 32])],
+        found: Some(vec![Fingerprint([1; 32]), Fingerprint([2; 32]), Fingerprint([4; 32])]),
     };
+    assert!(index.has_missed(&Fingerprint([3; 32])) && !index.has_missed(&Fingerprint([4; 32])));
     assert_eq!(decode::<Index>(&encode(&index).unwrap()), Ok(index));
+}
+
+/// Measured records are rare. This one was published in format 3.
+#[test]
+fn a_file_of_an_earlier_format_is_read() {
+    let bytes = include_bytes!("formats/3.ekcache");
+    assert_eq!(bytes[12], 3);
+    let file = decode::<CacheFile>(bytes).unwrap();
+    assert_eq!((file.operator.as_str(), file.records.len()), ("softmax", 2));
+    assert!(file.records.iter().all(|record| record.space_version == 6));
+    assert_eq!(decode::<CacheFile>(&encode(&file).unwrap()), Ok(file.clone()));
+    // Its operator has the fingerprint that it had, though formats and spaces have other versions by now.
+    let source = "fn f(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R, C)> {
+        let peak = |r| max(|c| x[[r, c]]);
+        let total = |r| sum(|c| exp(x[[r, c]] - peak[[r]]));
+        |r, c| exp(x[[r, c]] - peak[[r]]) / total[[r]]
+    }";
+    let parsed = lang::parse(Default::default(), source.parse().unwrap()).unwrap();
+    assert_eq!(fingerprint::of(&parsed.variants[0].checked), Ok(file.fingerprint));
+    // No other kind of document was ever published.
+    let former = of_version(3, *b"BNDL", &payload(bundle()));
+    assert_eq!(decode::<Bundle>(&former), Err(DecodeError::Version { found: 3 }));
 }
 
 #[test]
@@ -231,9 +267,9 @@ fn a_kernels_hash_is_the_same_under_another_name() {
         parsed.variants.into_iter().next().unwrap().checked
     };
     let specialisation = Specialisation::like(&[16, 64]);
-    let space = schedule::space(&checked("total"), &specialisation, Target::Sm80);
+    let space = schedule::space(&checked("total"), &specialisation, Machine::like(Target::Sm80));
     for schedule in space.iter().step_by(space.len().div_ceil(20)) {
-        let kernel = |name| lower(&checked(name), &specialisation, Target::Sm80, schedule).unwrap();
+        let kernel = |name| lower(&checked(name), &specialisation, Machine::like(Target::Sm80), schedule).unwrap();
         let (one, other) = (kernel("total"), kernel("r"));
         assert!(one.entry != other.entry && one.ptx != other.ptx);
         assert_eq!(PackedKernel::hash(&one), PackedKernel::hash(&other));
@@ -261,6 +297,51 @@ fn every_cut_and_every_flipped_bit_is_an_error() {
     }
     let longer = [bytes.as_slice(), b"x"].concat();
     assert!(matches!(decode::<CacheFile>(&longer), Err(DecodeError::Length { .. })));
+}
+
+/// Format 3 counted wrong candidates in the statistics, and listed no rejected ones.
+#[test]
+fn records_of_format_3_are_converted() {
+    let file = cache_file();
+    let records: Vec<_> = (file.records.iter())
+        .map(|record| {
+            let s = record.statistics;
+            let statistics = (s.space, s.compiled, 5u64, s.timed, s.energy_measured, s.predicted);
+            let statistics = (statistics, s.prediction_error, s.seconds, s.seed);
+            let bucket = (&record.sizes, &record.specialisation, &record.front);
+            (bucket, statistics, record.measured_at, record.energy_measured)
+        })
+        .collect();
+    let head = (file.fingerprint, &file.operator, &file.size_names, 5u32);
+    let bytes = of_version(3, *b"CACH", &payload((head, &file.device, records)));
+    let mut expected = file.clone();
+    for record in &mut expected.records {
+        record.rejected.clear();
+        record.space_version = 5;
+    }
+    assert_eq!(decode::<CacheFile>(&bytes), Ok(expected));
+    let cut = of_version(3, *b"CACH", &payload((head, &file.device)));
+    assert!(matches!(decode::<CacheFile>(&cut), Err(DecodeError::Payload(_))));
+    let oldest = of_version(2, *b"CACH", &payload(file));
+    assert_eq!(decode::<CacheFile>(&oldest), Err(DecodeError::Version { found: 2 }));
+}
+
+#[test]
+fn a_stream_of_documents_is_read_past_what_stands_between() {
+    let file = cache_file();
+    let bytes = encode(&file).unwrap();
+    let noise = b"a build script says \x89\x89EKER something\n";
+    let stream = [noise.as_slice(), &bytes, &bytes, noise].concat();
+    let mut stream = stream.as_slice();
+    for _ in 0..2 {
+        assert_eq!(read::<CacheFile>(&mut stream).unwrap().as_ref(), Some(&file));
+    }
+    assert_eq!(read::<CacheFile>(&mut stream).unwrap(), None);
+    let cut = &bytes[..bytes.len() - 1];
+    assert!(read::<CacheFile>(&mut &*cut).is_err());
+    let mut long = bytes.clone();
+    long[14..18].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert!(read::<CacheFile>(&mut long.as_slice()).is_err());
 }
 
 #[test]
@@ -379,6 +460,8 @@ fn memory_stays_within_a_small_multiple_of_the_limit() {
         payload(0u64),
         payload(0u64),
         vec![0],
+        payload(0u32),
+        vec![0; 32],
     ]
     .concat();
     let buckets = 4000usize;
@@ -416,8 +499,10 @@ proptest! {
     fn any_payload_is_decoded_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         for kind in [CacheFile::KIND, Bundle::KIND, Index::KIND] {
             let document = forged(kind, &bytes);
+            let former = of_version(3, kind, &bytes);
             let ((), peak) = peak_of(|| {
                 let _ = decode::<CacheFile>(&document);
+                let _ = decode::<CacheFile>(&former);
                 let _ = decode::<Bundle>(&document);
                 let _ = decode::<Index>(&document);
                 let _ = decode::<CacheFile>(&bytes);
@@ -448,5 +533,25 @@ proptest! {
                 prop_assert!(peak <= 4 * LIMIT, "{}", peak);
             }
         }
+    }
+}
+
+/// A chain of errors says everything once: what `Display` says is no source besides.
+#[test]
+fn errors_print_nothing_twice() {
+    let invalid = encoding::Invalid("the device has no name".to_owned());
+    let overflow = energy_kernel_compiler::size::SizeExprError::Overflow;
+    let errors: [Box<dyn std::error::Error>; 3] = [
+        Box::new(DecodeError::from(invalid.clone())),
+        Box::new(encoding::EncodeError::from(invalid.clone())),
+        Box::new(energy_kernel_compiler::features::Error::from(overflow)),
+    ];
+    for error in errors {
+        let text = error.to_string();
+        assert!(
+            text.contains(&invalid.to_string()) || text.contains(&overflow.to_string()),
+            "{text}"
+        );
+        assert!(error.source().is_none(), "{text}");
     }
 }

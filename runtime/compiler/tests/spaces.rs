@@ -3,9 +3,10 @@
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::schedule::{self, Contract, Keep, Pass, Schedule};
 use energy_kernel_compiler::size::{Extent, Specialisation};
-use energy_kernel_compiler::target::{Machine, Target};
+use energy_kernel_compiler::target::{Limits, Machine, Target};
 use energy_kernel_compiler::tuning::is_wide;
 use energy_kernel_compiler::{lang, lower};
+use std::collections::BTreeSet;
 
 const MATMUL: &str = "fn matmul(a: Tensor<f32, (M, K)>, b: Tensor<f32, (K, N)>) -> Tensor<f32, (M, N)> {
     |m, n| sum(|k| a[[m, k]] * b[[k, n]])
@@ -39,35 +40,35 @@ fn points(space: &[Schedule], family: &str) -> Vec<Schedule> {
 #[test]
 fn spaces_are_worth_a_search() {
     let (matmul, softmax) = (checked(MATMUL), checked(SOFTMAX));
-    for target in Target::ALL {
+    for machine in Target::ALL.map(Machine::like) {
         let sizes = matmul.derive(vec![1024; 3]).unwrap();
         for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
-            let found = points(&schedule::space(&matmul, &specialisation, target), "contract").len();
-            assert!(found >= 200, "{found} for {target:?}");
+            let found = points(&schedule::space(&matmul, &specialisation, machine), "contract").len();
+            assert!(found >= 200, "{found} for {machine:?}");
         }
         let sizes = softmax.derive(vec![4096; 2]).unwrap();
         let found = points(
-            &schedule::space(&softmax, &Specialisation::exact(&sizes), target),
+            &schedule::space(&softmax, &Specialisation::exact(&sizes), machine),
             "row",
         )
         .len();
-        assert!(found >= 30, "{found} for {target:?}");
+        assert!(found >= 30, "{found} for {machine:?}");
         // Rows that are a kernel argument are taken in tiles of several sizes.
         let grouped = checked(GROUPED);
         let sizes = grouped.derive(vec![1, 4096, 4096, 128]).unwrap();
         let mut specialisation = Specialisation::exact(&sizes);
-        let one = points(&schedule::space(&grouped, &specialisation, target), "skinny").len();
+        let one = points(&schedule::space(&grouped, &specialisation, machine), "skinny").len();
         specialisation.extents[0] = Extent::Any { multiple_of: 1 };
-        let any = points(&schedule::space(&grouped, &specialisation, target), "skinny").len();
+        let any = points(&schedule::space(&grouped, &specialisation, machine), "skinny").len();
         assert!(
             (100..500).contains(&one) && (2 * one..2000).contains(&any),
             "{one} and {any}"
         );
         let depthwise = checked(DEPTHWISE);
         let sizes = depthwise.derive(vec![64, 56, 56, 3, 3]).unwrap();
-        let space = schedule::space(&depthwise, &Specialisation::exact(&sizes), target);
+        let space = schedule::space(&depthwise, &Specialisation::exact(&sizes), machine);
         let found = points(&space, "window").len();
-        assert!((30..100).contains(&found), "{found} for {target:?}");
+        assert!((30..100).contains(&found), "{found} for {machine:?}");
     }
 }
 
@@ -77,11 +78,7 @@ fn default_rows_keep_memory_busy() {
     let softmax = checked(SOFTMAX);
     for (rows, columns, walks) in [(65536, 16, 1), (4096, 4096, 1), (64, 1 << 20, 2)] {
         let sizes = softmax.derive(vec![rows, columns]).unwrap();
-        for target in Target::ALL {
-            let machine = Machine {
-                target,
-                multiprocessors: 108,
-            };
+        for machine in Target::ALL.map(Machine::like) {
             let point = schedule::default(&softmax, &Specialisation::exact(&sizes), &sizes, machine);
             let Schedule::Row(row) = point else {
                 panic!("{rows} x {columns}: {point}");
@@ -94,7 +91,7 @@ fn default_rows_keep_memory_busy() {
             };
             let threads = row.threads * row.rows;
             // As many blocks as registers allow, at 32 besides what is in flight.
-            let blocks = target.resident_blocks(threads, 32 + in_flight, 0);
+            let blocks = machine.resident_blocks(threads, 32 + in_flight, 0);
             assert!(4 * in_flight * threads * blocks >= 32 << 10, "{point}");
         }
     }
@@ -106,7 +103,7 @@ fn what_a_family_is_not_for_is_not_in_its_space() {
         let checked = checked(source);
         let sizes = checked.derive(sizes.to_vec()).unwrap();
         points(
-            &schedule::space(&checked, &Specialisation::exact(&sizes), Target::Sm80),
+            &schedule::space(&checked, &Specialisation::exact(&sizes), Machine::like(Target::Sm80)),
             family,
         )
         .len()
@@ -140,7 +137,7 @@ fn several_sums_share_their_tiles() {
         let parameters = "x: Tensor<f16, (M, K)>, y: Tensor<f16, (M, L)>, v: Tensor<f16, (N, K)>, w: Tensor<f16, (N, K)>, u: Tensor<f16, (N, L)>";
         let checked = checked(&format!("fn f({parameters}) -> Tensor<f16, (M, N)> {{ {body} }}"));
         let sizes = checked.derive(vec![256, 512, 128, 512]).unwrap();
-        let space = schedule::space(&checked, &Specialisation::exact(&sizes), Target::Sm80);
+        let space = schedule::space(&checked, &Specialisation::exact(&sizes), Machine::like(Target::Sm80));
         ["contract", "mma"].map(|family| points(&space, family).len())
     };
     let one = points_of("|m, n| sum(|k| x[[m, k]] * v[[n, k]])");
@@ -184,19 +181,13 @@ fn every_point_is_legal_and_has_a_text() {
         let checked = checked(source);
         let sizes = checked.derive(sizes).unwrap();
         for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
-            let space = schedule::space(&checked, &specialisation, Target::Sm86);
+            let machine = Machine::like(Target::Sm86);
+            let space = schedule::space(&checked, &specialisation, machine);
             for (number, point) in space.iter().enumerate() {
-                assert!(
-                    schedule::legal(&checked, &specialisation, Target::Sm86, point),
-                    "{point}"
-                );
+                assert!(schedule::legal(&checked, &specialisation, machine, point), "{point}");
                 assert_eq!(point.to_string().parse::<Schedule>().as_ref(), Ok(point));
                 assert!(!space[..number].contains(point), "{point} stands there twice");
             }
-            let machine = Machine {
-                target: Target::Sm86,
-                multiprocessors: 84,
-            };
             let default = schedule::default(&checked, &specialisation, &sizes, machine);
             assert!(space.contains(&default), "{default}");
         }
@@ -218,11 +209,13 @@ fn what_is_not_in_the_space_is_refused() {
         blocks: 0,
         parts: 1,
     };
+    let machine = Machine::like(Target::Sm80);
     let legal = |point: Contract| {
-        let lowered = lower::lower(&checked, &specialisation, Target::Sm80, &Schedule::Contract(point));
+        let point = Schedule::Contract(point);
+        let lowered = lower::lower(&checked, &specialisation, machine, &point);
         assert_eq!(
             lowered.is_ok(),
-            schedule::legal(&checked, &specialisation, Target::Sm80, &Schedule::Contract(point))
+            schedule::legal(&checked, &specialisation, machine, &point)
         );
         lowered.is_ok()
     };
@@ -254,7 +247,7 @@ fn what_is_not_in_the_space_is_refused() {
             ..point
         },
         Contract { stages: 9, ..point },
-        // More blocks than tiles, and no number of a machine's.
+        // More blocks than tiles, and than any machine has.
         Contract {
             block_rows: 256,
             block_columns: 128,
@@ -263,9 +256,11 @@ fn what_is_not_in_the_space_is_refused() {
             blocks: 108,
             ..point
         },
-        Contract { blocks: 7, ..point },
-        // Parts where there are enough tiles without them, and a number that none of the choices is.
-        Contract { parts: 2, ..point },
+        Contract {
+            blocks: u32::MAX,
+            ..point
+        },
+        // A number of parts that none of the choices is.
         Contract { parts: 3, ..point },
         // More threads than a block has, and fewer than are worth one.
         Contract {
@@ -292,6 +287,112 @@ fn what_is_not_in_the_space_is_refused() {
     ];
     for point in wrong {
         assert!(!legal(point), "{point:?}");
+    }
+}
+
+/// Limits as drivers state them: bytes of shared memory of a block and of a multiprocessor, resident threads and blocks.
+const DRIVERS: [((u32, u32), [u32; 4]); 8] = [
+    ((8, 0), [166_912, 167_936, 2048, 32]),
+    ((8, 6), [101_376, 102_400, 1536, 16]),
+    ((8, 7), [166_912, 167_936, 1536, 16]),
+    ((8, 9), [101_376, 102_400, 1536, 24]),
+    ((9, 0), [232_448, 233_472, 2048, 32]),
+    ((10, 0), [232_448, 233_472, 2048, 32]),
+    ((12, 0), [101_376, 102_400, 1536, 24]),
+    ((12, 1), [101_376, 102_400, 1536, 24]),
+];
+
+#[test]
+fn documented_limits_are_those_of_drivers() {
+    for ((major, minor), expected) in DRIVERS {
+        let limits = Limits::documented(major, minor);
+        let found = [
+            limits.shared_per_block,
+            limits.shared_per_multiprocessor,
+            limits.threads_per_multiprocessor,
+            limits.blocks_per_multiprocessor,
+        ];
+        assert_eq!(found, expected, "{major}.{minor}");
+        assert_eq!(
+            limits.resident_blocks(1024, 32, 0),
+            limits.threads_per_multiprocessor / 1024
+        );
+        assert_eq!(limits.resident_blocks(32, 32, expected[0]), 1);
+        assert_eq!(limits.resident_blocks(32, 32, expected[0] + 1), 0);
+        assert_eq!(limits.resident_blocks(1025, 16, 0), 0);
+        assert_eq!(limits.resident_blocks(512, 129, 0), 0);
+        assert_eq!(limits.resident_blocks(32, 256, 0), 0);
+    }
+    assert_eq!(Machine::documented((7, 5), 40), None);
+    assert_eq!(
+        Machine::documented((12, 0), 170).map(|machine| machine.target),
+        Some(Target::Sm90)
+    );
+}
+
+/// A schedule that fits one machine is illegal on another with the same instruction set and smaller limits.
+#[test]
+fn legality_is_a_matter_of_limits() {
+    let checked = checked(MATMUL_F16);
+    let sizes = checked.derive(vec![2048; 3]).unwrap();
+    let specialisation = Specialisation::exact(&sizes);
+    let hopper = Machine::like(Target::Sm90);
+    let small = Machine {
+        limits: Limits::documented(12, 0),
+        ..hopper
+    };
+    let [large_space, small_space] = [hopper, small].map(|machine| schedule::space(&checked, &specialisation, machine));
+    assert!(small_space.len() < large_space.len());
+    let mut refused = 0;
+    for point in &large_space {
+        let kernel = lower::lower(&checked, &specialisation, hopper, point).expect("legal there");
+        let legal = schedule::legal(&checked, &specialisation, small, point);
+        assert_eq!(
+            lower::lower(&checked, &specialisation, small, point).is_ok(),
+            legal,
+            "{point}"
+        );
+        assert!(!legal || kernel.launch.dynamic_shared <= 101_376, "{point}");
+        refused += usize::from(!legal);
+    }
+    assert!(refused > 100, "{refused}");
+}
+
+/// Persistent blocks fill the given machine. Schedules for other numbers of multiprocessors stay legal.
+#[test]
+fn the_space_knows_the_multiprocessors() {
+    let pointwise = checked("fn f(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| x[[n]] + 1.0 }");
+    for (checked, sizes) in [
+        (checked(MATMUL), vec![2048; 3]),
+        (checked(MATMUL_F16), vec![2048; 3]),
+        (pointwise, vec![1 << 24]),
+    ] {
+        let specialisation = Specialisation::exact(&checked.derive(sizes).unwrap());
+        let l4 = Machine::documented((8, 9), 58).unwrap();
+        let blocks = |machine: Machine| -> BTreeSet<u32> {
+            let space = schedule::space(&checked, &specialisation, machine);
+            let blocks = space.iter().map(|point| match point {
+                Schedule::Contract(point) => point.blocks,
+                Schedule::Mma(point) => point.blocks,
+                Schedule::Pointwise(point) => point.blocks,
+                _ => 0,
+            });
+            for point in &space {
+                assert!(schedule::legal(&checked, &specialisation, l4, point), "{point}");
+            }
+            blocks.collect()
+        };
+        let found = blocks(l4);
+        let whole = |blocks: &u32| blocks.is_multiple_of(29);
+        assert!(found.len() > 2 && found.iter().all(whole), "{found:?}");
+        assert!(!blocks(Machine::like(Target::Sm89)).iter().all(whole));
+        let one = Machine {
+            multiprocessors: 1,
+            ..l4
+        };
+        let space = schedule::space(&checked, &specialisation, one);
+        let different: BTreeSet<Schedule> = space.iter().copied().collect();
+        assert_eq!(different.len(), space.len());
     }
 }
 
@@ -331,7 +432,7 @@ fn tensor_cores_never_round() {
         );
         let checked = checked(&source);
         let sizes = checked.derive(vec![128, 128, 128]).unwrap();
-        let space = schedule::space(&checked, &Specialisation::exact(&sizes), Target::Sm80);
+        let space = schedule::space(&checked, &Specialisation::exact(&sizes), Machine::like(Target::Sm80));
         assert_eq!(!points(&space, "mma").is_empty(), accepted, "{left} {right}: {product}");
     }
 }
@@ -346,7 +447,7 @@ fn a_product_of_many_sums_in_an_index_is_not_multiplied_out() {
         }}"
     ));
     let sizes = checked.derive(vec![64, 64, 64]).unwrap();
-    let space = schedule::space(&checked, &Specialisation::like(&sizes), Target::Sm80);
+    let space = schedule::space(&checked, &Specialisation::like(&sizes), Machine::like(Target::Sm80));
     assert!(!points(&space, "contract").is_empty());
 }
 
@@ -361,4 +462,29 @@ fn a_sum_of_many_terms_is_wide() {
     let sizes = |i: u64, j: u64| checked.derive(vec![16, i, 16, j]).unwrap();
     assert!(!is_wide(&checked, &sizes(1 << 15, (1 << 16) - 1)));
     assert!(is_wide(&checked, &sizes(1 << 15, 1 << 16)));
+    // A loop over them would step past 2³¹.
+    assert!(is_wide(&checked, &sizes(1, (1 << 31) - 100)));
+}
+
+/// Values of sizes and axes need 64 bits where they pass 2³¹, and only there.
+#[test]
+fn large_values_of_sizes_and_axes_are_wide() {
+    for (body, most) in [
+        ("x[[i]] * (N * N) as f32", 46_340),
+        ("if i * i < 100 { x[[i]] } else { 0.0 }", 46_341),
+        ("x[[i]] + sum(|j: N| j) as f32", 46_341),
+        ("x[[i * 100000 / 100000]]", 21_475),
+        ("x[[i]] + powi(i, 3) as f32", 1291),
+        ("x[[i]] + argmax(|j| x[[j]]) as f32", 1 << 20),
+        ("if i >= 7 { x[[i - 7]] } else { N as f32 }", 1 << 20),
+    ] {
+        let checked = checked(&format!(
+            "fn f(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> {{ |i| {body} }}"
+        ));
+        assert!(!is_wide(&checked, &[most]), "{body}");
+        assert_eq!(is_wide(&checked, &[most + 1]), most < 1 << 20, "{body}");
+    }
+    // An `i32` wraps, as it is told to.
+    let checked = checked("fn f(x: Tensor<i32, (N,)>) -> Tensor<i32, (N,)> { |i| x[[i]] + i * 1103515245 }");
+    assert!(!is_wide(&checked, &[1 << 20]));
 }

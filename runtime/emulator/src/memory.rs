@@ -263,10 +263,16 @@ impl std::fmt::Debug for Memory {
 impl Memory {
     /// A memory of at most `limit` bytes; the host commits them as they are used.
     pub fn new(limit: u64) -> Memory {
+        Memory::starting_at(GLOBAL_BASE, limit)
+    }
+
+    /// As [`new`](Memory::new), with addresses from `base` on, a multiple of 256: for devices that must not find their way into each
+    /// other's memory. Only addresses from 2⁴³ on are clear of the windows of shared, local, constant and parameter memory.
+    pub fn starting_at(base: u64, limit: u64) -> Memory {
         Memory {
             limit,
             state: Mutex::new(State {
-                next: GLOBAL_BASE,
+                next: base,
                 ..State::default()
             }),
         }

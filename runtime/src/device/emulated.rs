@@ -4,6 +4,7 @@ use super::{Launch, Owner, Storage};
 use crate::error::{Error, Result};
 use crate::simulate::{Counts, Profile, Simulated};
 use energy_kernel_compiler::kernel::Kernel;
+use energy_kernel_compiler::target::Limits;
 use energy_kernel_emulator::{Argument, Memory, MemoryError, Module, Options};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,6 +41,7 @@ impl Default for Emulation {
 /// An emulated device.
 pub(crate) struct Emulated {
     pub options: Emulation,
+    limits: Limits,
     memory: Arc<Memory>,
     /// Launches come one after the other, as on a stream.
     stream: Mutex<()>,
@@ -72,8 +74,9 @@ pub(crate) struct Function {
 }
 
 impl Emulated {
-    pub fn new(options: Emulation) -> Emulated {
+    pub fn new(options: Emulation, limits: Limits) -> Emulated {
         Emulated {
+            limits,
             memory: Arc::new(Memory::new(options.memory)),
             options,
             stream: Mutex::default(),
@@ -198,13 +201,16 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Function {
-    pub fn load(kernel: &Kernel) -> Result<Function> {
+impl Emulated {
+    /// Loads a kernel, or refuses it as the driver of the profile's GPU would.
+    pub fn load(&self, kernel: &Kernel) -> Result<Function> {
         let error = |reason: String| Error::Load {
             kernel: kernel.entry.clone(),
             reason,
             log: String::new(),
         };
+        let launch = &kernel.launch;
+        launch.fits(&self.limits).map_err(|e| error(e.to_string()))?;
         let module = Module::parse(&kernel.ptx).map_err(|e| error(e.to_string()))?;
         module.check(&kernel.entry).map_err(|e| error(e.to_string()))?;
         Ok(Function {

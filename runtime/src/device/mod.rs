@@ -3,8 +3,10 @@
 pub(crate) mod cuda;
 #[cfg(feature = "emulator")]
 pub(crate) mod emulated;
-mod probe;
+pub(crate) mod probe;
 
+#[cfg(feature = "emulator")]
+use crate::error::Error;
 use crate::error::Result;
 use energy_kernel_compiler::kernel::Kernel;
 use std::sync::Arc;
@@ -40,6 +42,8 @@ pub(crate) enum Loaded {
 
 /// One launch.
 pub(crate) struct Launch<'a> {
+    /// The name that messages give it.
+    pub operator: &'a str,
     pub grid: [u32; 3],
     pub block: [u32; 3],
     pub dynamic_shared: u32,
@@ -75,9 +79,9 @@ impl Device {
         match self {
             Device::Cuda(cuda) => cuda.load(kernel).map(Loaded::Cuda),
             #[cfg(feature = "emulator")]
-            Device::Emulated(_) => {
-                emulated::Function::load(kernel).map(|function| Loaded::Emulated(Box::new(function)))
-            }
+            Device::Emulated(emulated) => emulated
+                .load(kernel)
+                .map(|function| Loaded::Emulated(Box::new(function))),
         }
     }
 
@@ -101,21 +105,31 @@ impl Device {
         }
     }
 
-    /// Makes work queued from now on wait for what is queued where the memory is at home; nothing to do if that is here.
-    pub fn wait_for(&self, storage: &Storage) -> Result<()> {
-        match (self, &storage.owner) {
-            (Device::Cuda(cuda), Owner::Cuda(allocation)) => cuda.wait_for(allocation),
+    /// Queues a launch of a kernel that uses this memory, after what was done with it before.
+    pub fn launch<'s>(
+        &self,
+        loaded: &Arc<Loaded>,
+        launch: &Launch<'_>,
+        storages: impl Iterator<Item = &'s Arc<Storage>> + Clone,
+    ) -> Result<()> {
+        match (self, &**loaded) {
+            (Device::Cuda(cuda), Loaded::Cuda(function)) => cuda.launch(loaded, function, launch, storages),
             #[cfg(feature = "emulator")]
-            _ => Ok(()),
+            (Device::Emulated(emulated), Loaded::Emulated(function)) => emulated.launch(function, launch),
+            #[cfg(feature = "emulator")]
+            (_, other) => Err(Error::WrongKind {
+                what: "this kernel",
+                emulated: matches!(other, Loaded::Emulated(_)),
+            }),
         }
     }
 
-    /// Makes what is queued from now on where the memory is at home wait for the work queued here.
-    pub fn release(&self, storage: &Storage) -> Result<()> {
-        match (self, &storage.owner) {
-            (Device::Cuda(cuda), Owner::Cuda(allocation)) => cuda.release(allocation),
+    /// The first failed release of something that was dropped, since the last call of this.
+    pub fn unreleased(&self) -> Result<()> {
+        match self {
+            Device::Cuda(cuda) => cuda.unreleased(),
             #[cfg(feature = "emulator")]
-            _ => Ok(()),
+            Device::Emulated(_) => Ok(()),
         }
     }
 
@@ -171,7 +185,7 @@ impl Storage {
     /// What its device is called in messages.
     pub fn describe(&self) -> String {
         match &self.owner {
-            Owner::Cuda(allocation) => format!("GPU {}", allocation.ordinal()),
+            Owner::Cuda(allocation) => format!("GPU {}", allocation.home().context().ordinal()),
             #[cfg(feature = "emulator")]
             Owner::Emulated(_) => "an emulated GPU".to_owned(),
         }

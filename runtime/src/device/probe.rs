@@ -8,15 +8,17 @@ use libloading::Library;
 use std::ffi::c_int;
 use std::sync::OnceLock;
 
-/// Every function of the driver that this crate calls, through cudarc or itself.
-const SYMBOLS: [&str; 43] = [
+/// Every function of the driver that this crate reaches, directly or through cudarc, which calls some when it drops contexts, streams and
+/// slices. The tests run on a fake driver that exports these and no others.
+pub const SYMBOLS: [&str; 46] = [
+    "cuCtxDestroy_v2",
     "cuCtxGetCurrent",
     "cuCtxSetCurrent",
-    "cuCtxSynchronize",
     "cuDeviceGet",
     "cuDeviceGetAttribute",
     "cuDeviceGetCount",
     "cuDeviceGetName",
+    "cuDeviceGetUuid_v2",
     "cuDevicePrimaryCtxRelease_v2",
     "cuDevicePrimaryCtxRetain",
     "cuDeviceTotalMem_v2",
@@ -24,11 +26,11 @@ const SYMBOLS: [&str; 43] = [
     "cuEventCreate",
     "cuEventDestroy_v2",
     "cuEventElapsedTime",
+    "cuEventQuery",
     "cuEventRecord",
     "cuEventSynchronize",
     "cuFuncGetAttribute",
     "cuFuncSetAttribute",
-    "cuGetErrorName",
     "cuGetErrorString",
     "cuGraphDestroy",
     "cuGraphExecDestroy",
@@ -51,8 +53,10 @@ const SYMBOLS: [&str; 43] = [
     "cuStreamCreate",
     "cuStreamDestroy_v2",
     "cuStreamEndCapture",
+    "cuStreamIsCapturing",
     "cuStreamSynchronize",
     "cuStreamWaitEvent",
+    "cuThreadExchangeStreamCaptureMode",
 ];
 
 /// `cuEventElapsedTime(milliseconds, start, end)`. cudarc binds another version of it by CUDA level, one that older drivers lack.

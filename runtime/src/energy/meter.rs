@@ -167,7 +167,8 @@ impl<B: Board> Meter<B> {
                     });
                 }
                 if now - looked >= POLL_STATE {
-                    survey.extend(self.board.state().ok());
+                    // If the board does not answer, everything is unknown.
+                    survey.add(self.board.state().unwrap_or_default());
                     looked = now;
                 }
             }

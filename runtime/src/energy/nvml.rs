@@ -17,6 +17,7 @@ const INSTANT_POWER: FieldId = FieldId(186);
 /// A board that NVML knows.
 pub struct Nvml {
     device: nvml_wrapper::Device<'static>,
+    partitioned: Option<bool>,
     start: Instant,
 }
 
@@ -53,7 +54,16 @@ impl Nvml {
         let device = library()?
             .device_by_pci_bus_id(bus_id)
             .map_err(failed("NVML does not know the board"))?;
-        if device.mig_mode().is_ok_and(|mode| mode.current != 0) {
+        let partitioned = match device.mig_mode() {
+            Ok(mode) => Some(mode.current != 0),
+            // This board cannot be partitioned.
+            Err(NvmlError::NotSupported) => Some(false),
+            Err(error) => {
+                tracing::warn!(%error, "NVML does not say if the board is partitioned (MIG)");
+                None
+            }
+        };
+        if partitioned == Some(true) {
             return Err(Error::Energy {
                 reason: "the board is partitioned (MIG), and its counter is the whole board's: energies cannot be told apart"
                     .to_owned(),
@@ -61,6 +71,7 @@ impl Nvml {
         }
         let board = Nvml {
             device,
+            partitioned,
             start: Instant::now(),
         };
         board.millijoules()?;
@@ -115,10 +126,12 @@ impl Board for Nvml {
                 .enforced_power_limit()
                 .ok()
                 .map(|milliwatts| f64::from(milliwatts) * 1e-3),
-            throttle_reasons: device.current_throttle_reasons().map_or(0, |reasons| reasons.bits()),
+            throttle_reasons: device.current_throttle_reasons().ok().map(|reasons| reasons.bits()),
             foreign_processes: device
                 .running_compute_processes()
-                .map_or(0, |processes| foreign(processes.iter().map(|process| process.pid))),
+                .ok()
+                .map(|processes| foreign(processes.iter().map(|process| process.pid))),
+            partitioned: self.partitioned,
         })
     }
 }

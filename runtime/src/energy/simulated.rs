@@ -131,8 +131,9 @@ impl Default for Behaviour {
                 memory_clock_mhz: Some(2619),
                 temperature_celsius: None,
                 power_limit_watts: Some(700.0),
-                throttle_reasons: 0,
-                foreign_processes: 0,
+                throttle_reasons: Some(0),
+                foreign_processes: Some(0),
+                partitioned: Some(false),
             },
         }
     }

@@ -50,7 +50,8 @@ impl Survey {
 
     /// All reasons for throttling that were seen: NVML's bit mask.
     pub fn throttle_reasons(&self) -> u64 {
-        self.states.iter().fold(0, |all, state| all | state.throttle_reasons)
+        let reasons = self.states.iter().filter_map(|state| state.throttle_reasons);
+        reasons.fold(0, |all, seen| all | seen)
     }
 
     /// The doubts.
@@ -65,14 +66,20 @@ impl Survey {
             (clocks > CLOCK * clock, Flag::ClockDrift),
             (temperatures > TEMPERATURE, Flag::TemperatureDrift),
             (
-                self.states.iter().any(|state| state.foreign_processes > 0),
+                self.states.iter().any(|state| state.foreign_processes > Some(0)),
                 Flag::ForeignProcess,
             ),
         ];
-        raised
+        let mut flags: Vec<Flag> = raised
             .into_iter()
             .filter_map(|(raised, flag)| raised.then_some(flag))
-            .collect()
+            .collect();
+        for unknown in self.states.iter().flat_map(BoardState::unknown) {
+            if !flags.contains(&unknown) {
+                flags.push(unknown);
+            }
+        }
+        flags
     }
 
     fn values(&self, of: impl Fn(&BoardState) -> Option<f64>) -> impl Iterator<Item = f64> {
@@ -147,6 +154,9 @@ mod tests {
         BoardState {
             sm_clock_mhz: Some(clock),
             temperature_celsius: Some(temperature),
+            throttle_reasons: Some(0),
+            foreign_processes: Some(0),
+            partitioned: Some(false),
             ..BoardState::default()
         }
     }
@@ -171,19 +181,23 @@ mod tests {
             change(&mut changed);
             flags([state(1980, 60), changed, state(1980, 60)])
         };
-        assert_eq!(with(|state| state.throttle_reasons = 0x4), [Flag::AtPowerLimit]);
+        assert_eq!(with(|state| state.throttle_reasons = Some(0x4)), [Flag::AtPowerLimit]);
         for reason in [0x8, 0x20, 0x40, 0x80] {
             assert_eq!(
                 flags([BoardState {
-                    throttle_reasons: reason,
+                    throttle_reasons: Some(reason),
                     ..state(1980, 60)
                 }]),
                 [Flag::Throttled]
             );
         }
         // Idle, and clocks that an application set.
-        assert_eq!(with(|state| state.throttle_reasons = 0x3), []);
-        assert_eq!(with(|state| state.foreign_processes = 1), [Flag::ForeignProcess]);
+        assert_eq!(with(|state| state.throttle_reasons = Some(0x3)), []);
+        assert_eq!(with(|state| state.foreign_processes = Some(1)), [Flag::ForeignProcess]);
+        // An unknown is a doubt, too.
+        assert_eq!(with(|state| state.throttle_reasons = None), [Flag::ThrottlingUnknown]);
+        assert_eq!(with(|state| state.foreign_processes = None), [Flag::ProcessesUnknown]);
+        assert_eq!(with(|state| state.partitioned = None), [Flag::PartitionsUnknown]);
     }
 
     #[test]

@@ -4,7 +4,8 @@
    FAKE_NVML_FIRST        where the counter begins, in mJ
    FAKE_NVML_FAILS_EVERY  every such reading fails
    FAKE_NVML_STILL        the counter does not move
-   FAKE_NVML_MIG          the board is partitioned */
+   FAKE_NVML_MIG          the board is partitioned
+   FAKE_NVML_SILENT       it fails to say if it is, if it throttles, and who uses it */
 #define _DEFAULT_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,9 +69,11 @@ result nvmlDeviceGetTotalEnergyConsumption(void *device, unsigned long long *mil
     return 0;
 }
 
+static result told(void) { return set("FAKE_NVML_SILENT") ? UNKNOWN : set("FAKE_NVML_HOPPER") ? 0 : NOT_SUPPORTED; }
+
 result nvmlDeviceGetMigMode(void *device, unsigned *current, unsigned *pending) {
     *current = *pending = set("FAKE_NVML_MIG");
-    return set("FAKE_NVML_HOPPER") ? 0 : NOT_SUPPORTED;
+    return told();
 }
 result nvmlDeviceGetClockInfo(void *device, int kind, unsigned *megahertz) {
     *megahertz = kind == 2 ? 2619 : 1755;
@@ -86,12 +89,12 @@ result nvmlDeviceGetEnforcedPowerLimit(void *device, unsigned *milliwatts) {
 }
 result nvmlDeviceGetCurrentClocksThrottleReasons(void *device, unsigned long long *reasons) {
     *reasons = 4; /* the power cap */
-    return set("FAKE_NVML_HOPPER") ? 0 : NOT_SUPPORTED;
+    return told();
 }
 
 struct process { unsigned pid; unsigned long long memory; unsigned instance, compute; };
 result nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *count, struct process *processes) {
-    if (!set("FAKE_NVML_HOPPER")) return NOT_SUPPORTED;
+    if (told()) return told();
     unsigned room = *count;
     *count = 3;
     if (room < 3) return INSUFFICIENT_SIZE;

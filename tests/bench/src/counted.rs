@@ -107,10 +107,7 @@ mod tests {
 
     #[test]
     fn a_simulation_by_features_is_one_by_what_the_emulator_counts() {
-        let machine = Machine {
-            target: Target::Sm90,
-            multiprocessors: 132,
-        };
+        let machine = Machine::like(Target::Sm90);
         let mut random = StdRng::seed_from_u64(5);
         let all = operators(OPERATORS);
         let mut exact = 0;
@@ -128,10 +125,10 @@ mod tests {
             let sizes = checked.derive(free.to_vec()).unwrap();
             let specialisation = Specialisation::exact(&sizes);
             let inputs = random_inputs(checked, &sizes, &mut random);
-            for points in families(&space(checked, &specialisation, machine.target)) {
+            for points in families(&space(checked, &specialisation, machine)) {
                 for point in points.sample(&mut random, 3) {
                     let features = features::of(checked, &specialisation, machine, point, &sizes).unwrap();
-                    let kernel = lower::lower(checked, &specialisation, machine.target, point).unwrap();
+                    let kernel = lower::lower(checked, &specialisation, machine, point).unwrap();
                     let counted = count(checked, &kernel, &sizes, &inputs).unwrap();
                     let launched = Shape {
                         grid: kernel.launch.grid(&sizes).unwrap(),

@@ -21,7 +21,7 @@ use energy_kernel_compiler::estimate::{Datasheet, latency};
 use energy_kernel_compiler::features::{self, Features};
 use energy_kernel_compiler::schedule::{Schedule, space};
 use energy_kernel_compiler::size::Specialisation;
-use energy_kernel_compiler::target::{Machine, Target};
+use energy_kernel_compiler::target::Machine;
 use energy_kernel_tests::{OPERATORS, operators};
 
 pub const NOISE: f64 = 0.007;
@@ -98,10 +98,7 @@ fn machine(profile: Profile) -> Machine {
         capability: (major, minor),
         ..
     } = profile.machine();
-    Machine {
-        target: Target::for_capability(major, minor).unwrap_or(Target::Sm80),
-        multiprocessors,
-    }
+    Machine::documented((major, minor), multiprocessors).expect("a profile of 8.0 or later")
 }
 
 /// Counts all kernels: a quarter of a minute.
@@ -148,7 +145,7 @@ pub fn pairs(profile: Profile) -> Result<Vec<Pair>, String> {
 /// fastest, and as many others: the tuner tries both, too.
 fn candidates(checked: &Checked, sizes: &[u64], machine: Machine, random: &mut Random) -> Vec<Features> {
     let specialisation = Specialisation::exact(sizes);
-    let space = space(checked, &specialisation, machine.target);
+    let space = space(checked, &specialisation, machine);
     let counted = |schedule: &Schedule| features::of(checked, &specialisation, machine, schedule, sizes).ok();
     let drawn = random.shuffled(space.len()).into_iter().take(2 * CANDIDATES);
     let drawn: Vec<Features> = drawn.filter_map(|number| counted(&space[number])).collect();

@@ -93,7 +93,7 @@ pub(super) fn device_value(device: &DeviceClass) -> Value {
 }
 
 /// What flags are called; all of them.
-const FLAGS: [Flag; 7] = [
+const FLAGS: [Flag; 10] = [
     Flag::Throttled,
     Flag::AtPowerLimit,
     Flag::ClockDrift,
@@ -101,6 +101,9 @@ const FLAGS: [Flag; 7] = [
     Flag::PowerDisagrees,
     Flag::ForeignProcess,
     Flag::ShortWindow,
+    Flag::ThrottlingUnknown,
+    Flag::ProcessesUnknown,
+    Flag::PartitionsUnknown,
 ];
 
 const fn word(flag: Flag) -> &'static str {
@@ -112,6 +115,9 @@ const fn word(flag: Flag) -> &'static str {
         Flag::PowerDisagrees => "power_disagrees",
         Flag::ForeignProcess => "foreign_process",
         Flag::ShortWindow => "short_window",
+        Flag::ThrottlingUnknown => "throttling_unknown",
+        Flag::ProcessesUnknown => "processes_unknown",
+        Flag::PartitionsUnknown => "partitions_unknown",
     }
 }
 

@@ -10,10 +10,14 @@ mod structure;
 mod types;
 
 pub use range::CallError;
+pub(crate) use range::Interval;
+#[cfg(feature = "syn")]
+pub(crate) use structure::{call_of_another_length, result_of_another_rank};
 
 use crate::element::Type;
 use crate::ir::{AxisId, BinaryOp, Expr, ExprId, InputId, LetId, Op, SizeId, Source, UnaryOp};
 use crate::size::Sizes;
+use types::Types;
 
 /// Something wrong with an operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -113,8 +117,7 @@ pub struct Agreement {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checked {
     op: Op,
-    types: Vec<Type>,
-    operand_types: Vec<Type>,
+    types: Types,
     axes: Vec<AxisSet>,
     extents: Vec<SizeId>,
     agreements: Vec<Agreement>,
@@ -140,8 +143,7 @@ impl Checked {
         let types = types::check(&op)?;
         let (extents, agreements) = extents::check(&op)?;
         let mut checked = Checked {
-            types: types.own,
-            operand_types: types.operands,
+            types,
             axes,
             extents,
             agreements,
@@ -160,14 +162,25 @@ impl Checked {
         &self.op
     }
 
-    /// The type an expression's value has.
+    /// The type an expression's value has; of an index value ([`Checked::is_index`]) the one it has where 32 bits do.
     pub fn ty(&self, expr: ExprId) -> Type {
-        self.types[expr.index()]
+        self.types.own[expr.index()].ty
     }
 
     /// The type in which the operands of a comparison are compared; of another expression its own type.
     pub fn operand_ty(&self, expr: ExprId) -> Type {
-        self.operand_types[expr.index()]
+        self.types.operands[expr.index()].ty
+    }
+
+    /// `true` for an index value: an integer made of sizes, axes, positions and literals, which is computed in the type of index registers.
+    /// In a call for which [`is_wide`](crate::tuning::is_wide) is false it fits 32 bits.
+    pub fn is_index(&self, expr: ExprId) -> bool {
+        self.types.own[expr.index()].index
+    }
+
+    /// `true` for a comparison whose operands are compared as index values.
+    pub fn compares_indices(&self, expr: ExprId) -> bool {
+        self.types.operands[expr.index()].index
     }
 
     /// The axes an expression's value depends on.

@@ -3,6 +3,7 @@
 use super::{AxisSet, Diagnostic, Place};
 use crate::ir::{AxisId, Expr, ExprId, Op, SizeId, Source};
 use crate::size::{SizeExpr, SizeExprError};
+use crate::text::{counted, given};
 
 /// Expressions nest at most this deep, intermediate tensors included: what follows recurses.
 const MAXIMUM_HEIGHT: u32 = 200;
@@ -56,11 +57,7 @@ pub(super) fn check(op: &Op) -> Result<Vec<AxisSet>, Vec<Diagnostic>> {
         if output.axes.len() != output.dims.len() {
             return Err(vec![Diagnostic::new(
                 place,
-                format!(
-                    "the result has {} dimensions, but its closure has {} axes",
-                    output.dims.len(),
-                    output.axes.len()
-                ),
+                result_of_another_rank(output.dims.len(), output.axes.len()),
             )]);
         }
         checker.root(place, &output.axes, output.body)?;
@@ -131,6 +128,24 @@ fn refers_before(formula: &SizeExpr, number: usize, depth: u32) -> Option<()> {
         }
         SizeExpr::Binary(..) => None,
     }
+}
+
+/// The message for a closure whose axes are not the result's dimensions.
+pub(crate) fn result_of_another_rank(dimensions: usize, axes: usize) -> String {
+    let (dimensions, axes) = (
+        counted(dimensions as u64, "dimension", "dimensions"),
+        counted(axes as u64, "axis", "axes"),
+    );
+    format!("the result has {dimensions}, but its closure has {axes}")
+}
+
+/// The message for a call of a function with too few values, or too many.
+pub(crate) fn call_of_another_length(name: &str, expected: usize, found: usize) -> String {
+    let (takes, given) = (
+        counted(expected as u64, "value", "values"),
+        given(found as u64, "value", "values"),
+    );
+    format!("`{name}` takes {takes}, but {given}")
 }
 
 struct Checker<'a> {
@@ -225,25 +240,15 @@ impl Checker<'_> {
                     },
                 };
                 if index.len() != rank {
-                    let dimensions = if rank == 1 { "dimension" } else { "dimensions" };
-                    let indices = if index.len() == 1 { "index" } else { "indices" };
-                    return wrong(
-                        place,
-                        format!(
-                            "`{name}` has {rank} {dimensions}, but {} {indices} are given",
-                            index.len()
-                        ),
-                    );
+                    let has = counted(rank as u64, "dimension", "dimensions");
+                    let given = given(index.len() as u64, "index", "indices");
+                    return wrong(place, format!("`{name}` has {has}, but {given}"));
                 }
             }
             Expr::Call(function, arguments) => {
                 let (_, name, expected) = crate::ir::Function::TABLE[*function as usize];
                 if arguments.len() != expected {
-                    let found = arguments.len();
-                    return wrong(
-                        place,
-                        format!("`{name}` takes {expected} values, but {found} are given"),
-                    );
+                    return wrong(place, call_of_another_length(name, expected, arguments.len()));
                 }
             }
             Expr::Reduce { axes, .. } => {

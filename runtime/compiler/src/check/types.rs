@@ -1,50 +1,105 @@
 //! Types: what every value is computed in.
 //!
-//! Literals, and expressions of nothing else, are *weak*: they take the type of what they meet. One pass upwards
-//! finds what meets what; one pass downwards tells the weak ones.
+//! Literals, and expressions of nothing else, are *weak*: they take the type of what they meet. Sizes, axes and positions
+//! are *index values*: beside an `i32` they become one, and on their own they are integers that never wrap in 32 bits.
+//! One pass upwards finds what meets what; one pass downwards tells the weak ones and the index values.
 
 use super::{Diagnostic, Place};
 use crate::element::{Element, Type};
 use crate::ir::{BinaryOp, Expr, ExprId, Function, Literal, Op, ReduceOp, Source, UnaryOp};
 
+/// What a value is computed in. The order is that of promotion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Computed {
+    /// The type; of an index value `I32`.
+    pub(super) ty: Type,
+    /// `true` for an index value, which is computed in the type of index registers.
+    pub(super) index: bool,
+}
+
+impl Computed {
+    const I32: Computed = Computed::plain(Type::I32);
+    const INDEX: Computed = Computed {
+        ty: Type::I32,
+        index: true,
+    };
+
+    const fn plain(ty: Type) -> Computed {
+        Computed { ty, index: false }
+    }
+}
+
 /// The types of all expressions.
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Types {
-    pub(super) own: Vec<Type>,
-    pub(super) operands: Vec<Type>,
+    pub(super) own: Vec<Computed>,
+    /// What the operands of a comparison are compared in; of another expression its own type.
+    pub(super) operands: Vec<Computed>,
+    /// Sizes, axes, positions and index values that become `i32` without an `as`.
+    pub(super) narrowed: Vec<ExprId>,
+}
+
+/// How firmly an expression holds to its type where it meets another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    /// A literal: takes the type of what it meets.
+    Weak,
+    /// An index value: takes the integer type it meets.
+    Index,
+    Strong,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Inferred {
     ty: Type,
-    weak: bool,
+    hold: Hold,
 }
 
 const fn strong(ty: Type) -> Inferred {
-    Inferred { ty, weak: false }
+    Inferred { ty, hold: Hold::Strong }
 }
 
 const fn weak(ty: Type) -> Inferred {
-    Inferred { ty, weak: true }
+    Inferred { ty, hold: Hold::Weak }
+}
+
+const INDEX: Inferred = Inferred {
+    ty: Type::I32,
+    hold: Hold::Index,
+};
+
+impl Inferred {
+    fn computed(self) -> Computed {
+        Computed {
+            ty: self.ty,
+            index: self.hold == Hold::Index,
+        }
+    }
 }
 
 /// The type in which two values meet; none if one is a truth value and the other a number.
 fn meet(a: Inferred, b: Inferred) -> Option<Inferred> {
     let both = a.ty.promote(b.ty)?;
-    Some(match (a.weak, b.weak) {
-        (true, true) => weak(both),
-        (false, false) => strong(both),
-        (true, false) => strong(adopt(a.ty, b.ty)),
-        (false, true) => strong(adopt(b.ty, a.ty)),
+    let beside_literal = |literal: Type, other: Inferred| match adopt(literal, other.ty) {
+        ty if ty == other.ty => other,
+        ty => strong(ty),
+    };
+    Some(match (a.hold, b.hold) {
+        (Hold::Weak, Hold::Weak) => weak(both),
+        (Hold::Index, Hold::Index) => INDEX,
+        (Hold::Weak, _) => beside_literal(a.ty, b),
+        (_, Hold::Weak) => beside_literal(b.ty, a),
+        _ => strong(both),
     })
 }
 
-/// The type of a strong operand that meets a weak one: its own, but an integer becomes a float beside `0.5`, and 64 bits wide beside a
+/// The type of an operand that meets a literal: its own, but an integer becomes a float beside `0.5`, and 64 bits wide beside a
 /// literal that needs them.
-fn adopt(weak: Type, strong: Type) -> Type {
-    match (weak.is_float(), strong.is_float()) {
+fn adopt(literal: Type, other: Type) -> Type {
+    match (literal.is_float(), other.is_float()) {
         (true, false) => Type::F32,
-        (false, false) => strong.max(weak),
-        _ => strong,
+        (false, false) => other.max(literal),
+        _ => other,
     }
 }
 
@@ -60,7 +115,7 @@ pub(super) fn check(op: &Op) -> Result<Types, Vec<Diagnostic>> {
         let inferred = up.expr(id);
         up.inferred.push(inferred);
         if up.operands.len() == number {
-            up.operands.push(inferred.ty);
+            up.operands.push(inferred.computed());
         }
     }
     for output in &op.outputs {
@@ -75,7 +130,7 @@ pub(super) fn check(op: &Op) -> Result<Types, Vec<Diagnostic>> {
 struct Upwards<'a> {
     op: &'a Op,
     inferred: Vec<Inferred>,
-    operands: Vec<Type>,
+    operands: Vec<Computed>,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -124,7 +179,7 @@ impl Upwards<'_> {
             Expr::Literal(Literal::Int(value)) if i32::try_from(*value).is_err() => weak(Type::I64),
             Expr::Literal(Literal::Int(_)) => weak(Type::I32),
             Expr::Literal(Literal::Bool(_)) => strong(Type::Bool),
-            Expr::Size(_) | Expr::Axis(_) => strong(Type::I32),
+            Expr::Size(_) | Expr::Axis(_) => INDEX,
             Expr::Scalar(input) => strong(op.inputs[input.index()].element.compute()),
             Expr::Read { source, index, or } => self.read(*source, index, *or),
             Expr::Unary(UnaryOp::Neg, a) => self.number(*a, "`-`"),
@@ -137,8 +192,11 @@ impl Upwards<'_> {
                         None,
                     );
                 }
-                // Bits are an integer's: a literal under `!` is one, whatever it meets.
-                strong(inferred.ty)
+                match inferred.hold {
+                    // Bits are an integer's: a literal under `!` is one, whatever it meets.
+                    Hold::Weak => strong(inferred.ty),
+                    _ => inferred,
+                }
             }
             Expr::Binary(binary @ (BinaryOp::And | BinaryOp::Or), a, b) => {
                 let what = if *binary == BinaryOp::And { "`&&`" } else { "`||`" };
@@ -160,7 +218,8 @@ impl Upwards<'_> {
                 meet(a, b).unwrap_or(strong(Type::I32))
             }
             Expr::Compare(_, a, b) => {
-                let met = meet(self.of(*a), self.of(*b));
+                let (left, right) = (self.of(*a), self.of(*b));
+                let met = meet(left, right);
                 if met.is_none() {
                     let (a, b) = (self.of(*a).ty, self.of(*b).ty);
                     self.report(
@@ -169,7 +228,12 @@ impl Upwards<'_> {
                         Some("convert the truth value: `(…) as i32`"),
                     );
                 }
-                self.operands.push(met.map_or(Type::I32, |met| met.ty));
+                // An index value is compared as what it is, also with an `i32`.
+                let index = [left.hold, right.hold].contains(&Hold::Index);
+                self.operands.push(match met.map_or(Type::I32, |met| met.ty) {
+                    Type::I32 if index => Computed::INDEX,
+                    ty => Computed::plain(ty),
+                });
                 strong(Type::Bool)
             }
             Expr::Select {
@@ -206,7 +270,7 @@ impl Upwards<'_> {
                 };
                 let body = self.number(*body, what);
                 match op {
-                    ReduceOp::ArgMax | ReduceOp::ArgMin => strong(Type::I32),
+                    ReduceOp::ArgMax | ReduceOp::ArgMin => INDEX,
                     _ => body,
                 }
             }
@@ -224,12 +288,16 @@ impl Upwards<'_> {
                 );
             }
         }
-        let ty = match source {
-            Source::Input(input) => self.op.inputs[input.index()].element.compute(),
-            Source::Let(inner) => self.of(self.op.lets[inner.index()].body).ty,
+        let of_source = match source {
+            Source::Input(input) => strong(self.op.inputs[input.index()].element.compute()),
+            Source::Let(inner) => match self.of(self.op.lets[inner.index()].body) {
+                INDEX => INDEX,
+                body => strong(body.ty),
+            },
         };
+        let ty = of_source.ty;
         if let Some(or) = or {
-            let fits = meet(self.of(or), strong(ty)).is_some_and(|met| met.ty == ty);
+            let fits = meet(self.of(or), of_source).is_some_and(|met| met.ty == ty);
             if !fits {
                 let found = self.of(or).ty;
                 self.report(
@@ -239,16 +307,17 @@ impl Upwards<'_> {
                 );
             }
         }
-        strong(ty)
+        of_source
     }
 
     fn call(&mut self, function: Function, arguments: &[ExprId]) -> Inferred {
         let (_, name, _) = Function::TABLE[function as usize];
         let what = format!("`{name}`");
         let first = self.number(arguments[0], &what);
-        let float = |inferred: Inferred| Inferred {
-            ty: if inferred.ty.is_float() { inferred.ty } else { Type::F32 },
-            ..inferred
+        let float = |inferred: Inferred| match inferred.hold {
+            _ if inferred.ty.is_float() => inferred,
+            Hold::Weak => weak(Type::F32),
+            _ => strong(Type::F32),
         };
         match function {
             Function::Abs | Function::Relu => first,
@@ -299,56 +368,159 @@ impl Upwards<'_> {
     }
 }
 
-/// Tells weak expressions the widest type that is wanted of them. Parents stand behind children, so going backwards
-/// every wish is known when an expression is reached.
-fn downwards(op: &Op, inferred: &[Inferred], operands: Vec<Type>) -> Types {
-    let mut wanted: Vec<Option<Type>> = vec![None; op.exprs.len()];
-    let mut own: Vec<Type> = inferred.iter().map(|inferred| inferred.ty).collect();
-    let mut operands = operands;
-    let want = |wanted: &mut Vec<Option<Type>>, expr: ExprId, ty: Type| {
-        let slot = &mut wanted[expr.index()];
-        *slot = Some(slot.map_or(ty, |other| other.max(ty)));
+/// Tells literals the widest type that is wanted of them, and index values whether they are `i32` for everyone who wants
+/// them. Parents stand behind children, so going backwards every wish is known when an expression is reached.
+fn downwards(op: &Op, inferred: &[Inferred], operands: Vec<Computed>) -> Types {
+    let mut down = Downwards {
+        op,
+        inferred,
+        wishes: vec![Wishes::default(); op.exprs.len()],
+        types: Types {
+            own: inferred.iter().map(|inferred| inferred.computed()).collect(),
+            operands,
+            narrowed: Vec::new(),
+        },
     };
+    for entry in &op.lets {
+        down.visit(entry.body);
+    }
     for output in &op.outputs {
-        want(&mut wanted, output.body, output.element.compute());
+        down.want_stored(output.body, output.element);
     }
     for number in (0..op.exprs.len()).rev() {
-        if let (true, Some(ty)) = (inferred[number].weak, wanted[number])
-            && (ty.is_float() || !inferred[number].ty.is_float())
-            && ty != Type::Bool
-        {
-            own[number] = ty;
-        }
-        let ty = own[number];
-        let compare = matches!(op.exprs[number], Expr::Compare(..));
-        if !compare {
-            operands[number] = ty;
-        }
-        match &op.exprs[number] {
-            Expr::Unary(_, a) => want(&mut wanted, *a, ty),
-            Expr::Binary(_, a, b) => {
-                want(&mut wanted, *a, ty);
-                want(&mut wanted, *b, ty);
-            }
-            Expr::Compare(_, a, b) => {
-                want(&mut wanted, *a, operands[number]);
-                want(&mut wanted, *b, operands[number]);
-            }
-            Expr::Select { accept, reject, .. } => {
-                want(&mut wanted, *accept, ty);
-                want(&mut wanted, *reject, ty);
-            }
-            Expr::Cast(a, element) => want(&mut wanted, *a, element.compute()),
-            Expr::Call(Function::Powi, arguments) => want(&mut wanted, arguments[0], ty),
-            Expr::Call(_, arguments) => arguments.iter().for_each(|&a| want(&mut wanted, a, ty)),
-            Expr::Reduce {
-                op: reduction, body, ..
-            } if !matches!(reduction, ReduceOp::ArgMax | ReduceOp::ArgMin) => {
-                want(&mut wanted, *body, ty);
-            }
-            Expr::Read { or: Some(or), .. } => want(&mut wanted, *or, ty),
-            _ => {}
+        down.expr(ExprId(number as u32));
+    }
+    down.types
+}
+
+/// What the parents of an expression want of it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Wishes {
+    /// The widest type wanted.
+    ty: Option<Computed>,
+    /// Somebody wants its value.
+    as_value: bool,
+    /// It is, or is a term of, an index.
+    as_index: bool,
+    /// Somebody wants an `i32`.
+    as_i32: bool,
+}
+
+struct Downwards<'a> {
+    op: &'a Op,
+    inferred: &'a [Inferred],
+    wishes: Vec<Wishes>,
+    types: Types,
+}
+
+impl Downwards<'_> {
+    /// Its value is wanted, whatever the type.
+    fn visit(&mut self, expr: ExprId) {
+        self.wishes[expr.index()].as_value = true;
+    }
+
+    fn want(&mut self, expr: ExprId, ty: Computed) {
+        self.visit(expr);
+        let wishes = &mut self.wishes[expr.index()];
+        wishes.ty = wishes.ty.max(Some(ty));
+        wishes.as_i32 |= ty == Computed::I32;
+    }
+
+    /// It is stored. An index value is converted by the store, but it must fit an `i32` result.
+    fn want_stored(&mut self, expr: ExprId, element: Element) {
+        let wanted = Computed::plain(element.compute());
+        match element {
+            Element::I32 => self.want(expr, wanted),
+            _ => self.want_converted(expr, wanted),
         }
     }
-    Types { own, operands }
+
+    /// It is converted from whatever it is: an index value stays one until then.
+    fn want_converted(&mut self, expr: ExprId, wanted: Computed) {
+        let is_index = self.inferred[expr.index()].hold == Hold::Index;
+        self.want(expr, if is_index { Computed::INDEX } else { wanted });
+    }
+
+    fn want_index(&mut self, expr: ExprId) {
+        let wishes = &mut self.wishes[expr.index()];
+        wishes.as_index = true;
+        wishes.ty = wishes.ty.max(Some(Computed::INDEX));
+    }
+
+    fn expr(&mut self, id: ExprId) {
+        let op = self.op;
+        let number = id.index();
+        let wishes = self.wishes[number];
+        let Inferred { ty, hold } = self.inferred[number];
+        match (hold, wishes.ty) {
+            // Beside index values a literal that needs 64 bits has them.
+            (Hold::Weak, Some(Computed::INDEX)) if ty == Type::I64 => {}
+            (Hold::Weak, Some(wanted)) if (wanted.ty.is_float() || !ty.is_float()) && wanted.ty != Type::Bool => {
+                self.types.own[number] = wanted;
+            }
+            (Hold::Index, Some(Computed::I32)) => self.types.own[number] = Computed::I32,
+            _ => {}
+        }
+        let own = self.types.own[number];
+        let is_source = matches!(
+            op.exprs[number],
+            Expr::Size(_)
+                | Expr::Axis(_)
+                | Expr::Read { .. }
+                | Expr::Reduce {
+                    op: ReduceOp::ArgMax | ReduceOp::ArgMin,
+                    ..
+                }
+        );
+        if hold == Hold::Index && wishes.as_i32 && (own.index || is_source) {
+            self.types.narrowed.push(id);
+        }
+        if wishes.as_index {
+            let is_arithmetic = op.index_operands(id, |operand| self.want_index(operand));
+            if is_arithmetic && !wishes.as_value {
+                return;
+            }
+        }
+        if !matches!(op.exprs[number], Expr::Compare(..)) {
+            self.types.operands[number] = own;
+        }
+        match &op.exprs[number] {
+            Expr::Literal(_) | Expr::Size(_) | Expr::Axis(_) | Expr::Scalar(_) => {}
+            Expr::Unary(_, a) => self.want(*a, own),
+            Expr::Binary(_, a, b) => {
+                self.want(*a, own);
+                self.want(*b, own);
+            }
+            Expr::Compare(_, a, b) => {
+                let operands = self.types.operands[number];
+                self.want(*a, operands);
+                self.want(*b, operands);
+            }
+            Expr::Select {
+                condition,
+                accept,
+                reject,
+            } => {
+                self.visit(*condition);
+                self.want(*accept, own);
+                self.want(*reject, own);
+            }
+            Expr::Cast(a, element) => self.want_converted(*a, Computed::plain(element.compute())),
+            Expr::Call(Function::Powi, arguments) => {
+                self.want(arguments[0], own);
+                self.want(arguments[1], Computed::I32);
+            }
+            Expr::Call(_, arguments) => arguments.iter().for_each(|&a| self.want(a, own)),
+            Expr::Reduce {
+                op: reduction, body, ..
+            } => match reduction {
+                ReduceOp::ArgMax | ReduceOp::ArgMin => self.visit(*body),
+                _ => self.want(*body, own),
+            },
+            Expr::Read { index, or, .. } => {
+                index.iter().for_each(|&at| self.want_index(at));
+                or.iter().for_each(|&or| self.want(or, own));
+            }
+        }
+    }
 }

@@ -86,7 +86,13 @@ pub enum Error {
     Sizes(Vec<u64>),
     /// The grid has no value at these sizes.
     #[error("the grid at these sizes: {0}")]
-    Grid(#[from] SizeExprError),
+    Grid(SizeExprError),
+}
+
+impl From<SizeExprError> for Error {
+    fn from(error: SizeExprError) -> Error {
+        Error::Grid(error)
+    }
 }
 
 /// What a kernel does at given sizes, and how it fills a machine.
@@ -225,7 +231,7 @@ pub fn of(
     schedule: &Schedule,
     sizes: &[u64],
 ) -> Result<Features, Error> {
-    let lowered = lower::lowered(checked, specialisation, machine.target, schedule)?;
+    let lowered = lower::lowered(checked, specialisation, machine, schedule)?;
     of_lowered(checked, specialisation, machine, &lowered, sizes)
 }
 
@@ -271,10 +277,10 @@ pub fn of_lowered(
         .filter_map(|parameter| parameter.scratch_bytes(blocks));
     let left = Count::exactly(left.map(|bytes| bytes.next_multiple_of(32)).sum());
     let compulsory = |count: Count| if runs { count.plus(left) } else { Count::default() };
-    let threads = lowered.launch.block.iter().product::<u32>();
+    let threads = lowered.launch.threads();
     let registers = registers(lowered, threads);
     let shared_bytes = lowered.launch.dynamic_shared;
-    let resident_blocks = machine.target.resident_blocks(threads, registers, shared_bytes).max(1);
+    let resident_blocks = machine.resident_blocks(threads, registers, shared_bytes).max(1);
     let places = f64::from(machine.multiprocessors.max(1)) * f64::from(resident_blocks);
     let waves = blocks as f64 / places;
     Ok(Features {
@@ -286,7 +292,7 @@ pub fn of_lowered(
         registers,
         shared_bytes,
         resident_blocks,
-        occupancy: f64::from(resident_blocks * threads.div_ceil(32)) / f64::from(machine.target.resident_warps()),
+        occupancy: f64::from(resident_blocks * threads.div_ceil(32)) / f64::from(machine.limits.resident_warps()),
         waves,
         tail: if runs { 1.0 - waves / waves.ceil() } else { 0.0 },
         active_multiprocessors: blocks.min(machine.multiprocessors.into()) as u32,
@@ -307,7 +313,7 @@ fn registers(lowered: &Lowered, threads: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::Target;
+    use crate::target::{Machine, Target};
 
     /// The table at the top of this file names every feature, once.
     #[test]
@@ -324,7 +330,7 @@ mod tests {
             blocks: 1,
             registers: 16,
             shared_bytes: 0,
-            resident_blocks: Target::Sm80.resident_blocks(32, 16, 0),
+            resident_blocks: Machine::like(Target::Sm80).resident_blocks(32, 16, 0),
             occupancy: 0.5,
             waves: 1.0,
             tail: 0.0,

@@ -1,7 +1,7 @@
 //! The attribute's arguments: `tune(…)`, `dims(…)`, `types(…)`, `module = …`, `crate = …`.
 
 use super::signature::Signature;
-use super::{Errors, size_named};
+use super::{Errors, remedies, size_named, ungrouped_expr};
 use crate::element::Element;
 use crate::ir::{Size, SizeId};
 use crate::size::{SizeExpr, SizeOp};
@@ -17,6 +17,8 @@ use syn::{BinOp, Expr, Lit, Token, UnOp};
 #[derive(Debug)]
 pub(super) struct Arguments {
     pub(super) tune: Vec<Vec<(Ident, Expr)>>,
+    /// The span of the first `tune`.
+    pub(super) tune_span: Option<Span>,
     pub(super) dims: Vec<(Ident, Expr)>,
     pub(super) types: Vec<(Ident, Vec<Element>)>,
     pub(super) module: Option<Ident>,
@@ -27,6 +29,7 @@ impl Default for Arguments {
     fn default() -> Arguments {
         Arguments {
             tune: Vec::new(),
+            tune_span: None,
             dims: Vec::new(),
             types: Vec::new(),
             module: None,
@@ -41,7 +44,10 @@ impl Parse for Arguments {
         while !input.is_empty() {
             let key = Ident::parse_any(input)?;
             match key.to_string().as_str() {
-                "tune" => arguments.tune.push(assignments(input)?),
+                "tune" => {
+                    arguments.tune_span.get_or_insert(key.span());
+                    arguments.tune.push(assignments(input)?);
+                }
                 "dims" => arguments.dims.extend(assignments(input)?),
                 "types" => {
                     for (name, list) in assignments(input)? {
@@ -99,7 +105,7 @@ impl Parse for Assignment {
 }
 
 fn element_list(list: &Expr) -> syn::Result<Vec<Element>> {
-    let Expr::Array(array) = list else {
+    let Expr::Array(array) = ungrouped_expr(list) else {
         return Err(syn::Error::new(
             list.span(),
             "a list of element types is expected: `types(T = [f16, bf16])`",
@@ -107,16 +113,13 @@ fn element_list(list: &Expr) -> syn::Result<Vec<Element>> {
     };
     let mut elements = Vec::new();
     for item in &array.elems {
-        let name = match item {
+        let name = match ungrouped_expr(item) {
             Expr::Path(path) => path.path.get_ident().map(Ident::to_string),
             _ => None,
         };
-        let element = name.as_deref().and_then(Element::from_name).ok_or_else(|| {
-            syn::Error::new(
-                item.span(),
-                "not an element type: there are f32, f16, bf16, f64, i8, u8, i32, i64 and bool",
-            )
-        })?;
+        let name = name.ok_or_else(|| syn::Error::new(item.span(), "an element type is expected, such as `f16`"))?;
+        let element =
+            Element::from_name(&name).ok_or_else(|| syn::Error::new(item.span(), remedies::of_element(&name)))?;
         if elements.contains(&element) {
             return Err(syn::Error::new(item.span(), format!("`{element}` is listed twice")));
         }
@@ -167,17 +170,15 @@ pub(super) fn sizes(arguments: &Arguments, signature: &Signature, errors: &mut E
 
 fn formula_of(expr: &Expr, sizes: &[(Size, Span)], errors: &mut Errors) -> Option<SizeExpr> {
     let binary = |op, a: SizeExpr, b: SizeExpr| SizeExpr::Binary(op, Box::new(a), Box::new(b));
-    match expr {
+    match ungrouped_expr(expr) {
         Expr::Lit(literal) => integer(expr, literal, errors).map(SizeExpr::Const),
-        Expr::Paren(inner) => formula_of(&inner.expr, sizes, errors),
-        Expr::Group(inner) => formula_of(&inner.expr, sizes, errors),
         Expr::Path(path) => {
             let name = path.path.get_ident().map(Ident::to_string).unwrap_or_default();
             let found = size_named(sizes, &name).map(SizeExpr::Size);
             if found.is_none() {
                 errors.at(
                     path.span(),
-                    format!("`{name}` is no size known here: dimensions of the parameters, and sizes defined before this one in `dims(…)`"),
+                    format!("`{name}` is no size known here: dimensions of the parameters, and sizes defined before this one in `dims(…)`; of a constant write the value"),
                 );
             }
             found
@@ -273,7 +274,7 @@ pub(super) fn tuning(arguments: &Arguments, sizes: &[(Size, Span)], errors: &mut
 
 /// One size or a list of them.
 fn values(expr: &Expr, errors: &mut Errors) -> Vec<u64> {
-    let items: Vec<&Expr> = match expr {
+    let items: Vec<&Expr> = match ungrouped_expr(expr) {
         Expr::Array(array) => array.elems.iter().collect(),
         one => vec![one],
     };
@@ -282,7 +283,7 @@ fn values(expr: &Expr, errors: &mut Errors) -> Vec<u64> {
     }
     let mut values = Vec::new();
     for item in items {
-        let value = match item {
+        let value = match ungrouped_expr(item) {
             Expr::Lit(literal) => match &literal.lit {
                 Lit::Int(int) => int.base10_parse::<u64>().ok().filter(|&value| value > 0),
                 _ => None,
@@ -293,7 +294,7 @@ fn values(expr: &Expr, errors: &mut Errors) -> Vec<u64> {
             Some(value) if i64::try_from(value).is_ok() => values.push(value),
             _ => errors.at(
                 item.span(),
-                "a size to tune for is a positive integer, or a list of them: `[1, 16, 256]`",
+                "a size to tune for is a positive integer, or a list of them: `[1, 16, 256]`; of a constant write the value",
             ),
         }
     }

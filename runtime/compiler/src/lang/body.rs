@@ -1,12 +1,14 @@
 //! The function's body: closures as tensors, expressions as the arena of an [`Op`].
 
-use super::signature::Signature;
-use super::{Elements, Errors, Spans, empty, size_named};
+use super::signature::{Signature, ungrouped};
+use super::{Elements, Errors, Spans, empty, remedies, size_named, ungrouped_expr};
+use crate::check::{call_of_another_length, result_of_another_rank};
 use crate::element::Element;
 use crate::ir::{
     Axis, AxisId, BinaryOp, CompareOp, Expr, ExprId, Function, Input, InputId, Let, LetId, Literal, Op, Output,
     ReduceOp, Size, Source, UnaryOp,
 };
+use crate::text::counted;
 use proc_macro2::{Ident, Span};
 use syn::spanned::Spanned;
 use syn::{BinOp, ExprClosure, Lit, Member, Pat, Stmt, Type, UnOp};
@@ -187,15 +189,10 @@ impl<'a> Builder<'a> {
         };
         let results = &self.signature.results;
         if bodies.len() != results.len() {
-            let plural = |count: usize| if count == 1 { "" } else { "s" };
+            let returned = counted(results.len() as u64, "tensor", "tensors");
             return self.errors.at(
                 expr.span(),
-                format!(
-                    "the function returns {} tensor{}, but the body gives {}",
-                    results.len(),
-                    plural(results.len()),
-                    bodies.len()
-                ),
+                format!("the function returns {returned}, but the body gives {}", bodies.len()),
             );
         }
         for (body, result) in bodies.into_iter().zip(results) {
@@ -206,13 +203,7 @@ impl<'a> Builder<'a> {
                     if axes.len() != result.dims.len() {
                         self.errors.at(
                             closure.inputs.span(),
-                            format!(
-                                "the result has {} dimension{}, but its closure has {} ax{}s",
-                                result.dims.len(),
-                                if result.dims.len() == 1 { "" } else { "s" },
-                                axes.len(),
-                                if axes.len() == 1 { "i" } else { "e" }
-                            ),
+                            result_of_another_rank(result.dims.len(), axes.len()),
                         );
                         continue;
                     }
@@ -275,7 +266,7 @@ impl<'a> Builder<'a> {
             {
                 self.errors.at(name.span(), format!("axis `{name}` is named twice"));
             }
-            let extent = match annotation {
+            let extent = match annotation.map(ungrouped) {
                 None => None,
                 Some(Type::Path(path)) if path.path.get_ident().is_some() => {
                     let text = path.path.get_ident().map(Ident::to_string).unwrap_or_default();
@@ -446,10 +437,7 @@ impl<'a> Builder<'a> {
         }
         match Element::from_name(&suffix).filter(|&element| element != Element::Bool) {
             Some(element) => Some(self.push(Expr::Cast(id, element), span)),
-            None => self.fail(
-                span,
-                format!("`{suffix}` is no type of the language: there are f32, f16, bf16, f64, i8, u8, i32 and i64"),
-            ),
+            None => self.fail(span, remedies::of_element(&suffix)),
         }
     }
 
@@ -460,7 +448,7 @@ impl<'a> Builder<'a> {
                 Some(value) => Some(self.push(Expr::Literal(value), span)),
                 None => self.fail(
                     span,
-                    "this constant is not known; there are f32::NEG_INFINITY, f32::MAX, f32::consts::PI and the like",
+                    format!("this constant is not known\nhelp: {}", remedies::OF_CONSTANT),
                 ),
             };
         };
@@ -493,10 +481,14 @@ impl<'a> Builder<'a> {
         if let Some(size) = size_named(self.sizes, &text) {
             return Some(self.push(Expr::Size(size), span));
         }
-        self.fail(
-            span,
-            format!("`{text}` is not known here: no axis, parameter, size or `let` has this name"),
-        )
+        let is_axis = self.op.axes.iter().any(|axis| axis.name == text);
+        let remedy = match is_axis {
+            true => format!("axis `{text}` is known in its closure only"),
+            false => remedies::of_name(&text),
+        };
+        let message =
+            format!("`{text}` is not known here: no axis, parameter, size or `let` has this name\nhelp: {remedy}");
+        self.fail(span, message)
     }
 
     fn binary(&mut self, binary: &syn::ExprBinary) -> Option<ExprId> {
@@ -525,7 +517,7 @@ impl<'a> Builder<'a> {
             BinOp::BitAnd(_) | BinOp::BitOr(_) | BinOp::BitXor(_) | BinOp::Shl(_) | BinOp::Shr(_) => {
                 return self.fail(
                     binary.op.span(),
-                    "there are no operations on bits; truth values combine with `&&` and `||`",
+                    format!("there are no operations on bits\nhelp: {}", remedies::OF_BITS),
                 );
             }
             _ => return self.fail(binary.op.span(), "nothing is assigned in an operator"),
@@ -542,22 +534,14 @@ impl<'a> Builder<'a> {
     }
 
     fn cast_element(&mut self, ty: &Type) -> Option<Element> {
-        let name = match ty {
+        let name = match ungrouped(ty) {
             Type::Path(path) => path.path.segments.last().map(|segment| segment.ident.to_string()),
-            Type::Group(group) => return self.cast_element(&group.elem),
             _ => None,
         };
         let name = name.unwrap_or_default();
         let found = self.elements.get(&name).copied().or_else(|| Element::from_name(&name));
         if found.is_none() {
-            let hint = match name.as_str() {
-                "usize" | "isize" | "u32" | "u64" | "i16" | "u16" => "; indices and integers are `i32` or `i64`",
-                _ => "",
-            };
-            self.errors.at(
-                ty.span(),
-                format!("`{name}` is no type of the language: there are f32, f16, bf16, f64, i8, u8, i32, i64 and bool{hint}"),
-            );
+            self.errors.at(ty.span(), remedies::of_element(&name));
         }
         found
     }
@@ -718,32 +702,17 @@ impl<'a> Builder<'a> {
             return Some(self.push(Expr::Binary(op, a?, b?), span));
         }
         let Some((function, _, count)) = Function::TABLE.into_iter().find(|(_, other, _)| *other == name) else {
-            let hint = match name {
-                "mean" | "avg" => "; write `sum(|k| …) / K as f32`",
-                "pow" => "; there are `powi` and `powf`",
-                "log" => "; the natural logarithm is `ln`",
-                "fabs" => "; it is called `abs`",
-                "argmax" | "argmin" | "sum" | "prod" => "",
-                "softmax" => "; write it with `max`, `exp` and `sum`",
-                _ => "",
-            };
             if reduction_named(name).is_some() {
                 return self.fail(
                     span,
                     format!("`{name}` takes one closure over the axes it reduces: `{name}(|k| …)`"),
                 );
             }
-            return self.fail(at, format!("`{name}` is no function of the language{hint}"));
+            let remedy = remedies::of_function(name);
+            return self.fail(at, format!("`{name}` is no function of the language\nhelp: {remedy}"));
         };
         if arguments.len() != count {
-            let plural = if count == 1 { "" } else { "s" };
-            return self.fail(
-                span,
-                format!(
-                    "`{name}` takes {count} value{plural}, but {} are given",
-                    arguments.len()
-                ),
-            );
+            return self.fail(span, call_of_another_length(name, count, arguments.len()));
         }
         let values: Vec<Option<ExprId>> = arguments.into_iter().map(|argument| self.expr(argument)).collect();
         let values = values.into_iter().collect::<Option<Vec<_>>>()?;
@@ -826,9 +795,7 @@ fn reduction_named(name: &str) -> Option<ReduceOp> {
 
 /// An expression without the parentheses, groups and braces around it.
 fn unwrapped(expr: &syn::Expr) -> &syn::Expr {
-    match expr {
-        syn::Expr::Paren(inner) => unwrapped(&inner.expr),
-        syn::Expr::Group(inner) => unwrapped(&inner.expr),
+    match ungrouped_expr(expr) {
         syn::Expr::Block(block) => match block.block.stmts.as_slice() {
             [Stmt::Expr(inner, None)] => unwrapped(inner),
             _ => expr,

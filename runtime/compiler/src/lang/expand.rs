@@ -1,7 +1,7 @@
 //! What the attribute becomes: a function, and a module of the same name.
 //!
-//! Every path in it is absolute, and every name of its own has the macro's hygiene: nothing that the user's code calls
-//! alike changes its meaning. One parameter list serves all of it; see [`Interface`].
+//! Every path in it is absolute, traits included, and every name of its own has the macro's hygiene or a scope without the user's
+//! names: nothing that the user's code calls alike changes its meaning. One parameter list serves all of it; see [`Interface`].
 
 use super::{ElementType, Operator, Parameter, TensorType};
 use crate::element::Element;
@@ -17,6 +17,8 @@ pub struct Environment<'a> {
     pub package: &'a str,
     /// The bundle of an operator, as an absolute path; none where the build left none.
     pub bundle: &'a dyn Fn(&Fingerprint) -> Option<PathBuf>,
+    /// A warning for operators with `tune(…)`; none if the build script found them all.
+    pub overlooked: &'a dyn Fn(&[Fingerprint]) -> Option<String>,
 }
 
 /// Expands the attribute. Where something is wrong, the result holds the errors at their spans, and beside them, if the
@@ -31,11 +33,13 @@ pub fn expand(attribute: TokenStream, item: TokenStream, environment: &Environme
 }
 
 fn full(operator: &Operator, environment: &Environment<'_>) -> syn::Result<TokenStream> {
+    let mut fingerprints = Vec::new();
     let variants = operator.variants.iter().map(|variant| {
         let error = |error| syn::Error::new(operator.name.span(), error);
         let bytes = encoding::encode(variant.checked.op()).map_err(error)?;
         let fingerprint = fingerprint::of(&variant.checked).map_err(error)?;
         let bundle = (environment.bundle)(&fingerprint);
+        fingerprints.push(fingerprint);
         Ok(Variant {
             elements: variant.elements.clone(),
             operator: bytes,
@@ -54,10 +58,27 @@ fn full(operator: &Operator, environment: &Environment<'_>) -> syn::Result<Token
         runtime: &operator.runtime,
     };
     let variants = variants.collect::<syn::Result<Vec<_>>>()?;
-    Ok(interface.expand(Bodies::Full {
+    let expanded = interface.expand(Bodies::Full {
         package: environment.package,
         variants: &variants,
-    }))
+    });
+    let overlooked = (operator.tune_span).and_then(|span| Some((span, (environment.overlooked)(&fingerprints)?)));
+    let warning = overlooked.map(|(span, message)| warning(span, &message));
+    Ok(quote!(#expanded #warning))
+}
+
+/// A warning at a span: the use of a deprecated item, because attributes have no stable way to warn. The lint is silent in dependencies, an error
+/// under `-D warnings`, and allowed by `#![allow(deprecated)]`.
+fn warning(at: Span, message: &str) -> TokenStream {
+    let name = Ident::new("tune", at);
+    quote! {
+        #[allow(non_upper_case_globals)]
+        const _: () = {
+            #[deprecated(note = #message)]
+            const #name: () = ();
+            #name
+        };
+    }
 }
 
 /// The function and module to generate.
@@ -125,10 +146,15 @@ impl Interface<'_> {
             #vis mod #module {
                 #traits
                 #kernel
-                #into
-                #prepare
-                #plan
-                #reference
+                // Apart from the static, so that a parameter may be called as it is.
+                mod functions {
+                    #into
+                    #prepare
+                    #plan
+                    #reference
+                }
+                #[allow(unused_imports)]
+                pub use self::functions::{into, plan, prepare, reference};
             }
         }
     }
@@ -152,7 +178,7 @@ impl Interface<'_> {
                 let #inputs = #arguments;
                 let #call = #runtime::__private::Call::new(#variant, #gpu, &#inputs)?;
                 #(let #outputs = #call.output::<#elements>(#positions)?;)*
-                #call.launch(&[#(#runtime::__private::View::from(&#outputs)),*])?;
+                #call.launch(&[#(<#runtime::__private::View<'_> as ::core::convert::From<_>>::from(&#outputs)),*])?;
                 ::core::result::Result::Ok(#value)
             }
         });
@@ -167,17 +193,17 @@ impl Interface<'_> {
     fn into(&self, full: bool) -> TokenStream {
         let runtime = self.runtime;
         let (gpu, inputs) = (own("gpu"), own("inputs"));
-        let generics = self.generics(&quote!(self::));
+        let generics = self.generics(&quote!(super::));
         let parameters = self.parameters(&quote!(Tensor));
         let outputs = self.outputs();
         let elements = self.results.iter().map(|result| self.element(&result.element));
         let body = body(full, || {
-            let variant = self.variant(&TokenStream::new());
+            let variant = self.variant(&quote!(super::));
             let arguments = self.arguments("Argument");
             quote! {
                 let #inputs = #arguments;
                 #runtime::__private::Call::new(#variant, #gpu, &#inputs)?
-                    .launch(&[#(#runtime::__private::View::from(&*#outputs)),*])
+                    .launch(&[#(<#runtime::__private::View<'_> as ::core::convert::From<_>>::from(&*#outputs)),*])
             }
         });
         let plural = if outputs.len() == 1 { "a tensor" } else { "tensors" };
@@ -201,7 +227,7 @@ impl Interface<'_> {
         let runtime = self.runtime;
         let (gpu, sizes) = (own("gpu"), own("sizes"));
         let method = Ident::new(name, Span::call_site());
-        let generics = self.generics(&quote!(self::));
+        let generics = self.generics(&quote!(super::));
         let about = match name {
             "prepare" => {
                 "Loads the kernel that calls of these sizes use; afterwards [`into`] allocates nothing and waits for nothing."
@@ -210,7 +236,7 @@ impl Interface<'_> {
         };
         let about = format!("{about}\n\n# Errors\nSizes that are missing, unknown or impossible; no kernel for them.");
         let body = body(full, || {
-            let variant = self.variant(&TokenStream::new());
+            let variant = self.variant(&quote!(super::));
             quote!(#variant.#method(#gpu, #sizes))
         });
         quote! {
@@ -228,11 +254,11 @@ impl Interface<'_> {
     fn reference(&self, full: bool) -> TokenStream {
         let runtime = self.runtime;
         let (inputs, call) = (own("inputs"), own("call"));
-        let generics = self.generics(&quote!(self::));
+        let generics = self.generics(&quote!(super::));
         let parameters = self.parameters(&quote!(HostTensor));
         let result = self.result(&quote!(HostTensor));
         let body = body(full, || {
-            let variant = self.variant(&TokenStream::new());
+            let variant = self.variant(&quote!(super::));
             let arguments = self.arguments("HostArgument");
             let outputs = self.results.iter().enumerate().map(|(position, result)| {
                 let element = self.element(&result.element);

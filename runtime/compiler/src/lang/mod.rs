@@ -6,6 +6,7 @@
 mod arguments;
 mod body;
 mod expand;
+mod remedies;
 mod signature;
 mod stub;
 
@@ -42,6 +43,8 @@ pub struct Operator {
     pub runtime: syn::Path,
     /// The sizes to tune for.
     pub tuning: Tuning,
+    /// The span of the first `tune`; none if there is none.
+    pub tune_span: Option<Span>,
     /// One operator a combination of element types, the last type parameter changing fastest.
     pub variants: Vec<Variant>,
 }
@@ -112,7 +115,11 @@ type Elements = HashMap<String, Element>;
 /// Everything that is wrong with it, each at its span.
 pub fn parse(attribute: TokenStream, item: TokenStream) -> syn::Result<Operator> {
     let arguments = syn::parse2::<arguments::Arguments>(attribute)?;
-    let function = syn::parse2::<syn::ItemFn>(item)?;
+    let function =
+        syn::parse2::<syn::ItemFn>(item.clone()).map_err(|error| match signature::number_in_shape(item) {
+            Some(at) => syn::Error::new(at, signature::DIMENSION),
+            None => error,
+        })?;
     let mut errors = Errors::default();
     let signature = signature::read(&function, &arguments, &mut errors);
     let sizes = arguments::sizes(&arguments, &signature, &mut errors);
@@ -141,6 +148,7 @@ pub fn parse(attribute: TokenStream, item: TokenStream) -> syn::Result<Operator>
         results: signature.results,
         tuple: signature.tuple,
         tuning,
+        tune_span: arguments.tune_span,
         variants,
     })
 }
@@ -174,13 +182,17 @@ fn variant(
     errors.finish()?;
     op.name = function.sig.ident.to_string();
     let checked = Checked::new(op).map_err(|diagnostics| located(&diagnostics, &spans))?;
+    let scalars = checked.scalars_in_indices();
+    if !scalars.is_empty() {
+        return Err(located(&scalars, &spans));
+    }
     for sizes in tuning
         .buckets(&checked)
         .map_err(|error| syn::Error::new(spans.whole, error))?
     {
         checked.verify(&sizes).map_err(|error| {
             let at = match &error {
-                CallError::Range { read, .. } => spans.of(Place::Expr(*read)),
+                CallError::Range { read: at, .. } | CallError::Narrow { at, .. } => spans.of(Place::Expr(*at)),
                 _ => spans.whole,
             };
             let op = checked.op();
@@ -209,6 +221,15 @@ fn located(diagnostics: &[Diagnostic], spans: &Spans) -> syn::Error {
     errors
         .0
         .unwrap_or_else(|| syn::Error::new(spans.whole, "the operator is not valid"))
+}
+
+/// An expression without the parentheses around it, and without the invisible groups that `macro_rules!` puts around what it was given.
+fn ungrouped_expr(expr: &syn::Expr) -> &syn::Expr {
+    match expr {
+        syn::Expr::Paren(inner) => ungrouped_expr(&inner.expr),
+        syn::Expr::Group(inner) => ungrouped_expr(&inner.expr),
+        other => other,
+    }
 }
 
 /// The size of that name.

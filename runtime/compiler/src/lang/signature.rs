@@ -1,9 +1,9 @@
 //! The function's signature: parameters and results as tensors and scalars.
 
 use super::arguments::Arguments;
-use super::{Elements, Errors};
+use super::{Elements, Errors, remedies};
 use crate::element::Element;
-use proc_macro2::{Ident, Span};
+use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use syn::spanned::Spanned;
 use syn::{FnArg, GenericArgument, GenericParam, Pat, PathArguments, ReturnType, Type};
 
@@ -55,8 +55,31 @@ pub(super) struct Signature {
     pub(super) tuple: bool,
 }
 
-const TENSOR: &str =
-    "a tensor is written `Tensor<f32, (M, K)>`: an element type and its dimensions' sizes (one: `(N,)`, none: `()`)";
+const TENSOR: &str = "a tensor is written `Tensor<f32, (M, K)>`: an element type and its dimensions' sizes (one: `(N,)`, none: `()`); a number gets a name: `dims(TWO = 2)`";
+
+pub(super) const DIMENSION: &str = "a dimension is the name of a size; `dims(…)` in the attribute names constants and formulas: `dims(TAPS = 3, HO = H / 2)`";
+
+/// A number in a tensor's shape, which is no type of Rust: `Tensor<f32, (N, 2)>`. Rust goes on behind it.
+pub(super) fn number_in_shape(item: TokenStream) -> Option<Span> {
+    let mut after_comma = false;
+    for token in item {
+        if let TokenTree::Group(group) = &token {
+            let found = match group.delimiter() {
+                Delimiter::Parenthesis if after_comma => group.stream().into_iter().find_map(|token| match token {
+                    TokenTree::Literal(literal) => Some(literal.span()),
+                    _ => None,
+                }),
+                Delimiter::Parenthesis => number_in_shape(group.stream()),
+                _ => None,
+            };
+            if found.is_some() {
+                return found;
+            }
+        }
+        after_comma = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == ',');
+    }
+    None
+}
 
 pub(super) fn read(function: &syn::ItemFn, arguments: &Arguments, errors: &mut Errors) -> Signature {
     let signature = &function.sig;
@@ -113,7 +136,7 @@ pub(super) fn read(function: &syn::ItemFn, arguments: &Arguments, errors: &mut E
             signature.ident.span(),
             "an operator returns a tensor: `-> Tensor<f32, (M, N)>`",
         ),
-        ReturnType::Type(_, ty) => match ty.as_ref() {
+        ReturnType::Type(_, ty) => match ungrouped(ty) {
             Type::Tuple(list) => {
                 tuple = true;
                 if list.elems.is_empty() {
@@ -153,15 +176,16 @@ fn result(ty: &Type, arguments: &Arguments, errors: &mut Errors) -> Option<Tenso
 
 /// A tensor's element type and dimensions, or a scalar's type.
 fn value_type(ty: &Type, arguments: &Arguments, errors: &mut Errors) -> Option<(ElementType, Option<Vec<Ident>>)> {
-    let path = match ty {
+    let path = match ungrouped(ty) {
         Type::Path(path) if path.qself.is_none() => &path.path,
-        Type::Group(group) => return value_type(&group.elem, arguments, errors),
-        Type::Paren(group) => return value_type(&group.elem, arguments, errors),
         Type::Reference(reference) => {
-            errors.at(
-                reference.span(),
-                "write the type without `&`: operators borrow their tensors anyway",
-            );
+            let message = match reference.mutability {
+                Some(_) => {
+                    "an operator does not write into its parameters: it returns a tensor, and the generated `into` writes that into one of the caller's; write the type without `&mut`"
+                }
+                None => "write the type without `&`: operators borrow their tensors anyway",
+            };
+            errors.at(reference.span(), message);
             return None;
         }
         other => {
@@ -189,7 +213,7 @@ fn value_type(ty: &Type, arguments: &Arguments, errors: &mut Errors) -> Option<(
         errors.at(ty.span(), TENSOR);
         return None;
     };
-    let element = match element {
+    let element = match ungrouped(element) {
         Type::Path(path) => element_type(&path.path, arguments, errors),
         other => {
             errors.at(other.span(), TENSOR);
@@ -209,27 +233,23 @@ fn element_type(path: &syn::Path, arguments: &Arguments, errors: &mut Errors) ->
     let last = path.segments.last()?;
     let known = Element::from_name(&last.ident.to_string()).filter(|_| last.arguments.is_empty());
     if known.is_none() {
-        errors.at(
-            path.span(),
-            format!(
-                "`{}` is no element type: there are f32, f16, bf16, f64, i8, u8, i32, i64 and bool, or a parameter listed by `types({} = […])`",
-                last.ident, last.ident
-            ),
-        );
+        errors.at(path.span(), remedies::of_element(&last.ident.to_string()));
     }
     known.map(ElementType::Known)
 }
 
+/// A type without the parentheses around it, and without the invisible groups that `macro_rules!` puts around what it was given.
+pub(super) fn ungrouped(ty: &Type) -> &Type {
+    match ty {
+        Type::Paren(inner) => ungrouped(&inner.elem),
+        Type::Group(inner) => ungrouped(&inner.elem),
+        other => other,
+    }
+}
+
 fn dimensions(shape: &Type, errors: &mut Errors) -> Option<Vec<Ident>> {
-    let Type::Tuple(tuple) = shape else {
-        let hint = match shape {
-            Type::Paren(inner) => match inner.elem.as_ref() {
-                Type::Path(path) => path
-                    .path
-                    .get_ident()
-                    .map(|name| format!("one dimension is written `({name},)`")),
-                _ => None,
-            },
+    let Type::Tuple(tuple) = ungrouped(shape) else {
+        let hint = match ungrouped(shape) {
             Type::Path(path) => path
                 .path
                 .get_ident()
@@ -241,13 +261,10 @@ fn dimensions(shape: &Type, errors: &mut Errors) -> Option<Vec<Ident>> {
     };
     let mut dims = Vec::new();
     for dim in &tuple.elems {
-        match dim {
+        match ungrouped(dim) {
             Type::Path(path) if path.path.get_ident().is_some() => dims.extend(path.path.get_ident().cloned()),
             other => {
-                errors.at(
-                    other.span(),
-                    "a dimension is the name of a size; `dims(…)` in the attribute names constants and formulas: `dims(TAPS = 3, HO = H / 2)`",
-                );
+                errors.at(other.span(), DIMENSION);
                 return None;
             }
         }

@@ -7,6 +7,7 @@
 //! ones its axes carry ([`Binding::guard`]: lanes beyond the end of a row, say). Any other read is made only where all
 //! conditions around it hold, and where its index is in range if that is known only at run time.
 
+mod exact;
 mod indices;
 mod read;
 mod reduction;
@@ -18,7 +19,7 @@ use super::value::{self, Value};
 use super::{Error, math};
 use crate::check::Checked;
 use crate::element::{Element, Type};
-use crate::ir::{AxisId, BinaryOp, Expr, ExprId, InputId, Op, SizeId};
+use crate::ir::{AxisId, BinaryOp, Expr, ExprId, InputId, Op, ReduceOp, SizeId};
 use crate::kernel::Parameter;
 use crate::ptx::builder::Location;
 use crate::ptx::{Address, Builder, Cache, Few, Guard, Opcode, Operand, Reg, Width};
@@ -307,6 +308,36 @@ impl<'a> Lowering<'a> {
         self.condition = outside;
     }
 
+    // ------------------------------------------------------------------ types
+
+    /// The type an expression is computed in: of an index value that of index registers.
+    pub fn ty(&self, expr: ExprId) -> Type {
+        match self.checked.is_index(expr) {
+            true => self.index_type(),
+            false => self.checked.ty(expr),
+        }
+    }
+
+    /// The type in which the operands of a comparison are compared.
+    fn operand_ty(&self, compare: ExprId) -> Type {
+        match self.checked.compares_indices(compare) {
+            true => self.index_type(),
+            false => self.checked.operand_ty(compare),
+        }
+    }
+
+    /// The type of the values that a reduction combines.
+    pub fn reduced_ty(&self, reduction: ExprId) -> Type {
+        match *self.op().expr(reduction) {
+            Expr::Reduce {
+                op: ReduceOp::ArgMax | ReduceOp::ArgMin,
+                body,
+                ..
+            } => self.ty(body),
+            _ => self.ty(reduction),
+        }
+    }
+
     // ------------------------------------------------------------------ values
 
     /// Makes `expr` have a value where its free axes are bound as they are now.
@@ -396,7 +427,7 @@ impl<'a> Lowering<'a> {
 
     fn compute(&mut self, expr: ExprId, family: &mut dyn Reduce) -> Result<Value, Error> {
         let op = self.op();
-        let ty = self.checked.ty(expr);
+        let ty = self.ty(expr);
         Ok(match op.expr(expr) {
             Expr::Literal(literal) => Value::literal(&mut self.b, *literal, ty),
             Expr::Size(size) => {
@@ -418,7 +449,7 @@ impl<'a> Lowering<'a> {
             }
             Expr::Binary(binary, x, y) => self.binary(ty, *binary, *x, *y, family)?,
             Expr::Compare(compare, x, y) => {
-                let operands = self.checked.operand_ty(expr);
+                let operands = self.operand_ty(expr);
                 let x = self.value_as(*x, operands, family)?;
                 let y = self.value_as(*y, operands, family)?;
                 Value::new(Type::Bool, value::compare(&mut self.b, *compare, x, y))
@@ -437,7 +468,7 @@ impl<'a> Lowering<'a> {
             Expr::Cast(a, element) => {
                 let from = match op.expr(*a) {
                     Expr::Literal(_) => element.compute(),
-                    _ => self.checked.ty(*a),
+                    _ => self.ty(*a),
                 };
                 let a = self.value_as(*a, from, family)?;
                 match element {
@@ -467,18 +498,19 @@ impl<'a> Lowering<'a> {
                 } else {
                     None
                 };
-                match done {
+                let value = match done {
                     Some(value) => value,
                     None => self.in_sequence(expr, *reduction, axes, *body, family)?,
-                }
+                };
+                value.to(&mut self.b, ty)
             }
         })
     }
 
-    /// An index as a value of the language: 32 bits, wrapping, unless 64 are wanted.
+    /// An index as a value of the language, of this type.
     fn index_value(&mut self, index: &Linear, ty: Type) -> Value {
         let operand = self.math.operand(&mut self.b, index);
-        let own = if self.math.wide { Type::I64 } else { Type::I32 };
+        let own = self.index_type();
         Value { ty: own, operand }.to(&mut self.b, ty)
     }
 

@@ -19,7 +19,8 @@ use crate::ptx::text::Entry;
 use crate::ptx::{Cache, Class, Few, Guard, Opcode, Operand, Reg, Space, Turns, Width};
 use crate::schedule::{self, Schedule};
 use crate::size::{SizeExpr, SizeOp, Specialisation};
-use crate::target::Target;
+use crate::target::Machine;
+use crate::text::counted;
 use expression::{Lowering, Reduce, width_of};
 use index::Linear;
 use smallvec::smallvec;
@@ -33,11 +34,11 @@ const REGISTERS: u32 = 168;
 pub enum Error {
     /// The schedule is not one of the operator's space.
     #[error(
-        "the schedule `{0}` is not legal for this operator, these sizes and this target; `schedule::space` lists those that are"
+        "the schedule `{0}` is not legal for this operator, these sizes and this machine; `schedule::space` lists those that are"
     )]
     Illegal(String),
     /// The specialisation was made for another operator.
-    #[error("the specialisation has {found} extents, but the operator has {expected} sizes")]
+    #[error("the specialisation has {}, but the operator has {}", counted(*.found as u64, "extent", "extents"), counted(*.expected as u64, "size", "sizes"))]
     Specialisation {
         /// Sizes of the operator.
         expected: usize,
@@ -67,12 +68,12 @@ pub struct Lowered {
 pub fn lower(
     checked: &Checked,
     specialisation: &Specialisation,
-    target: Target,
+    machine: Machine,
     schedule: &Schedule,
 ) -> Result<Kernel, Error> {
-    let lowered = lowered(checked, specialisation, target, schedule)?;
+    let lowered = lowered(checked, specialisation, machine, schedule)?;
     Ok(Kernel {
-        ptx: lowered.entry.module(target),
+        ptx: lowered.entry.module(machine.target),
         entry: lowered.entry.name,
         launch: lowered.launch,
         parameters: lowered.parameters,
@@ -86,7 +87,7 @@ pub fn lower(
 pub fn lowered(
     checked: &Checked,
     specialisation: &Specialisation,
-    target: Target,
+    machine: Machine,
     schedule: &Schedule,
 ) -> Result<Lowered, Error> {
     let expected = checked.op().sizes.len();
@@ -94,30 +95,34 @@ pub fn lowered(
     if expected != found {
         return Err(Error::Specialisation { expected, found });
     }
-    if !schedule::legal(checked, specialisation, target, schedule) {
+    if !schedule::legal(checked, specialisation, machine, schedule) {
         return Err(Error::Illegal(schedule.to_string()));
     }
     let name = entry_name(&checked.op().name, schedule.family());
     let (mut lowering, launch) = match schedule {
         Schedule::Plain(plain) => plain::lower(checked, specialisation, &name, plain)?,
-        Schedule::Pointwise(pointwise) => pointwise::lower(checked, specialisation, &name, target, pointwise)?,
-        Schedule::Row(row) => row::lower(checked, specialisation, &name, target, row)?,
-        Schedule::Contract(contract) => contract::simt::lower(checked, specialisation, &name, target, contract)?,
-        Schedule::Mma(mma) => contract::mma::lower(checked, specialisation, &name, target, mma)?,
-        Schedule::Skinny(skinny) => skinny::lower(checked, specialisation, &name, target, skinny)?,
-        Schedule::Window(window) => window::lower(checked, specialisation, &name, target, window)?,
+        Schedule::Pointwise(pointwise) => pointwise::lower(checked, specialisation, &name, machine, pointwise)?,
+        Schedule::Row(row) => row::lower(checked, specialisation, &name, machine, row)?,
+        Schedule::Contract(contract) => contract::simt::lower(checked, specialisation, &name, machine, contract)?,
+        Schedule::Mma(mma) => contract::mma::lower(checked, specialisation, &name, machine, mma)?,
+        Schedule::Skinny(skinny) => skinny::lower(checked, specialisation, &name, machine, skinny)?,
+        Schedule::Window(window) => window::lower(checked, specialisation, &name, machine, window)?,
     };
+    // The families estimate shared memory; this is the amount that the kernel really takes.
+    if launch.fits(&machine.limits).is_err() {
+        return Err(Error::Illegal(schedule.to_string()));
+    }
     // Left alone, the assembler now and then spills to fit more blocks, or because it unrolled too far. Functions in f64
     // hold many values at once, whatever else a kernel does.
     let doubles = |expr: &Expr| matches!(expr, Expr::Call(_, arguments) if arguments.iter().any(|&argument| checked.ty(argument) == Type::F64));
     if !lowering.b.has_minimum_blocks() || checked.op().exprs.iter().any(doubles) {
-        let blocks = target.resident_blocks(launch.block[0], REGISTERS, launch.dynamic_shared);
+        let blocks = machine.resident_blocks(launch.block[0], REGISTERS, launch.dynamic_shared);
         lowering.b.set_minimum_blocks(blocks.max(1));
     }
     let parameters = lowering.parameters().to_vec();
     let mut entry = lowering.b.finish();
     // A family's estimate of registers may be too low: what the kernel itself holds at once is certainly needed.
-    let most = target.minimum_blocks(launch.block[0], entry.pressure(), launch.dynamic_shared);
+    let most = machine.minimum_blocks(launch.block[0], entry.pressure(), launch.dynamic_shared);
     entry.minimum_blocks = entry.minimum_blocks.map(|blocks| blocks.min(most));
     Ok(Lowered {
         entry,
@@ -241,7 +246,7 @@ impl Lowering<'_> {
     /// The value of an output where its axes are bound, in the form it is stored in.
     fn output_value(&mut self, output: usize, family: &mut dyn Reduce) -> Result<Operand, Error> {
         let output = &self.op().outputs[output];
-        let ty = self.checked.ty(output.body);
+        let ty = self.ty(output.body);
         // A narrower float output takes a wider value in one rounding.
         let wanted = match (ty, output.element.compute()) {
             (Type::F64, Type::F32) => Type::F64,

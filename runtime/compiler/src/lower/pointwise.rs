@@ -10,18 +10,18 @@ use crate::kernel::Launch;
 use crate::ptx::{Class, Guard, Opcode, Operand, Reg, Turns};
 use crate::schedule::{Pointwise, pointwise_flat, pointwise_resident_blocks, pointwise_together};
 use crate::size::Specialisation;
-use crate::target::Target;
+use crate::target::Machine;
 
 pub(super) fn lower<'a>(
     checked: &'a Checked,
     specialisation: &'a Specialisation,
     name: &str,
-    target: Target,
+    machine: Machine,
     schedule: &Pointwise,
 ) -> Result<(Lowering<'a>, Launch), Error> {
     let (mut lowering, launch) = kernel(checked, specialisation, name, schedule)?;
     // Left alone, the assembler spills a little to fit more blocks.
-    let resident = pointwise_resident_blocks(checked, target, schedule, launch.dynamic_shared);
+    let resident = pointwise_resident_blocks(checked, machine, schedule, launch.dynamic_shared);
     lowering.b.set_minimum_blocks(resident);
     Ok((lowering, launch))
 }

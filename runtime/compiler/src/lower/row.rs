@@ -18,26 +18,26 @@ use crate::kernel::Launch;
 use crate::ptx::{Address, Cache, Class, Few, Guard, Opcode, Operand, Reg, Space, Turns, Width};
 use crate::schedule::{Keep, Pass, Row, kept_budget, read_again, row_axes, row_minimum_blocks};
 use crate::size::Specialisation;
-use crate::target::Target;
+use crate::target::Machine;
 use kept::{Kept, Walk};
 
 pub(super) fn lower<'a>(
     checked: &'a Checked,
     specialisation: &'a Specialisation,
     name: &str,
-    target: Target,
+    machine: Machine,
     schedule: &Row,
 ) -> Result<(Lowering<'a>, Launch), Error> {
     let mut lowering = Lowering::new(checked, specialisation, name, schedule.threads * schedule.rows);
     let row_count = row_axes(checked).ok_or(Error::Unbound)?;
     let dims = &checked.op().outputs[0].dims[..row_count];
     let mut group = Group::new(&mut lowering, *schedule, row_count);
-    group.kept.budget = kept_budget(target);
+    group.kept.budget = kept_budget(machine);
     group.kept.again = read_again(checked);
     group.outputs(&mut lowering)?;
     let shared = group.shared_bytes;
     // Left alone, the assembler spills a little to fit more blocks.
-    let resident = row_minimum_blocks(checked, specialisation, target, schedule, shared);
+    let resident = row_minimum_blocks(checked, specialisation, machine, schedule, shared);
     lowering.b.set_minimum_blocks(resident);
     let blocks = volume_formula(specialisation, dims).div_ceil(u64::from(schedule.rows));
     Ok((lowering, launch(blocks, schedule.threads * schedule.rows, shared)))
@@ -388,11 +388,13 @@ impl Group {
     fn cooperative(
         &mut self,
         lowering: &mut Lowering<'_>,
+        expr: ExprId,
         reduction: ReduceOp,
         axes: &[AxisId],
         body: ExprId,
     ) -> Result<Value, Error> {
-        let mut partial = Partial::new(self, lowering, reduction, lowering.checked.ty(body));
+        let ty = lowering.reduced_ty(expr);
+        let mut partial = Partial::new(self, lowering, reduction, ty);
         let outside = self.enter(lowering, axes, &[body]);
         self.ahead(lowering, body)?;
         self.walk(lowering, axes, Pace::Schedule, |group, lowering, steps| {
@@ -544,7 +546,7 @@ impl Reduce for Group {
         // The whole group comes here together: before any walk that is under way.
         let suspended = lowering.b.suspend(0);
         let lanes = lowering.lanes.take();
-        let value = self.cooperative(lowering, *op, axes, *body);
+        let value = self.cooperative(lowering, expr, *op, axes, *body);
         lowering.lanes = lanes;
         lowering.b.resume(suspended);
         value.map(Some)

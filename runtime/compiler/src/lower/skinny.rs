@@ -16,18 +16,18 @@ use crate::kernel::Launch;
 use crate::ptx::{Address, Cache, Class, Compare, Few, Guard, Opcode, Operand, Reg, Space, Turns};
 use crate::schedule::{Skinny, SkinnyShape, SkinnySum, skinny_operands};
 use crate::size::Specialisation;
-use crate::target::Target;
+use crate::target::Machine;
 
 pub(super) fn lower<'a>(
     checked: &'a Checked,
     specialisation: &'a Specialisation,
     name: &str,
-    target: Target,
+    machine: Machine,
     point: &Skinny,
 ) -> Result<(Lowering<'a>, Launch), Error> {
     let shape = skinny_operands(checked, specialisation).ok_or(Error::Unbound)?;
     let mut lowering = Lowering::new(checked, specialisation, name, point.threads());
-    lowering.b.set_minimum_blocks(shape.minimum_blocks(point, target));
+    lowering.b.set_minimum_blocks(shape.minimum_blocks(point, machine));
     let strip = Strip::new(&mut lowering, point, &shape);
     let accumulators = strip.sum(&mut lowering)?;
     strip.exchange(&mut lowering, accumulators);

@@ -13,19 +13,19 @@ use crate::kernel::Launch;
 use crate::ptx::{Cache, Guard, Reg};
 use crate::schedule::{Window, window_minimum_blocks};
 use crate::size::{SizeExpr, Specialisation};
-use crate::target::Target;
+use crate::target::Machine;
 
 pub(super) fn lower<'a>(
     checked: &'a Checked,
     specialisation: &'a Specialisation,
     name: &str,
-    target: Target,
+    machine: Machine,
     point: &Window,
 ) -> Result<(Lowering<'a>, Launch), Error> {
     let mut lowering = Lowering::new(checked, specialisation, name, point.threads);
     lowering
         .b
-        .set_minimum_blocks(window_minimum_blocks(checked, specialisation, target, point));
+        .set_minimum_blocks(window_minimum_blocks(checked, specialisation, machine, point));
     let op = checked.op();
     let dims = &op.outputs[0].dims;
     // Outputs of a thread along each dimension.
@@ -169,7 +169,7 @@ impl Reduce for Unrolled {
         let Expr::Reduce { op, axes, body } = lowering.op().expr(expr) else {
             return Ok(None);
         };
-        let mut accumulator = Accumulator::new(lowering, *op, lowering.checked.ty(*body));
+        let mut accumulator = Accumulator::new(lowering, *op, lowering.reduced_ty(expr));
         let extents: Option<Vec<i64>> = axes.iter().map(|&axis| lowering.extent(axis).as_constant()).collect();
         let Some(extents) = extents else { return Ok(None) };
         for number in 0..extents.iter().product() {

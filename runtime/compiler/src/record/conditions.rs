@@ -70,6 +70,12 @@ pub enum Flag {
     ForeignProcess,
     /// The budget ended before the window was as long as it should be.
     ShortWindow,
+    /// The board does not say if it throttled.
+    ThrottlingUnknown,
+    /// The board does not say which processes use it.
+    ProcessesUnknown,
+    /// The board does not say if it is partitioned (MIG).
+    PartitionsUnknown,
 }
 
 impl Flag {
@@ -83,6 +89,9 @@ impl Flag {
             Flag::PowerDisagrees => "counter and instant power disagree",
             Flag::ForeignProcess => "another process used the GPU",
             Flag::ShortWindow => "short window",
+            Flag::ThrottlingUnknown => "throttling unknown",
+            Flag::ProcessesUnknown => "other processes unknown",
+            Flag::PartitionsUnknown => "partitioning (MIG) unknown",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::encoding::{Invalid, Validate, ensure, ensure_text};
 use super::fingerprint::hexadecimal;
+use crate::target::Machine;
 use bincode::{Decode, Encode};
 use sha2::{Digest, Sha256};
 use std::fmt::{Display, Formatter};
@@ -58,6 +59,12 @@ impl DeviceClass {
             (true, false) => Match::Model,
             (false, _) => Match::Borrowed,
         })
+    }
+
+    /// The machine with the documented limits of its compute capability, for builds without the device; none below 8.0. A program that
+    /// runs on the device takes the limits from its driver.
+    pub fn machine(&self) -> Option<Machine> {
+        Machine::documented(self.compute_capability, self.multiprocessors)
     }
 
     /// Memory rounded to whole GiB.

@@ -8,11 +8,14 @@
 //! limited, all bytes must be consumed, and the values must make sense.
 
 use bincode::config::Configuration;
+use bincode::enc::write::Writer;
+use bincode::error::EncodeError as Refusal;
 use bincode::{Decode, Encode, config};
 use sha2::{Digest, Sha256};
+use std::io::{self, BufRead, Read};
 
 /// Changes whenever any encoded type does.
-pub const FORMAT_VERSION: u16 = 3;
+pub const FORMAT_VERSION: u16 = 4;
 
 /// The most bytes of a document, and of any list inside it once decoded.
 pub const LIMIT: usize = 16 << 20;
@@ -38,7 +41,7 @@ pub enum DecodeError {
         /// The kind it is.
         found: String,
     },
-    /// Written by another version.
+    /// Written by a newer version, or by one too old to be converted.
     #[error("the file has format version {found}, this version reads {FORMAT_VERSION}")]
     Version {
         /// The version it has.
@@ -66,7 +69,7 @@ pub enum DecodeError {
     Payload(String),
     /// The values make no sense.
     #[error("the file is not valid: {0}")]
-    Invalid(#[from] Invalid),
+    Invalid(Invalid),
 }
 
 /// A document too large to be written.
@@ -74,13 +77,25 @@ pub enum DecodeError {
 pub enum EncodeError {
     /// Its values make no sense, and would be refused when read.
     #[error("not valid: {0}")]
-    Invalid(#[from] Invalid),
+    Invalid(Invalid),
     /// Its encoding is longer than what is read again.
     #[error("{0} bytes are more than the {LIMIT} that may be read again")]
     TooLong(usize),
     /// The encoder refused.
     #[error("cannot be encoded: {0}")]
     Encoder(String),
+}
+
+impl From<Invalid> for DecodeError {
+    fn from(invalid: Invalid) -> DecodeError {
+        DecodeError::Invalid(invalid)
+    }
+}
+
+impl From<Invalid> for EncodeError {
+    fn from(invalid: Invalid) -> EncodeError {
+        EncodeError::Invalid(invalid)
+    }
 }
 
 /// Values that make no sense.
@@ -101,6 +116,18 @@ pub trait Validate {
 pub trait Document: Encode + Decode<()> + Validate {
     /// Four letters that tell documents apart.
     const KIND: [u8; 4];
+
+    /// The oldest format version that is converted.
+    const OLDEST: u16 = FORMAT_VERSION;
+
+    /// Converts the payload of an older format version, from [`OLDEST`](Document::OLDEST) on.
+    ///
+    /// # Errors
+    /// The payload is not what that version says.
+    fn convert(found: u16, payload: &[u8]) -> Result<Self, DecodeError> {
+        let _ = payload;
+        Err(DecodeError::Version { found })
+    }
 }
 
 /// The bytes of a document. Deterministic.
@@ -108,6 +135,11 @@ pub trait Document: Encode + Decode<()> + Validate {
 /// # Errors
 /// The document is not valid, or too long to be read again.
 pub fn encode<D: Document>(document: &D) -> Result<Vec<u8>, EncodeError> {
+    encode_as(FORMAT_VERSION, document)
+}
+
+/// The bytes of a document with another version in its header.
+pub(crate) fn encode_as<D: Document>(version: u16, document: &D) -> Result<Vec<u8>, EncodeError> {
     document.validate()?;
     let payload = bincode::encode_to_vec(document, CONFIGURATION).map_err(|e| EncodeError::Encoder(e.to_string()))?;
     let total = HEADER + payload.len();
@@ -116,7 +148,7 @@ pub fn encode<D: Document>(document: &D) -> Result<Vec<u8>, EncodeError> {
     let mut bytes = Vec::with_capacity(total);
     bytes.extend(MAGIC);
     bytes.extend(D::KIND);
-    bytes.extend(FORMAT_VERSION.to_le_bytes());
+    bytes.extend(version.to_le_bytes());
     bytes.extend(length.to_le_bytes());
     let digest = hash(&bytes, &payload);
     bytes.extend(digest);
@@ -127,20 +159,41 @@ pub fn encode<D: Document>(document: &D) -> Result<Vec<u8>, EncodeError> {
 /// The document in these bytes.
 ///
 /// # Errors
-/// They are anything else than one valid document of this kind and version. Never panics; the memory it
-/// takes is bounded by a small multiple of [`LIMIT`], whatever the bytes claim.
+/// They are anything else than one valid document of this kind, in this version or one that is converted. Never panics; the
+/// memory it takes is bounded by a small multiple of [`LIMIT`], whatever the bytes claim.
 pub fn decode<D: Document>(bytes: &[u8]) -> Result<D, DecodeError> {
-    let payload = open(bytes, D::KIND)?;
-    let (document, consumed): (D, usize) =
-        bincode::decode_from_slice(payload, CONFIGURATION).map_err(|e| DecodeError::Payload(e.to_string()))?;
-    if consumed != payload.len() {
-        return Err(DecodeError::Payload(format!(
-            "{} bytes are left over",
-            payload.len() - consumed
-        )));
-    }
+    let (version, payload) = open::<D>(bytes)?;
+    let document = match version {
+        FORMAT_VERSION => decode_payload(payload)?,
+        older => D::convert(older, payload)?,
+    };
     document.validate()?;
     Ok(document)
+}
+
+/// Decodes a payload, all of it.
+pub(super) fn decode_payload<T: Decode<()>>(payload: &[u8]) -> Result<T, DecodeError> {
+    let (value, consumed): (T, usize) =
+        bincode::decode_from_slice(payload, CONFIGURATION).map_err(|e| DecodeError::Payload(e.to_string()))?;
+    match payload.len() - consumed {
+        0 => Ok(value),
+        left => Err(DecodeError::Payload(format!("{left} bytes are left over"))),
+    }
+}
+
+/// The SHA-256 of a value as it is encoded.
+pub(super) fn digest(value: &impl Encode) -> [u8; 32] {
+    struct Hashing(Sha256);
+    impl Writer for Hashing {
+        fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+            self.0.update(bytes);
+            Ok(())
+        }
+    }
+    let mut hashing = Hashing(Sha256::new());
+    // Derived encoders never fail by themselves, and neither does this writer.
+    let _ = bincode::encode_into_writer(value, &mut hashing, CONFIGURATION);
+    hashing.0.finalize().into()
 }
 
 /// The documents that stand one after the other in these bytes, up to the first that is not whole or not valid, and how
@@ -160,8 +213,37 @@ pub fn decode_all<D: Document>(bytes: &[u8]) -> (Vec<D>, usize) {
     (documents, taken)
 }
 
-/// The payload of a document, once everything around it is right.
-fn open(bytes: &[u8], kind: [u8; 4]) -> Result<&[u8], DecodeError> {
+/// Reads the next document of a stream, and passes over whatever stands before it. `None` at the stream's end.
+///
+/// # Errors
+/// The stream cannot be read, ends inside the document, or holds something that is no such document.
+pub fn read<D: Document>(stream: &mut impl BufRead) -> io::Result<Option<D>> {
+    let mut bytes = Vec::with_capacity(HEADER);
+    while bytes != MAGIC {
+        let mut byte = [0];
+        if stream.read(&mut byte)? == 0 {
+            return Ok(None);
+        }
+        bytes.push(byte[0]);
+        // No proper part of the magic is its own beginning: what does not continue it can only begin it anew.
+        if !MAGIC.starts_with(&bytes) {
+            bytes.drain(..bytes.len() - 1);
+            bytes.retain(|&byte| byte == MAGIC[0]);
+        }
+    }
+    bytes.resize(HEADER, 0);
+    stream.read_exact(&mut bytes[MAGIC.len()..])?;
+    let invalid = |error: DecodeError| io::Error::new(io::ErrorKind::InvalidData, error);
+    let length = u32::from_le_bytes([bytes[14], bytes[15], bytes[16], bytes[17]]) as usize;
+    if HEADER + length > LIMIT {
+        return Err(invalid(DecodeError::TooLong { found: HEADER + length }));
+    }
+    stream.take(length as u64).read_to_end(&mut bytes)?;
+    decode(&bytes).map(Some).map_err(invalid)
+}
+
+/// The format version and payload of a document, once everything around them is right.
+fn open<D: Document>(bytes: &[u8]) -> Result<(u16, &[u8]), DecodeError> {
     if bytes.len() > LIMIT {
         return Err(DecodeError::TooLong { found: bytes.len() });
     }
@@ -175,13 +257,13 @@ fn open(bytes: &[u8], kind: [u8; 4]) -> Result<&[u8], DecodeError> {
         });
     };
     let version = u16::from_le_bytes([header[12], header[13]]);
-    if version != FORMAT_VERSION {
+    if !(D::OLDEST..=FORMAT_VERSION).contains(&version) {
         return Err(DecodeError::Version { found: version });
     }
-    if header[8..12] != kind {
+    if header[8..12] != D::KIND {
         let name = |kind: &[u8]| kind.escape_ascii().to_string();
         return Err(DecodeError::Kind {
-            expected: name(&kind),
+            expected: name(&D::KIND),
             found: name(&header[8..12]),
         });
     }
@@ -195,7 +277,7 @@ fn open(bytes: &[u8], kind: [u8; 4]) -> Result<&[u8], DecodeError> {
     if hash(&header[..HASHED_HEADER], payload)[..] != header[HASHED_HEADER..] {
         return Err(DecodeError::Hash);
     }
-    Ok(payload)
+    Ok((version, payload))
 }
 
 fn hash(header: &[u8], payload: &[u8]) -> [u8; 32] {

@@ -13,6 +13,7 @@ use crate::element::{Element, Type};
 use crate::ir::{
     AxisId, BinaryOp, CompareOp, Expr, ExprId, Function, InputId, LetId, Literal, ReduceOp, SizeId, Source, UnaryOp,
 };
+use crate::text::{counted, given};
 use half::{bf16, f16};
 use std::collections::HashMap;
 
@@ -23,7 +24,7 @@ pub enum Error {
     #[error(transparent)]
     Call(#[from] CallError),
     /// An argument has too few or too many bytes.
-    #[error("`{name}` has {found} bytes, but its shape asks for {expected}")]
+    #[error("`{name}` has {}, but its shape asks for {expected}", counted(*.found, "byte", "bytes"))]
     Length {
         /// The parameter.
         name: String,
@@ -33,7 +34,7 @@ pub enum Error {
         found: u64,
     },
     /// A wrong number of arguments.
-    #[error("the operator takes {expected} arguments, but {found} are given")]
+    #[error("the operator takes {}, but {}", counted(*.expected as u64, "argument", "arguments"), given(*.found as u64, "argument", "arguments"))]
     Arguments {
         /// Parameters.
         expected: usize,
@@ -301,18 +302,11 @@ impl Evaluator<'_> {
     fn expr(&mut self, id: ExprId) -> Evaluated {
         let checked = self.reference.checked;
         let op = checked.op();
-        let ty = checked.ty(id);
+        let ty = self.ty(id);
         match op.expr(id) {
             Expr::Literal(literal) => Evaluated::exact(constant(*literal, ty)),
-            Expr::Size(size) => Evaluated::exact(Number::Integer(self.size(*size) as i32 as i64)),
-            Expr::Axis(axis) => {
-                let value = self.axes[axis.index()];
-                Evaluated::exact(Number::Integer(if ty == Type::I32 {
-                    value as i32 as i64
-                } else {
-                    value
-                }))
-            }
+            Expr::Size(size) => Evaluated::exact(wrapped(self.size(*size) as i64, ty)),
+            Expr::Axis(axis) => Evaluated::exact(wrapped(self.axes[axis.index()], ty)),
             Expr::Scalar(input) => {
                 let element = op.inputs[input.index()].element;
                 Evaluated::exact(loaded(element, self.reference.inputs[input.index()]))
@@ -344,7 +338,10 @@ impl Evaluator<'_> {
                 arithmetic(*binary, a, b, ty)
             }
             Expr::Compare(compare, a, b) => {
-                let operands = checked.operand_ty(id);
+                let operands = match checked.compares_indices(id) {
+                    true => Type::I64,
+                    false => checked.operand_ty(id),
+                };
                 let (a, b) = (self.value(*a, operands), self.value(*b, operands));
                 let error = a.error + b.error;
                 // With NaN, which is beyond no error, it is.
@@ -369,13 +366,13 @@ impl Evaluator<'_> {
             Expr::Cast(a, element) => {
                 let from = match op.expr(*a) {
                     Expr::Literal(_) => element.compute(),
-                    _ => checked.ty(*a),
+                    _ => self.ty(*a),
                 };
                 let a = self.value(*a, from);
                 cast(a, *element)
             }
             Expr::Call(function, arguments) => self.call(*function, arguments, ty),
-            Expr::Reduce { op, axes, body } => self.reduce(*op, axes, *body),
+            Expr::Reduce { op, axes, body } => self.reduce(*op, axes, *body, ty),
         }
     }
 
@@ -386,7 +383,16 @@ impl Evaluator<'_> {
             return Evaluated::exact(constant(*literal, ty));
         }
         let value = self.expr(id);
-        converted(value, checked.ty(id), ty)
+        converted(value, self.ty(id), ty)
+    }
+
+    /// The type a value is computed in. Index values have 64 bits, whatever a kernel needs for them.
+    fn ty(&self, id: ExprId) -> Type {
+        let checked = self.reference.checked;
+        match checked.is_index(id) {
+            true => Type::I64,
+            false => checked.ty(id),
+        }
     }
 
     fn size(&self, size: SizeId) -> u64 {
@@ -534,9 +540,12 @@ impl Evaluator<'_> {
         }
     }
 
-    fn reduce(&mut self, op: ReduceOp, axes: &[AxisId], body: ExprId) -> Evaluated {
+    fn reduce(&mut self, op: ReduceOp, axes: &[AxisId], body: ExprId, own: Type) -> Evaluated {
         let checked = self.reference.checked;
-        let ty = checked.ty(body);
+        let ty = match op {
+            ReduceOp::ArgMax | ReduceOp::ArgMin => self.ty(body),
+            _ => own,
+        };
         let extents: Vec<u64> = axes.iter().map(|&axis| self.size(checked.extent(axis))).collect();
         let terms: u64 = extents.iter().product();
         let mut total = Total::new(op, ty);
@@ -545,7 +554,7 @@ impl Evaluator<'_> {
             for (axis, &counter) in axes.iter().zip(&counters) {
                 self.axes[axis.index()] = counter as i64;
             }
-            let value = self.expr(body);
+            let value = self.value(body, ty);
             total.add(value, position);
             for (counter, &extent) in counters.iter_mut().zip(&extents).rev() {
                 *counter += 1;
@@ -555,7 +564,7 @@ impl Evaluator<'_> {
                 *counter = 0;
             }
         }
-        total.result(terms)
+        total.result(terms, own)
     }
 }
 
@@ -672,10 +681,11 @@ impl Total {
         self.magnitude.is_finite() && self.magnitude > largest(self.ty)
     }
 
-    fn result(self, terms: u64) -> Evaluated {
+    /// What it has come to after so many terms, as a value of a type.
+    fn result(self, terms: u64, ty: Type) -> Evaluated {
         match self.op {
             ReduceOp::ArgMax | ReduceOp::ArgMin => Evaluated {
-                value: Number::Integer(self.position as i32 as i64),
+                value: wrapped(self.position as i64, ty),
                 error: if self.lead <= 0.0 { f64::INFINITY } else { 0.0 },
             },
             // In some order, a part of the whole may be as large as this, or too small to be exact.
@@ -953,5 +963,19 @@ fn cast(value: Evaluated, element: Element) -> Evaluated {
             };
             converted(value, from, element.compute())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_have_64_bits() {
+        let mut total = Total::new(ReduceOp::ArgMax, Type::F32);
+        total.add(Evaluated::exact(Number::Float(0.0)), 0);
+        total.add(Evaluated::exact(Number::Float(1.0)), 4_899_999_999);
+        let found = total.result(4_900_000_000, Type::I64);
+        assert_eq!(found, Evaluated::exact(Number::Integer(4_899_999_999)));
     }
 }

@@ -3,7 +3,7 @@
 use super::product::{ContractShape, Side, operands};
 use crate::check::Checked;
 use crate::size::Specialisation;
-use crate::target::{Machine, Target};
+use crate::target::Machine;
 use bincode::{Decode, Encode};
 
 /// A block computes `block_rows × block_columns` outputs, `block_depth` terms at a time; a thread
@@ -62,28 +62,30 @@ const STAGES: [u32; 2] = [1, 2];
 pub(super) fn points(
     checked: &Checked,
     specialisation: &Specialisation,
-    target: Target,
+    machine: Machine,
 ) -> impl Iterator<Item = Contract> {
     let shape = operands(checked).filter(|_| !specialisation.wide);
-    all_points(target).filter(move |point| {
-        let allows = |shape: &ContractShape| shape.allows(point, specialisation, target);
-        shape.as_ref().is_some_and(allows)
+    all_points(machine).filter(move |point| {
+        let tile = [point.block_rows, point.block_columns];
+        shape.as_ref().is_some_and(|shape| {
+            shape.allows(point, specialisation, machine) && shape.gains_from(specialisation, machine, tile, point.parts)
+        })
     })
 }
 
-pub(super) fn legal(checked: &Checked, specialisation: &Specialisation, target: Target, point: &Contract) -> bool {
+pub(super) fn legal(checked: &Checked, specialisation: &Specialisation, machine: Machine, point: &Contract) -> bool {
     let known = TILES.contains(&point.block_rows)
         && TILES.contains(&point.block_columns)
         && DEPTHS.contains(&point.block_depth)
         && THREAD_ROWS.contains(&point.thread_rows)
         && THREAD_COLUMNS.contains(&point.thread_columns)
         && STAGES.contains(&point.stages)
-        && ContractShape::block_counts(target).contains(&point.blocks)
+        && point.blocks <= super::MOST_BLOCKS
         && ContractShape::PARTS.contains(&point.parts);
-    known && !specialisation.wide && operands(checked).is_some_and(|shape| shape.allows(point, specialisation, target))
+    known && !specialisation.wide && operands(checked).is_some_and(|shape| shape.allows(point, specialisation, machine))
 }
 
-fn all_points(target: Target) -> impl Iterator<Item = Contract> {
+fn all_points(machine: Machine) -> impl Iterator<Item = Contract> {
     let blocks = TILES
         .into_iter()
         .flat_map(|rows| TILES.map(|columns| (rows, columns)))
@@ -91,9 +93,7 @@ fn all_points(target: Target) -> impl Iterator<Item = Contract> {
     let threads = THREAD_ROWS
         .into_iter()
         .flat_map(|rows| THREAD_COLUMNS.map(|columns| (rows, columns)));
-    let grids = ContractShape::block_counts(target)
-        .map(|blocks| (blocks, 1))
-        .into_iter();
+    let grids = ContractShape::block_counts(machine).map(|blocks| (blocks, 1));
     let grids = grids.chain(ContractShape::PARTS[1..].iter().map(|&parts| (0, parts)));
     let pipelines = STAGES
         .into_iter()
@@ -115,10 +115,10 @@ fn all_points(target: Target) -> impl Iterator<Item = Contract> {
 
 impl ContractShape {
     /// Blocks that the assembler is told to fit on a multiprocessor.
-    pub(crate) fn minimum_blocks(&self, point: &Contract, specialisation: &Specialisation, target: Target) -> u32 {
+    pub(crate) fn minimum_blocks(&self, point: &Contract, specialisation: &Specialisation, machine: Machine) -> u32 {
         let registers = self.registers(point, specialisation);
         let shared = point.shared_bytes(self);
-        target.minimum_blocks(point.threads(), registers, shared)
+        machine.minimum_blocks(point.threads(), registers, shared)
     }
 
     /// Registers a thread needs: accumulators, fragments, the next slab's elements and their addresses.
@@ -137,7 +137,7 @@ impl ContractShape {
         40 + (accumulators + fragments) * words + in_flight + ContractShape::held_between_tiles(point.blocks)
     }
 
-    fn allows(&self, point: &Contract, specialisation: &Specialisation, target: Target) -> bool {
+    fn allows(&self, point: &Contract, specialisation: &Specialisation, machine: Machine) -> bool {
         let threads = point.threads();
         let (rows, columns) = (point.block_rows, point.block_columns);
         let persists = || {
@@ -148,14 +148,13 @@ impl ContractShape {
             loads.sum::<u32>() <= ContractShape::MOST_LOADS
                 && self.persists(specialisation, rows, columns, point.blocks)
         };
-        let tile = [rows, columns, point.block_depth];
         (64..=512).contains(&threads)
             && (point.blocks == 0 || (point.stages == 2 && persists()))
             && (point.parts == 1 || (point.blocks == 0 && point.stages == 2))
-            && self.divides(specialisation, target, tile, point.parts)
+            && self.divides(specialisation, point.block_depth, point.parts)
             && (point.block_rows * point.block_depth).is_multiple_of(threads)
             && (point.block_columns * point.block_depth).is_multiple_of(threads)
-            && target.resident_blocks(threads, self.registers(point, specialisation), point.shared_bytes(self)) > 0
+            && machine.resident_blocks(threads, self.registers(point, specialisation), point.shared_bytes(self)) > 0
     }
 }
 
@@ -218,13 +217,13 @@ fn timed(checked: &Checked, specialisation: &Specialisation, sizes: &[u64], mach
             point.threads(),
         )
     };
-    all_points(machine.target)
+    all_points(machine)
         .filter(|point| {
             point.block_depth == 16
                 && point.blocks == 0
                 && point.parts == 1
                 && point.stages == 2
-                && shape.allows(point, specialisation, machine.target)
+                && shape.allows(point, specialisation, machine)
         })
         .map(|point| (time(&point), point))
         .collect()

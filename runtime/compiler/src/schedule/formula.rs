@@ -84,9 +84,12 @@ pub(crate) struct Facts {
     pub reductions: u64,
 }
 
+/// A type, and whether it is that of an index value, which is another one in kernels with 64-bit indices.
+type Computed = (Type, bool);
+
 struct Entry {
     node: Node,
-    ty: Type,
+    ty: Computed,
     facts: Facts,
     /// Where it was met with axes that are symbols.
     places: Vec<Place>,
@@ -98,7 +101,7 @@ pub(crate) struct Formulas<'a> {
     /// The leading output axes that number rows.
     rows: usize,
     nodes: Vec<Entry>,
-    known: FxHashMap<(Node, Type), NodeId>,
+    known: FxHashMap<(Node, Computed), NodeId>,
     /// What each axis stands for where the walk is.
     axes: Vec<Option<NodeId>>,
     /// In order of dependence.
@@ -149,7 +152,12 @@ impl<'a> Formulas<'a> {
     }
 
     pub fn ty(&self, id: NodeId) -> Type {
-        self.nodes[id.0 as usize].ty
+        self.nodes[id.0 as usize].ty.0
+    }
+
+    /// `true` if it is an index value.
+    pub fn is_index(&self, id: NodeId) -> bool {
+        self.nodes[id.0 as usize].ty.1
     }
 
     pub fn facts(&self, id: NodeId) -> Facts {
@@ -187,10 +195,24 @@ impl<'a> Formulas<'a> {
                 ..Facts::default()
             },
         };
-        self.intern(Node::Axis(symbol), Type::I32, &[], own)
+        self.intern(Node::Axis(symbol), (Type::I32, false), &[], own)
     }
 
-    fn intern(&mut self, node: Node, ty: Type, operands: &[NodeId], own: Facts) -> NodeId {
+    /// What an expression is computed in. A size, a literal or a position is the same number in every type it may have.
+    fn computed(&self, expr: ExprId) -> Computed {
+        let same = matches!(
+            self.checked.op().expr(expr),
+            Expr::Size(_)
+                | Expr::Literal(_)
+                | Expr::Reduce {
+                    op: ReduceOp::ArgMax | ReduceOp::ArgMin,
+                    ..
+                }
+        );
+        (self.checked.ty(expr), self.checked.is_index(expr) && !same)
+    }
+
+    fn intern(&mut self, node: Node, ty: Computed, operands: &[NodeId], own: Facts) -> NodeId {
         let key = (node, ty);
         if let Some(&known) = self.known.get(&key) {
             return known;
@@ -283,7 +305,8 @@ impl<'a> Formulas<'a> {
                 }
             }
         };
-        let id = self.intern(node, checked.ty(expr), &operands, Facts::default());
+        let ty = self.computed(expr);
+        let id = self.intern(node, ty, &operands, Facts::default());
         let place = self.place_of(expr);
         self.note(id, place);
         Some(id)
@@ -316,7 +339,7 @@ impl<'a> Formulas<'a> {
             .map(|(axis, symbol)| (axis, self.symbol(symbol)))
             .collect();
         let body = self.with_axes(&bindings, |formulas| formulas.expr(body))?;
-        let ty = self.checked.ty(expr);
+        let ty = self.computed(expr);
         let Some(place) = place else {
             return Some(self.intern(Node::Opaque(expr, vec![body]), ty, &[body], Facts::default()));
         };

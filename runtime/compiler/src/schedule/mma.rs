@@ -9,7 +9,7 @@ use crate::check::Checked;
 use crate::element::{Element, Type};
 use crate::ir::{BinaryOp, Expr, ExprId, Function, Literal, Source, UnaryOp};
 use crate::size::Specialisation;
-use crate::target::{Machine, Target};
+use crate::target::Machine;
 use bincode::{Decode, Encode};
 
 /// A block computes `block_rows × block_columns` outputs, `block_depth` terms at a time; a warp
@@ -237,11 +237,11 @@ pub(crate) fn are_paired(side: &Side, multiplicand_bytes: u32) -> bool {
     !side.along_depth && multiplicand_bytes == 1
 }
 
-pub(super) fn points(checked: &Checked, specialisation: &Specialisation, target: Target) -> Vec<Mma> {
-    Space::of(checked, specialisation, target).map_or_else(Vec::new, |space| space.points().collect())
+pub(super) fn points(checked: &Checked, specialisation: &Specialisation, machine: Machine) -> Vec<Mma> {
+    Space::of(checked, specialisation, machine).map_or_else(Vec::new, |space| space.points().collect())
 }
 
-pub(super) fn legal(checked: &Checked, specialisation: &Specialisation, target: Target, point: &Mma) -> bool {
+pub(super) fn legal(checked: &Checked, specialisation: &Specialisation, machine: Machine, point: &Mma) -> bool {
     let known = TILES.contains(&point.block_rows)
         && TILES.contains(&point.block_columns)
         && WARP_TILES.contains(&point.warp_rows)
@@ -249,20 +249,20 @@ pub(super) fn legal(checked: &Checked, specialisation: &Specialisation, target: 
         && SPLITS.contains(&point.split)
         && STAGES.contains(&point.stages)
         && GROUPS.contains(&point.group)
-        && ContractShape::block_counts(target).contains(&point.blocks)
+        && point.blocks <= super::MOST_BLOCKS
         && ContractShape::PARTS.contains(&point.parts);
     known
-        && Space::of(checked, specialisation, target).is_some_and(|space| {
+        && Space::of(checked, specialisation, machine).is_some_and(|space| {
             let bytes = space.bytes().checked_mul(point.block_depth);
             bytes.is_some_and(|bytes| SLAB_BYTES.contains(&bytes)) && space.allows(point)
         })
 }
 
 /// Blocks that the assembler is told to fit on a multiprocessor.
-pub(crate) fn minimum_blocks(checked: &Checked, specialisation: &Specialisation, target: Target, point: &Mma) -> u32 {
-    Space::of(checked, specialisation, target).map_or(1, |space| {
+pub(crate) fn minimum_blocks(checked: &Checked, specialisation: &Specialisation, machine: Machine, point: &Mma) -> u32 {
+    Space::of(checked, specialisation, machine).map_or(1, |space| {
         let shared = point.shared_bytes(&space.shape, space.bytes());
-        target.minimum_blocks(point.threads(), space.registers(point), shared)
+        machine.minimum_blocks(point.threads(), space.registers(point), shared)
     })
 }
 
@@ -270,19 +270,19 @@ pub(crate) fn minimum_blocks(checked: &Checked, specialisation: &Specialisation,
 struct Space<'a> {
     checked: &'a Checked,
     specialisation: &'a Specialisation,
-    target: Target,
+    machine: Machine,
     shape: ContractShape,
     multiplicands: [Multiplicand; 2],
 }
 
 impl<'a> Space<'a> {
-    fn of(checked: &'a Checked, specialisation: &'a Specialisation, target: Target) -> Option<Space<'a>> {
+    fn of(checked: &'a Checked, specialisation: &'a Specialisation, machine: Machine) -> Option<Space<'a>> {
         let shape = operands(checked).filter(|_| !specialisation.wide)?;
         let multiplicands = Multiplicand::of(checked, &shape)?;
         Some(Space {
             checked,
             specialisation,
-            target,
+            machine,
             shape,
             multiplicands,
         })
@@ -302,10 +302,10 @@ impl<'a> Space<'a> {
             .into_iter()
             .flat_map(|rows| WARP_TILES.map(|columns| (rows, columns)))
             .flat_map(|(rows, columns)| SPLITS.map(|split| (rows, columns, split)));
-        let counts = ContractShape::block_counts(self.target);
+        let counts = ContractShape::block_counts(self.machine);
         let grids = GROUPS
             .into_iter()
-            .flat_map(move |group| counts.map(|blocks| (group, blocks, 1)))
+            .flat_map(move |group| counts.clone().map(move |blocks| (group, blocks, 1)))
             .chain(ContractShape::PARTS[1..].iter().map(|&parts| (1, 0, parts)));
         let pipelines = STAGES
             .into_iter()
@@ -325,7 +325,7 @@ impl<'a> Space<'a> {
                 blocks,
                 parts,
             })
-            .filter(|point| self.allows(point))
+            .filter(|point| self.allows(point) && self.gains(point))
     }
 
     fn allows(&self, point: &Mma) -> bool {
@@ -355,14 +355,19 @@ impl<'a> Space<'a> {
     }
 
     fn divides(&self, point: &Mma) -> bool {
-        let tile = [point.block_rows, point.block_columns, point.block_depth];
-        let (shape, specialisation) = (&self.shape, self.specialisation);
-        shape.divides(specialisation, self.target, tile, point.parts)
+        self.shape.divides(self.specialisation, point.block_depth, point.parts)
+    }
+
+    /// `true` if its split of the terms among blocks may pay on this machine.
+    fn gains(&self, point: &Mma) -> bool {
+        let tile = [point.block_rows, point.block_columns];
+        self.shape
+            .gains_from(self.specialisation, self.machine, tile, point.parts)
     }
 
     fn resident_blocks(&self, point: &Mma) -> u32 {
         let shared = point.shared_bytes(&self.shape, self.bytes());
-        self.target
+        self.machine
             .resident_blocks(point.threads(), self.registers(point), shared)
     }
 
@@ -497,7 +502,7 @@ fn timed(
     machine: Machine,
     least: u64,
 ) -> Vec<(u64, u32, Mma)> {
-    let Some(space) = Space::of(checked, specialisation, machine.target) else {
+    let Some(space) = Space::of(checked, specialisation, machine) else {
         return Vec::new();
     };
     let shape = &space.shape;

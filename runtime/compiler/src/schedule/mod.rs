@@ -44,7 +44,7 @@ pub(crate) use window::minimum_blocks as window_minimum_blocks;
 use crate::check::Checked;
 use crate::ir::{BinaryOp, Expr, ExprId, Source};
 use crate::size::Specialisation;
-use crate::target::{Machine, Target};
+use crate::target::Machine;
 use bincode::{Decode, Encode};
 
 /// Changes whenever the same schedule begins to mean another kernel, or the spaces change.
@@ -86,31 +86,34 @@ impl Schedule {
     }
 }
 
-/// All legal schedules of an operator, in a fixed order.
-pub fn space(checked: &Checked, specialisation: &Specialisation, target: Target) -> Vec<Schedule> {
+/// The legal schedules of an operator that are worth trying on a machine, in a fixed order.
+pub fn space(checked: &Checked, specialisation: &Specialisation, machine: Machine) -> Vec<Schedule> {
     let mut all: Vec<Schedule> = plain::points().map(Schedule::Plain).collect();
-    all.extend(pointwise::points(checked, specialisation, target).map(Schedule::Pointwise));
-    all.extend(row::points(checked, specialisation, target).map(Schedule::Row));
-    all.extend(contract::points(checked, specialisation, target).map(Schedule::Contract));
+    all.extend(pointwise::points(checked, specialisation, machine).map(Schedule::Pointwise));
+    all.extend(row::points(checked, specialisation, machine).map(Schedule::Row));
+    all.extend(contract::points(checked, specialisation, machine).map(Schedule::Contract));
     all.extend(
-        mma::points(checked, specialisation, target)
+        mma::points(checked, specialisation, machine)
             .into_iter()
             .map(Schedule::Mma),
     );
-    all.extend(skinny::points(checked, specialisation, target).map(Schedule::Skinny));
+    all.extend(skinny::points(checked, specialisation, machine).map(Schedule::Skinny));
     all.extend(window::points(checked, specialisation).map(Schedule::Window));
     all
 }
 
-/// Whether a schedule is legal for an operator: one that [`space`] would list.
-pub fn legal(checked: &Checked, specialisation: &Specialisation, target: Target, schedule: &Schedule) -> bool {
+/// `true` if a schedule is legal for an operator: its kernel is right, and fits the machine's limits.
+///
+/// [`space`] lists fewer: block counts that suit the machine's multiprocessors. Other block counts stay legal, so that results of a
+/// machine with other multiprocessors can be used.
+pub fn legal(checked: &Checked, specialisation: &Specialisation, machine: Machine, schedule: &Schedule) -> bool {
     match schedule {
         Schedule::Plain(plain) => plain::points().any(|point| point == *plain),
-        Schedule::Pointwise(p) => pointwise::legal(checked, specialisation, target, p),
-        Schedule::Row(row) => row::legal(checked, specialisation, target, row),
-        Schedule::Contract(contract) => contract::legal(checked, specialisation, target, contract),
-        Schedule::Mma(mma) => mma::legal(checked, specialisation, target, mma),
-        Schedule::Skinny(skinny) => skinny::legal(checked, specialisation, target, skinny),
+        Schedule::Pointwise(p) => pointwise::legal(checked, specialisation, p),
+        Schedule::Row(row) => row::legal(checked, specialisation, machine, row),
+        Schedule::Contract(contract) => contract::legal(checked, specialisation, machine, contract),
+        Schedule::Mma(mma) => mma::legal(checked, specialisation, machine, mma),
+        Schedule::Skinny(skinny) => skinny::legal(checked, specialisation, machine, skinny),
         Schedule::Window(window) => window::points(checked, specialisation).any(|point| point == *window),
     }
 }
@@ -154,6 +157,16 @@ pub fn starts(checked: &Checked, specialisation: &Specialisation, sizes: &[u64],
     };
     starts.extend(more);
     first_of_each(starts, |&schedule| schedule)
+}
+
+/// The most blocks that a schedule may name. No machine holds more at once, and counters of 32 bits reach beyond them.
+const MOST_BLOCKS: u32 = 1 << 22;
+
+/// Choices for the most blocks of a launch: one a piece of work (0), as many as the machine holds at once, or half as many.
+fn block_counts(all: u32) -> impl Iterator<Item = u32> + Clone {
+    // Half of one is none.
+    let some = [all / 2, all].into_iter().filter(|&blocks| blocks > 0);
+    std::iter::once(0).chain(some)
 }
 
 /// Of points that are alike in something, the first.

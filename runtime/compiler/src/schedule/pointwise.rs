@@ -6,7 +6,7 @@ use crate::element::Element;
 use crate::ir::{Expr, InputId, SizeId, Source};
 use crate::ptx::Cache;
 use crate::size::Specialisation;
-use crate::target::{Machine, Target};
+use crate::target::Machine;
 use bincode::{Decode, Encode};
 
 /// `unroll` chunks of `vector` neighbouring outputs by each thread; of transposed inputs, so many squares.
@@ -43,7 +43,7 @@ const CACHES: [Cache; 2] = [Cache::Normal, Cache::Streaming];
 pub(super) fn points(
     checked: &Checked,
     specialisation: &Specialisation,
-    target: Target,
+    machine: Machine,
 ) -> impl Iterator<Item = Pointwise> {
     let shape = Shape::of(checked, specialisation);
     VECTORS
@@ -52,7 +52,7 @@ pub(super) fn points(
         .flat_map(|point| THREADS.map(|threads| (point, threads)))
         .flat_map(|point| CACHES.map(|cache| (point, cache)))
         .flat_map(|point| TILES.map(|tile| (point, tile)))
-        .flat_map(move |point @ (((_, threads), _), _)| persistent(target, threads).map(|blocks| (point, blocks)))
+        .flat_map(move |point @ (((_, threads), _), _)| persistent(machine, threads).map(move |blocks| (point, blocks)))
         .map(|(((((vector, unroll), threads), cache), tile), blocks)| Pointwise {
             threads,
             vector,
@@ -64,19 +64,18 @@ pub(super) fn points(
         .filter(move |point| shape.as_ref().is_some_and(|shape| shape.allows(point)))
 }
 
-pub(super) fn legal(checked: &Checked, specialisation: &Specialisation, target: Target, point: &Pointwise) -> bool {
+pub(super) fn legal(checked: &Checked, specialisation: &Specialisation, point: &Pointwise) -> bool {
     let listed = THREADS.contains(&point.threads)
         && VECTORS.contains(&point.vector)
         && UNROLLS.contains(&point.unroll)
         && TILES.contains(&point.tile)
-        && persistent(target, point.threads).contains(&point.blocks);
+        && point.blocks <= super::MOST_BLOCKS;
     listed && Shape::of(checked, specialisation).is_some_and(|shape| shape.allows(point))
 }
 
-/// A block for all work; or as many as fill the multiprocessors of the target's largest GPU, or half of each.
-fn persistent(target: Target, threads: u32) -> [u32; 3] {
-    let all = target.multiprocessors() * target.resident_blocks(threads, 32, 0);
-    [0, all / 2, all]
+/// One block a piece of work (0); or as many as fill all multiprocessors, or half of them.
+fn persistent(machine: Machine, threads: u32) -> impl Iterator<Item = u32> {
+    super::block_counts(machine.multiprocessors * machine.resident_blocks(threads, 32, 0))
 }
 
 /// 16 bytes of the narrowest tensor a thread, twice where there is work enough, as long as all multiprocessors get work; tiles
@@ -223,9 +222,9 @@ fn registers(checked: &Checked, point: &Pointwise) -> u32 {
 }
 
 /// Blocks that a multiprocessor holds at once, with so much shared memory.
-pub(crate) fn resident_blocks(checked: &Checked, target: Target, point: &Pointwise, shared: u32) -> u32 {
+pub(crate) fn resident_blocks(checked: &Checked, machine: Machine, point: &Pointwise, shared: u32) -> u32 {
     let registers = registers(checked, point).min(65536 / point.threads).min(255);
-    target.resident_blocks(point.threads, registers, shared).max(1)
+    machine.resident_blocks(point.threads, registers, shared).max(1)
 }
 
 /// Whether a thread's chunks are done together, all loads first. If they call many functions or hold many elements, the assembler

@@ -5,7 +5,7 @@ use crate::check::Checked;
 use crate::element::Type;
 use crate::ir::{AxisId, BinaryOp, Expr, ExprId, Literal, Op, ReduceOp, SizeId, Source, UnaryOp};
 use crate::size::Specialisation;
-use crate::target::Target;
+use crate::target::Machine;
 
 /// An operator as sums of products over the same terms: `out[batch, rows, columns] = f(Σ left · right, Σ left · right, …)`.
 ///
@@ -169,11 +169,10 @@ impl ContractShape {
     /// The most loads of a slab, where blocks go from tile to tile.
     pub(crate) const MOST_LOADS: u32 = 16;
 
-    /// Choices of the most blocks there are: one for each tile (0); one on each of the target's multiprocessors, or on half of
-    /// them, which may take longer and draw less.
-    pub(crate) fn block_counts(target: Target) -> [u32; 3] {
-        let all = target.multiprocessors();
-        [0, all / 2, all]
+    /// Choices of the most blocks there are: one for each tile (0); one on each multiprocessor, or on half of them, which may take
+    /// longer and draw less.
+    pub(crate) fn block_counts(machine: Machine) -> impl Iterator<Item = u32> + Clone {
+        super::block_counts(machine.multiprocessors)
     }
 
     /// Whether there are more tiles than blocks, as far as that is known.
@@ -193,25 +192,26 @@ impl ContractShape {
     /// Slabs of each part, at least.
     const LEAST_SLABS: u64 = 4;
 
-    /// Whether so many blocks may share the terms of each tile of so many rows and columns, in slabs of `depth`: all
-    /// parts are equal and made of whole slabs, and there are too few tiles to fill the machine, as far as that is known.
-    pub(crate) fn divides(
+    /// `true` if `parts` blocks can share the terms of a tile in slabs of `depth`: the parts are equal and made of whole slabs.
+    pub(crate) fn divides(&self, specialisation: &Specialisation, depth: u32, parts: u32) -> bool {
+        let (parts, depth) = (u64::from(parts), u64::from(depth));
+        let whole =
+            |terms: u64| terms.is_multiple_of(parts * depth) && terms / parts / depth >= ContractShape::LEAST_SLABS;
+        parts == 1 || volume_of(specialisation, self.terms.iter().copied()).is_some_and(whole)
+    }
+
+    /// `true` if sharing the terms of each tile among `parts` blocks may pay: the tiles are too few to fill the machine, or their
+    /// number is unknown.
+    pub(crate) fn gains_from(
         &self,
         specialisation: &Specialisation,
-        target: Target,
-        [rows, columns, depth]: [u32; 3],
+        machine: Machine,
+        [rows, columns]: [u32; 2],
         parts: u32,
     ) -> bool {
-        let parts = u64::from(parts);
-        let whole = |terms: u64| {
-            let part = terms / parts;
-            terms.is_multiple_of(parts * u64::from(depth)) && part / u64::from(depth) >= ContractShape::LEAST_SLABS
-        };
-        let most = u64::from(target.multiprocessors());
-        let few = |tiles: u64| tiles < most && tiles * parts <= 4 * most;
-        parts == 1
-            || (volume_of(specialisation, self.terms.iter().copied()).is_some_and(whole)
-                && self.tiles_of(specialisation, rows, columns).is_none_or(few))
+        let most = u64::from(machine.multiprocessors);
+        let few = |tiles: u64| tiles < most && tiles * u64::from(parts) <= 4 * most;
+        parts == 1 || self.tiles_of(specialisation, rows, columns).is_none_or(few)
     }
 
     /// Tiles of so many rows and columns, where that is known.
@@ -270,7 +270,12 @@ pub(crate) fn operands(checked: &Checked) -> Option<ContractShape> {
     let mut ty = None;
     for reduction in &formulas.reductions {
         let own = formulas.ty(reduction.node);
-        if reduction.op != ReduceOp::Sum || reduction.extents != terms || *ty.get_or_insert(own) != own {
+        // A sum of index values is none of tensors.
+        if reduction.op != ReduceOp::Sum
+            || formulas.is_index(reduction.node)
+            || reduction.extents != terms
+            || *ty.get_or_insert(own) != own
+        {
             return None;
         }
         let mut factors = Vec::new();

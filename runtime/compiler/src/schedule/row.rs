@@ -8,7 +8,7 @@ use crate::check::Checked;
 use crate::element::Type;
 use crate::ir::{AxisId, Expr, ExprId, InputId, LetId, SizeId, Source};
 use crate::size::Specialisation;
-use crate::target::{Machine, Target};
+use crate::target::Machine;
 use bincode::{Decode, Encode};
 
 /// `threads` threads a row, `rows` rows a block.
@@ -53,8 +53,12 @@ const ROWS: [u32; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 const VECTORS: [u32; 4] = [1, 2, 4, 8];
 const UNROLLS: [u32; 4] = [1, 2, 4, 8];
 
-pub(super) fn points(checked: &Checked, specialisation: &Specialisation, target: Target) -> impl Iterator<Item = Row> {
-    let shape = Shape::of(checked, specialisation, target);
+pub(super) fn points(
+    checked: &Checked,
+    specialisation: &Specialisation,
+    machine: Machine,
+) -> impl Iterator<Item = Row> {
+    let shape = Shape::of(checked, specialisation, machine);
     THREADS
         .into_iter()
         .flat_map(|threads| ROWS.map(|rows| (threads, rows)))
@@ -73,12 +77,12 @@ pub(super) fn points(checked: &Checked, specialisation: &Specialisation, target:
         .filter(move |row| shape.as_ref().is_some_and(|shape| shape.allows(row)))
 }
 
-pub(super) fn legal(checked: &Checked, specialisation: &Specialisation, target: Target, row: &Row) -> bool {
+pub(super) fn legal(checked: &Checked, specialisation: &Specialisation, machine: Machine, row: &Row) -> bool {
     let listed = THREADS.contains(&row.threads)
         && ROWS.contains(&row.rows)
         && VECTORS.contains(&row.vector)
         && UNROLLS.contains(&row.unroll);
-    listed && Shape::of(checked, specialisation, target).is_some_and(|shape| shape.allows(row))
+    listed && Shape::of(checked, specialisation, machine).is_some_and(|shape| shape.allows(row))
 }
 
 /// Enough threads for a row that each has about 64 bytes of it in flight; in registers where they fit.
@@ -93,7 +97,7 @@ pub(super) fn default(
 
 /// The same, and with more and with fewer threads.
 pub(super) fn starts(checked: &Checked, specialisation: &Specialisation, sizes: &[u64], machine: Machine) -> Vec<Row> {
-    let (Some(shape), Some(axes)) = (Shape::of(checked, specialisation, machine.target), row_axes(checked)) else {
+    let (Some(shape), Some(axes)) = (Shape::of(checked, specialisation, machine), row_axes(checked)) else {
         return Vec::new();
     };
     let length = shape.longest(sizes);
@@ -183,7 +187,7 @@ struct Shape {
 }
 
 impl Shape {
-    fn of(checked: &Checked, specialisation: &Specialisation, target: Target) -> Option<Shape> {
+    fn of(checked: &Checked, specialisation: &Specialisation, machine: Machine) -> Option<Shape> {
         let axes = row_axes(checked)?;
         let op = checked.op();
         let mut walked: Vec<Vec<SizeId>> = op
@@ -220,7 +224,10 @@ impl Shape {
             None => op.exprs.iter().filter(|expr| matches!(expr, Expr::Read { .. })).count(),
         };
         let again = read_again(checked);
-        let wide = (0..op.exprs.len()).any(|number| matches!(checked.ty(ExprId(number as u32)), Type::F64 | Type::I64));
+        let wide = (0..op.exprs.len()).map(|number| ExprId(number as u32)).any(|expr| {
+            let combines_indices = matches!(op.expr(expr), Expr::Reduce { .. }) && checked.is_index(expr);
+            matches!(checked.ty(expr), Type::F64 | Type::I64) || (specialisation.wide && combines_indices)
+        });
         Some(Shape {
             volumes,
             walked,
@@ -233,7 +240,7 @@ impl Shape {
                 .filter(|&(_, again)| *again)
                 .map(|(input, _)| input.element.size())
                 .min(),
-            budget: kept_budget(target),
+            budget: kept_budget(machine),
             accumulators: [true, false]
                 .map(|shared| joint.as_ref().map_or(2, |joint| joint.accumulators(shared)) as u32),
             joint: joint.is_some_and(|joint| joint.shared().next().is_some()),
@@ -330,14 +337,14 @@ fn most_registers(row: &Row) -> u32 {
 pub(crate) fn minimum_blocks(
     checked: &Checked,
     specialisation: &Specialisation,
-    target: Target,
+    machine: Machine,
     row: &Row,
     shared: u32,
 ) -> u32 {
-    let shape = Shape::of(checked, specialisation, target);
+    let shape = Shape::of(checked, specialisation, machine);
     let needed = shape.map_or(255, |shape| shape.needed(row).max(48) + 8 * super::calls(checked));
     let registers = needed.min(most_registers(row));
-    target.minimum_blocks(row.threads * row.rows, registers, shared)
+    machine.minimum_blocks(row.threads * row.rows, registers, shared)
 }
 
 /// Which inputs are read several times, by the operator or by way of intermediate tensors that are: they are worth keeping.
@@ -377,8 +384,8 @@ pub(crate) fn read_again(checked: &Checked) -> Vec<bool> {
 }
 
 /// Bytes of shared memory that a block may keep rows in; the rest is for what reductions exchange.
-pub(crate) fn kept_budget(target: Target) -> u32 {
-    target.shared_per_block() - 16 * 1024
+pub(crate) fn kept_budget(machine: Machine) -> u32 {
+    machine.limits.shared_per_block.saturating_sub(16 * 1024)
 }
 
 /// How many leading output axes number the rows: all that a reduction depends on and those before them. None if the

@@ -9,7 +9,7 @@ pub(crate) use operands::{SkinnyShape, Sum, operands};
 use crate::check::Checked;
 use crate::ptx::Cache;
 use crate::size::Specialisation;
-use crate::target::{Machine, Target};
+use crate::target::Machine;
 use bincode::{Decode, Encode};
 
 /// A warp's threads and `warps` warps share each sum; a thread sums `columns` columns for `rows` rows.
@@ -78,19 +78,19 @@ impl Skinny {
 pub(super) fn points(
     checked: &Checked,
     specialisation: &Specialisation,
-    target: Target,
+    machine: Machine,
 ) -> impl Iterator<Item = Skinny> {
     let shape = operands(checked, specialisation);
     let candidates = shape.as_ref().map(all_points).into_iter().flatten();
     let allowed: Vec<Skinny> = candidates
-        .filter(|point| shape.as_ref().is_some_and(|shape| shape.allows(point, target)))
+        .filter(|point| shape.as_ref().is_some_and(|shape| shape.allows(point, machine)))
         .collect();
     allowed.into_iter()
 }
 
-pub(super) fn legal(checked: &Checked, specialisation: &Specialisation, target: Target, point: &Skinny) -> bool {
+pub(super) fn legal(checked: &Checked, specialisation: &Specialisation, machine: Machine, point: &Skinny) -> bool {
     operands(checked, specialisation)
-        .is_some_and(|shape| all_points(&shape).any(|known| known == *point) && shape.allows(point, target))
+        .is_some_and(|shape| all_points(&shape).any(|known| known == *point) && shape.allows(point, machine))
 }
 
 fn all_points(shape: &SkinnyShape) -> impl Iterator<Item = Skinny> + use<> {
@@ -233,16 +233,16 @@ impl SkinnyShape {
         64 + accumulators + weights + others
     }
 
-    fn resident_blocks(&self, point: &Skinny, target: Target) -> u32 {
-        target.resident_blocks(point.threads(), self.registers(point), self.shared_bytes(point))
+    fn resident_blocks(&self, point: &Skinny, machine: Machine) -> u32 {
+        machine.resident_blocks(point.threads(), self.registers(point), self.shared_bytes(point))
     }
 
     /// Blocks that the assembler is told to fit on a multiprocessor.
-    pub(crate) fn minimum_blocks(&self, point: &Skinny, target: Target) -> u32 {
-        target.minimum_blocks(point.threads(), self.registers(point), self.shared_bytes(point))
+    pub(crate) fn minimum_blocks(&self, point: &Skinny, machine: Machine) -> u32 {
+        machine.minimum_blocks(point.threads(), self.registers(point), self.shared_bytes(point))
     }
 
-    fn allows(&self, point: &Skinny, target: Target) -> bool {
+    fn allows(&self, point: &Skinny, machine: Machine) -> bool {
         let turn = u64::from(point.depth_threads() * self.depth_vector(point) * self.chunks_per_turn(point));
         let narrow = u64::from(point.column_lanes() * self.thread_columns(point));
         // Threads without a term or a column would only wait. Where there is little of both, the smallest point is left.
@@ -263,7 +263,7 @@ impl SkinnyShape {
             && point.rows * terms * self.sums.len() as u32 <= MOST_TERMS
             && self.bytes_in_flight(point) <= MOST_IN_FLIGHT
             && self.shared_bytes(point) <= MOST_SHARED
-            && self.resident_blocks(point, target) * point.threads() >= LEAST_THREADS
+            && self.resident_blocks(point, machine) * point.threads() >= LEAST_THREADS
     }
 
     /// Threads of a warp along the sum. It reads stretches of 128 bytes, or of 512, along whatever is contiguous.
@@ -326,7 +326,7 @@ fn ordered(
         return Vec::new();
     }
     let most_warps = 16 * u64::from(machine.multiprocessors.max(1));
-    let mut points: Vec<Skinny> = points(checked, specialisation, machine.target)
+    let mut points: Vec<Skinny> = points(checked, specialisation, machine)
         .filter(|point| point.cache == Cache::Normal)
         .collect();
     points.sort_by_cached_key(|point| {

@@ -6,7 +6,7 @@ use super::reducing;
 use crate::check::Checked;
 use crate::ir::{AxisId, Expr, ExprId, SizeId, Source};
 use crate::size::Specialisation;
-use crate::target::{Machine, Target};
+use crate::target::Machine;
 use bincode::{Decode, Encode};
 
 /// A thread computes `rows × columns` neighbouring outputs, of which what several need is read once.
@@ -73,11 +73,11 @@ pub(super) fn default(
 pub(crate) fn minimum_blocks(
     checked: &Checked,
     specialisation: &Specialisation,
-    target: Target,
+    machine: Machine,
     point: &Window,
 ) -> u32 {
     let registers = Shape::of(checked, specialisation).map_or(0, |shape| shape.registers(point.rows, point.columns));
-    target.minimum_blocks(point.threads, registers as u32, 0)
+    machine.minimum_blocks(point.threads, registers as u32, 0)
 }
 
 /// What legality depends on.

@@ -1,5 +1,7 @@
 //! Linear forms and intervals, in integers that never wrap: what does not fit 128 bits has no form, and no bound.
 
+use crate::element::{Element, Type};
+
 /// An unknown of a form: a position in the prover's list of what unknowns stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Atom(pub(super) u32);
@@ -78,27 +80,45 @@ impl Form {
 
 /// The integers from `low` to `high`; without an end where there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Interval {
-    pub(super) low: Option<i128>,
-    pub(super) high: Option<i128>,
+pub(crate) struct Interval {
+    pub(crate) low: Option<i128>,
+    pub(crate) high: Option<i128>,
 }
 
 pub(super) const ANYTHING: Interval = Interval { low: None, high: None };
 
 impl Interval {
-    pub(super) fn new(low: i128, high: i128) -> Interval {
+    pub(crate) fn new(low: i128, high: i128) -> Interval {
         Interval {
             low: Some(low),
             high: Some(high),
         }
     }
 
-    pub(super) fn within(self, other: Interval) -> bool {
+    /// The values of a type of integers; of another anything.
+    pub(crate) fn of(ty: Type) -> Interval {
+        match ty {
+            Type::I32 => Interval::new(i32::MIN.into(), i32::MAX.into()),
+            Type::I64 => Interval::new(i64::MIN.into(), i64::MAX.into()),
+            _ => ANYTHING,
+        }
+    }
+
+    /// The values of elements.
+    pub(crate) fn of_element(element: Element) -> Interval {
+        match element {
+            Element::I8 => Interval::new(i8::MIN.into(), i8::MAX.into()),
+            Element::U8 => Interval::new(0, u8::MAX.into()),
+            _ => Interval::of(element.compute()),
+        }
+    }
+
+    pub(crate) fn within(self, other: Interval) -> bool {
         other.low.is_none_or(|end| self.low.is_some_and(|low| low >= end))
             && other.high.is_none_or(|end| self.high.is_some_and(|high| high <= end))
     }
 
-    pub(super) fn plus(self, other: Interval) -> Interval {
+    pub(crate) fn plus(self, other: Interval) -> Interval {
         let sum = |a: Option<i128>, b: Option<i128>| a?.checked_add(b?);
         Interval {
             low: sum(self.low, other.low),
@@ -106,7 +126,7 @@ impl Interval {
         }
     }
 
-    pub(super) fn times(self, factor: i128) -> Interval {
+    pub(crate) fn times(self, factor: i128) -> Interval {
         let scaled = |end: Option<i128>| end?.checked_mul(factor);
         match factor {
             0 => Interval::new(0, 0),
@@ -122,7 +142,7 @@ impl Interval {
     }
 
     /// The interval of products.
-    pub(super) fn product(self, other: Interval) -> Interval {
+    pub(crate) fn product(self, other: Interval) -> Interval {
         let corners = || {
             let mut found = Interval::new(i128::MAX, i128::MIN);
             for a in [self.low?, self.high?] {
@@ -137,7 +157,7 @@ impl Interval {
     }
 
     /// The interval of quotients by a positive number, truncated.
-    pub(super) fn quotient(self, divisor: i128) -> Interval {
+    pub(crate) fn quotient(self, divisor: i128) -> Interval {
         Interval {
             low: self.low.map(|low| low / divisor),
             high: self.high.map(|high| high / divisor),
@@ -145,7 +165,7 @@ impl Interval {
     }
 
     /// The interval of remainders, with the sign of the dividend, by numbers smaller than `limit`; None: by any.
-    pub(super) fn remainder(self, limit: Option<i128>) -> Interval {
+    pub(crate) fn remainder(self, limit: Option<i128>) -> Interval {
         let most = limit.map(|limit| limit - 1);
         let cut = |end: Option<i128>| match (end, most) {
             (Some(end), Some(most)) => Some(end.min(most)),
@@ -158,8 +178,30 @@ impl Interval {
         }
     }
 
+    /// The interval of products of so many factors, each in this interval; of a negative number of them, of their inverses, truncated.
+    pub(crate) fn power(self, factors: i128) -> Interval {
+        match factors {
+            0 => return Interval::new(1, 1),
+            1.. => {}
+            _ => return Interval::new(-1, 1),
+        }
+        let (Some(low), Some(high)) = (self.low, self.high) else {
+            return ANYTHING;
+        };
+        let largest = low.saturating_abs().max(high.saturating_abs());
+        let bound = match (largest, u32::try_from(factors)) {
+            (0 | 1, _) => Some(largest),
+            (_, Ok(factors)) => largest.checked_pow(factors),
+            _ => None,
+        };
+        Interval {
+            low: if low >= 0 { Some(0) } else { bound.map(|bound| -bound) },
+            high: bound,
+        }
+    }
+
     /// What is in both.
-    pub(super) fn narrowed(self, other: Interval) -> Interval {
+    pub(crate) fn narrowed(self, other: Interval) -> Interval {
         let end = |a: Option<i128>, b: Option<i128>, pick: fn(i128, i128) -> i128| match (a, b) {
             (Some(a), Some(b)) => Some(pick(a, b)),
             (a, b) => a.or(b),
@@ -171,7 +213,7 @@ impl Interval {
     }
 
     /// The smallest interval with both in it.
-    pub(super) fn hull(self, other: Interval) -> Interval {
+    pub(crate) fn hull(self, other: Interval) -> Interval {
         Interval {
             low: self.low.zip(other.low).map(|(a, b)| a.min(b)),
             high: self.high.zip(other.high).map(|(a, b)| a.max(b)),
@@ -179,7 +221,7 @@ impl Interval {
     }
 
     /// The interval of the smaller of two values.
-    pub(super) fn smaller(self, other: Interval) -> Interval {
+    pub(crate) fn smaller(self, other: Interval) -> Interval {
         Interval {
             low: self.low.zip(other.low).map(|(a, b)| a.min(b)),
             high: self.narrowed(other).high,

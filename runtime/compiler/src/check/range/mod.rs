@@ -5,13 +5,16 @@
 
 mod form;
 mod prover;
+mod scalars;
 mod system;
 
 use super::Checked;
-use crate::ir::{AxisId, BinaryOp, Expr, ExprId, SizeId, Source};
-use form::Interval;
+use crate::element::Type;
+use crate::ir::{AxisId, BinaryOp, Expr, ExprId, ReduceOp, SizeId, Source};
+use crate::text::{counted, given};
+pub(crate) use form::Interval;
 use prover::{Context, Prover};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Why an operator cannot be called with these sizes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,7 +41,7 @@ pub enum CallError {
         reason: String,
     },
     /// A wrong number of tensors.
-    #[error("the operator takes {expected} tensors, but {found} are given")]
+    #[error("the operator takes {}, but {}", counted(*.expected as u64, "tensor", "tensors"), given(*.found as u64, "tensor", "tensors"))]
     Tensors {
         /// Tensors of the operator.
         expected: usize,
@@ -46,7 +49,7 @@ pub enum CallError {
         found: usize,
     },
     /// A tensor with a wrong number of dimensions.
-    #[error("`{tensor}` has {found} dimensions, but the operator takes {expected}")]
+    #[error("`{tensor}` has {}, but the operator takes {expected}", counted(*.found as u64, "dimension", "dimensions"))]
     Rank {
         /// The parameter's name.
         tensor: String,
@@ -91,9 +94,19 @@ pub enum CallError {
         /// The most there may be.
         most: usize,
     },
+    /// A size, an axis or a position that becomes an `i32` and does not fit one.
+    #[error("{what} reaches {value}, which does not fit the `i32` that it becomes; write `… as i64`, or return `i64`")]
+    Narrow {
+        /// The expression in words.
+        what: String,
+        /// The value that does not fit.
+        value: String,
+        /// The expression.
+        at: ExprId,
+    },
     /// An index that leaves its dimension.
     #[error(
-        "index {dimension} of `{tensor}` can be anything from {low} to {high}, but the dimension has {extent} elements"
+        "index {dimension} of `{tensor}` can be anything from {low} to {high}, but the dimension has {}", counted(*.extent, "element", "elements")
     )]
     Range {
         /// The tensor's name.
@@ -143,20 +156,51 @@ impl Checked {
         if self.op.outputs.iter().all(|output| output.dims.iter().any(empty)) {
             return Ok(());
         }
-        let mut walk = Walk {
-            checked: self,
-            sizes,
-            prover: Prover::new(self, sizes),
-            context: Context::default(),
-            proven: HashSet::new(),
+        let mut prover = Prover::new(self, sizes);
+        for &at in &self.types.narrowed {
+            self.fits_i32(&mut prover, at)?;
+        }
+        Walk::new(self, sizes, prover).all()
+    }
+
+    /// `true` if every index value, and every part of an index that is made of nothing else, fits 32 bits at these sizes.
+    pub(crate) fn index_values_fit(&self, sizes: &[u64]) -> bool {
+        let mut prover = Prover::new(self, sizes);
+        let mut exprs = (0..self.op.exprs.len() as u32).map(ExprId);
+        exprs.all(|expr| !self.is_index(expr) || prover.interval(expr).within(Interval::of(Type::I32)))
+    }
+
+    /// Checks that a value that becomes an `i32` without an `as` fits one.
+    fn fits_i32(&self, prover: &mut Prover<'_>, at: ExprId) -> Result<(), CallError> {
+        let value = prover.interval_before(at);
+        if value.within(Interval::of(Type::I32)) {
+            return Ok(());
+        }
+        let end = [value.high, value.low]
+            .into_iter()
+            .find(|&end| !end.is_some_and(|end| Interval::new(end, end).within(Interval::of(Type::I32))));
+        let what = match self.op.expr(at) {
+            Expr::Size(size) => format!("size `{}`", self.op.sizes[size.index()].name),
+            Expr::Axis(axis) => format!("axis `{}`", self.op.axes[axis.index()].name),
+            Expr::Reduce {
+                op: ReduceOp::ArgMax, ..
+            } => "the position that `argmax` finds".to_owned(),
+            Expr::Reduce {
+                op: ReduceOp::ArgMin, ..
+            } => "the position that `argmin` finds".to_owned(),
+            Expr::Read {
+                source: Source::Let(inner),
+                ..
+            } => format!("`{}`", self.op.lets[inner.index()].name),
+            _ => "a value of sizes and axes".to_owned(),
         };
-        for entry in &self.op.lets {
-            walk.over(&entry.axes, entry.body)?;
-        }
-        for output in &self.op.outputs {
-            walk.over(&output.axes, output.body)?;
-        }
-        Ok(())
+        Err(CallError::Narrow {
+            what,
+            value: end
+                .flatten()
+                .map_or("more than 64 bits hold".to_owned(), |end| end.to_string()),
+            at,
+        })
     }
 }
 
@@ -168,9 +212,44 @@ struct Walk<'a> {
     context: Context,
     /// Expressions already proven without conditions.
     proven: HashSet<ExprId>,
+    /// Where the verdict on every index goes, if the walk is to go on after one that is not proved.
+    verdicts: Option<Verdicts>,
 }
 
-impl Walk<'_> {
+/// For an index, a read and a dimension: whether it is proved wherever it is wanted.
+pub(super) type Verdicts = HashMap<(ExprId, usize), bool>;
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(checked: &'a Checked, sizes: &'a [u64], prover: Prover<'a>) -> Walk<'a> {
+        Walk {
+            checked,
+            sizes,
+            prover,
+            context: Context::default(),
+            proven: HashSet::new(),
+            verdicts: None,
+        }
+    }
+
+    /// The verdicts on all indices that are wanted at all.
+    pub(super) fn verdicts(mut self) -> Verdicts {
+        self.verdicts = Some(Verdicts::new());
+        // With verdicts wanted, nothing ends the walk.
+        let _ = self.all();
+        self.verdicts.unwrap_or_default()
+    }
+
+    fn all(&mut self) -> Result<(), CallError> {
+        let op = &self.checked.op;
+        for entry in &op.lets {
+            self.over(&entry.axes, entry.body)?;
+        }
+        for output in &op.outputs {
+            self.over(&output.axes, output.body)?;
+        }
+        Ok(())
+    }
+
     /// An expression over axes: one that never runs asks for nothing.
     fn over(&mut self, axes: &[AxisId], body: ExprId) -> Result<(), CallError> {
         let runs = axes
@@ -253,10 +332,13 @@ impl Walk<'_> {
         let size = self.checked.source_sizes(source)[dimension];
         let extent = self.sizes[size.index()];
         let wanted = Interval::new(0, i128::from(extent) - 1);
-        let found = match self.prover.bounds(&self.context, at, wanted) {
-            Some(found) if !found.within(wanted) => found,
-            _ => return Ok(()),
-        };
+        let found = self.prover.bounds(&self.context, at, wanted);
+        let unproved = found.filter(|found| !found.within(wanted));
+        if let Some(verdicts) = &mut self.verdicts {
+            *verdicts.entry((read, dimension)).or_insert(true) &= unproved.is_none();
+            return Ok(());
+        }
+        let Some(found) = unproved else { return Ok(()) };
         let op = &self.checked.op;
         let text = |end: Option<i128>, open: &str| end.map_or(open.to_owned(), |end| end.to_string());
         Err(CallError::Range {

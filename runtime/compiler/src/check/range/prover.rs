@@ -8,9 +8,8 @@
 use super::form::{ANYTHING, Atom, Form, Interval};
 use super::system::System;
 use crate::check::Checked;
-use crate::element::{Element, Type};
-use crate::ir::{AxisId, BinaryOp, CompareOp, Expr, ExprId, Function, Literal, UnaryOp};
-use crate::tuning::is_wide;
+use crate::element::Type;
+use crate::ir::{AxisId, BinaryOp, CompareOp, Expr, ExprId, Function, InputId, Literal, ReduceOp, Source, UnaryOp};
 use std::collections::HashMap;
 
 /// What all proofs of a call may cost: a few milliseconds. What is not proved by then counts as unproved.
@@ -78,7 +77,7 @@ fn not_negative<const N: usize>(forms: [Option<Form>; N]) -> Vec<Fact> {
 /// How an expression is evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Arithmetic {
-    /// In index registers: `+ - * / %` of an index.
+    /// In 64 bits: `+ - * / %` of an index.
     Index,
     /// In its own type: everything else.
     Value,
@@ -88,6 +87,7 @@ pub(super) enum Arithmetic {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Meaning {
     Axis(AxisId),
+    Scalar(InputId),
     /// `a / c`, truncated, for a positive `c`.
     Quotient(Form, i128),
     /// `a % c`, with the sign of `a`, for a positive `c`.
@@ -112,8 +112,8 @@ struct Case {
 pub(super) struct Prover<'a> {
     checked: &'a Checked,
     sizes: &'a [u64],
-    /// The type of index registers.
-    registers: Type,
+    /// The value that every scalar parameter is taken to have; none: any.
+    scalars: Option<i128>,
     atoms: Vec<(Meaning, Interval)>,
     numbers: HashMap<Meaning, Atom>,
     forms: HashMap<(ExprId, Arithmetic), Form>,
@@ -125,11 +125,19 @@ impl<'a> Prover<'a> {
         Prover {
             checked,
             sizes,
-            registers: if is_wide(checked, sizes) { Type::I64 } else { Type::I32 },
+            scalars: None,
             atoms: Vec::new(),
             numbers: HashMap::new(),
             forms: HashMap::new(),
             effort: EFFORT,
+        }
+    }
+
+    /// The same where every scalar parameter has that value.
+    pub(super) fn with_scalars(self, value: i128) -> Prover<'a> {
+        Prover {
+            scalars: Some(value),
+            ..self
         }
     }
 
@@ -206,7 +214,7 @@ impl<'a> Prover<'a> {
         known.not_negative(range.low.and_then(|low| own.plus(&Form::constant(low), -1)));
         known.not_negative(range.high.and_then(|high| Form::constant(high).plus(&own, -1)));
         match meaning {
-            Meaning::Axis(_) | Meaning::Opaque(..) => {}
+            Meaning::Axis(_) | Meaning::Scalar(_) | Meaning::Opaque(..) => {}
             Meaning::Quotient(a, c) => {
                 let rest = a.plus(&own, -c);
                 let missing = rest.as_ref().and_then(|rest| rest.times(-1));
@@ -256,6 +264,20 @@ impl<'a> Prover<'a> {
         }
     }
 
+    /// The interval of an integer value, whatever holds around it.
+    pub(super) fn interval(&mut self, expr: ExprId) -> Interval {
+        let form = self.form(expr, Arithmetic::Value);
+        self.range(&form)
+    }
+
+    /// The interval of an integer value before it is made to fit its type.
+    pub(super) fn interval_before(&mut self, expr: ExprId) -> Interval {
+        match self.linear(expr, Arithmetic::Value) {
+            Some(form) => self.range(&form),
+            None => self.interval(expr),
+        }
+    }
+
     // ------------------------------------------------------------------ conditions
 
     /// Adds that a truth value is what it is.
@@ -284,7 +306,10 @@ impl<'a> Prover<'a> {
                     .map(|(taken, value)| vec![Fact::Is(*condition, taken), Fact::Is(value, holds)]),
             ),
             Expr::Compare(compare, a, b) => {
-                let ty = self.checked.operand_ty(condition);
+                let ty = match self.checked.compares_indices(condition) {
+                    true => Type::I64,
+                    false => self.checked.operand_ty(condition),
+                };
                 if ty.is_integer()
                     && let Some(a) = self.operand(*a, Arithmetic::Value, ty)
                     && let Some(b) = self.operand(*b, Arithmetic::Value, ty)
@@ -332,19 +357,19 @@ impl<'a> Prover<'a> {
         if let Some(known) = self.forms.get(&(expr, arithmetic)) {
             return known.clone();
         }
-        let ty = self.checked.ty(expr);
+        let ty = self.width(expr);
         let literal = matches!(self.checked.op().expr(expr), Expr::Literal(_));
         // Values wrap: one that may have wrapped is not what its form says.
         let exact = |prover: &Self, form: &Form| {
             form.terms.len() <= MOST
-                && (arithmetic == Arithmetic::Index || literal || prover.range(form).within(values_of(ty)))
+                && (arithmetic == Arithmetic::Index || literal || prover.range(form).within(Interval::of(ty)))
         };
         let form = match self.linear(expr, arithmetic) {
             Some(form) if exact(self, &form) => form,
             _ => {
                 let range = match arithmetic {
                     Arithmetic::Index => ANYTHING,
-                    Arithmetic::Value => values_of(ty),
+                    Arithmetic::Value => Interval::of(ty),
                 };
                 self.atom(Meaning::Opaque(expr, arithmetic), range)
             }
@@ -353,11 +378,19 @@ impl<'a> Prover<'a> {
         form
     }
 
+    /// The type that holds a value. Index values may be computed in 32 bits, but only where that is the same.
+    fn width(&self, expr: ExprId) -> Type {
+        match self.checked.is_index(expr) {
+            true => Type::I64,
+            false => self.checked.ty(expr),
+        }
+    }
+
     fn linear(&mut self, expr: ExprId, arithmetic: Arithmetic) -> Option<Form> {
         let op = self.checked.op();
         let width = match arithmetic {
-            Arithmetic::Index => self.registers,
-            Arithmetic::Value => self.checked.ty(expr),
+            Arithmetic::Index => Type::I64,
+            Arithmetic::Value => self.width(expr),
         };
         match *op.expr(expr) {
             Expr::Literal(Literal::Int(value)) => Some(Form::constant(value.into())),
@@ -367,6 +400,13 @@ impl<'a> Prover<'a> {
                 let extent = i128::from(self.sizes[self.checked.extent(axis).index()]);
                 Some(self.atom(Meaning::Axis(axis), Interval::new(0, extent - 1)))
             }
+            Expr::Scalar(input) => Some(match self.scalars {
+                Some(value) => Form::constant(value),
+                None => {
+                    let range = Interval::of_element(op.inputs[input.index()].element);
+                    self.atom(Meaning::Scalar(input), range)
+                }
+            }),
             Expr::Unary(UnaryOp::Neg, a) => self.form(a, arithmetic).times(-1),
             Expr::Binary(BinaryOp::Add, a, b) => self.form(a, arithmetic).plus(&self.form(b, arithmetic), 1),
             Expr::Binary(BinaryOp::Sub, a, b) => self.form(a, arithmetic).plus(&self.form(b, arithmetic), -1),
@@ -396,6 +436,7 @@ impl<'a> Prover<'a> {
                 }
             }
             _ if arithmetic == Arithmetic::Index => Some(self.form(expr, Arithmetic::Value)),
+            Expr::Unary(UnaryOp::Not, a) => self.operand(a, arithmetic, width)?.times(-1)?.offset(-1),
             Expr::Binary(BinaryOp::Min, a, b) => {
                 let (a, b) = (self.operand(a, arithmetic, width)?, self.operand(b, arithmetic, width)?);
                 Some(self.smaller(a, b))
@@ -413,6 +454,16 @@ impl<'a> Prover<'a> {
                 let negative = a.times(-1)?;
                 self.larger(a, negative)
             }
+            Expr::Call(Function::Powi, ref arguments) => {
+                let &[base, power] = arguments.as_slice() else {
+                    return None;
+                };
+                let base = self.operand(base, arithmetic, width)?;
+                let power = self.operand(power, arithmetic, Type::I32)?;
+                let (base, power) = (self.range(&base), self.range(&power));
+                let range = base.power(power.low?).hull(base.power(power.high?)).hull(base.power(0));
+                Some(self.atom(Meaning::Opaque(expr, arithmetic), range))
+            }
             Expr::Select {
                 condition,
                 accept,
@@ -423,7 +474,7 @@ impl<'a> Prover<'a> {
                 Some(self.select(condition, accept, reject))
             }
             Expr::Cast(a, element) => {
-                let range = elements_of(element);
+                let range = Interval::of_element(element);
                 if self.checked.ty(a) == Type::Bool {
                     return Some(self.select(a, Form::constant(1), Form::constant(0)));
                 }
@@ -433,14 +484,48 @@ impl<'a> Prover<'a> {
                 }
                 Some(self.atom(Meaning::Opaque(expr, arithmetic), range))
             }
+            Expr::Reduce {
+                op: reduction,
+                ref axes,
+                body,
+            } => {
+                let range = self.reduced(reduction, axes, body, width);
+                Some(self.atom(Meaning::Opaque(expr, arithmetic), range))
+            }
+            Expr::Read {
+                source: Source::Let(inner),
+                or: None,
+                ..
+            } => {
+                // Outside, a gathered read is 0.
+                let range = self.interval(op.lets[inner.index()].body).hull(Interval::new(0, 0));
+                Some(self.atom(Meaning::Opaque(expr, arithmetic), range))
+            }
             _ => None,
+        }
+    }
+
+    /// The interval of a reduction of integers.
+    fn reduced(&mut self, reduction: ReduceOp, axes: &[AxisId], body: ExprId, ty: Type) -> Interval {
+        let extents = axes.iter().map(|&axis| self.sizes[self.checked.extent(axis).index()]);
+        let terms = extents.fold(1i128, |terms, extent| terms.saturating_mul(extent.into()));
+        let extremes = Interval::of(ty);
+        let only = |end: Option<i128>| Interval { low: end, high: end };
+        match reduction {
+            ReduceOp::ArgMax | ReduceOp::ArgMin => Interval::new(0, (terms - 1).max(0)),
+            ReduceOp::Max if terms == 0 => only(extremes.low),
+            ReduceOp::Min if terms == 0 => only(extremes.high),
+            ReduceOp::Max | ReduceOp::Min => self.interval(body),
+            // Parts of a sum are in it too, and so is the empty one.
+            ReduceOp::Sum => self.interval(body).times(terms).hull(Interval::new(0, 0)),
+            ReduceOp::Prod => self.interval(body).power(terms),
         }
     }
 
     /// The form of an operand of what is exact only if its operands are.
     fn operand(&mut self, expr: ExprId, arithmetic: Arithmetic, ty: Type) -> Option<Form> {
         let form = self.form(expr, arithmetic);
-        self.range(&form).within(values_of(ty)).then_some(form)
+        self.range(&form).within(Interval::of(ty)).then_some(form)
     }
 
     fn quotient(&mut self, a: &Form, c: i128) -> Form {
@@ -516,21 +601,5 @@ fn varying(binary: BinaryOp, a: Interval, b: Interval) -> Interval {
         (BinaryOp::Rem, _) => a.remainder(None),
         (_, Some(least @ 1..)) => a.quotient(least).hull(Interval::new(0, 0)),
         _ => a.hull(a.times(-1)).hull(Interval::new(0, 0)),
-    }
-}
-
-fn values_of(ty: Type) -> Interval {
-    match ty {
-        Type::I32 => Interval::new(i32::MIN.into(), i32::MAX.into()),
-        Type::I64 => Interval::new(i64::MIN.into(), i64::MAX.into()),
-        _ => ANYTHING,
-    }
-}
-
-fn elements_of(element: Element) -> Interval {
-    match element {
-        Element::I8 => Interval::new(i8::MIN.into(), i8::MAX.into()),
-        Element::U8 => Interval::new(0, u8::MAX.into()),
-        _ => values_of(element.compute()),
     }
 }

@@ -33,7 +33,7 @@ use crate::schedule::{
     ContractShape, Mma, Multiplicand, Side, contract_operands, mma_minimum_blocks, mma_patch, mma_read_as_is,
 };
 use crate::size::Specialisation;
-use crate::target::Target;
+use crate::target::Machine;
 use held::Held;
 use lines::{Lines, address, exclusive_or, shared, sum};
 use smallvec::smallvec;
@@ -42,7 +42,7 @@ pub(in crate::lower) fn lower<'a>(
     checked: &'a Checked,
     specialisation: &'a Specialisation,
     name: &str,
-    target: Target,
+    machine: Machine,
     point: &Mma,
 ) -> Result<(Lowering<'a>, Launch), Error> {
     let shape = contract_operands(checked).ok_or(Error::Unbound)?;
@@ -50,7 +50,7 @@ pub(in crate::lower) fn lower<'a>(
     let mut lowering = Lowering::new(checked, specialisation, name, point.threads());
     lowering
         .b
-        .set_minimum_blocks(mma_minimum_blocks(checked, specialisation, target, point));
+        .set_minimum_blocks(mma_minimum_blocks(checked, specialisation, machine, point));
     let block = Block {
         rows: point.block_rows,
         columns: point.block_columns,

@@ -15,20 +15,20 @@ use crate::kernel::Launch;
 use crate::ptx::{Address, Cache, Class, Opcode, Operand, Reg, Space, Turns};
 use crate::schedule::{Contract, ContractShape, contract_load_width, contract_operands};
 use crate::size::Specialisation;
-use crate::target::Target;
+use crate::target::Machine;
 
 pub(in crate::lower) fn lower<'a>(
     checked: &'a Checked,
     specialisation: &'a Specialisation,
     name: &str,
-    target: Target,
+    machine: Machine,
     point: &Contract,
 ) -> Result<(Lowering<'a>, Launch), Error> {
     let shape = contract_operands(checked).ok_or(Error::Unbound)?;
     let mut lowering = Lowering::new(checked, specialisation, name, point.threads());
     lowering
         .b
-        .set_minimum_blocks(shape.minimum_blocks(point, specialisation, target));
+        .set_minimum_blocks(shape.minimum_blocks(point, specialisation, machine));
     let shared = point.shared_bytes(&shape);
     let block = Block {
         rows: point.block_rows,

@@ -66,10 +66,19 @@ impl Lowering<'_> {
         for (dimension, (&at, &size)) in index.iter().zip(&extents).enumerate() {
             let (mut own_guard, mut own_range) = (None, None);
             let gathered = checked.gathered(expr, dimension);
-            let value = if gathered {
-                self.gathered_index(at, size, &mut own_range, family)?
+            let unproved = gathered || ((or.is_some() || self.compared) && !checked.proven(expr, dimension));
+            let in_64 = self.needs_64(at, size, gathered, unproved);
+            let value = if gathered || in_64 {
+                let value = match in_64 {
+                    true => self.index_in_64(at, family)?,
+                    false => self.value_as(at, Type::I32, family)?,
+                };
+                own_range = unproved.then(|| self.is_inside(value, size));
+                let own = self.index_type();
+                let value = value.to(&mut self.b, own);
+                self.linear_of(value)
             } else {
-                if (or.is_some() || self.compared) && !checked.proven(expr, dimension) {
+                if unproved {
                     compared.push(dimension);
                 }
                 self.index(at, family)?
@@ -126,7 +135,7 @@ impl Lowering<'_> {
                     let guard = self.both(own_guard, own_range);
                     self.bind(axis, Binding { value, guard });
                 }
-                let ty = checked.ty(expr);
+                let ty = self.ty(expr);
                 let outer = self.condition;
                 // An index that is in range only under a condition makes the whole value conditional.
                 self.condition = if all.is_some() { self.both(outer, all) } else { outer };
@@ -160,25 +169,12 @@ impl Lowering<'_> {
         }
     }
 
-    /// An index that comes from a tensor: compared with the extent in its own width, since storage may hold anything.
-    fn gathered_index(
-        &mut self,
-        at: ExprId,
-        size: SizeId,
-        in_range: &mut Option<Reg>,
-        family: &mut dyn Reduce,
-    ) -> Result<Linear, Error> {
-        let ty = self.checked.ty(at);
-        let value = self.value(at, family)?;
+    /// Whether an index, in the type it has, is within an extent.
+    fn is_inside(&mut self, index: Value, size: SizeId) -> Reg {
         let extent = self.size(size);
-        let extent = self.index_value(&extent, ty);
-        let inside = self
-            .b
-            .compare_unsigned(Compare::Lt, class_of(ty), value.operand, extent.operand);
-        *in_range = self.both(*in_range, Some(inside));
-        let own = self.index_type();
-        let value = value.to(&mut self.b, own);
-        Ok(self.linear_of(value))
+        let extent = self.index_value(&extent, index.ty);
+        self.b
+            .compare_unsigned(Compare::Lt, class_of(index.ty), index.operand, extent.operand)
     }
 
     /// Where an index is within an extent; none if it certainly is.

@@ -34,7 +34,7 @@ impl Lowering<'_> {
         }
         let suspended = self.b.suspend(depth);
         self.serial_depth += 1;
-        let mut accumulator = Accumulator::new(self, reduction, self.checked.ty(body));
+        let mut accumulator = Accumulator::new(self, reduction, self.reduced_ty(expr));
         let outside = self.enter(axes, &[body]);
         let result = self.nest(&mut accumulator, axes, &Linear::constant(0), body, family);
         self.leave(outside);
@@ -139,7 +139,7 @@ impl Accumulator {
     ) -> Result<(), Error> {
         if self.op == ReduceOp::Sum
             && let Expr::Binary(BinaryOp::Mul, x, y) = *lowering.op().expr(body)
-            && lowering.checked.ty(body) == self.ty
+            && lowering.ty(body) == self.ty
         {
             let x = lowering.value_as(x, self.ty, family)?;
             let y = lowering.value_as(y, self.ty, family)?;
@@ -207,13 +207,12 @@ impl Accumulator {
         }
     }
 
-    /// The result here, as a value.
+    /// The result here, as a value; a position is an index.
     pub fn value(&self, lowering: &mut Lowering<'_>) -> Value {
         match self.position {
             Some(position) => {
                 let reg = lowering.b.read(position);
-                let own = lowering.index_type();
-                Value::new(own, reg).to(&mut lowering.b, Type::I32)
+                Value::new(lowering.index_type(), reg)
             }
             None => Value::new(self.ty, lowering.b.read(self.best)),
         }

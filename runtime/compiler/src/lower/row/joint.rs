@@ -35,7 +35,7 @@ impl Member {
         Ok(Member {
             node,
             op: *op,
-            ty: lowering.checked.ty(*body),
+            ty: lowering.reduced_ty(place.expr),
             place,
             axes: axes.clone(),
             body: *body,

@@ -341,7 +341,9 @@ impl Search<'_> {
             return None;
         }
         let bare = |axis: AxisId| matches!(self.dependences[axis.index()].root, Some(Root::Position(_)));
-        if !checked.axes(expr).iter().all(bare) || matches!(op, ReduceOp::ArgMax | ReduceOp::ArgMin) {
+        // A sum of index values is none of tensors.
+        let positions = matches!(op, ReduceOp::ArgMax | ReduceOp::ArgMin) || checked.is_index(expr);
+        if !checked.axes(expr).iter().all(bare) || positions {
             return None;
         }
         for (from_fastest, &axis) in axes.iter().rev().enumerate() {

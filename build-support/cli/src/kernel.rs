@@ -1,0 +1,138 @@
+//! Which kernel a call would use: the runtime's choice, for a compute capability instead of a device.
+
+use crate::output::plain;
+use energy_kernel_build::cache::Contents;
+use energy_kernel_build::names;
+use energy_kernel_build::scan::Found;
+use energy_kernel_compiler::estimate;
+use energy_kernel_compiler::kernel::{Kernel, scratch_bytes};
+use energy_kernel_compiler::lower::lower;
+use energy_kernel_compiler::record::{CacheFile, Objective, Record, TunedBucket};
+use energy_kernel_compiler::schedule::Schedule;
+use energy_kernel_compiler::size::{Sizes, Specialisation};
+use energy_kernel_compiler::target::Machine;
+use energy_kernel_compiler::tuning::{is_wide, untuned};
+use miette::{IntoDiagnostic, Result, WrapErr, miette};
+
+/// Multiprocessors that an untuned schedule is chosen for: an H100's.
+const MULTIPROCESSORS: u32 = 132;
+
+/// A kernel, and why it.
+pub struct Chosen {
+    pub kernel: Kernel,
+    pub schedule: Schedule,
+    pub origin: String,
+}
+
+/// The kernel of a call at these sizes, whose tensors start at multiples of 16 bytes. A real device's results come before simulated ones.
+pub fn choose(found: &Found, contents: &Contents, sizes: &[u64], machine: Machine) -> Result<Chosen> {
+    if let Some(tuned) = tuned(found, contents, sizes, machine) {
+        return Ok(tuned);
+    }
+    let specialisation = untuned_specialisation(found, sizes);
+    let near = estimate::near(&found.checked, &specialisation, sizes);
+    let schedule = estimate::default(&found.checked, &specialisation, &near, machine);
+    let kernel = lower(&found.checked, &specialisation, machine, &schedule).into_diagnostic()?;
+    Ok(Chosen {
+        kernel,
+        schedule,
+        origin: "untuned".to_owned(),
+    })
+}
+
+/// The kernel that a schedule makes: the tuned one's where `tune(…)` allows these sizes, else an untuned one's.
+pub fn of_schedule(found: &Found, schedule: Schedule, sizes: &[u64], machine: Machine) -> Result<Chosen> {
+    let kernel = lower(&found.checked, &specialisation(found, sizes), machine, &schedule).into_diagnostic()?;
+    Ok(Chosen {
+        kernel,
+        schedule,
+        origin: "as asked".to_owned(),
+    })
+}
+
+/// The specialisation of kernels for these sizes.
+pub fn specialisation(found: &Found, sizes: &[u64]) -> Specialisation {
+    let tuned = &found.specialisation;
+    match !found.buckets.is_empty() && serves(found, tuned, sizes) {
+        true => tuned.clone(),
+        false => untuned_specialisation(found, sizes),
+    }
+}
+
+fn untuned_specialisation(found: &Found, sizes: &[u64]) -> Specialisation {
+    Specialisation {
+        wide: is_wide(&found.checked, sizes),
+        ..untuned(&found.checked, sizes)
+    }
+}
+
+fn serves(found: &Found, specialisation: &Specialisation, sizes: &[u64]) -> bool {
+    specialisation.accepts(sizes) && (specialisation.wide || !is_wide(&found.checked, sizes))
+}
+
+fn tuned(found: &Found, contents: &Contents, sizes: &[u64], machine: Machine) -> Option<Chosen> {
+    let known = contents.operators.get(&found.fingerprint)?;
+    // Multiprocessors aside: kernels do not depend on them.
+    let is_alike =
+        |file: &&CacheFile| Machine::documented(file.device.compute_capability, MULTIPROCESSORS) == Some(machine);
+    let mut files: Vec<&CacheFile> = known.devices.values().filter(is_alike).collect();
+    files.sort_by_key(|file| file.device.simulated);
+    files.into_iter().find_map(|file| {
+        let serving = |record: &&Record| serves(found, &record.specialisation, sizes);
+        let records: Vec<&Record> = file.records.iter().filter(serving).collect();
+        let record = TunedBucket::nearest(&records, |record| record.bucket(), sizes)?;
+        let schedule = record.choose(Objective::default())?.schedule;
+        // As in a call: a kernel that cannot be made or launched at these sizes is none.
+        let kernel = lower(&found.checked, &record.specialisation, machine, &schedule).ok()?;
+        scratch_bytes(&kernel.parameters, kernel.launch.grid(sizes).ok()?).ok()?;
+        let simulated = if file.device.simulated { ", simulated" } else { "" };
+        Some(Chosen {
+            kernel,
+            schedule,
+            origin: format!(
+                "tuned for {} on {}{simulated}",
+                names(found, &record.sizes),
+                plain(&file.device.name)
+            ),
+        })
+    })
+}
+
+/// All sizes of an operator, from the free ones as they are written on the command line: `M=16,K=384`.
+pub fn sizes(found: &Found, text: &str) -> Result<Vec<u64>> {
+    let mut given = Sizes::new();
+    for pair in text.split(',').filter(|pair| !pair.trim().is_empty()) {
+        let parsed = pair
+            .split_once('=')
+            .and_then(|(name, value)| Some((name.trim(), value.trim().parse().ok()?)));
+        let (name, value) = parsed.ok_or_else(|| miette!("`{}` is no size; write NAME=NUMBER", plain(pair)))?;
+        given = given.with(name, value);
+    }
+    let of = || format!("`{}` cannot have these sizes", found.name);
+    let sizes = found.checked.bind(&given).into_diagnostic().wrap_err_with(of)?;
+    found.checked.verify(&sizes).into_diagnostic().wrap_err_with(of)?;
+    Ok(sizes)
+}
+
+/// The machine of a compute capability as it is written on the command line: `9.0`.
+pub fn machine(text: &str) -> Result<Machine> {
+    let numbers = text
+        .split_once('.')
+        .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+    numbers
+        .and_then(|(major, minor): (u32, u32)| Machine::documented((major.min(99), minor.min(9)), MULTIPROCESSORS))
+        .ok_or_else(|| {
+            miette!(
+                "there are no kernels for compute capability `{}`; name one from 8.0 on",
+                plain(text)
+            )
+        })
+}
+
+/// The free sizes of an operator as they may be written: `M=1024,K=1024`.
+pub fn example(found: &Found) -> String {
+    let free = found.checked.op().sizes.iter().filter(|size| size.definition.is_none());
+    free.map(|size| format!("{}=1024", size.name))
+        .collect::<Vec<_>>()
+        .join(",")
+}

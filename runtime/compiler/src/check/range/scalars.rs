@@ -1,0 +1,129 @@
+//! Scalar parameters in indices: nothing is known of their values before the launch.
+
+use super::prover::Prover;
+use super::{Verdicts, Walk};
+use crate::check::{Checked, Diagnostic, Place};
+use crate::ir::{Expr, ExprId, InputId, Source};
+use std::collections::BTreeSet;
+
+/// What all free sizes are taken to be, by turns: the same, rising, falling.
+const PROBES: [fn(usize, usize) -> u64; 4] = [
+    |_, _| 16,
+    |_, _| 1024,
+    |position, _| 16 << position.min(16),
+    |position, count| 16 << (count - position).min(16),
+];
+
+impl Checked {
+    /// Indices that a scalar parameter keeps from being proved, whatever the sizes: every call would be refused.
+    ///
+    /// Sizes are tried. Where an index is proved with any value of the scalars, it is fine; where it is proved only with certain ones, it
+    /// is the scalars' fault; where it is not proved with these either, nothing follows.
+    pub fn scalars_in_indices(&self) -> Vec<Diagnostic> {
+        let suspects = self.suspects();
+        if suspects.is_empty() {
+            return Vec::new();
+        }
+        let mut proved = vec![false; suspects.len()];
+        let mut at_fault = vec![false; suspects.len()];
+        let free = self
+            .op
+            .sizes
+            .iter()
+            .take_while(|size| size.definition.is_none())
+            .count();
+        for probe in PROBES {
+            let Ok(sizes) = self.derive((0..free).map(|position| probe(position, free)).collect()) else {
+                continue;
+            };
+            let any = Walk::new(self, &sizes, Prover::new(self, &sizes)).verdicts();
+            // Values that make sense as an offset, and as an end.
+            let values: BTreeSet<i128> = sizes.iter().map(|&size| i128::from(size) - 1).chain([0, 1]).collect();
+            let certain: Vec<Verdicts> = values
+                .into_iter()
+                .map(|value| {
+                    let prover = Prover::new(self, &sizes).with_scalars(value);
+                    Walk::new(self, &sizes, prover).verdicts()
+                })
+                .collect();
+            for (number, suspect) in suspects.iter().enumerate() {
+                let at = (suspect.read, suspect.dimension);
+                match any.get(&at) {
+                    Some(true) => proved[number] = true,
+                    Some(false) => at_fault[number] |= certain.iter().any(|verdicts| verdicts.get(&at) == Some(&true)),
+                    None => {}
+                }
+            }
+        }
+        let guilty = suspects.iter().zip(proved).zip(at_fault);
+        guilty
+            .filter(|((_, proved), at_fault)| !proved && *at_fault)
+            .map(|((suspect, _), _)| self.refused(suspect))
+            .collect()
+    }
+
+    fn suspects(&self) -> Vec<Suspect> {
+        let mut suspects = Vec::new();
+        for (number, expr) in self.op.exprs.iter().enumerate() {
+            let Expr::Read { index, or: None, .. } = expr else {
+                continue;
+            };
+            let read = ExprId(number as u32);
+            for (dimension, &at) in index.iter().enumerate() {
+                if !self.gathered(read, dimension)
+                    && let Some(scalar) = self.scalar_in(at)
+                {
+                    suspects.push(Suspect {
+                        read,
+                        dimension,
+                        at,
+                        scalar,
+                    });
+                }
+            }
+        }
+        suspects
+    }
+
+    /// A scalar parameter in an expression.
+    fn scalar_in(&self, expr: ExprId) -> Option<InputId> {
+        if let Expr::Scalar(input) = self.op.expr(expr) {
+            return Some(*input);
+        }
+        let mut operands = Vec::new();
+        self.op.operands(expr, |operand| operands.push(operand));
+        operands.into_iter().find_map(|operand| self.scalar_in(operand))
+    }
+
+    fn refused(&self, suspect: &Suspect) -> Diagnostic {
+        let scalar = &self.op.inputs[suspect.scalar.index()];
+        let Expr::Read { source, .. } = *self.op.expr(suspect.read) else {
+            return Diagnostic::new(Place::Expr(suspect.at), "an index cannot be proved to be in range");
+        };
+        let (name, element, dimension) = (&scalar.name, scalar.element, suspect.dimension);
+        let tensor = match source {
+            Source::Input(input) => &self.op.inputs[input.index()].name,
+            Source::Let(inner) => &self.op.lets[inner.index()].name,
+        };
+        let size = &self.op.sizes[self.source_sizes(source)[dimension].index()].name;
+        Diagnostic::new(
+            Place::Expr(suspect.at),
+            format!(
+                "nothing is known of the scalar `{name}` before the launch, so index {dimension} of `{tensor}` cannot be proved to be in range"
+            ),
+        )
+        .help(format!(
+            "pass a tensor of one element, `{name}: Tensor<{element}, ()>`, and write `{name}[[]]`: indices that are read from tensors are \
+             compared in the kernel, and read 0 outside; or keep it in range, `min(max({name}, 0), {size} - 1)`; or say what is outside, \
+             `{tensor}.or(…)[[…]]`"
+        ))
+    }
+}
+
+/// An index with a scalar parameter in it.
+struct Suspect {
+    read: ExprId,
+    dimension: usize,
+    at: ExprId,
+    scalar: InputId,
+}

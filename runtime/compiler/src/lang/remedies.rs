@@ -1,0 +1,183 @@
+//! What to write instead of what the language does not have.
+
+use crate::element::Element;
+use crate::ir::Function;
+
+/// Functions of Rust and of tensor libraries, in terms of those there are.
+const FUNCTIONS: [(&[&str], &str); 47] = [
+    (&["softplus"], "write `max(x, 0.0) + ln(1.0 + exp(-abs(x)))`"),
+    (&["ln_1p", "log1p"], "write `ln(1.0 + x)`"),
+    (&["exp_m1", "expm1"], "write `exp(x) - 1.0`"),
+    (&["exp2"], "write `powf(2.0, x)`"),
+    (&["log2"], "write `ln(x) * f32::consts::LOG2_E`"),
+    (&["log10"], "write `ln(x) * f32::consts::LOG10_E`"),
+    (&["log"], "the natural logarithm is `ln`"),
+    (&["clamp", "clip"], "write `min(max(x, low), high)`"),
+    (
+        &["gelu_tanh"],
+        "write `0.5 * x * (1.0 + tanh(0.7978845608 * (x + 0.044715 * x * x * x)))`",
+    ),
+    (&["trunc"], "write `if x < 0.0 { ceil(x) } else { floor(x) }`"),
+    (&["fract"], "write `x % 1.0`"),
+    (&["signum", "sign"], "write `if x < 0.0 { -1.0 } else { 1.0 }`"),
+    (&["recip", "reciprocal"], "write `1.0 / x`"),
+    (&["mul_add", "fma"], "write `a * b + c`: it is rounded once"),
+    (&["rem_euclid"], "write `(x % n + n) % n`"),
+    (&["div_euclid"], "write `(x - (x % n + n) % n) / n`"),
+    (
+        &["div_ceil"],
+        "write `(x + n - 1) / n`; sizes have `div_ceil` in `dims(…)`",
+    ),
+    (&["round_ties_even", "rint"], "there is `round`: half away from zero"),
+    (&["is_nan", "isnan"], "write `x != x`"),
+    (&["is_finite", "isfinite"], "write `abs(x) < f32::INFINITY`"),
+    (&["is_infinite", "isinf"], "write `abs(x) == f32::INFINITY`"),
+    (&["tan"], "write `sin(x) / cos(x)`"),
+    (&["sinh"], "write `(exp(x) - exp(-x)) / 2.0`"),
+    (&["cosh"], "write `(exp(x) + exp(-x)) / 2.0`"),
+    (&["cbrt"], "of what is not negative, write `powf(x, 1.0 / 3.0)`"),
+    (&["hypot"], "write `sqrt(x * x + y * y)`"),
+    (&["sqr", "square"], "write `x * x`"),
+    (&["pow"], "there are `powi` and `powf`"),
+    (&["fabs"], "it is called `abs`"),
+    (&["erfc"], "write `1.0 - erf(x)`"),
+    (&["swish"], "it is called `silu`"),
+    (&["logistic"], "it is called `sigmoid`"),
+    (&["mish"], "write `x * tanh(ln(1.0 + exp(x)))`"),
+    (&["elu"], "write `if x > 0.0 { x } else { exp(x) - 1.0 }`"),
+    (&["leaky_relu"], "write `if x > 0.0 { x } else { 0.01 * x }`"),
+    (&["relu6"], "write `min(relu(x), 6.0)`"),
+    (
+        &["hardsigmoid", "hard_sigmoid"],
+        "write `min(max(x / 6.0 + 0.5, 0.0), 1.0)`",
+    ),
+    (
+        &["hardswish", "hard_swish"],
+        "write `x * min(max(x / 6.0 + 0.5, 0.0), 1.0)`",
+    ),
+    (&["where", "select"], "write `if … { … } else { … }`"),
+    (&["mean", "avg", "average"], "write `sum(|k| …) / K as f32`"),
+    (&["softmax"], "it is made of `max`, `exp` and `sum`"),
+    (&["any"], "write `max(|k| (…) as i32) != 0`"),
+    (&["all"], "write `min(|k| (…) as i32) != 0`"),
+    (&["count"], "write `sum(|k| (…) as i32)`"),
+    (&["maximum", "fmax"], "it is called `max`"),
+    (&["minimum", "fmin"], "it is called `min`"),
+    (
+        &["wrapping_add", "wrapping_sub", "wrapping_mul"],
+        "`+`, `-` and `*` of integers wrap",
+    ),
+];
+
+/// What to write instead of a function there is not.
+pub(super) fn of_function(name: &str) -> String {
+    let known = FUNCTIONS.iter().find(|(names, _)| names.contains(&name));
+    if let Some((_, remedy)) = known {
+        return (*remedy).to_owned();
+    }
+    let functions: Vec<&str> = Function::TABLE.iter().map(|(_, name, _)| *name).collect();
+    format!(
+        "there are {}, min, max, and the reductions sum, prod, min, max, argmax, argmin; \
+         a function defined elsewhere is not seen here: write what it computes",
+        functions.join(", ")
+    )
+}
+
+/// What to write instead of a name that stands for nothing here.
+pub(super) fn of_name(name: &str) -> String {
+    let number = match name.to_ascii_lowercase().as_str() {
+        "inf" | "infinity" => Some("infinity is `f32::INFINITY`, and `f32::NEG_INFINITY`"),
+        "neg_infinity" => Some("it is `f32::NEG_INFINITY`"),
+        "nan" => Some("it is `f32::NAN`"),
+        "pi" | "tau" | "sqrt_2" | "ln_2" | "log2_e" => Some("it is in `f32::consts`: `f32::consts::PI`"),
+        _ => None,
+    };
+    if let Some(number) = number {
+        return number.to_owned();
+    }
+    let constant = name
+        .chars()
+        .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    match constant {
+        true => format!(
+            "a constant defined elsewhere is not seen here: write its value, or make it a parameter: `{name}: f32`; a size is defined by `dims({name} = …)`"
+        ),
+        false => format!("a value that is not computed here is a parameter: `{name}: f32`"),
+    }
+}
+
+/// What to write instead of a constant by a path that is not known.
+pub(super) const OF_CONSTANT: &str = "there are f32::NEG_INFINITY, f32::MAX, f32::EPSILON, f32::consts::PI and the like; \
+    a constant defined elsewhere is not seen here: write its value, or make it a parameter";
+
+/// Says that a name is no element type, and what to write instead.
+pub(super) fn of_element(name: &str) -> String {
+    let known = match name {
+        "u32" => Some("`i64` holds all of its values, and `i32` those below 2³¹"),
+        "u16" | "i16" => Some("`i32` holds its values"),
+        "usize" | "isize" | "u64" => Some("integers are `i32`, or `i64`"),
+        "half" | "float16" => Some("it is called `f16`"),
+        "bfloat16" => Some("it is called `bf16`"),
+        "float" | "float32" => Some("it is called `f32`"),
+        "double" | "float64" => Some("it is called `f64`"),
+        "int" | "int32" => Some("it is called `i32`"),
+        "int8" => Some("it is called `i8`"),
+        "uint8" => Some("it is called `u8`"),
+        "int64" => Some("it is called `i64`"),
+        _ => None,
+    };
+    let names: Vec<&str> = Element::ALL.iter().map(|element| element.name()).collect();
+    let names = match names.split_last() {
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        None => String::new(),
+    };
+    let is_parameter = name.len() <= 2 && name.starts_with(|c: char| c.is_ascii_uppercase());
+    let parameter = match is_parameter {
+        true => format!(", and parameters listed by `types({name} = […])`"),
+        false => String::new(),
+    };
+    let help = known.map_or(String::new(), |known| format!("\nhelp: {known}"));
+    format!("`{name}` is no element type: there are {names}{parameter}{help}")
+}
+
+/// What to write instead of an operation on bits.
+pub(super) const OF_BITS: &str = "`x << 2` is `x * 4`; of a number that is not negative, `x >> 2` is `x / 4` and `x & 255` is `x % 256`; \
+    truth values combine with `&&` and `||`";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_there_is_needs_no_remedy() {
+        for (names, _) in FUNCTIONS {
+            for name in names {
+                assert!(Function::TABLE.iter().all(|(_, other, _)| other != name), "{name}");
+            }
+        }
+        assert!(of_function("helper").contains("exp, ln, sqrt"));
+    }
+
+    /// What is to be written is accepted, as a number or as a truth value.
+    #[test]
+    fn remedies_are_of_the_language() {
+        let accepts = |body: &str| {
+            let names = ["x", "y", "n", "a", "b", "c", "low", "high"].map(|name| format!("{name}: f32"));
+            let source = format!(
+                "fn f(t: Tensor<f32, (N,)>, {}) -> Tensor<f32, (N,)> {{ |i| t[[i]] * {{ {body} }} }}",
+                names.join(", ")
+            );
+            crate::lang::parse(Default::default(), source.parse().expect("tokens")).map(|_| ())
+        };
+        for (names, remedy) in FUNCTIONS {
+            let Some(written) = remedy.split('`').nth(1).filter(|_| remedy.contains("write")) else {
+                continue;
+            };
+            if !written.contains('…') {
+                let number = accepts(written);
+                let truth = accepts(&format!("if {written} {{ 1.0 }} else {{ 0.0 }}"));
+                assert!(number.is_ok() || truth.is_ok(), "{names:?}: {number:?}");
+            }
+        }
+    }
+}

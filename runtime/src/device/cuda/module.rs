@@ -1,0 +1,153 @@
+//! Kernels in loaded modules.
+
+use super::stream::{Permission, Stream};
+use super::{failed, name_of};
+use crate::error::{Error, Result};
+use cudarc::driver::sys::{self, CUfunction_attribute, CUjit_option, CUresult};
+use cudarc::driver::{DriverError, result};
+use energy_kernel_compiler::kernel::Kernel;
+use std::ffi::{CString, c_void};
+use std::sync::Arc;
+
+/// A kernel in a loaded module. It runs on one stream.
+pub(crate) struct Function {
+    pub(super) function: sys::CUfunction,
+    module: Module,
+    stream: Arc<Stream>,
+}
+
+#[derive(Clone, Copy)]
+struct Module(sys::CUmodule);
+
+// SAFETY: handles of the driver may be used from any thread that binds the context first, which every use does.
+unsafe impl Send for Module {}
+
+// SAFETY: handles of the driver may be used from any thread that binds the context first, which every use does.
+unsafe impl Send for Function {}
+// SAFETY: as above; launching a function does not change it.
+unsafe impl Sync for Function {}
+
+impl Function {
+    /// Loads a kernel's module; the driver compiles its PTX.
+    ///
+    /// # Errors
+    /// [`Error::Load`] if the driver rejects the kernel, as it would every time; [`Error::Driver`] for any other failure.
+    pub fn load(stream: &Arc<Stream>, kernel: &Kernel) -> Result<Function> {
+        stream.bind()?;
+        let refused = |reason: String, log: String| Error::Load {
+            kernel: kernel.entry.clone(),
+            reason,
+            log,
+        };
+        let failure = |call: &'static str, error: DriverError, what: &str, log: String| match is_about_the_kernel(error)
+        {
+            true => refused(format!("{}{what}", name_of(error)), log),
+            false => failed(call)(error),
+        };
+        let inner_nul = |_| refused("the PTX or its entry's name contains a zero byte".into(), String::new());
+        let text = CString::new(kernel.ptx.as_bytes()).map_err(inner_nul)?;
+        let entry = CString::new(kernel.entry.as_bytes()).map_err(inner_nul)?;
+        // Loading may allocate, which this thread may be forbidden by a capture.
+        let _permission = Permission::new();
+        let module = load_module(&text).map_err(|(error, log)| failure("cuModuleLoadDataEx", error, "", log))?;
+        // From here on dropping it unloads the module.
+        let mut function = Function {
+            function: std::ptr::null_mut(),
+            module: Module(module),
+            stream: stream.clone(),
+        };
+        // SAFETY: the module was just loaded.
+        function.function = unsafe { result::module::get_function(module, entry) }.map_err(|error| {
+            let what = format!(": no entry `{}`", kernel.entry);
+            failure("cuModuleGetFunction", error, &what, String::new())
+        })?;
+        if kernel.launch.dynamic_shared > 48 * 1024 {
+            let bytes = i32::try_from(kernel.launch.dynamic_shared).unwrap_or(i32::MAX);
+            let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            // SAFETY: the function belongs to the module, which is loaded.
+            unsafe { result::function::set_function_attribute(function.function, attribute, bytes) }.map_err(
+                |error| {
+                    let what = format!(": {bytes} bytes of shared memory a block");
+                    failure("cuFuncSetAttribute", error, &what, String::new())
+                },
+            )?;
+        }
+        Ok(function)
+    }
+
+    /// Registers a thread, and bytes of local memory a thread (spills are among them).
+    pub fn resources(&self) -> Result<(u32, u32)> {
+        self.stream.bind()?;
+        let get = |attribute| {
+            // SAFETY: the function's module is loaded as long as `self` lives.
+            unsafe { result::function::get_function_attribute(self.function, attribute) }
+                .map(i32::unsigned_abs)
+                .map_err(failed("cuFuncGetAttribute"))
+        };
+        Ok((
+            get(CUfunction_attribute::CU_FUNC_ATTRIBUTE_NUM_REGS)?,
+            get(CUfunction_attribute::CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES)?,
+        ))
+    }
+}
+
+impl Module {
+    /// Unloads it after its launches on the stream. It stays loaded if the stream cannot be synchronised.
+    fn unload(self, stream: &Stream) -> Result<()> {
+        let _permission = Permission::new();
+        // Not the context: another stream of it may be captured.
+        stream.synchronize()?;
+        // SAFETY: loaded once, unloaded once, and no launch uses it any more: all were queued on this stream.
+        unsafe { result::module::unload(self.0) }.map_err(failed("cuModuleUnload"))
+    }
+}
+
+impl Drop for Function {
+    fn drop(&mut self) {
+        let module = self.module;
+        self.stream.release(move |stream| module.unload(stream));
+    }
+}
+
+/// `true` if the driver rejected the kernel itself, and would reject it again.
+fn is_about_the_kernel(error: DriverError) -> bool {
+    matches!(
+        error.0,
+        CUresult::CUDA_ERROR_INVALID_VALUE
+            | CUresult::CUDA_ERROR_INVALID_IMAGE
+            | CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU
+            | CUresult::CUDA_ERROR_INVALID_PTX
+            | CUresult::CUDA_ERROR_JIT_COMPILER_NOT_FOUND
+            | CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION
+            | CUresult::CUDA_ERROR_JIT_COMPILATION_DISABLED
+            | CUresult::CUDA_ERROR_INVALID_SOURCE
+            | CUresult::CUDA_ERROR_SHARED_OBJECT_SYMBOL_NOT_FOUND
+            | CUresult::CUDA_ERROR_NOT_FOUND
+    )
+}
+
+/// Loads a module; the error comes with what the driver's compiler wrote.
+fn load_module(text: &CString) -> std::result::Result<sys::CUmodule, (DriverError, String)> {
+    let mut log = vec![0u8; 16 * 1024];
+    let mut options = [
+        CUjit_option::CU_JIT_ERROR_LOG_BUFFER,
+        CUjit_option::CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES,
+    ];
+    // The second value is not a pointer: the driver takes integers in their place.
+    let mut values = [log.as_mut_ptr().cast::<c_void>(), log.len() as *mut c_void];
+    let mut module = std::ptr::null_mut();
+    // SAFETY: the text ends with a zero byte, options and values are two each, and the buffer has the size given.
+    let code = unsafe {
+        sys::cuModuleLoadDataEx(
+            &mut module,
+            text.as_ptr().cast(),
+            options.len() as u32,
+            options.as_mut_ptr(),
+            values.as_mut_ptr(),
+        )
+    };
+    code.result().map(|()| module).map_err(|error| {
+        let end = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
+        (error, String::from_utf8_lossy(&log[..end]).trim_end().to_owned())
+    })
+}
