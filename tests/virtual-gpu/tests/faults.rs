@@ -303,10 +303,6 @@ enum Outcome {
     Unnoticed,
     /// Another object leaks.
     Leaks,
-    /// The next tries fail, too.
-    Lasts,
-    /// The program makes a mistake on the device.
-    Misuses,
 }
 
 impl Outcome {
@@ -316,8 +312,6 @@ impl Outcome {
             Outcome::Harmless => "harmless",
             Outcome::Unnoticed => "unnoticed",
             Outcome::Leaks => "leaks",
-            Outcome::Lasts => "lasts",
-            Outcome::Misuses => "misuses",
         }
     }
 }
@@ -408,14 +402,14 @@ fn judge(fault: &Fault, run: &Run) -> std::result::Result<Outcome, String> {
         return broken("does not end well");
     };
     if !report.problems.is_empty() {
-        return Ok(Outcome::Misuses);
+        return broken("makes a mistake on the device");
     }
     let told = run.text.contains("TOLD");
     if fault.kind().sticky {
         return Ok(if told { Outcome::Told } else { Outcome::Unnoticed });
     }
     if run.text.contains("LASTING") {
-        return Ok(Outcome::Lasts);
+        return broken("fails again at the next tries");
     }
     let mut left = report.left.clone();
     let own = keeps(&fault.function).and_then(|kind| left.remove(kind));
