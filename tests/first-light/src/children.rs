@@ -160,6 +160,8 @@ fn say(value: &Value) {
 
 /// An item that has come to an end, one way or another.
 pub struct Ended {
+    /// Its number in the set.
+    pub number: usize,
     pub name: String,
     /// What it gave, or why it failed, in a line.
     pub result: std::result::Result<Value, String>,
@@ -239,12 +241,13 @@ fn follow(
                 if let Some(name) = line["name"].as_str() {
                     at = Some(name.to_owned());
                 } else if let Some(name) = at.take() {
+                    let number = *next;
                     *next += 1;
                     let result = match line["why"].as_str() {
                         Some(why) => Err(in_a_line(why)),
                         None => Ok(line["value"].clone()),
                     };
-                    ended(Ended { name, result });
+                    ended(Ended { number, name, result });
                     if line["fatal"] == true {
                         break Stopped::Lost("it is of no use any more".to_owned());
                     }
@@ -261,8 +264,10 @@ fn follow(
             },
         };
         if let Some(name) = at {
+            let number = *next;
             *next += 1;
             ended(Ended {
+                number,
                 name,
                 result: Err(why.clone()),
             });

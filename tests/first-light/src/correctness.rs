@@ -45,8 +45,8 @@ const LARGE: [u64; 14] = [1, 3, 16, 40, 64, 100, 128, 130, 255, 256, 384, 512, 1
 /// Elements of outputs and inputs at these sizes, at most.
 const MOST_ELEMENTS: u64 = 1 << 20;
 
-/// A launch may take so long. None of these kernels needs a second.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// A launch may take so long: on a GPU, where none of these kernels needs a second, and on a virtual one.
+const PATIENCE: [Duration; 2] = [Duration::from_secs(4), Duration::from_secs(10)];
 
 /// Kernels of a family, in an order that takes its operators in turn.
 pub struct Kernels {
@@ -134,12 +134,13 @@ impl Kernels {
                 Some(loaded)
             }
         };
-        if !self.gpu.wait_until(Instant::now() + PATIENCE)? {
+        let patience = PATIENCE[usize::from(self.tiny)];
+        if !self.gpu.wait_until(Instant::now() + patience)? {
             // Whoever frees what a kernel uses waits for it.
             std::mem::forget((loaded, outputs));
             std::mem::forget(problem);
             return Err(Trouble {
-                why: format!("the kernel hangs: it did not end in {} s", PATIENCE.as_secs()),
+                why: format!("the kernel hangs: it did not end in {} s", patience.as_secs()),
                 fatal: true,
             });
         }
@@ -176,8 +177,8 @@ struct Tally {
     kernels: usize,
     operators: BTreeSet<String>,
     schedules: BTreeSet<String>,
-    /// Names and reasons.
-    failed: Vec<(String, String)>,
+    /// Items' numbers, their names, and reasons.
+    failed: Vec<(usize, String, String)>,
     /// Why no process of it ran.
     lost: Option<String>,
 }
@@ -195,10 +196,10 @@ pub fn run(step: &mut Step) -> Result {
             set: &set,
             items: 0..if step.tiny() { TINY } else { usize::MAX },
             tiny: step.tiny(),
-            patience: Duration::from_secs(15),
+            patience: Duration::from_secs(if step.tiny() { 60 } else { 15 }),
             end,
         };
-        let supervised = supervise(&plan, |Ended { name, result }| match result {
+        let supervised = supervise(&plan, |Ended { number, name, result }| match result {
             Ok(value) => tell(family, &|tally| {
                 tally.kernels += 1;
                 tally.operators.extend(value["operator"].as_str().map(str::to_owned));
@@ -206,7 +207,7 @@ pub fn run(step: &mut Step) -> Result {
             }),
             Err(why) => {
                 println!("FAILED  {family}: {name}: {why}");
-                tell(family, &|tally| tally.failed.push((name.clone(), why.clone())));
+                tell(family, &|tally| tally.failed.push((number, name.clone(), why.clone())));
             }
         });
         if let Err(why) = supervised {
@@ -248,8 +249,8 @@ pub fn run(step: &mut Step) -> Result {
             "family": family, "right": tally.kernels, "failed": tally.failed.len(), "operators": tally.operators.len(),
             "schedules": tally.schedules.len(),
         }))?;
-        for (name, why) in &tally.failed {
-            step.result(json!({ "family": family, "kernel": name, "why": why }))?;
+        for (number, name, why) in &tally.failed {
+            step.result(json!({ "family": family, "item": number, "kernel": name, "why": why }))?;
             troubles.push(format!("{family}: {name}: {why}"));
         }
         troubles.extend(tally.lost.as_ref().map(|why| format!("{family}: {why}")));

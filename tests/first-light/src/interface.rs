@@ -52,10 +52,10 @@ pub fn run(step: &mut Step) -> Result {
         set: "interface",
         items: 0..SCENARIOS.len(),
         tiny: step.tiny(),
-        patience: Duration::from_secs(20),
+        patience: Duration::from_secs(if step.tiny() { 60 } else { 20 }),
         end: step.end(),
     };
-    let ended = |Ended { name, result }| match result {
+    let ended = |Ended { name, result, .. }| match result {
         Ok(_) => {
             println!("ok      {name}");
             passed += 1;

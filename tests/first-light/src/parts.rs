@@ -132,26 +132,26 @@ pub fn run(step: &mut Step) -> Result {
         set: "parts",
         items: 0..usize::MAX,
         tiny: step.tiny(),
-        patience: Duration::from_secs(20),
+        patience: Duration::from_secs(if step.tiny() { 60 } else { 20 }),
         end: step.end(),
     };
-    supervise(&plan, |Ended { name, result }| {
+    supervise(&plan, |Ended { number, name, result }| {
         kernels += 1;
         match result {
             Ok(value) => launches += value["launches"].as_u64().unwrap_or(0),
             Err(why) => {
                 println!("FAILED  {name}: {why}");
-                failed.push((name, why));
+                failed.push((number, name, why));
             }
         }
     })?;
-    for (name, why) in &failed {
-        step.result(json!({ "kernel": name, "why": why }))?;
+    for (number, name, why) in &failed {
+        step.result(json!({ "item": number, "kernel": name, "why": why }))?;
     }
     step.result(json!({ "kernels": kernels, "launches": launches, "failed": failed.len() }))?;
     let summary = format!("{launches} launches of {kernels} kernels");
     Ok(match failed.first() {
-        Some((name, why)) => Outcome::Failed(format!("{summary}, {} failed; {name}: {why}", failed.len())),
+        Some((_, name, why)) => Outcome::Failed(format!("{summary}, {} failed; {name}: {why}", failed.len())),
         None if kernels == 0 => Outcome::Failed("no kernel was run".to_owned()),
         None => Outcome::Fine(format!("{summary}, all results the same")),
     })
