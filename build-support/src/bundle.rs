@@ -80,6 +80,8 @@ fn bucket(found: &Found, record: &Record, machine: Machine, kernels: &mut Kernel
         front,
         measured_at: record.measured_at,
         energy_measured: record.energy_measured,
+        space_version: record.space_version,
+        record: record.content(),
     })
 }
 

@@ -5,6 +5,7 @@
 //! the name, which several may have. Lines that are not understood are dropped.
 
 use crate::cache::write_atomically;
+use energy_kernel_compiler::file;
 use energy_kernel_compiler::record::Fingerprint;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,6 +14,9 @@ use std::path::Path;
 const REST: u64 = 600;
 
 const FILE: &str = "seen";
+
+/// The most bytes of the state: some ten thousand operators with long names.
+const LONGEST: u64 = 8 << 20;
 
 /// When the operators of a package were first seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,7 +36,7 @@ struct Seen {
 impl Editing {
     /// Reads the state; none is no error.
     pub(crate) fn read(state: &Path) -> Editing {
-        let text = std::fs::read_to_string(state.join(FILE)).unwrap_or_default();
+        let text = file::read_text(&state.join(FILE), LONGEST).unwrap_or_default();
         let mut editing = Editing::default();
         for (name, seen) in text.lines().filter_map(parse) {
             editing.seen.entry(name).or_default().push(seen);

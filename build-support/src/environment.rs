@@ -1,5 +1,7 @@
 //! What a build script is told by its surroundings, as a value: tests make their own.
 
+use energy_kernel_compiler::file;
+use energy_kernel_compiler::record::folder::{FOLDER_VARIABLE, RelativeFolder, user_cache};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The variables that are read; the script asks to be rerun when those of them change that no rebuild goes with.
 pub(crate) const WATCHED: [&str; 5] = [
     "ENERGY_KERNEL",
-    "ENERGY_KERNEL_CACHE_DIR",
+    FOLDER_VARIABLE,
     "ENERGY_KERNEL_NESTED",
     "CI",
     "DOCS_RS",
@@ -27,8 +29,10 @@ const GIVEN_BY_CARGO: [&str; 6] = [
 pub struct Environment {
     /// Environment variables; those that are not listed are not set.
     pub variables: BTreeMap<String, String>,
-    /// Where the user's caches lie, if anywhere.
+    /// The folder of the user's cache, if there is one. [`Cache::of`](crate::cache::Cache::of) refuses a relative path.
     pub user_cache: Option<PathBuf>,
+    /// Cargo's home, below which it keeps the sources of dependencies.
+    pub cargo_home: Option<PathBuf>,
     /// What tells GPUs of this machine apart without starting their driver; empty where there are none.
     pub gpus: String,
     /// The time.
@@ -50,18 +54,20 @@ impl Environment {
         let path = |name: &&str| Some(((*name).to_owned(), std::env::var(name).ok()?));
         let choices = WATCHED.iter().filter_map(choice);
         let variables: BTreeMap<String, String> = choices.chain(GIVEN_BY_CARGO.iter().filter_map(path)).collect();
-        let own = std::env::var_os("ENERGY_KERNEL_CACHE_DIR").filter(|path| !path.is_empty());
-        let user_cache = match own {
-            Some(path) => Some(PathBuf::from(path)),
-            None => directories::ProjectDirs::from("", "", "energy-kernel").map(|dirs| dirs.cache_dir().to_owned()),
-        };
+        let user_cache = user_cache(std::env::var_os(FOLDER_VARIABLE), || {
+            directories::ProjectDirs::from("", "", "energy-kernel").map(|dirs| dirs.cache_dir().to_owned())
+        });
+        let own = std::env::var_os("CARGO_HOME").filter(|path| !path.is_empty());
+        let at_home = || directories::BaseDirs::new().map(|dirs| dirs.home_dir().join(".cargo"));
         let now = SystemTime::now();
         Environment {
             invoked: variables
                 .get("OUT_DIR")
                 .map_or(now, |out_dir| invoked(Path::new(out_dir), now)),
             variables,
-            user_cache,
+            // The cache refuses it and says so.
+            user_cache: user_cache.unwrap_or_else(|RelativeFolder(path)| Some(path)),
+            cargo_home: own.map(PathBuf::from).or_else(at_home),
             gpus: gpus_at_a_glance(),
             now,
         }
@@ -94,10 +100,11 @@ fn invoked(out_dir: &Path, now: SystemTime) -> SystemTime {
 
 /// On Linux the driver lists its GPUs as files; starting it would take longer than everything else in a warm build.
 fn gpus_at_a_glance() -> String {
-    let mut glance = std::fs::read_to_string("/proc/driver/nvidia/version").unwrap_or_default();
+    let read = |path: &Path| file::read_text(path, 64 << 10).ok();
+    let mut glance = read(Path::new("/proc/driver/nvidia/version")).unwrap_or_default();
     if let Ok(gpus) = std::fs::read_dir("/proc/driver/nvidia/gpus") {
         let mut names: Vec<String> = gpus
-            .filter_map(|gpu| std::fs::read_to_string(gpu.ok()?.path().join("information")).ok())
+            .filter_map(|gpu| read(&gpu.ok()?.path().join("information")))
             .collect();
         names.sort();
         glance.extend(names);

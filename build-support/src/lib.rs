@@ -11,7 +11,7 @@
 //!
 //! The variable `ENERGY_KERNEL` decides what happens where results are missing: `auto` (the default), `cached` (never
 //! tune), `tune` (also where `auto` would not: under `CI`, for another target), `off` (embed nothing).
-//! `ENERGY_KERNEL_CACHE_DIR` moves the user's cache.
+//! `ENERGY_KERNEL_CACHE_DIR` moves the user's cache: an absolute path.
 //!
 //! ```text
 //!   scan ──▶ operators ─┐
@@ -23,8 +23,10 @@
 
 mod bundle;
 pub mod cache;
+mod checkout;
 mod editing;
 mod environment;
+mod locks;
 pub mod manifest;
 mod policy;
 pub mod scan;
@@ -39,8 +41,11 @@ mod watch;
 mod workshop;
 
 pub use environment::Environment;
+pub use locks::Lock;
 pub use policy::Policy;
-pub use session::{Bench, Job, LONGEST_BUDGET, buckets, cache_file, journal_path, missing, names, unmeasured};
+pub use session::{
+    Bench, Job, LONGEST_BUDGET, assumptions, buckets, cache_file, journal_path, missing, names, unmeasured,
+};
 
 use energy_kernel_compiler::record::Objective;
 use std::io::Write;
@@ -160,7 +165,7 @@ impl Build {
         self
     }
 
-    /// Where the user's cache lies. By default where the system keeps caches, or what `ENERGY_KERNEL_CACHE_DIR` says.
+    /// The folder of the user's cache, an absolute path. By default the system's folder for caches, or `ENERGY_KERNEL_CACHE_DIR`.
     pub fn cache_dir(mut self, folder: impl Into<PathBuf>) -> Build {
         self.cache_dir = Some(folder.into());
         self

@@ -116,7 +116,7 @@ pub(crate) fn permission(environment: &Environment, policy: Policy, or_emulated:
         };
     }
     let manifest_dir = Path::new(environment.get("CARGO_MANIFEST_DIR").unwrap_or("."));
-    if manifest_dir.join("Cargo.toml.orig").exists() {
+    if is_published(manifest_dir, environment.cargo_home.as_deref()) {
         return cache_only(Why::Packaged);
     }
     if environment.is_on("DOCS_RS") {
@@ -140,6 +140,17 @@ pub(crate) fn permission(environment: &Environment, policy: Policy, or_emulated:
     }
 }
 
+/// `true` if the package is packaged, vendored, or fetched by cargo from a registry or a repository. Its author ships results; its users
+/// never tune it.
+fn is_published(manifest_dir: &Path, cargo_home: Option<&Path>) -> bool {
+    let packaged = ["Cargo.toml.orig", ".cargo-checksum.json"];
+    let canonical = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    packaged.iter().any(|name| manifest_dir.join(name).exists())
+        || cargo_home.is_some_and(|home| canonical(manifest_dir).starts_with(canonical(home)))
+        // Cargo marks what it fetches, wherever its home lies. In a repository the package may lie deeper.
+        || manifest_dir.ancestors().any(|folder| folder.join(".cargo-ok").exists())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,6 +167,7 @@ mod tests {
         Environment {
             variables: all.map(|(name, value)| (name.to_string(), value.to_string())).collect(),
             user_cache: None,
+            cargo_home: None,
             gpus: String::new(),
             now: SystemTime::UNIX_EPOCH,
             invoked: SystemTime::UNIX_EPOCH,
@@ -202,10 +214,60 @@ mod tests {
             auto(&[("CI", "true")], false),
             Permission::CacheOnly(Why::ContinuousIntegration)
         );
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("Cargo.toml.orig"), "").unwrap();
-        let packaged = [("CARGO_MANIFEST_DIR", folder.path().to_str().unwrap())];
-        assert_eq!(auto(&packaged, true), Permission::CacheOnly(Why::Packaged));
+    }
+
+    /// Packages of others: from a registry, a repository, a vendor's folder, or packaged.
+    #[test]
+    fn auto_never_tunes_what_is_published() {
+        let root = tempfile::tempdir().unwrap();
+        let home = root.path().join("cargo-home");
+        let of = |folder: &str, marker: Option<&str>| {
+            let folder = root.path().join(folder);
+            std::fs::create_dir_all(&folder).unwrap();
+            if let Some(marker) = marker {
+                std::fs::write(folder.join(marker), "").unwrap();
+            }
+            let mut environment = environment(&[("CARGO_MANIFEST_DIR", folder.to_str().unwrap())]);
+            environment.cargo_home = Some(home.clone());
+            permission(&environment, Policy::Auto, true, true)
+        };
+        for (folder, marker) in [
+            ("packaged", Some("Cargo.toml.orig")),
+            ("vendor/demo", Some(".cargo-checksum.json")),
+            (
+                "cargo-home/registry/src/index.crates.io-1949cf8c6b5b557f/demo-0.1.0",
+                None,
+            ),
+            (
+                "cargo-home/git/checkouts/demo-0123456789abcdef/0123abc/crates/demo",
+                None,
+            ),
+        ] {
+            assert_eq!(of(folder, marker), Permission::CacheOnly(Why::Packaged), "{folder}");
+        }
+        // Fetched into a home that the variable does not name any more.
+        std::fs::create_dir_all(root.path().join("elsewhere/git/checkouts/demo/0123abc/crates")).unwrap();
+        std::fs::write(root.path().join("elsewhere/git/checkouts/demo/0123abc/.cargo-ok"), "").unwrap();
+        let nested = of("elsewhere/git/checkouts/demo/0123abc/crates/demo", None);
+        assert_eq!(nested, Permission::CacheOnly(Why::Packaged));
+        // A path dependency is its owner's, as is a folder that begins like cargo's home.
+        for own in ["own", "cargo-home-of-mine/demo"] {
+            assert!(matches!(of(own, None), Permission::Tune { .. }), "{own}");
+        }
+        // Reached through a link, too.
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(home.join("registry"), root.path().join("linked")).unwrap();
+            let linked = of("linked/src/index.crates.io-1949cf8c6b5b557f/demo-0.1.0", None);
+            assert_eq!(linked, Permission::CacheOnly(Why::Packaged));
+        }
+        // `tune` overrides it.
+        let mut asked = environment(&[("CARGO_MANIFEST_DIR", root.path().join("packaged").to_str().unwrap())]);
+        asked.cargo_home = Some(home);
+        assert!(matches!(
+            permission(&asked, Policy::Tune, false, true),
+            Permission::Tune { .. }
+        ));
     }
 
     #[test]

@@ -8,7 +8,8 @@ use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::fingerprint;
 use energy_kernel_compiler::lang;
 use energy_kernel_compiler::lower::lower;
-use energy_kernel_compiler::record::{DeviceClass, Fingerprint, PackedKernel, Record};
+use energy_kernel_compiler::record::{DeviceClass, Fingerprint, PackedKernel, Point, Record};
+use energy_kernel_compiler::schedule::SPACE_VERSION;
 use energy_kernel_compiler::size::Specialisation;
 use quote::ToTokens;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,8 @@ pub struct Found {
     pub buckets: Vec<Vec<u64>>,
     /// What kernels for them are compiled to know.
     pub specialisation: Specialisation,
+    /// The sizes that a `tune(…)` does not name: tuning [assumes](energy_kernel_compiler::tuning::UNNAMED) a value.
+    pub assumed: Vec<String>,
 }
 
 /// Something that may have been meant as operators, and is passed over.
@@ -61,15 +64,26 @@ impl Found {
         places.collect::<std::collections::BTreeSet<_>>().len()
     }
 
-    /// Whether the compiler emits other kernels by now than those that a record's figures are of.
+    /// `true` if the compiler now emits another kernel for one of a record's schedules, or none for any of them.
     pub fn is_stale(&self, device: &DeviceClass, record: &Record) -> bool {
         let Some(machine) = device.machine() else {
             return false;
         };
-        record.front.iter().any(|point| {
-            lower(&self.checked, &record.specialisation, machine, &point.schedule)
-                .is_ok_and(|kernel| PackedKernel::hash(&kernel) != point.kernel_hash)
-        })
+        let mut refused = true;
+        let differs = record.front.iter().any(|point| {
+            let kernel = lower(&self.checked, &record.specialisation, machine, &point.schedule);
+            refused &= kernel.is_err();
+            kernel.is_ok_and(|kernel| PackedKernel::hash(&kernel) != point.kernel_hash)
+        });
+        differs || refused
+    }
+
+    /// `true` if the compiler can emit a kernel for one of a record's schedules. Those of another space version may be illegal here.
+    pub fn is_usable(&self, device: &DeviceClass, record: &Record) -> bool {
+        let lowers =
+            |machine, point: &Point| lower(&self.checked, &record.specialisation, machine, &point.schedule).is_ok();
+        record.space_version == SPACE_VERSION
+            || (device.machine()).is_some_and(|machine| record.front.iter().any(|point| lowers(machine, point)))
     }
 }
 
@@ -181,6 +195,10 @@ impl Visitor<'_> {
                     continue;
                 }
             };
+            let op = variant.checked.op();
+            let assumed = (operator.tuning.unnamed(&variant.checked).iter())
+                .map(|size| op.sizes[size.index()].name.clone())
+                .collect();
             let elements: Vec<String> = variant.elements.iter().map(|element| element.to_string()).collect();
             let chosen = if elements.is_empty() {
                 String::new()
@@ -195,6 +213,7 @@ impl Visitor<'_> {
                 checked: variant.checked,
                 buckets,
                 specialisation,
+                assumed,
             });
         }
     }

@@ -7,15 +7,18 @@ use crate::bundle::assemble;
 use crate::cache::{Cache, Contents, Place, write_atomically};
 use crate::editing::Editing;
 use crate::environment::{Environment, WATCHED};
+use crate::locks::Lock;
 use crate::policy::{Permission, Policy, permission, policy_of};
 use crate::scan::{self, Found};
 use crate::sources::Sources;
 use crate::stamp::{Memo, Stamp, file_lines, remember, remembered};
 use crate::watch::watched;
-use energy_kernel_compiler::record::encoding::encode;
+use energy_kernel_compiler::file;
+use energy_kernel_compiler::record::encoding::{LIMIT, encode};
 use energy_kernel_compiler::record::{Bundle, CacheFile, DeviceClass, Fingerprint, Index, Record};
-use energy_kernel_compiler::schedule::SPACE_VERSION;
+use energy_kernel_compiler::tuning::UNNAMED;
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -25,11 +28,22 @@ pub trait Bench {
     /// Which class it is of.
     fn device(&self) -> &DeviceClass;
 
+    /// The name of the device's lock, the same in all processes that measure on this device. By default the device class; none for a simulated
+    /// device, whose figures nothing disturbs.
+    fn lock(&self) -> Option<String> {
+        lock_of(self.device())
+    }
+
     /// Tunes one bucket of one operator.
     ///
     /// # Errors
     /// Nothing could be measured, and why.
     fn tune(&mut self, job: &Job<'_>) -> Result<Record, String>;
+}
+
+/// The name of a device's lock, made from its class.
+pub(crate) fn lock_of(device: &DeviceClass) -> Option<String> {
+    (!device.simulated).then(|| device.file_stem())
 }
 
 /// What a bench is asked to do.
@@ -114,6 +128,7 @@ fn user_cache<'a>(build: &'a Build, environment: &'a Environment) -> Option<&'a 
 /// An operator's bundle, to be written; none where it lies there already.
 struct Assembled {
     fingerprint: Fingerprint,
+    operator: String,
     bundle: Option<(Bundle, Memo)>,
     /// Warnings about it.
     says: Vec<String>,
@@ -137,11 +152,14 @@ impl Session<'_> {
         // Without a place to keep results, nothing is lost where none are made.
         if policy != Policy::Off
             && let Err(problem) = self.cache.create(Some(self.environment.invoked))
-            && matches!(permission, Permission::Tune { .. })
         {
-            warnings.push(format!(
-                "results are not kept in the user's cache: {problem}; ENERGY_KERNEL_CACHE_DIR names another folder"
-            ));
+            let would_keep = matches!(permission, Permission::Tune { .. });
+            warnings.extend(match self.cache.refused() {
+                Some(refused) => Some(format!("the user's cache is not used: {refused}")),
+                None => would_keep.then(|| {
+                    format!("results are not kept in the user's cache: {problem}; ENERGY_KERNEL_CACHE_DIR names another folder")
+                }),
+            });
         }
         let mut elsewhere = remembered(&self.output);
         let mut files = self.sources.walk();
@@ -149,7 +167,7 @@ impl Session<'_> {
         files.extend(elsewhere.iter().cloned());
         // As they are before they are read: what is saved while something is tuned is for the next run to see.
         let sources = file_lines(&files);
-        let stamp = self.stamp(&sources);
+        let stamp = self.stamp(permission, &sources);
         if let Some(directives) = stamp.unchanged() {
             return Outcome {
                 directives,
@@ -158,11 +176,16 @@ impl Session<'_> {
         }
         let mut again = false;
         if permission == Permission::Nothing {
-            warnings.extend(self.write(&[]).err());
+            self.write(None, &[], &mut warnings);
         } else {
             let scan = scan::scan(&self.sources);
             let found = scan.operators;
             elsewhere = scan.elsewhere;
+            self.cache.note(&found);
+            warnings.extend(one_of(
+                assumptions(&found),
+                &format!("`cargo energy-kernel show --package {}` names them", self.package),
+            ));
             let mut contents = self.cache.read(&found);
             warnings.extend(one_of(
                 std::mem::take(&mut contents.warnings),
@@ -173,19 +196,19 @@ impl Session<'_> {
             let bundles = self.assemble(&found, &contents, &mut stale);
             let all = format!("`{} --again` measures all of them again", self.command());
             warnings.extend(one_of(stale, &all));
-            warnings.extend(self.write(&bundles).err());
+            self.write(Some(&found), &bundles, &mut warnings);
             remember(&self.output, &elsewhere);
         }
         let directives = self.directives(&warnings, again, &elsewhere);
         // The stamp is made anew: tuning has written to the cache.
-        let settled = !again && self.stamp(&sources).write(&directives).is_ok();
+        let settled = !again && self.stamp(permission, &sources).write(&directives).is_ok();
         Outcome { directives, settled }
     }
 
-    fn stamp(&self, sources: &str) -> Stamp {
+    fn stamp(&self, permission: Permission, sources: &str) -> Stamp {
         Stamp::of(
             self.build,
-            self.environment,
+            (self.environment, permission),
             sources,
             &self.folders(),
             &self.cache,
@@ -247,13 +270,13 @@ impl Session<'_> {
         if found.is_empty() {
             return false;
         }
-        let mut bench = match catch_unwind(AssertUnwindSafe(|| workshop.open(gpu, emulated))) {
-            Ok(Ok(bench)) => bench,
-            problem => {
-                let why = match problem {
-                    Ok(Err(why)) => why,
-                    _ => "looking for a GPU failed".to_owned(),
-                };
+        let open = |workshop: &mut dyn Workshop| {
+            catch_unwind(AssertUnwindSafe(|| workshop.open(gpu, emulated)))
+                .unwrap_or_else(|_| Err("looking for a GPU failed".to_owned()))
+        };
+        let bench = match open(workshop) {
+            Ok(bench) => bench,
+            Err(why) => {
                 if unknown(contents) {
                     warnings.push(self.untuned(found, contents, &why));
                 }
@@ -276,27 +299,82 @@ impl Session<'_> {
             editing.write(&before, state);
         }
         let refine = policy == Policy::Tune;
-        if self.jobs(&candidates, contents, &device, refine).is_empty() {
+        let jobs = self.jobs(&candidates, contents, &device, refine);
+        if jobs.is_empty() {
             return waiting > 0;
         }
-        let lock = match (wait, self.cache.try_lock("tuning")) {
-            (_, Ok(Some(lock))) => Some(lock),
-            (false, Ok(None)) => return true,
-            (true, Ok(None)) => {
-                workshop.announce("energy-kernel: waiting for another build that tunes this crate");
-                self.cache.lock("tuning").ok()
-            }
-            // Without a place for locks there is none for results either, but this build can have them.
-            (_, Err(_)) => None,
+        // Waiting counts: a build takes no longer than its budget.
+        let budget = match device.simulated {
+            true => self.build.budget.min(EMULATED_BUDGET),
+            false => self.build.budget,
         };
-        // Another build may have tuned the same meanwhile.
+        let end = Instant::now() + budget;
+        let device_lock = bench.lock();
+        let mut bench = Some(bench);
+        let patience = wait.then_some(end);
+        let Some(_tuning) = self.take(Lock::Tuning, patience, &mut bench, workshop) else {
+            warnings.push(self.busy(&jobs, &format!("tuning {}", self.package)));
+            return true;
+        };
+        // The other process may have tuned the same operators.
         for known in self.cache.read(found).operators.into_values() {
             known.devices.into_values().for_each(|file| contents.add(file, found));
         }
         let jobs = self.jobs(&candidates, contents, &device, refine);
-        self.tune_all(&jobs, contents, bench.as_mut(), workshop, warnings);
-        drop(lock);
+        if jobs.is_empty() {
+            return waiting > 0;
+        }
+        // A debug build waits too: otherwise each build of a workspace would tune only one of its packages.
+        let measuring = device_lock.map(|name| self.take(Lock::Device(&name), Some(end), &mut bench, workshop));
+        if let Some(None) = measuring {
+            warnings.push(self.busy(&jobs, &format!("measuring on {}", device.name)));
+            return true;
+        }
+        match bench.map_or_else(|| open(workshop), Ok) {
+            Ok(mut bench) => self.tune_all(&jobs, contents, bench.as_mut(), (budget, end), workshop, warnings),
+            Err(why) => warnings.push(self.untuned(found, contents, &why)),
+        }
         waiting > 0
+    }
+
+    /// Takes a lock, waiting until `until`; none if another process still has it. The inner option is none if locks cannot be kept: then this build
+    /// tunes without. While it waits, it drops the bench: to the other process it would be a foreign process on the GPU.
+    fn take(
+        &self,
+        lock: Lock<'_>,
+        until: Option<Instant>,
+        bench: &mut Option<Box<dyn Bench>>,
+        workshop: &mut dyn Workshop,
+    ) -> Option<Option<File>> {
+        match (self.cache.try_lock(lock), until) {
+            (Ok(None), None) => None,
+            (Ok(None), Some(end)) => {
+                workshop.announce(&format!(
+                    "energy-kernel: {} waits for another process that is {}, for at most {} s; ENERGY_KERNEL=cached builds without",
+                    self.package,
+                    match lock {
+                        Lock::Device(_) => "measuring on the same device",
+                        Lock::Tuning | Lock::Writing => "tuning it",
+                    },
+                    end.saturating_duration_since(Instant::now()).as_secs(),
+                ));
+                *bench = None;
+                self.cache
+                    .lock_until(lock, end)
+                    .map_or(Some(None), |taken| taken.map(Some))
+            }
+            (taken, _) => Some(taken.unwrap_or(None)),
+        }
+    }
+
+    /// The warning that another process has a lock.
+    fn busy(&self, jobs: &[(&Found, &[u64])], what: &str) -> String {
+        format!(
+            "another process is {what}: {} of {} stay untuned in this build; the next one tunes what is left, as does `{}`",
+            sizes(jobs.len()),
+            list(jobs.iter().map(|(found, _)| found.name.as_str())),
+            self.command()
+        )
     }
 
     fn tune_all(
@@ -304,24 +382,17 @@ impl Session<'_> {
         jobs: &[(&Found, &[u64])],
         contents: &mut Contents,
         bench: &mut dyn Bench,
+        (budget, end): (Duration, Instant),
         workshop: &mut dyn Workshop,
         warnings: &mut Vec<String>,
     ) {
         let device = bench.device().clone();
-        if jobs.is_empty() {
-            return;
-        }
-        let budget = match device.simulated {
-            true => self.build.budget.min(EMULATED_BUDGET),
-            false => self.build.budget,
-        };
         workshop.announce(&format!(
-            "energy-kernel: tuning {} sizes of operators on {} for at most {} s; ENERGY_KERNEL=cached builds without, Ctrl-C stops",
-            jobs.len(),
+            "energy-kernel: tuning {} on {} for at most {} s; ENERGY_KERNEL=cached builds without, Ctrl-C stops",
+            sizes(jobs.len()),
             device.name,
-            budget.as_secs(),
+            end.saturating_duration_since(Instant::now()).as_secs(),
         ));
-        let end = Instant::now() + budget;
         let mut skipped = 0;
         let mut untuned = Vec::new();
         let mut not_kept = Vec::new();
@@ -401,17 +472,12 @@ impl Session<'_> {
     }
 
     fn untuned(&self, found: &[Found], contents: &Contents, why: &str) -> String {
-        let without: Vec<&str> = found
+        let without = found
             .iter()
-            .filter(|f| !contents.operators.contains_key(&f.fingerprint))
-            .map(|f| f.name.as_str())
-            .collect();
-        let names = match without.as_slice() {
-            [first, second, third, _, ..] => format!("{first}, {second}, {third} and {} more", without.len() - 3),
-            few => few.join(", "),
-        };
+            .filter(|f| !contents.operators.contains_key(&f.fingerprint));
         format!(
-            "{names} will run untuned: {why}. On a machine with the GPU, `{}` tunes them",
+            "{} will run untuned: {why}. On a machine with the GPU, `{}` tunes them",
+            list(without.map(|f| f.name.as_str())),
             self.command()
         )
     }
@@ -447,6 +513,7 @@ impl Session<'_> {
             stale.extend(says.iter().cloned());
             bundles.push(Assembled {
                 fingerprint: first.fingerprint,
+                operator: first.name.clone(),
                 bundle,
                 says,
             });
@@ -455,40 +522,56 @@ impl Session<'_> {
         bundles
     }
 
-    /// Writes bundles, then the index: whoever reads an index finds all that it names.
-    fn write(&self, bundles: &[Assembled]) -> Result<(), String> {
+    /// Writes bundles, then the index, so that every bundle that an index names exists. A bundle that cannot be written is left out with a warning.
+    /// `found` are all operators of the package; none if the script did not look for them.
+    fn write(&self, found: Option<&[Found]>, bundles: &[Assembled], warnings: &mut Vec<String>) {
         let output = self.output.display();
-        let failed =
-            |problem: &dyn std::fmt::Display| format!("nothing is embedded, {output} cannot be written: {problem}");
-        std::fs::create_dir_all(&self.output).map_err(|problem| failed(&problem))?;
-        let mut index = Index {
-            package: self.package.clone(),
-            manifest_dir: self.manifest_dir.display().to_string(),
-            fingerprints: Vec::new(),
-        };
-        for Assembled {
-            fingerprint,
-            bundle,
-            says,
-        } in bundles
-        {
-            if let Some((bundle, memo)) = bundle {
-                let bytes = encode(bundle).map_err(|problem| failed(&problem))?;
-                self.put(&Bundle::file_name(fingerprint), &bytes)
-                    .map_err(|problem| failed(&problem))?;
-                // Without it the next run compiles again, and no more.
-                let _ = memo.write(says);
+        let mut left_out = Vec::new();
+        let mut fingerprints = Vec::new();
+        let written = std::fs::create_dir_all(&self.output).and_then(|()| {
+            for assembled in bundles {
+                match self.write_bundle(assembled) {
+                    Ok(()) => fingerprints.push(assembled.fingerprint),
+                    Err(problem) => left_out.push(format!(
+                        "{} is not embedded, and runs untuned: {problem}",
+                        assembled.operator
+                    )),
+                }
             }
-            index.fingerprints.push(*fingerprint);
+            let found = found.map(|found| {
+                let all: BTreeSet<Fingerprint> = found.iter().map(|found| found.fingerprint).collect();
+                all.into_iter().collect()
+            });
+            let index = Index {
+                package: self.package.clone(),
+                manifest_dir: self.manifest_dir.display().to_string(),
+                fingerprints,
+                found,
+            };
+            self.put(Index::FILE, &encode(&index).map_err(std::io::Error::other)?)
+        });
+        match written {
+            Ok(()) => warnings.extend(one_of(left_out, "they run untuned, too")),
+            Err(problem) => {
+                warnings.push(format!("nothing is embedded, {output} cannot be written: {problem}"));
+            }
         }
-        let bytes = encode(&index).map_err(|problem| failed(&problem))?;
-        self.put(Index::FILE, &bytes).map_err(|problem| failed(&problem))
+    }
+
+    fn write_bundle(&self, assembled: &Assembled) -> std::io::Result<()> {
+        if let Some((bundle, memo)) = &assembled.bundle {
+            let bytes = encode(bundle).map_err(std::io::Error::other)?;
+            self.put(&Bundle::file_name(&assembled.fingerprint), &bytes)?;
+            // Without it the next run compiles again, and no more.
+            let _ = memo.write(&assembled.says);
+        }
+        Ok(())
     }
 
     /// Leaves a file that is right already as it is: rustc watches what is embedded.
     fn put(&self, name: &str, bytes: &[u8]) -> std::io::Result<()> {
         let path = self.output.join(name);
-        if std::fs::read(&path).is_ok_and(|present| present == bytes) {
+        if file::read(&path, LIMIT as u64).is_ok_and(|present| present == bytes) {
             return Ok(());
         }
         write_atomically(&path, bytes, None)
@@ -530,12 +613,33 @@ pub fn buckets<'a>(found: &[&'a Found]) -> Vec<(&'a Found, &'a [u64])> {
         .collect()
 }
 
-/// Which buckets have no record on a device.
+/// One sentence for each attribute whose `tune(…)` leaves out a size: the value that tuning assumes.
+pub fn assumptions(found: &[Found]) -> Vec<String> {
+    let mut said = Vec::new();
+    for found in found.iter().filter(|found| !found.assumed.is_empty()) {
+        let values: Vec<String> = found.assumed.iter().map(|size| format!("{size} = {UNNAMED}")).collect();
+        let sentence = format!(
+            "{} ({}:{}) is tuned for {}, because its `tune(…)` does not say; name the sizes that it is called with",
+            found.checked.op().name,
+            found.file.display(),
+            found.line,
+            values.join(", "),
+        );
+        // It is one attribute, for all of its element types.
+        if !said.contains(&sentence) {
+            said.push(sentence);
+        }
+    }
+    said
+}
+
+/// The buckets without a usable record on a device.
 pub fn missing<'a>(found: &[&'a Found], contents: &Contents, device: &DeviceClass) -> Vec<(&'a Found, &'a [u64])> {
     let known = |f: &Found, sizes: &[u64]| {
         contents
             .get(&f.fingerprint, device)
-            .is_some_and(|file| file.record(sizes, &f.specialisation).is_some())
+            .and_then(|file| file.record(sizes, &f.specialisation))
+            .is_some_and(|record| f.is_usable(device, record))
     };
     let mut missing = buckets(found);
     missing.retain(|(f, sizes)| !known(f, sizes));
@@ -561,7 +665,6 @@ pub fn cache_file(found: &Found, device: &DeviceClass, record: Record) -> CacheF
         fingerprint: found.fingerprint,
         operator: found.name.clone(),
         size_names: op.sizes.iter().map(|size| size.name.clone()).collect(),
-        space_version: SPACE_VERSION,
         device: device.clone(),
         records: vec![record],
     }
@@ -587,6 +690,28 @@ pub fn names(found: &Found, sizes: &[u64]) -> String {
     pairs.join(", ")
 }
 
+/// A number of sizes for messages.
+fn sizes(count: usize) -> String {
+    match count {
+        1 => "1 size".to_owned(),
+        several => format!("{several} sizes"),
+    }
+}
+
+/// A list of names for messages: each once, at most three.
+fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let mut distinct: Vec<&str> = Vec::new();
+    names.for_each(|name| {
+        if !distinct.contains(&name) {
+            distinct.push(name);
+        }
+    });
+    match distinct.as_slice() {
+        [first, second, third, _, ..] => format!("{first}, {second}, {third} and {} more", distinct.len() - 3),
+        few => few.join(", "),
+    }
+}
+
 /// One warning for many of a kind: the first, and where to find the others.
 fn one_of(warnings: Vec<String>, others: &str) -> Option<String> {
     let more = warnings.len().saturating_sub(1);
@@ -597,9 +722,9 @@ fn one_of(warnings: Vec<String>, others: &str) -> Option<String> {
     })
 }
 
-/// A warning is one line.
+/// A warning as a line for cargo. File names and errors from outside may hold control characters.
 fn warning(text: &str) -> String {
-    format!("cargo::warning={}", text.replace(['\n', '\r'], " "))
+    format!("cargo::warning={}", text.replace(char::is_control, " "))
 }
 
 /// The most time that a build spends on the emulated device: what it finds serves no GPU.

@@ -1,13 +1,15 @@
 //! Runs of the build script on packages in temporary folders, with a bench that measures nothing.
 
 use crate::cache::{Cache, Place};
-use crate::session::{Bench, Job, Outcome, Workshop, cache_file, execute};
+use crate::locks::Lock;
+use crate::session::{Bench, Job, Outcome, Workshop, cache_file, execute, lock_of};
 use crate::{Build, Environment, Policy};
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::record::encoding::{decode, encode};
 use energy_kernel_compiler::record::*;
 use energy_kernel_compiler::schedule::{self, Plain, Schedule};
 use energy_kernel_compiler::target::{Machine, Target};
+use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
@@ -54,6 +56,8 @@ struct Package {
     variables: BTreeMap<String, String>,
     now: SystemTime,
     workshop: Fake,
+    /// The user's cache.
+    cache: PathBuf,
 }
 
 impl Package {
@@ -77,10 +81,23 @@ impl Package {
             .into(),
             now: UNIX_EPOCH + Duration::from_secs(1_790_000_000),
             workshop: Fake::default(),
+            cache: root.path().join("cache"),
             root,
         };
         package.write("src/lib.rs", source);
         package
+    }
+
+    /// Another package, or another checkout of the same, with the same user's cache.
+    fn beside(&self, name: &str, source: &str) -> Package {
+        let mut other = Package::with_source(source);
+        other.variables.insert("CARGO_PKG_NAME".into(), name.into());
+        other.cache.clone_from(&self.cache);
+        other
+    }
+
+    fn set(&mut self, variable: &str, value: &str) {
+        self.variables.insert(variable.into(), value.into());
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -99,7 +116,8 @@ impl Package {
         variables.insert("OUT_DIR".into(), self.path("out").display().to_string());
         Environment {
             variables,
-            user_cache: Some(self.path("cache")),
+            user_cache: Some(self.cache.clone()),
+            cargo_home: None,
             gpus: String::new(),
             now: self.now,
             invoked: self.now - Duration::from_millis(5),
@@ -111,7 +129,8 @@ impl Package {
     }
 
     fn cache(&self) -> Cache {
-        Cache::of(&self.path("package"), "demo", Some(&self.path("cache")))
+        let name = &self.variables["CARGO_PKG_NAME"];
+        Cache::of(&self.path("package"), name, Some(&self.cache))
     }
 
     fn index(&self) -> Index {
@@ -130,6 +149,38 @@ impl Package {
     fn tuned(&self) -> usize {
         self.workshop.tuned.borrow().len()
     }
+
+    /// Changes all results of the user's cache.
+    fn change(&self, change: impl Fn(&mut Record)) {
+        for path in self.cache().files(Place::User) {
+            let mut file = crate::cache::read_file(&path).unwrap();
+            file.records.iter_mut().for_each(&change);
+            fs::write(path, encode(&file).unwrap()).unwrap();
+        }
+    }
+
+    /// Copies the results of the user's cache into the package.
+    fn ship(&self) {
+        let folder = self.path("package/energy-cache");
+        fs::create_dir_all(&folder).unwrap();
+        for path in self.cache().files(Place::User) {
+            fs::copy(&path, folder.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+
+    /// When what is embedded was measured, each time once.
+    fn measured_at(&self) -> Vec<u64> {
+        let bundles = self.bundles();
+        let buckets = bundles.iter().flat_map(|bundle| &bundle.devices[0].buckets);
+        let mut times: Vec<u64> = buckets.map(|bucket| bucket.measured_at).collect();
+        times.sort_unstable();
+        times.dedup();
+        times
+    }
+}
+
+fn asks_to_be_rerun(outcome: &Outcome) -> bool {
+    outcome.directives.iter().any(|line| line.ends_with("again"))
 }
 
 fn warnings(outcome: &Outcome) -> Vec<&str> {
@@ -151,6 +202,8 @@ struct Fake {
     measured_at: u64,
     /// What becomes of a file while something is tuned.
     edit: Option<(PathBuf, String)>,
+    /// A folder in which a file lies while something is measured, alone.
+    measuring: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -174,6 +227,7 @@ impl Default for Fake {
             trouble: Trouble::None,
             measured_at: 1000,
             edit: None,
+            measuring: None,
         }
     }
 }
@@ -231,6 +285,15 @@ impl Bench for FakeBench {
         if let Some((path, text)) = &self.0.edit {
             fs::write(path, text).unwrap();
         }
+        if let Some(folder) = &self.0.measuring {
+            let alone = fs::File::options()
+                .write(true)
+                .create_new(true)
+                .open(folder.join("measuring"));
+            assert!(alone.is_ok(), "another measures at the same time");
+            std::thread::sleep(Duration::from_millis(5));
+            fs::remove_file(folder.join("measuring")).unwrap();
+        }
         self.0
             .tuned
             .borrow_mut()
@@ -286,6 +349,7 @@ fn record(job: &Job<'_>, simulated: bool, measured_at: u64) -> Record {
         statistics: Statistics::default(),
         measured_at,
         energy_measured: true,
+        space_version: schedule::SPACE_VERSION,
     }
 }
 
@@ -306,11 +370,9 @@ fn a_first_build_tunes_and_embeds_and_a_second_does_neither() {
     let candidate = bucket.choose(Objective::default()).unwrap();
     assert!(!candidate.stale && softmax.kernel(candidate).unwrap().ptx.contains(".entry"));
     assert!(softmax.find(&device(false), &[8, 129]).is_none(), "C is compiled in");
-    assert!(package.index().covers(
-        "demo",
-        &package.path("package").display().to_string(),
-        &softmax.fingerprint
-    ));
+    let index = package.index();
+    assert!(index.is_of("demo", &package.path("package").display().to_string()));
+    assert!(index.has_bundle(&softmax.fingerprint));
 
     let second = package.run();
     assert_eq!(second, first);
@@ -448,12 +510,10 @@ fn the_cache_is_private() {
     use std::os::unix::fs::PermissionsExt;
     let mut package = Package::new();
     package.run();
-    for folder in ["cache/demo", "cache/.state/demo"] {
-        assert_eq!(
-            fs::metadata(package.path(folder)).unwrap().permissions().mode() & 0o777,
-            0o700,
-            "{folder}"
-        );
+    let state = package.cache().state().unwrap().to_owned();
+    for folder in [package.path("cache/demo"), state, package.path("cache/.state/locks")] {
+        let mode = fs::metadata(&folder).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "{}", folder.display());
     }
 }
 
@@ -610,12 +670,16 @@ fn hostile_and_damaged_cache_files_are_a_warning_and_a_miss() {
     fs::File::create(&files[1]).unwrap().set_len(100 << 20).unwrap();
     fs::remove_file(&files[2]).unwrap();
     fs::create_dir(&files[2]).unwrap();
+    #[cfg(unix)]
+    fs::write(files[0].with_file_name("\x1b[2J\r\n.ekcache"), "nonsense").unwrap();
     let begun = std::time::Instant::now();
     let outcome = package.run();
     assert!(begun.elapsed() < Duration::from_secs(5));
     let texts = warnings(&outcome);
     let said: Vec<&&str> = texts.iter().filter(|text| text.contains("is not used")).collect();
-    assert!(said.len() == 1 && said[0].contains("and 2 more"), "{texts:?}");
+    let more = if cfg!(unix) { "and 3 more" } else { "and 2 more" };
+    assert!(said.len() == 1 && said[0].contains(more), "{texts:?}");
+    assert!(!outcome.directives.iter().any(|line| line.contains(char::is_control)));
     assert!(said[0].contains("delete it"), "{texts:?}");
     assert_eq!(package.tuned(), 2 * BUCKETS, "what was lost is tuned again");
     assert_eq!(package.bundles().len(), 3);
@@ -661,6 +725,8 @@ fn what_an_earlier_version_left_is_passed_over() {
     for path in package.cache().files(Place::User) {
         let mut bytes = fs::read(&path).unwrap();
         bytes[12..14].copy_from_slice(&1u16.to_le_bytes());
+        let hash = Sha256::new().chain_update(&bytes[..18]).chain_update(&bytes[50..]);
+        bytes[18..50].copy_from_slice(&hash.finalize());
         fs::write(&path, bytes).unwrap();
     }
     let again = package.tuned();
@@ -954,14 +1020,31 @@ fn an_operator_under_edit_waits_and_the_script_is_rerun() {
 }
 
 #[test]
-fn a_debug_build_goes_on_while_another_tunes_and_a_release_build_waits() {
+fn a_debug_build_goes_on_while_another_tunes_with_one_warning() {
     let mut package = Package::new();
-    let lock = package.cache().lock("tuning").unwrap();
-    package.variables.insert("PROFILE".into(), "debug".into());
+    let lock = package.cache().try_lock(Lock::Tuning).unwrap().unwrap();
+    package.set("PROFILE", "debug");
     let outcome = package.run();
     assert_eq!(package.tuned(), 0);
-    assert!(outcome.directives.iter().any(|line| line.ends_with("again")));
-    package.variables.insert("PROFILE".into(), "release".into());
+    assert!(asks_to_be_rerun(&outcome) && !outcome.settled);
+    let [warning] = warnings(&outcome)[..] else {
+        panic!("{outcome:?}")
+    };
+    assert!(
+        warning.contains("another process is tuning demo")
+            && warning.contains("4 sizes of softmax, twice<f16>, twice<f32>"),
+        "{warning}"
+    );
+    assert_eq!(package.workshop.announced, [""; 0]);
+    drop(lock);
+    assert_eq!(warnings(&package.run()), [""; 0]);
+    assert_eq!(package.tuned(), BUCKETS);
+}
+
+#[test]
+fn a_release_build_waits_while_another_tunes() {
+    let mut package = Package::new();
+    let lock = package.cache().try_lock(Lock::Tuning).unwrap().unwrap();
     // The other build ends, with its results in the cache.
     let mut other = Package::new();
     other.run();
@@ -979,10 +1062,431 @@ fn a_debug_build_goes_on_while_another_tunes_and_a_release_build_waits() {
             .for_each(|file| drop(cache.store(Place::User, file, &[], None).unwrap()));
         drop(lock);
     });
-    package.run();
+    let outcome = package.run();
     finishing.join().unwrap();
+    assert_eq!(warnings(&outcome), [""; 0]);
     assert_eq!(package.tuned(), 0, "concurrent builds never tune the same twice");
     assert_eq!(package.bundles().len(), 3);
+    assert!(package.workshop.announced[0].contains("tuning it"));
+}
+
+/// Another process may hold a lock for ever.
+#[test]
+fn a_build_waits_no_longer_than_its_budget_and_goes_on_with_one_warning() {
+    for (profile, lock) in [
+        ("release", Lock::Tuning),
+        ("release", Lock::Device(&lock_of(&device(false)).unwrap())),
+        ("debug", Lock::Device(&lock_of(&device(false)).unwrap())),
+    ] {
+        let mut package = Package::new();
+        package.set("PROFILE", profile);
+        package.build = Build::new().budget(Duration::from_millis(100));
+        let held = package.cache().try_lock(lock).unwrap().unwrap();
+        let outcome = package.run();
+        assert_eq!(package.tuned(), 0);
+        assert!(
+            matches!(warnings(&outcome).as_slice(), [one] if one.contains("another process is") && one.contains("stay untuned")),
+            "{outcome:?}"
+        );
+        assert!(asks_to_be_rerun(&outcome), "the next build tries again");
+        assert_eq!(package.workshop.announced.len(), 1, "that it waits is announced");
+        drop(held);
+        package.build = Build::new();
+        assert_eq!(warnings(&package.run()), [""; 0]);
+        assert_eq!(package.tuned(), BUCKETS);
+    }
+}
+
+/// Their measurements would disturb each other. Each process is told apart by its package here.
+#[test]
+fn build_scripts_at_the_same_time_measure_one_after_the_other() {
+    let (cache, measuring) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let tuned = |name: &str| {
+        let mut package = Package::new();
+        package.cache = cache.path().to_owned();
+        package.set("CARGO_PKG_NAME", name);
+        package.set("PROFILE", "debug");
+        package.workshop.measuring = Some(measuring.path().to_owned());
+        let outcome = package.run();
+        (warnings(&outcome).len(), package.tuned())
+    };
+    std::thread::scope(|scope| {
+        let builds: Vec<_> = (["a", "b", "c"].iter())
+            .map(|name| scope.spawn(|| tuned(name)))
+            .collect();
+        for build in builds {
+            assert_eq!(build.join().unwrap(), (0, BUCKETS));
+        }
+    });
+}
+
+/// Nothing disturbs what is simulated.
+#[test]
+fn simulated_devices_are_for_all_packages_at_once() {
+    let mut package = Package::new();
+    package.build = Build::new().or_emulated();
+    package.set("CI", "true");
+    let real = lock_of(&device(false)).unwrap();
+    let held = package.cache().try_lock(Lock::Device(&real)).unwrap();
+    assert!(held.is_some() && lock_of(&device(true)).is_none());
+    assert_eq!(warnings(&package.run()), [""; 0]);
+    assert_eq!(package.tuned(), BUCKETS);
+}
+
+/// They share what they measure, and nothing else: an operator of one is no edit of the other's.
+#[test]
+fn checkouts_of_a_package_do_not_wait_for_each_other() {
+    let operator = |body: &str| {
+        format!(
+            "#[energy_kernel(tune(N = 64))] pub fn scale(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> {{ |i| {body} }}"
+        )
+    };
+    let mut first = Package::with_source(&operator("x[[i]] * 2.0"));
+    let mut second = first.beside("demo", &operator("x[[i]] * 3.0 + 1.0"));
+    let mut third = first.beside("demo", &operator("x[[i]] * 2.0"));
+    for package in [&first, &second, &third] {
+        package.write("Cargo.toml", "");
+    }
+    for package in [&mut first, &mut second] {
+        package.set("PROFILE", "debug");
+        let outcome = package.run();
+        assert_eq!(package.tuned(), 1, "at once");
+        assert!(outcome.settled && warnings(&outcome).is_empty(), "{outcome:?}");
+    }
+    third.run();
+    assert_eq!((third.tuned(), third.bundles().len()), (0, 1), "the first's result");
+    // Each knows what the others use, as long as they are there.
+    let of = |package: &Package| package.index().fingerprints[0];
+    assert_eq!(first.cache().used_elsewhere(), [of(&first), of(&second)].into());
+    assert_eq!(second.cache().used_elsewhere(), [of(&first)].into());
+    assert!(
+        first
+            .cache()
+            .leftovers()
+            .iter()
+            .all(|path| path.starts_with(first.cache().state().unwrap()))
+    );
+    fs::remove_file(second.path("package/Cargo.toml")).unwrap();
+    assert_eq!(first.cache().used_elsewhere(), [of(&first)].into(), "the third's");
+    assert!(
+        first
+            .cache()
+            .leftovers()
+            .iter()
+            .any(|path| path.starts_with(second.cache().state().unwrap())),
+        "what is left of a checkout that is gone"
+    );
+}
+
+/// A clock that was wrong once: neither place may be poisoned by it.
+#[test]
+fn a_date_in_the_future_is_older_than_any_other() {
+    let mut package = Package::new();
+    let future = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 24 * 3600;
+    package.workshop.measured_at = future;
+    package.run();
+    assert_eq!(package.measured_at(), [future], "better than nothing");
+    package.ship();
+    package.change(|record| record.measured_at = 1000);
+    package.run();
+    assert_eq!(package.measured_at(), [1000], "the shipped one is passed over");
+    // Storing a result beside one replaces it.
+    let path = package.cache().files(Place::User).remove(0);
+    let present = crate::cache::read_file(&path).unwrap();
+    let mut ahead = present.clone();
+    ahead.records.iter_mut().for_each(|record| record.measured_at = future);
+    fs::write(&path, encode(&ahead).unwrap()).unwrap();
+    package.cache().store(Place::User, &present, &[], None).unwrap();
+    assert_eq!(crate::cache::read_file(&path).unwrap(), present);
+}
+
+/// It replaces what is there, whatever that says, unless it knows less.
+#[test]
+fn what_is_asked_for_again_wins() {
+    let mut package = Package::new();
+    package.run();
+    let cache = package.cache();
+    let found = crate::scan::operators(&[package.path("package/src/lib.rs")]);
+    let path = cache.files(Place::User).remove(0);
+    let earlier = crate::cache::read_file(&path).unwrap();
+    let again = |change: &dyn Fn(&mut Record)| {
+        fs::write(&path, encode(&earlier).unwrap()).unwrap();
+        let mut new = earlier.clone();
+        new.records.iter_mut().for_each(change);
+        cache.replace(Place::User, &new, &found).unwrap();
+        crate::cache::read_file(&path).unwrap() == new
+    };
+    let unmeasured = |record: &mut Record| {
+        record.energy_measured = false;
+        record.front[0].energy = None;
+    };
+    assert!(again(&|record| record.measured_at += 500));
+    assert!(!again(&|record| record.measured_at -= 500), "a trace that is older");
+    assert!(again(
+        &|record| record.front[0].conditions.flags = vec![Flag::AtPowerLimit]
+    ));
+    assert!(!again(&unmeasured), "the budget ended early");
+    let mut ahead = earlier.clone();
+    ahead
+        .records
+        .iter_mut()
+        .for_each(|record| record.measured_at = u64::MAX);
+    fs::write(&path, encode(&ahead).unwrap()).unwrap();
+    cache.replace(Place::User, &earlier, &found).unwrap();
+    assert_eq!(crate::cache::read_file(&path).unwrap(), earlier, "the clock was wrong");
+    // Buckets that are not asked for stay.
+    let softmax = found.iter().find(|f| f.name == "softmax").unwrap();
+    let path = (cache.files(Place::User).into_iter())
+        .find(|path| crate::cache::read_file(path).unwrap().fingerprint == softmax.fingerprint)
+        .unwrap();
+    let both = crate::cache::read_file(&path).unwrap();
+    let one = CacheFile {
+        records: both.records[..1].to_vec(),
+        ..both.clone()
+    };
+    cache.replace(Place::User, &one, &found).unwrap();
+    assert_eq!(crate::cache::read_file(&path).unwrap(), both);
+    // The stated reason is the one that decided.
+    let device = device(false);
+    let new = |change: &dyn Fn(&mut Record)| {
+        let mut record = both.records[0].clone();
+        change(&mut record);
+        cache.preferred_to(&record, softmax, &device)
+    };
+    assert_eq!(new(&|_| ()), None);
+    assert_eq!(new(&unmeasured), Some(Advantage::Energies));
+    assert_eq!(new(&|record| record.measured_at -= 1), Some(Advantage::Later));
+    assert_eq!(
+        new(&|record| record.front[0].conditions.flags = vec![Flag::Throttled]),
+        Some(Advantage::Doubts)
+    );
+    assert_eq!(
+        new(&|record| record.front[0].kernel_hash = [7; 32]),
+        Some(Advantage::Fresh)
+    );
+    assert_eq!(new(&|record| record.measured_at += 1), None);
+}
+
+/// Both versions go on, each with its own file.
+#[test]
+fn a_result_of_a_newer_format_is_never_overwritten() {
+    let mut package = Package::new();
+    package.run();
+    let newer: Vec<(PathBuf, Vec<u8>)> = (package.cache().files(Place::User).into_iter())
+        .map(|path| {
+            let mut bytes = fs::read(&path).unwrap();
+            bytes[12..14].copy_from_slice(&u16::MAX.to_le_bytes());
+            fs::write(&path, &bytes).unwrap();
+            (path, bytes)
+        })
+        .collect();
+    for run in 1..=2 {
+        fs::remove_dir_all(package.path("out")).unwrap();
+        package.run();
+        assert_eq!(package.tuned(), 2 * BUCKETS, "in run {run}, what is beside it is found");
+        assert_eq!(package.bundles().len(), 3);
+    }
+    for (path, bytes) in &newer {
+        assert_eq!(fs::read(path).unwrap(), *bytes);
+    }
+    let files = package.cache().files(Place::User);
+    let beside = |path: &&PathBuf| path.to_string_lossy().ends_with(".format-4.ekcache");
+    assert_eq!((files.len(), files.iter().filter(beside).count()), (6, 3), "{files:?}");
+    // Nor where nothing can be written beside it.
+    let file = crate::cache::read_file(files.iter().find(beside).unwrap()).unwrap();
+    for path in &files {
+        let mut bytes = fs::read(path).unwrap();
+        bytes[12..14].copy_from_slice(&u16::MAX.to_le_bytes());
+        fs::write(path, bytes).unwrap();
+    }
+    assert!(package.cache().store(Place::User, &file, &[], None).is_err());
+}
+
+/// Records are rare: a version of the space that is not ours may still have schedules that we can make.
+#[test]
+fn results_of_another_space_are_used_where_their_schedules_mean_something() {
+    for (space, refused, tuned) in [(1, false, BUCKETS), (99, false, BUCKETS), (99, true, 2 * BUCKETS)] {
+        let mut package = Package::new();
+        package.run();
+        package.change(|record| {
+            record.space_version = space;
+            if refused {
+                record.front[0].schedule = schedule::Schedule::Plain(schedule::Plain { threads: 12_345 });
+            }
+        });
+        package.run();
+        assert_eq!(package.tuned(), tuned, "{space} {refused}");
+        assert_eq!(package.bundles().len(), 3);
+    }
+}
+
+/// Nothing that lies in a place of ours is waited for, or read without end.
+#[test]
+#[cfg(unix)]
+fn pipes_devices_and_huge_files_in_any_place_cost_nothing() {
+    type Make = fn(&Path);
+    let pipe: Make = |path| {
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(path)
+                .status()
+                .unwrap()
+                .success()
+        );
+    };
+    let endless: Make = |path| std::os::unix::fs::symlink("/dev/zero", path).unwrap();
+    let huge: Make = |path| fs::File::create(path).unwrap().set_len(1 << 40).unwrap();
+    // A lock has no contents: how long its file is does not matter.
+    for (make, locks) in [(pipe, false), (endless, false), (huge, true)] {
+        let mut package = Package::new();
+        package.set("PROFILE", "debug");
+        package.run();
+        let state = package.cache().state().unwrap().to_owned();
+        let mut places: Vec<PathBuf> = ["seen", "checkout"].map(|name| state.join(name)).into();
+        places.extend(entries(&package.path("out/energy-kernel")));
+        places.retain(|path| !path.is_dir());
+        places.push(package.path("package/energy-cache/x.ekcache"));
+        places.push(package.path("package/src/x.rs"));
+        places.extend(package.cache().files(Place::User));
+        // The state, then index, stamp, three bundles and their memos, what is shipped, a source, three results.
+        assert_eq!(places.len(), 2 + 8 + 2 + 3, "{places:?}");
+        fs::create_dir(package.path("package/energy-cache")).unwrap();
+        for path in &places {
+            let _ = fs::remove_file(path);
+            make(path);
+        }
+        let outcome = package.run();
+        assert_eq!(package.tuned(), 2 * BUCKETS, "{:?}", warnings(&outcome));
+        assert_eq!(package.bundles().len(), 3);
+        // The next run finds everything in its place again.
+        fs::remove_file(package.path("package/energy-cache/x.ekcache")).unwrap();
+        package.run();
+        assert_eq!(package.tuned(), 2 * BUCKETS);
+        // Without locks this build has its results, but does not write them where others may write.
+        let files = entries(&package.path("cache/.state/locks"));
+        assert_eq!(files.len(), 3, "{files:?}");
+        files
+            .into_iter()
+            .chain(package.cache().files(Place::User))
+            .for_each(|path| {
+                fs::remove_file(&path).unwrap();
+                if path.extension().is_some_and(|e| e == "lock") {
+                    make(&path);
+                }
+            });
+        let outcome = package.run();
+        assert_eq!((package.tuned(), package.bundles().len()), (3 * BUCKETS, 3));
+        let texts = warnings(&outcome);
+        let said = texts
+            .iter()
+            .any(|text| text.contains("is not kept") && text.contains("writing.lock"));
+        assert_eq!(
+            (package.cache().files(Place::User).len(), said),
+            if locks { (3, false) } else { (0, true) }
+        );
+    }
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect()
+}
+
+/// One operator too many results costs the others nothing.
+#[test]
+fn a_bundle_that_cannot_be_written_is_left_out_alone() {
+    let mut package = Package::new();
+    package.run();
+    let path = package.cache().files(Place::User).remove(0);
+    let file = crate::cache::read_file(&path).unwrap();
+    for number in 0..Bundle::MOST_DEVICES {
+        let mut other = file.clone();
+        other.device.name = format!("GPU {number}");
+        let name = CacheFile::file_name(&other.fingerprint, &other.device);
+        fs::write(path.with_file_name(name), encode(&other).unwrap()).unwrap();
+    }
+    let outcome = package.run();
+    let [warning] = warnings(&outcome)[..] else {
+        panic!("{outcome:?}")
+    };
+    assert!(
+        warning.starts_with(&file.operator) && warning.contains("is not embedded") && warning.contains("1024"),
+        "{warning}"
+    );
+    assert_eq!(package.bundles().len(), 2);
+    assert!(!package.index().has_bundle(&file.fingerprint) && !package.index().has_missed(&file.fingerprint));
+}
+
+/// It would be another folder to each build script, command and program.
+#[test]
+fn a_relative_cache_is_refused() {
+    for policy in ["auto", "cached"] {
+        let mut package = Package::new();
+        package.cache = "rel".into();
+        package.set("ENERGY_KERNEL", policy);
+        let outcome = package.run();
+        let refused = (warnings(&outcome).into_iter()).filter(|text| text.contains("rel means another folder"));
+        assert_eq!(refused.count(), 1, "{outcome:?}");
+        assert!(
+            !warnings(&outcome).iter().any(|text| text.contains("not kept")),
+            "{outcome:?}"
+        );
+        assert_eq!(package.bundles().len(), if policy == "auto" { 3 } else { 0 });
+        assert!(!Path::new("rel").exists());
+    }
+    let mut package = Package::new();
+    package.build = Build::new().cache_dir("rel");
+    let outcome = package.run();
+    assert!(
+        matches!(warnings(&outcome).as_slice(), [one] if one.contains("rel means another folder")),
+        "{outcome:?}"
+    );
+    package.set("ENERGY_KERNEL", "off");
+    assert_eq!(warnings(&package.run()), [""; 0]);
+}
+
+#[test]
+fn sizes_that_are_assumed_are_said() {
+    let mut package = Package::with_source(
+        "
+        #[energy_kernel(types(T = [f16, f32]), tune(M = 4))]
+        fn rows<T>(x: Tensor<T, (M, N)>, s: Tensor<T, (K,)>) -> Tensor<T, (M, N)> { |m, n| x[[m, n]] + s[[0]] }
+        #[energy_kernel(tune(N = 8))]
+        fn all(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| x[[n]] + 1.0 }
+        ",
+    );
+    for policy in ["auto", "cached"] {
+        package.set("ENERGY_KERNEL", policy);
+        let outcome = package.run();
+        let [warning] = warnings(&outcome)[..] else {
+            panic!("{outcome:?}")
+        };
+        for part in ["rows (", "src/lib.rs:3)", "N = 1024, K = 1024", "`tune(…)`"] {
+            assert!(warning.contains(part), "{warning}");
+        }
+    }
+    assert_eq!(package.tuned(), 3);
+}
+
+/// The attribute says so of others.
+#[test]
+fn the_index_tells_what_was_found_and_whether_anything_was_looked_for() {
+    let mut package = Package::new();
+    package.set("ENERGY_KERNEL", "cached");
+    package.run();
+    let found = crate::scan::operators(&[package.path("package/src/lib.rs")]);
+    let index = package.index();
+    assert_eq!(
+        (index.found.as_ref().map(Vec::len), index.fingerprints.len()),
+        (Some(3), 0)
+    );
+    assert!(found.iter().all(|found| !index.has_missed(&found.fingerprint)));
+    assert!(index.has_missed(&Fingerprint([0; 32])));
+    package.set("ENERGY_KERNEL", "off");
+    package.run();
+    assert_eq!(package.index().found, None);
 }
 
 #[test]
@@ -1050,7 +1554,7 @@ fn on_a_full_disk_a_build_goes_on_with_one_warning_of_each_kind() {
             .iter()
             .all(|path| fs::metadata(path).unwrap().len() == 0)
     );
-    assert!(package.cache().try_lock("tuning").unwrap().is_some());
+    assert!(package.cache().try_lock(Lock::Tuning).unwrap().is_some());
 }
 
 #[test]

@@ -4,8 +4,9 @@
 //! any file through `#[path]` and `include!`. Files below the folders need no following, so most of them are not even parsed.
 
 use crate::manifest::Manifest;
+use energy_kernel_compiler::file;
 use std::collections::{HashSet, VecDeque};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use syn::ext::IdentExt;
 use syn::visit::Visit;
@@ -174,19 +175,9 @@ fn leads_elsewhere(text: &str) -> bool {
     text.contains("include!") || (text.contains("mod ") && text.match_indices("path").any(assigned))
 }
 
-/// A file's text: of a regular file of at most 32 MiB.
+/// A source file's text.
 pub(crate) fn read_text(path: &Path) -> io::Result<String> {
-    let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
-    // Before it is opened: opening a pipe may never end.
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(invalid("it is no file".to_owned()));
-    }
-    let mut text = String::new();
-    let length = std::fs::File::open(path)?.take(LONGEST + 1).read_to_string(&mut text)?;
-    match length as u64 > LONGEST {
-        true => Err(invalid(format!("it is longer than {} MiB", LONGEST >> 20))),
-        false => Ok(text),
-    }
+    Ok(file::read_text(path, LONGEST)?)
 }
 
 /// The files that a file names, whether they exist or not.

@@ -4,8 +4,9 @@
 use crate::Build;
 use crate::cache::{Cache, Known, Place, write_atomically};
 use crate::environment::{Environment, WATCHED};
+use crate::policy::Permission;
 use crate::scan::Found;
-use crate::sources::read_text;
+use energy_kernel_compiler::file;
 use energy_kernel_compiler::record::encoding::encode;
 use energy_kernel_compiler::record::{Bundle, Fingerprint, Objective};
 use sha2::{Digest, Sha256};
@@ -19,13 +20,13 @@ impl Stamp {
     /// `sources` are the [lines](file_lines) of the source files.
     pub(crate) fn of(
         build: &Build,
-        environment: &Environment,
+        (environment, permission): (&Environment, Permission),
         sources: &str,
         folders: &[&Path],
         cache: &Cache,
         output: &Path,
     ) -> Stamp {
-        let mut text = format!("{build:?}\n{}\n", environment.gpus);
+        let mut text = format!("{build:?}\n{permission:?}\n{}\n", environment.gpus);
         for name in WATCHED
             .iter()
             .chain(&["TARGET", "HOST", "PROFILE", "CARGO_MANIFEST_DIR", "CARGO_PKG_NAME"])
@@ -91,6 +92,9 @@ impl Memo {
     }
 }
 
+/// The most bytes of a note: more than any build says to cargo.
+const LONGEST_NOTE: u64 = 8 << 20;
+
 /// A digest, and lines that go with it, in a file.
 struct Note {
     digest: String,
@@ -105,7 +109,7 @@ impl Note {
 
     /// The lines, if the digest is the same.
     fn read(&self) -> Option<Vec<String>> {
-        let text = std::fs::read_to_string(&self.path).ok()?;
+        let text = file::read_text(&self.path, LONGEST_NOTE).ok()?;
         let mut lines = text.lines();
         if lines.next() != Some(&self.digest) {
             return None;
@@ -130,7 +134,7 @@ impl Note {
 ///
 /// A path that is no line of text is not remembered, and the next run does everything again.
 pub(crate) fn remembered(output: &Path) -> Vec<PathBuf> {
-    let text = read_text(&output.join(ELSEWHERE)).unwrap_or_default();
+    let text = file::read_text(&output.join(ELSEWHERE), LONGEST_NOTE).unwrap_or_default();
     text.lines().map(PathBuf::from).collect()
 }
 

@@ -16,7 +16,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         let _ = file.named(record);
     }
     let mut merged = file.clone();
-    merged.merge(file.clone(), |_| false);
+    merged.merge(file.clone(), 0, |_| false);
     assert_eq!(merged, file);
     let _ = CacheFile::file_name(&file.fingerprint, &file.device);
 });

@@ -3,14 +3,46 @@
 //! `OUT_DIR` leaks from a parent cargo into crates that have no build script of their own, so bundles count only where the index
 //! beside them names this very package. Whatever is missing or cannot be read is not embedded: the operator runs untuned.
 
+use energy_kernel_compiler::file;
 use energy_kernel_compiler::record::{Bundle, Fingerprint, Index, encoding};
 use std::path::{Path, PathBuf};
 
-/// The bundles of the crate that is being compiled.
+/// The files that the build script left for the crate that is being compiled.
 pub struct Embedded {
-    found: Option<(PathBuf, Index)>,
-    package: String,
-    manifest_dir: String,
+    left: Left,
+}
+
+enum Left {
+    /// There is no index of this package: it has no build script that looks for operators.
+    Nothing,
+    /// The index cannot be read.
+    Unreadable,
+    /// The package's index, and the folder that holds it.
+    Index(PathBuf, Index),
+}
+
+/// The reason that the build script does nothing for an operator with `tune(…)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// The package has no build script that looks for operators.
+    BuildScript,
+    /// The build script did not find the operator.
+    Operator,
+}
+
+impl Missing {
+    /// The message: the problem, then the remedy.
+    pub const fn explanation(self) -> &'static str {
+        match self {
+            Missing::BuildScript => {
+                "`tune(…)` embeds nothing: this package has no build script that calls `energy_kernel_build::run()`; add one, or remove `tune(…)`"
+            }
+            Missing::Operator => {
+                "`tune(…)` embeds nothing: the build script did not find this operator; it reads sources as they are written, without \
+                 `macro_rules!` and generated files. Write the operator where it looks (`Build::source_dirs`), or remove `tune(…)`"
+            }
+        }
+    }
 }
 
 impl Embedded {
@@ -18,36 +50,52 @@ impl Embedded {
     pub fn from_environment() -> Embedded {
         let variable = |name| std::env::var(name).unwrap_or_default();
         let out_dir = std::env::var_os("OUT_DIR").map(PathBuf::from);
-        Embedded::new(
-            out_dir.as_deref(),
-            variable("CARGO_PKG_NAME"),
-            variable("CARGO_MANIFEST_DIR"),
-        )
+        let (package, manifest_dir) = (variable("CARGO_PKG_NAME"), variable("CARGO_MANIFEST_DIR"));
+        Embedded::new(out_dir.as_deref(), &package, &manifest_dir)
     }
 
-    fn new(out_dir: Option<&Path>, package: String, manifest_dir: String) -> Embedded {
+    fn new(out_dir: Option<&Path>, package: &str, manifest_dir: &str) -> Embedded {
         let folder = out_dir
             .filter(|folder| folder.is_absolute())
             .map(|out_dir| out_dir.join(Index::FOLDER));
-        let found = folder.and_then(|folder| {
-            let bytes = std::fs::read(folder.join(Index::FILE)).ok()?;
-            Some((folder, encoding::decode::<Index>(&bytes).ok()?))
-        });
-        Embedded {
-            found,
-            package,
-            manifest_dir,
-        }
+        let left = match folder {
+            Some(folder) if folder.join(Index::FILE).exists() => {
+                let bytes = file::read(&folder.join(Index::FILE), encoding::LIMIT as u64);
+                match bytes.ok().and_then(|bytes| encoding::decode::<Index>(&bytes).ok()) {
+                    Some(index) if index.is_of(package, manifest_dir) => Left::Index(folder, index),
+                    Some(_) => Left::Nothing,
+                    None => Left::Unreadable,
+                }
+            }
+            _ => Left::Nothing,
+        };
+        Embedded { left }
     }
 
     /// The bundle of an operator.
     pub fn bundle(&self, fingerprint: &Fingerprint) -> Option<PathBuf> {
-        let (folder, index) = self.found.as_ref()?;
-        if !index.covers(&self.package, &self.manifest_dir, fingerprint) {
+        let Left::Index(folder, index) = &self.left else {
             return None;
-        }
+        };
         let path = folder.join(Bundle::file_name(fingerprint));
-        path.is_file().then_some(path)
+        // rustc reads the whole file, whatever it is.
+        let fits = |path: &PathBuf| {
+            path.metadata()
+                .is_ok_and(|file| file.is_file() && file.len() <= encoding::LIMIT as u64)
+        };
+        Some(path).filter(|path| index.has_bundle(fingerprint) && fits(path))
+    }
+
+    /// The reason that the build script does nothing for one of these operators; none if it found them all or was told not to look.
+    pub fn missing(&self, operators: &[Fingerprint]) -> Option<Missing> {
+        match &self.left {
+            Left::Nothing => Some(Missing::BuildScript),
+            Left::Unreadable => None,
+            Left::Index(_, index) => {
+                let missed = operators.iter().any(|operator| index.has_missed(operator));
+                missed.then_some(Missing::Operator)
+            }
+        }
     }
 }
 
@@ -71,6 +119,7 @@ mod tests {
             package: PACKAGE.to_owned(),
             manifest_dir: MANIFEST.to_owned(),
             fingerprints: vec![fingerprint(1), fingerprint(2)],
+            found: Some(vec![fingerprint(1), fingerprint(2), fingerprint(4)]),
         };
         std::fs::write(
             folder.join(Index::FILE),
@@ -82,7 +131,7 @@ mod tests {
     }
 
     fn embedded(out_dir: Option<&Path>, package: &str, manifest: &str) -> Embedded {
-        Embedded::new(out_dir, package.to_owned(), manifest.to_owned())
+        Embedded::new(out_dir, package, manifest)
     }
 
     #[test]
@@ -111,6 +160,67 @@ mod tests {
             None
         );
         assert_eq!(embedded(None, PACKAGE, MANIFEST).bundle(&fingerprint(1)), None);
+    }
+
+    /// rustc would read such files for ever, or fill the memory.
+    #[test]
+    fn what_is_no_bundle_is_not_embedded() {
+        let out_dir = out_dir();
+        let path = out_dir
+            .path()
+            .join(Index::FOLDER)
+            .join(Bundle::file_name(&fingerprint(1)));
+        let bundle = || embedded(Some(out_dir.path()), PACKAGE, MANIFEST).bundle(&fingerprint(1));
+        assert!(bundle().is_some());
+        std::fs::File::create(&path)
+            .expect("a file")
+            .set_len(1 << 40)
+            .expect("sparse");
+        assert_eq!(bundle(), None);
+        #[cfg(unix)]
+        {
+            std::fs::remove_file(&path).expect("removed");
+            std::os::unix::fs::symlink("/dev/zero", &path).expect("a link");
+            assert_eq!(bundle(), None);
+            let index = out_dir.path().join(Index::FOLDER).join(Index::FILE);
+            std::fs::remove_file(&index).expect("removed");
+            std::os::unix::fs::symlink("/dev/zero", &index).expect("a link");
+            assert_eq!(bundle(), None);
+        }
+    }
+
+    #[test]
+    fn operators_that_nobody_tunes_are_known() {
+        let out_dir = out_dir();
+        let missing = |out_dir: Option<&Path>, manifest, operators: &[u8]| {
+            let operators: Vec<Fingerprint> = operators.iter().map(|&byte| fingerprint(byte)).collect();
+            embedded(out_dir, PACKAGE, manifest).missing(&operators)
+        };
+        let own = Some(out_dir.path());
+        assert_eq!(missing(own, MANIFEST, &[1]), None);
+        assert_eq!(
+            missing(own, MANIFEST, &[4]),
+            None,
+            "found, and nothing is known of it yet"
+        );
+        assert_eq!(missing(own, MANIFEST, &[1, 3]), Some(Missing::Operator));
+        assert_eq!(missing(None, MANIFEST, &[1]), Some(Missing::BuildScript));
+        let leaked = missing(own, "/home/author/other", &[1]);
+        assert_eq!(leaked, Some(Missing::BuildScript), "the index of a parent");
+        let empty = tempfile::tempdir().expect("a temporary folder");
+        assert_eq!(missing(Some(empty.path()), MANIFEST, &[1]), Some(Missing::BuildScript));
+        // `ENERGY_KERNEL=off`, and a build script that warns itself.
+        let index = |found| Index {
+            package: PACKAGE.to_owned(),
+            manifest_dir: MANIFEST.to_owned(),
+            fingerprints: Vec::new(),
+            found,
+        };
+        let path = out_dir.path().join(Index::FOLDER).join(Index::FILE);
+        std::fs::write(&path, encoding::encode(&index(None)).expect("a valid index")).expect("written");
+        assert_eq!(missing(own, MANIFEST, &[1, 3]), None);
+        std::fs::write(&path, b"damaged").expect("written");
+        assert_eq!(missing(own, MANIFEST, &[1, 3]), None);
     }
 
     #[test]

@@ -5,8 +5,11 @@
 
 mod embed;
 
+use embed::{Embedded, Missing};
 use energy_kernel_compiler::lang::{Environment, expand};
+use energy_kernel_compiler::record::Fingerprint;
 use proc_macro::TokenStream;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Makes an operator of a function in index notation.
 ///
@@ -26,7 +29,9 @@ use proc_macro::TokenStream;
 /// module has a trait for each type parameter, of its name, that its types implement.
 ///
 /// Arguments, separated by commas:
-/// - `tune(M = [1, 16, 256], N = 1536)`: sizes to tune for; lists multiply out; may be repeated.
+/// - `tune(M = [1, 16, 256], N = 1536)`: sizes to tune for; lists multiply out; may be repeated. The build script tunes. If the package has none
+///   that calls `energy_kernel_build::run()`, or if it does not find the operator (in `macro_rules!`, in generated files), the lint `deprecated`
+///   warns at `tune`. Like any lint it is silent in dependencies from registries and repositories, and an error under `-D warnings`.
 /// - `dims(HO = (H + 2 - R) / 2 + 1, TAPS = 3)`: derived and constant sizes. `/` rounds towards zero, as in Rust, and `a.div_ceil(b)` up. With
 ///   `dims(HALF = D / 2)` and an odd `D`, `2 * HALF` is `D - 1`, so an operator on the two halves of a row does not mean what it says: that `D` is
 ///   even is the caller's to check.
@@ -44,11 +49,27 @@ use proc_macro::TokenStream;
 ///   comes in a tensor of one element, `by: Tensor<i32, ()>`, and is read as `by[[]]`.
 #[proc_macro_attribute]
 pub fn energy_kernel(attribute: TokenStream, item: TokenStream) -> TokenStream {
-    let embedded = embed::Embedded::from_environment();
+    let embedded = Embedded::from_environment();
     let package = std::env::var("CARGO_PKG_NAME").unwrap_or_default();
     let environment = Environment {
         package: &package,
         bundle: &|fingerprint| embedded.bundle(fingerprint),
+        overlooked: &|operators| overlooked(&embedded, operators),
     };
     expand(attribute.into(), item.into(), &environment).into()
+}
+
+/// The warning for operators with `tune(…)` for which the build script does nothing. If the package has none, only the first operator of a crate
+/// is warned of.
+fn overlooked(embedded: &Embedded, operators: &[Fingerprint]) -> Option<String> {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    // Operators in documentation tests are never tuned.
+    if std::env::var_os("UNSTABLE_RUSTDOC_TEST_PATH").is_some() {
+        return None;
+    }
+    let missing = embedded.missing(operators)?;
+    match missing {
+        Missing::BuildScript if SAID.swap(true, Relaxed) => None,
+        missing => Some(missing.explanation().to_owned()),
+    }
 }

@@ -92,6 +92,7 @@ fn expansion(criterion: &mut Criterion) {
     let environment = Environment {
         package: "bench",
         bundle: &|_| None,
+        overlooked: &|_| None,
     };
     criterion.bench_function("expand", |bencher| {
         bencher.iter(|| expand(attribute.clone(), item.clone(), &environment));

@@ -1,8 +1,8 @@
 //! Which kernel a call uses.
 //!
 //! Of what was tuned, in the crate's bundle or the user's cache: results of the same device class, else of the same model, else
-//! of the same compute capability; among these the bucket that fits the sizes, of equal ones the newest with energies, else the
-//! newest; in it the point that the objective chooses. Where nothing fits, a kernel is made here with the schedule that the estimate finds fastest among a few, its sizes kept as arguments so
+//! of the same compute capability; among these the bucket that fits the sizes, of equal ones the one of the best
+//! [`Standing`]; in it the point that the objective chooses. Where nothing fits, a kernel is made here with the schedule that the estimate finds fastest among a few, its sizes kept as arguments so
 //! that it serves others like them.
 
 use crate::error::{Error, Result};
@@ -13,11 +13,15 @@ use energy_kernel_compiler::element::Element;
 use energy_kernel_compiler::estimate;
 use energy_kernel_compiler::kernel::{Kernel, scratch_bytes};
 use energy_kernel_compiler::lower::lower;
-use energy_kernel_compiler::record::{Bundle, Candidate, DeviceClass, Match, PackedKernel, Point, Record, TunedBucket};
+use energy_kernel_compiler::record::{
+    Bundle, Candidate, DeviceClass, Match, PackedKernel, Point, Record, Standing, TunedBucket,
+};
 use energy_kernel_compiler::repeated::{Repeated, repeated};
 use energy_kernel_compiler::size::{Sizes, Specialisation};
 use energy_kernel_compiler::tuning::{is_wide, untuned};
+use std::cmp::Reverse;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A kernel for a call, and why it.
 #[derive(Debug)]
@@ -76,16 +80,14 @@ impl<'a> Tuned<'a> {
         }
     }
 
-    /// Of two for one bucket the greater is used, as in [`Record::is_preferred_to`]: energies, then when they were measured.
-    /// Stale ones are none; whether a cached one is stale only compiling it would tell, and the next build does.
-    fn standing(self) -> ((bool, bool), u64) {
+    /// The standing among results for the same bucket. A cached record counts as fresh: only compiling would tell, which the next build does.
+    fn standing(self, now: u64) -> Standing {
         match self {
-            Tuned::Embedded(_, bucket) => {
-                let stale = bucket.front.iter().any(|candidate| candidate.stale);
-                let any = bucket.front.iter().any(|candidate| candidate.point.energy.is_some());
-                ((!stale && bucket.energy_measured, !stale && any), bucket.measured_at)
-            }
-            Tuned::Cached(record) => (record.energies(), record.measured_at),
+            Tuned::Embedded(_, bucket) => bucket.standing(now),
+            Tuned::Cached(record) => Standing {
+                fresh: true,
+                merits: record.merits(now),
+            },
         }
     }
 
@@ -165,7 +167,10 @@ fn find<'a>(variant: &'a Variant, device: &DeviceClass) -> Vec<Found<'a>> {
         })
         .collect();
     // Of equally near buckets the first is taken.
-    found.sort_by_key(|found| (found.rank, std::cmp::Reverse(found.tuned.standing())));
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs());
+    found.sort_by_cached_key(|found| (found.rank, Reverse(found.tuned.standing(now))));
     found
 }
 
@@ -378,6 +383,10 @@ fn named(variant: &Variant, sizes: &[u64]) -> Sizes {
 /// Why nothing that was tuned can be used, for people.
 fn nothing_fits(variant: &Variant, gpu: &Gpu, found: &[Found<'_>], sizes: &[u64], need: Need) -> String {
     let device = gpu.device_class();
+    let refused = match crate::cache::folder() {
+        Err(refused) => format!("; the user's cache is not used: {refused}"),
+        Ok(_) => String::new(),
+    };
     let accepted = found.iter().any(|f| f.tuned.bucket().1.accepts(sizes));
     match (found.first(), accepted) {
         (Some(_), true) if need.wide => {
@@ -391,8 +400,8 @@ fn nothing_fits(variant: &Variant, gpu: &Gpu, found: &[Found<'_>], sizes: &[u64]
             )
         }
         (None, _) if variant.bundle.is_some() || !variant.cached().is_empty() => {
-            format!("what was tuned is for other devices than {device}")
+            format!("what was tuned is for other devices than {device}{refused}")
         }
-        (None, _) => format!("nothing was tuned for it on {device}"),
+        (None, _) => format!("nothing was tuned for it on {device}{refused}"),
     }
 }

@@ -14,6 +14,7 @@ use energy_kernel::tools::{Argument, View};
 use energy_kernel::{__private::Call, Gpu, Kernel, Origin, Place, Sizes, Tensor};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const PACKAGE: &str = "a-package";
 
@@ -99,6 +100,8 @@ fn bundle(device: DeviceClass, stale: bool) -> Bundle {
         front: front.clone(),
         measured_at: 1000,
         energy_measured: true,
+        space_version: schedule::SPACE_VERSION,
+        record: [0; 32],
     };
     Bundle {
         fingerprint: fingerprint::of(&operator().0).unwrap(),
@@ -409,26 +412,49 @@ fn types_that_an_operator_has_not() {
     ));
 }
 
-/// The only test that sets the variable; the others have read no cache of this package that exists.
+/// Runs a test again, in a process of its own whose user's cache lies there: the other tests have read none that exists. True in
+/// that process.
+fn with_cache(test: &str, folder: &Path) -> bool {
+    const CASE: &str = "ENERGY_KERNEL_TEST_CACHE";
+    if std::env::var_os(CASE).is_some() {
+        return true;
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(CASE, "")
+        .env(energy_kernel::CACHE_FOLDER_VARIABLE, folder)
+        .output()
+        .unwrap();
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    false
+}
+
+/// It would be another folder to each program.
+#[test]
+fn a_relative_folder_is_refused_and_the_plan_says_so() {
+    if !with_cache("a_relative_folder_is_refused_and_the_plan_says_so", Path::new("rel")) {
+        return;
+    }
+    let gpu = Gpu::emulated();
+    let plan = embedded(None).variant(&[]).unwrap().plan(&gpu, &sizes(16, 64)).unwrap();
+    assert!(
+        matches!(plan.origin(), Origin::Untuned { reason } if reason.contains("rel means another folder")),
+        "{plan}"
+    );
+}
+
 #[test]
 fn the_users_cache_counts_and_the_newest_wins() {
-    const CASE: &str = "ENERGY_KERNEL_TEST_CACHE";
-    let Some(folder) = std::env::var_os(CASE) else {
-        let folder = tempfile::tempdir().unwrap();
-        let output = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "the_users_cache_counts_and_the_newest_wins", "--nocapture"])
-            .env(CASE, folder.path())
-            .env(energy_kernel::CACHE_FOLDER_VARIABLE, folder.path())
-            .output()
-            .unwrap();
-        let text = format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    let folder = tempfile::tempdir().unwrap();
+    if !with_cache("the_users_cache_counts_and_the_newest_wins", folder.path()) {
         return;
-    };
+    }
+    let folder = std::env::var_os(energy_kernel::CACHE_FOLDER_VARIABLE).unwrap();
     let gpu = Gpu::emulated();
     let device = gpu.device_class().clone();
     let write = |measured_at: u64, front: Vec<Point>, package: &str| {
@@ -441,12 +467,12 @@ fn the_users_cache_counts_and_the_newest_wins() {
             statistics: Statistics::default(),
             measured_at,
             energy_measured,
+            space_version: schedule::SPACE_VERSION,
         };
         let file = CacheFile {
             fingerprint: fingerprint::of(&operator().0).unwrap(),
             operator: "double".to_owned(),
             size_names: vec!["M".to_owned(), "N".to_owned()],
-            space_version: schedule::SPACE_VERSION,
             device: device.clone(),
             records: vec![record],
         };
@@ -484,6 +510,29 @@ fn the_users_cache_counts_and_the_newest_wins() {
         Some((Place::UserCache, false, true)),
         "the cache is newer"
     );
+    let future = SystemTime::now() + Duration::from_secs(24 * 3600);
+    write(
+        future.duration_since(UNIX_EPOCH).unwrap().as_secs(),
+        front(true),
+        PACKAGE,
+    );
+    assert_eq!(
+        place(with(&embedded_only)),
+        Some((Place::Embedded, false, true)),
+        "nothing is known of the age of what is dated in the future"
+    );
+    // An endless file is passed over.
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(
+        "/dev/zero",
+        Path::new(&folder).join(PACKAGE).join(format!(
+            "{}-zero.ekcache",
+            fingerprint::of(&operator().0).unwrap().short()
+        )),
+    )
+    .unwrap();
+    write(1001, front(true), PACKAGE);
+    assert_eq!(place(with(&embedded_only)), Some((Place::UserCache, false, true)));
     let unmeasured = Point {
         energy: None,
         ..front(true).remove(0)

@@ -1,6 +1,7 @@
 //! Operators that `macro_rules!` makes, with every kind of fragment: what a fragment was given comes in a group without delimiters.
 
 #![allow(missing_docs)]
+#![allow(deprecated, reason = "`tune(…)` stands here without a build script, to be parsed")]
 
 use energy_kernel::prelude::*;
 

@@ -69,6 +69,8 @@ fn embedded(parts: u32) -> &'static Kernel {
         front: vec![candidate.clone()],
         measured_at: 1000,
         energy_measured: true,
+        space_version: schedule::SPACE_VERSION,
+        record: [0; 32],
     };
     let bundle = Bundle {
         fingerprint: fingerprint::of(checked).unwrap(),

@@ -2,7 +2,7 @@
 //! emulator, with the sanitizer on, or on a GPU ([`on_gpu`]).
 //!
 //! These operators go from their *source* through the compiler's front end, so that a test can choose the schedule, the specialisation and
-//! the target; the macro and the runtime have tests of their own beside it, and [`scenarios`] for any GPU.
+//! the target; the macro and the runtime have tests of their own beside it, and [`mod@scenarios`] for any GPU.
 
 pub mod on_gpu;
 pub mod parts;

@@ -1,4 +1,4 @@
-//! The library stays loaded once it was: a program that closes it, as after a fault in `cuInit`, finds the same GPUs when it opens it again.
+//! Keeps the library loaded after `dlclose`: a program that closes it after a failed `cuInit` finds the same devices when it opens it again.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

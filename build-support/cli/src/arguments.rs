@@ -209,7 +209,10 @@ pub struct Run {
     /// End it after so many warp instructions. Emulated only.
     #[arg(long, value_name = "NUMBER")]
     pub limit: Option<u64>,
-    /// The arguments in order: `u32:5`, `s32:-5`, `f32:1.5`, … (8 to 64 bits), `in:FILE`, `out:FILE:BYTES`, `inout:IN:OUT`.
+    /// The arguments in order. Numbers: `u32:5`, `s32:-5`, `f32:1.5`, … (8 to 64 bits). Buffers: `in:FILE`, `out:FILE:BYTES`,
+    /// `inout:IN:OUT`, and `same:K`, the buffer of --arg K (from 0). `bytes:FILE` is a structure; `bytes:FILE:8=K,16=K` puts
+    /// addresses of buffers into it, `pointers:K,K` makes a buffer of them. Two kinds are no arguments: `buffer:in:FILE` (or
+    /// out, inout) is a buffer to be pointed to, `symbol:NAME:FILE` sets a global or constant variable.
     #[arg(long = "arg", value_name = "ARGUMENT", value_parser = crate::run::argument, allow_hyphen_values = true)]
     pub arguments: Vec<crate::run::Argument>,
 }

@@ -5,12 +5,14 @@ use crate::arguments::{Arguments, Clean};
 use crate::output::{json, plain};
 use crate::package::Package;
 use crate::quantity::{self, count};
+use energy_kernel_build::Lock;
 use energy_kernel_build::cache::{Place, Unreadable, read_file};
 use energy_kernel_build::scan::Found;
-use energy_kernel_compiler::record::DecodeError;
+use energy_kernel_compiler::file::{self, FileError};
 use energy_kernel_compiler::record::encoding::FORMAT_VERSION;
-use energy_kernel_compiler::schedule::SPACE_VERSION;
+use energy_kernel_compiler::record::{DecodeError, Fingerprint};
 use miette::{Context, IntoDiagnostic, miette};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -19,7 +21,7 @@ pub fn clean(arguments: &Arguments, options: &Clean) -> Outcome {
     // A tuning is still writing to its files.
     let lock = match options.dry_run || package.cache.state().is_none_or(|state| !state.exists()) {
         true => None,
-        false => Some(package.cache.try_lock("tuning").into_diagnostic()?.ok_or_else(|| {
+        false => Some(package.cache.try_lock(Lock::Tuning).into_diagnostic()?.ok_or_else(|| {
             miette!(
                 help = "wait for it, or end it",
                 "another process is tuning {}",
@@ -28,6 +30,10 @@ pub fn clean(arguments: &Arguments, options: &Clean) -> Outcome {
         })?),
     };
     let mut files = package.cache.files(Place::User);
+    let elsewhere = package.cache.used_elsewhere();
+    let before = files.len();
+    files.retain(|path| !is_used(&elsewhere, path));
+    let kept = before - files.len();
     if options.shipped {
         files.extend(package.cache.files(Place::Shipped));
     }
@@ -46,43 +52,53 @@ pub fn clean(arguments: &Arguments, options: &Clean) -> Outcome {
         }
     }
     drop(lock);
-    report(arguments, options, &files, bytes);
+    report(arguments, options, &files, bytes, kept);
     Ok(ExitCode::SUCCESS)
 }
 
-/// `true` if nothing can use a result: it is of no operator of the package, of another space of schedules, or damaged.
+/// `true` if another checkout of the package has the operator of a result: checkouts share results.
+fn is_used(elsewhere: &BTreeSet<Fingerprint>, path: &Path) -> bool {
+    !elsewhere.is_empty() && read_file(path).is_ok_and(|file| elsewhere.contains(&file.fingerprint))
+}
+
+/// `true` if nothing can use a result: it belongs to no operator of the package, or is damaged.
 fn is_unused(package: &Package, path: &Path) -> bool {
     match read_file(path) {
         Ok(file) => {
             let its = |found: &Found| found.fingerprint == file.fingerprint;
             // Programs use what is cached, also for an operator that has lost its `tune(…)`.
             let mut operators = package.operators.iter().chain(&package.without_tune);
-            let is_known = operators.any(its) || may_be_meant(package, &file.operator);
-            file.space_version != SPACE_VERSION || !is_known
+            !operators.any(its) && !may_be_meant(package, &file.operator)
         }
         // Keep files we cannot read: they may be valid, or a newer version's.
-        Err(Unreadable::Io(_)) => false,
+        Err(Unreadable::File(FileError::Io(_))) => false,
         Err(Unreadable::Content(DecodeError::Version { found })) => found < FORMAT_VERSION,
-        Err(Unreadable::NoFile | Unreadable::Content(_)) => true,
+        Err(Unreadable::File(_) | Unreadable::Content(_)) => true,
     }
 }
+
+/// The most bytes of a source file that is searched. A longer one may name any operator.
+const LONGEST_SOURCE: u64 = 32 << 20;
 
 /// `true` if a source file that was passed over names the operator: its results survive while it is being edited.
 fn may_be_meant(package: &Package, operator: &str) -> bool {
     let name = operator.split('<').next().unwrap_or(operator);
     package.skipped.iter().any(|skipped| {
-        let text = std::fs::read(&skipped.file);
+        let text = file::read(&skipped.file, LONGEST_SOURCE);
         text.map_or(true, |text| String::from_utf8_lossy(&text).contains(name))
     })
 }
 
-fn report(arguments: &Arguments, options: &Clean, files: &[PathBuf], bytes: u64) {
+fn report(arguments: &Arguments, options: &Clean, files: &[PathBuf], bytes: u64, kept: usize) {
     if arguments.json {
         let files: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
-        json(&serde_json::json!({ "deleted": files, "bytes": bytes, "dry_run": options.dry_run }));
+        json(&serde_json::json!({ "deleted": files, "bytes": bytes, "kept": kept, "dry_run": options.dry_run }));
         return;
     }
     let does = if options.dry_run { "would delete" } else { "deleted" };
     files.iter().for_each(|path| say!("{does} {}", plain(path.display())));
     say!("{does} {} ({})", count(files.len(), "file"), quantity::bytes(bytes));
+    if kept > 0 {
+        say!("kept {} that other checkouts of the package use", count(kept, "file"));
+    }
 }

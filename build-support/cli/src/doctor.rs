@@ -159,7 +159,7 @@ fn look_at_package(findings: &mut Findings, arguments: &Arguments) {
             "there is no Cargo.toml here or above".to_owned(),
         );
     }
-    let package = match Package::find(arguments) {
+    let package = match Package::look(arguments) {
         Ok(package) => package,
         Err(error) => {
             let help = error.help().map_or(String::new(), |help| format!("; {help}"));

@@ -2,11 +2,11 @@
 
 use crate::arguments::Arguments;
 use crate::output::plain;
-use energy_kernel_build::Environment;
 use energy_kernel_build::cache::Cache;
 use energy_kernel_build::manifest::Manifest;
 use energy_kernel_build::scan::{Found, Scan, Skipped, scan};
 use energy_kernel_build::sources::Sources;
+use energy_kernel_build::{Environment, assumptions};
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use serde_json::Value;
 use std::io::{ErrorKind, Read};
@@ -32,6 +32,15 @@ pub struct Package {
 impl Package {
     /// The package that is asked for, else that of the current folder.
     pub fn find(arguments: &Arguments) -> Result<Package> {
+        let package = Package::look(arguments)?;
+        match package.cache.refused() {
+            Some(refused) => Err(miette!("the user's cache cannot be used: {}", plain(refused))),
+            None => Ok(package),
+        }
+    }
+
+    /// As [`find`](Package::find), but accepts a user's cache that is refused.
+    pub fn look(arguments: &Arguments) -> Result<Package> {
         let metadata = match &arguments.metadata {
             Some(file) => Some(read_metadata(file)?),
             None => ask_cargo(arguments)?,
@@ -64,8 +73,11 @@ impl Package {
         })
     }
 
-    /// Warns of source that was passed over.
+    /// Warns of source that was passed over, and of sizes that are assumed.
     pub fn warn(&self) {
+        for assumption in assumptions(&self.operators) {
+            complain!("warning: {}", plain(assumption));
+        }
         for skipped in &self.skipped {
             complain!("warning: passed over: {}", plain(skipped));
         }

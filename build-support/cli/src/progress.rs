@@ -28,6 +28,8 @@ struct Job {
     /// Joules and seconds of what needs least.
     least: Option<(f64, f64)>,
     rejected: usize,
+    /// The error of the last measurement of this size that could not be written.
+    not_kept: Option<String>,
 }
 
 impl Progress {
@@ -100,12 +102,15 @@ impl Progress {
                 let said = format!("warning: {}; only latencies are measured", plain(why));
                 self.bar.suspend(|| complain!("{said}"));
             }
+            Step::Kept => interrupt::kept(),
+            Step::NotKept { why } => {
+                interrupt::not_kept(why);
+                job.not_kept = Some(why.to_owned());
+            }
             Step::Timed { seconds } => {
-                interrupt::measured();
                 job.latency = Some(job.latency.map_or(seconds, |best| best.min(seconds)));
             }
             Step::Measured { seconds, joules } => {
-                interrupt::measured();
                 if job.least.is_none_or(|(least, _)| joules < least) {
                     job.least = Some((joules, seconds));
                 }
@@ -113,6 +118,11 @@ impl Progress {
         }
         drop(job);
         self.show();
+    }
+
+    /// The error because of which an interrupted tuning would repeat measurements of this size; none if it would not.
+    pub fn not_kept(&self) -> Option<String> {
+        self.job.borrow().not_kept.clone()
     }
 
     /// A size is tuned, or has failed.

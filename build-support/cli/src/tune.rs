@@ -9,12 +9,12 @@ use crate::package::Package;
 use crate::progress::Progress;
 use crate::quantity::{count, joules, seconds};
 use crate::sweep::sweep;
-use energy_kernel_build::cache::{Contents, Place, SHIPPED, read_file};
+use energy_kernel_build::cache::{Contents, Place, SHIPPED};
 use energy_kernel_build::scan::Found;
 use energy_kernel_build::tune::trace::Trace;
 use energy_kernel_build::tune::{Laboratory, MOST_EMULATED_OPERATIONS, Settings, Step, open, replay};
-use energy_kernel_build::{Job, buckets, cache_file, journal_path, missing, names, unmeasured};
-use energy_kernel_compiler::record::{CacheFile, CacheMode, DeviceClass, Objective, Rejected};
+use energy_kernel_build::{Job, Lock, buckets, cache_file, journal_path, missing, names, unmeasured};
+use energy_kernel_compiler::record::{Advantage, CacheFile, CacheMode, DeviceClass, Objective, Rejected};
 use miette::miette;
 use std::fs::File;
 use std::process::ExitCode;
@@ -44,7 +44,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
         patience: options.patience,
         cache: options.cache(),
     };
-    let lock = match options.dry_run || options.sweep.is_some() {
+    let tuning = match options.dry_run || options.sweep.is_some() {
         true => None,
         false => {
             package.cache.create(None).map_err(|error| {
@@ -54,7 +54,13 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
                     plain(error)
                 )
             })?;
-            lock(&package)
+            package.cache.note(&package.operators);
+            let patience = Instant::now() + options.budget;
+            let lock = package.cache.try_lock(Lock::Tuning);
+            match lock {
+                Ok(None) => wait(&package, Lock::Tuning, patience, &format!("tuning {}", package.name))?,
+                taken => taken.ok().flatten(),
+            }
         }
     };
     // The time that another tuning took is not taken from this one's.
@@ -64,7 +70,9 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
     let replayed = matches!(options.bench(), Bench::Replay(_));
     let device = bench.device().clone();
     let all: Vec<(&Found, &[u64])> = buckets(&found);
+    let reopen = || open_bench(options, None, settings, &progress);
     if let Some(file) = &options.sweep {
+        let (mut bench, _measuring) = measure_alone(&package, bench, reopen, end)?;
         return sweep(arguments, file, bench.as_mut(), &all, &progress, end);
     }
     let contents = package.cache.read(&package.operators);
@@ -89,9 +97,16 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     interrupt::install(arguments.json)?;
+    let mut measuring = None;
+    if !jobs.is_empty() || options.confirm {
+        (bench, measuring) = measure_alone(&package, bench, reopen, end)?;
+    }
     progress.begin(jobs.len());
 
+    // The user asks for new results although there are some.
+    let replaces = options.again || options.warm_l2;
     let mut failed = 0;
+    let mut replaced = Vec::new();
     let mut results = Vec::new();
     for (number, &(found, sizes)) in jobs.iter().enumerate() {
         let left = end.saturating_duration_since(Instant::now());
@@ -135,36 +150,48 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
                 results.push(serde_json::json!({
                     "operator": found.name, "sizes": named, "rejected": rejected(&record.rejected),
                 }));
-                let file = cache_file(found, &device, record);
-                let path = match package.cache.store(Place::User, &file, &package.operators, None) {
-                    Ok(path) => path,
-                    // What was measured is in the journal still, and what comes next may have better luck.
-                    Err(error) => {
-                        failed += 1;
-                        let folder = package.cache.folder(Place::User).unwrap_or(&package.folder);
-                        let folder = plain(folder.display());
-                        progress.suspend(|| {
-                            complain!(
-                                "warning: {} ({named}): the result cannot be kept in {folder}: {}; once that is mended, the same command \
-                                 takes it from what was measured now",
-                                found.name,
-                                plain(error)
-                            );
-                        });
-                        progress.done();
-                        continue;
-                    }
+                let file = cache_file(found, &device, record.clone());
+                let stored = match replaces {
+                    true => package.cache.replace(Place::User, &file, &package.operators),
+                    false => package.cache.store(Place::User, &file, &package.operators, None),
                 };
-                let kept = read_file(&path).is_ok_and(|stored| !stored.records.contains(&file.records[0]));
-                if kept {
-                    let why = match replayed {
-                        true => "the trace is older than the result that there is, or knows less; that one stays",
-                        false => {
-                            "the time ended before all energies were measured; the earlier result, which has them, stays. A longer --budget \
-                             replaces it"
-                        }
+                if let Err(error) = stored {
+                    // The next size may have better luck.
+                    failed += 1;
+                    let folder = package.cache.folder(Place::User).unwrap_or(&package.folder);
+                    let folder = plain(folder.display());
+                    let then = match progress.not_kept() {
+                        None => "once that is mended, the same command takes it from what was measured now".to_owned(),
+                        Some(why) => format!(
+                            "what was measured now is lost, its journal cannot be written: {}",
+                            plain(why)
+                        ),
                     };
-                    progress.suspend(|| complain!("warning: {} ({named}): {why}", found.name));
+                    progress.suspend(|| {
+                        complain!(
+                            "warning: {} ({named}): the result cannot be kept in {folder}: {}; {then}",
+                            found.name,
+                            plain(error)
+                        );
+                    });
+                    progress.done();
+                    continue;
+                }
+                if let Some(advantage) = package.cache.preferred_to(&record, found, &device) {
+                    let then = match advantage {
+                        Advantage::Energies if !replayed => "; a longer --budget measures them",
+                        _ => "",
+                    };
+                    progress.suspend(|| {
+                        complain!(
+                            "warning: {} ({named}): the earlier result stays in use: it {}{then}",
+                            found.name,
+                            advantage.explanation()
+                        );
+                    });
+                }
+                if replaces {
+                    replaced.push(file);
                 }
                 if let Some(journal) = &journal {
                     let _ = std::fs::remove_file(journal);
@@ -177,9 +204,9 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
         progress.done();
     }
     progress.end();
-    drop((lock, bench));
+    drop((tuning, bench));
     let shipped = if options.ship {
-        ship(&package, &found)?
+        ship(&package, &found, &replaced)?
     } else {
         Vec::new()
     };
@@ -190,6 +217,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
         true => confirm(&package, options, &settings, &all, &device, &progress)?,
         false => Vec::new(),
     };
+    drop(measuring);
     if arguments.json {
         let files: Vec<String> = shipped.iter().map(|path| path.display().to_string()).collect();
         json(&serde_json::json!({
@@ -261,15 +289,38 @@ fn read_trace(options: &Tune) -> miette::Result<Option<Trace>> {
     })
 }
 
-/// Takes the package's lock, and says so while another process has it: its tuning may take hours. None if locks cannot be kept; then results
-/// cannot either.
-fn lock(package: &Package) -> Option<File> {
-    match package.cache.try_lock("tuning") {
+/// Waits until `until` for a lock that another process has, and says so. None if locks cannot be kept; then results cannot either.
+fn wait(package: &Package, lock: Lock<'_>, until: Instant, doing: &str) -> miette::Result<Option<File>> {
+    complain!("another process is {doing}; waiting (Ctrl-C to stop)");
+    match package.cache.lock_until(lock, until) {
+        Ok(None) => Err(miette!(
+            help = "call this again once that has ended, or wait longer with --budget",
+            "another process is still {doing}"
+        )),
+        taken => Ok(taken.ok().flatten()),
+    }
+}
+
+/// Takes the lock of the bench's device, so that no other process measures there. While it waits, it drops the bench: to the other process it
+/// would be a foreign process on the GPU.
+fn measure_alone(
+    package: &Package,
+    bench: Box<dyn Laboratory>,
+    reopen: impl FnOnce() -> miette::Result<Box<dyn Laboratory>>,
+    until: Instant,
+) -> miette::Result<(Box<dyn Laboratory>, Option<File>)> {
+    let Some(name) = bench.lock() else {
+        return Ok((bench, None));
+    };
+    let lock = Lock::Device(&name);
+    match package.cache.try_lock(lock) {
         Ok(None) => {
-            complain!("another process is tuning {}; waiting (Ctrl-C to stop)", package.name);
-            package.cache.lock("tuning").ok()
+            let doing = format!("measuring on {}", plain(&bench.device().name));
+            drop(bench);
+            let taken = wait(package, lock, until, &doing)?;
+            Ok((reopen()?, taken))
         }
-        taken => taken.ok().flatten(),
+        taken => Ok((bench, taken.ok().flatten())),
     }
 }
 
@@ -370,27 +421,28 @@ fn summary(name: &str, sizes: &str, record: &energy_kernel_compiler::record::Rec
     )
 }
 
-/// Copies what is known of these operators on real devices into the package.
-fn ship(package: &Package, found: &[&Found]) -> miette::Result<Vec<std::path::PathBuf>> {
+/// Copies the results of these operators on real devices into the package. Those in `replaced` were measured on request and replace shipped ones.
+fn ship(package: &Package, found: &[&Found], replaced: &[CacheFile]) -> miette::Result<Vec<std::path::PathBuf>> {
     let contents = package.cache.read(&package.operators);
     let known = found
         .iter()
         .filter_map(|found| contents.operators.get(&found.fingerprint));
-    let files = known
-        .flat_map(|known| known.devices.values())
-        .filter(|file: &&CacheFile| !file.device.simulated);
-    files
-        .map(|file| {
-            package
-                .cache
-                .store(Place::Shipped, file, &package.operators, None)
-                .map_err(|error| {
-                    miette!(
-                        "a result cannot be shipped in {}: {}",
-                        plain(package.folder.join(SHIPPED).display()),
-                        plain(error)
-                    )
-                })
-        })
-        .collect()
+    let is_real = |file: &&CacheFile| !file.device.simulated;
+    let known = known.flat_map(|known| known.devices.values()).filter(is_real);
+    let operators = &package.operators;
+    let stored = known.map(|file| package.cache.store(Place::Shipped, file, operators, None));
+    let again = (replaced.iter().filter(is_real)).map(|file| package.cache.replace(Place::Shipped, file, operators));
+    let mut shipped = stored
+        .chain(again)
+        .collect::<std::io::Result<Vec<_>>>()
+        .map_err(|error| {
+            miette!(
+                "a result cannot be shipped in {}: {}",
+                plain(package.folder.join(SHIPPED).display()),
+                plain(error)
+            )
+        })?;
+    shipped.sort();
+    shipped.dedup();
+    Ok(shipped)
 }

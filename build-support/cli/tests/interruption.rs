@@ -2,11 +2,13 @@
 
 #![cfg(unix)]
 
+use energy_kernel_build::Lock;
 use energy_kernel_build::cache::{Cache, Place, read_file};
+use energy_kernel_build::tune::journaled;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -60,15 +62,14 @@ impl Package {
 
     /// The journals of tunings that have not ended.
     fn journals(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        let state = self.folder.join("cache/.state/demo");
-        let files = fs::read_dir(state)
+        let files = fs::read_dir(self.cache().state().unwrap())
             .into_iter()
             .flatten()
             .flatten()
             .map(|entry| entry.path());
         files
             .filter(|path| path.extension().is_some_and(|e| e == "journal"))
-            .map(|path| (path.clone(), fs::read(&path).unwrap()))
+            .filter_map(|path| Some((path.clone(), fs::read(&path).ok()?)))
             .collect()
     }
 
@@ -122,7 +123,7 @@ fn a_tuning_that_is_killed_at_any_moment_loses_nothing() {
         }
         interrupted += usize::from(!now.is_empty());
         (kept, results) = (now, ended);
-        let lock = package.cache().try_lock("tuning").unwrap();
+        let lock = package.cache().try_lock(Lock::Tuning).unwrap();
         assert!(lock.is_some(), "nothing stays locked");
         if results == BUCKETS {
             clear();
@@ -161,7 +162,8 @@ fn a_sweep_that_finds_no_room_leaves_whole_lines() {
 fn an_interrupt_says_what_is_kept_and_the_next_run_goes_on() {
     let package = Package::new();
     let child = package.tune();
-    wait_for_a_measurement(&package.folder);
+    // The command counts a measurement after it wrote it: with two in a journal, one is counted.
+    wait_until(&package, |journals| journals.keys().any(|path| journaled(path) > 1));
     let killed = Command::new("kill")
         .args(["-INT", &child.id().to_string()])
         .status()
@@ -180,6 +182,61 @@ fn an_interrupt_says_what_is_kept_and_the_next_run_goes_on() {
     assert!(package.journals().is_empty());
 }
 
+/// The message promises nothing that is not on the disk.
+#[test]
+fn an_interrupt_on_a_full_disk_says_that_nothing_is_kept() {
+    let package = Package::new();
+    // A limit of no bytes, instead of a full disk; journals can be begun.
+    let child = Command::new("sh")
+        .args([
+            "-c",
+            "trap '' XFSZ; ulimit -f 0; exec \"$0\" tune --emulated --json --candidates 12",
+        ])
+        .arg(env!("CARGO_BIN_EXE_cargo-energy-kernel"))
+        .current_dir(&package.folder)
+        .env("ENERGY_KERNEL_CACHE_DIR", package.folder.join("cache"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The second size has begun, so the first was measured.
+    wait_until(&package, |journals| journals.len() > 1);
+    let killed = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    // The size that had ended was said before.
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    let interrupted: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert!(
+        interrupted["kept"] == 0 && interrupted["not_kept"].is_string(),
+        "{interrupted}"
+    );
+    assert!(package.journals().values().all(Vec::is_empty));
+    let warned = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        warned.contains("what was measured now is lost") && !warned.contains("the same command"),
+        "{warned}"
+    );
+}
+
+/// Another process may hold the lock for ever.
+#[test]
+fn a_tuning_waits_no_longer_than_its_budget() {
+    let package = Package::new();
+    let _lock = package.cache().try_lock(Lock::Tuning).unwrap().unwrap();
+    let output = package.command().args(["--budget", "0.1"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.code() == Some(1) && said.contains("another process is still tuning demo"),
+        "{output:?}"
+    );
+    assert_eq!(package.results(), 0);
+}
+
 #[test]
 fn tunings_at_the_same_time_tune_each_operator_once() {
     let package = Package::new();
@@ -193,7 +250,7 @@ fn tunings_at_the_same_time_tune_each_operator_once() {
 #[test]
 fn a_tuning_that_waits_for_another_says_so() {
     let package = Package::new();
-    let lock = package.cache().lock("tuning").unwrap();
+    let lock = package.cache().try_lock(Lock::Tuning).unwrap().unwrap();
     let mut child = package.command();
     let mut child = child.args(["--budget", "60"]).spawn().unwrap();
     let mut says = String::new();
@@ -205,18 +262,11 @@ fn a_tuning_that_waits_for_another_says_so() {
     assert_eq!(finish(child)["tuned"], BUCKETS);
 }
 
-fn wait_for_a_measurement(folder: &Path) {
-    let state = folder.join("cache/.state/demo");
+/// Looks at the journals until they are as they should be.
+fn wait_until(package: &Package, is: impl Fn(&BTreeMap<PathBuf, Vec<u8>>) -> bool) {
     let patience = Instant::now() + Duration::from_secs(60);
-    while Instant::now() < patience {
-        let entries = fs::read_dir(&state).into_iter().flatten().flatten();
-        let written = |path: &Path| {
-            path.extension().is_some_and(|e| e == "journal") && fs::metadata(path).is_ok_and(|file| file.len() > 0)
-        };
-        if entries.map(|entry| entry.path()).any(|path| written(&path)) {
-            return;
-        }
+    while !is(&package.journals()) {
+        assert!(Instant::now() < patience, "nothing was measured");
         std::thread::sleep(Duration::from_millis(2));
     }
-    panic!("nothing was measured");
 }

@@ -369,6 +369,10 @@ impl Meter for GpuMeter {
         self.gpu.device_class()
     }
 
+    fn uuid(&self) -> Option<String> {
+        self.gpu.uuid().ok().flatten()
+    }
+
     fn machine(&self) -> Machine {
         self.gpu.machine()
     }

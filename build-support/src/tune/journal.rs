@@ -2,14 +2,15 @@
 //! as it comes. What was cut off at the end is passed over.
 
 use super::append::append;
+use energy_kernel_compiler::file::{self, FileError};
 use energy_kernel_compiler::record::encoding::{Document, Invalid, Validate, decode_all, encode};
 use energy_kernel_compiler::record::{Fingerprint, Point, Reason};
 use energy_kernel_compiler::schedule::Schedule;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
-/// No more of a journal is read, in bytes.
+/// The most bytes of a journal. No tuning fills it.
 const LONGEST: u64 = 64 << 20;
 
 /// A candidate of a problem on a device.
@@ -78,17 +79,21 @@ impl Validate for Entry {
 
 /// The entries of a journal, and how long it is without what is damaged at its end.
 pub(crate) fn read(path: &Path) -> (Vec<Entry>, Option<u64>) {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(LONGEST).read_to_end(&mut bytes));
+    let bytes = match file::read(path, LONGEST) {
+        Ok(bytes) => bytes,
+        // Entries appended to it would never be read: begin anew.
+        Err(FileError::TooLong { .. }) => return (Vec::new(), Some(0)),
+        Err(_) => Vec::new(),
+    };
     let (entries, whole) = decode_all::<Entry>(&bytes);
-    let damaged = read.is_ok() && whole < bytes.len();
-    (entries, damaged.then_some(whole as u64))
+    (entries, (whole < bytes.len()).then_some(whole as u64))
 }
 
 /// A journal; without a place to write it to, it only remembers.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
-    file: Option<File>,
+    /// None if no journal is asked for; an error if it cannot be opened.
+    file: Option<io::Result<File>>,
     entries: Vec<Entry>,
 }
 
@@ -97,16 +102,16 @@ impl Journal {
     pub(crate) fn open(path: Option<&Path>) -> Journal {
         let Some(path) = path else { return Journal::default() };
         let (entries, damaged) = read(path);
-        let options = File::options().create(true).append(true).open(path);
-        // What follows a damaged entry would never be read again: cut it off.
-        let file = options.and_then(|file| {
+        let open = || {
+            let file = file::open(path, File::options().create(true).append(true))?;
+            // Entries after a damaged one would never be read: cut it off.
             if let Some(whole) = damaged {
                 file.set_len(whole)?;
             }
             Ok(file)
-        });
+        };
         Journal {
-            file: file.ok(),
+            file: Some(open()),
             entries,
         }
     }
@@ -138,16 +143,17 @@ impl Journal {
         known
     }
 
-    /// Notes an event.
+    /// Notes an event. Returns `true` if the journal has a file.
     ///
     /// # Errors
     /// It cannot be written; it is remembered nevertheless.
-    pub(crate) fn note(&mut self, entry: Entry) -> io::Result<()> {
+    pub(crate) fn note(&mut self, entry: Entry) -> io::Result<bool> {
         let bytes = encode(&entry).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error));
         self.entries.push(entry);
         match &mut self.file {
-            Some(file) => append(file, &bytes?),
-            None => Ok(()),
+            Some(Ok(file)) => append(file, &bytes?).map(|()| true),
+            Some(Err(error)) => Err(io::Error::new(error.kind(), error.to_string())),
+            None => Ok(false),
         }
     }
 }

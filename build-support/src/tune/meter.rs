@@ -95,6 +95,11 @@ pub trait Meter {
     /// Which device.
     fn device(&self) -> &DeviceClass;
 
+    /// The identity of the GPU, `GPU-…`; none where that is not known, or where there is none.
+    fn uuid(&self) -> Option<String> {
+        None
+    }
+
     /// What default schedules are chosen for.
     fn machine(&self) -> Machine;
 

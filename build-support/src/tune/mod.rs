@@ -61,7 +61,7 @@ pub use worker::serve_if_asked;
 
 use crate::Build;
 use crate::scan::Found;
-use crate::session::{Bench, Job};
+use crate::session::{Bench, Job, lock_of};
 use energy_kernel_compiler::lang;
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::record::{CacheMode, DeviceClass, Objective, Record, Rejected};
@@ -155,6 +155,13 @@ pub enum Step<'a> {
         seconds: f64,
         /// Joules a launch.
         joules: f64,
+    },
+    /// A measurement was written to the journal or the trace, so an interrupted tuning goes on after it.
+    Kept,
+    /// An event could not be written to the journal.
+    NotKept {
+        /// The error.
+        why: &'a str,
     },
 }
 
@@ -363,6 +370,12 @@ impl<M: Meter, P: FnMut(Step<'_>)> Tuner<M, P> {
 impl<M: Meter, P: FnMut(Step<'_>)> Bench for Tuner<M, P> {
     fn device(&self) -> &DeviceClass {
         self.meter.device()
+    }
+
+    fn lock(&self) -> Option<String> {
+        // Two GPUs of one class are measured at once. A replay measures nothing.
+        let name = || self.meter.uuid().or_else(|| lock_of(self.device()));
+        (!self.meter.is_recorded()).then(name).flatten()
     }
 
     fn tune(&mut self, job: &Job<'_>) -> Result<Record, String> {

@@ -18,7 +18,7 @@ use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::record::{
     Estimate, Objective, PackedKernel, Point, Reason, Record, Rejected, Statistics, pareto_front,
 };
-use energy_kernel_compiler::schedule::{self, Schedule};
+use energy_kernel_compiler::schedule::{self, SPACE_VERSION, Schedule};
 use energy_kernel_compiler::target::Machine;
 use energy_kernel_compiler::tuning;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -91,6 +91,7 @@ pub fn search<M: Meter>(
         },
         measured_at: search.meter.measured_at().unwrap_or_else(now),
         energy_measured: complete,
+        space_version: SPACE_VERSION,
     })
 }
 
@@ -308,7 +309,7 @@ impl<'a, M: Meter> Search<'a, M> {
                 }));
             }
         }
-        self.note(&subject, Event::Started);
+        self.note(&subject, Event::Started, progress);
         match self.try_one(&kernel, deadline) {
             Ok((
                 candidate,
@@ -324,7 +325,7 @@ impl<'a, M: Meter> Search<'a, M> {
                     energy: None,
                     conditions,
                 };
-                self.note(&subject, Event::Measured(Box::new(point.clone())));
+                self.note(&subject, Event::Measured(Box::new(point.clone())), progress);
                 Ok(Some(Timed {
                     schedule,
                     latency: estimate.mean,
@@ -335,13 +336,13 @@ impl<'a, M: Meter> Search<'a, M> {
                 }))
             }
             Err(MeterError::Rejected { reason, detail }) => {
-                self.note_rejected(&subject, reason, &detail);
+                self.note_rejected(&subject, reason, &detail, progress);
                 self.reject(schedule, reason, &detail, progress);
                 Ok(None)
             }
             Err(error) => {
                 // The device failed, not the candidate: the start has an end.
-                self.note_rejected(&subject, Reason::NotLaunched, &error.to_string());
+                self.note_rejected(&subject, Reason::NotLaunched, &error.to_string(), progress);
                 Err(error.to_string())
             }
         }
@@ -488,7 +489,7 @@ impl<'a, M: Meter> Search<'a, M> {
             Ok(None) => return Ok(()),
             Err(MeterError::Rejected { reason, detail }) => {
                 one.failed = true;
-                self.note_rejected(&subject, reason, &detail);
+                self.note_rejected(&subject, reason, &detail, progress);
                 self.reject(one.schedule, reason, &detail, progress);
                 return Ok(());
             }
@@ -500,7 +501,7 @@ impl<'a, M: Meter> Search<'a, M> {
         let launches = one.point.conditions.launches;
         one.point.conditions = measured.conditions;
         one.point.conditions.launches = launches.max(one.point.conditions.launches);
-        self.note(&subject, Event::Measured(Box::new(one.point.clone())));
+        self.note(&subject, Event::Measured(Box::new(one.point.clone())), progress);
         Ok(())
     }
 
@@ -534,14 +535,21 @@ impl<'a, M: Meter> Search<'a, M> {
         self.rejected.push(rejected);
     }
 
-    fn note_rejected(&mut self, subject: &Subject, reason: Reason, detail: &str) {
+    fn note_rejected(&mut self, subject: &Subject, reason: Reason, detail: &str, progress: &mut dyn FnMut(Step<'_>)) {
         let detail = detail.to_owned();
-        self.note(subject, Event::Rejected { reason, detail });
+        self.note(subject, Event::Rejected { reason, detail }, progress);
     }
 
-    /// A journal that cannot be written costs a resumption, and no more.
-    fn note(&mut self, subject: &Subject, event: Event) {
+    /// Appends an event to the journal. If that fails, the search goes on, and an interrupted one would repeat the measurement.
+    fn note(&mut self, subject: &Subject, event: Event, progress: &mut dyn FnMut(Step<'_>)) {
+        let measured = matches!(event, Event::Measured(_));
         let subject = subject.clone();
-        let _ = self.journal.note(Entry { subject, event });
+        match self.journal.note(Entry { subject, event }) {
+            Ok(true) if measured => progress(Step::Kept),
+            Ok(_) => {}
+            Err(error) => progress(Step::NotKept {
+                why: &error.to_string(),
+            }),
+        }
     }
 }

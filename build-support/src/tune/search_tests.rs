@@ -737,6 +737,56 @@ fn what_would_take_hours_to_emulate_is_refused_at_once() {
     assert!(begun.elapsed() < Duration::from_secs(1));
 }
 
+/// `Kept` is told of exactly the measurements in the journal, and of none without a journal.
+#[test]
+fn what_is_kept_is_told_and_what_is_not_too() {
+    let found = found();
+    let folder = tempfile::tempdir().unwrap();
+    let told = |journal: Option<&Path>| {
+        let job = Job {
+            found: &found,
+            sizes: &found.buckets[0],
+            deadline: Instant::now() + AMPLE,
+            limit: Instant::now() + AMPLE,
+            journal,
+        };
+        let (mut measured, mut kept, mut lost) = (0, 0, 0);
+        let mut tell = |step: Step<'_>| match step {
+            Step::Kept => kept += 1,
+            Step::NotKept { .. } => lost += 1,
+            _ => {}
+        };
+        let mut meter = Scripted::default();
+        let record = search(&mut meter, &job, &SETTINGS, &mut Memory::default(), &mut tell).unwrap();
+        measured += record.statistics.timed + record.statistics.energy_measured;
+        (measured, kept, lost)
+    };
+    let journal = folder.path().join("a.journal");
+    let (measured, kept, lost) = told(Some(&journal));
+    assert_eq!((kept, lost), (measured, 0));
+    assert_eq!(journaled(&journal) as u64, kept);
+    let nowhere = folder.path().join("no/folder/a.journal");
+    let occupied = folder.path().join("occupied.journal");
+    std::fs::create_dir(&occupied).unwrap();
+    let mut impossible = vec![nowhere, occupied];
+    if cfg!(unix) {
+        let pipe = folder.path().join("pipe.journal");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        impossible.push(pipe);
+    }
+    for journal in &impossible {
+        let (_, kept, lost) = told(Some(journal));
+        assert!(kept == 0 && lost > 0, "{}", journal.display());
+    }
+    assert_eq!(told(None), (measured, 0, 0));
+    // One that is longer than anything that is read begins anew.
+    let huge = folder.path().join("huge.journal");
+    std::fs::File::create(&huge).unwrap().set_len(1 << 40).unwrap();
+    assert_eq!(told(Some(&huge)), (measured, measured, 0));
+    assert_eq!(journaled(&huge) as u64, measured);
+}
+
 /// A launch that was begun is broken off; what a tuning without time left behind is no verdict on its candidates.
 #[test]
 fn emulation_never_outlasts_its_limit() {

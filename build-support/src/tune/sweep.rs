@@ -80,6 +80,7 @@ pub fn sweep<M: Meter>(
                 .map_or(0, |time| time.as_secs()),
         };
         (recorder.note(&device, &problem, &point)).map_err(|error| error.to_string())?;
+        progress(Step::Kept);
         swept.points += 1;
     }
     if swept.points == 0 {

@@ -29,6 +29,10 @@ impl<M: Meter, P: FnMut(Step<'_>)> Meter for Watched<'_, M, P> {
         self.meter.device()
     }
 
+    fn uuid(&self) -> Option<String> {
+        self.meter.uuid()
+    }
+
     fn machine(&self) -> Machine {
         self.meter.machine()
     }

@@ -96,6 +96,7 @@ fn benchmarks(criterion: &mut Criterion) {
     let environment = lang::Environment {
         package: "bench",
         bundle: &|_| None,
+        overlooked: &|_| None,
     };
     for (name, attribute, source) in [
         ("linear_gelu", "tune(M = [1, 16, 256], N = 1536, K = 384)", LINEAR),

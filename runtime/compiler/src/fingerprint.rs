@@ -7,17 +7,21 @@ use crate::check::Checked;
 use crate::ir::Op;
 use crate::record::Fingerprint;
 use crate::record::encoding::{self, Document, EncodeError, Invalid, Validate};
-use crate::schedule::SPACE_VERSION;
 use sha2::{Digest, Sha256};
 
-/// The fingerprint of an operator, in this version of the schedule space.
+/// The prefix of the canonical form in the hash: the versions of space and format under which the first records were published. It never
+/// changes, or those records would belong to no operator.
+const SPACE: u32 = 6;
+const FORMAT: u16 = 3;
+
+/// The fingerprint of an operator. It does not depend on the versions of the schedule space and the format.
 ///
 /// # Errors
 /// The operator is too large to be written.
 pub fn of(checked: &Checked) -> Result<Fingerprint, EncodeError> {
-    let bytes = encoding::encode(&without_names(checked.op()))?;
+    let bytes = encoding::encode_as(FORMAT, &without_names(checked.op()))?;
     let mut hasher = Sha256::new();
-    hasher.update(SPACE_VERSION.to_le_bytes());
+    hasher.update(SPACE.to_le_bytes());
     hasher.update(bytes);
     Ok(Fingerprint(hasher.finalize().into()))
 }

@@ -11,14 +11,15 @@
 //!
 //! Invariants:
 //! - Everything after `check` takes a [`check::Checked`], so nothing unchecked is ever lowered.
-//! - The crate knows nothing of CUDA, files or search, and it is deterministic: the same operator,
-//!   specialisation, target and schedule give the same bytes.
+//! - The compiler knows nothing of CUDA, files or search, and it is deterministic: the same operator,
+//!   specialisation, target and schedule give the same bytes. ([`file`] is for the other crates.)
 //! - Nothing here panics on any input; what cannot be done is a typed error.
 
 pub mod check;
 pub mod element;
 pub mod estimate;
 pub mod features;
+pub mod file;
 pub mod fingerprint;
 pub mod ir;
 pub mod kernel;

@@ -74,6 +74,18 @@ impl Tuning {
         }
     }
 
+    /// The sizes for which a clause names no value, so that [`UNNAMED`] is assumed; in the order of
+    /// [`Op::sizes`](crate::ir::Op::sizes).
+    pub fn unnamed(&self, checked: &Checked) -> Vec<SizeId> {
+        let free = checked.op().sizes.iter().take_while(|size| size.definition.is_none());
+        let ids = (0..free.count()).map(|number| SizeId(number as u32));
+        ids.filter(|id| {
+            let names_it = |clause: &Vec<(SizeId, Vec<u64>)>| clause.iter().any(|(named, _)| named == id);
+            !self.clauses.iter().all(names_it)
+        })
+        .collect()
+    }
+
     /// All sizes of each bucket (in the order of [`Op::sizes`](crate::ir::Op::sizes)), in the clauses' order, each once.
     ///
     /// # Errors
@@ -207,6 +219,30 @@ mod tests {
         assert_eq!(chosen(17), Some(2));
         assert_eq!(chosen(100_000), Some(2));
         assert_eq!(choose::<Vec<u64>>(&[], &[1]), None);
+    }
+
+    #[test]
+    #[cfg(feature = "syn")]
+    fn sizes_that_a_clause_does_not_name_are_known() {
+        let unnamed = |attribute: &str| {
+            let source = "fn f(x: Tensor<f32, (M, N)>) -> Tensor<f32, (M, H)> { |m, h| x[[m, h * 2]] }";
+            let attribute = format!("dims(H = N / 2), {attribute}").parse().unwrap();
+            let operator = crate::lang::parse(attribute, source.parse().unwrap()).unwrap();
+            let checked = &operator.variants[0].checked;
+            let names = operator.tuning.unnamed(checked).into_iter();
+            names
+                .map(|id| checked.op().sizes[id.index()].name.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(unnamed("tune(M = 4, N = 8)"), [""; 0]);
+        assert_eq!(unnamed("tune(M = 4)"), ["N"]);
+        assert_eq!(unnamed("tune()"), ["M", "N"]);
+        assert_eq!(
+            unnamed("tune(M = 4, N = 8), tune(N = [1, 2])"),
+            ["M"],
+            "in one of two clauses"
+        );
+        assert_eq!(unnamed(""), [""; 0], "nothing is tuned");
     }
 
     #[test]

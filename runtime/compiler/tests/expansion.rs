@@ -13,6 +13,7 @@ fn expanded_with(attribute: &str, item: &str, bundle: Option<PathBuf>) -> File {
     let environment = Environment {
         package: "a-package",
         bundle: &|_| bundle.clone(),
+        overlooked: &|_| None,
     };
     syn::parse2(expand(tokens(attribute), tokens(item), &environment)).unwrap()
 }
@@ -173,6 +174,33 @@ fn an_error_leaves_items_of_the_same_types() {
     let unreadable = expanded("tune(M = )", LINEAR);
     assert!(text(&unreadable).contains("compile_error!"));
     assert_eq!(function(&unreadable).sig, function(&right).sig);
+}
+
+/// A lint at `tune`, which no stable attribute can give otherwise; one for all element types.
+#[test]
+fn what_the_build_overlooks_is_deprecated_where_it_asks_to_be_tuned() {
+    let warnings = |attribute: &str, says: Option<&str>| {
+        let tokens = |text: &str| text.parse::<TokenStream>().unwrap();
+        let environment = Environment {
+            package: "a-package",
+            bundle: &|_| None,
+            overlooked: &|operators| {
+                assert_eq!(operators.len(), 2);
+                says.map(str::to_owned)
+            },
+        };
+        let item = "fn twice<T>(x: Tensor<T, (N,)>) -> Tensor<T, (N,)> { |n| x[[n]] * 2.0 }";
+        let file: File = syn::parse2(expand(tokens(attribute), tokens(item), &environment)).unwrap();
+        let text = text(&file);
+        (text.matches("#[deprecated(").count(), text.contains("note=\"because\""))
+    };
+    let (generic, tuned) = (
+        "types(T = [f16, f32])",
+        "types(T = [f16, f32]), tune(N = 8), tune(N = 9)",
+    );
+    assert_eq!(warnings(tuned, Some("because")), (1, true));
+    assert_eq!(warnings(tuned, None), (0, false));
+    assert_eq!(warnings(generic, Some("because")), (0, false));
 }
 
 #[test]

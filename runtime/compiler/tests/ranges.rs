@@ -459,3 +459,17 @@ fn scalars_in_indices_are_refused_unless_kept_in_range() {
         assert_eq!(with_scalar(element, body), Ok(()), "{body}");
     }
 }
+
+#[test]
+fn one_of_a_kind_is_singular() {
+    let source = "fn f(x: Tensor<f32, (M, N)>) -> Tensor<f32, (M,)> { |m| x[[m, 3]] }";
+    let operator = lang::parse(Default::default(), source.parse().unwrap()).unwrap();
+    let checked = &operator.variants[0].checked;
+    let message = |shapes: &[&[u64]]| match checked.sizes_of(shapes) {
+        Ok(sizes) => checked.verify(&sizes).unwrap_err().to_string(),
+        Err(error) => error.to_string(),
+    };
+    assert_eq!(message(&[&[3]]), "`x` has 1 dimension, but the operator takes 2");
+    assert_eq!(message(&[]), "the operator takes 1 tensor, but 0 tensors are given");
+    assert!(message(&[&[3, 1]]).ends_with("but the dimension has 1 element"));
+}

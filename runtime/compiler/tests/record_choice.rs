@@ -100,14 +100,19 @@ proptest! {
     }
 }
 
+/// The time at which records are compared, in seconds since 1970.
+const NOW: u64 = 1000;
+
 fn record(size: u64, measured_at: u64, energy_measured: bool) -> Record {
     Record {
         sizes: vec![size],
         specialisation: Specialisation::like(&[size]),
         front: vec![point(1, 1.0, energy_measured.then_some(1.0))],
+        rejected: Vec::new(),
         statistics: Statistics::default(),
         measured_at,
         energy_measured,
+        space_version: 1,
     }
 }
 
@@ -116,7 +121,6 @@ fn file(records: Vec<Record>) -> CacheFile {
         fingerprint: Fingerprint([0; 32]),
         operator: "op".into(),
         size_names: vec!["N".into()],
-        space_version: 1,
         device: DeviceClass {
             name: "hopper".into(),
             compute_capability: (9, 0),
@@ -135,7 +139,9 @@ trait With {
 
 impl With for CacheFile {
     fn with(mut self, records: Vec<Record>) -> CacheFile {
-        records.into_iter().for_each(|record| self.insert(record, |_| false));
+        records
+            .into_iter()
+            .for_each(|record| self.insert(record, NOW, |_| false));
         self
     }
 }
@@ -145,9 +151,9 @@ fn the_newest_measurement_of_a_bucket_wins_whatever_the_order() {
     let a = file(vec![record(16, 5, true), record(32, 5, true)]);
     let b = file(vec![record(16, 9, true), record(32, 1, true), record(64, 1, true)]);
     let mut ab = a.clone();
-    ab.merge(b.clone(), |_| false);
+    ab.merge(b.clone(), NOW, |_| false);
     let mut ba = b;
-    ba.merge(a, |_| false);
+    ba.merge(a, NOW, |_| false);
     assert_eq!(ab, ba);
     let age = |size: u64| {
         ab.record(&[size], &Specialisation::like(&[size]))
@@ -161,9 +167,9 @@ fn energies_are_not_lost_to_a_newer_record_without_them_unless_they_are_stale() 
     let measured = || record(16, 5, true);
     let choose = |record: Record, stale: bool| {
         let mut after = file(vec![measured()]);
-        after.insert(record.clone(), |_| stale);
+        after.insert(record.clone(), NOW, |r| stale && r.measured_at == 5);
         let mut before = file(vec![record]);
-        before.insert(measured(), |r| stale && r.measured_at == 5);
+        before.insert(measured(), NOW, |r| stale && r.measured_at == 5);
         assert_eq!(after, before, "whatever the order");
         after.records[0].clone()
     };
@@ -189,23 +195,174 @@ fn energies_are_not_lost_to_a_newer_record_without_them_unless_they_are_stale() 
         "some energies are less than all"
     );
     let mut some = file(vec![partly.clone()]);
-    some.insert(record(16, 11, false), |_| false);
+    some.insert(record(16, 11, false), NOW, |_| false);
     assert_eq!(some.records, [partly], "and more than none");
 }
 
+/// Each criterion outweighs all that come after it.
 #[test]
-fn results_of_an_older_space_give_way() {
-    let old = file(vec![record(16, 9, true)]);
-    let new = CacheFile {
+fn of_two_records_the_first_difference_decides() {
+    let flagged = |flags: &[Flag]| {
+        let mut record = record(16, 5, true);
+        record.front[0].conditions.flags = flags.to_vec();
+        record
+    };
+    let stale = flagged(&[Flag::Throttled]);
+    let older_space = Record {
+        space_version: 1,
+        ..record(16, 9, true)
+    };
+    let newer_space = |record: Record| Record {
         space_version: 2,
-        ..file(vec![record(16, 5, false)])
+        ..record
     };
-    let merged = |mut a: CacheFile, b: CacheFile| {
-        a.merge(b, |_| false);
-        a
+    let ladder = [
+        (older_space, newer_space(record(16, 8, false)), Advantage::Space),
+        (record(16, 9, false), flagged(&[Flag::ClockDrift]), Advantage::Energies),
+        (
+            flagged(&[Flag::ClockDrift, Flag::Throttled]),
+            flagged(&[Flag::ClockDrift]),
+            Advantage::Doubts,
+        ),
+        (record(16, 4, true), record(16, 5, true), Advantage::Later),
+        (record(16, NOW + 1, true), record(16, NOW, true), Advantage::Later),
+        (record(16, u64::MAX, true), record(16, 0, true), Advantage::Later),
+        (stale.clone(), newer_space(record(16, 3, false)), Advantage::Fresh),
+    ];
+    for (less, more, advantage) in ladder {
+        let is_stale = |record: &Record| *record == stale && advantage == Advantage::Fresh;
+        assert!(more.prevails_over(&less, NOW, is_stale), "{advantage:?}");
+        assert!(!less.prevails_over(&more, NOW, is_stale), "{advantage:?}");
+        let standing = |record: &Record| Standing {
+            fresh: !is_stale(record),
+            merits: record.merits(NOW),
+        };
+        assert_eq!(standing(&more).advantage_over(&standing(&less)), Some(advantage));
+        assert_eq!(standing(&less).advantage_over(&standing(&more)), None);
+    }
+    assert!(
+        !older_than_nothing(&record(16, 5, true)),
+        "what says the same changes nothing"
+    );
+}
+
+fn older_than_nothing(record: &Record) -> bool {
+    record.prevails_over(&record.clone(), NOW, |_| false)
+}
+
+/// Once the clock has come to its date, a record is as old as it says.
+#[test]
+fn a_date_is_of_the_future_only_until_then() {
+    let (ahead, present) = (record(16, NOW + 10, true), record(16, NOW, true));
+    assert!(present.prevails_over(&ahead, NOW + 9, |_| false));
+    assert!(ahead.prevails_over(&present, NOW + 10, |_| false));
+}
+
+/// Records that differ in little, so that every rule decides some of the time; every third is stale.
+fn rivals() -> impl Strategy<Value = Record> {
+    let flags = proptest::sample::subsequence(vec![Flag::Throttled, Flag::ClockDrift, Flag::ShortWindow], 0..=2);
+    let figures = (1u32..3, proptest::option::of(1u32..3), flags);
+    let front = proptest::collection::vec(figures, 1..3).prop_map(|figures| {
+        let points = figures
+            .into_iter()
+            .enumerate()
+            .map(|(number, (latency, energy, flags))| {
+                let mut point = point(number as u32 + 1, f64::from(latency), energy.map(f64::from));
+                point.conditions.flags = flags;
+                point
+            });
+        pareto_front(points.collect())
+    });
+    (front, NOW - 1..=NOW + 2, any::<bool>(), 1u32..3, 0u8..3).prop_map(
+        |(front, measured_at, energy_measured, space_version, hash)| {
+            let mut record = Record {
+                front,
+                measured_at,
+                energy_measured,
+                space_version,
+                ..record(16, 0, false)
+            };
+            record.front[0].kernel_hash = [hash; 32];
+            record
+        },
+    )
+}
+
+fn is_stale(record: &Record) -> bool {
+    record.front[0].kernel_hash == [0; 32]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn which_record_wins_is_a_total_order(a in rivals(), b in rivals(), c in rivals()) {
+        let over = |x: &Record, y: &Record| x.prevails_over(y, NOW, is_stale);
+        // Exactly one of two that differ prevails: it is total, and antisymmetric.
+        prop_assert_eq!(over(&a, &b) as u8 + over(&b, &a) as u8, u8::from(a != b));
+        prop_assert!(!over(&a, &a.clone()));
+        if over(&a, &b) && over(&b, &c) {
+            prop_assert!(over(&a, &c), "transitive");
+        }
+        // It is the order of the standings, though staleness is asked only where it decides.
+        let standing = |record: &Record| Standing { fresh: !is_stale(record), merits: record.merits(NOW) };
+        prop_assert_eq!(over(&a, &b), standing(&a) > standing(&b));
+        prop_assert_eq!(over(&a, &b), standing(&a).advantage_over(&standing(&b)).is_some());
+    }
+
+    #[test]
+    fn merging_is_commutative_associative_and_idempotent(records in proptest::collection::vec((rivals(), 1u64..3), 3)) {
+        let files: Vec<CacheFile> = records
+            .into_iter()
+            .map(|(record, size)| {
+                let bucket = (vec![size * 16], Specialisation::like(&[size * 16]));
+                file(vec![Record { sizes: bucket.0, specialisation: bucket.1, ..record }])
+            })
+            .collect();
+        let merged = |order: &[usize]| {
+            let mut all = files[order[0]].clone();
+            order[1..].iter().for_each(|&at| all.merge(files[at].clone(), NOW, is_stale));
+            all
+        };
+        let mut right = files[1].clone();
+        right.merge(files[2].clone(), NOW, is_stale);
+        let mut nested = files[0].clone();
+        nested.merge(right, NOW, is_stale);
+        for order in [&[0, 1, 2][..], &[2, 1, 0], &[1, 2, 0], &[0, 1, 2, 0, 1, 2]] {
+            prop_assert_eq!(&merged(order), &nested);
+        }
+    }
+}
+
+/// Staleness costs compiling.
+#[test]
+fn staleness_is_asked_only_where_it_decides() {
+    let asked = std::cell::RefCell::new(Vec::new());
+    let stale = |answer: fn(&Record) -> bool| {
+        let asked = &asked;
+        move |record: &Record| {
+            asked.borrow_mut().push(record.measured_at);
+            answer(record)
+        }
     };
-    assert_eq!(merged(old.clone(), new.clone()), new);
-    assert_eq!(merged(new.clone(), old), new);
+    let (older, newer) = (record(16, 5, true), record(16, 9, true));
+    assert!(!newer.prevails_over(&newer.clone(), NOW, stale(|_| true)));
+    assert_eq!(asked.take(), [0; 0], "of equals none");
+    assert!(newer.prevails_over(&older, NOW, stale(|_| false)));
+    assert_eq!(asked.take(), [9], "the better is fresh: the other does not matter");
+    assert!(!newer.prevails_over(&older, NOW, stale(|record| record.measured_at == 9)));
+    assert_eq!(asked.take(), [9, 5]);
+}
+
+#[test]
+fn what_is_measured_again_on_request_replaces_anything() {
+    let mut known = file(vec![record(16, 9, true), record(32, 9, true)]);
+    known.replace(record(16, 5, false));
+    known.replace(record(64, 5, false));
+    assert_eq!(
+        known.records,
+        [record(16, 5, false), record(32, 9, true), record(64, 5, false)]
+    );
 }
 
 #[test]

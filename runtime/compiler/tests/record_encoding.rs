@@ -1,6 +1,7 @@
 //! Records and bundles as bytes: they come back as they were, and hostile bytes are errors, cheaply.
 
 use bincode::{Encode, config};
+use energy_kernel_compiler::fingerprint;
 use energy_kernel_compiler::ir::{InputId, SizeId};
 use energy_kernel_compiler::kernel::{Kernel, Launch, Parameter};
 use energy_kernel_compiler::lang;
@@ -109,6 +110,7 @@ fn record(size: u64) -> Record {
         },
         measured_at: 1_790_000_000,
         energy_measured: true,
+        space_version: 6,
     }
 }
 
@@ -117,7 +119,6 @@ fn cache_file() -> CacheFile {
         fingerprint: Fingerprint([3; 32]),
         operator: "softmax".into(),
         size_names: vec!["R".into(), "C".into()],
-        space_version: 1,
         device: device(),
         records: vec![record(16), record(256)],
     }
@@ -164,6 +165,8 @@ fn bundle() -> Bundle {
                 front: record(16).front.into_iter().map(candidate).collect(),
                 measured_at: 1,
                 energy_measured: true,
+                space_version: 6,
+                record: record(16).content(),
             }],
         }],
     }
@@ -206,8 +209,32 @@ fn documents_come_back_as_they_were() {
         package: "a".into(),
         manifest_dir: "/a".into(),
         fingerprints: vec![Fingerprint([1; 32]), Fingerprint([2; 32])],
+        found: Some(vec![Fingerprint([1; 32]), Fingerprint([2; 32]), Fingerprint([4; 32])]),
     };
+    assert!(index.has_missed(&Fingerprint([3; 32])) && !index.has_missed(&Fingerprint([4; 32])));
     assert_eq!(decode::<Index>(&encode(&index).unwrap()), Ok(index));
+}
+
+/// Measured records are rare. This one was published in format 3.
+#[test]
+fn a_file_of_an_earlier_format_is_read() {
+    let bytes = include_bytes!("formats/3.ekcache");
+    assert_eq!(bytes[12], 3);
+    let file = decode::<CacheFile>(bytes).unwrap();
+    assert_eq!((file.operator.as_str(), file.records.len()), ("softmax", 2));
+    assert!(file.records.iter().all(|record| record.space_version == 6));
+    assert_eq!(decode::<CacheFile>(&encode(&file).unwrap()), Ok(file.clone()));
+    // Its operator has the fingerprint that it had, though formats and spaces have other versions by now.
+    let source = "fn f(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R, C)> {
+        let peak = |r| max(|c| x[[r, c]]);
+        let total = |r| sum(|c| exp(x[[r, c]] - peak[[r]]));
+        |r, c| exp(x[[r, c]] - peak[[r]]) / total[[r]]
+    }";
+    let parsed = lang::parse(Default::default(), source.parse().unwrap()).unwrap();
+    assert_eq!(fingerprint::of(&parsed.variants[0].checked), Ok(file.fingerprint));
+    // No other kind of document was ever published.
+    let former = of_version(3, *b"BNDL", &payload(bundle()));
+    assert_eq!(decode::<Bundle>(&former), Err(DecodeError::Version { found: 3 }));
 }
 
 #[test]
@@ -285,10 +312,13 @@ fn records_of_format_3_are_converted() {
             (bucket, statistics, record.measured_at, record.energy_measured)
         })
         .collect();
-    let head = (file.fingerprint, &file.operator, &file.size_names, file.space_version);
+    let head = (file.fingerprint, &file.operator, &file.size_names, 5u32);
     let bytes = of_version(3, *b"CACH", &payload((head, &file.device, records)));
     let mut expected = file.clone();
-    expected.records.iter_mut().for_each(|record| record.rejected.clear());
+    for record in &mut expected.records {
+        record.rejected.clear();
+        record.space_version = 5;
+    }
     assert_eq!(decode::<CacheFile>(&bytes), Ok(expected));
     let cut = of_version(3, *b"CACH", &payload((head, &file.device)));
     assert!(matches!(decode::<CacheFile>(&cut), Err(DecodeError::Payload(_))));
@@ -430,6 +460,8 @@ fn memory_stays_within_a_small_multiple_of_the_limit() {
         payload(0u64),
         payload(0u64),
         vec![0],
+        payload(0u32),
+        vec![0; 32],
     ]
     .concat();
     let buckets = 4000usize;
@@ -467,8 +499,10 @@ proptest! {
     fn any_payload_is_decoded_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         for kind in [CacheFile::KIND, Bundle::KIND, Index::KIND] {
             let document = forged(kind, &bytes);
+            let former = of_version(3, kind, &bytes);
             let ((), peak) = peak_of(|| {
                 let _ = decode::<CacheFile>(&document);
+                let _ = decode::<CacheFile>(&former);
                 let _ = decode::<Bundle>(&document);
                 let _ = decode::<Index>(&document);
                 let _ = decode::<CacheFile>(&bytes);

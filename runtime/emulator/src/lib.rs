@@ -55,9 +55,10 @@
 //!   [`Options::instruction_limit`].
 //! - Counts and findings do not depend on how blocks were spread over host threads.
 //!
-//! What is not modelled: the order of weak memory accesses (memory is sequentially consistent, fences do nothing),
-//! time (the clock counts instructions), tensor maps and textures. Races are looked for in shared memory only. How
-//! tensor cores add is not documented by their maker; what is done here was measured by others ([`TensorCores`]).
+//! What is not modelled: the order of weak memory accesses, time (the clock counts instructions), tensor maps and
+//! textures. Memory is sequentially consistent. The sanitizer alone looks at releases, acquires, fences and barriers: it
+//! finds the accesses to shared memory that nothing orders. Races in global memory are not looked for. How tensor cores
+//! add is not documented by their maker; what is done here was measured by others ([`TensorCores`]).
 //!
 //! # How to add an instruction
 //!

@@ -17,7 +17,7 @@ pub enum FindingKind {
     UninitialisedMemory,
     /// A read of a register that nothing has written.
     UninitialisedRegister,
-    /// Two threads touched the same shared memory, one of them writing, with no barrier between.
+    /// Two threads touched the same shared memory, one of them writing, and nothing orders them.
     SharedRace,
     /// A barrier that some threads skipped by exiting, or that threads of a warp reached apart.
     BarrierDivergence,

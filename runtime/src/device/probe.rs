@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 /// Every function of the driver that this crate reaches, directly or through cudarc, which calls some when it drops contexts, streams and
 /// slices. The tests run on a fake driver that exports these and no others.
-pub const SYMBOLS: [&str; 45] = [
+pub const SYMBOLS: [&str; 46] = [
     "cuCtxDestroy_v2",
     "cuCtxGetCurrent",
     "cuCtxSetCurrent",
@@ -46,6 +46,7 @@ pub const SYMBOLS: [&str; 45] = [
     "cuMemcpyHtoDAsync_v2",
     "cuMemsetD8Async",
     "cuModuleGetFunction",
+    "cuModuleGetGlobal_v2",
     "cuModuleLoadDataEx",
     "cuModuleUnload",
     "cuStreamBeginCapture_v2",

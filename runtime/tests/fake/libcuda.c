@@ -262,6 +262,7 @@ result cuModuleUnload(void *module) {
     free(module);
     return 0;
 }
+result cuModuleGetGlobal_v2(address *variable, size_t *bytes, void *module, const char *name) { return 500; }
 result cuModuleGetFunction(void **function, void *module, const char *name) {
     CALL(cuModuleGetFunction);
     NOTE("function %s", name);

@@ -1,12 +1,12 @@
-//! The callers' pointers. What is unsafe about a C interface is here, behind types that only C can make.
+//! The pointers of C callers. The unsafe parts of the C interface are here, behind types that only C can make.
 //!
-//! The contract is that of the two libraries' documentation: a pointer is null, or points to what the function's documentation
-//! says, for as long as the call takes.
+//! The contract is the documentation of the two libraries: for the duration of a call a pointer is null or points to what the
+//! function's documentation names.
 
 use crate::codes::{Answer, Code};
 use std::ffi::{CStr, c_char};
 
-/// Where a result goes.
+/// An output parameter.
 #[repr(transparent)]
 pub struct Out<T>(*mut T);
 
@@ -21,7 +21,7 @@ impl<T> Out<T> {
     }
 }
 
-/// What a call both reads and writes.
+/// A parameter that a call reads and writes.
 #[repr(transparent)]
 pub struct InOut<T>(*mut T);
 
@@ -34,7 +34,7 @@ impl<T: Copy> InOut<T> {
         Ok(unsafe { self.0.replace(value) })
     }
 
-    /// Writes what is made of the value.
+    /// Replaces the value by a function of it.
     pub fn update(self, make: impl FnOnce(T) -> Answer<T>) -> Answer {
         if self.0.is_null() {
             return Err(Code::INVALID_VALUE);
@@ -47,7 +47,7 @@ impl<T: Copy> InOut<T> {
     }
 }
 
-/// A text of the caller's, ended by a zero byte.
+/// A zero-terminated text.
 #[repr(transparent)]
 pub struct Text(*const c_char);
 
@@ -62,7 +62,7 @@ impl Text {
     }
 }
 
-/// Several values of the caller's.
+/// An input array.
 #[repr(transparent)]
 pub struct Array<T>(*const T);
 
@@ -77,7 +77,7 @@ impl<T> Array<T> {
     }
 }
 
-/// Memory of the caller's that is written.
+/// An output array.
 #[repr(transparent)]
 pub struct Room<T>(*mut T);
 
@@ -93,7 +93,7 @@ impl<T> Room<T> {
 }
 
 impl Room<c_char> {
-    /// Writes a text and its zero byte; none if there is no room for them.
+    /// Writes a text and its zero byte. Returns none if they do not fit.
     pub fn write_text(&mut self, room: usize, text: &str) -> Option<()> {
         let to = self.slice(room).ok()?.get_mut(..=text.len())?;
         let bytes = text.bytes().chain([0]);
@@ -102,7 +102,7 @@ impl Room<c_char> {
     }
 }
 
-/// The value of an option of the driver's compiler: a pointer, or a number in its place.
+/// The value of a JIT option: a pointer, or a number in its place.
 #[repr(transparent)]
 pub struct OptionValue(*mut c_char);
 
@@ -110,7 +110,7 @@ impl OptionValue {
     const ERROR_LOG: i32 = 5;
     const ERROR_LOG_BYTES: i32 = 6;
 
-    /// Writes into the buffer for errors that is among the options, if there is one.
+    /// Writes into the error log buffer among the options, if there is one.
     pub fn log(kinds: &[i32], values: &[OptionValue], text: &str) {
         let find = |wanted| std::iter::zip(kinds, values).find(|(kind, _)| **kind == wanted);
         let (Some((_, buffer)), Some((_, size))) = (find(Self::ERROR_LOG), find(Self::ERROR_LOG_BYTES)) else {

@@ -1,7 +1,7 @@
 //! Stream capture and graphs.
 //!
 //! The rules are those of `cuThreadExchangeStreamCaptureMode` and `cuStreamBeginCapture`, and of "Prohibited and Unhandled Operations"
-//! in the CUDA programming guide. A capture that somebody broke stays so until it is ended.
+//! in the CUDA programming guide. An invalidated capture stays invalid until it ends.
 
 use crate::codes::{Answer, Code};
 use crate::cost::Cost;
@@ -15,7 +15,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::ThreadId;
 
 thread_local! {
-    /// Which captures forbid this thread's calls.
+    /// The interaction mode of this thread.
     static OBEYED: Cell<Mode> = const { Cell::new(Mode::Global) };
 }
 
@@ -27,19 +27,19 @@ impl Mode {
     }
 }
 
-/// Sets which captures forbid this thread's calls, and returns the mode before: those of any thread, its own, or none.
+/// Sets this thread's interaction mode, and returns the previous one.
 pub fn exchange(mode: Mode) -> Mode {
     OBEYED.replace(mode)
 }
 
-/// Whose calls a capture forbids.
+/// A capture mode: the threads whose unsafe calls a capture prohibits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Those of all threads.
+    /// All threads.
     Global,
-    /// Those of the thread that began it.
+    /// The thread that began it.
     ThreadLocal,
-    /// Nobody's.
+    /// None.
     Relaxed,
 }
 
@@ -49,7 +49,7 @@ pub struct Capture {
     thread: ThreadId,
     mode: Mode,
     nodes: Vec<Node>,
-    /// What the next node of each of its streams comes after.
+    /// The dependencies of each stream's next node.
     tails: HashMap<StreamId, Vec<usize>>,
     invalid: bool,
     owned: Owned,
@@ -61,7 +61,7 @@ pub struct Graph {
     pub owned: Arc<Owned>,
 }
 
-/// Memory that a graph allocates and frees when it is launched. It stays in place between launches.
+/// Memory that a graph allocates and frees. It keeps its addresses until the graph is destroyed.
 pub struct Owned {
     memory: Arc<Memory>,
     addresses: Vec<u64>,
@@ -70,22 +70,22 @@ pub struct Owned {
 impl Drop for Owned {
     fn drop(&mut self) {
         for address in &self.addresses {
-            // Allocated once, and freed by nobody else.
+            // The address came from `allocate`, and only this frees it.
             let _ = self.memory.free(*address);
         }
     }
 }
 
-/// Work in a graph, and the nodes that come before it.
+/// A node of a graph, and its dependencies.
 #[derive(Clone)]
 pub struct Node {
     work: Work,
     after: Vec<usize>,
 }
 
-/// A graph that can be launched.
+/// An executable graph.
 pub struct Executable {
-    /// In the order in which they are executed.
+    /// In execution order.
     pub nodes: Vec<Work>,
     pub launches: AtomicU64,
     pub cost: OnceLock<Cost>,
@@ -93,7 +93,7 @@ pub struct Executable {
 }
 
 impl Executable {
-    /// Of the nodes that may come next, the last one recorded does: a dependency that a program forgot is then missing.
+    /// Orders the nodes. Among ready nodes the latest recorded comes first, so a missing dependency gives a wrong result.
     pub fn new(graph: &Graph) -> Executable {
         let nodes = &graph.nodes;
         let mut waiting: Vec<usize> = nodes.iter().map(|node| node.after.len()).collect();
@@ -151,7 +151,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Ends a capture, and returns the graph's handle.
+    /// Ends a capture. Returns the graph's handle.
     pub fn end_capture(&mut self, id: StreamId) -> Answer<u64> {
         let number = self.streams[&id].capture.ok_or(Code::ILLEGAL_STATE)?;
         let capture = self.captures.get(&number).ok_or(Code::ILLEGAL_STATE)?;
@@ -183,14 +183,14 @@ impl Machine {
         Ok(graph)
     }
 
-    /// Leaves memory that a capture allocated and freed to its graph.
+    /// Hands memory that a capture allocated and freed over to its graph.
     pub fn give_to_graph(&mut self, capture: u64, address: u64) {
         if let Some(capture) = self.captures.get_mut(&capture) {
             capture.owned.addresses.push(address);
         }
     }
 
-    /// 0: not captured, 1: captured, 2: captured, and broken.
+    /// Returns the `CUstreamCaptureStatus` of a stream: 0 none, 1 active, 2 invalidated.
     pub fn capture_status(&self, id: StreamId) -> u32 {
         let capture = self.streams[&id].capture.and_then(|number| self.captures.get(&number));
         capture.map_or(0, |capture| 1 + u32::from(capture.invalid))
@@ -205,7 +205,7 @@ impl Machine {
         Ok(())
     }
 
-    /// What an event stands for that is recorded on a stream that is captured.
+    /// Records an event on a capturing stream.
     pub fn record_event(&mut self, id: StreamId) -> Answer<Recorded> {
         let number = self.streams[&id].capture.ok_or(Code::ILLEGAL_STATE)?;
         let capture = self.capture_of(id)?;
@@ -213,7 +213,7 @@ impl Machine {
         Ok(Recorded::Captured(number, tail))
     }
 
-    /// Makes a stream wait for an event, where one of the two is captured. `true` if that was the case.
+    /// Makes a stream wait for an event if one of the two is captured. Returns `false` if neither is.
     pub fn join(&mut self, id: StreamId, recorded: &Recorded) -> Answer<bool> {
         let own = self.streams[&id].capture;
         match (own, recorded) {
@@ -257,7 +257,7 @@ impl Machine {
         }
     }
 
-    /// A call that a capture may forbid, because it cannot be part of a graph.
+    /// Fails, and invalidates captures, if a capture prohibits unsafe calls on this thread.
     pub fn outside_captures(&mut self) -> Answer {
         let thread = std::thread::current().id();
         self.forbidden(|capture| match (OBEYED.get(), capture.mode) {
@@ -267,7 +267,7 @@ impl Machine {
         })
     }
 
-    /// A call on all of a context, which no stream of it may be captured during.
+    /// Fails, and invalidates the captures, if any stream of the context is being captured.
     pub fn without_captures(&mut self, device: usize) -> Answer {
         let captured: BTreeSet<u64> = (self.streams.values())
             .filter(|stream| stream.device == device)
@@ -282,7 +282,7 @@ impl Machine {
         }
     }
 
-    /// A call on one stream, which must not be captured.
+    /// Fails, and invalidates the capture, if the stream is being captured.
     pub fn not_captured(&mut self, id: StreamId) -> Answer {
         match self.streams[&id].capture {
             None => Ok(()),
@@ -304,7 +304,7 @@ impl Machine {
 }
 
 impl Capture {
-    /// Whether the origin waits for all that was recorded.
+    /// `true` if the origin waits for every node.
     fn is_joined(&self) -> bool {
         let mut reached = vec![false; self.nodes.len()];
         let mut open: Vec<usize> = self.tails.get(&self.origin).cloned().unwrap_or_default();

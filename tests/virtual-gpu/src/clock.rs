@@ -1,19 +1,19 @@
-//! A board in simulated time: when its work runs, what it draws, and what its energy counter shows of that.
+//! The power of a board over simulated time, and its energy counter.
 
 use crate::cost::Cost;
 use crate::settings::Settings;
 use std::collections::VecDeque;
 
-/// Finished work is summed up when it lies so far back that nobody can ask for the time before, in seconds.
+/// The age in seconds at which finished work is folded into a sum.
 const HORIZON: f64 = 5.0;
 
-/// The power of a board over time, in seconds since the process began.
+/// The power of a board over time. Times are seconds since the first call.
 #[derive(Default)]
 pub struct Power {
     idle_watts: f64,
-    /// Joules above idle, of whatever is drawn; none: the work's own.
+    /// Constant power instead of the simulated one.
     fixed_watts: Option<f64>,
-    /// Work: begin, end, joules above idle.
+    /// Begin, end, and joules above idle of each piece of work.
     work: VecDeque<(f64, f64, f64)>,
     settled: f64,
 }
@@ -37,7 +37,7 @@ impl Power {
         }
     }
 
-    /// Joules drawn from the beginning until a time, and before it as if the board had been idle.
+    /// Returns the joules drawn from time 0 until `at`. Before time 0 the board is idle.
     pub fn joules(&self, at: f64) -> f64 {
         if let Some(watts) = self.fixed_watts {
             return watts * at;
@@ -49,16 +49,16 @@ impl Power {
         self.idle_watts * at + self.settled + self.work.iter().map(part).sum::<f64>()
     }
 
-    /// Mean watts over the quarter of a tick before a time: what instant power sees.
+    /// Returns the mean watts of the quarter of a tick before `at`, as instant power does.
     pub fn watts(&self, at: f64, tick: f64) -> f64 {
         let width = (tick / 4.0).max(1e-3);
         (self.joules(at) - self.joules(at - width)) / width
     }
 }
 
-/// An energy counter: it moves in steps of about equal length, and what it shows is a little old, as on Hopper.
+/// An energy counter. Like Hopper's it moves in steps of nearly equal length and lags a little.
 pub struct Counter {
-    /// Seconds of a step; 0: it stands still.
+    /// Seconds of a step. 0: the counter stands still.
     step: f64,
     bits: u32,
     first: u64,
@@ -79,17 +79,17 @@ impl Counter {
         }
     }
 
-    /// Seconds that a reading takes.
+    /// Returns the seconds that a reading takes.
     pub fn reading(&self) -> f64 {
         0.024 * self.step
     }
 
-    /// Seconds of a step.
+    /// Returns the seconds of a step.
     pub fn step(&self) -> f64 {
         self.step
     }
 
-    /// Millijoules that it shows at a time, which never lies before an earlier one.
+    /// Returns the millijoules shown at `now`. Calls come in the order of time.
     pub fn read(&mut self, now: f64, power: &Power) -> u64 {
         if self.step > 0.0 {
             while self.next <= now {

@@ -1,12 +1,12 @@
-//! What the two libraries answer.
+//! The error codes of the two libraries.
 
 use std::ffi::CStr;
 
-/// A result of the CUDA driver or of NVML that is not success.
+/// An error code of the CUDA driver or of NVML.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Code(pub i32);
 
-/// What an entry point answers.
+/// The result of an entry point.
 pub type Answer<T = ()> = Result<T, Code>;
 
 macro_rules! codes {
@@ -14,7 +14,7 @@ macro_rules! codes {
         impl Code {
             $(pub const $name: Code = Code($number);)+
 
-            /// The driver's name of a code, and 0's.
+            /// Returns the driver's name of a code, 0 included.
             pub fn name(code: i32) -> Option<&'static CStr> {
                 Some(match code {
                     0 => c"CUDA_SUCCESS",
@@ -71,7 +71,7 @@ pub mod nvml {
     pub const NOT_FOUND: Code = Code(6);
     pub const INSUFFICIENT_SIZE: Code = Code(7);
 
-    /// What a code means.
+    /// Returns the meaning of a code.
     pub fn text(code: i32) -> &'static CStr {
         match code {
             0 => c"The operation was successful",

@@ -1,12 +1,12 @@
-//! Seconds and joules of device work: **simulated**, from what the emulator counted and a profile's figures.
+//! Seconds and joules of device work, **simulated** from the emulator's counts and a profile's figures.
 //!
-//! A roofline with prices. It knows nothing of the formulas by which the product estimates, so that the product's figures are
-//! not confirmed by themselves; it is no measurement of anything.
+//! The model is a roofline with prices. It shares nothing with the product's estimates, so it cannot confirm their mistakes. Its figures
+//! are no measurements.
 
 use crate::profile::Profile;
 use energy_kernel_emulator::Counts;
 
-/// Seconds on the device, and joules above what it draws idle.
+/// Seconds on the device, and joules above idle.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Cost {
     pub seconds: f64,
@@ -22,28 +22,28 @@ impl Cost {
     }
 }
 
-/// Seconds of the smallest kernel, and of the start of a graph.
+/// Seconds of an empty kernel, and of the start of a graph.
 pub const LAUNCH: f64 = 2e-6;
 /// Bytes a second between host and device.
 const BUS: f64 = 25e9;
-/// Clocks of an instruction that waits for the one before it.
+/// Clocks of a dependent instruction.
 const DEPENDENT: f64 = 4.0;
-/// Prices, in joules: a byte of device memory, one between L2 and a multiprocessor, one of shared memory (AccelWattch, GV100), a
-/// matrix operation, a thread's instruction (assumptions of the same magnitude).
+/// Joules a byte of device memory, of L2 and of shared memory (AccelWattch, GV100), a matrix operation and a thread's instruction
+/// (assumptions of the same magnitude).
 const DRAM: f64 = 30e-12;
 const L2: f64 = 9e-12;
 const SHARED: f64 = 1.4e-12;
 const MATRIX: f64 = 0.13e-12;
 const INSTRUCTION: f64 = 3e-12;
 
-/// A launch of `blocks` blocks of `threads` threads.
+/// Returns the cost of a launch of `blocks` blocks of `threads` threads.
 pub fn launch(profile: &Profile, counts: &Counts, blocks: u64, threads: u32, shared: u32) -> Cost {
     let clock = f64::from(profile.clock_mhz) * 1e6;
     let resident = (profile.threads / threads.max(1))
         .min(profile.shared / shared.max(1024))
         .clamp(1, profile.blocks);
     let at_once = u64::from(profile.multiprocessors * resident);
-    // The busiest multiprocessor's part of the work.
+    // The share of the busiest multiprocessor.
     let part = blocks.div_ceil(profile.multiprocessors.into()) as f64 / blocks.max(1) as f64;
     let issued = counts.warp_instructions.total() as f64;
     let warps = (blocks * u64::from(threads.div_ceil(32))).max(1) as f64;
@@ -51,7 +51,7 @@ pub fn launch(profile: &Profile, counts: &Counts, blocks: u64, threads: u32, sha
         issued / 4.0 * part,
         counts.shared_transactions as f64 * part,
         counts.matrix_flops as f64 / profile.matrix_rate * part,
-        // A warp's own way, once for each wave of blocks.
+        // The dependent instructions of one warp, once a wave.
         issued / warps * DEPENDENT * blocks.div_ceil(at_once) as f64,
     ];
     let dram = (counts.dram_read_bytes + counts.dram_write_bytes) as f64;
@@ -67,7 +67,7 @@ pub fn launch(profile: &Profile, counts: &Counts, blocks: u64, threads: u32, sha
     }
 }
 
-/// A copy between host and device.
+/// Returns the cost of a copy between host and device.
 pub fn over_the_bus(bytes: usize) -> Cost {
     Cost {
         seconds: bytes as f64 / BUS,
@@ -75,7 +75,7 @@ pub fn over_the_bus(bytes: usize) -> Cost {
     }
 }
 
-/// A copy or fill on the device that touches so many bytes.
+/// Returns the cost of a copy or fill on the device that touches `bytes` bytes.
 pub fn on_the_device(profile: &Profile, bytes: usize) -> Cost {
     Cost {
         seconds: bytes as f64 / profile.bandwidth,

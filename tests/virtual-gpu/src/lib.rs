@@ -1,48 +1,54 @@
-//! Virtual GPUs: `libcuda.so.1` and `libnvidia-ml.so.1` in one library, for processes that are to take the way to a real GPU on a
-//! machine without one.
+//! Virtual GPUs: a `libcuda.so.1` and a `libnvidia-ml.so.1` for machines without a GPU, in one shared library.
 //!
-//! Kernels run on the project's emulator. Time and energy are simulated on the wall clock. The library is a judge: it keeps to what
-//! NVIDIA's documentation promises and to no more. Work is executed at the last moment at which a driver may, so that a wait that is
-//! missing gives a wrong result; memory is freed in the order of its stream, so that a use after that is an illegal address; what is
-//! left at the end is counted. [`Virtual`] starts processes on it.
+//! Kernels run on the project's emulator. Time and energy are simulated on the wall clock. The library judges programs: it promises what
+//! NVIDIA's documentation promises, and nothing more.
+//!
+//! - Work runs at the last legal moment. A missing wait gives a wrong result.
+//! - Memory is freed in stream order. A use after that is an illegal address, and a line in the report.
+//! - Unwritten memory is NaN or −1.
+//! - An asynchronous error is sticky until the process ends.
+//! - Calls need a current context, captures keep their rules, and launches and PTX keep to the limits of the device.
+//! - At exit a [`Report`] lists calls, leaks and mistakes.
+//!
+//! [`Virtual`] starts processes on virtual GPUs.
 //!
 //! # Settings
 //!
-//! Everything is told by variables of the environment. One that is not in this list, or whose value cannot be understood, is printed, and
-//! every call then answers "unknown error" (999).
+//! Environment variables are the only configuration. An unknown variable of the prefix or an invalid value is printed, and every call then
+//! returns 999 (unknown error).
 //!
-//! | `VIRTUAL_GPU_…` | value, and what it is if not set | |
+//! | `VIRTUAL_GPU_…` | default | meaning |
 //! |---|---|---|
-//! | `DEVICES` | `9.0`; a list as `9.0,8.6`, or `none` | Capabilities: 8.0, 8.6, 8.9, 9.0, 10.0, 12.0, and 7.5, which the product does not support. |
-//! | `CUDA` | `12.0`, or `12.8` from 10.0 on | The driver's CUDA version, and with it the PTX that it takes. |
-//! | `MEMORY_MB` | `4096` | Megabytes that can be allocated on each device; more is what "other processes" have. |
+//! | `DEVICES` | `9.0` | Compute capabilities, such as `9.0,8.6` for two devices, or `none`. Known are 8.0, 8.6, 8.9, 9.0, 10.0, 12.0, and the unsupported 7.5. |
+//! | `CUDA` | of the device | The driver's CUDA version, such as `12.4`. It limits the PTX version. |
+//! | `MEMORY_MB` | `4096` | Megabytes that a program can allocate on each device. |
 //! | `POOLS` | `1` | 0: no stream-ordered allocation. |
-//! | `THREADS` | `1` | Host threads that run a kernel. |
-//! | `SANITIZE` | `0` | 1: launches run under the emulator's sanitizer; a finding is a failed launch. |
-//! | `GRAPHS` | `all`; `sample` | Nodes of a graph that are executed: every one at each launch, or the first and last at the first launch. Time and energy pass for all. |
-//! | `REGISTERS` | `40` | Registers that every kernel has. |
-//! | `SPEED` | `1` | Kernels take their simulated time, and energy, divided by this. |
-//! | `CLOCK` | `1` | Seconds of the process that pass in a second, for programs that wait long: a whole number. [`Virtual`] preloads the library that does it; the settings above and below are in the process's time. |
-//! | `KERNEL_US` | | Every kernel takes so many microseconds, instead of what is simulated. |
-//! | `WATTS` | | The board draws so much, whatever it does. |
-//! | `INSTANT_WATTS` | | Instant power shows so much, whatever is drawn. |
-//! | `TICK_MS` | `100` | The energy counter moves about so often; 0: never. A reading takes 2.4 % of it. |
-//! | `COUNTER_BITS` | `64` | 32: it overflows. |
-//! | `COUNTER_FIRST` | `1000000` | Where it begins, in millijoules. |
-//! | `CELSIUS` | `45` | Temperature. |
-//! | `THROTTLE` | `0` | NVML's mask of reasons, in decimal. |
-//! | `FOREIGN` | `0` | Other processes on the board. |
+//! | `THREADS` | `1` | Host threads of a launch. |
+//! | `SANITIZE` | `0` | 1: launches run under the emulator's sanitizer, and a finding fails the launch. |
+//! | `GRAPHS` | `all` | `sample`: a graph executes its first and last node at its first launch only. Time and energy pass for all nodes. |
+//! | `REGISTERS` | `40` | Registers a thread of every kernel. |
+//! | `SPEED` | `1` | The divisor of the simulated time and energy of kernels. |
+//! | `CLOCK` | `1` | The speed of the process's clock, a whole number, for programs that wait long. All other settings are in the process's time. [`Virtual`] preloads the library that this needs. |
+//! | `KERNEL_US` | simulated | Microseconds of every kernel. |
+//! | `WATTS` | simulated | The power of the board. |
+//! | `INSTANT_WATTS` | the power | The reading of instant power. |
+//! | `TICK_MS` | `100` | Milliseconds between steps of the energy counter. 0: it stands still. A reading takes 2.4 % of a step. |
+//! | `COUNTER_BITS` | `64` | 32: the counter wraps. |
+//! | `COUNTER_FIRST` | `1000000` | The counter's first value in millijoules. |
+//! | `CELSIUS` | `45` | The temperature. |
+//! | `THROTTLE` | `0` | NVML's mask of throttle reasons, in decimal. |
+//! | `FOREIGN` | `0` | The number of other processes on the board. |
 //! | `MIG` | `0` | 1: the board is partitioned. |
-//! | `FAIL` | | Calls that fail: `FUNCTION:WHICH:CODE`, a list. `FUNCTION` may end in `*`. `WHICH` counts calls of that function: `3`, `3+` from it on, `%3` each third. `CODE` is a number, with `:sticky` for an error that breaks the device; `hang` for a call that never returns; `crash` for one that ends the process. |
-//! | `LIE` | | Functions that report success and do nothing, a list: [controls](LIARS) of the tests. |
-//! | `KERNELS` | | Kernels with a defect: `DEFECT:TEXT` for those whose PTX has that text, `DEFECT:#WHICH` for the modules of that number; a list. The defects are `illegal` (breaks the device), `hang`, `idle` (does nothing), `crash` (ends the process), `spill`, `reject` (cannot be loaded). |
-//! | `REPORT` | | A folder; each process leaves a [`Report`] there. |
-//! | `TRACE` | | A file, to which every call and its answer is added. |
+//! | `FAIL` | | Faults to inject, a list of `FUNCTION:WHICH:EFFECT`. `FUNCTION` may end in `*`. `WHICH` selects calls of the function: `3`, `3+` (and later), `%3` (every third). `EFFECT` is an error code, `CODE:sticky` for one that breaks the device, `hang` or `crash`. |
+//! | `LIE` | | Functions that do nothing and report success, a list of [`LIARS`]. |
+//! | `KERNELS` | | Defective kernels, a list of `DEFECT:TEXT` (PTX that contains the text) or `DEFECT:#WHICH` (modules by load order). Defects: `illegal` (breaks the device), `hang`, `idle` (does nothing), `crash` (ends the process), `spill`, `reject` (does not load). |
+//! | `REPORT` | | A folder in which each process leaves its [`Report`]. |
+//! | `TRACE` | | A file to which every call and its result are appended. |
 //!
-//! # What it does not have
+//! # Limits
 //!
-//! Contexts other than primary ones, pinned and managed memory, peer access, textures, events of other processes. Calls for
-//! these answer "not supported" (801), and the report says so.
+//! There are no contexts but primary ones, no pinned or managed memory, no peer access, no textures and no events of other processes.
+//! Calls for these return 801 (not supported), and the report lists them. A device runs one piece of work at a time.
 
 mod abi;
 mod capture;

@@ -1,4 +1,4 @@
-//! The state of driver and NVML, and how every call gets at it: counted, traced, and failed where that was asked for.
+//! The state behind driver and NVML. Every call passes through [`answer`], which counts it, traces it and injects faults.
 
 use crate::capture::{Capture, Executable, Graph};
 use crate::clock::{Counter, Power};
@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
-/// Everything. Behind one lock: work is executed by whoever must wait for it, while nobody else calls.
+/// The state of all devices, behind one lock. A thread that must wait for work executes that work itself, under the lock.
 pub struct Machine {
     pub settings: Settings,
     pub devices: Vec<Device>,
@@ -32,58 +32,58 @@ pub struct Machine {
     pub graphs: HashMap<u64, Graph>,
     pub executables: HashMap<u64, Arc<Executable>>,
     pub captures: HashMap<u64, Capture>,
-    /// Modules that were loaded so far, rejected ones too.
+    /// The number of modules loaded so far, rejected ones included.
     pub loads: u64,
-    /// Costs of launches that were executed.
+    /// The costs of launches that have run at least once.
     pub costs: HashMap<LaunchKey, Cost>,
-    /// Kernels that were executed.
+    /// The number of kernels executed.
     pub executed: u64,
     handles: u64,
     start: Instant,
     calls: BTreeMap<&'static str, u64>,
-    /// Calls that had been made when faults were set.
+    /// The call counts at the moment faults were set.
     before_faults: BTreeMap<&'static str, u64>,
     injected: u64,
     problems: Vec<String>,
     trace: Option<std::fs::File>,
 }
 
-/// What tells launches of different costs apart: the function's handle, grid, block, dynamic shared memory.
+/// The key of a launch's cost: function handle, grid, block, bytes of dynamic shared memory.
 pub type LaunchKey = (u64, [u32; 3], [u32; 3], u32);
 
 /// A GPU and its primary context.
 pub struct Device {
     pub profile: &'static Profile,
     pub memory: Arc<Memory>,
-    /// Allocations that the program has not freed, by their addresses.
+    /// Allocations not yet freed by the program, by address.
     pub live: HashMap<u64, Allocation>,
-    /// The error that everything on it answers since it happened.
+    /// The sticky error: every later call on this device returns it.
     pub broken: Option<Code>,
-    /// How often the context is retained. At 0 it is gone, and with it all that was made in it.
+    /// The reference count of the primary context. At 0 the context and everything made in it are gone.
     pub users: u32,
-    /// Tells the context from earlier ones of this device.
+    /// Distinguishes this context from earlier ones of the device.
     pub generation: u32,
     pub legacy: StreamId,
-    /// When all that was begun will have ended, in seconds.
+    /// The time at which all scheduled work ends, in seconds.
     pub busy_until: f64,
     pub power: Power,
     pub counter: Counter,
 }
 
-/// Memory that a program has.
+/// An allocation of device memory.
 #[derive(Clone, Copy)]
 pub struct Allocation {
     pub bytes: u64,
     pub kind: AllocationKind,
 }
 
-/// Where memory comes from.
+/// The allocator of a piece of memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum AllocationKind {
     Plain,
-    /// In the order of a stream.
+    /// Stream-ordered.
     Pooled,
-    /// Of a graph: that of this capture.
+    /// Allocated by the graph of this capture.
     OfGraph(u64),
 }
 
@@ -92,20 +92,20 @@ pub struct Event {
     pub device: usize,
     pub timed: bool,
     pub recorded: Recorded,
-    /// It was asked for since it was recorded, and was not ready.
+    /// `true` if it was queried since it was recorded, and was not ready.
     pub asked: bool,
 }
 
-/// Where an event stands.
+/// The point in a stream at which an event was recorded.
 #[derive(Clone)]
 pub enum Recorded {
     Never,
     At(Arc<Mark>),
-    /// In a capture: which, and the nodes it comes after.
+    /// In a capture: its number, and the nodes before the event.
     Captured(u64, Vec<usize>),
 }
 
-/// How a call ends: at once, at a time, or never.
+/// The time at which a call returns.
 pub enum Pause {
     None,
     Until(f64),
@@ -125,10 +125,10 @@ thread_local! {
     static CURRENT: Cell<Option<Context>> = const { Cell::new(None) };
 }
 
-/// Where the first device's memory begins; others follow a tebibyte apart.
+/// The first address of device 0. Devices are one tebibyte apart.
 const MEMORIES: u64 = 0x7000_0000_0000;
 
-/// The first context's handle; others follow at distances that leave room for later generations.
+/// The handle of device 0's context. Devices are far enough apart for many generations of contexts.
 const CONTEXTS: u64 = 0x10_0000;
 const GENERATIONS: u64 = 0x1_0000;
 
@@ -177,18 +177,18 @@ impl Machine {
         }
     }
 
-    /// A handle that was never given out before.
+    /// Returns a handle that was never used before.
     pub fn handle(&mut self) -> u64 {
         self.handles += 0x10;
         self.handles
     }
 
-    /// Seconds since the process first called.
+    /// Seconds since the first call of this process.
     pub fn now(&self) -> f64 {
         self.start.elapsed().as_secs_f64()
     }
 
-    /// Notes something that the program did wrong.
+    /// Reports a mistake of the program.
     pub fn problem(&mut self, text: String) {
         eprintln!("virtual GPU: {text}");
         self.problems.push(text);
@@ -201,14 +201,14 @@ impl Machine {
         }
     }
 
-    /// The device of an ordinal.
+    /// Returns the device of an ordinal.
     pub fn device(&mut self, ordinal: c_int) -> Answer<&mut Device> {
         self.initialised()?;
         let device = usize::try_from(ordinal).ok().and_then(|at| self.devices.get_mut(at));
         device.ok_or(Code::INVALID_DEVICE)
     }
 
-    /// The device whose context is current, if nothing broke it.
+    /// Returns the device whose context is current on this thread, unless a sticky error broke it.
     pub fn current(&self) -> Answer<usize> {
         self.initialised()?;
         let (number, generation) = CURRENT.get().ok_or(Code::INVALID_CONTEXT)?;
@@ -220,17 +220,17 @@ impl Machine {
         Ok(number)
     }
 
-    /// That nothing broke a device.
+    /// Returns the sticky error of a device, if there is one.
     pub fn healthy(&self, device: usize) -> Answer {
         self.devices[device].broken.map_or(Ok(()), Err)
     }
 
-    /// The handle of a device's context.
+    /// Returns the handle of a device's context.
     pub fn context(&self, device: usize) -> u64 {
         CONTEXTS + GENERATIONS * device as u64 + u64::from(self.devices[device].generation)
     }
 
-    /// The handle of the current context; 0 if there is none.
+    /// Returns the handle of the current context, or 0.
     pub fn current_context() -> u64 {
         CURRENT.get().map_or(0, |(device, generation)| {
             CONTEXTS + GENERATIONS * device as u64 + u64::from(generation)
@@ -248,7 +248,7 @@ impl Machine {
         Ok(())
     }
 
-    /// What a call of a function comes to, and its number.
+    /// Counts a call. Returns its number and the fault injected into it.
     fn begin(&mut self, function: &'static str) -> (u64, Option<Fate>) {
         let calls = self.calls.entry(function).or_default();
         *calls += 1;
@@ -272,7 +272,7 @@ impl Machine {
         (call, fate)
     }
 
-    /// From now on these faults happen; calls are counted anew.
+    /// Replaces the faults to inject. Calls are counted from here.
     pub fn set_faults(&mut self, faults: Vec<Fault>) {
         self.settings.fail = faults;
         self.before_faults = self.calls.clone();
@@ -280,7 +280,7 @@ impl Machine {
 
     fn traced(&mut self, text: std::fmt::Arguments<'_>) {
         if let Some(file) = &mut self.trace {
-            // A trace that cannot be written is not worth a failure.
+            // A trace is a debugging aid: the call goes on without it.
             let _ = writeln!(file, "{text}");
         }
     }
@@ -321,7 +321,7 @@ impl Machine {
     }
 }
 
-/// The state; none where the settings are wrong, which was said when they were read.
+/// Returns the state, or none if the settings are invalid. The error is printed once.
 fn machine() -> Option<&'static Mutex<Machine>> {
     static MACHINE: OnceLock<Option<Mutex<Machine>>> = OnceLock::new();
     MACHINE
@@ -357,7 +357,7 @@ fn lock(machine: &Mutex<Machine>) -> MutexGuard<'_, Machine> {
     machine.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Writes the report of this process into the folder of reports.
+/// Writes this process's report into the folder of reports.
 extern "C" fn leave() {
     let Some(machine) = machine() else { return };
     let machine = lock(machine);
@@ -368,7 +368,7 @@ extern "C" fn leave() {
     }
 }
 
-/// Answers a call: with what was asked for instead, or with what `body` says. Whoever waits does so without the lock.
+/// Answers a call: with the injected fault if there is one, else with the result of `body`. The lock is released before the thread waits.
 pub fn answer<P: Into<Pause>>(function: &'static str, body: impl FnOnce(&mut Machine) -> Answer<P>) -> c_int {
     let Some(shared) = machine() else {
         return Code::UNKNOWN.0;

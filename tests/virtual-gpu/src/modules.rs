@@ -1,4 +1,4 @@
-//! Modules, functions and launches: what the driver's compiler rejects, and what a launch may not ask for.
+//! Modules, functions and launches, and the limits that the driver enforces on them.
 
 use crate::codes::{Answer, Code};
 use crate::cost;
@@ -10,7 +10,7 @@ use energy_kernel_emulator::{Argument, Error, Launch as Emulated, Module, Option
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-/// A launch that executes more warp instructions than this counts as one that does not end.
+/// A launch of more warp instructions counts as endless.
 const MOST_INSTRUCTIONS: u64 = 1 << 34;
 
 /// A loaded module.
@@ -25,11 +25,11 @@ pub struct Loaded {
 pub struct Function {
     pub module: Arc<Loaded>,
     pub entry: String,
-    /// Bytes of dynamic shared memory that a launch may ask for.
+    /// The most bytes of dynamic shared memory of a launch.
     pub most_dynamic: u32,
 }
 
-/// A launch, its arguments copied.
+/// A launch with copied arguments.
 pub struct Launch {
     /// The function's handle.
     pub function: u64,
@@ -41,7 +41,7 @@ pub struct Launch {
     arguments: Vec<Argument>,
 }
 
-/// Attributes of functions, by their numbers.
+/// Function attributes by number.
 mod attribute {
     pub const MAX_THREADS_PER_BLOCK: u32 = 0;
     pub const SHARED_SIZE_BYTES: u32 = 1;
@@ -56,7 +56,7 @@ mod attribute {
 }
 
 impl Machine {
-    /// Loads PTX; the error comes with what the compiler says.
+    /// Loads PTX. An error carries the compiler's log.
     pub fn load(&mut self, device: usize, ptx: &str) -> Result<u64, (Code, String)> {
         self.loads += 1;
         let profile = self.devices[device].profile;
@@ -178,14 +178,14 @@ impl Machine {
         }
     }
 
-    /// Bytes of each parameter of a function.
+    /// Returns the bytes of each parameter of a function.
     pub fn parameter_sizes(&self, function: u64) -> Answer<Vec<usize>> {
         let function = self.known(function)?;
         let kernel = function.module.module.kernel(&function.entry).ok_or(Code::NOT_FOUND)?;
         Ok(kernel.parameters().iter().map(|parameter| parameter.size).collect())
     }
 
-    /// A launch of a function, if it keeps to the limits.
+    /// Returns a launch of a function within the limits.
     pub fn launch(
         &self,
         device: usize,
@@ -231,7 +231,7 @@ impl Machine {
         })
     }
 
-    /// Runs a kernel, and keeps what it costs.
+    /// Runs a kernel, and keeps its cost.
     pub fn execute(&mut self, device: usize, launch: &Launch) -> Result<(), Failure> {
         let wrong = |code, problem: String| {
             Err(Failure {
@@ -302,7 +302,7 @@ impl Machine {
     }
 }
 
-/// What a GPU would answer.
+/// Returns the code that a GPU reports for an emulator's error.
 fn code_of(error: &Error) -> Code {
     match error {
         Error::Fault { message, .. } if message.contains("align") => Code::MISALIGNED_ADDRESS,

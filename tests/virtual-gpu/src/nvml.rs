@@ -1,4 +1,4 @@
-//! NVML, of the same boards.
+//! The entry points of NVML, for the same boards.
 #![allow(non_snake_case)]
 
 use crate::abi::{InOut, Out, Room, Text};
@@ -7,11 +7,11 @@ use crate::driver::entries;
 use crate::machine::{Machine, Pause};
 use std::ffi::{c_char, c_int};
 
-/// The first board's handle; the others follow.
+/// The handle of board 0. Others follow.
 const BOARDS: usize = 0x3000;
-/// NVML's field for power at this moment, in milliwatts.
+/// The field of instant power, in milliwatts.
 const INSTANT_POWER: u32 = 186;
-/// The value of a field is 32 bits wide.
+/// The type of a 32-bit field.
 const UNSIGNED: u32 = 1;
 const CLOCK_GRAPHICS: c_int = 0;
 const CLOCK_SM: c_int = 1;
@@ -39,17 +39,17 @@ pub struct Field {
     value: u64,
 }
 
-/// The number on the PCI bus of a device.
+/// Returns the PCI bus number of a device.
 pub fn bus(device: usize) -> u32 {
     0x3B + device as u32
 }
 
-/// The address on the PCI bus of a device.
+/// Returns the PCI address of a device.
 pub fn bus_id(device: usize) -> String {
     format!("00000000:{:02X}:00.0", bus(device))
 }
 
-/// What identifies a device, whoever asks.
+/// Returns the UUID of a device.
 pub fn uuid(device: usize) -> [u8; 16] {
     let mut bytes = *b"virtual GPU \0\0\0\0";
     bytes[12..].copy_from_slice(&(device as u32).to_be_bytes());
@@ -159,7 +159,7 @@ entries! {
 
     fn nvmlDeviceGetComputeRunningProcesses_v3(device: usize, count: InOut<u32>, mut processes: Room<Process>) |machine| {
         let number = board(machine, device)?;
-        // This process is there while it has a context.
+        // A process is listed while it has a context.
         let own = u32::from(machine.devices[number].users > 0);
         let running = own + machine.settings.foreign;
         let room = count.replace(running)?;
@@ -183,7 +183,7 @@ entries! {
         let now = machine.now();
         let device = &machine.devices[number];
         let step = device.counter.step().max(1e-3);
-        // Instant power is renewed as seldom as the counter.
+        // Instant power is updated once a step of the counter.
         let at = (now / step).floor() * step;
         let watts = machine.settings.instant_watts.unwrap_or_else(|| device.power.watts(at, step));
         let count = usize::try_from(count).map_err(|_| codes::INVALID_ARGUMENT)?;
@@ -211,7 +211,7 @@ fn used(machine: &Machine) -> Answer {
     }
 }
 
-/// The device of a board's handle.
+/// Returns the device of a board's handle.
 fn board(machine: &Machine, handle: usize) -> Answer<usize> {
     used(machine)?;
     let number = handle.wrapping_sub(BOARDS);

@@ -1,22 +1,22 @@
-//! The GPUs that a virtual one can be.
+//! The models of GPU.
 //!
-//! Capabilities, threads, blocks, registers and shared memory are those of the table "Technical Specifications per Compute
-//! Capability" of NVIDIA's CUDA C++ Programming Guide; multiprocessors, L2, memory, clocks and power those of the data sheet or
-//! architecture whitepaper of the GPU named; the CUDA version is the first whose driver knows the GPU and which this project supports
-//! (12.0), by the "CUDA Toolkit and Corresponding Driver Versions" table of the CUDA release notes. An old driver is the stricter judge.
+//! Threads, blocks, registers and shared memory come from the table "Technical Specifications per Compute Capability" of NVIDIA's CUDA
+//! C++ Programming Guide. Multiprocessors, L2, memory, clocks and power come from the data sheet or architecture whitepaper of the GPU.
+//! The CUDA version is the oldest that knows the GPU and that this project supports (12.0), with its driver from the table "CUDA Toolkit and
+//! Corresponding Driver Versions" of the CUDA release notes: an old driver is the stricter judge.
 
-/// A model of GPU, and the oldest driver for it.
+/// A model of GPU and the oldest driver for it.
 #[derive(Debug, PartialEq)]
 pub struct Profile {
     /// Compute capability.
     pub capability: (u32, u32),
-    /// Its name, as the driver spells it.
+    /// The name that the driver reports.
     pub name: &'static str,
     /// Streaming multiprocessors.
     pub multiprocessors: u32,
-    /// Threads that a multiprocessor holds at once.
+    /// Resident threads of a multiprocessor.
     pub threads: u32,
-    /// Blocks that a multiprocessor holds at once.
+    /// Resident blocks of a multiprocessor.
     pub blocks: u32,
     /// Bytes of shared memory of a multiprocessor. A block can opt in to 1 KiB less.
     pub shared: u32,
@@ -30,23 +30,23 @@ pub struct Profile {
     pub memory_clock_mhz: u32,
     /// Bytes a second of device memory.
     pub bandwidth: f64,
-    /// Operations of `mma` on halves a clock and multiprocessor, dense.
+    /// Dense f16 matrix floating-point operations a clock and multiprocessor.
     pub matrix_rate: f64,
-    /// Watts that are drawn without work. An assumption.
+    /// Idle watts. An assumption.
     pub idle_watts: f64,
     /// The power limit in watts.
     pub power_limit: u32,
     /// The driver's CUDA version: 12040 for 12.4.
     pub cuda: u32,
-    /// The driver's own version.
+    /// The driver version.
     pub driver: &'static str,
 }
 
 /// 32-bit registers of a multiprocessor, and of a block.
 pub const REGISTERS: u32 = 65_536;
-/// Bytes of shared memory that a block takes for itself.
+/// Bytes of shared memory that the system reserves in each block.
 pub const RESERVED_SHARED: u32 = 1024;
-/// Bytes of shared memory that a block has without opting in.
+/// Bytes of shared memory of a block without opt-in.
 pub const PLAIN_SHARED: u32 = 48 << 10;
 
 const TWELVE_0: (u32, &str) = (12_000, "525.60.13");
@@ -130,7 +130,7 @@ pub const PROFILES: [Profile; 6] = [
         cuda: TWELVE_0.0,
         driver: TWELVE_0.1,
     },
-    // NVIDIA DGX B200 data sheet, Blackwell architecture brief; 148 multiprocessors and 126 MiB of L2 are what the driver says.
+    // NVIDIA DGX B200 data sheet and Blackwell architecture brief. The driver reports 148 multiprocessors and 126 MiB of L2.
     Profile {
         capability: (10, 0),
         name: "NVIDIA B200",
@@ -170,7 +170,7 @@ pub const PROFILES: [Profile; 6] = [
     },
 ];
 
-/// A GPU that is too old for this project: the data sheet of NVIDIA's T4.
+/// A GPU that is too old for this project, by the data sheet of NVIDIA's T4.
 const TOO_OLD: Profile = Profile {
     capability: (7, 5),
     name: "Tesla T4",
@@ -191,23 +191,23 @@ const TOO_OLD: Profile = Profile {
 };
 
 impl Profile {
-    /// The profile of a capability as it is written: `9.0`.
+    /// Returns the profile of a capability such as `9.0`.
     pub fn of(capability: &str) -> Option<&'static Profile> {
         let all = PROFILES.iter().chain([const { &TOO_OLD }]);
         all.into_iter().find(|profile| profile.version() == capability)
     }
 
-    /// Its capability as it is written: `9.0`.
+    /// Returns the capability as text: `9.0`.
     pub fn version(&self) -> String {
         format!("{}.{}", self.capability.0, self.capability.1)
     }
 
-    /// Bytes of shared memory that a block can opt in to.
+    /// Returns the bytes of shared memory that a block can opt in to.
     pub const fn most_shared(&self) -> u32 {
         self.shared - RESERVED_SHARED
     }
 
-    /// `true` if PTX for a target (`sm_90`, `sm_90a`, `sm_100f`) can be compiled for it.
+    /// `true` if PTX for a target (`sm_90`, `sm_90a`, `sm_100f`) runs on it.
     pub fn takes(&self, target: &str) -> bool {
         let Some(text) = target.strip_prefix("sm_") else {
             return false;
@@ -219,16 +219,16 @@ impl Profile {
         let own = 10 * self.capability.0 + self.capability.1;
         match &text[digits.len()..] {
             "" => number <= own,
-            // Architecture-specific: on that one alone.
+            // Architecture-specific: this capability alone.
             "a" => number == own,
-            // Family-specific: on later ones of the same major version.
+            // Family-specific: this and later capabilities of the same major version.
             "f" => number <= own && number / 10 == self.capability.0,
             _ => false,
         }
     }
 }
 
-/// The PTX version that the driver of a CUDA version takes at most (release notes of the PTX ISA).
+/// Returns the newest PTX version that the driver of a CUDA version accepts (release notes of the PTX ISA).
 pub fn ptx_version(cuda: u32) -> (u32, u32) {
     match (cuda / 1000, cuda % 1000 / 10) {
         (..=11, minor) => (7, minor),

@@ -1,36 +1,36 @@
-//! What a process leaves behind when it ends: written by the library, read by the test.
+//! The report of a process: the library writes it at exit, and the test reads it.
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Formatter};
 
-/// What was asked of the virtual GPUs, and what was left on them.
+/// The calls of a process, its leaks and its mistakes.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Report {
-    /// Calls of each function.
+    /// The number of calls of each function.
     pub calls: BTreeMap<String, u64>,
-    /// What still existed at the end, by kind, where there was any: `memory`, `streams`, `events`, `modules`, `graphs`, `executables`,
-    /// `captures`, `contexts`.
+    /// The objects that still existed at exit, counted by kind: `memory`, `streams`, `events`, `modules`, `graphs`, `executables`,
+    /// `captures`, `contexts`. Kinds without objects are absent.
     pub left: BTreeMap<String, u64>,
-    /// Queued work that nothing waited for.
+    /// The number of queued items that nothing waited for.
     pub queued: u64,
-    /// Kernels that the emulator ran.
+    /// The number of kernels that the emulator ran.
     pub executed: u64,
-    /// Calls that were made to fail.
+    /// The number of injected faults.
     pub injected: u64,
-    /// What was done wrong: memory used after it was freed, a kernel of a module that was unloaded.
+    /// Mistakes of the program, such as memory used after it was freed, or a launch after its module was unloaded.
     pub problems: Vec<String>,
 }
 
 impl Report {
-    /// Calls of a function.
+    /// Returns the number of calls of a function.
     pub fn calls(&self, function: &str) -> u64 {
         self.calls.get(function).copied().unwrap_or(0)
     }
 
-    /// Reads a report.
+    /// Parses a report.
     ///
     /// # Errors
-    /// The text is no report, or not a whole one.
+    /// The text is no report, or is truncated.
     pub fn parse(text: &str) -> Result<Report, String> {
         let mut report = Report::default();
         for line in text.lines() {

@@ -1,29 +1,29 @@
-//! What a virtual GPU is told, through the environment.
+//! The settings of the virtual GPUs, read from environment variables.
 
 use crate::profile::Profile;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Variables of this prefix are settings, and nothing else may begin so.
+/// The prefix of settings. Unknown variables with this prefix are errors.
 pub const PREFIX: &str = "VIRTUAL_GPU_";
 
-/// Which nodes of a graph a launch executes. Time and energy pass for all of them either way.
+/// The nodes of a graph that a launch executes. Time and energy pass for all nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Graphs {
-    /// Every node, at every launch.
+    /// Every node at every launch.
     All,
-    /// The first and the last node, at the first launch: for programs that launch the same kernels thousands of times to time them.
+    /// The first and the last node at the first launch: for programs that time thousands of launches.
     Sample,
 }
 
-/// Which calls of a function something happens to.
+/// A selection of calls by number, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which {
-    /// That one, from 1.
+    /// One call.
     Nth(u64),
-    /// That one and all later ones.
+    /// A call and all later ones.
     From(u64),
-    /// Every so-many-th.
+    /// Every n-th call.
     Each(u64),
 }
 
@@ -37,23 +37,23 @@ impl Which {
     }
 }
 
-/// What a call does instead.
+/// The effect of an injected fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// Fails with that code, having done nothing.
+    /// The call does nothing and returns this code.
     Fails(i32),
-    /// As that, and so does everything else on the device from then on.
+    /// The same, and the code becomes the device's sticky error.
     Breaks(i32),
-    /// Never returns.
+    /// The call never returns.
     Hangs,
-    /// Aborts the process.
+    /// The process aborts.
     Crashes,
 }
 
-/// A fault on request.
+/// A fault to inject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// A function, or the beginning of its name and `*`.
+    /// A function name, or a prefix followed by `*`.
     pub function: String,
     pub which: Which,
     pub fate: Fate,
@@ -69,16 +69,16 @@ impl Fault {
     }
 }
 
-/// What is wrong with a kernel.
+/// A defect of a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Defect {
-    /// It reads an illegal address, which breaks the device.
+    /// It accesses an illegal address: a sticky error.
     Illegal,
     /// It never ends.
     Hangs,
     /// It writes nothing.
     Idle,
-    /// It takes the process with it.
+    /// It aborts the process.
     Crashes,
     /// It spills 64 bytes a thread.
     Spills,
@@ -86,16 +86,16 @@ pub enum Defect {
     Rejected,
 }
 
-/// Which kernels are defective.
+/// A selection of kernels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Suspect {
-    /// Those whose PTX contains that text.
+    /// Kernels whose PTX contains a text.
     Containing(String),
-    /// Those of the so-many-th modules that are loaded, from 1.
+    /// Kernels of modules selected by load order, from 1.
     Loaded(Which),
 }
 
-/// The functions that can be told to lie: to do nothing and report success.
+/// The functions that can lie: do nothing and report success.
 pub const LIARS: [&str; 10] = [
     "cuCtxSynchronize",
     "cuEventRecord",
@@ -109,7 +109,7 @@ pub const LIARS: [&str; 10] = [
     "cuStreamWaitEvent",
 ];
 
-/// Every setting. The crate's documentation says what each does.
+/// All settings. The crate's documentation describes each.
 #[derive(Debug)]
 pub struct Settings {
     pub devices: Vec<&'static Profile>,
@@ -172,10 +172,10 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The settings among variables; others are passed over.
+    /// Parses the settings among variables. Other variables are ignored.
     ///
     /// # Errors
-    /// A setting that there is not, or a value that it cannot have.
+    /// An unknown setting or an invalid value.
     pub fn parse(variables: impl IntoIterator<Item = (String, String)>) -> Result<Settings, String> {
         let mut settings = Settings::default();
         for (name, value) in variables {
@@ -300,10 +300,10 @@ fn which(value: &str) -> Result<Which, String> {
     }
 }
 
-/// A list of faults.
+/// Parses a list of faults.
 ///
 /// # Errors
-/// It is none.
+/// The text is not a list of faults.
 pub fn faults(value: &str) -> Result<Vec<Fault>, String> {
     list(value, fault)
 }

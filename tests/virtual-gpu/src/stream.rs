@@ -1,8 +1,8 @@
-//! Streams: work is queued, and executed at the last moment at which a driver may, so that a program that forgot to wait reads
-//! what was there before.
+//! Streams. Queued work is executed at the last moment that the CUDA model allows, so a program that forgets to wait reads
+//! stale data.
 //!
-//! Time passes apart from that. Work whose cost is known is put on the device's timeline when it is queued; a kernel that never ran is
-//! put there when it has run, and with it what stands behind it.
+//! Simulated time is independent of execution. Work of known cost is scheduled on the device's timeline when it is queued. A kernel that
+//! has never run is scheduled once it has run, and the work behind it after it.
 
 use crate::capture::Executable;
 use crate::codes::{Answer, Code};
@@ -24,23 +24,23 @@ const PER_THREAD: u64 = 2;
 pub struct Stream {
     pub device: usize,
     generation: u32,
-    /// It and the legacy stream wait for each other.
+    /// `true` if it synchronises with the legacy stream.
     blocking: bool,
-    /// A program made it, and has not destroyed it.
+    /// `true` if the program created it.
     owned: bool,
-    /// Its handle was given up; its work is still done.
+    /// `true` if its handle is invalid. Its queued work still runs.
     destroyed: bool,
     pub queue: VecDeque<Queued>,
-    /// Work that was queued, and of that, work that was executed, ever.
+    /// The number of items ever queued.
     pub enqueued: u64,
     executed: u64,
-    /// Work in the queue that is not on the timeline.
+    /// The number of queued items without a place on the timeline.
     unscheduled: u64,
-    /// When all that is on the timeline has ended.
+    /// The time at which its scheduled work ends, in seconds.
     ready: f64,
-    /// The capture that takes what is queued.
+    /// The capture that records its work.
     pub capture: Option<u64>,
-    /// It was asked whether it is done, and answered no, since something was queued.
+    /// `true` if it was queried since something was queued, and was not done.
     asked: bool,
 }
 
@@ -67,14 +67,14 @@ impl Stream {
     }
 }
 
-/// Work in a queue.
+/// An item of a queue.
 pub struct Queued {
     work: Work,
     queued_at: f64,
     scheduled: bool,
 }
 
-/// Something for a device to do.
+/// Work for a device.
 #[derive(Clone)]
 pub enum Work {
     Launch(Arc<Launch>),
@@ -91,9 +91,9 @@ pub enum Work {
 pub struct Mark {
     device: usize,
     stream: StreamId,
-    /// Work of the stream that stands before it.
+    /// The number of items of the stream up to and including the mark.
     position: u64,
-    /// When the stream comes there.
+    /// The time at which the stream reaches it, in seconds.
     time: OnceLock<f64>,
 }
 
@@ -103,11 +103,11 @@ impl Mark {
     }
 }
 
-/// Whether a stream came to where it was to be.
+/// The result of draining a stream.
 #[derive(PartialEq)]
 enum Progress {
     There,
-    /// A kernel before it never ends.
+    /// A kernel never ends.
     Stuck,
 }
 
@@ -120,7 +120,7 @@ impl Machine {
         id
     }
 
-    /// The stream of a handle. 0, 1 and 2 are those of the current context.
+    /// Returns the stream of a handle. 0, 1 and 2 are the default streams of the current context.
     pub fn stream(&mut self, handle: u64) -> Answer<StreamId> {
         let current = self.current()?;
         match handle {
@@ -160,7 +160,7 @@ impl Machine {
         self.forget_if_done(id);
     }
 
-    /// A stream that was destroyed goes when its work is done.
+    /// Removes a destroyed stream once its work is done.
     fn forget_if_done(&mut self, id: StreamId) {
         if self
             .streams
@@ -196,7 +196,7 @@ impl Machine {
         }
     }
 
-    /// The legacy stream and those that are not "non-blocking" wait for each other.
+    /// Orders the legacy stream and the blocking streams.
     fn order_with_legacy(&mut self, id: StreamId) -> Answer {
         let (device, blocking) = (self.streams[&id].device, self.streams[&id].blocking);
         let legacy = self.devices[device].legacy;
@@ -223,7 +223,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Marks where a stream stands.
+    /// Marks the end of a stream's queue.
     pub fn mark(&mut self, id: StreamId) -> Arc<Mark> {
         let mark = Arc::new(Mark {
             device: self.streams[&id].device,
@@ -235,7 +235,7 @@ impl Machine {
         mark
     }
 
-    /// Puts work on the timeline, if its cost is known.
+    /// Schedules work on the timeline. Returns `false` if its cost is unknown.
     fn schedule(&mut self, id: StreamId, work: &Work, queued_at: f64) -> bool {
         let (number, ready) = (self.streams[&id].device, self.streams[&id].ready);
         let ends = match work {
@@ -265,7 +265,7 @@ impl Machine {
         true
     }
 
-    /// What work costs; none for kernels that never ran.
+    /// Returns the cost of work, or none for kernels that have never run.
     fn cost(&self, device: usize, work: &Work) -> Option<Cost> {
         let profile = self.devices[device].profile;
         match work {
@@ -289,7 +289,7 @@ impl Machine {
         }
     }
 
-    /// Executes what a stream was given, up to a position.
+    /// Executes a stream's queue up to a position.
     fn drain(&mut self, id: StreamId, position: u64) -> Progress {
         loop {
             let Some(stream) = self.streams.get_mut(&id) else {
@@ -320,7 +320,7 @@ impl Machine {
                 self.perform(device, &queued.work);
             }
             if !queued.scheduled {
-                // What failed has no cost, and took no time.
+                // Failed work has no cost and takes no time.
                 self.schedule(id, &queued.work, queued.queued_at);
                 if let Some(stream) = self.streams.get_mut(&id) {
                     stream.unscheduled -= 1;
@@ -370,7 +370,7 @@ impl Machine {
                 self.perform(device, work);
             }
         }
-        // Nodes that were passed over may be kernels that never ran; they take what the smallest does.
+        // Skipped nodes may be kernels that have never run: they cost an empty launch.
         for work in &graph.nodes {
             if let Work::Launch(launch) = work {
                 let smallest = Cost {
@@ -382,7 +382,7 @@ impl Machine {
         }
     }
 
-    /// From now on everything on the device answers this code.
+    /// Makes an error sticky for a device.
     pub fn break_device(&mut self, device: usize, failure: Failure) {
         if let Some(text) = failure.problem {
             self.problem(text);
@@ -390,13 +390,13 @@ impl Machine {
         self.devices[device].broken.get_or_insert(failure.code);
     }
 
-    /// Executes what a stream was given up to a mark, and waits for its time.
+    /// Executes a stream's queue up to a mark, and waits for the mark's time.
     pub fn wait_for(&mut self, mark: &Mark) -> Answer<Pause> {
         let progress = self.drain(mark.stream, mark.position);
         self.ended(progress, mark.device, mark.time())
     }
 
-    /// Executes all that a stream was given, and waits for its time.
+    /// Executes a stream's queue, and waits for the end of the work.
     pub fn finish(&mut self, id: StreamId) -> Answer<Pause> {
         let Some(stream) = self.streams.get(&id) else {
             return Ok(Pause::None);
@@ -407,7 +407,7 @@ impl Machine {
         self.ended(progress, device, ready)
     }
 
-    /// Copies to the host once a stream has done everything, and waits for the copy.
+    /// Executes a stream's queue, copies to the host, and waits for the copy.
     pub fn read(&mut self, id: StreamId, from: u64, to: &mut [u8]) -> Answer<Pause> {
         self.order_with_legacy(id)?;
         if let Pause::Forever = self.finish(id)? {
@@ -431,7 +431,7 @@ impl Machine {
         Ok(Pause::Until(stream.ready))
     }
 
-    /// Executes all that a device was given, and waits for its time.
+    /// Executes the queues of all streams of a device, and waits for the end of the work.
     pub fn finish_device(&mut self, device: usize) -> Answer<Pause> {
         let streams: Vec<StreamId> = self.streams_of(device);
         let mut until: f64 = 0.0;
@@ -459,7 +459,7 @@ impl Machine {
         Ok(time.map_or(Pause::None, Pause::Until))
     }
 
-    /// Whether a stream has come to a mark. As late as it may be: never at the first question, and not before its time.
+    /// Succeeds if a stream has reached a mark: never at the first query, and not before the mark's time.
     pub fn reached(&mut self, mark: &Mark, asked_before: bool) -> Answer {
         let (stream, position) = (mark.stream, mark.position);
         let done = self.streams.get(&stream).is_none_or(|known| known.executed >= position);
@@ -473,7 +473,7 @@ impl Machine {
         }
     }
 
-    /// Whether a stream has done all that it was given.
+    /// Succeeds if a stream is done.
     pub fn is_done(&mut self, id: StreamId) -> Answer {
         let stream = &self.streams[&id];
         let end = Mark {
@@ -505,7 +505,7 @@ impl Work {
     }
 }
 
-/// Why a device broke, and what the program did wrong, if it did.
+/// An asynchronous error, and the mistake of the program that caused it, if there is one.
 pub struct Failure {
     pub code: Code,
     pub problem: Option<String>,

@@ -1,4 +1,4 @@
-//! How a test starts a process that sees virtual GPUs.
+//! Processes on virtual GPUs, started by a test.
 
 use crate::report::Report;
 use crate::settings::{PREFIX, Settings};
@@ -9,16 +9,16 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Set in processes that run one test.
+/// The variable that marks a process started by [`Virtual::test`].
 const CHILD: &str = "ENERGY_KERNEL_TEST_CHILD";
 
-/// The file that cargo builds of this crate, and that of the clock.
+/// The shared libraries of this crate and of the clock.
 const LIBRARY: &str = "libenergy_kernel_virtual_gpu.so";
 const CLOCK: &str = "libenergy_kernel_virtual_clock.so";
-/// The names under which a driver and an NVML are looked for.
+/// The names under which programs load the driver and NVML.
 const NAMES: [&str; 4] = ["libcuda.so", "libcuda.so.1", "libnvidia-ml.so", "libnvidia-ml.so.1"];
 
-/// Virtual GPUs for child processes: a folder with the libraries, the settings, and the reports of the processes that used them.
+/// Virtual GPUs for child processes: a folder with the libraries and the reports, and the settings.
 ///
 /// ```no_run
 /// use energy_kernel_virtual_gpu::Virtual;
@@ -35,10 +35,10 @@ pub struct Virtual {
 }
 
 impl Virtual {
-    /// Virtual GPUs of these capabilities, separated by commas: `9.0`, or `9.0,8.6` for two.
+    /// Virtual GPUs of these capabilities, separated by commas: `9.0`, or `9.0,8.6` for two devices.
     ///
     /// # Panics
-    /// There is no such profile, the library was not built, or its folder cannot be made: tests cannot go on.
+    /// The profile is unknown, the library was not built, or the folder cannot be created.
     pub fn new(devices: &str) -> Virtual {
         let folder = tempfile::tempdir().expect("a folder for the libraries");
         let library = library(LIBRARY);
@@ -54,10 +54,10 @@ impl Virtual {
         .with("REPORT", &reports)
     }
 
-    /// Sets one of the settings, its name without the prefix; the last value of a setting counts.
+    /// Sets a setting, named without its prefix. A later value replaces an earlier one.
     ///
     /// # Panics
-    /// There is no such setting, or it cannot have that value.
+    /// The setting is unknown or the value is invalid.
     #[must_use]
     pub fn with(mut self, setting: &str, value: &str) -> Virtual {
         let variable = (format!("{PREFIX}{setting}"), value.to_owned());
@@ -69,7 +69,7 @@ impl Virtual {
         self
     }
 
-    /// Takes a function out of the driver, as if it were an older one.
+    /// Removes a function from the driver, as in an older version.
     ///
     /// # Panics
     /// The driver has no such function.
@@ -81,7 +81,7 @@ impl Virtual {
             .filter_map(|(place, text)| (text == name.as_bytes()).then_some(place))
             .collect();
         assert!(!places.is_empty(), "the driver has no {function}");
-        // The loader looks it up by a hash of the name, and then finds another name.
+        // The loader finds the entry by the hash of the name, and then compares the names.
         places.into_iter().for_each(|place| bytes[place + 1] = b'_');
         let changed = self.folder.path().join(format!("without-{function}.so"));
         std::fs::write(&changed, bytes).expect("the changed library");
@@ -93,7 +93,7 @@ impl Virtual {
         self
     }
 
-    /// The variables that make a process see the virtual GPUs.
+    /// The environment variables that give a process the virtual GPUs.
     pub fn variables(&self) -> Vec<(OsString, OsString)> {
         let mut path = self.folder.path().as_os_str().to_owned();
         if let Some(before) = std::env::var_os("LD_LIBRARY_PATH").filter(|before| !before.is_empty()) {
@@ -109,17 +109,17 @@ impl Virtual {
             .collect()
     }
 
-    /// A command whose process, and the processes that it starts, see the virtual GPUs.
+    /// A command whose process and descendants see the virtual GPUs.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.envs(self.variables());
         command
     }
 
-    /// This test executable again, to run the one test of that name; [`is_child`] tells the test that it is there.
+    /// A command that runs one test of this executable. The test finds out with [`is_child`].
     ///
     /// # Panics
-    /// The system does not tell which executable this is.
+    /// The path of this executable is unknown.
     pub fn test(&self, name: &str) -> Command {
         let mut command = self.command(std::env::current_exe().expect("this executable"));
         command
@@ -129,17 +129,17 @@ impl Virtual {
         command
     }
 
-    /// Runs the one test of that name in a process of its own, at most a minute.
+    /// Runs one test of this executable in its own process, for at most two minutes.
     ///
     /// # Panics
-    /// There is no such test, or the process cannot be started.
+    /// The test does not exist, or the process cannot be started.
     pub fn run(&self, name: &str) -> Run {
-        let run = self.finish(&mut self.test(name), Duration::from_secs(60));
+        let run = self.finish(&mut self.test(name), Duration::from_secs(120));
         assert!(!run.text.contains("running 0 tests"), "there is no test `{name}`");
         run
     }
 
-    /// Runs a command to its end, or ends it.
+    /// Runs a command, and kills it at the limit.
     ///
     /// # Panics
     /// The process cannot be started.
@@ -153,7 +153,7 @@ impl Virtual {
             match child.try_wait().expect("its state") {
                 Some(status) => break Some(status),
                 None if Instant::now() >= deadline => {
-                    // It may have ended just now.
+                    // Both fail if it has just ended.
                     let _ = child.kill();
                     let _ = child.wait();
                     break None;
@@ -174,7 +174,7 @@ impl Virtual {
         }
     }
 
-    /// The reports of the processes that called the driver or NVML and came to their ends, by process id.
+    /// Returns the reports of all processes that called the driver or NVML and exited normally.
     ///
     /// # Panics
     /// A report cannot be read.
@@ -192,28 +192,28 @@ impl Virtual {
         paths.iter().map(read).collect()
     }
 
-    /// The folder that the libraries and the reports lie in.
+    /// The folder of the libraries and reports.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 }
 
-/// How a process ended, and what it left.
+/// The end of a process.
 #[derive(Debug)]
 pub struct Run {
-    /// None: it was ended, because its time was over.
+    /// The exit status, or none if the process was killed at the limit.
     pub status: Option<ExitStatus>,
-    /// What it wrote.
+    /// Its standard output and standard error.
     pub text: String,
-    /// None: it never called the driver, or did not end by itself.
+    /// Its report, or none if it never called the driver or did not exit normally.
     pub report: Option<Report>,
 }
 
 impl Run {
-    /// The report of a process that succeeded, did nothing wrong, and left nothing.
+    /// Returns the report of a process that succeeded without mistakes and leaks.
     ///
     /// # Panics
-    /// It is none.
+    /// The process failed, made a mistake or leaked.
     pub fn clean(self) -> Report {
         assert!(
             self.status.is_some_and(|status| status.success()),
@@ -235,10 +235,10 @@ pub fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
-/// Runs work in a process on virtual GPUs while calls fail, as the setting `FAIL` says it; they are counted from now on.
+/// Runs work while calls of this process fail, given in the syntax of the setting `FAIL`. Calls are counted from here.
 ///
 /// # Panics
-/// The process has no virtual GPU, or these are no faults.
+/// The process has no virtual GPU, or the faults are invalid.
 pub fn while_failing<R>(faults: &str, work: impl FnOnce() -> R) -> R {
     set_faults(faults);
     let result = work();
@@ -278,7 +278,7 @@ fn set_faults(faults: &str) {
     assert_eq!(answer, 0, "these are no faults: {faults:?}");
 }
 
-/// A shared library: cargo leaves it beside the executables of the tests that depend on this crate.
+/// Returns the path of a shared library. Cargo builds it beside the test executables that depend on this crate.
 fn library(name: &str) -> PathBuf {
     let executable = std::env::current_exe().expect("this executable");
     let folders = executable.ancestors().skip(1).take(2);

@@ -1,4 +1,4 @@
-//! That the virtual GPU is a judge: a driver that lies is noticed, and so is a program that breaks the rules.
+//! Controls: the tests notice a driver that lies, and the virtual GPU notices a program that breaks the rules.
 
 #![cfg(target_os = "linux")]
 
@@ -416,7 +416,7 @@ fn a_graph_has_the_memory_that_it_allocates() {
             graph.launch().unwrap();
         }
         assert_eq!(stream.clone_dtoh(&result).unwrap(), [2]);
-        // What was freed holds nothing.
+        // Freed memory is poisoned.
         let mut left = [0u32];
         // SAFETY: the memory is there as long as the graph is.
         unsafe { result::memcpy_dtoh_async(&mut left, address, stream.cu_stream()) }.unwrap();

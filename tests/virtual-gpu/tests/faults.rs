@@ -1,10 +1,11 @@
-//! Every entry point of driver and NVML that a program reaches fails in every way, at each of its first calls: the table `faults.md`.
+//! Injects every kind of fault into the first and last calls of every entry point that a program reaches. The outcomes are the table
+//! `faults.md`.
 //!
-//! A scenario runs once for each of these faults, in a process of its own. It must never panic, hang, or compute something wrong. An error
-//! of one call is over at the next try, and leaves nothing behind but what the failing call was to release. The user is told, or no harm
-//! was done: a fault that is neither has its reason in the table.
+//! The scenario runs once a fault, in its own process. It must not panic, hang or compute wrong results. After an error of one call the next
+//! try must succeed, and nothing may leak but the object that the failing call should have released. The user is told, or no harm is
+//! done; every other outcome has a reason in the table.
 //!
-//! `WRITE_FAULTS=1` writes the table; else it is compared.
+//! `WRITE_FAULTS=1` writes the table. Otherwise the test compares it.
 
 #![cfg(target_os = "linux")]
 
@@ -24,10 +25,10 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// The first calls of each function fail, one after the other, and the last one does.
+/// The number of first calls of each function that fail, one a run. The last call fails in another run.
 const FIRST: u64 = 3;
 
-/// What an entry point answers.
+/// A kind of fault.
 struct Kind {
     title: &'static str,
     code: i32,
@@ -57,7 +58,7 @@ fn dot(a: Tensor<f32, (M, K)>, b: Tensor<f32, (N, K)>) -> Tensor<f32, (M, N)> {
     |m, n| sum(|k| a[[m, k]] * b[[n, k]])
 }
 
-/// The steps of the scenario, each with what earlier ones made.
+/// The state of the scenario.
 struct Program {
     gpu: Gpu,
     numbers: Vec<f32>,
@@ -249,7 +250,7 @@ fn expect(step: &str, found: &[f32], expected: &[f32]) {
     }
 }
 
-/// The scenario. A step that fails is tried again: a fault is one call, unless it broke the device.
+/// The scenario. A failing step is tried three times: a fault that is not sticky affects one call.
 #[test]
 fn the_scenario() {
     if !is_child() {
@@ -282,7 +283,7 @@ fn the_scenario() {
     println!("END");
 }
 
-/// Devices with and without memory pools: programs reach other functions.
+/// A device with or without memory pools. They reach different functions.
 fn machine(pools: bool) -> Virtual {
     let pools = if pools { "1" } else { "0" };
     Virtual::new("9.0")
@@ -291,21 +292,17 @@ fn machine(pools: bool) -> Virtual {
         .with("POOLS", pools)
 }
 
-/// How a fault came out.
+/// The outcome of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
-    /// A typed error came back.
+    /// The program got a typed error.
     Told,
-    /// Nobody was told, all results were right, and nothing is left.
+    /// No error, right results, no leak.
     Harmless,
-    /// Nobody was told, and what the call was to release is left, or the device is broken.
+    /// No error, but the object that the call should have released leaks, or the device is broken.
     Unnoticed,
-    /// Something is left that another call was to release.
+    /// Another object leaks.
     Leaks,
-    /// What failed once fails again.
-    Lasts,
-    /// The device is told to do something wrong.
-    Misuses,
 }
 
 impl Outcome {
@@ -315,13 +312,11 @@ impl Outcome {
             Outcome::Harmless => "harmless",
             Outcome::Unnoticed => "unnoticed",
             Outcome::Leaks => "leaks",
-            Outcome::Lasts => "lasts",
-            Outcome::Misuses => "misuses",
         }
     }
 }
 
-/// Why an outcome of a call is neither told nor harmless.
+/// The reason of an outcome that is neither told nor harmless.
 struct Reason {
     function: &'static str,
     call: &'static str,
@@ -373,7 +368,7 @@ const REASONS: &[Reason] = &[
     ),
 ];
 
-/// What a call that fails cannot release.
+/// The kind of object that a function releases.
 fn keeps(function: &str) -> Option<&'static str> {
     Some(match function {
         "cuMemFreeAsync" | "cuMemFree_v2" => "memory",
@@ -387,7 +382,7 @@ fn keeps(function: &str) -> Option<&'static str> {
     })
 }
 
-/// What a fault came to, or the rule that it broke.
+/// Returns the outcome of a fault, or the broken rule.
 fn judge(fault: &Fault, run: &Run) -> std::result::Result<Outcome, String> {
     let broken = |rule: &str| Err(format!("{} {rule}\n{}", fault.setting(), run.text));
     let Some(status) = run.status else {
@@ -407,14 +402,14 @@ fn judge(fault: &Fault, run: &Run) -> std::result::Result<Outcome, String> {
         return broken("does not end well");
     };
     if !report.problems.is_empty() {
-        return Ok(Outcome::Misuses);
+        return broken("makes a mistake on the device");
     }
     let told = run.text.contains("TOLD");
     if fault.kind().sticky {
         return Ok(if told { Outcome::Told } else { Outcome::Unnoticed });
     }
     if run.text.contains("LASTING") {
-        return Ok(Outcome::Lasts);
+        return broken("fails again at the next tries");
     }
     let mut left = report.left.clone();
     let own = keeps(&fault.function).and_then(|kind| left.remove(kind));
@@ -426,16 +421,16 @@ fn judge(fault: &Fault, run: &Run) -> std::result::Result<Outcome, String> {
     })
 }
 
-/// One call of a function that fails, in one way.
+/// One fault: a call and a kind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Fault {
     function: String,
     nth: u64,
-    /// It is the last call.
+    /// `true` for the last call.
     last: bool,
-    /// The number of its kind.
+    /// The index of its kind.
     column: usize,
-    /// Where it is reached.
+    /// `true` if it is reached with memory pools.
     pools: bool,
 }
 
@@ -465,7 +460,7 @@ fn kinds(function: &str) -> &'static [Kind] {
     }
 }
 
-/// Calls of each function when nothing fails.
+/// Returns the calls of each function when nothing fails.
 fn calls(pools: bool) -> BTreeMap<String, u64> {
     let run = machine(pools).run("the_scenario");
     assert!(!run.text.contains("TOLD"), "{}", run.text);
@@ -478,7 +473,7 @@ fn every_fault() -> Vec<Fault> {
     let mut faults = Vec::new();
     for (pools, calls) in [(true, with), (false, without)] {
         for (function, count) in calls {
-            // How often the counter is read depends on the time.
+            // The number of counter readings depends on timing.
             let last = (count > FIRST && !function.starts_with("nvml")).then_some((count, true));
             let calls = (1..=FIRST.min(count)).map(|nth| (nth, false)).chain(last);
             let columns = 0..kinds(&function).len();
@@ -500,7 +495,7 @@ fn every_fault() -> Vec<Fault> {
     faults
 }
 
-/// Runs the scenario for each of these faults.
+/// Runs the scenario once a fault.
 fn run(faults: &[Fault]) -> Vec<std::result::Result<Outcome, String>> {
     let next = AtomicUsize::new(0);
     let outcomes = Mutex::new(vec![None; faults.len()]);
@@ -519,14 +514,15 @@ fn run(faults: &[Fault]) -> Vec<std::result::Result<Outcome, String>> {
     outcomes.into_inner().unwrap().into_iter().map(Option::unwrap).collect()
 }
 
-const HEAD: &str = "# What faults of driver and NVML come to
+const HEAD: &str = "# Outcomes of faults in driver and NVML
 
-Each entry point that a program reaches fails at its first calls, once in each way, while a scenario of the whole public interface runs on the
-virtual GPU (`tests/faults.rs`, which makes this page). *told*: a typed error came back, and the next try went well if the device was not broken.
-*harmless*: nobody was told, every result was right, and nothing was left. Illegal address, launch failed and ECC break the device.
+A scenario of the public interface runs on a virtual GPU once for each fault. A fault is one call of an entry point (its first, second, third or last) that
+returns an error; illegal address, launch failed and ECC are sticky. `tests/faults.rs` makes this page. *told*: the program got a typed error, and the
+next try succeeded unless the error was sticky. *harmless*: no error, right results, no leak. *unnoticed*: no error, but the failing call's own object leaks,
+or the device is broken.
 ";
 
-/// The page: a table of each library, and the reasons for what is neither told nor harmless.
+/// Returns the page: a table for each library, and the reasons.
 fn page(outcomes: &BTreeMap<Fault, Outcome>) -> String {
     let mut text = String::from(HEAD);
     for (title, prefix, kinds) in [("The driver", "cu", &OF_DRIVER[..]), ("NVML", "nvml", &OF_NVML[..])] {
@@ -555,7 +551,7 @@ fn page(outcomes: &BTreeMap<Fault, Outcome>) -> String {
     text
 }
 
-/// The functions that the runtime's probe looks for.
+/// The functions that the runtime's probe checks.
 fn probed() -> Vec<&'static str> {
     let source = include_str!("../../../runtime/src/device/probe.rs");
     let quoted = source.split('"').skip(1).step_by(2);

@@ -1,6 +1,6 @@
 //! `clean`.
 
-use crate::common::{call, package, text};
+use crate::common::{call, command, package, text};
 use std::fs;
 use std::path::PathBuf;
 
@@ -35,7 +35,7 @@ fn clean_deletes_what_it_says_and_no_more() {
         files.collect::<Vec<PathBuf>>()
     };
     // What is in use is not pulled away.
-    let lock = cache.lock("tuning").unwrap();
+    let lock = cache.try_lock(energy_kernel_build::Lock::Tuning).unwrap().unwrap();
     let busy = call(&folder, &["clean"]);
     assert!(
         busy.status.code() == Some(1) && text(&busy.stderr).contains("another process is tuning demo"),
@@ -81,4 +81,48 @@ fn what_cannot_be_parsed_is_said_and_its_results_are_not_unused() {
     }
     fs::write(folder.join("src/lib.rs"), "").unwrap();
     assert!(text(&call(&folder, &clean).stdout).contains("would delete 1 file ("));
+}
+
+/// `clean` keeps the results that another checkout of the package uses, shared or not.
+#[test]
+fn clean_leaves_other_checkouts_alone() {
+    let (_first, first) = package();
+    let (_second, second) = package();
+    let other =
+        "#[energy_kernel(tune(N = 8))] pub fn other(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| x[[n]] + 1.0 }";
+    let source = fs::read_to_string(second.join("src/lib.rs")).unwrap();
+    fs::write(second.join("src/lib.rs"), format!("{source}\n{other}")).unwrap();
+    let in_cache_of_first = |folder: &std::path::Path, words: &[&str]| {
+        let mut command = command(folder);
+        let output = command
+            .args(words)
+            .env("ENERGY_KERNEL_CACHE_DIR", first.join("cache"))
+            .output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let tune = ["tune", "--emulated", "--candidates", "1", "--json"];
+    in_cache_of_first(&first, &tune);
+    let shared = in_cache_of_first(&second, &tune);
+    assert!(
+        shared.contains("\"tuned\":1"),
+        "the first's result is the second's: {shared}"
+    );
+    // One would otherwise be of no operator of the first, the other be deleted with the first's own.
+    assert!(in_cache_of_first(&first, &["clean", "--unused"]).contains("deleted 0 files"));
+    let cleaned = in_cache_of_first(&first, &["clean"]);
+    assert!(
+        cleaned.contains("deleted 0 files") && cleaned.contains("kept 2 files that other checkouts"),
+        "{cleaned}"
+    );
+    assert!(in_cache_of_first(&second, &["show"]).contains("simulated"));
+    // Once the other is gone, its results and what is left of its state are nobody's.
+    fs::remove_dir_all(&second).unwrap();
+    assert!(
+        in_cache_of_first(&first, &["clean", "--unused"]).contains("deleted 1 file ("),
+        "that of `other`"
+    );
+    let cleaned = in_cache_of_first(&first, &["clean"]);
+    assert!(cleaned.contains("checkout") && !cleaned.contains("kept"), "{cleaned}");
 }

@@ -3,7 +3,7 @@
 use crate::common::{call, command, text};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 const DOUBLE: &str = "
 .version 8.0
@@ -164,6 +164,163 @@ fn every_kind_of_argument_is_passed() {
     expected[24..32].copy_from_slice(&u64::MAX.to_le_bytes());
     assert_eq!(fs::read(folder.path().join("after")).unwrap(), expected);
     assert_eq!(fs::read(folder.path().join("before")).unwrap(), [7; 40]);
+}
+
+/// A kernel that takes its buffers from a structure, an array of pointers, and twice.
+const POINTERS: &str = "
+.version 8.0
+.target sm_80
+.address_size 64
+.const .align 4 .u32 scale[2] = {1, 1};
+.global .align 4 .u32 added = 100;
+.visible .entry gather(.param .align 8 .b8 s[24], .param .u64 table, .param .u64 x, .param .u64 again) {
+    .reg .b32 %r<8>; .reg .b64 %d<8>;
+    ld.param.u64 %d0, [s]; ld.param.u32 %r0, [s+8]; ld.param.u64 %d1, [s+16];
+    ld.param.u64 %d2, [table]; ld.param.u64 %d3, [x]; ld.param.u64 %d4, [again];
+    ld.global.u32 %r1, [%d0]; ld.const.u32 %r2, [scale]; mad.lo.u32 %r1, %r1, %r2, %r0;
+    ld.global.u32 %r2, [added]; add.u32 %r1, %r1, %r2; st.global.u32 [%d1], %r1;
+    ld.global.u64 %d5, [%d2]; ld.global.u32 %r3, [%d5]; ld.global.u64 %d5, [%d2+8]; ld.global.u32 %r4, [%d5];
+    mad.lo.u32 %r3, %r3, 1000, %r4; st.global.u32 [%d3], %r3; ld.global.u32 %r5, [%d4]; st.global.u32 [%d4+4], %r5;
+    ret;
+}
+";
+
+#[test]
+fn structures_pointers_and_variables_are_passed() {
+    let folder = ptx_folder();
+    let write = |name: &str, words: &[u32]| {
+        fs::write(
+            folder.path().join(name),
+            words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>(),
+        )
+        .unwrap()
+    };
+    fs::write(folder.path().join("p.ptx"), POINTERS).unwrap();
+    write("seven", &[7]);
+    write("eight", &[8]);
+    // The addresses at 0 and 16 are put in; the number at 8 stays.
+    write("s", &[1, 1, 30, 1, 1, 1]);
+    write("scale", &[10]);
+    write("added", &[2000]);
+    let run = |arguments: &[&str]| {
+        let mut command = command(folder.path());
+        command.args(["run", "p.ptx", "--check"]);
+        for argument in arguments {
+            command.args(["--arg", argument]);
+        }
+        command.output().unwrap()
+    };
+    let arguments = [
+        "buffer:in:seven",
+        "bytes:s:0=0,16=2",
+        "buffer:out:result:4",
+        "pointers:0,4",
+        "buffer:in:eight",
+        "symbol:scale:scale",
+        "out:twice:8",
+        "symbol:added:added",
+        "same:6",
+    ];
+    let output = run(&arguments);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let read = |name: &str| fs::read(folder.path().join(name)).unwrap();
+    assert_eq!(read("result"), (7 * 10 + 30 + 2000u32).to_le_bytes());
+    assert_eq!(read("twice"), [7008u32, 7008].map(u32::to_le_bytes).concat());
+    // Without values from outside, variables start as the module says.
+    let output = run(&[&arguments[..5], &arguments[6..7], &["same:5"]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(read("result"), (7 + 30 + 100u32).to_le_bytes());
+    let with = |at: usize, argument: &'static str| {
+        let mut arguments = arguments;
+        arguments[at] = argument;
+        arguments
+    };
+    let cases: [(usize, &str, i32, &str); 10] = [
+        (8, "same:9", 2, "there is no --arg 9: there are 9"),
+        (8, "same:5", 2, "--arg 5 has no buffer to point to"),
+        (8, "same:8", 2, "--arg 8 has no buffer to point to"),
+        (3, "pointers:0,1", 2, "--arg 1 has no buffer to point to"),
+        (1, "bytes:s:17=0", 2, "no address fits at offset 17"),
+        (1, "bytes:s:18446744073709551615=0", 2, "no address fits"),
+        (1, "bytes:absent", 1, "absent"),
+        (1, "bytes:seven", 1, "takes 24 bytes, 4 were given"),
+        (5, "symbol:nothing:scale", 1, "no global or constant variable `nothing`"),
+        (5, "symbol:scale:s", 1, "`scale` has 8 bytes, 24 were given"),
+    ];
+    for (at, argument, code, says) in cases {
+        let output = run(&with(at, argument));
+        let stderr = text(&output.stderr).replace("\n  │ ", " ");
+        assert_eq!(output.status.code(), Some(code), "{argument}: {stderr}");
+        assert!(stderr.contains(says), "{argument}: {stderr}");
+    }
+}
+
+#[test]
+fn what_the_emulator_does_not_know_exits_with_4() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |module: &str, body: &str| {
+        let head = ".version 8.7\n.target sm_90\n.address_size 64\n";
+        let text = format!(
+            "{head}{module} .visible .entry k() {{ .reg .b32 %r<4>; .reg .b64 %d<4>; .reg .f32 %f<4>; {body} ret; }}"
+        );
+        fs::write(folder.path().join("k.ptx"), text).unwrap();
+        let output = call(folder.path(), &["run", "k.ptx"]);
+        (output.status.code(), text_of(&output))
+    };
+    // All of these are known.
+    let known = [
+        ("", ".reg .v2 .b32 V; mov.v2.b32 V, {1, 2}; add.u32 %r0, V.x, V.y;"),
+        (
+            ".func f() { ret; }",
+            "mov.u64 %d0, f; P: .callprototype _ (); call %d0, (), P;",
+        ),
+        (
+            ".global .align 16 .b8 sums[16];",
+            "mov.f32 %f0, 1.0; mov.u64 %d0, sums; atom.global.add.v4.f32 {%f0, %f1, %f2, %f3}, [%d0], {%f0, %f0, %f0, %f0};",
+        ),
+        (".extern .func malloc();", "bra END; call malloc; END:"),
+    ];
+    for (module, body) in known {
+        let (code, says) = run(module, body);
+        assert_eq!(code, Some(0), "{module} {body}: {says}");
+    }
+    // What is not known is told from what is wrong, wherever it stands.
+    let cases = [
+        (4, ".alias f, g;", ""),
+        (4, ".global .surfref s;", ""),
+        (4, "", ".reg .b128 %q;"),
+        (4, "", ".reg .b256 %q;"),
+        (4, "", "mov.u64 %d0, k;"),
+        (4, "", "atom.global.add.v16.f32 {%f0}, [%d0], {%f0};"),
+        (4, "", "red.shared.add.v4.f32 [%r0], {%f0, %f0, %f0, %f0};"),
+        (
+            4,
+            "",
+            "wgmma.mma_async.sp.sync.aligned.m64n8k32.f32.f16.f16 {%f0}, %d0, %d0, %r0;",
+        ),
+        (
+            4,
+            ".extern .func (.param .b32 r) vprintf(.param .b64 a, .param .b64 b);",
+            "call (_), vprintf, (0, 0);",
+        ),
+        (4, ".extern .func elsewhere();", "call elsewhere;"),
+        (1, "", "add.u32 %r0, %r1;"),
+        (1, "", "add.u32 %r0, %r1, x;"),
+        (1, "", "add.u32 %r0, %r1 %r2;"),
+        (1, ".func f() { ret; }", "call f, (1);"),
+        (1, ".extern .func __assertfail();", "call __assertfail;"),
+        (1, "", "trap;"),
+        (1, "", "ld.global.u32 %r0, [16];"),
+        (1, ".const .b8 c[65537];", ""),
+    ];
+    for (code, module, body) in cases {
+        let (exit, says) = run(module, body);
+        assert_eq!(exit, Some(code), "{module} {body}: {says}");
+    }
+}
+
+fn text_of(output: &Output) -> String {
+    format!("{}{}", text(&output.stdout), text(&output.stderr))
 }
 
 #[test]

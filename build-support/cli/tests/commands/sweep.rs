@@ -53,7 +53,7 @@ fn a_sweep_is_recorded_and_tuned_on() {
     assert!(call(&folder, &fresh).status.success());
     let again = call(&folder, &[replay.as_slice(), &["--again"]].concat());
     assert!(
-        text(&again.stderr).contains("the trace is older than the result"),
+        text(&again.stderr).contains("the earlier result stays in use: it was measured later"),
         "{}",
         text(&again.stderr)
     );

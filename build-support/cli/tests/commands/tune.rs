@@ -1,6 +1,8 @@
 //! `tune`.
 
-use crate::common::{call, command, json, package, text};
+use crate::common::{call, command, json, package, ship, text};
+use energy_kernel_build::cache::{Cache, Place, read_file};
+use energy_kernel_compiler::record::encoding::encode;
 use std::fs;
 
 #[test]
@@ -320,4 +322,101 @@ fn an_operator_without_sizes_cannot_be_tuned() {
             "{said}"
         );
     }
+}
+
+/// A clock that was wrong when something was measured.
+#[test]
+fn what_is_measured_again_replaces_a_result_of_the_future() {
+    let (_root, folder) = package();
+    let tune = ["tune", "--emulated", "--candidates", "1"];
+    assert!(call(&folder, &tune).status.success());
+    let cache = Cache::of(&folder, "demo", Some(&folder.join("cache")));
+    let path = cache.files(Place::User).remove(0);
+    let mut file = read_file(&path).unwrap();
+    let now = file.records[0].measured_at;
+    for record in &mut file.records {
+        record.measured_at = now + 24 * 3600;
+    }
+    fs::write(&path, encode(&file).unwrap()).unwrap();
+    fs::create_dir(folder.join("energy-cache")).unwrap();
+    fs::copy(&path, folder.join("energy-cache").join(path.file_name().unwrap())).unwrap();
+    let again = call(&folder, &[tune.as_slice(), &["--again"]].concat());
+    assert!(
+        again.status.success() && again.stderr.is_empty(),
+        "{}",
+        text(&again.stderr)
+    );
+    let kept = read_file(&path).unwrap();
+    assert!(kept.records.iter().all(|record| record.measured_at < now + 3600));
+    let shown = json(&call(&folder, &["show", "--json"]));
+    let used = shown.as_array().unwrap().iter();
+    let used = used.filter_map(|point| point["measured_at"].as_u64());
+    assert!(
+        used.clone().count() > 0 && used.into_iter().all(|at| at < now + 3600),
+        "{shown}"
+    );
+}
+
+/// Two of these were warned of falsely, or not at all.
+#[test]
+fn why_an_earlier_result_stays_in_use_is_said_truly() {
+    let (_root, folder) = package();
+    let tune = ["tune", "--emulated", "--candidates", "1", "--again"];
+    let mut doubted = 0;
+    ship(&folder, |file| {
+        // A newer space of schedules is searched by a newer version.
+        file.records.iter_mut().for_each(|record| record.space_version += 1);
+        doubted = file.records.len();
+    });
+    let again = call(&folder, &tune);
+    assert!(again.status.success());
+    let said = text(&again.stderr);
+    assert_eq!(
+        said.matches("the earlier result stays in use: it comes from a newer space of schedules")
+            .count(),
+        doubted,
+        "{said}"
+    );
+}
+
+#[test]
+fn sizes_that_are_assumed_are_said() {
+    let (_root, folder) = package();
+    let source = fs::read_to_string(folder.join("src/lib.rs")).unwrap();
+    fs::write(folder.join("src/lib.rs"), source.replace(", C = 64", "")).unwrap();
+    for words in [&["tune", "--emulated", "--dry-run"][..], &["show"]] {
+        let said = text(&call(&folder, words).stderr);
+        assert!(
+            said.contains("total (") && said.contains("is tuned for C = 1024"),
+            "{said}"
+        );
+    }
+}
+
+/// It would be another folder to each build script, command and program.
+#[test]
+fn a_relative_cache_is_refused_by_every_command() {
+    let (root, folder) = package();
+    for words in [
+        &["tune", "--emulated"][..],
+        &["show"],
+        &["clean"],
+        &["report"],
+        &["check"],
+        &["ptx", "total"],
+    ] {
+        let mut command = command(&folder);
+        let output = command
+            .args(words)
+            .env("ENERGY_KERNEL_CACHE_DIR", "rel")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{words:?}");
+        assert!(
+            text(&output.stderr).contains("rel means another folder"),
+            "{words:?}: {}",
+            text(&output.stderr)
+        );
+    }
+    assert!(!folder.join("rel").exists() && !root.path().join("rel").exists());
 }

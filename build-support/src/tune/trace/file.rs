@@ -1,6 +1,7 @@
 //! Files, packed or not.
 
 use super::TraceError;
+use energy_kernel_compiler::file;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -13,7 +14,8 @@ pub const MOST_BYTES: usize = 256 << 20;
 /// # Errors
 /// It cannot be read, has more than [`MOST_BYTES`], or is no text.
 pub fn read_text(path: &Path) -> Result<String, TraceError> {
-    let file = File::open(path).map_err(|error| TraceError::Unreadable(format!("{}: {error}", path.display())))?;
+    let opened = file::open(path, File::options().read(true));
+    let file = opened.map_err(|error| TraceError::Unreadable(format!("{}: {error}", path.display())))?;
     text_of(&file, path)
 }
 

@@ -4,6 +4,7 @@ use super::TraceError;
 use super::file::text_of;
 use super::recorded::{self, Problem, Recorded, Trace};
 use crate::tune::append::append;
+use energy_kernel_compiler::file;
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::record::{DeviceClass, PackedKernel};
 use std::fs::{File, TryLockError};
@@ -29,8 +30,8 @@ impl Recorder {
     /// The file is something else, is damaged, is being recorded by another, or cannot be written.
     pub fn open(path: &Path) -> Result<Recorder, TraceError> {
         let failed = |problem: &dyn std::fmt::Display| TraceError::Unreadable(format!("{}: {problem}", path.display()));
-        let options = File::options().read(true).append(true).create(true).open(path);
-        let mut file = options.map_err(|error| failed(&error))?;
+        let opened = file::open(path, File::options().read(true).append(true).create(true));
+        let mut file = opened.map_err(|error| failed(&error))?;
         // Where a file system has no locks, it is for people to see to it.
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             return Err(failed(

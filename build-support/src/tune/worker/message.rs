@@ -82,6 +82,8 @@ pub(super) enum Reply {
 pub(super) struct Opened {
     /// The GPU.
     pub device: DeviceClass,
+    /// Its identity, where the driver tells.
+    pub uuid: Option<String>,
     /// What kernels are compiled for.
     pub machine: Machine,
     /// Why energy cannot be measured; none where it can.

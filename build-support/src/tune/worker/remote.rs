@@ -228,6 +228,10 @@ impl Meter for Remote {
         &self.opened.device
     }
 
+    fn uuid(&self) -> Option<String> {
+        self.opened.uuid.clone()
+    }
+
     fn machine(&self) -> Machine {
         self.opened.machine
     }

@@ -117,6 +117,7 @@ impl<M: Opens> Served<M> {
     fn opened(&self) -> Opened {
         Opened {
             device: self.meter.device().clone(),
+            uuid: self.meter.uuid(),
             machine: self.meter.machine(),
             without_energy: self.meter.without_energy().map(str::to_owned),
         }

@@ -17,6 +17,8 @@ use syn::{BinOp, Expr, Lit, Token, UnOp};
 #[derive(Debug)]
 pub(super) struct Arguments {
     pub(super) tune: Vec<Vec<(Ident, Expr)>>,
+    /// The span of the first `tune`.
+    pub(super) tune_span: Option<Span>,
     pub(super) dims: Vec<(Ident, Expr)>,
     pub(super) types: Vec<(Ident, Vec<Element>)>,
     pub(super) module: Option<Ident>,
@@ -27,6 +29,7 @@ impl Default for Arguments {
     fn default() -> Arguments {
         Arguments {
             tune: Vec::new(),
+            tune_span: None,
             dims: Vec::new(),
             types: Vec::new(),
             module: None,
@@ -41,7 +44,10 @@ impl Parse for Arguments {
         while !input.is_empty() {
             let key = Ident::parse_any(input)?;
             match key.to_string().as_str() {
-                "tune" => arguments.tune.push(assignments(input)?),
+                "tune" => {
+                    arguments.tune_span.get_or_insert(key.span());
+                    arguments.tune.push(assignments(input)?);
+                }
                 "dims" => arguments.dims.extend(assignments(input)?),
                 "types" => {
                     for (name, list) in assignments(input)? {

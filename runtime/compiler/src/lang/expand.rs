@@ -17,6 +17,8 @@ pub struct Environment<'a> {
     pub package: &'a str,
     /// The bundle of an operator, as an absolute path; none where the build left none.
     pub bundle: &'a dyn Fn(&Fingerprint) -> Option<PathBuf>,
+    /// A warning for operators with `tune(…)`; none if the build script found them all.
+    pub overlooked: &'a dyn Fn(&[Fingerprint]) -> Option<String>,
 }
 
 /// Expands the attribute. Where something is wrong, the result holds the errors at their spans, and beside them, if the
@@ -31,11 +33,13 @@ pub fn expand(attribute: TokenStream, item: TokenStream, environment: &Environme
 }
 
 fn full(operator: &Operator, environment: &Environment<'_>) -> syn::Result<TokenStream> {
+    let mut fingerprints = Vec::new();
     let variants = operator.variants.iter().map(|variant| {
         let error = |error| syn::Error::new(operator.name.span(), error);
         let bytes = encoding::encode(variant.checked.op()).map_err(error)?;
         let fingerprint = fingerprint::of(&variant.checked).map_err(error)?;
         let bundle = (environment.bundle)(&fingerprint);
+        fingerprints.push(fingerprint);
         Ok(Variant {
             elements: variant.elements.clone(),
             operator: bytes,
@@ -54,10 +58,27 @@ fn full(operator: &Operator, environment: &Environment<'_>) -> syn::Result<Token
         runtime: &operator.runtime,
     };
     let variants = variants.collect::<syn::Result<Vec<_>>>()?;
-    Ok(interface.expand(Bodies::Full {
+    let expanded = interface.expand(Bodies::Full {
         package: environment.package,
         variants: &variants,
-    }))
+    });
+    let overlooked = (operator.tune_span).and_then(|span| Some((span, (environment.overlooked)(&fingerprints)?)));
+    let warning = overlooked.map(|(span, message)| warning(span, &message));
+    Ok(quote!(#expanded #warning))
+}
+
+/// A warning at a span: the use of a deprecated item, because attributes have no stable way to warn. The lint is silent in dependencies, an error
+/// under `-D warnings`, and allowed by `#![allow(deprecated)]`.
+fn warning(at: Span, message: &str) -> TokenStream {
+    let name = Ident::new("tune", at);
+    quote! {
+        #[allow(non_upper_case_globals)]
+        const _: () = {
+            #[deprecated(note = #message)]
+            const #name: () = ();
+            #name
+        };
+    }
 }
 
 /// The function and module to generate.

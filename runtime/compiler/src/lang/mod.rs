@@ -43,6 +43,8 @@ pub struct Operator {
     pub runtime: syn::Path,
     /// The sizes to tune for.
     pub tuning: Tuning,
+    /// The span of the first `tune`; none if there is none.
+    pub tune_span: Option<Span>,
     /// One operator a combination of element types, the last type parameter changing fastest.
     pub variants: Vec<Variant>,
 }
@@ -146,6 +148,7 @@ pub fn parse(attribute: TokenStream, item: TokenStream) -> syn::Result<Operator>
         results: signature.results,
         tuple: signature.tuple,
         tuning,
+        tune_span: arguments.tune_span,
         variants,
     })
 }

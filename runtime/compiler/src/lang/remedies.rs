@@ -4,7 +4,7 @@ use crate::element::Element;
 use crate::ir::Function;
 
 /// Functions of Rust and of tensor libraries, in terms of those there are.
-const FUNCTIONS: [(&[&str], &str); 47] = [
+const FUNCTIONS: [(&[&str], &str); 50] = [
     (&["softplus"], "write `max(x, 0.0) + ln(1.0 + exp(-abs(x)))`"),
     (&["ln_1p", "log1p"], "write `ln(1.0 + x)`"),
     (&["exp_m1", "expm1"], "write `exp(x) - 1.0`"),
@@ -57,12 +57,18 @@ const FUNCTIONS: [(&[&str], &str); 47] = [
     ),
     (&["where", "select"], "write `if … { … } else { … }`"),
     (&["mean", "avg", "average"], "write `sum(|k| …) / K as f32`"),
-    (&["softmax"], "write it with `max`, `exp` and `sum`"),
+    (&["softmax"], "it is made of `max`, `exp` and `sum`"),
     (&["any"], "write `max(|k| (…) as i32) != 0`"),
     (&["all"], "write `min(|k| (…) as i32) != 0`"),
     (&["count"], "write `sum(|k| (…) as i32)`"),
     (&["maximum", "fmax"], "it is called `max`"),
     (&["minimum", "fmin"], "it is called `min`"),
+    (&["to_bits", "from_bits"], "there are no operations on bits"),
+    (
+        &["top", "topk", "argtop", "sort"],
+        "there are `max` and `argmax`, of the largest alone",
+    ),
+    (&["uniform", "rand", "random"], "pass random numbers in a tensor"),
     (
         &["wrapping_add", "wrapping_sub", "wrapping_mul"],
         "`+`, `-` and `*` of integers wrap",
@@ -116,6 +122,11 @@ pub(super) fn of_element(name: &str) -> String {
         "u32" => Some("`i64` holds all of its values, and `i32` those below 2³¹"),
         "u16" | "i16" => Some("`i32` holds its values"),
         "usize" | "isize" | "u64" => Some("integers are `i32`, or `i64`"),
+        "f8e4m3" | "f8e5m2" | "f8" | "fp8" => Some("convert it to `f16` before the call"),
+        "q8_0" | "q4_0" | "q4_1" | "q5_0" | "q5_1" | "q4_k" | "q5_k" | "q6_k" => {
+            Some("pass the numbers as `i8` and the scales as another tensor")
+        }
+        "Option" => Some("write an operator with the parameter, and one without"),
         "half" | "float16" => Some("it is called `f16`"),
         "bfloat16" => Some("it is called `bf16`"),
         "float" | "float32" => Some("it is called `f32`"),
@@ -156,5 +167,28 @@ mod tests {
             }
         }
         assert!(of_function("helper").contains("exp, ln, sqrt"));
+    }
+
+    /// What is to be written is accepted, as a number or as a truth value.
+    #[test]
+    fn remedies_are_of_the_language() {
+        let accepts = |body: &str| {
+            let names = ["x", "y", "n", "a", "b", "c", "low", "high"].map(|name| format!("{name}: f32"));
+            let source = format!(
+                "fn f(t: Tensor<f32, (N,)>, {}) -> Tensor<f32, (N,)> {{ |i| t[[i]] * {{ {body} }} }}",
+                names.join(", ")
+            );
+            crate::lang::parse(Default::default(), source.parse().expect("tokens")).map(|_| ())
+        };
+        for (names, remedy) in FUNCTIONS {
+            let Some(written) = remedy.split('`').nth(1).filter(|_| remedy.contains("write")) else {
+                continue;
+            };
+            if !written.contains('…') {
+                let number = accepts(written);
+                let truth = accepts(&format!("if {written} {{ 1.0 }} else {{ 0.0 }}"));
+                assert!(number.is_ok() || truth.is_ok(), "{names:?}: {number:?}");
+            }
+        }
     }
 }

@@ -20,6 +20,7 @@ use crate::ptx::{Cache, Class, Few, Guard, Opcode, Operand, Reg, Space, Turns, W
 use crate::schedule::{self, Schedule};
 use crate::size::{SizeExpr, SizeOp, Specialisation};
 use crate::target::Machine;
+use crate::text::counted;
 use expression::{Lowering, Reduce, width_of};
 use index::Linear;
 use smallvec::smallvec;
@@ -37,7 +38,7 @@ pub enum Error {
     )]
     Illegal(String),
     /// The specialisation was made for another operator.
-    #[error("the specialisation has {found} extents, but the operator has {expected} sizes")]
+    #[error("the specialisation has {}, but the operator has {}", counted(*.found as u64, "extent", "extents"), counted(*.expected as u64, "size", "sizes"))]
     Specialisation {
         /// Sizes of the operator.
         expected: usize,

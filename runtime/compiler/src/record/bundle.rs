@@ -6,6 +6,7 @@ use super::encoding::{Document, Invalid, Validate, ensure, ensure_text};
 use super::fingerprint::Fingerprint;
 use super::front::{Estimate, Objective, Point, validate_front};
 use super::packed::PackedKernel;
+use super::standing::{Merits, Standing};
 use crate::size::Specialisation;
 use crate::tuning;
 use bincode::{Decode, Encode};
@@ -45,8 +46,12 @@ pub struct TunedBucket {
     pub front: Vec<Candidate>,
     /// When it was measured: seconds since 1970.
     pub measured_at: u64,
-    /// Whether energy was measured.
+    /// `true` if energy was measured as far as it was meant to be.
     pub energy_measured: bool,
+    /// The [`space_version`](super::Record::space_version) of its record.
+    pub space_version: u32,
+    /// The [`content`](super::Record::content) of its record.
+    pub record: [u8; 32],
 }
 
 /// A point of the front with its kernel.
@@ -68,6 +73,9 @@ impl Candidate {
 }
 
 impl Bundle {
+    /// The most device classes of a bundle.
+    pub const MOST_DEVICES: usize = 1024;
+
     /// The name of an operator's bundle in the folder of the [`Index`](super::Index).
     pub fn file_name(fingerprint: &Fingerprint) -> String {
         format!("{fingerprint}.ekbundle")
@@ -125,6 +133,21 @@ impl TunedBucket {
         accepting.get(tuning::choose(&tuned, sizes)?).copied()
     }
 
+    /// The standing among other results of the same sizes. `now` is in seconds since 1970.
+    pub fn standing(&self, now: u64) -> Standing {
+        let merits = Merits::new(
+            self.space_version,
+            self.energy_measured,
+            self.front.iter().map(|candidate| &candidate.point),
+            (self.measured_at, now),
+            self.record,
+        );
+        Standing {
+            fresh: self.front.iter().all(|candidate| !candidate.stale),
+            merits,
+        }
+    }
+
     /// The candidate that the objective chooses. A valid bucket has one.
     pub fn choose(&self, objective: Objective) -> Option<&Candidate> {
         self.front
@@ -141,7 +164,10 @@ impl Validate for Bundle {
         ensure_text(&self.operator, "the operator's name")?;
         self.objective.validate()?;
         self.kernels.iter().try_for_each(PackedKernel::validate)?;
-        ensure(self.devices.len() <= 1024, "more than 1024 device classes")?;
+        ensure(
+            self.devices.len() <= Bundle::MOST_DEVICES,
+            "more than 1024 device classes",
+        )?;
         for tuned in &self.devices {
             tuned.device.validate()?;
             ensure(tuned.buckets.len() <= 4096, "more than 4096 buckets")?;

@@ -1,14 +1,16 @@
 //! Records, and the files they are kept in.
 
 use super::device::DeviceClass;
-use super::encoding::{DecodeError, Document, Invalid, Validate, decode_payload, ensure, ensure_text};
+use super::encoding::{
+    DecodeError, Document, FORMAT_VERSION, Invalid, Validate, decode_payload, digest, ensure, ensure_text,
+};
 use super::fingerprint::Fingerprint;
 use super::front::{Objective, Point, validate_front};
 use super::rejected::Rejected;
+use super::standing::{Merits, prevails};
 use super::version3::CacheFile3;
 use crate::size::{Extent, Sizes, Specialisation};
 use bincode::{Decode, Encode};
-use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 /// What is known of one operator on one class of devices: a file of a cache.
@@ -20,8 +22,6 @@ pub struct CacheFile {
     pub operator: String,
     /// The names of [`Op::sizes`](crate::ir::Op::sizes) when it was tuned, for people.
     pub size_names: Vec<String>,
-    /// [`SPACE_VERSION`](crate::schedule::SPACE_VERSION) of the compiler that tuned it.
-    pub space_version: u32,
     /// Where it was measured.
     pub device: DeviceClass,
     /// One for each bucket, sorted by bucket.
@@ -46,6 +46,8 @@ pub struct Record {
     /// Whether energy was measured as far as it was meant to be. Where not, the front may be the fastest point alone, and
     /// the next tuning measures again.
     pub energy_measured: bool,
+    /// [`SPACE_VERSION`](crate::schedule::SPACE_VERSION) of the compiler that tuned it.
+    pub space_version: u32,
 }
 
 /// What a tuner did.
@@ -80,24 +82,27 @@ impl Record {
         self.front.get(objective.choose(&self.front)?)
     }
 
-    /// Whether this record rather than another is used for their bucket: the newer, unless only the older has energies, for
-    /// a budget that ended early must not undo what was measured. Figures of a `stale` record, one whose kernels the compiler
-    /// emits otherwise by now, are withheld: they protect it from nothing. Staleness costs compiling, and is asked for only
-    /// where it decides.
-    pub fn is_preferred_to(&self, other: &Record, stale: impl Fn(&Record) -> bool) -> bool {
-        match self.energies().cmp(&other.energies()) {
-            Ordering::Equal => self.measured_at > other.measured_at,
-            Ordering::Greater => self.measured_at >= other.measured_at || !stale(self),
-            Ordering::Less => self.measured_at > other.measured_at && stale(other),
-        }
+    /// `true` if this record is used for its bucket and the other one is not: if its [`Standing`](super::Standing) is greater. `now` is in
+    /// seconds since 1970. `stale` has to compile, and is called only if it decides.
+    pub fn prevails_over(&self, other: &Record, now: u64, stale: impl Fn(&Record) -> bool) -> bool {
+        let merits = [self, other].map(|record| record.merits(now));
+        prevails((self, &merits[0]), (other, &merits[1]), stale)
     }
 
-    /// How much is known of energy: all that was meant to be measured, before some, before none.
-    pub fn energies(&self) -> (bool, bool) {
-        (
+    /// The merits of this record. `now` is in seconds since 1970.
+    pub fn merits(&self, now: u64) -> Merits {
+        Merits::new(
+            self.space_version,
             self.energy_measured,
-            self.front.iter().any(|point| point.energy.is_some()),
+            self.front.iter(),
+            (self.measured_at, now),
+            self.content(),
         )
+    }
+
+    /// The SHA-256 of the record.
+    pub fn content(&self) -> [u8; 32] {
+        digest(self)
     }
 
     /// Seconds a launch of the fastest point.
@@ -112,12 +117,17 @@ impl CacheFile {
 
     /// The name of the file for an operator and a device class, the same in every cache.
     pub fn file_name(fingerprint: &Fingerprint, device: &DeviceClass) -> String {
-        format!(
-            "{}-{}.{}",
-            fingerprint.short(),
-            device.file_stem(),
-            CacheFile::EXTENSION
-        )
+        format!("{}.{}", CacheFile::stem(fingerprint, device), CacheFile::EXTENSION)
+    }
+
+    /// The name of the file for an operator and a device class if the usual one has a format that this version cannot read.
+    pub fn file_name_beside(fingerprint: &Fingerprint, device: &DeviceClass) -> String {
+        let stem = CacheFile::stem(fingerprint, device);
+        format!("{stem}.format-{FORMAT_VERSION}.{}", CacheFile::EXTENSION)
+    }
+
+    fn stem(fingerprint: &Fingerprint, device: &DeviceClass) -> String {
+        format!("{}-{}", fingerprint.short(), device.file_stem())
     }
 
     /// A bucket's sizes by name, for people.
@@ -136,27 +146,38 @@ impl CacheFile {
             .find(|record| record.bucket() == (sizes, specialisation))
     }
 
-    /// Adds a record, unless the one that is there for its bucket is [preferred](Record::is_preferred_to).
-    pub fn insert(&mut self, record: Record, stale: impl Fn(&Record) -> bool) {
-        match self.records.binary_search_by(|r| r.bucket().cmp(&record.bucket())) {
+    /// Adds a record, unless the one that is there for its bucket [prevails](Record::prevails_over).
+    pub fn insert(&mut self, record: Record, now: u64, stale: impl Fn(&Record) -> bool) {
+        match self.position(&record) {
             Err(position) => self.records.insert(position, record),
             Ok(position) => {
                 let present = &mut self.records[position];
-                if record.is_preferred_to(present, stale) {
+                if record.prevails_over(present, now, stale) {
                     *present = record;
                 }
             }
         }
     }
 
-    /// Adds the records of another file about the same operator and device class. Results of an older space of schedules
-    /// give way to those of a newer one.
-    pub fn merge(&mut self, other: CacheFile, stale: impl Fn(&Record) -> bool) {
-        match other.space_version.cmp(&self.space_version) {
-            Ordering::Less => {}
-            Ordering::Greater => *self = other,
-            Ordering::Equal => other.records.into_iter().for_each(|record| self.insert(record, &stale)),
+    /// Adds a record, in place of the one that is there for its bucket.
+    pub fn replace(&mut self, record: Record) {
+        match self.position(&record) {
+            Err(position) => self.records.insert(position, record),
+            Ok(position) => self.records[position] = record,
         }
+    }
+
+    /// The position of the record for a bucket, or the one to insert it at.
+    fn position(&self, record: &Record) -> Result<usize, usize> {
+        self.records.binary_search_by(|r| r.bucket().cmp(&record.bucket()))
+    }
+
+    /// Adds the records of another file about the same operator and device class.
+    pub fn merge(&mut self, other: CacheFile, now: u64, stale: impl Fn(&Record) -> bool) {
+        other
+            .records
+            .into_iter()
+            .for_each(|record| self.insert(record, now, &stale));
     }
 }
 

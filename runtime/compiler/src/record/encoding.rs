@@ -8,6 +8,8 @@
 //! limited, all bytes must be consumed, and the values must make sense.
 
 use bincode::config::Configuration;
+use bincode::enc::write::Writer;
+use bincode::error::EncodeError as Refusal;
 use bincode::{Decode, Encode, config};
 use sha2::{Digest, Sha256};
 use std::io::{self, BufRead, Read};
@@ -133,6 +135,11 @@ pub trait Document: Encode + Decode<()> + Validate {
 /// # Errors
 /// The document is not valid, or too long to be read again.
 pub fn encode<D: Document>(document: &D) -> Result<Vec<u8>, EncodeError> {
+    encode_as(FORMAT_VERSION, document)
+}
+
+/// The bytes of a document with another version in its header.
+pub(crate) fn encode_as<D: Document>(version: u16, document: &D) -> Result<Vec<u8>, EncodeError> {
     document.validate()?;
     let payload = bincode::encode_to_vec(document, CONFIGURATION).map_err(|e| EncodeError::Encoder(e.to_string()))?;
     let total = HEADER + payload.len();
@@ -141,7 +148,7 @@ pub fn encode<D: Document>(document: &D) -> Result<Vec<u8>, EncodeError> {
     let mut bytes = Vec::with_capacity(total);
     bytes.extend(MAGIC);
     bytes.extend(D::KIND);
-    bytes.extend(FORMAT_VERSION.to_le_bytes());
+    bytes.extend(version.to_le_bytes());
     bytes.extend(length.to_le_bytes());
     let digest = hash(&bytes, &payload);
     bytes.extend(digest);
@@ -172,6 +179,21 @@ pub(super) fn decode_payload<T: Decode<()>>(payload: &[u8]) -> Result<T, DecodeE
         0 => Ok(value),
         left => Err(DecodeError::Payload(format!("{left} bytes are left over"))),
     }
+}
+
+/// The SHA-256 of a value as it is encoded.
+pub(super) fn digest(value: &impl Encode) -> [u8; 32] {
+    struct Hashing(Sha256);
+    impl Writer for Hashing {
+        fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+            self.0.update(bytes);
+            Ok(())
+        }
+    }
+    let mut hashing = Hashing(Sha256::new());
+    // Derived encoders never fail by themselves, and neither does this writer.
+    let _ = bincode::encode_into_writer(value, &mut hashing, CONFIGURATION);
+    hashing.0.finalize().into()
 }
 
 /// The documents that stand one after the other in these bytes, up to the first that is not whole or not valid, and how

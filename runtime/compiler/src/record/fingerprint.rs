@@ -4,8 +4,7 @@ use bincode::{Decode, Encode};
 use std::fmt::{Display, Formatter};
 use std::str::FromStr;
 
-/// What an operator computes, as a SHA-256: the same under renaming, spacing and comments, another under another
-/// version of the schedule space.
+/// The SHA-256 of an operator's canonical form: the same under renaming, spacing and comments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub struct Fingerprint(pub [u8; 32]);
 

@@ -14,6 +14,8 @@ pub struct Index {
     pub manifest_dir: String,
     /// Operators that have a bundle, ascending.
     pub fingerprints: Vec<Fingerprint>,
+    /// The operators with sizes to tune for that the build script found, ascending; none if it did not look for any.
+    pub found: Option<Vec<Fingerprint>>,
 }
 
 impl Index {
@@ -23,11 +25,20 @@ impl Index {
     /// The name of the index in that folder.
     pub const FILE: &'static str = "index.ekindex";
 
-    /// Whether an operator of this package has a bundle.
-    pub fn covers(&self, package: &str, manifest_dir: &str, fingerprint: &Fingerprint) -> bool {
-        self.package == package
-            && self.manifest_dir == manifest_dir
-            && self.fingerprints.binary_search(fingerprint).is_ok()
+    /// `true` if it is the index of this package.
+    pub fn is_of(&self, package: &str, manifest_dir: &str) -> bool {
+        self.package == package && self.manifest_dir == manifest_dir
+    }
+
+    /// `true` if an operator has a bundle.
+    pub fn has_bundle(&self, fingerprint: &Fingerprint) -> bool {
+        self.fingerprints.binary_search(fingerprint).is_ok()
+    }
+
+    /// `true` if the build script looked for operators with sizes to tune for, and did not find this one.
+    pub fn has_missed(&self, fingerprint: &Fingerprint) -> bool {
+        let found = self.found.as_ref();
+        found.is_some_and(|found| found.binary_search(fingerprint).is_err())
     }
 }
 
@@ -40,7 +51,10 @@ impl Validate for Index {
         ensure(self.package.len() <= 1024, "the package's name is too long")?;
         ensure(self.manifest_dir.len() <= 65536, "the manifest's folder is too long")?;
         ensure(
-            self.fingerprints.is_sorted_by(|a, b| a < b),
+            [Some(&self.fingerprints), self.found.as_ref()]
+                .into_iter()
+                .flatten()
+                .all(|list| list.is_sorted_by(|a, b| a < b)),
             "the fingerprints are not in ascending order",
         )
     }

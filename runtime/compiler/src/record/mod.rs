@@ -20,10 +20,12 @@ mod conditions;
 mod device;
 pub mod encoding;
 mod fingerprint;
+pub mod folder;
 mod front;
 mod index;
 mod packed;
 mod rejected;
+mod standing;
 mod version3;
 
 pub use bundle::{Bundle, Candidate, TunedBucket, TunedDevice};
@@ -36,3 +38,4 @@ pub use front::{Estimate, Objective, Point, pareto_front};
 pub use index::Index;
 pub use packed::PackedKernel;
 pub use rejected::{Reason, Rejected};
+pub use standing::{Advantage, Merits, Standing};

@@ -1,4 +1,5 @@
-//! Format version 3 of cache files: a count of wrong candidates stood where the rejected ones are listed now.
+//! Format version 3 of cache files: a count of wrong candidates stood where the rejected ones are listed now, and the version of the
+//! schedule space was the file's.
 
 use super::cache::{CacheFile, Record, Statistics};
 use super::device::DeviceClass;
@@ -43,19 +44,20 @@ struct Statistics3 {
 
 impl From<CacheFile3> for CacheFile {
     fn from(file: CacheFile3) -> CacheFile {
+        let space_version = file.space_version;
+        let record = |record: Record3| record.of_space(space_version);
         CacheFile {
             fingerprint: file.fingerprint,
             operator: file.operator,
             size_names: file.size_names,
-            space_version: file.space_version,
             device: file.device,
-            records: file.records.into_iter().map(Record::from).collect(),
+            records: file.records.into_iter().map(record).collect(),
         }
     }
 }
 
-impl From<Record3> for Record {
-    fn from(record: Record3) -> Record {
+impl Record3 {
+    fn of_space(self, space_version: u32) -> Record {
         let Statistics3 {
             space,
             compiled,
@@ -66,11 +68,11 @@ impl From<Record3> for Record {
             prediction_error,
             seconds,
             seed,
-        } = record.statistics;
+        } = self.statistics;
         Record {
-            sizes: record.sizes,
-            specialisation: record.specialisation,
-            front: record.front,
+            sizes: self.sizes,
+            specialisation: self.specialisation,
+            front: self.front,
             rejected: Vec::new(),
             statistics: Statistics {
                 space,
@@ -82,8 +84,9 @@ impl From<Record3> for Record {
                 seconds,
                 seed,
             },
-            measured_at: record.measured_at,
-            energy_measured: record.energy_measured,
+            measured_at: self.measured_at,
+            energy_measured: self.energy_measured,
+            space_version,
         }
     }
 }

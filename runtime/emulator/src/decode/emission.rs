@@ -243,6 +243,15 @@ impl<'d, 'm> Draft<'d, 'm> {
         control: impl Fn(u32) -> Control,
     ) -> Result_<()> {
         let prototype = prototype.unwrap_or_default();
+        let misfit = |draft: &Self, function: usize| {
+            let name = &draft.decoder.program.functions[function].name;
+            Err(draft.invalid(format!("operands that do not fit the parameters of `{name}`")))
+        };
+        let takes = (prototype.parameters.len(), prototype.results.len());
+        let is_misfit = arguments.len() != takes.0 || (!results.is_empty() && results.len() != takes.1);
+        if let Some(function) = function.filter(|_| is_misfit) {
+            return misfit(self, function);
+        }
         let mut call = Call {
             function: function.unwrap_or_default() as u32,
             caller: self.decoder.indices[&self.decoder.pending[self.current_function()]] as u32,
@@ -274,11 +283,10 @@ impl<'d, 'm> Draft<'d, 'm> {
             };
             call.results.push(place);
         }
-        if let Some(function) = function {
-            let callee = &self.decoder.program.functions[function];
-            if !call.fits(callee) {
-                return Err(self.invalid(format!("operands that do not fit the parameters of `{}`", callee.name)));
-            }
+        if let Some(function) = function
+            && !call.fits(&self.decoder.program.functions[function])
+        {
+            return misfit(self, function);
         }
         let calls = &mut self.decoder.program.calls;
         calls.push(call);

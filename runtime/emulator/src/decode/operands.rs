@@ -374,14 +374,15 @@ impl<'d, 'm> Draft<'d, 'm> {
         }
     }
 
-    /// The address of the function of that name.
-    pub fn function_pointer(&mut self, name: &str) -> Option<u64> {
+    /// The address of the function of that name; a kernel has none here.
+    pub fn function_pointer(&mut self, name: &str) -> Option<Option<u64>> {
         let functions = &self.decoder.unit.functions;
-        let function = functions
-            .iter()
-            .position(|function| function.name == name && !function.is_entry)?;
+        let function = functions.iter().position(|function| function.name == name)?;
+        if functions[function].is_entry {
+            return Some(None);
+        }
         self.decoder.request(function);
-        Some(function_address(function))
+        Some(Some(function_address(function)))
     }
 
     /// The function that an operand names, and what it takes and gives.

@@ -366,10 +366,12 @@ fn mov(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
                 );
             }
             if let Operand::Name(name) = source
-                && ty.size() == 8
                 && draft.register_type(source).is_none()
                 && let Some(pointer) = draft.function_pointer(name)
             {
+                let Some(pointer) = pointer.filter(|_| ty.size() == 8) else {
+                    return Err(draft.unsupported("the address of a kernel, or one of 32 bits"));
+                };
                 let address = draft.wide_constant(pointer);
                 return copy(draft, ty, to, address);
             }

@@ -1,8 +1,8 @@
-//! A faster clock. Preloaded into a process, this library multiplies the monotonic clock by `VIRTUAL_GPU_CLOCK`, and divides what
-//! the process sleeps and waits by it: ten seconds of measuring pass in two where it is 5. The time of day stays what it is.
+//! A faster clock. Preloaded into a process, this library multiplies the monotonic clock by `VIRTUAL_GPU_CLOCK` and divides sleeps and
+//! timeouts by it: with 5, ten seconds of measuring take two. The time of day is unchanged.
 //!
-//! Functions of the system's library are replaced: `clock_gettime`, `nanosleep`, `clock_nanosleep`, and of `syscall` the futex, by which
-//! Rust's standard library waits with a limit. What waits otherwise (`poll`, `select`) waits as long as it says.
+//! It replaces `clock_gettime`, `nanosleep`, `clock_nanosleep` and, in `syscall`, the futex that Rust's standard library waits with. Other
+//! timeouts (`poll`, `select`) are unchanged.
 
 #![cfg(target_os = "linux")]
 
@@ -22,7 +22,7 @@ unsafe extern "C" {
     fn getenv(name: *const c_char) -> *const c_char;
 }
 
-/// `RTLD_NEXT`: the function that would be called without this library.
+/// `RTLD_NEXT`: the function that this library replaces.
 const NEXT: *mut c_void = -1isize as *mut c_void;
 const CLOCK_MONOTONIC: c_int = 1;
 const CLOCK_MONOTONIC_RAW: c_int = 4;
@@ -32,14 +32,14 @@ const TIMER_ABSTIME: c_int = 1;
 const FUTEX_WAIT: c_long = 0;
 const FUTEX_WAIT_BITSET: c_long = 9;
 const FUTEX_CLOCK_REALTIME: c_long = 256;
-/// The operation of a futex, without its flags.
+/// The mask of a futex operation without its flags.
 const FUTEX_OPERATION: c_long = 0x7F;
 #[cfg(target_arch = "x86_64")]
 const SYS_FUTEX: c_long = 202;
 #[cfg(not(target_arch = "x86_64"))]
 const SYS_FUTEX: c_long = 98;
 
-/// How many seconds of the process are one of the system. No lock is taken to find out: locks may wait through this library.
+/// Returns the factor. It takes no lock: locks may wait through this library.
 fn factor() -> i64 {
     static FACTOR: AtomicI64 = AtomicI64::new(0);
     match FACTOR.load(Relaxed) {
@@ -79,18 +79,18 @@ impl Time {
         }
     }
 
-    /// The system's time for one of the process, not too short.
+    /// Converts a time of the process to the system's, rounded up.
     fn slower(self) -> Time {
         Time::of(self.total().saturating_add(factor() - 1) / factor())
     }
 
-    /// The process's time for one of the system.
+    /// Converts a time of the system to the process's.
     fn faster(self) -> Time {
         Time::of(self.total().saturating_mul(factor()))
     }
 }
 
-/// Finds the next function of a name, once, as a function of its type.
+/// Returns the replaced function, looked up once.
 macro_rules! next {
     ($name:literal as $type:ty) => {{
         static FOUND: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
@@ -154,10 +154,10 @@ pub unsafe extern "C" fn nanosleep(time: *const Time, left: *mut Time) -> c_int 
     }
 }
 
-/// Makes what is left of a sleep that was interrupted a time of the process.
+/// Converts the rest of an interrupted sleep to the process's time.
 ///
 /// # Safety
-/// Null, or a time that the system wrote if `written`.
+/// `left` is null, or points to a time that the system wrote if `written`.
 unsafe fn hasten(left: *mut Time, written: bool) {
     if written && !left.is_null() {
         // SAFETY: not null, and written.
@@ -165,7 +165,7 @@ unsafe fn hasten(left: *mut Time, written: bool) {
     }
 }
 
-/// The system's function takes as many arguments as the call has; all are passed in the same way.
+/// The replaced function is variadic. All arguments are passed in the same way, whatever their number.
 ///
 /// # Safety
 /// As the system's function.

@@ -1,4 +1,4 @@
-//! Contexts. Only primary ones are there.
+//! Contexts. Only primary contexts exist.
 
 use crate::abi::Out;
 use crate::codes::Code;

@@ -1,11 +1,11 @@
-//! What no driver has: a test that runs in a process on the virtual GPU asks for faults while it runs.
+//! An entry point that no driver has: a test injects faults while its process runs.
 
 use crate::abi::Text;
 use crate::codes::Code;
 use crate::settings::faults;
 use std::ffi::c_int;
 
-/// Sets the faults of `VIRTUAL_GPU_FAIL`; none for an empty text.
+/// Replaces the faults of `VIRTUAL_GPU_FAIL`. An empty text removes them.
 #[unsafe(no_mangle)]
 extern "C" fn virtualGpuFail(text: Text) -> c_int {
     crate::machine::answer("virtualGpuFail", |machine| {

@@ -1,4 +1,4 @@
-//! Initialisation, devices and what they say of themselves.
+//! Initialisation, devices and their attributes.
 
 use crate::abi::{Out, Room};
 use crate::codes::Code;
@@ -6,7 +6,6 @@ use crate::machine::Machine;
 use crate::profile::{PLAIN_SHARED, REGISTERS, RESERVED_SHARED};
 use std::ffi::{c_char, c_int};
 
-/// The texts live as long as the library, and the call must work when nothing else does.
 #[unsafe(no_mangle)]
 extern "C" fn cuGetErrorName(code: c_int, name: Out<*const c_char>) -> c_int {
     crate::machine::answer("cuGetErrorName", |_| name_of(code, name))
@@ -56,7 +55,7 @@ entries! {
     fn cuDeviceGetName(mut name: Room<c_char>, room: c_int, device: c_int) |machine| {
         let profile = machine.device(device)?.profile;
         let room = usize::try_from(room).map_err(|_| Code::INVALID_VALUE)?;
-        // A name that is too long is cut off.
+        // The driver truncates long names.
         let length = profile.name.len().min(room.saturating_sub(1));
         name.write_text(room, &profile.name[..length]).ok_or(Code::INVALID_VALUE)
     }
@@ -92,13 +91,13 @@ entries! {
     }
 }
 
-/// The CUDA version that the driver supports; that of the newest device's driver, which serves all.
+/// Returns the driver's CUDA version. With several devices the newest driver serves all.
 fn cuda(machine: &Machine) -> u32 {
     let newest = || machine.devices.iter().map(|device| device.profile.cuda).max();
     machine.settings.cuda.or_else(newest).unwrap_or(12_000)
 }
 
-/// The value of an attribute by its number in `CUdevice_attribute`; none of those that are not known here.
+/// Returns an attribute by its number in `CUdevice_attribute`, or none if it is not modelled.
 fn attribute(machine: &mut Machine, which: c_int, ordinal: c_int) -> Result<Option<c_int>, Code> {
     let pools = machine.settings.pools;
     let profile = machine.device(ordinal)?.profile;

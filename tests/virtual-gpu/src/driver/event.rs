@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// `CU_EVENT_DISABLE_TIMING`
 const DISABLE_TIMING: u32 = 2;
-/// The clock of events has a resolution of half a microsecond.
+/// The resolution of event times, in seconds.
 const RESOLUTION: f64 = 0.5e-6;
 
 entries! {
@@ -68,7 +68,7 @@ entries! {
     }
 }
 
-/// Where an event stands that is asked for its state, which nobody may do in a capture.
+/// Returns the point of an event that is queried. Querying a captured event invalidates its capture.
 fn outside(machine: &mut Machine, event: u64) -> Answer<Recorded> {
     machine.current()?;
     let recorded = machine.events.get(&event).ok_or(Code::INVALID_HANDLE)?.recorded.clone();

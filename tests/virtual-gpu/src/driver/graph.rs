@@ -1,4 +1,4 @@
-//! Graphs. They are made by capture alone.
+//! Graphs. Only capture makes them.
 
 use crate::abi::Out;
 use crate::capture::Executable;

@@ -1,4 +1,4 @@
-//! Memory: allocation, copies, fills.
+//! Allocations, copies and fills.
 
 use crate::abi::{Array, Out, Room};
 use crate::codes::{Answer, Code};
@@ -37,7 +37,7 @@ entries! {
         machine.current()?;
         machine.outside_captures()?;
         let (device, allocation) = forget(machine, address)?;
-        // Memory of a pool is taken to be unused; of other memory the driver waits for the device.
+        // The driver waits for the device, but not for memory from a pool.
         let pause = match allocation.kind {
             AllocationKind::Plain => machine.finish_device(device)?,
             AllocationKind::Pooled | AllocationKind::OfGraph(_) => Pause::None,
@@ -55,7 +55,7 @@ entries! {
             forget(machine, address)?;
             return machine.enqueue(id, Work::Free { at: address });
         };
-        // In a graph only what the graph allocated can be freed.
+        // A graph can free only its own allocations.
         let Some(allocation) = known.filter(|known| known.kind == AllocationKind::OfGraph(capture)) else {
             machine.invalidate(capture);
             return Err(Code::INVALID_VALUE);
@@ -111,10 +111,10 @@ entries! {
     }
 }
 
-/// What memory holds that nobody wrote, or that was freed: NaN, or −1.
+/// The content of unwritten and freed memory: NaN, or −1.
 const POISON: u8 = 0xFF;
 
-/// The memory of a graph is there as long as the graph is; what is in it counts from its allocation to its release.
+/// Marks the begin or the end of an allocation in a graph: its memory stays mapped as long as the graph exists.
 fn poison(at: u64, bytes: u64) -> Work {
     let bytes = bytes as usize;
     Work::Fill {
@@ -132,7 +132,7 @@ fn allocate(machine: &mut Machine, device: usize, bytes: usize, kind: Allocation
     let device = &mut machine.devices[device];
     let address = device.memory.allocate(bytes as u64).map_err(|_| Code::OUT_OF_MEMORY)?;
     let bytes = bytes as u64;
-    // The sanitizer finds reads of what nobody wrote by itself.
+    // The sanitizer tracks unwritten memory itself.
     if !sanitize {
         device
             .memory
@@ -143,7 +143,7 @@ fn allocate(machine: &mut Machine, device: usize, bytes: usize, kind: Allocation
     Ok(address)
 }
 
-/// Takes an allocation out of the program's hands: its device, and what it was.
+/// Removes an allocation from the program's live ones. Returns its device and itself.
 fn forget(machine: &mut Machine, address: u64) -> Answer<(usize, Allocation)> {
     let found = machine
         .devices
@@ -153,9 +153,9 @@ fn forget(machine: &mut Machine, address: u64) -> Answer<(usize, Allocation)> {
     found.ok_or(Code::INVALID_VALUE)
 }
 
-/// Pageable memory is copied before the call returns; when the copy arrives, only the stream knows.
+/// A copy from pageable memory. The source is staged before the call returns; the destination is written in stream order.
 fn write(machine: &mut Machine, to: u64, bytes: &[u8], id: StreamId) -> Answer {
-    // A graph would read the host's memory when it is launched.
+    // A graph would read host memory at launch.
     machine.not_captured(id)?;
     machine.enqueue(
         id,
@@ -166,9 +166,9 @@ fn write(machine: &mut Machine, to: u64, bytes: &[u8], id: StreamId) -> Answer {
     )
 }
 
-/// A copy into pageable memory returns when it is complete.
+/// A copy into pageable memory. The call returns when it is complete.
 fn read(machine: &mut Machine, to: &mut [u8], from: u64, id: StreamId) -> Answer<Pause> {
-    // A graph would write the host's memory when it is launched.
+    // A graph would write host memory at launch.
     machine.not_captured(id)?;
     machine.read(id, from, to)
 }

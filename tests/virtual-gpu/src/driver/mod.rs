@@ -1,7 +1,7 @@
 //! The entry points of the CUDA driver.
 #![allow(non_snake_case)]
 
-/// Functions of one of the libraries: each is counted, and may be made to fail, before its body runs.
+/// Defines entry points whose calls are counted, traced and subject to injected faults.
 macro_rules! entries {
     ($(fn $name:ident($($argument:tt)*) |$machine:ident| $body:block)+) => {$(
         #[unsafe(no_mangle)]

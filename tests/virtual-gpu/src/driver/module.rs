@@ -1,4 +1,4 @@
-//! Modules, functions, launches.
+//! Modules, functions and launches.
 
 use crate::abi::{Array, OptionValue, Out, Text};
 use crate::codes::{Answer, Code};
@@ -6,7 +6,7 @@ use crate::machine::Machine;
 use crate::stream::Work;
 use std::sync::Arc;
 
-/// Where a launch's parameters are if not behind one pointer each; nobody here uses it.
+/// The alternative form of kernel parameters, which is ignored.
 type Extra = Array<u8>;
 
 entries! {
@@ -67,7 +67,7 @@ entries! {
     ) |machine| {
         let current = machine.current()?;
         let id = machine.stream(stream)?;
-        // A launch goes to a stream of the current context, copies to any.
+        // Launches need a stream of the current context; copies accept any stream.
         if machine.streams[&id].device != current {
             return Err(Code::INVALID_HANDLE);
         }

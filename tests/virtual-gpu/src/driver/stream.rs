@@ -30,7 +30,7 @@ entries! {
 
     fn cuStreamDestroy_v2(stream: u64) |machine| {
         let id = machine.stream(stream)?;
-        // The streams that every context has cannot be destroyed.
+        // Default streams cannot be destroyed.
         if id != stream {
             return Err(Code::INVALID_HANDLE);
         }

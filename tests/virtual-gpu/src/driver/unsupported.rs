@@ -1,4 +1,4 @@
-//! The rest of what cudarc names. A program that calls one is told so, and so is whoever reads the report.
+//! Functions that cudarc names and this driver lacks. Calls return `CUDA_ERROR_NOT_SUPPORTED`, and the report lists them.
 
 use crate::codes::Code;
 

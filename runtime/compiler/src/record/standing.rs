@@ -1,0 +1,142 @@
+//! The order of records for the same bucket. The greatest is used.
+//!
+//! It is a total order and the only one: builds, the command, merges and the runtime use it, so they agree whatever they read first. Records that
+//! differ at all differ in their content.
+
+use super::front::Point;
+use std::cmp::{Ordering, Reverse};
+use std::collections::BTreeSet;
+
+/// The rank of a record among others for its bucket. The greater is used; the first difference decides.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Standing {
+    /// `true` if the compiler still emits the kernels that were measured. The figures of others are withheld.
+    pub fresh: bool,
+    /// All other criteria.
+    pub merits: Merits,
+}
+
+/// The criteria that need no compiling. The first [difference](Merits::differences) decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merits {
+    /// The version of the space of schedules that was searched.
+    space_version: u32,
+    /// All energies that were meant to be measured, then any: a budget that ended early does not undo what was measured.
+    energies: (bool, bool),
+    /// The number of kinds of doubt about its figures.
+    doubts: Reverse<usize>,
+    /// The date of the measurement. None for a date in the future: a clock was wrong, and the age is unknown.
+    measured_at: Option<u64>,
+    /// The SHA-256 of the record.
+    content: [u8; 32],
+}
+
+/// The first criterion by which one record prevails over another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advantage {
+    /// Its kernels are those that the compiler emits now.
+    Fresh,
+    /// It comes from a newer space of schedules.
+    Space,
+    /// It has energies that the other lacks.
+    Energies,
+    /// Its figures are under fewer doubts.
+    Doubts,
+    /// It was measured later.
+    Later,
+    /// The order of their hashes alone.
+    Content,
+}
+
+impl Advantage {
+    /// The predicate of a message about the record that prevails: `has energies that this one lacks`.
+    pub const fn explanation(self) -> &'static str {
+        match self {
+            Advantage::Fresh => "belongs to kernels that the compiler still emits",
+            Advantage::Space => "comes from a newer space of schedules",
+            Advantage::Energies => "has energies that this one lacks",
+            Advantage::Doubts => "has fewer doubts (throttling, a moving clock, another process on the GPU, …)",
+            Advantage::Later => "was measured later",
+            Advantage::Content => "is as good",
+        }
+    }
+}
+
+impl Merits {
+    /// The merits of a record or an embedded bucket. Times are in seconds since 1970.
+    pub fn new<'a>(
+        space_version: u32,
+        energy_measured: bool,
+        front: impl Iterator<Item = &'a Point> + Clone,
+        (measured_at, now): (u64, u64),
+        content: [u8; 32],
+    ) -> Merits {
+        let doubts: BTreeSet<_> = front
+            .clone()
+            .flat_map(|point| point.conditions.flags.iter().copied())
+            .collect();
+        Merits {
+            space_version,
+            energies: (energy_measured, front.clone().any(|point| point.energy.is_some())),
+            doubts: Reverse(doubts.len()),
+            measured_at: (measured_at <= now).then_some(measured_at),
+            content,
+        }
+    }
+
+    /// `(all, any)`: `all` is `true` if energy was measured as far as it was meant to be, `any` if one point has an energy.
+    pub fn energies(&self) -> (bool, bool) {
+        self.energies
+    }
+
+    /// The date of the measurement in seconds since 1970; none for a date in the future.
+    pub fn measured_at(&self) -> Option<u64> {
+        self.measured_at
+    }
+
+    /// The comparison by each criterion, the most important first.
+    fn differences(&self, other: &Merits) -> [(Advantage, Ordering); 5] {
+        [
+            (Advantage::Space, self.space_version.cmp(&other.space_version)),
+            (Advantage::Energies, self.energies.cmp(&other.energies)),
+            (Advantage::Doubts, self.doubts.cmp(&other.doubts)),
+            (Advantage::Later, self.measured_at.cmp(&other.measured_at)),
+            (Advantage::Content, self.content.cmp(&other.content)),
+        ]
+    }
+}
+
+impl Ord for Merits {
+    fn cmp(&self, other: &Merits) -> Ordering {
+        let differences = self.differences(other);
+        differences
+            .iter()
+            .fold(Ordering::Equal, |before, (_, order)| before.then(*order))
+    }
+}
+
+impl PartialOrd for Merits {
+    fn partial_cmp(&self, other: &Merits) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Standing {
+    /// The criterion by which this record prevails over the other; none if it does not.
+    pub fn advantage_over(&self, other: &Standing) -> Option<Advantage> {
+        let fresh = (Advantage::Fresh, self.fresh.cmp(&other.fresh));
+        let mut differences = std::iter::once(fresh).chain(self.merits.differences(&other.merits));
+        let (advantage, order) = differences.find(|(_, order)| order.is_ne())?;
+        order.is_gt().then_some(advantage)
+    }
+}
+
+/// `true` if the first of two prevails by its [`Standing`]. The one with better merits does unless it is stale, so `stale` is often called once
+/// or not at all.
+pub(super) fn prevails<T>(a: (&T, &Merits), b: (&T, &Merits), stale: impl Fn(&T) -> bool) -> bool {
+    match a.1.cmp(b.1) {
+        Ordering::Equal => false,
+        Ordering::Greater => !stale(a.0) || stale(b.0),
+        Ordering::Less => stale(b.0) && !stale(a.0),
+    }
+}
