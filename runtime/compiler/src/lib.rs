@@ -12,7 +12,7 @@
 //! Invariants:
 //! - Everything after `check` takes a [`check::Checked`], so nothing unchecked is ever lowered.
 //! - The compiler knows nothing of CUDA, files or search, and it is deterministic: the same operator,
-//!   specialisation, target and schedule give the same bytes. ([`file`] is for the other crates.)
+//!   specialisation, target and schedule give the same bytes. ([`mod@file`] is for the other crates.)
 //! - Nothing here panics on any input; what cannot be done is a typed error.
 
 pub mod check;

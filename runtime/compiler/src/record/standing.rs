@@ -16,7 +16,7 @@ pub struct Standing {
     pub merits: Merits,
 }
 
-/// The criteria that need no compiling. The first [difference](Merits::differences) decides.
+/// The criteria that need no compiling. The first difference decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Merits {
     /// The version of the space of schedules that was searched.
