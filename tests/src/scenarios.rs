@@ -298,6 +298,8 @@ pub fn a_caller_captures_calls_on_streams_of_its_own(gpu: &Gpu) -> Result<()> {
         scale::prepare(gpu, &Sizes::from([("N", 64)]))?;
         add::prepare(gpu, &Sizes::from([("N", 64)]))?;
     }
+    // A launch of the graph on one stream does not wait for earlier work of the other.
+    other.synchronize()?;
     for mode in [
         CU_STREAM_CAPTURE_MODE_GLOBAL,
         CU_STREAM_CAPTURE_MODE_THREAD_LOCAL,

@@ -87,6 +87,8 @@ pub struct Node {
 pub struct Executable {
     /// In execution order.
     pub nodes: Vec<Work>,
+    /// Addresses that its nodes use.
+    pub addresses: BTreeSet<u64>,
     pub launches: AtomicU64,
     pub cost: OnceLock<Cost>,
     _owned: Arc<Owned>,
@@ -112,8 +114,13 @@ impl Executable {
                 }
             }
         }
+        let mut addresses = BTreeSet::new();
+        for work in &order {
+            work.each_address(&mut |address| addresses.extend([address]));
+        }
         Executable {
             nodes: order,
+            addresses,
             launches: AtomicU64::new(0),
             cost: OnceLock::new(),
             _owned: graph.owned.clone(),

@@ -4,7 +4,8 @@
 //! NVIDIA's documentation promises, and nothing more.
 //!
 //! - Work runs at the last legal moment. A missing wait gives a wrong result.
-//! - Memory is freed in stream order. A use after that is an illegal address, and a line in the report.
+//! - Memory is freed in stream order. A use that is not ordered between allocation and free is a line in the report, and an illegal address if
+//!   it happens.
 //! - Unwritten memory is NaN or −1.
 //! - An asynchronous error is sticky until the process ends.
 //! - Calls need a current context, captures keep their rules, and launches and PTX keep to the limits of the device.
@@ -59,6 +60,7 @@ mod driver;
 mod machine;
 mod modules;
 mod nvml;
+mod order;
 mod profile;
 mod report;
 mod settings;

@@ -5,6 +5,7 @@ use crate::clock::{Counter, Power};
 use crate::codes::{Answer, Code};
 use crate::cost::Cost;
 use crate::modules::{Function, Launch, Loaded};
+use crate::order::Past;
 use crate::profile::Profile;
 use crate::report::Report;
 use crate::settings::{Fate, Fault, Settings};
@@ -34,6 +35,8 @@ pub struct Machine {
     pub captures: HashMap<u64, Capture>,
     /// The number of modules loaded so far, rejected ones included.
     pub loads: u64,
+    /// The work that the host has waited for.
+    pub host: Past,
     /// The costs of launches that have run at least once.
     pub costs: HashMap<LaunchKey, Cost>,
     /// The number of kernels executed.
@@ -56,7 +59,9 @@ pub struct Device {
     pub profile: &'static Profile,
     pub memory: Arc<Memory>,
     /// Allocations not yet freed by the program, by address.
-    pub live: HashMap<u64, Allocation>,
+    pub live: BTreeMap<u64, Allocation>,
+    /// Bytes of freed allocations, by address. Addresses are never reused.
+    pub freed: BTreeMap<u64, u64>,
     /// The sticky error: every later call on this device returns it.
     pub broken: Option<Code>,
     /// The reference count of the primary context. At 0 the context and everything made in it are gone.
@@ -71,10 +76,12 @@ pub struct Device {
 }
 
 /// An allocation of device memory.
-#[derive(Clone, Copy)]
 pub struct Allocation {
     pub bytes: u64,
     pub kind: AllocationKind,
+    /// The stream and the position of a stream-ordered allocation.
+    pub born: Option<(StreamId, u64)>,
+    pub uses: Past,
 }
 
 /// The allocator of a piece of memory.
@@ -137,7 +144,8 @@ impl Machine {
         let device = |(number, profile): (usize, &&'static Profile)| Device {
             profile,
             memory: Arc::new(Memory::starting_at(MEMORIES + ((number as u64) << 40), settings.memory)),
-            live: HashMap::new(),
+            live: BTreeMap::new(),
+            freed: BTreeMap::new(),
             broken: None,
             users: 0,
             generation: 0,
@@ -159,6 +167,7 @@ impl Machine {
             executables: HashMap::new(),
             captures: HashMap::new(),
             loads: 0,
+            host: Past::default(),
             costs: HashMap::new(),
             executed: 0,
             handles: 0x1000,
@@ -313,7 +322,7 @@ impl Machine {
                 .filter(|(_, count)| *count > 0)
                 .map(|(kind, count)| (kind.to_owned(), count as u64))
                 .collect(),
-            queued: self.streams.values().map(|stream| stream.queue.len() as u64).sum(),
+            queued: self.streams.values().map(Stream::pending).sum(),
             executed: self.executed,
             injected: self.injected,
             problems: self.problems.clone(),

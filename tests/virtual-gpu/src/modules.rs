@@ -34,11 +34,25 @@ pub struct Launch {
     /// The function's handle.
     pub function: u64,
     pub module: Arc<Loaded>,
-    entry: String,
+    pub entry: String,
     pub grid: [u32; 3],
     pub block: [u32; 3],
     pub shared: u32,
     arguments: Vec<Argument>,
+}
+
+impl Launch {
+    /// The aligned 64-bit words of the arguments. Addresses are among them.
+    pub fn words(&self) -> impl Iterator<Item = u64> {
+        let bytes = self.arguments.iter().filter_map(|argument| match argument {
+            Argument::Bytes(bytes) => Some(bytes),
+            _ => None,
+        });
+        bytes.flat_map(|bytes| {
+            let (words, _) = bytes.as_chunks::<8>();
+            words.iter().map(|word| u64::from_le_bytes(*word))
+        })
+    }
 }
 
 /// Function attributes by number.

@@ -9,6 +9,7 @@ use crate::codes::{Answer, Code};
 use crate::cost::{self, Cost};
 use crate::machine::{Machine, Pause};
 use crate::modules::Launch;
+use crate::order::Past;
 use crate::settings::{Defect, Graphs};
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
@@ -40,6 +41,8 @@ pub struct Stream {
     ready: f64,
     /// The capture that records its work.
     pub capture: Option<u64>,
+    /// The work ordered before whatever is queued next.
+    pub past: Past,
     /// `true` if it was queried since something was queued, and was not done.
     asked: bool,
 }
@@ -58,8 +61,15 @@ impl Stream {
             unscheduled: 0,
             ready: 0.0,
             capture: None,
+            past: Past::default(),
             asked: false,
         }
+    }
+
+    /// The number of queued items that do something.
+    pub fn pending(&self) -> u64 {
+        let orders = |work: &Work| matches!(work, Work::Mark(_) | Work::Wait(_) | Work::Read { .. });
+        self.queue.iter().filter(|queued| !orders(&queued.work)).count() as u64
     }
 
     pub fn is_left(&self) -> bool {
@@ -78,10 +88,27 @@ pub struct Queued {
 #[derive(Clone)]
 pub enum Work {
     Launch(Arc<Launch>),
-    Write { to: u64, bytes: Arc<[u8]> },
-    Copy { from: u64, to: u64, bytes: usize },
-    Fill { at: u64, byte: u8, bytes: usize },
-    Free { at: u64 },
+    Write {
+        to: u64,
+        bytes: Arc<[u8]>,
+    },
+    Copy {
+        from: u64,
+        to: u64,
+        bytes: usize,
+    },
+    Fill {
+        at: u64,
+        byte: u8,
+        bytes: usize,
+    },
+    Free {
+        at: u64,
+    },
+    /// The begin of a copy to the host, which the caller executes.
+    Read {
+        from: u64,
+    },
     Graph(Arc<Executable>),
     Mark(Arc<Mark>),
     Wait(Arc<Mark>),
@@ -93,6 +120,8 @@ pub struct Mark {
     stream: StreamId,
     /// The number of items of the stream up to and including the mark.
     position: u64,
+    /// The work ordered before it.
+    past: Past,
     /// The time at which the stream reaches it, in seconds.
     time: OnceLock<f64>,
 }
@@ -100,6 +129,10 @@ pub struct Mark {
 impl Mark {
     pub fn time(&self) -> Option<f64> {
         self.time.get().copied()
+    }
+
+    pub fn position(&self) -> u64 {
+        self.position
     }
 }
 
@@ -183,10 +216,19 @@ impl Machine {
 
     fn push(&mut self, id: StreamId, work: Work) {
         let queued_at = self.now();
+        let position = self.streams[&id].enqueued + 1;
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.past.merge(&self.host);
+            if let Work::Wait(mark) = &work {
+                stream.past.merge(&mark.past);
+            }
+            stream.past.add(id, position);
+        }
+        self.note_uses(id, position, &work);
         let scheduled = self.streams[&id].unscheduled == 0 && self.schedule(id, &work, queued_at);
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.unscheduled += u64::from(!scheduled);
-            stream.enqueued += 1;
+            stream.enqueued = position;
             stream.asked = false;
             stream.queue.push_back(Queued {
                 work,
@@ -225,10 +267,16 @@ impl Machine {
 
     /// Marks the end of a stream's queue.
     pub fn mark(&mut self, id: StreamId) -> Arc<Mark> {
+        let stream = &self.streams[&id];
+        let position = stream.enqueued + 1;
+        let mut past = stream.past.clone();
+        past.merge(&self.host);
+        past.add(id, position);
         let mark = Arc::new(Mark {
-            device: self.streams[&id].device,
+            device: stream.device,
             stream: id,
-            position: self.streams[&id].enqueued + 1,
+            position,
+            past,
             time: OnceLock::new(),
         });
         self.push(id, Work::Mark(mark.clone()));
@@ -247,7 +295,7 @@ impl Machine {
                 Some(time) => ready.max(time),
                 None => return false,
             },
-            Work::Free { .. } => return true,
+            Work::Free { .. } | Work::Read { .. } => return true,
             work => {
                 let Some(cost) = self.cost(number, work) else {
                     return false;
@@ -285,7 +333,7 @@ impl Machine {
             Work::Write { bytes, .. } => Some(cost::over_the_bus(bytes.len())),
             Work::Copy { bytes, .. } => Some(cost::on_the_device(profile, 2 * bytes)),
             Work::Fill { bytes, .. } => Some(cost::on_the_device(profile, *bytes)),
-            Work::Free { .. } | Work::Mark(_) | Work::Wait(_) => Some(Cost::default()),
+            Work::Free { .. } | Work::Read { .. } | Work::Mark(_) | Work::Wait(_) => Some(Cost::default()),
         }
     }
 
@@ -350,7 +398,7 @@ impl Machine {
                 self.perform_graph(device, graph);
                 Ok(())
             }
-            Work::Mark(_) | Work::Wait(_) => Ok(()),
+            Work::Read { .. } | Work::Mark(_) | Work::Wait(_) => Ok(()),
         };
         if let Err(failure) = done {
             self.break_device(device, failure);
@@ -393,6 +441,7 @@ impl Machine {
     /// Executes a stream's queue up to a mark, and waits for the mark's time.
     pub fn wait_for(&mut self, mark: &Mark) -> Answer<Pause> {
         let progress = self.drain(mark.stream, mark.position);
+        self.host.merge(&mark.past);
         self.ended(progress, mark.device, mark.time())
     }
 
@@ -403,6 +452,9 @@ impl Machine {
         };
         let (device, position) = (stream.device, stream.enqueued);
         let progress = self.drain(id, position);
+        if let Some(stream) = self.streams.get(&id) {
+            self.host.merge(&stream.past);
+        }
         let ready = self.streams.get(&id).map(|stream| stream.ready);
         self.ended(progress, device, ready)
     }
@@ -410,6 +462,7 @@ impl Machine {
     /// Executes a stream's queue, copies to the host, and waits for the copy.
     pub fn read(&mut self, id: StreamId, from: u64, to: &mut [u8]) -> Answer<Pause> {
         self.order_with_legacy(id)?;
+        self.push(id, Work::Read { from });
         if let Pause::Forever = self.finish(id)? {
             return Ok(Pause::Forever);
         }
@@ -467,10 +520,11 @@ impl Machine {
             return Err(Code::NOT_READY);
         }
         self.healthy(mark.device)?;
-        match mark.time().is_none_or(|time| time <= self.now()) {
-            true => Ok(()),
-            false => Err(Code::NOT_READY),
+        if mark.time().is_some_and(|time| time > self.now()) {
+            return Err(Code::NOT_READY);
         }
+        self.host.merge(&mark.past);
+        Ok(())
     }
 
     /// Succeeds if a stream is done.
@@ -480,6 +534,7 @@ impl Machine {
             device: stream.device,
             stream: id,
             position: stream.enqueued,
+            past: stream.past.clone(),
             time: OnceLock::new(),
         };
         let asked = stream.asked;
@@ -496,6 +551,29 @@ impl Machine {
 }
 
 impl Work {
+    /// Calls `visit` with every word that may be the address of memory in use.
+    pub fn each_address(&self, visit: &mut impl FnMut(u64)) {
+        match self {
+            Work::Launch(launch) => launch.words().for_each(visit),
+            Work::Write { to, .. } => visit(*to),
+            Work::Copy { from, to, .. } => [*from, *to].into_iter().for_each(visit),
+            Work::Fill { at: address, .. } | Work::Read { from: address } => visit(*address),
+            Work::Graph(graph) => graph.addresses.iter().copied().for_each(visit),
+            Work::Free { .. } | Work::Mark(_) | Work::Wait(_) => {}
+        }
+    }
+
+    /// The name of the work in messages.
+    pub fn name(&self) -> String {
+        match self {
+            Work::Launch(launch) => format!("`{}`", launch.entry),
+            Work::Write { .. } | Work::Copy { .. } | Work::Read { .. } => "a copy".to_owned(),
+            Work::Fill { .. } => "a fill".to_owned(),
+            Work::Graph(_) => "a graph".to_owned(),
+            Work::Free { .. } | Work::Mark(_) | Work::Wait(_) => "a stream".to_owned(),
+        }
+    }
+
     fn never_ends(&self) -> bool {
         match self {
             Work::Launch(launch) => launch.module.defect == Some(Defect::Hangs),

@@ -215,6 +215,40 @@ fn memory_that_is_freed_too_early_is_an_illegal_address_for_good() {
 }
 
 #[test]
+fn memory_is_used_between_allocation_and_free_in_every_order() {
+    let report = judged(
+        Virtual::new("9.0"),
+        "memory_is_used_between_allocation_and_free_in_every_order",
+        || {
+            let context = plain_context();
+            let (first, second) = (context.new_stream().unwrap(), context.new_stream().unwrap());
+            // The kernel happens to run before the free on the other stream.
+            let data = second.clone_htod(&[41u32]).unwrap();
+            second.synchronize().unwrap();
+            increment(&first, data.device_ptr(&second).0).unwrap();
+            drop(data);
+            first.synchronize().unwrap();
+            second.synchronize().unwrap();
+            // It happens to run after the allocation on the other stream.
+            let data = second.alloc_zeros::<u32>(1).unwrap();
+            increment(&first, data.device_ptr(&second).0).unwrap();
+            first.synchronize().unwrap();
+            // A launch after the free.
+            let address = data.device_ptr(&second).0;
+            drop(data);
+            increment(&second, address).unwrap();
+            second.synchronize().unwrap_err();
+        },
+    );
+    if let Some(report) = report {
+        let found = |text: &str| report.problems.iter().filter(|problem| problem.contains(text)).count();
+        assert_eq!(found("may still use it"), 1, "{report}");
+        assert_eq!(found("may not have allocated yet"), 1, "{report}");
+        assert_eq!(found("`increment` uses memory that was freed"), 1, "{report}");
+    }
+}
+
+#[test]
 fn what_is_not_freed_is_counted() {
     let report = judged(Virtual::new("9.0"), "what_is_not_freed_is_counted", || {
         let stream = plain_context().new_stream().unwrap();

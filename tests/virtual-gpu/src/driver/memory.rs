@@ -3,6 +3,7 @@
 use crate::abi::{Array, Out, Room};
 use crate::codes::{Answer, Code};
 use crate::machine::{Allocation, AllocationKind, Machine, Pause};
+use crate::order::Past;
 use crate::stream::{StreamId, Work};
 
 entries! {
@@ -26,7 +27,12 @@ entries! {
             return Err(Code::NOT_SUPPORTED);
         }
         let Some(capture) = machine.streams[&id].capture else {
-            return address.set(allocate(machine, device, bytes, AllocationKind::Pooled)?);
+            let at = allocate(machine, device, bytes, AllocationKind::Pooled)?;
+            let position = machine.mark(id).position();
+            if let Some(allocation) = machine.devices[device].live.get_mut(&at) {
+                allocation.born = Some((id, position));
+            }
+            return address.set(at);
         };
         let at = allocate(machine, device, bytes, AllocationKind::OfGraph(capture))?;
         machine.enqueue(id, poison(at, bytes as u64))?;
@@ -42,25 +48,30 @@ entries! {
             AllocationKind::Plain => machine.finish_device(device)?,
             AllocationKind::Pooled | AllocationKind::OfGraph(_) => Pause::None,
         };
-        machine.devices[device].memory.free(address).map_err(|_| Code::INVALID_VALUE)?;
+        let device = &mut machine.devices[device];
+        device.freed.insert(address, allocation.bytes);
+        device.memory.free(address).map_err(|_| Code::INVALID_VALUE)?;
         Ok(pause)
     }
 
     fn cuMemFreeAsync(address: u64, stream: u64) |machine| {
         let id = machine.stream(stream)?;
         let device = machine.streams[&id].device;
-        let known = machine.devices[device].live.get(&address).copied();
+        let known = machine.devices[device].live.get(&address).map(|known| known.kind);
         let Some(capture) = machine.streams[&id].capture else {
             known.ok_or(Code::INVALID_VALUE)?;
-            forget(machine, address)?;
-            return machine.enqueue(id, Work::Free { at: address });
+            let (_, allocation) = forget(machine, address)?;
+            machine.devices[device].freed.insert(address, allocation.bytes);
+            machine.enqueue(id, Work::Free { at: address })?;
+            machine.check_free(id, &allocation.uses);
+            return Ok(());
         };
         // A graph can free only its own allocations.
-        let Some(allocation) = known.filter(|known| known.kind == AllocationKind::OfGraph(capture)) else {
+        if known != Some(AllocationKind::OfGraph(capture)) {
             machine.invalidate(capture);
             return Err(Code::INVALID_VALUE);
-        };
-        forget(machine, address)?;
+        }
+        let (_, allocation) = forget(machine, address)?;
         machine.give_to_graph(capture, address);
         machine.enqueue(id, poison(address, allocation.bytes))
     }
@@ -139,7 +150,13 @@ fn allocate(machine: &mut Machine, device: usize, bytes: usize, kind: Allocation
             .fill(address, POISON, bytes)
             .map_err(|_| Code::OUT_OF_MEMORY)?;
     }
-    device.live.insert(address, Allocation { bytes, kind });
+    let allocation = Allocation {
+        bytes,
+        kind,
+        born: None,
+        uses: Past::default(),
+    };
+    device.live.insert(address, allocation);
     Ok(address)
 }
 
