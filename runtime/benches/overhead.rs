@@ -1,5 +1,5 @@
-//! What a call adds to a raw launch, and what an expansion costs a compiler. No GPU is needed: launches go to the tests' fake driver,
-//! which does nothing, so that what is left is this crate's own time.
+//! The time that a call adds to a raw launch, and the time of an expansion. No GPU is needed: launches go to a driver that does nothing
+//! (`null_driver.c`), so this crate's own time remains.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use cudarc::driver::sys;
@@ -15,20 +15,20 @@ fn linear_gelu(x: Tensor<f32, (M, K)>, w: Tensor<f32, (N, K)>, b: Tensor<f32, (N
     |m, n| gelu(sum(|k| x[[m, k]] * w[[n, k]]) + b[[n]])
 }
 
-/// Starts this program again with the fake driver in its path. The driver is found when a process starts, not later.
-fn with_fake_driver() -> bool {
+/// Starts this program again with the null driver on its library path, which is read when a process starts.
+fn with_null_driver() -> bool {
     const STARTED: &str = "ENERGY_KERNEL_BENCH_STARTED";
     if std::env::var_os(STARTED).is_some() {
         return true;
     }
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake/libcuda.c");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/null_driver.c");
     let compiled = Command::new("cc")
-        .args(["-shared", "-fPIC", "-w", "-O2", "-DWHOLE", "-o"])
+        .args(["-shared", "-fPIC", "-w", "-O2", "-o"])
         .args([folder.join("libcuda.so"), source])
         .status();
     if !compiled.is_ok_and(|status| status.success()) {
-        eprintln!("SKIPPED: there is no C compiler to make a fake driver with");
+        eprintln!("SKIPPED: there is no C compiler to make a driver with");
         return false;
     }
     let Ok(program) = std::env::current_exe() else {
@@ -44,10 +44,10 @@ fn with_fake_driver() -> bool {
 }
 
 fn launches(criterion: &mut Criterion) {
-    if !with_fake_driver() {
+    if !with_null_driver() {
         return;
     }
-    let gpu = Gpu::open().expect("the fake driver");
+    let gpu = Gpu::open().expect("the null driver");
     let tensor = |shape: &[usize]| Tensor::<f32>::zeros(&gpu, shape).expect("memory");
     let (x, w, b, mut y) = (tensor(&[16, 64]), tensor(&[32, 64]), tensor(&[32]), tensor(&[16, 32]));
     linear_gelu::prepare(&gpu, &Sizes::from([("M", 16), ("N", 32), ("K", 64)])).expect("a kernel");
@@ -60,7 +60,7 @@ fn launches(criterion: &mut Criterion) {
         bencher.iter(|| {
             let mut values = [1u64; 7];
             let mut pointers = values.each_mut().map(|value| std::ptr::from_mut(value).cast());
-            // SAFETY: the fake driver does nothing with what it is given.
+            // SAFETY: the null driver does nothing with what it is given.
             unsafe {
                 sys::cuLaunchKernel(
                     std::ptr::dangling_mut(),

@@ -9,7 +9,7 @@ use std::ffi::c_int;
 use std::sync::OnceLock;
 
 /// Every function of the driver that this crate reaches, directly or through cudarc, which calls some when it drops contexts, streams and
-/// slices. The tests run on a fake driver that exports these and no others.
+/// slices. Tests on the virtual GPU compare them with the functions that are called.
 pub const SYMBOLS: [&str; 46] = [
     "cuCtxDestroy_v2",
     "cuCtxGetCurrent",
