@@ -199,7 +199,7 @@ fn all_steps_pass() {
     let (carried, gpu) = (Carried::new(), gpu());
     let ended = carried.run(&gpu, 900, &[]);
     assert_eq!(ended.code, Some(0), "{}", ended.text);
-    ended.ends("machine", "ok", "NVIDIA H100 80GB HBM3");
+    ended.ends("machine", "ok", "Virtual H100");
     ended.ends("interface", "ok", "scenarios");
     ended.ends("parts", "ok", "all results the same");
     ended.ends("correctness", "ok", "kernels of 7 families");

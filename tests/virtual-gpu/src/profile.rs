@@ -10,7 +10,7 @@
 pub struct Profile {
     /// Compute capability.
     pub capability: (u32, u32),
-    /// The name that the driver reports.
+    /// The name that the driver reports. It begins with `Virtual`: no figure may pass for one of a real GPU.
     pub name: &'static str,
     /// Streaming multiprocessors.
     pub multiprocessors: u32,
@@ -57,7 +57,7 @@ pub const PROFILES: [Profile; 6] = [
     // NVIDIA A100 data sheet (80 GB SXM) and GA100 whitepaper.
     Profile {
         capability: (8, 0),
-        name: "NVIDIA A100-SXM4-80GB",
+        name: "Virtual A100",
         multiprocessors: 108,
         threads: 2048,
         blocks: 32,
@@ -76,7 +76,7 @@ pub const PROFILES: [Profile; 6] = [
     // NVIDIA GA102 whitepaper.
     Profile {
         capability: (8, 6),
-        name: "NVIDIA GeForce RTX 3090",
+        name: "Virtual RTX 3090",
         multiprocessors: 82,
         threads: 1536,
         blocks: 16,
@@ -95,7 +95,7 @@ pub const PROFILES: [Profile; 6] = [
     // NVIDIA Ada whitepaper.
     Profile {
         capability: (8, 9),
-        name: "NVIDIA GeForce RTX 4090",
+        name: "Virtual RTX 4090",
         multiprocessors: 128,
         threads: 1536,
         blocks: 24,
@@ -114,7 +114,7 @@ pub const PROFILES: [Profile; 6] = [
     // NVIDIA H100 data sheet (SXM5) and whitepaper.
     Profile {
         capability: (9, 0),
-        name: "NVIDIA H100 80GB HBM3",
+        name: "Virtual H100",
         multiprocessors: 132,
         threads: 2048,
         blocks: 32,
@@ -133,7 +133,7 @@ pub const PROFILES: [Profile; 6] = [
     // NVIDIA DGX B200 data sheet and Blackwell architecture brief. The driver reports 148 multiprocessors and 126 MiB of L2.
     Profile {
         capability: (10, 0),
-        name: "NVIDIA B200",
+        name: "Virtual B200",
         multiprocessors: 148,
         threads: 2048,
         blocks: 32,
@@ -152,7 +152,7 @@ pub const PROFILES: [Profile; 6] = [
     // NVIDIA RTX Blackwell GPU Architecture whitepaper (GB202).
     Profile {
         capability: (12, 0),
-        name: "NVIDIA GeForce RTX 5090",
+        name: "Virtual RTX 5090",
         multiprocessors: 170,
         threads: 1536,
         blocks: 24,
@@ -173,7 +173,7 @@ pub const PROFILES: [Profile; 6] = [
 /// A GPU that is too old for this project, by the data sheet of NVIDIA's T4.
 const TOO_OLD: Profile = Profile {
     capability: (7, 5),
-    name: "Tesla T4",
+    name: "Virtual T4",
     multiprocessors: 40,
     threads: 1024,
     blocks: 16,

@@ -697,7 +697,7 @@ fn drivers_and_devices_that_are_too_old_are_told() {
     let text = told(Virtual::new("9.0").without("cuStreamEndCapture"));
     assert!(text.contains("too old: it has no `cuStreamEndCapture`"), "{text}");
     let text = told(Virtual::new("7.5"));
-    assert!(text.contains("Tesla T4 has compute capability 7.5"), "{text}");
+    assert!(text.contains("Virtual T4 has compute capability 7.5"), "{text}");
 }
 
 #[test]
