@@ -227,3 +227,45 @@ fn a_kernel_that_hangs_is_told_at_the_end_of_the_time() {
     );
     assert_eq!(json(succeeds(&run))["tuned"], 1, "{}", run.text);
 }
+
+#[test]
+fn structures_pointers_and_variables_reach_a_kernel() {
+    let (gpu, folder) = (gpu(), tempfile::tempdir().unwrap());
+    let write = |name: &str, words: &[u32]| {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        fs::write(folder.path().join(name), bytes).unwrap()
+    };
+    fs::write(folder.path().join("p.ptx"), include_str!("gather.ptx")).unwrap();
+    write("seven", &[7]);
+    write("eight", &[8]);
+    write("s", &[1, 1, 30, 1, 1, 1]);
+    write("added", &[2000]);
+    let arguments = [
+        "buffer:in:seven",
+        "bytes:s:0=0,16=2",
+        "buffer:out:result:4",
+        "pointers:0,4",
+        "buffer:in:eight",
+        "symbol:added:added",
+        "out:twice:8",
+        "same:6",
+    ];
+    let run = |arguments: &[&str]| {
+        let mut words = vec!["run", "p.ptx", "--device", "cuda:0"];
+        words.extend(arguments.iter().flat_map(|argument| ["--arg", argument]));
+        call(&gpu, folder.path(), &words)
+    };
+    succeeds(&run(&arguments));
+    let read = |name: &str| fs::read(folder.path().join(name)).unwrap();
+    assert_eq!(read("result"), (7 + 30 + 2000u32).to_le_bytes());
+    assert_eq!(read("twice"), [7008u32, 7008].map(u32::to_le_bytes).concat());
+    for (arguments, says) in [
+        (&arguments[..7], "takes 4 arguments, 3 were given"),
+        (&["symbol:nothing:added"], "no global or constant variable `nothing`"),
+        (&["symbol:added:s"], "`added` has 4 bytes, 24 were given"),
+    ] {
+        let run = run(arguments);
+        assert_eq!(run.status.and_then(|status| status.code()), Some(1), "{}", run.text);
+        assert!(run.text.replace("\n  │ ", " ").contains(says), "{}", run.text);
+    }
+}

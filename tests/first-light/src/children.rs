@@ -232,7 +232,11 @@ fn follow(
         let patience = if at.is_some() { plan.patience } else { OPENING };
         let limit = (since + patience).min(plan.end);
         let why = match lines.recv_timeout(limit.saturating_duration_since(Instant::now())) {
-            Ok(line) if line["done"] == true => break Stopped::Done,
+            Ok(line) if line["done"] == true => {
+                // What it leaves on the GPU is freed in order.
+                let _ = wait(&mut child, Instant::now() + REAPING);
+                break Stopped::Done;
+            }
             Ok(line) if line["lost"].is_string() => {
                 break Stopped::Lost(line["lost"].as_str().unwrap_or_default().to_owned());
             }

@@ -82,8 +82,12 @@ impl Carried {
 
     /// Runs the script, for so many seconds at most.
     fn run(&self, gpu: &Virtual, limit: u64, words: &[&str]) -> Ended {
+        self.run_by(Command::new(self.path("run")), gpu, limit, words)
+    }
+
+    /// [`run`](Carried::run) by a command to which the script's options are added.
+    fn run_by(&self, mut command: Command, gpu: &Virtual, limit: u64, words: &[&str]) -> Ended {
         let out = self.path("out");
-        let mut command = Command::new(self.path("run"));
         command
             .arg("--tiny")
             .arg("--out")
@@ -361,6 +365,22 @@ fn a_driver_that_never_answers_costs_a_step_its_time() {
     ended.ends("machine", "failed", "it did not end in 12 s");
     ended.ends("interface", "skipped", "no time is left");
     ended.ends("overhead", "skipped", "no time is left");
+}
+
+#[test]
+fn what_is_interrupted_leaves_what_it_has() {
+    let carried = Carried::new();
+    let gpu = gpu().with("FAIL", "cuDevicePrimaryCtxRetain:1+:hang");
+    let mut command = Command::new(carried.path("path/timeout"));
+    command.args(["--preserve-status", "4"]).arg(carried.path("run"));
+    let ended = carried.run_by(command, &gpu, 60, &["--steps", "sanitizer,machine"]);
+    assert_eq!(ended.code, Some(143), "{}", ended.text);
+    ended.ends("machine", "failed", "it was interrupted");
+    assert!(
+        ended.text.contains("\"system\""),
+        "what the step said is shown:\n{}",
+        ended.text
+    );
 }
 
 #[test]

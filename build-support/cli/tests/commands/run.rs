@@ -166,25 +166,6 @@ fn every_kind_of_argument_is_passed() {
     assert_eq!(fs::read(folder.path().join("before")).unwrap(), [7; 40]);
 }
 
-/// A kernel that takes its buffers from a structure, an array of pointers, and twice.
-const POINTERS: &str = "
-.version 8.0
-.target sm_80
-.address_size 64
-.const .align 4 .u32 scale[2] = {1, 1};
-.global .align 4 .u32 added = 100;
-.visible .entry gather(.param .align 8 .b8 s[24], .param .u64 table, .param .u64 x, .param .u64 again) {
-    .reg .b32 %r<8>; .reg .b64 %d<8>;
-    ld.param.u64 %d0, [s]; ld.param.u32 %r0, [s+8]; ld.param.u64 %d1, [s+16];
-    ld.param.u64 %d2, [table]; ld.param.u64 %d3, [x]; ld.param.u64 %d4, [again];
-    ld.global.u32 %r1, [%d0]; ld.const.u32 %r2, [scale]; mad.lo.u32 %r1, %r1, %r2, %r0;
-    ld.global.u32 %r2, [added]; add.u32 %r1, %r1, %r2; st.global.u32 [%d1], %r1;
-    ld.global.u64 %d5, [%d2]; ld.global.u32 %r3, [%d5]; ld.global.u64 %d5, [%d2+8]; ld.global.u32 %r4, [%d5];
-    mad.lo.u32 %r3, %r3, 1000, %r4; st.global.u32 [%d3], %r3; ld.global.u32 %r5, [%d4]; st.global.u32 [%d4+4], %r5;
-    ret;
-}
-";
-
 #[test]
 fn structures_pointers_and_variables_are_passed() {
     let folder = ptx_folder();
@@ -195,7 +176,7 @@ fn structures_pointers_and_variables_are_passed() {
         )
         .unwrap()
     };
-    fs::write(folder.path().join("p.ptx"), POINTERS).unwrap();
+    fs::write(folder.path().join("p.ptx"), include_str!("../gather.ptx")).unwrap();
     write("seven", &[7]);
     write("eight", &[8]);
     // The addresses at 0 and 16 are put in; the number at 8 stays.
