@@ -1,25 +1,80 @@
 //! The GPU as a meter, on a virtual GPU whose kernels take 250 µs each, and whose board draws 300 W.
 //!
-//! A driver is loaded once per process, so the case runs in a process of its own: this test binary, started again.
+//! A driver is loaded once per process, so each case runs in a process of its own: this test binary, started again.
 
 use super::data::inputs;
+use super::gpu::Loaded;
 use super::testing::operator;
-use super::{Effort, GpuMeter, Meter, Problem};
+use super::{Effort, GpuMeter, Measured, Meter, MeterError, Problem};
+use crate::scan::Found;
+use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::record::{CacheMode, Flag};
+use energy_kernel_compiler::reference::Input;
 use energy_kernel_compiler::schedule;
 use energy_kernel_virtual_gpu::{Virtual, is_child};
 use std::time::{Duration, Instant};
+
+/// Seconds of a launch, as the virtual GPU is told.
+const SECONDS: f64 = 2.5e-4;
+
+fn gpu() -> Virtual {
+    Virtual::new("9.0")
+        .with("GRAPHS", "sample")
+        .with("KERNEL_US", "250")
+        .with("WATTS", "300")
+}
+
+/// An operator that reads N numbers and writes N.
+struct Double {
+    found: Found,
+    inputs: Vec<Input>,
+}
+
+impl Double {
+    fn new(numbers: u64) -> Double {
+        let found = operator(
+            &format!("tune(N = {numbers})"),
+            "fn double(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| x[[n]] * 2.0 }",
+        );
+        let inputs = inputs(&found.checked, found.buckets[0].as_slice(), 0).unwrap();
+        Double { found, inputs }
+    }
+
+    fn problem(&self) -> Problem<'_> {
+        Problem {
+            checked: &self.found.checked,
+            specialisation: &self.found.specialisation,
+            sizes: self.found.buckets[0].as_slice(),
+            inputs: &self.inputs,
+            seed: 0,
+        }
+    }
+
+    fn kernel(&self, meter: &GpuMeter) -> Kernel {
+        let (problem, machine) = (self.problem(), meter.machine());
+        let schedule = schedule::default(problem.checked, problem.specialisation, problem.sizes, machine);
+        lower(problem.checked, problem.specialisation, machine, &schedule).unwrap()
+    }
+
+    /// Begins the problem, and puts its kernel on the GPU.
+    fn load(&self, meter: &mut GpuMeter) -> Loaded {
+        meter.begin(self.problem(), within(60)).unwrap();
+        let kernel = self.kernel(meter);
+        meter.load(self.problem(), &kernel, &[], within(60)).unwrap().0
+    }
+}
+
+fn within(seconds: u64) -> Instant {
+    Instant::now() + Duration::from_secs(seconds)
+}
 
 #[test]
 fn energy_is_power_by_the_counter_times_seconds_a_launch() {
     if is_child() {
         return measure();
     }
-    Virtual::new("9.0")
-        .with("GRAPHS", "sample")
-        .with("KERNEL_US", "250")
-        .with("WATTS", "300")
+    gpu()
         .with("INSTANT_WATTS", "330")
         .with("THROTTLE", "4")
         .with("FOREIGN", "2")
@@ -28,43 +83,27 @@ fn energy_is_power_by_the_counter_times_seconds_a_launch() {
 }
 
 fn measure() {
-    let found = operator(
-        "tune(N = 1000)",
-        "fn double(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| x[[n]] * 2.0 }",
-    );
-    let sizes = found.buckets[0].as_slice();
-    let inputs = inputs(&found.checked, sizes, 0).unwrap();
-    let problem = Problem {
-        checked: &found.checked,
-        specialisation: &found.specialisation,
-        sizes,
-        inputs: &inputs,
-        seed: 0,
-    };
+    let double = Double::new(1000);
+    let problem = double.problem();
     let mut meter = GpuMeter::open(4).unwrap();
-    let machine = meter.machine();
-    let schedule = schedule::default(&found.checked, &found.specialisation, sizes, machine);
-    let kernel = lower(&found.checked, &found.specialisation, machine, &schedule).unwrap();
-
-    let soon = Instant::now() + Duration::from_secs(12);
-    meter.begin(problem, soon).unwrap();
-    let (candidate, _) = meter.load(problem, &kernel, &[], soon).unwrap();
+    let candidate = double.load(&mut meter);
+    let soon = within(12);
     let latency = meter.latency(problem, &candidate, soon).unwrap();
     // 1024 sets of 8 kB are rotated; the cache of 50 MiB holds them all.
     assert_eq!(latency.conditions.cache, CacheMode::Warm);
     // A graph takes 10 ms, which are 40 launches; fewer, where this thread had to wait between a mark and the first of them.
     assert!((7 * 20..=7 * 40).contains(&latency.conditions.launches), "{latency:?}");
-    assert!((0.99..3.0).contains(&(latency.estimate.mean / 2.5e-4)), "{latency:?}");
+    assert!((0.99..3.0).contains(&(latency.estimate.mean / SECONDS)), "{latency:?}");
 
-    let late = Instant::now() + Duration::from_secs(60);
+    let late = within(60);
     // Of such kernels 40 make a graph.
-    let energy = meter.energy(problem, &candidate, 2.5e-4, late).unwrap();
+    let energy = meter.energy(problem, &candidate, SECONDS, late).unwrap();
     let energy = energy.expect("there is a counter");
     let conditions = &energy.conditions;
     let watts = conditions.power_watts.unwrap();
     assert!((watts / 300.0 - 1.0).abs() < 0.02, "{energy:?}");
     assert!(
-        (0.99..1.2).contains(&(energy.estimate.mean / (watts * 2.5e-4))),
+        (0.99..1.2).contains(&(energy.estimate.mean / (watts * SECONDS))),
         "{energy:?}"
     );
     assert!(
@@ -84,6 +123,88 @@ fn measure() {
 
     // A claim takes longer than is left; nothing is measured in a hurry.
     meter.set_effort(Effort::Claim);
-    let soon = Instant::now() + Duration::from_secs(4);
-    assert_eq!(meter.energy(problem, &candidate, 2.5e-4, soon).unwrap(), None);
+    let soon = within(4);
+    assert_eq!(meter.energy(problem, &candidate, SECONDS, soon).unwrap(), None);
+}
+
+/// Short of memory, tensors rotate in fewer sets; the record says that the cache held them.
+#[test]
+fn tensors_that_do_not_fit_often_rotate_in_fewer_sets() {
+    if !is_child() {
+        gpu()
+            .with("MEMORY_MB", "80")
+            .run("tune::gpu_tests::tensors_that_do_not_fit_often_rotate_in_fewer_sets")
+            .clean();
+        return;
+    }
+    let mut meter = GpuMeter::open(4).unwrap();
+    // 16 MB a set: 150 MiB would be 11 sets.
+    let double = Double::new(2 << 20);
+    let candidate = double.load(&mut meter);
+    let latency = meter.latency(double.problem(), &candidate, within(12)).unwrap();
+    assert_eq!(latency.conditions.cache, CacheMode::Warm);
+
+    // 2 MB a set: all fit.
+    let double = Double::new(256 << 10);
+    let candidate = double.load(&mut meter);
+    let latency = meter.latency(double.problem(), &candidate, within(12)).unwrap();
+    assert_eq!(latency.conditions.cache, CacheMode::Warm);
+
+    // 128 MB: not even one set does.
+    let large = Double::new(16 << 20);
+    match meter.begin(large.problem(), within(12)) {
+        Err(MeterError::Unfit(why)) => assert!(why.contains("memory"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    double.load(&mut meter);
+}
+
+/// Conditions are compared with those of the same problem's first energy.
+#[test]
+fn drift_is_told_within_a_problem() {
+    if !is_child() {
+        gpu()
+            .with("HEATING", "1")
+            .with("CLOCK", "4")
+            .run("tune::gpu_tests::drift_is_told_within_a_problem")
+            .clean();
+        return;
+    }
+    let mut meter = GpuMeter::open(4).unwrap();
+    let double = Double::new(1000);
+    let mut energy = |candidate: &Loaded, meter: &mut GpuMeter| -> Measured {
+        let measured = meter.energy(double.problem(), candidate, SECONDS, within(120)).unwrap();
+        measured.expect("there is a counter")
+    };
+    let drifted = |measured: &Measured| measured.conditions.flags.contains(&Flag::TemperatureDrift);
+
+    let candidate = double.load(&mut meter);
+    assert!(!drifted(&energy(&candidate, &mut meter)));
+    std::thread::sleep(Duration::from_secs(5));
+    assert!(drifted(&energy(&candidate, &mut meter)));
+
+    let candidate = double.load(&mut meter);
+    assert!(!drifted(&energy(&candidate, &mut meter)));
+}
+
+/// The temperature counts as settled after 10 s: the first warm-up takes that long, also where a quarter of the time is less.
+#[test]
+fn the_first_warm_up_lasts_until_the_temperature_has_settled() {
+    if !is_child() {
+        gpu()
+            .with("CLOCK", "4")
+            .run("tune::gpu_tests::the_first_warm_up_lasts_until_the_temperature_has_settled")
+            .clean();
+        return;
+    }
+    let mut meter = GpuMeter::open(4).unwrap();
+    let double = Double::new(1000);
+    let candidate = double.load(&mut meter);
+    let mut elapsed = || {
+        let begun = Instant::now();
+        meter.latency(double.problem(), &candidate, within(32)).unwrap();
+        begun.elapsed().as_secs_f64()
+    };
+    assert!((13.0..16.0).contains(&elapsed()));
+    assert!(elapsed() < 3.0);
 }

@@ -36,7 +36,8 @@
 //! | `TICK_MS` | `100` | Milliseconds between steps of the energy counter. 0: it stands still. A reading takes 2.4 % of a step. |
 //! | `COUNTER_BITS` | `64` | 32: the counter wraps. |
 //! | `COUNTER_FIRST` | `1000000` | The counter's first value in millijoules. |
-//! | `CELSIUS` | `45` | The temperature. |
+//! | `CELSIUS` | `45` | The temperature when the process starts. |
+//! | `HEATING` | `0` | Degrees by which the temperature rises a second. |
 //! | `THROTTLE` | `0` | NVML's mask of throttle reasons, in decimal. |
 //! | `FOREIGN` | `0` | The number of other processes on the board. |
 //! | `MIG` | `0` | 1: the board is partitioned. |

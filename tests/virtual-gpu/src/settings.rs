@@ -129,6 +129,7 @@ pub struct Settings {
     pub counter_bits: u32,
     pub counter_first: u64,
     pub celsius: u32,
+    pub heating: f64,
     pub throttle: u64,
     pub foreign: u32,
     pub mig: bool,
@@ -159,6 +160,7 @@ impl Default for Settings {
             counter_bits: 64,
             counter_first: 1_000_000,
             celsius: 45,
+            heating: 0.0,
             throttle: 0,
             foreign: 0,
             mig: false,
@@ -221,6 +223,7 @@ impl Settings {
             }
             "COUNTER_FIRST" => self.counter_first = number(value, "millijoules")?,
             "CELSIUS" => self.celsius = number(value, "degrees")?,
+            "HEATING" => self.heating = non_negative(value)?,
             "THROTTLE" => self.throttle = number(value, "NVML's mask of reasons, in decimal")?,
             "FOREIGN" => self.foreign = number(value, "other processes")?,
             "MIG" => self.mig = flag(value)?,
