@@ -17,9 +17,10 @@ fn main() {
         let machine = Machine::documented(capability, multiprocessors).expect("a supported GPU");
         let lines: Vec<String> = (cases(&operators, machine).par_iter().enumerate())
             .map(|(number, case)| {
-                let kernel = lower(case.checked, &case.specialisation, machine, &case.schedule).expect("a legal schedule");
+                let kernel =
+                    lower(case.checked, &case.specialisation, machine, &case.schedule).expect("a legal schedule");
                 let mut hasher = DefaultHasher::new();
-                kernel.ptx.replace(&kernel.entry, "").hash(&mut hasher);
+                kernel.ptx.replace(kernel.name(), "").hash(&mut hasher);
                 let (major, minor) = capability;
                 format!("{major}.{minor} {number} {} {:016x}", case.name, hasher.finish())
             })
