@@ -8,6 +8,7 @@ use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::element::Element;
 use energy_kernel_compiler::ir;
 use energy_kernel_compiler::lower::lower;
+use energy_kernel_compiler::problem;
 use energy_kernel_compiler::record::encoding;
 
 /// A tensor of any element type on a GPU.
@@ -89,19 +90,19 @@ impl Held {
 }
 
 /// An operator with its arguments on a GPU.
-pub struct Problem<'a> {
+pub struct Instance<'a> {
     checked: &'a Checked,
     sizes: Vec<u64>,
     inputs: Vec<Input>,
     held: Vec<Option<Held>>,
 }
 
-impl<'a> Problem<'a> {
+impl<'a> Instance<'a> {
     /// Copies arguments to a GPU. The sizes are all of the operator's, verified.
     ///
     /// # Errors
     /// An error of the driver.
-    pub fn new(gpu: &Gpu, checked: &'a Checked, sizes: Vec<u64>, inputs: Vec<Input>) -> Result<Problem<'a>> {
+    pub fn new(gpu: &Gpu, checked: &'a Checked, sizes: Vec<u64>, inputs: Vec<Input>) -> Result<Instance<'a>> {
         let upload = |(input, given): (&ir::Input, &Input)| {
             let Some(dims) = &input.dims else { return Ok(None) };
             let shape: Vec<usize> = dims.iter().map(|size| sizes[size.index()] as usize).collect();
@@ -110,7 +111,7 @@ impl<'a> Problem<'a> {
         let held = std::iter::zip(&checked.op().inputs, &inputs)
             .map(upload)
             .collect::<Result<_>>()?;
-        Ok(Problem {
+        Ok(Instance {
             checked,
             sizes,
             inputs,
@@ -171,7 +172,11 @@ impl<'a> Problem<'a> {
             "{specialisation:?} {:?}",
             self.sizes
         );
-        let kernel = lower(self.checked, specialisation, gpu.machine(), schedule).map_err(|error| Error::Lower {
+        let kernel = lower(
+            &problem::Problem::new(self.checked, specialisation, gpu.machine()),
+            schedule,
+        )
+        .map_err(|error| Error::Lower {
             operator: self.checked.op().name.clone(),
             reason: error.to_string(),
         })?;
@@ -207,7 +212,7 @@ impl<'a> Problem<'a> {
 
 /// Outputs of a problem on a GPU.
 pub struct Outputs<'p> {
-    problem: &'p Problem<'p>,
+    problem: &'p Instance<'p>,
     held: Vec<Held>,
 }
 
@@ -237,7 +242,7 @@ impl Outputs<'_> {
     /// # Errors
     /// An error of the driver, or of the work before.
     pub fn first_wrong_among(&self, points: u64) -> Result<Option<String>> {
-        let Problem {
+        let Instance {
             checked, sizes, inputs, ..
         } = self.problem;
         Ok(first_wrong_among(checked, sizes, inputs, &self.bytes()?, points))
@@ -246,7 +251,7 @@ impl Outputs<'_> {
 
 /// A kernel of a problem on a GPU.
 pub struct Loaded<'p> {
-    problem: &'p Problem<'p>,
+    problem: &'p Instance<'p>,
     kernel: LoadedKernel,
 }
 
@@ -262,7 +267,7 @@ impl Loaded<'_> {
         let problem = self.problem;
         assert!(std::ptr::eq(problem, outputs.problem), "outputs of another problem");
         let (arguments, views) = (problem.arguments(), outputs.views());
-        let Problem { checked, sizes, .. } = problem;
+        let Instance { checked, sizes, .. } = problem;
         // SAFETY: the kernel was lowered from this operator, for a specialisation that accepts the sizes; the tensors were made for them.
         let prepared = unsafe { self.kernel.prepare(checked, sizes, &arguments, &views) }?;
         prepared.launch()

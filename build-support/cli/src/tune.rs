@@ -417,7 +417,7 @@ fn summary(name: &str, sizes: &str, record: &energy_kernel_compiler::record::Rec
     };
     format!(
         "{name} ({sizes}): {energy} in {latency}{simulated}: {}{rejected}",
-        chosen.schedule
+        chosen.program
     )
 }
 

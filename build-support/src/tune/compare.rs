@@ -6,8 +6,9 @@ use super::gpu::estimate;
 use super::meter::{Effort, Measured, Meter, MeterError, Problem};
 use crate::scan::Found;
 use energy_kernel_compiler::lower::lower;
+use energy_kernel_compiler::problem;
 use energy_kernel_compiler::record::{Conditions, Estimate, Flag, Record};
-use energy_kernel_compiler::schedule::Schedule;
+use energy_kernel_compiler::schedule::Program;
 use std::time::Instant;
 
 /// The fewest pairs that are compared.
@@ -144,7 +145,7 @@ pub fn confirm<M: Meter>(
     let (Some(fastest), Some(chosen)) = (record.front.first(), record.choose(settings.objective)) else {
         return Ok(None);
     };
-    if fastest.schedule == chosen.schedule {
+    if fastest.program == chosen.program {
         return Ok(None);
     }
     let inputs = inputs(&found.checked, &record.sizes, settings.seed)?;
@@ -158,14 +159,17 @@ pub fn confirm<M: Meter>(
     let machine = meter.machine();
     let text = |error: MeterError| error.to_string();
     meter.begin(problem, deadline).map_err(text)?;
-    let mut load = |schedule: &Schedule| {
-        let kernel =
-            lower(&found.checked, &record.specialisation, machine, schedule).map_err(|error| error.to_string())?;
+    let mut load = |program: &Program| {
+        let kernel = lower(
+            &problem::Problem::new(&found.checked, &record.specialisation, machine),
+            program,
+        )
+        .map_err(|error| error.to_string())?;
         let (candidate, _) = meter.load(problem, &kernel, &[], deadline).map_err(text)?;
         let latency = meter.latency(problem, &candidate, deadline).map_err(text)?;
         Ok::<_, String>((candidate, latency.estimate.mean))
     };
-    let (a, b) = (load(&fastest.schedule)?, load(&chosen.schedule)?);
+    let (a, b) = (load(&fastest.program)?, load(&chosen.program)?);
     meter.set_effort(Effort::Claim);
     let compared = compare(meter, problem, [(&a.0, a.1), (&b.0, b.1)], pairs, deadline);
     meter.set_effort(Effort::Search);

@@ -64,6 +64,7 @@ use crate::scan::Found;
 use crate::session::{Bench, Job, lock_of};
 use energy_kernel_compiler::lang;
 use energy_kernel_compiler::lower::lower;
+use energy_kernel_compiler::problem;
 use energy_kernel_compiler::record::{CacheMode, DeviceClass, Objective, Record, Rejected};
 use energy_kernel_compiler::schedule::{self, Schedule};
 use energy_kernel_compiler::size::Specialisation;
@@ -295,8 +296,9 @@ pub fn calibrate() -> Result<Calibration, String> {
     let specialisation = Specialisation::like(&sizes);
     let mut meter = GpuMeter::open(1)?;
     let machine = meter.machine();
-    let schedule = schedule::default(checked, &specialisation, &sizes, machine);
-    let kernel = lower(checked, &specialisation, machine, &schedule).map_err(|error| error.to_string())?;
+    let schedule = schedule::default(&problem::Problem::new(checked, &specialisation, machine), &sizes);
+    let kernel = lower(&problem::Problem::new(checked, &specialisation, machine), &schedule)
+        .map_err(|error| error.to_string())?;
     let inputs = data::inputs(checked, &sizes, 0)?;
     let problem = Problem {
         checked,
@@ -394,7 +396,11 @@ impl<M: Meter, P: FnMut(Step<'_>)> Laboratory for Tuner<M, P> {
     fn schedules(&mut self, found: &Found, sizes: &[u64]) -> Result<(usize, usize), String> {
         let accepted = self.meter.accepts(&found.checked, sizes);
         accepted.map_err(|error| error.to_string())?;
-        let mut space = schedule::space(&found.checked, &found.specialisation, self.meter.machine());
+        let mut space = schedule::space(&problem::Problem::new(
+            &found.checked,
+            &found.specialisation,
+            self.meter.machine(),
+        ));
         if self.meter.is_recorded() {
             let problem = Problem {
                 checked: &found.checked,

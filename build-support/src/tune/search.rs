@@ -15,6 +15,7 @@ use super::{Settings, Step};
 use crate::session::Job;
 use energy_kernel_compiler::estimate;
 use energy_kernel_compiler::kernel::Kernel;
+use energy_kernel_compiler::problem;
 use energy_kernel_compiler::record::{
     Estimate, Objective, PackedKernel, Point, Reason, Record, Rejected, Statistics, pareto_front,
 };
@@ -101,8 +102,14 @@ fn without_tuning(job: &Job<'_>, machine: Machine, space: &[Schedule]) -> Vec<Sc
     let (checked, sizes) = (&job.found.checked, job.sizes);
     let untuned = tuning::untuned(checked, sizes);
     let near = estimate::near(checked, &untuned, sizes);
-    let default = estimate::default(checked, &job.found.specialisation, sizes, machine);
-    let choices = [default, estimate::default(checked, &untuned, &near, machine)];
+    let default = estimate::default(
+        &problem::Problem::new(checked, &job.found.specialisation, machine),
+        sizes,
+    );
+    let choices = [
+        default,
+        estimate::default(&problem::Problem::new(checked, &untuned, machine), &near),
+    ];
     let mut chosen: Vec<Schedule> = choices
         .into_iter()
         .filter_map(|choice| most_like(space, choice))
@@ -172,7 +179,7 @@ impl<'a, M: Meter> Search<'a, M> {
         };
         meter.begin(problem, job.limit).map_err(|error| error.to_string())?;
         let machine = meter.machine();
-        let mut space = schedule::space(&found.checked, &found.specialisation, machine);
+        let mut space = schedule::space(&problem::Problem::new(&found.checked, &found.specialisation, machine));
         space.retain(|schedule| meter.has(schedule));
         let most = meter.most_candidates();
         let estimated = most.saturating_mul(ESTIMATED);
@@ -319,7 +326,7 @@ impl<'a, M: Meter> Search<'a, M> {
             )) => {
                 self.statistics.timed += 1;
                 let point = Point {
-                    schedule,
+                    program: schedule.into(),
                     kernel_hash: subject.kernel_hash,
                     latency: estimate,
                     energy: None,
@@ -522,7 +529,7 @@ impl<'a, M: Meter> Search<'a, M> {
             fingerprint: self.job.found.fingerprint,
             device: self.meter.device().key(),
             sizes: self.job.sizes.to_vec(),
-            schedule,
+            program: schedule.into(),
             kernel_hash,
         }
     }

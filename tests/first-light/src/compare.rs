@@ -7,8 +7,9 @@ use crate::tune::{Tuned, operators};
 use energy_kernel::compiler::check::Checked;
 use energy_kernel::compiler::element::Element;
 use energy_kernel::compiler::lower::lower;
-use energy_kernel::{Gpu, Plan, Schedule, bf16, f16};
+use energy_kernel::{Gpu, Plan, Program, bf16, f16};
 use energy_kernel_build::tune::{Comparison, Data, Effort, GpuMeter, LEAST_PAIRS, Meter, Problem, compare};
+use energy_kernel_compiler::problem;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::json;
@@ -38,7 +39,7 @@ pub fn run(step: &mut Step) -> Result {
     let Some((operator, plan)) = tuned.iter().zip(&plans).next() else {
         return Ok(Outcome::Skipped("there is no operator".to_owned()));
     };
-    let Some(same) = measure(&mut meter, operator, plan, [plan.schedule(); 2], step.end())? else {
+    let Some(same) = measure(&mut meter, operator, plan, [plan.program(); 2], step.end())? else {
         return Ok(Outcome::Failed(
             "the energy counter gave nothing, or the time was too short".to_owned(),
         ));
@@ -48,16 +49,16 @@ pub fn run(step: &mut Step) -> Result {
     report(step, operator.name, "itself", &same)?;
 
     for (operator, plan) in tuned.iter().zip(&plans) {
-        let fastest = plan.alternatives().first().map(|first| first.schedule);
+        let fastest = plan.alternatives().first().map(|first| first.program.clone());
         let Some(fastest) = fastest else {
             figures.push(format!("{} is not tuned", operator.name));
             continue;
         };
-        if fastest == *plan.schedule() {
+        if fastest == *plan.program() {
             figures.push(format!("{}: the chosen is the fastest", operator.name));
             continue;
         }
-        let Some(saved) = measure(&mut meter, operator, plan, [&fastest, plan.schedule()], step.end())? else {
+        let Some(saved) = measure(&mut meter, operator, plan, [&fastest, plan.program()], step.end())? else {
             figures.push(format!("{}: no time", operator.name));
             break;
         };
@@ -97,7 +98,7 @@ fn measure(
     meter: &mut GpuMeter,
     operator: &Tuned,
     plan: &Plan,
-    schedules: [&Schedule; 2],
+    programs: [&Program; 2],
     end: Instant,
 ) -> Result<Option<Comparison>> {
     let checked = operator.variant.checked();
@@ -112,13 +113,13 @@ fn measure(
     };
     let machine = meter.machine();
     meter.begin(problem, end)?;
-    let mut load = |schedule: &Schedule| {
-        let kernel = lower(checked, plan.specialisation(), machine, schedule)?;
+    let mut load = |program: &Program| {
+        let kernel = lower(&problem::Problem::new(checked, plan.specialisation(), machine), program)?;
         let (candidate, _) = meter.load(problem, &kernel, &[], end)?;
         let latency = meter.latency(problem, &candidate, end)?;
         Ok::<_, Box<dyn std::error::Error>>((candidate, latency.estimate.mean))
     };
-    let [a, b] = [load(schedules[0])?, load(schedules[1])?];
+    let [a, b] = [load(programs[0])?, load(programs[1])?];
     for _ in 0..MOST_TRIES {
         let compared = compare(meter, problem, [(&a.0, a.1), (&b.0, b.1)], LEAST_PAIRS, end)?;
         if compared.is_some() || Instant::now() >= end {
