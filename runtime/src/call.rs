@@ -69,6 +69,19 @@ impl<'a> Argument<'a> {
     }
 }
 
+impl<'a> View<'a> {
+    /// A tensor that fills a storage.
+    pub(crate) fn new(storage: &'a Arc<Storage>, shape: &'a [usize], element: Id) -> View<'a> {
+        View {
+            storage,
+            address: storage.address,
+            bytes: storage.bytes,
+            shape,
+            element,
+        }
+    }
+}
+
 impl View<'_> {
     fn is_aligned(&self) -> bool {
         self.bytes == 0 || self.address.is_multiple_of(16)

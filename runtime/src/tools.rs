@@ -1,6 +1,8 @@
-//! What tuners and other tools build on: kernels of their own choice, their times, their simulated costs.
+//! The interface for tuners and other tools: kernels of their choice, buffers of any element type, times, and simulated costs.
 //!
 //! Exempt from semantic versioning: it follows the compiler crate, whose types it takes.
+
+mod buffer;
 
 use crate::call::{self, Slots};
 use crate::device::{Device, Launch, Loaded, Storage};
@@ -14,6 +16,7 @@ use std::time::{Duration, Instant};
 
 pub use crate::call::{Argument, View};
 pub use crate::kernel::{Kernel, Variant};
+pub use buffer::{Buffer, Operand};
 
 /// Between two looks at work that is waited for: short at first, for most launches are, then longer.
 const SHORTEST_POLL: Duration = Duration::from_micros(50);
