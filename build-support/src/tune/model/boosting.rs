@@ -1,5 +1,5 @@
-//! Sample-weighted gradient boosting over regression trees, several times from different halves, so that their
-//! disagreement tells how much is not known.
+//! Sample-weighted gradient boosting over regression trees. An ensemble of several boosted sequences, each from other samples, estimates
+//! the uncertainty by its spread.
 
 use crate::tune::random::Random;
 use smartcore::linalg::basic::matrix::DenseMatrix;
@@ -7,20 +7,20 @@ use smartcore::tree::decision_tree_regressor::{DecisionTreeRegressor, DecisionTr
 
 type Tree = DecisionTreeRegressor<f64, f64, DenseMatrix<f64>, Vec<f64>>;
 
-/// How trees are grown.
+/// The parameters of boosting.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Growth {
-    /// Boosted sequences in the ensemble.
+    /// The number of boosted sequences in the ensemble.
     pub members: usize,
-    /// Trees of each.
+    /// The number of trees in each sequence.
     pub trees: usize,
-    /// How much of each tree's correction is taken.
+    /// The learning rate.
     pub rate: f64,
-    /// Questions from a root to a leaf.
+    /// The depth of each tree.
     pub depth: u16,
-    /// Points that a leaf holds at least.
+    /// The fewest points of a leaf.
     pub leaf: usize,
-    /// The part of the points that a member does not see for a tree.
+    /// The fraction of points that each tree does not see.
     pub left_out: f64,
 }
 
@@ -46,7 +46,7 @@ pub struct Boosting {
     columns: usize,
 }
 
-/// Points as the trees take them.
+/// Points in the format of the trees.
 pub struct Table {
     matrix: DenseMatrix<f64>,
     rows: usize,
@@ -54,7 +54,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// None without rows or columns, or where something is not finite: trees panic on those.
+    /// A table of these rows. `None` without rows or columns, or if a value is not finite: trees would panic.
     pub fn of(rows: &[Vec<f64>]) -> Option<Table> {
         let columns = rows.first()?.len();
         let sound = columns > 0
@@ -74,7 +74,7 @@ impl Table {
 }
 
 impl Boosting {
-    /// Learns values at points. None where that cannot be: too few, weights that are not positive, or something not finite.
+    /// Fits values at points. `None` if there are too few points, no positive weight, or values that are not finite.
     pub fn fit(points: &Table, values: &[f64], weights: &[f64], growth: Growth, seed: u64) -> Option<Boosting> {
         let total: f64 = weights.iter().sum();
         let sound = values.len() == points.rows && weights.len() == points.rows && values.iter().all(|v| v.is_finite());
@@ -115,7 +115,7 @@ impl Boosting {
         })
     }
 
-    /// The expected value at each point, and how far the members stand from it (standard deviation). None for points with other columns.
+    /// The expected value at each point, and the standard deviation of the ensemble. `None` for points with other columns.
     pub fn predict(&self, points: &Table) -> Option<Vec<(f64, f64)>> {
         if points.columns != self.columns {
             return None;
@@ -197,7 +197,7 @@ mod tests {
         assert!(fit(&[1.0, 2.0, f64::NAN, 3.0], &[1.0; 4]).is_none());
         assert!(fit(&[1.0; 3], &[1.0; 3]).is_none() && fit(&[1.0; 4], &[0.0; 4]).is_none());
         assert!(fit(&[1.0; 4], &[f64::NAN; 4]).is_none());
-        // A constant feature and a constant value are learnt, if dull.
+        // Constant features and values are fitted, too.
         let constant = Table::of(&vec![vec![7.0]; 5]).unwrap();
         let model = Boosting::fit(&constant, &[3.0; 5], &[1.0; 5], Growth::default(), 1).unwrap();
         assert!((model.predict(&constant).unwrap()[0].0 - 3.0).abs() < 1e-12);
