@@ -4,8 +4,9 @@
 //! [`Ready`], is kept under the shapes. Every later call finds it by them, which also proves that they are right, and only
 //! fills in addresses and scalars: no allocation, no waiting.
 
+use crate::bound::Bound;
 use crate::choice::{self, Choice, Need};
-use crate::device::{Launch, Loaded, Storage};
+use crate::device::{Loaded, Storage};
 use crate::element::Element;
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
@@ -14,7 +15,6 @@ use crate::plan::Plan;
 use crate::tensor::Tensor;
 use energy_kernel_compiler::element::Element as Id;
 use energy_kernel_compiler::ir::{Input, Op, SizeId};
-use energy_kernel_compiler::kernel::{Parameter, scratch_bytes};
 use energy_kernel_compiler::size::Sizes;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -61,6 +61,14 @@ impl<'a> Argument<'a> {
         Argument::Scalar(value.to_bits())
     }
 
+    /// The address of a tensor, or a scalar's bytes.
+    pub(crate) fn word(&self) -> u64 {
+        match self {
+            Argument::Tensor(view) => view.address,
+            Argument::Scalar(bits) => *bits,
+        }
+    }
+
     pub(crate) fn view(&self) -> Option<&View<'a>> {
         match self {
             Argument::Tensor(view) => Some(view),
@@ -83,6 +91,10 @@ impl<'a> View<'a> {
 }
 
 impl View<'_> {
+    pub(crate) fn address(&self) -> u64 {
+        self.address
+    }
+
     fn is_aligned(&self) -> bool {
         self.bytes == 0 || self.address.is_multiple_of(16)
     }
@@ -101,9 +113,6 @@ pub(crate) type ReadyMap = HashMap<u64, Vec<Arc<Ready>>>;
 
 /// Calls of different shapes that are kept. A program that sees more of them works some out again.
 const MOST_READY: usize = 1 << 15;
-
-/// Parameters that a launch holds on the stack.
-const STACK: usize = 48;
 
 /// A call that has been worked out.
 pub(crate) struct Ready {
@@ -129,29 +138,8 @@ enum Work {
     Nothing,
     Launch {
         loaded: Arc<Loaded>,
-        grid: [u32; 3],
-        slots: Slots,
+        bound: Bound,
     },
-}
-
-/// Where a launch's parameters come from.
-#[derive(Default)]
-pub(crate) struct Slots {
-    slots: Vec<Slot>,
-    /// Bytes of each parameter.
-    pub widths: Vec<u8>,
-    /// Keeps the word for index errors, and what blocks leave for each other.
-    kept: Vec<Arc<Storage>>,
-    /// Counters that every launch must leave at 0.
-    pub arrivals: Option<Arc<Storage>>,
-}
-
-/// Where a parameter's value comes from.
-#[derive(Debug, Clone, Copy)]
-enum Slot {
-    Input(usize),
-    Output(usize),
-    Value(u64),
 }
 
 /// A call, its inputs given: what the generated functions make.
@@ -209,32 +197,14 @@ impl<'a> Call<'a> {
         if self.ready.key.aligned && !outputs.iter().all(View::is_aligned) {
             self.ready = ready(self.variant, self.gpu, self.inputs, false)?;
         }
-        let Work::Launch { loaded, grid, slots } = &self.ready.work else {
+        let Work::Launch { loaded, bound } = &self.ready.work else {
             return Ok(());
         };
-        let mut stack = [0; STACK];
-        let mut heap;
-        let count = slots.widths.len();
-        let values: &mut [u64] = if count <= STACK {
-            &mut stack[..count]
-        } else {
-            heap = vec![0; count];
-            &mut heap
-        };
-        slots.fill(values, self.inputs, outputs);
+        let operator = self.variant.name();
+        let launches = bound.launches(operator, self.inputs, outputs)?;
         let inputs = self.inputs.iter().filter_map(Argument::view);
         let storages = inputs.chain(outputs).map(|view| view.storage);
-        let kernel = &self.ready.plan.choice().kernel.launch;
-        let launch = Launch {
-            operator: self.variant.name(),
-            grid: *grid,
-            block: kernel.block,
-            dynamic_shared: kernel.dynamic_shared,
-            arguments: values,
-            widths: &slots.widths,
-            arrivals: slots.arrivals.as_deref(),
-        };
-        self.gpu.device().launch(loaded, &launch, storages)
+        (self.gpu.device()).launch(operator, loaded, &launches, bound.zeroed(), storages)
     }
 
     fn check(&self, outputs: &[View<'_>]) -> Result<()> {
@@ -413,90 +383,12 @@ pub(crate) fn work_out(variant: &Variant, gpu: &Gpu, sizes: &[u64], aligned: boo
 }
 
 fn work(variant: &Variant, gpu: &Gpu, choice: &Choice) -> Result<Work> {
-    let op = variant.checked.op();
-    let grid = choice.kernel.launch.grid(&choice.sizes).map_err(|error| Error::Lower {
-        operator: op.name.clone(),
-        reason: format!("the grid at {}: {error}", choice.named_sizes),
-    })?;
-    if grid.contains(&0) {
+    let bound = Bound::new(gpu, variant.checked.op(), &choice.kernel, &choice.sizes)?;
+    if bound.is_empty() {
         return Ok(Work::Nothing);
     }
     let loaded = gpu.load(&choice.key, || gpu.device().load(&choice.kernel))?;
-    let parameters = &choice.kernel.parameters;
-    let slots = Slots::new(gpu, op, parameters, grid, &choice.sizes, choice.key.specialisation.wide)?;
-    Ok(Work::Launch { loaded, grid, slots })
-}
-
-impl Slots {
-    /// Where each parameter's value comes from, at these sizes.
-    pub fn new(
-        gpu: &Gpu,
-        op: &Op,
-        parameters: &[Parameter],
-        grid: [u32; 3],
-        sizes: &[u64],
-        wide: bool,
-    ) -> Result<Slots> {
-        let broken = |reason: &str| Error::Lower {
-            operator: op.name.clone(),
-            reason: format!("its kernel {reason}"),
-        };
-        scratch_bytes(parameters, grid).map_err(|error| broken(&format!("cannot be launched: {error}")))?;
-        let blocks = grid.iter().map(|&blocks| u64::from(blocks)).product();
-        let mut slots = Slots::default();
-        for parameter in parameters {
-            let (slot, width) = match *parameter {
-                Parameter::Input(id) => {
-                    let input = op
-                        .inputs
-                        .get(id.index())
-                        .ok_or_else(|| broken("takes an unknown input"))?;
-                    let width = input.dims.as_ref().map_or(input.element.size() as u8, |_| 8);
-                    (Slot::Input(id.index()), width)
-                }
-                Parameter::Output(at) if (at as usize) < op.outputs.len() => (Slot::Output(at as usize), 8),
-                Parameter::Output(_) => return Err(broken("takes an unknown output")),
-                Parameter::Size(id) => {
-                    let value = sizes.get(id.index()).ok_or_else(|| broken("takes an unknown size"))?;
-                    (Slot::Value(*value), if wide { 8 } else { 4 })
-                }
-                Parameter::IndexErrors => {
-                    let word = gpu.index_error_word(&op.name)?;
-                    let address = word.address;
-                    slots.kept.push(word);
-                    (Slot::Value(address), 8)
-                }
-                Parameter::Partials { .. } | Parameter::Arrivals { .. } => {
-                    let bytes = parameter.scratch_bytes(blocks).unwrap_or(0);
-                    let storage = gpu.scratch(parameter, bytes)?;
-                    let address = storage.address;
-                    if let Parameter::Arrivals { .. } = parameter {
-                        slots.arrivals = Some(storage);
-                    } else {
-                        slots.kept.push(storage);
-                    }
-                    (Slot::Value(address), 8)
-                }
-            };
-            slots.slots.push(slot);
-            slots.widths.push(width);
-        }
-        Ok(slots)
-    }
-
-    /// Each parameter's bytes. Inputs and outputs are as many as the operator's.
-    pub fn fill(&self, values: &mut [u64], inputs: &[Argument<'_>], outputs: &[View<'_>]) {
-        for (value, slot) in values.iter_mut().zip(&self.slots) {
-            *value = match *slot {
-                Slot::Value(value) => value,
-                Slot::Output(at) => outputs[at].address,
-                Slot::Input(at) => match &inputs[at] {
-                    Argument::Tensor(view) => view.address,
-                    Argument::Scalar(bits) => *bits,
-                },
-            };
-        }
-    }
+    Ok(Work::Launch { loaded, bound })
 }
 
 /// Prepares calls of these sizes: everything but addresses is worked out, and the kernel is loaded.

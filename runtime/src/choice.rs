@@ -11,7 +11,7 @@ use crate::kernel::Variant;
 use crate::plan::{Alternative, Figures, Origin, Place};
 use energy_kernel_compiler::element::Element;
 use energy_kernel_compiler::estimate;
-use energy_kernel_compiler::kernel::{Kernel, scratch_bytes};
+use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::record::{
     Bundle, Candidate, DeviceClass, Match, PackedKernel, Point, Record, Standing, TunedBucket,
@@ -297,9 +297,9 @@ fn candidate(
             (key, kernel, stale, Place::UserCache)
         }
     };
-    (kernel.launch.fits(&gpu.machine().limits)).map_err(|error| format!("the tuned kernel is too large: {error}"))?;
-    let grid = kernel.launch.grid(sizes).map_err(|error| error.to_string())?;
-    scratch_bytes(&kernel.parameters, grid).map_err(|error| error.to_string())?;
+    (kernel.fits(&gpu.machine().limits)).map_err(|error| format!("the tuned kernel is too large: {error}"))?;
+    let grids = kernel.grids(sizes).map_err(|error| error.to_string())?;
+    kernel.scratch_bytes(&grids).map_err(|error| error.to_string())?;
     Ok(Usable {
         key,
         kernel,

@@ -5,7 +5,7 @@ use crate::device::cuda::Cuda;
 use crate::device::{Device, Loaded, Storage};
 use crate::error::{Error, Result};
 use cudarc::driver::CudaStream;
-use energy_kernel_compiler::kernel::{Kernel, Parameter};
+use energy_kernel_compiler::kernel::{Kernel, ScratchContent};
 use energy_kernel_compiler::record::{DeviceClass, Objective};
 use energy_kernel_compiler::schedule::Schedule;
 use energy_kernel_compiler::size::Specialisation;
@@ -382,13 +382,11 @@ impl Gpu {
     }
 
     /// So many bytes of memory for a kernel's own use, shared by all launches on this stream; counters are 0 between them.
-    pub(crate) fn scratch(&self, parameter: &Parameter, bytes: u64) -> Result<Arc<Storage>> {
+    pub(crate) fn scratch(&self, content: ScratchContent, bytes: u64) -> Result<Arc<Storage>> {
         let mut scratch = lock(&self.inner.scratch);
-        let counts = matches!(parameter, Parameter::Arrivals { .. });
-        let known = if counts {
-            &mut scratch.arrivals
-        } else {
-            &mut scratch.partials
+        let known = match content {
+            ScratchContent::Partials { .. } => &mut scratch.partials,
+            ScratchContent::Arrivals { .. } => &mut scratch.arrivals,
         };
         let largest = known.last().map_or(0, |storage| storage.bytes);
         if let Some(storage) = known.last()
@@ -402,7 +400,7 @@ impl Gpu {
             Err(Error::OutOfMemory { .. }) => device.allocate(bytes)?,
             storage => storage?,
         };
-        if counts {
+        if content.is_zeroed() {
             storage.clear()?;
         }
         let storage = Arc::new(storage);

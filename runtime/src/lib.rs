@@ -43,6 +43,7 @@
 //! - What lies in caches is data: kernels from the user's cache are compiled here, from schedules.
 //! - Latencies and energies of emulated devices are simulated, and are said to be wherever they are shown.
 
+mod bound;
 mod cache;
 mod call;
 mod choice;
@@ -75,7 +76,7 @@ pub use gpu::Gpu;
 pub use half::{bf16, f16};
 pub use host::HostTensor;
 pub use kernel::{Kernel, Variant};
-pub use plan::{Alternative, Figures, Origin, Place, Plan};
+pub use plan::{Alternative, Figures, Origin, Place, Plan, PlannedLaunch};
 pub use tensor::{IntoCudaError, Tensor};
 
 /// What a program that defines or calls operators needs.

@@ -59,6 +59,18 @@ pub struct Figures {
     pub simulated: bool,
 }
 
+/// A launch of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PlannedLaunch {
+    /// Blocks in x, y, z; 0 of an axis makes the launch empty. None if the grid is beyond the limits of a GPU.
+    pub grid: Option<[u32; 3]>,
+    /// Threads of a block in x, y, z.
+    pub block: [u32; 3],
+    /// Bytes of dynamic shared memory of a block.
+    pub dynamic_shared: u32,
+}
+
 /// A point of the Pareto front of latency and energy.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Alternative {
@@ -131,19 +143,13 @@ impl Plan {
         &self.choice.alternatives
     }
 
-    /// Blocks of the launch in x, y, z; none of an axis makes the launch empty. None if the grid is beyond what a GPU can launch.
-    pub fn grid(&self) -> Option<[u32; 3]> {
-        self.choice.kernel.launch.grid(&self.choice.sizes).ok()
-    }
-
-    /// Threads of a block in x, y, z.
-    pub fn block(&self) -> [u32; 3] {
-        self.choice.kernel.launch.block
-    }
-
-    /// Bytes of dynamic shared memory of a block.
-    pub fn dynamic_shared(&self) -> u32 {
-        self.choice.kernel.launch.dynamic_shared
+    /// The launches of a call, in order.
+    pub fn launches(&self) -> impl ExactSizeIterator<Item = PlannedLaunch> {
+        self.choice.kernel.launches.iter().map(|launch| PlannedLaunch {
+            grid: launch.grid(&self.choice.sizes).ok(),
+            block: launch.block,
+            dynamic_shared: launch.dynamic_shared,
+        })
     }
 
     /// The kernel's code.
@@ -203,6 +209,17 @@ impl Display for Figures {
     }
 }
 
+impl Display for PlannedLaunch {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        match self.grid {
+            Some(grid) => write!(f, "{grid:?} blocks of {:?} threads", self.block)?,
+            None => write!(f, "the grid is too large")?,
+        }
+        let shared = counted(self.dynamic_shared.into(), "byte", "bytes");
+        write!(f, ", {shared} of shared memory")
+    }
+}
+
 impl Display for Alternative {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} ", if self.chosen { '*' } else { '-' })?;
@@ -219,12 +236,9 @@ impl Display for Plan {
         writeln!(f, "{operator}{types} at {} on {}", self.sizes(), self.device())?;
         writeln!(f, "  {}", self.origin())?;
         writeln!(f, "  schedule: {}", self.schedule())?;
-        match self.grid() {
-            Some(grid) => write!(f, "  launch: {grid:?} blocks of {:?} threads", self.block())?,
-            None => write!(f, "  launch: the grid is too large")?,
+        for launch in self.launches() {
+            writeln!(f, "  launch: {launch}")?;
         }
-        let shared = counted(self.dynamic_shared().into(), "byte", "bytes");
-        writeln!(f, ", {shared} of shared memory")?;
         if let Some(repeated) = self.repeated() {
             writeln!(f, "  repeated work: {repeated}")?;
         }

@@ -4,13 +4,13 @@
 
 mod buffer;
 
-use crate::call::{self, Slots};
-use crate::device::{Device, Launch, Loaded, Storage};
+use crate::bound::Bound;
+use crate::call;
+use crate::device::{Device, Loaded, Storage};
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use energy_kernel_compiler::check::Checked;
-use energy_kernel_compiler::kernel::{Kernel as Compiled, Launch as Geometry, Parameter};
-use energy_kernel_compiler::size::Specialisation;
+use energy_kernel_compiler::kernel::Kernel as Compiled;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,18 +28,15 @@ const LONGEST_POLL: Duration = Duration::from_millis(5);
 pub struct LoadedKernel {
     gpu: Gpu,
     loaded: Arc<Loaded>,
-    entry: String,
-    launch: Geometry,
-    parameters: Vec<Parameter>,
+    kernel: Arc<Compiled>,
 }
 
 /// A launch whose arguments have been worked out: repeating it costs the launch alone.
 pub struct Prepared<'a> {
     kernel: &'a LoadedKernel,
-    grid: [u32; 3],
-    values: Vec<u64>,
-    slots: Slots,
-    storages: Vec<&'a Arc<Storage>>,
+    bound: Bound,
+    inputs: Vec<Argument<'a>>,
+    outputs: Vec<View<'a>>,
 }
 
 /// What the driver's compiler made of a kernel.
@@ -72,9 +69,7 @@ impl Gpu {
         Ok(LoadedKernel {
             loaded: Arc::new(self.device().load(kernel)?),
             gpu: self.clone(),
-            entry: kernel.entry.clone(),
-            launch: kernel.launch.clone(),
-            parameters: kernel.parameters.clone(),
+            kernel: Arc::new(kernel.clone()),
         })
     }
 
@@ -232,9 +227,9 @@ impl Graph {
 }
 
 impl LoadedKernel {
-    /// The name of its entry.
+    /// The name of its first entry.
     pub fn entry(&self) -> &str {
-        &self.entry
+        self.kernel.name()
     }
 
     /// What the driver's compiler made of it; none on an emulated GPU.
@@ -243,8 +238,8 @@ impl LoadedKernel {
     /// An error of the driver.
     pub fn resources(&self) -> Result<Option<Resources>> {
         match &*self.loaded {
-            Loaded::Cuda(function) => {
-                let (registers, local_bytes) = function.resources()?;
+            Loaded::Cuda(module) => {
+                let (registers, local_bytes) = module.resources()?;
                 Ok(Some(Resources { registers, local_bytes }))
             }
             #[cfg(feature = "emulator")]
@@ -255,7 +250,7 @@ impl LoadedKernel {
     /// Works out a launch at these sizes (all of them, in the order of the operator's) with these inputs and outputs.
     ///
     /// # Safety
-    /// The kernel must have been lowered from this operator for this specialisation; the sizes must be such that the
+    /// The kernel must have been lowered from this operator; the sizes must be such that its
     /// specialisation accepts them and [`Checked::verify`] has no objection; and each tensor must be as large as they say.
     ///
     /// # Errors
@@ -264,7 +259,6 @@ impl LoadedKernel {
     pub unsafe fn prepare<'a>(
         &'a self,
         operator: &Checked,
-        specialisation: &Specialisation,
         sizes: &[u64],
         inputs: &[Argument<'a>],
         outputs: &[View<'a>],
@@ -289,19 +283,11 @@ impl LoadedKernel {
                 found: foreign.describe(),
             });
         }
-        let grid = self.launch.grid(sizes).map_err(|error| Error::Lower {
-            operator: op.name.clone(),
-            reason: format!("the grid: {error}"),
-        })?;
-        let slots = Slots::new(&self.gpu, op, &self.parameters, grid, sizes, specialisation.wide)?;
-        let mut values = vec![0; slots.widths.len()];
-        slots.fill(&mut values, inputs, outputs);
         Ok(Prepared {
             kernel: self,
-            grid,
-            values,
-            slots,
-            storages,
+            bound: Bound::new(&self.gpu, op, &self.kernel, sizes)?,
+            inputs: inputs.to_vec(),
+            outputs: outputs.to_vec(),
         })
     }
 }
@@ -312,19 +298,14 @@ impl Prepared<'_> {
     /// # Errors
     /// An error of the driver; a finding of the sanitizer on an emulated GPU.
     pub fn launch(&self) -> Result<()> {
-        if self.grid.contains(&0) {
+        let operator = self.kernel.entry();
+        let launches = self.bound.launches(operator, &self.inputs, &self.outputs)?;
+        if launches.is_empty() {
             return Ok(());
         }
-        let launch = Launch {
-            operator: &self.kernel.entry,
-            grid: self.grid,
-            block: self.kernel.launch.block,
-            dynamic_shared: self.kernel.launch.dynamic_shared,
-            arguments: &self.values,
-            widths: &self.slots.widths,
-            arrivals: self.slots.arrivals.as_deref(),
-        };
         let device = self.kernel.gpu.device();
-        device.launch(&self.kernel.loaded, &launch, self.storages.iter().copied())
+        let inputs = self.inputs.iter().filter_map(Argument::view);
+        let storages = inputs.chain(&self.outputs).map(|view| view.storage);
+        device.launch(operator, &self.kernel.loaded, &launches, self.bound.zeroed(), storages)
     }
 }

@@ -641,7 +641,7 @@ fn what_exceeds_the_machine_is_passed_over() {
         let mut bundle = bundle(gpu.device_class().clone(), false);
         for &at in large {
             let mut kernel = bundle.kernels[at].unpack().unwrap();
-            kernel.launch.dynamic_shared = shared + 1;
+            kernel.launches[0].dynamic_shared = shared + 1;
             bundle.kernels[at] = PackedKernel::pack(&kernel).unwrap();
         }
         bundle

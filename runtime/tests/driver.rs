@@ -196,8 +196,7 @@ fn whole() {
     let inputs = [Argument::tensor(&x)];
     let outputs = [View::from(&y)];
     // SAFETY: lowered from this operator and specialisation above; both tensors have 100 elements.
-    let prepared =
-        unsafe { loaded.prepare(variant.checked(), plan.specialisation(), &[100], &inputs, &outputs) }.unwrap();
+    let prepared = unsafe { loaded.prepare(variant.checked(), &[100], &inputs, &outputs) }.unwrap();
     let (seconds, ()) = gpu.time(|| (0..3).try_for_each(|_| prepared.launch())).unwrap();
     assert!((1e-6..1.0).contains(&seconds), "{seconds}");
     let graph = gpu.record(|| (0..5).try_for_each(|_| prepared.launch())).unwrap();

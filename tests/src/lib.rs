@@ -9,9 +9,10 @@ pub mod parts;
 pub mod scenarios;
 pub mod vectors;
 
+use energy_kernel_compiler::bind::Values;
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::ir::SizeId;
-use energy_kernel_compiler::kernel::{Kernel, Parameter};
+use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::lang;
 use energy_kernel_compiler::reference::{Reference, coordinates};
 use energy_kernel_compiler::schedule::{self, Schedule};
@@ -175,17 +176,16 @@ fn launch(checked: &Checked, kernel: &Kernel, sizes: &[u64], inputs: &[Input], s
         memory.write(address, bytes).map_err(|error| error.to_string())?;
         Ok(address)
     };
-    let wide = kernel.parameters.iter().any(|p| matches!(p, Parameter::Size(_)))
-        && module.kernel(&kernel.entry).is_some_and(|k| {
-            kernel
-                .parameters
-                .iter()
-                .zip(k.parameters())
-                .any(|(p, q)| matches!(p, Parameter::Size(_)) && q.size == 8)
-        });
-    let mut addresses = Vec::new();
+    let mut words = Vec::new();
     for (input, given) in op.inputs.iter().zip(inputs) {
-        addresses.push(if input.dims.is_some() { upload(&given.bytes)? } else { 0 });
+        words.push(match input.dims {
+            Some(_) => upload(&given.bytes)?,
+            None => given
+                .bytes
+                .iter()
+                .rev()
+                .fold(0, |word, &byte| word << 8 | u64::from(byte)),
+        });
     }
     let mut outputs = Vec::new();
     for output in &op.outputs {
@@ -194,43 +194,34 @@ fn launch(checked: &Checked, kernel: &Kernel, sizes: &[u64], inputs: &[Input], s
         let address = memory.allocate(bytes.max(1)).map_err(|error| error.to_string())?;
         outputs.push((address, bytes as usize));
     }
-    let grid = kernel.launch.grid(sizes).map_err(|error| error.to_string())?;
-    let blocks = grid.iter().map(|&blocks| u64::from(blocks)).product();
+    let grids = kernel.grids(sizes).map_err(|error| error.to_string())?;
+    let bytes = kernel.scratch_bytes(&grids).map_err(|error| error.to_string())?;
     let mut scratch = Vec::new();
-    for parameter in &kernel.parameters {
-        let Some(bytes) = parameter.scratch_bytes(blocks) else {
-            continue;
-        };
+    for (own, &bytes) in kernel.scratch.iter().zip(&bytes) {
         let address = memory.allocate(bytes.max(1)).map_err(|error| error.to_string())?;
-        if let Parameter::Arrivals { .. } = parameter {
-            let zeros = vec![0; bytes as usize];
-            memory.write(address, &zeros).map_err(|error| error.to_string())?;
+        if own.content.is_zeroed() {
+            memory.fill(address, 0, bytes).map_err(|error| error.to_string())?;
         }
-        scratch.push((*parameter, address, bytes));
+        scratch.push(address);
     }
-    let arguments: Vec<Argument> = kernel
-        .parameters
-        .iter()
-        .map(|parameter| match parameter {
-            Parameter::Input(id) if op.inputs[id.index()].dims.is_some() => Argument::U64(addresses[id.index()]),
-            Parameter::Input(id) => Argument::Bytes(inputs[id.index()].bytes.clone()),
-            Parameter::Output(at) => Argument::U64(outputs[*at as usize].0),
-            Parameter::Size(id) if wide => Argument::U64(sizes[id.index()]),
-            Parameter::Size(id) => Argument::U32(sizes[id.index()] as u32),
-            Parameter::IndexErrors => Argument::U64(0),
-            Parameter::Partials { .. } | Parameter::Arrivals { .. } => {
-                let known = scratch.iter().find(|(own, ..)| own == parameter);
-                Argument::U64(known.map_or(0, |(_, address, _)| *address))
-            }
-        })
-        .collect();
+    let values = Values {
+        inputs: &words,
+        outputs: &outputs.iter().map(|(address, _)| *address).collect::<Vec<_>>(),
+        sizes,
+        index_errors: 0,
+        scratch: &scratch,
+    };
     let mut counts = Counts::default();
-    if grid.iter().all(|&blocks| blocks > 0) {
-        let launch = Launch {
+    for (launch, &grid) in kernel.launches.iter().zip(&grids) {
+        let bound = launch.bind(&values).map_err(|error| error.to_string())?;
+        if grid.contains(&0) {
+            continue;
+        }
+        let request = Launch {
             grid,
-            block: kernel.launch.block,
-            dynamic_shared: kernel.launch.dynamic_shared,
-            arguments: &arguments,
+            block: launch.block,
+            dynamic_shared: launch.dynamic_shared,
+            arguments: &bound.to_bytes().map(Argument::Bytes).collect::<Vec<_>>(),
             options: Options {
                 sanitize,
                 count: true,
@@ -238,20 +229,19 @@ fn launch(checked: &Checked, kernel: &Kernel, sizes: &[u64], inputs: &[Input], s
                 ..Options::default()
             },
         };
-        let report = energy_kernel_emulator::launch(&module, &kernel.entry, &memory, &launch)
+        let report = energy_kernel_emulator::launch(&module, &launch.entry, &memory, &request)
             .map_err(|error| error.to_string())?;
         if let Some(finding) = report.findings.first() {
             return Err(format!("{} findings, the first: {finding:?}", report.findings.len()));
         }
-        counts = report.counts;
+        counts += report.counts;
     }
-    for (parameter, address, bytes) in scratch {
-        if let Parameter::Arrivals { .. } = parameter {
-            let mut left = vec![1; bytes as usize];
-            memory.read(address, &mut left).map_err(|error| error.to_string())?;
-            if left.iter().any(|&byte| byte != 0) {
-                return Err("a counter of arrivals is not 0 after the launch".to_owned());
-            }
+    let zeroed = kernel.scratch.iter().map(|own| own.content.is_zeroed());
+    for ((zeroed, address), bytes) in zeroed.zip(scratch).zip(bytes) {
+        let mut left = vec![0; if zeroed { bytes as usize } else { 0 }];
+        memory.read(address, &mut left).map_err(|error| error.to_string())?;
+        if left.iter().any(|&byte| byte != 0) {
+            return Err("scratch memory that must be 0 is not after the launch".to_owned());
         }
     }
     let outputs = outputs

@@ -87,7 +87,6 @@ impl<'a> Problem<'a> {
         })?;
         Ok(Loaded {
             problem: self,
-            specialisation: specialisation.clone(),
             kernel: gpu.compile(&kernel)?,
         })
     }
@@ -158,7 +157,6 @@ impl Outputs<'_> {
 /// A kernel of a problem on a GPU.
 pub struct Loaded<'p> {
     problem: &'p Problem<'p>,
-    specialisation: Specialisation,
     kernel: LoadedKernel,
 }
 
@@ -175,11 +173,8 @@ impl Loaded<'_> {
         assert!(std::ptr::eq(problem, outputs.problem), "outputs of another problem");
         let (arguments, views) = (problem.arguments(), outputs.views());
         let Problem { checked, sizes, .. } = problem;
-        // SAFETY: the kernel was lowered from this operator and specialisation, which accepts the sizes; the tensors were made for them.
-        let prepared = unsafe {
-            self.kernel
-                .prepare(checked, &self.specialisation, sizes, &arguments, &views)
-        }?;
+        // SAFETY: the kernel was lowered from this operator, for a specialisation that accepts the sizes; the tensors were made for them.
+        let prepared = unsafe { self.kernel.prepare(checked, sizes, &arguments, &views) }?;
         prepared.launch()
     }
 }

@@ -377,7 +377,7 @@ pub fn tools_load_time_and_launch_kernels_of_their_choice(gpu: &Gpu) -> Result<(
         let y = Tensor::<f32>::zeros(gpu, &[128])?;
         let (inputs, outputs) = ([Argument::tensor(&x), Argument::scalar(2.0f32)], [View::from(&y)]);
         // SAFETY: lowered above from this operator and specialisation; both tensors have 128 elements.
-        let prepared = unsafe { loaded.prepare(variant.checked(), &specialisation, &[128], &inputs, &outputs) }?;
+        let prepared = unsafe { loaded.prepare(variant.checked(), &[128], &inputs, &outputs) }?;
         let start = gpu.mark()?;
         prepared.launch()?;
         assert!(gpu.mark()?.seconds_since(&start)? > 0.0);

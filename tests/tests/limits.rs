@@ -52,15 +52,15 @@ fn directive(kernel: &Kernel, name: &str) -> u32 {
 
 /// Asserts that the device can launch it, and can hold as many blocks as the assembler is asked to make room for.
 fn fits(kernel: &Kernel, [shared_per_block, shared, threads, blocks]: [u32; 4], of: &str) {
-    let block = kernel.launch.threads();
+    let block = kernel.launches[0].threads();
     assert!((1..=1024).contains(&block), "{of}");
-    assert!(kernel.launch.dynamic_shared <= shared_per_block, "{of}");
-    assert_eq!(directive(kernel, ".maxntid"), kernel.launch.block[0], "{of}");
+    assert!(kernel.launches[0].dynamic_shared <= shared_per_block, "{of}");
+    assert_eq!(directive(kernel, ".maxntid"), kernel.launches[0].block[0], "{of}");
     let asked = directive(kernel, ".minnctapersm");
     assert!((1..=blocks).contains(&asked), "{of}: {asked} blocks");
     assert!(asked * block <= threads, "{of}: {asked} blocks of {block} threads");
     assert!(
-        asked * (kernel.launch.dynamic_shared + 1024) <= shared,
+        asked * (kernel.launches[0].dynamic_shared + 1024) <= shared,
         "{of}: {asked} blocks"
     );
 }

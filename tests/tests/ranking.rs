@@ -49,9 +49,9 @@ impl Problem {
         let kernel = lower::lower(&self.checked, &self.specialisation, MACHINE, point).expect("legal");
         let counts = count(&self.checked, &kernel, &self.sizes, &self.inputs).expect("it runs");
         let shape = Shape {
-            grid: kernel.launch.grid(&self.sizes).expect("a grid"),
-            block: kernel.launch.block,
-            dynamic_shared: kernel.launch.dynamic_shared,
+            grid: kernel.launches[0].grid(&self.sizes).expect("a grid"),
+            block: kernel.launches[0].block,
+            dynamic_shared: kernel.launches[0].dynamic_shared,
         };
         Simulated::of(Profile::Hopper, &counts, shape).latency_s
     }

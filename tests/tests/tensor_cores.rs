@@ -95,7 +95,7 @@ fn few_blocks_compute_all_tiles() {
         for &point in points.sample(&mut random, SAMPLES) {
             let mut kernel =
                 lower::lower(checked, &like, Machine::like(Target::Sm80), point).expect("the point is legal");
-            kernel.launch.grid[0] = SizeExpr::Const(3);
+            kernel.launches[0].grid[0] = SizeExpr::Const(3);
             let case = format!("{name} {point}");
             let run = run(checked, &kernel, &sizes, &inputs).unwrap_or_else(|wrong| panic!("{case}: {wrong}"));
             assert_eq!(first_wrong(checked, &sizes, &inputs, &run.outputs), None, "{case}");
@@ -161,7 +161,7 @@ fn few_blocks_hold_little_from_tile_to_tile() {
         for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
             let space = schedule::space(checked, &specialisation, Machine::like(Target::Sm80));
             let held_at_once = |point: &Schedule| {
-                let lowered = lower::lowered(checked, &specialisation, Machine::like(Target::Sm80), point);
+                let lowered = lower::stage(checked, &specialisation, Machine::like(Target::Sm80), point);
                 lowered.expect("the point is legal").entry.pressure()
             };
             let few: Vec<_> = (space.iter())

@@ -5,7 +5,7 @@ use energy_kernel_build::cache::Contents;
 use energy_kernel_build::names;
 use energy_kernel_build::scan::Found;
 use energy_kernel_compiler::estimate;
-use energy_kernel_compiler::kernel::{Kernel, scratch_bytes};
+use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::record::{CacheFile, Objective, Record, TunedBucket};
 use energy_kernel_compiler::schedule::Schedule;
@@ -84,7 +84,7 @@ fn tuned(found: &Found, contents: &Contents, sizes: &[u64], machine: Machine) ->
         let schedule = record.choose(Objective::default())?.schedule;
         // Like a call, skip kernels that cannot be made or launched at these sizes.
         let kernel = lower(&found.checked, &record.specialisation, machine, &schedule).ok()?;
-        scratch_bytes(&kernel.parameters, kernel.launch.grid(sizes).ok()?).ok()?;
+        kernel.scratch_bytes(&kernel.grids(sizes).ok()?).ok()?;
         let simulated = if file.device.simulated { ", simulated" } else { "" };
         Some(Chosen {
             kernel,

@@ -50,10 +50,15 @@ pub fn ptx(arguments: &Arguments, options: &Ptx) -> Outcome {
     let (kernel, schedule) = (&chosen.kernel, chosen.schedule.to_string());
     let named = names(found, &sizes);
     if arguments.json {
+        let grids = kernel.grids(&sizes).into_diagnostic()?;
+        let launches = kernel.launches.iter().zip(grids).map(|(launch, grid)| {
+            serde_json::json!({
+                "entry": launch.entry, "grid": grid, "block": launch.block, "dynamic_shared": launch.dynamic_shared,
+            })
+        });
         json(&serde_json::json!({
-            "operator": found.name, "sizes": named, "schedule": schedule, "origin": chosen.origin, "entry": kernel.entry,
-            "grid": kernel.launch.grid(&sizes).into_diagnostic()?, "block": kernel.launch.block,
-            "dynamic_shared": kernel.launch.dynamic_shared, "ptx": kernel.ptx,
+            "operator": found.name, "sizes": named, "schedule": schedule, "origin": chosen.origin,
+            "launches": launches.collect::<Vec<_>>(), "ptx": kernel.ptx,
         }));
     } else {
         say!("// {} ({named}): {schedule} ({})", found.name, chosen.origin);

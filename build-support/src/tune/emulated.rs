@@ -161,15 +161,7 @@ impl Backend for EmulatedBackend {
         let loaded = self.gpu.compile(kernel).map_err(rejected(Reason::NotLoaded))?;
         let (arguments, views) = (workload.arguments(), workload.views());
         // SAFETY: candidates are lowered from the problem, whose sizes were verified and made the tensors.
-        let prepared = unsafe {
-            loaded.prepare(
-                problem.checked,
-                problem.specialisation,
-                problem.sizes,
-                &arguments,
-                &views,
-            )
-        };
+        let prepared = unsafe { loaded.prepare(problem.checked, problem.sizes, &arguments, &views) };
         let prepared = prepared.map_err(rejected(Reason::NotLaunched))?;
         let (simulated, ()) = self
             .gpu

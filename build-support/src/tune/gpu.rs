@@ -165,15 +165,7 @@ impl GpuBackend {
         first.poison()?;
         let (arguments, views) = (first.arguments(), first.views());
         // SAFETY: candidates are lowered from the problem, whose sizes were verified and made the tensors.
-        let prepared = unsafe {
-            kernel.prepare(
-                problem.checked,
-                problem.specialisation,
-                problem.sizes,
-                &arguments,
-                &views,
-            )
-        }?;
+        let prepared = unsafe { kernel.prepare(problem.checked, problem.sizes, &arguments, &views) }?;
         prepared.launch()?;
         self.gpu.wait_until(deadline.min(Instant::now() + LAUNCH_PATIENCE))
     }
@@ -210,7 +202,7 @@ impl GpuBackend {
             .map(|(arguments, views)| {
                 let kernel = &candidate.kernel;
                 // SAFETY: candidates are lowered from the problem, whose sizes were verified and made the tensors.
-                unsafe { kernel.prepare(problem.checked, problem.specialisation, problem.sizes, arguments, views) }
+                unsafe { kernel.prepare(problem.checked, problem.sizes, arguments, views) }
             })
             .collect::<Result<_, _>>()?;
         self.gpu.record(|| {

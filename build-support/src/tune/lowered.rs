@@ -4,9 +4,9 @@ use super::describe::described;
 use super::model::device::Described;
 use crate::bench::Job;
 use energy_kernel_compiler::estimate::{Datasheet, latency};
-use energy_kernel_compiler::features::{Features, of_lowered};
+use energy_kernel_compiler::features::{Features, of_stage};
 use energy_kernel_compiler::kernel::Kernel;
-use energy_kernel_compiler::lower::{self, Lowered};
+use energy_kernel_compiler::lower::{self, Stage};
 use energy_kernel_compiler::schedule::Schedule;
 use energy_kernel_compiler::target::Machine;
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ pub(super) struct Candidates<'a> {
     job: &'a Job<'a>,
     machine: Machine,
     /// Lowered kernels whose text has not been needed yet.
-    lowered: BTreeMap<Schedule, Lowered>,
+    lowered: BTreeMap<Schedule, Stage>,
     /// `None` for a kernel without features. Every legal schedule has some.
     features: BTreeMap<Schedule, Option<Features>>,
 }
@@ -49,16 +49,11 @@ impl<'a> Candidates<'a> {
     /// # Errors
     /// There is none, which is a defect of the space.
     pub(super) fn kernel(&mut self, schedule: &Schedule) -> Result<Kernel, lower::Error> {
-        let lowered = match self.lowered.remove(schedule) {
-            Some(lowered) => lowered,
+        let stage = match self.lowered.remove(schedule) {
+            Some(stage) => stage,
             None => self.lower(schedule)?,
         };
-        Ok(Kernel {
-            ptx: lowered.entry.module(self.machine.target),
-            entry: lowered.entry.name,
-            launch: lowered.launch,
-            parameters: lowered.parameters,
-        })
+        Ok(lower::assemble(vec![stage], self.machine))
     }
 
     /// The input of the device model: the features of a schedule whose kernel was made, and its latency in seconds.
@@ -66,12 +61,12 @@ impl<'a> Candidates<'a> {
         described(self.features.get(schedule).and_then(Option::as_ref), latency)
     }
 
-    fn lower(&mut self, schedule: &Schedule) -> Result<Lowered, lower::Error> {
+    fn lower(&mut self, schedule: &Schedule) -> Result<Stage, lower::Error> {
         let (found, machine) = (self.job.found, self.machine);
-        let lowered = lower::lowered(&found.checked, &found.specialisation, machine, schedule)?;
-        let features = of_lowered(&found.checked, &found.specialisation, machine, &lowered, self.job.sizes);
+        let stage = lower::stage(&found.checked, &found.specialisation, machine, schedule)?;
+        let features = of_stage(&found.checked, &found.specialisation, machine, &stage, self.job.sizes);
         self.features.insert(*schedule, features.ok());
-        Ok(lowered)
+        Ok(stage)
     }
 }
 

@@ -112,7 +112,7 @@ impl Backend for Scripted {
         indices: &[OutputIndex],
         _: Instant,
     ) -> Result<(u32, Vec<u64>), BackendError> {
-        let threads = kernel.launch.block[0];
+        let threads = kernel.launches[0].block[0];
         if self.refused.contains(&threads) {
             return Err(BackendError::rejected(Reason::Spills, "8 bytes a thread"));
         }
@@ -192,7 +192,7 @@ fn threads(point: &Point) -> u32 {
     let found = found();
     let machine = Machine::like(Target::Sm90);
     let kernel = energy_kernel_compiler::lower::lower(&found.checked, &found.specialisation, machine, &point.schedule);
-    kernel.unwrap().launch.block[0]
+    kernel.unwrap().launches[0].block[0]
 }
 
 #[test]
@@ -461,8 +461,11 @@ impl Backend for ByBlocks {
             _ => self.scripted.load(problem, kernel, indices, limit)?.1,
         };
         self.results = Some(results.clone());
-        let blocks = kernel.launch.grid(problem.sizes).unwrap().iter().product();
-        Ok(([kernel.launch.block[0], blocks, kernel.launch.dynamic_shared], results))
+        let blocks = kernel.launches[0].grid(problem.sizes).unwrap().iter().product();
+        Ok((
+            [kernel.launches[0].block[0], blocks, kernel.launches[0].dynamic_shared],
+            results,
+        ))
     }
 
     fn latency(&mut self, _: Problem<'_>, &candidate: &[u32; 3], _: Instant) -> Result<Measured, BackendError> {

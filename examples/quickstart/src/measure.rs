@@ -48,7 +48,7 @@ pub fn cost(
     let loaded = gpu.compile(&kernel)?;
     let sizes = sizes(plan, variant)?;
     // SAFETY: the kernel was lowered from this operator for this specialisation, and the plan is for the tensors' sizes.
-    let launch = unsafe { loaded.prepare(variant.checked(), specialisation, &sizes, inputs, outputs) }?;
+    let launch = unsafe { loaded.prepare(variant.checked(), &sizes, inputs, outputs) }?;
     let repetitions = if gpu.is_emulated() {
         1
     } else {

@@ -1,96 +1,96 @@
-//! A compiled kernel: PTX text and how to launch it.
+//! A compiled program: one PTX module, and the launches that run it in order.
 
 use crate::ir::{InputId, SizeId};
 use crate::size::{SizeExpr, SizeExprError};
 use crate::target::Limits;
 use bincode::{Decode, Encode};
+use smallvec::SmallVec;
 
-/// A kernel as it is loaded and launched.
+/// A PTX module and its launches, in the order in which a stream runs them.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct Kernel {
-    /// The entry's name in the PTX.
-    pub entry: String,
     /// The PTX module. Deterministic: the same inputs give the same text.
     pub ptx: String,
-    /// How it is launched.
-    pub launch: Launch,
-    /// What it is passed, in order.
+    /// The launches; at least one.
+    pub launches: Vec<Launch>,
+    /// Device memory that the launches need besides tensors.
+    pub scratch: Vec<Scratch>,
+}
+
+/// A launch of an entry of the module.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub struct Launch {
+    /// The entry's name in the PTX.
+    pub entry: String,
+    /// Blocks in x, y, z, as formulas over the operator's sizes. A grid without blocks is not launched.
+    pub grid: [SizeExpr; 3],
+    /// Threads of a block in x, y, z.
+    pub block: [u32; 3],
+    /// Blocks of a cluster in x, y, z.
+    pub cluster: [u32; 3],
+    /// Bytes of dynamic shared memory. Kernels declare no other shared memory.
+    pub dynamic_shared: u32,
+    /// The parameters, in order.
     pub parameters: Vec<Parameter>,
 }
 
-/// The launch of a kernel.
-#[derive(Debug, Clone, PartialEq, Encode, Decode)]
-pub struct Launch {
-    /// Blocks in x, y, z, as formulas over the operator's sizes. A launch with no block is left out.
-    pub grid: [SizeExpr; 3],
-    /// Threads a block in x, y, z.
-    pub block: [u32; 3],
-    /// Bytes of dynamic shared memory. Kernels declare no other shared memory.
-    pub dynamic_shared: u32,
+/// A parameter of a launch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+pub struct Parameter {
+    /// What it is bound to.
+    pub value: ParameterValue,
+    /// Bytes in the parameter space: 1, 2, 4 or 8.
+    pub bytes: u8,
 }
 
-/// A parameter of a kernel.
+/// What a parameter is bound to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
-pub enum Parameter {
-    /// An input: a tensor's address (64 bits), or the scalar itself in its stored width (`bool` as one byte).
+pub enum ParameterValue {
+    /// An input: a tensor's address, or the scalar itself in its stored width (`bool` as one byte).
     Input(InputId),
     /// The address of an output, by position.
     Output(u32),
-    /// A size: 32 bits, or 64 in a wide kernel.
+    /// A size.
     Size(SizeId),
-    /// The address of a 32-bit word that is set to 1 when a gathered index is out of range.
+    /// The address of a 32-bit word that the kernel sets to 1 when a gathered index is out of range.
     IndexErrors,
-    /// The address of memory in which blocks leave sums for each other: a multiple of 16, with whatever it holds.
+    /// The address of [`Kernel::scratch`] at this position.
+    Scratch(u32),
+}
+
+/// Device memory of a program's own. Launches of one stream run one after the other and share it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+pub struct Scratch {
+    /// The position of the launch whose grid determines its size.
+    pub launch: u32,
+    /// Its use.
+    pub content: ScratchContent,
+}
+
+/// The use of scratch memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+pub enum ScratchContent {
+    /// Split-K partial sums. Any content before a launch; the address is a multiple of 16.
     Partials {
         /// Bytes for each block of the launch.
         block_bytes: u32,
     },
-    /// The address of 32-bit counters of the blocks that have come to an end: 0 before a launch, and 0 again after it.
+    /// Split-K arrival counters of 32 bits: 0 before a launch, and 0 again after it.
     Arrivals {
         /// Blocks that share a counter.
         blocks: u32,
     },
 }
 
-impl Parameter {
-    /// Bytes of memory of its own that a launch of so many blocks needs for it; none if it stands for something else.
-    pub fn scratch_bytes(self, blocks: u64) -> Option<u64> {
-        match self {
-            Parameter::Partials { block_bytes } => Some(blocks.saturating_mul(block_bytes.into())),
-            Parameter::Arrivals { blocks: sharing } => {
-                Some(blocks.div_ceil(u64::from(sharing.max(1))).saturating_mul(4))
-            }
-            Parameter::Input(_) | Parameter::Output(_) | Parameter::Size(_) | Parameter::IndexErrors => None,
-        }
-    }
-}
-
-/// The most bytes that a launch may need for what blocks leave for each other.
+/// The most bytes of scratch memory that a program may need.
 const MOST_SCRATCH: u64 = 256 << 20;
 
-/// A launch needs more memory of its own than is kept for that.
+/// A program needs more scratch memory than is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "at these sizes its blocks leave {bytes} bytes of sums for each other, and no more than {MOST_SCRATCH} are kept for that"
-)]
+#[error("it needs {bytes} bytes of split-K workspace at these sizes, more than {MOST_SCRATCH}")]
 pub struct TooMuchScratch {
-    /// What it needs.
+    /// The bytes it needs.
     pub bytes: u64,
-}
-
-/// Bytes of memory of its own that a launch of a kernel with these parameters needs.
-///
-/// # Errors
-/// They are more than 256 MiB.
-pub fn scratch_bytes(parameters: &[Parameter], grid: [u32; 3]) -> Result<u64, TooMuchScratch> {
-    let blocks = grid.iter().map(|&blocks| u64::from(blocks)).product();
-    let each = parameters
-        .iter()
-        .filter_map(|parameter| parameter.scratch_bytes(blocks));
-    match each.fold(0, u64::saturating_add) {
-        bytes if bytes > MOST_SCRATCH => Err(TooMuchScratch { bytes }),
-        bytes => Ok(bytes),
-    }
 }
 
 /// A kernel's blocks are larger than a machine can have.
@@ -107,6 +107,65 @@ pub struct TooLarge {
     pub shared: u32,
     /// The machine's limits.
     pub limits: Limits,
+}
+
+/// Blocks of each launch of a program in x, y, z.
+pub type Grids = SmallVec<[[u32; 3]; 4]>;
+
+impl Kernel {
+    /// The name of the first entry, for messages.
+    pub fn name(&self) -> &str {
+        self.launches.first().map_or("", |launch| &launch.entry)
+    }
+
+    /// The grids at the given sizes (in the order of [`Op::sizes`](crate::ir::Op::sizes)).
+    ///
+    /// # Errors
+    /// Those of [`Launch::grid`].
+    pub fn grids(&self, sizes: &[u64]) -> Result<Grids, SizeExprError> {
+        self.launches.iter().map(|launch| launch.grid(sizes)).collect()
+    }
+
+    /// The bytes of each scratch memory for these grids.
+    ///
+    /// # Errors
+    /// All of them need more than 256 MiB.
+    pub fn scratch_bytes(&self, grids: &[[u32; 3]]) -> Result<SmallVec<[u64; 4]>, TooMuchScratch> {
+        let blocks = |scratch: &Scratch| {
+            let grid = grids.get(scratch.launch as usize).copied().unwrap_or_default();
+            grid.into_iter().map(u64::from).product::<u64>()
+        };
+        let each: SmallVec<[u64; 4]> = self.scratch.iter().map(|own| own.content.bytes(blocks(own))).collect();
+        match each.iter().copied().fold(0, u64::saturating_add) {
+            bytes if bytes > MOST_SCRATCH => Err(TooMuchScratch { bytes }),
+            _ => Ok(each),
+        }
+    }
+
+    /// Checks that each launch is within a machine's limits.
+    ///
+    /// # Errors
+    /// The blocks of a launch are too large.
+    pub fn fits(&self, limits: &Limits) -> Result<(), TooLarge> {
+        self.launches.iter().try_for_each(|launch| launch.fits(limits))
+    }
+}
+
+impl ScratchContent {
+    /// The bytes for a launch of so many blocks.
+    pub fn bytes(self, blocks: u64) -> u64 {
+        match self {
+            ScratchContent::Partials { block_bytes } => blocks.saturating_mul(block_bytes.into()),
+            ScratchContent::Arrivals { blocks: sharing } => {
+                blocks.div_ceil(u64::from(sharing.max(1))).saturating_mul(4)
+            }
+        }
+    }
+
+    /// `true` if it must be 0 before a launch, and is 0 after it.
+    pub const fn is_zeroed(self) -> bool {
+        matches!(self, ScratchContent::Arrivals { .. })
+    }
 }
 
 impl Launch {

@@ -15,6 +15,7 @@
 //!   specialisation, target and schedule give the same bytes. ([`mod@file`] is for the other crates.)
 //! - Nothing here panics on any input; what cannot be done is a typed error.
 
+pub mod bind;
 pub mod check;
 pub mod element;
 pub mod estimate;

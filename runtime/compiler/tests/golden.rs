@@ -23,9 +23,9 @@ fn emitted(attribute: &str, source: &str, sizes: &[(&str, u64)], fixed: bool, sc
         &schedule.parse().unwrap(),
     )
     .unwrap();
-    let [x, y, z] = kernel.launch.grid(&sizes).unwrap();
-    let threads = kernel.launch.block[0];
-    let shared = kernel.launch.dynamic_shared;
+    let launch = &kernel.launches[0];
+    let [x, y, z] = launch.grid(&sizes).unwrap();
+    let (threads, shared) = (launch.block[0], launch.dynamic_shared);
     format!(
         "// {schedule}: {x} x {y} x {z} blocks of {threads} threads, {shared} bytes of shared memory\n{}",
         kernel.ptx

@@ -3,7 +3,7 @@
 use bincode::{Encode, config};
 use energy_kernel_compiler::fingerprint;
 use energy_kernel_compiler::ir::{InputId, SizeId};
-use energy_kernel_compiler::kernel::{Kernel, Launch, Parameter};
+use energy_kernel_compiler::kernel::{Kernel, Launch, Parameter, ParameterValue, Scratch, ScratchContent};
 use energy_kernel_compiler::lang;
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::record::encoding::{DecodeError, Document, FORMAT_VERSION, LIMIT, decode, encode, read};
@@ -130,19 +130,29 @@ fn kernel() -> Kernel {
         Box::new(SizeExpr::Size(SizeId(0))),
         Box::new(SizeExpr::Const(4)),
     );
+    let parameter = |value, bytes| Parameter { value, bytes };
     Kernel {
-        entry: "ek_softmax_row".into(),
         ptx: ".version 7.0\n.target sm_80\n".repeat(500),
-        launch: Launch {
+        launches: vec![Launch {
+            entry: "ek_softmax_row".into(),
             grid: [rows, SizeExpr::Const(1), SizeExpr::Const(1)],
             block: [128, 1, 1],
+            cluster: [1; 3],
             dynamic_shared: 4096,
-        },
-        parameters: vec![
-            Parameter::Input(InputId(0)),
-            Parameter::Output(0),
-            Parameter::Size(SizeId(0)),
-        ],
+            parameters: vec![
+                parameter(ParameterValue::Input(InputId(0)), 8),
+                parameter(ParameterValue::Output(0), 8),
+                parameter(ParameterValue::Size(SizeId(0)), 4),
+                parameter(ParameterValue::Scratch(0), 8),
+                parameter(ParameterValue::Scratch(1), 8),
+            ],
+        }],
+        scratch: [
+            ScratchContent::Partials { block_bytes: 1024 },
+            ScratchContent::Arrivals { blocks: 4 },
+        ]
+        .map(|content| Scratch { launch: 0, content })
+        .to_vec(),
     }
 }
 
@@ -247,10 +257,13 @@ fn a_kernels_hash_is_of_its_text_and_of_its_launch() {
     let hashes = [
         hash(&|_| ()),
         hash(&|k| k.ptx.push(' ')),
-        hash(&|k| k.launch.block[0] += 1),
-        hash(&|k| k.launch.grid[1] = SizeExpr::Const(7)),
-        hash(&|k| k.launch.dynamic_shared += 16),
-        hash(&|k| k.parameters.truncate(1)),
+        hash(&|k| k.launches[0].block[0] += 1),
+        hash(&|k| k.launches[0].grid[1] = SizeExpr::Const(7)),
+        hash(&|k| k.launches[0].cluster[0] = 2),
+        hash(&|k| k.launches[0].dynamic_shared += 16),
+        hash(&|k| k.launches[0].parameters.truncate(1)),
+        hash(&|k| k.scratch[1].content = ScratchContent::Arrivals { blocks: 8 }),
+        hash(&|k| k.launches.push(k.launches[0].clone())),
     ];
     for (number, hash) in hashes.iter().enumerate() {
         assert!(!hashes[..number].contains(hash), "{number}");
@@ -271,7 +284,7 @@ fn a_kernels_hash_is_the_same_under_another_name() {
     for schedule in space.iter().step_by(space.len().div_ceil(20)) {
         let kernel = |name| lower(&checked(name), &specialisation, Machine::like(Target::Sm80), schedule).unwrap();
         let (one, other) = (kernel("total"), kernel("r"));
-        assert!(one.entry != other.entry && one.ptx != other.ptx);
+        assert!(one.name() != other.name() && one.ptx != other.ptx);
         assert_eq!(PackedKernel::hash(&one), PackedKernel::hash(&other));
     }
 }

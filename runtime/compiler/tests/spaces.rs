@@ -352,7 +352,7 @@ fn legality_is_a_matter_of_limits() {
             legal,
             "{point}"
         );
-        assert!(!legal || kernel.launch.dynamic_shared <= 101_376, "{point}");
+        assert!(!legal || kernel.launches[0].dynamic_shared <= 101_376, "{point}");
         refused += usize::from(!legal);
     }
     assert!(refused > 100, "{refused}");

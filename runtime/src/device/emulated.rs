@@ -3,7 +3,7 @@
 use super::{Launch, Owner, Storage};
 use crate::error::{Error, Result};
 use crate::simulate::{Counts, Profile, Simulated};
-use energy_kernel_compiler::kernel::Kernel;
+use energy_kernel_compiler::kernel::{self, Kernel};
 use energy_kernel_compiler::target::Limits;
 use energy_kernel_emulator::{Argument, Memory, MemoryError, Module, Options};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -68,9 +68,8 @@ pub(crate) struct Allocation {
 }
 
 /// A parsed module.
-pub(crate) struct Function {
+pub(crate) struct Loaded {
     module: Module,
-    entry: String,
 }
 
 impl Emulated {
@@ -105,14 +104,24 @@ impl Emulated {
         })
     }
 
-    pub fn launch(&self, function: &Function, launch: &Launch<'_>) -> Result<()> {
-        let arguments: Vec<Argument> = launch
-            .arguments
-            .iter()
-            .zip(launch.widths)
-            .map(|(value, &width)| Argument::Bytes(value.to_le_bytes()[..usize::from(width.min(8))].to_vec()))
-            .collect();
+    /// Executes launches of a loaded kernel, one after the other. A launch that is broken off clears the memory in `zeroed`.
+    pub fn launch<'s>(
+        &self,
+        loaded: &Loaded,
+        launches: &[Launch<'_>],
+        mut zeroed: impl Iterator<Item = &'s Storage>,
+    ) -> Result<()> {
         let _one_after_the_other = locked(&self.stream);
+        let mut executed = launches.iter().map(|launch| self.execute(loaded, launch));
+        let ended = executed.try_for_each(|executed| executed);
+        if let Err(Error::Emulator { .. }) = ended {
+            zeroed.try_for_each(Storage::clear)?;
+        }
+        ended
+    }
+
+    fn execute(&self, loaded: &Loaded, launch: &Launch<'_>) -> Result<()> {
+        let arguments: Vec<Argument> = launch.arguments.to_bytes().map(Argument::Bytes).collect();
         let count = self.counting.load(Relaxed) > 0;
         let options = Options {
             sanitize: self.options.sanitize,
@@ -122,36 +131,35 @@ impl Emulated {
             deadline: *locked(&self.deadline),
             ..Options::default()
         };
-        let launched = energy_kernel_emulator::Launch {
+        let kernel::Launch {
+            entry,
+            block,
+            dynamic_shared,
+            ..
+        } = launch.launch;
+        let request = energy_kernel_emulator::Launch {
             grid: launch.grid,
-            block: launch.block,
-            dynamic_shared: launch.dynamic_shared,
+            block: *block,
+            dynamic_shared: *dynamic_shared,
             arguments: &arguments,
             options,
         };
-        let launched = energy_kernel_emulator::launch(&function.module, &function.entry, &self.memory, &launched);
-        let report = match launched {
-            Ok(report) => report,
-            Err(error) => {
-                // What was broken off leaves no count behind for the next.
-                launch.arrivals.map_or(Ok(()), Storage::clear)?;
-                return Err(Error::Emulator {
-                    kernel: function.entry.clone(),
-                    reason: error.to_string(),
-                });
-            }
-        };
+        let report = energy_kernel_emulator::launch(&loaded.module, entry, &self.memory, &request);
+        let report = report.map_err(|error| Error::Emulator {
+            kernel: entry.clone(),
+            reason: error.to_string(),
+        })?;
         if !report.findings.is_empty() {
             return Err(Error::Sanitizer {
-                kernel: function.entry.clone(),
+                kernel: entry.clone(),
                 findings: report.findings.iter().map(ToString::to_string).collect(),
             });
         }
         if count {
             let shape = crate::simulate::Shape {
                 grid: launch.grid,
-                block: launch.block,
-                dynamic_shared: launch.dynamic_shared,
+                block: *block,
+                dynamic_shared: *dynamic_shared,
             };
             let simulated = Simulated::of(self.options.profile, &report.counts, shape);
             let mut tally = locked(&self.tally);
@@ -203,20 +211,18 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Emulated {
     /// Loads a kernel, or refuses it as the driver of the profile's GPU would.
-    pub fn load(&self, kernel: &Kernel) -> Result<Function> {
+    pub fn load(&self, kernel: &Kernel) -> Result<Loaded> {
         let error = |reason: String| Error::Load {
-            kernel: kernel.entry.clone(),
+            kernel: kernel.name().to_owned(),
             reason,
             log: String::new(),
         };
-        let launch = &kernel.launch;
-        launch.fits(&self.limits).map_err(|e| error(e.to_string()))?;
+        kernel.fits(&self.limits).map_err(|e| error(e.to_string()))?;
         let module = Module::parse(&kernel.ptx).map_err(|e| error(e.to_string()))?;
-        module.check(&kernel.entry).map_err(|e| error(e.to_string()))?;
-        Ok(Function {
-            module,
-            entry: kernel.entry.clone(),
-        })
+        for launch in &kernel.launches {
+            module.check(&launch.entry).map_err(|e| error(e.to_string()))?;
+        }
+        Ok(Loaded { module })
     }
 }
 

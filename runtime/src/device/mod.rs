@@ -8,7 +8,8 @@ pub(crate) mod probe;
 #[cfg(feature = "emulator")]
 use crate::error::Error;
 use crate::error::Result;
-use energy_kernel_compiler::kernel::Kernel;
+use energy_kernel_compiler::bind::Arguments;
+use energy_kernel_compiler::kernel::{self, Kernel};
 use std::sync::Arc;
 
 /// A device, and the order (a stream) in which work is given to it. Cheap to clone.
@@ -35,24 +36,19 @@ pub(crate) enum Owner {
 
 /// A kernel on a device, ready to be launched.
 pub(crate) enum Loaded {
-    Cuda(cuda::Function),
+    Cuda(cuda::Module),
     #[cfg(feature = "emulator")]
-    Emulated(Box<emulated::Function>),
+    Emulated(Box<emulated::Loaded>),
 }
 
-/// One launch.
+/// A launch at concrete sizes, with its arguments.
 pub(crate) struct Launch<'a> {
-    /// The name that messages give it.
-    pub operator: &'a str,
+    /// The position among the kernel's launches.
+    pub number: usize,
+    pub launch: &'a kernel::Launch,
+    /// No side is 0.
     pub grid: [u32; 3],
-    pub block: [u32; 3],
-    pub dynamic_shared: u32,
-    /// Each parameter's bytes, in its lowest places.
-    pub arguments: &'a [u64],
-    /// Each parameter's size in bytes.
-    pub widths: &'a [u8],
-    /// Counters that it leaves at 0, unless it is broken off.
-    pub arrivals: Option<&'a Storage>,
+    pub arguments: Arguments,
 }
 
 impl Device {
@@ -79,9 +75,7 @@ impl Device {
         match self {
             Device::Cuda(cuda) => cuda.load(kernel).map(Loaded::Cuda),
             #[cfg(feature = "emulator")]
-            Device::Emulated(emulated) => emulated
-                .load(kernel)
-                .map(|function| Loaded::Emulated(Box::new(function))),
+            Device::Emulated(emulated) => emulated.load(kernel).map(|module| Loaded::Emulated(Box::new(module))),
         }
     }
 
@@ -105,17 +99,22 @@ impl Device {
         }
     }
 
-    /// Queues a launch of a kernel that uses this memory, after what was done with it before.
+    /// Queues launches of a loaded kernel, one after the other, after all earlier work on the memory that they use.
+    ///
+    /// `operator` names them in errors. They leave the memory in `zeroed` at 0, unless one of them is broken off.
+    #[cfg_attr(not(feature = "emulator"), expect(unused_variables))]
     pub fn launch<'s>(
         &self,
+        operator: &str,
         loaded: &Arc<Loaded>,
-        launch: &Launch<'_>,
+        launches: &[Launch<'_>],
+        zeroed: impl Iterator<Item = &'s Storage>,
         storages: impl Iterator<Item = &'s Arc<Storage>> + Clone,
     ) -> Result<()> {
         match (self, &**loaded) {
-            (Device::Cuda(cuda), Loaded::Cuda(function)) => cuda.launch(loaded, function, launch, storages),
+            (Device::Cuda(cuda), Loaded::Cuda(module)) => cuda.launch(operator, loaded, module, launches, storages),
             #[cfg(feature = "emulator")]
-            (Device::Emulated(emulated), Loaded::Emulated(function)) => emulated.launch(function, launch),
+            (Device::Emulated(emulated), Loaded::Emulated(module)) => emulated.launch(module, launches, zeroed),
             #[cfg(feature = "emulator")]
             (_, other) => Err(Error::WrongKind {
                 what: "this kernel",

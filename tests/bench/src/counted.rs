@@ -130,10 +130,13 @@ mod tests {
                     let features = features::of(checked, &specialisation, machine, point, &sizes).unwrap();
                     let kernel = lower::lower(checked, &specialisation, machine, point).unwrap();
                     let counted = count(checked, &kernel, &sizes, &inputs).unwrap();
+                    let [launch] = kernel.launches.as_slice() else {
+                        panic!("{point}: more than one launch")
+                    };
                     let launched = Shape {
-                        grid: kernel.launch.grid(&sizes).unwrap(),
-                        block: kernel.launch.block,
-                        dynamic_shared: kernel.launch.dynamic_shared,
+                        grid: launch.grid(&sizes).unwrap(),
+                        block: launch.block,
+                        dynamic_shared: launch.dynamic_shared,
                     };
                     let expected = Simulated::of(Profile::Hopper, &counted, launched);
                     let found = Simulated::of(Profile::Hopper, &counts(&features), shape(&features));

@@ -4,7 +4,7 @@ use crate::step::{Outcome, Result, Step};
 use crate::timing::{host_per_call, median, per_launch};
 use cudarc::driver::{CudaFunction, CudaSlice, CudaStream, DevicePtr, DriverError, LaunchConfig, PushKernelArg, sys};
 use cudarc::nvrtc::Ptx;
-use energy_kernel::compiler::kernel::Parameter;
+use energy_kernel::compiler::kernel::ParameterValue;
 use energy_kernel::compiler::lower::lower;
 use energy_kernel::{Gpu, Sizes, Tensor, f16};
 use energy_kernel_tests::scenarios::{add, integers, linear_gelu, softmax};
@@ -124,10 +124,13 @@ impl Raw {
         if kernel.ptx != plan.ptx() {
             return Err("the plan's kernel cannot be made again".into());
         }
-        let slots = kernel.parameters.iter().map(|parameter| match parameter {
-            Parameter::Input(id) => Ok(Slot::Tensor(id.index())),
-            Parameter::Output(_) => Ok(Slot::Tensor(2)),
-            Parameter::Size(_) => Ok(Slot::Size),
+        let [launch] = kernel.launches.as_slice() else {
+            return Err("`add` has more than one launch".into());
+        };
+        let slots = launch.parameters.iter().map(|parameter| match parameter.value {
+            ParameterValue::Input(id) => Ok(Slot::Tensor(id.index())),
+            ParameterValue::Output(_) => Ok(Slot::Tensor(2)),
+            ParameterValue::Size(_) => Ok(Slot::Size),
             other => Err(format!("`add` has no use for {other:?}")),
         });
         let slots = slots.collect::<std::result::Result<_, _>>()?;
@@ -135,14 +138,14 @@ impl Raw {
         let module = stream.context().load_module(Ptx::from_src(&kernel.ptx))?;
         let tensor = || stream.clone_htod(numbers);
         let tensors = [tensor()?, tensor()?, tensor()?];
-        let [x, y, z] = kernel.launch.grid(&[N as u64])?;
-        let [bx, by, bz] = kernel.launch.block;
+        let [x, y, z] = launch.grid(&[N as u64])?;
+        let [bx, by, bz] = launch.block;
         Ok(Raw {
-            function: module.load_function(&kernel.entry)?,
+            function: module.load_function(&launch.entry)?,
             config: LaunchConfig {
                 grid_dim: (x, y, z),
                 block_dim: (bx, by, bz),
-                shared_mem_bytes: kernel.launch.dynamic_shared,
+                shared_mem_bytes: launch.dynamic_shared,
             },
             slots,
             addresses: tensors.each_ref().map(|tensor| tensor.device_ptr(&stream).0),

@@ -275,7 +275,7 @@ fn short_is_the_machine_and_a_sample() {
     let carried = Carried::new();
     let ended = carried.run(&gpu(), 400, &["--short"]);
     assert_eq!(ended.code, Some(0), "{}", ended.text);
-    ended.ends("machine", "ok", "NVIDIA H100");
+    ended.ends("machine", "ok", "Virtual H100");
     ended.ends("correctness", "ok", "kernels of 7 families");
     assert!(
         ended

@@ -76,7 +76,7 @@ fn relies_on_everything() {
     let z = Tensor::<f32>::zeros(&gpu, &[64]).unwrap();
     let (inputs, outputs) = ([Argument::tensor(&x), Argument::scalar(9.0f32)], [View::from(&z)]);
     // SAFETY: lowered above from this operator and specialisation; both tensors have 64 elements.
-    let prepared = unsafe { loaded.prepare(variant.checked(), plan.specialisation(), &[64], &inputs, &outputs) };
+    let prepared = unsafe { loaded.prepare(variant.checked(), &[64], &inputs, &outputs) };
     let prepared = prepared.unwrap();
     gpu.time(|| prepared.launch()).unwrap();
     prepared.launch().unwrap();

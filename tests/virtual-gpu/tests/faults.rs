@@ -169,7 +169,7 @@ const STEPS: &[Step] = &[
             [View::from(&y)],
         );
         // SAFETY: lowered above from this operator and specialisation; both tensors have 64 elements.
-        unsafe { loaded.prepare(variant.checked(), plan.specialisation(), &[64], &inputs, &outputs) }?.launch()?;
+        unsafe { loaded.prepare(variant.checked(), &[64], &inputs, &outputs) }?.launch()?;
         expect("tools", &y.to_vec()?, &program.times(7.0));
         Ok(())
     }),
@@ -199,7 +199,7 @@ const STEPS: &[Step] = &[
         let (inputs, outputs) = ([Argument::tensor(&on_a), Argument::tensor(&on_b)], [View::from(&y)]);
 
         // SAFETY: lowered above from this operator and specialisation, with tensors of its sizes.
-        unsafe { loaded.prepare(variant.checked(), &specialisation, &sizes, &inputs, &outputs) }?.launch()?;
+        unsafe { loaded.prepare(variant.checked(), &sizes, &inputs, &outputs) }?.launch()?;
         let product = |row: &[f32], column: &[f32]| std::iter::zip(row, column).map(|(a, b)| a * b).sum();
         let expected: Vec<f32> = (a.chunks(256))
             .flat_map(|row| b.chunks(256).map(move |column| product(row, column)))

@@ -38,7 +38,12 @@ fn each_family(problem: &Problem<'_>, gpu: &Gpu, profile: &Profile, random: &mut
     for points in families(&schedule::space(problem.checked(), &specialisation, machine)) {
         let point = points.choose(random).unwrap();
         let kernel = lower(problem.checked(), &specialisation, machine, point).unwrap();
-        assert!(kernel.launch.dynamic_shared <= profile.most_shared());
+        assert!(
+            kernel
+                .launches
+                .iter()
+                .all(|launch| launch.dynamic_shared <= profile.most_shared())
+        );
         let outputs = problem.outputs(gpu)?;
         problem.load(gpu, &specialisation, point)?.launch(&outputs)?;
         assert_eq!(outputs.first_wrong()?, None, "{point} at {:?}", problem.sizes());

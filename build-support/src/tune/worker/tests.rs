@@ -102,8 +102,8 @@ impl Backend for Unreliable {
         deadline: Instant,
     ) -> Result<(Self::Candidate, Vec<u64>), BackendError> {
         // Other families have blocks of as many threads.
-        let threads = match kernel.entry.contains("plain") {
-            true => kernel.launch.block[0],
+        let threads = match kernel.name().contains("plain") {
+            true => kernel.launches[0].block[0],
             false => 1,
         };
         self.fail("load", threads)?;

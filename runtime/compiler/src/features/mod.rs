@@ -1,7 +1,7 @@
 //! Features: what a kernel does at given sizes, counted from its instructions without running it.
 //!
 //! ```text
-//!   Lowered ── walk ──▶ Counts ─┐
+//!   Stage ──── walk ──▶ Counts ─┐
 //!     │   (sets of warps that   ├──▶ Features ──▶ estimate, cost model
 //!     │    do the same)         │
 //!   Checked ── compulsory ──────┘
@@ -69,8 +69,8 @@ pub use count::{ByClass, Count, Counts};
 pub use walk::{Argument, count};
 
 use crate::check::Checked;
-use crate::kernel::Parameter;
-use crate::lower::{self, Lowered};
+use crate::kernel::ParameterValue;
+use crate::lower::{self, Stage};
 use crate::schedule::Schedule;
 use crate::size::{SizeExprError, Specialisation};
 use crate::target::Machine;
@@ -231,55 +231,49 @@ pub fn of(
     schedule: &Schedule,
     sizes: &[u64],
 ) -> Result<Features, Error> {
-    let lowered = lower::lowered(checked, specialisation, machine, schedule)?;
-    of_lowered(checked, specialisation, machine, &lowered, sizes)
+    let stage = lower::stage(checked, specialisation, machine, schedule)?;
+    of_stage(checked, specialisation, machine, &stage, sizes)
 }
 
-/// The features of a kernel that is lowered already; see [`of`].
+/// The features of a lowered stage; see [`of`].
 ///
 /// # Errors
-/// The kernel is not one for these sizes, or the grid is too large.
-pub fn of_lowered(
+/// The stage is not lowered for these sizes, or the grid is too large.
+pub fn of_stage(
     checked: &Checked,
     specialisation: &Specialisation,
     machine: Machine,
-    lowered: &Lowered,
+    stage: &Stage,
     sizes: &[u64],
 ) -> Result<Features, Error> {
     if !specialisation.accepts(sizes) {
         return Err(Error::Sizes(sizes.to_vec()));
     }
-    let grid = lowered.launch.grid(sizes)?;
+    let grid = stage.launch.grid(sizes)?;
     let blocks = grid.iter().map(|&blocks| u64::from(blocks)).product::<u64>();
-    let arguments: Vec<Argument> = lowered
-        .parameters
-        .iter()
-        .map(|parameter| match *parameter {
-            Parameter::Input(input) if checked.op().inputs[input.index()].dims.is_none() => Argument::Unknown,
-            Parameter::Size(size) => Argument::Integer(sizes[size.index()] as i64),
-            Parameter::Input(_)
-            | Parameter::Output(_)
-            | Parameter::IndexErrors
-            | Parameter::Partials { .. }
-            | Parameter::Arrivals { .. } => Argument::Pointer,
+    let arguments: Vec<Argument> = (stage.launch.parameters.iter())
+        .map(|parameter| match parameter.value {
+            ParameterValue::Input(input) if checked.op().inputs[input.index()].dims.is_none() => Argument::Unknown,
+            ParameterValue::Size(size) => Argument::Integer(sizes[size.index()] as i64),
+            ParameterValue::Input(_)
+            | ParameterValue::Output(_)
+            | ParameterValue::IndexErrors
+            | ParameterValue::Scratch(_) => Argument::Pointer,
         })
         .collect();
     let runs = blocks > 0;
     let counts = if runs {
-        count(&lowered.entry, grid, &arguments)
+        count(&stage.entry, grid, &arguments)
     } else {
         Counts::default()
     };
-    // What blocks leave for each other is written and read, in whole sectors.
-    let left = lowered
-        .parameters
-        .iter()
-        .filter_map(|parameter| parameter.scratch_bytes(blocks));
+    // Split-K partials are written and read in full sectors.
+    let left = stage.scratch.iter().map(|content| content.bytes(blocks));
     let left = Count::exactly(left.map(|bytes| bytes.next_multiple_of(32)).sum());
     let compulsory = |count: Count| if runs { count.plus(left) } else { Count::default() };
-    let threads = lowered.launch.threads();
-    let registers = registers(lowered, threads);
-    let shared_bytes = lowered.launch.dynamic_shared;
+    let threads = stage.launch.threads();
+    let registers = registers(stage, threads);
+    let shared_bytes = stage.launch.dynamic_shared;
     let resident_blocks = machine.resident_blocks(threads, registers, shared_bytes).max(1);
     let places = f64::from(machine.multiprocessors.max(1)) * f64::from(resident_blocks);
     let waves = blocks as f64 / places;
@@ -303,11 +297,11 @@ pub fn of_lowered(
 const REGISTERS_BESIDE: u32 = 10;
 
 /// Registers of a thread: what is live, but no more than the blocks that the assembler is asked to make room for leave.
-fn registers(lowered: &Lowered, threads: u32) -> u32 {
-    let blocks = lowered.entry.minimum_blocks.unwrap_or(1).max(1);
+fn registers(stage: &Stage, threads: u32) -> u32 {
+    let blocks = stage.entry.minimum_blocks.unwrap_or(1).max(1);
     let warps = blocks * threads.div_ceil(32).max(1);
     let most = (65536 / (32 * warps) / 8 * 8).clamp(16, 255);
-    (lowered.entry.pressure() + REGISTERS_BESIDE).min(most)
+    (stage.entry.pressure() + REGISTERS_BESIDE).min(most)
 }
 
 #[cfg(test)]

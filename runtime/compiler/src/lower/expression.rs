@@ -20,8 +20,9 @@ use super::{Error, math};
 use crate::check::Checked;
 use crate::element::{Element, Type};
 use crate::ir::{AxisId, BinaryOp, Expr, ExprId, InputId, Op, ReduceOp, SizeId};
-use crate::kernel::Parameter;
+use crate::kernel::{Parameter, ParameterValue, ScratchContent};
 use crate::ptx::builder::Location;
+use crate::ptx::text::Entry;
 use crate::ptx::{Address, Builder, Cache, Few, Guard, Opcode, Operand, Reg, Width};
 use crate::size::Specialisation;
 use rustc_hash::FxHashMap;
@@ -122,6 +123,7 @@ pub struct Lowering<'a> {
     /// Cache hint of reads of inputs.
     pub read_cache: Cache,
     parameters: Vec<Parameter>,
+    scratch: Vec<ScratchContent>,
     inputs: Vec<InputValue>,
     outputs: Vec<Reg>,
     sizes: Vec<Linear>,
@@ -180,6 +182,7 @@ impl<'a> Lowering<'a> {
             compared: false,
             read_cache: Cache::Normal,
             parameters: Vec::new(),
+            scratch: Vec::new(),
             inputs: Vec::new(),
             outputs: Vec::new(),
             sizes: Vec::new(),
@@ -205,27 +208,25 @@ impl<'a> Lowering<'a> {
         self.outputs[output]
     }
 
-    /// What the kernel is passed, in order.
-    pub fn parameters(&self) -> &[Parameter] {
-        &self.parameters
+    /// The instructions, the parameters and the scratch memory of the kernel.
+    pub fn finish(self) -> (Entry, Vec<Parameter>, Vec<ScratchContent>) {
+        (self.b.finish(), self.parameters, self.scratch)
     }
 
     fn read_parameters(&mut self) {
         let op = self.op();
         for (number, input) in op.inputs.iter().enumerate() {
-            self.parameters.push(Parameter::Input(InputId(number as u32)));
+            let id = ParameterValue::Input(InputId(number as u32));
             let value = if input.dims.is_some() {
-                InputValue::Tensor(self.pointer())
+                InputValue::Tensor(self.pointer(id))
             } else {
-                let width = width_of(input.element);
-                let stored = self.b.parameter(width);
+                let stored = self.parameter(id, width_of(input.element));
                 InputValue::Scalar(value::from_storage(&mut self.b, input.element, stored))
             };
             self.inputs.push(value);
         }
         for number in 0..op.outputs.len() {
-            self.parameters.push(Parameter::Output(number as u32));
-            let pointer = self.pointer();
+            let pointer = self.pointer(ParameterValue::Output(number as u32));
             self.outputs.push(pointer);
         }
         let width = if self.math.wide { Width::B64 } else { Width::B32 };
@@ -233,8 +234,7 @@ impl<'a> Lowering<'a> {
             let size = match extent.fixed() {
                 Some(value) => Linear::constant(value as i64),
                 None => {
-                    self.parameters.push(Parameter::Size(SizeId(number as u32)));
-                    let reg = self.b.parameter(width);
+                    let reg = self.parameter(ParameterValue::Size(SizeId(number as u32)), width);
                     self.multiples.insert(reg, extent.multiple_of());
                     Linear::register(reg)
                 }
@@ -242,19 +242,25 @@ impl<'a> Lowering<'a> {
             self.sizes.push(size);
         }
         if self.specialisation.check_indices {
-            self.parameters.push(Parameter::IndexErrors);
-            self.index_errors = Some(self.pointer());
+            self.index_errors = Some(self.pointer(ParameterValue::IndexErrors));
         }
     }
 
-    /// One more parameter, for memory of the kernel's own: its address.
-    pub fn scratch(&mut self, parameter: Parameter) -> Reg {
-        self.parameters.push(parameter);
-        self.pointer()
+    /// The address of scratch memory.
+    pub fn scratch(&mut self, content: ScratchContent) -> Reg {
+        let position = self.scratch.len() as u32;
+        self.scratch.push(content);
+        self.pointer(ParameterValue::Scratch(position))
     }
 
-    fn pointer(&mut self) -> Reg {
-        let generic = self.b.parameter(Width::B64);
+    fn parameter(&mut self, value: ParameterValue, width: Width) -> Reg {
+        let bytes = width.bytes() as u8;
+        self.parameters.push(Parameter { value, bytes });
+        self.b.parameter(width)
+    }
+
+    fn pointer(&mut self, value: ParameterValue) -> Reg {
+        let generic = self.parameter(value, Width::B64);
         self.b.op(Opcode::ToGlobal, &[generic.into()])
     }
 

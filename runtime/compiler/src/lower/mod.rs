@@ -14,8 +14,8 @@ mod window;
 use crate::check::Checked;
 use crate::element::{Element, Type};
 use crate::ir::{Expr, SizeId};
-use crate::kernel::{Kernel, Launch, Parameter};
-use crate::ptx::text::Entry;
+use crate::kernel::{Kernel, Launch, ParameterValue, Scratch, ScratchContent};
+use crate::ptx::text::{self, Entry};
 use crate::ptx::{Cache, Class, Few, Guard, Opcode, Operand, Reg, Space, Turns, Width};
 use crate::schedule::{self, Schedule};
 use crate::size::{SizeExpr, SizeOp, Specialisation};
@@ -50,15 +50,34 @@ pub enum Error {
     Unbound,
 }
 
-/// A lowered kernel before it is text.
+/// A lowered stage before it is text.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Lowered {
+pub struct Stage {
     /// The instructions.
     pub entry: Entry,
-    /// How it is launched.
+    /// The launch. Its parameters count scratch memory from this stage's first one.
     pub launch: Launch,
-    /// What it is passed, in order.
-    pub parameters: Vec<Parameter>,
+    /// The scratch memory of the stage.
+    pub scratch: Vec<ScratchContent>,
+}
+
+/// A one-dimensional grid of blocks, as the families launch it.
+struct Grid {
+    blocks: SizeExpr,
+    /// Threads of a block.
+    threads: u32,
+    /// Bytes of dynamic shared memory of a block.
+    dynamic_shared: u32,
+}
+
+impl Grid {
+    fn of(blocks: SizeExpr, threads: u32, dynamic_shared: u32) -> Grid {
+        Grid {
+            blocks,
+            threads,
+            dynamic_shared,
+        }
+    }
 }
 
 /// Compiles an operator.
@@ -71,25 +90,41 @@ pub fn lower(
     machine: Machine,
     schedule: &Schedule,
 ) -> Result<Kernel, Error> {
-    let lowered = lowered(checked, specialisation, machine, schedule)?;
-    Ok(Kernel {
-        ptx: lowered.entry.module(machine.target),
-        entry: lowered.entry.name,
-        launch: lowered.launch,
-        parameters: lowered.parameters,
-    })
+    let stage = stage(checked, specialisation, machine, schedule)?;
+    Ok(assemble(vec![stage], machine))
 }
 
-/// Lowers an operator to instructions.
+/// The program of stages that are launched in this order.
+pub fn assemble(stages: Vec<Stage>, machine: Machine) -> Kernel {
+    let (mut entries, mut launches, mut scratch) = (Vec::new(), Vec::new(), Vec::new());
+    for (number, mut stage) in stages.into_iter().enumerate() {
+        for parameter in &mut stage.launch.parameters {
+            if let ParameterValue::Scratch(position) = &mut parameter.value {
+                *position += scratch.len() as u32;
+            }
+        }
+        let launch = number as u32;
+        scratch.extend(stage.scratch.into_iter().map(|content| Scratch { launch, content }));
+        launches.push(stage.launch);
+        entries.push(stage.entry);
+    }
+    Kernel {
+        ptx: text::module(&entries, machine.target),
+        launches,
+        scratch,
+    }
+}
+
+/// Lowers an operator to the instructions of one stage.
 ///
 /// # Errors
 /// Those of [`lower`].
-pub fn lowered(
+pub fn stage(
     checked: &Checked,
     specialisation: &Specialisation,
     machine: Machine,
     schedule: &Schedule,
-) -> Result<Lowered, Error> {
+) -> Result<Stage, Error> {
     let expected = checked.op().sizes.len();
     let found = specialisation.extents.len();
     if expected != found {
@@ -99,7 +134,7 @@ pub fn lowered(
         return Err(Error::Illegal(schedule.to_string()));
     }
     let name = entry_name(&checked.op().name, schedule.family());
-    let (mut lowering, launch) = match schedule {
+    let (mut lowering, grid) = match schedule {
         Schedule::Plain(plain) => plain::lower(checked, specialisation, &name, plain)?,
         Schedule::Pointwise(pointwise) => pointwise::lower(checked, specialisation, &name, machine, pointwise)?,
         Schedule::Row(row) => row::lower(checked, specialisation, &name, machine, row)?,
@@ -108,27 +143,30 @@ pub fn lowered(
         Schedule::Skinny(skinny) => skinny::lower(checked, specialisation, &name, machine, skinny)?,
         Schedule::Window(window) => window::lower(checked, specialisation, &name, machine, window)?,
     };
-    // The families estimate shared memory; this is the amount that the kernel really takes.
-    if launch.fits(&machine.limits).is_err() {
-        return Err(Error::Illegal(schedule.to_string()));
-    }
     // Left alone, the assembler now and then spills to fit more blocks, or because it unrolled too far. Functions in f64
     // hold many values at once, whatever else a kernel does.
     let doubles = |expr: &Expr| matches!(expr, Expr::Call(_, arguments) if arguments.iter().any(|&argument| checked.ty(argument) == Type::F64));
     if !lowering.b.has_minimum_blocks() || checked.op().exprs.iter().any(doubles) {
-        let blocks = machine.resident_blocks(launch.block[0], REGISTERS, launch.dynamic_shared);
+        let blocks = machine.resident_blocks(grid.threads, REGISTERS, grid.dynamic_shared);
         lowering.b.set_minimum_blocks(blocks.max(1));
     }
-    let parameters = lowering.parameters().to_vec();
-    let mut entry = lowering.b.finish();
+    let (mut entry, parameters, scratch) = lowering.finish();
     // A family's estimate of registers may be too low: what the kernel itself holds at once is certainly needed.
-    let most = machine.minimum_blocks(launch.block[0], entry.pressure(), launch.dynamic_shared);
+    let most = machine.minimum_blocks(grid.threads, entry.pressure(), grid.dynamic_shared);
     entry.minimum_blocks = entry.minimum_blocks.map(|blocks| blocks.min(most));
-    Ok(Lowered {
-        entry,
-        launch,
+    let launch = Launch {
+        entry: entry.name.clone(),
+        grid: [grid.blocks, SizeExpr::Const(1), SizeExpr::Const(1)],
+        block: [grid.threads, 1, 1],
+        cluster: [1; 3],
+        dynamic_shared: grid.dynamic_shared,
         parameters,
-    })
+    };
+    // The families estimate shared memory; this is the amount that the kernel really takes.
+    if launch.fits(&machine.limits).is_err() {
+        return Err(Error::Illegal(schedule.to_string()));
+    }
+    Ok(Stage { entry, launch, scratch })
 }
 
 /// A PTX identifier: the operator's name may hold what PTX does not allow.
@@ -158,15 +196,6 @@ fn larger(a: SizeExpr, b: SizeExpr) -> SizeExpr {
         return a;
     }
     SizeExpr::Binary(SizeOp::Max, Box::new(a), Box::new(b))
-}
-
-/// A launch of blocks in one dimension.
-fn launch(blocks: SizeExpr, threads: u32, dynamic_shared: u32) -> Launch {
-    Launch {
-        grid: [blocks, SizeExpr::Const(1), SizeExpr::Const(1)],
-        block: [threads, 1, 1],
-        dynamic_shared,
-    }
 }
 
 impl Lowering<'_> {

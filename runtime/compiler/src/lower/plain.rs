@@ -1,10 +1,9 @@
 //! `plain`: one thread an output element.
 
 use super::expression::{Binding, InSequence, Lowering};
-use super::{Error, larger, launch, volume_formula};
+use super::{Error, Grid, larger, volume_formula};
 use crate::check::Checked;
 use crate::ir::SizeId;
-use crate::kernel::Launch;
 use crate::ptx::Cache;
 use crate::schedule::Plain;
 use crate::size::{SizeExpr, Specialisation};
@@ -14,7 +13,7 @@ pub(super) fn lower<'a>(
     specialisation: &'a Specialisation,
     name: &str,
     plain: &Plain,
-) -> Result<(Lowering<'a>, Launch), Error> {
+) -> Result<(Lowering<'a>, Grid), Error> {
     let mut lowering = Lowering::new(checked, specialisation, name, plain.threads);
     let op = checked.op();
     let block = lowering.block();
@@ -37,7 +36,7 @@ pub(super) fn lower<'a>(
     }
     Ok((
         lowering,
-        launch(elements.div_ceil(u64::from(plain.threads)), plain.threads, 0),
+        Grid::of(elements.div_ceil(u64::from(plain.threads)), plain.threads, 0),
     ))
 }
 

@@ -4,9 +4,8 @@ mod tiles;
 
 use super::expression::{Binding, InSequence, Lanes, Lowering};
 use super::index::Linear;
-use super::{Error, launch, volume_formula};
+use super::{Error, Grid, volume_formula};
 use crate::check::Checked;
-use crate::kernel::Launch;
 use crate::ptx::{Class, Guard, Opcode, Operand, Reg, Turns};
 use crate::schedule::{Pointwise, pointwise_flat, pointwise_resident_blocks, pointwise_together};
 use crate::size::Specialisation;
@@ -18,7 +17,7 @@ pub(super) fn lower<'a>(
     name: &str,
     machine: Machine,
     schedule: &Pointwise,
-) -> Result<(Lowering<'a>, Launch), Error> {
+) -> Result<(Lowering<'a>, Grid), Error> {
     let (mut lowering, launch) = kernel(checked, specialisation, name, schedule)?;
     // Left alone, the assembler spills a little to fit more blocks.
     let resident = pointwise_resident_blocks(checked, machine, schedule, launch.dynamic_shared);
@@ -31,7 +30,7 @@ fn kernel<'a>(
     specialisation: &'a Specialisation,
     name: &str,
     schedule: &Pointwise,
-) -> Result<(Lowering<'a>, Launch), Error> {
+) -> Result<(Lowering<'a>, Grid), Error> {
     let mut lowering = Lowering::new(checked, specialisation, name, schedule.threads);
     lowering.read_cache = schedule.cache;
     if schedule.tile > 0 {
@@ -45,7 +44,7 @@ fn kernel<'a>(
     let grid = lowering.each_block(schedule.blocks, &turns, work, |lowering, block| {
         chunks(lowering, schedule, &block, &volume)
     })?;
-    Ok((lowering, launch(grid, schedule.threads, 0)))
+    Ok((lowering, Grid::of(grid, schedule.threads, 0)))
 }
 
 /// `⌈value / divisor⌉`

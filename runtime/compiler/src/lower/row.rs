@@ -10,11 +10,10 @@ mod kept;
 use super::expression::{Access, Accumulator, Binding, Lanes, Lowering, Reduce, or_identity};
 use super::index::Linear;
 use super::value::{Value, class_of};
-use super::{Error, launch, volume_formula};
+use super::{Error, Grid, volume_formula};
 use crate::check::Checked;
 use crate::element::Type;
 use crate::ir::{AxisId, Expr, ExprId, ReduceOp};
-use crate::kernel::Launch;
 use crate::ptx::{Address, Cache, Class, Few, Guard, Opcode, Operand, Reg, Space, Turns, Width};
 use crate::schedule::{Keep, Pass, Row, kept_budget, read_again, row_axes, row_minimum_blocks};
 use crate::size::Specialisation;
@@ -27,7 +26,7 @@ pub(super) fn lower<'a>(
     name: &str,
     machine: Machine,
     schedule: &Row,
-) -> Result<(Lowering<'a>, Launch), Error> {
+) -> Result<(Lowering<'a>, Grid), Error> {
     let mut lowering = Lowering::new(checked, specialisation, name, schedule.threads * schedule.rows);
     let row_count = row_axes(checked).ok_or(Error::Unbound)?;
     let dims = &checked.op().outputs[0].dims[..row_count];
@@ -40,7 +39,7 @@ pub(super) fn lower<'a>(
     let resident = row_minimum_blocks(checked, specialisation, machine, schedule, shared);
     lowering.b.set_minimum_blocks(resident);
     let blocks = volume_formula(specialisation, dims).div_ceil(u64::from(schedule.rows));
-    Ok((lowering, launch(blocks, schedule.threads * schedule.rows, shared)))
+    Ok((lowering, Grid::of(blocks, schedule.threads * schedule.rows, shared)))
 }
 
 /// The group of threads that does one row.

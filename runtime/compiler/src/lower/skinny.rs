@@ -9,10 +9,9 @@ use super::expression::{Access, Accumulator, Binding, InSequence, Lanes, Lowerin
 use super::index::Linear;
 use super::row::butterfly;
 use super::value::{Value, width_in_shared};
-use super::{Error, launch, volume_formula};
+use super::{Error, Grid, volume_formula};
 use crate::check::Checked;
 use crate::ir::{ExprId, InputId, SizeId};
-use crate::kernel::Launch;
 use crate::ptx::{Address, Cache, Class, Compare, Few, Guard, Opcode, Operand, Reg, Space, Turns};
 use crate::schedule::{Skinny, SkinnyShape, SkinnySum, skinny_operands};
 use crate::size::Specialisation;
@@ -24,7 +23,7 @@ pub(super) fn lower<'a>(
     name: &str,
     machine: Machine,
     point: &Skinny,
-) -> Result<(Lowering<'a>, Launch), Error> {
+) -> Result<(Lowering<'a>, Grid), Error> {
     let shape = skinny_operands(checked, specialisation).ok_or(Error::Unbound)?;
     let mut lowering = Lowering::new(checked, specialisation, name, point.threads());
     lowering.b.set_minimum_blocks(shape.minimum_blocks(point, machine));
@@ -40,7 +39,7 @@ pub(super) fn lower<'a>(
     let blocks = volume(&shape.batch)
         .times(volume(&shape.columns).div_ceil(u64::from(shape.block_columns(point))))
         .times(volume(&shape.rows).div_ceil(u64::from(point.rows)));
-    Ok((lowering, launch(blocks, point.threads(), shape.shared_bytes(point))))
+    Ok((lowering, Grid::of(blocks, point.threads(), shape.shared_bytes(point))))
 }
 
 /// A block's work: some columns, for some rows.

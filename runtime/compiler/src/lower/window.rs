@@ -6,10 +6,9 @@
 use super::expression::{Accumulator, Binding, Lanes, Lowering, Reduce};
 use super::index::Linear;
 use super::value::Value;
-use super::{Error, launch};
+use super::{Error, Grid};
 use crate::check::Checked;
 use crate::ir::{AxisId, Expr, ExprId, SizeId};
-use crate::kernel::Launch;
 use crate::ptx::{Cache, Guard, Reg};
 use crate::schedule::{Window, window_minimum_blocks};
 use crate::size::{SizeExpr, Specialisation};
@@ -21,7 +20,7 @@ pub(super) fn lower<'a>(
     name: &str,
     machine: Machine,
     point: &Window,
-) -> Result<(Lowering<'a>, Launch), Error> {
+) -> Result<(Lowering<'a>, Grid), Error> {
     let mut lowering = Lowering::new(checked, specialisation, name, point.threads);
     lowering
         .b
@@ -60,7 +59,7 @@ pub(super) fn lower<'a>(
     lowering.b.end();
     Ok((
         lowering,
-        launch(formula.div_ceil(u64::from(point.threads)), point.threads, 0),
+        Grid::of(formula.div_ceil(u64::from(point.threads)), point.threads, 0),
     ))
 }
 

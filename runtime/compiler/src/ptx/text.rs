@@ -23,16 +23,9 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The whole module.
+    /// The module with this entry alone.
     pub fn module(&self, target: Target) -> String {
-        // About 40 characters an instruction, of which most make one register.
-        let registers: u32 = self.registers.iter().sum();
-        let mut printer = Printer {
-            out: String::with_capacity(1024 + 40 * registers as usize),
-            labels: 0,
-        };
-        printer.entry(self, target);
-        printer.out
+        module(std::slice::from_ref(self), target)
     }
 
     /// The most 32-bit registers of a thread that hold something at once, in the order of the text. The assembler needs
@@ -42,13 +35,26 @@ impl Entry {
     }
 }
 
+/// The module with these entries.
+pub fn module(entries: &[Entry], target: Target) -> String {
+    // About 40 characters an instruction, of which most make one register.
+    let registers: u32 = entries.iter().flat_map(|entry| entry.registers).sum();
+    let mut printer = Printer {
+        out: String::with_capacity(1024 + 40 * registers as usize),
+        labels: 0,
+    };
+    printer.header(entries.iter().any(|entry| entry.shared), target);
+    entries.iter().for_each(|entry| printer.entry(entry));
+    printer.out
+}
+
 struct Printer {
     out: String,
     labels: u32,
 }
 
 impl Printer {
-    fn entry(&mut self, entry: &Entry, target: Target) {
+    fn header(&mut self, shared: bool, target: Target) {
         let version = match target {
             Target::Sm80 => "7.0",
             Target::Sm86 => "7.1",
@@ -57,9 +63,12 @@ impl Printer {
         self.texts(&[".version ", version, "\n.target sm_"]);
         self.number(target.number().into());
         self.text("\n.address_size 64\n");
-        if entry.shared {
+        if shared {
             self.text(".extern .shared .align 16 .b8 shared[];\n");
         }
+    }
+
+    fn entry(&mut self, entry: &Entry) {
         self.texts(&[".visible .entry ", &entry.name, "("]);
         for (number, width) in entry.parameters.iter().enumerate() {
             let separator = if number == 0 { "" } else { "," };

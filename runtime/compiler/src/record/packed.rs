@@ -2,7 +2,7 @@
 
 use super::encoding::{Invalid, Validate, ensure, ensure_text};
 use crate::ir::SizeId;
-use crate::kernel::{Kernel, Launch, Parameter};
+use crate::kernel::{Kernel, Launch, Parameter, ParameterValue, Scratch};
 use crate::size::{SizeExpr, SizeOp};
 use bincode::{Decode, Encode};
 use miniz_oxide::deflate::compress_to_vec;
@@ -18,12 +18,19 @@ const FORMULA_LIMIT: usize = 256;
 /// A compiled kernel, compressed.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct PackedKernel {
-    entry: String,
     /// Deflate.
     ptx: Vec<u8>,
     ptx_bytes: u32,
+    launches: Vec<PackedLaunch>,
+    scratch: Vec<Scratch>,
+}
+
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+struct PackedLaunch {
+    entry: String,
     grid: [Vec<Part>; 3],
     block: [u32; 3],
+    cluster: [u32; 3],
     dynamic_shared: u32,
     parameters: Vec<Parameter>,
 }
@@ -37,19 +44,20 @@ enum Part {
 }
 
 impl PackedKernel {
-    /// SHA-256 of all that a kernel's figures depend on, its PTX but for its name, and how it is launched: what
-    /// [`Point::kernel_hash`](super::Point::kernel_hash) holds.
+    /// SHA-256 of all that a kernel's figures depend on: its PTX without the entries' names, and its launches.
+    /// [`Point::kernel_hash`](super::Point::kernel_hash) holds it.
     pub fn hash(kernel: &Kernel) -> [u8; 32] {
-        let launch = format!("{:?}", (&kernel.launch, &kernel.parameters));
-        // It is called after its operator, whose fingerprint is the same under any name.
-        let nameless = kernel.ptx.replace(&kernel.entry, "");
-        // No text of PTX has the zero byte: it tells where the launch begins.
-        Sha256::new()
-            .chain_update(nameless)
-            .chain_update([0])
-            .chain_update(launch)
-            .finalize()
-            .into()
+        // Entries are named after their operator, whose fingerprint does not depend on its name.
+        let named = |ptx: String, launch: &Launch| ptx.replace(&launch.entry, "");
+        let nameless = kernel.launches.iter().fold(kernel.ptx.clone(), named);
+        let mut hasher = Sha256::new().chain_update(nameless);
+        for launch in &kernel.launches {
+            // PTX has no zero byte: it marks where a launch begins.
+            hasher = hasher
+                .chain_update([0])
+                .chain_update(launch_text(launch, &kernel.scratch));
+        }
+        hasher.finalize().into()
     }
 
     /// Compresses a kernel.
@@ -58,17 +66,10 @@ impl PackedKernel {
     /// It is larger than anything that would be unpacked again.
     pub fn pack(kernel: &Kernel) -> Result<PackedKernel, Invalid> {
         let packed = PackedKernel {
-            entry: kernel.entry.clone(),
             ptx: compress_to_vec(kernel.ptx.as_bytes(), 6),
             ptx_bytes: u32::try_from(kernel.ptx.len()).unwrap_or(u32::MAX),
-            grid: kernel.launch.grid.each_ref().map(|formula| {
-                let mut parts = Vec::new();
-                flatten(formula, &mut parts);
-                parts
-            }),
-            block: kernel.launch.block,
-            dynamic_shared: kernel.launch.dynamic_shared,
-            parameters: kernel.parameters.clone(),
+            launches: kernel.launches.iter().map(PackedLaunch::pack).collect(),
+            scratch: kernel.scratch.clone(),
         };
         packed.validate()?;
         Ok(packed)
@@ -87,33 +88,125 @@ impl PackedKernel {
             "the PTX is shorter than announced",
         )?;
         let ptx = String::from_utf8(bytes).map_err(|_| Invalid("the PTX is not text".into()))?;
-        let [x, y, z] = self.grid.each_ref().map(|parts| unflatten(parts));
         Ok(Kernel {
-            entry: self.entry.clone(),
             ptx,
-            launch: Launch {
-                grid: [x?, y?, z?],
-                block: self.block,
-                dynamic_shared: self.dynamic_shared,
-            },
+            launches: self
+                .launches
+                .iter()
+                .map(PackedLaunch::unpack)
+                .collect::<Result<_, _>>()?,
+            scratch: self.scratch.clone(),
+        })
+    }
+}
+
+impl PackedLaunch {
+    fn pack(launch: &Launch) -> PackedLaunch {
+        PackedLaunch {
+            entry: launch.entry.clone(),
+            grid: launch.grid.each_ref().map(|formula| {
+                let mut parts = Vec::new();
+                flatten(formula, &mut parts);
+                parts
+            }),
+            block: launch.block,
+            cluster: launch.cluster,
+            dynamic_shared: launch.dynamic_shared,
+            parameters: launch.parameters.clone(),
+        }
+    }
+
+    fn unpack(&self) -> Result<Launch, Invalid> {
+        let [x, y, z] = self.grid.each_ref().map(|parts| unflatten(parts));
+        Ok(Launch {
+            entry: self.entry.clone(),
+            grid: [x?, y?, z?],
+            block: self.block,
+            cluster: self.cluster,
+            dynamic_shared: self.dynamic_shared,
             parameters: self.parameters.clone(),
         })
     }
 }
 
+/// The text of a launch in a kernel's hash. It must never change for a launch that could be written before: records of real devices hold
+/// such hashes. So it is the `Debug` text of the first format's types.
+fn launch_text(launch: &Launch, scratch: &[Scratch]) -> String {
+    let parameters = launch.parameters.iter().map(|parameter| match parameter.value {
+        ParameterValue::Scratch(position) => match scratch.get(position as usize) {
+            Some(own) => format!("{:?}", own.content),
+            None => format!("Scratch({position})"),
+        },
+        value => format!("{value:?}"),
+    });
+    let parameters = parameters.collect::<Vec<_>>().join(", ");
+    let Launch {
+        grid,
+        block,
+        cluster,
+        dynamic_shared,
+        ..
+    } = launch;
+    let cluster = match cluster {
+        [1, 1, 1] => String::new(),
+        cluster => format!(", cluster: {cluster:?}"),
+    };
+    format!(
+        "(Launch {{ grid: {grid:?}, block: {block:?}, dynamic_shared: {dynamic_shared}{cluster} }}, [{parameters}])"
+    )
+}
+
+/// The most launches of a program.
+const MOST_LAUNCHES: usize = 16;
+
+/// The most blocks of a cluster that hardware has.
+const MOST_CLUSTER: u32 = 16;
+
 impl Validate for PackedKernel {
     fn validate(&self) -> Result<(), Invalid> {
-        ensure_text(&self.entry, "the kernel's name")?;
         ensure(self.ptx_bytes as usize <= PTX_LIMIT, "the PTX is longer than 16 MiB")?;
-        ensure(self.parameters.len() <= 256, "more than 256 kernel parameters")?;
-        let threads = self
-            .block
-            .iter()
-            .try_fold(1u32, |all, &threads| all.checked_mul(threads));
         ensure(
-            threads.is_some_and(|threads| (1..=1024).contains(&threads)),
+            (1..=MOST_LAUNCHES).contains(&self.launches.len()),
+            "a program has 1 to 16 launches",
+        )?;
+        ensure(
+            self.scratch.len() <= 2 * MOST_LAUNCHES,
+            "more than 32 pieces of scratch memory",
+        )?;
+        let known = |scratch: &Scratch| (scratch.launch as usize) < self.launches.len();
+        ensure(self.scratch.iter().all(known), "scratch memory of an unknown launch")?;
+        self.launches
+            .iter()
+            .try_for_each(|launch| launch.validate(self.scratch.len()))
+    }
+}
+
+impl PackedLaunch {
+    fn validate(&self, scratch: usize) -> Result<(), Invalid> {
+        ensure_text(&self.entry, "the kernel's name")?;
+        ensure(self.parameters.len() <= 256, "more than 256 kernel parameters")?;
+        let volume = |sides: [u32; 3]| sides.into_iter().try_fold(1u32, u32::checked_mul);
+        ensure(
+            volume(self.block).is_some_and(|threads| (1..=1024).contains(&threads)),
             "a block has 1 to 1024 threads",
         )?;
+        ensure(
+            volume(self.cluster).is_some_and(|blocks| (1..=MOST_CLUSTER).contains(&blocks)),
+            "a cluster has 1 to 16 blocks",
+        )?;
+        for parameter in &self.parameters {
+            ensure(
+                [1, 2, 4, 8].contains(&parameter.bytes),
+                "a parameter has 1, 2, 4 or 8 bytes",
+            )?;
+            let ParameterValue::Scratch(position) = parameter.value else {
+                continue;
+            };
+            ensure(
+                (position as usize) < scratch,
+                "a parameter takes unknown scratch memory",
+            )?;
+        }
         self.grid.iter().try_for_each(|parts| unflatten(parts).map(drop))
     }
 }

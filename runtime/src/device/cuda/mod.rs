@@ -4,7 +4,7 @@
 //!   Cuda ── launch ──▶ Stream ◀── home of ── Allocation        one stream waits for another by events,
 //!    │                   ▲                                     and only where memory is at home elsewhere
 //!    ├── record ──▶ Graph┤
-//!    └── load ──▶ Function
+//!    └── load ──▶ Module
 //! ```
 //!
 //! Memory is ordered by streams, not by cudarc's events: an allocation belongs to the stream it was made on, and work on
@@ -19,7 +19,7 @@ mod timing;
 
 pub(crate) use graph::Graph;
 pub(crate) use memory::Allocation;
-pub(crate) use module::Function;
+pub(crate) use module::Module;
 pub(crate) use timing::Mark;
 
 use super::probe::{Driver, driver};
@@ -236,31 +236,40 @@ impl Cuda {
     }
 
     /// Loads a kernel's module; the driver compiles its PTX.
-    pub fn load(&self, kernel: &energy_kernel_compiler::kernel::Kernel) -> Result<Function> {
-        Function::load(&self.stream, kernel)
+    pub fn load(&self, kernel: &energy_kernel_compiler::kernel::Kernel) -> Result<Module> {
+        Module::load(&self.stream, kernel)
     }
 
-    /// Queues a launch that uses this memory. No allocation, no synchronisation.
+    /// Queues launches that use this memory. No allocation, no synchronisation.
     ///
-    /// For memory at home on another stream, the launch waits for that stream, and that stream waits for the launch. If the second wait
-    /// cannot be queued, this call blocks until the launch is done. If that fails too, the memory is never freed.
+    /// For memory at home on another stream, the launches wait for that stream, and that stream waits for them. If the second wait
+    /// cannot be queued, this call blocks until the launches are done. If that fails too, the memory is never freed.
     pub fn launch<'s>(
         &self,
+        operator: &str,
         loaded: &Arc<Loaded>,
-        function: &Function,
-        launch: &Launch<'_>,
+        module: &Module,
+        launches: &[Launch<'_>],
         storages: impl Iterator<Item = &'s Arc<Storage>> + Clone,
     ) -> Result<()> {
         self.stream.bind()?;
         let foreign = || storages.clone().filter(|storage| self.is_foreign(storage));
         for storage in foreign() {
-            self.wait_for(storage, launch.operator)?;
+            self.wait_for(storage, operator)?;
         }
-        self.queue(function, launch)?;
+        let numbered = launches.iter().enumerate();
+        let queued = numbered
+            .map(|(number, launch)| self.queue(module, launch).map_err(|error| (number, error)))
+            .collect::<std::result::Result<(), _>>();
+        // The launches before a failed one use the memory.
+        let queued = match queued {
+            Err((0, error)) => return Err(error),
+            queued => queued.map_err(|(_, error)| error),
+        };
         self.recorder.note(loaded, storages.clone());
         foreign()
             .map(|storage| release(&self.stream, storage))
-            .fold(Ok(()), Result::and)
+            .fold(queued, Result::and)
     }
 
     /// `true` if memory is at home on another stream.
@@ -284,34 +293,35 @@ impl Cuda {
         self.stream.wait_for(home)
     }
 
-    fn queue(&self, function: &Function, launch: &Launch<'_>) -> Result<()> {
+    fn queue(&self, module: &Module, launch: &Launch<'_>) -> Result<()> {
         /// Parameters that fit on the stack; kernels with more are launched through the heap.
         const STACK: usize = 48;
         let place = |value: &u64| std::ptr::from_ref(value).cast_mut().cast::<c_void>();
         let mut stack = [std::ptr::null_mut(); STACK];
         let mut heap;
-        let pointers: &mut [*mut c_void] = match stack.get_mut(..launch.arguments.len()) {
+        let words = launch.arguments.words();
+        let pointers: &mut [*mut c_void] = match stack.get_mut(..words.len()) {
             Some(pointers) => {
                 pointers
                     .iter_mut()
-                    .zip(launch.arguments)
-                    .for_each(|(pointer, value)| *pointer = place(value));
+                    .zip(words)
+                    .for_each(|(pointer, word)| *pointer = place(word));
                 pointers
             }
             None => {
-                heap = launch.arguments.iter().map(place).collect::<Vec<_>>();
+                heap = words.iter().map(place).collect::<Vec<_>>();
                 &mut heap
             }
         };
         let dimensions = |[x, y, z]: [u32; 3]| (x, y, z);
-        // SAFETY: the function is loaded; there is one pointer a parameter, each to 8 bytes, the widest a parameter is
+        // SAFETY: the module is loaded; there is one pointer a parameter, each to 8 bytes, the widest a parameter is
         // (the host is little-endian, so the lowest bytes come first); the driver copies them before it returns.
         unsafe {
             result::launch_kernel(
-                function.function,
+                module.function(launch.number)?,
                 dimensions(launch.grid),
-                dimensions(launch.block),
-                launch.dynamic_shared,
+                dimensions(launch.launch.block),
+                launch.launch.dynamic_shared,
                 self.stream.handle(),
                 pointers,
             )

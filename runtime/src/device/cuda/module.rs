@@ -1,4 +1,4 @@
-//! Kernels in loaded modules.
+//! Loaded modules.
 
 use super::stream::{Permission, Stream};
 use super::{failed, name_of};
@@ -9,33 +9,34 @@ use energy_kernel_compiler::kernel::Kernel;
 use std::ffi::{CString, c_void};
 use std::sync::Arc;
 
-/// A kernel in a loaded module. It runs on one stream.
-pub(crate) struct Function {
-    pub(super) function: sys::CUfunction,
-    module: Module,
+/// A loaded module and the entries that a kernel launches. They run on one stream.
+pub(crate) struct Module {
+    /// One for each launch of the kernel.
+    functions: Vec<sys::CUfunction>,
+    handle: Handle,
     stream: Arc<Stream>,
 }
 
 #[derive(Clone, Copy)]
-struct Module(sys::CUmodule);
+struct Handle(sys::CUmodule);
+
+// SAFETY: handles of the driver may be used from any thread that binds the context first, which every use does.
+unsafe impl Send for Handle {}
 
 // SAFETY: handles of the driver may be used from any thread that binds the context first, which every use does.
 unsafe impl Send for Module {}
-
-// SAFETY: handles of the driver may be used from any thread that binds the context first, which every use does.
-unsafe impl Send for Function {}
 // SAFETY: as above; launching a function does not change it.
-unsafe impl Sync for Function {}
+unsafe impl Sync for Module {}
 
-impl Function {
+impl Module {
     /// Loads a kernel's module; the driver compiles its PTX.
     ///
     /// # Errors
     /// [`Error::Load`] if the driver rejects the kernel, as it would every time; [`Error::Driver`] for any other failure.
-    pub fn load(stream: &Arc<Stream>, kernel: &Kernel) -> Result<Function> {
+    pub fn load(stream: &Arc<Stream>, kernel: &Kernel) -> Result<Module> {
         stream.bind()?;
         let refused = |reason: String, log: String| Error::Load {
-            kernel: kernel.entry.clone(),
+            kernel: kernel.name().to_owned(),
             reason,
             log,
         };
@@ -46,52 +47,68 @@ impl Function {
         };
         let inner_nul = |_| refused("the PTX or its entry's name contains a zero byte".into(), String::new());
         let text = CString::new(kernel.ptx.as_bytes()).map_err(inner_nul)?;
-        let entry = CString::new(kernel.entry.as_bytes()).map_err(inner_nul)?;
         // Loading may allocate, which this thread may be forbidden by a capture.
         let _permission = Permission::new();
         let module = load_module(&text).map_err(|(error, log)| failure("cuModuleLoadDataEx", error, "", log))?;
         // From here on dropping it unloads the module.
-        let mut function = Function {
-            function: std::ptr::null_mut(),
-            module: Module(module),
+        let mut loaded = Module {
+            functions: Vec::with_capacity(kernel.launches.len()),
+            handle: Handle(module),
             stream: stream.clone(),
         };
-        // SAFETY: the module was just loaded.
-        function.function = unsafe { result::module::get_function(module, entry) }.map_err(|error| {
-            let what = format!(": no entry `{}`", kernel.entry);
-            failure("cuModuleGetFunction", error, &what, String::new())
-        })?;
-        if kernel.launch.dynamic_shared > 48 * 1024 {
-            let bytes = i32::try_from(kernel.launch.dynamic_shared).unwrap_or(i32::MAX);
-            let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            // SAFETY: the function belongs to the module, which is loaded.
-            unsafe { result::function::set_function_attribute(function.function, attribute, bytes) }.map_err(
-                |error| {
+        for launch in &kernel.launches {
+            let entry = CString::new(launch.entry.as_bytes()).map_err(inner_nul)?;
+            // SAFETY: the module was just loaded.
+            let function = unsafe { result::module::get_function(module, entry) }.map_err(|error| {
+                let what = format!(": no entry `{}`", launch.entry);
+                failure("cuModuleGetFunction", error, &what, String::new())
+            })?;
+            if launch.dynamic_shared > 48 * 1024 {
+                let bytes = i32::try_from(launch.dynamic_shared).unwrap_or(i32::MAX);
+                let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+                // SAFETY: the function belongs to the module, which is loaded.
+                unsafe { result::function::set_function_attribute(function, attribute, bytes) }.map_err(|error| {
                     let what = format!(": {bytes} bytes of shared memory a block");
                     failure("cuFuncSetAttribute", error, &what, String::new())
-                },
-            )?;
+                })?;
+            }
+            loaded.functions.push(function);
         }
-        Ok(function)
+        Ok(loaded)
     }
 
-    /// Registers a thread, and bytes of local memory a thread (spills are among them).
+    /// The entry of the kernel's launch with this number.
+    ///
+    /// # Errors
+    /// [`Error::Lower`] for a number beyond the kernel's launches.
+    pub fn function(&self, number: usize) -> Result<sys::CUfunction> {
+        let function = self.functions.get(number).copied();
+        function.ok_or_else(|| Error::Lower {
+            operator: "a kernel".to_owned(),
+            reason: format!("it has {} launches, none with number {number}", self.functions.len()),
+        })
+    }
+
+    /// Registers a thread, and bytes of local memory a thread (spills are among them): the most of any entry.
     pub fn resources(&self) -> Result<(u32, u32)> {
         self.stream.bind()?;
-        let get = |attribute| {
-            // SAFETY: the function's module is loaded as long as `self` lives.
-            unsafe { result::function::get_function_attribute(self.function, attribute) }
-                .map(i32::unsigned_abs)
-                .map_err(failed("cuFuncGetAttribute"))
+        let most = |attribute| {
+            let get = |most: u32, &function: &sys::CUfunction| {
+                // SAFETY: the module is loaded as long as `self` lives.
+                let value = unsafe { result::function::get_function_attribute(function, attribute) };
+                let value = value.map_err(failed("cuFuncGetAttribute"))?;
+                Ok(most.max(value.unsigned_abs()))
+            };
+            self.functions.iter().try_fold(0, get)
         };
         Ok((
-            get(CUfunction_attribute::CU_FUNC_ATTRIBUTE_NUM_REGS)?,
-            get(CUfunction_attribute::CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES)?,
+            most(CUfunction_attribute::CU_FUNC_ATTRIBUTE_NUM_REGS)?,
+            most(CUfunction_attribute::CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES)?,
         ))
     }
 }
 
-impl Module {
+impl Handle {
     /// Unloads it after its launches on the stream. It stays loaded if the stream cannot be synchronised.
     fn unload(self, stream: &Stream) -> Result<()> {
         let _permission = Permission::new();
@@ -102,10 +119,10 @@ impl Module {
     }
 }
 
-impl Drop for Function {
+impl Drop for Module {
     fn drop(&mut self) {
-        let module = self.module;
-        self.stream.release(move |stream| module.unload(stream));
+        let handle = self.handle;
+        self.stream.release(move |stream| handle.unload(stream));
     }
 }
 

@@ -140,8 +140,14 @@ fn allocate(machine: &mut Machine, device: usize, bytes: usize, kind: Allocation
         return Err(Code::INVALID_VALUE);
     }
     let sanitize = machine.settings.sanitize;
+    let mut address = machine.devices[device].memory.allocate(bytes as u64);
+    // A driver gives up only after it has released the memory whose release is queued.
+    if address.is_err() && !matches!(kind, AllocationKind::OfGraph(_)) {
+        machine.finish_device(device)?;
+        address = machine.devices[device].memory.allocate(bytes as u64);
+    }
+    let address = address.map_err(|_| Code::OUT_OF_MEMORY)?;
     let device = &mut machine.devices[device];
-    let address = device.memory.allocate(bytes as u64).map_err(|_| Code::OUT_OF_MEMORY)?;
     let bytes = bytes as u64;
     // The sanitizer tracks unwritten memory itself.
     if !sanitize {

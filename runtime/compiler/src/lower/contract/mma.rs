@@ -20,13 +20,12 @@ mod outputs;
 use super::super::expression::{Access, Lowering, Reduce};
 use super::super::index::Linear;
 use super::super::value::{self, Value, class_of};
-use super::super::{Error, launch};
+use super::super::{Error, Grid};
 use super::deal::Deal;
 use super::parts::Part;
 use super::{Block, Inside, Slab, Tiling, or_zero};
 use crate::check::Checked;
 use crate::ir::ExprId;
-use crate::kernel::Launch;
 use crate::ptx::builder::move_of;
 use crate::ptx::{Address, Builder, Cache, Class, Compare, Few, Guard, Opcode, Operand, Reg, Space, Turns};
 use crate::schedule::{
@@ -44,7 +43,7 @@ pub(in crate::lower) fn lower<'a>(
     name: &str,
     machine: Machine,
     point: &Mma,
-) -> Result<(Lowering<'a>, Launch), Error> {
+) -> Result<(Lowering<'a>, Grid), Error> {
     let shape = contract_operands(checked).ok_or(Error::Unbound)?;
     let multiplicands = Multiplicand::of(checked, &shape).ok_or(Error::Unbound)?;
     let mut lowering = Lowering::new(checked, specialisation, name, point.threads());
@@ -66,7 +65,7 @@ pub(in crate::lower) fn lower<'a>(
         part.join(lowering, shape.ty, &sums, |lowering| tile.store(lowering))
     })?;
     let shared = point.shared_bytes(&shape, multiplicands[0].bytes());
-    Ok((lowering, launch(blocks, point.threads(), shared)))
+    Ok((lowering, Grid::of(blocks, point.threads(), shared)))
 }
 
 /// A block's work.

@@ -13,7 +13,7 @@ use super::super::index::Linear;
 use super::super::value::{Value, add_of, class_of, width_in_shared};
 use super::Block;
 use crate::element::Type;
-use crate::kernel::Parameter;
+use crate::kernel::ScratchContent;
 use crate::ptx::builder::move_of;
 use crate::ptx::{Address, Cache, Class, Compare, Guard, Opcode, Operand, Reg, Space, Turns, Width};
 
@@ -59,7 +59,7 @@ impl Part {
             return then(lowering);
         }
         let registers = sums.len() as u32;
-        let base = lowering.scratch(Parameter::Partials {
+        let base = lowering.scratch(ScratchContent::Partials {
             block_bytes: self.threads * registers * width_in_shared(ty).bytes(),
         });
         let partials = Partials {
@@ -68,7 +68,7 @@ impl Part {
             registers,
             threads: self.threads,
         };
-        let arrivals = lowering.scratch(Parameter::Arrivals { blocks: self.parts });
+        let arrivals = lowering.scratch(ScratchContent::Arrivals { blocks: self.parts });
         let first = self.tile.times(self.parts.into());
         partials.store(lowering, &first.plus(&self.number), sums);
         let last = self.arrive(lowering, arrivals);

@@ -6,12 +6,11 @@
 use super::super::expression::{InSequence, Lowering};
 use super::super::index::Linear;
 use super::super::value::{Value, class_of, fma_of, width_in_shared};
-use super::super::{Error, launch};
+use super::super::{Error, Grid};
 use super::parts::Part;
 use super::{Band, Block, Inside, Slab, Tiling, or_zero};
 use crate::check::Checked;
 use crate::ir::{Expr, Source};
-use crate::kernel::Launch;
 use crate::ptx::{Address, Cache, Class, Opcode, Operand, Reg, Space, Turns};
 use crate::schedule::{Contract, ContractShape, contract_load_width, contract_operands};
 use crate::size::Specialisation;
@@ -23,7 +22,7 @@ pub(in crate::lower) fn lower<'a>(
     name: &str,
     machine: Machine,
     point: &Contract,
-) -> Result<(Lowering<'a>, Launch), Error> {
+) -> Result<(Lowering<'a>, Grid), Error> {
     let shape = contract_operands(checked).ok_or(Error::Unbound)?;
     let mut lowering = Lowering::new(checked, specialisation, name, point.threads());
     lowering
@@ -44,7 +43,7 @@ pub(in crate::lower) fn lower<'a>(
         let sums = tile.accumulators.concat();
         part.join(lowering, shape.ty, &sums, |lowering| tile.store(lowering))
     })?;
-    Ok((lowering, launch(blocks, point.threads(), shared)))
+    Ok((lowering, Grid::of(blocks, point.threads(), shared)))
 }
 
 /// A block's work.

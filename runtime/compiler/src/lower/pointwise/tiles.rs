@@ -7,16 +7,15 @@
 
 use super::{quotient_up, store};
 use crate::element::Element;
-use crate::kernel::Launch;
 use crate::lower::expression::{Binding, InSequence, Lanes, Lowering};
 use crate::lower::index::Linear;
 use crate::lower::value::{Value, from_storage};
-use crate::lower::{Error, launch, volume_formula};
+use crate::lower::{Error, Grid, volume_formula};
 use crate::ptx::{Address, Guard, Opcode, Operand, Reg};
 use crate::schedule::formula::{NodeId, Place, Symbol};
 use crate::schedule::{Pointwise, Transposed};
 
-pub(super) fn lower<'a>(mut lowering: Lowering<'a>, schedule: &Pointwise) -> Result<(Lowering<'a>, Launch), Error> {
+pub(super) fn lower<'a>(mut lowering: Lowering<'a>, schedule: &Pointwise) -> Result<(Lowering<'a>, Grid), Error> {
     let checked = lowering.checked;
     let transposed = Transposed::of(checked).ok_or(Error::Unbound)?;
     let (along, across) = (schedule.tile, schedule.across());
@@ -66,7 +65,7 @@ pub(super) fn lower<'a>(mut lowering: Lowering<'a>, schedule: &Pointwise) -> Res
         }
         Ok(())
     })?;
-    Ok((lowering, launch(grid, schedule.threads, shared)))
+    Ok((lowering, Grid::of(grid, schedule.threads, shared)))
 }
 
 /// An input's read, and where its part of a tile lies.

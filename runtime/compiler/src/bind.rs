@@ -1,0 +1,86 @@
+//! The argument bytes of a launch.
+
+use crate::kernel::{Launch, ParameterValue};
+use smallvec::SmallVec;
+
+/// The values that a call binds parameters to. Addresses are device addresses.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Values<'a> {
+    /// For each input of the operator the tensor's address, or the scalar's stored bytes in the lowest places.
+    pub inputs: &'a [u64],
+    /// The address of each output.
+    pub outputs: &'a [u64],
+    /// All sizes, in the order of [`Op::sizes`](crate::ir::Op::sizes).
+    pub sizes: &'a [u64],
+    /// The address of the word that reports gathered indices out of range.
+    pub index_errors: u64,
+    /// The address of each of [`Kernel::scratch`](crate::kernel::Kernel::scratch).
+    pub scratch: &'a [u64],
+}
+
+/// A launch's arguments, in the order of its parameters. Few enough are kept without an allocation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Arguments {
+    /// Each argument begins with a word of its own; its bytes are the lowest.
+    words: SmallVec<[u64; 32]>,
+    bytes: SmallVec<[u8; 32]>,
+}
+
+/// A parameter that the values do not cover.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("parameter {parameter} takes {value:?}, which the operator does not have")]
+pub struct Unbound {
+    /// The position of the parameter.
+    pub parameter: usize,
+    /// What it is bound to.
+    pub value: ParameterValue,
+}
+
+impl Launch {
+    /// The arguments of this launch for these values.
+    ///
+    /// # Errors
+    /// A parameter that is bound to an input, output, size or scratch memory that there is not.
+    pub fn bind(&self, values: &Values<'_>) -> Result<Arguments, Unbound> {
+        let mut arguments = Arguments::default();
+        for (position, parameter) in self.parameters.iter().enumerate() {
+            let word = match parameter.value {
+                ParameterValue::Input(id) => values.inputs.get(id.index()),
+                ParameterValue::Output(output) => values.outputs.get(output as usize),
+                ParameterValue::Size(id) => values.sizes.get(id.index()),
+                ParameterValue::IndexErrors => Some(&values.index_errors),
+                ParameterValue::Scratch(scratch) => values.scratch.get(scratch as usize),
+            };
+            let unbound = Unbound {
+                parameter: position,
+                value: parameter.value,
+            };
+            arguments.words.push(*word.ok_or(unbound)?);
+            arguments.bytes.push(parameter.bytes);
+        }
+        Ok(arguments)
+    }
+}
+
+impl Arguments {
+    /// The number of arguments.
+    pub fn len(&self) -> usize {
+        self.words.len()
+    }
+
+    /// `true` if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.words.is_empty()
+    }
+
+    /// The word that each argument begins with. The host is little-endian, so its address is that of the argument's bytes.
+    pub fn words(&self) -> &[u64] {
+        &self.words
+    }
+
+    /// The bytes of each argument, little-endian.
+    pub fn to_bytes(&self) -> impl Iterator<Item = Vec<u8>> {
+        let pairs = self.words.iter().zip(&self.bytes);
+        pairs.map(|(word, &bytes)| word.to_le_bytes()[..usize::from(bytes.min(8))].to_vec())
+    }
+}
