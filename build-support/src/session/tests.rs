@@ -472,7 +472,7 @@ fn cargo_notices_folders_that_are_new_and_rests_otherwise() {
     let ran = package.path("ran");
     let script = format!(
         "fn main() {{
-            let test = [\"--exact\", \"session_tests::acts_as_a_build_script_where_asked_to\", \"--nocapture\"];
+            let test = [\"--exact\", \"session::tests::acts_as_a_build_script_where_asked_to\", \"--nocapture\"];
             assert!(std::process::Command::new({:?}).args(test).status().unwrap().success());
             let ran = std::fs::read_to_string({ran:?}).unwrap_or_default();
             std::fs::write({ran:?}, ran + \"x\").unwrap();
@@ -1524,7 +1524,7 @@ fn on_a_full_disk_a_build_goes_on_with_one_warning_of_each_kind() {
         .arg(std::env::current_exe().unwrap())
         .args([
             "--exact",
-            "session_tests::acts_as_a_build_script_where_asked_to",
+            "session::tests::acts_as_a_build_script_where_asked_to",
             "--nocapture",
         ])
         .envs(package.environment().variables)

@@ -32,7 +32,12 @@ impl Table {
         let mut rows: Vec<(usize, Vec<String>)> = Vec::new();
         for record in reader.records() {
             let record = record.map_err(|error| malformed(0, error.to_string()))?;
-            let line = record.position().map_or(0, |position| position.line() as usize);
+            let line = record.position().map_or(0, |position| {
+                // The position is before empty lines that the parser skips.
+                let rest = text.get(position.byte() as usize..).unwrap_or_default();
+                let skipped = rest.iter().take_while(|byte| b"\r\n".contains(byte));
+                position.line() as usize + skipped.filter(|byte| **byte == b'\n').count()
+            });
             rows.push((line, record.iter().map(str::to_owned).collect()));
         }
         if let Some((line, last)) = rows.pop()

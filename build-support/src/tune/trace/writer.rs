@@ -283,7 +283,7 @@ mod tests {
         let text = |lines: &[serde_json::Value]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
         assert!(Trace::parse(&text(&good)).is_ok());
         let changes: [(usize, &str, serde_json::Value, &str); 12] = [
-            (1, "trace", 2.into(), "version is 2"),
+            (1, "trace", 2.into(), "has version 2"),
             (1, "device", serde_json::json!({}), "compute_capability"),
             (2, "fingerprint", "ab".into(), "64 hexadecimal"),
             (2, "sizes", serde_json::json!([["R", -1]]), "not a whole number"),
