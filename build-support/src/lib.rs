@@ -43,7 +43,7 @@ pub use source::{manifest, scan, sources};
 
 use std::io::Write;
 
-/// Does what a build script does, with default settings.
+/// Runs the build script with default settings.
 pub fn run() {
     Build::new().run();
 }

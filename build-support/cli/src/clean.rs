@@ -66,7 +66,7 @@ fn is_unused(package: &Package, path: &Path) -> bool {
     match read_file(path) {
         Ok(file) => {
             let its = |found: &Found| found.fingerprint == file.fingerprint;
-            // Programs use what is cached, also for an operator that has lost its `tune(…)`.
+            // Programs use cached results even after an operator has lost its `tune(…)`.
             let mut operators = package.operators.iter().chain(&package.without_tune);
             !operators.any(its) && !may_be_meant(package, &file.operator)
         }

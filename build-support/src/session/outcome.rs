@@ -1,4 +1,4 @@
-//! What a run of the build script tells cargo.
+//! The outcome of a run of the build script: its directives for cargo.
 
 use super::package::Package;
 use super::watch::watched;

@@ -1,4 +1,4 @@
-//! The decision whether a build tunes.
+//! The policy of a build: may it tune, and on which device?
 
 use crate::environment::Environment;
 use std::path::Path;

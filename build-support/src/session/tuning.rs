@@ -128,7 +128,7 @@ pub(super) fn tune(
     waiting
 }
 
-/// The operators that nobody is editing, and `true` if one of the others lacks results.
+/// The operators that are not being edited, and `true` if one of the others lacks results.
 fn rested<'f>(
     package: &Package<'_>,
     found: &'f [Found],
@@ -220,7 +220,7 @@ impl Bench for Guarded {
     }
 }
 
-/// Collects the results of the queue, and what to warn of.
+/// Collects the results and the warnings of a tuning.
 struct Report<'a> {
     device: &'a DeviceClass,
     contents: &'a mut Contents,
@@ -276,7 +276,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Warns of what went wrong in so many jobs.
+    /// Adds the warnings. `jobs` is the number of sizes in the queue.
     fn warn(self, package: &Package<'_>, budget: Duration, jobs: usize, warnings: &mut Vec<String>) {
         let command = package.command();
         warnings.extend(one_of(self.untuned, &format!("`{command}` says why")));

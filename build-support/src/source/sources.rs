@@ -172,7 +172,7 @@ fn leads_elsewhere(text: &str) -> bool {
     text.contains("include!") || (text.contains("mod ") && text.match_indices("path").any(assigned))
 }
 
-/// The files that a file names, whether they exist or not.
+/// The files that a file names. They may not exist.
 fn modules(source: &Source, syntax: &syn::File) -> Vec<Source> {
     let folder = source.path.parent().unwrap_or(Path::new("")).to_owned();
     let below = match source.is_root {

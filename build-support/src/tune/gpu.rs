@@ -392,7 +392,7 @@ impl Backend for GpuBackend {
                 Err(error) => return Err(self.failed(error)),
             }
         }
-        // Where tensors are small, or memory is short, the cache holds some of them.
+        // If tensors are small, or memory is short, some stay in the cache.
         self.cold = self.workloads.len() as u64 * each >= least;
         Ok(())
     }

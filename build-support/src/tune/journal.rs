@@ -60,7 +60,7 @@ impl Event {
 pub(crate) struct Entry {
     /// The candidate.
     pub subject: Subject,
-    /// What happened to it.
+    /// The candidate's event.
     pub event: Event,
 }
 

@@ -544,7 +544,7 @@ impl<'a, B: Backend> Search<'a, B> {
         self.note(subject, Event::Rejected { reason, detail }, progress);
     }
 
-    /// Appends an event to the journal. If that fails, the search goes on, and an interrupted one would repeat the measurement.
+    /// Appends an event to the journal. If that fails, the search continues, but an interrupted one will repeat the measurement.
     fn note(&mut self, subject: &Subject, event: Event, progress: &mut dyn FnMut(Step<'_>)) {
         let measured = matches!(event, Event::Measured(_));
         let subject = subject.clone();

@@ -167,6 +167,9 @@ const SETTINGS: Settings = Settings {
     cache: CacheMode::Cold,
 };
 
+/// Ignores the steps of a tuner.
+fn quiet(_: Step<'_>) {}
+
 fn found() -> Found {
     // A reduction over an axis of its own keeps the pointwise family away.
     operator(
@@ -183,7 +186,7 @@ fn tune(backend: &mut Scripted, found: &Found, journal: Option<&Path>, time: Dur
         limit: Instant::now() + AMPLE,
         journal,
     };
-    search(backend, &job, &SETTINGS, &mut Memory::default(), &mut |_: Step<'_>| ())
+    search(backend, &job, &SETTINGS, &mut Memory::default(), &mut quiet)
 }
 
 const AMPLE: Duration = Duration::from_secs(60);
@@ -294,7 +297,7 @@ fn few_of_many_energies_are_measured_and_a_resumed_search_measures_the_same() {
             candidates: 100,
             ..SETTINGS
         };
-        search(backend, &job, &settings, &mut Memory::default(), &mut |_: Step<'_>| ())
+        search(backend, &job, &settings, &mut Memory::default(), &mut quiet)
     };
     let mut whole = ByBlocks::default();
     let record = run(&mut whole, None).unwrap();
@@ -813,11 +816,7 @@ fn emulation_never_outlasts_its_limit() {
             limit: begun + Duration::from_millis(limit),
             journal: Some(&journal),
         };
-        let outcome = search(&mut backend, &job, &SETTINGS, &mut Memory::default(), &mut |_: Step<
-            '_,
-        >| {
-            ()
-        });
+        let outcome = search(&mut backend, &job, &SETTINGS, &mut Memory::default(), &mut quiet);
         println!("{limit} ms: {:?}", begun.elapsed());
         assert!(
             begun.elapsed() < Duration::from_millis(limit + 2000),
@@ -851,12 +850,7 @@ fn what_would_not_fit_or_not_be_checked_in_time_is_not_emulated() {
             limit: begun + AMPLE,
             journal: None,
         };
-        let why = search(&mut backend, &job, &SETTINGS, &mut Memory::default(), &mut |_: Step<
-            '_,
-        >| {
-            ()
-        })
-        .unwrap_err();
+        let why = search(&mut backend, &job, &SETTINGS, &mut Memory::default(), &mut quiet).unwrap_err();
         assert!(why.contains(says), "{why}");
         assert!(begun.elapsed() < Duration::from_secs(1));
     }

@@ -441,7 +441,7 @@ mod tests {
         (candidates, energies)
     }
 
-    /// Measures until it is over; what was measured, in order, and what was chosen.
+    /// Runs a search. Returns the measured candidates, in order, and the chosen one.
     fn run(candidates: &[Candidate], energies: &[f64], noise: f64, seed: u64) -> (Vec<usize>, usize) {
         let mut random = Random::new(seed);
         let mut strategy = Strategy::new(candidates, Rule::default());
@@ -539,7 +539,7 @@ mod tests {
         }
         let third = strategy.next_round();
         assert_eq!(third.len(), 1, "the model was right");
-        // Nobody could expect this.
+        // An outlier.
         strategy.observe(third[0], candidates[third[0]].latency * 150.0, 0.005);
         assert_eq!(strategy.next_round().len(), 2);
     }

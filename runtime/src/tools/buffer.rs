@@ -136,3 +136,41 @@ impl Operand {
         }
     }
 }
+
+#[cfg(all(test, feature = "emulator"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_go_in_and_come_out_as_they_are() {
+        let gpu = Gpu::emulated();
+        let bytes: Vec<u8> = (0..12).collect();
+        let mut buffer = Buffer::from_bytes(&gpu, Element::F16, &[2, 3], &bytes).unwrap();
+        assert_eq!((buffer.to_bytes().unwrap(), buffer.len_bytes()), (bytes, 12));
+        buffer.write(&[0xff; 12]).unwrap();
+        assert_eq!(buffer.to_bytes().unwrap(), [0xff; 12]);
+        for wrong in [&[][..], &[0; 11], &[0; 14]] {
+            let error = buffer.write(wrong).unwrap_err();
+            assert!(matches!(error, Error::Elements { expected: 6, .. }), "{error}");
+        }
+        assert_eq!(
+            Buffer::zeros(&gpu, Element::I64, &[2]).unwrap().to_bytes().unwrap(),
+            [0; 16]
+        );
+        assert_eq!(Buffer::zeros(&gpu, Element::Bool, &[0, 9]).unwrap().len_bytes(), 0);
+        assert!(Buffer::zeros(&gpu, Element::F32, &[usize::MAX, 2]).is_err());
+    }
+
+    #[test]
+    fn scalars_are_padded_and_must_have_their_size() {
+        let gpu = Gpu::emulated();
+        let input = Input {
+            name: "x".to_owned(),
+            element: Element::F16,
+            dims: None,
+        };
+        let operand = Operand::new(&gpu, &input, &[], &[1, 2]).unwrap();
+        assert!(matches!(operand.argument(), Argument::Scalar(0x201)));
+        assert!(Operand::new(&gpu, &input, &[], &[1, 2, 3, 4]).is_err());
+    }
+}

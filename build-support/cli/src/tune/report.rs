@@ -16,7 +16,7 @@ pub struct Report<'a> {
     pub device: &'a DeviceClass,
     pub progress: &'a Progress,
     pub objective: Objective,
-    /// `true` to print no lines for people.
+    /// `true` to print no text.
     pub as_json: bool,
     /// `true` if the device is a trace.
     pub replayed: bool,

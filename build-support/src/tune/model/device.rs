@@ -160,7 +160,7 @@ mod tests {
             // Three samples of four are another shape's: without the trees it would be 0.11.
             let told = error(0.1, 0.005, seed);
             assert!(told < 0.03, "{told}");
-            // Trees that were always believed would make something of what nobody can know.
+            // With a factor of 1, the trees would fit the random part.
             let nothing = error(0.0, 0.03, seed);
             assert!(nothing < 0.008, "{nothing}");
         }

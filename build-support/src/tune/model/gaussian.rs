@@ -316,7 +316,7 @@ mod tests {
 
     #[test]
     fn where_the_expectation_was_right_what_nothing_tells_is_no_trend() {
-        // The root of the mean square of what is foretold of others, whose expected value is 0.
+        // The root-mean-square prediction at other points, whose true value is 0.
         let error = |scales: &[f64]| {
             let mut squares = 0.0;
             for seed in 0..20 {

@@ -126,7 +126,7 @@ mod tests {
             assert_eq!(read(&open[..end]), 1 + usize::from(end > last), "{}", &open[..end]);
         }
         assert_eq!(read(&open), 2);
-        // What is damaged, not cut off, is said.
+        // Damage in the middle is an error.
         assert!(parse(&open.replacen("\"tile\": 16", "tile", 2)).is_err());
     }
 
@@ -154,7 +154,7 @@ mod tests {
         ] {
             assert!(parse(text).is_err(), "{text}");
         }
-        // Nesting beyond what a parser can stand is an error as well.
+        // Too deep nesting is an error, too.
         assert!(parse(&"{\"a\":".repeat(100_000)).is_err());
     }
 }
