@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The results of one operator, per device class.
 #[derive(Debug, Clone, Default)]
-pub struct Known {
+pub struct Results {
     /// By the class's key.
     pub devices: BTreeMap<String, CacheFile>,
 }
@@ -17,7 +17,7 @@ pub struct Known {
 #[derive(Debug, Clone, Default)]
 pub struct Contents {
     /// By operator.
-    pub operators: BTreeMap<Fingerprint, Known>,
+    pub operators: BTreeMap<Fingerprint, Results>,
     /// One warning for each file that was ignored, with the reason.
     pub warnings: Vec<String>,
 }

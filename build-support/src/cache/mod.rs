@@ -15,7 +15,7 @@ mod files;
 mod locks;
 mod places;
 
-pub use contents::{Contents, Known};
+pub use contents::{Contents, Results};
 pub(crate) use files::write_atomically;
 pub use files::{Unreadable, read_file};
 pub use locks::Lock;

@@ -1,7 +1,7 @@
 //! Bundles: compiles the kernels of the records' Pareto fronts.
 
 use crate::buckets::buckets;
-use crate::cache::Known;
+use crate::cache::Results;
 use crate::source::scan::Found;
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::record::{
@@ -12,7 +12,7 @@ use energy_kernel_compiler::target::Machine;
 /// The bundle of operators with one fingerprint. `None` if there are no results. Adds a warning for each operator with stale results.
 pub(super) fn bundle(
     same: &[&Found],
-    known: &Known,
+    known: &Results,
     objective: Objective,
     warnings: &mut Vec<String>,
 ) -> Option<Bundle> {

@@ -3,7 +3,7 @@
 
 use super::package::Package;
 use super::policy::Permission;
-use crate::cache::{Known, Place, write_atomically};
+use crate::cache::{Place, Results, write_atomically};
 use crate::environment::WATCHED;
 use crate::source::scan::Found;
 use energy_kernel_compiler::file;
@@ -58,7 +58,7 @@ impl Memo {
     pub(super) fn of(
         fingerprint: Fingerprint,
         same: &[&Found],
-        known: &Known,
+        known: &Results,
         objective: Objective,
         output: &Path,
     ) -> Memo {

@@ -113,7 +113,7 @@ pub(super) fn tune(
                 device.name,
                 end.saturating_duration_since(Instant::now()).as_secs(),
             ));
-            let mut report = Report::new(&device, contents);
+            let mut report = TuningReport::new(&device, contents);
             let mut work = Tuning {
                 bench: &mut Guarded(bench),
                 cache: &package.cache,
@@ -221,7 +221,7 @@ impl Bench for Guarded {
 }
 
 /// Collects the results and the warnings of a tuning.
-struct Report<'a> {
+struct TuningReport<'a> {
     device: &'a DeviceClass,
     contents: &'a mut Contents,
     untuned: Vec<String>,
@@ -231,7 +231,7 @@ struct Report<'a> {
     left: usize,
 }
 
-impl Observer<Record> for Report<'_> {
+impl Observer<Record> for TuningReport<'_> {
     fn end(&mut self, (found, sizes): Bucket<'_>, ended: Ended<Record>) {
         let named = names(found, sizes);
         let record = match ended {
@@ -263,9 +263,9 @@ impl Observer<Record> for Report<'_> {
     }
 }
 
-impl<'a> Report<'a> {
-    fn new(device: &'a DeviceClass, contents: &'a mut Contents) -> Report<'a> {
-        Report {
+impl<'a> TuningReport<'a> {
+    fn new(device: &'a DeviceClass, contents: &'a mut Contents) -> TuningReport<'a> {
+        TuningReport {
             device,
             contents,
             untuned: Vec::new(),

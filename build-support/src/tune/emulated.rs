@@ -35,7 +35,7 @@ pub struct EmulatedBackend {
 }
 
 /// A candidate that has run, and its figures.
-pub struct Simulated {
+pub struct SimulatedCandidate {
     latency: f64,
     energy: f64,
 }
@@ -92,7 +92,7 @@ impl EmulatedBackend {
 }
 
 impl Backend for EmulatedBackend {
-    type Candidate = Simulated;
+    type Candidate = SimulatedCandidate;
 
     fn device(&self) -> &DeviceClass {
         self.gpu.device_class()
@@ -151,7 +151,7 @@ impl Backend for EmulatedBackend {
         kernel: &Kernel,
         indices: &[OutputIndex],
         deadline: Instant,
-    ) -> Result<(Simulated, Vec<u64>), BackendError> {
+    ) -> Result<(SimulatedCandidate, Vec<u64>), BackendError> {
         let rejected = |reason| move |error: energy_kernel::Error| BackendError::rejected(reason, error);
         let broken = |error: energy_kernel::Error| BackendError::Broken(error.to_string());
         let Some(workload) = &mut self.workload else {
@@ -170,21 +170,26 @@ impl Backend for EmulatedBackend {
                 true => BackendError::rejected(Reason::Late, error),
                 false => BackendError::rejected(Reason::Faulted, error),
             })?;
-        let candidate = Simulated {
+        let candidate = SimulatedCandidate {
             latency: simulated.latency_s,
             energy: simulated.energy_j,
         };
         Ok((candidate, workload.results(problem, indices).map_err(broken)?))
     }
 
-    fn latency(&mut self, problem: Problem<'_>, candidate: &Simulated, _: Instant) -> Result<Measured, BackendError> {
+    fn latency(
+        &mut self,
+        problem: Problem<'_>,
+        candidate: &SimulatedCandidate,
+        _: Instant,
+    ) -> Result<Measured, BackendError> {
         Ok(self.measured(candidate.latency, problem.seed))
     }
 
     fn energy(
         &mut self,
         problem: Problem<'_>,
-        candidate: &Simulated,
+        candidate: &SimulatedCandidate,
         _: f64,
         _: Instant,
     ) -> Result<Option<Measured>, BackendError> {

@@ -95,7 +95,7 @@ pub struct GpuBackend {
 }
 
 /// A candidate on the GPU.
-pub struct Loaded {
+pub struct GpuCandidate {
     kernel: LoadedKernel,
 }
 
@@ -144,7 +144,7 @@ impl GpuBackend {
     ///
     /// # Errors
     /// There is no usable counter, or the device is broken.
-    pub fn calibrate(&self, problem: Problem<'_>, candidate: &Loaded) -> Result<Calibration, BackendError> {
+    pub fn calibrate(&self, problem: Problem<'_>, candidate: &GpuCandidate) -> Result<Calibration, BackendError> {
         let meter = self.meter.as_ref().map_err(|why| BackendError::Unfit(why.clone()))?;
         let broken = |error: Error| BackendError::Broken(error.to_string());
         let graph = self.graph(problem, candidate, 1).map_err(broken)?;
@@ -191,7 +191,7 @@ impl GpuBackend {
     }
 
     /// Records launches in one graph, on each set of tensors in turn.
-    fn graph(&self, problem: Problem<'_>, candidate: &Loaded, launches: usize) -> Result<Graph, Error> {
+    fn graph(&self, problem: Problem<'_>, candidate: &GpuCandidate, launches: usize) -> Result<Graph, Error> {
         let arguments: Vec<_> = self
             .workloads
             .iter()
@@ -226,7 +226,7 @@ impl GpuBackend {
     }
 
     /// A graph of about the right length and its number of launches, from a quick measurement.
-    fn timed_graph(&self, problem: Problem<'_>, candidate: &Loaded) -> Result<(Graph, usize), Error> {
+    fn timed_graph(&self, problem: Problem<'_>, candidate: &GpuCandidate) -> Result<(Graph, usize), Error> {
         let few = self.workloads.len().clamp(1, 32);
         let graph = self.graph(problem, candidate, few)?;
         graph.launch()?;
@@ -237,7 +237,7 @@ impl GpuBackend {
     }
 
     /// Brings the board into its sustained state if it has been idle.
-    fn warm_up(&mut self, problem: Problem<'_>, candidate: &Loaded, deadline: Instant) -> Result<(), Error> {
+    fn warm_up(&mut self, problem: Problem<'_>, candidate: &GpuCandidate, deadline: Instant) -> Result<(), Error> {
         let first = self.busy.is_none();
         if !first && self.busy.is_some_and(|busy| busy.elapsed() < COLD_AFTER) {
             return Ok(());
@@ -281,7 +281,12 @@ impl GpuBackend {
         }
     }
 
-    fn measure_latency(&self, problem: Problem<'_>, candidate: &Loaded, deadline: Instant) -> Result<Measured, Error> {
+    fn measure_latency(
+        &self,
+        problem: Problem<'_>,
+        candidate: &GpuCandidate,
+        deadline: Instant,
+    ) -> Result<Measured, Error> {
         // If NVML does not answer, everything is unknown.
         let state = || Some(self.meter.as_ref().ok()?.state().unwrap_or_default());
         let mut survey = Survey::default();
@@ -308,7 +313,7 @@ impl GpuBackend {
         &self,
         meter: &Meter,
         problem: Problem<'_>,
-        candidate: &Loaded,
+        candidate: &GpuCandidate,
         latency: f64,
     ) -> Result<Measured, Error> {
         let launches = self.launches(latency);
@@ -341,7 +346,7 @@ impl GpuBackend {
 }
 
 impl Backend for GpuBackend {
-    type Candidate = Loaded;
+    type Candidate = GpuCandidate;
 
     fn device(&self) -> &DeviceClass {
         self.gpu.device_class()
@@ -403,7 +408,7 @@ impl Backend for GpuBackend {
         kernel: &Kernel,
         indices: &[OutputIndex],
         deadline: Instant,
-    ) -> Result<(Loaded, Vec<u64>), BackendError> {
+    ) -> Result<(GpuCandidate, Vec<u64>), BackendError> {
         self.sound()?;
         let kernel = match self.gpu.compile(kernel) {
             Ok(kernel) => kernel,
@@ -432,13 +437,13 @@ impl Backend for GpuBackend {
             Some(first) => first.results(problem, indices).map_err(|error| self.failed(error))?,
             None => Vec::new(),
         };
-        Ok((Loaded { kernel }, results))
+        Ok((GpuCandidate { kernel }, results))
     }
 
     fn latency(
         &mut self,
         problem: Problem<'_>,
-        candidate: &Loaded,
+        candidate: &GpuCandidate,
         deadline: Instant,
     ) -> Result<Measured, BackendError> {
         self.sound()?;
@@ -452,7 +457,7 @@ impl Backend for GpuBackend {
     fn energy(
         &mut self,
         problem: Problem<'_>,
-        candidate: &Loaded,
+        candidate: &GpuCandidate,
         latency: f64,
         deadline: Instant,
     ) -> Result<Option<Measured>, BackendError> {

@@ -3,7 +3,7 @@
 //! A driver is loaded once per process, so each case runs in a process of its own: this test binary, started again.
 
 use super::data::{Data, inputs};
-use super::gpu::Loaded;
+use super::gpu::GpuCandidate;
 use super::testing::operator;
 use super::{Backend, BackendError, Effort, GpuBackend, Measured, Problem};
 use crate::source::scan::Found;
@@ -57,7 +57,7 @@ impl Double {
     }
 
     /// Begins the problem, and puts its kernel on the GPU.
-    fn load(&self, backend: &mut GpuBackend) -> Loaded {
+    fn load(&self, backend: &mut GpuBackend) -> GpuCandidate {
         backend.begin(self.problem(), within(60)).unwrap();
         let kernel = self.kernel(backend);
         backend.load(self.problem(), &kernel, &[], within(60)).unwrap().0
@@ -165,7 +165,7 @@ fn drift_is_told_within_a_problem() {
     }
     let mut backend = GpuBackend::open(4).unwrap();
     let double = Double::new(1000);
-    let energy = |candidate: &Loaded, backend: &mut GpuBackend| -> Measured {
+    let energy = |candidate: &GpuCandidate, backend: &mut GpuBackend| -> Measured {
         let measured = backend
             .energy(double.problem(), candidate, SECONDS, within(120))
             .unwrap();

@@ -40,7 +40,7 @@
 //! - `worth`: a difference below the noise is not an improvement.
 
 use super::model::Columns;
-use super::model::gaussian::{self, Gaussian, Shape};
+use super::model::gaussian::{self, Gaussian, Hyperparameters};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A candidate before its energy is measured.
@@ -154,7 +154,7 @@ pub struct Strategy {
     is_cautious: bool,
     beliefs: Vec<Belief>,
     /// The hyperparameters, and the number of measurements that they were fitted to.
-    shapes: Option<(Vec<Shape>, usize)>,
+    shapes: Option<(Vec<Hyperparameters>, usize)>,
     /// The size of the next round.
     size: usize,
     progress: Progress,

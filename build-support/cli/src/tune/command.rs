@@ -3,7 +3,7 @@
 use super::bench::{measure_alone, open_bench, read_trace, take};
 use super::confirm::{Confirmed, confirm};
 use super::dry_run::dry_run;
-use super::report::Report;
+use super::report::TuningReport;
 use super::ship::{refuse_simulated, ship};
 use super::sweep::sweep;
 use crate::arguments::{Arguments, Tune, TuneDevice};
@@ -100,7 +100,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
     }
     progress.begin(jobs.len());
     let replace = options.again || options.warm_l2;
-    let mut report = Report {
+    let mut report = TuningReport {
         package: &package,
         device: &device,
         progress: &progress,
@@ -120,7 +120,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
     };
     queue::run(&jobs, end, &mut work, &mut report);
     progress.end();
-    let Report {
+    let TuningReport {
         failed,
         results,
         stored,

@@ -11,7 +11,7 @@ use energy_kernel_compiler::record::{Advantage, CacheFile, DeviceClass, Objectiv
 use serde_json::Value;
 
 /// The observer of a tuning.
-pub struct Report<'a> {
+pub struct TuningReport<'a> {
     pub package: &'a Package,
     pub device: &'a DeviceClass,
     pub progress: &'a Progress,
@@ -28,7 +28,7 @@ pub struct Report<'a> {
     pub stored: Vec<CacheFile>,
 }
 
-impl Observer<Record> for Report<'_> {
+impl Observer<Record> for TuningReport<'_> {
     fn begin(&mut self, (found, sizes): Bucket<'_>) {
         self.progress.job(&found.name, &names(found, sizes));
     }

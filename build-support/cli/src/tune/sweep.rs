@@ -47,7 +47,7 @@ pub fn sweep(
         laboratory: bench,
         recorder,
     };
-    let mut report = Report {
+    let mut report = SweepReport {
         progress,
         as_json,
         complete: true,
@@ -68,7 +68,7 @@ pub fn sweep(
 }
 
 /// The observer of a sweep.
-struct Report<'a> {
+struct SweepReport<'a> {
     progress: &'a Progress,
     as_json: bool,
     /// `false` once a size has failed or the time has ended.
@@ -77,7 +77,7 @@ struct Report<'a> {
     all: Vec<Value>,
 }
 
-impl Observer<Swept> for Report<'_> {
+impl Observer<Swept> for SweepReport<'_> {
     fn begin(&mut self, (found, sizes): Bucket<'_>) {
         self.progress.job(&found.name, &names(found, sizes));
     }

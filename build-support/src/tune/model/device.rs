@@ -1,7 +1,7 @@
 //! The energy model of a device, fitted to measurements of other problems: prices, and trees for their residual.
 
 use super::Columns;
-use super::boosting::{Boosting, Growth, Table};
+use super::boosting::{Boosting, Growth, Points};
 use super::physical::Prices;
 
 /// The properties of a kernel that are known before its energy is measured.
@@ -73,7 +73,7 @@ impl DeviceModel {
             .collect();
         let weights: Vec<f64> = samples.iter().map(|sample| sample.weight).collect();
         Some(DeviceModel {
-            trees: Boosting::fit(&Table::of(&rows)?, &residuals, &weights, growth, seed)?,
+            trees: Boosting::fit(&Points::of(&rows)?, &residuals, &weights, growth, seed)?,
             trust: trust(&rows, &residuals, &weights, growth, seed),
             prices,
             columns,
@@ -83,7 +83,7 @@ impl DeviceModel {
     /// The expected logarithm of power (ln W) of kernels, and the standard deviation of the tree ensemble.
     pub fn log_power(&self, kernels: &[Described]) -> Option<Vec<(f64, f64)>> {
         let rows: Vec<Vec<f64>> = kernels.iter().map(|kernel| self.columns.apply(&kernel.row())).collect();
-        let residuals = self.trees.predict(&Table::of(&rows)?)?;
+        let residuals = self.trees.predict(&Points::of(&rows)?)?;
         let power = |kernel: &Described| (self.prices.energy(&kernel.counts, kernel.latency) / kernel.latency).ln();
         Some(
             kernels
@@ -103,9 +103,9 @@ fn trust(rows: &[Vec<f64>], residuals: &[f64], weights: &[f64], growth: Growth, 
     let (first, second) = (0..rows.len() / 2, rows.len() / 2..rows.len());
     let (mut product, mut square) = (0.0, 0.0);
     for (known, asked) in [(first.clone(), second.clone()), (second, first)] {
-        let trees = Table::of(&rows[known.clone()])
+        let trees = Points::of(&rows[known.clone()])
             .and_then(|table| Boosting::fit(&table, &residuals[known.clone()], &weights[known], growth, seed));
-        let predicted = trees.and_then(|trees| trees.predict(&Table::of(&rows[asked.clone()])?));
+        let predicted = trees.and_then(|trees| trees.predict(&Points::of(&rows[asked.clone()])?));
         for (at, (mean, _)) in asked.zip(predicted.into_iter().flatten()) {
             product += weights[at] * residuals[at] * mean;
             square += weights[at] * mean * mean;

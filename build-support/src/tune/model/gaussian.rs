@@ -41,19 +41,19 @@ struct Member {
     factor: Cholesky,
     /// K⁻¹ (y − offset).
     weights: Vec<f64>,
-    shape: Shape,
+    shape: Hyperparameters,
     log_likelihood: f64,
 }
 
 /// The hyperparameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Shape {
+pub struct Hyperparameters {
     length: f64,
     scale: f64,
     rough: f64,
 }
 
-impl Shape {
+impl Hyperparameters {
     /// The covariance of smooth part and mean between points at this squared distance.
     fn covariance(&self, distance: f64) -> f64 {
         self.scale * self.scale * (-0.5 * distance / (self.length * self.length)).exp() + MEAN * MEAN
@@ -67,14 +67,14 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
 
 /// Values and their points.
 #[derive(Clone, Copy)]
-struct Data<'a> {
+struct Observations<'a> {
     points: &'a [Vec<f64>],
     values: &'a [f64],
     /// Standard deviations of the measurements.
     noise: &'a [f64],
 }
 
-impl Data<'_> {
+impl Observations<'_> {
     fn mean(&self) -> f64 {
         self.values.iter().sum::<f64>() / self.values.len() as f64
     }
@@ -84,7 +84,7 @@ impl Data<'_> {
         self.noise[i].powi(2) + rough * rough + 1e-9
     }
 
-    fn factor(&self, shape: &Shape) -> Option<Cholesky> {
+    fn factor(&self, shape: &Hyperparameters) -> Option<Cholesky> {
         Cholesky::of(self.points.len(), |i, j| {
             let smooth = shape.covariance(distance(&self.points[i], &self.points[j]));
             smooth + if i == j { self.diagonal(i, shape.rough) } else { 0.0 }
@@ -98,13 +98,13 @@ impl Data<'_> {
     }
 
     /// The hyperparameters on the grid whose likelihood is not negligible.
-    fn likely(&self, scales: &[f64]) -> Vec<Shape> {
+    fn likely(&self, scales: &[f64]) -> Vec<Hyperparameters> {
         let columns = self.points.first().map_or(0, Vec::len);
         let noise = (self.noise.iter().map(|n| n * n).sum::<f64>() / self.noise.len() as f64).sqrt();
         let distances = self.pairs(distance);
         let mean = self.mean();
         let centred: Vec<f64> = self.values.iter().map(|value| value - mean).collect();
-        let mut all: Vec<(f64, Shape)> = Vec::new();
+        let mut all: Vec<(f64, Hyperparameters)> = Vec::new();
         for length in LENGTHS.map(|length| length * (columns.max(1) as f64).sqrt()) {
             let correlations: Vec<Vec<f64>> = distances
                 .iter()
@@ -119,7 +119,7 @@ impl Data<'_> {
                     smooth + if i == j { self.diagonal(i, rough) } else { 0.0 }
                 });
                 let Some(factor) = factor else { continue };
-                all.push((factor.log_density(&centred), Shape { length, scale, rough }));
+                all.push((factor.log_density(&centred), Hyperparameters { length, scale, rough }));
             }
         }
         let most = all
@@ -139,7 +139,7 @@ impl Gaussian {
     pub fn fit(points: &[Vec<f64>], values: &[f64], noise: &[f64], scales: &[f64]) -> Option<Gaussian> {
         // The latest points matter most to the search.
         let skip = points.len().saturating_sub(MOST_FOR_GRID);
-        let shapes = Data {
+        let shapes = Observations {
             points: &points[skip..],
             values: values.get(skip..)?,
             noise: noise.get(skip..)?,
@@ -149,8 +149,13 @@ impl Gaussian {
     }
 
     /// Fits with hyperparameters from an earlier fit, weighted again.
-    pub fn with_shapes(points: &[Vec<f64>], values: &[f64], noise: &[f64], shapes: &[Shape]) -> Option<Gaussian> {
-        let data = Data { points, values, noise };
+    pub fn with_shapes(
+        points: &[Vec<f64>],
+        values: &[f64],
+        noise: &[f64],
+        shapes: &[Hyperparameters],
+    ) -> Option<Gaussian> {
+        let data = Observations { points, values, noise };
         let members: Vec<Member> = shapes.iter().filter_map(|&shape| Member::of(data, shape)).collect();
         let most = members
             .iter()
@@ -172,7 +177,7 @@ impl Gaussian {
     }
 
     /// The hyperparameters.
-    pub fn shapes(&self) -> Vec<Shape> {
+    pub fn shapes(&self) -> Vec<Hyperparameters> {
         self.members.iter().map(|(_, member)| member.shape).collect()
     }
 
@@ -201,8 +206,8 @@ impl Gaussian {
 }
 
 impl Member {
-    fn of(data: Data<'_>, shape: Shape) -> Option<Member> {
-        let Data { points, values, .. } = data;
+    fn of(data: Observations<'_>, shape: Hyperparameters) -> Option<Member> {
+        let Observations { points, values, .. } = data;
         if points.is_empty()
             || values
                 .iter()
@@ -228,7 +233,7 @@ impl Member {
         let value = covariances.iter().zip(&self.weights).map(|(c, w)| c * w).sum::<f64>();
         self.factor.forward(&mut covariances);
         let explained: f64 = covariances.iter().map(|v| v * v).sum();
-        let Shape { scale, rough, .. } = self.shape;
+        let Hyperparameters { scale, rough, .. } = self.shape;
         (
             value,
             (scale * scale + MEAN * MEAN - explained).max(0.0) + rough * rough,

@@ -61,7 +61,7 @@ pub(crate) struct Remote {
 }
 
 /// A candidate. It is loaded again if its worker was lost.
-pub(crate) struct Candidate {
+pub(crate) struct RemoteCandidate {
     kernel: Kernel,
     /// The generation of the worker that holds it, and its number there.
     held: Cell<(u64, u64)>,
@@ -194,7 +194,7 @@ impl Remote {
     }
 
     /// The candidate's number at the worker. Loads the candidate again if its worker was lost.
-    fn number(&mut self, candidate: &Candidate, deadline: Instant) -> Result<u64, BackendError> {
+    fn number(&mut self, candidate: &RemoteCandidate, deadline: Instant) -> Result<u64, BackendError> {
         self.worker()?;
         let (generation, number) = candidate.held.get();
         if generation == self.generation {
@@ -226,7 +226,7 @@ impl Reply {
 }
 
 impl Backend for Remote {
-    type Candidate = Candidate;
+    type Candidate = RemoteCandidate;
 
     fn device(&self) -> &DeviceClass {
         &self.opened.device
@@ -285,16 +285,21 @@ impl Backend for Remote {
         kernel: &Kernel,
         indices: &[OutputIndex],
         deadline: Instant,
-    ) -> Result<(Candidate, Vec<u64>), BackendError> {
+    ) -> Result<(RemoteCandidate, Vec<u64>), BackendError> {
         let (number, results) = self.send(kernel, indices, deadline)?;
-        let candidate = Candidate {
+        let candidate = RemoteCandidate {
             kernel: kernel.clone(),
             held: Cell::new((self.generation, number)),
         };
         Ok((candidate, results))
     }
 
-    fn latency(&mut self, _: Problem<'_>, candidate: &Candidate, deadline: Instant) -> Result<Measured, BackendError> {
+    fn latency(
+        &mut self,
+        _: Problem<'_>,
+        candidate: &RemoteCandidate,
+        deadline: Instant,
+    ) -> Result<Measured, BackendError> {
         let request = Request::Latency {
             candidate: self.number(candidate, deadline)?,
             time: Left::until(deadline),
@@ -306,7 +311,7 @@ impl Backend for Remote {
     fn energy(
         &mut self,
         _: Problem<'_>,
-        candidate: &Candidate,
+        candidate: &RemoteCandidate,
         latency: f64,
         deadline: Instant,
     ) -> Result<Option<Measured>, BackendError> {
