@@ -1,4 +1,4 @@
-//! What a build script is told by its surroundings, as a value: tests make their own.
+//! The surroundings of a build script as a value, so that tests can make their own.
 
 use energy_kernel_compiler::file;
 use energy_kernel_compiler::record::folder::{FOLDER_VARIABLE, RelativeFolder, user_cache};
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The variables that are read; the script asks to be rerun when those of them change that no rebuild goes with.
+/// The variables that the script watches: cargo reruns it if one of them changes.
 pub(crate) const WATCHED: [&str; 5] = [
     "ENERGY_KERNEL",
     FOLDER_VARIABLE,
@@ -27,24 +27,24 @@ const GIVEN_BY_CARGO: [&str; 6] = [
 /// The surroundings of a build script.
 #[derive(Debug, Clone)]
 pub struct Environment {
-    /// Environment variables; those that are not listed are not set.
+    /// The environment variables that are set.
     pub variables: BTreeMap<String, String>,
     /// The folder of the user's cache, if there is one. [`Cache::of`](crate::cache::Cache::of) refuses a relative path.
     pub user_cache: Option<PathBuf>,
     /// Cargo's home, below which it keeps the sources of dependencies.
     pub cargo_home: Option<PathBuf>,
-    /// What tells GPUs of this machine apart without starting their driver; empty where there are none.
+    /// A description of the machine's GPUs that needs no driver start. Empty if there are none.
     pub gpus: String,
-    /// The time.
+    /// The present time.
     pub now: SystemTime,
-    /// When cargo began with this script: what is older than that is no change to cargo.
+    /// The time when cargo began with this script. To cargo, older files are unchanged.
     pub invoked: SystemTime,
 }
 
 impl Environment {
-    /// That of this process.
+    /// The environment of this process.
     pub fn of_process() -> Environment {
-        // A choice that is not UTF-8 is one all the same; a path that is not leads elsewhere if it is changed.
+        // Keep a setting that is not UTF-8, lossily. Drop such a path: converted, it would name another file.
         let choice = |name: &&str| {
             Some((
                 (*name).to_owned(),
@@ -65,7 +65,7 @@ impl Environment {
                 .get("OUT_DIR")
                 .map_or(now, |out_dir| invoked(Path::new(out_dir), now)),
             variables,
-            // The cache refuses it and says so.
+            // The cache refuses a relative path and reports it.
             user_cache: user_cache.unwrap_or_else(|RelativeFolder(path)| Some(path)),
             cargo_home: own.map(PathBuf::from).or_else(at_home),
             gpus: gpus_at_a_glance(),
@@ -81,7 +81,7 @@ impl Environment {
             .filter(|value| !value.is_empty())
     }
 
-    /// Whether a variable is set to something else than `0` or `false`.
+    /// `true` if a variable is set to something other than `0` or `false`.
     pub fn is_on(&self, name: &str) -> bool {
         self.get(name).is_some_and(|value| value != "0" && value != "false")
     }
@@ -92,13 +92,13 @@ impl Environment {
     }
 }
 
-/// Cargo notes it in a file beside OUT_DIR, a moment before it starts the script. Without that file the script is run once more.
+/// The time of the file beside OUT_DIR that cargo writes just before it starts the script. Without that file the script runs once more.
 fn invoked(out_dir: &Path, now: SystemTime) -> SystemTime {
     let noted = std::fs::metadata(out_dir.with_file_name("invoked.timestamp")).and_then(|file| file.modified());
     noted.map_or(now, |noted| noted.min(now))
 }
 
-/// On Linux the driver lists its GPUs as files; starting it would take longer than everything else in a warm build.
+/// The GPUs that the Linux driver lists as files. Starting the driver would take longer than everything else in a warm build.
 fn gpus_at_a_glance() -> String {
     let read = |path: &Path| file::read_text(path, 64 << 10).ok();
     let mut glance = read(Path::new("/proc/driver/nvidia/version")).unwrap_or_default();

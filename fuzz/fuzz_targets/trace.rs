@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use energy_kernel_build::tune::ReplayMeter;
+use energy_kernel_build::tune::ReplayBackend;
 use energy_kernel_build::tune::trace::{Mapping, Recorder, Trace, read};
 use std::fs::write;
 
@@ -19,7 +19,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         assert!(sweep.points.iter().all(|point| point.latency > 0.0 && point.energy > 0.0));
     }
     let Ok(trace) = Trace::read(path) else { return };
-    let _ = ReplayMeter::new(trace.clone(), 1);
+    let _ = ReplayBackend::new(trace.clone(), 1);
     // What is packed cannot be appended to.
     let Ok(mut recorder) = Recorder::open(path) else { return };
     for recording in &trace.recordings {

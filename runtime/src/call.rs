@@ -77,6 +77,19 @@ impl<'a> Argument<'a> {
     }
 }
 
+impl<'a> View<'a> {
+    /// A tensor that fills a storage.
+    pub(crate) fn new(storage: &'a Arc<Storage>, shape: &'a [usize], element: Id) -> View<'a> {
+        View {
+            storage,
+            address: storage.address,
+            bytes: storage.bytes,
+            shape,
+            element,
+        }
+    }
+}
+
 impl View<'_> {
     pub(crate) fn address(&self) -> u64 {
         self.address

@@ -1,6 +1,8 @@
-//! What tuners and other tools build on: kernels of their own choice, their times, their simulated costs.
+//! The interface for tuners and other tools: kernels of their choice, buffers of any element type, times, and simulated costs.
 //!
 //! Exempt from semantic versioning: it follows the compiler crate, whose types it takes.
+
+mod buffer;
 
 use crate::bound::Bound;
 use crate::call;
@@ -14,10 +16,11 @@ use std::time::{Duration, Instant};
 
 pub use crate::call::{Argument, View};
 pub use crate::kernel::{Kernel, Variant};
+pub use buffer::{Buffer, Operand};
 
-/// Between two looks at work that is waited for: short at first, for most launches are, then longer.
+/// The first interval between two polls of the GPU. It doubles, because most launches are short.
 const SHORTEST_POLL: Duration = Duration::from_micros(50);
-/// No rest is longer.
+/// The longest interval between two polls.
 const LONGEST_POLL: Duration = Duration::from_millis(5);
 
 /// A kernel on a device.
@@ -28,7 +31,7 @@ pub struct LoadedKernel {
     kernel: Arc<Compiled>,
 }
 
-/// A launch whose arguments have been worked out: repeating it costs the launch alone.
+/// A launch with bound arguments. Repeating it costs only the launch.
 pub struct Prepared<'a> {
     kernel: &'a LoadedKernel,
     bound: Bound,
@@ -36,29 +39,29 @@ pub struct Prepared<'a> {
     outputs: Vec<View<'a>>,
 }
 
-/// What the driver's compiler made of a kernel.
+/// The resources of a compiled kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resources {
-    /// Registers a thread.
+    /// Registers per thread.
     pub registers: u32,
-    /// Bytes of local memory a thread: spilled registers are among them.
+    /// Bytes of local memory per thread, with spilled registers.
     pub local_bytes: u32,
 }
 
-/// Launches recorded in a CUDA graph: replaying it costs one call of the driver for all of them. It keeps their tensors and kernels alive.
+/// Launches recorded in a CUDA graph. One call of the driver replays all of them. The graph keeps their tensors and kernels alive.
 pub struct Graph {
     graph: crate::device::cuda::Graph,
-    // Keeps its scratch memory, which the launches use.
+    // Keeps the scratch memory that the launches use.
     _gpu: Gpu,
 }
 
-/// A point in a GPU's queue.
+/// A point in a GPU's stream.
 pub struct Mark {
     mark: crate::device::cuda::Mark,
 }
 
 impl Gpu {
-    /// Loads a kernel; the driver compiles it.
+    /// Compiles and loads a kernel.
     ///
     /// # Errors
     /// [`Error::Load`] with the driver's log, or an error of the driver.
@@ -70,8 +73,7 @@ impl Gpu {
         })
     }
 
-    /// Runs `work` and returns with its result the seconds between its first and last launch by the GPU's own clock.
-    /// Waits for them.
+    /// Runs `work` and waits for its launches. Returns the seconds from the first to the last, by the GPU's clock, and the result of `work`.
     ///
     /// # Errors
     /// Those of `work`; [`Error::WrongKind`] on an emulated GPU; an error of the driver.
@@ -86,7 +88,7 @@ impl Gpu {
         }
     }
 
-    /// Marks this point of its queue.
+    /// Marks this point of the GPU's stream.
     ///
     /// # Errors
     /// [`Error::WrongKind`] on an emulated GPU; an error of the driver.
@@ -101,8 +103,8 @@ impl Gpu {
         }
     }
 
-    /// Waits for all queued work, until the deadline at most. Returns `true` if the work has ended. Polls, so that a kernel that
-    /// hangs does not hang the caller. Always `true` on an emulated GPU, whose launches end before they return.
+    /// Waits for all queued work, until the deadline at most. Returns `true` if the work has ended. It polls, so that a hanging kernel does
+    /// not hang the caller. Always `true` on an emulated GPU, whose launches end before they return.
     ///
     /// # Errors
     /// An error of the driver, or of the work.
@@ -124,7 +126,7 @@ impl Gpu {
         Ok(true)
     }
 
-    /// Bytes of its L2 cache; none where that is not known.
+    /// The bytes of the L2 cache. `None` if unknown.
     ///
     /// # Errors
     /// An error of the driver.
@@ -136,8 +138,8 @@ impl Gpu {
         }
     }
 
-    /// Runs `work` and returns with its result what its launches would take, **simulated**, on the GPU of the emulated device's
-    /// profile. Launches of other threads on the same [`Gpu`] count in.
+    /// Runs `work` and returns the **simulated** costs of its launches on the GPU of the emulated device's profile, and the result of
+    /// `work`. Launches of other threads on the same [`Gpu`] are included.
     ///
     /// # Errors
     /// Those of `work`; [`Error::WrongKind`] on a real GPU.
@@ -158,8 +160,8 @@ impl Gpu {
         Ok((simulated, result))
     }
 
-    /// [`Gpu::simulate`], but launches that have not ended at `deadline` are broken off with [`Error::Emulator`]; what they write
-    /// is then undefined. Launches of other threads on the same [`Gpu`] are, too.
+    /// [`Gpu::simulate`] with a deadline. Launches that have not ended by then, also those of other threads on the same [`Gpu`], are broken
+    /// off with [`Error::Emulator`]; their outputs are undefined.
     ///
     /// # Errors
     /// Those of [`Gpu::simulate`].
@@ -175,8 +177,8 @@ impl Gpu {
         }
     }
 
-    /// Records the launches of `work` in a graph instead of doing them. `work` must not synchronise, nor use a kernel for the first time:
-    /// prepare it before.
+    /// Records the launches of `work` in a graph without running them. `work` must not synchronise, and must not use a kernel for the first
+    /// time: prepare it before.
     ///
     /// # Errors
     /// Those of `work`; [`Error::WrongKind`] on an emulated GPU; an error of the driver.
@@ -196,7 +198,7 @@ impl Gpu {
 }
 
 impl Mark {
-    /// Waits until the GPU has come there.
+    /// Waits until the GPU reaches the mark.
     ///
     /// # Errors
     /// An error of the driver, or of the work before it.
@@ -204,7 +206,7 @@ impl Mark {
         self.mark.wait()
     }
 
-    /// Seconds from an earlier mark to this one, by the GPU's own clock. Waits for both.
+    /// The seconds from an earlier mark to this one, by the GPU's clock. Waits for both.
     ///
     /// # Errors
     /// An error of the driver, or of the work before them.
@@ -214,7 +216,7 @@ impl Mark {
 }
 
 impl Graph {
-    /// Queues all its launches.
+    /// Queues all launches of the graph.
     ///
     /// # Errors
     /// An error of the driver.
@@ -229,7 +231,7 @@ impl LoadedKernel {
         self.kernel.name()
     }
 
-    /// What the driver's compiler made of it; none on an emulated GPU.
+    /// The resources of the compiled kernel. `None` on an emulated GPU.
     ///
     /// # Errors
     /// An error of the driver.
@@ -244,11 +246,11 @@ impl LoadedKernel {
         }
     }
 
-    /// Works out a launch at these sizes (all of them, in the order of the operator's) with these inputs and outputs.
+    /// Binds a launch to all sizes, in the operator's order, and to inputs and outputs.
     ///
     /// # Safety
-    /// The kernel must have been lowered from this operator; the sizes must be such that its
-    /// specialisation accepts them and [`Checked::verify`] has no objection; and each tensor must be as large as they say.
+    /// The kernel must have been lowered from this operator. Its specialisation and [`Checked::verify`] must accept the sizes. Each tensor
+    /// must have the shape that the sizes give it.
     ///
     /// # Errors
     /// [`Error::ElementTypes`] for arguments that do not fit the operator; [`Error::WrongDevice`]; [`Error::Lower`] for a grid that cannot be
@@ -290,7 +292,7 @@ impl LoadedKernel {
 }
 
 impl Prepared<'_> {
-    /// Queues the launch; nothing to do if the grid is empty.
+    /// Queues the launch. Does nothing if the grid is empty.
     ///
     /// # Errors
     /// An error of the driver; a finding of the sanitizer on an emulated GPU.

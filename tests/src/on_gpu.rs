@@ -2,99 +2,20 @@
 
 use crate::{Input, POINTS, first_wrong_among};
 use energy_kernel::__private::{Call, KernelData, VariantData};
-use energy_kernel::tools::{Argument, LoadedKernel, View};
-use energy_kernel::{Error, Gpu, Kernel, Result, Schedule, Specialisation, Tensor, bf16, f16};
+use energy_kernel::tools::{Argument, Buffer, LoadedKernel, Operand, View};
+use energy_kernel::{Error, Gpu, Kernel, Result, Schedule, Specialisation};
 use energy_kernel_compiler::check::Checked;
-use energy_kernel_compiler::element::Element;
 use energy_kernel_compiler::ir;
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::problem;
 use energy_kernel_compiler::record::encoding;
-
-/// A tensor of any element type on a GPU.
-enum Held {
-    F32(Tensor<f32>),
-    F16(Tensor<f16>),
-    BF16(Tensor<bf16>),
-    F64(Tensor<f64>),
-    I8(Tensor<i8>),
-    U8(Tensor<u8>),
-    I32(Tensor<i32>),
-    I64(Tensor<i64>),
-    Bool(Tensor<bool>),
-}
-
-macro_rules! each {
-    ($held:expr, $tensor:ident => $value:expr) => {
-        match $held {
-            Held::F32($tensor) => $value,
-            Held::F16($tensor) => $value,
-            Held::BF16($tensor) => $value,
-            Held::F64($tensor) => $value,
-            Held::I8($tensor) => $value,
-            Held::U8($tensor) => $value,
-            Held::I32($tensor) => $value,
-            Held::I64($tensor) => $value,
-            Held::Bool($tensor) => $value,
-        }
-    };
-}
-
-fn bytes_of<T: energy_kernel::Element>(tensor: &Tensor<T>) -> Result<Vec<u8>> {
-    let width = T::ELEMENT.size() as usize;
-    let elements = tensor.to_vec()?;
-    let mut bytes = Vec::with_capacity(elements.len() * width);
-    for element in elements {
-        bytes.extend_from_slice(&element.to_bits().to_le_bytes()[..width]);
-    }
-    Ok(bytes)
-}
-
-impl Held {
-    /// Copies elements, as they are stored, to a GPU.
-    fn new(gpu: &Gpu, element: Element, shape: &[usize], bytes: &[u8]) -> Result<Held> {
-        macro_rules! upload {
-            ($variant:ident, $T:ty, $from:expr) => {{
-                let elements: Vec<$T> = bytes.chunks_exact(size_of::<$T>()).map($from).collect();
-                Held::$variant(Tensor::from_slice(gpu, shape, &elements)?)
-            }};
-        }
-        macro_rules! number {
-            ($variant:ident, $T:ty) => {
-                upload!($variant, $T, |bytes| <$T>::from_le_bytes(
-                    bytes.try_into().expect("chunks have that length")
-                ))
-            };
-        }
-        Ok(match element {
-            Element::F32 => number!(F32, f32),
-            Element::F16 => number!(F16, f16),
-            Element::BF16 => number!(BF16, bf16),
-            Element::F64 => number!(F64, f64),
-            Element::I8 => number!(I8, i8),
-            Element::U8 => number!(U8, u8),
-            Element::I32 => number!(I32, i32),
-            Element::I64 => number!(I64, i64),
-            Element::Bool => upload!(Bool, bool, |bytes| bytes[0] != 0),
-        })
-    }
-
-    fn view(&self) -> View<'_> {
-        each!(self, tensor => tensor.into())
-    }
-
-    /// The elements as they are stored.
-    fn bytes(&self) -> Result<Vec<u8>> {
-        each!(self, tensor => bytes_of(tensor))
-    }
-}
 
 /// An operator with its arguments on a GPU.
 pub struct Instance<'a> {
     checked: &'a Checked,
     sizes: Vec<u64>,
     inputs: Vec<Input>,
-    held: Vec<Option<Held>>,
+    operands: Vec<Operand>,
 }
 
 impl<'a> Instance<'a> {
@@ -104,18 +25,18 @@ impl<'a> Instance<'a> {
     /// An error of the driver.
     pub fn new(gpu: &Gpu, checked: &'a Checked, sizes: Vec<u64>, inputs: Vec<Input>) -> Result<Instance<'a>> {
         let upload = |(input, given): (&ir::Input, &Input)| {
-            let Some(dims) = &input.dims else { return Ok(None) };
-            let shape: Vec<usize> = dims.iter().map(|size| sizes[size.index()] as usize).collect();
-            Held::new(gpu, input.element, &shape, &given.bytes).map(Some)
+            let dims = input.dims.iter().flatten();
+            let shape: Vec<usize> = dims.map(|size| sizes[size.index()] as usize).collect();
+            Operand::new(gpu, input, &shape, &given.bytes)
         };
-        let held = std::iter::zip(&checked.op().inputs, &inputs)
+        let operands = std::iter::zip(&checked.op().inputs, &inputs)
             .map(upload)
             .collect::<Result<_>>()?;
         Ok(Instance {
             checked,
             sizes,
             inputs,
-            held,
+            operands,
         })
     }
 
@@ -130,18 +51,7 @@ impl<'a> Instance<'a> {
     }
 
     fn arguments(&self) -> Vec<Argument<'_>> {
-        let mut arguments = Vec::new();
-        for (held, given) in std::iter::zip(&self.held, &self.inputs) {
-            arguments.push(match held {
-                Some(held) => each!(held, tensor => Argument::tensor(tensor)),
-                None => {
-                    let mut bits = [0; 8];
-                    bits[..given.bytes.len()].copy_from_slice(&given.bytes);
-                    Argument::Scalar(u64::from_le_bytes(bits))
-                }
-            });
-        }
-        arguments
+        self.operands.iter().map(Operand::argument).collect()
     }
 
     /// Outputs that nothing has been written to yet: every byte is 1.
@@ -153,10 +63,10 @@ impl<'a> Instance<'a> {
             let extent = |size: &ir::SizeId| self.sizes[size.index()] as usize;
             let shape: Vec<usize> = output.dims.iter().map(extent).collect();
             let bytes = shape.iter().product::<usize>() * output.element.size() as usize;
-            Held::new(gpu, output.element, &shape, &vec![1; bytes])
+            Buffer::from_bytes(gpu, output.element, &shape, &vec![1; bytes])
         };
-        let held = self.checked.op().outputs.iter().map(room).collect::<Result<_>>()?;
-        Ok(Outputs { problem: self, held })
+        let buffers = self.checked.op().outputs.iter().map(room).collect::<Result<_>>()?;
+        Ok(Outputs { problem: self, buffers })
     }
 
     /// Loads the kernel of a schedule.
@@ -213,12 +123,12 @@ impl<'a> Instance<'a> {
 /// Outputs of a problem on a GPU.
 pub struct Outputs<'p> {
     problem: &'p Instance<'p>,
-    held: Vec<Held>,
+    buffers: Vec<Buffer>,
 }
 
 impl Outputs<'_> {
     fn views(&self) -> Vec<View<'_>> {
-        self.held.iter().map(Held::view).collect()
+        self.buffers.iter().map(Buffer::view).collect()
     }
 
     /// The elements of each output as they are stored.
@@ -226,7 +136,7 @@ impl Outputs<'_> {
     /// # Errors
     /// An error of the driver, or of the work before.
     pub fn bytes(&self) -> Result<Vec<Vec<u8>>> {
-        self.held.iter().map(Held::bytes).collect()
+        self.buffers.iter().map(Buffer::to_bytes).collect()
     }
 
     /// The first element that no right kernel may have given; none where all are right.

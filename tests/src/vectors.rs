@@ -2,6 +2,7 @@
 
 use crate::Input;
 use energy_kernel_compiler::element::Element;
+use energy_kernel_compiler::reference::{self, Number};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -129,30 +130,16 @@ impl Expected {
 pub fn values(element: Element, bytes: &[u8]) -> Vec<f64> {
     bytes
         .chunks_exact(element.size() as usize)
-        .map(|b| match element {
-            Element::F32 => f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
-            Element::F16 => half::f16::from_le_bytes([b[0], b[1]]).to_f64(),
-            Element::BF16 => half::bf16::from_le_bytes([b[0], b[1]]).to_f64(),
-            Element::F64 => f64::from_le_bytes(b.try_into().expect("eight bytes")),
-            Element::I8 => f64::from(b[0] as i8),
-            Element::U8 | Element::Bool => f64::from(b[0]),
-            Element::I32 => f64::from(i32::from_le_bytes([b[0], b[1], b[2], b[3]])),
-            Element::I64 => i64::from_le_bytes(b.try_into().expect("eight bytes")) as f64,
-        })
+        .map(|bytes| reference::loaded(element, bytes).float())
         .collect()
 }
 
 /// A number as it is stored.
 pub fn store(element: Element, value: f64) -> Vec<u8> {
-    match element {
-        Element::F32 => (value as f32).to_le_bytes().to_vec(),
-        Element::F16 => half::f16::from_f64(value).to_le_bytes().to_vec(),
-        Element::BF16 => half::bf16::from_f64(value).to_le_bytes().to_vec(),
-        Element::F64 => value.to_le_bytes().to_vec(),
-        Element::I8 => (value as i8).to_le_bytes().to_vec(),
-        Element::U8 => vec![value as u8],
-        Element::Bool => vec![u8::from(value != 0.0)],
-        Element::I32 => (value as i32).to_le_bytes().to_vec(),
-        Element::I64 => (value as i64).to_le_bytes().to_vec(),
-    }
+    let number = match element {
+        Element::F32 | Element::F16 | Element::BF16 | Element::F64 => Number::Float(value),
+        Element::I8 | Element::U8 | Element::I32 | Element::I64 => Number::Integer(value as i64),
+        Element::Bool => Number::Bool(value != 0.0),
+    };
+    reference::stored(element, number)
 }

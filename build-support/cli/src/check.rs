@@ -1,7 +1,7 @@
-//! `check`: fails unless the shipped results cover the operators. It guards CI, so it never passes source that it could not read.
+//! `check`: fails unless the shipped results cover the operators. It guards CI, so it fails if it cannot read source.
 
-use crate::Outcome;
 use crate::arguments::{Arguments, Check};
+use crate::outcome::Outcome;
 use crate::output::{json, plain};
 use crate::package::Package;
 use crate::quantity::count;
@@ -16,17 +16,17 @@ use std::process::ExitCode;
 #[derive(Default)]
 struct Verdict {
     problems: Vec<String>,
-    /// Results whose kernels the compiler emits no more.
+    /// Results whose kernels the compiler no longer emits.
     stale: Vec<String>,
-    /// Remedies for both, each once.
+    /// The remedies for both, each once.
     remedies: BTreeSet<String>,
-    /// Shipped files of no operator.
+    /// The number of shipped files without an operator.
     unused: usize,
 }
 
 const TUNE: &str = "run `cargo energy-kernel tune --ship` on a machine with the GPU, and commit `energy-cache/`";
 const AGAIN: &str =
-    "run `cargo energy-kernel tune --again --ship` on a machine with the GPU: it measures stale results again";
+    "run `cargo energy-kernel tune --again --ship` on a machine with the GPU to measure stale results again";
 
 pub fn check(arguments: &Arguments, options: &Check) -> Outcome {
     let package = Package::find(arguments)?;
@@ -43,10 +43,10 @@ pub fn check(arguments: &Arguments, options: &Check) -> Outcome {
     } else {
         verdict.problems.iter().for_each(|problem| say!("{problem}"));
         for one in &verdict.stale {
-            say!("{one}: stale, measured with a kernel that the compiler no longer emits");
+            say!("{one}: stale; the compiler no longer emits the measured kernel");
         }
         if verdict.unused > 0 {
-            say!("{} in {SHIPPED}/ of no operator", count(verdict.unused, "file"));
+            say!("{} in {SHIPPED}/ without an operator", count(verdict.unused, "file"));
         }
         verdict.remedies.iter().for_each(|remedy| say!("help: {remedy}"));
         if covered {
@@ -62,14 +62,11 @@ impl Verdict {
         self.remedies.insert(remedy.into());
     }
 
-    /// Demands operators to cover, and a build script that embeds their results.
+    /// Requires operators, and a build script that embeds their results.
     fn look_at_source(&mut self, package: &Package, arguments: &Arguments) {
-        // A file that was passed over may hold operators.
+        // A skipped file may hold operators.
         for skipped in &package.skipped {
-            self.problem(
-                plain(skipped),
-                "mend the source that was passed over: it may hold operators",
-            );
+            self.problem(plain(skipped), "fix the skipped source: it may hold operators");
         }
         if package.operators.is_empty() {
             let places = match arguments.source_dir.as_slice() {
@@ -86,7 +83,7 @@ impl Verdict {
             };
             self.problem(
                 format!("{}: {what}", package.name),
-                "give operators `tune(…)`; --source-dir names other folders; operators that a macro or a build script writes are not found",
+                "give operators `tune(…)`, or name other folders with --source-dir; operators that a macro or a build script generates are not found",
             );
         } else if !package.manifest.build_script_calls_us() {
             self.problem(
@@ -121,7 +118,7 @@ impl Verdict {
         }
     }
 
-    /// One bucket: it needs one real result, and all of them fresh.
+    /// Checks one bucket: it needs a real result, and all real results must be fresh.
     fn look_at(&mut self, found: &Found, sizes: &[u64], files: &[CacheFile], device: Option<&str>) {
         let bucket = format!("{} ({})", found.name, names(found, sizes));
         let known: Vec<(&CacheFile, &Record)> = files
@@ -151,7 +148,7 @@ impl Verdict {
     }
 }
 
-/// The complaint about a package whose build script does not call us.
+/// The problem of a package whose build script does not call `energy_kernel_build`.
 pub fn without_build_script(package: &Package) -> String {
     match &package.manifest.build_script {
         None => format!("{} has no build script", package.name),

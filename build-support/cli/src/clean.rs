@@ -1,7 +1,7 @@
-//! `clean`: deletes what is kept of a package.
+//! `clean`: deletes the files of a package in the user's cache.
 
-use crate::Outcome;
 use crate::arguments::{Arguments, Clean};
+use crate::outcome::Outcome;
 use crate::output::{json, plain};
 use crate::package::Package;
 use crate::quantity::{self, count};
@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 pub fn clean(arguments: &Arguments, options: &Clean) -> Outcome {
     let package = Package::find(arguments)?;
-    // A tuning is still writing to its files.
+    // A running tuning writes to these files.
     let lock = match options.dry_run || package.cache.state().is_none_or(|state| !state.exists()) {
         true => None,
         false => Some(package.cache.try_lock(Lock::Tuning).into_diagnostic()?.ok_or_else(|| {
@@ -66,7 +66,7 @@ fn is_unused(package: &Package, path: &Path) -> bool {
     match read_file(path) {
         Ok(file) => {
             let its = |found: &Found| found.fingerprint == file.fingerprint;
-            // Programs use what is cached, also for an operator that has lost its `tune(…)`.
+            // Programs use cached results even after an operator has lost its `tune(…)`.
             let mut operators = package.operators.iter().chain(&package.without_tune);
             !operators.any(its) && !may_be_meant(package, &file.operator)
         }

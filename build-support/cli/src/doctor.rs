@@ -1,8 +1,8 @@
-//! `doctor`: looks for problems of GPU, driver, energy counter, permissions, caches and package. An absent GPU or package is no problem.
+//! `doctor`: looks for problems of GPU, driver, energy counter, permissions, caches and package. A missing GPU or package is not a problem.
 
-use crate::Outcome;
 use crate::arguments::{Arguments, Doctor};
 use crate::check::without_build_script;
+use crate::outcome::Outcome;
 use crate::output::{json, plain};
 use crate::package::{Package, SEVERAL};
 use crate::quantity::count;
@@ -15,16 +15,16 @@ use energy_kernel_build::{Environment, Policy};
 use std::path::Path;
 use std::process::ExitCode;
 
-/// The state of one thing.
+/// The state of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Well,
-    /// Worth knowing, and no problem: there is no GPU, say.
+    /// Worth knowing, but not a problem: for example, there is no GPU.
     Note,
     Problem,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 struct Finding {
     section: &'static str,
     what: &'static str,
@@ -112,14 +112,14 @@ fn look_at_device(findings: &mut Findings, options: &Doctor) {
             let (state, says) = without_gpu(&error, board(Path::new("/sys/bus/pci/devices")));
             findings.add("GPU", state, says);
             if options.energy {
-                let why = "there is no GPU whose counter could be calibrated".to_owned();
+                let why = "there is no GPU to calibrate".to_owned();
                 findings.result("calibration", Err(why));
             }
         }
     }
 }
 
-/// No GPU is nothing wrong, unless the machine has one.
+/// A missing GPU is a problem only if the machine has one.
 fn without_gpu(error: &Error, board: Option<String>) -> (State, String) {
     let is_hidden = matches!(error, Error::NoDevice) && std::env::var_os("CUDA_VISIBLE_DEVICES").is_some();
     match (error, board) {
@@ -185,11 +185,11 @@ fn look_at_package(findings: &mut Findings, arguments: &Arguments) {
         format!("{} in {place}: {operators}", package.name),
     );
     for skipped in &package.skipped {
-        findings.add("passed over", State::Note, skipped.to_string());
+        findings.add("skipped", State::Note, skipped.to_string());
     }
     match package.manifest.build_script_calls_us() {
         true => findings.add("build script", State::Well, "calls energy_kernel_build".to_owned()),
-        // Then there is nothing to tune or to embed.
+        // There is nothing to tune or to embed.
         false if tuned == 0 => {}
         false => {
             let why = without_build_script(&package);
@@ -212,14 +212,14 @@ fn driver(gpu: &Gpu) -> Result<String, String> {
     Ok(format!("supports CUDA {}.{}", cuda / 1000, cuda % 1000 / 10))
 }
 
-/// NVML, and what it says of the board.
+/// The state of NVML and the board.
 fn counter(gpu: &Gpu) -> Result<String, String> {
     let meter = Meter::open(gpu).map_err(|error| error.to_string())?;
     let state = meter.state().map_err(|error| error.to_string())?;
     if let Some(others @ 1..) = state.foreign_processes {
         let others = count(others, "other process");
         return Err(format!(
-            "energy cannot be attributed while others use the GPU ({others}); end them"
+            "energy cannot be attributed to kernels while others use the GPU ({others}); end them"
         ));
     }
     let mut says = format!(
@@ -270,7 +270,7 @@ fn user_cache() -> Result<String, String> {
     Ok(folder.display().to_string())
 }
 
-/// Whoever may write there decides which kernels run.
+/// Checks that only the owner can write there: the files decide which kernels run.
 #[cfg(unix)]
 fn writable_by_owner_alone(folder: &std::path::Path) -> Result<(), String> {
     use std::os::unix::fs::PermissionsExt;
@@ -278,7 +278,7 @@ fn writable_by_owner_alone(folder: &std::path::Path) -> Result<(), String> {
     match mode & 0o022 {
         0 => Ok(()),
         _ => Err(format!(
-            "others can write to {}, and so decide which kernels run; `chmod go-w` it",
+            "other users can write to {} and so choose the kernels that run; run `chmod go-w` on it",
             folder.display()
         )),
     }
@@ -289,7 +289,7 @@ fn writable_by_owner_alone(_: &std::path::Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Tunings that have not ended.
+/// The interrupted tunings.
 fn interrupted(package: &Package) -> String {
     let leftovers = package.cache.leftovers();
     let measured: Vec<usize> = leftovers
@@ -301,7 +301,7 @@ fn interrupted(package: &Package) -> String {
     match measured.len() {
         0 => "no tuning".to_owned(),
         tunings => format!(
-            "{} with {}; `cargo energy-kernel tune` goes on from there",
+            "{} with {}; `cargo energy-kernel tune` resumes",
             count(tunings, "tuning"),
             count(measured.iter().sum(), "measurement")
         ),

@@ -1,4 +1,4 @@
-//! Ctrl-C while tuning. The journals hold the measurements made so far, as far as they can be written; the next run takes them up.
+//! Ctrl-C while tuning. The journals hold the measurements made so far, and the next run resumes from them.
 
 use crate::output::plain;
 use crate::quantity::count;
@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 /// The number of measurements of this run that are in a journal or a trace.
 static KEPT: AtomicUsize = AtomicUsize::new(0);
 
-/// The error of the last measurement that could not be written; none if all were.
+/// The error of the last measurement that could not be written. `None` if all were written.
 static PROBLEM: Mutex<Option<String>> = Mutex::new(None);
 
 /// Counts a measurement that was written.
@@ -22,7 +22,7 @@ pub fn not_kept(why: &str) {
     *PROBLEM.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.to_owned());
 }
 
-/// From now on an interrupt says what is kept, and ends the program at once.
+/// Installs a handler that reports the measurements kept and ends the program.
 pub fn install(json: bool) -> miette::Result<()> {
     ctrlc::set_handler(move || {
         let kept = KEPT.load(Relaxed);
@@ -33,13 +33,13 @@ pub fn install(json: bool) -> miette::Result<()> {
             );
         } else if let Some(problem) = problem {
             complain!(
-                "\ninterrupted: {} of this run kept; others could not be: {}",
+                "\ninterrupted: kept {} of this run; others could not be written: {}",
                 count(kept, "measurement"),
                 plain(problem)
             );
         } else {
             complain!(
-                "\ninterrupted: {} of this run kept; the same command goes on from there",
+                "\ninterrupted: kept {} of this run; the same command resumes",
                 count(kept, "measurement")
             );
         }

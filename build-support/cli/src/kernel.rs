@@ -15,17 +15,17 @@ use energy_kernel_compiler::target::Machine;
 use energy_kernel_compiler::tuning::{is_wide, untuned};
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 
-/// Multiprocessors that an untuned schedule is chosen for: an H100's.
+/// The number of multiprocessors that untuned schedules are chosen for: an H100's.
 const MULTIPROCESSORS: u32 = 132;
 
-/// A kernel, and why it.
+/// A kernel and the reason for its choice.
 pub struct Chosen {
     pub kernel: Kernel,
     pub program: Program,
     pub origin: String,
 }
 
-/// The kernel of a call at these sizes, whose tensors start at multiples of 16 bytes. A real device's results come before simulated ones.
+/// The kernel of a call at these sizes, with tensors aligned to 16 bytes. Results of real devices take precedence over simulated ones.
 pub fn choose(found: &Found, contents: &Contents, sizes: &[u64], machine: Machine) -> Result<Chosen> {
     if let Some(tuned) = tuned(found, contents, sizes, machine) {
         return Ok(tuned);
@@ -41,7 +41,7 @@ pub fn choose(found: &Found, contents: &Contents, sizes: &[u64], machine: Machin
     })
 }
 
-/// The kernel of a program: the tuned one's where `tune(…)` allows these sizes, else an untuned one's.
+/// The kernel of a program: for the tuned specialisation if that accepts these sizes, else for an untuned one.
 pub fn of_program(found: &Found, program: Program, sizes: &[u64], machine: Machine) -> Result<Chosen> {
     let kernel = lower(
         &Problem::new(&found.checked, &specialisation(found, sizes), machine),
@@ -77,7 +77,7 @@ fn serves(found: &Found, specialisation: &Specialisation, sizes: &[u64]) -> bool
 
 fn tuned(found: &Found, contents: &Contents, sizes: &[u64], machine: Machine) -> Option<Chosen> {
     let known = contents.operators.get(&found.fingerprint)?;
-    // Multiprocessors aside: kernels do not depend on them.
+    // Kernels do not depend on the number of multiprocessors.
     let is_alike =
         |file: &&CacheFile| Machine::documented(file.device.compute_capability, MULTIPROCESSORS) == Some(machine);
     let mut files: Vec<&CacheFile> = known.devices.values().filter(is_alike).collect();
@@ -87,7 +87,7 @@ fn tuned(found: &Found, contents: &Contents, sizes: &[u64], machine: Machine) ->
         let records: Vec<&Record> = file.records.iter().filter(serving).collect();
         let record = TunedBucket::nearest(&records, |record| record.bucket(), sizes)?;
         let program = &record.choose(Objective::default())?.program;
-        // As in a call: a kernel that cannot be made or launched at these sizes is none.
+        // Like a call, skip kernels that cannot be made or launched at these sizes.
         let kernel = lower(&Problem::new(&found.checked, &record.specialisation, machine), program).ok()?;
         kernel.scratch_bytes(&kernel.grids(sizes).ok()?).ok()?;
         let simulated = if file.device.simulated { ", simulated" } else { "" };
@@ -103,14 +103,14 @@ fn tuned(found: &Found, contents: &Contents, sizes: &[u64], machine: Machine) ->
     })
 }
 
-/// All sizes of an operator, from the free ones as they are written on the command line: `M=16,K=384`.
+/// All sizes of an operator, from the free sizes on the command line: `M=16,K=384`.
 pub fn sizes(found: &Found, text: &str) -> Result<Vec<u64>> {
     let mut given = Sizes::new();
     for pair in text.split(',').filter(|pair| !pair.trim().is_empty()) {
         let parsed = pair
             .split_once('=')
             .and_then(|(name, value)| Some((name.trim(), value.trim().parse().ok()?)));
-        let (name, value) = parsed.ok_or_else(|| miette!("`{}` is no size; write NAME=NUMBER", plain(pair)))?;
+        let (name, value) = parsed.ok_or_else(|| miette!("`{}` is not a size; write NAME=NUMBER", plain(pair)))?;
         given = given.with(name, value);
     }
     let of = || format!("`{}` cannot have these sizes", found.name);
@@ -119,7 +119,7 @@ pub fn sizes(found: &Found, text: &str) -> Result<Vec<u64>> {
     Ok(sizes)
 }
 
-/// The machine of a compute capability as it is written on the command line: `9.0`.
+/// The machine of a compute capability on the command line: `9.0`.
 pub fn machine(text: &str) -> Result<Machine> {
     let numbers = text
         .split_once('.')
@@ -134,7 +134,7 @@ pub fn machine(text: &str) -> Result<Machine> {
         })
 }
 
-/// The free sizes of an operator as they may be written: `M=1024,K=1024`.
+/// An example of an operator's free sizes: `M=1024,K=1024`.
 pub fn example(found: &Found) -> String {
     let free = found.checked.op().sizes.iter().filter(|size| size.definition.is_none());
     free.map(|size| format!("{}=1024", size.name))

@@ -1,7 +1,7 @@
 //! The `cargo energy-kernel` command.
 //!
 //! Exit codes: 0 done; 1 the command or a check failed; 2 wrong usage; 3 the sanitizer found something (`run --check`);
-//! 4 the emulator does not know an instruction (`run`); 130 interrupted.
+//! 4 the emulator does not support an instruction (`run`); 130 interrupted.
 //!
 //! With `--json` each command prints one JSON document to the standard output. One that fails prints
 //! `{"error": …, "causes": […], "help": …}`.
@@ -12,10 +12,10 @@ mod output;
 mod arguments;
 mod check;
 mod clean;
-mod confirm;
 mod doctor;
 mod interrupt;
 mod kernel;
+mod outcome;
 mod package;
 mod progress;
 mod ptx;
@@ -23,30 +23,16 @@ mod quantity;
 mod report;
 mod run;
 mod show;
-mod sweep;
 mod tune;
 
 use arguments::{Arguments, Command};
 use clap::Parser;
+use outcome::Failure;
 use std::process::ExitCode;
-
-/// Why the command failed.
-struct Failure {
-    report: miette::Report,
-    code: u8,
-}
-
-type Outcome = Result<ExitCode, Failure>;
-
-impl From<miette::Report> for Failure {
-    fn from(report: miette::Report) -> Failure {
-        Failure { report, code: 1 }
-    }
-}
 
 fn main() -> ExitCode {
     energy_kernel_build::tune::serve_if_asked();
-    // As a subcommand of cargo it is called with its own name first.
+    // Cargo passes the subcommand's name first.
     let mut words: Vec<std::ffi::OsString> = std::env::args_os().collect();
     if words.get(1).is_some_and(|word| word == "energy-kernel") {
         words.remove(1);
@@ -54,7 +40,7 @@ fn main() -> ExitCode {
     let json = words.iter().any(|word| word == "--json");
     let arguments = match Arguments::try_parse_from(words) {
         Ok(arguments) => arguments,
-        // Asking for help or the version is no mistake.
+        // Requests for help or the version are successes.
         Err(told) if !told.use_stderr() => {
             let _ = told.print();
             return ExitCode::SUCCESS;
@@ -63,7 +49,7 @@ fn main() -> ExitCode {
             if json {
                 output::json(&serde_json::json!({ "error": mistake.to_string().trim(), "causes": [], "help": null }));
             }
-            // It repeats words of the command line, which may be the names of files.
+            // `complain!` escapes words of the command line, such as file names.
             complain!("{}", mistake.to_string().trim_end());
             return ExitCode::from(2);
         }

@@ -1,23 +1,22 @@
-//! Everything that the command prints goes through here: nothing panics when the reader is gone, and no outside text reaches the terminal
-//! as control characters.
+//! The output of the command. Nothing panics when the reader is gone, and control characters of outside text are escaped.
 
 use energy_kernel_compiler::record::Rejected;
 use serde_json::Value;
 use std::fmt::{Arguments, Display};
 use std::io::Write;
 
-/// A line to the standard output.
+/// Prints a line to the standard output.
 macro_rules! say {
     ($($text:tt)*) => { $crate::output::write(std::io::stdout(), format_args!($($text)*)) };
 }
 
-/// A line to the standard error.
+/// Prints a line to the standard error.
 macro_rules! complain {
     ($($text:tt)*) => { $crate::output::write(std::io::stderr(), format_args!($($text)*)) };
 }
 
 pub fn write(mut to: impl Write, text: Arguments<'_>) {
-    // Our own texts have lines.
+    // Our own texts may contain line ends and tabs.
     let _ = writeln!(
         to,
         "{}",
@@ -25,12 +24,12 @@ pub fn write(mut to: impl Write, text: Arguments<'_>) {
     );
 }
 
-/// A JSON document on one line to the standard output.
+/// Prints a JSON document to the standard output, on one line.
 pub fn json(value: &Value) {
     let _ = writeln!(std::io::stdout(), "{}", json_text(value));
 }
 
-/// Strings alone hold characters to be escaped, so the escapes are JSON's.
+/// Only strings hold characters to escape, so JSON's escapes are right.
 fn json_text(value: &Value) -> String {
     let units = |c: char| {
         c.encode_utf16(&mut [0; 2])
@@ -41,7 +40,7 @@ fn json_text(value: &Value) -> String {
     escaped(&value.to_string(), "", units)
 }
 
-/// Outside text on one line: the name of a file, a device, an operator; a driver's error.
+/// Escapes outside text to one line: names of files, devices and operators, and a driver's errors.
 pub fn plain(text: impl Display) -> String {
     escaped(&text.to_string(), "", |c| c.escape_default().to_string())
 }
@@ -57,7 +56,7 @@ fn escaped(text: &str, kept: &str, escape: impl Fn(char) -> String) -> String {
     all
 }
 
-/// `true` for what moves the cursor, changes colours, reorders text or shows nothing.
+/// `true` if a character moves the cursor, changes colours, reorders text or is invisible.
 fn is_unseen(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -65,7 +64,7 @@ fn is_unseen(c: char) -> bool {
             | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Rejected candidates in JSON, each with its reason.
+/// Rejected candidates in JSON, with their reasons.
 pub fn rejected(all: &[Rejected]) -> Value {
     let each = |one: &Rejected| {
         serde_json::json!({

@@ -1,4 +1,4 @@
-//! The package that the command is about.
+//! The package of the command.
 
 use crate::arguments::Arguments;
 use crate::output::plain;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-/// The code of the error that no package was named where there are several.
+/// The code of the error that the workspace has several packages and none was named.
 pub const SEVERAL: &str = "several-packages";
 
 /// A package with its operators and caches.
@@ -20,17 +20,17 @@ pub struct Package {
     pub name: String,
     pub folder: PathBuf,
     pub manifest: Manifest,
-    /// With sizes to tune for.
+    /// The operators with sizes to tune for.
     pub operators: Vec<Found>,
     pub without_tune: Vec<Found>,
-    /// Source that was passed over and may hold operators.
+    /// Source that was skipped and may hold operators.
     pub skipped: Vec<Skipped>,
     pub cache: Cache,
     pub environment: Environment,
 }
 
 impl Package {
-    /// The package that is asked for, else that of the current folder.
+    /// Finds the package of the command line, else that of the current folder.
     pub fn find(arguments: &Arguments) -> Result<Package> {
         let package = Package::look(arguments)?;
         match package.cache.refused() {
@@ -39,7 +39,7 @@ impl Package {
         }
     }
 
-    /// As [`find`](Package::find), but accepts a user's cache that is refused.
+    /// Like [`find`](Package::find), but accepts a package whose user's cache is refused.
     pub fn look(arguments: &Arguments) -> Result<Package> {
         let metadata = match &arguments.metadata {
             Some(file) => Some(read_metadata(file)?),
@@ -73,18 +73,18 @@ impl Package {
         })
     }
 
-    /// Warns of source that was passed over, and of sizes that are assumed.
+    /// Warns of assumed sizes and of skipped source.
     pub fn warn(&self) {
         for assumption in assumptions(&self.operators) {
             complain!("warning: {}", plain(assumption));
         }
         for skipped in &self.skipped {
-            complain!("warning: passed over: {}", plain(skipped));
+            complain!("warning: skipped: {}", plain(skipped));
         }
     }
 
-    /// The operators of these names, with or without `tune(…)`: all variants of one whose element types are not named. All operators if no
-    /// name is given.
+    /// The operators of these names, with or without `tune(…)`. A name without element types stands for all variants. Returns all operators
+    /// if there are no names.
     pub fn named(&self, names: &[String]) -> Result<Vec<&Found>> {
         let all = || self.operators.iter().chain(&self.without_tune);
         let is = |found: &Found, name: &str| self.is(found, name);
@@ -92,7 +92,7 @@ impl Package {
             let known: Vec<&str> = all().map(|found| found.name.as_str()).collect();
             return Err(miette!(
                 help = match known.is_empty() {
-                    true => "no operator was found; --source-dir names other folders".to_owned(),
+                    true => "no operator was found; name other folders with --source-dir".to_owned(),
                     false => format!("the operators are: {}", known.join(", ")),
                 },
                 "{} has no operator `{}`",
@@ -104,12 +104,12 @@ impl Package {
         Ok(all().filter(chosen).collect())
     }
 
-    /// `true` if a name means the operator: `scale`, `scale<f16>`, and with its place `src/lib.rs:12:scale<f16>`.
+    /// `true` if a name means the operator: `scale`, `scale<f16>`, or with its place `src/lib.rs:12:scale<f16>`.
     fn is(&self, found: &Found, name: &str) -> bool {
         found.name == name || found.checked.op().name == name || self.place(found) == name
     }
 
-    /// The name of an operator with its place, which others of its name do not share: `src/lib.rs:12:scale<f16>`.
+    /// The unique name of an operator, with its place: `src/lib.rs:12:scale<f16>`.
     pub fn place(&self, found: &Found) -> String {
         let file = found.file.strip_prefix(&self.folder).unwrap_or(&found.file);
         format!("{}:{}:{}", file.display(), found.line, found.name)
@@ -123,10 +123,10 @@ fn read_manifest(folder: &Path) -> Result<Manifest> {
         .wrap_err_with(|| format!("{} cannot be read", plain(path.display())))
 }
 
-/// The most bytes of metadata that are read: far more than of the largest workspace.
+/// The largest metadata file, in bytes: far more than any workspace has.
 const LONGEST_METADATA: u64 = 256 << 20;
 
-/// The output of a `cargo metadata` that ran somewhere else.
+/// Reads the output of an earlier `cargo metadata`.
 fn read_metadata(file: &Path) -> Result<Value> {
     let mut text = Vec::new();
     std::fs::File::open(file)
@@ -142,7 +142,7 @@ fn read_metadata(file: &Path) -> Result<Value> {
     })
 }
 
-/// The metadata of the workspace from cargo; none if there is no cargo.
+/// Asks cargo for the workspace's metadata. `None` if there is no cargo.
 fn ask_cargo(arguments: &Arguments) -> Result<Option<Value>> {
     let mut cargo = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["metadata", "--no-deps", "--format-version", "1"]);
@@ -153,7 +153,7 @@ fn ask_cargo(arguments: &Arguments) -> Result<Option<Value>> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         output => output
             .into_diagnostic()
-            .wrap_err("cargo cannot be run; --metadata FILE does without")?,
+            .wrap_err("cargo cannot be run; pass --metadata FILE instead")?,
     };
     if !output.status.success() {
         return Err(miette!(
@@ -168,7 +168,7 @@ fn ask_cargo(arguments: &Arguments) -> Result<Option<Value>> {
         .map(Some)
 }
 
-/// The package of that name; else the one whose manifest is meant, or the only one.
+/// Chooses the package of the command line's name or manifest, else the innermost one around the current folder, else the only one.
 fn choose(metadata: &Value, arguments: &Arguments) -> Result<(String, PathBuf)> {
     let packages: Vec<(&str, &Path)> = metadata["packages"]
         .as_array()
@@ -193,7 +193,7 @@ fn choose(metadata: &Value, arguments: &Arguments) -> Result<(String, PathBuf)> 
             .and_then(|path| Some(path.parent()?.to_owned())),
         None => std::env::current_dir().ok().and_then(|path| path.canonicalize().ok()),
     };
-    // The innermost package around the current folder.
+    // Packages may be nested.
     let around = packages.iter().filter(|(_, folder)| {
         let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
         here.as_ref().is_some_and(|here| here.starts_with(folder))
@@ -221,8 +221,8 @@ fn choose(metadata: &Value, arguments: &Arguments) -> Result<(String, PathBuf)> 
     let (name, folder) = *chosen;
     if !folder.join(Manifest::FILE).is_file() {
         return Err(miette!(
-            help = "metadata holds absolute paths: make it where the package lies at the same place, or use --manifest-path",
-            "the metadata says that `{}` lies in {}, which has no manifest",
+            help = "metadata holds absolute paths: create it with the package at the same path, or use --manifest-path",
+            "the metadata locates `{}` in {}, which has no manifest",
             plain(name),
             plain(folder.display())
         ));
@@ -230,10 +230,10 @@ fn choose(metadata: &Value, arguments: &Arguments) -> Result<(String, PathBuf)> 
     Ok((name.to_owned(), folder.to_owned()))
 }
 
-/// The package of the nearest manifest, read without cargo.
+/// Reads the nearest manifest without cargo.
 fn without_cargo(arguments: &Arguments) -> Result<(String, PathBuf)> {
     let help = "name a package's manifest with --manifest-path, or pass --metadata FILE: what `cargo metadata --format-version 1 --no-deps` \
-                prints where there is cargo";
+                prints on a machine with cargo";
     let manifest = match &arguments.manifest_path {
         Some(path) => path
             .canonicalize()
@@ -256,20 +256,20 @@ fn without_cargo(arguments: &Arguments) -> Result<(String, PathBuf)> {
     };
     let folder = match (manifest.parent(), manifest.file_name()) {
         (Some(folder), Some(name)) if name == Manifest::FILE => folder.to_owned(),
-        _ => return Err(miette!("{} is no Cargo.toml", plain(manifest.display()))),
+        _ => return Err(miette!("{} is not a Cargo.toml", plain(manifest.display()))),
     };
     let shown = plain(manifest.display());
     match (read_manifest(&folder)?.name, &arguments.package) {
         (Some(name), Some(wanted)) if name != *wanted => Err(miette!(
             help = help,
-            "{shown} is that of package `{}`, not `{}`, and there is no cargo to ask for others",
+            "{shown} belongs to package `{}`, not `{}`, and there is no cargo to ask for others",
             plain(name),
             plain(wanted)
         )),
         (Some(name), _) => Ok((name, folder)),
         (None, _) => Err(miette!(
             help = help,
-            "{shown} is that of a workspace, and there is no cargo to ask for its packages"
+            "{shown} belongs to a workspace, and there is no cargo to ask for its packages"
         )),
     }
 }

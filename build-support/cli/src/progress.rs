@@ -1,4 +1,4 @@
-//! What a tuning shows while it goes on: measurements left, the best so far, what is measured, time left.
+//! The progress display of a tuning: measurements left, the best result, the current candidate, time left.
 
 use crate::interrupt;
 use crate::output::plain;
@@ -11,21 +11,21 @@ use std::fmt::Write;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// Two lines at the bottom of the terminal; nothing where there is none.
+/// Two lines at the bottom of the terminal. Shows nothing without a terminal.
 #[derive(Clone)]
 pub struct Progress {
     bar: ProgressBar,
-    job: Rc<RefCell<Job>>,
+    current: Rc<RefCell<Current>>,
 }
 
 #[derive(Default)]
-struct Job {
+struct Current {
     operator: String,
     sizes: String,
-    /// What is cut off where the terminal ends.
+    /// The current step. The terminal's width cuts it off.
     doing: String,
     latency: Option<f64>,
-    /// Joules and seconds of what needs least.
+    /// The least joules, and the seconds of that candidate.
     least: Option<(f64, f64)>,
     rejected: usize,
     /// The error of the last measurement of this size that could not be written.
@@ -33,7 +33,7 @@ struct Job {
 }
 
 impl Progress {
-    /// For work that ends at that time at the latest.
+    /// A display for work that ends at `end` at the latest.
     pub fn new(hidden: bool, end: Instant) -> miette::Result<Progress> {
         let bar = match hidden {
             true => ProgressBar::hidden(),
@@ -48,104 +48,104 @@ impl Progress {
         bar.set_style(style.into_diagnostic()?.with_key("left", left));
         Ok(Progress {
             bar,
-            job: Rc::default(),
+            current: Rc::default(),
         })
     }
 
-    /// So many sizes are to be tuned.
+    /// Begins with the number of sizes to tune.
     pub fn begin(&self, jobs: usize) {
         self.bar.set_length(jobs as u64);
-        // One measurement takes seconds, and the time left goes on.
+        // Keep the time left current during long measurements.
         self.bar.enable_steady_tick(Duration::from_millis(250));
     }
 
-    /// Begins the next one: an operator, and its sizes.
+    /// Begins the next size of an operator.
     pub fn job(&self, operator: &str, sizes: &str) {
-        *self.job.borrow_mut() = Job {
+        *self.current.borrow_mut() = Current {
             operator: operator.to_owned(),
             sizes: sizes.to_owned(),
-            ..Job::default()
+            ..Current::default()
         };
         self.bar.set_prefix(format!("{operator} ({sizes})"));
         self.show();
     }
 
-    /// What the tuner does.
+    /// Shows a step of the tuner.
     pub fn step(&self, step: Step<'_>) {
-        let mut job = self.job.borrow_mut();
+        let mut current = self.current.borrow_mut();
         match step {
             Step::Candidate { number, of, schedule } => {
-                job.doing = format!(
+                current.doing = format!(
                     "{} to time, now {schedule}",
                     count(of.saturating_sub(number), "candidate")
                 );
             }
             Step::Energy { number, of, schedule } => {
                 let left = count(of.saturating_sub(number), "energy measurement");
-                job.doing = format!("{left} to go, now {schedule}");
+                current.doing = format!("{left} to go, now {schedule}");
             }
             Step::Rejected { rejected } => {
-                job.rejected += 1;
+                current.rejected += 1;
                 if rejected.reason.is_defect() {
-                    let complaint = rejected.complaint(&job.operator, &job.sizes);
+                    let complaint = rejected.complaint(&current.operator, &current.sizes);
                     self.bar.suspend(|| complain!("warning: {}", plain(complaint)));
                 }
             }
             Step::NoWorker { why } => {
                 let said = format!(
-                    "warning: {}; a candidate that faults ends the tuning of all",
+                    "warning: {}; a candidate that faults will end the whole tuning",
                     plain(why)
                 );
                 self.bar.suspend(|| complain!("{said}"));
             }
             Step::NoEnergy { why } => {
-                let said = format!("warning: {}; only latencies are measured", plain(why));
+                let said = format!("warning: {}; only latencies will be measured", plain(why));
                 self.bar.suspend(|| complain!("{said}"));
             }
             Step::Kept => interrupt::kept(),
             Step::NotKept { why } => {
                 interrupt::not_kept(why);
-                job.not_kept = Some(why.to_owned());
+                current.not_kept = Some(why.to_owned());
             }
             Step::Timed { seconds } => {
-                job.latency = Some(job.latency.map_or(seconds, |best| best.min(seconds)));
+                current.latency = Some(current.latency.map_or(seconds, |best| best.min(seconds)));
             }
             Step::Measured { seconds, joules } => {
-                if job.least.is_none_or(|(least, _)| joules < least) {
-                    job.least = Some((joules, seconds));
+                if current.least.is_none_or(|(least, _)| joules < least) {
+                    current.least = Some((joules, seconds));
                 }
             }
         }
-        drop(job);
+        drop(current);
         self.show();
     }
 
-    /// The error because of which an interrupted tuning would repeat measurements of this size; none if it would not.
+    /// The reason that measurements of this size are not in the journal. `None` if they are.
     pub fn not_kept(&self) -> Option<String> {
-        self.job.borrow().not_kept.clone()
+        self.current.borrow().not_kept.clone()
     }
 
-    /// A size is tuned, or has failed.
+    /// Ends a size.
     pub fn done(&self) {
         self.bar.inc(1);
     }
 
-    /// Prints something above the line.
+    /// Prints above the display.
     pub fn suspend(&self, print: impl FnOnce()) {
         self.bar.suspend(print);
     }
 
-    /// Takes the line away.
+    /// Removes the display.
     pub fn end(&self) {
         self.bar.finish_and_clear();
     }
 
     fn show(&self) {
-        self.bar.set_message(self.job.borrow().text());
+        self.bar.set_message(self.current.borrow().text());
     }
 }
 
-impl Job {
+impl Current {
     fn text(&self) -> String {
         let best = match (self.least, self.latency) {
             (Some((least, time)), _) => format!("best {} in {}; ", joules(least), seconds(time)),
@@ -178,7 +178,7 @@ mod tests {
         });
         progress.step(Step::Timed { seconds: 3e-6 });
         progress.step(Step::Timed { seconds: 2e-6 });
-        let text = || progress.job.borrow().text();
+        let text = || progress.current.borrow().text();
         assert_eq!(text(), "best 2.00 µs; 4 candidates to time, now plain threads=128");
         progress.step(Step::Energy {
             number: 0,

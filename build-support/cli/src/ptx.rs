@@ -1,8 +1,8 @@
-//! `ptx`: an operator's kernel.
+//! `ptx`: prints an operator's kernel.
 
-use crate::Outcome;
 use crate::arguments::{Arguments, Ptx};
 use crate::kernel::{self, choose, of_program, specialisation};
+use crate::outcome::Outcome;
 use crate::output::{json, plain};
 use crate::package::Package;
 use crate::quantity::count;
@@ -21,7 +21,7 @@ pub fn ptx(arguments: &Arguments, options: &Ptx) -> Outcome {
         let mut all: Vec<String> = found.iter().map(|found| found.name.clone()).collect();
         all.sort();
         all.dedup();
-        // Several of one name: their places tell them apart.
+        // Operators of one name differ in their places.
         if all.len() < found.len() {
             all = found.iter().map(|found| plain(package.place(found))).collect();
         }
@@ -68,7 +68,7 @@ pub fn ptx(arguments: &Arguments, options: &Ptx) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The sizes asked for, else those of the first bucket.
+/// The sizes on the command line, else those of the first bucket.
 fn sizes(found: &Found, options: &Ptx) -> Result<Vec<u64>> {
     match (&options.sizes, found.buckets.first()) {
         (Some(text), _) => kernel::sizes(found, text),

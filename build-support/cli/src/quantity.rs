@@ -1,4 +1,4 @@
-//! Quantities for people: three digits and a unit, intervals where they are known, nouns in the right number.
+//! Quantities as text: three digits and a unit, known intervals, nouns in the right number.
 
 use energy_kernel_compiler::record::Estimate;
 
@@ -12,7 +12,7 @@ pub fn joules(value: f64) -> String {
     scaled(value, "J")
 }
 
-/// A measured quantity with its interval, unless that is not known: `119 mJ ± 20.0 µJ`, `12.3 µs`.
+/// A measured quantity, with its interval if that is known: `119 mJ ± 20.0 µJ`, `12.3 µs`.
 pub fn measured(estimate: Estimate, unit: impl Fn(f64) -> String) -> String {
     match estimate.interval > 0.0 {
         true => format!("{} ± {}", unit(estimate.mean), unit(estimate.interval)),
@@ -57,7 +57,7 @@ fn scaled(value: f64, unit: &str) -> String {
     format!("{} {prefix}{unit}", digits(value / scale))
 }
 
-/// Three digits, or all before the point.
+/// Three digits, or all digits before the point.
 fn digits(value: f64) -> String {
     match value.abs() {
         large if large >= 99.95 => format!("{value:.0}"),

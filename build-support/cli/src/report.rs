@@ -1,9 +1,9 @@
-//! `report`: one HTML file that needs nothing else, with what is known of the operators.
+//! `report`: writes the operators and their results into one self-contained HTML file.
 
 mod chart;
 
-use crate::Outcome;
 use crate::arguments::{Arguments, Report};
+use crate::outcome::Outcome;
 use crate::output::{json, plain};
 use crate::package::Package;
 use crate::quantity::{count, joules, measured, seconds};
@@ -63,8 +63,8 @@ fn page(package: &str, sections: &str, without: &[String]) -> String {
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Energy of {package}</title>\
          <style>{STYLE}</style></head><body>\n<h1>Energy of {package}</h1>\n\
-         <p>Each figure shows the Pareto front of one operator at one size: no other kernel that was measured is faster and needs less \
-         energy. The filled point is the one that is used: the least energy within 5&nbsp;% of the least latency.</p>\n{sections}"
+         <p>Each figure shows the Pareto front of one operator at one size: no measured kernel is both faster and needs less energy. \
+         Programs use the filled point: the least energy within 5&nbsp;% of the least latency.</p>\n{sections}"
     );
     if !without.is_empty() {
         let names: Vec<String> = without.iter().map(|name| escape(name)).collect();
@@ -73,7 +73,7 @@ fn page(package: &str, sections: &str, without: &[String]) -> String {
     html + "</body></html>\n"
 }
 
-/// One result. (Writing to a string cannot fail.)
+/// Writes one result. (Writing to a string cannot fail.)
 fn section(html: &mut String, found: &Found, device: &DeviceClass, record: &Record) {
     let stale = found.is_stale(device, record);
     let chosen = Objective::default().choose(&record.front).unwrap_or(0);
@@ -91,7 +91,7 @@ fn section(html: &mut String, found: &Found, device: &DeviceClass, record: &Reco
     if stale {
         let _ = writeln!(
             html,
-            "<p class=\"doubt\">The compiler has changed since this was measured: the figures are other kernels'.</p>"
+            "<p class=\"doubt\">The compiler now emits other kernels than were measured, so the figures are not shown.</p>"
         );
         return;
     }
@@ -104,15 +104,15 @@ fn section(html: &mut String, found: &Found, device: &DeviceClass, record: &Reco
     rejected(html, &record.rejected);
 }
 
-/// What the chosen kernel saves beside the fastest, and what it costs in time.
+/// The energy that the chosen kernel saves relative to the fastest, and its cost in time.
 fn saving(front: &[Point], chosen: usize) -> Option<String> {
     let (fastest, used) = (front.first()?, front.get(chosen)?);
     let (before, after) = (fastest.energy?.mean, used.energy?.mean);
     if chosen == 0 {
-        return Some("The fastest kernel is also the one of least energy within 5&nbsp;% of its latency.".to_owned());
+        return Some("The fastest kernel also needs the least energy within 5&nbsp;% of its latency.".to_owned());
     }
     Some(format!(
-        "Beside the fastest kernel, the one that is used needs <b>{:.1}&nbsp;% less energy</b> and {:.1}&nbsp;% more time.",
+        "The chosen kernel needs <b>{:.1}&nbsp;% less energy</b> and {:.1}&nbsp;% more time than the fastest.",
         100.0 * (1.0 - after / before),
         100.0 * (used.latency.mean / fastest.latency.mean - 1.0)
     ))
@@ -136,7 +136,7 @@ fn table(html: &mut String, front: &[Point], chosen: usize) {
     html.push_str("</table>\n");
 }
 
-/// What the search did, and under which conditions the chosen point was measured.
+/// The effort of the search, and the conditions of the chosen point.
 fn effort(html: &mut String, record: &Record, point: &Point) {
     let did = &record.statistics;
     let held = &point.conditions;
@@ -154,12 +154,12 @@ fn effort(html: &mut String, record: &Record, point: &Point) {
         0 => String::new(),
         number => {
             let error = 100.0 * did.prediction_error;
-            format!(" The energy model had predicted {number} of these; its mean error was {error:.1}&nbsp;%.")
+            format!(" The energy model predicted {number} of these with a mean error of {error:.1}&nbsp;%.")
         }
     };
     let _ = writeln!(
         html,
-        "<p><small>{}: {} compiled, {} timed, {} with their energy measured, in {}.{predicted}{}{}</small></p>",
+        "<p><small>{}: {} compiled, {} timed, {} with measured energy, in {}.{predicted}{}{}</small></p>",
         count(did.space as usize, "schedule"),
         did.compiled,
         did.timed,
@@ -170,7 +170,7 @@ fn effort(html: &mut String, record: &Record, point: &Point) {
     );
 }
 
-/// The candidates that do not compete, by reason; each with its error where the reader opens the list.
+/// The rejected candidates by reason. A list that the reader can open shows each error.
 fn rejected(html: &mut String, all: &[Rejected]) {
     if all.is_empty() {
         return;
@@ -187,7 +187,7 @@ fn rejected(html: &mut String, all: &[Rejected]) {
     html.push_str("</ul></details>\n");
 }
 
-/// Outside text in HTML.
+/// Escapes outside text for HTML.
 fn escape(text: &str) -> String {
     plain(text)
         .replace('&', "&amp;")

@@ -1,8 +1,8 @@
-//! `show`: a table of the operators and their results.
+//! `show`: prints a table of the operators and their results.
 
-use crate::Outcome;
 use crate::arguments::{Arguments, Show};
 use crate::kernel::{self, choose};
+use crate::outcome::Outcome;
 use crate::output::{json, plain};
 use crate::package::Package;
 use crate::quantity::{joules, seconds};
@@ -14,11 +14,11 @@ use energy_kernel_compiler::record::{CacheFile, CacheMode, Objective, Point, Rec
 use serde_json::Value;
 use std::process::ExitCode;
 
-/// A line of the table.
+/// A row of the table.
 #[derive(Default)]
 struct Row {
     operator: String,
-    /// Empty if they are not known.
+    /// Empty if unknown.
     sizes: String,
     device: String,
     energy: String,
@@ -86,7 +86,7 @@ fn call(found: &Found, contents: &Contents, sizes: &str, options: &Show) -> miet
     })
 }
 
-/// Results from when the operator had a `tune(…)`: programs still use them.
+/// The results of an operator that no longer has `tune(…)`. Programs still use them.
 fn without_tune(found: &Found, contents: &Contents, options: &Show) -> Vec<Row> {
     let known = contents.operators.get(&found.fingerprint);
     let files = known.iter().flat_map(|known| known.devices.values());
@@ -144,7 +144,7 @@ fn front(found: &Found, sizes: &str, file: &CacheFile, record: &Record, options:
         .map(|(number, point)| (point, Some(number) == chosen))
         .filter(|(_, is_chosen)| *is_chosen || options.front);
     let row = |(point, is_chosen): (&Point, bool)| {
-        // Figures of another kernel than would run say nothing.
+        // The figures belong to another kernel than the one that would run.
         let (latency, energy) = match stale {
             true => (None, None),
             false => (Some(point.latency.mean), point.energy.map(|energy| energy.mean)),

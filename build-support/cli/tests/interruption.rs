@@ -218,7 +218,7 @@ fn an_interrupt_on_a_full_disk_says_that_nothing_is_kept() {
     assert!(package.journals().values().all(Vec::is_empty));
     let warned = String::from_utf8_lossy(&output.stderr);
     assert!(
-        warned.contains("what was measured now is lost") && !warned.contains("the same command"),
+        warned.contains("the measurements are lost") && !warned.contains("run the command again"),
         "{warned}"
     );
 }

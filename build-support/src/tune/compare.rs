@@ -1,38 +1,32 @@
-//! Two kernels, which needs less energy: measured in turn, A B B A, so that what drifts meanwhile touches both alike.
+//! Compares the energy of two kernels. They are measured in turn, A B B A, so that drift affects both equally.
 
-use super::Settings;
-use super::data::inputs;
-use super::gpu::estimate;
-use super::meter::{Effort, Measured, Meter, MeterError, Problem};
-use crate::scan::Found;
-use energy_kernel_compiler::lower::lower;
-use energy_kernel_compiler::problem;
-use energy_kernel_compiler::record::{Conditions, Estimate, Flag, Record};
-use energy_kernel_compiler::schedule::Program;
+use super::backend::{Backend, BackendError, Measured, Problem};
+use super::statistics::estimate;
+use energy_kernel_compiler::record::{Conditions, Estimate, Flag};
 use std::time::Instant;
 
 /// The fewest pairs that are compared.
 pub const LEAST_PAIRS: usize = 4;
 
-/// Clocks may differ by this part, and temperatures by so many °C.
+/// The largest relative difference of SM clocks, and of temperatures in °C.
 const MOVED: (f64, f64) = (0.02, 3.0);
 
-/// What came of a comparison.
+/// The result of a comparison.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comparison {
-    /// Energy of the second by energy of the first: the mean, and half of its 95 % confidence interval by Student's distribution over
-    /// the pairs.
+    /// The energy of the second divided by that of the first: the mean, and half the width of its 95 % confidence interval by Student's
+    /// distribution over the pairs.
     pub ratio: Estimate,
-    /// Joules a launch of the first and of the second: means over the pairs.
+    /// Joules per launch of the first and of the second: means over the pairs.
     pub energies: [Estimate; 2],
-    /// Pairs of windows.
+    /// The number of pairs of windows.
     pub pairs: usize,
-    /// Doubts about any of them, and about their being comparable.
+    /// Doubts about any window, and about their comparability.
     pub flags: Vec<Flag>,
 }
 
 impl Comparison {
-    /// Which part of the first's energy the second saves, and the interval.
+    /// The fraction of the first's energy that the second saves, with its interval.
     pub fn saving(&self) -> Estimate {
         Estimate {
             mean: 1.0 - self.ratio.mean,
@@ -40,17 +34,17 @@ impl Comparison {
         }
     }
 
-    /// Whether the interval leaves a difference.
+    /// `true` if the interval excludes equal energies.
     pub fn is_decided(&self) -> bool {
         (1.0 - self.ratio.mean).abs() > self.ratio.interval
     }
 
-    /// From measurements in pairs: of the first, of the second; none where they are fewer than two.
+    /// A comparison from pairs of measurements: of the first, of the second. `None` for fewer than two pairs.
     pub fn of(pairs: &[[Measured; 2]]) -> Option<Comparison> {
         if pairs.len() < 2 {
             return None;
         }
-        // Ratios are compared as logarithms: A by B and B by A are then as far from 1.
+        // Average logarithms, so that A / B and B / A are equally far from 1.
         let logarithms: Vec<f64> = (pairs.iter())
             .map(|[a, b]| (b.estimate.mean / a.estimate.mean).ln())
             .collect();
@@ -80,7 +74,8 @@ impl Comparison {
     }
 }
 
-/// What held while figures were measured, and makes them hard to compare. At the power limit the board sets its clock by itself.
+/// The differences between conditions that make figures hard to compare. Clock differences do not count at the power limit, where the
+/// board chooses the clock.
 pub(super) fn incomparable<'a>(conditions: impl Iterator<Item = &'a Conditions> + Clone) -> Vec<Flag> {
     let spread = |of: fn(&Conditions) -> Option<f64>| {
         let least = conditions.clone().filter_map(of).reduce(f64::min)?;
@@ -100,18 +95,18 @@ pub(super) fn incomparable<'a>(conditions: impl Iterator<Item = &'a Conditions> 
     flags
 }
 
-/// Compares two candidates, each given with its latency in seconds, by so many pairs (an even number, four at least). None where energy cannot be
-/// measured, or not before the deadline.
+/// Compares two candidates, each given with its latency in seconds. `pairs` is rounded up to an even number, four at least. `None` if
+/// energy cannot be measured, or not before the deadline.
 ///
 /// # Errors
 /// The device is broken.
-pub fn compare<M: Meter>(
-    meter: &mut M,
+pub fn compare<M: Backend>(
+    backend: &mut M,
     problem: Problem<'_>,
     candidates: [(&M::Candidate, f64); 2],
     pairs: usize,
     deadline: Instant,
-) -> Result<Option<Comparison>, MeterError> {
+) -> Result<Option<Comparison>, BackendError> {
     let pairs = pairs.max(LEAST_PAIRS).next_multiple_of(2);
     let mut measured = Vec::with_capacity(pairs);
     for number in 0..pairs {
@@ -119,7 +114,7 @@ pub fn compare<M: Meter>(
         let turned = number % 2 == 1;
         let mut one = |which: usize| {
             let (candidate, latency) = candidates[which];
-            meter.energy(problem, candidate, latency, deadline)
+            backend.energy(problem, candidate, latency, deadline)
         };
         let (Some(early), Some(late)) = (one(usize::from(turned))?, one(usize::from(!turned))?) else {
             return Ok(None);
@@ -129,56 +124,9 @@ pub fn compare<M: Meter>(
     Ok(Comparison::of(&measured))
 }
 
-/// Compares the kernel that the objective chooses from a record with the fastest of it, as for a claim. None where they are the same, or
-/// where energy cannot be measured before the deadline.
-///
-/// # Errors
-/// The record's kernels cannot be made any more, or the device is broken; why.
-pub fn confirm<M: Meter>(
-    meter: &mut M,
-    found: &Found,
-    record: &Record,
-    settings: &Settings,
-    pairs: usize,
-    deadline: Instant,
-) -> Result<Option<Comparison>, String> {
-    let (Some(fastest), Some(chosen)) = (record.front.first(), record.choose(settings.objective)) else {
-        return Ok(None);
-    };
-    if fastest.program == chosen.program {
-        return Ok(None);
-    }
-    let inputs = inputs(&found.checked, &record.sizes, settings.seed)?;
-    let problem = Problem {
-        checked: &found.checked,
-        specialisation: &record.specialisation,
-        sizes: &record.sizes,
-        inputs: &inputs,
-        seed: settings.seed,
-    };
-    let machine = meter.machine();
-    let text = |error: MeterError| error.to_string();
-    meter.begin(problem, deadline).map_err(text)?;
-    let mut load = |program: &Program| {
-        let kernel = lower(
-            &problem::Problem::new(&found.checked, &record.specialisation, machine),
-            program,
-        )
-        .map_err(|error| error.to_string())?;
-        let (candidate, _) = meter.load(problem, &kernel, &[], deadline).map_err(text)?;
-        let latency = meter.latency(problem, &candidate, deadline).map_err(text)?;
-        Ok::<_, String>((candidate, latency.estimate.mean))
-    };
-    let (a, b) = (load(&fastest.program)?, load(&chosen.program)?);
-    meter.set_effort(Effort::Claim);
-    let compared = compare(meter, problem, [(&a.0, a.1), (&b.0, b.1)], pairs, deadline);
-    meter.set_effort(Effort::Search);
-    compared.map_err(text)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::meter::Place;
+    use super::super::backend::OutputIndex;
     use super::super::random::Random;
     use super::super::testing::{conditions, device, operator};
     use super::*;
@@ -224,7 +172,7 @@ mod tests {
         }
     }
 
-    impl Meter for Scripted {
+    impl Backend for Scripted {
         /// Joules a launch, in truth.
         type Candidate = f64;
 
@@ -244,15 +192,21 @@ mod tests {
             false
         }
 
-        fn begin(&mut self, _: Problem<'_>, _: Instant) -> Result<(), MeterError> {
+        fn begin(&mut self, _: Problem<'_>, _: Instant) -> Result<(), BackendError> {
             Ok(())
         }
 
-        fn load(&mut self, _: Problem<'_>, _: &Kernel, _: &[Place], _: Instant) -> Result<(f64, Vec<u64>), MeterError> {
-            Err(MeterError::Unfit("nothing is loaded".into()))
+        fn load(
+            &mut self,
+            _: Problem<'_>,
+            _: &Kernel,
+            _: &[OutputIndex],
+            _: Instant,
+        ) -> Result<(f64, Vec<u64>), BackendError> {
+            Err(BackendError::Unfit("nothing is loaded".into()))
         }
 
-        fn latency(&mut self, _: Problem<'_>, _: &f64, _: Instant) -> Result<Measured, MeterError> {
+        fn latency(&mut self, _: Problem<'_>, _: &f64, _: Instant) -> Result<Measured, BackendError> {
             Ok(self.measured(1e-5))
         }
 
@@ -262,7 +216,7 @@ mod tests {
             candidate: &f64,
             _: f64,
             _: Instant,
-        ) -> Result<Option<Measured>, MeterError> {
+        ) -> Result<Option<Measured>, BackendError> {
             if self.windows.len() >= self.counts {
                 return Ok(None);
             }
@@ -273,7 +227,7 @@ mod tests {
         }
     }
 
-    fn run(meter: &mut Scripted, [a, b]: [f64; 2], pairs: usize) -> Option<Comparison> {
+    fn run(backend: &mut Scripted, [a, b]: [f64; 2], pairs: usize) -> Option<Comparison> {
         let found = operator(
             "tune(N = 8)",
             "fn double(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| x[[n]] * 2.0 }",
@@ -285,14 +239,14 @@ mod tests {
             inputs: &[],
             seed: 0,
         };
-        compare(meter, problem, [(&a, 1e-5), (&b, 1e-5)], pairs, Instant::now()).expect("it does not break")
+        compare(backend, problem, [(&a, 1e-5), (&b, 1e-5)], pairs, Instant::now()).expect("it does not break")
     }
 
     #[test]
     fn windows_are_interleaved_and_at_least_four_pairs() {
-        let mut meter = Scripted::new(0, 0.0, 0.0);
-        let comparison = run(&mut meter, [2.0, 1.0], 1).expect("there is a counter");
-        assert_eq!(meter.windows, [2.0, 1.0, 1.0, 2.0, 2.0, 1.0, 1.0, 2.0]);
+        let mut backend = Scripted::new(0, 0.0, 0.0);
+        let comparison = run(&mut backend, [2.0, 1.0], 1).expect("there is a counter");
+        assert_eq!(backend.windows, [2.0, 1.0, 1.0, 2.0, 2.0, 1.0, 1.0, 2.0]);
         assert_eq!(comparison.pairs, 4);
         assert!((comparison.saving().mean - 0.5).abs() < 1e-12 && comparison.is_decided());
         assert!((comparison.energies[0].mean - 2.0).abs() < 1e-12 && comparison.flags.is_empty());
@@ -325,19 +279,19 @@ mod tests {
 
     #[test]
     fn what_makes_them_incomparable_is_flagged() {
-        let mut meter = Scripted::new(0, 0.0, 0.0);
-        meter.warms = 0.5;
-        let comparison = run(&mut meter, [1.0, 1.0], 4).expect("there is a counter");
+        let mut backend = Scripted::new(0, 0.0, 0.0);
+        backend.warms = 0.5;
+        let comparison = run(&mut backend, [1.0, 1.0], 4).expect("there is a counter");
         assert_eq!(comparison.flags, [Flag::TemperatureDrift]);
     }
 
     #[test]
     fn clocks_that_differ_are_a_doubt_unless_the_board_sets_them_at_its_limit() {
-        let meter = Scripted::new(0, 0.0, 0.0);
+        let backend = Scripted::new(0, 0.0, 0.0);
         let at = |clock, flags: &[Flag]| Conditions {
             sm_clock_mhz: Some(clock),
             flags: flags.to_vec(),
-            ..meter.measured(1.0).conditions
+            ..backend.measured(1.0).conditions
         };
         let between = |a: &Conditions, b: &Conditions| incomparable([a, b].into_iter());
         assert_eq!(between(&at(1980.0, &[]), &at(1950.0, &[])), []);
@@ -347,8 +301,8 @@ mod tests {
 
     #[test]
     fn without_a_counter_there_is_no_comparison() {
-        let mut meter = Scripted::new(0, 0.0, 0.0);
-        meter.counts = 5;
-        assert_eq!(run(&mut meter, [1.0, 1.0], 4), None);
+        let mut backend = Scripted::new(0, 0.0, 0.0);
+        backend.counts = 5;
+        assert_eq!(run(&mut backend, [1.0, 1.0], 4), None);
     }
 }

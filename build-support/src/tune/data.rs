@@ -1,15 +1,15 @@
-//! Tensors on the host, and the random inputs that candidates are measured on.
+//! Tensors in host memory, and the random inputs that candidates are measured on.
 
 use super::random::Random;
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::element::Element;
 use energy_kernel_compiler::ir::{AxisId, Expr, ExprId, Op, SizeId, Source};
-use half::{bf16, f16};
+use energy_kernel_compiler::reference::{Number, stored};
 
 /// A row-major tensor in host memory, or a scalar (an empty shape).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Data {
-    /// What it is stored as.
+    /// The element type.
     pub element: Element,
     /// Dimensions, slowest first.
     pub shape: Vec<u64>,
@@ -18,15 +18,15 @@ pub struct Data {
 }
 
 impl Data {
-    /// The bytes of an element, by its position; none outside.
+    /// The bytes of the element at a position. `None` outside the tensor.
     pub fn at(&self, position: u64) -> Option<&[u8]> {
         let size = self.element.size() as usize;
         let start = usize::try_from(position).ok()?.checked_mul(size)?;
         self.bytes.get(start..)?.get(..size)
     }
 
-    /// Random elements: normal floats; integers below `bound` where they are used as indices, else small ones that sums
-    /// do not overflow with.
+    /// Random elements: normal floats, and integers. Integers are below `bound` if they are used as indices, else small, so that sums do
+    /// not overflow.
     fn random(element: Element, shape: Vec<u64>, bound: Option<u64>, random: &mut Random) -> Data {
         let count = shape.iter().product::<u64>();
         let total = (count * u64::from(element.size())) as usize;
@@ -36,17 +36,15 @@ impl Data {
                 Some(bound) => random.below(bound.min(most.unsigned_abs() + 1)) as i64,
                 None => least.max(-8) + random.below(16 - (least.max(-8) + 8) as u64) as i64,
             };
-            match element {
-                Element::F32 => bytes.extend((random.normal() as f32).to_le_bytes()),
-                Element::F16 => bytes.extend(f16::from_f64(random.normal()).to_le_bytes()),
-                Element::BF16 => bytes.extend(bf16::from_f64(random.normal()).to_le_bytes()),
-                Element::F64 => bytes.extend(random.normal().to_le_bytes()),
-                Element::I8 => bytes.extend((integer(random, -128, 127) as i8).to_le_bytes()),
-                Element::U8 => bytes.push(integer(random, 0, 255) as u8),
-                Element::I32 => bytes.extend((integer(random, -8, i64::from(i32::MAX)) as i32).to_le_bytes()),
-                Element::I64 => bytes.extend(integer(random, -8, i64::MAX).to_le_bytes()),
-                Element::Bool => bytes.push(random.below(2) as u8),
-            }
+            let number = match element {
+                Element::F32 | Element::F16 | Element::BF16 | Element::F64 => Number::Float(random.normal()),
+                Element::I8 => Number::Integer(integer(random, -128, 127)),
+                Element::U8 => Number::Integer(integer(random, 0, 255)),
+                Element::I32 => Number::Integer(integer(random, -8, i64::from(i32::MAX))),
+                Element::I64 => Number::Integer(integer(random, -8, i64::MAX)),
+                Element::Bool => Number::Bool(random.below(2) == 1),
+            };
+            bytes.extend(stored(element, number));
         }
         while bytes.len() < total {
             bytes.extend_from_within(..bytes.len().min(total - bytes.len()));
@@ -55,39 +53,22 @@ impl Data {
     }
 }
 
-/// An element's bytes, little-endian, as a number.
-pub(crate) fn number(element: Element, bytes: &[u8]) -> f64 {
-    fn fixed<const N: usize>(bytes: &[u8]) -> [u8; N] {
-        bytes.first_chunk().copied().unwrap_or([0; N])
-    }
-    match element {
-        Element::F32 => f32::from_le_bytes(fixed(bytes)).into(),
-        Element::F16 => f16::from_le_bytes(fixed(bytes)).into(),
-        Element::BF16 => bf16::from_le_bytes(fixed(bytes)).into(),
-        Element::F64 => f64::from_le_bytes(fixed(bytes)),
-        Element::I8 => i8::from_le_bytes(fixed(bytes)).into(),
-        Element::U8 | Element::Bool => u8::from_le_bytes(fixed(bytes)).into(),
-        Element::I32 => i32::from_le_bytes(fixed(bytes)).into(),
-        Element::I64 => i64::from_le_bytes(fixed(bytes)) as f64,
-    }
-}
-
-/// After so many elements a tensor repeats itself: a prime, so that rows differ. More would take a build script, which is not
-/// optimised, longer than measuring does.
+/// The period, in elements, after which a tensor repeats itself. It is a prime, so that rows differ. Drawing more numbers would take an
+/// unoptimised build script longer than measuring.
 const PERIOD: u64 = 1_048_573;
 
-/// The most bytes of inputs and outputs that are made up for a measurement.
+/// The most bytes of inputs and outputs of a measurement.
 const MOST_BYTES: u64 = 16 << 30;
 
 /// Random inputs of an operator, the same for the same seed: one for each of its parameters.
 ///
 /// # Errors
-/// Inputs and outputs together would be larger than what is worth a measurement.
+/// Inputs and outputs together exceed [`MOST_BYTES`].
 pub(crate) fn inputs(checked: &Checked, sizes: &[u64], seed: u64) -> Result<Vec<Data>, String> {
     let bytes = bytes(checked, sizes);
     if bytes > MOST_BYTES {
         return Err(format!(
-            "its tensors have {bytes} bytes, more than the {MOST_BYTES} that are measured with"
+            "its tensors have {bytes} bytes; the tuner measures with {MOST_BYTES} at most"
         ));
     }
     let op = checked.op();
@@ -99,7 +80,7 @@ pub(crate) fn inputs(checked: &Checked, sizes: &[u64], seed: u64) -> Result<Vec<
     Ok(made.collect())
 }
 
-/// Bytes of an operator's inputs and outputs.
+/// The bytes of an operator's inputs and outputs.
 pub(crate) fn bytes(checked: &Checked, sizes: &[u64]) -> u64 {
     let op = checked.op();
     let inputs = op
@@ -113,19 +94,19 @@ pub(crate) fn bytes(checked: &Checked, sizes: &[u64]) -> u64 {
         .fold(0, u64::saturating_add)
 }
 
-/// The values of dimensions.
+/// The extents of dimensions.
 pub(crate) fn shape(dims: &[SizeId], sizes: &[u64]) -> Vec<u64> {
     dims.iter()
         .map(|size| sizes.get(size.index()).copied().unwrap_or(0))
         .collect()
 }
 
-/// Elements of a tensor.
+/// The number of elements of a tensor.
 pub(crate) fn volume(dims: &[SizeId], sizes: &[u64]) -> u64 {
     shape(dims, sizes).into_iter().fold(1, u64::saturating_mul)
 }
 
-/// About how many operations a kernel does at least: expressions evaluated, intermediate tensors computed once.
+/// The approximate number of operations that any kernel needs: each expression per value, intermediate tensors computed once.
 pub(crate) fn operations(checked: &Checked, sizes: &[u64]) -> f64 {
     let op = checked.op();
     let extent = |axes: &[AxisId]| -> f64 {
@@ -152,7 +133,7 @@ pub(crate) fn operations(checked: &Checked, sizes: &[u64]) -> f64 {
     lets.chain(outputs).sum()
 }
 
-/// For each input whose values are used as indices, the smallest dimension that they index.
+/// For each input whose values are used as indices: the smallest dimension that they index.
 fn index_bounds(op: &Op, sizes: &[u64]) -> Vec<Option<u64>> {
     let mut bounds: Vec<Option<u64>> = vec![None; op.inputs.len()];
     for expr in &op.exprs {
@@ -174,7 +155,7 @@ fn index_bounds(op: &Op, sizes: &[u64]) -> Vec<Option<u64>> {
     bounds
 }
 
-/// The inputs whose values an index is made of. What indexes those in turn has a bound of its own.
+/// Visits the inputs whose values an index is made of. Inputs that index those have a bound of their own.
 fn each_value(op: &Op, index: ExprId, visit: &mut impl FnMut(usize)) {
     match op.expr(index) {
         Expr::Read {

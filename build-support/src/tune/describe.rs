@@ -1,12 +1,13 @@
-//! What the cost model sees of a kernel: its features, counted by the compiler without running it, and how it is launched.
+//! The features of a kernel that the cost model uses.
 //!
-//! `energy_kernel_compiler::features` has the table of all of them, with units. These few are what the evaluation in `tests/bench`
-//! compared models on: counts that may have a price each, and the shape of the launch, which has none.
+//! The compiler counts them without running the kernel; `energy_kernel_compiler::features` has the table of all features, with units.
+//! The evaluation in `tests/bench` compared models on this selection: counts that may have a price, and the shape of the launch, which
+//! has none.
 
 use super::model::device::Described;
 use energy_kernel_compiler::features::{Class, Features};
 
-/// What is counted, of all threads.
+/// The counts, over all threads.
 const COUNTS: [&str; 12] = [
     "thread_instructions",
     "float32",
@@ -22,7 +23,7 @@ const COUNTS: [&str; 12] = [
     "barriers",
 ];
 
-/// How it is launched.
+/// The shape of the launch.
 const SHAPE: [&str; 5] = [
     "threads",
     "blocks",
@@ -31,12 +32,12 @@ const SHAPE: [&str; 5] = [
     "waves",
 ];
 
-/// The names of what describes a kernel, in order.
+/// The names of the features, in the order of [`vector`].
 pub fn names() -> Vec<String> {
     COUNTS.iter().chain(&SHAPE).map(|&name| name.to_owned()).collect()
 }
 
-/// A kernel as the model of a device takes it, with its latency in seconds. What has no features, which no legal schedule lacks, has zeros.
+/// The input of the device model, with the latency in seconds. All features are 0 without `features`; every legal schedule has some.
 pub fn described(features: Option<&Features>, latency: f64) -> Described {
     let (counts, shape) = match features {
         Some(features) => (counts(features), shape(features)),
@@ -49,7 +50,7 @@ pub fn described(features: Option<&Features>, latency: f64) -> Described {
     }
 }
 
-/// All that describes a kernel without its latency, in the order of [`names`].
+/// The features of a kernel without its latency, in the order of [`names`].
 pub fn vector(described: &Described) -> Vec<f64> {
     described.counts.iter().chain(&described.shape).copied().collect()
 }

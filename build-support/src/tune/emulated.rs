@@ -1,8 +1,8 @@
-//! The emulated device as a meter: latency and energy are simulated from what a kernel does, and said to be.
+//! The emulated device. It simulates latency and energy from the operations of a kernel, and marks them as simulated.
 
-use super::MOST_EMULATED_OPERATIONS;
+use super::backend::{Backend, BackendError, Measured, OutputIndex, Problem};
 use super::data::{bytes, operations, volume};
-use super::meter::{Measured, Meter, MeterError, Place, Problem, Workload};
+use super::workload::Workload;
 use energy_kernel::simulate::Profile;
 use energy_kernel::{Emulation, Gpu};
 use energy_kernel_compiler::check::Checked;
@@ -11,19 +11,22 @@ use energy_kernel_compiler::record::{CacheMode, Conditions, DeviceClass, Estimat
 use energy_kernel_compiler::target::Machine;
 use std::time::Instant;
 
-/// Making up and copying a tensor is not interrupted either: in an unoptimised build script a byte takes as long as so many
-/// operations on the emulated device (5.5 s for 512 MB).
+/// The most operations of an operator on the emulated device, even with a long budget.
+pub const MOST_EMULATED_OPERATIONS: f64 = 1e11;
+
+/// The cost of a byte, in operations on the emulated device. Drawing and copying tensors cannot be interrupted, and takes an unoptimised
+/// build script 5.5 s for 512 MB.
 const OPERATIONS_A_BYTE: f64 = 8.0;
 
-/// Tensors are held several times, in the memory of a machine that does other things besides.
+/// The most bytes of tensors. The host holds them several times.
 const MOST_BYTES: u64 = 2 << 30;
 
-/// The reference is far slower than the emulator, and is not interrupted within a result: one must not take more than this
-/// part of all the operations that are allowed.
+/// The operations of one result may be at most the allowed operations divided by this: the reference is far slower than the emulator,
+/// and is not interrupted within a result.
 const RESULTS: f64 = 500.0;
 
 /// The emulated device.
-pub struct EmulatedMeter {
+pub struct EmulatedBackend {
     gpu: Gpu,
     profile: Profile,
     candidates: usize,
@@ -31,23 +34,23 @@ pub struct EmulatedMeter {
     workload: Option<Workload>,
 }
 
-/// A candidate has its figures as soon as it has run.
-pub struct Simulated {
+/// A candidate that has run, and its figures.
+pub struct SimulatedCandidate {
     latency: f64,
     energy: f64,
 }
 
-impl EmulatedMeter {
-    /// The device of this profile, which tries that many candidates for each bucket, and refuses operators that do more
-    /// operations than `most_operations`: they would be broken off before they came to anything.
-    pub fn new(profile: Profile, candidates: usize, most_operations: f64) -> EmulatedMeter {
-        // Launches are counted; whether kernels are sound is for tests to find out, and costs several times the run time.
+impl EmulatedBackend {
+    /// The device of this profile. It tries `candidates` candidates for each bucket and refuses operators of more than `most_operations`
+    /// operations, which would not finish in time.
+    pub fn new(profile: Profile, candidates: usize, most_operations: f64) -> EmulatedBackend {
+        // Only count. The sanitizer is for tests: it takes several times as long.
         let gpu = Gpu::emulated_with(Emulation {
             profile,
             sanitize: false,
             ..Emulation::default()
         });
-        EmulatedMeter {
+        EmulatedBackend {
             gpu,
             profile,
             candidates,
@@ -56,17 +59,17 @@ impl EmulatedMeter {
         }
     }
 
-    /// Where there is patience enough for so many times as many operations, if anywhere.
+    /// The hint that the command allows `times` as many operations. Empty if it does not.
     fn more(&self, times: f64) -> &'static str {
         match times * self.most_operations <= MOST_EMULATED_OPERATIONS {
-            true => " in a build; `cargo energy-kernel tune --emulated` has more patience",
+            true => " in a build; `cargo energy-kernel tune --emulated` allows more",
             false => "",
         }
     }
 
     fn measured(&self, mean: f64, seed: u64) -> Measured {
         Measured {
-            // A simulation gives the same every time.
+            // Simulations repeat exactly.
             estimate: Estimate { mean, interval: 0.0 },
             conditions: Conditions {
                 driver: String::new(),
@@ -88,8 +91,8 @@ impl EmulatedMeter {
     }
 }
 
-impl Meter for EmulatedMeter {
-    type Candidate = Simulated;
+impl Backend for EmulatedBackend {
+    type Candidate = SimulatedCandidate;
 
     fn device(&self) -> &DeviceClass {
         self.gpu.device_class()
@@ -107,11 +110,11 @@ impl Meter for EmulatedMeter {
         true
     }
 
-    fn accepts(&self, checked: &Checked, sizes: &[u64]) -> Result<(), MeterError> {
+    fn accepts(&self, checked: &Checked, sizes: &[u64]) -> Result<(), BackendError> {
         let operations = operations(checked, sizes);
         if operations > self.most_operations {
-            return Err(MeterError::Unfit(format!(
-                "some {operations:.0e} operations are more than the {:.0e} that the emulated device is given{}",
+            return Err(BackendError::Unfit(format!(
+                "some {operations:.0e} operations are more than the {:.0e} that the emulated device allows{}",
                 self.most_operations,
                 self.more(operations / self.most_operations),
             )));
@@ -120,24 +123,24 @@ impl Meter for EmulatedMeter {
             .map(|output| volume(&output.dims, sizes))
             .fold(1, u64::saturating_add);
         if operations / results as f64 > self.most_operations / RESULTS {
-            return Err(MeterError::Unfit(format!(
-                "some {operations:.0e} operations for {results} results are too many to check for the emulated device{}",
+            return Err(BackendError::Unfit(format!(
+                "some {operations:.0e} operations for {results} results take too long to check on the emulated device{}",
                 self.more(RESULTS * operations / (self.most_operations * results as f64)),
             )));
         }
         let bytes = bytes(checked, sizes);
         let most = MOST_BYTES.min((self.most_operations / OPERATIONS_A_BYTE) as u64);
         if bytes > most {
-            return Err(MeterError::Unfit(format!(
-                "its tensors have {bytes} bytes, more than the {most} that the emulated device is given"
+            return Err(BackendError::Unfit(format!(
+                "its tensors have {bytes} bytes, more than the {most} that the emulated device allows"
             )));
         }
         Ok(())
     }
 
-    fn begin(&mut self, problem: Problem<'_>, _: Instant) -> Result<(), MeterError> {
+    fn begin(&mut self, problem: Problem<'_>, _: Instant) -> Result<(), BackendError> {
         self.workload = None;
-        let unfit = |error: energy_kernel::Error| MeterError::Unfit(error.to_string());
+        let unfit = |error: energy_kernel::Error| BackendError::Unfit(error.to_string());
         self.workload = Some(Workload::new(&self.gpu, problem).map_err(unfit)?);
         Ok(())
     }
@@ -146,15 +149,15 @@ impl Meter for EmulatedMeter {
         &mut self,
         problem: Problem<'_>,
         kernel: &Kernel,
-        places: &[Place],
+        indices: &[OutputIndex],
         deadline: Instant,
-    ) -> Result<(Simulated, Vec<u64>), MeterError> {
-        let rejected = |reason| move |error: energy_kernel::Error| MeterError::rejected(reason, error);
-        let broken = |error: energy_kernel::Error| MeterError::Broken(error.to_string());
+    ) -> Result<(SimulatedCandidate, Vec<u64>), BackendError> {
+        let rejected = |reason| move |error: energy_kernel::Error| BackendError::rejected(reason, error);
+        let broken = |error: energy_kernel::Error| BackendError::Broken(error.to_string());
         let Some(workload) = &mut self.workload else {
-            return Err(MeterError::Broken("no problem was taken on".to_owned()));
+            return Err(BackendError::Broken("no problem was begun".to_owned()));
         };
-        workload.poison(&self.gpu, problem).map_err(broken)?;
+        workload.poison().map_err(broken)?;
         let loaded = self.gpu.compile(kernel).map_err(rejected(Reason::NotLoaded))?;
         let (arguments, views) = (workload.arguments(), workload.views());
         // SAFETY: candidates are lowered from the problem, whose sizes were verified and made the tensors.
@@ -164,27 +167,32 @@ impl Meter for EmulatedMeter {
             .gpu
             .simulate_until(deadline, || prepared.launch())
             .map_err(|error| match Instant::now() >= deadline {
-                true => MeterError::rejected(Reason::Late, error),
-                false => MeterError::rejected(Reason::Faulted, error),
+                true => BackendError::rejected(Reason::Late, error),
+                false => BackendError::rejected(Reason::Faulted, error),
             })?;
-        let candidate = Simulated {
+        let candidate = SimulatedCandidate {
             latency: simulated.latency_s,
             energy: simulated.energy_j,
         };
-        Ok((candidate, workload.results(problem, places).map_err(broken)?))
+        Ok((candidate, workload.results(problem, indices).map_err(broken)?))
     }
 
-    fn latency(&mut self, problem: Problem<'_>, candidate: &Simulated, _: Instant) -> Result<Measured, MeterError> {
+    fn latency(
+        &mut self,
+        problem: Problem<'_>,
+        candidate: &SimulatedCandidate,
+        _: Instant,
+    ) -> Result<Measured, BackendError> {
         Ok(self.measured(candidate.latency, problem.seed))
     }
 
     fn energy(
         &mut self,
         problem: Problem<'_>,
-        candidate: &Simulated,
+        candidate: &SimulatedCandidate,
         _: f64,
         _: Instant,
-    ) -> Result<Option<Measured>, MeterError> {
+    ) -> Result<Option<Measured>, BackendError> {
         Ok(Some(self.measured(candidate.energy, problem.seed)))
     }
 }

@@ -1,22 +1,22 @@
-//! Evolution: from schedules that promise much to others like them, where a space is too large to look at all of it.
+//! Evolutionary search of spaces that are too large to estimate completely.
 //!
-//! A schedule is what its text says: a family and the values of its parameters. A child has one parent's, and some of a mate's of the
-//! same family: of another good one (crossover), or of any one of the space (mutation). What is not of the space is not born.
+//! The genome of a schedule is its text: a family and the values of its parameters. A child has the values of one parent, and some of a
+//! mate of the same family: another good schedule (crossover), or any one of the space (mutation). Children outside the space are dropped.
 
 use super::random::Random;
 use energy_kernel_compiler::schedule::Schedule;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The best so many have children.
+/// The number of the best schedules that have children.
 const PARENTS: usize = 16;
 
-/// How often in ten a mate is any one of the space.
+/// The mates, of ten, that are any schedule of the space.
 const MUTATIONS: u64 = 5;
 
-/// Attempts for each child that is wanted: most of a space's neighbours are known after a while.
+/// The attempts for each child: after a while most neighbours are known.
 const ATTEMPTS: usize = 32;
 
-/// Schedules with what they cost, the cheapest first: at most `most` are looked at, `first` and their descendants. What has no cost is left out.
+/// Evaluates the cost of `first` and of descendants, of at most `most` schedules. Returns those that have a cost, the cheapest first.
 pub(crate) fn evolve(
     space: &[Schedule],
     first: &[Schedule],
@@ -28,7 +28,7 @@ pub(crate) fn evolve(
     let mut seen: BTreeSet<Schedule> = BTreeSet::new();
     let mut ranked: Vec<(Schedule, f64)> = Vec::new();
     let mut generation: Vec<Schedule> = first.to_vec();
-    // Until it comes to evolve, nothing needs to be known of the space but its order.
+    // Built only if anything evolves.
     let mut members: Option<Members> = None;
     loop {
         generation.truncate(most - seen.len());
@@ -69,7 +69,7 @@ impl Members {
         }
     }
 
-    /// As many children as there are parents, if so many can be found that were not seen.
+    /// As many children as parents, unless too few are found that were not seen.
     fn children(&self, parents: &[Schedule], seen: &BTreeSet<Schedule>, random: &mut Random) -> Vec<Schedule> {
         let mut children = BTreeSet::new();
         for _ in 0..ATTEMPTS * parents.len() {
@@ -86,12 +86,12 @@ impl Members {
     }
 }
 
-/// One of several.
+/// A random one of several.
 fn any(schedules: &[Schedule], random: &mut Random) -> Option<Schedule> {
     schedules.get(random.below(schedules.len() as u64) as usize).copied()
 }
 
-/// What has one parent's values, and each with an even chance its mate's; none where they are of different families.
+/// A child of two schedules: each value is the parent's or the mate's with equal probability. `None` if their families differ.
 fn child(parent: Schedule, mate: Schedule, random: &mut Random) -> Option<Schedule> {
     if parent.family() != mate.family() {
         return None;
@@ -102,7 +102,8 @@ fn child(parent: Schedule, mate: Schedule, random: &mut Random) -> Option<Schedu
     text.parse().ok()
 }
 
-/// The member of a space that is most like a schedule: itself, or what has most of its values; none where its family is not there.
+/// The schedule of a space that is most similar to another: itself, or the one with the most equal values. `None` if the space lacks its
+/// family.
 pub(crate) fn most_like(space: &[Schedule], schedule: Schedule) -> Option<Schedule> {
     if space.contains(&schedule) {
         return Some(schedule);
@@ -116,7 +117,7 @@ pub(crate) fn most_like(space: &[Schedule], schedule: Schedule) -> Option<Schedu
     family.min_by_key(|member| others(member)).copied()
 }
 
-/// What a schedule's text consists of; `block=128x64x32` are three values.
+/// The parts of a schedule's text. `block=128x64x32` has three values.
 fn values(text: &str) -> impl Iterator<Item = &str> {
     text.split_inclusive([' ', 'x', '='])
 }

@@ -1,26 +1,26 @@
-//! Whether a candidate's results are right: the CPU reference at sampled outputs, edges of tiles among them.
+//! The expected results: the CPU reference at sampled outputs, tile edges among them.
 
-use super::data::{Data, number};
-use super::meter::Place;
+use super::backend::OutputIndex;
+use super::data::Data;
 use super::random::Random;
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::element::Element;
-use energy_kernel_compiler::reference::{Error, Evaluated, Reference};
+use energy_kernel_compiler::reference::{Error, Evaluated, Reference, loaded};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// The most outputs that are compared.
+/// The most output elements that are compared.
 const SAMPLES: usize = 4096;
 
-/// The longest that computing them may take; those that are computed by then are compared.
+/// The longest time for computing them. Those that are computed by then are compared.
 const TIME: Duration = Duration::from_secs(3);
 
-/// Expected values at some outputs. Computed once for a size, and compared with every candidate's.
+/// The expected values of sampled output elements. Computed once for a size and compared with the results of every candidate.
 #[derive(Debug, Clone)]
 pub struct Expected {
-    places: Vec<Place>,
-    /// The value at each place.
+    indices: Vec<OutputIndex>,
+    /// The value at each index.
     values: Vec<Evaluated>,
     /// The element type of each output.
     elements: Vec<Element>,
@@ -33,11 +33,11 @@ pub struct Difference {
     pub wrong: usize,
     /// The number of elements compared.
     pub of: usize,
-    /// Where the error is largest.
-    pub place: Place,
-    /// What is there.
+    /// The element with the largest error.
+    pub index: OutputIndex,
+    /// The element's value.
     pub found: f64,
-    /// What should be there.
+    /// The expected value.
     pub expected: f64,
     /// The bound on the error, without the rounding of the result.
     pub bound: f64,
@@ -48,7 +48,7 @@ impl fmt::Display for Difference {
         let Difference {
             wrong,
             of,
-            place: Place { output, position },
+            index: OutputIndex { output, position },
             found,
             expected,
             bound,
@@ -61,8 +61,8 @@ impl fmt::Display for Difference {
 }
 
 impl Expected {
-    /// Evaluates the reference at up to 4096 outputs, the same for the same seed (but for those that take too long, or come
-    /// after the deadline).
+    /// Evaluates the reference at up to 4096 output elements, the same ones for the same seed. It stops early after a few seconds or at
+    /// the deadline.
     ///
     /// # Errors
     /// The operator cannot run at these sizes, or on these inputs.
@@ -78,29 +78,29 @@ impl Expected {
         let mut evaluator = reference.evaluator();
         let outputs = checked.op().outputs.len();
         let mut random = Random::new(seed);
-        let mut places: Vec<(usize, Vec<u64>)> = Vec::new();
+        let mut indices: Vec<(usize, Vec<u64>)> = Vec::new();
         for output in 0..outputs {
             let chosen = coordinates(&reference.shape(output), SAMPLES / outputs, &mut random);
-            places.extend(chosen.into_iter().map(|at| (output, at)));
+            indices.extend(chosen.into_iter().map(|at| (output, at)));
         }
-        // In random order, so that those computed in time are as good a sample; the ends of each output come first.
-        random.shuffle(&mut places);
+        // In random order, so that those computed in time are still a fair sample. The ends of each output come first.
+        random.shuffle(&mut indices);
         let inner = |(output, at): &(usize, Vec<u64>)| {
             let shape = reference.shape(*output);
             let last = at.iter().zip(&shape).all(|(&c, &extent)| c + 1 == extent);
             !(last || at.iter().all(|&c| c == 0))
         };
-        places.sort_by_key(inner);
+        indices.sort_by_key(inner);
         let begun = Instant::now();
-        let mut kept = Vec::with_capacity(places.len());
-        let mut values = Vec::with_capacity(places.len());
-        for (output, at) in places {
+        let mut kept = Vec::with_capacity(indices.len());
+        let mut values = Vec::with_capacity(indices.len());
+        for (output, at) in indices {
             let enough = begun.elapsed() > TIME && values.len() >= 16;
             if enough || (Instant::now() > deadline && !values.is_empty()) {
                 break;
             }
             let shape = reference.shape(output);
-            kept.push(Place {
+            kept.push(OutputIndex {
                 output: output as u32,
                 position: at
                     .iter()
@@ -110,37 +110,37 @@ impl Expected {
             values.push(evaluator.at(output, &at));
         }
         Ok(Expected {
-            places: kept,
+            indices: kept,
             values,
             elements: checked.op().outputs.iter().map(|output| output.element).collect(),
         })
     }
 
-    /// Where results are compared.
-    pub fn places(&self) -> &[Place] {
-        &self.places
+    /// The indices of the sampled elements.
+    pub fn indices(&self) -> &[OutputIndex] {
+        &self.indices
     }
 
-    /// Compares a candidate's results at [the places](Expected::places): one word for each, with the element's bytes in its
-    /// lowest places.
+    /// Compares a candidate's results at [the indices](Expected::indices): one word for each, with the element's bytes at its
+    /// low end.
     ///
     /// # Errors
-    /// How they differ.
+    /// The difference.
     pub fn compare(&self, results: &[u64]) -> Result<(), Difference> {
-        let of = self.places.len();
+        let of = self.indices.len();
         let mut worst: Option<(f64, Difference)> = None;
         let mut wrong = 0;
         let mut results = results.iter();
-        for (&place, evaluated) in self.places.iter().zip(&self.values) {
-            let element = self.elements[place.output as usize];
-            // A result that did not come is as wrong as can be.
+        for (&index, evaluated) in self.indices.iter().zip(&self.values) {
+            let element = self.elements[index.output as usize];
+            // A missing result is wrong.
             let bytes = results.next().map(|word| word.to_le_bytes());
             let bytes = bytes.as_ref().map(|bytes| &bytes[..element.size() as usize]);
             if bytes.is_some_and(|bytes| evaluated.accepts(element, bytes)) {
                 continue;
             }
             wrong += 1;
-            let found = bytes.map_or(f64::NAN, |bytes| number(element, bytes));
+            let found = bytes.map_or(f64::NAN, |bytes| loaded(element, bytes).float());
             let expected = evaluated.value.float();
             let error = match (found - expected).abs() {
                 error if error.is_nan() => f64::INFINITY,
@@ -150,7 +150,7 @@ impl Expected {
                 let difference = Difference {
                     wrong: 0,
                     of,
-                    place,
+                    index,
                     found,
                     expected,
                     bound: evaluated.error,
@@ -165,7 +165,7 @@ impl Expected {
     }
 }
 
-/// Up to `most` elements of a tensor: all of a small one; else both ends of every dimension, edges of tiles, and random ones.
+/// The coordinates of up to `most` elements of a tensor: all of a small one, else both ends, tile edges and random elements.
 fn coordinates(shape: &[u64], most: usize, random: &mut Random) -> Vec<Vec<u64>> {
     let elements = shape.iter().copied().fold(1u64, u64::saturating_mul);
     let split = |mut position: u64| {
@@ -194,7 +194,7 @@ fn coordinates(shape: &[u64], most: usize, random: &mut Random) -> Vec<Vec<u64>>
     chosen.into_iter().collect()
 }
 
-/// A coordinate where tiles begin or end.
+/// A coordinate at the begin or end of a tile.
 fn edge(extent: u64, random: &mut Random) -> u64 {
     let tile = 16u64 << random.below(5);
     let border = match random.below(4) {
@@ -202,7 +202,7 @@ fn edge(extent: u64, random: &mut Random) -> u64 {
         1 => extent,
         _ => random.below(extent / tile + 1) * tile,
     };
-    // The last of one tile, or the first of the next.
+    // The last element of one tile, or the first of the next.
     border.saturating_sub(random.below(2)).min(extent - 1)
 }
 
@@ -210,18 +210,18 @@ fn edge(extent: u64, random: &mut Random) -> u64 {
 mod tests {
     use super::*;
     use crate::tune::data::inputs;
-    use crate::tune::meter::pick;
     use crate::tune::testing::operator;
+    use crate::tune::workload::pick;
     use half::f16;
 
-    fn dot() -> crate::scan::Found {
+    fn dot() -> crate::source::scan::Found {
         operator(
             "tune(M = 40, N = 300, K = 64)",
             "fn dot(x: Tensor<f16, (M, K)>, w: Tensor<f16, (N, K)>) -> Tensor<f16, (M, N)> { |m, n| sum(|k| x[[m, k]] * w[[n, k]]) }",
         )
     }
 
-    fn right(found: &crate::scan::Found, inputs: &[Data], sizes: &[u64]) -> Vec<Data> {
+    fn right(found: &crate::source::scan::Found, inputs: &[Data], sizes: &[u64]) -> Vec<Data> {
         let bytes: Vec<&[u8]> = inputs.iter().map(|data| data.bytes.as_slice()).collect();
         let reference = Reference::new(&found.checked, sizes, &bytes).unwrap();
         let outputs = found.checked.op().outputs.iter().enumerate();
@@ -235,7 +235,7 @@ mod tests {
     }
 
     fn compare(expected: &Expected, outputs: &[Data]) -> Result<(), Difference> {
-        expected.compare(&pick(outputs, expected.places()))
+        expected.compare(&pick(outputs, expected.indices()))
     }
 
     fn later() -> Instant {
@@ -275,13 +275,13 @@ mod tests {
         last[0].bytes[..2].copy_from_slice(&f16::from_f64(-500.0).to_le_bytes());
         let difference = compare(&expected, &last).unwrap_err();
         assert_eq!(
-            (difference.wrong, difference.found, difference.place.position),
+            (difference.wrong, difference.found, difference.index.position),
             (2, -500.0, 0)
         );
         let difference = expected.compare(&[]).unwrap_err();
         assert_eq!(
             (difference.wrong, difference.of),
-            (expected.places().len(), difference.wrong)
+            (expected.indices().len(), difference.wrong)
         );
     }
 

@@ -1,19 +1,20 @@
-//! A real GPU as a meter: CUDA events for latency, the board's energy counter for energy.
+//! A real GPU: CUDA events measure latency, the board's energy counter measures energy.
 //!
 //! ```text
 //!   thermal warm-up, once ──▶ candidate: settle 0.5 s ──▶ window from tick to tick, the GPU busy throughout
 //!                                                          │ joules / second (counter)   × seconds / launch (events)
 //!                                                          └─ instant power, clocks, temperature, … ──▶ conditions, flags
 //! ```
-//! Launches rotate over several sets of tensors, more than the L2 cache holds, so that every launch finds them in device
-//! memory; many launches make one CUDA graph, and the next graph is queued before the last has ended, so that the GPU never
-//! waits for the host.
+//! Launches rotate over several sets of tensors, together larger than the L2 cache, so that every launch reads them from device memory.
+//! Many launches make one CUDA graph. The next graph is queued before the last one ends, so the GPU never waits for the host.
 
+use super::backend::{Backend, BackendError, Effort, Measured, OutputIndex, Problem};
+use super::busy::BusyGpu;
 use super::compare::incomparable;
 use super::data::bytes;
-use super::meter::{Effort, Measured, Meter, MeterError, Place, Problem, Workload};
-use super::queue::Queue;
-use energy_kernel::energy::{Calibration, Meter as Board, SETTLING, Survey, students_quantile};
+use super::statistics::estimate;
+use super::workload::Workload;
+use energy_kernel::energy::{Calibration, Meter, SETTLING, Survey};
 use energy_kernel::tools::{Graph, LoadedKernel};
 use energy_kernel::{Error, Gpu};
 use energy_kernel_compiler::kernel::Kernel;
@@ -21,47 +22,46 @@ use energy_kernel_compiler::record::{CacheMode, Conditions, DeviceClass, Estimat
 use energy_kernel_compiler::target::Machine;
 use std::time::{Duration, Instant};
 
-/// Tensors in rotation have so many times the bytes of the L2 cache.
+/// The bytes of the tensors in rotation, as a multiple of the L2 cache.
 const ROTATION: u64 = 3;
 
-/// The L2 cache of a GPU that does not tell: that of a B200 is 126 MiB.
+/// The L2 cache, in bytes, of a GPU that does not report it. A B200 has 126 MiB.
 const LARGEST_L2: u64 = 128 << 20;
 
-/// The most sets of tensors: making more takes longer than measuring.
+/// The most sets of tensors. Making more takes longer than measuring.
 const MOST_SETS: u64 = 1024;
 
-/// A graph takes about so long, in seconds: long against its launch, short against a deadline.
+/// The target length of a graph in seconds: long compared with its launch, short compared with a deadline.
 const GRAPH_SECONDS: f64 = 0.01;
 
-/// No graph takes longer, in seconds, unless one launch does.
+/// The longest graph in seconds, unless one launch takes longer.
 const LONGEST_GRAPH: f64 = 0.25;
 
 /// The most launches in a graph.
 const MOST_LAUNCHES: usize = 4096;
 
-/// Graphs that are timed for one latency.
+/// The number of graphs that are timed for one latency.
 const REPETITIONS: usize = 7;
 
-/// The card runs so long at least before anything is timed, and at most: until its temperature has settled.
+/// The least and the most time that the board runs before anything is timed. In between, it runs until its temperature has settled.
 const WARM_UP: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(60)];
 
-/// A temperature counts as settled when it has kept still for 10 s: less time than this finds nothing out.
+/// The least time in which the temperature can be found settled: it must not move for 10 s.
 const LEAST_SETTLING: Duration = Duration::from_secs(12);
 
-/// A candidate's first launch may take so long. A kernel that needs longer does not compete, and one that hangs must not take the
-/// whole budget.
+/// The longest first launch of a candidate. Slower kernels are rejected, so that one that hangs does not take the whole budget.
 const LAUNCH_PATIENCE: Duration = Duration::from_secs(20);
 
-/// A launch that has taken less than this may be slow; one that has taken longer counts as hung.
+/// A launch that is ended later than this counts as hung, an earlier one as late.
 const HANGING: Duration = Duration::from_secs(5);
 
-/// The driver's codes for a kernel that went wrong. The context is of no use afterwards.
+/// The driver's error codes for a faulting kernel. They leave the context unusable.
 const FAULTS: [u32; 13] = [700, 702, 708, 709, 710, 711, 712, 714, 715, 716, 717, 718, 719];
 
-/// After so long a rest it has cooled down.
+/// The idle time after which the board has cooled down.
 const COLD_AFTER: Duration = Duration::from_secs(10);
 
-/// What a window may take beyond its length: settling, ticks at both ends.
+/// The time that a window takes beyond its length: settling, ticks at both ends.
 const MARGIN: Duration = Duration::from_millis(1000);
 
 impl Effort {
@@ -75,48 +75,48 @@ impl Effort {
 }
 
 /// A GPU.
-pub struct GpuMeter {
+pub struct GpuBackend {
     gpu: Gpu,
     candidates: usize,
-    /// Or why there is none.
-    board: Result<Board, String>,
+    /// The energy meter, or the reason that there is none.
+    meter: Result<Meter, String>,
     driver: String,
     cache: CacheMode,
     effort: Effort,
     workloads: Vec<Workload>,
-    /// Whether the sets of tensors in rotation are more than the L2 cache holds.
+    /// `true` if the sets of tensors in rotation exceed the L2 cache.
     cold: bool,
-    /// When it worked last; none before it has warmed up.
+    /// The last time that it worked. `None` before it has warmed up.
     busy: Option<Instant>,
-    /// What held when the problem's first energy was measured: the others are compared with it.
+    /// The conditions of the problem's first energy measurement, which the others are compared with.
     reference: Option<Conditions>,
-    /// Why nothing runs on this context any more.
+    /// The reason that the context is unusable.
     broken: Option<String>,
 }
 
 /// A candidate on the GPU.
-pub struct Loaded {
+pub struct GpuCandidate {
     kernel: LoadedKernel,
 }
 
-impl GpuMeter {
-    /// The first GPU.
+impl GpuBackend {
+    /// Opens the first GPU.
     ///
     /// # Errors
-    /// There is none that can be used, and why.
-    pub fn open(candidates: usize) -> Result<GpuMeter, String> {
+    /// The reason that no GPU can be used.
+    pub fn open(candidates: usize) -> Result<GpuBackend, String> {
         let gpu = Gpu::open().map_err(|error| error.to_string())?;
         // Without the counter latencies can still be measured.
-        let board = Board::open(&gpu).map_err(|error| error.to_string());
-        let driver = board
+        let meter = Meter::open(&gpu).map_err(|error| error.to_string());
+        let driver = meter
             .as_ref()
             .ok()
-            .and_then(|board| board.driver().ok())
+            .and_then(|meter| meter.driver().ok())
             .unwrap_or_default();
-        Ok(GpuMeter {
+        Ok(GpuBackend {
             gpu,
             candidates,
-            board,
+            meter,
             driver,
             cache: CacheMode::Cold,
             effort: Effort::Search,
@@ -128,33 +128,33 @@ impl GpuMeter {
         })
     }
 
-    /// What the L2 cache holds when a kernel starts: cold by default.
+    /// Sets the state of the L2 cache when a kernel starts: cold by default.
     #[must_use]
-    pub fn with_cache(mut self, cache: CacheMode) -> GpuMeter {
+    pub fn with_cache(mut self, cache: CacheMode) -> GpuBackend {
         self.cache = cache;
         self
     }
 
-    /// Why energy cannot be measured; none where it can.
+    /// The reason that energy cannot be measured. `None` if it can.
     pub fn without_energy(&self) -> Option<&str> {
-        self.board.as_ref().err().map(String::as_str)
+        self.meter.as_ref().err().map(String::as_str)
     }
 
-    /// How the energy counter behaves, also under loads that are switched on and off: launches of this candidate.
+    /// Calibrates the energy counter, also under launches of this candidate that are switched on and off.
     ///
     /// # Errors
-    /// There is no counter, or it is of no use; the device is broken.
-    pub fn calibrate(&self, problem: Problem<'_>, candidate: &Loaded) -> Result<Calibration, MeterError> {
-        let board = self.board.as_ref().map_err(|why| MeterError::Unfit(why.clone()))?;
-        let broken = |error: Error| MeterError::Broken(error.to_string());
+    /// There is no usable counter, or the device is broken.
+    pub fn calibrate(&self, problem: Problem<'_>, candidate: &GpuCandidate) -> Result<Calibration, BackendError> {
+        let meter = self.meter.as_ref().map_err(|why| BackendError::Unfit(why.clone()))?;
+        let broken = |error: Error| BackendError::Broken(error.to_string());
         let graph = self.graph(problem, candidate, 1).map_err(broken)?;
         let (each, ()) = self.gpu.time(|| graph.launch()).map_err(broken)?;
-        let calibrated = board.calibrate_under(|seconds| {
+        let calibrated = meter.calibrate_under(|seconds| {
             let launches = (seconds / each.max(1e-7)).clamp(1.0, MOST_LAUNCHES as f64);
             (0..launches as usize).try_for_each(|_| graph.launch())?;
             self.gpu.synchronize()
         });
-        calibrated.map_err(|error| MeterError::Unfit(error.to_string()))
+        calibrated.map_err(|error| BackendError::Unfit(error.to_string()))
     }
 
     /// Runs a kernel once on the first set of tensors. `false` if it has not ended in time.
@@ -162,7 +162,7 @@ impl GpuMeter {
         let Some(first) = self.workloads.first_mut() else {
             return Ok(true);
         };
-        first.poison(&self.gpu, problem)?;
+        first.poison()?;
         let (arguments, views) = (first.arguments(), first.views());
         // SAFETY: candidates are lowered from the problem, whose sizes were verified and made the tensors.
         let prepared = unsafe { kernel.prepare(problem.checked, problem.sizes, &arguments, &views) }?;
@@ -170,28 +170,28 @@ impl GpuMeter {
         self.gpu.wait_until(deadline.min(Instant::now() + LAUNCH_PATIENCE))
     }
 
-    /// An error unless the context works.
-    fn sound(&self) -> Result<(), MeterError> {
+    /// Checks that the context works.
+    fn sound(&self) -> Result<(), BackendError> {
         match &self.broken {
-            Some(why) => Err(MeterError::Broken(why.clone())),
+            Some(why) => Err(BackendError::Broken(why.clone())),
             None => Ok(()),
         }
     }
 
-    /// The meaning of an error while a candidate was measured. All but a lack of memory leave the context unusable.
-    fn failed(&mut self, error: Error) -> MeterError {
+    /// Interprets an error while a candidate was measured. Every error except a lack of memory leaves the context unusable.
+    fn failed(&mut self, error: Error) -> BackendError {
         if let Error::OutOfMemory { .. } = error {
-            return MeterError::rejected(Reason::NotLaunched, error);
+            return BackendError::rejected(Reason::NotLaunched, error);
         }
         self.broken = Some(error.to_string());
         match error {
-            Error::Driver { code, .. } if FAULTS.contains(&code) => MeterError::rejected(Reason::Faulted, error),
-            error => MeterError::Broken(error.to_string()),
+            Error::Driver { code, .. } if FAULTS.contains(&code) => BackendError::rejected(Reason::Faulted, error),
+            error => BackendError::Broken(error.to_string()),
         }
     }
 
-    /// As many launches, in turn on each set of tensors, in one graph.
-    fn graph(&self, problem: Problem<'_>, candidate: &Loaded, launches: usize) -> Result<Graph, Error> {
+    /// Records launches in one graph, on each set of tensors in turn.
+    fn graph(&self, problem: Problem<'_>, candidate: &GpuCandidate, launches: usize) -> Result<Graph, Error> {
         let arguments: Vec<_> = self
             .workloads
             .iter()
@@ -214,8 +214,8 @@ impl GpuMeter {
         })
     }
 
-    /// Launches for a graph of about the right length: a multiple of the sets, so that each is used as often. Where that would
-    /// take too long, the tensors are small against the work, and it hardly matters where they come from.
+    /// The number of launches for a graph of about the right length: a multiple of the sets, so that each is used equally often. If
+    /// that took too long, the work per byte is high, and it hardly matters where the tensors come from.
     fn launches(&self, latency: f64) -> usize {
         let wanted = ((GRAPH_SECONDS / latency.max(1e-7)) as usize).clamp(1, MOST_LAUNCHES);
         let round = wanted.next_multiple_of(self.workloads.len().max(1));
@@ -225,8 +225,8 @@ impl GpuMeter {
         }
     }
 
-    /// A graph of about the right length, and its launches; seconds a launch are measured quickly.
-    fn workload(&self, problem: Problem<'_>, candidate: &Loaded) -> Result<(Graph, usize), Error> {
+    /// A graph of about the right length and its number of launches, from a quick measurement.
+    fn timed_graph(&self, problem: Problem<'_>, candidate: &GpuCandidate) -> Result<(Graph, usize), Error> {
         let few = self.workloads.len().clamp(1, 32);
         let graph = self.graph(problem, candidate, few)?;
         graph.launch()?;
@@ -236,13 +236,13 @@ impl GpuMeter {
         Ok((self.graph(problem, candidate, launches)?, launches))
     }
 
-    /// Brings the card into the state in which everything is measured, if it has not worked for a while.
-    fn warm_up(&mut self, problem: Problem<'_>, candidate: &Loaded, deadline: Instant) -> Result<(), Error> {
+    /// Brings the board into its sustained state if it has been idle.
+    fn warm_up(&mut self, problem: Problem<'_>, candidate: &GpuCandidate, deadline: Instant) -> Result<(), Error> {
         let first = self.busy.is_none();
         if !first && self.busy.is_some_and(|busy| busy.elapsed() < COLD_AFTER) {
             return Ok(());
         }
-        let (graph, _) = self.workload(problem, candidate)?;
+        let (graph, _) = self.timed_graph(problem, candidate)?;
         let step = || self.gpu.time(|| graph.launch()).map(|_| ());
         let [least, most] = WARM_UP;
         let begun = Instant::now();
@@ -252,8 +252,8 @@ impl GpuMeter {
         // A build's share of the time is for measuring.
         let left = deadline.saturating_duration_since(Instant::now());
         let most = most.min((left / 4).max(LEAST_SETTLING)).min(left / 2);
-        if first && let Ok(board) = &self.board {
-            board.warm_up(most, step)?;
+        if first && let Ok(meter) = &self.meter {
+            meter.warm_up(most, step)?;
         }
         self.busy = Some(Instant::now());
         Ok(())
@@ -281,12 +281,17 @@ impl GpuMeter {
         }
     }
 
-    fn measure_latency(&self, problem: Problem<'_>, candidate: &Loaded, deadline: Instant) -> Result<Measured, Error> {
-        // If the board does not answer, everything is unknown.
-        let state = || Some(self.board.as_ref().ok()?.state().unwrap_or_default());
+    fn measure_latency(
+        &self,
+        problem: Problem<'_>,
+        candidate: &GpuCandidate,
+        deadline: Instant,
+    ) -> Result<Measured, Error> {
+        // If NVML does not answer, everything is unknown.
+        let state = || Some(self.meter.as_ref().ok()?.state().unwrap_or_default());
         let mut survey = Survey::default();
         survey.extend(state());
-        let (graph, launches) = self.workload(problem, candidate)?;
+        let (graph, launches) = self.timed_graph(problem, candidate)?;
         graph.launch()?;
         let mut seconds = Vec::with_capacity(REPETITIONS);
         for _ in 0..REPETITIONS {
@@ -306,20 +311,20 @@ impl GpuMeter {
 
     fn measure_energy(
         &self,
-        board: &Board,
+        meter: &Meter,
         problem: Problem<'_>,
-        candidate: &Loaded,
+        candidate: &GpuCandidate,
         latency: f64,
     ) -> Result<Measured, Error> {
         let launches = self.launches(latency);
         let graph = self.graph(problem, candidate, launches)?;
-        let mut queue = Queue::new(&self.gpu, &graph, board)?;
+        let mut busy = BusyGpu::new(&self.gpu, &graph, meter)?;
         let settling = Instant::now();
         while settling.elapsed() < SETTLING {
-            queue.step()?;
+            busy.step()?;
         }
-        let window = board.power(self.effort.window(), || queue.step())?;
-        let graphs = queue.graphs(window.power.span)?;
+        let window = meter.power(self.effort.window(), || busy.step())?;
+        let graphs = busy.graphs(window.power.span)?;
         let each: Vec<f64> = graphs.iter().map(|seconds| seconds / launches as f64).collect();
         let latency = estimate(&each);
         let mut conditions = self.conditions(problem, &window.survey, (graphs.len() * launches) as u64);
@@ -340,22 +345,8 @@ impl GpuMeter {
     }
 }
 
-/// Mean and 95 % confidence interval. Few samples, so by Student's distribution.
-pub(super) fn estimate(samples: &[f64]) -> Estimate {
-    let count = samples.len().max(1) as f64;
-    let mean = samples.iter().sum::<f64>() / count;
-    if samples.len() < 2 {
-        return Estimate { mean, interval: 0.0 };
-    }
-    let variance = samples.iter().map(|sample| (sample - mean).powi(2)).sum::<f64>() / (count - 1.0);
-    Estimate {
-        mean,
-        interval: students_quantile(count - 1.0) * (variance / count).sqrt(),
-    }
-}
-
-impl Meter for GpuMeter {
-    type Candidate = Loaded;
+impl Backend for GpuBackend {
+    type Candidate = GpuCandidate;
 
     fn device(&self) -> &DeviceClass {
         self.gpu.device_class()
@@ -381,7 +372,7 @@ impl Meter for GpuMeter {
         self.effort = effort;
     }
 
-    fn begin(&mut self, problem: Problem<'_>, _: Instant) -> Result<(), MeterError> {
+    fn begin(&mut self, problem: Problem<'_>, _: Instant) -> Result<(), BackendError> {
         self.sound()?;
         self.workloads.clear();
         self.reference = None;
@@ -402,11 +393,11 @@ impl Meter for GpuMeter {
                     }
                     break;
                 }
-                Err(error @ Error::OutOfMemory { .. }) => return Err(MeterError::Unfit(error.to_string())),
+                Err(error @ Error::OutOfMemory { .. }) => return Err(BackendError::Unfit(error.to_string())),
                 Err(error) => return Err(self.failed(error)),
             }
         }
-        // Where tensors are small, or memory is short, the cache holds some of them.
+        // If tensors are small, or memory is short, some stay in the cache.
         self.cold = self.workloads.len() as u64 * each >= least;
         Ok(())
     }
@@ -415,24 +406,24 @@ impl Meter for GpuMeter {
         &mut self,
         problem: Problem<'_>,
         kernel: &Kernel,
-        places: &[Place],
+        indices: &[OutputIndex],
         deadline: Instant,
-    ) -> Result<(Loaded, Vec<u64>), MeterError> {
+    ) -> Result<(GpuCandidate, Vec<u64>), BackendError> {
         self.sound()?;
         let kernel = match self.gpu.compile(kernel) {
             Ok(kernel) => kernel,
-            Err(error @ Error::Load { .. }) => return Err(MeterError::rejected(Reason::NotLoaded, error)),
+            Err(error @ Error::Load { .. }) => return Err(BackendError::rejected(Reason::NotLoaded, error)),
             Err(error) => return Err(self.failed(error)),
         };
         let resources = kernel.resources().map_err(|error| self.failed(error))?;
         let spilled = resources.map_or(0, |resources| resources.local_bytes);
         if spilled > 0 {
             let detail = format!("{spilled} bytes of local memory a thread");
-            return Err(MeterError::rejected(Reason::Spills, detail));
+            return Err(BackendError::rejected(Reason::Spills, detail));
         }
         let begun = Instant::now();
         let ended = self.run(problem, &kernel, deadline).map_err(|error| match error {
-            Error::Lower { .. } => MeterError::rejected(Reason::NotLaunched, error),
+            Error::Lower { .. } => BackendError::rejected(Reason::NotLaunched, error),
             error => self.failed(error),
         })?;
         if !ended {
@@ -440,16 +431,21 @@ impl Meter for GpuMeter {
             let waited = begun.elapsed();
             let reason = if waited < HANGING { Reason::Late } else { Reason::Hung };
             let detail = format!("its first launch has not ended after {:.0} s", waited.as_secs_f64());
-            return Err(MeterError::rejected(reason, detail));
+            return Err(BackendError::rejected(reason, detail));
         }
         let results = match self.workloads.first() {
-            Some(first) => first.results(problem, places).map_err(|error| self.failed(error))?,
+            Some(first) => first.results(problem, indices).map_err(|error| self.failed(error))?,
             None => Vec::new(),
         };
-        Ok((Loaded { kernel }, results))
+        Ok((GpuCandidate { kernel }, results))
     }
 
-    fn latency(&mut self, problem: Problem<'_>, candidate: &Loaded, deadline: Instant) -> Result<Measured, MeterError> {
+    fn latency(
+        &mut self,
+        problem: Problem<'_>,
+        candidate: &GpuCandidate,
+        deadline: Instant,
+    ) -> Result<Measured, BackendError> {
         self.sound()?;
         let measured = self
             .warm_up(problem, candidate, deadline)
@@ -461,17 +457,17 @@ impl Meter for GpuMeter {
     fn energy(
         &mut self,
         problem: Problem<'_>,
-        candidate: &Loaded,
+        candidate: &GpuCandidate,
         latency: f64,
         deadline: Instant,
-    ) -> Result<Option<Measured>, MeterError> {
+    ) -> Result<Option<Measured>, BackendError> {
         self.sound()?;
-        if self.board.is_err() || Instant::now() + self.effort.window() + MARGIN > deadline {
+        if self.meter.is_err() || Instant::now() + self.effort.window() + MARGIN > deadline {
             return Ok(None);
         }
         let warm = self.warm_up(problem, candidate, deadline);
-        let Ok(board) = &self.board else { return Ok(None) };
-        let measured = warm.and_then(|()| self.measure_energy(board, problem, candidate, latency));
+        let Ok(meter) = &self.meter else { return Ok(None) };
+        let measured = warm.and_then(|()| self.measure_energy(meter, problem, candidate, latency));
         self.busy = Some(Instant::now());
         match measured {
             Ok(mut measured) => {
@@ -495,23 +491,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn estimates_have_the_interval_of_students_distribution() {
-        let three = estimate(&[1.0, 2.0, 3.0]);
-        assert_eq!(three.mean, 2.0);
-        assert!((three.interval - 4.303 / 3f64.sqrt()).abs() < 1e-3);
-        assert_eq!(estimate(&[5.0]).interval, 0.0);
-        assert_eq!(
-            estimate(&[4.0; 7]),
-            Estimate {
-                mean: 4.0,
-                interval: 0.0
-            }
-        );
-    }
-
-    #[test]
     fn without_a_gpu_it_says_why() {
-        if let Err(why) = GpuMeter::open(4) {
+        if let Err(why) = GpuBackend::open(4) {
             assert!(!why.is_empty());
         }
     }

@@ -1,12 +1,12 @@
-//! The GPU as a meter, on a virtual GPU whose kernels take 250 µs each, and whose board draws 300 W.
+//! The GPU as a backend, on a virtual GPU whose kernels take 250 µs each, and whose board draws 300 W.
 //!
 //! A driver is loaded once per process, so each case runs in a process of its own: this test binary, started again.
 
 use super::data::{Data, inputs};
-use super::gpu::Loaded;
+use super::gpu::GpuCandidate;
 use super::testing::operator;
-use super::{Effort, GpuMeter, Measured, Meter, MeterError, Problem};
-use crate::scan::Found;
+use super::{Backend, BackendError, Effort, GpuBackend, Measured, Problem};
+use crate::source::scan::Found;
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::problem;
@@ -51,8 +51,8 @@ impl Double {
         }
     }
 
-    fn kernel(&self, meter: &GpuMeter) -> Kernel {
-        let (problem, machine) = (self.problem(), meter.machine());
+    fn kernel(&self, backend: &GpuBackend) -> Kernel {
+        let (problem, machine) = (self.problem(), backend.machine());
         let schedule = schedule::default(
             &problem::Problem::new(problem.checked, problem.specialisation, machine),
             problem.sizes,
@@ -65,10 +65,10 @@ impl Double {
     }
 
     /// Begins the problem, and puts its kernel on the GPU.
-    fn load(&self, meter: &mut GpuMeter) -> Loaded {
-        meter.begin(self.problem(), within(60)).unwrap();
-        let kernel = self.kernel(meter);
-        meter.load(self.problem(), &kernel, &[], within(60)).unwrap().0
+    fn load(&self, backend: &mut GpuBackend) -> GpuCandidate {
+        backend.begin(self.problem(), within(60)).unwrap();
+        let kernel = self.kernel(backend);
+        backend.load(self.problem(), &kernel, &[], within(60)).unwrap().0
     }
 }
 
@@ -92,10 +92,10 @@ fn energy_is_power_by_the_counter_times_seconds_a_launch() {
 fn measure() {
     let double = Double::new(1000);
     let problem = double.problem();
-    let mut meter = GpuMeter::open(4).unwrap();
-    let candidate = double.load(&mut meter);
+    let mut backend = GpuBackend::open(4).unwrap();
+    let candidate = double.load(&mut backend);
     let soon = within(12);
-    let latency = meter.latency(problem, &candidate, soon).unwrap();
+    let latency = backend.latency(problem, &candidate, soon).unwrap();
     // 1024 sets of 8 kB are rotated; the cache of 50 MiB holds them all.
     assert_eq!(latency.conditions.cache, CacheMode::Warm);
     // A graph takes 10 ms, which are 40 launches; fewer, where this thread had to wait between a mark and the first of them.
@@ -104,7 +104,7 @@ fn measure() {
 
     let late = within(60);
     // Of such kernels 40 make a graph.
-    let energy = meter.energy(problem, &candidate, SECONDS, late).unwrap();
+    let energy = backend.energy(problem, &candidate, SECONDS, late).unwrap();
     let energy = energy.expect("there is a counter");
     let conditions = &energy.conditions;
     let watts = conditions.power_watts.unwrap();
@@ -129,9 +129,9 @@ fn measure() {
     assert_eq!(conditions.driver, "525.60.13");
 
     // A claim takes longer than is left; nothing is measured in a hurry.
-    meter.set_effort(Effort::Claim);
+    backend.set_effort(Effort::Claim);
     let soon = within(4);
-    assert_eq!(meter.energy(problem, &candidate, SECONDS, soon).unwrap(), None);
+    assert_eq!(backend.energy(problem, &candidate, SECONDS, soon).unwrap(), None);
 }
 
 /// Short of memory, tensors rotate in fewer sets; the record says that the cache held them.
@@ -144,20 +144,20 @@ fn tensors_that_do_not_fit_often_rotate_in_fewer_sets() {
             .clean();
         return;
     }
-    let mut meter = GpuMeter::open(4).unwrap();
-    // 16 MB a set: three times the cache of 50 MiB would be 11 sets.
+    let mut backend = GpuBackend::open(4).unwrap();
+    // 16 MB per set: three times the cache of 50 MiB would be 11 sets.
     let double = Double::new(2 << 20);
-    let candidate = double.load(&mut meter);
-    let latency = meter.latency(double.problem(), &candidate, within(12)).unwrap();
+    let candidate = double.load(&mut backend);
+    let latency = backend.latency(double.problem(), &candidate, within(12)).unwrap();
     assert_eq!(latency.conditions.cache, CacheMode::Warm);
 
     // 128 MB: not even one set fits.
     let large = Double::new(16 << 20);
-    match meter.begin(large.problem(), within(12)) {
-        Err(MeterError::Unfit(why)) => assert!(why.contains("memory"), "{why}"),
+    match backend.begin(large.problem(), within(12)) {
+        Err(BackendError::Unfit(why)) => assert!(why.contains("memory"), "{why}"),
         other => panic!("{other:?}"),
     }
-    double.load(&mut meter);
+    double.load(&mut backend);
 }
 
 /// Conditions are compared with those of the same problem's first energy.
@@ -171,21 +171,23 @@ fn drift_is_told_within_a_problem() {
             .clean();
         return;
     }
-    let mut meter = GpuMeter::open(4).unwrap();
+    let mut backend = GpuBackend::open(4).unwrap();
     let double = Double::new(1000);
-    let energy = |candidate: &Loaded, meter: &mut GpuMeter| -> Measured {
-        let measured = meter.energy(double.problem(), candidate, SECONDS, within(120)).unwrap();
+    let energy = |candidate: &GpuCandidate, backend: &mut GpuBackend| -> Measured {
+        let measured = backend
+            .energy(double.problem(), candidate, SECONDS, within(120))
+            .unwrap();
         measured.expect("there is a counter")
     };
     let drifted = |measured: &Measured| measured.conditions.flags.contains(&Flag::TemperatureDrift);
 
-    let candidate = double.load(&mut meter);
-    assert!(!drifted(&energy(&candidate, &mut meter)));
+    let candidate = double.load(&mut backend);
+    assert!(!drifted(&energy(&candidate, &mut backend)));
     std::thread::sleep(Duration::from_secs(5));
-    assert!(drifted(&energy(&candidate, &mut meter)));
+    assert!(drifted(&energy(&candidate, &mut backend)));
 
-    let candidate = double.load(&mut meter);
-    assert!(!drifted(&energy(&candidate, &mut meter)));
+    let candidate = double.load(&mut backend);
+    assert!(!drifted(&energy(&candidate, &mut backend)));
 }
 
 /// The temperature counts as settled after 10 s: the first warm-up takes that long, also where a quarter of the time is less.
@@ -198,12 +200,12 @@ fn the_first_warm_up_lasts_until_the_temperature_has_settled() {
             .clean();
         return;
     }
-    let mut meter = GpuMeter::open(4).unwrap();
+    let mut backend = GpuBackend::open(4).unwrap();
     let double = Double::new(1000);
-    let candidate = double.load(&mut meter);
+    let candidate = double.load(&mut backend);
     let mut elapsed = || {
         let begun = Instant::now();
-        meter.latency(double.problem(), &candidate, within(32)).unwrap();
+        backend.latency(double.problem(), &candidate, within(32)).unwrap();
         begun.elapsed().as_secs_f64()
     };
     assert!((13.0..16.0).contains(&elapsed()));

@@ -1,5 +1,5 @@
-//! What has been measured so far, so that a tuning that was interrupted resumes: a file to which each outcome is appended
-//! as it comes. What was cut off at the end is passed over.
+//! The journal of a tuning: a file to which each event is appended as it comes, so that an interrupted tuning resumes. An entry that is
+//! cut off at the end is ignored.
 
 use super::append::append;
 use energy_kernel_compiler::file::{self, FileError};
@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-/// The most bytes of a journal. No tuning fills it.
+/// The largest journal, in bytes. No tuning reaches it.
 const LONGEST: u64 = 64 << 20;
 
 /// A candidate of a problem on a device.
@@ -24,18 +24,18 @@ pub(crate) struct Subject {
     pub sizes: Vec<u64>,
     /// The candidate.
     pub program: Program,
-    /// Tells its kernel from others.
+    /// The hash of its kernel.
     pub kernel_hash: [u8; 32],
 }
 
 /// An event of a candidate.
 #[derive(Debug, Clone, PartialEq, bincode::Encode, bincode::Decode)]
 pub(crate) enum Event {
-    /// It is about to run for the first time. Without another event after it, the tuner ended meanwhile.
+    /// It is about to run for the first time. If no other event follows, the tuner ended during the run.
     Started,
     /// Its latency was measured, or its energy.
     Measured(Box<Point>),
-    /// It does not compete.
+    /// It was rejected.
     Rejected {
         /// The kind of failure.
         reason: Reason,
@@ -45,7 +45,7 @@ pub(crate) enum Event {
 }
 
 impl Event {
-    /// `true` if a resumed tuning takes it over.
+    /// `true` if a resumed tuning uses the event.
     pub(crate) fn lasts(&self) -> bool {
         match self {
             Event::Started => false,
@@ -55,12 +55,12 @@ impl Event {
     }
 }
 
-/// A line of a journal.
+/// An entry of a journal.
 #[derive(Debug, Clone, PartialEq, bincode::Encode, bincode::Decode)]
 pub(crate) struct Entry {
     /// The candidate.
     pub subject: Subject,
-    /// What happened to it.
+    /// The candidate's event.
     pub event: Event,
 }
 
@@ -77,11 +77,11 @@ impl Validate for Entry {
     }
 }
 
-/// The entries of a journal, and how long it is without what is damaged at its end.
+/// The entries of a journal. If its end is damaged, also the length of the intact part in bytes.
 pub(crate) fn read(path: &Path) -> (Vec<Entry>, Option<u64>) {
     let bytes = match file::read(path, LONGEST) {
         Ok(bytes) => bytes,
-        // Entries appended to it would never be read: begin anew.
+        // Entries appended to it would never be read, so it begins again.
         Err(FileError::TooLong { .. }) => return (Vec::new(), Some(0)),
         Err(_) => Vec::new(),
     };
@@ -89,22 +89,22 @@ pub(crate) fn read(path: &Path) -> (Vec<Entry>, Option<u64>) {
     (entries, (whole < bytes.len()).then_some(whole as u64))
 }
 
-/// A journal; without a place to write it to, it only remembers.
+/// A journal, in memory and in a file if there is one.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
-    /// None if no journal is asked for; an error if it cannot be opened.
+    /// `None` for no file. An error if the file cannot be opened.
     file: Option<io::Result<File>>,
     entries: Vec<Entry>,
 }
 
 impl Journal {
-    /// Opens a journal, with what it holds already. Without one, or with one that cannot be read, it begins empty.
+    /// Opens a journal with its entries. It is empty if there is none, or if it cannot be read.
     pub(crate) fn open(path: Option<&Path>) -> Journal {
         let Some(path) = path else { return Journal::default() };
         let (entries, damaged) = read(path);
         let open = || {
             let file = file::open(path, File::options().create(true).append(true))?;
-            // Entries after a damaged one would never be read: cut it off.
+            // Entries after a damaged one would never be read, so cut that off.
             if let Some(whole) = damaged {
                 file.set_len(whole)?;
             }
@@ -116,37 +116,37 @@ impl Journal {
         }
     }
 
-    /// What is known of a candidate.
-    pub(crate) fn find(&self, subject: &Subject) -> Known {
-        let mut known = Known::Nothing;
+    /// The state of a candidate.
+    pub(crate) fn find(&self, subject: &Subject) -> History {
+        let mut history = History::Nothing;
         for event in self
             .entries
             .iter()
             .filter(|entry| entry.subject == *subject)
             .map(|entry| &entry.event)
         {
-            known = match (event, known) {
-                (Event::Started, Known::Started(times)) => Known::Started(times + 1),
-                (Event::Started, _) => Known::Started(1),
-                (Event::Measured(point), Known::Measured { first, .. }) => Known::Measured {
+            history = match (event, history) {
+                (Event::Started, History::Started(times)) => History::Started(times + 1),
+                (Event::Started, _) => History::Started(1),
+                (Event::Measured(point), History::Measured { first, .. }) => History::Measured {
                     first,
                     last: point.clone(),
                 },
-                (Event::Measured(point), _) => Known::Measured {
+                (Event::Measured(point), _) => History::Measured {
                     first: point.latency.mean,
                     last: point.clone(),
                 },
-                (Event::Rejected { reason, detail }, _) if event.lasts() => Known::Rejected(*reason, detail.clone()),
-                (Event::Rejected { .. }, _) => Known::Nothing,
+                (Event::Rejected { reason, detail }, _) if event.lasts() => History::Rejected(*reason, detail.clone()),
+                (Event::Rejected { .. }, _) => History::Nothing,
             };
         }
-        known
+        history
     }
 
     /// Notes an event. Returns `true` if the journal has a file.
     ///
     /// # Errors
-    /// It cannot be written; it is remembered nevertheless.
+    /// The event cannot be written. The journal in memory has it nevertheless.
     pub(crate) fn note(&mut self, entry: Entry) -> io::Result<bool> {
         let bytes = encode(&entry).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error));
         self.entries.push(entry);
@@ -158,20 +158,26 @@ impl Journal {
     }
 }
 
-/// What a journal knows of a candidate.
+/// The state of a candidate in a journal.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Known {
-    /// Nothing that holds.
+pub(crate) enum History {
+    /// No event that lasts.
     Nothing,
-    /// The tuner has ended so many times while the candidate ran.
+    /// The tuner has ended this many times while the candidate ran.
     Started(usize),
     /// It was measured.
     Measured {
-        /// Seconds a launch, as it was first timed.
+        /// Seconds per launch, as first timed.
         first: f64,
-        /// The last figures.
+        /// The latest figures.
         last: Box<Point>,
     },
-    /// It does not compete.
+    /// It was rejected.
     Rejected(Reason, String),
+}
+
+/// The number of lasting events in the journal at this path. 0 if there is no journal.
+pub fn journaled(path: &Path) -> usize {
+    let (entries, _) = read(path);
+    entries.iter().filter(|entry| entry.event.lasts()).count()
 }

@@ -1,8 +1,8 @@
-//! Candidates before they are measured: each is lowered once, for its place in the order of trying, its text, and its features.
+//! Candidates before they are measured. Each is lowered once, for its estimate, its kernel and its features.
 
 use super::describe::described;
 use super::model::device::Described;
-use crate::session::Job;
+use crate::bench::Job;
 use energy_kernel_compiler::estimate::{Datasheet, latency};
 use energy_kernel_compiler::features::{Features, of_stage};
 use energy_kernel_compiler::kernel::Kernel;
@@ -16,9 +16,9 @@ use std::collections::BTreeMap;
 pub(super) struct Candidates<'a> {
     job: &'a Job<'a>,
     machine: Machine,
-    /// What was lowered, until its text is wanted.
+    /// Lowered kernels whose text has not been needed yet.
     lowered: BTreeMap<Schedule, Stage>,
-    /// None where it has none, which no legal schedule lacks.
+    /// `None` for a kernel without features. Every legal schedule has some.
     features: BTreeMap<Schedule, Option<Features>>,
 }
 
@@ -32,7 +32,7 @@ impl<'a> Candidates<'a> {
         }
     }
 
-    /// Seconds that a schedule takes by the estimate; none where it has no kernel.
+    /// The estimated latency of a schedule in seconds. `None` if it has no kernel.
     pub(super) fn estimate(&mut self, schedule: Schedule) -> Option<f64> {
         let lowered = self.lower(&schedule).ok()?;
         self.lowered.insert(schedule, lowered);
@@ -40,7 +40,7 @@ impl<'a> Candidates<'a> {
         Some(latency(features, &Datasheet::like(self.machine)))
     }
 
-    /// Forgets what was lowered of all others.
+    /// Drops the lowered kernels of all other schedules.
     pub(super) fn keep(&mut self, chosen: &[Schedule]) {
         self.lowered.retain(|schedule, _| chosen.contains(schedule));
     }
@@ -48,7 +48,7 @@ impl<'a> Candidates<'a> {
     /// The kernel of a schedule.
     ///
     /// # Errors
-    /// There is none, which would be a mistake of the space.
+    /// There is none, which is a defect of the space.
     pub(super) fn kernel(&mut self, schedule: &Schedule) -> Result<Kernel, lower::Error> {
         let stage = match self.lowered.remove(schedule) {
             Some(stage) => stage,
@@ -57,7 +57,7 @@ impl<'a> Candidates<'a> {
         Ok(lower::assemble(vec![stage], self.machine))
     }
 
-    /// A schedule whose kernel was made, as the model of a device takes it, with its latency in seconds.
+    /// The input of the device model: the features of a schedule whose kernel was made, and its latency in seconds.
     pub(super) fn describe(&self, schedule: &Schedule, latency: f64) -> Described {
         described(self.features.get(schedule).and_then(Option::as_ref), latency)
     }
@@ -81,7 +81,7 @@ mod tests {
     use super::super::sample::sample;
     use super::super::testing::operator;
     use super::*;
-    use crate::scan::Found;
+    use crate::source::scan::Found;
     use energy_kernel_compiler::lower::lower;
     use energy_kernel_compiler::schedule;
     use energy_kernel_compiler::target::{Machine, Target};

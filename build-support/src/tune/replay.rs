@@ -1,6 +1,6 @@
-//! A recorded trace as a meter: what was measured is told again, and nothing else can be measured.
+//! The replay of a trace: it returns the recorded measurements and can measure nothing else.
 
-use super::meter::{Measured, Meter, MeterError, Place, Problem};
+use super::backend::{Backend, BackendError, Measured, OutputIndex, Problem};
 use super::trace::{Recorded, Trace};
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::fingerprint;
@@ -12,21 +12,21 @@ use std::time::Instant;
 
 /// The device that a trace was recorded on.
 #[derive(Debug)]
-pub struct ReplayMeter {
+pub struct ReplayBackend {
     trace: Trace,
     device: DeviceClass,
     machine: Machine,
     candidates: usize,
-    /// What was recorded of the problem at hand, the newest first.
+    /// The recorded points of the current problem, newest first.
     current: Option<Vec<Recorded>>,
 }
 
-impl ReplayMeter {
-    /// The one device of a trace, which tries that many candidates for each bucket.
+impl ReplayBackend {
+    /// The device of a trace. It tries `candidates` candidates for each bucket.
     ///
     /// # Errors
-    /// It is of several devices, or of one that kernels cannot be made for.
-    pub fn new(trace: Trace, candidates: usize) -> Result<ReplayMeter, String> {
+    /// The trace is of several devices, or of one that kernels cannot be made for.
+    pub fn new(trace: Trace, candidates: usize) -> Result<ReplayBackend, String> {
         let mut devices: Vec<&DeviceClass> = trace.recordings.iter().map(|recording| &recording.device).collect();
         devices.sort();
         devices.dedup_by_key(|device| device.key());
@@ -35,13 +35,13 @@ impl ReplayMeter {
             return Err(match names.is_empty() {
                 true => "the trace holds no operator".to_owned(),
                 false => format!(
-                    "the trace is of several devices: {}. The lines between one with `trace` and the next are of one device: keep those",
+                    "the trace is of several devices: {}. Keep the lines of one: those from a line with `trace` to the next such line",
                     names.join("; ")
                 ),
             });
         };
         let machine = (device.machine()).ok_or("the trace's device has a compute capability below 8.0")?;
-        Ok(ReplayMeter {
+        Ok(ReplayBackend {
             device: device.clone(),
             machine,
             candidates,
@@ -50,14 +50,14 @@ impl ReplayMeter {
         })
     }
 
-    fn points(&self, checked: &Checked, sizes: &[u64]) -> Result<Vec<Recorded>, MeterError> {
-        let fingerprint = fingerprint::of(checked).map_err(|error| MeterError::Unfit(error.to_string()))?;
+    fn points(&self, checked: &Checked, sizes: &[u64]) -> Result<Vec<Recorded>, BackendError> {
+        let fingerprint = fingerprint::of(checked).map_err(|error| BackendError::Unfit(error.to_string()))?;
         let recordings = self.trace.find(&self.device, &fingerprint, sizes);
         let mut points: Vec<Recorded> = recordings.flat_map(|recording| &recording.points).cloned().collect();
         if points.is_empty() {
-            return Err(MeterError::Unfit(
-                "the trace has no measurement of this operator at these sizes; `cargo energy-kernel tune --sweep` records some, and \
-                 those that were recorded before the operator or the schedules changed are of another operator"
+            return Err(BackendError::Unfit(
+                "the trace has no measurement of this operator at these sizes, or has those of an earlier version of the operator; \
+                 `cargo energy-kernel tune --sweep` records new ones"
                     .to_owned(),
             ));
         }
@@ -65,16 +65,16 @@ impl ReplayMeter {
         Ok(points)
     }
 
-    fn recorded(&self, candidate: usize) -> Result<&Recorded, MeterError> {
+    fn recorded(&self, candidate: usize) -> Result<&Recorded, BackendError> {
         let points = self.current.as_ref();
         points
             .and_then(|points| points.get(candidate))
-            .ok_or_else(|| MeterError::Broken("no problem was taken on".to_owned()))
+            .ok_or_else(|| BackendError::Broken("no problem was begun".to_owned()))
     }
 }
 
-impl Meter for ReplayMeter {
-    /// Which of the recorded points.
+impl Backend for ReplayBackend {
+    /// The position of a recorded point.
     type Candidate = usize;
 
     fn device(&self) -> &DeviceClass {
@@ -102,11 +102,11 @@ impl Meter for ReplayMeter {
         points.map(|point| point.measured_at).max()
     }
 
-    fn accepts(&self, checked: &Checked, sizes: &[u64]) -> Result<(), MeterError> {
+    fn accepts(&self, checked: &Checked, sizes: &[u64]) -> Result<(), BackendError> {
         self.points(checked, sizes).map(|_| ())
     }
 
-    fn begin(&mut self, problem: Problem<'_>, _: Instant) -> Result<(), MeterError> {
+    fn begin(&mut self, problem: Problem<'_>, _: Instant) -> Result<(), BackendError> {
         self.current = Some(self.points(problem.checked, problem.sizes)?);
         Ok(())
     }
@@ -117,27 +117,27 @@ impl Meter for ReplayMeter {
         points.any(|point| point.schedule == text)
     }
 
-    /// Recorded candidates had been found right; what they computed is not recorded.
+    /// Recorded candidates had correct results, which are not recorded.
     fn load(
         &mut self,
         _: Problem<'_>,
         kernel: &Kernel,
-        _: &[Place],
+        _: &[OutputIndex],
         _: Instant,
-    ) -> Result<(usize, Vec<u64>), MeterError> {
+    ) -> Result<(usize, Vec<u64>), BackendError> {
         let hash = PackedKernel::hash(kernel);
         let points = self.current.iter().flatten();
         let position = points.enumerate().find(|(_, point)| point.kernel_hash == hash);
         let (position, _) = position.ok_or_else(|| {
-            MeterError::rejected(
+            BackendError::rejected(
                 Reason::NotLoaded,
-                "the trace was recorded with other kernels than are emitted now; `cargo energy-kernel tune --sweep` records a new one",
+                "the compiler now emits another kernel than was recorded; `cargo energy-kernel tune --sweep` records a new trace",
             )
         })?;
         Ok((position, Vec::new()))
     }
 
-    fn latency(&mut self, _: Problem<'_>, &candidate: &usize, _: Instant) -> Result<Measured, MeterError> {
+    fn latency(&mut self, _: Problem<'_>, &candidate: &usize, _: Instant) -> Result<Measured, BackendError> {
         let point = self.recorded(candidate)?;
         Ok(Measured {
             estimate: point.latency,
@@ -152,7 +152,7 @@ impl Meter for ReplayMeter {
         &candidate: &usize,
         _: f64,
         _: Instant,
-    ) -> Result<Option<Measured>, MeterError> {
+    ) -> Result<Option<Measured>, BackendError> {
         let point = self.recorded(candidate)?;
         Ok(point.energy.map(|estimate| Measured {
             estimate,

@@ -2,9 +2,9 @@
 
 use super::testing::operator;
 use super::trace::{Recorder, Trace};
-use super::{EmulatedMeter, Memory, Meter, Profile, ReplayMeter, Settings, Step, search, sweep};
-use crate::scan::Found;
-use crate::session::Job;
+use super::{Backend, EmulatedBackend, Memory, Profile, ReplayBackend, Settings, Step, search, sweep};
+use crate::bench::Job;
+use crate::source::scan::Found;
 use energy_kernel_compiler::record::{CacheMode, Objective, Record};
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -39,18 +39,22 @@ fn job<'a>(found: &'a Found) -> Job<'a> {
     }
 }
 
-fn emulated() -> EmulatedMeter {
-    EmulatedMeter::new(
+fn emulated() -> EmulatedBackend {
+    EmulatedBackend::new(
         Profile::Hopper,
         SETTINGS.emulated_candidates,
         SETTINGS.emulated_operations,
     )
 }
 
-fn tune(meter: &mut impl Meter, found: &Found, settings: &Settings) -> Result<Record, String> {
-    search(meter, &job(found), settings, &mut Memory::default(), &mut |_: Step<
-        '_,
-    >| ())
+fn tune(backend: &mut impl Backend, found: &Found, settings: &Settings) -> Result<Record, String> {
+    search(
+        backend,
+        &job(found),
+        settings,
+        &mut Memory::default(),
+        &mut |_: Step<'_>| (),
+    )
 }
 
 fn record(found: &Found, settings: &Settings, path: &Path) -> super::Swept {
@@ -89,8 +93,8 @@ fn a_sweep_goes_on_where_it_ended_and_tuning_on_it_chooses_what_tuning_on_the_de
     assert!(recording.sweep().problem.contains("product (M = 16") && recording.device.simulated);
 
     let on_the_device = tune(&mut emulated(), &found, &SETTINGS).unwrap();
-    let mut meter = ReplayMeter::new(trace.clone(), 64).unwrap();
-    let replayed = tune(&mut meter, &found, &SETTINGS).unwrap();
+    let mut backend = ReplayBackend::new(trace.clone(), 64).unwrap();
+    let replayed = tune(&mut backend, &found, &SETTINGS).unwrap();
     let chosen = |record: &Record| {
         let point = record.choose(SETTINGS.objective).unwrap();
         (point.program.clone(), point.kernel_hash)
@@ -105,7 +109,7 @@ fn a_sweep_goes_on_where_it_ended_and_tuning_on_it_chooses_what_tuning_on_the_de
         measurements: NonZeroUsize::new(1),
         ..SETTINGS
     };
-    let hasty = tune(&mut meter, &found, &few).unwrap();
+    let hasty = tune(&mut backend, &found, &few).unwrap();
     assert_eq!((hasty.statistics.energy_measured, hasty.energy_measured), (1, true));
 }
 
@@ -128,7 +132,7 @@ fn what_is_not_in_the_trace_is_not_legal_there() {
         "tune(M = 16, N = 24)",
         "fn other(a: Tensor<f32, (M, N)>) -> Tensor<f32, (M, N)> { |m, n| a[[m, n]] + 1.0 }",
     );
-    let why = tune(&mut ReplayMeter::new(trace.clone(), 64).unwrap(), &other, &SETTINGS).unwrap_err();
+    let why = tune(&mut ReplayBackend::new(trace.clone(), 64).unwrap(), &other, &SETTINGS).unwrap_err();
     assert!(why.contains("no measurement of this operator"), "{why}");
 
     // Emitted otherwise by now.
@@ -136,8 +140,8 @@ fn what_is_not_in_the_trace_is_not_legal_there() {
     for point in &mut changed.recordings[0].points {
         point.kernel_hash[0] ^= 1;
     }
-    let why = tune(&mut ReplayMeter::new(changed, 64).unwrap(), &found, &SETTINGS).unwrap_err();
-    assert!(why.contains("other kernels than are emitted now"), "{why}");
+    let why = tune(&mut ReplayBackend::new(changed, 64).unwrap(), &found, &SETTINGS).unwrap_err();
+    assert!(why.contains("emits another kernel than was recorded"), "{why}");
 
     // What was recorded under an earlier name, of the kernels of then, does not hide what was recorded since.
     let mut renamed = trace.clone();
@@ -148,7 +152,7 @@ fn what_is_not_in_the_trace_is_not_legal_there() {
         point.measured_at -= 1;
     }
     renamed.recordings.insert(0, former);
-    let record = tune(&mut ReplayMeter::new(renamed, 64).unwrap(), &found, &SETTINGS).unwrap();
+    let record = tune(&mut ReplayBackend::new(renamed, 64).unwrap(), &found, &SETTINGS).unwrap();
     assert_eq!(record.statistics.timed, 3);
 
     // A trace whose energies are missing gives latencies alone.
@@ -157,16 +161,16 @@ fn what_is_not_in_the_trace_is_not_legal_there() {
         .points
         .iter_mut()
         .for_each(|point| point.energy = None);
-    let record = tune(&mut ReplayMeter::new(timed, 64).unwrap(), &found, &SETTINGS).unwrap();
+    let record = tune(&mut ReplayBackend::new(timed, 64).unwrap(), &found, &SETTINGS).unwrap();
     assert!(!record.energy_measured && record.front.iter().all(|point| point.energy.is_none()));
 
     let mut two = trace.clone();
     two.recordings.push(two.recordings[0].clone());
     two.recordings[1].device.multiprocessors += 1;
-    let why = ReplayMeter::new(two, 64).unwrap_err();
+    let why = ReplayBackend::new(two, 64).unwrap_err();
     assert!(why.contains("several devices"), "{why}");
-    assert!(ReplayMeter::new(Trace::default(), 64).is_err());
+    assert!(ReplayBackend::new(Trace::default(), 64).is_err());
     let mut old = trace;
     old.recordings[0].device.compute_capability = (7, 5);
-    assert!(ReplayMeter::new(old, 64).unwrap_err().contains("below 8.0"));
+    assert!(ReplayBackend::new(old, 64).unwrap_err().contains("below 8.0"));
 }

@@ -1,18 +1,18 @@
-//! Which schedules are tried: a bounded, diverse sample of the space, the same for the same seed.
+//! The choice of candidates: a bounded, diverse sample of the space, the same for the same seed.
 
 use super::random::Random;
 use energy_kernel_compiler::schedule::Schedule;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// At most `limit` schedules, each once. Those come first that are chosen without tuning, then the families take turns, each in random
-/// order, so that no family goes untried and any beginning of the list is as diverse as it can be.
+/// At most `limit` schedules, each once. `first` come first. Then the families take turns, each in random order, so that every prefix of
+/// the list is diverse.
 pub(crate) fn sample(space: &[Schedule], first: &[Schedule], limit: usize, seed: u64) -> Vec<Schedule> {
     let mut random = Random::new(seed);
     let mut families: BTreeMap<&str, Vec<Schedule>> = BTreeMap::new();
     for &schedule in space.iter().filter(|schedule| !first.contains(schedule)) {
         families.entry(schedule.family()).or_default().push(schedule);
     }
-    // One thread an output is a family of few points, and seldom wins where another accepts the operator.
+    // `plain` has few points, and rarely wins if another family accepts the operator.
     let mut turns: Vec<Vec<Schedule>> = Vec::new();
     let plain = families.remove("plain");
     let own = first.first().and_then(|default| families.remove(default.family()));
@@ -32,9 +32,8 @@ pub(crate) fn sample(space: &[Schedule], first: &[Schedule], limit: usize, seed:
     chosen
 }
 
-/// At most `limit` of a sample: the first, then by turns the next that the estimate finds fastest, and the next of the sample, so that
-/// what the estimate does not see is tried too. `ranked` are those that were estimated, some of the sample among
-/// them, fastest first.
+/// At most `limit` candidates: the first of the sample, then in turn the next of `ranked` and the next of the sample, which covers errors of
+/// the estimate. `ranked` are the estimated schedules, fastest first.
 pub(crate) fn promising(sample: &[Schedule], ranked: &[Schedule], limit: usize) -> Vec<Schedule> {
     let mut taken = BTreeSet::new();
     let (mut by_estimate, mut by_turn) = (ranked.iter(), sample.iter());

@@ -1,18 +1,19 @@
-//! The search: candidates are compiled, checked, timed, and of those within the latency bound the promising ones have their energy measured.
+//! The search. It compiles, checks and times candidates, then measures the energy of promising ones within the latency bound.
 
+use super::backend::{Backend, BackendError, Measured, Problem};
 use super::data::{Data, inputs};
 use super::describe::vector;
 use super::evolve::{evolve, most_like};
 use super::expected::Expected;
-use super::journal::{Entry, Event, Journal, Known, Subject};
+use super::journal::{Entry, Event, History, Journal, Subject};
 use super::lowered::Candidates;
-use super::meter::{Measured, Meter, MeterError, Problem};
 use super::model::device::Described;
 use super::model::memory::Memory;
 use super::sample::{promising, sample};
+use super::settings::Settings;
+use super::step::Step;
 use super::strategy::{self, Rule, Strategy};
-use super::{Settings, Step};
-use crate::session::Job;
+use crate::bench::Job;
 use energy_kernel_compiler::estimate;
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::problem;
@@ -24,47 +25,47 @@ use energy_kernel_compiler::target::Machine;
 use energy_kernel_compiler::tuning;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// How much slower than the fastest a candidate may be to have its energy measured, where the objective does not say.
+/// The largest latency, relative to the fastest, of a candidate whose energy is measured for the energy-delay product.
 const EDP_BOUND: f64 = 1.5;
 
-/// How many times as many schedules have their latency estimated as are tried. An estimate takes a millisecond, where the compiler is not
-/// optimised tens of them.
+/// The number of schedules whose latency is estimated, for each that is tried. An estimate takes a millisecond, or tens of them in an
+/// unoptimised build script.
 const ESTIMATED: usize = 2;
 
-/// A candidate is not tried again where the tuner has ended so many times while it ran.
+/// The number of times that the tuner may have ended during a candidate before that is rejected.
 const MOST_STARTS: usize = 2;
 
-/// A candidate that competes.
+/// A candidate with correct results and a latency.
 pub(super) struct Timed<C> {
     schedule: Schedule,
-    /// Seconds, as it was timed: candidates are ordered by it, also where the search resumes.
+    /// Seconds, as first timed. A resumed search orders candidates by the same figure.
     latency: f64,
-    /// Its latency is that of the window in which its energy was measured, where there is one.
+    /// After an energy measurement, the latency is that of its window.
     pub(super) point: Point,
-    /// Still on the device; not where it was found in the journal.
+    /// The candidate on the device. `None` if the figures are from the journal.
     candidate: Option<C>,
     /// `true` if it failed after it was timed.
     pub(super) failed: bool,
     pub(super) kernel: Kernel,
 }
 
-/// Tunes one bucket of one operator. What is learnt of the device is remembered, and what was remembered is expected.
+/// Tunes one bucket of one operator. `memory` gives it a prior of the device and takes what it measures.
 ///
 /// # Errors
-/// No candidate could be measured, and why.
-pub fn search<M: Meter>(
-    meter: &mut M,
+/// The reason that no candidate could be measured.
+pub fn search<B: Backend>(
+    backend: &mut B,
     job: &Job<'_>,
     settings: &Settings,
     memory: &mut Memory,
     progress: &mut dyn FnMut(Step<'_>),
 ) -> Result<Record, String> {
     let begun = Instant::now();
-    let inputs = inputs_for(meter, job, settings)?;
-    let mut search = Search::begin(meter, job, settings, &inputs)?;
-    // Timing takes half of the time at most; what it leaves over goes to energy.
+    let inputs = inputs_for(backend, job, settings)?;
+    let mut search = Search::begin(backend, job, settings, &inputs)?;
+    // Timing takes at most half of the time; the rest is for energy.
     let left = job.deadline.saturating_duration_since(Instant::now());
-    let until = if search.meter.energy_is_free() {
+    let until = if search.backend.energy_is_free() {
         job.deadline
     } else {
         job.deadline - left / 2
@@ -90,14 +91,14 @@ pub fn search<M: Meter>(
             seconds: begun.elapsed().as_secs_f64(),
             ..search.statistics
         },
-        measured_at: search.meter.measured_at().unwrap_or_else(now),
+        measured_at: search.backend.measured_at().unwrap_or_else(now),
         energy_measured: complete,
         space_version: SPACE_VERSION,
     })
 }
 
-/// What is chosen without a search, which therefore must not do worse: for what the tuned kernel knows of the sizes, and for what the untuned
-/// one does. Where the space has not that schedule, the one most like it. One at least.
+/// The schedules that run without a search, for the specialisations of the tuned and the untuned kernel. The search tries them first, so
+/// that it does no worse. If the space lacks a schedule, the most similar one stands for it. Returns at least one.
 fn without_tuning(job: &Job<'_>, machine: Machine, space: &[Schedule]) -> Vec<Schedule> {
     let (checked, sizes) = (&job.found.checked, job.sizes);
     let untuned = tuning::untuned(checked, sizes);
@@ -121,29 +122,29 @@ fn without_tuning(job: &Job<'_>, machine: Machine, space: &[Schedule]) -> Vec<Sc
     chosen
 }
 
-/// What candidates are measured on, where they are run at all.
+/// The inputs that candidates are measured on. Empty for a replay.
 ///
 /// # Errors
-/// The meter does not accept the operator at these sizes, or they are too large.
-pub(super) fn inputs_for<M: Meter>(meter: &M, job: &Job<'_>, settings: &Settings) -> Result<Vec<Data>, String> {
-    meter
+/// The backend refuses the operator at these sizes, or its tensors are too large.
+pub(super) fn inputs_for<B: Backend>(backend: &B, job: &Job<'_>, settings: &Settings) -> Result<Vec<Data>, String> {
+    backend
         .accepts(&job.found.checked, job.sizes)
         .map_err(|error| error.to_string())?;
-    match meter.is_recorded() {
+    match backend.is_recorded() {
         true => Ok(Vec::new()),
         false => inputs(&job.found.checked, job.sizes, settings.seed),
     }
 }
 
-/// Candidates of a problem on a device, and what is known of them.
-pub(super) struct Search<'a, M> {
-    pub(super) meter: &'a mut M,
+/// A search at work: the candidates of a problem on a device.
+pub(super) struct Search<'a, B> {
+    pub(super) backend: &'a mut B,
     job: &'a Job<'a>,
     problem: Problem<'a>,
     pub(super) candidates: Vec<Schedule>,
-    /// What is known of them without measuring.
+    /// Their kernels and features.
     pub(super) known: Candidates<'a>,
-    /// None where results were checked when they were recorded.
+    /// `None` for a replay, whose results were checked when they were recorded.
     expected: Option<Expected>,
     journal: Journal,
     statistics: Statistics,
@@ -151,19 +152,19 @@ pub(super) struct Search<'a, M> {
     last_problem: Option<String>,
 }
 
-impl<'a, M: Meter> Search<'a, M> {
-    /// Chooses the candidates, and prepares the device.
+impl<'a, B: Backend> Search<'a, B> {
+    /// Chooses the candidates and prepares the device.
     ///
     /// # Errors
     /// The device is broken, or the operator cannot run on these inputs.
     pub(super) fn begin(
-        meter: &'a mut M,
+        backend: &'a mut B,
         job: &'a Job<'a>,
         settings: &Settings,
         inputs: &'a [Data],
-    ) -> Result<Search<'a, M>, String> {
+    ) -> Result<Search<'a, B>, String> {
         let (found, sizes) = (job.found, job.sizes);
-        let expected = match meter.is_recorded() {
+        let expected = match backend.is_recorded() {
             true => None,
             false => Some(
                 Expected::compute(&found.checked, sizes, inputs, settings.seed, job.limit)
@@ -177,20 +178,20 @@ impl<'a, M: Meter> Search<'a, M> {
             inputs,
             seed: settings.seed,
         };
-        meter.begin(problem, job.limit).map_err(|error| error.to_string())?;
-        let machine = meter.machine();
+        backend.begin(problem, job.limit).map_err(|error| error.to_string())?;
+        let machine = backend.machine();
         let mut space = schedule::space(&problem::Problem::new(&found.checked, &found.specialisation, machine));
-        space.retain(|schedule| meter.has(schedule));
-        let most = meter.most_candidates();
+        space.retain(|schedule| backend.has(schedule));
+        let most = backend.most_candidates();
         let estimated = most.saturating_mul(ESTIMATED);
         let first = without_tuning(job, machine, &space);
         let pool = sample(&space, &first, estimated, settings.seed);
         let mut known = Candidates::new(job, machine);
-        // What was recorded is all there is, and nobody waits for it.
-        let ranked: Vec<Schedule> = match meter.is_recorded() {
+        // A replay tries everything that was recorded.
+        let ranked: Vec<Schedule> = match backend.is_recorded() {
             true => Vec::new(),
             false => {
-                // Of a larger space the others descend from what the estimate finds best in a sample.
+                // In a larger space, half of them are a sample, and the others descend from its best.
                 let first = match space.len() > estimated {
                     true => most.min(pool.len()),
                     false => pool.len(),
@@ -206,7 +207,7 @@ impl<'a, M: Meter> Search<'a, M> {
         Ok(Search {
             candidates,
             known,
-            meter,
+            backend,
             job,
             problem,
             expected,
@@ -221,7 +222,7 @@ impl<'a, M: Meter> Search<'a, M> {
         })
     }
 
-    /// Why nothing was measured.
+    /// The error if nothing was measured.
     pub(super) fn nothing(&self) -> String {
         let why = self.last_problem.as_deref();
         let why = why.unwrap_or("the time ended before anything was measured");
@@ -234,10 +235,10 @@ impl<'a, M: Meter> Search<'a, M> {
         }
     }
 
-    /// Compiles, checks and times candidates until then, the first whatever the time. Sorted by latency.
-    fn time(&mut self, until: Instant, progress: &mut dyn FnMut(Step<'_>)) -> Vec<Timed<M::Candidate>> {
+    /// Compiles, checks and times candidates until `until`, but one at least. Returns them by rising latency.
+    fn time(&mut self, until: Instant, progress: &mut dyn FnMut(Step<'_>)) -> Vec<Timed<B::Candidate>> {
         let candidates = std::mem::take(&mut self.candidates);
-        let mut timed: Vec<Timed<M::Candidate>> = Vec::new();
+        let mut timed: Vec<Timed<B::Candidate>> = Vec::new();
         for (number, schedule) in candidates.iter().enumerate() {
             if number > 0 && Instant::now() >= until {
                 break;
@@ -247,7 +248,7 @@ impl<'a, M: Meter> Search<'a, M> {
                 of: candidates.len(),
                 schedule,
             });
-            // One result is worth the time of those that come after; another is not.
+            // The first result may take the time of later jobs.
             let deadline = if timed.is_empty() {
                 self.job.limit
             } else {
@@ -269,7 +270,7 @@ impl<'a, M: Meter> Search<'a, M> {
         timed
     }
 
-    /// The kernel of a schedule; none where there is none, which would be a mistake of the space.
+    /// The kernel of a schedule. A schedule without one is rejected: the space should not contain it.
     pub(super) fn compile(&mut self, schedule: Schedule, progress: &mut dyn FnMut(Step<'_>)) -> Option<Kernel> {
         match self.known.kernel(&schedule) {
             Ok(kernel) => {
@@ -283,28 +284,31 @@ impl<'a, M: Meter> Search<'a, M> {
         }
     }
 
-    /// None if it does not compete; an error if nothing can be measured any more.
+    /// Times a candidate, or takes its figures from the journal. `None` if it is rejected.
+    ///
+    /// # Errors
+    /// The device is broken.
     pub(super) fn time_one(
         &mut self,
         schedule: Schedule,
         kernel: Kernel,
         deadline: Instant,
         progress: &mut dyn FnMut(Step<'_>),
-    ) -> Result<Option<Timed<M::Candidate>>, String> {
+    ) -> Result<Option<Timed<B::Candidate>>, String> {
         let subject = self.subject(schedule, PackedKernel::hash(&kernel));
         match self.journal.find(&subject) {
-            Known::Nothing => {}
-            Known::Started(times) if times < MOST_STARTS => {}
-            Known::Started(times) => {
+            History::Nothing => {}
+            History::Started(times) if times < MOST_STARTS => {}
+            History::Started(times) => {
                 let detail = format!("the tuner was ended {times} times while it ran");
                 self.reject(schedule, Reason::Crashed, &detail, progress);
                 return Ok(None);
             }
-            Known::Rejected(reason, detail) => {
+            History::Rejected(reason, detail) => {
                 self.reject(schedule, reason, &detail, progress);
                 return Ok(None);
             }
-            Known::Measured { first, last } => {
+            History::Measured { first, last } => {
                 self.statistics.timed += 1;
                 return Ok(Some(Timed {
                     schedule,
@@ -342,13 +346,13 @@ impl<'a, M: Meter> Search<'a, M> {
                     kernel,
                 }))
             }
-            Err(MeterError::Rejected { reason, detail }) => {
+            Err(BackendError::Rejected { reason, detail }) => {
                 self.note_rejected(&subject, reason, &detail, progress);
                 self.reject(schedule, reason, &detail, progress);
                 Ok(None)
             }
             Err(error) => {
-                // The device failed, not the candidate: the start has an end.
+                // The device failed, not the candidate. This entry ends the start, so that it does not count.
                 self.note_rejected(&subject, Reason::NotLaunched, &error.to_string(), progress);
                 Err(error.to_string())
             }
@@ -356,22 +360,22 @@ impl<'a, M: Meter> Search<'a, M> {
     }
 
     /// Runs a candidate, compares its results, and times it.
-    fn try_one(&mut self, kernel: &Kernel, deadline: Instant) -> Result<(M::Candidate, Measured), MeterError> {
-        let places = self.expected.as_ref().map_or(&[][..], Expected::places);
-        let (candidate, results) = self.meter.load(self.problem, kernel, places, deadline)?;
+    fn try_one(&mut self, kernel: &Kernel, deadline: Instant) -> Result<(B::Candidate, Measured), BackendError> {
+        let indices = self.expected.as_ref().map_or(&[][..], Expected::indices);
+        let (candidate, results) = self.backend.load(self.problem, kernel, indices, deadline)?;
         if let Some(expected) = &self.expected {
             let compared = expected.compare(&results);
-            compared.map_err(|difference| MeterError::rejected(Reason::Wrong, difference))?;
+            compared.map_err(|difference| BackendError::rejected(Reason::Wrong, difference))?;
         }
-        let measured = self.meter.latency(self.problem, &candidate, self.job.deadline)?;
+        let measured = self.backend.latency(self.problem, &candidate, self.job.deadline)?;
         Ok((candidate, measured))
     }
 
-    /// Measures the energy of those that are fast enough: all where that is free, else those that the strategy asks for. Whether
-    /// it came to its end.
+    /// Measures the energy of candidates that are fast enough: all if that is free, else those that the strategy asks for. Returns `true` if
+    /// no budget ended it.
     fn measure(
         &mut self,
-        timed: &mut [Timed<M::Candidate>],
+        timed: &mut [Timed<B::Candidate>],
         settings: &Settings,
         memory: &mut Memory,
         progress: &mut dyn FnMut(Step<'_>),
@@ -379,7 +383,7 @@ impl<'a, M: Meter> Search<'a, M> {
         let Some(fastest) = timed.first().map(|one| one.latency) else {
             return false;
         };
-        let is_free = self.meter.energy_is_free();
+        let is_free = self.backend.energy_is_free();
         let (bound, delay) = match settings.objective {
             _ if is_free => (f64::INFINITY, 0.0),
             Objective::Energy { slack } => (1.0 + slack, 0.0),
@@ -391,7 +395,7 @@ impl<'a, M: Meter> Search<'a, M> {
         let described: Vec<Described> = (eligible.iter())
             .map(|one| self.known.describe(&one.schedule, one.latency))
             .collect();
-        // Where all are measured nothing needs to be expected.
+        // If all are measured, no prior is needed.
         let expected = match is_free {
             true => vec![0.0; described.len()],
             false => memory.expect(&described),
@@ -423,12 +427,12 @@ impl<'a, M: Meter> Search<'a, M> {
         complete
     }
 
-    /// Measures what the strategy asks for, until it is satisfied or a budget ends. Whether it ended as it was meant to. What was
-    /// measured, in joules, comes with its number.
+    /// Measures what the strategy asks for. Returns `true` if the strategy was satisfied or the limit of measurements was reached, `false`
+    /// if the time ended. Adds the joules of each measured candidate, by its number.
     fn follow(
         &mut self,
         strategy: &mut Strategy,
-        eligible: &mut [Timed<M::Candidate>],
+        eligible: &mut [Timed<B::Candidate>],
         settings: &Settings,
         measured: &mut Vec<(usize, f64)>,
         progress: &mut dyn FnMut(Step<'_>),
@@ -444,10 +448,10 @@ impl<'a, M: Meter> Search<'a, M> {
                     return true;
                 }
                 let one = &mut eligible[number];
-                // What the journal knows is not measured again: a resumed search goes the way that it had gone.
+                // Energies in the journal are not measured again, so a resumed search takes the same course.
                 if one.point.energy.is_none() {
-                    // What costs nothing is taken even when the time has ended.
-                    if Instant::now() >= self.job.deadline && !self.meter.energy_is_free() {
+                    // Free energies are taken even after the deadline.
+                    if Instant::now() >= self.job.deadline && !self.backend.energy_is_free() {
                         return false;
                     }
                     progress(Step::Energy {
@@ -475,26 +479,26 @@ impl<'a, M: Meter> Search<'a, M> {
                     self.statistics.predicted += 1;
                 }
                 measured.push((number, mean));
-                // Half the 95 % interval is 1.96 standard deviations.
+                // Half the width of the 95 % interval is 1.96 standard deviations.
                 strategy.observe(number, mean, interval / (1.96 * mean));
             }
         }
     }
 
-    /// Measures one energy, where the meter can and time suffices. A candidate that turns out not to compete is marked.
+    /// Measures one energy if the backend can and there is time. Marks a candidate that fails.
     ///
     /// # Errors
     /// The device is broken.
     pub(super) fn measure_one(
         &mut self,
-        one: &mut Timed<M::Candidate>,
+        one: &mut Timed<B::Candidate>,
         progress: &mut dyn FnMut(Step<'_>),
     ) -> Result<(), String> {
         let subject = self.subject(one.schedule, one.point.kernel_hash);
         let measured = match self.energy_of(one) {
             Ok(Some(measured)) => measured,
             Ok(None) => return Ok(()),
-            Err(MeterError::Rejected { reason, detail }) => {
+            Err(BackendError::Rejected { reason, detail }) => {
                 one.failed = true;
                 self.note_rejected(&subject, reason, &detail, progress);
                 self.reject(one.schedule, reason, &detail, progress);
@@ -504,7 +508,7 @@ impl<'a, M: Meter> Search<'a, M> {
         };
         one.point.energy = Some(measured.estimate);
         one.point.latency = measured.latency.unwrap_or(one.point.latency);
-        // The energy's conditions are the stricter ones; the latency's launches are kept.
+        // Keep the conditions of the energy, which are stricter, and the larger number of launches.
         let launches = one.point.conditions.launches;
         one.point.conditions = measured.conditions;
         one.point.conditions.launches = launches.max(one.point.conditions.launches);
@@ -512,29 +516,29 @@ impl<'a, M: Meter> Search<'a, M> {
         Ok(())
     }
 
-    fn energy_of(&mut self, one: &mut Timed<M::Candidate>) -> Result<Option<Measured>, MeterError> {
+    fn energy_of(&mut self, one: &mut Timed<B::Candidate>) -> Result<Option<Measured>, BackendError> {
         let candidate = match &mut one.candidate {
             Some(candidate) => candidate,
-            // It was timed before this run, and its results were compared then.
+            // An earlier run has timed it and compared its results.
             none => {
-                let (candidate, _) = self.meter.load(self.problem, &one.kernel, &[], self.job.limit)?;
+                let (candidate, _) = self.backend.load(self.problem, &one.kernel, &[], self.job.limit)?;
                 none.insert(candidate)
             }
         };
-        (self.meter).energy(self.problem, candidate, one.latency, self.job.deadline)
+        (self.backend).energy(self.problem, candidate, one.latency, self.job.deadline)
     }
 
     fn subject(&self, schedule: Schedule, kernel_hash: [u8; 32]) -> Subject {
         Subject {
             fingerprint: self.job.found.fingerprint,
-            device: self.meter.device().key(),
+            device: self.backend.device().key(),
             sizes: self.job.sizes.to_vec(),
             program: schedule.into(),
             kernel_hash,
         }
     }
 
-    /// Lists a candidate that does not compete, and tells.
+    /// Lists a rejected candidate and reports it.
     fn reject(&mut self, schedule: Schedule, reason: Reason, detail: &str, progress: &mut dyn FnMut(Step<'_>)) {
         self.last_problem = Some(format!("`{schedule}` rejected ({reason}): {detail}"));
         let rejected = Rejected::new(schedule, reason, detail);
@@ -547,7 +551,7 @@ impl<'a, M: Meter> Search<'a, M> {
         self.note(subject, Event::Rejected { reason, detail }, progress);
     }
 
-    /// Appends an event to the journal. If that fails, the search goes on, and an interrupted one would repeat the measurement.
+    /// Appends an event to the journal. If that fails, the search continues, but an interrupted one will repeat the measurement.
     fn note(&mut self, subject: &Subject, event: Event, progress: &mut dyn FnMut(Step<'_>)) {
         let measured = matches!(event, Event::Measured(_));
         let subject = subject.clone();

@@ -1,7 +1,7 @@
-//! Whose energy to measure next, and when to stop: the dynamic updating of the energy cost model.
+//! Chooses whose energy to measure next, and when to stop: the dynamic updating of the energy cost model.
 //!
-//! Latencies of all candidates are known, energies cost seconds each. The strategy knows nothing of devices: a tuner, a
-//! simulation and the replay of a trace ask it the same way.
+//! The latencies of all candidates are known; each energy costs seconds. The strategy is independent of devices: a tuner, a
+//! simulation and the replay of a trace use it in the same way.
 //!
 //! ```text
 //!   fastest few ──▶ measured ──▶ model of ln power ──▶ expected energy of all others ──▶ a round of the most promising
@@ -11,74 +11,71 @@
 //!
 //! # The rule
 //!
-//! 1. Before anything is known, power may as well be the same everywhere, and the least energy is that of the fastest: the
-//!    first [`Rule::first`] measurements are those of rising latency. While power stays the same but for noise, so are all others. Where
-//!    other problems on the same device let expect something, every other one is that of least expected energy, beginning with it: what is
-//!    expected may be wrong.
-//! 2. A Gaussian process of the logarithm of power (energy over latency) learns from what was measured, in the candidates'
-//!    features and latency; where something was expected, of what that leaves over, which may be next to nothing. Expected energy is expected power
-//!    times the known latency.
-//! 3. A round measures the candidates of least expected energy; where it measures several, the later ones are chosen with
-//!    growing optimism (expectation less a multiple of its deviation), so that they do not all ask the same. But nothing is passed over
-//!    that may as well be the best: unless the fastest that was not measured yet is expected to need more energy than the most promising one, by
-//!    [`Rule::caution`] deviations, it is measured first. So the search leaves the order of rising latency only where it has a reason.
-//! 4. After a round its predictions are compared with what was measured. If their error is less than [`Rule::near`] times
-//!    what noise and the model's own doubt explain, the next round is half as large, else twice.
-//! 5. It is over when nothing got better by more than [`Rule::worth`] of the noise for [`Rule::patience`] rounds of what is promising,
-//!    and for [`Rule::persistence`] of all measurements.
+//! 1. At first, assume that power is the same for all candidates, so that the fastest needs the least energy. The first [`Rule::first`]
+//!    measurements go by rising latency. With a prior from other problems on the same device, they alternate between the least expected
+//!    energy and the least latency, because the prior may be wrong.
+//! 2. A Gaussian process learns the logarithm of power (energy over latency), or its residual from the prior, from the candidates'
+//!    features and latency. The expected energy is the expected power times the known latency.
+//! 3. A round measures the candidates of least expected energy. The later ones of a round are chosen with growing optimism (the
+//!    expectation minus a multiple of its deviation), so that they differ. The search never skips the fastest unmeasured candidate while
+//!    it could still be optimal: it measures that first, unless it is expected to need more energy than the most promising one by
+//!    [`Rule::caution`] deviations.
+//! 4. After a round, compare its predictions with the measurements. If their error is less than [`Rule::near`] times the error that noise
+//!    and the model's uncertainty explain, the next round is half as large, else twice as large.
+//! 5. Stop when nothing has improved by more than [`Rule::worth`] of the noise for [`Rule::patience`] rounds of promising candidates, and
+//!    for [`Rule::persistence`] of all measurements.
 //!
-//! The expected improvement of a Gaussian process does not serve to stop: of thousands of candidates some are always far enough
-//! from all measured ones to promise something, and near the first few, that are alike, it promises nothing too soon.
+//! The expected improvement of the Gaussian process is no criterion to stop. Among thousands of candidates, some are always far enough
+//! from all measured ones to promise an improvement. Near the first few, which are similar, it promises none too early.
 //!
-//! # Where the constants come from
+//! # The constants
 //!
-//! `tests/bench/results/ablation.md` changes one at a time; `tried.md` beside it tells what else was tried.
-//! - `first`: fewer are at times worse than rising latency at a single clock, more delay the model where power varies.
-//! - rounds of 1 need the fewest measurements; they grow to 4 only while the model errs by more than `near` expected deviations.
-//! - `caution`: without it the search was at times worse than rising latency, up to 6 measurements; with 2 deviations it is too slow to
-//!   leave that order where power varies as much as time.
-//! - `patience` below 14 stops too soon where the first few are all alike, and on the largest spaces; more than 16 costs every search
-//!   measurements and finds nothing better. `persistence` keeps a long search from ending by a short lull.
-//! - `worth`: what is less than the noise is no improvement.
+//! `tests/bench/results/ablation.md` changes one constant at a time; `tried.md` beside it lists other attempts.
+//! - `first`: with fewer, the search is sometimes worse than rising latency at a single clock. More delay the model if power varies.
+//! - Rounds of 1 need the fewest measurements. They grow to 4 only while the model errs by more than `near` expected deviations.
+//! - `caution`: without it the search was sometimes worse than rising latency, for up to 6 measurements. With 2 deviations it leaves
+//!   that order too slowly if power varies as much as time.
+//! - `patience` below 14 stops too early if the first few are similar, and on the largest spaces. More than 16 costs every search
+//!   measurements and finds nothing better. `persistence` keeps a long search from ending in a short lull.
+//! - `worth`: a difference below the noise is not an improvement.
 
 use super::model::Columns;
-use super::model::gaussian::{self, Gaussian, Shape};
+use super::model::gaussian::{self, Gaussian, Hyperparameters};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A candidate before its energy is measured.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
-    /// What may tell its power from others'.
+    /// The features that its power may depend on.
     pub features: Vec<f64>,
     /// Seconds.
     pub latency: f64,
-    /// What is expected of its power before any measurement, ln W: from other problems on the same device. Where nothing is, the
-    /// same for all.
+    /// The prior of its power in ln W, from other problems on the same device. The same for all candidates without a prior.
     pub expected: f64,
 }
 
 /// The constants of the rule.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rule {
-    /// Measurements by rising latency before the model has a say.
+    /// The number of measurements before the model is used.
     pub first: usize,
-    /// The size of the round after those.
+    /// The size of the first round with the model.
     pub start: usize,
-    /// The least that a round measures.
+    /// The smallest round.
     pub least: usize,
-    /// The most that a round measures.
+    /// The largest round.
     pub most: usize,
-    /// By how many deviations of what is expected the fastest must be worse than the most promising to be passed over.
+    /// The number of deviations by which the fastest candidate must be worse than the most promising one to be skipped.
     pub caution: f64,
-    /// How many times the expected deviation an error may be for the model to count as right.
+    /// The largest error, in expected deviations, of a model that counts as right.
     pub near: f64,
-    /// The part of the noise that counts as an improvement.
+    /// The least improvement, as a multiple of the noise.
     pub worth: f64,
-    /// Rounds of promising ones without an improvement that end it.
+    /// The number of rounds of promising candidates without an improvement that end the search.
     pub patience: usize,
-    /// The part of all measurements that must have come after the last improvement.
+    /// The fraction of all measurements that must follow the last improvement.
     pub persistence: f64,
-    /// What latency counts beside energy: 0 for the least energy, 1 for the least product of both.
+    /// The exponent of latency in the cost: 0 for the least energy, 1 for the least energy-delay product.
     pub delay: f64,
 }
 
@@ -100,7 +97,7 @@ impl Default for Rule {
 }
 
 impl Rule {
-    /// The same, but with rounds of one size.
+    /// The same rule with rounds of one size.
     pub fn with_rounds_of(self, size: usize) -> Rule {
         Rule {
             first: size,
@@ -112,53 +109,53 @@ impl Rule {
     }
 }
 
-/// Noise is never taken for less: models of exact values would be overconfident.
+/// The least noise that the model assumes. Models of exact values would be overconfident.
 const LEAST_NOISE: f64 = 1e-3;
 
-/// Hyperparameters are looked for again when there is so much more to learn them from.
+/// The growth of the number of measurements after which hyperparameters are fitted again.
 const ENOUGH_NEW: f64 = 1.1;
 
-/// Columns are made comparable over this part of the candidates, the fastest: what happens among the slowest is nobody's concern.
+/// The fraction of candidates, the fastest, over which columns are standardised. The slowest do not matter.
 const FAST: f64 = 0.5;
-/// So many at least.
+/// The fewest candidates over which columns are standardised.
 const LEAST_FAST: usize = 64;
 
-/// How many deviations the last candidate of a round is optimistic.
+/// The optimism, in deviations, of the last candidate of a round.
 const OPTIMISM: f64 = 2.0;
 
-/// What is thought of a candidate's logarithm of power.
+/// The belief about a candidate's logarithm of power.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Belief {
     /// ln W.
     pub mean: f64,
-    /// Its standard deviation: relative, for small ones.
+    /// The standard deviation of `mean`. A small one is the relative deviation of power.
     pub deviation: f64,
 }
 
-/// Decides what to measure.
+/// Decides which energies to measure.
 #[derive(Debug, Clone)]
 pub struct Strategy {
     rule: Rule,
     points: Vec<Vec<f64>>,
     log_latency: Vec<f64>,
     expected: Vec<f64>,
-    /// What scales the smooth part of that which is left over may have.
+    /// The scales of the Gaussian process's smooth part.
     scales: &'static [f64],
-    /// Those that are measured before there is a model, first to last.
+    /// The order of measurements before there is a model.
     order: Vec<usize>,
     measured: BTreeMap<usize, Measurement>,
-    /// Those that cannot be measured.
+    /// The candidates that cannot be measured.
     excluded: BTreeSet<usize>,
-    /// In the order they came.
+    /// The measured candidates, in order.
     sequence: Vec<usize>,
-    /// What was predicted for the round that is being measured.
+    /// The predictions for the current round.
     asked: Vec<(usize, Belief)>,
-    /// Whether nothing in that round is promising: it is what may not be passed over.
+    /// `true` if that round only has the fastest candidate, out of caution.
     is_cautious: bool,
     beliefs: Vec<Belief>,
-    /// The hyperparameters, and from how many measurements they were found.
-    shapes: Option<(Vec<Shape>, usize)>,
-    /// Of the next round.
+    /// The hyperparameters, and the number of measurements that they were fitted to.
+    shapes: Option<(Vec<Hyperparameters>, usize)>,
+    /// The size of the next round.
     size: usize,
     progress: Progress,
 }
@@ -169,19 +166,19 @@ struct Measurement {
     noise: f64,
 }
 
-/// When it last became better.
+/// The last improvement.
 #[derive(Debug, Clone, Copy)]
 struct Progress {
-    /// The best then.
+    /// The best candidate then.
     best: Option<usize>,
-    /// Measurements by then.
+    /// The number of measurements then.
     measurements: usize,
-    /// Rounds since.
+    /// The number of rounds since.
     idle: usize,
 }
 
 impl Strategy {
-    /// Candidates, and by which rule.
+    /// A strategy for these candidates.
     pub fn new(candidates: &[Candidate], rule: Rule) -> Strategy {
         let rows: Vec<Vec<f64>> = candidates
             .iter()
@@ -225,7 +222,7 @@ impl Strategy {
         }
     }
 
-    /// Tells what was measured: joules, and the relative standard deviation of the measurement.
+    /// Adds a measurement: joules, and their relative standard deviation.
     pub fn observe(&mut self, candidate: usize, energy: f64, noise: f64) {
         let Some(log_latency) = self.log_latency.get(candidate) else {
             return;
@@ -247,7 +244,7 @@ impl Strategy {
         }
     }
 
-    /// Takes a candidate out of the search, one that turned out not to compete.
+    /// Removes a candidate that was rejected.
     pub fn exclude(&mut self, candidate: usize) {
         self.excluded.insert(candidate);
     }
@@ -257,7 +254,7 @@ impl Strategy {
         !self.measured.contains_key(&candidate) && !self.excluded.contains(&candidate)
     }
 
-    /// What to measure next, most promising first. Empty when it is over.
+    /// The candidates to measure next, most promising first. Empty when the search is over.
     pub fn next_round(&mut self) -> Vec<usize> {
         let open = (0..self.points.len()).filter(|&c| self.is_open(c)).count();
         let first = self.rule.first.min(self.measured.len() + open);
@@ -282,25 +279,25 @@ impl Strategy {
         round
     }
 
-    /// The measured candidate of the least expected cost: a model of many is less noisy than one measurement.
+    /// The measured candidate of the least expected cost. The model is less noisy than one measurement.
     pub fn best(&self) -> Option<usize> {
         let measured = self.measured.keys().copied();
         measured.min_by(|&a, &b| self.cost(a).total_cmp(&self.cost(b)))
     }
 
-    /// What is thought of all candidates' power; empty before anything was learnt.
+    /// The beliefs about all candidates' power. Empty before there is a model.
     pub fn beliefs(&self) -> &[Belief] {
         &self.beliefs
     }
 
-    /// The energy that is expected of a candidate which was not measured, in joules; none before anything was learnt.
+    /// The expected energy of an unmeasured candidate, in joules. `None` before there is a model.
     pub fn expects(&self, candidate: usize) -> Option<f64> {
         let belief = self.beliefs.get(candidate)?;
         let unmeasured = !self.measured.contains_key(&candidate);
         unmeasured.then(|| (belief.mean + self.log_latency[candidate]).exp())
     }
 
-    /// Learns from everything that was observed, also without another round. Whether there was anything to learn from.
+    /// Fits the model to all measurements. Returns `false` if there are too few.
     pub fn learn(&mut self) -> bool {
         let points: Vec<Vec<f64>> = self.sequence.iter().map(|&c| self.points[c].clone()).collect();
         let measured = |c: &usize| self.measured[c];
@@ -336,13 +333,13 @@ impl Strategy {
         true
     }
 
-    /// The first that are not measured.
+    /// The first `count` unmeasured candidates of the initial order.
     fn rising(&self, count: usize) -> Vec<usize> {
         let left = self.order.iter().filter(|c| self.is_open(**c));
         left.take(count).copied().collect()
     }
 
-    /// The logarithm of what is to be least.
+    /// The logarithm of the cost that the search minimises.
     fn cost(&self, candidate: usize) -> f64 {
         let log_power = match self.beliefs.get(candidate) {
             Some(belief) => belief.mean,
@@ -351,7 +348,7 @@ impl Strategy {
         log_power + (1.0 + self.rule.delay) * self.log_latency[candidate]
     }
 
-    /// Compares the last round with what was predicted, and sets the size of the next.
+    /// Compares the last round with its predictions and sets the size of the next.
     fn review(&mut self) {
         let asked = std::mem::take(&mut self.asked);
         let errors = asked.iter().filter_map(|(c, belief)| {
@@ -368,12 +365,12 @@ impl Strategy {
         self.progress.idle += usize::from(!self.is_cautious);
     }
 
-    /// Whether it has not become better for long, or nothing is left.
+    /// `true` if nothing has improved for long, or no candidate is left.
     fn is_over(&mut self) -> bool {
         let count = self.measured.len();
         let squares: f64 = self.measured.values().map(|m| m.noise * m.noise).sum();
         let worth = self.rule.worth * (squares / count.max(1) as f64).sqrt();
-        // A model that thinks better of what was measured long ago has found nothing.
+        // A better opinion of an earlier candidate is not an improvement.
         let before = self.progress.best.map_or(f64::INFINITY, |c| self.cost(c));
         let best = self
             .best()
@@ -390,7 +387,7 @@ impl Strategy {
             || (self.progress.idle >= self.rule.patience && since >= self.rule.persistence * count as f64)
     }
 
-    /// The candidates that the next round measures.
+    /// The most promising unmeasured candidates, for the next round.
     fn promising(&self) -> Vec<usize> {
         let mut left: Vec<usize> = (0..self.points.len()).filter(|&c| self.is_open(c)).collect();
         let mut round: Vec<usize> = Vec::with_capacity(self.size);
@@ -404,7 +401,7 @@ impl Strategy {
         round
     }
 
-    /// The fastest that was not measured, where this round would leave it out and it may as well be the best.
+    /// The fastest unmeasured candidate, if this round would skip it although it could still be optimal.
     fn overlooked(&self, round: &[usize]) -> Option<usize> {
         let left = (0..self.points.len()).filter(|&c| self.is_open(c));
         let fastest = left.min_by(|&a, &b| self.log_latency[a].total_cmp(&self.log_latency[b]))?;
@@ -414,7 +411,7 @@ impl Strategy {
     }
 }
 
-/// Two orders of the same numbers in turn, each number once.
+/// Merges two orders of the same numbers in turn, each number once.
 fn in_turn(first: &[usize], second: &[usize]) -> Vec<usize> {
     let mut seen = vec![false; first.len()];
     let both = first.iter().zip(second).flat_map(|(&a, &b)| [a, b]);
@@ -444,7 +441,7 @@ mod tests {
         (candidates, energies)
     }
 
-    /// Measures until it is over; what was measured, in order, and what was chosen.
+    /// Runs a search. Returns the measured candidates, in order, and the chosen one.
     fn run(candidates: &[Candidate], energies: &[f64], noise: f64, seed: u64) -> (Vec<usize>, usize) {
         let mut random = Random::new(seed);
         let mut strategy = Strategy::new(candidates, Rule::default());
@@ -542,7 +539,7 @@ mod tests {
         }
         let third = strategy.next_round();
         assert_eq!(third.len(), 1, "the model was right");
-        // Nobody could expect this.
+        // An outlier.
         strategy.observe(third[0], candidates[third[0]].latency * 150.0, 0.005);
         assert_eq!(strategy.next_round().len(), 2);
     }

@@ -1,43 +1,44 @@
-//! Sweeps: the latency and the energy of many candidates, recorded for others to judge strategies by.
+//! Sweeps record the latency and energy of many candidates in a trace, to judge strategies by.
 
+use super::backend::Backend;
 use super::describe::{names, vector};
-use super::meter::Meter;
 use super::search::{Search, inputs_for};
-use super::trace::{Problem, Recorded, Recorder};
-use super::{Settings, Step};
-use crate::session::Job;
+use super::settings::Settings;
+use super::step::Step;
+use super::trace::{Recorded, RecordedProblem, Recorder};
+use crate::bench::Job;
 use energy_kernel_compiler::record::Rejected;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// How far a sweep came.
+/// The progress of a sweep.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Swept {
-    /// Candidates that the trace holds now.
+    /// The candidates that the trace holds now.
     pub points: usize,
-    /// How many of them it held before.
+    /// The candidates that it held before.
     pub known: usize,
-    /// The candidates that do not compete.
+    /// The rejected candidates.
     pub rejected: Vec<Rejected>,
-    /// Candidates that a budget left over.
+    /// The candidates that a budget left out.
     pub left: usize,
 }
 
-/// Records one bucket of one operator: the candidates that a search would try, each timed and its energy measured whatever its
-/// latency. What the trace holds already is not measured again.
+/// Records one bucket of one operator: latency and energy of the candidates that a search would try, however slow. Candidates that the
+/// trace already holds are not measured again.
 ///
 /// # Errors
-/// Nothing can be measured or recorded, and why. What was measured before is in the trace.
-pub fn sweep<M: Meter>(
-    meter: &mut M,
+/// The reason that nothing can be measured or recorded. Earlier measurements are in the trace.
+pub fn sweep<B: Backend>(
+    backend: &mut B,
     job: &Job<'_>,
     settings: &Settings,
     recorder: &mut Recorder,
     progress: &mut dyn FnMut(Step<'_>),
 ) -> Result<Swept, String> {
     let problem = problem(job);
-    let device = meter.device().clone();
-    let inputs = inputs_for(meter, job, settings)?;
-    let mut search = Search::begin(meter, job, settings, &inputs)?;
+    let device = backend.device().clone();
+    let inputs = inputs_for(backend, job, settings)?;
+    let mut search = Search::begin(backend, job, settings, &inputs)?;
     let candidates = std::mem::take(&mut search.candidates);
     let mut swept = Swept::default();
     for (number, &schedule) in candidates.iter().enumerate() {
@@ -90,11 +91,11 @@ pub fn sweep<M: Meter>(
     Ok(swept)
 }
 
-/// What is recorded about an operator at a size.
-fn problem(job: &Job<'_>) -> Problem {
+/// The trace's description of an operator at a size.
+fn problem(job: &Job<'_>) -> RecordedProblem {
     let op = job.found.checked.op();
     let sizes = op.sizes.iter().zip(job.sizes);
-    Problem {
+    RecordedProblem {
         fingerprint: job.found.fingerprint,
         operator: job.found.name.clone(),
         sizes: sizes.map(|(size, &extent)| (size.name.clone(), extent)).collect(),

@@ -1,9 +1,9 @@
-//! Operators for tests, and what a device that follows a script says of itself.
+//! Operators for tests, and the class and conditions of a scripted device.
 
-use crate::scan::{Found, operators};
+use crate::source::scan::{Found, operators};
 use energy_kernel_compiler::record::{CacheMode, Conditions, DeviceClass, Inputs};
 
-/// Its class.
+/// The class of the scripted device.
 pub(crate) fn device() -> DeviceClass {
     DeviceClass {
         name: "scripted".into(),
@@ -14,7 +14,7 @@ pub(crate) fn device() -> DeviceClass {
     }
 }
 
-/// Conditions of which only what must be is known.
+/// Conditions with only the required fields.
 pub(crate) fn conditions() -> Conditions {
     Conditions {
         driver: "scripted".into(),
@@ -33,7 +33,7 @@ pub(crate) fn conditions() -> Conditions {
     }
 }
 
-/// The operator of this function with these arguments of the attribute.
+/// The operator of a function and the arguments of its attribute.
 pub(crate) fn operator(arguments: &str, function: &str) -> Found {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("lib.rs");

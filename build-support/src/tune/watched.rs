@@ -1,7 +1,7 @@
-//! A meter that tells what it measures as it goes.
+//! A backend that reports its measurements.
 
-use super::Step;
-use super::meter::{Effort, Measured, Meter, MeterError, Place, Problem};
+use super::backend::{Backend, BackendError, Effort, Measured, OutputIndex, Problem};
+use super::step::Step;
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::record::DeviceClass;
@@ -10,73 +10,73 @@ use energy_kernel_compiler::target::Machine;
 use std::cell::RefCell;
 use std::time::Instant;
 
-/// Any meter, and who is told.
-pub(super) struct Watched<'a, M, P> {
-    pub(super) meter: &'a mut M,
+/// A backend, and the listener that hears of its measurements.
+pub(super) struct Watched<'a, B, P> {
+    pub(super) backend: &'a mut B,
     pub(super) progress: &'a RefCell<P>,
 }
 
-impl<M, P: FnMut(Step<'_>)> Watched<'_, M, P> {
+impl<B, P: FnMut(Step<'_>)> Watched<'_, B, P> {
     fn tell(&self, step: Step<'_>) {
         (self.progress.borrow_mut())(step);
     }
 }
 
-impl<M: Meter, P: FnMut(Step<'_>)> Meter for Watched<'_, M, P> {
-    type Candidate = M::Candidate;
+impl<B: Backend, P: FnMut(Step<'_>)> Backend for Watched<'_, B, P> {
+    type Candidate = B::Candidate;
 
     fn device(&self) -> &DeviceClass {
-        self.meter.device()
+        self.backend.device()
     }
 
     fn uuid(&self) -> Option<String> {
-        self.meter.uuid()
+        self.backend.uuid()
     }
 
     fn machine(&self) -> Machine {
-        self.meter.machine()
+        self.backend.machine()
     }
 
     fn most_candidates(&self) -> usize {
-        self.meter.most_candidates()
+        self.backend.most_candidates()
     }
 
     fn energy_is_free(&self) -> bool {
-        self.meter.energy_is_free()
+        self.backend.energy_is_free()
     }
 
     fn is_recorded(&self) -> bool {
-        self.meter.is_recorded()
+        self.backend.is_recorded()
     }
 
     fn measured_at(&self) -> Option<u64> {
-        self.meter.measured_at()
+        self.backend.measured_at()
     }
 
     fn has(&self, schedule: &Schedule) -> bool {
-        self.meter.has(schedule)
+        self.backend.has(schedule)
     }
 
-    fn accepts(&self, checked: &Checked, sizes: &[u64]) -> Result<(), MeterError> {
-        self.meter.accepts(checked, sizes)
+    fn accepts(&self, checked: &Checked, sizes: &[u64]) -> Result<(), BackendError> {
+        self.backend.accepts(checked, sizes)
     }
 
     fn set_effort(&mut self, effort: Effort) {
-        self.meter.set_effort(effort);
+        self.backend.set_effort(effort);
     }
 
-    fn begin(&mut self, problem: Problem<'_>, deadline: Instant) -> Result<(), MeterError> {
-        self.meter.begin(problem, deadline)
+    fn begin(&mut self, problem: Problem<'_>, deadline: Instant) -> Result<(), BackendError> {
+        self.backend.begin(problem, deadline)
     }
 
     fn load(
         &mut self,
         problem: Problem<'_>,
         kernel: &Kernel,
-        places: &[Place],
+        indices: &[OutputIndex],
         deadline: Instant,
-    ) -> Result<(Self::Candidate, Vec<u64>), MeterError> {
-        self.meter.load(problem, kernel, places, deadline)
+    ) -> Result<(Self::Candidate, Vec<u64>), BackendError> {
+        self.backend.load(problem, kernel, indices, deadline)
     }
 
     fn latency(
@@ -84,8 +84,8 @@ impl<M: Meter, P: FnMut(Step<'_>)> Meter for Watched<'_, M, P> {
         problem: Problem<'_>,
         candidate: &Self::Candidate,
         deadline: Instant,
-    ) -> Result<Measured, MeterError> {
-        let measured = self.meter.latency(problem, candidate, deadline)?;
+    ) -> Result<Measured, BackendError> {
+        let measured = self.backend.latency(problem, candidate, deadline)?;
         self.tell(Step::Timed {
             seconds: measured.estimate.mean,
         });
@@ -98,8 +98,8 @@ impl<M: Meter, P: FnMut(Step<'_>)> Meter for Watched<'_, M, P> {
         candidate: &Self::Candidate,
         latency: f64,
         deadline: Instant,
-    ) -> Result<Option<Measured>, MeterError> {
-        let measured = self.meter.energy(problem, candidate, latency, deadline)?;
+    ) -> Result<Option<Measured>, BackendError> {
+        let measured = self.backend.energy(problem, candidate, latency, deadline)?;
         if let Some(measured) = &measured {
             self.tell(Step::Measured {
                 seconds: latency,

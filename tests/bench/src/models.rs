@@ -5,7 +5,7 @@ use crate::simulated::{NOISE, Pair};
 use crate::space::Space;
 use energy_kernel_build::tune::describe::vector;
 use energy_kernel_build::tune::model::Columns;
-use energy_kernel_build::tune::model::boosting::{Boosting, Growth, Table};
+use energy_kernel_build::tune::model::boosting::{Boosting, Growth, Points};
 use energy_kernel_build::tune::model::device::{Described, DeviceModel, Sample, weight};
 use energy_kernel_build::tune::model::physical::Prices;
 use energy_kernel_build::tune::strategy::{Candidate, Rule, Strategy};
@@ -77,10 +77,10 @@ impl Prior {
             }
             Prior::Boosted => {
                 let weights: Vec<f64> = samples.iter().map(|sample| sample.weight).collect();
-                let trees = Boosting::fit(&Table::of(&known)?, &values, &weights, Growth::default(), seed)?;
+                let trees = Boosting::fit(&Points::of(&known)?, &values, &weights, Growth::default(), seed)?;
                 Some(
                     trees
-                        .predict(&Table::of(&asked)?)?
+                        .predict(&Points::of(&asked)?)?
                         .into_iter()
                         .map(|(mean, _)| mean)
                         .collect(),

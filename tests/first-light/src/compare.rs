@@ -7,8 +7,9 @@ use crate::tune::{Tuned, operators};
 use energy_kernel::compiler::check::Checked;
 use energy_kernel::compiler::element::Element;
 use energy_kernel::compiler::lower::lower;
-use energy_kernel::{Gpu, Plan, Program, bf16, f16};
-use energy_kernel_build::tune::{Comparison, Data, Effort, GpuMeter, LEAST_PAIRS, Meter, Problem, compare};
+use energy_kernel::compiler::reference::{Number, stored};
+use energy_kernel::{Gpu, Plan, Program};
+use energy_kernel_build::tune::{Backend, Comparison, Data, Effort, GpuBackend, LEAST_PAIRS, Problem, compare};
 use energy_kernel_compiler::problem;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -29,17 +30,17 @@ pub fn run(step: &mut Step) -> Result {
         .map(|operator| operator.variant.plan(&gpu, &operator.sizes))
         .collect::<energy_kernel::Result<Vec<Plan>>>()?;
     drop(gpu);
-    let mut meter = GpuMeter::open(1)?;
-    if let Some(why) = meter.without_energy() {
+    let mut backend = GpuBackend::open(1)?;
+    if let Some(why) = backend.without_energy() {
         return Ok(Outcome::Failed(why.to_owned()));
     }
     // Windows of 5 s for a claim; a virtual GPU's are worth none.
-    meter.set_effort(if step.tiny() { Effort::Search } else { Effort::Claim });
+    backend.set_effort(if step.tiny() { Effort::Search } else { Effort::Claim });
 
     let Some((operator, plan)) = tuned.iter().zip(&plans).next() else {
         return Ok(Outcome::Skipped("there is no operator".to_owned()));
     };
-    let Some(same) = measure(&mut meter, operator, plan, [plan.program(); 2], step.end())? else {
+    let Some(same) = measure(&mut backend, operator, plan, [plan.program(); 2], step.end())? else {
         return Ok(Outcome::Failed(
             "the energy counter gave nothing, or the time was too short".to_owned(),
         ));
@@ -58,7 +59,7 @@ pub fn run(step: &mut Step) -> Result {
             figures.push(format!("{}: the chosen is the fastest", operator.name));
             continue;
         }
-        let Some(saved) = measure(&mut meter, operator, plan, [&fastest, plan.program()], step.end())? else {
+        let Some(saved) = measure(&mut backend, operator, plan, [&fastest, plan.program()], step.end())? else {
             figures.push(format!("{}: no time", operator.name));
             break;
         };
@@ -95,7 +96,7 @@ fn report(step: &mut Step, operator: &str, against: &str, comparison: &Compariso
 
 /// Compares the energies of two schedules of an operator; none where the time is too short.
 fn measure(
-    meter: &mut GpuMeter,
+    backend: &mut GpuBackend,
     operator: &Tuned,
     plan: &Plan,
     programs: [&Program; 2],
@@ -111,17 +112,17 @@ fn measure(
         inputs: &inputs,
         seed: 0,
     };
-    let machine = meter.machine();
-    meter.begin(problem, end)?;
+    let machine = backend.machine();
+    backend.begin(problem, end)?;
     let mut load = |program: &Program| {
         let kernel = lower(&problem::Problem::new(checked, plan.specialisation(), machine), program)?;
-        let (candidate, _) = meter.load(problem, &kernel, &[], end)?;
-        let latency = meter.latency(problem, &candidate, end)?;
+        let (candidate, _) = backend.load(problem, &kernel, &[], end)?;
+        let latency = backend.latency(problem, &candidate, end)?;
         Ok::<_, Box<dyn std::error::Error>>((candidate, latency.estimate.mean))
     };
     let [a, b] = [load(programs[0])?, load(programs[1])?];
     for _ in 0..MOST_TRIES {
-        let compared = compare(meter, problem, [(&a.0, a.1), (&b.0, b.1)], LEAST_PAIRS, end)?;
+        let compared = compare(backend, problem, [(&a.0, a.1), (&b.0, b.1)], LEAST_PAIRS, end)?;
         if compared.is_some() || Instant::now() >= end {
             return Ok(compared);
         }
@@ -132,14 +133,7 @@ fn measure(
 /// Random normal inputs.
 fn inputs(checked: &Checked, sizes: &[u64]) -> Vec<Data> {
     let mut random = StdRng::seed_from_u64(0);
-    let mut draw = |element: Element| {
-        let normal = normal(&mut random);
-        match element {
-            Element::F16 => f16::from_f64(normal).to_le_bytes().to_vec(),
-            Element::BF16 => bf16::from_f64(normal).to_le_bytes().to_vec(),
-            _ => (normal as f32).to_le_bytes().to_vec(),
-        }
-    };
+    let mut draw = |element: Element| stored(element, Number::Float(normal(&mut random)));
     let inputs = checked.op().inputs.iter().map(|input| {
         let shape: Vec<u64> = input.dims.iter().flatten().map(|size| sizes[size.index()]).collect();
         let bytes = (0..shape.iter().product())

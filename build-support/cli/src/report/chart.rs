@@ -1,14 +1,14 @@
-//! A Pareto front as a figure (SVG): latency to the right, energy upwards, both beside the fastest kernel's; intervals as lines.
+//! A Pareto front as an SVG figure: latency to the right, energy upwards, both relative to the fastest kernel, with intervals as lines.
 
 use energy_kernel_compiler::record::Point;
 use std::fmt::Write;
 
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 260.0;
-/// Room for the scales: left, and below.
+/// The margins for the scales: left and below.
 const MARGIN: (f64, f64) = (80.0, 40.0);
 
-/// A scale from values to places.
+/// A map from values to coordinates.
 struct Scale {
     least: f64,
     most: f64,
@@ -17,12 +17,12 @@ struct Scale {
 }
 
 impl Scale {
-    /// That these values fill, with some room at both ends.
+    /// The scale that these values fill, with a margin at both ends.
     fn of(values: impl Iterator<Item = f64>, from: f64, to: f64) -> Scale {
         let (least, most) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), value| {
             (least.min(value), most.max(value))
         });
-        // Of one value alone, a tenth to each side.
+        // A single value gets a tenth on each side.
         let room = if most > least {
             (most - least) * 0.1
         } else {
@@ -40,13 +40,13 @@ impl Scale {
         self.from + (value - self.least) / (self.most - self.least) * (self.to - self.from)
     }
 
-    /// Five values at equal distances.
+    /// Five equidistant values.
     fn marks(&self) -> impl Iterator<Item = f64> {
         (0..5).map(|step| self.least + (self.most - self.least) * f64::from(step) / 4.0)
     }
 }
 
-/// The figure; nothing where no energy was measured.
+/// The figure. Empty if no energy was measured.
 pub fn front(points: &[Point], chosen: usize) -> String {
     let measured: Vec<(usize, f64, f64, f64)> = points
         .iter()
@@ -89,7 +89,7 @@ pub fn front(points: &[Point], chosen: usize) -> String {
             beside(mark, energy)
         );
     }
-    // Between two points of the front nothing was found below the first and left of the second.
+    // The front is a staircase: no kernel is better than both of two neighbours.
     let mut steps = String::new();
     for (position, (_, latency, energy, _)) in measured.iter().enumerate() {
         let (across, up) = (x.place(*latency), y.place(*energy));
@@ -112,7 +112,7 @@ pub fn front(points: &[Point], chosen: usize) -> String {
     }
     let _ = writeln!(
         svg,
-        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">time a launch →, energy ↑</text></svg>",
+        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">time per launch →, energy ↑</text></svg>",
         WIDTH - 10.0,
         HEIGHT - 6.0
     );

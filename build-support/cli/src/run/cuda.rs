@@ -1,9 +1,9 @@
-//! A kernel on a GPU: through cudarc, once the runtime has found out that there is a driver.
+//! A kernel on a GPU, launched with cudarc. The runtime checks first that there is a driver.
 
+use super::kernel::{failed, kernel_name};
 use super::launch::{Device, prepare};
-use super::{failed, kernel_name};
-use crate::Failure;
 use crate::arguments::Run;
+use crate::outcome::Failure;
 use cudarc::driver::sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
 use cudarc::driver::{CudaModule, CudaSlice, CudaStream, DevicePtr, DriverError, result};
 use cudarc::nvrtc::Ptx;
@@ -16,11 +16,12 @@ use std::sync::Arc;
 struct Memory {
     stream: Arc<CudaStream>,
     module: Arc<CudaModule>,
-    /// By address.
+    /// In the order of their addresses.
     buffers: Vec<(u64, CudaSlice<u8>)>,
 }
 
-/// More bytes than a parameter can have: the driver reads as many as the kernel declares, also where fewer are given.
+/// The size of every parameter's storage. It exceeds any parameter: the driver reads as many bytes as the kernel declares, even if fewer
+/// are given.
 const PARAMETER: usize = 32 << 10;
 
 fn driver(what: &'static str) -> impl Fn(DriverError) -> Report {
@@ -30,7 +31,7 @@ fn driver(what: &'static str) -> impl Fn(DriverError) -> Report {
 pub fn run(options: &Run, text: &str, ordinal: usize) -> Result<(), Failure> {
     let gpu = energy_kernel::Gpu::open_at(ordinal).map_err(failed)?;
     let stream = gpu.stream().ok_or_else(|| miette!("GPU {ordinal} has no stream"))?;
-    // What the emulator cannot read, the driver may.
+    // The driver may accept PTX that the emulator cannot read.
     let parsed = Module::parse(text);
     let name = match (&options.kernel, &parsed) {
         (Some(name), _) => name.clone(),
@@ -47,7 +48,7 @@ pub fn run(options: &Run, text: &str, ordinal: usize) -> Result<(), Failure> {
     let shared = i32::try_from(options.shared).into_diagnostic()?;
     function
         .set_attribute(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared)
-        .map_err(driver("so much shared memory is not to be had"))?;
+        .map_err(driver("the shared memory is not available"))?;
     let mut memory = Memory {
         stream: stream.clone(),
         module,
@@ -64,7 +65,7 @@ pub fn run(options: &Run, text: &str, ordinal: usize) -> Result<(), Failure> {
     let mut values: Vec<Vec<u64>> = Vec::new();
     for value in &prepared.values {
         if value.len() > PARAMETER {
-            return Err(miette!("an argument of {} bytes: at most {PARAMETER} are possible", value.len()).into());
+            return Err(miette!("an argument has {} bytes; the limit is {PARAMETER}", value.len()).into());
         }
         let mut bytes = value.clone();
         bytes.resize(PARAMETER, 0);
@@ -106,12 +107,12 @@ impl Memory {
 
 impl Device for Memory {
     fn allocate(&mut self, bytes: u64) -> Result<u64> {
-        // A buffer of nothing has an address all the same.
+        // An empty buffer has an address, too.
         let bytes = usize::try_from(bytes).into_diagnostic()?.max(1);
         let slice = self
             .stream
             .alloc_zeros(bytes)
-            .map_err(driver("a buffer cannot be made"))?;
+            .map_err(driver("a buffer cannot be allocated"))?;
         let address = slice.device_ptr(&self.stream).0;
         let place = self.buffers.partition_point(|(start, _)| *start < address);
         self.buffers.insert(place, (address, slice));

@@ -1,15 +1,15 @@
-//! What a launch needs, from the entries of `--arg`: the same on every device.
+//! Prepares a launch on any device from the entries of `--arg`.
 
-use super::argument::{Argument, Buffer, Bytes};
-use crate::Failure;
+use super::entry::{Buffer, Bytes, Entry};
 use crate::arguments::Run;
+use crate::outcome::Failure;
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// The memory of a device, and the variables of the module in it.
+/// The memory of a device, and the module's variables in it.
 pub trait Device {
-    /// The address of so many bytes.
+    /// Allocates a buffer and returns its address.
     fn allocate(&mut self, bytes: u64) -> Result<u64>;
     fn write(&mut self, address: u64, bytes: &[u8]) -> Result<()>;
     fn read(&self, address: u64, bytes: &mut [u8]) -> Result<()>;
@@ -17,42 +17,42 @@ pub trait Device {
     fn write_variable(&mut self, name: &str, bytes: &[u8]) -> Result<()>;
 }
 
-/// The arguments of a launch, and what becomes of its buffers.
+/// The arguments of a launch, and the buffers to save after it.
 pub struct Prepared {
     /// The bytes of each argument.
     pub values: Vec<Vec<u8>>,
-    /// File, address and bytes.
+    /// The file, address and length in bytes of each buffer to save.
     results: Vec<(PathBuf, u64, u64)>,
 }
 
-/// Makes the buffers and fills them, and the variables.
+/// Allocates and fills the buffers, and sets the variables.
 pub fn prepare(options: &Run, device: &mut dyn Device) -> Result<Prepared, Failure> {
-    let entries = &options.arguments;
+    let entries = &options.entries;
     let mut results = Vec::new();
     let mut addresses = Vec::new();
     for entry in entries {
         addresses.push(match entry {
-            Argument::Buffer(buffer) | Argument::Beside(buffer) => {
+            Entry::Buffer(buffer) | Entry::Beside(buffer) => {
                 let (address, length) = fill(buffer, device)?;
                 results.extend(buffer.to.clone().map(|to| (to, address, length)));
                 Some(address)
             }
-            Argument::Pointers(of) => Some(device.allocate(8 * of.len() as u64)?),
+            Entry::Pointers(of) => Some(device.allocate(8 * of.len() as u64)?),
             _ => None,
         });
     }
     let address = |position: usize| match addresses.get(position) {
         Some(Some(address)) => Ok(*address),
-        Some(None) => Err(usage(format!("--arg {position} has no buffer to point to"))),
+        Some(None) => Err(usage(format!("--arg {position} is not a buffer"))),
         None => Err(usage(format!(
-            "there is no --arg {position}: there are {}, which count from 0",
+            "there is no --arg {position}: there are {}, counted from 0",
             entries.len()
         ))),
     };
     let mut values = Vec::new();
     for (position, entry) in entries.iter().enumerate() {
         match entry {
-            Argument::Value { bytes, pointers } => {
+            Entry::Value { bytes, pointers } => {
                 let mut bytes = match bytes {
                     Bytes::Given(bytes) => bytes.clone(),
                     Bytes::File(file) => contents(file)?,
@@ -61,7 +61,7 @@ pub fn prepare(options: &Run, device: &mut dyn Device) -> Result<Prepared, Failu
                     let end = offset.checked_add(8);
                     let Some(place) = end.and_then(|end| bytes.get_mut(*offset..end)) else {
                         let message = format!(
-                            "--arg {position} has {} bytes: no address fits at offset {offset}",
+                            "--arg {position} has {} bytes; an address does not fit at offset {offset}",
                             bytes.len()
                         );
                         return Err(usage(message));
@@ -70,9 +70,9 @@ pub fn prepare(options: &Run, device: &mut dyn Device) -> Result<Prepared, Failu
                 }
                 values.push(bytes);
             }
-            Argument::Buffer(_) => values.push(address(position)?.to_le_bytes().to_vec()),
-            Argument::Same(of) => values.push(address(*of)?.to_le_bytes().to_vec()),
-            Argument::Pointers(of) => {
+            Entry::Buffer(_) => values.push(address(position)?.to_le_bytes().to_vec()),
+            Entry::Same(of) => values.push(address(*of)?.to_le_bytes().to_vec()),
+            Entry::Pointers(of) => {
                 let mut pointers = Vec::new();
                 for of in of {
                     pointers.extend(address(*of)?.to_le_bytes());
@@ -81,8 +81,8 @@ pub fn prepare(options: &Run, device: &mut dyn Device) -> Result<Prepared, Failu
                 device.write(at, &pointers)?;
                 values.push(at.to_le_bytes().to_vec());
             }
-            Argument::Beside(_) => {}
-            Argument::Symbol { name, from } => device.write_variable(name, &contents(from)?)?,
+            Entry::Beside(_) => {}
+            Entry::Symbol { name, from } => device.write_variable(name, &contents(from)?)?,
         }
     }
     Ok(Prepared { values, results })
@@ -96,7 +96,7 @@ fn usage(message: String) -> Failure {
     }
 }
 
-/// Makes a buffer; the result is its address and its bytes.
+/// Allocates and fills a buffer. Returns its address and length in bytes.
 fn fill(buffer: &Buffer, device: &mut dyn Device) -> Result<(u64, u64)> {
     let contents = buffer.from.as_deref().map(contents).transpose()?;
     let length = contents
@@ -116,7 +116,7 @@ fn contents(path: &Path) -> Result<Vec<u8>> {
 }
 
 impl Prepared {
-    /// Copies buffers to their files in pieces: they may be larger than what can be had a second time.
+    /// Saves buffers to their files, in pieces: there may be no memory for a second copy.
     pub fn save(&self, device: &dyn Device) -> Result<()> {
         const PIECE: u64 = 1 << 20;
         for (path, address, length) in &self.results {

@@ -218,11 +218,11 @@ fn structures_pointers_and_variables_are_passed() {
     };
     let cases: [(usize, &str, i32, &str); 10] = [
         (8, "same:9", 2, "there is no --arg 9: there are 9"),
-        (8, "same:5", 2, "--arg 5 has no buffer to point to"),
-        (8, "same:8", 2, "--arg 8 has no buffer to point to"),
-        (3, "pointers:0,1", 2, "--arg 1 has no buffer to point to"),
-        (1, "bytes:s:17=0", 2, "no address fits at offset 17"),
-        (1, "bytes:s:18446744073709551615=0", 2, "no address fits"),
+        (8, "same:5", 2, "--arg 5 is not a buffer"),
+        (8, "same:8", 2, "--arg 8 is not a buffer"),
+        (3, "pointers:0,1", 2, "--arg 1 is not a buffer"),
+        (1, "bytes:s:17=0", 2, "an address does not fit at offset 17"),
+        (1, "bytes:s:18446744073709551615=0", 2, "an address does not fit"),
         (1, "bytes:absent", 1, "absent"),
         (1, "bytes:seven", 1, "takes 24 bytes, 4 were given"),
         (5, "symbol:nothing:scale", 1, "no global or constant variable `nothing`"),

@@ -144,7 +144,7 @@ fn what_is_too_large_for_the_device_is_said_before() {
     .unwrap();
     let words = ["tune", "--emulated", "--candidates", "3"];
     let foretold = text(&call(&folder, &[words.as_slice(), &["--dry-run"]].concat()).stdout);
-    let says = "operations are more than the 1e11 that the emulated device is given";
+    let says = "operations are more than the 1e11 that the emulated device allows";
     assert!(foretold.contains(&format!("none: some 1e12 {says}")), "{foretold}");
     let tuned = text(&call(&folder, &words).stderr);
     assert!(tuned.contains(says) && !tuned.contains("tune --emulated"), "{tuned}");

@@ -1,5 +1,5 @@
-//! Sample-weighted gradient boosting over regression trees, several times from different halves, so that their
-//! disagreement tells how much is not known.
+//! Sample-weighted gradient boosting over regression trees. An ensemble of several boosted sequences, each from other samples, estimates
+//! the uncertainty by its spread.
 
 use crate::tune::random::Random;
 use smartcore::linalg::basic::matrix::DenseMatrix;
@@ -7,20 +7,20 @@ use smartcore::tree::decision_tree_regressor::{DecisionTreeRegressor, DecisionTr
 
 type Tree = DecisionTreeRegressor<f64, f64, DenseMatrix<f64>, Vec<f64>>;
 
-/// How trees are grown.
+/// The parameters of boosting.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Growth {
-    /// Boosted sequences in the ensemble.
+    /// The number of boosted sequences in the ensemble.
     pub members: usize,
-    /// Trees of each.
+    /// The number of trees in each sequence.
     pub trees: usize,
-    /// How much of each tree's correction is taken.
+    /// The learning rate.
     pub rate: f64,
-    /// Questions from a root to a leaf.
+    /// The depth of each tree.
     pub depth: u16,
-    /// Points that a leaf holds at least.
+    /// The fewest points of a leaf.
     pub leaf: usize,
-    /// The part of the points that a member does not see for a tree.
+    /// The fraction of points that each tree does not see.
     pub left_out: f64,
 }
 
@@ -46,16 +46,16 @@ pub struct Boosting {
     columns: usize,
 }
 
-/// Points as the trees take them.
-pub struct Table {
+/// Points in the format of the trees.
+pub struct Points {
     matrix: DenseMatrix<f64>,
     rows: usize,
     columns: usize,
 }
 
-impl Table {
-    /// None without rows or columns, or where something is not finite: trees panic on those.
-    pub fn of(rows: &[Vec<f64>]) -> Option<Table> {
+impl Points {
+    /// A table of these rows. `None` without rows or columns, or if a value is not finite: trees would panic.
+    pub fn of(rows: &[Vec<f64>]) -> Option<Points> {
         let columns = rows.first()?.len();
         let sound = columns > 0
             && rows
@@ -65,7 +65,7 @@ impl Table {
         let matrix = sound
             .then(|| DenseMatrix::new(rows.len(), columns, flat(), false))?
             .ok()?;
-        Some(Table {
+        Some(Points {
             matrix,
             rows: rows.len(),
             columns,
@@ -74,8 +74,8 @@ impl Table {
 }
 
 impl Boosting {
-    /// Learns values at points. None where that cannot be: too few, weights that are not positive, or something not finite.
-    pub fn fit(points: &Table, values: &[f64], weights: &[f64], growth: Growth, seed: u64) -> Option<Boosting> {
+    /// Fits values at points. `None` if there are too few points, no positive weight, or values that are not finite.
+    pub fn fit(points: &Points, values: &[f64], weights: &[f64], growth: Growth, seed: u64) -> Option<Boosting> {
         let total: f64 = weights.iter().sum();
         let sound = values.len() == points.rows && weights.len() == points.rows && values.iter().all(|v| v.is_finite());
         if !sound || points.rows < 2 * growth.leaf || !total.is_finite() || total <= 0.0 {
@@ -115,8 +115,8 @@ impl Boosting {
         })
     }
 
-    /// The expected value at each point, and how far the members stand from it (standard deviation). None for points with other columns.
-    pub fn predict(&self, points: &Table) -> Option<Vec<(f64, f64)>> {
+    /// The expected value at each point, and the standard deviation of the ensemble. `None` for points with other columns.
+    pub fn predict(&self, points: &Points) -> Option<Vec<(f64, f64)>> {
         if points.columns != self.columns {
             return None;
         }
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn what_was_not_seen_is_predicted_and_the_same_for_the_same_seed() {
         let (rows, values) = data(400, 1);
-        let (known, asked) = (Table::of(&rows[..300]).unwrap(), Table::of(&rows[300..]).unwrap());
+        let (known, asked) = (Points::of(&rows[..300]).unwrap(), Points::of(&rows[300..]).unwrap());
         let fit = |seed| Boosting::fit(&known, &values[..300], &[1.0; 300], Growth::default(), seed).unwrap();
         let predicted = fit(1).predict(&asked).unwrap();
         let squares = |errors: Vec<f64>| errors.iter().map(|e| e * e).sum::<f64>();
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn a_sample_without_weight_says_nothing() {
         let (rows, mut values) = data(200, 2);
-        let known = Table::of(&rows).unwrap();
+        let known = Points::of(&rows).unwrap();
         let mut weights = vec![1.0; 200];
         let clean = Boosting::fit(&known, &values, &weights, Growth::default(), 1).unwrap();
         for i in (0..200).step_by(10) {
@@ -190,17 +190,17 @@ mod tests {
     #[test]
     fn what_trees_would_panic_on_is_refused() {
         let rows = vec![vec![1.0], vec![f64::NAN]];
-        assert!(Table::of(&rows).is_none() && Table::of(&[]).is_none() && Table::of(&[vec![], vec![]]).is_none());
-        assert!(Table::of(&[vec![1.0], vec![1.0, 2.0]]).is_none());
-        let table = Table::of(&[vec![1.0], vec![2.0], vec![3.0], vec![4.0]]).unwrap();
+        assert!(Points::of(&rows).is_none() && Points::of(&[]).is_none() && Points::of(&[vec![], vec![]]).is_none());
+        assert!(Points::of(&[vec![1.0], vec![1.0, 2.0]]).is_none());
+        let table = Points::of(&[vec![1.0], vec![2.0], vec![3.0], vec![4.0]]).unwrap();
         let fit = |values: &[f64], weights: &[f64]| Boosting::fit(&table, values, weights, Growth::default(), 1);
         assert!(fit(&[1.0, 2.0, f64::NAN, 3.0], &[1.0; 4]).is_none());
         assert!(fit(&[1.0; 3], &[1.0; 3]).is_none() && fit(&[1.0; 4], &[0.0; 4]).is_none());
         assert!(fit(&[1.0; 4], &[f64::NAN; 4]).is_none());
-        // A constant feature and a constant value are learnt, if dull.
-        let constant = Table::of(&vec![vec![7.0]; 5]).unwrap();
+        // Constant features and values are fitted, too.
+        let constant = Points::of(&vec![vec![7.0]; 5]).unwrap();
         let model = Boosting::fit(&constant, &[3.0; 5], &[1.0; 5], Growth::default(), 1).unwrap();
         assert!((model.predict(&constant).unwrap()[0].0 - 3.0).abs() < 1e-12);
-        assert!(model.predict(&Table::of(&[vec![1.0, 2.0]]).unwrap()).is_none());
+        assert!(model.predict(&Points::of(&[vec![1.0, 2.0]]).unwrap()).is_none());
     }
 }

@@ -1,11 +1,12 @@
-//! Features as models take them: finite, of one scale, and none that says nothing.
+//! Features for models: finite, standardised, without constant ones.
 
-/// A positive feature that spans more than this factor is taken by its logarithm: sizes, counts and times matter by ratio.
+/// The ratio of largest to smallest value above which a positive feature is replaced by its logarithm: sizes, counts and times matter by
+/// ratio.
 const WIDE: f64 = 3.0;
 
-/// How raw features become columns of zero mean and unit deviation.
+/// The map from raw features to columns of zero mean and unit deviation.
 ///
-/// Columns that are constant, or not finite somewhere, are left out: they tell nothing, and tree learners panic on them.
+/// It drops features that are constant or not always finite: they carry no information, and tree learners panic on them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Columns {
     kept: Vec<Column>,
@@ -20,7 +21,7 @@ struct Column {
 }
 
 impl Columns {
-    /// The columns that tell these rows apart.
+    /// The columns in which these rows differ.
     pub fn of<R: AsRef<[f64]>>(rows: &[R]) -> Columns {
         let features = rows.iter().map(|row| row.as_ref().len()).min().unwrap_or(0);
         Columns {
@@ -30,17 +31,17 @@ impl Columns {
         }
     }
 
-    /// How many there are.
+    /// The number of columns.
     pub fn len(&self) -> usize {
         self.kept.len()
     }
 
-    /// Whether nothing tells the rows apart.
+    /// `true` if there are no columns.
     pub fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }
 
-    /// A row's columns. A feature that is missing, or not finite, counts as average.
+    /// The columns of a row. A feature that is missing or not finite counts as average.
     pub fn apply(&self, row: &[f64]) -> Vec<f64> {
         let standard = |column: &Column| {
             let value = row.get(column.feature).copied().unwrap_or(f64::NAN);
@@ -71,7 +72,7 @@ impl Column {
             .sum::<f64>()
             / count;
         column.deviation = variance.sqrt();
-        // Rounding alone makes a deviation of a constant.
+        // Rounding gives a constant feature a tiny deviation.
         (column.deviation.is_finite() && column.deviation > 1e-9 * column.mean.abs().max(1e-3)).then_some(column)
     }
 

@@ -1,22 +1,22 @@
-//! What measurements of other problems say of a device: prices, and what they leave over.
+//! The energy model of a device, fitted to measurements of other problems: prices, and trees for their residual.
 
 use super::Columns;
-use super::boosting::{Boosting, Growth, Table};
+use super::boosting::{Boosting, Growth, Points};
 use super::physical::Prices;
 
-/// What is known of a kernel without measuring its energy.
+/// The properties of a kernel that are known before its energy is measured.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Described {
-    /// What it does: instructions, bytes. Each may have a price.
+    /// Counts of instructions and bytes. Each may have a price.
     pub counts: Vec<f64>,
-    /// How it is launched, and whatever else has no price.
+    /// The shape of the launch, and other properties without a price.
     pub shape: Vec<f64>,
     /// Seconds.
     pub latency: f64,
 }
 
 impl Described {
-    /// Everything that trees may ask: counts, how fast they come, the shape, and the latency.
+    /// The features of the trees: counts, their rates, the shape, and the latency.
     fn row(&self) -> Vec<f64> {
         let rates = self.counts.iter().map(|count| count / self.latency);
         (self.counts.iter().copied())
@@ -34,29 +34,29 @@ pub struct Sample {
     pub described: Described,
     /// Joules.
     pub energy: f64,
-    /// What an error here costs beside others: more near the optimum of its problem.
+    /// The weight of its error: larger near the optimum of its problem.
     pub weight: f64,
 }
 
-/// The weight of a sample that needs so many times the least energy of its problem: a quarter as much where it needs twice as
-/// much. Nobody asks which of the bad ones is worse.
+/// The weight of a sample whose energy is this multiple of its problem's least: a quarter for twice the energy. The order of bad kernels
+/// does not matter.
 pub fn weight(times_the_least: f64) -> f64 {
     times_the_least.max(1.0).powi(-2)
 }
 
-/// The cost model of a device: prices, and sample-weighted boosted trees for the logarithm of what the prices leave over,
-/// which are believed as far as they hold elsewhere.
+/// The cost model of a device: prices, and sample-weighted boosted trees for the residual of their logarithm. The trees are scaled by how
+/// well they generalise.
 #[derive(Debug)]
 pub struct DeviceModel {
     prices: Prices,
     columns: Columns,
     trees: Boosting,
-    /// How much of what the trees say is believed.
+    /// The factor of the trees' predictions, from 0 to 1.
     trust: f64,
 }
 
 impl DeviceModel {
-    /// Learns. None where there is too little to learn from.
+    /// Fits a model. `None` if there are too few samples.
     pub fn fit(samples: &[Sample], growth: Growth, seed: u64) -> Option<DeviceModel> {
         let counts: Vec<&[f64]> = samples
             .iter()
@@ -68,46 +68,46 @@ impl DeviceModel {
         let rows: Vec<Vec<f64>> = samples.iter().map(|sample| sample.described.row()).collect();
         let columns = Columns::of(&rows);
         let rows: Vec<Vec<f64>> = rows.iter().map(|row| columns.apply(row)).collect();
-        let left: Vec<f64> = (samples.iter())
+        let residuals: Vec<f64> = (samples.iter())
             .map(|sample| (sample.energy / prices.energy(&sample.described.counts, sample.described.latency)).ln())
             .collect();
         let weights: Vec<f64> = samples.iter().map(|sample| sample.weight).collect();
         Some(DeviceModel {
-            trees: Boosting::fit(&Table::of(&rows)?, &left, &weights, growth, seed)?,
-            trust: trust(&rows, &left, &weights, growth, seed),
+            trees: Boosting::fit(&Points::of(&rows)?, &residuals, &weights, growth, seed)?,
+            trust: trust(&rows, &residuals, &weights, growth, seed),
             prices,
             columns,
         })
     }
 
-    /// The expected logarithm of power (ln W) of kernels, and its standard deviation as far as the trees disagree.
+    /// The expected logarithm of power (ln W) of kernels, and the standard deviation of the tree ensemble.
     pub fn log_power(&self, kernels: &[Described]) -> Option<Vec<(f64, f64)>> {
         let rows: Vec<Vec<f64>> = kernels.iter().map(|kernel| self.columns.apply(&kernel.row())).collect();
-        let left = self.trees.predict(&Table::of(&rows)?)?;
+        let residuals = self.trees.predict(&Points::of(&rows)?)?;
         let power = |kernel: &Described| (self.prices.energy(&kernel.counts, kernel.latency) / kernel.latency).ln();
         Some(
             kernels
                 .iter()
-                .zip(left)
+                .zip(residuals)
                 .map(|(kernel, (mean, deviation))| (power(kernel) + self.trust * mean, self.trust * deviation))
                 .collect(),
         )
     }
 }
 
-/// How much of what trees say holds where they have not looked, 0 to 1. Each half of the samples, which come operator by operator, is
-/// foretold by one sequence of trees grown on the other; that multiple of it is right that leaves the least squares over (stacked
-/// regression: Breiman, Machine Learning 24, 1996). None of it without enough samples.
-fn trust(rows: &[Vec<f64>], left: &[f64], weights: &[f64], growth: Growth, seed: u64) -> f64 {
+/// The factor of the trees' predictions, from 0 to 1, by cross-validation. Trees grown on one half of the samples, which come operator by
+/// operator, predict the other half. The factor is the one with the least squared error (stacked regression: Breiman, Machine Learning
+/// 24, 1996). 0 without enough samples.
+fn trust(rows: &[Vec<f64>], residuals: &[f64], weights: &[f64], growth: Growth, seed: u64) -> f64 {
     let growth = Growth { members: 1, ..growth };
     let (first, second) = (0..rows.len() / 2, rows.len() / 2..rows.len());
     let (mut product, mut square) = (0.0, 0.0);
     for (known, asked) in [(first.clone(), second.clone()), (second, first)] {
-        let trees = Table::of(&rows[known.clone()])
-            .and_then(|table| Boosting::fit(&table, &left[known.clone()], &weights[known], growth, seed));
-        let foretold = trees.and_then(|trees| trees.predict(&Table::of(&rows[asked.clone()])?));
-        for (at, (mean, _)) in asked.zip(foretold.into_iter().flatten()) {
-            product += weights[at] * left[at] * mean;
+        let trees = Points::of(&rows[known.clone()])
+            .and_then(|table| Boosting::fit(&table, &residuals[known.clone()], &weights[known], growth, seed));
+        let predicted = trees.and_then(|trees| trees.predict(&Points::of(&rows[asked.clone()])?));
+        for (at, (mean, _)) in asked.zip(predicted.into_iter().flatten()) {
+            product += weights[at] * residuals[at] * mean;
             square += weights[at] * mean * mean;
         }
     }
@@ -123,8 +123,7 @@ mod tests {
     use super::*;
     use crate::tune::random::Random;
 
-    /// How far predictions lie from the truth (root of the mean square), where energies have a price, a part that the shape tells, and one that
-    /// nothing does.
+    /// The root-mean-square error of predictions, for energies of a price, a factor that depends on the shape, and a random factor.
     fn error(of_shape: f64, hidden: f64, seed: u64) -> f64 {
         let mut random = Random::new(seed);
         let mut kernel = || {
@@ -161,7 +160,7 @@ mod tests {
             // Three samples of four are another shape's: without the trees it would be 0.11.
             let told = error(0.1, 0.005, seed);
             assert!(told < 0.03, "{told}");
-            // Trees that were always believed would make something of what nobody can know.
+            // With a factor of 1, the trees would fit the random part.
             let nothing = error(0.0, 0.03, seed);
             assert!(nothing < 0.008, "{nothing}");
         }

@@ -1,110 +1,110 @@
-//! A Gaussian process: what a handful of measurements says of points nearby.
+//! Gaussian-process regression of a few measurements.
 //!
-//! A value is a common mean, a smooth function of the columns with covariance `s² · exp(−|x − x′|² / 2ℓ²)`, a part of its own that no column
-//! tells (standard deviation r), and the noise of its measurement. The common mean is unknown; ℓ, s and r are weighted by their marginal
-//! likelihood on a small grid (Rasmussen and Williams, *Gaussian Processes for Machine Learning*, chapters 2 and 5): a handful of measurements
-//! seldom tells which are right, and the likeliest alone are sure of what they do not know. One length for
-//! all columns: lengths for each, found column by column, needed more measurements on every space that was tried.
+//! A value is the sum of a common mean, a smooth function of the columns with covariance `s² · exp(−|x − x′|² / 2ℓ²)`, an independent part
+//! with standard deviation r, and the noise of its measurement. The common mean is unknown. ℓ, s and r are weighted by their marginal
+//! likelihood on a small grid (Rasmussen and Williams, *Gaussian Processes for Machine Learning*, chapters 2 and 5): a few measurements
+//! rarely determine them, and the most likely ones alone would be overconfident. All columns share one length scale. Separate ones, found
+//! column by column, needed more measurements on every space that was tried.
 
 use super::matrix::Cholesky;
 
-/// Lengths that are tried, in units of the typical distance √d of standardised columns.
+/// The length scales on the grid, in units of the typical distance √d of standardised columns.
 const LENGTHS: [f64; 6] = [0.3, 0.6, 1.2, 2.4, 4.8, 9.6];
-/// Standard deviations of the smooth part that are tried, where the values are what is left over of what was expected: that may have been as
-/// good as right, and what nothing tells of each kernel must not be taken for a trend.
+/// The standard deviations of the smooth part on the grid, for residuals of a prior. The prior may be nearly right, so that small deviations
+/// are needed: otherwise independent differences of kernels would look like a trend.
 pub const REMAINDER: &[f64] = &[0.0016, 0.004, 0.01, 0.025, 0.06, 0.14, 0.33, 0.8, 2.0];
-/// The same where they are logarithms of power: from what is barely worth a model to any there is. With the smaller ones it would be sure
-/// too soon that all are as alike as the first few.
+/// The standard deviations of the smooth part on the grid, for logarithms of power. With the smaller ones of [`REMAINDER`] the process
+/// would be certain too early that all kernels are like the first few.
 pub const POWER: &[f64] = REMAINDER.split_at(2).1;
-/// Standard deviations of the part of its own that are tried, in units of the noise of measurement.
+/// The standard deviations of the independent part on the grid, in units of the measurement noise.
 const ROUGHNESS: [f64; 4] = [0.0, 1.0, 2.0, 4.0];
-/// The deviation of the common mean from that of the measured ones: wide beside any difference of kernels.
+/// The standard deviation of the common mean: large compared with any difference of kernels.
 const MEAN: f64 = 1.0;
-/// The most points whose likelihood is computed: it costs the cube of their number, a hundred times over.
+/// The most points on which the grid is evaluated: each of some hundred likelihoods costs the cube of their number.
 const MOST_FOR_GRID: usize = 160;
-/// Hyperparameters are left out whose likelihood is less than e to the minus this of the largest: together they hardly count.
+/// The difference in log-likelihood from the largest beyond which hyperparameters are dropped.
 const NEGLIGIBLE: f64 = 4.0;
 
-/// What is known of a function after some of its values were measured.
+/// The posterior of a function after some of its values were measured.
 #[derive(Debug, Clone)]
 pub struct Gaussian {
     points: Vec<Vec<f64>>,
     /// The mean of the values.
     offset: f64,
-    /// Processes of different hyperparameters, with their weights: their likelihoods, which sum up to 1.
+    /// Processes of different hyperparameters, with their normalised likelihoods.
     members: Vec<(f64, Member)>,
 }
 
-/// A process of certain hyperparameters.
+/// A process with fixed hyperparameters.
 #[derive(Debug, Clone)]
 struct Member {
     factor: Cholesky,
     /// K⁻¹ (y − offset).
     weights: Vec<f64>,
-    shape: Shape,
+    shape: Hyperparameters,
     log_likelihood: f64,
 }
 
 /// The hyperparameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Shape {
+pub struct Hyperparameters {
     length: f64,
     scale: f64,
     rough: f64,
 }
 
-impl Shape {
-    /// The covariance of the smooth parts and the mean, of points whose distance has this square.
+impl Hyperparameters {
+    /// The covariance of smooth part and mean between points at this squared distance.
     fn covariance(&self, distance: f64) -> f64 {
         self.scale * self.scale * (-0.5 * distance / (self.length * self.length)).exp() + MEAN * MEAN
     }
 }
 
-/// The square of two points' distance.
+/// The squared distance of two points.
 fn distance(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
 }
 
-/// Values and what they were measured at.
+/// Values and their points.
 #[derive(Clone, Copy)]
-struct Data<'a> {
+struct Observations<'a> {
     points: &'a [Vec<f64>],
     values: &'a [f64],
     /// Standard deviations of the measurements.
     noise: &'a [f64],
 }
 
-impl Data<'_> {
+impl Observations<'_> {
     fn mean(&self) -> f64 {
         self.values.iter().sum::<f64>() / self.values.len() as f64
     }
 
-    /// Everything that is added on the diagonal, with what keeps the factorisation stable.
+    /// The addition to the diagonal: noise, the independent part, and a term for numerical stability.
     fn diagonal(&self, i: usize, rough: f64) -> f64 {
         self.noise[i].powi(2) + rough * rough + 1e-9
     }
 
-    fn factor(&self, shape: &Shape) -> Option<Cholesky> {
+    fn factor(&self, shape: &Hyperparameters) -> Option<Cholesky> {
         Cholesky::of(self.points.len(), |i, j| {
             let smooth = shape.covariance(distance(&self.points[i], &self.points[j]));
             smooth + if i == j { self.diagonal(i, shape.rough) } else { 0.0 }
         })
     }
 
-    /// A function of all pairs of points, the second not after the first.
+    /// The lower triangle of a function of pairs of points.
     fn pairs(&self, of: impl Fn(&[f64], &[f64]) -> f64) -> Vec<Vec<f64>> {
         let row = |(i, a): (usize, &Vec<f64>)| self.points[..=i].iter().map(|b| of(a, b)).collect();
         self.points.iter().enumerate().map(row).collect()
     }
 
-    /// The hyperparameters that are worth regarding.
-    fn likely(&self, scales: &[f64]) -> Vec<Shape> {
+    /// The hyperparameters on the grid whose likelihood is not negligible.
+    fn likely(&self, scales: &[f64]) -> Vec<Hyperparameters> {
         let columns = self.points.first().map_or(0, Vec::len);
         let noise = (self.noise.iter().map(|n| n * n).sum::<f64>() / self.noise.len() as f64).sqrt();
         let distances = self.pairs(distance);
         let mean = self.mean();
         let centred: Vec<f64> = self.values.iter().map(|value| value - mean).collect();
-        let mut all: Vec<(f64, Shape)> = Vec::new();
+        let mut all: Vec<(f64, Hyperparameters)> = Vec::new();
         for length in LENGTHS.map(|length| length * (columns.max(1) as f64).sqrt()) {
             let correlations: Vec<Vec<f64>> = distances
                 .iter()
@@ -119,7 +119,7 @@ impl Data<'_> {
                     smooth + if i == j { self.diagonal(i, rough) } else { 0.0 }
                 });
                 let Some(factor) = factor else { continue };
-                all.push((factor.log_density(&centred), Shape { length, scale, rough }));
+                all.push((factor.log_density(&centred), Hyperparameters { length, scale, rough }));
             }
         }
         let most = all
@@ -132,14 +132,14 @@ impl Data<'_> {
 }
 
 impl Gaussian {
-    /// Learns from values at points, each with the standard deviation of its measurement; its smooth part may be of these scales
-    /// ([`POWER`], [`REMAINDER`]).
+    /// Fits values at points, each with the standard deviation of its measurement. `scales` are the standard deviations of the smooth part on
+    /// the grid ([`POWER`], [`REMAINDER`]).
     ///
-    /// None without points or scales, or where something is not finite.
+    /// `None` without points or scales, or if a value is not finite.
     pub fn fit(points: &[Vec<f64>], values: &[f64], noise: &[f64], scales: &[f64]) -> Option<Gaussian> {
-        // The latest points are the ones that the search is about.
+        // The latest points matter most to the search.
         let skip = points.len().saturating_sub(MOST_FOR_GRID);
-        let shapes = Data {
+        let shapes = Observations {
             points: &points[skip..],
             values: values.get(skip..)?,
             noise: noise.get(skip..)?,
@@ -148,9 +148,14 @@ impl Gaussian {
         Gaussian::with_shapes(points, values, noise, &shapes)
     }
 
-    /// Learns with hyperparameters that were found before; how they are weighted is found anew.
-    pub fn with_shapes(points: &[Vec<f64>], values: &[f64], noise: &[f64], shapes: &[Shape]) -> Option<Gaussian> {
-        let data = Data { points, values, noise };
+    /// Fits with hyperparameters from an earlier fit, weighted again.
+    pub fn with_shapes(
+        points: &[Vec<f64>],
+        values: &[f64],
+        noise: &[f64],
+        shapes: &[Hyperparameters],
+    ) -> Option<Gaussian> {
+        let data = Observations { points, values, noise };
         let members: Vec<Member> = shapes.iter().filter_map(|&shape| Member::of(data, shape)).collect();
         let most = members
             .iter()
@@ -172,15 +177,15 @@ impl Gaussian {
     }
 
     /// The hyperparameters.
-    pub fn shapes(&self) -> Vec<Shape> {
+    pub fn shapes(&self) -> Vec<Hyperparameters> {
         self.members.iter().map(|(_, member)| member.shape).collect()
     }
 
-    /// The expected value at a point, and the standard deviation of what is not known about it: its own part counts, and what the
-    /// hyperparameters do not agree about; the noise of a measurement does not.
+    /// The expected value at a point and its standard deviation. That includes the independent part and the spread over hyperparameters, but
+    /// not the measurement noise.
     pub fn predict(&self, point: &[f64]) -> (f64, f64) {
         let distances: Vec<f64> = self.points.iter().map(|known| distance(known, point)).collect();
-        // Without the offset, of whose square too little would be left.
+        // Without the offset, whose square would cancel the variance.
         let (mut mean, mut square) = (0.0, 0.0);
         for (weight, member) in &self.members {
             let (value, variance) = member.predict(&distances);
@@ -190,7 +195,7 @@ impl Gaussian {
         (self.offset + mean, (square - mean * mean).max(0.0).sqrt())
     }
 
-    /// The expected value of a measured point: what was measured, less the part of it that is likely noise.
+    /// The expected value of a measured point: the measurement without its expected noise.
     pub fn denoised(&self, position: usize, value: f64, noise: f64) -> f64 {
         let weights = self
             .members
@@ -201,8 +206,8 @@ impl Gaussian {
 }
 
 impl Member {
-    fn of(data: Data<'_>, shape: Shape) -> Option<Member> {
-        let Data { points, values, .. } = data;
+    fn of(data: Observations<'_>, shape: Hyperparameters) -> Option<Member> {
+        let Observations { points, values, .. } = data;
         if points.is_empty()
             || values
                 .iter()
@@ -222,13 +227,13 @@ impl Member {
         })
     }
 
-    /// What is expected beside the mean at a point so far from the measured ones, and the variance of what is not known about it.
+    /// The expected difference from the mean at a point with these distances from the measured ones, and its variance.
     fn predict(&self, distances: &[f64]) -> (f64, f64) {
         let mut covariances: Vec<f64> = distances.iter().map(|&d| self.shape.covariance(d)).collect();
         let value = covariances.iter().zip(&self.weights).map(|(c, w)| c * w).sum::<f64>();
         self.factor.forward(&mut covariances);
         let explained: f64 = covariances.iter().map(|v| v * v).sum();
-        let Shape { scale, rough, .. } = self.shape;
+        let Hyperparameters { scale, rough, .. } = self.shape;
         (
             value,
             (scale * scale + MEAN * MEAN - explained).max(0.0) + rough * rough,
@@ -316,7 +321,7 @@ mod tests {
 
     #[test]
     fn where_the_expectation_was_right_what_nothing_tells_is_no_trend() {
-        // The root of the mean square of what is foretold of others, whose expected value is 0.
+        // The root-mean-square prediction at other points, whose true value is 0.
         let error = |scales: &[f64]| {
             let mut squares = 0.0;
             for seed in 0..20 {

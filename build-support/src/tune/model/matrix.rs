@@ -1,13 +1,15 @@
-//! The little linear algebra there is.
+//! Cholesky factors of small matrices.
+//!
+//! Build scripts are not optimised: there, plain slices are faster than the generic code of linear-algebra crates.
 
-/// The lower factor L of a symmetric positive definite matrix L·Lᵀ, rows one after the other.
+/// The lower Cholesky factor L of a symmetric positive definite matrix L·Lᵀ, by rows.
 #[derive(Debug, Clone)]
 pub(super) struct Cholesky {
     rows: Vec<Vec<f64>>,
 }
 
 impl Cholesky {
-    /// Factors the matrix with these entries (asked for j ≤ i); none if it is not positive definite.
+    /// Factors the matrix with these entries. Calls `entry(i, j)` for j ≤ i. `None` if the matrix is not positive definite.
     pub(super) fn of(size: usize, entry: impl Fn(usize, usize) -> f64) -> Option<Cholesky> {
         let mut rows: Vec<Vec<f64>> = Vec::with_capacity(size);
         for i in 0..size {
@@ -25,7 +27,7 @@ impl Cholesky {
         Some(Cholesky { rows })
     }
 
-    /// L⁻¹ v, in place.
+    /// Replaces v by L⁻¹ v.
     pub(super) fn forward(&self, v: &mut [f64]) {
         for (i, row) in self.rows.iter().enumerate() {
             v[i] = (v[i] - dot(&row[..i], &v[..i])) / row[i];
@@ -44,7 +46,7 @@ impl Cholesky {
         x
     }
 
-    /// The logarithm of the density of v under the normal distribution of this covariance, but for a constant.
+    /// The log-density of v under the normal distribution with this covariance, up to a constant.
     pub(super) fn log_density(&self, v: &[f64]) -> f64 {
         let mut whitened = v.to_vec();
         self.forward(&mut whitened);

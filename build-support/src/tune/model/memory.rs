@@ -1,12 +1,12 @@
-//! What was measured on a device in one run, of all its operators and buckets: later ones expect something from the beginning.
+//! The measurements of one run on a device, over all operators and buckets. They give later searches a prior.
 
 use super::boosting::Growth;
 use super::device::{Described, DeviceModel, Sample, weight};
 
-/// Fewer measurements teach nothing about a device.
+/// The fewest measurements that a device model learns from.
 const LEAST: usize = 12;
 
-/// Only the latest are learnt from: a build script is not optimised, and trees take seconds for more.
+/// The most measurements, the latest ones, that a device model learns from. In an unoptimised build script trees take seconds for more.
 const MOST: usize = 128;
 
 /// The measurements on one device.
@@ -16,7 +16,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Remembers the measured kernels of one problem, with their joules.
+    /// Adds the measured kernels of one problem, with their joules.
     pub fn note(&mut self, measured: impl Iterator<Item = (Described, f64)>) {
         let sound = measured.filter(|(_, energy)| energy.is_finite() && *energy > 0.0);
         let measured: Vec<(Described, f64)> = sound.collect();
@@ -29,7 +29,7 @@ impl Memory {
             }));
     }
 
-    /// What is expected of the power of kernels, in ln W. The same of all, where too little is known.
+    /// The expected power of kernels, in ln W. The same value for all if there are too few measurements.
     pub fn expect(&self, kernels: &[Described]) -> Vec<f64> {
         let known = &self.samples[self.samples.len().saturating_sub(MOST)..];
         let enough = known.len() >= LEAST && !kernels.is_empty();
@@ -75,7 +75,7 @@ mod tests {
             let error = expected - (energy / kernel.latency).ln();
             assert!(error.abs() < 0.03, "{error}");
         }
-        // What is no energy is not learnt from.
+        // Invalid energies are ignored.
         memory.note([(unseen[0].clone(), f64::NAN), (unseen[1].clone(), 0.0)].into_iter());
         assert_eq!(memory.expect(&unseen), expected);
     }

@@ -1,12 +1,12 @@
 //! The energy cost model, on high-level features of kernels.
 //!
 //! ```text
-//!   other problems' measurements ──▶ device: prices (physical) + weighted boosted trees ──▶ expected ln power ─┐
-//!                                                                                          what is left over   ▼
+//!   other problems' measurements ──▶ device: prices (physical) + weighted boosted trees ──▶ prior of ln power ─┐
+//!                                                                                            residual          ▼
 //!   this problem's few measurements ───────────────────────────────────────────────▶ Gaussian process ──▶ belief
 //! ```
-//! Trees need dozens of measurements before they say anything, and prices alone miss what is particular to a problem; a
-//! Gaussian process learns from half a dozen, and knows how little it knows. `tests/bench` compares them, alone and together.
+//! Trees need dozens of measurements before they predict anything, and prices alone miss the particulars of a problem. A Gaussian
+//! process learns from half a dozen measurements and estimates its uncertainty. `tests/bench` compares them, alone and combined.
 
 pub mod boosting;
 mod columns;

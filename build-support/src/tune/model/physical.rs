@@ -1,22 +1,22 @@
-//! Energy as a price list: constant power × time + Σ price × count, no price below zero.
+//! Energy as a price list: constant power × time + Σ price × count, with no negative price.
 //!
-//! Least squares of the relative error with non-negative prices, by coordinate descent on the normal equations (Lawson and Hanson,
-//! *Solving Least Squares Problems*, chapter 23, states the problem; the matrix is small, so that the simplest method will do).
+//! The fit is a non-negative least-squares problem of the relative error (Lawson and Hanson, *Solving Least Squares Problems*,
+//! chapter 23). The matrix is small, so coordinate descent on the normal equations is enough.
 
-/// Prices that were learnt.
+/// Fitted prices.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prices {
-    /// W.
+    /// Watts.
     constant: f64,
-    /// Joules each, as many as there are counts.
+    /// Joules per count, one for each count.
     prices: Vec<f64>,
 }
 
-/// Passes over all prices; they settle long before.
+/// The most passes over all prices. They converge long before.
 const PASSES: usize = 2000;
 
 impl Prices {
-    /// Learns from counts, latencies (s) and energies (J). None without samples, or where something is not finite or no energy.
+    /// Fits prices to counts, latencies (s) and energies (J). `None` without samples, or if a value is not finite or an energy is 0.
     pub fn fit(counts: &[&[f64]], latencies: &[f64], energies: &[f64]) -> Option<Prices> {
         let width = counts.first()?.len() + 1;
         let rows: Vec<Vec<f64>> = counts
@@ -31,7 +31,7 @@ impl Prices {
         {
             return None;
         }
-        // Every column to unit length, so that the diagonal is 1.
+        // Scale every column to unit length, so that the diagonal is 1.
         let norm = |c: usize| rows.iter().map(|row| row[c] * row[c]).sum::<f64>().sqrt();
         let norms: Vec<f64> = (0..width).map(norm).collect();
         let product = |a: usize, b: usize| rows.iter().map(|row| row[a] * row[b]).sum::<f64>() / (norms[a] * norms[b]);
@@ -67,7 +67,7 @@ impl Prices {
         })
     }
 
-    /// Joules.
+    /// The energy in joules.
     pub fn energy(&self, counts: &[f64], latency: f64) -> f64 {
         self.constant * latency
             + self

@@ -1,28 +1,31 @@
-//! Devices, figures and conditions as JSON.
+//! Devices, figures and conditions in JSON.
 
 use energy_kernel_compiler::record::encoding::Validate;
 use energy_kernel_compiler::record::{CacheMode, Conditions, DeviceClass, Estimate, Flag, Inputs};
 use serde_json::{Map, Value, json};
 
-/// An object, whose fields are asked for by name and kind. What is wrong is said in words.
+/// A JSON object whose fields are read by name and type. Errors are text.
 pub(super) struct Fields<'a>(&'a Map<String, Value>);
 
 impl<'a> Fields<'a> {
     pub(super) fn of(value: &'a Value) -> Result<Fields<'a>, String> {
-        value.as_object().map(Fields).ok_or("it is no JSON object".to_owned())
+        value
+            .as_object()
+            .map(Fields)
+            .ok_or("it is not a JSON object".to_owned())
     }
 
-    /// Whether it is there, and not null.
+    /// `true` if the field exists and is not null.
     pub(super) fn has(&self, name: &str) -> bool {
         self.0.get(name).is_some_and(|value| !value.is_null())
     }
 
     fn get<T>(&self, name: &str, what: &str, of: impl Fn(&'a Value) -> Option<T>) -> Result<T, String> {
-        (self.0.get(name).and_then(of)).ok_or_else(|| format!("`{name}` is missing, or no {what}"))
+        (self.0.get(name).and_then(of)).ok_or_else(|| format!("`{name}` is missing, or not a {what}"))
     }
 
     pub(super) fn text(&self, name: &str) -> Result<&'a str, String> {
-        self.get(name, "text", Value::as_str)
+        self.get(name, "string", Value::as_str)
     }
 
     pub(super) fn integer(&self, name: &str) -> Result<u64, String> {
@@ -34,14 +37,14 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn object(&self, name: &str) -> Result<Fields<'a>, String> {
-        self.get(name, "object", |value| value.as_object().map(Fields))
+        self.get(name, "JSON object", |value| value.as_object().map(Fields))
     }
 
     fn number(&self, name: &str) -> Result<f64, String> {
         self.get(name, "number", Value::as_f64)
     }
 
-    /// None where it is missing.
+    /// `None` if the field is missing.
     fn optional<T>(
         &self,
         name: &str,
@@ -50,11 +53,11 @@ impl<'a> Fields<'a> {
         self.has(name).then(|| of(self, name)).transpose()
     }
 
-    /// A mean and half the width of its interval.
+    /// A mean, and half the width of its interval.
     pub(super) fn estimate(&self, name: &str) -> Result<Estimate, String> {
         let numbers: Vec<Option<f64>> = self.list(name)?.iter().map(Value::as_f64).collect();
         let [Some(mean), Some(interval)] = numbers[..] else {
-            return Err(format!("`{name}` is not a mean and the half of its interval"));
+            return Err(format!("`{name}` is not a mean and half the width of its interval"));
         };
         let estimate = Estimate { mean, interval };
         estimate.validate().map_err(|invalid| format!("`{name}`: {invalid}"))?;
@@ -68,7 +71,7 @@ pub(super) fn device(fields: &Fields<'_>) -> Result<DeviceClass, String> {
     };
     let small = |value: Option<u64>, what: &str| {
         let small = value.and_then(|value| u32::try_from(value).ok());
-        small.ok_or_else(|| format!("there is no such {what}"))
+        small.ok_or_else(|| format!("the {what} is invalid"))
     };
     let device = DeviceClass {
         name: fields.text("name")?.to_owned(),
@@ -92,7 +95,7 @@ pub(super) fn device_value(device: &DeviceClass) -> Value {
     })
 }
 
-/// What flags are called; all of them.
+/// All flags.
 const FLAGS: [Flag; 10] = [
     Flag::Throttled,
     Flag::AtPowerLimit,
@@ -124,7 +127,7 @@ const fn word(flag: Flag) -> &'static str {
 pub(super) fn conditions(fields: &Fields<'_>) -> Result<Conditions, String> {
     let flag = |value: &Value| {
         let known = FLAGS.into_iter().find(|flag| value.as_str() == Some(word(*flag)));
-        known.ok_or_else(|| format!("{value} is no doubt about a figure"))
+        known.ok_or_else(|| format!("{value} is not a flag"))
     };
     let text = |name| fields.optional(name, |fields, name| Ok(fields.text(name)?.to_owned()));
     let number = |name| fields.optional(name, |fields, name| fields.number(name));
@@ -146,7 +149,7 @@ pub(super) fn conditions(fields: &Fields<'_>) -> Result<Conditions, String> {
         cache: match fields.text("cache")? {
             "cold" => CacheMode::Cold,
             "warm" => CacheMode::Warm,
-            other => return Err(format!("`cache` is {other:?}, neither cold nor warm")),
+            other => return Err(format!("`cache` is {other:?}; it must be cold or warm")),
         },
         flags: match fields.has("flags") {
             true => fields.list("flags")?.iter().map(flag).collect::<Result<_, _>>()?,

@@ -1,18 +1,19 @@
 //! Kernel Tuner's cache files.
 //!
-//! JSON with the tunable parameters' names (`tune_params_keys`) and an object of results (`cache`), one for each configuration: its
-//! parameters and whatever was observed. `time` is in milliseconds. A file that a running tuner left open lacks its last braces; where the
-//! tuner was ended while it wrote, also a part of its last entry, which is passed over.
-//! Configurations that could not be run have text where numbers stand otherwise; the mapping passes over them.
+//! A cache file is JSON. It has the names of the tunable parameters (`tune_params_keys`) and an object of results (`cache`). Each result has
+//! the parameters of one configuration and everything that was observed; `time` is in milliseconds. A file that a running tuner left open
+//! lacks its last braces, and possibly a part of its last entry, which is then ignored.
+//! Configurations that could not run have text instead of numbers; the mapping ignores them.
 
-use super::{Table, TraceError};
+use super::error::TraceError;
+use super::table::Table;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
 /// Reads a cache file.
 ///
 /// # Errors
-/// It is no JSON, or lacks what a cache file has.
+/// The text is not JSON, or lacks the keys of a cache file.
 pub(super) fn parse(text: &str) -> Result<Table, TraceError> {
     let text = &without_python_numbers(text);
     let whole: Value = serde_json::from_str(text).or_else(|error| {
@@ -26,7 +27,7 @@ pub(super) fn parse(text: &str) -> Result<Table, TraceError> {
         })
     })?;
     let lacking =
-        |what: &str| TraceError::Lacking(format!("this is no cache file of Kernel Tuner: it has no `{what}`"));
+        |what: &str| TraceError::Lacking(format!("this is not a cache file of Kernel Tuner: it has no `{what}`"));
     let keys = whole.get("tune_params_keys").and_then(Value::as_array);
     let tunables: Vec<String> = keys
         .ok_or_else(|| lacking("tune_params_keys"))?
@@ -58,10 +59,10 @@ pub(super) fn parse(text: &str) -> Result<Table, TraceError> {
     })
 }
 
-/// Python writes numbers that JSON has not, for what could not be measured.
+/// Replaces Python's `NaN` and `Infinity`, which JSON lacks, by `null`. They stand for failed measurements.
 fn without_python_numbers(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
-    // Every other part is in quotes, but for quotes that a backslash stands before.
+    // Every other part is in quotes. A quote after a backslash does not count.
     let (mut rest, mut quoted) = (text, false);
     while let Some(at) = rest.find(['"', '\\']) {
         let escape = rest.as_bytes()[at] == b'\\';
@@ -125,7 +126,7 @@ mod tests {
             assert_eq!(read(&open[..end]), 1 + usize::from(end > last), "{}", &open[..end]);
         }
         assert_eq!(read(&open), 2);
-        // What is damaged, not cut off, is said.
+        // Damage in the middle is an error.
         assert!(parse(&open.replacen("\"tile\": 16", "tile", 2)).is_err());
     }
 
@@ -153,7 +154,7 @@ mod tests {
         ] {
             assert!(parse(text).is_err(), "{text}");
         }
-        // Nesting beyond what a parser can stand is an error as well.
+        // Too deep nesting is an error, too.
         assert!(parse(&"{\"a\":".repeat(100_000)).is_err());
     }
 }

@@ -1,16 +1,20 @@
-//! What the columns of a foreign table mean.
+//! The meaning of the columns of a foreign table.
 
-use super::{Sweep, SweepPoint, Table, TraceError};
+use super::error::TraceError;
+use super::sweep::{Sweep, SweepPoint};
+use super::table::Table;
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-/// Names and units of columns.
+/// The names and units of columns.
 ///
-/// Its text form is a list `what=column` with commas: `latency=time_ms:ms,energy=energy_J,problem=clock,features=tile_m+tile_n`. Units stand
-/// behind a colon: s, ms, us for latency (ms by default, as Kernel Tuner has it), J, mJ for energy (J by default), W, mW for `power=`, whose product
-/// with latency is the energy where no column holds that. Without `features` all tunables are features, or where the format does not tell them all
-/// other columns but those whose names say that they were measured, too (one of their words is `energy`, `power`, `time` or the like); `ignore` takes
-/// some out again.
+/// Its text form is a comma-separated list of `what=column`: `latency=time_ms:ms,energy=energy_J,problem=clock,features=tile_m+tile_n`.
+///
+/// - A unit follows a colon: s, ms, us for `latency` (by default ms, as in Kernel Tuner), J, mJ for `energy` (by default J), W, mW for `power`.
+/// - `power` times latency is the energy, if no column holds that.
+/// - Without `features`, all tunables are features. If the format does not name tunables, all other columns are, except those whose names
+///   say that they were measured: one of their words is `energy`, `power`, `time` or similar.
+/// - `ignore` removes features.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Mapping {
     latency: Option<Quantity>,
@@ -28,7 +32,7 @@ struct Quantity {
     unit: Option<String>,
 }
 
-/// Columns that are looked for where no mapping names one, the likeliest first.
+/// The columns that are tried, in this order, if the mapping names none.
 const LATENCIES: [&str; 3] = ["time", "time_ms", "latency_ms"];
 const ENERGIES: [&str; 5] = ["energy_J", "energy", "ps_energy", "nvml_energy", "pmt_energy"];
 const POWERS: [&str; 4] = ["power_W", "ps_power", "nvml_power", "pmt_power"];
@@ -36,7 +40,7 @@ const LATENCY_UNITS: [(&str, f64); 3] = [("ms", 1e-3), ("s", 1.0), ("us", 1e-6)]
 const ENERGY_UNITS: [(&str, f64); 2] = [("J", 1.0), ("mJ", 1e-3)];
 const POWER_UNITS: [(&str, f64); 2] = [("W", 1.0), ("mW", 1e-3)];
 
-/// Words in the names of columns that are found with the energy, or after it: to know them would be to know the answer.
+/// Words in the names of columns that are measured with the energy. As features they would give the answer away.
 const MEASURED: [&str; 9] = [
     "energy",
     "power",
@@ -49,7 +53,7 @@ const MEASURED: [&str; 9] = [
     "temperature",
 ];
 
-/// A cell is a category where it is no number; so many of a column are told apart.
+/// The most categories of a column. A cell that is not a number is a category.
 const MOST_CATEGORIES: usize = 32;
 
 impl FromStr for Mapping {
@@ -60,8 +64,8 @@ impl FromStr for Mapping {
         for part in text.split(',').filter(|part| !part.trim().is_empty()) {
             let expected = || {
                 TraceError::Lacking(format!(
-                    "`{part}` is no part of a mapping: latency=COLUMN:UNIT, energy=COLUMN:UNIT, power=COLUMN:UNIT, problem=COLUMN, \
-                     features=COLUMN+COLUMN and ignore=COLUMN are"
+                    "`{part}` is not a part of a mapping; write latency=COLUMN:UNIT, energy=COLUMN:UNIT, power=COLUMN:UNIT, problem=COLUMN, \
+                     features=COLUMN+COLUMN or ignore=COLUMN"
                 ))
             };
             let (what, columns) = part.trim().split_once('=').ok_or_else(expected)?;
@@ -100,7 +104,7 @@ impl Quantity {
         let factor = units.iter().find(|(name, _)| *name == unit).ok_or_else(|| {
             let known: Vec<&str> = units.iter().map(|(name, _)| *name).collect();
             TraceError::Lacking(format!(
-                "`{unit}` is no unit of `{}`; {} are",
+                "`{unit}` is not a unit of `{}`; write one of {}",
                 self.column,
                 known.join(", ")
             ))
@@ -109,7 +113,7 @@ impl Quantity {
     }
 }
 
-/// The first of these columns that there is, in their usual unit.
+/// The first of these columns that exists, in its default unit.
 fn usual(names: &[&str], units: &[(&str, f64)], table: &Table) -> Option<(usize, f64)> {
     let column = names.iter().find_map(|name| table.column(name).ok())?;
     Some((column, units[0].1))
@@ -117,13 +121,13 @@ fn usual(names: &[&str], units: &[(&str, f64)], table: &Table) -> Option<(usize,
 
 fn lacking(names: &[&str], table: &Table) -> TraceError {
     TraceError::Lacking(format!(
-        "none of the columns {} is there, only {}; a mapping names another",
+        "there is none of the columns {}, only {}; name another in the mapping",
         names.join(", "),
         table.columns.join(", ")
     ))
 }
 
-/// Whether a column's name says that it was measured: one of its words is `energy`, `power`, `time` or the like.
+/// `true` if a column's name says that it was measured: one of its words is `energy`, `power`, `time` or similar.
 fn is_measured(name: &str) -> bool {
     let words = name.split(|c: char| !c.is_alphanumeric());
     words
@@ -131,16 +135,16 @@ fn is_measured(name: &str) -> bool {
         .any(|word| MEASURED.contains(&word.as_str()))
 }
 
-/// Where the energy of a row stands.
+/// The source of a row's energy.
 enum Source {
-    /// In a column; the factor to joules.
+    /// A column of energies, and the factor to joules.
     Energy(usize, f64),
-    /// The power does; the factor to watts.
+    /// A column of powers, and the factor to watts.
     Power(usize, f64),
 }
 
 impl Mapping {
-    /// The problems in a table, in the order of their names. Rows without a latency and an energy are passed over.
+    /// The problems in a table, in the order of their names. Ignores rows without a latency or an energy.
     ///
     /// # Errors
     /// A column is missing, or no row has both figures.
@@ -215,7 +219,7 @@ impl Mapping {
         Ok(sweeps.into_values().collect())
     }
 
-    /// Where energies stand: what is named, an energy before a power; else what is usual.
+    /// The source of energies: a named column, an energy rather than a power, else a usual one.
     fn source(&self, table: &Table) -> Result<Source, TraceError> {
         let energy = |(column, joules)| Source::Energy(column, joules);
         let power = |(column, watts)| Source::Power(column, watts);
@@ -233,13 +237,13 @@ impl Mapping {
 }
 
 impl Source {
-    /// Whether it is in this column.
+    /// `true` if it is this column.
     fn is_in(&self, column: usize) -> bool {
         let (Source::Energy(own, _) | Source::Power(own, _)) = self;
         *own == column
     }
 
-    /// Joules, of a row with this latency in seconds.
+    /// The joules of a row with this latency in seconds.
     fn energy(&self, row: &[String], latency: f64) -> Option<f64> {
         positive(match self {
             Source::Energy(column, joules) => joules * figure(&row[*column])?,
@@ -253,12 +257,12 @@ fn figure(cell: &str) -> Option<f64> {
     cell.trim().parse().ok()
 }
 
-/// In seconds or joules: what is too small for those is nothing.
+/// A figure in seconds or joules. `None` if it is not positive, also because it underflows.
 fn positive(figure: f64) -> Option<f64> {
     (figure.is_finite() && figure > 0.0).then_some(figure)
 }
 
-/// How a column becomes features: a number, or one for each category.
+/// The features of a column: one number, or one for each category.
 enum Encoding {
     Number {
         name: String,
@@ -385,16 +389,16 @@ mod tests {
                 .to_string()
         };
         assert!(
-            problem("").contains("none of the columns time, time_ms"),
+            problem("").contains("there is none of the columns time, time_ms"),
             "{}",
             problem("")
         );
-        assert!(problem("latency=t_us:h,energy=mj").contains("`h` is no unit of `t_us`; ms, s, us are"));
+        assert!(problem("latency=t_us:h,energy=mj").contains("`h` is not a unit of `t_us`; write one of ms, s, us"));
         assert!(problem("latency=t_us,energy=joules").contains("no column `joules`"));
         assert!(problem("latency=t_us,energy=note").contains("no row has both"));
-        // Of 1e-322 ms nothing is left in seconds.
+        // 1e-322 ms underflows in seconds.
         let tiny = Table::parse_csv("time,energy\n1e-322,1\n").unwrap();
         assert!(Mapping::default().sweeps(&tiny).is_err());
-        assert!(problem("speed=t_us").contains("`speed=t_us` is no part of a mapping"));
+        assert!(problem("speed=t_us").contains("`speed=t_us` is not a part of a mapping"));
     }
 }

@@ -1,8 +1,7 @@
-//! Our own format: what `cargo energy-kernel tune --sweep` records.
+//! Our own format, which `cargo energy-kernel tune --sweep` records.
 //!
-//! A text file of lines, each a JSON object, so that a measurement is appended as it comes, two traces one behind the other
-//! are a trace, and other programs read it without ours. There are three kinds of lines, told apart by what they have (keys come in any
-//! order):
+//! A trace is a text file whose lines are JSON objects. So measurements are appended as they come, the concatenation of two traces is a
+//! trace, and other programs can read it. The keys, in any order, distinguish three kinds of lines:
 //!
 //! ```text
 //! {"trace": 1, "device": {"name": "NVIDIA H200", "compute_capability": [9, 0], "multiprocessors": 132, "memory_bytes": 150754820096, "simulated": false}}
@@ -10,66 +9,68 @@
 //! {"schedule": "row threads=128 rows=1 vector=4 keep=registers", "kernel": "64 hexadecimal digits", "features": [128, 33, …],
 //!  "latency_s": [2.1e-6, 3e-9], "energy_j": [4.2e-4, 2e-6], "measured_at": 1764081494, "conditions": {"driver": "580.95", …}}
 //! ```
-//! - `trace` is the version of the format; what follows was measured on that device.
-//! - `operator` and the names of `sizes` are for people; the [fingerprint](Fingerprint) tells operators apart. What follows is about this
-//!   operator at these sizes, on the device above.
-//! - `schedule` is as `cargo energy-kernel ptx --schedule` takes it; `kernel` tells what was emitted for it
-//!   ([`Point::kernel_hash`](energy_kernel_compiler::record::Point::kernel_hash)). `features` are as many as the names above; null where there is none.
-//! - `latency_s` and `energy_j` are seconds and joules a launch: the mean, and half the width of its 95 % interval. A point without `energy_j`
-//!   was timed only.
+//! - `trace` is the version of the format. The following lines were measured on that device.
+//! - `operator` and the names of `sizes` are for display; the [fingerprint](Fingerprint) identifies the operator. The following lines are
+//!   about this operator at these sizes, on the device above.
+//! - `schedule` is the text that `cargo energy-kernel ptx --schedule` takes. `kernel` is the hash of its kernel
+//!   ([`Point::kernel_hash`](energy_kernel_compiler::record::Point::kernel_hash)). `features` has one value for each name above, or null.
+//! - `latency_s` and `energy_j` are seconds and joules per launch: the mean, and half the width of its 95 % interval. A point without
+//!   `energy_j` was only timed.
 //! - `measured_at` is in seconds since 1970.
-//! - `conditions` holds of [`Conditions`] what is known: `driver`, `simulated_profile`, `sm_clock_mhz`, `memory_clock_mhz`,
+//! - `conditions` holds the known fields of [`Conditions`]: `driver`, `simulated_profile`, `sm_clock_mhz`, `memory_clock_mhz`,
 //!   `temperature_celsius`, `power_watts`, `power_limit_watts`, `throttle_reasons` (NVML's mask), `window_seconds`, `launches`, `inputs_seed`, `cache`
 //!   (`cold`, `warm`), `flags`.
 //!
-//! A schedule that is measured again counts as measured last. Other keys are passed over. Candidates that do not compete
-//! (wrong results, spills) are not in it. A last line that is cut off, as a killed process leaves it, is passed over too.
+//! The last measurement of a schedule counts. Other keys are ignored, as is a partial last line, which a killed process leaves. Rejected
+//! candidates (wrong results, spills) are not in a trace.
 
+use super::error::TraceError;
+use super::file::read_text;
 use super::json::{self, Fields};
-use super::{Sweep, SweepPoint, TraceError, read_text};
+use super::sweep::{Sweep, SweepPoint};
 use energy_kernel_compiler::record::encoding::Validate;
 use energy_kernel_compiler::record::{Conditions, DeviceClass, Estimate, Fingerprint};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The version of the format that is written; the only one that is read.
+/// The version of the format.
 pub const VERSION: u64 = 1;
 
-const NO_TRACE: &str = "this is no trace that `cargo energy-kernel tune --sweep` recorded: its first line is no JSON object with `trace`. \
-                        Tables and caches of other tuners name no kernels of ours";
+const NOT_A_TRACE: &str = "this is not a trace of `cargo energy-kernel tune --sweep`: its first line is not a JSON object with `trace`. \
+                        Tables and caches of other tuners cannot be replayed: they do not name our kernels";
 
-/// Names beyond this length are nobody's.
+/// The longest name, in bytes.
 const LONGEST_NAME: usize = 1024;
 
 /// Measured sweeps on any devices.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Trace {
-    /// One for each device, operator and sizes, in the order they came.
+    /// One for each device, operator and sizes, in the order of the file.
     pub recordings: Vec<Recording>,
-    /// The bytes that were read, less a last line that is cut off.
+    /// The bytes that were read, without a partial last line.
     pub(super) whole: usize,
 }
 
-/// What was measured of one operator at one size on one device.
+/// The measurements of one operator at one size on one device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recording {
-    /// Where.
+    /// The device.
     pub device: DeviceClass,
-    /// What, and on what.
-    pub problem: Problem,
+    /// The operator and its sizes.
+    pub problem: RecordedProblem,
     /// The candidates.
     pub points: Vec<Recorded>,
 }
 
 /// An operator at a size.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Problem {
-    /// What tells the operator from others.
+pub struct RecordedProblem {
+    /// The operator's fingerprint.
     pub fingerprint: Fingerprint,
-    /// Its name then, for people.
+    /// The operator's name at that time, for display.
     pub operator: String,
-    /// Its sizes, by the names that they had then.
+    /// The sizes, with their names at that time.
     pub sizes: Vec<(String, u64)>,
     /// The names of the points' features.
     pub features: Vec<String>,
@@ -78,41 +79,41 @@ pub struct Problem {
 /// A measured candidate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recorded {
-    /// How it computes: the text of a [`Schedule`](energy_kernel_compiler::schedule::Schedule) of the compiler that recorded it.
+    /// The text of the [`Schedule`](energy_kernel_compiler::schedule::Schedule).
     pub schedule: String,
-    /// What was emitted for it.
+    /// The hash of its kernel.
     pub kernel_hash: [u8; 32],
-    /// One for each name; not a number where there is none.
+    /// One value for each name. NaN if it is unknown.
     pub features: Vec<f64>,
-    /// Seconds a launch.
+    /// Seconds per launch.
     pub latency: Estimate,
-    /// Joules a launch, where they were measured.
+    /// Joules per launch, if measured.
     pub energy: Option<Estimate>,
-    /// What held meanwhile.
+    /// The conditions during the measurement.
     pub conditions: Conditions,
-    /// When: seconds since 1970.
+    /// The time of the measurement, in seconds since 1970.
     pub measured_at: u64,
 }
 
 impl Trace {
-    /// Reads a file, packed or not.
+    /// Reads a file, compressed or not.
     ///
     /// # Errors
-    /// What is wrong with it, and in which line.
+    /// The file cannot be read or violates the format.
     pub fn read(path: &Path) -> Result<Trace, TraceError> {
         Trace::parse(&read_text(path)?)
     }
 
-    /// Whether a text means to be a trace of this format.
+    /// `true` if a text is meant as a trace of this format.
     pub fn is_meant(text: &str) -> bool {
         let first = text.lines().next().unwrap_or("");
         serde_json::from_str::<Value>(first).is_ok_and(|value| value.get("trace").is_some())
     }
 
-    /// Reads a text.
+    /// Parses a text.
     ///
     /// # Errors
-    /// What is wrong with it, and in which line.
+    /// The text violates the format.
     pub fn parse(text: &str) -> Result<Trace, TraceError> {
         let mut reader = Reader::default();
         let mut whole = 0;
@@ -125,13 +126,13 @@ impl Trace {
                 _ if line.trim().is_empty() => {}
                 Ok(value) => reader.line(&value).map_err(malformed)?,
                 Err(_) if !line.ends_with('\n') && number > 0 => break,
-                Err(_) if number == 0 => return Err(malformed(NO_TRACE.to_owned())),
+                Err(_) if number == 0 => return Err(malformed(NOT_A_TRACE.to_owned())),
                 Err(error) => return Err(malformed(in_column(&error))),
             }
             whole += line.len();
         }
         if reader.device.is_none() {
-            return Err(TraceError::Lacking("there is nothing in it".to_owned()));
+            return Err(TraceError::Lacking("the trace is empty".to_owned()));
         }
         Ok(Trace {
             recordings: reader.recordings,
@@ -139,7 +140,7 @@ impl Trace {
         })
     }
 
-    /// The recordings of an operator at these sizes on this class of devices: several, where its names were others in between.
+    /// The recordings of an operator at these sizes on a device class. There are several if names changed in between.
     pub fn find(
         &self,
         device: &DeviceClass,
@@ -154,7 +155,7 @@ impl Trace {
     }
 }
 
-impl Problem {
+impl RecordedProblem {
     /// The values of the sizes.
     pub fn extents(&self) -> impl Iterator<Item = u64> {
         self.sizes.iter().map(|(_, extent)| *extent)
@@ -162,7 +163,7 @@ impl Problem {
 }
 
 impl Recording {
-    /// What strategies are judged by: the points whose energy was measured.
+    /// The points whose energy was measured, to judge strategies by.
     pub fn sweep(&self) -> Sweep {
         let sizes: Vec<String> = (self.problem.sizes.iter())
             .map(|(name, extent)| format!("{name} = {extent}"))
@@ -183,15 +184,15 @@ impl Recording {
     }
 }
 
-/// What has been read so far.
+/// The state of a reader.
 #[derive(Default)]
 struct Reader {
     device: Option<DeviceClass>,
-    /// The recording that points belong to.
+    /// The recording of the following points.
     current: Option<usize>,
     recordings: Vec<Recording>,
-    places: BTreeMap<(DeviceClass, Problem), usize>,
-    /// Where in its recording a point is.
+    places: BTreeMap<(DeviceClass, RecordedProblem), usize>,
+    /// The position of each point in its recording.
     points: BTreeMap<(usize, String, [u8; 32]), usize>,
 }
 
@@ -202,7 +203,7 @@ impl Reader {
             return self.header(&fields);
         }
         let Some(device) = &self.device else {
-            return Err(NO_TRACE.to_owned());
+            return Err(NOT_A_TRACE.to_owned());
         };
         if fields.has("operator") {
             let key = (device.clone(), described(&fields)?);
@@ -220,14 +221,16 @@ impl Reader {
         if fields.has("schedule") {
             return self.point(&fields);
         }
-        Err("it has none of `trace`, `operator` and `schedule`".to_owned())
+        Err("the line has none of `trace`, `operator` and `schedule`".to_owned())
     }
 
     fn header(&mut self, fields: &Fields<'_>) -> Result<(), String> {
         match fields.integer("trace")? {
             VERSION => {}
             other => {
-                return Err(format!("its version is {other}; this program reads version {VERSION}"));
+                return Err(format!(
+                    "the trace has version {other}; this program reads version {VERSION}"
+                ));
             }
         }
         self.device = Some(json::device(&fields.object("device")?)?);
@@ -255,14 +258,14 @@ impl Reader {
     }
 }
 
-/// What is wrong with a line as JSON. The parser numbers the lines of what it is given, which is one.
+/// A JSON error with its column only: the parser sees one line at a time.
 fn in_column(error: &serde_json::Error) -> String {
     let problem = error.to_string();
     let problem = problem.split(" at line ").next().unwrap_or_default();
     format!("{problem} at column {}", error.column())
 }
 
-fn described(fields: &Fields<'_>) -> Result<Problem, String> {
+fn described(fields: &Fields<'_>) -> Result<RecordedProblem, String> {
     let named = |text: &str| match text.len() <= LONGEST_NAME {
         true => Ok(text.to_owned()),
         false => Err(format!("a name has more than {LONGEST_NAME} bytes")),
@@ -270,13 +273,13 @@ fn described(fields: &Fields<'_>) -> Result<Problem, String> {
     let size = |value: &Value| {
         let pair = value.as_array().map(Vec::as_slice);
         let Some([Value::String(name), extent]) = pair else {
-            return Err("`sizes` is no list of names with their numbers".to_owned());
+            return Err("`sizes` is not a list of names and numbers".to_owned());
         };
-        let extent = extent.as_u64().ok_or("a size is no whole number")?;
+        let extent = extent.as_u64().ok_or("a size is not a whole number")?;
         Ok((named(name)?, extent))
     };
-    let feature = |value: &Value| named(value.as_str().ok_or("`features` is no list of names")?);
-    Ok(Problem {
+    let feature = |value: &Value| named(value.as_str().ok_or("`features` is not a list of names")?);
+    Ok(RecordedProblem {
         fingerprint: fields.text("fingerprint")?.parse().map_err(|e| format!("{e}"))?,
         operator: named(fields.text("operator")?)?,
         sizes: fields.list("sizes")?.iter().map(size).collect::<Result<_, _>>()?,
@@ -287,9 +290,9 @@ fn described(fields: &Fields<'_>) -> Result<Problem, String> {
 fn recorded(fields: &Fields<'_>) -> Result<Recorded, String> {
     let feature = |value: &Value| match value {
         Value::Null => Ok(f64::NAN),
-        other => other.as_f64().ok_or("a feature is no number"),
+        other => other.as_f64().ok_or("a feature is not a number"),
     };
-    // The same sort of digits.
+    // A kernel's hash has the same digits as a fingerprint.
     let kernel: Fingerprint = fields
         .text("kernel")?
         .parse()
@@ -313,13 +316,13 @@ fn recorded(fields: &Fields<'_>) -> Result<Recorded, String> {
     Ok(point)
 }
 
-/// The first line, and whatever a device's points begin with.
+/// The first line of a device's points.
 pub(super) fn header(device: &DeviceClass) -> Value {
     json!({ "trace": VERSION, "device": json::device_value(device) })
 }
 
 /// The line of an operator at a size.
-pub(super) fn problem(problem: &Problem) -> Value {
+pub(super) fn problem(problem: &RecordedProblem) -> Value {
     json!({
         "operator": problem.operator, "fingerprint": problem.fingerprint.to_string(), "sizes": problem.sizes, "features": problem.features,
     })

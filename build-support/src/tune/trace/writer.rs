@@ -1,8 +1,8 @@
 //! Appends measurements to a trace as they come.
 
-use super::TraceError;
+use super::error::TraceError;
 use super::file::text_of;
-use super::recorded::{self, Problem, Recorded, Trace};
+use super::recorded::{self, Recorded, RecordedProblem, Trace};
 use crate::tune::append::append;
 use energy_kernel_compiler::file;
 use energy_kernel_compiler::kernel::Kernel;
@@ -16,38 +16,40 @@ use std::path::{Path, PathBuf};
 pub struct Recorder {
     path: PathBuf,
     file: File,
-    /// What was in the file already.
+    /// The contents of the file when it was opened.
     known: Trace,
-    /// What the last lines are about.
-    current: Option<(DeviceClass, Problem)>,
+    /// The device and problem of the last lines.
+    current: Option<(DeviceClass, RecordedProblem)>,
 }
 
 impl Recorder {
-    /// Opens a trace, or begins one. A last line that is cut off is taken away. It is nobody else's until it is closed: points of two
-    /// operators between each other would come under the wrong one.
+    /// Opens a trace, or begins one. A partial last line is removed. The file is locked: if two processes recorded it, points would follow the
+    /// wrong operator.
     ///
     /// # Errors
-    /// The file is something else, is damaged, is being recorded by another, or cannot be written.
+    /// The file is not a trace, is damaged, is being recorded by another process, or cannot be written.
     pub fn open(path: &Path) -> Result<Recorder, TraceError> {
         let failed = |problem: &dyn std::fmt::Display| TraceError::Unreadable(format!("{}: {problem}", path.display()));
         let opened = file::open(path, File::options().read(true).append(true).create(true));
         let mut file = opened.map_err(|error| failed(&error))?;
-        // Where a file system has no locks, it is for people to see to it.
+        // Some file systems have no locks.
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             return Err(failed(
-                &"another sweep is recording it; wait until that has ended, or name another file",
+                &"another sweep is recording it; wait for that, or name another file",
             ));
         }
         let bytes = file.metadata().map_err(|error| failed(&error))?.len();
         let mut known = Trace::default();
         let mut complete = true;
         if bytes > 0 {
-            // What is locked can be read by whoever has locked it; on some systems not even by himself, were he to open it again.
+            // Read the open file: some systems forbid opening a locked file again.
             let text = text_of(&file, path)?;
             known = Trace::parse(&text).map_err(|error| failed(&error))?;
             complete = text[..known.whole].ends_with('\n');
             if bytes != text.len() as u64 {
-                return Err(failed(&"it is packed, and cannot be appended to; unpack it first"));
+                return Err(failed(
+                    &"it is compressed and cannot be appended to; decompress it first",
+                ));
             }
             file.set_len(known.whole as u64).map_err(|error| failed(&error))?;
         }
@@ -62,14 +64,20 @@ impl Recorder {
         })
     }
 
-    /// Whether the file held the energy of a candidate when it was opened.
-    pub fn holds(&self, device: &DeviceClass, problem: &Problem, schedule: &str, kernel: &Kernel) -> bool {
+    /// `true` if the file held the energy of a candidate when it was opened.
+    pub fn holds(&self, device: &DeviceClass, problem: &RecordedProblem, schedule: &str, kernel: &Kernel) -> bool {
         let hash = PackedKernel::hash(kernel);
         let known = self.find(device, problem, schedule, hash);
         known.is_some_and(|point| point.energy.is_some())
     }
 
-    fn find(&self, device: &DeviceClass, problem: &Problem, schedule: &str, kernel: [u8; 32]) -> Option<&Recorded> {
+    fn find(
+        &self,
+        device: &DeviceClass,
+        problem: &RecordedProblem,
+        schedule: &str,
+        kernel: [u8; 32],
+    ) -> Option<&Recorded> {
         let same = (self.known.recordings.iter())
             .find(|recording| recording.device == *device && recording.problem == *problem)?;
         (same.points.iter()).find(|point| point.schedule == schedule && point.kernel_hash == kernel)
@@ -79,9 +87,14 @@ impl Recorder {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn note(&mut self, device: &DeviceClass, problem: &Problem, point: &Recorded) -> Result<(), TraceError> {
+    pub fn note(
+        &mut self,
+        device: &DeviceClass,
+        problem: &RecordedProblem,
+        point: &Recorded,
+    ) -> Result<(), TraceError> {
         let mut lines = String::new();
-        let is_about = |(d, p): &(DeviceClass, Problem)| d == device && p == problem;
+        let is_about = |(d, p): &(DeviceClass, RecordedProblem)| d == device && p == problem;
         let begins = !self.current.as_ref().is_some_and(is_about);
         if begins {
             lines += &format!("{}\n{}\n", recorded::header(device), recorded::problem(problem));
@@ -89,7 +102,7 @@ impl Recorder {
         lines += &format!("{}\n", recorded::point(point));
         append(&mut self.file, lines.as_bytes())
             .map_err(|error| TraceError::Unreadable(format!("{}: {error}", self.path.display())))?;
-        // Not before: where nothing was written, the next point has to say again what it is about.
+        // Only after a success: otherwise the next point must repeat the header.
         if begins {
             self.current = Some((device.clone(), problem.clone()));
         }
@@ -104,8 +117,8 @@ mod tests {
     use crate::tune::testing::{conditions, device};
     use energy_kernel_compiler::record::{CacheMode, Conditions, Estimate, Fingerprint, Flag, Inputs};
 
-    fn described(operator: &str, extent: u64) -> Problem {
-        Problem {
+    fn described(operator: &str, extent: u64) -> RecordedProblem {
+        RecordedProblem {
             fingerprint: Fingerprint([7; 32]),
             operator: operator.to_owned(),
             sizes: vec![("R".to_owned(), extent), ("C \"x\"".to_owned(), u64::MAX)],
@@ -244,7 +257,7 @@ mod tests {
         for end in (ends[0]..bytes.len()).step_by(7).chain(ends.iter().copied()) {
             std::fs::write(&path, &bytes[..end]).unwrap();
             let mut recorder = Recorder::open(&path).unwrap();
-            // The first two lines are no points.
+            // The first two lines are not points.
             let complete = ends.iter().filter(|&&at| at <= end).count().saturating_sub(2);
             let kept = |p: &&Recorded| recorder.find(&device, &problem, &p.schedule, p.kernel_hash).is_some();
             assert_eq!(points.iter().filter(kept).count(), complete, "cut off at {end}");
@@ -270,11 +283,11 @@ mod tests {
         let text = |lines: &[serde_json::Value]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
         assert!(Trace::parse(&text(&good)).is_ok());
         let changes: [(usize, &str, serde_json::Value, &str); 12] = [
-            (1, "trace", 2.into(), "version is 2"),
+            (1, "trace", 2.into(), "has version 2"),
             (1, "device", serde_json::json!({}), "compute_capability"),
             (2, "fingerprint", "ab".into(), "64 hexadecimal"),
-            (2, "sizes", serde_json::json!([["R", -1]]), "no whole number"),
-            (2, "sizes", serde_json::json!([["R"]]), "names with their numbers"),
+            (2, "sizes", serde_json::json!([["R", -1]]), "not a whole number"),
+            (2, "sizes", serde_json::json!([["R"]]), "names and numbers"),
             (
                 3,
                 "features",
@@ -289,7 +302,7 @@ mod tests {
                 3,
                 "conditions",
                 serde_json::json!({"inputs_seed": 1, "cache": "hot"}),
-                "cold nor warm",
+                "cold or warm",
             ),
             (3, "kernel", "g".repeat(64).into(), "kernel"),
         ];
@@ -318,7 +331,7 @@ mod tests {
         let path = folder.path().join("a.csv");
         std::fs::write(&path, "time,energy\n1,2\n").unwrap();
         let error = Recorder::open(&path).unwrap_err().to_string();
-        assert!(error.contains("a.csv: line 1: this is no trace"), "{error}");
+        assert!(error.contains("a.csv: line 1: this is not a trace"), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), b"time,energy\n1,2\n");
         assert!(Recorder::open(&folder.path().join("none/a")).is_err());
     }
@@ -336,7 +349,7 @@ mod tests {
         assert!(Recorder::open(&path).is_ok());
     }
 
-    /// Damaged anywhere, a trace is refused or read; what is read can be written and is read again the same.
+    /// A damaged trace is refused or read. Whatever is read can be written and read again.
     #[test]
     fn damaged_traces_are_refused_or_read_and_never_more() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
 //! The messages between parent and worker.
 
-use crate::tune::meter::{Effort, Measured, MeterError, Place};
+use crate::tune::backend::{BackendError, Effort, Measured, OutputIndex};
 use bincode::{Decode, Encode};
 use energy_kernel_compiler::ir::Op;
 use energy_kernel_compiler::kernel::Kernel;
@@ -10,54 +10,57 @@ use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::Machine;
 use std::time::{Duration, Instant};
 
-/// A demand of the parent. Each is answered by one reply.
+/// The environment variable that is set for a worker.
+pub(super) const VARIABLE: &str = "ENERGY_KERNEL_WORKER";
+
+/// A request of the parent. The worker answers each with one reply.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub(super) enum Request {
     /// Opens the first GPU. The first request.
     Open {
-        /// The most candidates that are worth trying.
+        /// The most candidates that a search tries.
         candidates: u64,
-        /// What the L2 cache holds when a kernel starts.
+        /// The state of the L2 cache when a kernel starts.
         cache: CacheMode,
     },
-    /// Sets what energies are measured for.
+    /// Sets the purpose of energy measurements.
     Effort(Effort),
-    /// Takes on a problem. Candidates of the one before are dropped.
+    /// Begins a problem and drops the candidates of the one before.
     Begin {
         /// The operator.
         op: Op,
-        /// What kernels are compiled to know.
+        /// The specialisation of the kernels.
         specialisation: Specialisation,
         /// All sizes.
         sizes: Vec<u64>,
         /// The seed of the inputs.
         seed: u64,
-        /// Until when.
+        /// The time left.
         time: Left,
     },
     /// Loads a candidate and runs it once.
     Load {
         /// The candidate.
         kernel: Kernel,
-        /// The places of the results that are sent back.
-        places: Vec<Place>,
-        /// Until when.
+        /// The indices of the results to return.
+        indices: Vec<OutputIndex>,
+        /// The time left.
         time: Left,
     },
     /// Times a candidate.
     Latency {
-        /// Its number, by the worker's count.
+        /// The candidate's number, by the worker's count.
         candidate: u64,
-        /// Until when.
+        /// The time left.
         time: Left,
     },
     /// Measures a candidate's energy.
     Energy {
-        /// Its number, by the worker's count.
+        /// The candidate's number, by the worker's count.
         candidate: u64,
-        /// Seconds a launch.
+        /// Seconds per launch.
         latency: f64,
-        /// Until when.
+        /// The time left.
         time: Left,
     },
 }
@@ -65,32 +68,32 @@ pub(super) enum Request {
 /// An answer of the worker.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub(super) enum Reply {
-    /// The worker serves. Comes unasked, once.
+    /// The worker serves. Sent once, unasked.
     Ready,
-    /// To [`Request::Open`]; else why no GPU can be used.
+    /// To [`Request::Open`]. The error is the reason that no GPU can be used.
     Opened(Result<Opened, String>),
     /// To [`Request::Begin`] and [`Request::Effort`].
-    Done(Result<(), MeterError>),
-    /// To [`Request::Load`]: the candidate's number, and its results.
-    Loaded(Result<(u64, Vec<u64>), MeterError>),
+    Done(Result<(), BackendError>),
+    /// To [`Request::Load`]: the candidate's number and its results.
+    Loaded(Result<(u64, Vec<u64>), BackendError>),
     /// To [`Request::Latency`] and [`Request::Energy`].
-    Measured(Result<Option<Measured>, MeterError>),
+    Measured(Result<Option<Measured>, BackendError>),
 }
 
-/// What the parent must know of the GPU.
+/// The properties of the GPU that the parent needs.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub(super) struct Opened {
-    /// The GPU.
+    /// The GPU's class.
     pub device: DeviceClass,
-    /// Its identity, where the driver tells.
+    /// The GPU's UUID, if the driver reports it.
     pub uuid: Option<String>,
-    /// What kernels are compiled for.
+    /// The machine that kernels are compiled for.
     pub machine: Machine,
-    /// Why energy cannot be measured; none where it can.
+    /// The reason that energy cannot be measured. `None` if it can.
     pub without_energy: Option<String>,
 }
 
-/// The seconds left until a deadline: processes share no clock.
+/// The seconds left until a deadline. Processes share no clock.
 #[derive(Debug, Clone, Copy, PartialEq, Encode, Decode)]
 pub(super) struct Left(f64);
 
@@ -114,7 +117,7 @@ impl Document for Reply {
     const KIND: [u8; 4] = *b"WREP";
 }
 
-// Both ends are the same executable; `Checked` examines the operator anew.
+// Both ends are the same executable, and the worker checks the operator again.
 impl Validate for Request {
     fn validate(&self) -> Result<(), Invalid> {
         Ok(())

@@ -1,8 +1,7 @@
-//! The parent's side: a meter whose candidates run in a worker.
+//! The parent's side: a backend whose candidates run in a worker.
 
-use super::VARIABLE;
-use super::message::{Left, Opened, Reply, Request};
-use crate::tune::meter::{Effort, Measured, Meter, MeterError, Place, Problem};
+use super::message::{Left, Opened, Reply, Request, VARIABLE};
+use crate::tune::backend::{Backend, BackendError, Effort, Measured, OutputIndex, Problem};
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::record::encoding::{encode, read};
 use energy_kernel_compiler::record::{CacheMode, DeviceClass, Reason};
@@ -13,14 +12,14 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
-/// How long the parent waits.
+/// The parent's timeouts.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
-    /// For a worker to say that it serves. An executable that does not serve never says it.
+    /// For a worker's first word. An executable that does not serve never sends it.
     pub first_word: Duration,
-    /// For any request, whatever its deadline. The longest ones open a GPU, make up gigabytes of inputs, or measure after a warm-up.
+    /// For any request. The longest ones open a GPU, draw gigabytes of inputs, or measure after a warm-up.
     pub request: Duration,
-    /// Beyond a request's deadline. A worker that keeps deadlines answers within it.
+    /// Beyond a request's deadline. A working worker answers by then.
     pub grace: Duration,
 }
 
@@ -34,13 +33,13 @@ impl Default for Patience {
     }
 }
 
-/// A candidate is compiled and run once within this time, or it counts as hung.
+/// The time to compile a candidate and run it once. After that it counts as hung.
 const LOADING: Duration = Duration::from_secs(30);
 
-/// A worker that was killed is waited for this long; one that hangs in its driver is left behind.
+/// The longest wait for a killed worker. One that hangs in its driver is left behind.
 const REAPING: Duration = Duration::from_secs(2);
 
-/// After so many losses in a row, with nothing measured between them, the device counts as broken.
+/// The number of workers lost in a row, with no measurement in between, after which the device counts as broken.
 const MOST_LOSSES: usize = 16;
 
 /// A GPU behind a worker.
@@ -51,36 +50,36 @@ pub(crate) struct Remote {
     cache: CacheMode,
     opened: Opened,
     effort: Effort,
-    /// The problem at hand.
+    /// The request that began the current problem.
     begun: Option<Request>,
-    /// None after it was lost, until the next request.
+    /// `None` after a loss, until the next request.
     worker: Option<Worker>,
-    /// The number of workers so far: candidates of earlier ones are gone.
+    /// The number of workers so far. Candidates of earlier ones are lost.
     generation: u64,
-    /// Workers lost since something was measured.
+    /// The workers lost since the last measurement.
     losses: usize,
 }
 
-/// A candidate, loaded again where its worker was lost.
-pub(crate) struct Candidate {
+/// A candidate. It is loaded again if its worker was lost.
+pub(crate) struct RemoteCandidate {
     kernel: Kernel,
-    /// The worker that holds it, and its number there.
+    /// The generation of the worker that holds it, and its number there.
     held: Cell<(u64, u64)>,
 }
 
-/// Why there is no worker.
+/// The reason that there is no worker.
 pub(crate) enum Start {
-    /// The executable does not serve, or cannot be started; and why.
+    /// The executable does not serve, or cannot be started.
     NotServing(String),
-    /// The worker can use no GPU; and why.
+    /// The worker cannot use a GPU.
     NoGpu(String),
 }
 
-/// Why a request has no answer.
+/// The reason that a request has no answer.
 enum Loss {
     /// The worker did not answer in time, and was killed.
     Silent,
-    /// The worker died: how.
+    /// The worker died; the text says how.
     Died(String),
 }
 
@@ -88,14 +87,14 @@ impl Remote {
     /// Starts this executable as a worker, which opens the first GPU.
     ///
     /// # Errors
-    /// It does not serve, or there is no GPU that can be used.
+    /// This executable does not serve, or no GPU can be used.
     pub(crate) fn start(candidates: usize, cache: CacheMode) -> Result<Remote, Start> {
         let executable = std::env::current_exe().map_err(|error| Start::NotServing(error.to_string()))?;
         let command = Box::new(move || Command::new(&executable));
         Remote::start_with(command, Patience::default(), candidates, cache)
     }
 
-    /// [`Remote::start`] with another command, and other patience.
+    /// [`Remote::start`] with another command and other timeouts.
     pub(super) fn start_with(
         command: Box<dyn Fn() -> Command>,
         patience: Patience,
@@ -118,17 +117,17 @@ impl Remote {
         })
     }
 
-    /// Why energy cannot be measured; none where it can.
+    /// The reason that energy cannot be measured. `None` if it can.
     pub(crate) fn without_energy(&self) -> Option<&str> {
         self.opened.without_energy.as_deref()
     }
 
-    /// A worker that has taken on the problem at hand: the one there is, or the next.
-    fn worker(&mut self) -> Result<&mut Worker, MeterError> {
+    /// A worker that has begun the current problem: the running one, or a new one.
+    fn worker(&mut self) -> Result<&mut Worker, BackendError> {
         let worker = match self.worker.take() {
             Some(worker) => worker,
             None => {
-                let broken = |why: String| MeterError::Broken(format!("the GPU cannot be opened again: {why}"));
+                let broken = |why: String| BackendError::Broken(format!("the GPU cannot be opened again: {why}"));
                 let mut worker = Worker::spawn(&mut (self.command)(), self.patience).map_err(broken)?;
                 open(&mut worker, self.candidates, self.cache).map_err(broken)?;
                 self.generation += 1;
@@ -137,7 +136,7 @@ impl Remote {
                     match worker.ask(request, Instant::now() + self.patience.request) {
                         Ok(Reply::Done(done)) => done?,
                         Ok(reply) => return Err(misunderstood(&reply)),
-                        Err(loss) => return Err(MeterError::Broken(loss.to_string())),
+                        Err(loss) => return Err(BackendError::Broken(loss.to_string())),
                     }
                 }
                 worker
@@ -146,8 +145,8 @@ impl Remote {
         Ok(self.worker.insert(worker))
     }
 
-    /// Asks the worker. A loss of the worker is the candidate's; too many in a row are the device's.
-    fn ask(&mut self, request: &Request, deadline: Instant) -> Result<Reply, MeterError> {
+    /// Asks the worker. The candidate is to blame for a lost worker, unless too many are lost in a row: then the device is.
+    fn ask(&mut self, request: &Request, deadline: Instant) -> Result<Reply, BackendError> {
         let error = match self.worker()?.ask(request, deadline) {
             Ok(reply) => match reply.error() {
                 None => {
@@ -155,32 +154,37 @@ impl Remote {
                     return Ok(reply);
                 }
                 // The worker's context serves no other candidate.
-                Some(MeterError::Rejected {
+                Some(BackendError::Rejected {
                     reason: reason @ (Reason::Faulted | Reason::Hung | Reason::Late),
                     detail,
-                }) => MeterError::rejected(*reason, detail),
-                // It may be the candidate, or not: another worker finds out.
-                Some(MeterError::Broken(why)) => MeterError::rejected(Reason::NotLaunched, why),
+                }) => BackendError::rejected(*reason, detail),
+                // The candidate may not be to blame: try the next one with another worker.
+                Some(BackendError::Broken(why)) => BackendError::rejected(Reason::NotLaunched, why),
                 Some(_) => return Ok(reply),
             },
-            Err(loss @ Loss::Silent) => MeterError::rejected(Reason::Hung, loss),
-            Err(loss @ Loss::Died(_)) => MeterError::rejected(Reason::Crashed, loss),
+            Err(loss @ Loss::Silent) => BackendError::rejected(Reason::Hung, loss),
+            Err(loss @ Loss::Died(_)) => BackendError::rejected(Reason::Crashed, loss),
         };
         self.worker = None;
         self.losses += 1;
         match self.losses < MOST_LOSSES {
             true => Err(error),
-            false => Err(MeterError::Broken(format!(
-                "{MOST_LOSSES} candidates in a row ended their process; the last was {error}"
+            false => Err(BackendError::Broken(format!(
+                "{MOST_LOSSES} candidates in a row ended their process; the last one: {error}"
             ))),
         }
     }
 
-    fn send(&mut self, kernel: &Kernel, places: &[Place], deadline: Instant) -> Result<(u64, Vec<u64>), MeterError> {
+    fn send(
+        &mut self,
+        kernel: &Kernel,
+        indices: &[OutputIndex],
+        deadline: Instant,
+    ) -> Result<(u64, Vec<u64>), BackendError> {
         let deadline = deadline.min(Instant::now() + LOADING);
         let request = Request::Load {
             kernel: kernel.clone(),
-            places: places.to_vec(),
+            indices: indices.to_vec(),
             time: Left::until(deadline),
         };
         match self.ask(&request, deadline)? {
@@ -189,8 +193,8 @@ impl Remote {
         }
     }
 
-    /// The candidate's number at the worker, where it is loaded anew if need be.
-    fn number(&mut self, candidate: &Candidate, deadline: Instant) -> Result<u64, MeterError> {
+    /// The candidate's number at the worker. Loads the candidate again if its worker was lost.
+    fn number(&mut self, candidate: &RemoteCandidate, deadline: Instant) -> Result<u64, BackendError> {
         self.worker()?;
         let (generation, number) = candidate.held.get();
         if generation == self.generation {
@@ -201,7 +205,7 @@ impl Remote {
         Ok(number)
     }
 
-    fn measure(&mut self, request: &Request, deadline: Instant) -> Result<Option<Measured>, MeterError> {
+    fn measure(&mut self, request: &Request, deadline: Instant) -> Result<Option<Measured>, BackendError> {
         match self.ask(request, deadline)? {
             Reply::Measured(measured) => measured,
             reply => Err(misunderstood(&reply)),
@@ -210,8 +214,8 @@ impl Remote {
 }
 
 impl Reply {
-    /// The error that it tells of.
-    fn error(&self) -> Option<&MeterError> {
+    /// The error in the reply.
+    fn error(&self) -> Option<&BackendError> {
         match self {
             Reply::Ready | Reply::Opened(_) => None,
             Reply::Done(done) => done.as_ref().err(),
@@ -221,8 +225,8 @@ impl Reply {
     }
 }
 
-impl Meter for Remote {
-    type Candidate = Candidate;
+impl Backend for Remote {
+    type Candidate = RemoteCandidate;
 
     fn device(&self) -> &DeviceClass {
         &self.opened.device
@@ -246,11 +250,11 @@ impl Meter for Remote {
 
     fn set_effort(&mut self, effort: Effort) {
         self.effort = effort;
-        // A worker that is lost here learns of it when it is started anew.
+        // If the worker is lost here, the next one is told when it starts.
         let _ = self.ask(&Request::Effort(effort), Instant::now());
     }
 
-    fn begin(&mut self, problem: Problem<'_>, deadline: Instant) -> Result<(), MeterError> {
+    fn begin(&mut self, problem: Problem<'_>, deadline: Instant) -> Result<(), BackendError> {
         let request = Request::Begin {
             op: problem.checked.op().clone(),
             specialisation: problem.specialisation.clone(),
@@ -259,9 +263,9 @@ impl Meter for Remote {
             time: Left::until(deadline),
         };
         self.begun = None;
-        // What an earlier problem left behind is no fault of this one: it has two tries.
+        // An earlier problem may have left the worker broken, so try twice.
         let mut begun = self.ask(&request, deadline);
-        if let Err(MeterError::Rejected { .. }) = begun {
+        if let Err(BackendError::Rejected { .. }) = begun {
             begun = self.ask(&request, deadline);
         }
         match begun {
@@ -271,7 +275,7 @@ impl Meter for Remote {
             }
             Ok(Reply::Done(Err(error))) => Err(error),
             Ok(reply) => Err(misunderstood(&reply)),
-            Err(error) => Err(MeterError::Broken(error.to_string())),
+            Err(error) => Err(BackendError::Broken(error.to_string())),
         }
     }
 
@@ -279,33 +283,38 @@ impl Meter for Remote {
         &mut self,
         _: Problem<'_>,
         kernel: &Kernel,
-        places: &[Place],
+        indices: &[OutputIndex],
         deadline: Instant,
-    ) -> Result<(Candidate, Vec<u64>), MeterError> {
-        let (number, results) = self.send(kernel, places, deadline)?;
-        let candidate = Candidate {
+    ) -> Result<(RemoteCandidate, Vec<u64>), BackendError> {
+        let (number, results) = self.send(kernel, indices, deadline)?;
+        let candidate = RemoteCandidate {
             kernel: kernel.clone(),
             held: Cell::new((self.generation, number)),
         };
         Ok((candidate, results))
     }
 
-    fn latency(&mut self, _: Problem<'_>, candidate: &Candidate, deadline: Instant) -> Result<Measured, MeterError> {
+    fn latency(
+        &mut self,
+        _: Problem<'_>,
+        candidate: &RemoteCandidate,
+        deadline: Instant,
+    ) -> Result<Measured, BackendError> {
         let request = Request::Latency {
             candidate: self.number(candidate, deadline)?,
             time: Left::until(deadline),
         };
         let measured = self.measure(&request, deadline)?;
-        measured.ok_or_else(|| MeterError::Broken("a latency has no figure".to_owned()))
+        measured.ok_or_else(|| BackendError::Broken("a latency has no figure".to_owned()))
     }
 
     fn energy(
         &mut self,
         _: Problem<'_>,
-        candidate: &Candidate,
+        candidate: &RemoteCandidate,
         latency: f64,
         deadline: Instant,
-    ) -> Result<Option<Measured>, MeterError> {
+    ) -> Result<Option<Measured>, BackendError> {
         let request = Request::Energy {
             candidate: self.number(candidate, deadline)?,
             latency,
@@ -328,20 +337,20 @@ fn open(worker: &mut Worker, candidates: usize, cache: CacheMode) -> Result<Open
     }
 }
 
-fn misunderstood(reply: &Reply) -> MeterError {
-    MeterError::Broken(format!("the worker answered another question: {reply:?}"))
+fn misunderstood(reply: &Reply) -> BackendError {
+    BackendError::Broken(format!("the worker answered another question: {reply:?}"))
 }
 
 impl std::fmt::Display for Loss {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Loss::Silent => write!(f, "the process that ran it did not answer in time, and was killed"),
-            Loss::Died(how) => write!(f, "the process that ran it died ({how})"),
+            Loss::Silent => write!(f, "its process did not answer in time and was killed"),
+            Loss::Died(how) => write!(f, "its process died ({how})"),
         }
     }
 }
 
-/// A process that serves.
+/// A process that serves requests.
 struct Worker {
     child: Child,
     input: ChildStdin,
@@ -350,10 +359,10 @@ struct Worker {
 }
 
 impl Worker {
-    /// Starts a process, and waits until it says that it serves.
+    /// Starts a process and waits for its first word.
     fn spawn(command: &mut Command, patience: Patience) -> Result<Worker, String> {
         command.env(VARIABLE, "1").stdin(Stdio::piped()).stdout(Stdio::piped());
-        // Ctrl-C is for the parent, whose end is the worker's.
+        // Ctrl-C goes to the parent only, whose end ends the worker.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(command, 0);
         #[cfg(windows)]
@@ -383,10 +392,10 @@ impl Worker {
         }
     }
 
-    /// Sends a request, and waits for its reply until some time after the deadline.
+    /// Sends a request and waits for its reply until some time after the deadline.
     fn ask(&mut self, request: &Request, deadline: Instant) -> Result<Reply, Loss> {
         let bytes = encode(request).map_err(|error| Loss::Died(error.to_string()))?;
-        // It reads whatever it does: requests never wait in the pipe for long.
+        // A thread of the worker always reads, so the pipe never stays full.
         if self.input.write_all(&bytes).and_then(|()| self.input.flush()).is_err() {
             return Err(self.death());
         }
@@ -406,10 +415,10 @@ impl Worker {
         })
     }
 
-    /// Ends the process, waits for a while, and returns how it ended.
+    /// Ends the process, waits a while, and returns its exit status.
     fn end(&mut self) -> Option<std::process::ExitStatus> {
         let end = Instant::now() + REAPING;
-        // One that died by itself says how.
+        // A process that died by itself has a status of its own.
         let mut status = self.child.try_wait().ok().flatten();
         while status.is_none() && Instant::now() < end {
             let _ = self.child.kill();

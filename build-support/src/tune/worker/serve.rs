@@ -1,8 +1,9 @@
-//! The worker's side: does with a meter what the parent asks for.
+//! The worker's side: answers the parent's requests with a backend.
 
 use super::message::{Opened, Reply, Request};
+use crate::tune::backend::{Backend, BackendError, Problem};
 use crate::tune::data::{Data, inputs};
-use crate::tune::meter::{Meter, MeterError, Problem};
+use crate::tune::gpu::GpuBackend;
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::ir::Op;
 use energy_kernel_compiler::record::CacheMode;
@@ -11,24 +12,24 @@ use energy_kernel_compiler::size::Specialisation;
 use std::io::{self, BufRead, Write};
 use std::sync::mpsc;
 
-/// A meter that may have no energy counter.
-pub(super) trait Opens: Meter {
-    /// Why energy cannot be measured; none where it can.
+/// A backend that may lack an energy counter.
+pub(super) trait Opens: Backend {
+    /// The reason that energy cannot be measured. `None` if it can.
     fn without_energy(&self) -> Option<&str>;
 }
 
-impl Opens for crate::tune::GpuMeter {
+impl Opens for GpuBackend {
     fn without_energy(&self) -> Option<&str> {
         self.without_energy()
     }
 }
 
-/// Answers requests until the input ends, which ends the process.
+/// Answers requests. The end of the input ends the process.
 ///
 /// # Errors
-/// The output cannot be written: nobody listens any more.
-pub(super) fn serve<M: Opens>(
-    open: impl Fn(usize, CacheMode) -> Result<M, String>,
+/// The output cannot be written, because the parent has ended.
+pub(super) fn serve<B: Opens>(
+    open: impl Fn(usize, CacheMode) -> Result<B, String>,
     mut input: impl BufRead + Send + 'static,
     mut output: impl Write,
 ) -> io::Result<()> {
@@ -45,7 +46,7 @@ pub(super) fn serve<M: Opens>(
                 return;
             }
         }
-        // The parent has gone. Nothing that still runs here is worth waiting for.
+        // The parent has ended. Do not wait for running kernels.
         std::process::exit(0);
     });
     let mut served = None;
@@ -53,24 +54,24 @@ pub(super) fn serve<M: Opens>(
         let reply = match (request, &mut served) {
             (Request::Open { candidates, cache }, _) => {
                 let opened = open(usize::try_from(candidates).unwrap_or(usize::MAX), cache);
-                Reply::Opened(opened.map(|meter| served.insert(Served::new(meter)).opened()))
+                Reply::Opened(opened.map(|backend| served.insert(Served::new(backend)).opened()))
             }
             (request, Some(served)) => served.answer(request),
-            (_, None) => Reply::Done(Err(MeterError::Broken("no GPU was opened".to_owned()))),
+            (_, None) => Reply::Done(Err(BackendError::Broken("no GPU was opened".to_owned()))),
         };
         say(&reply)?;
     }
     Ok(())
 }
 
-/// A meter, the problem at hand, and its candidates.
-struct Served<M: Meter> {
-    meter: M,
+/// A backend, its current problem and that problem's candidates.
+struct Served<B: Backend> {
+    backend: B,
     problem: Option<Owned>,
-    candidates: Vec<M::Candidate>,
+    candidates: Vec<B::Candidate>,
 }
 
-/// A problem that belongs to the worker.
+/// A problem that owns its data.
 struct Owned {
     checked: Checked,
     specialisation: Specialisation,
@@ -80,9 +81,9 @@ struct Owned {
 }
 
 impl Owned {
-    fn new(op: Op, specialisation: Specialisation, sizes: Vec<u64>, seed: u64) -> Result<Owned, MeterError> {
-        let unfit = |why: String| MeterError::Unfit(why);
-        let checked = Checked::new(op).map_err(|_| unfit("the operator does not pass its checks".to_owned()))?;
+    fn new(op: Op, specialisation: Specialisation, sizes: Vec<u64>, seed: u64) -> Result<Owned, BackendError> {
+        let unfit = |why: String| BackendError::Unfit(why);
+        let checked = Checked::new(op).map_err(|_| unfit("the operator is invalid".to_owned()))?;
         checked.verify(&sizes).map_err(|error| unfit(error.to_string()))?;
         let inputs = inputs(&checked, &sizes, seed).map_err(unfit)?;
         Ok(Owned {
@@ -105,10 +106,10 @@ impl Owned {
     }
 }
 
-impl<M: Opens> Served<M> {
-    fn new(meter: M) -> Served<M> {
+impl<B: Opens> Served<B> {
+    fn new(backend: B) -> Served<B> {
         Served {
-            meter,
+            backend,
             problem: None,
             candidates: Vec::new(),
         }
@@ -116,31 +117,31 @@ impl<M: Opens> Served<M> {
 
     fn opened(&self) -> Opened {
         Opened {
-            device: self.meter.device().clone(),
-            uuid: self.meter.uuid(),
-            machine: self.meter.machine(),
-            without_energy: self.meter.without_energy().map(str::to_owned),
+            device: self.backend.device().clone(),
+            uuid: self.backend.uuid(),
+            machine: self.backend.machine(),
+            without_energy: self.backend.without_energy().map(str::to_owned),
         }
     }
 
     fn answer(&mut self, request: Request) -> Reply {
         let Served {
-            meter,
+            backend,
             problem,
             candidates,
         } = self;
         let current = || match &*problem {
             Some(owned) => Ok(owned.problem()),
-            None => Err(MeterError::Broken("no problem was taken on".to_owned())),
+            None => Err(BackendError::Broken("no problem was begun".to_owned())),
         };
         let loaded = |number: u64| {
             let candidate = usize::try_from(number).ok().and_then(|number| candidates.get(number));
-            candidate.ok_or_else(|| MeterError::Broken(format!("there is no candidate {number}")))
+            candidate.ok_or_else(|| BackendError::Broken(format!("there is no candidate {number}")))
         };
         match request {
             Request::Open { .. } => Reply::Opened(Ok(self.opened())),
             Request::Effort(effort) => {
-                meter.set_effort(effort);
+                backend.set_effort(effort);
                 Reply::Done(Ok(()))
             }
             Request::Begin {
@@ -153,14 +154,14 @@ impl<M: Opens> Served<M> {
                 candidates.clear();
                 *problem = None;
                 let begun = Owned::new(op, specialisation, sizes, seed).and_then(|owned| {
-                    meter.begin(owned.problem(), time.deadline())?;
+                    backend.begin(owned.problem(), time.deadline())?;
                     *problem = Some(owned);
                     Ok(())
                 });
                 Reply::Done(begun)
             }
-            Request::Load { kernel, places, time } => {
-                let loaded = current().and_then(|problem| meter.load(problem, &kernel, &places, time.deadline()));
+            Request::Load { kernel, indices, time } => {
+                let loaded = current().and_then(|problem| backend.load(problem, &kernel, &indices, time.deadline()));
                 Reply::Loaded(loaded.map(|(candidate, results)| {
                     candidates.push(candidate);
                     (candidates.len() as u64 - 1, results)
@@ -168,7 +169,7 @@ impl<M: Opens> Served<M> {
             }
             Request::Latency { candidate, time } => {
                 let measured =
-                    current().and_then(|problem| meter.latency(problem, loaded(candidate)?, time.deadline()));
+                    current().and_then(|problem| backend.latency(problem, loaded(candidate)?, time.deadline()));
                 Reply::Measured(measured.map(Some))
             }
             Request::Energy {
@@ -176,7 +177,7 @@ impl<M: Opens> Served<M> {
                 latency,
                 time,
             } => Reply::Measured(
-                current().and_then(|problem| meter.energy(problem, loaded(candidate)?, latency, time.deadline())),
+                current().and_then(|problem| backend.energy(problem, loaded(candidate)?, latency, time.deadline())),
             ),
         }
     }

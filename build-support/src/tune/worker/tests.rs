@@ -1,13 +1,13 @@
 //! The search with a worker that fails as it is told: this test executable, started again, serves the emulated device.
 
-use super::VARIABLE;
+use super::message::VARIABLE;
 use super::remote::{Patience, Remote, Start};
 use super::serve::{Opens, serve};
-use crate::scan::Found;
-use crate::session::Job;
-use crate::tune::meter::{Measured, Meter, MeterError, Place, Problem};
+use crate::bench::Job;
+use crate::source::scan::Found;
+use crate::tune::backend::{Backend, BackendError, Measured, OutputIndex, Problem};
 use crate::tune::testing::operator;
-use crate::tune::{EmulatedMeter, Memory, Profile, Settings, Step, search};
+use crate::tune::{EmulatedBackend, Memory, Profile, Settings, Step, search};
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::record::{CacheMode, DeviceClass, Objective, Point, Reason, Record, Rejected};
 use energy_kernel_compiler::schedule::Schedule;
@@ -22,7 +22,7 @@ const FAILURES: &str = "ENERGY_KERNEL_TEST_FAILURES";
 
 /// The emulated device, which fails for plain kernels with blocks of certain threads.
 struct Unreliable {
-    emulated: EmulatedMeter,
+    emulated: EmulatedBackend,
     failures: Vec<(String, String, u32)>,
 }
 
@@ -43,11 +43,11 @@ impl Unreliable {
         });
         Ok(Unreliable {
             failures: parts.collect(),
-            emulated: EmulatedMeter::new(Profile::Hopper, 64, 1e9),
+            emulated: EmulatedBackend::new(Profile::Hopper, 64, 1e9),
         })
     }
 
-    fn fail(&self, when: &str, threads: u32) -> Result<(), MeterError> {
+    fn fail(&self, when: &str, threads: u32) -> Result<(), BackendError> {
         let mut failures = self.failures.iter();
         let failure = failures.find(|(at, _, of)| at == when && *of == threads);
         match failure.map(|(_, how, _)| how.as_str()) {
@@ -55,8 +55,8 @@ impl Unreliable {
             Some("exit") => std::process::exit(7),
             Some("hang") => std::thread::sleep(Duration::from_secs(3600)),
             Some("chatter") => std::io::stdout().write_all(b"a driver says something\n").unwrap(),
-            Some("fault") => return Err(MeterError::rejected(Reason::Faulted, "illegal address")),
-            Some("break") => return Err(MeterError::Broken("fell off the bus".to_owned())),
+            Some("fault") => return Err(BackendError::rejected(Reason::Faulted, "illegal address")),
+            Some("break") => return Err(BackendError::Broken("fell off the bus".to_owned())),
             Some(other) => panic!("{other}"),
             None => {}
         }
@@ -70,8 +70,8 @@ impl Opens for Unreliable {
     }
 }
 
-impl Meter for Unreliable {
-    type Candidate = (u32, <EmulatedMeter as Meter>::Candidate);
+impl Backend for Unreliable {
+    type Candidate = (u32, <EmulatedBackend as Backend>::Candidate);
 
     fn device(&self) -> &DeviceClass {
         self.emulated.device()
@@ -89,7 +89,7 @@ impl Meter for Unreliable {
         false
     }
 
-    fn begin(&mut self, problem: Problem<'_>, deadline: Instant) -> Result<(), MeterError> {
+    fn begin(&mut self, problem: Problem<'_>, deadline: Instant) -> Result<(), BackendError> {
         self.fail("begin", 0)?;
         self.emulated.begin(problem, deadline)
     }
@@ -98,16 +98,16 @@ impl Meter for Unreliable {
         &mut self,
         problem: Problem<'_>,
         kernel: &Kernel,
-        places: &[Place],
+        indices: &[OutputIndex],
         deadline: Instant,
-    ) -> Result<(Self::Candidate, Vec<u64>), MeterError> {
+    ) -> Result<(Self::Candidate, Vec<u64>), BackendError> {
         // Other families have blocks of as many threads.
         let threads = match kernel.name().contains("plain") {
             true => kernel.launches[0].block[0],
             false => 1,
         };
         self.fail("load", threads)?;
-        let (candidate, results) = self.emulated.load(problem, kernel, places, deadline)?;
+        let (candidate, results) = self.emulated.load(problem, kernel, indices, deadline)?;
         Ok(((threads, candidate), results))
     }
 
@@ -116,7 +116,7 @@ impl Meter for Unreliable {
         problem: Problem<'_>,
         (threads, candidate): &Self::Candidate,
         deadline: Instant,
-    ) -> Result<Measured, MeterError> {
+    ) -> Result<Measured, BackendError> {
         self.fail("latency", *threads)?;
         self.emulated.latency(problem, candidate, deadline)
     }
@@ -127,7 +127,7 @@ impl Meter for Unreliable {
         (threads, candidate): &Self::Candidate,
         latency: f64,
         deadline: Instant,
-    ) -> Result<Option<Measured>, MeterError> {
+    ) -> Result<Option<Measured>, BackendError> {
         self.fail("energy", *threads)?;
         self.emulated.energy(problem, candidate, latency, deadline)
     }
@@ -167,7 +167,7 @@ fn found() -> Found {
     )
 }
 
-fn tune<M: Meter>(meter: &mut M, seconds: u64, journal: Option<&Path>) -> Result<Record, String> {
+fn tune<M: Backend>(backend: &mut M, seconds: u64, journal: Option<&Path>) -> Result<Record, String> {
     let found = found();
     let job = Job {
         found: &found,
@@ -186,7 +186,7 @@ fn tune<M: Meter>(meter: &mut M, seconds: u64, journal: Option<&Path>) -> Result
         patience: 10,
         cache: CacheMode::Cold,
     };
-    search(meter, &job, &settings, &mut Memory::default(), &mut |_: Step<'_>| ())
+    search(backend, &job, &settings, &mut Memory::default(), &mut |_: Step<'_>| ())
 }
 
 fn through_a_worker(failures: &str) -> Result<Record, String> {

@@ -175,7 +175,7 @@ fn bf16_from(value: f64) -> bf16 {
 }
 
 /// A stored element as a number; `bytes` has at least its size.
-fn loaded(element: Element, bytes: &[u8]) -> Number {
+pub fn loaded(element: Element, bytes: &[u8]) -> Number {
     fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
         std::array::from_fn(|at| bytes.get(at).copied().unwrap_or(0))
     }

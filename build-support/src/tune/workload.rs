@@ -1,0 +1,78 @@
+//! The tensors of a problem on a device.
+
+use super::backend::{OutputIndex, Problem};
+use super::data::{Data, shape};
+use energy_kernel::tools::{Argument, Buffer, Operand, View};
+use energy_kernel::{Gpu, Result};
+
+/// One set of an operator's tensors on a device.
+pub(super) struct Workload {
+    inputs: Vec<Operand>,
+    outputs: Vec<Buffer>,
+}
+
+impl Workload {
+    /// Copies the inputs to the device and allocates the outputs.
+    pub(super) fn new(gpu: &Gpu, problem: Problem<'_>) -> Result<Workload> {
+        let op = problem.checked.op();
+        let inputs = op.inputs.iter().zip(problem.inputs);
+        let inputs = inputs.map(|(input, data)| Operand::new(gpu, input, &extents(&data.shape), &data.bytes));
+        let outputs = op.outputs.iter();
+        let outputs =
+            outputs.map(|output| Buffer::zeros(gpu, output.element, &extents(&shape(&output.dims, problem.sizes))));
+        Ok(Workload {
+            inputs: inputs.collect::<Result<_>>()?,
+            outputs: outputs.collect::<Result<_>>()?,
+        })
+    }
+
+    /// Overwrites the outputs with NaN, or −1. Otherwise a kernel that writes nothing would pass with the results of the one before.
+    pub(super) fn poison(&mut self) -> Result<()> {
+        let poison = |output: &mut Buffer| output.write(&vec![0xff; output.len_bytes()]);
+        self.outputs.iter_mut().try_for_each(poison)
+    }
+
+    pub(super) fn arguments(&self) -> Vec<Argument<'_>> {
+        self.inputs.iter().map(Operand::argument).collect()
+    }
+
+    pub(super) fn views(&self) -> Vec<View<'_>> {
+        self.outputs.iter().map(Buffer::view).collect()
+    }
+
+    /// Copies the results at these indices to the host.
+    pub(super) fn results(&self, problem: Problem<'_>, indices: &[OutputIndex]) -> Result<Vec<u64>> {
+        if indices.is_empty() {
+            return Ok(Vec::new());
+        }
+        let outputs = self.outputs.iter().zip(&problem.checked.op().outputs);
+        let outputs = outputs.map(|(buffer, output)| {
+            Ok(Data {
+                element: output.element,
+                shape: shape(&output.dims, problem.sizes),
+                bytes: buffer.to_bytes()?,
+            })
+        });
+        Ok(pick(&outputs.collect::<Result<Vec<Data>>>()?, indices))
+    }
+}
+
+fn extents(shape: &[u64]) -> Vec<usize> {
+    let extents = shape.iter();
+    extents
+        .map(|&extent| usize::try_from(extent).unwrap_or(usize::MAX))
+        .collect()
+}
+
+/// The elements of outputs at these indices, each with its bytes at the low end of a word. 0 outside the outputs.
+pub(super) fn pick(outputs: &[Data], indices: &[OutputIndex]) -> Vec<u64> {
+    let element = |index: &OutputIndex| outputs.get(index.output as usize)?.at(index.position);
+    let word = |index| {
+        let mut word = [0; 8];
+        if let Some(bytes) = element(index) {
+            word[..bytes.len()].copy_from_slice(bytes);
+        }
+        u64::from_le_bytes(word)
+    };
+    indices.iter().map(word).collect()
+}
