@@ -70,24 +70,28 @@
 
 mod count;
 mod decode;
+mod draft;
 mod error;
 mod execute;
+mod host;
 mod launch;
 mod layout;
 mod machine;
 mod memory;
 mod module;
 mod numerics;
+mod options;
 mod parse;
-mod program;
+mod run;
 mod sanitize;
 
 pub use count::{ByClass, Class, Counts};
 pub use error::Error;
-pub use launch::{Argument, Launch, Options, Report, launch};
+pub use launch::{Argument, Launch, Report, launch};
 pub use memory::{Memory, MemoryError};
 pub use module::{Kernel, Module, Parameter};
 pub use numerics::tensor::TensorCores;
+pub use options::Options;
 pub use parse::ParseError;
 pub use parse::syntax::{Space, Type};
 pub use sanitize::{Finding, FindingKind};

@@ -1,11 +1,11 @@
 //! Logic, shifts and bit fields.
 
 use super::integer::Integer;
-use super::lanes::{Function, Lanes, Slots, function, lanes};
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::Draft;
 use crate::error::Error;
-use crate::machine::registers::{FULL, Registers};
+use crate::machine::lanes::{LaneFunction, Lanes, each, function, lanes};
+use crate::machine::registers::{Cell, FULL, Registers, Slots};
 use crate::parse::syntax::Type;
 
 lanes! {
@@ -173,8 +173,7 @@ macro_rules! insert {
         struct $name;
         impl Lanes for $name {
             fn run(registers: &mut Registers, slots: &Slots, mask: u32) {
-                use crate::machine::registers::Cell;
-                super::lanes::each(mask, |lane| {
+                each(mask, |lane| {
                     let field = <$ty>::load_lane(registers, slots.from[0], lane);
                     let into = <$ty>::load_lane(registers, slots.from[1], lane);
                     let position = registers.row(slots.from[2])[lane] & 0xff;
@@ -399,7 +398,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     }
 }
 
-fn same(draft: &mut Draft<'_, '_>, ty: Type, sources: usize, run: Function) -> Result<(), Error> {
+fn same(draft: &mut Draft<'_, '_>, ty: Type, sources: usize, run: LaneFunction) -> Result<(), Error> {
     draft.arity(sources + 1..=sources + 1)?;
     let mut from = [0; 2];
     for (index, slot) in from.iter_mut().enumerate().take(sources) {
@@ -409,13 +408,13 @@ fn same(draft: &mut Draft<'_, '_>, ty: Type, sources: usize, run: Function) -> R
     draft.lane_function(run, to, &from[..sources], 0, Class::Integer, 0)
 }
 
-fn count(draft: &mut Draft<'_, '_>, ty: Type, run: Function, extra: u64) -> Result<(), Error> {
+fn count(draft: &mut Draft<'_, '_>, ty: Type, run: LaneFunction, extra: u64) -> Result<(), Error> {
     let from = draft.source(1, ty)?;
     let to = draft.target(0, Type::B32)?;
     draft.lane_function(run, to, &[from], extra, Class::Integer, 0)
 }
 
-fn three(draft: &mut Draft<'_, '_>, run: Function, extra: u64) -> Result<(), Error> {
+fn three(draft: &mut Draft<'_, '_>, run: LaneFunction, extra: u64) -> Result<(), Error> {
     draft.arity(4..=4)?;
     let from = [
         draft.source(1, Type::B32)?,

@@ -1,13 +1,13 @@
 //! Comparisons and selections.
 
 use super::half::{Brain, Half, HalfFloat};
-use super::lanes::{Function, Lanes, Slots, compare, each, function, lanes};
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::Draft;
 use crate::error::Error;
-use crate::machine::registers::{Cell, FULL, Registers};
+use crate::machine::lanes::{LaneFunction, Lanes, compare, each, function, lanes};
+use crate::machine::registers::{Cell, FULL, Registers, Slots};
 use crate::numerics::flush;
-use crate::parse::syntax::Type;
+use crate::parse::syntax::{Operand, Type};
 
 /// A value that can be compared.
 pub(crate) trait Comparable: Cell {
@@ -343,11 +343,11 @@ fn combining(draft: &mut Draft<'_, '_>, extra: &mut u64) -> Result<u32, Error> {
 fn setp(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     let (relation, mut extra) = modifiers(draft)?;
     let ty = draft.ty()?;
-    let run: Function = by_type!(draft, SetPredicate, SetPredicatePair, ty, relation);
+    let run: LaneFunction = by_type!(draft, SetPredicate, SetPredicatePair, ty, relation);
     let predicate = combining(draft, &mut extra)?;
     let (a, b) = (draft.source(1, ty)?, draft.source(2, ty)?);
     let (to, complement) = match draft.operand(0)? {
-        crate::parse::syntax::Operand::Pair(first, second) => {
+        Operand::Pair(first, second) => {
             extra |= COMPLEMENT;
             (
                 draft.target_of(first, Type::Pred)?,
@@ -363,7 +363,7 @@ fn set(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     let (relation, mut extra) = modifiers(draft)?;
     let result = draft.ty()?;
     let ty = draft.ty()?;
-    let run: Function = by_type!(draft, Set, SetPair, ty, relation);
+    let run: LaneFunction = by_type!(draft, Set, SetPair, ty, relation);
     extra |= match result {
         Type::U32 | Type::S32 | Type::B32 | Type::U16 | Type::S16 => 0,
         Type::F32 => 1,

@@ -1,18 +1,18 @@
 //! Branches, calls, barriers and fences.
 
-use super::lanes::{Lanes, Slots};
-use super::warp::{WARP_BARRIER, warp_barrier};
+use super::exchange::{WARP_BARRIER, warp_barrier};
+use super::memory;
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::Draft;
+use crate::draft::call::CallSyntax;
 use crate::error::Error;
-use crate::machine::registers::Registers;
+use crate::machine::action::{Action, WarpSync};
+use crate::machine::core::{Core, Stop};
+use crate::machine::lanes::Lanes;
+use crate::machine::program::{Barrier, Control, Operation, Reduction, ReductionKind};
+use crate::machine::registers::{Registers, Slots};
 use crate::machine::warp::Warp;
-use crate::machine::{Core, Stop};
 use crate::parse::syntax::{Operand, Type};
-use crate::program::{Action, Barrier, Control, Meeting, Operation, Reduction, ReductionKind};
-
-/// The address of a module's first function; the others follow.
-pub(crate) const FUNCTION_BASE: u64 = 0x0500_0000_0000;
 
 /// A fence that is a matter of proxies, of which the emulator has one.
 struct Nothing;
@@ -62,7 +62,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         "ret" => {
             draft.ignore(&["uni"]);
             draft.arity(0..=0)?;
-            draft.pass_results()?;
+            draft.emit_results(memory::decode)?;
             draft.emit(Action::Control(Control::Return), Slots::default(), Class::Control, 0)
         }
         "exit" => draft.emit(Action::Control(Control::Exit), Slots::default(), Class::Control, 0),
@@ -92,7 +92,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
                 extra,
                 ..Slots::default()
             };
-            draft.emit(Action::Machine(fence), slots, Class::Barrier, 0)
+            draft.emit(Action::Warp(fence), slots, Class::Barrier, 0)
         }
         _ => barrier(draft),
     }
@@ -133,13 +133,24 @@ fn call(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
             Some(Operand::Name(name)) => draft.prototype_named(name),
             _ => None,
         };
-        let control = |call| Control::CallIndirect { call, address };
-        return draft.emit_call(None, prototype, arguments, results, control);
+        let call = CallSyntax {
+            function: None,
+            prototype,
+            arguments,
+            results,
+        };
+        return draft.emit_call(call, |call| Control::CallIndirect { call, address }, memory::decode);
     }
     let Some((function, prototype)) = draft.function_named(name) else {
         return Err(draft.invalid(format!("no function `{name}`")));
     };
-    draft.emit_call(Some(function), Some(prototype), arguments, results, Control::Call)
+    let call = CallSyntax {
+        function: Some(function),
+        prototype: Some(prototype),
+        arguments,
+        results,
+    };
+    draft.emit_call(call, Control::Call, memory::decode)
 }
 
 /// `bar` and `barrier`, of a block or of a warp.
@@ -162,12 +173,12 @@ fn barrier(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         }
         draft.arity(1..=1)?;
         let mask = draft.source(0, Type::B32)?;
-        let meeting = Meeting {
+        let sync = WarpSync {
             run: warp_barrier,
             mask,
             kind: WARP_BARRIER,
         };
-        return draft.emit(Action::Meeting(meeting), Slots::default(), Class::Barrier, 0);
+        return draft.emit(Action::Sync(sync), Slots::default(), Class::Barrier, 0);
     }
     let waits = match draft.take_any(&["sync", "arrive", "red"]) {
         Some("arrive") => false,

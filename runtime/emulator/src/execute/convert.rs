@@ -3,11 +3,11 @@
 //! The frequent conversions have definitions of their own; every other one goes through [`Any`], which converts
 //! one value at a time by way of an exact integer or float.
 
-use super::lanes::{Function, Lanes, Slots, each, function, lanes};
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::Draft;
 use crate::error::Error;
-use crate::machine::registers::Registers;
+use crate::machine::lanes::{LaneFunction, Lanes, each, function, lanes};
+use crate::machine::registers::{Registers, Slots};
 use crate::numerics::exact::{self, Format, Rounding};
 use crate::numerics::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16, flush, round_f64};
 use crate::parse::syntax::Type;
@@ -332,7 +332,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
 }
 
 /// The definition of a frequent conversion.
-fn quick(to: Type, from: Type, extra: u64) -> Option<Function> {
+fn quick(to: Type, from: Type, extra: u64) -> Option<LaneFunction> {
     let modifiers = extra & !(7 << ROUNDING);
     let nearest = extra == 0;
     Some(match (to, from) {
@@ -359,7 +359,7 @@ fn quick(to: Type, from: Type, extra: u64) -> Option<Function> {
 /// Conversions of pairs of 8-bit floats.
 fn convert_bytes(draft: &mut Draft<'_, '_>, to_type: Type, from_type: Type, extra: u64) -> Result<(), Error> {
     let codes = |from, to| Some(code(from)? | code(to)? << TO);
-    let (run, codes, sources, source): (Function, _, _, _) = match (to_type, from_type, extra & !RELU) {
+    let (run, codes, sources, source): (LaneFunction, _, _, _) = match (to_type, from_type, extra & !RELU) {
         (Type::E4m3x2 | Type::E5m2x2, Type::F32, FINITE) => {
             (function::<PackBytes>(), codes(Type::F32, to_type), 2, Type::F32)
         }

@@ -1,9 +1,10 @@
 //! Single and double precision arithmetic.
 
-use super::lanes::{Function, function, lanes};
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::Draft;
 use crate::error::Error;
+use crate::machine::lanes::{LaneFunction, Lanes, function, lanes};
+use crate::machine::registers::{Cell, Registers, Slots};
 use crate::numerics::exact::{self, Format, Rounding};
 use crate::numerics::{NAN32, flush, saturate};
 use crate::parse::syntax::Type;
@@ -176,9 +177,8 @@ struct Test<T>(std::marker::PhantomData<T>);
 
 macro_rules! test {
     ($ty:ty) => {
-        impl super::lanes::Lanes for Test<$ty> {
-            fn run(registers: &mut crate::machine::registers::Registers, slots: &super::lanes::Slots, mask: u32) {
-                use crate::machine::registers::Cell;
+        impl Lanes for Test<$ty> {
+            fn run(registers: &mut Registers, slots: &Slots, mask: u32) {
                 let mut result = 0;
                 for (lane, value) in <$ty>::load(registers, slots.from[0]).into_iter().enumerate() {
                     let holds = match slots.extra {
@@ -230,9 +230,6 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>, ty: Option<Type>) -> Result<(), 
                 Class::Predicate,
                 0,
             );
-        }
-        "div" if !double && (draft.take("approx") || draft.take("full")) => {
-            return super::special::divide(draft);
         }
         _ => {}
     }
@@ -336,7 +333,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>, ty: Option<Type>) -> Result<(), 
 fn emit(
     draft: &mut Draft<'_, '_>,
     ty: Type,
-    run: Function,
+    run: LaneFunction,
     sources: usize,
     extra: u64,
     class: Class,

@@ -1,9 +1,9 @@
 //! Half precision: `f16`, `bf16` and their pairs. Results are rounded once, from exact or odd-rounded f32.
 
-use super::lanes::{Function, function, lanes};
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::Draft;
 use crate::error::Error;
+use crate::machine::lanes::{LaneFunction, function, lanes};
 use crate::machine::registers::{Cell, LANES, Registers, Slot, mapped};
 use crate::numerics::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 use crate::parse::syntax::Type;
@@ -213,28 +213,24 @@ lanes! {
     Neg<T: HalfFloat>(a: T; extra) -> T { T::from_bits(input(a, extra).to_bits() ^ 0x8000) }
 }
 
-/// The same on pairs.
-mod pairs {
-    use super::*;
-
-    lanes! {
-        AddHalf(a: u32, b: u32; extra) -> u32 { pair!(|a: Half, b: Half| add(a, b, extra), Half, a, b) }
-        SubHalf(a: u32, b: u32; extra) -> u32 { pair!(|a: Half, b: Half| sub(a, b, extra), Half, a, b) }
-        MulHalf(a: u32, b: u32; extra) -> u32 { pair!(|a: Half, b: Half| mul(a, b, extra), Half, a, b) }
-        FmaHalf(a: u32, b: u32, c: u32; extra) -> u32 { pair!(|a: Half, b: Half, c: Half| fma(a, b, c, extra), Half, a, b, c) }
-        MinHalf(a: u32, b: u32; extra) -> u32 { pair!(|a: Half, b: Half| extremum(a, b, extra, true), Half, a, b) }
-        MaxHalf(a: u32, b: u32; extra) -> u32 { pair!(|a: Half, b: Half| extremum(a, b, extra, false), Half, a, b) }
-        AbsHalf(a: u32; extra) -> u32 { pair!(|a: Half| Half::from_bits(input(a, extra).to_bits() & 0x7fff), Half, a) }
-        NegHalf(a: u32; extra) -> u32 { pair!(|a: Half| Half::from_bits(input(a, extra).to_bits() ^ 0x8000), Half, a) }
-        AddBrain(a: u32, b: u32; extra) -> u32 { pair!(|a: Brain, b: Brain| add(a, b, extra), Brain, a, b) }
-        SubBrain(a: u32, b: u32; extra) -> u32 { pair!(|a: Brain, b: Brain| sub(a, b, extra), Brain, a, b) }
-        MulBrain(a: u32, b: u32; extra) -> u32 { pair!(|a: Brain, b: Brain| mul(a, b, extra), Brain, a, b) }
-        FmaBrain(a: u32, b: u32, c: u32; extra) -> u32 { pair!(|a: Brain, b: Brain, c: Brain| fma(a, b, c, extra), Brain, a, b, c) }
-        MinBrain(a: u32, b: u32; extra) -> u32 { pair!(|a: Brain, b: Brain| extremum(a, b, extra, true), Brain, a, b) }
-        MaxBrain(a: u32, b: u32; extra) -> u32 { pair!(|a: Brain, b: Brain| extremum(a, b, extra, false), Brain, a, b) }
-        AbsBrain(a: u32; extra) -> u32 { pair!(|a: Brain| Brain::from_bits(input(a, extra).to_bits() & 0x7fff), Brain, a) }
-        NegBrain(a: u32; extra) -> u32 { pair!(|a: Brain| Brain::from_bits(input(a, extra).to_bits() ^ 0x8000), Brain, a) }
-    }
+// The same on pairs.
+lanes! {
+    AddHalf(a: u32, b: u32; extra) -> u32 { pair!(|a: Half, b: Half| add(a, b, extra), Half, a, b) }
+    SubHalf(a: u32, b: u32; extra) -> u32 { pair!(|a: Half, b: Half| sub(a, b, extra), Half, a, b) }
+    MulHalf(a: u32, b: u32; extra) -> u32 { pair!(|a: Half, b: Half| mul(a, b, extra), Half, a, b) }
+    FmaHalf(a: u32, b: u32, c: u32; extra) -> u32 { pair!(|a: Half, b: Half, c: Half| fma(a, b, c, extra), Half, a, b, c) }
+    MinHalf(a: u32, b: u32; extra) -> u32 { pair!(|a: Half, b: Half| extremum(a, b, extra, true), Half, a, b) }
+    MaxHalf(a: u32, b: u32; extra) -> u32 { pair!(|a: Half, b: Half| extremum(a, b, extra, false), Half, a, b) }
+    AbsHalf(a: u32; extra) -> u32 { pair!(|a: Half| Half::from_bits(input(a, extra).to_bits() & 0x7fff), Half, a) }
+    NegHalf(a: u32; extra) -> u32 { pair!(|a: Half| Half::from_bits(input(a, extra).to_bits() ^ 0x8000), Half, a) }
+    AddBrain(a: u32, b: u32; extra) -> u32 { pair!(|a: Brain, b: Brain| add(a, b, extra), Brain, a, b) }
+    SubBrain(a: u32, b: u32; extra) -> u32 { pair!(|a: Brain, b: Brain| sub(a, b, extra), Brain, a, b) }
+    MulBrain(a: u32, b: u32; extra) -> u32 { pair!(|a: Brain, b: Brain| mul(a, b, extra), Brain, a, b) }
+    FmaBrain(a: u32, b: u32, c: u32; extra) -> u32 { pair!(|a: Brain, b: Brain, c: Brain| fma(a, b, c, extra), Brain, a, b, c) }
+    MinBrain(a: u32, b: u32; extra) -> u32 { pair!(|a: Brain, b: Brain| extremum(a, b, extra, true), Brain, a, b) }
+    MaxBrain(a: u32, b: u32; extra) -> u32 { pair!(|a: Brain, b: Brain| extremum(a, b, extra, false), Brain, a, b) }
+    AbsBrain(a: u32; extra) -> u32 { pair!(|a: Brain| Brain::from_bits(input(a, extra).to_bits() & 0x7fff), Brain, a) }
+    NegBrain(a: u32; extra) -> u32 { pair!(|a: Brain| Brain::from_bits(input(a, extra).to_bits() ^ 0x8000), Brain, a) }
 }
 
 macro_rules! by_type {
@@ -242,8 +238,8 @@ macro_rules! by_type {
         match $ty {
             Type::F16 => function::<$one<Half>>(),
             Type::Bf16 => function::<$one<Brain>>(),
-            Type::F16x2 => function::<pairs::$half>(),
-            _ => function::<pairs::$brain>(),
+            Type::F16x2 => function::<$half>(),
+            _ => function::<$brain>(),
         }
     };
 }
@@ -260,7 +256,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>, ty: Type) -> Result<(), Error> {
         draft.take("abs");
         extra |= XOR_SIGN;
     }
-    let (run, sources, flops): (Function, usize, u32) = match draft.name() {
+    let (run, sources, flops): (LaneFunction, usize, u32) = match draft.name() {
         "add" => (by_type!(ty, Add, AddHalf, AddBrain), 2, 1),
         "sub" => (by_type!(ty, Sub, SubHalf, SubBrain), 2, 1),
         "mul" => (by_type!(ty, Mul, MulHalf, MulBrain), 2, 1),

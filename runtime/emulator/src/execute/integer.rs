@@ -1,14 +1,15 @@
 //! Integer arithmetic.
 
-use super::lanes::{Function, Lanes, Slots, each, function, lanes};
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::Draft;
 use crate::error::Error;
-use crate::machine::registers::{Cell, Registers};
+use crate::machine::action::{Action, WarpFunction};
+use crate::machine::core::{Core, Stop};
+use crate::machine::lanes::{LaneFunction, Lanes, each, function, lanes};
+use crate::machine::program::Operation;
+use crate::machine::registers::{Cell, Registers, Slots};
 use crate::machine::warp::Warp;
-use crate::machine::{Core, Stop};
 use crate::parse::syntax::Type;
-use crate::program::{Action, Operation};
 use crate::sanitize::FindingKind;
 
 /// The integers of PTX.
@@ -289,7 +290,7 @@ fn extremum(draft: &mut Draft<'_, '_>, ty: Type) -> Result<(), Error> {
     draft.lane_function(run, to, &from, relu.into(), Class::Integer, 0)
 }
 
-fn emit(draft: &mut Draft<'_, '_>, ty: Type, sources: usize, run: Function, class: Class) -> Result<(), Error> {
+fn emit(draft: &mut Draft<'_, '_>, ty: Type, sources: usize, run: LaneFunction, class: Class) -> Result<(), Error> {
     draft.arity(sources + 1..=sources + 1)?;
     let mut from = [0; 3];
     for (index, slot) in from.iter_mut().enumerate().take(sources) {
@@ -363,7 +364,7 @@ fn division(draft: &mut Draft<'_, '_>, ty: Type) -> Result<(), Error> {
             }
         };
     }
-    let run: crate::program::Machine = if draft.name() == "div" {
+    let run: WarpFunction = if draft.name() == "div" {
         machine!(Div)
     } else {
         machine!(Rem)
@@ -371,7 +372,7 @@ fn division(draft: &mut Draft<'_, '_>, ty: Type) -> Result<(), Error> {
     draft.arity(3..=3)?;
     let from = [draft.source(1, ty)?, draft.source(2, ty)?, 0, 0];
     let to = draft.target(0, ty)?;
-    draft.emit(Action::Machine(run), Slots { to, from, extra: 0 }, Class::Integer, 0)
+    draft.emit(Action::Warp(run), Slots { to, from, extra: 0 }, Class::Integer, 0)
 }
 
 fn mul24(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
@@ -427,7 +428,7 @@ fn carry_add(draft: &mut Draft<'_, '_>, ty: Type, fresh: bool) -> Result<(), Err
     draft.lane_function(run, to, &from, extra, Class::Integer, 0)
 }
 
-fn carry_function(draft: &Draft<'_, '_>, ty: Type) -> Result<Function, Error> {
+fn carry_function(draft: &Draft<'_, '_>, ty: Type) -> Result<LaneFunction, Error> {
     match ty {
         Type::U32 | Type::S32 => Ok(function::<AddCarry<u32>>()),
         Type::U64 | Type::S64 => Ok(function::<AddCarry<u64>>()),

@@ -1,17 +1,18 @@
 //! Moves of 8×8 matrices that are spread over a warp: `ldmatrix`, `stmatrix` and `movmatrix`.
 
-use super::data::space_of;
-use super::lanes::{Slots, each};
 use super::memory::{SharedAccess, addresses, check_shared, watch_store};
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::Draft;
 use crate::error::Error;
-use crate::machine::registers::{LANES, Slot};
+use crate::machine::action::{Action, WarpFunction};
+use crate::machine::address::{SHARED_WINDOW, space_of};
+use crate::machine::core::{Core, Stop};
+use crate::machine::lanes::each;
+use crate::machine::program::Operation;
+use crate::machine::registers::{LANES, Slot, Slots};
 use crate::machine::shared::Strength;
 use crate::machine::warp::Warp;
-use crate::machine::{Core, SHARED_WINDOW, Stop};
 use crate::parse::syntax::{Space, Type};
-use crate::program::{Action, Operation};
 use crate::sanitize::FindingKind;
 
 /// `extra` of matrix moves: matrices (1, 2, 4) in bits 0..8, these flags, the address's offset from bit 32.
@@ -214,7 +215,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
                 }) = slot;
             }
             let all = draft.narrow_constant(u32::MAX);
-            let (run, class): (crate::program::Machine, Class) = if store {
+            let (run, class): (WarpFunction, Class) = if store {
                 (store_matrices, Class::StoreShared)
             } else {
                 (load_matrices, Class::LoadShared)

@@ -5,16 +5,17 @@
 //! - B: rows e t + 4 e r onwards, column g;
 //! - C, D: row g + 8 (r / 2), column 2 t + (r mod 2) (32-bit and wider), or row g + 8 r, columns 2 t and 2 t + 1 (pairs).
 
-use super::lanes::{Slots, each};
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::Draft;
 use crate::error::Error;
-use crate::machine::registers::{LANES, Registers, Slot};
+use crate::machine::action::{Action, WarpFunction};
+use crate::machine::core::{Core, Stop};
+use crate::machine::lanes::each;
+use crate::machine::program::Operation;
+use crate::machine::registers::{LANES, Registers, Slot, Slots};
 use crate::machine::warp::Warp;
-use crate::machine::{Core, Stop};
 use crate::numerics::tensor::{Arithmetic, COLUMNS, ELEMENTS, Element, Left, Right, multiply};
 use crate::parse::syntax::{Operand, Type};
-use crate::program::{Action, Operation};
 
 /// What a product looks like: the head of its list, before the slots of D, A, B and C.
 struct Product {
@@ -280,7 +281,7 @@ pub(super) fn registers(
 }
 
 /// Emits a product, which all threads of a warp take part in.
-pub(super) fn emit(draft: &mut Draft<'_, '_>, run: crate::program::Machine, list: Vec<u32>) -> Result<(), Error> {
+pub(super) fn emit(draft: &mut Draft<'_, '_>, run: WarpFunction, list: Vec<u32>) -> Result<(), Error> {
     let extra = draft.add_list(list);
     let all = draft.narrow_constant(u32::MAX);
     let slots = Slots {

@@ -6,20 +6,21 @@
 
 use super::float::{FTZ, canonical, rounding_bits, rounding_of};
 use super::half::{Brain, Half, HalfFloat};
-use super::lanes::{Lanes, Slots, each, lanes};
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::Draft;
 use crate::error::Error;
-use crate::machine::registers::Cell;
+use crate::machine::action::{Action, WarpFunction};
+use crate::machine::core::{Core, Stop};
+use crate::machine::lanes::{Lanes, each, lanes, map1};
+use crate::machine::program::Operation;
+use crate::machine::registers::{Cell, Registers, Slots};
 use crate::machine::warp::Warp;
-use crate::machine::{Core, Stop};
 use crate::numerics::exact::{self, Format, Rounding};
 use crate::numerics::flush;
 use crate::parse::syntax::Type;
-use crate::program::{Action, Machine, Operation};
 
 /// A function that hardware approximates.
-trait Function: 'static {
+trait Approximated: 'static {
     /// The relative and absolute error that the PTX manual allows, as powers of two.
     const ERROR: (i32, i32);
     fn value(a: f64) -> f64;
@@ -28,7 +29,7 @@ trait Function: 'static {
 macro_rules! functions {
     ($($name:ident, $relative:expr, $absolute:expr, $value:expr;)+) => {
         $(struct $name;
-        impl Function for $name {
+        impl Approximated for $name {
             const ERROR: (i32, i32) = ($relative, $absolute);
             #[inline(always)]
             fn value(a: f64) -> f64 {
@@ -54,7 +55,7 @@ functions! {
 }
 
 /// Runs an approximate function; moves its results if the launch asks for it.
-fn approximation<F: Function>(
+fn approximation<F: Approximated>(
     core: &mut Core<'_>,
     warp: &mut Warp,
     operation: &Operation,
@@ -190,8 +191,8 @@ half_function!(TanhHalf, Half, f64::tanh);
 half_function!(TanhBrain, Brain, f64::tanh);
 
 impl<F: HalfFunction> Lanes for Pairwise<F> {
-    fn run(registers: &mut crate::machine::registers::Registers, slots: &Slots, mask: u32) {
-        super::lanes::map1(registers, slots, mask, |pair: u32| {
+    fn run(registers: &mut Registers, slots: &Slots, mask: u32) {
+        map1(registers, slots, mask, |pair: u32| {
             u32::from(F::apply(pair as u16)) | u32::from(F::apply((pair >> 16) as u16)) << 16
         });
     }
@@ -205,7 +206,7 @@ pub(super) fn divide(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     let from = [draft.source(1, Type::F32)?, draft.source(2, Type::F32)?, 0, 0];
     let to = draft.target(0, Type::F32)?;
     let slots = Slots { to, from, extra };
-    draft.emit(Action::Machine(quotient), slots, Class::Special, 1)
+    draft.emit(Action::Warp(quotient), slots, Class::Special, 1)
 }
 
 pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
@@ -240,7 +241,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         ("tanh", Type::F16x2, true) => draft.lanes::<Pairwise<TanhHalf>>(to, &[from], 0, Class::Special, 2),
         ("tanh", Type::Bf16x2, true) => draft.lanes::<Pairwise<TanhBrain>>(to, &[from], 0, Class::Special, 2),
         (_, Type::F32, true) => {
-            let run: Machine = match name {
+            let run: WarpFunction = match name {
                 "ex2" => approximation::<Exp2>,
                 "lg2" => approximation::<Log2>,
                 "sin" => approximation::<Sin>,
@@ -255,7 +256,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
                 from: [from, 0, 0, 0],
                 extra,
             };
-            draft.emit(Action::Machine(run), slots, Class::Special, 1)
+            draft.emit(Action::Warp(run), slots, Class::Special, 1)
         }
         _ => Err(draft.unsupported(format!("this form for {ty}"))),
     }

@@ -1,9 +1,9 @@
 //! SIMD within a register: `vadd4`, `vabsdiff2` and their like, on whole operands.
 
-use super::lanes::{function, lanes};
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::Draft;
 use crate::error::Error;
+use crate::machine::lanes::{function, lanes};
 use crate::parse::syntax::Type;
 
 const OPERATIONS: [&str; 6] = ["vadd", "vsub", "vavrg", "vabsdiff", "vmin", "vmax"];

@@ -4,18 +4,18 @@
 //! has issued what is waited for: then all of its reads are done. The sanitizer reports uses of the result before that,
 //! and writes to operands in shared memory that nobody knows to have been read.
 
-use super::lanes::Slots;
 use super::memory::report_race;
 use super::mma::{Sums, load_sums, per_register, store_sums};
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::Draft;
 use crate::error::Error;
-use crate::machine::registers::{Cell, FULL, Slot};
+use crate::machine::action::Action;
+use crate::machine::core::{Core, Stop};
+use crate::machine::program::Operation;
+use crate::machine::registers::{Cell, FULL, Slot, Slots};
 use crate::machine::warp::Warp;
-use crate::machine::{Core, Stop};
 use crate::numerics::tensor::{Arithmetic, COLUMNS, ELEMENTS, Element, Left, Right, multiply as multiply_matrices};
 use crate::parse::syntax::{Operand, Type};
-use crate::program::{Action, Operation};
 use crate::sanitize::FindingKind;
 
 /// Bytes of an operand's row along K.

@@ -5,20 +5,21 @@
 //! wrong, as it may on hardware; those of C and D by rows. `f16` fragments of A and B have room for 512 elements: what
 //! has fewer is held several times.
 
-use super::data::{space_of, window};
-use super::lanes::Slots;
 use super::memory::{SharedAccess, check_shared, read_lanes, watch_store, write_lanes};
 use super::mma::{emit, per_register, registers};
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::Draft;
 use crate::error::Error;
-use crate::machine::registers::{Cell, LANES, Slot};
+use crate::machine::action::{Action, WarpFunction};
+use crate::machine::address::{space_of, window};
+use crate::machine::core::{Core, Stop};
+use crate::machine::lanes::each;
+use crate::machine::program::Operation;
+use crate::machine::registers::{Cell, LANES, Slot, Slots};
 use crate::machine::shared::Strength;
 use crate::machine::warp::Warp;
-use crate::machine::{Core, Stop};
 use crate::numerics::tensor::{Arithmetic, COLUMNS, ELEMENTS, Element, Left, Right, multiply};
 use crate::parse::syntax::{Space, Type};
-use crate::program::{Action, Operation};
 use crate::sanitize::FindingKind;
 
 /// Which operand a fragment is of: A and B are factors.
@@ -266,7 +267,7 @@ impl Pieces {
         for request in 0..pieces.div_ceil(LANES) {
             let lanes = ((1u64 << (pieces - request * LANES).min(LANES)) - 1) as u32;
             let (mut addresses, mut places) = ([0; LANES], [0; LANES]);
-            super::lanes::each(lanes, |lane| {
+            each(lanes, |lane| {
                 let (line, along) = order.place(fragment, request, lane);
                 addresses[lane] = self
                     .base
@@ -275,7 +276,7 @@ impl Pieces {
             });
             let mut values = [[0; 16]; LANES];
             if stores {
-                super::lanes::each(lanes, |lane| {
+                each(lanes, |lane| {
                     values[lane][..piece].copy_from_slice(&bytes[places[lane]..places[lane] + piece]);
                 });
             }
@@ -288,7 +289,7 @@ impl Pieces {
                 stores,
             )?;
             if !stores {
-                super::lanes::each(lanes, |lane| {
+                each(lanes, |lane| {
                     bytes[places[lane]..places[lane] + piece].copy_from_slice(&values[lane][..piece]);
                 });
             }
@@ -314,7 +315,7 @@ impl Pieces {
         };
         let good = check_shared(core, warp, operation, addresses, piece, lanes, kind)?;
         let watched = stores && core.sanitize();
-        super::lanes::each(good, |lane| {
+        each(good, |lane| {
             if watched {
                 watch_store(
                     core,
@@ -355,7 +356,7 @@ fn load(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) 
                 word | element.fold(0, |bits, byte| bits << 8 | u64::from(*byte)) << (8 * size * index)
             })
         };
-        super::lanes::each(mask, |lane| put(warp, fragment.element, *slot, lane, word(lane)));
+        each(mask, |lane| put(warp, fragment.element, *slot, lane, word(lane)));
     }
     Ok(())
 }
@@ -443,7 +444,7 @@ fn run(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -
             let (row, column) = d.place(lane, register, index);
             sums[column / COLUMNS][row][column % COLUMNS]
         };
-        super::lanes::each(mask, |lane| {
+        each(mask, |lane| {
             let word = if d.element == Element::F64 {
                 sum(lane, 0).to_bits()
             } else {
@@ -571,7 +572,7 @@ fn decode_move(draft: &mut Draft<'_, '_>, stores: bool) -> Result<(), Error> {
     let (Some(number), list) = (SPACES.iter().position(|known| *known == space), draft.add_list(list)) else {
         return Err(draft.unsupported(format!("a matrix in {space} memory")));
     };
-    let (run, class): (crate::program::Machine, Class) = match (stores, space) {
+    let (run, class): (WarpFunction, Class) = match (stores, space) {
         (false, Space::Shared) => (load, Class::LoadShared),
         (false, _) => (load, Class::LoadGlobal),
         (true, Space::Shared) => (store, Class::StoreShared),

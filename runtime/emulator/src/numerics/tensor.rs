@@ -276,7 +276,7 @@ impl Right {
 /// Adds the products of rows and eight columns, `k` each, to sums.
 pub(crate) fn multiply(arithmetic: Arithmetic, k: usize, left: &[Left], right: &Right, sums: &mut [[f64; COLUMNS]]) {
     #[cfg(target_arch = "x86_64")]
-    if crate::execute::lanes::wide_available() {
+    if crate::host::has_avx2() {
         #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
         fn wide(arithmetic: Arithmetic, k: usize, left: &[Left], right: &Right, sums: &mut [[f64; COLUMNS]]) {
             each_row(arithmetic, k, left, right, sums);

@@ -1,11 +1,11 @@
 //! What an access looks like: the addresses of its lanes, their alignment, and the values in memory and in registers.
 
-use crate::execute::lanes::{Slots, each};
-use crate::machine::registers::{LANES, Registers, Slot, mapped};
+use crate::machine::core::{Core, Stop};
+use crate::machine::lanes::each;
+use crate::machine::program::Operation;
+use crate::machine::registers::{LANES, Registers, Slot, Slots, mapped};
 use crate::machine::shared::Strength;
 use crate::machine::warp::Warp;
-use crate::machine::{Core, Stop};
-use crate::program::Operation;
 use crate::sanitize::FindingKind;
 
 /// What an access looks like, packed into `Slots::extra`. The address is `from[0]` plus the offset; the values are
@@ -83,6 +83,17 @@ impl Access {
             registers.row(slot)[lane].into()
         }
     }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum SharedAccess {
+    Load(Strength),
+    /// A load of matrices' rows.
+    Matrix,
+    Store,
+    Atomic,
+    /// What an asynchronous copy writes.
+    Copy,
 }
 
 /// The addresses of all lanes (those of inactive ones mean nothing).

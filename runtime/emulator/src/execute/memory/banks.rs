@@ -1,8 +1,8 @@
 //! The banks of shared memory: how many passes over them an access takes.
 
-use super::shared::SharedAccess;
-use crate::execute::lanes::each;
-use crate::machine::Core;
+use super::access::SharedAccess;
+use crate::machine::core::Core;
+use crate::machine::lanes::each;
 use crate::machine::registers::LANES;
 
 /// Counts the bytes of a shared access, and the passes over the banks that it takes.

@@ -2,12 +2,12 @@
 
 use super::access::{Access, aligned, bytes_at};
 use super::sectors::{mark_sectors, sectors};
-use crate::execute::lanes::each;
+use crate::machine::core::{Core, Stop};
+use crate::machine::lanes::each;
+use crate::machine::program::Operation;
 use crate::machine::registers::LANES;
 use crate::machine::warp::Warp;
-use crate::machine::{Core, Stop};
 use crate::memory::Allocation;
-use crate::program::Operation;
 use crate::sanitize::FindingKind;
 
 pub(super) fn load_global(

@@ -2,10 +2,10 @@
 
 use super::access::{Access, aligned, bytes_at};
 use crate::count::Class;
+use crate::machine::core::{Core, Stop};
+use crate::machine::program::Operation;
 use crate::machine::registers::LANES;
 use crate::machine::warp::Warp;
-use crate::machine::{Core, Stop};
-use crate::program::Operation;
 use crate::sanitize::FindingKind;
 
 /// Loads and stores of a thread's own memory.

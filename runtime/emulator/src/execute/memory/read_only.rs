@@ -1,11 +1,11 @@
 //! Constants and kernel parameters: bytes that are only read, mostly at one address in all lanes.
 
 use super::access::{Access, aligned, bytes_at};
+use crate::machine::core::{Core, Stop};
+use crate::machine::program::Operation;
 use crate::machine::registers::{FULL, LANES};
 use crate::machine::warp::Warp;
-use crate::machine::{Core, Stop};
 use crate::parse::syntax::Space;
-use crate::program::Operation;
 use crate::sanitize::FindingKind;
 
 /// A kernel parameter or constant at the same address in every lane: read once.

@@ -1,9 +1,9 @@
 //! The sectors of global memory, 32 bytes each, that requests touch.
 
-use crate::execute::lanes::each;
+use crate::machine::core::{Core, Touched};
+use crate::machine::lanes::each;
+use crate::machine::program::Operation;
 use crate::machine::registers::LANES;
-use crate::machine::{Core, Touched};
-use crate::program::Operation;
 
 /// Distinct 32-byte sectors of a request, given addresses of accesses that each lie within one.
 pub(crate) fn sectors(addresses: &[u64; LANES], mask: u32) -> ([u64; LANES], usize) {

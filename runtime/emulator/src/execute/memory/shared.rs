@@ -1,26 +1,15 @@
 //! Shared memory: loads and stores, and the checks of every access to it.
 
-use super::access::{Access, aligned, bytes_at};
+use super::access::{Access, SharedAccess, aligned, bytes_at};
 use super::banks::count_shared;
 use super::watch::{watch_load, watch_store};
-use crate::execute::lanes::each;
+use crate::machine::core::{Core, Stop};
+use crate::machine::lanes::each;
+use crate::machine::program::Operation;
 use crate::machine::registers::LANES;
 use crate::machine::shared::Strength;
 use crate::machine::warp::Warp;
-use crate::machine::{Core, Stop};
-use crate::program::Operation;
 use crate::sanitize::FindingKind;
-
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum SharedAccess {
-    Load(Strength),
-    /// A load of matrices' rows.
-    Matrix,
-    Store,
-    Atomic,
-    /// What an asynchronous copy writes.
-    Copy,
-}
 
 pub(super) fn load_shared(
     core: &mut Core<'_>,

@@ -6,14 +6,13 @@ use super::global::{load_global, store_global};
 use super::local::local;
 use super::read_only::{load_bytes, load_uniform};
 use super::shared::{load_shared, store_shared};
-use crate::execute::data::{space_of, window};
-use crate::execute::lanes::each;
-use crate::machine::cluster::split;
+use crate::machine::address::{space_of, split_rank, window};
+use crate::machine::core::{Core, Stop};
+use crate::machine::lanes::each;
+use crate::machine::program::Operation;
 use crate::machine::registers::{LANES, mapped};
 use crate::machine::warp::Warp;
-use crate::machine::{Core, Stop};
 use crate::parse::syntax::Space;
-use crate::program::Operation;
 use crate::sanitize::FindingKind;
 
 macro_rules! entry {
@@ -146,13 +145,13 @@ pub(crate) fn each_block(
     let mut left = mask;
     while left != 0 {
         let first = left.trailing_zeros() as usize;
-        let (rank, _) = split(addresses[first]);
+        let (rank, _) = split_rank(addresses[first]);
         let mut lanes = 0;
         each(left, |lane| {
-            lanes |= u32::from(split(addresses[lane]).0 == rank) << lane
+            lanes |= u32::from(split_rank(addresses[lane]).0 == rank) << lane
         });
         left &= !lanes;
-        let inner = mapped(addresses, |address| split(address).1);
+        let inner = mapped(addresses, |address| split_rank(address).1);
         match rank.filter(|rank| *rank != core.cluster.rank) {
             None => access(core, warp, &inner, lanes)?,
             Some(rank) if rank < core.cluster.blocks.len() => {

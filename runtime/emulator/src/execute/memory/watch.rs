@@ -1,11 +1,11 @@
 //! What the sanitizer has to say about accesses to shared memory: races, bytes that nobody wrote, copies under way and
 //! mbarriers.
 
+use crate::machine::core::{Core, thread_index};
+use crate::machine::program::Operation;
 use crate::machine::registers::LANES;
 use crate::machine::shared::{Conflict, Shadow, Strength};
 use crate::machine::warp::Warp;
-use crate::machine::{Core, thread_index};
-use crate::program::Operation;
 use crate::sanitize::FindingKind;
 
 #[inline(never)]

@@ -1,14 +1,15 @@
 //! Instructions across the lanes of a warp.
 
-use super::lanes::{Slots, each};
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::Draft;
 use crate::error::Error;
-use crate::machine::registers::{Cell, FULL, LANES, Slot};
+use crate::machine::action::{Action, Part, SyncFunction, WarpSync};
+use crate::machine::core::{Core, Stop};
+use crate::machine::lanes::each;
+use crate::machine::program::Operation;
+use crate::machine::registers::{Cell, FULL, LANES, Slot, Slots};
 use crate::machine::warp::Warp;
-use crate::machine::{Core, Stop};
 use crate::parse::syntax::{Operand, Type};
-use crate::program::{Action, Exchange, Meeting, Operation, Part};
 use crate::sanitize::FindingKind;
 
 /// `extra` of a shuffle: mode in bits 0 and 1, a predicate in bit 2 (its slot from bit 32).
@@ -34,7 +35,7 @@ fn members(parts: &[Part<'_>]) -> u32 {
 fn gather<T: Cell>(warp: &mut Warp, parts: &[Part<'_>], slot: impl Fn(&Slots) -> Slot) -> [T; LANES] {
     let mut values = [T::default(); LANES];
     for part in parts {
-        warp.registers.enter(part);
+        warp.registers.enter(part.base, part.predicate_base);
         let row = T::load(&warp.registers, slot(&part.operation.slots));
         if parts.len() == 1 {
             return row;
@@ -47,7 +48,7 @@ fn gather<T: Cell>(warp: &mut Warp, parts: &[Part<'_>], slot: impl Fn(&Slots) ->
 /// Gives each lane its result, in the register `to`.
 fn scatter(warp: &mut Warp, parts: &[Part<'_>], result: &[u32; LANES]) {
     for part in parts {
-        warp.registers.enter(part);
+        warp.registers.enter(part.base, part.predicate_base);
         let row = warp.registers.row_mut(part.operation.slots.to);
         each(part.lanes, |lane| row[lane] = result[lane]);
     }
@@ -59,7 +60,7 @@ fn scatter_predicate(warp: &mut Warp, parts: &[Part<'_>], result: u32) {
         .iter()
         .filter(|part| part.operation.slots.extra & HAS_PREDICATE != 0)
     {
-        warp.registers.enter(part);
+        warp.registers.enter(part.base, part.predicate_base);
         let slot = (part.operation.slots.extra >> 32) as Slot;
         warp.registers.set_predicate(slot, result, part.lanes);
     }
@@ -113,7 +114,7 @@ fn shuffle(core: &mut Core<'_>, warp: &mut Warp, parts: &[Part<'_>]) -> Result<(
 fn voted(warp: &mut Warp, parts: &[Part<'_>]) -> u32 {
     let mut votes = 0;
     for part in parts {
-        warp.registers.enter(part);
+        warp.registers.enter(part.base, part.predicate_base);
         let slots = &part.operation.slots;
         let predicate = warp.registers.predicate(slots.from[0]) ^ if slots.extra & 4 != 0 { FULL } else { 0 };
         votes |= predicate & part.lanes;
@@ -136,7 +137,7 @@ fn vote(_: &mut Core<'_>, warp: &mut Warp, parts: &[Part<'_>]) -> Result<(), Sto
         }
     };
     for part in parts {
-        warp.registers.enter(part);
+        warp.registers.enter(part.base, part.predicate_base);
         let answer = if answer { FULL } else { 0 };
         warp.registers
             .set_predicate(part.operation.slots.to, answer, part.lanes);
@@ -213,8 +214,8 @@ pub(super) fn warp_barrier(_: &mut Core<'_>, _: &mut Warp, _: &[Part<'_>]) -> Re
     Ok(())
 }
 
-fn meeting(draft: &mut Draft<'_, '_>, run: Exchange, slots: Slots, mask: u32, kind: u32) -> Result<(), Error> {
-    draft.emit(Action::Meeting(Meeting { run, mask, kind }), slots, Class::Shuffle, 0)
+fn emit(draft: &mut Draft<'_, '_>, run: SyncFunction, slots: Slots, mask: u32, kind: u32) -> Result<(), Error> {
+    draft.emit(Action::Sync(WarpSync { run, mask, kind }), slots, Class::Shuffle, 0)
 }
 
 pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
@@ -223,7 +224,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         draft.ty()?;
         let to = draft.target(0, Type::B32)?;
         return draft.emit(
-            Action::Machine(active_mask),
+            Action::Warp(active_mask),
             Slots { to, ..Slots::default() },
             Class::Shuffle,
             0,
@@ -248,7 +249,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
             let control = draft.source(3, Type::B32)?;
             let mask = draft.source(4, Type::B32)?;
             let (to, extra) = with_predicate(draft, mode)?;
-            meeting(
+            emit(
                 draft,
                 shuffle,
                 Slots {
@@ -273,7 +274,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
             let (predicate, negated) = draft.predicate_source(1)?;
             let mask = draft.source(2, Type::B32)?;
             let to = draft.target(0, if mode == 3 { Type::B32 } else { Type::Pred })?;
-            meeting(
+            emit(
                 draft,
                 vote,
                 Slots {
@@ -297,7 +298,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
             let mask = draft.source(2, Type::B32)?;
             let qualifiers = all | u64::from(ty.size() == 8) << 1;
             let (to, extra) = with_predicate(draft, qualifiers)?;
-            meeting(
+            emit(
                 draft,
                 match_values,
                 Slots {
@@ -330,7 +331,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
             let value = draft.source(1, Type::B32)?;
             let mask = draft.source(2, Type::B32)?;
             let to = draft.target(0, Type::B32)?;
-            meeting(
+            emit(
                 draft,
                 reduce,
                 Slots {
@@ -346,7 +347,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
             draft.arity(2..=2)?;
             let mask = draft.source(1, Type::B32)?;
             let (to, extra) = with_predicate(draft, 0)?;
-            meeting(
+            emit(
                 draft,
                 elect,
                 Slots {
