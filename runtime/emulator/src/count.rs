@@ -148,7 +148,8 @@ macro_rules! counts {
 counts! {
     /// Instructions issued by warps in which every thread's guard predicate was false.
     warp_instructions_skipped,
-    /// Floating-point operations of all precisions, except those of matrix instructions. A fused multiply-add counts as two.
+    /// Floating-point operations of all precisions, except those of matrix instructions. A fused multiply-add counts as
+    /// two.
     flops,
     /// Operations of matrix products, including integer ones: 2 m n k for each instruction.
     matrix_flops,
@@ -160,8 +161,8 @@ counts! {
     global_load_requests,
     /// Store requests of warps to global memory.
     global_store_requests,
-    /// 32-byte sectors that each load request touches, summed over requests. Bytes ÷ (32 × sectors) tells how well the loads
-    /// are coalesced.
+    /// 32-byte sectors that each load request touches, summed over requests. Bytes ÷ (32 × sectors) tells how well the
+    /// loads are coalesced.
     global_load_sectors,
     /// 32-byte sectors that each store request touches, summed over requests.
     global_store_sectors,
@@ -180,11 +181,12 @@ counts! {
     /// Bytes that stores, atomic operations and asynchronous copies wrote to shared memory, including the zeros that
     /// `cp.async` fills in.
     shared_store_bytes,
-    /// Passes over the 32 banks of 4 bytes that accesses to shared memory take: the sum of the four kinds below. A warp's
-    /// 8-byte accesses take at least two passes (half a warp each), 16-byte ones four, and each matrix of `ldmatrix` one.
-    /// `wgmma` and bulk copies are not counted.
+    /// Passes over the 32 banks of 4 bytes that accesses to shared memory take: the sum of the four kinds below. A
+    /// warp's 8-byte accesses take at least two passes (half a warp each), 16-byte ones four, and each matrix of
+    /// `ldmatrix` one. `wgmma` and bulk copies are not counted.
     shared_transactions,
-    /// Passes beyond the least number, because lanes accessed different words of one bank: the sum of the four kinds below.
+    /// Passes beyond the least number, because lanes accessed different words of one bank: the sum of the four kinds
+    /// below.
     shared_bank_conflicts,
     /// Passes of loads other than `ldmatrix`.
     shared_load_transactions,
@@ -215,8 +217,8 @@ counts! {
 }
 
 impl Counts {
-    /// The bytes that loads asked for, as a share of the bytes of all sectors fetched. It exceeds 1 if threads share words,
-    /// and is 1 if nothing was loaded.
+    /// The bytes that loads asked for, as a share of the bytes of all sectors fetched. It exceeds 1 if threads share
+    /// words, and is 1 if nothing was loaded.
     pub fn load_efficiency(&self) -> f64 {
         efficiency(self.global_load_bytes, self.global_load_sectors)
     }

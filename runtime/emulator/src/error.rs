@@ -151,8 +151,8 @@ fn address_text(address: Option<u64>) -> String {
         .unwrap_or_default()
 }
 
-/// The text of a span on one line, for a message: line breaks and runs of blanks become single spaces, and a long text is
-/// cut.
+/// The text of a span on one line, for a message: line breaks and runs of blanks become single spaces, and a long text
+/// is cut.
 pub(crate) fn excerpt(text: &str, span: (usize, usize)) -> String {
     let words = text.get(span.0..span.1).unwrap_or_default().split_whitespace();
     let mut line = words.collect::<Vec<_>>().join(" ");

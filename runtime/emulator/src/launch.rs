@@ -69,11 +69,11 @@ pub struct Launch<'a> {
     pub dynamic_shared: u32,
     /// One argument for each parameter, in order.
     pub arguments: &'a [Argument],
-    /// How the launch runs.
+    /// The options of the launch.
     pub options: Options,
 }
 
-/// The result of a launch, apart from what it wrote to memory.
+/// The counts and the findings of a launch.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
     /// The events of the launch; all zero unless [`Options::count`] was set.
@@ -88,8 +88,8 @@ pub struct Report {
 ///
 /// # Errors
 ///
-/// The launch does not fit the kernel or the memory, the kernel has an instruction that the emulator does not know, or it
-/// fails as it runs. In the last case memory holds what the kernel wrote until then.
+/// The launch does not fit the kernel or the memory, the kernel has an instruction that the emulator does not know, or
+/// it fails as it runs. In the last case memory holds what the kernel wrote until then.
 pub fn launch(module: &Module, kernel: &str, memory: &Memory, launch: &Launch<'_>) -> Result<Report, Error> {
     let kernel = module.find(kernel)?;
     let parameters = parameters(module, kernel, launch.arguments)?;
@@ -227,7 +227,7 @@ fn parameters(module: &Module, kernel: &Kernel, arguments: &[Argument]) -> Resul
     Ok(bytes)
 }
 
-/// What one host thread counted and found.
+/// The counts and the findings of one host thread.
 struct HostThread {
     counts: Counts,
     findings: Findings,

@@ -1,5 +1,5 @@
-//! The layout of a module's variables: their offsets in its global and constant images, in a kernel's parameters, and in
-//! the static shared memory of each kernel.
+//! The layout of a module's variables: their offsets in its global and constant images, in a kernel's parameters, and
+//! in the static shared memory of each kernel.
 
 use std::collections::HashMap;
 
@@ -283,7 +283,7 @@ fn initial_value(initial: &Initial, ty: Type, named: impl Fn(&str) -> Option<Bas
             },
             None => {
                 return Err(format!(
-                    "`{symbol}`, which is no global or constant variable and no function"
+                    "`{symbol}`, which is neither a global or constant variable nor a function"
                 ));
             }
         },

@@ -88,8 +88,8 @@ macro_rules! typed_access {
         #[inline(always)]
         pub fn $load(&self, offset: u64) -> $ty {
             assert!(offset <= self.padded() - size_of::<$ty>() as u64 && offset % size_of::<$ty>() as u64 == 0);
-            // SAFETY: in bounds and aligned by the assertion. Emulated threads may race with accesses of other sizes; on
-            // the supported hosts those are plain machine accesses, which can tear a value but not break memory.
+            // SAFETY: in bounds and aligned by the assertion. Emulated threads may race with accesses of other sizes;
+            // on the supported hosts those are plain machine accesses, which can tear a value but not break memory.
             unsafe { <$atomic>::from_ptr(self.words.pointer().add(offset as usize).cast()) }.load(Relaxed)
         }
 
@@ -266,9 +266,9 @@ impl Memory {
         Memory::starting_at(GLOBAL_BASE, limit)
     }
 
-    /// Creates a memory as [`new`](Memory::new) does, with addresses from `base` on, a multiple of 256. Give several devices
-    /// different bases, so that none accepts an address of another. Only addresses from 2⁴³ on are clear of the windows of
-    /// shared, local, constant and parameter memory.
+    /// Creates a memory as [`new`](Memory::new) does, with addresses from `base` on, a multiple of 256. Give several
+    /// devices different bases, so that none accepts an address of another. Only addresses from 2⁴³ on are clear of the
+    /// windows of shared, local, constant and parameter memory.
     pub fn starting_at(base: u64, limit: u64) -> Memory {
         Memory {
             limit,

@@ -95,8 +95,8 @@ impl std::fmt::Debug for Module {
 }
 
 impl Module {
-    /// Parses PTX text. An instruction that the emulator does not know is an error only when a kernel that reaches it is
-    /// launched.
+    /// Parses PTX text. An instruction that the emulator does not know is an error only when a kernel that reaches it
+    /// is launched.
     ///
     /// # Errors
     ///
@@ -160,8 +160,8 @@ impl Module {
         &self.unit.target
     }
 
-    /// Checks that the emulator knows every instruction of a kernel and of the functions that it reaches. A launch does the
-    /// same; the result is kept.
+    /// Checks that the emulator knows every instruction of a kernel and of the functions that it reaches. A launch does
+    /// the same; the result is kept.
     ///
     /// # Errors
     ///

@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use crate::numerics::tensor::TensorCores;
 
-/// How a launch runs.
+/// Options of a launch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
     /// Look for [`Finding`](crate::Finding)s. A wrong access then does nothing (loads give 0) and the launch goes on;
-    /// without the sanitizer it ends the launch with [`Error::Fault`](crate::Error::Fault). Multiplies the run time by a
-    /// small factor.
+    /// without the sanitizer it ends the launch with [`Error::Fault`](crate::Error::Fault). Multiplies the run time by
+    /// a small factor.
     pub sanitize: bool,
     /// Fill [`Report::counts`](crate::Report::counts).
     pub count: bool,

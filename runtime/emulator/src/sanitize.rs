@@ -86,8 +86,8 @@ impl fmt::Display for Finding {
 /// The most findings of a launch.
 const MOST_FINDINGS: usize = 256;
 
-/// The findings of one host thread, one for each line and kind. The first block in launch order wins, so that reports do
-/// not depend on how blocks were spread over host threads.
+/// The findings of one host thread, one for each line and kind. The first block in launch order wins, so that reports
+/// do not depend on how blocks were spread over host threads.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     found: HashMap<(u32, FindingKind), (u64, Finding)>,

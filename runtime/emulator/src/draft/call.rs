@@ -53,32 +53,39 @@ fn passing(name: &str, operands: Vec<Operand>, ty: Type) -> Instruction {
     }
 }
 
-/// Decodes the stores of the function's results that are registers, where a return at `place` (guard, line, span of the
-/// `ret`) leaves them for the caller. `memory` decodes `st`.
-pub(crate) fn pass_results(decoder: &mut Decoder<'_>, place: &Instruction, memory: Decode) -> Result<(), Error> {
+/// Decodes the stores of the function's results that are registers, ahead of a return. `memory` decodes `st`.
+pub(crate) fn pass_results(decoder: &mut Decoder<'_>, ret: &Instruction, memory: Decode) -> Result<(), Error> {
     for (name, ty) in decoder.body.results.clone() {
         let store = store_passed(&passed(&name), Operand::Name(name), ty);
-        decode(decoder, &at(place, store), memory)?;
+        decode(decoder, &beside(ret, store), memory)?;
     }
     Ok(())
 }
 
-/// An instruction with the guard and the place in the text of another.
-fn at(place: &Instruction, instruction: Instruction) -> Instruction {
+/// An instruction with the guard and the position in the text of another.
+fn beside(other: &Instruction, instruction: Instruction) -> Instruction {
     Instruction {
-        guard: place.guard.clone(),
-        line: place.line,
-        span: place.span,
+        guard: other.guard.clone(),
+        line: other.line,
+        span: other.span,
         ..instruction
     }
 }
 
-/// A call as the text gives it. The function is an index in the program, `None` for a call through a pointer.
+/// A call instruction. The function is an index in the program, `None` for a call through a pointer.
 pub(crate) struct CallSyntax<'o> {
     pub function: Option<usize>,
     pub prototype: Option<Prototype>,
     pub arguments: &'o [Operand],
     pub results: &'o [Operand],
+}
+
+/// The bytes of a frame that pass an operand of a call.
+struct PassedOperand {
+    /// (offset, size).
+    range: (u32, u32),
+    /// The name and the type of the `.param` variable that was made for the operand, if it was not one itself.
+    reserved: Option<(String, Type)>,
 }
 
 impl Draft<'_, '_> {
@@ -159,18 +166,18 @@ impl Draft<'_, '_> {
             ..Call::default()
         };
         for (index, operand) in arguments.iter().enumerate() {
-            let (range, passed) = self.call_operand(operand, prototype.parameters.get(index))?;
-            if let Some((name, ty)) = passed {
-                let store = at(self.syntax, store_passed(&name, operand.clone(), ty));
+            let PassedOperand { range, reserved } = self.call_operand(operand, prototype.parameters.get(index))?;
+            if let Some((name, ty)) = reserved {
+                let store = beside(self.syntax, store_passed(&name, operand.clone(), ty));
                 decode(self.decoder, &store, memory)?;
             }
             call.arguments.push(range);
         }
         let mut loads = Vec::new();
         for (index, operand) in results.iter().enumerate() {
-            let (range, passed) = self.call_operand(operand, prototype.results.get(index))?;
-            if let Some((name, ty)) = passed {
-                loads.push(at(self.syntax, load_passed(operand.clone(), &name, ty)));
+            let PassedOperand { range, reserved } = self.call_operand(operand, prototype.results.get(index))?;
+            if let Some((name, ty)) = reserved {
+                loads.push(beside(self.syntax, load_passed(operand.clone(), &name, ty)));
             }
             call.results.push(range);
         }
@@ -191,20 +198,19 @@ impl Draft<'_, '_> {
         self.invalid(format!("operands that do not fit the parameters of `{name}`"))
     }
 
-    /// The bytes of the frame, as (offset, size), that pass an operand of a call. An operand that is no `.param` variable
-    /// gets one, whose name and type come with it.
-    fn call_operand(
-        &mut self,
-        operand: &Operand,
-        expected: Option<&Type>,
-    ) -> Result<((u32, u32), Option<(String, Type)>), Error> {
+    /// Finds the bytes of the frame that pass an operand of a call. Reserves them for an operand that is not a `.param`
+    /// variable.
+    fn call_operand(&mut self, operand: &Operand, expected: Option<&Type>) -> Result<PassedOperand, Error> {
         if let Operand::Name(name) = operand
             && let Some(Symbol::Variable {
                 location: Location::Frame(offset),
                 size,
             }) = self.decoder.lookup(name)
         {
-            return Ok(((offset, size as u32), None));
+            return Ok(PassedOperand {
+                range: (offset, size as u32),
+                reserved: None,
+            });
         }
         let ty = self.register_type(operand).or(expected.copied());
         let Some(ty) = ty.filter(|ty| *ty != Type::Pred) else {
@@ -222,7 +228,10 @@ impl Draft<'_, '_> {
             size: ty.size().into(),
         };
         self.decoder.declare(name.clone(), symbol);
-        Ok(((offset, ty.size()), Some((name, ty))))
+        Ok(PassedOperand {
+            range: (offset, ty.size()),
+            reserved: Some((name, ty)),
+        })
     }
 
     /// Emits the stores of the function's results that are registers, ahead of a return. `memory` decodes `st`.

@@ -207,7 +207,7 @@ impl Decoder<'_> {
         slot
     }
 
-    /// What a name stands for, from the innermost scope to the module.
+    /// The symbol of a name, looked up from the innermost scope to the module.
     pub fn lookup(&mut self, name: &str) -> Option<Symbol> {
         for index in (0..self.body.scopes.len()).rev() {
             if let Some(symbol) = self.body.scopes[index].names.get(name) {

@@ -1,5 +1,5 @@
-//! A draft is one instruction being decoded: the files of [`crate::execute`] take its modifiers and operands, and emit its
-//! operations.
+//! A draft is one instruction being decoded: the files of [`crate::execute`] take its modifiers and operands, and emit
+//! its operations.
 //!
 //! Names become register slots and offsets here. Every modifier must be taken: one that is left over is an error, so no
 //! instruction ever runs under a guessed meaning.

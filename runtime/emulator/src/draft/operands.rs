@@ -145,8 +145,8 @@ impl<'d> Draft<'d, '_> {
         Ok(slot)
     }
 
-    /// The slot of the destination of `cvt`. A register wider than the type takes the value sign-extended if the type is a
-    /// signed integer, else zero-extended.
+    /// The slot of the destination of `cvt`. A register wider than the type takes the value sign-extended if the type
+    /// is a signed integer, else zero-extended.
     pub fn extended_target(&mut self, index: usize, ty: Type) -> Result<Slot, Error> {
         let operand = self.operand(index)?;
         let Some((name, declared, slot)) = self.target_register(operand)? else {

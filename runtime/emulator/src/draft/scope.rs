@@ -18,7 +18,7 @@ pub(crate) enum Location {
     Parameter(u32),
 }
 
-/// What a name stands for.
+/// The meaning of a name.
 #[derive(Debug, Clone)]
 pub(crate) enum Symbol {
     Register {
@@ -43,7 +43,7 @@ pub(super) fn component(vector: &str, lane: usize) -> String {
     format!("{vector}.{}", COMPONENTS[0][lane])
 }
 
-/// `.reg .ty %r<n>`: registers `%r0` to `%r(n − 1)`, of which those get a slot that are used.
+/// `.reg .ty %r<n>`: registers `%r0` to `%r(n − 1)`. Only those in use get a slot.
 #[derive(Debug, Clone)]
 pub(crate) struct RegisterRange {
     pub prefix: String,

@@ -16,7 +16,7 @@ pub(crate) struct Draft<'d, 'm> {
     pub(super) modifiers: Vec<&'d str>,
     pub(super) guard: Slot,
     pub(super) negated: bool,
-    /// What the operations emitted next read and write.
+    /// The registers that the operations emitted next read and write.
     pub(super) reads: Vec<Use>,
     pub(super) writes: Vec<Use>,
     /// Helpers to emit behind the instruction: the function, its operands, and the rows that it reads and writes.

@@ -1,4 +1,4 @@
-//! Atomic operations and reductions in memory. Lanes go one after the other, lowest first.
+//! Atomic operations and reductions in memory. Lanes run one after the other, the lowest first.
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -68,25 +68,25 @@ const TYPES: [Type; 14] = [
     Type::U16,
 ];
 
-/// What an atomic operation does, packed into `Slots::extra`. The address is `from[0]`, the operands are `from[1]` and
-/// `from[2]`; `to` takes the old value. For vectors, `from[1]` is a list of the elements' operands and of the registers
-/// that take their old values.
+/// An atomic operation, packed into `Slots::extra`. The address is `from[0]`, the operands are `from[1]` and `from[2]`,
+/// and `to` takes the old value. For vectors, `from[1]` is the index of a list: the elements' operands, then the
+/// registers that take their old values.
 #[derive(Debug, Clone, Copy)]
 struct Atomic {
     offset: i32,
     kind: AtomicKind,
     ty: Type,
     space: Space,
-    /// `atom`, not `red`.
+    /// `true` for `atom`, `false` for `red`.
     returns: bool,
-    /// In the shared memory of the cluster.
+    /// `true` if the address is one of the cluster's shared memory.
     in_cluster: bool,
-    /// Elements of a vector.
+    /// The number of elements; 1 if there is no vector.
     count: u32,
     strength: Strength,
 }
 
-/// Elements of the longest vector.
+/// The number of elements of the longest vector.
 const MOST_ELEMENTS: usize = 8;
 
 const SPACES: [Space; 3] = [Space::Global, Space::Shared, Space::Generic];
@@ -121,7 +121,7 @@ impl Atomic {
         }
     }
 
-    /// Where the operands of an element come from, and where its old value goes.
+    /// The registers of an element.
     fn registers(self, core: &Core<'_>, slots: &Slots, element: u32) -> ElementRegisters {
         if self.count == 1 {
             return ElementRegisters {
@@ -137,7 +137,7 @@ impl Atomic {
         }
     }
 
-    /// The new value in a space, given the old one and the operands.
+    /// The new value of an element in a space, given the old one and the operands.
     fn apply(self, space: Space, old: u64, b: u64, c: u64) -> u64 {
         macro_rules! ordered {
             ($ty:ty) => {{
@@ -177,7 +177,7 @@ impl Atomic {
             }
             (AtomicKind::Add, Type::F32) => {
                 let (x, y) = (f32::from_bits(old as u32), f32::from_bits(b as u32));
-                // Hardware flushes subnormals in global memory, and not in shared memory.
+                // Hardware flushes subnormals in global memory only.
                 let sum = match space {
                     Space::Global => flush(flush(x) + flush(y)),
                     _ => x + y,
@@ -270,7 +270,7 @@ fn run(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -
     Ok(())
 }
 
-/// The registers of an element.
+/// The registers of an element's operands, and the one that takes its old value.
 #[derive(Clone, Copy)]
 struct ElementRegisters {
     from: [Slot; 2],
@@ -351,7 +351,7 @@ fn global(
         } else {
             allocation.assume_defined();
         }
-        // A register may be an operand of one element and take the old value of another.
+        // All operands are read first: a register may take the old value of an earlier element.
         let mut operands = [(0, 0); MOST_ELEMENTS];
         for (operands, element) in operands.iter_mut().zip(0..atomic.count) {
             let registers = atomic.registers(core, &operation.slots, element);
@@ -366,9 +366,9 @@ fn global(
     Ok(())
 }
 
-/// Does the operation on one element of global memory; the result is the old value.
+/// Updates an element of global memory. Returns its old value.
 fn update(allocation: &Allocation, offset: u64, atomic: Atomic, b: u64, c: u64) -> u64 {
-    // The closures run again if another host thread was faster.
+    // The closures run again if another host thread changed the value meanwhile.
     let apply = |old: u64| atomic.apply(Space::Global, old, b, c);
     match atomic.ty.size() {
         8 => allocation
@@ -433,7 +433,7 @@ fn shared(
     Ok(())
 }
 
-/// Whether an operation has a form for vectors.
+/// `true` if the operation has a form for vectors.
 fn vector_fits(kind: AtomicKind, ty: Type, space: Space, count: u32) -> bool {
     let does = match ty {
         Type::F32 => kind == AtomicKind::Add,
@@ -445,7 +445,7 @@ fn vector_fits(kind: AtomicKind, ty: Type, space: Space, count: u32) -> bool {
     does && ty.size() * count <= 16 && matches!(space, Space::Global | Space::Generic)
 }
 
-/// The registers of an operation on vectors, as a list.
+/// Adds the list of the registers of an operation on vectors. Returns its index.
 fn vector(draft: &mut Draft<'_, '_>, ty: Type, count: usize, returns: bool) -> Result<Slot, Error> {
     let mut list = Vec::new();
     for operand in elements(draft, usize::from(returns) + 1, count)? {
@@ -524,7 +524,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     let Some(extra) = atomic.pack().filter(|_| fits) else {
         return Err(draft.unsupported(format!("this operation on {ty} in {space} memory")));
     };
-    // Constants of floats and bits alike.
+    // An operand may be an integer constant whatever the type: the bits count.
     let value = |draft: &mut Draft<'_, '_>, index: usize| {
         let read = match draft.operand(index)? {
             Operand::Integer(_) if ty.size() == 8 => Type::B64,

@@ -18,7 +18,7 @@ lanes! {
     Not32(a: u32) -> u32 { !a }
     Not64(a: u64) -> u64 { !a }
     Cnot<T: Integer>(a: T) -> T { if a.is_zero() { T::ONE } else { T::ZERO } }
-    // Shift amounts beyond the width clamp: nothing is left, or the sign.
+    // An amount beyond the width clamps: the result is 0, or the sign in every bit.
     Shl16(a: u16, b: u32) -> u16 { if b > 15 { 0 } else { a << b } }
     Shl32(a: u32, b: u32) -> u32 { if b > 31 { 0 } else { a << b } }
     Shl64(a: u64, b: u32) -> u64 { if b > 63 { 0 } else { a << b } }
@@ -28,7 +28,7 @@ lanes! {
     ShrS16(a: i16, b: u32) -> i16 { a >> b.min(15) }
     ShrS32(a: i32, b: u32) -> i32 { a >> b.min(31) }
     ShrS64(a: i64, b: u32) -> i64 { a >> b.min(63) }
-    /// The funnel shift of {b, a}; `extra`: 1 clamps the amount to 32, 0 wraps it.
+    /// The funnel shift of {b, a}. `extra` is 1 to clamp the amount to 32, 0 to wrap it.
     ShfL(a: u32, b: u32, c: u32; clamp) -> u32 {
         let amount = if clamp != 0 { c.min(32) } else { c & 31 };
         (((u64::from(b) << 32 | u64::from(a)) << amount) >> 32) as u32
@@ -60,7 +60,7 @@ lanes! {
         }
         result
     }
-    /// `prmt` with a mode (`extra`), which builds the selector from the low two bits of c.
+    /// `prmt` with a mode (`extra`), which forms the selector from the low two bits of c.
     PrmtMode(a: u32, b: u32, c: u32; mode) -> u32 {
         let bytes = u64::from(b) << 32 | u64::from(a);
         let at = c & 3;
@@ -96,7 +96,7 @@ lanes! {
     Popc64(a: u64) -> u32 { a.count_ones() }
     Brev32(a: u32) -> u32 { a.reverse_bits() }
     Brev64(a: u64) -> u64 { a.reverse_bits() }
-    // `extra` 1: the amount by which to shift left instead of the position.
+    // `extra` is 1 for `.shiftamt`: the result is the amount by which to shift left, not the position.
     BfindU32(a: u32; amount) -> u32 { found(a.leading_zeros(), 32, amount) }
     BfindS32(a: i32; amount) -> u32 { found(if a < 0 { !a } else { a }.leading_zeros(), 32, amount) }
     BfindU64(a: u64; amount) -> u32 { found(a.leading_zeros(), 64, amount) }
@@ -124,12 +124,12 @@ lanes! {
             result
         }
     }
-    /// A mask of b ones from bit a; `extra` 1 clamps, 0 wraps.
+    /// A mask of b ones from bit a. `extra` is 1 to clamp both, 0 to wrap them.
     Bmsk(a: u32, b: u32; clamp) -> u32 {
         let (from, length) = if clamp != 0 { (a.min(32), b.min(32)) } else { (a & 31, b & 31) };
         ((((1u64 << length) - 1) << from) & 0xffff_ffff) as u32
     }
-    /// Extends the low b bits; `extra`: bit 0 clamps, bit 1 is signed.
+    /// Extends the low b bits. Bit 0 of `extra` clamps b, bit 1 extends by the sign.
     Szext(a: u32, b: u32; mode) -> u32 {
         let length = if mode & 1 != 0 { b.min(32) } else { b & 31 };
         let field = if length == 32 { a } else { a & ((1u32 << length) - 1) };
@@ -148,7 +148,7 @@ fn found(leading: u32, bits: u32, amount: u64) -> u32 {
     }
 }
 
-/// The signed bit field of PTX: bits beyond the most significant one are copies of the field's sign bit.
+/// `bfe` of a signed type: bits beyond the most significant one are copies of the field's sign bit.
 fn signed_field(value: u64, position: u32, length: u32, top: u32) -> u64 {
     if length == 0 {
         return 0;
@@ -169,7 +169,7 @@ fn signed_field(value: u64, position: u32, length: u32, top: u32) -> u64 {
 
 macro_rules! insert {
     ($name:ident, $ty:ty) => {
-        /// `bfi`: the field a into b, at `from[2]`, of `from[3]` bits.
+        /// `bfi`: inserts the field a into b at bit `from[2]`, `from[3]` bits long.
         struct $name;
         impl Lanes for $name {
             fn run(registers: &mut Registers, slots: &Slots, mask: u32) {
@@ -197,7 +197,7 @@ macro_rules! insert {
 insert!(Bfi32, u32);
 insert!(Bfi64, u64);
 
-/// Logic on predicates: `extra` bits 0..2 the operation, 2 and 3 negate the operands.
+/// Logic on predicates. Bits 0 and 1 of `extra` are the operation, bits 2 and 3 negate the operands.
 struct Logic;
 
 impl Lanes for Logic {

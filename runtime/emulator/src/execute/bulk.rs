@@ -17,7 +17,8 @@ use crate::machine::warp::Warp;
 use crate::parse::syntax::Type;
 use crate::sanitize::FindingKind;
 
-fn bulk_size(
+/// Checks the alignment of a bulk copy, and its bounds in shared memory.
+fn check_copy(
     core: &Core<'_>,
     warp: &Warp,
     operation: &Operation,
@@ -50,7 +51,8 @@ fn bulk_size(
     Ok(())
 }
 
-/// From global `from[1]`, `from[2]` bytes, to shared `from[3]`, on the mbarrier `from[0]`.
+/// Copies `from[2]` bytes from global memory (`from[1]`) to shared memory (`from[3]`), and completes on the mbarrier
+/// `from[0]`.
 fn load(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
     let slots = operation.slots;
     visit(mask, |lane| {
@@ -58,7 +60,7 @@ fn load(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) 
         let from = u64::load_lane(&warp.registers, slots.from[1], lane);
         let size = warp.registers.row(slots.from[2])[lane];
         let to = u64::load_lane(&warp.registers, slots.from[3], lane);
-        bulk_size(core, warp, operation, lane, size, from, to)?;
+        check_copy(core, warp, operation, lane, size, from, to)?;
         let mut bytes = vec![0; size as usize];
         if let Some((index, offset)) = core.allocation(operation, from, size.into()) {
             let launch = core.launch;
@@ -124,14 +126,14 @@ fn count_global(core: &mut Core<'_>, operation: &Operation, address: u64, size: 
     mark_sectors(core, operation, &sectors, !store, store);
 }
 
-/// From shared `from[1]`, `from[2]` bytes, to global `from[0]`.
+/// Copies `from[2]` bytes from shared memory (`from[1]`) to global memory (`from[0]`) when the copy is waited for.
 fn store(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
     let slots = operation.slots;
     let targets = addresses(warp, &slots, 0);
     visit(mask, |lane| {
         let from = u64::load_lane(&warp.registers, slots.from[1], lane);
         let size = warp.registers.row(slots.from[2])[lane];
-        bulk_size(core, warp, operation, lane, size, targets[lane], from)?;
+        check_copy(core, warp, operation, lane, size, targets[lane], from)?;
         warp.copied = true;
         let groups = &mut warp.bulk[lane];
         if groups.is_empty() {
@@ -161,10 +163,10 @@ fn commit(_: &mut Core<'_>, warp: &mut Warp, _: &Operation, mask: u32) -> Result
     Ok(())
 }
 
-/// Waits for all but the last `extra` committed groups.
+/// `cp.async.bulk.wait_group`: waits for all but the last `extra` committed groups.
 fn wait(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
     visit(mask, |lane| {
-        // The open group is no committed one.
+        // The last group is open, not committed.
         while warp.bulk[lane].len() > operation.slots.extra as usize + 1 {
             let group = warp.bulk[lane].pop_front().unwrap_or_default();
             perform(core, warp, lane, group)?;
@@ -173,7 +175,7 @@ fn wait(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) 
     })
 }
 
-/// Reports copies to shared memory that no phase of an mbarrier ever brought to an end.
+/// Reports copies to shared memory whose mbarrier phase never ended.
 pub(crate) fn finish_loads(core: &mut Core<'_>, warps: &[Warp]) {
     if !core.sanitize() {
         return;
@@ -185,7 +187,7 @@ pub(crate) fn finish_loads(core: &mut Core<'_>, warps: &[Warp]) {
     }
 }
 
-/// What a block's threads left under way when they exited still happens.
+/// Runs the stores that a block's threads left under way when they exited.
 pub(crate) fn finish(core: &mut Core<'_>, warp: &mut Warp) -> Result<(), Stop> {
     visit(FULL, |lane| {
         while let Some(group) = warp.bulk[lane].pop_front() {
@@ -246,7 +248,7 @@ fn perform(core: &mut Core<'_>, warp: &mut Warp, lane: usize, group: Vec<BulkSto
     Ok(())
 }
 
-/// `cp.async.bulk`, after `cp.async` was read.
+/// Decodes `cp.async.bulk`, whose `async` is taken already.
 pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     draft.take("bulk");
     if draft.take("commit_group") {

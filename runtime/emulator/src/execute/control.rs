@@ -14,7 +14,7 @@ use crate::machine::registers::{Registers, Slots};
 use crate::machine::warp::Warp;
 use crate::parse::syntax::{Operand, Type};
 
-/// A fence that is a matter of proxies, of which the emulator has one.
+/// Does nothing, for proxy fences: the emulator has one proxy.
 struct Nothing;
 
 impl Lanes for Nothing {
@@ -24,7 +24,7 @@ impl Lanes for Nothing {
 const ACQUIRES: u64 = 1;
 const RELEASES: u64 = 2;
 
-/// The emulator's memory is sequentially consistent: only the sanitizer looks at fences.
+/// A fence. Memory is sequentially consistent, so only the sanitizer needs it.
 fn fence(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
     if let Some(shadow) = core.shared.shadow() {
         let extra = operation.slots.extra;
@@ -70,7 +70,8 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         "membar" | "fence" => {
             let (proxy, mbarriers) = (draft.take("proxy"), draft.take("mbarrier_init"));
             if proxy {
-                // Generic and asynchronous accesses see one memory here; proxies of textures and tensor maps are not known.
+                // Generic and asynchronous accesses see the same memory. Proxies of textures and tensor maps are not
+                // supported.
                 if draft.take_any(&["async", "async::generic"]).is_none() {
                     return Err(draft.unsupported("this proxy"));
                 }
@@ -105,7 +106,7 @@ fn list(operand: Option<&Operand>) -> &[Operand] {
     }
 }
 
-/// `call (results), function, (arguments)[, targets or prototype]`, where results and arguments may be missing.
+/// Decodes `call (results), function, (arguments)[, targets or prototype]`. Results and arguments are optional.
 fn call(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     draft.ignore(&["uni"]);
     let mut operands = Vec::new();
@@ -153,7 +154,7 @@ fn call(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     draft.emit_call(call, Control::Call, memory::decode)
 }
 
-/// `bar` and `barrier`, of a block or of a warp.
+/// Decodes `bar` and `barrier`, of a block, a warp or a cluster.
 fn barrier(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     if draft.take("cluster") {
         let releases = !draft.take("relaxed");

@@ -1,4 +1,4 @@
-//! `cp.async`: copies from global to shared memory whose bytes land only when they are waited for.
+//! `cp.async`: copies from global to shared memory whose bytes land when they are waited for.
 
 use super::memory::{SharedAccess, addresses, aligned, count_shared, inside_shared, read_lanes, watch_copy};
 use crate::count::Class;
@@ -14,12 +14,12 @@ use crate::machine::warp::Warp;
 use crate::parse::syntax::Type;
 use crate::sanitize::FindingKind;
 
-/// `extra` of a copy: its size in bits 0..8, these flags, the offset of its target from bit 32.
+/// `extra` of a copy: its size in bits 0 to 7, these flags, and the offset of its target from bit 32 on.
 const IGNORES: u64 = 1 << 8;
 const IGNORES_NEGATED: u64 = 1 << 9;
 
-/// A copy to `from[0]` from `from[1]`, of which `from[2]` bytes are read, or none where the predicate `from[3]` says so
-/// (`IGNORES`); the rest are zeros.
+/// Starts a copy from `from[1]` to `from[0]`. It reads `from[2]` bytes, or none where the predicate `from[3]` is true
+/// (with `IGNORES`), and fills the rest with zeros.
 fn start(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
     let slots = operation.slots;
     let size = slots.extra as u32 & 0xff;
@@ -38,7 +38,7 @@ fn start(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32)
     let mut mask = aligned(core, warp, operation, &targets, size, mask)?;
     mask = inside_shared(core, warp, operation, &targets, size, mask)?;
     let mut values = [[0; 16]; LANES];
-    // Lanes that read the same number of bytes go together; those that read none touch no memory.
+    // Lanes that read the same number of bytes form one request. Lanes that read none touch no memory.
     let mut left = mask;
     while left != 0 {
         let first = left.trailing_zeros() as usize;
@@ -87,7 +87,8 @@ fn commit(_: &mut Core<'_>, warp: &mut Warp, _: &Operation, mask: u32) -> Result
     Ok(())
 }
 
-/// `cp.async.wait_group n` (`extra`), or `wait_all` (all ones), which takes what was not committed too.
+/// `cp.async.wait_group` for all but `extra` groups or, if it is all ones, `cp.async.wait_all`, which waits for the
+/// open group too.
 fn wait(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
     let all = operation.slots.extra == u64::MAX;
     each(mask, |lane| {
@@ -123,7 +124,7 @@ pub(crate) fn finish(core: &mut Core<'_>, warp: &mut Warp) {
     }
 }
 
-/// Reports copies that were under way when their block ended.
+/// Reports a thread's copies that were under way when their block ended.
 pub(super) fn report_unwaited(
     core: &mut Core<'_>,
     warp: &Warp,

@@ -1,4 +1,4 @@
-//! Moves, packing, addresses.
+//! Moves, packing, conversions of addresses, and hints.
 
 use crate::count::Class;
 use crate::draft::{AddOffset, Draft, Location, SetPredicate, Truncate};
@@ -30,7 +30,7 @@ impl Lanes for CopyPredicate {
     }
 }
 
-/// Four registers of `extra` bits each into one of four times that.
+/// Packs four registers of `extra` bits each into one.
 struct Pack4;
 
 impl Lanes for Pack4 {
@@ -51,7 +51,8 @@ impl Lanes for Pack4 {
     }
 }
 
-/// One register (`to`) into up to four (`from`) of `extra` bits: the bits, the number of parts, whether it is wide.
+/// Unpacks one register (`to`) into up to four (`from`). `extra` has the bits of a part in bits 0 to 7, the number of
+/// parts in bits 8 to 15, and bit 16 set if the register is wide.
 struct Unpack;
 
 impl Lanes for Unpack {
@@ -73,7 +74,7 @@ impl Lanes for Unpack {
     }
 }
 
-/// Whether a generic address lies in a space (`extra`: base of its window; 0 for global).
+/// Tests whether a generic address lies in a space. `extra` is the base of its window, 0 for global memory.
 struct IsSpace;
 
 impl Lanes for IsSpace {
@@ -92,7 +93,7 @@ impl Lanes for IsSpace {
     }
 }
 
-/// Does nothing: hints, and waits that need no waiting.
+/// Does nothing, for hints.
 struct Nothing;
 
 impl Lanes for Nothing {
@@ -130,7 +131,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
             let from = draft.source(1, Type::B64)?;
             draft.lanes::<IsSpace>(to, &[from], space, Class::Predicate, 0)
         }
-        // Hints about caches and time: nothing that a program computes depends on them.
+        // Hints about caches and time, on which no result depends.
         "prefetch" | "prefetchu" | "applypriority" | "nanosleep" | "pmevent" => {
             draft.ignore(&[
                 "global",
@@ -160,7 +161,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
             draft.lanes::<Nothing>(0, &[], 0, Class::Move, 0)
         }
         "createpolicy" => {
-            // The policy is an opaque value: any will do, since accesses ignore it.
+            // Accesses ignore the policy, so any value will do.
             while draft.left().is_some_and(|name| name != "b64") {
                 let name = draft.left().unwrap_or_default().to_owned();
                 draft.take(&name);
@@ -174,7 +175,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     }
 }
 
-/// Copies a register of a type.
+/// The function that copies a register of the type.
 fn copying(ty: Type) -> LaneFunction {
     match ty.size() {
         8 => function::<Copy64>(),
@@ -209,7 +210,7 @@ fn mov_vector(draft: &mut Draft<'_, '_>, lanes: usize) -> Result<(), Error> {
             named = components.into();
             (to, &named)
         }
-        _ => return Err(draft.invalid("operands that are no vectors")),
+        _ => return Err(draft.invalid("operands that are not vectors")),
     };
     if to.len() != lanes || from.len() != lanes {
         return Err(draft.invalid(format!("{} registers from {} for {lanes}", to.len(), from.len())));
@@ -286,7 +287,7 @@ fn mov(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
                 let address = draft.wide_constant(pointer);
                 return copy(draft, ty, to, address);
             }
-            // Bits of any type may be moved: `mov.b32` takes a float constant.
+            // A move takes constants of any type: `mov.b32` takes a float.
             let read = match (source, ty.size()) {
                 (Operand::Integer(_), 4) => Type::B32,
                 (Operand::Integer(_), 8) => Type::B64,
@@ -314,7 +315,7 @@ fn pack(draft: &mut Draft<'_, '_>, ty: Type, parts: &[Operand]) -> Result<(), Er
     let part = part_type(draft, ty, parts.len())?;
     let mut from = Vec::new();
     for operand in parts {
-        // `_` in a source vector: bits that nobody needs.
+        // `_` in a source vector stands for unused bits.
         from.push(if *operand == Operand::Sink {
             draft.narrow_constant(0)
         } else {

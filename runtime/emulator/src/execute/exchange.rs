@@ -1,4 +1,4 @@
-//! Instructions across the lanes of a warp.
+//! Instructions across the lanes of a warp: shuffles, votes, matches, reductions.
 
 use crate::count::Class;
 use crate::draft::Draft;
@@ -12,13 +12,13 @@ use crate::machine::warp::Warp;
 use crate::parse::syntax::{Operand, Type};
 use crate::sanitize::FindingKind;
 
-/// `extra` of a shuffle: mode in bits 0 and 1, a predicate in bit 2 (its slot from bit 32).
+/// `extra` of a shuffle: the mode in bits 0 and 1; bit 2 is set if there is a predicate, whose slot starts at bit 32.
 const UP: u64 = 0;
 const DOWN: u64 = 1;
 const BUTTERFLY: u64 = 2;
 const HAS_PREDICATE: u64 = 4;
 
-/// What kinds of instructions lanes can meet at; qualifiers are added below.
+/// Kinds of warp-synchronous instructions. The instruction's qualifiers are added to them.
 const SHUFFLE: u32 = 0x100;
 const VOTE: u32 = 0x200;
 const MATCH: u32 = 0x300;
@@ -26,12 +26,12 @@ const REDUCE: u32 = 0x400;
 const ELECT: u32 = 0x500;
 pub(super) const WARP_BARRIER: u32 = 0x600;
 
-/// All lanes of a meeting.
+/// The lanes of all parts.
 fn members(parts: &[Part<'_>]) -> u32 {
     parts.iter().fold(0, |lanes, part| lanes | part.lanes)
 }
 
-/// A register of each part's frame, from all lanes.
+/// The values of a register, from each part's frame.
 fn gather<T: Cell>(warp: &mut Warp, parts: &[Part<'_>], slot: impl Fn(&Slots) -> Slot) -> [T; LANES] {
     let mut values = [T::default(); LANES];
     for part in parts {
@@ -45,7 +45,7 @@ fn gather<T: Cell>(warp: &mut Warp, parts: &[Part<'_>], slot: impl Fn(&Slots) ->
     values
 }
 
-/// Gives each lane its result, in the register `to`.
+/// Writes each lane's result to the register `to`.
 fn scatter(warp: &mut Warp, parts: &[Part<'_>], result: &[u32; LANES]) {
     for part in parts {
         warp.registers.enter(part.base, part.predicate_base);
@@ -54,7 +54,7 @@ fn scatter(warp: &mut Warp, parts: &[Part<'_>], result: &[u32; LANES]) {
     }
 }
 
-/// Sets the predicate of those parts that have one.
+/// Sets the predicate of the parts that have one.
 fn scatter_predicate(warp: &mut Warp, parts: &[Part<'_>], result: u32) {
     for part in parts
         .iter()
@@ -102,7 +102,7 @@ fn shuffle(core: &mut Core<'_>, warp: &mut Warp, parts: &[Part<'_>]) -> Result<(
         let of = parts.iter().find(|part| part.lanes >> lane & 1 != 0);
         let operation = of.unwrap_or(&parts[0]).operation;
         core.find(FindingKind::InactiveLanes, warp, operation, lane, None, || {
-            "it reads from a lane that does not take part; the value there is undefined".into()
+            "it reads from a lane that does not take part, where the value is undefined".into()
         });
     }
     scatter(warp, parts, &result);
@@ -110,7 +110,7 @@ fn shuffle(core: &mut Core<'_>, warp: &mut Warp, parts: &[Part<'_>]) -> Result<(
     Ok(())
 }
 
-/// A predicate with its negation, as `from[0]` and bit 2 of `extra`.
+/// The predicate `from[0]` of all lanes, negated if bit 2 of `extra` is set.
 fn voted(warp: &mut Warp, parts: &[Part<'_>]) -> u32 {
     let mut votes = 0;
     for part in parts {
@@ -122,7 +122,7 @@ fn voted(warp: &mut Warp, parts: &[Part<'_>]) -> u32 {
     votes
 }
 
-/// `vote.sync`: `extra` 0 all, 1 any, 2 uniform, 3 ballot.
+/// `vote.sync`; `extra` is 0 for all, 1 for any, 2 for uniform, 3 for ballot.
 fn vote(_: &mut Core<'_>, warp: &mut Warp, parts: &[Part<'_>]) -> Result<(), Stop> {
     let (mask, votes) = (members(parts), voted(warp, parts));
     let answer = match parts[0].operation.slots.extra & 3 {
@@ -130,7 +130,7 @@ fn vote(_: &mut Core<'_>, warp: &mut Warp, parts: &[Part<'_>]) -> Result<(), Sto
         1 => votes != 0,
         2 => votes == 0 || votes == mask,
         _ => {
-            // Lanes outside a thread's own mask do not count.
+            // A thread sees only the lanes of its own mask.
             let masks: [u32; LANES] = gather(warp, parts, |slots| slots.from[3]);
             scatter(warp, parts, &masks.map(|mask| votes & mask));
             return Ok(());
@@ -151,7 +151,8 @@ fn active_mask(_: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u
     Ok(())
 }
 
-/// `match.any` and `match.all` (bit 0 of `extra`; bit 1: 64-bit values; bit 2: a predicate, from bit 32).
+/// `match.any`, or `match.all` if bit 0 of `extra` is set. Bit 1 is set for 64-bit values, bit 2 if there is a
+/// predicate, whose slot starts at bit 32.
 fn match_values(_: &mut Core<'_>, warp: &mut Warp, parts: &[Part<'_>]) -> Result<(), Stop> {
     let mask = members(parts);
     let extra = parts[0].operation.slots.extra;
@@ -178,7 +179,7 @@ fn match_values(_: &mut Core<'_>, warp: &mut Warp, parts: &[Part<'_>]) -> Result
     Ok(())
 }
 
-/// `redux.sync`: `extra` says which reduction.
+/// `redux.sync`; `extra` is the reduction.
 fn reduce(_: &mut Core<'_>, warp: &mut Warp, parts: &[Part<'_>]) -> Result<(), Stop> {
     let mask = members(parts);
     let values: [u32; LANES] = gather(warp, parts, |slots| slots.from[0]);
@@ -201,7 +202,7 @@ fn reduce(_: &mut Core<'_>, warp: &mut Warp, parts: &[Part<'_>]) -> Result<(), S
     Ok(())
 }
 
-/// `elect.sync`: the lowest lane is it.
+/// `elect.sync`, which elects the lowest lane.
 fn elect(_: &mut Core<'_>, warp: &mut Warp, parts: &[Part<'_>]) -> Result<(), Stop> {
     let leader = members(parts).trailing_zeros();
     scatter(warp, parts, &[leader; LANES]);
@@ -209,7 +210,7 @@ fn elect(_: &mut Core<'_>, warp: &mut Warp, parts: &[Part<'_>]) -> Result<(), St
     Ok(())
 }
 
-/// `bar.warp.sync`: the lanes have met when it runs.
+/// `bar.warp.sync`. When it runs, all lanes have arrived.
 pub(super) fn warp_barrier(_: &mut Core<'_>, _: &mut Warp, _: &[Part<'_>]) -> Result<(), Stop> {
     Ok(())
 }
@@ -362,7 +363,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     }
 }
 
-/// The destination `d` or `d|p`, with the predicate in `extra`.
+/// The destination `d` of an operand `d` or `d|p`, and `extra` with the predicate.
 fn with_predicate(draft: &mut Draft<'_, '_>, extra: u64) -> Result<(u32, u64), Error> {
     match draft.operand(0)? {
         Operand::Pair(value, predicate) => {

@@ -1,4 +1,4 @@
-//! Half precision: `f16`, `bf16` and their pairs. Results are rounded once, from exact or odd-rounded f32.
+//! Half precision: `f16`, `bf16` and their pairs. Results are rounded once, from an exact or an odd-rounded f32.
 
 use crate::count::Class;
 use crate::draft::Draft;
@@ -8,17 +8,17 @@ use crate::machine::registers::{Cell, LANES, Registers, Slot, mapped};
 use crate::numerics::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 use crate::parse::syntax::Type;
 
-/// An `f16`, as its bits.
+/// The bits of an `f16`.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Half(u16);
 
-/// A `bf16`, as its bits.
+/// The bits of a `bf16`.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Brain(u16);
 
 /// A 16-bit float.
 pub(crate) trait HalfFloat: Cell {
-    /// Bits of the exponent field in place.
+    /// The mask of the exponent field.
     const EXPONENT: u16;
     fn from_bits(bits: u16) -> Self;
     fn to_bits(self) -> u16;
@@ -104,8 +104,8 @@ fn output<T: HalfFloat>(value: f32, extra: u64) -> T {
     input(result, extra)
 }
 
-/// Rounds a sum of two exact f64 to an f32 whose last bit is sticky, so that rounding it again to at most 22 bits
-/// is as good as rounding the exact sum once.
+/// Rounds the sum of two exact f64 to odd in f32. Rounding that to at most 22 bits gives the same as rounding the exact
+/// sum once.
 #[inline(always)]
 fn odd_sum(a: f64, b: f64) -> f32 {
     let sum = a + b;
@@ -113,7 +113,7 @@ fn odd_sum(a: f64, b: f64) -> f32 {
     let error = (a - (sum - virtual_b)) + (b - virtual_b);
     let narrow = sum as f32;
     let back = f64::from(narrow);
-    // What `narrow` misses: the sum's own error decides only if the narrowing was exact.
+    // The part that `narrow` lacks. The error of the f64 sum decides only if the narrowing is exact.
     let missing = if back != sum { sum - back } else { error };
     let bits = narrow.to_bits();
     let odd = bits & 1 != 0;
@@ -129,7 +129,7 @@ fn odd_sum(a: f64, b: f64) -> f32 {
 
 #[inline(always)]
 fn add<T: HalfFloat>(a: T, b: T, extra: u64) -> T {
-    // bf16 operands can lie too far apart for an f32 sum to be exact enough.
+    // An f32 sum of bf16 operands is inexact if their exponents are far apart.
     output(
         odd_sum(f64::from(input(a, extra).to_f32()), f64::from(input(b, extra).to_f32())),
         extra,
@@ -149,7 +149,7 @@ fn sub<T: HalfFloat>(a: T, b: T, extra: u64) -> T {
 
 #[inline(always)]
 fn mul<T: HalfFloat>(a: T, b: T, extra: u64) -> T {
-    // Through f64: a bf16 product can underflow in f32 and be rounded twice. Adding −0 keeps the sign of zero.
+    // In f32 a bf16 product could underflow, and be rounded twice. Adding −0 keeps the sign of zero.
     let product = f64::from(input(a, extra).to_f32()) * f64::from(input(b, extra).to_f32());
     output(odd_sum(product, -0.0), extra)
 }
@@ -193,7 +193,7 @@ fn extremum<T: HalfFloat>(a: T, b: T, extra: u64, least: bool) -> T {
     T::from_bits(result.to_bits() | sign)
 }
 
-/// The two halves of a pair through one function.
+/// Applies a function to both halves of a pair.
 macro_rules! pair {
     ($f:expr, $ty:ident, $($v:ident),+) => {{
         let low = $f($($ty::from_bits($v as u16)),+);
@@ -277,7 +277,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>, ty: Type) -> Result<(), Error> {
     draft.lane_function(run, to, &from[..sources], extra, Class::Float16, flops)
 }
 
-/// What atomic operations do with 16-bit floats: 0 adds, 1 takes the lesser, 2 the greater.
+/// An atomic operation on 16-bit floats: 0 adds, 1 takes the minimum, 2 the maximum.
 pub(super) fn atomic<T: HalfFloat>(a: T, b: T, operation: u32) -> T {
     match operation {
         0 => add(a, b, 0),

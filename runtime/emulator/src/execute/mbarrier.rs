@@ -14,7 +14,8 @@ use crate::machine::warp::Warp;
 use crate::parse::syntax::Type;
 use crate::sanitize::FindingKind;
 
-/// The address of an mbarrier, in bits 32..64 of `extra` its offset; generic addresses point into the window.
+/// The address of an mbarrier in shared memory: `from[0]`, which may be generic, plus the offset in bits 32 to 63 of
+/// `extra`.
 pub(super) fn barrier_address(core: &Core<'_>, warp: &Warp, operation: &Operation, lane: usize) -> Result<u32, Stop> {
     let base = u64::load_lane(&warp.registers, operation.slots.from[0], lane);
     let address = base.wrapping_add((operation.slots.extra >> 32) as i32 as i64 as u64);
@@ -45,6 +46,7 @@ pub(super) fn no_barrier(core: &Core<'_>, warp: &Warp, operation: &Operation, la
     )
 }
 
+/// Visits the lanes of a mask until a visit fails.
 pub(super) fn visit(mask: u32, mut each_lane: impl FnMut(usize) -> Result<(), Stop>) -> Result<(), Stop> {
     let mut left = mask;
     while left != 0 {
@@ -54,6 +56,7 @@ pub(super) fn visit(mask: u32, mut each_lane: impl FnMut(usize) -> Result<(), St
     Ok(())
 }
 
+/// Reports a misuse of an mbarrier.
 fn misuse(core: &mut Core<'_>, warp: &Warp, operation: &Operation, lane: usize, address: u32, message: &str) {
     let place = Some((address.into(), 8));
     core.find(FindingKind::BarrierMisuse, warp, operation, lane, place, || {
@@ -61,7 +64,7 @@ fn misuse(core: &mut Core<'_>, warp: &Warp, operation: &Operation, lane: usize, 
     });
 }
 
-/// Notes that a thread creates or destroys an mbarrier, which must be ordered with all that use it.
+/// Notes that a thread creates or destroys an mbarrier, which must be ordered with all of its uses.
 fn watch_change(core: &mut Core<'_>, warp: &Warp, operation: &Operation, lane: usize, address: u32, verb: &str) {
     if let Some(shadow) = core.shared.shadow()
         && let Some(conflict) = shadow.write(warp.index * 32 + lane as u32, address, 8, false)
@@ -70,7 +73,7 @@ fn watch_change(core: &mut Core<'_>, warp: &Warp, operation: &Operation, lane: u
     }
 }
 
-/// Notes that a thread uses an mbarrier, whose initialisation must be ordered before.
+/// Notes that a thread uses an mbarrier, which must be ordered after its initialisation.
 fn watch_use(core: &mut Core<'_>, warp: &Warp, operation: &Operation, lane: usize, address: u32) {
     if let Some(shadow) = core.shared.shadow()
         && let (_, Some(conflict)) = shadow.read(warp.index * 32 + lane as u32, address, 8, false)
@@ -123,7 +126,7 @@ fn invalidate(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask:
     })
 }
 
-/// Arrives for a lane; the result is the phase.
+/// Arrives for a lane. Returns the phase.
 fn arrive_once(
     core: &mut Core<'_>,
     warp: &Warp,
@@ -157,19 +160,20 @@ fn arrive_once(
     Ok(arrived.phase)
 }
 
-/// Ends an instruction by which threads arrived.
+/// Ends an instruction in which threads arrived.
 fn finish_arrivals(core: &mut Core<'_>, warp: &Warp) {
     if let Some(shadow) = core.shared.shadow() {
         shadow.order.finish(warp.index as usize);
     }
 }
 
+/// Bits of `extra`.
 const DROP: u64 = 1;
 const EXPECT: u64 = 2;
-/// It hands nothing on, or takes nothing over.
+/// The arrival is no release, or the wait is no acquire.
 const RELAXED: u64 = 4;
 
-/// `from[1]`: the count, or with `EXPECT` the bytes; `to` takes the token.
+/// `mbarrier.arrive`. `from[1]` is the count or, with `EXPECT`, the bytes; `to` takes the token.
 fn arrive(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
     let extra = operation.slots.extra;
     visit(mask, |lane| {
@@ -184,7 +188,7 @@ fn arrive(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32
     Ok(())
 }
 
-/// `expect_tx` and, with `DROP`, `complete_tx` of `from[1]` bytes.
+/// `mbarrier.expect_tx` or, with `DROP`, `mbarrier.complete_tx`, of `from[1]` bytes.
 fn transact(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
     visit(mask, |lane| {
         let address = barrier_address(core, warp, operation, lane)?;
@@ -202,7 +206,7 @@ fn transact(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u
 
 const PARITY: u64 = 1;
 
-/// `test_wait` and `try_wait`: whether the phase of the token or parity `from[1]` has ended.
+/// `mbarrier.test_wait` and `mbarrier.try_wait`: test whether the phase of the token or parity `from[1]` has ended.
 fn test(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
     let slots = operation.slots;
     let mut done = 0;
@@ -231,8 +235,8 @@ fn test(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) 
     Ok(())
 }
 
-/// `cp.async.mbarrier.arrive`: the thread's earlier copies land when the phase ends; `EXPECT` (noinc): and it arrives.
-/// Without, it expects one arrival more and makes it, which changes nothing.
+/// `cp.async.mbarrier.arrive`: the thread's earlier copies land when the phase ends. With `EXPECT` (`.noinc`) the
+/// thread arrives. Without, the barrier expects one arrival more and gets it, which changes nothing.
 fn arrive_after_copies(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
     visit(mask, |lane| {
         let address = barrier_address(core, warp, operation, lane)?;
@@ -369,7 +373,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     }
 }
 
-/// `cp.async.mbarrier.arrive`, after `cp.async` was read.
+/// Decodes `cp.async.mbarrier.arrive`, whose `async` is taken already.
 pub(super) fn decode_arrive(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     let counts = draft.take("noinc");
     draft.ignore(&["mbarrier", "shared", "shared::cta", "b64"]);

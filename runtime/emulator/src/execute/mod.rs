@@ -1,4 +1,5 @@
-//! What each instruction means. One file per group; `decode` knows which group an instruction belongs to.
+//! The instructions, a file for each group: how they decode, and what they do. [`decode`] sends an instruction to its
+//! group.
 
 mod atomic;
 mod bits;
@@ -25,7 +26,7 @@ use crate::draft::Draft;
 use crate::error::Error;
 use crate::parse::syntax::Type;
 
-/// Decodes one instruction: sends it to its group by its first word and, where groups share one, by its type.
+/// Decodes an instruction: sends it to its group by its first word and, where groups share one, by its type.
 pub(crate) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     match draft.name() {
         "add" | "sub" | "mul" | "mad" | "fma" | "div" | "min" | "max" | "abs" | "neg" => arithmetic(draft),
@@ -55,7 +56,7 @@ pub(crate) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     }
 }
 
-/// Instructions that exist for integers, floats and half-precision floats.
+/// Decodes instructions that exist for integers, floats and half-precision floats.
 fn arithmetic(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     let ty = draft.ty()?;
     match ty {
@@ -66,7 +67,7 @@ fn arithmetic(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     }
 }
 
-/// Asynchronous copies, and the arrival that follows them.
+/// Decodes asynchronous copies, and the arrival at an mbarrier that follows them.
 fn copies(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     if !draft.take("async") {
         return Err(draft.unsupported("this copy"));

@@ -1,8 +1,8 @@
 //! Approximate functions, reciprocals and square roots.
 //!
-//! Approximate instructions are computed in f64 and rounded once to f32: closer than any hardware. With
-//! `Options::approx_error` their results are moved, the same way in every run, by up to the error that the PTX
-//! manual allows, so that a test can show that its tolerance would survive hardware.
+//! Approximate instructions are computed in f64 and rounded once to f32, which is more accurate than any GPU. With
+//! `Options::approx_error` their results are perturbed, the same way in every run, by up to the error that the PTX
+//! manual allows. A test that passes with it will not fail on a GPU for its tolerance.
 
 use super::float::{FTZ, canonical, rounding_bits, rounding_of};
 use super::half::{Brain, Half, HalfFloat};
@@ -21,7 +21,7 @@ use crate::parse::syntax::Type;
 
 /// A function that hardware approximates.
 trait Approximated: 'static {
-    /// The relative and absolute error that the PTX manual allows, as powers of two.
+    /// The exponents of two of the relative and the absolute error that the PTX manual allows.
     const ERROR: (i32, i32);
     fn value(a: f64) -> f64;
 }
@@ -54,7 +54,7 @@ functions! {
     Reciprocal, -23, NONE, |a| 1.0 / a;
 }
 
-/// Runs an approximate function; moves its results if the launch asks for it.
+/// Runs an approximate function, and perturbs its results if the launch asks for it.
 fn approximation<F: Approximated>(
     core: &mut Core<'_>,
     warp: &mut Warp,
@@ -67,7 +67,7 @@ fn approximation<F: Approximated>(
     each(mask, |lane| {
         let a = f32::load_lane(&warp.registers, slots.from[0], lane);
         let value = F::value(f64::from(if ftz { flush(a) } else { a }));
-        let result = canonical(moved(value, error) as f32);
+        let result = canonical(perturbed(value, error) as f32);
         f32::store_lane(
             &mut warp.registers,
             slots.to,
@@ -78,7 +78,7 @@ fn approximation<F: Approximated>(
     Ok(())
 }
 
-/// `div.approx` (bit 4 of `extra`: `div.full`): beyond 2^126 the divisor's reciprocal underflows.
+/// `div.approx`, whose divisor's reciprocal underflows beyond 2^126, or `div.full` if bit 4 of `extra` is set.
 fn quotient(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
     let slots = operation.slots;
     let error = core.launch.options.approx_error.then_some((-22, NONE));
@@ -90,20 +90,20 @@ fn quotient(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u
         let b = input(f32::load_lane(&warp.registers, slots.from[1], lane));
         let huge = b.is_finite() && b.abs() > f32::from_bits(0x7e80_0000) && slots.extra & 16 == 0;
         let value = f64::from(a) / f64::from(b);
-        // A quotient of two f32 that is rounded to f64 first is still rounded right.
+        // Rounding a quotient of two f32 to f64 first does not change the result.
         let result = if huge {
             a * (0.0 * b.signum())
         } else {
-            moved(value, error) as f32
+            perturbed(value, error) as f32
         };
         f32::store_lane(&mut warp.registers, slots.to, lane, input(canonical(result)));
     });
     Ok(())
 }
 
-/// A value, moved by a part of the error that depends on the value alone. What f32 holds exactly stays: hardware
-/// is exact there too, and libraries rely on it (2 to an integer, the root of a square).
-fn moved(value: f64, error: Option<(i32, i32)>) -> f64 {
+/// A value perturbed by a part of the error, which depends on the value alone. Values that f32 holds exactly stay:
+/// hardware is exact there too, and libraries rely on it (2 to an integer, the root of a square).
+fn perturbed(value: f64, error: Option<(i32, i32)>) -> f64 {
     let Some((relative, absolute)) = error else {
         return value;
     };
@@ -138,18 +138,19 @@ lanes! {
     Reciprocal64(a: f64) -> f64 { 1.0 / a }
     RootRounded64(a: u64; extra) -> u64 { exact::square_root(Format::F64, a, rounding_of(extra)) }
     ReciprocalRounded64(a: u64; extra) -> u64 { exact::divide(Format::F64, 1f64.to_bits(), a, rounding_of(extra)) }
-    /// Only the upper 32 bits of operand and result take part.
+    /// `rcp.approx.ftz.f64`, which uses only the upper 32 bits of operand and result.
     ReciprocalGross64(a: u64) -> u64 { gross(a, |a| 1.0 / a) }
     RsqrtGross64(a: u64) -> u64 { gross(a, |a| 1.0 / a.sqrt()) }
-    /// `rsqrt.approx.f64`: a full-width approximation.
+    /// `rsqrt.approx.f64`, which approximates all bits.
     Rsqrt64(a: f64) -> f64 { 1.0 / a.sqrt() }
     HalfExp2<T: HalfFloat>(a: T) -> T { T::from_f32(f64::from(a.to_f32()).exp2() as f32) }
     HalfTanh<T: HalfFloat>(a: T) -> T { T::from_f32(f64::from(a.to_f32()).tanh() as f32) }
 }
 
+/// Applies a function to the upper 32 bits of an f64.
 fn gross(a: u64, f: impl Fn(f64) -> f64) -> u64 {
     let upper = a & 0xffff_ffff_0000_0000;
-    // Subnormals are zeros here.
+    // Subnormals are flushed.
     let upper = if upper & 0x7ff0_0000_0000_0000 == 0 {
         upper & 1 << 63
     } else {
@@ -167,7 +168,7 @@ fn gross(a: u64, f: impl Fn(f64) -> f64) -> u64 {
     }
 }
 
-/// Applies a half-precision function to both halves.
+/// Applies a half-precision function to both halves of a register.
 struct Pairwise<L>(std::marker::PhantomData<L>);
 
 trait HalfFunction: 'static {
@@ -198,7 +199,7 @@ impl<F: HalfFunction> Lanes for Pairwise<F> {
     }
 }
 
-/// `div.approx` and `div.full`, after that modifier was taken.
+/// Decodes `div.approx` and `div.full`, whose modifier is taken already.
 pub(super) fn divide(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     let full = draft.had("full");
     let extra = if draft.take("ftz") { FTZ } else { 0 } | if full { 16 } else { 0 };

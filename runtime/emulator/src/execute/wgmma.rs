@@ -1,8 +1,8 @@
 //! `wgmma`: products of a warp group (four warps), with operands in shared memory.
 //!
-//! Each warp computes its sixteen rows when the instruction is issued, and `wgmma.wait_group` waits until the whole group
-//! has issued what is waited for: then all of its reads are done. The sanitizer reports uses of the result before that,
-//! and writes to operands in shared memory that nobody knows to have been read.
+//! Each warp computes its sixteen rows when it issues the instruction. `wgmma.wait_group` waits until all warps of the
+//! group have issued the products to wait for, after which all of their reads are done. The sanitizer reports uses of a
+//! result before that, and writes to operands in shared memory that nothing orders after the product's reads.
 
 use super::memory::report_race;
 use super::mma::{Sums, load_sums, per_register, store_sums};
@@ -18,24 +18,24 @@ use crate::numerics::tensor::{Arithmetic, COLUMNS, ELEMENTS, Element, Left, Righ
 use crate::parse::syntax::{Operand, Type};
 use crate::sanitize::FindingKind;
 
-/// Bytes of an operand's row along K.
+/// Bytes of an operand along K.
 const ROW: usize = 32;
 
-/// Warps of a group.
+/// Warps of a warp group.
 const WARPS: usize = 4;
 
-/// What a product looks like: the head of its list, before the slots of D, A and B.
+/// A product's shape and types: the head of its list, ahead of the slots of D, A and B.
 struct Product {
     n: usize,
     d: Element,
     a: Element,
     b: Element,
-    /// Bits: A transposed, B transposed, A negated, B negated, saturation, A in registers, scale-d negated.
     flags: u32,
-    /// The predicate that keeps D.
+    /// The predicate `scale-d`: D is added to if it is true, else overwritten.
     keeps: Slot,
 }
 
+/// Flags of a product.
 const TRANSPOSED_A: u32 = 1;
 const TRANSPOSED_B: u32 = 2;
 const NEGATED_A: u32 = 4;
@@ -73,7 +73,7 @@ impl Product {
         self.flags & flag != 0
     }
 
-    /// Elements along K.
+    /// The number of elements along K.
     fn k(&self) -> usize {
         ROW * 8 / self.a.bits() as usize
     }
@@ -83,12 +83,12 @@ impl Product {
     }
 }
 
-/// A matrix in shared memory, as a descriptor gives it.
+/// A matrix descriptor: the layout of a matrix in shared memory.
 struct Descriptor {
     start: u64,
     leading: u64,
     stride: u64,
-    /// Bytes of a swizzled row; none: not swizzled.
+    /// Bytes of a swizzled row; `None` if the matrix is not swizzled.
     swizzle: Option<u64>,
 }
 
@@ -104,8 +104,8 @@ impl Descriptor {
         }
     }
 
-    /// The address of 16 bytes: chunk `chunk` along K of row `row`, or, transposed, chunk `chunk` along the rows of
-    /// column `row` along K.
+    /// The address of a chunk of 16 bytes: chunk `chunk` along K of row `row`; in a transposed matrix chunk `chunk`
+    /// along the rows, at index `row` along K.
     fn address(&self, row: usize, chunk: usize, transposed: bool) -> u64 {
         let (row, chunk) = (row as u64, chunk as u64);
         match (self.swizzle, transposed) {
@@ -127,12 +127,12 @@ impl Descriptor {
     }
 }
 
-/// Chunks of 16 bytes change places by the number of the 128-byte line that they are in.
+/// The swizzled address: the number of the 128-byte line permutes the chunks of 16 bytes.
 fn swizzled(address: u64, width: u64) -> u64 {
     address ^ (address >> 7 & (width / 16 - 1)) << 4
 }
 
-/// Reads rows `first`.. of an operand, as [row][k].
+/// Reads some rows of an operand. Returns their elements row by row.
 fn read_operand(
     core: &mut Core<'_>,
     warp: &Warp,
@@ -250,7 +250,7 @@ fn multiply(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u
     if core.count() {
         core.counts.matrix_flops += 2 * (16 * n * k) as u64;
         let from_a = if product.has(A_IN_REGISTERS) { 0 } else { 16 * ROW };
-        // The four warps read B together.
+        // The four warps share one read of B.
         let from_b = if quarter == 0 { n * ROW } else { 0 };
         core.counts.shared_load_bytes += (from_a + from_b) as u64;
     }
@@ -267,7 +267,7 @@ fn multiply(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u
             .for_each(|(index, value)| left.set(index, sign * value, product.a));
     }
     let arithmetic = Arithmetic::new(launch.tensor_cores, product.a, product.d, k, true);
-    // Eight columns at a time, whose sums lie in registers as those of `mma.sync` do.
+    // The sums of eight columns lie in registers as those of `mma.sync` do.
     for (slots, columns) in d_slots
         .chunks_exact(d_slots.len() * COLUMNS / n)
         .zip(b.chunks_exact(COLUMNS * k))
@@ -317,7 +317,7 @@ fn commit(core: &mut Core<'_>, warp: &mut Warp, _: &Operation, _: u32) -> Result
     Ok(())
 }
 
-/// Waits for all but the last `extra` groups.
+/// `wgmma.wait_group`: waits for all but the last `extra` groups.
 fn wait(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, _: u32) -> Result<(), Stop> {
     let index = warp.index as usize;
     let done = warp.committed.len().saturating_sub(operation.slots.extra as usize);

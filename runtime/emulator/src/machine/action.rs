@@ -1,7 +1,7 @@
-//! How operations run: the functions and control transfers behind a [`Program`].
+//! Actions: the functions and control transfers that run a [`Program`].
 //!
-//! Actions lie beside the program, not in it. A function takes the [`Core`], which refers to the program, so the program
-//! cannot know functions.
+//! Actions lie beside the program, not in it. A function takes the [`Core`], which refers to the program, so the
+//! program cannot know functions.
 
 use super::core::{Core, Stop};
 use super::lanes::LaneFunction;
@@ -35,7 +35,7 @@ pub(crate) struct WarpSync {
     pub kind: u32,
 }
 
-/// How an operation runs.
+/// The way in which an operation runs.
 #[derive(Clone, Copy)]
 pub(crate) enum Action {
     /// Lane by lane, on registers alone.

@@ -1,4 +1,4 @@
-//! A launch as its instructions see it, and one host thread's machine with what it counts and finds.
+//! A launch as its instructions see it, and the machine of one host thread, with its counts and findings.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -99,7 +99,7 @@ impl LaunchContext<'_> {
     }
 }
 
-/// How often an operation ran so far.
+/// The number of times that an operation ran so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Executed {
     pub threads: u64,
@@ -229,7 +229,8 @@ impl<'a> Core<'a> {
         });
     }
 
-    /// Reports a wrong access: as a finding under the sanitizer, after which the access must do nothing, else as a fault.
+    /// Reports a wrong access: as a finding under the sanitizer, after which the access must do nothing, else as a
+    /// fault.
     #[cold]
     pub fn wrong_access(
         &mut self,

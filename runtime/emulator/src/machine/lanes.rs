@@ -1,8 +1,8 @@
 //! Instructions that work lane by lane: a scalar definition becomes a loop over a warp.
 //!
-//! A definition is a type that implements [`Lanes`], nearly always through the `lanes!` macro. It is compiled twice, for
-//! any processor and for one with AVX2 and FMA, and [`function`] chooses at run time. With every lane active the loop has
-//! 32 iterations and no branch, so LLVM vectorises it; otherwise it visits the active lanes only.
+//! A definition is a type that implements [`Lanes`], nearly always through the `lanes!` macro. It is compiled twice,
+//! for any processor and for one with AVX2 and FMA, and [`function`] chooses at run time. With every lane active the
+//! loop has 32 iterations and no branch, so LLVM vectorises it; otherwise it visits the active lanes only.
 
 use super::registers::{Cell, FULL, LANES, Registers, Slots};
 

@@ -74,7 +74,7 @@ impl Mbarrier {
     }
 }
 
-/// How a thread arrives at an mbarrier.
+/// A thread's arrival at an mbarrier.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arrival {
     pub thread: u32,

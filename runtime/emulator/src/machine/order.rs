@@ -141,8 +141,8 @@ impl Order {
         }
     }
 
-    /// Starts a block, with all clocks beyond those of the last one. Returns `true` if the times start over, which they do
-    /// after two billion synchronisations.
+    /// Starts a block, with all clocks beyond those of the last one. Returns `true` if the times start over, which they
+    /// do after two billion synchronisations.
     pub fn start_block(&mut self) -> bool {
         let newest = self.now.iter().copied().max().unwrap_or(0);
         let over = newest > u32::MAX / 2;
@@ -164,7 +164,7 @@ impl Order {
         self.now[warp]
     }
 
-    /// The number by which accesses name an agent in place of a thread.
+    /// The number that stands for an agent where accesses have a thread's.
     pub fn agent(&self, agent: usize) -> u16 {
         ((self.clocks.len() + agent) * LANES) as u16
     }
@@ -293,7 +293,8 @@ impl Order {
         thread.known.as_ref().filter(|_| self.ahead[warp] >> lane & 1 != 0)
     }
 
-    /// Adds the clocks of some of a warp's `live` threads, and their own accesses, to a clock that others will take over.
+    /// Adds the clocks of some of a warp's `live` threads, and their own accesses, to a clock that others will take
+    /// over.
     pub fn publish(&self, to: &mut VectorClock, warp: usize, lanes: u32, live: u32) {
         to.join(&self.clocks[warp]);
         let mut left = lanes & self.ahead[warp];
@@ -369,8 +370,8 @@ impl Order {
         Some(known)
     }
 
-    /// Notes that a thread read a value that passes on a clock. The thread takes it over now if it acquires, else at its
-    /// next fence.
+    /// Notes that a thread read a value that passes on a clock. The thread takes it over now if it acquires, else at
+    /// its next fence.
     pub fn observe(&mut self, thread: u32, acquires: bool, live: u32, from: &VectorClock) {
         let (warp, lane) = (thread as usize / LANES, thread % LANES as u32);
         if acquires {

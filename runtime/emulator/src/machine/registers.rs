@@ -1,5 +1,5 @@
-//! The registers of a warp: a row of 32 lanes for each 32-bit register, two adjacent rows for a 64-bit one, and a 32-bit
-//! mask for each predicate.
+//! The registers of a warp: a row of 32 lanes for each 32-bit register, two adjacent rows for a 64-bit one, and a
+//! 32-bit mask for each predicate.
 
 /// Threads of a warp.
 pub(crate) const LANES: usize = 32;

@@ -48,8 +48,8 @@ impl Reads {
     }
 }
 
-/// The last accesses to a granule. Readers of up to two warps are kept: a write that is ordered after neither of them is
-/// a race, whoever else read.
+/// The last accesses to a granule. Readers of up to two warps are kept: a write that is ordered after neither of them
+/// is a race, whoever else read.
 #[derive(Debug, Clone, Copy, Default)]
 struct ShadowCell {
     write: Write,
@@ -63,7 +63,7 @@ pub(crate) struct Conflict {
     pub earlier_is_write: bool,
 }
 
-/// An access's place in the memory model.
+/// The properties of an access in the memory model.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Strength {
     pub strong: bool,
@@ -158,8 +158,8 @@ impl Shadow {
         (address / self.granule) as usize..=((address + size - 1) / self.granule) as usize
     }
 
-    /// Notes the start of an asynchronous copy to these bytes, which no thread may touch until it lands. Returns a conflict
-    /// with an earlier access.
+    /// Notes the start of an asynchronous copy to these bytes, which no thread may touch until it lands. Returns a
+    /// conflict with an earlier access.
     pub fn start_copy(&mut self, thread: u32, address: u32, size: u32) -> Option<Conflict> {
         let conflict = self.write(thread, address, size, false);
         for index in self.cells(address, size) {
@@ -249,8 +249,8 @@ impl Shadow {
         conflict
     }
 
-    /// Notes a read by the asynchronous product of that number of a warp group. Returns the same as [`Shadow::read`]. An
-    /// access happened before it if it did for some thread of the warp.
+    /// Notes a read by the asynchronous product of that number of a warp group. Returns the same as [`Shadow::read`].
+    /// An access happened before it if it did for some thread of the warp.
     pub fn read_behind(
         &mut self,
         (warp, group, product): (usize, usize, u32),
@@ -360,8 +360,8 @@ fn note_read(view: View<'_>, reads: &mut [Reads; 2], now: Reads) {
     } else if view.all_ordered(second.warp, second.lanes, second.time) {
         *second = now;
     } else {
-        // A newer read replaces an older one of the same warp, except that a strong read does not replace a weak one, which
-        // races with more accesses.
+        // A newer read replaces an older one of the same warp, except that a strong read does not replace a weak one,
+        // which races with more accesses.
         let forgettable = |read: &Reads| read.warp == now.warp && (read.strong || !now.strong);
         if forgettable(first) {
             *first = now;

@@ -1,4 +1,4 @@
-//! The state of one warp: its registers, where each of its 32 threads is, and what they wait for.
+//! The state of a warp: its registers, the position of each of its 32 threads, and the reasons why threads wait.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use super::registers::{LANES, Registers};
 /// Bytes of local memory that one thread can have.
 pub(crate) const LOCAL_LIMIT: usize = 512 << 10;
 
-/// An open call of one thread: what its caller goes on with, and the function that was called.
+/// An open call of a thread: the function that was called, and the state to which its caller returns.
 #[derive(Clone, Copy)]
 pub(crate) struct Frame {
     /// The operation at which the caller goes on.
@@ -31,6 +31,7 @@ pub(crate) struct Local {
     pub defined: Vec<bool>,
 }
 
+/// One warp.
 pub(crate) struct Warp {
     pub index: u32,
     pub registers: Registers,
@@ -40,7 +41,7 @@ pub(crate) struct Warp {
     pub waiting: u32,
     /// Threads that wait for others at a warp-wide instruction.
     pub parked: u32,
-    /// `true` if threads exited since parked ones were last checked: nobody waits for those who are gone.
+    /// `true` if threads exited since parked ones were last checked. Parked threads no longer wait for them.
     pub exited: bool,
     /// Threads that lost their turn to others that could run; empty once all had one.
     pub set_aside: u32,

@@ -171,7 +171,7 @@ impl Parser<'_, '_> {
             _ => return self.error(format!("expected a register type after `.reg`, found {}", self.found())),
         };
         if lanes > 1 && (ty == Type::Pred || lanes * ty.size() > 16) {
-            return self.error(format!("vectors of {lanes} {ty} are no registers"));
+            return self.error(format!("a register cannot be a vector of {lanes} {ty}"));
         }
         self.at += 1;
         loop {

@@ -3,7 +3,8 @@
 use super::error::ParseError;
 use super::lexer::{Token, TokenKind};
 
-/// The deepest nesting of braces and expressions. Bounds on nesting and sizes keep hostile text from exhausting the host.
+/// The deepest nesting of braces and expressions. Bounds on nesting and sizes keep hostile text from exhausting the
+/// host.
 pub(super) const DEEPEST_NESTING: u32 = 64;
 
 /// A recursive-descent parser. The files of this folder add its rules.

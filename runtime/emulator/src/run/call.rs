@@ -61,12 +61,12 @@ impl Warp {
             each(left, |lane| lanes |= u32::from(row[lane] == function) << lane);
             left &= !lanes;
             let Some(&index) = program.addresses.get(&function) else {
-                let message = "a call to an address that is no function";
+                let message = "a call to an address that is not a function's";
                 return Err(core.fault(self, operation, lane, Some(function), message));
             };
             let callee = &program.functions[index as usize];
             if !program.calls[call as usize].fits(callee) {
-                let message = format!("a call to `{}`, whose parameters are others", callee.name);
+                let message = format!("a call to `{}`, whose parameters differ", callee.name);
                 return Err(core.fault(self, operation, lane, Some(function), message));
             }
             self.call(core, operation, call, index, lanes)?;

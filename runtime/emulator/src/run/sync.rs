@@ -1,5 +1,5 @@
-//! Warp-synchronous instructions: the lanes of a mask wait until all of them have reached one of the same kind, in
-//! whatever place of the program.
+//! Warp-synchronous instructions: the lanes of a mask wait until each of them has reached one of the same kind,
+//! wherever in the program.
 
 use super::group::{Group, Pause};
 use crate::machine::action::{Action, Part, WarpSync};

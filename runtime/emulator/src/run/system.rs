@@ -28,8 +28,8 @@ impl Warp {
         })
     }
 
-    /// The message of a failed assertion, from the arguments of `__assertfail` (condition, file, line, function, bytes of a
-    /// character).
+    /// The message of a failed assertion, from the arguments of `__assertfail` (condition, file, line, function, bytes
+    /// of a character).
     fn failed_assertion(&self, core: &Core<'_>, function: &FunctionInfo, lane: usize) -> String {
         let argument = |index: usize| {
             let &(at, size) = function.parameters.get(index)?;

@@ -1,7 +1,7 @@
-//! A warp's turn: which of its threads run next, and the loop that runs them.
+//! A warp's turn: the choice of the threads that run next, and the loop that runs them.
 //!
 //! The threads that share a program counter run together. Of several such groups the one deepest in calls goes first,
-//! then the one with the lowest program counter, so that groups meet again where their paths do. A group that spins
+//! then the one with the lowest program counter, so that groups reconverge where their paths join. A group that spins
 //! while others wait is set aside after [`PATIENCE`] instructions, so that spin locks make progress.
 
 use super::group::{Group, Pause};
@@ -97,7 +97,8 @@ impl Warp {
         if alone {
             (self.set_aside, self.apart) = (0, 0);
         }
-        // A fence at the group's own place, which is another frame's, would stop it before its first instruction.
+        // A fence at the group's own counter, set by threads in another frame, would stop it before its first
+        // instruction.
         if patient || forced || fence <= self.counters[best] {
             fence = u32::MAX;
         }

@@ -1,4 +1,4 @@
-//! How `ld` and `st` are decoded.
+//! The decoding of `ld` and `st`.
 
 use super::access::Access;
 use super::modifiers::{ignore_cache_modifiers, take_space, take_strength};
@@ -36,13 +36,13 @@ pub(crate) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     let operands = if policy { 3 } else { 2 };
     draft.arity(operands..=operands)?;
     if policy {
-        // A cache policy is a hint: the register is read and ignored.
+        // A cache policy is a hint.
         draft.source(2, Type::B64)?;
     }
     let address = draft.address(usize::from(!store))?;
     let (mut named, base) = (address.space, address.base);
     if named.is_none() && space == Space::Parameter && !draft.is_entry() {
-        // In a function, parameters lie in the frame, and addresses of them are local.
+        // A device function's parameters lie in its frame, so their addresses are local.
         named = Some(Space::Local);
     }
     let class_space = space;
@@ -50,7 +50,7 @@ pub(crate) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         space = named.unwrap_or(Space::Parameter);
     } else if let Some(named) = named {
         if space == Space::Generic {
-            // A bare variable name in a generic access is its address in its own space.
+            // A variable's name in a generic access is an address in the variable's space.
             space = named;
         } else if named != space {
             return Err(draft.invalid(format!("a variable in {named} memory in an access to {space} memory")));
@@ -60,7 +60,7 @@ pub(crate) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     if values.len() != count {
         return Err(draft.invalid(format!("{} registers for {count} elements", values.len())));
     }
-    // Registers may be wider than the elements; all of one access are alike.
+    // Registers may be wider than the elements; those of one access have the same width.
     let wide = ty.size() == 8
         || values
             .iter()
@@ -109,7 +109,7 @@ pub(crate) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
             return Err(draft.invalid(format!("a store to read-only {space} memory")));
         }
     };
-    // Passing parameters is a move between frames, not traffic to local memory.
+    // Passing a parameter is a move between frames, not traffic to local memory.
     let class = if class_space == Space::Parameter && class == Class::Local {
         Class::Move
     } else {
@@ -118,7 +118,7 @@ pub(crate) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     draft.emit(Action::Warp(run), slots, class, 0)
 }
 
-/// The type of a register that takes an element of at most 32 bits: any of its size or wider.
+/// The least type of a register that takes an element of at most 32 bits.
 fn narrow(ty: Type) -> Type {
     match ty.size() {
         1 => Type::B8,
@@ -127,7 +127,7 @@ fn narrow(ty: Type) -> Type {
     }
 }
 
-/// The type as which a stored operand is read: constants take the element's own type.
+/// The type as which a stored operand is read.
 fn stored(ty: Type, operand: &Operand) -> Type {
     match operand {
         Operand::Integer(_) if ty.size() == 8 => Type::B64,

@@ -5,8 +5,7 @@ use crate::error::Error;
 use crate::machine::shared::Strength;
 use crate::parse::syntax::Space;
 
-/// Takes what an access says of its order, which changes no value here: the emulator's memory is one, and in order. Only
-/// the sanitizer asks.
+/// Takes the modifiers of memory order. Memory is sequentially consistent, so only the sanitizer uses them.
 pub(crate) fn take_strength(draft: &mut Draft<'_, '_>) -> Strength {
     let both = draft.take("acq_rel");
     let (acquires, releases) = (draft.take("acquire") | both, draft.take("release") | both);
@@ -18,7 +17,7 @@ pub(crate) fn take_strength(draft: &mut Draft<'_, '_>) -> Strength {
     }
 }
 
-/// Modifiers about scopes and caching, which change nothing here.
+/// Takes the modifiers of scopes and caching, which change nothing in the emulator.
 pub(crate) fn ignore_cache_modifiers(draft: &mut Draft<'_, '_>) {
     draft.ignore(&[
         "weak", "cta", "cluster", "gpu", "sys", "ca", "cg", "cs", "cv", "lu", "wb", "wt", "nc", "unified",
@@ -26,7 +25,7 @@ pub(crate) fn ignore_cache_modifiers(draft: &mut Draft<'_, '_>) {
     draft.ignore_prefixed(&["L1::", "L2::"]);
 }
 
-/// The space that the modifiers name.
+/// Takes the state space. An access without one is generic.
 pub(crate) fn take_space(draft: &mut Draft<'_, '_>) -> Result<Space, Error> {
     Ok(
         match draft.take_any(&[

@@ -1,5 +1,5 @@
-//! What loads and stores run in each state space. Lanes of one access may go to different memories, with generic
-//! addresses and in a cluster: they are split by where they go.
+//! The loads and stores of each state space. Generic addresses and addresses of a cluster can lead the lanes of one
+//! access to different memories: the access is split by memory.
 
 use super::access::{Access, addresses};
 use super::global::{load_global, store_global};
@@ -69,7 +69,7 @@ entry!(st_generic, |core, warp, operation, access, addresses, mask| generic(
     core, warp, operation, access, addresses, mask, true
 ));
 
-/// Splits lanes by the space that their generic addresses point to.
+/// Splits an access by the space that its generic addresses point to.
 fn generic(
     core: &mut Core<'_>,
     warp: &mut Warp,
@@ -114,7 +114,7 @@ fn generic(
     Ok(())
 }
 
-/// Accesses to the shared memory of the cluster, split by the block that they go to.
+/// Splits an access to the cluster's shared memory by block.
 fn cluster(
     core: &mut Core<'_>,
     warp: &mut Warp,
@@ -133,7 +133,7 @@ fn cluster(
     })
 }
 
-/// Runs an access to shared memory for each block of the cluster that lanes go to.
+/// Runs an access to shared memory once for each block of the cluster that it touches.
 pub(crate) fn each_block(
     core: &mut Core<'_>,
     warp: &mut Warp,
