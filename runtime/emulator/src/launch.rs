@@ -1,8 +1,7 @@
 //! Launching a kernel: checks arguments and limits, spreads blocks over host threads, gathers counts and findings.
 
-use std::sync::Mutex;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::count::Counts;
 use crate::error::Error;
@@ -148,6 +147,7 @@ fn shape(kernel: &Kernel, message: String) -> Error {
     }
 }
 
+/// Checks grid and block against the limits of GPUs and of the kernel.
 fn check_shape(kernel: &Kernel, launch: &Launch<'_>) -> Result<(), Error> {
     let threads = launch
         .block
@@ -195,6 +195,7 @@ fn check_shape(kernel: &Kernel, launch: &Launch<'_>) -> Result<(), Error> {
     Ok(())
 }
 
+/// The bytes of a kernel's parameters, from its arguments.
 fn parameters(module: &Module, kernel: &Kernel, arguments: &[Argument]) -> Result<Vec<u8>, Error> {
     let declared = kernel.parameters();
     if arguments.len() != declared.len() {
@@ -205,7 +206,7 @@ fn parameters(module: &Module, kernel: &Kernel, arguments: &[Argument]) -> Resul
         });
     }
     let mut bytes = Vec::new();
-    for (index, ((argument, parameter), place)) in arguments
+    for (index, ((argument, parameter), range)) in arguments
         .iter()
         .zip(declared)
         .zip(module.parameter_ranges(kernel))
@@ -221,10 +222,40 @@ fn parameters(module: &Module, kernel: &Kernel, arguments: &[Argument]) -> Resul
                 given: argument.len(),
             });
         }
-        bytes.resize(place.0 as usize, 0);
+        bytes.resize(range.0 as usize, 0);
         bytes.extend(argument);
     }
     Ok(bytes)
+}
+
+/// The clusters that host threads take one after the other, and the failure that stops them all.
+struct Queue {
+    /// The number of clusters in x, y and z.
+    clusters: [u64; 3],
+    next: AtomicU64,
+    stop: AtomicBool,
+    /// The failure of the earliest cluster, so that the error depends on timing as little as possible.
+    failure: Mutex<Option<(u64, Stop)>>,
+}
+
+impl Queue {
+    /// The number of the next cluster, and its index in the grid of clusters.
+    fn take(&self) -> Option<(u64, [u64; 3])> {
+        if self.stop.load(Relaxed) {
+            return None;
+        }
+        let number = self.next.fetch_add(1, Relaxed);
+        let [x, y, z] = self.clusters;
+        (number < x * y * z).then(|| (number, [number % x, number / x % y, number / x / y]))
+    }
+
+    fn fail(&self, number: u64, error: Stop) {
+        self.stop.store(true, Relaxed);
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        if failure.as_ref().is_none_or(|(earlier, _)| number < *earlier) {
+            *failure = Some((number, error));
+        }
+    }
 }
 
 /// The counts and the findings of one host thread.
@@ -234,51 +265,25 @@ struct HostThread {
     executed: Vec<Executed>,
 }
 
+/// Runs all clusters of the grid on host threads.
 fn run<const SANITIZE: bool, const COUNT: bool>(
     context: &LaunchContext<'_>,
     actions: &[Action],
 ) -> Result<Report, Error> {
     let extents = context.program.cluster;
-    let clusters: [u64; 3] = std::array::from_fn(|axis| u64::from(context.grid[axis] / extents[axis]));
-    let [x, y, z] = clusters;
-    let total = x * y * z;
+    let queue = Queue {
+        clusters: std::array::from_fn(|axis| u64::from(context.grid[axis] / extents[axis])),
+        next: AtomicU64::new(0),
+        stop: AtomicBool::new(false),
+        failure: Mutex::new(None),
+    };
     let available = context
         .options
         .threads
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let threads = (available.max(1) as u64).min(total) as usize;
-    let next = AtomicU64::new(0);
-    let stop = AtomicBool::new(false);
-    // The failure of the earliest block, so that the error depends on timing as little as possible.
-    let failure: Mutex<Option<(u64, Stop)>> = Mutex::new(None);
-    let work = || -> HostThread {
-        let mut core = Core::new(context);
-        let warp_count = context.block.iter().product::<u32>().div_ceil(32);
-        let ranks = extents.iter().product::<u32>();
-        let mut warps: Vec<Vec<Warp>> = (0..ranks).map(|_| (0..warp_count).map(Warp::new).collect()).collect();
-        while !stop.load(Relaxed) {
-            let number = next.fetch_add(1, Relaxed);
-            if number >= total {
-                break;
-            }
-            let index = [number % x, number / x % y, number / x / y];
-            let origin = std::array::from_fn(|axis| index[axis] as u32 * extents[axis]);
-            if let Err(error) = block::run::<SANITIZE, COUNT>(&mut core, actions, &mut warps, origin) {
-                stop.store(true, Relaxed);
-                let mut failure = failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                if failure.as_ref().is_none_or(|(earlier, _)| number < *earlier) {
-                    *failure = Some((number, error));
-                }
-                break;
-            }
-        }
-        HostThread {
-            counts: core.counts,
-            findings: core.findings,
-            executed: core.executed,
-        }
-    };
-    let parts: Vec<HostThread> = if threads == 1 {
+    let threads = (available.max(1) as u64).min(queue.clusters.iter().product()) as usize;
+    let work = || run_clusters::<SANITIZE, COUNT>(context, actions, &queue);
+    let finished: Vec<HostThread> = if threads == 1 {
         vec![work()]
     } else {
         std::thread::scope(|scope| {
@@ -290,35 +295,66 @@ fn run<const SANITIZE: bool, const COUNT: bool>(
                 .collect()
         })
     };
-    if let Some((_, Stop(error))) = failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
-        return Err(*error);
+    match queue.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some((_, Stop(error))) => Err(*error),
+        None => Ok(gathered(context, finished)),
     }
+}
+
+/// Runs clusters of the queue until it is empty or one fails.
+fn run_clusters<const SANITIZE: bool, const COUNT: bool>(
+    context: &LaunchContext<'_>,
+    actions: &[Action],
+    queue: &Queue,
+) -> HostThread {
+    let mut core = Core::new(context);
+    let extents = context.program.cluster;
+    let warp_count = context.block.iter().product::<u32>().div_ceil(32);
+    let ranks = extents.iter().product::<u32>();
+    let mut warps: Vec<Vec<Warp>> = (0..ranks).map(|_| (0..warp_count).map(Warp::new).collect()).collect();
+    while let Some((number, index)) = queue.take() {
+        let origin = std::array::from_fn(|axis| index[axis] as u32 * extents[axis]);
+        if let Err(error) = block::run::<SANITIZE, COUNT>(&mut core, actions, &mut warps, origin) {
+            queue.fail(number, error);
+            break;
+        }
+    }
+    HostThread {
+        counts: core.counts,
+        findings: core.findings,
+        executed: core.executed,
+    }
+}
+
+/// Adds up the counts and the findings of all host threads.
+fn gathered(context: &LaunchContext<'_>, finished: Vec<HostThread>) -> Report {
     let mut counts = Counts::default();
     let mut findings = Findings::default();
-    for part in parts {
-        if COUNT {
-            counts += part.counts;
-            add_executed(&mut counts, context, &part.executed);
+    for thread in finished {
+        if context.options.count {
+            counts += thread.counts;
+            add_executed(&mut counts, context, &thread.executed);
         }
-        findings.merge(part.findings);
+        findings.merge(thread.findings);
     }
-    if COUNT {
+    if context.options.count {
+        let sectors = |map: &[AtomicU64]| {
+            map.iter()
+                .map(|word| u64::from(word.load(Relaxed).count_ones()))
+                .sum::<u64>()
+        };
         for touched in context.touched.iter().filter_map(OnceLock::get) {
-            let sectors = |map: &[AtomicU64]| {
-                map.iter()
-                    .map(|word| u64::from(word.load(Relaxed).count_ones()))
-                    .sum::<u64>()
-            };
             counts.dram_read_bytes += 32 * sectors(&touched.read);
             counts.dram_write_bytes += 32 * sectors(&touched.written);
         }
     }
-    Ok(Report {
+    Report {
         counts,
         findings: findings.into_sorted(),
-    })
+    }
 }
 
+/// Adds the instructions that a host thread executed.
 fn add_executed(counts: &mut Counts, context: &LaunchContext<'_>, executed: &[Executed]) {
     for (info, executed) in context.program.info.iter().zip(executed) {
         counts.flops += u64::from(info.flops) * executed.threads;

@@ -43,9 +43,9 @@ pub(crate) fn extension(ty: Type, register: Type) -> Option<LaneFunction> {
 }
 
 /// Sets a predicate to a constant.
-pub(crate) struct SetPredicate;
+pub(crate) struct ConstantPredicate;
 
-impl Lanes for SetPredicate {
+impl Lanes for ConstantPredicate {
     #[inline(always)]
     fn run(registers: &mut Registers, slots: &Slots, mask: u32) {
         registers.set_predicate(slots.to, if slots.extra != 0 { FULL } else { 0 }, mask);
@@ -69,4 +69,11 @@ pub(crate) fn frame_address(_: &mut Core<'_>, warp: &mut Warp, operation: &Opera
         row[lane] = u64::from(bases[lane]).wrapping_add(operation.slots.extra)
     });
     Ok(())
+}
+
+/// Does nothing, for instructions that have no effect in the emulator.
+pub(crate) struct Nothing;
+
+impl Lanes for Nothing {
+    fn run(_: &mut Registers, _: &Slots, _: u32) {}
 }

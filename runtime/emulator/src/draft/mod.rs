@@ -14,6 +14,6 @@ pub(crate) mod scope;
 mod special;
 pub(crate) mod text;
 
-pub(crate) use helpers::{AddOffset, SetPredicate, Truncate};
+pub(crate) use helpers::{AddOffset, ConstantPredicate, Nothing, Truncate};
 pub(crate) use scope::Location;
 pub(crate) use text::Draft;

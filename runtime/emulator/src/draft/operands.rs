@@ -1,6 +1,6 @@
 //! Operands: registers, constants, variables and addresses become slots.
 
-use super::helpers::{AddOffset, Extend, SetPredicate, Truncate, extension, frame_address};
+use super::helpers::{AddOffset, ConstantPredicate, Extend, Truncate, extension, frame_address};
 use super::scope::{Location, Symbol};
 use super::text::Draft;
 use crate::count::Class;
@@ -216,7 +216,7 @@ impl<'d> Draft<'d, '_> {
     fn constant_predicate(&mut self, value: bool) -> Slot {
         let slot = self.fresh(Type::Pred);
         self.ahead(
-            Action::Lanes(function::<SetPredicate>()),
+            Action::Lanes(function::<ConstantPredicate>()),
             Slots {
                 to: slot,
                 extra: value.into(),

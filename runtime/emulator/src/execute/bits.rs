@@ -214,36 +214,32 @@ impl Lanes for Logic {
     }
 }
 
+/// Chooses the form of a function by the width of its type.
+macro_rules! by_width {
+    ($ty:expr, $narrow:ident, $wide:ident) => {
+        match $ty.size() {
+            8 => function::<$wide>(),
+            _ => function::<$narrow>(),
+        }
+    };
+}
+
+/// Chooses the form of a function by the width and the sign of its type.
+macro_rules! by_integer {
+    ($ty:expr, $u32:ident, $s32:ident, $u64:ident, $s64:ident) => {
+        match ($ty.size(), $ty.is_signed()) {
+            (8, false) => function::<$u64>(),
+            (8, true) => function::<$s64>(),
+            (_, false) => function::<$u32>(),
+            (_, true) => function::<$s32>(),
+        }
+    };
+}
+
 pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
-    let name = draft.name();
-    match name {
-        "shf" => {
-            let left = match draft.take_any(&["l", "r"]) {
-                Some("l") => true,
-                Some(_) => false,
-                None => return Err(draft.invalid("`shf` needs `.l` or `.r`")),
-            };
-            let clamp = draft.take("clamp");
-            draft.ignore(&["wrap"]);
-            draft.ty()?;
-            return three(
-                draft,
-                if left { function::<ShfL>() } else { function::<ShfR>() },
-                clamp.into(),
-            );
-        }
-        "prmt" => {
-            let mode = draft.take_any(&["f4e", "b4e", "rc8", "ecl", "ecr", "rc16"]);
-            draft.ty()?;
-            return match mode.and_then(|mode| {
-                ["f4e", "b4e", "rc8", "ecl", "ecr", "rc16"]
-                    .iter()
-                    .position(|name| *name == mode)
-            }) {
-                Some(mode) => three(draft, function::<PrmtMode>(), mode as u64),
-                None => three(draft, function::<Prmt>(), 0),
-            };
-        }
+    match draft.name() {
+        "shf" => return funnel_shift(draft),
+        "prmt" => return permute(draft),
         "lop3" => return lop3(draft),
         "fns" => {
             draft.ty()?;
@@ -255,149 +251,104 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     draft.ignore(&["wrap"]);
     let amount = draft.take("shiftamt");
     let ty = draft.ty()?;
-    let wide = ty.size() == 8;
     if ty == Type::Pred {
         return logic(draft);
     }
-    match name {
-        "and" => same(
-            draft,
-            ty,
-            2,
-            if wide { function::<And64>() } else { function::<And32>() },
-        ),
-        "or" => same(draft, ty, 2, if wide { function::<Or64>() } else { function::<Or32>() }),
-        "xor" => same(
-            draft,
-            ty,
-            2,
-            if wide { function::<Xor64>() } else { function::<Xor32>() },
-        ),
-        "not" => same(
-            draft,
-            ty,
-            1,
-            if wide { function::<Not64>() } else { function::<Not32>() },
-        ),
-        "cnot" => {
-            let run = match ty.size() {
-                2 => function::<Cnot<u16>>(),
-                4 => function::<Cnot<u32>>(),
-                _ => function::<Cnot<u64>>(),
-            };
-            same(draft, ty, 1, run)
-        }
-        "brev" => same(
-            draft,
-            ty,
-            1,
-            if wide {
-                function::<Brev64>()
-            } else {
-                function::<Brev32>()
-            },
-        ),
-        "shl" | "shr" => {
-            let signed = ty.is_signed();
-            let run = match (name, ty.size(), signed) {
-                ("shl", 2, _) => function::<Shl16>(),
-                ("shl", 4, _) => function::<Shl32>(),
-                ("shl", 8, _) => function::<Shl64>(),
-                ("shr", 2, false) => function::<ShrU16>(),
-                ("shr", 4, false) => function::<ShrU32>(),
-                ("shr", 8, false) => function::<ShrU64>(),
-                ("shr", 2, true) => function::<ShrS16>(),
-                ("shr", 4, true) => function::<ShrS32>(),
-                ("shr", 8, true) => function::<ShrS64>(),
-                _ => return Err(draft.unsupported(format!("the type {ty}"))),
-            };
-            let from = [draft.source(1, ty)?, draft.source(2, Type::B32)?];
-            let to = draft.target(0, ty)?;
-            draft.lane_function(run, to, &from, 0, Class::Integer, 0)
-        }
-        "bfe" => {
-            let run = match (wide, ty.is_signed()) {
-                (false, false) => function::<BfeU32>(),
-                (false, true) => function::<BfeS32>(),
-                (true, false) => function::<BfeU64>(),
-                (true, true) => function::<BfeS64>(),
-            };
-            let from = [
-                draft.source(1, ty)?,
-                draft.source(2, Type::B32)?,
-                draft.source(3, Type::B32)?,
-            ];
-            let to = draft.target(0, ty)?;
-            draft.lane_function(run, to, &from, 0, Class::Integer, 0)
-        }
-        "bfi" => {
-            let from = [
-                draft.source(1, ty)?,
-                draft.source(2, ty)?,
-                draft.source(3, Type::B32)?,
-                draft.source(4, Type::B32)?,
-            ];
-            let to = draft.target(0, ty)?;
-            draft.lane_function(
-                if wide { function::<Bfi64>() } else { function::<Bfi32>() },
-                to,
-                &from,
-                0,
-                Class::Integer,
-                0,
-            )
-        }
-        "clz" => count(
-            draft,
-            ty,
-            if wide { function::<Clz64>() } else { function::<Clz32>() },
-            0,
-        ),
-        "popc" => count(
-            draft,
-            ty,
-            if wide {
-                function::<Popc64>()
-            } else {
-                function::<Popc32>()
-            },
-            0,
-        ),
+    match draft.name() {
+        "and" => same(draft, ty, 2, by_width!(ty, And32, And64)),
+        "or" => same(draft, ty, 2, by_width!(ty, Or32, Or64)),
+        "xor" => same(draft, ty, 2, by_width!(ty, Xor32, Xor64)),
+        "not" => same(draft, ty, 1, by_width!(ty, Not32, Not64)),
+        "cnot" if ty.size() == 2 => same(draft, ty, 1, function::<Cnot<u16>>()),
+        "cnot" if ty.size() == 4 => same(draft, ty, 1, function::<Cnot<u32>>()),
+        "cnot" => same(draft, ty, 1, function::<Cnot<u64>>()),
+        "brev" => same(draft, ty, 1, by_width!(ty, Brev32, Brev64)),
+        "shl" | "shr" => shift(draft, ty),
+        "bfe" => extract(draft, ty),
+        "bfi" => insert(draft, ty),
+        "clz" => count(draft, ty, by_width!(ty, Clz32, Clz64), 0),
+        "popc" => count(draft, ty, by_width!(ty, Popc32, Popc64), 0),
         "bfind" => {
-            let run = match (wide, ty.is_signed()) {
-                (false, false) => function::<BfindU32>(),
-                (false, true) => function::<BfindS32>(),
-                (true, false) => function::<BfindU64>(),
-                (true, true) => function::<BfindS64>(),
-            };
+            let run = by_integer!(ty, BfindU32, BfindS32, BfindU64, BfindS64);
             count(draft, ty, run, amount.into())
         }
-        "bmsk" | "szext" => {
-            let from = [draft.source(1, Type::B32)?, draft.source(2, Type::B32)?];
-            let to = draft.target(0, Type::B32)?;
-            let extra = u64::from(clamp)
-                | if name == "szext" {
-                    u64::from(ty.is_signed()) << 1
-                } else {
-                    0
-                };
-            draft.lane_function(
-                if name == "bmsk" {
-                    function::<Bmsk>()
-                } else {
-                    function::<Szext>()
-                },
-                to,
-                &from,
-                extra,
-                Class::Integer,
-                0,
-            )
+        "bmsk" => two(draft, function::<Bmsk>(), clamp.into()),
+        "szext" => {
+            let extra = u64::from(clamp) | u64::from(ty.is_signed()) << 1;
+            two(draft, function::<Szext>(), extra)
         }
         _ => Err(draft.unsupported("this instruction")),
     }
 }
 
+/// Decodes `shf`.
+fn funnel_shift(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+    let run = match draft.take_any(&["l", "r"]) {
+        Some("l") => function::<ShfL>(),
+        Some(_) => function::<ShfR>(),
+        None => return Err(draft.invalid("`shf` needs `.l` or `.r`")),
+    };
+    let clamp = draft.take("clamp");
+    draft.ignore(&["wrap"]);
+    draft.ty()?;
+    three(draft, run, clamp.into())
+}
+
+/// Decodes `prmt`.
+fn permute(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+    const MODES: [&str; 6] = ["f4e", "b4e", "rc8", "ecl", "ecr", "rc16"];
+    let mode = MODES.iter().position(|name| draft.take(name));
+    draft.ty()?;
+    match mode {
+        Some(mode) => three(draft, function::<PrmtMode>(), mode as u64),
+        None => three(draft, function::<Prmt>(), 0),
+    }
+}
+
+/// Decodes `shl` and `shr`.
+fn shift(draft: &mut Draft<'_, '_>, ty: Type) -> Result<(), Error> {
+    let run = match (draft.name(), ty.size(), ty.is_signed()) {
+        ("shl", 2, _) => function::<Shl16>(),
+        ("shl", 4, _) => function::<Shl32>(),
+        ("shl", 8, _) => function::<Shl64>(),
+        ("shr", 2, false) => function::<ShrU16>(),
+        ("shr", 4, false) => function::<ShrU32>(),
+        ("shr", 8, false) => function::<ShrU64>(),
+        ("shr", 2, true) => function::<ShrS16>(),
+        ("shr", 4, true) => function::<ShrS32>(),
+        ("shr", 8, true) => function::<ShrS64>(),
+        _ => return Err(draft.unsupported(format!("the type {ty}"))),
+    };
+    let from = [draft.source(1, ty)?, draft.source(2, Type::B32)?];
+    let to = draft.target(0, ty)?;
+    draft.lane_function(run, to, &from, 0, Class::Integer, 0)
+}
+
+/// Decodes `bfe`.
+fn extract(draft: &mut Draft<'_, '_>, ty: Type) -> Result<(), Error> {
+    let run = by_integer!(ty, BfeU32, BfeS32, BfeU64, BfeS64);
+    let from = [
+        draft.source(1, ty)?,
+        draft.source(2, Type::B32)?,
+        draft.source(3, Type::B32)?,
+    ];
+    let to = draft.target(0, ty)?;
+    draft.lane_function(run, to, &from, 0, Class::Integer, 0)
+}
+
+/// Decodes `bfi`.
+fn insert(draft: &mut Draft<'_, '_>, ty: Type) -> Result<(), Error> {
+    let from = [
+        draft.source(1, ty)?,
+        draft.source(2, ty)?,
+        draft.source(3, Type::B32)?,
+        draft.source(4, Type::B32)?,
+    ];
+    let to = draft.target(0, ty)?;
+    draft.lane_function(by_width!(ty, Bfi32, Bfi64), to, &from, 0, Class::Integer, 0)
+}
+
+/// Emits an instruction of `sources` sources, all of one type.
 fn same(draft: &mut Draft<'_, '_>, ty: Type, sources: usize, run: LaneFunction) -> Result<(), Error> {
     draft.arity(sources + 1..=sources + 1)?;
     let mut from = [0; 2];
@@ -408,12 +359,21 @@ fn same(draft: &mut Draft<'_, '_>, ty: Type, sources: usize, run: LaneFunction) 
     draft.lane_function(run, to, &from[..sources], 0, Class::Integer, 0)
 }
 
+/// Emits an instruction of one source, with a 32-bit result.
 fn count(draft: &mut Draft<'_, '_>, ty: Type, run: LaneFunction, extra: u64) -> Result<(), Error> {
     let from = draft.source(1, ty)?;
     let to = draft.target(0, Type::B32)?;
     draft.lane_function(run, to, &[from], extra, Class::Integer, 0)
 }
 
+/// Emits an instruction of two 32-bit sources.
+fn two(draft: &mut Draft<'_, '_>, run: LaneFunction, extra: u64) -> Result<(), Error> {
+    let from = [draft.source(1, Type::B32)?, draft.source(2, Type::B32)?];
+    let to = draft.target(0, Type::B32)?;
+    draft.lane_function(run, to, &from, extra, Class::Integer, 0)
+}
+
+/// Emits an instruction of three 32-bit sources.
 fn three(draft: &mut Draft<'_, '_>, run: LaneFunction, extra: u64) -> Result<(), Error> {
     draft.arity(4..=4)?;
     let from = [
@@ -438,6 +398,7 @@ fn lop3(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     draft.lanes::<Lop3>(to, &from, table, Class::Integer, 0)
 }
 
+/// Decodes logic on predicates.
 fn logic(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     let operation = match draft.name() {
         "and" => 0,

@@ -3,23 +3,15 @@
 use super::exchange::{WARP_BARRIER, warp_barrier};
 use super::memory;
 use crate::count::Class;
-use crate::draft::Draft;
 use crate::draft::call::CallSyntax;
+use crate::draft::{Draft, Nothing};
 use crate::error::Error;
 use crate::machine::action::{Action, WarpSync};
 use crate::machine::core::{Core, Stop};
-use crate::machine::lanes::Lanes;
 use crate::machine::program::{Barrier, Control, Operation, Reduction, ReductionKind};
-use crate::machine::registers::{Registers, Slots};
+use crate::machine::registers::Slots;
 use crate::machine::warp::Warp;
 use crate::parse::syntax::{Operand, Type};
-
-/// Does nothing, for proxy fences: the emulator has one proxy.
-struct Nothing;
-
-impl Lanes for Nothing {
-    fn run(_: &mut Registers, _: &Slots, _: u32) {}
-}
 
 const ACQUIRES: u64 = 1;
 const RELEASES: u64 = 2;
@@ -81,6 +73,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
             let order = draft.take_any(&["acquire", "release", "acq_rel", "sc"]);
             draft.ignore(&["gl", "cta", "cluster", "gpu", "sys"]);
             draft.arity(0..=0)?;
+            // The emulator has one proxy.
             if proxy || mbarriers {
                 return draft.lanes::<Nothing>(0, &[], 0, Class::Barrier, 0);
             }

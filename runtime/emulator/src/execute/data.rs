@@ -1,7 +1,7 @@
 //! Moves, packing, conversions of addresses, and hints.
 
 use crate::count::Class;
-use crate::draft::{AddOffset, Draft, Location, SetPredicate, Truncate};
+use crate::draft::{AddOffset, ConstantPredicate, Draft, Location, Nothing, Truncate};
 use crate::error::Error;
 use crate::machine::action::Action;
 use crate::machine::address::{
@@ -91,13 +91,6 @@ impl Lanes for IsSpace {
         }
         registers.set_predicate(slots.to, result, mask);
     }
-}
-
-/// Does nothing, for hints.
-struct Nothing;
-
-impl Lanes for Nothing {
-    fn run(_: &mut Registers, _: &Slots, _: u32) {}
 }
 
 pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
@@ -230,7 +223,7 @@ fn mov(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         let to = draft.target(0, Type::Pred)?;
         if let Operand::Integer(value) = draft.operand(1)? {
             return draft.emit_move(
-                Action::Lanes(function::<SetPredicate>()),
+                Action::Lanes(function::<ConstantPredicate>()),
                 Slots {
                     to,
                     extra: *value,

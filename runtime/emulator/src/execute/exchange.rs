@@ -220,8 +220,7 @@ fn emit(draft: &mut Draft<'_, '_>, run: SyncFunction, slots: Slots, mask: u32, k
 }
 
 pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
-    let name = draft.name();
-    if name == "activemask" {
+    if draft.name() == "activemask" {
         draft.ty()?;
         let to = draft.target(0, Type::B32)?;
         return draft.emit(
@@ -234,133 +233,148 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     if !draft.take("sync") {
         return Err(draft.unsupported("warp instructions without `.sync` (removed in sm_70)"));
     }
-    match name {
-        "shfl" => {
-            let mode = match draft.take_any(&["up", "down", "bfly", "idx"]) {
-                Some("up") => UP,
-                Some("down") => DOWN,
-                Some("bfly") => BUTTERFLY,
-                Some(_) => 3,
-                None => return Err(draft.unsupported("this mode")),
-            };
-            draft.ty()?;
-            draft.arity(5..=5)?;
-            let value = draft.source(1, Type::B32)?;
-            let lane = draft.source(2, Type::B32)?;
-            let control = draft.source(3, Type::B32)?;
-            let mask = draft.source(4, Type::B32)?;
-            let (to, extra) = with_predicate(draft, mode)?;
-            emit(
-                draft,
-                shuffle,
-                Slots {
-                    to,
-                    from: [value, lane, control, mask],
-                    extra,
-                },
-                mask,
-                SHUFFLE + mode as u32,
-            )
-        }
-        "vote" => {
-            let mode = match draft.take_any(&["all", "any", "uni", "ballot"]) {
-                Some("all") => 0,
-                Some("any") => 1,
-                Some("uni") => 2,
-                Some(_) => 3,
-                None => return Err(draft.unsupported("this mode")),
-            };
-            draft.ty()?;
-            draft.arity(3..=3)?;
-            let (predicate, negated) = draft.predicate_source(1)?;
-            let mask = draft.source(2, Type::B32)?;
-            let to = draft.target(0, if mode == 3 { Type::B32 } else { Type::Pred })?;
-            emit(
-                draft,
-                vote,
-                Slots {
-                    to,
-                    from: [predicate, 0, 0, mask],
-                    extra: mode | u64::from(negated) << 2,
-                },
-                mask,
-                VOTE + mode as u32,
-            )
-        }
-        "match" => {
-            let all = match draft.take_any(&["any", "all"]) {
-                Some("any") => 0,
-                Some(_) => 1,
-                None => return Err(draft.unsupported("this mode")),
-            };
-            let ty = draft.ty()?;
-            draft.arity(3..=3)?;
-            let value = draft.source(1, ty)?;
-            let mask = draft.source(2, Type::B32)?;
-            let qualifiers = all | u64::from(ty.size() == 8) << 1;
-            let (to, extra) = with_predicate(draft, qualifiers)?;
-            emit(
-                draft,
-                match_values,
-                Slots {
-                    to,
-                    from: [value, 0, 0, mask],
-                    extra,
-                },
-                mask,
-                MATCH + qualifiers as u32,
-            )
-        }
-        "redux" => {
-            let operation = draft.take_any(&["add", "min", "max", "and", "or", "xor"]);
-            let ty = draft.ty()?;
-            if !matches!(ty, Type::U32 | Type::S32 | Type::B32) {
-                return Err(draft.unsupported(format!("the type {ty}")));
-            }
-            let extra = match (operation, ty.is_signed()) {
-                (Some("add"), _) => 0,
-                (Some("min"), false) => 1,
-                (Some("max"), false) => 2,
-                (Some("min"), true) => 3,
-                (Some("max"), true) => 4,
-                (Some("and"), _) => 5,
-                (Some("or"), _) => 6,
-                (Some("xor"), _) => 7,
-                _ => return Err(draft.unsupported("this reduction")),
-            };
-            draft.arity(3..=3)?;
-            let value = draft.source(1, Type::B32)?;
-            let mask = draft.source(2, Type::B32)?;
-            let to = draft.target(0, Type::B32)?;
-            emit(
-                draft,
-                reduce,
-                Slots {
-                    to,
-                    from: [value, 0, 0, mask],
-                    extra,
-                },
-                mask,
-                REDUCE + extra as u32,
-            )
-        }
-        _ => {
-            draft.arity(2..=2)?;
-            let mask = draft.source(1, Type::B32)?;
-            let (to, extra) = with_predicate(draft, 0)?;
-            emit(
-                draft,
-                elect,
-                Slots {
-                    to,
-                    from: [mask, 0, 0, mask],
-                    extra,
-                },
-                mask,
-                ELECT,
-            )
-        }
+    match draft.name() {
+        "shfl" => decode_shuffle(draft),
+        "vote" => decode_vote(draft),
+        "match" => decode_match(draft),
+        "redux" => decode_reduction(draft),
+        _ => decode_election(draft),
     }
+}
+
+/// Decodes `shfl.sync`.
+fn decode_shuffle(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+    let mode = match draft.take_any(&["up", "down", "bfly", "idx"]) {
+        Some("up") => UP,
+        Some("down") => DOWN,
+        Some("bfly") => BUTTERFLY,
+        Some(_) => 3,
+        None => return Err(draft.unsupported("this mode")),
+    };
+    draft.ty()?;
+    draft.arity(5..=5)?;
+    let value = draft.source(1, Type::B32)?;
+    let lane = draft.source(2, Type::B32)?;
+    let control = draft.source(3, Type::B32)?;
+    let mask = draft.source(4, Type::B32)?;
+    let (to, extra) = with_predicate(draft, mode)?;
+    emit(
+        draft,
+        shuffle,
+        Slots {
+            to,
+            from: [value, lane, control, mask],
+            extra,
+        },
+        mask,
+        SHUFFLE + mode as u32,
+    )
+}
+
+/// Decodes `vote.sync`.
+fn decode_vote(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+    let mode = match draft.take_any(&["all", "any", "uni", "ballot"]) {
+        Some("all") => 0,
+        Some("any") => 1,
+        Some("uni") => 2,
+        Some(_) => 3,
+        None => return Err(draft.unsupported("this mode")),
+    };
+    draft.ty()?;
+    draft.arity(3..=3)?;
+    let (predicate, negated) = draft.predicate_source(1)?;
+    let mask = draft.source(2, Type::B32)?;
+    let to = draft.target(0, if mode == 3 { Type::B32 } else { Type::Pred })?;
+    emit(
+        draft,
+        vote,
+        Slots {
+            to,
+            from: [predicate, 0, 0, mask],
+            extra: mode | u64::from(negated) << 2,
+        },
+        mask,
+        VOTE + mode as u32,
+    )
+}
+
+/// Decodes `match.sync`.
+fn decode_match(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+    let all = match draft.take_any(&["any", "all"]) {
+        Some("any") => 0,
+        Some(_) => 1,
+        None => return Err(draft.unsupported("this mode")),
+    };
+    let ty = draft.ty()?;
+    draft.arity(3..=3)?;
+    let value = draft.source(1, ty)?;
+    let mask = draft.source(2, Type::B32)?;
+    let qualifiers = all | u64::from(ty.size() == 8) << 1;
+    let (to, extra) = with_predicate(draft, qualifiers)?;
+    emit(
+        draft,
+        match_values,
+        Slots {
+            to,
+            from: [value, 0, 0, mask],
+            extra,
+        },
+        mask,
+        MATCH + qualifiers as u32,
+    )
+}
+
+/// Decodes `redux.sync`.
+fn decode_reduction(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+    let operation = draft.take_any(&["add", "min", "max", "and", "or", "xor"]);
+    let ty = draft.ty()?;
+    if !matches!(ty, Type::U32 | Type::S32 | Type::B32) {
+        return Err(draft.unsupported(format!("the type {ty}")));
+    }
+    let extra = match (operation, ty.is_signed()) {
+        (Some("add"), _) => 0,
+        (Some("min"), false) => 1,
+        (Some("max"), false) => 2,
+        (Some("min"), true) => 3,
+        (Some("max"), true) => 4,
+        (Some("and"), _) => 5,
+        (Some("or"), _) => 6,
+        (Some("xor"), _) => 7,
+        _ => return Err(draft.unsupported("this reduction")),
+    };
+    draft.arity(3..=3)?;
+    let value = draft.source(1, Type::B32)?;
+    let mask = draft.source(2, Type::B32)?;
+    let to = draft.target(0, Type::B32)?;
+    emit(
+        draft,
+        reduce,
+        Slots {
+            to,
+            from: [value, 0, 0, mask],
+            extra,
+        },
+        mask,
+        REDUCE + extra as u32,
+    )
+}
+
+/// Decodes `elect.sync`.
+fn decode_election(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+    draft.arity(2..=2)?;
+    let mask = draft.source(1, Type::B32)?;
+    let (to, extra) = with_predicate(draft, 0)?;
+    emit(
+        draft,
+        elect,
+        Slots {
+            to,
+            from: [mask, 0, 0, mask],
+            extra,
+        },
+        mask,
+        ELECT,
+    )
 }
 
 /// The destination `d` of an operand `d` or `d|p`, and `extra` with the predicate.

@@ -25,7 +25,7 @@ const ROW: usize = 32;
 const WARPS: usize = 4;
 
 /// A product's shape and types: the head of its list, ahead of the slots of D, A and B.
-struct Product {
+struct GroupProduct {
     n: usize,
     d: Element,
     a: Element,
@@ -45,7 +45,7 @@ const A_IN_REGISTERS: u32 = 32;
 const KEEPS_NEGATED: u32 = 64;
 const HEAD: usize = 6;
 
-impl Product {
+impl GroupProduct {
     fn pack(&self) -> Vec<u32> {
         vec![
             self.n as u32,
@@ -57,9 +57,9 @@ impl Product {
         ]
     }
 
-    fn unpack(list: &[u32]) -> Product {
+    fn unpack(list: &[u32]) -> GroupProduct {
         let element = |index: usize| ELEMENTS[list[index] as usize].1;
-        Product {
+        GroupProduct {
             n: list[0] as usize,
             d: element(1),
             a: element(2),
@@ -217,7 +217,7 @@ fn multiply(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u
     }
     let launch = core.launch;
     let list = &launch.program.lists[operation.slots.extra as usize];
-    let product = Product::unpack(list);
+    let product = GroupProduct::unpack(list);
     let (n, k) = (product.n, product.k());
     let (d_slots, operands) = list[HEAD..].split_at(product.result_registers());
     let quarter = warp.index as usize % WARPS;
@@ -371,7 +371,66 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     if !draft.take("mma_async") {
         return Err(draft.unsupported("this operation"));
     }
+    let product = take_product(draft)?;
+    let list = registers(draft, &product)?;
+    draft.note_shared_access(16);
+    let extra = draft.add_list(list);
+    let slots = Slots {
+        extra,
+        ..Slots::default()
+    };
+    draft.emit(Action::Collective(multiply, all), slots, Class::Matrix, 0)
+}
+
+/// Takes the shape and the types of a product, and reads its immediates:
+/// `d, a, b, scale-d [, scale-a, scale-b [, transpose-a], transpose-b]`.
+fn take_product(draft: &mut Draft<'_, '_>) -> Result<GroupProduct, Error> {
     let mut flags = if draft.take("satfinite") { SATURATES } else { 0 };
+    let (n, [d, a, b]) = take_shape(draft)?;
+    let in_registers = matches!(draft.operand(1)?, Operand::Vector(_));
+    if in_registers {
+        flags |= A_IN_REGISTERS;
+    }
+    let scales: &[u32] = if d == Element::S32 {
+        &[]
+    } else {
+        &[NEGATED_A, NEGATED_B]
+    };
+    let transposes: &[u32] = match (a.bits(), in_registers) {
+        (16, true) => &[TRANSPOSED_B],
+        (16, false) => &[TRANSPOSED_A, TRANSPOSED_B],
+        _ => &[],
+    };
+    let operands = 4 + scales.len() + transposes.len();
+    draft.arity(operands..=operands)?;
+    for (index, flag) in scales.iter().enumerate() {
+        match draft.immediate(4 + index)? as i64 {
+            1 => {}
+            -1 => flags |= flag,
+            other => return Err(draft.invalid(format!("a scale of {other}: 1 or -1"))),
+        }
+    }
+    for (index, flag) in transposes.iter().enumerate() {
+        if draft.immediate(6 + index)? != 0 {
+            flags |= flag;
+        }
+    }
+    let (keeps, negated) = draft.predicate_source(3)?;
+    if negated {
+        flags |= KEEPS_NEGATED;
+    }
+    Ok(GroupProduct {
+        n,
+        d,
+        a,
+        b,
+        flags,
+        keeps,
+    })
+}
+
+/// Takes the shape `m64n…k…`, as n, and the types of D, A and B.
+fn take_shape(draft: &mut Draft<'_, '_>) -> Result<(usize, [Element; 3]), Error> {
     let names = draft.take_rest();
     let [shape, types @ ..] = &names[..] else {
         return Err(draft.unsupported("a product without a shape"));
@@ -399,69 +458,26 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         }
         _ => false,
     };
-    let n = match size {
-        Some((n, k)) if fits && n % 8 == 0 && (8..=256).contains(&n) && k * a.bits() as usize == ROW * 8 => n,
-        _ => return Err(draft.unsupported("this combination of shape and types")),
-    };
-    let integer = d == Element::S32;
-    let sixteen_bits = a.bits() == 16;
-    let in_registers = matches!(draft.operand(1)?, Operand::Vector(_));
-    if in_registers {
-        flags |= A_IN_REGISTERS;
-    }
-    // d, a, b, scale-d [, scale-a, scale-b [, transpose-a], transpose-b]
-    let scales = if integer { 0 } else { 2 };
-    let transposes = if !sixteen_bits {
-        0
-    } else if in_registers {
-        1
-    } else {
-        2
-    };
-    let operands = 4 + scales + transposes;
-    draft.arity(operands..=operands)?;
-    for (index, flag) in [NEGATED_A, NEGATED_B].into_iter().enumerate().take(scales) {
-        match draft.immediate(4 + index)? as i64 {
-            1 => {}
-            -1 => flags |= flag,
-            other => return Err(draft.invalid(format!("a scale of {other}: 1 or -1"))),
+    match size {
+        Some((n, k)) if fits && n % 8 == 0 && (8..=256).contains(&n) && k * a.bits() as usize == ROW * 8 => {
+            Ok((n, [d, a, b]))
         }
+        _ => Err(draft.unsupported("this combination of shape and types")),
     }
-    let names: &[u32] = if in_registers {
-        &[TRANSPOSED_B]
-    } else {
-        &[TRANSPOSED_A, TRANSPOSED_B]
-    };
-    for (index, flag) in names.iter().enumerate().take(transposes) {
-        if draft.immediate(6 + index)? != 0 {
-            flags |= flag;
-        }
-    }
-    let (keeps, negated) = draft.predicate_source(3)?;
-    if negated {
-        flags |= KEEPS_NEGATED;
-    }
-    let product = Product {
-        n,
-        d,
-        a,
-        b,
-        flags,
-        keeps,
-    };
+}
+
+/// The list of a product: the product itself, then the slots of D, A and B.
+fn registers(draft: &mut Draft<'_, '_>, product: &GroupProduct) -> Result<Vec<u32>, Error> {
     let results = draft.elements(0)?;
     if results.len() != product.result_registers() {
-        return Err(draft.invalid(format!(
-            "{} result registers instead of {}",
-            results.len(),
-            product.result_registers()
-        )));
+        let (given, needed) = (results.len(), product.result_registers());
+        return Err(draft.invalid(format!("{given} result registers instead of {needed}")));
     }
     let mut list = product.pack();
     for operand in results {
         list.push(draft.target_of(operand, Type::B32)?);
     }
-    if in_registers {
+    if product.has(A_IN_REGISTERS) {
         let registers = draft.elements(1)?;
         if registers.len() != 4 {
             return Err(draft.invalid(format!("{} registers of A instead of 4", registers.len())));
@@ -473,15 +489,5 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         list.push(draft.source(1, Type::B64)?);
     }
     list.push(draft.source(2, Type::B64)?);
-    draft.note_shared_access(16);
-    let extra = draft.add_list(list);
-    draft.emit(
-        Action::Collective(multiply, all),
-        Slots {
-            extra,
-            ..Slots::default()
-        },
-        Class::Matrix,
-        0,
-    )
+    Ok(list)
 }

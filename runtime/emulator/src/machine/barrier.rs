@@ -30,7 +30,7 @@ pub(crate) struct BarrierState {
     pub trues: u32,
     pub falses: u32,
     /// The clock that the threads which arrived pass on.
-    pub known: VectorClock,
+    pub clock: VectorClock,
 }
 
 impl BarrierState {
@@ -91,7 +91,7 @@ impl Barriers {
         for state in &mut self.states {
             state.arrived.clear();
             state.arrived.resize(warps, 0);
-            state.known.forget();
+            state.clock.forget();
             state.waiting.clear();
             (state.count, state.trues, state.falses) = (None, 0, 0);
         }

@@ -33,20 +33,20 @@ pub(crate) struct Cluster {
     pub arrived: u32,
     pub waiting: Vec<ClusterWaiting>,
     /// The clock that each block's arrivals pass on in the current phase, and in the last completed one, by rank.
-    pub known: Vec<VectorClock>,
+    pub clocks: Vec<VectorClock>,
     pub completed: Vec<VectorClock>,
 }
 
 impl Cluster {
     pub fn new(blocks: Vec<BlockState>) -> Cluster {
-        let known = vec![VectorClock::default(); blocks.len()];
+        let clocks = vec![VectorClock::default(); blocks.len()];
         Cluster {
             rank: 0,
             phase: 0,
             arrived: 0,
             waiting: Vec::new(),
-            completed: known.clone(),
-            known,
+            completed: clocks.clone(),
+            clocks,
             blocks,
         }
     }
@@ -54,7 +54,7 @@ impl Cluster {
     pub fn start(&mut self) {
         (self.phase, self.arrived) = (0, 0);
         self.waiting.clear();
-        self.known
+        self.clocks
             .iter_mut()
             .chain(&mut self.completed)
             .for_each(VectorClock::forget);

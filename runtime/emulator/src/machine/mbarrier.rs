@@ -42,7 +42,7 @@ pub(crate) struct Mbarrier {
     bytes: i64,
     landing: Vec<PendingCopy>,
     /// The clock that the threads which arrived in this phase pass on, and that of the completed phases.
-    known: VectorClock,
+    clock: VectorClock,
     completed: VectorClock,
 }
 
@@ -65,10 +65,10 @@ impl Mbarrier {
             let thread = landing.thread;
             landing.land(shared);
             if let Some(shadow) = shared.shadow() {
-                shadow.order.publish_landed(&mut self.known, thread);
+                shadow.order.publish_landed(&mut self.clock, thread);
             }
         }
-        self.completed.join(&self.known);
+        self.completed.join(&self.clock);
         self.phase += 1;
         self.pending = self.expected;
     }
@@ -101,42 +101,42 @@ pub(crate) struct Arrived {
 /// All mbarriers of the running block, by address.
 #[derive(Debug, Default)]
 pub(crate) struct Mbarriers {
-    known: HashMap<u32, Mbarrier>,
+    barriers: HashMap<u32, Mbarrier>,
 }
 
 impl Mbarriers {
     pub fn start_block(&mut self) {
-        self.known.clear();
+        self.barriers.clear();
     }
 
     /// Creates an mbarrier. Returns `true` if there was one already.
     pub fn initialise(&mut self, address: u32, count: u32) -> bool {
-        self.known.insert(address, Mbarrier::new(count)).is_some()
+        self.barriers.insert(address, Mbarrier::new(count)).is_some()
     }
 
     /// `true` if some of these bytes belong to an mbarrier.
     pub fn is_touched(&self, address: u32, size: u32) -> bool {
-        !self.known.is_empty()
-            && (address / 8..(address + size).div_ceil(8)).any(|at| self.known.contains_key(&(8 * at)))
+        !self.barriers.is_empty()
+            && (address / 8..(address + size).div_ceil(8)).any(|at| self.barriers.contains_key(&(8 * at)))
     }
 
     /// Removes an mbarrier. Returns `false` if there is none.
     pub fn invalidate(&mut self, address: u32) -> bool {
-        self.known.remove(&address).is_some()
+        self.barriers.remove(&address).is_some()
     }
 
     pub fn get(&self, address: u32) -> Option<&Mbarrier> {
-        self.known.get(&address)
+        self.barriers.get(&address)
     }
 
     /// Arrives for a thread. Returns `None` if there is no mbarrier.
     pub fn arrive(&mut self, shared: &mut SharedMemory, address: u32, arrival: Arrival) -> Option<Arrived> {
-        let barrier = self.known.get_mut(&address)?;
+        let barrier = self.barriers.get_mut(&address)?;
         let phase = barrier.phase;
         if let Some(shadow) = shared.shadow()
-            && let Some(known) = shadow.order.release(arrival.thread, arrival.releases, arrival.live)
+            && let Some(released) = shadow.order.release(arrival.thread, arrival.releases, arrival.live)
         {
-            barrier.known.join(&known);
+            barrier.clock.join(&released);
         }
         barrier.bytes += i64::from(arrival.bytes);
         barrier.pending -= i64::from(arrival.count);
@@ -150,7 +150,7 @@ impl Mbarriers {
 
     /// Announces bytes (positive) or notes their arrival (negative). Returns `None` if there is no mbarrier.
     pub fn transact(&mut self, shared: &mut SharedMemory, address: u32, bytes: i64) -> Option<()> {
-        let barrier = self.known.get_mut(&address)?;
+        let barrier = self.barriers.get_mut(&address)?;
         barrier.bytes += bytes;
         if bytes < 0 {
             barrier.settle(shared);
@@ -160,7 +160,7 @@ impl Mbarriers {
 
     /// Adds a copy whose bytes count as arrived. They land when the phase ends. Returns `None` if there is no mbarrier.
     pub fn deliver(&mut self, shared: &mut SharedMemory, address: u32, landing: PendingCopy) -> Option<()> {
-        let barrier = self.known.get_mut(&address)?;
+        let barrier = self.barriers.get_mut(&address)?;
         barrier.bytes -= landing.bytes.len() as i64;
         barrier.landing.push(landing);
         barrier.settle(shared);
@@ -169,14 +169,14 @@ impl Mbarriers {
 
     /// Adds a thread's `cp.async`, which lands when the phase ends or when the thread waits for it.
     pub fn entrust(&mut self, address: u32, landing: PendingCopy) {
-        if let Some(barrier) = self.known.get_mut(&address) {
+        if let Some(barrier) = self.barriers.get_mut(&address) {
             barrier.landing.push(landing);
         }
     }
 
     /// Lands the `cp.async` copies of a thread that waits for them.
     pub fn land_copies(&mut self, shared: &mut SharedMemory, thread: u32) {
-        for barrier in self.known.values_mut() {
+        for barrier in self.barriers.values_mut() {
             let landing = std::mem::take(&mut barrier.landing);
             let (own, others) = landing
                 .into_iter()
@@ -188,7 +188,7 @@ impl Mbarriers {
 
     /// Takes the copies that have not landed when the block ends, in a fixed order.
     pub fn take_unfinished(&mut self) -> Vec<PendingCopy> {
-        let landing = self.known.values_mut().flat_map(|barrier| barrier.landing.drain(..));
+        let landing = self.barriers.values_mut().flat_map(|barrier| barrier.landing.drain(..));
         let mut landing: Vec<PendingCopy> = landing.collect();
         landing.sort_by_key(|landing| (landing.operation, landing.thread));
         landing
@@ -196,7 +196,7 @@ impl Mbarriers {
 
     /// Notes that a thread saw a phase end.
     pub fn observe(&self, shared: &mut SharedMemory, address: u32, thread: u32, acquires: bool, live: u32) {
-        if let (Some(barrier), Some(shadow)) = (self.known.get(&address), shared.shadow()) {
+        if let (Some(barrier), Some(shadow)) = (self.barriers.get(&address), shared.shadow()) {
             shadow.order.observe(thread, acquires, live, &barrier.completed);
         }
     }

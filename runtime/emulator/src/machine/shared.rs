@@ -109,7 +109,7 @@ pub(crate) struct Shadow {
 
 /// A clock that comes with a value.
 pub(crate) struct Release {
-    known: VectorClock,
+    clock: VectorClock,
     /// The thread that released here last, and its part of the clock, which its later writes go on passing.
     own: Option<(u32, VectorClock)>,
 }
@@ -291,7 +291,7 @@ impl Shadow {
             && self.is_released(address)
             && let Some(release) = self.releases.get(&(address, size))
         {
-            self.order.observe(thread, strength.acquires, live, &release.known);
+            self.order.observe(thread, strength.acquires, live, &release.clock);
         }
     }
 
@@ -305,7 +305,7 @@ impl Shadow {
         }
         let own = release.own.filter(|(releaser, _)| *releaser == thread)?;
         Some(Release {
-            known: own.1.clone(),
+            clock: own.1.clone(),
             own: Some(own),
         })
     }
@@ -327,10 +327,10 @@ impl Shadow {
             (None, None) => return,
             (None, Some(before)) => before,
             (Some(known), before) => {
-                let mut all = before.map(|before| before.known).unwrap_or_default();
+                let mut all = before.map(|before| before.clock).unwrap_or_default();
                 all.join(&known);
                 Release {
-                    known: all,
+                    clock: all,
                     own: Some((thread, known)),
                 }
             }

@@ -9,6 +9,16 @@ use super::syntax::{Initial, Space, Type, Variable};
 /// Bytes of the largest variable.
 const LARGEST_VARIABLE: u64 = 1 << 30;
 
+/// The attributes of a declaration ahead of its type.
+#[derive(Default)]
+struct Attributes {
+    space: Option<Space>,
+    align: Option<u32>,
+    /// The components of a vector.
+    lanes: Option<u64>,
+    is_register: bool,
+}
+
 impl Parser<'_, '_> {
     /// Parses `.space attributes .type name[…] = …, name… ;`.
     pub(super) fn variables(&mut self) -> Result<Vec<Variable>, ParseError> {
@@ -24,88 +34,28 @@ impl Parser<'_, '_> {
 
     /// Parses a variable up to its `,`, `;` or `)`.
     pub(super) fn variable(&mut self) -> Result<Variable, ParseError> {
-        let mut space = None;
-        let mut align = None;
-        let mut lanes = 1;
-        let (mut is_pointer, mut is_register) = (false, false);
+        let mut attributes = Attributes::default();
         let ty = loop {
-            match self.kind() {
-                TokenKind::Dot(name) => {
-                    self.at += 1;
-                    match name {
-                        "ptr" => {
-                            is_pointer = true;
-                            // The space and the alignment of the memory that a parameter points to.
-                            while let TokenKind::Dot(name) = self.kind() {
-                                self.at += 1;
-                                match name {
-                                    "align" => {
-                                        self.integer("an alignment")?;
-                                    }
-                                    "global" | "const" | "shared" | "local" => {}
-                                    _ => {
-                                        return self.unsupported(format!("`.{name}` after `.ptr` is not supported"));
-                                    }
-                                }
-                            }
-                            continue;
-                        }
-                        "global" => space = Some(Space::Global),
-                        "shared" | "shared::cta" => space = Some(Space::Shared),
-                        "local" => space = Some(Space::Local),
-                        "const" => space = Some(Space::Constant),
-                        "param" => space = Some(Space::Parameter),
-                        "managed" => {}
-                        "attribute" => {
-                            self.expect('(')?;
-                            while !self.accept(')') {
-                                if self.kind() == TokenKind::End {
-                                    return self.error("`.attribute(` is never closed");
-                                }
-                                self.at += 1;
-                            }
-                        }
-                        "v2" => lanes = 2,
-                        "v4" => lanes = 4,
-                        "reg" => (space, is_register) = (Some(Space::Parameter), true),
-                        "align" => {
-                            let value = self.small("an alignment")?;
-                            if !value.is_power_of_two() || value > 4096 {
-                                return self
-                                    .error(format!("an alignment of {value}: it must be a power of two up to 4096"));
-                            }
-                            align = Some(value);
-                        }
-                        _ => match Type::from_name(name) {
-                            Some(found) => break found,
-                            None => {
-                                return self
-                                    .unsupported(format!("`.{name}` in a variable declaration is not supported"));
-                            }
-                        },
-                    }
-                }
-                _ => return self.error(format!("expected a type, found {}", self.found())),
+            let TokenKind::Dot(name) = self.kind() else {
+                return self.error(format!("expected a type, found {}", self.found()));
+            };
+            self.at += 1;
+            match Type::from_name(name) {
+                Some(ty) => break ty,
+                None => self.attribute(name, &mut attributes)?,
             }
         };
-        let Some(space) = space else {
+        let Attributes {
+            space: Some(space),
+            align,
+            lanes,
+            is_register,
+        } = attributes
+        else {
             return self.error("a variable needs a state space");
         };
-        // `.param .u64 .ptr .global .align 8 name`: attributes may follow the type.
-        while self.kind() == TokenKind::Dot("ptr") {
-            self.at += 1;
-            is_pointer = true;
-            loop {
-                match self.kind() {
-                    TokenKind::Dot("align") => {
-                        self.at += 1;
-                        self.integer("an alignment")?;
-                    }
-                    TokenKind::Dot("global" | "const" | "shared" | "local") => self.at += 1,
-                    _ => break,
-                }
-            }
-        }
+        let lanes = lanes.unwrap_or(1);
+        let is_pointer = self.pointer_attributes()?;
         if is_register && (lanes > 1 || ty == Type::Pred) {
             return self.unsupported("a vector or predicate register as a parameter");
         }
@@ -115,6 +65,56 @@ impl Parser<'_, '_> {
             is_register,
             ..variable
         })
+    }
+
+    /// Parses the rest of an attribute whose name is taken.
+    fn attribute(&mut self, name: &str, attributes: &mut Attributes) -> Result<(), ParseError> {
+        match name {
+            "global" => attributes.space = Some(Space::Global),
+            "shared" | "shared::cta" => attributes.space = Some(Space::Shared),
+            "local" => attributes.space = Some(Space::Local),
+            "const" => attributes.space = Some(Space::Constant),
+            "param" => attributes.space = Some(Space::Parameter),
+            "reg" => (attributes.space, attributes.is_register) = (Some(Space::Parameter), true),
+            "managed" => {}
+            "attribute" => {
+                self.expect('(')?;
+                while !self.accept(')') {
+                    if self.kind() == TokenKind::End {
+                        return self.error("`.attribute(` is never closed");
+                    }
+                    self.at += 1;
+                }
+            }
+            "v2" => attributes.lanes = Some(2),
+            "v4" => attributes.lanes = Some(4),
+            "align" => {
+                let value = self.small("an alignment")?;
+                if !value.is_power_of_two() || value > 4096 {
+                    return self.error(format!("an alignment of {value}: it must be a power of two up to 4096"));
+                }
+                attributes.align = Some(value);
+            }
+            _ => return self.unsupported(format!("`.{name}` in a variable declaration is not supported")),
+        }
+        Ok(())
+    }
+
+    /// Parses `.ptr .space .align n`, the attributes of a pointer. Returns `true` if there are some.
+    fn pointer_attributes(&mut self) -> Result<bool, ParseError> {
+        if !self.accept_dot("ptr") {
+            return Ok(false);
+        }
+        loop {
+            match self.kind() {
+                TokenKind::Dot("align") => {
+                    self.at += 1;
+                    self.integer("an alignment")?;
+                }
+                TokenKind::Dot("global" | "const" | "shared" | "local" | "ptr") => self.at += 1,
+                _ => return Ok(true),
+            }
+        }
     }
 
     fn declarator(

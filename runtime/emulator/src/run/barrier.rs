@@ -55,7 +55,7 @@ impl Warp {
             });
         }
         if let Some(shadow) = core.shared.shadow() {
-            let known = &mut core.barriers.state(number).known;
+            let known = &mut core.barriers.state(number).clock;
             shadow.order.publish(known, index, active, self.live);
             shadow.order.advance(index);
         }
@@ -130,7 +130,7 @@ impl Warp {
         each(active, |lane| self.cluster_phases[lane] = cluster.phase);
         cluster.arrived += active.count_ones();
         if let Some(shadow) = core.shared.shadow() {
-            let known = &mut cluster.known[cluster.rank];
+            let known = &mut cluster.clocks[cluster.rank];
             if releases {
                 shadow.order.publish(known, index, active, self.live);
             } else {

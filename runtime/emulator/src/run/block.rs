@@ -132,7 +132,7 @@ fn complete_cluster_barrier(core: &mut Core<'_>, warps: &mut [Vec<Warp>]) {
     }
     cluster.phase += 1;
     cluster.arrived = 0;
-    cluster.completed.clone_from(&cluster.known);
+    cluster.completed.clone_from(&cluster.clocks);
     let running = cluster.rank;
     for waiting in std::mem::take(&mut core.cluster.waiting) {
         let warp = &mut warps[waiting.rank][waiting.warp];
@@ -182,7 +182,7 @@ fn complete_barriers(core: &mut Core<'_>, warps: &mut [Warp]) {
                 let waiting = state.waiting.iter().filter(|waiting| waiting.warp == index);
                 let lanes = waiting.fold(0, |lanes, waiting| lanes | waiting.lanes);
                 if lanes != 0 {
-                    shadow.order.learn(index, lanes, warp.live, &state.known);
+                    shadow.order.learn(index, lanes, warp.live, &state.clock);
                 }
             }
         }
