@@ -66,7 +66,7 @@ pub(crate) enum FixupTarget {
 }
 
 impl Decoder<'_> {
-    /// The index in the program of a function of the unit, which is decoded in its turn.
+    /// The index in the program of a function of the unit. The first request queues the function for decoding.
     pub fn request(&mut self, function: usize) -> usize {
         if let Some(&index) = self.indices.get(&function) {
             return index;

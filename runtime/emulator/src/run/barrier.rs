@@ -99,7 +99,7 @@ impl Warp {
         }
     }
 
-    /// Lets threads go on that waited at a barrier, with the result of its reduction.
+    /// Releases threads that waited at a barrier, with the result of its reduction.
     pub(super) fn release(&mut self, waiting: &Waiting, result: Option<u32>) {
         self.waiting &= !waiting.lanes;
         let (Some(reduction), Some(result)) = (waiting.reduction, result) else {

@@ -1,4 +1,4 @@
-//! Control transfers: branches, returns, exits, and the way to calls and barriers.
+//! Control transfers: branches, returns and exits, and the dispatch to calls and barriers.
 
 use super::group::{Group, Pause};
 use crate::machine::core::{Core, Stop};
@@ -8,7 +8,7 @@ use crate::machine::registers::Slot;
 use crate::machine::warp::Warp;
 
 impl Warp {
-    /// Runs a control operation. Returns why the group must stop, if it must.
+    /// Runs a control operation. Returns the reason if the group must stop.
     pub(super) fn control(
         &mut self,
         core: &mut Core<'_>,
@@ -41,7 +41,7 @@ impl Warp {
                 return Err(core.fault(self, operation, first, None, "the kernel stopped itself with `trap`"));
             }
             Control::System => return Err(self.system_call(core, operation, first)),
-            // Those below send the active threads elsewhere; the others of the group go on behind the operation.
+            // The operations below divert the active threads. The others of the group continue.
             Control::Indexed { list, index } => {
                 self.save(group);
                 let uniform = self.branch_indexed(core, operation, list, index, active)?;

@@ -1,4 +1,4 @@
-//! The threads of a warp that run together, and why they pause.
+//! The threads of a warp that run together, and the reasons why they pause.
 
 use crate::machine::lanes::each;
 use crate::machine::warp::Warp;
@@ -15,7 +15,7 @@ pub(super) struct Group {
     pub forced: bool,
 }
 
-/// Why a group stops running.
+/// The reason why a group stops running.
 pub(super) enum Pause {
     /// The threads must be grouped anew.
     Regroup,

@@ -10,8 +10,8 @@ use crate::machine::program::Operation;
 use crate::machine::warp::Warp;
 
 impl Warp {
-    /// Runs a warp-synchronous instruction if that completes its mask, else parks the active lanes. Returns why the
-    /// group must stop, if it must.
+    /// Runs a warp-synchronous instruction if that completes its mask, else parks the active lanes. Returns the reason
+    /// if the group must stop.
     pub(super) fn reach_sync(
         &mut self,
         core: &mut Core<'_>,
@@ -89,7 +89,7 @@ impl Warp {
         }
     }
 
-    /// Runs an instruction for the lanes parked at it, and lets them go on.
+    /// Runs an instruction for the lanes parked at it, and releases them.
     pub(super) fn run_sync(
         &mut self,
         core: &mut Core<'_>,
