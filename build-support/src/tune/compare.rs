@@ -134,14 +134,14 @@ mod tests {
     use energy_kernel_compiler::record::DeviceClass;
     use energy_kernel_compiler::target::{Machine, Target};
 
-    /// A device whose figures follow a script: each window's energy has drifted, and has noise.
+    /// A scripted device: each window's energy has drift and noise.
     struct Scripted {
         device: DeviceClass,
         random: Random,
         noise: f64,
         drift: f64,
         windows: Vec<f64>,
-        /// It has no counter any more after so many windows.
+        /// The number of windows after which the counter fails.
         counts: usize,
         warms: f64,
     }
@@ -173,7 +173,7 @@ mod tests {
     }
 
     impl Backend for Scripted {
-        /// Joules a launch, in truth.
+        /// The true joules per launch.
         type Candidate = f64;
 
         fn device(&self) -> &DeviceClass {
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_drift_touches_both_alike() {
-        // 1 % a window: measured one after the other, they would differ by 8 %.
+        // 1 % per window: measured one after the other, they would differ by 8 %.
         let comparison = run(&mut Scripted::new(0, 0.0, 0.01), [1.0, 1.0], 8).expect("there is a counter");
         assert!((comparison.ratio.mean - 1.0).abs() < 1e-3, "{comparison:?}");
         assert!(!comparison.is_decided(), "{comparison:?}");

@@ -1,4 +1,4 @@
-//! The GPU as a backend, on a virtual GPU whose kernels take 250 µs each, and whose board draws 300 W.
+//! The GPU backend, on a virtual GPU whose kernels take 250 µs each and whose board draws 300 W.
 //!
 //! A driver is loaded once per process, so each case runs in a process of its own: this test binary, started again.
 
@@ -14,7 +14,7 @@ use energy_kernel_compiler::schedule;
 use energy_kernel_virtual_gpu::{Virtual, is_child};
 use std::time::{Duration, Instant};
 
-/// Seconds of a launch, as the virtual GPU is told.
+/// The seconds per launch of the virtual GPU.
 const SECONDS: f64 = 2.5e-4;
 
 fn gpu() -> Virtual {
@@ -120,7 +120,7 @@ fn measure() {
     );
     assert_eq!(conditions.driver, "525.60.13");
 
-    // A claim takes longer than is left; nothing is measured in a hurry.
+    // A claim takes longer than the time left, so nothing is measured.
     backend.set_effort(Effort::Claim);
     let soon = within(4);
     assert_eq!(backend.energy(problem, &candidate, SECONDS, soon).unwrap(), None);
@@ -182,7 +182,7 @@ fn drift_is_told_within_a_problem() {
     assert!(!drifted(&energy(&candidate, &mut backend)));
 }
 
-/// The temperature counts as settled after 10 s: the first warm-up takes that long, also where a quarter of the time is less.
+/// The temperature counts as settled after 10 s. The first warm-up takes that long even if a quarter of the time is less.
 #[test]
 fn the_first_warm_up_lasts_until_the_temperature_has_settled() {
     if !is_child() {

@@ -84,7 +84,7 @@ mod tests {
 
     const MACHINE: Machine = Machine::like(Target::Sm90);
 
-    /// Its first bucket; no time, since nothing is measured.
+    /// The job of the first bucket, without time: nothing is measured.
     fn job_of(found: &Found) -> Job<'_> {
         Job {
             found,

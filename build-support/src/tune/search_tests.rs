@@ -1,4 +1,4 @@
-//! The search with a backend that follows a script, and with the emulated device.
+//! The search with a scripted backend, and with the emulated device.
 
 use super::backend::{Backend, BackendError, Measured, OutputIndex, Problem};
 use super::data::Data;
@@ -19,24 +19,24 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// A device that computes what the reference says, and whose figures follow from a kernel's threads a block.
+/// A device that returns the reference's results, and whose figures depend on a kernel's threads per block.
 struct Scripted {
     device: DeviceClass,
-    /// Blocks of so many threads give wrong results.
+    /// The block sizes that give wrong results.
     wrong: Vec<u32>,
-    /// Blocks of so many threads are refused.
+    /// The block sizes that are refused.
     refused: Vec<u32>,
-    /// The tuner dies while blocks of so many threads run.
+    /// The block sizes during which the tuner dies.
     deadly: Vec<u32>,
-    /// Blocks of so many threads fault while their energy is measured.
+    /// The block sizes that fault during the energy measurement.
     faulty: Vec<u32>,
-    /// The device breaks at this many latencies.
+    /// The number of latencies after which the device breaks.
     breaks_after: usize,
-    /// Each measurement takes so long.
+    /// The time of each measurement.
     takes: Duration,
     counter: bool,
     free: bool,
-    /// Every family, not the plain one alone: of the others many schedules have equal figures, and no search measures all of those.
+    /// `true` for all families, `false` for `plain` only. Many schedules of other families have equal figures, and no search measures them all.
     every_family: bool,
     most_candidates: usize,
     latencies: usize,
@@ -78,7 +78,7 @@ impl Scripted {
 }
 
 impl Backend for Scripted {
-    /// Threads a block.
+    /// Threads per block.
     type Candidate = u32;
 
     fn device(&self) -> &DeviceClass {
@@ -132,7 +132,7 @@ impl Backend for Scripted {
         Ok((threads, pick(&[data], indices)))
     }
 
-    /// Blocks of 256 are the fastest, by a little.
+    /// Blocks of 256 threads are slightly the fastest.
     fn latency(&mut self, _: Problem<'_>, &threads: &u32, _: Instant) -> Result<Measured, BackendError> {
         self.latencies += 1;
         if self.latencies > self.breaks_after {
@@ -146,7 +146,7 @@ impl Backend for Scripted {
         }))
     }
 
-    /// Smaller blocks need less.
+    /// Smaller blocks need less energy.
     fn energy(&mut self, _: Problem<'_>, &threads: &u32, _: f64, _: Instant) -> Result<Option<Measured>, BackendError> {
         self.energies.push(threads);
         if self.faulty.contains(&threads) {
@@ -220,8 +220,7 @@ fn the_least_energy_within_the_bound_is_found_and_no_energy_is_measured_beyond_i
     assert_eq!(record.front.iter().map(threads).collect::<Vec<_>>(), [256, 128, 64]);
 }
 
-/// A search that finds something slower than what runs without a search would be worse than none: both choices are among the first
-/// that are tried.
+/// The schedules that run without a search are among the first candidates, so that a search does no worse.
 #[test]
 fn what_would_run_untuned_is_tried_early() {
     let functions = [
@@ -277,7 +276,7 @@ fn what_would_run_untuned_is_tried_early() {
     assert!(differ > 0, "the operators show nothing");
 }
 
-/// The energies that were measured of an operator with many candidates, killed and resumed at times or not.
+/// The energies measured for an operator with many candidates, with or without kills and resumptions.
 #[test]
 fn few_of_many_energies_are_measured_and_a_resumed_search_measures_the_same() {
     let found = operator(
@@ -337,8 +336,7 @@ fn few_of_many_energies_are_measured_and_a_resumed_search_measures_the_same() {
     assert_eq!(energies, whole.energies);
 }
 
-/// What one operator taught of the device serves the next one of the run: it is found with fewer measurements, and what is found is
-/// as good.
+/// With what a run has learnt from one operator, the search of the next one needs fewer measurements for an equally good result.
 #[test]
 fn the_second_operator_of_a_run_starts_better_than_the_first() {
     let first = operator(
@@ -387,10 +385,10 @@ fn the_second_operator_of_a_run_starts_better_than_the_first() {
     assert!(4 * all_after <= 3 * all_alone, "{all_after} {all_alone}");
 }
 
-/// A device whose latencies and energies follow from the launch; results are the reference's.
+/// A device whose latencies and energies depend on the launch. It returns the reference's results.
 struct ByBlocks {
     scripted: Scripted,
-    /// Energies until it breaks.
+    /// The number of energies until it breaks.
     breaks_after: usize,
     energies: Vec<[u32; 3]>,
     /// The reference's results at the indices of the problem.
@@ -398,13 +396,13 @@ struct ByBlocks {
 }
 
 impl ByBlocks {
-    /// Seconds: many threads, few blocks and much shared memory are slow.
+    /// The latency in seconds: many threads, few blocks and much shared memory are slow.
     fn latency_of(&self, candidate: [u32; 3]) -> f64 {
         let [threads, blocks, shared] = candidate.map(f64::from);
         1e-5 * (1.0 + threads / 1024.0 + 10.0 / blocks + shared / 1e6)
     }
 
-    /// Seconds in a window of energy, where the clock has fallen: by how much is each candidate's own.
+    /// The latency in the window of an energy, at a lower clock that differs between candidates.
     fn sustained(&self, candidate: [u32; 3]) -> f64 {
         self.latency_of(candidate) * (1.05 + f64::from(candidate[1] % 7) / 100.0)
     }
@@ -539,7 +537,7 @@ fn a_candidate_that_faults_while_its_energy_is_measured_costs_itself_alone() {
     assert_eq!((resumed.front, resumed.rejected.len()), (record.front, 2));
 }
 
-/// Killed once, a tuning tries the same candidate again: somebody may have pressed Ctrl-C. Killed twice, it does not.
+/// A tuning that was killed once tries the same candidate again, because of Ctrl-C. One that was killed twice does not.
 #[test]
 fn a_candidate_that_ends_the_tuner_twice_is_not_tried_again() {
     let found = found();
@@ -560,7 +558,7 @@ fn a_candidate_that_ends_the_tuner_twice_is_not_tried_again() {
     let record = tune(&mut backend, &found, Some(&journal), AMPLE).unwrap();
     assert_eq!(Rejected::summary(&record.rejected), "1 crashed");
     assert_eq!(record.front.iter().map(threads).collect::<Vec<_>>(), [256, 64]);
-    // A start that has an end does not count, whatever that was.
+    // A start with any end does not count.
     let mut first = Scripted {
         breaks_after: 0,
         ..Scripted::default()
@@ -747,7 +745,7 @@ fn what_would_take_hours_to_emulate_is_refused_at_once() {
     assert!(begun.elapsed() < Duration::from_secs(1));
 }
 
-/// `Kept` is told of exactly the measurements in the journal, and of none without a journal.
+/// `Kept` is reported for exactly the measurements in the journal, and never without a journal.
 #[test]
 fn what_is_kept_is_told_and_what_is_not_too() {
     let found = found();
@@ -790,14 +788,14 @@ fn what_is_kept_is_told_and_what_is_not_too() {
         assert!(kept == 0 && lost > 0, "{}", journal.display());
     }
     assert_eq!(told(None), (measured, 0, 0));
-    // One that is longer than anything that is read begins anew.
+    // A journal that is too long begins again.
     let huge = folder.path().join("huge.journal");
     std::fs::File::create(&huge).unwrap().set_len(1 << 40).unwrap();
     assert_eq!(told(Some(&huge)), (measured, measured, 0));
     assert_eq!(journaled(&huge) as u64, measured);
 }
 
-/// A launch that was begun is broken off; what a tuning without time left behind is no verdict on its candidates.
+/// A running launch is broken off. That does not reject the candidate in later tunings.
 #[test]
 fn emulation_never_outlasts_its_limit() {
     let product = operator(

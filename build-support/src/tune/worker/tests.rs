@@ -1,4 +1,4 @@
-//! The search with a worker that fails as it is told: this test executable, started again, serves the emulated device.
+//! The search with a worker that fails on request: this test executable, started again, serves the emulated device.
 
 use super::message::VARIABLE;
 use super::remote::{Patience, Remote, Start};
@@ -17,7 +17,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Tells the worker how to fail: `WHEN:HOW:THREADS`, several of them with spaces between.
+/// The worker's failures: `WHEN:HOW:THREADS`, separated by spaces.
 const FAILURES: &str = "ENERGY_KERNEL_TEST_FAILURES";
 
 /// The emulated device, which fails for plain kernels with blocks of certain threads.
@@ -133,7 +133,7 @@ impl Backend for Unreliable {
     }
 }
 
-/// Not a test where it is run as one: the process that serves.
+/// The worker process. As a test it does nothing.
 #[test]
 fn serving() {
     if std::env::var_os(VARIABLE).is_some() {
@@ -200,7 +200,7 @@ fn plain(rejected: &Rejected) -> (u32, Reason) {
     }
 }
 
-/// Schedules of one front, without those of so many threads.
+/// The schedules of a front, without those with this many threads.
 fn without(front: &[Point], threads: u32) -> Vec<Schedule> {
     let schedules = front.iter().map(|point| point.schedule);
     schedules
@@ -291,7 +291,7 @@ fn an_executable_that_does_not_serve_is_told_from_a_machine_without_a_gpu() {
     assert!(matches!(silent("/nowhere/at/all"), Err(Start::NotServing(_))));
 }
 
-/// A worker ends with its input, also while it hangs.
+/// A worker ends with its input, even while a kernel hangs.
 #[test]
 #[cfg(unix)]
 fn no_worker_outlives_its_parent() {
