@@ -13,6 +13,7 @@ use energy_kernel_compiler::element::Element;
 use energy_kernel_compiler::estimate;
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::lower::lower;
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::record::{
     Bundle, Candidate, DeviceClass, Match, PackedKernel, Point, Record, Standing, TunedBucket,
 };
@@ -120,7 +121,7 @@ pub(crate) fn choose(variant: &Variant, gpu: &Gpu, sizes: &[u64], need: Need) ->
     while let Some(position) = nearest(&found, sizes, need) {
         let reason = match tuned(variant, gpu, sizes, need, &found[position]) {
             Ok(choice) => {
-                tracing::debug!(operator = variant.name(), sizes = %choice.named_sizes, schedule = %choice.key.schedule, origin = %choice.origin, "chosen");
+                tracing::debug!(operator = variant.name(), sizes = %choice.named_sizes, program = %choice.key.program, origin = %choice.origin, "chosen");
                 return Ok(choice);
             }
             Err(Unusable::Unfit(reason)) => {
@@ -139,7 +140,7 @@ pub(crate) fn choose(variant: &Variant, gpu: &Gpu, sizes: &[u64], need: Need) ->
     }
     let untuned = untuned.unwrap_or_else(|| nothing_fits(variant, gpu, &found, sizes, need));
     let choice = default(variant, gpu, sizes, need, untuned)?;
-    tracing::debug!(operator = variant.name(), sizes = %choice.named_sizes, schedule = %choice.key.schedule, origin = %choice.origin, "untuned");
+    tracing::debug!(operator = variant.name(), sizes = %choice.named_sizes, program = %choice.key.program, origin = %choice.origin, "untuned");
     Ok(choice)
 }
 
@@ -226,7 +227,7 @@ fn tuned(
     };
     // Of a stale front nothing but the order of its points is known.
     let alternatives = points.iter().enumerate().map(|(at, alternative)| Alternative {
-        schedule: alternative.schedule,
+        program: alternative.program.clone(),
         figures: (!stale).then(|| figures(alternative)),
         chosen: at == position,
     });
@@ -269,12 +270,16 @@ fn candidate(
     let key = |embedded| KernelKey {
         operator: variant.number,
         specialisation: specialisation.clone(),
-        schedule: point.schedule,
+        program: point.program.clone(),
         embedded,
     };
     let made = |key: &KernelKey| {
         gpu.compiled(key, || {
-            lower(&variant.checked, &specialisation, gpu.machine(), &point.schedule).map_err(|e| e.to_string())
+            lower(
+                &Problem::new(&variant.checked, &specialisation, gpu.machine()),
+                &point.program,
+            )
+            .map_err(|e| e.to_string())
         })
     };
     let (key, kernel, stale, place) = match tuned {
@@ -319,16 +324,20 @@ pub(crate) fn default(variant: &Variant, gpu: &Gpu, sizes: &[u64], need: Need, r
     let machine = gpu.machine();
     let near = estimate::near(&variant.checked, &specialisation, sizes);
     let schedule = gpu.default_schedule(variant.number, &specialisation, &near, || {
-        estimate::default(&variant.checked, &specialisation, &near, machine)
+        estimate::default(&Problem::new(&variant.checked, &specialisation, machine), &near)
     });
     let key = KernelKey {
         operator: variant.number,
         specialisation,
-        schedule,
+        program: schedule.into(),
         embedded: None,
     };
     let kernel = gpu.compiled(&key, || {
-        lower(&variant.checked, &key.specialisation, machine, &key.schedule).map_err(|error| Error::Lower {
+        lower(
+            &Problem::new(&variant.checked, &key.specialisation, machine),
+            &key.program,
+        )
+        .map_err(|error| Error::Lower {
             operator: variant.name().to_owned(),
             reason: error.to_string(),
         })

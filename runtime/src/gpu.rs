@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use cudarc::driver::CudaStream;
 use energy_kernel_compiler::kernel::{Kernel, ScratchContent};
 use energy_kernel_compiler::record::{DeviceClass, Objective};
-use energy_kernel_compiler::schedule::Schedule;
+use energy_kernel_compiler::schedule::{Program, Schedule};
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Machine, Target};
 use std::collections::{HashMap, HashSet};
@@ -76,7 +76,7 @@ pub(crate) struct KernelKey {
     /// The operator's number in this process.
     pub operator: u64,
     pub specialisation: Specialisation,
-    pub schedule: Schedule,
+    pub program: Program,
     /// Its position in the bundle; none if this program compiled it.
     pub embedded: Option<u32>,
 }

@@ -67,7 +67,7 @@ pub use cache::FOLDER_VARIABLE as CACHE_FOLDER_VARIABLE;
 pub use element::Element;
 pub use energy_kernel_compiler as compiler;
 pub use energy_kernel_compiler::record::{DeviceClass, Estimate, Match, Objective};
-pub use energy_kernel_compiler::schedule::Schedule;
+pub use energy_kernel_compiler::schedule::{Program, Schedule};
 pub use energy_kernel_compiler::size::{Sizes, Specialisation};
 pub use error::{Error, Result};
 #[cfg(feature = "emulator")]

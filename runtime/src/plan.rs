@@ -3,7 +3,7 @@
 use crate::choice::Choice;
 use energy_kernel_compiler::record::{DeviceClass, Estimate, Match};
 use energy_kernel_compiler::repeated::Repeated;
-use energy_kernel_compiler::schedule::Schedule;
+use energy_kernel_compiler::schedule::Program;
 use energy_kernel_compiler::size::{Sizes, Specialisation};
 use energy_kernel_compiler::text::{counted, quantity};
 use std::fmt::{Display, Formatter};
@@ -75,7 +75,7 @@ pub struct PlannedLaunch {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Alternative {
     /// How it computes.
-    pub schedule: Schedule,
+    pub program: Program,
     /// Its figures; none where they are another kernel's by now.
     pub figures: Option<Figures>,
     /// Whether the objective chose it.
@@ -119,8 +119,8 @@ impl Plan {
     }
 
     /// How the kernel computes.
-    pub fn schedule(&self) -> &Schedule {
-        &self.choice.key.schedule
+    pub fn program(&self) -> &Program {
+        &self.choice.key.program
     }
 
     /// What the kernel is compiled to know; it is right for every call that this accepts.
@@ -226,7 +226,7 @@ impl Display for Alternative {
         if let Some(figures) = self.figures {
             write!(f, "{figures}: ")?;
         }
-        write!(f, "{}", self.schedule)
+        write!(f, "{}", self.program)
     }
 }
 
@@ -235,7 +235,7 @@ impl Display for Plan {
         let (operator, types) = (self.operator(), &self.choice.types);
         writeln!(f, "{operator}{types} at {} on {}", self.sizes(), self.device())?;
         writeln!(f, "  {}", self.origin())?;
-        writeln!(f, "  schedule: {}", self.schedule())?;
+        writeln!(f, "  schedule: {}", self.program())?;
         for launch in self.launches() {
             writeln!(f, "  launch: {launch}")?;
         }

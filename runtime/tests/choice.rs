@@ -12,6 +12,7 @@ use energy_kernel::compiler::tuning::Tuning;
 use energy_kernel::compiler::{element::Element, fingerprint};
 use energy_kernel::tools::{Argument, View};
 use energy_kernel::{__private::Call, Gpu, Kernel, Origin, Place, Sizes, Tensor};
+use energy_kernel_compiler::problem::Problem;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -36,13 +37,21 @@ fn specialisation() -> Specialisation {
 
 /// Three schedules of the operator.
 fn schedules() -> Vec<Schedule> {
-    let space = schedule::space(&operator().0, &specialisation(), Machine::like(Target::Sm90));
+    let space = schedule::space(&Problem::new(
+        &operator().0,
+        &specialisation(),
+        Machine::like(Target::Sm90),
+    ));
     assert!(space.len() >= 3);
     vec![space[0], space[space.len() / 2], space[space.len() - 1]]
 }
 
 fn kernel_of(schedule: &Schedule) -> energy_kernel::compiler::kernel::Kernel {
-    lower(&operator().0, &specialisation(), Machine::like(Target::Sm90), schedule).unwrap()
+    lower(
+        &Problem::new(&operator().0, &specialisation(), Machine::like(Target::Sm90)),
+        schedule,
+    )
+    .unwrap()
 }
 
 /// A front: the fastest; one 3 % slower that needs less energy; one much slower that needs least.
@@ -57,7 +66,7 @@ fn front(simulated: bool) -> Vec<Point> {
         .zip(figures)
         .map(|(schedule, (latency, energy))| Point {
             kernel_hash: PackedKernel::hash(&kernel_of(&schedule)),
-            schedule,
+            program: schedule.into(),
             latency: estimate(latency),
             energy: Some(estimate(energy)),
             conditions: Conditions {
@@ -184,8 +193,8 @@ fn the_objective_chooses_from_the_bundle() {
             .iter()
             .position(|alternative| alternative.chosen)
             .unwrap();
-        assert_eq!(*plan.schedule(), schedules()[position]);
-        assert_eq!(plan.ptx(), kernel_of(plan.schedule()).ptx);
+        assert_eq!(plan.program().lone(), Some(&schedules()[position]));
+        assert_eq!(plan.ptx(), kernel_of(plan.program().lone().unwrap()).ptx);
         check(kernel, &gpu, 16, 64);
         position
     };
@@ -217,7 +226,7 @@ fn the_objective_is_switched_while_a_program_runs() {
         };
         let (energy, ()) = gpu.simulate(launch).unwrap();
         // A difference of two sums: not the same in its last bits.
-        launched.push((*plan().schedule(), (energy.energy_j * 1e15).round()));
+        launched.push((plan().program().clone(), (energy.energy_j * 1e15).round()));
     }
     assert_eq!(launched[0], launched[3], "back again");
     assert!(launched[0].0 != launched[1].0 && launched[1].0 != launched[2].0);

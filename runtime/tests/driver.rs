@@ -4,10 +4,11 @@
 
 #![cfg(target_os = "linux")]
 
-#[cfg(feature = "energy")]
 use energy_kernel::compiler::record::Flag;
 use energy_kernel::prelude::*;
 use energy_kernel::tools::{Argument, View};
+#[cfg(feature = "energy")]
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_virtual_gpu::{Report, Virtual, is_child};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -188,9 +189,11 @@ fn whole() {
     // Tools.
     let plan = double::plan(&gpu, &Sizes::from([("N", 100)])).unwrap();
     let variant = double::KERNEL.variant(&[]).unwrap();
-    let kernel =
-        energy_kernel::compiler::lower::lower(variant.checked(), plan.specialisation(), gpu.machine(), plan.schedule())
-            .unwrap();
+    let kernel = energy_kernel::compiler::lower::lower(
+        &Problem::new(variant.checked(), plan.specialisation(), gpu.machine()),
+        plan.program(),
+    )
+    .unwrap();
     let loaded = gpu.compile(&kernel).unwrap();
     assert_eq!(loaded.resources().unwrap().unwrap().registers, 40);
     let inputs = [Argument::tensor(&x)];

@@ -10,6 +10,7 @@ use energy_kernel::__private::DRIVER_SYMBOLS;
 use energy_kernel::Result;
 use energy_kernel::prelude::*;
 use energy_kernel::tools::{Argument, View};
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_virtual_gpu::{PROFILES, Report, Virtual, is_child, while_failing as failing};
 use std::collections::BTreeSet;
 
@@ -286,10 +287,12 @@ fn captures_come_to_no_harm() {
         drop((ours, taken));
         drop(theirs);
         let kernel = energy_kernel::compiler::lower::lower(
-            double::KERNEL.variant(&[])?.checked(),
-            prepared.specialisation(),
-            gpu.machine(),
-            prepared.schedule(),
+            &Problem::new(
+                double::KERNEL.variant(&[])?.checked(),
+                prepared.specialisation(),
+                gpu.machine(),
+            ),
+            prepared.program(),
         );
         drop(gpu.compile(&kernel.unwrap())?);
         double::into(&gpu, &x, &mut y)?;
@@ -315,7 +318,10 @@ fn a_graph_keeps_what_it_uses() {
     let (x, y) = (ones(&gpu), ones(&gpu));
     let plan = double::plan(&gpu, &Sizes::from([("N", 100)])).unwrap();
     let checked = double::KERNEL.variant(&[]).unwrap().checked();
-    let kernel = energy_kernel::compiler::lower::lower(checked, plan.specialisation(), gpu.machine(), plan.schedule());
+    let kernel = energy_kernel::compiler::lower::lower(
+        &Problem::new(checked, plan.specialisation(), gpu.machine()),
+        plan.program(),
+    );
     let loaded = gpu.compile(&kernel.unwrap()).unwrap();
     let graph = {
         let (inputs, outputs) = ([Argument::tensor(&x)], [View::from(&y)]);

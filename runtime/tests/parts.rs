@@ -10,6 +10,7 @@ use energy_kernel::compiler::schedule::{self, Schedule};
 use energy_kernel::compiler::target::{Machine, Target};
 use energy_kernel::tools::{Argument, View};
 use energy_kernel::{__private::Call, Emulation, Gpu, Kernel, Origin, Sizes, Tensor};
+use energy_kernel_compiler::problem::Problem;
 use std::time::Instant;
 
 const K: usize = 512;
@@ -29,17 +30,21 @@ fn embedded(parts: u32) -> &'static Kernel {
     let operator = operator();
     let checked = &operator.variants[0].checked;
     let specialisation = operator.tuning.specialisation(checked).unwrap();
-    let space = schedule::space(checked, &specialisation, Machine::like(Target::Sm90));
+    let space = schedule::space(&Problem::new(checked, &specialisation, Machine::like(Target::Sm90)));
     let small = |point: &&Schedule| matches!(point, Schedule::Contract(c) if c.parts == parts && c.block_rows == 16 && c.block_columns == 32);
     let schedule = *space.iter().find(small).expect("there is such a schedule");
-    let kernel = lower(checked, &specialisation, Machine::like(Target::Sm90), &schedule).unwrap();
+    let kernel = lower(
+        &Problem::new(checked, &specialisation, Machine::like(Target::Sm90)),
+        &schedule,
+    )
+    .unwrap();
     let estimate = Estimate {
         mean: 1e-5,
         interval: 1e-8,
     };
     let point = Point {
         kernel_hash: PackedKernel::hash(&kernel),
-        schedule,
+        program: schedule.into(),
         latency: estimate,
         energy: Some(estimate),
         conditions: Conditions {

@@ -6,6 +6,7 @@
 //! ```
 
 use energy_kernel_compiler::lower::lower;
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::target::Machine;
 use energy_kernel_tests::{GPUS, OPERATORS, cases, operators};
 use rayon::prelude::*;
@@ -17,8 +18,11 @@ fn main() {
         let machine = Machine::documented(capability, multiprocessors).expect("a supported GPU");
         let lines: Vec<String> = (cases(&operators, machine).par_iter().enumerate())
             .map(|(number, case)| {
-                let kernel =
-                    lower(case.checked, &case.specialisation, machine, &case.schedule).expect("a legal schedule");
+                let kernel = lower(
+                    &Problem::new(case.checked, &case.specialisation, machine),
+                    &case.schedule,
+                )
+                .expect("a legal schedule");
                 let mut hasher = DefaultHasher::new();
                 kernel.ptx.replace(kernel.name(), "").hash(&mut hasher);
                 let (major, minor) = capability;

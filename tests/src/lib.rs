@@ -14,6 +14,7 @@ use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::ir::SizeId;
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::lang;
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::reference::{Reference, coordinates};
 use energy_kernel_compiler::schedule::{self, Schedule};
 use energy_kernel_compiler::size::Specialisation;
@@ -109,7 +110,7 @@ pub fn cases(operators: &[(String, Checked)], machine: Machine) -> Vec<Case<'_>>
         for _ in 0..rounds {
             let sizes = random_sizes(checked, &mut random);
             for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
-                for points in families(&schedule::space(checked, &specialisation, machine)) {
+                for points in families(&schedule::space(&Problem::new(checked, &specialisation, machine))) {
                     cases.extend(points.sample(&mut random, SAMPLES).map(|&schedule| Case {
                         name,
                         checked,

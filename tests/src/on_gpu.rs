@@ -7,22 +7,23 @@ use energy_kernel::{Error, Gpu, Kernel, Result, Schedule, Specialisation};
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::ir;
 use energy_kernel_compiler::lower::lower;
+use energy_kernel_compiler::problem;
 use energy_kernel_compiler::record::encoding;
 
 /// An operator with its arguments on a GPU.
-pub struct Problem<'a> {
+pub struct Instance<'a> {
     checked: &'a Checked,
     sizes: Vec<u64>,
     inputs: Vec<Input>,
     operands: Vec<Operand>,
 }
 
-impl<'a> Problem<'a> {
+impl<'a> Instance<'a> {
     /// Copies arguments to a GPU. The sizes are all of the operator's, verified.
     ///
     /// # Errors
     /// An error of the driver.
-    pub fn new(gpu: &Gpu, checked: &'a Checked, sizes: Vec<u64>, inputs: Vec<Input>) -> Result<Problem<'a>> {
+    pub fn new(gpu: &Gpu, checked: &'a Checked, sizes: Vec<u64>, inputs: Vec<Input>) -> Result<Instance<'a>> {
         let upload = |(input, given): (&ir::Input, &Input)| {
             let dims = input.dims.iter().flatten();
             let shape: Vec<usize> = dims.map(|size| sizes[size.index()] as usize).collect();
@@ -31,7 +32,7 @@ impl<'a> Problem<'a> {
         let operands = std::iter::zip(&checked.op().inputs, &inputs)
             .map(upload)
             .collect::<Result<_>>()?;
-        Ok(Problem {
+        Ok(Instance {
             checked,
             sizes,
             inputs,
@@ -81,7 +82,11 @@ impl<'a> Problem<'a> {
             "{specialisation:?} {:?}",
             self.sizes
         );
-        let kernel = lower(self.checked, specialisation, gpu.machine(), schedule).map_err(|error| Error::Lower {
+        let kernel = lower(
+            &problem::Problem::new(self.checked, specialisation, gpu.machine()),
+            schedule,
+        )
+        .map_err(|error| Error::Lower {
             operator: self.checked.op().name.clone(),
             reason: error.to_string(),
         })?;
@@ -117,7 +122,7 @@ impl<'a> Problem<'a> {
 
 /// Outputs of a problem on a GPU.
 pub struct Outputs<'p> {
-    problem: &'p Problem<'p>,
+    problem: &'p Instance<'p>,
     buffers: Vec<Buffer>,
 }
 
@@ -147,7 +152,7 @@ impl Outputs<'_> {
     /// # Errors
     /// An error of the driver, or of the work before.
     pub fn first_wrong_among(&self, points: u64) -> Result<Option<String>> {
-        let Problem {
+        let Instance {
             checked, sizes, inputs, ..
         } = self.problem;
         Ok(first_wrong_among(checked, sizes, inputs, &self.bytes()?, points))
@@ -156,7 +161,7 @@ impl Outputs<'_> {
 
 /// A kernel of a problem on a GPU.
 pub struct Loaded<'p> {
-    problem: &'p Problem<'p>,
+    problem: &'p Instance<'p>,
     kernel: LoadedKernel,
 }
 
@@ -172,7 +177,7 @@ impl Loaded<'_> {
         let problem = self.problem;
         assert!(std::ptr::eq(problem, outputs.problem), "outputs of another problem");
         let (arguments, views) = (problem.arguments(), outputs.views());
-        let Problem { checked, sizes, .. } = problem;
+        let Instance { checked, sizes, .. } = problem;
         // SAFETY: the kernel was lowered from this operator, for a specialisation that accepts the sizes; the tensors were made for them.
         let prepared = unsafe { self.kernel.prepare(checked, sizes, &arguments, &views) }?;
         prepared.launch()

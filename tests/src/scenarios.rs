@@ -9,6 +9,7 @@ use energy_kernel::compiler::size::Specialisation;
 use energy_kernel::prelude::*;
 use energy_kernel::tools::{Argument, View};
 use energy_kernel::{Element, Result};
+use energy_kernel_compiler::problem::Problem;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -364,10 +365,10 @@ pub fn tools_load_time_and_launch_kernels_of_their_choice(gpu: &Gpu) -> Result<(
     let machine = gpu.machine();
     let x = Tensor::from_slice(gpu, &[128], &integers(128))?;
     let expected: Vec<f32> = integers(128).iter().map(|number| number * 2.0).collect();
-    let space = schedule::space(variant.checked(), &specialisation, machine);
+    let space = schedule::space(&Problem::new(variant.checked(), &specialisation, machine));
     assert!(space.len() > 4);
     for schedule in space.iter().step_by(space.len() / 4) {
-        let kernel = lower(variant.checked(), &specialisation, machine, schedule).unwrap();
+        let kernel = lower(&Problem::new(variant.checked(), &specialisation, machine), schedule).unwrap();
         let loaded = gpu.compile(&kernel)?;
         let resources = loaded.resources()?.unwrap();
         assert!(

@@ -4,6 +4,7 @@
 //! `ENERGY_KERNEL_PTXAS` is the path of `ptxas`; without it the tests say that they were left out.
 
 use energy_kernel_compiler::lower;
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::ptx::{Address, Builder, Cache, Class, Compare, Opcode, Operand, Reg, Space, Width};
 use energy_kernel_compiler::schedule::{self, Schedule};
 use energy_kernel_compiler::size::Specialisation;
@@ -125,8 +126,11 @@ fn kernels_assemble_without_spilling() {
             .skip(number % parts)
             .step_by(parts)
         {
-            let kernel = lower::lower(case.checked, &case.specialisation, machine, &case.schedule)
-                .unwrap_or_else(|error| panic!("{case}: {error}"));
+            let kernel = lower::lower(
+                &Problem::new(case.checked, &case.specialisation, machine),
+                &case.schedule,
+            )
+            .unwrap_or_else(|error| panic!("{case}: {error}"));
             kernels.insert((architecture, kernel.ptx), format!("sm_{architecture} {case}"));
         }
     }
@@ -162,7 +166,7 @@ fn kernels_with_parts_assemble_without_spilling() {
         let sizes = checked.derive(sizes.to_vec()).expect("sizes of the operator");
         let specialisation = Specialisation::exact(&sizes);
         for (architecture, machine) in gpus() {
-            let space = schedule::space(checked, &specialisation, machine);
+            let space = schedule::space(&Problem::new(checked, &specialisation, machine));
             for points in families(&space) {
                 let shared = points.iter().filter(|point| match point {
                     Schedule::Mma(point) => point.parts > 1,
@@ -171,7 +175,7 @@ fn kernels_with_parts_assemble_without_spilling() {
                 });
                 let shared: Vec<_> = shared.collect();
                 for point in shared.sample(&mut random, samples) {
-                    let kernel = lower::lower(checked, &specialisation, machine, point)
+                    let kernel = lower::lower(&Problem::new(checked, &specialisation, machine), *point)
                         .unwrap_or_else(|error| panic!("{name} {point}: {error}"));
                     kernels.insert((architecture, kernel.ptx), format!("sm_{architecture} {name} {point}"));
                 }

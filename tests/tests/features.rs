@@ -2,6 +2,7 @@
 
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::features::{self, Class, Count, Features};
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule::{self, Schedule};
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Machine, Target};
@@ -72,7 +73,8 @@ fn check(
     point: &Schedule,
     random: &mut StdRng,
 ) -> (usize, usize) {
-    let features = features::of(checked, specialisation, MACHINE, point, sizes).expect("the point is legal");
+    let features =
+        features::of(&Problem::new(checked, specialisation, MACHINE), point, sizes).expect("the point is legal");
     // Threads that part for long meet later in the emulator than in the features: it is impatient, for the sake of locks.
     let outputs = checked.op().outputs.iter();
     let elements = outputs.map(|output| output.dims.iter().map(|size| sizes[size.index()]).product::<u64>());
@@ -80,7 +82,8 @@ fn check(
     if point.family() == "plain" && for_each > 3000.0 {
         return (0, 0);
     }
-    let kernel = energy_kernel_compiler::lower::lower(checked, specialisation, MACHINE, point).expect("legal");
+    let kernel =
+        energy_kernel_compiler::lower::lower(&Problem::new(checked, specialisation, MACHINE), point).expect("legal");
     let inputs = random_inputs(checked, sizes, random);
     let run = run(checked, &kernel, sizes, &inputs).expect("it runs");
     let (wrong, exact, all) = compare(&features, &run.counts);
@@ -118,7 +121,7 @@ fn who_adds_up_is_counted() {
         let (_, checked) = found.expect("the operator exists");
         let sizes = checked.derive(sizes.to_vec()).expect("three sizes");
         let specialisation = Specialisation::exact(&sizes);
-        let space = schedule::space(checked, &specialisation, MACHINE);
+        let space = schedule::space(&Problem::new(checked, &specialisation, MACHINE));
         let parts = |point: &Schedule| match point {
             Schedule::Mma(point) => point.parts,
             Schedule::Contract(point) => point.parts,
@@ -143,7 +146,7 @@ fn features_are_what_the_emulator_counts() {
     for (name, checked) in operators(energy_kernel_tests::OPERATORS) {
         let calls = [calls(&checked, &mut random), calls(&checked, &mut random)].concat();
         for (sizes, specialisation) in calls {
-            let space = schedule::space(&checked, &specialisation, MACHINE);
+            let space = schedule::space(&Problem::new(&checked, &specialisation, MACHINE));
             for points in families(&space) {
                 let point = points.choose(&mut random).expect("not empty");
                 let (exact, all) = check(&name, &checked, &specialisation, &sizes, point, &mut random);

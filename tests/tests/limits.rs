@@ -2,6 +2,7 @@
 
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::lower::lower;
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule::{self, Schedule};
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Limits, Machine, Target};
@@ -73,8 +74,11 @@ fn the_validation_set_fits_each_device() {
         // Each has a part of the operators to itself.
         let part: Vec<_> = operators.iter().skip(number).step_by(count).cloned().collect();
         for case in cases(&part, machine) {
-            let kernel = lower(case.checked, &case.specialisation, machine, &case.schedule)
-                .unwrap_or_else(|error| panic!("{case}: {error}"));
+            let kernel = lower(
+                &Problem::new(case.checked, &case.specialisation, machine),
+                &case.schedule,
+            )
+            .unwrap_or_else(|error| panic!("{case}: {error}"));
             fits(&kernel, stated, &format!("{machine:?} {case}"));
         }
     }
@@ -85,9 +89,15 @@ fn the_validation_set_fits_each_device() {
 fn what_runs_untuned_fits_each_device() {
     let operators = operators(energy_kernel_tests::OPERATORS);
     let untuned = |checked: &Checked, specialisation: &Specialisation, sizes: &[u64], machine: Machine| {
-        let mut all = schedule::starts(checked, specialisation, sizes, machine);
-        all.push(schedule::default(checked, specialisation, sizes, machine));
-        all.push(estimate::default(checked, specialisation, sizes, machine));
+        let mut all = schedule::starts(&Problem::new(checked, specialisation, machine), sizes);
+        all.push(schedule::default(
+            &Problem::new(checked, specialisation, machine),
+            sizes,
+        ));
+        all.push(estimate::default(
+            &Problem::new(checked, specialisation, machine),
+            sizes,
+        ));
         all
     };
     for (machine, stated) in machines() {
@@ -104,7 +114,7 @@ fn what_runs_untuned_fits_each_device() {
                 };
                 for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
                     for schedule in untuned(checked, &specialisation, &sizes, machine) {
-                        let kernel = lower(checked, &specialisation, machine, &schedule).expect("legal");
+                        let kernel = lower(&Problem::new(checked, &specialisation, machine), &schedule).expect("legal");
                         fits(&kernel, stated, &format!("{machine:?} {name} {schedule}"));
                     }
                 }
@@ -120,7 +130,7 @@ fn what_runs_untuned_fits_each_device() {
             for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
                 for schedule in untuned(checked, &specialisation, &sizes, machine) {
                     assert!(matches!(schedule, Schedule::Mma(_)), "{schedule}");
-                    let kernel = lower(checked, &specialisation, machine, &schedule).expect("legal");
+                    let kernel = lower(&Problem::new(checked, &specialisation, machine), &schedule).expect("legal");
                     fits(&kernel, stated, &format!("{machine:?} {size} {schedule}"));
                 }
             }

@@ -5,6 +5,7 @@
 mod operators;
 
 use energy_kernel::prelude::*;
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::reference::Reference;
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Machine, Target};
@@ -280,8 +281,12 @@ fn positions_keep_their_bits() {
         ..Specialisation::like(&sizes)
     };
     assert!(specialisation.wide);
-    for point in schedule::space(checked, &specialisation, Machine::like(Target::Sm80)) {
-        let kernel = lower::lower(checked, &specialisation, Machine::like(Target::Sm80), &point).unwrap();
+    for point in schedule::space(&Problem::new(checked, &specialisation, Machine::like(Target::Sm80))) {
+        let kernel = lower::lower(
+            &Problem::new(checked, &specialisation, Machine::like(Target::Sm80)),
+            &point,
+        )
+        .unwrap();
         assert!(!kernel.ptx.contains("cvt.u32.u64"), "{point}\n{}", kernel.ptx);
     }
 }

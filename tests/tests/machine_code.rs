@@ -4,6 +4,8 @@
 //! `ENERGY_KERNEL_PTXAS` and `ENERGY_KERNEL_NVDISASM` are the paths of both tools; without them the test says that it was left out.
 
 use energy_kernel_compiler::lower;
+use energy_kernel_compiler::problem::Problem;
+use energy_kernel_compiler::schedule::Program;
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_tests::operators;
@@ -209,12 +211,10 @@ fn loops_over_the_terms_are_what_they_are_meant_to_be() {
     for (name, free, schedule, has, share) in KERNELS {
         let (_, checked) = known.iter().find(|(of, _)| of == name).expect("the operator exists");
         let sizes = checked.derive(free.to_vec()).expect("all free sizes");
-        let schedule = schedule.parse().expect("a schedule");
+        let program: Program = schedule.parse().expect("a schedule");
         let kernel = lower::lower(
-            checked,
-            &Specialisation::exact(&sizes),
-            Machine::like(Target::Sm80),
-            &schedule,
+            &Problem::new(checked, &Specialisation::exact(&sizes), Machine::like(Target::Sm80)),
+            program,
         )
         .unwrap_or_else(|error| panic!("{name}: {error}"));
         std::fs::write(&source, &kernel.ptx).expect("written");

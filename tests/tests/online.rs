@@ -1,6 +1,7 @@
 //! Sums that are begun before what they depend on is known give what the reference gives, on rows made to harm them.
 
 use energy_kernel_compiler::check::Checked;
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule::{Pass, Schedule};
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Machine, Target};
@@ -19,7 +20,7 @@ fn checked(body: &str) -> Checked {
 }
 
 fn one_pass(checked: &Checked, specialisation: &Specialisation) -> Vec<Schedule> {
-    schedule::space(checked, specialisation, Machine::like(Target::Sm80))
+    schedule::space(&Problem::new(checked, specialisation, Machine::like(Target::Sm80)))
         .into_iter()
         .filter(|point| matches!(point, Schedule::Row(row) if row.pass == Pass::One))
         .collect()
@@ -142,8 +143,11 @@ fn online_sums_are_within_the_bound() {
                 let points = one_pass(&checked, &specialisation);
                 for point in points.sample(&mut random, 2) {
                     runs += 1;
-                    let kernel =
-                        lower::lower(&checked, &specialisation, Machine::like(Target::Sm80), point).expect("legal");
+                    let kernel = lower::lower(
+                        &Problem::new(&checked, &specialisation, Machine::like(Target::Sm80)),
+                        point,
+                    )
+                    .expect("legal");
                     let wrong = run(&checked, &kernel, &sizes, &inputs)
                         .map(|run| first_wrong(&checked, &sizes, &inputs, &run.outputs))
                         .unwrap_or_else(Some);

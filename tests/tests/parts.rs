@@ -1,5 +1,6 @@
 //! Blocks that share the terms of a tile: right, and the same whoever of them comes last.
 
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_compiler::{lower, schedule};
@@ -23,7 +24,7 @@ fn the_last_block_adds_up_what_all_have() {
         let sizes = checked.derive(sizes.to_vec()).expect("sizes of the operator");
         let inputs = random_inputs(checked, &sizes, &mut random);
         let exact = Specialisation::exact(&sizes);
-        let space = schedule::space(checked, &exact, Machine::like(Target::Sm80));
+        let space = schedule::space(&Problem::new(checked, &exact, Machine::like(Target::Sm80)));
         let mut kinds: Vec<_> = space.iter().filter_map(shared).collect();
         kinds.sort_unstable();
         kinds.dedup();
@@ -33,8 +34,8 @@ fn the_last_block_adds_up_what_all_have() {
             let points: Vec<_> = space.iter().filter(|point| shared(point) == Some(kind)).collect();
             for &point in points.sample(&mut random, SAMPLES) {
                 let case = format!("{name} {sizes:?} {point}");
-                let kernel =
-                    lower::lower(checked, &exact, Machine::like(Target::Sm80), point).expect("the point is legal");
+                let kernel = lower::lower(&Problem::new(checked, &exact, Machine::like(Target::Sm80)), point)
+                    .expect("the point is legal");
                 let run = || run(checked, &kernel, &sizes, &inputs).unwrap_or_else(|wrong| panic!("{case}: {wrong}"));
                 // Blocks run on several threads of this machine: each time another may be the last.
                 let (first, second) = (run(), run());

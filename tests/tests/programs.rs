@@ -1,6 +1,7 @@
 //! Random well-typed programs of the language: whatever schedule computes them, the emulator gives what the reference gives.
 
 use energy_kernel_compiler::check::Checked;
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_compiler::testing::{inputs, programs};
@@ -86,12 +87,15 @@ fn what_never_happens_is_not_read() {
             .map(|(_, bytes)| Input { bytes })
             .collect();
         for specialisation in specialisations(checked, &sizes) {
-            for point in schedule::space(checked, &specialisation, Machine::like(Target::Sm80))
+            for point in schedule::space(&Problem::new(checked, &specialisation, Machine::like(Target::Sm80)))
                 .iter()
                 .step_by(7)
             {
-                let kernel = lower::lower(checked, &specialisation, Machine::like(Target::Sm80), point)
-                    .expect("the point is legal");
+                let kernel = lower::lower(
+                    &Problem::new(checked, &specialisation, Machine::like(Target::Sm80)),
+                    point,
+                )
+                .expect("the point is legal");
                 let wrong = run(checked, &kernel, &sizes, &inputs)
                     .map(|run| first_wrong(checked, &sizes, &inputs, &run.outputs))
                     .unwrap_or_else(Some);
@@ -113,10 +117,10 @@ proptest! {
         prop_assume!(checked.verify(&sizes).is_ok());
         let inputs: Vec<Input> = inputs(checked, &sizes, seed).into_iter().map(|(_, bytes)| Input { bytes }).collect();
         for specialisation in specialisations(checked, &sizes) {
-            let space = schedule::space(checked, &specialisation, Machine::like(Target::Sm80));
+            let space = schedule::space(&Problem::new(checked, &specialisation, Machine::like(Target::Sm80)));
             for points in families(&space) {
                 let point = &points[seed as usize % points.len()];
-                let kernel = lower::lower(checked, &specialisation, Machine::like(Target::Sm80), point).expect("the point is legal");
+                let kernel = lower::lower(&Problem::new(checked, &specialisation, Machine::like(Target::Sm80)), point).expect("the point is legal");
                 let wrong = run(checked, &kernel, &sizes, &inputs)
                     .map(|run| first_wrong(checked, &sizes, &inputs, &run.outputs))
                     .unwrap_or_else(Some);

@@ -5,6 +5,7 @@
 
 use energy_kernel::simulate::{Profile, Shape, Simulated};
 use energy_kernel_compiler::check::Checked;
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule::{self, Schedule};
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Machine, Target};
@@ -17,19 +18,19 @@ use rand::seq::IndexedRandom;
 const MACHINE: Machine = Machine::like(Target::Sm90);
 
 /// An operator at sizes, made for these.
-struct Problem {
+struct Instance {
     checked: Checked,
     specialisation: Specialisation,
     sizes: Vec<u64>,
     inputs: Vec<Input>,
 }
 
-impl Problem {
-    fn new(name: &str, free: &[u64]) -> Problem {
+impl Instance {
+    fn new(name: &str, free: &[u64]) -> Instance {
         let mut all = operators(energy_kernel_tests::OPERATORS).into_iter();
         let (_, checked) = all.find(|(own, _)| own == name).expect("an operator of the set");
         let sizes = checked.derive(free.to_vec()).expect("sizes of the operator");
-        Problem {
+        Instance {
             specialisation: Specialisation::exact(&sizes),
             inputs: random_inputs(&checked, &sizes, &mut StdRng::seed_from_u64(3)),
             checked,
@@ -39,14 +40,14 @@ impl Problem {
 
     /// Schedules of a family, at most so many, drawn at random.
     fn schedules(&self, family: &str, most: usize) -> Vec<Schedule> {
-        let mut space = schedule::space(&self.checked, &self.specialisation, MACHINE);
+        let mut space = schedule::space(&Problem::new(&self.checked, &self.specialisation, MACHINE));
         space.retain(|point| point.family() == family);
         space.sample(&mut StdRng::seed_from_u64(7), most).copied().collect()
     }
 
     /// Seconds by the emulator's counts.
     fn counted(&self, point: &Schedule) -> f64 {
-        let kernel = lower::lower(&self.checked, &self.specialisation, MACHINE, point).expect("legal");
+        let kernel = lower::lower(&Problem::new(&self.checked, &self.specialisation, MACHINE), point).expect("legal");
         let counts = count(&self.checked, &kernel, &self.sizes, &self.inputs).expect("it runs");
         let shape = Shape {
             grid: kernel.launches[0].grid(&self.sizes).expect("a grid"),
@@ -57,7 +58,11 @@ impl Problem {
     }
 
     fn ranked(&self, points: &[Schedule]) -> Vec<(Schedule, f64)> {
-        estimate::ranked(&self.checked, &self.specialisation, MACHINE, &self.sizes, points)
+        estimate::ranked(
+            &Problem::new(&self.checked, &self.specialisation, MACHINE),
+            &self.sizes,
+            points,
+        )
     }
 }
 
@@ -86,7 +91,7 @@ fn spearman(pairs: &[(f64, f64)]) -> f64 {
 
 /// The coefficient over schedules of a family, how many they are, and the seconds of the fastest: by the counts, of the ones
 /// that the estimate and the default choose.
-fn rank(problem: &Problem, family: &str, most: usize) -> (f64, usize, [f64; 3]) {
+fn rank(problem: &Instance, family: &str, most: usize) -> (f64, usize, [f64; 3]) {
     let points = problem.schedules(family, most);
     let ranked = problem.ranked(&points);
     assert_eq!(ranked.len(), points.len(), "all are legal");
@@ -95,7 +100,10 @@ fn rank(problem: &Problem, family: &str, most: usize) -> (f64, usize, [f64; 3]) 
         .map(|(point, seconds)| (*seconds, problem.counted(point)))
         .collect();
     let best = pairs.iter().map(|pair| pair.1).fold(f64::INFINITY, f64::min);
-    let default = estimate::default(&problem.checked, &problem.specialisation, &problem.sizes, MACHINE);
+    let default = estimate::default(
+        &Problem::new(&problem.checked, &problem.specialisation, MACHINE),
+        &problem.sizes,
+    );
     (
         spearman(&pairs),
         pairs.len(),
@@ -115,7 +123,7 @@ fn the_estimate_ranks_tiles_as_counted_cycles_do() {
         ("linear_gelu_f32", [256, 64, 384], "contract"),
         ("linear_gelu_f16", [256, 128, 384], "mma"),
     ] {
-        let (coefficient, schedules, _) = rank(&Problem::new(name, &sizes), family, 40);
+        let (coefficient, schedules, _) = rank(&Instance::new(name, &sizes), family, 40);
         println!("{name} {sizes:?} {family}: {coefficient:.3} over {schedules} schedules");
         assert!(coefficient >= 0.8, "{name}: {coefficient}");
     }
@@ -135,7 +143,7 @@ fn the_estimate_ranks_hundreds_of_tiles() {
         ("conv_stride_f32", &[1, 16, 28, 28, 64, 3, 3], "contract"),
         ("linear_gelu_f16", &[200, 136, 101], "mma"),
     ] {
-        let (coefficient, schedules, [best, chosen, default]) = rank(&Problem::new(name, sizes), family, 240);
+        let (coefficient, schedules, [best, chosen, default]) = rank(&Instance::new(name, sizes), family, 240);
         println!(
             "| {name} | {sizes:?} | {family} | {schedules} | {coefficient:.3} | {:.1} | {:.2} × | {:.2} × |",
             best * 1e6,

@@ -1,6 +1,7 @@
 //! The kernels of the validation set on the emulator, against the `f64` reference and its error bound.
 
 use energy_kernel_compiler::lower;
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_tests::{Case, cases, first_wrong, operators, random_inputs, run};
 use rand::SeedableRng;
@@ -15,9 +16,7 @@ fn results_are_within_the_bound() {
         let mut random = StdRng::seed_from_u64(number as u64);
         let inputs = random_inputs(case.checked, &case.sizes, &mut random);
         let kernel = lower::lower(
-            case.checked,
-            &case.specialisation,
-            Machine::like(Target::Sm80),
+            &Problem::new(case.checked, &case.specialisation, Machine::like(Target::Sm80)),
             &case.schedule,
         )
         .unwrap_or_else(|error| panic!("{case}: {error}"));

@@ -100,7 +100,7 @@ fn a_packaged_library_brings_its_kernels_and_its_users_tune_nothing() {
         for record in &file.records {
             let chosen = record.choose(Objective::default()).unwrap();
             assert!(
-                said.contains(&format!("  schedule: {}\n", chosen.schedule)),
+                said.contains(&format!("  schedule: {}\n", chosen.program)),
                 "{RENEW}: {said}"
             );
             shipped += 1;

@@ -2,6 +2,7 @@
 
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::lower;
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule::{self, Schedule, Skinny};
 use energy_kernel_compiler::size::{Extent, Specialisation};
 use energy_kernel_compiler::target::{Machine, Target};
@@ -21,7 +22,7 @@ fn operator(name: &str) -> Checked {
 
 /// Some of the operator's schedules of this family.
 fn sample(checked: &Checked, specialisation: &Specialisation, random: &mut StdRng) -> Vec<Skinny> {
-    let space = schedule::space(checked, specialisation, Machine::like(Target::Sm80));
+    let space = schedule::space(&Problem::new(checked, specialisation, Machine::like(Target::Sm80)));
     let points: Vec<Skinny> = space
         .into_iter()
         .filter_map(|point| match point {
@@ -44,8 +45,11 @@ fn right(
     let name = &checked.op().name;
     let point = Schedule::Skinny(point);
     let inputs = random_inputs(checked, sizes, random);
-    let kernel =
-        lower::lower(checked, specialisation, Machine::like(Target::Sm80), &point).expect("the point is legal");
+    let kernel = lower::lower(
+        &Problem::new(checked, specialisation, Machine::like(Target::Sm80)),
+        &point,
+    )
+    .expect("the point is legal");
     let run =
         run(checked, &kernel, sizes, &inputs).unwrap_or_else(|wrong| panic!("{name} {sizes:?}: {point}: {wrong}"));
     let wrong = first_wrong(checked, sizes, &inputs, &run.outputs);

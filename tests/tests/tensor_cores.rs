@@ -1,6 +1,7 @@
 //! Kernels on tensor cores at sizes of several slabs and tiles: right, and without a bank conflict on the way to the tensor cores.
 //! Few blocks that go from tile to tile, on tensor cores and without.
 
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule::{Contract, Mma, Schedule};
 use energy_kernel_compiler::size::{SizeExpr, Specialisation};
 use energy_kernel_compiler::target::{Machine, Target};
@@ -42,13 +43,13 @@ fn slabs_and_tiles() {
             let sizes = checked.derive(sizes.to_vec()).expect("three sizes");
             let inputs = random_inputs(checked, &sizes, &mut random);
             let exact = Specialisation::exact(&sizes);
-            let space = schedule::space(checked, &exact, Machine::like(Target::Sm80));
+            let space = schedule::space(&Problem::new(checked, &exact, Machine::like(Target::Sm80)));
             let points: Vec<_> = space.iter().filter(|point| matches!(point, Schedule::Mma(_))).collect();
             assert!(points.len() >= 200, "{name}: {} points", points.len());
             for &point in points.sample(&mut random, SAMPLES) {
                 let case = format!("{name} {sizes:?} {point}");
-                let kernel =
-                    lower::lower(checked, &exact, Machine::like(Target::Sm80), point).expect("the point is legal");
+                let kernel = lower::lower(&Problem::new(checked, &exact, Machine::like(Target::Sm80)), point)
+                    .expect("the point is legal");
                 let run = run(checked, &kernel, &sizes, &inputs).unwrap_or_else(|wrong| panic!("{case}: {wrong}"));
                 assert_eq!(first_wrong(checked, &sizes, &inputs, &run.outputs), None, "{case}");
                 let counts = run.counts;
@@ -85,7 +86,7 @@ fn few_blocks_compute_all_tiles() {
         let inputs = random_inputs(checked, &sizes, &mut random);
         // How many tiles there are is not known, so every number of blocks is in the space.
         let like = Specialisation::like(&sizes);
-        let space = schedule::space(checked, &like, Machine::like(Target::Sm80));
+        let space = schedule::space(&Problem::new(checked, &like, Machine::like(Target::Sm80)));
         let small = |point: &&Schedule| match point {
             Schedule::Mma(point) => point.blocks > 0 && point.block_rows * point.block_columns <= 64 * 64,
             Schedule::Contract(point) => point.blocks > 0 && point.block_rows * point.block_columns <= 64 * 64,
@@ -93,8 +94,8 @@ fn few_blocks_compute_all_tiles() {
         };
         let points: Vec<_> = space.iter().filter(small).collect();
         for &point in points.sample(&mut random, SAMPLES) {
-            let mut kernel =
-                lower::lower(checked, &like, Machine::like(Target::Sm80), point).expect("the point is legal");
+            let mut kernel = lower::lower(&Problem::new(checked, &like, Machine::like(Target::Sm80)), point)
+                .expect("the point is legal");
             kernel.launches[0].grid[0] = SizeExpr::Const(3);
             let case = format!("{name} {point}");
             let run = run(checked, &kernel, &sizes, &inputs).unwrap_or_else(|wrong| panic!("{case}: {wrong}"));
@@ -118,7 +119,7 @@ fn heads_side_by_side_are_copied_in_large_pieces() {
         let sizes = checked.derive(vec![2, 72, width, 40]).expect("sizes of the operator");
         let inputs = random_inputs(&checked, &sizes, &mut random);
         let like = Specialisation::like(&sizes);
-        let space = schedule::space(&checked, &like, Machine::like(Target::Sm80));
+        let space = schedule::space(&Problem::new(&checked, &like, Machine::like(Target::Sm80)));
         // Where a thread has enough of each side.
         let of_a_thread = |point: &Mma| point.block_rows.min(point.block_columns) * point.block_depth / point.threads();
         let points: Vec<_> = (space.iter())
@@ -127,7 +128,8 @@ fn heads_side_by_side_are_copied_in_large_pieces() {
         assert!(points.len() >= 100, "{} points", points.len());
         for &point in points.sample(&mut random, 2 * SAMPLES) {
             let case = format!("{width} {point}");
-            let kernel = lower::lower(&checked, &like, Machine::like(Target::Sm80), point).expect("the point is legal");
+            let kernel = lower::lower(&Problem::new(&checked, &like, Machine::like(Target::Sm80)), point)
+                .expect("the point is legal");
             let copies = kernel.ptx.lines().filter(|line| line.contains(".shared.global"));
             let of_bytes = format!("], {}", 2 * vector);
             assert!(copies.clone().count() > 0, "{case}: no copies");
@@ -159,9 +161,12 @@ fn few_blocks_hold_little_from_tile_to_tile() {
         let (_, checked) = found.expect("the operator exists");
         let sizes = checked.derive(sizes.to_vec()).expect("sizes of the operator");
         for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
-            let space = schedule::space(checked, &specialisation, Machine::like(Target::Sm80));
+            let space = schedule::space(&Problem::new(checked, &specialisation, Machine::like(Target::Sm80)));
             let held_at_once = |point: &Schedule| {
-                let lowered = lower::stage(checked, &specialisation, Machine::like(Target::Sm80), point);
+                let lowered = lower::stage(
+                    &Problem::new(checked, &specialisation, Machine::like(Target::Sm80)),
+                    point,
+                );
                 lowered.expect("the point is legal").entry.pressure()
             };
             let few: Vec<_> = (space.iter())
@@ -214,12 +219,12 @@ fn slabs_of_every_layout_pass_without_conflicts() {
             let sizes = checked.derive(sizes.to_vec()).expect("three sizes");
             let inputs = random_inputs(&checked, &sizes, &mut random);
             let exact = Specialisation::exact(&sizes);
-            let space = schedule::space(&checked, &exact, Machine::like(Target::Sm80));
+            let space = schedule::space(&Problem::new(&checked, &exact, Machine::like(Target::Sm80)));
             let points: Vec<_> = space.iter().filter(|point| matches!(point, Schedule::Mma(_))).collect();
             for &point in points.sample(&mut random, SAMPLES) {
                 let case = format!("{name} {sizes:?} {point}");
-                let kernel =
-                    lower::lower(&checked, &exact, Machine::like(Target::Sm80), point).expect("the point is legal");
+                let kernel = lower::lower(&Problem::new(&checked, &exact, Machine::like(Target::Sm80)), point)
+                    .expect("the point is legal");
                 let run = run(&checked, &kernel, &sizes, &inputs).unwrap_or_else(|wrong| panic!("{case}: {wrong}"));
                 assert_eq!(first_wrong(&checked, &sizes, &inputs, &run.outputs), None, "{case}");
                 // What else is loaded from shared memory is after the loop over the terms.

@@ -1,5 +1,6 @@
 //! `tf32(x)` is the number that `cvt.rna.tf32.f32` makes of any binary32; `tf32_toward_zero(x)` the one between it and zero.
 
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_compiler::{lower, schedule};
@@ -74,8 +75,9 @@ fn through(function: &str, numbers: &[u32]) -> Vec<u32> {
     let (_, checked) = operators(&source).remove(0);
     let sizes = vec![numbers.len() as u64];
     let exact = Specialisation::exact(&sizes);
-    let space = schedule::space(&checked, &exact, Machine::like(Target::Sm80));
-    let kernel = lower::lower(&checked, &exact, Machine::like(Target::Sm80), &space[0]).expect("the point is legal");
+    let space = schedule::space(&Problem::new(&checked, &exact, Machine::like(Target::Sm80)));
+    let kernel = lower::lower(&Problem::new(&checked, &exact, Machine::like(Target::Sm80)), &space[0])
+        .expect("the point is legal");
     let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
     let run = run(&checked, &kernel, &sizes, &[Input { bytes }]).expect("it runs");
     words(&run.outputs[0])

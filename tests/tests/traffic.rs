@@ -1,6 +1,7 @@
 //! What kernels move, as the emulator counts it, against what they must.
 
 use energy_kernel_compiler::check::Checked;
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule::{Keep, Pass, Pointwise, Row, Schedule};
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Machine, Target};
@@ -36,10 +37,17 @@ impl Case<'_> {
         let specialisation = Specialisation::exact(&self.sizes);
         let name = self.name;
         assert!(
-            schedule::legal(self.checked, &specialisation, Machine::like(Target::Sm80), &point),
+            schedule::legal(
+                &Problem::new(self.checked, &specialisation, Machine::like(Target::Sm80)),
+                &point
+            ),
             "{name}: {point}"
         );
-        let kernel = lower::lower(self.checked, &specialisation, Machine::like(Target::Sm80), &point).expect("legal");
+        let kernel = lower::lower(
+            &Problem::new(self.checked, &specialisation, Machine::like(Target::Sm80)),
+            &point,
+        )
+        .expect("legal");
         let run = run(self.checked, &kernel, &self.sizes, &self.inputs)
             .unwrap_or_else(|wrong| panic!("{name}: {point}: {wrong}"));
         let wrong = first_wrong(self.checked, &self.sizes, &self.inputs, &run.outputs);
@@ -148,7 +156,7 @@ fn transposes_move_whole_sectors() {
         };
         let case = Case::new(&name, &checked, free, &mut random);
         let specialisation = Specialisation::exact(&case.sizes);
-        let space = schedule::space(&checked, &specialisation, Machine::like(Target::Sm80));
+        let space = schedule::space(&Problem::new(&checked, &specialisation, Machine::like(Target::Sm80)));
         let tiled = |point: &&Schedule| matches!(point, Schedule::Pointwise(Pointwise { tile, .. }) if *tile > 0);
         let points: Vec<&Schedule> = space.iter().filter(tiled).collect();
         assert!(points.len() >= 10, "{name}: {}", points.len());
@@ -202,11 +210,11 @@ fn elementwise_moves_what_it_must() {
             .zip(&case.inputs)
             .filter(|(input, _)| input.dims.is_some());
         let reads: u64 = tensors.map(|(_, given)| given.bytes.len() as u64).sum();
-        let space = schedule::space(
+        let space = schedule::space(&Problem::new(
             &checked,
             &Specialisation::exact(&case.sizes),
             Machine::like(Target::Sm80),
-        );
+        ));
         let points: Vec<&Schedule> = space.iter().filter(|point| point.family() == "pointwise").collect();
         for point in points.sample(&mut random, 10) {
             let counts = case.counts(**point);

@@ -1,10 +1,11 @@
 //! Every operator with vectors, in every family that accepts it, at sampled schedules, compiled for exactly its sizes
 //! and for any: results within the vectors' bounds, nothing for the sanitizer to find.
 
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::size::{Sizes, Specialisation};
 use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_compiler::{lower, schedule};
-use energy_kernel_tests::{operators, run, vectors};
+use energy_kernel_tests::{families, operators, run, vectors};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -35,13 +36,15 @@ fn results_are_those_of_numpy() {
             .verify(&sizes)
             .unwrap_or_else(|error| panic!("{}: {error}", case.operator));
         for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
-            let space = schedule::space(checked, &specialisation, Machine::like(Target::Sm80));
-            for family in ["plain", "pointwise", "row", "contract", "skinny", "window"] {
-                let points: Vec<_> = space.iter().filter(|point| point.family() == family).collect();
+            let space = schedule::space(&Problem::new(checked, &specialisation, Machine::like(Target::Sm80)));
+            for points in families(&space) {
                 for point in points.sample(&mut random, SAMPLES) {
                     let name = format!("{} {specialisation:?}: {point}", case.operator);
-                    let kernel = lower::lower(checked, &specialisation, Machine::like(Target::Sm80), point)
-                        .unwrap_or_else(|error| panic!("{name}: {error}"));
+                    let kernel = lower::lower(
+                        &Problem::new(checked, &specialisation, Machine::like(Target::Sm80)),
+                        point,
+                    )
+                    .unwrap_or_else(|error| panic!("{name}: {error}"));
                     runs += 1;
                     match run(checked, &kernel, &sizes, &inputs) {
                         Err(error) => failures.push(format!("{name}: {error}")),

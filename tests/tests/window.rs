@@ -1,6 +1,7 @@
 //! Windows: what neighbouring outputs share is loaded once, and outputs at the edges are right.
 
 use energy_kernel_compiler::check::Checked;
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule::{self, Schedule, Window};
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Machine, Target};
@@ -16,7 +17,7 @@ fn operator(name: &str) -> Checked {
 }
 
 fn points(checked: &Checked, specialisation: &Specialisation) -> Vec<Window> {
-    let space = schedule::space(checked, specialisation, Machine::like(Target::Sm80));
+    let space = schedule::space(&Problem::new(checked, specialisation, Machine::like(Target::Sm80)));
     let points = space.into_iter().filter_map(|point| match point {
         Schedule::Window(window) => Some(window),
         _ => None,
@@ -29,8 +30,11 @@ fn right(checked: &Checked, specialisation: &Specialisation, sizes: &[u64], poin
     let name = &checked.op().name;
     let point = Schedule::Window(point);
     let inputs = random_inputs(checked, sizes, &mut StdRng::seed_from_u64(31));
-    let kernel =
-        lower::lower(checked, specialisation, Machine::like(Target::Sm80), &point).expect("the point is legal");
+    let kernel = lower::lower(
+        &Problem::new(checked, specialisation, Machine::like(Target::Sm80)),
+        &point,
+    )
+    .expect("the point is legal");
     let run =
         run(checked, &kernel, sizes, &inputs).unwrap_or_else(|wrong| panic!("{name} {sizes:?}: {point}: {wrong}"));
     let wrong = first_wrong(checked, sizes, &inputs, &run.outputs);

@@ -7,8 +7,9 @@ use energy_kernel_build::scan::Found;
 use energy_kernel_compiler::estimate;
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::lower::lower;
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::record::{CacheFile, Objective, Record, TunedBucket};
-use energy_kernel_compiler::schedule::Schedule;
+use energy_kernel_compiler::schedule::Program;
 use energy_kernel_compiler::size::{Sizes, Specialisation};
 use energy_kernel_compiler::target::Machine;
 use energy_kernel_compiler::tuning::{is_wide, untuned};
@@ -20,7 +21,7 @@ const MULTIPROCESSORS: u32 = 132;
 /// A kernel and the reason for its choice.
 pub struct Chosen {
     pub kernel: Kernel,
-    pub schedule: Schedule,
+    pub program: Program,
     pub origin: String,
 }
 
@@ -31,21 +32,25 @@ pub fn choose(found: &Found, contents: &Contents, sizes: &[u64], machine: Machin
     }
     let specialisation = untuned_specialisation(found, sizes);
     let near = estimate::near(&found.checked, &specialisation, sizes);
-    let schedule = estimate::default(&found.checked, &specialisation, &near, machine);
-    let kernel = lower(&found.checked, &specialisation, machine, &schedule).into_diagnostic()?;
+    let schedule = estimate::default(&Problem::new(&found.checked, &specialisation, machine), &near);
+    let kernel = lower(&Problem::new(&found.checked, &specialisation, machine), &schedule).into_diagnostic()?;
     Ok(Chosen {
         kernel,
-        schedule,
+        program: schedule.into(),
         origin: "untuned".to_owned(),
     })
 }
 
-/// The kernel of a schedule: for the tuned specialisation if that accepts these sizes, else for an untuned one.
-pub fn of_schedule(found: &Found, schedule: Schedule, sizes: &[u64], machine: Machine) -> Result<Chosen> {
-    let kernel = lower(&found.checked, &specialisation(found, sizes), machine, &schedule).into_diagnostic()?;
+/// The kernel of a program: for the tuned specialisation if that accepts these sizes, else for an untuned one.
+pub fn of_program(found: &Found, program: Program, sizes: &[u64], machine: Machine) -> Result<Chosen> {
+    let kernel = lower(
+        &Problem::new(&found.checked, &specialisation(found, sizes), machine),
+        &program,
+    )
+    .into_diagnostic()?;
     Ok(Chosen {
         kernel,
-        schedule,
+        program,
         origin: "as asked".to_owned(),
     })
 }
@@ -81,14 +86,14 @@ fn tuned(found: &Found, contents: &Contents, sizes: &[u64], machine: Machine) ->
         let serving = |record: &&Record| serves(found, &record.specialisation, sizes);
         let records: Vec<&Record> = file.records.iter().filter(serving).collect();
         let record = TunedBucket::nearest(&records, |record| record.bucket(), sizes)?;
-        let schedule = record.choose(Objective::default())?.schedule;
+        let program = &record.choose(Objective::default())?.program;
         // Like a call, skip kernels that cannot be made or launched at these sizes.
-        let kernel = lower(&found.checked, &record.specialisation, machine, &schedule).ok()?;
+        let kernel = lower(&Problem::new(&found.checked, &record.specialisation, machine), program).ok()?;
         kernel.scratch_bytes(&kernel.grids(sizes).ok()?).ok()?;
         let simulated = if file.device.simulated { ", simulated" } else { "" };
         Some(Chosen {
             kernel,
-            schedule,
+            program: program.clone(),
             origin: format!(
                 "tuned for {} on {}{simulated}",
                 names(found, &record.sizes),

@@ -68,7 +68,7 @@ fn is_unseen(c: char) -> bool {
 pub fn rejected(all: &[Rejected]) -> Value {
     let each = |one: &Rejected| {
         serde_json::json!({
-            "schedule": one.schedule.to_string(), "reason": one.reason.key(), "detail": one.detail,
+            "schedule": one.program.to_string(), "reason": one.reason.key(), "detail": one.detail,
         })
     };
     all.iter().map(each).collect()

@@ -1,14 +1,15 @@
 //! `ptx`: prints an operator's kernel.
 
 use crate::arguments::{Arguments, Ptx};
-use crate::kernel::{self, choose, of_schedule, specialisation};
+use crate::kernel::{self, choose, of_program, specialisation};
 use crate::outcome::Outcome;
 use crate::output::{json, plain};
 use crate::package::Package;
 use crate::quantity::count;
 use energy_kernel_build::names;
 use energy_kernel_build::scan::Found;
-use energy_kernel_compiler::schedule::{self, Schedule};
+use energy_kernel_compiler::problem::Problem;
+use energy_kernel_compiler::schedule::{self, Program, Schedule};
 use miette::{IntoDiagnostic, Result, miette};
 use std::process::ExitCode;
 
@@ -35,7 +36,7 @@ pub fn ptx(arguments: &Arguments, options: &Ptx) -> Outcome {
     let machine = kernel::machine(&options.capability)?;
     let sizes = sizes(found, options)?;
     if options.list {
-        let space = schedule::space(&found.checked, &specialisation(found, &sizes), machine);
+        let space = schedule::space(&Problem::new(&found.checked, &specialisation(found, &sizes), machine));
         let lines: Vec<String> = space.iter().map(Schedule::to_string).collect();
         match arguments.json {
             true => json(&serde_json::json!(lines)),
@@ -44,10 +45,10 @@ pub fn ptx(arguments: &Arguments, options: &Ptx) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     let chosen = match &options.schedule {
-        Some(text) => of_schedule(found, text.parse::<Schedule>().into_diagnostic()?, &sizes, machine)?,
+        Some(text) => of_program(found, text.parse::<Program>().into_diagnostic()?, &sizes, machine)?,
         None => choose(found, &package.cache.read(&package.operators), &sizes, machine)?,
     };
-    let (kernel, schedule) = (&chosen.kernel, chosen.schedule.to_string());
+    let (kernel, schedule) = (&chosen.kernel, chosen.program.to_string());
     let named = names(found, &sizes);
     if arguments.json {
         let grids = kernel.grids(&sizes).into_diagnostic()?;

@@ -129,7 +129,7 @@ fn table(html: &mut String, front: &[Point], chosen: usize) {
             "<tr{class}><td>{}</td><td>{}</td><td><code>{}</code></td><td class=\"doubt\">{}</td></tr>",
             measured(point.latency, seconds),
             energy.as_deref().unwrap_or("unmeasured"),
-            escape(&point.schedule.to_string()),
+            escape(&point.program.to_string()),
             doubts.join(", ")
         );
     }
@@ -181,7 +181,7 @@ fn rejected(html: &mut String, all: &[Rejected]) {
         "<details><summary><small>Rejected candidates: {summary}</small></summary><ul>"
     );
     for one in all {
-        let (schedule, detail) = (escape(&one.schedule.to_string()), escape(&one.detail));
+        let (schedule, detail) = (escape(&one.program.to_string()), escape(&one.detail));
         let _ = writeln!(html, "<li>{}: <code>{schedule}</code>: {detail}</li>", one.reason);
     }
     html.push_str("</ul></details>\n");
@@ -200,12 +200,13 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
     use energy_kernel_compiler::record::Reason;
+    use energy_kernel_compiler::schedule::Program;
 
     #[test]
     fn rejected_candidates_are_counted_and_listed() {
-        let schedule = "plain threads=128".parse().unwrap();
+        let program: Program = "plain threads=128".parse().unwrap();
         let mut html = String::new();
-        rejected(&mut html, &[Rejected::new(schedule, Reason::Wrong, "1 < 2")]);
+        rejected(&mut html, &[Rejected::new(program, Reason::Wrong, "1 < 2")]);
         for part in ["Rejected candidates: 1 wrong", "plain threads=128", "1 &lt; 2"] {
             assert!(html.contains(part), "{html}");
         }

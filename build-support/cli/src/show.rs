@@ -72,7 +72,7 @@ pub fn show(arguments: &Arguments, options: &Show) -> Outcome {
 fn call(found: &Found, contents: &Contents, sizes: &str, options: &Show) -> miette::Result<Row> {
     let sizes = kernel::sizes(found, sizes)?;
     let chosen = choose(found, contents, &sizes, kernel::machine(&options.capability)?)?;
-    let (named, schedule) = (names(found, &sizes), chosen.schedule.to_string());
+    let (named, schedule) = (names(found, &sizes), chosen.program.to_string());
     Ok(Row {
         json: serde_json::json!({
             "operator": found.name, "sizes": named, "capability": options.capability, "schedule": schedule, "origin": chosen.origin,
@@ -150,7 +150,7 @@ fn front(found: &Found, sizes: &str, file: &CacheFile, record: &Record, options:
             false => (Some(point.latency.mean), point.energy.map(|energy| energy.mean)),
         };
         let unknown = if stale { "" } else { "unmeasured" };
-        let schedule = point.schedule.to_string();
+        let schedule = point.program.to_string();
         Row {
             json: serde_json::json!({
                 "operator": found.name, "sizes": sizes, "device": file.device.name,

@@ -4,6 +4,7 @@ use crate::buckets::buckets;
 use crate::cache::Results;
 use crate::source::scan::Found;
 use energy_kernel_compiler::lower::lower;
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::record::{
     Bundle, CacheFile, Candidate, Objective, PackedKernel, Point, Record, TunedBucket, TunedDevice,
 };
@@ -94,7 +95,11 @@ struct Kernels {
 impl Kernels {
     /// The position of a point's kernel, and its hash.
     fn position(&mut self, found: &Found, machine: Machine, point: &Point) -> Option<(u32, [u8; 32])> {
-        let kernel = lower(&found.checked, &found.specialisation, machine, &point.schedule).ok()?;
+        let kernel = lower(
+            &Problem::new(&found.checked, &found.specialisation, machine),
+            &point.program,
+        )
+        .ok()?;
         let packed = PackedKernel::pack(&kernel).ok()?;
         let position = self
             .packed

@@ -7,6 +7,7 @@ use crate::bench::lock_of;
 use crate::cache::{Cache, Lock, Place};
 use crate::{Bench, Build, Environment, Job, Policy, cache_file};
 use energy_kernel_compiler::lower::lower;
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::record::encoding::{decode, encode};
 use energy_kernel_compiler::record::*;
 use energy_kernel_compiler::schedule::{self, Plain, Schedule};
@@ -317,8 +318,8 @@ impl Bench for FakeBench {
 
 fn record(job: &Job<'_>, simulated: bool, measured_at: u64) -> Record {
     let (found, machine) = (job.found, Machine::like(Target::Sm90));
-    let schedule = schedule::default(&found.checked, &found.specialisation, job.sizes, machine);
-    let kernel = lower(&found.checked, &found.specialisation, machine, &schedule).unwrap();
+    let schedule = schedule::default(&Problem::new(&found.checked, &found.specialisation, machine), job.sizes);
+    let kernel = lower(&Problem::new(&found.checked, &found.specialisation, machine), &schedule).unwrap();
     let estimate = Estimate {
         mean: 1e-5,
         interval: 1e-7,
@@ -327,7 +328,7 @@ fn record(job: &Job<'_>, simulated: bool, measured_at: u64) -> Record {
         sizes: job.sizes.to_vec(),
         specialisation: found.specialisation.clone(),
         front: vec![Point {
-            schedule,
+            program: schedule.into(),
             kernel_hash: PackedKernel::hash(&kernel),
             latency: estimate,
             energy: Some(estimate),
@@ -834,7 +835,7 @@ fn schedules_that_the_compiler_refuses_are_left_out() {
         let plain = |threads| schedule::Schedule::Plain(schedule::Plain { threads });
         file.records
             .iter_mut()
-            .for_each(|record| record.front[0].schedule = plain(12_345));
+            .for_each(|record| record.front[0].program = plain(12_345).into());
         fs::write(path, encode(&file).unwrap()).unwrap();
     }
     let outcome = package.run();
@@ -1313,7 +1314,7 @@ fn results_of_another_space_are_used_where_their_schedules_mean_something() {
         package.change(|record| {
             record.space_version = space;
             if refused {
-                record.front[0].schedule = schedule::Schedule::Plain(schedule::Plain { threads: 12_345 });
+                record.front[0].program = schedule::Schedule::Plain(schedule::Plain { threads: 12_345 }).into();
             }
         });
         package.run();

@@ -8,6 +8,7 @@ use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::fingerprint;
 use energy_kernel_compiler::lang;
 use energy_kernel_compiler::lower::lower;
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::record::{DeviceClass, Fingerprint, PackedKernel, Point, Record};
 use energy_kernel_compiler::schedule::SPACE_VERSION;
 use energy_kernel_compiler::size::Specialisation;
@@ -71,7 +72,10 @@ impl Found {
         };
         let mut refused = true;
         let differs = record.front.iter().any(|point| {
-            let kernel = lower(&self.checked, &record.specialisation, machine, &point.schedule);
+            let kernel = lower(
+                &Problem::new(&self.checked, &record.specialisation, machine),
+                &point.program,
+            );
             refused &= kernel.is_err();
             kernel.is_ok_and(|kernel| PackedKernel::hash(&kernel) != point.kernel_hash)
         });
@@ -80,8 +84,13 @@ impl Found {
 
     /// `true` if the compiler can emit a kernel for one of a record's schedules. Schedules of another space version may be illegal.
     pub fn is_usable(&self, device: &DeviceClass, record: &Record) -> bool {
-        let lowers =
-            |machine, point: &Point| lower(&self.checked, &record.specialisation, machine, &point.schedule).is_ok();
+        let lowers = |machine, point: &Point| {
+            lower(
+                &Problem::new(&self.checked, &record.specialisation, machine),
+                &point.program,
+            )
+            .is_ok()
+        };
         record.space_version == SPACE_VERSION
             || (device.machine()).is_some_and(|machine| record.front.iter().any(|point| lowers(machine, point)))
     }

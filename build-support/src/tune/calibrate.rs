@@ -6,6 +6,7 @@ use super::gpu::GpuBackend;
 use energy_kernel::energy::Calibration;
 use energy_kernel_compiler::lang;
 use energy_kernel_compiler::lower::lower;
+use energy_kernel_compiler::problem;
 use energy_kernel_compiler::schedule;
 use energy_kernel_compiler::size::Specialisation;
 use std::time::{Duration, Instant};
@@ -28,8 +29,8 @@ pub fn calibrate() -> Result<Calibration, String> {
     let specialisation = Specialisation::like(&sizes);
     let mut backend = GpuBackend::open(1)?;
     let machine = backend.machine();
-    let schedule = schedule::default(checked, &specialisation, &sizes, machine);
-    let kernel = lower(checked, &specialisation, machine, &schedule).map_err(|error| error.to_string())?;
+    let made = problem::Problem::new(checked, &specialisation, machine);
+    let kernel = lower(&made, &schedule::default(&made, &sizes)).map_err(|error| error.to_string())?;
     let inputs = inputs(checked, &sizes, 0)?;
     let problem = Problem {
         checked,

@@ -9,8 +9,9 @@ use super::settings::Settings;
 use crate::source::scan::Found;
 use energy_kernel::simulate::Profile;
 use energy_kernel_compiler::lower::lower;
+use energy_kernel_compiler::problem;
 use energy_kernel_compiler::record::Record;
-use energy_kernel_compiler::schedule::Schedule;
+use energy_kernel_compiler::schedule::Program;
 use std::time::Instant;
 
 /// Compares, for each record, the kernel that the objective chooses with the fastest one: A B B A, `pairs` pairs, windows of 5 s. Runs on
@@ -57,7 +58,7 @@ fn confirm_one<B: Backend>(
     let (Some(fastest), Some(chosen)) = (record.front.first(), record.choose(settings.objective)) else {
         return Ok(None);
     };
-    if fastest.schedule == chosen.schedule {
+    if fastest.program == chosen.program {
         return Ok(None);
     }
     let inputs = inputs(&found.checked, &record.sizes, settings.seed)?;
@@ -71,14 +72,17 @@ fn confirm_one<B: Backend>(
     let machine = backend.machine();
     let text = |error: BackendError| error.to_string();
     backend.begin(problem, deadline).map_err(text)?;
-    let mut load = |schedule: &Schedule| {
-        let kernel =
-            lower(&found.checked, &record.specialisation, machine, schedule).map_err(|error| error.to_string())?;
+    let mut load = |program: &Program| {
+        let kernel = lower(
+            &problem::Problem::new(&found.checked, &record.specialisation, machine),
+            program,
+        )
+        .map_err(|error| error.to_string())?;
         let (candidate, _) = backend.load(problem, &kernel, &[], deadline).map_err(text)?;
         let latency = backend.latency(problem, &candidate, deadline).map_err(text)?;
         Ok::<_, String>((candidate, latency.estimate.mean))
     };
-    let (a, b) = (load(&fastest.schedule)?, load(&chosen.schedule)?);
+    let (a, b) = (load(&fastest.program)?, load(&chosen.program)?);
     backend.set_effort(Effort::Claim);
     let compared = compare(backend, problem, [(&a.0, a.1), (&b.0, b.1)], pairs, deadline);
     backend.set_effort(Effort::Search);

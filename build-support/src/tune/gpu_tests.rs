@@ -9,6 +9,7 @@ use super::{Backend, BackendError, Effort, GpuBackend, Measured, Problem};
 use crate::source::scan::Found;
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::lower::lower;
+use energy_kernel_compiler::problem;
 use energy_kernel_compiler::record::{CacheMode, Flag};
 use energy_kernel_compiler::schedule;
 use energy_kernel_virtual_gpu::{Virtual, is_child};
@@ -52,8 +53,15 @@ impl Double {
 
     fn kernel(&self, backend: &GpuBackend) -> Kernel {
         let (problem, machine) = (self.problem(), backend.machine());
-        let schedule = schedule::default(problem.checked, problem.specialisation, problem.sizes, machine);
-        lower(problem.checked, problem.specialisation, machine, &schedule).unwrap()
+        let schedule = schedule::default(
+            &problem::Problem::new(problem.checked, problem.specialisation, machine),
+            problem.sizes,
+        );
+        lower(
+            &problem::Problem::new(problem.checked, problem.specialisation, machine),
+            &schedule,
+        )
+        .unwrap()
     }
 
     /// Begins the problem, and puts its kernel on the GPU.

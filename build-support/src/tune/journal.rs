@@ -5,7 +5,7 @@ use super::append::append;
 use energy_kernel_compiler::file::{self, FileError};
 use energy_kernel_compiler::record::encoding::{Document, Invalid, Validate, decode_all, encode};
 use energy_kernel_compiler::record::{Fingerprint, Point, Reason};
-use energy_kernel_compiler::schedule::Schedule;
+use energy_kernel_compiler::schedule::Program;
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -23,7 +23,7 @@ pub(crate) struct Subject {
     /// The sizes.
     pub sizes: Vec<u64>,
     /// The candidate.
-    pub schedule: Schedule,
+    pub program: Program,
     /// The hash of its kernel.
     pub kernel_hash: [u8; 32],
 }

@@ -14,6 +14,7 @@ use super::watched::Watched;
 use crate::bench::{Bench, Job, lock_of};
 use crate::source::scan::Found;
 use energy_kernel::simulate::Profile;
+use energy_kernel_compiler::problem;
 use energy_kernel_compiler::record::{DeviceClass, Record};
 use energy_kernel_compiler::schedule;
 use std::cell::RefCell;
@@ -123,7 +124,11 @@ impl<B: Backend, P: FnMut(Step<'_>)> Laboratory for Tuner<B, P> {
     fn schedules(&mut self, found: &Found, sizes: &[u64]) -> Result<(usize, usize), String> {
         let accepted = self.backend.accepts(&found.checked, sizes);
         accepted.map_err(|error| error.to_string())?;
-        let mut space = schedule::space(&found.checked, &found.specialisation, self.backend.machine());
+        let mut space = schedule::space(&problem::Problem::new(
+            &found.checked,
+            &found.specialisation,
+            self.backend.machine(),
+        ));
         if self.backend.is_recorded() {
             let problem = Problem {
                 checked: &found.checked,

@@ -7,6 +7,7 @@ use energy_kernel_compiler::estimate::{Datasheet, latency};
 use energy_kernel_compiler::features::{Features, of_stage};
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::lower::{self, Stage};
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule::Schedule;
 use energy_kernel_compiler::target::Machine;
 use std::collections::BTreeMap;
@@ -63,8 +64,12 @@ impl<'a> Candidates<'a> {
 
     fn lower(&mut self, schedule: &Schedule) -> Result<Stage, lower::Error> {
         let (found, machine) = (self.job.found, self.machine);
-        let stage = lower::stage(&found.checked, &found.specialisation, machine, schedule)?;
-        let features = of_stage(&found.checked, &found.specialisation, machine, &stage, self.job.sizes);
+        let stage = lower::stage(&Problem::new(&found.checked, &found.specialisation, machine), schedule)?;
+        let features = of_stage(
+            &Problem::new(&found.checked, &found.specialisation, machine),
+            &stage,
+            self.job.sizes,
+        );
         self.features.insert(*schedule, features.ok());
         Ok(stage)
     }
@@ -112,7 +117,7 @@ mod tests {
             let found = operator(attribute, source);
             let job = job_of(&found);
             let mut known = Candidates::new(&job, MACHINE);
-            let space = schedule::space(&found.checked, &found.specialisation, MACHINE);
+            let space = schedule::space(&Problem::new(&found.checked, &found.specialisation, MACHINE));
             assert!(space.len() > 500, "{}", space.len());
             for seed in 0..3 {
                 let pool = sample(&space, &space[..1], 96, seed);
@@ -133,8 +138,8 @@ mod tests {
         );
         let job = job_of(&found);
         let mut known = Candidates::new(&job, MACHINE);
-        for schedule in schedule::space(&found.checked, &found.specialisation, MACHINE) {
-            let expected = lower(&found.checked, &found.specialisation, MACHINE, &schedule).unwrap();
+        for schedule in schedule::space(&Problem::new(&found.checked, &found.specialisation, MACHINE)) {
+            let expected = lower(&Problem::new(&found.checked, &found.specialisation, MACHINE), &schedule).unwrap();
             assert!(known.estimate(schedule).is_some_and(|seconds| seconds > 0.0));
             assert_eq!(known.kernel(&schedule).unwrap(), expected);
             assert_eq!(

@@ -97,7 +97,7 @@ fn a_sweep_goes_on_where_it_ended_and_tuning_on_it_chooses_what_tuning_on_the_de
     let replayed = tune(&mut backend, &found, &SETTINGS).unwrap();
     let chosen = |record: &Record| {
         let point = record.choose(SETTINGS.objective).unwrap();
-        (point.schedule, point.kernel_hash)
+        (point.program.clone(), point.kernel_hash)
     };
     assert_eq!(chosen(&replayed), chosen(&on_the_device));
     assert_eq!((replayed.statistics.space, replayed.statistics.timed), (12, 12));

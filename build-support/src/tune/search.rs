@@ -16,6 +16,7 @@ use super::strategy::{self, Rule, Strategy};
 use crate::bench::Job;
 use energy_kernel_compiler::estimate;
 use energy_kernel_compiler::kernel::Kernel;
+use energy_kernel_compiler::problem;
 use energy_kernel_compiler::record::{
     Estimate, Objective, PackedKernel, Point, Reason, Record, Rejected, Statistics, pareto_front,
 };
@@ -102,8 +103,14 @@ fn without_tuning(job: &Job<'_>, machine: Machine, space: &[Schedule]) -> Vec<Sc
     let (checked, sizes) = (&job.found.checked, job.sizes);
     let untuned = tuning::untuned(checked, sizes);
     let near = estimate::near(checked, &untuned, sizes);
-    let default = estimate::default(checked, &job.found.specialisation, sizes, machine);
-    let choices = [default, estimate::default(checked, &untuned, &near, machine)];
+    let default = estimate::default(
+        &problem::Problem::new(checked, &job.found.specialisation, machine),
+        sizes,
+    );
+    let choices = [
+        default,
+        estimate::default(&problem::Problem::new(checked, &untuned, machine), &near),
+    ];
     let mut chosen: Vec<Schedule> = choices
         .into_iter()
         .filter_map(|choice| most_like(space, choice))
@@ -173,7 +180,7 @@ impl<'a, B: Backend> Search<'a, B> {
         };
         backend.begin(problem, job.limit).map_err(|error| error.to_string())?;
         let machine = backend.machine();
-        let mut space = schedule::space(&found.checked, &found.specialisation, machine);
+        let mut space = schedule::space(&problem::Problem::new(&found.checked, &found.specialisation, machine));
         space.retain(|schedule| backend.has(schedule));
         let most = backend.most_candidates();
         let estimated = most.saturating_mul(ESTIMATED);
@@ -323,7 +330,7 @@ impl<'a, B: Backend> Search<'a, B> {
             )) => {
                 self.statistics.timed += 1;
                 let point = Point {
-                    schedule,
+                    program: schedule.into(),
                     kernel_hash: subject.kernel_hash,
                     latency: estimate,
                     energy: None,
@@ -526,7 +533,7 @@ impl<'a, B: Backend> Search<'a, B> {
             fingerprint: self.job.found.fingerprint,
             device: self.backend.device().key(),
             sizes: self.job.sizes.to_vec(),
-            schedule,
+            program: schedule.into(),
             kernel_hash,
         }
     }

@@ -10,6 +10,7 @@ use crate::bench::Job;
 use crate::source::scan::Found;
 use energy_kernel_compiler::estimate;
 use energy_kernel_compiler::kernel::Kernel;
+use energy_kernel_compiler::problem;
 use energy_kernel_compiler::record::*;
 use energy_kernel_compiler::reference::Reference;
 use energy_kernel_compiler::schedule::{self, Schedule};
@@ -194,7 +195,10 @@ const AMPLE: Duration = Duration::from_secs(60);
 fn threads(point: &Point) -> u32 {
     let found = found();
     let machine = Machine::like(Target::Sm90);
-    let kernel = energy_kernel_compiler::lower::lower(&found.checked, &found.specialisation, machine, &point.schedule);
+    let kernel = energy_kernel_compiler::lower::lower(
+        &problem::Problem::new(&found.checked, &found.specialisation, machine),
+        &point.program,
+    );
     kernel.unwrap().launches[0].block[0]
 }
 
@@ -214,7 +218,11 @@ fn the_least_energy_within_the_bound_is_found_and_no_energy_is_measured_beyond_i
     );
     assert_eq!(backend.energies[0], 256, "the fastest first");
     assert_eq!(record.statistics.timed as usize, backend.latencies);
-    let mut space = schedule::space(&found.checked, &found.specialisation, Machine::like(Target::Sm90));
+    let mut space = schedule::space(&problem::Problem::new(
+        &found.checked,
+        &found.specialisation,
+        Machine::like(Target::Sm90),
+    ));
     space.retain(|schedule| backend.has(schedule));
     assert_eq!(record.statistics.space as usize, space.len());
     assert_eq!(record.front.iter().map(threads).collect::<Vec<_>>(), [256, 128, 64]);
@@ -249,9 +257,13 @@ fn what_would_run_untuned_is_tried_early() {
         let (checked, sizes) = (&found.checked, &found.buckets[0]);
         let untuned = tuning::untuned(checked, sizes);
         let near = estimate::near(checked, &untuned, sizes);
-        let tuned = estimate::default(checked, &found.specialisation, sizes, machine);
-        let untuned = estimate::default(checked, &untuned, &near, machine);
-        let like = most_like(&schedule::space(checked, &found.specialisation, machine), untuned).unwrap();
+        let tuned = estimate::default(&problem::Problem::new(checked, &found.specialisation, machine), sizes);
+        let untuned = estimate::default(&problem::Problem::new(checked, &untuned, machine), &near);
+        let like = most_like(
+            &schedule::space(&problem::Problem::new(checked, &found.specialisation, machine)),
+            untuned,
+        )
+        .unwrap();
         differ += usize::from(like != tuned);
         let job = Job {
             found: &found,

@@ -78,7 +78,7 @@ fn step<W: Weight>(gpu: &Gpu, name: &str, layer: &Layer<W>, x: &Tensor<f16>, cac
     );
     for plan in layer.plans(x.shape()[0], cache.length())? {
         let tuned = if plan.is_tuned() { "tuned" } else { "untuned" };
-        println!("    {:9} {tuned:8} {}", plan.operator(), plan.schedule());
+        println!("    {:9} {tuned:8} {}", plan.operator(), plan.program());
     }
     Ok(output)
 }

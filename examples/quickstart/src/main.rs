@@ -115,20 +115,20 @@ struct Report<'a> {
 impl Report<'_> {
     fn print(&self) -> Result<()> {
         println!("{}", self.plan);
-        let chosen = (*self.plan.schedule(), self.plan.specialisation().clone());
+        let chosen = (self.plan.program().clone(), self.plan.specialisation().clone());
         let untuned = measure::untuned(self.gpu, &self.plan, self.variant)?;
         let outputs = std::slice::from_ref(&self.output);
-        for (name, (schedule, specialisation)) in [("chosen", chosen), ("untuned", untuned)] {
+        for (name, (program, specialisation)) in [("chosen", chosen), ("untuned", untuned)] {
             let cost = measure::cost(
                 self.gpu,
                 &self.plan,
                 self.variant,
-                schedule,
+                &program,
                 &specialisation,
                 self.inputs,
                 outputs,
             )?;
-            println!("  {name:8} {cost}  {schedule}");
+            println!("  {name:8} {cost}  {program}");
         }
         println!("  largest error against the reference: {:.1e}\n", self.error);
         Ok(())

@@ -2,8 +2,9 @@
 
 use energy_kernel::compiler::estimate;
 use energy_kernel::compiler::lower::lower;
+use energy_kernel::compiler::problem::Problem;
 use energy_kernel::tools::{Argument, Variant, View};
-use energy_kernel::{Error, Gpu, Plan, Result, Schedule, Specialisation};
+use energy_kernel::{Error, Gpu, Plan, Program, Result, Specialisation};
 use std::fmt::{Display, Formatter};
 
 /// How long a kernel is repeated for its energy, in seconds.
@@ -24,11 +25,11 @@ impl Display for Cost {
 }
 
 /// The schedule that would run if nothing had been tuned, and what it would be compiled to know.
-pub fn untuned(gpu: &Gpu, plan: &Plan, variant: &Variant) -> Result<(Schedule, Specialisation)> {
+pub fn untuned(gpu: &Gpu, plan: &Plan, variant: &Variant) -> Result<(Program, Specialisation)> {
     let sizes = sizes(plan, variant)?;
     let specialisation = Specialisation::like(&sizes);
-    let schedule = estimate::default(variant.checked(), &specialisation, &sizes, gpu.machine());
-    Ok((schedule, specialisation))
+    let schedule = estimate::default(&Problem::new(variant.checked(), &specialisation, gpu.machine()), &sizes);
+    Ok((schedule.into(), specialisation))
 }
 
 /// What a launch of a kernel costs, with these inputs and outputs.
@@ -36,14 +37,16 @@ pub fn cost(
     gpu: &Gpu,
     plan: &Plan,
     variant: &Variant,
-    schedule: Schedule,
+    program: &Program,
     specialisation: &Specialisation,
     inputs: &[Argument<'_>],
     outputs: &[View<'_>],
 ) -> Result<Cost> {
-    let kernel = lower(variant.checked(), specialisation, gpu.machine(), &schedule).map_err(|error| Error::Lower {
-        operator: variant.name().to_owned(),
-        reason: error.to_string(),
+    let kernel = lower(&Problem::new(variant.checked(), specialisation, gpu.machine()), program).map_err(|error| {
+        Error::Lower {
+            operator: variant.name().to_owned(),
+            reason: error.to_string(),
+        }
     })?;
     let loaded = gpu.compile(&kernel)?;
     let sizes = sizes(plan, variant)?;

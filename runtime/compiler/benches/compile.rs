@@ -3,6 +3,7 @@
 //! its indices are in range (limit: 20 µs).
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule::Schedule;
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Machine, Target};
@@ -73,12 +74,23 @@ fn benchmarks(criterion: &mut Criterion) {
         let point: Schedule = schedule.parse().expect("a schedule");
         criterion.bench_function(&format!("emit {name}: {schedule}"), |bencher| {
             bencher.iter(|| {
-                lower::lower(black_box(checked), &specialisation, Machine::like(Target::Sm80), &point).expect("legal")
+                lower::lower(
+                    &Problem::new(black_box(checked), &specialisation, Machine::like(Target::Sm80)),
+                    &point,
+                )
+                .expect("legal")
             });
         });
         let machine = Machine::like(Target::Sm80);
         criterion.bench_function(&format!("features {name}: {schedule}"), |bencher| {
-            bencher.iter(|| features::of(black_box(checked), &specialisation, machine, &point, &sizes).expect("legal"));
+            bencher.iter(|| {
+                features::of(
+                    &Problem::new(black_box(checked), &specialisation, machine),
+                    &point,
+                    &sizes,
+                )
+                .expect("legal")
+            });
         });
     }
     for (name, attribute, source, free) in [

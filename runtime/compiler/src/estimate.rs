@@ -15,6 +15,7 @@
 
 use crate::check::Checked;
 use crate::features::{self, Class, Features};
+use crate::problem::Problem;
 use crate::schedule::{self, Schedule};
 use crate::size::Specialisation;
 use crate::target::{Machine, Target};
@@ -250,16 +251,10 @@ pub fn latency(features: &Features, sheet: &Datasheet) -> f64 {
 /// are not legal are left out.
 ///
 /// Each is lowered and walked over: the benchmark `compile` tells what that takes. `schedules` may be a sample of a space.
-pub fn ranked(
-    checked: &Checked,
-    specialisation: &Specialisation,
-    machine: Machine,
-    sizes: &[u64],
-    schedules: &[Schedule],
-) -> Vec<(Schedule, f64)> {
-    let sheet = Datasheet::like(machine);
+pub fn ranked(problem: &Problem<'_>, sizes: &[u64], schedules: &[Schedule]) -> Vec<(Schedule, f64)> {
+    let sheet = Datasheet::like(problem.machine);
     let estimate = |schedule: &Schedule| {
-        let features = features::of(checked, specialisation, machine, schedule, sizes).ok()?;
+        let features = features::of(problem, schedule, sizes).ok()?;
         Some((*schedule, latency(&features, &sheet)))
     };
     let mut all: Vec<(Schedule, f64)> = schedules.iter().filter_map(estimate).collect();
@@ -284,12 +279,12 @@ pub fn near(checked: &Checked, specialisation: &Specialisation, sizes: &[u64]) -
 }
 
 /// The schedule for an operator at sizes for which nothing was tuned: of [`schedule::starts`] the fastest by the estimate.
-pub fn default(checked: &Checked, specialisation: &Specialisation, sizes: &[u64], machine: Machine) -> Schedule {
-    let starts = schedule::starts(checked, specialisation, sizes, machine);
+pub fn default(problem: &Problem<'_>, sizes: &[u64]) -> Schedule {
+    let starts = schedule::starts(problem, sizes);
     match starts.as_slice() {
         [only] => *only,
         starts => {
-            let ranked = ranked(checked, specialisation, machine, sizes, starts);
+            let ranked = ranked(problem, sizes, starts);
             ranked.first().map_or(starts[0], |&(schedule, _)| schedule)
         }
     }

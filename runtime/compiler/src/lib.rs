@@ -19,6 +19,7 @@ pub mod bind;
 pub mod check;
 pub mod element;
 pub mod estimate;
+pub(crate) mod families;
 pub mod features;
 pub mod file;
 pub mod fingerprint;
@@ -27,6 +28,7 @@ pub mod kernel;
 #[cfg(feature = "syn")]
 pub mod lang;
 pub mod lower;
+pub mod problem;
 pub mod ptx;
 pub mod record;
 pub mod reference;

@@ -2,6 +2,8 @@
 //!
 //! `cargo insta review`, or `INSTA_UPDATE=always cargo test -p energy-kernel-compiler --test golden`, accepts a change.
 
+use energy_kernel_compiler::problem::Problem;
+use energy_kernel_compiler::schedule::Program;
 use energy_kernel_compiler::size::{Sizes, Specialisation};
 use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_compiler::{lang, lower};
@@ -17,10 +19,8 @@ fn emitted(attribute: &str, source: &str, sizes: &[(&str, u64)], fixed: bool, sc
         Specialisation::like(&sizes)
     };
     let kernel = lower::lower(
-        checked,
-        &specialisation,
-        Machine::like(Target::Sm80),
-        &schedule.parse().unwrap(),
+        &Problem::new(checked, &specialisation, Machine::like(Target::Sm80)),
+        schedule.parse::<Program>().unwrap(),
     )
     .unwrap();
     let launch = &kernel.launches[0];

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 fn point(threads: u32, latency: f64, energy: Option<f64>) -> Point {
     let estimate = |mean: f64| Estimate { mean, interval: 0.0 };
     Point {
-        schedule: Schedule::Plain(Plain { threads }),
+        program: Schedule::Plain(Plain { threads }).into(),
         kernel_hash: [0; 32],
         latency: estimate(latency),
         energy: energy.map(estimate),

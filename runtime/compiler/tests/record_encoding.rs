@@ -6,6 +6,7 @@ use energy_kernel_compiler::ir::{InputId, SizeId};
 use energy_kernel_compiler::kernel::{Kernel, Launch, Parameter, ParameterValue, Scratch, ScratchContent};
 use energy_kernel_compiler::lang;
 use energy_kernel_compiler::lower::lower;
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::record::encoding::{DecodeError, Document, FORMAT_VERSION, LIMIT, decode, encode, read};
 use energy_kernel_compiler::record::*;
 use energy_kernel_compiler::schedule::{self, Plain, Schedule};
@@ -59,7 +60,7 @@ fn point(threads: u32, latency: f64, energy: Option<f64>) -> Point {
         interval: mean / 100.0,
     };
     Point {
-        schedule: Schedule::Plain(Plain { threads }),
+        program: Schedule::Plain(Plain { threads }).into(),
         kernel_hash: [threads as u8; 32],
         latency: estimate(latency),
         energy: energy.map(estimate),
@@ -280,9 +281,19 @@ fn a_kernels_hash_is_the_same_under_another_name() {
         parsed.variants.into_iter().next().unwrap().checked
     };
     let specialisation = Specialisation::like(&[16, 64]);
-    let space = schedule::space(&checked("total"), &specialisation, Machine::like(Target::Sm80));
+    let space = schedule::space(&Problem::new(
+        &checked("total"),
+        &specialisation,
+        Machine::like(Target::Sm80),
+    ));
     for schedule in space.iter().step_by(space.len().div_ceil(20)) {
-        let kernel = |name| lower(&checked(name), &specialisation, Machine::like(Target::Sm80), schedule).unwrap();
+        let kernel = |name| {
+            lower(
+                &Problem::new(&checked(name), &specialisation, Machine::like(Target::Sm80)),
+                schedule,
+            )
+            .unwrap()
+        };
         let (one, other) = (kernel("total"), kernel("r"));
         assert!(one.name() != other.name() && one.ptx != other.ptx);
         assert_eq!(PackedKernel::hash(&one), PackedKernel::hash(&other));
@@ -398,7 +409,7 @@ fn values_that_make_no_sense_are_refused_both_ways() {
         }),
         ("unmeasured behind", |f| f.records[0].front[1].energy = None),
         ("same schedule twice", |f| {
-            f.records[0].front[1].schedule = f.records[0].front[0].schedule
+            f.records[0].front[1].program = f.records[0].front[0].program.clone()
         }),
         ("empty front", |f| f.records[0].front.clear()),
         ("another size", |f| f.records[0].sizes[0] = 17),

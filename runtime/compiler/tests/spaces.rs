@@ -1,6 +1,7 @@
 //! The spaces of schedules: large enough to search, every point legal, lowerable and readable back from its text.
 
 use energy_kernel_compiler::check::Checked;
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule::{self, Contract, Keep, Pass, Schedule};
 use energy_kernel_compiler::size::{Extent, Specialisation};
 use energy_kernel_compiler::target::{Limits, Machine, Target};
@@ -43,12 +44,16 @@ fn spaces_are_worth_a_search() {
     for machine in Target::ALL.map(Machine::like) {
         let sizes = matmul.derive(vec![1024; 3]).unwrap();
         for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
-            let found = points(&schedule::space(&matmul, &specialisation, machine), "contract").len();
+            let found = points(
+                &schedule::space(&Problem::new(&matmul, &specialisation, machine)),
+                "contract",
+            )
+            .len();
             assert!(found >= 200, "{found} for {machine:?}");
         }
         let sizes = softmax.derive(vec![4096; 2]).unwrap();
         let found = points(
-            &schedule::space(&softmax, &Specialisation::exact(&sizes), machine),
+            &schedule::space(&Problem::new(&softmax, &Specialisation::exact(&sizes), machine)),
             "row",
         )
         .len();
@@ -57,16 +62,24 @@ fn spaces_are_worth_a_search() {
         let grouped = checked(GROUPED);
         let sizes = grouped.derive(vec![1, 4096, 4096, 128]).unwrap();
         let mut specialisation = Specialisation::exact(&sizes);
-        let one = points(&schedule::space(&grouped, &specialisation, machine), "skinny").len();
+        let one = points(
+            &schedule::space(&Problem::new(&grouped, &specialisation, machine)),
+            "skinny",
+        )
+        .len();
         specialisation.extents[0] = Extent::Any { multiple_of: 1 };
-        let any = points(&schedule::space(&grouped, &specialisation, machine), "skinny").len();
+        let any = points(
+            &schedule::space(&Problem::new(&grouped, &specialisation, machine)),
+            "skinny",
+        )
+        .len();
         assert!(
             (100..500).contains(&one) && (2 * one..2000).contains(&any),
             "{one} and {any}"
         );
         let depthwise = checked(DEPTHWISE);
         let sizes = depthwise.derive(vec![64, 56, 56, 3, 3]).unwrap();
-        let space = schedule::space(&depthwise, &Specialisation::exact(&sizes), machine);
+        let space = schedule::space(&Problem::new(&depthwise, &Specialisation::exact(&sizes), machine));
         let found = points(&space, "window").len();
         assert!((30..100).contains(&found), "{found} for {machine:?}");
     }
@@ -79,7 +92,7 @@ fn default_rows_keep_memory_busy() {
     for (rows, columns, walks) in [(65536, 16, 1), (4096, 4096, 1), (64, 1 << 20, 2)] {
         let sizes = softmax.derive(vec![rows, columns]).unwrap();
         for machine in Target::ALL.map(Machine::like) {
-            let point = schedule::default(&softmax, &Specialisation::exact(&sizes), &sizes, machine);
+            let point = schedule::default(&Problem::new(&softmax, &Specialisation::exact(&sizes), machine), &sizes);
             let Schedule::Row(row) = point else {
                 panic!("{rows} x {columns}: {point}");
             };
@@ -103,7 +116,11 @@ fn what_a_family_is_not_for_is_not_in_its_space() {
         let checked = checked(source);
         let sizes = checked.derive(sizes.to_vec()).unwrap();
         points(
-            &schedule::space(&checked, &Specialisation::exact(&sizes), Machine::like(Target::Sm80)),
+            &schedule::space(&Problem::new(
+                &checked,
+                &Specialisation::exact(&sizes),
+                Machine::like(Target::Sm80),
+            )),
             family,
         )
         .len()
@@ -137,7 +154,11 @@ fn several_sums_share_their_tiles() {
         let parameters = "x: Tensor<f16, (M, K)>, y: Tensor<f16, (M, L)>, v: Tensor<f16, (N, K)>, w: Tensor<f16, (N, K)>, u: Tensor<f16, (N, L)>";
         let checked = checked(&format!("fn f({parameters}) -> Tensor<f16, (M, N)> {{ {body} }}"));
         let sizes = checked.derive(vec![256, 512, 128, 512]).unwrap();
-        let space = schedule::space(&checked, &Specialisation::exact(&sizes), Machine::like(Target::Sm80));
+        let space = schedule::space(&Problem::new(
+            &checked,
+            &Specialisation::exact(&sizes),
+            Machine::like(Target::Sm80),
+        ));
         ["contract", "mma"].map(|family| points(&space, family).len())
     };
     let one = points_of("|m, n| sum(|k| x[[m, k]] * v[[n, k]])");
@@ -182,13 +203,16 @@ fn every_point_is_legal_and_has_a_text() {
         let sizes = checked.derive(sizes).unwrap();
         for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
             let machine = Machine::like(Target::Sm86);
-            let space = schedule::space(&checked, &specialisation, machine);
+            let space = schedule::space(&Problem::new(&checked, &specialisation, machine));
             for (number, point) in space.iter().enumerate() {
-                assert!(schedule::legal(&checked, &specialisation, machine, point), "{point}");
+                assert!(
+                    schedule::legal(&Problem::new(&checked, &specialisation, machine), point),
+                    "{point}"
+                );
                 assert_eq!(point.to_string().parse::<Schedule>().as_ref(), Ok(point));
                 assert!(!space[..number].contains(point), "{point} stands there twice");
             }
-            let default = schedule::default(&checked, &specialisation, &sizes, machine);
+            let default = schedule::default(&Problem::new(&checked, &specialisation, machine), &sizes);
             assert!(space.contains(&default), "{default}");
         }
     }
@@ -212,10 +236,10 @@ fn what_is_not_in_the_space_is_refused() {
     let machine = Machine::like(Target::Sm80);
     let legal = |point: Contract| {
         let point = Schedule::Contract(point);
-        let lowered = lower::lower(&checked, &specialisation, machine, &point);
+        let lowered = lower::lower(&Problem::new(&checked, &specialisation, machine), &point);
         assert_eq!(
             lowered.is_ok(),
-            schedule::legal(&checked, &specialisation, machine, &point)
+            schedule::legal(&Problem::new(&checked, &specialisation, machine), &point)
         );
         lowered.is_ok()
     };
@@ -341,14 +365,15 @@ fn legality_is_a_matter_of_limits() {
         limits: Limits::documented(12, 0),
         ..hopper
     };
-    let [large_space, small_space] = [hopper, small].map(|machine| schedule::space(&checked, &specialisation, machine));
+    let [large_space, small_space] =
+        [hopper, small].map(|machine| schedule::space(&Problem::new(&checked, &specialisation, machine)));
     assert!(small_space.len() < large_space.len());
     let mut refused = 0;
     for point in &large_space {
-        let kernel = lower::lower(&checked, &specialisation, hopper, point).expect("legal there");
-        let legal = schedule::legal(&checked, &specialisation, small, point);
+        let kernel = lower::lower(&Problem::new(&checked, &specialisation, hopper), point).expect("legal there");
+        let legal = schedule::legal(&Problem::new(&checked, &specialisation, small), point);
         assert_eq!(
-            lower::lower(&checked, &specialisation, small, point).is_ok(),
+            lower::lower(&Problem::new(&checked, &specialisation, small), point).is_ok(),
             legal,
             "{point}"
         );
@@ -370,7 +395,7 @@ fn the_space_knows_the_multiprocessors() {
         let specialisation = Specialisation::exact(&checked.derive(sizes).unwrap());
         let l4 = Machine::documented((8, 9), 58).unwrap();
         let blocks = |machine: Machine| -> BTreeSet<u32> {
-            let space = schedule::space(&checked, &specialisation, machine);
+            let space = schedule::space(&Problem::new(&checked, &specialisation, machine));
             let blocks = space.iter().map(|point| match point {
                 Schedule::Contract(point) => point.blocks,
                 Schedule::Mma(point) => point.blocks,
@@ -378,7 +403,10 @@ fn the_space_knows_the_multiprocessors() {
                 _ => 0,
             });
             for point in &space {
-                assert!(schedule::legal(&checked, &specialisation, l4, point), "{point}");
+                assert!(
+                    schedule::legal(&Problem::new(&checked, &specialisation, l4), point),
+                    "{point}"
+                );
             }
             blocks.collect()
         };
@@ -390,7 +418,7 @@ fn the_space_knows_the_multiprocessors() {
             multiprocessors: 1,
             ..l4
         };
-        let space = schedule::space(&checked, &specialisation, one);
+        let space = schedule::space(&Problem::new(&checked, &specialisation, one));
         let different: BTreeSet<Schedule> = space.iter().copied().collect();
         assert_eq!(different.len(), space.len());
     }
@@ -432,7 +460,11 @@ fn tensor_cores_never_round() {
         );
         let checked = checked(&source);
         let sizes = checked.derive(vec![128, 128, 128]).unwrap();
-        let space = schedule::space(&checked, &Specialisation::exact(&sizes), Machine::like(Target::Sm80));
+        let space = schedule::space(&Problem::new(
+            &checked,
+            &Specialisation::exact(&sizes),
+            Machine::like(Target::Sm80),
+        ));
         assert_eq!(!points(&space, "mma").is_empty(), accepted, "{left} {right}: {product}");
     }
 }
@@ -447,7 +479,11 @@ fn a_product_of_many_sums_in_an_index_is_not_multiplied_out() {
         }}"
     ));
     let sizes = checked.derive(vec![64, 64, 64]).unwrap();
-    let space = schedule::space(&checked, &Specialisation::like(&sizes), Machine::like(Target::Sm80));
+    let space = schedule::space(&Problem::new(
+        &checked,
+        &Specialisation::like(&sizes),
+        Machine::like(Target::Sm80),
+    ));
     assert!(!points(&space, "contract").is_empty());
 }
 

@@ -96,6 +96,7 @@ pub fn is_exact(features: &Features) -> bool {
 mod tests {
     use super::*;
     use energy_kernel::simulate::{Profile, Simulated};
+    use energy_kernel_compiler::problem::Problem;
     use energy_kernel_compiler::schedule::space;
     use energy_kernel_compiler::size::Specialisation;
     use energy_kernel_compiler::target::{Machine, Target};
@@ -125,10 +126,11 @@ mod tests {
             let sizes = checked.derive(free.to_vec()).unwrap();
             let specialisation = Specialisation::exact(&sizes);
             let inputs = random_inputs(checked, &sizes, &mut random);
-            for points in families(&space(checked, &specialisation, machine)) {
+            for points in families(&space(&Problem::new(checked, &specialisation, machine))) {
                 for point in points.sample(&mut random, 3) {
-                    let features = features::of(checked, &specialisation, machine, point, &sizes).unwrap();
-                    let kernel = lower::lower(checked, &specialisation, machine, point).unwrap();
+                    let features =
+                        features::of(&Problem::new(checked, &specialisation, machine), point, &sizes).unwrap();
+                    let kernel = lower::lower(&Problem::new(checked, &specialisation, machine), point).unwrap();
                     let counted = count(checked, &kernel, &sizes, &inputs).unwrap();
                     let [launch] = kernel.launches.as_slice() else {
                         panic!("{point}: more than one launch")

@@ -19,6 +19,7 @@ use energy_kernel_build::tune::model::device::Described;
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::estimate::{Datasheet, latency};
 use energy_kernel_compiler::features::{self, Features};
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule::{Schedule, space};
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::Machine;
@@ -145,8 +146,9 @@ pub fn pairs(profile: Profile) -> Result<Vec<Pair>, String> {
 /// fastest, and as many others: the tuner tries both, too.
 fn candidates(checked: &Checked, sizes: &[u64], machine: Machine, random: &mut Random) -> Vec<Features> {
     let specialisation = Specialisation::exact(sizes);
-    let space = space(checked, &specialisation, machine);
-    let counted = |schedule: &Schedule| features::of(checked, &specialisation, machine, schedule, sizes).ok();
+    let space = space(&Problem::new(checked, &specialisation, machine));
+    let counted =
+        |schedule: &Schedule| features::of(&Problem::new(checked, &specialisation, machine), schedule, sizes).ok();
     let drawn = random.shuffled(space.len()).into_iter().take(2 * CANDIDATES);
     let drawn: Vec<Features> = drawn.filter_map(|number| counted(&space[number])).collect();
     // What is behind the first half of those that are wanted stays in the order in which it was drawn.

@@ -8,8 +8,9 @@ use energy_kernel::compiler::check::Checked;
 use energy_kernel::compiler::element::Element;
 use energy_kernel::compiler::lower::lower;
 use energy_kernel::compiler::reference::{Number, stored};
-use energy_kernel::{Gpu, Plan, Schedule};
+use energy_kernel::{Gpu, Plan, Program};
 use energy_kernel_build::tune::{Backend, Comparison, Data, Effort, GpuBackend, LEAST_PAIRS, Problem, compare};
+use energy_kernel_compiler::problem;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::json;
@@ -39,7 +40,7 @@ pub fn run(step: &mut Step) -> Result {
     let Some((operator, plan)) = tuned.iter().zip(&plans).next() else {
         return Ok(Outcome::Skipped("there is no operator".to_owned()));
     };
-    let Some(same) = measure(&mut backend, operator, plan, [plan.schedule(); 2], step.end())? else {
+    let Some(same) = measure(&mut backend, operator, plan, [plan.program(); 2], step.end())? else {
         return Ok(Outcome::Failed(
             "the energy counter gave nothing, or the time was too short".to_owned(),
         ));
@@ -49,16 +50,16 @@ pub fn run(step: &mut Step) -> Result {
     report(step, operator.name, "itself", &same)?;
 
     for (operator, plan) in tuned.iter().zip(&plans) {
-        let fastest = plan.alternatives().first().map(|first| first.schedule);
+        let fastest = plan.alternatives().first().map(|first| first.program.clone());
         let Some(fastest) = fastest else {
             figures.push(format!("{} is not tuned", operator.name));
             continue;
         };
-        if fastest == *plan.schedule() {
+        if fastest == *plan.program() {
             figures.push(format!("{}: the chosen is the fastest", operator.name));
             continue;
         }
-        let Some(saved) = measure(&mut backend, operator, plan, [&fastest, plan.schedule()], step.end())? else {
+        let Some(saved) = measure(&mut backend, operator, plan, [&fastest, plan.program()], step.end())? else {
             figures.push(format!("{}: no time", operator.name));
             break;
         };
@@ -98,7 +99,7 @@ fn measure(
     backend: &mut GpuBackend,
     operator: &Tuned,
     plan: &Plan,
-    schedules: [&Schedule; 2],
+    programs: [&Program; 2],
     end: Instant,
 ) -> Result<Option<Comparison>> {
     let checked = operator.variant.checked();
@@ -113,13 +114,13 @@ fn measure(
     };
     let machine = backend.machine();
     backend.begin(problem, end)?;
-    let mut load = |schedule: &Schedule| {
-        let kernel = lower(checked, plan.specialisation(), machine, schedule)?;
+    let mut load = |program: &Program| {
+        let kernel = lower(&problem::Problem::new(checked, plan.specialisation(), machine), program)?;
         let (candidate, _) = backend.load(problem, &kernel, &[], end)?;
         let latency = backend.latency(problem, &candidate, end)?;
         Ok::<_, Box<dyn std::error::Error>>((candidate, latency.estimate.mean))
     };
-    let [a, b] = [load(schedules[0])?, load(schedules[1])?];
+    let [a, b] = [load(programs[0])?, load(programs[1])?];
     for _ in 0..MOST_TRIES {
         let compared = compare(backend, problem, [(&a.0, a.1), (&b.0, b.1)], LEAST_PAIRS, end)?;
         if compared.is_some() || Instant::now() >= end {

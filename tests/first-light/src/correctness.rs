@@ -4,9 +4,10 @@
 use crate::children::{Ended, Item, Plan, Set, Trouble, supervise};
 use crate::step::{Outcome, Result, Step};
 use energy_kernel::compiler::check::Checked;
+use energy_kernel::compiler::problem::Problem;
 use energy_kernel::compiler::schedule;
 use energy_kernel::{Gpu, Schedule, Specialisation};
-use energy_kernel_tests::on_gpu::Problem;
+use energy_kernel_tests::on_gpu::Instance;
 use energy_kernel_tests::{OPERATORS, operators, random_inputs, random_sizes, random_sizes_of};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -102,7 +103,7 @@ impl Kernels {
             let schedule = match family {
                 CHOSEN => None,
                 _ => {
-                    let mut space = schedule::space(checked, &specialisation, self.gpu.machine());
+                    let mut space = schedule::space(&Problem::new(checked, &specialisation, self.gpu.machine()));
                     space.retain(|point| point.family() == family);
                     Some(*space.choose(&mut random)?)
                 }
@@ -121,7 +122,7 @@ impl Kernels {
     fn check(&self, case: Case<'_>) -> std::result::Result<Value, Trouble> {
         let inputs = random_inputs(case.checked, &case.sizes, &mut StdRng::seed_from_u64(case.seed));
         let largest = inputs.iter().map(|input| input.bytes.len()).max().unwrap_or(0) as u64;
-        let problem = Problem::new(&self.gpu, case.checked, case.sizes, inputs)?;
+        let problem = Instance::new(&self.gpu, case.checked, case.sizes, inputs)?;
         let outputs = problem.outputs(&self.gpu)?;
         let loaded = match &case.schedule {
             None => {

@@ -7,6 +7,7 @@ use cudarc::nvrtc::Ptx;
 use energy_kernel::compiler::kernel::ParameterValue;
 use energy_kernel::compiler::lower::lower;
 use energy_kernel::{Gpu, Sizes, Tensor, f16};
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_tests::scenarios::{add, integers, linear_gelu, softmax};
 use serde_json::json;
 use std::cell::RefCell;
@@ -120,7 +121,10 @@ impl Raw {
     fn new(gpu: &Gpu, numbers: &[f32]) -> Result<Raw> {
         let variant = add::KERNEL.variant(&[])?;
         let plan = add::plan(gpu, &Sizes::from([("N", N as u64)]))?;
-        let kernel = lower(variant.checked(), plan.specialisation(), gpu.machine(), plan.schedule())?;
+        let kernel = lower(
+            &Problem::new(variant.checked(), plan.specialisation(), gpu.machine()),
+            plan.program(),
+        )?;
         if kernel.ptx != plan.ptx() {
             return Err("the plan's kernel cannot be made again".into());
         }

@@ -4,9 +4,10 @@
 use crate::children::{Ended, Item, Plan, Set, Trouble, supervise};
 use crate::step::{Outcome, Result, Step};
 use energy_kernel::compiler::check::Checked;
+use energy_kernel::compiler::problem::Problem;
 use energy_kernel::compiler::schedule;
 use energy_kernel::{Gpu, Schedule, Specialisation};
-use energy_kernel_tests::on_gpu::{Loaded, Outputs, Problem};
+use energy_kernel_tests::on_gpu::{Instance, Loaded, Outputs};
 use energy_kernel_tests::parts::{OPERATORS, shared};
 use energy_kernel_tests::{operators, random_inputs};
 use rand::SeedableRng;
@@ -41,7 +42,11 @@ impl Parts {
             let found = all.iter().find(|(of, _)| of == name);
             let (_, checked) = found.expect("the operator exists");
             let sizes = checked.derive(sizes.to_vec()).expect("sizes of the operator");
-            let space = schedule::space(checked, &Specialisation::exact(&sizes), gpus[0].machine());
+            let space = schedule::space(&Problem::new(
+                checked,
+                &Specialisation::exact(&sizes),
+                gpus[0].machine(),
+            ));
             let mut kinds: Vec<_> = space.iter().filter_map(shared).collect();
             kinds.sort_unstable();
             kinds.dedup();
@@ -76,7 +81,7 @@ impl Parts {
         let inputs = random_inputs(&case.checked, &case.sizes, &mut random);
         let exact = Specialisation::exact(&case.sizes);
         let [mine, other] = &self.gpus;
-        let problem = |gpu| Problem::new(gpu, &case.checked, case.sizes.clone(), inputs.clone());
+        let problem = |gpu| Instance::new(gpu, &case.checked, case.sizes.clone(), inputs.clone());
         let (problem, theirs) = (problem(mine)?, problem(other)?);
         let kernel = problem.load(mine, &exact, &case.schedule)?;
         let first = problem.outputs(mine)?;
@@ -86,7 +91,7 @@ impl Parts {
         }
         let expected = first.bytes()?;
         let elsewhere = theirs.load(other, &exact, &case.schedule)?;
-        let launch = |problem: &Problem<'_>, gpu: &Gpu, kernel: &Loaded<'_>| {
+        let launch = |problem: &Instance<'_>, gpu: &Gpu, kernel: &Loaded<'_>| {
             let outputs = (0..QUEUED)
                 .map(|_| problem.outputs(gpu))
                 .collect::<energy_kernel::Result<Vec<_>>>()?;

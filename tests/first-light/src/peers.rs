@@ -81,7 +81,7 @@ pub fn run(step: &mut Step) -> Result {
         println!("{name}: ours {} ({rate}), {beside}; {}", micros(seconds), plan.origin());
         step.result(json!({
             "operator": name, "ours_s": seconds, "pytorch_s": peer, "bytes": work.bytes, "operations": work.operations,
-            "origin": plan.origin().to_string(), "schedule": plan.schedule().to_string(),
+            "origin": plan.origin().to_string(), "schedule": plan.program().to_string(),
         }))?;
         figures.push(match peer {
             Some(peer) => format!("{name} {rate} ({:.2} × PyTorch's time)", seconds / peer),

@@ -151,7 +151,7 @@ fn front(plan: &Plan) -> Value {
             let energy = figures.energy.map(|energy| [energy.mean, energy.interval]);
             json!({ "latency_s": [figures.latency.mean, figures.latency.interval], "energy_j": energy })
         });
-        json!({ "schedule": alternative.schedule.to_string(), "chosen": alternative.chosen, "figures": figures })
+        json!({ "schedule": alternative.program.to_string(), "chosen": alternative.chosen, "figures": figures })
     });
     json!({ "origin": plan.origin().to_string(), "front": alternatives.collect::<Vec<_>>() })
 }

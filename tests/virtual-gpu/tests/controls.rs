@@ -6,6 +6,7 @@ use cudarc::driver::sys::{self, CUresult, CUstreamCaptureMode::*};
 use cudarc::driver::{CudaContext, CudaStream, DevicePtr, LaunchConfig, PushKernelArg, result};
 use cudarc::nvrtc::Ptx;
 use energy_kernel::compiler::lower::lower;
+use energy_kernel::compiler::problem::Problem;
 use energy_kernel::compiler::target::{Machine, Target};
 use energy_kernel::prelude::*;
 use energy_kernel::tools::{Argument, View};
@@ -66,10 +67,8 @@ fn relies_on_everything() {
     let variant = scale::KERNEL.variant(&[]).unwrap();
     let plan = scale::plan(&gpu, &Sizes::from([("N", 64)])).unwrap();
     let kernel = lower(
-        variant.checked(),
-        plan.specialisation(),
-        Machine::like(Target::Sm80),
-        plan.schedule(),
+        &Problem::new(variant.checked(), plan.specialisation(), Machine::like(Target::Sm80)),
+        plan.program(),
     )
     .unwrap();
     let loaded = gpu.compile(&kernel).unwrap();

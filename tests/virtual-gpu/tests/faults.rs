@@ -10,6 +10,7 @@
 #![cfg(target_os = "linux")]
 
 use energy_kernel::compiler::lower::lower;
+use energy_kernel::compiler::problem::Problem;
 use energy_kernel::compiler::schedule::{self, Schedule};
 use energy_kernel::compiler::size::Specialisation;
 use energy_kernel::compiler::target::{Machine, Target};
@@ -153,10 +154,8 @@ const STEPS: &[Step] = &[
         let plan = scale::plan(gpu, &Sizes::from([("N", 64)]))?;
         let variant = scale::KERNEL.variant(&[])?;
         let kernel = lower(
-            variant.checked(),
-            plan.specialisation(),
-            Machine::like(Target::Sm80),
-            plan.schedule(),
+            &Problem::new(variant.checked(), plan.specialisation(), Machine::like(Target::Sm80)),
+            plan.program(),
         )
         .unwrap();
         let loaded = gpu.compile(&kernel)?;
@@ -180,12 +179,14 @@ const STEPS: &[Step] = &[
         // M, K, N
         let sizes = [16, 256, 32];
         let specialisation = Specialisation::exact(&sizes);
-        let space = schedule::space(variant.checked(), &specialisation, Machine::like(Target::Sm80));
-        let shared = |point: &&Schedule| matches!(point, Schedule::Contract(point) if point.parts == 4);
-        let kernel = lower(
+        let space = schedule::space(&Problem::new(
             variant.checked(),
             &specialisation,
             Machine::like(Target::Sm80),
+        ));
+        let shared = |point: &&Schedule| matches!(point, Schedule::Contract(point) if point.parts == 4);
+        let kernel = lower(
+            &Problem::new(variant.checked(), &specialisation, Machine::like(Target::Sm80)),
             space.iter().find(shared).unwrap(),
         )
         .unwrap();

@@ -5,10 +5,11 @@
 
 use energy_kernel::Result;
 use energy_kernel::compiler::lower::lower;
+use energy_kernel::compiler::problem::Problem;
 use energy_kernel::compiler::schedule;
 use energy_kernel::compiler::size::Specialisation;
 use energy_kernel::prelude::*;
-use energy_kernel_tests::on_gpu::Problem;
+use energy_kernel_tests::on_gpu::Instance;
 use energy_kernel_tests::{OPERATORS, families, operators, random_inputs, random_sizes};
 use energy_kernel_virtual_gpu::{PROFILES, Profile, Virtual, is_child};
 use rand::rngs::StdRng;
@@ -16,7 +17,7 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
 /// By the kernel that the runtime chooses.
-fn call(problem: &Problem<'_>, gpu: &Gpu) -> Result<()> {
+fn call(problem: &Instance<'_>, gpu: &Gpu) -> Result<()> {
     let outputs = problem.outputs(gpu)?;
     problem.call(gpu, &outputs)?;
     assert_eq!(
@@ -29,15 +30,19 @@ fn call(problem: &Problem<'_>, gpu: &Gpu) -> Result<()> {
 }
 
 /// By one kernel of each family that takes the operator.
-fn each_family(problem: &Problem<'_>, gpu: &Gpu, profile: &Profile, random: &mut StdRng) -> Result<()> {
+fn each_family(problem: &Instance<'_>, gpu: &Gpu, profile: &Profile, random: &mut StdRng) -> Result<()> {
     let machine = gpu.machine();
     let specialisation = match random.random() {
         true => Specialisation::exact(problem.sizes()),
         false => Specialisation::like(problem.sizes()),
     };
-    for points in families(&schedule::space(problem.checked(), &specialisation, machine)) {
+    for points in families(&schedule::space(&Problem::new(
+        problem.checked(),
+        &specialisation,
+        machine,
+    ))) {
         let point = points.choose(random).unwrap();
-        let kernel = lower(problem.checked(), &specialisation, machine, point).unwrap();
+        let kernel = lower(&Problem::new(problem.checked(), &specialisation, machine), point).unwrap();
         assert!(
             kernel
                 .launches
@@ -73,7 +78,7 @@ fn the_validation_set_runs_on_every_capability() {
     for (number, (name, checked)) in operators(OPERATORS).iter().enumerate() {
         let sizes = random_sizes(checked, &mut random);
         let inputs = random_inputs(checked, &sizes, &mut random);
-        let problem = Problem::new(&gpu, checked, sizes, inputs).unwrap();
+        let problem = Instance::new(&gpu, checked, sizes, inputs).unwrap();
         let told = |error: Error| panic!("{name} at {:?}: {error}", problem.sizes());
         call(&problem, &gpu).unwrap_or_else(told);
         // Each capability has a part of the set.

@@ -114,6 +114,6 @@ fn summary(name: &str, sizes: &str, record: &Record, objective: Objective) -> St
     };
     format!(
         "{name} ({sizes}): {energy} in {latency}{simulated}: {}{rejected}",
-        chosen.schedule
+        chosen.program
     )
 }

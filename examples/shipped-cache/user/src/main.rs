@@ -22,6 +22,6 @@ fn main() -> Result<()> {
     // The whole front is shipped: another objective chooses another kernel, and nothing is tuned for it.
     gpu.set_objective(Objective::Latency);
     let fastest = shipped_cache::linear::plan(&gpu, &Sizes::from([("M", 16), ("N", 128), ("K", 64)]))?;
-    println!("fastest linear: {}", fastest.schedule());
+    println!("fastest linear: {}", fastest.program());
     Ok(())
 }

@@ -68,12 +68,11 @@ pub use class::Class;
 pub use count::{ByClass, Count, Counts};
 pub use walk::{Argument, count};
 
-use crate::check::Checked;
 use crate::kernel::ParameterValue;
 use crate::lower::{self, Stage};
+use crate::problem::Problem;
 use crate::schedule::Schedule;
-use crate::size::{SizeExprError, Specialisation};
-use crate::target::Machine;
+use crate::size::SizeExprError;
 
 /// Why a schedule has no features.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -224,29 +223,18 @@ impl Features {
 ///
 /// # Errors
 /// The schedule is not legal, the specialisation belongs to another operator or to other sizes, or the grid is too large.
-pub fn of(
-    checked: &Checked,
-    specialisation: &Specialisation,
-    machine: Machine,
-    schedule: &Schedule,
-    sizes: &[u64],
-) -> Result<Features, Error> {
-    let stage = lower::stage(checked, specialisation, machine, schedule)?;
-    of_stage(checked, specialisation, machine, &stage, sizes)
+pub fn of(problem: &Problem<'_>, schedule: &Schedule, sizes: &[u64]) -> Result<Features, Error> {
+    let stage = lower::stage(problem, schedule)?;
+    of_stage(problem, &stage, sizes)
 }
 
 /// The features of a lowered stage; see [`of`].
 ///
 /// # Errors
 /// The stage is not lowered for these sizes, or the grid is too large.
-pub fn of_stage(
-    checked: &Checked,
-    specialisation: &Specialisation,
-    machine: Machine,
-    stage: &Stage,
-    sizes: &[u64],
-) -> Result<Features, Error> {
-    if !specialisation.accepts(sizes) {
+pub fn of_stage(problem: &Problem<'_>, stage: &Stage, sizes: &[u64]) -> Result<Features, Error> {
+    let (checked, machine) = (problem.checked, problem.machine);
+    if !problem.specialisation.accepts(sizes) {
         return Err(Error::Sizes(sizes.to_vec()));
     }
     let grid = stage.launch.grid(sizes)?;

@@ -21,6 +21,7 @@ use crate::check::Checked;
 use crate::element::{Element, Type};
 use crate::ir::{AxisId, BinaryOp, Expr, ExprId, InputId, Op, ReduceOp, SizeId};
 use crate::kernel::{Parameter, ParameterValue, ScratchContent};
+use crate::problem::Problem;
 use crate::ptx::builder::Location;
 use crate::ptx::text::Entry;
 use crate::ptx::{Address, Builder, Cache, Few, Guard, Opcode, Operand, Reg, Width};
@@ -168,7 +169,8 @@ pub const fn width_of(element: Element) -> Width {
 
 impl<'a> Lowering<'a> {
     /// A kernel that has read its parameters.
-    pub fn new(checked: &'a Checked, specialisation: &'a Specialisation, name: &str, threads: u32) -> Lowering<'a> {
+    pub fn new(problem: &Problem<'a>, name: &str, threads: u32) -> Lowering<'a> {
+        let (checked, specialisation) = (problem.checked, problem.specialisation);
         let mut lowering = Lowering {
             b: Builder::new(name, threads),
             checked,

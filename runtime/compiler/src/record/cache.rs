@@ -1,14 +1,12 @@
 //! Records, and the files they are kept in.
 
 use super::device::DeviceClass;
-use super::encoding::{
-    DecodeError, Document, FORMAT_VERSION, Invalid, Validate, decode_payload, digest, ensure, ensure_text,
-};
+use super::encoding::{DecodeError, Document, FORMAT_VERSION, Invalid, Validate, digest, ensure, ensure_text};
 use super::fingerprint::Fingerprint;
 use super::front::{Objective, Point, validate_front};
 use super::rejected::Rejected;
 use super::standing::{Merits, prevails};
-use super::version3::CacheFile3;
+use super::versions;
 use crate::size::{Extent, Sizes, Specialisation};
 use bincode::{Decode, Encode};
 use std::collections::BTreeSet;
@@ -186,8 +184,8 @@ impl Document for CacheFile {
 
     const OLDEST: u16 = 3;
 
-    fn convert(_: u16, payload: &[u8]) -> Result<CacheFile, DecodeError> {
-        decode_payload::<CacheFile3>(payload).map(CacheFile::from)
+    fn convert(version: u16, payload: &[u8]) -> Result<CacheFile, DecodeError> {
+        versions::cache_file(version, payload)
     }
 }
 
@@ -220,10 +218,10 @@ impl Validate for Record {
     fn validate(&self) -> Result<(), Invalid> {
         validate_bucket(&self.sizes, &self.specialisation)?;
         validate_front(self.front.iter())?;
-        let schedules: BTreeSet<_> = self.front.iter().map(|point| point.schedule).collect();
+        let programs: BTreeSet<_> = self.front.iter().map(|point| &point.program).collect();
         ensure(
-            schedules.len() == self.front.len(),
-            "a schedule stands twice on the front",
+            programs.len() == self.front.len(),
+            "a program stands twice on the front",
         )?;
         ensure(self.rejected.len() <= 4096, "more than 4096 rejected candidates")?;
         self.rejected.iter().try_for_each(Validate::validate)?;

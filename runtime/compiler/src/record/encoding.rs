@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use std::io::{self, BufRead, Read};
 
 /// Changes whenever any encoded type does.
-pub const FORMAT_VERSION: u16 = 4;
+pub const FORMAT_VERSION: u16 = 5;
 
 /// The most bytes of a document, and of any list inside it once decoded.
 pub const LIMIT: usize = 16 << 20;

@@ -2,7 +2,7 @@
 
 use super::conditions::Conditions;
 use super::encoding::{Invalid, Validate, ensure};
-use crate::schedule::Schedule;
+use crate::schedule::Program;
 use bincode::{Decode, Encode};
 
 /// A measured quantity.
@@ -18,7 +18,7 @@ pub struct Estimate {
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct Point {
     /// How it computes.
-    pub schedule: Schedule,
+    pub program: Program,
     /// [`PackedKernel::hash`](super::PackedKernel::hash) of the kernel that was measured.
     pub kernel_hash: [u8; 32],
     /// Seconds a launch.
@@ -82,11 +82,11 @@ impl Objective {
 pub fn pareto_front(mut points: Vec<Point>) -> Vec<Point> {
     let energy = |point: &Point| point.energy.map_or(f64::INFINITY, |energy| energy.mean);
     points.retain(|point| point.latency.mean.is_finite() && !energy(point).is_nan());
-    // The schedule decides among equals, so that the same measurements always give the same front.
+    // The program decides among equals, so that the same measurements always give the same front.
     points.sort_by(|a, b| {
         (a.latency.mean.total_cmp(&b.latency.mean))
             .then(energy(a).total_cmp(&energy(b)))
-            .then(a.schedule.cmp(&b.schedule))
+            .then_with(|| a.program.cmp(&b.program))
     });
     let mut front: Vec<Point> = Vec::new();
     for point in points {
@@ -124,10 +124,16 @@ impl Validate for Estimate {
 
 impl Validate for Point {
     fn validate(&self) -> Result<(), Invalid> {
+        validate_program(&self.program)?;
         self.latency.validate()?;
         self.energy.iter().try_for_each(Estimate::validate)?;
         self.conditions.validate()
     }
+}
+
+/// That a program has a stage more than stored values.
+pub(super) fn validate_program(program: &Program) -> Result<(), Invalid> {
+    ensure(program.is_valid(), "a program's stages do not fit its stored values")
 }
 
 /// That a front is one, and small.

@@ -26,7 +26,7 @@ mod index;
 mod packed;
 mod rejected;
 mod standing;
-mod version3;
+mod versions;
 
 pub use bundle::{Bundle, Candidate, TunedBucket, TunedDevice};
 pub use cache::{CacheFile, Record, Statistics};

@@ -1,7 +1,7 @@
 //! Candidates that do not compete, and why.
 
 use super::encoding::{Invalid, Validate, ensure_text};
-use crate::schedule::Schedule;
+use crate::schedule::Program;
 use bincode::{Decode, Encode};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +13,7 @@ const LONGEST_DETAIL: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Rejected {
     /// The candidate.
-    pub schedule: Schedule,
+    pub program: Program,
     /// The kind of failure.
     pub reason: Reason,
     /// The error or difference, for people: one line of at most 256 bytes.
@@ -105,7 +105,7 @@ impl fmt::Display for Reason {
 
 impl Rejected {
     /// A rejected candidate. The detail is cut to one line of 256 bytes.
-    pub fn new(schedule: Schedule, reason: Reason, detail: &str) -> Rejected {
+    pub fn new(program: impl Into<Program>, reason: Reason, detail: &str) -> Rejected {
         let mut detail: String = detail.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         if detail.len() > LONGEST_DETAIL {
             const MORE: &str = "…";
@@ -115,7 +115,7 @@ impl Rejected {
             detail.push_str(MORE);
         }
         Rejected {
-            schedule,
+            program: program.into(),
             reason,
             detail,
         }
@@ -124,12 +124,12 @@ impl Rejected {
     /// A defect in words, with what to do: for a warning, where [`Reason::is_defect`].
     pub fn complaint(&self, operator: &str, sizes: &str) -> String {
         let Rejected {
-            schedule,
+            program,
             reason,
             detail,
         } = self;
         format!(
-            "{operator} ({sizes}): candidate `{schedule}` rejected ({reason}): {detail}. Please report this message at {}/issues",
+            "{operator} ({sizes}): candidate `{program}` rejected ({reason}): {detail}. Please report this message at {}/issues",
             env!("CARGO_PKG_REPOSITORY")
         )
     }
@@ -160,7 +160,7 @@ impl Validate for Rejected {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::Plain;
+    use crate::schedule::{Plain, Schedule};
 
     fn rejected(reason: Reason, detail: &str) -> Rejected {
         Rejected::new(Schedule::Plain(Plain { threads: 64 }), reason, detail)

@@ -1,0 +1,46 @@
+//! `contract`: tiles of sums of products by fused multiply-adds.
+
+mod lower;
+mod space;
+
+pub use space::Contract;
+
+use crate::families::family::{Family, Work};
+use crate::families::text::text;
+use crate::lower::Error;
+use crate::lower::expression::Lowering;
+use crate::lower::grid::Grid;
+use crate::problem::Problem;
+
+impl Family for Contract {
+    const NAME: &'static str = "contract";
+    const WORK: Work = Work::Products;
+
+    fn space(problem: &Problem<'_>) -> Vec<Contract> {
+        space::points(problem).collect()
+    }
+
+    fn is_legal(&self, problem: &Problem<'_>) -> bool {
+        space::legal(problem, self)
+    }
+
+    fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Contract> {
+        space::default(problem, sizes)
+    }
+
+    fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Contract> {
+        space::starts(problem, sizes)
+    }
+
+    fn lower<'a>(&self, problem: &Problem<'a>, name: &str) -> Result<(Lowering<'a>, Grid), Error> {
+        lower::lower(problem, name, self)
+    }
+}
+
+text!(Contract { 
+    block: block_rows x block_columns x block_depth,
+    thread: thread_rows x thread_columns,
+    stages: stages,
+    blocks: blocks,
+    parts: parts,
+ });

@@ -1,0 +1,243 @@
+//! The family `contract`: sums of products, in tiles.
+
+use crate::families::family::{MOST_BLOCKS, first_of_each};
+use crate::problem::Problem;
+use crate::size::Specialisation;
+use crate::target::Machine;
+use bincode::{Decode, Encode};
+use crate::lower::tile::shape::{ContractShape, Side, shape};
+
+/// A block computes `block_rows × block_columns` outputs, `block_depth` terms at a time; a thread
+/// `thread_rows × thread_columns` of them in registers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+pub struct Contract {
+    /// Rows of the block's tile.
+    pub block_rows: u32,
+    /// Columns of the block's tile.
+    pub block_columns: u32,
+    /// Terms of the sums in shared memory at a time.
+    pub block_depth: u32,
+    /// Rows of a thread's tile.
+    pub thread_rows: u32,
+    /// Columns of a thread's tile.
+    pub thread_columns: u32,
+    /// Slabs in shared memory: 2 overlap the loads of one with the arithmetic on the other.
+    pub stages: u32,
+    /// The most blocks there are, which then go on to the next tile; 0: a block for each tile.
+    pub blocks: u32,
+    /// Blocks that share the terms of one tile; the last of them to come to its end adds up the parts of all, in order.
+    pub parts: u32,
+}
+
+impl Contract {
+    /// Threads a block.
+    pub const fn threads(&self) -> u32 {
+        (self.block_rows / self.thread_rows) * (self.block_columns / self.thread_columns)
+    }
+
+    /// Bytes of shared memory a block.
+    pub(crate) fn shared_bytes(&self, shape: &ContractShape) -> u32 {
+        self.stages * self.stage_elements(shape) * shape.element_bytes()
+    }
+
+    /// Elements between the starts of two rows of a slab in shared memory: padded, still 16-byte aligned.
+    pub(crate) const fn pitch(tile: u32) -> u32 {
+        tile + 4
+    }
+
+    /// Elements of one stage: all sides' slabs.
+    pub(crate) fn stage_elements(&self, shape: &ContractShape) -> u32 {
+        let pitches = shape
+            .tiles(self.block_rows, self.block_columns)
+            .map(|(_, tile)| Contract::pitch(tile));
+        self.block_depth * pitches.sum::<u32>()
+    }
+}
+
+const TILES: [u32; 5] = [16, 32, 64, 128, 256];
+const DEPTHS: [u32; 3] = [8, 16, 32];
+const THREAD_ROWS: [u32; 3] = [2, 4, 8];
+const THREAD_COLUMNS: [u32; 2] = [4, 8];
+const STAGES: [u32; 2] = [1, 2];
+
+pub(super) fn points(
+    problem: &Problem<'_>,
+) -> impl Iterator<Item = Contract> {
+    let shape = shape(problem);
+    all_points(problem.machine).filter(move |point| {
+        let tile = [point.block_rows, point.block_columns];
+        narrow(&shape, problem)
+            .is_some_and(|shape| shape.allows(problem, point) && shape.gains_from(problem, tile, point.parts))
+    })
+}
+
+pub(super) fn legal(problem: &Problem<'_>, point: &Contract) -> bool {
+    let known = TILES.contains(&point.block_rows)
+        && TILES.contains(&point.block_columns)
+        && DEPTHS.contains(&point.block_depth)
+        && THREAD_ROWS.contains(&point.thread_rows)
+        && THREAD_COLUMNS.contains(&point.thread_columns)
+        && STAGES.contains(&point.stages)
+        && point.blocks <= MOST_BLOCKS
+        && ContractShape::PARTS.contains(&point.parts);
+    known && narrow(&shape(problem), problem).is_some_and(|shape| shape.allows(problem, point))
+}
+
+/// The shape of a problem whose indices have 32 bits: the only ones that tiles are written for.
+fn narrow<'s>(shape: &'s Option<ContractShape>, problem: &Problem<'_>) -> Option<&'s ContractShape> {
+    shape.as_ref().filter(|_| !problem.specialisation.wide)
+}
+
+fn all_points(machine: Machine) -> impl Iterator<Item = Contract> {
+    let blocks = TILES
+        .into_iter()
+        .flat_map(|rows| TILES.map(|columns| (rows, columns)))
+        .flat_map(|(rows, columns)| DEPTHS.map(|depth| (rows, columns, depth)));
+    let threads = THREAD_ROWS
+        .into_iter()
+        .flat_map(|rows| THREAD_COLUMNS.map(|columns| (rows, columns)));
+    let grids = ContractShape::block_counts(machine).map(|blocks| (blocks, 1));
+    let grids = grids.chain(ContractShape::PARTS[1..].iter().map(|&parts| (0, parts)));
+    let pipelines = STAGES
+        .into_iter()
+        .flat_map(move |stages| grids.clone().map(move |grid| (stages, grid)));
+    blocks
+        .flat_map(move |block| threads.clone().map(move |thread| (block, thread)))
+        .flat_map(move |(block, thread)| pipelines.clone().map(move |pipeline| (block, thread, pipeline)))
+        .map(|(block, thread, (stages, (blocks, parts)))| Contract {
+            block_rows: block.0,
+            block_columns: block.1,
+            block_depth: block.2,
+            thread_rows: thread.0,
+            thread_columns: thread.1,
+            stages,
+            blocks,
+            parts,
+        })
+}
+
+impl ContractShape {
+    /// Blocks that the assembler is told to fit on a multiprocessor.
+    pub(crate) fn minimum_blocks(&self, problem: &Problem<'_>, point: &Contract) -> u32 {
+        let registers = self.registers(point, problem.specialisation);
+        let shared = point.shared_bytes(self);
+        problem.machine.minimum_blocks(point.threads(), registers, shared)
+    }
+
+    /// Registers a thread needs: accumulators, fragments, the next slab's elements and their addresses.
+    fn registers(&self, point: &Contract, specialisation: &Specialisation) -> u32 {
+        let words = self.element_bytes() / 4;
+        let accumulators = self.sums.len() as u32 * point.thread_rows * point.thread_columns;
+        let fragments = self.elements(point.thread_rows, point.thread_columns);
+        let in_flight: u32 = self
+            .tiles(point.block_rows, point.block_columns)
+            .map(|(side, tile)| {
+                let elements = (tile * point.block_depth / point.threads()).max(1) * side.reads;
+                let vector = load_width(self, specialisation, side, tile, point).min(16 / words / 4);
+                elements * words + 2 * (elements / vector.max(1)).max(1)
+            })
+            .sum();
+        40 + (accumulators + fragments) * words + in_flight + ContractShape::held_between_tiles(point.blocks)
+    }
+
+    fn allows(&self, problem: &Problem<'_>, point: &Contract) -> bool {
+        let threads = point.threads();
+        let (rows, columns) = (point.block_rows, point.block_columns);
+        let persists = || {
+            let loads = self.tiles(rows, columns).map(|(side, tile)| {
+                let vector = load_width(self, problem.specialisation, side, tile, point);
+                tile * point.block_depth / vector / threads
+            });
+            loads.sum::<u32>() <= ContractShape::MOST_LOADS
+                && self.persists(problem.specialisation, rows, columns, point.blocks)
+        };
+        (64..=512).contains(&threads)
+            && (point.blocks == 0 || (point.stages == 2 && persists()))
+            && (point.parts == 1 || (point.blocks == 0 && point.stages == 2))
+            && self.divides(problem.specialisation, point.block_depth, point.parts)
+            && (point.block_rows * point.block_depth).is_multiple_of(threads)
+            && (point.block_columns * point.block_depth).is_multiple_of(threads)
+            && problem.machine.resident_blocks(threads, self.registers(point, problem.specialisation), point.shared_bytes(self)) > 0
+    }
+}
+
+/// The tile with the least estimated time.
+pub(super) fn default(
+    problem: &Problem<'_>, sizes: &[u64],
+) -> Option<Contract> {
+    let timed = timed(problem, sizes);
+    timed.into_iter().min().map(|(_, point)| point)
+}
+
+/// The same for each tile of a thread.
+pub(super) fn starts(
+    problem: &Problem<'_>, sizes: &[u64],
+) -> Vec<Contract> {
+    let mut timed = timed(problem, sizes);
+    timed.sort_unstable();
+    let points = timed.into_iter().map(|(_, point)| point);
+    first_of_each(points, |point| (point.thread_rows, point.thread_columns))
+}
+
+/// An estimated time; of equals the one with the smaller tiles comes first, since they fill the last wave better, and then the one with
+/// fewer threads.
+type Time = (u64, std::cmp::Reverse<u64>, u32);
+
+/// Tiles with their estimated times: whole waves of blocks, each as long as its arithmetic and its
+/// shared-memory traffic take. Products with fewer than 8 rows or columns are no work for tiles.
+fn timed(problem: &Problem<'_>, sizes: &[u64]) -> Vec<(Time, Contract)> {
+    let shape = shape(problem);
+    let Some(shape) = narrow(&shape, problem) else {
+        return Vec::new();
+    };
+    let [rows, columns, batch, _] = shape.extents(sizes);
+    if rows < 8 || columns < 8 {
+        return Vec::new();
+    }
+    let sums = shape.sums.len() as u64;
+    let time = |point: &Contract| {
+        let tiles = rows
+            .div_ceil(u64::from(point.block_rows))
+            .saturating_mul(columns.div_ceil(u64::from(point.block_columns)))
+            .saturating_mul(batch);
+        let waves = tiles.div_ceil(u64::from(problem.machine.multiprocessors));
+        let outputs = u64::from(point.thread_rows * point.thread_columns);
+        let elements = u64::from(shape.elements(point.thread_rows, point.thread_columns));
+        let threads = u64::from(point.threads());
+        // What a thread brings to shared memory, for each term: a load, a store, and where they are.
+        let brought = u64::from(shape.elements(point.block_rows, point.block_columns)) * 8 / threads;
+        // Per term and thread: a multiply-add for each sum of each output, and the elements from shared memory; fewer than 128
+        // threads leave issue slots empty.
+        let work = sums * outputs * 4 + elements * 2 + brought;
+        (
+            waves.saturating_mul(work).saturating_mul(threads.max(128)),
+            std::cmp::Reverse(tiles),
+            point.threads(),
+        )
+    };
+    all_points(problem.machine)
+        .filter(|point| {
+            point.block_depth == 16
+                && point.blocks == 0
+                && point.parts == 1
+                && point.stages == 2
+                && shape.allows(problem, point)
+        })
+        .map(|point| (time(&point), point))
+        .collect()
+}
+
+/// How wide the vectors are with which a side is loaded: derived from alignment, and such that all threads load alike.
+pub(crate) fn load_width(
+    shape: &ContractShape,
+    specialisation: &Specialisation,
+    side: &Side,
+    tile: u32,
+    point: &Contract,
+) -> u32 {
+    let mut width = shape.vector(specialisation, side, 4);
+    while width > 1 && !(tile * point.block_depth / width).is_multiple_of(point.threads()) {
+        width /= 2;
+    }
+    width
+}

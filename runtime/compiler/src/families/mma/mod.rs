@@ -1,0 +1,52 @@
+//! `mma`: tiles of sums of products on tensor cores, by `mma.sync`.
+
+mod held;
+mod lines;
+mod lower;
+mod outputs;
+mod shape;
+mod space;
+
+pub use space::Mma;
+
+use crate::families::family::{Family, Work};
+use crate::families::text::text;
+use crate::lower::Error;
+use crate::lower::expression::Lowering;
+use crate::lower::grid::Grid;
+use crate::problem::Problem;
+
+impl Family for Mma {
+    const NAME: &'static str = "mma";
+    const WORK: Work = Work::Products;
+
+    fn space(problem: &Problem<'_>) -> Vec<Mma> {
+        space::points(problem)
+    }
+
+    fn is_legal(&self, problem: &Problem<'_>) -> bool {
+        space::legal(problem, self)
+    }
+
+    fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Mma> {
+        space::default(problem, sizes)
+    }
+
+    fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Mma> {
+        space::starts(problem, sizes)
+    }
+
+    fn lower<'a>(&self, problem: &Problem<'a>, name: &str) -> Result<(Lowering<'a>, Grid), Error> {
+        lower::lower(problem, name, self)
+    }
+}
+
+text!(Mma { 
+    block: block_rows x block_columns x block_depth,
+    warp: warp_rows x warp_columns,
+    split: split,
+    stages: stages,
+    group: group,
+    blocks: blocks,
+    parts: parts,
+ });

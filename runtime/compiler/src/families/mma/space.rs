@@ -1,0 +1,412 @@
+//! The family `mma`: sums of products on tensor cores (`mma.sync`).
+//!
+//! Tensor cores multiply numbers of few bits exactly and sum them in 32. So they may stand in for the arithmetic of the
+//! language wherever both factors are of few bits *by what they are*: read from tensors of such elements, rounded by
+//! `tf32(…)` or `as f16`, or made from those by what keeps the bits few. Nothing is ever rounded that the source does not round.
+
+use crate::families::family::{MOST_BLOCKS, first_of_each};
+use crate::check::Checked;
+use crate::ir::{Expr, ExprId, Literal, Source};
+use crate::problem::Problem;
+use crate::size::Specialisation;
+use bincode::{Decode, Encode};
+use super::shape::{MmaShape, Multiplicand, shape};
+use crate::lower::tile::shape::{ContractShape, Side, Sum};
+
+/// A block computes `block_rows × block_columns` outputs, `block_depth` terms at a time; a warp
+/// `warp_rows × warp_columns` of them, and every `split`-th part of the terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+pub struct Mma {
+    /// Rows of the block's tile.
+    pub block_rows: u32,
+    /// Columns of the block's tile.
+    pub block_columns: u32,
+    /// Terms of the sums in a slab: 64 or 128 bytes of them.
+    pub block_depth: u32,
+    /// Rows of a warp's tile.
+    pub warp_rows: u32,
+    /// Columns of a warp's tile.
+    pub warp_columns: u32,
+    /// Warps that share the terms of one tile; what they come to is added in shared memory, in a fixed order.
+    pub split: u32,
+    /// Slabs in shared memory: all but one of them on their way.
+    pub stages: u32,
+    /// Rows of tiles that are computed column by column.
+    pub group: u32,
+    /// The most blocks there are, which then go on to the next tile; 0: a block for each tile.
+    pub blocks: u32,
+    /// Blocks that share the terms of one tile; the last of them to come to its end adds up the parts of all, in order.
+    pub parts: u32,
+}
+
+const TILES: [u32; 4] = [32, 64, 128, 256];
+const WARP_TILES: [u32; 3] = [16, 32, 64];
+const SPLITS: [u32; 3] = [1, 2, 4];
+const STAGES: [u32; 4] = [2, 3, 4, 5];
+const GROUPS: [u32; 2] = [1, 8];
+/// Bytes of a row of a slab whose terms are neighbours.
+const SLAB_BYTES: [u32; 2] = [64, 128];
+
+impl Mma {
+    /// Threads a block.
+    pub const fn threads(&self) -> u32 {
+        32 * (self.block_rows / self.warp_rows) * (self.block_columns / self.warp_columns) * self.split
+    }
+
+    /// Bytes of a stage: all sides' slabs.
+    pub(crate) fn stage_bytes(&self, shape: &ContractShape, multiplicand_bytes: u32) -> u32 {
+        shape.elements(self.block_rows, self.block_columns) * self.block_depth * multiplicand_bytes
+    }
+
+    /// Elements between two rows of what a warp hands on: padded, so that lanes do not meet in a bank. They store two neighbours of rows
+    /// that follow each other, or of every other one if rows are `paired`; or four, if columns are.
+    const fn strip_pitch(&self, paired: [bool; 2]) -> u32 {
+        self.warp_columns
+            + match paired {
+                [false, false] | [true, true] => 8,
+                [true, false] => 4,
+                [false, true] if self.warp_columns == 16 => 0,
+                [false, true] => 16,
+            }
+    }
+
+    /// What each warp hands on of the sums, 16 rows at a time.
+    pub(crate) fn strips(&self, shape: &ContractShape, multiplicand_bytes: u32) -> Vec<Strip> {
+        let mut start = 0;
+        let mut strip = |sum: &Sum| {
+            let paired = [sum.left, sum.right].map(|side| are_paired(&shape.sides[side], multiplicand_bytes));
+            let pitch = self.strip_pitch(paired);
+            let strip = Strip { start, pitch, paired };
+            start += self.threads() / 32 * strip.bytes();
+            strip
+        };
+        shape.sums.iter().map(&mut strip).collect()
+    }
+
+    /// Bytes of shared memory a block: the stages, and after them, in the same place, 16 rows of each warp's sums.
+    pub(crate) fn shared_bytes(&self, shape: &ContractShape, multiplicand_bytes: u32) -> u32 {
+        let strips = self.strips(shape, multiplicand_bytes);
+        let strips = strips
+            .last()
+            .map_or(0, |last| last.start + self.threads() / 32 * last.bytes());
+        (self.stages * self.stage_bytes(shape, multiplicand_bytes)).max(strips)
+    }
+}
+
+/// 16 rows of a warp's tile of a sum, in shared memory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Strip {
+    /// Where the first warp's begins.
+    pub start: u32,
+    /// Elements between two rows.
+    pub pitch: u32,
+    /// Whether fragments have pairs of rows, and of columns; see [`are_paired`].
+    pub paired: [bool; 2],
+}
+
+impl Strip {
+    /// Bytes of a warp's.
+    pub(crate) const fn bytes(self) -> u32 {
+        16 * self.pitch * 4
+    }
+}
+
+/// Whether a side's lines are single bytes of its rows. Matrices are transposed by units of two bytes, so a lane comes to have two neighbouring
+/// rows of such a side: one in the fragment's first half, the other in the second.
+pub(crate) fn are_paired(side: &Side, multiplicand_bytes: u32) -> bool {
+    !side.along_depth && multiplicand_bytes == 1
+}
+
+pub(super) fn points(problem: &Problem<'_>) -> Vec<Mma> {
+    let shape = shape(problem);
+    Space::of(problem, &shape).map_or_else(Vec::new, |space| space.points().collect())
+}
+
+pub(super) fn legal(problem: &Problem<'_>, point: &Mma) -> bool {
+    let known = TILES.contains(&point.block_rows)
+        && TILES.contains(&point.block_columns)
+        && WARP_TILES.contains(&point.warp_rows)
+        && WARP_TILES.contains(&point.warp_columns)
+        && SPLITS.contains(&point.split)
+        && STAGES.contains(&point.stages)
+        && GROUPS.contains(&point.group)
+        && point.blocks <= MOST_BLOCKS
+        && ContractShape::PARTS.contains(&point.parts);
+    known
+        && Space::of(problem, &shape(problem)).is_some_and(|space| {
+            let bytes = space.bytes().checked_mul(point.block_depth);
+            bytes.is_some_and(|bytes| SLAB_BYTES.contains(&bytes)) && space.allows(point)
+        })
+}
+
+/// Blocks that the assembler is told to fit on a multiprocessor.
+pub(crate) fn minimum_blocks(problem: &Problem<'_>, point: &Mma) -> u32 {
+    Space::of(problem, &shape(problem)).map_or(1, |space| {
+        let shared = point.shared_bytes(&space.shape.products, space.bytes());
+        problem.machine.minimum_blocks(point.threads(), space.registers(point), shared)
+    })
+}
+
+/// The points of a problem with this shape.
+struct Space<'s, 'p> {
+    problem: &'s Problem<'p>,
+    shape: &'s MmaShape,
+}
+
+impl<'s, 'p> Space<'s, 'p> {
+    fn of(problem: &'s Problem<'p>, shape: &'s Option<MmaShape>) -> Option<Space<'s, 'p>> {
+        let shape = shape.as_ref()?;
+        Some(Space { problem, shape })
+    }
+
+    fn bytes(&self) -> u32 {
+        self.shape.bytes()
+    }
+
+    fn points(&self) -> impl Iterator<Item = Mma> {
+        let depths = SLAB_BYTES.map(|bytes| bytes / self.bytes());
+        let blocks = TILES
+            .into_iter()
+            .flat_map(|rows| TILES.map(|columns| (rows, columns)))
+            .flat_map(move |(rows, columns)| depths.map(|depth| (rows, columns, depth)));
+        let warps = WARP_TILES
+            .into_iter()
+            .flat_map(|rows| WARP_TILES.map(|columns| (rows, columns)))
+            .flat_map(|(rows, columns)| SPLITS.map(|split| (rows, columns, split)));
+        let counts = ContractShape::block_counts(self.problem.machine);
+        let grids = GROUPS
+            .into_iter()
+            .flat_map(move |group| counts.clone().map(move |blocks| (group, blocks, 1)))
+            .chain(ContractShape::PARTS[1..].iter().map(|&parts| (1, 0, parts)));
+        let pipelines = STAGES
+            .into_iter()
+            .flat_map(move |stages| grids.clone().map(move |grid| (stages, grid)));
+        blocks
+            .flat_map(move |block| warps.clone().map(move |warp| (block, warp)))
+            .flat_map(move |(block, warp)| pipelines.clone().map(move |pipeline| (block, warp, pipeline)))
+            .map(|(block, warp, (stages, (group, blocks, parts)))| Mma {
+                block_rows: block.0,
+                block_columns: block.1,
+                block_depth: block.2,
+                warp_rows: warp.0,
+                warp_columns: warp.1,
+                split: warp.2,
+                stages,
+                group,
+                blocks,
+                parts,
+            })
+            .filter(|point| self.allows(point) && self.gains(point))
+    }
+
+    fn allows(&self, point: &Mma) -> bool {
+        let warps = point.threads() / 32;
+        let steps = point.block_depth * self.bytes() / 32;
+        point.block_rows.is_multiple_of(point.warp_rows)
+            && point.block_columns.is_multiple_of(point.warp_columns)
+            && (2..=8).contains(&warps)
+            && (point.blocks == 0 || (point.split == 1 && point.group == 8 && self.persists(point)))
+            && (point.parts == 1 || (point.split == 1 && point.group == 1 && point.blocks == 0 && self.divides(point)))
+            && steps.is_multiple_of(point.split)
+            && (point.block_rows * point.block_depth).is_multiple_of(point.threads())
+            && (point.block_columns * point.block_depth).is_multiple_of(point.threads())
+            && self.resident_blocks(point) > 0
+    }
+
+    /// Whether few blocks may go from tile to tile: there are more tiles, and few loads of a slab.
+    fn persists(&self, point: &Mma) -> bool {
+        let (rows, columns) = (point.block_rows, point.block_columns);
+        let loads = self.shape.products.tiles(rows, columns).map(|(side, tile)| {
+            let multiplicand = self.shape.multiplicands[usize::from(!side.of_rows)];
+            let [vector, _] = patch(&self.shape.products, self.problem.specialisation, side, tile, point, multiplicand);
+            tile * point.block_depth / vector / point.threads()
+        });
+        loads.sum::<u32>() <= ContractShape::MOST_LOADS
+            && self.shape.products.persists(self.problem.specialisation, rows, columns, point.blocks)
+    }
+
+    fn divides(&self, point: &Mma) -> bool {
+        self.shape.products.divides(self.problem.specialisation, point.block_depth, point.parts)
+    }
+
+    /// `true` if its split of the terms among blocks may pay on this machine.
+    fn gains(&self, point: &Mma) -> bool {
+        let tile = [point.block_rows, point.block_columns];
+        self.shape.products.gains_from(self.problem, tile, point.parts)
+    }
+
+    fn resident_blocks(&self, point: &Mma) -> u32 {
+        let shared = point.shared_bytes(&self.shape.products, self.bytes());
+        self.problem.machine
+            .resident_blocks(point.threads(), self.registers(point), shared)
+    }
+
+    /// Registers a thread needs: accumulators, fragments of both sides, what is on its way to shared memory, and addresses.
+    fn registers(&self, point: &Mma) -> u32 {
+        let accumulators = self.shape.products.sums.len() as u32 * point.warp_rows * point.warp_columns / 32;
+        let fragments = self.shape.products.elements(point.warp_rows, point.warp_columns) / 4;
+        // Of what goes through registers: where it is, and what tells whether it is there. More where terms have several coordinates.
+        let address = if self.shape.products.terms.len() > 1 { 4 } else { 3 };
+        let loads: u32 = self.shape.products.tiles(point.block_rows, point.block_columns)
+            .map(|(side, rows)| {
+                let multiplicand = self.shape.multiplicands[usize::from(!side.of_rows)];
+                let [vector, _] = patch(&self.shape.products, self.problem.specialisation, side, rows, point, multiplicand);
+                let elements = rows * point.block_depth / point.threads();
+                let pieces = elements / vector;
+                if self.may_copy(side, multiplicand, vector) {
+                    3 * pieces
+                } else {
+                    let words = if vector > 1 { elements.div_ceil(2) } else { elements };
+                    words * side.reads + address * pieces
+                }
+            })
+            .sum();
+        let paired = self.shape.products.sides
+            .iter()
+            .filter(|side| are_paired(side, self.bytes()))
+            .count() as u32;
+        // What is being taken apart, where blocks that go on keep more at hand.
+        let apart = if point.blocks > 0 { 12 * paired } else { 0 };
+        40 + accumulators + fragments + loads + apart + ContractShape::held_between_tiles(point.blocks)
+    }
+
+    /// Whether a side may be copied as it lies in memory: a guess, made certain while lowering.
+    fn may_copy(&self, side: &Side, multiplicand: Multiplicand, vector: u32) -> bool {
+        side.factors
+            .first()
+            .is_some_and(|&factor| read_as_is(self.problem.checked, self.problem.specialisation, &self.shape.products, factor, multiplicand))
+            && vector * multiplicand.bytes() >= 4
+    }
+}
+
+/// Whether a factor is an element of a tensor, multiplied as it is stored; outside of it 0.
+pub(crate) fn read_as_is(
+    checked: &Checked,
+    specialisation: &Specialisation,
+    shape: &ContractShape,
+    factor: ExprId,
+    multiplicand: Multiplicand,
+) -> bool {
+    let op = checked.op();
+    let Expr::Read {
+        source: Source::Input(input),
+        ref index,
+        or,
+    } = *op.expr(factor)
+    else {
+        return false;
+    };
+    let zero = |or: ExprId| matches!(op.expr(or), Expr::Literal(Literal::Float(0.0) | Literal::Int(0)));
+    // Beyond the last term it is 0 because its index is beyond.
+    let summed = shape
+        .depth
+        .iter()
+        .flatten()
+        .any(|&axis| checked.axes(factor).contains(axis));
+    let gathered = (0..index.len()).any(|dimension| checked.gathered(factor, dimension));
+    op.inputs[input.index()].element == multiplicand.element()
+        && or.is_none_or(zero)
+        && summed
+        && !(gathered && specialisation.check_indices)
+}
+
+/// What a thread loads of a side before it stores it: neighbours, at once, and how many terms of them. Up to 16 bytes of what they are
+/// multiplied as, and such that all threads load alike.
+///
+/// Matrices of words cannot be transposed: where words that are neighbours are of different rows, terms of a row are stored at once.
+pub(crate) fn patch(
+    shape: &ContractShape,
+    specialisation: &Specialisation,
+    side: &Side,
+    tile: u32,
+    point: &Mma,
+    multiplicand: Multiplicand,
+) -> [u32; 2] {
+    let bytes = multiplicand.bytes();
+    let elements = tile * point.block_depth / point.threads();
+    let mut vector = shape.vector(specialisation, side, 16 / bytes);
+    let terms = if !side.along_depth && bytes == 4 {
+        elements.min(4)
+    } else {
+        1
+    };
+    while vector > 1 && !elements.is_multiple_of(vector * terms) {
+        vector /= 2;
+    }
+    [vector, terms]
+}
+
+/// Products with fewer rows or columns are no work for tiles by the formula, and with fewer than those not by the estimate.
+const LEAST_ROWS: u64 = 8;
+const LEAST_START_ROWS: u64 = 2;
+
+/// The tile with the least estimated time.
+pub(super) fn default(
+    problem: &Problem<'_>, sizes: &[u64],
+) -> Option<Mma> {
+    let timed = timed(problem, sizes, LEAST_ROWS);
+    timed.into_iter().min().map(|(_, _, point)| point)
+}
+
+/// The same for each length of a slab and each split of its terms.
+pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Mma> {
+    let mut timed = timed(problem, sizes, LEAST_START_ROWS);
+    timed.sort_unstable();
+    let points = timed.into_iter().map(|(_, _, point)| point);
+    first_of_each(points, |point| (point.block_depth, point.split))
+}
+
+/// Tiles with their estimated times, and threads: whole waves of blocks, each as long as its tensor cores, its reads of shared
+/// memory, or its reads of L2 take. None if there are fewer rows or columns than `least`.
+fn timed(
+    problem: &Problem<'_>, sizes: &[u64],
+    least: u64,
+) -> Vec<(u64, u32, Mma)> {
+    let shape = shape(problem);
+    let Some(space) = Space::of(problem, &shape) else {
+        return Vec::new();
+    };
+    let shape = &space.shape.products;
+    let [rows, columns, batch, depth] = shape.extents(sizes);
+    let sums = shape.sums.len() as u64;
+    if rows < least || columns < least {
+        return Vec::new();
+    }
+    let bytes = u64::from(space.bytes());
+    let time = |point: &Mma| {
+        let tiles = rows
+            .div_ceil(u64::from(point.block_rows))
+            .saturating_mul(columns.div_ceil(u64::from(point.block_columns)))
+            .saturating_mul(batch);
+        let multiprocessors = u64::from(problem.machine.multiprocessors);
+        let resident = u64::from(space.resident_blocks(point)).min(tiles.div_ceil(multiprocessors));
+        let waves = tiles.div_ceil(multiprocessors * resident.max(1));
+        let (x, y) = (u64::from(point.block_rows), u64::from(point.block_columns));
+        let slabs = depth.div_ceil(u64::from(point.block_depth));
+        let (wx, wy) = (u64::from(point.warp_rows), u64::from(point.warp_columns));
+        // Clocks of a slab on a multiprocessor, times 8: multiply-adds at 512 a clock for 2-byte elements, what warps
+        // read from shared memory at 128 bytes a clock, what is copied from L2 at 32 bytes a clock.
+        let terms = u64::from(point.block_depth);
+        let read = u64::from(shape.elements(point.warp_rows, point.warp_columns));
+        let tensor = sums * x * y * terms * bytes / 128;
+        let shared = (x * y / (wx * wy)) * read * terms * bytes / 16;
+        let copied = u64::from(shape.elements(point.block_rows, point.block_columns)) * terms * bytes / 4;
+        let warps = u64::from(point.threads() / 32) * resident.max(1);
+        // One warp a scheduler keeps its tensor core half busy.
+        let busy = if warps >= 8 { 4 } else { 32 / warps.max(1) };
+        let slab = (tensor * busy / 4 + 512).max(shared).max(copied);
+        waves
+            .saturating_mul(resident.max(1))
+            .saturating_mul(slabs.saturating_mul(slab).saturating_add(8192))
+    };
+    space
+        .points()
+        .filter(|point| {
+            point.stages == if point.block_depth * space.bytes() == 64 { 4 } else { 3 }
+                && point.group == 8
+                && point.blocks == 0
+                && point.parts == 1
+        })
+        .map(|point| (time(&point), point.threads(), point))
+        .collect()
+}

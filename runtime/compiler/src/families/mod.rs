@@ -1,0 +1,243 @@
+//! The families of kernels, and a [`Schedule`]: a point of one of them.
+//!
+//! The table below is the only list of families. Enumeration, text, space, legality, default and lowering follow from it. A family is a
+//! folder: `space` (the parameters and the legal points), `shape` (what it finds in an operator), `lower` (the kernel).
+
+pub(crate) mod analysis;
+pub(crate) mod family;
+pub(crate) mod formula;
+pub(crate) mod text;
+
+pub use row::{Keep, Pass};
+pub use text::ParseScheduleError;
+
+use crate::lower::Error;
+use crate::lower::expression::Lowering;
+use crate::lower::grid::Grid;
+use crate::problem::Problem;
+use bincode::de::Decoder;
+use bincode::enc::Encoder;
+use bincode::error::{AllowedEnumVariants, DecodeError, EncodeError};
+use bincode::{Decode, Encode};
+use family::{Family, Work, first_of_each};
+use std::fmt::{self, Display, Formatter};
+use std::str::FromStr;
+use text::{Text, Words};
+
+/// Changes whenever the same schedule begins to mean another kernel, or the spaces change.
+pub const SPACE_VERSION: u32 = 6;
+
+macro_rules! families {
+    ($($(#[$documentation:meta])* $Family:ident in $module:ident),* $(,)?) => {
+        $(
+            pub(crate) mod $module;
+            pub use $module::$Family;
+        )*
+
+        /// One way to compute a stage of an operator.
+        ///
+        /// Its text form (`Display`, `FromStr`) is what people see and type: `row threads=128 rows=1 vector=4 keep=registers unroll=1 pass=several`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum Schedule {
+            $($(#[$documentation])* $Family($Family),)*
+        }
+
+        // As bincode's derive would; that does not work inside of a macro.
+        impl Encode for Schedule {
+            fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+                let number = Schedule::FAMILIES.iter().position(|name| *name == self.family());
+                (number.unwrap_or_default() as u32).encode(encoder)?;
+                match self {
+                    $(Schedule::$Family(point) => point.encode(encoder)),*
+                }
+            }
+        }
+
+        impl<Context> Decode<Context> for Schedule {
+            fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Schedule, DecodeError> {
+                const ALLOWED: &AllowedEnumVariants = &AllowedEnumVariants::Range {
+                    min: 0,
+                    max: Schedule::FAMILIES.len() as u32 - 1,
+                };
+                let found = u32::decode(decoder)?;
+                match Schedule::FAMILIES.get(found as usize) {
+                    $(Some(name) if *name == $Family::NAME => Decode::decode(decoder).map(Schedule::$Family),)*
+                    _ => Err(DecodeError::UnexpectedVariant {
+                        type_name: "Schedule",
+                        allowed: ALLOWED,
+                        found,
+                    }),
+                }
+            }
+        }
+
+        bincode::impl_borrow_decode!(Schedule);
+
+        impl Schedule {
+            /// The names of all families.
+            pub const FAMILIES: &[&str] = &[$($Family::NAME),*];
+
+            /// The family's name.
+            pub const fn family(&self) -> &'static str {
+                match self {
+                    $(Schedule::$Family(_) => $Family::NAME),*
+                }
+            }
+        }
+
+        impl Display for Schedule {
+            fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                f.write_str(self.family())?;
+                match self {
+                    $(Schedule::$Family(point) => point.write(f)),*
+                }
+            }
+        }
+
+        impl FromStr for Schedule {
+            type Err = ParseScheduleError;
+
+            fn from_str(text: &str) -> Result<Schedule, ParseScheduleError> {
+                let mut words = text.split_whitespace();
+                let family = words.next().unwrap_or_default();
+                let mut words = Words::of(words)?;
+                let schedule = match family {
+                    $(name if name == $Family::NAME => Schedule::$Family(Text::read(&mut words)?),)*
+                    other => {
+                        return Err(ParseScheduleError::Family {
+                            found: other.to_owned(),
+                            known: Schedule::FAMILIES.join(", "),
+                        });
+                    }
+                };
+                words.end().map(|()| schedule)
+            }
+        }
+
+        /// What the families offer for a problem, in the order of the table.
+        fn offers() -> [Offer; [$($Family::NAME),*].len()] {
+            [$(Offer {
+                work: $Family::WORK,
+                space: |problem| $Family::space(problem).into_iter().map(Schedule::$Family).collect(),
+                default: |problem, sizes| $Family::default(problem, sizes).map(Schedule::$Family),
+                starts: |problem, sizes| $Family::starts(problem, sizes).into_iter().map(Schedule::$Family).collect(),
+            }),*]
+        }
+
+        /// `true` if a schedule is legal for a problem: its kernel is right, and fits the machine's limits.
+        ///
+        /// [`space`] lists fewer: block counts that suit the machine's multiprocessors. Other block counts stay legal, so that results of a
+        /// machine with other multiprocessors can be used.
+        pub fn legal(problem: &Problem<'_>, schedule: &Schedule) -> bool {
+            match schedule {
+                $(Schedule::$Family(point) => point.is_legal(problem)),*
+            }
+        }
+
+        /// Lowers a legal schedule to an entry with this name.
+        pub(crate) fn lower<'a>(
+            problem: &Problem<'a>,
+            name: &str,
+            schedule: &Schedule,
+        ) -> Result<(Lowering<'a>, Grid), Error> {
+            match schedule {
+                $(Schedule::$Family(point) => point.lower(problem, name)),*
+            }
+        }
+    };
+}
+
+// Their order is that of encoded schedules and of spaces. From the last to the first, the first that suits is the default.
+families! {
+    /// One thread an output element, reductions in sequence: accepts every operator.
+    Plain in plain,
+    /// Neighbouring outputs by one thread: operators without reductions.
+    Pointwise in pointwise,
+    /// A group of threads a row: reductions that many outputs share.
+    Row in row,
+    /// Tiles of sums of products, by fused multiply-adds.
+    Contract in contract,
+    /// Tiles of sums of products, on tensor cores.
+    Mma in mma,
+    /// Sums of few rows that share weights.
+    Skinny in skinny,
+    /// Neighbouring outputs by one thread: reductions over small windows.
+    Window in window,
+}
+
+/// What a family offers for a problem.
+struct Offer {
+    work: Work,
+    space: fn(&Problem<'_>) -> Vec<Schedule>,
+    default: fn(&Problem<'_>, &[u64]) -> Option<Schedule>,
+    starts: fn(&Problem<'_>, &[u64]) -> Vec<Schedule>,
+}
+
+/// The legal schedules that are worth trying on the problem's machine, in a fixed order.
+pub fn space(problem: &Problem<'_>) -> Vec<Schedule> {
+    offers().iter().flat_map(|family| (family.space)(problem)).collect()
+}
+
+/// A good schedule for these sizes, chosen by formula.
+pub fn default(problem: &Problem<'_>, sizes: &[u64]) -> Schedule {
+    preferred(problem, sizes).1
+}
+
+/// A few good schedules for these sizes, chosen by formulas, of all families that do the same work as [`default`], which comes first.
+/// [`estimate::default`](crate::estimate::default) chooses among them.
+pub fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Schedule> {
+    let (work, first) = preferred(problem, sizes);
+    let offers = offers();
+    let rivals = offers.iter().rev().filter(|family| family.work == work);
+    let starts = rivals.flat_map(|family| (family.starts)(problem, sizes));
+    first_of_each(std::iter::once(first).chain(starts), |&schedule| schedule)
+}
+
+fn preferred(problem: &Problem<'_>, sizes: &[u64]) -> (Work, Schedule) {
+    let suits = |family: &Offer| Some((family.work, (family.default)(problem, sizes)?));
+    let everything = || (Work::Outputs, Schedule::Plain(Plain::for_sizes(problem, sizes)));
+    offers().iter().rev().find_map(suits).unwrap_or_else(everything)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_reads_back() {
+        for text in [
+            "plain threads=128",
+            "pointwise threads=256 vector=4 unroll=2 cache=streaming tile=64 blocks=216",
+            "row threads=64 rows=2 vector=4 keep=registers unroll=1 pass=several",
+            "row threads=64 rows=2 vector=4 keep=reload unroll=4 pass=one",
+            "contract block=128x64x16 thread=8x4 stages=2 blocks=54 parts=1",
+            "mma block=128x64x32 warp=64x32 split=1 stages=3 group=8 blocks=0 parts=1",
+            "mma block=64x64x32 warp=32x32 split=1 stages=4 group=1 blocks=0 parts=8",
+            "skinny rows=1 columns=2 vector=8 lanes=32 warps=4 unroll=2 cache=streaming",
+            "window threads=128 rows=2 columns=4",
+        ] {
+            let schedule: Schedule = text.parse().unwrap();
+            assert_eq!(schedule.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn nonsense_is_named() {
+        let error = |text: &str| text.parse::<Schedule>().unwrap_err().to_string();
+        assert_eq!(
+            error(""),
+            "`` is no family of kernels: plain, pointwise, row, contract, mma, skinny, window"
+        );
+        assert_eq!(error("plain"), "`threads=…` is missing");
+        assert_eq!(
+            error("plain threads=x"),
+            "`threads=x` is not understood: a number is expected"
+        );
+        assert_eq!(error("plain threads=1 x=2"), "`x=2` is no parameter of this family");
+        assert_eq!(
+            error("contract block=1x2 thread=1x1 stages=1"),
+            "`block=1x2` is not understood: ROWSxCOLUMNSxDEPTH is expected"
+        );
+    }
+}

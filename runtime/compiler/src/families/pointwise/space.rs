@@ -1,0 +1,188 @@
+//! The family `pointwise`: operators without reductions whose outputs have one shape.
+
+use crate::families::analysis::{calls, output_elements};
+use crate::families::family::{MOST_BLOCKS, block_counts};
+use crate::check::Checked;
+use crate::element::Element;
+use crate::ir::{Expr, Source};
+use crate::problem::Problem;
+use crate::ptx::Cache;
+use crate::target::Machine;
+use bincode::{Decode, Encode};
+use super::shape::Shape;
+
+/// `unroll` chunks of `vector` neighbouring outputs by each thread; of transposed inputs, so many squares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+pub struct Pointwise {
+    /// Threads a block.
+    pub threads: u32,
+    /// Neighbouring outputs, along the fastest axis; with a tile, neighbours along the fastest axis of the inputs, too.
+    pub vector: u32,
+    /// Chunks a thread, a block's width apart; with a tile, squares of `vector × vector` elements.
+    pub unroll: u32,
+    /// What reads and writes leave in the caches.
+    pub cache: Cache,
+    /// Elements along the fastest axis of transposed inputs that a block passes through shared memory; 0: none, they are read as
+    /// they lie. Along the outputs' fastest axis there are as many as threads, squares and this leave.
+    pub tile: u32,
+    /// The most blocks there are, which then go on to the next work; 0: a block for all work.
+    pub blocks: u32,
+}
+
+impl Pointwise {
+    /// Elements of a tile along the outputs' fastest axes.
+    pub(crate) fn across(&self) -> u32 {
+        self.threads * self.unroll * self.vector * self.vector / self.tile.max(1)
+    }
+}
+
+const THREADS: [u32; 3] = [128, 256, 512];
+const VECTORS: [u32; 5] = [1, 2, 4, 8, 16];
+const UNROLLS: [u32; 4] = [1, 2, 4, 8];
+const TILES: [u32; 5] = [0, 16, 32, 64, 128];
+const CACHES: [Cache; 2] = [Cache::Normal, Cache::Streaming];
+
+pub(super) fn points(
+    problem: &Problem<'_>,
+) -> impl Iterator<Item = Pointwise> {
+    let shape = problem.shape(Shape::of);
+    VECTORS
+        .into_iter()
+        .flat_map(|vector| UNROLLS.map(|unroll| (vector, unroll)))
+        .flat_map(|point| THREADS.map(|threads| (point, threads)))
+        .flat_map(|point| CACHES.map(|cache| (point, cache)))
+        .flat_map(|point| TILES.map(|tile| (point, tile)))
+        .flat_map(move |point @ (((_, threads), _), _)| persistent(problem.machine, threads).map(move |blocks| (point, blocks)))
+        .map(|(((((vector, unroll), threads), cache), tile), blocks)| Pointwise {
+            threads,
+            vector,
+            unroll,
+            cache,
+            tile,
+            blocks,
+        })
+        .filter(move |point| shape.as_ref().as_ref().is_some_and(|shape| shape.allows(point)))
+}
+
+pub(super) fn legal(problem: &Problem<'_>, point: &Pointwise) -> bool {
+    let listed = THREADS.contains(&point.threads)
+        && VECTORS.contains(&point.vector)
+        && UNROLLS.contains(&point.unroll)
+        && TILES.contains(&point.tile)
+        && point.blocks <= MOST_BLOCKS;
+    listed && problem.shape(Shape::of).as_ref().as_ref().is_some_and(|shape| shape.allows(point))
+}
+
+/// One block a piece of work (0); or as many as fill all multiprocessors, or half of them.
+fn persistent(machine: Machine, threads: u32) -> impl Iterator<Item = u32> {
+    block_counts(machine.multiprocessors * machine.resident_blocks(threads, 32, 0))
+}
+
+/// 16 bytes of the narrowest tensor a thread, twice where there is work enough, as long as all multiprocessors get work; tiles
+/// where inputs are transposed.
+pub(super) fn default(
+    problem: &Problem<'_>, sizes: &[u64],
+) -> Option<Pointwise> {
+    let shape = problem.shape(Shape::of);
+    let shape = shape.as_ref().as_ref()?;
+    let outputs = output_elements(problem.checked, sizes);
+    let multiprocessors = u64::from(problem.machine.multiprocessors);
+    let point = Pointwise {
+        threads: 256,
+        vector: shape.widest_vector,
+        unroll: 1,
+        cache: Cache::Normal,
+        tile: 0,
+        blocks: 0,
+    };
+    let tiled = VECTORS.iter().rev().flat_map(|&vector| {
+        let squares = UNROLLS.iter().map(move |&unroll| Pointwise {
+            vector,
+            unroll,
+            ..point
+        });
+        squares.flat_map(|point| TILES.map(|tile| Pointwise { tile, ..point }))
+    });
+    // Tiles that the inputs' fastest axis fills half at least.
+    let length = shape.transposed.as_ref().map_or(0, |sides| {
+        sides
+            .fastest
+            .map_or(0, |size| sizes.get(size.index()).copied().unwrap_or(0))
+    });
+    let worth = |point: &Pointwise| point.tile > 0 && u64::from(point.tile) <= 2 * length && shape.allows(point);
+    if let Some(tiled) = tiled.into_iter().find(worth) {
+        return Some(tiled);
+    }
+    let mut point = Pointwise { threads: 128, ..point };
+    while point.vector > 1 && outputs < 2 * 128 * u64::from(point.vector) * multiprocessors {
+        point.vector /= 2;
+    }
+    let twice = Pointwise { unroll: 2, ..point };
+    let waves = outputs / (2 * 128 * u64::from(point.vector) * multiprocessors);
+    Some(if waves >= 32 && shape.allows(&twice) {
+        twice
+    } else {
+        point
+    })
+}
+
+impl Shape {
+    fn allows(&self, point: &Pointwise) -> bool {
+        if point.vector > self.widest_vector {
+            return false;
+        }
+        let Some(sides) = self.transposed.as_ref().filter(|_| point.tile > 0) else {
+            return point.tile == 0 && point.unroll <= 4 && point.vector * point.unroll <= 16;
+        };
+        let square = point.vector * point.vector;
+        let elements = point.threads * point.unroll * square;
+        let across = point.across();
+        // Rows of 128 bytes and more on both sides: whole sectors, and all banks.
+        let long = |elements: u32| elements * sides.narrowest >= 128 && elements * sides.narrowest <= 512;
+        point.vector <= sides.divisible
+            && point.vector * sides.widest <= 16
+            && point.unroll * square <= 64
+            && long(point.tile)
+            && long(across)
+            && point.tile * across == elements
+            && elements * sides.together <= TILE_BYTES
+    }
+}
+
+/// Registers that a thread needs, by and large.
+fn registers(checked: &Checked, point: &Pointwise) -> u32 {
+    let op = checked.op();
+    let words = |element: Element| element.size().div_ceil(4);
+    // Of each read its elements, an address and a condition; of tiles those of each row.
+    let elements = if point.tile > 0 {
+        point.vector * point.vector
+    } else {
+        point.vector
+    };
+    let read = |expr: &Expr| match expr {
+        Expr::Read {
+            source: Source::Input(input),
+            ..
+        } => elements * words(op.inputs[input.index()].element) + 3,
+        _ => 0,
+    };
+    let read: u32 = op.exprs.iter().map(read).sum();
+    let written: u32 = op.outputs.iter().map(|output| words(output.element)).sum();
+    48 + point.unroll * read + point.vector * written + 8 * calls(checked)
+}
+
+/// Blocks that a multiprocessor holds at once, with so much shared memory.
+pub(crate) fn resident_blocks(problem: &Problem<'_>, point: &Pointwise, shared: u32) -> u32 {
+    let registers = registers(problem.checked, point).min(65536 / point.threads).min(255);
+    problem.machine.resident_blocks(point.threads, registers, shared).max(1)
+}
+
+/// Whether a thread's chunks are done together, all loads first. If they call many functions or hold many elements, the assembler
+/// would mix them, and spill: they are done one after the other then.
+pub(crate) fn together(checked: &Checked, point: &Pointwise) -> bool {
+    let calls = calls(checked) * point.unroll * point.vector;
+    point.unroll > 1 && calls <= 16 && registers(checked, point) <= (65536 / point.threads).min(255)
+}
+
+/// Shared memory of a tile, at most: any block has as much, and several fit on a multiprocessor.
+const TILE_BYTES: u32 = 48 * 1024;

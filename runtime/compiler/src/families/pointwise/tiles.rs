@@ -1,0 +1,316 @@
+//! Transposed inputs through shared memory: a block reads tiles along the inputs' fastest axis and writes along the outputs'.
+//!
+//! A thread takes squares of `vector × vector` elements: it reads rows of them, turns them in its registers, and puts columns into
+//! shared memory; there everything moves in units of `vector` elements. A tile's row there holds what is to be written side by
+//! side. Units stand in it at their number with the bits of the row's square flipped (`^`): so both the columns that neighbouring
+//! threads put into different rows, and the units that they take from one row, lie in different banks.
+
+use crate::lower::Error;
+use crate::lower::expression::{Binding, InSequence, Lanes, Lowering};
+use crate::lower::grid::{Grid, volume_formula};
+use crate::lower::index::Linear;
+use crate::lower::value::{Value, from_storage};
+use crate::element::Element;
+use crate::ptx::{Address, Guard, Opcode, Operand, Reg};
+use super::space::Pointwise;
+use super::shape::Transposed;
+use super::lower::{quotient_up, store};
+use crate::families::formula::{NodeId, Place, Symbol};
+
+pub(super) fn lower<'a>(mut lowering: Lowering<'a>, schedule: &Pointwise) -> Result<(Lowering<'a>, Grid), Error> {
+    let checked = lowering.checked;
+    let transposed = Transposed::of(checked).ok_or(Error::Unbound)?;
+    let (along, across) = (schedule.tile, schedule.across());
+    let mut shared = 0;
+    let inputs: Vec<Staged> = transposed
+        .reads
+        .iter()
+        .map(|&(read, input)| {
+            let element = checked.op().inputs[input.index()].element;
+            let offset = shared;
+            shared += along * across * element.size();
+            Staged { read, element, offset }
+        })
+        .collect();
+    let dims = &checked.op().outputs[0].dims;
+    let (outer, rest) = dims.split_at(transposed.axis);
+    let (row, inner) = rest.split_first().ok_or(Error::Unbound)?;
+    let tile = Tile {
+        schedule: *schedule,
+        transposed: &transposed,
+        inputs,
+        outer: outer.iter().map(|&size| lowering.size(size)).collect(),
+        rows: lowering.size(*row),
+        columns: lowering.volume(inner),
+        inner: inner.iter().map(|&size| lowering.size(size)).collect(),
+    };
+    let counts = [
+        lowering.volume(outer),
+        quotient_up(&mut lowering, &tile.rows, along),
+        quotient_up(&mut lowering, &tile.columns, across),
+    ];
+    let count = counts.iter().fold(Linear::constant(1), |count, part| {
+        lowering.math.product(&mut lowering.b, &count, part)
+    });
+    let formula = |sizes| volume_formula(lowering.specialisation, sizes);
+    let work = formula(outer)
+        .times(formula(std::slice::from_ref(row)).div_ceil(along.into()))
+        .times(formula(inner).div_ceil(across.into()));
+    let grid = lowering.each_block(schedule.blocks, &count, work, |lowering, block| {
+        let place = lowering.math.coordinates(&mut lowering.b, &block, &counts);
+        let outer = lowering.math.coordinates(&mut lowering.b, &place[0], &tile.outer);
+        tile.load(lowering, &outer, &place)?;
+        lowering.b.barrier();
+        tile.store(lowering, &outer, &place)?;
+        if schedule.blocks > 0 {
+            lowering.b.barrier();
+        }
+        Ok(())
+    })?;
+    Ok((lowering, Grid::of(grid, schedule.threads, shared)))
+}
+
+/// An input's read, and where its part of a tile lies.
+struct Staged {
+    read: NodeId,
+    element: Element,
+    /// Bytes from the start of shared memory.
+    offset: u32,
+}
+
+struct Tile<'a> {
+    schedule: Pointwise,
+    transposed: &'a Transposed<'a>,
+    inputs: Vec<Staged>,
+    /// Extents of the axes before the inputs' fastest.
+    outer: Vec<Linear>,
+    /// Its extent.
+    rows: Linear,
+    /// Extents of the axes after it, and their product.
+    inner: Vec<Linear>,
+    columns: Linear,
+}
+
+/// A unit of a tile: the numbers of its row's square and of its column, 32 bits.
+#[derive(Clone, Copy)]
+struct Unit {
+    row: Reg,
+    column: Reg,
+}
+
+impl Tile<'_> {
+    fn vector(&self) -> i64 {
+        self.schedule.vector.into()
+    }
+
+    /// Of the thread's units, in rows of so many, the one of that number: its place in its row, and its row.
+    fn unit(&self, lowering: &mut Lowering<'_>, number: u32, in_a_row: u32) -> (Reg, Reg) {
+        let tid = lowering.b.op(Opcode::TidX, &[]);
+        let number = i64::from(number * self.schedule.threads);
+        let number = lowering.b.op(Opcode::AddS32, &[tid.into(), number.into()]);
+        let mask = i64::from(in_a_row - 1);
+        let shift = i64::from(in_a_row.trailing_zeros());
+        let fast = lowering.b.op(Opcode::AndB32, &[number.into(), mask.into()]);
+        let slow = lowering.b.op(Opcode::ShrU32, &[number.into(), shift.into()]);
+        (fast, slow)
+    }
+
+    /// Where a unit lies in an input's part, `within` rows below `row`.
+    fn address(&self, lowering: &mut Lowering<'_>, staged: &Staged, unit: &Unit, row: &Linear, within: i64) -> Address {
+        let size = staged.element.size();
+        let bytes = self.schedule.vector * size;
+        // Banks are 4 bytes wide, and 32 of them make a row's beginning.
+        let (step, most) = ((4 / bytes).max(1), 128 / bytes);
+        let flips = lowering
+            .b
+            .op(Opcode::MulS32, &[unit.row.into(), i64::from(step).into()]);
+        let flips = lowering
+            .b
+            .op(Opcode::AndB32, &[flips.into(), i64::from(most - 1).into()]);
+        let column = lowering.b.op(Opcode::XorB32, &[unit.column.into(), flips.into()]);
+        let pitch = i64::from(self.schedule.across() * size);
+        let base = lowering.b.shared_base();
+        let base = lowering.shared_address(base, column, bytes.into());
+        let first = row.terms().iter().fold(base, |base, &(register, coefficient)| {
+            let sources = [register.into(), (coefficient * pitch).into(), base.into()];
+            lowering.b.op(Opcode::MadS32, &sources)
+        });
+        Address {
+            base: first,
+            offset: (i64::from(staged.offset) + (row.constant_part() + within) * pitch) as i32,
+        }
+    }
+
+    /// Output coordinates of a unit: `row` and the neighbours that begin with a chunk of columns.
+    fn coordinates(
+        &self,
+        lowering: &mut Lowering<'_>,
+        outer: &[Linear],
+        row: &Linear,
+        chunk: &Linear,
+    ) -> (Vec<Linear>, Reg) {
+        let vector = Linear::constant(self.vector());
+        let mut extents = self.inner.clone();
+        if let Some(last) = extents.last_mut() {
+            *last = lowering.math.divide(&mut lowering.b, last, &vector).0;
+        }
+        let chunk = lowering.math.register(&mut lowering.b, chunk);
+        let mut inner = lowering
+            .math
+            .coordinates(&mut lowering.b, &Linear::register(chunk), &extents);
+        let mut fastest = chunk;
+        if let Some(last) = inner.last_mut() {
+            fastest = lowering.math.register(&mut lowering.b, last);
+            *last = Linear::register(fastest).times(self.vector());
+        }
+        let coordinates = outer.iter().chain([row]).cloned().chain(inner).collect();
+        (coordinates, fastest)
+    }
+
+    /// Reads a block's tile of every input, and puts it into shared memory.
+    fn load(&self, lowering: &mut Lowering<'_>, outer: &[Linear], place: &[Linear]) -> Result<(), Error> {
+        let vector = self.vector();
+        let (along, across) = (self.schedule.tile, self.schedule.across());
+        let mut loaded = Vec::new();
+        for square in 0..self.schedule.unroll {
+            let (row, column) = self.unit(lowering, square, along / self.schedule.vector);
+            let unit = Unit { row, column };
+            let rows = lowering.index_register(row);
+            let rows = place[1].times(i64::from(along) / vector).plus(&Linear::register(rows));
+            let rows = lowering.math.register(&mut lowering.b, &rows);
+            let columns = lowering.index_register(column);
+            let columns = place[2]
+                .times(i64::from(across) / vector)
+                .plus(&Linear::register(columns));
+            let first = Linear::register(rows).times(vector);
+            let (coordinates, _) = self.coordinates(lowering, outer, &first, &columns);
+            let row_exists = lowering.below(&first, &self.rows);
+            let column_exists = lowering.below(&columns.times(vector), &self.columns);
+            let exists = lowering.both(Some(row_exists), Some(column_exists));
+            let width = self.schedule.vector;
+            lowering.lanes = (width > 1).then_some(Lanes { register: rows, width });
+            for staged in &self.inputs {
+                let place = self.place(staged)?;
+                let mut elements = Vec::new();
+                for column in 0..vector {
+                    for row in 0..vector {
+                        for &(axis, symbol) in &place.axes {
+                            let value = self.at(&coordinates, symbol, row, column)?;
+                            lowering.bind(axis, Binding { value, guard: exists });
+                        }
+                        elements.push(lowering.stored(place.expr)?);
+                    }
+                }
+                loaded.push((unit, staged, elements));
+            }
+            lowering.lanes = None;
+        }
+        for (unit, staged, elements) in loaded {
+            for row in 0..vector {
+                let own = Linear::register(unit.row).times(vector);
+                let address = self.address(lowering, staged, &unit, &own, row);
+                let turned: Vec<Reg> = (0..vector)
+                    .map(|column| elements[(column * vector + row) as usize])
+                    .collect();
+                lowering.keep_elements(staged.element, &turned, address);
+            }
+        }
+        Ok(())
+    }
+
+    /// Computes and stores a block's outputs.
+    fn store(&self, lowering: &mut Lowering<'_>, outer: &[Linear], place: &[Linear]) -> Result<(), Error> {
+        let vector = self.vector();
+        let op = lowering.op();
+        let (along, across) = (self.schedule.tile, self.schedule.across());
+        let shift = i64::from(self.schedule.vector.trailing_zeros());
+        for number in 0..self.schedule.unroll * self.schedule.vector {
+            let (column, row) = self.unit(lowering, number, across / self.schedule.vector);
+            let square = lowering.b.op(Opcode::ShrU32, &[row.into(), shift.into()]);
+            let unit = Unit { row: square, column };
+            let rows = lowering.index_register(row);
+            let rows = place[1].times(along.into()).plus(&Linear::register(rows));
+            let rows = Linear::register(lowering.math.register(&mut lowering.b, &rows));
+            let columns = lowering.index_register(column);
+            let columns = place[2]
+                .times(i64::from(across) / vector)
+                .plus(&Linear::register(columns));
+            let row_exists = lowering.below(&rows, &self.rows);
+            let column_exists = lowering.below(&columns.times(vector), &self.columns);
+            let exists = lowering
+                .b
+                .op(Opcode::AndPred, &[row_exists.into(), column_exists.into()]);
+            let (coordinates, register) = self.coordinates(lowering, outer, &rows, &columns);
+            lowering.b.begin_if(Guard {
+                predicate: exists,
+                holds: true,
+            });
+            for staged in &self.inputs {
+                let address = self.address(lowering, staged, &unit, &Linear::register(row), 0);
+                let elements = lowering.kept_elements(staged.element, self.schedule.vector, address);
+                for (lane, &stored) in elements.iter().enumerate() {
+                    let value = from_storage(&mut lowering.b, staged.element, stored);
+                    self.define(lowering, staged, &coordinates, lane as i64, value)?;
+                }
+            }
+            let width = self.schedule.vector;
+            lowering.lanes = (width > 1).then_some(Lanes { register, width });
+            let mut values: Vec<Vec<Operand>> = vec![Vec::new(); op.outputs.len()];
+            for lane in 0..vector {
+                for (position, output) in op.outputs.iter().enumerate() {
+                    for (dimension, &axis) in output.axes.iter().enumerate() {
+                        let value = self.at(&coordinates, Symbol::Output(dimension), 0, lane)?;
+                        lowering.bind(axis, Binding::of(value));
+                    }
+                    values[position].push(lowering.output_value(position, &mut InSequence)?);
+                }
+            }
+            lowering.lanes = None;
+            let first = lowering.offset(&coordinates, &op.outputs[0].dims);
+            store(lowering, &self.schedule, &first, &values);
+            lowering.b.end();
+        }
+        Ok(())
+    }
+
+    /// Makes an input's read have a value, wherever the operator has it.
+    fn define(
+        &self,
+        lowering: &mut Lowering<'_>,
+        staged: &Staged,
+        coordinates: &[Linear],
+        lane: i64,
+        value: Value,
+    ) -> Result<(), Error> {
+        for place in self.transposed.formulas.places(staged.read) {
+            for &(axis, symbol) in &place.axes {
+                let value = self.at(coordinates, symbol, 0, lane)?;
+                lowering.bind(axis, Binding::of(value));
+            }
+            lowering.define(place.expr, value)?;
+        }
+        Ok(())
+    }
+
+    fn place(&self, staged: &Staged) -> Result<&Place, Error> {
+        self.transposed
+            .formulas
+            .places(staged.read)
+            .first()
+            .ok_or(Error::Unbound)
+    }
+
+    /// What an axis is, so many rows and columns from the coordinates on.
+    fn at(&self, coordinates: &[Linear], symbol: Symbol, row: i64, column: i64) -> Result<Linear, Error> {
+        let Symbol::Output(position) = symbol else {
+            return Err(Error::Unbound);
+        };
+        let more = match position {
+            _ if position == self.transposed.axis => row,
+            _ if position + 1 == coordinates.len() => column,
+            _ => 0,
+        };
+        let coordinate = coordinates.get(position).ok_or(Error::Unbound)?;
+        Ok(coordinate.plus_constant(more))
+    }
+}

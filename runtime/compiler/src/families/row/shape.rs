@@ -1,0 +1,247 @@
+//! What `row` finds in an operator.
+
+use super::joint::Joint;
+use crate::check::Checked;
+use crate::element::Type;
+use crate::ir::{AxisId, Expr, ExprId, InputId, LetId, SizeId, Source};
+use crate::problem::Problem;
+use crate::target::Machine;
+
+/// What legality depends on.
+pub(super) struct Shape {
+    /// The volumes that groups of threads walk over, where compiled in.
+    pub volumes: Vec<Option<u64>>,
+    pub walked: Vec<Vec<SizeId>>,
+    pub widest_vector: u32,
+    /// Bytes of the widest element that is read.
+    pub element_bytes: u32,
+    /// 32-bit registers that a value of the widest type takes.
+    pub words: u32,
+    /// Different reads of tensors in one walk.
+    pub reads: u32,
+    /// Inputs that are read several times.
+    pub read_again: u32,
+    /// Bytes of the narrowest element that is read several times; none if there is no such input.
+    pub kept_bytes: Option<u32>,
+    /// Bytes of shared memory that a block may keep rows in.
+    pub budget: u32,
+    /// Accumulators a lane, of the walk that needs most: if walks are shared, and if not.
+    pub accumulators: [u32; 2],
+    /// Whether some walk can serve several reductions.
+    pub joint: bool,
+}
+
+impl Shape {
+    pub fn of(problem: &Problem<'_>) -> Option<Shape> {
+        let axes = row_axes(problem.checked)?;
+        let op = problem.checked.op();
+        let mut walked: Vec<Vec<SizeId>> = op
+            .exprs
+            .iter()
+            .filter_map(|expr| match expr {
+                Expr::Reduce { axes, .. } => Some(axes.iter().map(|&axis| problem.checked.extent(axis)).collect()),
+                _ => None,
+            })
+            .collect();
+        walked.extend(op.outputs.iter().map(|output| output.dims[axes..].to_vec()));
+        walked.retain(|sizes| !sizes.is_empty());
+        let extent = |size: &SizeId| problem.specialisation.extents[size.index()];
+        let volumes = walked
+            .iter()
+            .map(|sizes| {
+                sizes
+                    .iter()
+                    .map(|size| extent(size).fixed())
+                    .try_fold(1u64, |v, e| v.checked_mul(e?))
+            })
+            .collect();
+        let divisible = walked
+            .iter()
+            .filter_map(|sizes| sizes.last())
+            .map(|size| extent(size).multiple_of())
+            .min()
+            .unwrap_or(1);
+        let widest_vector = if problem.specialisation.aligned { divisible.min(8) } else { 1 };
+        let tensors = op.inputs.iter().filter(|input| input.dims.is_some());
+        let joint = Joint::of(problem.checked, axes);
+        let reads = match &joint {
+            Some(joint) => joint.formulas.reads_in_a_walk(),
+            None => op.exprs.iter().filter(|expr| matches!(expr, Expr::Read { .. })).count(),
+        };
+        let again = read_again(problem.checked);
+        let wide = (0..op.exprs.len()).map(|number| ExprId(number as u32)).any(|expr| {
+            let combines_indices = matches!(op.expr(expr), Expr::Reduce { .. }) && problem.checked.is_index(expr);
+            matches!(problem.checked.ty(expr), Type::F64 | Type::I64) || (problem.specialisation.wide && combines_indices)
+        });
+        Some(Shape {
+            volumes,
+            walked,
+            widest_vector,
+            element_bytes: tensors.map(|input| input.element.size()).max().unwrap_or(4),
+            words: if wide { 2 } else { 1 },
+            reads: reads.max(1) as u32,
+            read_again: again.iter().filter(|&&again| again).count().max(1) as u32,
+            kept_bytes: (op.inputs.iter().zip(&again))
+                .filter(|&(_, again)| *again)
+                .map(|(input, _)| input.element.size())
+                .min(),
+            budget: kept_budget(problem.machine),
+            accumulators: [true, false]
+                .map(|shared| joint.as_ref().map_or(2, |joint| joint.accumulators(shared)) as u32),
+            joint: joint.is_some_and(|joint| joint.shared().next().is_some()),
+        })
+    }
+
+    pub fn longest(&self, sizes: &[u64]) -> u64 {
+        self.walked
+            .iter()
+            .map(|walked| {
+                walked
+                    .iter()
+                    .map(|size| sizes[size.index()])
+                    .fold(1, u64::saturating_mul)
+            })
+            .max()
+            .unwrap_or(1)
+    }
+}
+
+/// Which inputs are read several times, by the operator or by way of intermediate tensors that are: they are worth keeping.
+pub(super) fn read_again(checked: &Checked) -> Vec<bool> {
+    let op = checked.op();
+    let reads_of = |of: Source| -> Vec<usize> {
+        let is_read = |&number: &usize| matches!(op.exprs[number], Expr::Read { source, .. } if source == of);
+        (0..op.exprs.len()).filter(is_read).collect()
+    };
+    // What intermediate tensors consist of: operands stand before what they are part of.
+    let parts = |root: ExprId| -> Vec<bool> {
+        let mut parts = vec![false; root.index() + 1];
+        parts[root.index()] = true;
+        for number in (0..parts.len()).rev() {
+            if parts[number] {
+                op.operands(ExprId(number as u32), |operand| parts[operand.index()] = true);
+            }
+        }
+        parts
+    };
+    let mut lets = vec![false; op.lets.len()];
+    let again = |of: Source, lets: &[bool]| -> bool {
+        let reads = reads_of(of);
+        let inside = |number: usize| {
+            let mut read_again = op.lets.iter().zip(lets).filter(|&(_, &again)| again);
+            read_again.any(|(entry, _)| parts(entry.body).get(number).copied().unwrap_or(false))
+        };
+        reads.len() > 1 || reads.first().is_some_and(|&number| inside(number))
+    };
+    // Intermediate tensors are read by later ones.
+    for number in (0..op.lets.len()).rev() {
+        lets[number] = again(Source::Let(LetId(number as u32)), &lets);
+    }
+    (0..op.inputs.len())
+        .map(|number| again(Source::Input(InputId(number as u32)), &lets))
+        .collect()
+}
+
+/// Bytes of shared memory that a block may keep rows in; the rest is for what reductions exchange.
+pub(super) fn kept_budget(machine: Machine) -> u32 {
+    machine.limits.shared_per_block.saturating_sub(16 * 1024)
+}
+
+/// How many leading output axes number the rows: all that a reduction depends on and those before them. None if the
+/// family does not accept the operator: no reduction, or outputs that do not share these axes.
+pub(super) fn row_axes(checked: &Checked) -> Option<usize> {
+    let op = checked.op();
+    let mut rows = 0;
+    let mut reductions = false;
+    for output in &op.outputs {
+        let own: Vec<Vec<usize>> = vec![Vec::new(); op.axes.len()];
+        let mut depends = own;
+        for (position, axis) in output.axes.iter().enumerate() {
+            depends[axis.index()] = vec![position];
+        }
+        let mut walk = Walk {
+            checked,
+            depends,
+            rows: &mut rows,
+            reductions: &mut reductions,
+        };
+        walk.expr(output.body, 0)?;
+    }
+    if !reductions {
+        return None;
+    }
+    let leading = |output: &crate::ir::Output| output.dims.get(..rows).map(<[SizeId]>::to_vec);
+    let first = leading(&op.outputs[0])?;
+    op.outputs
+        .iter()
+        .all(|output| leading(output).as_ref() == Some(&first))
+        .then_some(rows)
+}
+
+/// Finds which output axes reductions depend on, through intermediate tensors.
+struct Walk<'a> {
+    checked: &'a Checked,
+    /// For each axis the positions of output axes that its value depends on.
+    depends: Vec<Vec<usize>>,
+    rows: &'a mut usize,
+    reductions: &'a mut bool,
+}
+
+impl Walk<'_> {
+    fn expr(&mut self, expr: ExprId, depth: u32) -> Option<()> {
+        // Chains of intermediate tensors this deep are left to `plain`.
+        if depth > 64 {
+            return None;
+        }
+        let op = self.checked.op();
+        match op.expr(expr) {
+            Expr::Reduce { axes, body, .. } => {
+                *self.reductions = true;
+                // Only reductions over nothing but rows are done by the group; inner ones are done in sequence.
+                let outer: Vec<usize> = self.positions(expr);
+                if let Some(last) = outer.iter().max() {
+                    *self.rows = (*self.rows).max(last + 1);
+                }
+                for &AxisId(axis) in axes {
+                    self.depends[axis as usize] = Vec::new();
+                }
+                self.expr(*body, depth + 1)?;
+            }
+            Expr::Read {
+                source: Source::Let(inner),
+                index,
+                or,
+            } => {
+                let entry = &op.lets[inner.index()];
+                for (&at, axis) in index.iter().zip(&entry.axes) {
+                    self.depends[axis.index()] = self.positions(at);
+                    self.expr(at, depth + 1)?;
+                }
+                if let Some(or) = or {
+                    self.expr(*or, depth + 1)?;
+                }
+                self.expr(entry.body, depth + 1)?;
+            }
+            _ => {
+                let mut operands = Vec::new();
+                op.operands(expr, |operand| operands.push(operand));
+                for operand in operands {
+                    self.expr(operand, depth + 1)?;
+                }
+            }
+        }
+        Some(())
+    }
+
+    fn positions(&self, expr: ExprId) -> Vec<usize> {
+        let mut positions: Vec<usize> = self
+            .checked
+            .axes(expr)
+            .iter()
+            .flat_map(|axis| self.depends[axis.index()].iter().copied())
+            .collect();
+        positions.sort_unstable();
+        positions.dedup();
+        positions
+    }
+}

@@ -1,0 +1,239 @@
+//! The family `row`: reductions whose results many outputs share, done by a group of threads.
+
+use crate::families::analysis::calls;
+use crate::problem::Problem;
+use bincode::{Decode, Encode};
+use super::shape::{Shape, row_axes};
+
+/// `threads` threads a row, `rows` rows a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+pub struct Row {
+    /// Threads a row: a power of two up to 1024.
+    pub threads: u32,
+    /// Rows a block: a power of two.
+    pub rows: u32,
+    /// Neighbouring elements a thread takes at once.
+    pub vector: u32,
+    /// What becomes of a row's elements between its reductions.
+    pub keep: Keep,
+    /// Loads of `vector` elements a thread has in flight at once, at least; 1 where rows are kept in registers, where all are.
+    pub unroll: u32,
+    /// In how many walks reductions over the same elements are done.
+    pub pass: Pass,
+}
+
+/// What becomes of a row's elements between reductions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+pub enum Keep {
+    /// Each thread keeps its own in registers: read once.
+    Registers,
+    /// Each thread keeps its own in shared memory: read once, for rows that registers do not hold.
+    Shared,
+    /// Read again, from the caches if they are large enough.
+    Reload,
+}
+
+/// In how many walks reductions over the same elements are done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+pub enum Pass {
+    /// One walk for as many as can share it, those among them that depend on others ("online" softmax, one-pass variance).
+    One,
+    /// A walk each.
+    Several,
+}
+
+const THREADS: [u32; 11] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
+const ROWS: [u32; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
+const VECTORS: [u32; 4] = [1, 2, 4, 8];
+const UNROLLS: [u32; 4] = [1, 2, 4, 8];
+
+pub(super) fn points(
+    problem: &Problem<'_>,
+) -> impl Iterator<Item = Row> {
+    let shape = problem.shape(Shape::of);
+    THREADS
+        .into_iter()
+        .flat_map(|threads| ROWS.map(|rows| (threads, rows)))
+        .flat_map(|(threads, rows)| VECTORS.map(|vector| (threads, rows, vector)))
+        .flat_map(|point| [Keep::Registers, Keep::Shared, Keep::Reload].map(|keep| (point, keep)))
+        .flat_map(|point| UNROLLS.map(|unroll| (point, unroll)))
+        .flat_map(|point| [Pass::One, Pass::Several].map(|pass| (point, pass)))
+        .map(|((((threads, rows, vector), keep), unroll), pass)| Row {
+            threads,
+            rows,
+            vector,
+            keep,
+            unroll,
+            pass,
+        })
+        .filter(move |row| shape.as_ref().as_ref().is_some_and(|shape| shape.allows(row)))
+}
+
+pub(super) fn legal(problem: &Problem<'_>, row: &Row) -> bool {
+    let listed = THREADS.contains(&row.threads)
+        && ROWS.contains(&row.rows)
+        && VECTORS.contains(&row.vector)
+        && UNROLLS.contains(&row.unroll);
+    listed && problem.shape(Shape::of).as_ref().as_ref().is_some_and(|shape| shape.allows(row))
+}
+
+/// Enough threads for a row that each has about 64 bytes of it in flight; in registers where they fit.
+pub(super) fn default(
+    problem: &Problem<'_>, sizes: &[u64],
+) -> Option<Row> {
+    starts(problem, sizes).into_iter().next()
+}
+
+/// The same, and with more and with fewer threads.
+pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Row> {
+    let shape = problem.shape(Shape::of);
+    let (Some(shape), Some(axes)) = (shape.as_ref().as_ref(), row_axes(problem.checked)) else {
+        return Vec::new();
+    };
+    let length = shape.longest(sizes);
+    let output = &problem.checked.op().outputs[0];
+    let rows: u64 = output.dims[..axes]
+        .iter()
+        .map(|size| sizes[size.index()])
+        .fold(1, u64::saturating_mul);
+    let lanes_per_output = output.dims[axes..].iter().all(|size| sizes[size.index()] == 1);
+    // A group of threads for one short sum each would idle: one thread a sum then.
+    if lanes_per_output && (length < 32 || (length < 256 && rows >= 64 * 128 * u64::from(problem.machine.multiprocessors))) {
+        return Vec::new();
+    }
+    let multiprocessors = u64::from(problem.machine.multiprocessors);
+    let vector = shape.widest_vector.min(16 / shape.element_bytes.min(16));
+    let chunks = length.div_ceil(u64::from(vector));
+    // Two chunks a thread up to a warp, whose threads read whole sectors together; four from there on.
+    let sector = u64::from(32 / (vector * shape.element_bytes.min(16))).max(1);
+    let half = chunks.div_ceil(2).max(sector).min(chunks.max(1));
+    let mut threads = half.next_power_of_two().min(32) as u32;
+    while threads < 1024 && u64::from(threads) * 4 < chunks {
+        threads *= 2;
+    }
+    let of = |threads: u32| {
+        // Blocks of 128 threads, smaller if some multiprocessor had none.
+        let mut rows_per_block = (128 / threads).max(1);
+        while rows_per_block > 1 && rows_per_block * threads > 32 && rows < multiprocessors * u64::from(rows_per_block)
+        {
+            rows_per_block /= 2;
+        }
+        // No wider than leaves each thread something.
+        let mut narrow = vector;
+        while narrow > 1 && u64::from(narrow / 2 * threads) >= length {
+            narrow /= 2;
+        }
+        let row = move |keep, unroll, pass| Row {
+            threads,
+            rows: rows_per_block,
+            vector: narrow,
+            keep,
+            unroll,
+            pass,
+        };
+        // No further than a row goes.
+        let turns = length.div_ceil(u64::from(narrow * threads));
+        let loops = move |keep, pass| {
+            let unrolls = [4, 2, 1]
+                .into_iter()
+                .filter(move |&unroll| u64::from(unroll / 2) < turns);
+            unrolls.map(move |unroll| row(keep, unroll, pass))
+        };
+        let kept = [row(Keep::Registers, 1, Pass::Several)].into_iter();
+        kept.chain(loops(Keep::Shared, Pass::Several))
+            .chain(loops(Keep::Reload, Pass::One))
+            .chain(loops(Keep::Reload, Pass::Several))
+            .find(|row| shape.allows(row))
+    };
+    [threads, threads / 4, threads * 2, threads * 4, threads * 8]
+        .into_iter()
+        .filter(|threads| THREADS.contains(threads))
+        .filter_map(of)
+        .collect()
+}
+
+impl Shape {
+    fn allows(&self, row: &Row) -> bool {
+        let block = row.threads * row.rows;
+        // Blocks of many short rows are no larger than they need to be.
+        let fits = (32..=1024).contains(&block) && (row.rows <= 16 || block <= 256);
+        let loops = row.keep != Keep::Registers;
+        fits && row.vector <= self.widest_vector
+            && (row.pass == Pass::Several || (loops && self.joint && self.needed(row) <= most_registers(row)))
+            && (row.unroll == 1 || (loops && self.unrolls(row)))
+            && self.keeps(row)
+    }
+
+    /// Whether there are so many loads in a row, and registers for them.
+    fn unrolls(&self, row: &Row) -> bool {
+        let turn = u64::from(row.threads * row.vector) * u64::from(row.unroll / 2);
+        let longest = self.volumes.iter().flatten().max();
+        let filled = self.volumes.iter().any(Option::is_none) || longest.is_some_and(|&longest| longest > turn);
+        filled && self.needed(row) <= most_registers(row)
+    }
+
+    /// The registers that elements at hand need: all of a row, or those of a turn.
+    fn elements(&self, row: &Row) -> u32 {
+        let per_turn = u64::from(row.threads * row.vector);
+        let turns = |volume: u64| volume.div_ceil(per_turn).min(REGISTER_ELEMENTS) as u32;
+        match row.keep {
+            Keep::Registers => {
+                let turns = self
+                    .volumes
+                    .iter()
+                    .flatten()
+                    .map(|&volume| turns(volume))
+                    .max()
+                    .unwrap_or(1);
+                turns * row.vector * self.words * self.read_again
+            }
+            Keep::Shared | Keep::Reload => row.unroll * row.vector * self.words * self.reads,
+        }
+    }
+
+    /// Registers that a thread needs, by and large.
+    fn needed(&self, row: &Row) -> u32 {
+        let accumulators = self.accumulators[usize::from(row.pass == Pass::Several)];
+        self.elements(row) + row.vector * accumulators * self.words + 32 * self.words
+    }
+
+    fn keeps(&self, row: &Row) -> bool {
+        match row.keep {
+            Keep::Reload => true,
+            Keep::Shared => self.kept_bytes.is_some_and(|bytes| {
+                self.volumes.iter().all(|volume| {
+                    let turn = u64::from(row.threads * row.vector * row.unroll);
+                    let elements = volume.and_then(|volume| volume.checked_next_multiple_of(turn));
+                    let row_bytes = elements.and_then(|volume| volume.checked_mul(u64::from(bytes * row.rows)));
+                    row_bytes.is_some_and(|bytes| bytes <= u64::from(self.budget))
+                })
+            }),
+            Keep::Registers => {
+                let chunks = |volume: u64| volume.div_ceil(u64::from(row.threads * row.vector));
+                let elements = |volume: u64| chunks(volume).saturating_mul(u64::from(row.vector));
+                let few = |volume: &Option<u64>| volume.is_some_and(|volume| elements(volume) <= REGISTER_ELEMENTS);
+                self.volumes.iter().all(few) && self.needed(row) <= most_registers(row)
+            }
+        }
+    }
+}
+
+/// The most elements a thread keeps in registers: straight code for each.
+const REGISTER_ELEMENTS: u64 = 64;
+
+/// The most registers that a thread of such a block can have.
+fn most_registers(row: &Row) -> u32 {
+    (65536 / (row.threads * row.rows)).min(255)
+}
+
+/// Blocks that a multiprocessor holds at once, with so much shared memory and the registers that a thread needs, by and large.
+pub(crate) fn minimum_blocks(
+    problem: &Problem<'_>,
+    row: &Row,
+    shared: u32,
+) -> u32 {
+    let shape = problem.shape(Shape::of);
+    let needed = shape.as_ref().as_ref().map_or(255, |shape| shape.needed(row).max(48) + 8 * calls(problem.checked));
+    let registers = needed.min(most_registers(row));
+    problem.machine.minimum_blocks(row.threads * row.rows, registers, shared)
+}

@@ -1,0 +1,185 @@
+//! `window`: neighbouring outputs by one thread, their reductions as straight code.
+//!
+//! What several of the outputs read is one load, and stays in a register: the builder numbers values. A thread whose
+//! outputs would reach beyond an edge begins earlier instead, and leaves out those that its neighbour stores.
+
+use crate::lower::Error;
+use crate::lower::expression::{Accumulator, Binding, Lanes, Lowering, Reduce};
+use crate::lower::grid::{Grid, volume_formula};
+use crate::lower::index::Linear;
+use crate::lower::value::Value;
+use crate::ir::{AxisId, Expr, ExprId, SizeId};
+use crate::problem::Problem;
+use crate::ptx::{Cache, Guard, Reg};
+use crate::size::SizeExpr;
+use super::space::{Window, minimum_blocks};
+
+pub(super) fn lower<'a>(
+    problem: &Problem<'a>, name: &str,
+    point: &Window,
+) -> Result<(Lowering<'a>, Grid), Error> {
+    let mut lowering = Lowering::new(problem, name, point.threads);
+    lowering
+        .b
+        .set_minimum_blocks(minimum_blocks(problem, point));
+    let op = problem.checked.op();
+    let dims = &op.outputs[0].dims;
+    // Outputs of a thread along each dimension.
+    let mut counts = vec![1; dims.len()];
+    for (count, of_thread) in counts.iter_mut().rev().zip([point.columns, point.rows]) {
+        *count = i64::from(of_thread);
+    }
+    let mut pieces = Vec::with_capacity(dims.len());
+    let mut total = Linear::constant(1);
+    let mut formula = SizeExpr::Const(1);
+    for (&size, &count) in dims.iter().zip(&counts) {
+        let rounded = lowering.size(size).plus_constant(count - 1);
+        let piece = lowering
+            .math
+            .divide(&mut lowering.b, &rounded, &Linear::constant(count))
+            .0;
+        total = lowering.math.product(&mut lowering.b, &total, &piece);
+        formula = formula.times(volume_formula(problem.specialisation, &[size]).div_ceil(count as u64));
+        pieces.push(piece);
+    }
+    let block = lowering.block();
+    let number = block.times(i64::from(point.threads)).plus(&lowering.thread());
+    lowering.begin_if_below(&number, &total);
+    let places = lowering.math.coordinates(&mut lowering.b, &number, &pieces);
+    let spans: Vec<Span> = dims
+        .iter()
+        .zip(&counts)
+        .zip(&places)
+        .map(|((&size, &count), place)| Span::new(&mut lowering, size, count, place))
+        .collect();
+    outputs(&mut lowering, &spans, point)?;
+    lowering.b.end();
+    Ok((
+        lowering,
+        Grid::of(formula.div_ceil(u64::from(point.threads)), point.threads, 0),
+    ))
+}
+
+/// A thread's outputs along one dimension.
+struct Span {
+    first: Linear,
+    /// The register that counts the threads, where none begins earlier than it would.
+    regular: Option<Reg>,
+    /// The first that is this thread's to store; none if all are.
+    own: Option<Linear>,
+}
+
+impl Span {
+    fn new(lowering: &mut Lowering<'_>, size: SizeId, count: i64, place: &Linear) -> Span {
+        let begin = place.times(count);
+        let divides = i64::from(lowering.size_multiple(size)) % count == 0;
+        if divides {
+            let register = (count > 1).then(|| lowering.math.register(&mut lowering.b, place));
+            return Span {
+                first: register.map_or(begin, |register| Linear::register(register).times(count)),
+                regular: register,
+                own: None,
+            };
+        }
+        // The last thread begins so that its outputs end where the dimension does.
+        let beyond_last = lowering.size(size).plus_constant(1 - count);
+        Span {
+            first: lowering.clamped(&begin, &beyond_last),
+            regular: None,
+            own: Some(begin),
+        }
+    }
+
+    /// The `number`-th output, and where it is this thread's to store.
+    fn at(&self, lowering: &mut Lowering<'_>, number: u32) -> (Linear, Option<Reg>) {
+        let at = self.first.plus_constant(i64::from(number));
+        let stored = self.own.as_ref().map(|own| lowering.below(&own.plus_constant(-1), &at));
+        (at, stored)
+    }
+}
+
+/// A thread's outputs, row by row.
+fn outputs(lowering: &mut Lowering<'_>, spans: &[Span], point: &Window) -> Result<(), Error> {
+    let op = lowering.op();
+    let Some((column_span, spans)) = spans.split_last() else {
+        return Err(Error::Unbound);
+    };
+    let (row_span, leading) = match spans.split_last() {
+        Some((row, leading)) => (Some(row), leading),
+        None => (None, spans),
+    };
+    lowering.lanes = column_span.regular.map(|register| Lanes {
+        register,
+        width: point.columns,
+    });
+    // Where rows of memory need not begin at vectors, outputs are stored one by one.
+    let together = lowering.specialisation.aligned && column_span.own.is_none();
+    for row in 0..point.rows {
+        let mut coordinates: Vec<Linear> = leading.iter().map(|span| span.first.clone()).collect();
+        let mut row_stored = None;
+        if let Some(span) = row_span {
+            let (at, stored) = span.at(lowering, row);
+            coordinates.push(at);
+            row_stored = stored;
+        }
+        let mut results = vec![Vec::new(); op.outputs.len()];
+        for column in 0..point.columns {
+            let (at, column_stored) = column_span.at(lowering, column);
+            coordinates.push(at);
+            let guard = lowering.both(row_stored, column_stored).map(held);
+            for (position, output) in op.outputs.iter().enumerate() {
+                for (&axis, value) in output.axes.iter().zip(&coordinates) {
+                    lowering.bind(axis, Binding::of(value.clone()));
+                }
+                let value = lowering.output_value(position, &mut Unrolled)?;
+                if together {
+                    results[position].push(value);
+                } else {
+                    let offset = lowering.offset(&coordinates, &output.dims);
+                    lowering.store_output(position, &offset, &[value], Cache::Normal, guard);
+                }
+            }
+            coordinates.pop();
+        }
+        if together {
+            coordinates.push(column_span.first.clone());
+            for (position, values) in results.iter().enumerate() {
+                let offset = lowering.offset(&coordinates, &op.outputs[position].dims);
+                lowering.store_output(position, &offset, values, Cache::Normal, row_stored.map(held));
+            }
+        }
+    }
+    lowering.lanes = None;
+    Ok(())
+}
+
+fn held(predicate: Reg) -> Guard {
+    Guard { predicate, holds: true }
+}
+
+/// Reductions as straight code.
+struct Unrolled;
+
+impl Reduce for Unrolled {
+    fn reduce(&mut self, lowering: &mut Lowering<'_>, expr: ExprId) -> Result<Option<Value>, Error> {
+        let Expr::Reduce { op, axes, body } = lowering.op().expr(expr) else {
+            return Ok(None);
+        };
+        let mut accumulator = Accumulator::new(lowering, *op, lowering.reduced_ty(expr));
+        let extents: Option<Vec<i64>> = axes.iter().map(|&axis| lowering.extent(axis).as_constant()).collect();
+        let Some(extents) = extents else { return Ok(None) };
+        for number in 0..extents.iter().product() {
+            bind_term(lowering, axes, &extents, number);
+            accumulator.add(lowering, &Linear::constant(number), *body, self)?;
+        }
+        Ok(Some(accumulator.value(lowering)))
+    }
+}
+
+/// Binds a reduction's axes to its `number`-th term.
+fn bind_term(lowering: &mut Lowering<'_>, axes: &[AxisId], extents: &[i64], mut number: i64) {
+    for (&axis, &extent) in axes.iter().zip(extents).rev() {
+        lowering.bind(axis, Binding::of(Linear::constant(number % extent)));
+        number /= extent;
+    }
+}
