@@ -1,6 +1,6 @@
 //! Compares the energy of two kernels. They are measured in turn, A B B A, so that drift affects both equally.
 
-use super::backend::{Backend, BackendError, Measured, Problem};
+use super::backend::{Backend, BackendError, Instance, Measured};
 use super::statistics::estimate;
 use energy_kernel_compiler::record::{Conditions, Estimate, Flag};
 use std::time::Instant;
@@ -102,7 +102,7 @@ pub(super) fn incomparable<'a>(conditions: impl Iterator<Item = &'a Conditions> 
 /// The device is broken.
 pub fn compare<M: Backend>(
     backend: &mut M,
-    problem: Problem<'_>,
+    instance: Instance<'_>,
     candidates: [(&M::Candidate, f64); 2],
     pairs: usize,
     deadline: Instant,
@@ -114,7 +114,7 @@ pub fn compare<M: Backend>(
         let turned = number % 2 == 1;
         let mut one = |which: usize| {
             let (candidate, latency) = candidates[which];
-            backend.energy(problem, candidate, latency, deadline)
+            backend.energy(instance, candidate, latency, deadline)
         };
         let (Some(early), Some(late)) = (one(usize::from(turned))?, one(usize::from(!turned))?) else {
             return Ok(None);
@@ -192,13 +192,13 @@ mod tests {
             false
         }
 
-        fn begin(&mut self, _: Problem<'_>, _: Instant) -> Result<(), BackendError> {
+        fn begin(&mut self, _: Instance<'_>, _: Instant) -> Result<(), BackendError> {
             Ok(())
         }
 
         fn load(
             &mut self,
-            _: Problem<'_>,
+            _: Instance<'_>,
             _: &Kernel,
             _: &[OutputIndex],
             _: Instant,
@@ -206,13 +206,13 @@ mod tests {
             Err(BackendError::Unfit("nothing is loaded".into()))
         }
 
-        fn latency(&mut self, _: Problem<'_>, _: &f64, _: Instant) -> Result<Measured, BackendError> {
+        fn latency(&mut self, _: Instance<'_>, _: &f64, _: Instant) -> Result<Measured, BackendError> {
             Ok(self.measured(1e-5))
         }
 
         fn energy(
             &mut self,
-            _: Problem<'_>,
+            _: Instance<'_>,
             candidate: &f64,
             _: f64,
             _: Instant,
@@ -232,14 +232,14 @@ mod tests {
             "tune(N = 8)",
             "fn double(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| x[[n]] * 2.0 }",
         );
-        let problem = Problem {
+        let instance = Instance {
             checked: &found.checked,
             specialisation: &found.specialisation,
             sizes: &[8],
             inputs: &[],
             seed: 0,
         };
-        compare(backend, problem, [(&a, 1e-5), (&b, 1e-5)], pairs, Instant::now()).expect("it does not break")
+        compare(backend, instance, [(&a, 1e-5), (&b, 1e-5)], pairs, Instant::now()).expect("it does not break")
     }
 
     #[test]

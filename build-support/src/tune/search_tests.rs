@@ -1,6 +1,6 @@
 //! The search with a scripted backend, and with the emulated device.
 
-use super::backend::{Backend, BackendError, Measured, OutputIndex, Problem};
+use super::backend::{Backend, BackendError, Instance, Measured, OutputIndex};
 use super::data::Data;
 use super::evolve::most_like;
 use super::testing::{conditions, device, operator};
@@ -10,7 +10,7 @@ use crate::bench::Job;
 use crate::source::scan::Found;
 use energy_kernel_compiler::estimate;
 use energy_kernel_compiler::kernel::Kernel;
-use energy_kernel_compiler::problem;
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::record::*;
 use energy_kernel_compiler::reference::Reference;
 use energy_kernel_compiler::schedule::{self, Schedule};
@@ -102,13 +102,13 @@ impl Backend for Scripted {
         self.free
     }
 
-    fn begin(&mut self, _: Problem<'_>, _: Instant) -> Result<(), BackendError> {
+    fn begin(&mut self, _: Instance<'_>, _: Instant) -> Result<(), BackendError> {
         Ok(())
     }
 
     fn load(
         &mut self,
-        problem: Problem<'_>,
+        instance: Instance<'_>,
         kernel: &Kernel,
         indices: &[OutputIndex],
         _: Instant,
@@ -118,9 +118,9 @@ impl Backend for Scripted {
             return Err(BackendError::rejected(Reason::Spills, "8 bytes a thread"));
         }
         assert!(!self.deadly.contains(&threads), "killed");
-        let bytes: Vec<&[u8]> = problem.inputs.iter().map(|data| data.bytes.as_slice()).collect();
-        let reference = Reference::new(problem.checked, problem.sizes, &bytes).unwrap();
-        let output = &problem.checked.op().outputs[0];
+        let bytes: Vec<&[u8]> = instance.inputs.iter().map(|data| data.bytes.as_slice()).collect();
+        let reference = Reference::new(instance.checked, instance.sizes, &bytes).unwrap();
+        let output = &instance.checked.op().outputs[0];
         let mut data = Data {
             element: output.element,
             shape: reference.shape(0),
@@ -134,7 +134,7 @@ impl Backend for Scripted {
     }
 
     /// Blocks of 256 threads are slightly the fastest.
-    fn latency(&mut self, _: Problem<'_>, &threads: &u32, _: Instant) -> Result<Measured, BackendError> {
+    fn latency(&mut self, _: Instance<'_>, &threads: &u32, _: Instant) -> Result<Measured, BackendError> {
         self.latencies += 1;
         if self.latencies > self.breaks_after {
             return Err(BackendError::Broken("it fell off the bus".into()));
@@ -148,7 +148,13 @@ impl Backend for Scripted {
     }
 
     /// Smaller blocks need less energy.
-    fn energy(&mut self, _: Problem<'_>, &threads: &u32, _: f64, _: Instant) -> Result<Option<Measured>, BackendError> {
+    fn energy(
+        &mut self,
+        _: Instance<'_>,
+        &threads: &u32,
+        _: f64,
+        _: Instant,
+    ) -> Result<Option<Measured>, BackendError> {
         self.energies.push(threads);
         if self.faulty.contains(&threads) {
             return Err(BackendError::rejected(Reason::Faulted, "illegal address"));
@@ -196,7 +202,7 @@ fn threads(point: &Point) -> u32 {
     let found = found();
     let machine = Machine::like(Target::Sm90);
     let kernel = energy_kernel_compiler::lower::lower(
-        &problem::Problem::new(&found.checked, &found.specialisation, machine),
+        &Problem::new(&found.checked, &found.specialisation, machine),
         &point.program,
     );
     kernel.unwrap().launches[0].block[0]
@@ -218,7 +224,7 @@ fn the_least_energy_within_the_bound_is_found_and_no_energy_is_measured_beyond_i
     );
     assert_eq!(backend.energies[0], 256, "the fastest first");
     assert_eq!(record.statistics.timed as usize, backend.latencies);
-    let mut space = schedule::space(&problem::Problem::new(
+    let mut space = schedule::space(&Problem::new(
         &found.checked,
         &found.specialisation,
         Machine::like(Target::Sm90),
@@ -257,10 +263,10 @@ fn what_would_run_untuned_is_tried_early() {
         let (checked, sizes) = (&found.checked, &found.buckets[0]);
         let untuned = tuning::untuned(checked, sizes);
         let near = estimate::near(checked, &untuned, sizes);
-        let tuned = estimate::default(&problem::Problem::new(checked, &found.specialisation, machine), sizes);
-        let untuned = estimate::default(&problem::Problem::new(checked, &untuned, machine), &near);
+        let tuned = estimate::default(&Problem::new(checked, &found.specialisation, machine), sizes);
+        let untuned = estimate::default(&Problem::new(checked, &untuned, machine), &near);
         let like = most_like(
-            &schedule::space(&problem::Problem::new(checked, &found.specialisation, machine)),
+            &schedule::space(&Problem::new(checked, &found.specialisation, machine)),
             untuned,
         )
         .unwrap();
@@ -403,7 +409,7 @@ struct ByBlocks {
     /// The number of energies until it breaks.
     breaks_after: usize,
     energies: Vec<[u32; 3]>,
-    /// The reference's results at the indices of the problem.
+    /// The reference's results at the indices of the instance.
     results: Option<Vec<u64>>,
 }
 
@@ -458,36 +464,36 @@ impl Backend for ByBlocks {
         false
     }
 
-    fn begin(&mut self, _: Problem<'_>, _: Instant) -> Result<(), BackendError> {
+    fn begin(&mut self, _: Instance<'_>, _: Instant) -> Result<(), BackendError> {
         Ok(())
     }
 
     fn load(
         &mut self,
-        problem: Problem<'_>,
+        instance: Instance<'_>,
         kernel: &Kernel,
         indices: &[OutputIndex],
         limit: Instant,
     ) -> Result<([u32; 3], Vec<u64>), BackendError> {
         let results = match &self.results {
             Some(results) if results.len() == indices.len() => results.clone(),
-            _ => self.scripted.load(problem, kernel, indices, limit)?.1,
+            _ => self.scripted.load(instance, kernel, indices, limit)?.1,
         };
         self.results = Some(results.clone());
-        let blocks = kernel.launches[0].grid(problem.sizes).unwrap().iter().product();
+        let blocks = kernel.launches[0].grid(instance.sizes).unwrap().iter().product();
         Ok((
             [kernel.launches[0].block[0], blocks, kernel.launches[0].dynamic_shared],
             results,
         ))
     }
 
-    fn latency(&mut self, _: Problem<'_>, &candidate: &[u32; 3], _: Instant) -> Result<Measured, BackendError> {
+    fn latency(&mut self, _: Instance<'_>, &candidate: &[u32; 3], _: Instant) -> Result<Measured, BackendError> {
         Ok(self.scripted.measured(self.latency_of(candidate)))
     }
 
     fn energy(
         &mut self,
-        _: Problem<'_>,
+        _: Instance<'_>,
         &candidate: &[u32; 3],
         _: f64,
         _: Instant,
@@ -524,8 +530,8 @@ fn wrong_and_refused_candidates_never_compete() {
         wrong: (1..2000).collect(),
         ..Scripted::default()
     };
-    let problem = tune(&mut backend, &found, None, AMPLE).unwrap_err();
-    assert!(problem.contains(" wrong): "), "{problem}");
+    let instance = tune(&mut backend, &found, None, AMPLE).unwrap_err();
+    assert!(instance.contains(" wrong): "), "{instance}");
     assert_eq!(backend.latencies, 0);
 }
 

@@ -5,7 +5,7 @@ use super::remote::{Patience, Remote, Start};
 use super::serve::{Opens, serve};
 use crate::bench::Job;
 use crate::source::scan::Found;
-use crate::tune::backend::{Backend, BackendError, Measured, OutputIndex, Problem};
+use crate::tune::backend::{Backend, BackendError, Instance, Measured, OutputIndex};
 use crate::tune::testing::operator;
 use crate::tune::{EmulatedBackend, Memory, Profile, Settings, Step, search};
 use energy_kernel_compiler::kernel::Kernel;
@@ -89,14 +89,14 @@ impl Backend for Unreliable {
         false
     }
 
-    fn begin(&mut self, problem: Problem<'_>, deadline: Instant) -> Result<(), BackendError> {
+    fn begin(&mut self, instance: Instance<'_>, deadline: Instant) -> Result<(), BackendError> {
         self.fail("begin", 0)?;
-        self.emulated.begin(problem, deadline)
+        self.emulated.begin(instance, deadline)
     }
 
     fn load(
         &mut self,
-        problem: Problem<'_>,
+        instance: Instance<'_>,
         kernel: &Kernel,
         indices: &[OutputIndex],
         deadline: Instant,
@@ -107,29 +107,29 @@ impl Backend for Unreliable {
             false => 1,
         };
         self.fail("load", threads)?;
-        let (candidate, results) = self.emulated.load(problem, kernel, indices, deadline)?;
+        let (candidate, results) = self.emulated.load(instance, kernel, indices, deadline)?;
         Ok(((threads, candidate), results))
     }
 
     fn latency(
         &mut self,
-        problem: Problem<'_>,
+        instance: Instance<'_>,
         (threads, candidate): &Self::Candidate,
         deadline: Instant,
     ) -> Result<Measured, BackendError> {
         self.fail("latency", *threads)?;
-        self.emulated.latency(problem, candidate, deadline)
+        self.emulated.latency(instance, candidate, deadline)
     }
 
     fn energy(
         &mut self,
-        problem: Problem<'_>,
+        instance: Instance<'_>,
         (threads, candidate): &Self::Candidate,
         latency: f64,
         deadline: Instant,
     ) -> Result<Option<Measured>, BackendError> {
         self.fail("energy", *threads)?;
-        self.emulated.energy(problem, candidate, latency, deadline)
+        self.emulated.energy(instance, candidate, latency, deadline)
     }
 }
 
