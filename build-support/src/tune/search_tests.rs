@@ -530,8 +530,8 @@ fn wrong_and_refused_candidates_never_compete() {
         wrong: (1..2000).collect(),
         ..Scripted::default()
     };
-    let instance = tune(&mut backend, &found, None, AMPLE).unwrap_err();
-    assert!(instance.contains(" wrong): "), "{instance}");
+    let why = tune(&mut backend, &found, None, AMPLE).unwrap_err();
+    assert!(why.contains(" wrong): "), "{why}");
     assert_eq!(backend.latencies, 0);
 }
 
