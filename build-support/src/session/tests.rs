@@ -319,7 +319,7 @@ impl Bench for FakeBench {
 fn record(job: &Job<'_>, simulated: bool, measured_at: u64) -> Record {
     let (found, machine) = (job.found, Machine::like(Target::Sm90));
     let schedule = schedule::default(&Problem::new(&found.checked, &found.specialisation, machine), job.sizes);
-    let kernel = lower(&Problem::new(&found.checked, &found.specialisation, machine), &schedule).unwrap();
+    let kernel = lower(&Problem::new(&found.checked, &found.specialisation, machine), schedule).unwrap();
     let estimate = Estimate {
         mean: 1e-5,
         interval: 1e-7,

@@ -29,8 +29,8 @@ pub fn calibrate() -> Result<Calibration, String> {
     let specialisation = Specialisation::like(&sizes);
     let mut backend = GpuBackend::open(1)?;
     let machine = backend.machine();
-    let made = Problem::new(checked, &specialisation, machine);
-    let kernel = lower(&made, &schedule::default(&made, &sizes)).map_err(|error| error.to_string())?;
+    let problem = Problem::new(checked, &specialisation, machine);
+    let kernel = lower(&problem, schedule::default(&problem, &sizes)).map_err(|error| error.to_string())?;
     let inputs = inputs(checked, &sizes, 0)?;
     let instance = Instance {
         checked,

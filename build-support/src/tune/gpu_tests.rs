@@ -59,7 +59,7 @@ impl Double {
         );
         lower(
             &Problem::new(instance.checked, instance.specialisation, machine),
-            &schedule,
+            schedule,
         )
         .unwrap()
     }
