@@ -8,7 +8,7 @@ use crate::cache::{Cache, Lock, Place};
 use crate::{Bench, Build, Environment, Job, Policy, cache_file};
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::problem::Problem;
-use energy_kernel_compiler::record::encoding::{decode, encode};
+use energy_kernel_compiler::record::encoding::{FORMAT_VERSION, decode, encode};
 use energy_kernel_compiler::record::*;
 use energy_kernel_compiler::schedule::{self, Plain, Schedule};
 use energy_kernel_compiler::target::{Machine, Target};
@@ -1293,7 +1293,8 @@ fn a_result_of_a_newer_format_is_never_overwritten() {
         assert_eq!(fs::read(path).unwrap(), *bytes);
     }
     let files = package.cache().files(Place::User);
-    let beside = |path: &&PathBuf| path.to_string_lossy().ends_with(".format-4.ekcache");
+    let end = format!(".format-{FORMAT_VERSION}.ekcache");
+    let beside = |path: &&PathBuf| path.to_string_lossy().ends_with(&end);
     assert_eq!((files.len(), files.iter().filter(beside).count()), (6, 3), "{files:?}");
     // It also stays if nothing can be written beside it.
     let file = crate::cache::read_file(files.iter().find(beside).unwrap()).unwrap();
