@@ -9,6 +9,7 @@ pub mod expression;
 pub(crate) mod grid;
 pub mod index;
 pub mod math;
+pub(crate) mod online;
 pub(crate) mod shuffle;
 pub(crate) mod tile;
 pub mod value;

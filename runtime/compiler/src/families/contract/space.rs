@@ -5,7 +5,8 @@ use crate::problem::Problem;
 use crate::size::Specialisation;
 use crate::target::Machine;
 use bincode::{Decode, Encode};
-use crate::lower::tile::shape::{ContractShape, Side, shape};
+use crate::lower::tile::arrival::padded_elements;
+use crate::lower::tile::products::{Products, Side, products};
 
 /// A block computes `block_rows × block_columns` outputs, `block_depth` terms at a time; a thread
 /// `thread_rows × thread_columns` of them in registers.
@@ -36,21 +37,9 @@ impl Contract {
     }
 
     /// Bytes of shared memory a block.
-    pub(crate) fn shared_bytes(&self, shape: &ContractShape) -> u32 {
-        self.stages * self.stage_elements(shape) * shape.element_bytes()
-    }
-
-    /// Elements between the starts of two rows of a slab in shared memory: padded, still 16-byte aligned.
-    pub(crate) const fn pitch(tile: u32) -> u32 {
-        tile + 4
-    }
-
-    /// Elements of one stage: all sides' slabs.
-    pub(crate) fn stage_elements(&self, shape: &ContractShape) -> u32 {
-        let pitches = shape
-            .tiles(self.block_rows, self.block_columns)
-            .map(|(_, tile)| Contract::pitch(tile));
-        self.block_depth * pitches.sum::<u32>()
+    pub(crate) fn shared_bytes(&self, shape: &Products) -> u32 {
+        let elements = padded_elements(shape, self.block_rows, self.block_columns, self.block_depth);
+        self.stages * elements * shape.element_bytes()
     }
 }
 
@@ -63,7 +52,7 @@ const STAGES: [u32; 2] = [1, 2];
 pub(super) fn points(
     problem: &Problem<'_>,
 ) -> impl Iterator<Item = Contract> {
-    let shape = shape(problem);
+    let shape = products(problem);
     all_points(problem.machine).filter(move |point| {
         let tile = [point.block_rows, point.block_columns];
         narrow(&shape, problem)
@@ -79,12 +68,12 @@ pub(super) fn legal(problem: &Problem<'_>, point: &Contract) -> bool {
         && THREAD_COLUMNS.contains(&point.thread_columns)
         && STAGES.contains(&point.stages)
         && point.blocks <= MOST_BLOCKS
-        && ContractShape::PARTS.contains(&point.parts);
-    known && narrow(&shape(problem), problem).is_some_and(|shape| shape.allows(problem, point))
+        && Products::PARTS.contains(&point.parts);
+    known && narrow(&products(problem), problem).is_some_and(|shape| shape.allows(problem, point))
 }
 
 /// The shape of a problem whose indices have 32 bits: the only ones that tiles are written for.
-fn narrow<'s>(shape: &'s Option<ContractShape>, problem: &Problem<'_>) -> Option<&'s ContractShape> {
+fn narrow<'s>(shape: &'s Option<Products>, problem: &Problem<'_>) -> Option<&'s Products> {
     shape.as_ref().filter(|_| !problem.specialisation.wide)
 }
 
@@ -96,8 +85,8 @@ fn all_points(machine: Machine) -> impl Iterator<Item = Contract> {
     let threads = THREAD_ROWS
         .into_iter()
         .flat_map(|rows| THREAD_COLUMNS.map(|columns| (rows, columns)));
-    let grids = ContractShape::block_counts(machine).map(|blocks| (blocks, 1));
-    let grids = grids.chain(ContractShape::PARTS[1..].iter().map(|&parts| (0, parts)));
+    let grids = Products::block_counts(machine).map(|blocks| (blocks, 1));
+    let grids = grids.chain(Products::PARTS[1..].iter().map(|&parts| (0, parts)));
     let pipelines = STAGES
         .into_iter()
         .flat_map(move |stages| grids.clone().map(move |grid| (stages, grid)));
@@ -116,7 +105,7 @@ fn all_points(machine: Machine) -> impl Iterator<Item = Contract> {
         })
 }
 
-impl ContractShape {
+impl Products {
     /// Blocks that the assembler is told to fit on a multiprocessor.
     pub(crate) fn minimum_blocks(&self, problem: &Problem<'_>, point: &Contract) -> u32 {
         let registers = self.registers(point, problem.specialisation);
@@ -137,7 +126,7 @@ impl ContractShape {
                 elements * words + 2 * (elements / vector.max(1)).max(1)
             })
             .sum();
-        40 + (accumulators + fragments) * words + in_flight + ContractShape::held_between_tiles(point.blocks)
+        40 + (accumulators + fragments) * words + in_flight + Products::held_between_tiles(point.blocks)
     }
 
     fn allows(&self, problem: &Problem<'_>, point: &Contract) -> bool {
@@ -148,7 +137,7 @@ impl ContractShape {
                 let vector = load_width(self, problem.specialisation, side, tile, point);
                 tile * point.block_depth / vector / threads
             });
-            loads.sum::<u32>() <= ContractShape::MOST_LOADS
+            loads.sum::<u32>() <= Products::MOST_LOADS
                 && self.persists(problem.specialisation, rows, columns, point.blocks)
         };
         (64..=512).contains(&threads)
@@ -186,7 +175,7 @@ type Time = (u64, std::cmp::Reverse<u64>, u32);
 /// Tiles with their estimated times: whole waves of blocks, each as long as its arithmetic and its
 /// shared-memory traffic take. Products with fewer than 8 rows or columns are no work for tiles.
 fn timed(problem: &Problem<'_>, sizes: &[u64]) -> Vec<(Time, Contract)> {
-    let shape = shape(problem);
+    let shape = products(problem);
     let Some(shape) = narrow(&shape, problem) else {
         return Vec::new();
     };
@@ -229,7 +218,7 @@ fn timed(problem: &Problem<'_>, sizes: &[u64]) -> Vec<(Time, Contract)> {
 
 /// How wide the vectors are with which a side is loaded: derived from alignment, and such that all threads load alike.
 pub(crate) fn load_width(
-    shape: &ContractShape,
+    shape: &Products,
     specialisation: &Specialisation,
     side: &Side,
     tile: u32,

@@ -1,9 +1,6 @@
 //! `mma`: tiles of sums of products on tensor cores, by `mma.sync`.
 
-mod held;
-mod lines;
 mod lower;
-mod outputs;
 mod shape;
 mod space;
 

@@ -1,11 +1,11 @@
 //! `row`: a group of threads a row, for reductions that many outputs share.
 
-mod joint;
+mod group;
 mod kept;
 mod lower;
+mod one_pass;
 mod shape;
 mod space;
-mod walks;
 
 pub use space::{Keep, Pass, Row};
 

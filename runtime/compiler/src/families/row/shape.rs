@@ -1,6 +1,6 @@
 //! What `row` finds in an operator.
 
-use super::joint::Joint;
+use crate::lower::online::waves::Joint;
 use crate::check::Checked;
 use crate::element::Type;
 use crate::ir::{AxisId, Expr, ExprId, InputId, LetId, SizeId, Source};

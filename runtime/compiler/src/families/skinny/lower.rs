@@ -15,7 +15,7 @@ use crate::ptx::{Address, Cache, Class, Compare, Few, Guard, Opcode, Operand, Re
 use super::shape::{SkinnyShape, Sum, shape};
 use super::space::Skinny;
 use crate::lower::shuffle::butterfly;
-use crate::lower::tile::coordinates_of_chunk;
+use crate::lower::tile::tiling::coordinates_of_chunk;
 
 pub(super) fn lower<'a>(
     problem: &Problem<'a>, name: &str,

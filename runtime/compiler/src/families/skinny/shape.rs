@@ -7,7 +7,7 @@ use crate::ir::{AxisId, Expr, ExprId, InputId, ReduceOp, SizeId, Source};
 use crate::problem::Problem;
 use crate::size::Specialisation;
 use std::sync::Arc;
-use crate::lower::tile::shape::coefficient;
+use crate::lower::tile::products::coefficient;
 
 /// The most rows of the family.
 pub(super) const MOST_ROWS: u64 = 16;

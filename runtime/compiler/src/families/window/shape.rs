@@ -3,7 +3,7 @@
 use crate::check::Checked;
 use crate::families::analysis::reducing;
 use crate::ir::{AxisId, Expr, ExprId, SizeId, Source};
-use crate::lower::tile::shape::coefficient;
+use crate::lower::tile::products::coefficient;
 use crate::problem::Problem;
 
 /// Terms of the reductions of an output, at most: they are straight code.

@@ -1,9 +1,15 @@
 //! Which patches of a slab each thread loads, where threads do not simply run along memory.
 
-use super::Piece;
 use crate::lower::expression::Lowering;
 use crate::lower::index::Linear;
 use crate::ptx::Opcode;
+
+/// One load of a thread: `vector` neighbours.
+pub(crate) struct Piece {
+    /// Where its first element is, within the slab.
+    pub row: Linear,
+    pub term: Linear,
+}
 
 /// Patches of several neighbours by several terms, numbered through the block's threads, turn by turn.
 pub(crate) struct Deal {

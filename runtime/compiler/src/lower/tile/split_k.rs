@@ -7,7 +7,6 @@
 //! What a block has written is seen by the last one because counting releases and acquires at the scope of the GPU, and
 //! the barriers beside it spread that to all threads of both blocks. The counter goes back to 0 by itself.
 
-use super::Block;
 use crate::element::Type;
 use crate::kernel::ScratchContent;
 use crate::lower::Error;
@@ -32,8 +31,8 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    pub fn new(lowering: &mut Lowering<'_>, block: Linear, shape: Block) -> Part {
-        let (tile, number) = match shape.parts {
+    pub fn new(lowering: &mut Lowering<'_>, block: Linear, parts: u32, threads: u32) -> Part {
+        let (tile, number) = match parts {
             1 => (block, Linear::constant(0)),
             parts => {
                 let parts = Linear::constant(parts.into());
@@ -43,8 +42,8 @@ impl Part {
         Part {
             tile,
             number,
-            parts: shape.parts,
-            threads: shape.threads,
+            parts,
+            threads,
         }
     }
 

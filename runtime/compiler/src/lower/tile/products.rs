@@ -15,7 +15,7 @@ use std::sync::Arc;
 ///
 /// Dimensions of the outputs, which all have the same, are named by their positions.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct ContractShape {
+pub(crate) struct Products {
     /// The sums: at least one, all different.
     pub sums: Vec<Sum>,
     /// What is multiplied: those with the rows first. Sums may share them.
@@ -46,7 +46,7 @@ pub(crate) struct ContractShape {
 pub(crate) struct Sum {
     /// Where it stands in the operator.
     pub exprs: Vec<ExprId>,
-    /// What is multiplied, by its number among [`ContractShape::sides`].
+    /// What is multiplied, by its number among [`Products::sides`].
     pub left: usize,
     pub right: usize,
 }
@@ -127,7 +127,7 @@ impl Offset {
     }
 }
 
-impl ContractShape {
+impl Products {
     /// Bytes of an element as it is computed with.
     pub(crate) fn element_bytes(&self) -> u32 {
         match self.ty {
@@ -199,8 +199,7 @@ impl ContractShape {
     /// `true` if `parts` blocks can share the terms of a tile in slabs of `depth`: the parts are equal and made of whole slabs.
     pub(crate) fn divides(&self, specialisation: &Specialisation, depth: u32, parts: u32) -> bool {
         let (parts, depth) = (u64::from(parts), u64::from(depth));
-        let whole =
-            |terms: u64| terms.is_multiple_of(parts * depth) && terms / parts / depth >= ContractShape::LEAST_SLABS;
+        let whole = |terms: u64| terms.is_multiple_of(parts * depth) && terms / parts / depth >= Products::LEAST_SLABS;
         parts == 1 || volume_of(specialisation, self.terms.iter().copied()).is_some_and(whole)
     }
 
@@ -244,11 +243,11 @@ fn volume_of(specialisation: &Specialisation, mut sizes: impl Iterator<Item = Si
 }
 
 /// The sums of products of the problem's operator. None if it consists of anything but those and pointwise work on them.
-pub(crate) fn shape(problem: &Problem<'_>) -> Arc<Option<ContractShape>> {
+pub(crate) fn products(problem: &Problem<'_>) -> Arc<Option<Products>> {
     problem.shape(|problem| find(problem.checked))
 }
 
-fn find(checked: &Checked) -> Option<ContractShape> {
+fn find(checked: &Checked) -> Option<Products> {
     let op = checked.op();
     let dims = &op.outputs.first()?.dims;
     if op.outputs.iter().any(|output| output.dims != *dims) {
@@ -353,7 +352,7 @@ fn find(checked: &Checked) -> Option<ContractShape> {
             });
         }
     }
-    Some(ContractShape {
+    Some(Products {
         sums,
         sides,
         ty: ty?,
