@@ -160,7 +160,7 @@ fn so_many_rows_that_it_would_be_too_much_run_untuned() {
     assert!(eight.plan(&gpu, &sizes(most - 64)).unwrap().is_tuned());
     let plan = eight.plan(&gpu, &sizes(most + 1)).unwrap();
     match plan.origin() {
-        Origin::Untuned { reason } => assert!(reason.contains("bytes of sums"), "{reason}"),
+        Origin::Untuned { reason } => assert!(reason.contains("bytes of split-K workspace"), "{reason}"),
         origin => panic!("{origin}"),
     }
 }

@@ -4,9 +4,16 @@
 //! folder: `space` (the parameters and the legal points), `shape` (what it finds in an operator), `lower` (the kernel).
 
 pub(crate) mod analysis;
+mod contract;
 pub(crate) mod family;
 pub(crate) mod formula;
+mod mma;
+mod plain;
+mod pointwise;
+mod row;
+mod skinny;
 pub(crate) mod text;
+mod window;
 
 pub use row::{Keep, Pass};
 pub use text::ParseScheduleError;
@@ -29,10 +36,7 @@ pub const SPACE_VERSION: u32 = 6;
 
 macro_rules! families {
     ($($(#[$documentation:meta])* $Family:ident in $module:ident),* $(,)?) => {
-        $(
-            pub(crate) mod $module;
-            pub use $module::$Family;
-        )*
+        $(pub use $module::$Family;)*
 
         /// One way to compute a stage of an operator.
         ///

@@ -1,12 +1,14 @@
 //! The family `contract`: sums of products, in tiles.
 
+use crate::families::family::Family;
 use crate::families::family::{MOST_BLOCKS, first_of_each};
+use crate::families::mma::Mma;
+use crate::lower::tile::arrival::padded_elements;
+use crate::lower::tile::products::{Products, Side, products};
 use crate::problem::Problem;
 use crate::size::Specialisation;
 use crate::target::Machine;
 use bincode::{Decode, Encode};
-use crate::lower::tile::arrival::padded_elements;
-use crate::lower::tile::products::{Products, Side, products};
 
 /// A block computes `block_rows × block_columns` outputs, `block_depth` terms at a time; a thread
 /// `thread_rows × thread_columns` of them in registers.
@@ -49,9 +51,7 @@ const THREAD_ROWS: [u32; 3] = [2, 4, 8];
 const THREAD_COLUMNS: [u32; 2] = [4, 8];
 const STAGES: [u32; 2] = [1, 2];
 
-pub(super) fn points(
-    problem: &Problem<'_>,
-) -> impl Iterator<Item = Contract> {
+pub(super) fn points(problem: &Problem<'_>) -> impl Iterator<Item = Contract> {
     let shape = products(problem);
     all_points(problem.machine).filter(move |point| {
         let tile = [point.block_rows, point.block_columns];
@@ -146,22 +146,26 @@ impl Products {
             && self.divides(problem.specialisation, point.block_depth, point.parts)
             && (point.block_rows * point.block_depth).is_multiple_of(threads)
             && (point.block_columns * point.block_depth).is_multiple_of(threads)
-            && problem.machine.resident_blocks(threads, self.registers(point, problem.specialisation), point.shared_bytes(self)) > 0
+            && problem.machine.resident_blocks(
+                threads,
+                self.registers(point, problem.specialisation),
+                point.shared_bytes(self),
+            ) > 0
     }
 }
 
 /// The tile with the least estimated time.
-pub(super) fn default(
-    problem: &Problem<'_>, sizes: &[u64],
-) -> Option<Contract> {
+pub(super) fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Contract> {
     let timed = timed(problem, sizes);
     timed.into_iter().min().map(|(_, point)| point)
 }
 
-/// The same for each tile of a thread.
-pub(super) fn starts(
-    problem: &Problem<'_>, sizes: &[u64],
-) -> Vec<Contract> {
+/// The same for each tile of a thread, unless tensor cores can do the product.
+pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Contract> {
+    // Tensor cores are faster wherever they apply.
+    if !Mma::starts(problem, sizes).is_empty() {
+        return Vec::new();
+    }
     let mut timed = timed(problem, sizes);
     timed.sort_unstable();
     let points = timed.into_iter().map(|(_, point)| point);

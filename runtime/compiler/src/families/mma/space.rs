@@ -4,10 +4,8 @@
 //! language wherever both factors are of few bits *by what they are*: read from tensors of such elements, rounded by
 //! `tf32(…)` or `as f16`, or made from those by what keeps the bits few. Nothing is ever rounded that the source does not round.
 
-use crate::families::family::{MOST_BLOCKS, first_of_each};
-use crate::problem::Problem;
-use bincode::{Decode, Encode};
 use super::shape::{MmaShape, shape};
+use crate::families::family::{MOST_BLOCKS, first_of_each};
 use crate::lower::tile::arrival::{patch, read_as_is};
 use crate::lower::tile::block::Block;
 use crate::lower::tile::epilogue::{Strip, strips};
@@ -15,6 +13,8 @@ use crate::lower::tile::lines::are_paired;
 use crate::lower::tile::multiplicand::Multiplicand;
 use crate::lower::tile::products::{Products, Side};
 use crate::lower::tile::warp::WarpTile;
+use crate::problem::Problem;
+use bincode::{Decode, Encode};
 
 /// A block computes `block_rows × block_columns` outputs, `block_depth` terms at a time; a warp
 /// `warp_rows × warp_columns` of them, and every `split`-th part of the terms.
@@ -123,7 +123,9 @@ pub(super) fn legal(problem: &Problem<'_>, point: &Mma) -> bool {
 pub(crate) fn minimum_blocks(problem: &Problem<'_>, point: &Mma) -> u32 {
     Space::of(problem, &shape(problem)).map_or(1, |space| {
         let shared = point.shared_bytes(&space.shape.products, space.bytes());
-        problem.machine.minimum_blocks(point.threads(), space.registers(point), shared)
+        problem
+            .machine
+            .minimum_blocks(point.threads(), space.registers(point), shared)
     })
 }
 
@@ -198,15 +200,27 @@ impl<'s, 'p> Space<'s, 'p> {
         let (rows, columns) = (point.block_rows, point.block_columns);
         let loads = self.shape.products.tiles(rows, columns).map(|(side, tile)| {
             let multiplicand = self.shape.multiplicands[usize::from(!side.of_rows)];
-            let [vector, _] = patch(&self.shape.products, self.problem.specialisation, side, tile, point.block(), multiplicand);
+            let [vector, _] = patch(
+                &self.shape.products,
+                self.problem.specialisation,
+                side,
+                tile,
+                point.block(),
+                multiplicand,
+            );
             tile * point.block_depth / vector / point.threads()
         });
         loads.sum::<u32>() <= Products::MOST_LOADS
-            && self.shape.products.persists(self.problem.specialisation, rows, columns, point.blocks)
+            && self
+                .shape
+                .products
+                .persists(self.problem.specialisation, rows, columns, point.blocks)
     }
 
     fn divides(&self, point: &Mma) -> bool {
-        self.shape.products.divides(self.problem.specialisation, point.block_depth, point.parts)
+        self.shape
+            .products
+            .divides(self.problem.specialisation, point.block_depth, point.parts)
     }
 
     /// `true` if its split of the terms among blocks may pay on this machine.
@@ -217,7 +231,8 @@ impl<'s, 'p> Space<'s, 'p> {
 
     fn resident_blocks(&self, point: &Mma) -> u32 {
         let shared = point.shared_bytes(&self.shape.products, self.bytes());
-        self.problem.machine
+        self.problem
+            .machine
             .resident_blocks(point.threads(), self.registers(point), shared)
     }
 
@@ -227,10 +242,20 @@ impl<'s, 'p> Space<'s, 'p> {
         let fragments = self.shape.products.elements(point.warp_rows, point.warp_columns) / 4;
         // Of what goes through registers: where it is, and what tells whether it is there. More where terms have several coordinates.
         let address = if self.shape.products.terms.len() > 1 { 4 } else { 3 };
-        let loads: u32 = self.shape.products.tiles(point.block_rows, point.block_columns)
+        let loads: u32 = self
+            .shape
+            .products
+            .tiles(point.block_rows, point.block_columns)
             .map(|(side, rows)| {
                 let multiplicand = self.shape.multiplicands[usize::from(!side.of_rows)];
-                let [vector, _] = patch(&self.shape.products, self.problem.specialisation, side, rows, point.block(), multiplicand);
+                let [vector, _] = patch(
+                    &self.shape.products,
+                    self.problem.specialisation,
+                    side,
+                    rows,
+                    point.block(),
+                    multiplicand,
+                );
                 let elements = rows * point.block_depth / point.threads();
                 let pieces = elements / vector;
                 if self.may_copy(side, multiplicand, vector) {
@@ -241,7 +266,10 @@ impl<'s, 'p> Space<'s, 'p> {
                 }
             })
             .sum();
-        let paired = self.shape.products.sides
+        let paired = self
+            .shape
+            .products
+            .sides
             .iter()
             .filter(|side| are_paired(side, self.bytes()))
             .count() as u32;
@@ -252,10 +280,15 @@ impl<'s, 'p> Space<'s, 'p> {
 
     /// Whether a side may be copied as it lies in memory: a guess, made certain while lowering.
     fn may_copy(&self, side: &Side, multiplicand: Multiplicand, vector: u32) -> bool {
-        side.factors
-            .first()
-            .is_some_and(|&factor| read_as_is(self.problem.checked, self.problem.specialisation, &self.shape.products, factor, multiplicand))
-            && vector * multiplicand.bytes() >= 4
+        side.factors.first().is_some_and(|&factor| {
+            read_as_is(
+                self.problem.checked,
+                self.problem.specialisation,
+                &self.shape.products,
+                factor,
+                multiplicand,
+            )
+        }) && vector * multiplicand.bytes() >= 4
     }
 }
 
@@ -264,9 +297,7 @@ const LEAST_ROWS: u64 = 8;
 const LEAST_START_ROWS: u64 = 2;
 
 /// The tile with the least estimated time.
-pub(super) fn default(
-    problem: &Problem<'_>, sizes: &[u64],
-) -> Option<Mma> {
+pub(super) fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Mma> {
     let timed = timed(problem, sizes, LEAST_ROWS);
     timed.into_iter().min().map(|(_, _, point)| point)
 }
@@ -281,10 +312,7 @@ pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Mma> {
 
 /// Tiles with their estimated times, and threads: whole waves of blocks, each as long as its tensor cores, its reads of shared
 /// memory, or its reads of L2 take. None if there are fewer rows or columns than `least`.
-fn timed(
-    problem: &Problem<'_>, sizes: &[u64],
-    least: u64,
-) -> Vec<(u64, u32, Mma)> {
+fn timed(problem: &Problem<'_>, sizes: &[u64], least: u64) -> Vec<(u64, u32, Mma)> {
     let shape = shape(problem);
     let Some(space) = Space::of(problem, &shape) else {
         return Vec::new();

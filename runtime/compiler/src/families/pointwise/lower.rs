@@ -1,17 +1,18 @@
 //! `pointwise`: chunks of neighbouring outputs, read and written as vectors; transposed inputs by way of tiles ([`tiles`]).
 
+use super::shape::flat;
+use super::space::{Pointwise, resident_blocks, together};
+use super::tiles;
 use crate::lower::Error;
 use crate::lower::expression::{Binding, InSequence, Lanes, Lowering};
 use crate::lower::grid::{Grid, volume_formula};
 use crate::lower::index::Linear;
 use crate::problem::Problem;
 use crate::ptx::{Class, Guard, Opcode, Operand, Reg, Turns};
-use super::space::{Pointwise, resident_blocks, together};
-use super::shape::flat;
-use super::tiles;
 
 pub(super) fn lower<'a>(
-    problem: &Problem<'a>, name: &str,
+    problem: &Problem<'a>,
+    name: &str,
     schedule: &Pointwise,
 ) -> Result<(Lowering<'a>, Grid), Error> {
     let (mut lowering, launch) = kernel(problem, name, schedule)?;
@@ -21,10 +22,7 @@ pub(super) fn lower<'a>(
     Ok((lowering, launch))
 }
 
-fn kernel<'a>(
-    problem: &Problem<'a>, name: &str,
-    schedule: &Pointwise,
-) -> Result<(Lowering<'a>, Grid), Error> {
+fn kernel<'a>(problem: &Problem<'a>, name: &str, schedule: &Pointwise) -> Result<(Lowering<'a>, Grid), Error> {
     let mut lowering = Lowering::new(problem, name, schedule.threads);
     lowering.read_cache = schedule.cache;
     if schedule.tile > 0 {

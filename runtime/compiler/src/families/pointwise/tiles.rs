@@ -5,17 +5,17 @@
 //! side. Units stand in it at their number with the bits of the row's square flipped (`^`): so both the columns that neighbouring
 //! threads put into different rows, and the units that they take from one row, lie in different banks.
 
+use super::lower::{quotient_up, store};
+use super::shape::Transposed;
+use super::space::Pointwise;
+use crate::element::Element;
+use crate::families::formula::{NodeId, Place, Symbol};
 use crate::lower::Error;
 use crate::lower::expression::{Binding, InSequence, Lanes, Lowering};
 use crate::lower::grid::{Grid, volume_formula};
 use crate::lower::index::Linear;
 use crate::lower::value::{Value, from_storage};
-use crate::element::Element;
 use crate::ptx::{Address, Guard, Opcode, Operand, Reg};
-use super::space::Pointwise;
-use super::shape::Transposed;
-use super::lower::{quotient_up, store};
-use crate::families::formula::{NodeId, Place, Symbol};
 
 pub(super) fn lower<'a>(mut lowering: Lowering<'a>, schedule: &Pointwise) -> Result<(Lowering<'a>, Grid), Error> {
     let checked = lowering.checked;

@@ -1,9 +1,9 @@
 //! What `row` finds in an operator.
 
-use crate::lower::online::waves::Joint;
 use crate::check::Checked;
 use crate::element::Type;
 use crate::ir::{AxisId, Expr, ExprId, InputId, LetId, SizeId, Source};
+use crate::lower::online::waves::Joint;
 use crate::problem::Problem;
 use crate::target::Machine;
 
@@ -61,7 +61,11 @@ impl Shape {
             .map(|size| extent(size).multiple_of())
             .min()
             .unwrap_or(1);
-        let widest_vector = if problem.specialisation.aligned { divisible.min(8) } else { 1 };
+        let widest_vector = if problem.specialisation.aligned {
+            divisible.min(8)
+        } else {
+            1
+        };
         let tensors = op.inputs.iter().filter(|input| input.dims.is_some());
         let joint = Joint::of(problem.checked, axes);
         let reads = match &joint {
@@ -71,7 +75,8 @@ impl Shape {
         let again = read_again(problem.checked);
         let wide = (0..op.exprs.len()).map(|number| ExprId(number as u32)).any(|expr| {
             let combines_indices = matches!(op.expr(expr), Expr::Reduce { .. }) && problem.checked.is_index(expr);
-            matches!(problem.checked.ty(expr), Type::F64 | Type::I64) || (problem.specialisation.wide && combines_indices)
+            matches!(problem.checked.ty(expr), Type::F64 | Type::I64)
+                || (problem.specialisation.wide && combines_indices)
         });
         Some(Shape {
             volumes,

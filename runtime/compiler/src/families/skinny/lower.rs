@@ -4,27 +4,26 @@
 //! turn is straight code, so that what several rows or columns read is one load: the builder numbers values.
 //! Partial sums meet in shared memory, and each output is finished by one thread.
 
+use super::shape::{SkinnyShape, Sum, shape};
+use super::space::Skinny;
+use crate::ir::{ExprId, InputId, SizeId};
 use crate::lower::Error;
 use crate::lower::expression::{Access, Accumulator, Binding, InSequence, Lanes, Lowering, Reduce};
 use crate::lower::grid::{Grid, volume_formula};
 use crate::lower::index::Linear;
-use crate::lower::value::{Value, width_in_shared};
-use crate::ir::{ExprId, InputId, SizeId};
-use crate::problem::Problem;
-use crate::ptx::{Address, Cache, Class, Compare, Few, Guard, Opcode, Operand, Reg, Space, Turns};
-use super::shape::{SkinnyShape, Sum, shape};
-use super::space::Skinny;
 use crate::lower::shuffle::butterfly;
 use crate::lower::tile::tiling::coordinates_of_chunk;
+use crate::lower::value::{Value, width_in_shared};
+use crate::problem::Problem;
+use crate::ptx::{Address, Cache, Class, Compare, Few, Guard, Opcode, Operand, Reg, Space, Turns};
 
-pub(super) fn lower<'a>(
-    problem: &Problem<'a>, name: &str,
-    point: &Skinny,
-) -> Result<(Lowering<'a>, Grid), Error> {
+pub(super) fn lower<'a>(problem: &Problem<'a>, name: &str, point: &Skinny) -> Result<(Lowering<'a>, Grid), Error> {
     let shape = shape(problem);
     let shape = shape.as_ref().as_ref().ok_or(Error::Unbound)?;
     let mut lowering = Lowering::new(problem, name, point.threads());
-    lowering.b.set_minimum_blocks(shape.minimum_blocks(point, problem.machine));
+    lowering
+        .b
+        .set_minimum_blocks(shape.minimum_blocks(point, problem.machine));
     let strip = Strip::new(&mut lowering, point, shape);
     let accumulators = strip.sum(&mut lowering)?;
     strip.exchange(&mut lowering, accumulators);

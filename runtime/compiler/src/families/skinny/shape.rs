@@ -1,13 +1,13 @@
 //! Which operators are skinny, and what is what in them.
 
-use crate::families::analysis::{conditional, reducing};
 use crate::check::Checked;
 use crate::element::{Element, Type};
+use crate::families::analysis::{conditional, reducing};
 use crate::ir::{AxisId, Expr, ExprId, InputId, ReduceOp, SizeId, Source};
+use crate::lower::tile::products::coefficient;
 use crate::problem::Problem;
 use crate::size::Specialisation;
 use std::sync::Arc;
-use crate::lower::tile::products::coefficient;
 
 /// The most rows of the family.
 pub(super) const MOST_ROWS: u64 = 16;
@@ -150,7 +150,12 @@ fn find(problem: &Problem<'_>) -> Option<SkinnyShape> {
     let Search {
         axes, mut sums, reads, ..
     } = search;
-    let extents: Vec<SizeId> = sums.first()?.depth.iter().map(|&axis| problem.checked.extent(axis)).collect();
+    let extents: Vec<SizeId> = sums
+        .first()?
+        .depth
+        .iter()
+        .map(|&axis| problem.checked.extent(axis))
+        .collect();
     if sums.iter().any(|sum| {
         !sum.depth
             .iter()
@@ -159,12 +164,17 @@ fn find(problem: &Problem<'_>) -> Option<SkinnyShape> {
     }) {
         return None;
     }
-    let count = |positions: &[usize]| fixed_volume(problem.specialisation, positions.iter().map(|&position| dims[position]));
+    let count =
+        |positions: &[usize]| fixed_volume(problem.specialisation, positions.iter().map(|&position| dims[position]));
     let [batch, rows, columns] = sides(&reads, dims.len(), count)?;
     let on = |positions: &[usize], side: &[usize]| positions.iter().any(|position| side.contains(position));
     for sum in &mut sums {
         let positions: Vec<usize> = (0..dims.len())
-            .filter(|&position| axes[position].iter().any(|&axis| problem.checked.axes(sum.expr).contains(axis)))
+            .filter(|&position| {
+                axes[position]
+                    .iter()
+                    .any(|&axis| problem.checked.axes(sum.expr).contains(axis))
+            })
             .collect();
         (sum.by_row, sum.by_column) = (on(&positions, &rows), on(&positions, &columns));
     }

@@ -1,12 +1,12 @@
 //! The family `skinny`: sums that a few rows share the weights of, as in decoding. The weights are read once, and reading
 //! them is all that takes time.
 
+use super::shape::{MOST_ROWS, Operand, SkinnyShape, shape};
 use crate::families::family::first_of_each;
 use crate::problem::Problem;
 use crate::ptx::Cache;
 use crate::target::Machine;
 use bincode::{Decode, Encode};
-use super::shape::{MOST_ROWS, Operand, SkinnyShape, shape};
 
 /// A warp's threads and `warps` warps share each sum; a thread sums `columns` columns for `rows` rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
@@ -69,9 +69,7 @@ impl Skinny {
     }
 }
 
-pub(super) fn points(
-    problem: &Problem<'_>,
-) -> impl Iterator<Item = Skinny> {
+pub(super) fn points(problem: &Problem<'_>) -> impl Iterator<Item = Skinny> {
     let shape = shape(problem);
     let shape = shape.as_ref().as_ref();
     let candidates = shape.map(all_points).into_iter().flatten();
@@ -266,9 +264,7 @@ impl SkinnyShape {
 }
 
 /// All threads of the machine busy with the widest loads, 64 bytes of weights in flight for each.
-pub(super) fn default(
-    problem: &Problem<'_>, sizes: &[u64],
-) -> Option<Skinny> {
+pub(super) fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Skinny> {
     let ordered = ordered(problem, sizes, MOST_ROWS);
     ordered.into_iter().next()
 }
@@ -277,18 +273,13 @@ pub(super) fn default(
 const MOST_START_ROWS: u64 = 64;
 
 /// The same for few and for many rows of a thread, lanes along a sum, and warps.
-pub(super) fn starts(
-    problem: &Problem<'_>, sizes: &[u64],
-) -> Vec<Skinny> {
+pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Skinny> {
     let points = ordered(problem, sizes, MOST_START_ROWS);
     first_of_each(points, |point| (point.rows > 2, point.lanes, point.warps > 2))
 }
 
 /// What suits these sizes, the best first; nothing if there are more rows than `most`.
-fn ordered(
-    problem: &Problem<'_>, sizes: &[u64],
-    most: u64,
-) -> Vec<Skinny> {
+fn ordered(problem: &Problem<'_>, sizes: &[u64], most: u64) -> Vec<Skinny> {
     let shape = shape(problem);
     let Some(shape) = shape.as_ref().as_ref() else {
         return Vec::new();
@@ -311,9 +302,7 @@ fn ordered(
         return Vec::new();
     }
     let most_warps = 16 * u64::from(problem.machine.multiprocessors.max(1));
-    let mut points: Vec<Skinny> = points(problem)
-        .filter(|point| point.cache == Cache::Normal)
-        .collect();
+    let mut points: Vec<Skinny> = points(problem).filter(|point| point.cache == Cache::Normal).collect();
     points.sort_by_cached_key(|point| {
         let tiles = rows.div_ceil(u64::from(point.rows));
         let of_warp = u64::from(point.column_lanes() * shape.thread_columns(point));

@@ -109,8 +109,7 @@ impl Shape {
         let own = axes(position);
         self.reductions.iter().all(|reduction| {
             reduction.reads.iter().all(|&read| {
-                !reduction.slides(checked, read, &all)
-                    || own.iter().any(|&axis| checked.axes(read).contains(axis))
+                !reduction.slides(checked, read, &all) || own.iter().any(|&axis| checked.axes(read).contains(axis))
             })
         })
     }
