@@ -121,6 +121,20 @@ impl Lowering<'_> {
         }
     }
 
+    /// Stores neighbouring elements of each output, from the element number `first` on.
+    pub(crate) fn store_outputs(&mut self, first: &Linear, values: &[Vec<Operand>], cache: Cache) {
+        for (position, values) in values.iter().enumerate() {
+            self.store_output(position, first, values, cache, None);
+        }
+    }
+
+    /// `⌈value / divisor⌉`
+    pub(crate) fn divided_up(&mut self, value: &Linear, divisor: u32) -> Linear {
+        let rounded = value.plus_constant(i64::from(divisor) - 1);
+        let divisor = Linear::constant(i64::from(divisor));
+        self.math.divide(&mut self.b, &rounded, &divisor).0
+    }
+
     /// Stored elements in the registers of one store: narrow ones are packed into words.
     pub(crate) fn pack(&mut self, element: Element, values: &[Operand]) -> (Width, Vec<Operand>) {
         let width = width_of(element);

@@ -21,6 +21,7 @@ use crate::check::Checked;
 use crate::element::{Element, Type};
 use crate::ir::{AxisId, BinaryOp, Expr, ExprId, InputId, Op, ReduceOp, SizeId};
 use crate::kernel::{Parameter, ParameterValue, ScratchContent};
+use crate::lower::arithmetic;
 use crate::problem::Problem;
 use crate::ptx::builder::Location;
 use crate::ptx::text::Entry;
@@ -453,7 +454,7 @@ impl<'a> Lowering<'a> {
             Expr::Read { .. } => self.read(expr, false, family)?,
             Expr::Unary(unary, a) => {
                 let a = self.value_as(*a, ty, family)?;
-                value::unary(&mut self.b, *unary, a)
+                arithmetic::unary(&mut self.b, *unary, a)
             }
             Expr::Binary(binary, x, y) => self.binary(ty, *binary, *x, *y, family)?,
             Expr::Compare(compare, x, y) => {
@@ -471,7 +472,7 @@ impl<'a> Lowering<'a> {
                 let accept = self.conditional(condition, *accept, ty, family)?;
                 let not = self.b.op(Opcode::NotPred, &[condition.into()]);
                 let reject = self.conditional(not, *reject, ty, family)?;
-                value::select(&mut self.b, condition, accept, reject)
+                arithmetic::select(&mut self.b, condition, accept, reject)
             }
             Expr::Cast(a, element) => {
                 let from = match op.expr(*a) {
@@ -556,7 +557,7 @@ impl<'a> Lowering<'a> {
             }
             _ => self.value_as(y, ty, family)?,
         };
-        Ok(value::binary(&mut self.b, binary, left, right))
+        Ok(arithmetic::binary(&mut self.b, binary, left, right))
     }
 
     /// The value of an expression that is wanted only where `condition` holds too.

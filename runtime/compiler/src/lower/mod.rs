@@ -3,6 +3,7 @@
 //! A [family](crate::families) lowers each stage, with [`expression`] for whatever the language says inside it, and [`tile`] for what tiled
 //! families share. [`assemble`] makes one module of the stages.
 
+pub mod arithmetic;
 mod emit;
 mod error;
 pub mod expression;

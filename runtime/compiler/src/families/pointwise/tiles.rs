@@ -5,7 +5,6 @@
 //! side. Units stand in it at their number with the bits of the row's square flipped (`^`): so both the columns that neighbouring
 //! threads put into different rows, and the units that they take from one row, lie in different banks.
 
-use super::lower::{quotient_up, store};
 use super::shape::Transposed;
 use super::space::Pointwise;
 use crate::element::Element;
@@ -46,8 +45,8 @@ pub(super) fn lower<'a>(mut lowering: Lowering<'a>, schedule: &Pointwise) -> Res
     };
     let counts = [
         lowering.volume(outer),
-        quotient_up(&mut lowering, &tile.rows, along),
-        quotient_up(&mut lowering, &tile.columns, across),
+        lowering.divided_up(&tile.rows, along),
+        lowering.divided_up(&tile.columns, across),
     ];
     let count = counts.iter().fold(Linear::constant(1), |count, part| {
         lowering.math.product(&mut lowering.b, &count, part)
@@ -267,7 +266,7 @@ impl Tile<'_> {
             }
             lowering.lanes = None;
             let first = lowering.offset(&coordinates, &op.outputs[0].dims);
-            store(lowering, &self.schedule, &first, &values);
+            lowering.store_outputs(&first, &values, self.schedule.cache);
             lowering.b.end();
         }
         Ok(())

@@ -9,7 +9,8 @@ use crate::check::Interval;
 use crate::element::{Element, Type};
 use crate::ir::{BinaryOp, Expr, ExprId, Literal, ReduceOp, SizeId, Source, UnaryOp};
 use crate::lower::Error;
-use crate::lower::value::{self, Value};
+use crate::lower::arithmetic;
+use crate::lower::value::Value;
 
 /// What 32-bit arithmetic gives of an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,7 +123,7 @@ impl Lowering<'_> {
         Ok(match *self.op().expr(at) {
             Expr::Unary(UnaryOp::Neg, a) => {
                 let a = self.index_in_64(a, family)?;
-                value::unary(&mut self.b, UnaryOp::Neg, a)
+                arithmetic::unary(&mut self.b, UnaryOp::Neg, a)
             }
             Expr::Binary(
                 op @ (BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div | BinaryOp::Rem),
@@ -130,7 +131,7 @@ impl Lowering<'_> {
                 y,
             ) => {
                 let (x, y) = (self.index_in_64(x, family)?, self.index_in_64(y, family)?);
-                value::binary(&mut self.b, op, x, y)
+                arithmetic::binary(&mut self.b, op, x, y)
             }
             _ => self.value_as(at, Type::I64, family)?,
         })

@@ -4,6 +4,7 @@ use super::{Access, Binding, Byte, InSequence, InputValue, Lanes, Load, Lowering
 use crate::element::{Element, Type};
 use crate::ir::{Expr, ExprId, InputId, SizeId, Source};
 use crate::lower::Error;
+use crate::lower::arithmetic;
 use crate::lower::index::Linear;
 use crate::lower::value::{self, Value, class_of};
 use crate::ptx::{Address, Builder, Cache, Class, Compare, Few, Guard, Opcode, Operand, Reg, Space, Width};
@@ -159,11 +160,11 @@ impl Lowering<'_> {
                 if is_zero(or) && matches!(source, Source::Input(_)) && value.ty != Type::Bool {
                     return Ok(value);
                 }
-                Ok(value::select(&mut self.b, in_range, value, or))
+                Ok(arithmetic::select(&mut self.b, in_range, value, or))
             }
             (None, Some(in_range)) if matches!(source, Source::Let(_)) => {
                 let zero = Value::zero(&mut self.b, value.ty);
-                Ok(value::select(&mut self.b, in_range, value, zero))
+                Ok(arithmetic::select(&mut self.b, in_range, value, zero))
             }
             _ => Ok(value),
         }

@@ -4,6 +4,7 @@ use super::{Binding, Lowering, Reduce};
 use crate::element::Type;
 use crate::ir::{AxisId, BinaryOp, Expr, ExprId, ReduceOp};
 use crate::lower::Error;
+use crate::lower::arithmetic;
 use crate::lower::index::Linear;
 use crate::lower::value::{self, Value, class_of, select_of};
 use crate::ptx::builder::move_of;
@@ -166,7 +167,7 @@ impl Accumulator {
                     BinaryOp::Min
                 };
                 let current = Value::new(self.ty, b.read(self.best));
-                let extreme = value::binary(b, op, current, value);
+                let extreme = arithmetic::binary(b, op, current, value);
                 b.assign(move_of(class_of(self.ty)), self.best, &[extreme.operand]);
             }
             ReduceOp::ArgMax | ReduceOp::ArgMin => {

@@ -9,9 +9,10 @@ use super::tiling::{Band, Tiling};
 use super::warp::{Warp, WarpTile};
 use crate::ir::BinaryOp;
 use crate::lower::Error;
+use crate::lower::arithmetic::binary;
 use crate::lower::expression::Lowering;
 use crate::lower::index::Linear;
-use crate::lower::value::{Value, binary, width_in_shared};
+use crate::lower::value::{Value, width_in_shared};
 use crate::ptx::{Cache, Class, Few, Opcode, Operand, Reg, Space, Turns};
 
 /// Computes and stores the outputs of each thread's tile from its registers.

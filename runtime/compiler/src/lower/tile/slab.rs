@@ -5,9 +5,10 @@ use super::deal::{Deal, Piece};
 use crate::element::Type;
 use crate::ir::{BinaryOp, ExprId};
 use crate::lower::Error;
+use crate::lower::arithmetic::{binary, select};
 use crate::lower::expression::{Lowering, Reduce};
 use crate::lower::index::Linear;
-use crate::lower::value::{Value, binary, select};
+use crate::lower::value::Value;
 use crate::ptx::{Opcode, Reg};
 
 /// One side's part of the block: how it is loaded.
