@@ -119,7 +119,7 @@ macro_rules! families {
             }
         }
 
-        /// What the families offer for a problem, in the order of the table.
+        /// The offer of each family, in the order of the table.
         fn offers() -> [Offer; [$($Family::NAME),*].len()] {
             [$(Offer {
                 work: $Family::WORK,
@@ -170,7 +170,7 @@ families! {
     Window in window,
 }
 
-/// What a family offers for a problem.
+/// The points that a family offers for a problem.
 struct Offer {
     work: Work,
     space: fn(&Problem<'_>) -> Vec<Schedule>,

@@ -1,6 +1,6 @@
 //! Operators of the language on values.
 
-use super::math;
+use super::math::remainder;
 use super::value::{Value, add_of, by_type, class_of, mul_of, select_of};
 use crate::element::Type;
 use crate::ir::{BinaryOp, UnaryOp};
@@ -27,7 +27,7 @@ pub fn binary(b: &mut Builder, op: BinaryOp, x: Value, y: Value) -> Value {
         BinaryOp::Div if ty.is_integer() => return integer_division(b, op, x, y),
         BinaryOp::Div => by_type(ty, Opcode::DivS32, Opcode::DivS64, Opcode::DivF32, Opcode::DivF64),
         BinaryOp::Rem if ty.is_integer() => return integer_division(b, op, x, y),
-        BinaryOp::Rem => return math::remainder(b, x, y),
+        BinaryOp::Rem => return remainder(b, x, y),
         BinaryOp::Min | BinaryOp::Max if ty == Type::F64 => return extreme_f64(b, op, x, y),
         BinaryOp::Min => by_type(ty, Opcode::MinS32, Opcode::MinS64, Opcode::MinNanF32, Opcode::MinF64),
         BinaryOp::Max => by_type(ty, Opcode::MaxS32, Opcode::MaxS64, Opcode::MaxNanF32, Opcode::MaxF64),

@@ -63,7 +63,7 @@ impl Lowering<'_> {
         self.b.begin_if(Guard { predicate, holds: true });
     }
 
-    /// Whether `value < bound`.
+    /// `true` if `value < bound`.
     pub(crate) fn below(&mut self, value: &Linear, bound: &Linear) -> Reg {
         let value = self.math.operand(&mut self.b, value);
         let bound = self.math.operand(&mut self.b, bound);

@@ -24,7 +24,7 @@ pub const fn class_of(ty: Type) -> Class {
     }
 }
 
-/// How a value of a type lies in shared memory.
+/// The width of a value of a type in shared memory.
 pub const fn width_in_shared(ty: Type) -> Width {
     match ty {
         Type::Bool | Type::I32 => Width::B32,

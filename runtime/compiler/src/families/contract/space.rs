@@ -197,7 +197,7 @@ fn timed(problem: &Problem<'_>, sizes: &[u64]) -> Vec<(Time, Contract)> {
         let outputs = u64::from(point.thread_rows * point.thread_columns);
         let elements = u64::from(shape.elements(point.thread_rows, point.thread_columns));
         let threads = u64::from(point.threads());
-        // What a thread brings to shared memory, for each term: a load, a store, and where they are.
+        // Each thread's share of the arrival of a term: a load, a store and their addresses.
         let brought = u64::from(shape.elements(point.block_rows, point.block_columns)) * 8 / threads;
         // Per term and thread: a multiply-add for each sum of each output, and the elements from shared memory; fewer than 128
         // threads leave issue slots empty.
@@ -220,7 +220,7 @@ fn timed(problem: &Problem<'_>, sizes: &[u64]) -> Vec<(Time, Contract)> {
         .collect()
 }
 
-/// How wide the vectors are with which a side is loaded: derived from alignment, and such that all threads load alike.
+/// The width of a side's vector loads: the widest that alignment allows and that lets all threads load alike.
 pub(crate) fn load_width(
     shape: &Products,
     specialisation: &Specialisation,

@@ -195,7 +195,7 @@ impl<'s, 'p> Space<'s, 'p> {
             && self.resident_blocks(point) > 0
     }
 
-    /// Whether few blocks may go from tile to tile: there are more tiles, and few loads of a slab.
+    /// `true` if few blocks may go from tile to tile: there are more tiles, and few loads of a slab.
     fn persists(&self, point: &Mma) -> bool {
         let (rows, columns) = (point.block_rows, point.block_columns);
         let loads = self.shape.products.tiles(rows, columns).map(|(side, tile)| {
@@ -240,7 +240,7 @@ impl<'s, 'p> Space<'s, 'p> {
     fn registers(&self, point: &Mma) -> u32 {
         let accumulators = self.shape.products.sums.len() as u32 * point.warp_rows * point.warp_columns / 32;
         let fragments = self.shape.products.elements(point.warp_rows, point.warp_columns) / 4;
-        // Of what goes through registers: where it is, and what tells whether it is there. More where terms have several coordinates.
+        // Operands staged through registers: their addresses and bounds predicates, one more where K has several coordinates.
         let address = if self.shape.products.terms.len() > 1 { 4 } else { 3 };
         let loads: u32 = self
             .shape
@@ -273,12 +273,12 @@ impl<'s, 'p> Space<'s, 'p> {
             .iter()
             .filter(|side| are_paired(side, self.bytes()))
             .count() as u32;
-        // What is being taken apart, where blocks that go on keep more at hand.
+        // Byte pairs that are being taken apart, where persistent blocks hold more registers.
         let apart = if point.blocks > 0 { 12 * paired } else { 0 };
         40 + accumulators + fragments + loads + apart + Products::held_between_tiles(point.blocks)
     }
 
-    /// Whether a side may be copied as it lies in memory: a guess, made certain while lowering.
+    /// `true` if a side may be copied as it lies in memory: a guess, made certain while lowering.
     fn may_copy(&self, side: &Side, multiplicand: Multiplicand, vector: u32) -> bool {
         side.factors.first().is_some_and(|&factor| {
             read_as_is(

@@ -20,7 +20,7 @@ pub struct Pointwise {
     pub vector: u32,
     /// Chunks a thread, a block's width apart; with a tile, squares of `vector × vector` elements.
     pub unroll: u32,
-    /// What reads and writes leave in the caches.
+    /// The cache hint of reads and writes.
     pub cache: Cache,
     /// Elements along the fastest axis of transposed inputs that a block passes through shared memory; 0: none, they are read as
     /// they lie. Along the outputs' fastest axis there are as many as threads, squares and this leave.
@@ -156,7 +156,7 @@ impl Shape {
 fn registers(checked: &Checked, point: &Pointwise) -> u32 {
     let op = checked.op();
     let words = |element: Element| element.size().div_ceil(4);
-    // Of each read its elements, an address and a condition; of tiles those of each row.
+    // Each read takes its elements, an address and a condition; in tiles for each row.
     let elements = if point.tile > 0 {
         point.vector * point.vector
     } else {
@@ -180,7 +180,7 @@ pub(crate) fn resident_blocks(problem: &Problem<'_>, point: &Pointwise, shared: 
     problem.machine.resident_blocks(point.threads, registers, shared).max(1)
 }
 
-/// Whether a thread's chunks are done together, all loads first. If they call many functions or hold many elements, the assembler
+/// `true` if a thread's chunks are done together, all loads first. If they call many functions or hold many elements, the assembler
 /// would mix them, and spill: they are done one after the other then.
 pub(crate) fn together(checked: &Checked, point: &Pointwise) -> bool {
     let calls = calls(checked) * point.unroll * point.vector;

@@ -102,7 +102,7 @@ impl Tile<'_> {
         self.schedule.vector.into()
     }
 
-    /// Of the thread's units, in rows of so many, the one of that number: its place in its row, and its row.
+    /// The place in its row, and the row, of the thread's unit with that number, in rows of so many units.
     fn unit(&self, lowering: &mut Lowering<'_>, number: u32, in_a_row: u32) -> (Reg, Reg) {
         let tid = lowering.b.op(Opcode::TidX, &[]);
         let number = i64::from(number * self.schedule.threads);
@@ -299,7 +299,7 @@ impl Tile<'_> {
             .ok_or(Error::Unbound)
     }
 
-    /// What an axis is, so many rows and columns from the coordinates on.
+    /// The value of an axis so many rows and columns beyond the coordinates.
     fn at(&self, coordinates: &[Linear], symbol: Symbol, row: i64, column: i64) -> Result<Linear, Error> {
         let Symbol::Output(position) = symbol else {
             return Err(Error::Unbound);

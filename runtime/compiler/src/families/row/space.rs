@@ -14,7 +14,7 @@ pub struct Row {
     pub rows: u32,
     /// Neighbouring elements a thread takes at once.
     pub vector: u32,
-    /// What becomes of a row's elements between its reductions.
+    /// The storage of a row's elements between its reductions.
     pub keep: Keep,
     /// Loads of `vector` elements a thread has in flight at once, at least; 1 where rows are kept in registers, where all are.
     pub unroll: u32,
@@ -22,7 +22,7 @@ pub struct Row {
     pub pass: Pass,
 }
 
-/// What becomes of a row's elements between reductions.
+/// The storage of a row's elements between reductions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub enum Keep {
     /// Each thread keeps its own in registers: read once.
@@ -167,7 +167,7 @@ impl Shape {
             && self.keeps(row)
     }
 
-    /// Whether there are so many loads in a row, and registers for them.
+    /// `true` if there are so many loads in a row, and registers for them.
     fn unrolls(&self, row: &Row) -> bool {
         let turn = u64::from(row.threads * row.vector) * u64::from(row.unroll / 2);
         let longest = self.volumes.iter().flatten().max();

@@ -23,7 +23,7 @@ pub struct Skinny {
     pub warps: u32,
     /// Loads of each column (or vector of them) that are in flight at once.
     pub unroll: u32,
-    /// What weights leave in the caches.
+    /// The cache hint of weights.
     pub cache: Cache,
 }
 
@@ -124,7 +124,7 @@ impl SkinnyShape {
         if self.along_depth {
             point.vector
         } else {
-            // What goes with the weights is loaded in vectors along the sum, if it can be.
+            // Operands beside the weights are loaded in vectors along K where possible.
             point.unroll.min(self.depth_multiple)
         }
     }
@@ -195,7 +195,7 @@ impl SkinnyShape {
                 rows * columns * sum.bytes() / 4
             })
             .sum();
-        // What is loaded in vectors fills its registers.
+        // Vector loads fill their registers.
         let words =
             |read: &Operand, neighbours: u32, vectors: bool| match (read.elements(neighbours), read.element.size()) {
                 (elements, size) if vectors => (elements * size).div_ceil(4),
@@ -278,7 +278,7 @@ pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Skinny> {
     first_of_each(points, |point| (point.rows > 2, point.lanes, point.warps > 2))
 }
 
-/// What suits these sizes, the best first; nothing if there are more rows than `most`.
+/// The points that suit these sizes, the best first; none if there are more rows than `most`.
 fn ordered(problem: &Problem<'_>, sizes: &[u64], most: u64) -> Vec<Skinny> {
     let shape = shape(problem);
     let Some(shape) = shape.as_ref().as_ref() else {
@@ -316,13 +316,13 @@ fn ordered(problem: &Problem<'_>, sizes: &[u64], most: u64) -> Vec<Skinny> {
             // Weights are read once a tile of rows; rows beyond the last are arithmetic for nothing.
             tiles,
             point.rows,
-            // What goes with the weights comes from the caches once a column.
+            // Operands beside the weights come from the caches once a column.
             point.rows.div_ceil(4 * shape.thread_columns(point)),
             // Multiprocessors without work, and sums that leave lanes without a term.
             (most_warps / warps.max(1)).checked_ilog2().unwrap_or(0),
             depth.div_ceil(turn).saturating_mul(turn).saturating_mul(8) / depth,
             shape.bytes_in_flight(point).abs_diff(64),
-            // Of equals the one that exchanges least between threads.
+            // Among equals prefer the least exchange between threads.
             point.depth_threads(),
             std::cmp::Reverse(point.vector),
             point.columns,

@@ -1,6 +1,6 @@
 //! `window`: neighbouring outputs by one thread, their reductions as straight code.
 //!
-//! What several of the outputs read is one load, and stays in a register: the builder numbers values. A thread whose
+//! An element that several outputs read is loaded once and stays in a register: the builder numbers values. A thread whose
 //! outputs would reach beyond an edge begins earlier instead, and leaves out those that its neighbour stores.
 
 use super::space::{Window, minimum_blocks};

@@ -40,7 +40,7 @@ pub(super) fn points(problem: &Problem<'_>) -> impl Iterator<Item = Window> {
 pub(super) fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Window> {
     let shape = problem.shape(Shape::of);
     let shape = shape.as_ref().as_ref()?;
-    // What slides over some of the outputs' dimensions only is shared along the others: work for tiles.
+    // A window over only some output dimensions is reused along the others, so tiling pays.
     let dims = &problem.checked.op().outputs[0].dims;
     if (0..dims.len()).any(|position| {
         sizes[dims[position].index()] > FEW && !shape.sliding_reads_depend_on(problem.checked, position)
@@ -57,7 +57,7 @@ pub(super) fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Window> {
             (
                 (wanted / threads.max(1)).checked_ilog2().unwrap_or(0),
                 std::cmp::Reverse(of_thread),
-                // Of equals the one with the wider vectors.
+                // Among equals prefer wider vectors.
                 point.rows,
             )
         })

@@ -119,7 +119,7 @@ impl Lowering<'_> {
         })
     }
 
-    /// Whether an integer expression is certainly not negative, and does not wrap: an axis, divided or a remainder.
+    /// `true` if an integer expression is certainly not negative, and does not wrap: an axis, divided or a remainder.
     fn never_negative(&self, expr: ExprId) -> bool {
         match *self.op().expr(expr) {
             Expr::Axis(_) => true,

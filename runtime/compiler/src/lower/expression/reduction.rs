@@ -104,10 +104,10 @@ impl Lowering<'_> {
     }
 }
 
-/// What a reduction has come to, in mutable registers.
+/// The state of a reduction, in mutable registers.
 #[derive(Debug, Clone, Copy)]
 pub struct Accumulator {
-    /// How values are combined.
+    /// The operation that combines values.
     pub op: ReduceOp,
     /// The type of the values.
     pub ty: Type,
@@ -220,7 +220,7 @@ impl Accumulator {
     }
 }
 
-/// Whether `a` takes the place of `b` in an `argmax` or `argmin`: it is better, or the first NaN.
+/// `true` if `a` takes the place of `b` in an `argmax` or `argmin`: it is better, or the first NaN.
 fn beats(b: &mut Builder, op: ReduceOp, x: Value, y: Value) -> Reg {
     let class = class_of(x.ty);
     if !x.ty.is_float() {
@@ -241,7 +241,7 @@ fn beats(b: &mut Builder, op: ReduceOp, x: Value, y: Value) -> Reg {
     b.op(Opcode::AndPred, &[better.into(), number.into()])
 }
 
-/// What a reduction starts from.
+/// The identity of a reduction.
 pub fn identity(op: ReduceOp, ty: Type) -> Value {
     let highest = matches!(op, ReduceOp::Min | ReduceOp::ArgMin);
     match (op, ty) {

@@ -45,7 +45,7 @@ pub(crate) enum Sum<'a> {
     Scaled {
         member: Member,
         by: &'a Product,
-        /// What it is a multiple of exp(σ·m) for, at present: the position among the wave's plain reductions.
+        /// The position of m among the wave's plain reductions.
         of: usize,
         /// Provisional m, and the sum with it.
         shift: Reg,
@@ -248,7 +248,7 @@ impl<'a> Sum<'a> {
             Opcode::RcpF32
         };
         let share = Value::new(ty, lowering.b.op(reciprocal, &[count.operand]));
-        // Of each side: the distances of the step's elements from their mean, the distance of that mean from those before, and the new one.
+        // For each side: the residuals of the step's elements, the distance of their mean from the mean so far, and the new mean.
         let mut sides = Vec::with_capacity(2);
         for (difference, &mean) in differences.iter().zip(means) {
             if means[0] == means[1] && !sides.is_empty() {

@@ -10,7 +10,7 @@ use crate::lower::index::Linear;
 use crate::ptx::Opcode;
 use crate::size::SizeExpr;
 
-/// What a block is.
+/// A block's tile and what it shares with other blocks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Block {
     pub rows: u32,
@@ -52,7 +52,7 @@ impl Block {
             }
             let part = Part::new(lowering, number, self.parts, self.threads);
             each(lowering, part)?;
-            // What this tile left in shared memory is read no more when the next is loaded.
+            // No thread reads this tile's slabs any more when the next tile's are loaded.
             if most > 0 {
                 lowering.b.barrier();
             }
@@ -61,7 +61,7 @@ impl Block {
     }
 }
 
-/// How much there is.
+/// The numbers of rows, columns, batches and tiles.
 pub(crate) struct Counts {
     pub batch_extents: Vec<Linear>,
     pub row_extents: Vec<Linear>,
