@@ -1,4 +1,9 @@
 //! The swizzled layout of slabs that `ldmatrix` reads.
+//!
+//! A slab lies in lines: of terms, one a row, or, where memory is contiguous along the rows, of rows, one a term. `ldmatrix` transposes by
+//! units of 2 bytes. Of 1-byte elements these are pairs of rows, which are taken apart in registers. It would tear 4-byte elements apart,
+//! so their lines are always of terms, and a thread that loads several rows of several terms stores terms. The 16-byte chunks of a line are
+//! permuted by the line's number ([`Lines::at`]), so that neither copies, stores nor `ldmatrix` have bank conflicts.
 
 use super::address::{address, exclusive_or, multiple, sum};
 use super::block::Block;
