@@ -253,7 +253,18 @@ mod tests {
     /// The order is the inclusion of the sets of GPUs.
     #[test]
     fn targets_are_ordered_by_the_gpus_that_run_them() {
-        let capabilities = [(8, 0), (8, 6), (8, 7), (8, 9), (9, 0), (10, 0), (10, 3), (11, 0), (12, 0), (12, 1)];
+        let capabilities = [
+            (8, 0),
+            (8, 6),
+            (8, 7),
+            (8, 9),
+            (9, 0),
+            (10, 0),
+            (10, 3),
+            (11, 0),
+            (12, 0),
+            (12, 1),
+        ];
         for a in Target::ALL {
             for b in Target::ALL {
                 let includes = capabilities

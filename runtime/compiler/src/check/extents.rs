@@ -1,7 +1,18 @@
 //! Extents: how far every axis runs.
 
-use super::{Agreement, Diagnostic, Place};
+use super::diagnostic::{Diagnostic, Place};
 use crate::ir::{AxisId, Expr, Op, SizeId, Source};
+
+/// Two sizes that must be equal at the call, because one axis indexes dimensions of both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Agreement {
+    /// The axis.
+    pub axis: AxisId,
+    /// The size that is the axis's extent.
+    pub extent: SizeId,
+    /// The size that must equal it.
+    pub other: SizeId,
+}
 
 /// The extent of each axis, and which sizes must agree for them.
 pub(super) fn check(op: &Op) -> Result<(Vec<SizeId>, Vec<Agreement>), Vec<Diagnostic>> {

@@ -1,6 +1,7 @@
 //! Structure: every reference resolves, children stand before parents, axes are used where they are in scope.
 
-use super::{AxisSet, Diagnostic, Place};
+use super::axis_set::AxisSet;
+use super::diagnostic::{Diagnostic, Place};
 use crate::ir::{AxisId, Expr, ExprId, Op, SizeId, Source};
 use crate::size::{SizeExpr, SizeExprError};
 use crate::text::{counted, given};

@@ -1,11 +1,17 @@
 //! The function's signature: parameters and results as tensors and scalars.
 
 use super::arguments::Arguments;
-use super::{Elements, Errors, remedies};
+use super::errors::Errors;
+use super::groups::ungrouped;
+use super::remedies;
 use crate::element::Element;
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
+use std::collections::HashMap;
 use syn::spanned::Spanned;
 use syn::{FnArg, GenericArgument, GenericParam, Pat, PathArguments, ReturnType, Type};
+
+/// The elements that type parameters stand for, in one variant.
+pub(super) type Elements = HashMap<String, Element>;
 
 /// What a tensor's elements are: known, or one of a type parameter's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -236,15 +242,6 @@ fn element_type(path: &syn::Path, arguments: &Arguments, errors: &mut Errors) ->
         errors.at(path.span(), remedies::of_element(&last.ident.to_string()));
     }
     known.map(ElementType::Known)
-}
-
-/// A type without the parentheses around it, and without the invisible groups that `macro_rules!` puts around what it was given.
-pub(super) fn ungrouped(ty: &Type) -> &Type {
-    match ty {
-        Type::Paren(inner) => ungrouped(&inner.elem),
-        Type::Group(inner) => ungrouped(&inner.elem),
-        other => other,
-    }
 }
 
 fn dimensions(shape: &Type, errors: &mut Errors) -> Option<Vec<Ident>> {

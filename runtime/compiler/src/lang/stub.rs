@@ -1,12 +1,14 @@
 //! What stands in for an operator with errors, so that its callers have none.
 
-use super::expand::{Bodies, Interface};
-use super::{Errors, arguments, signature};
+use super::arguments::Arguments;
+use super::errors::Errors;
+use super::interface::{Bodies, Interface};
+use super::signature;
 use proc_macro2::TokenStream;
 
 /// Items of the operator's names and types. Nothing if the signature itself is wrong.
 pub(super) fn stub(attribute: TokenStream, item: TokenStream) -> TokenStream {
-    let arguments = syn::parse2::<arguments::Arguments>(attribute).unwrap_or_default();
+    let arguments = syn::parse2::<Arguments>(attribute).unwrap_or_default();
     let Ok(function) = syn::parse2::<syn::ItemFn>(item) else {
         return TokenStream::new();
     };

@@ -14,8 +14,8 @@
 
 use crate::check::Checked;
 use crate::element::Element;
-use crate::ir::{BinaryOp, Function, ReduceOp, UnaryOp};
 use crate::families::formula::{Formulas, LiteralBits, Node, NodeId};
+use crate::ir::{BinaryOp, Function, ReduceOp, UnaryOp};
 
 /// Reductions over the same elements, by their positions in [`Formulas::reductions`].
 #[derive(Debug, Clone, PartialEq)]
