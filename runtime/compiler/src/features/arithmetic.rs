@@ -1,8 +1,9 @@
 //! What instructions do to integers and truth values; what comes from memory or from floating-point numbers is not known.
 
-use super::form::{Form, LANES, Mask, Symbols};
-use super::program::gcd;
-use super::progression::{BLOCK, WARP};
+use super::form::{Form, LANES};
+use super::mask::Mask;
+use super::progression::{BLOCK, WARP, gcd};
+use super::symbols::Symbols;
 use crate::ptx::{Class, Compare, Few, Opcode};
 use smallvec::smallvec;
 

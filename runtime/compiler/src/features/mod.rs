@@ -58,10 +58,14 @@ mod arithmetic;
 mod class;
 mod compulsory;
 mod count;
+mod displacement;
 mod form;
+mod mask;
 mod memory;
+mod nonlinear;
 mod program;
 mod progression;
+mod symbols;
 mod walk;
 
 pub use class::Class;

@@ -2,6 +2,7 @@
 //! and what remains is what addresses, conditions and turns come from, and what depends on them.
 
 use super::class::{self, Class};
+use super::progression::gcd;
 use crate::ptx::text::Entry;
 use crate::ptx::{Action, Guard, Instruction, Item, Loop, Opcode, Operand, Reg, Space};
 
@@ -115,14 +116,6 @@ impl Places {
     fn step(&self) -> i64 {
         if self.moves && !self.others { self.steps } else { 0 }
     }
-}
-
-pub(super) fn gcd(a: i64, b: i64) -> i64 {
-    let (mut a, mut b) = (a.saturating_abs(), b.saturating_abs());
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
 }
 
 impl<'a> Program<'a> {

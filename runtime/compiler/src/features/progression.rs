@@ -38,6 +38,15 @@ impl Progression {
     }
 }
 
+/// The greatest common divisor, never negative.
+pub(super) fn gcd(a: i64, b: i64) -> i64 {
+    let (mut a, mut b) = (a.saturating_abs(), b.saturating_abs());
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
 /// The places of a launch where a warp can be.
 pub(super) const PLACES: usize = 4;
 /// The warp's number in its block.

@@ -3,10 +3,12 @@
 use super::arithmetic::{self, Value};
 use super::class::Class;
 use super::count::{Count, Counts, Traffic};
-use super::form::{Detail, Form, LANES, Mask, Symbols};
+use super::form::{Form, LANES};
+use super::mask::{Mask, lanes_where};
 use super::memory;
 use super::program::{Body, Program, Step, Work};
 use super::progression::{Progression, Warps};
+use super::symbols::{Detail, Symbols};
 use crate::ptx::text::Entry;
 use crate::ptx::{
     Action, Address, Class as RegisterClass, Compare, Few, Guard, Instruction, Loop, Operand, Reg, Space, Width,
@@ -382,8 +384,10 @@ impl<'a> Walk<'a> {
             true => memory::WORD,
             false => memory::SECTOR,
         };
-        let moves = self.symbols.moves(address, access.besides, modulus, &access.turns);
-        let (low, high) = moves.sum(&values, |values| {
+        let displacements = self
+            .symbols
+            .displacements(address, access.besides, modulus, &access.turns);
+        let (low, high) = displacements.sum(&values, |values| {
             let most = number(active.possibly, values);
             let least = active.exact().map_or_else(|| number(active.surely, values), |_| most);
             (least, most)
@@ -391,7 +395,9 @@ impl<'a> Walk<'a> {
         let sum = Count::between(low, high).times(access.times);
         let least = active.exact().map(|lanes| {
             let each = Count::exactly(memory::least_passes(bytes, lanes));
-            Count::exactly(moves.executions()).times(each).times(access.times)
+            Count::exactly(displacements.executions())
+                .times(each)
+                .times(access.times)
         });
         counts.add_units(traffic, sum, least);
     }
@@ -627,11 +633,4 @@ fn back_edges(counts: &mut Counts, active: Mask, fewest: &[i64; LANES], most: &[
         Count::between(0, (lanes - 1).min(turns.high))
     };
     counts.divergent_branches = counts.divergent_branches.plus(ends);
-}
-
-fn lanes_where(values: &[i64; LANES], holds: impl Fn(i64) -> bool) -> u32 {
-    values
-        .iter()
-        .enumerate()
-        .fold(0, |mask, (lane, &value)| mask | u32::from(holds(value)) << lane)
 }
