@@ -1,5 +1,6 @@
 //! Constants: `f32::MAX` and the like, and expressions of literals.
 
+use crate::element::{Element, Numbers};
 use crate::ir::{BinaryOp, Expr, ExprId, Function, Literal, Op, UnaryOp};
 
 /// The value of an expression of literals alone, computed in 64 bits: constants are exact.
@@ -88,41 +89,30 @@ pub(super) fn named(path: &syn::Path) -> Option<Literal> {
             "FRAC_PI_4" => consts::FRAC_PI_4,
             _ => return None,
         },
-        [ty @ ("f32" | "f64" | "f16" | "bf16"), name] => match (*ty, *name) {
-            (_, "INFINITY") => f64::INFINITY,
-            (_, "NEG_INFINITY") => f64::NEG_INFINITY,
-            (_, "NAN") => f64::NAN,
-            ("f32", "MAX") => f64::from(f32::MAX),
-            ("f32", "MIN") => f64::from(f32::MIN),
-            ("f32", "EPSILON") => f64::from(f32::EPSILON),
-            ("f32", "MIN_POSITIVE") => f64::from(f32::MIN_POSITIVE),
-            ("f64", "MAX") => f64::MAX,
-            ("f64", "MIN") => f64::MIN,
-            ("f64", "EPSILON") => f64::EPSILON,
-            ("f64", "MIN_POSITIVE") => f64::MIN_POSITIVE,
-            ("f16", "MAX") => half::f16::MAX.to_f64(),
-            ("f16", "MIN") => half::f16::MIN.to_f64(),
-            ("f16", "EPSILON") => half::f16::EPSILON.to_f64(),
-            ("bf16", "MAX") => half::bf16::MAX.to_f64(),
-            ("bf16", "MIN") => half::bf16::MIN.to_f64(),
-            ("bf16", "EPSILON") => half::bf16::EPSILON.to_f64(),
-            _ => return None,
-        },
-        [ty, name] => {
-            let (low, high) = match *ty {
-                "i8" => (i64::from(i8::MIN), i64::from(i8::MAX)),
-                "u8" => (0, i64::from(u8::MAX)),
-                "i32" => (i64::from(i32::MIN), i64::from(i32::MAX)),
-                "i64" => (i64::MIN, i64::MAX),
-                _ => return None,
-            };
-            return match *name {
-                "MIN" => Some(Literal::Int(low)),
-                "MAX" => Some(Literal::Int(high)),
-                _ => None,
-            };
-        }
+        [ty, name] => return of_element(Element::from_name(ty)?, name),
         _ => return None,
     };
     Some(Literal::Float(value))
+}
+
+/// `f32::MAX`, `i8::MIN`, …
+fn of_element(element: Element, name: &str) -> Option<Literal> {
+    match element.numbers() {
+        Numbers::Float(format) => Some(Literal::Float(match name {
+            "INFINITY" => f64::INFINITY,
+            "NEG_INFINITY" => f64::NEG_INFINITY,
+            "NAN" => f64::NAN,
+            "MAX" => format.largest(),
+            "MIN" => -format.largest(),
+            "EPSILON" => format.epsilon(),
+            "MIN_POSITIVE" => format.smallest_normal(),
+            _ => return None,
+        })),
+        Numbers::Integer(format) => Some(Literal::Int(match name {
+            "MIN" => format.smallest(),
+            "MAX" => format.largest(),
+            _ => return None,
+        })),
+        Numbers::Truth => None,
+    }
 }

@@ -1,7 +1,7 @@
 //! The function and the module that the attribute generates.
 
 use super::signature::{ElementType, Parameter, TensorType};
-use crate::element::Element;
+use crate::element::{Element, Origin};
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote};
 use std::path::PathBuf;
@@ -327,9 +327,9 @@ impl Interface<'_> {
 
     fn known(&self, element: Element) -> TokenStream {
         let (runtime, name) = (self.runtime, format_ident!("{}", element.name()));
-        match element {
-            Element::F16 | Element::BF16 => quote!(#runtime::#name),
-            _ => quote!(::core::primitive::#name),
+        match element.origin() {
+            Origin::Primitive => quote!(::core::primitive::#name),
+            Origin::Runtime => quote!(#runtime::#name),
         }
     }
 }
