@@ -7,7 +7,7 @@ use crate::ir::{AxisId, ExprId, InputId, LetId, SizeId};
 #[error("{message}")]
 pub struct Diagnostic {
     /// Where.
-    pub at: Place,
+    pub at: Subject,
     /// What is wrong.
     pub message: String,
     /// What to do, where there is advice.
@@ -16,7 +16,7 @@ pub struct Diagnostic {
 
 /// A place in an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum Subject {
     /// The operator as a whole.
     Op,
     /// A size.
@@ -34,7 +34,7 @@ pub enum Place {
 }
 
 impl Diagnostic {
-    pub(super) fn new(at: Place, message: impl Into<String>) -> Diagnostic {
+    pub(super) fn new(at: Subject, message: impl Into<String>) -> Diagnostic {
         Diagnostic {
             at,
             message: message.into(),

@@ -1,6 +1,6 @@
 //! Extents: how far every axis runs.
 
-use super::diagnostic::{Diagnostic, Place};
+use super::diagnostic::{Diagnostic, Subject};
 use crate::ir::{AxisId, Expr, Op, SizeId, Source};
 
 /// Two sizes that must be equal at the call, because one axis indexes dimensions of both.
@@ -40,7 +40,7 @@ pub(super) fn check(op: &Op) -> Result<(Vec<SizeId>, Vec<Agreement>), Vec<Diagno
             let name = &op.axes[number].name;
             diagnostics.push(
                 Diagnostic::new(
-                    Place::Axis(AxisId(number as u32)),
+                    Subject::Axis(AxisId(number as u32)),
                     format!("nothing says how far axis `{name}` runs: no tensor is indexed by it alone"),
                 )
                 .help(format!(
@@ -63,7 +63,7 @@ pub(super) fn check(op: &Op) -> Result<(Vec<SizeId>, Vec<Agreement>), Vec<Diagno
         {
             let (x, y) = (&op.sizes[extent.index()].name, &op.sizes[other.index()].name);
             diagnostics.push(Diagnostic::new(
-                Place::Axis(axis),
+                Subject::Axis(axis),
                 format!(
                     "axis `{}` runs over `{x}` = {a} in one tensor and over `{y}` = {b} in another",
                     op.axes[axis.index()].name

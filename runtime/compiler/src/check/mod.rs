@@ -17,7 +17,7 @@ mod types;
 pub use axis_set::AxisSet;
 pub use call_error::CallError;
 pub use checked::Checked;
-pub use diagnostic::{Diagnostic, Place};
+pub use diagnostic::{Diagnostic, Subject};
 pub use extents::Agreement;
 pub(crate) use range::Interval;
 #[cfg(feature = "syn")]

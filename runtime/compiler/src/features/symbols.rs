@@ -1,14 +1,14 @@
 //! Sets of executions.
 
 use super::form::{Form, LANES, Term, Terms};
-use super::progression::{PLACES, Progression, WARP, Warps, gcd};
+use super::progression::{COORDINATES, Progression, WARP, Warps, gcd};
 use smallvec::SmallVec;
 
 /// What a set of executions runs over: sides of a box of warps, and the turns of the loops that are open.
 #[derive(Debug)]
 pub(super) struct Symbols {
     pub list: Vec<Symbol>,
-    places: [SmallVec<[(u32, i64); 2]>; PLACES],
+    coordinates: [SmallVec<[(u32, i64); 2]>; COORDINATES],
     /// For what the set may be made smaller.
     pub detail: Detail,
 }
@@ -47,7 +47,7 @@ impl Symbols {
     pub fn new(warps: &Warps, detail: Detail) -> Symbols {
         let mut symbols = Symbols {
             list: Vec::new(),
-            places: warps.places.clone(),
+            coordinates: warps.coordinates.clone(),
             detail,
         };
         for &side in &warps.sides {
@@ -105,13 +105,13 @@ impl Symbols {
     }
 
     /// Where the warp is.
-    pub fn place(&self, place: usize) -> Form {
-        let sum = self.places[place]
+    pub fn coordinate(&self, coordinate: usize) -> Form {
+        let sum = self.coordinates[coordinate]
             .iter()
             .fold(Form::default(), |sum, &(symbol, weight)| {
                 sum.plus(&self.resolved(&self.form(symbol)).times(weight))
             });
-        match place {
+        match coordinate {
             WARP => {
                 let lanes = std::array::from_fn(|lane| lane as i64);
                 sum.times(LANES as i64).plus(&Form::from_lanes(lanes))
@@ -131,16 +131,16 @@ impl Symbols {
             })
             .collect();
         let side = |symbol: u32| sides.iter().position(|&at| at == symbol).unwrap_or(0) as u32;
-        let places = std::array::from_fn(|place| {
+        let coordinates = std::array::from_fn(|coordinate| {
             let mut sum = SmallVec::new();
-            for &(symbol, weight) in &self.places[place] {
+            for &(symbol, weight) in &self.coordinates[coordinate] {
                 self.leaves(symbol, weight, &mut |leaf, weight| sum.push((side(leaf), weight)));
             }
             sum
         });
         let first = Warps {
             sides: sides.iter().map(|&at| self.list[at as usize].first).collect(),
-            places,
+            coordinates,
         };
         let now: Vec<Progression> = sides.iter().map(|&at| self.now(at)).collect();
         let count = now.iter().map(|side| side.count as u64).fold(1, u64::saturating_mul);

@@ -3,7 +3,7 @@
 //! [`parse`] reads the attribute and the function, builds one [`Op`](crate::ir::Op) for each combination of element types, and checks
 //! each one, the tuned sizes included. Every error points to the user's code.
 
-mod arguments;
+mod attribute;
 mod body;
 mod constants;
 mod errors;

@@ -1,12 +1,12 @@
 //! From tokens to checked operators.
 
-use super::arguments::Arguments;
+use super::attribute::Attribute;
 use super::body::Builder;
 use super::errors::{Errors, located};
 use super::signature::{self, Elements, Parameter, Signature, TensorType};
 use super::sizes::sizes;
 use super::tune::tuning;
-use crate::check::{CallError, Checked, Place};
+use crate::check::{CallError, Checked, Subject};
 use crate::element::Element;
 use crate::ir::Size;
 use crate::tuning::Tuning;
@@ -55,21 +55,21 @@ pub struct Variant {
 /// # Errors
 /// Everything that is wrong with it, each at its span.
 pub fn parse(attribute: TokenStream, item: TokenStream) -> syn::Result<Operator> {
-    let arguments = syn::parse2::<Arguments>(attribute)?;
+    let attribute = syn::parse2::<Attribute>(attribute)?;
     let function =
         syn::parse2::<syn::ItemFn>(item.clone()).map_err(|error| match signature::number_in_shape(item) {
             Some(at) => syn::Error::new(at, signature::DIMENSION),
             None => error,
         })?;
     let mut errors = Errors::default();
-    let signature = signature::read(&function, &arguments, &mut errors);
-    let sizes = sizes(&arguments, &signature, &mut errors);
-    let tuning = tuning(&arguments, &sizes, &mut errors);
+    let signature = signature::read(&function, &attribute, &mut errors);
+    let sizes = sizes(&attribute, &signature, &mut errors);
+    let tuning = tuning(&attribute, &sizes, &mut errors);
     errors.finish()?;
 
     let mut variants = Vec::new();
-    for elements in combinations(&arguments.types) {
-        let named: Elements = arguments
+    for elements in combinations(&attribute.types) {
+        let named: Elements = attribute
             .types
             .iter()
             .map(|(name, _)| name.to_string())
@@ -79,17 +79,17 @@ pub fn parse(attribute: TokenStream, item: TokenStream) -> syn::Result<Operator>
         variants.push(Variant { elements, checked });
     }
     Ok(Operator {
-        module: arguments.module.clone().unwrap_or_else(|| function.sig.ident.clone()),
-        runtime: arguments.runtime.clone(),
+        module: attribute.module.clone().unwrap_or_else(|| function.sig.ident.clone()),
+        runtime: attribute.runtime.clone(),
         name: function.sig.ident,
         visibility: function.vis,
         attributes: function.attrs,
-        generics: arguments.types,
+        generics: attribute.types,
         parameters: signature.parameters,
         results: signature.results,
         tuple: signature.tuple,
         tuning,
-        tune_span: arguments.tune_span,
+        tune_span: attribute.tune_span,
         variants,
     })
 }
@@ -133,7 +133,7 @@ fn variant(
     {
         checked.verify(&sizes).map_err(|error| {
             let at = match &error {
-                CallError::Range { read: at, .. } | CallError::Narrow { at, .. } => spans.of(Place::Expr(*at)),
+                CallError::Range { read: at, .. } | CallError::Narrow { at, .. } => spans.of(Subject::Expr(*at)),
                 _ => spans.whole,
             };
             let op = checked.op();

@@ -1,6 +1,6 @@
 //! The operator's sizes: dimensions of its tensors, and formulas in `dims(…)`.
 
-use super::arguments::Arguments;
+use super::attribute::Attribute;
 use super::errors::Errors;
 use super::groups::ungrouped_expr;
 use super::signature::Signature;
@@ -11,8 +11,8 @@ use syn::spanned::Spanned;
 use syn::{BinOp, Expr, Lit, UnOp};
 
 /// All sizes with where they are named first: those of the inputs' dimensions, then derived ones in the order of `dims`.
-pub(super) fn sizes(arguments: &Arguments, signature: &Signature, errors: &mut Errors) -> Vec<(Size, Span)> {
-    let derived = |name: &str| arguments.dims.iter().any(|(dim, _)| dim == name);
+pub(super) fn sizes(attribute: &Attribute, signature: &Signature, errors: &mut Errors) -> Vec<(Size, Span)> {
+    let derived = |name: &str| attribute.dims.iter().any(|(dim, _)| dim == name);
     let mut sizes: Vec<(Size, Span)> = Vec::new();
     let inputs = signature
         .parameters
@@ -31,7 +31,7 @@ pub(super) fn sizes(arguments: &Arguments, signature: &Signature, errors: &mut E
             sizes.push((size, name.span()));
         }
     }
-    for (name, formula) in &arguments.dims {
+    for (name, formula) in &attribute.dims {
         let text = name.to_string();
         if size_named(&sizes, &text).is_some() {
             errors.at(name.span(), format!("size `{text}` is defined twice"));

@@ -1,6 +1,6 @@
 //! The spans of an operator's parts.
 
-use crate::check::Place;
+use crate::check::Subject;
 use proc_macro2::Span;
 
 /// Where the parts of an operator stand in the source.
@@ -16,15 +16,15 @@ pub(super) struct Spans {
 }
 
 impl Spans {
-    pub(super) fn of(&self, place: Place) -> Span {
-        let found = match place {
-            Place::Op => None,
-            Place::Size(id) => self.sizes.get(id.index()),
-            Place::Input(id) => self.inputs.get(id.index()),
-            Place::Axis(id) => self.axes.get(id.index()),
-            Place::Let(id) => self.lets.get(id.index()),
-            Place::Output(at) => self.outputs.get(at),
-            Place::Expr(id) => self.exprs.get(id.index()),
+    pub(super) fn of(&self, subject: Subject) -> Span {
+        let found = match subject {
+            Subject::Op => None,
+            Subject::Size(id) => self.sizes.get(id.index()),
+            Subject::Input(id) => self.inputs.get(id.index()),
+            Subject::Axis(id) => self.axes.get(id.index()),
+            Subject::Let(id) => self.lets.get(id.index()),
+            Subject::Output(at) => self.outputs.get(at),
+            Subject::Expr(id) => self.exprs.get(id.index()),
         };
         found.copied().unwrap_or(self.whole)
     }

@@ -1,6 +1,6 @@
 //! The sizes to tune for: the `tune(…)` clauses.
 
-use super::arguments::Arguments;
+use super::attribute::Attribute;
 use super::errors::Errors;
 use super::groups::ungrouped_expr;
 use super::sizes::size_named;
@@ -11,9 +11,9 @@ use syn::spanned::Spanned;
 use syn::{Expr, Lit};
 
 /// The `tune(…)` clauses.
-pub(super) fn tuning(arguments: &Arguments, sizes: &[(Size, Span)], errors: &mut Errors) -> Tuning {
+pub(super) fn tuning(attribute: &Attribute, sizes: &[(Size, Span)], errors: &mut Errors) -> Tuning {
     let mut clauses = Vec::new();
-    for clause in &arguments.tune {
+    for clause in &attribute.tune {
         let mut read: Vec<(SizeId, Vec<u64>)> = Vec::new();
         for (name, value) in clause {
             let text = name.to_string();

@@ -3,7 +3,7 @@
 use super::prover::Prover;
 use super::{Verdicts, Walk};
 use crate::check::checked::Checked;
-use crate::check::diagnostic::{Diagnostic, Place};
+use crate::check::diagnostic::{Diagnostic, Subject};
 use crate::ir::{Expr, ExprId, InputId, Source};
 use std::collections::BTreeSet;
 
@@ -99,7 +99,7 @@ impl Checked {
     fn refused(&self, suspect: &Suspect) -> Diagnostic {
         let scalar = &self.op().inputs[suspect.scalar.index()];
         let Expr::Read { source, .. } = *self.op().expr(suspect.read) else {
-            return Diagnostic::new(Place::Expr(suspect.at), "an index cannot be proved to be in range");
+            return Diagnostic::new(Subject::Expr(suspect.at), "an index cannot be proved to be in range");
         };
         let (name, element, dimension) = (&scalar.name, scalar.element, suspect.dimension);
         let tensor = match source {
@@ -108,7 +108,7 @@ impl Checked {
         };
         let size = &self.op().sizes[self.source_sizes(source)[dimension].index()].name;
         Diagnostic::new(
-            Place::Expr(suspect.at),
+            Subject::Expr(suspect.at),
             format!(
                 "nothing is known of the scalar `{name}` before the launch, so index {dimension} of `{tensor}` cannot be proved to be in range"
             ),

@@ -12,7 +12,7 @@ use syn::{Expr, Token};
 
 /// The arguments as they are written.
 #[derive(Debug)]
-pub(super) struct Arguments {
+pub(super) struct Attribute {
     pub(super) tune: Vec<Vec<(Ident, Expr)>>,
     /// The span of the first `tune`.
     pub(super) tune_span: Option<Span>,
@@ -22,9 +22,9 @@ pub(super) struct Arguments {
     pub(super) runtime: syn::Path,
 }
 
-impl Default for Arguments {
-    fn default() -> Arguments {
-        Arguments {
+impl Default for Attribute {
+    fn default() -> Attribute {
+        Attribute {
             tune: Vec::new(),
             tune_span: None,
             dims: Vec::new(),
@@ -35,30 +35,30 @@ impl Default for Arguments {
     }
 }
 
-impl Parse for Arguments {
-    fn parse(input: ParseStream<'_>) -> syn::Result<Arguments> {
-        let mut arguments = Arguments::default();
+impl Parse for Attribute {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Attribute> {
+        let mut attribute = Attribute::default();
         while !input.is_empty() {
             let key = Ident::parse_any(input)?;
             match key.to_string().as_str() {
                 "tune" => {
-                    arguments.tune_span.get_or_insert(key.span());
-                    arguments.tune.push(assignments(input)?);
+                    attribute.tune_span.get_or_insert(key.span());
+                    attribute.tune.push(assignments(input)?);
                 }
-                "dims" => arguments.dims.extend(assignments(input)?),
+                "dims" => attribute.dims.extend(assignments(input)?),
                 "types" => {
                     for (name, list) in assignments(input)? {
                         let elements = element_list(&list)?;
-                        arguments.types.push((name, elements));
+                        attribute.types.push((name, elements));
                     }
                 }
                 "module" => {
                     input.parse::<Token![=]>()?;
-                    arguments.module = Some(input.parse()?);
+                    attribute.module = Some(input.parse()?);
                 }
                 "crate" => {
                     input.parse::<Token![=]>()?;
-                    arguments.runtime = input.call(syn::Path::parse_mod_style)?;
+                    attribute.runtime = input.call(syn::Path::parse_mod_style)?;
                 }
                 other => {
                     return Err(syn::Error::new(
@@ -73,7 +73,7 @@ impl Parse for Arguments {
                 input.parse::<Token![,]>()?;
             }
         }
-        Ok(arguments)
+        Ok(attribute)
     }
 }
 
