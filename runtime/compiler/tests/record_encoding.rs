@@ -9,7 +9,7 @@ use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::record::encoding::{DecodeError, Document, FORMAT_VERSION, LIMIT, decode, encode, read};
 use energy_kernel_compiler::record::*;
-use energy_kernel_compiler::schedule::{self, Plain, Schedule};
+use energy_kernel_compiler::schedule::{self, Plain, Program, Schedule};
 use energy_kernel_compiler::size::{Extent, SizeExpr, SizeOp, Specialisation};
 use energy_kernel_compiler::target::{Machine, Target};
 use proptest::prelude::*;
@@ -323,20 +323,17 @@ fn every_cut_and_every_flipped_bit_is_an_error() {
     assert!(matches!(decode::<CacheFile>(&longer), Err(DecodeError::Length { .. })));
 }
 
-/// Format 3 counted wrong candidates in the statistics, and listed no rejected ones.
-/// A front as formats 3 and 4 have it: a schedule stood where a program stands now.
-fn former(front: &[Point]) -> Vec<impl Encode> {
-    let point = |point: &Point| {
-        let schedule = *point.program.lone().unwrap();
-        (
-            schedule,
-            point.kernel_hash,
-            point.latency,
-            point.energy,
-            point.conditions.clone(),
-        )
-    };
-    front.iter().map(point).collect()
+/// The front of a record as formats 3 and 4 encoded it: a schedule stood where a program stands now.
+fn points_of_format_4(record: &Record) -> Vec<impl Encode + '_> {
+    let points = record.front.iter().map(|point| {
+        let figures = (&point.kernel_hash, &point.latency, &point.energy);
+        (schedule_of(&point.program), figures, &point.conditions)
+    });
+    points.collect()
+}
+
+fn schedule_of(program: &Program) -> &Schedule {
+    program.lone().expect("a program of one stage")
 }
 
 #[test]
@@ -344,11 +341,18 @@ fn records_of_format_4_are_converted() {
     let file = cache_file();
     let records: Vec<_> = (file.records.iter())
         .map(|record| {
-            let rejected = |one: &Rejected| (*one.program.lone().unwrap(), one.reason, one.detail.clone());
-            let rejected: Vec<_> = record.rejected.iter().map(rejected).collect();
-            let bucket = (&record.sizes, &record.specialisation, former(&record.front), rejected);
-            let end = (record.measured_at, record.energy_measured, record.space_version);
-            (bucket, record.statistics, end)
+            let rejected: Vec<_> = (record.rejected.iter())
+                .map(|each| (schedule_of(&each.program), each.reason, &each.detail))
+                .collect();
+            let bucket = (&record.sizes, &record.specialisation);
+            let candidates = (points_of_format_4(record), rejected, record.statistics);
+            (
+                bucket,
+                candidates,
+                record.measured_at,
+                record.energy_measured,
+                record.space_version,
+            )
         })
         .collect();
     let head = (file.fingerprint, &file.operator, &file.size_names);
@@ -356,6 +360,7 @@ fn records_of_format_4_are_converted() {
     assert_eq!(decode::<CacheFile>(&bytes), Ok(file));
 }
 
+/// Format 3 counted wrong candidates in the statistics, and listed no rejected ones.
 #[test]
 fn records_of_format_3_are_converted() {
     let file = cache_file();
@@ -364,7 +369,7 @@ fn records_of_format_3_are_converted() {
             let s = record.statistics;
             let statistics = (s.space, s.compiled, 5u64, s.timed, s.energy_measured, s.predicted);
             let statistics = (statistics, s.prediction_error, s.seconds, s.seed);
-            let bucket = (&record.sizes, &record.specialisation, former(&record.front));
+            let bucket = (&record.sizes, &record.specialisation, points_of_format_4(record));
             (bucket, statistics, record.measured_at, record.energy_measured)
         })
         .collect();
