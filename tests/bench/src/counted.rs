@@ -1,6 +1,6 @@
 //! What the compiler's features count, as the simulation takes it from the emulator: numbers that are bounded have their likely value.
 
-use energy_kernel::simulate::{ByClass, Counts, Shape};
+use energy_kernel::simulate::{ByClass, Counts, LaunchConfig};
 use energy_kernel_compiler::features::{self, Class, Count, Features};
 
 fn likely(count: Count) -> u64 {
@@ -67,8 +67,8 @@ pub fn counts(features: &Features) -> Counts {
 }
 
 /// How it is launched: the simulation asks how many blocks and threads there are, and not how they are arranged.
-pub fn shape(features: &Features) -> Shape {
-    Shape {
+pub fn config(features: &Features) -> LaunchConfig {
+    LaunchConfig {
         grid: [u32::try_from(features.blocks).unwrap_or(u32::MAX), 1, 1],
         block: [features.threads, 1, 1],
         dynamic_shared: features.shared_bytes,
@@ -135,13 +135,13 @@ mod tests {
                     let [launch] = kernel.launches.as_slice() else {
                         panic!("{point}: more than one launch")
                     };
-                    let launched = Shape {
+                    let launched = LaunchConfig {
                         grid: launch.grid(&sizes).unwrap(),
                         block: launch.block,
                         dynamic_shared: launch.dynamic_shared,
                     };
                     let expected = Simulated::of(Profile::Hopper, &counted, launched);
-                    let found = Simulated::of(Profile::Hopper, &counts(&features), shape(&features));
+                    let found = Simulated::of(Profile::Hopper, &counts(&features), config(&features));
                     let error = (found.latency_s / expected.latency_s - 1.0)
                         .abs()
                         .max((found.energy_j / expected.energy_j - 1.0).abs());
