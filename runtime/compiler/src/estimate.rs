@@ -113,7 +113,7 @@ impl Datasheet {
             Target::Sm80 => Datasheet::A100,
             Target::Sm86 => Datasheet::RTX_3090,
             Target::Sm89 => Datasheet::RTX_4090,
-            Target::Sm90 => Datasheet::H100,
+            Target::Sm90 | Target::Sm90a | Target::Sm100 | Target::Sm100a | Target::Sm120 => Datasheet::H100,
         };
         let part = f64::from(machine.multiprocessors.max(1)) / f64::from(known.multiprocessors);
         Datasheet {

@@ -324,6 +324,38 @@ fn every_cut_and_every_flipped_bit_is_an_error() {
 }
 
 /// Format 3 counted wrong candidates in the statistics, and listed no rejected ones.
+/// A front as formats 3 and 4 have it: a schedule stood where a program stands now.
+fn former(front: &[Point]) -> Vec<impl Encode> {
+    let point = |point: &Point| {
+        let schedule = *point.program.lone().unwrap();
+        (
+            schedule,
+            point.kernel_hash,
+            point.latency,
+            point.energy,
+            point.conditions.clone(),
+        )
+    };
+    front.iter().map(point).collect()
+}
+
+#[test]
+fn records_of_format_4_are_converted() {
+    let file = cache_file();
+    let records: Vec<_> = (file.records.iter())
+        .map(|record| {
+            let rejected = |one: &Rejected| (*one.program.lone().unwrap(), one.reason, one.detail.clone());
+            let rejected: Vec<_> = record.rejected.iter().map(rejected).collect();
+            let bucket = (&record.sizes, &record.specialisation, former(&record.front), rejected);
+            let end = (record.measured_at, record.energy_measured, record.space_version);
+            (bucket, record.statistics, end)
+        })
+        .collect();
+    let head = (file.fingerprint, &file.operator, &file.size_names);
+    let bytes = of_version(4, *b"CACH", &payload((head, &file.device, records)));
+    assert_eq!(decode::<CacheFile>(&bytes), Ok(file));
+}
+
 #[test]
 fn records_of_format_3_are_converted() {
     let file = cache_file();
@@ -332,7 +364,7 @@ fn records_of_format_3_are_converted() {
             let s = record.statistics;
             let statistics = (s.space, s.compiled, 5u64, s.timed, s.energy_measured, s.predicted);
             let statistics = (statistics, s.prediction_error, s.seconds, s.seed);
-            let bucket = (&record.sizes, &record.specialisation, &record.front);
+            let bucket = (&record.sizes, &record.specialisation, former(&record.front));
             (bucket, statistics, record.measured_at, record.energy_measured)
         })
         .collect();

@@ -3,12 +3,14 @@
 //! A [family](crate::families) lowers each stage, with [`expression`] for whatever the language says inside it, and [`tile`] for what tiled
 //! families share. [`assemble`] makes one module of the stages.
 
+pub mod arithmetic;
 mod emit;
 mod error;
 pub mod expression;
 pub(crate) mod grid;
 pub mod index;
 pub mod math;
+pub(crate) mod online;
 pub(crate) mod shuffle;
 pub(crate) mod tile;
 pub mod value;

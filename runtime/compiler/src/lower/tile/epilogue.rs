@@ -1,42 +1,147 @@
-//! From accumulators to outputs: through shared memory, so that neighbours of a row are computed and stored together.
+//! From accumulators to outputs.
 
+use super::address::{address, multiple, sum};
+use super::fragment::group;
+use super::lines::are_paired;
+use super::product::{Fma, MmaSync};
+use super::products::{Products, Sum};
+use super::tiling::{Band, Tiling};
+use super::warp::{Warp, WarpTile};
+use crate::ir::BinaryOp;
 use crate::lower::Error;
+use crate::lower::arithmetic::binary;
 use crate::lower::expression::Lowering;
 use crate::lower::index::Linear;
-use crate::lower::value::{Value, binary, width_in_shared};
-use crate::ir::BinaryOp;
+use crate::lower::value::{Value, width_in_shared};
 use crate::ptx::{Cache, Class, Few, Opcode, Operand, Reg, Space, Turns};
-use super::space::Strip;
-use super::lines::{address, multiple, sum};
-use super::lower::{Tile, Warp};
 
-impl Tile<'_> {
+/// Computes and stores the outputs of each thread's tile from its registers.
+///
+/// # Errors
+/// As of lowering.
+pub(crate) fn from_registers(lowering: &mut Lowering<'_>, tiling: &Tiling<'_>, product: &Fma<'_>) -> Result<(), Error> {
+    let (rows, columns) = (product.rows, product.columns);
+    let bytes = width_in_shared(tiling.shape.ty).bytes();
+    let vector = tiling.output_vector(lowering, group(columns, bytes));
+    for row in 0..rows {
+        let place = place(&tiling.rows, product.thread_row, row, rows, bytes);
+        for first in (0..columns).step_by(vector as usize) {
+            let column = self::place(&tiling.columns, product.thread_column, first, columns, bytes);
+            tiling.outputs(lowering, &place, &column, vector, |lowering, sum, lane| {
+                let accumulator = product.accumulators[sum][(row * columns + first + lane) as usize];
+                Value::new(tiling.shape.ty, lowering.b.read(accumulator))
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// The row (or column) of the tensor that is a thread's `number`-th.
+fn place(band: &Band, thread: Reg, number: u32, count: u32, bytes: u32) -> Linear {
+    let neighbours = group(count, bytes);
+    let groups = count / neighbours;
+    let local = (number / neighbours) * (band.tile / groups) + number % neighbours;
+    band.base
+        .plus(&Linear::register(thread).times(i64::from(neighbours)))
+        .plus_constant(i64::from(local))
+}
+
+/// 16 rows of a warp's tile of a sum, in shared memory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Strip {
+    /// Where the first warp's begins.
+    pub start: u32,
+    /// Elements between two rows.
+    pub pitch: u32,
+    /// `true` if fragments have pairs of rows, and of columns; see [`are_paired`].
+    pub paired: [bool; 2],
+}
+
+impl Strip {
+    /// Bytes of a warp's.
+    pub(crate) const fn bytes(self) -> u32 {
+        16 * self.pitch * 4
+    }
+}
+
+/// The strips of each sum, 16 rows of each warp's tile at a time, one after the other.
+pub(crate) fn strips(shape: &Products, tile: WarpTile, warps: u32, multiplicand_bytes: u32) -> Vec<Strip> {
+    let mut start = 0;
+    let mut strip = |sum: &Sum| {
+        let paired = [sum.left, sum.right].map(|side| are_paired(&shape.sides[side], multiplicand_bytes));
+        let pitch = strip_pitch(tile.columns, paired);
+        let strip = Strip { start, pitch, paired };
+        start += warps * strip.bytes();
+        strip
+    };
+    shape.sums.iter().map(&mut strip).collect()
+}
+
+/// Elements between two rows of a strip, padded against bank conflicts. Lanes store two neighbours of consecutive rows, or of every other
+/// row if rows are `paired`; they store four neighbours if columns are.
+const fn strip_pitch(columns: u32, paired: [bool; 2]) -> u32 {
+    columns
+        + match paired {
+            [false, false] | [true, true] => 8,
+            [true, false] => 4,
+            [false, true] if columns == 16 => 0,
+            [false, true] => 16,
+        }
+}
+
+/// Exchanges accumulators through shared memory, so that neighbours of a row are computed and stored together.
+///
+/// # Errors
+/// As of lowering.
+pub(crate) fn through_shared_memory(
+    lowering: &mut Lowering<'_>,
+    tiling: &Tiling<'_>,
+    product: &MmaSync<'_>,
+    base: Reg,
+    strips: &[Strip],
+) -> Result<(), Error> {
+    // Read again: values derived from the thread's number would otherwise live through the loop over the slabs.
+    let tid = lowering.b.converge(Opcode::TidX, &[]).ok_or(Error::Unbound)?;
+    let exchange = Exchange {
+        tiling,
+        tile: product.tile,
+        warp: Warp::new(lowering, product.block, product.tile, tid),
+        base,
+        accumulators: &product.accumulators,
+    };
+    exchange.store(lowering, strips)
+}
+
+struct Exchange<'e, 't> {
+    tiling: &'e Tiling<'t>,
+    tile: WarpTile,
+    warp: Warp,
+    base: Reg,
+    accumulators: &'e [Vec<[Reg; 4]>],
+}
+
+impl Exchange<'_, '_> {
     /// Hands the sums on through shared memory, 16 rows of each warp's tile at a time, and computes the outputs from them: with
     /// neighbours together, and each warp that shared in the terms a part of the rows.
-    pub(super) fn store(mut self, lowering: &mut Lowering<'_>) -> Result<(), Error> {
-        // Asked for anew: what follows from the thread's number would be held through the loop over the terms else.
-        if let Some(tid) = lowering.b.converge(Opcode::TidX, &[]) {
-            self.warp = Warp::new(lowering, self.point, tid);
-        }
-        let split = self.point.split;
-        let strips = self.point.strips(self.shape, self.multiplicands[0].bytes());
+    fn store(&self, lowering: &mut Lowering<'_>, strips: &[Strip]) -> Result<(), Error> {
+        let split = self.tile.slices;
         // Warps of one tile lie as far apart as there are tiles in the block.
-        let tiles = i64::from(self.point.threads() / 32 / split);
+        let tiles = i64::from(self.tiling.block.threads / 32 / split);
         // 16 bytes, so that what the lanes of a warp store at once has no gaps.
         let narrowest = lowering.op().outputs.iter().map(|output| output.element.size()).min();
         let most = (16 / narrowest.unwrap_or(4)).min(8);
         let vector = self.tiling.output_vector(lowering, most);
-        let vector = vector.min(self.point.warp_columns / (2 * split));
-        for number in 0..self.point.warp_rows / 16 {
+        let vector = vector.min(self.tile.columns / (2 * split));
+        for number in 0..self.tile.rows / 16 {
             if number > 0 {
                 // The rows before have been read.
                 self.meet(lowering);
             }
-            for (accumulators, &strip) in self.accumulators.iter().zip(&strips) {
+            for (accumulators, &strip) in self.accumulators.iter().zip(strips) {
                 self.hand_on(lowering, accumulators, strip, number);
             }
             self.meet(lowering);
-            let across = i64::from(self.point.warp_columns / vector);
+            let across = i64::from(self.tile.columns / vector);
             let turns = 16 * across / 32 / i64::from(split);
             let turn = lowering
                 .b
@@ -76,8 +181,8 @@ impl Tile<'_> {
     }
 
     /// Waits for those whose sums are wanted.
-    pub(super) fn meet(&self, lowering: &mut Lowering<'_>) {
-        if self.point.split == 1 {
+    fn meet(&self, lowering: &mut Lowering<'_>) {
+        if self.tile.slices == 1 {
             lowering.b.converge(Opcode::WarpBarrier, &[]);
         } else {
             lowering.b.barrier();
@@ -87,7 +192,7 @@ impl Tile<'_> {
     /// Puts 16 rows of the warp's part of a sum into shared memory. Of a tile of 16 × 8, lane `l` has two neighbours in row `l / 4`, and two
     /// in the row 8 below; or in rows `l / 4 * 2` and the next, if rows are paired. If columns are, of two tiles the first has the even ones,
     /// the second the odd ones.
-    pub(super) fn hand_on(&self, lowering: &mut Lowering<'_>, accumulators: &[[Reg; 4]], strip: Strip, number: u32) {
+    fn hand_on(&self, lowering: &mut Lowering<'_>, accumulators: &[[Reg; 4]], strip: Strip, number: u32) {
         let [paired_rows, paired_columns] = strip.paired;
         let lane = self.warp.lane.into();
         let row = lowering.b.op(Opcode::ShrU32, &[lane, 2.into()]);
@@ -101,8 +206,8 @@ impl Tile<'_> {
         let at = lowering.math.operand(&mut lowering.b, &at);
         let own = self.own(lowering, strip);
         let base = sum(lowering, at, own);
-        let columns = (self.point.warp_columns / 8) as usize;
-        let width = width_in_shared(self.shape.ty);
+        let columns = (self.tile.columns / 8) as usize;
+        let width = width_in_shared(self.tiling.shape.ty);
         let tiles = &accumulators[number as usize * columns..][..columns];
         for (group, tiles) in tiles.chunks(neighbours / 2).enumerate() {
             for half in 0..2 {
@@ -117,17 +222,17 @@ impl Tile<'_> {
     }
 
     /// Where this warp's strip begins, but for where all begin.
-    pub(super) fn own(&self, lowering: &mut Lowering<'_>, strip: Strip) -> Operand {
+    fn own(&self, lowering: &mut Lowering<'_>, strip: Strip) -> Operand {
         let own = multiple(lowering, self.warp.number.into(), strip.bytes().into());
         sum(lowering, own, self.base.into())
     }
 
     /// Neighbours of one of the sums, those of all warps that share in the terms added in order.
-    pub(super) fn handed_on(&self, lowering: &mut Lowering<'_>, from: Operand, start: i64, apart: i64, vector: u32) -> Vec<Value> {
-        let ty = self.shape.ty;
+    fn handed_on(&self, lowering: &mut Lowering<'_>, from: Operand, start: i64, apart: i64, vector: u32) -> Vec<Value> {
+        let ty = self.tiling.shape.ty;
         let width = width_in_shared(ty);
         let mut sums: Vec<Value> = Vec::new();
-        for slice in 0..i64::from(self.point.split) {
+        for slice in 0..i64::from(self.tile.slices) {
             let mut part = Vec::with_capacity(vector as usize);
             for chunk in (0..vector).step_by(4) {
                 let from = address(lowering, from, start + slice * apart + i64::from(4 * chunk));

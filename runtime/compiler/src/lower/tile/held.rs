@@ -1,29 +1,28 @@
 //! Loads of a slab that may not exist: registers that keep what they held where nothing is loaded.
 
+use super::slab::Inside;
+use crate::ir::ExprId;
 use crate::lower::Error;
 use crate::lower::expression::{Access, Lowering, Reduce};
 use crate::lower::value::Value;
-use crate::ir::ExprId;
 use crate::ptx::{Address, Builder, Cache, Class, Few, Guard, Operand, Reg, Width};
-use crate::lower::tile::Inside;
 
-/// What is loaded in a turn of the loop over the slabs, for the slab that follows.
+/// The loads of one turn of the loop over the slabs, for the next slab.
 ///
-/// What is kept of a slab beyond the last is read by nobody: the loop has ended. So unlike other values these registers need not become 0
-/// in every turn where nothing is loaded.
-pub(super) struct Held {
+/// No thread reads a slab beyond the last one: the loop has ended. So these registers need not become 0 in a turn that loads nothing.
+pub(crate) struct Held {
     /// Holds where the slab exists; none if that is asked of each load.
-    pub(super) exists: Option<Reg>,
+    pub(crate) exists: Option<Reg>,
     /// The depth of the region around the loop.
-    pub(super) outside: usize,
-    pub(super) loads: Vec<Loaded>,
+    pub(crate) outside: usize,
+    pub(crate) loads: Vec<Loaded>,
 }
 
 /// One load: the registers that hold what is loaded, and what they hold at present, as values.
-pub(super) struct Loaded {
-    pub(super) from: (Address, Width, usize),
-    pub(super) held: Few<Reg>,
-    pub(super) values: Few<Reg>,
+pub(crate) struct Loaded {
+    pub(crate) from: (Address, Width, usize),
+    pub(crate) held: Few<Reg>,
+    pub(crate) values: Few<Reg>,
 }
 
 impl Held {
@@ -46,7 +45,7 @@ impl Held {
         }
     }
 
-    pub(super) fn load(
+    pub(crate) fn load(
         &mut self,
         b: &mut Builder,
         width: Width,
@@ -76,7 +75,7 @@ impl Held {
     }
 }
 
-pub(super) fn zero_of(class: Class) -> Operand {
+pub(crate) fn zero_of(class: Class) -> Operand {
     match class {
         Class::F32 => 0f32.into(),
         Class::F64 => 0f64.into(),

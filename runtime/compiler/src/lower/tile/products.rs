@@ -15,10 +15,10 @@ use std::sync::Arc;
 ///
 /// Dimensions of the outputs, which all have the same, are named by their positions.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct ContractShape {
+pub(crate) struct Products {
     /// The sums: at least one, all different.
     pub sums: Vec<Sum>,
-    /// What is multiplied: those with the rows first. Sums may share them.
+    /// The operands, those with the rows first. Sums may share them.
     pub sides: Vec<Side>,
     /// The type that is summed in.
     pub ty: Type,
@@ -36,7 +36,7 @@ pub(crate) struct ContractShape {
     pub terms: Vec<SizeId>,
     /// The axes of the sums that run over each of them.
     pub depth: Vec<Vec<AxisId>>,
-    /// Whether a condition may be all that keeps a read in a sum in range: the sums are computed for all outputs, also where nobody
+    /// `true` if a condition may be all that keeps a read in a sum in range: the sums are computed for all outputs, also where nobody
     /// wants them, so what is read is compared with its extent.
     pub compared: bool,
 }
@@ -46,38 +46,38 @@ pub(crate) struct ContractShape {
 pub(crate) struct Sum {
     /// Where it stands in the operator.
     pub exprs: Vec<ExprId>,
-    /// What is multiplied, by its number among [`ContractShape::sides`].
+    /// The operands, by their numbers among [`Products::sides`].
     pub left: usize,
     pub right: usize,
 }
 
-/// What is multiplied in a sum.
+/// An operand of a sum.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Side {
     /// Its factors.
     pub factors: Vec<ExprId>,
-    /// Whether it has the rows, rather than the columns.
+    /// `true` if it has the rows, rather than the columns.
     pub of_rows: bool,
-    /// Whether its memory is contiguous along the sum's fastest axis, rather than along its own.
+    /// `true` if its memory is contiguous along the sum's fastest axis, rather than along its own.
     pub along_depth: bool,
-    /// Whether neighbours along that axis are neighbours in memory.
+    /// `true` if neighbours along that axis are neighbours in memory.
     pub contiguous: bool,
-    /// What sizes add to the index of the tensor's fastest dimension.
+    /// The contributions of sizes to the index of the tensor's fastest dimension.
     offsets: Vec<Offset>,
     /// Reads that one element of the slab is made of: at least 1.
     pub reads: u32,
 }
 
-/// What sizes add to an index.
+/// The contribution of sizes to an index.
 #[derive(Debug, Clone, PartialEq)]
 struct Offset {
     sizes: Vec<SizeId>,
-    /// Whether it is a multiple of their product.
+    /// `true` if it is a multiple of their product.
     multiple: bool,
 }
 
 impl Offset {
-    /// Of an index.
+    /// All contributions to an index.
     fn all(op: &Op, index: ExprId) -> Vec<Offset> {
         match *op.expr(index) {
             Expr::Size(size) => vec![Offset {
@@ -107,7 +107,7 @@ impl Offset {
         }
     }
 
-    /// What depends on all of these, nobody knows how. Nothing, if they are none.
+    /// One contribution that depends on all of these in an unknown way; none if they are none.
     fn unknown(offsets: Vec<Offset>) -> Vec<Offset> {
         let together = offsets.into_iter().reduce(|all, offset| all.times(&offset));
         let unknown = together.map(|all| Offset { multiple: false, ..all });
@@ -127,7 +127,7 @@ impl Offset {
     }
 }
 
-impl ContractShape {
+impl Products {
     /// Bytes of an element as it is computed with.
     pub(crate) fn element_bytes(&self) -> u32 {
         match self.ty {
@@ -153,7 +153,7 @@ impl ContractShape {
         self.tiles(rows, columns).map(|(_, tile)| tile).sum()
     }
 
-    /// How many neighbours of a side can be loaded at once, at most `most`: what alignment allows.
+    /// The widest vector of a side's neighbours that alignment allows, at most `most`.
     pub(crate) fn vector(&self, specialisation: &Specialisation, side: &Side, most: u32) -> u32 {
         let fastest = if side.along_depth {
             self.terms.last().copied()
@@ -179,7 +179,7 @@ impl ContractShape {
         block_counts(machine.multiprocessors)
     }
 
-    /// Whether there are more tiles than blocks, as far as that is known.
+    /// `true` if there are more tiles than blocks, as far as that is known.
     pub(crate) fn persists(&self, specialisation: &Specialisation, rows: u32, columns: u32, blocks: u32) -> bool {
         let tiles = self.tiles_of(specialisation, rows, columns);
         tiles.is_none_or(|tiles| tiles > u64::from(blocks))
@@ -199,8 +199,7 @@ impl ContractShape {
     /// `true` if `parts` blocks can share the terms of a tile in slabs of `depth`: the parts are equal and made of whole slabs.
     pub(crate) fn divides(&self, specialisation: &Specialisation, depth: u32, parts: u32) -> bool {
         let (parts, depth) = (u64::from(parts), u64::from(depth));
-        let whole =
-            |terms: u64| terms.is_multiple_of(parts * depth) && terms / parts / depth >= ContractShape::LEAST_SLABS;
+        let whole = |terms: u64| terms.is_multiple_of(parts * depth) && terms / parts / depth >= Products::LEAST_SLABS;
         parts == 1 || volume_of(specialisation, self.terms.iter().copied()).is_some_and(whole)
     }
 
@@ -244,11 +243,11 @@ fn volume_of(specialisation: &Specialisation, mut sizes: impl Iterator<Item = Si
 }
 
 /// The sums of products of the problem's operator. None if it consists of anything but those and pointwise work on them.
-pub(crate) fn shape(problem: &Problem<'_>) -> Arc<Option<ContractShape>> {
+pub(crate) fn products(problem: &Problem<'_>) -> Arc<Option<Products>> {
     problem.shape(|problem| find(problem.checked))
 }
 
-fn find(checked: &Checked) -> Option<ContractShape> {
+fn find(checked: &Checked) -> Option<Products> {
     let op = checked.op();
     let dims = &op.outputs.first()?.dims;
     if op.outputs.iter().any(|output| output.dims != *dims) {
@@ -297,7 +296,7 @@ fn find(checked: &Checked) -> Option<ContractShape> {
         let (left, right) = (search.side(true, left)?, search.side(false, right)?);
         search.sums.push((exprs, left, right));
     }
-    // What else is reduced would be so for every output alone.
+    // Any other reduction would be computed for every output by itself.
     let reductions = op.exprs.iter().enumerate();
     let mut reductions = reductions.filter(|(_, expr)| matches!(expr, Expr::Reduce { .. }));
     let found = |position: usize| {
@@ -324,7 +323,7 @@ fn find(checked: &Checked) -> Option<ContractShape> {
     if batch.len() + rows.len() + columns.len() != dims.len() || rows.is_empty() || columns.is_empty() {
         return None;
     }
-    // Those with the rows come first.
+    // Sides with the rows come first.
     let of_rows = search.sides.iter().filter(|(of_rows, _)| *of_rows).count();
     let number = |side: usize| {
         let (kind, _) = search.sides[side];
@@ -353,7 +352,7 @@ fn find(checked: &Checked) -> Option<ContractShape> {
             });
         }
     }
-    Some(ContractShape {
+    Some(Products {
         sums,
         sides,
         ty: ty?,
@@ -372,7 +371,7 @@ struct Search<'a> {
     formulas: &'a Formulas<'a>,
     axes: Vec<Vec<AxisId>>,
     depth: Vec<Vec<AxisId>>,
-    /// Whether it has the rows, and its factors.
+    /// `true` if it has the rows, and its factors.
     sides: Vec<(bool, Vec<Place>)>,
     /// Where it stands, and its sides.
     sums: Vec<(Vec<ExprId>, usize, usize)>,
@@ -511,7 +510,7 @@ pub(crate) fn coefficient(checked: &Checked, index: ExprId, axis: AxisId) -> Opt
     }
 }
 
-/// Whether an index in an expression, or in the intermediate tensors it reads, is read from a tensor.
+/// `true` if an index in an expression, or in the intermediate tensors it reads, is read from a tensor.
 fn gathers(checked: &Checked, expr: ExprId) -> bool {
     let op = checked.op();
     let own = match op.expr(expr) {

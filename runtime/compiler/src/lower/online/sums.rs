@@ -1,33 +1,29 @@
-//! Several reductions of a row in one walk, also such that depend on others of them: see [`crate::schedule::Online`].
-//!
-//! Each thread begins the dependent sums with provisional values of its own, and settles its part once the others are known to
-//! all; across threads they are plain sums. A part that is not finite then is summed again as it is written, so that infinities
-//! and NaN come out as anywhere else.
+//! Online sums: begun with provisional values of what they depend on, and settled once that is known.
 
-use crate::lower::Error;
-use crate::lower::expression::{Accumulator, Binding, Lowering, or_identity};
-use crate::lower::value::{self, Value, class_of};
-use crate::lower::math;
+use super::step::Step;
+use super::waves::{Difference, Joint, Online, Product, Wave};
 use crate::element::Type;
-use crate::ir::{AxisId, BinaryOp, Expr, ExprId, Function, ReduceOp, UnaryOp};
-use crate::ptx::builder::move_of;
-use crate::ptx::{Class, Compare, Guard, Opcode, Operand, Reg};
-use super::lower::{Group, Pace, Partial, Step};
-use super::joint::{Difference, Joint, Online, Product, Wave};
 use crate::families::formula::{NodeId, Place, Symbol};
+use crate::ir::{AxisId, BinaryOp, Expr, ExprId, Function, ReduceOp, UnaryOp};
+use crate::lower::arithmetic;
+use crate::lower::expression::{Accumulator, Lowering, Reduce, or_identity};
+use crate::lower::value::{self, Value, class_of};
+use crate::lower::{Error, math};
+use crate::ptx::builder::move_of;
+use crate::ptx::{Class, Guard, Opcode, Operand, Reg};
 
 /// A reduction of a wave: where it is computed.
-pub(super) struct Member {
-    pub(super) node: NodeId,
-    pub(super) op: ReduceOp,
-    pub(super) ty: Type,
-    pub(super) place: Place,
-    pub(super) axes: Vec<AxisId>,
-    pub(super) body: ExprId,
+pub(crate) struct Member {
+    pub node: NodeId,
+    pub op: ReduceOp,
+    pub ty: Type,
+    pub place: Place,
+    pub axes: Vec<AxisId>,
+    pub body: ExprId,
 }
 
 impl Member {
-    pub(super) fn of(lowering: &Lowering<'_>, joint: &Joint<'_>, number: usize) -> Result<Member, Error> {
+    pub fn of(lowering: &Lowering<'_>, joint: &Joint<'_>, number: usize) -> Result<Member, Error> {
         let node = joint.formulas.reductions[number].node;
         let place = joint.formulas.places(node).first().ok_or(Error::Unbound)?.clone();
         let Expr::Reduce { op, axes, body } = lowering.op().expr(place.expr) else {
@@ -45,11 +41,11 @@ impl Member {
 }
 
 /// A dependent sum, and what a thread has of it.
-pub(super) enum Sum<'a> {
+pub(crate) enum Sum<'a> {
     Scaled {
         member: Member,
         by: &'a Product,
-        /// What it is a multiple of exp(σ·m) for, at present: the position among the wave's plain reductions.
+        /// The position of m among the wave's plain reductions.
         of: usize,
         /// Provisional m, and the sum with it.
         shift: Reg,
@@ -67,76 +63,30 @@ pub(super) enum Sum<'a> {
     },
 }
 
-impl Group {
-    /// Does the reductions that share walks.
-    pub(super) fn joint(&mut self, lowering: &mut Lowering<'_>) -> Result<(), Error> {
-        let Some(joint) = Joint::of(lowering.checked, self.row_count) else {
-            return Ok(());
-        };
-        joint.shared().try_for_each(|wave| self.wave(lowering, &joint, wave))
-    }
-
-    pub(super) fn wave(&mut self, lowering: &mut Lowering<'_>, joint: &Joint<'_>, wave: &Wave) -> Result<(), Error> {
-        let plain: Vec<Member> = wave
-            .plain
-            .iter()
-            .map(|&number| Member::of(lowering, joint, number))
-            .collect::<Result<_, _>>()?;
-        let mut partial: Vec<Partial> = plain
-            .iter()
-            .map(|member| Partial::new(self, lowering, member.op, member.ty))
-            .collect();
-        let mut sums = Vec::with_capacity(wave.online.len());
-        for (number, online) in &wave.online {
-            let member = Member::of(lowering, joint, *number)?;
-            sums.push(Sum::new(lowering, wave, member, online)?);
-        }
-        for member in &plain {
-            self.bind_place(lowering, &member.place)?;
-            self.ahead(lowering, member.body)?;
-        }
-        let axes = &plain.first().ok_or(Error::Unbound)?.axes;
-        self.walk(lowering, axes, Pace::Schedule, |group, lowering, steps| {
-            for (member, partial) in plain.iter().zip(&mut partial) {
-                for step in steps {
-                    group.bind_place(lowering, &member.place)?;
-                    partial.add(group, lowering, &member.axes, member.body, step)?;
-                }
-            }
-            sums.iter().try_for_each(|sum| match sum {
-                Sum::Scaled { of, .. } => sum.scale(group, lowering, joint, &plain[*of], &partial[*of], steps),
-                Sum::Centred { .. } => steps
-                    .iter()
-                    .try_for_each(|step| sum.centre(group, lowering, joint, step)),
-            })
-        })?;
-        for (member, partial) in plain.iter().zip(partial) {
-            let total = partial.total(self, lowering)?;
-            self.define(lowering, joint, member.node, total)?;
-        }
-        for sum in &sums {
-            let (member, part) = sum.settled(self, lowering, joint, &plain)?;
-            let mut total = self.finite_or_again(lowering, member, part)?;
-            self.across_threads(lowering, &mut total);
-            let total = total.value(lowering);
-            self.define(lowering, joint, member.node, total)?;
-        }
-        Ok(())
-    }
+/// A family that walks over the elements of a row, as online sums ask of it.
+pub(crate) trait Walker: Reduce + Sized {
+    /// Neighbouring elements of a step.
+    fn vector(&self) -> u32;
 
     /// Binds the axes of a place that number rows.
-    pub(super) fn bind_place(&self, lowering: &mut Lowering<'_>, place: &Place) -> Result<(), Error> {
-        for &(axis, symbol) in &place.axes {
-            if let Symbol::Output(position) = symbol {
-                let coordinate = self.coordinates.get(position).ok_or(Error::Unbound)?;
-                lowering.bind(axis, Binding::of(coordinate.clone()));
-            }
+    ///
+    /// # Errors
+    /// The place has a row's axis that the family does not bind.
+    fn bind_place(&self, lowering: &mut Lowering<'_>, place: &Place) -> Result<(), Error>;
+
+    /// Makes a step the one at hand.
+    fn go_to(&mut self, lowering: &mut Lowering<'_>, step: &Step);
+
+    /// Makes a step the one at hand, and binds the axes of its walk to one of its lanes.
+    fn bind_lane(&mut self, lowering: &mut Lowering<'_>, axes: &[AxisId], step: &Step, lane: u32) {
+        self.go_to(lowering, step);
+        for (dimension, &axis) in axes.iter().enumerate() {
+            step.bind(lowering, axis, dimension, lane);
         }
-        Ok(())
     }
 
     /// Makes a reduction have a value, wherever the operator has it.
-    pub(super) fn define(&self, lowering: &mut Lowering<'_>, joint: &Joint<'_>, node: NodeId, value: Value) -> Result<(), Error> {
+    fn define(&self, lowering: &mut Lowering<'_>, joint: &Joint<'_>, node: NodeId, value: Value) -> Result<(), Error> {
         for place in joint.formulas.places(node) {
             self.bind_place(lowering, place)?;
             lowering.define(place.expr, value)?;
@@ -145,7 +95,7 @@ impl Group {
     }
 
     /// The value of what is the same for a row.
-    pub(super) fn uniform(
+    fn uniform(
         &mut self,
         lowering: &mut Lowering<'_>,
         joint: &Joint<'_>,
@@ -158,7 +108,7 @@ impl Group {
     }
 
     /// The value of a part of a member's body at one lane of a step.
-    pub(super) fn element(
+    fn element(
         &mut self,
         lowering: &mut Lowering<'_>,
         joint: &Joint<'_>,
@@ -177,50 +127,10 @@ impl Group {
         }
         lowering.value_as(place.expr, ty, self)
     }
-
-    /// A thread's part of a sum; as it is written, if it is not finite.
-    pub(super) fn finite_or_again(
-        &mut self,
-        lowering: &mut Lowering<'_>,
-        member: &Member,
-        part: Value,
-    ) -> Result<Accumulator, Error> {
-        let class = class_of(member.ty);
-        let mut sum = Accumulator::new(lowering, ReduceOp::Sum, member.ty);
-        lowering.b.assign(move_of(class), sum.best, &[part.operand]);
-        let (magnitude, infinity) = match member.ty {
-            Type::F64 => (Opcode::AbsF64, Value::f64(f64::INFINITY)),
-            _ => (Opcode::AbsF32, Value::f32(f32::INFINITY)),
-        };
-        let magnitude = lowering.b.op(magnitude, &[part.operand]);
-        let finite = lowering
-            .b
-            .compare(Compare::Lt, class, magnitude.into(), infinity.operand);
-        lowering.b.begin_if(Guard {
-            predicate: finite,
-            holds: false,
-        });
-        let zero = Value::zero(&mut lowering.b, member.ty);
-        lowering.b.assign(move_of(class), sum.best, &[zero.operand]);
-        self.bind_place(lowering, &member.place)?;
-        let vector = self.schedule.vector;
-        let done = self.walk(lowering, &member.axes, Pace::Slow, |group, lowering, steps| {
-            for step in steps {
-                for lane in 0..vector {
-                    group.bind_lane(lowering, &member.axes, step, lane);
-                    let value = lowering.value_as(member.body, member.ty, group)?;
-                    sum.combine(lowering, value, &step.chunk);
-                }
-            }
-            Ok(())
-        });
-        lowering.b.end();
-        done.map(|()| sum)
-    }
 }
 
 impl<'a> Sum<'a> {
-    pub(super) fn new(lowering: &mut Lowering<'_>, wave: &Wave, member: Member, online: &'a Online) -> Result<Sum<'a>, Error> {
+    pub fn new(lowering: &mut Lowering<'_>, wave: &Wave, member: Member, online: &'a Online) -> Result<Sum<'a>, Error> {
         let class = class_of(member.ty);
         let zero = Value::zero(&mut lowering.b, member.ty).operand;
         Ok(match online {
@@ -257,13 +167,13 @@ impl<'a> Sum<'a> {
     }
 
     /// Takes in the steps of a turn, of a sum that is a multiple of exp(σ·m): m grows to what `partial` has come to.
-    pub(super) fn scale(
+    pub fn scale<W: Walker>(
         &self,
-        group: &mut Group,
+        walker: &mut W,
         lowering: &mut Lowering<'_>,
         joint: &Joint<'_>,
         largest: &Member,
-        partial: &Partial,
+        largest_so_far: &[Accumulator],
         steps: &[Step],
     ) -> Result<(), Error> {
         let Sum::Scaled {
@@ -281,21 +191,21 @@ impl<'a> Sum<'a> {
             BinaryOp::Min
         };
         let mut now = before;
-        for accumulator in &partial.0 {
+        for accumulator in largest_so_far {
             let value = Value::new(ty, lowering.b.read(accumulator.best));
-            now = value::binary(&mut lowering.b, op, now, value);
+            now = arithmetic::binary(&mut lowering.b, op, now, value);
         }
-        let factor = rescaling(group, lowering, joint, by, before, now)?;
-        group.define(lowering, joint, largest.node, now)?;
+        let factor = rescaling(walker, lowering, joint, by, before, now)?;
+        walker.define(lowering, joint, largest.node, now)?;
         let mut terms: Option<Value> = None;
         for step in steps {
-            for lane in 0..group.schedule.vector {
-                group.bind_place(lowering, &member.place)?;
-                group.bind_lane(lowering, &member.axes, step, lane);
-                let value = lowering.value_as(member.body, ty, group)?;
+            for lane in 0..walker.vector() {
+                walker.bind_place(lowering, &member.place)?;
+                walker.bind_lane(lowering, &member.axes, step, lane);
+                let value = lowering.value_as(member.body, ty, walker)?;
                 let value = or_identity(&mut lowering.b, ReduceOp::Sum, value, step.guard);
                 terms = Some(match terms {
-                    Some(terms) => value::binary(&mut lowering.b, BinaryOp::Add, terms, value),
+                    Some(terms) => arithmetic::binary(&mut lowering.b, BinaryOp::Add, terms, value),
                     None => value,
                 });
             }
@@ -308,9 +218,9 @@ impl<'a> Sum<'a> {
     }
 
     /// Takes in a step, of a sum of products of differences.
-    pub(super) fn centre(
+    pub fn centre<W: Walker>(
         &self,
-        group: &mut Group,
+        walker: &mut W,
         lowering: &mut Lowering<'_>,
         joint: &Joint<'_>,
         step: &Step,
@@ -325,7 +235,7 @@ impl<'a> Sum<'a> {
         else {
             return Err(Error::Unbound);
         };
-        let (ty, vector) = (member.ty, group.schedule.vector);
+        let (ty, vector) = (member.ty, walker.vector());
         let guard = step.guard.map(|predicate| Guard { predicate, holds: true });
         lowering
             .b
@@ -338,7 +248,7 @@ impl<'a> Sum<'a> {
             Opcode::RcpF32
         };
         let share = Value::new(ty, lowering.b.op(reciprocal, &[count.operand]));
-        // Of each side: the distances of the step's elements from their mean, the distance of that mean from those before, and the new one.
+        // For each side: the residuals of the step's elements, the distance of their mean from the mean so far, and the new mean.
         let mut sides = Vec::with_capacity(2);
         for (difference, &mean) in differences.iter().zip(means) {
             if means[0] == means[1] && !sides.is_empty() {
@@ -346,22 +256,22 @@ impl<'a> Sum<'a> {
             }
             let mut elements = Vec::with_capacity(vector as usize);
             for lane in 0..vector {
-                elements.push(group.element(lowering, joint, difference.element, ty, step, lane)?);
+                elements.push(walker.element(lowering, joint, difference.element, ty, step, lane)?);
             }
             let b = &mut lowering.b;
             let own = match elements.split_first() {
-                Some((&first, rest)) => rest
-                    .iter()
-                    .fold(first, |sum, &element| value::binary(b, BinaryOp::Add, sum, element)),
+                Some((&first, rest)) => rest.iter().fold(first, |sum, &element| {
+                    arithmetic::binary(b, BinaryOp::Add, sum, element)
+                }),
                 None => return Err(Error::Unbound),
             };
-            let own = value::binary(b, BinaryOp::Mul, own, number(ty, 1.0 / f64::from(vector)));
+            let own = arithmetic::binary(b, BinaryOp::Mul, own, number(ty, 1.0 / f64::from(vector)));
             let distances: Vec<Value> = elements
                 .into_iter()
-                .map(|element| value::binary(b, BinaryOp::Sub, element, own))
+                .map(|element| arithmetic::binary(b, BinaryOp::Sub, element, own))
                 .collect();
             let before = Value::new(ty, b.read(mean));
-            let apart = value::binary(b, BinaryOp::Sub, own, before);
+            let apart = arithmetic::binary(b, BinaryOp::Sub, own, before);
             let sources = [apart.operand, share.operand, before.operand];
             let after = Value::new(ty, b.op(value::fma_of(ty), &sources));
             sides.push((distances, apart, after));
@@ -374,9 +284,9 @@ impl<'a> Sum<'a> {
             sum = Value::new(ty, b.op(value::fma_of(ty), &[x.operand, y.operand, sum.operand]));
         }
         let elements = number(ty, f64::from(vector));
-        let lost = value::binary(b, BinaryOp::Mul, share, number(ty, -f64::from(vector)));
-        let weight = value::binary(b, BinaryOp::Add, elements, lost);
-        let apart = value::binary(b, BinaryOp::Mul, first.1, weight);
+        let lost = arithmetic::binary(b, BinaryOp::Mul, share, number(ty, -f64::from(vector)));
+        let weight = arithmetic::binary(b, BinaryOp::Add, elements, lost);
+        let apart = arithmetic::binary(b, BinaryOp::Mul, first.1, weight);
         let sum = b.op(value::fma_of(ty), &[apart.operand, second.1.operand, sum.operand]);
         let class = class_of(ty);
         b.assign_if(guard, move_of(class), *product, &[sum.into()]);
@@ -388,9 +298,9 @@ impl<'a> Sum<'a> {
     }
 
     /// The thread's part of the sum, now that what it depends on is known.
-    pub(super) fn settled(
+    pub fn settled<W: Walker>(
         &self,
-        group: &mut Group,
+        walker: &mut W,
         lowering: &mut Lowering<'_>,
         joint: &Joint<'_>,
         plain: &[Member],
@@ -404,11 +314,11 @@ impl<'a> Sum<'a> {
                 sum,
             } => {
                 let ty = member.ty;
-                let known = group.uniform(lowering, joint, plain[*of].node, ty)?;
+                let known = walker.uniform(lowering, joint, plain[*of].node, ty)?;
                 let before = Value::new(ty, lowering.b.read(*shift));
-                let factor = rescaling(group, lowering, joint, by, before, known)?;
+                let factor = rescaling(walker, lowering, joint, by, before, known)?;
                 let sum = Value::new(ty, lowering.b.read(*sum));
-                let part = value::binary(&mut lowering.b, BinaryOp::Mul, sum, factor);
+                let part = arithmetic::binary(&mut lowering.b, BinaryOp::Mul, sum, factor);
                 Ok((member, part))
             }
             Sum::Centred {
@@ -423,20 +333,20 @@ impl<'a> Sum<'a> {
                 for (difference, &mean) in differences.iter().zip(means) {
                     let mut distance = Value::new(ty, lowering.b.read(mean));
                     if let Some(centre) = difference.centre {
-                        let centre = group.uniform(lowering, joint, centre, ty)?;
-                        distance = value::binary(&mut lowering.b, BinaryOp::Sub, distance, centre);
+                        let centre = walker.uniform(lowering, joint, centre, ty)?;
+                        distance = arithmetic::binary(&mut lowering.b, BinaryOp::Sub, distance, centre);
                     }
                     distances.push(distance);
                 }
                 let b = &mut lowering.b;
                 let steps = Value::new(Type::I32, b.read(*steps)).to(b, ty);
-                let count = value::binary(b, BinaryOp::Mul, steps, number(ty, f64::from(group.schedule.vector)));
-                let weighted = value::binary(b, BinaryOp::Mul, distances[0], count);
+                let count = arithmetic::binary(b, BinaryOp::Mul, steps, number(ty, f64::from(walker.vector())));
+                let weighted = arithmetic::binary(b, BinaryOp::Mul, distances[0], count);
                 let product = b.read(*product);
                 let sources = [weighted.operand, distances[1].operand, product.into()];
                 let mut part = Value::new(ty, b.op(value::fma_of(ty), &sources));
                 if differences[0].negative != differences[1].negative {
-                    part = value::unary(b, UnaryOp::Neg, part);
+                    part = arithmetic::unary(b, UnaryOp::Neg, part);
                 }
                 Ok((member, part))
             }
@@ -445,8 +355,8 @@ impl<'a> Sum<'a> {
 }
 
 /// exp(σ·(after − before))
-pub(super) fn rescaling(
-    group: &mut Group,
+fn rescaling<W: Walker>(
+    walker: &mut W,
     lowering: &mut Lowering<'_>,
     joint: &Joint<'_>,
     by: &Product,
@@ -455,22 +365,22 @@ pub(super) fn rescaling(
 ) -> Result<Value, Error> {
     let ty = before.ty;
     let mut exponent = match by.constant < 0.0 {
-        true => value::binary(&mut lowering.b, BinaryOp::Sub, before, after),
-        false => value::binary(&mut lowering.b, BinaryOp::Sub, after, before),
+        true => arithmetic::binary(&mut lowering.b, BinaryOp::Sub, before, after),
+        false => arithmetic::binary(&mut lowering.b, BinaryOp::Sub, after, before),
     };
     if by.constant.abs() != 1.0 {
-        exponent = value::binary(&mut lowering.b, BinaryOp::Mul, exponent, number(ty, by.constant.abs()));
+        exponent = arithmetic::binary(&mut lowering.b, BinaryOp::Mul, exponent, number(ty, by.constant.abs()));
     }
     for &(factor, divided) in &by.factors {
-        let factor = group.uniform(lowering, joint, factor, ty)?;
+        let factor = walker.uniform(lowering, joint, factor, ty)?;
         let op = if divided { BinaryOp::Div } else { BinaryOp::Mul };
-        exponent = value::binary(&mut lowering.b, op, exponent, factor);
+        exponent = arithmetic::binary(&mut lowering.b, op, exponent, factor);
     }
     Ok(math::call(&mut lowering.b, Function::Exp, ty, &[exponent]))
 }
 
 /// The number that any other is beyond, where the largest (or smallest) is looked for.
-pub(super) fn extreme(ty: Type, by: &Product) -> Value {
+fn extreme(ty: Type, by: &Product) -> Value {
     let sign = if by.constant < 0.0 { -1.0 } else { 1.0 };
     number(
         ty,
@@ -482,7 +392,7 @@ pub(super) fn extreme(ty: Type, by: &Product) -> Value {
     )
 }
 
-pub(super) fn number(ty: Type, value: f64) -> Value {
+fn number(ty: Type, value: f64) -> Value {
     match ty {
         Type::F64 => Value::f64(value),
         _ => Value::f32(value as f32),

@@ -1,22 +1,27 @@
-//! The blocks of a cluster, or one: their warps in turns, and the barriers between them.
+//! The blocks of a cluster, most often one: runs their warps in turns, and completes the barriers between them.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use super::warp::Warp;
-use super::{Core, Stop};
+use super::barrier::expected;
 use crate::error::Error;
+use crate::execute::{bulk, copy};
+use crate::machine::action::Action;
+use crate::machine::barrier::BARRIERS;
+use crate::machine::core::{Core, Stop, thread_index};
+use crate::machine::warp::Warp;
 use crate::sanitize::FindingKind;
 
-/// Instructions in a warp's turn. Only programs whose warps wait for each other without a barrier depend on it.
+/// Instructions of a warp's turn. Only programs whose warps wait for each other without a barrier depend on it.
 const TURN: u64 = 1 << 14;
 
-/// Rounds in which every warp does nothing but ask an mbarrier, after which nobody will ever complete it.
+/// Rounds in which every warp only polls, after which the block counts as deadlocked.
 const PATIENCE: u32 = 100_000;
 
-/// Runs the blocks of one cluster (most often a single block) to their end. `origin` is the index of its first block.
+/// Runs the blocks of a cluster to their end. `origin` is the index of its first block.
 pub(crate) fn run<const SANITIZE: bool, const COUNT: bool>(
     core: &mut Core<'_>,
+    actions: &[Action],
     cluster: &mut [Vec<Warp>],
     origin: [u32; 3],
 ) -> Result<(), Stop> {
@@ -32,7 +37,7 @@ pub(crate) fn run<const SANITIZE: bool, const COUNT: bool>(
                     continue;
                 }
                 progress = true;
-                all_stalled &= turn::<SANITIZE, COUNT>(core, warp)?;
+                all_stalled &= turn::<SANITIZE, COUNT>(core, actions, warp)?;
                 if core.barriers.changed {
                     complete_barriers(core, &mut cluster[rank]);
                     complete_cluster_barrier(core, cluster);
@@ -61,10 +66,10 @@ pub(crate) fn run<const SANITIZE: bool, const COUNT: bool>(
     }
     for (rank, warps) in cluster.iter_mut().enumerate() {
         core.switch(rank);
-        crate::execute::bulk::finish_loads(core, warps);
+        bulk::finish_loads(core, warps);
         for warp in warps {
-            crate::execute::copy::finish(core, warp);
-            crate::execute::bulk::finish(core, warp)?;
+            copy::finish(core, warp);
+            bulk::finish(core, warp)?;
         }
     }
     Ok(())
@@ -75,7 +80,7 @@ fn start(core: &mut Core<'_>, cluster: &mut [Vec<Warp>], origin: [u32; 3]) {
     core.cluster.start();
     for (rank, warps) in cluster.iter_mut().enumerate() {
         core.switch(rank);
-        let within = super::thread_index(core.launch.program.cluster, rank as u32);
+        let within = thread_index(core.launch.program.cluster, rank as u32);
         core.block_index = std::array::from_fn(|axis| origin[axis] + within[axis]);
         let index = core.block_index.map(u64::from);
         core.block_number = (index[2] * y + index[1]) * x + index[0];
@@ -90,8 +95,12 @@ fn start(core: &mut Core<'_>, cluster: &mut [Vec<Warp>], origin: [u32; 3]) {
     }
 }
 
-/// Gives a warp its turn; the result is whether it did little more than ask for something that is not there yet.
-fn turn<const SANITIZE: bool, const COUNT: bool>(core: &mut Core<'_>, warp: &mut Warp) -> Result<bool, Stop> {
+/// Gives a warp its turn. Returns `true` if the warp did little more than poll in vain.
+fn turn<const SANITIZE: bool, const COUNT: bool>(
+    core: &mut Core<'_>,
+    actions: &[Action],
+    warp: &mut Warp,
+) -> Result<bool, Stop> {
     let mut budget = TURN;
     if let Some(limit) = core.launch.options.instruction_limit {
         budget = budget.min(limit.saturating_sub(core.launch.issued.load(Relaxed)));
@@ -108,13 +117,13 @@ fn turn<const SANITIZE: bool, const COUNT: bool>(core: &mut Core<'_>, warp: &mut
         return Err(warp.deadline_error(core));
     }
     let offered = budget;
-    warp.run::<SANITIZE, COUNT>(core, &mut budget)?;
+    warp.run::<SANITIZE, COUNT>(core, actions, &mut budget)?;
     core.clock += offered - budget;
     core.launch.issued.fetch_add(offered - budget, Relaxed);
     Ok(std::mem::take(&mut core.stalled) && offered - budget < 64)
 }
 
-/// Releases the threads that wait at the cluster's barrier once all threads of the cluster that live have arrived.
+/// Releases the threads that wait at the cluster's barrier, once all live threads of the cluster have arrived.
 fn complete_cluster_barrier(core: &mut Core<'_>, warps: &mut [Vec<Warp>]) {
     let cluster = &mut core.cluster;
     let live: u32 = warps.iter().flatten().map(|warp| warp.live.count_ones()).sum();
@@ -123,7 +132,7 @@ fn complete_cluster_barrier(core: &mut Core<'_>, warps: &mut [Vec<Warp>]) {
     }
     cluster.phase += 1;
     cluster.arrived = 0;
-    cluster.completed.clone_from(&cluster.known);
+    cluster.completed.clone_from(&cluster.clocks);
     let running = cluster.rank;
     for waiting in std::mem::take(&mut core.cluster.waiting) {
         let warp = &mut warps[waiting.rank][waiting.warp];
@@ -141,7 +150,7 @@ fn complete_cluster_barrier(core: &mut Core<'_>, warps: &mut [Vec<Warp>]) {
 fn complete_barriers(core: &mut Core<'_>, warps: &mut [Warp]) {
     core.barriers.changed = false;
     let live: Vec<u32> = warps.iter().map(|warp| warp.live).collect();
-    for number in 0..super::barrier::BARRIERS {
+    for number in 0..BARRIERS {
         if !core.barriers.states()[number].is_complete(&live) {
             continue;
         }
@@ -173,7 +182,7 @@ fn complete_barriers(core: &mut Core<'_>, warps: &mut [Warp]) {
                 let waiting = state.waiting.iter().filter(|waiting| waiting.warp == index);
                 let lanes = waiting.fold(0, |lanes, waiting| lanes | waiting.lanes);
                 if lanes != 0 {
-                    shadow.order.learn(index, lanes, warp.live, &state.known);
+                    shadow.order.learn(index, lanes, warp.live, &state.clock);
                 }
             }
         }
@@ -194,11 +203,7 @@ fn deadlock(core: &Core<'_>, cluster: &[Vec<Warp>]) -> Stop {
             .waiting
             .first()
             .map(|waiting| core.launch.program.info[waiting.operation as usize].line);
-        let expected = state
-            .count
-            .map_or("all threads that have not exited".to_owned(), |count| {
-                format!("{count} threads")
-            });
+        let expected = expected(state.count);
         let arrived: u32 = state.arrived.iter().map(|lanes| lanes.count_ones()).sum();
         let line = line.map(|line| format!(" (PTX line {line})")).unwrap_or_default();
         places.push(format!("{waiting} threads wait at barrier {number}{line}, which {arrived} threads have reached and which expects {expected}"));

@@ -1,23 +1,24 @@
-//! Instructions across the lanes of a warp.
+//! Instructions across the lanes of a warp: shuffles, votes, matches, reductions.
 
-use super::lanes::{Slots, each};
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::Draft;
 use crate::error::Error;
-use crate::machine::registers::{Cell, FULL, LANES, Slot};
+use crate::machine::action::{Action, Part, SyncFunction, WarpSync};
+use crate::machine::core::{Core, Stop};
+use crate::machine::lanes::each;
+use crate::machine::program::Operation;
+use crate::machine::registers::{Cell, FULL, LANES, Slot, Slots};
 use crate::machine::warp::Warp;
-use crate::machine::{Core, Stop};
 use crate::parse::syntax::{Operand, Type};
-use crate::program::{Action, Exchange, Meeting, Operation, Part};
 use crate::sanitize::FindingKind;
 
-/// `extra` of a shuffle: mode in bits 0 and 1, a predicate in bit 2 (its slot from bit 32).
+/// `extra` of a shuffle: the mode in bits 0 and 1; bit 2 is set if there is a predicate, whose slot starts at bit 32.
 const UP: u64 = 0;
 const DOWN: u64 = 1;
 const BUTTERFLY: u64 = 2;
 const HAS_PREDICATE: u64 = 4;
 
-/// What kinds of instructions lanes can meet at; qualifiers are added below.
+/// Kinds of warp-synchronous instructions. The instruction's qualifiers are added to them.
 const SHUFFLE: u32 = 0x100;
 const VOTE: u32 = 0x200;
 const MATCH: u32 = 0x300;
@@ -25,16 +26,16 @@ const REDUCE: u32 = 0x400;
 const ELECT: u32 = 0x500;
 pub(super) const WARP_BARRIER: u32 = 0x600;
 
-/// All lanes of a meeting.
+/// The lanes of all parts.
 fn members(parts: &[Part<'_>]) -> u32 {
     parts.iter().fold(0, |lanes, part| lanes | part.lanes)
 }
 
-/// A register of each part's frame, from all lanes.
+/// The values of a register, from each part's frame.
 fn gather<T: Cell>(warp: &mut Warp, parts: &[Part<'_>], slot: impl Fn(&Slots) -> Slot) -> [T; LANES] {
     let mut values = [T::default(); LANES];
     for part in parts {
-        warp.registers.enter(part);
+        warp.registers.enter(part.base, part.predicate_base);
         let row = T::load(&warp.registers, slot(&part.operation.slots));
         if parts.len() == 1 {
             return row;
@@ -44,22 +45,22 @@ fn gather<T: Cell>(warp: &mut Warp, parts: &[Part<'_>], slot: impl Fn(&Slots) ->
     values
 }
 
-/// Gives each lane its result, in the register `to`.
+/// Writes each lane's result to the register `to`.
 fn scatter(warp: &mut Warp, parts: &[Part<'_>], result: &[u32; LANES]) {
     for part in parts {
-        warp.registers.enter(part);
+        warp.registers.enter(part.base, part.predicate_base);
         let row = warp.registers.row_mut(part.operation.slots.to);
         each(part.lanes, |lane| row[lane] = result[lane]);
     }
 }
 
-/// Sets the predicate of those parts that have one.
+/// Sets the predicate of the parts that have one.
 fn scatter_predicate(warp: &mut Warp, parts: &[Part<'_>], result: u32) {
     for part in parts
         .iter()
         .filter(|part| part.operation.slots.extra & HAS_PREDICATE != 0)
     {
-        warp.registers.enter(part);
+        warp.registers.enter(part.base, part.predicate_base);
         let slot = (part.operation.slots.extra >> 32) as Slot;
         warp.registers.set_predicate(slot, result, part.lanes);
     }
@@ -101,7 +102,7 @@ fn shuffle(core: &mut Core<'_>, warp: &mut Warp, parts: &[Part<'_>]) -> Result<(
         let of = parts.iter().find(|part| part.lanes >> lane & 1 != 0);
         let operation = of.unwrap_or(&parts[0]).operation;
         core.find(FindingKind::InactiveLanes, warp, operation, lane, None, || {
-            "it reads from a lane that does not take part; the value there is undefined".into()
+            "it reads from a lane that does not take part, where the value is undefined".into()
         });
     }
     scatter(warp, parts, &result);
@@ -109,11 +110,11 @@ fn shuffle(core: &mut Core<'_>, warp: &mut Warp, parts: &[Part<'_>]) -> Result<(
     Ok(())
 }
 
-/// A predicate with its negation, as `from[0]` and bit 2 of `extra`.
+/// The predicate `from[0]` of all lanes, negated if bit 2 of `extra` is set.
 fn voted(warp: &mut Warp, parts: &[Part<'_>]) -> u32 {
     let mut votes = 0;
     for part in parts {
-        warp.registers.enter(part);
+        warp.registers.enter(part.base, part.predicate_base);
         let slots = &part.operation.slots;
         let predicate = warp.registers.predicate(slots.from[0]) ^ if slots.extra & 4 != 0 { FULL } else { 0 };
         votes |= predicate & part.lanes;
@@ -121,7 +122,7 @@ fn voted(warp: &mut Warp, parts: &[Part<'_>]) -> u32 {
     votes
 }
 
-/// `vote.sync`: `extra` 0 all, 1 any, 2 uniform, 3 ballot.
+/// `vote.sync`; `extra` is 0 for all, 1 for any, 2 for uniform, 3 for ballot.
 fn vote(_: &mut Core<'_>, warp: &mut Warp, parts: &[Part<'_>]) -> Result<(), Stop> {
     let (mask, votes) = (members(parts), voted(warp, parts));
     let answer = match parts[0].operation.slots.extra & 3 {
@@ -129,14 +130,14 @@ fn vote(_: &mut Core<'_>, warp: &mut Warp, parts: &[Part<'_>]) -> Result<(), Sto
         1 => votes != 0,
         2 => votes == 0 || votes == mask,
         _ => {
-            // Lanes outside a thread's own mask do not count.
+            // A thread sees only the lanes of its own mask.
             let masks: [u32; LANES] = gather(warp, parts, |slots| slots.from[3]);
             scatter(warp, parts, &masks.map(|mask| votes & mask));
             return Ok(());
         }
     };
     for part in parts {
-        warp.registers.enter(part);
+        warp.registers.enter(part.base, part.predicate_base);
         let answer = if answer { FULL } else { 0 };
         warp.registers
             .set_predicate(part.operation.slots.to, answer, part.lanes);
@@ -150,7 +151,8 @@ fn active_mask(_: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u
     Ok(())
 }
 
-/// `match.any` and `match.all` (bit 0 of `extra`; bit 1: 64-bit values; bit 2: a predicate, from bit 32).
+/// `match.any`, or `match.all` if bit 0 of `extra` is set. Bit 1 is set for 64-bit values, bit 2 if there is a
+/// predicate, whose slot starts at bit 32.
 fn match_values(_: &mut Core<'_>, warp: &mut Warp, parts: &[Part<'_>]) -> Result<(), Stop> {
     let mask = members(parts);
     let extra = parts[0].operation.slots.extra;
@@ -177,7 +179,7 @@ fn match_values(_: &mut Core<'_>, warp: &mut Warp, parts: &[Part<'_>]) -> Result
     Ok(())
 }
 
-/// `redux.sync`: `extra` says which reduction.
+/// `redux.sync`; `extra` is the reduction.
 fn reduce(_: &mut Core<'_>, warp: &mut Warp, parts: &[Part<'_>]) -> Result<(), Stop> {
     let mask = members(parts);
     let values: [u32; LANES] = gather(warp, parts, |slots| slots.from[0]);
@@ -200,7 +202,7 @@ fn reduce(_: &mut Core<'_>, warp: &mut Warp, parts: &[Part<'_>]) -> Result<(), S
     Ok(())
 }
 
-/// `elect.sync`: the lowest lane is it.
+/// `elect.sync`, which elects the lowest lane.
 fn elect(_: &mut Core<'_>, warp: &mut Warp, parts: &[Part<'_>]) -> Result<(), Stop> {
     let leader = members(parts).trailing_zeros();
     scatter(warp, parts, &[leader; LANES]);
@@ -208,22 +210,21 @@ fn elect(_: &mut Core<'_>, warp: &mut Warp, parts: &[Part<'_>]) -> Result<(), St
     Ok(())
 }
 
-/// `bar.warp.sync`: the lanes have met when it runs.
+/// `bar.warp.sync`. When it runs, all lanes have arrived.
 pub(super) fn warp_barrier(_: &mut Core<'_>, _: &mut Warp, _: &[Part<'_>]) -> Result<(), Stop> {
     Ok(())
 }
 
-fn meeting(draft: &mut Draft<'_, '_>, run: Exchange, slots: Slots, mask: u32, kind: u32) -> Result<(), Error> {
-    draft.emit(Action::Meeting(Meeting { run, mask, kind }), slots, Class::Shuffle, 0)
+fn emit(draft: &mut Draft<'_, '_>, run: SyncFunction, slots: Slots, mask: u32, kind: u32) -> Result<(), Error> {
+    draft.emit(Action::Sync(WarpSync { run, mask, kind }), slots, Class::Shuffle, 0)
 }
 
 pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
-    let name = draft.name();
-    if name == "activemask" {
+    if draft.name() == "activemask" {
         draft.ty()?;
         let to = draft.target(0, Type::B32)?;
         return draft.emit(
-            Action::Machine(active_mask),
+            Action::Warp(active_mask),
             Slots { to, ..Slots::default() },
             Class::Shuffle,
             0,
@@ -232,136 +233,151 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     if !draft.take("sync") {
         return Err(draft.unsupported("warp instructions without `.sync` (removed in sm_70)"));
     }
-    match name {
-        "shfl" => {
-            let mode = match draft.take_any(&["up", "down", "bfly", "idx"]) {
-                Some("up") => UP,
-                Some("down") => DOWN,
-                Some("bfly") => BUTTERFLY,
-                Some(_) => 3,
-                None => return Err(draft.unsupported("this mode")),
-            };
-            draft.ty()?;
-            draft.arity(5..=5)?;
-            let value = draft.source(1, Type::B32)?;
-            let lane = draft.source(2, Type::B32)?;
-            let control = draft.source(3, Type::B32)?;
-            let mask = draft.source(4, Type::B32)?;
-            let (to, extra) = with_predicate(draft, mode)?;
-            meeting(
-                draft,
-                shuffle,
-                Slots {
-                    to,
-                    from: [value, lane, control, mask],
-                    extra,
-                },
-                mask,
-                SHUFFLE + mode as u32,
-            )
-        }
-        "vote" => {
-            let mode = match draft.take_any(&["all", "any", "uni", "ballot"]) {
-                Some("all") => 0,
-                Some("any") => 1,
-                Some("uni") => 2,
-                Some(_) => 3,
-                None => return Err(draft.unsupported("this mode")),
-            };
-            draft.ty()?;
-            draft.arity(3..=3)?;
-            let (predicate, negated) = draft.predicate_source(1)?;
-            let mask = draft.source(2, Type::B32)?;
-            let to = draft.target(0, if mode == 3 { Type::B32 } else { Type::Pred })?;
-            meeting(
-                draft,
-                vote,
-                Slots {
-                    to,
-                    from: [predicate, 0, 0, mask],
-                    extra: mode | u64::from(negated) << 2,
-                },
-                mask,
-                VOTE + mode as u32,
-            )
-        }
-        "match" => {
-            let all = match draft.take_any(&["any", "all"]) {
-                Some("any") => 0,
-                Some(_) => 1,
-                None => return Err(draft.unsupported("this mode")),
-            };
-            let ty = draft.ty()?;
-            draft.arity(3..=3)?;
-            let value = draft.source(1, ty)?;
-            let mask = draft.source(2, Type::B32)?;
-            let qualifiers = all | u64::from(ty.size() == 8) << 1;
-            let (to, extra) = with_predicate(draft, qualifiers)?;
-            meeting(
-                draft,
-                match_values,
-                Slots {
-                    to,
-                    from: [value, 0, 0, mask],
-                    extra,
-                },
-                mask,
-                MATCH + qualifiers as u32,
-            )
-        }
-        "redux" => {
-            let operation = draft.take_any(&["add", "min", "max", "and", "or", "xor"]);
-            let ty = draft.ty()?;
-            if !matches!(ty, Type::U32 | Type::S32 | Type::B32) {
-                return Err(draft.unsupported(format!("the type {ty}")));
-            }
-            let extra = match (operation, ty.is_signed()) {
-                (Some("add"), _) => 0,
-                (Some("min"), false) => 1,
-                (Some("max"), false) => 2,
-                (Some("min"), true) => 3,
-                (Some("max"), true) => 4,
-                (Some("and"), _) => 5,
-                (Some("or"), _) => 6,
-                (Some("xor"), _) => 7,
-                _ => return Err(draft.unsupported("this reduction")),
-            };
-            draft.arity(3..=3)?;
-            let value = draft.source(1, Type::B32)?;
-            let mask = draft.source(2, Type::B32)?;
-            let to = draft.target(0, Type::B32)?;
-            meeting(
-                draft,
-                reduce,
-                Slots {
-                    to,
-                    from: [value, 0, 0, mask],
-                    extra,
-                },
-                mask,
-                REDUCE + extra as u32,
-            )
-        }
-        _ => {
-            draft.arity(2..=2)?;
-            let mask = draft.source(1, Type::B32)?;
-            let (to, extra) = with_predicate(draft, 0)?;
-            meeting(
-                draft,
-                elect,
-                Slots {
-                    to,
-                    from: [mask, 0, 0, mask],
-                    extra,
-                },
-                mask,
-                ELECT,
-            )
-        }
+    match draft.name() {
+        "shfl" => decode_shuffle(draft),
+        "vote" => decode_vote(draft),
+        "match" => decode_match(draft),
+        "redux" => decode_reduction(draft),
+        _ => decode_election(draft),
     }
 }
 
-/// The destination `d` or `d|p`, with the predicate in `extra`.
+/// Decodes `shfl.sync`.
+fn decode_shuffle(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+    let mode = match draft.take_any(&["up", "down", "bfly", "idx"]) {
+        Some("up") => UP,
+        Some("down") => DOWN,
+        Some("bfly") => BUTTERFLY,
+        Some(_) => 3,
+        None => return Err(draft.unsupported("this mode")),
+    };
+    draft.ty()?;
+    draft.arity(5..=5)?;
+    let value = draft.source(1, Type::B32)?;
+    let lane = draft.source(2, Type::B32)?;
+    let control = draft.source(3, Type::B32)?;
+    let mask = draft.source(4, Type::B32)?;
+    let (to, extra) = with_predicate(draft, mode)?;
+    emit(
+        draft,
+        shuffle,
+        Slots {
+            to,
+            from: [value, lane, control, mask],
+            extra,
+        },
+        mask,
+        SHUFFLE + mode as u32,
+    )
+}
+
+/// Decodes `vote.sync`.
+fn decode_vote(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+    let mode = match draft.take_any(&["all", "any", "uni", "ballot"]) {
+        Some("all") => 0,
+        Some("any") => 1,
+        Some("uni") => 2,
+        Some(_) => 3,
+        None => return Err(draft.unsupported("this mode")),
+    };
+    draft.ty()?;
+    draft.arity(3..=3)?;
+    let (predicate, negated) = draft.predicate_source(1)?;
+    let mask = draft.source(2, Type::B32)?;
+    let to = draft.target(0, if mode == 3 { Type::B32 } else { Type::Pred })?;
+    emit(
+        draft,
+        vote,
+        Slots {
+            to,
+            from: [predicate, 0, 0, mask],
+            extra: mode | u64::from(negated) << 2,
+        },
+        mask,
+        VOTE + mode as u32,
+    )
+}
+
+/// Decodes `match.sync`.
+fn decode_match(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+    let all = match draft.take_any(&["any", "all"]) {
+        Some("any") => 0,
+        Some(_) => 1,
+        None => return Err(draft.unsupported("this mode")),
+    };
+    let ty = draft.ty()?;
+    draft.arity(3..=3)?;
+    let value = draft.source(1, ty)?;
+    let mask = draft.source(2, Type::B32)?;
+    let qualifiers = all | u64::from(ty.size() == 8) << 1;
+    let (to, extra) = with_predicate(draft, qualifiers)?;
+    emit(
+        draft,
+        match_values,
+        Slots {
+            to,
+            from: [value, 0, 0, mask],
+            extra,
+        },
+        mask,
+        MATCH + qualifiers as u32,
+    )
+}
+
+/// Decodes `redux.sync`.
+fn decode_reduction(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+    let operation = draft.take_any(&["add", "min", "max", "and", "or", "xor"]);
+    let ty = draft.ty()?;
+    if !matches!(ty, Type::U32 | Type::S32 | Type::B32) {
+        return Err(draft.unsupported(format!("the type {ty}")));
+    }
+    let extra = match (operation, ty.is_signed()) {
+        (Some("add"), _) => 0,
+        (Some("min"), false) => 1,
+        (Some("max"), false) => 2,
+        (Some("min"), true) => 3,
+        (Some("max"), true) => 4,
+        (Some("and"), _) => 5,
+        (Some("or"), _) => 6,
+        (Some("xor"), _) => 7,
+        _ => return Err(draft.unsupported("this reduction")),
+    };
+    draft.arity(3..=3)?;
+    let value = draft.source(1, Type::B32)?;
+    let mask = draft.source(2, Type::B32)?;
+    let to = draft.target(0, Type::B32)?;
+    emit(
+        draft,
+        reduce,
+        Slots {
+            to,
+            from: [value, 0, 0, mask],
+            extra,
+        },
+        mask,
+        REDUCE + extra as u32,
+    )
+}
+
+/// Decodes `elect.sync`.
+fn decode_election(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+    draft.arity(2..=2)?;
+    let mask = draft.source(1, Type::B32)?;
+    let (to, extra) = with_predicate(draft, 0)?;
+    emit(
+        draft,
+        elect,
+        Slots {
+            to,
+            from: [mask, 0, 0, mask],
+            extra,
+        },
+        mask,
+        ELECT,
+    )
+}
+
+/// The destination `d` of an operand `d` or `d|p`, and `extra` with the predicate.
 fn with_predicate(draft: &mut Draft<'_, '_>, extra: u64) -> Result<(u32, u64), Error> {
     match draft.operand(0)? {
         Operand::Pair(value, predicate) => {

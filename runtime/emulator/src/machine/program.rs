@@ -1,63 +1,29 @@
-//! A kernel decoded: compact operations with resolved register slots, for every function that it reaches.
+//! A decoded kernel, except for how each operation runs: operations with resolved register slots, for every function
+//! that the kernel can reach, and the tables that operations refer to by index.
 
 use std::collections::HashMap;
 
+use super::registers::{Slot, Slots};
 use crate::count::Class;
-use crate::execute::lanes::{Function, Slots};
-use crate::machine::registers::Slot;
-use crate::machine::{Core, Stop, warp::Warp};
 
-/// An instruction that touches more than its warp's registers.
-pub(crate) type Machine = fn(&mut Core<'_>, &mut Warp, &Operation, u32) -> Result<(), Stop>;
+/// Functions that the GPU's runtime provides to every module that declares them.
+pub(crate) const SYSTEM_FUNCTIONS: [&str; 4] = [ASSERTION, "vprintf", "malloc", "free"];
 
-/// An instruction across the lanes of a warp, which may come to it from different places.
-pub(crate) type Exchange = fn(&mut Core<'_>, &mut Warp, &[Part<'_>]) -> Result<(), Stop>;
+/// The function that a failed `assert` calls.
+pub(crate) const ASSERTION: &str = "__assertfail";
 
-/// Lanes that came to a meeting by the same operation in the same frame.
-#[derive(Clone, Copy)]
-pub(crate) struct Part<'p> {
-    pub operation: &'p Operation,
-    pub lanes: u32,
-    pub base: usize,
-    pub predicate_base: usize,
-}
-
-/// Where the lanes of a mask wait for each other.
-#[derive(Clone, Copy)]
-pub(crate) struct Meeting {
-    pub run: Exchange,
-    /// Register with the mask.
-    pub mask: Slot,
-    /// The instruction with its qualifiers: lanes meet at the same kind only.
-    pub kind: u32,
-}
-
-/// How an operation runs.
-#[derive(Clone, Copy)]
-pub(crate) enum Action {
-    /// Lane by lane, on registers alone.
-    Lanes(Function),
-    /// On memory or across lanes.
-    Machine(Machine),
-    /// Across the lanes of a mask (a register), which must have arrived together at this operation (`.aligned`).
-    Collective(Machine, Slot),
-    /// Across the lanes of a mask, wherever they are.
-    Meeting(Meeting),
-    /// Decides what runs next.
-    Control(Control),
-}
-
+/// An operation that decides what its threads run next.
 #[derive(Clone, Copy)]
 pub(crate) enum Control {
     Branch {
         to: u32,
     },
-    /// `brx.idx`: the targets are a list.
+    /// `brx.idx`: the targets are `Program::lists[list]`.
     Indexed {
         list: u32,
         index: Slot,
     },
-    /// A call described by `Program::calls`.
+    /// A call, as an index into `Program::calls`.
     Call(u32),
     /// A call through a function address in a 64-bit register.
     CallIndirect {
@@ -67,10 +33,10 @@ pub(crate) enum Control {
     Return,
     Exit,
     Trap,
-    /// The body of a function of the device's system.
+    /// The body of a function that the GPU's runtime provides.
     System,
     Barrier(Barrier),
-    /// With whether what the threads know is handed on.
+    /// `true` if the arrival is a release.
     ClusterArrive(bool),
     ClusterWait,
 }
@@ -78,15 +44,16 @@ pub(crate) enum Control {
 /// `bar.sync`, `bar.arrive` and `bar.red`.
 #[derive(Clone, Copy)]
 pub(crate) struct Barrier {
-    /// Register with the barrier's number.
+    /// The register with the barrier's number.
     pub number: Slot,
-    /// Register with the number of threads; none: all of the block.
+    /// The register with the number of threads that the barrier expects; `None` if it expects the whole block.
     pub count: Option<Slot>,
-    /// Whether the warp waits.
+    /// `false` for `bar.arrive`.
     pub waits: bool,
     pub reduction: Option<Reduction>,
 }
 
+/// The reduction of `bar.red`, over a predicate of every thread.
 #[derive(Clone, Copy)]
 pub(crate) struct Reduction {
     pub kind: ReductionKind,
@@ -102,27 +69,27 @@ pub(crate) enum ReductionKind {
     Or,
 }
 
+/// One step of a program. A PTX instruction decodes to one operation and the helpers that it needs.
 #[derive(Clone, Copy)]
 pub(crate) struct Operation {
-    pub action: Action,
     pub slots: Slots,
-    /// Guard predicate, or `NO_GUARD`.
+    /// The guard predicate, or `NO_GUARD`.
     pub guard: Slot,
     pub negated: bool,
-    /// Index of this operation, for side tables.
+    /// The operation's own index, for the tables that are parallel to `Program::operations`.
     pub index: u32,
 }
 
 pub(crate) const NO_GUARD: Slot = Slot::MAX;
 
-/// Where a register value comes from or goes to, for the sanitizer.
+/// A register row or predicate that an operation reads or writes, for the sanitizer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Use {
     Row(Slot),
     Predicate(Slot),
 }
 
-/// What an operation is, beside how it runs.
+/// The source and the properties of an operation.
 #[derive(Clone)]
 pub(crate) struct Info {
     pub line: u32,
@@ -131,24 +98,25 @@ pub(crate) struct Info {
     pub flops: u32,
     pub reads: Box<[Use]>,
     pub writes: Box<[Use]>,
-    /// Copies values without looking at them: undefined in, undefined out.
+    /// `true` if the operation copies values without using them: an undefined source makes the result undefined, and is
+    /// no finding.
     pub propagates: bool,
-    /// The first operation of its PTX instruction; the others are helpers and are not counted.
+    /// `true` for the one operation of a PTX instruction that counts; the others are helpers.
     pub counted: bool,
 }
 
-/// A value that a frame starts with.
+/// A value that a register row of a frame starts with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Constant {
     Narrow(u32),
     Wide(u64),
     Special(Special),
-    /// Address of the module's global image plus an offset.
+    /// The address of the module's global image plus an offset.
     Global(u64),
 }
 
 impl Constant {
-    /// Whether it takes two rows.
+    /// `true` if the value takes two rows.
     pub fn is_wide(self) -> bool {
         matches!(
             self,
@@ -156,7 +124,7 @@ impl Constant {
         )
     }
 
-    /// Whether it differs between blocks.
+    /// `true` if the value differs between blocks.
     pub fn varies(self) -> bool {
         use Special::{BlockIndex, ClusterIndex, ClusterRank, IndexInCluster, Processor};
         match self {
@@ -171,6 +139,7 @@ impl Constant {
     }
 }
 
+/// A special register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Special {
     ThreadIndex(u8),
@@ -199,22 +168,26 @@ pub(crate) enum Special {
     TotalAndReservedShared,
 }
 
+/// A decoded function.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FunctionInfo {
     pub name: String,
+    /// The index of its first operation.
     pub entry: u32,
+    /// Register rows and predicates of a frame.
     pub rows: u32,
     pub predicates: u32,
     pub constants: Vec<(Slot, Constant)>,
-    /// Whether a row of the frame holds a constant.
+    /// For each row of a frame: `true` if it holds a constant.
     pub constant_rows: Vec<bool>,
-    /// Bytes of a frame in local memory: parameters, results, local variables.
+    /// Bytes of a frame in local memory: parameters, results and local variables.
     pub frame: u32,
+    /// (offset in the frame, size) of each parameter and result, in bytes.
     pub parameters: Vec<(u32, u32)>,
     pub results: Vec<(u32, u32)>,
 }
 
-/// Copies between frames: (offset in the caller's, size).
+/// A call: the bytes to copy between the caller's frame and the callee's, as (offset in the caller's, size).
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Call {
     pub function: u32,
@@ -224,7 +197,7 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// Whether the call's operands have the sizes of the function's parameters.
+    /// `true` if the call's operands have the sizes of the function's parameters and results.
     pub fn fits(&self, callee: &FunctionInfo) -> bool {
         let fit = |given: &[(u32, u32)], expected: &[(u32, u32)]| {
             given.len() == expected.len()
@@ -237,21 +210,24 @@ impl Call {
     }
 }
 
+/// A decoded kernel with every function that it can reach.
 pub(crate) struct Program {
     pub operations: Vec<Operation>,
+    /// Parallel to `operations`.
     pub info: Vec<Info>,
-    /// Functions; the kernel is the first.
+    /// The kernel comes first.
     pub functions: Vec<FunctionInfo>,
-    /// Functions by their addresses, for calls through pointers.
+    /// Indices of functions by address, for calls through pointers.
     pub addresses: HashMap<u64, u32>,
     pub calls: Vec<Call>,
+    /// Operands that do not fit an operation's slots: branch targets, registers of matrices and vectors.
     pub lists: Vec<Vec<u32>>,
-    /// Offset at which dynamic shared memory starts.
+    /// The offset at which dynamic shared memory starts, in bytes.
     pub static_shared: u32,
-    /// Bytes of it that belong to the device's system.
+    /// Bytes of `static_shared` that CUDA reserves for itself.
     pub reserved_shared: u32,
-    /// The smallest access to shared memory: what races and initialisation are tracked by.
+    /// Bytes of the smallest access to shared memory, the unit in which the sanitizer tracks races and initialisation.
     pub granule: u32,
-    /// Blocks of a cluster.
+    /// The shape of a cluster, in blocks.
     pub cluster: [u32; 3],
 }

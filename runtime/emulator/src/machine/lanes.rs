@@ -1,44 +1,26 @@
-//! Instructions that work lane by lane: how a scalar definition becomes a loop over a warp.
+//! Instructions that work lane by lane: a scalar definition becomes a loop over a warp.
 //!
-//! A definition is a type that implements [`Lanes`], nearly always through the `lanes!` macro. It is
-//! compiled twice: plainly, and with AVX2, FMA and F16C enabled; [`Function::of`] picks at run time. With
-//! every lane active the loop has 32 iterations and no branches, which LLVM vectorises; otherwise only the
-//! active lanes are visited.
+//! A definition is a type that implements [`Lanes`], nearly always through the `lanes!` macro. It is compiled twice,
+//! for any processor and for one with AVX2 and FMA, and [`function`] chooses at run time. With every lane active the
+//! loop has 32 iterations and no branch, so LLVM vectorises it; otherwise it visits the active lanes only.
 
-use crate::machine::registers::{Cell, FULL, LANES, Registers, Slot};
+use super::registers::{Cell, FULL, LANES, Registers, Slots};
 
-/// Operands of a lane instruction, as slots of the running frame.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Slots {
-    pub to: Slot,
-    pub from: [Slot; 4],
-    /// Modifiers or constants, as the definition reads them.
-    pub extra: u64,
-}
+/// A lane instruction in its compiled form, over the lanes of a mask.
+pub(crate) type LaneFunction = fn(&mut Registers, &Slots, u32);
 
-pub(crate) type Function = fn(&mut Registers, &Slots, u32);
-
-/// An instruction over the lanes of `mask`.
+/// The definition of a lane instruction.
 pub(crate) trait Lanes {
     fn run(registers: &mut Registers, slots: &Slots, mask: u32);
 }
 
-/// The compiled form of `L` that suits this processor.
-pub(crate) fn function<L: Lanes>() -> Function {
+/// The compiled form of `L` for this processor.
+pub(crate) fn function<L: Lanes>() -> LaneFunction {
     #[cfg(target_arch = "x86_64")]
-    if wide_available() {
+    if crate::host::has_avx2() {
         return wide::<L>;
     }
     plain::<L>
-}
-
-#[cfg(target_arch = "x86_64")]
-pub(crate) fn wide_available() -> bool {
-    is_x86_feature_detected!("avx2")
-        && is_x86_feature_detected!("fma")
-        && is_x86_feature_detected!("bmi2")
-        && is_x86_feature_detected!("lzcnt")
-        && is_x86_feature_detected!("popcnt")
 }
 
 fn plain<L: Lanes>(registers: &mut Registers, slots: &Slots, mask: u32) {
@@ -64,6 +46,7 @@ pub(crate) fn each(mut mask: u32, mut visit: impl FnMut(usize)) {
     }
 }
 
+/// Runs a function of one source over the lanes of a mask.
 #[inline(always)]
 pub(crate) fn map1<A: Cell, R: Cell>(registers: &mut Registers, slots: &Slots, mask: u32, f: impl Fn(A) -> R) {
     if mask == FULL {
@@ -131,7 +114,7 @@ pub(crate) fn map3<A: Cell, B: Cell, C: Cell, R: Cell>(
     }
 }
 
-/// The mask of lanes in which a comparison holds.
+/// The mask of the lanes in which a comparison of `from[0]` and `from[1]` holds.
 #[inline(always)]
 pub(crate) fn compare<A: Cell>(registers: &Registers, slots: &Slots, f: impl Fn(A, A) -> bool) -> u32 {
     let a = A::load(registers, slots.from[0]);
@@ -143,8 +126,8 @@ pub(crate) fn compare<A: Cell>(registers: &Registers, slots: &Slots, f: impl Fn(
     bits
 }
 
-/// Defines lane instructions: `lanes! { Name<T: Bound>(a: T, b: T) -> T { a + b } }`. A last argument
-/// `; extra` names the instruction's modifiers.
+/// Defines lane instructions: `lanes! { Name<T: Bound>(a: T, b: T) -> T { a + b } }`. A last argument `; name` binds
+/// [`Slots::extra`].
 macro_rules! lanes {
     () => {};
     ($(#[$meta:meta])* $name:ident $(<$g:ident : $bound:path>)? ($a:ident : $ta:ty $(; $extra:ident)?) -> $r:ty { $($body:tt)* } $($rest:tt)*) => {
@@ -162,11 +145,11 @@ macro_rules! lanes {
     (@define $(#[$meta:meta])* $name:ident $(<$g:ident : $bound:path>)?, $map:ident, $f:expr $(; $extra:ident)?) => {
         $(#[$meta])*
         pub(crate) struct $name $(<$g>(std::marker::PhantomData<$g>))?;
-        impl $(<$g: $bound>)? $crate::execute::lanes::Lanes for $name $(<$g>)? {
+        impl $(<$g: $bound>)? $crate::machine::lanes::Lanes for $name $(<$g>)? {
             #[inline(always)]
-            fn run(registers: &mut $crate::machine::registers::Registers, slots: &$crate::execute::lanes::Slots, mask: u32) {
+            fn run(registers: &mut $crate::machine::registers::Registers, slots: &$crate::machine::registers::Slots, mask: u32) {
                 $(let $extra = slots.extra;)?
-                $crate::execute::lanes::$map(registers, slots, mask, $f);
+                $crate::machine::lanes::$map(registers, slots, mask, $f);
             }
         }
     };

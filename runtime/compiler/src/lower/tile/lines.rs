@@ -1,28 +1,29 @@
-//! Where a slab's elements lie in shared memory, and addresses there.
+//! The swizzled layout of slabs that `ldmatrix` reads.
 
+use super::address::{address, exclusive_or, multiple, sum};
+use super::block::Block;
+use super::deal::{Piece, Step};
+use super::multiplicand::Multiplicand;
+use super::products::Side;
+use super::slab::Slab;
 use crate::lower::expression::Lowering;
 use crate::lower::index::Linear;
-use crate::ptx::{Address, Class, Opcode, Operand, Reg};
-use super::shape::Multiplicand;
-use super::space::are_paired;
-use crate::lower::tile::shape::Side;
-use crate::lower::tile::deal::Step;
-use crate::lower::tile::{Block, Piece, Slab};
+use crate::ptx::{Address, Opcode, Operand, Reg};
 
-/// How a slab lies in shared memory.
+/// The layout of a slab in shared memory.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     /// Bytes from the start of a stage.
     pub start: u32,
     /// Bytes of a line.
     pub bytes: u32,
     /// Bytes of an element.
     pub element: u32,
-    /// Whether a line is a row's terms; else it is a term's rows.
+    /// `true` if a line is a row's terms; else it is a term's rows.
     pub of_terms: bool,
-    /// Whether it is a row's terms though memory is contiguous along the rows.
+    /// `true` if it is a row's terms though memory is contiguous along the rows.
     pub turned: bool,
-    /// Whether it is single bytes of rows, which come to registers in pairs.
+    /// `true` if it is single bytes of rows, which come to registers in pairs.
     pub paired: bool,
 }
 
@@ -70,8 +71,8 @@ impl Lines {
         (at, whole_lines * i64::from(self.bytes) + whole_bytes)
     }
 
-    /// What the place of a line's bytes is combined with.
-    pub(super) fn key(&self, lowering: &mut Lowering<'_>, line: Operand) -> Operand {
+    /// The key that permutes the chunks of a line, by exclusive or.
+    fn key(&self, lowering: &mut Lowering<'_>, line: Operand) -> Operand {
         if let Operand::Int(line) = line {
             return Operand::Int(self.key_of(line));
         }
@@ -85,17 +86,17 @@ impl Lines {
         key
     }
 
-    pub(super) fn key_of(&self, line: i64) -> i64 {
+    fn key_of(&self, line: i64) -> i64 {
         self.moves()
             .iter()
             .fold(0, |key, &(bits, up)| key ^ (line & bits) << up)
     }
 
-    /// Which bits of a line's number move its chunks, and how far up: to the bits of 16, 32 and 64 bytes, as far as lines of fewer than 128
-    /// bytes do not differ in those by themselves. Lines that follow each other come to registers together. If the slab is
+    /// The bits of a line's number that move its chunks, and how far up: to the bits of 16, 32 and 64 bytes, unless lines of fewer than 128
+    /// bytes differ in those anyway. Lines that follow each other come to registers together. If the slab is
     /// turned, the line 8 further on, whose elements are loaded by the same warp, has its chunks in other places again. If it is paired, lines
     /// 4, 8 and 12 further on come together, with the next of each.
-    pub(super) fn moves(&self) -> &'static [(i64, i64)] {
+    fn moves(&self) -> &'static [(i64, i64)] {
         match (self.bytes, self.turned, self.paired) {
             (..=32, _, _) => &[(4, 2), (8, 3)],
             (64, _, true) => &[(12, 2)],
@@ -142,7 +143,7 @@ impl Lines {
     }
 
     /// The bits of a place that change with those of a row or term.
-    pub(super) fn moved(&self, step: Step) -> u32 {
+    fn moved(&self, step: Step) -> u32 {
         match step {
             Step::Rows(rows) => (rows * self.bytes) ^ self.key_of(rows.into()) as u32,
             Step::Terms(terms) => terms * self.element,
@@ -151,44 +152,14 @@ impl Lines {
 }
 
 /// An address within a slab of a stage.
-pub(super) fn shared(lowering: &mut Lowering<'_>, stage: Reg, lines: Lines, line: &Linear, byte: &Linear) -> Address {
+pub(crate) fn shared(lowering: &mut Lowering<'_>, stage: Reg, lines: Lines, line: &Linear, byte: &Linear) -> Address {
     let (at, constant) = lines.at(lowering, line, byte);
     let base = sum(lowering, at, stage.into());
     address(lowering, base, constant + i64::from(lines.start))
 }
 
-pub(super) fn address(lowering: &mut Lowering<'_>, base: Operand, offset: i64) -> Address {
-    let base = match base {
-        Operand::Reg(reg) => reg,
-        constant => lowering.b.constant(Class::B32, constant),
-    };
-    Address {
-        base,
-        offset: offset as i32,
-    }
-}
-
-pub(super) fn sum(lowering: &mut Lowering<'_>, a: Operand, b: Operand) -> Operand {
-    match (a, b) {
-        (Operand::Int(0), other) | (other, Operand::Int(0)) => other,
-        (Operand::Int(a), Operand::Int(b)) => Operand::Int(a + b),
-        (constant @ Operand::Int(_), other) => lowering.b.op(Opcode::AddS32, &[other, constant]).into(),
-        (a, b) => lowering.b.op(Opcode::AddS32, &[a, b]).into(),
-    }
-}
-
-pub(super) fn multiple(lowering: &mut Lowering<'_>, a: Operand, factor: i64) -> Operand {
-    match a {
-        Operand::Int(a) => Operand::Int(a * factor),
-        a => lowering.b.op(Opcode::MulS32, &[a, factor.into()]).into(),
-    }
-}
-
-pub(super) fn exclusive_or(lowering: &mut Lowering<'_>, a: Operand, b: Operand) -> Operand {
-    match (a, b) {
-        (Operand::Int(0), other) | (other, Operand::Int(0)) => other,
-        (Operand::Int(a), Operand::Int(b)) => Operand::Int(a ^ b),
-        (constant @ Operand::Int(_), other) => lowering.b.op(Opcode::XorB32, &[other, constant]).into(),
-        (a, b) => lowering.b.op(Opcode::XorB32, &[a, b]).into(),
-    }
+/// `true` if a side's lines are single bytes of its rows. Matrices are transposed by units of two bytes, so a lane comes to have two neighbouring
+/// rows of such a side: one in the fragment's first half, the other in the second.
+pub(crate) fn are_paired(side: &Side, multiplicand_bytes: u32) -> bool {
+    !side.along_depth && multiplicand_bytes == 1
 }
