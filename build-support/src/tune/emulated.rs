@@ -3,8 +3,8 @@
 use super::backend::{Backend, BackendError, Instance, Measured, OutputIndex};
 use super::data::{bytes, operations, volume};
 use super::workload::Workload;
-use energy_kernel::simulate::Profile;
-use energy_kernel::{Emulation, Gpu};
+use energy_kernel::Gpu;
+use energy_kernel::simulate::{Emulation, Profile};
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::record::{CacheMode, Conditions, DeviceClass, Estimate, Inputs, Reason};
@@ -45,11 +45,7 @@ impl EmulatedBackend {
     /// operations, which would not finish in time.
     pub fn new(profile: Profile, candidates: usize, most_operations: f64) -> EmulatedBackend {
         // Only count. The sanitizer is for tests: it takes several times as long.
-        let gpu = Gpu::emulated_with(Emulation {
-            profile,
-            sanitize: false,
-            ..Emulation::default()
-        });
+        let gpu = Gpu::emulated_with(Emulation::new().profile(profile).sanitize(false));
         EmulatedBackend {
             gpu,
             profile,

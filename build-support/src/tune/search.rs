@@ -386,6 +386,8 @@ impl<'a, B: Backend> Search<'a, B> {
             Objective::Energy { slack } => (1.0 + slack, 0.0),
             Objective::Edp => (EDP_BOUND, 1.0),
             Objective::Latency => (1.0, 0.0),
+            // A new objective may choose any candidate.
+            _ => (f64::INFINITY, 0.0),
         };
         let eligible = timed.partition_point(|one| one.latency <= bound * fastest);
         let eligible = &mut timed[..eligible];

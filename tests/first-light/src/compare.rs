@@ -4,10 +4,10 @@
 use crate::normal::normal;
 use crate::step::{Outcome, Result, Step};
 use crate::tune::{Tuned, operators};
-use energy_kernel::compiler::check::Checked;
-use energy_kernel::compiler::element::Element;
-use energy_kernel::compiler::lower::lower;
-use energy_kernel::compiler::reference::{Number, stored};
+use energy_kernel::tools::compiler::check::Checked;
+use energy_kernel::tools::compiler::element::Element;
+use energy_kernel::tools::compiler::lower::lower;
+use energy_kernel::tools::compiler::reference::{Number, stored};
 use energy_kernel::{Gpu, Plan, Program};
 use energy_kernel_build::tune::{Backend, Comparison, Data, Effort, GpuBackend, Instance, LEAST_PAIRS, compare};
 use energy_kernel_compiler::problem::Problem;

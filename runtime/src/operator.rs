@@ -1,48 +1,70 @@
-//! The operator as the macro embeds it.
+//! The operator that the macro embeds.
 
-use crate::call;
 use crate::error::{Error, Result};
-use crate::gpu::Gpu;
-use crate::plan::Plan;
-use energy_kernel_compiler::check::Checked;
-use energy_kernel_compiler::element::Element;
+use energy_kernel_compiler::check::{CallError, Checked};
+use energy_kernel_compiler::element::Element as ElementId;
 use energy_kernel_compiler::ir::Op;
 use energy_kernel_compiler::record::{Bundle, CacheFile, Fingerprint, encoding};
 use energy_kernel_compiler::size::Sizes;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What the macro embeds of an operator.
+/// The macro's output for an operator.
 #[derive(Debug, Clone, Copy)]
-pub struct KernelData {
+pub struct OperatorData {
     /// The function's name.
     pub name: &'static str,
-    /// The package it belongs to: where the user cache keeps its results.
+    /// The package of the operator, under which the user cache keeps its results.
     pub package: &'static str,
-    /// One for each combination of listed element types; one without such.
+    /// One variant per combination of listed element types. An operator without type parameters has one.
     pub variants: &'static [VariantData],
 }
 
-/// What the macro embeds for one combination of element types.
+/// The macro's output for one combination of element types.
 #[derive(Debug, Clone, Copy)]
 pub struct VariantData {
     /// The element types of the operator's type parameters, in order.
-    pub types: &'static [Element],
-    /// The operator, encoded.
+    pub types: &'static [ElementId],
+    /// The encoded operator.
     pub operator: &'static [u8],
-    /// The bundle that the build found for it.
+    /// The bundle from the build.
     pub bundle: Option<&'static [u8]>,
 }
 
-/// An operator: what `KERNEL` in the generated module is. For tools; programs call the generated functions.
-pub struct Kernel {
-    data: KernelData,
+/// An operator, the `KERNEL` of a generated module. For tools; programs call the generated functions.
+///
+/// ```
+/// use energy_kernel::prelude::*;
+///
+/// #[energy_kernel(types(T = [f16, f32]))]
+/// fn double<T>(x: Tensor<T, (N,)>) -> Tensor<T, (N,)> {
+///     |n| (x[[n]] as f32 * 2.0) as T
+/// }
+///
+/// # fn main() -> Result<(), Error> {
+/// assert_eq!(double::KERNEL.name(), "double");
+/// println!("{}", double::KERNEL.package());
+/// for types in double::KERNEL.types() {
+///     let variant = double::KERNEL.variant(types)?;
+///     println!("{} of {types:?}: {}", variant.name(), variant.fingerprint());
+///     assert_eq!(variant.checked().op().inputs.len(), 1);
+///
+///     let sizes = Sizes::from([("N", 8)]);
+///     let gpu = Gpu::emulated();
+///     let plan = variant.prepare(&gpu, &sizes)?;
+///     assert_eq!(plan.program(), variant.plan(&gpu, &sizes)?.program());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Operator {
+    data: OperatorData,
     variants: OnceLock<Vec<Result<Variant>>>,
 }
 
-/// One operator of fixed element types, decoded and checked.
+/// An operator of fixed element types, decoded and checked. [`Operator`] has an example.
 pub struct Variant {
-    /// Its number in this process, under which its kernels are kept.
+    /// The number of the variant in this process, under which its kernels are kept.
     pub(crate) number: u64,
     pub(crate) package: &'static str,
     pub(crate) checked: Checked,
@@ -51,10 +73,11 @@ pub struct Variant {
     cached: OnceLock<Vec<CacheFile>>,
 }
 
-impl Kernel {
-    /// From what the macro embedded. Nothing is decoded before it is used.
-    pub const fn new(data: KernelData) -> Kernel {
-        Kernel {
+impl Operator {
+    /// Creates the operator. The first use decodes it.
+    #[doc(hidden)]
+    pub const fn new(data: OperatorData) -> Operator {
+        Operator {
             data,
             variants: OnceLock::new(),
         }
@@ -65,21 +88,21 @@ impl Kernel {
         self.data.name
     }
 
-    /// The package it belongs to.
+    /// The package of the operator.
     pub fn package(&self) -> &'static str {
         self.data.package
     }
 
-    /// The combinations of element types it is made for.
-    pub fn types(&self) -> impl Iterator<Item = &'static [Element]> {
+    /// The combinations of element types that the operator has variants for.
+    pub fn types(&self) -> impl Iterator<Item = &'static [ElementId]> {
         self.data.variants.iter().map(|variant| variant.types)
     }
 
-    /// The operator for these element types: empty for one that is not generic.
+    /// Returns the variant for these element types; an operator without type parameters takes none.
     ///
     /// # Errors
-    /// [`Error::ElementTypes`] for types it is not made for; [`Error::Embedded`] for an operator that cannot be read.
-    pub fn variant(&self, types: &[Element]) -> Result<&Variant> {
+    /// [`Error::ElementTypes`] for types without a variant; [`Error::Embedded`] for an operator that cannot be read.
+    pub fn variant(&self, types: &[ElementId]) -> Result<&Variant> {
         let position = self.data.variants.iter().position(|variant| variant.types == types);
         position
             .and_then(|position| self.variants().get(position))
@@ -102,9 +125,9 @@ impl Kernel {
     }
 }
 
-impl std::fmt::Debug for Kernel {
+impl std::fmt::Debug for Operator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Kernel")
+        f.debug_struct("Operator")
             .field("name", &self.data.name)
             .field("package", &self.data.package)
             .finish_non_exhaustive()
@@ -112,7 +135,7 @@ impl std::fmt::Debug for Kernel {
 }
 
 impl Variant {
-    fn decode(data: &KernelData, variant: &VariantData) -> Result<Variant> {
+    fn decode(data: &OperatorData, variant: &VariantData) -> Result<Variant> {
         let error = |reason: String| Error::Embedded {
             operator: data.name.to_owned(),
             reason,
@@ -122,12 +145,12 @@ impl Variant {
             let messages: Vec<&str> = found.iter().map(|each| each.message.as_str()).collect();
             error(messages.join("; "))
         })?;
-        let mut made = Variant::new(checked, data.package)?;
-        made.bundle = variant.bundle.and_then(|bytes| made.read_bundle(bytes));
-        Ok(made)
+        let mut decoded = Variant::new(checked, data.package)?;
+        decoded.bundle = variant.bundle.and_then(|bytes| decoded.read_bundle(bytes));
+        Ok(decoded)
     }
 
-    /// An operator without a bundle, as tools make it.
+    /// Creates a variant without a bundle. For tools.
     ///
     /// # Errors
     /// [`Error::Embedded`] for an operator of many megabytes.
@@ -147,7 +170,7 @@ impl Variant {
         })
     }
 
-    /// A bundle that cannot be read, or is another operator's, is none: the operator then runs untuned.
+    /// Reads the bundle. Without a readable bundle of this operator it runs untuned.
     fn read_bundle(&self, bytes: &[u8]) -> Option<Bundle> {
         match encoding::decode::<Bundle>(bytes) {
             Ok(bundle) if bundle.fingerprint == self.fingerprint => Some(bundle),
@@ -167,17 +190,17 @@ impl Variant {
         &self.checked.op().name
     }
 
-    /// The operator.
+    /// The checked operator.
     pub fn checked(&self) -> &Checked {
         &self.checked
     }
 
-    /// What its results are kept under.
+    /// The fingerprint under which results of tuning are kept.
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
 
-    /// All its sizes, from the free ones by name.
+    /// Returns all sizes, in the operator's order, for the free ones by name.
     pub(crate) fn bind(&self, sizes: &Sizes) -> Result<Vec<u64>> {
         let values = self.checked.bind(sizes).map_err(|problem| self.call_error(problem))?;
         self.checked
@@ -186,30 +209,14 @@ impl Variant {
         Ok(values)
     }
 
-    pub(crate) fn call_error(&self, problem: energy_kernel_compiler::check::CallError) -> Error {
+    pub(crate) fn call_error(&self, problem: CallError) -> Error {
         Error::Call {
             operator: self.name().to_owned(),
             problem: Box::new(problem),
         }
     }
 
-    /// Which kernel calls of these sizes use, and why. Loads nothing.
-    ///
-    /// # Errors
-    /// [`Error::Call`] for sizes that the operator cannot have; [`Error::Lower`] if no kernel can be made.
-    pub fn plan(&self, gpu: &Gpu, sizes: &Sizes) -> Result<Plan> {
-        call::plan(self, gpu, sizes)
-    }
-
-    /// Loads the kernel that calls of these sizes use. Such a call then allocates nothing but its outputs.
-    ///
-    /// # Errors
-    /// As [`plan`](Variant::plan), and [`Error::Load`] or an error of the driver.
-    pub fn prepare(&self, gpu: &Gpu, sizes: &Sizes) -> Result<Plan> {
-        call::prepare(self, gpu, sizes)
-    }
-
-    /// Results of tuning in the user's cache; read once.
+    /// Results of tuning in the user cache. Read once.
     pub(crate) fn cached(&self) -> &[CacheFile] {
         self.cached
             .get_or_init(|| crate::cache::read(self.package, &self.fingerprint))
