@@ -1,4 +1,4 @@
-//! Circles in the graph of files, and what to tell an engineer about them.
+//! Circles in the graph of files, and their report.
 
 use crate::resolve::dependencies;
 use crate::source::Source;
@@ -98,24 +98,24 @@ impl Circle {
 
 impl Display for Circle {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} files depend on each other:", self.files.len())?;
         let way = self.shortest();
+        writeln!(
+            f,
+            "{} files depend on each other. The shortest circle:",
+            self.files.len()
+        )?;
         for (at, from) in way.iter().enumerate() {
             let to = way[(at + 1) % way.len()];
-            writeln!(f, "  {from} uses {} of {to},", self.items(from, to))?;
+            writeln!(f, "  {from} uses {} of {to}", self.items(from, to))?;
         }
-        writeln!(f, "  which closes the shortest circle.")?;
         if self.files.len() > way.len() {
-            writeln!(f, "  All uses among them:")?;
+            writeln!(f, "All uses among the {} files:", self.files.len())?;
             for (from, others) in &self.uses {
                 for to in others.keys() {
-                    writeln!(f, "    {from} -> {to}: {}", self.items(from, to))?;
+                    writeln!(f, "  {from} uses {} of {to}", self.items(from, to))?;
                 }
             }
         }
-        write!(
-            f,
-            "  Move what both sides need into a file that uses neither, or pass it as an argument."
-        )
+        f.write_str("Move the shared items into a file that uses neither side, or pass them as arguments.")
     }
 }

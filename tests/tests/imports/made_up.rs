@@ -192,11 +192,10 @@ fn a_circle_is_told_by_its_items() {
     let source = Source::read(Path::new("lib.rs"), &read).unwrap();
     assert_eq!(
         circles(&source, Path::new("")).unwrap()[0].to_string(),
-        "2 files depend on each other:
-  a.rs uses B, g of b.rs,
-  b.rs uses A of a.rs,
-  which closes the shortest circle.
-  Move what both sides need into a file that uses neither, or pass it as an argument."
+        "2 files depend on each other. The shortest circle:
+  a.rs uses B, g of b.rs
+  b.rs uses A of a.rs
+Move the shared items into a file that uses neither side, or pass them as arguments."
     );
 }
 

@@ -1,24 +1,24 @@
-//! From a path in code to the file that defines what it names.
+//! Resolves paths to the files that define their items.
 
 use crate::source::{Meaning, MentionKind, Module, Source};
 use std::collections::BTreeSet;
 
-/// What a path leads to.
+/// The target of a path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Target {
     Module(usize),
-    /// An item of a module. What follows it in the path belongs to it.
+    /// An item of a module. The rest of the path belongs to the item.
     Item(usize, String),
     /// Another crate, a local variable, or a primitive type.
     Outside,
 }
 
-/// An import on the way, by module and position. None is followed twice.
+/// The imports that are being followed, by module and position. None is followed again, so that circles of globs end.
 type Trail = Vec<(usize, usize)>;
 
 /// Every use of an item of another file: the files' positions and the item's name.
 ///
-/// A re-export alone is no use, and neither is a module's name: what is taken from the module is.
+/// A re-export alone does not count, and neither does the name of a module.
 ///
 /// # Errors
 /// A path through the crate's own modules leads nowhere, so this reading of the crate is wrong.
@@ -34,7 +34,7 @@ pub fn dependencies(source: &Source) -> Result<BTreeSet<(usize, usize, String)>,
             if mention.kind == MentionKind::Macro && targets == [Target::Outside] {
                 targets.extend(source.textual_macro(module, &mention.path));
             }
-            // A name that is also a module's says too little: the paths through it say more.
+            // The name may mean the module only. The paths that begin with it tell.
             let unclear = |target: &Target| matches!(target, Target::Module(_));
             if mention.kind == MentionKind::Import && targets.iter().any(unclear) {
                 continue;
@@ -52,7 +52,7 @@ pub fn dependencies(source: &Source) -> Result<BTreeSet<(usize, usize, String)>,
 }
 
 impl Source {
-    /// What a path in a module leads to.
+    /// Resolves a path that stands in a module.
     fn resolve(&self, from: usize, path: &[String], trail: &mut Trail) -> Vec<Target> {
         let Some((first, rest)) = path.split_first() else {
             return Vec::new();
@@ -89,7 +89,7 @@ impl Source {
         targets
     }
 
-    /// What a module calls by this name, as far as `viewer` may see it.
+    /// Resolves a name of a module, as far as `viewer` may see it.
     fn named(&self, module: usize, name: &str, viewer: usize, trail: &mut Trail) -> Vec<Target> {
         let Module { names, globs, .. } = &self.modules[module];
         let inside = self.is_inside(viewer, module);
@@ -124,7 +124,7 @@ impl Source {
         found
     }
 
-    /// What a macro with this name among its arguments makes of it: an item of a module that it declares, else of this module.
+    /// Resolves a name among the arguments of a macro in item position: to an item of a module that the macro declares, else of this module.
     fn made_by_macro(&self, module: usize, name: &str, trail: &mut Trail) -> Vec<Target> {
         let Module {
             macro_arguments,
@@ -144,7 +144,7 @@ impl Source {
         }
     }
 
-    /// A macro that is in scope by the order of the text: of an outer module, else the only one of its name.
+    /// A macro without a path: that of the nearest outer module, else the only one with this name.
     fn textual_macro(&self, module: usize, path: &[String]) -> Option<Target> {
         let name = path.last()?;
         let defines = |module: usize| {

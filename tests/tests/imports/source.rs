@@ -25,7 +25,7 @@ pub struct Module {
     pub names: Vec<Name>,
     pub globs: Vec<Glob>,
     pub mentions: Vec<Mention>,
-    /// The identifiers in the arguments of macros that stand for items. Such a macro may define items of these names.
+    /// Identifiers in the arguments of macros in item position. Such a macro may define items with these names.
     pub macro_arguments: BTreeSet<String>,
     /// The modules that such macros declare.
     pub macro_modules: Vec<usize>,
@@ -132,7 +132,7 @@ impl Source {
     }
 }
 
-/// Reads a file into its module and the inline modules in it.
+/// Reads a file into its module and its inline modules.
 struct Reader<'a> {
     source: &'a mut Source,
     read: &'a dyn Fn(&Path) -> Option<String>,
@@ -395,7 +395,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
             let names = invoked.path.segments.iter().map(|segment| plain(&segment.ident));
             self.mention(names.collect(), MentionKind::Macro);
         }
-        // What is quoted is another crate's code.
+        // Quoted code belongs to another crate.
         let quoting = invoked
             .path
             .segments
