@@ -23,6 +23,7 @@ use energy_kernel_emulator::{Argument, Counts, Launch, Memory, Module, Options};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
+use std::collections::BTreeSet;
 
 /// The source of the operators in the validation set.
 pub const OPERATORS: &str = include_str!("operators.rs");
@@ -30,6 +31,34 @@ pub const OPERATORS: &str = include_str!("operators.rs");
 /// Splits a space of schedules by family.
 pub fn families(space: &[Schedule]) -> impl Iterator<Item = &[Schedule]> {
     space.chunk_by(|a, b| a.family() == b.family())
+}
+
+/// The families that none of these schedules belongs to. Where `ONLY` leaves out operators, none is missing.
+pub fn missing_families<'a>(schedules: impl IntoIterator<Item = &'a Schedule>) -> Vec<&'static str> {
+    let seen: BTreeSet<&str> = schedules.into_iter().map(Schedule::family).collect();
+    let complete = std::env::var_os("ONLY").is_none();
+    let families = Schedule::FAMILIES.iter().copied();
+    families.filter(|family| complete && !seen.contains(family)).collect()
+}
+
+/// The numbers of a schedule's parameter, by its name in the text form: three for `block` of `block=16x32x8`. None if the family has no such
+/// parameter.
+pub fn parameter(schedule: &Schedule, name: &str) -> Option<Vec<u32>> {
+    let text = schedule.to_string();
+    let pairs = text.split(' ').filter_map(|word| word.split_once('='));
+    let (_, value) = pairs.into_iter().find(|(key, _)| *key == name)?;
+    value.split('x').map(|number| number.parse().ok()).collect()
+}
+
+/// The same schedule with one parameter changed. None if the family has no such parameter.
+pub fn with_parameter(schedule: &Schedule, name: &str, value: u32) -> Option<Schedule> {
+    parameter(schedule, name)?;
+    let text = schedule.to_string();
+    let changed = text.split(' ').map(|word| match word.split_once('=') {
+        Some((key, _)) if key == name => format!("{key}={value}"),
+        _ => word.to_owned(),
+    });
+    changed.collect::<Vec<_>>().join(" ").parse().ok()
 }
 
 /// Reads every annotated function of a file.
