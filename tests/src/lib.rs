@@ -7,6 +7,7 @@
 pub mod on_gpu;
 pub mod parts;
 pub mod scenarios;
+pub mod tools;
 pub mod vectors;
 
 use energy_kernel_compiler::bind::Values;
