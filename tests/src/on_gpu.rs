@@ -3,7 +3,7 @@
 use crate::{Input, POINTS, first_wrong_among};
 use energy_kernel::__private::{Call, KernelData, VariantData};
 use energy_kernel::tools::{Argument, Buffer, LoadedKernel, Operand, View};
-use energy_kernel::{Error, Gpu, Kernel, Result, Schedule, Specialisation};
+use energy_kernel::{Error, Gpu, Operator, Result, Schedule, Specialisation};
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::ir;
 use energy_kernel_compiler::lower::lower;
@@ -111,7 +111,7 @@ impl<'a> Instance<'a> {
             operator: operator.leak(),
             bundle: None,
         }];
-        let kernel = Kernel::new(KernelData {
+        let kernel = Operator::new(KernelData {
             name: "an operator",
             package: "a-package",
             variants: variants.leak(),

@@ -1,7 +1,7 @@
 //! Test vectors that numpy made.
 
 use crate::Input;
-use energy_kernel_compiler::element::Element;
+use energy_kernel_compiler::element::{Element, Numbers};
 use energy_kernel_compiler::reference::{self, Number};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -136,10 +136,10 @@ pub fn values(element: Element, bytes: &[u8]) -> Vec<f64> {
 
 /// The bytes of a number in memory.
 pub fn store(element: Element, value: f64) -> Vec<u8> {
-    let number = match element {
-        Element::F32 | Element::F16 | Element::BF16 | Element::F64 => Number::Float(value),
-        Element::I8 | Element::U8 | Element::I32 | Element::I64 => Number::Integer(value as i64),
-        Element::Bool => Number::Bool(value != 0.0),
+    let number = match element.numbers() {
+        Numbers::Float(_) => Number::Float(value),
+        Numbers::Integer(_) => Number::Integer(value as i64),
+        Numbers::Truth => Number::Bool(value != 0.0),
     };
     reference::stored(element, number)
 }

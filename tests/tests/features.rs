@@ -1,7 +1,7 @@
 //! Compares the features of lowered kernels with the emulator's counts.
 
 use energy_kernel_compiler::check::Checked;
-use energy_kernel_compiler::features::{self, Class, Count, Features};
+use energy_kernel_compiler::features::{self, Count, Features, InstructionClass};
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule::{self, Schedule};
 use energy_kernel_compiler::size::Specialisation;
@@ -31,7 +31,7 @@ fn counted(counts: &Counts) -> Vec<(String, u64)> {
 fn claimed(features: &Features) -> Vec<(String, Count)> {
     let counts = &features.counts;
     let mut all = Vec::new();
-    for &class in Class::ALL {
+    for &class in InstructionClass::ALL {
         all.push((format!("threads {class:?}"), counts.thread_instructions[class]));
         all.push((format!("warps {class:?}"), counts.warp_instructions[class]));
     }

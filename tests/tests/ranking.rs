@@ -3,7 +3,7 @@
 //! The whole figure takes some minutes:
 //! `cargo test --release -p energy-kernel-tests --test ranking -- --ignored --nocapture`
 
-use energy_kernel::simulate::{Profile, Shape, Simulated};
+use energy_kernel::simulate::{LaunchConfig, Profile, Simulated};
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule::{self, Schedule};
@@ -49,12 +49,12 @@ impl Instance {
     fn counted(&self, point: &Schedule) -> f64 {
         let kernel = lower::lower(&Problem::new(&self.checked, &self.specialisation, MACHINE), point).expect("legal");
         let counts = count(&self.checked, &kernel, &self.sizes, &self.inputs).expect("it runs");
-        let shape = Shape {
+        let config = LaunchConfig {
             grid: kernel.launches[0].grid(&self.sizes).expect("a grid"),
             block: kernel.launches[0].block,
             dynamic_shared: kernel.launches[0].dynamic_shared,
         };
-        Simulated::of(Profile::Hopper, &counts, shape).latency_s
+        Simulated::of(Profile::Hopper, &counts, config).latency_s
     }
 
     fn ranked(&self, points: &[Schedule]) -> Vec<(Schedule, f64)> {

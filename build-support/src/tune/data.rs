@@ -2,7 +2,7 @@
 
 use super::random::Random;
 use energy_kernel_compiler::check::Checked;
-use energy_kernel_compiler::element::Element;
+use energy_kernel_compiler::element::{Element, Numbers};
 use energy_kernel_compiler::ir::{AxisId, Expr, ExprId, Op, SizeId, Source};
 use energy_kernel_compiler::reference::{Number, stored};
 
@@ -36,13 +36,10 @@ impl Data {
                 Some(bound) => random.below(bound.min(most.unsigned_abs() + 1)) as i64,
                 None => least.max(-8) + random.below(16 - (least.max(-8) + 8) as u64) as i64,
             };
-            let number = match element {
-                Element::F32 | Element::F16 | Element::BF16 | Element::F64 => Number::Float(random.normal()),
-                Element::I8 => Number::Integer(integer(random, -128, 127)),
-                Element::U8 => Number::Integer(integer(random, 0, 255)),
-                Element::I32 => Number::Integer(integer(random, -8, i64::from(i32::MAX))),
-                Element::I64 => Number::Integer(integer(random, -8, i64::MAX)),
-                Element::Bool => Number::Bool(random.below(2) == 1),
+            let number = match element.numbers() {
+                Numbers::Float(_) => Number::Float(random.normal()),
+                Numbers::Integer(format) => Number::Integer(integer(random, format.smallest(), format.largest())),
+                Numbers::Truth => Number::Bool(random.below(2) == 1),
             };
             bytes.extend(stored(element, number));
         }

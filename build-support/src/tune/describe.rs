@@ -5,7 +5,7 @@
 //! has none.
 
 use super::model::device::Described;
-use energy_kernel_compiler::features::{Class, Features};
+use energy_kernel_compiler::features::{Features, InstructionClass};
 
 /// The counts, over all threads.
 const COUNTS: [&str; 12] = [
@@ -57,7 +57,7 @@ pub fn vector(described: &Described) -> Vec<f64> {
 
 fn counts(features: &Features) -> [f64; COUNTS.len()] {
     let counts = &features.counts;
-    let of = |classes: &[Class]| {
+    let of = |classes: &[InstructionClass]| {
         classes
             .iter()
             .map(|&class| counts.thread_instructions[class].likely)
@@ -66,15 +66,23 @@ fn counts(features: &Features) -> [f64; COUNTS.len()] {
     [
         counts.thread_instructions.total().likely,
         of(&[
-            Class::Float32Fma,
-            Class::Float32Add,
-            Class::Float32Multiply,
-            Class::Float32Other,
+            InstructionClass::Float32Fma,
+            InstructionClass::Float32Add,
+            InstructionClass::Float32Multiply,
+            InstructionClass::Float32Other,
         ]),
-        of(&[Class::Integer, Class::IntegerMultiply, Class::Predicate]),
-        of(&[Class::Special, Class::Conversion]),
-        of(&[Class::LoadGlobal, Class::StoreGlobal, Class::Copy]),
-        of(&[Class::LoadShared, Class::StoreShared]),
+        of(&[
+            InstructionClass::Integer,
+            InstructionClass::IntegerMultiply,
+            InstructionClass::Predicate,
+        ]),
+        of(&[InstructionClass::Special, InstructionClass::Conversion]),
+        of(&[
+            InstructionClass::LoadGlobal,
+            InstructionClass::StoreGlobal,
+            InstructionClass::Copy,
+        ]),
+        of(&[InstructionClass::LoadShared, InstructionClass::StoreShared]),
         counts.flops.likely,
         counts.matrix_flops.likely,
         counts.global_load_sectors.likely + counts.global_store_sectors.likely,

@@ -1,8 +1,8 @@
 //! Latency and energy of one kernel of an operator: the one that was chosen, and the one that would run untuned.
 
-use energy_kernel::compiler::estimate;
-use energy_kernel::compiler::lower::lower;
-use energy_kernel::compiler::problem::Problem;
+use energy_kernel::tools::compiler::estimate;
+use energy_kernel::tools::compiler::lower::lower;
+use energy_kernel::tools::compiler::problem::Problem;
 use energy_kernel::tools::{Argument, Variant, View};
 use energy_kernel::{Error, Gpu, Plan, Program, Result, Specialisation};
 use std::fmt::{Display, Formatter};

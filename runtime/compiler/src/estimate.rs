@@ -14,7 +14,7 @@
 //! what the assembler merges, and how long an instruction waits for its operands beyond four clocks.
 
 use crate::check::Checked;
-use crate::features::{self, Class, Features};
+use crate::features::{self, Features, InstructionClass};
 use crate::problem::Problem;
 use crate::schedule::{self, Schedule};
 use crate::size::Specialisation;
@@ -113,7 +113,7 @@ impl Datasheet {
             Target::Sm80 => Datasheet::A100,
             Target::Sm86 => Datasheet::RTX_3090,
             Target::Sm89 => Datasheet::RTX_4090,
-            Target::Sm90 => Datasheet::H100,
+            Target::Sm90 | Target::Sm90a | Target::Sm100 | Target::Sm100a | Target::Sm120 => Datasheet::H100,
         };
         let part = f64::from(machine.multiprocessors.max(1)) / f64::from(known.multiprocessors);
         Datasheet {
@@ -164,7 +164,7 @@ impl Terms {
         let counts = &features.counts;
         let blocks = features.blocks.max(1) as f64;
         let warps = blocks * f64::from(features.threads.div_ceil(32).max(1));
-        let sum = |classes: &[Class]| -> f64 {
+        let sum = |classes: &[InstructionClass]| -> f64 {
             classes
                 .iter()
                 .map(|&class| counts.warp_instructions[class].likely)
@@ -173,34 +173,38 @@ impl Terms {
         let all = counts.warp_instructions.total().likely + counts.warp_instructions_skipped.likely;
         let lanes = |instructions: f64, rate: f64| instructions * 32.0 / rate;
         let float32 = [
-            Class::Float32Fma,
-            Class::Float32Add,
-            Class::Float32Multiply,
-            Class::Float32Other,
-            Class::Float16,
+            InstructionClass::Float32Fma,
+            InstructionClass::Float32Add,
+            InstructionClass::Float32Multiply,
+            InstructionClass::Float32Other,
+            InstructionClass::Float16,
         ];
         let memory = [
-            Class::LoadGlobal,
-            Class::StoreGlobal,
-            Class::LoadShared,
-            Class::StoreShared,
-            Class::Copy,
-            Class::Atomic,
-            Class::Shuffle,
+            InstructionClass::LoadGlobal,
+            InstructionClass::StoreGlobal,
+            InstructionClass::LoadShared,
+            InstructionClass::StoreShared,
+            InstructionClass::Copy,
+            InstructionClass::Atomic,
+            InstructionClass::Shuffle,
         ];
         let pipes = [
             lanes(sum(&float32), sheet.float32_rate),
-            lanes(sum(&[Class::Float64]), sheet.float64_rate),
+            lanes(sum(&[InstructionClass::Float64]), sheet.float64_rate),
             lanes(
-                sum(&[Class::Integer, Class::IntegerMultiply, Class::Predicate]),
+                sum(&[
+                    InstructionClass::Integer,
+                    InstructionClass::IntegerMultiply,
+                    InstructionClass::Predicate,
+                ]),
                 sheet.integer_rate,
             ),
-            lanes(sum(&[Class::Special]), SPECIALS),
-            lanes(sum(&[Class::Conversion]), CONVERSIONS),
+            lanes(sum(&[InstructionClass::Special]), SPECIALS),
+            lanes(sum(&[InstructionClass::Conversion]), CONVERSIONS),
             lanes(sum(&memory), MEMORY_LANES),
         ];
         // A warp has one of the tensor cores, a scheduler's, to itself.
-        let products = sum(&[Class::Matrix]);
+        let products = sum(&[InstructionClass::Matrix]);
         let own = (all - products) * DEPENDENT + products * (ISSUE * MATRIX / sheet.matrix_rate).max(DEPENDENT);
         // Copies are on their way while it computes.
         let copies = counts.copy_waits.likely / features.copies_in_flight().max(1.0) * sheet.memory_latency;

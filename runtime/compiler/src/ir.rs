@@ -29,41 +29,7 @@ use crate::element::Element;
 use crate::size::SizeExpr;
 use bincode::{Decode, Encode};
 
-macro_rules! id {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
-        pub struct $name(pub u32);
-
-        impl $name {
-            /// The position in its list.
-            pub const fn index(self) -> usize {
-                self.0 as usize
-            }
-        }
-    };
-}
-
-id!(
-    /// An expression: a position in [`Op::exprs`].
-    ExprId
-);
-id!(
-    /// A named size: a position in [`Op::sizes`].
-    SizeId
-);
-id!(
-    /// An axis: a position in [`Op::axes`].
-    AxisId
-);
-id!(
-    /// A parameter of the operator: a position in [`Op::inputs`].
-    InputId
-);
-id!(
-    /// An intermediate tensor: a position in [`Op::lets`].
-    LetId
-);
+pub use crate::id::{AxisId, ExprId, InputId, LetId, SizeId};
 
 /// An operator. See the module's documentation for what it means.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]

@@ -23,6 +23,7 @@ pub(crate) mod families;
 pub mod features;
 pub mod file;
 pub mod fingerprint;
+mod id;
 pub mod ir;
 pub mod kernel;
 #[cfg(feature = "syn")]

@@ -1,6 +1,6 @@
 //! Sizes: formulas over named sizes, their values at a call, and what a kernel is compiled to know of them.
 
-use crate::ir::SizeId;
+use crate::id::SizeId;
 use bincode::{Decode, Encode};
 use std::collections::BTreeMap;
 

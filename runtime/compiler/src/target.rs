@@ -1,41 +1,118 @@
 //! What kernels are made for: an instruction set, and the machine that runs it.
 
 use bincode::{Decode, Encode};
+use std::cmp::Ordering;
+use std::fmt::{self, Display, Formatter};
 
-/// An instruction set: kernels for it run on GPUs of this compute capability and later ones. It does not imply any limits: those are the
-/// machine's ([`Limits`]).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+/// An instruction set: an architecture, with or without the features that only its own GPUs have.
+///
+/// Targets are partially ordered: `a <= b` if every GPU that runs kernels for `b` runs kernels for `a`. A target does not imply any limits:
+/// those are the machine's ([`Limits`]).
+///
+/// ```
+/// use energy_kernel_compiler::target::Target;
+/// assert!(Target::Sm80 < Target::Sm90 && Target::Sm90 < Target::Sm90a);
+/// assert!(Target::Sm90a.runs_on(9, 0) && !Target::Sm90a.runs_on(10, 0) && Target::Sm90.runs_on(12, 0));
+/// assert_eq!(Target::Sm90a.partial_cmp(&Target::Sm100), None);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+#[non_exhaustive]
 pub enum Target {
     /// A100 and later: the baseline.
     Sm80,
-    /// GeForce 30 and RTX A series.
+    /// GeForce 30 and RTX A series, and later.
     Sm86,
-    /// Ada.
+    /// Ada and later.
     Sm89,
-    /// Hopper.
+    /// Hopper and later.
     Sm90,
+    /// Hopper alone: `wgmma`, tensor maps with multicast.
+    Sm90a,
+    /// Data-centre Blackwell and later.
+    Sm100,
+    /// Data-centre Blackwell alone: `tcgen05`.
+    Sm100a,
+    /// GeForce 50 and RTX PRO Blackwell, and later.
+    Sm120,
 }
 
 impl Target {
-    /// Every target, lowest first.
-    pub const ALL: [Target; 4] = [Target::Sm80, Target::Sm86, Target::Sm89, Target::Sm90];
+    /// Every target.
+    pub const ALL: [Target; 8] = [
+        Target::Sm80,
+        Target::Sm86,
+        Target::Sm89,
+        Target::Sm90,
+        Target::Sm90a,
+        Target::Sm100,
+        Target::Sm100a,
+        Target::Sm120,
+    ];
 
-    /// The best target for a GPU of that compute capability; none below 8.0.
+    /// The targets of kernels that run on all later GPUs. Sm100 and Sm120 are not among them: they add no instruction that such kernels use,
+    /// and would ask for a newer driver.
+    const PORTABLE: [Target; 4] = [Target::Sm80, Target::Sm86, Target::Sm89, Target::Sm90];
+
+    /// The best target of portable kernels for a GPU of that compute capability; none below 8.0.
     pub fn for_capability(major: u32, minor: u32) -> Option<Target> {
-        Target::ALL
-            .into_iter()
-            .rev()
-            .find(|target| target.number() <= major * 10 + minor)
+        let portable = Target::PORTABLE.into_iter().rev();
+        portable.into_iter().find(|target| target.runs_on(major, minor))
     }
 
-    /// 80, 86, …
+    /// `true` if GPUs of that compute capability run kernels for this target.
+    pub const fn runs_on(self, major: u32, minor: u32) -> bool {
+        match self.is_specific() {
+            true => major == self.number() / 10,
+            false => self.number() <= major * 10 + minor,
+        }
+    }
+
+    /// 80, 86, …: the architecture.
     pub const fn number(self) -> u32 {
         match self {
             Target::Sm80 => 80,
             Target::Sm86 => 86,
             Target::Sm89 => 89,
-            Target::Sm90 => 90,
+            Target::Sm90 | Target::Sm90a => 90,
+            Target::Sm100 | Target::Sm100a => 100,
+            Target::Sm120 => 120,
         }
+    }
+
+    /// `true` if only GPUs of this architecture run its kernels.
+    pub const fn is_specific(self) -> bool {
+        matches!(self, Target::Sm90a | Target::Sm100a)
+    }
+
+    /// The lowest PTX version that knows the target.
+    pub const fn ptx_version(self) -> &'static str {
+        match self {
+            Target::Sm80 => "7.0",
+            Target::Sm86 => "7.1",
+            Target::Sm89 | Target::Sm90 => "7.8",
+            Target::Sm90a => "8.0",
+            Target::Sm100 | Target::Sm100a => "8.6",
+            Target::Sm120 => "8.7",
+        }
+    }
+}
+
+impl PartialOrd for Target {
+    fn partial_cmp(&self, other: &Target) -> Option<Ordering> {
+        let below = |a: Target, b: Target| a == b || (!a.is_specific() && a.number() <= b.number());
+        match (below(*self, *other), below(*other, *self)) {
+            (true, true) => Some(Ordering::Equal),
+            (true, false) => Some(Ordering::Less),
+            (false, true) => Some(Ordering::Greater),
+            (false, false) => None,
+        }
+    }
+}
+
+impl Display for Target {
+    /// As PTX spells it: `sm_90a`.
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "sm_{}{}", self.number(), if self.is_specific() { "a" } else { "" })
     }
 }
 
@@ -125,13 +202,15 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// The largest GPU of a target's own compute capability, by NVIDIA's data sheets: A100, RTX A6000, RTX 6000 Ada, H100 SXM.
+    /// The largest GPU of a target's own compute capability, by NVIDIA's data sheets: A100, RTX A6000, RTX 6000 Ada, H100 SXM, B200, RTX 5090.
     pub const fn like(target: Target) -> Machine {
         let multiprocessors = match target {
             Target::Sm80 => 108,
             Target::Sm86 => 84,
             Target::Sm89 => 142,
-            Target::Sm90 => 132,
+            Target::Sm90 | Target::Sm90a => 132,
+            Target::Sm100 | Target::Sm100a => 148,
+            Target::Sm120 => 170,
         };
         Machine {
             target,
@@ -166,3 +245,49 @@ impl Machine {
 const REGISTERS_BESIDE_AN_ESTIMATE: u32 = 32;
 /// The most registers that a thread can have.
 const REGISTERS_PER_THREAD: u32 = 255;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The order is the inclusion of the sets of GPUs.
+    #[test]
+    fn targets_are_ordered_by_the_gpus_that_run_them() {
+        let capabilities = [
+            (8, 0),
+            (8, 6),
+            (8, 7),
+            (8, 9),
+            (9, 0),
+            (10, 0),
+            (10, 3),
+            (11, 0),
+            (12, 0),
+            (12, 1),
+        ];
+        for a in Target::ALL {
+            for b in Target::ALL {
+                let includes = capabilities
+                    .iter()
+                    .all(|&(major, minor)| !b.runs_on(major, minor) || a.runs_on(major, minor));
+                assert_eq!(a <= b, includes, "{a} {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn portable_targets_suit_every_capability() {
+        assert_eq!(Target::for_capability(7, 5), None);
+        for (capability, target) in [
+            ((8, 0), Target::Sm80),
+            ((8, 7), Target::Sm86),
+            ((8, 9), Target::Sm89),
+            ((9, 0), Target::Sm90),
+            ((10, 0), Target::Sm90),
+            ((12, 0), Target::Sm90),
+        ] {
+            assert_eq!(Target::for_capability(capability.0, capability.1), Some(target));
+        }
+        assert_eq!(Target::Sm90a.to_string(), "sm_90a");
+    }
+}

@@ -4,7 +4,8 @@
 //! So shorter lists are simpler programs, and proptest shrinks them by itself.
 
 use crate::check::Checked;
-use crate::element::{Element, Type};
+use crate::element::{Element, Numbers, Type};
+use crate::reference::{Number, stored};
 use crate::size::Sizes;
 use proptest::prelude::{Strategy, any};
 
@@ -40,17 +41,13 @@ pub fn inputs(checked: &Checked, sizes: &[u64], seed: u64) -> Vec<(Vec<u64>, Vec
             let random = next();
             let float = (random >> 11) as f64 / (1u64 << 51) as f64 - 2.0;
             let integer = (random >> 40) as i64 % 12 - 3;
-            match input.element {
-                Element::F32 => bytes.extend((float as f32).to_le_bytes()),
-                Element::F64 => bytes.extend(float.to_le_bytes()),
-                Element::F16 => bytes.extend(half::f16::from_f64(float).to_le_bytes()),
-                Element::BF16 => bytes.extend(half::bf16::from_f64(float).to_le_bytes()),
-                Element::I8 => bytes.extend((integer as i8).to_le_bytes()),
-                Element::U8 => bytes.push(integer.unsigned_abs() as u8),
-                Element::I32 => bytes.extend((integer as i32).to_le_bytes()),
-                Element::I64 => bytes.extend(integer.to_le_bytes()),
-                Element::Bool => bytes.push((random >> 40) as u8 & 1),
-            }
+            let number = match input.element.numbers() {
+                Numbers::Float(_) => Number::Float(float),
+                Numbers::Integer(format) if format.signed => Number::Integer(integer),
+                Numbers::Integer(_) => Number::Integer(integer.abs()),
+                Numbers::Truth => Number::Bool(random >> 40 & 1 == 1),
+            };
+            bytes.extend(stored(input.element, number));
         }
         (shape, bytes)
     });
@@ -90,7 +87,7 @@ enum Local {
     Value(String, Kind),
 }
 
-const ELEMENTS: [Element; 9] = [
+const ELEMENTS: [Element; Element::ALL.len()] = [
     Element::F32,
     Element::F16,
     Element::I32,

@@ -9,7 +9,7 @@ use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::record::encoding::{DecodeError, Document, FORMAT_VERSION, LIMIT, decode, encode, read};
 use energy_kernel_compiler::record::*;
-use energy_kernel_compiler::schedule::{self, Plain, Schedule};
+use energy_kernel_compiler::schedule::{self, Plain, Program, Schedule};
 use energy_kernel_compiler::size::{Extent, SizeExpr, SizeOp, Specialisation};
 use energy_kernel_compiler::target::{Machine, Target};
 use proptest::prelude::*;
@@ -323,6 +323,43 @@ fn every_cut_and_every_flipped_bit_is_an_error() {
     assert!(matches!(decode::<CacheFile>(&longer), Err(DecodeError::Length { .. })));
 }
 
+/// The front of a record as formats 3 and 4 encoded it: a schedule stood where a program stands now.
+fn points_of_format_4(record: &Record) -> Vec<impl Encode + '_> {
+    let points = record.front.iter().map(|point| {
+        let figures = (&point.kernel_hash, &point.latency, &point.energy);
+        (schedule_of(&point.program), figures, &point.conditions)
+    });
+    points.collect()
+}
+
+fn schedule_of(program: &Program) -> &Schedule {
+    program.lone().expect("a program of one stage")
+}
+
+#[test]
+fn records_of_format_4_are_converted() {
+    let file = cache_file();
+    let records: Vec<_> = (file.records.iter())
+        .map(|record| {
+            let rejected: Vec<_> = (record.rejected.iter())
+                .map(|each| (schedule_of(&each.program), each.reason, &each.detail))
+                .collect();
+            let bucket = (&record.sizes, &record.specialisation);
+            let candidates = (points_of_format_4(record), rejected, record.statistics);
+            (
+                bucket,
+                candidates,
+                record.measured_at,
+                record.energy_measured,
+                record.space_version,
+            )
+        })
+        .collect();
+    let head = (file.fingerprint, &file.operator, &file.size_names);
+    let bytes = of_version(4, *b"CACH", &payload((head, &file.device, records)));
+    assert_eq!(decode::<CacheFile>(&bytes), Ok(file));
+}
+
 /// Format 3 counted wrong candidates in the statistics, and listed no rejected ones.
 #[test]
 fn records_of_format_3_are_converted() {
@@ -332,7 +369,7 @@ fn records_of_format_3_are_converted() {
             let s = record.statistics;
             let statistics = (s.space, s.compiled, 5u64, s.timed, s.energy_measured, s.predicted);
             let statistics = (statistics, s.prediction_error, s.seconds, s.seed);
-            let bucket = (&record.sizes, &record.specialisation, &record.front);
+            let bucket = (&record.sizes, &record.specialisation, points_of_format_4(record));
             (bucket, statistics, record.measured_at, record.energy_measured)
         })
         .collect();

@@ -1,18 +1,17 @@
-//! What one host thread runs in a second: thread instructions of ordinary kernels, operations of matrix products.
+//! The throughput of one host thread: thread instructions of ordinary kernels, operations of matrix products, a second.
 //!
-//! What limits each, on a machine with AVX2:
+//! The limits on a machine with AVX2:
 //! - `fma`: registers only. An operation is one indirect call and a loop over four vectors of eight lanes; the three
 //!   operands are copied from the register file first, so the level-one cache's bandwidth bounds it.
 //! - `gemm tile`: loads of shared memory go lane by lane, each checked against the block's size; the loads cost more
-//!   than the multiplications. The sanitizer keeps a record per 4 bytes and updates it lane by lane: it is what
-//!   dominates there.
+//!   than the multiplications. With the sanitizer on, its record of every 4 bytes, updated lane by lane, dominates.
 //! - `copy`: global loads and stores go lane by lane through relaxed atomics, after one search for the allocation
 //!   per request.
-//! - `mma`: two fifths of the time is the adding, which goes by eight columns in vectors of `f64`; nearly as much is
-//!   spreading 640 elements from registers into rows and columns and finding their exponents, one by one. `tf32` does
-//!   half the work for as many elements, hence half the operations a second; integers need neither exponents nor steps.
-//! - `pipeline`: `mma` is three quarters; `ldmatrix` and `cp.async` are a few percent each. With the sanitizer and
-//!   counting on, the record of shared memory is about a quarter.
+//! - `mma`: two fifths of the time go to the additions, in vectors of `f64` over eight columns. Nearly as much goes to
+//!   640 elements, which move from registers to rows and columns, and whose exponents are found, one by one. `tf32` has
+//!   half the operations for as many elements, hence half the throughput. Integers need neither exponents nor steps.
+//! - `pipeline`: three quarters of the time go to `mma`, a few percent each to `ldmatrix` and `cp.async`. With the
+//!   sanitizer and counting on, about a quarter goes to the record of shared memory.
 
 use std::hint::black_box;
 
@@ -44,7 +43,7 @@ fn fma() -> String {
     )
 }
 
-/// The inner loop of a matrix product: per step two 16-byte loads of shared memory and 16 multiply-adds.
+/// The inner loop of a matrix product: two 16-byte loads of shared memory and 16 multiply-adds a step.
 fn gemm() -> String {
     let products: String = (0..16)
         .map(|index| format!("fma.rn.f32 %c{index}, %a{}, %b{}, %c{index};\n", index / 4, index % 4))
@@ -77,7 +76,7 @@ fn gemm() -> String {
     )
 }
 
-/// Sixteen bytes a thread, from one buffer to another.
+/// A copy from one buffer to another, with 16 bytes a thread.
 fn copy() -> String {
     ".version 8.0\n.target sm_80\n.address_size 64\n
     .visible .entry copy(.param .u64 out, .param .u64 in) {
@@ -92,7 +91,7 @@ fn copy() -> String {
     .to_owned()
 }
 
-/// Eight independent products a step, registers only.
+/// Eight independent products a step, on registers only.
 fn mma(instruction: &str, a: usize, b: usize) -> String {
     let list = |name: &str, from: usize, count: usize| {
         let names: Vec<String> = (from..from + count).map(|at| format!("%{name}{at}")).collect();
@@ -179,7 +178,7 @@ fn pipeline() -> String {
             .reg .b32 %a<8>, %b<8>, %d<32>; .reg .b32 %i, %n, %t, %f, %w, %x, %y, %l, %m; .reg .b64 %p, %g, %o; .reg .pred %go;
             ld.param.u64 %p, [out]; ld.param.u64 %g, [in]; ld.param.u32 %n, [steps]; mov.u32 %t, %tid.x; mov.u32 %i, 0; mov.u32 %f, 0;
             mul.wide.u32 %o, %t, 16; add.u64 %g, %g, %o;
-            // Thread t writes chunk t % 4 of row t / 4, at the place that bits 1 and 2 of the row give it.
+            // Thread t writes chunk t % 4 of row t / 4, swizzled by bits 1 and 2 of the row.
             shr.u32 %x, %t, 3; and.b32 %x, %x, 3; xor.b32 %x, %x, %t; and.b32 %x, %x, 3; shl.b32 %x, %x, 4;
             shr.u32 %y, %t, 2; shl.b32 %y, %y, 6; mov.u32 %w, stages; add.u32 %w, %w, %y; add.u32 %w, %w, %x;
             {copy} {copy}
@@ -202,7 +201,7 @@ fn pipeline() -> String {
     )
 }
 
-/// Operations of matrix products a second.
+/// Times matrix products, in operations a second.
 fn matrices(criterion: &mut Criterion) {
     let memory = Memory::new(1 << 24);
     let out = memory.allocate(1 << 16).expect("memory");
@@ -278,7 +277,7 @@ fn throughput(criterion: &mut Criterion) {
     }
 }
 
-/// Times a kernel without checks, counting, sanitizing and both; `work` is what it does.
+/// Times a kernel plainly, with counting, with the sanitizer and with both. `work` is the unit of throughput.
 #[allow(clippy::too_many_arguments)] // A launch and how it is reported: a structure would name nothing.
 fn bench(
     criterion: &mut Criterion,

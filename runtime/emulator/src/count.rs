@@ -1,20 +1,20 @@
-//! What a launch executed and moved, counted exactly.
+//! Exact counts of the instructions, bytes and events of a launch.
 
 use std::ops::{Add, AddAssign, Sub};
 
 macro_rules! classes {
     ($($(#[$doc:meta])+ $variant:ident $field:ident,)+) => {
-        /// What kind of work an instruction is.
+        /// The class of an instruction: the unit that executes it, or its purpose.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[repr(u8)]
         pub enum Class { $($(#[$doc])+ $variant,)+ }
 
         impl Class {
-            /// Every class, in the order of their discriminants.
+            /// Every class, in the order of the discriminants.
             pub const ALL: &'static [Class] = &[$(Class::$variant,)+];
         }
 
-        /// One number per class of instruction.
+        /// One number for each class of instruction.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
         pub struct ByClass { $($(#[$doc])+ pub $field: u64,)+ }
 
@@ -75,9 +75,9 @@ classes! {
     Predicate predicate,
     /// Moves, packing and address conversions.
     Move moves,
-    /// Loads from global memory (a generic address that points there included).
+    /// Loads from global memory, and through generic addresses.
     LoadGlobal load_global,
-    /// Stores to global memory.
+    /// Stores to global memory, and through generic addresses.
     StoreGlobal store_global,
     /// Loads from shared memory.
     LoadShared load_shared,
@@ -103,18 +103,18 @@ classes! {
 
 macro_rules! counts {
     ($($(#[$doc:meta])+ $field:ident,)+) => {
-        /// The events of a launch. Every number is exact and independent of how blocks were spread over host threads.
+        /// The events of a launch. Every number is exact, and independent of how blocks were spread over host threads.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
         pub struct Counts {
-            /// Instructions executed by threads (predicated off ones do not count).
+            /// Instructions executed by threads whose guard predicate was true.
             pub thread_instructions: ByClass,
-            /// Instructions issued by warps, for any number of active threads (at least one).
+            /// Instructions issued by warps with at least one active thread.
             pub warp_instructions: ByClass,
             $($(#[$doc])+ pub $field: u64,)+
         }
 
         impl Counts {
-            /// Every number but the instructions by class, with its field's name.
+            /// All numbers except the instructions by class, each with its field's name.
             pub fn numbers(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($field), self.$field),)+].into_iter()
             }
@@ -131,7 +131,7 @@ macro_rules! counts {
             }
         }
 
-        /// What happened between two readings of which one continues the other.
+        /// The events between two readings of the same counter.
         impl Sub for Counts {
             type Output = Counts;
             fn sub(self, earlier: Counts) -> Counts {
@@ -146,44 +146,47 @@ macro_rules! counts {
 }
 
 counts! {
-    /// Instructions issued with every thread's guard predicate false.
+    /// Instructions issued by warps in which every thread's guard predicate was false.
     warp_instructions_skipped,
-    /// Floating-point operations of all precisions outside matrix instructions; a fused multiply-add is two.
+    /// Floating-point operations of all precisions, except those of matrix instructions. A fused multiply-add counts as
+    /// two.
     flops,
-    /// Operations of products of matrices, of integers too: 2 m n k an instruction.
+    /// Operations of matrix products, including integer ones: 2 m n k for each instruction.
     matrix_flops,
-    /// Bytes that loads and asynchronous copies requested from global memory.
+    /// Bytes that loads and asynchronous copies request from global memory.
     global_load_bytes,
-    /// Bytes that stores sent to global memory.
+    /// Bytes that stores and bulk copies wrote to global memory.
     global_store_bytes,
-    /// Load requests of warps to global memory (one per instruction).
+    /// Load requests of warps to global memory, one for each instruction.
     global_load_requests,
     /// Store requests of warps to global memory.
     global_store_requests,
-    /// 32-byte sectors that each load request touches, summed. Bytes ÷ (32 × sectors) is the efficiency of coalescing.
+    /// 32-byte sectors that each load request touches, summed over requests. Bytes ÷ (32 × sectors) tells how well the
+    /// loads are coalesced.
     global_load_sectors,
-    /// 32-byte sectors that each store request touches, summed.
+    /// 32-byte sectors that each store request touches, summed over requests.
     global_store_sectors,
     /// Bytes that atomic operations on global memory touch.
     global_atomic_bytes,
-    /// 32-byte sectors that each atomic request touches, summed.
+    /// 32-byte sectors that each atomic request touches, summed over requests.
     global_atomic_sectors,
-    /// Compulsory reads from device memory: 32 × distinct sectors that the launch read.
+    /// Compulsory reads from device memory, in bytes: 32 × the distinct sectors that the launch read.
     dram_read_bytes,
-    /// Compulsory writes to device memory: 32 × distinct sectors that the launch wrote.
+    /// Compulsory writes to device memory, in bytes: 32 × the distinct sectors that the launch wrote.
     dram_write_bytes,
-    /// Of `global_load_bytes`, those that asynchronous copies (`cp.async`, bulk) carried straight to shared memory.
+    /// The part of `global_load_bytes` that asynchronous copies (`cp.async`, bulk) carried straight to shared memory.
     global_to_shared_bytes,
-    /// Bytes that loads requested from shared memory.
+    /// Bytes that loads request from shared memory.
     shared_load_bytes,
-    /// Bytes that stores, atomic operations and asynchronous copies sent to shared memory. Zeros that `cp.async` fills in
-    /// are among them.
+    /// Bytes that stores, atomic operations and asynchronous copies wrote to shared memory, including the zeros that
+    /// `cp.async` fills in.
     shared_store_bytes,
-    /// Passes over the 32 banks of 4 bytes that shared accesses take. A warp's 8-byte accesses take at least two passes
-    /// (half a warp each), 16-byte ones four; a matrix of `ldmatrix` takes at least one. It is the sum of the four
-    /// kinds below; what `wgmma` and bulk copies touch is not among them.
+    /// Passes over the 32 banks of 4 bytes that accesses to shared memory take: the sum of the four kinds below. A
+    /// warp's 8-byte accesses take at least two passes (half a warp each), 16-byte ones four, and each matrix of
+    /// `ldmatrix` one. `wgmma` and bulk copies are not counted.
     shared_transactions,
-    /// Passes beyond the least number, because lanes wanted different words of one bank; the sum of four kinds too.
+    /// Passes beyond the least number, because lanes accessed different words of one bank: the sum of the four kinds
+    /// below.
     shared_bank_conflicts,
     /// Passes of loads other than `ldmatrix`.
     shared_load_transactions,
@@ -197,13 +200,13 @@ counts! {
     matrix_load_transactions,
     /// Bank conflicts of `ldmatrix`.
     matrix_load_bank_conflicts,
-    /// Passes in which `cp.async` writes to shared memory, taken as stores of as many bytes by the same threads.
+    /// Passes of `cp.async`, as if the same threads stored as many bytes.
     copy_transactions,
-    /// Bank conflicts of what `cp.async` writes.
+    /// Bank conflicts of `cp.async`.
     copy_bank_conflicts,
     /// Bytes of local memory loaded and stored.
     local_bytes,
-    /// Branches at which the active threads of a warp went different ways.
+    /// Branches at which the active threads of a warp diverged.
     divergent_branches,
     /// Barrier instructions executed by warps.
     barriers,
@@ -214,13 +217,13 @@ counts! {
 }
 
 impl Counts {
-    /// The share of the bytes of all sectors fetched that loads asked for, more than 1 where threads share words; 1
-    /// where nothing was loaded.
+    /// The bytes that loads asked for, as a share of the bytes of all sectors fetched. It exceeds 1 if threads share
+    /// words, and is 1 if nothing was loaded.
     pub fn load_efficiency(&self) -> f64 {
         efficiency(self.global_load_bytes, self.global_load_sectors)
     }
 
-    /// The share of the bytes of all sectors touched that stores wrote; 1 where nothing was stored.
+    /// The bytes that stores wrote, as a share of the bytes of all sectors touched; 1 if nothing was stored.
     pub fn store_efficiency(&self) -> f64 {
         efficiency(self.global_store_bytes, self.global_store_sectors)
     }

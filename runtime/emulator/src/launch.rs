@@ -1,27 +1,27 @@
-//! Launching a kernel: arguments and limits are checked, blocks are spread over host threads, counts and findings
-//! are gathered.
+//! Launching a kernel: checks arguments and limits, spreads blocks over host threads, gathers counts and findings.
 
-use std::sync::Mutex;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::count::Counts;
 use crate::error::Error;
+use crate::machine::action::Action;
+use crate::machine::core::{Core, Executed, LaunchContext, Stop};
 use crate::machine::warp::Warp;
-use crate::machine::{Core, Shared, Stop, block};
 use crate::memory::Memory;
 use crate::module::{Kernel, Module};
-use crate::numerics::tensor::TensorCores;
+use crate::options::Options;
+use crate::run::block;
 use crate::sanitize::{Finding, Findings};
 
-/// Shared memory that a block can have (sm_90's).
+/// Bytes of shared memory that a block can have, as on sm_90.
 const MOST_SHARED: u32 = 227 << 10;
+/// Threads that a block can have.
 const MOST_THREADS: u64 = 1024;
-/// Blocks of a cluster.
+/// Blocks that a cluster can have.
 const MOST_BLOCKS: u64 = 16;
 
-/// A kernel argument. Its size must be its parameter's.
+/// A kernel argument, of its parameter's size.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)]
 pub enum Argument {
@@ -35,7 +35,7 @@ pub enum Argument {
     I64(i64),
     F32(f32),
     F64(f64),
-    /// A structure or array, as its bytes.
+    /// The bytes of a structure or an array.
     Bytes(Vec<u8>),
 }
 
@@ -57,61 +57,44 @@ impl Argument {
     }
 }
 
-/// How a launch runs.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Options {
-    /// Look for findings. Wrong accesses then do nothing (loads give 0) and the launch goes on; without it they are
-    /// [`Error::Fault`]. Costs a few times the run time.
-    pub sanitize: bool,
-    /// Fill [`Report::counts`].
-    pub count: bool,
-    /// Host threads; none: as many as the host has.
-    pub threads: Option<usize>,
-    /// End the launch with [`Error::InstructionLimit`] after this many warp instructions (give or take a turn of
-    /// each host thread).
-    pub instruction_limit: Option<u64>,
-    /// End the launch with [`Error::Deadline`] at this time (give or take a turn of each host thread).
-    pub deadline: Option<Instant>,
-    /// Perturb the results of approximate instructions (`ex2.approx`, `rcp.approx`, …) by up to the error that the
-    /// PTX manual allows, the same way in every run. Off: they are correctly rounded, which is better than hardware.
-    pub approx_error: bool,
-    /// Whose tensor cores matrix instructions imitate.
-    pub tensor_cores: TensorCores,
-}
-
-/// What to launch.
+/// The configuration and the arguments of a launch.
 #[derive(Debug, Clone)]
 pub struct Launch<'a> {
-    /// Blocks in x, y, z.
+    /// The number of blocks in x, y and z.
     pub grid: [u32; 3],
-    /// Threads of a block in x, y, z.
+    /// The number of threads of a block in x, y and z.
     pub block: [u32; 3],
-    /// Bytes of dynamic shared memory of each block.
+    /// Dynamic shared memory of a block, in bytes.
     pub dynamic_shared: u32,
-    /// One per parameter, in order.
+    /// One argument for each parameter, in order.
     pub arguments: &'a [Argument],
-    /// How to run it.
+    /// The options of the launch.
     pub options: Options,
 }
 
-/// What a launch did.
+/// The counts and the findings of a launch.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
-    /// Events; all zero unless [`Options::count`] was set.
+    /// The events of the launch; all zero unless [`Options::count`] was set.
     pub counts: Counts,
-    /// What is wrong with the program, by line; empty unless [`Options::sanitize`] was set.
+    /// The sanitizer's findings, sorted by line; empty unless [`Options::sanitize`] was set.
     pub findings: Vec<Finding>,
 }
 
 /// Runs a kernel to its end.
 ///
-/// Results in memory do not depend on [`Options::threads`] if the program is free of races between blocks. When a
-/// launch fails, memory holds what was written until then.
+/// Results in memory do not depend on [`Options::threads`] if the program has no races between blocks.
+///
+/// # Errors
+///
+/// The launch does not fit the kernel or the memory, the kernel has an instruction that the emulator does not know, or
+/// it fails as it runs. In the last case memory holds what the kernel wrote until then.
 pub fn launch(module: &Module, kernel: &str, memory: &Memory, launch: &Launch<'_>) -> Result<Report, Error> {
     let kernel = module.find(kernel)?;
     let parameters = parameters(module, kernel, launch.arguments)?;
     check_shape(kernel, launch)?;
-    let program = module.program(kernel)?;
+    let executable = module.executable(kernel)?;
+    let program = &executable.program;
     let static_shared = program.static_shared - program.reserved_shared;
     let shared_bytes = u64::from(static_shared) + u64::from(launch.dynamic_shared);
     if shared_bytes > u64::from(MOST_SHARED) {
@@ -131,10 +114,10 @@ pub fn launch(module: &Module, kernel: &str, memory: &Memory, launch: &Launch<'_
     }
     let instance = module.instance(memory)?;
     let allocations = memory.snapshot();
-    let shared = Shared {
-        module,
+    let context = LaunchContext {
+        text: module.text(),
         kernel: kernel.name(),
-        program: &program,
+        program,
         memory,
         touched: (0..allocations.len()).map(|_| OnceLock::new()).collect(),
         allocations,
@@ -148,11 +131,12 @@ pub fn launch(module: &Module, kernel: &str, memory: &Memory, launch: &Launch<'_
         tensor_cores: launch.options.tensor_cores.resolved(module.target()),
         issued: AtomicU64::new(0),
     };
+    let actions = &executable.actions;
     match (launch.options.sanitize, launch.options.count) {
-        (false, false) => run::<false, false>(&shared),
-        (false, true) => run::<false, true>(&shared),
-        (true, false) => run::<true, false>(&shared),
-        (true, true) => run::<true, true>(&shared),
+        (false, false) => run::<false, false>(&context, actions),
+        (false, true) => run::<false, true>(&context, actions),
+        (true, false) => run::<true, false>(&context, actions),
+        (true, true) => run::<true, true>(&context, actions),
     }
 }
 
@@ -163,6 +147,7 @@ fn shape(kernel: &Kernel, message: String) -> Error {
     }
 }
 
+/// Checks grid and block against the limits of GPUs and of the kernel.
 fn check_shape(kernel: &Kernel, launch: &Launch<'_>) -> Result<(), Error> {
     let threads = launch
         .block
@@ -210,6 +195,7 @@ fn check_shape(kernel: &Kernel, launch: &Launch<'_>) -> Result<(), Error> {
     Ok(())
 }
 
+/// The bytes of a kernel's parameters, from its arguments.
 fn parameters(module: &Module, kernel: &Kernel, arguments: &[Argument]) -> Result<Vec<u8>, Error> {
     let declared = kernel.parameters();
     if arguments.len() != declared.len() {
@@ -220,10 +206,10 @@ fn parameters(module: &Module, kernel: &Kernel, arguments: &[Argument]) -> Resul
         });
     }
     let mut bytes = Vec::new();
-    for (index, ((argument, parameter), place)) in arguments
+    for (index, ((argument, parameter), range)) in arguments
         .iter()
         .zip(declared)
-        .zip(module.parameter_places(kernel))
+        .zip(module.parameter_ranges(kernel))
         .enumerate()
     {
         let argument = argument.bytes();
@@ -236,103 +222,141 @@ fn parameters(module: &Module, kernel: &Kernel, arguments: &[Argument]) -> Resul
                 given: argument.len(),
             });
         }
-        bytes.resize(place.0 as usize, 0);
+        bytes.resize(range.0 as usize, 0);
         bytes.extend(argument);
     }
     Ok(bytes)
 }
 
-/// What one host thread brings back.
-struct Part {
-    counts: Counts,
-    findings: Findings,
-    executed: Vec<crate::machine::Executed>,
+/// The clusters that host threads take one after the other, and the failure that stops them all.
+struct Queue {
+    /// The number of clusters in x, y and z.
+    clusters: [u64; 3],
+    next: AtomicU64,
+    stop: AtomicBool,
+    /// The failure of the earliest cluster, so that the error depends on timing as little as possible.
+    failure: Mutex<Option<(u64, Stop)>>,
 }
 
-fn run<const SANITIZE: bool, const COUNT: bool>(shared: &Shared<'_>) -> Result<Report, Error> {
-    let extents = shared.program.cluster;
-    let clusters: [u64; 3] = std::array::from_fn(|axis| u64::from(shared.grid[axis] / extents[axis]));
-    let [x, y, z] = clusters;
-    let total = x * y * z;
-    let available = shared
+impl Queue {
+    /// The number of the next cluster, and its index in the grid of clusters.
+    fn take(&self) -> Option<(u64, [u64; 3])> {
+        if self.stop.load(Relaxed) {
+            return None;
+        }
+        let number = self.next.fetch_add(1, Relaxed);
+        let [x, y, z] = self.clusters;
+        (number < x * y * z).then(|| (number, [number % x, number / x % y, number / x / y]))
+    }
+
+    fn fail(&self, number: u64, error: Stop) {
+        self.stop.store(true, Relaxed);
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        if failure.as_ref().is_none_or(|(earlier, _)| number < *earlier) {
+            *failure = Some((number, error));
+        }
+    }
+}
+
+/// The counts and the findings of one host thread.
+struct HostThread {
+    counts: Counts,
+    findings: Findings,
+    executed: Vec<Executed>,
+}
+
+/// Runs all clusters of the grid on host threads.
+fn run<const SANITIZE: bool, const COUNT: bool>(
+    context: &LaunchContext<'_>,
+    actions: &[Action],
+) -> Result<Report, Error> {
+    let extents = context.program.cluster;
+    let queue = Queue {
+        clusters: std::array::from_fn(|axis| u64::from(context.grid[axis] / extents[axis])),
+        next: AtomicU64::new(0),
+        stop: AtomicBool::new(false),
+        failure: Mutex::new(None),
+    };
+    let available = context
         .options
         .threads
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let threads = (available.max(1) as u64).min(total) as usize;
-    let next = AtomicU64::new(0);
-    let stop = AtomicBool::new(false);
-    // The failure of the earliest block, so that the error does not depend on timing more than it must.
-    let failure: Mutex<Option<(u64, Stop)>> = Mutex::new(None);
-    let work = || -> Part {
-        let mut core = Core::new(shared);
-        let warp_count = shared.block.iter().product::<u32>().div_ceil(32);
-        let ranks = extents.iter().product::<u32>();
-        let mut warps: Vec<Vec<Warp>> = (0..ranks).map(|_| (0..warp_count).map(Warp::new).collect()).collect();
-        while !stop.load(Relaxed) {
-            let number = next.fetch_add(1, Relaxed);
-            if number >= total {
-                break;
-            }
-            let index = [number % x, number / x % y, number / x / y];
-            let origin = std::array::from_fn(|axis| index[axis] as u32 * extents[axis]);
-            if let Err(error) = block::run::<SANITIZE, COUNT>(&mut core, &mut warps, origin) {
-                stop.store(true, Relaxed);
-                let mut failure = failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                if failure.as_ref().is_none_or(|(earlier, _)| number < *earlier) {
-                    *failure = Some((number, error));
-                }
-                break;
-            }
-        }
-        Part {
-            counts: core.counts,
-            findings: core.findings,
-            executed: core.executed,
-        }
-    };
-    let parts: Vec<Part> = if threads == 1 {
+    let threads = (available.max(1) as u64).min(queue.clusters.iter().product()) as usize;
+    let work = || run_clusters::<SANITIZE, COUNT>(context, actions, &queue);
+    let finished: Vec<HostThread> = if threads == 1 {
         vec![work()]
     } else {
         std::thread::scope(|scope| {
             let handles: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            // A panic in the emulator is a bug of ours: pass it on as it is.
+            // A panic is a bug of the emulator: pass it on as it is.
             handles
                 .into_iter()
                 .map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
                 .collect()
         })
     };
-    if let Some((_, Stop(error))) = failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
-        return Err(*error);
+    match queue.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some((_, Stop(error))) => Err(*error),
+        None => Ok(gathered(context, finished)),
     }
+}
+
+/// Runs clusters of the queue until it is empty or one fails.
+fn run_clusters<const SANITIZE: bool, const COUNT: bool>(
+    context: &LaunchContext<'_>,
+    actions: &[Action],
+    queue: &Queue,
+) -> HostThread {
+    let mut core = Core::new(context);
+    let extents = context.program.cluster;
+    let warp_count = context.block.iter().product::<u32>().div_ceil(32);
+    let ranks = extents.iter().product::<u32>();
+    let mut warps: Vec<Vec<Warp>> = (0..ranks).map(|_| (0..warp_count).map(Warp::new).collect()).collect();
+    while let Some((number, index)) = queue.take() {
+        let origin = std::array::from_fn(|axis| index[axis] as u32 * extents[axis]);
+        if let Err(error) = block::run::<SANITIZE, COUNT>(&mut core, actions, &mut warps, origin) {
+            queue.fail(number, error);
+            break;
+        }
+    }
+    HostThread {
+        counts: core.counts,
+        findings: core.findings,
+        executed: core.executed,
+    }
+}
+
+/// Adds up the counts and the findings of all host threads.
+fn gathered(context: &LaunchContext<'_>, finished: Vec<HostThread>) -> Report {
     let mut counts = Counts::default();
     let mut findings = Findings::default();
-    for part in parts {
-        if COUNT {
-            counts += part.counts;
-            add_executed(&mut counts, shared, &part.executed);
+    for thread in finished {
+        if context.options.count {
+            counts += thread.counts;
+            add_executed(&mut counts, context, &thread.executed);
         }
-        findings.merge(part.findings);
+        findings.merge(thread.findings);
     }
-    if COUNT {
-        for touched in shared.touched.iter().filter_map(OnceLock::get) {
-            let sectors = |map: &[AtomicU64]| {
-                map.iter()
-                    .map(|word| u64::from(word.load(Relaxed).count_ones()))
-                    .sum::<u64>()
-            };
+    if context.options.count {
+        let sectors = |map: &[AtomicU64]| {
+            map.iter()
+                .map(|word| u64::from(word.load(Relaxed).count_ones()))
+                .sum::<u64>()
+        };
+        for touched in context.touched.iter().filter_map(OnceLock::get) {
             counts.dram_read_bytes += 32 * sectors(&touched.read);
             counts.dram_write_bytes += 32 * sectors(&touched.written);
         }
     }
-    Ok(Report {
+    Report {
         counts,
         findings: findings.into_sorted(),
-    })
+    }
 }
 
-fn add_executed(counts: &mut Counts, shared: &Shared<'_>, executed: &[crate::machine::Executed]) {
-    for (info, executed) in shared.program.info.iter().zip(executed) {
+/// Adds the instructions that a host thread executed.
+fn add_executed(counts: &mut Counts, context: &LaunchContext<'_>, executed: &[Executed]) {
+    for (info, executed) in context.program.info.iter().zip(executed) {
         counts.flops += u64::from(info.flops) * executed.threads;
         if info.counted {
             *counts.thread_instructions.get_mut(info.class) += executed.threads;

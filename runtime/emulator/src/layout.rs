@@ -1,11 +1,10 @@
-//! Where a module's variables lie: offsets in its global and constant images, in a kernel's parameters, and in
-//! the static shared memory of each kernel.
+//! The layout of a module's variables: their offsets in its global and constant images, in a kernel's parameters, and
+//! in the static shared memory of each kernel.
 
 use std::collections::HashMap;
 
-use crate::decode::align;
-use crate::parse::syntax::{Initial, Operand, Space, Statement, Type, Variable};
-use crate::parse::{ParseError, Unit};
+use crate::parse::ParseError;
+use crate::parse::syntax::{Initial, Operand, Space, Statement, Type, Unit, Variable};
 
 #[derive(Debug, Default)]
 pub(crate) struct Layout {
@@ -13,15 +12,15 @@ pub(crate) struct Layout {
     pub global_size: u64,
     pub constants: HashMap<String, u64>,
     pub constant_size: u64,
-    /// (function, statement) → offset, of global and constant variables declared inside functions.
+    /// (function, statement) → offset, for global and constant variables that functions declare.
     pub locals: HashMap<(usize, usize), u64>,
-    /// Of each entry function: (offset, size) of its parameters.
+    /// For each kernel, the (offset, size) of its parameters in bytes.
     pub parameters: HashMap<usize, Vec<(u32, u32)>>,
-    /// What global and constant variables hold at first.
+    /// The initial contents of global and constant variables.
     pub images: Vec<Image>,
 }
 
-/// A variable's place and initial values; what has none is zero.
+/// The initial values of a variable. Bytes without one are zero.
 #[derive(Debug)]
 pub(crate) struct Image {
     pub space: Space,
@@ -31,7 +30,7 @@ pub(crate) struct Image {
     pub values: Vec<Value>,
 }
 
-/// An initial value with its names resolved.
+/// An initial value whose names are resolved.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Value {
     Bits(u64),
@@ -44,7 +43,7 @@ pub(crate) enum Value {
     },
 }
 
-/// What an address is counted from.
+/// The start of an address in an initial value.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Base {
     Global(u64),
@@ -52,32 +51,34 @@ pub(crate) enum Base {
     Function(usize),
 }
 
-/// Bytes of all constant variables of a module.
+/// Bytes that the constant variables of a module can have.
 const MOST_CONSTANTS: u64 = 64 << 10;
 
-/// Bytes of a block's shared memory that belong to the device's system. As on sm_90 they come first.
+/// Bytes of a block's shared memory that CUDA reserves for itself. They come first, as on sm_90.
 pub(crate) const RESERVED_SHARED: u32 = 1024;
 
 /// The static shared memory of one kernel.
 #[derive(Debug, Default)]
 pub(crate) struct SharedLayout {
     pub globals: HashMap<String, u32>,
-    /// (function, statement) → offset, of variables declared inside functions.
+    /// (function, statement) → offset, for variables that functions declare.
     pub locals: HashMap<(usize, usize), u32>,
-    /// Bytes before all variables that belong to the device's system, in kernels that ask where.
+    /// Bytes ahead of all variables that CUDA reserves. 0 in kernels that do not ask for their offset.
     pub reserved: u32,
-    /// Where dynamic shared memory starts.
+    /// The offset at which dynamic shared memory starts, in bytes.
     pub size: u32,
-    /// Every function that the kernel can reach, itself first.
+    /// Every function that the kernel can reach, the kernel first.
     pub functions: Vec<usize>,
 }
 
 impl Layout {
-    /// The error is a variable that cannot be, or whose initial values cannot.
+    /// # Errors
+    ///
+    /// A variable does not fit, or has an initial value of the wrong kind.
     pub fn new(unit: &Unit) -> Result<Layout, ParseError> {
         let mut layout = Layout::default();
         for variable in &unit.variables {
-            if let Some(base) = layout.place(variable)? {
+            if let Some(base) = layout.reserve(variable)? {
                 let (offsets, at) = match base {
                     Base::Constant(at) => (&mut layout.constants, at),
                     Base::Global(at) => (&mut layout.globals, at),
@@ -86,7 +87,7 @@ impl Layout {
                 offsets.insert(variable.name.clone(), at);
             }
         }
-        // Initial values may be addresses of what stands further below.
+        // Initial values may be addresses of variables that are declared later.
         for variable in &unit.variables {
             if let Some(base) = layout.variable(&variable.name) {
                 let image = layout.image(unit, variable, base, &[])?;
@@ -94,7 +95,7 @@ impl Layout {
             }
         }
         for function in 0..unit.functions.len() {
-            layout.place_locals(unit, function)?;
+            layout.reserve_locals(unit, function)?;
         }
         for (index, function) in unit
             .functions
@@ -103,19 +104,19 @@ impl Layout {
             .filter(|(_, function)| function.is_entry)
         {
             let mut end = 0u32;
-            let places = function.parameters.iter().map(|parameter| {
+            let ranges = function.parameters.iter().map(|parameter| {
                 let size = parameter.size().min(1 << 24) as u32;
                 let offset = align(end, parameter.align);
                 end = offset.saturating_add(size);
                 (offset, size)
             });
-            layout.parameters.insert(index, places.collect());
+            layout.parameters.insert(index, ranges.collect());
         }
         Ok(layout)
     }
 
-    /// Makes room for a variable in global or constant memory.
-    fn place(&mut self, variable: &Variable) -> Result<Option<Base>, ParseError> {
+    /// Reserves room for a variable, if it lies in global or constant memory.
+    fn reserve(&mut self, variable: &Variable) -> Result<Option<Base>, ParseError> {
         let size = match variable.space {
             Space::Global => &mut self.global_size,
             Space::Constant => &mut self.constant_size,
@@ -142,8 +143,8 @@ impl Layout {
         self.globals.get(name).map(|at| Base::Global(*at)).or_else(constant)
     }
 
-    /// Makes room for the global and constant variables that a function declares.
-    fn place_locals(&mut self, unit: &Unit, function: usize) -> Result<(), ParseError> {
+    /// Reserves room for the global and constant variables that a function declares.
+    fn reserve_locals(&mut self, unit: &Unit, function: usize) -> Result<(), ParseError> {
         let mut scopes = vec![HashMap::new()];
         for (index, statement) in unit.functions[function].body.iter().flatten().enumerate() {
             match statement {
@@ -152,7 +153,7 @@ impl Layout {
                     scopes.pop();
                 }
                 Statement::Variable(variable) => {
-                    let Some(base) = self.place(variable)? else { continue };
+                    let Some(base) = self.reserve(variable)? else { continue };
                     let image = self.image(unit, variable, base, &scopes)?;
                     self.locals.insert((function, index), image.at);
                     self.images.push(image);
@@ -198,6 +199,7 @@ impl Layout {
         })
     }
 
+    /// Lays out the static shared memory of a kernel: the variables of every function that it can reach.
     pub fn shared(&self, unit: &Unit, kernel: usize) -> SharedLayout {
         let reachable = reachable(unit, kernel);
         let asks = |name: &&str| name.starts_with("%reserved_smem_offset");
@@ -211,7 +213,7 @@ impl Layout {
             size: reserved,
             ..SharedLayout::default()
         };
-        let place = |size: &mut u32, variable: &Variable| {
+        let reserve = |size: &mut u32, variable: &Variable| {
             let offset = align(*size, variable.align);
             *size = offset.saturating_add(variable.size().min(1 << 30) as u32);
             offset
@@ -227,7 +229,7 @@ impl Layout {
             if variable.elements.is_none() {
                 dynamic.push(variable);
             } else {
-                let offset = place(&mut layout.size, variable);
+                let offset = reserve(&mut layout.size, variable);
                 layout.globals.insert(variable.name.clone(), offset);
             }
         }
@@ -236,12 +238,12 @@ impl Layout {
                 if let Statement::Variable(variable) = statement
                     && variable.space == Space::Shared
                 {
-                    let offset = place(&mut layout.size, variable);
+                    let offset = reserve(&mut layout.size, variable);
                     layout.locals.insert((function, index), offset);
                 }
             }
         }
-        // All `extern … []` arrays start together, after everything static.
+        // All `extern … []` arrays start together, behind everything static.
         let alignment = dynamic.iter().map(|variable| variable.align).max().unwrap_or(1);
         if !dynamic.is_empty() {
             layout.size = align(layout.size, alignment);
@@ -254,7 +256,7 @@ impl Layout {
     }
 }
 
-/// An initial value of a type; the error says what is wrong with it.
+/// Resolves an initial value of a type. The error describes the value.
 fn initial_value(initial: &Initial, ty: Type, named: impl Fn(&str) -> Option<Base>) -> Result<Value, String> {
     Ok(match (initial, ty) {
         (Initial::Integer(bits), _) if ty.is_integer() && ty != Type::B128 => Value::Bits(*bits),
@@ -281,7 +283,7 @@ fn initial_value(initial: &Initial, ty: Type, named: impl Fn(&str) -> Option<Bas
             },
             None => {
                 return Err(format!(
-                    "`{symbol}`, which is no global or constant variable and no function"
+                    "`{symbol}`, which is neither a global or constant variable nor a function"
                 ));
             }
         },
@@ -308,7 +310,7 @@ fn reachable(unit: &Unit, kernel: usize) -> Reachable<'_> {
         .iter()
         .map(|variable| (variable.name.as_str(), variable))
         .collect();
-    // A variable's initial values may name functions, in tables of pointers.
+    // A table of pointers names functions in its initial values.
     fn pointers(variable: &Variable) -> impl Iterator<Item = &str> {
         variable.initial.iter().filter_map(|value| match value {
             Initial::Address { symbol, .. } => Some(symbol.as_str()),
@@ -359,4 +361,10 @@ fn mentioned<'u>(operand: &'u Operand, names: &mut Vec<&'u str>) {
             .for_each(|operand| mentioned(operand, names)),
         _ => {}
     }
+}
+
+/// The next multiple of an alignment, saturating.
+pub(crate) fn align(offset: u32, alignment: u32) -> u32 {
+    let alignment = alignment.max(1);
+    offset.checked_next_multiple_of(alignment).unwrap_or(u32::MAX - 4096)
 }

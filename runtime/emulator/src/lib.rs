@@ -39,55 +39,72 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # How it is built
+//! # Architecture
 //!
 //! ```text
-//! text ── parse ──▶ syntax ── decode ──▶ Program ── machine ──▶ memory, Report
-//!                      ▲         ▲                     ▲
-//!                    layout   execute (what each instruction means, one file per group)
+//! text ── parse ──▶ syntax ── decode ──▶ Executable ── run ──▶ memory, Report
+//!                              ╰──── execute ────╯
 //! ```
 //!
+//! Files depend on each other one way only, in this order:
+//! - `host`, `numerics`, `memory`, `count`, `sanitize`, `error`, `options`: number formats, and the data of the API;
+//! - `parse`: the syntax of PTX. `layout` places variables;
+//! - `machine`: the program, and the state that instructions read and write;
+//! - `draft`: one instruction being decoded;
+//! - `execute`: the instructions, one file for each group: how they decode, and what they do;
+//! - `decode`: functions and kernels, from syntax to an executable program;
+//! - `run`: the interpreter, which runs blocks, warps and control transfers;
+//! - `module`, `launch`: the API.
+//!
 //! Invariants:
-//! - The crate knows PTX and nothing of the compiler that emits it: it is an independent check.
-//! - Nothing is guessed: a modifier, type or operand that no decoder takes is [`Error::Unsupported`], raised when a
+//! - The crate knows PTX, and nothing of the compiler that emits it: it is an independent check.
+//! - Nothing is guessed. A modifier, type or operand that no decoder takes is [`Error::Unsupported`], raised when a
 //!   kernel that reaches it is launched.
-//! - No input, PTX or memory address, reaches the host's memory unchecked; no program hangs a launch that has an
+//! - No input, neither PTX nor an address, reaches the host's memory unchecked. No program hangs a launch that has an
 //!   [`Options::instruction_limit`].
 //! - Counts and findings do not depend on how blocks were spread over host threads.
 //!
-//! What is not modelled: the order of weak memory accesses, time (the clock counts instructions), tensor maps and
-//! textures. Memory is sequentially consistent. The sanitizer alone looks at releases, acquires, fences and barriers: it
-//! finds the accesses to shared memory that nothing orders. Races in global memory are not looked for. How tensor cores
-//! add is not documented by their maker; what is done here was measured by others ([`TensorCores`]).
+//! The emulator does not model the order of weak memory accesses, time (the clock counts instructions), tensor maps and
+//! textures. Memory is sequentially consistent. Only the sanitizer uses releases, acquires, fences and barriers: it
+//! finds accesses to shared memory that nothing orders. It does not look for races in global memory. NVIDIA does not
+//! document how tensor cores add; [`TensorCores`] names the measurements that the emulator follows.
 //!
 //! # How to add an instruction
 //!
-//! 1. Find the file of its group in `execute/`; `execute::decode` sends the first word of an instruction there.
-//! 2. Say what one lane computes, in the file's `lanes!` block: `Average(a: u32, b: u32) -> u32 { … }`. An instruction
-//!    that needs memory or other lanes is a function with the signature `program::Machine` instead.
-//! 3. In the file's `decode`, take every modifier from the `Draft` and emit the operation with its `Class` and flops.
-//! 4. Add a case to `tests/instructions.rs`, against an independent computation.
+//! 1. Find the file of its group in `execute/`. `execute::decode` sends an instruction there by its first word: add the
+//!    word if it is new.
+//! 2. Define what one lane computes in the file's `lanes!` block: `Average(a: u32, b: u32) -> u32 { … }`. An
+//!    instruction that needs memory or other lanes is a function instead, with the signature
+//!    `machine::action::WarpFunction`, or `SyncFunction` if it is warp-synchronous.
+//! 3. In the file's `decode`, take every modifier from the `Draft`, resolve the operands to slots, and emit the
+//!    operation with its `Class` and flops: `draft.lanes::<Average>(to, &[a, b], 0, Class::Integer, 0)`, or `draft.emit`
+//!    with an `Action`.
+//! 4. Add a case to `tests/instructions.rs` that checks it against an independent computation.
 
 mod count;
 mod decode;
+mod draft;
 mod error;
 mod execute;
+mod host;
 mod launch;
 mod layout;
 mod machine;
 mod memory;
 mod module;
 mod numerics;
+mod options;
 mod parse;
-mod program;
+mod run;
 mod sanitize;
 
 pub use count::{ByClass, Class, Counts};
 pub use error::Error;
-pub use launch::{Argument, Launch, Options, Report, launch};
+pub use launch::{Argument, Launch, Report, launch};
 pub use memory::{Memory, MemoryError};
 pub use module::{Kernel, Module, Parameter};
 pub use numerics::tensor::TensorCores;
+pub use options::Options;
 pub use parse::ParseError;
 pub use parse::syntax::{Space, Type};
 pub use sanitize::{Finding, FindingKind};

@@ -1,56 +1,56 @@
-//! The global memory of one emulated device.
+//! The global memory of an emulated device.
 //!
-//! Allocations never reuse addresses and have unmapped gaps between them, so that a stray address hits nothing. A
-//! launch works on a snapshot of the allocations: freeing memory under a running launch is harmless to the host.
+//! Addresses are never reused, and there are unmapped gaps between allocations, so a stray address hits none. A launch
+//! works on a snapshot of the allocations: to free memory under a running launch is harmless to the host.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// Where global addresses start; far from the windows of shared, local, constant and parameter memory.
+/// The first global address, far from the windows of shared, local, constant and parameter memory.
 pub(crate) const GLOBAL_BASE: u64 = 0x7000_0000_0000;
-/// Addresses are multiples of this.
+/// The alignment of allocations, in bytes.
 const ALIGNMENT: u64 = 256;
-/// Unmapped bytes after each allocation, at least.
+/// The least number of unmapped bytes after an allocation.
 const GUARD: u64 = 64 << 10;
-/// Freed ranges remembered for messages.
+/// The number of freed ranges that are kept for messages.
 const MOST_FREED: usize = 4096;
 
-/// Why an operation on [`Memory`] failed.
+/// An error of an operation on [`Memory`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MemoryError {
-    /// The device's memory is exhausted.
+    /// The device memory is exhausted.
     #[error("{requested} bytes do not fit: {used} of {limit} bytes of the emulated device are in use")]
     Exhausted {
-        /// Bytes asked for.
+        /// The number of bytes asked for.
         requested: u64,
-        /// Bytes in use.
+        /// The number of bytes in use.
         used: u64,
-        /// Bytes of the device.
+        /// The size of the device memory in bytes.
         limit: u64,
     },
-    /// A range that is not inside one allocation.
+    /// A range that does not lie in one allocation.
     #[error("{size} bytes at {address:#x} are not inside one allocation{}", if *.freed { " (the memory there was freed)" } else { "" })]
     OutOfBounds {
-        /// First address.
+        /// The first address of the range.
         address: u64,
-        /// Bytes.
+        /// The size of the range in bytes.
         size: u64,
-        /// Whether the address belonged to an allocation that was freed.
+        /// `true` if the address belonged to an allocation that was freed.
         freed: bool,
     },
-    /// An address that [`Memory::allocate`] did not return, or that was freed before.
-    #[error("{address:#x} is not the start of an allocation{}", if *.freed { " (it was freed before)" } else { "" })]
+    /// An address that [`Memory::allocate`] did not return, or that was already freed.
+    #[error("{address:#x} is not the start of an allocation{}", if *.freed { " (it was already freed)" } else { "" })]
     NotAllocated {
         /// The address.
         address: u64,
-        /// Whether it was freed before.
+        /// `true` if the allocation was already freed.
         freed: bool,
     },
 }
 
-/// Words of memory that guests may race on.
+/// Memory in words, on which emulated threads may race.
 pub(crate) struct Words(Box<[AtomicU64]>);
 
 impl Words {
@@ -71,29 +71,29 @@ impl Words {
 
 const _: () = assert!(align_of::<AtomicU64>() == align_of::<u64>() && size_of::<AtomicU64>() == 8);
 
-/// One allocation: its bytes and which of them were written.
+/// An allocation: its bytes, and which of them were written.
 pub(crate) struct Allocation {
     pub base: u64,
     pub size: u64,
     words: Words,
-    /// One bit a byte.
+    /// One bit for each byte: 1 if it was written.
     defined: Words,
-    /// A launch without the sanitizer stored here: what it wrote is not known, so everything counts as written.
+    /// `true` if a launch without the sanitizer stored here. It did not note which bytes, so all count as written.
     assumed_defined: AtomicBool,
 }
 
 macro_rules! typed_access {
     ($load:ident, $store:ident, $ty:ty, $atomic:ty) => {
-        /// Reads a value at a byte offset that is inside the allocation and aligned (both checked).
+        /// Reads the value at a byte offset, which must be in bounds and aligned. Both are checked.
         #[inline(always)]
         pub fn $load(&self, offset: u64) -> $ty {
             assert!(offset <= self.padded() - size_of::<$ty>() as u64 && offset % size_of::<$ty>() as u64 == 0);
-            // SAFETY: in bounds and aligned by the assertion. Guests may race with accesses of other sizes; on the
-            // hosts supported those are plain machine accesses, which can tear a value but not break memory.
+            // SAFETY: in bounds and aligned by the assertion. Emulated threads may race with accesses of other sizes;
+            // on the supported hosts those are plain machine accesses, which can tear a value but not break memory.
             unsafe { <$atomic>::from_ptr(self.words.pointer().add(offset as usize).cast()) }.load(Relaxed)
         }
 
-        /// Writes a value, under the same conditions.
+        /// Writes the value at a byte offset, under the same conditions.
         #[inline(always)]
         pub fn $store(&self, offset: u64, value: $ty) {
             assert!(offset <= self.padded() - size_of::<$ty>() as u64 && offset % size_of::<$ty>() as u64 == 0);
@@ -115,7 +115,7 @@ impl Allocation {
         }
     }
 
-    /// Bytes behind the allocation, the last word's padding included.
+    /// The number of bytes that back the allocation, with the last word's padding.
     #[inline(always)]
     fn padded(&self) -> u64 {
         self.words.0.len() as u64 * 8
@@ -126,27 +126,27 @@ impl Allocation {
     typed_access!(load_u32, store_u32, u32, AtomicU32);
     typed_access!(load_u64, store_u64, u64, AtomicU64);
 
-    /// Offset of an access that lies inside.
+    /// The offset of an access, if it lies in the allocation.
     #[inline(always)]
     pub fn offset(&self, address: u64, size: u64) -> Option<u64> {
         let offset = address.wrapping_sub(self.base);
         (offset < self.size && size <= self.size - offset).then_some(offset)
     }
 
-    /// The atomic 32-bit word at an aligned offset inside.
+    /// The 32-bit word at an aligned offset in bounds.
     pub fn atomic_u32(&self, offset: u64) -> &AtomicU32 {
         assert!(offset <= self.padded() - 4 && offset.is_multiple_of(4));
         // SAFETY: in bounds, aligned; the reference lives no longer than the allocation.
         unsafe { AtomicU32::from_ptr(self.words.pointer().add(offset as usize).cast()) }
     }
 
-    /// The atomic 64-bit word at an aligned offset inside.
+    /// The 64-bit word at an aligned offset in bounds.
     pub fn atomic_u64(&self, offset: u64) -> &AtomicU64 {
         assert!(offset.is_multiple_of(8));
         &self.words.0[(offset / 8) as usize]
     }
 
-    /// Whether every byte of an access (at most 16, naturally aligned) was written.
+    /// `true` if every byte of an access was written. It has at most 16 bytes and natural alignment.
     #[inline(always)]
     pub fn is_defined(&self, offset: u64, size: u64) -> bool {
         let bits = self.defined.0[(offset / 64) as usize].load(Relaxed) >> (offset % 64);
@@ -226,17 +226,17 @@ impl Allocation {
     }
 }
 
-/// A module's variables in one memory.
+/// A module's variables in a memory.
 #[derive(Debug, Clone)]
 pub(crate) struct Instance {
-    /// Address of the global image (0 if the module has none).
+    /// The address of the global image, 0 if the module has none.
     pub globals: u64,
     pub constants: Arc<[u8]>,
 }
 
 #[derive(Default)]
 struct State {
-    /// By address, ascending.
+    /// Sorted by address.
     allocations: Arc<Vec<Arc<Allocation>>>,
     next: u64,
     used: u64,
@@ -244,8 +244,8 @@ struct State {
     instances: HashMap<u64, Instance>,
 }
 
-/// Global memory of one emulated device. Addresses are what kernels see; the host reads and writes through
-/// methods. Shared between threads freely.
+/// The global memory of an emulated device. Kernels see its addresses; the host reads and writes through these methods.
+/// Any number of threads may share it.
 pub struct Memory {
     limit: u64,
     state: Mutex<State>,
@@ -261,13 +261,14 @@ impl std::fmt::Debug for Memory {
 }
 
 impl Memory {
-    /// A memory of at most `limit` bytes; the host commits them as they are used.
+    /// Creates a memory of at most `limit` bytes. The host commits them as allocations use them.
     pub fn new(limit: u64) -> Memory {
         Memory::starting_at(GLOBAL_BASE, limit)
     }
 
-    /// As [`new`](Memory::new), with addresses from `base` on, a multiple of 256: for devices that must not find their way into each
-    /// other's memory. Only addresses from 2⁴³ on are clear of the windows of shared, local, constant and parameter memory.
+    /// Creates a memory as [`new`](Memory::new) does, with addresses from `base` on, a multiple of 256. Give several
+    /// devices different bases, so that none accepts an address of another. Only addresses from 2⁴³ on are clear of the
+    /// windows of shared, local, constant and parameter memory.
     pub fn starting_at(base: u64, limit: u64) -> Memory {
         Memory {
             limit,
@@ -279,12 +280,16 @@ impl Memory {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while the lock is held halfway through a change, so a poisoned state is whole.
+        // Nothing panics in the middle of a change, so a poisoned state is consistent.
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Allocates `bytes` (0 is allowed) and returns the device address, a multiple of 256. The memory counts as
-    /// never written.
+    /// Allocates `bytes` (0 is allowed) and returns the device address, a multiple of 256. The memory counts as never
+    /// written.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryError::Exhausted`] if the bytes do not fit.
     pub fn allocate(&self, bytes: u64) -> Result<u64, MemoryError> {
         let mut state = self.state();
         let exhausted = MemoryError::Exhausted {
@@ -309,7 +314,11 @@ impl Memory {
         Ok(base)
     }
 
-    /// Frees an allocation by its address.
+    /// Frees the allocation that starts at `address`.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryError::NotAllocated`] if no allocation starts there.
     pub fn free(&self, address: u64) -> Result<(), MemoryError> {
         let mut state = self.state();
         let Ok(index) = state
@@ -328,12 +337,12 @@ impl Memory {
         Ok(())
     }
 
-    /// Bytes allocated now.
+    /// The number of bytes allocated now.
     pub fn used(&self) -> u64 {
         self.state().used
     }
 
-    /// The most bytes that can be allocated.
+    /// The number of bytes that can be allocated at once.
     pub fn limit(&self) -> u64 {
         self.limit
     }
@@ -359,13 +368,17 @@ impl Memory {
     }
 
     /// Copies bytes to the device.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryError::OutOfBounds`] if the range does not lie in one allocation.
     pub fn write(&self, address: u64, bytes: &[u8]) -> Result<(), MemoryError> {
         let (allocation, offset) = self.find(address, bytes.len() as u64)?;
         allocation.write(offset, bytes);
         Ok(())
     }
 
-    /// Counts bytes as written, which are zero if they were not.
+    /// Counts bytes as written. They are zero unless they were.
     pub(crate) fn define(&self, address: u64, length: u64) -> Result<(), MemoryError> {
         let (allocation, offset) = self.find(address, length)?;
         allocation.define_range(offset, offset + length);
@@ -373,6 +386,10 @@ impl Memory {
     }
 
     /// Copies bytes from the device.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryError::OutOfBounds`] if the range does not lie in one allocation.
     pub fn read(&self, address: u64, bytes: &mut [u8]) -> Result<(), MemoryError> {
         let (allocation, offset) = self.find(address, bytes.len() as u64)?;
         allocation.read(offset, bytes);
@@ -380,6 +397,10 @@ impl Memory {
     }
 
     /// Sets `length` bytes to one value.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryError::OutOfBounds`] if the range does not lie in one allocation.
     pub fn fill(&self, address: u64, byte: u8, length: u64) -> Result<(), MemoryError> {
         let (allocation, offset) = self.find(address, length)?;
         let block = [byte; 4096];
@@ -400,7 +421,7 @@ impl Memory {
         was_freed(&self.state().freed, address)
     }
 
-    /// The module's variables in this memory, created by `create` at the first call.
+    /// The variables of a module in this memory. The first call creates them with `create`.
     pub(crate) fn instance(
         &self,
         module: u64,
@@ -417,13 +438,13 @@ impl Memory {
             .or_insert_with(|| instance.clone())
             .clone();
         if kept.globals != instance.globals {
-            // Another thread was faster.
+            // Another thread created them first.
             self.free(instance.globals)?;
         }
         Ok(kept)
     }
 
-    /// Gives a module other constants.
+    /// Replaces a module's constants.
     pub(crate) fn replace_constants(&self, module: u64, constants: Arc<[u8]>) {
         if let Some(instance) = self.state().instances.get_mut(&module) {
             instance.constants = constants;

@@ -3,14 +3,14 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
-use crate::decode::{decode, function_address};
+use crate::decode::decode;
 use crate::error::Error;
 use crate::layout::{Base, Layout, Value};
-use crate::machine::CONSTANT_WINDOW;
+use crate::machine::action::Executable;
+use crate::machine::address::{CONSTANT_WINDOW, function_address};
 use crate::memory::{Instance, Memory, MemoryError};
-use crate::parse::syntax::{Space, Type, Variable};
-use crate::parse::{ParseError, Unit, parse};
-use crate::program::Program;
+use crate::parse::syntax::{Space, Type, Unit, Variable};
+use crate::parse::{ParseError, parse};
 
 /// A parsed PTX module.
 pub struct Module {
@@ -18,22 +18,22 @@ pub struct Module {
     unit: Unit,
     layout: Layout,
     kernels: Vec<Kernel>,
-    /// Tells this module's variables from another's in a [`Memory`].
+    /// Identifies the module's variables in a [`Memory`].
     number: u64,
 }
 
-/// A parameter of a kernel.
+/// A kernel parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parameter {
-    /// Its name.
+    /// The parameter's name.
     pub name: String,
-    /// Bytes.
+    /// The size in bytes.
     pub size: usize,
-    /// Alignment in bytes.
+    /// The alignment in bytes.
     pub align: usize,
-    /// Its type; arrays and structures are arrays of `.b8`.
+    /// The type, or that of an array's elements. Structures are arrays of `.b8`.
     pub ty: Type,
-    /// Whether it is declared as a pointer (`.ptr`), which compilers do not always do.
+    /// `true` if it is declared as a pointer (`.ptr`). Compilers do not declare every pointer.
     pub is_pointer: bool,
 }
 
@@ -45,31 +45,31 @@ pub struct Kernel {
     max_threads: Option<[u32; 3]>,
     required_threads: Option<[u32; 3]>,
     pub(crate) function: usize,
-    pub(crate) program: OnceLock<Result<Arc<Program>, Error>>,
+    pub(crate) executable: OnceLock<Result<Arc<Executable>, Error>>,
 }
 
 impl Kernel {
-    /// Its name.
+    /// The kernel's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its parameters in order.
+    /// The kernel's parameters in order.
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
     }
 
-    /// Bytes of static shared memory.
+    /// The size of static shared memory in bytes.
     pub fn static_shared(&self) -> u32 {
         self.static_shared
     }
 
-    /// The block size that `.maxntid` promises not to exceed (in threads: the product).
+    /// The block shape of `.maxntid`, whose number of threads no launch may exceed.
     pub fn max_threads(&self) -> Option<[u32; 3]> {
         self.max_threads
     }
 
-    /// The block size that `.reqntid` demands.
+    /// The block shape of `.reqntid`, which every launch must have.
     pub fn required_threads(&self) -> Option<[u32; 3]> {
         self.required_threads
     }
@@ -95,8 +95,12 @@ impl std::fmt::Debug for Module {
 }
 
 impl Module {
-    /// Parses PTX text. Instructions that the emulator does not know are no error here, only when a kernel that
-    /// reaches them is launched.
+    /// Parses PTX text. An instruction that the emulator does not know is an error only when a kernel that reaches it
+    /// is launched.
+    ///
+    /// # Errors
+    ///
+    /// The text is not PTX, or has a directive or a variable that the emulator does not know.
     pub fn parse(ptx: &str) -> Result<Module, ParseError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let unit = parse(ptx)?;
@@ -124,7 +128,7 @@ impl Module {
             max_threads: function.max_threads,
             required_threads: function.required_threads,
             function: index,
-            program: OnceLock::new(),
+            executable: OnceLock::new(),
         });
         let kernels = kernels.collect();
         Ok(Module {
@@ -136,7 +140,7 @@ impl Module {
         })
     }
 
-    /// Its kernels in the order of the text.
+    /// The module's kernels in the order of the text.
     pub fn kernels(&self) -> impl Iterator<Item = &Kernel> {
         self.kernels.iter()
     }
@@ -146,23 +150,32 @@ impl Module {
         self.kernels.iter().find(|kernel| kernel.name == name)
     }
 
-    /// The PTX version: (8, 0) for `.version 8.0`.
+    /// The PTX version, (8, 0) for `.version 8.0`.
     pub fn version(&self) -> (u32, u32) {
         self.unit.version
     }
 
-    /// The first target: `sm_80`.
+    /// The first target, such as `sm_80`.
     pub fn target(&self) -> &str {
         &self.unit.target
     }
 
-    /// Decodes a kernel and everything it calls, without running it: whether the emulator knows every instruction
-    /// in it. Launches do the same; the result is kept.
+    /// Checks that the emulator knows every instruction of a kernel and of the functions that it reaches. A launch does
+    /// the same; the result is kept.
+    ///
+    /// # Errors
+    ///
+    /// There is no such kernel, or an instruction is unknown or invalid.
     pub fn check(&self, kernel: &str) -> Result<(), Error> {
-        self.program(self.find(kernel)?).map(|_| ())
+        self.executable(self.find(kernel)?).map(|_| ())
     }
 
-    /// Address and size of a `.global` variable in a memory (created there if this module was not used with it).
+    /// The address and the size of a `.global` variable in a memory; `None` if there is no such variable. Creates the
+    /// module's variables in the memory if it does not have them.
+    ///
+    /// # Errors
+    ///
+    /// The memory cannot hold the module's variables.
     pub fn global(&self, memory: &Memory, name: &str) -> Result<Option<(u64, u64)>, MemoryError> {
         let Some(variable) = self
             .unit
@@ -176,8 +189,8 @@ impl Module {
         Ok(Some((instance.globals + self.layout.globals[name], variable.size())))
     }
 
-    /// Writes the first bytes of a `.global` or `.const` variable in a memory, as `cudaMemcpyToSymbol` does. Launches that
-    /// run already keep the constants that they have.
+    /// Writes the first bytes of a `.global` or `.const` variable in a memory, as `cudaMemcpyToSymbol` does. Running
+    /// launches keep the constants that they started with.
     ///
     /// # Errors
     ///
@@ -211,7 +224,11 @@ impl Module {
         Ok(())
     }
 
-    /// Frees this module's variables in a memory. The next launch there creates them anew.
+    /// Frees the module's variables in a memory. The next launch there creates them anew.
+    ///
+    /// # Errors
+    ///
+    /// The variables' memory was freed by [`Memory::free`].
     pub fn unload(&self, memory: &Memory) -> Result<(), MemoryError> {
         match memory.drop_instance(self.number) {
             Some(instance) if instance.globals != 0 => memory.free(instance.globals),
@@ -231,20 +248,19 @@ impl Module {
         })
     }
 
-    pub(crate) fn program(&self, kernel: &Kernel) -> Result<Arc<Program>, Error> {
+    pub(crate) fn executable(&self, kernel: &Kernel) -> Result<Arc<Executable>, Error> {
         kernel
-            .program
+            .executable
             .get_or_init(|| decode(&self.unit, &self.text, &self.layout, kernel.function).map(Arc::new))
             .clone()
     }
 
-    pub(crate) fn parameter_places(&self, kernel: &Kernel) -> &[(u32, u32)] {
+    pub(crate) fn parameter_ranges(&self, kernel: &Kernel) -> &[(u32, u32)] {
         self.layout.parameters.get(&kernel.function).map_or(&[], Vec::as_slice)
     }
 
-    /// The text of a span on one line.
-    pub(crate) fn excerpt(&self, span: (usize, usize)) -> String {
-        one_line(self.text.get(span.0..span.1).unwrap_or(""))
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
     pub(crate) fn instance(&self, memory: &Memory) -> Result<Instance, MemoryError> {
@@ -263,7 +279,7 @@ impl Module {
                     let at = image.at as usize;
                     constants[at..at + bytes.len()].copy_from_slice(&bytes);
                 } else {
-                    // What has no initial value starts as zero.
+                    // Bytes without an initial value are zero.
                     memory.define(globals + image.at, image.size)?;
                     memory.write(globals + image.at, &bytes)?;
                 }
@@ -296,15 +312,4 @@ fn initial_bytes(ty: Type, value: Value, globals: u64) -> impl Iterator<Item = u
         }
     };
     bits.to_le_bytes().into_iter().take(ty.size().min(8) as usize)
-}
-
-/// Text with its line breaks and runs of blanks as single spaces, cut to a length fit for a message.
-pub(crate) fn one_line(text: &str) -> String {
-    let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.len() > 160 {
-        let end = (0..=157).rev().find(|end| line.is_char_boundary(*end)).unwrap_or(0);
-        line.truncate(end);
-        line.push('…');
-    }
-    line
 }

@@ -1,35 +1,34 @@
-//! Findings: what a program did that no program should.
+//! The sanitizer's findings.
 
 use std::collections::HashMap;
 use std::fmt;
 
-/// What is wrong.
+/// A kind of mistake that the sanitizer finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FindingKind {
-    /// An access outside every allocation or variable.
+    /// An access outside of all allocations and variables.
     OutOfBounds,
-    /// An access to memory that was freed.
+    /// An access to freed memory.
     UseAfterFree,
     /// An address that is not a multiple of the access size.
     Misaligned,
-    /// A read of memory that nothing has written.
+    /// A read of memory that was never written.
     UninitialisedMemory,
-    /// A read of a register that nothing has written.
+    /// A read of a register that was never written.
     UninitialisedRegister,
-    /// Two threads touched the same shared memory, one of them writing, and nothing orders them.
+    /// Two accesses to the same shared memory, at least one of them a write, that nothing orders.
     SharedRace,
-    /// A barrier that some threads skipped by exiting, or that threads of a warp reached apart.
+    /// A barrier that some threads skipped by exiting, or that the threads of a warp did not reach together.
     BarrierDivergence,
-    /// A warp-wide instruction whose mask names lanes that did not take part, or leaves out one that did.
+    /// A warp-wide instruction whose mask names a lane that did not take part, or omits one that did.
     InactiveLanes,
     /// Integer division by zero.
     DivisionByZero,
-    /// The result of something asynchronous used, or its target reused, before it was waited for; or a copy that was
-    /// never waited for.
+    /// A use of the result or the target of an asynchronous operation that was not waited for, or a copy that was never
+    /// waited for.
     MissingWait,
-    /// An mbarrier that is initialised twice, that more threads arrive at than it expects, or that is touched as
-    /// ordinary memory.
+    /// An mbarrier that is initialised twice, gets more arrivals than it expects, or is accessed as ordinary memory.
     BarrierMisuse,
 }
 
@@ -51,26 +50,26 @@ impl fmt::Display for FindingKind {
     }
 }
 
-/// Something wrong that a launch did, where it happened first and how often.
+/// A mistake of a program, with its first occurrence and the number of occurrences.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What is wrong.
+    /// The kind of mistake.
     pub kind: FindingKind,
     /// Line of the PTX text, from 1.
     pub line: u32,
-    /// The instruction as written.
+    /// The instruction as it is written.
     pub instruction: String,
-    /// Index of the block of the first occurrence.
+    /// The index of the block with the first occurrence.
     pub block: [u32; 3],
-    /// Index of the thread in that block.
+    /// The thread's index in that block.
     pub thread: [u32; 3],
-    /// The address, where one is involved.
+    /// The address, if memory is involved.
     pub address: Option<u64>,
-    /// Bytes accessed, where memory is involved.
+    /// The size of the access in bytes, 0 if no memory is involved.
     pub size: u32,
-    /// One sentence with the particulars.
+    /// The mistake in a sentence, with its values.
     pub message: String,
-    /// How often it was noted in the launch.
+    /// The number of occurrences in the launch.
     pub occurrences: u64,
 }
 
@@ -84,18 +83,18 @@ impl fmt::Display for Finding {
     }
 }
 
-/// At most this many distinct (line, kind) pairs are kept.
+/// The most findings of a launch.
 const MOST_FINDINGS: usize = 256;
 
-/// The findings of one host thread, keyed by what is deduplicated; the first block in launch order wins, so
-/// that reports do not depend on scheduling.
+/// The findings of one host thread, one for each line and kind. The first block in launch order wins, so that reports
+/// do not depend on how blocks were spread over host threads.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     found: HashMap<(u32, FindingKind), (u64, Finding)>,
 }
 
 impl Findings {
-    /// Notes an occurrence in the block of that index; `describe` is called when it is the first of its kind.
+    /// Notes an occurrence in the block of that number. Calls `describe` if it is the first of its line and kind.
     pub fn note(&mut self, line: u32, kind: FindingKind, block: u64, describe: impl FnOnce() -> Finding) {
         if let Some((_, finding)) = self.found.get_mut(&(line, kind)) {
             finding.occurrences += 1;
@@ -121,7 +120,7 @@ impl Findings {
         }
     }
 
-    /// All, by line.
+    /// All findings, sorted by line.
     pub fn into_sorted(self) -> Vec<Finding> {
         let mut findings: Vec<Finding> = self.found.into_values().map(|(_, finding)| finding).collect();
         findings.sort_by_key(|finding| (finding.line, finding.kind as u8));

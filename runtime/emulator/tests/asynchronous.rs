@@ -1,4 +1,4 @@
-//! Asynchronous copies, mbarriers and matrix loads: every bug that a pipeline can have, and the same without it.
+//! Asynchronous copies, mbarriers and matrix loads: every bug that a pipeline can have, and its twin without the bug.
 
 mod common;
 
@@ -28,13 +28,13 @@ fn kinds(body: &str, threads: u32) -> Vec<FindingKind> {
     findings.into_iter().map(|finding| finding.kind).collect()
 }
 
-/// The bug gives exactly this kind of finding, once; its twin gives none.
+/// Expects exactly one finding of this kind for the bug, and none for its twin.
 fn pair(kind: FindingKind, bug: &str, clean: &str, threads: u32) {
     assert_eq!(kinds(bug, threads), [kind], "the bug: {bug}");
     assert_eq!(kinds(clean, threads), [], "the clean twin: {clean}");
 }
 
-/// The bug shows as some of these kinds, depending on who runs first.
+/// Expects findings of some of these kinds for the bug. The order of execution decides which.
 fn some(kinds_of: &[FindingKind], bug: &str) {
     let found = kinds(bug, 64);
     assert!(
@@ -58,7 +58,7 @@ fn waits_and_barriers_after_copies() {
         &clean,
         64,
     );
-    // One's own copy needs no barrier, but a wait.
+    // A thread's own copy needs a wait, but no barrier.
     let own = "ld.shared.u32 %r0, [%z];";
     pair(
         MissingWait,
@@ -69,7 +69,7 @@ fn waits_and_barriers_after_copies() {
     // The barrier comes before the wait: the other warp's copy may not have landed.
     let early = format!("{COPY} bar.sync 0; {WAIT} {READ}");
     some(&[MissingWait, SharedRace], &early);
-    // A store to where a copy will land.
+    // A store to the target of a copy under way.
     let store = "st.shared.u32 [%z], %t;";
     pair(
         MissingWait,
@@ -86,7 +86,8 @@ fn waits_and_barriers_after_copies() {
     );
 }
 
-/// A pipeline of `stages` buffers of 1 KB, a copy a thread and step; `before` and `after` stand around the reads of a step.
+/// A pipeline with `stages` buffers of 1 KB and one copy for each thread and step. `before` and `after` enclose the
+/// reads.
 fn pipeline(stages: u32, before: &str, after: &str) -> String {
     let copy = format!(
         "rem.u32 %x, %i, {stages}; mad.lo.u32 %x, %x, 1024, %z; cp.async.cg.shared.global [%x], [%s], 16; cp.async.commit_group; add.u32 %i, %i, 1;"
@@ -109,16 +110,16 @@ fn a_stage_is_reused_only_after_everybody_read_it() {
         let wait = format!("cp.async.wait_group {};", stages - 2);
         let clean = pipeline(stages, &format!("{wait} bar.sync 0;"), "");
         assert_eq!(kinds(&clean, 64), [], "{stages} stages");
-        // The barrier is after the reads only: the first to arrive reads what another's copy has not brought yet.
+        // The only barrier follows the reads, so the first warp reads bytes of another's copy that has not landed.
         some(
             &[MissingWait, SharedRace, UninitialisedMemory],
             &pipeline(stages, &wait, "bar.sync 0;"),
         );
-        // One group too many is left under way.
+        // The wait leaves one group too many under way.
         let late = pipeline(stages, &format!("cp.async.wait_group {}; bar.sync 0;", stages - 1), "");
         some(&[MissingWait, SharedRace], &late);
     }
-    // Everybody sees the first copies, but the second round overwrites what the other warp may still read.
+    // All threads see the first copies, but the second round overwrites bytes that the other warp may still read.
     let reuse = |between: &str| format!("{COPY} {WAIT} bar.sync 0; {READ} {between} {COPY} {WAIT}");
     pair(SharedRace, &reuse(""), &reuse("bar.sync 0;"), 64);
     // The same with a plain store, and with matrices.
@@ -137,17 +138,17 @@ fn a_stage_is_reused_only_after_everybody_read_it() {
 fn groups_nobody_waits_for() {
     use FindingKind::MissingWait;
     pair(MissingWait, COPY, &format!("{COPY} {WAIT}"), 64);
-    // Not even committed.
+    // The copy is not even committed.
     let open = "cp.async.ca.shared.global [%z], [%s], 4;";
     pair(MissingWait, open, &format!("{open} cp.async.wait_all;"), 32);
-    // The last of two.
+    // Only the first of two copies is waited for.
     pair(
         MissingWait,
         &format!("{COPY} add.u32 %z, %z, 2048; {COPY} cp.async.wait_group 1;"),
         &format!("{COPY} add.u32 %z, %z, 2048; {COPY} cp.async.wait_group 0;"),
         64,
     );
-    // Empty groups bring nothing.
+    // Empty groups copy nothing.
     assert_eq!(kinds(&format!("{COPY} {WAIT} cp.async.commit_group;"), 64), []);
     let [finding] = &findings(COPY, 64).expect("no error")[..] else {
         panic!("one finding")
@@ -173,7 +174,7 @@ fn copies_and_matrix_rows_are_aligned() {
         "cp.async.ca.shared.global [%z], [%s+8], 8; cp.async.wait_all;",
         32,
     );
-    // Also where only a part is read.
+    // The whole source must be aligned, even if only a part of it is read.
     pair(
         Misaligned,
         "cp.async.cg.shared.global [%z], [%s+4], 16, 4; cp.async.wait_all;",
@@ -186,7 +187,7 @@ fn copies_and_matrix_rows_are_aligned() {
         "cp.async.cg.shared.global [%z+2048], [%s], 16; cp.async.wait_all;",
         32,
     );
-    // Where nothing is read, the source may be anywhere.
+    // A copy that reads nothing may have any source.
     assert_eq!(
         kinds(
             "cp.async.cg.shared.global [%z], [%s+1000000], 16, 0; cp.async.wait_all;",
@@ -231,14 +232,14 @@ fn misuse_of_mbarriers() {
         format!("{} {arrive}", mbarrier(128, "bar.sync 0;"))
     };
     pair(BarrierMisuse, &several(3), &several(2), 64);
-    // Used by a warp that nothing orders after the initialisation.
+    // A use by a warp that nothing orders after the initialisation.
     pair(
         SharedRace,
         &format!("{} bar.warp.sync 0xffffffff; {ARRIVE} {TEST}", mbarrier(64, "")),
         &clean,
         64,
     );
-    // Initialised again while it is one.
+    // A second initialisation of a live mbarrier.
     let again = |between: &str| format!("{clean} bar.sync 0; {between} @%a mbarrier.init.shared.b64 [%m], 64;");
     pair(
         BarrierMisuse,
@@ -246,10 +247,10 @@ fn misuse_of_mbarriers() {
         &again("@%a mbarrier.inval.shared.b64 [%m]; bar.sync 0;"),
         64,
     );
-    // Destroyed while others may use it.
+    // An invalidation while other threads may use it.
     let destroy = |between: &str| format!("{clean} {between} @%a mbarrier.inval.shared.b64 [%m];");
     pair(SharedRace, &destroy(""), &destroy("bar.sync 0;"), 64);
-    // Touched as ordinary memory.
+    // An access as ordinary memory.
     for access in [
         "st.shared.u32 [%m+4], 0;",
         "ld.shared.u64 %o, [%m];",
@@ -262,7 +263,7 @@ fn misuse_of_mbarriers() {
         );
         pair(BarrierMisuse, &bug, &fine, 64);
     }
-    // Neither initialised nor possible: errors, not findings.
+    // Missing and misplaced mbarriers are errors, not findings.
     for body in [
         ARRIVE.to_owned(),
         mbarrier(0, ""),
@@ -277,12 +278,12 @@ fn misuse_of_mbarriers() {
 fn copies_that_arrive_on_mbarriers() {
     use FindingKind::{MissingWait, SharedRace, UninitialisedMemory};
     let copy = "cp.async.cg.shared.global [%z], [%s], 16;";
-    // All threads arrive when their copies have landed; `noinc` counts as one of the arrivals expected.
+    // All threads arrive when their copies have landed. With `noinc` the arrival is one of those expected.
     let arrive = "cp.async.mbarrier.arrive.noinc.shared.b64 [%m];";
     let wait = "WAIT: mbarrier.test_wait.parity.shared.b64 %b, [%m], 0; @!%b bra WAIT;";
     let clean = format!("{} {copy} {arrive} {wait} {READ}", mbarrier(64, "bar.sync 0;"));
     assert_eq!(kinds(&clean, 64), []);
-    // Nobody waits: another warp's bytes may not be there, and neither may one's own.
+    // Without a wait neither another warp's bytes nor the thread's own have landed.
     let hasty = format!("{} {copy} {arrive} {READ} {wait}", mbarrier(64, "bar.sync 0;"));
     some(&[MissingWait, SharedRace, UninitialisedMemory], &hasty);
     let own = |wait: &str, after: &str| {
@@ -292,7 +293,7 @@ fn copies_that_arrive_on_mbarriers() {
         )
     };
     pair(MissingWait, &own("", wait), &own(wait, ""), 64);
-    // Without `noinc` the arrival expects itself, and everybody arrives once more.
+    // Without `noinc` the arrival adds itself to those expected, so all threads arrive once more.
     let more = "cp.async.mbarrier.arrive.shared.b64 [%m]; mbarrier.arrive.shared.b64 %o, [%m];";
     assert_eq!(
         kinds(
@@ -301,7 +302,7 @@ fn copies_that_arrive_on_mbarriers() {
         ),
         []
     );
-    // A thread may wait for its own copies in the other way too.
+    // A thread may also wait for its own copies by group.
     assert_eq!(kinds(&own("cp.async.wait_all;", wait), 64), []);
     // The phase never ends.
     let never = |count: u32| format!("{} {copy} {arrive}", mbarrier(count, "bar.sync 0;"));
@@ -329,12 +330,12 @@ fn mbarriers_hand_on_what_their_threads_know_unless_relaxed() {
     );
     assert_eq!(kinds(&hand_over(32, &arrive(relaxed), &wait(plain)), 64), [SharedRace]);
     assert_eq!(kinds(&hand_over(32, &arrive(plain), &wait(relaxed)), 64), [SharedRace]);
-    // Fences make up for it.
+    // Fences around relaxed operations order as well.
     let fenced = format!("fence.acq_rel.cta; {}", arrive(relaxed));
     assert_eq!(kinds(&hand_over(32, &fenced, &wait(plain)), 64), []);
     let fenced = format!("{} fence.acq_rel.cta;", wait(relaxed));
     assert_eq!(kinds(&hand_over(32, &arrive(plain), &fenced), 64), []);
-    // One thread arrives for its warp, which must have met before.
+    // One thread arrives for its warp, which must have synchronised before.
     let one = |before: &str| format!("{before} @%a {}", arrive(plain));
     assert_eq!(
         kinds(&hand_over(1, &one("bar.warp.sync 0xffffffff;"), &wait(plain)), 64),
@@ -343,8 +344,8 @@ fn mbarriers_hand_on_what_their_threads_know_unless_relaxed() {
     assert_eq!(kinds(&hand_over(1, &one(""), &wait(plain)), 64), [SharedRace]);
 }
 
-/// Warp 4 fills a stage of operands and fills it again once it was told that the first ones are used; warps 0 to 3
-/// multiply what is in it. The first thread of `tell` tells it, after `before`.
+/// Warp 4 fills a stage of operands, and refills it after a signal that they were used. Warps 0 to 3 multiply the
+/// operands. The first thread of `tell` signals, after `before`.
 fn products(before: &str) -> String {
     format!(
         ".shared .align 128 .b8 tiles[2560]; .shared .align 8 .b64 gates[2]; .reg .b64 %n; .reg .f32 %d<4>; .reg .b16 %h; .reg .pred %c;
@@ -372,11 +373,11 @@ fn one_thread_releases_for_its_warp_group_once_its_products_are_done() {
     use FindingKind::SharedRace;
     let wait = "wgmma.wait_group.sync.aligned 0;";
     assert_eq!(kinds(&products(wait), 160), []);
-    // Told before the products are known to be done: the operands may be read later.
+    // A signal ahead of the wait for the products: they may still read the operands.
     assert_eq!(kinds(&products(""), 160), [SharedRace]);
     let one_left = "wgmma.commit_group.sync.aligned; wgmma.wait_group.sync.aligned 2;";
     assert_eq!(kinds(&products(one_left), 160), [SharedRace]);
-    // The sums are right, whichever warp comes first: sixteen products of ones, then of twos.
+    // The sums are right in any order of warps: sixteen products of ones, then of twos.
     let text = format!(
         "{HEAD}.shared .align 128 .b8 box[4096]; .shared .align 8 .b8 bar[16];
         .visible .entry test(.param .u64 buffer) {{ .reg .b64 %p, %s, %o; .reg .b32 %t, %x, %y, %z, %i, %m, %r<8>; .reg .pred %a, %b;
@@ -391,7 +392,7 @@ fn one_thread_releases_for_its_warp_group_once_its_products_are_done() {
         (&sums[..128], &sums[128..]),
         ([16; 128].as_slice(), [64; 128].as_slice())
     );
-    // A warp that overwrites an operand itself has to wait as well.
+    // A warp that overwrites an operand itself must wait as well.
     let own = |wait: &str| {
         products("").replace(
             "setp.eq.u32 %a, %t, 0; @%a mbarrier",
@@ -400,7 +401,7 @@ fn one_thread_releases_for_its_warp_group_once_its_products_are_done() {
     };
     let kinds_of = kinds(&own(""), 160);
     assert!(kinds_of.contains(&SharedRace), "{kinds_of:?}");
-    // Warps of the group that never issue theirs are waited for in vain.
+    // A wait for a group whose other warps never issue their products deadlocks.
     let absent = products(wait).replace("wgmma.fence.sync.aligned;", "setp.ge.u32 %a, %t, 96; @%a exit;");
     assert!(matches!(findings(&absent, 160), Err(Error::Deadlock { .. })));
 }

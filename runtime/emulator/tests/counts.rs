@@ -5,7 +5,7 @@ mod common;
 use common::{HEAD, run_with};
 use energy_kernel_emulator::{Argument, Counts, Memory, Options};
 
-/// Counts of a body with `%p` (a buffer), `%t` the thread, `%z` the address of 4 KB of shared memory.
+/// The counts of a body with `%p` (a buffer), `%t` (the thread) and `%z` (the address of 4 KB of shared memory).
 fn counts(body: &str, blocks: u32, threads: u32) -> Counts {
     let memory = Memory::new(1 << 22);
     let buffer = memory.allocate(1 << 20).expect("memory");
@@ -30,7 +30,7 @@ fn counts(body: &str, blocks: u32, threads: u32) -> Counts {
     .counts
 }
 
-/// The body's counts without those of an empty body.
+/// The counts of a body, less those of an empty one.
 fn strided(access: &str, stride: u32) -> Counts {
     counts(
         &format!("mul.wide.u32 %o, %t, {stride}; add.u64 %p, %p, %o; {access};"),
@@ -58,7 +58,7 @@ fn sectors_of_coalesced_and_strided_loads() {
         strided("ld.global.v4.u32 {%v0, %v1, %v2, %v3}, [%p]", 16).global_load_sectors,
         16
     );
-    // One word off alignment: one sector more.
+    // An offset of one word costs one sector more.
     assert_eq!(strided("ld.global.u32 %x, [%p+4]", 4).global_load_sectors, 5);
     let store = strided("st.global.u16 [%p], %t", 64);
     assert_eq!(
@@ -101,7 +101,7 @@ fn bank_conflicts_of_known_patterns() {
         (1, 0),
         "an odd stride has no conflicts"
     );
-    // 32 × 128 bytes: all lanes in one bank.
+    // A stride of 128 bytes puts all lanes into one bank.
     assert_eq!(conflicts(128, "ld.shared.u32 %x, [%z]").0, 32);
     assert_eq!(
         conflicts(0, "ld.shared.u32 %x, [%z]"),
@@ -143,7 +143,7 @@ fn instructions_by_class() {
 
 #[test]
 fn shared_transactions_by_kind() {
-    // Rows of 16 bytes at a stride: eight of them fill the banks once if the stride is odd in units of 16 bytes.
+    // Eight rows of 16 bytes fill the banks once if their stride is an odd multiple of 16 bytes.
     let matrices = |stride: u32| {
         let counted = counts(
             &format!(
@@ -195,7 +195,7 @@ fn shared_transactions_by_kind() {
         ((4, 0), (8, 4), (32, 28))
     );
     assert_eq!((copies(4, 4), copies(8, 4), copies(8, 8)), ((1, 0), (2, 1), (2, 0)));
-    // Half of the bytes are zeros that nobody read.
+    // Half of the bytes are zeros that were not read.
     let half = counts(
         "mul.wide.u32 %o, %t, 16; add.u64 %p, %p, %o; mad.lo.u32 %z, %t, 16, %z; cp.async.cg.shared.global [%z], [%p], 16, 8; cp.async.wait_all;",
         1,

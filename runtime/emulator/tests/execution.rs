@@ -1,11 +1,11 @@
-//! Threads that part and meet, barriers, calls, memory spaces: what a kernel as a whole does.
+//! Whole kernels: divergence and reconvergence, barriers, calls, state spaces.
 
 mod common;
 
 use common::{HEAD, run_with, try_run, upload, words};
 use energy_kernel_emulator::{Argument, Error, Launch, Memory, Module, Options, launch};
 
-/// Runs a body in which `%q` is the address of the thread's word and `%t` its number; returns all words.
+/// Runs a body in which `%q` is the address of the thread's word and `%t` its number. Returns all words.
 fn run(declarations: &str, body: &str, blocks: u32, threads: u32) -> Vec<u32> {
     let memory = Memory::new(1 << 22);
     let count = (blocks * threads) as usize;
@@ -39,7 +39,7 @@ fn run(declarations: &str, body: &str, blocks: u32, threads: u32) -> Vec<u32> {
 
 #[test]
 fn loops_of_different_length_meet_again() {
-    // Collatz steps, then a ballot of everybody: all 32 lanes must be back.
+    // Collatz steps, then a ballot: all 32 lanes must have reconverged.
     let steps = run(
         "",
         "add.u32 %x, %t, 1; mov.u32 %i, 0;
@@ -64,7 +64,7 @@ fn loops_of_different_length_meet_again() {
 
 #[test]
 fn a_lock_that_one_lane_holds_is_given_up() {
-    // All lanes of two warps count under a lock; the holder must get its turn among spinning neighbours.
+    // All lanes of two warps count under a lock, whose holder must get its turn among spinning lanes.
     let result = run(
         ".global .align 4 .u32 lock; .global .align 4 .u32 total;",
         "SPIN: atom.global.cas.b32 %x, [lock], 0, 1; setp.ne.u32 %a, %x, 0; @%a bra SPIN;
@@ -173,7 +173,7 @@ fn lanes_that_come_to_a_shuffle_by_different_ways_wait_for_each_other() {
     assert_eq!(result, [7 * 16; 32]);
 }
 
-/// Legal from sm_70 on.
+/// Warp-synchronous instructions in different places, legal from sm_70 on.
 #[test]
 fn lanes_meet_at_instructions_of_different_places() {
     let text = include_str!("kernels/sync_at_two_places.ptx");
@@ -198,7 +198,7 @@ fn lanes_meet_at_instructions_of_different_places() {
         };
         assert_eq!(met, 32, "{kernel}");
     }
-    // The same with every kind of instruction, other registers at each place, and one of them in a function.
+    // The same with every kind of instruction, with other registers in each place, one of which is in a function.
     let places = |instruction: &str| {
         let at = |value: &str, to: &str| instruction.replace("VALUE", value).replace("TO", to);
         format!(
@@ -262,7 +262,7 @@ fn lanes_of_different_masks_meet_apart() {
         (0..).zip(&result).all(|(lane, all)| *all == u32::from(lane < 16)),
         "{result:?}"
     );
-    // Half of a warp does not wait for lanes that are not in its mask, though they wait for it.
+    // Half of a warp does not wait for lanes outside of its mask, even if they wait for it.
     let result = run(
         ".global .align 4 .u32 flag;",
         "setp.ge.u32 %a, %t, 16; @%a bra SPIN; bar.warp.sync 0xffff; setp.eq.u32 %b, %t, 3; @%b st.volatile.global.u32 [flag], 9; bra DONE;
@@ -272,7 +272,7 @@ fn lanes_of_different_masks_meet_apart() {
         32,
     );
     assert_eq!(result, (0..32).collect::<Vec<_>>());
-    // Lanes that exit are waited for no longer.
+    // Nothing waits for lanes that exited.
     let result = run(
         ".global .align 4 .u32 flag;",
         "setp.eq.u32 %a, %t, 31; @%a exit; setp.eq.u32 %b, %t, 30; @%b bra SPIN; redux.sync.add.u32 %y, %t, 0x3fffffff;
@@ -332,7 +332,7 @@ fn functions_recursion_and_local_memory() {
     );
 }
 
-/// What the functions compute differs in width, so that one's 64-bit registers lie where another has 32-bit ones.
+/// The functions differ in width, so that one has 64-bit registers where another has 32-bit ones.
 #[test]
 fn lanes_in_different_functions_keep_their_registers() {
     let memory = Memory::new(1 << 10);
@@ -377,7 +377,7 @@ fn lanes_in_different_functions_keep_their_registers() {
     }
 }
 
-/// Calls that share no registers can come to the same place with predicates that lie apart.
+/// Calls in different frames can reach the same operation with predicates at different bases.
 #[test]
 fn frames_that_differ_in_predicates_do_not_run_together() {
     let caller = |name: &str, predicates: &str| {
@@ -438,7 +438,7 @@ fn system_functions_are_named_when_they_are_reached() {
         matches!(&error, Error::SystemCall { function, .. } if function == "malloc"),
         "{error}"
     );
-    // The line is the call's.
+    // The line is that of the call.
     let Error::SystemCall { line, instruction, .. } = error else {
         return;
     };
@@ -462,7 +462,7 @@ fn system_functions_are_named_when_they_are_reached() {
     assert!(matches!(failed("pointer"), Error::SystemCall { function, .. } if function == "malloc"));
     assert!(matches!(failed("bare"), Error::Fault { message, .. } if message == "an assertion failed"));
 
-    // Nothing provides others: the launch is refused before it begins.
+    // Other functions do not exist, so the launch is refused before it begins.
     let text =
         format!("{HEAD}.extern .func elsewhere(); .visible .entry test() {{ bra END; call elsewhere; END: ret; }}");
     let error = Module::parse(&text).expect("PTX").check("test").expect_err("unlinked");
@@ -481,10 +481,7 @@ fn calls_through_pointers_to_other_parameters_are_faults() {
     );
     let memory = Memory::new(0);
     let error = try_run(&text, "test", [1, 1, 1], 1, &memory, &[], Options::default()).expect_err("a fault");
-    assert!(
-        error.to_string().contains("`f`, whose parameters are others"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("`f`, whose parameters differ"), "{error}");
 }
 
 #[test]
@@ -560,7 +557,7 @@ fn vectors_are_added_as_wholes_in_global_memory_only() {
         sanitize: true,
         ..Options::default()
     };
-    // An old value may go where an operand of a later element is.
+    // A register may take an old value and be an operand of a later element.
     let body = "atom.global.add.v2.f32 {%f1, %f2}, [%p], {%f1, %f1}; st.global.v2.f32 [%p+8], {%f1, %f2};";
     assert_eq!(launched(body, sanitize()).expect("a launch").findings, []);
     assert_eq!(words(&memory, buffer, 4), [0x3f80_0000, 0x3f80_0000, 0, 0]);
@@ -632,7 +629,7 @@ fn special_registers_of_the_driver_and_of_shared_memory() {
     // As on sm_90: the reserved bytes come first.
     assert_eq!(read(&names)[..8], [0, 1024, 1024, 80, 1104, 16, 0, 0]);
     assert_eq!(read(&names)[15], 1024);
-    // Kernels that do not ask have none.
+    // A kernel that does not ask for their offset has none.
     assert_eq!(read(&["%total_smem_size", "%aggr_smem_size"])[..2], [80, 80]);
     assert_eq!(read(&["%total_smem_size"])[15], 0);
     for unknown in ["%envreg32", "%envreg01", "%reserved_smem_offset_2"] {
@@ -640,7 +637,7 @@ fn special_registers_of_the_driver_and_of_shared_memory() {
         let error = Module::parse(&text).expect("PTX").check("test").expect_err(unknown);
         assert!(matches!(error, Error::Unsupported { .. }), "{error}");
     }
-    // The part for libraries is memory like any other.
+    // The part for libraries is ordinary memory.
     let scratch = run(
         "",
         "mov.u32 %x, %reserved_smem_offset_1; mad.lo.u32 %x, %t, 4, %x; st.shared.u32 [%x], %t; ld.shared.u32 %y, [%x];
@@ -847,7 +844,7 @@ fn variables_are_written_from_outside() {
     write("g", &7u32.to_le_bytes()).expect("a part");
     write("c", &[8u32, 9].map(u32::to_le_bytes).concat()).expect("all of it");
     assert_eq!(run(), [7, 2, 8, 9]);
-    // Another memory has its own.
+    // Another memory has its own variables.
     let (address, _) = module
         .global(&Memory::new(1 << 10), "g")
         .expect("memory")

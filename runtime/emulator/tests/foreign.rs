@@ -1,8 +1,7 @@
-//! Runs PTX that this project did not emit and compares it with results computed elsewhere.
+//! Runs PTX that this project did not emit, and compares the results with ones computed elsewhere.
 //!
-//! `foreign/README.md` says where kernels, inputs and expected outputs come from. Every case runs with
-//! the sanitizer on and must give no finding; once with approximate instructions rounded correctly, once
-//! with the error that hardware may make.
+//! `foreign/README.md` names the origin of kernels, inputs and expected outputs. Every case runs with the sanitizer on
+//! and must give no finding, once with approximate instructions rounded correctly, once with the error of hardware.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -10,7 +9,7 @@ use std::path::{Path, PathBuf};
 use energy_kernel_emulator::{Argument, Launch, Memory, Module, Options, launch};
 use serde::Deserialize;
 
-/// One test for each kernel file, so that a failure names its subject, and one that none is forgotten.
+/// One test for each kernel file, so that a failure names it, and one that finds forgotten files.
 macro_rules! corpus {
     ($($file:ident),* $(,)?) => {
         mod kernel {
@@ -196,7 +195,7 @@ fn stem(path: &str) -> String {
         .into_owned()
 }
 
-/// Runs one case; says what is wrong with it.
+/// Runs a case. Returns a description of its failures.
 fn run(case: &Case) -> Result<(), String> {
     run_with(case, false)?;
     run_with(case, true).map_err(|why| format!("with errors of approximate instructions: {why}"))
@@ -277,7 +276,7 @@ impl Scalar {
 }
 
 impl Compare {
-    /// How `got` differs from `expected`: how often, and the first elements that do.
+    /// The number of elements in which `got` differs from `expected`, and the first of them.
     fn difference(&self, got: &[u8], expected: &[u8], approx_error: bool) -> Option<String> {
         let size = self.r#type.bytes();
         let pairs = got.chunks_exact(size).zip(expected.chunks_exact(size)).enumerate();
@@ -292,8 +291,8 @@ impl Compare {
         (!wrong.is_empty()).then_some(text)
     }
 
-    /// The bounds of the vendor's libraries hold for hardware, whose `ex2.approx.f32` is better than the 2⁻²² of the
-    /// PTX manual; with that error an f32 result may be four units further off.
+    /// The error bounds of NVIDIA's libraries hold for hardware, whose `ex2.approx.f32` is better than the 2⁻²² of the
+    /// PTX manual. With that error an f32 result may be off by four more units.
     fn accepts(&self, got: &[u8], expected: &[u8], approx_error: bool) -> bool {
         if !self.r#type.is_float() {
             return got == expected;
@@ -342,7 +341,7 @@ impl Element {
         matches!(self, Element::F16 | Element::Bf16 | Element::F32 | Element::F64)
     }
 
-    /// The value as f64, which for 64-bit integers is only good enough to be printed.
+    /// The value as f64, to be printed: 64-bit integers may be rounded.
     fn value(self, bytes: &[u8]) -> f64 {
         let raw = bits(bytes);
         let unused = 64 - 8 * bytes.len();

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Values, check, check_float};
 
-/// An instruction and what it computes.
+/// An instruction and its independent computation.
 type Case = (&'static str, fn(u64, u64, u64) -> u64);
 type Real = fn(f64) -> f64;
 
@@ -20,8 +20,8 @@ fn bits32(value: f32) -> u64 {
     value.to_bits().into()
 }
 
-/// a × b + c for a product that is exact in f64; the sum is rounded to odd, so that a second rounding to a narrower
-/// format gives what one rounding of the exact value would. Independent of any fused instruction.
+/// a × b + c for a product that is exact in f64. The sum is rounded to odd, so that a second rounding to a narrower
+/// format is correct. Independent of any fused instruction.
 fn odd_fma(a: f64, b: f64, c: f64) -> f64 {
     let product = a * b;
     let sum = product + c;
@@ -690,7 +690,7 @@ fn conversions_between_floats_and_integers() {
     );
 }
 
-/// The low `bits` of a value as an integer type has them, extended to 64 bits.
+/// The low `bits` of a value, extended to 64 bits as an integer type extends them.
 fn extended(value: u64, ty: &str) -> u64 {
     let unused = 64 - ty[1..].parse::<u32>().expect("a width");
     match ty.starts_with('s') {
@@ -703,7 +703,7 @@ fn extended(value: u64, ty: &str) -> u64 {
 fn narrow_results_are_extended_into_wider_registers() {
     const TYPES: [&str; 8] = ["u8", "s8", "u16", "s16", "u32", "s32", "u64", "s64"];
     let values = Values::integers(64);
-    // A register of each width, and how to see all of it.
+    // A register of each width, and the instruction that reads all of it.
     let registers = [
         (16, "cvt.u64.u16 %d, %w"),
         (32, "cvt.u64.u32 %d, %w"),
@@ -740,8 +740,8 @@ fn narrow_results_are_extended_into_wider_registers() {
     );
 }
 
-/// The words were read off what ptxas 13.0 makes of the file for sm_80, where it computes what is constant: it stores
-/// -62, -1, 0xffffff85 and 0xf234 as they are here, and converts -50 with `F2I.S8` and `F2I.S16`.
+/// The words are those of the code that ptxas 13.0 generates for sm_80, in which constants are folded: it stores -62,
+/// -1, 0xffffff85 and 0xf234 as they are here, and converts -50 with `F2I.S8` and `F2I.S16`.
 #[test]
 fn narrow_conversions_agree_with_the_assembler() {
     let memory = energy_kernel_emulator::Memory::new(1 << 10);
@@ -868,7 +868,7 @@ fn approximations_are_rounded_right_or_off_by_what_hardware_may_be() {
             bits32(function(f64::from(f32_of(a))) as f32)
         });
     }
-    // With the option, results move, by no more than the manual allows, and the same way every time.
+    // With the option, results are perturbed by no more than the manual allows, and the same way every time.
     let moved = common::results("ex2.approx.f32 %d, %a", &["f32"], "f32", &values, true);
     let again = common::results("ex2.approx.f32 %d, %a", &["f32"], "f32", &values, true);
     assert_eq!(moved, again);

@@ -29,7 +29,7 @@ fn run(body: &str, threads: u32, count: usize) -> (Vec<u32>, Report) {
 }
 
 const COPY: &str = "cp.async.cg.shared.global [%z], [%s], 16; cp.async.commit_group;";
-/// Reads a word that the neighbour copied.
+/// Reads a word that the next thread copied.
 const READ: &str =
     "mov.u32 %x, box; xor.b32 %y, %t, 1; mad.lo.u32 %x, %y, 16, %x; ld.shared.u32 %x, [%x+4]; st.global.u32 [%q], %x;";
 
@@ -49,14 +49,14 @@ fn copies_land_when_they_are_waited_for() {
         (report.counts.global_load_bytes, report.counts.shared_store_bytes),
         (1024, 1024)
     );
-    // Without a wait the bytes are not there, and that is a finding.
+    // Without a wait the bytes have not landed, which is a finding.
     let (result, report) = run(&format!("{COPY} bar.sync 0; {READ}"), 64, 64);
     assert_eq!(kinds(&report), [FindingKind::MissingWait]);
     assert!(result.iter().all(|word| *word == 0));
     // A wait for all but the last group leaves this one under way.
     let (_, report) = run(&format!("{COPY} cp.async.wait_group 1; bar.sync 0; {READ}"), 64, 64);
     assert_eq!(kinds(&report), [FindingKind::MissingWait]);
-    // A wait without a barrier says nothing about the neighbour's copy in another warp.
+    // A wait without a barrier does not cover the copy of another warp.
     let far = READ.replace("xor.b32 %y, %t, 1", "xor.b32 %y, %t, 32");
     let (_, report) = run(&format!("{COPY} cp.async.wait_all; {far}"), 64, 64);
     assert!(
@@ -81,7 +81,7 @@ fn what_is_not_read_is_zero() {
 
 #[test]
 fn matrices_go_to_registers_and_back() {
-    // Word w of row r of an 8×8 matrix is 4 r + w in the input: lane 4 r + w gets it; transposed it gets two halves.
+    // Word w of row r of an 8×8 matrix is 4 r + w in the input. Lane 4 r + w gets it; transposed, it gets two halves.
     let fill = format!("{COPY} cp.async.wait_all; bar.warp.sync 0xffffffff;");
     let (result, report) = run(
         &format!(
@@ -136,7 +136,7 @@ fn matrices_have_generic_addresses_too() {
     let generic = "cvt.u64.u32 %g, %z; cvta.shared.u64 %g, %g;";
     let (result, report) = run(&body(generic), 32, 32);
     assert_eq!((kinds(&report), result), (vec![], (64..96).collect::<Vec<u32>>()));
-    // An address of shared memory alone is a generic address of global memory, as is a pointer's.
+    // An offset in shared memory, used as a generic address, points to global memory.
     for address in ["cvt.u64.u32 %g, %z;", "mov.u64 %g, %s;"] {
         let (_, report) = run(&body(address), 32, 32);
         assert_eq!(kinds(&report), [FindingKind::OutOfBounds; 2], "{address}");
@@ -208,7 +208,7 @@ fn multiply(instruction: &str, (m, k): (usize, usize), a: &Element, b: &Element,
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 16) as i32 % (2 * most + 1) - most
     };
-    // Types without a sign take no negative numbers.
+    // Unsigned types take no negative numbers.
     let mut matrix = |count: usize, most: i32, element: &Element| -> Vec<i32> {
         let low = (element.decode)((element.encode)(-1)) > 0.0;
         (0..count)
@@ -295,7 +295,7 @@ fn bulk_copies_arrive_on_mbarriers() {
         (report.counts.global_load_bytes, report.counts.dram_read_bytes),
         (256, 256)
     );
-    // Whoever does not wait reads without order.
+    // A thread that does not wait races.
     let (_, report) = run(&copy(""), 64, 64);
     assert_eq!(kinds(&report), [FindingKind::SharedRace]);
     // The second phase never ends.

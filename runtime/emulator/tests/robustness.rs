@@ -1,4 +1,4 @@
-//! Text that is wrong: errors say where and what, and nothing panics.
+//! Invalid text: errors name the line and the mistake, and nothing panics.
 
 mod common;
 
@@ -72,7 +72,7 @@ fn the_sample_itself_runs() {
     let sizes: Vec<usize> = kernel.parameters().iter().map(|parameter| parameter.size).collect();
     assert_eq!((sizes, kernel.parameters()[0].is_pointer), (vec![8, 4, 16], true));
     assert_eq!(module.check("sample"), Ok(()));
-    // The other has no finding, so that what is mutated gets somewhere.
+    // The other one has no finding, so that its mutations run.
     let memory = Memory::new(1 << 20);
     let buffer = common::upload(&memory, &[1; 512]);
     let with = Launch {
@@ -149,7 +149,7 @@ fn errors_name_line_and_reason() {
     };
     invalid("add.u32 %r1, %r2, x;", "no register `x`");
     invalid("add.u64 %d1, %d1, %r2;", "`%r2` is .b32 where .u64 is needed");
-    // Only `cvt`, `ld` and `st` have registers of other widths than their types: so does the assembler.
+    // Only `cvt`, `ld` and `st` take registers of other widths than their types, as in ptxas.
     invalid("add.u32 %d1, %r1, %r2;", "`%d1` is .b64 where .u32 is needed");
     invalid("add.u32 %r1, %d1, %r2;", "`%d1` is .b64 where .u32 is needed");
     invalid("mov.b16 %r1, 0;", "`%r1` is .b32 where .b16 is needed");

@@ -1,4 +1,4 @@
-//! Every kind of finding: a program with the bug, and the same without it.
+//! Every kind of finding: a program with the bug, and its twin without.
 
 mod common;
 
@@ -30,7 +30,7 @@ fn kinds(body: &str, threads: u32, filled: u64) -> Vec<FindingKind> {
         .collect()
 }
 
-/// The bug gives exactly this kind of finding, once; its twin gives none.
+/// Expects exactly one finding of this kind for the bug, and none for its twin.
 fn pair(kind: FindingKind, bug: &str, clean: &str, threads: u32) {
     assert_eq!(kinds(bug, threads, 256), [kind], "the bug: {bug}");
     assert_eq!(kinds(clean, threads, 256), [], "the clean twin: {clean}");
@@ -128,14 +128,14 @@ fn reads_of_what_nothing_wrote() {
         "mov.u32 %y, 1; add.u32 %x, %y, 1;",
         32,
     );
-    // Written in one thread only.
+    // Only one thread writes it.
     pair(
         UninitialisedRegister,
         "@%a mov.u32 %y, 1; st.global.u32 [%q], %y;",
         "@%a mov.u32 %y, 1; @%a st.global.u32 [%q], %y;",
         32,
     );
-    // A copy of an undefined register is no use of it.
+    // Copying an undefined register is no finding.
     assert_eq!(kinds("mov.u32 %x, %y;", 32, 256), []);
     assert_eq!(
         kinds("mov.u32 %x, %y; add.u32 %x, %x, 1;", 32, 256),
@@ -175,7 +175,7 @@ fn freed_memory() {
         run(true).expect("findings only").findings[0].kind,
         FindingKind::UseAfterFree
     );
-    // Without the sanitizer it is a fault, and nothing of the host's.
+    // Without the sanitizer it is a fault, and harmless to the host.
     assert!(matches!(run(false), Err(Error::Fault { address: Some(address), .. }) if address == old));
 }
 
@@ -194,7 +194,7 @@ fn races_in_shared_memory() {
         &exchange("bar.sync 0;"),
         64,
     );
-    // Reading, then writing over it, needs a barrier too.
+    // A write after another thread's read needs a barrier too.
     let rewrite = |between: &str| format!("{} {between} st.shared.u32 [%z], 7;", exchange("bar.sync 0;"));
     pair(SharedRace, &rewrite(""), &rewrite("bar.sync 0;"), 64);
     // Two threads write different values to one word.
@@ -204,7 +204,7 @@ fn races_in_shared_memory() {
         "mov.u32 %y, box; st.shared.u32 [%y], 3;",
         64,
     );
-    // Inside a warp, a warp barrier or a shuffle is enough.
+    // In a warp, a warp barrier or a shuffle suffices.
     let within = |between: &str| {
         format!(
             "st.shared.u32 [%z], %t; {between} xor.b32 %x, %s, 4; mov.u32 %y, box; add.u32 %y, %y, %x; ld.shared.u32 %x, [%y];"
@@ -225,7 +225,7 @@ fn races_in_shared_memory() {
         &format!("{start} atom.shared.add.u32 %x, [box], 1;"),
         64,
     );
-    // Bytes beside each other are different places.
+    // Adjacent bytes do not conflict.
     assert_eq!(
         kinds(
             "mov.u32 %y, box; add.u32 %y, %y, %t; cvt.u16.u32 %h, %t; st.shared.u8 [%y], %h;",
@@ -250,7 +250,7 @@ fn releases_and_acquires_order_what_is_around_them() {
             |text: &str| common::run_with(text, kernel, [1, 1, 1], 64, &memory, &[Argument::U64(out)], sanitize());
         assert_eq!(run(text).findings, [], "{kernel}");
         assert_eq!(common::words(&memory, out, 1), [expected], "{kernel}");
-        // Without either half it is the race that it looks like.
+        // Without either half it is a race.
         for (half, less) in [
             ("st.release.cta", "st.relaxed.cta"),
             ("st.release.cta", "st"),
@@ -316,7 +316,7 @@ fn fences_with_strong_accesses_are_releases_and_acquires() {
             }
         }
     }
-    // Half fences are enough in their own direction.
+    // An acquire or release fence suffices in its own direction.
     assert_eq!(
         kinds(
             &hand_over("fence.release.cta;", strong, wait, "fence.acquire.cta;"),
@@ -341,7 +341,7 @@ fn fences_with_strong_accesses_are_releases_and_acquires() {
         ),
         [SharedRace]
     );
-    // A fence with one side, the operation itself with the other.
+    // A fence on one side, an acquire or release operation on the other.
     let (release, acquire) = (
         "st.release.cta.shared.u32 [box+128], 1;",
         "ld.acquire.cta.shared.u32 %x, [box+128];",
@@ -351,7 +351,7 @@ fn fences_with_strong_accesses_are_releases_and_acquires() {
         kinds(&hand_over("fence.acq_rel.cta;", strong, acquire, ""), 64, 256),
         []
     );
-    // What comes after the fence, or after the release, is not handed on.
+    // Writes after the fence, or after the release, are not ordered.
     let late = "fence.acq_rel.cta; st.shared.u32 [box], 43;";
     assert_eq!(
         kinds(&hand_over(late, strong, wait, "fence.acq_rel.cta;"), 64, 256),
@@ -359,12 +359,12 @@ fn fences_with_strong_accesses_are_releases_and_acquires() {
     );
     let late = format!("{release} st.shared.u32 [box], 43;");
     assert_eq!(kinds(&hand_over("", &late, acquire, ""), 64, 256), [SharedRace]);
-    // Fences order nothing without a value that goes from one to the other.
+    // Fences order nothing unless a value passes from one thread to the other.
     let fence = "fence.acq_rel.cta;";
     let unrelated =
         format!("setp.eq.u32 %b, %t, 32; @%a st.shared.u32 [box], 42; {fence} @%b st.shared.u32 [box], 43;");
     assert_eq!(kinds(&unrelated, 64, 256), [SharedRace]);
-    // Proxies are another matter.
+    // Proxy fences do not order threads.
     assert_eq!(
         kinds(
             &hand_over("fence.proxy.async;", strong, wait, "fence.proxy.async;"),
@@ -395,7 +395,7 @@ fn a_release_is_of_one_thread() {
     assert_eq!(of(met, some), []);
     assert_eq!(of("", some), [SharedRace]);
     assert_eq!(of(met, ""), [SharedRace]);
-    // A barrier of the lanes that matter is enough, one of others is not.
+    // A barrier of the lanes involved suffices, one of other lanes does not.
     assert_eq!(of("setp.lt.u32 %b, %t, 30; @%b bar.warp.sync 0x3fffffff;", some), []);
     assert_eq!(
         of("setp.ge.u32 %b, %t, 16; @%b bar.warp.sync 0xffff0000;", some),
@@ -420,7 +420,7 @@ fn releases_go_on_through_atomic_operations_and_no_further() {
     assert_eq!(kinds(&chain("atom.shared.add.u32 %x, [box+128], 1;"), 96, 256), []);
     assert_eq!(kinds(&chain("red.shared.add.u32 [box+128], 1;"), 96, 256), []);
     assert_eq!(kinds(&chain("atom.shared.cas.b32 %x, [box+128], 1, 2;"), 96, 256), []);
-    // A store hides what was released; the value that it writes is its own.
+    // A store ends the release sequence of another thread's value.
     assert_eq!(
         kinds(&chain("st.relaxed.cta.shared.u32 [box+128], 2;"), 96, 256),
         [SharedRace]
@@ -428,7 +428,7 @@ fn releases_go_on_through_atomic_operations_and_no_further() {
     // Unless the thread had acquired it.
     let acquired = "fence.acq_rel.cta; st.relaxed.cta.shared.u32 [box+128], 2;";
     assert_eq!(kinds(&chain(acquired), 96, 256), []);
-    // The releasing thread's own later store hands on what it released.
+    // A later store of the releasing thread continues its release.
     assert_eq!(
         kinds(
             &hand_over(
@@ -442,7 +442,7 @@ fn releases_go_on_through_atomic_operations_and_no_further() {
         ),
         []
     );
-    // A comparison in vain writes nothing, so it hands nothing on: here a lock that the second warp never gets.
+    // A failed compare-and-swap writes nothing, so it releases nothing: here a lock that the second warp never gets.
     let in_vain = "@%a st.shared.u32 [box], 0; @%a st.shared.u32 [box+128], 1; bar.sync 0;
         setp.eq.u32 %b, %t, 32; @%b bra SECOND; @!%a bra DONE; st.shared.u32 [box], 42;
         atom.acq_rel.cta.shared.cas.b32 %x, [box+128], 0, 1; st.relaxed.cta.shared.u32 [box+132], 1; bra DONE;
@@ -565,7 +565,7 @@ fn warp_instructions_with_lanes_missing() {
         "setp.lt.u32 %b, %t, 16; @!%b bra DONE; shfl.sync.idx.b32 %x, %t, 0, 31, 0x0000ffff; DONE:",
         32,
     );
-    // Other qualifiers or another mask at the other place: nobody comes to either.
+    // With other qualifiers or another mask in the other place, the lanes never synchronise.
     let places = |first: &str, second: &str| {
         format!("setp.lt.u32 %b, %t, 16; @%b bra LOW; {first}; bra DONE; LOW: {second}; DONE:")
     };
@@ -577,11 +577,11 @@ fn warp_instructions_with_lanes_missing() {
     let (all, some) = (barrier("0xffffffff"), barrier("0x7fffffff"));
     assert_eq!(kinds(&places(&all, &all), 32, 256), []);
     assert_eq!(kinds(&places(&all, &some), 32, 256), [InactiveLanes]);
-    // Instructions that are `.aligned` have one place.
+    // All lanes must reach an `.aligned` instruction in one place.
     let matrix = "movmatrix.sync.aligned.m8n8.trans.b16 %x, %t";
     assert_eq!(kinds(&places(matrix, matrix), 32, 256), [InactiveLanes]);
     assert_eq!(kinds(&format!("{matrix};"), 32, 256), []);
-    // The mask is right, the source lane is not in it.
+    // The mask is right, but the source lane is not in it.
     pair(
         InactiveLanes,
         "setp.lt.u32 %b, %t, 16; @!%b bra DONE; shfl.sync.idx.b32 %x, %t, 20, 31, 0x0000ffff; DONE:",

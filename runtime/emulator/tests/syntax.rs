@@ -1,11 +1,11 @@
-//! What a text says beyond single instructions: constant expressions, vector registers, what calls pass, variables.
+//! Syntax beyond single instructions: constant expressions, vector registers, operands of calls, variables.
 
 mod common;
 
 use common::{HEAD, try_run, upload, words};
 use energy_kernel_emulator::{Argument, Error, Memory, Module, Options};
 
-/// Runs `test` of a module in one block; the result is `count` words of its buffer.
+/// Runs `test` of a module in one block. Returns `count` words of its buffer.
 fn run(declarations: &str, body: &str, threads: u32, count: usize) -> Result<Vec<u32>, Error> {
     let text = format!(
         "{HEAD}{declarations}\n.visible .entry test(.param .u64 buffer) {{
@@ -75,7 +75,7 @@ fn constant_expressions_stand_wherever_constants_do() {
     assert_eq!(result[..3], [9, 5, 3.75f32.to_bits()]);
     assert_eq!(result[3..6], [3, third as u32, (third >> 32) as u32]);
     assert_eq!(result[6..], [(-1.0f32).to_bits(), !5]);
-    // Those of floats are doubles, rounded once.
+    // Float expressions are evaluated in double precision, and rounded once.
     let module = Module::parse(&format!(
         "{HEAD}.global .f64 x[4] = {{1.5+2.25, 3.0*0.1, 1.0/3.0, -(2.5)}}; .visible .entry test() {{ ret; }}"
     ));
@@ -131,7 +131,7 @@ fn vector_registers_are_named_as_wholes_and_by_component() {
         14,
     );
     assert_eq!(result, [4, 3, 2, 7, 2, 7, 7, 2, 1, 1, 1, 0, 0, 4]);
-    // What was never written stays so, component by component.
+    // Unwritten components stay undefined, each for itself.
     let text = format!(
         "{HEAD}.visible .entry test(.param .u64 buffer) {{ .reg .b64 %p; .reg .v2 .b32 V, W; .reg .b32 %x; ld.param.u64 %p, [buffer];
         mov.b32 V.y, 1; mov.v2.b32 W, V; add.u32 %x, W.y, 1; add.u32 %x, W.x, 1; ret; }}"
@@ -179,7 +179,7 @@ fn calls_pass_registers_and_constants() {
         6,
     );
     assert_eq!(result, [5007, 3008, 42, 5013, 1.5f32.to_bits(), -5i32 as u32]);
-    // Each thread has its own, also where some call and some return early.
+    // Each thread has its own parameters, also if some threads call and some return early.
     let result = ran(
         functions,
         "and.b32 %r0, %t, 1; setp.eq.u32 %a, %r0, 1; mov.u32 %r1, 7; @%a call (%r1), early, (%t); st.global.u32 [%o], %r1;",
@@ -238,7 +238,7 @@ fn initial_values_fit_their_variables() {
         let (address, size) = module.global(&memory, "x").expect("memory").expect("declared");
         common::download(&memory, address, size as usize)
     };
-    // What ptxas makes of these.
+    // The bytes are those of ptxas.
     assert_eq!(bytes(".global .b32 x = 1.0;"), 1.0f32.to_le_bytes());
     assert_eq!(bytes(".global .b64 x = 0f3F800000;"), 0x3f80_0000u64.to_le_bytes());
     assert_eq!(bytes(".global .f32 x = 0d3FF0000000000000;"), 1.0f32.to_le_bytes());
@@ -251,15 +251,15 @@ fn initial_values_fit_their_variables() {
         (".u32 x = y;", "an address, which does not fit .u32"),
         (
             ".u64 x = nowhere;",
-            "`nowhere`, which is no global or constant variable",
+            "`nowhere`, which is neither a global or constant variable",
         ),
-        (".u64 x = s;", "`s`, which is no global or constant variable"),
+        (".u64 x = s;", "`s`, which is neither a global or constant variable"),
     ] {
         let text = format!(".global .u32 y; .shared .u32 s; .global {variable}");
         let error = parsed(&text).expect_err(variable);
         assert!(error.message.contains(wrong), "{variable}: {error}");
     }
-    // Large variables of zeros cost nothing that is noticed.
+    // Large variables of zeros cost no noticeable time.
     assert_eq!(
         parsed(".global .align 4 .b8 big[1000000000]; .global .b32 x = 5;")
             .expect("PTX")
@@ -289,7 +289,7 @@ fn constant_memory_ends_at_64_kib() {
     }
 }
 
-/// What may be PTX is told from what is none.
+/// Unsupported PTX is distinguished from text that is not PTX.
 #[test]
 fn unknown_syntax_is_unsupported_and_wrong_syntax_is_not() {
     let unsupported = |text: &str| Module::parse(&format!("{HEAD}{text}")).expect_err(text).unsupported;
@@ -311,7 +311,7 @@ fn unknown_syntax_is_unsupported_and_wrong_syntax_is_not() {
     ] {
         assert!(!unsupported(text), "{text}");
     }
-    // A form that is not known is not judged by its operands.
+    // An unknown form is unsupported whatever its operands.
     for body in [
         "mov.u64 %d0, test;",
         "mov.u32 %r0, f;",

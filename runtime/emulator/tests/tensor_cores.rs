@@ -1,6 +1,6 @@
-//! How tensor cores add: cases computed by hand, and random ones by integers, one step at a time.
+//! The additions of tensor cores: cases computed by hand, and random ones computed by integers, step by step.
 //!
-//! The rules are those of `TensorCores`' documentation; every case here tells some of them apart.
+//! The documentation of `TensorCores` has the rules. Every case here distinguishes some of them.
 
 mod common;
 
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 const HEAD: &str = ".version 8.0\n.target sm_80\n.address_size 64\n";
 
-/// The kind of an instruction: what its operands and results look like.
+/// An instruction: the shape and the types of its operands.
 struct Kind {
     instruction: &'static str,
     k: usize,
@@ -66,12 +66,12 @@ fn sum(kind: &Kind, cores: TensorCores, start: f64, factors: &[(usize, f64, f64)
         ..Options::default()
     };
     let (result, _) = product(HEAD, kind.instruction, (16, k), &operands, options);
-    // Nothing of this comes into the neighbours.
+    // The other elements are unaffected.
     assert!(result[9..].iter().all(|bits| *bits == 0), "{result:x?}");
     (kind.result)(result[0])
 }
 
-/// The same on Ampere, Hopper and exactly.
+/// The result on Ampere, on Hopper, and exactly.
 fn sums(kind: &Kind, start: f64, factors: &[(usize, f64, f64)]) -> [f64; 3] {
     [TensorCores::Ampere, TensorCores::Hopper, TensorCores::Exact].map(|cores| sum(kind, cores, start, factors))
 }
@@ -88,7 +88,7 @@ fn fractional_bits_are_kept_below_the_largest_exponent() {
             .map(|at| (at, power(exponent / 2), power(exponent - exponent / 2)))
             .collect()
     };
-    // Two of 2^-24 are seen by all, four of 2^-25 by those with 25 bits, eight of 2^-26 by nobody who truncates.
+    // All count two terms of 2^-24. Those with 25 bits count four of 2^-25. None that truncates counts eight of 2^-26.
     for kind in [&F16, &BF16] {
         assert_eq!(sums(kind, 1.0, &small(2, -24)), [next, next, next]);
         assert_eq!(sums(kind, 1.0, &small(4, -25)), [1.0, next, next]);
@@ -102,7 +102,7 @@ fn fractional_bits_are_kept_below_the_largest_exponent() {
 fn a_step_adds_so_many_products() {
     let next = 1.0 + power(-23);
     let pair = |second: usize| [(0, power(-12), power(-12)), (second, power(-12), power(-12))];
-    // Ampere: eight of 16 bits, four of tf32; the sum so far is truncated before the next step. Hopper: all.
+    // Ampere adds eight products of 16 bits or four of tf32, then truncates the sum. Hopper adds all at once.
     assert_eq!(sums(&F16, 1.0, &pair(7)), [next, next, next]);
     assert_eq!(sums(&F16, 1.0, &pair(8)), [1.0, next, next]);
     assert_eq!(sums(&BF16, 1.0, &pair(8)), [1.0, next, next]);
@@ -112,12 +112,12 @@ fn a_step_adds_so_many_products() {
 
 #[test]
 fn truncation_is_toward_zero() {
-    // One less 2^-25: nothing is left of it on Ampere; on Hopper the result's last bit (2^-24 below one) goes.
+    // 1 − 2^-25: Ampere drops the second term; on Hopper it clears the result's last bit (2^-24 below one).
     let little = [(0, -power(-12), power(-13))];
     assert_eq!(sums(&F16, 1.0, &little), [1.0, 1.0 - power(-24), 1.0]);
     let little = [(0, power(-12), power(-13))];
     assert_eq!(sums(&F16, -1.0, &little), [-1.0, -1.0 + power(-24), -1.0]);
-    // Three quarters of the last place are cut off.
+    // Three quarters of the last place are truncated.
     let most = [(0, 1.5 * power(-12), power(-12))];
     assert_eq!(sums(&F16, 1.0, &most), [1.0, 1.0, 1.0 + power(-23)]);
 }
@@ -139,7 +139,7 @@ fn products_are_not_normalised() {
 #[test]
 fn f16_sums_are_rounded_to_nearest_after_each_step() {
     let next = 1.0 + power(-10);
-    // A tie goes to even; two halves of a unit meet on Hopper, not on Ampere, whose steps round between them.
+    // A tie goes to even. Hopper adds two halves of a unit; Ampere rounds between them, after each step.
     let pair = |second: usize| [(0, power(-6), power(-5)), (second, power(-6), power(-5))];
     assert_eq!(sums(&F16_TO_F16, 1.0, &[(0, power(-6), power(-5))]), [1.0; 3]);
     assert_eq!(
@@ -256,7 +256,7 @@ fn step(fraction: i32, start: f32, pairs: &[(f16, f16)]) -> f32 {
             }
         })
         .sum();
-    // Truncated to 24 bits, or to what subnormals have.
+    // Truncated to 24 bits, or to those of a subnormal.
     let bits = 128 - total.unsigned_abs().leading_zeros() as i32;
     let cut = (bits - 24).max(-149 - unit).max(0);
     let kept = (total.unsigned_abs() >> cut) as f64 * 2f64.powi(unit + cut);

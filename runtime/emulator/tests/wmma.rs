@@ -1,11 +1,11 @@
-//! `wmma`: every shape, type and layout, against products by hand.
+//! `wmma`: every shape, type and layout, against products of integers.
 
 mod common;
 
 use common::{HEAD, download, try_run, upload};
 use energy_kernel_emulator::{Argument, Error, FindingKind, Memory, Options, Report};
 
-/// A type of elements: its name, bytes and what encodes small integers.
+/// An element type: its name, its size in bytes, and its encoding of small integers.
 #[derive(Clone, Copy)]
 struct Element {
     name: &'static str,
@@ -46,7 +46,7 @@ const S32: Element = Element {
     encode: |value| value as u64 & 0xffff_ffff,
 };
 
-/// Registers of A, B, C and D, as the table of the PTX manual gives them.
+/// The numbers of registers of A, B, C and D in the PTX manual.
 fn registers(shape: &str, factor: Element, sum: Element) -> [usize; 4] {
     let sums = if sum.name == "f16" {
         4
@@ -128,8 +128,8 @@ fn run(body: &str, arguments: &[Argument], memory: &Memory) -> Result<Report, Er
     try_run(&text, "test", [1, 1, 1], 32, memory, arguments, options)
 }
 
-/// One product: loads, multiplies, stores, and compares with integers. A goes through shared memory or a generic
-/// address every second and third time.
+/// Loads, multiplies and stores, and compares the product with integers. Every second and third time, A goes through
+/// shared memory or a generic address.
 fn multiply(case: usize, shape: &str, [a, b, c, d]: &[Matrix; 4], types: &str) {
     let sum_type = |element: Element| if element.name == "s32" { "s32" } else { element.name };
     let counts = {
@@ -232,7 +232,7 @@ fn multiply(case: usize, shape: &str, [a, b, c, d]: &[Matrix; 4], types: &str) {
             assert_eq!(got, wanted, "element {row}, {column} of {body}");
         }
     }
-    // What lies between the lines stays.
+    // The bytes between the lines are unchanged.
     let touched = stored.iter().filter(|byte| **byte != 0xee).count();
     assert!(touched <= m * n * d.element.bytes, "{body}");
 }
@@ -265,7 +265,7 @@ fn every_shape_type_and_layout() {
                     rows,
                     columns,
                     by_columns: layouts >> bit & 1 != 0,
-                    // Lines wider than the matrix, as aligned as every fragment wants.
+                    // Lines wider than the matrix, aligned for every fragment.
                     stride: 32 + 32 * (case % 2),
                     element,
                 };
@@ -328,7 +328,7 @@ fn moves_are_counted_and_checked() {
             .collect::<Vec<_>>()
     };
     assert_eq!(kinds(format!("{LOAD}, 16;"), ""), []);
-    // A start that is no multiple of a fragment's 32 bytes; rows that are no multiple of 16 bytes apart.
+    // A start that is not a multiple of the fragment's 32 bytes; a stride that is not a multiple of 16 bytes.
     assert_eq!(kinds(format!("{LOAD}, 24;"), ""), []);
     assert_eq!(kinds(format!("{LOAD}, 20;"), ""), [FindingKind::Misaligned]);
     assert_eq!(
@@ -345,7 +345,7 @@ fn moves_are_counted_and_checked() {
         kinds(race.replace(&shared, &format!("st.shared.u32 [%x], %t; {shared}")), ""),
         [FindingKind::SharedRace]
     );
-    // Threads that disagree about the place.
+    // Threads with different addresses.
     let apart = format!("mul.wide.u32 %p, %t, 32; add.u64 %pa, %pa, %p; {LOAD};");
     assert!(matches!(moves(&apart, ""), Err(Error::Fault { .. })));
 }
@@ -359,7 +359,7 @@ struct Move {
     registers: usize,
 }
 
-/// Every fragment there is.
+/// Every fragment.
 fn fragments() -> Vec<Move> {
     let wide = ["m16n16k16", "m8n32k16", "m32n8k16"].as_slice();
     let groups: [(&[&str], Element, &[Element]); 5] = [
@@ -390,7 +390,7 @@ fn fragments() -> Vec<Move> {
 }
 
 impl Move {
-    /// The registers that come of a load with lines of `stride` elements, and the passes over the banks that it takes.
+    /// The registers after a load with lines of `stride` elements, and its passes over the banks.
     fn load(&self, space: &str, stride: usize) -> (Vec<u8>, u64, u64) {
         let memory = Memory::new(1 << 20);
         let size = 16 << 10;
@@ -450,7 +450,7 @@ fn loads_from_shared_memory_are_those_from_global_memory() {
     }
 }
 
-/// The accesses are those that ptxas makes of these instructions for sm_80, here with the banks that each meets in.
+/// The accesses are those that ptxas generates for these instructions on sm_80.
 #[test]
 fn bank_conflicts_of_loads_are_those_of_the_assembled_code() {
     let of = |role: &str, layout: &str, shape: &str, name: &str, stride: usize| {

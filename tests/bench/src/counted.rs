@@ -1,7 +1,7 @@
 //! What the compiler's features count, as the simulation takes it from the emulator: numbers that are bounded have their likely value.
 
-use energy_kernel::simulate::{ByClass, Counts, Shape};
-use energy_kernel_compiler::features::{self, Class, Count, Features};
+use energy_kernel::simulate::{ByClass, Counts, LaunchConfig};
+use energy_kernel_compiler::features::{self, Count, Features, InstructionClass};
 
 fn likely(count: Count) -> u64 {
     count.likely.round() as u64
@@ -10,31 +10,31 @@ fn likely(count: Count) -> u64 {
 fn by_class(counts: &features::ByClass) -> ByClass {
     let of = |class| likely(counts[class]);
     ByClass {
-        float32_fma: of(Class::Float32Fma),
-        float32_add: of(Class::Float32Add),
-        float32_multiply: of(Class::Float32Multiply),
-        float32_other: of(Class::Float32Other),
-        float64: of(Class::Float64),
-        float16: of(Class::Float16),
-        integer: of(Class::Integer),
-        integer_multiply: of(Class::IntegerMultiply),
-        special: of(Class::Special),
-        conversion: of(Class::Conversion),
-        predicate: of(Class::Predicate),
-        moves: of(Class::Move),
-        load_global: of(Class::LoadGlobal),
-        store_global: of(Class::StoreGlobal),
-        load_shared: of(Class::LoadShared),
-        store_shared: of(Class::StoreShared),
+        float32_fma: of(InstructionClass::Float32Fma),
+        float32_add: of(InstructionClass::Float32Add),
+        float32_multiply: of(InstructionClass::Float32Multiply),
+        float32_other: of(InstructionClass::Float32Other),
+        float64: of(InstructionClass::Float64),
+        float16: of(InstructionClass::Float16),
+        integer: of(InstructionClass::Integer),
+        integer_multiply: of(InstructionClass::IntegerMultiply),
+        special: of(InstructionClass::Special),
+        conversion: of(InstructionClass::Conversion),
+        predicate: of(InstructionClass::Predicate),
+        moves: of(InstructionClass::Move),
+        load_global: of(InstructionClass::LoadGlobal),
+        store_global: of(InstructionClass::StoreGlobal),
+        load_shared: of(InstructionClass::LoadShared),
+        store_shared: of(InstructionClass::StoreShared),
         // Kernels of this compiler have no local memory.
         local: 0,
-        constant: of(Class::Constant),
-        atomic: of(Class::Atomic),
-        shuffle: of(Class::Shuffle),
-        barrier: of(Class::Barrier),
-        control: of(Class::Control),
-        matrix: of(Class::Matrix),
-        copy: of(Class::Copy),
+        constant: of(InstructionClass::Constant),
+        atomic: of(InstructionClass::Atomic),
+        shuffle: of(InstructionClass::Shuffle),
+        barrier: of(InstructionClass::Barrier),
+        control: of(InstructionClass::Control),
+        matrix: of(InstructionClass::Matrix),
+        copy: of(InstructionClass::Copy),
     }
 }
 
@@ -43,14 +43,14 @@ pub fn counts(features: &Features) -> Counts {
     let counted = &features.counts;
     let warps = &counted.warp_instructions;
     // Of a kernel's copies, each group is committed once and waited for once.
-    let copies = warps[Class::Copy].likely - 2.0 * counted.copy_waits.likely;
+    let copies = warps[InstructionClass::Copy].likely - 2.0 * counted.copy_waits.likely;
     Counts {
         thread_instructions: by_class(&counted.thread_instructions),
         warp_instructions: by_class(warps),
         warp_instructions_skipped: likely(counted.warp_instructions_skipped),
         flops: likely(counted.flops),
         matrix_flops: likely(counted.matrix_flops),
-        global_load_requests: (warps[Class::LoadGlobal].likely + copies.max(0.0)).round() as u64,
+        global_load_requests: (warps[InstructionClass::LoadGlobal].likely + copies.max(0.0)).round() as u64,
         global_load_sectors: likely(counted.global_load_sectors),
         global_store_sectors: likely(counted.global_store_sectors),
         global_atomic_sectors: likely(counted.global_atomic_sectors),
@@ -67,8 +67,8 @@ pub fn counts(features: &Features) -> Counts {
 }
 
 /// How it is launched: the simulation asks how many blocks and threads there are, and not how they are arranged.
-pub fn shape(features: &Features) -> Shape {
-    Shape {
+pub fn config(features: &Features) -> LaunchConfig {
+    LaunchConfig {
         grid: [u32::try_from(features.blocks).unwrap_or(u32::MAX), 1, 1],
         block: [features.threads, 1, 1],
         dynamic_shared: features.shared_bytes,
@@ -135,13 +135,13 @@ mod tests {
                     let [launch] = kernel.launches.as_slice() else {
                         panic!("{point}: more than one launch")
                     };
-                    let launched = Shape {
+                    let launched = LaunchConfig {
                         grid: launch.grid(&sizes).unwrap(),
                         block: launch.block,
                         dynamic_shared: launch.dynamic_shared,
                     };
                     let expected = Simulated::of(Profile::Hopper, &counted, launched);
-                    let found = Simulated::of(Profile::Hopper, &counts(&features), shape(&features));
+                    let found = Simulated::of(Profile::Hopper, &counts(&features), config(&features));
                     let error = (found.latency_s / expected.latency_s - 1.0)
                         .abs()
                         .max((found.energy_j / expected.energy_j - 1.0).abs());

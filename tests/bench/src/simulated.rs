@@ -11,7 +11,7 @@
 //!
 //! Kernels are described as the product describes them.
 
-use crate::counted::{counts, is_exact, shape};
+use crate::counted::{config, counts, is_exact};
 use crate::random::Random;
 use energy_kernel::simulate::{self, Profile, Simulated};
 use energy_kernel_build::tune::describe::described;
@@ -94,11 +94,11 @@ const CANDIDATES: usize = 200;
 
 /// The machine that a profile stands for, as the compiler sees it.
 fn machine(profile: Profile) -> Machine {
-    let simulate::Machine {
+    let simulate::MachineModel {
         multiprocessors,
         capability: (major, minor),
         ..
-    } = profile.machine();
+    } = profile.model();
     Machine::documented((major, minor), multiprocessors).expect("a profile of 8.0 or later")
 }
 
@@ -128,7 +128,7 @@ pub fn pairs(profile: Profile) -> Result<Vec<Pair>, String> {
                 exact: 0,
             };
             for features in candidates(checked, &sizes, machine(profile), &mut random) {
-                let simulated = Simulated::of(profile, &counts(&features), shape(&features));
+                let simulated = Simulated::of(profile, &counts(&features), config(&features));
                 let energy = Energy::of(profile, &simulated, toggling * (0.01 * random.normal()).exp());
                 pair.kernels.push(described(Some(&features), simulated.latency_s));
                 pair.truth.push(energy.joules());
@@ -178,17 +178,17 @@ impl Energy {
     }
 
     fn of(profile: Profile, simulated: &Simulated, toggling: f64) -> Energy {
-        let machine = profile.machine();
+        let model = profile.model();
         let counts = &simulated.counts;
         let sectors = counts.global_load_sectors + counts.global_store_sectors + counts.global_atomic_sectors;
-        let moved = 32.0 * sectors as f64 * machine.l2_j
-            + (counts.dram_read_bytes + counts.dram_write_bytes) as f64 * machine.dram_j
-            + (counts.shared_load_bytes + counts.shared_store_bytes) as f64 * machine.shared_j;
-        let l2 = 32.0 * sectors as f64 / (simulated.latency_s * machine.l2_bandwidth);
+        let moved = 32.0 * sectors as f64 * model.l2_j
+            + (counts.dram_read_bytes + counts.dram_write_bytes) as f64 * model.dram_j
+            + (counts.shared_load_bytes + counts.shared_store_bytes) as f64 * model.shared_j;
+        let l2 = 32.0 * sectors as f64 / (simulated.latency_s * model.l2_bandwidth);
         let issue = counts.warp_instructions.total() as f64
-            / (simulated.latency_s * machine.clock_hz * 4.0 * f64::from(machine.multiprocessors));
+            / (simulated.latency_s * model.clock_hz * 4.0 * f64::from(model.multiprocessors));
         let together = (l2 / (l2 + 0.02)) * (issue / (issue + 0.02));
-        let constant = machine.constant_w * simulated.latency_s;
+        let constant = model.constant_w * simulated.latency_s;
         Energy {
             constant,
             counted: simulated.energy_j - constant + (toggling - 1.0) * moved,

@@ -1,7 +1,18 @@
 //! Extents: how far every axis runs.
 
-use super::{Agreement, Diagnostic, Place};
+use super::diagnostic::{Diagnostic, Subject};
 use crate::ir::{AxisId, Expr, Op, SizeId, Source};
+
+/// Two sizes that must be equal at the call, because one axis indexes dimensions of both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Agreement {
+    /// The axis.
+    pub axis: AxisId,
+    /// The size that is the axis's extent.
+    pub extent: SizeId,
+    /// The size that must equal it.
+    pub other: SizeId,
+}
 
 /// The extent of each axis, and which sizes must agree for them.
 pub(super) fn check(op: &Op) -> Result<(Vec<SizeId>, Vec<Agreement>), Vec<Diagnostic>> {
@@ -29,7 +40,7 @@ pub(super) fn check(op: &Op) -> Result<(Vec<SizeId>, Vec<Agreement>), Vec<Diagno
             let name = &op.axes[number].name;
             diagnostics.push(
                 Diagnostic::new(
-                    Place::Axis(AxisId(number as u32)),
+                    Subject::Axis(AxisId(number as u32)),
                     format!("nothing says how far axis `{name}` runs: no tensor is indexed by it alone"),
                 )
                 .help(format!(
@@ -52,7 +63,7 @@ pub(super) fn check(op: &Op) -> Result<(Vec<SizeId>, Vec<Agreement>), Vec<Diagno
         {
             let (x, y) = (&op.sizes[extent.index()].name, &op.sizes[other.index()].name);
             diagnostics.push(Diagnostic::new(
-                Place::Axis(axis),
+                Subject::Axis(axis),
                 format!(
                     "axis `{}` runs over `{x}` = {a} in one tensor and over `{y}` = {b} in another",
                     op.axes[axis.index()].name

@@ -1,6 +1,7 @@
 //! Structure: every reference resolves, children stand before parents, axes are used where they are in scope.
 
-use super::{AxisSet, Diagnostic, Place};
+use super::axis_set::AxisSet;
+use super::diagnostic::{Diagnostic, Subject};
 use crate::ir::{AxisId, Expr, ExprId, Op, SizeId, Source};
 use crate::size::{SizeExpr, SizeExprError};
 use crate::text::{counted, given};
@@ -16,7 +17,7 @@ const MAXIMUM_ARENA: usize = 1 << 16;
 
 /// The free axes of each expression.
 pub(super) fn check(op: &Op) -> Result<Vec<AxisSet>, Vec<Diagnostic>> {
-    let whole = |message: &str| vec![Diagnostic::new(Place::Op, message)];
+    let whole = |message: &str| vec![Diagnostic::new(Subject::Op, message)];
     let lists = [op.inputs.len(), op.outputs.len(), op.lets.len()];
     if lists.iter().any(|&length| length > MAXIMUM_LIST)
         || [op.exprs.len(), op.axes.len(), op.sizes.len()]
@@ -39,32 +40,32 @@ pub(super) fn check(op: &Op) -> Result<Vec<AxisSet>, Vec<Diagnostic>> {
         owned: vec![false; op.axes.len()],
     };
     for (number, input) in op.inputs.iter().enumerate() {
-        let place = Place::Input(crate::ir::InputId(number as u32));
+        let subject = Subject::Input(crate::ir::InputId(number as u32));
         if let Some(dims) = &input.dims {
-            checker.dims(place, dims)?;
+            checker.dims(subject, dims)?;
         }
     }
     for number in 0..op.exprs.len() {
         checker.expr(ExprId(number as u32))?;
     }
     for (number, entry) in op.lets.iter().enumerate() {
-        let place = Place::Let(crate::ir::LetId(number as u32));
-        checker.root(place, &entry.axes, entry.body)?;
+        let subject = Subject::Let(crate::ir::LetId(number as u32));
+        checker.root(subject, &entry.axes, entry.body)?;
     }
     for (number, output) in op.outputs.iter().enumerate() {
-        let place = Place::Output(number);
-        checker.dims(place, &output.dims)?;
+        let subject = Subject::Output(number);
+        checker.dims(subject, &output.dims)?;
         if output.axes.len() != output.dims.len() {
             return Err(vec![Diagnostic::new(
-                place,
+                subject,
                 result_of_another_rank(output.dims.len(), output.axes.len()),
             )]);
         }
-        checker.root(place, &output.axes, output.body)?;
+        checker.root(subject, &output.axes, output.body)?;
         for (&axis, &size) in output.axes.iter().zip(&output.dims) {
             if op.axes[axis.index()].extent != Some(size) {
                 return Err(vec![Diagnostic::new(
-                    Place::Axis(axis),
+                    Subject::Axis(axis),
                     "an output's axis must run over the output's dimension",
                 )]);
             }
@@ -76,11 +77,11 @@ pub(super) fn check(op: &Op) -> Result<Vec<AxisSet>, Vec<Diagnostic>> {
 fn sizes(op: &Op) -> Result<(), Vec<Diagnostic>> {
     let mut derived = false;
     for (number, size) in op.sizes.iter().enumerate() {
-        let place = Place::Size(SizeId(number as u32));
+        let subject = Subject::Size(SizeId(number as u32));
         match &size.definition {
             None if derived => {
                 return Err(vec![Diagnostic::new(
-                    place,
+                    subject,
                     "free sizes must stand before derived ones",
                 )]);
             }
@@ -93,7 +94,7 @@ fn sizes(op: &Op) -> Result<(), Vec<Diagnostic>> {
                 if !bound {
                     return Err(vec![
                         Diagnostic::new(
-                            place,
+                            subject,
                             format!("size `{}` is not known: no parameter has it as a dimension", size.name),
                         )
                         .help(format!(
@@ -106,11 +107,11 @@ fn sizes(op: &Op) -> Result<(), Vec<Diagnostic>> {
             Some(formula) => {
                 derived = true;
                 refers_before(formula, number, 0)
-                    .ok_or_else(|| vec![Diagnostic::new(place, "a size may refer to earlier sizes only")])?;
+                    .ok_or_else(|| vec![Diagnostic::new(subject, "a size may refer to earlier sizes only")])?;
                 // Of a formula with sizes in it only a call can tell.
                 if let Err(error @ (SizeExprError::DivisionByZero | SizeExprError::Overflow)) = formula.evaluate(&[]) {
                     let message = format!("the formula of size `{}` {error}", size.name);
-                    return Err(vec![Diagnostic::new(place, message)]);
+                    return Err(vec![Diagnostic::new(subject, message)]);
                 }
             }
         }
@@ -158,54 +159,57 @@ struct Checker<'a> {
 
 type Checks = Result<(), Vec<Diagnostic>>;
 
-fn wrong(at: Place, message: impl Into<String>) -> Checks {
+fn wrong(at: Subject, message: impl Into<String>) -> Checks {
     Err(vec![Diagnostic::new(at, message)])
 }
 
 impl Checker<'_> {
-    fn dims(&self, place: Place, dims: &[SizeId]) -> Checks {
+    fn dims(&self, subject: Subject, dims: &[SizeId]) -> Checks {
         if dims.len() > MAXIMUM_LIST {
-            return wrong(place, "a tensor has at most 64 dimensions");
+            return wrong(subject, "a tensor has at most 64 dimensions");
         }
         if dims.iter().any(|size| size.index() >= self.op.sizes.len()) {
-            return wrong(place, "a dimension refers to a size that does not exist");
+            return wrong(subject, "a dimension refers to a size that does not exist");
         }
         Ok(())
     }
 
-    fn own(&mut self, place: Place, axes: &[AxisId]) -> Checks {
+    fn own(&mut self, subject: Subject, axes: &[AxisId]) -> Checks {
         for &axis in axes {
             let Some(entry) = self.op.axes.get(axis.index()) else {
-                return wrong(place, "an axis does not exist");
+                return wrong(subject, "an axis does not exist");
             };
             if entry.extent.is_some_and(|size| size.index() >= self.op.sizes.len()) {
-                return wrong(Place::Axis(axis), "an axis runs over a size that does not exist");
+                return wrong(Subject::Axis(axis), "an axis runs over a size that does not exist");
             }
             if std::mem::replace(&mut self.owned[axis.index()], true) {
-                return wrong(Place::Axis(axis), "an axis belongs to two closures");
+                return wrong(Subject::Axis(axis), "an axis belongs to two closures");
             }
         }
         Ok(())
     }
 
-    fn root(&mut self, place: Place, axes: &[AxisId], body: ExprId) -> Checks {
+    fn root(&mut self, subject: Subject, axes: &[AxisId], body: ExprId) -> Checks {
         if body.index() >= self.op.exprs.len() {
-            return wrong(place, "its value does not exist");
+            return wrong(subject, "its value does not exist");
         }
-        self.own(place, axes)?;
+        self.own(subject, axes)?;
         if let Some(stray) = self.free[body.index()].iter().find(|axis| !axes.contains(axis)) {
-            return wrong(Place::Axis(stray), "an axis is used outside the closure it belongs to");
+            return wrong(
+                Subject::Axis(stray),
+                "an axis is used outside the closure it belongs to",
+            );
         }
         Ok(())
     }
 
     fn expr(&mut self, id: ExprId) -> Checks {
         let op = self.op;
-        let place = Place::Expr(id);
+        let subject = Subject::Expr(id);
         let mut before = true;
         op.operands(id, |operand| before &= operand < id);
         if !before {
-            return wrong(place, "an operand stands behind the expression that uses it");
+            return wrong(subject, "an operand stands behind the expression that uses it");
         }
         let (mut free, mut height, mut expansion) = (AxisSet::default(), 0, 1u64);
         op.operands(id, |operand| {
@@ -215,12 +219,12 @@ impl Checker<'_> {
         });
         match op.expr(id) {
             Expr::Axis(axis) if axis.index() < op.axes.len() => free.insert(*axis),
-            Expr::Axis(_) => return wrong(place, "the axis does not exist"),
+            Expr::Axis(_) => return wrong(subject, "the axis does not exist"),
             Expr::Size(size) if size.index() >= op.sizes.len() => {
-                return wrong(place, "the size does not exist");
+                return wrong(subject, "the size does not exist");
             }
             Expr::Scalar(input) if op.inputs.get(input.index()).is_none_or(|input| input.dims.is_some()) => {
-                return wrong(place, "not a scalar parameter");
+                return wrong(subject, "not a scalar parameter");
             }
             Expr::Read { source, index, .. } => {
                 let (name, rank) = match source {
@@ -228,7 +232,7 @@ impl Checker<'_> {
                         Some(crate::ir::Input {
                             name, dims: Some(dims), ..
                         }) => (name, dims.len()),
-                        _ => return wrong(place, "not a tensor parameter"),
+                        _ => return wrong(subject, "not a tensor parameter"),
                     },
                     Source::Let(inner) => match op.lets.get(inner.index()) {
                         Some(entry) if entry.body < id => {
@@ -236,36 +240,36 @@ impl Checker<'_> {
                             expansion = expansion.saturating_add(self.expansion[entry.body.index()]);
                             (&entry.name, entry.axes.len())
                         }
-                        _ => return wrong(place, "an intermediate tensor is used before it is defined"),
+                        _ => return wrong(subject, "an intermediate tensor is used before it is defined"),
                     },
                 };
                 if index.len() != rank {
                     let has = counted(rank as u64, "dimension", "dimensions");
                     let given = given(index.len() as u64, "index", "indices");
-                    return wrong(place, format!("`{name}` has {has}, but {given}"));
+                    return wrong(subject, format!("`{name}` has {has}, but {given}"));
                 }
             }
             Expr::Call(function, arguments) => {
                 let (_, name, expected) = crate::ir::Function::TABLE[*function as usize];
                 if arguments.len() != expected {
-                    return wrong(place, call_of_another_length(name, expected, arguments.len()));
+                    return wrong(subject, call_of_another_length(name, expected, arguments.len()));
                 }
             }
             Expr::Reduce { axes, .. } => {
                 if axes.is_empty() {
-                    return wrong(place, "a reduction needs at least one axis");
+                    return wrong(subject, "a reduction needs at least one axis");
                 }
-                self.own(place, axes)?;
+                self.own(subject, axes)?;
                 axes.iter().for_each(|&axis| free.remove(axis));
             }
             _ => {}
         }
         if height >= MAXIMUM_HEIGHT {
-            return wrong(place, "the expression nests too deeply");
+            return wrong(subject, "the expression nests too deeply");
         }
         if expansion > MAXIMUM_EXPANSION {
             return wrong(
-                place,
+                subject,
                 "the expression is too large once its intermediate tensors are written out",
             );
         }

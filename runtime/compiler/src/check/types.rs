@@ -4,7 +4,7 @@
 //! are *index values*: beside an `i32` they become one, and on their own they are integers that never wrap in 32 bits.
 //! One pass upwards finds what meets what; one pass downwards tells the weak ones and the index values.
 
-use super::{Diagnostic, Place};
+use super::diagnostic::{Diagnostic, Subject};
 use crate::element::{Element, Type};
 use crate::ir::{BinaryOp, Expr, ExprId, Function, Literal, Op, ReduceOp, Source, UnaryOp};
 
@@ -140,7 +140,7 @@ impl Upwards<'_> {
     }
 
     fn report(&mut self, at: ExprId, message: impl Into<String>, help: Option<&str>) {
-        let mut diagnostic = Diagnostic::new(Place::Expr(at), message);
+        let mut diagnostic = Diagnostic::new(Subject::Expr(at), message);
         if let Some(help) = help {
             diagnostic = diagnostic.help(help);
         }

@@ -4,9 +4,16 @@
 //! folder: `space` (the parameters and the legal points), `shape` (what it finds in an operator), `lower` (the kernel).
 
 pub(crate) mod analysis;
+mod contract;
 pub(crate) mod family;
 pub(crate) mod formula;
+mod mma;
+mod plain;
+mod pointwise;
+mod row;
+mod skinny;
 pub(crate) mod text;
+mod window;
 
 pub use row::{Keep, Pass};
 pub use text::ParseScheduleError;
@@ -29,10 +36,7 @@ pub const SPACE_VERSION: u32 = 6;
 
 macro_rules! families {
     ($($(#[$documentation:meta])* $Family:ident in $module:ident),* $(,)?) => {
-        $(
-            pub(crate) mod $module;
-            pub use $module::$Family;
-        )*
+        $(pub use $module::$Family;)*
 
         /// One way to compute a stage of an operator.
         ///
@@ -115,7 +119,7 @@ macro_rules! families {
             }
         }
 
-        /// What the families offer for a problem, in the order of the table.
+        /// The offer of each family, in the order of the table.
         fn offers() -> [Offer; [$($Family::NAME),*].len()] {
             [$(Offer {
                 work: $Family::WORK,
@@ -166,7 +170,7 @@ families! {
     Window in window,
 }
 
-/// What a family offers for a problem.
+/// The points that a family offers for a problem.
 struct Offer {
     work: Work,
     space: fn(&Problem<'_>) -> Vec<Schedule>,

@@ -1,8 +1,9 @@
 //! What instructions do to integers and truth values; what comes from memory or from floating-point numbers is not known.
 
-use super::form::{Form, LANES, Mask, Symbols};
-use super::program::gcd;
-use super::progression::{BLOCK, WARP};
+use super::form::{Form, LANES};
+use super::mask::Mask;
+use super::progression::{BLOCK, WARP, gcd};
+use super::symbols::Symbols;
 use crate::ptx::{Class, Compare, Few, Opcode};
 use smallvec::smallvec;
 
@@ -46,10 +47,10 @@ impl Value {
 /// The results of an instruction of the table.
 pub(super) fn evaluate(symbols: &mut Symbols, opcode: Opcode, sources: &[Value], grid: [u32; 3]) -> Few<Value> {
     let result = match opcode {
-        Opcode::TidX => Some(Value::Form(symbols.place(WARP))),
-        Opcode::CtaidX => Some(Value::Form(symbols.place(BLOCK))),
-        Opcode::CtaidY => Some(Value::Form(symbols.place(BLOCK + 1))),
-        Opcode::CtaidZ => Some(Value::Form(symbols.place(BLOCK + 2))),
+        Opcode::TidX => Some(Value::Form(symbols.coordinate(WARP))),
+        Opcode::CtaidX => Some(Value::Form(symbols.coordinate(BLOCK))),
+        Opcode::CtaidY => Some(Value::Form(symbols.coordinate(BLOCK + 1))),
+        Opcode::CtaidZ => Some(Value::Form(symbols.coordinate(BLOCK + 2))),
         Opcode::NctaidX => Some(Value::constant(grid[0].into())),
         // Shared memory begins at a multiple of 16, which is all that counts.
         Opcode::SharedBase => Some(Value::constant(0)),

@@ -6,15 +6,15 @@ macro_rules! classes {
     ($($(#[$doc:meta])+ $variant:ident $name:literal,)+) => {
         /// A kind of work. The emulator counts the same kinds, by its own reading of the text.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Class { $($(#[$doc])+ $variant,)+ }
+        pub enum InstructionClass { $($(#[$doc])+ $variant,)+ }
 
-        impl Class {
+        impl InstructionClass {
             /// Every kind, in the order of their discriminants.
-            pub const ALL: &'static [Class] = &[$(Class::$variant,)+];
+            pub const ALL: &'static [InstructionClass] = &[$(InstructionClass::$variant,)+];
 
             /// Its name: `float32_fma`, …
             pub const fn name(self) -> &'static str {
-                match self { $(Class::$variant => $name,)+ }
+                match self { $(InstructionClass::$variant => $name,)+ }
             }
         }
     };
@@ -81,38 +81,38 @@ pub(super) fn groups_on_their_way(opcode: Opcode) -> u32 {
     }
 }
 
-/// The kind of an instruction of the table, and the floating-point operations of a thread in it (of a whole warp for [`Class::Matrix`], where
+/// The kind of an instruction of the table, and the floating-point operations of a thread in it (of a whole warp for [`InstructionClass::Matrix`], where
 /// those of integers count, too).
 #[rustfmt::skip]
-pub(super) fn of(opcode: Opcode) -> (Class, u64) {
+pub(super) fn of(opcode: Opcode) -> (InstructionClass, u64) {
     use Opcode::*;
     match opcode {
-        FmaF32 | FmaSatF32 => (Class::Float32Fma, 2),
-        AddF32 | SubF32 => (Class::Float32Add, 1),
-        MulF32 => (Class::Float32Multiply, 1),
-        MinF32 | MaxF32 | MinNanF32 | MaxNanF32 => (Class::Float32Other, 1),
-        NegF32 | AbsF32 | CopysignF32 => (Class::Float32Other, 0),
-        FmaF64 => (Class::Float64, 2),
-        AddF64 | SubF64 | MulF64 | DivF64 | RcpF64 | SqrtF64 | MinF64 | MaxF64 => (Class::Float64, 1),
-        NegF64 | AbsF64 | CopysignF64 => (Class::Float64, 0),
-        DivF32 | RcpF32 | SqrtF32 | Ex2F32 | Lg2F32 | RsqrtF32 | RcpApproxF32 | TanhApproxF32 => (Class::Special, 1),
+        FmaF32 | FmaSatF32 => (InstructionClass::Float32Fma, 2),
+        AddF32 | SubF32 => (InstructionClass::Float32Add, 1),
+        MulF32 => (InstructionClass::Float32Multiply, 1),
+        MinF32 | MaxF32 | MinNanF32 | MaxNanF32 => (InstructionClass::Float32Other, 1),
+        NegF32 | AbsF32 | CopysignF32 => (InstructionClass::Float32Other, 0),
+        FmaF64 => (InstructionClass::Float64, 2),
+        AddF64 | SubF64 | MulF64 | DivF64 | RcpF64 | SqrtF64 | MinF64 | MaxF64 => (InstructionClass::Float64, 1),
+        NegF64 | AbsF64 | CopysignF64 => (InstructionClass::Float64, 0),
+        DivF32 | RcpF32 | SqrtF32 | Ex2F32 | Lg2F32 | RsqrtF32 | RcpApproxF32 | TanhApproxF32 => (InstructionClass::Special, 1),
         AddS32 | SubS32 | DivS32 | DivU32 | RemS32 | RemU32 | MinS32 | MaxS32 | MinU32 | NegS32 | AbsS32 | AndB32 | OrB32
         | XorB32 | NotB32 | ShlB32 | ShrU32 | ShrS32 | ClzB32 | PrmtB32 | AddS64 | SubS64 | DivS64 | DivU64 | RemS64 | RemU64
-        | MinS64 | MaxS64 | NegS64 | AbsS64 | AndB64 | OrB64 | XorB64 | NotB64 | ShlB64 | ShrU64 | ShrS64 | ClzB64 => (Class::Integer, 0),
-        MulS32 | MulHiU32 | MadS32 | MulWideS32 | MadWideS32 | MulWideU32 | MulS64 | MulHiU64 | MadS64 => (Class::IntegerMultiply, 0),
+        | MinS64 | MaxS64 | NegS64 | AbsS64 | AndB64 | OrB64 | XorB64 | NotB64 | ShlB64 | ShrU64 | ShrS64 | ClzB64 => (InstructionClass::Integer, 0),
+        MulS32 | MulHiU32 | MadS32 | MulWideS32 | MadWideS32 | MulWideU32 | MulS64 | MulHiU64 | MadS64 => (InstructionClass::IntegerMultiply, 0),
         CvtS64S32 | CvtU64U32 | CvtU32U64 | CvtU32U16 | CvtU16U32 | CvtF32F16 | CvtF64F16 | CvtF16F32 | CvtF16F64 | CvtBf16F32
         | CvtF64F32 | CvtF32F64 | CvtRzF32F64 | CvtF32S32 | CvtF32S64 | CvtF64S32 | CvtF64S64 | CvtS32F32 | CvtS64F32
         | CvtS32F64 | CvtS64F64 | CvtNearS32F32 | CvtNearS32F64 | FloorF32 | CeilF32 | TruncF32 | NearF32 | FloorF64 | CeilF64
-        | TruncF64 | NearF64 => (Class::Conversion, 0),
+        | TruncF64 | NearF64 => (InstructionClass::Conversion, 0),
         MovPred | MovB16 | MovB32 | MovB64 | MovF32 | MovF64 | BitsF32 | F32Bits | BitsF64 | F64Bits | F64Halves | HalvesF64
-        | HalvesB64 | B64Halves | HalvesB32 | B32Halves | TidX | CtaidX | CtaidY | CtaidZ | NctaidX | SharedBase | ToGlobal => (Class::Move, 0),
-        AndPred | OrPred | XorPred | NotPred | SelB16 | SelB32 | SelB64 | SelF32 | SelF64 => (Class::Predicate, 0),
-        ShflBflyB32 | ShflDownB32 | ShflIdxB32 => (Class::Shuffle, 0),
-        Barrier | BarrierOr | WarpBarrier => (Class::Barrier, 0),
-        CopyCommit | CopyWait0 | CopyWait1 | CopyWait2 | CopyWait3 => (Class::Copy, 0),
+        | HalvesB64 | B64Halves | HalvesB32 | B32Halves | TidX | CtaidX | CtaidY | CtaidZ | NctaidX | SharedBase | ToGlobal => (InstructionClass::Move, 0),
+        AndPred | OrPred | XorPred | NotPred | SelB16 | SelB32 | SelB64 | SelF32 | SelF64 => (InstructionClass::Predicate, 0),
+        ShflBflyB32 | ShflDownB32 | ShflIdxB32 => (InstructionClass::Shuffle, 0),
+        Barrier | BarrierOr | WarpBarrier => (InstructionClass::Barrier, 0),
+        CopyCommit | CopyWait0 | CopyWait1 | CopyWait2 | CopyWait3 => (InstructionClass::Copy, 0),
         // 16 × 8 outputs, of so many terms each.
-        MmaTf32 => (Class::Matrix, 2 * 16 * 8 * 8),
-        MmaF16 | MmaBf16 => (Class::Matrix, 2 * 16 * 8 * 16),
-        MmaS8S8 | MmaS8U8 | MmaU8S8 | MmaU8U8 => (Class::Matrix, 2 * 16 * 8 * 32),
+        MmaTf32 => (InstructionClass::Matrix, 2 * 16 * 8 * 8),
+        MmaF16 | MmaBf16 => (InstructionClass::Matrix, 2 * 16 * 8 * 16),
+        MmaS8S8 | MmaS8U8 | MmaU8S8 | MmaU8U8 => (InstructionClass::Matrix, 2 * 16 * 8 * 32),
     }
 }

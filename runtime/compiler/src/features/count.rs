@@ -1,6 +1,6 @@
 //! Numbers of events: exact, or bounded.
 
-use super::class::Class;
+use super::class::InstructionClass;
 use std::ops::{Index, IndexMut};
 
 /// A number of events of a launch.
@@ -69,7 +69,7 @@ impl Count {
 
 /// One number a kind of work.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct ByClass([Count; Class::ALL.len()]);
+pub struct ByClass([Count; InstructionClass::ALL.len()]);
 
 impl ByClass {
     /// The sum over all kinds.
@@ -78,15 +78,15 @@ impl ByClass {
     }
 }
 
-impl Index<Class> for ByClass {
+impl Index<InstructionClass> for ByClass {
     type Output = Count;
-    fn index(&self, class: Class) -> &Count {
+    fn index(&self, class: InstructionClass) -> &Count {
         &self.0[class as usize]
     }
 }
 
-impl IndexMut<Class> for ByClass {
-    fn index_mut(&mut self, class: Class) -> &mut Count {
+impl IndexMut<InstructionClass> for ByClass {
+    fn index_mut(&mut self, class: InstructionClass) -> &mut Count {
         &mut self.0[class as usize]
     }
 }
@@ -115,7 +115,7 @@ macro_rules! counts {
                     return self;
                 }
                 let times = all as f64 / part as f64;
-                for class in 0..Class::ALL.len() {
+                for class in 0..InstructionClass::ALL.len() {
                     let (threads, warps) = (&mut self.thread_instructions.0[class], &mut self.warp_instructions.0[class]);
                     *threads = threads.like(sample.thread_instructions.0[class], times);
                     *warps = warps.like(sample.warp_instructions.0[class], times);
@@ -126,7 +126,7 @@ macro_rules! counts {
 
             /// Adds another's so many times.
             pub(super) fn add(&mut self, other: &Counts, times: Count) {
-                for class in 0..Class::ALL.len() {
+                for class in 0..InstructionClass::ALL.len() {
                     let (threads, warps) = (&mut self.thread_instructions.0[class], &mut self.warp_instructions.0[class]);
                     *threads = threads.plus(other.thread_instructions.0[class].times(times));
                     *warps = warps.plus(other.warp_instructions.0[class].times(times));

@@ -29,7 +29,7 @@
 //!
 //! | feature | unit | source |
 //! |---|---|---|
-//! | `float32_fma`, `float32_add`, `float32_multiply`, `float32_other`, `float64`, `float16`, `integer`, `integer_multiply`, `special`, `conversion`, `predicate`, `moves`, `load_global`, `store_global`, `load_shared`, `store_shared`, `constant`, `shuffle`, `atomic`, `barrier`, `control`, `matrix`, `copy` | instructions of warps, by [`Class`] | walk |
+//! | `float32_fma`, `float32_add`, `float32_multiply`, `float32_other`, `float64`, `float16`, `integer`, `integer_multiply`, `special`, `conversion`, `predicate`, `moves`, `load_global`, `store_global`, `load_shared`, `store_shared`, `constant`, `shuffle`, `atomic`, `barrier`, `control`, `matrix`, `copy` | instructions of warps, by [`InstructionClass`] | walk |
 //! | `warp_instructions`, `thread_instructions` | instructions of warps, of threads | walk |
 //! | `warp_instructions_skipped` | instructions of warps whose threads are all predicated off | walk |
 //! | `flops`, `matrix_flops` | operations | walk |
@@ -58,15 +58,19 @@ mod arithmetic;
 mod class;
 mod compulsory;
 mod count;
+mod displacement;
 mod form;
+mod mask;
 mod memory;
+mod nonlinear;
 mod program;
 mod progression;
+mod symbols;
 mod walk;
 
-pub use class::Class;
+pub use class::InstructionClass;
 pub use count::{ByClass, Count, Counts};
-pub use walk::{Argument, count};
+pub use walk::{KnownArgument, count};
 
 use crate::kernel::ParameterValue;
 use crate::lower::{self, Stage};
@@ -155,7 +159,7 @@ impl Features {
 
     /// Loads from global memory that a warp has under way at once, on average.
     pub fn loads_in_flight(&self) -> f64 {
-        self.counts.warp_instructions[Class::LoadGlobal].likely / self.counts.memory_waits.likely.max(1.0)
+        self.counts.warp_instructions[InstructionClass::LoadGlobal].likely / self.counts.memory_waits.likely.max(1.0)
     }
 
     /// Groups of asynchronous copies that a warp has under way when it waits for one, on average; 0 if it copies none.
@@ -178,7 +182,7 @@ impl Features {
     /// Names and values for models, always the same names in the same order. Numbers that are bounded have their likely value.
     pub fn named(&self) -> Vec<(&'static str, f64)> {
         let counts = &self.counts;
-        let classes = Class::ALL.iter();
+        let classes = InstructionClass::ALL.iter();
         let mut all: Vec<(&'static str, f64)> = classes
             .map(|&class| (class.name(), counts.warp_instructions[class].likely))
             .collect();
@@ -239,14 +243,14 @@ pub fn of_stage(problem: &Problem<'_>, stage: &Stage, sizes: &[u64]) -> Result<F
     }
     let grid = stage.launch.grid(sizes)?;
     let blocks = grid.iter().map(|&blocks| u64::from(blocks)).product::<u64>();
-    let arguments: Vec<Argument> = (stage.launch.parameters.iter())
+    let arguments: Vec<KnownArgument> = (stage.launch.parameters.iter())
         .map(|parameter| match parameter.value {
-            ParameterValue::Input(input) if checked.op().inputs[input.index()].dims.is_none() => Argument::Unknown,
-            ParameterValue::Size(size) => Argument::Integer(sizes[size.index()] as i64),
+            ParameterValue::Input(input) if checked.op().inputs[input.index()].dims.is_none() => KnownArgument::Unknown,
+            ParameterValue::Size(size) => KnownArgument::Integer(sizes[size.index()] as i64),
             ParameterValue::Input(_)
             | ParameterValue::Output(_)
             | ParameterValue::IndexErrors
-            | ParameterValue::Scratch(_) => Argument::Pointer,
+            | ParameterValue::Scratch(_) => KnownArgument::Pointer,
         })
         .collect();
     let runs = blocks > 0;

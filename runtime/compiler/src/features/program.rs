@@ -1,7 +1,8 @@
 //! A kernel's instructions made ready to be walked over many times: what every thread does that comes by is summed up once,
 //! and what remains is what addresses, conditions and turns come from, and what depends on them.
 
-use super::class::{self, Class};
+use super::class::{self, InstructionClass};
+use super::progression::gcd;
 use crate::ptx::text::Entry;
 use crate::ptx::{Action, Guard, Instruction, Item, Loop, Opcode, Operand, Reg, Space};
 
@@ -10,7 +11,7 @@ pub(super) struct Program<'a> {
     pub body: Body<'a>,
     /// By a register's slot: whether its value is to be known, and can be: it is assigned at one place, or is a ring.
     pub wanted: Vec<bool>,
-    /// Of registers that go round, by their slots, the step; 0 of others. See [`Places::step`].
+    /// Of registers that go round, by their slots, the step; 0 of others. See [`Assignments::step`].
     pub rings: Vec<i64>,
     /// Where each class's registers begin among the slots.
     starts: [usize; 6],
@@ -36,7 +37,7 @@ pub(super) enum Step<'a> {
 /// A sum over instructions that all active lanes execute.
 #[derive(Debug, Clone)]
 pub(super) struct Work {
-    pub instructions: [u64; Class::ALL.len()],
+    pub instructions: [u64; InstructionClass::ALL.len()],
     pub flops: u64,
     pub matrix_flops: u64,
     pub barriers: u64,
@@ -49,7 +50,7 @@ pub(super) struct Work {
 impl Default for Work {
     fn default() -> Work {
         Work {
-            instructions: [0; Class::ALL.len()],
+            instructions: [0; InstructionClass::ALL.len()],
             flops: 0,
             matrix_flops: 0,
             barriers: 0,
@@ -72,14 +73,14 @@ impl Work {
     fn add(&mut self, instruction: &Instruction, waits: Option<u64>) {
         let (class, flops) = match instruction.action {
             Action::Table(opcode) => class::of(opcode),
-            Action::Compare(..) => (Class::Predicate, 0),
-            Action::Parameter(..) => (Class::Constant, 0),
-            Action::Load(Space::Shared, ..) | Action::LoadMatrices(..) => (Class::LoadShared, 0),
-            Action::Load(..) => (Class::LoadGlobal, 0),
-            Action::Store(Space::Shared, ..) => (Class::StoreShared, 0),
-            Action::Store(..) => (Class::StoreGlobal, 0),
-            Action::Copy(..) => (Class::Copy, 0),
-            Action::Arrive(_) => (Class::Atomic, 0),
+            Action::Compare(..) => (InstructionClass::Predicate, 0),
+            Action::Parameter(..) => (InstructionClass::Constant, 0),
+            Action::Load(Space::Shared, ..) | Action::LoadMatrices(..) => (InstructionClass::LoadShared, 0),
+            Action::Load(..) => (InstructionClass::LoadGlobal, 0),
+            Action::Store(Space::Shared, ..) => (InstructionClass::StoreShared, 0),
+            Action::Store(..) => (InstructionClass::StoreGlobal, 0),
+            Action::Copy(..) => (InstructionClass::Copy, 0),
+            Action::Arrive(_) => (InstructionClass::Atomic, 0),
         };
         self.instructions[class as usize] += 1;
         if let Action::Table(opcode) = instruction.action {
@@ -90,7 +91,7 @@ impl Work {
         }
         self.memory_waits += u64::from(waits.is_some());
         self.wait_distance += waits.unwrap_or(0);
-        if class == Class::Matrix {
+        if class == InstructionClass::Matrix {
             self.matrix_flops += flops;
         } else {
             self.flops += flops;
@@ -100,7 +101,7 @@ impl Work {
 
 /// Where a register is assigned.
 #[derive(Debug, Clone, Copy, Default)]
-struct Places {
+struct Assignments {
     number: u32,
     /// By a move, by something else.
     moves: bool,
@@ -109,20 +110,12 @@ struct Places {
     steps: i64,
 }
 
-impl Places {
+impl Assignments {
     /// The step of a ring: a register that is set, and moved on by multiples of the step. (Such are the addresses of stages
     /// in shared memory.) Where it is, is known but for such a multiple, if all that it is set to is alike.
     fn step(&self) -> i64 {
         if self.moves && !self.others { self.steps } else { 0 }
     }
-}
-
-pub(super) fn gcd(a: i64, b: i64) -> i64 {
-    let (mut a, mut b) = (a.saturating_abs(), b.saturating_abs());
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
 }
 
 impl<'a> Program<'a> {
@@ -144,17 +137,17 @@ impl<'a> Program<'a> {
             threads: entry.threads,
         };
         program.want(&entry.body);
-        let mut places = vec![Places::default(); all];
-        program.places(&entry.body, &mut places);
-        if places.iter().any(|places| places.step() > 0) {
+        let mut assignments = vec![Assignments::default(); all];
+        program.assignments(&entry.body, &mut assignments);
+        if assignments.iter().any(|assignments| assignments.step() > 0) {
             let mut varying = vec![false; all];
             while program.vary(&entry.body, false, &mut varying) {}
-            for ((ring, places), varying) in program.rings.iter_mut().zip(&places).zip(varying) {
-                *ring = if varying { 0 } else { places.step() };
+            for ((ring, assignments), varying) in program.rings.iter_mut().zip(&assignments).zip(varying) {
+                *ring = if varying { 0 } else { assignments.step() };
             }
         }
-        for ((wanted, places), ring) in program.wanted.iter_mut().zip(&places).zip(&program.rings) {
-            *wanted &= places.number == 1 || *ring > 0;
+        for ((wanted, assignments), ring) in program.wanted.iter_mut().zip(&assignments).zip(&program.rings) {
+            *wanted &= assignments.number == 1 || *ring > 0;
         }
         let mut loads = Loads {
             issued: vec![(0, 0); all],
@@ -219,31 +212,31 @@ impl<'a> Program<'a> {
     }
 
     /// Where each register is assigned; a condition counts as another place.
-    fn places(&self, items: &[Item], places: &mut [Places]) {
+    fn assignments(&self, items: &[Item], assignments: &mut [Assignments]) {
         for item in items {
             match item {
                 Item::Instruction(instruction) => {
                     for &result in &instruction.results {
-                        let places = &mut places[self.slot(result)];
+                        let assignments = &mut assignments[self.slot(result)];
                         // That one thread of a block arrives is told to all.
                         let elsewhere = instruction.guard.is_some() && !matches!(instruction.action, Action::Arrive(_));
-                        places.number += 1 + u32::from(elsewhere);
+                        assignments.number += 1 + u32::from(elsewhere);
                         match (instruction.action, &instruction.sources[..]) {
-                            (Action::Table(Opcode::MovB32), _) => places.moves = true,
+                            (Action::Table(Opcode::MovB32), _) => assignments.moves = true,
                             (Action::Table(Opcode::AddS32), &[Operand::Reg(own), Operand::Int(step)])
                                 if own == result =>
                             {
-                                places.steps = gcd(places.steps, step);
+                                assignments.steps = gcd(assignments.steps, step);
                             }
-                            _ => places.others = true,
+                            _ => assignments.others = true,
                         }
                     }
                 }
-                Item::If(_, body) => self.places(body, places),
+                Item::If(_, body) => self.assignments(body, assignments),
                 Item::Loop(each) => {
-                    places[self.slot(each.counter)].number += 1;
-                    places[self.slot(each.counter)].others = true;
-                    self.places(&each.body, places);
+                    assignments[self.slot(each.counter)].number += 1;
+                    assignments[self.slot(each.counter)].others = true;
+                    self.assignments(&each.body, assignments);
                 }
             }
         }
@@ -314,7 +307,7 @@ impl<'a> Program<'a> {
         if instruction.guard.is_none() {
             body.work.add(instruction, waits);
         } else if instruction.leaves_zeros() {
-            body.work.instructions[Class::Move as usize] += instruction.results.len() as u64;
+            body.work.instructions[InstructionClass::Move as usize] += instruction.results.len() as u64;
         }
         if memory || instruction.guard.is_some() || self.wants(&instruction.results) {
             body.steps.push(Step::Instruction(instruction, waits));

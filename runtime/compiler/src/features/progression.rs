@@ -38,8 +38,17 @@ impl Progression {
     }
 }
 
-/// The places of a launch where a warp can be.
-pub(super) const PLACES: usize = 4;
+/// The greatest common divisor, never negative.
+pub(super) fn gcd(a: i64, b: i64) -> i64 {
+    let (mut a, mut b) = (a.saturating_abs(), b.saturating_abs());
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+/// The coordinates of a launch where a warp can be.
+pub(super) const COORDINATES: usize = 4;
 /// The warp's number in its block.
 pub(super) const WARP: usize = 0;
 /// The block's number in x; in y and z after it.
@@ -49,8 +58,8 @@ pub(super) const BLOCK: usize = 1;
 #[derive(Debug, Clone)]
 pub(super) struct Warps {
     pub sides: Vec<Progression>,
-    /// Each place as a sum of sides, with a weight each.
-    pub places: [SmallVec<[(u32, i64); 2]>; PLACES],
+    /// Each coordinate as a sum of sides, with a weight each.
+    pub coordinates: [SmallVec<[(u32, i64); 2]>; COORDINATES],
 }
 
 impl Warps {
@@ -62,8 +71,8 @@ impl Warps {
             stride: 1,
         }];
         sides.extend(grid.map(|blocks| Progression::below(i64::from(blocks))));
-        let places = std::array::from_fn(|place| SmallVec::from_iter([(place as u32, 1)]));
-        Warps { sides, places }
+        let coordinates = std::array::from_fn(|coordinate| SmallVec::from_iter([(coordinate as u32, 1)]));
+        Warps { sides, coordinates }
     }
 
     pub fn count(&self) -> u64 {
@@ -81,7 +90,7 @@ impl Warps {
                 sides[number] = rest;
                 Warps {
                     sides,
-                    places: self.places.clone(),
+                    coordinates: self.coordinates.clone(),
                 }
             })
         })

@@ -1,16 +1,16 @@
 //! Walks over a kernel's instructions, once for each set of warps that are alike.
 
 use super::arithmetic::{self, Value};
-use super::class::Class;
+use super::class::InstructionClass;
 use super::count::{Count, Counts, Traffic};
-use super::form::{Detail, Form, LANES, Mask, Symbols};
+use super::form::{Form, LANES};
+use super::mask::{Mask, lanes_where};
 use super::memory;
 use super::program::{Body, Program, Step, Work};
 use super::progression::{Progression, Warps};
+use super::symbols::{Detail, Symbols};
 use crate::ptx::text::Entry;
-use crate::ptx::{
-    Action, Address, Class as RegisterClass, Compare, Few, Guard, Instruction, Loop, Operand, Reg, Space, Width,
-};
+use crate::ptx::{Action, Address, Class, Compare, Few, Guard, Instruction, Loop, Operand, Reg, Space, Width};
 use smallvec::SmallVec;
 
 /// How much is looked at in full detail, and then for conditions alone: an instruction counts 1, one that is evaluated [`EVALUATION`].
@@ -20,7 +20,7 @@ const EVALUATION: u64 = 5;
 
 /// A kernel's argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Argument {
+pub enum KnownArgument {
     /// The address of an allocation, which begins at a multiple of 256 bytes.
     Pointer,
     /// An integer.
@@ -30,7 +30,7 @@ pub enum Argument {
 }
 
 /// What a launch of a kernel does. `arguments`: one a parameter.
-pub fn count(entry: &Entry, grid: [u32; 3], arguments: &[Argument]) -> Counts {
+pub fn count(entry: &Entry, grid: [u32; 3], arguments: &[KnownArgument]) -> Counts {
     let program = Program::new(entry);
     let mut walk = Walk::new(&program, grid, arguments);
     let all: u64 = walk.parts().iter().map(|(part, _)| part.count()).sum();
@@ -69,7 +69,7 @@ struct Access {
 struct Walk<'a> {
     program: &'a Program<'a>,
     grid: [u32; 3],
-    arguments: &'a [Argument],
+    arguments: &'a [KnownArgument],
     symbols: Symbols,
     /// Of each register, by its slot.
     values: Vec<Value>,
@@ -85,7 +85,7 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(program: &'a Program<'a>, grid: [u32; 3], arguments: &'a [Argument]) -> Walk<'a> {
+    fn new(program: &'a Program<'a>, grid: [u32; 3], arguments: &'a [KnownArgument]) -> Walk<'a> {
         Walk {
             program,
             grid,
@@ -149,7 +149,7 @@ impl<'a> Walk<'a> {
         let mut once = Counts::default();
         self.body(&self.program.body, Mask::exactly(lanes), &mut once);
         // The `ret` at the end.
-        issue(&mut once, Class::Control, Mask::exactly(lanes));
+        issue(&mut once, InstructionClass::Control, Mask::exactly(lanes));
         if self.refuted.len() > refuted {
             // What was taken for a ring before is counted anew, without.
             self.accesses.clear();
@@ -289,9 +289,9 @@ impl<'a> Walk<'a> {
             }
             Action::Parameter(number, _) => {
                 let value = match self.arguments.get(number as usize) {
-                    Some(Argument::Integer(value)) => Value::constant(*value),
+                    Some(KnownArgument::Integer(value)) => Value::constant(*value),
                     // Far apart from each other.
-                    Some(Argument::Pointer) => Value::constant(i64::from(number + 1) << 48),
+                    Some(KnownArgument::Pointer) => Value::constant(i64::from(number + 1) << 48),
                     _ => Value::UNKNOWN,
                 };
                 self.assign(instruction.results[0], value);
@@ -338,7 +338,7 @@ impl<'a> Walk<'a> {
         let nothing = arithmetic::compare(
             &mut self.symbols,
             Compare::Eq,
-            RegisterClass::B32,
+            Class::B32,
             true,
             &size,
             &Value::constant(0),
@@ -382,8 +382,10 @@ impl<'a> Walk<'a> {
             true => memory::WORD,
             false => memory::SECTOR,
         };
-        let moves = self.symbols.moves(address, access.besides, modulus, &access.turns);
-        let (low, high) = moves.sum(&values, |values| {
+        let displacements = self
+            .symbols
+            .displacements(address, access.besides, modulus, &access.turns);
+        let (low, high) = displacements.sum(&values, |values| {
             let most = number(active.possibly, values);
             let least = active.exact().map_or_else(|| number(active.surely, values), |_| most);
             (least, most)
@@ -391,7 +393,9 @@ impl<'a> Walk<'a> {
         let sum = Count::between(low, high).times(access.times);
         let least = active.exact().map(|lanes| {
             let each = Count::exactly(memory::least_passes(bytes, lanes));
-            Count::exactly(moves.executions()).times(each).times(access.times)
+            Count::exactly(displacements.executions())
+                .times(each)
+                .times(access.times)
         });
         counts.add_units(traffic, sum, least);
     }
@@ -417,9 +421,9 @@ impl<'a> Walk<'a> {
                 ([most.max(least); LANES], [least; LANES])
             }
         };
-        issue(counts, Class::Move, active);
+        issue(counts, InstructionClass::Move, active);
         if !each.turns.entered {
-            issue(counts, Class::Predicate, active);
+            issue(counts, InstructionClass::Predicate, active);
             let inside = Mask {
                 surely: lanes_where(&fewest, |turns| turns > 0),
                 possibly: lanes_where(&most, |turns| turns > 0),
@@ -541,7 +545,7 @@ fn units_anywhere(traffic: Traffic, bytes: u32, active: Mask) -> Count {
 /// Counts what all active lanes execute.
 fn add_work(work: &Work, active: Mask, counts: &mut Counts) {
     let (threads, warps) = (threads(active), warps(active));
-    for &class in Class::ALL {
+    for &class in InstructionClass::ALL {
         let number = work.instructions[class as usize];
         if number > 0 {
             let (all, some) = (
@@ -566,7 +570,7 @@ fn add_work(work: &Work, active: Mask, counts: &mut Counts) {
 }
 
 /// Counts an instruction that all active lanes execute.
-fn issue(counts: &mut Counts, class: Class, active: Mask) {
+fn issue(counts: &mut Counts, class: InstructionClass, active: Mask) {
     let mut work = Work::default();
     work.instructions[class as usize] = 1;
     add_work(&work, active, counts);
@@ -583,7 +587,7 @@ fn skip(counts: &mut Counts, region: Mask, active: Mask) {
 
 /// Counts a branch that some lanes of a region take.
 fn branch(counts: &mut Counts, region: Mask, taken: Mask) {
-    issue(counts, Class::Control, taken);
+    issue(counts, InstructionClass::Control, taken);
     skip(counts, region, taken);
     let stay = region.and(taken.not());
     let diverges = Count::between(
@@ -604,9 +608,9 @@ fn back_edges(counts: &mut Counts, active: Mask, fewest: &[i64; LANES], most: &[
     let lanes = |less| Count::between(sum(fewest, active.surely, less), sum(most, active.possibly, less));
     let back = Count::between(turns.low.saturating_sub(1), turns.high.saturating_sub(1));
     for (class, threads, warps) in [
-        (Class::Integer, lanes(0), turns),
-        (Class::Predicate, lanes(0), turns),
-        (Class::Control, lanes(1), back),
+        (InstructionClass::Integer, lanes(0), turns),
+        (InstructionClass::Predicate, lanes(0), turns),
+        (InstructionClass::Control, lanes(1), back),
     ] {
         counts.thread_instructions[class] = counts.thread_instructions[class].plus(threads);
         counts.warp_instructions[class] = counts.warp_instructions[class].plus(warps);
@@ -627,11 +631,4 @@ fn back_edges(counts: &mut Counts, active: Mask, fewest: &[i64; LANES], most: &[
         Count::between(0, (lanes - 1).min(turns.high))
     };
     counts.divergent_branches = counts.divergent_branches.plus(ends);
-}
-
-fn lanes_where(values: &[i64; LANES], holds: impl Fn(i64) -> bool) -> u32 {
-    values
-        .iter()
-        .enumerate()
-        .fold(0, |mask, (lane, &value)| mask | u32::from(holds(value)) << lane)
 }

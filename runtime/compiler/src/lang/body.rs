@@ -1,7 +1,12 @@
 //! The function's body: closures as tensors, expressions as the arena of an [`Op`].
 
-use super::signature::{Signature, ungrouped};
-use super::{Elements, Errors, Spans, empty, remedies, size_named, ungrouped_expr};
+use super::constants;
+use super::errors::Errors;
+use super::groups::{ungrouped, unwrapped};
+use super::remedies;
+use super::signature::{Elements, Signature};
+use super::sizes::size_named;
+use super::spans::Spans;
 use crate::check::{call_of_another_length, result_of_another_rank};
 use crate::element::Element;
 use crate::ir::{
@@ -40,7 +45,15 @@ impl<'a> Builder<'a> {
         whole: Span,
         errors: &'a mut Errors,
     ) -> Builder<'a> {
-        let mut op = empty(sizes);
+        let mut op = Op {
+            name: String::new(),
+            sizes: sizes.iter().map(|(size, _)| size.clone()).collect(),
+            inputs: Vec::new(),
+            axes: Vec::new(),
+            lets: Vec::new(),
+            outputs: Vec::new(),
+            exprs: Vec::new(),
+        };
         let mut inputs = Vec::new();
         for parameter in &signature.parameters {
             let dims = parameter.dims.as_ref().map(|dims| {
@@ -314,7 +327,7 @@ impl<'a> Builder<'a> {
     // ------------------------------------------------------------------ expressions
 
     fn push(&mut self, expr: Expr, span: Span) -> ExprId {
-        let folded = self.folded(&expr).map_or(expr, Expr::Literal);
+        let folded = constants::folded(&self.op, &expr).map_or(expr, Expr::Literal);
         let id = ExprId(self.op.exprs.len() as u32);
         self.op.exprs.push(folded);
         self.spans.exprs.push(span);
@@ -444,7 +457,7 @@ impl<'a> Builder<'a> {
     fn path(&mut self, path: &syn::Path) -> Option<ExprId> {
         let span = path.span();
         let Some(name) = path.get_ident() else {
-            return match constant(path) {
+            return match constants::named(path) {
                 Some(value) => Some(self.push(Expr::Literal(value), span)),
                 None => self.fail(
                     span,
@@ -718,67 +731,6 @@ impl<'a> Builder<'a> {
         let values = values.into_iter().collect::<Option<Vec<_>>>()?;
         Some(self.push(Expr::Call(function, values), span))
     }
-
-    // ------------------------------------------------------------------ constants
-
-    /// The value of an expression of literals alone, computed in 64 bits: constants are exact.
-    fn folded(&self, expr: &Expr) -> Option<Literal> {
-        let literal = |id: ExprId| match self.op.expr(id) {
-            Expr::Literal(literal) => Some(*literal),
-            _ => None,
-        };
-        let float = |literal: Literal| match literal {
-            Literal::Float(value) => Some(value),
-            Literal::Int(value) => Some(value as f64),
-            Literal::Bool(_) => None,
-        };
-        match *expr {
-            Expr::Unary(UnaryOp::Neg, a) => match literal(a)? {
-                Literal::Float(value) => Some(Literal::Float(-value)),
-                Literal::Int(value) => Some(Literal::Int(value.wrapping_neg())),
-                Literal::Bool(_) => None,
-            },
-            Expr::Binary(op, a, b) => match (literal(a)?, literal(b)?) {
-                (Literal::Int(a), Literal::Int(b)) => {
-                    let value = match op {
-                        BinaryOp::Add => a.checked_add(b),
-                        BinaryOp::Sub => a.checked_sub(b),
-                        BinaryOp::Mul => a.checked_mul(b),
-                        BinaryOp::Div => a.checked_div(b),
-                        BinaryOp::Rem => a.checked_rem(b),
-                        BinaryOp::Min => Some(a.min(b)),
-                        BinaryOp::Max => Some(a.max(b)),
-                        BinaryOp::And | BinaryOp::Or => None,
-                    };
-                    // What does not fit `i32` is left to wrap where it is computed.
-                    value.filter(|&value| i32::try_from(value).is_ok()).map(Literal::Int)
-                }
-                (a, b) => {
-                    let (a, b) = (float(a)?, float(b)?);
-                    let value = match op {
-                        BinaryOp::Add => a + b,
-                        BinaryOp::Sub => a - b,
-                        BinaryOp::Mul => a * b,
-                        BinaryOp::Div => a / b,
-                        _ => return None,
-                    };
-                    Some(Literal::Float(value))
-                }
-            },
-            Expr::Call(function, ref arguments) => {
-                let value = float(literal(*arguments.first()?)?)?;
-                let value = match function {
-                    Function::Exp => libm::exp(value),
-                    Function::Ln => libm::log(value),
-                    Function::Sqrt => value.sqrt(),
-                    Function::Rsqrt => 1.0 / value.sqrt(),
-                    _ => return None,
-                };
-                Some(Literal::Float(value))
-            }
-            _ => None,
-        }
-    }
 }
 
 fn reduction_named(name: &str) -> Option<ReduceOp> {
@@ -791,81 +743,4 @@ fn reduction_named(name: &str) -> Option<ReduceOp> {
         "argmin" => ReduceOp::ArgMin,
         _ => return None,
     })
-}
-
-/// An expression without the parentheses, groups and braces around it.
-fn unwrapped(expr: &syn::Expr) -> &syn::Expr {
-    match ungrouped_expr(expr) {
-        syn::Expr::Block(block) => match block.block.stmts.as_slice() {
-            [Stmt::Expr(inner, None)] => unwrapped(inner),
-            _ => expr,
-        },
-        other => other,
-    }
-}
-
-/// `f32::NEG_INFINITY`, `std::f64::consts::PI`, `i32::MIN`, …
-fn constant(path: &syn::Path) -> Option<Literal> {
-    let names: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let names = match names.as_slice() {
-        ["std" | "core", rest @ ..] => rest,
-        all => all,
-    };
-    use std::f64::consts;
-    let value = match names {
-        ["f32" | "f64", "consts", name] => match *name {
-            "PI" => consts::PI,
-            "TAU" => consts::TAU,
-            "E" => consts::E,
-            "SQRT_2" => consts::SQRT_2,
-            "FRAC_1_SQRT_2" => consts::FRAC_1_SQRT_2,
-            "LN_2" => consts::LN_2,
-            "LN_10" => consts::LN_10,
-            "LOG2_E" => consts::LOG2_E,
-            "LOG10_E" => consts::LOG10_E,
-            "FRAC_1_PI" => consts::FRAC_1_PI,
-            "FRAC_2_PI" => consts::FRAC_2_PI,
-            "FRAC_2_SQRT_PI" => consts::FRAC_2_SQRT_PI,
-            "FRAC_PI_2" => consts::FRAC_PI_2,
-            "FRAC_PI_4" => consts::FRAC_PI_4,
-            _ => return None,
-        },
-        [ty @ ("f32" | "f64" | "f16" | "bf16"), name] => match (*ty, *name) {
-            (_, "INFINITY") => f64::INFINITY,
-            (_, "NEG_INFINITY") => f64::NEG_INFINITY,
-            (_, "NAN") => f64::NAN,
-            ("f32", "MAX") => f64::from(f32::MAX),
-            ("f32", "MIN") => f64::from(f32::MIN),
-            ("f32", "EPSILON") => f64::from(f32::EPSILON),
-            ("f32", "MIN_POSITIVE") => f64::from(f32::MIN_POSITIVE),
-            ("f64", "MAX") => f64::MAX,
-            ("f64", "MIN") => f64::MIN,
-            ("f64", "EPSILON") => f64::EPSILON,
-            ("f64", "MIN_POSITIVE") => f64::MIN_POSITIVE,
-            ("f16", "MAX") => half::f16::MAX.to_f64(),
-            ("f16", "MIN") => half::f16::MIN.to_f64(),
-            ("f16", "EPSILON") => half::f16::EPSILON.to_f64(),
-            ("bf16", "MAX") => half::bf16::MAX.to_f64(),
-            ("bf16", "MIN") => half::bf16::MIN.to_f64(),
-            ("bf16", "EPSILON") => half::bf16::EPSILON.to_f64(),
-            _ => return None,
-        },
-        [ty, name] => {
-            let (low, high) = match *ty {
-                "i8" => (i64::from(i8::MIN), i64::from(i8::MAX)),
-                "u8" => (0, i64::from(u8::MAX)),
-                "i32" => (i64::from(i32::MIN), i64::from(i32::MAX)),
-                "i64" => (i64::MIN, i64::MAX),
-                _ => return None,
-            };
-            return match *name {
-                "MIN" => Some(Literal::Int(low)),
-                "MAX" => Some(Literal::Int(high)),
-                _ => None,
-            };
-        }
-        _ => return None,
-    };
-    Some(Literal::Float(value))
 }

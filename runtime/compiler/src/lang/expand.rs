@@ -3,12 +3,13 @@
 //! Every path in it is absolute, traits included, and every name of its own has the macro's hygiene or a scope without the user's
 //! names: nothing that the user's code calls alike changes its meaning. One parameter list serves all of it; see [`Interface`].
 
-use super::{ElementType, Operator, Parameter, TensorType};
-use crate::element::Element;
+use super::interface::{Bodies, Embedded, Interface};
+use super::parse::{Operator, parse};
+use super::stub::stub;
 use crate::fingerprint;
 use crate::record::{Fingerprint, encoding};
-use proc_macro2::{Ident, Literal, Span, TokenStream};
-use quote::{ToTokens, format_ident, quote};
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::quote;
 use std::path::PathBuf;
 
 /// What the expansion needs to know of the crate it happens in.
@@ -24,10 +25,10 @@ pub struct Environment<'a> {
 /// Expands the attribute. Where something is wrong, the result holds the errors at their spans, and beside them, if the
 /// signature can be read at all, items of the same names and types, so that calls of it cause no further errors.
 pub fn expand(attribute: TokenStream, item: TokenStream, environment: &Environment<'_>) -> TokenStream {
-    let expanded = super::parse(attribute.clone(), item.clone()).and_then(|operator| full(&operator, environment));
+    let expanded = parse(attribute.clone(), item.clone()).and_then(|operator| full(&operator, environment));
     expanded.unwrap_or_else(|error| {
         let errors = error.into_compile_error();
-        let stub = super::stub::stub(attribute, item);
+        let stub = stub(attribute, item);
         quote!(#errors #stub)
     })
 }
@@ -40,7 +41,7 @@ fn full(operator: &Operator, environment: &Environment<'_>) -> syn::Result<Token
         let fingerprint = fingerprint::of(&variant.checked).map_err(error)?;
         let bundle = (environment.bundle)(&fingerprint);
         fingerprints.push(fingerprint);
-        Ok(Variant {
+        Ok(Embedded {
             elements: variant.elements.clone(),
             operator: bytes,
             bundle,
@@ -78,341 +79,5 @@ fn warning(at: Span, message: &str) -> TokenStream {
             const #name: () = ();
             #name
         };
-    }
-}
-
-/// The function and module to generate.
-pub(super) struct Interface<'a> {
-    pub name: &'a Ident,
-    pub visibility: &'a syn::Visibility,
-    pub attributes: &'a [syn::Attribute],
-    pub generics: &'a [(Ident, Vec<Element>)],
-    pub parameters: &'a [Parameter],
-    pub results: &'a [TensorType],
-    pub tuple: bool,
-    pub module: &'a Ident,
-    pub runtime: &'a syn::Path,
-}
-
-/// What is inside them.
-pub(super) enum Bodies<'a> {
-    /// Calls of the runtime.
-    Full { package: &'a str, variants: &'a [Variant] },
-    /// Nothing that runs: the crate does not compile anyway.
-    Stub,
-}
-
-/// One combination of element types.
-pub(super) struct Variant {
-    elements: Vec<Element>,
-    operator: Vec<u8>,
-    bundle: Option<PathBuf>,
-}
-
-/// A name that meets none of the user's.
-fn own(name: &str) -> Ident {
-    Ident::new(name, Span::mixed_site())
-}
-
-impl Interface<'_> {
-    pub(super) fn expand(&self, bodies: Bodies<'_>) -> TokenStream {
-        let (name, module, vis, attributes) = (self.name, self.module, self.visibility, self.attributes);
-        let full = matches!(bodies, Bodies::Full { .. });
-        let function = self.function(full);
-        let into = self.into(full);
-        let prepare = self.planning("prepare", full);
-        let plan = self.planning("plan", full);
-        let reference = self.reference(full);
-        let kernel = match bodies {
-            Bodies::Full { package, variants } => self.kernel(package, variants),
-            Bodies::Stub => TokenStream::new(),
-        };
-        let traits = self.traits();
-        // The parameters of a stub are used by nobody, which is not the user's fault.
-        let unused = match bodies {
-            Bodies::Full { .. } => TokenStream::new(),
-            Bodies::Stub => quote!(#[allow(unused_variables)]),
-        };
-        let about = format!("The operator [`{name}()`](fn@{name}): its kernel, and other ways to call it.");
-        quote! {
-            #(#attributes)*
-            #[allow(clippy::too_many_arguments)]
-            #unused
-            #vis #function
-
-            #[doc = #about]
-            #unused
-            #[allow(dead_code, unreachable_pub, clippy::too_many_arguments)]
-            #vis mod #module {
-                #traits
-                #kernel
-                // Apart from the static, so that a parameter may be called as it is.
-                mod functions {
-                    #into
-                    #prepare
-                    #plan
-                    #reference
-                }
-                #[allow(unused_imports)]
-                pub use self::functions::{into, plan, prepare, reference};
-            }
-        }
-    }
-
-    /// `fn name(gpu, inputs…) -> Result<outputs>`.
-    fn function(&self, full: bool) -> TokenStream {
-        let (name, module, runtime) = (self.name, self.module, self.runtime);
-        let here = quote!(#module::);
-        let (gpu, inputs, call) = (own("gpu"), own("inputs"), own("call"));
-        let generics = self.generics(&here);
-        let parameters = self.parameters(&quote!(Tensor));
-        let result = self.result(&quote!(Tensor));
-        let body = body(full, || {
-            let variant = self.variant(&here);
-            let arguments = self.arguments("Argument");
-            let outputs = self.outputs();
-            let positions = 0..outputs.len();
-            let elements = self.results.iter().map(|result| self.element(&result.element));
-            let value = self.value(&outputs);
-            quote! {
-                let #inputs = #arguments;
-                let #call = #runtime::__private::Call::new(#variant, #gpu, &#inputs)?;
-                #(let #outputs = #call.output::<#elements>(#positions)?;)*
-                #call.launch(&[#(<#runtime::__private::View<'_> as ::core::convert::From<_>>::from(&#outputs)),*])?;
-                ::core::result::Result::Ok(#value)
-            }
-        });
-        quote! {
-            fn #name #generics (#gpu: &#runtime::Gpu, #(#parameters),*) -> ::core::result::Result<#result, #runtime::Error> {
-                #body
-            }
-        }
-    }
-
-    /// `fn into(gpu, inputs…, outputs…)`.
-    fn into(&self, full: bool) -> TokenStream {
-        let runtime = self.runtime;
-        let (gpu, inputs) = (own("gpu"), own("inputs"));
-        let generics = self.generics(&quote!(super::));
-        let parameters = self.parameters(&quote!(Tensor));
-        let outputs = self.outputs();
-        let elements = self.results.iter().map(|result| self.element(&result.element));
-        let body = body(full, || {
-            let variant = self.variant(&quote!(super::));
-            let arguments = self.arguments("Argument");
-            quote! {
-                let #inputs = #arguments;
-                #runtime::__private::Call::new(#variant, #gpu, &#inputs)?
-                    .launch(&[#(<#runtime::__private::View<'_> as ::core::convert::From<_>>::from(&*#outputs)),*])
-            }
-        });
-        let plural = if outputs.len() == 1 { "a tensor" } else { "tensors" };
-        let about = format!(
-            "Calls the operator with its result in {plural} of the caller's. After [`prepare`] it allocates nothing.\n\n# Errors\nArguments that do not fit each other or the GPU, or an error of the driver."
-        );
-        quote! {
-            #[doc = #about]
-            pub fn into #generics (
-                #gpu: &#runtime::Gpu,
-                #(#parameters,)*
-                #(#outputs: &mut #runtime::Tensor<#elements>),*
-            ) -> ::core::result::Result<(), #runtime::Error> {
-                #body
-            }
-        }
-    }
-
-    /// `fn prepare(gpu, sizes) -> Result<Plan>`, and `plan`.
-    fn planning(&self, name: &str, full: bool) -> TokenStream {
-        let runtime = self.runtime;
-        let (gpu, sizes) = (own("gpu"), own("sizes"));
-        let method = Ident::new(name, Span::call_site());
-        let generics = self.generics(&quote!(super::));
-        let about = match name {
-            "prepare" => {
-                "Loads the kernel that calls of these sizes use; afterwards [`into`] allocates nothing and waits for nothing."
-            }
-            _ => "Which kernel calls of these sizes use, why, and what is known of it. Launches nothing.",
-        };
-        let about = format!("{about}\n\n# Errors\nSizes that are missing, unknown or impossible; no kernel for them.");
-        let body = body(full, || {
-            let variant = self.variant(&quote!(super::));
-            quote!(#variant.#method(#gpu, #sizes))
-        });
-        quote! {
-            #[doc = #about]
-            pub fn #method #generics (
-                #gpu: &#runtime::Gpu,
-                #sizes: &#runtime::Sizes,
-            ) -> ::core::result::Result<#runtime::Plan, #runtime::Error> {
-                #body
-            }
-        }
-    }
-
-    /// `fn reference(inputs…) -> Result<outputs>`.
-    fn reference(&self, full: bool) -> TokenStream {
-        let runtime = self.runtime;
-        let (inputs, call) = (own("inputs"), own("call"));
-        let generics = self.generics(&quote!(super::));
-        let parameters = self.parameters(&quote!(HostTensor));
-        let result = self.result(&quote!(HostTensor));
-        let body = body(full, || {
-            let variant = self.variant(&quote!(super::));
-            let arguments = self.arguments("HostArgument");
-            let outputs = self.results.iter().enumerate().map(|(position, result)| {
-                let element = self.element(&result.element);
-                quote!(#call.output::<#element>(#position)?)
-            });
-            let value = self.value(&outputs.collect::<Vec<_>>());
-            quote! {
-                let #inputs = #arguments;
-                let #call = #runtime::__private::Reference::new(#variant, &#inputs)?;
-                ::core::result::Result::Ok(#value)
-            }
-        });
-        quote! {
-            /// Computes the operator on the CPU, in double precision inside.
-            ///
-            /// # Errors
-            /// Arguments that do not fit each other.
-            pub fn reference #generics (#(#parameters),*) -> ::core::result::Result<#result, #runtime::Error> {
-                #body
-            }
-        }
-    }
-
-    /// `static KERNEL`.
-    fn kernel(&self, package: &str, variants: &[Variant]) -> TokenStream {
-        let runtime = self.runtime;
-        let name = self.name.to_string();
-        let variants = variants.iter().map(|variant| {
-            let types = variant.elements.iter().map(|element| {
-                let id = Ident::new(&format!("{element:?}"), Span::call_site());
-                quote!(#runtime::__private::ElementId::#id)
-            });
-            let operator = Literal::byte_string(&variant.operator);
-            let bundle = match variant.bundle.as_ref().and_then(|path| path.to_str()) {
-                Some(path) => quote!(::core::option::Option::Some(::core::include_bytes!(#path))),
-                None => quote!(::core::option::Option::None),
-            };
-            quote! {
-                #runtime::__private::VariantData { types: &[#(#types),*], operator: #operator, bundle: #bundle }
-            }
-        });
-        quote! {
-            /// The operator itself, for tools.
-            pub static KERNEL: #runtime::Kernel = #runtime::Kernel::new(#runtime::__private::KernelData {
-                name: #name,
-                package: #package,
-                variants: &[#(#variants),*],
-            });
-        }
-    }
-
-    /// For each type parameter the trait of the elements it may be.
-    fn traits(&self) -> TokenStream {
-        let runtime = self.runtime;
-        let traits = self.generics.iter().map(|(name, elements)| {
-            let types = elements.iter().map(|&element| self.known(element));
-            let list: Vec<&str> = elements.iter().map(|element| element.name()).collect();
-            let about = format!("What `{name}` may be: {}.", list.join(", "));
-            quote! {
-                #[doc = #about]
-                pub trait #name: #runtime::Element {}
-                #(impl #name for #types {})*
-            }
-        });
-        traits.collect()
-    }
-
-    /// `<T: here::T>`, or nothing.
-    fn generics(&self, here: &TokenStream) -> TokenStream {
-        let names = self.generics.iter().map(|(name, _)| name);
-        match self.generics {
-            [] => TokenStream::new(),
-            _ => quote!(<#(#names: #here #names),*>),
-        }
-    }
-
-    /// The operator for the element types at hand.
-    fn variant(&self, here: &TokenStream) -> TokenStream {
-        let runtime = self.runtime;
-        let names = self.generics.iter().map(|(name, _)| name);
-        quote!(#here KERNEL.variant(&[#(<#names as #runtime::Element>::ELEMENT),*])?)
-    }
-
-    fn parameters(&self, tensor: &TokenStream) -> Vec<TokenStream> {
-        let runtime = self.runtime;
-        let parameter = |parameter: &Parameter| {
-            let (name, element) = (&parameter.name, self.element(&parameter.element));
-            match parameter.dims {
-                Some(_) => quote!(#name: &#runtime::#tensor<#element>),
-                None => quote!(#name: #element),
-            }
-        };
-        self.parameters.iter().map(parameter).collect()
-    }
-
-    /// `[Argument::tensor(x), Argument::scalar(s), …]`
-    fn arguments(&self, kind: &str) -> TokenStream {
-        let (runtime, kind) = (self.runtime, format_ident!("{kind}"));
-        let arguments = self.parameters.iter().map(|parameter| {
-            let name = &parameter.name;
-            let constructor = match parameter.dims {
-                Some(_) => quote!(tensor),
-                None => quote!(scalar),
-            };
-            quote!(#runtime::__private::#kind::#constructor(#name))
-        });
-        quote!([#(#arguments),*])
-    }
-
-    /// Names for the results: `out`, or `out0`, `out1`, …
-    fn outputs(&self) -> Vec<Ident> {
-        match self.results.len() {
-            1 => vec![own("out")],
-            several => (0..several).map(|position| own(&format!("out{position}"))).collect(),
-        }
-    }
-
-    fn result(&self, tensor: &TokenStream) -> TokenStream {
-        let runtime = self.runtime;
-        let types = self.results.iter().map(|result| {
-            let element = self.element(&result.element);
-            quote!(#runtime::#tensor<#element>)
-        });
-        self.value(&types.collect::<Vec<_>>())
-    }
-
-    /// One thing, or a tuple of them, as the user's result type is.
-    fn value<T: ToTokens>(&self, parts: &[T]) -> TokenStream {
-        match self.tuple {
-            true => quote!((#(#parts,)*)),
-            false => quote!(#(#parts)*),
-        }
-    }
-
-    fn element(&self, element: &ElementType) -> TokenStream {
-        match element {
-            ElementType::Known(element) => self.known(*element),
-            ElementType::Parameter(name) => quote!(#name),
-        }
-    }
-
-    fn known(&self, element: Element) -> TokenStream {
-        let (runtime, name) = (self.runtime, format_ident!("{}", element.name()));
-        match element {
-            Element::F16 | Element::BF16 => quote!(#runtime::#name),
-            _ => quote!(::core::primitive::#name),
-        }
-    }
-}
-
-/// A function's body. A stub never runs: the crate does not compile.
-fn body(full: bool, make: impl FnOnce() -> TokenStream) -> TokenStream {
-    match full {
-        true => make(),
-        false => quote!(::core::unreachable!()),
     }
 }

@@ -1,11 +1,17 @@
 //! The function's signature: parameters and results as tensors and scalars.
 
-use super::arguments::Arguments;
-use super::{Elements, Errors, remedies};
+use super::attribute::Attribute;
+use super::errors::Errors;
+use super::groups::ungrouped;
+use super::remedies;
 use crate::element::Element;
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
+use std::collections::HashMap;
 use syn::spanned::Spanned;
 use syn::{FnArg, GenericArgument, GenericParam, Pat, PathArguments, ReturnType, Type};
+
+/// The elements that type parameters stand for, in one variant.
+pub(super) type Elements = HashMap<String, Element>;
 
 /// What a tensor's elements are: known, or one of a type parameter's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +87,7 @@ pub(super) fn number_in_shape(item: TokenStream) -> Option<Span> {
     None
 }
 
-pub(super) fn read(function: &syn::ItemFn, arguments: &Arguments, errors: &mut Errors) -> Signature {
+pub(super) fn read(function: &syn::ItemFn, attribute: &Attribute, errors: &mut Errors) -> Signature {
     let signature = &function.sig;
     for (keyword, present) in [
         ("const", signature.constness.map(|t| t.span())),
@@ -91,7 +97,7 @@ pub(super) fn read(function: &syn::ItemFn, arguments: &Arguments, errors: &mut E
             errors.at(span, format!("an operator cannot be `{keyword} fn`"));
         }
     }
-    let names = |ident: &Ident| arguments.types.iter().any(|(name, _)| name == ident);
+    let names = |ident: &Ident| attribute.types.iter().any(|(name, _)| name == ident);
     for parameter in &signature.generics.params {
         match parameter {
             GenericParam::Type(ty) if names(&ty.ident) => {}
@@ -120,7 +126,7 @@ pub(super) fn read(function: &syn::ItemFn, arguments: &Arguments, errors: &mut E
                 format!("`{}` is the name of two parameters", name.ident),
             );
         }
-        let Some((element, dims)) = value_type(&input.ty, arguments, errors) else {
+        let Some((element, dims)) = value_type(&input.ty, attribute, errors) else {
             continue;
         };
         parameters.push(Parameter {
@@ -143,10 +149,10 @@ pub(super) fn read(function: &syn::ItemFn, arguments: &Arguments, errors: &mut E
                     errors.at(list.span(), "an operator returns at least one tensor");
                 }
                 for ty in &list.elems {
-                    results.extend(result(ty, arguments, errors));
+                    results.extend(result(ty, attribute, errors));
                 }
             }
-            ty => results.extend(result(ty, arguments, errors)),
+            ty => results.extend(result(ty, attribute, errors)),
         },
     }
     Signature {
@@ -156,8 +162,8 @@ pub(super) fn read(function: &syn::ItemFn, arguments: &Arguments, errors: &mut E
     }
 }
 
-fn result(ty: &Type, arguments: &Arguments, errors: &mut Errors) -> Option<TensorType> {
-    match value_type(ty, arguments, errors)? {
+fn result(ty: &Type, attribute: &Attribute, errors: &mut Errors) -> Option<TensorType> {
+    match value_type(ty, attribute, errors)? {
         (element, Some(dims)) => Some(TensorType {
             element,
             dims,
@@ -175,7 +181,7 @@ fn result(ty: &Type, arguments: &Arguments, errors: &mut Errors) -> Option<Tenso
 }
 
 /// A tensor's element type and dimensions, or a scalar's type.
-fn value_type(ty: &Type, arguments: &Arguments, errors: &mut Errors) -> Option<(ElementType, Option<Vec<Ident>>)> {
+fn value_type(ty: &Type, attribute: &Attribute, errors: &mut Errors) -> Option<(ElementType, Option<Vec<Ident>>)> {
     let path = match ungrouped(ty) {
         Type::Path(path) if path.qself.is_none() => &path.path,
         Type::Reference(reference) => {
@@ -195,7 +201,7 @@ fn value_type(ty: &Type, arguments: &Arguments, errors: &mut Errors) -> Option<(
     };
     let last = path.segments.last()?;
     if last.ident != "Tensor" {
-        return element_type(path, arguments, errors).map(|element| (element, None));
+        return element_type(path, attribute, errors).map(|element| (element, None));
     }
     let PathArguments::AngleBracketed(generic) = &last.arguments else {
         errors.at(ty.span(), TENSOR);
@@ -214,7 +220,7 @@ fn value_type(ty: &Type, arguments: &Arguments, errors: &mut Errors) -> Option<(
         return None;
     };
     let element = match ungrouped(element) {
-        Type::Path(path) => element_type(&path.path, arguments, errors),
+        Type::Path(path) => element_type(&path.path, attribute, errors),
         other => {
             errors.at(other.span(), TENSOR);
             None
@@ -224,9 +230,9 @@ fn value_type(ty: &Type, arguments: &Arguments, errors: &mut Errors) -> Option<(
     Some((element?, Some(dims?)))
 }
 
-fn element_type(path: &syn::Path, arguments: &Arguments, errors: &mut Errors) -> Option<ElementType> {
+fn element_type(path: &syn::Path, attribute: &Attribute, errors: &mut Errors) -> Option<ElementType> {
     if let Some(name) = path.get_ident()
-        && arguments.types.iter().any(|(parameter, _)| parameter == name)
+        && attribute.types.iter().any(|(parameter, _)| parameter == name)
     {
         return Some(ElementType::Parameter(name.clone()));
     }
@@ -236,15 +242,6 @@ fn element_type(path: &syn::Path, arguments: &Arguments, errors: &mut Errors) ->
         errors.at(path.span(), remedies::of_element(&last.ident.to_string()));
     }
     known.map(ElementType::Known)
-}
-
-/// A type without the parentheses around it, and without the invisible groups that `macro_rules!` puts around what it was given.
-pub(super) fn ungrouped(ty: &Type) -> &Type {
-    match ty {
-        Type::Paren(inner) => ungrouped(&inner.elem),
-        Type::Group(inner) => ungrouped(&inner.elem),
-        other => other,
-    }
 }
 
 fn dimensions(shape: &Type, errors: &mut Errors) -> Option<Vec<Ident>> {

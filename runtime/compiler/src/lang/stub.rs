@@ -1,17 +1,19 @@
 //! What stands in for an operator with errors, so that its callers have none.
 
-use super::expand::{Bodies, Interface};
-use super::{Errors, arguments, signature};
+use super::attribute::Attribute;
+use super::errors::Errors;
+use super::interface::{Bodies, Interface};
+use super::signature;
 use proc_macro2::TokenStream;
 
 /// Items of the operator's names and types. Nothing if the signature itself is wrong.
 pub(super) fn stub(attribute: TokenStream, item: TokenStream) -> TokenStream {
-    let arguments = syn::parse2::<arguments::Arguments>(attribute).unwrap_or_default();
+    let attribute = syn::parse2::<Attribute>(attribute).unwrap_or_default();
     let Ok(function) = syn::parse2::<syn::ItemFn>(item) else {
         return TokenStream::new();
     };
     let mut errors = Errors::default();
-    let signature = signature::read(&function, &arguments, &mut errors);
+    let signature = signature::read(&function, &attribute, &mut errors);
     if errors.finish().is_err() {
         return TokenStream::new();
     }
@@ -19,12 +21,12 @@ pub(super) fn stub(attribute: TokenStream, item: TokenStream) -> TokenStream {
         name: &function.sig.ident,
         visibility: &function.vis,
         attributes: &function.attrs,
-        generics: &arguments.types,
+        generics: &attribute.types,
         parameters: &signature.parameters,
         results: &signature.results,
         tuple: signature.tuple,
-        module: arguments.module.as_ref().unwrap_or(&function.sig.ident),
-        runtime: &arguments.runtime,
+        module: attribute.module.as_ref().unwrap_or(&function.sig.ident),
+        runtime: &attribute.runtime,
     };
     interface.expand(Bodies::Stub)
 }

@@ -55,14 +55,10 @@ struct Printer {
 
 impl Printer {
     fn header(&mut self, shared: bool, target: Target) {
-        let version = match target {
-            Target::Sm80 => "7.0",
-            Target::Sm86 => "7.1",
-            Target::Sm89 | Target::Sm90 => "7.8",
-        };
-        self.texts(&[".version ", version, "\n.target sm_"]);
+        let suffix = if target.is_specific() { "a" } else { "" };
+        self.texts(&[".version ", target.ptx_version(), "\n.target sm_"]);
         self.number(target.number().into());
-        self.text("\n.address_size 64\n");
+        self.texts(&[suffix, "\n.address_size 64\n"]);
         if shared {
             self.text(".extern .shared .align 16 .b8 shared[];\n");
         }

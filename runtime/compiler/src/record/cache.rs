@@ -1,12 +1,11 @@
 //! Records, and the files they are kept in.
 
 use super::device::DeviceClass;
-use super::encoding::{DecodeError, Document, FORMAT_VERSION, Invalid, Validate, digest, ensure, ensure_text};
+use super::encoding::{FORMAT_VERSION, Invalid, Validate, digest, ensure, ensure_text};
 use super::fingerprint::Fingerprint;
 use super::front::{Objective, Point, validate_front};
 use super::rejected::Rejected;
 use super::standing::{Merits, prevails};
-use super::versions;
 use crate::size::{Extent, Sizes, Specialisation};
 use bincode::{Decode, Encode};
 use std::collections::BTreeSet;
@@ -176,16 +175,6 @@ impl CacheFile {
             .records
             .into_iter()
             .for_each(|record| self.insert(record, now, &stale));
-    }
-}
-
-impl Document for CacheFile {
-    const KIND: [u8; 4] = *b"CACH";
-
-    const OLDEST: u16 = 3;
-
-    fn convert(version: u16, payload: &[u8]) -> Result<CacheFile, DecodeError> {
-        versions::cache_file(version, payload)
     }
 }
 

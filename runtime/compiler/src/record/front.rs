@@ -31,6 +31,7 @@ pub struct Point {
 
 /// What to choose from a front.
 #[derive(Debug, Clone, Copy, PartialEq, Encode, Decode)]
+#[non_exhaustive]
 pub enum Objective {
     /// The least energy among points no slower than (1 + `slack`) times the fastest.
     Energy {

@@ -6,7 +6,7 @@
 use super::cache::{CacheFile, Record, Statistics};
 use super::conditions::Conditions;
 use super::device::DeviceClass;
-use super::encoding::{DecodeError, decode_payload};
+use super::encoding::{DecodeError, Document, decode_payload};
 use super::fingerprint::Fingerprint;
 use super::front::{Estimate, Point};
 use super::rejected::{Reason, Rejected};
@@ -14,15 +14,17 @@ use crate::schedule::{Program, Schedule};
 use crate::size::Specialisation;
 use bincode::Decode;
 
-/// The cache file in a payload of an earlier version.
-///
-/// # Errors
-/// The payload is not what the version says, or the version is none of these.
-pub(super) fn cache_file(version: u16, payload: &[u8]) -> Result<CacheFile, DecodeError> {
-    match version {
-        3 => decode_payload::<CacheFile3>(payload).map(CacheFile::from),
-        4 => decode_payload::<CacheFile4>(payload).map(CacheFile::from),
-        found => Err(DecodeError::Version { found }),
+impl Document for CacheFile {
+    const KIND: [u8; 4] = *b"CACH";
+
+    const OLDEST: u16 = 3;
+
+    fn convert(version: u16, payload: &[u8]) -> Result<CacheFile, DecodeError> {
+        match version {
+            3 => decode_payload::<CacheFile3>(payload).map(CacheFile::from),
+            4 => decode_payload::<CacheFile4>(payload).map(CacheFile::from),
+            found => Err(DecodeError::Version { found }),
+        }
     }
 }
 

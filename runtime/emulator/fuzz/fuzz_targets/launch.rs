@@ -1,7 +1,7 @@
-//! Any text: parsed, and every kernel in it run. Nothing may panic, hang or touch the host's memory.
+//! Parses any text and runs every kernel in it. Nothing may panic, hang or touch the host's memory.
 //!
-//! The corpus of the tests is the seed; half of the mutations move, repeat or replace whole words, since bytes alone
-//! seldom leave a text that parses. In this folder:
+//! The tests' kernels are the seed. Half of the mutations move, repeat or replace whole words, because mutated bytes
+//! seldom parse. In this folder:
 //!
 //! ```text
 //! cargo install cargo-fuzz

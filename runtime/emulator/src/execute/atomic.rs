@@ -1,30 +1,31 @@
-//! Atomic operations and reductions in memory. Lanes go one after the other, lowest first.
+//! Atomic operations and reductions in memory. Lanes run one after the other, the lowest first.
 
 use std::sync::atomic::Ordering::SeqCst;
 
-use super::data::{space_of, window};
 use super::half::{Brain, Half, HalfFloat};
-use super::lanes::{Slots, each};
 use super::memory::{
     SharedAccess, addresses, check_shared, ignore_cache_modifiers, mark_sectors, outside_global, sectors, take_space,
     take_strength, watch_atomic,
 };
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::Draft;
 use crate::error::Error;
-use crate::machine::registers::{LANES, Slot, mapped};
+use crate::machine::action::Action;
+use crate::machine::address::{space_of, window};
+use crate::machine::core::{Core, Stop};
+use crate::machine::lanes::each;
+use crate::machine::program::Operation;
+use crate::machine::registers::{LANES, Slot, Slots, mapped};
 use crate::machine::shared::Strength;
 use crate::machine::warp::Warp;
-use crate::machine::{Core, Stop};
 use crate::memory::Allocation;
 use crate::numerics::flush;
 use crate::parse::syntax::{Operand, Space, Type};
-use crate::program::{Action, Operation};
 use crate::sanitize::FindingKind;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[repr(u8)]
-enum Kind {
+enum AtomicKind {
     And,
     Or,
     Xor,
@@ -37,17 +38,17 @@ enum Kind {
     Max,
 }
 
-const KINDS: [(&str, Kind); 10] = [
-    ("and", Kind::And),
-    ("or", Kind::Or),
-    ("xor", Kind::Xor),
-    ("cas", Kind::Cas),
-    ("exch", Kind::Exchange),
-    ("add", Kind::Add),
-    ("inc", Kind::Increment),
-    ("dec", Kind::Decrement),
-    ("min", Kind::Min),
-    ("max", Kind::Max),
+const KINDS: [(&str, AtomicKind); 10] = [
+    ("and", AtomicKind::And),
+    ("or", AtomicKind::Or),
+    ("xor", AtomicKind::Xor),
+    ("cas", AtomicKind::Cas),
+    ("exch", AtomicKind::Exchange),
+    ("add", AtomicKind::Add),
+    ("inc", AtomicKind::Increment),
+    ("dec", AtomicKind::Decrement),
+    ("min", AtomicKind::Min),
+    ("max", AtomicKind::Max),
 ];
 
 const TYPES: [Type; 14] = [
@@ -67,25 +68,25 @@ const TYPES: [Type; 14] = [
     Type::U16,
 ];
 
-/// What an atomic operation does, packed into `Slots::extra`. The address is `from[0]`, the operands are `from[1]` and
-/// `from[2]`; `to` takes the old value. For vectors, `from[1]` is a list of the elements' operands and of the registers
-/// that take their old values.
+/// An atomic operation, packed into `Slots::extra`. The address is `from[0]`, the operands are `from[1]` and `from[2]`,
+/// and `to` takes the old value. For vectors, `from[1]` is the index of a list: the elements' operands, then the
+/// registers that take their old values.
 #[derive(Debug, Clone, Copy)]
 struct Atomic {
     offset: i32,
-    kind: Kind,
+    kind: AtomicKind,
     ty: Type,
     space: Space,
-    /// `atom`, not `red`.
+    /// `true` for `atom`, `false` for `red`.
     returns: bool,
-    /// In the shared memory of the cluster.
+    /// `true` if the address is one of the cluster's shared memory.
     in_cluster: bool,
-    /// Elements of a vector.
+    /// The number of elements; 1 if there is no vector.
     count: u32,
     strength: Strength,
 }
 
-/// Elements of the longest vector.
+/// The number of elements of the longest vector.
 const MOST_ELEMENTS: usize = 8;
 
 const SPACES: [Space; 3] = [Space::Global, Space::Shared, Space::Generic];
@@ -120,28 +121,28 @@ impl Atomic {
         }
     }
 
-    /// Where the operands of an element come from, and where its old value goes.
-    fn registers(self, core: &Core<'_>, slots: &Slots, element: u32) -> Registers {
+    /// The registers of an element.
+    fn registers(self, core: &Core<'_>, slots: &Slots, element: u32) -> ElementRegisters {
         if self.count == 1 {
-            return Registers {
+            return ElementRegisters {
                 from: [slots.from[1], slots.from[2]],
                 to: slots.to,
             };
         }
         let list = &core.launch.program.lists[slots.from[1] as usize];
         let from = list[element as usize];
-        Registers {
+        ElementRegisters {
             from: [from, from],
             to: list[(self.count + element) as usize],
         }
     }
 
-    /// The new value in a space, given the old one and the operands.
+    /// The new value of an element in a space, given the old one and the operands.
     fn apply(self, space: Space, old: u64, b: u64, c: u64) -> u64 {
         macro_rules! ordered {
             ($ty:ty) => {{
                 let (x, y) = (old as $ty, b as $ty);
-                (if self.kind == Kind::Min {
+                (if self.kind == AtomicKind::Min {
                     x.min(y)
                 } else {
                     x.max(y)
@@ -149,46 +150,46 @@ impl Atomic {
             }};
         }
         match (self.kind, self.ty) {
-            (Kind::And, _) => old & b,
-            (Kind::Or, _) => old | b,
-            (Kind::Xor, _) => old ^ b,
-            (Kind::Cas, _) => {
+            (AtomicKind::And, _) => old & b,
+            (AtomicKind::Or, _) => old | b,
+            (AtomicKind::Xor, _) => old ^ b,
+            (AtomicKind::Cas, _) => {
                 if old == b {
                     c
                 } else {
                     old
                 }
             }
-            (Kind::Exchange, _) => b,
-            (Kind::Increment, _) => {
+            (AtomicKind::Exchange, _) => b,
+            (AtomicKind::Increment, _) => {
                 if old as u32 >= b as u32 {
                     0
                 } else {
                     old + 1
                 }
             }
-            (Kind::Decrement, _) => {
+            (AtomicKind::Decrement, _) => {
                 if old as u32 == 0 || old as u32 > b as u32 {
                     b
                 } else {
                     old - 1
                 }
             }
-            (Kind::Add, Type::F32) => {
+            (AtomicKind::Add, Type::F32) => {
                 let (x, y) = (f32::from_bits(old as u32), f32::from_bits(b as u32));
-                // Hardware flushes subnormals in global memory, and not in shared memory.
+                // Hardware flushes subnormals in global memory only.
                 let sum = match space {
                     Space::Global => flush(flush(x) + flush(y)),
                     _ => x + y,
                 };
                 u64::from(sum.to_bits())
             }
-            (Kind::Add, Type::F64) => (f64::from_bits(old) + f64::from_bits(b)).to_bits(),
-            (Kind::Add | Kind::Min | Kind::Max, Type::F16) => self.halves::<Half>(old, b, 1),
-            (Kind::Add | Kind::Min | Kind::Max, Type::F16x2) => self.halves::<Half>(old, b, 2),
-            (Kind::Add | Kind::Min | Kind::Max, Type::Bf16) => self.halves::<Brain>(old, b, 1),
-            (Kind::Add | Kind::Min | Kind::Max, Type::Bf16x2) => self.halves::<Brain>(old, b, 2),
-            (Kind::Add, _) => old.wrapping_add(b),
+            (AtomicKind::Add, Type::F64) => (f64::from_bits(old) + f64::from_bits(b)).to_bits(),
+            (AtomicKind::Add | AtomicKind::Min | AtomicKind::Max, Type::F16) => self.halves::<Half>(old, b, 1),
+            (AtomicKind::Add | AtomicKind::Min | AtomicKind::Max, Type::F16x2) => self.halves::<Half>(old, b, 2),
+            (AtomicKind::Add | AtomicKind::Min | AtomicKind::Max, Type::Bf16) => self.halves::<Brain>(old, b, 1),
+            (AtomicKind::Add | AtomicKind::Min | AtomicKind::Max, Type::Bf16x2) => self.halves::<Brain>(old, b, 2),
+            (AtomicKind::Add, _) => old.wrapping_add(b),
             (_, Type::S32) => ordered!(i32),
             (_, Type::S64) => ordered!(i64),
             (_, Type::U64 | Type::B64) => ordered!(u64),
@@ -208,8 +209,8 @@ impl Atomic {
                     x,
                     y,
                     match self.kind {
-                        Kind::Add => 0,
-                        Kind::Min => 1,
+                        AtomicKind::Add => 0,
+                        AtomicKind::Min => 1,
                         _ => 2,
                     },
                 )
@@ -269,14 +270,14 @@ fn run(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -
     Ok(())
 }
 
-/// The registers of an element.
+/// The registers of an element's operands, and the one that takes its old value.
 #[derive(Clone, Copy)]
-struct Registers {
+struct ElementRegisters {
     from: [Slot; 2],
     to: Slot,
 }
 
-impl Registers {
+impl ElementRegisters {
     fn operands(self, warp: &Warp, atomic: Atomic, lane: usize) -> (u64, u64) {
         let [b, c] = self.from.map(|slot| match atomic.ty.size() {
             8 => warp.registers.wide(slot)[lane],
@@ -336,7 +337,7 @@ fn global(
         let launch = core.launch;
         let allocation: &Allocation = &launch.allocations[index];
         if core.sanitize() {
-            if !allocation.is_defined(offset, bytes.into()) && atomic.kind != Kind::Exchange {
+            if !allocation.is_defined(offset, bytes.into()) && atomic.kind != AtomicKind::Exchange {
                 core.find(
                     FindingKind::UninitialisedMemory,
                     warp,
@@ -350,7 +351,7 @@ fn global(
         } else {
             allocation.assume_defined();
         }
-        // A register may be an operand of one element and take the old value of another.
+        // All operands are read first: a register may take the old value of an earlier element.
         let mut operands = [(0, 0); MOST_ELEMENTS];
         for (operands, element) in operands.iter_mut().zip(0..atomic.count) {
             let registers = atomic.registers(core, &operation.slots, element);
@@ -365,9 +366,9 @@ fn global(
     Ok(())
 }
 
-/// Does the operation on one element of global memory; the result is the old value.
+/// Updates an element of global memory. Returns its old value.
 fn update(allocation: &Allocation, offset: u64, atomic: Atomic, b: u64, c: u64) -> u64 {
-    // The closures run again if another host thread was faster.
+    // The closures run again if another host thread changed the value meanwhile.
     let apply = |old: u64| atomic.apply(Space::Global, old, b, c);
     match atomic.ty.size() {
         8 => allocation
@@ -414,7 +415,7 @@ fn shared(
         core.shared.bytes[at..at + size].copy_from_slice(&new[..size]);
         registers.give(warp, atomic, lane, old);
         if watched {
-            let wrote = atomic.kind != Kind::Cas || old == b;
+            let wrote = atomic.kind != AtomicKind::Cas || old == b;
             watch_atomic(
                 core,
                 warp,
@@ -432,17 +433,19 @@ fn shared(
     Ok(())
 }
 
-/// Whether an operation has a form for vectors.
-fn vector_fits(kind: Kind, ty: Type, space: Space, count: u32) -> bool {
+/// `true` if the operation has a form for vectors.
+fn vector_fits(kind: AtomicKind, ty: Type, space: Space, count: u32) -> bool {
     let does = match ty {
-        Type::F32 => kind == Kind::Add,
-        Type::F16 | Type::Bf16 | Type::F16x2 | Type::Bf16x2 => matches!(kind, Kind::Add | Kind::Min | Kind::Max),
+        Type::F32 => kind == AtomicKind::Add,
+        Type::F16 | Type::Bf16 | Type::F16x2 | Type::Bf16x2 => {
+            matches!(kind, AtomicKind::Add | AtomicKind::Min | AtomicKind::Max)
+        }
         _ => false,
     };
     does && ty.size() * count <= 16 && matches!(space, Space::Global | Space::Generic)
 }
 
-/// The registers of an operation on vectors, as a list.
+/// Adds the list of the registers of an operation on vectors. Returns its index.
 fn vector(draft: &mut Draft<'_, '_>, ty: Type, count: usize, returns: bool) -> Result<Slot, Error> {
     let mut list = Vec::new();
     for operand in elements(draft, usize::from(returns) + 1, count)? {
@@ -493,7 +496,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     };
     let ty = draft.ty()?;
     let first = usize::from(returns);
-    let operands = first + if kind == Kind::Cas { 3 } else { 2 } + usize::from(policy);
+    let operands = first + if kind == AtomicKind::Cas { 3 } else { 2 } + usize::from(policy);
     draft.arity(operands..=operands)?;
     let address = draft.address(first)?;
     if space == Space::Generic {
@@ -501,11 +504,11 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     }
     let float = matches!(ty, Type::F32 | Type::F64);
     let fits = match kind {
-        Kind::Add => ty != Type::B32 && ty != Type::B64,
-        Kind::Min | Kind::Max => !float,
-        Kind::Increment | Kind::Decrement => ty == Type::U32,
-        Kind::Exchange | Kind::Cas => true,
-        Kind::And | Kind::Or | Kind::Xor => ty.is_integer(),
+        AtomicKind::Add => ty != Type::B32 && ty != Type::B64,
+        AtomicKind::Min | AtomicKind::Max => !float,
+        AtomicKind::Increment | AtomicKind::Decrement => ty == Type::U32,
+        AtomicKind::Exchange | AtomicKind::Cas => true,
+        AtomicKind::And | AtomicKind::Or | AtomicKind::Xor => ty.is_integer(),
     };
     let fits = fits && (count == 1 || vector_fits(kind, ty, space, count));
     let atomic = Atomic {
@@ -521,7 +524,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     let Some(extra) = atomic.pack().filter(|_| fits) else {
         return Err(draft.unsupported(format!("this operation on {ty} in {space} memory")));
     };
-    // Constants of floats and bits alike.
+    // An operand may be an integer constant whatever the type: the bits count.
     let value = |draft: &mut Draft<'_, '_>, index: usize| {
         let read = match draft.operand(index)? {
             Operand::Integer(_) if ty.size() == 8 => Type::B64,
@@ -532,7 +535,11 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     };
     let (to, b, c) = if count == 1 {
         let b = value(draft, first + 1)?;
-        let c = if kind == Kind::Cas { value(draft, first + 2)? } else { b };
+        let c = if kind == AtomicKind::Cas {
+            value(draft, first + 2)?
+        } else {
+            b
+        };
         (if returns { draft.target(0, ty)? } else { 0 }, b, c)
     } else {
         (0, vector(draft, ty, count as usize, returns)?, 0)
@@ -540,9 +547,9 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     if space != Space::Global {
         draft.note_shared_access(ty.size());
     }
-    let flops = if float && kind == Kind::Add { count } else { 0 };
+    let flops = if float && kind == AtomicKind::Add { count } else { 0 };
     draft.emit(
-        Action::Machine(run),
+        Action::Warp(run),
         Slots {
             to,
             from: [address.base, b, c, 0],

@@ -1,11 +1,11 @@
 //! Logic, shifts and bit fields.
 
 use super::integer::Integer;
-use super::lanes::{Function, Lanes, Slots, function, lanes};
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::Draft;
 use crate::error::Error;
-use crate::machine::registers::{FULL, Registers};
+use crate::machine::lanes::{LaneFunction, Lanes, each, function, lanes};
+use crate::machine::registers::{Cell, FULL, Registers, Slots};
 use crate::parse::syntax::Type;
 
 lanes! {
@@ -18,7 +18,7 @@ lanes! {
     Not32(a: u32) -> u32 { !a }
     Not64(a: u64) -> u64 { !a }
     Cnot<T: Integer>(a: T) -> T { if a.is_zero() { T::ONE } else { T::ZERO } }
-    // Shift amounts beyond the width clamp: nothing is left, or the sign.
+    // An amount beyond the width clamps: the result is 0, or the sign in every bit.
     Shl16(a: u16, b: u32) -> u16 { if b > 15 { 0 } else { a << b } }
     Shl32(a: u32, b: u32) -> u32 { if b > 31 { 0 } else { a << b } }
     Shl64(a: u64, b: u32) -> u64 { if b > 63 { 0 } else { a << b } }
@@ -28,7 +28,7 @@ lanes! {
     ShrS16(a: i16, b: u32) -> i16 { a >> b.min(15) }
     ShrS32(a: i32, b: u32) -> i32 { a >> b.min(31) }
     ShrS64(a: i64, b: u32) -> i64 { a >> b.min(63) }
-    /// The funnel shift of {b, a}; `extra`: 1 clamps the amount to 32, 0 wraps it.
+    /// The funnel shift of {b, a}. `extra` is 1 to clamp the amount to 32, 0 to wrap it.
     ShfL(a: u32, b: u32, c: u32; clamp) -> u32 {
         let amount = if clamp != 0 { c.min(32) } else { c & 31 };
         (((u64::from(b) << 32 | u64::from(a)) << amount) >> 32) as u32
@@ -60,7 +60,7 @@ lanes! {
         }
         result
     }
-    /// `prmt` with a mode (`extra`), which builds the selector from the low two bits of c.
+    /// `prmt` with a mode (`extra`), which forms the selector from the low two bits of c.
     PrmtMode(a: u32, b: u32, c: u32; mode) -> u32 {
         let bytes = u64::from(b) << 32 | u64::from(a);
         let at = c & 3;
@@ -96,7 +96,7 @@ lanes! {
     Popc64(a: u64) -> u32 { a.count_ones() }
     Brev32(a: u32) -> u32 { a.reverse_bits() }
     Brev64(a: u64) -> u64 { a.reverse_bits() }
-    // `extra` 1: the amount by which to shift left instead of the position.
+    // `extra` is 1 for `.shiftamt`: the result is the amount by which to shift left, not the position.
     BfindU32(a: u32; amount) -> u32 { found(a.leading_zeros(), 32, amount) }
     BfindS32(a: i32; amount) -> u32 { found(if a < 0 { !a } else { a }.leading_zeros(), 32, amount) }
     BfindU64(a: u64; amount) -> u32 { found(a.leading_zeros(), 64, amount) }
@@ -124,12 +124,12 @@ lanes! {
             result
         }
     }
-    /// A mask of b ones from bit a; `extra` 1 clamps, 0 wraps.
+    /// A mask of b ones from bit a. `extra` is 1 to clamp both, 0 to wrap them.
     Bmsk(a: u32, b: u32; clamp) -> u32 {
         let (from, length) = if clamp != 0 { (a.min(32), b.min(32)) } else { (a & 31, b & 31) };
         ((((1u64 << length) - 1) << from) & 0xffff_ffff) as u32
     }
-    /// Extends the low b bits; `extra`: bit 0 clamps, bit 1 is signed.
+    /// Extends the low b bits. Bit 0 of `extra` clamps b, bit 1 extends by the sign.
     Szext(a: u32, b: u32; mode) -> u32 {
         let length = if mode & 1 != 0 { b.min(32) } else { b & 31 };
         let field = if length == 32 { a } else { a & ((1u32 << length) - 1) };
@@ -148,7 +148,7 @@ fn found(leading: u32, bits: u32, amount: u64) -> u32 {
     }
 }
 
-/// The signed bit field of PTX: bits beyond the most significant one are copies of the field's sign bit.
+/// `bfe` of a signed type: bits beyond the most significant one are copies of the field's sign bit.
 fn signed_field(value: u64, position: u32, length: u32, top: u32) -> u64 {
     if length == 0 {
         return 0;
@@ -169,12 +169,11 @@ fn signed_field(value: u64, position: u32, length: u32, top: u32) -> u64 {
 
 macro_rules! insert {
     ($name:ident, $ty:ty) => {
-        /// `bfi`: the field a into b, at `from[2]`, of `from[3]` bits.
+        /// `bfi`: inserts the field a into b at bit `from[2]`, `from[3]` bits long.
         struct $name;
         impl Lanes for $name {
             fn run(registers: &mut Registers, slots: &Slots, mask: u32) {
-                use crate::machine::registers::Cell;
-                super::lanes::each(mask, |lane| {
+                each(mask, |lane| {
                     let field = <$ty>::load_lane(registers, slots.from[0], lane);
                     let into = <$ty>::load_lane(registers, slots.from[1], lane);
                     let position = registers.row(slots.from[2])[lane] & 0xff;
@@ -198,7 +197,7 @@ macro_rules! insert {
 insert!(Bfi32, u32);
 insert!(Bfi64, u64);
 
-/// Logic on predicates: `extra` bits 0..2 the operation, 2 and 3 negate the operands.
+/// Logic on predicates. Bits 0 and 1 of `extra` are the operation, bits 2 and 3 negate the operands.
 struct Logic;
 
 impl Lanes for Logic {
@@ -215,36 +214,32 @@ impl Lanes for Logic {
     }
 }
 
+/// Chooses the form of a function by the width of its type.
+macro_rules! by_width {
+    ($ty:expr, $narrow:ident, $wide:ident) => {
+        match $ty.size() {
+            8 => function::<$wide>(),
+            _ => function::<$narrow>(),
+        }
+    };
+}
+
+/// Chooses the form of a function by the width and the sign of its type.
+macro_rules! by_integer {
+    ($ty:expr, $u32:ident, $s32:ident, $u64:ident, $s64:ident) => {
+        match ($ty.size(), $ty.is_signed()) {
+            (8, false) => function::<$u64>(),
+            (8, true) => function::<$s64>(),
+            (_, false) => function::<$u32>(),
+            (_, true) => function::<$s32>(),
+        }
+    };
+}
+
 pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
-    let name = draft.name();
-    match name {
-        "shf" => {
-            let left = match draft.take_any(&["l", "r"]) {
-                Some("l") => true,
-                Some(_) => false,
-                None => return Err(draft.invalid("`shf` needs `.l` or `.r`")),
-            };
-            let clamp = draft.take("clamp");
-            draft.ignore(&["wrap"]);
-            draft.ty()?;
-            return three(
-                draft,
-                if left { function::<ShfL>() } else { function::<ShfR>() },
-                clamp.into(),
-            );
-        }
-        "prmt" => {
-            let mode = draft.take_any(&["f4e", "b4e", "rc8", "ecl", "ecr", "rc16"]);
-            draft.ty()?;
-            return match mode.and_then(|mode| {
-                ["f4e", "b4e", "rc8", "ecl", "ecr", "rc16"]
-                    .iter()
-                    .position(|name| *name == mode)
-            }) {
-                Some(mode) => three(draft, function::<PrmtMode>(), mode as u64),
-                None => three(draft, function::<Prmt>(), 0),
-            };
-        }
+    match draft.name() {
+        "shf" => return funnel_shift(draft),
+        "prmt" => return permute(draft),
         "lop3" => return lop3(draft),
         "fns" => {
             draft.ty()?;
@@ -256,150 +251,105 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     draft.ignore(&["wrap"]);
     let amount = draft.take("shiftamt");
     let ty = draft.ty()?;
-    let wide = ty.size() == 8;
     if ty == Type::Pred {
         return logic(draft);
     }
-    match name {
-        "and" => same(
-            draft,
-            ty,
-            2,
-            if wide { function::<And64>() } else { function::<And32>() },
-        ),
-        "or" => same(draft, ty, 2, if wide { function::<Or64>() } else { function::<Or32>() }),
-        "xor" => same(
-            draft,
-            ty,
-            2,
-            if wide { function::<Xor64>() } else { function::<Xor32>() },
-        ),
-        "not" => same(
-            draft,
-            ty,
-            1,
-            if wide { function::<Not64>() } else { function::<Not32>() },
-        ),
-        "cnot" => {
-            let run = match ty.size() {
-                2 => function::<Cnot<u16>>(),
-                4 => function::<Cnot<u32>>(),
-                _ => function::<Cnot<u64>>(),
-            };
-            same(draft, ty, 1, run)
-        }
-        "brev" => same(
-            draft,
-            ty,
-            1,
-            if wide {
-                function::<Brev64>()
-            } else {
-                function::<Brev32>()
-            },
-        ),
-        "shl" | "shr" => {
-            let signed = ty.is_signed();
-            let run = match (name, ty.size(), signed) {
-                ("shl", 2, _) => function::<Shl16>(),
-                ("shl", 4, _) => function::<Shl32>(),
-                ("shl", 8, _) => function::<Shl64>(),
-                ("shr", 2, false) => function::<ShrU16>(),
-                ("shr", 4, false) => function::<ShrU32>(),
-                ("shr", 8, false) => function::<ShrU64>(),
-                ("shr", 2, true) => function::<ShrS16>(),
-                ("shr", 4, true) => function::<ShrS32>(),
-                ("shr", 8, true) => function::<ShrS64>(),
-                _ => return Err(draft.unsupported(format!("the type {ty}"))),
-            };
-            let from = [draft.source(1, ty)?, draft.source(2, Type::B32)?];
-            let to = draft.target(0, ty)?;
-            draft.lane_function(run, to, &from, 0, Class::Integer, 0)
-        }
-        "bfe" => {
-            let run = match (wide, ty.is_signed()) {
-                (false, false) => function::<BfeU32>(),
-                (false, true) => function::<BfeS32>(),
-                (true, false) => function::<BfeU64>(),
-                (true, true) => function::<BfeS64>(),
-            };
-            let from = [
-                draft.source(1, ty)?,
-                draft.source(2, Type::B32)?,
-                draft.source(3, Type::B32)?,
-            ];
-            let to = draft.target(0, ty)?;
-            draft.lane_function(run, to, &from, 0, Class::Integer, 0)
-        }
-        "bfi" => {
-            let from = [
-                draft.source(1, ty)?,
-                draft.source(2, ty)?,
-                draft.source(3, Type::B32)?,
-                draft.source(4, Type::B32)?,
-            ];
-            let to = draft.target(0, ty)?;
-            draft.lane_function(
-                if wide { function::<Bfi64>() } else { function::<Bfi32>() },
-                to,
-                &from,
-                0,
-                Class::Integer,
-                0,
-            )
-        }
-        "clz" => count(
-            draft,
-            ty,
-            if wide { function::<Clz64>() } else { function::<Clz32>() },
-            0,
-        ),
-        "popc" => count(
-            draft,
-            ty,
-            if wide {
-                function::<Popc64>()
-            } else {
-                function::<Popc32>()
-            },
-            0,
-        ),
+    match draft.name() {
+        "and" => same(draft, ty, 2, by_width!(ty, And32, And64)),
+        "or" => same(draft, ty, 2, by_width!(ty, Or32, Or64)),
+        "xor" => same(draft, ty, 2, by_width!(ty, Xor32, Xor64)),
+        "not" => same(draft, ty, 1, by_width!(ty, Not32, Not64)),
+        "cnot" if ty.size() == 2 => same(draft, ty, 1, function::<Cnot<u16>>()),
+        "cnot" if ty.size() == 4 => same(draft, ty, 1, function::<Cnot<u32>>()),
+        "cnot" => same(draft, ty, 1, function::<Cnot<u64>>()),
+        "brev" => same(draft, ty, 1, by_width!(ty, Brev32, Brev64)),
+        "shl" | "shr" => shift(draft, ty),
+        "bfe" => extract(draft, ty),
+        "bfi" => insert(draft, ty),
+        "clz" => count(draft, ty, by_width!(ty, Clz32, Clz64), 0),
+        "popc" => count(draft, ty, by_width!(ty, Popc32, Popc64), 0),
         "bfind" => {
-            let run = match (wide, ty.is_signed()) {
-                (false, false) => function::<BfindU32>(),
-                (false, true) => function::<BfindS32>(),
-                (true, false) => function::<BfindU64>(),
-                (true, true) => function::<BfindS64>(),
-            };
+            let run = by_integer!(ty, BfindU32, BfindS32, BfindU64, BfindS64);
             count(draft, ty, run, amount.into())
         }
-        "bmsk" | "szext" => {
-            let from = [draft.source(1, Type::B32)?, draft.source(2, Type::B32)?];
-            let to = draft.target(0, Type::B32)?;
-            let extra = u64::from(clamp)
-                | if name == "szext" {
-                    u64::from(ty.is_signed()) << 1
-                } else {
-                    0
-                };
-            draft.lane_function(
-                if name == "bmsk" {
-                    function::<Bmsk>()
-                } else {
-                    function::<Szext>()
-                },
-                to,
-                &from,
-                extra,
-                Class::Integer,
-                0,
-            )
+        "bmsk" => two(draft, function::<Bmsk>(), clamp.into()),
+        "szext" => {
+            let extra = u64::from(clamp) | u64::from(ty.is_signed()) << 1;
+            two(draft, function::<Szext>(), extra)
         }
         _ => Err(draft.unsupported("this instruction")),
     }
 }
 
-fn same(draft: &mut Draft<'_, '_>, ty: Type, sources: usize, run: Function) -> Result<(), Error> {
+/// Decodes `shf`.
+fn funnel_shift(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+    let run = match draft.take_any(&["l", "r"]) {
+        Some("l") => function::<ShfL>(),
+        Some(_) => function::<ShfR>(),
+        None => return Err(draft.invalid("`shf` needs `.l` or `.r`")),
+    };
+    let clamp = draft.take("clamp");
+    draft.ignore(&["wrap"]);
+    draft.ty()?;
+    three(draft, run, clamp.into())
+}
+
+/// Decodes `prmt`.
+fn permute(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+    const MODES: [&str; 6] = ["f4e", "b4e", "rc8", "ecl", "ecr", "rc16"];
+    let mode = MODES.iter().position(|name| draft.take(name));
+    draft.ty()?;
+    match mode {
+        Some(mode) => three(draft, function::<PrmtMode>(), mode as u64),
+        None => three(draft, function::<Prmt>(), 0),
+    }
+}
+
+/// Decodes `shl` and `shr`.
+fn shift(draft: &mut Draft<'_, '_>, ty: Type) -> Result<(), Error> {
+    let run = match (draft.name(), ty.size(), ty.is_signed()) {
+        ("shl", 2, _) => function::<Shl16>(),
+        ("shl", 4, _) => function::<Shl32>(),
+        ("shl", 8, _) => function::<Shl64>(),
+        ("shr", 2, false) => function::<ShrU16>(),
+        ("shr", 4, false) => function::<ShrU32>(),
+        ("shr", 8, false) => function::<ShrU64>(),
+        ("shr", 2, true) => function::<ShrS16>(),
+        ("shr", 4, true) => function::<ShrS32>(),
+        ("shr", 8, true) => function::<ShrS64>(),
+        _ => return Err(draft.unsupported(format!("the type {ty}"))),
+    };
+    let from = [draft.source(1, ty)?, draft.source(2, Type::B32)?];
+    let to = draft.target(0, ty)?;
+    draft.lane_function(run, to, &from, 0, Class::Integer, 0)
+}
+
+/// Decodes `bfe`.
+fn extract(draft: &mut Draft<'_, '_>, ty: Type) -> Result<(), Error> {
+    let run = by_integer!(ty, BfeU32, BfeS32, BfeU64, BfeS64);
+    let from = [
+        draft.source(1, ty)?,
+        draft.source(2, Type::B32)?,
+        draft.source(3, Type::B32)?,
+    ];
+    let to = draft.target(0, ty)?;
+    draft.lane_function(run, to, &from, 0, Class::Integer, 0)
+}
+
+/// Decodes `bfi`.
+fn insert(draft: &mut Draft<'_, '_>, ty: Type) -> Result<(), Error> {
+    let from = [
+        draft.source(1, ty)?,
+        draft.source(2, ty)?,
+        draft.source(3, Type::B32)?,
+        draft.source(4, Type::B32)?,
+    ];
+    let to = draft.target(0, ty)?;
+    draft.lane_function(by_width!(ty, Bfi32, Bfi64), to, &from, 0, Class::Integer, 0)
+}
+
+/// Emits an instruction of `sources` sources, all of one type.
+fn same(draft: &mut Draft<'_, '_>, ty: Type, sources: usize, run: LaneFunction) -> Result<(), Error> {
     draft.arity(sources + 1..=sources + 1)?;
     let mut from = [0; 2];
     for (index, slot) in from.iter_mut().enumerate().take(sources) {
@@ -409,13 +359,22 @@ fn same(draft: &mut Draft<'_, '_>, ty: Type, sources: usize, run: Function) -> R
     draft.lane_function(run, to, &from[..sources], 0, Class::Integer, 0)
 }
 
-fn count(draft: &mut Draft<'_, '_>, ty: Type, run: Function, extra: u64) -> Result<(), Error> {
+/// Emits an instruction of one source, with a 32-bit result.
+fn count(draft: &mut Draft<'_, '_>, ty: Type, run: LaneFunction, extra: u64) -> Result<(), Error> {
     let from = draft.source(1, ty)?;
     let to = draft.target(0, Type::B32)?;
     draft.lane_function(run, to, &[from], extra, Class::Integer, 0)
 }
 
-fn three(draft: &mut Draft<'_, '_>, run: Function, extra: u64) -> Result<(), Error> {
+/// Emits an instruction of two 32-bit sources.
+fn two(draft: &mut Draft<'_, '_>, run: LaneFunction, extra: u64) -> Result<(), Error> {
+    let from = [draft.source(1, Type::B32)?, draft.source(2, Type::B32)?];
+    let to = draft.target(0, Type::B32)?;
+    draft.lane_function(run, to, &from, extra, Class::Integer, 0)
+}
+
+/// Emits an instruction of three 32-bit sources.
+fn three(draft: &mut Draft<'_, '_>, run: LaneFunction, extra: u64) -> Result<(), Error> {
     draft.arity(4..=4)?;
     let from = [
         draft.source(1, Type::B32)?,
@@ -439,6 +398,7 @@ fn lop3(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     draft.lanes::<Lop3>(to, &from, table, Class::Integer, 0)
 }
 
+/// Decodes logic on predicates.
 fn logic(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     let operation = match draft.name() {
         "and" => 0,

@@ -1,258 +1,24 @@
-//! mbarriers and bulk asynchronous copies.
+//! Bulk asynchronous copies (`cp.async.bulk`).
 
-use super::lanes::{Slots, each};
-use super::memory::{addresses, outside_global, report_race};
+use super::copy::report_unwaited;
+use super::mbarrier::{barrier_address, no_barrier, visit};
+use super::memory::{addresses, mark_sectors, outside_global, report_race};
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::Draft;
 use crate::error::Error;
-use crate::machine::mbarrier::{Arrival, Landing, MOST_EXPECTED};
-use crate::machine::registers::{Cell, FULL};
-use crate::machine::warp::{BulkStore, Warp};
-use crate::machine::{Core, SHARED_WINDOW, Stop, WINDOW};
+use crate::machine::action::Action;
+use crate::machine::copies::BulkStore;
+use crate::machine::core::{Core, Stop};
+use crate::machine::lanes::each;
+use crate::machine::mbarrier::PendingCopy;
+use crate::machine::program::Operation;
+use crate::machine::registers::{Cell, FULL, Slots};
+use crate::machine::warp::Warp;
 use crate::parse::syntax::Type;
-use crate::program::{Action, Machine, Operation};
 use crate::sanitize::FindingKind;
 
-/// The address of an mbarrier, in bits 32..64 of `extra` its offset; generic addresses point into the window.
-fn barrier_address(core: &Core<'_>, warp: &Warp, operation: &Operation, lane: usize) -> Result<u32, Stop> {
-    let base = u64::load_lane(&warp.registers, operation.slots.from[0], lane);
-    let address = base.wrapping_add((operation.slots.extra >> 32) as i32 as i64 as u64);
-    let address = if address.wrapping_sub(SHARED_WINDOW) < WINDOW {
-        address - SHARED_WINDOW
-    } else {
-        address
-    };
-    if address % 8 != 0 || address + 8 > core.shared.bytes.len() as u64 {
-        return Err(core.fault(
-            warp,
-            operation,
-            lane,
-            Some(address),
-            "an mbarrier outside shared memory, or not at a multiple of 8",
-        ));
-    }
-    Ok(address as u32)
-}
-
-fn no_barrier(core: &Core<'_>, warp: &Warp, operation: &Operation, lane: usize, address: u32) -> Stop {
-    core.fault(
-        warp,
-        operation,
-        lane,
-        Some(address.into()),
-        "no mbarrier was initialised at this address",
-    )
-}
-
-fn visit(mask: u32, mut each_lane: impl FnMut(usize) -> Result<(), Stop>) -> Result<(), Stop> {
-    let mut left = mask;
-    while left != 0 {
-        each_lane(left.trailing_zeros() as usize)?;
-        left &= left - 1;
-    }
-    Ok(())
-}
-
-fn misuse(core: &mut Core<'_>, warp: &Warp, operation: &Operation, lane: usize, address: u32, message: &str) {
-    let place = Some((address.into(), 8));
-    core.find(FindingKind::BarrierMisuse, warp, operation, lane, place, || {
-        message.to_owned()
-    });
-}
-
-/// Notes that a thread creates or destroys an mbarrier, which must be ordered with all that use it.
-fn watch_change(core: &mut Core<'_>, warp: &Warp, operation: &Operation, lane: usize, address: u32, verb: &str) {
-    if let Some(shadow) = core.shared.shadow()
-        && let Some(conflict) = shadow.write(warp.index * 32 + lane as u32, address, 8, false)
-    {
-        report_race(core, warp, operation, (address.into(), 8), lane, conflict, verb);
-    }
-}
-
-/// Notes that a thread uses an mbarrier, whose initialisation must be ordered before.
-fn watch_use(core: &mut Core<'_>, warp: &Warp, operation: &Operation, lane: usize, address: u32) {
-    if let Some(shadow) = core.shared.shadow()
-        && let (_, Some(conflict)) = shadow.read(warp.index * 32 + lane as u32, address, 8, false)
-    {
-        report_race(
-            core,
-            warp,
-            operation,
-            (address.into(), 8),
-            lane,
-            conflict,
-            "uses the mbarrier of",
-        );
-    }
-}
-
-fn initialise(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
-    visit(mask, |lane| {
-        let address = barrier_address(core, warp, operation, lane)?;
-        let count = warp.registers.row(operation.slots.from[1])[lane];
-        if !(1..=MOST_EXPECTED).contains(&count) {
-            let message =
-                format!("an mbarrier that expects {count} arrivals: between 1 and {MOST_EXPECTED} are possible");
-            return Err(core.fault(warp, operation, lane, Some(address.into()), message));
-        }
-        if core.mbarriers.initialise(address, count) && core.sanitize() {
-            misuse(
-                core,
-                warp,
-                operation,
-                lane,
-                address,
-                "initialises an mbarrier that is in use: `mbarrier.inval` comes first",
-            );
-        }
-        core.shared.bytes[address as usize..address as usize + 8].copy_from_slice(&u64::from(count).to_le_bytes());
-        watch_change(core, warp, operation, lane, address, "initialises");
-        Ok(())
-    })
-}
-
-fn invalidate(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
-    visit(mask, |lane| {
-        let address = barrier_address(core, warp, operation, lane)?;
-        if !core.mbarriers.invalidate(address) {
-            return Err(no_barrier(core, warp, operation, lane, address));
-        }
-        watch_change(core, warp, operation, lane, address, "invalidates");
-        Ok(())
-    })
-}
-
-/// Arrives for a lane; the result is the phase.
-fn arrive_once(
-    core: &mut Core<'_>,
-    warp: &Warp,
-    operation: &Operation,
-    lane: usize,
-    address: u32,
-    (count, bytes): (u32, u32),
-) -> Result<u64, Stop> {
-    watch_use(core, warp, operation, lane, address);
-    let arrival = Arrival {
-        thread: warp.index * 32 + lane as u32,
-        live: warp.live,
-        count,
-        bytes,
-        drops: operation.slots.extra & DROP != 0,
-        releases: operation.slots.extra & RELAXED == 0,
-    };
-    let Some(arrived) = core.mbarriers.arrive(&mut core.shared, address, arrival) else {
-        return Err(no_barrier(core, warp, operation, lane, address));
-    };
-    if arrived.exceeds && core.sanitize() {
-        misuse(
-            core,
-            warp,
-            operation,
-            lane,
-            address,
-            "arrives at an mbarrier more often than its phase expects",
-        );
-    }
-    Ok(arrived.phase)
-}
-
-/// Ends an instruction by which threads arrived.
-fn finish_arrivals(core: &mut Core<'_>, warp: &Warp) {
-    if let Some(shadow) = core.shared.shadow() {
-        shadow.order.finish(warp.index as usize);
-    }
-}
-
-const DROP: u64 = 1;
-const EXPECT: u64 = 2;
-/// It hands nothing on, or takes nothing over.
-const RELAXED: u64 = 4;
-
-/// `from[1]`: the count, or with `EXPECT` the bytes; `to` takes the token.
-fn arrive(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
-    let extra = operation.slots.extra;
-    visit(mask, |lane| {
-        let address = barrier_address(core, warp, operation, lane)?;
-        let value = warp.registers.row(operation.slots.from[1])[lane];
-        let (count, bytes) = if extra & EXPECT != 0 { (1, value) } else { (value, 0) };
-        let token = arrive_once(core, warp, operation, lane, address, (count, bytes))?;
-        u64::store_lane(&mut warp.registers, operation.slots.to, lane, token);
-        Ok(())
-    })?;
-    finish_arrivals(core, warp);
-    Ok(())
-}
-
-/// `expect_tx` and, with `DROP`, `complete_tx` of `from[1]` bytes.
-fn transact(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
-    visit(mask, |lane| {
-        let address = barrier_address(core, warp, operation, lane)?;
-        let bytes = i64::from(warp.registers.row(operation.slots.from[1])[lane]);
-        let bytes = if operation.slots.extra & DROP != 0 {
-            -bytes
-        } else {
-            bytes
-        };
-        core.mbarriers
-            .transact(&mut core.shared, address, bytes)
-            .ok_or_else(|| no_barrier(core, warp, operation, lane, address))
-    })
-}
-
-const PARITY: u64 = 1;
-
-/// `test_wait` and `try_wait`: whether the phase of the token or parity `from[1]` has ended.
-fn test(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
-    let slots = operation.slots;
-    let mut done = 0;
-    visit(mask, |lane| {
-        let address = barrier_address(core, warp, operation, lane)?;
-        watch_use(core, warp, operation, lane, address);
-        let Some(barrier) = core.mbarriers.get(address) else {
-            return Err(no_barrier(core, warp, operation, lane, address));
-        };
-        let over = if slots.extra & PARITY != 0 {
-            barrier.phase & 1 != u64::from(warp.registers.row(slots.from[1])[lane]) & 1
-        } else {
-            barrier.phase > u64::load_lane(&warp.registers, slots.from[1], lane)
-        };
-        if over {
-            done |= 1 << lane;
-            let thread = warp.index * 32 + lane as u32;
-            let acquires = slots.extra & RELAXED == 0;
-            core.mbarriers
-                .observe(&mut core.shared, address, thread, acquires, warp.live);
-        }
-        Ok(())
-    })?;
-    core.stalled = done != mask;
-    warp.registers.set_predicate(slots.to, done, mask);
-    Ok(())
-}
-
-/// `cp.async.mbarrier.arrive`: the thread's earlier copies land when the phase ends; `EXPECT` (noinc): and it arrives.
-/// Without, it expects one arrival more and makes it, which changes nothing.
-fn arrive_after_copies(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
-    visit(mask, |lane| {
-        let address = barrier_address(core, warp, operation, lane)?;
-        for copy in super::copy::take_all(warp, lane) {
-            let landing = Landing {
-                thread: warp.index * 32 + lane as u32,
-                operation: copy.operation,
-                to: copy.to,
-                bytes: copy.bytes[..usize::from(copy.size)].to_vec(),
-                is_own: true,
-            };
-            core.mbarriers.entrust(address, landing);
-        }
-        let count = u32::from(operation.slots.extra & EXPECT != 0);
-        arrive_once(core, warp, operation, lane, address, (count, 0)).map(drop)
-    })?;
-    finish_arrivals(core, warp);
-    Ok(())
-}
-
-fn bulk_size(
+/// Checks the alignment of a bulk copy, and its bounds in shared memory.
+fn check_copy(
     core: &Core<'_>,
     warp: &Warp,
     operation: &Operation,
@@ -285,7 +51,8 @@ fn bulk_size(
     Ok(())
 }
 
-/// From global `from[1]`, `from[2]` bytes, to shared `from[3]`, on the mbarrier `from[0]`.
+/// Copies `from[2]` bytes from global memory (`from[1]`) to shared memory (`from[3]`), and completes on the mbarrier
+/// `from[0]`.
 fn load(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
     let slots = operation.slots;
     visit(mask, |lane| {
@@ -293,7 +60,7 @@ fn load(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) 
         let from = u64::load_lane(&warp.registers, slots.from[1], lane);
         let size = warp.registers.row(slots.from[2])[lane];
         let to = u64::load_lane(&warp.registers, slots.from[3], lane);
-        bulk_size(core, warp, operation, lane, size, from, to)?;
+        check_copy(core, warp, operation, lane, size, from, to)?;
         let mut bytes = vec![0; size as usize];
         if let Some((index, offset)) = core.allocation(operation, from, size.into()) {
             let launch = core.launch;
@@ -325,7 +92,7 @@ fn load(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) 
         {
             report_race(core, warp, operation, (to, size), lane, conflict, "copies to");
         }
-        let landing = Landing {
+        let landing = PendingCopy {
             thread,
             operation: operation.index,
             to: to as u32,
@@ -356,17 +123,17 @@ fn count_global(core: &mut Core<'_>, operation: &Operation, address: u64, size: 
         counts.shared_store_bytes += u64::from(size);
         counts.global_to_shared_bytes += u64::from(size);
     }
-    super::memory::mark_sectors(core, operation, &sectors, !store, store);
+    mark_sectors(core, operation, &sectors, !store, store);
 }
 
-/// From shared `from[1]`, `from[2]` bytes, to global `from[0]`.
+/// Copies `from[2]` bytes from shared memory (`from[1]`) to global memory (`from[0]`) when the copy is waited for.
 fn store(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
     let slots = operation.slots;
     let targets = addresses(warp, &slots, 0);
     visit(mask, |lane| {
         let from = u64::load_lane(&warp.registers, slots.from[1], lane);
         let size = warp.registers.row(slots.from[2])[lane];
-        bulk_size(core, warp, operation, lane, size, targets[lane], from)?;
+        check_copy(core, warp, operation, lane, size, targets[lane], from)?;
         warp.copied = true;
         let groups = &mut warp.bulk[lane];
         if groups.is_empty() {
@@ -396,10 +163,10 @@ fn commit(_: &mut Core<'_>, warp: &mut Warp, _: &Operation, mask: u32) -> Result
     Ok(())
 }
 
-/// Waits for all but the last `extra` committed groups.
+/// `cp.async.bulk.wait_group`: waits for all but the last `extra` committed groups.
 fn wait(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
     visit(mask, |lane| {
-        // The open group is no committed one.
+        // The last group is open, not committed.
         while warp.bulk[lane].len() > operation.slots.extra as usize + 1 {
             let group = warp.bulk[lane].pop_front().unwrap_or_default();
             perform(core, warp, lane, group)?;
@@ -408,7 +175,7 @@ fn wait(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) 
     })
 }
 
-/// Reports copies to shared memory that no phase of an mbarrier ever brought to an end.
+/// Reports copies to shared memory whose mbarrier phase never ended.
 pub(crate) fn finish_loads(core: &mut Core<'_>, warps: &[Warp]) {
     if !core.sanitize() {
         return;
@@ -416,11 +183,11 @@ pub(crate) fn finish_loads(core: &mut Core<'_>, warps: &[Warp]) {
     for landing in core.mbarriers.take_unfinished() {
         let (warp, lane) = (&warps[landing.thread as usize / 32], landing.thread as usize % 32);
         let place = Some((landing.to.into(), landing.bytes.len() as u32));
-        super::copy::report_unwaited(core, warp, landing.operation, lane, place, 1);
+        report_unwaited(core, warp, landing.operation, lane, place, 1);
     }
 }
 
-/// What a block's threads left under way when they exited still happens.
+/// Runs the stores that a block's threads left under way when they exited.
 pub(crate) fn finish(core: &mut Core<'_>, warp: &mut Warp) -> Result<(), Stop> {
     visit(FULL, |lane| {
         while let Some(group) = warp.bulk[lane].pop_front() {
@@ -481,157 +248,18 @@ fn perform(core: &mut Core<'_>, warp: &mut Warp, lane: usize, group: Vec<BulkSto
     Ok(())
 }
 
-pub(super) fn decode_mbarrier(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
-    let relaxed = if draft.take("relaxed") { RELAXED } else { 0 };
-    draft.ignore(&[
-        "release",
-        "acquire",
-        "cta",
-        "cluster",
-        "shared",
-        "shared::cta",
-        "shared::cluster",
-        "b64",
-    ]);
-    let address_first = |draft: &mut Draft<'_, '_>, index: usize| -> Result<(u32, u64), Error> {
-        draft.note_shared_access(8);
-        let address = draft.address(index)?;
-        Ok((address.base, u64::from(address.offset as u32) << 32))
-    };
-    let emit = |draft: &mut Draft<'_, '_>, run: Machine, slots: Slots| {
-        draft.emit(Action::Machine(run), slots, Class::Barrier, 0)
-    };
-    match draft.take_any(&[
-        "init",
-        "inval",
-        "arrive",
-        "arrive_drop",
-        "test_wait",
-        "try_wait",
-        "expect_tx",
-        "complete_tx",
-    ]) {
-        Some("init") => {
-            draft.arity(2..=2)?;
-            let (base, extra) = address_first(draft, 0)?;
-            let count = draft.source(1, Type::B32)?;
-            emit(
-                draft,
-                initialise,
-                Slots {
-                    to: 0,
-                    from: [base, count, 0, 0],
-                    extra,
-                },
-            )
-        }
-        Some("inval") => {
-            draft.arity(1..=1)?;
-            let (base, extra) = address_first(draft, 0)?;
-            emit(
-                draft,
-                invalidate,
-                Slots {
-                    to: 0,
-                    from: [base, 0, 0, 0],
-                    extra,
-                },
-            )
-        }
-        Some(name @ ("arrive" | "arrive_drop")) => {
-            let expects = draft.take("expect_tx");
-            draft.ignore(&["noComplete"]);
-            draft.arity(2..=3)?;
-            let (base, mut extra) = address_first(draft, 1)?;
-            extra |= relaxed | if expects { EXPECT } else { 0 } | if name == "arrive_drop" { DROP } else { 0 };
-            let value = if draft.operands() == 3 {
-                draft.source(2, Type::B32)?
-            } else {
-                draft.narrow_constant(1)
-            };
-            let to = draft.target(0, Type::B64)?;
-            emit(
-                draft,
-                arrive,
-                Slots {
-                    to,
-                    from: [base, value, 0, 0],
-                    extra,
-                },
-            )
-        }
-        Some("test_wait" | "try_wait") => {
-            let parity = draft.take("parity");
-            draft.arity(3..=4)?;
-            let (base, extra) = address_first(draft, 1)?;
-            let what = draft.source(2, if parity { Type::B32 } else { Type::B64 })?;
-            if draft.operands() == 4 {
-                draft.source(3, Type::B32)?;
-            }
-            let to = draft.target(0, Type::Pred)?;
-            emit(
-                draft,
-                test,
-                Slots {
-                    to,
-                    from: [base, what, 0, 0],
-                    extra: extra | relaxed | if parity { PARITY } else { 0 },
-                },
-            )
-        }
-        Some(name) => {
-            draft.arity(2..=2)?;
-            let (base, extra) = address_first(draft, 0)?;
-            let bytes = draft.source(1, Type::B32)?;
-            emit(
-                draft,
-                transact,
-                Slots {
-                    to: 0,
-                    from: [base, bytes, 0, 0],
-                    extra: extra | if name == "complete_tx" { DROP } else { 0 },
-                },
-            )
-        }
-        None => Err(draft.unsupported("this operation on an mbarrier")),
-    }
-}
-
-/// `cp.async.mbarrier.arrive`, after `cp.async` was read.
-pub(super) fn decode_arrive(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
-    let counts = draft.take("noinc");
-    draft.ignore(&["mbarrier", "shared", "shared::cta", "b64"]);
-    if !draft.take("arrive") {
-        return Err(draft.unsupported("this copy"));
-    }
-    draft.arity(1..=1)?;
-    draft.note_shared_access(8);
-    let address = draft.address(0)?;
-    let extra = u64::from(address.offset as u32) << 32 | if counts { EXPECT } else { 0 };
-    draft.emit(
-        Action::Machine(arrive_after_copies),
-        Slots {
-            to: 0,
-            from: [address.base, 0, 0, 0],
-            extra,
-        },
-        Class::Copy,
-        0,
-    )
-}
-
-/// `cp.async.bulk`, after `cp.async` was read.
-pub(super) fn decode_bulk(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+/// Decodes `cp.async.bulk`, whose `async` is taken already.
+pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     draft.take("bulk");
     if draft.take("commit_group") {
-        return draft.emit(Action::Machine(commit), Slots::default(), Class::Copy, 0);
+        return draft.emit(Action::Warp(commit), Slots::default(), Class::Copy, 0);
     }
     if draft.take("wait_group") {
         draft.ignore(&["read"]);
         draft.arity(1..=1)?;
         let groups = draft.immediate(0)?;
         return draft.emit(
-            Action::Machine(wait),
+            Action::Warp(wait),
             Slots {
                 extra: groups.min(1 << 20),
                 ..Slots::default()
@@ -667,7 +295,7 @@ pub(super) fn decode_bulk(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     draft.note_shared_access(16);
     if !to_shared {
         return draft.emit(
-            Action::Machine(store),
+            Action::Warp(store),
             Slots {
                 to: 0,
                 from: [to, from, size, 0],
@@ -680,7 +308,7 @@ pub(super) fn decode_bulk(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     let barrier = draft.address(3)?;
     let extra = u64::from(barrier.offset as u32) << 32;
     draft.emit(
-        Action::Machine(load),
+        Action::Warp(load),
         Slots {
             to: 0,
             from: [barrier.base, from, size, to],

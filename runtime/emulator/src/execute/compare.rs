@@ -1,13 +1,13 @@
 //! Comparisons and selections.
 
 use super::half::{Brain, Half, HalfFloat};
-use super::lanes::{Function, Lanes, Slots, compare, each, function, lanes};
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::Draft;
 use crate::error::Error;
-use crate::machine::registers::{Cell, FULL, Registers};
+use crate::machine::lanes::{LaneFunction, Lanes, compare, each, function, lanes};
+use crate::machine::registers::{Cell, FULL, Registers, Slots};
 use crate::numerics::flush;
-use crate::parse::syntax::Type;
+use crate::parse::syntax::{Operand, Type};
 
 /// A value that can be compared.
 pub(crate) trait Comparable: Cell {
@@ -84,12 +84,12 @@ relations! {
 
 /// Bits of `extra`.
 const FTZ: u64 = 1;
-/// How the comparison is combined with a predicate: 0 not at all, 1 and, 2 or, 3 xor; in bits 1 and 2.
+/// The operator that combines the comparison with a predicate, in bits 1 and 2: 0 none, 1 and, 2 or, 3 xor.
 const COMBINE: u32 = 1;
 const NEGATED: u64 = 8;
-/// A second predicate takes the complement.
+/// A second predicate takes the complement of the comparison.
 const COMPLEMENT: u64 = 16;
-/// What `set` gives: 0 all ones, 1 the float 1.0, 2 a half 1.0, 3 a brain 1.0; in bits 5 and 6.
+/// The result of `set` if the comparison holds, in bits 5 and 6: 0 all ones, else 1.0 as 1 `f32`, 2 `f16`, 3 `bf16`.
 const RESULT: u32 = 5;
 
 #[inline(always)]
@@ -108,7 +108,7 @@ fn combined(registers: &Registers, slots: &Slots, holds: u32) -> (u32, u32) {
     (combine(holds), combine(!holds))
 }
 
-/// `setp`: a predicate, and its complement in `from[3]`.
+/// `setp`, which sets a predicate, and the complement in `from[3]`.
 pub(crate) struct SetPredicate<T, R>(std::marker::PhantomData<(T, R)>);
 
 impl<T: Comparable, R: Relation> Lanes for SetPredicate<T, R> {
@@ -132,7 +132,7 @@ fn holds<T: Comparable, R: Relation>(registers: &Registers, slots: &Slots) -> u3
     }
 }
 
-/// `setp` on pairs: the low halves decide the first predicate, the high halves the second.
+/// `setp` on pairs: the low halves set the first predicate, the high halves the second.
 struct SetPredicatePair<T, R>(std::marker::PhantomData<(T, R)>);
 
 impl<T: Comparable + HalfFloat, R: Relation> Lanes for SetPredicatePair<T, R> {
@@ -161,7 +161,7 @@ fn pair_holds<T: Comparable + HalfFloat, R: Relation>(registers: &Registers, slo
     (half(0), half(16))
 }
 
-/// `set`: a register of all ones, or 1.0.
+/// `set`, which sets a register to all ones or 1.0, else to 0.
 struct Set<T, R>(std::marker::PhantomData<(T, R)>);
 
 impl<T: Comparable, R: Relation> Lanes for Set<T, R> {
@@ -174,7 +174,7 @@ impl<T: Comparable, R: Relation> Lanes for Set<T, R> {
     }
 }
 
-/// `set` on pairs: 1.0 (or all ones) in each half.
+/// `set` on pairs, for each half.
 struct SetPair<T, R>(std::marker::PhantomData<(T, R)>);
 
 impl<T: Comparable + HalfFloat, R: Relation> Lanes for SetPair<T, R> {
@@ -192,7 +192,7 @@ impl<T: Comparable + HalfFloat, R: Relation> Lanes for SetPair<T, R> {
 
 macro_rules! select {
     ($name:ident, $ty:ty) => {
-        /// `selp`: by the predicate `from[2]`, negated if `extra`.
+        /// `selp`, which selects by the predicate `from[2]`, negated if `extra` is not 0.
         struct $name;
         impl Lanes for $name {
             #[inline(always)]
@@ -311,7 +311,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     }
 }
 
-/// The modifiers that `setp` and `set` share: the relation and `extra`.
+/// Takes the modifiers that `setp` and `set` share. Returns the relation and `extra`.
 fn modifiers(draft: &mut Draft<'_, '_>) -> Result<(&'static str, u64), Error> {
     let Some(relation) = RELATIONS.iter().copied().find(|name| draft.take(name)) else {
         return Err(draft.unsupported("a comparison without a known relation"));
@@ -326,7 +326,7 @@ fn modifiers(draft: &mut Draft<'_, '_>) -> Result<(&'static str, u64), Error> {
     Ok((relation, combine << COMBINE | ftz))
 }
 
-/// The predicate with which a comparison is combined, as the third source.
+/// The slot of the predicate with which the comparison is combined.
 fn combining(draft: &mut Draft<'_, '_>, extra: &mut u64) -> Result<u32, Error> {
     if *extra >> COMBINE & 3 == 0 {
         draft.arity(3..=3)?;
@@ -343,11 +343,11 @@ fn combining(draft: &mut Draft<'_, '_>, extra: &mut u64) -> Result<u32, Error> {
 fn setp(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     let (relation, mut extra) = modifiers(draft)?;
     let ty = draft.ty()?;
-    let run: Function = by_type!(draft, SetPredicate, SetPredicatePair, ty, relation);
+    let run: LaneFunction = by_type!(draft, SetPredicate, SetPredicatePair, ty, relation);
     let predicate = combining(draft, &mut extra)?;
     let (a, b) = (draft.source(1, ty)?, draft.source(2, ty)?);
     let (to, complement) = match draft.operand(0)? {
-        crate::parse::syntax::Operand::Pair(first, second) => {
+        Operand::Pair(first, second) => {
             extra |= COMPLEMENT;
             (
                 draft.target_of(first, Type::Pred)?,
@@ -363,7 +363,7 @@ fn set(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     let (relation, mut extra) = modifiers(draft)?;
     let result = draft.ty()?;
     let ty = draft.ty()?;
-    let run: Function = by_type!(draft, Set, SetPair, ty, relation);
+    let run: LaneFunction = by_type!(draft, Set, SetPair, ty, relation);
     extra |= match result {
         Type::U32 | Type::S32 | Type::B32 | Type::U16 | Type::S16 => 0,
         Type::F32 => 1,

@@ -1,30 +1,22 @@
 //! Branches, calls, barriers and fences.
 
-use super::lanes::{Lanes, Slots};
-use super::warp::{WARP_BARRIER, warp_barrier};
+use super::exchange::{WARP_BARRIER, warp_barrier};
+use super::memory;
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::call::CallSyntax;
+use crate::draft::{Draft, Nothing};
 use crate::error::Error;
-use crate::machine::registers::Registers;
+use crate::machine::action::{Action, WarpSync};
+use crate::machine::core::{Core, Stop};
+use crate::machine::program::{Barrier, Control, Operation, Reduction, ReductionKind};
+use crate::machine::registers::Slots;
 use crate::machine::warp::Warp;
-use crate::machine::{Core, Stop};
 use crate::parse::syntax::{Operand, Type};
-use crate::program::{Action, Barrier, Control, Meeting, Operation, Reduction, ReductionKind};
-
-/// The address of a module's first function; the others follow.
-pub(crate) const FUNCTION_BASE: u64 = 0x0500_0000_0000;
-
-/// A fence that is a matter of proxies, of which the emulator has one.
-struct Nothing;
-
-impl Lanes for Nothing {
-    fn run(_: &mut Registers, _: &Slots, _: u32) {}
-}
 
 const ACQUIRES: u64 = 1;
 const RELEASES: u64 = 2;
 
-/// The emulator's memory is sequentially consistent: only the sanitizer looks at fences.
+/// A fence. Memory is sequentially consistent, so only the sanitizer needs it.
 fn fence(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
     if let Some(shadow) = core.shared.shadow() {
         let extra = operation.slots.extra;
@@ -62,7 +54,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         "ret" => {
             draft.ignore(&["uni"]);
             draft.arity(0..=0)?;
-            draft.pass_results()?;
+            draft.emit_results(memory::decode)?;
             draft.emit(Action::Control(Control::Return), Slots::default(), Class::Control, 0)
         }
         "exit" => draft.emit(Action::Control(Control::Exit), Slots::default(), Class::Control, 0),
@@ -70,7 +62,8 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         "membar" | "fence" => {
             let (proxy, mbarriers) = (draft.take("proxy"), draft.take("mbarrier_init"));
             if proxy {
-                // Generic and asynchronous accesses see one memory here; proxies of textures and tensor maps are not known.
+                // Generic and asynchronous accesses see the same memory. Proxies of textures and tensor maps are not
+                // supported.
                 if draft.take_any(&["async", "async::generic"]).is_none() {
                     return Err(draft.unsupported("this proxy"));
                 }
@@ -80,6 +73,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
             let order = draft.take_any(&["acquire", "release", "acq_rel", "sc"]);
             draft.ignore(&["gl", "cta", "cluster", "gpu", "sys"]);
             draft.arity(0..=0)?;
+            // The emulator has one proxy.
             if proxy || mbarriers {
                 return draft.lanes::<Nothing>(0, &[], 0, Class::Barrier, 0);
             }
@@ -92,7 +86,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
                 extra,
                 ..Slots::default()
             };
-            draft.emit(Action::Machine(fence), slots, Class::Barrier, 0)
+            draft.emit(Action::Warp(fence), slots, Class::Barrier, 0)
         }
         _ => barrier(draft),
     }
@@ -105,7 +99,7 @@ fn list(operand: Option<&Operand>) -> &[Operand] {
     }
 }
 
-/// `call (results), function, (arguments)[, targets or prototype]`, where results and arguments may be missing.
+/// Decodes `call (results), function, (arguments)[, targets or prototype]`. Results and arguments are optional.
 fn call(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     draft.ignore(&["uni"]);
     let mut operands = Vec::new();
@@ -133,16 +127,27 @@ fn call(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
             Some(Operand::Name(name)) => draft.prototype_named(name),
             _ => None,
         };
-        let control = |call| Control::CallIndirect { call, address };
-        return draft.emit_call(None, prototype, arguments, results, control);
+        let call = CallSyntax {
+            function: None,
+            prototype,
+            arguments,
+            results,
+        };
+        return draft.emit_call(call, |call| Control::CallIndirect { call, address }, memory::decode);
     }
     let Some((function, prototype)) = draft.function_named(name) else {
         return Err(draft.invalid(format!("no function `{name}`")));
     };
-    draft.emit_call(Some(function), Some(prototype), arguments, results, Control::Call)
+    let call = CallSyntax {
+        function: Some(function),
+        prototype: Some(prototype),
+        arguments,
+        results,
+    };
+    draft.emit_call(call, Control::Call, memory::decode)
 }
 
-/// `bar` and `barrier`, of a block or of a warp.
+/// Decodes `bar` and `barrier`, of a block, a warp or a cluster.
 fn barrier(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     if draft.take("cluster") {
         let releases = !draft.take("relaxed");
@@ -162,12 +167,12 @@ fn barrier(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         }
         draft.arity(1..=1)?;
         let mask = draft.source(0, Type::B32)?;
-        let meeting = Meeting {
+        let sync = WarpSync {
             run: warp_barrier,
             mask,
             kind: WARP_BARRIER,
         };
-        return draft.emit(Action::Meeting(meeting), Slots::default(), Class::Barrier, 0);
+        return draft.emit(Action::Sync(sync), Slots::default(), Class::Barrier, 0);
     }
     let waits = match draft.take_any(&["sync", "arrive", "red"]) {
         Some("arrive") => false,

@@ -1,13 +1,13 @@
 //! `cvt`.
 //!
-//! The frequent conversions have definitions of their own; every other one goes through [`Any`], which converts
-//! one value at a time by way of an exact integer or float.
+//! The frequent conversions have definitions of their own. [`Any`] does all others, one value at a time, by way of an
+//! exact integer or float.
 
-use super::lanes::{Function, Lanes, Slots, each, function, lanes};
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::Draft;
 use crate::error::Error;
-use crate::machine::registers::Registers;
+use crate::machine::lanes::{LaneFunction, Lanes, each, function, lanes};
+use crate::machine::registers::{Registers, Slots};
 use crate::numerics::exact::{self, Format, Rounding};
 use crate::numerics::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16, flush, round_f64};
 use crate::parse::syntax::Type;
@@ -31,12 +31,12 @@ lanes! {
     U16ToU32(a: u16) -> u32 { a.into() }
     S16ToS32(a: i16) -> i32 { a.into() }
     U32ToU16(a: u32) -> u32 { a & 0xffff }
-    /// Two floats to a pair, with the general modifiers; the second goes to the low half.
+    /// Converts two floats to a pair with any modifiers. The second one goes to the low half.
     PackAny(a: f32, b: f32; extra) -> u32 {
         let convert = |value: f32| convert(value.to_bits().into(), extra) as u32 & 0xffff;
         convert(b) | convert(a) << 16
     }
-    /// Two floats to a pair of bytes.
+    /// Converts two floats to a pair of bytes.
     PackBytes(a: f32, b: f32; extra) -> u32 {
         let convert = |value: f32| convert(value.to_bits().into(), extra) as u32 & 0xff;
         convert(b) | convert(a) << 8
@@ -49,28 +49,30 @@ lanes! {
         let convert = |byte: u32| convert((byte & 0xff).into(), extra) as u32 & 0xffff;
         convert(a) | convert(a >> 8) << 16
     }
-    /// `cvt.pack`: a and b saturated to `extra`'s low bits (bit 8: signed), b in the lowest, c above both.
+    /// `cvt.pack`: saturates a and b to as many bits as bits 0 to 7 of `extra` tell, signed if bit 8 is set. b takes
+    /// the lowest bits, a the next, and c those above.
     PackIntegers(a: i32, b: i32, c: u32; extra) -> u32 {
         let bits = extra as u32 & 0xff;
         let (least, most) = if extra & 0x100 != 0 { (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) } else { (0, (1 << bits) - 1) };
         let part = |value: i32| value.clamp(least, most) as u32 & ((1 << bits) - 1);
-        // Nothing is left for c above two halves.
+        // Above two halves there is no room for c.
         part(b) | part(a) << bits | c.checked_shl(2 * bits).unwrap_or(0)
     }
 }
 
-/// Any conversion, described by `extra`.
+/// Any conversion; `extra` describes it.
 struct Any;
 
-/// Bits of `extra`: source type, destination type, rounding, and flags. Types of pairs stand for their elements.
+/// Bits of `extra`: the source type, the destination type, the rounding, and flags. The type of a pair stands for that
+/// of its elements.
 const TO: u32 = 8;
 const ROUNDING: u32 = 16;
-/// Round to an integer, although the destination is a float.
+/// Round to an integer, also if the destination is a float.
 const INTEGRAL: u64 = 1 << 20;
 const FTZ: u64 = 1 << 21;
 const SATURATE: u64 = 1 << 22;
 const RELU: u64 = 1 << 23;
-/// Overflow gives the largest finite number.
+/// Overflow gives the largest finite number (`.satfinite`).
 const FINITE: u64 = 1 << 24;
 
 const TYPES: [Type; 18] = [
@@ -171,14 +173,14 @@ fn convert(bits: u64, extra: u64) -> u64 {
             match to_format {
                 None => {
                     if value.is_nan() {
-                        // NaN gives zero, or the most significant bit alone if either side has 64 bits.
+                        // NaN gives 0, or only the most significant bit if either type has 64 bits.
                         return if from == Type::F64 || to.size() == 8 {
                             1 << (8 * to.size() - 1)
                         } else {
                             0
                         };
                     }
-                    // Rounded floats beyond 2^127 saturate as casts do.
+                    // The cast saturates floats beyond 2^127.
                     clamp(integral(value, rounding(extra)) as i128, to)
                 }
                 Some(format) if extra & INTEGRAL != 0 => finish(
@@ -200,7 +202,7 @@ fn convert(bits: u64, extra: u64) -> u64 {
     }
 }
 
-/// Any float as an f64, exactly.
+/// Converts a float to f64, exactly.
 fn widen(format: Format, bits: u64) -> f64 {
     f64::from_bits(exact::convert(format, bits, Format::F64, Rounding::Nearest))
 }
@@ -215,7 +217,7 @@ fn integral(value: f64, rounding: Rounding) -> f64 {
     }
 }
 
-/// What modifiers do to a float result.
+/// Applies the modifiers to a float result.
 fn finish(bits: u64, to: Type, extra: u64) -> u64 {
     let Some(format) = format(to) else {
         return bits;
@@ -237,7 +239,7 @@ fn finish(bits: u64, to: Type, extra: u64) -> u64 {
         bits = 0;
     }
     if to == Type::Tf32 {
-        // The format's 19 bits stand at the top of 32.
+        // The 19 bits of the format are the highest of 32.
         bits <<= 13;
     }
     bits
@@ -266,7 +268,7 @@ fn clamp(value: i128, ty: Type) -> u64 {
     wrap(value.clamp(least, most), ty)
 }
 
-/// The low bits, extended as the type says to the width of a register.
+/// The low bits of an integer, extended to the width of the type's register.
 fn wrap(value: i128, ty: Type) -> u64 {
     match ty {
         Type::U8 | Type::B8 => value as u8 as u64,
@@ -331,8 +333,8 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     draft.lane_function(run, to, &[from], extra, Class::Conversion, 0)
 }
 
-/// The definition of a frequent conversion.
-fn quick(to: Type, from: Type, extra: u64) -> Option<Function> {
+/// The function of a frequent conversion.
+fn quick(to: Type, from: Type, extra: u64) -> Option<LaneFunction> {
     let modifiers = extra & !(7 << ROUNDING);
     let nearest = extra == 0;
     Some(match (to, from) {
@@ -356,10 +358,10 @@ fn quick(to: Type, from: Type, extra: u64) -> Option<Function> {
     })
 }
 
-/// Conversions of pairs of 8-bit floats.
+/// Decodes conversions of pairs of 8-bit floats.
 fn convert_bytes(draft: &mut Draft<'_, '_>, to_type: Type, from_type: Type, extra: u64) -> Result<(), Error> {
     let codes = |from, to| Some(code(from)? | code(to)? << TO);
-    let (run, codes, sources, source): (Function, _, _, _) = match (to_type, from_type, extra & !RELU) {
+    let (run, codes, sources, source): (LaneFunction, _, _, _) = match (to_type, from_type, extra & !RELU) {
         (Type::E4m3x2 | Type::E5m2x2, Type::F32, FINITE) => {
             (function::<PackBytes>(), codes(Type::F32, to_type), 2, Type::F32)
         }
@@ -381,7 +383,8 @@ fn convert_bytes(draft: &mut Draft<'_, '_>, to_type: Type, from_type: Type, extr
     draft.lane_function(run, to, &from[..sources], extra, Class::Conversion, 0)
 }
 
-/// `cvt.pack.sat.type.s32`, to two of a type of 16 bits; with `.b32`, to smaller ones below a third operand.
+/// Decodes `cvt.pack.sat.type.s32`, which packs two integers of 16 bits, or with `.b32` smaller ones below a third
+/// operand.
 fn pack_integers(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     const TYPES: [&str; 8] = ["u2", "s2", "u4", "s4", "u8", "s8", "u16", "s16"];
     let to = if draft.take("sat") {

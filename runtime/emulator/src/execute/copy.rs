@@ -1,23 +1,25 @@
-//! `cp.async`: copies from global to shared memory whose bytes land only when they are waited for.
+//! `cp.async`: copies from global to shared memory whose bytes land when they are waited for.
 
-use super::lanes::{Slots, each};
 use super::memory::{SharedAccess, addresses, aligned, count_shared, inside_shared, read_lanes, watch_copy};
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::Draft;
 use crate::error::Error;
-use crate::machine::registers::{Cell, LANES};
-use crate::machine::warp::{Copy, Warp};
-use crate::machine::{Core, Stop};
+use crate::machine::action::Action;
+use crate::machine::copies::AsyncCopy;
+use crate::machine::core::{Core, Stop};
+use crate::machine::lanes::each;
+use crate::machine::program::Operation;
+use crate::machine::registers::{Cell, LANES, Slots};
+use crate::machine::warp::Warp;
 use crate::parse::syntax::Type;
-use crate::program::{Action, Operation};
 use crate::sanitize::FindingKind;
 
-/// `extra` of a copy: its size in bits 0..8, these flags, the offset of its target from bit 32.
+/// `extra` of a copy: its size in bits 0 to 7, these flags, and the offset of its target from bit 32 on.
 const IGNORES: u64 = 1 << 8;
 const IGNORES_NEGATED: u64 = 1 << 9;
 
-/// A copy to `from[0]` from `from[1]`, of which `from[2]` bytes are read, or none where the predicate `from[3]` says so
-/// (`IGNORES`); the rest are zeros.
+/// Starts a copy from `from[1]` to `from[0]`. It reads `from[2]` bytes, or none where the predicate `from[3]` is true
+/// (with `IGNORES`), and fills the rest with zeros.
 fn start(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
     let slots = operation.slots;
     let size = slots.extra as u32 & 0xff;
@@ -36,7 +38,7 @@ fn start(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32)
     let mut mask = aligned(core, warp, operation, &targets, size, mask)?;
     mask = inside_shared(core, warp, operation, &targets, size, mask)?;
     let mut values = [[0; 16]; LANES];
-    // Lanes that read the same number of bytes go together; those that read none touch no memory.
+    // Lanes that read the same number of bytes form one request. Lanes that read none touch no memory.
     let mut left = mask;
     while left != 0 {
         let first = left.trailing_zeros() as usize;
@@ -65,7 +67,7 @@ fn start(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32)
         if watched {
             watch_copy(core, warp, operation, targets[lane], size, lane);
         }
-        warp.copies[lane].open.push(Copy {
+        warp.copies[lane].open.push(AsyncCopy {
             to: targets[lane] as u32,
             bytes: values[lane],
             size: size as u8,
@@ -85,7 +87,8 @@ fn commit(_: &mut Core<'_>, warp: &mut Warp, _: &Operation, mask: u32) -> Result
     Ok(())
 }
 
-/// `cp.async.wait_group n` (`extra`), or `wait_all` (all ones), which takes what was not committed too.
+/// `cp.async.wait_group` for all but `extra` groups or, if it is all ones, `cp.async.wait_all`, which waits for the
+/// open group too.
 fn wait(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
     let all = operation.slots.extra == u64::MAX;
     each(mask, |lane| {
@@ -107,19 +110,13 @@ fn wait(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) 
     Ok(())
 }
 
-/// All of a thread's copies, which from now on land with a phase of an mbarrier.
-pub(super) fn take_all(warp: &mut Warp, lane: usize) -> impl Iterator<Item = Copy> + use<> {
-    let copies = std::mem::take(&mut warp.copies[lane]);
-    copies.groups.into_iter().flatten().chain(copies.open)
-}
-
 /// Reports copies that their thread never waited for.
 pub(crate) fn finish(core: &mut Core<'_>, warp: &mut Warp) {
     if !core.sanitize() || !warp.copied {
         return;
     }
     for lane in 0..LANES {
-        let left: Vec<Copy> = take_all(warp, lane).collect();
+        let left: Vec<AsyncCopy> = warp.copies[lane].take().collect();
         if let Some(first) = left.first() {
             let place = Some((first.to.into(), first.size.into()));
             report_unwaited(core, warp, first.operation, lane, place, left.len());
@@ -127,7 +124,7 @@ pub(crate) fn finish(core: &mut Core<'_>, warp: &mut Warp) {
     }
 }
 
-/// Reports copies that were under way when their block ended.
+/// Reports a thread's copies that were under way when their block ended.
 pub(super) fn report_unwaited(
     core: &mut Core<'_>,
     warp: &Warp,
@@ -142,7 +139,7 @@ pub(super) fn report_unwaited(
     });
 }
 
-fn land(core: &mut Core<'_>, thread: u32, copy: Copy) {
+fn land(core: &mut Core<'_>, thread: u32, copy: AsyncCopy) {
     let (at, size) = (copy.to as usize, usize::from(copy.size));
     core.shared.bytes[at..at + size].copy_from_slice(&copy.bytes[..size]);
     if let Some(shadow) = core.shared.shadow() {
@@ -151,21 +148,12 @@ fn land(core: &mut Core<'_>, thread: u32, copy: Copy) {
 }
 
 pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
-    if !draft.take("async") {
-        return Err(draft.unsupported("this copy"));
-    }
-    if draft.had("bulk") {
-        return super::bulk::decode_bulk(draft);
-    }
-    if draft.had("mbarrier") {
-        return super::bulk::decode_arrive(draft);
-    }
     if draft.take("commit_group") {
-        return draft.emit(Action::Machine(commit), Slots::default(), Class::Copy, 0);
+        return draft.emit(Action::Warp(commit), Slots::default(), Class::Copy, 0);
     }
     if draft.take("wait_all") {
         return draft.emit(
-            Action::Machine(wait),
+            Action::Warp(wait),
             Slots {
                 extra: u64::MAX,
                 ..Slots::default()
@@ -178,7 +166,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         draft.arity(1..=1)?;
         let groups = draft.immediate(0)?;
         return draft.emit(
-            Action::Machine(wait),
+            Action::Warp(wait),
             Slots {
                 extra: groups.min(1 << 20),
                 ..Slots::default()
@@ -218,7 +206,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         read = draft.source(3, Type::B32)?;
     }
     draft.emit(
-        Action::Machine(start),
+        Action::Warp(start),
         Slots {
             to: 0,
             from: [to.base, source, read, ignored],

@@ -1,65 +1,23 @@
-//! Moves, packing, addresses.
+//! Moves, packing, conversions of addresses, and hints.
 
-use super::lanes::{Function, Lanes, Slots, each, lanes};
 use crate::count::Class;
-use crate::decode::{Draft, Place};
+use crate::draft::{AddOffset, ConstantPredicate, Draft, Location, Nothing, Truncate};
 use crate::error::Error;
-use crate::execute::lanes::function;
-use crate::machine::registers::{Cell, FULL, LANES, Registers, Slot};
-use crate::machine::warp::Warp;
-use crate::machine::{CONSTANT_WINDOW, Core, LOCAL_WINDOW, PARAMETER_WINDOW, SHARED_WINDOW, Stop, WINDOW};
+use crate::machine::action::Action;
+use crate::machine::address::{
+    CONSTANT_WINDOW, LOCAL_WINDOW, PARAMETER_WINDOW, SHARED_WINDOW, WINDOW, map_to_rank, space_of, window,
+};
+use crate::machine::lanes::{LaneFunction, Lanes, each, function, lanes};
+use crate::machine::registers::{Cell, FULL, LANES, Registers, Slot, Slots};
 use crate::parse::syntax::{Operand, Space, Type};
-use crate::program::{Action, Operation};
 
 lanes! {
     Copy32(a: u32) -> u32 { a }
     Copy64(a: u64) -> u64 { a }
-    /// The low half of a 64-bit register.
-    Truncate(a: u64) -> u32 { a as u32 }
-    High(a: u64) -> u32 { (a >> 32) as u32 }
-    Extend(a: u32) -> u64 { a.into() }
-    U8To32(a: u8) -> u32 { a.into() }
-    S8To32(a: i8) -> i32 { a.into() }
-    U16To32(a: u16) -> u32 { a.into() }
-    S16To32(a: i16) -> i32 { a.into() }
-    U8To64(a: u8) -> u64 { a.into() }
-    S8To64(a: i8) -> i64 { a.into() }
-    U16To64(a: u16) -> u64 { a.into() }
-    S16To64(a: i16) -> i64 { a.into() }
-    S32To64(a: i32) -> i64 { a.into() }
-    AddOffset(a: u64; offset) -> u64 { a.wrapping_add(offset) }
-    Map(address: u32, rank: u32) -> u32 { crate::machine::cluster::map(address, rank) }
+    MapToRank(address: u32, rank: u32) -> u32 { map_to_rank(address, rank) }
     Pack2x16(a: u32, b: u32) -> u32 { (a & 0xffff) | b << 16 }
     Pack2x32(a: u32, b: u32) -> u64 { u64::from(a) | u64::from(b) << 32 }
     Pack2x8(a: u32, b: u32) -> u32 { (a & 0xff) | (b & 0xff) << 8 }
-}
-
-/// Extends a value of a type to the width of a register; none if the register has that width.
-pub(crate) fn extension(ty: Type, register: Type) -> Option<Function> {
-    Some(match (ty.size(), register.size(), ty.is_signed()) {
-        // Registers of 8 and 16 bits lie in rows of 32.
-        (1, 2 | 4, false) => function::<U8To32>(),
-        (1, 2 | 4, true) => function::<S8To32>(),
-        (2, 4, false) => function::<U16To32>(),
-        (2, 4, true) => function::<S16To32>(),
-        (1, 8, false) => function::<U8To64>(),
-        (1, 8, true) => function::<S8To64>(),
-        (2, 8, false) => function::<U16To64>(),
-        (2, 8, true) => function::<S16To64>(),
-        (4, 8, false) => function::<Extend>(),
-        (4, 8, true) => function::<S32To64>(),
-        _ => return None,
-    })
-}
-
-/// A predicate set to a constant.
-pub(crate) struct SetPredicate;
-
-impl Lanes for SetPredicate {
-    #[inline(always)]
-    fn run(registers: &mut Registers, slots: &Slots, mask: u32) {
-        registers.set_predicate(slots.to, if slots.extra != 0 { FULL } else { 0 }, mask);
-    }
 }
 
 struct CopyPredicate;
@@ -72,7 +30,7 @@ impl Lanes for CopyPredicate {
     }
 }
 
-/// Four registers of `extra` bits each into one of four times that.
+/// Packs four registers of `extra` bits each into one.
 struct Pack4;
 
 impl Lanes for Pack4 {
@@ -93,7 +51,8 @@ impl Lanes for Pack4 {
     }
 }
 
-/// One register (`to`) into up to four (`from`) of `extra` bits: the bits, the number of parts, whether it is wide.
+/// Unpacks one register (`to`) into up to four (`from`). `extra` has the bits of a part in bits 0 to 7, the number of
+/// parts in bits 8 to 15, and bit 16 set if the register is wide.
 struct Unpack;
 
 impl Lanes for Unpack {
@@ -115,7 +74,7 @@ impl Lanes for Unpack {
     }
 }
 
-/// Whether a generic address lies in a space (`extra`: base of its window; 0 for global).
+/// Tests whether a generic address lies in a space. `extra` is the base of its window, 0 for global memory.
 struct IsSpace;
 
 impl Lanes for IsSpace {
@@ -134,60 +93,6 @@ impl Lanes for IsSpace {
     }
 }
 
-/// The space that a generic address points to.
-#[inline(always)]
-pub(crate) fn space_of(address: u64) -> Space {
-    let within = |window: u64| address.wrapping_sub(window) < WINDOW;
-    if within(SHARED_WINDOW) {
-        Space::Shared
-    } else if within(LOCAL_WINDOW) {
-        Space::Local
-    } else if within(CONSTANT_WINDOW) {
-        Space::Constant
-    } else if within(PARAMETER_WINDOW) {
-        Space::Parameter
-    } else {
-        Space::Global
-    }
-}
-
-/// The base of a space's window of generic addresses.
-pub(crate) fn window(space: Space) -> u64 {
-    match space {
-        Space::Shared => SHARED_WINDOW,
-        Space::Local => LOCAL_WINDOW,
-        Space::Constant => CONSTANT_WINDOW,
-        Space::Parameter => PARAMETER_WINDOW,
-        Space::Global | Space::Generic => 0,
-    }
-}
-
-/// Instructions run so far on this host thread: advances as a clock does, and is the same in every run of one block.
-pub(crate) fn read_clock(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
-    core.clock += 1;
-    let now = core.clock;
-    let row = warp.registers.wide_mut(operation.slots.to);
-    each(mask, |lane| row[lane] = now);
-    Ok(())
-}
-
-/// The address in local memory of a variable in the running frame.
-pub(crate) fn frame_address(_: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
-    let bases = warp.local_bases;
-    let row = warp.registers.wide_mut(operation.slots.to);
-    each(mask, |lane| {
-        row[lane] = u64::from(bases[lane]).wrapping_add(operation.slots.extra)
-    });
-    Ok(())
-}
-
-/// Does nothing: hints, and waits that need no waiting.
-struct Nothing;
-
-impl Lanes for Nothing {
-    fn run(_: &mut Registers, _: &Slots, _: u32) {}
-}
-
 pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     match draft.name() {
         "mov" => mov(draft),
@@ -199,12 +104,12 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
             draft.arity(3..=3)?;
             let operand = draft.operand(1)?;
             let from = match draft.variable(operand) {
-                Some((Place::Shared(at), offset)) => draft.narrow_constant(at.wrapping_add(offset as u32)),
+                Some((Location::Shared(at), offset)) => draft.narrow_constant(at.wrapping_add(offset as u32)),
                 _ => draft.source(1, Type::B32)?,
             };
             let rank = draft.source(2, Type::B32)?;
             let to = draft.target(0, Type::B32)?;
-            draft.lanes::<Map>(to, &[from, rank], 0, Class::Move, 0)
+            draft.lanes::<MapToRank>(to, &[from, rank], 0, Class::Move, 0)
         }
         "isspacep" => {
             let space = match draft.take_any(&["global", "shared::cta", "shared", "local", "const", "param"]) {
@@ -219,7 +124,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
             let from = draft.source(1, Type::B64)?;
             draft.lanes::<IsSpace>(to, &[from], space, Class::Predicate, 0)
         }
-        // Hints about caches and time: nothing that a program computes depends on them.
+        // Hints about caches and time, on which no result depends.
         "prefetch" | "prefetchu" | "applypriority" | "nanosleep" | "pmevent" => {
             draft.ignore(&[
                 "global",
@@ -249,7 +154,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
             draft.lanes::<Nothing>(0, &[], 0, Class::Move, 0)
         }
         "createpolicy" => {
-            // The policy is an opaque value: any will do, since accesses ignore it.
+            // Accesses ignore the policy, so any value will do.
             while draft.left().is_some_and(|name| name != "b64") {
                 let name = draft.left().unwrap_or_default().to_owned();
                 draft.take(&name);
@@ -263,8 +168,8 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     }
 }
 
-/// Copies a register of a type.
-fn copying(ty: Type) -> Function {
+/// The function that copies a register of the type.
+fn copying(ty: Type) -> LaneFunction {
     match ty.size() {
         8 => function::<Copy64>(),
         _ => function::<Copy32>(),
@@ -298,7 +203,7 @@ fn mov_vector(draft: &mut Draft<'_, '_>, lanes: usize) -> Result<(), Error> {
             named = components.into();
             (to, &named)
         }
-        _ => return Err(draft.invalid("operands that are no vectors")),
+        _ => return Err(draft.invalid("operands that are not vectors")),
     };
     if to.len() != lanes || from.len() != lanes {
         return Err(draft.invalid(format!("{} registers from {} for {lanes}", to.len(), from.len())));
@@ -318,7 +223,7 @@ fn mov(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         let to = draft.target(0, Type::Pred)?;
         if let Operand::Integer(value) = draft.operand(1)? {
             return draft.emit_move(
-                Action::Lanes(function::<SetPredicate>()),
+                Action::Lanes(function::<ConstantPredicate>()),
                 Slots {
                     to,
                     extra: *value,
@@ -353,7 +258,7 @@ fn mov(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
                 if ty.size() == 8 {
                     return copy(draft, ty, to, address);
                 }
-                if !matches!(place, Place::Shared(_) | Place::Frame(_)) {
+                if !matches!(place, Location::Shared(_) | Location::Frame(_)) {
                     return Err(draft.invalid("an address that does not fit 32 bits"));
                 }
                 return draft.emit_move(
@@ -375,7 +280,7 @@ fn mov(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
                 let address = draft.wide_constant(pointer);
                 return copy(draft, ty, to, address);
             }
-            // Bits of any type may be moved: `mov.b32` takes a float constant.
+            // A move takes constants of any type: `mov.b32` takes a float.
             let read = match (source, ty.size()) {
                 (Operand::Integer(_), 4) => Type::B32,
                 (Operand::Integer(_), 8) => Type::B64,
@@ -403,7 +308,7 @@ fn pack(draft: &mut Draft<'_, '_>, ty: Type, parts: &[Operand]) -> Result<(), Er
     let part = part_type(draft, ty, parts.len())?;
     let mut from = Vec::new();
     for operand in parts {
-        // `_` in a source vector: bits that nobody needs.
+        // `_` in a source vector stands for unused bits.
         from.push(if *operand == Operand::Sink {
             draft.narrow_constant(0)
         } else {

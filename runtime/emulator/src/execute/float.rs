@@ -1,14 +1,15 @@
 //! Single and double precision arithmetic.
 
-use super::lanes::{Function, function, lanes};
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::Draft;
 use crate::error::Error;
+use crate::machine::lanes::{LaneFunction, Lanes, function, lanes};
+use crate::machine::registers::{Cell, Registers, Slots};
 use crate::numerics::exact::{self, Format, Rounding};
 use crate::numerics::{NAN32, flush, saturate};
 use crate::parse::syntax::Type;
 
-/// Modifiers of the general forms, in `extra`: rounding in bits 0 and 1, then the flags.
+/// `extra` of the general forms: the rounding in bits 0 and 1, then these flags.
 pub(super) const FTZ: u64 = 4;
 pub(super) const SATURATE: u64 = 8;
 const NEGATE: u64 = 16;
@@ -28,7 +29,7 @@ pub(super) fn rounding_of(bits: u64) -> Rounding {
     [Rounding::Nearest, Rounding::Zero, Rounding::Down, Rounding::Up][bits as usize & 3]
 }
 
-/// NaN results have one pattern on a GPU.
+/// Replaces a NaN by the one pattern that a GPU produces.
 #[inline(always)]
 pub(super) fn canonical(value: f32) -> f32 {
     if value.is_nan() { f32::from_bits(NAN32) } else { value }
@@ -171,14 +172,13 @@ lanes! {
     CopySign64(a: f64, b: f64) -> f64 { b.copysign(a) }
 }
 
-/// `testp`: a property of a float.
+/// `testp`, which tests for a property of a float.
 struct Test<T>(std::marker::PhantomData<T>);
 
 macro_rules! test {
     ($ty:ty) => {
-        impl super::lanes::Lanes for Test<$ty> {
-            fn run(registers: &mut crate::machine::registers::Registers, slots: &super::lanes::Slots, mask: u32) {
-                use crate::machine::registers::Cell;
+        impl Lanes for Test<$ty> {
+            fn run(registers: &mut Registers, slots: &Slots, mask: u32) {
                 let mut result = 0;
                 for (lane, value) in <$ty>::load(registers, slots.from[0]).into_iter().enumerate() {
                     let holds = match slots.extra {
@@ -210,31 +210,25 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>, ty: Option<Type>) -> Result<(), 
         return Err(draft.unsupported(format!("the type {ty}")));
     }
     let double = ty == Type::F64;
-    match draft.name() {
-        "testp" => {
-            let property = PROPERTIES.iter().position(|name| draft.take(name));
-            let Some(property) = property else {
-                return Err(draft.unsupported("this property"));
-            };
-            let from = draft.source(1, ty)?;
-            let to = draft.target(0, Type::Pred)?;
-            return draft.lane_function(
-                if double {
-                    function::<Test<f64>>()
-                } else {
-                    function::<Test<f32>>()
-                },
-                to,
-                &[from],
-                property as u64,
-                Class::Predicate,
-                0,
-            );
-        }
-        "div" if !double && (draft.take("approx") || draft.take("full")) => {
-            return super::special::divide(draft);
-        }
-        _ => {}
+    if draft.name() == "testp" {
+        let property = PROPERTIES.iter().position(|name| draft.take(name));
+        let Some(property) = property else {
+            return Err(draft.unsupported("this property"));
+        };
+        let from = draft.source(1, ty)?;
+        let to = draft.target(0, Type::Pred)?;
+        return draft.lane_function(
+            if double {
+                function::<Test<f64>>()
+            } else {
+                function::<Test<f32>>()
+            },
+            to,
+            &[from],
+            property as u64,
+            Class::Predicate,
+            0,
+        );
     }
     let rounding = draft.rounding();
     let mut extra = rounding_bits(rounding.unwrap_or(Rounding::Nearest));
@@ -336,7 +330,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>, ty: Option<Type>) -> Result<(), 
 fn emit(
     draft: &mut Draft<'_, '_>,
     ty: Type,
-    run: Function,
+    run: LaneFunction,
     sources: usize,
     extra: u64,
     class: Class,

@@ -1,24 +1,24 @@
-//! Half precision: `f16`, `bf16` and their pairs. Results are rounded once, from exact or odd-rounded f32.
+//! Half precision: `f16`, `bf16` and their pairs. Results are rounded once, from an exact or an odd-rounded f32.
 
-use super::lanes::{Function, function, lanes};
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::Draft;
 use crate::error::Error;
+use crate::machine::lanes::{LaneFunction, function, lanes};
 use crate::machine::registers::{Cell, LANES, Registers, Slot, mapped};
 use crate::numerics::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 use crate::parse::syntax::Type;
 
-/// An `f16`, as its bits.
+/// The bits of an `f16`.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Half(u16);
 
-/// A `bf16`, as its bits.
+/// The bits of a `bf16`.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Brain(u16);
 
 /// A 16-bit float.
 pub(crate) trait HalfFloat: Cell {
-    /// Bits of the exponent field in place.
+    /// The mask of the exponent field.
     const EXPONENT: u16;
     fn from_bits(bits: u16) -> Self;
     fn to_bits(self) -> u16;
@@ -104,8 +104,8 @@ fn output<T: HalfFloat>(value: f32, extra: u64) -> T {
     input(result, extra)
 }
 
-/// Rounds a sum of two exact f64 to an f32 whose last bit is sticky, so that rounding it again to at most 22 bits
-/// is as good as rounding the exact sum once.
+/// Rounds the sum of two exact f64 to odd in f32. Rounding that to at most 22 bits gives the same as rounding the exact
+/// sum once.
 #[inline(always)]
 fn odd_sum(a: f64, b: f64) -> f32 {
     let sum = a + b;
@@ -113,7 +113,7 @@ fn odd_sum(a: f64, b: f64) -> f32 {
     let error = (a - (sum - virtual_b)) + (b - virtual_b);
     let narrow = sum as f32;
     let back = f64::from(narrow);
-    // What `narrow` misses: the sum's own error decides only if the narrowing was exact.
+    // The part that `narrow` lacks. The error of the f64 sum decides only if the narrowing is exact.
     let missing = if back != sum { sum - back } else { error };
     let bits = narrow.to_bits();
     let odd = bits & 1 != 0;
@@ -129,7 +129,7 @@ fn odd_sum(a: f64, b: f64) -> f32 {
 
 #[inline(always)]
 fn add<T: HalfFloat>(a: T, b: T, extra: u64) -> T {
-    // bf16 operands can lie too far apart for an f32 sum to be exact enough.
+    // An f32 sum of bf16 operands is inexact if their exponents are far apart.
     output(
         odd_sum(f64::from(input(a, extra).to_f32()), f64::from(input(b, extra).to_f32())),
         extra,
@@ -149,7 +149,7 @@ fn sub<T: HalfFloat>(a: T, b: T, extra: u64) -> T {
 
 #[inline(always)]
 fn mul<T: HalfFloat>(a: T, b: T, extra: u64) -> T {
-    // Through f64: a bf16 product can underflow in f32 and be rounded twice. Adding −0 keeps the sign of zero.
+    // In f32 a bf16 product could underflow, and be rounded twice. Adding −0 keeps the sign of zero.
     let product = f64::from(input(a, extra).to_f32()) * f64::from(input(b, extra).to_f32());
     output(odd_sum(product, -0.0), extra)
 }
@@ -193,7 +193,7 @@ fn extremum<T: HalfFloat>(a: T, b: T, extra: u64, least: bool) -> T {
     T::from_bits(result.to_bits() | sign)
 }
 
-/// The two halves of a pair through one function.
+/// Applies a function to both halves of a pair.
 macro_rules! pair {
     ($f:expr, $ty:ident, $($v:ident),+) => {{
         let low = $f($($ty::from_bits($v as u16)),+);
@@ -213,28 +213,24 @@ lanes! {
     Neg<T: HalfFloat>(a: T; extra) -> T { T::from_bits(input(a, extra).to_bits() ^ 0x8000) }
 }
 
-/// The same on pairs.
-mod pairs {
-    use super::*;
-
-    lanes! {
-        AddHalf(a: u32, b: u32; extra) -> u32 { pair!(|a: Half, b: Half| add(a, b, extra), Half, a, b) }
-        SubHalf(a: u32, b: u32; extra) -> u32 { pair!(|a: Half, b: Half| sub(a, b, extra), Half, a, b) }
-        MulHalf(a: u32, b: u32; extra) -> u32 { pair!(|a: Half, b: Half| mul(a, b, extra), Half, a, b) }
-        FmaHalf(a: u32, b: u32, c: u32; extra) -> u32 { pair!(|a: Half, b: Half, c: Half| fma(a, b, c, extra), Half, a, b, c) }
-        MinHalf(a: u32, b: u32; extra) -> u32 { pair!(|a: Half, b: Half| extremum(a, b, extra, true), Half, a, b) }
-        MaxHalf(a: u32, b: u32; extra) -> u32 { pair!(|a: Half, b: Half| extremum(a, b, extra, false), Half, a, b) }
-        AbsHalf(a: u32; extra) -> u32 { pair!(|a: Half| Half::from_bits(input(a, extra).to_bits() & 0x7fff), Half, a) }
-        NegHalf(a: u32; extra) -> u32 { pair!(|a: Half| Half::from_bits(input(a, extra).to_bits() ^ 0x8000), Half, a) }
-        AddBrain(a: u32, b: u32; extra) -> u32 { pair!(|a: Brain, b: Brain| add(a, b, extra), Brain, a, b) }
-        SubBrain(a: u32, b: u32; extra) -> u32 { pair!(|a: Brain, b: Brain| sub(a, b, extra), Brain, a, b) }
-        MulBrain(a: u32, b: u32; extra) -> u32 { pair!(|a: Brain, b: Brain| mul(a, b, extra), Brain, a, b) }
-        FmaBrain(a: u32, b: u32, c: u32; extra) -> u32 { pair!(|a: Brain, b: Brain, c: Brain| fma(a, b, c, extra), Brain, a, b, c) }
-        MinBrain(a: u32, b: u32; extra) -> u32 { pair!(|a: Brain, b: Brain| extremum(a, b, extra, true), Brain, a, b) }
-        MaxBrain(a: u32, b: u32; extra) -> u32 { pair!(|a: Brain, b: Brain| extremum(a, b, extra, false), Brain, a, b) }
-        AbsBrain(a: u32; extra) -> u32 { pair!(|a: Brain| Brain::from_bits(input(a, extra).to_bits() & 0x7fff), Brain, a) }
-        NegBrain(a: u32; extra) -> u32 { pair!(|a: Brain| Brain::from_bits(input(a, extra).to_bits() ^ 0x8000), Brain, a) }
-    }
+// The same on pairs.
+lanes! {
+    AddHalf(a: u32, b: u32; extra) -> u32 { pair!(|a: Half, b: Half| add(a, b, extra), Half, a, b) }
+    SubHalf(a: u32, b: u32; extra) -> u32 { pair!(|a: Half, b: Half| sub(a, b, extra), Half, a, b) }
+    MulHalf(a: u32, b: u32; extra) -> u32 { pair!(|a: Half, b: Half| mul(a, b, extra), Half, a, b) }
+    FmaHalf(a: u32, b: u32, c: u32; extra) -> u32 { pair!(|a: Half, b: Half, c: Half| fma(a, b, c, extra), Half, a, b, c) }
+    MinHalf(a: u32, b: u32; extra) -> u32 { pair!(|a: Half, b: Half| extremum(a, b, extra, true), Half, a, b) }
+    MaxHalf(a: u32, b: u32; extra) -> u32 { pair!(|a: Half, b: Half| extremum(a, b, extra, false), Half, a, b) }
+    AbsHalf(a: u32; extra) -> u32 { pair!(|a: Half| Half::from_bits(input(a, extra).to_bits() & 0x7fff), Half, a) }
+    NegHalf(a: u32; extra) -> u32 { pair!(|a: Half| Half::from_bits(input(a, extra).to_bits() ^ 0x8000), Half, a) }
+    AddBrain(a: u32, b: u32; extra) -> u32 { pair!(|a: Brain, b: Brain| add(a, b, extra), Brain, a, b) }
+    SubBrain(a: u32, b: u32; extra) -> u32 { pair!(|a: Brain, b: Brain| sub(a, b, extra), Brain, a, b) }
+    MulBrain(a: u32, b: u32; extra) -> u32 { pair!(|a: Brain, b: Brain| mul(a, b, extra), Brain, a, b) }
+    FmaBrain(a: u32, b: u32, c: u32; extra) -> u32 { pair!(|a: Brain, b: Brain, c: Brain| fma(a, b, c, extra), Brain, a, b, c) }
+    MinBrain(a: u32, b: u32; extra) -> u32 { pair!(|a: Brain, b: Brain| extremum(a, b, extra, true), Brain, a, b) }
+    MaxBrain(a: u32, b: u32; extra) -> u32 { pair!(|a: Brain, b: Brain| extremum(a, b, extra, false), Brain, a, b) }
+    AbsBrain(a: u32; extra) -> u32 { pair!(|a: Brain| Brain::from_bits(input(a, extra).to_bits() & 0x7fff), Brain, a) }
+    NegBrain(a: u32; extra) -> u32 { pair!(|a: Brain| Brain::from_bits(input(a, extra).to_bits() ^ 0x8000), Brain, a) }
 }
 
 macro_rules! by_type {
@@ -242,8 +238,8 @@ macro_rules! by_type {
         match $ty {
             Type::F16 => function::<$one<Half>>(),
             Type::Bf16 => function::<$one<Brain>>(),
-            Type::F16x2 => function::<pairs::$half>(),
-            _ => function::<pairs::$brain>(),
+            Type::F16x2 => function::<$half>(),
+            _ => function::<$brain>(),
         }
     };
 }
@@ -260,7 +256,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>, ty: Type) -> Result<(), Error> {
         draft.take("abs");
         extra |= XOR_SIGN;
     }
-    let (run, sources, flops): (Function, usize, u32) = match draft.name() {
+    let (run, sources, flops): (LaneFunction, usize, u32) = match draft.name() {
         "add" => (by_type!(ty, Add, AddHalf, AddBrain), 2, 1),
         "sub" => (by_type!(ty, Sub, SubHalf, SubBrain), 2, 1),
         "mul" => (by_type!(ty, Mul, MulHalf, MulBrain), 2, 1),
@@ -281,7 +277,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>, ty: Type) -> Result<(), Error> {
     draft.lane_function(run, to, &from[..sources], extra, Class::Float16, flops)
 }
 
-/// What atomic operations do with 16-bit floats: 0 adds, 1 takes the lesser, 2 the greater.
+/// An atomic operation on 16-bit floats: 0 adds, 1 takes the minimum, 2 the maximum.
 pub(super) fn atomic<T: HalfFloat>(a: T, b: T, operation: u32) -> T {
     match operation {
         0 => add(a, b, 0),

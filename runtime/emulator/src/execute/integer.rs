@@ -1,17 +1,18 @@
 //! Integer arithmetic.
 
-use super::lanes::{Function, Lanes, Slots, each, function, lanes};
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::Draft;
 use crate::error::Error;
-use crate::machine::registers::{Cell, Registers};
+use crate::machine::action::{Action, WarpFunction};
+use crate::machine::core::{Core, Stop};
+use crate::machine::lanes::{LaneFunction, Lanes, each, function, lanes};
+use crate::machine::program::Operation;
+use crate::machine::registers::{Cell, Registers, Slots};
 use crate::machine::warp::Warp;
-use crate::machine::{Core, Stop};
 use crate::parse::syntax::Type;
-use crate::program::{Action, Operation};
 use crate::sanitize::FindingKind;
 
-/// The integers of PTX.
+/// The arithmetic of PTX on an integer type.
 pub(crate) trait Integer: Cell + Ord {
     const ZERO: Self;
     const ONE: Self;
@@ -42,7 +43,7 @@ macro_rules! integer {
             fn mul(self, other: Self) -> Self { self.wrapping_mul(other) }
             #[inline(always)]
             fn mul_high(self, other: Self) -> Self { ((self as $wide).wrapping_mul(other as $wide) >> <$ty>::BITS) as $ty }
-            // Hardware gives all ones for a quotient by zero, and the dividend for the remainder.
+            // In hardware, division by zero gives all ones, and the dividend as the remainder.
             #[inline(always)]
             fn div(self, other: Self) -> Self { if other == 0 { !0 } else { self.wrapping_div(other) } }
             #[inline(always)]
@@ -91,7 +92,7 @@ lanes! {
     AddPair(a: u32, b: u32) -> u32 { pair(a, b, u16::wrapping_add) }
     MinPairU16(a: u32, b: u32) -> u32 { pair(a, b, u16::min) }
     MaxPairU16(a: u32, b: u32) -> u32 { pair(a, b, u16::max) }
-    /// `extra` 1: negative results become 0.
+    /// `extra` is 1 for `.relu`, which turns negative results to 0.
     MinPairS16(a: u32, b: u32; relu) -> u32 { pair(a, b, |a, b| (a as i16).min(b as i16).max(least(relu)) as u16) }
     MaxPairS16(a: u32, b: u32; relu) -> u32 { pair(a, b, |a, b| (a as i16).max(b as i16).max(least(relu)) as u16) }
     Neg<T: Integer>(a: T) -> T { a.neg() }
@@ -105,10 +106,10 @@ lanes! {
     MadWideS16(a: i16, b: i16, c: i32) -> i32 { (i32::from(a) * i32::from(b)).wrapping_add(c) }
     MadWideU32(a: u32, b: u32, c: u64) -> u64 { (u64::from(a) * u64::from(b)).wrapping_add(c) }
     MadWideS32(a: i32, b: i32, c: i64) -> i64 { (i64::from(a) * i64::from(b)).wrapping_add(c) }
-    /// Products of the low 24 bits: bits `extra`..`extra` + 32 of the 48.
+    /// The product of the low 24 bits: 32 of its 48 bits, from bit `extra` on.
     Mad24U(a: u32, b: u32, c: u32; shift) -> u32 { ((u64::from(a & 0xff_ffff) * u64::from(b & 0xff_ffff)) >> shift).wrapping_add(u64::from(c)) as u32 }
     Mad24S(a: i32, b: i32, c: i32; shift) -> i32 { ((i64::from(a << 8 >> 8) * i64::from(b << 8 >> 8)) >> shift).wrapping_add(i64::from(c)) as i32 }
-    /// Four products of bytes; `extra`: bit 0, a is signed; bit 1, b is.
+    /// The sum of four products of bytes. Bit 0 of `extra` is set if a is signed, bit 1 if b is.
     Dp4a(a: u32, b: u32, c: u32; signs) -> u32 {
         let mut sum = c;
         for byte in 0..4 {
@@ -119,7 +120,7 @@ lanes! {
         }
         sum
     }
-    /// Two products of halves of a with bytes of b; `extra` bit 2: the high bytes.
+    /// The sum of two products of halves of a with bytes of b. Bit 2 of `extra` chooses the high bytes.
     Dp2a(a: u32, b: u32, c: u32; signs) -> u32 {
         let mut sum = c;
         for half in 0..2 {
@@ -133,7 +134,7 @@ lanes! {
     }
 }
 
-/// Works on the halves of two registers.
+/// Applies a function to both halves of two registers.
 #[inline(always)]
 fn pair(a: u32, b: u32, f: impl Fn(u16, u16) -> u16) -> u32 {
     u32::from(f(a as u16, b as u16)) | u32::from(f((a >> 16) as u16, (b >> 16) as u16)) << 16
@@ -145,8 +146,8 @@ fn least(relu: u64) -> i16 {
     if relu != 0 { 0 } else { i16::MIN }
 }
 
-/// Addition with carry. The carry flag of a thread is a predicate: `from[3]` takes it (if `extra` bit 0), and it is
-/// given to the same (if bit 1). Bit 2 subtracts.
+/// Addition with carry. The carry flag is the predicate `from[3]`. Bit 0 of `extra` adds it, bit 1 sets it, and bit 2
+/// subtracts.
 struct AddCarry<T>(std::marker::PhantomData<T>);
 
 macro_rules! add_carry {
@@ -179,7 +180,7 @@ macro_rules! add_carry {
 add_carry!(u32);
 add_carry!(u64);
 
-/// Division and remainder under the sanitizer's eyes: the lane function, after looking for zeros.
+/// Division and remainder: runs the lane function, after the sanitizer has looked for zeros.
 fn divide<T: Integer, L: Lanes>(
     core: &mut Core<'_>,
     warp: &mut Warp,
@@ -289,7 +290,7 @@ fn extremum(draft: &mut Draft<'_, '_>, ty: Type) -> Result<(), Error> {
     draft.lane_function(run, to, &from, relu.into(), Class::Integer, 0)
 }
 
-fn emit(draft: &mut Draft<'_, '_>, ty: Type, sources: usize, run: Function, class: Class) -> Result<(), Error> {
+fn emit(draft: &mut Draft<'_, '_>, ty: Type, sources: usize, run: LaneFunction, class: Class) -> Result<(), Error> {
     draft.arity(sources + 1..=sources + 1)?;
     let mut from = [0; 3];
     for (index, slot) in from.iter_mut().enumerate().take(sources) {
@@ -363,7 +364,7 @@ fn division(draft: &mut Draft<'_, '_>, ty: Type) -> Result<(), Error> {
             }
         };
     }
-    let run: crate::program::Machine = if draft.name() == "div" {
+    let run: WarpFunction = if draft.name() == "div" {
         machine!(Div)
     } else {
         machine!(Rem)
@@ -371,7 +372,7 @@ fn division(draft: &mut Draft<'_, '_>, ty: Type) -> Result<(), Error> {
     draft.arity(3..=3)?;
     let from = [draft.source(1, ty)?, draft.source(2, ty)?, 0, 0];
     let to = draft.target(0, ty)?;
-    draft.emit(Action::Machine(run), Slots { to, from, extra: 0 }, Class::Integer, 0)
+    draft.emit(Action::Warp(run), Slots { to, from, extra: 0 }, Class::Integer, 0)
 }
 
 fn mul24(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
@@ -414,7 +415,7 @@ fn dot(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     draft.lane_function(run, to, &from, signs, Class::IntegerMultiply, 0)
 }
 
-/// `add.cc`, `sub.cc`, `addc`, `subc`.
+/// Decodes `add.cc`, `sub.cc`, `addc` and `subc`.
 fn carry_add(draft: &mut Draft<'_, '_>, ty: Type, fresh: bool) -> Result<(), Error> {
     let subtract = draft.name().starts_with("sub");
     let sets = fresh || draft.take("cc");
@@ -427,7 +428,7 @@ fn carry_add(draft: &mut Draft<'_, '_>, ty: Type, fresh: bool) -> Result<(), Err
     draft.lane_function(run, to, &from, extra, Class::Integer, 0)
 }
 
-fn carry_function(draft: &Draft<'_, '_>, ty: Type) -> Result<Function, Error> {
+fn carry_function(draft: &Draft<'_, '_>, ty: Type) -> Result<LaneFunction, Error> {
     match ty {
         Type::U32 | Type::S32 => Ok(function::<AddCarry<u32>>()),
         Type::U64 | Type::S64 => Ok(function::<AddCarry<u64>>()),
@@ -435,7 +436,8 @@ fn carry_function(draft: &Draft<'_, '_>, ty: Type) -> Result<Function, Error> {
     }
 }
 
-/// `addc`, `subc`, and `mad.cc`, `madc`: a product into a register of its own, then an addition with carry.
+/// Decodes `addc`, `subc`, `mad.cc` and `madc`. The last two become a product in a register of its own, and an addition
+/// with carry.
 fn carry(draft: &mut Draft<'_, '_>, fresh: Option<Type>) -> Result<(), Error> {
     let ty = match fresh {
         Some(ty) => ty,

@@ -1,26 +1,28 @@
-//! Moves of 8×8 matrices that are spread over a warp: `ldmatrix`, `stmatrix` and `movmatrix`.
+//! Moves of 8×8 matrices that are distributed over a warp: `ldmatrix`, `stmatrix` and `movmatrix`.
 
-use super::data::space_of;
-use super::lanes::{Slots, each};
 use super::memory::{SharedAccess, addresses, check_shared, watch_store};
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::Draft;
 use crate::error::Error;
-use crate::machine::registers::{LANES, Slot};
+use crate::machine::action::{Action, WarpFunction};
+use crate::machine::address::{SHARED_WINDOW, space_of};
+use crate::machine::core::{Core, Stop};
+use crate::machine::lanes::each;
+use crate::machine::program::Operation;
+use crate::machine::registers::{LANES, Slot, Slots};
 use crate::machine::shared::Strength;
 use crate::machine::warp::Warp;
-use crate::machine::{Core, SHARED_WINDOW, Stop};
 use crate::parse::syntax::{Space, Type};
-use crate::program::{Action, Operation};
 use crate::sanitize::FindingKind;
 
-/// `extra` of matrix moves: matrices (1, 2, 4) in bits 0..8, these flags, the address's offset from bit 32.
+/// `extra` of a matrix move: the number of matrices (1, 2 or 4) in bits 0 to 7, these flags, and the address's offset
+/// from bit 32 on.
 const TRANSPOSED: u64 = 1 << 8;
-/// The addresses are generic ones.
+/// The addresses are generic.
 const GENERIC: u64 = 1 << 9;
 
-/// Rows of the matrices, 16 bytes each: lane 8 m + r has the address of row r of matrix m. The mask is that of the
-/// lanes whose address is in shared memory at all.
+/// The addresses of the matrices' rows of 16 bytes, where lane 8 m + r has that of row r of matrix m, and the mask of
+/// the lanes whose address is in shared memory.
 fn rows(core: &mut Core<'_>, warp: &Warp, operation: &Operation, mask: u32) -> Result<([u64; LANES], u32), Stop> {
     let extra = operation.slots.extra;
     let mut addresses = addresses(warp, &operation.slots, (extra >> 32) as i32);
@@ -44,7 +46,7 @@ fn rows(core: &mut Core<'_>, warp: &Warp, operation: &Operation, mask: u32) -> R
     Ok((addresses, inside))
 }
 
-/// Registers of a matrix move.
+/// The registers of a matrix move.
 fn fragments(slots: &Slots) -> [Slot; 4] {
     [slots.to, slots.from[1], slots.from[2], slots.from[3]]
 }
@@ -118,7 +120,7 @@ fn low_lanes(count: usize) -> u32 {
     ((1u64 << count) - 1) as u32
 }
 
-/// An 8×8 matrix as a warp holds it: two elements of a row (or, transposed, of a column) per lane.
+/// The fragment of an 8×8 matrix: each lane holds two elements of a row, or of a column if it is transposed.
 fn spread(elements: &[[u16; 8]; 8], transposed: bool) -> [u32; LANES] {
     std::array::from_fn(|lane| {
         let (g, t) = (lane / 4, lane % 4 * 2);
@@ -131,7 +133,7 @@ fn spread(elements: &[[u16; 8]; 8], transposed: bool) -> [u32; LANES] {
     })
 }
 
-/// The inverse of `spread`.
+/// The matrix of a fragment: the inverse of [`spread`].
 fn gather(fragment: &[u32; LANES], transposed: bool) -> [[u16; 8]; 8] {
     let mut elements = [[0; 8]; 8];
     for (lane, pair) in fragment.iter().enumerate() {
@@ -187,7 +189,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
             draft.arity(2..=2)?;
             let address = draft.address(usize::from(!store))?;
             let flags = match (named, address.space) {
-                // A bare variable is its address in its own space.
+                // A variable's name is an address in the variable's space.
                 (true, _) | (false, Some(Space::Shared)) => 0,
                 (false, None) => GENERIC,
                 (false, Some(space)) => return Err(draft.invalid(format!("matrices in {space} memory"))),
@@ -214,7 +216,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
                 }) = slot;
             }
             let all = draft.narrow_constant(u32::MAX);
-            let (run, class): (crate::program::Machine, Class) = if store {
+            let (run, class): (WarpFunction, Class) = if store {
                 (store_matrices, Class::StoreShared)
             } else {
                 (load_matrices, Class::LoadShared)

@@ -1,22 +1,25 @@
-//! `mma.sync`: the product of two matrices whose elements are spread over a warp.
+//! `mma.sync`: the product of two matrices whose elements are distributed over a warp.
 //!
-//! With g = lane / 4 and t = lane % 4, and e elements in a register, register r of an operand holds
-//! - A: row g + 8 (r mod 2), columns e t + 4 e (r / 2) onwards; in eight rows, row g, columns e t + 4 e r onwards;
+//! With g = lane / 4, t = lane % 4, and e elements in a register, register r of an operand holds
+//! - A: row g + 8 (r mod 2), columns e t + 4 e (r / 2) onwards; if A has eight rows, row g, columns e t + 4 e r
+//!   onwards;
 //! - B: rows e t + 4 e r onwards, column g;
-//! - C, D: row g + 8 (r / 2), column 2 t + (r mod 2) (32-bit and wider), or row g + 8 r, columns 2 t and 2 t + 1 (pairs).
+//! - C, D: row g + 8 (r / 2), column 2 t + (r mod 2) (32-bit and wider), or row g + 8 r, columns 2 t and 2 t + 1
+//!   (pairs).
 
-use super::lanes::{Slots, each};
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::Draft;
 use crate::error::Error;
-use crate::machine::registers::{LANES, Registers, Slot};
+use crate::machine::action::{Action, WarpFunction};
+use crate::machine::core::{Core, Stop};
+use crate::machine::lanes::each;
+use crate::machine::program::Operation;
+use crate::machine::registers::{LANES, Registers, Slot, Slots};
 use crate::machine::warp::Warp;
-use crate::machine::{Core, Stop};
 use crate::numerics::tensor::{Arithmetic, COLUMNS, ELEMENTS, Element, Left, Right, multiply};
 use crate::parse::syntax::{Operand, Type};
-use crate::program::{Action, Operation};
 
-/// What a product looks like: the head of its list, before the slots of D, A, B and C.
+/// A product's shape and types: the head of its list, ahead of the slots of D, A, B and C.
 struct Product {
     m: usize,
     k: usize,
@@ -50,7 +53,7 @@ impl Product {
         }
     }
 
-    /// Registers of D, A, B and C.
+    /// The numbers of registers of D, A, B and C.
     fn registers(&self) -> [usize; 4] {
         let count = |elements: usize, element: Element| elements / per_register(element) / LANES;
         [
@@ -61,22 +64,22 @@ impl Product {
         ]
     }
 
-    /// Where element `index` of register `r` of A is.
+    /// The row and the column in A of element `index` of register `r`.
     #[inline(always)]
-    fn place_a(&self, lane: usize, r: usize, index: usize) -> (usize, usize) {
+    fn position_in_a(&self, lane: usize, r: usize, index: usize) -> (usize, usize) {
         let (g, t, e) = (lane / 4, lane % 4, per_register(self.a));
         let (rows, along) = if self.m == 8 { (0, r) } else { (8 * (r % 2), r / 2) };
         (g + rows, e * t + 4 * e * along + index)
     }
 }
 
-/// Elements in a register.
+/// The number of elements in a register.
 #[inline(always)]
 pub(super) fn per_register(element: Element) -> usize {
     (32 / element.bits()).max(1) as usize
 }
 
-/// Element `index` of each lane's register.
+/// The element `index` of a register, in every lane.
 #[inline(always)]
 fn elements(registers: &Registers, slot: Slot, element: Element, index: usize) -> [f64; LANES] {
     if element == Element::F64 {
@@ -102,7 +105,7 @@ fn run(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -
         for index in 0..per_register(product.a) {
             let values = elements(registers, *slot, product.a, index);
             for (lane, value) in values.into_iter().enumerate() {
-                let (row, k) = product.place_a(lane, r, index);
+                let (row, k) = product.position_in_a(lane, r, index);
                 left[row].set(k, value, product.a);
             }
         }
@@ -135,9 +138,9 @@ fn run(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -
 /// Sums of up to sixteen rows and eight columns.
 pub(super) type Sums = [[f64; COLUMNS]; 16];
 
-/// Where element `index` of register `r` of C or D is.
+/// The row and the column in C or D of element `index` of register `r`.
 #[inline(always)]
-fn place_sum(element: Element, lane: usize, r: usize, index: usize) -> (usize, usize) {
+fn position_of_sum(element: Element, lane: usize, r: usize, index: usize) -> (usize, usize) {
     let (g, t) = (lane / 4, lane % 4);
     if element == Element::F16 {
         (g + 8 * r, 2 * t + index)
@@ -151,7 +154,7 @@ pub(super) fn load_sums(registers: &Registers, slots: &[Slot], element: Element,
         for index in 0..per_register(element) {
             let values = elements(registers, *slot, element, index);
             for (lane, value) in values.into_iter().enumerate() {
-                let (row, column) = place_sum(element, lane, r, index);
+                let (row, column) = position_of_sum(element, lane, r, index);
                 sums[row][column] = value;
             }
         }
@@ -168,7 +171,7 @@ pub(super) fn store_sums(
 ) {
     for (r, slot) in slots.iter().enumerate() {
         let sum = |lane: usize, index: usize| {
-            let (row, column) = place_sum(element, lane, r, index);
+            let (row, column) = position_of_sum(element, lane, r, index);
             sums[row][column]
         };
         if element == Element::F64 {
@@ -279,8 +282,8 @@ pub(super) fn registers(
     operands.into_iter().map(register).collect()
 }
 
-/// Emits a product, which all threads of a warp take part in.
-pub(super) fn emit(draft: &mut Draft<'_, '_>, run: crate::program::Machine, list: Vec<u32>) -> Result<(), Error> {
+/// Emits a product of all threads of a warp.
+pub(super) fn emit(draft: &mut Draft<'_, '_>, run: WarpFunction, list: Vec<u32>) -> Result<(), Error> {
     let extra = draft.add_list(list);
     let all = draft.narrow_constant(u32::MAX);
     let slots = Slots {

@@ -1,32 +1,32 @@
-//! What each instruction means. One file per group; `decode` knows which group an instruction belongs to.
-
-pub(crate) mod lanes;
+//! The instructions, a file for each group: how they decode, and what they do. [`decode`] sends an instruction to its
+//! group.
 
 mod atomic;
 mod bits;
 pub(crate) mod bulk;
 mod compare;
-pub(crate) mod control;
+mod control;
 mod convert;
 pub(crate) mod copy;
-pub(crate) mod data;
+mod data;
+mod exchange;
 mod float;
 mod half;
 mod integer;
 mod matrix;
+mod mbarrier;
 mod memory;
 mod mma;
 mod special;
 mod video;
-mod warp;
 mod wgmma;
 mod wmma;
 
-use crate::decode::Draft;
+use crate::draft::Draft;
 use crate::error::Error;
 use crate::parse::syntax::Type;
 
-/// Decodes one instruction: sends it to its group by its first word and, where groups share one, by its type.
+/// Decodes an instruction: sends it to its group by its first word and, where groups share one, by its type.
 pub(crate) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     match draft.name() {
         "add" | "sub" | "mul" | "mad" | "fma" | "div" | "min" | "max" | "abs" | "neg" => arithmetic(draft),
@@ -41,13 +41,13 @@ pub(crate) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         | "createpolicy" | "pmevent" | "setmaxnreg" => data::decode(draft),
         "ld" | "ldu" | "st" => memory::decode(draft),
         "atom" | "red" => atomic::decode(draft),
-        "cp" => copy::decode(draft),
+        "cp" => copies(draft),
         "wgmma" => wgmma::decode(draft),
-        "mbarrier" => bulk::decode_mbarrier(draft),
+        "mbarrier" => mbarrier::decode(draft),
         "ldmatrix" | "stmatrix" | "movmatrix" => matrix::decode(draft),
         "mma" => mma::decode(draft),
         "wmma" => wmma::decode(draft),
-        "shfl" | "vote" | "match" | "redux" | "activemask" | "elect" => warp::decode(draft),
+        "shfl" | "vote" | "match" | "redux" | "activemask" | "elect" => exchange::decode(draft),
         "bra" | "brx" | "call" | "ret" | "exit" | "trap" | "brkpt" | "bar" | "barrier" | "membar" | "fence" => {
             control::decode(draft)
         }
@@ -56,12 +56,27 @@ pub(crate) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     }
 }
 
-/// Instructions that exist for integers, floats and half-precision floats.
+/// Decodes instructions that exist for integers, floats and half-precision floats.
 fn arithmetic(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     let ty = draft.ty()?;
     match ty {
+        Type::F32 if draft.name() == "div" && (draft.take("approx") || draft.take("full")) => special::divide(draft),
         Type::F32 | Type::F64 => float::decode(draft, Some(ty)),
         Type::F16 | Type::F16x2 | Type::Bf16 | Type::Bf16x2 => half::decode(draft, ty),
         _ => integer::decode(draft, Some(ty)),
+    }
+}
+
+/// Decodes asynchronous copies, and the arrival at an mbarrier that follows them.
+fn copies(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
+    if !draft.take("async") {
+        return Err(draft.unsupported("this copy"));
+    }
+    if draft.had("bulk") {
+        bulk::decode(draft)
+    } else if draft.had("mbarrier") {
+        mbarrier::decode_arrive(draft)
+    } else {
+        copy::decode(draft)
     }
 }

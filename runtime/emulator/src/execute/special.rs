@@ -1,26 +1,27 @@
 //! Approximate functions, reciprocals and square roots.
 //!
-//! Approximate instructions are computed in f64 and rounded once to f32: closer than any hardware. With
-//! `Options::approx_error` their results are moved, the same way in every run, by up to the error that the PTX
-//! manual allows, so that a test can show that its tolerance would survive hardware.
+//! Approximate instructions are computed in f64 and rounded once to f32, which is more accurate than any GPU. With
+//! `Options::approx_error` their results are perturbed, the same way in every run, by up to the error that the PTX
+//! manual allows. A test that passes with it will not fail on a GPU for its tolerance.
 
 use super::float::{FTZ, canonical, rounding_bits, rounding_of};
 use super::half::{Brain, Half, HalfFloat};
-use super::lanes::{Lanes, Slots, each, lanes};
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::Draft;
 use crate::error::Error;
-use crate::machine::registers::Cell;
+use crate::machine::action::{Action, WarpFunction};
+use crate::machine::core::{Core, Stop};
+use crate::machine::lanes::{Lanes, each, lanes, map1};
+use crate::machine::program::Operation;
+use crate::machine::registers::{Cell, Registers, Slots};
 use crate::machine::warp::Warp;
-use crate::machine::{Core, Stop};
 use crate::numerics::exact::{self, Format, Rounding};
 use crate::numerics::flush;
 use crate::parse::syntax::Type;
-use crate::program::{Action, Machine, Operation};
 
 /// A function that hardware approximates.
-trait Function: 'static {
-    /// The relative and absolute error that the PTX manual allows, as powers of two.
+trait Approximated: 'static {
+    /// The exponents of two of the relative and the absolute error that the PTX manual allows.
     const ERROR: (i32, i32);
     fn value(a: f64) -> f64;
 }
@@ -28,7 +29,7 @@ trait Function: 'static {
 macro_rules! functions {
     ($($name:ident, $relative:expr, $absolute:expr, $value:expr;)+) => {
         $(struct $name;
-        impl Function for $name {
+        impl Approximated for $name {
             const ERROR: (i32, i32) = ($relative, $absolute);
             #[inline(always)]
             fn value(a: f64) -> f64 {
@@ -53,8 +54,8 @@ functions! {
     Reciprocal, -23, NONE, |a| 1.0 / a;
 }
 
-/// Runs an approximate function; moves its results if the launch asks for it.
-fn approximation<F: Function>(
+/// Runs an approximate function, and perturbs its results if the launch asks for it.
+fn approximation<F: Approximated>(
     core: &mut Core<'_>,
     warp: &mut Warp,
     operation: &Operation,
@@ -66,7 +67,7 @@ fn approximation<F: Function>(
     each(mask, |lane| {
         let a = f32::load_lane(&warp.registers, slots.from[0], lane);
         let value = F::value(f64::from(if ftz { flush(a) } else { a }));
-        let result = canonical(moved(value, error) as f32);
+        let result = canonical(perturbed(value, error) as f32);
         f32::store_lane(
             &mut warp.registers,
             slots.to,
@@ -77,7 +78,7 @@ fn approximation<F: Function>(
     Ok(())
 }
 
-/// `div.approx` (bit 4 of `extra`: `div.full`): beyond 2^126 the divisor's reciprocal underflows.
+/// `div.approx`, whose divisor's reciprocal underflows beyond 2^126, or `div.full` if bit 4 of `extra` is set.
 fn quotient(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
     let slots = operation.slots;
     let error = core.launch.options.approx_error.then_some((-22, NONE));
@@ -89,20 +90,20 @@ fn quotient(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u
         let b = input(f32::load_lane(&warp.registers, slots.from[1], lane));
         let huge = b.is_finite() && b.abs() > f32::from_bits(0x7e80_0000) && slots.extra & 16 == 0;
         let value = f64::from(a) / f64::from(b);
-        // A quotient of two f32 that is rounded to f64 first is still rounded right.
+        // Rounding a quotient of two f32 to f64 first does not change the result.
         let result = if huge {
             a * (0.0 * b.signum())
         } else {
-            moved(value, error) as f32
+            perturbed(value, error) as f32
         };
         f32::store_lane(&mut warp.registers, slots.to, lane, input(canonical(result)));
     });
     Ok(())
 }
 
-/// A value, moved by a part of the error that depends on the value alone. What f32 holds exactly stays: hardware
-/// is exact there too, and libraries rely on it (2 to an integer, the root of a square).
-fn moved(value: f64, error: Option<(i32, i32)>) -> f64 {
+/// A value perturbed by a part of the error, which depends on the value alone. Values that f32 holds exactly stay:
+/// hardware is exact there too, and libraries rely on it (2 to an integer, the root of a square).
+fn perturbed(value: f64, error: Option<(i32, i32)>) -> f64 {
     let Some((relative, absolute)) = error else {
         return value;
     };
@@ -137,18 +138,19 @@ lanes! {
     Reciprocal64(a: f64) -> f64 { 1.0 / a }
     RootRounded64(a: u64; extra) -> u64 { exact::square_root(Format::F64, a, rounding_of(extra)) }
     ReciprocalRounded64(a: u64; extra) -> u64 { exact::divide(Format::F64, 1f64.to_bits(), a, rounding_of(extra)) }
-    /// Only the upper 32 bits of operand and result take part.
+    /// `rcp.approx.ftz.f64`, which uses only the upper 32 bits of operand and result.
     ReciprocalGross64(a: u64) -> u64 { gross(a, |a| 1.0 / a) }
     RsqrtGross64(a: u64) -> u64 { gross(a, |a| 1.0 / a.sqrt()) }
-    /// `rsqrt.approx.f64`: a full-width approximation.
+    /// `rsqrt.approx.f64`, which approximates all bits.
     Rsqrt64(a: f64) -> f64 { 1.0 / a.sqrt() }
     HalfExp2<T: HalfFloat>(a: T) -> T { T::from_f32(f64::from(a.to_f32()).exp2() as f32) }
     HalfTanh<T: HalfFloat>(a: T) -> T { T::from_f32(f64::from(a.to_f32()).tanh() as f32) }
 }
 
+/// Applies a function to the upper 32 bits of an f64.
 fn gross(a: u64, f: impl Fn(f64) -> f64) -> u64 {
     let upper = a & 0xffff_ffff_0000_0000;
-    // Subnormals are zeros here.
+    // Subnormals are flushed.
     let upper = if upper & 0x7ff0_0000_0000_0000 == 0 {
         upper & 1 << 63
     } else {
@@ -166,7 +168,7 @@ fn gross(a: u64, f: impl Fn(f64) -> f64) -> u64 {
     }
 }
 
-/// Applies a half-precision function to both halves.
+/// Applies a half-precision function to both halves of a register.
 struct Pairwise<L>(std::marker::PhantomData<L>);
 
 trait HalfFunction: 'static {
@@ -190,14 +192,14 @@ half_function!(TanhHalf, Half, f64::tanh);
 half_function!(TanhBrain, Brain, f64::tanh);
 
 impl<F: HalfFunction> Lanes for Pairwise<F> {
-    fn run(registers: &mut crate::machine::registers::Registers, slots: &Slots, mask: u32) {
-        super::lanes::map1(registers, slots, mask, |pair: u32| {
+    fn run(registers: &mut Registers, slots: &Slots, mask: u32) {
+        map1(registers, slots, mask, |pair: u32| {
             u32::from(F::apply(pair as u16)) | u32::from(F::apply((pair >> 16) as u16)) << 16
         });
     }
 }
 
-/// `div.approx` and `div.full`, after that modifier was taken.
+/// Decodes `div.approx` and `div.full`, whose modifier is taken already.
 pub(super) fn divide(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     let full = draft.had("full");
     let extra = if draft.take("ftz") { FTZ } else { 0 } | if full { 16 } else { 0 };
@@ -205,7 +207,7 @@ pub(super) fn divide(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     let from = [draft.source(1, Type::F32)?, draft.source(2, Type::F32)?, 0, 0];
     let to = draft.target(0, Type::F32)?;
     let slots = Slots { to, from, extra };
-    draft.emit(Action::Machine(quotient), slots, Class::Special, 1)
+    draft.emit(Action::Warp(quotient), slots, Class::Special, 1)
 }
 
 pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
@@ -240,7 +242,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         ("tanh", Type::F16x2, true) => draft.lanes::<Pairwise<TanhHalf>>(to, &[from], 0, Class::Special, 2),
         ("tanh", Type::Bf16x2, true) => draft.lanes::<Pairwise<TanhBrain>>(to, &[from], 0, Class::Special, 2),
         (_, Type::F32, true) => {
-            let run: Machine = match name {
+            let run: WarpFunction = match name {
                 "ex2" => approximation::<Exp2>,
                 "lg2" => approximation::<Log2>,
                 "sin" => approximation::<Sin>,
@@ -255,7 +257,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
                 from: [from, 0, 0, 0],
                 extra,
             };
-            draft.emit(Action::Machine(run), slots, Class::Special, 1)
+            draft.emit(Action::Warp(run), slots, Class::Special, 1)
         }
         _ => Err(draft.unsupported(format!("this form for {ty}"))),
     }

@@ -1,19 +1,20 @@
-//! SIMD within a register: `vadd4`, `vabsdiff2` and their like, on whole operands.
+//! SIMD within a register: `vadd4`, `vabsdiff2` and similar instructions, on whole operands.
 
-use super::lanes::{function, lanes};
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::Draft;
 use crate::error::Error;
+use crate::machine::lanes::{function, lanes};
 use crate::parse::syntax::Type;
 
 const OPERATIONS: [&str; 6] = ["vadd", "vsub", "vavrg", "vabsdiff", "vmin", "vmax"];
 
-/// Bits of `extra` above the operation: signedness of a, b and the result, saturation, accumulation, four parts.
+/// Bits of `extra`, above the operation in bits 0 to 2.
 const SIGNED_A: u64 = 8;
 const SIGNED_B: u64 = 16;
 const SIGNED_RESULT: u64 = 32;
 const SATURATE: u64 = 64;
 const ACCUMULATE: u64 = 128;
+/// Four parts of 8 bits, not two of 16.
 const FOUR: u64 = 256;
 
 lanes! {
@@ -29,7 +30,7 @@ lanes! {
             let value = match extra & 7 {
                 0 => x + y,
                 1 => x - y,
-                // Halves round away from zero.
+                // Ties round away from zero.
                 2 => { let sum = x + y; if sum >= 0 { (sum + 1) >> 1 } else { -((1 - sum) >> 1) } }
                 3 => (x - y).abs(),
                 4 => x.min(y),

@@ -1,41 +1,41 @@
 //! `wgmma`: products of a warp group (four warps), with operands in shared memory.
 //!
-//! Each warp computes its sixteen rows when the instruction is issued, and `wgmma.wait_group` waits until the whole group
-//! has issued what is waited for: then all of its reads are done. The sanitizer reports uses of the result before that,
-//! and writes to operands in shared memory that nobody knows to have been read.
+//! Each warp computes its sixteen rows when it issues the instruction. `wgmma.wait_group` waits until all warps of the
+//! group have issued the products to wait for, after which all of their reads are done. The sanitizer reports uses of a
+//! result before that, and writes to operands in shared memory that nothing orders after the product's reads.
 
-use super::lanes::Slots;
 use super::memory::report_race;
 use super::mma::{Sums, load_sums, per_register, store_sums};
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::Draft;
 use crate::error::Error;
-use crate::machine::registers::{Cell, FULL, Slot};
+use crate::machine::action::Action;
+use crate::machine::core::{Core, Stop};
+use crate::machine::program::Operation;
+use crate::machine::registers::{Cell, FULL, Slot, Slots};
 use crate::machine::warp::Warp;
-use crate::machine::{Core, Stop};
 use crate::numerics::tensor::{Arithmetic, COLUMNS, ELEMENTS, Element, Left, Right, multiply as multiply_matrices};
 use crate::parse::syntax::{Operand, Type};
-use crate::program::{Action, Operation};
 use crate::sanitize::FindingKind;
 
-/// Bytes of an operand's row along K.
+/// Bytes of an operand along K.
 const ROW: usize = 32;
 
-/// Warps of a group.
+/// Warps of a warp group.
 const WARPS: usize = 4;
 
-/// What a product looks like: the head of its list, before the slots of D, A and B.
-struct Product {
+/// A product's shape and types: the head of its list, ahead of the slots of D, A and B.
+struct GroupProduct {
     n: usize,
     d: Element,
     a: Element,
     b: Element,
-    /// Bits: A transposed, B transposed, A negated, B negated, saturation, A in registers, scale-d negated.
     flags: u32,
-    /// The predicate that keeps D.
+    /// The predicate `scale-d`: D is added to if it is true, else overwritten.
     keeps: Slot,
 }
 
+/// Flags of a product.
 const TRANSPOSED_A: u32 = 1;
 const TRANSPOSED_B: u32 = 2;
 const NEGATED_A: u32 = 4;
@@ -45,7 +45,7 @@ const A_IN_REGISTERS: u32 = 32;
 const KEEPS_NEGATED: u32 = 64;
 const HEAD: usize = 6;
 
-impl Product {
+impl GroupProduct {
     fn pack(&self) -> Vec<u32> {
         vec![
             self.n as u32,
@@ -57,9 +57,9 @@ impl Product {
         ]
     }
 
-    fn unpack(list: &[u32]) -> Product {
+    fn unpack(list: &[u32]) -> GroupProduct {
         let element = |index: usize| ELEMENTS[list[index] as usize].1;
-        Product {
+        GroupProduct {
             n: list[0] as usize,
             d: element(1),
             a: element(2),
@@ -73,7 +73,7 @@ impl Product {
         self.flags & flag != 0
     }
 
-    /// Elements along K.
+    /// The number of elements along K.
     fn k(&self) -> usize {
         ROW * 8 / self.a.bits() as usize
     }
@@ -83,12 +83,12 @@ impl Product {
     }
 }
 
-/// A matrix in shared memory, as a descriptor gives it.
+/// A matrix descriptor: the layout of a matrix in shared memory.
 struct Descriptor {
     start: u64,
     leading: u64,
     stride: u64,
-    /// Bytes of a swizzled row; none: not swizzled.
+    /// Bytes of a swizzled row; `None` if the matrix is not swizzled.
     swizzle: Option<u64>,
 }
 
@@ -104,8 +104,8 @@ impl Descriptor {
         }
     }
 
-    /// The address of 16 bytes: chunk `chunk` along K of row `row`, or, transposed, chunk `chunk` along the rows of
-    /// column `row` along K.
+    /// The address of a chunk of 16 bytes: chunk `chunk` along K of row `row`; in a transposed matrix chunk `chunk`
+    /// along the rows, at index `row` along K.
     fn address(&self, row: usize, chunk: usize, transposed: bool) -> u64 {
         let (row, chunk) = (row as u64, chunk as u64);
         match (self.swizzle, transposed) {
@@ -127,12 +127,12 @@ impl Descriptor {
     }
 }
 
-/// Chunks of 16 bytes change places by the number of the 128-byte line that they are in.
+/// The swizzled address: the number of the 128-byte line permutes the chunks of 16 bytes.
 fn swizzled(address: u64, width: u64) -> u64 {
     address ^ (address >> 7 & (width / 16 - 1)) << 4
 }
 
-/// Reads rows `first`.. of an operand, as [row][k].
+/// Reads some rows of an operand. Returns their elements row by row.
 fn read_operand(
     core: &mut Core<'_>,
     warp: &Warp,
@@ -217,7 +217,7 @@ fn multiply(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u
     }
     let launch = core.launch;
     let list = &launch.program.lists[operation.slots.extra as usize];
-    let product = Product::unpack(list);
+    let product = GroupProduct::unpack(list);
     let (n, k) = (product.n, product.k());
     let (d_slots, operands) = list[HEAD..].split_at(product.result_registers());
     let quarter = warp.index as usize % WARPS;
@@ -250,7 +250,7 @@ fn multiply(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u
     if core.count() {
         core.counts.matrix_flops += 2 * (16 * n * k) as u64;
         let from_a = if product.has(A_IN_REGISTERS) { 0 } else { 16 * ROW };
-        // The four warps read B together.
+        // The four warps share one read of B.
         let from_b = if quarter == 0 { n * ROW } else { 0 };
         core.counts.shared_load_bytes += (from_a + from_b) as u64;
     }
@@ -267,7 +267,7 @@ fn multiply(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u
             .for_each(|(index, value)| left.set(index, sign * value, product.a));
     }
     let arithmetic = Arithmetic::new(launch.tensor_cores, product.a, product.d, k, true);
-    // Eight columns at a time, whose sums lie in registers as those of `mma.sync` do.
+    // The sums of eight columns lie in registers as those of `mma.sync` do.
     for (slots, columns) in d_slots
         .chunks_exact(d_slots.len() * COLUMNS / n)
         .zip(b.chunks_exact(COLUMNS * k))
@@ -317,7 +317,7 @@ fn commit(core: &mut Core<'_>, warp: &mut Warp, _: &Operation, _: u32) -> Result
     Ok(())
 }
 
-/// Waits for all but the last `extra` groups.
+/// `wgmma.wait_group`: waits for all but the last `extra` groups.
 fn wait(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, _: u32) -> Result<(), Stop> {
     let index = warp.index as usize;
     let done = warp.committed.len().saturating_sub(operation.slots.extra as usize);
@@ -371,7 +371,66 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     if !draft.take("mma_async") {
         return Err(draft.unsupported("this operation"));
     }
+    let product = take_product(draft)?;
+    let list = registers(draft, &product)?;
+    draft.note_shared_access(16);
+    let extra = draft.add_list(list);
+    let slots = Slots {
+        extra,
+        ..Slots::default()
+    };
+    draft.emit(Action::Collective(multiply, all), slots, Class::Matrix, 0)
+}
+
+/// Takes the shape and the types of a product, and reads its immediates:
+/// `d, a, b, scale-d [, scale-a, scale-b [, transpose-a], transpose-b]`.
+fn take_product(draft: &mut Draft<'_, '_>) -> Result<GroupProduct, Error> {
     let mut flags = if draft.take("satfinite") { SATURATES } else { 0 };
+    let (n, [d, a, b]) = take_shape(draft)?;
+    let in_registers = matches!(draft.operand(1)?, Operand::Vector(_));
+    if in_registers {
+        flags |= A_IN_REGISTERS;
+    }
+    let scales: &[u32] = if d == Element::S32 {
+        &[]
+    } else {
+        &[NEGATED_A, NEGATED_B]
+    };
+    let transposes: &[u32] = match (a.bits(), in_registers) {
+        (16, true) => &[TRANSPOSED_B],
+        (16, false) => &[TRANSPOSED_A, TRANSPOSED_B],
+        _ => &[],
+    };
+    let operands = 4 + scales.len() + transposes.len();
+    draft.arity(operands..=operands)?;
+    for (index, flag) in scales.iter().enumerate() {
+        match draft.immediate(4 + index)? as i64 {
+            1 => {}
+            -1 => flags |= flag,
+            other => return Err(draft.invalid(format!("a scale of {other}: 1 or -1"))),
+        }
+    }
+    for (index, flag) in transposes.iter().enumerate() {
+        if draft.immediate(6 + index)? != 0 {
+            flags |= flag;
+        }
+    }
+    let (keeps, negated) = draft.predicate_source(3)?;
+    if negated {
+        flags |= KEEPS_NEGATED;
+    }
+    Ok(GroupProduct {
+        n,
+        d,
+        a,
+        b,
+        flags,
+        keeps,
+    })
+}
+
+/// Takes the shape `m64n…k…`, as n, and the types of D, A and B.
+fn take_shape(draft: &mut Draft<'_, '_>) -> Result<(usize, [Element; 3]), Error> {
     let names = draft.take_rest();
     let [shape, types @ ..] = &names[..] else {
         return Err(draft.unsupported("a product without a shape"));
@@ -399,69 +458,26 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         }
         _ => false,
     };
-    let n = match size {
-        Some((n, k)) if fits && n % 8 == 0 && (8..=256).contains(&n) && k * a.bits() as usize == ROW * 8 => n,
-        _ => return Err(draft.unsupported("this combination of shape and types")),
-    };
-    let integer = d == Element::S32;
-    let sixteen_bits = a.bits() == 16;
-    let in_registers = matches!(draft.operand(1)?, Operand::Vector(_));
-    if in_registers {
-        flags |= A_IN_REGISTERS;
-    }
-    // d, a, b, scale-d [, scale-a, scale-b [, transpose-a], transpose-b]
-    let scales = if integer { 0 } else { 2 };
-    let transposes = if !sixteen_bits {
-        0
-    } else if in_registers {
-        1
-    } else {
-        2
-    };
-    let operands = 4 + scales + transposes;
-    draft.arity(operands..=operands)?;
-    for (index, flag) in [NEGATED_A, NEGATED_B].into_iter().enumerate().take(scales) {
-        match draft.immediate(4 + index)? as i64 {
-            1 => {}
-            -1 => flags |= flag,
-            other => return Err(draft.invalid(format!("a scale of {other}: 1 or -1"))),
+    match size {
+        Some((n, k)) if fits && n % 8 == 0 && (8..=256).contains(&n) && k * a.bits() as usize == ROW * 8 => {
+            Ok((n, [d, a, b]))
         }
+        _ => Err(draft.unsupported("this combination of shape and types")),
     }
-    let names: &[u32] = if in_registers {
-        &[TRANSPOSED_B]
-    } else {
-        &[TRANSPOSED_A, TRANSPOSED_B]
-    };
-    for (index, flag) in names.iter().enumerate().take(transposes) {
-        if draft.immediate(6 + index)? != 0 {
-            flags |= flag;
-        }
-    }
-    let (keeps, negated) = draft.predicate_source(3)?;
-    if negated {
-        flags |= KEEPS_NEGATED;
-    }
-    let product = Product {
-        n,
-        d,
-        a,
-        b,
-        flags,
-        keeps,
-    };
+}
+
+/// The list of a product: the product itself, then the slots of D, A and B.
+fn registers(draft: &mut Draft<'_, '_>, product: &GroupProduct) -> Result<Vec<u32>, Error> {
     let results = draft.elements(0)?;
     if results.len() != product.result_registers() {
-        return Err(draft.invalid(format!(
-            "{} result registers instead of {}",
-            results.len(),
-            product.result_registers()
-        )));
+        let (given, needed) = (results.len(), product.result_registers());
+        return Err(draft.invalid(format!("{given} result registers instead of {needed}")));
     }
     let mut list = product.pack();
     for operand in results {
         list.push(draft.target_of(operand, Type::B32)?);
     }
-    if in_registers {
+    if product.has(A_IN_REGISTERS) {
         let registers = draft.elements(1)?;
         if registers.len() != 4 {
             return Err(draft.invalid(format!("{} registers of A instead of 4", registers.len())));
@@ -473,15 +489,5 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         list.push(draft.source(1, Type::B64)?);
     }
     list.push(draft.source(2, Type::B64)?);
-    draft.note_shared_access(16);
-    let extra = draft.add_list(list);
-    draft.emit(
-        Action::Collective(multiply, all),
-        Slots {
-            extra,
-            ..Slots::default()
-        },
-        Class::Matrix,
-        0,
-    )
+    Ok(list)
 }

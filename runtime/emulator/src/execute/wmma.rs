@@ -1,27 +1,28 @@
 //! `wmma`: products of matrices as fragments, which a warp loads, multiplies and stores as wholes.
 //!
-//! PTX leaves open which thread holds which element. Here the elements lie one thread after the other: those of A and
-//! B in the order of their layout in memory, so that a product that is told another layout than the load was comes out
-//! wrong, as it may on hardware; those of C and D by rows. `f16` fragments of A and B have room for 512 elements: what
-//! has fewer is held several times.
+//! PTX does not specify which thread holds which element. The emulator distributes the elements over the threads in
+//! turn: those of A and B in the order of memory, those of C and D by rows. A product that names another layout than
+//! its load gives wrong results, as it may on hardware. `f16` fragments of A and B have room for 512 elements; smaller
+//! ones are held several times.
 
-use super::data::{space_of, window};
-use super::lanes::Slots;
 use super::memory::{SharedAccess, check_shared, read_lanes, watch_store, write_lanes};
 use super::mma::{emit, per_register, registers};
 use crate::count::Class;
-use crate::decode::Draft;
+use crate::draft::Draft;
 use crate::error::Error;
-use crate::machine::registers::{Cell, LANES, Slot};
+use crate::machine::action::{Action, WarpFunction};
+use crate::machine::address::{space_of, window};
+use crate::machine::core::{Core, Stop};
+use crate::machine::lanes::each;
+use crate::machine::program::Operation;
+use crate::machine::registers::{Cell, LANES, Slot, Slots};
 use crate::machine::shared::Strength;
 use crate::machine::warp::Warp;
-use crate::machine::{Core, Stop};
 use crate::numerics::tensor::{Arithmetic, COLUMNS, ELEMENTS, Element, Left, Right, multiply};
 use crate::parse::syntax::{Space, Type};
-use crate::program::{Action, Operation};
 use crate::sanitize::FindingKind;
 
-/// Which operand a fragment is of: A and B are factors.
+/// The operand that a fragment belongs to: a factor, or C or D.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[repr(u32)]
 enum Role {
@@ -30,7 +31,7 @@ enum Role {
     Sum,
 }
 
-/// A matrix as fragments hold it.
+/// A fragment: a matrix distributed over the registers of a warp.
 #[derive(Debug, Clone, Copy)]
 struct Fragment {
     role: Role,
@@ -60,7 +61,7 @@ impl Fragment {
         self.rows * self.columns
     }
 
-    /// Registers of a thread.
+    /// The number of registers in each thread.
     fn registers(&self) -> usize {
         if self.element == Element::F16 && self.role != Role::Sum {
             return 8;
@@ -72,41 +73,41 @@ impl Fragment {
         self.element.bits() as usize / 8
     }
 
-    /// Bytes of a thread's registers: what the start in memory must be a multiple of.
+    /// The bytes of a thread's registers, which is the alignment of the matrix in memory.
     fn alignment(&self) -> usize {
         self.registers() * per_register(self.element) * self.element_bytes()
     }
 
-    /// Elements of a row, or of a column if they are stored by columns.
+    /// The number of elements of a line: a row, or a column if the matrix is stored by columns.
     fn line(&self) -> usize {
         if self.by_columns { self.rows } else { self.columns }
     }
 
-    /// How the fragment goes to or from a space.
-    fn order(&self, space: Space) -> Order {
+    /// The pattern in which a warp moves the fragment to or from a space.
+    fn pattern(&self, space: Space) -> AccessPattern {
         if space == Space::Global {
             let bytes = (self.line() * self.element_bytes()).min(self.alignment()).min(16);
-            return Order::Memory(bytes / self.element_bytes());
+            return AccessPattern::Memory(bytes / self.element_bytes());
         }
         if self.role == Role::Sum {
-            // Eight rows are computed as eight columns of the transposed product.
+            // Hardware computes eight rows as eight columns of the transposed product.
             let transposed = self.rows == 8 && self.columns == 32;
             return match self.element {
-                Element::F16 => Order::Along(2),
-                _ if self.by_columns == transposed => Order::Along(2),
-                _ => Order::Across(2),
+                Element::F16 => AccessPattern::Along(2),
+                _ if self.by_columns == transposed => AccessPattern::Along(2),
+                _ => AccessPattern::Across(2),
             };
         }
         let along_k = (self.role == Role::B) == self.by_columns;
         match (self.element_bytes(), along_k) {
-            (2, _) | (1, true) => Order::Matrices,
-            (1, false) => Order::Across(4),
-            (_, true) => Order::Along(1),
-            (_, false) => Order::Across(1),
+            (2, _) | (1, true) => AccessPattern::Matrices,
+            (1, false) => AccessPattern::Across(4),
+            (_, true) => AccessPattern::Along(1),
+            (_, false) => AccessPattern::Across(1),
         }
     }
 
-    /// The element in the order of memory that a place in the registers holds.
+    /// The index, in the order of memory, of the element at a position in the registers.
     fn in_memory(&self, lane: usize, register: usize, index: usize) -> usize {
         let e = per_register(self.element);
         let at = (lane * self.registers() * e + register * e + index) % self.elements();
@@ -116,8 +117,8 @@ impl Fragment {
         }
     }
 
-    /// Row and column of the element that a place in the registers holds.
-    fn place(&self, lane: usize, register: usize, index: usize) -> (usize, usize) {
+    /// The row and the column of the element at a position in the registers.
+    fn position(&self, lane: usize, register: usize, index: usize) -> (usize, usize) {
         let at = self.in_memory(lane, register, index);
         let (line, along) = (at / self.line(), at % self.line());
         if self.by_columns { (along, line) } else { (line, along) }
@@ -144,51 +145,51 @@ impl Fragment {
     }
 }
 
-/// Which elements a warp moves at once. In shared memory it decides which of them meet in a bank: the orders are those
-/// of the loads and stores that ptxas makes of these instructions from sm_75 on.
+/// The elements that a warp moves at once, which decide its bank conflicts in shared memory. The patterns are those of
+/// the loads and stores that ptxas generates for these instructions from sm_75 on.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Order {
-    /// As they lie in memory, so many in each lane.
+enum AccessPattern {
+    /// In the order of memory, with so many elements in each lane.
     Memory(usize),
-    /// Matrices of eight lines of 16 bytes, a line in each lane (`LDSM`).
+    /// Matrices of eight lines of 16 bytes, with a line in each lane (`LDSM`).
     Matrices,
-    /// Eight lines, in each four lanes with so many neighbours.
+    /// Eight lines, each by four lanes with so many adjacent elements.
     Along(usize),
-    /// Eight elements along each of four lines, so many apart.
+    /// Eight elements of each of four lines that are so many lines apart.
     Across(usize),
 }
 
-impl Order {
-    /// Elements that a lane moves at once.
+impl AccessPattern {
+    /// The number of elements that a lane moves at once.
     fn width(self, fragment: &Fragment) -> usize {
         match self {
-            Order::Memory(width) | Order::Along(width) => width,
-            Order::Matrices => 16 / fragment.element_bytes(),
-            Order::Across(_) => 1,
+            AccessPattern::Memory(width) | AccessPattern::Along(width) => width,
+            AccessPattern::Matrices => 16 / fragment.element_bytes(),
+            AccessPattern::Across(_) => 1,
         }
     }
 
-    /// Line and place along it of what a lane moves in a request.
-    fn place(self, fragment: &Fragment, request: usize, lane: usize) -> (usize, usize) {
+    /// The line, and the index in it, of the first element that a lane moves in a request.
+    fn position(self, fragment: &Fragment, request: usize, lane: usize) -> (usize, usize) {
         let (line, width) = (fragment.line(), self.width(fragment));
         match self {
-            Order::Memory(_) => {
+            AccessPattern::Memory(_) => {
                 let at = (request * LANES + lane) * width;
                 (at / line, at % line)
             }
-            Order::Matrices => {
+            AccessPattern::Matrices => {
                 let (matrix, row) = ((request * LANES + lane) / 8, lane % 8);
                 let beside = line / width;
                 (matrix / beside * 8 + row, matrix % beside * width)
             }
-            Order::Along(_) => {
+            AccessPattern::Along(_) => {
                 let beside = line / (4 * width);
                 (
                     request / beside * 8 + lane / 4,
                     (request % beside * 4 + lane % 4) * width,
                 )
             }
-            Order::Across(apart) => {
+            AccessPattern::Across(apart) => {
                 let beside = line / 8;
                 let (block, along) = (request / beside, request % beside);
                 let first = block / apart * 4 * apart + block % apart;
@@ -198,23 +199,23 @@ impl Order {
     }
 }
 
-/// Entries of a packed fragment.
+/// The number of list entries of a packed fragment.
 const PACKED: usize = 5;
 
-/// `extra` of a move: the list in bits 0..32, the space in bits 32..34.
+/// `extra` of a move: the index of its list in bits 0 to 31, and that of its space here in bits 32 and 33.
 const SPACES: [Space; 3] = [Space::Global, Space::Shared, Space::Generic];
 
-/// A fragment's matrix in memory, piece by piece.
+/// A fragment's matrix in memory, which moves in pieces: the bytes that a lane moves at once.
 struct Pieces {
     fragment: Fragment,
     space: Space,
     base: u64,
-    /// Bytes from line to line.
+    /// The bytes from line to line.
     stride: u64,
 }
 
 impl Pieces {
-    /// Address `from[0]` and stride `from[1]` of a move, the same in all lanes.
+    /// Reads the address `from[0]` and the stride `from[1]`, which must be the same in all lanes.
     fn new(core: &mut Core<'_>, warp: &Warp, operation: &Operation, fragment: Fragment) -> Result<Pieces, Stop> {
         let slots = &operation.slots;
         let addresses = u64::load(&warp.registers, slots.from[0]);
@@ -234,7 +235,7 @@ impl Pieces {
             return Err(core.fault(warp, operation, 0, Some(base), message));
         }
         let stride = u64::from(strides[0]) * fragment.element_bytes() as u64;
-        // PTX wants every line at a multiple of the fragment's bytes, CUDA C++ is content with 16 from line to line.
+        // PTX requires every line at a multiple of the fragment's bytes. CUDA C++ allows multiples of 16 between lines.
         let (alignment, between) = (fragment.alignment() as u64, fragment.alignment().min(16) as u64);
         if !base.is_multiple_of(alignment) || !stride.is_multiple_of(between) {
             let message = format!(
@@ -251,7 +252,7 @@ impl Pieces {
         })
     }
 
-    /// Moves the matrix from memory to `bytes`, where it lies line by line, or the other way.
+    /// Moves the matrix from memory to `bytes`, line by line, or from `bytes` to memory if it stores.
     fn transfer(
         &self,
         core: &mut Core<'_>,
@@ -260,14 +261,14 @@ impl Pieces {
         bytes: &mut [u8],
         stores: bool,
     ) -> Result<(), Stop> {
-        let (fragment, order) = (&self.fragment, self.fragment.order(self.space));
-        let (size, width) = (fragment.element_bytes(), order.width(fragment));
+        let (fragment, pattern) = (&self.fragment, self.fragment.pattern(self.space));
+        let (size, width) = (fragment.element_bytes(), pattern.width(fragment));
         let (piece, pieces) = (width * size, fragment.elements() / width);
         for request in 0..pieces.div_ceil(LANES) {
             let lanes = ((1u64 << (pieces - request * LANES).min(LANES)) - 1) as u32;
             let (mut addresses, mut places) = ([0; LANES], [0; LANES]);
-            super::lanes::each(lanes, |lane| {
-                let (line, along) = order.place(fragment, request, lane);
+            each(lanes, |lane| {
+                let (line, along) = pattern.position(fragment, request, lane);
                 addresses[lane] = self
                     .base
                     .wrapping_add(line as u64 * self.stride + (along * size) as u64);
@@ -275,7 +276,7 @@ impl Pieces {
             });
             let mut values = [[0; 16]; LANES];
             if stores {
-                super::lanes::each(lanes, |lane| {
+                each(lanes, |lane| {
                     values[lane][..piece].copy_from_slice(&bytes[places[lane]..places[lane] + piece]);
                 });
             }
@@ -288,7 +289,7 @@ impl Pieces {
                 stores,
             )?;
             if !stores {
-                super::lanes::each(lanes, |lane| {
+                each(lanes, |lane| {
                     bytes[places[lane]..places[lane] + piece].copy_from_slice(&values[lane][..piece]);
                 });
             }
@@ -314,7 +315,7 @@ impl Pieces {
         };
         let good = check_shared(core, warp, operation, addresses, piece, lanes, kind)?;
         let watched = stores && core.sanitize();
-        super::lanes::each(good, |lane| {
+        each(good, |lane| {
             if watched {
                 watch_store(
                     core,
@@ -355,7 +356,7 @@ fn load(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) 
                 word | element.fold(0, |bits, byte| bits << 8 | u64::from(*byte)) << (8 * size * index)
             })
         };
-        super::lanes::each(mask, |lane| put(warp, fragment.element, *slot, lane, word(lane)));
+        each(mask, |lane| put(warp, fragment.element, *slot, lane, word(lane)));
     }
     Ok(())
 }
@@ -395,7 +396,7 @@ fn put(warp: &mut Warp, element: Element, slot: Slot, lane: usize, word: u64) {
     }
 }
 
-/// Rows and columns of a product, at most.
+/// The most rows and the most columns of a product.
 const MOST: usize = 32;
 
 fn run(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
@@ -416,7 +417,7 @@ fn run(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -
             for lane in 0..LANES {
                 let word = get(warp, fragment.element, *slot, lane);
                 for index in 0..e {
-                    let (row, column) = fragment.place(lane, register, index);
+                    let (row, column) = fragment.position(lane, register, index);
                     let bits = word >> (fragment.element.bits() as usize % 64 * index);
                     take(row, column, fragment.element.value(bits));
                 }
@@ -440,10 +441,10 @@ fn run(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -
     let e = per_register(d.element);
     for (register, slot) in d_slots.iter().enumerate() {
         let sum = |lane: usize, index: usize| {
-            let (row, column) = d.place(lane, register, index);
+            let (row, column) = d.position(lane, register, index);
             sums[column / COLUMNS][row][column % COLUMNS]
         };
-        super::lanes::each(mask, |lane| {
+        each(mask, |lane| {
             let word = if d.element == Element::F64 {
                 sum(lane, 0).to_bits()
             } else {
@@ -472,7 +473,7 @@ fn take_shape(draft: &mut Draft<'_, '_>) -> Result<[usize; 3], Error> {
         .ok_or_else(|| draft.unsupported("this shape"))
 }
 
-/// Whether factors of that type come in that shape.
+/// `true` if factors of that type exist in that shape.
 fn fits(shape: [usize; 3], factor: Element) -> bool {
     match factor {
         Element::F16 | Element::Bf16 | Element::S8 | Element::U8 => shape[2] == 16,
@@ -482,7 +483,7 @@ fn fits(shape: [usize; 3], factor: Element) -> bool {
     }
 }
 
-/// Whether sums of that type come in that shape.
+/// `true` if sums of that type exist in that shape.
 fn fits_sum(shape: [usize; 3], sum: Element) -> bool {
     match sum {
         Element::F16 | Element::S32 => shape[2] == 16,
@@ -492,9 +493,9 @@ fn fits_sum(shape: [usize; 3], sum: Element) -> bool {
     }
 }
 
-/// Takes a layout; the result is whether it is by columns.
+/// Takes a layout. Returns `true` if it is by columns.
 fn take_layout(draft: &mut Draft<'_, '_>) -> Result<bool, Error> {
-    // One at a time and in order: a product has two.
+    // A product has two layouts, so the next modifier must be one.
     match draft.left() {
         Some(layout @ ("row" | "col")) => {
             draft.take(layout);
@@ -565,13 +566,13 @@ fn decode_move(draft: &mut Draft<'_, '_>, stores: bool) -> Result<(), Error> {
         !stores,
     )?);
     if space != Space::Global {
-        let width = fragment.order(Space::Shared).width(&fragment);
+        let width = fragment.pattern(Space::Shared).width(&fragment);
         draft.note_shared_access((width * fragment.element_bytes()) as u32);
     }
     let (Some(number), list) = (SPACES.iter().position(|known| *known == space), draft.add_list(list)) else {
         return Err(draft.unsupported(format!("a matrix in {space} memory")));
     };
-    let (run, class): (crate::program::Machine, Class) = match (stores, space) {
+    let (run, class): (WarpFunction, Class) = match (stores, space) {
         (false, Space::Shared) => (load, Class::LoadShared),
         (false, _) => (load, Class::LoadGlobal),
         (true, Space::Shared) => (store, Class::StoreShared),
@@ -590,10 +591,10 @@ fn decode_product(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     let (a_by_columns, b_by_columns) = (take_layout(draft)?, take_layout(draft)?);
     let shape = take_shape(draft)?;
     let saturates = draft.take("satfinite");
-    // The default rounding of f64.
+    // `.rn` is the default.
     draft.take("rn");
     let elements = take_elements(draft)?;
-    // Products of f16 name their sums only.
+    // Products of f16 name the types of their sums only.
     let [d, a, b, c] = match elements[..] {
         [d, c] => [d, Element::F16, Element::F16, c],
         [d, a, b, c] => [d, a, b, c],

@@ -1,35 +1,36 @@
-//! The 16 barriers of a block. Arrivals are counted by thread, as from sm_70 on.
+//! The 16 barriers of a block. Arrivals are counted by thread, as on sm_70 and later.
 
-use super::order::Known;
+use super::order::VectorClock;
+use super::program::{Reduction, ReductionKind};
 use super::registers::LANES;
-use crate::program::{Reduction, ReductionKind};
 
 pub(crate) const BARRIERS: usize = 16;
 
-/// Lanes that wait, and what they get when they go on.
+/// Lanes of a warp that wait at a barrier.
 #[derive(Clone, Copy)]
 pub(crate) struct Waiting {
     pub warp: usize,
     pub lanes: u32,
     pub operation: u32,
     pub reduction: Option<Reduction>,
-    /// The frame whose registers take the result.
+    /// The bases of the frame whose registers take the reduction's result.
     pub base: usize,
     pub predicate_base: usize,
 }
 
+/// One barrier between its first arrival and its completion.
 #[derive(Default)]
 pub(crate) struct BarrierState {
     /// Lanes that arrived, by warp.
     pub arrived: Vec<u32>,
-    /// Threads expected; none: all that live.
+    /// The number of threads expected; `None` for all that have not exited.
     pub count: Option<u32>,
     pub waiting: Vec<Waiting>,
-    /// Result of the reduction so far.
+    /// The threads whose predicate was true, and false, so far.
     pub trues: u32,
     pub falses: u32,
-    /// What those who arrived hand on.
-    pub known: Known,
+    /// The clock that the threads which arrived pass on.
+    pub clock: VectorClock,
 }
 
 impl BarrierState {
@@ -45,7 +46,7 @@ impl BarrierState {
         }
     }
 
-    /// Whether everybody who is expected has arrived. `live` are the lanes of each warp that have not exited.
+    /// `true` if all expected threads have arrived. `live` has the lanes of each warp that have not exited.
     pub fn is_complete(&self, live: &[u32]) -> bool {
         if self.is_idle() {
             return false;
@@ -56,7 +57,7 @@ impl BarrierState {
                 .iter()
                 .zip(live)
                 .all(|(arrived, live)| live & !arrived == 0),
-            // Hardware counts whole warps: a warp counts 32 once all of its threads that live have arrived.
+            // Hardware counts whole warps: a warp counts as 32 once all of its live threads have arrived.
             Some(count) => {
                 let threads: u32 = (self.arrived.iter().zip(live))
                     .map(|(arrived, live)| {
@@ -76,9 +77,9 @@ impl BarrierState {
 #[derive(Default)]
 pub(crate) struct Barriers {
     states: Vec<BarrierState>,
-    /// Products of warp groups that each warp has issued.
+    /// The number of `wgmma` products that each warp has issued.
     pub products: Vec<u32>,
-    /// Somebody arrived or exited since the last look.
+    /// `true` if a thread arrived or exited since the barriers were last checked.
     pub changed: bool,
 }
 
@@ -90,7 +91,7 @@ impl Barriers {
         for state in &mut self.states {
             state.arrived.clear();
             state.arrived.resize(warps, 0);
-            state.known.forget();
+            state.clock.forget();
             state.waiting.clear();
             (state.count, state.trues, state.falses) = (None, 0, 0);
         }
@@ -105,7 +106,7 @@ impl Barriers {
         &self.states
     }
 
-    /// Takes a barrier's state, leaving it ready for its next use.
+    /// Takes a barrier's state and makes the barrier ready for its next use.
     pub fn reset(&mut self, number: usize) -> BarrierState {
         self.changed = true;
         let warps = self.states[number].arrived.len();
@@ -117,7 +118,7 @@ impl Barriers {
     }
 }
 
-/// The register that a barrier's number or count comes from, as one value of a warp.
+/// The value of a register that is the same in all of these lanes; `None` if it differs.
 pub(crate) fn uniform(row: &[u32; LANES], lanes: u32) -> Option<u32> {
     let first = row[lanes.trailing_zeros() as usize & 31];
     let same = (0..LANES).all(|lane| lanes >> lane & 1 == 0 || row[lane] == first);

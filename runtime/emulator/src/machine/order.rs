@@ -1,19 +1,21 @@
-//! Who knows of whom: happens-before between the threads of a block, as the memory model of PTX orders them.
+//! Happens-before between the threads of a block, as the memory model of PTX orders them, by vector clocks.
 //!
-//! Every warp has a clock, and an access has the time at which its thread made it. The clock goes on whenever threads
-//! of the warp synchronise, or one of them releases, so that what comes later has another time. What a warp knows is a
-//! time for every other warp: accesses up to then happened before. Threads hand on what they know at barriers; by
-//! release and acquire a thread does so alone, and then it knows more than its warp until that synchronises.
+//! Every warp has a clock, and every access has the time at which its thread made it. A warp's clock advances whenever
+//! threads of the warp synchronise or one of them releases, so later accesses get a later time. A [`VectorClock`] holds
+//! a time for every warp: accesses of that warp up to then happened before. Barriers pass clocks between warps. An
+//! acquire passes a clock to one thread, which then is ahead of its warp until the warp synchronises.
+//!
+//! An agent is no thread, but accesses shared memory: a warp group's `wgmma` unit. It has a clock like a warp.
 
 use std::rc::Rc;
 
 use super::registers::LANES;
 
-/// Up to which times accesses are known to have happened: of all lanes of each warp, and of single threads beyond.
+/// The times up to which accesses happened before: one for each warp, and later ones for single threads.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Known {
+pub(crate) struct VectorClock {
     warps: Vec<u32>,
-    /// (thread, time), by thread.
+    /// (thread, time), sorted by thread.
     threads: Vec<(u16, u32)>,
 }
 
@@ -22,8 +24,8 @@ fn warp_of(thread: u16) -> usize {
     usize::from(thread) / LANES
 }
 
-impl Known {
-    /// Nothing is known any more.
+impl VectorClock {
+    /// Resets all times.
     pub fn forget(&mut self) {
         self.warps.clear();
         self.threads.clear();
@@ -34,7 +36,7 @@ impl Known {
         self.warps.get(warp).copied().unwrap_or(0)
     }
 
-    /// Whether an access of a thread is known, beyond what is known of its whole warp.
+    /// `true` if the clock has a time for this thread alone that covers an access.
     #[cold]
     fn has(&self, thread: u16, time: u32) -> bool {
         let found = self.threads.binary_search_by_key(&thread, |(thread, _)| *thread);
@@ -58,7 +60,7 @@ impl Known {
         self.warps[warp] = self.warps[warp].max(time);
     }
 
-    pub fn join(&mut self, other: &Known) {
+    pub fn join(&mut self, other: &VectorClock) {
         if self.warps.len() < other.warps.len() {
             self.warps.resize(other.warps.len(), 0);
         }
@@ -71,13 +73,13 @@ impl Known {
         self.prune();
     }
 
-    /// Drops what is known of single threads where as much is known of their warps.
+    /// Drops the times of single threads that their warps' times cover.
     fn prune(&mut self) {
         if self.threads.is_empty() {
             return;
         }
         let warps = &mut self.warps;
-        // What is known of every lane is known of the warp.
+        // Times for every lane of a warp amount to a time for the warp.
         for lanes in self.threads.chunk_by(|a, b| warp_of(a.0) == warp_of(b.0)) {
             if lanes.len() == LANES {
                 let warp = warp_of(lanes[0].0);
@@ -92,7 +94,7 @@ impl Known {
         self.threads.retain(|(thread, time)| *time > of_warp(*thread));
     }
 
-    fn covers(&self, other: &Known) -> bool {
+    fn covers(&self, other: &VectorClock) -> bool {
         let mut warps = other.warps.iter().enumerate();
         warps.all(|(warp, time)| *time <= self.of_warp(warp))
             && (other.threads.iter())
@@ -100,29 +102,30 @@ impl Known {
     }
 }
 
-/// What one thread knows, did and saw, beside its warp.
+/// One thread's clocks, apart from its warp's.
 #[derive(Debug, Clone, Default)]
 struct Thread {
-    /// All that it knows, where that is more than its warp does.
-    known: Option<Rc<Known>>,
-    /// What its last release fence handed on, and its own time then.
-    fence: Option<(Rc<Known>, u32)>,
-    /// What others handed on in values that it read without acquiring them.
-    observed: Option<Rc<Known>>,
+    /// The thread's clock, if it is ahead of its warp's.
+    known: Option<Rc<VectorClock>>,
+    /// The clock that its last release fence passes on, and the thread's own time then.
+    fence: Option<(Rc<VectorClock>, u32)>,
+    /// The clock that came with values which the thread read without acquiring them.
+    observed: Option<Rc<VectorClock>>,
 }
 
+/// The clocks of all threads of a block.
 pub(crate) struct Order {
-    /// The clocks of warps, and behind them those of agents that are no threads.
+    /// The time of each warp, then of each agent.
     now: Vec<u32>,
-    /// What all lanes of each warp know.
-    known: Vec<Known>,
-    /// Lanes of each warp that know more.
-    apart: Vec<u32>,
-    /// By thread; empty until one is needed.
+    /// The clock that all lanes of each warp share.
+    clocks: Vec<VectorClock>,
+    /// Lanes of each warp that are ahead of it.
+    ahead: Vec<u32>,
+    /// One for each thread; empty until one is needed.
     threads: Vec<Thread>,
-    /// Somebody released since the last look.
+    /// `true` if a thread released in the running instruction.
     released: bool,
-    /// The time at which the block started: older accesses are another block's.
+    /// The time at which the block started. Older accesses belong to an earlier block.
     pub start: u32,
 }
 
@@ -130,28 +133,27 @@ impl Order {
     pub fn new(warps: usize, agents: usize) -> Order {
         Order {
             now: vec![1; warps + agents],
-            known: vec![Known::default(); warps],
-            apart: vec![0; warps],
+            clocks: vec![VectorClock::default(); warps],
+            ahead: vec![0; warps],
             threads: Vec::new(),
             released: false,
             start: 1,
         }
     }
 
-    /// A new block starts: all clocks stand beyond those of the last one. The result is whether they start over, after
-    /// two billion synchronisations.
+    /// Starts a block, with all clocks beyond those of the last one. Returns `true` if the times start over, which they
+    /// do after two billion synchronisations.
     pub fn start_block(&mut self) -> bool {
         let newest = self.now.iter().copied().max().unwrap_or(0);
         let over = newest > u32::MAX / 2;
         self.start = if over { 1 } else { newest + 1 };
         self.now.fill(self.start);
-        // Nobody knows of anybody else's accesses yet.
-        for known in &mut self.known {
-            known.threads.clear();
-            known.warps.clear();
-            known.warps.resize(self.now.len(), self.start - 1);
+        for clock in &mut self.clocks {
+            clock.threads.clear();
+            clock.warps.clear();
+            clock.warps.resize(self.now.len(), self.start - 1);
         }
-        self.apart.fill(0);
+        self.ahead.fill(0);
         self.threads.clear();
         self.released = false;
         over
@@ -162,58 +164,62 @@ impl Order {
         self.now[warp]
     }
 
-    /// The number of an agent as if it were a thread.
+    /// The number that stands for an agent where accesses have a thread's.
     pub fn agent(&self, agent: usize) -> u16 {
-        ((self.known.len() + agent) * LANES) as u16
+        ((self.clocks.len() + agent) * LANES) as u16
     }
 
-    /// The time of what an agent does as its step of that number.
+    /// The time of an agent's step of that number.
     pub fn agent_time(&mut self, agent: usize, step: u32) -> u32 {
         let time = self.start + step;
-        let now = &mut self.now[self.known.len() + agent];
+        let now = &mut self.now[self.clocks.len() + agent];
         *now = (*now).max(time);
         time
     }
 
-    /// A warp knows that an agent's steps up to that number are done.
+    /// Lets a warp see the end of an agent's steps up to that number.
     pub fn learn_agent(&mut self, warp: usize, agent: usize, step: u32) {
-        let column = self.known.len() + agent;
+        let column = self.clocks.len() + agent;
         let time = self.start + step;
-        self.known[warp].note_warp(column, time);
+        self.clocks[warp].note_warp(column, time);
     }
 
-    /// The agent that a number stands for, if it is no thread's.
+    /// The agent that an access names, if it names no thread.
     pub fn as_agent(&self, thread: u32) -> Option<u32> {
         (thread as usize / LANES)
-            .checked_sub(self.known.len())
+            .checked_sub(self.clocks.len())
             .map(|agent| agent as u32)
     }
 
-    /// What a thread knows now.
+    /// A thread's view of earlier accesses.
     #[inline(always)]
     pub fn view(&self, thread: u32) -> View<'_> {
         let warp = thread as usize / LANES;
         View {
             order: self,
-            warps: &self.known[warp].warps,
+            warps: &self.clocks[warp].warps,
             thread,
-            beyond: self.apart[warp] != 0 || !self.known[warp].threads.is_empty(),
+            beyond: self.ahead[warp] != 0 || !self.clocks[warp].threads.is_empty(),
         }
     }
 
     #[cold]
     fn ordered_beyond(&self, by: u16, time: u32, thread: u32) -> bool {
         let warp = thread as usize / LANES;
-        let knows =
-            |known: &Known| time <= known.of_warp(warp_of(by)) || (!known.threads.is_empty() && known.has(by, time));
-        knows(&self.known[warp])
-            || (self.apart[warp] != 0 && self.apart(warp, thread % LANES as u32).is_some_and(|own| knows(own)))
+        let knows = |known: &VectorClock| {
+            time <= known.of_warp(warp_of(by)) || (!known.threads.is_empty() && known.has(by, time))
+        };
+        knows(&self.clocks[warp])
+            || (self.ahead[warp] != 0
+                && self
+                    .own_clock(warp, thread % LANES as u32)
+                    .is_some_and(|own| knows(own)))
     }
 
-    /// Whether an access happened before what a warp does as a whole now: some thread of it knows.
+    /// `true` if an access happened before what the warp does now as a whole: some thread of it is ordered after it.
     pub fn ordered_for_warp(&self, by: u16, time: u32, warp: usize) -> bool {
         let first = (warp * LANES) as u32;
-        let mut lanes = self.apart[warp] | 1;
+        let mut lanes = self.ahead[warp] | 1;
         while lanes != 0 {
             let thread = first + lanes.trailing_zeros();
             if self.view(thread).ordered(by, time) {
@@ -228,49 +234,49 @@ impl Order {
         self.now[warp] += 1;
     }
 
-    /// Ends an instruction of a warp: if a thread released in it, what comes later has another time.
+    /// Ends an instruction of a warp. If a thread released in it, later accesses get a later time.
     pub fn finish(&mut self, warp: usize) {
         if std::mem::take(&mut self.released) {
             self.advance(warp);
         }
     }
 
-    /// Some of a warp's `live` threads synchronised with one another.
+    /// Synchronises some of a warp's `live` threads with one another.
     #[inline(always)]
     pub fn synchronise(&mut self, warp: usize, lanes: u32, live: u32) {
-        if live & !lanes == 0 && self.apart[warp] == 0 && self.known[warp].threads.is_empty() {
-            self.known[warp].warps[warp] = self.now[warp];
+        if live & !lanes == 0 && self.ahead[warp] == 0 && self.clocks[warp].threads.is_empty() {
+            self.clocks[warp].warps[warp] = self.now[warp];
             self.now[warp] += 1;
         } else {
-            self.synchronise_apart(warp, lanes, live);
+            self.synchronise_ahead(warp, lanes, live);
         }
     }
 
     #[cold]
-    fn synchronise_apart(&mut self, warp: usize, lanes: u32, live: u32) {
-        let mut joined = Known::default();
+    fn synchronise_ahead(&mut self, warp: usize, lanes: u32, live: u32) {
+        let mut joined = VectorClock::default();
         self.publish(&mut joined, warp, lanes, live);
         if live & !lanes == 0 {
-            self.forget_apart(warp, u32::MAX);
-            self.known[warp].join(&joined);
+            self.forget_own_clocks(warp, u32::MAX);
+            self.clocks[warp].join(&joined);
         } else {
             let joined = Rc::new(joined);
             self.each_thread(warp, lanes, |_, thread| thread.known = Some(joined.clone()));
-            self.apart[warp] |= lanes;
+            self.ahead[warp] |= lanes;
         }
         self.advance(warp);
     }
 
-    fn forget_apart(&mut self, warp: usize, lanes: u32) {
-        let forgotten = self.apart[warp] & lanes;
+    fn forget_own_clocks(&mut self, warp: usize, lanes: u32) {
+        let forgotten = self.ahead[warp] & lanes;
         if forgotten != 0 {
             self.each_thread(warp, forgotten, |_, thread| thread.known = None);
-            self.apart[warp] &= !forgotten;
+            self.ahead[warp] &= !forgotten;
         }
     }
 
     fn each_thread(&mut self, warp: usize, mut lanes: u32, mut visit: impl FnMut(u32, &mut Thread)) {
-        let all = self.known.len() * LANES;
+        let all = self.clocks.len() * LANES;
         if self.threads.len() < all {
             self.threads.resize(all, Thread::default());
         }
@@ -281,18 +287,19 @@ impl Order {
         }
     }
 
-    /// What a thread knows more than its warp.
-    fn apart(&self, warp: usize, lane: u32) -> Option<&Rc<Known>> {
+    /// The clock of a thread that is ahead of its warp.
+    fn own_clock(&self, warp: usize, lane: u32) -> Option<&Rc<VectorClock>> {
         let thread = self.threads.get(warp * LANES + lane as usize)?;
-        thread.known.as_ref().filter(|_| self.apart[warp] >> lane & 1 != 0)
+        thread.known.as_ref().filter(|_| self.ahead[warp] >> lane & 1 != 0)
     }
 
-    /// Adds what some of a warp's `live` threads know and did to what others will know.
-    pub fn publish(&self, to: &mut Known, warp: usize, lanes: u32, live: u32) {
-        to.join(&self.known[warp]);
-        let mut left = lanes & self.apart[warp];
+    /// Adds the clocks of some of a warp's `live` threads, and their own accesses, to a clock that others will take
+    /// over.
+    pub fn publish(&self, to: &mut VectorClock, warp: usize, lanes: u32, live: u32) {
+        to.join(&self.clocks[warp]);
+        let mut left = lanes & self.ahead[warp];
         while left != 0 {
-            if let Some(known) = self.apart(warp, left.trailing_zeros()) {
+            if let Some(known) = self.own_clock(warp, left.trailing_zeros()) {
                 to.join(known);
             }
             left &= left - 1;
@@ -309,19 +316,19 @@ impl Order {
         to.prune();
     }
 
-    /// Adds what a copy that a thread started has now done, in its name.
-    pub fn publish_landed(&mut self, to: &mut Known, thread: u32) {
+    /// Adds the accesses of a thread's asynchronous copy that has landed.
+    pub fn publish_landed(&mut self, to: &mut VectorClock, thread: u32) {
         let warp = thread as usize / LANES;
         self.publish(to, warp, 1 << (thread % LANES as u32), u32::MAX);
         self.advance(warp);
     }
 
-    /// Some of a warp's `live` threads learn what others handed on.
-    pub fn learn(&mut self, warp: usize, lanes: u32, live: u32, from: &Known) {
+    /// Lets some of a warp's `live` threads take over a clock.
+    pub fn learn(&mut self, warp: usize, lanes: u32, live: u32, from: &VectorClock) {
         let mut left = lanes;
         if live & !lanes == 0 {
-            self.known[warp].join(from);
-            left = self.apart[warp];
+            self.clocks[warp].join(from);
+            left = self.ahead[warp];
         }
         while left != 0 {
             self.learn_alone(warp, left.trailing_zeros(), from);
@@ -329,13 +336,13 @@ impl Order {
         }
     }
 
-    fn learn_alone(&mut self, warp: usize, lane: u32, from: &Known) {
-        let of_warp = &self.known[warp];
-        let own = self.apart(warp, lane).filter(|own| !of_warp.covers(own));
+    fn learn_alone(&mut self, warp: usize, lane: u32, from: &VectorClock) {
+        let of_warp = &self.clocks[warp];
+        let own = self.own_clock(warp, lane).filter(|own| !of_warp.covers(own));
         let knows = own.map_or(of_warp, |own| own);
         if knows.covers(from) {
             if own.is_none() {
-                self.forget_apart(warp, 1 << lane);
+                self.forget_own_clocks(warp, 1 << lane);
             }
             return;
         }
@@ -344,13 +351,14 @@ impl Order {
         known.join(from);
         let mut known = Some(Rc::new(known));
         self.each_thread(warp, 1 << lane, |_, thread| thread.known = known.take());
-        self.apart[warp] |= 1 << lane;
+        self.ahead[warp] |= 1 << lane;
     }
 
-    /// What a thread hands on with a value that it writes: all that it knows, or what its last fence did.
-    pub fn release(&mut self, thread: u32, releases: bool, live: u32) -> Option<Known> {
+    /// The clock that a thread passes on with a value it writes: its own if the write releases, else that of its last
+    /// release fence.
+    pub fn release(&mut self, thread: u32, releases: bool, live: u32) -> Option<VectorClock> {
         let (warp, lane) = (thread as usize / LANES, thread % LANES as u32);
-        let mut known = Known::default();
+        let mut known = VectorClock::default();
         if releases {
             self.publish(&mut known, warp, 1 << lane, live);
             self.released = true;
@@ -362,8 +370,9 @@ impl Order {
         Some(known)
     }
 
-    /// A thread read a value with which something was handed on: it learns that now, or at its next fence.
-    pub fn observe(&mut self, thread: u32, acquires: bool, live: u32, from: &Known) {
+    /// Notes that a thread read a value that passes on a clock. The thread takes it over now if it acquires, else at
+    /// its next fence.
+    pub fn observe(&mut self, thread: u32, acquires: bool, live: u32, from: &VectorClock) {
         let (warp, lane) = (thread as usize / LANES, thread % LANES as u32);
         if acquires {
             return self.learn(warp, 1 << lane, live, from);
@@ -373,7 +382,7 @@ impl Order {
         });
     }
 
-    /// A fence of some threads of a warp.
+    /// Runs a fence of some threads of a warp.
     pub fn fence(&mut self, warp: usize, lanes: u32, live: u32, acquires: bool, releases: bool) {
         if acquires && !self.threads.is_empty() {
             let mut observed = Vec::new();
@@ -385,9 +394,9 @@ impl Order {
             }
         }
         if releases {
-            let (now, apart, of_warp) = (self.now[warp], self.apart[warp], Rc::new(self.known[warp].clone()));
+            let (now, ahead, of_warp) = (self.now[warp], self.ahead[warp], Rc::new(self.clocks[warp].clone()));
             self.each_thread(warp, lanes, |lane, thread| {
-                let own = thread.known.as_ref().filter(|_| apart >> lane & 1 != 0);
+                let own = thread.known.as_ref().filter(|_| ahead >> lane & 1 != 0);
                 thread.fence = Some((own.unwrap_or(&of_warp).clone(), now));
             });
             self.advance(warp);
@@ -395,19 +404,19 @@ impl Order {
     }
 }
 
-/// What a thread knows at the moment.
+/// A thread's view of earlier accesses.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'o> {
     order: &'o Order,
-    /// The times of its warp.
+    /// The times of its warp's clock.
     warps: &'o [u32],
     thread: u32,
-    /// It, or its warp, knows single threads beyond theirs.
+    /// `true` if there is more to look at than `warps`: the thread's own clock, or times of single threads.
     beyond: bool,
 }
 
 impl View<'_> {
-    /// Whether an access at a time by another thread happened before whatever this one does now.
+    /// `true` if another thread's access at that time happened before what this thread does now.
     #[inline(always)]
     pub fn ordered(self, by: u16, time: u32) -> bool {
         time < self.order.start
@@ -415,7 +424,7 @@ impl View<'_> {
             || (self.beyond && self.order.ordered_beyond(by, time, self.thread))
     }
 
-    /// Whether accesses of several lanes of a warp did; those of the thread itself always do.
+    /// `true` if the accesses of several lanes of a warp did. The thread's own always do.
     #[inline(always)]
     pub fn all_ordered(self, by_warp: u16, lanes: u32, time: u32) -> bool {
         if time < self.order.start || time <= self.warps[usize::from(by_warp)] {

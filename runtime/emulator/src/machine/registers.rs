@@ -1,16 +1,23 @@
-//! The registers of a warp: one row of 32 lanes per 32-bit register, two adjacent rows per 64-bit one,
-//! one 32-bit mask per predicate.
-
-use crate::program::Part;
+//! The registers of a warp: a row of 32 lanes for each 32-bit register, two adjacent rows for a 64-bit one, and a
+//! 32-bit mask for each predicate.
 
 /// Threads of a warp.
 pub(crate) const LANES: usize = 32;
 
-/// All lanes active.
+/// The mask of all lanes.
 pub(crate) const FULL: u32 = u32::MAX;
 
-/// Index of a register row (or of a predicate) within a function's frame.
+/// The index of a register row, or of a predicate, in a function's frame.
 pub(crate) type Slot = u32;
+
+/// The operands of an operation, as slots of the running frame.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Slots {
+    pub to: Slot,
+    pub from: [Slot; 4],
+    /// Modifiers and constants, encoded as each operation reads them.
+    pub extra: u64,
+}
 
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
@@ -20,10 +27,10 @@ pub(crate) struct Row(pub [u32; LANES]);
 pub(crate) struct Registers {
     pub rows: Vec<Row>,
     pub predicates: Vec<u32>,
-    /// First row and predicate of the running frame.
+    /// The first row and the first predicate of the running frame.
     pub base: usize,
     pub predicate_base: usize,
-    /// Lanes in which each row or predicate was written, kept under the sanitizer.
+    /// The lanes in which each row, and each predicate, was written. Kept under the sanitizer.
     pub defined: Vec<u32>,
     pub predicate_defined: Vec<u32>,
 }
@@ -68,13 +75,15 @@ impl Registers {
         *predicate = (*predicate & !mask) | (value & mask);
     }
 
-    /// Makes the frame of a part of a meeting the running one.
+    /// Makes the frame at these bases the running one. Returns the bases of the frame that was.
     #[inline(always)]
-    pub fn enter(&mut self, part: &Part<'_>) {
-        (self.base, self.predicate_base) = (part.base, part.predicate_base);
+    pub fn enter(&mut self, base: usize, predicate_base: usize) -> (usize, usize) {
+        let left = (self.base, self.predicate_base);
+        (self.base, self.predicate_base) = (base, predicate_base);
+        left
     }
 
-    /// Makes room for a frame of `rows` and `predicates` at the given bases.
+    /// Grows to at least so many rows and predicates.
     pub fn reserve(&mut self, rows: usize, predicates: usize) {
         if self.rows.len() < rows {
             self.rows.resize(rows, Row([0; LANES]));
@@ -87,7 +96,7 @@ impl Registers {
     }
 }
 
-/// `array::map`, as a loop that is always inlined: the library's stays a call, which costs more than the work.
+/// `array::map` as a loop that is always inlined. The library's remains a call, which costs more than the work.
 #[inline(always)]
 pub(crate) fn mapped<A: Copy, B: Copy + Default>(values: &[A; LANES], f: impl Fn(A) -> B) -> [B; LANES] {
     let mut result = [B::default(); LANES];
@@ -97,7 +106,7 @@ pub(crate) fn mapped<A: Copy, B: Copy + Default>(values: &[A; LANES], f: impl Fn
     result
 }
 
-/// A type that registers hold, one value a lane.
+/// A type that registers hold, one value in each lane.
 pub(crate) trait Cell: Copy + Default + 'static {
     fn load(registers: &Registers, slot: Slot) -> [Self; LANES];
     fn store(registers: &mut Registers, slot: Slot, values: &[Self; LANES]);

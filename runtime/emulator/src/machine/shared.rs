@@ -1,27 +1,28 @@
-//! A block's shared memory, and the sanitizer's record of who touched it when.
+//! A block's shared memory, and the sanitizer's record of the accesses to it.
 //!
-//! Races are found by happens-before ([`super::order`]), at the granularity of the smallest access in the program. The
-//! accesses that the memory model calls strong (atomic, volatile, relaxed, acquiring and releasing ones) do not race
-//! with one another. Times go on from block to block, so that nothing has to be cleared.
+//! The sanitizer finds races by happens-before ([`super::order`]), at the granularity of the program's smallest access.
+//! Accesses that the memory model calls strong (atomic, volatile, relaxed, acquire and release) do not race with one
+//! another. Times rise from block to block, so the record need not be cleared.
 
 use std::collections::HashMap;
 
-use super::order::{Known, Order, View};
+use super::order::{Order, VectorClock, View};
 use super::registers::LANES;
 
 /// The last write to a granule.
 #[derive(Debug, Clone, Copy, Default)]
 struct Write {
-    /// 0: never.
+    /// 0 if there was none.
     time: u32,
     thread: u16,
     flags: u8,
 }
 
+/// Flags of a write. The access was strong.
 const STRONG: u8 = 1;
-/// It is an asynchronous copy that is under way.
+/// The write is an asynchronous copy that is under way.
 const COPYING: u8 = 2;
-/// It handed something on, which stands in `Shadow::releases`.
+/// The write passes on a clock, which is in `Shadow::releases`.
 const RELEASED: u8 = 4;
 
 impl Write {
@@ -30,10 +31,10 @@ impl Write {
     }
 }
 
-/// Reads of a granule by threads of one warp, at one time, of one strength.
+/// Reads of a granule by threads of one warp, all at one time and of one strength.
 #[derive(Debug, Clone, Copy, Default)]
 struct Reads {
-    /// 0: never.
+    /// 0 if there was none.
     time: u32,
     lanes: u32,
     warp: u16,
@@ -47,10 +48,10 @@ impl Reads {
     }
 }
 
-/// The last accesses to a granule. Readers of up to two warps are remembered: a write that is ordered after neither
+/// The last accesses to a granule. Readers of up to two warps are kept: a write that is ordered after neither of them
 /// is a race, whoever else read.
 #[derive(Debug, Clone, Copy, Default)]
-struct Cell {
+struct ShadowCell {
     write: Write,
     reads: [Reads; 2],
 }
@@ -62,7 +63,7 @@ pub(crate) struct Conflict {
     pub earlier_is_write: bool,
 }
 
-/// What the memory model says of an access.
+/// The properties of an access in the memory model.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Strength {
     pub strong: bool,
@@ -77,7 +78,7 @@ impl Strength {
         releases: false,
     };
 
-    /// As three bits.
+    /// Packs the flags into three bits.
     pub fn pack(self) -> u64 {
         u64::from(self.strong) | u64::from(self.acquires) << 1 | u64::from(self.releases) << 2
     }
@@ -97,25 +98,26 @@ pub(crate) struct SharedMemory {
     shadow: Option<Shadow>,
 }
 
+/// The sanitizer's record of shared memory.
 pub(crate) struct Shadow {
-    cells: Vec<Cell>,
+    cells: Vec<ShadowCell>,
     granule: u32,
     pub order: Order,
-    /// What was handed on with the values at these places, by address and size.
+    /// The clocks that come with values, by the values' address and size.
     releases: HashMap<(u32, u32), Release>,
 }
 
-/// What is handed on with a value.
+/// A clock that comes with a value.
 pub(crate) struct Release {
-    known: Known,
-    /// The part that the thread which last released here gave, and the thread: its later writes go on giving that.
-    own: Option<(u32, Known)>,
+    clock: VectorClock,
+    /// The thread that released here last, and its part of the clock, which its later writes go on passing.
+    own: Option<(u32, VectorClock)>,
 }
 
 impl SharedMemory {
     pub fn new(size: u32, granule: u32, warps: usize, sanitize: bool) -> SharedMemory {
         let shadow = sanitize.then(|| Shadow {
-            cells: vec![Cell::default(); size.div_ceil(granule) as usize],
+            cells: vec![ShadowCell::default(); size.div_ceil(granule) as usize],
             granule,
             order: Order::new(warps, warps.div_ceil(4)),
             releases: HashMap::new(),
@@ -126,12 +128,12 @@ impl SharedMemory {
         }
     }
 
-    /// A new block starts: nothing is written.
+    /// Starts a block: nothing is written yet.
     pub fn start_block(&mut self) {
         self.bytes.fill(0);
         if let Some(shadow) = &mut self.shadow {
             if shadow.order.start_block() {
-                shadow.cells.fill(Cell::default());
+                shadow.cells.fill(ShadowCell::default());
             }
             shadow.releases.clear();
         }
@@ -142,7 +144,7 @@ impl SharedMemory {
         self.shadow.as_mut()
     }
 
-    /// Some of a warp's `live` threads synchronised with one another.
+    /// Synchronises some of a warp's `live` threads with one another.
     #[inline(always)]
     pub fn synchronise(&mut self, warp: u32, lanes: u32, live: u32) {
         if let Some(shadow) = &mut self.shadow {
@@ -156,8 +158,8 @@ impl Shadow {
         (address / self.granule) as usize..=((address + size - 1) / self.granule) as usize
     }
 
-    /// An asynchronous copy to these bytes starts: until it lands nobody may touch them. The result is a conflict with
-    /// an earlier access.
+    /// Notes the start of an asynchronous copy to these bytes, which no thread may touch until it lands. Returns a
+    /// conflict with an earlier access.
     pub fn start_copy(&mut self, thread: u32, address: u32, size: u32) -> Option<Conflict> {
         let conflict = self.write(thread, address, size, false);
         for index in self.cells(address, size) {
@@ -166,7 +168,7 @@ impl Shadow {
         conflict
     }
 
-    /// An asynchronous copy has landed, as the thread that started it has seen.
+    /// Notes that an asynchronous copy has landed, for the thread that started it.
     pub fn land_copy(&mut self, thread: u32, address: u32, size: u32) {
         let write = Write {
             time: self.order.now(thread as usize / LANES),
@@ -178,7 +180,7 @@ impl Shadow {
         }
     }
 
-    /// Whether an asynchronous copy to some of these bytes is under way.
+    /// `true` if an asynchronous copy to some of these bytes is under way.
     pub fn is_copying(&self, address: u32, size: u32) -> bool {
         self.cells(address, size).any(|index| {
             let write = self.cells[index].write;
@@ -186,7 +188,7 @@ impl Shadow {
         })
     }
 
-    /// Notes a read of bytes that are inside; the results are whether all were written, and a conflict.
+    /// Notes a read of bytes in bounds. Returns `true` if all of them were written, and a conflict.
     pub fn read(&mut self, thread: u32, address: u32, size: u32, strong: bool) -> (bool, Option<Conflict>) {
         let (mut defined, mut conflict) = (true, None);
         let warp = thread as usize / LANES;
@@ -198,7 +200,7 @@ impl Shadow {
             strong,
         };
         for index in self.cells(address, size) {
-            let Cell { write, reads } = &mut self.cells[index];
+            let ShadowCell { write, reads } = &mut self.cells[index];
             defined &= write.time >= self.order.start;
             if u32::from(write.thread) != thread
                 && !(strong && write.has(STRONG))
@@ -214,7 +216,7 @@ impl Shadow {
         (defined, conflict)
     }
 
-    /// Notes a write of bytes that are inside; the result is a conflict.
+    /// Notes a write of bytes in bounds. Returns a conflict.
     pub fn write(&mut self, thread: u32, address: u32, size: u32, strong: bool) -> Option<Conflict> {
         let mut conflict = None;
         let view = self.order.view(thread);
@@ -224,7 +226,7 @@ impl Shadow {
             flags: if strong { STRONG } else { 0 },
         };
         for index in self.cells(address, size) {
-            let Cell { write, reads } = &mut self.cells[index];
+            let ShadowCell { write, reads } = &mut self.cells[index];
             if u32::from(write.thread) != thread
                 && !(strong && write.has(STRONG))
                 && !view.ordered(write.thread, write.time)
@@ -247,8 +249,8 @@ impl Shadow {
         conflict
     }
 
-    /// Notes a read by a warp group that goes on behind its threads, as its product of that number; the result is as for
-    /// other reads. What some thread of the warp knows to have happened did happen before.
+    /// Notes a read by the asynchronous product of that number of a warp group. Returns the same as [`Shadow::read`].
+    /// An access happened before it if it did for some thread of the warp.
     pub fn read_behind(
         &mut self,
         (warp, group, product): (usize, usize, u32),
@@ -264,7 +266,7 @@ impl Shadow {
             strong: false,
         };
         for index in self.cells(address, size) {
-            let Cell { write, reads } = &mut self.cells[index];
+            let ShadowCell { write, reads } = &mut self.cells[index];
             defined &= write.time >= self.order.start;
             if !self.order.ordered_for_warp(write.thread, write.time, warp) {
                 conflict = Some(Conflict {
@@ -277,24 +279,24 @@ impl Shadow {
         (defined, conflict)
     }
 
-    /// Whether this block wrote all of these bytes.
+    /// `true` if this block wrote all of these bytes.
     pub fn is_written(&self, address: u32, size: u32) -> bool {
         self.cells(address, size)
             .all(|index| self.cells[index].write.time >= self.order.start)
     }
 
-    /// A thread read these bytes: what was handed on with them it learns, now or at its next fence.
+    /// Notes that a thread read these bytes and takes over the clock that comes with them, now or at its next fence.
     pub fn observe(&mut self, thread: u32, address: u32, size: u32, strength: Strength, live: u32) {
         if strength.strong
             && self.is_released(address)
             && let Some(release) = self.releases.get(&(address, size))
         {
-            self.order.observe(thread, strength.acquires, live, &release.known);
+            self.order.observe(thread, strength.acquires, live, &release.clock);
         }
     }
 
-    /// Takes what was handed on with the value at a place that is about to be written. Updates, which read the value too,
-    /// hand on all of it; other writes what their own thread released.
+    /// Takes the clock that comes with a value which is about to be overwritten. An update, which reads the value too,
+    /// passes on all of it; another write passes on what its own thread released.
     pub fn take_release(&mut self, thread: u32, address: u32, size: u32, is_update: bool) -> Option<Release> {
         let valid = self.is_released(address);
         let release = self.releases.remove(&(address, size)).filter(|_| valid)?;
@@ -303,12 +305,12 @@ impl Shadow {
         }
         let own = release.own.filter(|(releaser, _)| *releaser == thread)?;
         Some(Release {
-            known: own.1.clone(),
+            clock: own.1.clone(),
             own: Some(own),
         })
     }
 
-    /// A thread wrote these bytes: with them it hands on what it releases, and what was handed on before.
+    /// Notes that a thread wrote these bytes. With them it passes on its release, and the clock that `before` holds.
     pub fn hand_on(
         &mut self,
         thread: u32,
@@ -325,10 +327,10 @@ impl Shadow {
             (None, None) => return,
             (None, Some(before)) => before,
             (Some(known), before) => {
-                let mut all = before.map(|before| before.known).unwrap_or_default();
+                let mut all = before.map(|before| before.clock).unwrap_or_default();
                 all.join(&known);
                 Release {
-                    known: all,
+                    clock: all,
                     own: Some((thread, known)),
                 }
             }
@@ -345,7 +347,7 @@ impl Shadow {
     }
 }
 
-/// Notes a read beside earlier ones, by a thread or for it.
+/// Adds a read to the two that are kept of a granule.
 #[inline(always)]
 fn note_read(view: View<'_>, reads: &mut [Reads; 2], now: Reads) {
     let [first, second] = reads;
@@ -358,7 +360,8 @@ fn note_read(view: View<'_>, reads: &mut [Reads; 2], now: Reads) {
     } else if view.all_ordered(second.warp, second.lanes, second.time) {
         *second = now;
     } else {
-        // Rather an older read of the same warp is forgotten than a newer one not noted; but weak ones race with more.
+        // A newer read replaces an older one of the same warp, except that a strong read does not replace a weak one,
+        // which races with more accesses.
         let forgettable = |read: &Reads| read.warp == now.warp && (read.strong || !now.strong);
         if forgettable(first) {
             *first = now;

@@ -1,15 +1,15 @@
-//! Floating point by integers: unpack, compute exactly (or with a sticky bit), round once.
+//! Floating-point arithmetic by integers: unpacks, computes exactly or with a sticky bit, and rounds once.
 //!
-//! Slow next to the host's own arithmetic, and right for every format and rounding.
+//! It is slower than the host's own arithmetic, and correct for every format and rounding.
 
 /// A binary floating-point format with an implicit leading bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Format {
-    /// Bits of the significand, the leading one included.
+    /// The bits of the significand, with the implicit leading bit.
     pub precision: u32,
-    /// Bits of the exponent.
+    /// The bits of the exponent.
     pub exponent: u32,
-    /// Whether the largest exponent is kept for infinities and NaN; if not, only all ones are NaN.
+    /// `true` if the largest exponent is reserved for infinities and NaN; `false` if only all ones are NaN.
     pub has_infinity: bool,
 }
 
@@ -40,7 +40,7 @@ impl Format {
         has_infinity: true,
     };
 
-    /// 8-bit floats of the Open Compute Project.
+    /// The 8-bit floats of the Open Compute Project.
     pub const E4M3: Format = Format {
         precision: 4,
         exponent: 4,
@@ -52,7 +52,7 @@ impl Format {
         has_infinity: true,
     };
 
-    /// Bits of a number.
+    /// The bits of a number.
     pub fn bits(self) -> u32 {
         self.precision + self.exponent
     }
@@ -151,7 +151,7 @@ fn signed_infinity(format: Format, sign: bool) -> u64 {
     }
 }
 
-/// Rounds (−1)^sign × (significand + sticky) × 2^exponent, where sticky stands for something in (0, 1).
+/// Rounds (−1)^sign × (significand + s) × 2^exponent, where s is 0, or in (0, 1) if `sticky` is set.
 fn round(format: Format, rounding: Rounding, sign: bool, significand: u128, exponent: i32, sticky: bool) -> u64 {
     if significand == 0 {
         return signed_zero(format, sign);
@@ -162,14 +162,14 @@ fn round(format: Format, rounding: Rounding, sign: bool, significand: u128, expo
     let last = (exponent + length - format.precision as i32).max(lowest);
     let shift = last - exponent;
     let (mut kept, remainder) = if shift <= 0 {
-        // Widening: exact, unless something sticky is left below.
+        // Widening is exact unless `sticky` is set.
         (significand << (-shift).min(127), if sticky { 1 } else { 0 })
     } else if shift > 127 {
         (0, 1)
     } else {
         let half = 1u128 << (shift - 1);
         let rest = significand & ((half << 1) - 1);
-        // 0: exact, 1: below half, 2: half, 3: above half
+        // The part cut off: 0 nothing, 1 below half, 2 half, 3 above half.
         let remainder = match rest.cmp(&half) {
             std::cmp::Ordering::Less => u32::from(rest != 0 || sticky),
             std::cmp::Ordering::Equal => 2 + u32::from(sticky),
@@ -227,7 +227,7 @@ pub(crate) fn convert(from: Format, bits: u64, to: Format, rounding: Rounding) -
     }
 }
 
-/// Converts an integer.
+/// Converts an integer to a float.
 pub(crate) fn from_integer(value: i128, to: Format, rounding: Rounding) -> u64 {
     round(to, rounding, value < 0, value.unsigned_abs(), 0, false)
 }
@@ -298,9 +298,9 @@ pub(crate) fn multiply_add(format: Format, a: u64, b: u64, c: u64, rounding: Rou
 
 /// Adds two non-zero numbers, each (sign, significand, exponent).
 fn sum(format: Format, rounding: Rounding, a: (bool, u128, i32), b: (bool, u128, i32)) -> u64 {
-    // Normalise both so that their leading bits stand at bit 125, then align the smaller to the larger. Bits
-    // are lost from the smaller only when it is shifted by more than its trailing zeros (at least 19), and
-    // then no cancellation can reach them: a sticky bit is enough.
+    // Normalise both to have their leading bit at bit 125, then align the smaller one to the larger one. It loses bits
+    // only if the shift exceeds its trailing zeros (at least 19). Cancellation cannot reach those bits, so a sticky bit
+    // suffices.
     let normalise = |(sign, significand, exponent): (bool, u128, i32)| {
         let shift = significand.leading_zeros() as i32 - 2;
         (sign, significand << shift, exponent - shift)

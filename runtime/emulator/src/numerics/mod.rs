@@ -1,7 +1,7 @@
 //! Number formats and roundings, exactly as PTX defines them.
 //!
-//! Round-to-nearest arithmetic of `f32` and `f64` is the host's own (IEEE 754); everything else goes
-//! through [`exact`]: integer arithmetic on unpacked numbers and a single rounding.
+//! Round-to-nearest arithmetic of `f32` and `f64` is the host's own (IEEE 754). [`exact`] does all else by integer
+//! arithmetic on unpacked numbers and a single rounding.
 
 pub(crate) mod exact;
 pub(crate) mod tensor;
@@ -11,7 +11,7 @@ use exact::{Format, Rounding};
 /// The NaN that `f32` arithmetic of a GPU produces.
 pub(crate) const NAN32: u32 = 0x7fff_ffff;
 
-/// Widens an `f16` given as bits. Exact; branch-free so that loops over lanes vectorise.
+/// Widens the bits of an `f16`, exactly. Without branches, so that loops over lanes vectorise.
 #[inline(always)]
 pub(crate) fn f16_to_f32(bits: u16) -> f32 {
     let sign = (u32::from(bits) & 0x8000) << 16;
@@ -22,13 +22,13 @@ pub(crate) fn f16_to_f32(bits: u16) -> f32 {
     f32::from_bits(scaled.to_bits() | special | sign)
 }
 
-/// Rounds to `f16` (nearest even); NaN becomes `0x7fff`.
+/// Rounds to the nearest `f16`, ties to even. NaN becomes `0x7fff`.
 #[inline(always)]
 pub(crate) fn f32_to_f16(value: f32) -> u16 {
     let bits = value.to_bits();
     let sign = ((bits >> 16) & 0x8000) as u16;
     let magnitude = bits & 0x7fff_ffff;
-    // Normal results: add the rounding increment in place. Subnormal results: let an addition align and round.
+    // Normal results are rounded by an increment in place, subnormal ones by an addition that aligns them.
     let normal = magnitude.wrapping_add(0xc800_0fff).wrapping_add((magnitude >> 13) & 1) >> 13;
     let subnormal = (f32::from_bits(magnitude) + 0.5).to_bits().wrapping_sub(0x3f00_0000);
     let finite = if magnitude < 0x3880_0000 { subnormal } else { normal };
@@ -44,13 +44,13 @@ pub(crate) fn f32_to_f16(value: f32) -> u16 {
     }
 }
 
-/// Widens a `bf16` given as bits.
+/// Widens the bits of a `bf16`, exactly.
 #[inline(always)]
 pub(crate) fn bf16_to_f32(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
 }
 
-/// Rounds to `bf16` (nearest even); NaN becomes `0x7fff`.
+/// Rounds to the nearest `bf16`, ties to even. NaN becomes `0x7fff`.
 #[inline(always)]
 pub(crate) fn f32_to_bf16(value: f32) -> u16 {
     let bits = value.to_bits();
@@ -63,7 +63,7 @@ pub(crate) fn round_f64(value: f64, to: Format, rounding: Rounding) -> u64 {
     exact::convert(Format::F64, value.to_bits(), to, rounding)
 }
 
-/// A subnormal `f32` as the zero of its sign.
+/// Replaces a subnormal `f32` by a zero of the same sign.
 #[inline(always)]
 pub(crate) fn flush(value: f32) -> f32 {
     let bits = value.to_bits();
@@ -74,10 +74,10 @@ pub(crate) fn flush(value: f32) -> f32 {
     }
 }
 
-/// Clamps to [0, 1]; NaN becomes 0.
+/// Clamps to [0, 1]. NaN becomes 0.
 #[inline(always)]
 pub(crate) fn saturate(value: f32) -> f32 {
-    // Comparisons with NaN are false; so are those with a negative zero.
+    // The comparison is false for NaN, and for a negative zero.
     if value > 0.0 {
         if value < 1.0 { value } else { 1.0 }
     } else {

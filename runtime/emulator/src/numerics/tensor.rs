@@ -1,47 +1,45 @@
-//! The arithmetic of tensor cores.
-//!
-//! [`TensorCores`] says what it is and who found out.
+//! The arithmetic of tensor cores. [`TensorCores`] describes it and names the sources.
 
 use super::{bf16_to_f32, f16_to_f32, f32_to_f16};
 
-/// Whose tensor cores matrix instructions imitate.
+/// The GPU whose tensor cores matrix instructions imitate.
 ///
-/// NVIDIA documents none of it. What the emulator does was found by measuring GPUs: Fasi, Higham, Mikaitis and Pranesh,
-/// "Numerical behavior of NVIDIA tensor cores" (PeerJ Computer Science 7:e330, 2021), Khattak and Mikaitis, "Accurate
-/// models of NVIDIA tensor cores" (arXiv 2512.07004), and Xie et al., "MMA-Sim" (arXiv 2511.10909), whose parameters are
-/// used and who found them to agree with hardware bit for bit.
+/// NVIDIA does not document how tensor cores add. The emulator follows measurements of GPUs: Fasi, Higham, Mikaitis and
+/// Pranesh, "Numerical behavior of NVIDIA tensor cores" (PeerJ Computer Science 7:e330, 2021), Khattak and Mikaitis,
+/// "Accurate models of NVIDIA tensor cores" (arXiv 2512.07004), and Xie et al., "MMA-Sim" (arXiv 2511.10909). The
+/// parameters are those of the last, who found them to agree with hardware bit for bit.
 ///
-/// Products of floats are added in steps, each of which adds a few products to the sum so far:
+/// Tensor cores add products of floats in steps. Each step adds a few products to the sum so far:
 /// 1. A product is exact. Its exponent is the sum of its factors' exponents, so its significand lies in [1, 4).
-/// 2. All terms, the sum so far among them, are shifted to the largest exponent, and truncated toward zero there after
-///    a number of fractional bits.
-/// 3. They are added exactly. The result is truncated to `f32`, or rounded to the nearest `f16`.
+/// 2. All terms, including the sum so far, are shifted to the largest exponent, and truncated toward zero to a number
+///    of fractional bits.
+/// 3. The terms are added exactly. The result is truncated to `f32`, or rounded to the nearest `f16`.
 ///
 /// | | fractional bits | products a step |
 /// |---|---|---|
 /// | Ampere, Ada | 24 | 8 (`f16`, `bf16`), 4 (`tf32`) |
-/// | Ada, 8-bit floats | 13, as has the result | 16 |
+/// | Ada, 8-bit floats | 13, also in the result | 16 |
 /// | Hopper and later | 25 | those of the instruction |
-/// | Hopper, 8-bit floats in `wgmma` | 13, as has the result | those of the instruction |
+/// | Hopper, 8-bit floats in `wgmma` | 13, also in the result | those of the instruction |
 ///
-/// Subnormal factors keep their format's least exponent. Products of `f64` are fused multiply-adds in the order of k,
-/// those of integers are exact.
+/// Subnormal factors keep the least exponent of their format. Products of `f64` are fused multiply-adds in the order of
+/// k. Products of integers are exact.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TensorCores {
-    /// Those of the GPU that the module's `.target` names: Ampere's below `sm_90`, else Hopper's.
+    /// The GPU that the module's `.target` names: Ampere below `sm_90`, else Hopper.
     #[default]
     OfTarget,
     /// 24 fractional bits (compute capability 8.x).
     Ampere,
     /// 25 fractional bits (compute capability 9.0 and later).
     Hopper,
-    /// Nobody's: sums are kept in `f64` and rounded once, to nearest.
+    /// No GPU: sums are kept in `f64` and rounded once, to nearest.
     Exact,
 }
 
 impl TensorCores {
-    /// The choice for a module with this `.target`.
+    /// The tensor cores for a module with this `.target`. Never `OfTarget`.
     pub(crate) fn resolved(self, target: &str) -> TensorCores {
         let digits = target.trim_start_matches("sm_").trim_end_matches(char::is_alphabetic);
         match self {
@@ -110,7 +108,7 @@ impl Element {
             Element::S8 => f64::from(bits as i8),
             Element::U8 => f64::from(bits as u8),
             Element::S32 => f64::from(bits as i32),
-            // No infinities: all ones is NaN, the rest is finite.
+            // There are no infinities: all ones is NaN, all others are finite.
             Element::E4m3 => {
                 let magnitude = bits & 0x7f;
                 let value = match magnitude {
@@ -120,17 +118,17 @@ impl Element {
                 };
                 if bits & 0x80 != 0 { -value } else { value }
             }
-            // The upper half of an f16.
+            // The format is the upper half of an f16.
             Element::E5m2 => f16_to_f32((bits as u16 & 0xff) << 8).into(),
         }
     }
 
-    /// Element `index` of each word.
+    /// The element `index` of each word.
     #[inline(always)]
     pub fn values<const N: usize>(self, words: &[u32; N], index: usize) -> [f64; N] {
         let shift = self.bits() as usize * index;
         let mut values = [0.0; N];
-        // The type is looked at once, so that each loop vectorises.
+        // The match is outside of the loop, so that each loop vectorises.
         macro_rules! each {
             ($($element:ident)+) => {
                 match self {
@@ -155,7 +153,7 @@ impl Element {
         }
     }
 
-    /// The bits of a sum, which is rounded to nearest where it is not of this type already. Integers wrap, or saturate.
+    /// The bits of a sum, rounded to nearest if it is not of this type already. Integers wrap, or saturate.
     #[inline(always)]
     pub fn stored(self, sum: f64, saturates: bool) -> u32 {
         match self {
@@ -168,7 +166,7 @@ impl Element {
     }
 }
 
-/// How products are added.
+/// The arithmetic that adds products.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Arithmetic {
     /// Fused multiply-adds in `f64`, in the order of k: as hardware does for `f64`, exact for integers.
@@ -187,7 +185,7 @@ pub(crate) struct Steps {
 }
 
 impl Arithmetic {
-    /// Of products of `a` elements, summed as `d`, `k` of them in an instruction.
+    /// The arithmetic for products of `a` elements that are summed as `d`, with `k` of them in an instruction.
     pub fn new(cores: TensorCores, a: Element, d: Element, k: usize, warp_group: bool) -> Arithmetic {
         if cores == TensorCores::Exact || a == Element::F64 || a.is_integer() {
             return Arithmetic::Fused;
@@ -211,18 +209,18 @@ impl Arithmetic {
     }
 }
 
-/// Products along k of one instruction, at most.
+/// The most products along k of an instruction.
 pub(crate) const MOST_K: usize = 32;
-/// Columns that are computed together.
+/// The number of columns that are computed together.
 pub(crate) const COLUMNS: usize = 8;
 
-/// The exponent of zero: below every other, also when it is added to one.
+/// The exponent of zero. It is below every other, also in a sum with one.
 const ZERO: i32 = -10_000;
-/// The exponent of what is not finite: above every other, also when `ZERO` is added to it.
+/// The exponent of infinities and NaN. It is above every other, also in a sum with `ZERO`.
 const SPECIAL: i32 = 100_000;
-/// Above the exponents of finite products, below those that `SPECIAL` takes part in.
+/// A bound between the exponents of finite products and those of products with `SPECIAL`.
 const FINITE: i32 = 50_000;
-/// No product of two finite elements, and no sum, has a lower exponent.
+/// A bound below the exponents of all finite products and sums.
 const LOWEST: i32 = -300;
 
 #[inline(always)]
@@ -247,7 +245,7 @@ pub(crate) struct Right {
 }
 
 impl Left {
-    /// Nothing is read that was not set.
+    /// A row without elements. Elements are read only after they were set.
     pub const EMPTY: Left = Left {
         values: [0.0; MOST_K],
         exponents: [0; MOST_K],
@@ -273,10 +271,10 @@ impl Right {
     }
 }
 
-/// Adds the products of rows and eight columns, `k` each, to sums.
+/// Adds the products of some rows and eight columns to their sums; `k` is the number of products in each.
 pub(crate) fn multiply(arithmetic: Arithmetic, k: usize, left: &[Left], right: &Right, sums: &mut [[f64; COLUMNS]]) {
     #[cfg(target_arch = "x86_64")]
-    if crate::execute::lanes::wide_available() {
+    if crate::host::has_avx2() {
         #[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
         fn wide(arithmetic: Arithmetic, k: usize, left: &[Left], right: &Right, sums: &mut [[f64; COLUMNS]]) {
             each_row(arithmetic, k, left, right, sums);
@@ -312,7 +310,7 @@ fn each_row(arithmetic: Arithmetic, k: usize, left: &[Left], right: &Right, sums
 }
 
 impl Steps {
-    /// One step, for eight columns.
+    /// Runs a step for eight columns.
     #[inline(always)]
     fn add(self, range: std::ops::Range<usize>, left: &Left, right: &Right, sums: &mut [f64; COLUMNS]) {
         let least = if self.to_f16 { -14 } else { -126 };
@@ -346,7 +344,7 @@ impl Steps {
             ordinary &= sum == 0.0 || (power(-126)..power(128)).contains(&sum.abs());
         }
         if ordinary {
-            // Normal f32 are f64 whose last 29 bits are zero.
+            // A normal f32 is an f64 whose last 29 bits are zero.
             let cut = if self.short { 39 } else { 29 };
             for sum in sums {
                 *sum = f64::from_bits(sum.to_bits() & u64::MAX << cut);
@@ -356,14 +354,14 @@ impl Steps {
         }
     }
 
-    /// A step with infinities or NaN somewhere: what is finite there plays no part.
+    /// Runs a step with infinities or NaN in some column, where finite terms do not matter.
     #[cold]
     fn add_special(self, range: std::ops::Range<usize>, left: &Left, right: &Right, sums: &mut [f64; COLUMNS]) {
         for column in 0..COLUMNS {
             let pairs = range.clone().map(|k| (left.values[k], right.values[k][column]));
             let special = sums[column] + pairs.map(|(x, y)| x * y).sum::<f64>();
             if special.is_finite() {
-                // This column's terms are all finite.
+                // All terms of this column are finite.
                 let mut alone = Right::EMPTY;
                 for k in range.clone() {
                     alone.values[k][column] = right.values[k][column];
@@ -379,7 +377,7 @@ impl Steps {
         }
     }
 
-    /// A sum in the format of results.
+    /// Truncates or rounds a sum to the format of results.
     #[inline(always)]
     fn result(self, sum: f64) -> f64 {
         if self.to_f16 {
@@ -396,7 +394,7 @@ fn power(exponent: i32) -> f64 {
     f64::from_bits(((exponent + 1023) as u64) << 52)
 }
 
-/// Truncates to `f32`; from 2^128 on the result is infinite.
+/// Truncates to `f32`. From 2^128 on the result is infinite.
 #[inline(always)]
 fn toward_zero(value: f64) -> f32 {
     let nearest = value as f32;
@@ -405,11 +403,11 @@ fn toward_zero(value: f64) -> f32 {
     f32::from_bits(nearest.to_bits() - u32::from(further))
 }
 
-/// Rounds once, to nearest even; NaN becomes `0x7fff`.
+/// Rounds once to the nearest `f16`, ties to even. NaN becomes `0x7fff`.
 #[inline(always)]
 fn f64_to_f16(value: f64) -> u16 {
     let near = toward_zero(value);
-    // What was cut off shows in the last bit, so that rounding again is right.
+    // The last bit is sticky, so that the second rounding is correct.
     let inexact = f64::from(near) != value && near.is_finite();
     f32_to_f16(f32::from_bits(near.to_bits() | u32::from(inexact)))
 }

@@ -1,21 +1,23 @@
-//! Constant expressions: 64-bit integers, signed unless a literal or a cast says otherwise, and double-precision floats.
+//! Constant expressions of 64-bit integers and double-precision floats. Integers are signed unless a literal or a cast
+//! makes them unsigned.
 //! The operators and their precedence are C's.
 
 use std::cmp::Ordering;
 
-use super::lexer::Kind;
-use super::{DEEPEST_NESTING, ParseError, Parser};
+use super::error::ParseError;
+use super::lexer::TokenKind;
+use super::parser::{DEEPEST_NESTING, Parser};
 
 /// The value of a constant expression.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Constant {
+pub(super) enum ConstantValue {
     Integer { bits: u64, unsigned: bool },
     Float(f64),
 }
 
-use Constant::{Float, Integer};
+use ConstantValue::{Float, Integer};
 
-fn signed(value: i64) -> Constant {
+fn signed(value: i64) -> ConstantValue {
     Integer {
         bits: value as u64,
         unsigned: false,
@@ -36,12 +38,12 @@ const OPERATORS: [&[&str]; 10] = [
     &["*", "/", "%"],
 ];
 
-/// Where sums stand in [`OPERATORS`].
+/// The level of sums in [`OPERATORS`].
 const SUMS: usize = 8;
 
 impl Parser<'_, '_> {
-    /// A constant expression.
-    pub(super) fn constant(&mut self, depth: u32) -> Result<Constant, ParseError> {
+    /// Parses a constant expression.
+    pub(super) fn constant(&mut self, depth: u32) -> Result<ConstantValue, ParseError> {
         if depth > DEEPEST_NESTING {
             return self.error("a constant expression is nested too deeply");
         }
@@ -54,12 +56,12 @@ impl Parser<'_, '_> {
         let then = self.constant(depth + 1)?;
         self.expect(':')?;
         let other = self.constant(depth + 1)?;
-        // Both have one type, whichever is chosen.
+        // Both have the same type, whichever is chosen.
         let (then, other) = self.alike(then, other)?;
         Ok(if holds { then } else { other })
     }
 
-    /// A constant expression of an integer, as its 64-bit pattern.
+    /// Parses a constant expression of integer type. Returns its 64-bit pattern.
     pub(super) fn constant_integer(&mut self) -> Result<u64, ParseError> {
         match self.constant(0)? {
             Integer { bits, .. } => Ok(bits),
@@ -67,7 +69,7 @@ impl Parser<'_, '_> {
         }
     }
 
-    /// The constant that is added to a name: `+ …` or `- …`, or nothing.
+    /// Parses the offset that may follow a name: `+ …` or `- …`.
     pub(super) fn offset(&mut self) -> Result<i64, ParseError> {
         match self.binary(signed(0), SUMS, 0)? {
             Integer { bits, .. } => Ok(bits as i64),
@@ -75,19 +77,19 @@ impl Parser<'_, '_> {
         }
     }
 
-    /// Whether a constant expression starts here.
+    /// `true` if a constant expression starts here.
     pub(super) fn is_constant(&self) -> bool {
         match self.kind() {
-            Kind::Integer { .. } | Kind::Float64(_) | Kind::Word("WARP_SZ") => true,
-            Kind::Punctuation('-' | '+' | '~' | '(') => true,
+            TokenKind::Integer { .. } | TokenKind::Float64(_) | TokenKind::Word("WARP_SZ") => true,
+            TokenKind::Punctuation('-' | '+' | '~' | '(') => true,
             // `!p` is a predicate.
-            Kind::Punctuation('!') => !matches!(self.ahead(1), Kind::Word(word) if word != "WARP_SZ"),
+            TokenKind::Punctuation('!') => !matches!(self.ahead(1), TokenKind::Word(word) if word != "WARP_SZ"),
             _ => false,
         }
     }
 
-    /// What stands behind a first operand, of operators that bind as `level` or tighter.
-    fn binary(&mut self, mut left: Constant, level: usize, depth: u32) -> Result<Constant, ParseError> {
+    /// Parses the operators behind a first operand that bind as tightly as `level`, or tighter.
+    fn binary(&mut self, mut left: ConstantValue, level: usize, depth: u32) -> Result<ConstantValue, ParseError> {
         while let Some((operator, found)) = self.operator(level) {
             self.at += operator.len();
             let mut right = self.unary(depth)?;
@@ -99,18 +101,18 @@ impl Parser<'_, '_> {
         Ok(left)
     }
 
-    /// The binary operator here and its level, if it binds as `level` or tighter.
+    /// The binary operator here and its level, if it binds as tightly as `level`, or tighter.
     fn operator(&self, level: usize) -> Option<(&'static str, usize)> {
         let here = |operator: &&&str| {
             let tokens = operator.chars().enumerate();
             tokens.clone().all(|(ahead, character)| match self.ahead(ahead) {
-                Kind::Punctuation(found) => found == character,
-                // A lone `%` begins no name.
-                Kind::Word("%") => character == '%',
+                TokenKind::Punctuation(found) => found == character,
+                // A lone `%` is an operator, not the start of a name.
+                TokenKind::Word("%") => character == '%',
                 _ => false,
             }) && self.adjacent(operator.len())
         };
-        // The longest that fits: `<` also begins `<<` and `<=`.
+        // The longest match wins: `<` also begins `<<` and `<=`.
         let all = OPERATORS.iter().enumerate();
         let all = all.flat_map(|(level, operators)| operators.iter().map(move |operator| (operator, level)));
         let (operator, found) = all
@@ -119,26 +121,26 @@ impl Parser<'_, '_> {
         (found >= level).then_some((*operator, found))
     }
 
-    fn unary(&mut self, depth: u32) -> Result<Constant, ParseError> {
+    fn unary(&mut self, depth: u32) -> Result<ConstantValue, ParseError> {
         if depth > DEEPEST_NESTING {
             return self.error("a constant expression is nested too deeply");
         }
         match self.kind() {
-            Kind::Integer { value, unsigned } => {
+            TokenKind::Integer { value, unsigned } => {
                 self.at += 1;
                 Ok(Integer { bits: value, unsigned })
             }
-            Kind::Float64(bits) => {
+            TokenKind::Float64(bits) => {
                 self.at += 1;
                 Ok(Float(f64::from_bits(bits)))
             }
-            Kind::Word("WARP_SZ") => {
+            TokenKind::Word("WARP_SZ") => {
                 self.at += 1;
                 Ok(signed(32))
             }
-            Kind::Punctuation('(') => {
+            TokenKind::Punctuation('(') => {
                 self.at += 1;
-                if let Kind::Dot(cast @ ("s64" | "u64")) = self.kind() {
+                if let TokenKind::Dot(cast @ ("s64" | "u64")) = self.kind() {
                     self.at += 1;
                     self.expect(')')?;
                     return match self.unary(depth + 1)? {
@@ -153,7 +155,7 @@ impl Parser<'_, '_> {
                 self.expect(')')?;
                 Ok(value)
             }
-            Kind::Punctuation(operator @ ('-' | '+' | '~' | '!')) => {
+            TokenKind::Punctuation(operator @ ('-' | '+' | '~' | '!')) => {
                 self.at += 1;
                 match (operator, self.unary(depth + 1)?) {
                     ('-', Integer { bits, unsigned }) => Ok(Integer {
@@ -171,15 +173,15 @@ impl Parser<'_, '_> {
         }
     }
 
-    fn truth(&self, value: Constant) -> Result<bool, ParseError> {
+    fn truth(&self, value: ConstantValue) -> Result<bool, ParseError> {
         match value {
             Integer { bits, .. } => Ok(bits != 0),
             Float(_) => self.error("expected an integer condition, found a float"),
         }
     }
 
-    /// Two operands in the type that both take: unsigned if one of them is.
-    fn alike(&self, left: Constant, right: Constant) -> Result<(Constant, Constant), ParseError> {
+    /// Converts two operands to their common type, which is unsigned if one of them is.
+    fn alike(&self, left: ConstantValue, right: ConstantValue) -> Result<(ConstantValue, ConstantValue), ParseError> {
         match (left, right) {
             (Float(_), Float(_)) => Ok((left, right)),
             (Integer { bits: a, unsigned: x }, Integer { bits: b, unsigned: y }) => {
@@ -190,7 +192,7 @@ impl Parser<'_, '_> {
         }
     }
 
-    fn apply(&self, operator: &str, left: Constant, right: Constant) -> Result<Constant, ParseError> {
+    fn apply(&self, operator: &str, left: ConstantValue, right: ConstantValue) -> Result<ConstantValue, ParseError> {
         match operator {
             "||" => Ok(signed((self.truth(left)? | self.truth(right)?).into())),
             "&&" => Ok(signed((self.truth(left)? & self.truth(right)?).into())),
@@ -200,9 +202,9 @@ impl Parser<'_, '_> {
         }
     }
 
-    fn shift(&self, to_left: bool, value: Constant, amount: Constant) -> Result<Constant, ParseError> {
+    fn shift(&self, to_left: bool, value: ConstantValue, amount: ConstantValue) -> Result<ConstantValue, ParseError> {
         match (value, amount) {
-            // Assemblers differ where the amount is 64 or more.
+            // Assemblers disagree on amounts of 64 and more.
             (
                 Integer { bits, unsigned },
                 Integer {
@@ -223,7 +225,7 @@ impl Parser<'_, '_> {
         }
     }
 
-    fn compare(&self, operator: &str, left: Constant, right: Constant) -> Result<Constant, ParseError> {
+    fn compare(&self, operator: &str, left: ConstantValue, right: ConstantValue) -> Result<ConstantValue, ParseError> {
         let order = match self.alike(left, right)? {
             (Float(a), Float(b)) => a.partial_cmp(&b),
             (
@@ -247,7 +249,12 @@ impl Parser<'_, '_> {
         Ok(signed(holds.into()))
     }
 
-    fn calculate(&self, operator: &str, left: Constant, right: Constant) -> Result<Constant, ParseError> {
+    fn calculate(
+        &self,
+        operator: &str,
+        left: ConstantValue,
+        right: ConstantValue,
+    ) -> Result<ConstantValue, ParseError> {
         let (bits, unsigned) = match self.alike(left, right)? {
             (Integer { bits: a, unsigned }, Integer { bits: b, .. }) => {
                 let (x, y) = (a as i64, b as i64);

@@ -1,15 +1,15 @@
-//! Splits PTX text into tokens, each with its line and byte range.
+//! The lexer: splits PTX text into tokens, each with its line and byte range.
 
-use super::ParseError;
+use super::error::ParseError;
 
-/// One lexical element of PTX.
+/// A token without its position.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Kind<'a> {
+pub(crate) enum TokenKind<'a> {
     /// A name: `add`, `%r1`, `$L__BB0_1`, `_`.
     Word(&'a str),
     /// A name after a dot, without the dot: `.global` gives `global`, `.L2::evict_first` gives `L2::evict_first`.
     Dot(&'a str),
-    /// An integer literal; a `U` behind it or its size makes it unsigned.
+    /// An integer literal. It is unsigned if a `U` follows or if it exceeds `i64::MAX`.
     Integer { value: u64, unsigned: bool },
     /// A single-precision literal `0f…`, as its bits.
     Float32(u32),
@@ -19,19 +19,19 @@ pub(crate) enum Kind<'a> {
     Text(&'a str),
     /// A punctuation character.
     Punctuation(char),
-    /// After the last token.
+    /// The end of the text.
     End,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Token<'a> {
-    pub kind: Kind<'a>,
+    pub kind: TokenKind<'a>,
     pub line: u32,
     pub start: usize,
     pub end: usize,
 }
 
-/// Tokenises the whole text; the last token is `Kind::End`.
+/// Splits the whole text into tokens, of which the last one is `TokenKind::End`.
 pub(crate) fn tokenize(text: &str) -> Result<Vec<Token<'_>>, ParseError> {
     let mut lexer = Lexer {
         text,
@@ -42,7 +42,7 @@ pub(crate) fn tokenize(text: &str) -> Result<Vec<Token<'_>>, ParseError> {
     let mut tokens = Vec::with_capacity(text.len() / 4);
     loop {
         let token = lexer.next()?;
-        let done = token.kind == Kind::End;
+        let done = token.kind == TokenKind::End;
         tokens.push(token);
         if done {
             return Ok(tokens);
@@ -108,7 +108,7 @@ impl<'a> Lexer<'a> {
         let line = self.line;
         let first = self.peek(0);
         let kind = if start >= self.bytes.len() {
-            Kind::End
+            TokenKind::End
         } else if first.is_ascii_digit() {
             self.number()?
         } else if is_word(first) {
@@ -116,13 +116,13 @@ impl<'a> Lexer<'a> {
             while is_word(self.peek(0)) && self.peek(0) != b'%' {
                 self.at += 1;
             }
-            Kind::Word(&self.text[start..self.at])
+            TokenKind::Word(&self.text[start..self.at])
         } else if first == b'.' && is_word(self.peek(1)) {
             self.at += 1;
             while is_word(self.peek(0)) || (self.peek(0) == b':' && self.peek(1) == b':' && is_word(self.peek(2))) {
                 self.at += if self.peek(0) == b':' { 2 } else { 1 };
             }
-            Kind::Dot(&self.text[start + 1..self.at])
+            TokenKind::Dot(&self.text[start + 1..self.at])
         } else if first == b'"' {
             self.at += 1;
             while self.peek(0) != b'"' {
@@ -132,10 +132,10 @@ impl<'a> Lexer<'a> {
                 self.at += 1;
             }
             self.at += 1;
-            Kind::Text(&self.text[start + 1..self.at - 1])
+            TokenKind::Text(&self.text[start + 1..self.at - 1])
         } else if first.is_ascii() {
             self.at += 1;
-            Kind::Punctuation(first as char)
+            TokenKind::Punctuation(first as char)
         } else {
             return Err(self.error("a character outside ASCII"));
         };
@@ -147,7 +147,7 @@ impl<'a> Lexer<'a> {
         })
     }
 
-    fn number(&mut self) -> Result<Kind<'a>, ParseError> {
+    fn number(&mut self) -> Result<TokenKind<'a>, ParseError> {
         let start = self.at;
         let bits = |digits: &str, length: usize| {
             (digits.len() == length)
@@ -163,9 +163,9 @@ impl<'a> Lexer<'a> {
             }
             let digits = &self.text[from..self.at];
             let literal = if prefix[1] == b'f' {
-                bits(digits, 8).map(|bits| Kind::Float32(bits as u32))
+                bits(digits, 8).map(|bits| TokenKind::Float32(bits as u32))
             } else {
-                bits(digits, 16).map(Kind::Float64)
+                bits(digits, 16).map(TokenKind::Float64)
             };
             return literal.ok_or_else(|| {
                 self.error(format!(
@@ -213,7 +213,7 @@ impl<'a> Lexer<'a> {
             let digits = &self.text[start..self.at];
             return digits
                 .parse::<f64>()
-                .map(|value| Kind::Float64(value.to_bits()))
+                .map(|value| TokenKind::Float64(value.to_bits()))
                 .map_err(|_| self.error(format!("`{digits}` is not a number")));
         }
         let digits = &self.text[start..self.at];
@@ -233,8 +233,8 @@ impl<'a> Lexer<'a> {
     }
 }
 
-fn integer<'a>(value: u64, marked: bool) -> Kind<'a> {
-    Kind::Integer {
+fn integer<'a>(value: u64, marked: bool) -> TokenKind<'a> {
+    TokenKind::Integer {
         value,
         unsigned: marked || value > i64::MAX as u64,
     }

@@ -1,4 +1,4 @@
-//! What PTX text says, before names are resolved.
+//! The syntax of PTX, before names are resolved.
 
 use std::fmt;
 
@@ -34,7 +34,7 @@ pub enum Type {
 }
 
 impl Type {
-    /// The type that a modifier names, if it names one.
+    /// The type that a modifier names, without its dot.
     pub fn from_name(name: &str) -> Option<Type> {
         Some(match name {
             "u8" => Type::U8,
@@ -66,7 +66,7 @@ impl Type {
         })
     }
 
-    /// Bytes of a value in memory.
+    /// The size of a value in memory, in bytes.
     pub fn size(self) -> u32 {
         match self {
             Type::U8 | Type::S8 | Type::B8 | Type::Pred => 1,
@@ -78,12 +78,12 @@ impl Type {
         }
     }
 
-    /// Whether it is a signed integer.
+    /// `true` for signed integers.
     pub fn is_signed(self) -> bool {
         matches!(self, Type::S8 | Type::S16 | Type::S32 | Type::S64)
     }
 
-    /// Whether it is an integer or untyped bits.
+    /// `true` for integers and untyped bits.
     pub fn is_integer(self) -> bool {
         !matches!(
             self,
@@ -108,7 +108,7 @@ impl fmt::Display for Type {
     }
 }
 
-/// A state space in which a variable lives or an address points.
+/// A state space, in which a variable lives or to which an address points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum Space {
@@ -133,11 +133,20 @@ impl fmt::Display for Space {
     }
 }
 
+/// A parsed module.
+#[derive(Debug, Default)]
+pub(crate) struct Unit {
+    pub version: (u32, u32),
+    pub target: String,
+    pub variables: Vec<Variable>,
+    pub functions: Vec<Function>,
+}
+
 /// One value of a variable's initialiser.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Initial {
     Integer(u64),
-    /// `0f…`, as its bits.
+    /// The bits of a `0f…` literal.
     Single(u32),
     Double(f64),
     /// `mask(symbol + offset)`: the masked bits of an address, shifted down to the mask's lowest bit.
@@ -155,11 +164,11 @@ pub(crate) struct Variable {
     pub align: u32,
     pub ty: Type,
     pub name: String,
-    /// Elements, counting vector components; none for `extern … []`.
+    /// The number of elements, counting vector components; `None` for `extern … []`.
     pub elements: Option<u64>,
     pub initial: Vec<Initial>,
     pub is_pointer: bool,
-    /// A parameter that is declared as a register.
+    /// `true` for a parameter that is a register.
     pub is_register: bool,
     pub is_extern: bool,
     pub line: u32,
@@ -171,6 +180,7 @@ impl Variable {
     }
 }
 
+/// A kernel (`.entry`) or a device function (`.func`), declared or defined.
 #[derive(Debug, Clone)]
 pub(crate) struct Function {
     pub name: String,
@@ -184,7 +194,7 @@ pub(crate) struct Function {
     pub line: u32,
 }
 
-/// What a function takes and gives.
+/// The types of a function's results and parameters.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Prototype {
     pub results: Vec<Type>,
@@ -207,15 +217,18 @@ impl Prototype {
     }
 }
 
+/// A statement of a function's body.
 #[derive(Debug, Clone)]
 pub(crate) enum Statement {
+    /// `{`, which opens a scope.
     Open,
+    /// `}`
     Close,
     Label(String, u32),
     /// `.reg .ty name` or, with a count, `.reg .ty name<count>`.
     Register {
         ty: Type,
-        /// Registers of a vector; 1: no vector.
+        /// The components of a vector register; 1 if it is none.
         lanes: u32,
         name: String,
         count: Option<u32>,
@@ -232,14 +245,16 @@ pub(crate) enum Statement {
     Instruction(Instruction),
 }
 
+/// An instruction: `@guard name.modifier… operand, …;`.
 #[derive(Debug, Clone)]
 pub(crate) struct Instruction {
+    /// The guard predicate, and `true` if it is negated.
     pub guard: Option<(String, bool)>,
     pub name: String,
     pub modifiers: Vec<String>,
     pub operands: Vec<Operand>,
     pub line: u32,
-    /// Byte range in the module's text.
+    /// The byte range in the module's text.
     pub span: (usize, usize),
 }
 

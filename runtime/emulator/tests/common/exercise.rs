@@ -2,7 +2,7 @@
 
 use energy_kernel_emulator::{Argument, Launch, Memory, Module, Options, launch};
 
-/// Parses a text and runs every kernel that comes out of it, with every check on and with none, and with a limit.
+/// Parses a text and runs each of its kernels under an instruction limit, with all checks and with none.
 pub fn exercise(text: &str) {
     let Ok(module) = Module::parse(text) else { return };
     let memory = Memory::new(1 << 20);

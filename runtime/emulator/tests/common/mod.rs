@@ -87,7 +87,7 @@ impl Values {
             f32::NAN,
         ];
         let edges = edges.map(|value| u64::from(value.to_bits()));
-        // Half of the random values near one, so that additions meet.
+        // Half of the random values are near one, so that additions overlap.
         Values::build(&edges, 0xffff_ffff, |state| {
             if state & 1 == 0 {
                 state >> 7
@@ -157,7 +157,7 @@ fn kernel(instruction: &str, inputs: &[&str], output: &str) -> String {
     text
 }
 
-/// What an instruction gives for each row.
+/// The result of an instruction for each row.
 pub fn results(instruction: &str, inputs: &[&str], output: &str, values: &Values, approx_error: bool) -> Vec<u64> {
     let text = kernel(instruction, inputs, output);
     let memory = Memory::new(1 << 24);
@@ -209,7 +209,7 @@ pub fn check(
     }
 }
 
-/// The same, where any NaN equals any other.
+/// The same, but any NaN equals any other.
 pub fn check_float(
     instruction: &str,
     inputs: &[&str],
@@ -274,7 +274,7 @@ pub fn try_run(
     arguments: &[Argument],
     options: Options,
 ) -> Result<Report, energy_kernel_emulator::Error> {
-    // With EMULATOR_DUMP=folder every text is written there, for ptxas to judge.
+    // EMULATOR_DUMP=folder writes every text there, so that ptxas can check it.
     if let Ok(folder) = std::env::var("EMULATOR_DUMP") {
         use std::hash::{DefaultHasher, Hash, Hasher};
         let mut hasher = DefaultHasher::new();
@@ -292,7 +292,7 @@ pub fn try_run(
     launch(&module, kernel, memory, &with)
 }
 
-/// What the sanitizer finds in a kernel `test` of one parameter, launched as one block.
+/// The sanitizer's findings in a kernel `test` with one parameter, launched as one block.
 pub fn findings_of(
     text: &str,
     threads: u32,

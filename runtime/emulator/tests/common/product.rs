@@ -5,7 +5,7 @@ use energy_kernel_emulator::{Argument, Memory, Options, Report};
 
 /// A matrix by rows, as the bits of its elements.
 pub struct Operand {
-    /// Of an element.
+    /// The bits of an element.
     pub bits: u32,
     pub elements: Vec<u64>,
 }
@@ -30,7 +30,7 @@ fn place(operand: char, bits: u32, m: usize, lane: usize, position: usize) -> (u
     }
 }
 
-/// D of one instruction, by rows, given A (m × k), B (k × 8) and C (m × 8). The sanitizer has nothing to say.
+/// D of one instruction, by rows, given A (m × k), B (k × 8) and C (m × 8). Expects no finding.
 pub fn product(
     head: &str,
     instruction: &str,

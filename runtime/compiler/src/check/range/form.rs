@@ -1,6 +1,6 @@
 //! Linear forms and intervals, in integers that never wrap: what does not fit 128 bits has no form, and no bound.
 
-use crate::element::{Element, Type};
+use crate::element::{Element, Numbers, Type};
 
 /// An unknown of a form: a position in the prover's list of what unknowns stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,21 +95,16 @@ impl Interval {
         }
     }
 
-    /// The values of a type of integers; of another anything.
+    /// The values of an integer type; unbounded for other types.
     pub(crate) fn of(ty: Type) -> Interval {
-        match ty {
-            Type::I32 => Interval::new(i32::MIN.into(), i32::MAX.into()),
-            Type::I64 => Interval::new(i64::MIN.into(), i64::MAX.into()),
-            _ => ANYTHING,
-        }
+        Interval::of_element(ty.element())
     }
 
-    /// The values of elements.
+    /// The values of an integer element type; unbounded for other element types.
     pub(crate) fn of_element(element: Element) -> Interval {
-        match element {
-            Element::I8 => Interval::new(i8::MIN.into(), i8::MAX.into()),
-            Element::U8 => Interval::new(0, u8::MAX.into()),
-            _ => Interval::of(element.compute()),
+        match element.numbers() {
+            Numbers::Integer(format) => Interval::new(format.smallest().into(), format.largest().into()),
+            Numbers::Float(_) | Numbers::Truth => ANYTHING,
         }
     }
 

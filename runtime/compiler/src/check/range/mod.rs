@@ -8,121 +8,13 @@ mod prover;
 mod scalars;
 mod system;
 
-use super::Checked;
+use super::call_error::CallError;
+use super::checked::Checked;
 use crate::element::Type;
 use crate::ir::{AxisId, BinaryOp, Expr, ExprId, ReduceOp, SizeId, Source};
-use crate::text::{counted, given};
 pub(crate) use form::Interval;
 use prover::{Context, Prover};
 use std::collections::{HashMap, HashSet};
-
-/// Why an operator cannot be called with these sizes.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CallError {
-    /// A size was not given.
-    #[error("size `{name}` is missing")]
-    MissingSize {
-        /// Its name.
-        name: String,
-    },
-    /// A name that is no size of the operator.
-    #[error("the operator has no size `{name}`")]
-    UnknownSize {
-        /// The name.
-        name: String,
-    },
-    /// A derived size that has no value, or a negative one.
-    #[error("size `{name}` {reason}")]
-    Derived {
-        /// Its name.
-        name: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A wrong number of tensors.
-    #[error("the operator takes {}, but {}", counted(*.expected as u64, "tensor", "tensors"), given(*.found as u64, "tensor", "tensors"))]
-    Tensors {
-        /// Tensors of the operator.
-        expected: usize,
-        /// Tensors given.
-        found: usize,
-    },
-    /// A tensor with a wrong number of dimensions.
-    #[error("`{tensor}` has {}, but the operator takes {expected}", counted(*.found as u64, "dimension", "dimensions"))]
-    Rank {
-        /// The parameter's name.
-        tensor: String,
-        /// Dimensions of the parameter.
-        expected: usize,
-        /// Dimensions of what was given.
-        found: usize,
-    },
-    /// A dimension that contradicts another.
-    #[error("dimension {dimension} of `{tensor}` is {found}, but {size} = {expected}: {because}")]
-    Shape {
-        /// The parameter's name.
-        tensor: String,
-        /// The dimension, from 0.
-        dimension: usize,
-        /// The size's name.
-        size: String,
-        /// The size's value.
-        expected: u64,
-        /// The dimension found.
-        found: u64,
-        /// Where the value comes from.
-        because: String,
-    },
-    /// Two sizes that one axis runs over, with different values.
-    #[error("axis `{axis}` runs over both {first} = {first_value} and {second} = {second_value}, which must be equal")]
-    Disagreement {
-        /// The axis's name.
-        axis: String,
-        /// A size.
-        first: String,
-        /// Its value.
-        first_value: u64,
-        /// Another.
-        second: String,
-        /// Its value.
-        second_value: u64,
-    },
-    /// Too many combinations of sizes to tune for.
-    #[error("the `tune(…)` clauses multiply out to more than {most} combinations of sizes")]
-    Buckets {
-        /// The most there may be.
-        most: usize,
-    },
-    /// A size, an axis or a position that becomes an `i32` and does not fit one.
-    #[error("{what} reaches {value}, which does not fit the `i32` that it becomes; write `… as i64`, or return `i64`")]
-    Narrow {
-        /// The expression in words.
-        what: String,
-        /// The value that does not fit.
-        value: String,
-        /// The expression.
-        at: ExprId,
-    },
-    /// An index that leaves its dimension.
-    #[error(
-        "index {dimension} of `{tensor}` can be anything from {low} to {high}, but the dimension has {}", counted(*.extent, "element", "elements")
-    )]
-    Range {
-        /// The tensor's name.
-        tensor: String,
-        /// The dimension, from 0.
-        dimension: usize,
-        /// The smallest value that could not be excluded.
-        low: String,
-        /// The largest.
-        high: String,
-        /// The dimension's extent.
-        extent: u64,
-        /// The read.
-        read: ExprId,
-    },
-}
 
 impl Checked {
     /// Checks the sizes of a call (all of them, in the order of [`Op::sizes`](crate::ir::Op::sizes)): sizes that must agree do, and no index leaves its tensor.
@@ -130,18 +22,18 @@ impl Checked {
     /// # Errors
     /// The first of these that does not hold.
     pub fn verify(&self, sizes: &[u64]) -> Result<(), CallError> {
-        let name = |size: SizeId| self.op.sizes[size.index()].name.clone();
+        let name = |size: SizeId| self.op().sizes[size.index()].name.clone();
         let value = |size: SizeId| {
             sizes
                 .get(size.index())
                 .copied()
                 .ok_or_else(|| CallError::MissingSize { name: name(size) })
         };
-        for agreement in &self.agreements {
+        for agreement in self.agreements() {
             let (first, second) = (value(agreement.extent)?, value(agreement.other)?);
             if first != second {
                 return Err(CallError::Disagreement {
-                    axis: self.op.axes[agreement.axis.index()].name.clone(),
+                    axis: self.op().axes[agreement.axis.index()].name.clone(),
                     first: name(agreement.extent),
                     first_value: first,
                     second: name(agreement.other),
@@ -149,15 +41,15 @@ impl Checked {
                 });
             }
         }
-        for size in 0..self.op.sizes.len() {
+        for size in 0..self.op().sizes.len() {
             value(SizeId(size as u32))?;
         }
         let empty = |size: &SizeId| sizes[size.index()] == 0;
-        if self.op.outputs.iter().all(|output| output.dims.iter().any(empty)) {
+        if self.op().outputs.iter().all(|output| output.dims.iter().any(empty)) {
             return Ok(());
         }
         let mut prover = Prover::new(self, sizes);
-        for &at in &self.types.narrowed {
+        for &at in self.narrowed() {
             self.fits_i32(&mut prover, at)?;
         }
         Walk::new(self, sizes, prover).all()
@@ -166,7 +58,7 @@ impl Checked {
     /// `true` if every index value, and every part of an index that is made of nothing else, fits 32 bits at these sizes.
     pub(crate) fn index_values_fit(&self, sizes: &[u64]) -> bool {
         let mut prover = Prover::new(self, sizes);
-        let mut exprs = (0..self.op.exprs.len() as u32).map(ExprId);
+        let mut exprs = (0..self.op().exprs.len() as u32).map(ExprId);
         exprs.all(|expr| !self.is_index(expr) || prover.interval(expr).within(Interval::of(Type::I32)))
     }
 
@@ -179,9 +71,9 @@ impl Checked {
         let end = [value.high, value.low]
             .into_iter()
             .find(|&end| !end.is_some_and(|end| Interval::new(end, end).within(Interval::of(Type::I32))));
-        let what = match self.op.expr(at) {
-            Expr::Size(size) => format!("size `{}`", self.op.sizes[size.index()].name),
-            Expr::Axis(axis) => format!("axis `{}`", self.op.axes[axis.index()].name),
+        let what = match self.op().expr(at) {
+            Expr::Size(size) => format!("size `{}`", self.op().sizes[size.index()].name),
+            Expr::Axis(axis) => format!("axis `{}`", self.op().axes[axis.index()].name),
             Expr::Reduce {
                 op: ReduceOp::ArgMax, ..
             } => "the position that `argmax` finds".to_owned(),
@@ -191,7 +83,7 @@ impl Checked {
             Expr::Read {
                 source: Source::Let(inner),
                 ..
-            } => format!("`{}`", self.op.lets[inner.index()].name),
+            } => format!("`{}`", self.op().lets[inner.index()].name),
             _ => "a value of sizes and axes".to_owned(),
         };
         Err(CallError::Narrow {
@@ -240,7 +132,7 @@ impl<'a> Walk<'a> {
     }
 
     fn all(&mut self) -> Result<(), CallError> {
-        let op = &self.checked.op;
+        let op = self.checked.op();
         for entry in &op.lets {
             self.over(&entry.axes, entry.body)?;
         }
@@ -274,7 +166,7 @@ impl<'a> Walk<'a> {
             self.context = context;
             return done;
         }
-        let op = &self.checked.op;
+        let op = self.checked.op();
         match op.expr(id) {
             Expr::Select {
                 condition,
@@ -339,7 +231,7 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         let Some(found) = unproved else { return Ok(()) };
-        let op = &self.checked.op;
+        let op = self.checked.op();
         let text = |end: Option<i128>, open: &str| end.map_or(open.to_owned(), |end| end.to_string());
         Err(CallError::Range {
             tensor: match source {

@@ -7,7 +7,7 @@
 
 use super::form::{ANYTHING, Atom, Form, Interval};
 use super::system::System;
-use crate::check::Checked;
+use crate::check::checked::Checked;
 use crate::element::Type;
 use crate::ir::{AxisId, BinaryOp, CompareOp, Expr, ExprId, Function, InputId, Literal, ReduceOp, Source, UnaryOp};
 use std::collections::HashMap;

@@ -2,7 +2,8 @@
 
 use super::prover::Prover;
 use super::{Verdicts, Walk};
-use crate::check::{Checked, Diagnostic, Place};
+use crate::check::checked::Checked;
+use crate::check::diagnostic::{Diagnostic, Subject};
 use crate::ir::{Expr, ExprId, InputId, Source};
 use std::collections::BTreeSet;
 
@@ -27,7 +28,7 @@ impl Checked {
         let mut proved = vec![false; suspects.len()];
         let mut at_fault = vec![false; suspects.len()];
         let free = self
-            .op
+            .op()
             .sizes
             .iter()
             .take_while(|size| size.definition.is_none())
@@ -64,7 +65,7 @@ impl Checked {
 
     fn suspects(&self) -> Vec<Suspect> {
         let mut suspects = Vec::new();
-        for (number, expr) in self.op.exprs.iter().enumerate() {
+        for (number, expr) in self.op().exprs.iter().enumerate() {
             let Expr::Read { index, or: None, .. } = expr else {
                 continue;
             };
@@ -87,27 +88,27 @@ impl Checked {
 
     /// A scalar parameter in an expression.
     fn scalar_in(&self, expr: ExprId) -> Option<InputId> {
-        if let Expr::Scalar(input) = self.op.expr(expr) {
+        if let Expr::Scalar(input) = self.op().expr(expr) {
             return Some(*input);
         }
         let mut operands = Vec::new();
-        self.op.operands(expr, |operand| operands.push(operand));
+        self.op().operands(expr, |operand| operands.push(operand));
         operands.into_iter().find_map(|operand| self.scalar_in(operand))
     }
 
     fn refused(&self, suspect: &Suspect) -> Diagnostic {
-        let scalar = &self.op.inputs[suspect.scalar.index()];
-        let Expr::Read { source, .. } = *self.op.expr(suspect.read) else {
-            return Diagnostic::new(Place::Expr(suspect.at), "an index cannot be proved to be in range");
+        let scalar = &self.op().inputs[suspect.scalar.index()];
+        let Expr::Read { source, .. } = *self.op().expr(suspect.read) else {
+            return Diagnostic::new(Subject::Expr(suspect.at), "an index cannot be proved to be in range");
         };
         let (name, element, dimension) = (&scalar.name, scalar.element, suspect.dimension);
         let tensor = match source {
-            Source::Input(input) => &self.op.inputs[input.index()].name,
-            Source::Let(inner) => &self.op.lets[inner.index()].name,
+            Source::Input(input) => &self.op().inputs[input.index()].name,
+            Source::Let(inner) => &self.op().lets[inner.index()].name,
         };
-        let size = &self.op.sizes[self.source_sizes(source)[dimension].index()].name;
+        let size = &self.op().sizes[self.source_sizes(source)[dimension].index()].name;
         Diagnostic::new(
-            Place::Expr(suspect.at),
+            Subject::Expr(suspect.at),
             format!(
                 "nothing is known of the scalar `{name}` before the launch, so index {dimension} of `{tensor}` cannot be proved to be in range"
             ),

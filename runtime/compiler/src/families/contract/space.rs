@@ -1,11 +1,14 @@
 //! The family `contract`: sums of products, in tiles.
 
+use crate::families::family::Family;
 use crate::families::family::{MOST_BLOCKS, first_of_each};
+use crate::families::mma::Mma;
+use crate::lower::tile::arrival::padded_elements;
+use crate::lower::tile::products::{Products, Side, products};
 use crate::problem::Problem;
 use crate::size::Specialisation;
 use crate::target::Machine;
 use bincode::{Decode, Encode};
-use crate::lower::tile::shape::{ContractShape, Side, shape};
 
 /// A block computes `block_rows × block_columns` outputs, `block_depth` terms at a time; a thread
 /// `thread_rows × thread_columns` of them in registers.
@@ -36,21 +39,9 @@ impl Contract {
     }
 
     /// Bytes of shared memory a block.
-    pub(crate) fn shared_bytes(&self, shape: &ContractShape) -> u32 {
-        self.stages * self.stage_elements(shape) * shape.element_bytes()
-    }
-
-    /// Elements between the starts of two rows of a slab in shared memory: padded, still 16-byte aligned.
-    pub(crate) const fn pitch(tile: u32) -> u32 {
-        tile + 4
-    }
-
-    /// Elements of one stage: all sides' slabs.
-    pub(crate) fn stage_elements(&self, shape: &ContractShape) -> u32 {
-        let pitches = shape
-            .tiles(self.block_rows, self.block_columns)
-            .map(|(_, tile)| Contract::pitch(tile));
-        self.block_depth * pitches.sum::<u32>()
+    pub(crate) fn shared_bytes(&self, shape: &Products) -> u32 {
+        let elements = padded_elements(shape, self.block_rows, self.block_columns, self.block_depth);
+        self.stages * elements * shape.element_bytes()
     }
 }
 
@@ -60,10 +51,8 @@ const THREAD_ROWS: [u32; 3] = [2, 4, 8];
 const THREAD_COLUMNS: [u32; 2] = [4, 8];
 const STAGES: [u32; 2] = [1, 2];
 
-pub(super) fn points(
-    problem: &Problem<'_>,
-) -> impl Iterator<Item = Contract> {
-    let shape = shape(problem);
+pub(super) fn points(problem: &Problem<'_>) -> impl Iterator<Item = Contract> {
+    let shape = products(problem);
     all_points(problem.machine).filter(move |point| {
         let tile = [point.block_rows, point.block_columns];
         narrow(&shape, problem)
@@ -79,12 +68,12 @@ pub(super) fn legal(problem: &Problem<'_>, point: &Contract) -> bool {
         && THREAD_COLUMNS.contains(&point.thread_columns)
         && STAGES.contains(&point.stages)
         && point.blocks <= MOST_BLOCKS
-        && ContractShape::PARTS.contains(&point.parts);
-    known && narrow(&shape(problem), problem).is_some_and(|shape| shape.allows(problem, point))
+        && Products::PARTS.contains(&point.parts);
+    known && narrow(&products(problem), problem).is_some_and(|shape| shape.allows(problem, point))
 }
 
 /// The shape of a problem whose indices have 32 bits: the only ones that tiles are written for.
-fn narrow<'s>(shape: &'s Option<ContractShape>, problem: &Problem<'_>) -> Option<&'s ContractShape> {
+fn narrow<'s>(shape: &'s Option<Products>, problem: &Problem<'_>) -> Option<&'s Products> {
     shape.as_ref().filter(|_| !problem.specialisation.wide)
 }
 
@@ -96,8 +85,8 @@ fn all_points(machine: Machine) -> impl Iterator<Item = Contract> {
     let threads = THREAD_ROWS
         .into_iter()
         .flat_map(|rows| THREAD_COLUMNS.map(|columns| (rows, columns)));
-    let grids = ContractShape::block_counts(machine).map(|blocks| (blocks, 1));
-    let grids = grids.chain(ContractShape::PARTS[1..].iter().map(|&parts| (0, parts)));
+    let grids = Products::block_counts(machine).map(|blocks| (blocks, 1));
+    let grids = grids.chain(Products::PARTS[1..].iter().map(|&parts| (0, parts)));
     let pipelines = STAGES
         .into_iter()
         .flat_map(move |stages| grids.clone().map(move |grid| (stages, grid)));
@@ -116,7 +105,7 @@ fn all_points(machine: Machine) -> impl Iterator<Item = Contract> {
         })
 }
 
-impl ContractShape {
+impl Products {
     /// Blocks that the assembler is told to fit on a multiprocessor.
     pub(crate) fn minimum_blocks(&self, problem: &Problem<'_>, point: &Contract) -> u32 {
         let registers = self.registers(point, problem.specialisation);
@@ -137,7 +126,7 @@ impl ContractShape {
                 elements * words + 2 * (elements / vector.max(1)).max(1)
             })
             .sum();
-        40 + (accumulators + fragments) * words + in_flight + ContractShape::held_between_tiles(point.blocks)
+        40 + (accumulators + fragments) * words + in_flight + Products::held_between_tiles(point.blocks)
     }
 
     fn allows(&self, problem: &Problem<'_>, point: &Contract) -> bool {
@@ -148,7 +137,7 @@ impl ContractShape {
                 let vector = load_width(self, problem.specialisation, side, tile, point);
                 tile * point.block_depth / vector / threads
             });
-            loads.sum::<u32>() <= ContractShape::MOST_LOADS
+            loads.sum::<u32>() <= Products::MOST_LOADS
                 && self.persists(problem.specialisation, rows, columns, point.blocks)
         };
         (64..=512).contains(&threads)
@@ -157,22 +146,26 @@ impl ContractShape {
             && self.divides(problem.specialisation, point.block_depth, point.parts)
             && (point.block_rows * point.block_depth).is_multiple_of(threads)
             && (point.block_columns * point.block_depth).is_multiple_of(threads)
-            && problem.machine.resident_blocks(threads, self.registers(point, problem.specialisation), point.shared_bytes(self)) > 0
+            && problem.machine.resident_blocks(
+                threads,
+                self.registers(point, problem.specialisation),
+                point.shared_bytes(self),
+            ) > 0
     }
 }
 
 /// The tile with the least estimated time.
-pub(super) fn default(
-    problem: &Problem<'_>, sizes: &[u64],
-) -> Option<Contract> {
+pub(super) fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Contract> {
     let timed = timed(problem, sizes);
     timed.into_iter().min().map(|(_, point)| point)
 }
 
-/// The same for each tile of a thread.
-pub(super) fn starts(
-    problem: &Problem<'_>, sizes: &[u64],
-) -> Vec<Contract> {
+/// The same for each tile of a thread, unless tensor cores can do the product.
+pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Contract> {
+    // Tensor cores are faster wherever they apply.
+    if !Mma::starts(problem, sizes).is_empty() {
+        return Vec::new();
+    }
     let mut timed = timed(problem, sizes);
     timed.sort_unstable();
     let points = timed.into_iter().map(|(_, point)| point);
@@ -186,7 +179,7 @@ type Time = (u64, std::cmp::Reverse<u64>, u32);
 /// Tiles with their estimated times: whole waves of blocks, each as long as its arithmetic and its
 /// shared-memory traffic take. Products with fewer than 8 rows or columns are no work for tiles.
 fn timed(problem: &Problem<'_>, sizes: &[u64]) -> Vec<(Time, Contract)> {
-    let shape = shape(problem);
+    let shape = products(problem);
     let Some(shape) = narrow(&shape, problem) else {
         return Vec::new();
     };
@@ -204,7 +197,7 @@ fn timed(problem: &Problem<'_>, sizes: &[u64]) -> Vec<(Time, Contract)> {
         let outputs = u64::from(point.thread_rows * point.thread_columns);
         let elements = u64::from(shape.elements(point.thread_rows, point.thread_columns));
         let threads = u64::from(point.threads());
-        // What a thread brings to shared memory, for each term: a load, a store, and where they are.
+        // Each thread's share of the arrival of a term: a load, a store and their addresses.
         let brought = u64::from(shape.elements(point.block_rows, point.block_columns)) * 8 / threads;
         // Per term and thread: a multiply-add for each sum of each output, and the elements from shared memory; fewer than 128
         // threads leave issue slots empty.
@@ -227,9 +220,9 @@ fn timed(problem: &Problem<'_>, sizes: &[u64]) -> Vec<(Time, Contract)> {
         .collect()
 }
 
-/// How wide the vectors are with which a side is loaded: derived from alignment, and such that all threads load alike.
+/// The width of a side's vector loads: the widest that alignment allows and that lets all threads load alike.
 pub(crate) fn load_width(
-    shape: &ContractShape,
+    shape: &Products,
     specialisation: &Specialisation,
     side: &Side,
     tile: u32,

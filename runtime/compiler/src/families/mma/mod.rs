@@ -1,9 +1,6 @@
 //! `mma`: tiles of sums of products on tensor cores, by `mma.sync`.
 
-mod held;
-mod lines;
 mod lower;
-mod outputs;
 mod shape;
 mod space;
 
@@ -41,12 +38,12 @@ impl Family for Mma {
     }
 }
 
-text!(Mma { 
-    block: block_rows x block_columns x block_depth,
-    warp: warp_rows x warp_columns,
-    split: split,
-    stages: stages,
-    group: group,
-    blocks: blocks,
-    parts: parts,
- });
+text!(Mma {
+   block: block_rows x block_columns x block_depth,
+   warp: warp_rows x warp_columns,
+   split: split,
+   stages: stages,
+   group: group,
+   blocks: blocks,
+   parts: parts,
+});

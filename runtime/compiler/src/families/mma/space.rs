@@ -4,14 +4,17 @@
 //! language wherever both factors are of few bits *by what they are*: read from tensors of such elements, rounded by
 //! `tf32(…)` or `as f16`, or made from those by what keeps the bits few. Nothing is ever rounded that the source does not round.
 
+use super::shape::{MmaShape, shape};
 use crate::families::family::{MOST_BLOCKS, first_of_each};
-use crate::check::Checked;
-use crate::ir::{Expr, ExprId, Literal, Source};
+use crate::lower::tile::arrival::{patch, read_as_is};
+use crate::lower::tile::block::Block;
+use crate::lower::tile::epilogue::{Strip, strips};
+use crate::lower::tile::lines::are_paired;
+use crate::lower::tile::multiplicand::Multiplicand;
+use crate::lower::tile::products::{Products, Side};
+use crate::lower::tile::warp::WarpTile;
 use crate::problem::Problem;
-use crate::size::Specialisation;
 use bincode::{Decode, Encode};
-use super::shape::{MmaShape, Multiplicand, shape};
-use crate::lower::tile::shape::{ContractShape, Side, Sum};
 
 /// A block computes `block_rows × block_columns` outputs, `block_depth` terms at a time; a warp
 /// `warp_rows × warp_columns` of them, and every `split`-th part of the terms.
@@ -50,71 +53,48 @@ const SLAB_BYTES: [u32; 2] = [64, 128];
 impl Mma {
     /// Threads a block.
     pub const fn threads(&self) -> u32 {
-        32 * (self.block_rows / self.warp_rows) * (self.block_columns / self.warp_columns) * self.split
+        32 * self.warp_tile().warps(self.block_rows, self.block_columns)
     }
 
     /// Bytes of a stage: all sides' slabs.
-    pub(crate) fn stage_bytes(&self, shape: &ContractShape, multiplicand_bytes: u32) -> u32 {
+    pub(crate) fn stage_bytes(&self, shape: &Products, multiplicand_bytes: u32) -> u32 {
         shape.elements(self.block_rows, self.block_columns) * self.block_depth * multiplicand_bytes
     }
 
-    /// Elements between two rows of what a warp hands on: padded, so that lanes do not meet in a bank. They store two neighbours of rows
-    /// that follow each other, or of every other one if rows are `paired`; or four, if columns are.
-    const fn strip_pitch(&self, paired: [bool; 2]) -> u32 {
-        self.warp_columns
-            + match paired {
-                [false, false] | [true, true] => 8,
-                [true, false] => 4,
-                [false, true] if self.warp_columns == 16 => 0,
-                [false, true] => 16,
-            }
+    /// The block and what it shares with others.
+    pub(super) fn block(&self) -> Block {
+        Block {
+            rows: self.block_rows,
+            columns: self.block_columns,
+            depth: self.block_depth,
+            threads: self.threads(),
+            group: self.group,
+            parts: self.parts,
+        }
     }
 
-    /// What each warp hands on of the sums, 16 rows at a time.
-    pub(crate) fn strips(&self, shape: &ContractShape, multiplicand_bytes: u32) -> Vec<Strip> {
-        let mut start = 0;
-        let mut strip = |sum: &Sum| {
-            let paired = [sum.left, sum.right].map(|side| are_paired(&shape.sides[side], multiplicand_bytes));
-            let pitch = self.strip_pitch(paired);
-            let strip = Strip { start, pitch, paired };
-            start += self.threads() / 32 * strip.bytes();
-            strip
-        };
-        shape.sums.iter().map(&mut strip).collect()
+    /// The part of the block's tile that a warp computes.
+    pub(super) const fn warp_tile(&self) -> WarpTile {
+        WarpTile {
+            rows: self.warp_rows,
+            columns: self.warp_columns,
+            slices: self.split,
+        }
+    }
+
+    /// The strips in which warps exchange their sums.
+    pub(super) fn strips(&self, shape: &Products, multiplicand_bytes: u32) -> Vec<Strip> {
+        strips(shape, self.warp_tile(), self.threads() / 32, multiplicand_bytes)
     }
 
     /// Bytes of shared memory a block: the stages, and after them, in the same place, 16 rows of each warp's sums.
-    pub(crate) fn shared_bytes(&self, shape: &ContractShape, multiplicand_bytes: u32) -> u32 {
+    pub(crate) fn shared_bytes(&self, shape: &Products, multiplicand_bytes: u32) -> u32 {
         let strips = self.strips(shape, multiplicand_bytes);
         let strips = strips
             .last()
             .map_or(0, |last| last.start + self.threads() / 32 * last.bytes());
         (self.stages * self.stage_bytes(shape, multiplicand_bytes)).max(strips)
     }
-}
-
-/// 16 rows of a warp's tile of a sum, in shared memory.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Strip {
-    /// Where the first warp's begins.
-    pub start: u32,
-    /// Elements between two rows.
-    pub pitch: u32,
-    /// Whether fragments have pairs of rows, and of columns; see [`are_paired`].
-    pub paired: [bool; 2],
-}
-
-impl Strip {
-    /// Bytes of a warp's.
-    pub(crate) const fn bytes(self) -> u32 {
-        16 * self.pitch * 4
-    }
-}
-
-/// Whether a side's lines are single bytes of its rows. Matrices are transposed by units of two bytes, so a lane comes to have two neighbouring
-/// rows of such a side: one in the fragment's first half, the other in the second.
-pub(crate) fn are_paired(side: &Side, multiplicand_bytes: u32) -> bool {
-    !side.along_depth && multiplicand_bytes == 1
 }
 
 pub(super) fn points(problem: &Problem<'_>) -> Vec<Mma> {
@@ -131,7 +111,7 @@ pub(super) fn legal(problem: &Problem<'_>, point: &Mma) -> bool {
         && STAGES.contains(&point.stages)
         && GROUPS.contains(&point.group)
         && point.blocks <= MOST_BLOCKS
-        && ContractShape::PARTS.contains(&point.parts);
+        && Products::PARTS.contains(&point.parts);
     known
         && Space::of(problem, &shape(problem)).is_some_and(|space| {
             let bytes = space.bytes().checked_mul(point.block_depth);
@@ -143,7 +123,9 @@ pub(super) fn legal(problem: &Problem<'_>, point: &Mma) -> bool {
 pub(crate) fn minimum_blocks(problem: &Problem<'_>, point: &Mma) -> u32 {
     Space::of(problem, &shape(problem)).map_or(1, |space| {
         let shared = point.shared_bytes(&space.shape.products, space.bytes());
-        problem.machine.minimum_blocks(point.threads(), space.registers(point), shared)
+        problem
+            .machine
+            .minimum_blocks(point.threads(), space.registers(point), shared)
     })
 }
 
@@ -173,11 +155,11 @@ impl<'s, 'p> Space<'s, 'p> {
             .into_iter()
             .flat_map(|rows| WARP_TILES.map(|columns| (rows, columns)))
             .flat_map(|(rows, columns)| SPLITS.map(|split| (rows, columns, split)));
-        let counts = ContractShape::block_counts(self.problem.machine);
+        let counts = Products::block_counts(self.problem.machine);
         let grids = GROUPS
             .into_iter()
             .flat_map(move |group| counts.clone().map(move |blocks| (group, blocks, 1)))
-            .chain(ContractShape::PARTS[1..].iter().map(|&parts| (1, 0, parts)));
+            .chain(Products::PARTS[1..].iter().map(|&parts| (1, 0, parts)));
         let pipelines = STAGES
             .into_iter()
             .flat_map(move |stages| grids.clone().map(move |grid| (stages, grid)));
@@ -213,20 +195,32 @@ impl<'s, 'p> Space<'s, 'p> {
             && self.resident_blocks(point) > 0
     }
 
-    /// Whether few blocks may go from tile to tile: there are more tiles, and few loads of a slab.
+    /// `true` if few blocks may go from tile to tile: there are more tiles, and few loads of a slab.
     fn persists(&self, point: &Mma) -> bool {
         let (rows, columns) = (point.block_rows, point.block_columns);
         let loads = self.shape.products.tiles(rows, columns).map(|(side, tile)| {
             let multiplicand = self.shape.multiplicands[usize::from(!side.of_rows)];
-            let [vector, _] = patch(&self.shape.products, self.problem.specialisation, side, tile, point, multiplicand);
+            let [vector, _] = patch(
+                &self.shape.products,
+                self.problem.specialisation,
+                side,
+                tile,
+                point.block(),
+                multiplicand,
+            );
             tile * point.block_depth / vector / point.threads()
         });
-        loads.sum::<u32>() <= ContractShape::MOST_LOADS
-            && self.shape.products.persists(self.problem.specialisation, rows, columns, point.blocks)
+        loads.sum::<u32>() <= Products::MOST_LOADS
+            && self
+                .shape
+                .products
+                .persists(self.problem.specialisation, rows, columns, point.blocks)
     }
 
     fn divides(&self, point: &Mma) -> bool {
-        self.shape.products.divides(self.problem.specialisation, point.block_depth, point.parts)
+        self.shape
+            .products
+            .divides(self.problem.specialisation, point.block_depth, point.parts)
     }
 
     /// `true` if its split of the terms among blocks may pay on this machine.
@@ -237,7 +231,8 @@ impl<'s, 'p> Space<'s, 'p> {
 
     fn resident_blocks(&self, point: &Mma) -> u32 {
         let shared = point.shared_bytes(&self.shape.products, self.bytes());
-        self.problem.machine
+        self.problem
+            .machine
             .resident_blocks(point.threads(), self.registers(point), shared)
     }
 
@@ -245,12 +240,22 @@ impl<'s, 'p> Space<'s, 'p> {
     fn registers(&self, point: &Mma) -> u32 {
         let accumulators = self.shape.products.sums.len() as u32 * point.warp_rows * point.warp_columns / 32;
         let fragments = self.shape.products.elements(point.warp_rows, point.warp_columns) / 4;
-        // Of what goes through registers: where it is, and what tells whether it is there. More where terms have several coordinates.
+        // Operands staged through registers: their addresses and bounds predicates, one more where K has several coordinates.
         let address = if self.shape.products.terms.len() > 1 { 4 } else { 3 };
-        let loads: u32 = self.shape.products.tiles(point.block_rows, point.block_columns)
+        let loads: u32 = self
+            .shape
+            .products
+            .tiles(point.block_rows, point.block_columns)
             .map(|(side, rows)| {
                 let multiplicand = self.shape.multiplicands[usize::from(!side.of_rows)];
-                let [vector, _] = patch(&self.shape.products, self.problem.specialisation, side, rows, point, multiplicand);
+                let [vector, _] = patch(
+                    &self.shape.products,
+                    self.problem.specialisation,
+                    side,
+                    rows,
+                    point.block(),
+                    multiplicand,
+                );
                 let elements = rows * point.block_depth / point.threads();
                 let pieces = elements / vector;
                 if self.may_copy(side, multiplicand, vector) {
@@ -261,79 +266,30 @@ impl<'s, 'p> Space<'s, 'p> {
                 }
             })
             .sum();
-        let paired = self.shape.products.sides
+        let paired = self
+            .shape
+            .products
+            .sides
             .iter()
             .filter(|side| are_paired(side, self.bytes()))
             .count() as u32;
-        // What is being taken apart, where blocks that go on keep more at hand.
+        // Byte pairs that are being taken apart, where persistent blocks hold more registers.
         let apart = if point.blocks > 0 { 12 * paired } else { 0 };
-        40 + accumulators + fragments + loads + apart + ContractShape::held_between_tiles(point.blocks)
+        40 + accumulators + fragments + loads + apart + Products::held_between_tiles(point.blocks)
     }
 
-    /// Whether a side may be copied as it lies in memory: a guess, made certain while lowering.
+    /// `true` if a side may be copied as it lies in memory: a guess, made certain while lowering.
     fn may_copy(&self, side: &Side, multiplicand: Multiplicand, vector: u32) -> bool {
-        side.factors
-            .first()
-            .is_some_and(|&factor| read_as_is(self.problem.checked, self.problem.specialisation, &self.shape.products, factor, multiplicand))
-            && vector * multiplicand.bytes() >= 4
+        side.factors.first().is_some_and(|&factor| {
+            read_as_is(
+                self.problem.checked,
+                self.problem.specialisation,
+                &self.shape.products,
+                factor,
+                multiplicand,
+            )
+        }) && vector * multiplicand.bytes() >= 4
     }
-}
-
-/// Whether a factor is an element of a tensor, multiplied as it is stored; outside of it 0.
-pub(crate) fn read_as_is(
-    checked: &Checked,
-    specialisation: &Specialisation,
-    shape: &ContractShape,
-    factor: ExprId,
-    multiplicand: Multiplicand,
-) -> bool {
-    let op = checked.op();
-    let Expr::Read {
-        source: Source::Input(input),
-        ref index,
-        or,
-    } = *op.expr(factor)
-    else {
-        return false;
-    };
-    let zero = |or: ExprId| matches!(op.expr(or), Expr::Literal(Literal::Float(0.0) | Literal::Int(0)));
-    // Beyond the last term it is 0 because its index is beyond.
-    let summed = shape
-        .depth
-        .iter()
-        .flatten()
-        .any(|&axis| checked.axes(factor).contains(axis));
-    let gathered = (0..index.len()).any(|dimension| checked.gathered(factor, dimension));
-    op.inputs[input.index()].element == multiplicand.element()
-        && or.is_none_or(zero)
-        && summed
-        && !(gathered && specialisation.check_indices)
-}
-
-/// What a thread loads of a side before it stores it: neighbours, at once, and how many terms of them. Up to 16 bytes of what they are
-/// multiplied as, and such that all threads load alike.
-///
-/// Matrices of words cannot be transposed: where words that are neighbours are of different rows, terms of a row are stored at once.
-pub(crate) fn patch(
-    shape: &ContractShape,
-    specialisation: &Specialisation,
-    side: &Side,
-    tile: u32,
-    point: &Mma,
-    multiplicand: Multiplicand,
-) -> [u32; 2] {
-    let bytes = multiplicand.bytes();
-    let elements = tile * point.block_depth / point.threads();
-    let mut vector = shape.vector(specialisation, side, 16 / bytes);
-    let terms = if !side.along_depth && bytes == 4 {
-        elements.min(4)
-    } else {
-        1
-    };
-    while vector > 1 && !elements.is_multiple_of(vector * terms) {
-        vector /= 2;
-    }
-    [vector, terms]
 }
 
 /// Products with fewer rows or columns are no work for tiles by the formula, and with fewer than those not by the estimate.
@@ -341,9 +297,7 @@ const LEAST_ROWS: u64 = 8;
 const LEAST_START_ROWS: u64 = 2;
 
 /// The tile with the least estimated time.
-pub(super) fn default(
-    problem: &Problem<'_>, sizes: &[u64],
-) -> Option<Mma> {
+pub(super) fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Mma> {
     let timed = timed(problem, sizes, LEAST_ROWS);
     timed.into_iter().min().map(|(_, _, point)| point)
 }
@@ -358,10 +312,7 @@ pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Mma> {
 
 /// Tiles with their estimated times, and threads: whole waves of blocks, each as long as its tensor cores, its reads of shared
 /// memory, or its reads of L2 take. None if there are fewer rows or columns than `least`.
-fn timed(
-    problem: &Problem<'_>, sizes: &[u64],
-    least: u64,
-) -> Vec<(u64, u32, Mma)> {
+fn timed(problem: &Problem<'_>, sizes: &[u64], least: u64) -> Vec<(u64, u32, Mma)> {
     let shape = shape(problem);
     let Some(space) = Space::of(problem, &shape) else {
         return Vec::new();

@@ -4,12 +4,10 @@
 //! counter of the walk's loop left out. What a walk keeps serves those that stand after it; therefore what a walk needs of other
 //! walks is computed before it ([`Group::ahead`]).
 
-use crate::lower::Error;
+use super::space::{Keep, Row};
+use crate::ir::InputId;
 use crate::lower::expression::{Access, Lowering};
-use crate::ir::{ExprId, InputId};
 use crate::ptx::{Address, Few, Opcode, Reg};
-use super::lower::Group;
-use super::Keep;
 
 /// A walk in a loop, over one axis of an extent that is compiled in.
 pub(super) struct Walk {
@@ -17,7 +15,7 @@ pub(super) struct Walk {
     pub id: u32,
     /// The loop's counter: the chunk of a turn's first step.
     pub counter: Reg,
-    /// How many chunks there are in whole turns; 0 if nothing can be kept.
+    /// Chunks of all turns; 0 if nothing can be kept.
     pub slots: u32,
     /// The depth of the loop's region.
     pub depth: usize,
@@ -27,9 +25,17 @@ pub(super) struct Walk {
     pub guard: Option<Reg>,
 }
 
-/// What threads have put into shared memory, each its own.
-#[derive(Default)]
+/// The elements that threads keep in shared memory, each its own.
 pub(super) struct Kept {
+    schedule: Row,
+    /// The row's number among the block's rows, 32 bits.
+    row_in_block: Option<Reg>,
+    /// The walks under way, outermost first.
+    pub walks: Vec<Walk>,
+    /// The number of walks begun so far.
+    pub walks_begun: u32,
+    /// Bytes of shared memory in use, also for other purposes.
+    pub shared_bytes: u32,
     pub(super) entries: Vec<KeptElements>,
     /// The inputs that are worth keeping.
     pub again: Vec<bool>,
@@ -52,40 +58,26 @@ pub(super) struct KeptElements {
     pub(super) fetched: Option<(u32, Few<Reg>)>,
 }
 
-impl Group {
-    /// Computes what is the same for a whole row before a walk that needs it, so that what it reads is kept by then.
-    pub(super) fn ahead(&mut self, lowering: &mut Lowering<'_>, expr: ExprId) -> Result<(), Error> {
-        if self.schedule.keep != Keep::Shared || !lowering.checked.unconditional(expr) {
-            return Ok(());
+impl Kept {
+    pub fn new(schedule: Row, row_in_block: Option<Reg>) -> Kept {
+        Kept {
+            schedule,
+            row_in_block,
+            walks: Vec::new(),
+            walks_begun: 0,
+            shared_bytes: 0,
+            entries: Vec::new(),
+            again: Vec::new(),
+            budget: 0,
+            used: 0,
         }
-        // Operands stand before what uses them, so each is looked at once.
-        let mut wanted = vec![false; expr.index() + 1];
-        wanted[expr.index()] = true;
-        let mut uniform = Vec::new();
-        for position in (0..=expr.index()).rev() {
-            if !wanted[position] {
-                continue;
-            }
-            let expr = ExprId(position as u32);
-            let axes = lowering.checked.axes(expr);
-            let bound = axes.iter().all(|axis| lowering.binding(axis).is_ok());
-            if bound && self.same_for_all(lowering, expr)? {
-                uniform.push(expr);
-            } else {
-                lowering.op().operands(expr, |operand| wanted[operand.index()] = true);
-            }
-        }
-        uniform
-            .into_iter()
-            .rev()
-            .try_for_each(|expr| lowering.value(expr, self).map(|_| ()))
     }
 
     /// The walk at hand and what to keep these elements as; none if they are not kept.
-    pub(super) fn keeping(&self, lowering: &Lowering<'_>, access: &Access) -> Option<(&Walk, KeptElements)> {
+    fn keeping(&self, lowering: &Lowering<'_>, access: &Access) -> Option<(&Walk, KeptElements)> {
         let walk = self.walks.last().filter(|walk| walk.slots > 0)?;
         let here = lowering.b.current_depth() == walk.depth && (access.guard.is_none() || access.guard == walk.guard);
-        if self.schedule.keep != Keep::Shared || !here || !self.kept.again[access.input.index()] {
+        if self.schedule.keep != Keep::Shared || !here || !self.again[access.input.index()] {
             return None;
         }
         let mut terms: Vec<_> = access
@@ -119,7 +111,7 @@ impl Group {
     }
 
     /// Where a thread keeps the elements of a chunk.
-    pub(super) fn slot(&self, lowering: &mut Lowering<'_>, walk: &Walk, region: u32, bytes: u32) -> Address {
+    fn slot(&self, lowering: &mut Lowering<'_>, walk: &Walk, region: u32, bytes: u32) -> Address {
         let base = lowering.b.shared_base();
         let chunk = match lowering.math.wide {
             true => lowering.b.op(Opcode::CvtU32U64, &[walk.counter.into()]),
@@ -139,7 +131,7 @@ impl Group {
     }
 
     /// The elements: kept by an earlier walk, or loaded and, if there is room, kept.
-    pub(super) fn kept_or_loaded(&mut self, lowering: &mut Lowering<'_>, access: &Access) -> Few<Reg> {
+    pub fn kept_or_loaded(&mut self, lowering: &mut Lowering<'_>, access: &Access) -> Few<Reg> {
         let Some((walk, mut wanted)) = self.keeping(lowering, access) else {
             return lowering.load_elements(access);
         };
@@ -147,10 +139,10 @@ impl Group {
         let alike = |kept: &&KeptElements| {
             (kept.input, kept.count, &kept.offset) == (wanted.input, wanted.count, &wanted.offset)
         };
-        // What a walk under way keeps stands after what is emitted now, unless it is this walk.
+        // The stores of a walk under way stand after the code emitted now, unless it is this walk.
         let under_way = |kept: &&KeptElements| self.walks.iter().any(|walk| walk.id == kept.walk);
         let same = |kept: &&KeptElements| alike(kept) && kept.step == wanted.step;
-        let mut known = (0..).zip(&self.kept.entries).filter(|(_, kept)| same(kept));
+        let mut known = (0..).zip(&self.entries).filter(|(_, kept)| same(kept));
         if known.clone().any(|(_, kept)| kept.walk == walk.id) {
             return lowering.load_elements(access);
         }
@@ -161,26 +153,26 @@ impl Group {
             }
             let slot = self.slot(lowering, walk, kept.region, bytes);
             let elements = lowering.kept_elements(access.element, access.count, slot);
-            self.kept.entries[at].fetched = Some((id, elements.clone()));
+            self.entries[at].fetched = Some((id, elements.clone()));
             return elements;
         }
         let elements = lowering.load_elements(access);
         // The steps of a turn have one region.
-        let others = self.kept.entries.iter().filter(alike);
+        let others = self.entries.iter().filter(alike);
         let region = others.clone().find(|kept| kept.walk == walk.id).map(|kept| kept.region);
         let needed = (walk.slots * self.schedule.rows)
             .saturating_mul(bytes)
             .next_multiple_of(16);
-        let room = self.kept.used.saturating_add(needed) <= self.kept.budget;
+        let room = self.used.saturating_add(needed) <= self.budget;
         if region.is_some() || room {
             wanted.region = region.unwrap_or(self.shared_bytes.next_multiple_of(16));
             let slot = self.slot(lowering, walk, wanted.region, bytes);
             lowering.keep_elements(access.element, &elements, slot);
             if region.is_none() {
-                self.kept.used += needed;
+                self.used += needed;
                 self.shared_bytes = wanted.region + needed;
             }
-            self.kept.entries.push(wanted);
+            self.entries.push(wanted);
         }
         elements
     }

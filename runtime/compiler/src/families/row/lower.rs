@@ -4,32 +4,28 @@
 //! its elements in registers is straight code: an element that two walks read is one load, since the builder
 //! numbers values. One that keeps them in shared memory walks in loops ([`kept`]).
 
+use super::group::{Group, Pace};
+use super::one_pass;
+use super::shape::{kept_budget, read_again, row_axes};
+use super::space::{Pass, Row, minimum_blocks};
+use crate::ir::{AxisId, ExprId};
 use crate::lower::Error;
-use crate::lower::expression::{Access, Accumulator, Binding, Lanes, Lowering, Reduce, or_identity};
+use crate::lower::expression::{Binding, Lowering};
 use crate::lower::grid::{Grid, volume_formula};
 use crate::lower::index::Linear;
-use crate::lower::value::{Value, class_of};
-use crate::element::Type;
-use crate::ir::{AxisId, Expr, ExprId, ReduceOp};
+use crate::lower::online::sums::Walker;
 use crate::problem::Problem;
-use crate::ptx::{Address, Cache, Class, Few, Guard, Opcode, Operand, Reg, Space, Turns, Width};
-use super::space::{Keep, Pass, Row, minimum_blocks};
-use super::shape::{kept_budget, read_again, row_axes};
-use crate::lower::shuffle::butterfly;
-use super::kept::{Kept, Walk};
+use crate::ptx::{Cache, Guard};
 
-pub(super) fn lower<'a>(
-    problem: &Problem<'a>, name: &str,
-    schedule: &Row,
-) -> Result<(Lowering<'a>, Grid), Error> {
+pub(super) fn lower<'a>(problem: &Problem<'a>, name: &str, schedule: &Row) -> Result<(Lowering<'a>, Grid), Error> {
     let mut lowering = Lowering::new(problem, name, schedule.threads * schedule.rows);
     let row_count = row_axes(problem.checked).ok_or(Error::Unbound)?;
     let dims = &problem.checked.op().outputs[0].dims[..row_count];
     let mut group = Group::new(&mut lowering, *schedule, row_count);
     group.kept.budget = kept_budget(problem.machine);
     group.kept.again = read_again(problem.checked);
-    group.outputs(&mut lowering)?;
-    let shared = group.shared_bytes;
+    outputs(&mut group, &mut lowering)?;
+    let shared = group.kept.shared_bytes;
     // Left alone, the assembler spills a little to fit more blocks.
     let resident = minimum_blocks(problem, schedule, shared);
     lowering.b.set_minimum_blocks(resident);
@@ -37,512 +33,77 @@ pub(super) fn lower<'a>(
     Ok((lowering, Grid::of(blocks, schedule.threads * schedule.rows, shared)))
 }
 
-/// The group of threads that does one row.
-pub(super) struct Group {
-    pub(super) schedule: Row,
-    /// Leading output axes that number the rows.
-    pub(super) row_count: usize,
-    /// The thread's number in its group.
-    pub(super) thread: Linear,
-    /// The row's number among the block's rows, 32 bits.
-    pub(super) row_in_block: Option<Reg>,
-    /// Where the row exists; none if all do.
-    pub(super) valid: Option<Reg>,
-    pub(super) coordinates: Vec<Linear>,
-    /// Registers that are the same for the whole group.
-    pub(super) uniform: Vec<Reg>,
-    pub(super) shared_bytes: u32,
-    pub(super) kept: Kept,
-    /// The walks under way, outermost first.
-    pub(super) walks: Vec<Walk>,
-    pub(super) walks_begun: u32,
-}
-
-/// One step of a walk: `vector` neighbours.
-pub(super) struct Step {
-    /// Which of a turn's steps it is.
-    pub(super) number: u32,
-    /// Counts chunks of `vector` elements.
-    pub(super) chunk: Linear,
-    /// Where the first element is.
-    pub(super) coordinates: Vec<Linear>,
-    pub(super) lanes: Option<Lanes>,
-    /// Holds where the chunk exists.
-    pub(super) guard: Option<Reg>,
-}
-
-impl Step {
-    /// Binds an axis to the coordinate that a lane has in a dimension of the walk.
-    pub(super) fn bind(&self, lowering: &mut Lowering<'_>, axis: AxisId, dimension: usize, lane: u32) {
-        let fastest = dimension + 1 == self.coordinates.len();
-        let value = self.coordinates[dimension].plus_constant(if fastest { lane.into() } else { 0 });
-        let guard = self.guard;
-        lowering.bind(axis, Binding { value, guard });
-    }
-}
-
-/// How a walk goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pace {
-    /// As the schedule says.
-    Schedule,
-    /// One step a turn, keeping nothing: for what hardly ever happens.
-    Slow,
-}
-
-impl Group {
-    pub(super) fn new(lowering: &mut Lowering<'_>, schedule: Row, row_count: usize) -> Group {
-        let op = lowering.op();
-        let dims = &op.outputs[0].dims[..row_count];
-        let block = lowering.block();
-        let tid = lowering.b.op(Opcode::TidX, &[]);
-        let (thread, row_in_block) = if schedule.rows == 1 {
-            (tid, None)
-        } else {
-            let shift = i64::from(schedule.threads.trailing_zeros());
-            let mask = i64::from(schedule.threads - 1);
-            let thread = lowering.b.op(Opcode::AndB32, &[tid.into(), mask.into()]);
-            let row = lowering.b.op(Opcode::ShrU32, &[tid.into(), shift.into()]);
-            (thread, Some(row))
-        };
-        let thread = Linear::register(lowering.index_register(thread));
-        let mut row = block.times(i64::from(schedule.rows));
-        let mut valid = None;
-        if let Some(in_block) = row_in_block {
-            row = row.plus(&Linear::register(lowering.index_register(in_block)));
-            let rows = lowering.volume(dims);
-            let exists = lowering.below(&row, &rows);
-            // All threads take part in shuffles and barriers: those without a row do the last one again, and store nothing.
-            let last = rows.plus_constant(-1);
-            let (row_operand, last) = (
-                lowering.math.operand(&mut lowering.b, &row),
-                lowering.math.operand(&mut lowering.b, &last),
-            );
-            let minimum = if lowering.math.wide {
-                Opcode::MinS64
-            } else {
-                Opcode::MinS32
-            };
-            row = Linear::register(lowering.b.op(minimum, &[row_operand, last]));
-            valid = Some(exists);
+fn outputs(group: &mut Group, lowering: &mut Lowering<'_>) -> Result<(), Error> {
+    let op = lowering.op();
+    for output in &op.outputs {
+        for (&axis, value) in output.axes.iter().zip(&group.coordinates) {
+            lowering.bind(axis, Binding::of(value.clone()));
         }
-        let extents: Vec<Linear> = dims.iter().map(|&size| lowering.size(size)).collect();
-        let coordinates = lowering.math.coordinates(&mut lowering.b, &row, &extents);
-        let uniform = coordinates
-            .iter()
-            .flat_map(|coordinate| coordinate.terms().iter().map(|&(reg, _)| reg))
+    }
+    if group.schedule.pass == Pass::One {
+        one_pass::reduce(group, lowering)?;
+    }
+    // Outputs of one shape are computed in one walk.
+    let mut done = vec![false; op.outputs.len()];
+    for (position, output) in op.outputs.iter().enumerate() {
+        if done[position] {
+            continue;
+        }
+        if output.dims.len() == group.row_count {
+            single(group, lowering, position)?;
+            continue;
+        }
+        let alike: Vec<usize> = (position..op.outputs.len())
+            .filter(|&other| op.outputs[other].dims == output.dims)
             .collect();
-        Group {
-            schedule,
-            row_count,
-            thread,
-            row_in_block,
-            valid,
-            coordinates,
-            uniform,
-            shared_bytes: 0,
-            kept: Kept::default(),
-            walks: Vec::new(),
-            walks_begun: 0,
-        }
+        alike.iter().for_each(|&other| done[other] = true);
+        lanes(group, lowering, &alike)?;
     }
+    Ok(())
+}
 
-    // ------------------------------------------------------------------ outputs
+/// An output of one element a row: the group's first thread stores it.
+fn single(group: &mut Group, lowering: &mut Lowering<'_>, position: usize) -> Result<(), Error> {
+    let value = lowering.output_value(position, group)?;
+    let first = lowering.below(&group.thread.clone(), &Linear::constant(1));
+    let predicate = lowering.both(Some(first), group.valid);
+    let offset = offset(group, lowering, position, &[]);
+    let guard = predicate.map(|predicate| Guard { predicate, holds: true });
+    lowering.store_output(position, &offset, &[value], Cache::Normal, guard);
+    Ok(())
+}
 
-    pub(super) fn outputs(&mut self, lowering: &mut Lowering<'_>) -> Result<(), Error> {
-        let op = lowering.op();
-        for output in &op.outputs {
-            for (&axis, value) in output.axes.iter().zip(&self.coordinates) {
-                lowering.bind(axis, Binding::of(value.clone()));
-            }
-        }
-        if self.schedule.pass == Pass::One {
-            self.joint(lowering)?;
-        }
-        // Outputs of one shape are computed in one walk.
-        let mut done = vec![false; op.outputs.len()];
-        for (position, output) in op.outputs.iter().enumerate() {
-            if done[position] {
-                continue;
-            }
-            if output.dims.len() == self.row_count {
-                self.single(lowering, position)?;
-                continue;
-            }
-            let alike: Vec<usize> = (position..op.outputs.len())
-                .filter(|&other| op.outputs[other].dims == output.dims)
-                .collect();
-            alike.iter().for_each(|&other| done[other] = true);
-            self.lanes(lowering, &alike)?;
-        }
-        Ok(())
-    }
-
-    /// An output of one element a row: the group's first thread stores it.
-    pub(super) fn single(&mut self, lowering: &mut Lowering<'_>, position: usize) -> Result<(), Error> {
-        let value = lowering.output_value(position, self)?;
-        let first = lowering.below(&self.thread.clone(), &Linear::constant(1));
-        let predicate = lowering.both(Some(first), self.valid);
-        let offset = self.offset(lowering, position, &[]);
-        let guard = predicate.map(|predicate| Guard { predicate, holds: true });
-        lowering.store_output(position, &offset, &[value], Cache::Normal, guard);
-        Ok(())
-    }
-
-    /// Outputs of many elements a row, of one shape.
-    pub(super) fn lanes(&mut self, lowering: &mut Lowering<'_>, positions: &[usize]) -> Result<(), Error> {
-        let op = lowering.op();
-        let axes = |position: usize| &op.outputs[position].axes[self.row_count..];
-        let axes: Vec<&[AxisId]> = positions.iter().map(|&position| axes(position)).collect();
-        let bodies: Vec<ExprId> = positions.iter().map(|&position| op.outputs[position].body).collect();
-        let outside = self.enter(lowering, axes[0], &bodies);
-        bodies.iter().try_for_each(|&body| self.ahead(lowering, body))?;
-        self.walk(lowering, axes[0], Pace::Schedule, |group, lowering, steps| {
-            for step in steps {
-                for (&position, axes) in positions.iter().zip(&axes) {
-                    let mut values = Vec::with_capacity(group.schedule.vector as usize);
-                    for lane in 0..group.schedule.vector {
-                        group.bind_lane(lowering, axes, step, lane);
-                        values.push(lowering.output_value(position, group)?);
-                    }
-                    let offset = group.offset(lowering, position, &step.coordinates);
-                    let guard = lowering.both(step.guard, group.valid);
-                    let guard = guard.map(|predicate| Guard { predicate, holds: true });
-                    lowering.store_output(position, &offset, &values, Cache::Normal, guard);
+/// Outputs of many elements a row, of one shape.
+fn lanes(group: &mut Group, lowering: &mut Lowering<'_>, positions: &[usize]) -> Result<(), Error> {
+    let op = lowering.op();
+    let axes = |position: usize| &op.outputs[position].axes[group.row_count..];
+    let axes: Vec<&[AxisId]> = positions.iter().map(|&position| axes(position)).collect();
+    let bodies: Vec<ExprId> = positions.iter().map(|&position| op.outputs[position].body).collect();
+    let outside = group.enter(lowering, axes[0], &bodies);
+    bodies.iter().try_for_each(|&body| group.ahead(lowering, body))?;
+    group.walk(lowering, axes[0], Pace::Schedule, |group, lowering, steps| {
+        for step in steps {
+            for (&position, axes) in positions.iter().zip(&axes) {
+                let mut values = Vec::with_capacity(group.schedule.vector as usize);
+                for lane in 0..group.schedule.vector {
+                    group.bind_lane(lowering, axes, step, lane);
+                    values.push(lowering.output_value(position, group)?);
                 }
+                let offset = offset(group, lowering, position, &step.coordinates);
+                let guard = lowering.both(step.guard, group.valid);
+                let guard = guard.map(|predicate| Guard { predicate, holds: true });
+                lowering.store_output(position, &offset, &values, Cache::Normal, guard);
             }
-            Ok(())
-        })?;
-        lowering.leave(outside);
-        Ok(())
-    }
-
-    /// The offset of an output's element: the row's coordinates, then those given.
-    pub(super) fn offset(&self, lowering: &mut Lowering<'_>, position: usize, coordinates: &[Linear]) -> Linear {
-        let output = &lowering.op().outputs[position];
-        let indices: Vec<Linear> = self.coordinates.iter().chain(coordinates).cloned().collect();
-        lowering.offset(&indices, &output.dims)
-    }
-
-    // ------------------------------------------------------------------ walks
-
-    /// Walks over all combinations of `axes`, `vector` neighbours a step: `each` gets the steps of a turn. A row in registers is one
-    /// turn; else a turn has `unroll` steps, whose loads do not wait for each other.
-    pub(super) fn walk(
-        &mut self,
-        lowering: &mut Lowering<'_>,
-        axes: &[AxisId],
-        pace: Pace,
-        mut each: impl FnMut(&mut Group, &mut Lowering<'_>, &[Step]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let vector = i64::from(self.schedule.vector);
-        let threads = i64::from(self.schedule.threads);
-        let mut extents: Vec<Linear> = axes.iter().map(|&axis| lowering.extent(axis)).collect();
-        if let Some(last) = extents.last_mut() {
-            *last = lowering.math.divide(&mut lowering.b, last, &Linear::constant(vector)).0;
-        }
-        let mut chunks = Linear::constant(1);
-        for extent in &extents {
-            chunks = lowering.math.product(&mut lowering.b, &chunks, extent);
-        }
-        let outer = lowering.lanes.take();
-        let done = match (self.schedule.keep, chunks.as_constant()) {
-            // Nothing to walk over: a read emitted here could be hoisted to where it is executed.
-            (_, Some(0)) => Ok(()),
-            (Keep::Registers, Some(count)) => {
-                let turns = (count + threads - 1) / threads;
-                let steps: Vec<Step> = (0..turns)
-                    .map(|turn| {
-                        let chunk = self.thread.plus_constant(turn * threads);
-                        let partial = (turn + 1) * threads > count;
-                        let guard = partial.then(|| lowering.below(&chunk, &chunks));
-                        self.step(lowering, &extents, turn as u32, chunk, guard)
-                    })
-                    .collect();
-                each(self, lowering, &steps)
-            }
-            (_, constant) => {
-                let unroll = match pace {
-                    Pace::Schedule => i64::from(self.schedule.unroll),
-                    Pace::Slow => 1,
-                };
-                let start = lowering.math.operand(&mut lowering.b, &self.thread);
-                let end = lowering.math.operand(&mut lowering.b, &chunks);
-                let class = lowering.math.class();
-                // How many turns are taken together the schedule says: the assembler would unroll further, and spill.
-                let turns = Turns::new(start, end, threads * unroll).rolled();
-                let counter = lowering.b.begin_loop(class, turns);
-                let kept = constant.filter(|_| axes.len() == 1 && pace == Pace::Schedule);
-                self.walks_begun += 1;
-                self.walks.push(Walk {
-                    id: self.walks_begun,
-                    counter,
-                    slots: kept.map_or(0, |chunks| (chunks as u32).next_multiple_of((threads * unroll) as u32)),
-                    depth: lowering.b.current_depth(),
-                    step: 0,
-                    guard: None,
-                });
-                let whole = constant.is_some_and(|chunks| chunks % (threads * unroll) == 0);
-                let steps: Vec<Step> = (0..unroll)
-                    .map(|number| {
-                        let chunk = Linear::register(counter).plus_constant(number * threads);
-                        let guard = (number > 0 && !whole).then(|| lowering.below(&chunk, &chunks));
-                        self.step(lowering, &extents, number as u32, chunk, guard)
-                    })
-                    .collect();
-                let done = each(self, lowering, &steps);
-                self.walks.pop();
-                lowering.b.end();
-                done
-            }
-        };
-        lowering.lanes = outer;
-        done
-    }
-
-    pub(super) fn step(
-        &self,
-        lowering: &mut Lowering<'_>,
-        extents: &[Linear],
-        number: u32,
-        chunk: Linear,
-        guard: Option<Reg>,
-    ) -> Step {
-        let vector = i64::from(self.schedule.vector);
-        let mut coordinates = lowering.math.coordinates(&mut lowering.b, &chunk, extents);
-        let mut lanes = None;
-        if let Some(last) = coordinates.last_mut() {
-            // Steps of one turn differ by a constant, which goes into the addresses.
-            let (register, constant) = match last.terms() {
-                &[(register, 1)] => (register, last.constant_part()),
-                _ => (lowering.math.register(&mut lowering.b, last), 0),
-            };
-            lanes = Some(Lanes {
-                register,
-                width: vector as u32,
-            });
-            *last = Linear::register(register).plus_constant(constant).times(vector);
-        }
-        Step {
-            number,
-            chunk,
-            coordinates,
-            lanes: lanes.filter(|lanes| lanes.width > 1),
-            guard,
-        }
-    }
-
-    /// Says which step what follows belongs to.
-    pub(super) fn go_to(&mut self, lowering: &mut Lowering<'_>, step: &Step) {
-        lowering.lanes = step.lanes;
-        if let Some(walk) = self.walks.last_mut() {
-            (walk.step, walk.guard) = (step.number, step.guard);
-        }
-    }
-
-    /// Goes to one lane of a step: binds the axes of its walk.
-    pub(super) fn bind_lane(&mut self, lowering: &mut Lowering<'_>, axes: &[AxisId], step: &Step, lane: u32) {
-        self.go_to(lowering, step);
-        for (dimension, &axis) in axes.iter().enumerate() {
-            step.bind(lowering, axis, dimension, lane);
-        }
-    }
-
-    // ------------------------------------------------------------------ reductions
-
-    /// Whether the free axes of an expression have one value for the whole group.
-    pub(super) fn same_for_all(&self, lowering: &Lowering<'_>, expr: ExprId) -> Result<bool, Error> {
-        for axis in lowering.checked.axes(expr).iter() {
-            let binding = lowering.binding(axis)?;
-            let uniform = binding.value.terms().iter().all(|(reg, _)| self.uniform.contains(reg));
-            if !uniform || binding.guard.is_some() {
-                return Ok(false);
-            }
-        }
-        // What may be computed anywhere does not depend on who wants it.
-        Ok(lowering.checked.unconditional(expr) || self.condition_is_uniform(lowering))
-    }
-
-    pub(super) fn condition_is_uniform(&self, lowering: &Lowering<'_>) -> bool {
-        lowering
-            .condition()
-            .is_none_or(|condition| self.uniform.contains(&condition))
-    }
-
-    /// [`Lowering::enter`]; whether axes have elements is the same for all.
-    pub(super) fn enter(&mut self, lowering: &mut Lowering<'_>, axes: &[AxisId], bodies: &[ExprId]) -> Option<Reg> {
-        let uniform = self.condition_is_uniform(lowering);
-        let outside = lowering.enter(axes, bodies);
-        if uniform {
-            self.uniform.extend(lowering.condition());
-        }
-        outside
-    }
-
-    pub(super) fn cooperative(
-        &mut self,
-        lowering: &mut Lowering<'_>,
-        expr: ExprId,
-        reduction: ReduceOp,
-        axes: &[AxisId],
-        body: ExprId,
-    ) -> Result<Value, Error> {
-        let ty = lowering.reduced_ty(expr);
-        let mut partial = Partial::new(self, lowering, reduction, ty);
-        let outside = self.enter(lowering, axes, &[body]);
-        self.ahead(lowering, body)?;
-        self.walk(lowering, axes, Pace::Schedule, |group, lowering, steps| {
-            let mut steps = steps.iter();
-            steps.try_for_each(|step| partial.add(group, lowering, axes, body, step))
-        })?;
-        lowering.leave(outside);
-        partial.total(self, lowering)
-    }
-
-    /// Combines the group's accumulators: within warps by shuffles, across warps through shared memory.
-    pub(super) fn across_threads(&mut self, lowering: &mut Lowering<'_>, all: &mut Accumulator) {
-        let threads = self.schedule.threads;
-        butterfly(lowering, all, threads.min(32), 1);
-        let warps = threads / 32;
-        if warps <= 1 {
-            return;
-        }
-        let value = Value::new(all.ty, lowering.b.read(all.best));
-        let mut words = lowering.words(value);
-        if let Some(position) = all.position {
-            let position = lowering.b.read(position);
-            let own = if lowering.math.wide { Type::I64 } else { Type::I32 };
-            words.extend(lowering.words(Value::new(own, position)));
-        }
-        // A slot a warp and reduction, so that no slot is written twice.
-        let slot_bytes = 4 * words.len().next_power_of_two() as i64;
-        let region = self.shared_bytes;
-        self.shared_bytes += slot_bytes as u32 * warps * self.schedule.rows;
-        let tid = lowering.b.op(Opcode::TidX, &[]);
-        let warp = lowering.b.op(Opcode::ShrU32, &[tid.into(), 5.into()]);
-        let lane = lowering.b.op(Opcode::AndB32, &[tid.into(), 31.into()]);
-        let base = lowering.b.shared_base();
-        let own = lowering.shared_address(base, warp, slot_bytes);
-        let first = lowering
-            .b
-            .compare(crate::ptx::Compare::Eq, Class::B32, lane.into(), 0.into());
-        let guard = Some(Guard {
-            predicate: first,
-            holds: true,
-        });
-        for (number, word) in words.iter().enumerate() {
-            let address = Address {
-                base: own,
-                offset: region as i32 + 4 * number as i32,
-            };
-            lowering.b.store(
-                Space::Shared,
-                Width::B32,
-                address,
-                &[Operand::Reg(*word)],
-                Cache::Normal,
-                guard,
-            );
-        }
-        lowering.b.barrier();
-        // Every warp of the group reads all its slots and combines them in the same order.
-        let slot = lowering
-            .b
-            .op(Opcode::AndB32, &[lane.into(), i64::from(warps - 1).into()]);
-        let slot = match self.row_in_block {
-            Some(row) => lowering
-                .b
-                .op(Opcode::MadS32, &[row.into(), i64::from(warps).into(), slot.into()]),
-            None => slot,
-        };
-        let theirs = lowering.shared_address(base, slot, slot_bytes);
-        let read: Vec<Reg> = (0..words.len())
-            .map(|number| {
-                let address = Address {
-                    base: theirs,
-                    offset: region as i32 + 4 * number as i32,
-                };
-                lowering.b.load_here(Space::Shared, Width::B32, 1, address)[0]
-            })
-            .collect();
-        let class = class_of(all.ty);
-        let width = if matches!(class, Class::B64 | Class::F64) { 2 } else { 1 };
-        let value = lowering.value_of_words(class, &read[..width]);
-        lowering
-            .b
-            .assign(crate::ptx::builder::move_of(class), all.best, &[value.into()]);
-        if let Some(position) = all.position {
-            let class = lowering.math.class();
-            let value = lowering.value_of_words(class, &read[width..]);
-            lowering
-                .b
-                .assign(crate::ptx::builder::move_of(class), position, &[value.into()]);
-        }
-        butterfly(lowering, all, warps, 1);
-    }
-}
-
-/// What a thread has of a reduction: an accumulator a lane, so that additions do not wait for each other.
-pub(super) struct Partial(pub(super) Vec<Accumulator>);
-
-impl Partial {
-    pub(super) fn new(group: &Group, lowering: &mut Lowering<'_>, reduction: ReduceOp, ty: Type) -> Partial {
-        let lanes = 0..group.schedule.vector;
-        Partial(lanes.map(|_| Accumulator::new(lowering, reduction, ty)).collect())
-    }
-
-    /// Takes in a step's elements.
-    pub(super) fn add(
-        &mut self,
-        group: &mut Group,
-        lowering: &mut Lowering<'_>,
-        axes: &[AxisId],
-        body: ExprId,
-        step: &Step,
-    ) -> Result<(), Error> {
-        let vector = self.0.len() as i64;
-        for (lane, accumulator) in self.0.iter_mut().enumerate() {
-            group.bind_lane(lowering, axes, step, lane as u32);
-            let value = lowering.value_as(body, accumulator.ty, group)?;
-            let value = or_identity(&mut lowering.b, accumulator.op, value, step.guard);
-            let position = step.chunk.times(vector).plus_constant(lane as i64);
-            accumulator.combine(lowering, value, &position);
         }
         Ok(())
-    }
-
-    /// What the group's threads have together.
-    pub(super) fn total(self, group: &mut Group, lowering: &mut Lowering<'_>) -> Result<Value, Error> {
-        let mut lanes = self.0.into_iter();
-        let mut all = lanes.next().ok_or(Error::Unbound)?;
-        for other in lanes {
-            let value = Value::new(all.ty, lowering.b.read(other.best));
-            let position = other.position.map(|reg| lowering.b.read(reg));
-            all.merge(lowering, value, position);
-        }
-        group.across_threads(lowering, &mut all);
-        Ok(all.value(lowering))
-    }
+    })?;
+    lowering.leave(outside);
+    Ok(())
 }
 
-impl Reduce for Group {
-    fn elements(&mut self, lowering: &mut Lowering<'_>, access: &Access) -> Few<Reg> {
-        self.kept_or_loaded(lowering, access)
-    }
-
-    fn reduce(&mut self, lowering: &mut Lowering<'_>, expr: ExprId) -> Result<Option<Value>, Error> {
-        let Expr::Reduce { op, axes, body } = lowering.op().expr(expr) else {
-            return Ok(None);
-        };
-        if !self.same_for_all(lowering, expr)? {
-            return Ok(None);
-        }
-        // The whole group comes here together: before any walk that is under way.
-        let suspended = lowering.b.suspend(0);
-        let lanes = lowering.lanes.take();
-        let value = self.cooperative(lowering, expr, *op, axes, *body);
-        lowering.lanes = lanes;
-        lowering.b.resume(suspended);
-        value.map(Some)
-    }
+/// The offset of an output's element: the row's coordinates, then those given.
+fn offset(group: &Group, lowering: &mut Lowering<'_>, position: usize, coordinates: &[Linear]) -> Linear {
+    let output = &lowering.op().outputs[position];
+    let indices: Vec<Linear> = group.coordinates.iter().chain(coordinates).cloned().collect();
+    lowering.offset(&indices, &output.dims)
 }

@@ -39,7 +39,8 @@ mod trigonometric;
 
 use crate::element::Type;
 use crate::ir::{BinaryOp, Function};
-use crate::lower::value::{self, Value};
+use crate::lower::arithmetic;
+use crate::lower::value::Value;
 use crate::ptx::{Builder, Class, Opcode, Operand, Reg};
 use real::Real;
 
@@ -74,7 +75,7 @@ fn emit(b: &mut Builder, function: Function, ty: Type, arguments: &[Value]) -> V
         Function::Powi => return power::powi(b, Value { ty, operand: x }, arguments[1]),
         Function::Relu => {
             let zero = Value::zero(b, ty);
-            return value::binary(b, BinaryOp::Max, Value { ty, operand: x }, zero);
+            return arithmetic::binary(b, BinaryOp::Max, Value { ty, operand: x }, zero);
         }
         Function::Abs if ty.is_integer() => {
             let opcode = if ty == Type::I64 {

@@ -58,7 +58,7 @@ pub fn remainder(b: &mut Builder, x: Value, y: Value) -> Value {
     Value { ty, operand }
 }
 
-/// How the bits of a type are divided.
+/// The layout of a floating-point type.
 struct Form {
     /// Bits of a mantissa, with the leading one.
     precision: i64,

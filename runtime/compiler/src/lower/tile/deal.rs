@@ -1,19 +1,25 @@
-//! Which patches of a slab each thread loads, where threads do not simply run along memory.
+//! The patches of a slab that each thread loads, where threads do not run along memory.
 
-use super::Piece;
 use crate::lower::expression::Lowering;
 use crate::lower::index::Linear;
 use crate::ptx::Opcode;
+
+/// One load of a thread: `vector` neighbours.
+pub(crate) struct Piece {
+    /// Where its first element is, within the slab.
+    pub row: Linear,
+    pub term: Linear,
+}
 
 /// Patches of several neighbours by several terms, numbered through the block's threads, turn by turn.
 pub(crate) struct Deal {
     /// Terms of a patch.
     pub terms: u32,
-    /// What each bit of a patch's number stands for, the lowest first.
+    /// The step that each bit of a patch's number stands for, the lowest first.
     pub steps: Vec<Step>,
 }
 
-/// How far a patch lies from another.
+/// The distance between two patches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     Rows(u32),

@@ -1,24 +1,24 @@
-//! What an access looks like: the addresses of its lanes, their alignment, and the values in memory and in registers.
+//! A memory access of a warp: its addresses, their alignment, and its values in memory and in registers.
 
-use crate::execute::lanes::{Slots, each};
-use crate::machine::registers::{LANES, Registers, Slot, mapped};
+use crate::machine::core::{Core, Stop};
+use crate::machine::lanes::each;
+use crate::machine::program::Operation;
+use crate::machine::registers::{LANES, Registers, Slot, Slots, mapped};
 use crate::machine::shared::Strength;
 use crate::machine::warp::Warp;
-use crate::machine::{Core, Stop};
-use crate::program::Operation;
 use crate::sanitize::FindingKind;
 
-/// What an access looks like, packed into `Slots::extra`. The address is `from[0]` plus the offset; the values are
-/// `to`, `from[1]`, `from[2]`, `from[3]`.
+/// The form of an access, packed into `Slots::extra`. The address is `from[0]` plus the offset; the values are `to`,
+/// `from[1]`, `from[2]` and `from[3]`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Access {
     pub offset: i32,
-    /// Bytes of one element: 1, 2, 4 or 8.
+    /// The bytes of an element: 1, 2, 4 or 8.
     pub size: u32,
-    /// Elements: 1, 2 or 4.
+    /// The number of elements: 1, 2 or 4.
     pub count: u32,
     pub signed: bool,
-    /// The registers have 64 bits.
+    /// `true` if the registers have 64 bits.
     pub wide: bool,
     pub strength: Strength,
 }
@@ -45,17 +45,19 @@ impl Access {
         }
     }
 
-    /// Bytes of the whole access.
+    /// The bytes of all elements.
     #[inline(always)]
     pub fn bytes(self) -> u32 {
         self.size * self.count
     }
 
+    /// The registers of the elements.
     #[inline(always)]
     pub fn registers(self, slots: &Slots) -> [Slot; 4] {
         [slots.to, slots.from[1], slots.from[2], slots.from[3]]
     }
 
+    /// Extends a value from memory and writes it to a register.
     #[inline(always)]
     pub fn put(self, registers: &mut Registers, slot: Slot, lane: usize, bits: u64) {
         let value = if self.signed {
@@ -75,6 +77,7 @@ impl Access {
         }
     }
 
+    /// The value of a register, whose low bits are to be stored.
     #[inline(always)]
     pub fn get(self, registers: &Registers, slot: Slot, lane: usize) -> u64 {
         if self.wide {
@@ -85,7 +88,19 @@ impl Access {
     }
 }
 
-/// The addresses of all lanes (those of inactive ones mean nothing).
+/// A kind of access to shared memory.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum SharedAccess {
+    Load(Strength),
+    /// The load of a matrix's rows.
+    Matrix,
+    Store,
+    Atomic,
+    /// The write of an asynchronous copy.
+    Copy,
+}
+
+/// The addresses of all lanes. Those of inactive lanes are meaningless.
 #[inline(always)]
 pub(crate) fn addresses(warp: &Warp, slots: &Slots, offset: i32) -> [u64; LANES] {
     mapped(warp.registers.wide(slots.from[0]), |base| {
@@ -93,7 +108,7 @@ pub(crate) fn addresses(warp: &Warp, slots: &Slots, offset: i32) -> [u64; LANES]
     })
 }
 
-/// Reports misaligned lanes; the result is the lanes that are left.
+/// Reports misaligned lanes. Returns the other lanes.
 pub(crate) fn aligned(
     core: &mut Core<'_>,
     warp: &Warp,
@@ -123,7 +138,7 @@ pub(crate) fn aligned(
     Ok(mask & !wrong)
 }
 
-/// Lanes whose address is not a multiple of the (power of two) size.
+/// The lanes whose address is not a multiple of the size, which is a power of two.
 #[inline(always)]
 fn misaligned(addresses: &[u64; LANES], bytes: u32, mask: u32) -> u32 {
     let low = u64::from(bytes) - 1;
@@ -136,7 +151,7 @@ fn misaligned(addresses: &[u64; LANES], bytes: u32, mask: u32) -> u32 {
     lanes
 }
 
-/// The `size` bytes at a place, up to 8.
+/// The `size` bytes at an offset, at most 8.
 #[inline]
 pub(super) fn bytes_at(bytes: &[u8], at: usize, size: u32) -> u64 {
     let mut value = [0; 8];

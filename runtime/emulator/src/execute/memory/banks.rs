@@ -1,8 +1,8 @@
-//! The banks of shared memory: how many passes over them an access takes.
+//! Bank conflicts: the passes over the banks of shared memory that an access takes.
 
-use super::shared::SharedAccess;
-use crate::execute::lanes::each;
-use crate::machine::Core;
+use super::access::SharedAccess;
+use crate::machine::core::Core;
+use crate::machine::lanes::each;
 use crate::machine::registers::LANES;
 
 /// Counts the bytes of a shared access, and the passes over the banks that it takes.
@@ -39,10 +39,10 @@ pub(crate) fn count_shared(core: &mut Core<'_>, addresses: &[u64; LANES], bytes:
     counts.shared_bank_conflicts += all - least;
 }
 
-/// The least passes over the banks that such an access takes, and those that it takes.
+/// The least number of passes for an access of that size, and the number of passes that it takes.
 fn transactions(addresses: &[u64; LANES], bytes: u32, mask: u32) -> (u64, u64) {
     let (mut least, mut all) = (0, 0);
-    // Accesses of 8 bytes go by half warps, of 16 by quarters.
+    // Accesses of 8 bytes run by half warps, those of 16 bytes by quarter warps.
     let lanes_at_once = if bytes <= 4 { 32 } else { 128 / bytes.min(16) };
     let words = bytes.div_ceil(4).max(1);
     let mut first = 0;
@@ -58,7 +58,7 @@ fn transactions(addresses: &[u64; LANES], bytes: u32, mask: u32) -> (u64, u64) {
     (least, all)
 }
 
-/// The most distinct words that fall into one bank.
+/// The largest number of distinct words in one bank.
 fn passes(addresses: &[u64; LANES], words: u32, lanes: u32) -> u64 {
     let mut word_of_bank = [u64::MAX; 32];
     let mut conflict = false;

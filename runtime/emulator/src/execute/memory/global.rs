@@ -1,13 +1,13 @@
-//! Global memory: a request is split over the allocations that its lanes fall into.
+//! Loads and stores of global memory. A request is split by the allocations that its lanes access.
 
 use super::access::{Access, aligned, bytes_at};
 use super::sectors::{mark_sectors, sectors};
-use crate::execute::lanes::each;
+use crate::machine::core::{Core, Stop};
+use crate::machine::lanes::each;
+use crate::machine::program::Operation;
 use crate::machine::registers::LANES;
 use crate::machine::warp::Warp;
-use crate::machine::{Core, Stop};
 use crate::memory::Allocation;
-use crate::program::Operation;
 use crate::sanitize::FindingKind;
 
 pub(super) fn load_global(
@@ -95,8 +95,8 @@ pub(super) fn store_global(
     )
 }
 
-/// Reads up to 16 bytes of global memory for each lane, at multiples of their next power of two; those of lanes whose
-/// access is wrong stay as they are.
+/// Reads up to 16 bytes of global memory for each lane, aligned to the next power of two. The values of lanes whose
+/// access is wrong stay unchanged.
 pub(crate) fn read_lanes(
     core: &mut Core<'_>,
     warp: &mut Warp,
@@ -132,7 +132,7 @@ pub(crate) fn read_lanes(
     )
 }
 
-/// Writes up to 16 bytes of global memory for each lane, a power of two of them at a multiple of as many.
+/// Writes up to 16 bytes of global memory for each lane. Their number is a power of two, and their alignment.
 pub(crate) fn write_lanes(
     core: &mut Core<'_>,
     warp: &mut Warp,
@@ -170,8 +170,8 @@ pub(crate) fn write_lanes(
     )
 }
 
-/// Splits a request over the allocations that its lanes fall into, and counts its sectors.
-#[allow(clippy::too_many_arguments)] // The state and the request, and what to do: a structure would name nothing.
+/// Splits a request by the allocations that its lanes access, and counts its sectors.
+#[allow(clippy::too_many_arguments)] // The machine, the request and the action: a structure would add no meaning.
 #[inline(always)]
 fn each_allocation(
     core: &mut Core<'_>,
@@ -222,6 +222,7 @@ fn each_allocation(
     Ok(())
 }
 
+/// Reports an access to global memory outside of all allocations.
 pub(crate) fn outside_global(
     core: &mut Core<'_>,
     warp: &Warp,
@@ -261,7 +262,7 @@ pub(crate) fn outside_global(
     core.wrong_access(kind, warp, operation, lane, (address, bytes), message)
 }
 
-/// Reports lanes that read bytes of global memory which nothing wrote.
+/// Reports lanes that read unwritten bytes of global memory.
 fn check_defined(
     core: &mut Core<'_>,
     warp: &Warp,

@@ -1,14 +1,14 @@
-//! Local memory: what a thread has of its own.
+//! Loads and stores of local memory.
 
 use super::access::{Access, aligned, bytes_at};
 use crate::count::Class;
+use crate::machine::core::{Core, Stop};
+use crate::machine::program::Operation;
 use crate::machine::registers::LANES;
 use crate::machine::warp::Warp;
-use crate::machine::{Core, Stop};
-use crate::program::Operation;
 use crate::sanitize::FindingKind;
 
-/// Loads and stores of a thread's own memory.
+/// Loads or stores local memory, lane by lane.
 pub(super) fn local(
     core: &mut Core<'_>,
     warp: &mut Warp,
@@ -47,7 +47,7 @@ pub(super) fn local(
                 defined.fill(true);
             } else if defined.contains(&false) {
                 let whole = defined.iter().all(|defined| !defined);
-                // Structures have padding, which compilers copy: only what is wholly unwritten is reported.
+                // Compilers copy the padding of structures, so only a wholly unwritten access is reported.
                 if whole {
                     core.find(
                         FindingKind::UninitialisedMemory,

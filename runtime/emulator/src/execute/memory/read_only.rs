@@ -1,14 +1,14 @@
-//! Constants and kernel parameters: bytes that are only read, mostly at one address in all lanes.
+//! Loads of constants and kernel parameters.
 
 use super::access::{Access, aligned, bytes_at};
+use crate::machine::core::{Core, Stop};
+use crate::machine::program::Operation;
 use crate::machine::registers::{FULL, LANES};
 use crate::machine::warp::Warp;
-use crate::machine::{Core, Stop};
 use crate::parse::syntax::Space;
-use crate::program::Operation;
 use crate::sanitize::FindingKind;
 
-/// A kernel parameter or constant at the same address in every lane: read once.
+/// Loads a kernel parameter or constant once, if its address is the same in every lane.
 pub(super) fn load_uniform(
     core: &mut Core<'_>,
     warp: &mut Warp,
@@ -50,7 +50,7 @@ pub(super) fn load_uniform(
     Ok(())
 }
 
-/// Loads from read-only bytes: constants and kernel parameters.
+/// Loads kernel parameters or constants lane by lane.
 pub(super) fn load_bytes(
     core: &mut Core<'_>,
     warp: &mut Warp,

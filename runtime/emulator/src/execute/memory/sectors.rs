@@ -1,11 +1,11 @@
-//! The sectors of global memory, 32 bytes each, that requests touch.
+//! The 32-byte sectors of global memory that requests touch.
 
-use crate::execute::lanes::each;
+use crate::machine::core::{Core, Touched};
+use crate::machine::lanes::each;
+use crate::machine::program::Operation;
 use crate::machine::registers::LANES;
-use crate::machine::{Core, Touched};
-use crate::program::Operation;
 
-/// Distinct 32-byte sectors of a request, given addresses of accesses that each lie within one.
+/// The distinct sectors of a request whose lanes each access one sector, and their number.
 pub(crate) fn sectors(addresses: &[u64; LANES], mask: u32) -> ([u64; LANES], usize) {
     let mut sectors = [0; LANES];
     let mut count = 0;
@@ -33,10 +33,9 @@ pub(crate) fn sectors(addresses: &[u64; LANES], mask: u32) -> ([u64; LANES], usi
     (sectors, count)
 }
 
-/// Marks sectors as touched by the launch.
+/// Marks sectors as read or written by the launch.
 pub(crate) fn mark_sectors(core: &mut Core<'_>, operation: &Operation, sectors: &[u64], read: bool, written: bool) {
     for sector in sectors {
-        // An access lies within its sector, but the sector may start before its allocation ends.
         if let Some((index, offset)) = core.allocation(operation, sector * 32, 1) {
             let touched = core.touched(index);
             if read {

@@ -1,26 +1,15 @@
-//! Shared memory: loads and stores, and the checks of every access to it.
+//! Loads and stores of shared memory, and the checks of all accesses to it.
 
-use super::access::{Access, aligned, bytes_at};
+use super::access::{Access, SharedAccess, aligned, bytes_at};
 use super::banks::count_shared;
 use super::watch::{watch_load, watch_store};
-use crate::execute::lanes::each;
+use crate::machine::core::{Core, Stop};
+use crate::machine::lanes::each;
+use crate::machine::program::Operation;
 use crate::machine::registers::LANES;
 use crate::machine::shared::Strength;
 use crate::machine::warp::Warp;
-use crate::machine::{Core, Stop};
-use crate::program::Operation;
 use crate::sanitize::FindingKind;
-
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum SharedAccess {
-    Load(Strength),
-    /// A load of matrices' rows.
-    Matrix,
-    Store,
-    Atomic,
-    /// What an asynchronous copy writes.
-    Copy,
-}
 
 pub(super) fn load_shared(
     core: &mut Core<'_>,
@@ -98,8 +87,8 @@ pub(super) fn store_shared(
     Ok(())
 }
 
-/// Checks the bounds of shared accesses and what the sanitizer has to say about them; the result is the lanes that
-/// may go on.
+/// Checks an access to shared memory: alignment, bounds and, under the sanitizer, races. Returns the lanes that may
+/// access.
 pub(crate) fn check_shared(
     core: &mut Core<'_>,
     warp: &mut Warp,
@@ -118,14 +107,14 @@ pub(crate) fn check_shared(
         match kind {
             SharedAccess::Load(strength) => watch_load(core, warp, operation, addresses, bytes, mask, strength),
             SharedAccess::Matrix => watch_load(core, warp, operation, addresses, bytes, mask, Strength::WEAK),
-            // Watched when it happens.
+            // The sanitizer looks at these when they happen.
             SharedAccess::Store | SharedAccess::Atomic | SharedAccess::Copy => {}
         }
     }
     Ok(mask)
 }
 
-/// Reports lanes outside the block's shared memory; the result is the lanes that are left.
+/// Reports lanes outside of the block's shared memory. Returns the other lanes.
 pub(crate) fn inside_shared(
     core: &mut Core<'_>,
     warp: &Warp,

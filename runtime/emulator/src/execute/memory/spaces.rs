@@ -1,19 +1,18 @@
-//! What loads and stores run in each state space. Lanes of one access may go to different memories, with generic
-//! addresses and in a cluster: they are split by where they go.
+//! The loads and stores of each state space. Generic addresses and addresses of a cluster can lead the lanes of one
+//! access to different memories: the access is split by memory.
 
 use super::access::{Access, addresses};
 use super::global::{load_global, store_global};
 use super::local::local;
 use super::read_only::{load_bytes, load_uniform};
 use super::shared::{load_shared, store_shared};
-use crate::execute::data::{space_of, window};
-use crate::execute::lanes::each;
-use crate::machine::cluster::split;
+use crate::machine::address::{space_of, split_rank, window};
+use crate::machine::core::{Core, Stop};
+use crate::machine::lanes::each;
+use crate::machine::program::Operation;
 use crate::machine::registers::{LANES, mapped};
 use crate::machine::warp::Warp;
-use crate::machine::{Core, Stop};
 use crate::parse::syntax::Space;
-use crate::program::Operation;
 use crate::sanitize::FindingKind;
 
 macro_rules! entry {
@@ -70,7 +69,7 @@ entry!(st_generic, |core, warp, operation, access, addresses, mask| generic(
     core, warp, operation, access, addresses, mask, true
 ));
 
-/// Splits lanes by the space that their generic addresses point to.
+/// Splits an access by the space that its generic addresses point to.
 fn generic(
     core: &mut Core<'_>,
     warp: &mut Warp,
@@ -115,7 +114,7 @@ fn generic(
     Ok(())
 }
 
-/// Accesses to the shared memory of the cluster, split by the block that they go to.
+/// Splits an access to the cluster's shared memory by block.
 fn cluster(
     core: &mut Core<'_>,
     warp: &mut Warp,
@@ -134,7 +133,7 @@ fn cluster(
     })
 }
 
-/// Runs an access to shared memory for each block of the cluster that lanes go to.
+/// Runs an access to shared memory once for each block of the cluster that it touches.
 pub(crate) fn each_block(
     core: &mut Core<'_>,
     warp: &mut Warp,
@@ -146,13 +145,13 @@ pub(crate) fn each_block(
     let mut left = mask;
     while left != 0 {
         let first = left.trailing_zeros() as usize;
-        let (rank, _) = split(addresses[first]);
+        let (rank, _) = split_rank(addresses[first]);
         let mut lanes = 0;
         each(left, |lane| {
-            lanes |= u32::from(split(addresses[lane]).0 == rank) << lane
+            lanes |= u32::from(split_rank(addresses[lane]).0 == rank) << lane
         });
         left &= !lanes;
-        let inner = mapped(addresses, |address| split(address).1);
+        let inner = mapped(addresses, |address| split_rank(address).1);
         match rank.filter(|rank| *rank != core.cluster.rank) {
             None => access(core, warp, &inner, lanes)?,
             Some(rank) if rank < core.cluster.blocks.len() => {

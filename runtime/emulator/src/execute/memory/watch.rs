@@ -1,13 +1,13 @@
-//! What the sanitizer has to say about accesses to shared memory: races, bytes that nobody wrote, copies under way and
-//! mbarriers.
+//! The sanitizer's checks of accesses to shared memory: races, unwritten bytes, copies under way and mbarriers.
 
+use crate::machine::core::{Core, thread_index};
+use crate::machine::program::Operation;
 use crate::machine::registers::LANES;
 use crate::machine::shared::{Conflict, Shadow, Strength};
 use crate::machine::warp::Warp;
-use crate::machine::{Core, thread_index};
-use crate::program::Operation;
 use crate::sanitize::FindingKind;
 
+/// Reports races and unwritten bytes of a load.
 #[inline(never)]
 pub(super) fn watch_load(
     core: &mut Core<'_>,
@@ -38,7 +38,7 @@ pub(super) fn watch_load(
     }
 }
 
-/// Looks for races of a store with earlier accesses. Threads that write what is there already harm nobody: compilers
+/// Reports races of a store with earlier accesses. A store that does not change the value is harmless, and compilers
 /// let several threads store the same result.
 #[inline(never)]
 pub(crate) fn watch_store(
@@ -72,7 +72,7 @@ pub(crate) fn watch_store(
     }
 }
 
-/// Looks at what an atomic operation did: one that compares in vain only reads.
+/// Reports races of an atomic operation. A compare-and-swap that fails is a read.
 #[inline(never)]
 pub(crate) fn watch_atomic(
     core: &mut Core<'_>,
@@ -105,7 +105,8 @@ pub(crate) fn watch_atomic(
     report(core, warp, operation, place, lane, seen, verb);
 }
 
-/// The record of shared memory, if an access is one of ordinary memory in it that nothing is under way to.
+/// The record of shared memory, unless the access touches an mbarrier or bytes that a copy is under way to. Reports
+/// those.
 #[inline(always)]
 fn watched<'c>(
     core: &'c mut Core<'_>,
@@ -124,7 +125,7 @@ fn watched<'c>(
     core.shared.shadow()
 }
 
-/// Reports what an access found: bytes that nobody wrote, a conflict.
+/// Reports an access's unwritten bytes and its conflict.
 #[inline(always)]
 fn report(
     core: &mut Core<'_>,
@@ -154,7 +155,8 @@ fn report(
     }
 }
 
-/// Looks for races of the start of an asynchronous copy with earlier accesses: a stage reused too early.
+/// Reports races of the start of an asynchronous copy with earlier accesses, as when a pipeline stage is reused too
+/// early.
 pub(crate) fn watch_copy(
     core: &mut Core<'_>,
     warp: &Warp,
@@ -178,7 +180,7 @@ pub(crate) fn watch_copy(
     }
 }
 
-/// Reports an ordinary access to an mbarrier; the result is whether it is one.
+/// Reports an ordinary access to an mbarrier. Returns `true` if it is one.
 fn watch_mbarriers(core: &mut Core<'_>, warp: &Warp, operation: &Operation, access: (u64, u32), lane: usize) -> bool {
     let (address, bytes) = access;
     let touched = core.sanitize() && !core.remote && core.mbarriers.is_touched(address as u32, bytes);

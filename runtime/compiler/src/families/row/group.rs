@@ -1,0 +1,455 @@
+//! The group of threads of a row: its walks, and reductions among its threads.
+
+use super::kept::{Kept, Walk};
+use super::space::{Keep, Row};
+use crate::element::Type;
+use crate::families::formula::{Place, Symbol};
+use crate::ir::{AxisId, Expr, ExprId, ReduceOp};
+use crate::lower::Error;
+use crate::lower::expression::{Access, Accumulator, Binding, Lanes, Lowering, Reduce, or_identity};
+use crate::lower::index::Linear;
+use crate::lower::online::step::Step;
+use crate::lower::online::sums::Walker;
+use crate::lower::shuffle::butterfly;
+use crate::lower::value::{Value, class_of};
+use crate::ptx::{Address, Cache, Class, Few, Guard, Opcode, Operand, Reg, Space, Turns, Width};
+
+/// The group of threads that does one row.
+pub(super) struct Group {
+    pub(super) schedule: Row,
+    /// Leading output axes that number the rows.
+    pub(super) row_count: usize,
+    /// The thread's number in its group.
+    pub(super) thread: Linear,
+    /// The row's number among the block's rows, 32 bits.
+    pub(super) row_in_block: Option<Reg>,
+    /// Where the row exists; none if all do.
+    pub(super) valid: Option<Reg>,
+    pub(super) coordinates: Vec<Linear>,
+    /// Registers that are the same for the whole group.
+    pub(super) uniform: Vec<Reg>,
+    pub(super) kept: Kept,
+}
+
+/// The pace of a walk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// As the schedule says.
+    Schedule,
+    /// One step a turn, keeping nothing: for what hardly ever happens.
+    Slow,
+}
+
+impl Group {
+    pub(super) fn new(lowering: &mut Lowering<'_>, schedule: Row, row_count: usize) -> Group {
+        let op = lowering.op();
+        let dims = &op.outputs[0].dims[..row_count];
+        let block = lowering.block();
+        let tid = lowering.b.op(Opcode::TidX, &[]);
+        let (thread, row_in_block) = if schedule.rows == 1 {
+            (tid, None)
+        } else {
+            let shift = i64::from(schedule.threads.trailing_zeros());
+            let mask = i64::from(schedule.threads - 1);
+            let thread = lowering.b.op(Opcode::AndB32, &[tid.into(), mask.into()]);
+            let row = lowering.b.op(Opcode::ShrU32, &[tid.into(), shift.into()]);
+            (thread, Some(row))
+        };
+        let thread = Linear::register(lowering.index_register(thread));
+        let mut row = block.times(i64::from(schedule.rows));
+        let mut valid = None;
+        if let Some(in_block) = row_in_block {
+            row = row.plus(&Linear::register(lowering.index_register(in_block)));
+            let rows = lowering.volume(dims);
+            let exists = lowering.below(&row, &rows);
+            // All threads take part in shuffles and barriers: those without a row do the last one again, and store nothing.
+            let last = rows.plus_constant(-1);
+            let (row_operand, last) = (
+                lowering.math.operand(&mut lowering.b, &row),
+                lowering.math.operand(&mut lowering.b, &last),
+            );
+            let minimum = if lowering.math.wide {
+                Opcode::MinS64
+            } else {
+                Opcode::MinS32
+            };
+            row = Linear::register(lowering.b.op(minimum, &[row_operand, last]));
+            valid = Some(exists);
+        }
+        let extents: Vec<Linear> = dims.iter().map(|&size| lowering.size(size)).collect();
+        let coordinates = lowering.math.coordinates(&mut lowering.b, &row, &extents);
+        let uniform = coordinates
+            .iter()
+            .flat_map(|coordinate| coordinate.terms().iter().map(|&(reg, _)| reg))
+            .collect();
+        Group {
+            schedule,
+            row_count,
+            thread,
+            row_in_block,
+            valid,
+            coordinates,
+            uniform,
+            kept: Kept::new(schedule, row_in_block),
+        }
+    }
+
+    // ------------------------------------------------------------------ walks
+
+    /// Walks over all combinations of `axes`, `vector` neighbours a step: `each` gets the steps of a turn. A row in registers is one
+    /// turn; else a turn has `unroll` steps, whose loads do not wait for each other.
+    pub(super) fn walk(
+        &mut self,
+        lowering: &mut Lowering<'_>,
+        axes: &[AxisId],
+        pace: Pace,
+        mut each: impl FnMut(&mut Group, &mut Lowering<'_>, &[Step]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let vector = i64::from(self.schedule.vector);
+        let threads = i64::from(self.schedule.threads);
+        let mut extents: Vec<Linear> = axes.iter().map(|&axis| lowering.extent(axis)).collect();
+        if let Some(last) = extents.last_mut() {
+            *last = lowering.math.divide(&mut lowering.b, last, &Linear::constant(vector)).0;
+        }
+        let mut chunks = Linear::constant(1);
+        for extent in &extents {
+            chunks = lowering.math.product(&mut lowering.b, &chunks, extent);
+        }
+        let outer = lowering.lanes.take();
+        let done = match (self.schedule.keep, chunks.as_constant()) {
+            // Nothing to walk over: a read emitted here could be hoisted to where it is executed.
+            (_, Some(0)) => Ok(()),
+            (Keep::Registers, Some(count)) => {
+                let turns = (count + threads - 1) / threads;
+                let steps: Vec<Step> = (0..turns)
+                    .map(|turn| {
+                        let chunk = self.thread.plus_constant(turn * threads);
+                        let partial = (turn + 1) * threads > count;
+                        let guard = partial.then(|| lowering.below(&chunk, &chunks));
+                        self.step(lowering, &extents, turn as u32, chunk, guard)
+                    })
+                    .collect();
+                each(self, lowering, &steps)
+            }
+            (_, constant) => {
+                let unroll = match pace {
+                    Pace::Schedule => i64::from(self.schedule.unroll),
+                    Pace::Slow => 1,
+                };
+                let start = lowering.math.operand(&mut lowering.b, &self.thread);
+                let end = lowering.math.operand(&mut lowering.b, &chunks);
+                let class = lowering.math.class();
+                // The schedule sets the unroll factor. Left alone, ptxas unrolls further and spills.
+                let turns = Turns::new(start, end, threads * unroll).rolled();
+                let counter = lowering.b.begin_loop(class, turns);
+                let kept = constant.filter(|_| axes.len() == 1 && pace == Pace::Schedule);
+                self.kept.walks_begun += 1;
+                self.kept.walks.push(Walk {
+                    id: self.kept.walks_begun,
+                    counter,
+                    slots: kept.map_or(0, |chunks| (chunks as u32).next_multiple_of((threads * unroll) as u32)),
+                    depth: lowering.b.current_depth(),
+                    step: 0,
+                    guard: None,
+                });
+                let whole = constant.is_some_and(|chunks| chunks % (threads * unroll) == 0);
+                let steps: Vec<Step> = (0..unroll)
+                    .map(|number| {
+                        let chunk = Linear::register(counter).plus_constant(number * threads);
+                        let guard = (number > 0 && !whole).then(|| lowering.below(&chunk, &chunks));
+                        self.step(lowering, &extents, number as u32, chunk, guard)
+                    })
+                    .collect();
+                let done = each(self, lowering, &steps);
+                self.kept.walks.pop();
+                lowering.b.end();
+                done
+            }
+        };
+        lowering.lanes = outer;
+        done
+    }
+
+    pub(super) fn step(
+        &self,
+        lowering: &mut Lowering<'_>,
+        extents: &[Linear],
+        number: u32,
+        chunk: Linear,
+        guard: Option<Reg>,
+    ) -> Step {
+        let vector = i64::from(self.schedule.vector);
+        let mut coordinates = lowering.math.coordinates(&mut lowering.b, &chunk, extents);
+        let mut lanes = None;
+        if let Some(last) = coordinates.last_mut() {
+            // Steps of one turn differ by a constant, which goes into the addresses.
+            let (register, constant) = match last.terms() {
+                &[(register, 1)] => (register, last.constant_part()),
+                _ => (lowering.math.register(&mut lowering.b, last), 0),
+            };
+            lanes = Some(Lanes {
+                register,
+                width: vector as u32,
+            });
+            *last = Linear::register(register).plus_constant(constant).times(vector);
+        }
+        Step {
+            number,
+            chunk,
+            coordinates,
+            lanes: lanes.filter(|lanes| lanes.width > 1),
+            guard,
+        }
+    }
+
+    // ------------------------------------------------------------------ reductions
+
+    /// Computes what is the same for a whole row before a walk that needs it, so that what it reads is kept by then.
+    pub(super) fn ahead(&mut self, lowering: &mut Lowering<'_>, expr: ExprId) -> Result<(), Error> {
+        if self.schedule.keep != Keep::Shared || !lowering.checked.unconditional(expr) {
+            return Ok(());
+        }
+        // Operands stand before what uses them, so each is looked at once.
+        let mut wanted = vec![false; expr.index() + 1];
+        wanted[expr.index()] = true;
+        let mut uniform = Vec::new();
+        for position in (0..=expr.index()).rev() {
+            if !wanted[position] {
+                continue;
+            }
+            let expr = ExprId(position as u32);
+            let axes = lowering.checked.axes(expr);
+            let bound = axes.iter().all(|axis| lowering.binding(axis).is_ok());
+            if bound && self.same_for_all(lowering, expr)? {
+                uniform.push(expr);
+            } else {
+                lowering.op().operands(expr, |operand| wanted[operand.index()] = true);
+            }
+        }
+        uniform
+            .into_iter()
+            .rev()
+            .try_for_each(|expr| lowering.value(expr, self).map(|_| ()))
+    }
+
+    /// `true` if the free axes of an expression have one value for the whole group.
+    pub(super) fn same_for_all(&self, lowering: &Lowering<'_>, expr: ExprId) -> Result<bool, Error> {
+        for axis in lowering.checked.axes(expr).iter() {
+            let binding = lowering.binding(axis)?;
+            let uniform = binding.value.terms().iter().all(|(reg, _)| self.uniform.contains(reg));
+            if !uniform || binding.guard.is_some() {
+                return Ok(false);
+            }
+        }
+        // Unconditional expressions do not depend on the condition at hand.
+        Ok(lowering.checked.unconditional(expr) || self.condition_is_uniform(lowering))
+    }
+
+    pub(super) fn condition_is_uniform(&self, lowering: &Lowering<'_>) -> bool {
+        lowering
+            .condition()
+            .is_none_or(|condition| self.uniform.contains(&condition))
+    }
+
+    /// [`Lowering::enter`]; whether axes have elements is the same for all.
+    pub(super) fn enter(&mut self, lowering: &mut Lowering<'_>, axes: &[AxisId], bodies: &[ExprId]) -> Option<Reg> {
+        let uniform = self.condition_is_uniform(lowering);
+        let outside = lowering.enter(axes, bodies);
+        if uniform {
+            self.uniform.extend(lowering.condition());
+        }
+        outside
+    }
+
+    pub(super) fn cooperative(
+        &mut self,
+        lowering: &mut Lowering<'_>,
+        expr: ExprId,
+        reduction: ReduceOp,
+        axes: &[AxisId],
+        body: ExprId,
+    ) -> Result<Value, Error> {
+        let ty = lowering.reduced_ty(expr);
+        let mut partial = Partial::new(self, lowering, reduction, ty);
+        let outside = self.enter(lowering, axes, &[body]);
+        self.ahead(lowering, body)?;
+        self.walk(lowering, axes, Pace::Schedule, |group, lowering, steps| {
+            let mut steps = steps.iter();
+            steps.try_for_each(|step| partial.add(group, lowering, axes, body, step))
+        })?;
+        lowering.leave(outside);
+        partial.total(self, lowering)
+    }
+
+    /// Combines the group's accumulators: within warps by shuffles, across warps through shared memory.
+    pub(super) fn across_threads(&mut self, lowering: &mut Lowering<'_>, all: &mut Accumulator) {
+        let threads = self.schedule.threads;
+        butterfly(lowering, all, threads.min(32), 1);
+        let warps = threads / 32;
+        if warps <= 1 {
+            return;
+        }
+        let value = Value::new(all.ty, lowering.b.read(all.best));
+        let mut words = lowering.words(value);
+        if let Some(position) = all.position {
+            let position = lowering.b.read(position);
+            let own = if lowering.math.wide { Type::I64 } else { Type::I32 };
+            words.extend(lowering.words(Value::new(own, position)));
+        }
+        // A slot a warp and reduction, so that no slot is written twice.
+        let slot_bytes = 4 * words.len().next_power_of_two() as i64;
+        let region = self.kept.shared_bytes;
+        self.kept.shared_bytes += slot_bytes as u32 * warps * self.schedule.rows;
+        let tid = lowering.b.op(Opcode::TidX, &[]);
+        let warp = lowering.b.op(Opcode::ShrU32, &[tid.into(), 5.into()]);
+        let lane = lowering.b.op(Opcode::AndB32, &[tid.into(), 31.into()]);
+        let base = lowering.b.shared_base();
+        let own = lowering.shared_address(base, warp, slot_bytes);
+        let first = lowering
+            .b
+            .compare(crate::ptx::Compare::Eq, Class::B32, lane.into(), 0.into());
+        let guard = Some(Guard {
+            predicate: first,
+            holds: true,
+        });
+        for (number, word) in words.iter().enumerate() {
+            let address = Address {
+                base: own,
+                offset: region as i32 + 4 * number as i32,
+            };
+            lowering.b.store(
+                Space::Shared,
+                Width::B32,
+                address,
+                &[Operand::Reg(*word)],
+                Cache::Normal,
+                guard,
+            );
+        }
+        lowering.b.barrier();
+        // Every warp of the group reads all its slots and combines them in the same order.
+        let slot = lowering
+            .b
+            .op(Opcode::AndB32, &[lane.into(), i64::from(warps - 1).into()]);
+        let slot = match self.row_in_block {
+            Some(row) => lowering
+                .b
+                .op(Opcode::MadS32, &[row.into(), i64::from(warps).into(), slot.into()]),
+            None => slot,
+        };
+        let theirs = lowering.shared_address(base, slot, slot_bytes);
+        let read: Vec<Reg> = (0..words.len())
+            .map(|number| {
+                let address = Address {
+                    base: theirs,
+                    offset: region as i32 + 4 * number as i32,
+                };
+                lowering.b.load_here(Space::Shared, Width::B32, 1, address)[0]
+            })
+            .collect();
+        let class = class_of(all.ty);
+        let width = if matches!(class, Class::B64 | Class::F64) { 2 } else { 1 };
+        let value = lowering.value_of_words(class, &read[..width]);
+        lowering
+            .b
+            .assign(crate::ptx::builder::move_of(class), all.best, &[value.into()]);
+        if let Some(position) = all.position {
+            let class = lowering.math.class();
+            let value = lowering.value_of_words(class, &read[width..]);
+            lowering
+                .b
+                .assign(crate::ptx::builder::move_of(class), position, &[value.into()]);
+        }
+        butterfly(lowering, all, warps, 1);
+    }
+}
+
+/// A thread's part of a reduction: an accumulator a lane, so that additions do not wait for each other.
+pub(super) struct Partial(pub(super) Vec<Accumulator>);
+
+impl Partial {
+    pub(super) fn new(group: &Group, lowering: &mut Lowering<'_>, reduction: ReduceOp, ty: Type) -> Partial {
+        let lanes = 0..group.schedule.vector;
+        Partial(lanes.map(|_| Accumulator::new(lowering, reduction, ty)).collect())
+    }
+
+    /// Takes in a step's elements.
+    pub(super) fn add(
+        &mut self,
+        group: &mut Group,
+        lowering: &mut Lowering<'_>,
+        axes: &[AxisId],
+        body: ExprId,
+        step: &Step,
+    ) -> Result<(), Error> {
+        let vector = self.0.len() as i64;
+        for (lane, accumulator) in self.0.iter_mut().enumerate() {
+            group.bind_lane(lowering, axes, step, lane as u32);
+            let value = lowering.value_as(body, accumulator.ty, group)?;
+            let value = or_identity(&mut lowering.b, accumulator.op, value, step.guard);
+            let position = step.chunk.times(vector).plus_constant(lane as i64);
+            accumulator.combine(lowering, value, &position);
+        }
+        Ok(())
+    }
+
+    /// The reduction over all threads of the group.
+    pub(super) fn total(self, group: &mut Group, lowering: &mut Lowering<'_>) -> Result<Value, Error> {
+        let mut lanes = self.0.into_iter();
+        let mut all = lanes.next().ok_or(Error::Unbound)?;
+        for other in lanes {
+            let value = Value::new(all.ty, lowering.b.read(other.best));
+            let position = other.position.map(|reg| lowering.b.read(reg));
+            all.merge(lowering, value, position);
+        }
+        group.across_threads(lowering, &mut all);
+        Ok(all.value(lowering))
+    }
+}
+
+impl Walker for Group {
+    fn vector(&self) -> u32 {
+        self.schedule.vector
+    }
+
+    /// Binds the axes of a place that number rows.
+    fn bind_place(&self, lowering: &mut Lowering<'_>, place: &Place) -> Result<(), Error> {
+        for &(axis, symbol) in &place.axes {
+            if let Symbol::Output(position) = symbol {
+                let coordinate = self.coordinates.get(position).ok_or(Error::Unbound)?;
+                lowering.bind(axis, Binding::of(coordinate.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Says which step what follows belongs to.
+    fn go_to(&mut self, lowering: &mut Lowering<'_>, step: &Step) {
+        lowering.lanes = step.lanes;
+        if let Some(walk) = self.kept.walks.last_mut() {
+            (walk.step, walk.guard) = (step.number, step.guard);
+        }
+    }
+}
+
+impl Reduce for Group {
+    fn elements(&mut self, lowering: &mut Lowering<'_>, access: &Access) -> Few<Reg> {
+        self.kept.kept_or_loaded(lowering, access)
+    }
+
+    fn reduce(&mut self, lowering: &mut Lowering<'_>, expr: ExprId) -> Result<Option<Value>, Error> {
+        let Expr::Reduce { op, axes, body } = lowering.op().expr(expr) else {
+            return Ok(None);
+        };
+        if !self.same_for_all(lowering, expr)? {
+            return Ok(None);
+        }
+        // The whole group comes here together: before any walk that is under way.
+        let suspended = lowering.b.suspend(0);
+        let lanes = lowering.lanes.take();
+        let value = self.cooperative(lowering, expr, *op, axes, *body);
+        lowering.lanes = lanes;
+        lowering.b.resume(suspended);
+        value.map(Some)
+    }
+}

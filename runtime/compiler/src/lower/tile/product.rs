@@ -1,0 +1,158 @@
+//! Products of slabs: multiply-adds into accumulators in registers, by FMA or by `mma.sync`.
+
+use super::arrival::{Padded, Swizzled};
+use super::block::Block;
+use super::fragment::{Matrices, group, vector};
+use super::multiplicand::Multiplicand;
+use super::products::Products;
+use super::warp::{Warp, WarpTile};
+use crate::lower::expression::Lowering;
+use crate::lower::value::{Value, class_of, fma_of, width_in_shared};
+use crate::ptx::{Few, Opcode, Operand, Reg};
+
+/// Fused multiply-adds: a tile of outputs in each thread's registers.
+pub(crate) struct Fma<'t> {
+    shape: &'t Products,
+    block: Block,
+    /// Rows and columns of a thread's tile.
+    pub rows: u32,
+    pub columns: u32,
+    /// The thread's row and column among the block's threads.
+    pub thread_row: Reg,
+    pub thread_column: Reg,
+    /// For each sum, row-major: `rows × columns` mutable registers.
+    pub accumulators: Vec<Vec<Reg>>,
+}
+
+impl<'t> Fma<'t> {
+    pub fn new(lowering: &mut Lowering<'_>, shape: &'t Products, block: Block, [rows, columns]: [u32; 2]) -> Fma<'t> {
+        let tid = lowering.b.op(Opcode::TidX, &[]);
+        let across = i64::from(block.columns / columns);
+        let shift = i64::from(across.trailing_zeros());
+        let thread_column = lowering.b.op(Opcode::AndB32, &[tid.into(), (across - 1).into()]);
+        let thread_row = lowering.b.op(Opcode::ShrU32, &[tid.into(), shift.into()]);
+        let class = class_of(shape.ty);
+        let zero = Value::zero(&mut lowering.b, shape.ty).operand;
+        let mut tile = || (0..rows * columns).map(|_| lowering.b.mutable(class, zero)).collect();
+        Fma {
+            accumulators: shape.sums.iter().map(|_| tile()).collect(),
+            shape,
+            block,
+            rows,
+            columns,
+            thread_row,
+            thread_column,
+        }
+    }
+
+    /// Adds the products of the slabs in a stage to the accumulators.
+    pub fn accumulate(&self, lowering: &mut Lowering<'_>, slabs: &Padded<'_>, stage: Reg) {
+        let ty = self.shape.ty;
+        let width = width_in_shared(ty);
+        let bytes = width.bytes();
+        let mut own = |thread: Reg, count: u32| {
+            let step = i64::from(group(count, bytes) * bytes);
+            let sources = [thread.into(), step.into(), stage.into()];
+            lowering.b.op(Opcode::MadS32, &sources)
+        };
+        let left = own(self.thread_row, self.rows);
+        let right = own(self.thread_column, self.columns);
+        for term in 0..self.block.depth {
+            let fragments: Vec<Vec<Reg>> = (slabs.slabs())
+                .map(|slab| match slab.0.of_rows {
+                    true => vector(lowering, left, slab, term, self.rows, width),
+                    false => vector(lowering, right, slab, term, self.columns, width),
+                })
+                .collect();
+            for (sum, accumulators) in self.shape.sums.iter().zip(&self.accumulators) {
+                let (left, right) = (&fragments[sum.left], &fragments[sum.right]);
+                for (row, &x) in left.iter().enumerate() {
+                    for (column, &y) in right.iter().enumerate() {
+                        let accumulator = accumulators[row * self.columns as usize + column];
+                        let sources = [x.into(), y.into(), accumulator.into()];
+                        lowering.b.assign(fma_of(ty), accumulator, &sources);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `mma.sync`: a tile of outputs in each warp's registers.
+pub(crate) struct MmaSync<'t> {
+    pub shape: &'t Products,
+    pub block: Block,
+    pub tile: WarpTile,
+    pub warp: Warp,
+    /// For each sum, for each 16 × 8 of the warp's tile, row-major: four mutable registers.
+    pub accumulators: Vec<Vec<[Reg; 4]>>,
+}
+
+impl<'t> MmaSync<'t> {
+    pub fn new(
+        lowering: &mut Lowering<'_>,
+        shape: &'t Products,
+        block: Block,
+        tile: WarpTile,
+        warp: Warp,
+    ) -> MmaSync<'t> {
+        let class = class_of(shape.ty);
+        let zero = Value::zero(&mut lowering.b, shape.ty).operand;
+        let tiles = tile.rows / 16 * (tile.columns / 8);
+        let mut fresh = || std::array::from_fn(|_| lowering.b.mutable(class, zero));
+        MmaSync {
+            accumulators: shape
+                .sums
+                .iter()
+                .map(|_| (0..tiles).map(|_| fresh()).collect())
+                .collect(),
+            shape,
+            block,
+            tile,
+            warp,
+        }
+    }
+
+    /// Adds the products of the slabs in a stage to the accumulators: the warp's slice of the terms, 32 bytes of them at a time.
+    pub fn accumulate(&self, lowering: &mut Lowering<'_>, slabs: &Swizzled<'_>, stage: Reg) {
+        let steps = self.block.depth * slabs.multiplicands[0].bytes() / 32 / self.tile.slices;
+        let columns = self.tile.columns / 8;
+        let (warp, tile) = (&self.warp, self.tile);
+        let matrices = Matrices { warp, tile };
+        let instruction = instruction(slabs.multiplicands);
+        for step in 0..steps {
+            let fragments: Vec<Vec<Few<Reg>>> = (slabs.layouts())
+                .map(|layout| matrices.fragments(lowering, stage, layout, step, steps))
+                .collect();
+            for (sum, accumulators) in self.shape.sums.iter().zip(&self.accumulators) {
+                let (left, right) = (&fragments[sum.left], &fragments[sum.right]);
+                for (row, left) in left.iter().enumerate() {
+                    for column in 0..columns as usize {
+                        // Matrices 0 and 1 hold the first 8 of 16 columns, matrices 2 and 3 the others.
+                        let right = &right[column / 2][column % 2 * 2..][..2];
+                        let accumulator = accumulators[row * columns as usize + column];
+                        let sources: Few<Operand> = left
+                            .iter()
+                            .chain(right)
+                            .chain(&accumulator)
+                            .map(|&reg| reg.into())
+                            .collect();
+                        lowering.b.assign_all(instruction, &accumulator, &sources);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn instruction(multiplicands: [Multiplicand; 2]) -> Opcode {
+    match multiplicands {
+        [Multiplicand::F16, _] => Opcode::MmaF16,
+        [Multiplicand::Bf16, _] => Opcode::MmaBf16,
+        [Multiplicand::Tf32, _] => Opcode::MmaTf32,
+        [Multiplicand::Int8(true), Multiplicand::Int8(true)] => Opcode::MmaS8S8,
+        [Multiplicand::Int8(true), _] => Opcode::MmaS8U8,
+        [Multiplicand::Int8(false), Multiplicand::Int8(true)] => Opcode::MmaU8S8,
+        [Multiplicand::Int8(false), _] => Opcode::MmaU8U8,
+    }
+}

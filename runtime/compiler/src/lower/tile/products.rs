@@ -1,0 +1,545 @@
+//! Sums of products: what an operator must be for its outputs to be computed in tiles.
+
+use crate::check::Checked;
+use crate::element::Type;
+use crate::families::analysis::conditional;
+use crate::families::family::block_counts;
+use crate::families::formula::{Formulas, Node, NodeId, Place, Symbol};
+use crate::ir::{AxisId, BinaryOp, Expr, ExprId, Literal, Op, ReduceOp, SizeId, Source, UnaryOp};
+use crate::problem::Problem;
+use crate::size::Specialisation;
+use crate::target::Machine;
+use std::sync::Arc;
+
+/// An operator as sums of products over the same terms: `out[batch, rows, columns] = f(Σ left · right, Σ left · right, …)`.
+///
+/// Dimensions of the outputs, which all have the same, are named by their positions.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Products {
+    /// The sums: at least one, all different.
+    pub sums: Vec<Sum>,
+    /// The operands, those with the rows first. Sums may share them.
+    pub sides: Vec<Side>,
+    /// The type that is summed in.
+    pub ty: Type,
+    /// Extents of the outputs.
+    pub dims: Vec<SizeId>,
+    /// The axes of outputs and intermediate tensors that stand for each of them.
+    pub axes: Vec<Vec<AxisId>>,
+    /// Positions that both sides depend on.
+    pub batch: Vec<usize>,
+    /// Positions that the left side has.
+    pub rows: Vec<usize>,
+    /// Positions that the right side has; the last is one of them.
+    pub columns: Vec<usize>,
+    /// Extents of the sums, slowest first.
+    pub terms: Vec<SizeId>,
+    /// The axes of the sums that run over each of them.
+    pub depth: Vec<Vec<AxisId>>,
+    /// `true` if a condition may be all that keeps a read in a sum in range: the sums are computed for all outputs, also where nobody
+    /// wants them, so what is read is compared with its extent.
+    pub compared: bool,
+}
+
+/// One of the sums.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Sum {
+    /// Where it stands in the operator.
+    pub exprs: Vec<ExprId>,
+    /// The operands, by their numbers among [`Products::sides`].
+    pub left: usize,
+    pub right: usize,
+}
+
+/// An operand of a sum.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Side {
+    /// Its factors.
+    pub factors: Vec<ExprId>,
+    /// `true` if it has the rows, rather than the columns.
+    pub of_rows: bool,
+    /// `true` if its memory is contiguous along the sum's fastest axis, rather than along its own.
+    pub along_depth: bool,
+    /// `true` if neighbours along that axis are neighbours in memory.
+    pub contiguous: bool,
+    /// The contributions of sizes to the index of the tensor's fastest dimension.
+    offsets: Vec<Offset>,
+    /// Reads that one element of the slab is made of: at least 1.
+    pub reads: u32,
+}
+
+/// The contribution of sizes to an index.
+#[derive(Debug, Clone, PartialEq)]
+struct Offset {
+    sizes: Vec<SizeId>,
+    /// `true` if it is a multiple of their product.
+    multiple: bool,
+}
+
+impl Offset {
+    /// All contributions to an index.
+    fn all(op: &Op, index: ExprId) -> Vec<Offset> {
+        match *op.expr(index) {
+            Expr::Size(size) => vec![Offset {
+                sizes: vec![size],
+                multiple: true,
+            }],
+            Expr::Unary(UnaryOp::Neg, a) => Offset::all(op, a),
+            Expr::Binary(BinaryOp::Add | BinaryOp::Sub, a, b) => [Offset::all(op, a), Offset::all(op, b)].concat(),
+            Expr::Binary(BinaryOp::Mul, a, b) => match (&Offset::all(op, a)[..], &Offset::all(op, b)[..]) {
+                (all, []) | ([], all) => all.to_vec(),
+                (all, [factor]) | ([factor], all) => all.iter().map(|offset| offset.times(factor)).collect(),
+                // Multiplied out, products of sums would double with each factor.
+                (a, b) => Offset::unknown([a, b].concat()),
+            },
+            _ => {
+                let mut offsets = Vec::new();
+                op.operands(index, |operand| offsets.extend(Offset::all(op, operand)));
+                Offset::unknown(offsets)
+            }
+        }
+    }
+
+    fn times(&self, factor: &Offset) -> Offset {
+        Offset {
+            sizes: [&self.sizes[..], &factor.sizes].concat(),
+            multiple: self.multiple && factor.multiple,
+        }
+    }
+
+    /// One contribution that depends on all of these in an unknown way; none if they are none.
+    fn unknown(offsets: Vec<Offset>) -> Vec<Offset> {
+        let together = offsets.into_iter().reduce(|all, offset| all.times(&offset));
+        let unknown = together.map(|all| Offset { multiple: false, ..all });
+        unknown.into_iter().collect()
+    }
+
+    /// A power of two, at most 16, that divides it as far as is known without what is compiled in, which lowering sees for itself.
+    fn multiple_of(&self, specialisation: &Specialisation) -> u32 {
+        let extents = self.sizes.iter().map(|size| specialisation.extents[size.index()]);
+        let open = extents.filter(|extent| extent.fixed().is_none());
+        let product = open.map(|extent| extent.multiple_of()).reduce(u32::saturating_mul);
+        match product {
+            None => 16,
+            Some(product) if self.multiple => product.min(16),
+            Some(_) => 1,
+        }
+    }
+}
+
+impl Products {
+    /// Bytes of an element as it is computed with.
+    pub(crate) fn element_bytes(&self) -> u32 {
+        match self.ty {
+            Type::F64 | Type::I64 => 8,
+            _ => 4,
+        }
+    }
+
+    /// The positions of a side's own dimensions.
+    pub(crate) fn own(&self, side: &Side) -> &[usize] {
+        if side.of_rows { &self.rows } else { &self.columns }
+    }
+
+    /// Each side with its part of a block of so many rows and columns.
+    pub(crate) fn tiles(&self, rows: u32, columns: u32) -> impl Iterator<Item = (&Side, u32)> {
+        self.sides
+            .iter()
+            .map(move |side| (side, if side.of_rows { rows } else { columns }))
+    }
+
+    /// Elements that a block of so many rows and columns multiplies for each term.
+    pub(crate) fn elements(&self, rows: u32, columns: u32) -> u32 {
+        self.tiles(rows, columns).map(|(_, tile)| tile).sum()
+    }
+
+    /// The widest vector of a side's neighbours that alignment allows, at most `most`.
+    pub(crate) fn vector(&self, specialisation: &Specialisation, side: &Side, most: u32) -> u32 {
+        let fastest = if side.along_depth {
+            self.terms.last().copied()
+        } else {
+            self.own(side).last().map(|&position| self.dims[position])
+        };
+        match fastest {
+            Some(fastest) if side.contiguous && specialisation.aligned => {
+                let of_offsets = side.offsets.iter().map(|offset| offset.multiple_of(specialisation));
+                let of_extent = specialisation.extents[fastest.index()].multiple_of();
+                of_offsets.fold(of_extent, u32::min).min(most)
+            }
+            _ => 1,
+        }
+    }
+
+    /// The most loads of a slab, where blocks go from tile to tile.
+    pub(crate) const MOST_LOADS: u32 = 16;
+
+    /// Choices of the most blocks there are: one for each tile (0); one on each multiprocessor, or on half of them, which may take
+    /// longer and draw less.
+    pub(crate) fn block_counts(machine: Machine) -> impl Iterator<Item = u32> + Clone {
+        block_counts(machine.multiprocessors)
+    }
+
+    /// `true` if there are more tiles than blocks, as far as that is known.
+    pub(crate) fn persists(&self, specialisation: &Specialisation, rows: u32, columns: u32, blocks: u32) -> bool {
+        let tiles = self.tiles_of(specialisation, rows, columns);
+        tiles.is_none_or(|tiles| tiles > u64::from(blocks))
+    }
+
+    /// Registers of a thread beside those of a tile, where its block goes from tile to tile: which is next, and how many there are.
+    pub(crate) const fn held_between_tiles(blocks: u32) -> u32 {
+        if blocks > 0 { 8 } else { 0 }
+    }
+
+    /// Choices of how many blocks share the terms of a tile.
+    pub(crate) const PARTS: [u32; 5] = [1, 2, 4, 8, 16];
+
+    /// Slabs of each part, at least.
+    const LEAST_SLABS: u64 = 4;
+
+    /// `true` if `parts` blocks can share the terms of a tile in slabs of `depth`: the parts are equal and made of whole slabs.
+    pub(crate) fn divides(&self, specialisation: &Specialisation, depth: u32, parts: u32) -> bool {
+        let (parts, depth) = (u64::from(parts), u64::from(depth));
+        let whole = |terms: u64| terms.is_multiple_of(parts * depth) && terms / parts / depth >= Products::LEAST_SLABS;
+        parts == 1 || volume_of(specialisation, self.terms.iter().copied()).is_some_and(whole)
+    }
+
+    /// `true` if sharing the terms of each tile among `parts` blocks may pay: the tiles are too few to fill the machine, or their
+    /// number is unknown.
+    pub(crate) fn gains_from(&self, problem: &Problem<'_>, [rows, columns]: [u32; 2], parts: u32) -> bool {
+        let most = u64::from(problem.machine.multiprocessors);
+        let few = |tiles: u64| tiles < most && tiles * u64::from(parts) <= 4 * most;
+        parts == 1 || self.tiles_of(problem.specialisation, rows, columns).is_none_or(few)
+    }
+
+    /// Tiles of so many rows and columns, where that is known.
+    fn tiles_of(&self, specialisation: &Specialisation, rows: u32, columns: u32) -> Option<u64> {
+        let volume = |positions: &[usize]| {
+            let extents = positions.iter().map(|&position| self.dims[position]);
+            volume_of(specialisation, extents)
+        };
+        let (rows, columns) = (
+            volume(&self.rows)?.div_ceil(rows.into()),
+            volume(&self.columns)?.div_ceil(columns.into()),
+        );
+        volume(&self.batch)?.checked_mul(rows)?.checked_mul(columns)
+    }
+
+    /// Rows, columns, batch and terms at these sizes.
+    pub(crate) fn extents(&self, sizes: &[u64]) -> [u64; 4] {
+        let volume = |extents: &mut dyn Iterator<Item = SizeId>| {
+            extents.map(|size| sizes[size.index()]).fold(1, u64::saturating_mul)
+        };
+        let of = |positions: &[usize]| volume(&mut positions.iter().map(|&position| self.dims[position]));
+        let [rows, columns, batch] = [of(&self.rows), of(&self.columns), of(&self.batch)];
+        [rows, columns, batch, volume(&mut self.terms.iter().copied())]
+    }
+}
+
+/// The product of sizes, where all are compiled in.
+fn volume_of(specialisation: &Specialisation, mut sizes: impl Iterator<Item = SizeId>) -> Option<u64> {
+    sizes.try_fold(1u64, |volume, size| {
+        volume.checked_mul(specialisation.extents[size.index()].fixed()?)
+    })
+}
+
+/// The sums of products of the problem's operator. None if it consists of anything but those and pointwise work on them.
+pub(crate) fn products(problem: &Problem<'_>) -> Arc<Option<Products>> {
+    problem.shape(|problem| find(problem.checked))
+}
+
+fn find(checked: &Checked) -> Option<Products> {
+    let op = checked.op();
+    let dims = &op.outputs.first()?.dims;
+    if op.outputs.iter().any(|output| output.dims != *dims) {
+        return None;
+    }
+    let formulas = Formulas::anywhere(checked, dims.len())?;
+    let terms = formulas.reductions.first()?.extents.clone();
+    let mut search = Search {
+        formulas: &formulas,
+        axes: vec![Vec::new(); dims.len()],
+        depth: vec![Vec::new(); terms.len()],
+        sides: Vec::new(),
+        sums: Vec::new(),
+    };
+    for output in &op.outputs {
+        for (position, &axis) in output.axes.iter().enumerate() {
+            search.stands_for(axis, Symbol::Output(position))?;
+        }
+    }
+    let mut split = None;
+    let mut ty = None;
+    for reduction in &formulas.reductions {
+        let own = formulas.ty(reduction.node);
+        // A sum of index values is none of tensors.
+        if reduction.op != ReduceOp::Sum
+            || formulas.is_index(reduction.node)
+            || reduction.extents != terms
+            || *ty.get_or_insert(own) != own
+        {
+            return None;
+        }
+        let mut factors = Vec::new();
+        flatten(&formulas, reduction.body, own, &mut factors);
+        // The last dimension is one of the columns.
+        let (left, right) = search.halves(&factors, 1 << dims.len().checked_sub(1)?)?;
+        let of = |factors: &[NodeId]| {
+            factors
+                .iter()
+                .fold(0, |of, &factor| of | formulas.facts(factor).outputs)
+        };
+        let (left_of, right_of) = (of(&left), of(&right));
+        if *split.get_or_insert((left_of, right_of)) != (left_of, right_of) {
+            return None;
+        }
+        let exprs = search.places(reduction.node)?;
+        let (left, right) = (search.side(true, left)?, search.side(false, right)?);
+        search.sums.push((exprs, left, right));
+    }
+    // Any other reduction would be computed for every output by itself.
+    let reductions = op.exprs.iter().enumerate();
+    let mut reductions = reductions.filter(|(_, expr)| matches!(expr, Expr::Reduce { .. }));
+    let found = |position: usize| {
+        let expr = ExprId(position as u32);
+        search.sums.iter().any(|(exprs, ..)| exprs.contains(&expr))
+    };
+    if !reductions.all(|(position, _)| found(position)) {
+        return None;
+    }
+    let conditional = conditional(checked);
+    let sums = || search.sums.iter().flat_map(|(exprs, ..)| exprs.iter().copied());
+    let compared = sums().any(|sum| conditional[sum.index()] && !checked.unconditional(sum));
+    // An index that was read is reported where it is wrong, and only where it is wanted.
+    if compared && sums().any(|sum| gathers(checked, sum)) {
+        return None;
+    }
+    let (left_of, right_of) = split?;
+    let positions = |of: u64| -> Vec<usize> { (0..dims.len()).filter(|&position| of >> position & 1 != 0).collect() };
+    let (batch, rows, columns) = (
+        positions(left_of & right_of),
+        positions(left_of & !right_of),
+        positions(right_of & !left_of),
+    );
+    if batch.len() + rows.len() + columns.len() != dims.len() || rows.is_empty() || columns.is_empty() {
+        return None;
+    }
+    // Sides with the rows come first.
+    let of_rows = search.sides.iter().filter(|(of_rows, _)| *of_rows).count();
+    let number = |side: usize| {
+        let (kind, _) = search.sides[side];
+        let before = search.sides[..side].iter().filter(|(other, _)| *other == kind).count();
+        if kind { before } else { of_rows + before }
+    };
+    let sums = search.sums.iter().map(|(exprs, left, right)| Sum {
+        exprs: exprs.clone(),
+        left: number(*left),
+        right: number(*right),
+    });
+    let sums = sums.collect();
+    let mut sides = Vec::with_capacity(search.sides.len());
+    for kind in [true, false] {
+        for (_, factors) in search.sides.iter().filter(|(of_rows, _)| *of_rows == kind) {
+            let factors: Vec<ExprId> = factors.iter().map(|place| place.expr).collect();
+            let own = if kind { &rows } else { &columns };
+            let (along_depth, contiguous, offsets) = search.layout(&factors, own);
+            sides.push(Side {
+                reads: reads(checked, &factors).max(1),
+                factors,
+                of_rows: kind,
+                along_depth,
+                contiguous,
+                offsets,
+            });
+        }
+    }
+    Some(Products {
+        sums,
+        sides,
+        ty: ty?,
+        dims: dims.clone(),
+        axes: search.axes,
+        batch,
+        rows,
+        columns,
+        terms,
+        depth: search.depth,
+        compared,
+    })
+}
+
+struct Search<'a> {
+    formulas: &'a Formulas<'a>,
+    axes: Vec<Vec<AxisId>>,
+    depth: Vec<Vec<AxisId>>,
+    /// `true` if it has the rows, and its factors.
+    sides: Vec<(bool, Vec<Place>)>,
+    /// Where it stands, and its sides.
+    sums: Vec<(Vec<ExprId>, usize, usize)>,
+}
+
+impl Search<'_> {
+    /// Takes note of what an axis stands for: always the same.
+    fn stands_for(&mut self, axis: AxisId, symbol: Symbol) -> Option<()> {
+        match self.symbol(axis) {
+            Some(known) => (known == symbol).then_some(()),
+            None => {
+                match symbol {
+                    Symbol::Output(position) => self.axes.get_mut(position)?.push(axis),
+                    Symbol::Lane(position) => self.depth.get_mut(position)?.push(axis),
+                    Symbol::Inner(_) => return None,
+                }
+                Some(())
+            }
+        }
+    }
+
+    fn symbol(&self, axis: AxisId) -> Option<Symbol> {
+        let among = |all: &[Vec<AxisId>]| all.iter().position(|axes| axes.contains(&axis));
+        let output = among(&self.axes).map(Symbol::Output);
+        output.or_else(|| among(&self.depth).map(Symbol::Lane))
+    }
+
+    /// All places of a node.
+    fn places(&mut self, node: NodeId) -> Option<Vec<ExprId>> {
+        let places = self.formulas.places(node);
+        for &(axis, symbol) in places.iter().flat_map(|place| &place.axes) {
+            self.stands_for(axis, symbol)?;
+        }
+        Some(places.iter().map(|place| place.expr).collect())
+    }
+
+    /// The number of a side with these factors.
+    fn side(&mut self, of_rows: bool, factors: Vec<NodeId>) -> Option<usize> {
+        let mut places = Vec::with_capacity(factors.len());
+        for factor in factors {
+            let place = self.formulas.places(factor).first()?.clone();
+            for &(axis, symbol) in &place.axes {
+                self.stands_for(axis, symbol)?;
+            }
+            places.push(place);
+        }
+        let side = (of_rows, places);
+        let known = self.sides.iter().position(|other| *other == side);
+        Some(known.unwrap_or_else(|| {
+            self.sides.push(side);
+            self.sides.len() - 1
+        }))
+    }
+
+    /// Divides factors among rows and columns. Columns' are those with the last dimension; rows' what has dimensions that those
+    /// have not, and what has none beside; a factor of dimensions of the columns alone is one of theirs.
+    fn halves(&self, factors: &[NodeId], last: u64) -> Option<(Vec<NodeId>, Vec<NodeId>)> {
+        let of = |factor: NodeId| self.formulas.facts(factor).outputs;
+        let all = |among: &mut dyn Iterator<Item = NodeId>| among.fold(0, |all, factor| all | of(factor));
+        let in_columns = all(&mut factors.iter().copied().filter(|&factor| of(factor) & last != 0));
+        let in_rows = all(&mut factors.iter().copied().filter(|&factor| of(factor) & !in_columns != 0));
+        let sums = factors
+            .iter()
+            .any(|&factor| self.formulas.facts(factor).reductions != 0);
+        if in_columns == 0 || in_rows == 0 || in_rows & last != 0 || sums {
+            return None;
+        }
+        Some(factors.iter().copied().partition(|&factor| of(factor) & !in_rows == 0))
+    }
+
+    /// Along which axes the first tensor read is contiguous, and what sizes add to its fastest index:
+    /// `(along the sum's, neighbours are neighbours, offsets)`.
+    fn layout(&self, factors: &[ExprId], own: &[usize]) -> (bool, bool, Vec<Offset>) {
+        let checked = self.formulas.checked;
+        let op = checked.op();
+        let mut next: Vec<ExprId> = factors.iter().rev().copied().collect();
+        while let Some(expr) = next.pop() {
+            if let Expr::Read {
+                source: Source::Input(_),
+                index,
+                ..
+            } = op.expr(expr)
+                && let Some(&last) = index.last()
+            {
+                let axes = checked.axes(last);
+                let symbols = || axes.iter().filter_map(|axis| Some((axis, self.symbol(axis)?)));
+                let of_own = symbols().any(|(_, symbol)| matches!(symbol, Symbol::Output(at) if own.contains(&at)));
+                let along_depth = !of_own && symbols().any(|(_, symbol)| matches!(symbol, Symbol::Lane(_)));
+                let fastest = match along_depth {
+                    true => Symbol::Lane(self.depth.len().saturating_sub(1)),
+                    false => Symbol::Output(own.last().copied().unwrap_or(0)),
+                };
+                let contiguous = symbols()
+                    .filter(|&(_, symbol)| symbol == fastest)
+                    .any(|(axis, _)| coefficient(checked, last, axis) == Some(1));
+                return (along_depth, contiguous, Offset::all(op, last));
+            }
+            op.operands(expr, |operand| next.push(operand));
+        }
+        (false, false, Vec::new())
+    }
+}
+
+/// The factors of a product computed in one type.
+fn flatten(formulas: &Formulas<'_>, node: NodeId, ty: Type, factors: &mut Vec<NodeId>) {
+    match *formulas.node(node) {
+        Node::Binary(BinaryOp::Mul, a, b) if formulas.ty(node) == ty && factors.len() < 8 => {
+            flatten(formulas, a, ty, factors);
+            flatten(formulas, b, ty, factors);
+        }
+        _ => factors.push(node),
+    }
+}
+
+/// The coefficient of an axis in an index, where it is a plain number.
+pub(crate) fn coefficient(checked: &Checked, index: ExprId, axis: AxisId) -> Option<i64> {
+    if !checked.axes(index).contains(axis) {
+        return Some(0);
+    }
+    let of = |expr| coefficient(checked, expr, axis);
+    let literal = |expr: ExprId| match checked.op().expr(expr) {
+        Expr::Literal(Literal::Int(value)) => Some(*value),
+        _ => None,
+    };
+    match checked.op().expr(index) {
+        Expr::Axis(_) => Some(1),
+        Expr::Unary(UnaryOp::Neg, a) => of(*a)?.checked_neg(),
+        Expr::Binary(BinaryOp::Add, a, b) => of(*a)?.checked_add(of(*b)?),
+        Expr::Binary(BinaryOp::Sub, a, b) => of(*a)?.checked_sub(of(*b)?),
+        Expr::Binary(BinaryOp::Mul, a, b) => match (literal(*a), literal(*b)) {
+            (Some(factor), _) => of(*b)?.checked_mul(factor),
+            (_, Some(factor)) => of(*a)?.checked_mul(factor),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// `true` if an index in an expression, or in the intermediate tensors it reads, is read from a tensor.
+fn gathers(checked: &Checked, expr: ExprId) -> bool {
+    let op = checked.op();
+    let own = match op.expr(expr) {
+        Expr::Read { source, index, .. } => {
+            let of_let = match *source {
+                Source::Let(inner) => gathers(checked, op.lets[inner.index()].body),
+                Source::Input(_) => false,
+            };
+            of_let || (0..index.len()).any(|dimension| checked.gathered(expr, dimension))
+        }
+        _ => false,
+    };
+    let mut inside = false;
+    op.operands(expr, |operand| inside = inside || gathers(checked, operand));
+    own || inside
+}
+
+/// Reads among expressions and what they are made of.
+fn reads(checked: &Checked, exprs: &[ExprId]) -> u32 {
+    let op = checked.op();
+    let mut wanted = vec![false; op.exprs.len()];
+    exprs.iter().for_each(|expr| wanted[expr.index()] = true);
+    let mut reads = 0;
+    // Operands stand before what uses them.
+    for position in (0..op.exprs.len()).rev() {
+        if wanted[position] {
+            reads += u32::from(matches!(op.exprs[position], Expr::Read { .. }));
+            op.operands(ExprId(position as u32), |operand| wanted[operand.index()] = true);
+        }
+    }
+    reads
+}

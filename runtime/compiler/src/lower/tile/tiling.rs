@@ -1,0 +1,371 @@
+//! A block's tile of outputs: to which element of a tensor a place in it belongs.
+//!
+//! Rows and columns beyond the edge are clamped to the last one for loads and left out of stores. Terms beyond the end of the sum are zeros.
+
+use super::block::{Block, Counts, product, tile_place};
+use super::deal::Piece;
+use super::products::{Products, Side};
+use super::slab::{Inside, Slab};
+use super::split_k::Part;
+use crate::ir::{AxisId, ExprId};
+use crate::lower::Error;
+use crate::lower::expression::{Binding, InSequence, Lanes, Lowering, Reduce};
+use crate::lower::index::Linear;
+use crate::lower::value::Value;
+use crate::ptx::{Cache, Guard, Opcode, Reg};
+
+/// A block's tile of outputs.
+pub(crate) struct Tiling<'a> {
+    pub shape: &'a Products,
+    pub block: Block,
+    pub rows: Band,
+    pub columns: Band,
+    /// The slabs of both sides.
+    pub slabs: Vec<Slab>,
+    /// Terms of the sums.
+    pub depth: Linear,
+    /// The block's first term, and the number of its terms.
+    pub first: Linear,
+    pub length: Linear,
+    pub depth_extents: Vec<Linear>,
+}
+
+/// The block's part of the rows, or of the columns.
+pub(crate) struct Band {
+    /// Their positions among the outputs' dimensions.
+    pub positions: Vec<usize>,
+    pub extents: Vec<Linear>,
+    pub total: Linear,
+    /// The first of the block.
+    pub base: Linear,
+    pub tile: u32,
+}
+
+impl<'a> Tiling<'a> {
+    /// The tile that a block has a part of. `vector`: how many neighbours are loaded at once of a side, of which that much is the block's.
+    pub fn new(
+        lowering: &mut Lowering<'_>,
+        shape: &'a Products,
+        block: Block,
+        part: &Part,
+        vector: impl Fn(&Side, u32) -> u32,
+    ) -> Tiling<'a> {
+        let depth_extents: Vec<Linear> = shape.terms.iter().map(|&size| lowering.size(size)).collect();
+        let depth = product(lowering, &depth_extents);
+        // Where there are several parts, they are equal, and the number of terms is compiled in.
+        let length = depth.divided(block.parts.into());
+        let counts = Counts::new(lowering, shape, block);
+        let tiles = [&counts.batches, &counts.row_tiles, &counts.column_tiles];
+        let [batch_place, row, column] = tile_place(lowering, &part.tile, tiles, block.group);
+        let batch_place = lowering
+            .math
+            .coordinates(&mut lowering.b, &batch_place, &counts.batch_extents);
+        for (&position, value) in shape.batch.iter().zip(batch_place) {
+            bind(lowering, shape, position, &value);
+        }
+        let band = |positions: &[usize], extents, total, at: &Linear, tile: u32| Band {
+            positions: positions.to_vec(),
+            extents,
+            total,
+            base: at.times(i64::from(tile)),
+            tile,
+        };
+        let slab = |(side, tile): (&Side, u32)| Slab {
+            factors: side.factors.clone(),
+            of_rows: side.of_rows,
+            tile,
+            along_depth: side.along_depth,
+            vector: vector(side, tile),
+            deal: None,
+        };
+        Tiling {
+            shape,
+            block,
+            rows: band(&shape.rows, counts.row_extents, counts.rows, &row, block.rows),
+            columns: band(
+                &shape.columns,
+                counts.column_extents,
+                counts.columns,
+                &column,
+                block.columns,
+            ),
+            slabs: shape.tiles(block.rows, block.columns).map(slab).collect(),
+            first: part.number.times(length.as_constant().unwrap_or(0)),
+            length,
+            depth,
+            depth_extents,
+        }
+    }
+
+    /// The rows or columns that a slab belongs to.
+    pub fn band(&self, side: &Slab) -> &Band {
+        if side.of_rows { &self.rows } else { &self.columns }
+    }
+
+    /// One axis for each extent of the sums, and all factors.
+    pub fn summed(&self) -> (Vec<AxisId>, Vec<ExprId>) {
+        let axes = self.shape.depth.iter().filter_map(|axes| axes.first().copied());
+        let factors = self.slabs.iter().flat_map(|slab| slab.factors.iter().copied());
+        (axes.collect(), factors.collect())
+    }
+
+    /// Binds the axes to each element that this thread loads of a slab, in order. The slab begins with that one of the block's terms.
+    pub fn each_element(
+        &self,
+        lowering: &mut Lowering<'_>,
+        side: &Slab,
+        first_term: &Linear,
+        inside: Inside,
+        mut each: impl FnMut(&mut Lowering<'_>, &Slab, &Piece, u32, Option<Reg>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        lowering.compared = self.shape.compared;
+        let first_term = &self.first.plus(first_term);
+        let vector = i64::from(side.vector);
+        for piece in side.pieces(lowering, self.block) {
+            let along_rows = if side.along_depth { 1 } else { vector };
+            let band = self.band(side);
+            let row_lanes = self.bind_clamped(lowering, band, &band.base.plus(&piece.row), along_rows);
+            let term_lanes = self.bind_terms(lowering, side, &piece, first_term);
+            let term = first_term.plus(&piece.term);
+            let guard = match inside {
+                Inside::All => None,
+                Inside::Where(predicate) => Some(predicate),
+                Inside::Each => Some(lowering.below(&term, &self.depth)),
+            };
+            lowering.lanes = row_lanes.or(term_lanes);
+            for lane in 0..side.vector {
+                self.bind_lane(lowering, side, i64::from(lane), guard)?;
+                each(lowering, side, &piece, lane, guard)?;
+                self.bind_lane(lowering, side, -i64::from(lane), guard)?;
+            }
+            lowering.lanes = None;
+        }
+        lowering.compared = false;
+        Ok(())
+    }
+
+    /// Binds the axes of rows (or columns) to one of them, clamped to the last; the lanes if `vector` are taken at once.
+    pub fn bind_clamped(&self, lowering: &mut Lowering<'_>, band: &Band, row: &Linear, vector: i64) -> Option<Lanes> {
+        let chunk = row.divided(vector);
+        let (last, _) = lowering
+            .math
+            .divide(&mut lowering.b, &band.total, &Linear::constant(vector));
+        let chunk = if band.fits() {
+            chunk
+        } else {
+            let chunk = lowering.math.operand(&mut lowering.b, &chunk);
+            let last = lowering.math.operand(&mut lowering.b, &last.plus_constant(-1));
+            Linear::register(lowering.b.op(Opcode::MinS32, &[chunk, last]))
+        };
+        let (coordinates, lanes) = coordinates_of_chunk(lowering, &chunk, &band.extents, vector);
+        for (&position, value) in band.positions.iter().zip(coordinates) {
+            bind(lowering, self.shape, position, &value);
+        }
+        lanes
+    }
+
+    /// Binds the sums' axes to a term; the lanes if they run along it.
+    pub fn bind_terms(
+        &self,
+        lowering: &mut Lowering<'_>,
+        side: &Slab,
+        piece: &Piece,
+        first_term: &Linear,
+    ) -> Option<Lanes> {
+        let vector = if side.along_depth { i64::from(side.vector) } else { 1 };
+        let term = first_term.plus(&piece.term);
+        if let [axes] = self.shape.depth.as_slice() {
+            axes.iter()
+                .for_each(|&axis| lowering.bind(axis, Binding::of(term.clone())));
+            // The piece's own register counts vectors; the slab begins at a multiple of them.
+            let register = piece.term.terms().first().map(|&(reg, _)| reg)?;
+            return (vector > 1).then_some(Lanes {
+                register,
+                width: vector as u32,
+            });
+        }
+        let slab = lowering.math.operand(&mut lowering.b, first_term);
+        let chunk = if vector > 1 {
+            let shift = i64::from(vector.trailing_zeros());
+            let slab = lowering.b.op(Opcode::ShrU32, &[slab, shift.into()]);
+            piece.term.divided(vector).plus(&Linear::register(slab))
+        } else {
+            term
+        };
+        let (coordinates, lanes) = coordinates_of_chunk(lowering, &chunk, &self.depth_extents, vector);
+        for (axes, value) in self.shape.depth.iter().zip(coordinates) {
+            axes.iter()
+                .for_each(|&axis| lowering.bind(axis, Binding::of(value.clone())));
+        }
+        lanes
+    }
+
+    /// Moves the fastest axis by a number of elements, and sets the condition of the sums' axes.
+    pub fn bind_lane(
+        &self,
+        lowering: &mut Lowering<'_>,
+        side: &Slab,
+        by: i64,
+        guard: Option<Reg>,
+    ) -> Result<(), Error> {
+        let by_depth = |number: usize| {
+            if side.along_depth && number + 1 == self.shape.depth.len() {
+                by
+            } else {
+                0
+            }
+        };
+        for (number, axes) in self.shape.depth.iter().enumerate() {
+            for &axis in axes {
+                let value = lowering.binding(axis)?.value.plus_constant(by_depth(number));
+                lowering.bind(axis, Binding { value, guard });
+            }
+        }
+        if !side.along_depth && by != 0 {
+            self.band(side).advance(lowering, self.shape, by)?;
+        }
+        Ok(())
+    }
+
+    /// Issues the loads of a side's factors in a slab; what is done with the values comes later.
+    pub fn touch(
+        &self,
+        lowering: &mut Lowering<'_>,
+        side: &Slab,
+        term: &Linear,
+        inside: Inside,
+        family: &mut dyn Reduce,
+    ) -> Result<(), Error> {
+        self.each_element(lowering, side, term, inside, |lowering, side, _, _, _| {
+            side.factors
+                .iter()
+                .try_for_each(|&factor| lowering.touch(factor, family))
+        })
+    }
+
+    /// Computes and stores `count` neighbours of a row of each output; `sums` gives the sums that each is made of.
+    pub fn outputs(
+        &self,
+        lowering: &mut Lowering<'_>,
+        row: &Linear,
+        column: &Linear,
+        count: u32,
+        mut sums: impl FnMut(&mut Lowering<'_>, usize, u32) -> Value,
+    ) -> Result<(), Error> {
+        self.bind_clamped(lowering, &self.rows, row, 1);
+        let row_inside = self.rows.inside(lowering, row);
+        let lanes = self.bind_clamped(lowering, &self.columns, column, i64::from(count));
+        let column_inside = self.columns.inside(lowering, column);
+        let guard = lowering.both(row_inside, column_inside);
+        lowering.lanes = lanes;
+        let op = lowering.op();
+        let offset = self.offset(lowering)?;
+        let mut values = vec![Vec::with_capacity(count as usize); op.outputs.len()];
+        for lane in 0..count {
+            if lane > 0 {
+                self.columns.advance(lowering, self.shape, 1)?;
+            }
+            for (number, sum) in self.shape.sums.iter().enumerate() {
+                let value = sums(lowering, number, lane);
+                for &expr in &sum.exprs {
+                    lowering.define(expr, value)?;
+                }
+            }
+            for (output, values) in values.iter_mut().enumerate() {
+                values.push(lowering.output_value(output, &mut InSequence)?);
+            }
+        }
+        lowering.lanes = None;
+        let guard = guard.map(|predicate| Guard { predicate, holds: true });
+        for (output, values) in values.iter().enumerate() {
+            lowering.store_output(output, &offset, values, Cache::Normal, guard);
+        }
+        Ok(())
+    }
+
+    /// The widest vector of a row's outputs that never crosses its end, at most `most`.
+    pub fn output_vector(&self, lowering: &Lowering<'_>, most: u32) -> u32 {
+        match self.shape.dims.last() {
+            Some(&fastest) if lowering.specialisation.aligned => lowering.size_multiple(fastest).min(most),
+            _ => 1,
+        }
+    }
+
+    /// The number of the element, row-major, where the outputs' axes are bound as they are: the same in all of them.
+    pub fn offset(&self, lowering: &mut Lowering<'_>) -> Result<Linear, Error> {
+        let output = &lowering.op().outputs[0];
+        let indices = output
+            .axes
+            .iter()
+            .map(|&axis| Ok(lowering.binding(axis)?.value))
+            .collect::<Result<Vec<_>, Error>>()?;
+        Ok(lowering.offset(&indices, &output.dims))
+    }
+}
+
+impl Band {
+    /// `true` if none of the tiles goes beyond the last.
+    pub fn fits(&self) -> bool {
+        let total = self.total.as_constant();
+        total.is_some_and(|total| total % i64::from(self.tile) == 0)
+    }
+
+    /// `true` if that one exists, where it may not.
+    pub fn inside(&self, lowering: &mut Lowering<'_>, place: &Linear) -> Option<Reg> {
+        (!self.fits()).then(|| lowering.below(place, &self.total))
+    }
+
+    /// Moves the fastest of its axes by a number of elements.
+    pub fn advance(&self, lowering: &mut Lowering<'_>, shape: &Products, by: i64) -> Result<(), Error> {
+        let &position = self.positions.last().ok_or(Error::Unbound)?;
+        let &axis = shape.axes[position].first().ok_or(Error::Unbound)?;
+        let value = lowering.binding(axis)?.value.plus_constant(by);
+        bind(lowering, shape, position, &value);
+        Ok(())
+    }
+}
+
+/// The coordinates of the first element of a chunk of `vector` neighbours, and the lanes if there are several.
+pub(crate) fn coordinates_of_chunk(
+    lowering: &mut Lowering<'_>,
+    chunk: &Linear,
+    extents: &[Linear],
+    vector: i64,
+) -> (Vec<Linear>, Option<Lanes>) {
+    let mut extents = extents.to_vec();
+    if let Some(fastest) = extents.last_mut() {
+        let vector = Linear::constant(vector);
+        *fastest = lowering.math.divide(&mut lowering.b, fastest, &vector).0;
+    }
+    let mut coordinates = lowering.math.coordinates(&mut lowering.b, chunk, &extents);
+    let mut lanes = None;
+    if vector > 1
+        && let Some(fastest) = coordinates.last_mut()
+    {
+        let register = match *fastest.terms() {
+            [(register, 1)] => register,
+            _ => {
+                // Chunks that lie apart by a constant share an address.
+                let constant = fastest.constant_part();
+                let register = lowering
+                    .math
+                    .register(&mut lowering.b, &fastest.plus_constant(-constant));
+                *fastest = Linear::register(register).plus_constant(constant);
+                register
+            }
+        };
+        *fastest = fastest.times(vector);
+        lanes = Some(Lanes {
+            register,
+            width: vector as u32,
+        });
+    }
+    (coordinates, lanes)
+}
+
+/// Binds all axes that stand for a dimension of the outputs.
+pub(crate) fn bind(lowering: &mut Lowering<'_>, shape: &Products, position: usize, value: &Linear) {
+    for &axis in &shape.axes[position] {
+        lowering.bind(axis, Binding::of(value.clone()));
+    }
+}

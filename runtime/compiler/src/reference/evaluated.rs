@@ -1,0 +1,78 @@
+//! Values with error bounds.
+
+use super::number::{Number, loaded, stored};
+use crate::element::{Element, Numbers, Type};
+
+/// A value with the error that a right kernel may have made.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Evaluated {
+    /// The value, before it is rounded to the output's element type.
+    pub value: Number,
+    /// The absolute error, at most, before that rounding; infinite where anything goes.
+    pub error: f64,
+}
+
+impl Evaluated {
+    pub(super) const fn exact(value: Number) -> Evaluated {
+        Evaluated { value, error: 0.0 }
+    }
+
+    /// Whether a stored element is what a right kernel may have stored: within the error, and one unit in the last place of the element's type.
+    pub fn accepts(&self, element: Element, bytes: &[u8]) -> bool {
+        let got = loaded(element, bytes);
+        let Numbers::Float(format) = element.numbers() else {
+            let exact = loaded(element, &stored(element, self.value));
+            // Neighbours are also those across the type's ends, since storing wraps.
+            let distance = got.integer().wrapping_sub(exact.integer());
+            let unused = 64 - 8 * element.size();
+            let distance = (distance << unused) >> unused;
+            return self.error.is_infinite() || distance.unsigned_abs() as f64 <= self.error;
+        };
+        let (got, value) = (got.float(), self.value.float());
+        if self.error.is_infinite() {
+            return true;
+        }
+        if value.is_nan() {
+            return got.is_nan();
+        }
+        if value.is_infinite() {
+            return got == value;
+        }
+        // First-order analysis: a little room for the second.
+        let error = 1.02 * self.error + format.unit_in_last_place(value);
+        let bound = |value: f64| loaded(element, &stored(element, Number::Float(value))).float();
+        (bound(value - error)..=bound(value + error)).contains(&got)
+    }
+}
+
+/// Half a unit in the last place, relative: what one operation errs by.
+pub(super) fn unit_roundoff(ty: Type) -> f64 {
+    match ty.element().numbers() {
+        Numbers::Float(format) => format.epsilon() / 2.0,
+        Numbers::Integer(_) | Numbers::Truth => 0.0,
+    }
+}
+
+/// What rounding a value errs by; infinities and NaN are exact.
+pub(super) fn rounding(unit: f64, value: f64) -> f64 {
+    if value.is_finite() { unit * value.abs() } else { 0.0 }
+}
+
+/// The error of a value as its type can hold it: one below the smallest subnormal is still one of that, and one without
+/// a value, or beyond the largest number, is any.
+pub(super) fn in_type(error: f64, value: f64, ty: Type) -> f64 {
+    match ty {
+        _ if error.is_nan() => f64::INFINITY,
+        Type::F32 if value.is_finite() && value.abs() + error > largest(ty) => f64::INFINITY,
+        Type::F32 if error > 0.0 => error.max(2f64.powi(-148)),
+        Type::F32 | Type::F64 | Type::I32 | Type::I64 | Type::Bool => error,
+    }
+}
+
+/// The largest number of a type of floats.
+pub(super) fn largest(ty: Type) -> f64 {
+    match ty.element().numbers() {
+        Numbers::Float(format) => format.largest(),
+        Numbers::Integer(_) | Numbers::Truth => f64::INFINITY,
+    }
+}
