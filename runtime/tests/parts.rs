@@ -31,7 +31,7 @@ fn embedded(parts: u32) -> &'static Operator {
     let checked = &operator.variants[0].checked;
     let specialisation = operator.tuning.specialisation(checked).unwrap();
     let space = schedule::space(&Problem::new(checked, &specialisation, Machine::like(Target::Sm90)));
-    let small = |point: &&Schedule| matches!(point, Schedule::Contract(c) if c.parts == parts && c.block_rows == 16 && c.block_columns == 32);
+    let small = |point: &&Schedule| matches!(point, Schedule::Contract(c) if c.split_k == parts && c.block_rows == 16 && c.block_columns == 32);
     let schedule = *space.iter().find(small).expect("there is such a schedule");
     let kernel = lower(
         &Problem::new(checked, &specialisation, Machine::like(Target::Sm90)),
@@ -140,7 +140,7 @@ fn launches_share_the_workspace() {
         check(eight, &gpu, rows);
     }
     let plan = eight.variant(&[]).unwrap().plan(&gpu, &sizes(33)).unwrap();
-    assert!(plan.is_tuned() && plan.to_string().contains("parts=8"), "{plan}");
+    assert!(plan.is_tuned() && plan.to_string().contains("split_k=8"), "{plan}");
     // The GPU runs the calls of several threads one after the other.
     std::thread::scope(|scope| {
         for operator in [two, eight, two, eight] {

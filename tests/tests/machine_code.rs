@@ -41,14 +41,14 @@ const KERNELS: [(&str, &[u64], &str, Has, f64); 12] = [
     (
         "linear_bf16",
         &[4096, 4096, 4096],
-        "mma block=128x128x32 warp=64x64 split=1 stages=3 group=8 blocks=0 parts=1",
+        "mma block=128x128x32 warp=64x64 slice_k=1 stages=3 group=8 blocks=0 split_k=1",
         &[("HMMA.16816.F32.BF16", 64), ("LDSM.16.M88.4", 16), ("LDGSTS*.128", 8)],
         0.51,
     ),
     (
         "matmul_transposed_f16",
         &[4096, 4096, 4096],
-        "mma block=64x64x64 warp=32x32 split=1 stages=3 group=8 blocks=0 parts=1",
+        "mma block=64x64x64 warp=32x32 slice_k=1 stages=3 group=8 blocks=0 split_k=1",
         &[("HMMA.16816.F32", 32), ("LDSM.16", 16), ("LDGSTS*.128", 8)],
         0.34,
     ),
@@ -56,7 +56,7 @@ const KERNELS: [(&str, &[u64], &str, Has, f64); 12] = [
     (
         "gated_f16",
         &[4096, 4096, 4096],
-        "mma block=128x64x32 warp=64x32 split=1 stages=3 group=8 blocks=0 parts=1",
+        "mma block=128x64x32 warp=64x32 slice_k=1 stages=3 group=8 blocks=0 split_k=1",
         &[("HMMA.16816.F32", 64), ("LDSM.16.M88.4", 16), ("LDGSTS*.128", 8)],
         0.51,
     ),
@@ -64,21 +64,21 @@ const KERNELS: [(&str, &[u64], &str, Has, f64); 12] = [
     (
         "linear_bf16",
         &[4096, 4096, 4096],
-        "mma block=128x128x32 warp=64x64 split=1 stages=3 group=8 blocks=108 parts=1",
+        "mma block=128x128x32 warp=64x64 slice_k=1 stages=3 group=8 blocks=108 split_k=1",
         &[("HMMA.16816.F32.BF16", 64), ("LDSM.16.M88.4", 16), ("LDGSTS*.128", 8)],
         0.51,
     ),
     (
         "matmul_i8",
         &[4096, 4096, 4096],
-        "mma block=128x128x64 warp=64x64 split=1 stages=3 group=8 blocks=0 parts=1",
+        "mma block=128x128x64 warp=64x64 slice_k=1 stages=3 group=8 blocks=0 split_k=1",
         &[("IMMA.16832.S8.S8", 64), ("LDSM.16.M88.4", 16), ("LDGSTS*.128", 8)],
         0.52,
     ),
     (
         "matmul_u8",
         &[4096, 4096, 4096],
-        "mma block=128x128x64 warp=64x64 split=1 stages=3 group=8 blocks=0 parts=1",
+        "mma block=128x128x64 warp=64x64 slice_k=1 stages=3 group=8 blocks=0 split_k=1",
         // `prmt` splits pairs of rows in registers.
         &[
             ("IMMA.16832.U8.S8", 64),
@@ -92,7 +92,7 @@ const KERNELS: [(&str, &[u64], &str, Has, f64); 12] = [
     (
         "outer_i8",
         &[4096, 4096, 4096],
-        "mma block=64x64x64 warp=32x32 split=1 stages=3 group=8 blocks=0 parts=1",
+        "mma block=64x64x64 warp=32x32 slice_k=1 stages=3 group=8 blocks=0 split_k=1",
         &[
             ("IMMA.16832.S8.S8", 16),
             ("LDSM.16.MT88.4", 8),
@@ -104,7 +104,7 @@ const KERNELS: [(&str, &[u64], &str, Has, f64); 12] = [
     (
         "matmul_tf32",
         &[4096, 4096, 4096],
-        "mma block=128x64x32 warp=64x32 split=1 stages=2 group=8 blocks=0 parts=1",
+        "mma block=128x64x32 warp=64x32 slice_k=1 stages=2 group=8 blocks=0 split_k=1",
         // Rounding to tf32 is three instructions an element.
         &[
             ("HMMA.1688.F32.TF32", 64),
@@ -117,7 +117,7 @@ const KERNELS: [(&str, &[u64], &str, Has, f64); 12] = [
     (
         "matmul_tf32",
         &[4096, 4096, 4096],
-        "mma block=128x128x16 warp=64x64 split=1 stages=3 group=8 blocks=0 parts=1",
+        "mma block=128x128x16 warp=64x64 slice_k=1 stages=3 group=8 blocks=0 split_k=1",
         &[
             ("HMMA.1688.F32.TF32", 64),
             ("LDSM.16.M88.4", 16),
@@ -129,7 +129,7 @@ const KERNELS: [(&str, &[u64], &str, Has, f64); 12] = [
     (
         "matmul_cut",
         &[4096, 4096, 4096],
-        "mma block=128x128x16 warp=64x64 split=1 stages=3 group=8 blocks=0 parts=1",
+        "mma block=128x128x16 warp=64x64 slice_k=1 stages=3 group=8 blocks=0 split_k=1",
         // One instruction an element.
         &[
             ("HMMA.1688.F32.TF32", 64),
@@ -142,7 +142,7 @@ const KERNELS: [(&str, &[u64], &str, Has, f64); 12] = [
     (
         "outer_tf32",
         &[4096, 4096, 4096],
-        "mma block=128x128x16 warp=64x64 split=1 stages=3 group=8 blocks=0 parts=1",
+        "mma block=128x128x16 warp=64x64 slice_k=1 stages=3 group=8 blocks=0 split_k=1",
         &[
             ("HMMA.1688.F32.TF32", 64),
             ("LDSM.16.M88.4", 16),
@@ -155,7 +155,7 @@ const KERNELS: [(&str, &[u64], &str, Has, f64); 12] = [
     (
         "batched_matmul_f32",
         &[2, 4096, 4096, 4096],
-        "contract block=128x128x16 thread=8x8 stages=2 blocks=0 parts=1",
+        "contract block=128x128x16 thread=8x8 stages=2 blocks=0 split_k=1",
         &[("FFMA", 1024), ("LDS.128", 64), ("LDG*.128", 4)],
         0.9,
     ),

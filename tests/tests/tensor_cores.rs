@@ -58,7 +58,7 @@ fn slabs_and_tiles() {
                 assert_eq!(counts.copy_bank_conflicts, 0, "{case}");
                 let aligned = sizes[..3].iter().all(|size| size % 64 == 0);
                 // Loads of split-K partial sums count as well.
-                let alone = matches!(point, Schedule::Mma(point) if point.parts == 1);
+                let alone = matches!(point, Schedule::Mma(point) if point.split_k == 1);
                 if as_stored && aligned && alone {
                     // Only the epilogue's operands are loaded; all else is copied.
                     assert!(

@@ -153,7 +153,7 @@ mod tests {
                             thread_columns,
                             stages,
                             blocks,
-                            parts: 1,
+                            split_k: 1,
                         })
                     }));
                 }

@@ -240,7 +240,7 @@ fn what_is_not_in_the_space_is_refused() {
         thread_columns: 4,
         stages: 2,
         blocks: 0,
-        parts: 1,
+        split_k: 1,
     };
     let machine = Machine::like(Target::Sm80);
     let legal = |point: Contract| {
@@ -260,7 +260,7 @@ fn what_is_not_in_the_space_is_refused() {
         block_rows: 128,
         ..point
     };
-    assert!(legal(large) && legal(Contract { parts: 4, ..large }));
+    assert!(legal(large) && legal(Contract { split_k: 4, ..large }));
     let wrong = [
         Contract { block_rows: 0, ..point },
         Contract {
@@ -294,7 +294,7 @@ fn what_is_not_in_the_space_is_refused() {
             ..point
         },
         // A number of parts that none of the choices is.
-        Contract { parts: 3, ..point },
+        Contract { split_k: 3, ..point },
         // More threads than a block has, and fewer than are worth one.
         Contract {
             block_rows: 256,
@@ -315,7 +315,7 @@ fn what_is_not_in_the_space_is_refused() {
             thread_columns: 8,
             stages: 1,
             blocks: 0,
-            parts: 1,
+            split_k: 1,
         },
     ];
     for point in wrong {

@@ -184,7 +184,7 @@ const STEPS: &[Step] = &[
             &specialisation,
             Machine::like(Target::Sm80),
         ));
-        let shared = |point: &&Schedule| matches!(point, Schedule::Contract(point) if point.parts == 4);
+        let shared = |point: &&Schedule| matches!(point, Schedule::Contract(point) if point.split_k == 4);
         let kernel = lower(
             &Problem::new(variant.checked(), &specialisation, Machine::like(Target::Sm80)),
             space.iter().find(shared).unwrap(),

@@ -215,9 +215,9 @@ mod tests {
             "pointwise threads=256 vector=4 unroll=2 cache=streaming tile=64 blocks=216",
             "row threads=64 rows=2 vector=4 keep=registers unroll=1 pass=several",
             "row threads=64 rows=2 vector=4 keep=reload unroll=4 pass=one",
-            "contract block=128x64x16 thread=8x4 stages=2 blocks=54 parts=1",
-            "mma block=128x64x32 warp=64x32 split=1 stages=3 group=8 blocks=0 parts=1",
-            "mma block=64x64x32 warp=32x32 split=1 stages=4 group=1 blocks=0 parts=8",
+            "contract block=128x64x16 thread=8x4 stages=2 blocks=54 split_k=1",
+            "mma block=128x64x32 warp=64x32 slice_k=1 stages=3 group=8 blocks=0 split_k=1",
+            "mma block=64x64x32 warp=32x32 slice_k=1 stages=4 group=1 blocks=0 split_k=8",
             "skinny rows=1 columns=2 vector=8 lanes=32 warps=4 unroll=2 cache=streaming",
             "window threads=128 rows=2 columns=4",
         ] {

@@ -23,7 +23,7 @@ pub(super) fn lower<'a>(problem: &Problem<'a>, name: &str, point: &Contract) -> 
         depth: point.block_depth,
         threads: point.threads(),
         group: 1,
-        parts: point.parts,
+        split_k: point.split_k,
     };
     let blocks = block.each_tile(&mut lowering, shape, point.blocks, |lowering, part| {
         let specialisation = lowering.specialisation;

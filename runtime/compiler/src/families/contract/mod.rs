@@ -42,5 +42,5 @@ text!(Contract {
    thread: thread_rows x thread_columns,
    stages: stages,
    blocks: blocks,
-   parts: parts,
+   split_k: split_k,
 });

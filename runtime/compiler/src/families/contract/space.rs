@@ -28,8 +28,8 @@ pub struct Contract {
     pub stages: u32,
     /// The most blocks there are, which then go on to the next tile; 0: a block for each tile.
     pub blocks: u32,
-    /// Blocks that share the terms of one tile; the last of them to come to its end adds up the parts of all, in order.
-    pub parts: u32,
+    /// Split-K: blocks that share the terms of one tile. The last block to finish adds up the partial sums of all, in order.
+    pub split_k: u32,
 }
 
 impl Contract {
@@ -56,7 +56,7 @@ pub(super) fn points(problem: &Problem<'_>) -> impl Iterator<Item = Contract> {
     all_points(problem.machine).filter(move |point| {
         let tile = [point.block_rows, point.block_columns];
         narrow(&shape, problem)
-            .is_some_and(|shape| shape.allows(problem, point) && shape.gains_from(problem, tile, point.parts))
+            .is_some_and(|shape| shape.allows(problem, point) && shape.gains_from(problem, tile, point.split_k))
     })
 }
 
@@ -68,7 +68,7 @@ pub(super) fn legal(problem: &Problem<'_>, point: &Contract) -> bool {
         && THREAD_COLUMNS.contains(&point.thread_columns)
         && STAGES.contains(&point.stages)
         && point.blocks <= MOST_BLOCKS
-        && Products::PARTS.contains(&point.parts);
+        && Products::SPLIT_K.contains(&point.split_k);
     known && narrow(&products(problem), problem).is_some_and(|shape| shape.allows(problem, point))
 }
 
@@ -86,14 +86,14 @@ fn all_points(machine: Machine) -> impl Iterator<Item = Contract> {
         .into_iter()
         .flat_map(|rows| THREAD_COLUMNS.map(|columns| (rows, columns)));
     let grids = Products::block_counts(machine).map(|blocks| (blocks, 1));
-    let grids = grids.chain(Products::PARTS[1..].iter().map(|&parts| (0, parts)));
+    let grids = grids.chain(Products::SPLIT_K[1..].iter().map(|&split_k| (0, split_k)));
     let pipelines = STAGES
         .into_iter()
         .flat_map(move |stages| grids.clone().map(move |grid| (stages, grid)));
     blocks
         .flat_map(move |block| threads.clone().map(move |thread| (block, thread)))
         .flat_map(move |(block, thread)| pipelines.clone().map(move |pipeline| (block, thread, pipeline)))
-        .map(|(block, thread, (stages, (blocks, parts)))| Contract {
+        .map(|(block, thread, (stages, (blocks, split_k)))| Contract {
             block_rows: block.0,
             block_columns: block.1,
             block_depth: block.2,
@@ -101,7 +101,7 @@ fn all_points(machine: Machine) -> impl Iterator<Item = Contract> {
             thread_columns: thread.1,
             stages,
             blocks,
-            parts,
+            split_k,
         })
 }
 
@@ -142,8 +142,8 @@ impl Products {
         };
         (64..=512).contains(&threads)
             && (point.blocks == 0 || (point.stages == 2 && persists()))
-            && (point.parts == 1 || (point.blocks == 0 && point.stages == 2))
-            && self.divides(problem.specialisation, point.block_depth, point.parts)
+            && (point.split_k == 1 || (point.blocks == 0 && point.stages == 2))
+            && self.divides(problem.specialisation, point.block_depth, point.split_k)
             && (point.block_rows * point.block_depth).is_multiple_of(threads)
             && (point.block_columns * point.block_depth).is_multiple_of(threads)
             && problem.machine.resident_blocks(
@@ -212,7 +212,7 @@ fn timed(problem: &Problem<'_>, sizes: &[u64]) -> Vec<(Time, Contract)> {
         .filter(|point| {
             point.block_depth == 16
                 && point.blocks == 0
-                && point.parts == 1
+                && point.split_k == 1
                 && point.stages == 2
                 && shape.allows(problem, point)
         })

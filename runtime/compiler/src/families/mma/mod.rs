@@ -41,9 +41,9 @@ impl Family for Mma {
 text!(Mma {
    block: block_rows x block_columns x block_depth,
    warp: warp_rows x warp_columns,
-   split: split,
+   slice_k: slice_k,
    stages: stages,
    group: group,
    blocks: blocks,
-   parts: parts,
+   split_k: split_k,
 });

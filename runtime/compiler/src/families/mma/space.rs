@@ -17,7 +17,7 @@ use crate::problem::Problem;
 use bincode::{Decode, Encode};
 
 /// A block computes `block_rows × block_columns` outputs, `block_depth` terms at a time; a warp
-/// `warp_rows × warp_columns` of them, and every `split`-th part of the terms.
+/// `warp_rows × warp_columns` of them, and one of `slice_k` slices of the terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub struct Mma {
     /// Rows of the block's tile.
@@ -30,21 +30,21 @@ pub struct Mma {
     pub warp_rows: u32,
     /// Columns of a warp's tile.
     pub warp_columns: u32,
-    /// Warps that share the terms of one tile; what they come to is added in shared memory, in a fixed order.
-    pub split: u32,
+    /// Slice-K: warps that share the terms of one tile. Their sums are added in shared memory, in a fixed order.
+    pub slice_k: u32,
     /// Slabs in shared memory: all but one of them on their way.
     pub stages: u32,
     /// Rows of tiles that are computed column by column.
     pub group: u32,
     /// The most blocks there are, which then go on to the next tile; 0: a block for each tile.
     pub blocks: u32,
-    /// Blocks that share the terms of one tile; the last of them to come to its end adds up the parts of all, in order.
-    pub parts: u32,
+    /// Split-K: blocks that share the terms of one tile. The last block to finish adds up the partial sums of all, in order.
+    pub split_k: u32,
 }
 
 const TILES: [u32; 4] = [32, 64, 128, 256];
 const WARP_TILES: [u32; 3] = [16, 32, 64];
-const SPLITS: [u32; 3] = [1, 2, 4];
+const SLICE_K: [u32; 3] = [1, 2, 4];
 const STAGES: [u32; 4] = [2, 3, 4, 5];
 const GROUPS: [u32; 2] = [1, 8];
 /// Bytes of a row of a slab whose terms are neighbours.
@@ -69,7 +69,7 @@ impl Mma {
             depth: self.block_depth,
             threads: self.threads(),
             group: self.group,
-            parts: self.parts,
+            split_k: self.split_k,
         }
     }
 
@@ -78,7 +78,7 @@ impl Mma {
         WarpTile {
             rows: self.warp_rows,
             columns: self.warp_columns,
-            slices: self.split,
+            slices: self.slice_k,
         }
     }
 
@@ -107,11 +107,11 @@ pub(super) fn legal(problem: &Problem<'_>, point: &Mma) -> bool {
         && TILES.contains(&point.block_columns)
         && WARP_TILES.contains(&point.warp_rows)
         && WARP_TILES.contains(&point.warp_columns)
-        && SPLITS.contains(&point.split)
+        && SLICE_K.contains(&point.slice_k)
         && STAGES.contains(&point.stages)
         && GROUPS.contains(&point.group)
         && point.blocks <= MOST_BLOCKS
-        && Products::PARTS.contains(&point.parts);
+        && Products::SPLIT_K.contains(&point.split_k);
     known
         && Space::of(problem, &shape(problem)).is_some_and(|space| {
             let bytes = space.bytes().checked_mul(point.block_depth);
@@ -154,29 +154,29 @@ impl<'s, 'p> Space<'s, 'p> {
         let warps = WARP_TILES
             .into_iter()
             .flat_map(|rows| WARP_TILES.map(|columns| (rows, columns)))
-            .flat_map(|(rows, columns)| SPLITS.map(|split| (rows, columns, split)));
+            .flat_map(|(rows, columns)| SLICE_K.map(|slice_k| (rows, columns, slice_k)));
         let counts = Products::block_counts(self.problem.machine);
         let grids = GROUPS
             .into_iter()
             .flat_map(move |group| counts.clone().map(move |blocks| (group, blocks, 1)))
-            .chain(Products::PARTS[1..].iter().map(|&parts| (1, 0, parts)));
+            .chain(Products::SPLIT_K[1..].iter().map(|&split_k| (1, 0, split_k)));
         let pipelines = STAGES
             .into_iter()
             .flat_map(move |stages| grids.clone().map(move |grid| (stages, grid)));
         blocks
             .flat_map(move |block| warps.clone().map(move |warp| (block, warp)))
             .flat_map(move |(block, warp)| pipelines.clone().map(move |pipeline| (block, warp, pipeline)))
-            .map(|(block, warp, (stages, (group, blocks, parts)))| Mma {
+            .map(|(block, warp, (stages, (group, blocks, split_k)))| Mma {
                 block_rows: block.0,
                 block_columns: block.1,
                 block_depth: block.2,
                 warp_rows: warp.0,
                 warp_columns: warp.1,
-                split: warp.2,
+                slice_k: warp.2,
                 stages,
                 group,
                 blocks,
-                parts,
+                split_k,
             })
             .filter(|point| self.allows(point) && self.gains(point))
     }
@@ -187,9 +187,10 @@ impl<'s, 'p> Space<'s, 'p> {
         point.block_rows.is_multiple_of(point.warp_rows)
             && point.block_columns.is_multiple_of(point.warp_columns)
             && (2..=8).contains(&warps)
-            && (point.blocks == 0 || (point.split == 1 && point.group == 8 && self.persists(point)))
-            && (point.parts == 1 || (point.split == 1 && point.group == 1 && point.blocks == 0 && self.divides(point)))
-            && steps.is_multiple_of(point.split)
+            && (point.blocks == 0 || (point.slice_k == 1 && point.group == 8 && self.persists(point)))
+            && (point.split_k == 1
+                || (point.slice_k == 1 && point.group == 1 && point.blocks == 0 && self.divides(point)))
+            && steps.is_multiple_of(point.slice_k)
             && (point.block_rows * point.block_depth).is_multiple_of(point.threads())
             && (point.block_columns * point.block_depth).is_multiple_of(point.threads())
             && self.resident_blocks(point) > 0
@@ -220,13 +221,13 @@ impl<'s, 'p> Space<'s, 'p> {
     fn divides(&self, point: &Mma) -> bool {
         self.shape
             .products
-            .divides(self.problem.specialisation, point.block_depth, point.parts)
+            .divides(self.problem.specialisation, point.block_depth, point.split_k)
     }
 
-    /// `true` if its split of the terms among blocks may pay on this machine.
+    /// `true` if its split-K may pay on this machine.
     fn gains(&self, point: &Mma) -> bool {
         let tile = [point.block_rows, point.block_columns];
-        self.shape.products.gains_from(self.problem, tile, point.parts)
+        self.shape.products.gains_from(self.problem, tile, point.split_k)
     }
 
     fn resident_blocks(&self, point: &Mma) -> u32 {
@@ -302,12 +303,12 @@ pub(super) fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Mma> {
     timed.into_iter().min().map(|(_, _, point)| point)
 }
 
-/// The same for each length of a slab and each split of its terms.
+/// The same for each length of a slab and each slice-K.
 pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Mma> {
     let mut timed = timed(problem, sizes, LEAST_START_ROWS);
     timed.sort_unstable();
     let points = timed.into_iter().map(|(_, _, point)| point);
-    first_of_each(points, |point| (point.block_depth, point.split))
+    first_of_each(points, |point| (point.block_depth, point.slice_k))
 }
 
 /// Tiles with their estimated times, and threads: whole waves of blocks, each as long as its tensor cores, its reads of shared
@@ -356,7 +357,7 @@ fn timed(problem: &Problem<'_>, sizes: &[u64], least: u64) -> Vec<(u64, u32, Mma
             point.stages == if point.block_depth * space.bytes() == 64 { 4 } else { 3 }
                 && point.group == 8
                 && point.blocks == 0
-                && point.parts == 1
+                && point.split_k == 1
         })
         .map(|point| (time(&point), point.threads(), point))
         .collect()

@@ -191,24 +191,25 @@ impl Products {
     }
 
     /// Choices of how many blocks share the terms of a tile.
-    pub(crate) const PARTS: [u32; 5] = [1, 2, 4, 8, 16];
+    pub(crate) const SPLIT_K: [u32; 5] = [1, 2, 4, 8, 16];
 
     /// Slabs of each part, at least.
     const LEAST_SLABS: u64 = 4;
 
-    /// `true` if `parts` blocks can share the terms of a tile in slabs of `depth`: the parts are equal and made of whole slabs.
-    pub(crate) fn divides(&self, specialisation: &Specialisation, depth: u32, parts: u32) -> bool {
-        let (parts, depth) = (u64::from(parts), u64::from(depth));
-        let whole = |terms: u64| terms.is_multiple_of(parts * depth) && terms / parts / depth >= Products::LEAST_SLABS;
-        parts == 1 || volume_of(specialisation, self.terms.iter().copied()).is_some_and(whole)
+    /// `true` if `split_k` blocks can share the terms of a tile in slabs of `depth`: the parts are equal and made of whole slabs.
+    pub(crate) fn divides(&self, specialisation: &Specialisation, depth: u32, split_k: u32) -> bool {
+        let (split_k, depth) = (u64::from(split_k), u64::from(depth));
+        let whole =
+            |terms: u64| terms.is_multiple_of(split_k * depth) && terms / split_k / depth >= Products::LEAST_SLABS;
+        split_k == 1 || volume_of(specialisation, self.terms.iter().copied()).is_some_and(whole)
     }
 
-    /// `true` if sharing the terms of each tile among `parts` blocks may pay: the tiles are too few to fill the machine, or their
+    /// `true` if sharing the terms of each tile among `split_k` blocks may pay: the tiles are too few to fill the machine, or their
     /// number is unknown.
-    pub(crate) fn gains_from(&self, problem: &Problem<'_>, [rows, columns]: [u32; 2], parts: u32) -> bool {
+    pub(crate) fn gains_from(&self, problem: &Problem<'_>, [rows, columns]: [u32; 2], split_k: u32) -> bool {
         let most = u64::from(problem.machine.multiprocessors);
-        let few = |tiles: u64| tiles < most && tiles * u64::from(parts) <= 4 * most;
-        parts == 1 || self.tiles_of(problem.specialisation, rows, columns).is_none_or(few)
+        let few = |tiles: u64| tiles < most && tiles * u64::from(split_k) <= 4 * most;
+        split_k == 1 || self.tiles_of(problem.specialisation, rows, columns).is_none_or(few)
     }
 
     /// Tiles of so many rows and columns, where that is known.

@@ -52,8 +52,8 @@ impl<'a> Tiling<'a> {
     ) -> Tiling<'a> {
         let depth_extents: Vec<Linear> = shape.terms.iter().map(|&size| lowering.size(size)).collect();
         let depth = product(lowering, &depth_extents);
-        // Where there are several parts, they are equal, and the number of terms is compiled in.
-        let length = depth.divided(block.parts.into());
+        // With split-K the parts are equal, and the number of terms is compiled in.
+        let length = depth.divided(block.split_k.into());
         let counts = Counts::new(lowering, shape, block);
         let tiles = [&counts.batches, &counts.row_tiles, &counts.column_tiles];
         let [batch_place, row, column] = tile_place(lowering, &part.tile, tiles, block.group);
