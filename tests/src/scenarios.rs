@@ -3,10 +3,10 @@
 
 #![allow(missing_docs, reason = "the names of the scenarios and of their operators say it")]
 
+use energy_kernel::prelude::*;
 use energy_kernel::tools::compiler::lower::lower;
 use energy_kernel::tools::compiler::schedule;
 use energy_kernel::tools::compiler::size::Specialisation;
-use energy_kernel::prelude::*;
 use energy_kernel::tools::{Argument, View};
 use energy_kernel::{Element, Result};
 use energy_kernel_compiler::problem::Problem;

@@ -3,7 +3,7 @@
 //! The whole figure, some minutes:
 //! `cargo test --release -p energy-kernel-tests --test ranking -- --ignored --nocapture`
 
-use energy_kernel::simulate::{Profile, LaunchConfig, Simulated};
+use energy_kernel::simulate::{LaunchConfig, Profile, Simulated};
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule::{self, Schedule};

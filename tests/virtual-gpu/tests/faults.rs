@@ -9,12 +9,12 @@
 
 #![cfg(target_os = "linux")]
 
+use energy_kernel::prelude::*;
 use energy_kernel::tools::compiler::lower::lower;
 use energy_kernel::tools::compiler::problem::Problem;
 use energy_kernel::tools::compiler::schedule::{self, Schedule};
 use energy_kernel::tools::compiler::size::Specialisation;
 use energy_kernel::tools::compiler::target::{Machine, Target};
-use energy_kernel::prelude::*;
 use energy_kernel::tools::{Argument, View};
 use energy_kernel::{Plan, Result};
 use energy_kernel_tests::scenarios::{add, embed, integers, scale};
