@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn operators_that_nobody_tunes_are_known() {
+    fn untuned_operators_are_known_with_the_reason() {
         let out_dir = out_dir();
         let missing = |out_dir: Option<&Path>, manifest, operators: &[u8]| {
             let operators: Vec<Fingerprint> = operators.iter().map(|&byte| fingerprint(byte)).collect();

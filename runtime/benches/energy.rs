@@ -65,7 +65,7 @@ fn main() {
         ),
     ];
     println!(
-        "SimulatedBoard boards of 300 W, {WINDOWS} windows a row. RMSE, bias, and mean half-width of the 95 % interval in parts of the true"
+        "Simulated boards of 300 W, {WINDOWS} windows per row. RMSE, bias, and mean half-width of the 95 % interval relative to the true"
     );
     println!("mean power of the window; coverage is how often the interval holds it.\n");
     println!("| board | window | estimator | RMSE | bias | half-width | coverage |");

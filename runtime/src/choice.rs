@@ -107,7 +107,7 @@ enum Unusable {
 /// Chooses a kernel. The sizes are complete and verified.
 pub(crate) fn choose(variant: &Variant, gpu: &Gpu, sizes: &[u64], required: Requirements) -> Result<Choice> {
     let mut found = find(variant, gpu.device_class());
-    let mut refusal = None;
+    let mut first_reason = None;
     while let Some(position) = nearest(&found, sizes, required) {
         let reason = match tuned(variant, gpu, sizes, required, &found[position]) {
             Ok(choice) => {
@@ -126,9 +126,9 @@ pub(crate) fn choose(variant: &Variant, gpu: &Gpu, sizes: &[u64], required: Requ
         if gpu.is_new_warning(variant.name(), &reason) {
             tracing::warn!(operator = variant.name(), %reason, "a tuned kernel cannot be used");
         }
-        refusal.get_or_insert(reason);
+        first_reason.get_or_insert(reason);
     }
-    let reason = refusal.unwrap_or_else(|| nothing_fits(variant, gpu, &found, sizes, required));
+    let reason = first_reason.unwrap_or_else(|| nothing_fits(variant, gpu, &found, sizes, required));
     let choice = untuned(variant, gpu, sizes, required, reason)?;
     tracing::debug!(operator = variant.name(), sizes = %choice.named_sizes, program = %choice.key.program, origin = %choice.origin, "untuned");
     Ok(choice)

@@ -254,7 +254,7 @@ mod tests {
     use std::error::Error as _;
 
     #[test]
-    fn main_prints_what_display_says_and_a_chain_says_it_once() {
+    fn debug_equals_display_and_a_chain_prints_each_cause_once() {
         let problem = CallError::MissingSize { name: "K".to_owned() };
         let error = Error::Call {
             operator: "swiglu".to_owned(),
@@ -263,6 +263,12 @@ mod tests {
         // As `main() -> Result<(), Error>` does.
         assert_eq!(format!("{error:?}"), format!("`swiglu`: {problem}"));
         assert_eq!(format!("{error:#?}"), error.to_string());
-        assert!(error.source().is_none(), "`Display` has said it");
+        let release = Error::Release {
+            failure: Box::new(error.clone()),
+        };
+        assert!(release.to_string().ends_with(&error.to_string()));
+        for error in [error, release] {
+            assert!(error.source().is_none(), "`Display` includes the cause");
+        }
     }
 }

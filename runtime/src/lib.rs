@@ -37,10 +37,11 @@
 //!                                        └─▶ choice (bundle, user cache, untuned) ─▶ load ───┘
 //! ```
 //!
-//! Files depend on each other in one direction:
+//! Each file uses only files to its left:
 //!
 //! ```text
-//!   error, element, host ◀── device ◀── kernels, workspace, plan ◀── bound ◀── resolved ◀── gpu ◀── tensor, operator ◀── choice ◀── call ◀── tools
+//!   error, element, host ◀ simulate, device ◀ argument, kernels, workspace ◀ plan, bound ◀ resolved ◀ gpu ◀ tensor, operator
+//!                                                                             ◀ choice, reference ◀ call ◀ tools, energy
 //! ```
 //!
 //! Invariants:

@@ -35,7 +35,7 @@ fn embedded(parts: u32) -> &'static Operator {
     let schedule = *space.iter().find(small).expect("there is such a schedule");
     let kernel = lower(
         &Problem::new(checked, &specialisation, Machine::like(Target::Sm90)),
-        &schedule,
+        schedule,
     )
     .unwrap();
     let estimate = Estimate {

@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn a_missing_nvml_is_an_error() {
         // A machine with NVML has no board at that address either.
-        let error = Nvml::at("FFFFFFFF:FF:FF.0").err().expect("no such board");
+        let error = Nvml::at("FFFFFFFF:FF:FF.0").expect_err("no such board");
         assert!(matches!(error, Error::Energy { .. }), "{error}");
     }
 }

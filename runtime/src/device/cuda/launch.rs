@@ -30,10 +30,8 @@ impl Cuda {
         for allocation in foreign() {
             self.wait_for(allocation, operator)?;
         }
-        let numbered = launches.iter().enumerate();
-        let queued = numbered
-            .map(|(number, launch)| self.queue(module, launch).map_err(|error| (number, error)))
-            .collect::<std::result::Result<(), _>>();
+        let queued = (launches.iter().enumerate())
+            .try_for_each(|(number, launch)| self.queue(module, launch).map_err(|error| (number, error)));
         // The launches before a failed one use the memory.
         let queued = match queued {
             Err((0, error)) => return Err(error),

@@ -68,7 +68,7 @@ impl Memory {
                 if !home.context().has_async_alloc()
                     && let Err(error) = home.synchronize()
                 {
-                    // cudarc would free it all the same.
+                    // cudarc would free it nevertheless.
                     std::mem::forget(slice);
                     return Err(error);
                 }
@@ -231,7 +231,7 @@ impl Allocation {
             },
             Memory::Own { address, of_graph } => {
                 let length = self.bytes as usize / size_of::<T>().max(1);
-                // SAFETY: a live allocation of that many bytes, which nobody else holds.
+                // SAFETY: a live allocation of this many bytes, which nobody else holds.
                 match unsafe { upgraded(&home, address, length) } {
                     Ok(slice) => slice,
                     Err(error) => {
@@ -258,10 +258,10 @@ fn unsuitable(reason: &'static str) -> Error {
     Error::IntoCuda { reason }
 }
 
-/// A slice of memory that cudarc did not allocate. cudarc creates its events, and panics if it cannot.
+/// Creates a slice of memory that cudarc did not allocate. cudarc creates its events, and panics if it cannot.
 ///
 /// # Safety
-/// The address is that of so many elements, allocated on the stream and freed by nobody else.
+/// There must be this many elements at the address, allocated on the stream and freed by nobody else.
 unsafe fn upgraded<T>(home: &Stream, address: u64, length: usize) -> Result<CudaSlice<T>> {
     if home.context().is_event_tracking() {
         // Fails with the driver's error where cudarc would panic.
