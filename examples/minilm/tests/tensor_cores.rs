@@ -1,4 +1,4 @@
-//! Where the encoder's products run: those of `f16` on tensor cores unless tuning found something better, those of `f32` never.
+//! The encoder's `f16` products run on tensor cores unless tuning found something better; its `f32` products never do.
 
 use energy_kernel::tools::compiler::estimate;
 use energy_kernel::tools::compiler::problem::Problem;
@@ -63,7 +63,7 @@ fn products<F: Float>(gpu: &Gpu, sentences: u64, tokens: u64) -> [(&'static Oper
     plans.map(|(kernel, plan)| (kernel, plan.expect("a plan")))
 }
 
-/// What would compute it if nothing had been tuned.
+/// The schedule that would run if nothing had been tuned.
 fn untuned<F: Element>(gpu: &Gpu, kernel: &Operator, plan: &Plan) -> Schedule {
     let checked = kernel.variant(&[F::ELEMENT]).expect("the variant").checked();
     let sizes: Vec<u64> = (checked.op().sizes.iter())

@@ -35,7 +35,7 @@ pub struct Pair {
     pub truth: Vec<f64>,
     /// The same without what each kernel's own layout does, which nothing tells of one that was not measured.
     pub knowable: Vec<f64>,
-    /// Of each kernel's energy, the part that is priced by counts.
+    /// The share of each kernel's energy that is priced by counts.
     pub counted: Vec<f64>,
     /// Kernels of which everything that has a price is counted exactly.
     pub exact: usize,
@@ -151,7 +151,7 @@ fn candidates(checked: &Checked, sizes: &[u64], machine: Machine, random: &mut R
         |schedule: &Schedule| features::of(&Problem::new(checked, &specialisation, machine), schedule, sizes).ok();
     let drawn = random.shuffled(space.len()).into_iter().take(2 * CANDIDATES);
     let drawn: Vec<Features> = drawn.filter_map(|number| counted(&space[number])).collect();
-    // What is behind the first half of those that are wanted stays in the order in which it was drawn.
+    // Beyond the first half of the wanted ones the order of the draw stays.
     let sheet = Datasheet::like(machine);
     let mut order: Vec<usize> = (0..drawn.len()).collect();
     order.sort_by(|&a, &b| latency(&drawn[a], &sheet).total_cmp(&latency(&drawn[b], &sheet)));
@@ -162,7 +162,7 @@ fn candidates(checked: &Checked, sizes: &[u64], machine: Machine, random: &mut R
     order.into_iter().map(|number| drawn[number].clone()).collect()
 }
 
-/// What a kernel's energy is made of, in joules.
+/// The parts of a kernel's energy, in joules.
 struct Energy {
     /// Constant power times time.
     constant: f64,

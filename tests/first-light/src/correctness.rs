@@ -31,7 +31,7 @@ const CHOSEN: &str = "chosen";
 /// The name of a set in which all families take turns.
 pub const SAMPLE: &str = "sample";
 
-/// What was asked for: kernels of each family, and operators over all of them.
+/// The least numbers: kernels of each family, and operators over all families.
 const LEAST: (usize, usize) = (12, 20);
 
 /// Kernels of each family that a virtual GPU runs.
@@ -61,7 +61,7 @@ struct Case<'a> {
     specialisation: Specialisation,
     /// None: what a call chooses.
     schedule: Option<Schedule>,
-    /// What the inputs are drawn from.
+    /// The seed of the inputs.
     seed: u64,
 }
 
@@ -168,7 +168,7 @@ impl Set for Kernels {
     }
 }
 
-/// What became of a family.
+/// The results of a family.
 #[derive(Default)]
 struct Tally {
     kernels: usize,

@@ -1,4 +1,4 @@
-//! What a launch costs: through `into`, through cudarc, through the driver alone; waited for, queued, and in a graph.
+//! The cost of a launch: through `into`, through cudarc, through the driver alone; waited for, queued, and in a graph.
 
 use crate::step::{Outcome, Result, Step};
 use crate::timing::{host_per_call, median, per_launch};
