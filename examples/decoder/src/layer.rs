@@ -41,7 +41,7 @@ struct Matrix<W> {
 }
 
 impl<W: Weight> Matrix<W> {
-    /// The scales of `weights`, row by row.
+    /// A matrix with these weights, row by row.
     fn new(gpu: &Gpu, columns: usize, weights: &[f16]) -> Result<Matrix<W>> {
         let (rows, scales): (Vec<Vec<W>>, Vec<f32>) = weights.chunks(columns).map(W::row).unzip();
         Ok(Matrix {
