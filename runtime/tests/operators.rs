@@ -373,7 +373,7 @@ fn wrong_arguments_are_typed_errors() {
     let error = scale_add(&gpu, &x, &tensor(&gpu, &[4, 5]), 1.0).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "`scale_add`: dimension 1 of `y` is 5, but N = 6: `x` has it so"
+        "`scale_add`: dimension 1 of `y` is 5, but N = 6 in `x`"
     );
     assert!(matches!(
         scale_add(&gpu, &x, &tensor(&gpu, &[24]), 1.0),

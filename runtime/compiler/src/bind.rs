@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 /// The values that a call binds parameters to. Addresses are device addresses.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Values<'a> {
-    /// For each input of the operator the tensor's address, or the scalar's stored bytes in the lowest places.
+    /// For each input of the operator, the tensor's address, or the scalar's stored bytes in the lowest bytes.
     pub inputs: &'a [u64],
     /// The address of each output.
     pub outputs: &'a [u64],
@@ -18,10 +18,10 @@ pub struct Values<'a> {
     pub scratch: &'a [u64],
 }
 
-/// A launch's arguments, in the order of its parameters. Few enough are kept without an allocation.
+/// A launch's arguments, in the order of its parameters. Up to 32 are stored without an allocation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Arguments {
-    /// Each argument begins with a word of its own; its bytes are the lowest.
+    /// One word for each argument, which is in its lowest bytes.
     words: SmallVec<[u64; 32]>,
     bytes: SmallVec<[u8; 32]>,
 }
@@ -40,7 +40,7 @@ impl Launch {
     /// The arguments of this launch for these values.
     ///
     /// # Errors
-    /// A parameter that is bound to an input, output, size or scratch memory that there is not.
+    /// A parameter is bound to an input, output, size or scratch memory that does not exist.
     pub fn bind(&self, values: &Values<'_>) -> Result<Arguments, Unbound> {
         let mut arguments = Arguments::default();
         for (position, parameter) in self.parameters.iter().enumerate() {
@@ -73,7 +73,7 @@ impl Arguments {
         self.words.is_empty()
     }
 
-    /// The word that each argument begins with. The host is little-endian, so its address is that of the argument's bytes.
+    /// The word of each argument. The host is little-endian, so the address of a word is that of the argument's bytes.
     pub fn words(&self) -> &[u64] {
         &self.words
     }

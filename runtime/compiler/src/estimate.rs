@@ -1,17 +1,17 @@
-//! How long a kernel takes, by a formula over its features: no measurement, and none of it is one.
+//! An estimate of a kernel's latency from its features. Nothing here is measured.
 //!
 //! ```text
 //! latency  = launch + Σ waves: max( issue, pipes, shared memory, L2 port    of one multiprocessor with the wave's blocks,
-//!                                   one warp's own way                      which no parallelism hides,
+//!                                   critical path of one warp               which no parallelism hides,
 //!                                   L2, device memory                       of the whole chip )
 //! ```
 //!
-//! A warp's own way has what its instructions leave of its waits for memory. That is Little's law: no more is under way than what all resident warps wait for,
-//! so a wave lasts at least as many memory latencies as a warp waits for one after the other.
-//! All waves but the last are full; the last one's blocks are spread over the multiprocessors. Every block is taken to do
-//! an equal part of what the launch does.
-//! It ranks schedules before anything is measured. What it leaves out: the power limit, the order in which blocks reach L2,
-//! what the assembler merges, and how long an instruction waits for its operands beyond four clocks.
+//! The critical path of a warp includes the memory latency that its other instructions do not hide. By Little's law, bytes in flight are
+//! limited to the loads that all resident warps wait for, so a wave lasts at least as many memory latencies as a warp waits for in sequence.
+//! All waves but the last are full. The last wave's blocks are spread over the multiprocessors. Every block does an equal part of the work.
+//!
+//! The estimate ranks schedules before anything is measured. It ignores the power limit, the order in which blocks reach L2,
+//! instructions that ptxas merges, and operand latencies beyond four clocks.
 
 use crate::check::Checked;
 use crate::features::{self, Features, InstructionClass};
@@ -20,15 +20,15 @@ use crate::schedule::{self, Schedule};
 use crate::size::Specialisation;
 use crate::target::{Machine, Target};
 
-/// What public documents say of a GPU. Rates are of one multiprocessor and clock, from the table of arithmetic throughput
-/// in CUDA's programming guide, unless said otherwise.
+/// The published figures of a GPU. Rates are per multiprocessor and clock, from the table of arithmetic throughput
+/// in the CUDA programming guide unless stated otherwise.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Datasheet {
     /// Streaming multiprocessors. From the architecture's white paper.
     pub multiprocessors: u32,
     /// Boost clock in Hz. From the data sheet.
     pub clock_hz: f64,
-    /// Single-precision results. `f16` arithmetic outside of matrices is taken to be as fast.
+    /// Single-precision results. `f16` arithmetic outside matrix instructions counts as equally fast.
     pub float32_rate: f64,
     /// Double-precision results.
     pub float64_rate: f64,
@@ -38,13 +38,13 @@ pub struct Datasheet {
     pub matrix_rate: f64,
     /// Bytes between a multiprocessor and L2. 64 on all of them (Ampere and Hopper tuning guides, microbenchmarks).
     pub l2_port: f64,
-    /// Bytes a second between L2 and all multiprocessors. From published microbenchmarks, where no data sheet has it.
+    /// Bytes a second between L2 and all multiprocessors. From published microbenchmarks if no data sheet states it.
     pub l2_bandwidth: f64,
-    /// Bytes a second of device memory: 90 % of the data sheet's, about what copies reach.
+    /// Bytes a second of device memory: 90 % of the data sheet's figure, about what copies reach.
     pub dram_bandwidth: f64,
     /// Clocks until a load from device memory arrives. From published microbenchmarks.
     pub memory_latency: f64,
-    /// Seconds of the smallest kernel: an assumption.
+    /// Seconds of an empty kernel: an assumption.
     pub launch_s: f64,
 }
 
@@ -98,7 +98,7 @@ impl Datasheet {
         float32_rate: 128.0,
         float64_rate: 64.0,
         integer_rate: 64.0,
-        // `mma.sync` comes to 63 % of what `wgmma` does there: published measurements.
+        // Published measurements: `mma.sync` reaches 63 % of the throughput of `wgmma`.
         matrix_rate: 0.63 * 4096.0,
         l2_port: 64.0,
         l2_bandwidth: 5.5e12,
@@ -107,7 +107,7 @@ impl Datasheet {
         launch_s: 2.0e-6,
     };
 
-    /// The GPU that stands for a machine's instruction set, with the machine's multiprocessors; what the whole chip shares grows with them.
+    /// Returns the figures of a GPU with the machine's target, scaled to the machine's multiprocessors: bandwidths grow with them.
     pub fn like(machine: Machine) -> Datasheet {
         let known = match machine.target {
             Target::Sm80 => Datasheet::A100,
@@ -125,28 +125,29 @@ impl Datasheet {
     }
 }
 
-/// Warp instructions that a multiprocessor issues a clock: one for each of its four schedulers.
+/// Warp instructions that a multiprocessor issues per clock: one for each of its four schedulers.
 const ISSUE: f64 = 4.0;
-/// Conversions a clock, in lanes: the least of the table's rates for those from and to 32-bit types.
+/// Conversions per clock, in lanes: the lowest rate of the table for 32-bit types.
 const CONVERSIONS: f64 = 16.0;
-/// Approximate functions a clock, in lanes.
+/// Approximate functions per clock, in lanes.
 const SPECIALS: f64 = 16.0;
-/// Lanes a clock that shuffles and accesses to memory are issued for.
+/// Lanes per clock of shuffles and memory accesses.
 const MEMORY_LANES: f64 = 32.0;
-/// Clocks between an instruction and one that needs its result: what a warp alone takes for one. Neighbours that do not need
-/// each other take less, operands from shared memory take more; the emulated devices assume the same.
+/// Clocks between dependent instructions, which a lone warp takes for each instruction. Independent instructions take less, and operands from
+/// shared memory take more. The emulated devices assume the same.
 const DEPENDENT: f64 = 4.0;
 /// Clocks of a barrier.
 const BARRIER: f64 = 30.0;
-/// Operations of a matrix instruction of `f16`. Those of other elements have more or fewer and take as long: all read as many bits.
+/// Operations of an `f16` matrix instruction. Instructions of other element types have more or fewer operations but take equally long,
+/// because all read the same number of bits.
 const MATRIX: f64 = 4096.0;
 
-/// What a launch asks of each part of a machine, in clocks of one multiprocessor, where one block after the other would do it alone.
+/// The load of one block on each unit, in clocks of a multiprocessor that runs nothing else.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Terms {
     /// Issuing all instructions, four a clock.
     pub issue: f64,
-    /// The busiest of the pipes for single, double and integer arithmetic, special functions, conversions, and memory instructions.
+    /// The busiest pipe: single precision, double precision, integers, special functions, conversions, or memory instructions.
     pub pipes: f64,
     /// The tensor cores.
     pub matrix: f64,
@@ -154,12 +155,12 @@ pub struct Terms {
     pub shared: f64,
     /// Sectors to and from L2 through the multiprocessor's port.
     pub l2_port: f64,
-    /// One warp's own way: its instructions one after the other, or the copies that go on beside them; its waits for loads; its barriers.
+    /// The critical path of one warp: its instructions in sequence or the copies that overlap them, its waits for loads, and its barriers.
     pub alone: f64,
 }
 
 impl Terms {
-    /// Of an average block; [`Terms::alone`] of an average warp.
+    /// Returns the terms of an average block, with [`Terms::alone`] of an average warp.
     pub fn of_block(features: &Features, sheet: &Datasheet) -> Terms {
         let counts = &features.counts;
         let blocks = features.blocks.max(1) as f64;
@@ -203,12 +204,12 @@ impl Terms {
             lanes(sum(&[InstructionClass::Conversion]), CONVERSIONS),
             lanes(sum(&memory), MEMORY_LANES),
         ];
-        // A warp has one of the tensor cores, a scheduler's, to itself.
+        // A warp uses the tensor core of its scheduler alone.
         let products = sum(&[InstructionClass::Matrix]);
         let own = (all - products) * DEPENDENT + products * (ISSUE * MATRIX / sheet.matrix_rate).max(DEPENDENT);
-        // Copies are on their way while it computes.
+        // Asynchronous copies overlap arithmetic.
         let copies = counts.copy_waits.likely / features.copies_in_flight().max(1.0) * sheet.memory_latency;
-        // Of a wait that part is left which the instructions since the load do not fill.
+        // Instructions between a load and its use hide part of the latency.
         let hidden = counts.wait_distance.likely * DEPENDENT;
         let waits = (counts.memory_waits.likely * sheet.memory_latency - hidden).max(0.0);
         let alone = own.max(copies) + waits + counts.barriers.likely * BARRIER;
@@ -222,14 +223,14 @@ impl Terms {
         }
     }
 
-    /// Clocks of a multiprocessor that has so many blocks at once.
+    /// Returns the clocks of a multiprocessor with so many resident blocks.
     fn clocks(&self, blocks: f64) -> f64 {
         let busy = [self.issue, self.pipes, self.matrix, self.shared, self.l2_port];
         (busy.into_iter().fold(0.0, f64::max) * blocks).max(self.alone)
     }
 }
 
-/// Seconds that a launch takes, by the formula above.
+/// Returns the estimated seconds of a launch.
 pub fn latency(features: &Features, sheet: &Datasheet) -> f64 {
     if features.blocks == 0 {
         return 0.0;
@@ -251,10 +252,9 @@ pub fn latency(features: &Features, sheet: &Datasheet) -> f64 {
     sheet.launch_s + (clocks / sheet.clock_hz).max(l2).max(dram)
 }
 
-/// Schedules with their latencies by the estimate, in seconds, the lowest first: the order in which to try them. Those that
-/// are not legal are left out.
+/// Returns the legal schedules with their estimated latencies in seconds, fastest first.
 ///
-/// Each is lowered and walked over: the benchmark `compile` tells what that takes. `schedules` may be a sample of a space.
+/// Each schedule is lowered and its features are counted. The benchmark `compile` measures the cost. `schedules` may be a sample of a space.
 pub fn ranked(problem: &Problem<'_>, sizes: &[u64], schedules: &[Schedule]) -> Vec<(Schedule, f64)> {
     let sheet = Datasheet::like(problem.machine);
     let estimate = |schedule: &Schedule| {
@@ -266,11 +266,11 @@ pub fn ranked(problem: &Problem<'_>, sizes: &[u64], schedules: &[Schedule]) -> V
     all
 }
 
-/// Sizes that stand for those near them: at most half as large again, so that a choice for them serves many calls. The specialisation accepts
-/// them as it accepts the sizes given.
+/// Returns rounded sizes that represent sizes near them, so that a choice for them serves many calls. Each is at most 1.5 times as large. The
+/// specialisation accepts them if it accepts the given sizes.
 pub fn near(checked: &Checked, specialisation: &Specialisation, sizes: &[u64]) -> Vec<u64> {
     let rounded = |size: u64| match size.checked_ilog2() {
-        // A multiple of 16, as any power of two that a specialisation knows of.
+        // A multiple of 16, the largest alignment of a specialisation.
         Some(bits @ 5..) if size < 1 << 40 => size.next_multiple_of(1 << (bits - 1)),
         _ => size,
     };
@@ -282,7 +282,7 @@ pub fn near(checked: &Checked, specialisation: &Specialisation, sizes: &[u64]) -
         .unwrap_or_else(|| sizes.to_vec())
 }
 
-/// The schedule for an operator at sizes for which nothing was tuned: of [`schedule::starts`] the fastest by the estimate.
+/// Returns the schedule for untuned sizes: the fastest of [`schedule::starts`] by the estimate.
 pub fn default(problem: &Problem<'_>, sizes: &[u64]) -> Schedule {
     let starts = schedule::starts(problem, sizes);
     match starts.as_slice() {

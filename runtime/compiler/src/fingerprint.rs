@@ -1,7 +1,7 @@
 //! The identity of an operator: its canonical form, hashed.
 //!
-//! The canonical form is the operator without its names. Everything else in an [`Op`] stands in the order of the
-//! source, so renaming, spacing and comments change nothing, and any change of meaning changes something.
+//! The canonical form is the operator without its names. Everything else in an [`Op`] is in source order. So renaming, spacing and
+//! comments do not change it, and any change of meaning does.
 
 use crate::check::Checked;
 use crate::ir::Op;
@@ -9,15 +9,15 @@ use crate::record::Fingerprint;
 use crate::record::encoding::{self, Document, EncodeError, Invalid, Validate};
 use sha2::{Digest, Sha256};
 
-/// The prefix of the canonical form in the hash: the versions of space and format under which the first records were published. It never
+/// The hash's prefix: the versions of space and format of the first published records. It never
 /// changes, or those records would belong to no operator.
 const SPACE: u32 = 6;
 const FORMAT: u16 = 3;
 
-/// The fingerprint of an operator. It does not depend on the versions of the schedule space and the format.
+/// Returns the fingerprint of an operator. It does not depend on the versions of the schedule space and the format.
 ///
 /// # Errors
-/// The operator is too large to be written.
+/// The operator is too large to encode.
 pub fn of(checked: &Checked) -> Result<Fingerprint, EncodeError> {
     let bytes = encoding::encode_as(FORMAT, &without_names(checked.op()))?;
     let mut hasher = Sha256::new();
@@ -36,7 +36,7 @@ fn without_names(op: &Op) -> Op {
     op
 }
 
-/// An operator as the macro embeds it. Whether it makes sense is for [`Checked::new`] to say.
+/// An operator as the macro embeds it. [`Checked::new`] validates it.
 impl Document for Op {
     const KIND: [u8; 4] = *b"OPER";
 }

@@ -1,27 +1,27 @@
-//! The operator: what a kernel computes, with nothing said about how.
+//! The operator: what a kernel computes, independent of how.
 //!
 //! An [`Op`] maps input tensors and scalars to output tensors. Each output is one expression over the
 //! output's axes; intermediate tensors ([`Let`]) are expressions over axes of their own. Expressions live
-//! in one arena and refer to each other by [`ExprId`]; a child always stands before its parent, so a
+//! in one arena and refer to each other by [`ExprId`]. A child always precedes its parents, so a
 //! single pass over the arena sees operands first. An expression may be shared (a `let` inside a closure).
 //!
 //! Semantics:
 //! - Values are computed in a [`Type`](crate::element::Type); operands of mixed types are promoted
 //!   (`i32 < i64 < f32 < f64`). A stored value is converted when read, and once when stored: round to nearest even.
-//! - Literals take the type of what they meet; on their own they are `f32` or `i32`.
-//! - Sizes, axes and positions (`argmax`, `argmin`) are *index values*, and so is what is made of them and of literals
-//!   alone, sums and products included. They are 64-bit integers: `(R * C) as f32`, `R * C > i` and `argmax(…) as i64`
-//!   are exact beyond 2³¹. Beside an `i32`, or stored as one, they are `i32`s like it, and what is computed with them wraps; a
-//!   call at whose sizes a size, an axis or a position does not fit is refused ([`CallError::Narrow`](crate::check::CallError::Narrow)). `as i64` widens
+//! - A literal takes the type of the operand that it meets. On its own it is `f32` or `i32`.
+//! - Sizes, axes and positions (`argmax`, `argmin`) are *index values*. Expressions of index values and literals are index values too,
+//!   reductions included. Index values are 64-bit integers: `(R * C) as f32`, `R * C > i` and `argmax(…) as i64`
+//!   are exact beyond 2³¹. An index value that meets an `i32`, or is stored as one, becomes an `i32`, and arithmetic on it wraps. A call
+//!   is refused if a size, an axis or a position does not fit then ([`CallError::Narrow`](crate::check::CallError::Narrow)). `as i64` widens
 //!   and `as i32` wraps. A comparison with an `i32` is exact.
-//! - An index is a 64-bit integer: its `+ - * / %` do not wrap in 32 bits, whatever the types of their operands, also in
-//!   `table[[ids[[t]] * D + d]]`. What stands in a `let`, a function or an `if` is a value as anywhere.
-//! - Which of this takes 64-bit instructions is the kernel's business ([`is_wide`](crate::tuning::is_wide)), and shows in nothing but time.
+//! - An index is a 64-bit integer: its `+ - * / %` do not wrap in 32 bits, whatever the types of their operands, as in
+//!   `table[[ids[[t]] * D + d]]`. Values inside a `let`, a function or an `if` follow the usual rules.
+//! - Kernels use 64-bit instructions only where they need them ([`is_wide`](crate::tuning::is_wide)). Results do not depend on it.
 //! - Integers wrap; `x / 0` is 0 and `x % 0` is `x`; division truncates. Shifts do not exist.
-//! - `max`, `min` propagate NaN, as values and as reductions. `argmax`/`argmin` give the lowest index among
-//!   equals, NaN wins. An empty `sum` is 0, `prod` 1, `max` −∞ (integers: the type's minimum; index values: that of `i64`), `min` the opposite, `argmax` 0.
-//! - A read outside its tensor yields the read's `or` value where it has one. Where it has none, the indices that
-//!   are affine are proved to be in range before the launch; gathered ones yield 0.
+//! - `max` and `min` propagate NaN, as values and as reductions. `argmax` and `argmin` give the lowest index among
+//!   equals, and NaN wins. An empty `sum` is 0, `prod` 1, `max` −∞ (integers: the type's minimum; index values: that of `i64`), `min` the opposite, `argmax` 0.
+//! - A read outside its tensor yields the read's `or` value. Without one, affine indices are proved in range before the launch, and
+//!   gathered indices out of range yield 0.
 //! - Sums of `f16`, `bf16` accumulate in `f32`, of integers in their compute type, of `f64` in `f64`.
 //! - `round` is Rust's: half away from zero. `as` between numbers is Rust's: saturating from float, wrapping among integers.
 
@@ -34,19 +34,19 @@ pub use crate::id::{AxisId, ExprId, InputId, LetId, SizeId};
 /// An operator. See the module's documentation for what it means.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct Op {
-    /// The function's name. No part of the fingerprint.
+    /// The function's name. Not part of the fingerprint.
     pub name: String,
-    /// Free sizes first (in order of first appearance in the inputs), then derived ones; a derived size refers to earlier ones only.
+    /// Free sizes (in order of first appearance in the inputs), then derived sizes. A derived size refers only to earlier sizes.
     pub sizes: Vec<Size>,
     /// Parameters in the order of the function's signature.
     pub inputs: Vec<Input>,
-    /// Axes of outputs, intermediate tensors and reductions. Each belongs to exactly one of them.
+    /// Axes of outputs, intermediate tensors and reductions. Each axis belongs to exactly one of these.
     pub axes: Vec<Axis>,
-    /// Intermediate tensors; each refers to earlier ones only.
+    /// Intermediate tensors. Each refers only to earlier ones.
     pub lets: Vec<Let>,
     /// Results in the order of the function's result type; at least one.
     pub outputs: Vec<Output>,
-    /// The arena. Children stand before their parents.
+    /// The arena. Children precede their parents.
     pub exprs: Vec<Expr>,
 }
 
@@ -55,7 +55,7 @@ pub struct Op {
 pub struct Size {
     /// The name in the source.
     pub name: String,
-    /// None for a free size, bound by the shapes of a call; else its formula (`dims(…)`).
+    /// The formula of a derived size (`dims(…)`). `None` for a free size, which the shapes of a call determine.
     pub definition: Option<SizeExpr>,
 }
 
@@ -64,9 +64,9 @@ pub struct Size {
 pub struct Input {
     /// The name in the source.
     pub name: String,
-    /// What it is stored as.
+    /// The element type.
     pub element: Element,
-    /// A tensor's dimensions, slowest first, row-major without gaps; none for a scalar passed by value.
+    /// A tensor's dimensions, slowest first, row-major without gaps; `None` for a scalar passed by value.
     pub dims: Option<Vec<SizeId>>,
 }
 
@@ -75,29 +75,29 @@ pub struct Input {
 pub struct Axis {
     /// The name in the source.
     pub name: String,
-    /// The extent where the source states it: always for an output's axis, else from `|k: K|`.
+    /// The extent, if the source states it: always for an output's axis, otherwise from `|k: K|`.
     pub extent: Option<SizeId>,
 }
 
-/// An intermediate tensor. Its shape is its axes' extents; it is computed, never stored, unless a schedule says so.
+/// An intermediate tensor. Its shape is its axes' extents. It is stored only if a schedule says so.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct Let {
     /// The name in the source.
     pub name: String,
-    /// Its axes, slowest first; none for a single value.
+    /// Its axes, slowest first; empty for a single value.
     pub axes: Vec<AxisId>,
-    /// Its value over its axes. Refers to no other axes than these and those of reductions inside.
+    /// Its value over its axes. It refers only to these axes and those of reductions inside it.
     pub body: ExprId,
 }
 
 /// A result.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct Output {
-    /// What it is stored as.
+    /// The element type.
     pub element: Element,
     /// Dimensions, slowest first.
     pub dims: Vec<SizeId>,
-    /// Its axes, one a dimension.
+    /// Its axes, one for each dimension.
     pub axes: Vec<AxisId>,
     /// Its value over its axes.
     pub body: ExprId,
@@ -116,9 +116,9 @@ pub enum Expr {
     Scalar(InputId),
     /// An element of a tensor.
     Read {
-        /// Whose.
+        /// The tensor.
         source: Source,
-        /// One integer expression a dimension.
+        /// One integer expression for each dimension.
         index: Vec<ExprId>,
         /// The value outside the tensor (`x.or(v)`).
         or: Option<ExprId>,
@@ -129,31 +129,31 @@ pub enum Expr {
     Binary(BinaryOp, ExprId, ExprId),
     /// `a < b`, …: a truth value.
     Compare(CompareOp, ExprId, ExprId),
-    /// `if condition { accept } else { reject }`. Reads in a branch happen only where it is taken.
+    /// `if condition { accept } else { reject }`. Reads in a branch happen only if it is taken.
     Select {
         /// A truth value.
         condition: ExprId,
-        /// The value where it holds.
+        /// The value if the condition holds.
         accept: ExprId,
-        /// The value where it does not.
+        /// The value otherwise.
         reject: ExprId,
     },
-    /// `a as T`: converts to the element type, then computes on in that type's compute type.
+    /// `a as T`: converted to the element type, then to its compute type.
     Cast(ExprId, Element),
     /// A function of the language.
     Call(Function, Vec<ExprId>),
     /// A reduction over all combinations of its axes.
     Reduce {
-        /// How values are combined.
+        /// The combining operation.
         op: ReduceOp,
         /// The axes, slowest first; at least one. `argmax`/`argmin` count their combinations in this order.
         axes: Vec<AxisId>,
-        /// The value that is reduced.
+        /// The reduced value.
         body: ExprId,
     },
 }
 
-/// Where a read comes from.
+/// The tensor that a read accesses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 pub enum Source {
     /// A tensor parameter.
@@ -162,7 +162,7 @@ pub enum Source {
     Let(LetId),
 }
 
-/// A constant of the source. Without a suffix it takes the type of what it meets.
+/// A constant in the source. Without a suffix it takes the type of the operand that it meets.
 #[derive(Debug, Clone, Copy, PartialEq, Encode, Decode)]
 pub enum Literal {
     /// `0.5`, `f32::NEG_INFINITY`; exact to `f64`.
@@ -195,13 +195,13 @@ pub enum BinaryOp {
     Div,
     /// Remainder, with the sign of the dividend.
     Rem,
-    /// The smaller; NaN if one is NaN.
+    /// The smaller operand; NaN if one is NaN.
     Min,
-    /// The larger; NaN if one is NaN.
+    /// The larger operand; NaN if one is NaN.
     Max,
-    /// Logical and; reads on the right happen only where the left holds.
+    /// Logical and. Reads on the right happen only if the left holds.
     And,
-    /// Logical or; reads on the right happen only where the left does not hold.
+    /// Logical or. Reads on the right happen only if the left does not hold.
     Or,
 }
 
@@ -241,7 +241,7 @@ pub enum Function {
     Sin,
     /// Cosine, of radians.
     Cos,
-    /// Absolute value; also of integers.
+    /// Absolute value, of integers too.
     Abs,
     /// `powi(x, n)`: an integer power.
     Powi,
@@ -253,7 +253,7 @@ pub enum Function {
     Ceil,
     /// To the nearest, half away from zero.
     Round,
-    /// `max(x, 0)`; NaN stays NaN. Also of integers.
+    /// `max(x, 0)`, of integers too. NaN stays NaN.
     Relu,
     /// `x/2 · (1 + erf(x/√2))`
     Gelu,
@@ -261,15 +261,16 @@ pub enum Function {
     Silu,
     /// `1 / (1 + e⁻ˣ)`
     Sigmoid,
-    /// `tf32(x)`: to 11 significant bits, the nearest, half away from zero. What tensor cores multiply `f32` as. Of an `f64` by way of `f32`.
+    /// `tf32(x)`: rounded to 11 significant bits, half away from zero. Tensor cores multiply such numbers exactly. An `f64` is first rounded
+    /// to `f32`.
     Tf32,
-    /// `tf32_toward_zero(x)`: to 11 significant bits, the rest cut off, as tensor cores do with an `f32` that nobody rounded. One instruction, where
-    /// `tf32` takes three; errors are up to twice as large, and all to one side. A signalling NaN may become infinity. Of an `f64` by way of `f32`.
+    /// `tf32_toward_zero(x)`: truncated to 11 significant bits, as tensor cores truncate an `f32`. It takes one instruction, `tf32` takes three.
+    /// Errors are up to twice as large, and biased. A signalling NaN may become infinity. An `f64` is first rounded to `f32`.
     Tf32TowardZero,
 }
 
 impl Function {
-    /// Every function with its name in the source and its number of operands.
+    /// Every function, its name in the source, and its number of operands.
     pub const TABLE: [(Function, &'static str, usize); 20] = [
         (Function::Exp, "exp", 1),
         (Function::Ln, "ln", 1),
@@ -305,9 +306,9 @@ pub enum ReduceOp {
     Max,
     /// The smallest.
     Min,
-    /// Where the largest is: an index value.
+    /// The position of the largest: an index value.
     ArgMax,
-    /// Where the smallest is: an index value.
+    /// The position of the smallest: an index value.
     ArgMin,
 }
 
@@ -317,7 +318,7 @@ impl Op {
         &self.exprs[id.index()]
     }
 
-    /// Calls `visit` with the operands of an expression that index arithmetic computes: `-a`, `a + b`, `a - b`, `a * b`, `a / b`, `a % b`.
+    /// Calls `visit` with the operands of index arithmetic: `-a`, `a + b`, `a - b`, `a * b`, `a / b`, `a % b`.
     /// Returns `false` for any other expression.
     pub(crate) fn index_operands(&self, id: ExprId, mut visit: impl FnMut(ExprId)) -> bool {
         match *self.expr(id) {

@@ -37,13 +37,13 @@ pub struct Launch {
 /// A parameter of a launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct Parameter {
-    /// What it is bound to.
+    /// The value that it is bound to.
     pub value: ParameterValue,
     /// Bytes in the parameter space: 1, 2, 4 or 8.
     pub bytes: u8,
 }
 
-/// What a parameter is bound to.
+/// The value that a parameter is bound to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 pub enum ParameterValue {
     /// An input: a tensor's address, or the scalar itself in its stored width (`bool` as one byte).
@@ -85,7 +85,7 @@ pub enum ScratchContent {
 /// The most bytes of scratch memory that a program may need.
 const MOST_SCRATCH: u64 = 256 << 20;
 
-/// A program needs more scratch memory than is kept.
+/// A program needs more scratch memory than the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it needs {bytes} bytes of split-K workspace at these sizes; at most {MOST_SCRATCH} are kept")]
 pub struct TooMuchScratch {
@@ -93,7 +93,7 @@ pub struct TooMuchScratch {
     pub bytes: u64,
 }
 
-/// A kernel's blocks are larger than a machine can have.
+/// A kernel's blocks exceed a machine's limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "its blocks have {threads} threads and {shared} bytes of shared memory, but this machine's may have {} and {}",
@@ -193,7 +193,7 @@ impl Launch {
     /// The grid at the given sizes (in the order of [`Op::sizes`](crate::ir::Op::sizes)).
     ///
     /// # Errors
-    /// A formula without a value, or a grid beyond what a launch can have (2³¹ − 1, 65535, 65535).
+    /// A formula has no value, or the grid exceeds the limits of a launch (2³¹ − 1, 65535, 65535).
     pub fn grid(&self, sizes: &[u64]) -> Result<[u32; 3], SizeExprError> {
         let mut grid = [0; 3];
         for ((blocks, formula), limit) in grid.iter_mut().zip(&self.grid).zip([i32::MAX as u32, 65535, 65535]) {

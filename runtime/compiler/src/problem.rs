@@ -1,4 +1,4 @@
-//! What a kernel is made for.
+//! The problem that kernels solve.
 
 use crate::check::Checked;
 use crate::ir::Op;
@@ -7,7 +7,7 @@ use crate::target::Machine;
 use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// An operator, what its kernels know of sizes and addresses, and the machine that runs them.
+/// An operator, what its kernels assume about sizes and addresses, and the machine that runs them.
 ///
 /// ```
 /// # use energy_kernel_compiler::{check::Checked, lang, problem::Problem, schedule, size::Specialisation, target::{Machine, Target}};
@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Problem<'a> {
     /// The operator.
     pub checked: &'a Checked,
-    /// What kernels know of sizes and addresses.
+    /// What kernels assume about sizes and addresses.
     pub specialisation: &'a Specialisation,
     /// The machine.
     pub machine: Machine,
@@ -31,7 +31,7 @@ pub struct Problem<'a> {
 }
 
 impl<'a> Problem<'a> {
-    /// The problem of an operator on a machine.
+    /// Creates the problem of an operator on a machine.
     pub const fn new(checked: &'a Checked, specialisation: &'a Specialisation, machine: Machine) -> Problem<'a> {
         Problem {
             checked,
@@ -46,7 +46,7 @@ impl<'a> Problem<'a> {
         self.checked.op()
     }
 
-    /// The shape of this type that a family finds in the operator. `find` is called once for each type.
+    /// Returns the shape of this type that a family finds in the operator. `find` is called once for each type.
     pub(crate) fn shape<S: Send + Sync + 'static>(&self, find: impl FnOnce(&Problem<'a>) -> S) -> Arc<S> {
         let known = |shapes: &[Arc<dyn Any + Send + Sync>]| {
             let mut own = shapes.iter().filter_map(|shape| shape.clone().downcast().ok());
@@ -56,7 +56,7 @@ impl<'a> Problem<'a> {
         if let Some(shape) = known(&lock()) {
             return shape;
         }
-        // Not under the lock: finding one shape may take another.
+        // Outside the lock: finding one shape may need another.
         let found = Arc::new(find(self));
         let mut shapes = lock();
         known(&shapes).unwrap_or_else(|| {

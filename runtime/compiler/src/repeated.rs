@@ -1,29 +1,28 @@
-//! Work that one launch does many times over: a reduction inside another one is done again for everything that the outer one is done for,
-//! whether it depends on it or not.
+//! Repeated work: a reduction inside another reduction is recomputed for every value of the outer one, even if it does not depend on it.
 //!
-//! What a kernel does not do again it is not charged for: a reduction that stands in no other is shared by the results that
-//! need it, and loops over axes that it does not depend on are left, up to the innermost one that it does depend on.
+//! Work that kernels share is not counted as repeated. A reduction outside any other is shared by the results that use it, and a reduction
+//! is hoisted out of loops over axes that it does not depend on, up to the innermost loop that it does depend on.
 
 use crate::check::Checked;
 use crate::ir::{AxisId, Expr, ExprId, LetId, Source};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::{Display, Formatter};
 
-/// Written out, an operator of more expressions than this is not looked at.
+/// The most expressions of an operator, with its intermediate tensors inlined, that are analysed.
 const MOST_STEPS: u32 = 1 << 14;
-/// What the repeated work must multiply the necessary work by to be worth a word.
+/// The least ratio of all work to necessary work that is reported.
 const WORTH: f64 = 2.0;
 
-/// A reduction that is computed more often than it has values.
+/// A reduction that is computed several times for each of its values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Repeated {
-    /// The intermediate tensor it stands in; none if it stands in another reduction directly.
+    /// The intermediate tensor that contains it; `None` if it is directly inside another reduction.
     pub name: Option<String>,
-    /// How often each of its values is computed.
+    /// The number of times that each value is computed.
     pub times: f64,
-    /// The axes over which it is computed again, by name.
+    /// The names of the axes over which it is repeated.
     pub over: Vec<String>,
-    /// How much the whole operator computes for what it would compute if every reduction had each value once.
+    /// The operator's work, relative to its work if every value were computed once.
     pub factor: f64,
 }
 
@@ -37,7 +36,7 @@ impl Display for Repeated {
         let decimals = usize::from(self.factor < 10.0);
         write!(
             f,
-            "{what} is computed {} times, once for each {}: {:.decimals$} times the work that is needed; \
+            "{what} is computed {} times, once for each {}: {:.decimals$} times the necessary work; \
              write two operators, one that returns {first} and one that takes it as a tensor",
             self.times,
             over.join(" and "),
@@ -46,8 +45,8 @@ impl Display for Repeated {
     }
 }
 
-/// The reduction whose repetition costs most at these sizes (all of them, in the order of [`Op::sizes`](crate::ir::Op::sizes)), if the operator
-/// would do with half of its work.
+/// Returns the reduction whose repetition costs most at these sizes (all of them, in the order of [`Op::sizes`](crate::ir::Op::sizes)), if at
+/// least half of the operator's work is repeated.
 pub fn repeated(checked: &Checked, sizes: &[u64]) -> Option<Repeated> {
     let mut walk = Walk {
         checked,
@@ -87,38 +86,39 @@ pub fn repeated(checked: &Checked, sizes: &[u64]) -> Option<Repeated> {
     })
 }
 
-/// A reduction that is done, with all the places where it is done at the same time as one.
+/// A reduction, counted once for all uses that share its loops.
 struct Done {
     name: Option<LetId>,
-    /// Different values it has.
+    /// The number of different values.
     values: f64,
-    /// What each is made of.
+    /// The terms of each value.
     terms: f64,
-    /// How often each value is computed.
+    /// The number of times that each value is computed.
     times: f64,
     over: Vec<AxisId>,
 }
 
-/// A reduction around the place where the walk is.
+/// A reduction that encloses the current expression.
 #[derive(Clone)]
 struct Around {
-    /// The loops in which its terms are computed, outermost first: its own and those it could not be taken out of.
+    /// The loops around its terms, outermost first: its own, and those that it cannot be hoisted out of.
     loops: Vec<AxisId>,
-    /// The axes of outputs for whose values it is computed.
+    /// The axes of outputs that it is computed for.
     outputs: BTreeSet<AxisId>,
 }
 
 struct Walk<'a> {
     checked: &'a Checked,
     sizes: &'a [u64],
-    /// The axes of outputs and reductions that an axis depends on: itself, or, of an intermediate tensor's, those of the index it is read at.
+    /// The axes of outputs and reductions that each axis depends on. For an axis of an intermediate tensor, those of the index that it is read
+    /// at; for others, the axis itself.
     stands_for: BTreeMap<AxisId, BTreeSet<AxisId>>,
     within: Vec<Around>,
-    /// Intermediate tensors around the place where the walk is.
+    /// The intermediate tensors that enclose the current expression.
     lets: Vec<LetId>,
     steps: u32,
     done: Vec<Done>,
-    /// What is done already: the reduction, its loops and what it depends on.
+    /// Reductions that were counted, each with its loops and the axes that it depends on.
     seen: HashSet<(ExprId, Vec<AxisId>, BTreeSet<AxisId>)>,
 }
 
@@ -128,7 +128,7 @@ impl Walk<'_> {
         axes.into_iter().map(|axis| extent(axis) as f64).product()
     }
 
-    /// The axes of outputs and reductions that an expression depends on.
+    /// Returns the axes of outputs and reductions that an expression depends on.
     fn depends(&self, expr: ExprId) -> BTreeSet<AxisId> {
         let axes = self.checked.axes(expr).iter();
         axes.flat_map(|axis| self.stands_for.get(&axis).cloned().unwrap_or_default())
@@ -175,7 +175,7 @@ impl Walk<'_> {
         let depends = self.depends(id);
         let is_output = |axis: &&AxisId| !self.within.iter().any(|around| around.loops.contains(axis));
         let mut outputs: BTreeSet<AxisId> = depends.iter().filter(is_output).copied().collect();
-        // It is taken out of the loops up to the innermost that it depends on.
+        // Hoisted out of all loops inside the innermost one that it depends on.
         let mut loops = Vec::new();
         for around in &self.within {
             if let Some(last) = around.loops.iter().rposition(|axis| depends.contains(axis))

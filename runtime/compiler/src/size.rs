@@ -1,12 +1,12 @@
-//! Sizes: formulas over named sizes, their values at a call, and what a kernel is compiled to know of them.
+//! Sizes: formulas over named sizes, their values at a call, and what a kernel assumes about them.
 
 use crate::id::SizeId;
 use bincode::{Decode, Encode};
 use std::collections::BTreeMap;
 
-/// A formula over sizes, in mathematical integers. Evaluates to an error rather than wrap.
+/// A formula over sizes. An overflow is an error; values never wrap.
 ///
-/// It is encoded as a list in postfix order, so that decoding hostile bytes never recurses.
+/// The encoding is a list in postfix order, so that decoding hostile bytes never recurses.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum SizeExpr {
     /// A constant.
@@ -38,7 +38,7 @@ pub enum SizeOp {
     Max,
 }
 
-/// Why a size formula has no value.
+/// The reason that a size formula has no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SizeExprError {
     /// A division by zero.
@@ -53,7 +53,7 @@ pub enum SizeExprError {
 }
 
 impl SizeExpr {
-    /// The formula's value, with the sizes' values in the order of [`Op::sizes`](crate::ir::Op::sizes).
+    /// Evaluates the formula at sizes in the order of [`Op::sizes`](crate::ir::Op::sizes).
     ///
     /// # Errors
     /// A division by zero, an overflow, or a size beyond `values`.
@@ -115,11 +115,11 @@ impl SizeExpr {
     }
 }
 
-/// The deepest formula that is accepted: deeper ones are no formulas that anybody wrote.
+/// The deepest nesting of a formula that decoding accepts.
 pub const SIZE_EXPR_DEPTH: u32 = 64;
 
 impl SizeExpr {
-    /// `self + other`, folded where it can be.
+    /// `self + other`, folded where both are constant or one is 0.
     pub fn plus(self, other: SizeExpr) -> SizeExpr {
         match (&self, &other) {
             (SizeExpr::Const(0), _) => other,
@@ -128,7 +128,7 @@ impl SizeExpr {
         }
     }
 
-    /// The value of a formula that is a constant.
+    /// Returns the value of a constant formula.
     pub fn as_constant(&self) -> Option<i64> {
         match self {
             SizeExpr::Const(value) => Some(*value),
@@ -136,7 +136,7 @@ impl SizeExpr {
         }
     }
 
-    /// Whether it is nested at most `levels` deep. Looks no deeper than that.
+    /// `true` if the formula nests at most `levels` deep. Looks no deeper than that.
     pub fn within_depth(&self, levels: u32) -> bool {
         match self {
             SizeExpr::Const(_) | SizeExpr::Size(_) => true,
@@ -144,7 +144,7 @@ impl SizeExpr {
         }
     }
 
-    /// Calls `visit` with each size that it refers to, as often as it does.
+    /// Calls `visit` for each reference to a size.
     pub fn sizes(&self, visit: &mut impl FnMut(SizeId)) {
         match self {
             SizeExpr::Const(_) => {}
@@ -213,7 +213,7 @@ impl<C> Decode<C> for SizeExpr {
 
 bincode::impl_borrow_decode!(SizeExpr);
 
-/// Sizes by name, as a caller gives them: `Sizes::from([("M", 16), ("N", 1536)])`.
+/// Sizes by name: `Sizes::from([("M", 16), ("N", 1536)])`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub struct Sizes(BTreeMap<String, u64>);
 
@@ -223,7 +223,7 @@ impl Sizes {
         Sizes::default()
     }
 
-    /// The same sizes with one more, or with another value for it.
+    /// Adds a size, or replaces its value.
     #[must_use]
     pub fn with(mut self, name: &str, value: u64) -> Sizes {
         self.0.insert(name.to_owned(), value);
@@ -263,12 +263,12 @@ impl std::fmt::Display for Sizes {
     }
 }
 
-/// What a kernel is compiled to know of one size.
+/// What a kernel assumes about one size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub enum Extent {
-    /// Exactly this value; compiled in.
+    /// Exactly this value, compiled in.
     Fixed(u64),
-    /// A kernel argument, any value that is a multiple of this power of two (at most 16).
+    /// A kernel argument that is a multiple of a power of two.
     Any {
         /// 1, 2, 4, 8 or 16.
         multiple_of: u32,
@@ -276,19 +276,19 @@ pub enum Extent {
 }
 
 impl Extent {
-    /// The largest power of two up to 16 that divides the value (16 for 0).
+    /// Returns the largest power of two up to 16 that divides the value (16 for 0).
     pub fn alignment(value: u64) -> u32 {
         1 << value.trailing_zeros().min(4)
     }
 
-    /// A kernel argument that may be anything like this value: a multiple of the same power of two.
+    /// Returns a kernel argument with the alignment of this value.
     pub fn like(value: u64) -> Extent {
         Extent::Any {
             multiple_of: Extent::alignment(value),
         }
     }
 
-    /// The compiled-in value.
+    /// Returns the compiled-in value.
     pub fn fixed(self) -> Option<u64> {
         match self {
             Extent::Fixed(value) => Some(value),
@@ -296,7 +296,7 @@ impl Extent {
         }
     }
 
-    /// A power of two up to 16 that certainly divides the value.
+    /// Returns a power of two up to 16 that divides every accepted value.
     pub fn multiple_of(self) -> u32 {
         match self {
             Extent::Fixed(value) => Extent::alignment(value),
@@ -304,7 +304,7 @@ impl Extent {
         }
     }
 
-    /// Whether a kernel compiled for this extent is right for the value.
+    /// `true` if kernels compiled for this extent are correct for the value.
     pub fn accepts(self, value: u64) -> bool {
         match self {
             Extent::Fixed(fixed) => fixed == value,
@@ -313,21 +313,21 @@ impl Extent {
     }
 }
 
-/// What a kernel is compiled to know of a call. A kernel is right for every call its specialisation accepts.
+/// What a kernel assumes about a call. A kernel is correct for every call that its specialisation accepts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub struct Specialisation {
     /// One for each of [`Op::sizes`](crate::ir::Op::sizes), derived ones included.
     pub extents: Vec<Extent>,
-    /// Whether every tensor starts at a multiple of 16 bytes.
+    /// `true` if every tensor starts at a multiple of 16 bytes.
     pub aligned: bool,
     /// `true` if index registers have 64 bits. A call for which [`is_wide`](crate::tuning::is_wide) is true needs them.
     pub wide: bool,
-    /// Whether gathered indices out of range are reported in the word behind the last parameter.
+    /// `true` if the kernel reports gathered indices out of range in a word of device memory.
     pub check_indices: bool,
 }
 
 impl Specialisation {
-    /// Every size compiled in; 16-byte aligned tensors, 32-bit indices.
+    /// Compiles in every size, for 16-byte aligned tensors and 32-bit indices.
     pub fn exact(values: &[u64]) -> Specialisation {
         Specialisation {
             extents: values.iter().map(|&v| Extent::Fixed(v)).collect(),
@@ -337,7 +337,7 @@ impl Specialisation {
         }
     }
 
-    /// Every size a kernel argument like the given values; 16-byte aligned tensors, 32-bit indices.
+    /// Makes every size a kernel argument with the alignment of the given value, for 16-byte aligned tensors and 32-bit indices.
     pub fn like(values: &[u64]) -> Specialisation {
         Specialisation {
             extents: values.iter().map(|&v| Extent::like(v)).collect(),
@@ -345,7 +345,7 @@ impl Specialisation {
         }
     }
 
-    /// Whether a kernel compiled so is right for these sizes (not regarding addresses and tensor volumes).
+    /// `true` if such a kernel is correct for these sizes. Does not consider addresses and tensor volumes.
     pub fn accepts(&self, values: &[u64]) -> bool {
         self.extents.len() == values.len() && self.extents.iter().zip(values).all(|(extent, &v)| extent.accepts(v))
     }

@@ -1,4 +1,4 @@
-//! What kernels are made for: an instruction set, and the machine that runs it.
+//! The instruction set of kernels, and the machine that runs them.
 
 use bincode::{Decode, Encode};
 use std::cmp::Ordering;
@@ -49,11 +49,11 @@ impl Target {
         Target::Sm120,
     ];
 
-    /// The targets of kernels that run on all later GPUs. Sm100 and Sm120 are not among them: they add no instruction that such kernels use,
-    /// and would ask for a newer driver.
+    /// The targets of portable kernels. Sm100 and Sm120 are not among them: they add no instruction that portable kernels use,
+    /// and would require a newer driver.
     const PORTABLE: [Target; 4] = [Target::Sm80, Target::Sm86, Target::Sm89, Target::Sm90];
 
-    /// The best target of portable kernels for a GPU of that compute capability; none below 8.0.
+    /// Returns the best target of portable kernels for a GPU of that compute capability. `None` below 8.0.
     pub fn for_capability(major: u32, minor: u32) -> Option<Target> {
         let portable = Target::PORTABLE.into_iter().rev();
         portable.into_iter().find(|target| target.runs_on(major, minor))
@@ -67,7 +67,7 @@ impl Target {
         }
     }
 
-    /// 80, 86, …: the architecture.
+    /// The architecture: 80, 86, …
     pub const fn number(self) -> u32 {
         match self {
             Target::Sm80 => 80,
@@ -116,13 +116,13 @@ impl Display for Target {
     }
 }
 
-/// The most that a block may have and that a multiprocessor holds at once. The driver states it of a GPU; [`Limits::documented`] is for
+/// The limits of a block and of a multiprocessor. The driver reports them for a GPU; [`Limits::documented`] is for
 /// builds without the GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct Limits {
     /// Threads of a block.
     pub threads_per_block: u32,
-    /// Bytes of shared memory of a block, with the opt-in for more than 48 KiB.
+    /// Bytes of shared memory of a block, including the opt-in beyond 48 KiB.
     pub shared_per_block: u32,
     /// Bytes of shared memory that the system reserves for each block.
     pub shared_reserved: u32,
@@ -139,8 +139,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The limits of GPUs of a compute capability, by the table of technical specifications in CUDA's programming guide. One that is not in
-    /// the table counts as the next lower one that is.
+    /// Returns the limits of a compute capability, by the table of technical specifications in the CUDA programming guide. A capability
+    /// that is not in the table has the limits of the next lower one.
     pub const fn documented(major: u32, minor: u32) -> Limits {
         let (threads, blocks, shared_kib) = match (major, minor) {
             (..=7, _) | (8, ..=5) => (2048, 32, 164),
@@ -163,11 +163,11 @@ impl Limits {
         }
     }
 
-    /// Blocks of that many threads, registers a thread and bytes of shared memory that a multiprocessor holds at once. 0: such a block
-    /// cannot run.
+    /// Returns the number of resident blocks of a multiprocessor, for blocks of so many threads, registers a thread and bytes of shared memory.
+    /// 0 if such a block cannot run.
     pub fn resident_blocks(&self, threads: u32, registers: u32, shared: u32) -> u32 {
         let warps = threads.max(1).div_ceil(32);
-        // Registers are given out 8 at a time to each thread of a warp, from the quarter that the warp belongs to.
+        // Registers are allocated in units of 8 for each thread of a warp, from the warp's quarter of the register file.
         let of_warp = 32 * registers.max(1).next_multiple_of(8);
         if registers > REGISTERS_PER_THREAD
             || threads > self.threads_per_block
@@ -184,7 +184,7 @@ impl Limits {
             .min(by_shared)
     }
 
-    /// Warps that a multiprocessor holds at once, at most.
+    /// The most resident warps of a multiprocessor.
     pub const fn resident_warps(&self) -> u32 {
         self.threads_per_multiprocessor / 32
     }
@@ -193,16 +193,17 @@ impl Limits {
 /// The properties of a GPU that kernels depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct Machine {
-    /// The instruction set that kernels are made for.
+    /// The instruction set of kernels.
     pub target: Target,
     /// Streaming multiprocessors.
     pub multiprocessors: u32,
-    /// Its limits.
+    /// The limits of blocks and multiprocessors.
     pub limits: Limits,
 }
 
 impl Machine {
-    /// The largest GPU of a target's own compute capability, by NVIDIA's data sheets: A100, RTX A6000, RTX 6000 Ada, H100 SXM, B200, RTX 5090.
+    /// Returns the largest GPU of a target's own compute capability, by NVIDIA's data sheets: A100, RTX A6000, RTX 6000 Ada, H100 SXM, B200,
+    /// RTX 5090.
     pub const fn like(target: Target) -> Machine {
         let multiprocessors = match target {
             Target::Sm80 => 108,
@@ -219,7 +220,7 @@ impl Machine {
         }
     }
 
-    /// A GPU of a compute capability, with the documented limits; none below 8.0.
+    /// Returns a GPU of a compute capability, with the documented limits. `None` below 8.0.
     pub fn documented((major, minor): (u32, u32), multiprocessors: u32) -> Option<Machine> {
         Some(Machine {
             target: Target::for_capability(major, minor)?,
@@ -233,15 +234,15 @@ impl Machine {
         self.limits.resident_blocks(threads, registers, shared)
     }
 
-    /// The blocks that the assembler is told to fit on a multiprocessor, by an estimate of a thread's registers: none that
-    /// only a good estimate allows. It spills rather than fit fewer, and takes no more registers than it needs.
+    /// Returns the number of blocks for `.minnctapersm`, from an estimate of the registers of a thread. The estimate is
+    /// increased first, because ptxas spills rather than fit fewer blocks.
     pub(crate) fn minimum_blocks(&self, threads: u32, registers: u32, shared: u32) -> u32 {
         let most = (registers + REGISTERS_BESIDE_AN_ESTIMATE).min(REGISTERS_PER_THREAD);
         self.resident_blocks(threads, most, shared).max(1)
     }
 }
 
-/// By how many an estimate may be short. Of some 10,000 kernels assembled with less room, a few spilled.
+/// Registers added to an estimate. With fewer, a few of some 10,000 assembled kernels spilled.
 const REGISTERS_BESIDE_AN_ESTIMATE: u32 = 32;
 /// The most registers that a thread can have.
 const REGISTERS_PER_THREAD: u32 = 255;

@@ -1,7 +1,7 @@
 //! Random operators for the tests of this and other crates. Not for users.
 //!
-//! A program is made from a list of bytes, each of which decides one choice; where they end, the simplest choice is made.
-//! So shorter lists are simpler programs, and proptest shrinks them by itself.
+//! A program is generated from a list of bytes, one for each choice. After the list ends, every choice is the simplest.
+//! So shorter lists give simpler programs, and proptest shrinks them without further help.
 
 use crate::check::Checked;
 use crate::element::{Element, Numbers, Type};
@@ -9,7 +9,7 @@ use crate::reference::{Number, stored};
 use crate::size::Sizes;
 use proptest::prelude::{Strategy, any};
 
-/// A well-typed operator in the language, with sizes at which it can run.
+/// The source of a well-typed operator, with valid sizes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Program {
     /// The function.
@@ -18,13 +18,13 @@ pub struct Program {
     pub sizes: Sizes,
 }
 
-/// Well-typed programs with every construct of the language.
+/// Returns a strategy for well-typed programs with every construct of the language.
 pub fn programs() -> impl Strategy<Value = Program> {
     proptest::collection::vec(any::<u8>(), 0..220).prop_map(|choices| Program::from_choices(&choices))
 }
 
-/// Inputs for an operator: bytes for each parameter, a function of the seed. Floats lie within ±2; integers are small, some
-/// of them negative, so that gathers leave their tensors now and then.
+/// Returns the shape and bytes of each parameter, as a function of the seed. Floats are within ±2. Integers are small, and some
+/// are negative, so that some gathers leave their tensors.
 pub fn inputs(checked: &Checked, sizes: &[u64], seed: u64) -> Vec<(Vec<u64>, Vec<u8>)> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = move || {
@@ -54,7 +54,7 @@ pub fn inputs(checked: &Checked, sizes: &[u64], seed: u64) -> Vec<(Vec<u64>, Vec
     parameters.collect()
 }
 
-/// What an expression is, as far as the language's typing rules tell kinds apart.
+/// The kinds of expressions that the typing rules distinguish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Bool,
@@ -106,12 +106,12 @@ struct Generator<'a> {
     scalars: Vec<(String, Kind)>,
     locals: Vec<Local>,
     names: u32,
-    /// Reductions around, so that programs stay small.
+    /// The number of enclosing reductions. It is limited, so that programs stay small.
     reductions: u32,
 }
 
 impl Program {
-    /// The program that these choices make.
+    /// Generates the program of these choices.
     pub fn from_choices(choices: &[u8]) -> Program {
         let mut generator = Generator {
             choices: choices.iter(),
@@ -131,7 +131,7 @@ impl Program {
 }
 
 impl Generator<'_> {
-    /// A number below `count`; 0 when no choices are left.
+    /// Chooses a number below `count`; 0 after the choices end.
     fn below(&mut self, count: usize) -> usize {
         self.choices
             .next()
@@ -152,7 +152,7 @@ impl Generator<'_> {
             self.sizes.push((name.to_owned(), value));
         }
         let mut parameters = Vec::new();
-        // The first tensor has every size, so that a call knows them all.
+        // The first tensor has every size, so that the shapes of a call determine all of them.
         let all: Vec<usize> = (0..count).collect();
         let element = ELEMENTS[self.below(ELEMENTS.len())];
         parameters.push(self.parameter("x", element, all));
@@ -251,7 +251,7 @@ impl Generator<'_> {
             return self.leaf(kind);
         }
         let depth = depth - 1;
-        // Constructs that every kind has.
+        // Constructs of every kind.
         match self.below(10) {
             0 => return self.leaf(kind),
             1 => {
@@ -307,7 +307,7 @@ impl Generator<'_> {
                 )
             }
             1 => format!("({}) * {}", self.expr(Kind::Int, depth), 1 + self.below(4)),
-            // What is divided is not constant: constants must divide without rest.
+            // The dividend is not constant: quotients of constants must be integers.
             2 => {
                 let symbol = ["/", "%"][self.below(2)];
                 format!(
@@ -415,7 +415,7 @@ impl Generator<'_> {
         (axes.join(", "), body)
     }
 
-    /// A read that only its guard keeps in range.
+    /// A read that is in range only under its guard.
     fn guarded(&mut self, kind: Kind, depth: u32) -> String {
         let vectors: Vec<Tensor> = self
             .tensors
@@ -510,7 +510,7 @@ impl Generator<'_> {
         for &dim in &tensor.dims {
             match self.index(dim, padded) {
                 Some(at) => index.push(at),
-                // No index is certain to be in range.
+                // Without an axis, no index is certain to be in range.
                 None => return self.literal(kind),
             }
         }
@@ -522,7 +522,7 @@ impl Generator<'_> {
         format!("{}{or}[[{}]]", tensor.name, index.join(", "))
     }
 
-    /// An index that is in range, whatever the axes are; with `padded`, any.
+    /// An index that is in range for all values of the axes; any index with `padded`.
     fn index(&mut self, dim: usize, padded: bool) -> Option<String> {
         let (size, value) = self.sizes[dim].clone();
         let axes = self.axes();

@@ -1,6 +1,6 @@
 //! Numbers in messages.
 
-/// `1 dimension`, `2 dimensions`.
+/// Formats a count: `1 dimension`, `2 dimensions`.
 pub fn counted(count: u64, one: &str, several: &str) -> String {
     match count {
         1 => format!("1 {one}"),
@@ -8,16 +8,17 @@ pub fn counted(count: u64, one: &str, several: &str) -> String {
     }
 }
 
-/// `1 index is given`, `2 indices are given`.
+/// Formats a count of things given: `1 index is given`, `2 indices are given`.
 pub fn given(count: u64, one: &str, several: &str) -> String {
     let verb = if count == 1 { "is" } else { "are" };
     format!("{} {verb} given", counted(count, one, several))
 }
 
-/// A quantity in a unit that suits it: `119.1 mJ`, with half of its 95 % confidence interval, where that is known, `119.07 ± 0.35 mJ`.
+/// Formats a quantity with a suitable unit prefix: `119.1 mJ`. If half of the 95 % confidence interval is known (finite and positive), it is
+/// included: `119.07 ± 0.35 mJ`.
 pub fn quantity(mean: f64, interval: f64, unit: &str) -> String {
     const PREFIXES: [(&str, f64); 6] = [("", 1.0), ("m", 1e3), ("µ", 1e6), ("n", 1e9), ("p", 1e12), ("f", 1e15)];
-    // What is rounded to 1000 of a unit is 1 of the next.
+    // Values that would round to 1000 take the next unit.
     let suits = |&&(_, scale): &&(&str, f64)| mean.abs() * scale >= 0.99995;
     let (prefix, scale) = PREFIXES.iter().find(suits).unwrap_or(&PREFIXES[0]);
     let (mean, interval) = (mean * scale, interval * scale);
@@ -32,7 +33,7 @@ pub fn quantity(mean: f64, interval: f64, unit: &str) -> String {
         let decimals = (4 - digits_before(mean.abs() * 1.00005)).clamp(0, 3) as usize;
         return format!("{mean:.decimals$} {prefix}{unit}");
     }
-    // Two digits of the interval say how many of the mean are worth reading.
+    // The interval has two significant digits, and the mean as many decimals.
     let decimals = (1 - interval.log10().floor() as i32).clamp(0, 3) as usize;
     format!("{mean:.decimals$} ± {interval:.decimals$} {prefix}{unit}")
 }

@@ -1,4 +1,4 @@
-//! The sizes an operator is tuned for, and which of the tuned kernels a call takes.
+//! The sizes that an operator is tuned for, and the choice of a tuned kernel for a call.
 
 use crate::check::{CallError, Checked};
 use crate::ir::{Expr, SizeId};
@@ -7,27 +7,27 @@ use bincode::{Decode, Encode};
 
 /// The `tune(…)` clauses of an operator.
 ///
-/// Over all clauses, a size with one value is compiled in; one with several, or that a clause does not name, is a kernel
-/// argument of any value. Every combination of a clause's values is a *bucket*: tuned for, by itself.
+/// A size that has the same single value in all clauses is compiled in. Any other size is a kernel
+/// argument of any value. Every combination of a clause's values is a *bucket*, which is tuned separately.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Tuning {
-    /// Each clause: sizes with their values.
+    /// The sizes of each clause with their values.
     pub clauses: Vec<Vec<(SizeId, Vec<u64>)>>,
 }
 
-/// What a size that no clause names is taken to be while tuning.
+/// The value of sizes that no clause names, while tuning.
 pub const UNNAMED: u64 = 1024;
 
 /// The most buckets of an operator.
 const MAXIMUM_BUCKETS: usize = 4096;
 
 impl Tuning {
-    /// Whether nothing is tuned.
+    /// `true` if there are no clauses.
     pub fn is_empty(&self) -> bool {
         self.clauses.is_empty()
     }
 
-    /// What tuned kernels are compiled to know.
+    /// Returns the specialisation of tuned kernels.
     ///
     /// # Errors
     /// A bucket without valid sizes.
@@ -74,8 +74,7 @@ impl Tuning {
         }
     }
 
-    /// The sizes for which a clause names no value, so that [`UNNAMED`] is assumed; in the order of
-    /// [`Op::sizes`](crate::ir::Op::sizes).
+    /// Returns the sizes that some clause does not name, in the order of [`Op::sizes`](crate::ir::Op::sizes). [`UNNAMED`] is assumed for them.
     pub fn unnamed(&self, checked: &Checked) -> Vec<SizeId> {
         let free = checked.op().sizes.iter().take_while(|size| size.definition.is_none());
         let ids = (0..free.count()).map(|number| SizeId(number as u32));
@@ -86,7 +85,7 @@ impl Tuning {
         .collect()
     }
 
-    /// All sizes of each bucket (in the order of [`Op::sizes`](crate::ir::Op::sizes)), in the clauses' order, each once.
+    /// Returns all sizes of each bucket (in the order of [`Op::sizes`](crate::ir::Op::sizes)), in the clauses' order, each bucket once.
     ///
     /// # Errors
     /// A derived size without a valid value, or more than 4096 buckets.
@@ -131,12 +130,12 @@ impl Tuning {
     }
 }
 
-/// As many elements of a tensor, or terms of a reduction, are too many for indices of 32 bits. The counter of a loop steps past its end, by less
-/// than 2¹⁴ in any family.
+/// The number of elements of a tensor or terms of a reduction that needs 64-bit indices. It is below 2³¹ because loop counters step past
+/// their end, by less than 2¹⁴ in any family.
 const WIDE: u64 = (1 << 31) - (1 << 14);
 
-/// `true` if indices need 64 bits at these sizes: a tensor of the operator holds about 2³¹ elements or more, a reduction has as
-/// many terms, or a value made of sizes and axes does not fit an `i32`.
+/// `true` if indices need 64 bits at these sizes: a tensor has about 2³¹ elements or more, a reduction has as
+/// many terms, or an index value does not fit `i32`.
 pub fn is_wide(checked: &Checked, sizes: &[u64]) -> bool {
     let op = checked.op();
     let volume = |dims: &[SizeId]| {
@@ -156,8 +155,8 @@ pub fn is_wide(checked: &Checked, sizes: &[u64]) -> bool {
         || !checked.index_values_fit(sizes)
 }
 
-/// The bucket that a call of these sizes takes: the smallest that is at least as large in every size; else the nearest one
-/// (by the sum of the sizes' ratios), the earlier among equals.
+/// Returns the bucket for a call of these sizes: the nearest of those that are at least as large in every size, otherwise the nearest of
+/// all. The distance is the sum of the logarithms of the sizes' ratios. The earlier of equals wins.
 pub fn choose<B: AsRef<[u64]>>(buckets: &[B], sizes: &[u64]) -> Option<usize> {
     let fits = |bucket: &[u64]| bucket.iter().zip(sizes).all(|(b, s)| b >= s);
     let distance = |bucket: &[u64]| -> f64 {
@@ -174,8 +173,8 @@ pub fn choose<B: AsRef<[u64]>>(buckets: &[B], sizes: &[u64]) -> Option<usize> {
         .or_else(|| nearest(&mut (0..buckets.len())))
 }
 
-/// What untuned kernels are compiled to know: of sizes the power of two that divides them, so that one kernel serves many;
-/// constants of `dims(…)` are compiled in. Tensors are aligned and small.
+/// Returns the specialisation of untuned kernels. It assumes only the alignment of sizes, so that one kernel serves many calls, and
+/// compiles in constants of `dims(…)`. Tensors are aligned, and indices have 32 bits.
 pub fn untuned(checked: &Checked, sizes: &[u64]) -> Specialisation {
     let mut specialisation = Specialisation::like(sizes);
     for (size, extent) in checked.op().sizes.iter().zip(&mut specialisation.extents) {
@@ -188,7 +187,7 @@ pub fn untuned(checked: &Checked, sizes: &[u64]) -> Specialisation {
     specialisation
 }
 
-/// A derived size is compiled in if all it depends on is.
+/// Returns the extent of a derived size. It is compiled in if all sizes that it depends on are.
 fn derived(formula: &SizeExpr, extents: &[Extent]) -> Extent {
     fn fixed(formula: &SizeExpr, extents: &[Extent]) -> bool {
         match formula {

@@ -354,7 +354,7 @@ fn what_becomes_an_i32_must_fit_one() {
     }
     assert_eq!(
         with_integers("i32", "y[[m]] + (N - 1)", fits),
-        Err("size `N` reaches 2147483648, which does not fit the `i32` that it becomes; write `… as i64`, or return `i64`".to_owned())
+        Err("size `N` reaches 2147483648, which does not fit `i32`; write `… as i64`, or return `i64`".to_owned())
     );
 }
 

@@ -7,17 +7,17 @@ use crate::ir::AxisId;
 pub struct AxisSet(Vec<AxisId>);
 
 impl AxisSet {
-    /// In ascending order.
+    /// Iterates over the axes in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = AxisId> + '_ {
         self.0.iter().copied()
     }
 
-    /// Whether the axis is in it.
+    /// `true` if the axis is in the set.
     pub fn contains(&self, axis: AxisId) -> bool {
         self.0.binary_search(&axis).is_ok()
     }
 
-    /// Whether it is empty.
+    /// `true` if the set is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -3,7 +3,7 @@
 use crate::ir::ExprId;
 use crate::text::{counted, given};
 
-/// Why an operator cannot be called with these sizes.
+/// The reason that an operator cannot be called with the given sizes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
@@ -13,7 +13,7 @@ pub enum CallError {
         /// Its name.
         name: String,
     },
-    /// A name that is no size of the operator.
+    /// A name that is not a size of the operator.
     #[error("the operator has no size `{name}`")]
     UnknownSize {
         /// The name.
@@ -24,7 +24,7 @@ pub enum CallError {
     Derived {
         /// Its name.
         name: String,
-        /// What is wrong with it.
+        /// A predicate for the message: `divides by zero`.
         reason: String,
     },
     /// A wrong number of tensors.
@@ -42,11 +42,11 @@ pub enum CallError {
         tensor: String,
         /// Dimensions of the parameter.
         expected: usize,
-        /// Dimensions of what was given.
+        /// Dimensions of the argument.
         found: usize,
     },
     /// A dimension that contradicts another.
-    #[error("dimension {dimension} of `{tensor}` is {found}, but {size} = {expected}: {because}")]
+    #[error("dimension {dimension} of `{tensor}` is {found}, but {size} = {expected} {because}")]
     Shape {
         /// The parameter's name.
         tensor: String,
@@ -58,7 +58,7 @@ pub enum CallError {
         expected: u64,
         /// The dimension found.
         found: u64,
-        /// Where the value comes from.
+        /// The source of the expected value, for the message.
         because: String,
     },
     /// Two sizes that one axis runs over, with different values.
@@ -76,13 +76,13 @@ pub enum CallError {
         second_value: u64,
     },
     /// Too many combinations of sizes to tune for.
-    #[error("the `tune(…)` clauses multiply out to more than {most} combinations of sizes")]
+    #[error("the `tune(…)` clauses give more than {most} combinations of sizes; tune for fewer")]
     Buckets {
         /// The most there may be.
         most: usize,
     },
-    /// A size, an axis or a position that becomes an `i32` and does not fit one.
-    #[error("{what} reaches {value}, which does not fit the `i32` that it becomes; write `… as i64`, or return `i64`")]
+    /// A size, an axis or a position that becomes an `i32` but does not fit.
+    #[error("{what} reaches {value}, which does not fit `i32`; write `… as i64`, or return `i64`")]
     Narrow {
         /// The expression in words.
         what: String,
@@ -93,7 +93,7 @@ pub enum CallError {
     },
     /// An index that leaves its dimension.
     #[error(
-        "index {dimension} of `{tensor}` can be anything from {low} to {high}, but the dimension has {}", counted(*.extent, "element", "elements")
+        "index {dimension} of `{tensor}` may range from {low} to {high}, but the dimension has {}", counted(*.extent, "element", "elements")
     )]
     Range {
         /// The tensor's name.

@@ -8,7 +8,7 @@ use super::types::{self, Types};
 use crate::element::Type;
 use crate::ir::{AxisId, BinaryOp, Expr, ExprId, Literal, Op, SizeId, Source, UnaryOp};
 
-/// An operator that has been checked, with what was found out.
+/// A valid operator, with the facts that the check derived.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checked {
     op: Op,
@@ -21,7 +21,7 @@ pub struct Checked {
     affine: Vec<bool>,
 }
 
-/// What is known of a read's indices, one a dimension; empty for other expressions.
+/// Facts about the index of each dimension of a read; empty for other expressions.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct ReadFacts {
     proven: Vec<bool>,
@@ -32,7 +32,7 @@ impl Checked {
     /// Checks an operator.
     ///
     /// # Errors
-    /// All that is wrong with it, as far as one finding does not hide another.
+    /// All errors that are not hidden by earlier ones.
     pub fn new(op: Op) -> Result<Checked, Vec<Diagnostic>> {
         let axes = structure::check(&op)?;
         let types = types::check(&op)?;
@@ -57,12 +57,12 @@ impl Checked {
         &self.op
     }
 
-    /// The type an expression's value has; of an index value ([`Checked::is_index`]) the one it has where 32 bits do.
+    /// The type of an expression's value. For an index value ([`Checked::is_index`]), its type in kernels with 32-bit indices.
     pub fn ty(&self, expr: ExprId) -> Type {
         self.types.own[expr.index()].ty
     }
 
-    /// The type in which the operands of a comparison are compared; of another expression its own type.
+    /// For a comparison, the type in which its operands are compared; for other expressions, their own type.
     pub fn operand_ty(&self, expr: ExprId) -> Type {
         self.types.operands[expr.index()].ty
     }
@@ -98,12 +98,12 @@ impl Checked {
         &self.agreements
     }
 
-    /// Whether a read's index is in range at every size, whatever conditions surround it: a bare axis that runs over this very dimension.
+    /// `true` if a read's index is in range at every size and under every condition: an axis that runs over exactly this dimension.
     pub fn proven(&self, read: ExprId, dimension: usize) -> bool {
         self.reads[read.index()].proven.get(dimension).copied().unwrap_or(false)
     }
 
-    /// Whether a read's index comes from a tensor, and is therefore checked where it is used.
+    /// `true` if a read's index depends on tensor elements, so that the kernel must check it.
     pub fn gathered(&self, read: ExprId, dimension: usize) -> bool {
         self.reads[read.index()]
             .gathered
@@ -112,12 +112,12 @@ impl Checked {
             .unwrap_or(false)
     }
 
-    /// Whether an expression may be computed where nobody wants its value: no read in it is kept in range by a condition around it.
+    /// `true` if an expression may be computed even where its value is unused: no read in it needs a surrounding condition to be in range.
     pub fn unconditional(&self, expr: ExprId) -> bool {
         self.unconditional[expr.index()]
     }
 
-    /// Whether an integer expression is affine in axes, with sizes and constants as coefficients.
+    /// `true` if an integer expression is affine in axes, with sizes and constants as coefficients.
     pub fn affine(&self, expr: ExprId) -> bool {
         self.affine[expr.index()]
     }
@@ -169,12 +169,12 @@ impl Checked {
         }
     }
 
-    /// Whether an axis's extent is that size, or one that equals it at every call.
+    /// `true` if an axis's extent is that size, or one that equals it at every call.
     fn runs_over(&self, axis: AxisId, size: SizeId) -> bool {
         self.extent(axis) == size || self.agreements.iter().any(|a| a.axis == axis && a.other == size)
     }
 
-    /// The dimensions of what a read reads.
+    /// The dimensions of the tensor that a read accesses.
     pub(super) fn source_sizes(&self, source: Source) -> Vec<SizeId> {
         match source {
             Source::Input(input) => self.op.inputs[input.index()].dims.clone().unwrap_or_default(),

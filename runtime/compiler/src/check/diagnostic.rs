@@ -2,19 +2,19 @@
 
 use crate::ir::{AxisId, ExprId, InputId, LetId, SizeId};
 
-/// Something wrong with an operator.
+/// An error in an operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Diagnostic {
-    /// Where.
+    /// The part of the operator that is wrong.
     pub at: Subject,
     /// What is wrong.
     pub message: String,
-    /// What to do, where there is advice.
+    /// What to do, if there is advice.
     pub help: Option<String>,
 }
 
-/// A place in an operator.
+/// A part of an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Subject {
     /// The operator as a whole.

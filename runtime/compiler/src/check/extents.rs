@@ -1,24 +1,24 @@
-//! Extents: how far every axis runs.
+//! The extents of axes.
 
 use super::diagnostic::{Diagnostic, Subject};
 use crate::ir::{AxisId, Expr, Op, SizeId, Source};
 
-/// Two sizes that must be equal at the call, because one axis indexes dimensions of both.
+/// Two sizes that must be equal at every call, because one axis indexes dimensions of both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Agreement {
     /// The axis.
     pub axis: AxisId,
-    /// The size that is the axis's extent.
+    /// The axis's extent.
     pub extent: SizeId,
     /// The size that must equal it.
     pub other: SizeId,
 }
 
-/// The extent of each axis, and which sizes must agree for them.
+/// Returns the extent of each axis, and the sizes that must be equal.
 pub(super) fn check(op: &Op) -> Result<(Vec<SizeId>, Vec<Agreement>), Vec<Diagnostic>> {
     let mut extents: Vec<Option<SizeId>> = op.axes.iter().map(|axis| axis.extent).collect();
-    // The dimensions an axis indexes bare; those of intermediate tensors become known as their axes do.
-    // Reads with a value outside the tensor say less: they are asked only where no other read answers.
+    // An axis that indexes a dimension by itself has that extent. Dimensions of intermediate tensors become known with their axes.
+    // Padded reads (`or`) are weaker evidence, so they count only for axes that no other read determines.
     for padded in [false, true] {
         loop {
             let mut changed = false;
@@ -41,10 +41,10 @@ pub(super) fn check(op: &Op) -> Result<(Vec<SizeId>, Vec<Agreement>), Vec<Diagno
             diagnostics.push(
                 Diagnostic::new(
                     Subject::Axis(AxisId(number as u32)),
-                    format!("nothing says how far axis `{name}` runs: no tensor is indexed by it alone"),
+                    format!("the extent of axis `{name}` is unknown: no tensor is indexed by it alone"),
                 )
                 .help(format!(
-                    "name its extent: `|{name}: K|`, with a size of the operator for `K`"
+                    "annotate it: `|{name}: K|`, where `K` is a size of the operator"
                 )),
             );
         }
@@ -78,7 +78,7 @@ pub(super) fn check(op: &Op) -> Result<(Vec<SizeId>, Vec<Agreement>), Vec<Diagno
     }
 }
 
-/// Axes that stand alone as an index, with the size of the dimension they index.
+/// Returns the axes that are an index by themselves, with the size of the dimension they index.
 fn bare(op: &Op, extents: &[Option<SizeId>], padded: bool) -> Vec<(AxisId, SizeId)> {
     let mut found = Vec::new();
     for expr in &op.exprs {

@@ -1,11 +1,11 @@
-//! The sizes of a call: from names, from free sizes, from shapes.
+//! The sizes of a call, from names, free sizes or shapes.
 
 use super::call_error::CallError;
 use super::checked::Checked;
 use crate::size::Sizes;
 
 impl Checked {
-    /// All sizes in the order of [`Op::sizes`], from sizes by name.
+    /// Returns all sizes in the order of [`Op::sizes`](crate::ir::Op::sizes), from sizes by name.
     ///
     /// # Errors
     /// A free size is missing, a name is unknown, or a derived size has no valid value.
@@ -29,7 +29,7 @@ impl Checked {
         self.derive(values)
     }
 
-    /// All sizes, from the free ones, which come first.
+    /// Returns all sizes, from the free ones, which come first.
     ///
     /// # Errors
     /// A derived size has no valid value.
@@ -53,7 +53,7 @@ impl Checked {
         Ok(values)
     }
 
-    /// All sizes in the order of [`Op::sizes`], from the shapes of the tensor inputs in order.
+    /// Returns all sizes in the order of [`Op::sizes`](crate::ir::Op::sizes), from the shapes of the tensor inputs in order.
     ///
     /// # Errors
     /// A wrong number of tensors or dimensions, a dimension that contradicts another, or a derived size without a valid value.
@@ -86,7 +86,7 @@ impl Checked {
                             size: self.op().sizes[size.index()].name.clone(),
                             expected: other,
                             found: value,
-                            because: format!("`{first}` has it so"),
+                            because: format!("in `{first}`"),
                         });
                     }
                 }
@@ -109,7 +109,7 @@ impl Checked {
             );
         }
         let values = self.derive(values)?;
-        // A derived size that is also a dimension of an input.
+        // A derived size may also be a dimension of an input.
         for (tensor, shape) in tensors.iter().zip(shapes) {
             for (dimension, (size, &found)) in tensor.dims.iter().flatten().zip(*shape).enumerate() {
                 let expected = values[size.index()];
@@ -120,7 +120,7 @@ impl Checked {
                         size: self.op().sizes[size.index()].name.clone(),
                         expected,
                         found,
-                        because: "its formula in `dims(…)` gives that".to_owned(),
+                        because: "by its formula in `dims(…)`".to_owned(),
                     });
                 }
             }

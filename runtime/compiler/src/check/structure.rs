@@ -1,4 +1,4 @@
-//! Structure: every reference resolves, children stand before parents, axes are used where they are in scope.
+//! Structure: every reference resolves, children precede parents, and axes are used only in scope.
 
 use super::axis_set::AxisSet;
 use super::diagnostic::{Diagnostic, Subject};
@@ -6,16 +6,16 @@ use crate::ir::{AxisId, Expr, ExprId, Op, SizeId, Source};
 use crate::size::{SizeExpr, SizeExprError};
 use crate::text::{counted, given};
 
-/// Expressions nest at most this deep, intermediate tensors included: what follows recurses.
+/// The most levels of nested expressions, intermediate tensors included. Later passes recurse.
 const MAXIMUM_HEIGHT: u32 = 200;
-/// What an operator may grow to when its intermediate tensors are written out.
+/// The most expressions of an operator after its intermediate tensors are inlined.
 const MAXIMUM_EXPANSION: u64 = 1 << 24;
-/// Parameters, dimensions, axes a list.
+/// The most parameters, results, intermediate tensors, and dimensions of one tensor.
 const MAXIMUM_LIST: usize = 64;
-/// Expressions, axes, sizes.
+/// The most expressions, axes and sizes.
 const MAXIMUM_ARENA: usize = 1 << 16;
 
-/// The free axes of each expression.
+/// Returns the free axes of each expression.
 pub(super) fn check(op: &Op) -> Result<Vec<AxisSet>, Vec<Diagnostic>> {
     let whole = |message: &str| vec![Diagnostic::new(Subject::Op, message)];
     let lists = [op.inputs.len(), op.outputs.len(), op.lets.len()];
@@ -25,7 +25,7 @@ pub(super) fn check(op: &Op) -> Result<Vec<AxisSet>, Vec<Diagnostic>> {
             .any(|&length| length > MAXIMUM_ARENA)
     {
         return Err(whole(
-            "the operator is too large: at most 64 parameters, results and intermediate tensors, and 65536 expressions",
+            "the operator is too large; it may have 64 parameters, results and intermediate tensors, and 65536 expressions",
         ));
     }
     if op.outputs.is_empty() {
@@ -80,10 +80,7 @@ fn sizes(op: &Op) -> Result<(), Vec<Diagnostic>> {
         let subject = Subject::Size(SizeId(number as u32));
         match &size.definition {
             None if derived => {
-                return Err(vec![Diagnostic::new(
-                    subject,
-                    "free sizes must stand before derived ones",
-                )]);
+                return Err(vec![Diagnostic::new(subject, "free sizes must precede derived sizes")]);
             }
             None => {
                 let id = SizeId(number as u32);
@@ -95,10 +92,13 @@ fn sizes(op: &Op) -> Result<(), Vec<Diagnostic>> {
                     return Err(vec![
                         Diagnostic::new(
                             subject,
-                            format!("size `{}` is not known: no parameter has it as a dimension", size.name),
+                            format!(
+                                "size `{}` is unknown: it is not a dimension of any parameter",
+                                size.name
+                            ),
                         )
                         .help(format!(
-                            "define it from other sizes: `#[energy_kernel(dims({} = …))]`",
+                            "derive it from other sizes: `#[energy_kernel(dims({} = …))]`",
                             size.name
                         )),
                     ]);
@@ -107,8 +107,8 @@ fn sizes(op: &Op) -> Result<(), Vec<Diagnostic>> {
             Some(formula) => {
                 derived = true;
                 refers_before(formula, number, 0)
-                    .ok_or_else(|| vec![Diagnostic::new(subject, "a size may refer to earlier sizes only")])?;
-                // Of a formula with sizes in it only a call can tell.
+                    .ok_or_else(|| vec![Diagnostic::new(subject, "a size may refer only to earlier sizes")])?;
+                // A formula that refers to sizes is checked at the call.
                 if let Err(error @ (SizeExprError::DivisionByZero | SizeExprError::Overflow)) = formula.evaluate(&[]) {
                     let message = format!("the formula of size `{}` {error}", size.name);
                     return Err(vec![Diagnostic::new(subject, message)]);
@@ -131,7 +131,7 @@ fn refers_before(formula: &SizeExpr, number: usize, depth: u32) -> Option<()> {
     }
 }
 
-/// The message for a closure whose axes are not the result's dimensions.
+/// Returns the message for a closure with another number of axes than the result has dimensions.
 pub(crate) fn result_of_another_rank(dimensions: usize, axes: usize) -> String {
     let (dimensions, axes) = (
         counted(dimensions as u64, "dimension", "dimensions"),
@@ -140,7 +140,7 @@ pub(crate) fn result_of_another_rank(dimensions: usize, axes: usize) -> String {
     format!("the result has {dimensions}, but its closure has {axes}")
 }
 
-/// The message for a call of a function with too few values, or too many.
+/// Returns the message for a function call with a wrong number of values.
 pub(crate) fn call_of_another_length(name: &str, expected: usize, found: usize) -> String {
     let (takes, given) = (
         counted(expected as u64, "value", "values"),
@@ -209,7 +209,7 @@ impl Checker<'_> {
         let mut before = true;
         op.operands(id, |operand| before &= operand < id);
         if !before {
-            return wrong(subject, "an operand stands behind the expression that uses it");
+            return wrong(subject, "an operand follows the expression that uses it");
         }
         let (mut free, mut height, mut expansion) = (AxisSet::default(), 0, 1u64);
         op.operands(id, |operand| {
@@ -270,7 +270,7 @@ impl Checker<'_> {
         if expansion > MAXIMUM_EXPANSION {
             return wrong(
                 subject,
-                "the expression is too large once its intermediate tensors are written out",
+                "the expression is too large after its intermediate tensors are inlined",
             );
         }
         self.free.push(free);

@@ -1,17 +1,17 @@
-//! Types: what every value is computed in.
+//! The type of every value.
 //!
-//! Literals, and expressions of nothing else, are *weak*: they take the type of what they meet. Sizes, axes and positions
-//! are *index values*: beside an `i32` they become one, and on their own they are integers that never wrap in 32 bits.
-//! One pass upwards finds what meets what; one pass downwards tells the weak ones and the index values.
+//! Literals, and expressions of only literals, are *weak*: they take the type of the operand that they meet. Sizes, axes and positions
+//! are *index values*: they become `i32` when they meet an `i32`, and otherwise never wrap in 32 bits.
+//! An upward pass infers types. A downward pass then gives weak expressions and index values their final types.
 
 use super::diagnostic::{Diagnostic, Subject};
 use crate::element::{Element, Type};
 use crate::ir::{BinaryOp, Expr, ExprId, Function, Literal, Op, ReduceOp, Source, UnaryOp};
 
-/// What a value is computed in. The order is that of promotion.
+/// The type of a computed value. The order is that of promotion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Computed {
-    /// The type; of an index value `I32`.
+    /// The type; `I32` for an index value.
     pub(super) ty: Type,
     /// `true` for an index value, which is computed in the type of index registers.
     pub(super) index: bool,
@@ -33,18 +33,18 @@ impl Computed {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Types {
     pub(super) own: Vec<Computed>,
-    /// What the operands of a comparison are compared in; of another expression its own type.
+    /// For a comparison, the type in which its operands are compared; for other expressions, their own type.
     pub(super) operands: Vec<Computed>,
     /// Sizes, axes, positions and index values that become `i32` without an `as`.
     pub(super) narrowed: Vec<ExprId>,
 }
 
-/// How firmly an expression holds to its type where it meets another.
+/// How an expression's type yields to the type of another operand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hold {
-    /// A literal: takes the type of what it meets.
+    /// A literal: takes the type of the other operand.
     Weak,
-    /// An index value: takes the integer type it meets.
+    /// An index value: takes the integer type of the other operand.
     Index,
     Strong,
 }
@@ -77,7 +77,7 @@ impl Inferred {
     }
 }
 
-/// The type in which two values meet; none if one is a truth value and the other a number.
+/// Returns the common type of two operands. `None` for a truth value and a number.
 fn meet(a: Inferred, b: Inferred) -> Option<Inferred> {
     let both = a.ty.promote(b.ty)?;
     let beside_literal = |literal: Type, other: Inferred| match adopt(literal, other.ty) {
@@ -93,8 +93,8 @@ fn meet(a: Inferred, b: Inferred) -> Option<Inferred> {
     })
 }
 
-/// The type of an operand that meets a literal: its own, but an integer becomes a float beside `0.5`, and 64 bits wide beside a
-/// literal that needs them.
+/// Returns the common type of a literal and another operand: the operand's type, except that an integer becomes a float beside `0.5`, and
+/// `i64` beside a literal that does not fit 32 bits.
 fn adopt(literal: Type, other: Type) -> Type {
     match (literal.is_float(), other.is_float()) {
         (true, false) => Type::F32,
@@ -147,7 +147,7 @@ impl Upwards<'_> {
         self.diagnostics.push(diagnostic);
     }
 
-    /// A number; a truth value is reported.
+    /// Returns the type of an operand that must be a number, and reports truth values.
     fn number(&mut self, expr: ExprId, what: &str) -> Inferred {
         let inferred = self.of(expr);
         if inferred.ty == Type::Bool {
@@ -193,7 +193,7 @@ impl Upwards<'_> {
                     );
                 }
                 match inferred.hold {
-                    // Bits are an integer's: a literal under `!` is one, whatever it meets.
+                    // `!` flips the bits of an integer, so a literal under it cannot become a float.
                     Hold::Weak => strong(inferred.ty),
                     _ => inferred,
                 }
@@ -228,7 +228,7 @@ impl Upwards<'_> {
                         Some("convert the truth value: `(…) as i32`"),
                     );
                 }
-                // An index value is compared as what it is, also with an `i32`.
+                // Index values keep 64 bits in comparisons, even with an `i32`.
                 let index = [left.hold, right.hold].contains(&Hold::Index);
                 self.operands.push(match met.map_or(Type::I32, |met| met.ty) {
                     Type::I32 if index => Computed::INDEX,
@@ -254,7 +254,7 @@ impl Upwards<'_> {
             }
             Expr::Cast(a, element) => {
                 if *element == Element::Bool && self.of(*a).ty != Type::Bool {
-                    self.report(*a, "a number is not cast to bool", Some("compare it: `… != 0`"));
+                    self.report(*a, "a number cannot be cast to `bool`", Some("compare it: `… != 0`"));
                 }
                 strong(element.compute())
             }
@@ -340,7 +340,7 @@ impl Upwards<'_> {
         }
     }
 
-    /// A value that is stored as an element.
+    /// Checks a value that is stored as an element.
     fn stored(&mut self, body: ExprId, element: Element) {
         let found = self.of(body);
         let wanted = element.compute();
@@ -358,7 +358,7 @@ impl Upwards<'_> {
             );
         } else if found.ty.is_float() && !wanted.is_float() {
             let ty = found.ty;
-            let help = format!("say how to convert it: `round(…) as {element}`, or `(…) as {element}` to truncate");
+            let help = format!("convert it: `round(…) as {element}`, or `(…) as {element}` to truncate");
             self.report(
                 body,
                 format!("the result's elements are {element}, but the value is {ty}"),
@@ -368,8 +368,8 @@ impl Upwards<'_> {
     }
 }
 
-/// Tells literals the widest type that is wanted of them, and index values whether they are `i32` for everyone who wants
-/// them. Parents stand behind children, so going backwards every wish is known when an expression is reached.
+/// Gives each literal the widest type that its parents want, and makes an index value an `i32` if all of them want that. Children precede
+/// parents, so a backward pass has seen every parent of an expression before the expression.
 fn downwards(op: &Op, inferred: &[Inferred], operands: Vec<Computed>) -> Types {
     let mut down = Downwards {
         op,
@@ -393,16 +393,16 @@ fn downwards(op: &Op, inferred: &[Inferred], operands: Vec<Computed>) -> Types {
     down.types
 }
 
-/// What the parents of an expression want of it.
+/// What the parents of an expression need.
 #[derive(Debug, Clone, Copy, Default)]
 struct Wishes {
     /// The widest type wanted.
     ty: Option<Computed>,
-    /// Somebody wants its value.
+    /// `true` if a parent uses its value.
     as_value: bool,
-    /// It is, or is a term of, an index.
+    /// `true` if it is an index or a term of one.
     as_index: bool,
-    /// Somebody wants an `i32`.
+    /// `true` if a parent needs an `i32`.
     as_i32: bool,
 }
 
@@ -414,7 +414,7 @@ struct Downwards<'a> {
 }
 
 impl Downwards<'_> {
-    /// Its value is wanted, whatever the type.
+    /// Notes that a parent uses the value, in any type.
     fn visit(&mut self, expr: ExprId) {
         self.wishes[expr.index()].as_value = true;
     }
@@ -426,7 +426,7 @@ impl Downwards<'_> {
         wishes.as_i32 |= ty == Computed::I32;
     }
 
-    /// It is stored. An index value is converted by the store, but it must fit an `i32` result.
+    /// Notes that the value is stored. The store converts an index value, which must fit an `i32` result.
     fn want_stored(&mut self, expr: ExprId, element: Element) {
         let wanted = Computed::plain(element.compute());
         match element {
@@ -435,7 +435,7 @@ impl Downwards<'_> {
         }
     }
 
-    /// It is converted from whatever it is: an index value stays one until then.
+    /// Notes that the value is converted. An index value remains one until then.
     fn want_converted(&mut self, expr: ExprId, wanted: Computed) {
         let is_index = self.inferred[expr.index()].hold == Hold::Index;
         self.want(expr, if is_index { Computed::INDEX } else { wanted });
@@ -453,7 +453,7 @@ impl Downwards<'_> {
         let wishes = self.wishes[number];
         let Inferred { ty, hold } = self.inferred[number];
         match (hold, wishes.ty) {
-            // Beside index values a literal that needs 64 bits has them.
+            // A literal that needs 64 bits keeps them beside index values.
             (Hold::Weak, Some(Computed::INDEX)) if ty == Type::I64 => {}
             (Hold::Weak, Some(wanted)) if (wanted.ty.is_float() || !ty.is_float()) && wanted.ty != Type::Bool => {
                 self.types.own[number] = wanted;

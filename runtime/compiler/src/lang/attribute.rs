@@ -1,4 +1,4 @@
-//! The attribute's arguments: `tune(…)`, `dims(…)`, `types(…)`, `module = …`, `crate = …`.
+//! The attribute: `tune(…)`, `dims(…)`, `types(…)`, `module = …`, `crate = …`.
 
 use super::groups::ungrouped_expr;
 use super::remedies;
@@ -10,7 +10,7 @@ use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{Expr, Token};
 
-/// The arguments as they are written.
+/// The attribute as written.
 #[derive(Debug)]
 pub(super) struct Attribute {
     pub(super) tune: Vec<Vec<(Ident, Expr)>>,
@@ -64,7 +64,7 @@ impl Parse for Attribute {
                     return Err(syn::Error::new(
                         key.span(),
                         format!(
-                            "`{other}` is no argument of `energy_kernel`: there are `tune(…)`, `dims(…)`, `types(…)`, `module = …` and `crate = …`"
+                            "unknown argument `{other}`; `energy_kernel` takes `tune(…)`, `dims(…)`, `types(…)`, `module = …` and `crate = …`"
                         ),
                     ));
                 }
@@ -105,7 +105,7 @@ fn element_list(list: &Expr) -> syn::Result<Vec<Element>> {
     let Expr::Array(array) = ungrouped_expr(list) else {
         return Err(syn::Error::new(
             list.span(),
-            "a list of element types is expected: `types(T = [f16, bf16])`",
+            "expected a list of element types, such as `types(T = [f16, bf16])`",
         ));
     };
     let mut elements = Vec::new();
@@ -114,7 +114,7 @@ fn element_list(list: &Expr) -> syn::Result<Vec<Element>> {
             Expr::Path(path) => path.path.get_ident().map(Ident::to_string),
             _ => None,
         };
-        let name = name.ok_or_else(|| syn::Error::new(item.span(), "an element type is expected, such as `f16`"))?;
+        let name = name.ok_or_else(|| syn::Error::new(item.span(), "expected an element type, such as `f16`"))?;
         let element =
             Element::from_name(&name).ok_or_else(|| syn::Error::new(item.span(), remedies::of_element(&name)))?;
         if elements.contains(&element) {

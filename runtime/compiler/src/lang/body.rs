@@ -18,7 +18,7 @@ use proc_macro2::{Ident, Span};
 use syn::spanned::Spanned;
 use syn::{BinOp, ExprClosure, Lit, Member, Pat, Stmt, Type, UnOp};
 
-/// What a name in scope stands for.
+/// The meaning of a name in scope.
 #[derive(Debug, Clone, Copy)]
 enum Local {
     Axis(AxisId),
@@ -33,7 +33,7 @@ pub(super) struct Builder<'a> {
     errors: &'a mut Errors,
     op: Op,
     spans: Spans,
-    /// Names of closures' axes and of `let`s inside them, innermost last.
+    /// Names of axes and of `let`s inside closures, innermost last.
     scope: Vec<(String, Local)>,
 }
 
@@ -96,12 +96,12 @@ impl<'a> Builder<'a> {
 
     // ------------------------------------------------------------------ statements
 
-    /// `let` closures, then the outputs' closures.
+    /// Reads the body: `let` closures, then the outputs' closures.
     pub(super) fn function(&mut self, block: &syn::Block) {
         let Some((last, statements)) = block.stmts.split_last() else {
             return self.errors.at(
                 block.span(),
-                "an operator's body ends with a closure over the result's axes: `|m, n| …`",
+                "an operator's body must end with a closure over the result's axes: `|m, n| …`",
             );
         };
         for statement in statements {
@@ -109,11 +109,11 @@ impl<'a> Builder<'a> {
                 Stmt::Local(local) => self.intermediate(local),
                 Stmt::Expr(expr, Some(_)) => self.errors.at(
                     expr.span(),
-                    "an operator's body is `let`s, then a closure without a semicolon",
+                    "an operator's body is `let` statements followed by a closure; remove the semicolon",
                 ),
                 other => self.errors.at(
                     other.span(),
-                    "an operator's body is `let`s, then a closure over the result's axes",
+                    "an operator's body is `let` statements followed by a closure over the result's axes",
                 ),
             }
         }
@@ -121,7 +121,7 @@ impl<'a> Builder<'a> {
             Stmt::Expr(expr, None) => self.outputs(expr),
             other => self.errors.at(
                 other.span(),
-                "an operator's body ends with a closure over the result's axes, without a semicolon: `|m, n| …`",
+                "an operator's body must end with a closure over the result's axes, without a semicolon: `|m, n| …`",
             ),
         }
     }
@@ -140,7 +140,7 @@ impl<'a> Builder<'a> {
         {
             return self
                 .errors
-                .at(name.span(), format!("the name `{name}` is taken; choose another"));
+                .at(name.span(), format!("`{name}` is already defined; choose another name"));
         }
         let (axes, body) = match unwrapped(value) {
             syn::Expr::Closure(closure) => {
@@ -151,7 +151,7 @@ impl<'a> Builder<'a> {
             value => (Vec::new(), self.expr(value)),
         };
         let Some(body) = body else {
-            // Uses of the name should not be errors of their own.
+            // Defined all the same, so that its uses are no further errors.
             let zero = self.push(Expr::Literal(Literal::Int(0)), name.span());
             return self.define(name, axes, zero);
         };
@@ -167,20 +167,20 @@ impl<'a> Builder<'a> {
         self.spans.lets.push(name.span());
     }
 
-    /// A `let`'s plain name and value.
+    /// Returns a `let`'s name and value.
     fn binding<'b>(&mut self, local: &'b syn::Local) -> Option<(&'b Ident, &'b syn::Expr)> {
         let pattern = match &local.pat {
             Pat::Type(typed) => {
                 self.errors.at(
                     typed.ty.span(),
-                    "types of values follow from what they are made of; leave this out",
+                    "the type of a value is inferred; remove this annotation",
                 );
                 &typed.pat
             }
             pattern => pattern,
         };
         let Pat::Ident(name) = pattern else {
-            self.errors.at(pattern.span(), "`let` takes a plain name");
+            self.errors.at(pattern.span(), "`let` must bind a plain name");
             return None;
         };
         match &local.init {
@@ -188,7 +188,7 @@ impl<'a> Builder<'a> {
             _ => {
                 self.errors.at(
                     local.span(),
-                    "`let` takes a value: `let total = |r| sum(|c| x[[r, c]]);`",
+                    "`let` needs a value: `let total = |r| sum(|c| x[[r, c]]);`",
                 );
                 None
             }
@@ -226,7 +226,7 @@ impl<'a> Builder<'a> {
                         if declared.is_some() && *declared != size {
                             self.errors.at(
                                 self.spans.axes[axis.index()],
-                                format!("this axis runs over `{dim}`, the result's dimension"),
+                                format!("this axis must run over `{dim}`, the result's dimension"),
                             );
                         }
                         *declared = size;
@@ -237,7 +237,7 @@ impl<'a> Builder<'a> {
                 value if result.dims.is_empty() => (Vec::new(), self.expr(value)),
                 other => {
                     self.errors
-                        .at(other.span(), "a result is given as a closure over its axes: `|m, n| …`");
+                        .at(other.span(), "a result must be a closure over its axes: `|m, n| …`");
                     continue;
                 }
             };
@@ -260,7 +260,7 @@ impl<'a> Builder<'a> {
 
     // ------------------------------------------------------------------ closures
 
-    /// The axes that a closure introduces.
+    /// Declares the axes of a closure.
     fn axes(&mut self, closure: &ExprClosure) -> Option<Vec<AxisId>> {
         let mut axes = Vec::new();
         for input in &closure.inputs {
@@ -269,7 +269,7 @@ impl<'a> Builder<'a> {
                 pattern => (pattern, None),
             };
             let Pat::Ident(name) = pattern else {
-                self.errors.at(pattern.span(), "an axis is a plain name");
+                self.errors.at(pattern.span(), "an axis must be a plain name");
                 return None;
             };
             let name = &name.ident;
@@ -277,7 +277,7 @@ impl<'a> Builder<'a> {
                 .iter()
                 .any(|&AxisId(axis)| *name == self.op.axes[axis as usize].name)
             {
-                self.errors.at(name.span(), format!("axis `{name}` is named twice"));
+                self.errors.at(name.span(), format!("axis `{name}` is declared twice"));
             }
             let extent = match annotation.map(ungrouped) {
                 None => None,
@@ -287,7 +287,7 @@ impl<'a> Builder<'a> {
                     if size.is_none() {
                         self.errors.at(
                             path.span(),
-                            format!("size `{text}` is not known: an axis runs over a dimension of a tensor, or a size that `dims(…)` defines"),
+                            format!("unknown size `{text}`; an axis runs over a dimension of a tensor, or a size that `dims(…)` defines"),
                         );
                         return None;
                     }
@@ -296,7 +296,7 @@ impl<'a> Builder<'a> {
                 Some(other) => {
                     self.errors.at(
                         other.span(),
-                        format!("an axis's extent is the name of a size: `|{name}: K|`"),
+                        format!("an axis's extent must be the name of a size: `|{name}: K|`"),
                     );
                     return None;
                 }
@@ -312,7 +312,7 @@ impl<'a> Builder<'a> {
         Some(axes)
     }
 
-    /// A closure's body, with its axes in scope.
+    /// Reads a closure's body with its axes in scope.
     fn in_scope(&mut self, closure: &ExprClosure, axes: &[AxisId]) -> Option<ExprId> {
         let before = self.scope.len();
         for &axis in axes {
@@ -351,12 +351,12 @@ impl<'a> Builder<'a> {
                 let op = match unary.op {
                     UnOp::Neg(_) => UnaryOp::Neg,
                     UnOp::Not(_) => UnaryOp::Not,
-                    _ => return self.fail(span, "there are no references here; leave out `*`"),
+                    _ => return self.fail(span, "the kernel language has no references; remove `*`"),
                 };
                 let a = self.expr(&unary.expr)?;
                 Some(self.push(Expr::Unary(op, a), span))
             }
-            syn::Expr::Reference(_) => self.fail(span, "there are no references here; leave out `&`"),
+            syn::Expr::Reference(_) => self.fail(span, "the kernel language has no references; remove `&`"),
             syn::Expr::Binary(binary) => self.binary(binary),
             syn::Expr::Cast(cast) => {
                 let element = self.cast_element(&cast.ty);
@@ -369,34 +369,39 @@ impl<'a> Builder<'a> {
             syn::Expr::MethodCall(call) => self.method(call),
             syn::Expr::Closure(_) => self.fail(
                 span,
-                "a closure stands here only as a tensor (`let t = |r| …;`) or in a reduction (`sum(|k| …)`)",
+                "a closure can only define a tensor (`let t = |r| …;`) or be reduced (`sum(|k| …)`)",
             ),
-            syn::Expr::Match(_) => self.fail(span, "`match` is not part of the language; write `if … else …`"),
+            syn::Expr::Match(_) => self.fail(span, "the kernel language has no `match`; write `if … else …`"),
             syn::Expr::ForLoop(_) | syn::Expr::While(_) | syn::Expr::Loop(_) => self.fail(
                 span,
-                "loops are not part of the language; reductions are: `sum(|k| …)`, `max(|k| …)`",
+                "the kernel language has no loops; write a reduction: `sum(|k| …)`, `max(|k| …)`",
             ),
-            syn::Expr::Assign(_) => self.fail(span, "nothing is assigned in an operator; name values with `let`"),
-            syn::Expr::Return(_) => self.fail(span, "there is no `return`; the last expression is the value"),
+            syn::Expr::Assign(_) => self.fail(span, "an operator cannot assign; name values with `let`"),
+            syn::Expr::Return(_) => self.fail(
+                span,
+                "the kernel language has no `return`; the last expression is the value",
+            ),
             syn::Expr::Macro(_) => self.fail(span, "macros are not expanded inside an operator"),
             syn::Expr::Field(field) if matches!(field.member, Member::Unnamed(_) | Member::Named(_)) => {
                 self.fail(span, "values have no fields")
             }
-            _ => self.fail(span, "this form is not part of the kernel language"),
+            _ => self.fail(span, "this expression is not part of the kernel language"),
         }
     }
 
     /// `{ let t = …; t * 2.0 }`
     fn block(&mut self, block: &syn::Block) -> Option<ExprId> {
         let Some((last, statements)) = block.stmts.split_last() else {
-            return self.fail(block.span(), "a block ends with a value");
+            return self.fail(block.span(), "a block must end with a value");
         };
         let before = self.scope.len();
         let mut complete = true;
         for statement in statements {
             let Stmt::Local(local) = statement else {
-                self.errors
-                    .at(statement.span(), "a block is `let`s, then a value without a semicolon");
+                self.errors.at(
+                    statement.span(),
+                    "a block is `let` statements followed by a value without a semicolon",
+                );
                 complete = false;
                 continue;
             };
@@ -407,7 +412,7 @@ impl<'a> Builder<'a> {
             if matches!(unwrapped(value), syn::Expr::Closure(_)) {
                 self.errors.at(
                     value.span(),
-                    "a tensor is defined outside the closures, before the result: move this `let` there",
+                    "a tensor cannot be defined inside a closure; move this `let` before the result",
                 );
                 complete = false;
                 continue;
@@ -420,7 +425,7 @@ impl<'a> Builder<'a> {
         let value = match last {
             Stmt::Expr(expr, None) if complete => self.expr(expr),
             Stmt::Expr(_, None) => None,
-            other => self.fail(other.span(), "a block ends with a value, without a semicolon"),
+            other => self.fail(other.span(), "a block must end with a value, without a semicolon"),
         };
         self.scope.truncate(before);
         value
@@ -442,7 +447,7 @@ impl<'a> Builder<'a> {
                 Err(error) => return self.fail(span, error),
             },
             Lit::Bool(value) => (Literal::Bool(value.value), String::new()),
-            _ => return self.fail(span, "a number, `true` or `false` is expected"),
+            _ => return self.fail(span, "expected a number, `true` or `false`"),
         };
         let id = self.push(Expr::Literal(value), span);
         if suffix.is_empty() {
@@ -459,10 +464,7 @@ impl<'a> Builder<'a> {
         let Some(name) = path.get_ident() else {
             return match constants::named(path) {
                 Some(value) => Some(self.push(Expr::Literal(value), span)),
-                None => self.fail(
-                    span,
-                    format!("this constant is not known\nhelp: {}", remedies::OF_CONSTANT),
-                ),
+                None => self.fail(span, format!("unknown constant\nhelp: {}", remedies::OF_CONSTANT)),
             };
         };
         let text = name.to_string();
@@ -496,11 +498,10 @@ impl<'a> Builder<'a> {
         }
         let is_axis = self.op.axes.iter().any(|axis| axis.name == text);
         let remedy = match is_axis {
-            true => format!("axis `{text}` is known in its closure only"),
+            true => format!("axis `{text}` exists only inside its closure"),
             false => remedies::of_name(&text),
         };
-        let message =
-            format!("`{text}` is not known here: no axis, parameter, size or `let` has this name\nhelp: {remedy}");
+        let message = format!("unknown name `{text}`: it is not an axis, parameter, size or `let`\nhelp: {remedy}");
         self.fail(span, message)
     }
 
@@ -530,17 +531,21 @@ impl<'a> Builder<'a> {
             BinOp::BitAnd(_) | BinOp::BitOr(_) | BinOp::BitXor(_) | BinOp::Shl(_) | BinOp::Shr(_) => {
                 return self.fail(
                     binary.op.span(),
-                    format!("there are no operations on bits\nhelp: {}", remedies::OF_BITS),
+                    format!(
+                        "the kernel language has no bitwise operators\nhelp: {}",
+                        remedies::OF_BITS
+                    ),
                 );
             }
-            _ => return self.fail(binary.op.span(), "nothing is assigned in an operator"),
+            _ => return self.fail(binary.op.span(), "an operator cannot assign; name values with `let`"),
         };
         let (a, b) = (self.expr(&binary.left)?, self.expr(&binary.right)?);
         if let (BinaryOp::Div, Expr::Literal(Literal::Int(x)), Expr::Literal(Literal::Int(y))) =
             (op, self.op.expr(a), self.op.expr(b))
             && x.checked_rem(*y) != Some(0)
         {
-            let message = format!("`{x} / {y}` is not whole, and integers are cut off\nhelp: write `{x}.0 / {y}.0`");
+            let message =
+                format!("`{x} / {y}` is not an integer, and integer division truncates\nhelp: write `{x}.0 / {y}.0`");
             return self.fail(span, message);
         }
         Some(self.push(Expr::Binary(op, a, b), span))
@@ -562,15 +567,12 @@ impl<'a> Builder<'a> {
     fn conditional(&mut self, conditional: &syn::ExprIf) -> Option<ExprId> {
         let span = conditional.span();
         if let syn::Expr::Let(pattern) = conditional.cond.as_ref() {
-            return self.fail(
-                pattern.span(),
-                "patterns are not part of the language; a condition is a truth value",
-            );
+            return self.fail(pattern.span(), "the kernel language has no patterns; write a condition");
         }
         let condition = self.expr(&conditional.cond);
         let accept = self.block(&conditional.then_branch);
         let Some((_, otherwise)) = &conditional.else_branch else {
-            return self.fail(span, "an `if` has a value in both cases: add `else { … }`");
+            return self.fail(span, "an `if` needs a value in both cases; add `else { … }`");
         };
         let reject = self.expr(otherwise);
         Some(self.push(
@@ -589,17 +591,14 @@ impl<'a> Builder<'a> {
     fn read(&mut self, index: &syn::ExprIndex) -> Option<ExprId> {
         let span = index.span();
         let syn::Expr::Array(indices) = unwrapped(&index.index) else {
-            return self.fail(
-                index.index.span(),
-                "a tensor is indexed with double brackets: `x[[i, j]]`",
-            );
+            return self.fail(index.index.span(), "index a tensor with double brackets: `x[[i, j]]`");
         };
         let (tensor, or) = match unwrapped(&index.expr) {
             syn::Expr::MethodCall(call) if call.method == "or" => {
                 if call.args.len() != 1 {
                     return self.fail(
                         call.span(),
-                        "`or` takes one value, read outside the tensor: `x.or(0.0)[[…]]`",
+                        "`or` takes one value, the result of reads outside the tensor: `x.or(0.0)[[…]]`",
                     );
                 }
                 let or = self.expr(&call.args[0])?;
@@ -614,7 +613,7 @@ impl<'a> Builder<'a> {
         let Some(name) = name else {
             return self.fail(
                 tensor.span(),
-                "only tensors are indexed: parameters, and `let` closures",
+                "only tensors can be indexed: parameters and `let` closures",
             );
         };
         let is_local = self.scope.iter().any(|(other, _)| *other == name);
@@ -633,7 +632,7 @@ impl<'a> Builder<'a> {
         let Some(source) = source else {
             return self.fail(
                 tensor.span(),
-                format!("`{name}` is no tensor: only parameters of type `Tensor` and `let` closures are indexed"),
+                format!("`{name}` is not a tensor; only parameters of type `Tensor` and `let` closures can be indexed"),
             );
         };
         let mut read = Vec::with_capacity(indices.elems.len());
@@ -665,7 +664,7 @@ impl<'a> Builder<'a> {
             _ => None,
         };
         let Some(name) = name else {
-            return self.fail(call.func.span(), "only functions of the language are called here");
+            return self.fail(call.func.span(), "only functions of the kernel language can be called");
         };
         let reduction = reduction_named(&name);
         if let (Some(op), [argument]) = (reduction, call.args.iter().collect::<Vec<_>>().as_slice()) {
@@ -692,7 +691,7 @@ impl<'a> Builder<'a> {
     fn method(&mut self, call: &syn::ExprMethodCall) -> Option<ExprId> {
         let name = call.method.to_string();
         if name == "or" {
-            return self.fail(call.span(), "`or` gives the value outside a tensor: `x.or(0.0)[[…]]`");
+            return self.fail(call.span(), "index the tensor that `or` applies to: `x.or(0.0)[[…]]`");
         }
         let arguments = std::iter::once(call.receiver.as_ref()).chain(&call.args).collect();
         self.function_call(&name, call.method.span(), call.span(), arguments)
@@ -722,7 +721,7 @@ impl<'a> Builder<'a> {
                 );
             }
             let remedy = remedies::of_function(name);
-            return self.fail(at, format!("`{name}` is no function of the language\nhelp: {remedy}"));
+            return self.fail(at, format!("unknown function `{name}`\nhelp: {remedy}"));
         };
         if arguments.len() != count {
             return self.fail(span, call_of_another_length(name, count, arguments.len()));

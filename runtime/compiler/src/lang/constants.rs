@@ -3,7 +3,7 @@
 use crate::element::{Element, Numbers};
 use crate::ir::{BinaryOp, Expr, ExprId, Function, Literal, Op, UnaryOp};
 
-/// The value of an expression of literals alone, computed in 64 bits: constants are exact.
+/// Returns the value of an expression of literals. It is computed in 64 bits, so that constants are exact.
 pub(super) fn folded(op: &Op, expr: &Expr) -> Option<Literal> {
     let literal = |id: ExprId| match op.expr(id) {
         Expr::Literal(literal) => Some(*literal),
@@ -32,7 +32,7 @@ pub(super) fn folded(op: &Op, expr: &Expr) -> Option<Literal> {
                     BinaryOp::Max => Some(a.max(b)),
                     BinaryOp::And | BinaryOp::Or => None,
                 };
-                // What does not fit `i32` is left to wrap where it is computed.
+                // A result that does not fit `i32` wraps in the kernel.
                 value.filter(|&value| i32::try_from(value).is_ok()).map(Literal::Int)
             }
             (a, b) => {

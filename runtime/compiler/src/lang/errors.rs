@@ -4,7 +4,7 @@ use super::spans::Spans;
 use crate::check::Diagnostic;
 use proc_macro2::Span;
 
-/// Errors found so far, reported together.
+/// The errors found so far, reported together.
 #[derive(Debug, Default)]
 pub(super) struct Errors(Option<syn::Error>);
 
@@ -25,7 +25,7 @@ impl Errors {
     }
 }
 
-/// Findings of the check as errors at the user's spans.
+/// Turns diagnostics of the check into errors at the user's spans.
 pub(super) fn located(diagnostics: &[Diagnostic], spans: &Spans) -> syn::Error {
     let mut errors = Errors::default();
     for diagnostic in diagnostics {

@@ -1,7 +1,7 @@
-//! What the attribute becomes: a function, and a module of the same name.
+//! The expansion of the attribute: a function, and a module of the same name.
 //!
-//! Every path in it is absolute, traits included, and every name of its own has the macro's hygiene or a scope without the user's
-//! names: nothing that the user's code calls alike changes its meaning. One parameter list serves all of it; see [`Interface`].
+//! Every path in the expansion is absolute, traits included. Every name of its own has the macro's hygiene or a scope without the user's
+//! names. So names in the user's code never change its meaning.
 
 use super::interface::{Bodies, Embedded, Interface};
 use super::parse::{Operator, parse};
@@ -12,18 +12,18 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 use std::path::PathBuf;
 
-/// What the expansion needs to know of the crate it happens in.
+/// The crate that the attribute is expanded in.
 pub struct Environment<'a> {
     /// The package's name.
     pub package: &'a str,
-    /// The bundle of an operator, as an absolute path; none where the build left none.
+    /// Returns the absolute path of an operator's bundle, if the build script wrote one.
     pub bundle: &'a dyn Fn(&Fingerprint) -> Option<PathBuf>,
-    /// A warning for operators with `tune(…)`; none if the build script found them all.
+    /// Returns a warning for operators with `tune(…)` that the build script did not find.
     pub overlooked: &'a dyn Fn(&[Fingerprint]) -> Option<String>,
 }
 
-/// Expands the attribute. Where something is wrong, the result holds the errors at their spans, and beside them, if the
-/// signature can be read at all, items of the same names and types, so that calls of it cause no further errors.
+/// Expands the attribute. If there are errors, the result contains them at their spans. If the signature is still readable, it also
+/// contains items with the same names and types, so that calls of the operator cause no further errors.
 pub fn expand(attribute: TokenStream, item: TokenStream, environment: &Environment<'_>) -> TokenStream {
     let expanded = parse(attribute.clone(), item.clone()).and_then(|operator| full(&operator, environment));
     expanded.unwrap_or_else(|error| {
@@ -68,8 +68,8 @@ fn full(operator: &Operator, environment: &Environment<'_>) -> syn::Result<Token
     Ok(quote!(#expanded #warning))
 }
 
-/// A warning at a span: the use of a deprecated item, because attributes have no stable way to warn. The lint is silent in dependencies, an error
-/// under `-D warnings`, and allowed by `#![allow(deprecated)]`.
+/// Returns code that warns at a span. It uses a deprecated item, because attributes have no stable way to warn. The lint is silent in
+/// dependencies, an error under `-D warnings`, and allowed by `#![allow(deprecated)]`.
 fn warning(at: Span, message: &str) -> TokenStream {
     let name = Ident::new("tune", at);
     quote! {

@@ -2,7 +2,7 @@
 
 use syn::{Expr, Stmt, Type};
 
-/// A type without the parentheses around it, and without the invisible groups that `macro_rules!` puts around what it was given.
+/// Returns a type without the parentheses around it, and without the invisible groups that `macro_rules!` puts around its arguments.
 pub(super) fn ungrouped(ty: &Type) -> &Type {
     match ty {
         Type::Paren(inner) => ungrouped(&inner.elem),
@@ -11,7 +11,7 @@ pub(super) fn ungrouped(ty: &Type) -> &Type {
     }
 }
 
-/// An expression without the parentheses around it, and without the invisible groups that `macro_rules!` puts around what it was given.
+/// Returns an expression without the parentheses and invisible groups around it.
 pub(super) fn ungrouped_expr(expr: &Expr) -> &Expr {
     match expr {
         Expr::Paren(inner) => ungrouped_expr(&inner.expr),
@@ -20,7 +20,7 @@ pub(super) fn ungrouped_expr(expr: &Expr) -> &Expr {
     }
 }
 
-/// An expression without the parentheses, groups and braces around it.
+/// Returns an expression without the parentheses, groups and braces around it.
 pub(super) fn unwrapped(expr: &Expr) -> &Expr {
     match ungrouped_expr(expr) {
         Expr::Block(block) => match block.block.stmts.as_slice() {

@@ -19,22 +19,22 @@ pub(super) struct Interface<'a> {
     pub runtime: &'a syn::Path,
 }
 
-/// What is inside them.
+/// The bodies of the generated items.
 pub(super) enum Bodies<'a> {
     /// Calls of the runtime.
     Full { package: &'a str, variants: &'a [Embedded] },
-    /// Nothing that runs: the crate does not compile anyway.
+    /// Bodies that never run, because the crate does not compile.
     Stub,
 }
 
-/// One combination of element types.
+/// The embedded data of one combination of element types.
 pub(super) struct Embedded {
     pub elements: Vec<Element>,
     pub operator: Vec<u8>,
     pub bundle: Option<PathBuf>,
 }
 
-/// A name that meets none of the user's.
+/// Returns an identifier that cannot collide with the user's names.
 fn own(name: &str) -> Ident {
     Ident::new(name, Span::mixed_site())
 }
@@ -53,7 +53,7 @@ impl Interface<'_> {
             Bodies::Stub => TokenStream::new(),
         };
         let traits = self.traits();
-        // The parameters of a stub are used by nobody, which is not the user's fault.
+        // A stub does not use its parameters, which is not the user's fault.
         let unused = match bodies {
             Bodies::Full { .. } => TokenStream::new(),
             Bodies::Stub => quote!(#[allow(unused_variables)]),
@@ -71,7 +71,7 @@ impl Interface<'_> {
             #vis mod #module {
                 #traits
                 #kernel
-                // Apart from the static, so that a parameter may be called as it is.
+                // Separate from the static, so that a parameter may have its name.
                 mod functions {
                     #into
                     #prepare
@@ -133,7 +133,7 @@ impl Interface<'_> {
         });
         let plural = if outputs.len() == 1 { "a tensor" } else { "tensors" };
         let about = format!(
-            "Calls the operator with its result in {plural} of the caller's. After [`prepare`] it allocates nothing.\n\n# Errors\nArguments that do not fit each other or the GPU, or an error of the driver."
+            "Runs the operator and stores its result in {plural} of the caller. After [`prepare`] it allocates nothing.\n\n# Errors\nArguments that do not fit each other or the GPU, or an error of the driver."
         );
         quote! {
             #[doc = #about]
@@ -155,11 +155,13 @@ impl Interface<'_> {
         let generics = self.generics(&quote!(super::));
         let about = match name {
             "prepare" => {
-                "Loads the kernel that calls of these sizes use; afterwards [`into`] allocates nothing and waits for nothing."
+                "Loads the kernel that calls of these sizes use. Afterwards [`into`] neither allocates nor waits."
             }
-            _ => "Which kernel calls of these sizes use, why, and what is known of it. Launches nothing.",
+            _ => {
+                "Returns the kernel that calls of these sizes use, why it was chosen, and its figures. Launches nothing."
+            }
         };
-        let about = format!("{about}\n\n# Errors\nSizes that are missing, unknown or impossible; no kernel for them.");
+        let about = format!("{about}\n\n# Errors\nSizes that are missing, unknown or invalid, or no kernel for them.");
         let body = body(full, || {
             let variant = self.variant(&quote!(super::));
             quote!(#variant.#method(#gpu, #sizes))
@@ -197,7 +199,7 @@ impl Interface<'_> {
             }
         });
         quote! {
-            /// Computes the operator on the CPU, in double precision inside.
+            /// Computes the operator on the CPU, internally in double precision.
             ///
             /// # Errors
             /// Arguments that do not fit each other.
@@ -235,13 +237,13 @@ impl Interface<'_> {
         }
     }
 
-    /// For each type parameter the trait of the elements it may be.
+    /// For each type parameter, a trait that its element types implement.
     fn traits(&self) -> TokenStream {
         let runtime = self.runtime;
         let traits = self.generics.iter().map(|(name, elements)| {
             let types = elements.iter().map(|&element| self.known(element));
             let list: Vec<&str> = elements.iter().map(|element| element.name()).collect();
-            let about = format!("What `{name}` may be: {}.", list.join(", "));
+            let about = format!("The element types of `{name}`: {}.", list.join(", "));
             quote! {
                 #[doc = #about]
                 pub trait #name: #runtime::Element {}
@@ -260,7 +262,7 @@ impl Interface<'_> {
         }
     }
 
-    /// The operator for the element types at hand.
+    /// The expression for the variant of the element types at hand.
     fn variant(&self, here: &TokenStream) -> TokenStream {
         let runtime = self.runtime;
         let names = self.generics.iter().map(|(name, _)| name);
@@ -293,7 +295,7 @@ impl Interface<'_> {
         quote!([#(#arguments),*])
     }
 
-    /// Names for the results: `out`, or `out0`, `out1`, …
+    /// The names of the results: `out`, or `out0`, `out1`, …
     fn outputs(&self) -> Vec<Ident> {
         match self.results.len() {
             1 => vec![own("out")],
@@ -310,7 +312,7 @@ impl Interface<'_> {
         self.value(&types.collect::<Vec<_>>())
     }
 
-    /// One thing, or a tuple of them, as the user's result type is.
+    /// A single item, or a tuple if the user's result type is one.
     fn value<T: ToTokens>(&self, parts: &[T]) -> TokenStream {
         match self.tuple {
             true => quote!((#(#parts,)*)),

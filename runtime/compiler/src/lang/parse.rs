@@ -21,39 +21,39 @@ pub struct Operator {
     pub visibility: syn::Visibility,
     /// Its other attributes, documentation among them.
     pub attributes: Vec<syn::Attribute>,
-    /// Type parameters with the elements they stand for (`types(T = […])`).
+    /// Type parameters with their element types (`types(T = […])`).
     pub generics: Vec<(Ident, Vec<Element>)>,
     /// Its parameters.
     pub parameters: Vec<Parameter>,
     /// Its results: one, or those of a tuple.
     pub results: Vec<TensorType>,
-    /// Whether the result type is a tuple.
+    /// `true` if the result type is a tuple.
     pub tuple: bool,
-    /// The name of the generated module: the function's, or what `module = …` says.
+    /// The name of the generated module: the function's name, unless `module = …` gives another.
     pub module: Ident,
-    /// The path of the runtime crate: `::energy_kernel`, or what `crate = …` says.
+    /// The path of the runtime crate: `::energy_kernel`, unless `crate = …` gives another.
     pub runtime: syn::Path,
     /// The sizes to tune for.
     pub tuning: Tuning,
-    /// The span of the first `tune`; none if there is none.
+    /// The span of the first `tune`, if there is one.
     pub tune_span: Option<Span>,
-    /// One operator a combination of element types, the last type parameter changing fastest.
+    /// One operator for each combination of element types; the last type parameter changes fastest.
     pub variants: Vec<Variant>,
 }
 
 /// An operator for one choice of element types.
 #[derive(Debug, Clone)]
 pub struct Variant {
-    /// The choice, one a type parameter.
+    /// The element type of each type parameter.
     pub elements: Vec<Element>,
     /// The operator.
     pub checked: Checked,
 }
 
-/// Reads an annotated function: the attribute's arguments and the item.
+/// Reads the attribute and the annotated function.
 ///
 /// # Errors
-/// Everything that is wrong with it, each at its span.
+/// All errors in them, each at its span.
 pub fn parse(attribute: TokenStream, item: TokenStream) -> syn::Result<Operator> {
     let attribute = syn::parse2::<Attribute>(attribute)?;
     let function =
@@ -94,7 +94,7 @@ pub fn parse(attribute: TokenStream, item: TokenStream) -> syn::Result<Operator>
     })
 }
 
-/// All choices of one element for each type parameter.
+/// Returns all combinations of one element type for each type parameter.
 fn combinations(types: &[(Ident, Vec<Element>)]) -> Vec<Vec<Element>> {
     types.iter().fold(vec![Vec::new()], |all, (_, elements)| {
         all.iter()

@@ -1,9 +1,9 @@
-//! What to write instead of what the language does not have.
+//! Advice for names that the language does not have.
 
 use crate::element::Element;
 use crate::ir::Function;
 
-/// Functions of Rust and of tensor libraries, in terms of those there are.
+/// Functions of Rust and of tensor libraries, with what to write instead.
 const FUNCTIONS: [(&[&str], &str); 50] = [
     (&["softplus"], "write `max(x, 0.0) + ln(1.0 + exp(-abs(x)))`"),
     (&["ln_1p", "log1p"], "write `ln(1.0 + x)`"),
@@ -28,17 +28,23 @@ const FUNCTIONS: [(&[&str], &str); 50] = [
         &["div_ceil"],
         "write `(x + n - 1) / n`; sizes have `div_ceil` in `dims(…)`",
     ),
-    (&["round_ties_even", "rint"], "there is `round`: half away from zero"),
+    (
+        &["round_ties_even", "rint"],
+        "use `round`, which rounds half away from zero",
+    ),
     (&["is_nan", "isnan"], "write `x != x`"),
     (&["is_finite", "isfinite"], "write `abs(x) < f32::INFINITY`"),
     (&["is_infinite", "isinf"], "write `abs(x) == f32::INFINITY`"),
     (&["tan"], "write `sin(x) / cos(x)`"),
     (&["sinh"], "write `(exp(x) - exp(-x)) / 2.0`"),
     (&["cosh"], "write `(exp(x) + exp(-x)) / 2.0`"),
-    (&["cbrt"], "of what is not negative, write `powf(x, 1.0 / 3.0)`"),
+    (
+        &["cbrt"],
+        "write `powf(x, 1.0 / 3.0)`, which is NaN for negative numbers",
+    ),
     (&["hypot"], "write `sqrt(x * x + y * y)`"),
     (&["sqr", "square"], "write `x * x`"),
-    (&["pow"], "there are `powi` and `powf`"),
+    (&["pow"], "use `powi` or `powf`"),
     (&["fabs"], "it is called `abs`"),
     (&["erfc"], "write `1.0 - erf(x)`"),
     (&["swish"], "it is called `silu`"),
@@ -57,16 +63,19 @@ const FUNCTIONS: [(&[&str], &str); 50] = [
     ),
     (&["where", "select"], "write `if … { … } else { … }`"),
     (&["mean", "avg", "average"], "write `sum(|k| …) / K as f32`"),
-    (&["softmax"], "it is made of `max`, `exp` and `sum`"),
+    (&["softmax"], "compose it of `max`, `exp` and `sum`"),
     (&["any"], "write `max(|k| (…) as i32) != 0`"),
     (&["all"], "write `min(|k| (…) as i32) != 0`"),
     (&["count"], "write `sum(|k| (…) as i32)`"),
     (&["maximum", "fmax"], "it is called `max`"),
     (&["minimum", "fmin"], "it is called `min`"),
-    (&["to_bits", "from_bits"], "there are no operations on bits"),
+    (
+        &["to_bits", "from_bits"],
+        "the kernel language has no bitwise operations",
+    ),
     (
         &["top", "topk", "argtop", "sort"],
-        "there are `max` and `argmax`, of the largest alone",
+        "only the largest element is supported: `max` and `argmax`",
     ),
     (&["uniform", "rand", "random"], "pass random numbers in a tensor"),
     (
@@ -75,7 +84,7 @@ const FUNCTIONS: [(&[&str], &str); 50] = [
     ),
 ];
 
-/// What to write instead of a function there is not.
+/// Returns what to write instead of an unknown function.
 pub(super) fn of_function(name: &str) -> String {
     let known = FUNCTIONS.iter().find(|(names, _)| names.contains(&name));
     if let Some((_, remedy)) = known {
@@ -83,19 +92,21 @@ pub(super) fn of_function(name: &str) -> String {
     }
     let functions: Vec<&str> = Function::TABLE.iter().map(|(_, name, _)| *name).collect();
     format!(
-        "there are {}, min, max, and the reductions sum, prod, min, max, argmax, argmin; \
-         a function defined elsewhere is not seen here: write what it computes",
+        "the functions are {}, min, max, and the reductions sum, prod, min, max, argmax, argmin; \
+         the macro cannot see functions defined elsewhere: write what they compute",
         functions.join(", ")
     )
 }
 
-/// What to write instead of a name that stands for nothing here.
+/// Returns what to write instead of an unknown name.
 pub(super) fn of_name(name: &str) -> String {
     let number = match name.to_ascii_lowercase().as_str() {
-        "inf" | "infinity" => Some("infinity is `f32::INFINITY`, and `f32::NEG_INFINITY`"),
-        "neg_infinity" => Some("it is `f32::NEG_INFINITY`"),
-        "nan" => Some("it is `f32::NAN`"),
-        "pi" | "tau" | "sqrt_2" | "ln_2" | "log2_e" => Some("it is in `f32::consts`: `f32::consts::PI`"),
+        "inf" | "infinity" => Some("use `f32::INFINITY` or `f32::NEG_INFINITY`"),
+        "neg_infinity" => Some("use `f32::NEG_INFINITY`"),
+        "nan" => Some("use `f32::NAN`"),
+        "pi" | "tau" | "sqrt_2" | "ln_2" | "log2_e" => {
+            Some("use a constant of `f32::consts`, such as `f32::consts::PI`")
+        }
         _ => None,
     };
     if let Some(number) = number {
@@ -106,22 +117,22 @@ pub(super) fn of_name(name: &str) -> String {
         .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
     match constant {
         true => format!(
-            "a constant defined elsewhere is not seen here: write its value, or make it a parameter: `{name}: f32`; a size is defined by `dims({name} = …)`"
+            "the macro cannot see constants defined elsewhere: write the value, add a parameter `{name}: f32`, or define a size with `dims({name} = …)`"
         ),
-        false => format!("a value that is not computed here is a parameter: `{name}: f32`"),
+        false => format!("to pass in a value, add a parameter: `{name}: f32`"),
     }
 }
 
-/// What to write instead of a constant by a path that is not known.
-pub(super) const OF_CONSTANT: &str = "there are f32::NEG_INFINITY, f32::MAX, f32::EPSILON, f32::consts::PI and the like; \
-    a constant defined elsewhere is not seen here: write its value, or make it a parameter";
+/// What to write instead of an unknown constant.
+pub(super) const OF_CONSTANT: &str = "known constants are f32::NEG_INFINITY, f32::MAX, f32::EPSILON, f32::consts::PI and the like; \
+    the macro cannot see constants defined elsewhere: write the value, or add a parameter";
 
-/// Says that a name is no element type, and what to write instead.
+/// Returns the error for an unknown element type, with what to write instead.
 pub(super) fn of_element(name: &str) -> String {
     let known = match name {
-        "u32" => Some("`i64` holds all of its values, and `i32` those below 2³¹"),
-        "u16" | "i16" => Some("`i32` holds its values"),
-        "usize" | "isize" | "u64" => Some("integers are `i32`, or `i64`"),
+        "u32" => Some("use `i64`, or `i32` for values below 2³¹"),
+        "u16" | "i16" => Some("use `i32`"),
+        "usize" | "isize" | "u64" => Some("use `i32` or `i64`"),
         "f8e4m3" | "f8e5m2" | "f8" | "fp8" => Some("convert it to `f16` before the call"),
         "q8_0" | "q4_0" | "q4_1" | "q5_0" | "q5_1" | "q4_k" | "q5_k" | "q6_k" => {
             Some("pass the numbers as `i8` and the scales as another tensor")
@@ -148,12 +159,12 @@ pub(super) fn of_element(name: &str) -> String {
         false => String::new(),
     };
     let help = known.map_or(String::new(), |known| format!("\nhelp: {known}"));
-    format!("`{name}` is no element type: there are {names}{parameter}{help}")
+    format!("unknown element type `{name}`; the element types are {names}{parameter}{help}")
 }
 
-/// What to write instead of an operation on bits.
-pub(super) const OF_BITS: &str = "`x << 2` is `x * 4`; of a number that is not negative, `x >> 2` is `x / 4` and `x & 255` is `x % 256`; \
-    truth values combine with `&&` and `||`";
+/// What to write instead of a bitwise operator.
+pub(super) const OF_BITS: &str = "write `x * 4` for `x << 2`; for non-negative numbers, `x / 4` for `x >> 2` and `x % 256` for `x & 255`; \
+    combine truth values with `&&` and `||`";
 
 #[cfg(test)]
 mod tests {
@@ -169,7 +180,7 @@ mod tests {
         assert!(of_function("helper").contains("exp, ln, sqrt"));
     }
 
-    /// What is to be written is accepted, as a number or as a truth value.
+    /// Every suggested expression is accepted, as a number or as a truth value.
     #[test]
     fn remedies_are_of_the_language() {
         let accepts = |body: &str| {

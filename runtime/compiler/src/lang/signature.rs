@@ -10,20 +10,20 @@ use std::collections::HashMap;
 use syn::spanned::Spanned;
 use syn::{FnArg, GenericArgument, GenericParam, Pat, PathArguments, ReturnType, Type};
 
-/// The elements that type parameters stand for, in one variant.
+/// The element type of each type parameter in one variant.
 pub(super) type Elements = HashMap<String, Element>;
 
-/// What a tensor's elements are: known, or one of a type parameter's.
+/// The element type of a tensor or scalar: known, or a type parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ElementType {
     /// This element type.
     Known(Element),
-    /// Whatever the type parameter stands for.
+    /// The element type of this type parameter.
     Parameter(Ident),
 }
 
 impl ElementType {
-    /// The element type in a variant.
+    /// Returns the element type in a variant.
     pub(super) fn resolve(&self, elements: &Elements) -> Option<Element> {
         match self {
             ElementType::Known(element) => Some(*element),
@@ -50,7 +50,7 @@ pub struct TensorType {
     pub element: ElementType,
     /// Its dimensions.
     pub dims: Vec<Ident>,
-    /// Where it stands.
+    /// Its span.
     pub(super) span: Span,
 }
 
@@ -61,11 +61,12 @@ pub(super) struct Signature {
     pub(super) tuple: bool,
 }
 
-const TENSOR: &str = "a tensor is written `Tensor<f32, (M, K)>`: an element type and its dimensions' sizes (one: `(N,)`, none: `()`); a number gets a name: `dims(TWO = 2)`";
+const TENSOR: &str = "expected a tensor type such as `Tensor<f32, (M, K)>`: an element type and the name of each dimension's size (`(N,)` for one dimension, `()` for none); name a number with `dims(TWO = 2)`";
 
-pub(super) const DIMENSION: &str = "a dimension is the name of a size; `dims(…)` in the attribute names constants and formulas: `dims(TAPS = 3, HO = H / 2)`";
+pub(super) const DIMENSION: &str =
+    "expected the name of a size; name constants and formulas in the attribute: `dims(TAPS = 3, HO = H / 2)`";
 
-/// A number in a tensor's shape, which is no type of Rust: `Tensor<f32, (N, 2)>`. Rust goes on behind it.
+/// Returns the span of a number in a tensor's shape, as in `Tensor<f32, (N, 2)>`. Rust's grammar does not allow a number there.
 pub(super) fn number_in_shape(item: TokenStream) -> Option<Span> {
     let mut after_comma = false;
     for token in item {
@@ -103,28 +104,25 @@ pub(super) fn read(function: &syn::ItemFn, attribute: &Attribute, errors: &mut E
             GenericParam::Type(ty) if names(&ty.ident) => {}
             other => errors.at(
                 other.span(),
-                "an operator is generic only over element types it lists: `types(T = [f16, bf16])`",
+                "an operator can be generic only over element types that the attribute lists: `types(T = [f16, bf16])`",
             ),
         }
     }
     if let Some(clause) = &signature.generics.where_clause {
-        errors.at(clause.span(), "an operator has no `where` clause");
+        errors.at(clause.span(), "an operator cannot have a `where` clause");
     }
     let mut parameters: Vec<Parameter> = Vec::new();
     for input in &signature.inputs {
         let FnArg::Typed(input) = input else {
-            errors.at(input.span(), "an operator has no `self`");
+            errors.at(input.span(), "an operator cannot take `self`");
             continue;
         };
         let Pat::Ident(name) = input.pat.as_ref() else {
-            errors.at(input.pat.span(), "a parameter is a plain name");
+            errors.at(input.pat.span(), "a parameter must be a plain name");
             continue;
         };
         if parameters.iter().any(|other| other.name == name.ident) {
-            errors.at(
-                name.ident.span(),
-                format!("`{}` is the name of two parameters", name.ident),
-            );
+            errors.at(name.ident.span(), format!("two parameters are named `{}`", name.ident));
         }
         let Some((element, dims)) = value_type(&input.ty, attribute, errors) else {
             continue;
@@ -140,13 +138,13 @@ pub(super) fn read(function: &syn::ItemFn, attribute: &Attribute, errors: &mut E
     match &signature.output {
         ReturnType::Default => errors.at(
             signature.ident.span(),
-            "an operator returns a tensor: `-> Tensor<f32, (M, N)>`",
+            "an operator must return a tensor: `-> Tensor<f32, (M, N)>`",
         ),
         ReturnType::Type(_, ty) => match ungrouped(ty) {
             Type::Tuple(list) => {
                 tuple = true;
                 if list.elems.is_empty() {
-                    errors.at(list.span(), "an operator returns at least one tensor");
+                    errors.at(list.span(), "an operator must return at least one tensor");
                 }
                 for ty in &list.elems {
                     results.extend(result(ty, attribute, errors));
@@ -174,22 +172,22 @@ fn result(ty: &Type, attribute: &Attribute, errors: &mut Errors) -> Option<Tenso
                 ElementType::Known(element) => element.to_string(),
                 ElementType::Parameter(name) => name.to_string(),
             };
-            errors.at(ty.span(), format!("a single value is returned as `Tensor<{name}, ()>`"));
+            errors.at(ty.span(), format!("return a single value as `Tensor<{name}, ()>`"));
             None
         }
     }
 }
 
-/// A tensor's element type and dimensions, or a scalar's type.
+/// Returns a tensor's element type and dimensions, or a scalar's type.
 fn value_type(ty: &Type, attribute: &Attribute, errors: &mut Errors) -> Option<(ElementType, Option<Vec<Ident>>)> {
     let path = match ungrouped(ty) {
         Type::Path(path) if path.qself.is_none() => &path.path,
         Type::Reference(reference) => {
             let message = match reference.mutability {
                 Some(_) => {
-                    "an operator does not write into its parameters: it returns a tensor, and the generated `into` writes that into one of the caller's; write the type without `&mut`"
+                    "an operator cannot write to its parameters; remove `&mut` and return a tensor, which the generated `into` stores in a tensor of the caller"
                 }
-                None => "write the type without `&`: operators borrow their tensors anyway",
+                None => "remove `&`: the generated function borrows its tensors",
             };
             errors.at(reference.span(), message);
             return None;
@@ -250,7 +248,7 @@ fn dimensions(shape: &Type, errors: &mut Errors) -> Option<Vec<Ident>> {
             Type::Path(path) => path
                 .path
                 .get_ident()
-                .map(|name| format!("one dimension is written `({name},)`")),
+                .map(|name| format!("write one dimension as `({name},)`")),
             _ => None,
         };
         errors.at(shape.span(), hint.unwrap_or_else(|| TENSOR.to_owned()));

@@ -10,7 +10,7 @@ use proc_macro2::{Ident, Span};
 use syn::spanned::Spanned;
 use syn::{BinOp, Expr, Lit, UnOp};
 
-/// All sizes with where they are named first: those of the inputs' dimensions, then derived ones in the order of `dims`.
+/// Returns all sizes with the spans that first name them: the inputs' dimensions, then derived sizes in the order of `dims`.
 pub(super) fn sizes(attribute: &Attribute, signature: &Signature, errors: &mut Errors) -> Vec<(Size, Span)> {
     let derived = |name: &str| attribute.dims.iter().any(|(dim, _)| dim == name);
     let mut sizes: Vec<(Size, Span)> = Vec::new();
@@ -57,7 +57,7 @@ fn formula_of(expr: &Expr, sizes: &[(Size, Span)], errors: &mut Errors) -> Optio
             if found.is_none() {
                 errors.at(
                     path.span(),
-                    format!("`{name}` is no size known here: dimensions of the parameters, and sizes defined before this one in `dims(…)`; of a constant write the value"),
+                    format!("unknown size `{name}`; a formula may use dimensions of the parameters and sizes defined earlier in `dims(…)`; write a constant as its value"),
                 );
             }
             found
@@ -74,7 +74,7 @@ fn formula_of(expr: &Expr, sizes: &[(Size, Span)], errors: &mut Errors) -> Optio
                 BinOp::Div(_) => SizeOp::Div,
                 BinOp::Rem(_) => SizeOp::Rem,
                 _ => {
-                    errors.at(operation.op.span(), "sizes are computed with + - * / % only");
+                    errors.at(operation.op.span(), "a size formula supports only `+ - * / %`");
                     return None;
                 }
             };
@@ -90,7 +90,7 @@ fn formula_of(expr: &Expr, sizes: &[(Size, Span)], errors: &mut Errors) -> Optio
                 _ => {
                     errors.at(
                         call.method.span(),
-                        "sizes have the methods `div_ceil`, `min` and `max` only",
+                        "a size formula supports only the methods `div_ceil`, `min` and `max`",
                     );
                     return None;
                 }
@@ -102,7 +102,7 @@ fn formula_of(expr: &Expr, sizes: &[(Size, Span)], errors: &mut Errors) -> Optio
         other => {
             errors.at(
                 other.span(),
-                "a size is a formula of sizes and integers, such as `(H + 2 - R) / 2 + 1`",
+                "expected a formula of sizes and integers, such as `(H + 2 - R) / 2 + 1`",
             );
             None
         }
@@ -115,7 +115,7 @@ fn integer(at: &Expr, literal: &syn::ExprLit, errors: &mut Errors) -> Option<i64
     {
         return Some(value);
     }
-    errors.at(at.span(), "an integer is expected");
+    errors.at(at.span(), "expected an integer");
     None
 }
 

@@ -3,7 +3,7 @@
 use crate::check::Subject;
 use proc_macro2::Span;
 
-/// Where the parts of an operator stand in the source.
+/// The spans of an operator's parts in the source.
 #[derive(Debug, Clone)]
 pub(super) struct Spans {
     pub(super) whole: Span,

@@ -1,4 +1,4 @@
-//! What stands in for an operator with errors, so that its callers have none.
+//! The stand-in for an operator with errors, so that its callers compile.
 
 use super::attribute::Attribute;
 use super::errors::Errors;
@@ -6,7 +6,7 @@ use super::interface::{Bodies, Interface};
 use super::signature;
 use proc_macro2::TokenStream;
 
-/// Items of the operator's names and types. Nothing if the signature itself is wrong.
+/// Returns items with the operator's names and types, or nothing if the signature itself is wrong.
 pub(super) fn stub(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let attribute = syn::parse2::<Attribute>(attribute).unwrap_or_default();
     let Ok(function) = syn::parse2::<syn::ItemFn>(item) else {

@@ -10,7 +10,7 @@ use proc_macro2::Span;
 use syn::spanned::Spanned;
 use syn::{Expr, Lit};
 
-/// The `tune(…)` clauses.
+/// Reads the `tune(…)` clauses.
 pub(super) fn tuning(attribute: &Attribute, sizes: &[(Size, Span)], errors: &mut Errors) -> Tuning {
     let mut clauses = Vec::new();
     for clause in &attribute.tune {
@@ -24,14 +24,16 @@ pub(super) fn tuning(attribute: &Attribute, sizes: &[(Size, Span)], errors: &mut
             if sizes[id.index()].0.definition.is_some() {
                 errors.at(
                     name.span(),
-                    format!("size `{text}` follows from others by `dims(…)`: tune those"),
+                    format!("size `{text}` is derived by `dims(…)`; tune the sizes that it is derived from"),
                 );
                 continue;
             }
             if read.iter().any(|(other, _)| *other == id) {
                 errors.at(
                     name.span(),
-                    format!("size `{text}` is given twice; a list has several values: `{text} = [1, 16]`"),
+                    format!(
+                        "size `{text}` is given twice; to tune for several values, give a list: `{text} = [1, 16]`"
+                    ),
                 );
                 continue;
             }
@@ -64,7 +66,7 @@ fn values(expr: &Expr, errors: &mut Errors) -> Vec<u64> {
             Some(value) if i64::try_from(value).is_ok() => values.push(value),
             _ => errors.at(
                 item.span(),
-                "a size to tune for is a positive integer, or a list of them: `[1, 16, 256]`; of a constant write the value",
+                "expected a positive integer or a list of them, such as `[1, 16, 256]`; write a constant as its value",
             ),
         }
     }

@@ -18,7 +18,7 @@ pub(super) fn arithmetic(op: BinaryOp, a: Evaluated, b: Evaluated, ty: Type) -> 
             BinaryOp::Min => x.min(y),
             _ => x.max(y),
         };
-        // An integer that a rounding decides is one of some; what is multiplied or divided by it, any.
+        // An inexact integer may be off by its error. Products and quotients of it may be anything.
         let scales = matches!(op, BinaryOp::Mul | BinaryOp::Div | BinaryOp::Rem);
         return Evaluated {
             value: wrapped(value, ty),
@@ -50,7 +50,7 @@ pub(super) fn arithmetic(op: BinaryOp, a: Evaluated, b: Evaluated, ty: Type) -> 
             x / y,
             times(a.error, 1.0 / y) + times(b.error, x / (y * y)) + rounding(unit, x / y),
         ),
-        // A remainder is exact, but jumps with its operands.
+        // A remainder is exact, but discontinuous in its operands.
         BinaryOp::Rem => (x % y, if a.error + b.error > 0.0 { y.abs() } else { 0.0 }),
         BinaryOp::Min => (functions::min(x, y), a.error.max(b.error)),
         _ => (functions::max(x, y), a.error.max(b.error)),
@@ -84,7 +84,7 @@ pub(super) fn remainder(a: i64, b: i64) -> i64 {
     if b == 0 { a } else { a.wrapping_rem(b) }
 }
 
-/// `xⁿ`, wrapping; a negative power of an integer is 1/xⁿ, truncated.
+/// Returns `xⁿ`, wrapping. For negative `n`, returns the truncated inverse.
 pub(super) fn power(x: i64, n: i64) -> i64 {
     if n < 0 {
         return match x {
@@ -110,7 +110,7 @@ pub(super) fn power(x: i64, n: i64) -> i64 {
     result
 }
 
-/// Promotion, or an integer in a narrower type.
+/// Converts a value from one type to another.
 pub(super) fn converted(value: Evaluated, from: Type, to: Type) -> Evaluated {
     if from == to {
         return value;
@@ -145,7 +145,7 @@ pub(super) fn converted(value: Evaluated, from: Type, to: Type) -> Evaluated {
     }
 }
 
-/// A float truncated and saturated to an integer.
+/// Converts a float to an integer: truncated, and saturated.
 pub(super) fn to_integer(value: Evaluated, ty: Type) -> Evaluated {
     let truncated = |value: f64| {
         if ty == Type::I64 {

@@ -22,13 +22,13 @@ pub(super) fn call(function: Function, values: &[Evaluated], ty: Type) -> Evalua
     let numbers: Vec<f64> = values.iter().map(|value| value.value.float()).collect();
     let value = functions::function(function, &numbers);
     let (x, f) = (numbers[0], value);
-    // How much an error of the argument becomes.
+    // The error that an argument's error causes.
     let carried = |slope: f64| if a.error == 0.0 { 0.0 } else { slope.abs() * a.error };
     let units = if ty == Type::F32 { 4.0 } else { 2.0 };
     let own = rounding(2.0 * units * unit_roundoff(ty), f);
     let jump = |low: f64, high: f64| if low == high { 0.0 } else { (high - low).abs() };
     let at = |x: f64| functions::function(function, &[&[x], &numbers[1..]].concat());
-    // Of a function that only rises or only falls; NaN, which is any, where it has no value.
+    // For monotonic functions. NaN, which means any error, outside the domain.
     let spread = || match a.error {
         0.0 => 0.0,
         error => jump(at(x - error), f) + jump(at(x + error), f),

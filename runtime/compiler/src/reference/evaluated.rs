@@ -3,12 +3,12 @@
 use super::number::{Number, loaded, stored};
 use crate::element::{Element, Numbers, Type};
 
-/// A value with the error that a right kernel may have made.
+/// A value with the error of a correct kernel.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Evaluated {
     /// The value, before it is rounded to the output's element type.
     pub value: Number,
-    /// The absolute error, at most, before that rounding; infinite where anything goes.
+    /// The largest absolute error before that rounding; infinite if any value is correct.
     pub error: f64,
 }
 
@@ -17,12 +17,12 @@ impl Evaluated {
         Evaluated { value, error: 0.0 }
     }
 
-    /// Whether a stored element is what a right kernel may have stored: within the error, and one unit in the last place of the element's type.
+    /// `true` if a correct kernel may store this element: it is within the error plus one unit in the last place of the element type.
     pub fn accepts(&self, element: Element, bytes: &[u8]) -> bool {
         let got = loaded(element, bytes);
         let Numbers::Float(format) = element.numbers() else {
             let exact = loaded(element, &stored(element, self.value));
-            // Neighbours are also those across the type's ends, since storing wraps.
+            // Storing wraps, so the largest and the smallest number are neighbours.
             let distance = got.integer().wrapping_sub(exact.integer());
             let unused = 64 - 8 * element.size();
             let distance = (distance << unused) >> unused;
@@ -38,14 +38,14 @@ impl Evaluated {
         if value.is_infinite() {
             return got == value;
         }
-        // First-order analysis: a little room for the second.
+        // The analysis is first-order; 2 % cover the second order.
         let error = 1.02 * self.error + format.unit_in_last_place(value);
         let bound = |value: f64| loaded(element, &stored(element, Number::Float(value))).float();
         (bound(value - error)..=bound(value + error)).contains(&got)
     }
 }
 
-/// Half a unit in the last place, relative: what one operation errs by.
+/// The relative error of one operation: half a unit in the last place.
 pub(super) fn unit_roundoff(ty: Type) -> f64 {
     match ty.element().numbers() {
         Numbers::Float(format) => format.epsilon() / 2.0,
@@ -53,13 +53,13 @@ pub(super) fn unit_roundoff(ty: Type) -> f64 {
     }
 }
 
-/// What rounding a value errs by; infinities and NaN are exact.
+/// The error of rounding a value. Infinities and NaN are exact.
 pub(super) fn rounding(unit: f64, value: f64) -> f64 {
     if value.is_finite() { unit * value.abs() } else { 0.0 }
 }
 
-/// The error of a value as its type can hold it: one below the smallest subnormal is still one of that, and one without
-/// a value, or beyond the largest number, is any.
+/// The error of a value in its type. An error below the smallest subnormals counts as one of them. The error is infinite if it is NaN, or if
+/// the value may exceed the type's largest number.
 pub(super) fn in_type(error: f64, value: f64, ty: Type) -> f64 {
     match ty {
         _ if error.is_nan() => f64::INFINITY,
@@ -69,7 +69,7 @@ pub(super) fn in_type(error: f64, value: f64, ty: Type) -> f64 {
     }
 }
 
-/// The largest number of a type of floats.
+/// The largest finite number of a type; infinite for integers.
 pub(super) fn largest(ty: Type) -> f64 {
     match ty.element().numbers() {
         Numbers::Float(format) => format.largest(),

@@ -10,7 +10,7 @@ use crate::element::Type;
 use crate::ir::{AxisId, BinaryOp, Expr, ExprId, Function, InputId, LetId, Literal, ReduceOp, SizeId, Source, UnaryOp};
 use std::collections::HashMap;
 
-/// The coordinates of the element of that number, row-major.
+/// Returns the coordinates of an element by its row-major position.
 pub fn coordinates(number: u64, shape: &[u64]) -> Vec<u64> {
     let mut rest = number;
     let mut coordinates = vec![0; shape.len()];
@@ -22,7 +22,7 @@ pub fn coordinates(number: u64, shape: &[u64]) -> Vec<u64> {
 }
 
 impl Reference<'_> {
-    /// Starts evaluating. Evaluators are independent: one a thread.
+    /// Creates an evaluator. Evaluators are independent, so each thread can have its own.
     pub fn evaluator(&self) -> Evaluator<'_> {
         Evaluator {
             reference: self,
@@ -31,7 +31,7 @@ impl Reference<'_> {
         }
     }
 
-    /// All of an output, as it is stored.
+    /// Returns the stored bytes of a whole output.
     pub fn output(&self, output: usize) -> Vec<u8> {
         let shape = self.shape(output);
         let element = self.checked.op().outputs[output].element;
@@ -46,7 +46,7 @@ impl Reference<'_> {
     }
 }
 
-/// Evaluates single elements, remembering intermediate tensors.
+/// Evaluates single elements, and caches intermediate tensors.
 #[derive(Debug, Clone)]
 pub struct Evaluator<'a> {
     reference: &'a Reference<'a>,
@@ -55,11 +55,11 @@ pub struct Evaluator<'a> {
     lets: HashMap<(LetId, Vec<i64>), Evaluated>,
 }
 
-/// Elements of intermediate tensors that are remembered before the memory is given up.
+/// The most cached elements of intermediate tensors. Then the cache is cleared.
 const REMEMBERED: usize = 1 << 20;
 
 impl Evaluator<'_> {
-    /// An element of an output. Coordinates beyond its shape give an unspecified value.
+    /// Evaluates an element of an output. Coordinates beyond its shape give an unspecified value.
     pub fn at(&mut self, output: usize, coordinates: &[u64]) -> Evaluated {
         let entry = &self.reference.checked.op().outputs[output];
         for (axis, &coordinate) in entry.axes.iter().zip(coordinates) {
@@ -113,7 +113,7 @@ impl Evaluator<'_> {
                 };
                 let (a, b) = (self.value(*a, operands), self.value(*b, operands));
                 let error = a.error + b.error;
-                // With NaN, which is beyond no error, it is.
+                // `false` with NaN, so that NaN is doubtful.
                 let apart = (a.value.float() - b.value.float()).abs() > error;
                 let doubtful = error > 0.0 && !apart;
                 Evaluated {
@@ -145,7 +145,7 @@ impl Evaluator<'_> {
         }
     }
 
-    /// An expression in the type in which it is wanted.
+    /// Evaluates an expression in a given type.
     fn value(&mut self, id: ExprId, ty: Type) -> Evaluated {
         let checked = self.reference.checked;
         if let Expr::Literal(literal) = checked.op().expr(id) {
@@ -155,7 +155,7 @@ impl Evaluator<'_> {
         converted(value, self.ty(id), ty)
     }
 
-    /// The type a value is computed in. Index values have 64 bits, whatever a kernel needs for them.
+    /// Returns the type of a value. Index values always have 64 bits here.
     fn ty(&self, id: ExprId) -> Type {
         let checked = self.reference.checked;
         match checked.is_index(id) {
@@ -229,7 +229,7 @@ impl Evaluator<'_> {
         value
     }
 
-    /// An index: mathematical integers, without the wrapping of values.
+    /// Evaluates an index in 64 bits, without the wrapping of values.
     fn index(&mut self, id: ExprId) -> i64 {
         let op = self.reference.checked.op();
         match *op.expr(id) {

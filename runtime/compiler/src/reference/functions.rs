@@ -2,11 +2,11 @@
 
 use crate::ir::Function;
 
-/// The value of a function. `arguments` has as many numbers as [`Function::TABLE`] says; `powi`'s exponent is whole.
+/// Returns the value of a function. `arguments` has the length that [`Function::TABLE`] states, and `powi`'s exponent is an integer.
 pub fn function(function: Function, arguments: &[f64]) -> f64 {
     let x = arguments[0];
     match function {
-        // The limits: −∞ · 0 is not one.
+        // The limit; −∞ · 0 would be NaN.
         Function::Gelu | Function::Silu if x == f64::NEG_INFINITY => -0.0,
         Function::Exp => libm::exp(x),
         Function::Ln => libm::log(x),
@@ -39,9 +39,9 @@ pub fn function(function: Function, arguments: &[f64]) -> f64 {
 
 /// `x/2 · erfc(−x/√2)`: erfc keeps the relative precision of the left tail, where 1 + erf cancels.
 fn gelu(x: f64) -> f64 {
-    /// What `FRAC_1_SQRT_2` lacks.
+    /// The rounding error of `FRAC_1_SQRT_2`.
     const LOW: f64 = 6.268_583_589_525_109e-17;
-    // There erfc turns the rounding of its argument z into 2z² times that: it is taken out again, to first order.
+    // In the left tail, erfc amplifies a rounding error of its argument z by 2z². The error is corrected to first order.
     let high = -x * std::f64::consts::FRAC_1_SQRT_2;
     if high.is_infinite() {
         return 0.5 * x * libm::erfc(high);
@@ -55,7 +55,7 @@ fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + libm::exp(-x))
 }
 
-/// The nearest number of 10 explicit bits, half away from zero.
+/// Rounds to 10 fraction bits, half away from zero.
 fn tf32(x: f32) -> f32 {
     if !x.is_finite() {
         return x;
@@ -63,7 +63,7 @@ fn tf32(x: f32) -> f32 {
     f32::from_bits((x.to_bits() + 0x1000) & !0x1FFF)
 }
 
-/// Without all but 10 explicit bits.
+/// Truncates to 10 fraction bits.
 fn tf32_toward_zero(x: f32) -> f32 {
     if x.is_nan() {
         return x;
@@ -71,7 +71,7 @@ fn tf32_toward_zero(x: f32) -> f32 {
     f32::from_bits(x.to_bits() & !0x1FFF)
 }
 
-/// The smaller; NaN if one is NaN.
+/// The smaller number; NaN if one is NaN.
 pub fn min(a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() {
         f64::NAN
@@ -82,7 +82,7 @@ pub fn min(a: f64, b: f64) -> f64 {
     }
 }
 
-/// The larger; NaN if one is NaN.
+/// The larger number; NaN if one is NaN.
 pub fn max(a: f64, b: f64) -> f64 {
     -min(-a, -b)
 }

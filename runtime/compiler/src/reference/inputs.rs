@@ -3,14 +3,14 @@
 use crate::check::{CallError, Checked};
 use crate::text::{counted, given};
 
-/// Why an operator was not evaluated.
+/// The reason that an operator was not evaluated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The sizes are not valid.
     #[error(transparent)]
     Call(#[from] CallError),
     /// An argument has too few or too many bytes.
-    #[error("`{name}` has {}, but its shape asks for {expected}", counted(*.found, "byte", "bytes"))]
+    #[error("`{name}` has {}, but its shape needs {expected}", counted(*.found, "byte", "bytes"))]
     Length {
         /// The parameter.
         name: String,
@@ -38,11 +38,11 @@ pub struct Reference<'a> {
 }
 
 impl<'a> Reference<'a> {
-    /// Checks sizes (all, in the order of [`Op::sizes`](crate::ir::Op::sizes)) and the arguments' lengths. Arguments are in the order of the parameters: a
-    /// tensor's elements, row-major, or a scalar, little-endian.
+    /// Checks the sizes (all, in the order of [`Op::sizes`](crate::ir::Op::sizes)) and the arguments' lengths. Arguments are in the order of the
+    /// parameters: the elements of a tensor, row-major, or a scalar, little-endian.
     ///
     /// # Errors
-    /// They do not fit the operator.
+    /// The sizes or arguments do not fit the operator.
     pub fn new(checked: &'a Checked, sizes: &'a [u64], inputs: &[&'a [u8]]) -> Result<Reference<'a>, Error> {
         checked.verify(sizes)?;
         let op = checked.op();
@@ -71,7 +71,7 @@ impl<'a> Reference<'a> {
         })
     }
 
-    /// The shape of an output.
+    /// Returns the shape of an output.
     pub fn shape(&self, output: usize) -> Vec<u64> {
         let dims = &self.checked.op().outputs[output].dims;
         dims.iter().map(|size| self.sizes[size.index()]).collect()

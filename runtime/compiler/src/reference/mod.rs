@@ -1,10 +1,10 @@
-//! The reference: an operator evaluated on the CPU, in `f64`, with a bound on how far a right kernel may be from it.
+//! The reference: evaluates an operator on the CPU in `f64`, with a bound on the error of a correct kernel.
 //!
-//! Values are computed in `f64` (floats) or exactly (integers, wrapping in their compute type). With each comes the
-//! absolute error that a kernel may have made computing it: a running error analysis, first order, in which an
-//! operation of `f32` errs by 2⁻²⁴ of its result, a function by 4 units in the last place (`f64`: 2), and a sum of K
-//! terms by 2·K·2⁻²⁴ of the sum of their magnitudes, in whatever order it is added. Where a small error changes what
-//! is computed (a comparison, a conversion to an integer), the error is that of the wrong decision.
+//! Floats are computed in `f64`, and integers exactly, wrapping in their compute type. Each value carries a bound on the
+//! absolute error of a correct kernel, by a first-order running error analysis. An
+//! `f32` operation has an error of 2⁻²⁴ of its result, a function 4 units in the last place (`f64`: 2), and a sum of K
+//! terms 2·K·2⁻²⁴ of the sum of their magnitudes, in any order of additions. If a small error may change a decision
+//! (a comparison, a conversion to an integer), the bound covers the other decision.
 
 mod arithmetic;
 mod call;

@@ -39,7 +39,7 @@ impl Number {
     }
 }
 
-/// A value as an element of an output: rounded to nearest even, or wrapped.
+/// Returns the stored bytes of a number: rounded to nearest even, or wrapped.
 pub fn stored(element: Element, value: Number) -> Vec<u8> {
     let float = value.float();
     let integer = value.integer();
@@ -55,7 +55,7 @@ pub fn stored(element: Element, value: Number) -> Vec<u8> {
     }
 }
 
-/// Rounds once: by way of a binary32 rounded to odd.
+/// Rounds correctly in two steps: to binary32 with rounding to odd, then to bfloat16.
 fn bf16_from(value: f64) -> bf16 {
     let mut narrow = value as f32;
     if narrow.is_finite() && f64::from(narrow) != value {
@@ -67,7 +67,7 @@ fn bf16_from(value: f64) -> bf16 {
     bf16::from_f32(narrow)
 }
 
-/// A stored element as a number; `bytes` has at least its size.
+/// Returns a stored element as a number. `bytes` has at least the element's size.
 pub fn loaded(element: Element, bytes: &[u8]) -> Number {
     fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
         std::array::from_fn(|at| bytes.get(at).copied().unwrap_or(0))

@@ -6,16 +6,16 @@ use super::number::{Number, wrapped};
 use crate::element::{Numbers, Type};
 use crate::ir::{BinaryOp, ReduceOp};
 
-/// What a reduction has come to.
+/// The state of a reduction.
 pub(super) struct Total {
     op: ReduceOp,
     ty: Type,
     best: Number,
     position: u64,
     error: f64,
-    /// The sum of the terms' magnitudes, or the product of those above 1.
+    /// The sum of the terms' magnitudes, or the product of the magnitudes above 1.
     magnitude: f64,
-    /// For `argmax`: the least that another candidate was behind, errors counted in.
+    /// For `argmax` and `argmin`: the smallest distance between the best term and another, less their errors.
     lead: f64,
     seen: bool,
 }
@@ -96,7 +96,7 @@ impl Total {
             }
             _ => !best.is_nan() && (new.is_nan() || sign * new > sign * best),
         };
-        // With errors, whoever is that close may win.
+        // Within the errors, either term may win.
         if self.seen && self.error + term.error > 0.0 {
             self.lead = self.lead.min((new - best).abs() - self.error - term.error);
         }
@@ -107,19 +107,19 @@ impl Total {
         self.error = self.error.max(term.error);
     }
 
-    /// Whether finite terms may have come to more than their type holds.
+    /// `true` if finite terms may exceed the largest number of their type.
     fn overflows(&self) -> bool {
         self.magnitude.is_finite() && self.magnitude > largest(self.ty)
     }
 
-    /// What it has come to after so many terms, as a value of a type.
+    /// Returns the result after so many terms, as a value of a type.
     pub(super) fn result(self, terms: u64, ty: Type) -> Evaluated {
         match self.op {
             ReduceOp::ArgMax | ReduceOp::ArgMin => Evaluated {
                 value: wrapped(self.position as i64, ty),
                 error: if self.lead <= 0.0 { f64::INFINITY } else { 0.0 },
             },
-            // In some order, a part of the whole may be as large as this, or too small to be exact.
+            // In some order of operations, a partial result may overflow.
             ReduceOp::Sum | ReduceOp::Prod if self.ty.is_float() && self.overflows() => Evaluated {
                 value: self.best,
                 error: f64::INFINITY,

@@ -1,15 +1,15 @@
-//! Linear forms and intervals, in integers that never wrap: what does not fit 128 bits has no form, and no bound.
+//! Linear forms and intervals over 128-bit integers. An overflow yields no form, or no bound.
 
 use crate::element::{Element, Numbers, Type};
 
-/// An unknown of a form: a position in the prover's list of what unknowns stand for.
+/// An unknown of a form: a position in the prover's list of meanings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Atom(pub(super) u32);
 
 /// `Σ coefficient · atom + constant`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Form {
-    /// In the order of the atoms, each once, no coefficient 0.
+    /// Sorted by atom, each at most once, no coefficient 0.
     pub(super) terms: Vec<(Atom, i128)>,
     pub(super) constant: i128,
 }
@@ -78,7 +78,7 @@ impl Form {
     }
 }
 
-/// The integers from `low` to `high`; without an end where there is none.
+/// The integers from `low` to `high`, both included. `None` is an open end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Interval {
     pub(crate) low: Option<i128>,
@@ -159,7 +159,7 @@ impl Interval {
         }
     }
 
-    /// The interval of remainders, with the sign of the dividend, by numbers smaller than `limit`; None: by any.
+    /// The interval of remainders (with the sign of the dividend) by divisors of magnitude at most `limit`. `None` for any divisor.
     pub(crate) fn remainder(self, limit: Option<i128>) -> Interval {
         let most = limit.map(|limit| limit - 1);
         let cut = |end: Option<i128>| match (end, most) {
@@ -173,7 +173,7 @@ impl Interval {
         }
     }
 
-    /// The interval of products of so many factors, each in this interval; of a negative number of them, of their inverses, truncated.
+    /// The interval of products of so many factors from this interval. A negative number of factors gives truncated inverses.
     pub(crate) fn power(self, factors: i128) -> Interval {
         match factors {
             0 => return Interval::new(1, 1),
@@ -195,7 +195,7 @@ impl Interval {
         }
     }
 
-    /// What is in both.
+    /// The intersection.
     pub(crate) fn narrowed(self, other: Interval) -> Interval {
         let end = |a: Option<i128>, b: Option<i128>, pick: fn(i128, i128) -> i128| match (a, b) {
             (Some(a), Some(b)) => Some(pick(a, b)),
@@ -207,7 +207,7 @@ impl Interval {
         }
     }
 
-    /// The smallest interval with both in it.
+    /// The smallest interval that contains both.
     pub(crate) fn hull(self, other: Interval) -> Interval {
         Interval {
             low: self.low.zip(other.low).map(|(a, b)| a.min(b)),

@@ -1,7 +1,7 @@
-//! What depends on the sizes of a call: sizes that must agree, and the proof that indices are in range.
+//! Checks at the sizes of a call: sizes that must be equal, and the proof that indices are in range.
 //!
-//! [`Checked::verify`] visits every read with the conditions around it. `prover` knows expressions and conditions, as
-//! linear inequalities; `system` knows what inequalities say; `form` is their arithmetic.
+//! [`Checked::verify`] visits every read together with the conditions around it. `prover` turns expressions and conditions into
+//! linear inequalities, `system` solves them, and `form` is their arithmetic.
 
 mod form;
 mod prover;
@@ -17,10 +17,10 @@ use prover::{Context, Prover};
 use std::collections::{HashMap, HashSet};
 
 impl Checked {
-    /// Checks the sizes of a call (all of them, in the order of [`Op::sizes`](crate::ir::Op::sizes)): sizes that must agree do, and no index leaves its tensor.
+    /// Checks the sizes of a call (all of them, in the order of [`Op::sizes`](crate::ir::Op::sizes)).
     ///
     /// # Errors
-    /// The first of these that does not hold.
+    /// The first violation: two sizes that must be equal and are not, an index value that does not fit `i32`, or an index out of range.
     pub fn verify(&self, sizes: &[u64]) -> Result<(), CallError> {
         let name = |size: SizeId| self.op().sizes[size.index()].name.clone();
         let value = |size: SizeId| {
@@ -55,14 +55,14 @@ impl Checked {
         Walk::new(self, sizes, prover).all()
     }
 
-    /// `true` if every index value, and every part of an index that is made of nothing else, fits 32 bits at these sizes.
+    /// `true` if every index value fits 32 bits at these sizes.
     pub(crate) fn index_values_fit(&self, sizes: &[u64]) -> bool {
         let mut prover = Prover::new(self, sizes);
         let mut exprs = (0..self.op().exprs.len() as u32).map(ExprId);
         exprs.all(|expr| !self.is_index(expr) || prover.interval(expr).within(Interval::of(Type::I32)))
     }
 
-    /// Checks that a value that becomes an `i32` without an `as` fits one.
+    /// Checks that an index value that becomes an `i32` without an `as` fits.
     fn fits_i32(&self, prover: &mut Prover<'_>, at: ExprId) -> Result<(), CallError> {
         let value = prover.interval_before(at);
         if value.within(Interval::of(Type::I32)) {
@@ -90,25 +90,25 @@ impl Checked {
             what,
             value: end
                 .flatten()
-                .map_or("more than 64 bits hold".to_owned(), |end| end.to_string()),
+                .map_or("a value beyond 64 bits".to_owned(), |end| end.to_string()),
             at,
         })
     }
 }
 
-/// Visits the reads of an operator with what holds around them.
+/// Visits the reads of an operator with the conditions around them.
 struct Walk<'a> {
     checked: &'a Checked,
     sizes: &'a [u64],
     prover: Prover<'a>,
     context: Context,
-    /// Expressions already proven without conditions.
+    /// Expressions already proved without conditions.
     proven: HashSet<ExprId>,
-    /// Where the verdict on every index goes, if the walk is to go on after one that is not proved.
+    /// The verdict on every index. `None` if the walk ends at the first unproved index.
     verdicts: Option<Verdicts>,
 }
 
-/// For an index, a read and a dimension: whether it is proved wherever it is wanted.
+/// For each read and dimension, `true` if the index is proved at all its uses.
 pub(super) type Verdicts = HashMap<(ExprId, usize), bool>;
 
 impl<'a> Walk<'a> {
@@ -123,10 +123,10 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The verdicts on all indices that are wanted at all.
+    /// Returns the verdicts on all indices that are used.
     pub(super) fn verdicts(mut self) -> Verdicts {
         self.verdicts = Some(Verdicts::new());
-        // With verdicts wanted, nothing ends the walk.
+        // A walk that collects verdicts never fails.
         let _ = self.all();
         self.verdicts.unwrap_or_default()
     }
@@ -142,7 +142,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// An expression over axes: one that never runs asks for nothing.
+    /// Visits an expression over axes. An expression over an empty axis never runs and needs no proof.
     fn over(&mut self, axes: &[AxisId], body: ExprId) -> Result<(), CallError> {
         let runs = axes
             .iter()
@@ -159,8 +159,8 @@ impl<'a> Walk<'a> {
                 return Ok(());
             }
         } else if !self.prover.step() {
-            // Under conditions an expression is visited as often as it is used. When that becomes too much, it is
-            // proved without them, once.
+            // Under conditions, an expression is visited once for each use. After too many visits it is proved without conditions,
+            // once.
             let context = std::mem::take(&mut self.context);
             let done = self.expr(id);
             self.context = context;
@@ -201,7 +201,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// An expression that is wanted only where `condition` has the value `holds`.
+    /// Visits an expression that is used only where `condition` equals `holds`.
     fn under(&mut self, condition: ExprId, holds: bool, expr: ExprId) -> Result<(), CallError> {
         if self.checked.unconditional(expr) {
             return Ok(());

@@ -1,9 +1,9 @@
 //! The proof that an index is in range.
 //!
-//! At concrete sizes an integer expression is a linear form over atoms: axes, and values that are not linear in others, of
-//! which inequalities are known (`min(a, b)` is neither above `a` nor above `b`). Conditions are inequalities too. Where
-//! inequalities do not say enough, cases do: `a != b` is `a < b` or `a > b`, and `min(a, b)` is one of the two. A
-//! proof holds in every case, or the case contradicts itself.
+//! At concrete sizes, an integer expression is a linear form over atoms. Atoms are axes and non-linear values, which are described by
+//! inequalities: `min(a, b)` is at most `a` and at most `b`. Conditions are inequalities too. Where
+//! inequalities do not suffice, the prover splits cases: `a != b` is `a < b` or `a > b`, and `min(a, b)` is `a` or `b`. A
+//! proof must hold in every case that does not contradict itself.
 
 use super::form::{ANYTHING, Atom, Form, Interval};
 use super::system::System;
@@ -12,33 +12,33 @@ use crate::element::Type;
 use crate::ir::{AxisId, BinaryOp, CompareOp, Expr, ExprId, Function, InputId, Literal, ReduceOp, Source, UnaryOp};
 use std::collections::HashMap;
 
-/// What all proofs of a call may cost: a few milliseconds. What is not proved by then counts as unproved.
+/// The budget of all proofs of a call: a few milliseconds. Indices that are not proved within it count as unproved.
 const EFFORT: u32 = 60_000;
-/// Cases within cases, at most.
+/// The deepest nesting of case splits.
 const DEPTH: u32 = 8;
-/// Terms of a form, atoms, conditions and cases that are taken into account, at most.
+/// The most terms of a form, atoms, conditions and cases that a proof considers.
 const MOST: usize = 32;
 
-/// What holds where an expression is wanted.
+/// The conditions that hold where an expression is used.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Context {
     /// Forms that are not negative.
     facts: Vec<Form>,
-    /// Of each two alternatives, one holds.
+    /// Pairs of alternatives: at least one of each pair holds.
     cases: Vec<[Vec<Fact>; 2]>,
-    /// A fact that can hold nowhere was among them.
+    /// `true` if a condition can never hold.
     pub(super) impossible: bool,
 }
 
 #[derive(Debug, Clone)]
 enum Fact {
     NotNegative(Form),
-    /// A truth value is that.
+    /// A truth value equals this.
     Is(ExprId, bool),
 }
 
 impl Context {
-    /// Whether nothing is known.
+    /// `true` if no condition is known.
     pub(super) fn is_empty(&self) -> bool {
         self.facts.is_empty() && self.cases.is_empty() && !self.impossible
     }
@@ -47,14 +47,14 @@ impl Context {
         Mark(self.facts.len(), self.cases.len(), self.impossible)
     }
 
-    /// Forgets what was added since.
+    /// Removes everything added since the mark.
     pub(super) fn reset(&mut self, mark: Mark) {
         self.facts.truncate(mark.0);
         self.cases.truncate(mark.1);
         self.impossible = mark.2;
     }
 
-    // What has no form, because it does not fit 128 bits, is not said: the less is known, the less is proved.
+    // A fact whose form would overflow 128 bits is dropped. Dropping facts is sound: it only proves less.
 
     fn not_negative(&mut self, form: Option<Form>) {
         self.facts.extend(form);
@@ -67,7 +67,7 @@ impl Context {
     }
 }
 
-/// How much a context knew.
+/// A state of a context to return to.
 pub(super) struct Mark(usize, usize, bool);
 
 fn not_negative<const N: usize>(forms: [Option<Form>; N]) -> Vec<Fact> {
@@ -79,11 +79,11 @@ fn not_negative<const N: usize>(forms: [Option<Form>; N]) -> Vec<Fact> {
 pub(super) enum Arithmetic {
     /// In 64 bits: `+ - * / %` of an index.
     Index,
-    /// In its own type: everything else.
+    /// In its own type: any other value.
     Value,
 }
 
-/// What an atom stands for.
+/// The meaning of an atom.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Meaning {
     Axis(AxisId),
@@ -95,14 +95,14 @@ enum Meaning {
     Smaller(Form, Form),
     Product(Form, Form),
     Select(ExprId, Form, Form),
-    /// Nothing but its interval is known.
+    /// A value of which only the interval is known.
     Opaque(ExprId, Arithmetic),
 }
 
-/// A context with all that is known of the atoms in it.
+/// A context with the inequalities of its atoms.
 #[derive(Debug, Clone, Default)]
 struct Case {
-    /// What is not in the system yet.
+    /// Facts that are not in the system yet.
     context: Context,
     system: System,
     described: Vec<Atom>,
@@ -112,7 +112,7 @@ struct Case {
 pub(super) struct Prover<'a> {
     checked: &'a Checked,
     sizes: &'a [u64],
-    /// The value that every scalar parameter is taken to have; none: any.
+    /// The assumed value of every scalar parameter; `None` for any value.
     scalars: Option<i128>,
     atoms: Vec<(Meaning, Interval)>,
     numbers: HashMap<Meaning, Atom>,
@@ -133,7 +133,7 @@ impl<'a> Prover<'a> {
         }
     }
 
-    /// The same where every scalar parameter has that value.
+    /// Assumes a value for every scalar parameter.
     pub(super) fn with_scalars(self, value: i128) -> Prover<'a> {
         Prover {
             scalars: Some(value),
@@ -141,13 +141,14 @@ impl<'a> Prover<'a> {
         }
     }
 
-    /// Takes a step; false where enough have been taken.
+    /// Spends one step of the budget. Returns `false` if it is used up.
     pub(super) fn step(&mut self) -> bool {
         self.effort = self.effort.saturating_sub(1);
         self.effort > 0
     }
 
-    /// Where an index can be, as far as it takes to see that it is within `wanted`; None if it is never wanted.
+    /// Returns an interval that contains the index, no tighter than needed to show that it is within `wanted`. `None` if the index is never
+    /// used.
     pub(super) fn bounds(&mut self, context: &Context, index: ExprId, wanted: Interval) -> Option<Interval> {
         let form = self.form(index, Arithmetic::Index);
         let range = self.range(&form);
@@ -161,7 +162,7 @@ impl<'a> Prover<'a> {
         for &(atom, _) in &form.terms {
             self.describe(&mut case, atom);
         }
-        // Of a proof that became too long less may be known than before it.
+        // A proof cut off by the budget may know less than the interval before it.
         Some(self.bounds_in(case, &form, wanted, DEPTH)?.narrowed(range))
     }
 
@@ -180,7 +181,7 @@ impl<'a> Prover<'a> {
         if found.within(wanted) || depth == 0 || !self.step() {
             return Some(found);
         }
-        // The last ones are about what the form is made of.
+        // The newest cases describe the atoms of the form itself.
         let Some(alternatives) = case.context.cases.pop() else {
             return Some(found);
         };
@@ -200,7 +201,7 @@ impl<'a> Prover<'a> {
         }
     }
 
-    /// Adds what is known of an atom, unless it is there.
+    /// Adds the facts about an atom, unless they are already there.
     fn describe(&mut self, case: &mut Case, atom: Atom) {
         if case.described.contains(&atom) || case.described.len() >= MOST {
             return;
@@ -249,7 +250,7 @@ impl<'a> Prover<'a> {
                 }));
             }
             Meaning::Product(a, b) => {
-                // `(a - x) · (b - y)` has a known sign where `x` and `y` are ends of intervals.
+                // `(a - x) · (b - y)` has a known sign if `x` and `y` are interval ends.
                 let ends = |range: Interval| [(range.low, 1), (range.high, -1)];
                 for (x, side) in ends(self.range(&a)) {
                     for (y, other) in ends(self.range(&b)) {
@@ -264,13 +265,13 @@ impl<'a> Prover<'a> {
         }
     }
 
-    /// The interval of an integer value, whatever holds around it.
+    /// Returns the interval of an integer value under any condition.
     pub(super) fn interval(&mut self, expr: ExprId) -> Interval {
         let form = self.form(expr, Arithmetic::Value);
         self.range(&form)
     }
 
-    /// The interval of an integer value before it is made to fit its type.
+    /// Returns the interval of an integer value before it wraps to its type.
     pub(super) fn interval_before(&mut self, expr: ExprId) -> Interval {
         match self.linear(expr, Arithmetic::Value) {
             Some(form) => self.range(&form),
@@ -280,7 +281,7 @@ impl<'a> Prover<'a> {
 
     // ------------------------------------------------------------------ conditions
 
-    /// Adds that a truth value is what it is.
+    /// Assumes that a truth value equals `holds`.
     pub(super) fn assume(&mut self, context: &mut Context, condition: ExprId, holds: bool) {
         if context.facts.len() >= MOST || !self.step() {
             return;
@@ -345,21 +346,21 @@ impl<'a> Prover<'a> {
         }
     }
 
-    /// Whether a form's interval lets it be not negative.
+    /// `true` if a form's interval contains non-negative numbers.
     fn possible(&self, form: &Form) -> bool {
         self.range(form).high.is_none_or(|high| high >= 0)
     }
 
     // ------------------------------------------------------------------ expressions
 
-    /// An integer expression as a form.
+    /// Returns an integer expression as a form.
     fn form(&mut self, expr: ExprId, arithmetic: Arithmetic) -> Form {
         if let Some(known) = self.forms.get(&(expr, arithmetic)) {
             return known.clone();
         }
         let ty = self.width(expr);
         let literal = matches!(self.checked.op().expr(expr), Expr::Literal(_));
-        // Values wrap: one that may have wrapped is not what its form says.
+        // A value that may have wrapped differs from its form.
         let exact = |prover: &Self, form: &Form| {
             form.terms.len() <= MOST
                 && (arithmetic == Arithmetic::Index || literal || prover.range(form).within(Interval::of(ty)))
@@ -378,7 +379,7 @@ impl<'a> Prover<'a> {
         form
     }
 
-    /// The type that holds a value. Index values may be computed in 32 bits, but only where that is the same.
+    /// Returns the type of a value. Index values count as 64-bit: kernels use 32 bits only where the result is the same.
     fn width(&self, expr: ExprId) -> Type {
         match self.checked.is_index(expr) {
             true => Type::I64,
@@ -497,7 +498,7 @@ impl<'a> Prover<'a> {
                 or: None,
                 ..
             } => {
-                // Outside, a gathered read is 0.
+                // A gathered read out of range yields 0.
                 let range = self.interval(op.lets[inner.index()].body).hull(Interval::new(0, 0));
                 Some(self.atom(Meaning::Opaque(expr, arithmetic), range))
             }
@@ -505,7 +506,7 @@ impl<'a> Prover<'a> {
         }
     }
 
-    /// The interval of a reduction of integers.
+    /// Returns the interval of an integer reduction.
     fn reduced(&mut self, reduction: ReduceOp, axes: &[AxisId], body: ExprId, ty: Type) -> Interval {
         let extents = axes.iter().map(|&axis| self.sizes[self.checked.extent(axis).index()]);
         let terms = extents.fold(1i128, |terms, extent| terms.saturating_mul(extent.into()));
@@ -516,13 +517,13 @@ impl<'a> Prover<'a> {
             ReduceOp::Max if terms == 0 => only(extremes.low),
             ReduceOp::Min if terms == 0 => only(extremes.high),
             ReduceOp::Max | ReduceOp::Min => self.interval(body),
-            // Parts of a sum are in it too, and so is the empty one.
+            // Contains partial sums, down to the empty one.
             ReduceOp::Sum => self.interval(body).times(terms).hull(Interval::new(0, 0)),
             ReduceOp::Prod => self.interval(body).power(terms),
         }
     }
 
-    /// The form of an operand of what is exact only if its operands are.
+    /// Returns the form of an operand, if the operand certainly does not wrap.
     fn operand(&mut self, expr: ExprId, arithmetic: Arithmetic, ty: Type) -> Option<Form> {
         let form = self.form(expr, arithmetic);
         self.range(&form).within(Interval::of(ty)).then_some(form)
@@ -572,7 +573,7 @@ impl<'a> Prover<'a> {
         Form::atom(atom)
     }
 
-    /// The interval of a form, if nothing is known but the intervals of its atoms.
+    /// Returns the interval of a form from the intervals of its atoms alone.
     fn range(&self, form: &Form) -> Interval {
         let constant = Interval::new(form.constant, form.constant);
         form.terms.iter().fold(constant, |sum, &(atom, coefficient)| {
@@ -593,7 +594,7 @@ fn opposite(compare: CompareOp) -> CompareOp {
     }
 }
 
-/// The interval of `a / b` or `a % b`, where `x / 0` is 0 and `x % 0` is `x`.
+/// Returns the interval of `a / b` or `a % b`, where `x / 0` is 0 and `x % 0` is `x`.
 fn varying(binary: BinaryOp, a: Interval, b: Interval) -> Interval {
     let sizes = b.smaller(b.times(-1)).low.and_then(i128::checked_neg);
     match (binary, b.low) {

@@ -1,4 +1,4 @@
-//! Scalar parameters in indices: nothing is known of their values before the launch.
+//! Scalar parameters in indices. Their values are unknown before the launch.
 
 use super::prover::Prover;
 use super::{Verdicts, Walk};
@@ -7,7 +7,7 @@ use crate::check::diagnostic::{Diagnostic, Subject};
 use crate::ir::{Expr, ExprId, InputId, Source};
 use std::collections::BTreeSet;
 
-/// What all free sizes are taken to be, by turns: the same, rising, falling.
+/// The sizes to probe with: all equal, ascending, descending.
 const PROBES: [fn(usize, usize) -> u64; 4] = [
     |_, _| 16,
     |_, _| 1024,
@@ -16,10 +16,10 @@ const PROBES: [fn(usize, usize) -> u64; 4] = [
 ];
 
 impl Checked {
-    /// Indices that a scalar parameter keeps from being proved, whatever the sizes: every call would be refused.
+    /// Returns the indices that cannot be proved at any size because of a scalar parameter. Every call would be refused.
     ///
-    /// Sizes are tried. Where an index is proved with any value of the scalars, it is fine; where it is proved only with certain ones, it
-    /// is the scalars' fault; where it is not proved with these either, nothing follows.
+    /// The check probes a few sizes. An index that is proved for all values of the scalars is fine. If it is proved only for certain values,
+    /// the scalars are at fault. If it is not proved even for those, the probe decides nothing.
     pub fn scalars_in_indices(&self) -> Vec<Diagnostic> {
         let suspects = self.suspects();
         if suspects.is_empty() {
@@ -38,7 +38,7 @@ impl Checked {
                 continue;
             };
             let any = Walk::new(self, &sizes, Prover::new(self, &sizes)).verdicts();
-            // Values that make sense as an offset, and as an end.
+            // Plausible values of an offset and of an end.
             let values: BTreeSet<i128> = sizes.iter().map(|&size| i128::from(size) - 1).chain([0, 1]).collect();
             let certain: Vec<Verdicts> = values
                 .into_iter()
@@ -86,7 +86,7 @@ impl Checked {
         suspects
     }
 
-    /// A scalar parameter in an expression.
+    /// Returns a scalar parameter that occurs in an expression.
     fn scalar_in(&self, expr: ExprId) -> Option<InputId> {
         if let Expr::Scalar(input) = self.op().expr(expr) {
             return Some(*input);
@@ -99,7 +99,7 @@ impl Checked {
     fn refused(&self, suspect: &Suspect) -> Diagnostic {
         let scalar = &self.op().inputs[suspect.scalar.index()];
         let Expr::Read { source, .. } = *self.op().expr(suspect.read) else {
-            return Diagnostic::new(Subject::Expr(suspect.at), "an index cannot be proved to be in range");
+            return Diagnostic::new(Subject::Expr(suspect.at), "an index cannot be proved in range");
         };
         let (name, element, dimension) = (&scalar.name, scalar.element, suspect.dimension);
         let tensor = match source {
@@ -110,13 +110,13 @@ impl Checked {
         Diagnostic::new(
             Subject::Expr(suspect.at),
             format!(
-                "nothing is known of the scalar `{name}` before the launch, so index {dimension} of `{tensor}` cannot be proved to be in range"
+                "index {dimension} of `{tensor}` cannot be proved in range, because the scalar `{name}` is unknown before the launch"
             ),
         )
         .help(format!(
-            "pass a tensor of one element, `{name}: Tensor<{element}, ()>`, and write `{name}[[]]`: indices that are read from tensors are \
-             compared in the kernel, and read 0 outside; or keep it in range, `min(max({name}, 0), {size} - 1)`; or say what is outside, \
-             `{tensor}.or(…)[[…]]`"
+            "clamp it: `min(max({name}, 0), {size} - 1)`; or give the value outside the tensor: `{tensor}.or(…)[[…]]`; or pass a tensor of one \
+             element, `{name}: Tensor<{element}, ()>`, and write `{name}[[]]`: the kernel checks indices that it reads from tensors, and a \
+             read outside yields 0"
         ))
     }
 }

@@ -1,28 +1,28 @@
-//! Linear inequalities over the integers, and what they say about a form.
+//! Systems of linear inequalities over the integers, and the bounds they imply for a form.
 //!
-//! Fourier and Motzkin's elimination: adding every lower bound of an unknown to every upper bound, scaled so that the
-//! unknown cancels, leaves inequalities without it that hold whenever the old ones do. Each is divided by what its
-//! coefficients have in common, and its constant rounded: the unknowns are integers. What is left in the end is
-//! about the form alone. To forget an inequality only weakens the result, so whatever grows too large is forgotten.
+//! Fourier–Motzkin elimination: every lower bound of an unknown is added to every upper bound, scaled so that the
+//! unknown cancels. The sums hold whenever the original inequalities do. Each sum is divided by the common divisor of its
+//! coefficients, and its constant rounded, because the unknowns are integers. The last inequalities contain only the
+//! form. Dropping an inequality only weakens the result, so combinations that grow too large are dropped.
 
 use super::form::{Atom, Form, Interval};
 use std::collections::BTreeMap;
 
-/// Stands for the form whose bounds are wanted.
+/// The unknown that equals the form to bound.
 const GOAL: Atom = Atom(u32::MAX);
-/// Combinations made to eliminate one unknown, at most.
+/// The most combinations to eliminate one unknown.
 const COMBINATIONS: usize = 64;
 
 /// Forms that are not negative.
 #[derive(Debug, Clone, Default)]
 pub(super) struct System {
-    /// The constant by the terms: of forms that differ in nothing else the smallest says most.
+    /// The constant of each form, by its terms. Among forms with the same terms, the smallest constant is the strongest.
     rows: BTreeMap<Vec<(Atom, i128)>, i128>,
     contradiction: bool,
 }
 
 impl System {
-    /// States that a form is not negative.
+    /// Adds the fact that a form is not negative.
     pub(super) fn add(&mut self, form: Form) {
         let Form {
             mut terms,
@@ -42,7 +42,7 @@ impl System {
         *known = constant.min(*known);
     }
 
-    /// Where the form can be; None where the inequalities contradict each other. Takes what it costs off `effort`.
+    /// Returns the interval of a form, or `None` if the inequalities contradict each other. Subtracts the cost from `effort`.
     pub(super) fn bounds(mut self, form: &Form, effort: &mut u32) -> Option<Interval> {
         let goal = Form::atom(GOAL);
         for factor in [1, -1] {
@@ -73,7 +73,7 @@ impl System {
         }
     }
 
-    /// The unknown that is eliminated with the fewest combinations, and their number.
+    /// Returns the unknown whose elimination needs the fewest combinations, with their number.
     fn cheapest(&self) -> Option<(Atom, usize)> {
         let mut counts: BTreeMap<Atom, (usize, usize)> = BTreeMap::new();
         for &(atom, coefficient) in self.rows.keys().flatten() {
@@ -86,7 +86,7 @@ impl System {
         products.min_by_key(|&(_, product)| product)
     }
 
-    /// Leaves only inequalities without that unknown: combinations, if they are wanted, of those that had it.
+    /// Removes the inequalities with that unknown, and adds their combinations if `combine`.
     fn eliminate(&mut self, atom: Atom, combine: bool) {
         let (mut lower, mut upper) = (Vec::new(), Vec::new());
         for (terms, constant) in std::mem::take(&mut self.rows) {
@@ -105,7 +105,7 @@ impl System {
                 let Ok(common) = i128::try_from(gcd(up.unsigned_abs(), down.unsigned_abs())) else {
                     continue;
                 };
-                // Down is negative, and not the one number without a negative: that has no common divisor that fits.
+                // `down` is negative. Negation fails only for `i128::MIN`, whose common divisor would not fit.
                 if let Some(own) = (down / common).checked_neg() {
                     self.rows_of(low.combined(own, high, up / common));
                 }
