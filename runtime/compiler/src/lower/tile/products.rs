@@ -256,116 +256,59 @@ fn find(checked: &Checked) -> Option<Products> {
     }
     let formulas = Formulas::anywhere(checked, dims.len())?;
     let terms = formulas.reductions.first()?.extents.clone();
-    let mut search = Search {
-        formulas: &formulas,
-        axes: vec![Vec::new(); dims.len()],
-        depth: vec![Vec::new(); terms.len()],
-        sides: Vec::new(),
-        sums: Vec::new(),
-    };
-    for output in &op.outputs {
-        for (position, &axis) in output.axes.iter().enumerate() {
-            search.stands_for(axis, Symbol::Output(position))?;
-        }
-    }
-    let mut split = None;
-    let mut ty = None;
-    for reduction in &formulas.reductions {
-        let own = formulas.ty(reduction.node);
-        // A sum of index values is none of tensors.
-        if reduction.op != ReduceOp::Sum
-            || formulas.is_index(reduction.node)
-            || reduction.extents != terms
-            || *ty.get_or_insert(own) != own
-        {
-            return None;
-        }
-        let mut factors = Vec::new();
-        flatten(&formulas, reduction.body, own, &mut factors);
-        // The last dimension is one of the columns.
-        let (left, right) = search.halves(&factors, 1 << dims.len().checked_sub(1)?)?;
-        let of = |factors: &[NodeId]| {
-            factors
-                .iter()
-                .fold(0, |of, &factor| of | formulas.facts(factor).outputs)
-        };
-        let (left_of, right_of) = (of(&left), of(&right));
-        if *split.get_or_insert((left_of, right_of)) != (left_of, right_of) {
-            return None;
-        }
-        let exprs = search.places(reduction.node)?;
-        let (left, right) = (search.side(true, left)?, search.side(false, right)?);
-        search.sums.push((exprs, left, right));
-    }
-    // Any other reduction would be computed for every output by itself.
-    let reductions = op.exprs.iter().enumerate();
-    let mut reductions = reductions.filter(|(_, expr)| matches!(expr, Expr::Reduce { .. }));
-    let found = |position: usize| {
-        let expr = ExprId(position as u32);
-        search.sums.iter().any(|(exprs, ..)| exprs.contains(&expr))
-    };
-    if !reductions.all(|(position, _)| found(position)) {
+    let mut search = Search::new(op, &formulas, dims.len(), terms.len())?;
+    let operands = search.all_sums(&terms, dims.len())?;
+    if !search.covers_all_reductions(op) {
         return None;
     }
-    let conditional = conditional(checked);
-    let sums = || search.sums.iter().flat_map(|(exprs, ..)| exprs.iter().copied());
-    let compared = sums().any(|sum| conditional[sum.index()] && !checked.unconditional(sum));
+    let compared = search.is_compared(checked);
     // An index that was read is reported where it is wrong, and only where it is wanted.
-    if compared && sums().any(|sum| gathers(checked, sum)) {
+    if compared && search.exprs().any(|sum| gathers(checked, sum)) {
         return None;
     }
-    let (left_of, right_of) = split?;
-    let positions = |of: u64| -> Vec<usize> { (0..dims.len()).filter(|&position| of >> position & 1 != 0).collect() };
-    let (batch, rows, columns) = (
-        positions(left_of & right_of),
-        positions(left_of & !right_of),
-        positions(right_of & !left_of),
-    );
-    if batch.len() + rows.len() + columns.len() != dims.len() || rows.is_empty() || columns.is_empty() {
-        return None;
-    }
-    // Sides with the rows come first.
-    let of_rows = search.sides.iter().filter(|(of_rows, _)| *of_rows).count();
-    let number = |side: usize| {
-        let (kind, _) = search.sides[side];
-        let before = search.sides[..side].iter().filter(|(other, _)| *other == kind).count();
-        if kind { before } else { of_rows + before }
-    };
-    let sums = search.sums.iter().map(|(exprs, left, right)| Sum {
-        exprs: exprs.clone(),
-        left: number(*left),
-        right: number(*right),
-    });
-    let sums = sums.collect();
-    let mut sides = Vec::with_capacity(search.sides.len());
-    for kind in [true, false] {
-        for (_, factors) in search.sides.iter().filter(|(of_rows, _)| *of_rows == kind) {
-            let factors: Vec<ExprId> = factors.iter().map(|place| place.expr).collect();
-            let own = if kind { &rows } else { &columns };
-            let (along_depth, contiguous, offsets) = search.layout(&factors, own);
-            sides.push(Side {
-                reads: reads(checked, &factors).max(1),
-                factors,
-                of_rows: kind,
-                along_depth,
-                contiguous,
-                offsets,
-            });
-        }
-    }
+    let positions = Positions::of(&operands, dims.len())?;
+    let (sums, sides) = search.ordered(checked, &positions);
     Some(Products {
         sums,
         sides,
-        ty: ty?,
+        ty: operands.ty,
         dims: dims.clone(),
         axes: search.axes,
-        batch,
-        rows,
-        columns,
+        batch: positions.batch,
+        rows: positions.rows,
+        columns: positions.columns,
         terms,
         depth: search.depth,
         compared,
     })
+}
+
+/// What all sums have in common.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Operands {
+    /// The type of the sums.
+    ty: Type,
+    /// Sets of output positions that the left and the right operands depend on.
+    left: u64,
+    right: u64,
+}
+
+/// The roles of output positions.
+struct Positions {
+    batch: Vec<usize>,
+    rows: Vec<usize>,
+    columns: Vec<usize>,
+}
+
+impl Positions {
+    /// None if some position has no role, or if there are no rows or no columns.
+    fn of(operands: &Operands, rank: usize) -> Option<Positions> {
+        let in_set = |set: u64| -> Vec<usize> { (0..rank).filter(|&position| set >> position & 1 != 0).collect() };
+        let Operands { left, right, .. } = *operands;
+        let (batch, rows, columns) = (in_set(left & right), in_set(left & !right), in_set(right & !left));
+        let all = batch.len() + rows.len() + columns.len() == rank;
+        (all && !rows.is_empty() && !columns.is_empty()).then_some(Positions { batch, rows, columns })
+    }
 }
 
 struct Search<'a> {
@@ -378,7 +321,109 @@ struct Search<'a> {
     sums: Vec<(Vec<ExprId>, usize, usize)>,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    /// A search that knows the axes of the outputs. None if an axis stands for two positions.
+    fn new(op: &Op, formulas: &'a Formulas<'a>, rank: usize, terms: usize) -> Option<Search<'a>> {
+        let mut search = Search {
+            formulas,
+            axes: vec![Vec::new(); rank],
+            depth: vec![Vec::new(); terms],
+            sides: Vec::new(),
+            sums: Vec::new(),
+        };
+        for output in &op.outputs {
+            for (position, &axis) in output.axes.iter().enumerate() {
+                search.stands_for(axis, Symbol::Output(position))?;
+            }
+        }
+        Some(search)
+    }
+
+    /// Notes all reductions as sums of products over these terms. None if one of them is anything else, or if their operands depend on
+    /// different output positions.
+    fn all_sums(&mut self, terms: &[SizeId], rank: usize) -> Option<Operands> {
+        let formulas = self.formulas;
+        let mut common: Option<Operands> = None;
+        for reduction in &formulas.reductions {
+            let ty = formulas.ty(reduction.node);
+            // A sum of index values is none of tensors.
+            if reduction.op != ReduceOp::Sum || formulas.is_index(reduction.node) || reduction.extents != terms {
+                return None;
+            }
+            let mut factors = Vec::new();
+            flatten(formulas, reduction.body, ty, &mut factors);
+            // The last dimension is one of the columns.
+            let (left, right) = self.halves(&factors, 1 << rank.checked_sub(1)?)?;
+            let outputs = |factors: &[NodeId]| {
+                let sets = factors.iter().map(|&factor| formulas.facts(factor).outputs);
+                sets.fold(0, |all, set| all | set)
+            };
+            let own = Operands {
+                ty,
+                left: outputs(&left),
+                right: outputs(&right),
+            };
+            if *common.get_or_insert(own) != own {
+                return None;
+            }
+            let exprs = self.places(reduction.node)?;
+            let (left, right) = (self.side(true, left)?, self.side(false, right)?);
+            self.sums.push((exprs, left, right));
+        }
+        common
+    }
+
+    /// The expressions of all sums.
+    fn exprs(&self) -> impl Iterator<Item = ExprId> {
+        self.sums.iter().flat_map(|(exprs, ..)| exprs.iter().copied())
+    }
+
+    /// `true` if every reduction of the operator is one of the sums. Any other would be computed for every output by itself.
+    fn covers_all_reductions(&self, op: &Op) -> bool {
+        let reduces = |(_, expr): &(usize, &Expr)| matches!(expr, Expr::Reduce { .. });
+        let mut reductions = op.exprs.iter().enumerate().filter(reduces);
+        reductions.all(|(position, _)| self.exprs().any(|expr| expr.index() == position))
+    }
+
+    /// `true` if only a condition keeps a read in some sum in range.
+    fn is_compared(&self, checked: &Checked) -> bool {
+        let conditional = conditional(checked);
+        self.exprs()
+            .any(|sum| conditional[sum.index()] && !checked.unconditional(sum))
+    }
+
+    /// The sums and their sides, those with the rows first.
+    fn ordered(&self, checked: &Checked, positions: &Positions) -> (Vec<Sum>, Vec<Side>) {
+        let of_rows = self.sides.iter().filter(|(of_rows, _)| *of_rows).count();
+        let number = |side: usize| {
+            let (kind, _) = self.sides[side];
+            let before = self.sides[..side].iter().filter(|(other, _)| *other == kind).count();
+            if kind { before } else { of_rows + before }
+        };
+        let sums = self.sums.iter().map(|(exprs, left, right)| Sum {
+            exprs: exprs.clone(),
+            left: number(*left),
+            right: number(*right),
+        });
+        let mut sides = Vec::with_capacity(self.sides.len());
+        for kind in [true, false] {
+            for (_, factors) in self.sides.iter().filter(|(of_rows, _)| *of_rows == kind) {
+                let factors: Vec<ExprId> = factors.iter().map(|place| place.expr).collect();
+                let own = if kind { &positions.rows } else { &positions.columns };
+                let (along_depth, contiguous, offsets) = self.layout(&factors, own);
+                sides.push(Side {
+                    reads: reads(checked, &factors).max(1),
+                    factors,
+                    of_rows: kind,
+                    along_depth,
+                    contiguous,
+                    offsets,
+                });
+            }
+        }
+        (sums.collect(), sides)
+    }
+
     /// Takes note of what an axis stands for: always the same.
     fn stands_for(&mut self, axis: AxisId, symbol: Symbol) -> Option<()> {
         match self.symbol(axis) {
