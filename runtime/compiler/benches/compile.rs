@@ -76,7 +76,7 @@ fn benchmarks(criterion: &mut Criterion) {
             bencher.iter(|| {
                 lower::lower(
                     &Problem::new(black_box(checked), &specialisation, Machine::like(Target::Sm80)),
-                    &point,
+                    point,
                 )
                 .expect("legal")
             });

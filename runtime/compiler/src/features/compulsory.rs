@@ -130,7 +130,7 @@ impl Reads<'_> {
         value(self.checked.extent(axis), self.sizes)
     }
 
-    /// Whether indices take all combinations of values below the dimensions, as their axes run.
+    /// `true` if the indices take all combinations of values below the dimensions as their axes run.
     fn covers(&self, index: &[ExprId], dims: &[SizeId]) -> bool {
         let independent = |number: usize| {
             let mut axes = self.checked.axes(index[number]).iter();
