@@ -236,7 +236,7 @@ fn what_is_not_in_the_space_is_refused() {
     let machine = Machine::like(Target::Sm80);
     let legal = |point: Contract| {
         let point = Schedule::Contract(point);
-        let lowered = lower::lower(&Problem::new(&checked, &specialisation, machine), &point);
+        let lowered = lower::lower(&Problem::new(&checked, &specialisation, machine), point);
         assert_eq!(
             lowered.is_ok(),
             schedule::legal(&Problem::new(&checked, &specialisation, machine), &point)
