@@ -87,18 +87,6 @@ enum Local {
     Value(String, Kind),
 }
 
-const ELEMENTS: [Element; Element::ALL.len()] = [
-    Element::F32,
-    Element::F16,
-    Element::I32,
-    Element::BF16,
-    Element::Bool,
-    Element::I8,
-    Element::F64,
-    Element::I64,
-    Element::U8,
-];
-
 struct Generator<'a> {
     choices: std::slice::Iter<'a, u8>,
     sizes: Vec<(String, u64)>,
@@ -154,15 +142,15 @@ impl Generator<'_> {
         let mut parameters = Vec::new();
         // The first tensor has every size, so that the shapes of a call determine all of them.
         let all: Vec<usize> = (0..count).collect();
-        let element = ELEMENTS[self.below(ELEMENTS.len())];
+        let element = Element::ALL[self.below(Element::ALL.len())];
         parameters.push(self.parameter("x", element, all));
         for name in ["y", "z"].into_iter().take(self.below(3)) {
-            let element = ELEMENTS[self.below(ELEMENTS.len())];
+            let element = Element::ALL[self.below(Element::ALL.len())];
             let dims = self.dims();
             parameters.push(self.parameter(name, element, dims));
         }
         for name in ["s", "t"].into_iter().take(self.below(3)) {
-            let element = ELEMENTS[self.below(ELEMENTS.len())];
+            let element = Element::ALL[self.below(Element::ALL.len())];
             self.scalars.push((name.to_owned(), Kind::of(element)));
             parameters.push(format!("{name}: {element}"));
         }
@@ -178,7 +166,7 @@ impl Generator<'_> {
         let mut types = Vec::new();
         let mut bodies = Vec::new();
         for _ in 0..1 + self.below(2) {
-            let element = ELEMENTS[self.below(ELEMENTS.len())];
+            let element = Element::ALL[self.below(Element::ALL.len())];
             let dims = self.dims();
             let kind = match Kind::of(element) {
                 Kind::Float if self.below(4) == 1 => Kind::Int,

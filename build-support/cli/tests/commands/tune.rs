@@ -372,7 +372,7 @@ fn why_an_earlier_result_stays_in_use_is_said_truly() {
     assert!(again.status.success());
     let said = text(&again.stderr);
     assert_eq!(
-        said.matches("the earlier result stays in use: it comes from a newer space of schedules")
+        said.matches("the earlier result stays in use: it comes from a newer schedule space")
             .count(),
         doubted,
         "{said}"

@@ -1,4 +1,4 @@
-//! What instructions do to integers and truth values; what comes from memory or from floating-point numbers is not known.
+//! The effect of instructions on integers and truth values. Values from memory and floating-point numbers are unknown.
 
 use super::form::{Form, LANES};
 use super::mask::Mask;
@@ -7,14 +7,14 @@ use super::symbols::Symbols;
 use crate::ptx::{Class, Compare, Few, Opcode};
 use smallvec::smallvec;
 
-/// What is known of a register.
+/// The knowledge about a register.
 #[derive(Debug, Clone)]
 pub(super) enum Value {
     /// An integer, exactly.
     Form(Form),
-    /// An integer between bounds, included.
+    /// An integer between bounds, both included.
     Between(i64, i64),
-    /// An integer but for a multiple of a number, the same multiple in all lanes.
+    /// An integer up to a multiple of a number, which is the same in all lanes.
     Modulo(Form, i64),
     /// A truth value.
     Truth(Mask),
@@ -34,7 +34,7 @@ impl Value {
         }
     }
 
-    /// The least and the greatest value.
+    /// The smallest and the largest value.
     pub fn bounds(&self, symbols: &Symbols) -> (i64, i64) {
         match self {
             Value::Form(form) => symbols.hull(form),
@@ -44,7 +44,7 @@ impl Value {
     }
 }
 
-/// The results of an instruction of the table.
+/// Evaluates an instruction of the table.
 pub(super) fn evaluate(symbols: &mut Symbols, opcode: Opcode, sources: &[Value], grid: [u32; 3]) -> Few<Value> {
     let result = match opcode {
         Opcode::TidX => Some(Value::Form(symbols.coordinate(WARP))),
@@ -52,7 +52,7 @@ pub(super) fn evaluate(symbols: &mut Symbols, opcode: Opcode, sources: &[Value],
         Opcode::CtaidY => Some(Value::Form(symbols.coordinate(BLOCK + 1))),
         Opcode::CtaidZ => Some(Value::Form(symbols.coordinate(BLOCK + 2))),
         Opcode::NctaidX => Some(Value::constant(grid[0].into())),
-        // Shared memory begins at a multiple of 16, which is all that counts.
+        // Only the alignment of shared memory matters.
         Opcode::SharedBase => Some(Value::constant(0)),
         _ => match sources {
             [a] => unary(symbols, opcode, a),
@@ -68,7 +68,7 @@ pub(super) fn evaluate(symbols: &mut Symbols, opcode: Opcode, sources: &[Value],
     }
 }
 
-/// A value that may not fit its register wraps there: then nothing is known.
+/// Returns the value of a register. A value that may wrap is unknown.
 fn in_range(symbols: &Symbols, class: Class, value: Value) -> Value {
     let limits = match class {
         Class::B32 => (i64::from(i32::MIN), i64::from(i32::MAX)),
@@ -76,7 +76,7 @@ fn in_range(symbols: &Symbols, class: Class, value: Value) -> Value {
         _ => return value,
     };
     if let Value::Modulo(..) = value {
-        // Wrapping moves it by a multiple of any sector.
+        // Wrapping adds a multiple of every sector size.
         return value;
     }
     let (low, high) = value.bounds(symbols);
@@ -91,7 +91,7 @@ fn unary(symbols: &mut Symbols, opcode: Opcode, a: &Value) -> Option<Value> {
     let (low, high) = a.bounds(symbols);
     match opcode {
         Opcode::MovB32 | Opcode::MovB64 | Opcode::CvtS64S32 | Opcode::ToGlobal => Some(a.clone()),
-        // Of numbers that are not negative, signed and unsigned are the same.
+        // Signed and unsigned agree for non-negative numbers.
         Opcode::CvtU64U32 | Opcode::CvtU32U64 => (low >= 0 && high <= i64::from(i32::MAX)).then(|| a.clone()),
         Opcode::MovPred => Some(Value::Truth(a.truth())),
         Opcode::NotPred => Some(Value::Truth(a.truth().not())),
@@ -109,7 +109,7 @@ fn unary(symbols: &mut Symbols, opcode: Opcode, a: &Value) -> Option<Value> {
 fn binary(symbols: &mut Symbols, opcode: Opcode, a: &Value, b: &Value) -> Option<Value> {
     Some(match opcode {
         Opcode::AddS32 | Opcode::AddS64 => linear(symbols, &[(1, a), (1, b)], 0),
-        // What holds for one thread of a block is told to all.
+        // The barrier gives all threads of a block the same result. It is followed for the warp alone.
         Opcode::BarrierOr => Value::Truth(b.truth()),
         Opcode::SubS32 | Opcode::SubS64 => linear(symbols, &[(1, a), (-1, b)], 0),
         Opcode::MulS32 | Opcode::MulS64 | Opcode::MulWideS32 => product(symbols, a, b)?,
@@ -165,7 +165,7 @@ fn ternary(symbols: &mut Symbols, opcode: Opcode, a: &Value, b: &Value, c: &Valu
     })
 }
 
-/// A comparison: truth values are never compared, and those of floating-point numbers are not known.
+/// Evaluates a comparison. Comparisons of floating-point numbers are unknown; truth values are never compared.
 pub(super) fn compare(
     symbols: &mut Symbols,
     compare: Compare,
@@ -192,7 +192,7 @@ pub(super) fn compare(
             if signed {
                 below
             } else {
-                // A negative number is a large one without its sign.
+                // As an unsigned number, a negative number is larger than any other.
                 let zero = Value::constant(0);
                 let negative = (less(symbols, first, &zero), less(symbols, second, &zero));
                 let differ = negative.0.xor(negative.1);
@@ -207,7 +207,7 @@ pub(super) fn compare(
     })
 }
 
-/// Whether none of the values can be negative.
+/// Returns `Some` if none of the values can be negative.
 fn natural(symbols: &Symbols, values: &[&Value]) -> Option<()> {
     values.iter().all(|value| value.bounds(symbols).0 >= 0).then_some(())
 }
@@ -286,7 +286,7 @@ fn product(symbols: &mut Symbols, a: &Value, b: &Value) -> Option<Value> {
     Some(Value::Between(low, high))
 }
 
-/// Quotient, rounded down, and remainder.
+/// Returns the quotient (rounded down) and the remainder.
 fn divide(symbols: &mut Symbols, a: &Value, b: &Value) -> Option<(Value, Value)> {
     let Value::Form(b) = b else { return None };
     let divisor = symbols.fix(b)?.as_constant().filter(|&divisor| divisor > 0)?;
@@ -300,7 +300,7 @@ fn divide(symbols: &mut Symbols, a: &Value, b: &Value) -> Option<(Value, Value)>
     Some((quotient, Value::Between(0, divisor - 1)))
 }
 
-/// The lanes in which `a < b`.
+/// Returns the lanes in which `a < b`.
 pub(super) fn less(symbols: &mut Symbols, a: &Value, b: &Value) -> Mask {
     match linear(symbols, &[(1, a), (-1, b)], 0) {
         Value::Form(difference) => symbols.negative(&difference),
@@ -311,7 +311,7 @@ pub(super) fn less(symbols: &mut Symbols, a: &Value, b: &Value) -> Mask {
 }
 
 fn least(symbols: &mut Symbols, a: &Value, b: &Value) -> Value {
-    // Of equals the first: clamped to its last value, an index that never exceeds it is itself everywhere.
+    // Prefer the first of equals: an index clamped to its own largest value then keeps its form.
     let mask = less(symbols, b, a).not();
     match select(symbols, mask, a, b) {
         Value::Between(..) => {
@@ -336,7 +336,7 @@ fn select(symbols: &mut Symbols, mask: Mask, a: &Value, b: &Value) -> Value {
     }
 }
 
-/// An operation on the bits of numbers of which one is small and not negative: only as many bits of the other one take part.
+/// Evaluates a bitwise operation with a small non-negative operand. Only the bits below its highest bit are affected.
 fn bitwise(
     symbols: &mut Symbols,
     a: &Value,
@@ -346,7 +346,7 @@ fn bitwise(
 ) -> Option<Value> {
     let (low_a, high_a) = a.bounds(symbols);
     let (low_b, high_b) = b.bounds(symbols);
-    // The one that is known to be smaller decides how many bits take part.
+    // The smaller operand determines the number of affected bits.
     let (wide, narrow, most) = match (low_a >= 0, low_b >= 0) {
         (true, true) if high_a < high_b => (b, a, high_a),
         (_, true) => (a, b, high_b),
@@ -362,13 +362,13 @@ fn bitwise(
         return clears_others.then_some(Value::Between(0, most));
     };
     let exact = symbols.divide(wide, modulus).and_then(|(above, below)| {
-        // All bits, as of a remainder.
+        // A mask of all bits is a remainder.
         let narrow = symbols.resolved(narrow);
         if clears_others && narrow.as_constant() == Some(modulus - 1) {
             return Some(below);
         }
         let (below, bits) = match narrow.as_constant() {
-            // One bit: that many times the quotient by all below it.
+            // A mask of the highest bit is that bit times a quotient.
             Some(bit) if clears_others && bit == modulus / 2 => {
                 let (bit, _) = symbols.divide(&below, modulus / 2)?;
                 return Some(symbols.resolved(&bit).times(modulus / 2));

@@ -1,18 +1,18 @@
-//! What kind of work an instruction is: the one place to say it of a new line of the table in [`ptx::opcode`](crate::ptx::opcode).
+//! The class of each instruction. A new line of the table in [`ptx::opcode`](crate::ptx::opcode) needs its class here.
 
 use crate::ptx::Opcode;
 
 macro_rules! classes {
     ($($(#[$doc:meta])+ $variant:ident $name:literal,)+) => {
-        /// A kind of work. The emulator counts the same kinds, by its own reading of the text.
+        /// A class of instructions. The emulator counts the same classes, from its own parse of the text.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum InstructionClass { $($(#[$doc])+ $variant,)+ }
 
         impl InstructionClass {
-            /// Every kind, in the order of their discriminants.
+            /// Every class, in the order of their discriminants.
             pub const ALL: &'static [InstructionClass] = &[$(InstructionClass::$variant,)+];
 
-            /// Its name: `float32_fma`, …
+            /// The name: `float32_fma`, …
             pub const fn name(self) -> &'static str {
                 match self { $(InstructionClass::$variant => $name,)+ }
             }
@@ -69,8 +69,8 @@ classes! {
     Copy "copy",
 }
 
-/// Of an instruction of the table that waits for asynchronous copies, how many groups of them are on their way then: the one
-/// that it waits for, and those that may stay.
+/// For an instruction that waits for asynchronous copies, the number of groups in flight: the one
+/// that it waits for, and those that it lets continue. 0 for others.
 pub(super) fn groups_on_their_way(opcode: Opcode) -> u32 {
     match opcode {
         Opcode::CopyWait0 => 1,
@@ -81,8 +81,8 @@ pub(super) fn groups_on_their_way(opcode: Opcode) -> u32 {
     }
 }
 
-/// The kind of an instruction of the table, and the floating-point operations of a thread in it (of a whole warp for [`InstructionClass::Matrix`], where
-/// those of integers count, too).
+/// Returns the class of an instruction of the table, and its floating-point operations per thread. For [`InstructionClass::Matrix`], all
+/// operations per warp.
 #[rustfmt::skip]
 pub(super) fn of(opcode: Opcode) -> (InstructionClass, u64) {
     use Opcode::*;
@@ -110,7 +110,7 @@ pub(super) fn of(opcode: Opcode) -> (InstructionClass, u64) {
         ShflBflyB32 | ShflDownB32 | ShflIdxB32 => (InstructionClass::Shuffle, 0),
         Barrier | BarrierOr | WarpBarrier => (InstructionClass::Barrier, 0),
         CopyCommit | CopyWait0 | CopyWait1 | CopyWait2 | CopyWait3 => (InstructionClass::Copy, 0),
-        // 16 × 8 outputs, of so many terms each.
+        // 16 × 8 outputs, each a sum over K.
         MmaTf32 => (InstructionClass::Matrix, 2 * 16 * 8 * 8),
         MmaF16 | MmaBf16 => (InstructionClass::Matrix, 2 * 16 * 8 * 16),
         MmaS8S8 | MmaS8U8 | MmaU8S8 | MmaU8U8 => (InstructionClass::Matrix, 2 * 16 * 8 * 32),

@@ -1,13 +1,13 @@
-//! What a call must move between device memory and the chip, however it is computed: each element once.
+//! Compulsory traffic: every element moves between device memory and the chip at least once, in any schedule.
 
 use super::count::Count;
 use crate::check::Checked;
 use crate::ir::{AxisId, BinaryOp, Expr, ExprId, Literal, SizeId, Source, UnaryOp};
 
-/// Bytes that device memory moves at once.
+/// Bytes of a sector.
 const SECTOR: u64 = 32;
 
-/// Bytes of all inputs that a call reads, in whole sectors. Exact where every tensor is certainly read whole, or not at all.
+/// Returns the bytes of all inputs that a call reads, in whole sectors. Exact if every tensor is certainly read as a whole or not at all.
 pub(super) fn reads(checked: &Checked, sizes: &[u64]) -> Count {
     let op = checked.op();
     let mut reads = Reads {
@@ -36,7 +36,7 @@ pub(super) fn reads(checked: &Checked, sizes: &[u64]) -> Count {
     tensors.fold(Count::default(), Count::plus)
 }
 
-/// Bytes of all outputs, in whole sectors.
+/// Returns the bytes of all outputs, in whole sectors.
 pub(super) fn writes(checked: &Checked, sizes: &[u64]) -> Count {
     let outputs = checked.op().outputs.iter();
     let bytes = outputs.map(|output| in_sectors(volume(&output.dims, sizes), output.element.size()));
@@ -56,11 +56,11 @@ fn value(size: SizeId, sizes: &[u64]) -> u64 {
     sizes.get(size.index()).copied().unwrap_or(0)
 }
 
-/// How much of a tensor is read.
+/// The part of a tensor that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Use {
     None,
-    /// Some, or all, or nothing.
+    /// Any part, possibly nothing or everything.
     Part,
     Whole,
 }
@@ -68,13 +68,13 @@ enum Use {
 struct Reads<'a> {
     checked: &'a Checked,
     sizes: &'a [u64],
-    /// Expressions visited where they may be evaluated, and where they certainly are.
+    /// Visited expressions: those that may be evaluated, and those that certainly are.
     seen: [Vec<bool>; 2],
     inputs: Vec<Use>,
 }
 
 impl Reads<'_> {
-    /// Visits an expression. `surely`: it is evaluated for all values of its axes.
+    /// Visits an expression. `surely` is `true` if it is evaluated for all values of its axes.
     fn visit(&mut self, expr: ExprId, surely: bool) {
         if std::mem::replace(&mut self.seen[usize::from(surely)][expr.index()], true) {
             return;
@@ -130,7 +130,7 @@ impl Reads<'_> {
         value(self.checked.extent(axis), self.sizes)
     }
 
-    /// Whether indices take all combinations of values below the dimensions, as their axes run.
+    /// `true` if the indices take all combinations of values below the dimensions as their axes run.
     fn covers(&self, index: &[ExprId], dims: &[SizeId]) -> bool {
         let independent = |number: usize| {
             let mut axes = self.checked.axes(index[number]).iter();

@@ -1,4 +1,4 @@
-//! Numbers of events: exact, or bounded.
+//! Counts of events: exact or bounded.
 
 use super::class::InstructionClass;
 use std::ops::{Index, IndexMut};
@@ -6,16 +6,16 @@ use std::ops::{Index, IndexMut};
 /// A number of events of a launch.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Count {
-    /// It is at least this.
+    /// The lower bound.
     pub low: u64,
-    /// It is at most this.
+    /// The upper bound.
     pub high: u64,
-    /// The number, or a guess between its bounds.
+    /// The exact number, or a guess between the bounds.
     pub likely: f64,
 }
 
 impl Count {
-    /// A number that is known.
+    /// Returns an exact count.
     pub const fn exactly(number: u64) -> Count {
         Count {
             low: number,
@@ -24,7 +24,7 @@ impl Count {
         }
     }
 
-    /// A number between bounds, included.
+    /// Returns a count between bounds, both included.
     pub const fn between(low: u64, high: u64) -> Count {
         Count {
             low,
@@ -33,12 +33,12 @@ impl Count {
         }
     }
 
-    /// Whether it is known.
+    /// `true` if the count is exact.
     pub const fn is_exact(self) -> bool {
         self.low == self.high
     }
 
-    /// The sum.
+    /// Returns the sum.
     #[must_use]
     pub const fn plus(self, other: Count) -> Count {
         Count {
@@ -48,7 +48,7 @@ impl Count {
         }
     }
 
-    /// So many times as much.
+    /// Returns the product.
     #[must_use]
     pub const fn times(self, times: Count) -> Count {
         Count {
@@ -58,7 +58,7 @@ impl Count {
         }
     }
 
-    /// With the guess that a sample gives.
+    /// Takes the guess from a sample.
     fn like(self, sample: Count, times: f64) -> Count {
         Count {
             likely: (sample.likely * times).clamp(self.low as f64, self.high as f64),
@@ -67,12 +67,12 @@ impl Count {
     }
 }
 
-/// One number a kind of work.
+/// One count for each class of instructions.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct ByClass([Count; InstructionClass::ALL.len()]);
 
 impl ByClass {
-    /// The sum over all kinds.
+    /// The sum over all classes.
     pub fn total(&self) -> Count {
         self.0.iter().fold(Count::default(), |sum, &count| sum.plus(count))
     }
@@ -93,23 +93,23 @@ impl IndexMut<InstructionClass> for ByClass {
 
 macro_rules! counts {
     ($($(#[$doc:meta])+ $field:ident,)+) => {
-        /// What a launch executes and moves.
+        /// The instructions and the traffic of a launch.
         #[derive(Debug, Clone, Copy, Default, PartialEq)]
         pub struct Counts {
-            /// Instructions executed by threads; those that are predicated off do not count.
+            /// Instructions executed by threads, without those that are predicated off.
             pub thread_instructions: ByClass,
-            /// Instructions issued by warps for one thread or more.
+            /// Instructions issued by warps for at least one thread.
             pub warp_instructions: ByClass,
             $($(#[$doc])+ pub $field: Count,)+
         }
 
         impl Counts {
-            /// The numbers besides those by kind of work, with their names.
+            /// The counts that are not by class, with their names.
             pub fn events(&self) -> impl Iterator<Item = (&'static str, Count)> {
                 [$((stringify!($field), self.$field),)+].into_iter()
             }
 
-            /// With the guesses that a sample gives: what `part` of `all` warps do. Of none, as it is.
+            /// Takes the guesses from a sample of `part` out of `all` warps. Without a sample, nothing changes.
             pub(super) fn like(mut self, sample: &Counts, all: u64, part: u64) -> Counts {
                 if part == 0 {
                     return self;
@@ -124,7 +124,7 @@ macro_rules! counts {
                 self
             }
 
-            /// Adds another's so many times.
+            /// Adds other counts so many times.
             pub(super) fn add(&mut self, other: &Counts, times: Count) {
                 for class in 0..InstructionClass::ALL.len() {
                     let (threads, warps) = (&mut self.thread_instructions.0[class], &mut self.warp_instructions.0[class]);
@@ -140,9 +140,9 @@ macro_rules! counts {
 counts! {
     /// Instructions issued by warps with every thread predicated off.
     warp_instructions_skipped,
-    /// Floating-point operations of all precisions outside matrix instructions; a fused multiply-add is two.
+    /// Floating-point operations of all precisions outside matrix instructions. A fused multiply-add counts as two.
     flops,
-    /// Operations of matrix instructions, of integers too.
+    /// Operations of matrix instructions, including integer ones.
     matrix_flops,
     /// Bytes that loads and asynchronous copies request from global memory.
     global_load_bytes,
@@ -156,44 +156,44 @@ counts! {
     global_atomic_bytes,
     /// 32-byte sectors that each atomic operation of a warp touches, summed.
     global_atomic_sectors,
-    /// Of `global_load_bytes`, those that asynchronous copies carry straight to shared memory.
+    /// The part of `global_load_bytes` that asynchronous copies move directly to shared memory.
     global_to_shared_bytes,
     /// Bytes that loads request from shared memory.
     shared_load_bytes,
-    /// Bytes that stores and asynchronous copies send to shared memory, with the zeros that copies fill in.
+    /// Bytes that stores and asynchronous copies write to shared memory, including the zeros that copies fill in.
     shared_store_bytes,
-    /// Passes over the 32 banks of 4 bytes that loads take, other than those of matrices. A warp's 8-byte accesses take at
-    /// least two passes, 16-byte ones four.
+    /// Passes of loads other than `ldmatrix` over the 32 banks of 4 bytes. A warp's 8-byte accesses take at
+    /// least two passes, 16-byte accesses four.
     shared_load_transactions,
-    /// Of those, passes beyond the least number, because lanes want different words of one bank.
+    /// Passes of those beyond the minimum, because lanes access different words of one bank.
     shared_load_bank_conflicts,
     /// Passes of stores.
     shared_store_transactions,
-    /// Of those, passes beyond the least number.
+    /// Passes of those beyond the minimum.
     shared_store_bank_conflicts,
-    /// Passes of `ldmatrix`: at least one a matrix.
+    /// Passes of `ldmatrix`: at least one for each matrix.
     matrix_load_transactions,
-    /// Of those, passes beyond the least number.
+    /// Passes of those beyond the minimum.
     matrix_load_bank_conflicts,
-    /// Passes of what asynchronous copies write, taken as stores of the same threads.
+    /// Passes of the writes of asynchronous copies, counted as stores of the same threads.
     copy_transactions,
-    /// Of those, passes beyond the least number.
+    /// Passes of those beyond the minimum.
     copy_bank_conflicts,
-    /// Branches at which the threads of a warp go different ways.
+    /// Branches at which the threads of a warp diverge.
     divergent_branches,
-    /// Barriers of a block that warps come to.
+    /// Block barriers that warps arrive at.
     barriers,
-    /// Times that a warp needs what a load from global memory gives while it is under way; those that were issued before then arrive together.
+    /// Waits of warps for a result of a global load in flight. Loads issued before the wait arrive together.
     memory_waits,
-    /// Instructions that those warps issue between a load and the wait for it, at most 128 each, summed over the waits.
+    /// Instructions that warps issue between a load and the wait for it, at most 128 each, summed over the waits.
     wait_distance,
-    /// Times that a warp waits for a group of asynchronous copies.
+    /// Waits of warps for a group of asynchronous copies.
     copy_waits,
-    /// Groups of asynchronous copies that may be on their way at those times, the one that is waited for among them, summed.
+    /// Groups of asynchronous copies in flight at those waits, including the awaited one, summed.
     copy_groups,
 }
 
-/// Ways between the multiprocessor and memory.
+/// Kinds of memory traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Traffic {
     GlobalLoad,
@@ -202,9 +202,9 @@ pub(super) enum Traffic {
     Atomic,
     SharedLoad,
     SharedStore,
-    /// What `ldmatrix` reads from shared memory.
+    /// Reads of `ldmatrix` from shared memory.
     MatrixLoad,
-    /// What asynchronous copies write to shared memory.
+    /// Writes of asynchronous copies to shared memory.
     Copy,
 }
 
@@ -215,7 +215,7 @@ impl Traffic {
 }
 
 impl Counts {
-    /// Passes over the banks of shared memory of all kinds of accesses.
+    /// Passes of all accesses over the banks of shared memory.
     pub fn shared_transactions(&self) -> Count {
         self.shared_load_transactions
             .plus(self.shared_store_transactions)
@@ -223,7 +223,7 @@ impl Counts {
             .plus(self.copy_transactions)
     }
 
-    /// Passes beyond the least number, of all kinds of accesses.
+    /// Passes of all accesses beyond the minimum.
     pub fn shared_bank_conflicts(&self) -> Count {
         self.shared_load_bank_conflicts
             .plus(self.shared_store_bank_conflicts)
@@ -242,7 +242,7 @@ impl Counts {
         *moved = moved.plus(bytes);
     }
 
-    /// Adds sectors of global memory, or passes over the banks of shared memory. `least`: the passes without conflicts, where they are known.
+    /// Adds sectors of global memory, or passes over the banks of shared memory. `least` is the number of passes without conflicts, if known.
     pub(super) fn add_units(&mut self, traffic: Traffic, units: Count, least: Option<Count>) {
         let (sum, all_conflicts) = match traffic {
             Traffic::GlobalLoad => (&mut self.global_load_sectors, None),

@@ -1,4 +1,4 @@
-//! How addresses move from execution to execution.
+//! The displacement of addresses between executions.
 
 use super::form::{Form, LANES};
 use super::progression::gcd;
@@ -6,8 +6,8 @@ use super::symbols::{Kind, Symbol, Symbols};
 use smallvec::SmallVec;
 
 impl Symbols {
-    /// How a form's first values are moved in all lanes together, modulo a divisor of 64: for each residue, in how many executions
-    /// of the set and of those loops; and the step by whose multiples they may be moved besides, which `besides` is one of.
+    /// Returns the displacements of a form from its first values, over the executions of the set and of the loops `turns`, modulo a divisor
+    /// of 64. All lanes move together. Unknown displacements are multiples of `step`, which divides `besides`.
     pub fn displacements(&self, form: &Form, besides: i64, modulus: usize, turns: &[u32]) -> Displacements {
         let form = self.resolved(form);
         if besides % modulus as i64 == 0 && form.terms.iter().all(|term| term.slope % modulus as i64 == 0) {
@@ -35,7 +35,7 @@ impl Symbols {
             }
             found.executions.fill(0);
             for step in 0..modulus.min(count as usize) {
-                // Every so many steps the residue is the same.
+                // Residues repeat after `modulus` steps.
                 let steps = (count - 1 - step as u64) / modulus as u64 + 1;
                 for (residue, &number) in before.iter().enumerate().filter(|(_, number)| **number > 0) {
                     let moved = &mut found.executions[(residue + slope * step) % modulus];
@@ -56,26 +56,26 @@ impl Symbols {
         found
     }
 
-    /// Whether a symbol is a side of the box or one of those loops.
+    /// `true` if a symbol is a side of the box, or one of those loops.
     fn is_counted(&self, symbol: u32, turns: &[u32]) -> bool {
         let Symbol { kind, halves, .. } = self.list[symbol as usize];
         (kind == Kind::Side && halves.is_none()) || turns.contains(&symbol)
     }
 }
 
-/// See [`Symbols::displacements`].
+/// How often an address is displaced by each residue of a modulus; see [`Symbols::displacements`].
 pub(super) struct Displacements {
     executions: SmallVec<[u64; 32]>,
     step: i64,
 }
 
 impl Displacements {
-    /// How many executions there are.
+    /// Returns the number of executions.
     pub fn executions(&self) -> u64 {
         self.executions.iter().copied().fold(0, u64::saturating_add)
     }
 
-    /// The sum over all executions of a number that depends on the values modulo the modulus: bounds, if some moves are not known.
+    /// Returns bounds on the sum of a number over all executions. The number depends only on the values modulo the modulus.
     pub fn sum(&self, values: &[i64; LANES], number: impl Fn(&[i64; LANES]) -> (u64, u64)) -> (u64, u64) {
         let modulus = self.executions.len() as i64;
         let (mut low, mut high) = (0u64, 0u64);

@@ -1,26 +1,26 @@
-//! Integers of a kernel as functions of where they are computed.
+//! Integers of a kernel as linear functions of the execution.
 //!
-//! A [`Form`] is `base + lane offset + Σ slope · step`: one number for each lane of a warp, and what is added from one
-//! execution to the next of a set of them (warps of a block, blocks of the grid, turns of loops). The set is a box of
-//! progressions, the [`Symbols`](super::symbols::Symbols). Where a result would not be of this form in the whole set, the set is made
-//! smaller, such that it is: fewer steps, or only every so many. So whatever is counted at one execution is exact for all that remain.
+//! A [`Form`] is `base + lane offset + Σ slope · step`. It gives one number for each lane of a warp, and its growth over a set of
+//! executions (warps of a block, blocks of the grid, iterations of loops). The set is a box of
+//! progressions, the [`Symbols`](super::symbols::Symbols). If a result is not linear over the whole set, the set shrinks
+//! until it is: to fewer steps, or to every n-th step. So counts at one execution are exact for all executions that remain.
 
 use smallvec::SmallVec;
 use std::rc::Rc;
 
 pub(super) const LANES: usize = 32;
 
-/// One integer a lane.
+/// One integer for each lane.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Form {
-    /// In the first execution of the set, before the lane's offset.
+    /// The value in the first execution of the set, without the lane's offset.
     pub base: i64,
-    /// None: 0 for all.
+    /// The offset of each lane; `None` if all are 0.
     pub lanes: Option<Rc<Offsets>>,
     pub terms: Terms,
 }
 
-/// What each lane's value has beyond the base.
+/// The offset of each lane.
 #[derive(Debug)]
 pub(super) struct Offsets {
     least: i64,
@@ -30,7 +30,7 @@ pub(super) struct Offsets {
 
 pub(super) type Terms = SmallVec<[Term; 3]>;
 
-/// What a form grows by with a symbol: `slope` for each `stride` of it.
+/// A form's growth along a symbol: `slope` for each `stride` of the symbol.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Term {
     pub symbol: u32,
@@ -46,12 +46,12 @@ impl Form {
         }
     }
 
-    /// The value that is the same in all lanes and executions.
+    /// The value, if it is the same in all lanes and executions.
     pub fn as_constant(&self) -> Option<i64> {
         (self.lanes.is_none() && self.terms.is_empty()).then_some(self.base)
     }
 
-    /// Whether it is the same in all executions.
+    /// `true` if the form is the same in all executions.
     pub fn is_fixed(&self) -> bool {
         self.terms.is_empty()
     }
@@ -82,7 +82,7 @@ impl Form {
         }
     }
 
-    /// The least and the greatest lane's value in the first execution.
+    /// The smallest and the largest lane's value in the first execution.
     pub fn extremes(&self) -> (i64, i64) {
         let (least, most) = self.lanes.as_ref().map_or((0, 0), |lanes| (lanes.least, lanes.most));
         (self.base.saturating_add(least), self.base.saturating_add(most))
@@ -143,7 +143,7 @@ impl Form {
         }
     }
 
-    /// The same growth from execution to execution, other values in the first.
+    /// Returns a form with other values in the first execution, and the same growth.
     pub fn with_values(&self, values: [i64; LANES]) -> Form {
         Form {
             terms: self.terms.clone(),

@@ -2,11 +2,12 @@
 
 use super::form::LANES;
 
-/// A set of lanes, as far as it is known.
+/// Bounds on a set of lanes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mask {
+    /// The lanes that are certainly in the set.
     pub surely: u32,
-    /// A superset.
+    /// The lanes that may be in the set.
     pub possibly: u32,
 }
 

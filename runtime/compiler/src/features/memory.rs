@@ -1,15 +1,15 @@
-//! How many sectors and passes the accesses of a warp take.
+//! Sectors and passes of a warp's memory accesses.
 
 use super::form::LANES;
 
-/// Bytes that global memory moves at once.
+/// Bytes of a sector.
 pub(super) const SECTOR: usize = 32;
 /// Banks of shared memory, 4 bytes wide.
 const BANKS: usize = 32;
-/// Bytes of a bank: moved by whole words, lanes meet in other banks in the same way.
+/// Bytes of a bank. A shift of all addresses by whole words does not change their conflicts.
 pub(super) const WORD: usize = 4;
 
-/// Sectors that an access of the lanes touches. An access is aligned, so it never crosses a sector.
+/// Returns the sectors that an access of the lanes touches. Accesses are aligned, so none crosses a sector.
 pub(super) fn sectors(lanes: u32, addresses: &[i64; LANES]) -> u64 {
     let mut touched = [0; LANES];
     let mut count = 0;
@@ -30,7 +30,7 @@ pub(super) fn sectors(lanes: u32, addresses: &[i64; LANES]) -> u64 {
     count as u64
 }
 
-/// Lanes whose accesses shared memory serves at once: halves of a warp for 8 bytes, quarters for 16.
+/// Returns the groups of lanes that shared memory serves together: half warps for 8 bytes, quarter warps for 16.
 fn groups(bytes: u32, lanes: u32) -> impl Iterator<Item = u32> {
     let together = if bytes <= 4 { 32 } else { 128 / bytes.min(16) };
     let mask = ((1u64 << together) - 1) as u32;
@@ -39,17 +39,17 @@ fn groups(bytes: u32, lanes: u32) -> impl Iterator<Item = u32> {
         .filter(|&group| group != 0)
 }
 
-/// Passes without any conflict.
+/// Returns the passes without conflicts.
 pub(super) fn least_passes(bytes: u32, lanes: u32) -> u64 {
     groups(bytes, lanes).count() as u64
 }
 
-/// Passes with every conflict that there can be.
+/// Returns the passes if all accesses conflict.
 pub(super) fn most_passes(bytes: u32, lanes: u32) -> u64 {
     u64::from(lanes.count_ones()) * u64::from(bytes.div_ceil(4).max(1))
 }
 
-/// Passes over the banks that an access of the lanes takes.
+/// Returns the passes over the banks for an access of the lanes.
 pub(super) fn passes(bytes: u32, lanes: u32, addresses: &[i64; LANES]) -> u64 {
     let words = i64::from(bytes.div_ceil(4).max(1));
     groups(bytes, lanes)
@@ -57,7 +57,7 @@ pub(super) fn passes(bytes: u32, lanes: u32, addresses: &[i64; LANES]) -> u64 {
         .sum()
 }
 
-/// The most distinct words that fall into one bank.
+/// Returns the largest number of distinct words in one bank.
 fn passes_of(addresses: &[i64; LANES], words: i64, lanes: u32) -> u64 {
     let mut word_of_bank = [i64::MIN; BANKS];
     let mut conflict = false;

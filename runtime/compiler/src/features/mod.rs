@@ -1,31 +1,34 @@
-//! Features: what a kernel does at given sizes, counted from its instructions without running it.
+//! Features: the work of a kernel at given sizes, counted from its instructions without running it.
 //!
 //! ```text
 //!   Stage ──── walk ──▶ Counts ─┐
-//!     │   (sets of warps that   ├──▶ Features ──▶ estimate, cost model
-//!     │    do the same)         │
+//!     │   (sets of warps with   ├──▶ Features ──▶ estimate, cost model
+//!     │    identical work)      │
 //!   Checked ── compulsory ──────┘
 //! ```
 //!
-//! `walk` follows one warp through the tree of instructions. Integers that addresses, conditions and loops depend on are
-//! evaluated for all its lanes, as functions of the warp, the block and the turns of the open loops (`form`); nothing is
-//! loaded, and no floating-point number is computed. Wherever the way goes on or what is counted would be another for other
-//! warps, these are left out, and walked for themselves: interior blocks, edges, a last turn. So a launch of any size
-//! takes as many walks as it has kinds of warps, and each number is exact. What depends on data
-//! is bounded; so is what is left where the kinds are too many.
+//! `walk` follows one warp through the tree of instructions. It evaluates the integers that determine addresses, conditions and loops,
+//! for all lanes, as functions of the warp, the block and the iterations of the open loops (`form`). It loads
+//! nothing and computes no floating-point numbers. Warps that would branch or count differently are set aside and walked
+//! separately: edge blocks, or a last iteration. So a launch of any size
+//! takes one walk for each kind of warp, and each count is exact. Counts that depend on data
+//! are bounded. So are the counts of the remaining warps if there are too many kinds.
 //!
-//! Addresses need not be the same: over the warps that are alike, their remainders by the size of a sector are counted.
+//! Addresses may differ between the warps of a walk: the walk counts how often each residue modulo the sector size occurs.
 //!
-//! To add an instruction, say its kind in `class`; if indices are computed with it, what it computes in `arithmetic`. An
-//! action of its own (`ptx::Action`) has its kind in `program` and its accesses in `walk`.
+//! To add an instruction, give its class in `class`. If it computes indices, give its function in `arithmetic`. A new
+//! `ptx::Action` needs its class in `program` and its memory accesses in `walk`.
 //!
-//! # What there is
+//! # The features
 //!
-//! Numbers are of one launch unless a row says otherwise. *Walk*: counted from the instructions, as the emulator counts them: exact
-//! ([`Count::is_exact`]), but for what depends on data (gathered addresses, conditions on elements), on which stage of a
-//! ring a slab lies in (whether the register goes back to the first one), and on warps of more kinds than the walk has effort for. These
-//! are bounded: `low ≤ number ≤ high`, and `likely`, which models are given, lies between. *Launch*: exact. *Operator*:
-//! exact where each tensor is certainly read whole or not at all, else bounded. *Estimate*: neither.
+//! Counts are per launch unless a row says otherwise. The sources are:
+//!
+//! - *Walk*: counted from the instructions, with the emulator's definitions. A count is exact ([`Count::is_exact`]) unless it depends on
+//!   data (gathered addresses, conditions on elements), on the pipeline stage of a slab, or on more kinds of warps than the effort allows.
+//!   Then it is bounded: `low ≤ number ≤ high`, with `likely`, which models use, between them.
+//! - *Launch*: exact.
+//! - *Operator*: exact if each tensor is certainly read as a whole or not at all, otherwise bounded.
+//! - *Estimate*: neither exact nor bounded.
 //!
 //! | feature | unit | source |
 //! |---|---|---|
@@ -33,26 +36,26 @@
 //! | `warp_instructions`, `thread_instructions` | instructions of warps, of threads | walk |
 //! | `warp_instructions_skipped` | instructions of warps whose threads are all predicated off | walk |
 //! | `flops`, `matrix_flops` | operations | walk |
-//! | `global_load_bytes`, `global_store_bytes`, `global_to_shared_bytes` | bytes that threads ask for | walk |
+//! | `global_load_bytes`, `global_store_bytes`, `global_to_shared_bytes` | bytes that threads request | walk |
 //! | `global_atomic_bytes` | bytes that atomic operations touch | walk |
-//! | `global_load_sectors`, `global_store_sectors`, `global_atomic_sectors` | sectors of 32 bytes, each access of a warp for itself | walk |
-//! | `l2_bytes` | bytes: those sectors | walk |
+//! | `global_load_sectors`, `global_store_sectors`, `global_atomic_sectors` | sectors of 32 bytes, summed over the accesses of warps | walk |
+//! | `l2_bytes` | bytes of those sectors | walk |
 //! | `shared_load_bytes`, `shared_store_bytes` | bytes | walk |
 //! | `shared_load_transactions`, `shared_store_transactions`, `matrix_load_transactions`, `copy_transactions`, `shared_transactions` | passes over the banks; the sum | walk |
-//! | `shared_load_bank_conflicts`, `shared_store_bank_conflicts`, `matrix_load_bank_conflicts`, `copy_bank_conflicts`, `shared_bank_conflicts` | passes beyond the least; the sum | walk |
+//! | `shared_load_bank_conflicts`, `shared_store_bank_conflicts`, `matrix_load_bank_conflicts`, `copy_bank_conflicts`, `shared_bank_conflicts` | passes beyond the minimum; the sum | walk |
 //! | `divergent_branches` | branches of warps | walk |
-//! | `barriers` | barriers of blocks, for each warp | walk |
-//! | `memory_waits` | latencies that warps wait for loads, by the order of the text; the emulator has no such number | walk |
-//! | `wait_distance` | instructions between a load and the wait for it, at most 128 each, by the order of the text | walk |
-//! | `copy_waits`, `copy_groups` | waits of warps for groups of copies; groups that may be on their way then | walk |
-//! | `dram_read_bytes`, `dram_write_bytes` | bytes: whole sectors of what is read and written, once; what blocks leave for each other among them | operator, launch |
-//! | `arithmetic_intensity` | operations a byte of device memory | walk, operator |
+//! | `barriers` | block barriers, once for each warp | walk |
+//! | `memory_waits` | waits of warps for loads, in text order; the emulator does not count them | walk |
+//! | `wait_distance` | instructions between a load and the wait for it, at most 128 each, in text order | walk |
+//! | `copy_waits`, `copy_groups` | waits of warps for groups of copies; groups in flight at those waits | walk |
+//! | `dram_read_bytes`, `dram_write_bytes` | bytes in whole sectors, each sector once, including split-K partials | operator, launch |
+//! | `arithmetic_intensity` | operations per byte of device memory | walk, operator |
 //! | `threads`, `blocks`, `shared_bytes` | threads of a block, blocks, bytes of shared memory of a block | launch |
-//! | `registers` | 32-bit registers of a thread | estimate: values that are live at once |
-//! | `resident_blocks`, `occupancy` | blocks of a multiprocessor; of its places for warps, 0 to 1 | launch, estimate of registers |
-//! | `waves`, `tail`, `active_multiprocessors` | blocks ÷ places; empty places of all waves, 0 to 1; multiprocessors with a block | launch, estimate of registers |
-//! | `loads_in_flight`, `copies_in_flight` | loads of a warp under way when it waits, groups of copies | walk |
-//! | `bytes_in_flight` | bytes under way to a multiprocessor | walk, estimate of registers |
+//! | `registers` | 32-bit registers of a thread | estimate: live values |
+//! | `resident_blocks`, `occupancy` | blocks of a multiprocessor; resident warps ÷ the maximum | launch, estimate of registers |
+//! | `waves`, `tail`, `active_multiprocessors` | blocks ÷ the blocks that fit at once; idle fraction of all waves; multiprocessors with a block | launch, estimate of registers |
+//! | `loads_in_flight`, `copies_in_flight` | loads of a warp in flight when it waits; groups of copies | walk |
+//! | `bytes_in_flight` | bytes in flight to a multiprocessor | walk, estimate of registers |
 
 mod arithmetic;
 mod class;
@@ -78,17 +81,17 @@ use crate::problem::Problem;
 use crate::schedule::Schedule;
 use crate::size::SizeExprError;
 
-/// Why a schedule has no features.
+/// The reason that a schedule has no features.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// It has no kernel.
+    /// The schedule cannot be lowered.
     #[error(transparent)]
     Lower(#[from] lower::Error),
-    /// The kernel is not one for these sizes.
-    #[error("the specialisation does not accept the sizes {0:?}; make it for these, or count at sizes that it accepts")]
+    /// The kernel does not accept these sizes.
+    #[error("the specialisation does not accept the sizes {0:?}; pass sizes that it accepts")]
     Sizes(Vec<u64>),
     /// The grid has no value at these sizes.
-    #[error("the grid at these sizes: {0}")]
+    #[error("the formula of the grid {0} at these sizes")]
     Grid(SizeExprError),
 }
 
@@ -98,34 +101,34 @@ impl From<SizeExprError> for Error {
     }
 }
 
-/// What a kernel does at given sizes, and how it fills a machine.
+/// The work of a kernel at given sizes, and its occupancy of a machine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Features {
-    /// Instructions and traffic of the launch. Of the kernel's instructions; the assembler may merge or unroll some.
+    /// Instructions and traffic of the launch, before ptxas merges or unrolls instructions.
     pub counts: Counts,
-    /// Reads of device memory, in bytes, if each sector is read once: those of the inputs, which are compulsory, and of what blocks leave for
-    /// each other, as if L2 kept nothing of it. From the operator and the launch.
+    /// Bytes read from device memory, if each sector is read once: the inputs, which are compulsory, and split-K partials,
+    /// as if none of them stayed in L2. From the operator and the launch.
     pub dram_read_bytes: Count,
-    /// Writes of device memory, in bytes: whole sectors of the outputs, which are compulsory, and of what blocks leave for each other. From
+    /// Bytes written to device memory: whole sectors of the outputs, which are compulsory, and of split-K partials. From
     /// the operator and the launch.
     pub dram_write_bytes: Count,
     /// Threads of a block. From the launch.
     pub threads: u32,
     /// Blocks. From the launch.
     pub blocks: u64,
-    /// Registers of a thread: an estimate from the values that are live at once, within what the assembler is told.
+    /// Registers of a thread: an estimate from the live values, within the limit that the kernel sets for ptxas.
     pub registers: u32,
     /// Bytes of shared memory of a block. From the launch.
     pub shared_bytes: u32,
-    /// Blocks that a multiprocessor holds at once, at least 1. From threads, registers and shared memory.
+    /// Resident blocks of a multiprocessor, at least 1. From threads, registers and shared memory.
     pub resident_blocks: u32,
-    /// Warps that a multiprocessor holds, of the most that it can: 0 to 1.
+    /// Resident warps of a multiprocessor ÷ its maximum: 0 to 1.
     pub occupancy: f64,
-    /// Blocks ÷ those that the machine holds at once.
+    /// Blocks ÷ resident blocks of the machine.
     pub waves: f64,
-    /// The part of the places for blocks that stays empty in all waves together, 0 to 1: what the last wave leaves.
+    /// The idle fraction of all waves together, 0 to 1, because the last wave is not full.
     pub tail: f64,
-    /// Multiprocessors that have a block.
+    /// Multiprocessors with at least one block.
     pub active_multiprocessors: u32,
 }
 
@@ -135,7 +138,7 @@ impl Features {
         self.dram_read_bytes.plus(self.dram_write_bytes)
     }
 
-    /// Bytes between L2 and the multiprocessors: whole sectors of all accesses, as if nothing were found in L1.
+    /// Bytes between L2 and the multiprocessors: whole sectors of all accesses, without hits in L1.
     pub fn l2_bytes(&self) -> Count {
         let counts = &self.counts;
         let sectors = counts.global_load_sectors.plus(counts.global_store_sectors);
@@ -147,39 +150,39 @@ impl Features {
         self.counts.shared_load_bytes.plus(self.counts.shared_store_bytes)
     }
 
-    /// Arithmetic operations, those of matrix instructions among them, and not those of integers elsewhere.
+    /// Floating-point operations, and all operations of matrix instructions.
     pub fn flops(&self) -> Count {
         self.counts.flops.plus(self.counts.matrix_flops)
     }
 
-    /// Floating-point operations a byte of device memory.
+    /// Floating-point operations per byte of device memory.
     pub fn arithmetic_intensity(&self) -> f64 {
         self.flops().likely / self.dram_bytes().likely.max(1.0)
     }
 
-    /// Loads from global memory that a warp has under way at once, on average.
+    /// Average number of global loads of a warp in flight.
     pub fn loads_in_flight(&self) -> f64 {
         self.counts.warp_instructions[InstructionClass::LoadGlobal].likely / self.counts.memory_waits.likely.max(1.0)
     }
 
-    /// Groups of asynchronous copies that a warp has under way when it waits for one, on average; 0 if it copies none.
+    /// Average number of groups of asynchronous copies in flight when a warp waits for one; 0 without copies.
     pub fn copies_in_flight(&self) -> f64 {
         self.counts.copy_groups.likely / self.counts.copy_waits.likely.max(1.0)
     }
 
-    /// Latencies of global memory that the warps wait for one after the other, summed over the warps: while one group of copies is
-    /// waited for, those behind it come nearer.
+    /// Latencies of global memory that each warp waits for in sequence, summed over the warps. Groups of copies in flight
+    /// share a latency.
     pub fn memory_latencies(&self) -> f64 {
         self.counts.memory_waits.likely + self.counts.copy_waits.likely / self.copies_in_flight().max(1.0)
     }
 
-    /// Bytes that all warps of a multiprocessor have under way from global memory when each waits.
+    /// Bytes in flight from global memory to a multiprocessor when all its warps wait.
     pub fn bytes_in_flight(&self) -> f64 {
         let warps = f64::from(self.resident_blocks * self.threads.div_ceil(32));
         warps * self.counts.global_load_bytes.likely / self.memory_latencies().max(1.0)
     }
 
-    /// Names and values for models, always the same names in the same order. Numbers that are bounded have their likely value.
+    /// Names and values for models. The names and their order never vary. A bounded count has its likely value.
     pub fn named(&self) -> Vec<(&'static str, f64)> {
         let counts = &self.counts;
         let classes = InstructionClass::ALL.iter();
@@ -223,19 +226,19 @@ impl Features {
     }
 }
 
-/// The features of a schedule at concrete sizes (in the order of [`Op::sizes`](crate::ir::Op::sizes)) on a machine.
+/// Returns the features of a schedule at concrete sizes (in the order of [`Op::sizes`](crate::ir::Op::sizes)).
 ///
 /// # Errors
-/// The schedule is not legal, the specialisation belongs to another operator or to other sizes, or the grid is too large.
+/// The schedule is not legal, the specialisation does not accept the sizes, or the grid is too large.
 pub fn of(problem: &Problem<'_>, schedule: &Schedule, sizes: &[u64]) -> Result<Features, Error> {
     let stage = lower::stage(problem, schedule)?;
     of_stage(problem, &stage, sizes)
 }
 
-/// The features of a lowered stage; see [`of`].
+/// Returns the features of a lowered stage; see [`of`].
 ///
 /// # Errors
-/// The stage is not lowered for these sizes, or the grid is too large.
+/// The specialisation does not accept the sizes, or the grid is too large.
 pub fn of_stage(problem: &Problem<'_>, stage: &Stage, sizes: &[u64]) -> Result<Features, Error> {
     let (checked, machine) = (problem.checked, problem.machine);
     if !problem.specialisation.accepts(sizes) {
@@ -285,10 +288,10 @@ pub fn of_stage(problem: &Problem<'_>, stage: &Stage, sizes: &[u64]) -> Result<F
     })
 }
 
-/// Registers that the assembler takes beyond what is live at once: addresses that it keeps, values that it moves.
+/// Registers that ptxas needs beyond the live values: for addresses and moves.
 const REGISTERS_BESIDE: u32 = 10;
 
-/// Registers of a thread: what is live, but no more than the blocks that the assembler is asked to make room for leave.
+/// Returns the estimated registers of a thread: the live values, within the limit that `.minnctapersm` implies.
 fn registers(stage: &Stage, threads: u32) -> u32 {
     let blocks = stage.entry.minimum_blocks.unwrap_or(1).max(1);
     let warps = blocks * threads.div_ceil(32).max(1);

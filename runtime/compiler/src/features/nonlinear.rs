@@ -7,7 +7,7 @@ use super::symbols::{Detail, Kind, Symbol, Symbols};
 use smallvec::SmallVec;
 
 impl Symbols {
-    /// The lanes in which a form is negative.
+    /// Returns the lanes in which a form is negative.
     pub fn negative(&mut self, form: &Form) -> Mask {
         let form = self.resolved(form);
         let values = form.values();
@@ -30,7 +30,7 @@ impl Symbols {
         }
     }
 
-    /// The lanes in which a form is 0.
+    /// Returns the lanes in which a form is 0.
     pub fn zero(&mut self, form: &Form) -> Mask {
         let form = self.resolved(form);
         let values = form.values();
@@ -55,7 +55,7 @@ impl Symbols {
         Mask { surely: 0, possibly }
     }
 
-    /// Quotient, rounded down, and remainder by a positive number.
+    /// Returns the quotient (rounded down) and the remainder by a positive number.
     pub fn divide(&mut self, form: &Form, divisor: i64) -> Option<(Form, Form)> {
         let form = self.resolved(form);
         let (mut quotient, mut rest) = (Form::constant(form.base.div_euclid(divisor)), form.clone());
@@ -86,7 +86,7 @@ impl Symbols {
             if self.detail < Detail::All {
                 return self.divide_loosely(quotient, &rest, divisor);
             }
-            // Either none of what is added carries, or all of it is whole divisors: whatever leaves more executions.
+            // Keep either executions without a carry, or executions at multiples of the divisor, whichever are more.
             let (mut low, mut high) = (i64::MIN, i64::MAX);
             for value in rest.values() {
                 let value = value.rem_euclid(divisor);
@@ -119,7 +119,7 @@ impl Symbols {
         Some((quotient.plus(&carried), rest))
     }
 
-    /// The quotient and the remainder of a number that is the same in all lanes, of which only the bounds are known.
+    /// Bounds the quotient and the remainder of a number that is the same in all lanes.
     fn divide_loosely(&mut self, quotient: Form, rest: &Form, divisor: i64) -> Option<(Form, Form)> {
         let (low, high) = self.hull(rest);
         let (low, high) = (low.div_euclid(divisor), high.div_euclid(divisor));
@@ -129,7 +129,7 @@ impl Symbols {
         })
     }
 
-    /// The quotient, rounded down, of each lane's value in all executions that are kept; where it is not above `least`, that.
+    /// Returns each lane's quotient (rounded down, at least `least`), which is the same in all kept executions.
     pub fn fixed_quotients(&mut self, form: &Form, divisor: i64, least: i64) -> Option<[i64; LANES]> {
         let form = self.resolved(form);
         let (mut low, mut high) = (i64::MIN, i64::MAX);
@@ -145,7 +145,7 @@ impl Symbols {
         self.keep_between(&form.terms, low, high).then_some(quotients)
     }
 
-    /// Splits a symbol into two, where one of them then adds whole divisors: the digits of a number.
+    /// Splits a symbol into a high and a low digit, so that the high digit contributes multiples of the divisor.
     fn split(&mut self, term: &Term, divisor: i64) -> Option<(Term, Term)> {
         let Symbol { first, now, kind, .. } = self.list[term.symbol as usize];
         let digit = term.slope > 0 && divisor % term.slope == 0;
@@ -172,7 +172,7 @@ impl Symbols {
         Some((part(high, divisor), part(low, term.slope)))
     }
 
-    /// One form or the other, lane by lane.
+    /// Selects one of two forms for each lane.
     pub fn select(&mut self, mask: Mask, a: &Form, b: &Form) -> Option<Form> {
         let lanes = mask.exact()?;
         match lanes {

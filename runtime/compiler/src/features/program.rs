@@ -1,19 +1,19 @@
-//! A kernel's instructions made ready to be walked over many times: what every thread does that comes by is summed up once,
-//! and what remains is what addresses, conditions and turns come from, and what depends on them.
+//! A kernel prepared for many walks. Instructions that every thread executes are counted once. The remaining steps
+//! compute addresses, conditions and trip counts, or depend on them.
 
 use super::class::{self, InstructionClass};
 use super::progression::gcd;
 use crate::ptx::text::Entry;
 use crate::ptx::{Action, Guard, Instruction, Item, Loop, Opcode, Operand, Reg, Space};
 
-/// See the module.
+/// A kernel prepared for walks.
 pub(super) struct Program<'a> {
     pub body: Body<'a>,
-    /// By a register's slot: whether its value is to be known, and can be: it is assigned at one place, or is a ring.
+    /// For each slot of a register, `true` if its value is needed and can be known: it is assigned once, or is a ring.
     pub wanted: Vec<bool>,
-    /// Of registers that go round, by their slots, the step; 0 of others. See [`Assignments::step`].
+    /// For each slot of a register, the step of a ring; 0 for other registers. See [`Assignments::step`].
     pub rings: Vec<i64>,
-    /// Where each class's registers begin among the slots.
+    /// The first slot of each class of registers.
     starts: [usize; 6],
     /// Threads of a block.
     pub threads: u32,
@@ -21,14 +21,14 @@ pub(super) struct Program<'a> {
 
 /// The instructions of a region.
 pub(super) struct Body<'a> {
-    /// What each warp does here whose lanes are active.
+    /// The work of each active warp.
     pub work: Work,
     pub steps: Vec<Step<'a>>,
 }
 
-/// What has to be looked at.
+/// A step of a walk.
 pub(super) enum Step<'a> {
-    /// An instruction with a condition, an address, or a result that is wanted; see [`Loads::waits_for`].
+    /// An instruction with a guard, an address, or a needed result, and its wait distance; see [`Loads::waits_for`].
     Instruction(&'a Instruction, Option<u64>),
     If(Guard, Body<'a>),
     Loop(&'a Loop, Body<'a>),
@@ -63,7 +63,7 @@ impl Default for Work {
 }
 
 impl Work {
-    /// An instruction, of the region itself or of its own where it has a condition.
+    /// Returns the work of one instruction.
     pub fn of(instruction: &Instruction, waits: Option<u64>) -> Work {
         let mut work = Work::default();
         work.add(instruction, waits);
@@ -99,20 +99,20 @@ impl Work {
     }
 }
 
-/// Where a register is assigned.
+/// The assignments of a register.
 #[derive(Debug, Clone, Copy, Default)]
 struct Assignments {
     number: u32,
-    /// By a move, by something else.
+    /// `true` if a move assigns it.
     moves: bool,
     others: bool,
-    /// What divides all constants that are added to it.
+    /// The common divisor of all constants that are added to it.
     steps: i64,
 }
 
 impl Assignments {
-    /// The step of a ring: a register that is set, and moved on by multiples of the step. (Such are the addresses of stages
-    /// in shared memory.) Where it is, is known but for such a multiple, if all that it is set to is alike.
+    /// Returns the step of a ring: a register that is set, and incremented by multiples of the step, such as the address of a pipeline stage
+    /// in shared memory. Its value is known up to a multiple of the step.
     fn step(&self) -> i64 {
         if self.moves && !self.others { self.steps } else { 0 }
     }
@@ -168,7 +168,7 @@ impl<'a> Program<'a> {
 
     // ------------------------------------------------------------------ what is wanted
 
-    /// Marks what is needed of the items, from the last to the first: operands are made before.
+    /// Marks the needed registers, from the last item to the first, because operands are computed before their uses.
     fn want(&mut self, items: &[Item]) {
         for item in items.iter().rev() {
             match item {
@@ -193,7 +193,7 @@ impl<'a> Program<'a> {
         }
         let addresses = instruction.action.addresses();
         addresses.iter().for_each(|address| self.want_register(address.base));
-        // What is stored is not wanted; how many bytes are copied is, and who arrives.
+        // Stored values are not needed. The number of copied bytes and of arriving blocks is.
         let sources = matches!(instruction.action, Action::Copy(..) | Action::Arrive(_));
         if sources || addresses.is_empty() && self.wants(&instruction.results) {
             instruction.sources.iter().for_each(|&source| self.want_operand(source));
@@ -211,14 +211,14 @@ impl<'a> Program<'a> {
         self.wanted[slot] = true;
     }
 
-    /// Where each register is assigned; a condition counts as another place.
+    /// Collects the assignments of each register. A guarded assignment counts twice.
     fn assignments(&self, items: &[Item], assignments: &mut [Assignments]) {
         for item in items {
             match item {
                 Item::Instruction(instruction) => {
                     for &result in &instruction.results {
                         let assignments = &mut assignments[self.slot(result)];
-                        // That one thread of a block arrives is told to all.
+                        // The arrival of one thread is broadcast to its block.
                         let elsewhere = instruction.guard.is_some() && !matches!(instruction.action, Action::Arrive(_));
                         assignments.number += 1 + u32::from(elsewhere);
                         match (instruction.action, &instruction.sources[..]) {
@@ -242,7 +242,7 @@ impl<'a> Program<'a> {
         }
     }
 
-    /// Marks registers that may differ between the threads of a warp. Whether it found more.
+    /// Marks registers that may differ between the threads of a warp. Returns `true` if it marked more.
     fn vary(&self, items: &[Item], inside: bool, varying: &mut [bool]) -> bool {
         let mut more = false;
         for item in items {
@@ -257,7 +257,7 @@ impl<'a> Program<'a> {
                             Action::Table(opcode) => opcode == Opcode::TidX || !opcode.row().pure,
                             Action::Compare(..) | Action::Parameter(..) => false,
                             Action::Load(..) | Action::LoadMatrices(..) | Action::Arrive(_) => true,
-                            // They have no results.
+                            // No results.
                             Action::Store(..) | Action::Copy(..) => false,
                         };
                     for &result in &instruction.results {
@@ -292,7 +292,7 @@ impl<'a> Program<'a> {
                 Item::Instruction(instruction) => self.prepare(instruction, &mut body, loads),
                 Item::If(guard, inner) => body.steps.push(Step::If(*guard, self.prepared(inner, loads))),
                 Item::Loop(each) => {
-                    // A second time, since what a turn issues the next one may wait for.
+                    // Twice, because an iteration may wait for loads of the one before.
                     self.prepared(&each.body, loads);
                     body.steps.push(Step::Loop(each, self.prepared(&each.body, loads)));
                 }
@@ -315,20 +315,20 @@ impl<'a> Program<'a> {
     }
 }
 
-/// More instructions than these hide no more of a load's latency: it has arrived.
+/// The number of instructions that hides a load's whole latency.
 const HIDING: u64 = 128;
 
-/// Loads from global memory that are under way, in the order of the text.
+/// Global loads in flight, in text order.
 struct Loads {
-    /// For each slot the number of the wait before which a load into it was issued, and after how many instructions.
+    /// For each slot of a register, the number of waits and of instructions when a load into it was issued.
     issued: Vec<(u32, u64)>,
     waits: u32,
     position: u64,
 }
 
 impl Loads {
-    /// How many instructions after the load an instruction stands that needs what is under way, at most [`HIDING`]. Then all
-    /// that is has arrived. None if it needs nothing of it.
+    /// If an instruction needs a load in flight, returns the number of instructions since that load, at most [`HIDING`]. All loads in
+    /// flight then arrive.
     fn waits_for(&mut self, program: &Program<'_>, instruction: &Instruction) -> Option<u64> {
         self.position += 1;
         let distance = |reg: Reg| {

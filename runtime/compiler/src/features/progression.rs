@@ -1,8 +1,8 @@
-//! Arithmetic progressions, and boxes of them: sets of executions.
+//! Arithmetic progressions, and sets of warps that are products of them.
 
 use smallvec::SmallVec;
 
-/// `low`, `low + stride`, …: `count` values, at least one.
+/// The values `low`, `low + stride`, …: `count` of them, at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Progression {
     pub low: i64,
@@ -20,7 +20,7 @@ impl Progression {
         }
     }
 
-    /// What is left without a part that begins with the same value.
+    /// Returns this progression without a part that begins with the same value.
     pub fn without(self, part: Progression) -> impl Iterator<Item = Progression> {
         let every = part.stride / self.stride;
         let covered = part.count.saturating_mul(every).min(self.count);
@@ -47,23 +47,23 @@ pub(super) fn gcd(a: i64, b: i64) -> i64 {
     a
 }
 
-/// The coordinates of a launch where a warp can be.
+/// The number of coordinates of a warp in a launch.
 pub(super) const COORDINATES: usize = 4;
-/// The warp's number in its block.
+/// The coordinate of the warp in its block.
 pub(super) const WARP: usize = 0;
-/// The block's number in x; in y and z after it.
+/// The coordinate of the block in x. Those in y and z follow.
 pub(super) const BLOCK: usize = 1;
 
-/// A set of warps of a launch: all combinations of its sides' values.
+/// A set of warps of a launch: a box, that is all combinations of its sides' values.
 #[derive(Debug, Clone)]
 pub(super) struct Warps {
     pub sides: Vec<Progression>,
-    /// Each coordinate as a sum of sides, with a weight each.
+    /// Each coordinate as a weighted sum of sides.
     pub coordinates: [SmallVec<[(u32, i64); 2]>; COORDINATES],
 }
 
 impl Warps {
-    /// The warps from number `first` on in each block of a grid.
+    /// Returns so many warps of each block of a grid, from number `first` on.
     pub fn of(first: i64, warps: i64, grid: [u32; 3]) -> Warps {
         let mut sides = vec![Progression {
             low: first,
@@ -82,7 +82,7 @@ impl Warps {
             .fold(1, u64::saturating_mul)
     }
 
-    /// The set without a part of it, whose sides all begin with the same values: disjoint sets.
+    /// Returns disjoint sets that make up this set without a part. The part's sides begin with the same values.
     pub fn without<'a>(&'a self, part: &'a [Progression]) -> impl Iterator<Item = Warps> + 'a {
         (0..part.len()).flat_map(move |number| {
             self.sides[number].without(part[number]).map(move |rest| {

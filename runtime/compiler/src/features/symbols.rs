@@ -4,21 +4,21 @@ use super::form::{Form, LANES, Term, Terms};
 use super::progression::{COORDINATES, Progression, WARP, Warps, gcd};
 use smallvec::SmallVec;
 
-/// What a set of executions runs over: sides of a box of warps, and the turns of the loops that are open.
+/// The dimensions of a set of executions: sides of a box of warps, and iterations of the open loops.
 #[derive(Debug)]
 pub(super) struct Symbols {
     pub list: Vec<Symbol>,
     coordinates: [SmallVec<[(u32, i64); 2]>; COORDINATES],
-    /// For what the set may be made smaller.
+    /// The operations that may shrink the set.
     pub detail: Detail,
 }
 
-/// For what a set may be made smaller. What differs in it otherwise is bounded.
+/// The operations that may shrink a set. Results of others are bounded if they differ within it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Detail {
     /// Nothing.
     Nothing,
-    /// The lanes in which conditions hold, and the turns of loops.
+    /// Conditions, and trip counts of loops.
     Conditions,
     /// Quotients and remainders, too.
     All,
@@ -29,7 +29,7 @@ pub(super) struct Symbol {
     pub kind: Kind,
     pub first: Progression,
     pub now: Progression,
-    /// The symbols that it was split into, and how many values the second has: `high · values + low`.
+    /// The symbols that it was split into, and the number of values of the second: `high · values + low`.
     pub halves: Option<(u32, u32, i64)>,
 }
 
@@ -37,9 +37,9 @@ pub(super) struct Symbol {
 pub(super) enum Kind {
     /// A side of the box.
     Side,
-    /// The turns of a loop, which are counted where it is.
+    /// The iterations of an open loop.
     Turn,
-    /// A number of which nothing but the bounds is known.
+    /// A number of which only the bounds are known.
     Free,
 }
 
@@ -66,17 +66,17 @@ impl Symbols {
         self.list.len() as u32 - 1
     }
 
-    /// Opens a loop at those turns.
+    /// Opens a loop at these iterations.
     pub fn add_turns(&mut self, turns: Progression) -> u32 {
         self.add(turns, Kind::Turn)
     }
 
-    /// What is left of a symbol's values.
+    /// Returns the remaining values of a symbol.
     pub fn now(&self, symbol: u32) -> Progression {
         self.list[symbol as usize].now
     }
 
-    /// A number between bounds, included, that is the same in all lanes.
+    /// Returns an unknown number between bounds (both included) that is the same in all lanes.
     pub fn free(&mut self, low: i64, high: i64) -> Form {
         let count = high.saturating_sub(low).saturating_add(1);
         let values = Progression { low, count, stride: 1 };
@@ -84,13 +84,13 @@ impl Symbols {
         self.form(symbol)
     }
 
-    /// Leaves only the first turns of a loop, at most `count`.
+    /// Keeps only the first iterations of a loop, at most `count`.
     pub fn shorten(&mut self, symbol: u32, count: i64) {
         let now = &mut self.list[symbol as usize].now;
         now.count = now.count.min(count.max(1));
     }
 
-    /// The value of a symbol.
+    /// Returns the value of a symbol.
     pub fn form(&self, symbol: u32) -> Form {
         let now = self.now(symbol);
         Form {
@@ -104,7 +104,7 @@ impl Symbols {
         }
     }
 
-    /// Where the warp is.
+    /// Returns a coordinate of the executing thread's warp; for [`WARP`], the number of the thread in its block.
     pub fn coordinate(&self, coordinate: usize) -> Form {
         let sum = self.coordinates[coordinate]
             .iter()
@@ -122,7 +122,7 @@ impl Symbols {
 
     // ------------------------------------------------------------------ the set
 
-    /// The set that is left, and those that were cut off it.
+    /// Returns the number of executions in the remaining set, and the sets that were cut off.
     pub fn remaining(&self) -> (u64, Vec<Warps>) {
         let sides: Vec<u32> = (0..self.list.len() as u32)
             .filter(|&at| {
@@ -165,7 +165,7 @@ impl Symbols {
         })
     }
 
-    /// The form over the symbols and strides of the set as it is now.
+    /// Rewrites a form in terms of the current symbols and strides.
     pub fn resolved(&self, form: &Form) -> Form {
         if self.is_resolved(form) {
             return form.clone();
@@ -191,7 +191,7 @@ impl Symbols {
         resolved
     }
 
-    /// The least and the greatest that the terms of a resolved form add.
+    /// Returns the smallest and the largest sum of the terms of a resolved form.
     pub fn growth(&self, terms: &[Term]) -> (i64, i64) {
         terms.iter().fold((0i64, 0i64), |(least, most), term| {
             let reach = term.slope.saturating_mul(self.now(term.symbol).count - 1);
@@ -199,7 +199,7 @@ impl Symbols {
         })
     }
 
-    /// The least and the greatest value of a form.
+    /// Returns the smallest and the largest value of a form.
     pub fn hull(&self, form: &Form) -> (i64, i64) {
         if !self.is_resolved(form) {
             return self.hull(&self.resolved(form));
@@ -209,7 +209,7 @@ impl Symbols {
         (least.saturating_add(growth.0), most.saturating_add(growth.1))
     }
 
-    /// Keeps to executions in which the terms of a resolved form add no less than `low` (not above 0) and no more than `high` (not below 0).
+    /// Keeps executions in which the sum of a resolved form's terms is at least `low` (≤ 0) and at most `high` (≥ 0).
     pub fn keep_between(&mut self, terms: &[Term], low: i64, high: i64) -> bool {
         let growth = self.growth(terms);
         if low <= growth.0 && growth.1 <= high {
@@ -218,7 +218,7 @@ impl Symbols {
         if self.detail < Detail::Conditions {
             return false;
         }
-        // Turns first, whose rest costs least; then what adds least, so that the many remain.
+        // Iterations first, because the rest of a loop is cheap to walk. Then terms with small slopes, so that many executions remain.
         let kind = |term: &Term| self.list[term.symbol as usize].kind;
         let (free, mut order): (Terms, Terms) = terms.iter().copied().partition(|term| kind(term) == Kind::Free);
         order.sort_by_key(|term| {
@@ -248,7 +248,7 @@ impl Symbols {
         true
     }
 
-    /// Keeps to executions in which the terms of a resolved form add multiples of a number.
+    /// Keeps executions in which the sum of a resolved form's terms is a multiple of a number.
     pub fn keep_multiples(&mut self, terms: &[Term], of: i64) -> bool {
         if terms.iter().all(|term| term.slope % of == 0) {
             return true;
@@ -266,13 +266,13 @@ impl Symbols {
         true
     }
 
-    /// Keeps to executions in which a form is what it is in the first one.
+    /// Keeps executions in which a form equals its first value.
     pub fn fix(&mut self, form: &Form) -> Option<Form> {
         let form = self.resolved(form);
         self.keep_between(&form.terms, 0, 0).then(|| self.resolved(&form))
     }
 
-    /// Executions of the set, to compare ways of making it smaller.
+    /// Returns the number of executions in the set, to compare ways of shrinking it.
     pub fn size(&self) -> f64 {
         self.list
             .iter()

@@ -1,4 +1,4 @@
-//! Walks over a kernel's instructions, once for each set of warps that are alike.
+//! Walks over a kernel's instructions, once for each set of similar warps.
 
 use super::arithmetic::{self, Value};
 use super::class::InstructionClass;
@@ -13,28 +13,28 @@ use crate::ptx::text::Entry;
 use crate::ptx::{Action, Address, Class, Compare, Few, Guard, Instruction, Loop, Operand, Reg, Space, Width};
 use smallvec::SmallVec;
 
-/// How much is looked at in full detail, and then for conditions alone: an instruction counts 1, one that is evaluated [`EVALUATION`].
-/// It bounds the time that a kernel takes to about a millisecond.
+/// The effort in full detail, and then for conditions alone. An instruction counts 1, an evaluated one [`EVALUATION`].
+/// The limits bound the time for a kernel to about a millisecond.
 const EFFORT: [(Detail, u64); 2] = [(Detail::All, 40_000), (Detail::Conditions, 10_000)];
 const EVALUATION: u64 = 5;
 
-/// A kernel's argument.
+/// The knowledge about a kernel's argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KnownArgument {
-    /// The address of an allocation, which begins at a multiple of 256 bytes.
+    /// The address of an allocation, a multiple of 256 bytes.
     Pointer,
     /// An integer.
     Integer(i64),
-    /// A scalar whose value makes no difference to what is counted, or is not known.
+    /// A scalar whose value is unknown or irrelevant.
     Unknown,
 }
 
-/// What a launch of a kernel does. `arguments`: one a parameter.
+/// Counts the work of a launch. `arguments` has one entry for each parameter.
 pub fn count(entry: &Entry, grid: [u32; 3], arguments: &[KnownArgument]) -> Counts {
     let program = Program::new(entry);
     let mut walk = Walk::new(&program, grid, arguments);
     let all: u64 = walk.parts().iter().map(|(part, _)| part.count()).sum();
-    // What was counted in full detail, and of how many warps: a guess at the others.
+    // The counts in full detail, and the number of their warps, to extrapolate to the others.
     let mut sample = (Counts::default(), 0);
     for (detail, effort) in EFFORT {
         let (counts, left) = walk.launch(detail, effort);
@@ -52,17 +52,17 @@ pub fn count(entry: &Entry, grid: [u32; 3], arguments: &[KnownArgument]) -> Coun
     counts.like(&sample.0, all, sample.1)
 }
 
-/// An access to memory, whose sectors or passes are counted when it is known which executions are alike.
+/// A memory access. Its sectors or passes are counted after the walk, when the set of executions is final.
 struct Access {
     address: Form,
-    /// By multiples of what it may be moved besides; 0 if by nothing.
+    /// Unknown displacements are multiples of this; 0 if there are none.
     besides: i64,
     bytes: u32,
     traffic: Traffic,
     active: Mask,
-    /// The loops around it whose turns are told apart.
+    /// The enclosing loops whose iterations are counted exactly.
     turns: SmallVec<[u32; 3]>,
-    /// How often it happens in the others.
+    /// The number of times that it happens in other enclosing loops.
     times: Count,
 }
 
@@ -71,15 +71,15 @@ struct Walk<'a> {
     grid: [u32; 3],
     arguments: &'a [KnownArgument],
     symbols: Symbols,
-    /// Of each register, by its slot.
+    /// The value in each slot of a register.
     values: Vec<Value>,
-    /// Slots of rings that turned out to be none.
+    /// Slots of registers that turned out not to be rings.
     refuted: Vec<usize>,
     accesses: Vec<Access>,
-    /// The open loops whose turns are told apart, and how often the others' turns happen.
+    /// The open loops whose iterations are counted exactly, and the number of iterations of the others.
     turns: SmallVec<[u32; 3]>,
     times: Count,
-    /// What was looked at, and how much may be before sets are no longer made smaller.
+    /// The effort spent, and the limit after which sets no longer shrink.
     effort: u64,
     most_effort: u64,
 }
@@ -103,7 +103,7 @@ impl<'a> Walk<'a> {
 
     // ------------------------------------------------------------------ sets of warps
 
-    /// The launch's whole warps, and those with fewer threads: with the threads that they have.
+    /// Returns the full warps of the launch, and the partial ones, each with their lanes.
     fn parts(&self) -> Vec<(Warps, u32)> {
         let (whole, rest) = (self.program.threads / 32, self.program.threads % 32);
         let parts = [
@@ -116,7 +116,7 @@ impl<'a> Walk<'a> {
             .collect()
     }
 
-    /// What all warps do, and how many were left out because it would have taken too much effort.
+    /// Returns the counts of all warps, and the number of warps that the effort did not reach.
     fn launch(&mut self, detail: Detail, effort: u64) -> (Counts, u64) {
         let mut total = Counts::default();
         let mut left = 0;
@@ -140,7 +140,7 @@ impl<'a> Walk<'a> {
         (total, left)
     }
 
-    /// What those warps of a set do together that are like its first one, how many they are, and the sets of the others.
+    /// Walks the first warp of a set. Returns the counts of all warps similar to it, their number, and the sets of the others.
     fn set(&mut self, set: &Warps, lanes: u32, detail: Detail) -> (Counts, u64, Vec<Warps>) {
         let refuted = self.refuted.len();
         self.symbols = Symbols::new(set, detail);
@@ -148,10 +148,10 @@ impl<'a> Walk<'a> {
         self.values.resize(self.program.wanted.len(), Value::UNKNOWN);
         let mut once = Counts::default();
         self.body(&self.program.body, Mask::exactly(lanes), &mut once);
-        // The `ret` at the end.
+        // The final `ret`.
         issue(&mut once, InstructionClass::Control, Mask::exactly(lanes));
         if self.refuted.len() > refuted {
-            // What was taken for a ring before is counted anew, without.
+            // A register turned out not to be a ring: count again.
             self.accesses.clear();
             return self.set(set, lanes, detail);
         }
@@ -258,7 +258,7 @@ impl<'a> Walk<'a> {
                 self.access(traffic, address, bytes, active, counts);
             }
             Action::LoadMatrices(_, address) => {
-                // A row of 16 bytes for each lane.
+                // Each lane addresses a row of 16 bytes.
                 self.access(Traffic::MatrixLoad, address, 16, active, counts);
                 let results = instruction.results.iter();
                 results.for_each(|&reg| self.assign(reg, loaded(Width::B32)));
@@ -290,7 +290,7 @@ impl<'a> Walk<'a> {
             Action::Parameter(number, _) => {
                 let value = match self.arguments.get(number as usize) {
                     Some(KnownArgument::Integer(value)) => Value::constant(*value),
-                    // Far apart from each other.
+                    // Allocations never overlap.
                     Some(KnownArgument::Pointer) => Value::constant(i64::from(number + 1) << 48),
                     _ => Value::UNKNOWN,
                 };
@@ -328,7 +328,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What a copy reads of global memory: `size` bytes a lane where that is given, and then nothing of lanes with 0.
+    /// Counts the global reads of a copy: `size` bytes for each lane if given, and nothing for lanes where it is 0.
     fn copied_from(&mut self, from: Address, bytes: u32, size: Option<Operand>, active: Mask, counts: &mut Counts) {
         let Some(size) = size.map(|size| self.operand(size)) else {
             let all = threads(active).times(Count::exactly(bytes.into()));
@@ -357,7 +357,7 @@ impl<'a> Walk<'a> {
             counts.global_to_shared_bytes = counts.global_to_shared_bytes.plus(all);
             return self.access(Traffic::GlobalLoad, from, bytes, reading, counts);
         }
-        // Lanes that read different numbers of bytes are served one after the other.
+        // Lanes that copy part of the bytes: only bounds are known.
         let all = threads(reading).times(Count::between(1, bytes.into()));
         counts.global_to_shared_bytes = counts.global_to_shared_bytes.plus(all);
         counts.add_bytes(Traffic::GlobalLoad, all);
@@ -408,7 +408,7 @@ impl<'a> Walk<'a> {
             Value::Form(step) => self.symbols.fix(&step).and_then(|step| step.as_constant()),
             _ => None,
         };
-        // The counter's first value, and how many turns each lane makes, at least and at most.
+        // Bounds on each lane's trip count.
         let least = i64::from(each.turns.entered);
         let (most, fewest) = match (self.length(&start, &end, step.unwrap_or(1).max(1), least), step) {
             (Some(turns), Some(1..)) => (turns, turns),
@@ -446,7 +446,7 @@ impl<'a> Walk<'a> {
         let mut done = 0;
         let mut left = vec![Progression::below(turns.high as i64)];
         while let Some(some) = left.pop() {
-            // What differs from turn to turn is bounded for all that are left together, if it is not worth telling apart.
+            // Without exact trip counts or detail, the remaining iterations are bounded together.
             let together = !exact || self.symbols.detail == Detail::Nothing;
             let some = if together {
                 Progression::below(turns.high as i64)
@@ -494,7 +494,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The turns of each lane: exactly, and the same in all executions that remain.
+    /// Returns the trip count of each lane, which is the same in all remaining executions.
     fn length(&mut self, start: &Value, end: &Value, step: i64, least: i64) -> Option<[i64; LANES]> {
         let (Value::Form(start), Value::Form(end)) = (start, end) else {
             return None;
@@ -504,7 +504,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// An integer of that width from memory.
+/// Returns the bounds of an integer loaded from memory.
 fn loaded(width: Width) -> Value {
     match width {
         Width::U8 => Value::Between(0, 255),
@@ -514,7 +514,7 @@ fn loaded(width: Width) -> Value {
     }
 }
 
-// ---------------------------------------------------------------------- what masks count for
+// ---------------------------------------------------------------------- counting masks
 
 fn times(active: Mask, of: impl Fn(u32) -> u64) -> Count {
     match active.exact() {
@@ -532,7 +532,7 @@ fn warps(active: Mask) -> Count {
     times(active, |lanes| u64::from(lanes != 0))
 }
 
-/// Sectors or passes of an access whose addresses are not known.
+/// Bounds the sectors or passes of an access with unknown addresses.
 fn units_anywhere(traffic: Traffic, bytes: u32, active: Mask) -> Count {
     if traffic.is_shared() {
         let least = memory::least_passes(bytes, active.surely);
@@ -542,7 +542,7 @@ fn units_anywhere(traffic: Traffic, bytes: u32, active: Mask) -> Count {
     Count::between(sectors.low.min(1), sectors.high)
 }
 
-/// Counts what all active lanes execute.
+/// Counts work of all active lanes.
 fn add_work(work: &Work, active: Mask, counts: &mut Counts) {
     let (threads, warps) = (threads(active), warps(active));
     for &class in InstructionClass::ALL {
@@ -569,14 +569,14 @@ fn add_work(work: &Work, active: Mask, counts: &mut Counts) {
     }
 }
 
-/// Counts an instruction that all active lanes execute.
+/// Counts an instruction of all active lanes.
 fn issue(counts: &mut Counts, class: InstructionClass, active: Mask) {
     let mut work = Work::default();
     work.instructions[class as usize] = 1;
     add_work(&work, active, counts);
 }
 
-/// Counts an instruction with a condition if no lane of a region executes it.
+/// Counts a guarded instruction that no lane of a region executes.
 fn skip(counts: &mut Counts, region: Mask, active: Mask) {
     let skipped = Count::between(
         u64::from(region.surely != 0 && active.possibly == 0),
@@ -597,7 +597,7 @@ fn branch(counts: &mut Counts, region: Mask, taken: Mask) {
     counts.divergent_branches = counts.divergent_branches.plus(diverges);
 }
 
-/// Counts what ends each turn: the counter's step, the comparison, and the branch back.
+/// Counts the end of each iteration: increment, comparison, and branch back.
 fn back_edges(counts: &mut Counts, active: Mask, fewest: &[i64; LANES], most: &[i64; LANES], turns: Count) {
     let sum = |turns: &[i64; LANES], lanes: u32, less: i64| -> u64 {
         let chosen = turns.iter().enumerate().filter(|(lane, _)| lanes >> lane & 1 == 1);
@@ -615,7 +615,7 @@ fn back_edges(counts: &mut Counts, active: Mask, fewest: &[i64; LANES], most: &[
         counts.thread_instructions[class] = counts.thread_instructions[class].plus(threads);
         counts.warp_instructions[class] = counts.warp_instructions[class].plus(warps);
     }
-    // The last turn's branch back is taken by nobody; others part lanes where some make fewer turns.
+    // No lane takes the last branch back. Others diverge if some lanes make fewer iterations.
     let last = Count::between(u64::from(turns.low > 0), 1);
     counts.warp_instructions_skipped = counts.warp_instructions_skipped.plus(last);
     let ends = if fewest == most && active.exact().is_some() {

@@ -1,15 +1,15 @@
-//! Places instructions.
+//! Builds a kernel's body and places its instructions.
 //!
-//! The body under construction is a stack of open regions: the kernel, and in it loops and conditional pieces. A
-//! pure instruction goes to the outermost region in which all its operands exist, before whatever inner region is
-//! still open there; one that stands there already is not repeated. So invariants leave their loops and common
-//! subexpressions are computed once, without a pass of their own.
+//! The body under construction is a stack of open regions: the kernel, and inside it loops and conditional regions. A
+//! pure instruction is placed in the outermost region in which all its operands exist, before the open inner
+//! regions, unless that region already contains it. So loop invariants are hoisted and common
+//! subexpressions are computed once, without a separate pass.
 //!
-//! - Loads of constant memory are pure, but never leave the innermost open conditional: its condition may be what
-//!   keeps them in bounds.
-//! - Mutable registers (accumulators) are changed by [`Builder::assign`] where the call stands, and read by it, or by
-//!   [`Builder::read`], which makes a value of what they hold there.
-//! - Loads of shared memory, stores, barriers and shuffles stay where they are put.
+//! - Loads of constant memory are pure, but never leave the innermost open conditional: its condition may
+//!   keep them in bounds.
+//! - [`Builder::assign`] changes a mutable register (an accumulator) at the current position. [`Builder::read`]
+//!   returns its current content as a value.
+//! - Loads of shared memory, stores, barriers and shuffles stay at the current position.
 
 use super::text::Entry;
 use super::{
@@ -29,22 +29,22 @@ pub struct Builder {
     minimum_blocks: Option<u32>,
     shared: bool,
     counts: [u32; 6],
-    /// For each class, the depth of the region in which each register was made.
+    /// For each class, the depth of the region in which each register was defined.
     depths: [Vec<u32>; 6],
     regions: Vec<Region>,
     regions_opened: u64,
-    /// The region that new instructions do not leave, while it is open.
+    /// An open region that new instructions do not leave.
     floor: Option<Location>,
 }
 
 /// An open region.
 #[derive(Debug)]
 struct Region {
-    /// Different for every region ever opened.
+    /// A number that is unique among all regions ever opened.
     id: u64,
     kind: Kind,
     items: Vec<Item>,
-    /// Where the pure instructions stand among the items, by a hash of what they compute.
+    /// The positions of pure instructions among the items, by a hash of their operation and operands.
     known: FxHashMap<u64, u32>,
 }
 
@@ -55,20 +55,20 @@ enum Kind {
     If(Guard),
 }
 
-/// A region that was open at some time, to ask whether what was made in it still exists.
+/// A region that is or was open. It tells whether values defined in it still exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Location {
     depth: u32,
     id: u64,
 }
 
-/// Inner regions set aside while instructions are put before them.
+/// Inner regions set aside while instructions are placed before them.
 #[derive(Debug)]
 #[must_use = "the inner regions are lost unless resumed"]
 pub struct Suspended(Vec<Region>);
 
 impl Builder {
-    /// An empty kernel with that many threads a block.
+    /// Creates an empty kernel with blocks of so many threads.
     pub fn new(name: &str, threads: u32) -> Builder {
         let mut builder = Builder {
             name: name.to_owned(),
@@ -83,22 +83,22 @@ impl Builder {
             floor: None,
         };
         builder.open(Kind::Kernel);
-        // %p0 is the printer's, for loop branches.
+        // The printer uses %p0 for loop branches.
         builder.register(Class::Pred, 0);
         builder
     }
 
-    /// Tells the assembler how many blocks should fit on a multiprocessor, which bounds the registers: the least number asked for.
+    /// Sets `.minnctapersm`, the number of blocks that must fit on a multiprocessor, which bounds the registers. The smallest request counts.
     pub fn set_minimum_blocks(&mut self, blocks: u32) {
         self.minimum_blocks = Some(self.minimum_blocks.map_or(blocks, |others| others.min(blocks)));
     }
 
-    /// Whether [`Builder::set_minimum_blocks`] was called.
+    /// `true` if [`Builder::set_minimum_blocks`] was called.
     pub fn has_minimum_blocks(&self) -> bool {
         self.minimum_blocks.is_some()
     }
 
-    /// Declares one more parameter of the kernel and reads it.
+    /// Declares the kernel's next parameter and reads it.
     pub fn parameter(&mut self, width: Width) -> Reg {
         let number = self.parameters.len() as u32;
         self.parameters.push(width);
@@ -107,12 +107,12 @@ impl Builder {
 
     // ------------------------------------------------------------------ pure instructions
 
-    /// The result of a pure instruction of the table.
+    /// Emits a pure instruction of the table and returns its result.
     pub fn op(&mut self, opcode: Opcode, sources: &[Operand]) -> Reg {
         self.ops(opcode, sources)[0]
     }
 
-    /// The results of a pure instruction of the table that has several.
+    /// Emits a pure instruction of the table with several results.
     pub fn ops(&mut self, opcode: Opcode, sources: &[Operand]) -> Few<Reg> {
         let row = opcode.row();
         debug_assert!(row.pure, "{opcode:?} must stay where it is put: use `converge`");
@@ -121,17 +121,17 @@ impl Builder {
         self.place(Action::Table(opcode), sources, None, row.results, depth)
     }
 
-    /// A constant in a register. Most instructions take constants as operands; vectors stored and mutable registers do not.
+    /// Returns a register that holds a constant. Most instructions take constants as operands, but vector stores and mutable registers do not.
     pub fn constant(&mut self, class: Class, value: Operand) -> Reg {
         self.op(move_of(class), &[value])
     }
 
-    /// A comparison: signed for integers.
+    /// Emits a comparison, signed for integers.
     pub fn compare(&mut self, compare: Compare, class: Class, a: Operand, b: Operand) -> Reg {
         self.compare_as(compare, class, true, a, b)
     }
 
-    /// A comparison of unsigned integers.
+    /// Emits a comparison of unsigned integers.
     pub fn compare_unsigned(&mut self, compare: Compare, class: Class, a: Operand, b: Operand) -> Reg {
         self.compare_as(compare, class, false, a, b)
     }
@@ -147,7 +147,7 @@ impl Builder {
         )[0]
     }
 
-    /// A load of 1, 2 or 4 neighbours from memory that nobody writes during the kernel. Where the guard does not hold they are 0.
+    /// Loads 1, 2 or 4 neighbours from memory that the kernel does not write. If the guard does not hold, they are 0.
     pub fn load(
         &mut self,
         width: Width,
@@ -165,7 +165,7 @@ impl Builder {
         self.place(load, &[], guard, &classes[..vector.min(4)], depth)
     }
 
-    /// Puts a pure instruction into the region of that depth, unless it stands there already.
+    /// Places a pure instruction in the region at a depth, unless the region already contains it.
     fn place(
         &mut self,
         action: Action,
@@ -179,7 +179,7 @@ impl Builder {
         let floor = floor.map_or(0, |floor| floor.depth as usize).max(depth);
         let places = if floor > depth { &[depth, floor][..] } else { &[depth] };
         for region in places.iter().map(|&depth| &self.regions[depth]) {
-            // Two computations with one hash are as good as unknown to each other: then one of them may stand here twice.
+            // After a hash collision, one of the two computations may be emitted twice.
             if let Some(&at) = region.known.get(&hash)
                 && let Some(Item::Instruction(known)) = region.items.get(at as usize)
                 && (known.action, &known.sources[..], known.guard) == (action, sources, guard)
@@ -201,21 +201,21 @@ impl Builder {
         results
     }
 
-    // ------------------------------------------------------------------ instructions that stay where they are put
+    // ------------------------------------------------------------------ instructions at the current position
 
-    /// A register that can be assigned several times, with its first value.
+    /// Returns a register that can be assigned several times, with its first value.
     pub fn mutable(&mut self, class: Class, first: Operand) -> Reg {
         let reg = self.register(class, self.regions.len() - 1);
         self.assign(move_of(class), reg, &[first]);
         reg
     }
 
-    /// Assigns a mutable register here.
+    /// Assigns a mutable register at the current position.
     pub fn assign(&mut self, opcode: Opcode, result: Reg, sources: &[Operand]) {
         self.assign_if(None, opcode, result, sources);
     }
 
-    /// Assigns a mutable register here where the guard holds.
+    /// Assigns a mutable register at the current position, if the guard holds.
     pub fn assign_if(&mut self, guard: Option<Guard>, opcode: Opcode, result: Reg, sources: &[Operand]) {
         self.check_sources(opcode, sources);
         self.push(Instruction {
@@ -226,7 +226,7 @@ impl Builder {
         });
     }
 
-    /// Assigns several mutable registers here, by one instruction that has several results.
+    /// Assigns several mutable registers by one instruction with several results.
     pub fn assign_all(&mut self, opcode: Opcode, results: &[Reg], sources: &[Operand]) {
         self.check_sources(opcode, sources);
         self.push(Instruction {
@@ -237,14 +237,14 @@ impl Builder {
         });
     }
 
-    /// What a mutable register holds here, as a value.
+    /// Returns the current content of a mutable register as a value.
     pub fn read(&mut self, mutable: Reg) -> Reg {
         let reg = self.register(mutable.class, self.regions.len() - 1);
         self.assign(move_of(mutable.class), reg, &[mutable.into()]);
         reg
     }
 
-    /// An instruction of the table that all threads of a warp or block execute together.
+    /// Emits an instruction of the table that all threads of a warp or block execute together.
     pub fn converge(&mut self, opcode: Opcode, sources: &[Operand]) -> Option<Reg> {
         self.check_sources(opcode, sources);
         let depth = self.regions.len() - 1;
@@ -264,18 +264,18 @@ impl Builder {
         result
     }
 
-    /// Waits for all threads of the block; what they wrote to shared memory is then seen.
+    /// Waits for all threads of the block. Their writes to shared memory are visible afterwards.
     pub fn barrier(&mut self) {
         self.converge(Opcode::Barrier, &[]);
     }
 
-    /// The address of the dynamic shared memory, whose size the launch gives.
+    /// Returns the address of the dynamic shared memory.
     pub fn shared_base(&mut self) -> Reg {
         self.shared = true;
         self.op(Opcode::SharedBase, &[])
     }
 
-    /// A load that stays where it is put: shared memory, or global memory that this kernel writes too.
+    /// Loads at the current position, from shared memory or from global memory that the kernel also writes.
     pub fn load_here(&mut self, space: Space, width: Width, vector: usize, address: Address) -> Few<Reg> {
         let depth = self.regions.len() - 1;
         let results: Few<Reg> = (0..vector).map(|_| self.register(width.class(), depth)).collect();
@@ -288,7 +288,7 @@ impl Builder {
         results
     }
 
-    /// Like [`Builder::load`], into mutable registers, which keep what they held where the guard does not hold.
+    /// Like [`Builder::load`], into mutable registers, which keep their values if the guard does not hold.
     pub fn load_into(&mut self, results: &[Reg], width: Width, address: Address, cache: Cache, guard: Option<Guard>) {
         self.push(Instruction {
             action: Action::Load(Space::Constant, width, address, cache),
@@ -302,7 +302,7 @@ impl Builder {
         });
     }
 
-    /// Four 8 × 8 matrices of 16-bit elements from shared memory, one register each; see [`Action::LoadMatrices`].
+    /// Loads four 8 × 8 matrices of 16-bit elements from shared memory, one register each; see [`Action::LoadMatrices`].
     pub fn load_matrices(&mut self, transposed: bool, address: Address) -> Few<Reg> {
         let depth = self.regions.len() - 1;
         let results: Few<Reg> = (0..4).map(|_| self.register(Class::B32, depth)).collect();
@@ -315,7 +315,7 @@ impl Builder {
         results
     }
 
-    /// Begins a copy of 4, 8 or 16 bytes from global to shared memory. Of `size`, where it is given, only so many are read and
+    /// Starts an asynchronous copy of 4, 8 or 16 bytes from global to shared memory. If `size` is given, only so many bytes are read, and
     /// the others become zeros.
     pub fn copy(&mut self, bytes: u32, to: Address, from: Address, size: Option<Operand>, guard: Option<Guard>) {
         self.push(Instruction {
@@ -326,7 +326,7 @@ impl Builder {
         });
     }
 
-    /// Counts the arrival of a block, where the guard holds: of so many, and this one's number among them; see [`Action::Arrive`].
+    /// Counts the arrival of one of so many blocks, if the guard holds; see [`Action::Arrive`].
     pub fn arrive(&mut self, counter: Address, of: u32, number: Operand, guard: Guard) -> Reg {
         let result = self.register(Class::B32, self.regions.len() - 1);
         self.push(Instruction {
@@ -338,7 +338,7 @@ impl Builder {
         result
     }
 
-    /// A store of 1, 2 or 4 neighbours.
+    /// Stores 1, 2 or 4 neighbours.
     pub fn store(
         &mut self,
         space: Space,
@@ -369,19 +369,19 @@ impl Builder {
         counter
     }
 
-    /// Opens a piece that executes where the guard holds.
+    /// Opens a region that executes if the guard holds.
     pub fn begin_if(&mut self, guard: Guard) {
         self.open(Kind::If(guard));
     }
 
-    /// Opens a piece that executes where the guard holds, and that new instructions do not leave: what follows is long, and few
-    /// come there.
+    /// Opens a region that executes if the guard holds, and that new instructions do not leave. For long code that few threads
+    /// execute.
     pub fn begin_tail(&mut self, guard: Guard) {
         self.begin_if(guard);
         self.stay();
     }
 
-    /// New instructions do not leave the innermost region while it is open: it is long, and what they make would be held throughout.
+    /// Keeps new instructions in the innermost region while it is open. In a long region, hoisted values would occupy registers throughout.
     pub fn stay(&mut self) {
         self.floor = Some(self.here());
     }
@@ -402,12 +402,12 @@ impl Builder {
         self.top().items.push(item);
     }
 
-    /// Sets regions deeper than `depth` aside, so that what follows stands before them.
+    /// Sets regions deeper than `depth` aside, so that new instructions precede them.
     pub fn suspend(&mut self, depth: usize) -> Suspended {
         Suspended(self.regions.split_off((depth + 1).min(self.regions.len())))
     }
 
-    /// Continues in the regions set aside.
+    /// Reopens the regions set aside.
     pub fn resume(&mut self, suspended: Suspended) {
         self.regions.extend(suspended.0);
     }
@@ -427,9 +427,9 @@ impl Builder {
         &mut self.regions[last]
     }
 
-    // ------------------------------------------------------------------ where things are
+    // ------------------------------------------------------------------ locations
 
-    /// The depth of the innermost region: 0 in the kernel's own.
+    /// The depth of the innermost region; 0 for the kernel itself.
     pub fn current_depth(&self) -> usize {
         self.regions.len() - 1
     }
@@ -439,7 +439,7 @@ impl Builder {
         self.location(self.current_depth())
     }
 
-    /// The open region of that depth.
+    /// The open region at a depth.
     pub fn location(&self, depth: usize) -> Location {
         Location {
             depth: depth as u32,
@@ -447,19 +447,19 @@ impl Builder {
         }
     }
 
-    /// Whether what was made at that location still exists here.
+    /// `true` if values defined at a location still exist here.
     pub fn reaches(&self, location: Location) -> bool {
         self.regions
             .get(location.depth as usize)
             .is_some_and(|region| region.id == location.id)
     }
 
-    /// The depth of the region in which a register was made.
+    /// The depth of the region in which a register was defined.
     pub fn depth(&self, reg: Reg) -> usize {
         self.depths[reg.class as usize][reg.number as usize] as usize
     }
 
-    /// The depth of the innermost open conditional; 0 without one.
+    /// The depth of the innermost open conditional; 0 if there is none.
     pub fn innermost_if(&self) -> usize {
         self.regions
             .iter()
@@ -499,9 +499,9 @@ impl Builder {
         );
     }
 
-    // ------------------------------------------------------------------ the end
+    // ------------------------------------------------------------------ end
 
-    /// Closes the kernel. Instructions whose results nobody reads are left out.
+    /// Closes the kernel, and removes dead instructions.
     pub fn finish(mut self) -> Entry {
         while self.regions.len() > 1 {
             self.end();
@@ -520,7 +520,7 @@ impl Builder {
     }
 }
 
-/// The move of a class.
+/// The move instruction of a class.
 pub fn move_of(class: Class) -> Opcode {
     match class {
         Class::Pred => Opcode::MovPred,
@@ -544,7 +544,7 @@ mod tests {
         let predicate = b.compare(Compare::Eq, Class::B32, word.into(), 0.into());
         let guard = Guard { predicate, holds: true };
         b.begin_tail(guard);
-        // Another piece as deep is opened and closed before it, as functions of what is known early do.
+        // A conditional region of the same depth opens and closes before it.
         let inner = b.suspend(0);
         b.begin_if(guard);
         b.end();
@@ -556,7 +556,7 @@ mod tests {
             known,
             "what is there already is used"
         );
-        // From a loop in it, they leave as always.
+        // Instructions in a loop inside it are hoisted as usual.
         b.begin_loop(Class::B32, Turns::new(0, word, 1));
         let of_the_loop = b.op(Opcode::AddS32, &[word.into(), 3.into()]);
         assert_eq!(b.depth(of_the_loop), 1);

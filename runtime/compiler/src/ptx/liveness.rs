@@ -1,8 +1,8 @@
-//! Leaves out instructions whose results nobody reads; and how many registers are in use at once.
+//! Dead code elimination and register pressure.
 
 use super::{Action, Class, Instruction, Item, Loop, Operand, Reg};
 
-/// Leaves out what is not needed of a kernel's body. `counts`: the registers of each class.
+/// Removes dead instructions from a kernel's body. `counts` is the number of registers of each class.
 pub(super) fn sweep(body: &mut Vec<Item>, counts: &[u32; 6]) {
     let mut live = Registers(counts.map(|count| vec![false; count as usize]));
     mark_assigned(body, &mut live);
@@ -18,7 +18,7 @@ impl Registers {
         self.0[reg.class as usize][reg.number as usize]
     }
 
-    /// Whether it was not in the set.
+    /// Adds a register. Returns `true` if it was not in the set.
     fn insert(&mut self, reg: Reg) -> bool {
         !std::mem::replace(&mut self.0[reg.class as usize][reg.number as usize], true)
     }
@@ -29,7 +29,7 @@ impl Registers {
         }
     }
 
-    /// Inserts what is in both of two sets.
+    /// Adds the intersection of two sets.
     fn insert_both(&mut self, a: &Registers, b: &Registers) {
         for ((own, a), b) in self.0.iter_mut().zip(&a.0).zip(&b.0) {
             for ((own, &a), &b) in own.iter_mut().zip(a).zip(b) {
@@ -39,7 +39,7 @@ impl Registers {
     }
 }
 
-/// Whether an instruction may be left out when its results are not read.
+/// `true` if an instruction may be removed when its results are not read.
 fn removable(instruction: &Instruction) -> bool {
     match instruction.action {
         Action::Table(opcode) => opcode.row().pure,
@@ -48,7 +48,8 @@ fn removable(instruction: &Instruction) -> bool {
     }
 }
 
-/// Registers assigned more than once and read anywhere are live throughout: their uses may stand before in the text.
+/// Marks registers that are assigned more than once and read anywhere. They are live throughout, because uses may precede assignments in
+/// the text.
 fn mark_assigned(items: &[Item], live: &mut Registers) {
     let none = live.clone();
     let (mut assigned, mut repeatedly, mut read) = (none.clone(), none.clone(), none);
@@ -60,7 +61,7 @@ fn mark_assigned(items: &[Item], live: &mut Registers) {
         }
         for source in &instruction.sources {
             if let Operand::Reg(reg) = source {
-                // An accumulator that only feeds itself is not read.
+                // An accumulator that only updates itself is not read.
                 if !instruction.results.contains(reg) {
                     read.insert(*reg);
                 }
@@ -80,7 +81,7 @@ fn visit(items: &[Item], each: &mut impl FnMut(&Instruction)) {
     }
 }
 
-/// Walks backwards: values are read after they are made, so one pass sees every reader first.
+/// Walks backwards. Values are read after they are computed, so one pass sees every reader first.
 fn sweep_items(items: &mut Vec<Item>, live: &mut Registers) {
     let needed: Vec<bool> = items.iter_mut().rev().map(|item| needed(item, live)).collect();
     let mut needed = needed.into_iter().rev();
@@ -117,7 +118,7 @@ fn needed(item: &mut Item, live: &mut Registers) -> bool {
     true
 }
 
-/// A vector load of which one half is not read loads the other alone.
+/// Halves a vector load while one half is not read.
 fn narrow(instruction: &mut Instruction, live: &Registers) {
     while let Action::Load(_, width, ref mut address, _) = instruction.action
         && instruction.results.len() > 1
@@ -132,7 +133,7 @@ fn narrow(instruction: &mut Instruction, live: &Registers) {
         } else {
             return;
         }
-        // What it keeps where it does not load.
+        // Sources that are also results keep their values if the guard does not hold.
         let results = &instruction.results;
         instruction
             .sources
@@ -142,7 +143,7 @@ fn narrow(instruction: &mut Instruction, live: &Registers) {
 
 // ---------------------------------------------------------------------- pressure
 
-/// The most 32-bit registers that hold something to be read later, in the order of the text. `counts`: the registers of each class.
+/// Returns the largest number of live 32-bit registers, in text order. `counts` is the number of registers of each class.
 pub(super) fn pressure(body: &[Item], counts: &[u32; 6]) -> u32 {
     let mut pressure = Pressure {
         live: Registers(counts.map(|count| vec![false; count as usize])),
@@ -153,7 +154,7 @@ pub(super) fn pressure(body: &[Item], counts: &[u32; 6]) -> u32 {
     pressure.most
 }
 
-/// What is live at a place, walking backwards.
+/// The live registers at a point of a backward walk.
 struct Pressure {
     live: Registers,
     words: u32,
@@ -166,7 +167,7 @@ impl Pressure {
             match item {
                 Item::Instruction(instruction) => self.instruction(instruction),
                 Item::If(guard, body) => {
-                    // What is live after it stays so where the piece is skipped.
+                    // Registers that are live after it remain live if it is skipped.
                     let after = self.live.clone();
                     self.items(body);
                     self.add_all(&after);
@@ -177,7 +178,7 @@ impl Pressure {
         }
     }
 
-    /// What the first instructions read is live at the end, too: found by a first pass.
+    /// Walks a loop twice: the first pass finds the registers that the next iteration reads.
     fn turns(&mut self, each: &Loop) {
         let read = [each.turns.end, each.turns.step];
         self.add(each.counter);
@@ -233,7 +234,7 @@ impl Pressure {
     }
 }
 
-/// 32-bit registers of a register of that class.
+/// The number of 32-bit registers that a register of the class occupies.
 const fn words(class: Class) -> u32 {
     match class {
         Class::Pred => 0,

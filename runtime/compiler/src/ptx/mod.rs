@@ -1,11 +1,11 @@
 //! PTX: a typed instruction table, a builder that places instructions, and the text.
 //!
-//! - [`opcode`] holds the table: one line an instruction, with the classes of its operands.
-//! - [`builder`] makes a kernel's body. Pure instructions are numbered and put into the outermost region in which
-//!   their operands exist, so common subexpressions are shared and loop invariants hoisted by construction.
-//! - [`text`] prints it: deterministic, one instruction a line.
+//! - [`opcode`] is the table: one line for each instruction, with the classes of its operands.
+//! - [`builder`] builds a kernel's body. It numbers pure instructions by value and places them in the outermost region in which
+//!   their operands exist. So common subexpressions are shared and loop invariants hoisted by construction.
+//! - [`text`] prints the body: deterministically, one instruction on each line.
 //!
-//! To add an instruction, add its line to the table in `opcode.rs`; every line is assembled by `ptxas` in the tests.
+//! To add an instruction, add its line to the table in `opcode.rs`. The tests assemble every line with `ptxas`.
 
 pub mod builder;
 mod liveness;
@@ -16,7 +16,7 @@ pub use builder::{Builder, Location};
 pub use opcode::{Class, Compare, Opcode};
 use smallvec::{SmallVec, smallvec};
 
-/// A virtual register. Assigned once, unless made by [`Builder::mutable`].
+/// A virtual register. It is assigned once, unless [`Builder::mutable`] made it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Reg {
     /// Its class.
@@ -67,14 +67,14 @@ impl From<f64> for Operand {
 pub struct Address {
     /// The register.
     pub base: Reg,
-    /// Bytes added to it.
+    /// The offset in bytes.
     pub offset: i32,
 }
 
 /// A state space of loads and stores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Space {
-    /// Global memory that nobody writes during the kernel (`.global.nc`): loads only.
+    /// Global memory that the kernel does not write (`.global.nc`): loads only.
     Constant,
     /// Global memory.
     Global,
@@ -82,13 +82,13 @@ pub enum Space {
     Shared,
 }
 
-/// What a load leaves in the caches, or a store.
+/// The cache hint of a load or store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, bincode::Encode, bincode::Decode)]
 pub enum Cache {
-    /// As usual.
+    /// The default policy.
     #[default]
     Normal,
-    /// Read or written once: first to be evicted.
+    /// For data that is read or written once: evicted first.
     Streaming,
 }
 
@@ -122,7 +122,7 @@ impl Width {
         }
     }
 
-    /// The class of the register it is loaded into or stored from.
+    /// The class of the registers that hold it.
     pub const fn class(self) -> Class {
         match self {
             Width::B16 => Class::B16,
@@ -134,7 +134,7 @@ impl Width {
     }
 }
 
-/// A condition on an instruction: executes where the predicate has this value.
+/// A condition on an instruction, which executes if the predicate has this value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Guard {
     /// The predicate.
@@ -143,24 +143,24 @@ pub struct Guard {
     pub holds: bool,
 }
 
-/// Operands of an instruction: seldom more than 3, and then without an allocation.
+/// The operands of an instruction. Up to 3 are stored without an allocation.
 pub type Few<T> = SmallVec<[T; 3]>;
 
 /// One instruction.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Instruction {
-    /// What it does.
+    /// The operation.
     pub action: Action,
-    /// Registers it assigns.
+    /// The registers that it assigns.
     pub results: Few<Reg>,
-    /// What it reads, besides addresses.
+    /// The operands that it reads, besides addresses.
     pub sources: Few<Operand>,
     /// The condition under which it executes.
     pub guard: Option<Guard>,
 }
 
 impl Instruction {
-    /// Whether it sets its results to 0 before, because it may not happen.
+    /// `true` if its results are set to 0 first, because its guard may not hold.
     pub fn leaves_zeros(&self) -> bool {
         match self.action {
             Action::Load(..) => self.guard.is_some() && self.sources.is_empty(),
@@ -170,33 +170,33 @@ impl Instruction {
     }
 }
 
-/// What an instruction does.
+/// The operation of an instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
     /// A line of the table.
     Table(Opcode),
     /// `setp`
     Compare(Compare, Class, bool),
-    /// A load of one element or a vector of 2 or 4. Where its guard does not hold its results become 0, or, if they are its sources
-    /// too, stay as they are.
+    /// A load of one element or a vector of 2 or 4. If its guard does not hold, its results become 0. Results that are also sources
+    /// keep their values instead.
     Load(Space, Width, Address, Cache),
-    /// A store of as many sources.
+    /// A store of its sources: one element or a vector of 2 or 4.
     Store(Space, Width, Address, Cache),
-    /// `ldmatrix` of four 8 × 8 matrices of 16-bit elements, whose rows' addresses the warp's lanes give: transposed, or not.
+    /// `ldmatrix` of four 8 × 8 matrices of 16-bit elements, transposed if `true`. Each lane gives the address of a row.
     LoadMatrices(bool, Address),
-    /// `cp.async` of 4, 8 or 16 bytes from global memory to shared memory (`to`, `from`). A source, if there is one, is how
-    /// many of them are read; the others become zeros.
+    /// `cp.async` of 4, 8 or 16 bytes, to an address of shared memory from an address of global memory. A source, if there is one, is the
+    /// number of bytes to read. The others become zeros.
     Copy(u32, Address, Address),
-    /// `atom.inc`, which makes visible what its block has written, and sees what others had: counts up to the first source, and then
-    /// begins at 0 anew. Gives the count before; where its guard does not hold, 0. The second source is not printed: it
-    /// is the count that the thread finds if blocks come in the order of their numbers, for those who count without running.
+    /// `atom.inc` with acquire and release semantics: counts up to the first source, then wraps to 0. The result is the count
+    /// before, or 0 if the guard does not hold. The second source is not printed. It
+    /// is the result if blocks arrive in the order of their numbers, for `features`.
     Arrive(Address),
-    /// `ld.param` of the parameter with that number.
+    /// `ld.param` of the parameter at a position.
     Parameter(u32, Width),
 }
 
 impl Action {
-    /// The addresses it takes.
+    /// The addresses that it uses.
     pub fn addresses(&self) -> Few<Address> {
         match *self {
             Action::Load(_, _, address, _)
@@ -216,14 +216,14 @@ pub enum Item {
     Instruction(Instruction),
     /// A counted loop.
     Loop(Loop),
-    /// A piece executed where a predicate holds (or does not).
+    /// A conditional region.
     If(Guard, Vec<Item>),
 }
 
 /// `for (counter = start; counter < end; counter += step) body`, signed; see [`Turns`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loop {
-    /// The counter; not changed in the body.
+    /// The counter. The body does not change it.
     pub counter: Reg,
     /// Its values.
     pub turns: Turns,
@@ -238,16 +238,16 @@ pub struct Turns {
     pub start: Operand,
     /// The bound.
     pub end: Operand,
-    /// What it grows by: positive.
+    /// The increment, which is positive.
     pub step: Operand,
-    /// Whether the first turn certainly happens.
+    /// `true` if the first iteration certainly happens.
     pub entered: bool,
-    /// Whether the assembler is told not to unroll it.
+    /// `true` if ptxas must not unroll the loop.
     pub rolled: bool,
 }
 
 impl Turns {
-    /// From `start` to `end`, by `step`.
+    /// Counts from `start` to `end` by `step`.
     pub fn new(start: impl Into<Operand>, end: impl Into<Operand>, step: impl Into<Operand>) -> Turns {
         Turns {
             start: start.into(),
@@ -258,12 +258,12 @@ impl Turns {
         }
     }
 
-    /// Says whether the first turn certainly happens.
+    /// States whether the first iteration certainly happens.
     pub fn entered(self, entered: bool) -> Turns {
         Turns { entered, ..self }
     }
 
-    /// Keeps it from being unrolled.
+    /// Prevents ptxas from unrolling the loop.
     pub fn rolled(self) -> Turns {
         Turns { rolled: true, ..self }
     }

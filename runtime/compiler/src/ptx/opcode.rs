@@ -1,13 +1,13 @@
 //! The instruction table.
 //!
-//! Loads, stores, comparisons and parameters have operands of their own (`Action` in the parent module); everything else is a line here:
+//! Loads, stores, comparisons and parameters have special operands (`Action` in the parent module). Every other instruction is a line here:
 //! name, text, classes of the sources, class of the result. `convergent` marks instructions that all threads of a warp or
-//! block must execute together: they stay where they are put.
+//! block must execute together. The builder does not move them.
 
 /// A class of registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Class {
-    /// A truth value.
+    /// A predicate.
     Pred,
     /// 16 bits: binary16, bfloat16.
     B16,
@@ -25,7 +25,7 @@ impl Class {
     /// Every class, in order of declaration.
     pub const ALL: [Class; 6] = [Class::Pred, Class::B16, Class::B32, Class::B64, Class::F32, Class::F64];
 
-    /// The type a register of the class is declared with.
+    /// The declared type of registers of this class.
     pub const fn declaration(self) -> &'static str {
         match self {
             Class::Pred => "pred",
@@ -37,7 +37,7 @@ impl Class {
         }
     }
 
-    /// The prefix of its registers' names.
+    /// The prefix of register names.
     pub const fn prefix(self) -> &'static str {
         match self {
             Class::Pred => "%p",
@@ -50,7 +50,7 @@ impl Class {
     }
 }
 
-/// Comparisons of `setp`. `…U` hold also if an operand is NaN.
+/// Comparisons of `setp`. Those that end in `U` also hold if an operand is NaN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Compare {
@@ -66,7 +66,7 @@ pub enum Compare {
 }
 
 impl Compare {
-    /// Its spelling.
+    /// The PTX spelling.
     pub const fn text(self) -> &'static str {
         match self {
             Compare::Eq => "eq",
@@ -85,15 +85,15 @@ impl Compare {
 /// A line of the table.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
-    /// Mnemonic with all its qualifiers; special registers and fixed operands follow it after a `|`.
+    /// The mnemonic with its qualifiers. Special registers and fixed operands follow after a `|`.
     pub text: &'static str,
     /// Classes of the sources.
     pub sources: &'static [Class],
     /// Classes of the results.
     pub results: &'static [Class],
-    /// Whether it depends on nothing but its sources.
+    /// `true` if the result depends only on the sources.
     pub pure: bool,
-    /// How many operands stand in braces together, results first; empty where each stands alone.
+    /// The sizes of the brace groups of operands, results first; empty if no operands are grouped.
     pub groups: &'static [usize],
 }
 
@@ -178,7 +178,7 @@ table! {
     ShrS64    "shr.s64"      (B64 B32)     -> (B64);
     ClzB64    "clz.b64"      (B64)         -> (B32);
 
-    // binary32; `.rn` keeps the assembler from fusing what was not asked to be
+    // binary32; `.rn` prevents ptxas from fusing multiplications and additions
     AddF32    "add.rn.f32"   (F32 F32)     -> (F32);
     SubF32    "sub.rn.f32"   (F32 F32)     -> (F32);
     MulF32    "mul.rn.f32"   (F32 F32)     -> (F32);
@@ -247,7 +247,7 @@ table! {
     TruncF64  "cvt.rzi.f64.f64" (F64)      -> (F64);
     NearF64   "cvt.rni.f64.f64" (F64)      -> (F64);
 
-    // moves; the ones between classes keep the bits
+    // moves; those between classes keep the bits
     MovPred   "mov.pred"     (Pred)        -> (Pred);
     MovB16    "mov.b16"      (B16)         -> (B16);
     MovB32    "mov.b32"      (B32)         -> (B32);
@@ -276,7 +276,7 @@ table! {
     SelF32    "selp.f32"     (F32 F32 Pred) -> (F32);
     SelF64    "selp.f64"     (F64 F64 Pred) -> (F64);
 
-    // where the thread is
+    // position of the thread
     TidX      "mov.u32|%tid.x"    ()       -> (B32);
     CtaidX    "mov.u32|%ctaid.x"  ()       -> (B32);
     CtaidY    "mov.u32|%ctaid.y"  ()       -> (B32);
@@ -287,23 +287,23 @@ table! {
     // a pointer parameter as an address of global memory
     ToGlobal  "cvta.to.global.u64" (B64)   -> (B64);
 
-    // together with other threads: value, lane mask or offset
+    // shuffles: value, lane mask or offset
     ShflBflyB32 "shfl.sync.bfly.b32||31, 0xffffffff" (B32 B32) -> (B32) convergent;
     ShflDownB32 "shfl.sync.down.b32||31, 0xffffffff" (B32 B32) -> (B32) convergent;
     ShflIdxB32 "shfl.sync.idx.b32||31, 0xffffffff" (B32 B32) -> (B32) convergent;
     Barrier   "bar.sync|0"   ()            -> () convergent;
-    // barrier 0; whether any thread of the block says so
+    // barrier 0; `or` over the block's predicates
     BarrierOr "bar.red.or.pred" (B32 Pred) -> (Pred) convergent;
     WarpBarrier "bar.warp.sync|0xffffffff" () -> () convergent;
 
-    // copies from global to shared memory, in groups; the wait is for all but the newest so many
+    // groups of asynchronous copies; the wait is for all but the newest so many groups
     CopyCommit "cp.async.commit_group" ()  -> () convergent;
     CopyWait0 "cp.async.wait_group|0" ()   -> () convergent;
     CopyWait1 "cp.async.wait_group|1" ()   -> () convergent;
     CopyWait2 "cp.async.wait_group|2" ()   -> () convergent;
     CopyWait3 "cp.async.wait_group|3" ()   -> () convergent;
 
-    // tensor cores: a tile of 16 × 8 outputs a warp, D = A · B + C
+    // tensor cores: a tile of 16 × 8 outputs for each warp, D = A · B + C
     MmaF16  "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32"
         (B32 B32 B32 B32 B32 B32 F32 F32 F32 F32) -> (F32 F32 F32 F32) [4 4 2 4] convergent;
     MmaBf16 "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"

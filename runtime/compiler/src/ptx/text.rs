@@ -1,20 +1,20 @@
-//! The text of a kernel.
+//! Prints kernels.
 
 use super::{Action, Address, Cache, Class, Few, Instruction, Item, Loop, Opcode, Operand, Reg, Space, Width};
 use crate::target::Target;
 
-/// A finished kernel body with what its declaration says.
+/// A finished kernel: its declaration and its body.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     /// The entry's name.
     pub name: String,
-    /// One a parameter: its PTX type (`u64`, `f32`, …).
+    /// The PTX type of each parameter (`u64`, `f32`, …).
     pub parameters: Vec<Width>,
-    /// Threads a block.
+    /// Threads of a block.
     pub threads: u32,
-    /// Blocks that should fit on a multiprocessor, where that is worth telling the assembler.
+    /// Blocks that must fit on a multiprocessor (`.minnctapersm`), if the kernel requires a number.
     pub minimum_blocks: Option<u32>,
-    /// Whether dynamic shared memory is used.
+    /// `true` if the kernel uses dynamic shared memory.
     pub shared: bool,
     /// Registers of each class, in the order of [`Class::ALL`].
     pub registers: [u32; 6],
@@ -23,21 +23,21 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The module with this entry alone.
+    /// Prints a module with this entry only.
     pub fn module(&self, target: Target) -> String {
         module(std::slice::from_ref(self), target)
     }
 
-    /// The most 32-bit registers of a thread that hold something at once, in the order of the text. The assembler needs
-    /// some more, and may order it otherwise.
+    /// Returns the largest number of live 32-bit registers of a thread, in text order. ptxas needs
+    /// a few more, and may reorder instructions.
     pub fn pressure(&self) -> u32 {
         super::liveness::pressure(&self.body, &self.registers)
     }
 }
 
-/// The module with these entries.
+/// Prints a module with these entries.
 pub fn module(entries: &[Entry], target: Target) -> String {
-    // About 40 characters an instruction, of which most make one register.
+    // About 40 characters for each instruction. Most instructions define one register.
     let registers: u32 = entries.iter().flat_map(|entry| entry.registers).sum();
     let mut printer = Printer {
         out: String::with_capacity(1024 + 40 * registers as usize),
@@ -138,7 +138,7 @@ impl Printer {
         self.label(end);
     }
 
-    /// Compares a counter with its bound, and begins a line that is executed where that holds.
+    /// Prints a comparison of a counter with its bound, and begins a line that executes if it holds.
     fn compare_counter(&mut self, compare: &str, bits: &str, each: &Loop) {
         self.texts(&["    setp.", compare, ".s", bits, " ", LOOP_PREDICATE, ", "]);
         self.register(each.counter);
@@ -159,7 +159,7 @@ impl Printer {
         self.text(":\n");
     }
 
-    /// A kernel is thousands of these: they are put together without the formatting machinery.
+    /// Prints an instruction. Kernels have thousands of them, so it avoids the formatting machinery.
     fn instruction(&mut self, entry: &str, instruction: &Instruction) {
         if instruction.leaves_zeros() {
             for &result in &instruction.results {
@@ -225,7 +225,7 @@ impl Printer {
                 self.address(address);
             }
             Action::Copy(bytes, to, from) => {
-                // What fills a sector and more is not kept in L1.
+                // 16-byte copies bypass L1.
                 let level = if bytes == 16 { "cg" } else { "ca" };
                 self.texts(&["cp.async.", level, ".shared.global "]);
                 self.address(to);
@@ -270,7 +270,7 @@ impl Printer {
         }
     }
 
-    /// Results, then sources; in braces those that stand together.
+    /// Prints results, then sources. Grouped operands are in braces.
     fn operands(&mut self, instruction: &Instruction, groups: &[usize]) {
         let results = instruction.results.iter().map(|&reg| Operand::Reg(reg));
         let all: Few<Operand> = results.chain(instruction.sources.iter().copied()).collect();
@@ -334,7 +334,7 @@ impl Printer {
         self.prefixed(if value < 0 { "-" } else { "" }, value.unsigned_abs());
     }
 
-    /// At most 4 characters and a number, in one piece.
+    /// Prints a prefix of at most 4 characters and a number.
     fn prefixed(&mut self, prefix: &str, mut value: u64) {
         let mut text = [0; 24];
         let mut first = text.len();
@@ -350,7 +350,7 @@ impl Printer {
             first -= 1;
             text[first] = character;
         }
-        // It is ASCII.
+        // Always ASCII.
         self.text(std::str::from_utf8(&text[first..]).unwrap_or_default());
     }
 
@@ -373,10 +373,10 @@ impl Printer {
     }
 }
 
-/// The predicate of loop branches: written and read in adjacent lines only, so one serves all.
+/// The predicate of loop branches. It is written and read in adjacent lines, so all loops share it.
 const LOOP_PREDICATE: &str = "%p0";
 
-/// The suffix of loads and stores of that many neighbours.
+/// The suffix of loads and stores of so many neighbours.
 const fn vector(count: usize) -> &'static str {
     match count {
         2 => ".v2",
@@ -397,7 +397,7 @@ const fn memory_type(width: Width) -> &'static str {
     }
 }
 
-/// Parameters have fundamental types, not bits.
+/// The type of a parameter. Parameters cannot have untyped bits.
 const fn parameter_type(width: Width) -> &'static str {
     match width {
         Width::U8 => "u8",

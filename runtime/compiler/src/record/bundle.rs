@@ -1,4 +1,4 @@
-//! What a build embeds in a crate for one operator.
+//! The results that a build embeds in a crate for one operator.
 
 use super::cache::validate_bucket;
 use super::device::{DeviceClass, Match};
@@ -11,36 +11,36 @@ use crate::size::Specialisation;
 use crate::tuning;
 use bincode::{Decode, Encode};
 
-/// The compiled results of one operator for every device class known.
+/// The compiled results of one operator for every known device class.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct Bundle {
     /// The operator.
     pub fingerprint: Fingerprint,
-    /// Its name, for people.
+    /// Its name, for messages.
     pub operator: String,
-    /// What to choose from its fronts, unless the program asks for something else.
+    /// The objective for choosing from its fronts, unless the program sets another.
     pub objective: Objective,
-    /// Kernels; points refer to them by position.
+    /// The kernels. Points refer to them by position.
     pub kernels: Vec<PackedKernel>,
     /// One for each device class.
     pub devices: Vec<TunedDevice>,
 }
 
-/// What is known for one class of devices.
+/// The results for one device class.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct TunedDevice {
-    /// Which.
+    /// The device class.
     pub device: DeviceClass,
-    /// One for each bucket that was tuned.
+    /// The results for each tuned bucket.
     pub buckets: Vec<TunedBucket>,
 }
 
-/// What is known for one bucket.
+/// The results for one bucket.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct TunedBucket {
     /// The sizes it was tuned for, in the order of [`Op::sizes`](crate::ir::Op::sizes).
     pub sizes: Vec<u64>,
-    /// What its kernels are compiled to know; they are right for every call that it accepts.
+    /// What its kernels assume. They are correct for every call that it accepts.
     pub specialisation: Specialisation,
     /// The Pareto front, fastest first; not empty.
     pub front: Vec<Candidate>,
@@ -57,16 +57,16 @@ pub struct TunedBucket {
 /// A point of the front with its kernel.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct Candidate {
-    /// What was measured.
+    /// The measured point.
     pub point: Point,
-    /// Position in [`Bundle::kernels`].
+    /// The position in [`Bundle::kernels`].
     pub kernel: u32,
-    /// Whether the compiler emits other code than was measured: right still, but the figures are another kernel's.
+    /// `true` if the compiler now emits a different kernel for this schedule. The kernel is correct, but its figures belong to the old one.
     pub stale: bool,
 }
 
 impl Candidate {
-    /// Seconds and joules a launch; withheld where the kernel is not the one that was measured.
+    /// Seconds and joules of a launch. `None` if the kernel is stale.
     pub fn figures(&self) -> Option<(Estimate, Option<Estimate>)> {
         (!self.stale).then_some((self.point.latency, self.point.energy))
     }
@@ -81,7 +81,7 @@ impl Bundle {
         format!("{fingerprint}.ekbundle")
     }
 
-    /// What fits a device best, and how well.
+    /// Returns the best match for a device, and how well it matches.
     pub fn device(&self, device: &DeviceClass) -> Option<(Match, &TunedDevice)> {
         self.devices
             .iter()
@@ -89,7 +89,7 @@ impl Bundle {
             .min_by_key(|(rank, _)| *rank)
     }
 
-    /// What fits a call on a device best: of the best-matching devices the first that has a bucket for the sizes.
+    /// Returns the best match for a call on a device: among the best-matching devices, the first with a bucket for the sizes.
     pub fn find(&self, device: &DeviceClass, sizes: &[u64]) -> Option<(Match, &TunedDevice, &TunedBucket)> {
         let mut ranked: Vec<(Match, &TunedDevice)> = self
             .devices
@@ -102,10 +102,10 @@ impl Bundle {
             .find_map(|(rank, tuned)| Some((rank, tuned, tuned.bucket(sizes)?)))
     }
 
-    /// A candidate's kernel.
+    /// Unpacks a candidate's kernel.
     ///
     /// # Errors
-    /// The bundle holds no such kernel, or a damaged one.
+    /// The bundle does not contain the kernel, or the kernel is damaged.
     pub fn kernel(&self, candidate: &Candidate) -> Result<crate::kernel::Kernel, Invalid> {
         self.kernels
             .get(candidate.kernel as usize)
@@ -115,14 +115,14 @@ impl Bundle {
 }
 
 impl TunedDevice {
-    /// The bucket that a call uses: see [`TunedBucket::nearest`].
+    /// Returns the bucket that a call uses; see [`TunedBucket::nearest`].
     pub fn bucket(&self, sizes: &[u64]) -> Option<&TunedBucket> {
         TunedBucket::nearest(&self.buckets, |bucket| (&bucket.sizes, &bucket.specialisation), sizes)
     }
 }
 
 impl TunedBucket {
-    /// Of the buckets that accept a call, the one that [`tuning::choose`](crate::tuning::choose) takes.
+    /// Returns the bucket that [`tuning::choose`](crate::tuning::choose) chooses among those that accept a call.
     pub fn nearest<'a, B>(
         buckets: &'a [B],
         of: impl Fn(&'a B) -> (&'a [u64], &'a Specialisation),
@@ -148,7 +148,7 @@ impl TunedBucket {
         }
     }
 
-    /// The candidate that the objective chooses. A valid bucket has one.
+    /// Returns the candidate that the objective chooses. A valid bucket has one.
     pub fn choose(&self, objective: Objective) -> Option<&Candidate> {
         self.front
             .get(objective.choose(self.front.iter().map(|candidate| &candidate.point))?)
@@ -182,7 +182,7 @@ impl Validate for Bundle {
                         .front
                         .iter()
                         .all(|candidate| simulated(candidate) == tuned.device.simulated),
-                    "simulated figures stand under a real device, or the reverse",
+                    "a real device has simulated figures, or a simulated device has measured ones",
                 )?;
             }
         }

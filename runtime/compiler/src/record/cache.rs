@@ -1,4 +1,4 @@
-//! Records, and the files they are kept in.
+//! Records, and their files.
 
 use super::device::DeviceClass;
 use super::encoding::{FORMAT_VERSION, Invalid, Validate, digest, ensure, ensure_text};
@@ -10,18 +10,18 @@ use crate::size::{Extent, Sizes, Specialisation};
 use bincode::{Decode, Encode};
 use std::collections::BTreeSet;
 
-/// What is known of one operator on one class of devices: a file of a cache.
+/// The records of one operator on one device class: a file of a cache.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct CacheFile {
     /// The operator.
     pub fingerprint: Fingerprint,
-    /// Its name when it was tuned, for people.
+    /// Its name when it was tuned, for messages.
     pub operator: String,
-    /// The names of [`Op::sizes`](crate::ir::Op::sizes) when it was tuned, for people.
+    /// The names of [`Op::sizes`](crate::ir::Op::sizes) when it was tuned, for messages.
     pub size_names: Vec<String>,
-    /// Where it was measured.
+    /// The device class that it was measured on.
     pub device: DeviceClass,
-    /// One for each bucket, sorted by bucket.
+    /// The record of each bucket, sorted by bucket.
     pub records: Vec<Record>,
 }
 
@@ -30,24 +30,24 @@ pub struct CacheFile {
 pub struct Record {
     /// The sizes it was tuned for, in the order of [`Op::sizes`](crate::ir::Op::sizes).
     pub sizes: Vec<u64>,
-    /// What the kernels are compiled to know.
+    /// What the kernels assume.
     pub specialisation: Specialisation,
     /// The Pareto front, fastest first; not empty.
     pub front: Vec<Point>,
-    /// The candidates that do not compete, in the order in which they were tried.
+    /// The rejected candidates, in the order in which they were tried.
     pub rejected: Vec<Rejected>,
-    /// What the tuner did.
+    /// Statistics of the search.
     pub statistics: Statistics,
-    /// When it ended: seconds since 1970.
+    /// The end of the search, in seconds since 1970.
     pub measured_at: u64,
-    /// Whether energy was measured as far as it was meant to be. Where not, the front may be the fastest point alone, and
-    /// the next tuning measures again.
+    /// `true` if all intended energies were measured. If not, the front may be only the fastest point, and
+    /// the next search measures again.
     pub energy_measured: bool,
     /// [`SPACE_VERSION`](crate::schedule::SPACE_VERSION) of the compiler that tuned it.
     pub space_version: u32,
 }
 
-/// What a tuner did.
+/// Statistics of a search.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Encode, Decode)]
 pub struct Statistics {
     /// Legal schedules.
@@ -58,29 +58,29 @@ pub struct Statistics {
     pub timed: u64,
     /// Candidates whose energy was measured.
     pub energy_measured: u64,
-    /// Of these, how many the energy model had predicted before.
+    /// Those of them whose energy the model had predicted.
     pub predicted: u64,
-    /// The mean of the predictions' errors, each relative to what was then measured; 0 if there are none.
+    /// The mean relative error of those predictions; 0 if there are none.
     pub prediction_error: f64,
-    /// Seconds it took.
+    /// The duration in seconds.
     pub seconds: f64,
-    /// The seed of its choices.
+    /// The seed of random choices.
     pub seed: u64,
 }
 
 impl Record {
-    /// What a record is looked up by: the sizes, and what kernels are compiled to know of them.
+    /// The key of the record: the sizes, and what kernels assume about them.
     pub fn bucket(&self) -> (&[u64], &Specialisation) {
         (&self.sizes, &self.specialisation)
     }
 
-    /// The point that the objective chooses. A valid record has one.
+    /// Returns the point that the objective chooses. A valid record has one.
     pub fn choose(&self, objective: Objective) -> Option<&Point> {
         self.front.get(objective.choose(&self.front)?)
     }
 
-    /// `true` if this record is used for its bucket and the other one is not: if its [`Standing`](super::Standing) is greater. `now` is in
-    /// seconds since 1970. `stale` has to compile, and is called only if it decides.
+    /// `true` if this record is used for its bucket instead of the other: if its [`Standing`](super::Standing) is greater. `now` is in
+    /// seconds since 1970. `stale` has to compile, so it is called only if it decides.
     pub fn prevails_over(&self, other: &Record, now: u64, stale: impl Fn(&Record) -> bool) -> bool {
         let merits = [self, other].map(|record| record.merits(now));
         prevails((self, &merits[0]), (other, &merits[1]), stale)
@@ -102,7 +102,7 @@ impl Record {
         digest(self)
     }
 
-    /// Seconds a launch of the fastest point.
+    /// Seconds of a launch of the fastest point.
     pub fn best_latency(&self) -> Option<f64> {
         self.front.first().map(|point| point.latency.mean)
     }
@@ -127,7 +127,7 @@ impl CacheFile {
         format!("{}-{}", fingerprint.short(), device.file_stem())
     }
 
-    /// A bucket's sizes by name, for people.
+    /// Returns a record's sizes by name.
     pub fn named(&self, record: &Record) -> Sizes {
         self.size_names
             .iter()
@@ -143,7 +143,7 @@ impl CacheFile {
             .find(|record| record.bucket() == (sizes, specialisation))
     }
 
-    /// Adds a record, unless the one that is there for its bucket [prevails](Record::prevails_over).
+    /// Adds a record, unless the present record of its bucket [prevails](Record::prevails_over).
     pub fn insert(&mut self, record: Record, now: u64, stale: impl Fn(&Record) -> bool) {
         match self.position(&record) {
             Err(position) => self.records.insert(position, record),
@@ -156,7 +156,7 @@ impl CacheFile {
         }
     }
 
-    /// Adds a record, in place of the one that is there for its bucket.
+    /// Adds a record, and replaces the present record of its bucket.
     pub fn replace(&mut self, record: Record) {
         match self.position(&record) {
             Err(position) => self.records.insert(position, record),
@@ -169,7 +169,7 @@ impl CacheFile {
         self.records.binary_search_by(|r| r.bucket().cmp(&record.bucket()))
     }
 
-    /// Adds the records of another file about the same operator and device class.
+    /// Adds the records of another file for the same operator and device class.
     pub fn merge(&mut self, other: CacheFile, now: u64, stale: impl Fn(&Record) -> bool) {
         other
             .records
@@ -198,7 +198,7 @@ impl Validate for CacheFile {
         let mut points = self.records.iter().flat_map(|record| &record.front);
         ensure(
             points.all(|point| simulated(point) == self.device.simulated),
-            "simulated figures stand under a real device, or the reverse",
+            "a real device has simulated figures, or a simulated device has measured ones",
         )
     }
 }
@@ -208,24 +208,21 @@ impl Validate for Record {
         validate_bucket(&self.sizes, &self.specialisation)?;
         validate_front(self.front.iter())?;
         let programs: BTreeSet<_> = self.front.iter().map(|point| &point.program).collect();
-        ensure(
-            programs.len() == self.front.len(),
-            "a program stands twice on the front",
-        )?;
+        ensure(programs.len() == self.front.len(), "a program is on the front twice")?;
         ensure(self.rejected.len() <= 4096, "more than 4096 rejected candidates")?;
         self.rejected.iter().try_for_each(Validate::validate)?;
         ensure(
             self.statistics.seconds.is_finite() && self.statistics.seconds >= 0.0,
-            "the tuning took no length of time",
+            "the duration is not a length of time",
         )?;
         ensure(
             self.statistics.prediction_error.is_finite() && self.statistics.prediction_error >= 0.0,
-            "the predictions' error is no part of what was measured",
+            "the prediction error is not zero or a positive number",
         )
     }
 }
 
-/// That a bucket's kernels are compiled for the sizes it was tuned for.
+/// Checks that a bucket's kernels accept the sizes that it was tuned for.
 pub(super) fn validate_bucket(sizes: &[u64], specialisation: &Specialisation) -> Result<(), Invalid> {
     ensure(sizes.len() <= 64, "more than 64 sizes")?;
     let alignments = specialisation.extents.iter().all(|extent| match extent {
@@ -235,6 +232,6 @@ pub(super) fn validate_bucket(sizes: &[u64], specialisation: &Specialisation) ->
     ensure(alignments, "a size's alignment is not 1, 2, 4, 8 or 16")?;
     ensure(
         specialisation.accepts(sizes),
-        "the kernels do not accept the sizes they were tuned for",
+        "the kernels do not accept the sizes that they were tuned for",
     )
 }

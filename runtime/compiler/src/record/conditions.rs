@@ -1,14 +1,14 @@
-//! Under what conditions a figure was measured. Nothing here is part of a key: it is compared and reported.
+//! The conditions of a measurement. They are compared and reported, but are not part of a key.
 
 use super::encoding::{Invalid, Validate, ensure, ensure_text};
 use bincode::{Decode, Encode};
 
-/// What held while a candidate was measured.
+/// The conditions while a candidate was measured.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct Conditions {
     /// The driver's version; empty for an emulated device.
     pub driver: String,
-    /// The profile that figures were simulated with; none for measured ones.
+    /// The profile that figures were simulated with; `None` for measured ones.
     pub simulated_profile: Option<String>,
     /// Mean clock of the multiprocessors, in MHz.
     pub sm_clock_mhz: Option<f64>,
@@ -20,21 +20,21 @@ pub struct Conditions {
     pub power_watts: Option<f64>,
     /// The board's power limit, in watts.
     pub power_limit_watts: Option<f64>,
-    /// Reasons for throttling seen meanwhile: NVML's bit mask.
+    /// The reasons for throttling that were seen: NVML's bit mask.
     pub throttle_reasons: u64,
-    /// Length of the energy window, in seconds; 0 where energy was not measured.
+    /// Length of the energy window, in seconds; 0 if energy was not measured.
     pub window_seconds: f64,
     /// Launches in the latency measurement.
     pub launches: u64,
-    /// What the kernel worked on.
+    /// The input data.
     pub inputs: Inputs,
-    /// What the caches held before each launch.
+    /// The content of the caches before each launch.
     pub cache: CacheMode,
     /// Doubts about the figures.
     pub flags: Vec<Flag>,
 }
 
-/// The data that a kernel was measured on: never zeros, for power depends on it.
+/// The data that a kernel was measured on. It is never all zeros, because power depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum Inputs {
     /// Normal random floats and uniform integers in their valid ranges, from this seed.
@@ -44,12 +44,12 @@ pub enum Inputs {
     },
 }
 
-/// What the GPU's caches hold when a measured kernel starts.
+/// The content of the GPU's caches when a measured kernel starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum CacheMode {
-    /// None of its tensors: buffers rotate over at least three times the L2 cache.
+    /// None of its tensors: buffers rotate over at least three times the L2 cache size.
     Cold,
-    /// All or some of its tensors: the same ones every time, or ones too small to fill it three times in rotation.
+    /// All or some of its tensors: the buffers do not rotate, or are too small to fill the L2 cache three times.
     Warm,
 }
 
@@ -58,28 +58,28 @@ pub enum CacheMode {
 pub enum Flag {
     /// The GPU throttled for heat or by the hardware's protection.
     Throttled,
-    /// The board ran at its power limit, where energy follows latency.
+    /// The board ran at its power limit, so energy is proportional to latency.
     AtPowerLimit,
-    /// The multiprocessors' clock moved by more than 2 %.
+    /// The multiprocessors' clock changed by more than 2 %.
     ClockDrift,
-    /// The temperature moved by more than 3 °C.
+    /// The temperature changed by more than 3 °C.
     TemperatureDrift,
-    /// Counter and instant power disagree by more than 2 %.
+    /// The energy counter and the power readings disagree by more than 2 %.
     PowerDisagrees,
     /// Another process used the GPU.
     ForeignProcess,
-    /// The budget ended before the window was as long as it should be.
+    /// The budget ended before the window reached its full length.
     ShortWindow,
-    /// The board does not say if it throttled.
+    /// The board does not report throttling.
     ThrottlingUnknown,
-    /// The board does not say which processes use it.
+    /// The board does not report the processes that use it.
     ProcessesUnknown,
-    /// The board does not say if it is partitioned (MIG).
+    /// The board does not report if it is partitioned (MIG).
     PartitionsUnknown,
 }
 
 impl Flag {
-    /// How reports name it.
+    /// The text in reports.
     pub const fn name(self) -> &'static str {
         match self {
             Flag::Throttled => "throttled",

@@ -1,4 +1,4 @@
-//! Which GPU a measurement belongs to.
+//! Device classes: the GPUs that a measurement is valid for.
 
 use super::encoding::{Invalid, Validate, ensure, ensure_text};
 use super::fingerprint::hexadecimal;
@@ -7,12 +7,12 @@ use bincode::{Decode, Encode};
 use sha2::{Digest, Sha256};
 use std::fmt::{Display, Formatter};
 
-/// GPUs that are expected to behave alike. Never an index: the same card may be device 0 today and 1 tomorrow.
+/// A class of GPUs that are expected to behave alike. It does not contain the device's index, which may change.
 ///
-/// Memory counts in whole GiB, because drivers reserve slightly different amounts of it.
+/// Memory is compared in whole GiB, because drivers reserve slightly different amounts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub struct DeviceClass {
-    /// As the driver names it, or the emulated device's profile.
+    /// The driver's name for the GPU, or the emulated device's profile.
     pub name: String,
     /// Major and minor: (9, 0) for Hopper.
     pub compute_capability: (u32, u32),
@@ -20,23 +20,23 @@ pub struct DeviceClass {
     pub multiprocessors: u32,
     /// Total memory, in bytes.
     pub memory_bytes: u64,
-    /// Whether figures of this device are simulated. Such a device never stands in for a real one, nor the reverse.
+    /// `true` if figures of this device are simulated. Simulated and real devices never match.
     pub simulated: bool,
 }
 
-/// How well a device stands in for another. Ordered: better matches are less.
+/// How well the records of one device class fit another. Better matches are smaller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Match {
     /// The same class.
     Same,
-    /// Same name and compute capability, with other multiprocessors or memory.
+    /// The same name and compute capability, but other multiprocessors or memory.
     Model,
-    /// Same compute capability only: borrowed.
+    /// Only the same compute capability: borrowed.
     Borrowed,
 }
 
 impl Match {
-    /// How messages name it.
+    /// The text in messages.
     pub const fn name(self) -> &'static str {
         match self {
             Match::Same => "same device class",
@@ -47,7 +47,7 @@ impl Match {
 }
 
 impl DeviceClass {
-    /// How well records of `self` fit `device`; none if they must not be used on it.
+    /// Returns how well records of `self` fit `device`. `None` if they must not be used on it.
     pub fn matches(&self, device: &DeviceClass) -> Option<Match> {
         if self.simulated != device.simulated || self.compute_capability != device.compute_capability {
             return None;
@@ -61,19 +61,19 @@ impl DeviceClass {
         })
     }
 
-    /// The machine with the documented limits of its compute capability, for builds without the device; none below 8.0. A program that
-    /// runs on the device takes the limits from its driver.
+    /// Returns the machine with the documented limits of its compute capability, for builds without the device. `None` below 8.0. A program
+    /// that runs on the device takes the limits from its driver.
     pub fn machine(&self) -> Option<Machine> {
         Machine::documented(self.compute_capability, self.multiprocessors)
     }
 
-    /// Memory rounded to whole GiB.
+    /// The memory in GiB, rounded.
     pub fn memory_gib(&self) -> u64 {
         const GIB: u64 = 1 << 30;
         self.memory_bytes / GIB + u64::from(self.memory_bytes % GIB >= GIB / 2)
     }
 
-    /// Text that is equal for devices of the same class and different for others.
+    /// Returns a text that is equal for devices of the same class and different for others.
     pub fn key(&self) -> String {
         let (major, minor) = self.compute_capability;
         format!(
@@ -85,7 +85,7 @@ impl DeviceClass {
         )
     }
 
-    /// The key as a part of a file name: readable, portable, and distinct for distinct classes.
+    /// Returns the key as a part of a file name: readable, portable, and distinct for distinct classes.
     pub fn file_stem(&self) -> String {
         let mut name = String::new();
         for c in self.name.chars().take(48) {
@@ -121,10 +121,10 @@ impl Validate for DeviceClass {
         ensure_text(&self.name, "the device's name")?;
         ensure(!self.name.is_empty(), "the device has no name")?;
         let (major, minor) = self.compute_capability;
-        ensure(major <= 99 && minor <= 9, "no such compute capability")?;
+        ensure(major <= 99 && minor <= 9, "the compute capability does not exist")?;
         ensure(
             (1..=100_000).contains(&self.multiprocessors),
-            "no such number of multiprocessors",
+            "the number of multiprocessors is out of range",
         )
     }
 }

@@ -1,11 +1,11 @@
-//! How records, bundles and indices look as bytes: the only module that knows.
+//! The encoding of records, bundles and indices. No other module knows it.
 //!
 //! ```text
 //!   magic (8) │ kind (4) │ format version (2) │ payload length (4) │ SHA-256 of all else (32) │ payload
 //! ```
-//! Integers are little-endian; the payload is bincode 2 in its standard configuration, which any later decoder of that
-//! format can read. The order of checks matters: nothing is decoded before length and hash are right, decoding is
-//! limited, all bytes must be consumed, and the values must make sense.
+//! Integers are little-endian. The payload is bincode 2 in its standard configuration. The order of checks matters: length
+//! and hash are checked before anything is decoded, decoding is
+//! limited, all bytes must be consumed, and the values are validated.
 
 use bincode::config::Configuration;
 use bincode::enc::write::Writer;
@@ -14,10 +14,10 @@ use bincode::{Decode, Encode, config};
 use sha2::{Digest, Sha256};
 use std::io::{self, BufRead, Read};
 
-/// Changes whenever any encoded type does.
+/// The format version. It changes whenever an encoded type changes.
 pub const FORMAT_VERSION: u16 = 5;
 
-/// The most bytes of a document, and of any list inside it once decoded.
+/// The most bytes of a document, and of any decoded list inside it.
 pub const LIMIT: usize = 16 << 20;
 
 const MAGIC: [u8; 8] = *b"\x89EKERN\r\n";
@@ -27,61 +27,61 @@ const HASHED_HEADER: usize = HEADER - 32;
 type Little = Configuration<config::LittleEndian, config::Varint, config::Limit<LIMIT>>;
 const CONFIGURATION: Little = config::standard().with_limit::<LIMIT>();
 
-/// Bytes that are not what they should be.
+/// The reason that bytes are not a valid document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// The bytes do not begin as a file of energy-kernel's does.
-    #[error("this is no file of energy-kernel")]
+    /// The magic number is missing.
+    #[error("this is not a file of energy-kernel")]
     Magic,
     /// Another kind of document.
     #[error("this is a file of kind `{found}`, not `{expected}`")]
     Kind {
-        /// The kind asked for.
+        /// The expected kind.
         expected: String,
-        /// The kind it is.
+        /// The kind found.
         found: String,
     },
     /// Written by a newer version, or by one too old to be converted.
-    #[error("the file has format version {found}, this version reads {FORMAT_VERSION}")]
+    #[error("the file has format version {found}; this version reads {FORMAT_VERSION}")]
     Version {
-        /// The version it has.
+        /// The version found.
         found: u16,
     },
-    /// Longer than anything this writes.
+    /// Longer than the limit.
     #[error("the file has {found} bytes, more than {LIMIT}")]
     TooLong {
         /// Its length.
         found: usize,
     },
-    /// Cut off, or followed by something else.
+    /// Truncated, or followed by something else.
     #[error("the file announces {announced} bytes and has {found}")]
     Length {
-        /// What the header says.
+        /// The length in the header.
         announced: usize,
-        /// What there is.
+        /// The actual length.
         found: usize,
     },
-    /// Changed since it was written.
+    /// Changed after it was written.
     #[error("the file is damaged: its hash does not match")]
     Hash,
-    /// The payload is not what the kind says.
+    /// The payload does not decode as this kind.
     #[error("the file cannot be decoded: {0}")]
     Payload(String),
-    /// The values make no sense.
+    /// The values are invalid.
     #[error("the file is not valid: {0}")]
     Invalid(Invalid),
 }
 
-/// A document too large to be written.
+/// The reason that a document cannot be encoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
-    /// Its values make no sense, and would be refused when read.
+    /// Its values are invalid, and would be refused when read.
     #[error("not valid: {0}")]
     Invalid(Invalid),
-    /// Its encoding is longer than what is read again.
-    #[error("{0} bytes are more than the {LIMIT} that may be read again")]
+    /// Its encoding exceeds the limit for reading.
+    #[error("{0} bytes exceed the limit of {LIMIT}")]
     TooLong(usize),
-    /// The encoder refused.
+    /// The encoder failed.
     #[error("cannot be encoded: {0}")]
     Encoder(String),
 }
@@ -98,47 +98,47 @@ impl From<Invalid> for EncodeError {
     }
 }
 
-/// Values that make no sense.
+/// Invalid values, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Invalid(pub String);
 
 /// A check of decoded values.
 pub trait Validate {
-    /// Whether the values make sense.
+    /// Checks the values.
     ///
     /// # Errors
-    /// What makes none.
+    /// The first invalid value.
     fn validate(&self) -> Result<(), Invalid>;
 }
 
 /// A type that is written to files.
 pub trait Document: Encode + Decode<()> + Validate {
-    /// Four letters that tell documents apart.
+    /// Four letters that identify the kind of document.
     const KIND: [u8; 4];
 
-    /// The oldest format version that is converted.
+    /// The oldest format version that can be converted.
     const OLDEST: u16 = FORMAT_VERSION;
 
     /// Converts the payload of an older format version, from [`OLDEST`](Document::OLDEST) on.
     ///
     /// # Errors
-    /// The payload is not what that version says.
+    /// The payload does not decode as that version.
     fn convert(found: u16, payload: &[u8]) -> Result<Self, DecodeError> {
         let _ = payload;
         Err(DecodeError::Version { found })
     }
 }
 
-/// The bytes of a document. Deterministic.
+/// Encodes a document. Deterministic.
 ///
 /// # Errors
-/// The document is not valid, or too long to be read again.
+/// The document is invalid or too long.
 pub fn encode<D: Document>(document: &D) -> Result<Vec<u8>, EncodeError> {
     encode_as(FORMAT_VERSION, document)
 }
 
-/// The bytes of a document with another version in its header.
+/// Encodes a document with another version in its header.
 pub(crate) fn encode_as<D: Document>(version: u16, document: &D) -> Result<Vec<u8>, EncodeError> {
     document.validate()?;
     let payload = bincode::encode_to_vec(document, CONFIGURATION).map_err(|e| EncodeError::Encoder(e.to_string()))?;
@@ -156,11 +156,10 @@ pub(crate) fn encode_as<D: Document>(version: u16, document: &D) -> Result<Vec<u
     Ok(bytes)
 }
 
-/// The document in these bytes.
+/// Decodes a document. Never panics. The memory it takes is bounded by a small multiple of [`LIMIT`], whatever lengths the bytes announce.
 ///
 /// # Errors
-/// They are anything else than one valid document of this kind, in this version or one that is converted. Never panics; the
-/// memory it takes is bounded by a small multiple of [`LIMIT`], whatever the bytes claim.
+/// The bytes are not exactly one valid document of this kind, in this version or one that can be converted.
 pub fn decode<D: Document>(bytes: &[u8]) -> Result<D, DecodeError> {
     let (version, payload) = open::<D>(bytes)?;
     let document = match version {
@@ -171,7 +170,7 @@ pub fn decode<D: Document>(bytes: &[u8]) -> Result<D, DecodeError> {
     Ok(document)
 }
 
-/// Decodes a payload, all of it.
+/// Decodes a whole payload.
 pub(super) fn decode_payload<T: Decode<()>>(payload: &[u8]) -> Result<T, DecodeError> {
     let (value, consumed): (T, usize) =
         bincode::decode_from_slice(payload, CONFIGURATION).map_err(|e| DecodeError::Payload(e.to_string()))?;
@@ -181,7 +180,7 @@ pub(super) fn decode_payload<T: Decode<()>>(payload: &[u8]) -> Result<T, DecodeE
     }
 }
 
-/// The SHA-256 of a value as it is encoded.
+/// Returns the SHA-256 of a value's encoding.
 pub(super) fn digest(value: &impl Encode) -> [u8; 32] {
     struct Hashing(Sha256);
     impl Writer for Hashing {
@@ -191,13 +190,13 @@ pub(super) fn digest(value: &impl Encode) -> [u8; 32] {
         }
     }
     let mut hashing = Hashing(Sha256::new());
-    // Derived encoders never fail by themselves, and neither does this writer.
+    // Neither derived encoders nor this writer fail.
     let _ = bincode::encode_into_writer(value, &mut hashing, CONFIGURATION);
     hashing.0.finalize().into()
 }
 
-/// The documents that stand one after the other in these bytes, up to the first that is not whole or not valid, and how
-/// many bytes they take.
+/// Decodes consecutive documents, up to the first incomplete or invalid one. Returns them and the number of bytes that
+/// they take.
 pub fn decode_all<D: Document>(bytes: &[u8]) -> (Vec<D>, usize) {
     let mut documents = Vec::new();
     let mut taken = 0;
@@ -213,10 +212,10 @@ pub fn decode_all<D: Document>(bytes: &[u8]) -> (Vec<D>, usize) {
     (documents, taken)
 }
 
-/// Reads the next document of a stream, and passes over whatever stands before it. `None` at the stream's end.
+/// Reads the next document of a stream, and skips bytes before it. `None` at the stream's end.
 ///
 /// # Errors
-/// The stream cannot be read, ends inside the document, or holds something that is no such document.
+/// The stream cannot be read, ends inside the document, or contains an invalid document.
 pub fn read<D: Document>(stream: &mut impl BufRead) -> io::Result<Option<D>> {
     let mut bytes = Vec::with_capacity(HEADER);
     while bytes != MAGIC {
@@ -225,7 +224,7 @@ pub fn read<D: Document>(stream: &mut impl BufRead) -> io::Result<Option<D>> {
             return Ok(None);
         }
         bytes.push(byte[0]);
-        // No proper part of the magic is its own beginning: what does not continue it can only begin it anew.
+        // No proper suffix of a prefix of the magic begins it, so after a mismatch only this byte can begin it.
         if !MAGIC.starts_with(&bytes) {
             bytes.drain(..bytes.len() - 1);
             bytes.retain(|&byte| byte == MAGIC[0]);
@@ -242,7 +241,7 @@ pub fn read<D: Document>(stream: &mut impl BufRead) -> io::Result<Option<D>> {
     decode(&bytes).map(Some).map_err(invalid)
 }
 
-/// The format version and payload of a document, once everything around them is right.
+/// Checks a document's header, and returns its format version and payload.
 fn open<D: Document>(bytes: &[u8]) -> Result<(u16, &[u8]), DecodeError> {
     if bytes.len() > LIMIT {
         return Err(DecodeError::TooLong { found: bytes.len() });
@@ -287,7 +286,7 @@ fn hash(header: &[u8], payload: &[u8]) -> [u8; 32] {
     hasher.finalize().into()
 }
 
-/// An error unless the condition holds.
+/// Returns an error unless the condition holds.
 pub(super) fn ensure(condition: bool, otherwise: &str) -> Result<(), Invalid> {
     if condition {
         Ok(())
@@ -296,7 +295,7 @@ pub(super) fn ensure(condition: bool, otherwise: &str) -> Result<(), Invalid> {
     }
 }
 
-/// An error unless the text is short and printable, so that it can be shown to people.
+/// Returns an error unless the text is short and printable.
 pub(super) fn ensure_text(text: &str, what: &str) -> Result<(), Invalid> {
     if text.len() <= 256 && !text.chars().any(char::is_control) {
         return Ok(());

@@ -4,7 +4,7 @@ use bincode::{Decode, Encode};
 use std::fmt::{Display, Formatter};
 use std::str::FromStr;
 
-/// The SHA-256 of an operator's canonical form: the same under renaming, spacing and comments.
+/// The SHA-256 of an operator's canonical form. Renaming, spacing and comments do not change it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub struct Fingerprint(pub [u8; 32]);
 
@@ -14,7 +14,7 @@ pub struct Fingerprint(pub [u8; 32]);
 pub struct ParseFingerprintError;
 
 impl Fingerprint {
-    /// The first 16 digits: enough to tell operators apart in messages and file names.
+    /// The first 16 digits, for messages and file names.
     pub fn short(&self) -> String {
         hexadecimal(&self.0[..8])
     }

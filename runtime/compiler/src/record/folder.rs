@@ -1,13 +1,13 @@
-//! The folder of the user's cache. The build script, the command and the runtime must agree on it.
+//! The folder of the user's cache. The build script, the command and the runtime must use the same one.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// The environment variable that replaces the folder of the user's cache.
+/// The environment variable that sets the folder of the user's cache.
 pub const FOLDER_VARIABLE: &str = "ENERGY_KERNEL_CACHE_DIR";
 
-/// A relative path to the user's cache. It is refused: the build script would resolve it in the package, the command in the current folder, a
-/// program wherever it runs.
+/// A relative path to the user's cache. It is refused, because the build script, the command and a program would resolve it in different
+/// folders.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{} means another folder to each build script and program; set {FOLDER_VARIABLE} to an absolute path",
@@ -15,7 +15,7 @@ pub const FOLDER_VARIABLE: &str = "ENERGY_KERNEL_CACHE_DIR";
 )]
 pub struct RelativeFolder(pub PathBuf);
 
-/// The folder that the variable names, else the system's folder for caches, if it has one.
+/// Returns the folder that the variable names, otherwise the system's folder for caches, if there is one.
 ///
 /// # Errors
 /// The path is relative.
@@ -27,7 +27,7 @@ pub fn user_cache(
     named.or_else(system).map(absolute).transpose()
 }
 
-/// The path, if it is absolute.
+/// Returns the path if it is absolute.
 ///
 /// # Errors
 /// It is relative.
@@ -38,7 +38,7 @@ pub fn absolute(folder: PathBuf) -> Result<PathBuf, RelativeFolder> {
     }
 }
 
-/// The name of a package's folder in the cache. A package's name is a file name already; other text could lead out of the cache.
+/// Returns the name of a package's folder in the cache. Text that is not a package's name could lead out of the cache, so it is replaced.
 pub fn package_folder(package: &str) -> String {
     let plain = |c: char| {
         if c.is_ascii_alphanumeric() || "-_".contains(c) {

@@ -1,4 +1,4 @@
-//! Measured points, the Pareto front of them, and the choice among it.
+//! Measured points, their Pareto front, and the choice of a point.
 
 use super::conditions::Conditions;
 use super::encoding::{Invalid, Validate, ensure};
@@ -17,30 +17,30 @@ pub struct Estimate {
 /// One measured candidate.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct Point {
-    /// How it computes.
+    /// The program.
     pub program: Program,
     /// [`PackedKernel::hash`](super::PackedKernel::hash) of the kernel that was measured.
     pub kernel_hash: [u8; 32],
-    /// Seconds a launch.
+    /// Seconds of a launch.
     pub latency: Estimate,
-    /// Joules a launch, where they were measured.
+    /// Joules of a launch, if they were measured.
     pub energy: Option<Estimate>,
-    /// What held meanwhile.
+    /// The conditions of the measurement.
     pub conditions: Conditions,
 }
 
-/// What to choose from a front.
+/// The objective for choosing a point of a front.
 #[derive(Debug, Clone, Copy, PartialEq, Encode, Decode)]
 #[non_exhaustive]
 pub enum Objective {
-    /// The least energy among points no slower than (1 + `slack`) times the fastest.
+    /// The lowest energy among points at most (1 + `slack`) times as slow as the fastest.
     Energy {
         /// 0.05 by default.
         slack: f64,
     },
-    /// The least product of energy and latency.
+    /// The lowest product of energy and latency.
     Edp,
-    /// The least latency.
+    /// The lowest latency.
     Latency,
 }
 
@@ -51,7 +51,7 @@ impl Default for Objective {
 }
 
 impl Objective {
-    /// The position of the chosen point in a front sorted by latency; none if it is empty. Where no eligible point has
+    /// Returns the position of the chosen point in a front sorted by latency. `None` if the front is empty. If no eligible point has
     /// an energy, the fastest is chosen.
     pub fn choose<'a>(&self, front: impl IntoIterator<Item = &'a Point>) -> Option<usize> {
         let mut front = front.into_iter().enumerate();
@@ -61,7 +61,7 @@ impl Objective {
             match *self {
                 Objective::Latency => None,
                 Objective::Edp => Some(energy * point.latency.mean),
-                // A slack that is no number admits the fastest point only.
+                // A NaN slack admits only the fastest point.
                 Objective::Energy { slack } => {
                     (point.latency.mean <= (1.0 + slack.max(0.0)) * fastest.latency.mean).then_some(energy)
                 }
@@ -76,14 +76,14 @@ impl Objective {
     }
 }
 
-/// The points that no other point beats, fastest first.
+/// Returns the points that no other point dominates, fastest first.
 ///
-/// A point is beaten by one that is no slower and needs no more energy. A point without energy is beaten by any that is
-/// no slower, so at most one such point remains, the fastest.
+/// A point dominates points that are not faster and do not need less energy. It also dominates points without energy that are
+/// not faster, so at most one such point remains, the fastest.
 pub fn pareto_front(mut points: Vec<Point>) -> Vec<Point> {
     let energy = |point: &Point| point.energy.map_or(f64::INFINITY, |energy| energy.mean);
     points.retain(|point| point.latency.mean.is_finite() && !energy(point).is_nan());
-    // The program decides among equals, so that the same measurements always give the same front.
+    // The program breaks ties, so that the same measurements always give the same front.
     points.sort_by(|a, b| {
         (a.latency.mean.total_cmp(&b.latency.mean))
             .then(energy(a).total_cmp(&energy(b)))
@@ -132,12 +132,12 @@ impl Validate for Point {
     }
 }
 
-/// That a program has a stage more than stored values.
+/// Checks that a program has one stage more than stored values.
 pub(super) fn validate_program(program: &Program) -> Result<(), Invalid> {
     ensure(program.is_valid(), "a program's stages do not fit its stored values")
 }
 
-/// That a front is one, and small.
+/// Checks that points are a front, and not too many.
 pub(super) fn validate_front<'a>(front: impl ExactSizeIterator<Item = &'a Point>) -> Result<(), Invalid> {
     ensure((1..=256).contains(&front.len()), "a front has 1 to 256 points")?;
     let mut last = (0.0, f64::INFINITY);
@@ -151,7 +151,7 @@ pub(super) fn validate_front<'a>(front: impl ExactSizeIterator<Item = &'a Point>
         ensure(point.latency.mean > last.0, "the front is not sorted by latency")?;
         ensure(
             energy.is_none_or(|energy| energy < last.1),
-            "the front holds a beaten point",
+            "the front contains a dominated point",
         )?;
         last = (point.latency.mean, energy.unwrap_or(f64::INFINITY));
     }

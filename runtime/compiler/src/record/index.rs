@@ -1,31 +1,31 @@
-//! What tells the macro whose bundles lie in OUT_DIR.
+//! The index of the bundles in OUT_DIR, for the macro.
 
 use super::encoding::{Document, Invalid, Validate, ensure};
 use super::fingerprint::Fingerprint;
 use bincode::{Decode, Encode};
 
 /// The index of the bundles of one package. OUT_DIR leaks from a parent cargo into crates without a build script, so
-/// bundles are embedded only where package and manifest folder are one's own.
+/// the macro embeds bundles only if package and manifest folder match its crate.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Index {
     /// `CARGO_PKG_NAME`.
     pub package: String,
     /// `CARGO_MANIFEST_DIR`.
     pub manifest_dir: String,
-    /// Operators that have a bundle, ascending.
+    /// The operators that have a bundle, in ascending order.
     pub fingerprints: Vec<Fingerprint>,
-    /// The operators with sizes to tune for that the build script found, ascending; none if it did not look for any.
+    /// The operators with sizes to tune for that the build script found, in ascending order. `None` if it did not look for any.
     pub found: Option<Vec<Fingerprint>>,
 }
 
 impl Index {
-    /// The folder in OUT_DIR that holds index and bundles.
+    /// The folder in OUT_DIR with the index and the bundles.
     pub const FOLDER: &'static str = "energy-kernel";
 
     /// The name of the index in that folder.
     pub const FILE: &'static str = "index.ekindex";
 
-    /// `true` if it is the index of this package.
+    /// `true` if this is the index of the package.
     pub fn is_of(&self, package: &str, manifest_dir: &str) -> bool {
         self.package == package && self.manifest_dir == manifest_dir
     }

@@ -1,18 +1,18 @@
-//! What tuning leaves behind: records of measurements, and the bundles made of them.
+//! The results of tuning: records of measurements, and the bundles made of them.
 //!
 //! ```text
 //!   measurements ──▶ Record (one operator, sizes, device) ──▶ CacheFile (all sizes of one operator and device)
 //!                                                                │  schedules only, never code
 //!                                                       lower ───┤
 //!                                                                ▼
-//!                                        Bundle (what a crate embeds: kernels for every device known)
+//!                                        Bundle (embedded in a crate: kernels for every known device)
 //! ```
 //!
-//! Pure data: nothing here reads a file or knows CUDA. [`encoding`] is the only module that knows how the bytes look.
+//! These types are pure data: nothing here reads a file or knows CUDA. Only [`encoding`] knows the layout of the bytes.
 //! Units everywhere: seconds, joules, watts, MHz, °C.
 //!
-//! Invariant: bytes come from anywhere (a published crate, a shared folder). Decoding them never panics, never
-//! allocates beyond a small multiple of [`encoding::LIMIT`], and what it returns has been validated.
+//! Invariant: bytes may come from anywhere (a published crate, a shared folder). Decoding them never panics, never
+//! allocates beyond a small multiple of [`encoding::LIMIT`], and returns only validated values.
 
 mod bundle;
 mod cache;

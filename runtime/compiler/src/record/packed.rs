@@ -1,4 +1,4 @@
-//! Kernels inside a bundle: compressed, and flat, so that decoding one never recurses.
+//! Kernels in a bundle: compressed, and flat, so that decoding never recurses.
 
 use super::encoding::{Invalid, Validate, ensure, ensure_text};
 use crate::ir::SizeId;
@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 /// The most bytes of a kernel's PTX.
 const PTX_LIMIT: usize = 16 << 20;
 
-/// The most parts of a grid's formula, and so the deepest it nests.
+/// The most parts of a grid's formula, which also limits its nesting.
 const FORMULA_LIMIT: usize = 256;
 
 /// A compiled kernel, compressed.
@@ -44,15 +44,15 @@ enum Part {
 }
 
 impl PackedKernel {
-    /// SHA-256 of all that a kernel's figures depend on: its PTX without the entries' names, and its launches.
-    /// [`Point::kernel_hash`](super::Point::kernel_hash) holds it.
+    /// The SHA-256 of everything that a kernel's figures depend on: its PTX without the entries' names, and its launches.
+    /// It is stored in [`Point::kernel_hash`](super::Point::kernel_hash).
     pub fn hash(kernel: &Kernel) -> [u8; 32] {
-        // Entries are named after their operator, whose fingerprint does not depend on its name.
+        // An operator's name is part of the entries' names, but not of its fingerprint.
         let named = |ptx: String, launch: &Launch| ptx.replace(&launch.entry, "");
         let nameless = kernel.launches.iter().fold(kernel.ptx.clone(), named);
         let mut hasher = Sha256::new().chain_update(nameless);
         for launch in &kernel.launches {
-            // PTX has no zero byte: it marks where a launch begins.
+            // PTX contains no zero byte, so one can mark the start of a launch.
             hasher = hasher
                 .chain_update([0])
                 .chain_update(launch_text(launch, &kernel.scratch));
@@ -63,7 +63,7 @@ impl PackedKernel {
     /// Compresses a kernel.
     ///
     /// # Errors
-    /// It is larger than anything that would be unpacked again.
+    /// The kernel exceeds the limits for unpacking.
     pub fn pack(kernel: &Kernel) -> Result<PackedKernel, Invalid> {
         let packed = PackedKernel {
             ptx: compress_to_vec(kernel.ptx.as_bytes(), 6),
@@ -75,10 +75,10 @@ impl PackedKernel {
         Ok(packed)
     }
 
-    /// The kernel again.
+    /// Decompresses the kernel.
     ///
     /// # Errors
-    /// The compressed bytes are damaged, or not as long as they say.
+    /// The compressed bytes are damaged, or their length differs from the announced one.
     pub fn unpack(&self) -> Result<Kernel, Invalid> {
         self.validate()?;
         let bytes = decompress_to_vec_with_limit(&self.ptx, self.ptx_bytes as usize)
@@ -129,8 +129,8 @@ impl PackedLaunch {
     }
 }
 
-/// The text of a launch in a kernel's hash. It must never change for a launch that could be written before: records of real devices hold
-/// such hashes. So it is the `Debug` text of the first format's types.
+/// Returns the text of a launch in a kernel's hash. It must never change for a launch of an earlier format, because records of real devices
+/// contain such hashes. So it is the `Debug` text of the first format's types.
 fn launch_text(launch: &Launch, scratch: &[Scratch]) -> String {
     let parameters = launch.parameters.iter().map(|parameter| match parameter.value {
         ParameterValue::Scratch(position) => match scratch.get(position as usize) {
@@ -159,7 +159,7 @@ fn launch_text(launch: &Launch, scratch: &[Scratch]) -> String {
 /// The most launches of a program.
 const MOST_LAUNCHES: usize = 16;
 
-/// The most blocks of a cluster that hardware has.
+/// The most blocks of a cluster on any GPU.
 const MOST_CLUSTER: u32 = 16;
 
 impl Validate for PackedKernel {
@@ -212,7 +212,7 @@ impl PackedLaunch {
 }
 
 fn flatten(formula: &SizeExpr, parts: &mut Vec<Part>) {
-    // One part more than is allowed is enough to be refused.
+    // One part beyond the limit suffices to refuse the formula.
     if parts.len() > FORMULA_LIMIT {
         return;
     }

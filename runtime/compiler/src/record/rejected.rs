@@ -1,4 +1,4 @@
-//! Candidates that do not compete, and why.
+//! Rejected candidates, and the reasons.
 
 use super::encoding::{Invalid, Validate, ensure_text};
 use crate::schedule::Program;
@@ -16,11 +16,11 @@ pub struct Rejected {
     pub program: Program,
     /// The kind of failure.
     pub reason: Reason,
-    /// The error or difference, for people: one line of at most 256 bytes.
+    /// The error or difference as text: one line of at most 256 bytes.
     pub detail: String,
 }
 
-/// Why a candidate does not compete. In the order in which a candidate can fail.
+/// The reason for a rejection. In the order in which a candidate can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub enum Reason {
     /// The compiler could not lower it.
@@ -33,11 +33,11 @@ pub enum Reason {
     NotLaunched,
     /// The GPU faulted while it ran, for example at an illegal address.
     Faulted,
-    /// It did not end in time and was killed.
+    /// It exceeded its time limit and was killed.
     Hung,
     /// The process that ran it died.
     Crashed,
-    /// The emulated device was interrupted at the deadline.
+    /// The deadline interrupted the emulated device.
     Late,
     /// Its results differ from the reference.
     Wrong,
@@ -65,7 +65,7 @@ impl Reason {
         )
     }
 
-    /// `true` if another try may end otherwise.
+    /// `true` if another attempt may succeed.
     pub const fn is_transient(self) -> bool {
         matches!(self, Reason::NotLaunched | Reason::Late)
     }
@@ -87,7 +87,7 @@ impl Reason {
 }
 
 impl fmt::Display for Reason {
-    /// A participle: "3 *wrong*, 1 *hung*".
+    /// The adjective in counts: "3 *wrong*, 1 *hung*".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Reason::NotLowered => "not lowered",
@@ -104,7 +104,7 @@ impl fmt::Display for Reason {
 }
 
 impl Rejected {
-    /// A rejected candidate. The detail is cut to one line of 256 bytes.
+    /// Creates a rejected candidate. The detail is truncated to one line of 256 bytes.
     pub fn new(program: impl Into<Program>, reason: Reason, detail: &str) -> Rejected {
         let mut detail: String = detail.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         if detail.len() > LONGEST_DETAIL {
@@ -121,7 +121,7 @@ impl Rejected {
         }
     }
 
-    /// A defect in words, with what to do: for a warning, where [`Reason::is_defect`].
+    /// Returns the warning for a defect ([`Reason::is_defect`]), with what to do.
     pub fn complaint(&self, operator: &str, sizes: &str) -> String {
         let Rejected {
             program,
@@ -143,7 +143,7 @@ impl Rejected {
         counts
     }
 
-    /// The counts in words: `2 spilling, 1 wrong`. Empty if none was rejected.
+    /// Returns the counts as text: `2 spilling, 1 wrong`. Empty if none was rejected.
     pub fn summary<'a>(all: impl IntoIterator<Item = &'a Rejected>) -> String {
         let counts = Rejected::count(all).into_iter();
         let words: Vec<String> = counts.map(|(reason, count)| format!("{count} {reason}")).collect();

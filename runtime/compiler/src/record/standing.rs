@@ -1,31 +1,32 @@
-//! The order of records for the same bucket. The greatest is used.
+//! The order of records for the same bucket. The greatest record is used.
 //!
-//! It is a total order and the only one: builds, the command, merges and the runtime use it, so they agree whatever they read first. Records that
-//! differ at all differ in their content.
+//! It is a total order. Builds, the command, merges and the runtime all use it, so they agree in whatever order they read records. The
+//! content decides last, so only identical records are equal.
 
 use super::front::Point;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeSet;
 
-/// The rank of a record among others for its bucket. The greater is used; the first difference decides.
+/// The rank of a record among others for its bucket. The greatest is used, and the first difference decides.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Standing {
-    /// `true` if the compiler still emits the kernels that were measured. The figures of others are withheld.
+    /// `true` if the compiler still emits the measured kernels. Figures of stale kernels are withheld.
     pub fresh: bool,
     /// All other criteria.
     pub merits: Merits,
 }
 
-/// The criteria that need no compiling. The first difference decides.
+/// The criteria that need no compilation. The first difference decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Merits {
-    /// The version of the space of schedules that was searched.
+    /// The version of the searched schedule space.
     space_version: u32,
-    /// All energies that were meant to be measured, then any: a budget that ended early does not undo what was measured.
+    /// `(all, any)`: whether all intended energies were measured, and whether any was. So a search that ended early does not replace a
+    /// complete one.
     energies: (bool, bool),
-    /// The number of kinds of doubt about its figures.
+    /// The number of different flags on its figures. Fewer are better.
     doubts: Reverse<usize>,
-    /// The date of the measurement. None for a date in the future: a clock was wrong, and the age is unknown.
+    /// The date of the measurement. `None` for a date in the future, because the age is unknown if a clock was wrong.
     measured_at: Option<u64>,
     /// The SHA-256 of the record.
     content: [u8; 32],
@@ -34,13 +35,13 @@ pub struct Merits {
 /// The first criterion by which one record prevails over another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Advantage {
-    /// Its kernels are those that the compiler emits now.
+    /// The compiler still emits its kernels.
     Fresh,
-    /// It comes from a newer space of schedules.
+    /// It comes from a newer schedule space.
     Space,
     /// It has energies that the other lacks.
     Energies,
-    /// Its figures are under fewer doubts.
+    /// Its figures have fewer flags.
     Doubts,
     /// It was measured later.
     Later,
@@ -49,11 +50,11 @@ pub enum Advantage {
 }
 
 impl Advantage {
-    /// The predicate of a message about the record that prevails: `has energies that this one lacks`.
+    /// The predicate about the record that prevails, for messages: `has energies that this one lacks`.
     pub const fn explanation(self) -> &'static str {
         match self {
             Advantage::Fresh => "belongs to kernels that the compiler still emits",
-            Advantage::Space => "comes from a newer space of schedules",
+            Advantage::Space => "comes from a newer schedule space",
             Advantage::Energies => "has energies that this one lacks",
             Advantage::Doubts => "has fewer doubts (throttling, a moving clock, another process on the GPU, …)",
             Advantage::Later => "was measured later",
@@ -63,7 +64,7 @@ impl Advantage {
 }
 
 impl Merits {
-    /// The merits of a record or an embedded bucket. Times are in seconds since 1970.
+    /// Returns the merits of a record or an embedded bucket. Times are in seconds since 1970.
     pub fn new<'a>(
         space_version: u32,
         energy_measured: bool,
@@ -84,17 +85,17 @@ impl Merits {
         }
     }
 
-    /// `(all, any)`: `all` is `true` if energy was measured as far as it was meant to be, `any` if one point has an energy.
+    /// `(all, any)`: `all` is `true` if all intended energies were measured, `any` if one point has an energy.
     pub fn energies(&self) -> (bool, bool) {
         self.energies
     }
 
-    /// The date of the measurement in seconds since 1970; none for a date in the future.
+    /// The date of the measurement in seconds since 1970; `None` for a date in the future.
     pub fn measured_at(&self) -> Option<u64> {
         self.measured_at
     }
 
-    /// The comparison by each criterion, the most important first.
+    /// Compares by each criterion, the most important first.
     fn differences(&self, other: &Merits) -> [(Advantage, Ordering); 5] {
         [
             (Advantage::Space, self.space_version.cmp(&other.space_version)),
@@ -122,7 +123,7 @@ impl PartialOrd for Merits {
 }
 
 impl Standing {
-    /// The criterion by which this record prevails over the other; none if it does not.
+    /// Returns the criterion by which this record prevails over the other. `None` if it does not prevail.
     pub fn advantage_over(&self, other: &Standing) -> Option<Advantage> {
         let fresh = (Advantage::Fresh, self.fresh.cmp(&other.fresh));
         let mut differences = std::iter::once(fresh).chain(self.merits.differences(&other.merits));
@@ -131,8 +132,8 @@ impl Standing {
     }
 }
 
-/// `true` if the first of two prevails by its [`Standing`]. The one with better merits does unless it is stale, so `stale` is often called once
-/// or not at all.
+/// `true` if the first of two prevails by its [`Standing`]. The one with better merits prevails unless it is stale, so `stale` is rarely
+/// called twice.
 pub(super) fn prevails<T>(a: (&T, &Merits), b: (&T, &Merits), stale: impl Fn(&T) -> bool) -> bool {
     match a.1.cmp(b.1) {
         Ordering::Equal => false,

@@ -1,7 +1,7 @@
-//! Earlier format versions of cache files, and what becomes of them.
+//! Format versions of cache files, and the conversion of earlier ones.
 //!
-//! - 3: a count of wrong candidates stood where the rejected ones are listed now, and the version of the schedule space was the file's.
-//! - 4: a schedule stood where a program stands now.
+//! - 3: counted wrong candidates instead of listing rejected ones, and had one version of the schedule space for the whole file.
+//! - 4: had a schedule in place of a program.
 
 use super::cache::{CacheFile, Record, Statistics};
 use super::conditions::Conditions;
@@ -89,7 +89,7 @@ struct Record3 {
 struct Statistics3 {
     space: u64,
     compiled: u64,
-    /// Their schedules were not kept.
+    /// The count of wrong candidates, whose schedules are unknown.
     _wrong: u64,
     timed: u64,
     energy_measured: u64,
