@@ -1,6 +1,6 @@
 //! Lowering: from a problem and a program to a kernel.
 //!
-//! A [family](crate::families) lowers each stage, with [`expression`] for whatever the language says inside it, and [`tile`] for what tiled
+//! A family lowers each stage, with [`expression`] for whatever the language says inside it, and `tile` for what tiled
 //! families share. [`assemble`] makes one module of the stages.
 //!
 //! Every kernel tells the assembler how many blocks should fit on a multiprocessor (`.minnctapersm`): left alone it spills in one kernel of a

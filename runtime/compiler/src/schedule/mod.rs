@@ -1,6 +1,6 @@
 //! Schedules: how an operator is computed.
 //!
-//! A [`Schedule`] is a point of one [family](crate::families) of kernels. [`space`] lists those of an operator, [`default`] picks a good one by
+//! A [`Schedule`] is a point of one family of kernels. [`space`] lists those of an operator, [`default`] picks a good one by
 //! formula. A [`Program`] is a schedule for each stage of an operator.
 
 mod program;
