@@ -1,7 +1,7 @@
 //! Features of lowered kernels against what the emulator counts when it runs their text.
 
 use energy_kernel_compiler::check::Checked;
-use energy_kernel_compiler::features::{self, InstructionClass, Count, Features};
+use energy_kernel_compiler::features::{self, Count, Features, InstructionClass};
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule::{self, Schedule};
 use energy_kernel_compiler::size::Specialisation;

@@ -5,7 +5,7 @@
 //! has none.
 
 use super::model::device::Described;
-use energy_kernel_compiler::features::{InstructionClass, Features};
+use energy_kernel_compiler::features::{Features, InstructionClass};
 
 /// The counts, over all threads.
 const COUNTS: [&str; 12] = [
@@ -71,9 +71,17 @@ fn counts(features: &Features) -> [f64; COUNTS.len()] {
             InstructionClass::Float32Multiply,
             InstructionClass::Float32Other,
         ]),
-        of(&[InstructionClass::Integer, InstructionClass::IntegerMultiply, InstructionClass::Predicate]),
+        of(&[
+            InstructionClass::Integer,
+            InstructionClass::IntegerMultiply,
+            InstructionClass::Predicate,
+        ]),
         of(&[InstructionClass::Special, InstructionClass::Conversion]),
-        of(&[InstructionClass::LoadGlobal, InstructionClass::StoreGlobal, InstructionClass::Copy]),
+        of(&[
+            InstructionClass::LoadGlobal,
+            InstructionClass::StoreGlobal,
+            InstructionClass::Copy,
+        ]),
         of(&[InstructionClass::LoadShared, InstructionClass::StoreShared]),
         counts.flops.likely,
         counts.matrix_flops.likely,
