@@ -1,7 +1,7 @@
 //! What the compiler's features count, as the simulation takes it from the emulator: numbers that are bounded have their likely value.
 
 use energy_kernel::simulate::{ByClass, Counts, Shape};
-use energy_kernel_compiler::features::{self, InstructionClass, Count, Features};
+use energy_kernel_compiler::features::{self, Count, Features, InstructionClass};
 
 fn likely(count: Count) -> u64 {
     count.likely.round() as u64
