@@ -1,19 +1,19 @@
-//! What the build left for the macro: bundles in `OUT_DIR`.
+//! The build's output for the macro: bundles in `OUT_DIR`.
 //!
-//! `OUT_DIR` leaks from a parent cargo into crates that have no build script of their own, so bundles count only where the index
-//! beside them names this very package. Whatever is missing or cannot be read is not embedded: the operator runs untuned.
+//! A parent cargo leaks `OUT_DIR` into crates without a build script. So bundles are used only if the index beside them names this
+//! package. Files that are missing or unreadable are not embedded: the operator runs untuned.
 
 use energy_kernel_compiler::file;
 use energy_kernel_compiler::record::{Bundle, Fingerprint, Index, encoding};
 use std::path::{Path, PathBuf};
 
-/// The files that the build script left for the crate that is being compiled.
+/// The files that the build script wrote for the crate being compiled.
 pub struct Embedded {
-    left: Left,
+    output: Output,
 }
 
-enum Left {
-    /// There is no index of this package: it has no build script that looks for operators.
+enum Output {
+    /// There is no index of this package, because it has no build script that looks for operators.
     Nothing,
     /// The index cannot be read.
     Unreadable,
@@ -21,7 +21,7 @@ enum Left {
     Index(PathBuf, Index),
 }
 
-/// The reason that the build script does nothing for an operator with `tune(…)`.
+/// Why the build script does nothing for an operator with `tune(…)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
     /// The package has no build script that looks for operators.
@@ -46,7 +46,7 @@ impl Missing {
 }
 
 impl Embedded {
-    /// What the environment variables of the expansion say.
+    /// Finds the files by the environment variables of the expansion.
     pub fn from_environment() -> Embedded {
         let variable = |name| std::env::var(name).unwrap_or_default();
         let out_dir = std::env::var_os("OUT_DIR").map(PathBuf::from);
@@ -58,27 +58,27 @@ impl Embedded {
         let folder = out_dir
             .filter(|folder| folder.is_absolute())
             .map(|out_dir| out_dir.join(Index::FOLDER));
-        let left = match folder {
+        let output = match folder {
             Some(folder) if folder.join(Index::FILE).exists() => {
                 let bytes = file::read(&folder.join(Index::FILE), encoding::LIMIT as u64);
                 match bytes.ok().and_then(|bytes| encoding::decode::<Index>(&bytes).ok()) {
-                    Some(index) if index.is_of(package, manifest_dir) => Left::Index(folder, index),
-                    Some(_) => Left::Nothing,
-                    None => Left::Unreadable,
+                    Some(index) if index.is_of(package, manifest_dir) => Output::Index(folder, index),
+                    Some(_) => Output::Nothing,
+                    None => Output::Unreadable,
                 }
             }
-            _ => Left::Nothing,
+            _ => Output::Nothing,
         };
-        Embedded { left }
+        Embedded { output }
     }
 
-    /// The bundle of an operator.
+    /// The path of an operator's bundle.
     pub fn bundle(&self, fingerprint: &Fingerprint) -> Option<PathBuf> {
-        let Left::Index(folder, index) = &self.left else {
+        let Output::Index(folder, index) = &self.output else {
             return None;
         };
         let path = folder.join(Bundle::file_name(fingerprint));
-        // rustc reads the whole file, whatever it is.
+        // rustc reads the whole file, even if it is a device or does not fit into memory.
         let fits = |path: &PathBuf| {
             path.metadata()
                 .is_ok_and(|file| file.is_file() && file.len() <= encoding::LIMIT as u64)
@@ -86,12 +86,12 @@ impl Embedded {
         Some(path).filter(|path| index.has_bundle(fingerprint) && fits(path))
     }
 
-    /// The reason that the build script does nothing for one of these operators; none if it found them all or was told not to look.
+    /// Returns why the build script does nothing for one of these operators. `None` if it found all of them, or was told not to look.
     pub fn missing(&self, operators: &[Fingerprint]) -> Option<Missing> {
-        match &self.left {
-            Left::Nothing => Some(Missing::BuildScript),
-            Left::Unreadable => None,
-            Left::Index(_, index) => {
+        match &self.output {
+            Output::Nothing => Some(Missing::BuildScript),
+            Output::Unreadable => None,
+            Output::Index(_, index) => {
                 let missed = operators.iter().any(|operator| index.has_missed(operator));
                 missed.then_some(Missing::Operator)
             }
@@ -110,7 +110,7 @@ mod tests {
         Fingerprint([byte; 32])
     }
 
-    /// An OUT_DIR as a build script leaves it, with a bundle for fingerprint 1, and fingerprint 2 in the index only.
+    /// An `OUT_DIR` of a build script, with a bundle for fingerprint 1. Fingerprint 2 is only in the index.
     fn out_dir() -> tempfile::TempDir {
         let out_dir = tempfile::tempdir().expect("a temporary folder");
         let folder = out_dir.path().join(Index::FOLDER);
@@ -162,9 +162,9 @@ mod tests {
         assert_eq!(embedded(None, PACKAGE, MANIFEST).bundle(&fingerprint(1)), None);
     }
 
-    /// rustc would read such files for ever, or fill the memory.
+    /// rustc would read such files forever, or fill the memory.
     #[test]
-    fn what_is_no_bundle_is_not_embedded() {
+    fn devices_and_huge_files_are_not_embedded() {
         let out_dir = out_dir();
         let path = out_dir
             .path()
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn operators_that_nobody_tunes_are_known() {
+    fn untuned_operators_are_known_with_the_reason() {
         let out_dir = out_dir();
         let missing = |out_dir: Option<&Path>, manifest, operators: &[u8]| {
             let operators: Vec<Fingerprint> = operators.iter().map(|&byte| fingerprint(byte)).collect();

@@ -1,8 +1,10 @@
-//! How exact the estimator of power is, and how often its 95 % intervals hold the truth, on boards in simulated time. Prints a table.
+//! The error of the power estimator, and the coverage of its 95 % intervals, on boards in simulated time. Prints a table.
 //!
 //! `cargo bench -p energy-kernel --features energy --bench energy`
 
-use energy_kernel::energy::{Behaviour, Board, Load, Power, Simulated, Tick, Ticks, mean_power, students_quantile};
+use energy_kernel::energy::{
+    Behaviour, Board, Load, Power, SimulatedBoard, Tick, Ticks, mean_power, students_quantile,
+};
 
 const WINDOWS: u64 = 4000;
 
@@ -63,7 +65,7 @@ fn main() {
         ),
     ];
     println!(
-        "Simulated boards of 300 W, {WINDOWS} windows a row. RMSE, bias, and mean half-width of the 95 % interval in parts of the true"
+        "Simulated boards of 300 W, {WINDOWS} windows per row. RMSE, bias, and mean half-width of the 95 % interval relative to the true"
     );
     println!("mean power of the window; coverage is how often the interval holds it.\n");
     println!("| board | window | estimator | RMSE | bias | half-width | coverage |");
@@ -100,7 +102,7 @@ fn main() {
     }
 }
 
-/// Two readings: when, and joules.
+/// Two readings: their times and joules.
 type Ends = [(f64, f64); 2];
 
 fn row(
@@ -116,7 +118,7 @@ fn row(
         if name.contains("fluctuates") {
             behaviour.load = Load::fluctuating(300.0, 0.01, 0.3, 3.0 * seconds + 3.0, seed);
         }
-        let board = Simulated::new(behaviour, seed);
+        let board = SimulatedBoard::new(behaviour, seed);
         let (ticks, ends) = record(&board, seconds);
         let Some(power) = estimate(&ticks, ends) else { continue };
         let truth = board.true_watts(power.span.0, power.span.1);
@@ -140,8 +142,8 @@ fn row(
     println!("| {name} | {seconds} s | {estimator} | {rmse} | {bias} | {width} | {coverage} |");
 }
 
-/// The ticks of a window, as the meter takes them, and readings at its start and end, wherever the counter stands then.
-fn record(board: &Simulated, seconds: f64) -> (Vec<Tick>, Ends) {
+/// The ticks of a window, as the meter sees them, and readings at its start and its end, between ticks.
+fn record(board: &SimulatedBoard, seconds: f64) -> (Vec<Tick>, Ends) {
     let mut ticks = Ticks::default();
     board.rest(0.7);
     let mut ends: Option<(f64, f64)> = None;

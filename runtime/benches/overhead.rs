@@ -1,5 +1,5 @@
-//! The time that a call adds to a raw launch, and the time of an expansion. No GPU is needed: launches go to a driver that does nothing
-//! (`null_driver.c`), so this crate's own time remains.
+//! The time that a call adds to a raw launch, and the time of a macro expansion. Needs no GPU: launches go to a driver that does nothing
+//! (`null_driver.c`), so only this crate's own time remains.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use cudarc::driver::sys;
@@ -15,7 +15,7 @@ fn linear_gelu(x: Tensor<f32, (M, K)>, w: Tensor<f32, (N, K)>, b: Tensor<f32, (N
     |m, n| gelu(sum(|k| x[[m, k]] * w[[n, k]]) + b[[n]])
 }
 
-/// Starts this program again with the null driver on its library path, which is read when a process starts.
+/// Starts this program again with the null driver on its library path, which a process reads when it starts.
 fn with_null_driver() -> bool {
     const STARTED: &str = "ENERGY_KERNEL_BENCH_STARTED";
     if std::env::var_os(STARTED).is_some() {
@@ -60,7 +60,7 @@ fn launches(criterion: &mut Criterion) {
         bencher.iter(|| {
             let mut values = [1u64; 7];
             let mut pointers = values.each_mut().map(|value| std::ptr::from_mut(value).cast());
-            // SAFETY: the null driver does nothing with what it is given.
+            // SAFETY: the null driver ignores its arguments.
             unsafe {
                 sys::cuLaunchKernel(
                     std::ptr::dangling_mut(),

@@ -1,35 +1,35 @@
-//! A kernel at concrete sizes, bound to all but a call's tensors and scalars.
+//! A kernel at concrete sizes, bound to everything but the tensors and scalars of a call.
 
-use crate::call::{Argument, View};
-use crate::device::{Launch, Storage};
+use crate::argument::{Argument, View};
+use crate::device::{BoundLaunch, Storage};
 use crate::error::{Error, Result};
-use crate::gpu::Gpu;
+use crate::workspace::Workspace;
 use energy_kernel_compiler::bind::Values;
 use energy_kernel_compiler::ir::Op;
 use energy_kernel_compiler::kernel::{Grids, Kernel, ParameterValue};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
-/// Grids, sizes and scratch memory of a kernel's launches.
-pub(crate) struct Bound {
+/// A kernel with its grids, sizes and workspace.
+pub(crate) struct BoundKernel {
     kernel: Arc<Kernel>,
     grids: Grids,
     sizes: Vec<u64>,
-    index_errors: Option<Arc<Storage>>,
-    scratch: Vec<Arc<Storage>>,
+    index_errors: Option<Storage>,
+    scratch: Vec<Storage>,
     scratch_addresses: SmallVec<[u64; 4]>,
 }
 
-/// Words that are gathered for a call without an allocation.
+/// The values of a call's arguments. Up to 32 need no allocation.
 type Words = SmallVec<[u64; 32]>;
 
-impl Bound {
-    /// Binds a kernel at these sizes, all of the operator's in their order.
+impl BoundKernel {
+    /// Binds a kernel at these sizes, in the operator's order.
     ///
     /// # Errors
-    /// [`Error::Lower`] for a grid that cannot be launched, or too much scratch memory; [`Error::OutOfMemory`]; [`Error::Unprepared`] during
+    /// [`Error::Lower`] for a grid that cannot be launched, or too large a workspace; [`Error::OutOfMemory`]; [`Error::Unprepared`] during
     /// stream capture; an error of the driver.
-    pub fn new(gpu: &Gpu, op: &Op, kernel: &Arc<Kernel>, sizes: &[u64]) -> Result<Bound> {
+    pub fn new(workspace: &Workspace, op: &Op, kernel: &Arc<Kernel>, sizes: &[u64]) -> Result<BoundKernel> {
         let broken = |reason: String| Error::Lower {
             operator: op.name.clone(),
             reason: format!("its kernel {reason}"),
@@ -41,16 +41,16 @@ impl Bound {
             .scratch_bytes(&grids)
             .map_err(|error| broken(format!("cannot be launched: {error}")))?;
         let scratch = (kernel.scratch.iter().zip(bytes))
-            .map(|(scratch, bytes)| gpu.scratch(scratch.content, bytes))
+            .map(|(scratch, bytes)| workspace.scratch(&op.name, scratch.content, bytes))
             .collect::<Result<Vec<_>>>()?;
         let mut parameters = kernel.launches.iter().flat_map(|launch| &launch.parameters);
         let checks = parameters.any(|parameter| parameter.value == ParameterValue::IndexErrors);
-        Ok(Bound {
+        Ok(BoundKernel {
             kernel: kernel.clone(),
             grids,
             sizes: sizes.to_vec(),
-            index_errors: checks.then(|| gpu.index_error_word(&op.name)).transpose()?,
-            scratch_addresses: scratch.iter().map(|storage| storage.address).collect(),
+            index_errors: checks.then(|| workspace.index_errors(&op.name)).transpose()?,
+            scratch_addresses: scratch.iter().map(Storage::address).collect(),
             scratch,
         })
     }
@@ -69,26 +69,26 @@ impl Bound {
         operator: &str,
         inputs: &[Argument<'_>],
         outputs: &[View<'_>],
-    ) -> Result<SmallVec<[Launch<'a>; 1]>> {
+    ) -> Result<SmallVec<[BoundLaunch<'a>; 1]>> {
         let inputs: Words = inputs.iter().map(Argument::word).collect();
         let outputs: Words = outputs.iter().map(View::address).collect();
         let values = Values {
             inputs: &inputs,
             outputs: &outputs,
             sizes: &self.sizes,
-            index_errors: self.index_errors.as_ref().map_or(0, |word| word.address),
+            index_errors: self.index_errors.as_ref().map_or(0, Storage::address),
             scratch: &self.scratch_addresses,
         };
         let numbered = self.kernel.launches.iter().zip(&self.grids).enumerate();
         numbered
             .filter(|(_, (_, grid))| !grid.contains(&0))
-            .map(|(number, (launch, &grid))| {
+            .map(|(position, (launch, &grid))| {
                 let arguments = launch.bind(&values).map_err(|error| Error::Lower {
                     operator: operator.to_owned(),
                     reason: error.to_string(),
                 })?;
-                Ok(Launch {
-                    number,
+                Ok(BoundLaunch {
+                    position,
                     launch,
                     grid,
                     arguments,
@@ -97,11 +97,11 @@ impl Bound {
             .collect()
     }
 
-    /// Scratch memory that the launches leave at 0, unless one of them is broken off.
+    /// The workspace that the launches leave at 0 unless one of them is interrupted.
     pub fn zeroed(&self) -> impl Iterator<Item = &Storage> {
         let pairs = self.kernel.scratch.iter().zip(&self.scratch);
         pairs
             .filter(|(scratch, _)| scratch.content.is_zeroed())
-            .map(|(_, storage)| &**storage)
+            .map(|(_, storage)| storage)
     }
 }

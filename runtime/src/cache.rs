@@ -1,4 +1,4 @@
-//! The user's cache: results of tuning on this machine.
+//! The user cache: results of tuning on this machine.
 
 use energy_kernel_compiler::file;
 use energy_kernel_compiler::record::folder::{RelativeFolder, package_folder, user_cache};
@@ -7,23 +7,23 @@ use std::path::{Path, PathBuf};
 
 pub use energy_kernel_compiler::record::folder::FOLDER_VARIABLE;
 
-/// The user's cache; none where the system has no such place.
+/// The folder of the user cache. `None` if the system has no place for caches.
 ///
 /// # Errors
-/// The variable names a relative path.
+/// The variable holds a relative path.
 pub(crate) fn folder() -> Result<Option<PathBuf>, RelativeFolder> {
     user_cache(std::env::var_os(FOLDER_VARIABLE), || {
         directories::ProjectDirs::from("", "", "energy-kernel").map(|dirs| dirs.cache_dir().to_owned())
     })
 }
 
-/// What is known of an operator of a package, on any device. What cannot be read is left out, with a warning.
+/// Reads the results for an operator of a package, on any device. Skips unreadable files with a warning.
 pub(crate) fn read(package: &str, fingerprint: &Fingerprint) -> Vec<CacheFile> {
     match folder() {
         Ok(Some(folder)) => read_in(&folder.join(package_folder(package)), fingerprint),
         Ok(None) => Vec::new(),
         Err(refused) => {
-            tracing::warn!(%refused, "the user's cache is not used");
+            tracing::warn!(%refused, "the user cache is not used");
             Vec::new()
         }
     }
@@ -55,6 +55,6 @@ fn read_file(path: &Path, fingerprint: &Fingerprint) -> Option<CacheFile> {
         .map_err(|e| unreadable(&e))
         .ok()?;
     let file = encoding::decode::<CacheFile>(&bytes).map_err(|e| unreadable(&e)).ok()?;
-    // Names of files hold a part of the fingerprint only.
+    // A file's name holds only a part of the fingerprint.
     (file.fingerprint == *fingerprint).then_some(file)
 }

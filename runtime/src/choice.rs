@@ -1,15 +1,20 @@
-//! Which kernel a call uses.
+//! Chooses the kernel of a call.
 //!
-//! Of what was tuned, in the crate's bundle or the user's cache: results of the same device class, else of the same model, else
-//! of the same compute capability; among these the bucket that fits the sizes, of equal ones the one of the best
-//! [`Standing`]; in it the point that the objective chooses. Where nothing fits, a kernel is made here with the schedule that the estimate finds fastest among a few, its sizes kept as arguments so
-//! that it serves others like them.
+//! Tuned kernels come from the crate's bundle and the user cache. The choice narrows them down in this order:
+//!
+//! 1. results for the same device class, else for the same model, else for the same compute capability;
+//! 2. the bucket that fits the sizes, and of equal buckets the one with the best [`Standing`];
+//! 3. the point of its front that the objective chooses.
+//!
+//! If no tuned kernel fits, a kernel is compiled with the schedule that the estimate ranks fastest among a few. It takes its sizes as
+//! arguments, so that it serves other calls as well.
 
 use crate::error::{Error, Result};
-use crate::gpu::{Gpu, KernelKey};
-use crate::kernel::Variant;
-use crate::plan::{Alternative, Figures, Origin, Place};
-use energy_kernel_compiler::element::Element;
+use crate::gpu::Gpu;
+use crate::kernels::KernelKey;
+use crate::operator::Variant;
+use crate::plan::{Alternative, Choice, Figures, Origin, RecordSource};
+use energy_kernel_compiler::element::Element as ElementId;
 use energy_kernel_compiler::estimate;
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::lower::lower;
@@ -17,44 +22,26 @@ use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::record::{
     Bundle, Candidate, DeviceClass, Match, PackedKernel, Point, Record, Standing, TunedBucket,
 };
-use energy_kernel_compiler::repeated::{Repeated, repeated};
+use energy_kernel_compiler::repeated::repeated;
 use energy_kernel_compiler::size::{Sizes, Specialisation};
-use energy_kernel_compiler::tuning::{is_wide, untuned};
+use energy_kernel_compiler::tuning::{self, is_wide};
 use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A kernel for a call, and why it.
-#[derive(Debug)]
-pub(crate) struct Choice {
-    pub operator: String,
-    /// The elements of inputs and outputs, as in a signature.
-    pub types: String,
-    pub repeated: Option<Repeated>,
-    pub device: DeviceClass,
-    /// In the order of the operator's sizes.
-    pub sizes: Vec<u64>,
-    pub named_sizes: Sizes,
-    pub kernel: Arc<Kernel>,
-    pub key: KernelKey,
-    pub origin: Origin,
-    pub figures: Option<Figures>,
-    pub alternatives: Vec<Alternative>,
-}
-
-/// What a call demands of a kernel beyond its sizes.
+/// A call's requirements on a kernel besides its sizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Need {
-    /// Every tensor starts at a multiple of 16 bytes.
+pub(crate) struct Requirements {
+    /// `true` if every tensor starts at a multiple of 16 bytes.
     pub aligned: bool,
-    /// Indices need 64 bits.
+    /// `true` if indices need 64 bits.
     pub wide: bool,
     pub check_indices: bool,
 }
 
-impl Need {
-    pub fn of(variant: &Variant, sizes: &[u64], aligned: bool, check_indices: bool) -> Need {
-        Need {
+impl Requirements {
+    pub fn of(variant: &Variant, sizes: &[u64], aligned: bool, check_indices: bool) -> Requirements {
+        Requirements {
             aligned,
             wide: is_wide(&variant.checked, sizes),
             check_indices,
@@ -66,7 +53,7 @@ impl Need {
     }
 }
 
-/// A tuned bucket, wherever it lies.
+/// A tuned bucket from either source.
 #[derive(Clone, Copy)]
 enum Tuned<'a> {
     Embedded(&'a Bundle, &'a TunedBucket),
@@ -81,7 +68,8 @@ impl<'a> Tuned<'a> {
         }
     }
 
-    /// The standing among results for the same bucket. A cached record counts as fresh: only compiling would tell, which the next build does.
+    /// The standing among results for the same bucket. A cached record counts as fresh, because finding out would take a compilation. The
+    /// next build does that.
     fn standing(self, now: u64) -> Standing {
         match self {
             Tuned::Embedded(_, bucket) => bucket.standing(now),
@@ -100,26 +88,28 @@ impl<'a> Tuned<'a> {
     }
 }
 
+/// A tuned bucket and the device it was measured on.
 struct Found<'a> {
+    /// How closely that device matches this one.
     rank: Match,
     device: &'a DeviceClass,
     tuned: Tuned<'a>,
 }
 
-/// The reason why a tuned bucket cannot be used, for people.
+/// Why a tuned bucket cannot be used, for people.
 enum Unusable {
-    /// Another bucket may do.
+    /// The bucket does not fit. Another one may.
     Unfit(String),
-    /// The device refused to load the kernel. The untuned kernel runs instead: it is compiled for this device.
+    /// The device refused to load the kernel. The untuned kernel runs instead, because it is compiled for this device.
     Refused(String),
 }
 
-/// Chooses. All sizes are given, and have been verified.
-pub(crate) fn choose(variant: &Variant, gpu: &Gpu, sizes: &[u64], need: Need) -> Result<Choice> {
+/// Chooses a kernel. The sizes are complete and verified.
+pub(crate) fn choose(variant: &Variant, gpu: &Gpu, sizes: &[u64], required: Requirements) -> Result<Choice> {
     let mut found = find(variant, gpu.device_class());
-    let mut untuned = None;
-    while let Some(position) = nearest(&found, sizes, need) {
-        let reason = match tuned(variant, gpu, sizes, need, &found[position]) {
+    let mut first_reason = None;
+    while let Some(position) = nearest(&found, sizes, required) {
+        let reason = match tuned(variant, gpu, sizes, required, &found[position]) {
             Ok(choice) => {
                 tracing::debug!(operator = variant.name(), sizes = %choice.named_sizes, program = %choice.key.program, origin = %choice.origin, "chosen");
                 return Ok(choice);
@@ -133,18 +123,18 @@ pub(crate) fn choose(variant: &Variant, gpu: &Gpu, sizes: &[u64], need: Need) ->
                 reason
             }
         };
-        if gpu.is_news(variant.name(), &reason) {
+        if gpu.is_new_warning(variant.name(), &reason) {
             tracing::warn!(operator = variant.name(), %reason, "a tuned kernel cannot be used");
         }
-        untuned.get_or_insert(reason);
+        first_reason.get_or_insert(reason);
     }
-    let untuned = untuned.unwrap_or_else(|| nothing_fits(variant, gpu, &found, sizes, need));
-    let choice = default(variant, gpu, sizes, need, untuned)?;
+    let reason = first_reason.unwrap_or_else(|| nothing_fits(variant, gpu, &found, sizes, required));
+    let choice = untuned(variant, gpu, sizes, required, reason)?;
     tracing::debug!(operator = variant.name(), sizes = %choice.named_sizes, program = %choice.key.program, origin = %choice.origin, "untuned");
     Ok(choice)
 }
 
-/// Everything that was tuned for the operator and may be used on the device.
+/// All buckets tuned for the operator that the device can use, the best first.
 fn find<'a>(variant: &'a Variant, device: &DeviceClass) -> Vec<Found<'a>> {
     let embedded = variant.bundle.iter().flat_map(|bundle| {
         bundle.devices.iter().flat_map(move |tuned| {
@@ -167,7 +157,7 @@ fn find<'a>(variant: &'a Variant, device: &DeviceClass) -> Vec<Found<'a>> {
             })
         })
         .collect();
-    // Of equally near buckets the first is taken.
+    // `nearest` takes the first of equally near buckets.
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |time| time.as_secs());
@@ -175,24 +165,24 @@ fn find<'a>(variant: &'a Variant, device: &DeviceClass) -> Vec<Found<'a>> {
     found
 }
 
-/// The position of the bucket that a call uses: the nearest one of the best rank that has any.
-fn nearest(found: &[Found<'_>], sizes: &[u64], need: Need) -> Option<usize> {
+/// The position of the bucket that a call uses: the nearest one of the best rank.
+fn nearest(found: &[Found<'_>], sizes: &[u64], required: Requirements) -> Option<usize> {
     [Match::Same, Match::Model, Match::Borrowed]
         .into_iter()
         .find_map(|rank| {
             let usable: Vec<usize> = (0..found.len())
-                .filter(|&at| found[at].rank == rank && need.met_by(found[at].tuned.bucket().1))
+                .filter(|&at| found[at].rank == rank && required.met_by(found[at].tuned.bucket().1))
                 .collect();
             TunedBucket::nearest(&usable, |&at| found[at].tuned.bucket(), sizes).copied()
         })
 }
 
-/// The tuned kernel of a bucket: the objective's choice among the points that can be used here.
+/// Returns the tuned kernel of a bucket: the objective's choice among the usable points.
 fn tuned(
     variant: &Variant,
     gpu: &Gpu,
     sizes: &[u64],
-    need: Need,
+    required: Requirements,
     found: &Found<'_>,
 ) -> std::result::Result<Choice, Unusable> {
     let points = found.tuned.points();
@@ -205,7 +195,7 @@ fn tuned(
             return Err(Unusable::Unfit(reason));
         };
         let position = usable.remove(chosen);
-        match candidate(variant, gpu, sizes, need, found.tuned, position) {
+        match candidate(variant, gpu, sizes, required, found.tuned, position) {
             Ok(candidate) => break (position, candidate),
             Err(unfit) => reason = unfit,
         }
@@ -214,9 +204,9 @@ fn tuned(
         key,
         kernel,
         stale,
-        place,
+        source,
     } = candidate;
-    if let Some(refusal) = gpu.refusal(&key) {
+    if let Some(refusal) = gpu.kernels().refusal(&key) {
         return Err(Unusable::Refused(refusal));
     }
     let simulated = found.device.simulated;
@@ -225,7 +215,7 @@ fn tuned(
         energy: point.energy,
         simulated,
     };
-    // Of a stale front nothing but the order of its points is known.
+    // A stale front keeps the order of its points, but not their figures.
     let alternatives = points.iter().enumerate().map(|(at, alternative)| Alternative {
         program: alternative.program.clone(),
         figures: (!stale).then(|| figures(alternative)),
@@ -237,7 +227,7 @@ fn tuned(
         origin: Origin::Tuned {
             device: found.device.clone(),
             matches: found.rank,
-            place,
+            source,
             sizes: named(variant, found.tuned.bucket().0),
             stale,
         },
@@ -250,21 +240,24 @@ struct Usable {
     key: KernelKey,
     kernel: Arc<Kernel>,
     stale: bool,
-    place: Place,
+    source: RecordSource,
 }
 
-/// The kernel of a bucket's point, if it can be launched at these sizes on this machine; else the reason.
+/// Returns the kernel of a bucket's point.
+///
+/// # Errors
+/// The reason why it cannot be launched at these sizes on this machine, for people.
 fn candidate(
     variant: &Variant,
     gpu: &Gpu,
     sizes: &[u64],
-    need: Need,
+    required: Requirements,
     tuned: Tuned<'_>,
     position: usize,
 ) -> std::result::Result<Usable, String> {
     let point = tuned.points()[position];
     let specialisation = Specialisation {
-        check_indices: need.check_indices,
+        check_indices: required.check_indices,
         ..tuned.bucket().1.clone()
     };
     let key = |embedded| KernelKey {
@@ -273,8 +266,8 @@ fn candidate(
         program: point.program.clone(),
         embedded,
     };
-    let made = |key: &KernelKey| {
-        gpu.compiled(key, || {
+    let compiled = |key: &KernelKey| {
+        gpu.kernels().compiled(key, || {
             lower(
                 &Problem::new(&variant.checked, &specialisation, gpu.machine()),
                 &point.program,
@@ -282,24 +275,26 @@ fn candidate(
             .map_err(|e| e.to_string())
         })
     };
-    let (key, kernel, stale, place) = match tuned {
-        // The embedded kernel does not check indices; the same schedule that does is made here.
-        Tuned::Embedded(_, bucket) if need.check_indices => {
+    let (key, kernel, stale, source) = match tuned {
+        // The embedded kernel does not check indices, so the same program is compiled here with checks.
+        Tuned::Embedded(_, bucket) if required.check_indices => {
             let key = key(None);
-            let kernel = made(&key)?;
-            (key, kernel, bucket.front[position].stale, Place::Embedded)
+            let kernel = compiled(&key)?;
+            (key, kernel, bucket.front[position].stale, RecordSource::Embedded)
         }
         Tuned::Embedded(bundle, bucket) => {
             let candidate: &Candidate = &bucket.front[position];
             let key = key(Some(candidate.kernel));
-            let kernel = gpu.compiled(&key, || bundle.kernel(candidate).map_err(|e| e.to_string()))?;
-            (key, kernel, candidate.stale, Place::Embedded)
+            let kernel = gpu
+                .kernels()
+                .compiled(&key, || bundle.kernel(candidate).map_err(|e| e.to_string()))?;
+            (key, kernel, candidate.stale, RecordSource::Embedded)
         }
         Tuned::Cached(_) => {
             let key = key(None);
-            let kernel = made(&key)?;
-            let stale = !need.check_indices && PackedKernel::hash(&kernel) != point.kernel_hash;
-            (key, kernel, stale, Place::UserCache)
+            let kernel = compiled(&key)?;
+            let stale = !required.check_indices && PackedKernel::hash(&kernel) != point.kernel_hash;
+            (key, kernel, stale, RecordSource::UserCache)
         }
     };
     (kernel.fits(&gpu.machine().limits)).map_err(|error| format!("the tuned kernel is too large: {error}"))?;
@@ -309,21 +304,27 @@ fn candidate(
         key,
         kernel,
         stale,
-        place,
+        source,
     })
 }
 
-/// A kernel with the default schedule.
-pub(crate) fn default(variant: &Variant, gpu: &Gpu, sizes: &[u64], need: Need, reason: String) -> Result<Choice> {
+/// Returns the untuned kernel, which has the default schedule.
+pub(crate) fn untuned(
+    variant: &Variant,
+    gpu: &Gpu,
+    sizes: &[u64],
+    required: Requirements,
+    reason: String,
+) -> Result<Choice> {
     let specialisation = Specialisation {
-        aligned: need.aligned,
-        wide: need.wide,
-        check_indices: need.check_indices,
-        ..untuned(&variant.checked, sizes)
+        aligned: required.aligned,
+        wide: required.wide,
+        check_indices: required.check_indices,
+        ..tuning::untuned(&variant.checked, sizes)
     };
     let machine = gpu.machine();
     let near = estimate::near(&variant.checked, &specialisation, sizes);
-    let schedule = gpu.default_schedule(variant.number, &specialisation, &near, || {
+    let schedule = gpu.kernels().schedule(variant.number, &specialisation, &near, || {
         estimate::default(&Problem::new(&variant.checked, &specialisation, machine), &near)
     });
     let key = KernelKey {
@@ -332,7 +333,7 @@ pub(crate) fn default(variant: &Variant, gpu: &Gpu, sizes: &[u64], need: Need, r
         program: schedule.into(),
         embedded: None,
     };
-    let kernel = gpu.compiled(&key, || {
+    let kernel = gpu.kernels().compiled(&key, || {
         lower(
             &Problem::new(&variant.checked, &key.specialisation, machine),
             &key.program,
@@ -348,6 +349,7 @@ pub(crate) fn default(variant: &Variant, gpu: &Gpu, sizes: &[u64], need: Need, r
     })
 }
 
+/// A choice without its reasons.
 fn unjustified(variant: &Variant, gpu: &Gpu, sizes: &[u64], kernel: Arc<Kernel>, key: KernelKey) -> Choice {
     Choice {
         operator: variant.name().to_owned(),
@@ -364,10 +366,10 @@ fn unjustified(variant: &Variant, gpu: &Gpu, sizes: &[u64], kernel: Arc<Kernel>,
     }
 }
 
-/// `(f16, f16, f32) -> f16`
+/// The element types as in a signature: `(f16, f16, f32) -> f16`.
 fn types(variant: &Variant) -> String {
     let op = variant.checked.op();
-    let list = |elements: Vec<Element>| {
+    let list = |elements: Vec<ElementId>| {
         elements
             .iter()
             .map(|element| element.name())
@@ -389,27 +391,27 @@ fn named(variant: &Variant, sizes: &[u64]) -> Sizes {
     names.zip(sizes.iter().copied()).collect()
 }
 
-/// Why nothing that was tuned can be used, for people.
-fn nothing_fits(variant: &Variant, gpu: &Gpu, found: &[Found<'_>], sizes: &[u64], need: Need) -> String {
+/// Returns why no tuned kernel can be used, for people.
+fn nothing_fits(variant: &Variant, gpu: &Gpu, found: &[Found<'_>], sizes: &[u64], required: Requirements) -> String {
     let device = gpu.device_class();
     let refused = match crate::cache::folder() {
-        Err(refused) => format!("; the user's cache is not used: {refused}"),
+        Err(refused) => format!("; the user cache is not used: {refused}"),
         Ok(_) => String::new(),
     };
     let accepted = found.iter().any(|f| f.tuned.bucket().1.accepts(sizes));
     match (found.first(), accepted) {
-        (Some(_), true) if need.wide => {
-            "these sizes need 64-bit indices, and what was tuned has 32-bit ones".to_owned()
+        (Some(_), true) if required.wide => {
+            "these sizes need 64-bit indices, but the tuned kernels have 32-bit ones".to_owned()
         }
         (Some(_), true) => "a tensor does not start at a multiple of 16 bytes".to_owned(),
         (Some(found), false) => {
             format!(
-                "these sizes were not tuned; those nearest by device are {}",
+                "these sizes were not tuned; the sizes tuned for the nearest device are {}",
                 named(variant, found.tuned.bucket().0)
             )
         }
         (None, _) if variant.bundle.is_some() || !variant.cached().is_empty() => {
-            format!("what was tuned is for other devices than {device}{refused}")
+            format!("the tuned kernels are for other devices than {device}{refused}")
         }
         (None, _) => format!("nothing was tuned for it on {device}{refused}"),
     }

@@ -1,6 +1,6 @@
 //! Element types of tensors.
 
-use energy_kernel_compiler::element::Element as Id;
+use energy_kernel_compiler::element::Element as ElementId;
 use half::{bf16, f16};
 
 mod sealed {
@@ -11,8 +11,8 @@ mod sealed {
     }
 }
 
-// Devices are little-endian, and elements are copied as they are.
-const _: () = assert!(cfg!(target_endian = "little"), "GPUs' hosts are little-endian");
+// Devices are little-endian, and elements are copied byte by byte.
+const _: () = assert!(cfg!(target_endian = "little"), "hosts must be little-endian");
 
 /// The bytes of elements.
 pub(crate) fn bytes_of<T: Sealed>(elements: &[T]) -> &[u8] {
@@ -24,12 +24,18 @@ pub(crate) use sealed::Sealed;
 
 /// An element type: `f32`, `f16`, `bf16`, `f64`, `i8`, `u8`, `i32`, `i64` or `bool`.
 pub trait Element: Sealed + Default + PartialEq + std::fmt::Debug {
-    /// Its name for the compiler.
+    /// The compiler's name of the type.
     #[doc(hidden)]
-    const ELEMENT: Id;
-    /// Its value as `f64`; exact but for large `i64`. Truth values are 0 and 1.
+    const ELEMENT: ElementId;
+    /// Converts the value to `f64`. Exact, except for `i64` beyond 2⁵³. `false` is 0 and `true` is 1.
+    ///
+    /// ```
+    /// use energy_kernel::{Element, f16};
+    ///
+    /// assert_eq!((f16::from_f32(0.5).to_f64(), true.to_f64(), (-3i8).to_f64()), (0.5, 1.0, -3.0));
+    /// ```
     fn to_f64(self) -> f64;
-    /// Its bytes, in the lowest places.
+    /// The value's little-endian bytes, padded with zeros.
     #[doc(hidden)]
     fn to_bits(self) -> u64;
 }
@@ -45,7 +51,7 @@ macro_rules! elements {
         }
 
         impl Element for $ty {
-            const ELEMENT: Id = Id::$id;
+            const ELEMENT: ElementId = ElementId::$id;
 
             fn to_f64(self) -> f64 {
                 let $value = self;

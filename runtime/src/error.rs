@@ -1,40 +1,40 @@
-//! What can go wrong, typed.
+//! The errors of this crate.
 
 use energy_kernel_compiler::check::CallError;
 use energy_kernel_compiler::text::{counted, given};
 
-/// An error of this crate. Says what happened, where, and what can be done about it.
+/// An error of this crate: what is wrong, where, and what to do.
 ///
-/// `Display` says all of it: no variant has a [`source`](std::error::Error::source), so a chain of errors prints nothing twice.
+/// `Display` includes the causes, so no variant has a [`source`](std::error::Error::source). A chain of errors prints each cause once.
 #[derive(Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is no CUDA driver on this machine.
+    /// This machine has no CUDA driver.
     #[error("no CUDA driver: none of {} can be opened ({reason}); install the NVIDIA driver, or use `Gpu::emulated()`", .tried.join(", "))]
     NoDriver {
-        /// Names that were tried.
+        /// The file names tried.
         tried: Vec<String>,
-        /// What the system's loader said last.
+        /// The last error of the system's loader.
         reason: String,
     },
     /// The driver lacks a function that this crate needs.
-    #[error("the CUDA driver is too old: it has no `{symbol}`; CUDA 12.0 (driver 525) or later is needed")]
+    #[error("the CUDA driver is too old: it has no `{symbol}`; install driver 525 (CUDA 12.0) or later")]
     DriverTooOld {
         /// The missing function.
         symbol: &'static str,
     },
-    /// The driver works, and finds no device.
-    #[error("the CUDA driver finds no GPU (CUDA_VISIBLE_DEVICES may hide it); `Gpu::emulated()` needs none")]
+    /// The driver works but finds no GPU.
+    #[error("the CUDA driver finds no GPU; check CUDA_VISIBLE_DEVICES, or use `Gpu::emulated()`")]
     NoDevice,
-    /// There is no device of that ordinal.
+    /// No GPU has this ordinal.
     #[error("there is no GPU {ordinal}: the driver finds {count}")]
     NoSuchDevice {
         /// The ordinal asked for.
         ordinal: usize,
-        /// Devices there are.
+        /// The number of GPUs.
         count: usize,
     },
-    /// A GPU that the kernels cannot run on.
+    /// The kernels cannot run on this GPU.
     #[error("{name} has compute capability {major}.{minor}; kernels need 8.0 (Ampere) or later")]
     UnsupportedDevice {
         /// The device's name.
@@ -57,18 +57,20 @@ pub enum Error {
     /// The device's memory is exhausted.
     #[error("out of device memory: {bytes} bytes do not fit")]
     OutOfMemory {
-        /// Bytes asked for.
+        /// The bytes asked for.
         bytes: u64,
     },
-    /// A kernel needs more memory of its own than is kept, and its stream is being captured into a graph.
+    /// A kernel needs a larger workspace, but its stream is being captured into a graph.
     #[error(
-        "a kernel needs {bytes} bytes for sums that its blocks leave for each other, which cannot be allocated while the stream is captured; call `prepare` for these sizes before the capture begins"
+        "`{operator}` needs a {bytes}-byte workspace, which cannot be allocated during stream capture; call `prepare` for these sizes first"
     )]
     Unprepared {
-        /// Bytes it needs.
+        /// The operator.
+        operator: String,
+        /// The bytes it needs.
         bytes: u64,
     },
-    /// Another number of elements than the shape says.
+    /// The number of elements is not the shape's.
     #[error("shape {shape:?} has {}, but {}", counted(*.expected as u64, "element", "elements"), given(*.found as u64, "element", "elements"))]
     Elements {
         /// The shape.
@@ -78,18 +80,18 @@ pub enum Error {
         /// Elements given.
         found: usize,
     },
-    /// A shape of more bytes than can be addressed.
+    /// A shape has more bytes than can be addressed.
     #[error("shape {shape:?} overflows the address space")]
     ShapeOverflow {
         /// The shape.
         shape: Vec<usize>,
     },
-    /// A range of the leading axis that the tensor does not have.
-    #[error("range {start}..{end} is not in the leading axis of shape {shape:?}")]
+    /// A range exceeds the leading axis of the tensor.
+    #[error("range {start}..{end} exceeds the leading axis of shape {shape:?}")]
     Slice {
         /// First index.
         start: usize,
-        /// Index behind the last.
+        /// One past the last index.
         end: usize,
         /// The tensor's shape.
         shape: Vec<usize>,
@@ -99,22 +101,22 @@ pub enum Error {
     Call {
         /// The operator.
         operator: String,
-        /// What does not fit.
+        /// The problem.
         problem: Box<CallError>,
     },
-    /// An output tensor of another shape than the operator gives.
+    /// An output tensor does not have the shape of the operator's output.
     #[error("`{operator}`: output {output} has shape {expected:?}, but the tensor given for it has {found:?}")]
     OutputShape {
         /// The operator.
         operator: String,
         /// The output's position.
         output: usize,
-        /// The shape the operator gives.
+        /// The shape of the operator's output.
         expected: Vec<usize>,
         /// The shape of the tensor.
         found: Vec<usize>,
     },
-    /// A tensor of another device than the one the operator runs on.
+    /// A tensor is on another device than the operator.
     #[error("`{operator}`: {tensor} is on {found}, but the operator runs on {expected}")]
     WrongDevice {
         /// The operator.
@@ -126,7 +128,7 @@ pub enum Error {
         /// The tensor's device.
         found: String,
     },
-    /// An output that shares memory with another argument.
+    /// An output shares memory with another argument.
     #[error("`{operator}`: output {output} overlaps {other} in memory")]
     Overlap {
         /// The operator.
@@ -136,7 +138,7 @@ pub enum Error {
         /// The other argument.
         other: String,
     },
-    /// No kernel of the operator is for these element types.
+    /// The operator does not have these element types.
     #[error("`{operator}` is not made for {types}")]
     ElementTypes {
         /// The operator.
@@ -144,8 +146,8 @@ pub enum Error {
         /// The types asked for.
         types: String,
     },
-    /// A gathered index was out of range (see [`Gpu::check_indices`](crate::Gpu::check_indices)).
-    #[error("`{operator}`: an index read from a tensor was out of range; the element was taken as 0")]
+    /// A gathered index was out of range ([`Gpu::check_indices`](crate::Gpu::check_indices)).
+    #[error("`{operator}`: an index read from a tensor was out of range; its element was read as 0")]
     IndexOutOfRange {
         /// The operator.
         operator: String,
@@ -155,15 +157,15 @@ pub enum Error {
     Reference {
         /// The operator.
         operator: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// No kernel could be made for the operator at these sizes.
+    /// No kernel can be compiled or launched for the operator at these sizes.
     #[error("`{operator}`: no kernel: {reason}")]
     Lower {
         /// The operator.
         operator: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// The driver or the emulator rejected a kernel.
@@ -171,9 +173,9 @@ pub enum Error {
     Load {
         /// The kernel.
         kernel: String,
-        /// The error.
+        /// The reason.
         reason: String,
-        /// What the driver's compiler wrote.
+        /// The log of the driver's compiler.
         log: String,
     },
     /// An emulated launch failed.
@@ -181,48 +183,48 @@ pub enum Error {
     Emulator {
         /// The kernel.
         kernel: String,
-        /// What happened.
+        /// The reason.
         reason: String,
     },
-    /// The emulator's sanitizer found something.
+    /// The emulator's sanitizer found a problem.
     #[error("`{kernel}`: the sanitizer found {}, the first: {}", counted(.findings.len() as u64, "problem", "problems"), .findings.first().map_or("", String::as_str))]
     Sanitizer {
         /// The kernel.
         kernel: String,
-        /// What it found, each with its PTX line, block and thread.
+        /// The findings, each with its PTX line, block and thread.
         findings: Vec<String>,
     },
-    /// The operator that the macro embedded cannot be read: crates of different versions were mixed.
+    /// The embedded operator cannot be read, because crates of different versions were mixed.
     #[error("`{operator}` was embedded by another version of energy-kernel-macros: {reason}")]
     Embedded {
         /// The operator.
         operator: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// Something that only works on the emulated device, or only on a real one.
+    /// A feature works only on emulated GPUs, or only on real ones.
     #[error("{what} is for {} devices", if *.emulated { "emulated" } else { "real" })]
     WrongKind {
-        /// What was asked for.
+        /// The feature.
         what: &'static str,
-        /// Whether it is for emulated devices.
+        /// `true` if it works only on emulated GPUs.
         emulated: bool,
     },
-    /// An operation that would invalidate the capture of a stream into a CUDA graph. It was refused; the capture is intact.
-    #[error("{what} is not possible while the stream is captured into a CUDA graph; {remedy}")]
+    /// An operation would invalidate the capture of a stream into a CUDA graph. It was refused, and the capture is intact.
+    #[error("{what} is not possible during stream capture; {remedy}")]
     Capture {
         /// The operation.
         what: String,
         /// The remedy, as an imperative.
         remedy: &'static str,
     },
-    /// Memory or a kernel that was dropped earlier could not be released. The call that reports it has succeeded otherwise.
-    #[error("something that was dropped earlier could not be released: {source}")]
+    /// Memory or a module dropped earlier could not be released. The reporting call has succeeded otherwise.
+    #[error("a resource dropped earlier could not be released: {failure}")]
     Release {
         /// The failure.
-        source: Box<Error>,
+        failure: Box<Error>,
     },
-    /// A tensor that cannot become a cudarc slice.
+    /// A tensor cannot become a cudarc slice.
     #[error("the tensor cannot become a cudarc slice: {reason}")]
     IntoCuda {
         /// The reason.
@@ -231,12 +233,12 @@ pub enum Error {
     /// Energy could not be measured.
     #[error("energy cannot be measured: {reason}")]
     Energy {
-        /// Why, and what to do.
+        /// The reason, and what to do.
         reason: String,
     },
 }
 
-/// `main() -> Result<_, Error>` and `unwrap` print errors with `Debug`: they print what `Display` says.
+/// Same as `Display`, because `unwrap` and `main() -> Result<_, Error>` print errors with `Debug`.
 impl std::fmt::Debug for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         std::fmt::Display::fmt(self, f)
@@ -252,7 +254,7 @@ mod tests {
     use std::error::Error as _;
 
     #[test]
-    fn main_prints_what_display_says_and_a_chain_says_it_once() {
+    fn debug_equals_display_and_a_chain_prints_each_cause_once() {
         let problem = CallError::MissingSize { name: "K".to_owned() };
         let error = Error::Call {
             operator: "swiglu".to_owned(),
@@ -261,6 +263,12 @@ mod tests {
         // As `main() -> Result<(), Error>` does.
         assert_eq!(format!("{error:?}"), format!("`swiglu`: {problem}"));
         assert_eq!(format!("{error:#?}"), error.to_string());
-        assert!(error.source().is_none(), "`Display` has said it");
+        let release = Error::Release {
+            failure: Box::new(error.clone()),
+        };
+        assert!(release.to_string().ends_with(&error.to_string()));
+        for error in [error, release] {
+            assert!(error.source().is_none(), "`Display` includes the cause");
+        }
     }
 }

@@ -3,7 +3,22 @@
 use crate::element::Element;
 use crate::error::{Error, Result};
 
-/// A tensor in host memory: row-major, without gaps.
+/// A tensor in host memory, row-major and without gaps.
+///
+/// ```
+/// use energy_kernel::prelude::*;
+///
+/// # fn main() -> Result<(), Error> {
+/// let x = HostTensor::new(&[2, 3], vec![0, 1, 2, 3, 4, 5])?;
+/// assert_eq!((x.shape(), x.data()[4]), (&[2, 3][..], 4));
+///
+/// let gpu = Gpu::emulated();
+/// let copy = Tensor::from_host(&gpu, &x)?.to_host()?;
+/// assert_eq!(copy, x);
+/// assert_eq!(copy.into_data(), [0, 1, 2, 3, 4, 5]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct HostTensor<T> {
     shape: Vec<usize>,
@@ -11,10 +26,10 @@ pub struct HostTensor<T> {
 }
 
 impl<T: Element> HostTensor<T> {
-    /// A tensor of that shape (slowest axis first; empty for a single value) with these elements.
+    /// Creates a tensor of this shape, slowest axis first, with these elements. An empty shape holds a single value.
     ///
     /// # Errors
-    /// [`Error::Elements`] if their number is not the shape's.
+    /// [`Error::Elements`] if the number of elements is not the shape's; [`Error::ShapeOverflow`].
     pub fn new(shape: &[usize], data: Vec<T>) -> Result<HostTensor<T>> {
         let expected = volume(shape)?;
         if expected != data.len() {
@@ -35,20 +50,20 @@ impl<T: Element> HostTensor<T> {
         &self.data
     }
 
-    /// The elements, given away.
+    /// Returns the elements and drops the shape.
     pub fn into_data(self) -> Vec<T> {
         self.data
     }
 
-    /// Sizes of the axes, slowest first.
+    /// The sizes of the axes, slowest first.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 }
 
-/// Elements of a shape.
+/// The number of elements of a shape.
 pub(crate) fn volume(shape: &[usize]) -> Result<usize> {
-    // A dimension of 0 makes it empty whatever the others are.
+    // A dimension of 0 makes the shape empty, even if the others overflow.
     if shape.contains(&0) {
         return Ok(0);
     }

@@ -1,6 +1,6 @@
 //! GPU operators tuned for the least energy at `cargo build`, shipped with a crate.
 //!
-//! An operator is written once, in index notation, as ordinary Rust:
+//! You write an operator once, in index notation, as ordinary Rust:
 //!
 //! ```
 //! use energy_kernel::prelude::*;
@@ -19,30 +19,40 @@
 //! let y = linear_gelu(&gpu, &x, &w, &b)?;  // the tuned kernel, or the untuned one
 //! assert_eq!(y.shape(), [2, 3]);
 //!
-//! // Which kernel that was, and why:
+//! // The kernel of that call, and why it was chosen:
 //! let plan = linear_gelu::plan(&gpu, &Sizes::from([("M", 2), ("N", 3), ("K", 4)]))?;
 //! println!("{plan}");
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! The build script `fn main() { energy_kernel_build::run() }` tunes what the crate's `tune(…)` clauses name. Results are small files that
-//! are published with the crate, so that its users tune nothing.
+//! The build script `fn main() { energy_kernel_build::run() }` tunes the sizes in the crate's `tune(…)` clauses. The results are small files
+//! that are published with the crate, so that its users need not tune.
 //!
-//! How the crate is built:
+//! # Inside
 //!
 //! ```text
-//!   generated function ── call ──▶ found by its shapes? ── yes ─────────────────────────▶ launch ── device ──▶ cuda
-//!                                        │ no                                              ▲                   emulated
-//!                                        └─▶ choice (bundle, user cache, default) ─▶ load ─┘
+//!   generated function ── call ──▶ resolved before? ── yes ───────────────────────────────▶ launch ── device ──▶ cuda
+//!                                        │ no                                                ▲                   emulated
+//!                                        └─▶ choice (bundle, user cache, untuned) ─▶ load ───┘
+//! ```
+//!
+//! Each file uses only files to its left:
+//!
+//! ```text
+//!   error, element, host ◀ simulate, device ◀ argument, kernels, workspace ◀ plan, bound ◀ resolved ◀ gpu ◀ tensor, operator
+//!                                                                             ◀ choice, reference ◀ call ◀ tools, energy
 //! ```
 //!
 //! Invariants:
-//! - cudarc is not called before the driver has been probed: no machine makes this crate panic for want of one.
-//! - After the first call with certain shapes (or `prepare`), `into` allocates nothing, waits for nothing and can be captured into a CUDA graph.
-//! - What lies in caches is data: kernels from the user's cache are compiled here, from schedules.
-//! - Latencies and energies of emulated devices are simulated, and are said to be wherever they are shown.
+//! - No cudarc function is called before the driver was probed, because cudarc panics without a driver.
+//! - After the first call with certain shapes (or `prepare`), `into` neither allocates nor waits, and a CUDA graph can capture it.
+//! - Caches hold data, not code: kernels from the user cache are compiled here, from their programs.
+//! - Latencies and energies of emulated devices are simulated, and are labelled so wherever they are shown.
 
+#![warn(missing_debug_implementations)]
+
+mod argument;
 mod bound;
 mod cache;
 mod call;
@@ -54,43 +64,54 @@ pub mod energy;
 mod error;
 mod gpu;
 mod host;
-mod kernel;
+mod kernels;
+mod operator;
 mod plan;
 mod reference;
+mod resolved;
 #[cfg(feature = "emulator")]
 pub mod simulate;
 mod tensor;
-
 pub mod tools;
+mod workspace;
 
 pub use cache::FOLDER_VARIABLE as CACHE_FOLDER_VARIABLE;
 pub use element::Element;
-pub use energy_kernel_compiler as compiler;
 pub use energy_kernel_compiler::record::{DeviceClass, Estimate, Match, Objective};
 pub use energy_kernel_compiler::schedule::{Program, Schedule};
 pub use energy_kernel_compiler::size::{Sizes, Specialisation};
 pub use error::{Error, Result};
-#[cfg(feature = "emulator")]
-pub use gpu::Emulation;
 pub use gpu::Gpu;
 pub use half::{bf16, f16};
 pub use host::HostTensor;
-pub use kernel::{Kernel, Variant};
-pub use plan::{Alternative, Figures, Origin, Place, Plan, PlannedLaunch};
+// The generated modules name the type `Kernel`.
+#[doc(hidden)]
+pub use operator::Operator as Kernel;
+pub use operator::{Operator, Variant};
+pub use plan::{Alternative, Figures, Origin, Plan, PlannedLaunch, RecordSource};
 pub use tensor::{IntoCudaError, Tensor};
 
-/// What a program that defines or calls operators needs.
+/// The items that programs need to define and call operators.
 pub mod prelude {
     pub use crate::{Error, Gpu, HostTensor, Sizes, Tensor, bf16, f16};
     pub use energy_kernel_macros::energy_kernel;
 }
 
-/// Items for the generated functions and the tests. No part of the public interface: the macro and this crate are of one version.
+/// Items for the generated functions and the tests. Not public: the macro and this crate have the same version.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::call::{Argument, Call, View};
+    pub use crate::argument::{Argument, View};
+    pub use crate::call::Call;
     pub use crate::device::probe::SYMBOLS as DRIVER_SYMBOLS;
-    pub use crate::kernel::{KernelData, VariantData};
-    pub use crate::reference::{HostArgument, Reference};
+    pub use crate::operator::{OperatorData as KernelData, VariantData};
+    pub use crate::reference::{HostArgument, HostOutputs as Reference};
     pub use energy_kernel_compiler::element::Element as ElementId;
 }
+
+// Driver handles are used only after their context is bound to the thread. Everything else is locked.
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<Gpu>();
+    shared::<Tensor<f32>>();
+    shared::<Plan>();
+};

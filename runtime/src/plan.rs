@@ -1,6 +1,7 @@
-//! What is known of the kernel that a call uses.
+//! The kernel that a call uses, and why it was chosen.
 
-use crate::choice::Choice;
+use crate::kernels::KernelKey;
+use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::record::{DeviceClass, Estimate, Match};
 use energy_kernel_compiler::repeated::Repeated;
 use energy_kernel_compiler::schedule::Program;
@@ -9,53 +10,107 @@ use energy_kernel_compiler::text::{counted, quantity};
 use std::fmt::{Display, Formatter};
 use std::sync::Arc;
 
-/// Which kernel a call uses, why, and what is known of it. `Display` says it in a few lines.
+/// The kernel that a call uses, why it was chosen, and its figures. `Display` summarises it in a few lines.
+///
+/// ```
+/// use energy_kernel::prelude::*;
+/// use energy_kernel::Origin;
+///
+/// #[energy_kernel]
+/// fn scale(x: Tensor<f32, (M, N)>, by: f32) -> Tensor<f32, (M, N)> {
+///     |m, n| x[[m, n]] * by
+/// }
+///
+/// # fn main() -> Result<(), Error> {
+/// let gpu = Gpu::emulated();
+/// let plan = scale::plan(&gpu, &Sizes::from([("M", 16), ("N", 64)]))?;
+///
+/// // The call.
+/// assert_eq!(plan.operator(), "scale");
+/// assert_eq!(plan.sizes().get("N"), Some(64));
+/// assert_eq!(plan.device(), gpu.device_class());
+///
+/// // The kernel.
+/// println!("{} for {:?}", plan.program(), plan.specialisation());
+/// assert!(plan.ptx().contains(".visible .entry"));
+/// for launch in plan.launches() {
+///     println!("{launch}");
+/// }
+/// assert!(plan.repeated().is_none());
+///
+/// // Why this kernel. Nothing was tuned here, so there are no figures and no alternatives.
+/// assert!(!plan.is_tuned() && matches!(plan.origin(), Origin::Untuned { .. }));
+/// assert!(plan.figures().is_none() && plan.alternatives().is_empty());
+/// println!("{plan}");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Plan {
     choice: Arc<Choice>,
 }
 
-/// Where a kernel comes from.
+/// A kernel for a call, and why it was chosen.
+#[derive(Debug)]
+pub(crate) struct Choice {
+    pub operator: String,
+    /// The element types of inputs and outputs, as in a signature.
+    pub types: String,
+    pub repeated: Option<Repeated>,
+    pub device: DeviceClass,
+    /// All sizes, in the operator's order.
+    pub sizes: Vec<u64>,
+    pub named_sizes: Sizes,
+    pub kernel: Arc<Kernel>,
+    pub key: KernelKey,
+    pub origin: Origin,
+    pub figures: Option<Figures>,
+    pub alternatives: Vec<Alternative>,
+}
+
+/// The origin of a kernel.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Origin {
-    /// Measurements chose it.
+    /// The kernel was chosen by measurements.
     Tuned {
         /// The device it was measured on.
         device: DeviceClass,
-        /// How well that device stands for this one.
+        /// How closely that device matches this one.
         matches: Match,
-        /// Where the results lie.
-        place: Place,
+        /// The source of the record.
+        source: RecordSource,
         /// The sizes it was measured at.
         sizes: Sizes,
-        /// Whether the compiler has changed since: the kernel is right, but it is not the one that was measured.
+        /// `true` if the compiler now emits a different kernel for this program. The kernel is correct, but its figures belong to the old
+        /// one.
         stale: bool,
     },
-    /// A formula chose it.
+    /// The kernel was chosen by a formula.
     Untuned {
-        /// Why nothing tuned could be used.
+        /// Why no tuned kernel could be used.
         reason: String,
     },
 }
 
-/// Where results of tuning lie.
+/// The source of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// Embedded in the program by the build.
+#[non_exhaustive]
+pub enum RecordSource {
+    /// The build embedded it in the program.
     Embedded,
-    /// In the user's cache.
+    /// The user cache.
     UserCache,
 }
 
-/// Latency and energy of one launch.
+/// Latency and energy of one call.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Figures {
     /// Seconds.
     pub latency: Estimate,
-    /// Joules, where they were measured.
+    /// Joules. `None` if they were not measured.
     pub energy: Option<Estimate>,
-    /// Whether they were simulated, not measured.
+    /// `true` if the figures are simulated, not measured.
     pub simulated: bool,
 }
 
@@ -63,22 +118,22 @@ pub struct Figures {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PlannedLaunch {
-    /// Blocks in x, y, z; 0 of an axis makes the launch empty. None if the grid is beyond the limits of a GPU.
+    /// Blocks in x, y, z; a 0 makes the launch empty. `None` if the grid is beyond a GPU's limits.
     pub grid: Option<[u32; 3]>,
-    /// Threads of a block in x, y, z.
+    /// Threads per block in x, y, z.
     pub block: [u32; 3],
-    /// Bytes of dynamic shared memory of a block.
+    /// Bytes of dynamic shared memory per block.
     pub dynamic_shared: u32,
 }
 
 /// A point of the Pareto front of latency and energy.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Alternative {
-    /// How it computes.
+    /// The program of the kernel.
     pub program: Program,
-    /// Its figures; none where they are another kernel's by now.
+    /// The kernel's figures. `None` if the record is stale: its figures belong to another kernel.
     pub figures: Option<Figures>,
-    /// Whether the objective chose it.
+    /// `true` if the objective chose this kernel.
     pub chosen: bool,
 }
 
@@ -103,42 +158,43 @@ impl Plan {
         &self.choice.named_sizes
     }
 
-    /// The device it is for.
+    /// The device class of the call.
     pub fn device(&self) -> &DeviceClass {
         &self.choice.device
     }
 
-    /// Where the kernel comes from.
+    /// The origin of the kernel.
     pub fn origin(&self) -> &Origin {
         &self.choice.origin
     }
 
-    /// Whether measurements chose the kernel.
+    /// `true` if measurements chose the kernel.
     pub fn is_tuned(&self) -> bool {
         matches!(self.choice.origin, Origin::Tuned { .. })
     }
 
-    /// How the kernel computes.
+    /// The program of the kernel.
     pub fn program(&self) -> &Program {
         &self.choice.key.program
     }
 
-    /// What the kernel is compiled to know; it is right for every call that this accepts.
+    /// The specialisation of the kernel, which is correct for every call that this accepts.
     pub fn specialisation(&self) -> &Specialisation {
         &self.choice.key.specialisation
     }
 
-    /// Work that the operator, as it is written, does many times over at these sizes, whatever kernel computes it.
+    /// Work that the operator's source repeats at these sizes, in any kernel. `None` if it repeats none.
     pub fn repeated(&self) -> Option<&Repeated> {
         self.choice.repeated.as_ref()
     }
 
-    /// Latency and energy of a launch at the sizes it was measured at ([`Origin::Tuned`]), which need not be those of the call; none where nothing is known.
+    /// Latency and energy at the sizes of the measurement ([`Origin::Tuned`]), which may differ from the sizes of the call. `None` if
+    /// unknown.
     pub fn figures(&self) -> Option<Figures> {
         self.choice.figures
     }
 
-    /// The Pareto front it was chosen from, fastest first; empty for an untuned kernel.
+    /// The Pareto front that the kernel was chosen from, fastest first. Empty for an untuned kernel.
     pub fn alternatives(&self) -> &[Alternative] {
         &self.choice.alternatives
     }
@@ -157,7 +213,7 @@ impl Plan {
         &self.choice.kernel.ptx
     }
 
-    /// In words the sizes at which figures were measured, as far as they are not those of the call.
+    /// The sizes of the measurement that differ from those of the call, in words.
     fn measured_elsewhere(&self) -> String {
         let Origin::Tuned { sizes, .. } = self.origin() else {
             return String::new();
@@ -179,15 +235,15 @@ impl Display for Origin {
             Origin::Tuned {
                 device,
                 matches,
-                place,
+                source,
                 sizes,
                 stale,
             } => {
-                let place = match place {
-                    Place::Embedded => "embedded",
-                    Place::UserCache => "user cache",
+                let source = match source {
+                    RecordSource::Embedded => "embedded",
+                    RecordSource::UserCache => "user cache",
                 };
-                write!(f, "tuned ({place}, {}) on {device} at {sizes}", matches.name())?;
+                write!(f, "tuned ({source}, {}) on {device} at {sizes}", matches.name())?;
                 if *stale {
                     write!(f, "; stale: the compiler has changed since it was measured")?;
                 }
@@ -213,7 +269,7 @@ impl Display for PlannedLaunch {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         match self.grid {
             Some(grid) => write!(f, "{grid:?} blocks of {:?} threads", self.block)?,
-            None => write!(f, "the grid is too large")?,
+            None => write!(f, "a grid beyond the limits of a GPU")?,
         }
         let shared = counted(self.dynamic_shared.into(), "byte", "bytes");
         write!(f, ", {shared} of shared memory")

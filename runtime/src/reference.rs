@@ -1,17 +1,18 @@
-//! The operator on the CPU: what the generated `reference` functions call.
+//! Evaluates operators on the CPU, for the generated `reference` functions.
 
 use crate::element::{Element, bytes_of};
 use crate::error::{Error, Result};
 use crate::host::HostTensor;
-use crate::kernel::Variant;
-use energy_kernel_compiler::element::Element as Id;
+use crate::operator::Variant;
+use energy_kernel_compiler::element::Element as ElementId;
 use energy_kernel_compiler::ir::Input;
-use energy_kernel_compiler::reference::Reference as Evaluation;
+use energy_kernel_compiler::reference::Reference;
 
-/// An argument: a host tensor, or a scalar.
+/// An argument of a `reference` function: a host tensor or a scalar.
+#[derive(Debug)]
 pub struct HostArgument {
-    element: Id,
-    /// None for a scalar.
+    element: ElementId,
+    /// `None` for a scalar.
     shape: Option<Vec<u64>>,
     bytes: Vec<u8>,
 }
@@ -36,19 +37,20 @@ impl HostArgument {
     }
 }
 
-/// The results.
-pub struct Reference<'a> {
+/// The outputs of an operator, computed on the CPU.
+#[derive(Debug)]
+pub struct HostOutputs<'a> {
     variant: &'a Variant,
-    /// Shape and bytes of each.
+    /// The shape and the bytes of each output.
     outputs: Vec<(Vec<usize>, Vec<u8>)>,
 }
 
-impl Reference<'_> {
-    /// Computes them.
+impl HostOutputs<'_> {
+    /// Computes the outputs.
     ///
     /// # Errors
     /// Inputs that do not fit the operator or each other.
-    pub fn new<'a>(variant: &'a Variant, inputs: &[HostArgument]) -> Result<Reference<'a>> {
+    pub fn new<'a>(variant: &'a Variant, inputs: &[HostArgument]) -> Result<HostOutputs<'a>> {
         let checked = &variant.checked;
         let fits = |(argument, input): (&HostArgument, &Input)| {
             argument.element == input.element && argument.shape.is_some() == input.dims.is_some()
@@ -64,13 +66,13 @@ impl Reference<'_> {
         let sizes = checked.sizes_of(&shapes).map_err(|source| variant.call_error(source))?;
         checked.verify(&sizes).map_err(|source| variant.call_error(source))?;
         let bytes: Vec<&[u8]> = inputs.iter().map(|input| input.bytes.as_slice()).collect();
-        let evaluation = Evaluation::new(checked, &sizes, &bytes).map_err(|error| Error::Reference {
+        let evaluation = Reference::new(checked, &sizes, &bytes).map_err(|error| Error::Reference {
             operator: variant.name().to_owned(),
             reason: error.to_string(),
         })?;
         let outputs = 0..checked.op().outputs.len();
         let shape = |position| evaluation.shape(position).iter().map(|&size| size as usize).collect();
-        Ok(Reference {
+        Ok(HostOutputs {
             outputs: outputs
                 .map(|position| (shape(position), evaluation.output(position)))
                 .collect(),
@@ -78,10 +80,10 @@ impl Reference<'_> {
         })
     }
 
-    /// One of them.
+    /// Returns the output at this position.
     ///
     /// # Errors
-    /// There is none at that position, or it is of another type.
+    /// [`Error::ElementTypes`] if the operator has no output of this type there.
     pub fn output<T: Element>(&self, position: usize) -> Result<HostTensor<T>> {
         let elements = self
             .variant

@@ -1,7 +1,7 @@
 //! Tensors in device memory.
 
+use crate::argument::View;
 use crate::device::Storage;
-use crate::device::cuda::Allocation;
 use crate::element::{Element, bytes_of};
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
@@ -9,34 +9,57 @@ use crate::host::{HostTensor, volume};
 use cudarc::driver::CudaSlice;
 use std::marker::PhantomData;
 use std::ops::{Bound, RangeBounds};
-use std::sync::Arc;
 
-/// Axes whose sizes a shape holds without allocating.
+/// The most axes that a shape holds without allocating.
 const INLINE: usize = 6;
 
-/// A tensor in the memory of a [`Gpu`]: row-major, without gaps, of at least 0 axes.
+/// A tensor in the memory of a [`Gpu`], row-major and without gaps.
 ///
-/// It stands for memory that work on the GPU reads and writes in the order in which the work was given to the GPU;
-/// [`to_vec`](Tensor::to_vec) waits for it. Cloning and [`slice`](Tensor::slice) share the memory.
+/// The GPU reads and writes the memory in the order in which the work was queued; [`to_vec`](Tensor::to_vec) waits for it. Clones,
+/// [slices](Tensor::slice) and [reshaped](Tensor::reshape) tensors share the memory.
+///
+/// ```
+/// use energy_kernel::prelude::*;
+///
+/// # fn main() -> Result<(), Error> {
+/// let gpu = Gpu::emulated();
+/// let mut x = Tensor::from_slice(&gpu, &[2, 3], &[0, 1, 2, 3, 4, 5])?;
+/// assert_eq!((x.shape(), x.len(), x.is_empty()), (&[2, 3][..], 6, false));
+///
+/// // Rows 1.., and the same elements in another shape. Both share the memory of `x`.
+/// let (row, column) = (x.slice(1..)?, x.reshape(&[6, 1])?);
+/// x.copy_from_slice(&[10, 11, 12, 13, 14, 15])?;
+/// assert_eq!(row.to_vec()?, [13, 14, 15]);
+/// assert_eq!(column.shape(), [6, 1]);
+///
+/// // To host memory and back.
+/// let host = x.to_host()?;
+/// assert_eq!(Tensor::from_host(&gpu, &host)?.to_vec()?, host.data());
+///
+/// let zeros = Tensor::<f16>::zeros(&gpu, &[4])?;
+/// assert_eq!(zeros.to_vec()?, [f16::ZERO; 4]);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Tensor<T> {
-    storage: Arc<Storage>,
-    /// Bytes from the storage's start.
+    storage: Storage,
+    /// Bytes from the start of the storage.
     offset: u64,
     shape: Shape,
     element: PhantomData<fn() -> T>,
 }
 
-/// A tensor that could not become a cudarc slice ([`Tensor::into_cuda`]), and why.
+/// An error of [`Tensor::into_cuda`], with the tensor.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
 pub struct IntoCudaError<T> {
-    /// The tensor, as it was.
+    /// The unchanged tensor.
     pub tensor: Tensor<T>,
     /// The reason.
     pub error: Error,
 }
 
-/// Sizes of axes. On the heap only beyond [`INLINE`] of them.
+/// The sizes of the axes. More than [`INLINE`] of them are kept on the heap.
 #[derive(Clone)]
 enum Shape {
     Inline([usize; INLINE], u8),
@@ -71,10 +94,10 @@ impl Shape {
 }
 
 impl<T: Element> Tensor<T> {
-    /// A tensor of that shape (slowest axis first; empty for a single value) with these elements.
+    /// Creates a tensor of this shape, slowest axis first, with these elements. An empty shape holds a single value.
     ///
     /// # Errors
-    /// [`Error::Elements`] if their number is not the shape's, [`Error::OutOfMemory`], or an error of the driver.
+    /// [`Error::Elements`] if the number of elements is not the shape's; [`Error::OutOfMemory`]; an error of the driver.
     pub fn from_slice(gpu: &Gpu, shape: &[usize], elements: &[T]) -> Result<Tensor<T>> {
         let expected = volume(shape)?;
         if expected != elements.len() {
@@ -89,7 +112,7 @@ impl<T: Element> Tensor<T> {
         Ok(tensor)
     }
 
-    /// A copy of a host tensor.
+    /// Copies a host tensor.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`], or an error of the driver.
@@ -97,7 +120,7 @@ impl<T: Element> Tensor<T> {
         Tensor::from_slice(gpu, host.shape(), host.data())
     }
 
-    /// A tensor of that shape with every element 0 (`false`).
+    /// Creates a tensor of this shape whose elements are 0 (`false`).
     ///
     /// # Errors
     /// [`Error::OutOfMemory`], or an error of the driver.
@@ -107,23 +130,40 @@ impl<T: Element> Tensor<T> {
         Ok(tensor)
     }
 
-    /// A tensor with any contents. Whoever makes one writes all of it before it is read.
+    /// Creates a tensor without initialising it. The caller must write all of it before it is read.
     pub(crate) fn uninitialised(gpu: &Gpu, shape: &[usize]) -> Result<Tensor<T>> {
         let bytes = volume(shape)? as u64 * size_of::<T>() as u64;
         Ok(Tensor {
-            storage: Arc::new(gpu.device().allocate(bytes)?),
+            storage: gpu.device().allocate(bytes)?,
             offset: 0,
             shape: Shape::new(shape),
             element: PhantomData,
         })
     }
 
-    /// A tensor of that shape from a cudarc slice. Operators on a [`Gpu`] of the slice's stream use it without synchronisation;
-    /// on another stream of the same device they wait for the slice's, and it for them.
+    /// Creates a tensor of this shape from a cudarc slice, without a copy.
+    ///
+    /// Operators on a [`Gpu`] of the slice's stream use it without synchronisation. Operators on another stream of the same device wait
+    /// for the slice's stream, and that stream waits for them.
+    ///
+    /// ```
+    /// use energy_kernel::prelude::*;
+    ///
+    /// # fn main() -> Result<(), Error> {
+    /// let gpu = Gpu::open().unwrap_or_else(|_| Gpu::emulated());
+    /// let x = Tensor::from_slice(&gpu, &[2, 2], &[1.0f32, 2.0, 3.0, 4.0])?;
+    /// let x = match x.into_cuda() {
+    ///     Ok(slice) => Tensor::from_cuda(slice, &[4])?, // on a real GPU
+    ///     Err(refused) => refused.tensor.reshape(&[4])?, // on the emulated one
+    /// };
+    /// assert_eq!(x.to_vec()?, [1.0, 2.0, 3.0, 4.0]);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// [`Error::Elements`] if the slice's length is not the shape's number of elements; [`Error::Capture`] while the slice's stream is
-    /// captured into a graph; an error of the driver.
+    /// [`Error::Elements`] if the length of the slice is not the shape's number of elements; [`Error::Capture`] during capture of the
+    /// slice's stream; an error of the driver.
     pub fn from_cuda(slice: CudaSlice<T>, shape: &[usize]) -> Result<Tensor<T>> {
         let expected = volume(shape)?;
         if expected != slice.len() {
@@ -134,18 +174,18 @@ impl<T: Element> Tensor<T> {
             });
         }
         Ok(Tensor {
-            storage: Arc::new(Allocation::import(slice)?),
+            storage: Storage::import(slice)?,
             offset: 0,
             shape: Shape::new(shape),
             element: PhantomData,
         })
     }
 
-    /// The cudarc slice of a tensor that shares its memory with no other and lies on a real GPU. Nothing is copied.
+    /// Converts the tensor to a cudarc slice, without a copy. [`from_cuda`](Tensor::from_cuda) has an example.
     ///
     /// # Errors
-    /// The tensor again, with [`Error::IntoCuda`] where it shares its memory, is a part of another tensor or has no elements,
-    /// [`Error::WrongKind`] on an emulated GPU, [`Error::Capture`] while its stream is captured into a graph, or an error of the driver.
+    /// Returns the tensor, with [`Error::IntoCuda`] if it shares its memory or has no elements, [`Error::WrongKind`] on an emulated GPU,
+    /// [`Error::Capture`] during capture of its stream, or an error of the driver.
     pub fn into_cuda(self) -> std::result::Result<CudaSlice<T>, Box<IntoCudaError<T>>> {
         let shape = self.shape.clone();
         let offset = self.offset;
@@ -158,37 +198,30 @@ impl<T: Element> Tensor<T> {
             };
             Box::new(IntoCudaError { tensor, error })
         };
-        if self.bytes() != self.storage.bytes {
+        if self.bytes() != self.storage.bytes() {
             let reason = "it is a part of a larger tensor";
             return Err(back(self.storage, Error::IntoCuda { reason }));
         }
-        let storage = match Arc::try_unwrap(self.storage) {
-            Ok(storage) => storage,
-            Err(shared) => {
-                let reason = "it shares its memory with another tensor";
-                return Err(back(shared, Error::IntoCuda { reason }));
-            }
-        };
-        Allocation::export(storage).map_err(|refused| {
+        self.storage.export().map_err(|refused| {
             let (storage, error) = *refused;
-            back(Arc::new(storage), error)
+            back(storage, error)
         })
     }
 
-    /// The elements, after all work that writes them.
+    /// Waits for all work that writes the tensor, and returns the elements.
     ///
     /// # Errors
-    /// An error of the driver; one of work that was queued earlier may surface here.
+    /// An error of the driver, or of work queued earlier.
     pub fn to_vec(&self) -> Result<Vec<T>> {
         let mut bytes = vec![0; self.bytes() as usize];
         self.storage.read(self.offset, &mut bytes)?;
         Ok(T::from_bytes(&bytes))
     }
 
-    /// A copy in host memory, after all work that writes it.
+    /// Waits for all work that writes the tensor, and returns a copy in host memory.
     ///
     /// # Errors
-    /// As [`to_vec`](Tensor::to_vec).
+    /// Those of [`to_vec`](Tensor::to_vec).
     pub fn to_host(&self) -> Result<HostTensor<T>> {
         HostTensor::new(self.shape(), self.to_vec()?)
     }
@@ -196,7 +229,7 @@ impl<T: Element> Tensor<T> {
     /// Replaces the elements.
     ///
     /// # Errors
-    /// [`Error::Elements`] if their number is not the tensor's, or an error of the driver.
+    /// [`Error::Elements`] if the number of elements is not the tensor's; an error of the driver.
     pub fn copy_from_slice(&mut self, elements: &[T]) -> Result<()> {
         if elements.len() != self.len() {
             return Err(Error::Elements {
@@ -208,10 +241,10 @@ impl<T: Element> Tensor<T> {
         self.storage.write(self.offset, bytes_of(elements))
     }
 
-    /// A part of the leading axis, sharing the memory: `x.slice(3..5)` of shape `[8, 4]` has shape `[2, 4]`.
+    /// Returns a range of the leading axis, which shares the memory. `x.slice(3..5)` of shape `[8, 4]` has shape `[2, 4]`.
     ///
     /// # Errors
-    /// [`Error::Slice`] if the range is not in the axis, or the tensor has none.
+    /// [`Error::Slice`] if the range exceeds the axis, or the tensor has no axis.
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Result<Tensor<T>> {
         let rows = self.shape().first().copied().unwrap_or(0);
         let start = match range.start_bound() {
@@ -242,7 +275,7 @@ impl<T: Element> Tensor<T> {
         })
     }
 
-    /// The same elements in another shape, sharing the memory.
+    /// Returns the same elements in another shape. It shares the memory.
     ///
     /// # Errors
     /// [`Error::Elements`] if the shape has another number of elements.
@@ -261,43 +294,46 @@ impl<T: Element> Tensor<T> {
         })
     }
 
-    pub(crate) fn bytes(&self) -> u64 {
+    fn bytes(&self) -> u64 {
         (self.len() * size_of::<T>()) as u64
     }
 }
 
 impl<T> Tensor<T> {
-    /// Sizes of the axes, slowest first.
+    /// The sizes of the axes, slowest first.
     pub fn shape(&self) -> &[usize] {
         self.shape.sizes()
     }
 
-    /// Number of elements.
+    /// The number of elements.
     pub fn len(&self) -> usize {
-        // A tensor exists, so its volume does not overflow, unless a dimension of 0 hides that.
+        // The volume of an existing tensor does not overflow, but a dimension of 0 may hide an overflow of the others.
         match self.shape().contains(&0) {
             true => 0,
             false => self.shape().iter().product(),
         }
     }
 
-    /// Whether it has no elements.
+    /// `true` if there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
 
-    pub(crate) fn storage(&self) -> &Arc<Storage> {
-        &self.storage
-    }
-
-    /// The address of the first element.
-    pub(crate) fn address(&self) -> u64 {
-        self.storage.address + self.offset
+impl<'a, T: Element> From<&'a Tensor<T>> for View<'a> {
+    fn from(tensor: &'a Tensor<T>) -> View<'a> {
+        View::new(
+            &tensor.storage,
+            tensor.offset,
+            tensor.bytes(),
+            tensor.shape(),
+            T::ELEMENT,
+        )
     }
 }
 
 impl<T> Clone for Tensor<T> {
-    /// Another handle to the same memory.
+    /// Returns another handle to the same memory.
     fn clone(&self) -> Tensor<T> {
         Tensor {
             storage: self.storage.clone(),

@@ -1,17 +1,17 @@
-//! Which kernel a call uses: embedded bundles, the user's cache, and what stands in their way.
+//! The kernel that a call uses: from embedded bundles and the user cache, and why they may not be used.
 
 use energy_kernel::__private::{KernelData, VariantData};
-use energy_kernel::compiler::check::Checked;
-use energy_kernel::compiler::lang::parse;
-use energy_kernel::compiler::lower::lower;
-use energy_kernel::compiler::record::*;
-use energy_kernel::compiler::schedule::{self, Schedule};
-use energy_kernel::compiler::size::Specialisation;
-use energy_kernel::compiler::target::{Machine, Target};
-use energy_kernel::compiler::tuning::Tuning;
-use energy_kernel::compiler::{element::Element, fingerprint};
+use energy_kernel::tools::compiler::check::Checked;
+use energy_kernel::tools::compiler::lang::parse;
+use energy_kernel::tools::compiler::lower::lower;
+use energy_kernel::tools::compiler::record::*;
+use energy_kernel::tools::compiler::schedule::{self, Schedule};
+use energy_kernel::tools::compiler::size::Specialisation;
+use energy_kernel::tools::compiler::target::{Machine, Target};
+use energy_kernel::tools::compiler::tuning::Tuning;
+use energy_kernel::tools::compiler::{element::Element, fingerprint};
 use energy_kernel::tools::{Argument, View};
-use energy_kernel::{__private::Call, Gpu, Kernel, Origin, Place, Sizes, Tensor};
+use energy_kernel::{__private::Call, Gpu, Operator, Origin, RecordSource, Sizes, Tensor};
 use energy_kernel_compiler::problem::Problem;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -46,7 +46,7 @@ fn schedules() -> Vec<Schedule> {
     vec![space[0], space[space.len() / 2], space[space.len() - 1]]
 }
 
-fn kernel_of(schedule: &Schedule) -> energy_kernel::compiler::kernel::Kernel {
+fn kernel_of(schedule: &Schedule) -> energy_kernel::tools::compiler::kernel::Kernel {
     lower(
         &Problem::new(&operator().0, &specialisation(), Machine::like(Target::Sm90)),
         schedule,
@@ -54,7 +54,7 @@ fn kernel_of(schedule: &Schedule) -> energy_kernel::compiler::kernel::Kernel {
     .unwrap()
 }
 
-/// A front: the fastest; one 3 % slower that needs less energy; one much slower that needs least.
+/// A front of three: the fastest; one 3 % slower with less energy; one much slower with the least energy.
 fn front(simulated: bool) -> Vec<Point> {
     let figures = [(10.0, 9.0), (10.3, 7.0), (14.0, 4.0)];
     let estimate = |mean: f64| Estimate {
@@ -128,7 +128,7 @@ fn bundle(device: DeviceClass, stale: bool) -> Bundle {
 }
 
 /// The operator as the macro would embed it with these bytes as its bundle.
-fn embedded(bundle: Option<Vec<u8>>) -> &'static Kernel {
+fn embedded(bundle: Option<Vec<u8>>) -> &'static Operator {
     let operator = encoding::encode(operator().0.op()).unwrap().leak();
     let bundle = bundle.map(|bytes| &*bytes.leak());
     let variants = vec![VariantData {
@@ -137,14 +137,14 @@ fn embedded(bundle: Option<Vec<u8>>) -> &'static Kernel {
         bundle,
     }]
     .leak();
-    Box::leak(Box::new(Kernel::new(KernelData {
+    Box::leak(Box::new(Operator::new(KernelData {
         name: "double",
         package: PACKAGE,
         variants,
     })))
 }
 
-fn with(bundle: &Bundle) -> &'static Kernel {
+fn with(bundle: &Bundle) -> &'static Operator {
     embedded(Some(encoding::encode(bundle).unwrap()))
 }
 
@@ -152,20 +152,20 @@ fn sizes(m: u64, n: u64) -> Sizes {
     Sizes::from([("M", m), ("N", n)])
 }
 
-/// That a call computes what it should.
-fn check(kernel: &Kernel, gpu: &Gpu, m: usize, n: usize) {
+/// Checks the result of a call.
+fn check(operator: &Operator, gpu: &Gpu, m: usize, n: usize) {
     let numbers: Vec<f32> = (0..m * n).map(|i| i as f32).collect();
     let x = Tensor::from_slice(gpu, &[m, n], &numbers).unwrap();
     let inputs = [Argument::tensor(&x)];
-    let call = Call::new(kernel.variant(&[]).unwrap(), gpu, &inputs).unwrap();
+    let call = Call::new(operator.variant(&[]).unwrap(), gpu, &inputs).unwrap();
     let y = call.output::<f32>(0).unwrap();
     call.launch(&[View::from(&y)]).unwrap();
     let expected: Vec<f32> = numbers.iter().map(|v| v * 2.0).collect();
     assert_eq!(y.to_vec().unwrap(), expected, "{m} × {n}");
 }
 
-fn reason(kernel: &Kernel, gpu: &Gpu, sizes: &Sizes) -> String {
-    let plan = kernel.variant(&[]).unwrap().plan(gpu, sizes).unwrap();
+fn reason(operator: &Operator, gpu: &Gpu, sizes: &Sizes) -> String {
+    let plan = operator.variant(&[]).unwrap().plan(gpu, sizes).unwrap();
     assert!(!plan.is_tuned() && plan.figures().is_none(), "{plan}");
     match plan.origin() {
         Origin::Untuned { reason } => reason.clone(),
@@ -176,8 +176,8 @@ fn reason(kernel: &Kernel, gpu: &Gpu, sizes: &Sizes) -> String {
 #[test]
 fn the_objective_chooses_from_the_bundle() {
     let gpu = Gpu::emulated();
-    let kernel = with(&bundle(gpu.device_class().clone(), false));
-    let variant = kernel.variant(&[]).unwrap();
+    let operator = with(&bundle(gpu.device_class().clone(), false));
+    let variant = operator.variant(&[]).unwrap();
     let chosen = |objective| {
         if let Some(objective) = objective {
             gpu.set_objective(objective);
@@ -195,7 +195,7 @@ fn the_objective_chooses_from_the_bundle() {
             .unwrap();
         assert_eq!(plan.program().lone(), Some(&schedules()[position]));
         assert_eq!(plan.ptx(), kernel_of(plan.program().lone().unwrap()).ptx);
-        check(kernel, &gpu, 16, 64);
+        check(operator, &gpu, 16, 64);
         position
     };
     assert_eq!(chosen(None), 2, "the build's, the least product of both");
@@ -204,12 +204,12 @@ fn the_objective_chooses_from_the_bundle() {
     assert_eq!(chosen(Some(Objective::Energy { slack: 0.5 })), 2);
 }
 
-/// A program switches between throughput and energy while it runs: calls follow, and what was tuned serves both.
+/// A program switches between throughput and energy while it runs. Its calls follow.
 #[test]
-fn the_objective_is_switched_while_a_program_runs() {
+fn calls_follow_a_change_of_the_objective() {
     let gpu = Gpu::emulated();
-    let kernel = with(&bundle(gpu.device_class().clone(), false));
-    let plan = || kernel.variant(&[]).unwrap().plan(&gpu, &sizes(16, 64)).unwrap();
+    let operator = with(&bundle(gpu.device_class().clone(), false));
+    let plan = || operator.variant(&[]).unwrap().plan(&gpu, &sizes(16, 64)).unwrap();
     let mut launched = Vec::new();
     for objective in [
         Objective::Latency,
@@ -219,13 +219,13 @@ fn the_objective_is_switched_while_a_program_runs() {
     ] {
         gpu.set_objective(objective);
         assert_eq!(gpu.objective(), Some(objective));
-        // The launch is cached by shapes, and must not outlive the objective.
+        // The resolved call is kept by shapes, but must not outlive the objective.
         let launch = || {
-            check(kernel, &gpu, 16, 64);
+            check(operator, &gpu, 16, 64);
             Ok(())
         };
         let (energy, ()) = gpu.simulate(launch).unwrap();
-        // A difference of two sums: not the same in its last bits.
+        // A difference of two sums, so its last bits may differ.
         launched.push((plan().program().clone(), (energy.energy_j * 1e15).round()));
     }
     assert_eq!(launched[0], launched[3], "back again");
@@ -256,8 +256,8 @@ fn the_objective_is_switched_while_a_program_runs() {
         told.contains("\n  figures: ") && told.contains("\n  alternatives, fastest first:"),
         "{told}"
     );
-    // A call of other sizes uses the bucket's kernel; the figures stay those of the bucket.
-    let told = kernel
+    // A call of other sizes uses the bucket's kernel and its figures.
+    let told = operator
         .variant(&[])
         .unwrap()
         .plan(&gpu, &sizes(13, 64))
@@ -271,26 +271,29 @@ fn the_objective_is_switched_while_a_program_runs() {
 }
 
 #[test]
-fn a_call_takes_the_bucket_that_fits_and_is_right_at_every_size() {
+fn a_call_uses_the_fitting_bucket_and_is_correct_at_every_size() {
     let gpu = Gpu::emulated();
-    let kernel = with(&bundle(gpu.device_class().clone(), false));
+    let operator = with(&bundle(gpu.device_class().clone(), false));
     let bucket = |m| {
-        let plan = kernel.variant(&[]).unwrap().plan(&gpu, &sizes(m, 64)).unwrap();
+        let plan = operator.variant(&[]).unwrap().plan(&gpu, &sizes(m, 64)).unwrap();
         match plan.origin() {
             Origin::Tuned {
                 sizes,
-                place,
+                source,
                 matches,
                 stale,
                 ..
             } => {
-                assert_eq!((*place, *matches, *stale), (Place::Embedded, Match::Same, false));
+                assert_eq!(
+                    (*source, *matches, *stale),
+                    (RecordSource::Embedded, Match::Same, false)
+                );
                 Some(sizes.get("M").unwrap())
             }
             _ => None,
         }
     };
-    // The least bucket that holds the size, or the greatest where none does: a tuned kernel takes any value.
+    // The smallest bucket that holds the size, else the largest: a tuned kernel takes any value.
     for (size, fits) in [
         (1, 16),
         (16, 16),
@@ -303,14 +306,14 @@ fn a_call_takes_the_bucket_that_fits_and_is_right_at_every_size() {
         assert_eq!(bucket(size), Some(fits), "M = {size}");
     }
     for m in [1, 16, 17, 32, 256, 272] {
-        check(kernel, &gpu, m, 64);
+        check(operator, &gpu, m, 64);
     }
-    assert!(reason(kernel, &gpu, &sizes(16, 65)).starts_with("these sizes were not tuned"));
-    check(kernel, &gpu, 16, 65);
+    assert!(reason(operator, &gpu, &sizes(16, 65)).starts_with("these sizes were not tuned"));
+    check(operator, &gpu, 16, 65);
 }
 
 #[test]
-fn what_does_not_fit_is_not_used() {
+fn unfit_results_are_not_used() {
     let gpu = Gpu::emulated();
     let own = gpu.device_class().clone();
     let wanted = sizes(16, 64);
@@ -334,18 +337,18 @@ fn what_does_not_fit_is_not_used() {
         simulated: false,
         ..own
     };
-    assert!(reason(with(&bundle(real, false)), &gpu, &wanted).starts_with("what was tuned is for other devices"));
+    assert!(reason(with(&bundle(real, false)), &gpu, &wanted).starts_with("the tuned kernels are for other devices"));
 }
 
 #[test]
-fn another_gpu_of_the_same_capability_lends() {
+fn results_of_another_gpu_of_the_same_capability_are_borrowed() {
     let gpu = Gpu::emulated();
     let lender = DeviceClass {
         name: "another".to_owned(),
         ..gpu.device_class().clone()
     };
-    let kernel = with(&bundle(lender, false));
-    let plan = kernel.variant(&[]).unwrap().plan(&gpu, &sizes(16, 64)).unwrap();
+    let operator = with(&bundle(lender, false));
+    let plan = operator.variant(&[]).unwrap().plan(&gpu, &sizes(16, 64)).unwrap();
     assert!(
         matches!(
             plan.origin(),
@@ -357,14 +360,14 @@ fn another_gpu_of_the_same_capability_lends() {
         "{plan}"
     );
     assert!(plan.to_string().contains("borrowed"), "{plan}");
-    check(kernel, &gpu, 16, 64);
+    check(operator, &gpu, 16, 64);
 }
 
 #[test]
 fn stale_results_are_used_without_their_figures() {
     let gpu = Gpu::emulated();
-    let kernel = with(&bundle(gpu.device_class().clone(), true));
-    let plan = kernel.variant(&[]).unwrap().plan(&gpu, &sizes(16, 64)).unwrap();
+    let operator = with(&bundle(gpu.device_class().clone(), true));
+    let plan = operator.variant(&[]).unwrap().plan(&gpu, &sizes(16, 64)).unwrap();
     assert!(matches!(plan.origin(), Origin::Tuned { stale: true, .. }), "{plan}");
     assert_eq!(plan.figures(), None);
     assert!(
@@ -372,14 +375,14 @@ fn stale_results_are_used_without_their_figures() {
             .iter()
             .all(|alternative| alternative.figures.is_none())
     );
-    check(kernel, &gpu, 16, 64);
+    check(operator, &gpu, 16, 64);
 }
 
 #[test]
-fn a_tensor_that_is_not_aligned_takes_another_kernel() {
+fn an_unaligned_tensor_uses_another_kernel() {
     let gpu = Gpu::emulated();
-    let kernel = with(&bundle(gpu.device_class().clone(), false));
-    // One element before: the tensor starts at 4 bytes.
+    let operator = with(&bundle(gpu.device_class().clone(), false));
+    // The tensor starts behind one element, at 4 bytes.
     let numbers: Vec<f32> = (0..16 * 64 + 1).map(|i| i as f32).collect();
     let x = Tensor::from_slice(&gpu, &[16 * 64 + 1], &numbers)
         .unwrap()
@@ -392,7 +395,7 @@ fn a_tensor_that_is_not_aligned_takes_another_kernel() {
     let z = Tensor::<f32>::zeros(&gpu, &[16, 64]).unwrap();
     for (from, to) in [(&x, &z), (&z, &y)] {
         let inputs = [Argument::tensor(from)];
-        Call::new(kernel.variant(&[]).unwrap(), &gpu, &inputs)
+        Call::new(operator.variant(&[]).unwrap(), &gpu, &inputs)
             .unwrap()
             .launch(&[View::from(to)])
             .unwrap();
@@ -402,7 +405,7 @@ fn a_tensor_that_is_not_aligned_takes_another_kernel() {
 }
 
 #[test]
-fn types_that_an_operator_has_not() {
+fn unlisted_element_types_are_an_error() {
     let error = embedded(None).variant(&[Element::F16]).unwrap_err();
     assert_eq!(error.to_string(), "`double` is not made for f16");
     let variants: &[VariantData] = &[VariantData {
@@ -410,19 +413,18 @@ fn types_that_an_operator_has_not() {
         operator: b"from another version",
         bundle: None,
     }];
-    let kernel = Kernel::new(KernelData {
+    let operator = Operator::new(KernelData {
         name: "double",
         package: PACKAGE,
         variants,
     });
     assert!(matches!(
-        kernel.variant(&[]),
+        operator.variant(&[]),
         Err(energy_kernel::Error::Embedded { .. })
     ));
 }
 
-/// Runs a test again, in a process of its own whose user's cache lies there: the other tests have read none that exists. True in
-/// that process.
+/// Runs a test again in a process of its own with this user cache, because a process reads its cache once. Returns `true` in that process.
 fn with_cache(test: &str, folder: &Path) -> bool {
     const CASE: &str = "ENERGY_KERNEL_TEST_CACHE";
     if std::env::var_os(CASE).is_some() {
@@ -443,7 +445,7 @@ fn with_cache(test: &str, folder: &Path) -> bool {
     false
 }
 
-/// It would be another folder to each program.
+/// Each program would resolve it to another folder.
 #[test]
 fn a_relative_folder_is_refused_and_the_plan_says_so() {
     if !with_cache("a_relative_folder_is_refused_and_the_plan_says_so", Path::new("rel")) {
@@ -458,9 +460,9 @@ fn a_relative_folder_is_refused_and_the_plan_says_so() {
 }
 
 #[test]
-fn the_users_cache_counts_and_the_newest_wins() {
+fn the_newest_result_of_both_sources_is_used() {
     let folder = tempfile::tempdir().unwrap();
-    if !with_cache("the_users_cache_counts_and_the_newest_wins", folder.path()) {
+    if !with_cache("the_newest_result_of_both_sources_is_used", folder.path()) {
         return;
     }
     let folder = std::env::var_os(energy_kernel::CACHE_FOLDER_VARIABLE).unwrap();
@@ -495,28 +497,28 @@ fn the_users_cache_counts_and_the_newest_wins() {
         )
         .unwrap();
     };
-    let place = |kernel: &Kernel| {
-        let plan = kernel.variant(&[]).unwrap().plan(&gpu, &sizes(16, 64)).unwrap();
-        check(kernel, &gpu, 16, 64);
+    let source = |operator: &Operator| {
+        let plan = operator.variant(&[]).unwrap().plan(&gpu, &sizes(16, 64)).unwrap();
+        check(operator, &gpu, 16, 64);
         match plan.origin() {
-            Origin::Tuned { place, stale, .. } => Some((*place, *stale, plan.figures().is_some())),
+            Origin::Tuned { source, stale, .. } => Some((*source, *stale, plan.figures().is_some())),
             _ => None,
         }
     };
     let embedded_only = bundle(device.clone(), false);
     write(1, front(true), "another-package");
-    assert_eq!(place(embedded(None)), None, "the cache of another package");
+    assert_eq!(source(embedded(None)), None, "the cache of another package");
     write(999, front(true), PACKAGE);
-    assert_eq!(place(embedded(None)), Some((Place::UserCache, false, true)));
+    assert_eq!(source(embedded(None)), Some((RecordSource::UserCache, false, true)));
     assert_eq!(
-        place(with(&embedded_only)),
-        Some((Place::Embedded, false, true)),
+        source(with(&embedded_only)),
+        Some((RecordSource::Embedded, false, true)),
         "the bundle is newer"
     );
     write(1001, front(true), PACKAGE);
     assert_eq!(
-        place(with(&embedded_only)),
-        Some((Place::UserCache, false, true)),
+        source(with(&embedded_only)),
+        Some((RecordSource::UserCache, false, true)),
         "the cache is newer"
     );
     let future = SystemTime::now() + Duration::from_secs(24 * 3600);
@@ -526,11 +528,11 @@ fn the_users_cache_counts_and_the_newest_wins() {
         PACKAGE,
     );
     assert_eq!(
-        place(with(&embedded_only)),
-        Some((Place::Embedded, false, true)),
+        source(with(&embedded_only)),
+        Some((RecordSource::Embedded, false, true)),
         "nothing is known of the age of what is dated in the future"
     );
-    // An endless file is passed over.
+    // An endless file is skipped.
     #[cfg(unix)]
     std::os::unix::fs::symlink(
         "/dev/zero",
@@ -541,15 +543,18 @@ fn the_users_cache_counts_and_the_newest_wins() {
     )
     .unwrap();
     write(1001, front(true), PACKAGE);
-    assert_eq!(place(with(&embedded_only)), Some((Place::UserCache, false, true)));
+    assert_eq!(
+        source(with(&embedded_only)),
+        Some((RecordSource::UserCache, false, true))
+    );
     let unmeasured = Point {
         energy: None,
         ..front(true).remove(0)
     };
     write(1001, vec![unmeasured], PACKAGE);
     assert_eq!(
-        place(with(&embedded_only)),
-        Some((Place::Embedded, false, true)),
+        source(with(&embedded_only)),
+        Some((RecordSource::Embedded, false, true)),
         "the cache is newer, but has no energies"
     );
     let measured_elsewhere = front(true)
@@ -561,8 +566,8 @@ fn the_users_cache_counts_and_the_newest_wins() {
         .collect();
     write(1002, measured_elsewhere, PACKAGE);
     assert_eq!(
-        place(embedded(None)),
-        Some((Place::UserCache, true, false)),
+        source(embedded(None)),
+        Some((RecordSource::UserCache, true, false)),
         "other code than was measured"
     );
 }
@@ -601,16 +606,16 @@ impl tracing::Subscriber for Warnings {
     fn exit(&self, _: &tracing::span::Id) {}
 }
 
-/// Runs work, and returns the warnings meanwhile.
+/// Runs work and returns its warnings.
 fn warnings(work: impl FnOnce()) -> Vec<String> {
     let heard = Arc::new(Mutex::new(Vec::new()));
     tracing::subscriber::with_default(Warnings(heard.clone()), work);
     Arc::try_unwrap(heard).unwrap().into_inner().unwrap()
 }
 
-/// The device refuses the embedded kernels: the untuned kernel runs, and a single warning says so.
+/// If the device refuses the embedded kernels, the untuned kernel runs, with a single warning.
 #[test]
-fn what_cannot_be_loaded_is_not_used() {
+fn a_refused_kernel_is_replaced_by_the_untuned_one() {
     let gpu = Gpu::emulated();
     let mut refused = bundle(gpu.device_class().clone(), false);
     for kernel in &mut refused.kernels {
@@ -618,12 +623,12 @@ fn what_cannot_be_loaded_is_not_used() {
         broken.ptx = broken.ptx.replace("ld.global", "ld.elsewhere");
         *kernel = PackedKernel::pack(&broken).unwrap();
     }
-    let kernel = with(&refused);
+    let operator = with(&refused);
     let heard = warnings(|| {
         for m in [16, 17, 3, 256, 16] {
-            check(kernel, &gpu, m, 64);
+            check(operator, &gpu, m, 64);
         }
-        let plan = kernel.variant(&[]).unwrap().prepare(&gpu, &sizes(32, 64)).unwrap();
+        let plan = operator.variant(&[]).unwrap().prepare(&gpu, &sizes(32, 64)).unwrap();
         assert!(!plan.is_tuned(), "{plan}");
     });
     assert_eq!(heard.len(), 1, "{heard:?}");
@@ -631,19 +636,19 @@ fn what_cannot_be_loaded_is_not_used() {
         heard[0].contains("operator: \"double\"") && heard[0].contains("the untuned one runs"),
         "{heard:?}"
     );
-    let reason = reason(kernel, &gpu, &sizes(16, 64));
+    let reason = reason(operator, &gpu, &sizes(16, 64));
     assert!(reason.starts_with("the tuned kernel cannot be loaded: "), "{reason}");
     assert!(!reason.contains('\n'), "{reason}");
 
     // Another device may accept them.
     let another = Gpu::emulated();
-    let plan = kernel.variant(&[]).unwrap().plan(&another, &sizes(16, 64)).unwrap();
+    let plan = operator.variant(&[]).unwrap().plan(&another, &sizes(16, 64)).unwrap();
     assert!(plan.is_tuned(), "{plan}");
 }
 
-/// Kernels that exceed the machine's limits are skipped: the next point of the front is used, then another record, then the untuned kernel.
+/// Kernels beyond the machine's limits are skipped: the next point of the front is used, then another record, then the untuned kernel.
 #[test]
-fn what_exceeds_the_machine_is_passed_over() {
+fn kernels_beyond_the_limits_are_skipped() {
     let gpu = Gpu::emulated();
     let shared = gpu.machine().limits.shared_per_block;
     let too_large = |large: &[usize]| {
@@ -662,13 +667,13 @@ fn what_exceeds_the_machine_is_passed_over() {
         (&[1, 2], Some(0)),
         (&[0, 1, 2], None),
     ] {
-        let kernel = with(&too_large(large));
-        check(kernel, &gpu, 16, 64);
-        let plan = kernel.variant(&[]).unwrap().plan(&gpu, &sizes(16, 64)).unwrap();
+        let operator = with(&too_large(large));
+        check(operator, &gpu, 16, 64);
+        let plan = operator.variant(&[]).unwrap().plan(&gpu, &sizes(16, 64)).unwrap();
         let found = plan.alternatives().iter().position(|alternative| alternative.chosen);
         assert_eq!(found, chosen, "{plan}");
         if chosen.is_none() {
-            let reason = reason(kernel, &gpu, &sizes(16, 64));
+            let reason = reason(operator, &gpu, &sizes(16, 64));
             let expected = format!("and {} bytes of shared memory, but this machine's may have", shared + 1);
             assert!(reason.contains(&expected), "{reason}");
         }

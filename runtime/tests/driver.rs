@@ -1,11 +1,11 @@
-//! The CUDA side without a GPU: machines without a driver, drivers and boards of little use, and a virtual GPU.
+//! The CUDA backend without a GPU: machines without a driver, unusable drivers and boards, and a virtual GPU.
 //!
-//! A driver is loaded once per process, so each test runs in a process of its own: this test binary, started again.
+//! A driver is loaded once per process, so each test starts this test binary again in a process of its own.
 
 #![cfg(target_os = "linux")]
 
-use energy_kernel::compiler::record::Flag;
 use energy_kernel::prelude::*;
+use energy_kernel::tools::compiler::record::Flag;
 use energy_kernel::tools::{Argument, View};
 #[cfg(feature = "energy")]
 use energy_kernel_compiler::problem::Problem;
@@ -13,18 +13,18 @@ use energy_kernel_virtual_gpu::{Report, Virtual, is_child};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-/// Counts what this thread allocates.
+/// Counts the allocations of this thread.
 struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
 }
 
-// SAFETY: the system's allocator, and a counter beside it that allocates nothing.
+// SAFETY: forwards to the system's allocator. The counter allocates nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller keeps to the contract.
+        // SAFETY: the caller fulfils the contract.
         unsafe { System.alloc(layout) }
     }
 
@@ -42,13 +42,26 @@ fn double(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> {
     |n| x[[n]] * 2.0
 }
 
-/// Runs a test in a process of its own, which must succeed and release everything.
+/// A kernel with 32 parameters: two tensors, 29 scalars and a size.
+#[energy_kernel]
+#[rustfmt::skip]
+#[allow(clippy::too_many_arguments)]
+fn many(
+    x: Tensor<f32, (N,)>,
+    a: f32, b: f32, c: f32, d: f32, e: f32, f: f32, g: f32, h: f32, i: f32, j: f32, k: f32, l: f32, m: f32, o: f32,
+    p: f32, q: f32, r: f32, s: f32, t: f32, u: f32, v: f32, w: f32, y: f32, z: f32, aa: f32, bb: f32, cc: f32, dd: f32, ee: f32,
+) -> Tensor<f32, (N,)> {
+    |n| x[[n]] + a + b + c + d + e + f + g + h + i + j + k + l + m + o
+        + p + q + r + s + t + u + v + w + y + z + aa + bb + cc + dd + ee
+}
+
+/// Runs a test in a process of its own. It must succeed and release all resources.
 fn run(gpu: Virtual, test: &str) -> Report {
     gpu.run(test).clean()
 }
 
 #[test]
-fn a_machine_without_a_driver_is_told_so() {
+fn a_missing_driver_is_an_error() {
     match Gpu::open() {
         Ok(gpu) => eprintln!("SKIPPED: there is a driver and {gpu:?}"),
         Err(Error::NoDriver { tried, reason }) => assert!(!tried.is_empty() && !reason.is_empty()),
@@ -57,9 +70,9 @@ fn a_machine_without_a_driver_is_told_so() {
 }
 
 #[test]
-fn a_machine_without_a_gpu_is_told_so() {
+fn a_missing_gpu_is_an_error() {
     match is_child() {
-        false => drop(run(Virtual::new("none"), "a_machine_without_a_gpu_is_told_so")),
+        false => drop(run(Virtual::new("none"), "a_missing_gpu_is_an_error")),
         true => assert_eq!(Gpu::open().unwrap_err(), Error::NoDevice),
     }
 }
@@ -81,9 +94,9 @@ fn a_broken_driver_is_told() {
 }
 
 #[test]
-fn a_gpu_that_is_too_old_is_told() {
+fn a_gpu_before_ampere_is_an_error() {
     if !is_child() {
-        run(Virtual::new("7.5"), "a_gpu_that_is_too_old_is_told");
+        run(Virtual::new("7.5"), "a_gpu_before_ampere_is_an_error");
         return;
     }
     let expected = Error::UnsupportedDevice {
@@ -95,10 +108,10 @@ fn a_gpu_that_is_too_old_is_told() {
 }
 
 #[test]
-fn a_kernel_that_the_driver_rejects_is_told_with_its_log() {
+fn a_rejected_kernel_is_an_error_with_the_log() {
     if !is_child() {
         let gpu = Virtual::new("9.0").with("KERNELS", "reject:#1");
-        run(gpu, "a_kernel_that_the_driver_rejects_is_told_with_its_log");
+        run(gpu, "a_rejected_kernel_is_an_error_with_the_log");
         return;
     }
     let gpu = Gpu::open().unwrap();
@@ -112,22 +125,22 @@ fn a_kernel_that_the_driver_rejects_is_told_with_its_log() {
 }
 
 #[test]
-fn a_gpu_does_what_it_is_asked() {
+fn a_gpu_runs_every_operation() {
     if is_child() {
         return whole();
     }
     let report = run(
         Virtual::new("9.0").with("MEMORY_MB", "1024"),
-        "a_gpu_does_what_it_is_asked",
+        "a_gpu_runs_every_operation",
     );
-    // Thrice `double`, once across streams, three timed, five recorded.
-    assert_eq!(report.calls("cuLaunchKernel"), 12, "{report}");
+    // `double` three times, one of them across streams; then once with many parameters; three times timed, five times recorded.
+    assert_eq!(report.calls("cuLaunchKernel"), 13, "{report}");
     assert_eq!(
         (report.calls("cuGraphLaunch"), report.calls("cuStreamBeginCapture_v2")),
         (1, 1),
         "{report}"
     );
-    // The other stream's tensor: waited for before the launch, and made to wait after it.
+    // The launch waits for the stream of the other tensor, and that stream waits for the launch.
     assert!(report.calls("cuStreamWaitEvent") >= 2, "{report}");
 }
 
@@ -160,15 +173,26 @@ fn whole() {
     gpu.synchronize().unwrap();
 
     // After `prepare`, `into` allocates nothing.
-    double::prepare(&gpu, &Sizes::from([("N", 64)])).unwrap();
+    let sizes = Sizes::from([("N", 64)]);
+    double::prepare(&gpu, &sizes).unwrap();
+    many::prepare(&gpu, &sizes).unwrap();
     let (a, mut b) = (Tensor::zeros(&gpu, &[64]).unwrap(), Tensor::zeros(&gpu, &[64]).unwrap());
     let before = ALLOCATIONS.get();
     double::into(&gpu, &a, &mut b).unwrap();
+    #[rustfmt::skip]
+    many::into(
+        &gpu, &a,
+        1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0,
+        1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0,
+        &mut b,
+    )
+    .unwrap();
     assert_eq!(ALLOCATIONS.get(), before);
+    assert_eq!(b.to_vec().unwrap(), [30.0; 64]);
 
     assert!(double(&gpu, &Tensor::zeros(&gpu, &[0]).unwrap()).unwrap().is_empty());
 
-    // A caller's stream: its tensors and the GPU's meet by events.
+    // A caller's stream. Events order its tensors and the GPU's.
     let stream = gpu.stream().unwrap().context().new_stream().unwrap();
     let other = Gpu::from_stream(stream.clone()).unwrap();
     let slice = stream.clone_htod(&numbers).unwrap();
@@ -189,7 +213,7 @@ fn whole() {
     // Tools.
     let plan = double::plan(&gpu, &Sizes::from([("N", 100)])).unwrap();
     let variant = double::KERNEL.variant(&[]).unwrap();
-    let kernel = energy_kernel::compiler::lower::lower(
+    let kernel = energy_kernel::tools::compiler::lower::lower(
         &Problem::new(variant.checked(), plan.specialisation(), gpu.machine()),
         plan.program(),
     )
@@ -206,7 +230,7 @@ fn whole() {
     graph.launch().unwrap();
 }
 
-/// The joules of a region, of a board that draws 300 W, and on which NVML tells little else.
+/// The energy of a region on a board that draws 300 W and supports little else of NVML.
 #[cfg(feature = "energy")]
 fn energy() {
     use std::time::Duration;
@@ -231,7 +255,7 @@ fn energy() {
     assert_eq!(unknown, [Flag::ThrottlingUnknown, Flag::ProcessesUnknown]);
 }
 
-/// The whole of NVML, on a board as Hopper's are: steps of 99 to 106 ms that lag, slow readings of which some fail, a counter that wraps.
+/// All of NVML on a Hopper-like board: lagging steps of 99 to 106 ms, slow readings that may fail, a counter that wraps.
 #[cfg(feature = "energy")]
 fn hopper() {
     use energy_kernel::energy::{Board, Meter};
@@ -239,7 +263,7 @@ fn hopper() {
     let gpu = Gpu::open().unwrap();
     let meter = Meter::open(&gpu).unwrap();
     let calibration = meter.calibrate().unwrap();
-    // Single steps may be seen late: this machine does other things besides.
+    // Single steps may be seen late, because this machine also does other work.
     assert!((0.095..0.11).contains(&calibration.step_s[0]), "{calibration}");
     assert!(calibration.call_s[0] > 2e-3 && calibration.aliases().is_none());
     let mut steps = 0;
@@ -250,7 +274,7 @@ fn hopper() {
             Ok(())
         })
         .unwrap();
-    // Three times the interval: one test must not fail once in twenty runs.
+    // Three times the interval, because the test must not fail once in twenty runs.
     assert!(
         (window.power.watts - 300.0).abs() <= 3.0 * window.power.interval.max(0.5),
         "{window:?}"
@@ -272,7 +296,7 @@ fn hopper() {
     );
 }
 
-/// A board that does not say if it is partitioned, if it throttles, and which processes use it.
+/// A board on which partitions, throttling and processes are unknown.
 #[cfg(feature = "energy")]
 fn silent() {
     use energy_kernel::energy::Meter;
@@ -287,7 +311,7 @@ fn silent() {
     assert_eq!(window.survey.flags(), expected);
 }
 
-/// Boards whose counter is of no use, and what is said of them.
+/// Boards with an unusable counter, and the error.
 #[cfg(feature = "energy")]
 fn useless(expected: &str) {
     use energy_kernel::energy::Meter;
@@ -331,7 +355,7 @@ fn the_counter_of_a_board() {
         ),
         ("silent", &[("FAIL", &unknown)]),
         ("MIG", &[("MIG", "1")]),
-        ("stands still", &[("TICK_MS", "0")]),
+        ("did not move", &[("TICK_MS", "0")]),
         ("cannot be read", &[("FAIL", &all_fail)]),
     ];
     for (case, settings) in cases {

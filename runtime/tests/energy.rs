@@ -1,20 +1,20 @@
-//! The meter on boards in simulated time, whose true energy is known. Nothing sleeps.
+//! The meter on boards in simulated time with known true energy. Nothing sleeps.
 
 #![cfg(feature = "energy")]
 
-use energy_kernel::compiler::record::Flag;
-use energy_kernel::energy::{Behaviour, Board, Calibration, LOAD_PERIODS, Load, Meter, Simulated, Window};
+use energy_kernel::energy::{Behaviour, Board, Calibration, LOAD_PERIODS, Load, Meter, SimulatedBoard, Window};
+use energy_kernel::tools::compiler::record::Flag;
 use energy_kernel::{Error, Result};
 use std::time::Duration;
 
-fn watch(behaviour: Behaviour, seed: u64, seconds: f64) -> (Meter<Simulated>, Result<Window>) {
-    let meter = Meter::on(Simulated::new(behaviour, seed));
+fn watch(behaviour: Behaviour, seed: u64, seconds: f64) -> (Meter<SimulatedBoard>, Result<Window>) {
+    let meter = Meter::on(SimulatedBoard::new(behaviour, seed));
     meter.board().rest(0.7);
     let window = meter.watch(Duration::from_secs_f64(seconds), || false);
     (meter, window)
 }
 
-/// The estimate's error, and half of its interval, in parts of the truth.
+/// The error of the estimate and half the width of its interval, relative to the true value.
 fn error(behaviour: &Behaviour, seed: u64, seconds: f64) -> (f64, f64) {
     let (meter, window) = watch(behaviour.clone(), seed, seconds);
     let power = window.unwrap().power;
@@ -23,7 +23,7 @@ fn error(behaviour: &Behaviour, seed: u64, seconds: f64) -> (f64, f64) {
 }
 
 #[test]
-fn windows_are_as_exact_as_they_say() {
+fn intervals_cover_the_true_power() {
     for (seconds, most) in [(2.0, 0.005), (5.0, 0.0025)] {
         let errors: Vec<(f64, f64)> = (0..1000)
             .map(|seed| error(&Behaviour::default(), seed, seconds))
@@ -35,7 +35,7 @@ fn windows_are_as_exact_as_they_say() {
             .filter(|(error, interval)| error.abs() <= *interval)
             .count() as f64;
         assert!((squares / count).sqrt() <= most, "{seconds} s");
-        // The benchmark measures it on more windows; a thousand leave a standard error of 0.7 %.
+        // A thousand windows leave a standard error of 0.7 %. The benchmark measures more.
         assert!(
             (0.93..=0.97).contains(&(covered / count)),
             "{seconds} s: {}",
@@ -51,7 +51,7 @@ fn windows_start_and_end_on_ticks_and_are_long_enough() {
         let window = window.unwrap();
         assert!((2.0..2.3).contains(&window.seconds()), "{window:?}");
         assert!((20..=25).contains(&window.power.ticks), "{window:?}");
-        // It ends as soon as the last tick has been seen: the mean of two ticks lies 50 ms and a reading back.
+        // The window ends once the last tick was seen. The mean of two ticks is 50 ms and a reading older.
         assert!(meter.board().now() - window.power.span.1 < 0.08);
         assert!(window.survey.flags().is_empty() && !window.disagrees());
         assert_eq!(window.survey.sm_clock_mhz(), Some(1980.0));
@@ -59,7 +59,7 @@ fn windows_start_and_end_on_ticks_and_are_long_enough() {
 }
 
 #[test]
-fn a_hostile_counter_changes_nothing() {
+fn a_faulty_counter_changes_nothing() {
     let hostile = [
         (
             "wraps",
@@ -117,7 +117,7 @@ fn a_hostile_counter_changes_nothing() {
             let (meter, window) = watch(behaviour.clone(), seed, 2.0);
             let power = window.unwrap_or_else(|problem| panic!("{name}: {problem}")).power;
             let truth = meter.board().true_watts(power.span.0, power.span.1);
-            // The drift is no part of what the board drew.
+            // The drift is not part of the board's energy.
             let most = 0.01 + behaviour.drift * 3.0;
             assert!(
                 (power.watts / truth - 1.0).abs() < most,
@@ -128,10 +128,10 @@ fn a_hostile_counter_changes_nothing() {
 }
 
 #[test]
-fn a_counter_of_no_use_is_told() {
+fn an_unusable_counter_is_an_error() {
     let useless = [
         (
-            "stands still",
+            "did not move for",
             Behaviour {
                 stall: Some((1.0, 100.0)),
                 ..Behaviour::default()
@@ -145,7 +145,7 @@ fn a_counter_of_no_use_is_told() {
             },
         ),
         (
-            "not move often",
+            "moved too seldom",
             Behaviour {
                 step: (1.9, 1.95),
                 ..Behaviour::default()
@@ -159,7 +159,7 @@ fn a_counter_of_no_use_is_told() {
         };
         assert!(reason.contains(expected), "{reason}");
     }
-    let meter = Meter::on(Simulated::new(Behaviour::default(), 0));
+    let meter = Meter::on(SimulatedBoard::new(Behaviour::default(), 0));
     assert!(meter.watch(Duration::from_secs(1), || true).is_err());
 }
 
@@ -189,7 +189,7 @@ fn instant_power_is_a_cross_check() {
 }
 
 #[test]
-fn what_the_board_went_through_is_flagged() {
+fn disturbances_of_the_board_are_flagged() {
     let mut behaviour = Behaviour {
         temperature: (50.0, 70.0, 4.0),
         ..Behaviour::default()
@@ -210,9 +210,9 @@ fn what_the_board_went_through_is_flagged() {
 }
 
 #[test]
-fn a_board_is_warmed_up_until_its_temperature_stands() {
+fn a_board_warms_up_until_its_temperature_settles() {
     let warm_up = |temperature, at_most| {
-        let meter = Meter::on(Simulated::new(
+        let meter = Meter::on(SimulatedBoard::new(
             Behaviour {
                 temperature,
                 ..Behaviour::default()
@@ -231,9 +231,9 @@ fn a_board_is_warmed_up_until_its_temperature_stands() {
     assert!(!settled && (30.0..31.0).contains(&seconds), "{seconds}");
 }
 
-/// Loads that are on half of the time, as a calibration switches them.
+/// The loads of a calibration, each on for half of the time.
 fn calibrate(samples: bool, seed: u64) -> Calibration {
-    let meter = Meter::on(Simulated::new(Behaviour::default(), seed));
+    let meter = Meter::on(SimulatedBoard::new(Behaviour::default(), seed));
     let mut calibration = meter.calibrate().unwrap();
     for period in LOAD_PERIODS {
         let load = Load::Switched(600.0, 120.0, period);
@@ -267,7 +267,7 @@ fn a_calibration_finds_period_cost_and_aliasing() {
         assert!(samples.to_string().contains("aliases"), "{samples}");
     }
     assert_eq!(
-        Meter::on(Simulated::new(Behaviour::default(), 0))
+        Meter::on(SimulatedBoard::new(Behaviour::default(), 0))
             .calibrate()
             .unwrap()
             .aliases(),
@@ -278,7 +278,7 @@ fn a_calibration_finds_period_cost_and_aliasing() {
 #[test]
 fn a_region_holds_the_truth() {
     for seed in 0..200 {
-        let meter = Meter::on(Simulated::new(
+        let meter = Meter::on(SimulatedBoard::new(
             Behaviour {
                 lag: 0.0,
                 jitter: 0.0,

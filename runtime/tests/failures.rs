@@ -1,6 +1,6 @@
-//! Memory, kernels and captures survive failing calls of the driver. The virtual GPU fails them, and judges what follows.
+//! Memory, kernels and captures survive failing calls of the driver. The virtual GPU injects the failures and checks what follows.
 //!
-//! A driver is loaded once per process, so each test runs in a process of its own: this test binary, started again.
+//! A driver is loaded once per process, so each test starts this test binary again in a process of its own.
 
 #![cfg(target_os = "linux")]
 
@@ -30,14 +30,14 @@ fn with_and_without_pools(test: &str) -> [Report; 2] {
         let run = Virtual::new("9.0").with("POOLS", pools).run(test);
         assert!(run.status.is_some_and(|status| status.success()), "{}", run.text);
         let report = run.report.unwrap();
-        // No memory was used after it was freed, and no kernel after it was unloaded.
+        // No memory was used after its free, and no kernel after its unload.
         assert!(report.problems.is_empty(), "{report}");
         only_probed_functions_are_called(&report);
         report
     })
 }
 
-/// Only these objects may be left.
+/// Checks that only these objects are left.
 fn only_these_are_left(left: &[(&str, u64)], reports: [Report; 2]) {
     for report in reports {
         let found: Vec<(&str, u64)> = report
@@ -49,7 +49,7 @@ fn only_these_are_left(left: &[(&str, u64)], reports: [Report; 2]) {
     }
 }
 
-/// cudarc panics if a function is missing, so the runtime must probe all that it reaches.
+/// cudarc panics if a function is missing, so the runtime must probe every function it calls.
 fn only_probed_functions_are_called(report: &Report) {
     let unprobed = report
         .calls
@@ -77,7 +77,7 @@ fn is_driver_error<T: std::fmt::Debug>(result: &Result<T>, of: &str, expected: u
 fn no_memory_is_freed_under_a_running_kernel() {
     if !is_child() {
         let reports = with_and_without_pools("no_memory_is_freed_under_a_running_kernel");
-        // Memory that may still be in use is leaked where the driver cannot tell, and nothing else is asked of it.
+        // Memory that may still be in use is leaked if the driver cannot tell. Nothing else may be left.
         assert!(reports.iter().all(|report| report.executed > 100), "{reports:?}");
         return;
     }
@@ -101,7 +101,7 @@ fn no_memory_is_freed_under_a_running_kernel() {
                     false => ones(&theirs),
                     true => Tensor::from_cuda(stream.clone_htod(&[1.0f32; 100]).unwrap(), &[100]).unwrap(),
                 };
-                // A new stream: its first wait makes an event.
+                // The first wait of a new stream creates an event.
                 let here = beside(&gpu);
                 double::prepare(&here, &Sizes::from([("N", 100)])).unwrap();
                 let mut y = Tensor::zeros(&here, &[100]).unwrap();
@@ -120,7 +120,7 @@ fn no_memory_is_freed_under_a_running_kernel() {
                     "{call} {number}"
                 );
                 drop(y);
-                // A program goes on after an error: whatever was queued still runs.
+                // A program continues after an error: queued work still runs.
                 double(&here, &ones(&here)).unwrap();
             }
         }
@@ -128,7 +128,7 @@ fn no_memory_is_freed_under_a_running_kernel() {
     assert_eq!(failed, calls.into_iter().collect());
 }
 
-/// A tensor becomes a cudarc slice, or stays what it was.
+/// A tensor becomes a cudarc slice or stays unchanged.
 #[test]
 fn a_tensor_becomes_a_slice_or_stays() {
     if !is_child() {
@@ -168,7 +168,7 @@ fn a_tensor_becomes_a_slice_or_stays() {
     let refused = failing("cuEventCreate:1:2", || ones(&gpu).into_cuda()).unwrap_err();
     assert!(is_driver_error::<()>(&Err(refused.error), "cuEventCreate", 2));
 
-    // An error that other code left on the context is not reported as ours, and stays.
+    // An error that other code stored in the context stays there and is not reported here.
     let left = DriverError(CUresult::CUDA_ERROR_UNKNOWN);
     stream.context().record_err::<()>(Err(left));
     let slice = ones(&gpu).into_cuda().unwrap();
@@ -184,14 +184,14 @@ fn a_tensor_becomes_a_slice_or_stays() {
     }
 }
 
-/// A failed release is reported by the next synchronisation, under its own name, and by no other call.
+/// Only the next synchronisation reports a failed release, under its own name.
 #[test]
-fn failures_to_release_are_told_where_they_belong() {
+fn failed_releases_are_reported_by_the_next_synchronisation() {
     if !is_child() {
         let left = [("events", 1), ("memory", 1)];
         return only_these_are_left(
             &left,
-            with_and_without_pools("failures_to_release_are_told_where_they_belong"),
+            with_and_without_pools("failed_releases_are_reported_by_the_next_synchronisation"),
         );
     }
     let gpu = Gpu::open().unwrap();
@@ -203,15 +203,15 @@ fn failures_to_release_are_told_where_they_belong() {
     };
     let of = |calls: &str, dropped: Box<dyn FnOnce() + '_>| {
         failing(calls, dropped);
-        // Healthy calls are healthy.
+        // Other calls still succeed.
         double(&gpu, &ones(&gpu)).unwrap();
         double(&gpu, &ones(&theirs)).unwrap();
         assert_eq!(double(&gpu, &ones(&gpu)).unwrap().to_vec().unwrap(), [2.0; 100]);
-        let Err(Error::Release { source }) = gpu.synchronize() else {
+        let Err(Error::Release { failure }) = gpu.synchronize() else {
             panic!("{calls}")
         };
         gpu.synchronize().unwrap();
-        *source
+        *failure
     };
     let (a, b) = (ones(&gpu), ones(&gpu));
     let released = of(
@@ -228,7 +228,7 @@ fn failures_to_release_are_told_where_they_belong() {
     let destroyed = of("cuEventDestroy_v2:1:999", Box::new(|| drop(mark)));
     assert!(is_driver_error::<()>(&Err(destroyed), "cuEventDestroy", code));
 
-    // An error that cudarc keeps for its own next call is not ours, and does not keep anything from being released.
+    // An error that cudarc stores for its own next call is not reported here, and prevents no release.
     let another = beside(&gpu);
     double(&another, &ones(&another)).unwrap();
     let context = gpu.stream().unwrap().context().clone();
@@ -276,7 +276,7 @@ fn captures_come_to_no_harm() {
         refused(Tensor::from_cuda(slice, &[8]).map(drop));
         refused(Err(own.into_cuda().unwrap_err().error));
 
-        // Other streams go on: the driver forbids this thread whatever may wait.
+        // Other streams continue, although the driver forbids this thread every call that may wait.
         drop(theirs_too);
         double(&theirs, &foreign)?.to_vec()?;
         theirs.synchronize()?;
@@ -286,7 +286,7 @@ fn captures_come_to_no_harm() {
         drop(opened);
         drop((ours, taken));
         drop(theirs);
-        let kernel = energy_kernel::compiler::lower::lower(
+        let kernel = energy_kernel::tools::compiler::lower::lower(
             &Problem::new(
                 double::KERNEL.variant(&[])?.checked(),
                 prepared.specialisation(),
@@ -296,12 +296,12 @@ fn captures_come_to_no_harm() {
         );
         drop(gpu.compile(&kernel.unwrap())?);
         double::into(&gpu, &x, &mut y)?;
-        // The graph's own.
+        // Memory of the graph itself.
         drop(double(&gpu, &x)?);
         Ok(())
     });
     graph.unwrap().launch().unwrap();
-    // A capture that fails is over.
+    // A failed capture ends.
     let failed = gpu.record(|| double::into(&gpu, &foreign, &mut y));
     assert!(matches!(failed, Err(Error::Capture { .. })));
     assert!(!gpu.record(|| Ok(())).is_err_and(|error| panic!("{error}")));
@@ -318,7 +318,7 @@ fn a_graph_keeps_what_it_uses() {
     let (x, y) = (ones(&gpu), ones(&gpu));
     let plan = double::plan(&gpu, &Sizes::from([("N", 100)])).unwrap();
     let checked = double::KERNEL.variant(&[]).unwrap().checked();
-    let kernel = energy_kernel::compiler::lower::lower(
+    let kernel = energy_kernel::tools::compiler::lower::lower(
         &Problem::new(checked, plan.specialisation(), gpu.machine()),
         plan.program(),
     );
@@ -360,8 +360,8 @@ fn kernels_fit_the_device() {
 
 /// A driver may lack any function.
 #[test]
-fn a_function_that_is_missing_is_told() {
-    const NAME: &str = "a_function_that_is_missing_is_told";
+fn a_missing_driver_function_is_an_error() {
+    const NAME: &str = "a_missing_driver_function_is_an_error";
     if is_child() {
         println!("{}", Gpu::open().unwrap_err());
         return;

@@ -1,6 +1,7 @@
-//! Annotated operators, end to end on the emulated device, against values computed here.
+//! Annotated operators end to end on the emulated device, compared with values computed here.
 
 use energy_kernel::prelude::*;
+use energy_kernel::simulate::Emulation;
 use energy_kernel::{Element, Origin};
 
 /// z = x · factor + y
@@ -33,13 +34,13 @@ fn gather(table: Tensor<f32, (V, D)>, ids: Tensor<i32, (T,)>) -> Tensor<f32, (T,
     |t, d| table[[ids[[t]], d]]
 }
 
-/// Parameters that are called like what the macro makes.
+/// Parameters with the names of generated items.
 #[energy_kernel]
 fn names(gpu: Tensor<f32, (N,)>, out: Tensor<f32, (N,)>, inputs: f32, call: bool) -> Tensor<f32, (N,)> {
     |n| if call { gpu[[n]] * inputs } else { out[[n]] }
 }
 
-/// Everything the generated code could stumble over has another meaning here.
+/// Names that generated code might use have another meaning here.
 mod shadowed {
     #![allow(dead_code, non_camel_case_types, non_snake_case)]
     pub struct Result;
@@ -66,7 +67,7 @@ mod shadowed {
 }
 
 #[test]
-fn the_users_names_change_nothing() {
+fn names_in_scope_change_nothing() {
     let gpu = Gpu::emulated();
     let values = [1.5, -2.0, 0.25].map(f16::from_f32);
     let x = Tensor::from_slice(&gpu, &[3], &values).unwrap();
@@ -76,7 +77,7 @@ fn the_users_names_change_nothing() {
     assert_eq!(y.data(), values);
 }
 
-/// Nothing is in scope but what the user's code brings, and parameters are called like what the macro makes.
+/// Only the user's names are in scope, and parameters have the names of generated items.
 #[no_implicit_prelude]
 mod without_a_prelude {
     #![allow(non_snake_case, clippy::too_many_arguments)]
@@ -136,13 +137,13 @@ fn parameters_may_have_any_name() {
     assert_eq!(KERNEL::KERNEL.name(), "KERNEL");
 }
 
-/// What the refusal of a scalar in an index says to write.
+/// The remedy in the error for a scalar in an index.
 #[energy_kernel]
 fn turned(angle: Tensor<f32, (P, D)>, x: Tensor<f32, (T, D)>, offset: Tensor<i32, ()>) -> Tensor<f32, (T, D)> {
     |t, d| x[[t, d]] * angle[[t + offset[[]], d]]
 }
 
-/// The other ways: kept in range, or with a value outside.
+/// The other remedies: an index kept in range, or a value outside.
 #[energy_kernel]
 fn kept_in_range(x: Tensor<f32, (T,)>, by: i32) -> (Tensor<f32, (T,)>, Tensor<f32, (T,)>, Tensor<f32, (T,)>) {
     (
@@ -176,7 +177,7 @@ fn scalars_in_indices_have_remedies() {
         let (a, b, c) = kept_in_range(&gpu, &x, by).unwrap();
         let (a, b, c) = (a.to_vec().unwrap(), b.to_vec().unwrap(), c.to_vec().unwrap());
         for t in 0..4i32 {
-            // A value beside an `i32` is one, and wraps; an index does not.
+            // A value that meets an `i32` becomes one and wraps. An index does not.
             let wrapped = t.wrapping_add(by);
             let inside = |at: i64| usize::try_from(at).ok().and_then(|at| values.get(at).copied());
             assert_eq!(a[t as usize], values[wrapped.clamp(0, 3) as usize], "{by}");
@@ -194,7 +195,7 @@ fn scalars_in_indices_have_remedies() {
     }
 }
 
-/// Every value of `hidden` again for each `n`.
+/// Computes every value of `hidden` again for each `n`.
 #[energy_kernel]
 fn recomputed(x: Tensor<f32, (M, K)>, v: Tensor<f32, (H, K)>, w: Tensor<f32, (N, H)>) -> Tensor<f32, (M, N)> {
     let hidden = |m, h| relu(sum(|k| x[[m, k]] * v[[h, k]]));
@@ -202,7 +203,7 @@ fn recomputed(x: Tensor<f32, (M, K)>, v: Tensor<f32, (H, K)>, w: Tensor<f32, (N,
 }
 
 #[test]
-fn a_plan_says_what_is_computed_many_times() {
+fn a_plan_reports_repeated_work() {
     let gpu = Gpu::emulated();
     let sizes = Sizes::from([("M", 8), ("K", 64), ("H", 256), ("N", 32)]);
     let plan = recomputed::plan(&gpu, &sizes).unwrap();
@@ -343,17 +344,17 @@ fn an_empty_result_launches_nothing() {
         assert_eq!(y.shape(), shape);
         assert!(y.is_empty() && y.to_vec().unwrap().is_empty());
     }
-    // Rows of no columns: a sum over nothing, and no elements to divide.
+    // Rows without columns: an empty sum, and no elements to divide.
     assert!(row_softmax(&gpu, &tensor(&gpu, &[3, 0])).unwrap().is_empty());
 }
 
 #[test]
-fn slices_share_memory_and_may_lie_anywhere() {
+fn slices_share_memory_at_any_alignment() {
     let gpu = Gpu::emulated();
     let x = tensor(&gpu, &[7, 5]);
     let part = x.slice(3..5).unwrap();
     assert_eq!(part.to_vec().unwrap(), numbers(35)[15..25]);
-    // It starts at 60 bytes: not at a multiple of 16.
+    // It starts at 60 bytes, which is not a multiple of 16.
     let y = scale_add(&gpu, &part, &part, 0.0).unwrap();
     assert_eq!(y.to_vec().unwrap(), numbers(35)[15..25]);
     let mut whole = Tensor::<f32>::zeros(&gpu, &[7, 5]).unwrap();
@@ -444,10 +445,7 @@ fn simulated_costs_grow_with_the_work() {
 
 #[test]
 fn out_of_memory_is_an_error() {
-    let gpu = Gpu::emulated_with(energy_kernel::Emulation {
-        memory: 1 << 20,
-        ..Default::default()
-    });
+    let gpu = Gpu::emulated_with(Emulation::new().memory(1 << 20));
     let error = Tensor::<f32>::zeros(&gpu, &[1 << 20]).unwrap_err();
     assert_eq!(error, Error::OutOfMemory { bytes: 4 << 20 });
     let overflow = [usize::MAX, 3];

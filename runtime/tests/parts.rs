@@ -1,15 +1,15 @@
-//! Blocks that share the terms of a tile, in calls: what they leave for each other serves every launch on a GPU's stream, has bounds, and
-//! is in order after a launch that was broken off.
+//! Split-K kernels in calls: all launches on a GPU's stream share one workspace, which is bounded and intact after an interrupted launch.
 
 use energy_kernel::__private::{KernelData, VariantData};
-use energy_kernel::compiler::fingerprint;
-use energy_kernel::compiler::lang::{Operator, parse};
-use energy_kernel::compiler::lower::lower;
-use energy_kernel::compiler::record::*;
-use energy_kernel::compiler::schedule::{self, Schedule};
-use energy_kernel::compiler::target::{Machine, Target};
+use energy_kernel::simulate::Emulation;
+use energy_kernel::tools::compiler::fingerprint;
+use energy_kernel::tools::compiler::lang::{self, parse};
+use energy_kernel::tools::compiler::lower::lower;
+use energy_kernel::tools::compiler::record::*;
+use energy_kernel::tools::compiler::schedule::{self, Schedule};
+use energy_kernel::tools::compiler::target::{Machine, Target};
 use energy_kernel::tools::{Argument, View};
-use energy_kernel::{__private::Call, Emulation, Gpu, Kernel, Origin, Sizes, Tensor};
+use energy_kernel::{__private::Call, Gpu, Operator, Origin, Sizes, Tensor};
 use energy_kernel_compiler::problem::Problem;
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ const K: usize = 512;
 const N: usize = 64;
 
 /// `y = x wᵀ`, tuned for few rows.
-fn operator() -> Operator {
+fn operator() -> lang::Operator {
     let attribute = "tune(M = [16, 64], N = 64, K = 512)".parse().unwrap();
     let item = "fn product(x: Tensor<f32, (M, K)>, w: Tensor<f32, (N, K)>) -> Tensor<f32, (M, N)> {
         |m, n| sum(|k| x[[m, k]] * w[[n, k]])
@@ -25,17 +25,17 @@ fn operator() -> Operator {
     parse(attribute, item.parse().unwrap()).unwrap()
 }
 
-/// The operator with so many blocks a tile embedded, as the macro would.
-fn embedded(parts: u32) -> &'static Kernel {
+/// The operator as the macro embeds it, with this split-K factor.
+fn embedded(parts: u32) -> &'static Operator {
     let operator = operator();
     let checked = &operator.variants[0].checked;
     let specialisation = operator.tuning.specialisation(checked).unwrap();
     let space = schedule::space(&Problem::new(checked, &specialisation, Machine::like(Target::Sm90)));
-    let small = |point: &&Schedule| matches!(point, Schedule::Contract(c) if c.parts == parts && c.block_rows == 16 && c.block_columns == 32);
+    let small = |point: &&Schedule| matches!(point, Schedule::Contract(c) if c.split_k == parts && c.block_rows == 16 && c.block_columns == 32);
     let schedule = *space.iter().find(small).expect("there is such a schedule");
     let kernel = lower(
         &Problem::new(checked, &specialisation, Machine::like(Target::Sm90)),
-        &schedule,
+        schedule,
     )
     .unwrap();
     let estimate = Estimate {
@@ -98,7 +98,7 @@ fn embedded(parts: u32) -> &'static Kernel {
         operator: encoding::encode(checked.op()).unwrap().leak(),
         bundle: Some(encoding::encode(&bundle).unwrap().leak()),
     }];
-    Box::leak(Box::new(Kernel::new(KernelData {
+    Box::leak(Box::new(Operator::new(KernelData {
         name: "product",
         package: "a-package",
         variants: variants.leak(),
@@ -114,13 +114,13 @@ fn sizes(rows: u64) -> Sizes {
     Sizes::from([("M", rows), ("N", N as u64), ("K", K as u64)])
 }
 
-/// That a call of so many rows computes what it should.
-fn check(kernel: &Kernel, gpu: &Gpu, rows: usize) {
+/// Checks the result of a call of this many rows.
+fn check(operator: &Operator, gpu: &Gpu, rows: usize) {
     let (left, right) = (numbers(rows), numbers(N));
     let x = Tensor::from_slice(gpu, &[rows, K], &left).unwrap();
     let w = Tensor::from_slice(gpu, &[N, K], &right).unwrap();
     let inputs = [Argument::tensor(&x), Argument::tensor(&w)];
-    let call = Call::new(kernel.variant(&[]).unwrap(), gpu, &inputs).unwrap();
+    let call = Call::new(operator.variant(&[]).unwrap(), gpu, &inputs).unwrap();
     let y = call.output::<f32>(0).unwrap();
     call.launch(&[View::from(&y)]).unwrap();
     let row = |x: &[f32], w: &[f32]| x.iter().zip(w).map(|(x, w)| x * w).sum::<f32>();
@@ -132,7 +132,7 @@ fn check(kernel: &Kernel, gpu: &Gpu, rows: usize) {
 }
 
 #[test]
-fn launches_share_what_blocks_leave() {
+fn launches_share_the_workspace() {
     let gpu = Gpu::emulated();
     let (two, eight) = (embedded(2), embedded(8));
     for rows in [16, 33, 5, 200, 16] {
@@ -140,38 +140,35 @@ fn launches_share_what_blocks_leave() {
         check(eight, &gpu, rows);
     }
     let plan = eight.variant(&[]).unwrap().plan(&gpu, &sizes(33)).unwrap();
-    assert!(plan.is_tuned() && plan.to_string().contains("parts=8"), "{plan}");
-    // The calls of several threads come one after the other on the GPU.
+    assert!(plan.is_tuned() && plan.to_string().contains("split_k=8"), "{plan}");
+    // The GPU runs the calls of several threads one after the other.
     std::thread::scope(|scope| {
-        for kernel in [two, eight, two, eight] {
+        for operator in [two, eight, two, eight] {
             let gpu = gpu.clone();
-            scope.spawn(move || (0..3).for_each(|_| check(kernel, &gpu, 40)));
+            scope.spawn(move || (0..3).for_each(|_| check(operator, &gpu, 40)));
         }
     });
 }
 
 #[test]
-fn so_many_rows_that_it_would_be_too_much_run_untuned() {
+fn calls_run_untuned_beyond_the_largest_workspace() {
     let gpu = Gpu::emulated();
     let eight = embedded(8).variant(&[]).unwrap();
-    // Eight times 64 numbers of 4 bytes a row.
+    // Eight partial sums of 64 numbers of 4 bytes per row.
     let most = (256 << 20) / (8 * 64 * 4);
-    // And the counters.
+    // The counters come on top.
     assert!(eight.plan(&gpu, &sizes(most - 64)).unwrap().is_tuned());
     let plan = eight.plan(&gpu, &sizes(most + 1)).unwrap();
     match plan.origin() {
-        Origin::Untuned { reason } => assert!(reason.contains("bytes of sums"), "{reason}"),
+        Origin::Untuned { reason } => assert!(reason.contains("bytes of split-K workspace"), "{reason}"),
         origin => panic!("{origin}"),
     }
 }
 
 #[test]
-fn where_there_is_no_room_for_sums_calls_run_untuned() {
+fn calls_run_untuned_without_room_for_the_workspace() {
     let memory = 4 << 20;
-    let gpu = Gpu::emulated_with(Emulation {
-        memory,
-        ..Emulation::default()
-    });
+    let gpu = Gpu::emulated_with(Emulation::new().memory(memory));
     let eight = embedded(8);
     let filling = Tensor::<f32>::zeros(&gpu, &[900_000]).unwrap();
     let plan = eight.variant(&[]).unwrap().prepare(&gpu, &sizes(1200)).unwrap();
@@ -180,13 +177,13 @@ fn where_there_is_no_room_for_sums_calls_run_untuned() {
         origin => panic!("{origin}"),
     }
     drop(filling);
-    // Its inputs and outputs fit, and as many bytes as they have do not beside them.
+    // Inputs and outputs fit, but not as many bytes again.
     check(eight, &gpu, 1100);
     check(eight, &gpu, 16);
 }
 
 #[test]
-fn a_launch_that_was_broken_off_leaves_nothing() {
+fn an_interrupted_launch_leaves_the_workspace_intact() {
     let gpu = Gpu::emulated();
     let eight = embedded(8);
     check(eight, &gpu, 64);

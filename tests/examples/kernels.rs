@@ -20,7 +20,7 @@ fn main() {
             .map(|(number, case)| {
                 let kernel = lower(
                     &Problem::new(case.checked, &case.specialisation, machine),
-                    &case.schedule,
+                    case.schedule,
                 )
                 .expect("a legal schedule");
                 let mut hasher = DefaultHasher::new();

@@ -1,12 +1,13 @@
-//! What the tests share: the operators of the validation set, and a way to run one schedule of one of them on the
-//! emulator, with the sanitizer on, or on a GPU ([`on_gpu`]).
+//! Shared by the tests: the operators of the validation set, and a way to run any schedule of them on the emulator with its sanitizer, or on
+//! a GPU ([`on_gpu`]).
 //!
-//! These operators go from their *source* through the compiler's front end, so that a test can choose the schedule, the specialisation and
-//! the target; the macro and the runtime have tests of their own beside it, and [`mod@scenarios`] for any GPU.
+//! The compiler's front end reads these operators from their *source*, so that a test can choose schedule, specialisation and target. The
+//! macro and the runtime have tests of their own, and [`mod@scenarios`] run on any GPU.
 
 pub mod on_gpu;
 pub mod parts;
 pub mod scenarios;
+pub mod tools;
 pub mod vectors;
 
 use energy_kernel_compiler::bind::Values;
@@ -23,16 +24,45 @@ use energy_kernel_emulator::{Argument, Counts, Launch, Memory, Module, Options};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
+use std::collections::BTreeSet;
 
-/// The source of the validation set's operators.
+/// The source of the operators in the validation set.
 pub const OPERATORS: &str = include_str!("operators.rs");
 
-/// A space of schedules, family by family.
+/// Splits a space of schedules by family.
 pub fn families(space: &[Schedule]) -> impl Iterator<Item = &[Schedule]> {
     space.chunk_by(|a, b| a.family() == b.family())
 }
 
-/// Every annotated function of a file, through the front end.
+/// The families that none of these schedules belongs to. Where `ONLY` leaves out operators, none is missing.
+pub fn missing_families<'a>(schedules: impl IntoIterator<Item = &'a Schedule>) -> Vec<&'static str> {
+    let seen: BTreeSet<&str> = schedules.into_iter().map(Schedule::family).collect();
+    let complete = std::env::var_os("ONLY").is_none();
+    let families = Schedule::FAMILIES.iter().copied();
+    families.filter(|family| complete && !seen.contains(family)).collect()
+}
+
+/// The numbers of a schedule's parameter, by its name in the text form: three for `block` of `block=16x32x8`. None if the family has no such
+/// parameter.
+pub fn parameter(schedule: &Schedule, name: &str) -> Option<Vec<u32>> {
+    let text = schedule.to_string();
+    let pairs = text.split(' ').filter_map(|word| word.split_once('='));
+    let (_, value) = pairs.into_iter().find(|(key, _)| *key == name)?;
+    value.split('x').map(|number| number.parse().ok()).collect()
+}
+
+/// The same schedule with one parameter changed. None if the family has no such parameter.
+pub fn with_parameter(schedule: &Schedule, name: &str, value: u32) -> Option<Schedule> {
+    parameter(schedule, name)?;
+    let text = schedule.to_string();
+    let changed = text.split(' ').map(|word| match word.split_once('=') {
+        Some((key, _)) if key == name => format!("{key}={value}"),
+        _ => word.to_owned(),
+    });
+    changed.collect::<Vec<_>>().join(" ").parse().ok()
+}
+
+/// Reads every annotated function of a file.
 ///
 /// # Panics
 /// One of them is not valid.
@@ -40,46 +70,57 @@ pub fn operators(source: &str) -> Vec<(String, Checked)> {
     let file = syn::parse_file(source).expect("the operators are valid Rust");
     let mut operators = Vec::new();
     for item in file.items {
-        let syn::Item::Fn(mut function) = item else { continue };
-        let at = function.attrs.iter().position(|attribute| {
-            attribute
-                .path()
-                .segments
-                .last()
-                .is_some_and(|s| s.ident == "energy_kernel")
-        });
-        let Some(at) = at else { continue };
-        let arguments = match function.attrs.remove(at).meta {
-            syn::Meta::List(list) => list.tokens,
-            _ => proc_macro2::TokenStream::new(),
-        };
-        let name = function.sig.ident.to_string();
-        let operator =
-            lang::parse(arguments, quote::quote!(#function)).unwrap_or_else(|error| panic!("{name}: {error}"));
-        for variant in operator.variants {
-            operators.push((name.clone(), variant.checked));
+        let syn::Item::Fn(function) = item else { continue };
+        if annotation(&function).is_none() {
+            continue;
         }
+        let name = function.sig.ident.to_string();
+        let variants = operator(function).unwrap_or_else(|error| panic!("{name}: {error}"));
+        operators.extend(variants.into_iter().map(|checked| (name.clone(), checked)));
     }
     operators
 }
 
-/// A kernel to be proved: an operator at sizes, and a schedule.
+/// Reads an annotated function: one operator for each combination of element types.
+///
+/// # Errors
+/// It is not valid.
+pub fn operator(mut function: syn::ItemFn) -> syn::Result<Vec<Checked>> {
+    let attribute = annotation(&function).map(|at| function.attrs.remove(at).meta);
+    let arguments = match attribute {
+        Some(syn::Meta::List(list)) => list.tokens,
+        _ => proc_macro2::TokenStream::new(),
+    };
+    let operator = lang::parse(arguments, quote::quote!(#function))?;
+    Ok(operator.variants.into_iter().map(|variant| variant.checked).collect())
+}
+
+/// The position of `#[energy_kernel]` among a function's attributes.
+fn annotation(function: &syn::ItemFn) -> Option<usize> {
+    let is_ours = |attribute: &syn::Attribute| {
+        let last = attribute.path().segments.last();
+        last.is_some_and(|segment| segment.ident == "energy_kernel")
+    };
+    function.attrs.iter().position(is_ours)
+}
+
+/// A kernel to check: an operator at sizes, and a schedule.
 #[derive(Debug, Clone)]
 pub struct Case<'a> {
     /// The operator's name.
     pub name: &'a str,
     /// The operator.
     pub checked: &'a Checked,
-    /// Sizes at which it is called.
+    /// All sizes of the call.
     pub sizes: Vec<u64>,
-    /// What its kernel is made for.
+    /// The kernel's knowledge of the sizes.
     pub specialisation: Specialisation,
-    /// How it is computed.
+    /// The kernel's schedule.
     pub schedule: Schedule,
 }
 
-/// A GPU of each kind that differs in instructions or limits, by its compute capability and multiprocessors: A100, RTX A6000, RTX 6000 Ada,
-/// H100, B200, RTX 5090.
+/// Compute capability and number of multiprocessors of one GPU for each set of instructions and limits: A100, RTX A6000, RTX 6000 Ada, H100,
+/// B200, RTX 5090.
 pub const GPUS: [((u32, u32), u32); 6] = [
     ((8, 0), 108),
     ((8, 6), 84),
@@ -89,14 +130,16 @@ pub const GPUS: [((u32, u32), u32); 6] = [
     ((12, 0), 170),
 ];
 
-/// Sizes an operator is called at: where `EVERY_CASE` is set in the environment, and elsewhere.
+/// The number of sizes for each operator: with `EVERY_CASE` in the environment, and without.
 const ROUNDS: [usize; 2] = [3, 1];
-/// Schedules of a family at each of them, for each of two specialisations.
+/// The number of schedules of a family for each size and specialisation.
 const SAMPLES: usize = 3;
 
-/// The validation set: every operator at random sizes, compiled in or not, in every family that accepts it, at random
-/// schedules of its space on a machine. The same at every call, for a `SEED` in the environment; `ONLY` leaves out operators without it in their names.
-/// `EVERY_CASE` draws three times as many.
+/// The validation set for a machine: every operator at random sizes, fixed and as arguments, at random schedules of every family that accepts
+/// it.
+///
+/// The environment variable `SEED` selects another set, `ONLY` keeps the operators with that text in their names, and `EVERY_CASE` draws three
+/// times as many cases.
 pub fn cases(operators: &[(String, Checked)], machine: Machine) -> Vec<Case<'_>> {
     let seed = std::env::var("SEED")
         .ok()
@@ -141,16 +184,16 @@ pub struct Input {
     pub bytes: Vec<u8>,
 }
 
-/// What a run gave: the outputs' bytes, and what the emulator counted.
+/// The outputs of a run, and the emulator's counts.
 #[derive(Debug)]
 pub struct Run {
-    /// The outputs' elements as they are stored.
+    /// The elements of each output as they are stored.
     pub outputs: Vec<Vec<u8>>,
-    /// What the kernel did.
+    /// The kernel's events.
     pub counts: Counts,
 }
 
-/// Runs a kernel of an operator on the emulator; anything the sanitizer finds is an error.
+/// Runs a kernel of an operator on the emulator with the sanitizer.
 ///
 /// # Errors
 /// The kernel does not parse, fails, or has findings.
@@ -158,7 +201,7 @@ pub fn run(checked: &Checked, kernel: &Kernel, sizes: &[u64], inputs: &[Input]) 
     launch(checked, kernel, sizes, inputs, true)
 }
 
-/// What a kernel of an operator does on the emulator, counted without the sanitizer: for kernels that are proved elsewhere.
+/// Counts the events of a kernel on the emulator, without the sanitizer: for kernels that other tests check.
 ///
 /// # Errors
 /// The kernel does not parse, or fails.
@@ -205,11 +248,12 @@ fn launch(checked: &Checked, kernel: &Kernel, sizes: &[u64], inputs: &[Input], s
         }
         scratch.push(address);
     }
+    let index_errors = upload(&[0; 4])?;
     let values = Values {
         inputs: &words,
         outputs: &outputs.iter().map(|(address, _)| *address).collect::<Vec<_>>(),
         sizes,
-        index_errors: 0,
+        index_errors,
         scratch: &scratch,
     };
     let mut counts = Counts::default();
@@ -256,10 +300,10 @@ fn launch(checked: &Checked, kernel: &Kernel, sizes: &[u64], inputs: &[Input], s
     Ok(Run { outputs, counts })
 }
 
-/// Elements of an output that are compared, at most about.
+/// About the most elements of an output that are compared.
 pub const POINTS: u64 = 4096;
 
-/// The first output element that no right kernel may have given; at most about [`POINTS`] of an output are compared.
+/// The first wrong element among about [`POINTS`] elements of each output. An element is wrong if it is outside the reference's error bound.
 ///
 /// # Panics
 /// The sizes and inputs are not valid for the operator.
@@ -267,7 +311,7 @@ pub fn first_wrong(checked: &Checked, sizes: &[u64], inputs: &[Input], outputs: 
     first_wrong_among(checked, sizes, inputs, outputs, POINTS)
 }
 
-/// [`first_wrong`] among at most about so many elements of each output.
+/// [`first_wrong`] among about `points` elements of each output.
 ///
 /// # Panics
 /// The sizes and inputs are not valid for the operator.
@@ -300,15 +344,15 @@ pub fn first_wrong_among(
 }
 
 const SIZES: [u64; 18] = [1, 2, 3, 4, 5, 7, 10, 13, 16, 17, 26, 31, 32, 33, 63, 64, 65, 127];
-/// Elements of outputs and inputs, at most: what the emulator does in no time.
+/// The most elements of an input or output. The emulator runs such kernels in milliseconds.
 const VOLUME: u64 = 30_000;
 
-/// Sizes at which an operator can be called: 1, primes, and sizes beside the edges of tiles.
+/// Random sizes that an operator accepts: 1, primes, and sizes near the edges of tiles.
 pub fn random_sizes(checked: &Checked, random: &mut StdRng) -> Vec<u64> {
     random_sizes_of(checked, &SIZES, VOLUME, random)
 }
 
-/// Sizes at which an operator can be called, of these, with so many elements of each input and output at most.
+/// Random sizes that an operator accepts, drawn from `choices`, with at most `most` elements in each input and output.
 pub fn random_sizes_of(checked: &Checked, choices: &[u64], most: u64, random: &mut StdRng) -> Vec<u64> {
     let op = checked.op();
     let free = op.sizes.iter().filter(|size| size.definition.is_none()).count();
@@ -325,7 +369,7 @@ pub fn random_sizes_of(checked: &Checked, choices: &[u64], most: u64, random: &m
     }
 }
 
-/// Tensors of about normal numbers, or of integers.
+/// Tensors of roughly normal numbers, or of integers from −3 to 19.
 pub fn random_inputs(checked: &Checked, sizes: &[u64], random: &mut StdRng) -> Vec<Input> {
     let op = checked.op();
     op.inputs
@@ -335,10 +379,10 @@ pub fn random_inputs(checked: &Checked, sizes: &[u64], random: &mut StdRng) -> V
             let bytes = (0..elements)
                 .flat_map(|_| {
                     let value = if input.element.is_float() {
-                        // About normal: the sum of uniform numbers.
+                        // The sum of uniform numbers is roughly normal.
                         (0..6).map(|_| random.random::<f64>() - 0.5).sum::<f64>() * 1.4
                     } else {
-                        // Some of these are out of range as indices, too.
+                        // Some are out of range where they serve as indices.
                         random.random_range(-3i32..20).into()
                     };
                     vectors::store(input.element, value)

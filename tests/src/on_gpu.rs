@@ -1,9 +1,9 @@
-//! An operator with its arguments on a GPU: kernels of any choice, launched by the runtime, and compared with the reference.
+//! Runs any kernel of an operator on a GPU through the runtime, and compares the outputs with the reference.
 
 use crate::{Input, POINTS, first_wrong_among};
 use energy_kernel::__private::{Call, KernelData, VariantData};
 use energy_kernel::tools::{Argument, Buffer, LoadedKernel, Operand, View};
-use energy_kernel::{Error, Gpu, Kernel, Result, Schedule, Specialisation};
+use energy_kernel::{Error, Gpu, Operator, Result, Schedule, Specialisation};
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::ir;
 use energy_kernel_compiler::lower::lower;
@@ -19,7 +19,7 @@ pub struct Instance<'a> {
 }
 
 impl<'a> Instance<'a> {
-    /// Copies arguments to a GPU. The sizes are all of the operator's, verified.
+    /// Copies arguments to a GPU. `sizes` are all sizes of the operator, and verified.
     ///
     /// # Errors
     /// An error of the driver.
@@ -54,7 +54,7 @@ impl<'a> Instance<'a> {
         self.operands.iter().map(Operand::argument).collect()
     }
 
-    /// Outputs that nothing has been written to yet: every byte is 1.
+    /// Allocates outputs whose bytes are all 1.
     ///
     /// # Errors
     /// An error of the driver.
@@ -96,7 +96,7 @@ impl<'a> Instance<'a> {
         })
     }
 
-    /// Queues the kernel that a call at these sizes uses, of an operator without embedded results.
+    /// Queues the kernel that a call without embedded results uses.
     ///
     /// # Errors
     /// Those of a call.
@@ -105,13 +105,13 @@ impl<'a> Instance<'a> {
             operator: self.checked.op().name.clone(),
             reason: error.to_string(),
         })?;
-        // What the macro embeds lives as long as the program.
+        // The runtime expects static data, as the macro embeds it.
         let variants = vec![VariantData {
             types: &[],
             operator: operator.leak(),
             bundle: None,
         }];
-        let kernel = Kernel::new(KernelData {
+        let kernel = Operator::new(KernelData {
             name: "an operator",
             package: "a-package",
             variants: variants.leak(),
@@ -139,7 +139,7 @@ impl Outputs<'_> {
         self.buffers.iter().map(Buffer::to_bytes).collect()
     }
 
-    /// The first element that no right kernel may have given; none where all are right.
+    /// The first element outside the reference's error bound.
     ///
     /// # Errors
     /// An error of the driver, or of the work before.
@@ -147,7 +147,7 @@ impl Outputs<'_> {
         self.first_wrong_among(POINTS)
     }
 
-    /// [`first_wrong`](Outputs::first_wrong) among about so many elements of each output.
+    /// [`first_wrong`](Outputs::first_wrong) among about `points` elements of each output.
     ///
     /// # Errors
     /// An error of the driver, or of the work before.

@@ -152,8 +152,7 @@ pub fn l2_normalise_f32(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R, C)> {
     |r, c| x[[r, c]] / sqrt(square[[r]])
 }
 
-/// Of the whole population: divided by C. The mean is about 3, so the square of the mean must not be
-/// subtracted from the mean of the squares.
+/// The population variance, divided by C. The mean is about 3, so the mean of squares less the square of the mean would cancel.
 #[energy_kernel]
 pub fn variance_f32(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R,)> {
     let mean = |r| sum(|c| x[[r, c]]) / C as f32;
@@ -200,7 +199,7 @@ pub fn embedding_f16(table: Tensor<f16, (V, D)>, ids: Tensor<i32, (T,)>) -> Tens
     |t, d| table[[ids[[t]], d]]
 }
 
-/// D is 2 E; element d turns with element d + E.
+/// D is 2 E. Elements d and d + E rotate together.
 #[energy_kernel]
 pub fn rotary_f32(
     x: Tensor<f32, (T, H, D)>,
@@ -366,7 +365,7 @@ pub fn between_f32(x: Tensor<f32, (N,)>, low: f32, high: f32) -> Tensor<bool, (N
     |i| x[[i]] >= low && x[[i]] < high
 }
 
-/// NaN goes through both.
+/// NaN propagates through both.
 #[energy_kernel]
 pub fn relu_nan_f16(x: Tensor<f16, (R, C)>) -> (Tensor<f16, (R, C)>, Tensor<f16, (R,)>) {
     (|r, c| relu(x[[r, c]]), |r| max(|c| x[[r, c]]))
@@ -385,7 +384,7 @@ pub fn conv_dilated_bf16(x: Tensor<bf16, (B, C, L)>, w: Tensor<bf16, (O, C, T)>)
     |b, o, l| sum(|c, t| x[[b, c, l + 2 * t]] * w[[o, c, t]])
 }
 
-/// Two tensors behind each other.
+/// Two tensors, concatenated.
 #[energy_kernel(dims(BOTH = N + M))]
 pub fn concatenated_f32(x: Tensor<f32, (R, N)>, y: Tensor<f32, (R, M)>) -> Tensor<f32, (R, BOTH)> {
     |r, i| if i < N { x[[r, i]] } else { y[[r, i - N]] }
@@ -437,7 +436,7 @@ pub fn matmul_tf32(a: Tensor<f32, (M, K)>, b: Tensor<f32, (N, K)>) -> Tensor<f32
     |m, n| sum(|k| tf32(a[[m, k]]) * tf32(b[[n, k]]))
 }
 
-/// Numbers of both kinds are numbers of 10 bits.
+/// Factors of two element types on tensor cores.
 #[energy_kernel]
 pub fn matmul_mixed(a: Tensor<f16, (M, K)>, b: Tensor<bf16, (K, N)>) -> Tensor<f32, (M, N)> {
     |m, n| sum(|k| a[[m, k]] * b[[k, n]])
@@ -460,7 +459,7 @@ pub fn log_sum_exp_f32(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R,)> {
     |r| ln(sum(|c| exp(x[[r, c]] - peak[[r]]))) + peak[[r]]
 }
 
-/// The mean of `y`, weighted by how small `x` is.
+/// The mean of `y`, with larger weights for smaller `x`.
 #[energy_kernel]
 pub fn soft_minimum_f64(x: Tensor<f64, (R, C)>, y: Tensor<f32, (R, C)>) -> Tensor<f64, (R,)> {
     let least = |r| min(|c| 0.5 * x[[r, c]]);
@@ -468,7 +467,7 @@ pub fn soft_minimum_f64(x: Tensor<f64, (R, C)>, y: Tensor<f32, (R, C)>) -> Tenso
     |r| sum(|c| weight[[r, c]] * y[[r, c]]) / sum(|c| weight[[r, c]])
 }
 
-/// Where the largest is, how large, and how probable.
+/// The position of the largest element, its value, and its probability.
 #[energy_kernel]
 pub fn argmax_softmax_f16(x: Tensor<f16, (R, C)>) -> (Tensor<i32, (R,)>, Tensor<f16, (R,)>, Tensor<f32, (R,)>) {
     let peak = |r| max(|c| x[[r, c]]);
@@ -510,7 +509,7 @@ pub fn softmax_two_axes_f32(x: Tensor<f32, (R, C, D)>) -> Tensor<f32, (R, C, D)>
     |r, c, d| exp(x[[r, c, d]] - peak[[r]]) / total[[r]]
 }
 
-/// Channels from last to first, scaled, added to what lies so already.
+/// Channels from last to first, scaled, plus a tensor with its channels first.
 #[energy_kernel]
 pub fn channels_first_f32(
     x: Tensor<f32, (B, H, W, C)>,
@@ -536,7 +535,7 @@ pub fn symmetric_f64(
     (|c, r| x[[r, c]] + z[[c, r]], |c, r| y[[r, c]] - z[[c, r]])
 }
 
-/// All axes the other way round.
+/// All axes in reverse order.
 #[energy_kernel]
 pub fn reversed_bf16(x: Tensor<bf16, (A, B, C, D)>) -> Tensor<bf16, (D, C, B, A)> {
     |d, c, b, a| x[[a, b, c, d]]
@@ -595,7 +594,7 @@ pub fn decoded_values_f16(p: Tensor<f32, (H, T)>, v: Tensor<f16, (H, T, D)>) -> 
     |h, d| sum(|t| p[[h, t]] * v[[h, t, d]])
 }
 
-/// 2×2, stride 2, of odd sizes the rest left out.
+/// 2×2, stride 2. Drops the last row or column of an odd size.
 #[energy_kernel(dims(TAPS = 2, HO = H / 2, WO = W / 2))]
 pub fn average_pool_f16(x: Tensor<f16, (B, C, H, W)>) -> Tensor<f16, (B, C, HO, WO)> {
     |b, c, h, v| sum(|r: TAPS, s: TAPS| x[[b, c, h * 2 + r, v * 2 + s]]) / 4.0
@@ -626,7 +625,7 @@ pub fn conv_causal_f16(x: Tensor<f16, (B, C, L)>, w: Tensor<f16, (C, TAPS)>) -> 
     |b, c, l| silu(sum(|t| x.or(0.0)[[b, c, l + t - 3]] * w[[c, t]]))
 }
 
-/// Two products of nothing that is the same, and two results of both.
+/// Two products without a common factor, and two results of both.
 #[energy_kernel]
 pub fn recurrent_f32(
     x: Tensor<f32, (M, K)>,
@@ -639,7 +638,7 @@ pub fn recurrent_f32(
     (|m, n| tanh(new[[m, n]] + old[[m, n]]), |m, n| new[[m, n]] - old[[m, n]])
 }
 
-/// Three products of one input, the third of another scale for each term.
+/// Three products of one input, which the third scales along K.
 #[energy_kernel]
 pub fn attention_inputs_f16(
     x: Tensor<f16, (M, K)>,
@@ -655,7 +654,7 @@ pub fn attention_inputs_f16(
     )
 }
 
-/// Heads side by side, and a mask: the sum is computed where nobody wants it, too.
+/// Heads side by side, and a mask. The sum is computed for masked outputs as well.
 #[energy_kernel(dims(H = 2, E = D / H))]
 pub fn masked_scores_f16(
     q: Tensor<f16, (B, T, D)>,
@@ -668,13 +667,13 @@ pub fn masked_scores_f16(
     }
 }
 
-/// What is read of the second is in range only where the condition holds.
+/// The second factor is in range only under the condition.
 #[energy_kernel]
 pub fn matmul_behind_f32(x: Tensor<f32, (M, K)>, y: Tensor<f32, (N, K)>) -> Tensor<f32, (M, N)> {
     |m, n| if n > 0 { sum(|k| x[[m, k]] * y[[n - 1, k]]) } else { 0.5 }
 }
 
-/// Rows one behind the other; what is computed with an id may pass 2³¹.
+/// Flattened rows. The product of an id and a size may pass 2³¹.
 #[energy_kernel]
 pub fn flattened_rows_f16(
     table: Tensor<f16, (L,)>,
@@ -702,7 +701,7 @@ pub fn index_values(
     )
 }
 
-/// No condition at all, and an index that only a call's sizes prove.
+/// No padding. Only the sizes of a call prove that the index is in range.
 #[energy_kernel(dims(HO = H - R + 1, WO = W - S + 1))]
 pub fn conv_valid_bf16(x: Tensor<bf16, (C, H, W)>, w: Tensor<bf16, (O, C, R, S)>) -> Tensor<bf16, (O, HO, WO)> {
     |o, h, v| sum(|c, r, s| x[[c, h + r, v + s]] * w[[o, c, r, s]])

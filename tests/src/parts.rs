@@ -1,8 +1,10 @@
-//! Products whose blocks share the terms of a tile.
+//! Split-K products: several blocks share the reduction dimension of a tile.
 
+use crate::parameter;
 use energy_kernel_compiler::schedule::Schedule;
 
-/// Every type that is summed in, several sums and outputs, a batch, sums over several axes; with sizes that leave tiles incomplete.
+/// Operators and sizes that cover every accumulator type, several sums and outputs, a batch, and sums over several axes. Tiles at the edges are
+/// incomplete.
 pub const OPERATORS: [(&str, &[u64]); 12] = [
     ("linear_gelu_f32", &[72, 512, 40]),
     ("matmul_f64", &[40, 384, 72]),
@@ -18,12 +20,18 @@ pub const OPERATORS: [(&str, &[u64]); 12] = [
     ("conv_stride_f32", &[1, 64, 9, 9, 20, 3, 3]),
 ];
 
-/// The family and how many blocks share a tile, where several do and tiles are small.
+/// The family and the split-K factor of a split-K schedule with small tiles.
 pub fn shared(point: &Schedule) -> Option<(&'static str, u32)> {
-    let (parts, tile) = match point {
-        Schedule::Mma(point) => (point.parts, point.block_rows * point.block_columns),
-        Schedule::Contract(point) => (point.parts, point.block_rows * point.block_columns),
-        _ => return None,
-    };
-    (parts > 1 && tile <= 64 * 64).then_some((point.family(), parts))
+    let parts = parts(point);
+    (parts > 1 && has_small_tiles(point)).then_some((point.family(), parts))
+}
+
+/// The split-K factor: 1 in families without split-K.
+pub fn parts(point: &Schedule) -> u32 {
+    parameter(point, "parts").map_or(1, |parts| parts[0])
+}
+
+/// `true` if a block's tile has at most 64 × 64 outputs.
+pub fn has_small_tiles(point: &Schedule) -> bool {
+    parameter(point, "block").is_some_and(|block| block[0] * block[1] <= 64 * 64)
 }

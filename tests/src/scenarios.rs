@@ -1,12 +1,11 @@
-//! The public interface, scenario by scenario: each uses a GPU, real or virtual, as programs do, and panics where a result is not what it
-//! should be.
+//! Scenarios of the public interface. Each uses a GPU, real or virtual, as a program does, and panics at a wrong result.
 
 #![allow(missing_docs, reason = "the names of the scenarios and of their operators say it")]
 
-use energy_kernel::compiler::lower::lower;
-use energy_kernel::compiler::schedule;
-use energy_kernel::compiler::size::Specialisation;
 use energy_kernel::prelude::*;
+use energy_kernel::tools::compiler::lower::lower;
+use energy_kernel::tools::compiler::schedule;
+use energy_kernel::tools::compiler::size::Specialisation;
 use energy_kernel::tools::{Argument, View};
 use energy_kernel::{Element, Result};
 use energy_kernel_compiler::problem::Problem;
@@ -64,12 +63,12 @@ pub fn add(a: Tensor<f32, (N,)>, b: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> {
     |n| a[[n]] + b[[n]]
 }
 
-/// Integers of `f32`: sums and products of few of them are exact.
+/// Small integers as `f32`, so that short sums and products are exact.
 pub fn integers(length: usize) -> Vec<f32> {
     (0..length).map(|at| ((at * 7 + at / 5) % 23) as f32 - 11.0).collect()
 }
 
-/// Numbers in −1..1, the same for a seed.
+/// Numbers in −1..1 that the seed determines.
 pub struct Random(pub u64);
 
 impl Random {
@@ -94,7 +93,7 @@ impl Random {
     }
 }
 
-/// That a tensor holds what it should, to so much.
+/// Asserts that a tensor holds the expected values within a tolerance.
 ///
 /// # Panics
 /// It does not.
@@ -170,7 +169,7 @@ pub fn calls_follow_each_other_without_synchronisation(gpu: &Gpu) -> Result<()> 
     let numbers = integers(500);
     let mut x = Tensor::from_slice(gpu, &[500], &numbers)?;
     for _ in 0..6 {
-        // What is overwritten is freed behind the kernel that reads it.
+        // The stream frees the old tensor behind the kernel that reads it.
         x = scale(gpu, &x, -2.0)?;
     }
     let expected: Vec<f32> = numbers.iter().map(|number| number * 64.0).collect();
@@ -196,7 +195,7 @@ pub fn streams_wait_for_each_others_tensors(gpu: &Gpu) -> Result<()> {
         drop((b, c));
         let expected: Vec<f32> = numbers.iter().map(|number| number * -3.0).collect();
         assert_eq!(d.to_vec()?, expected);
-        // One stream writes what the other is about to read.
+        // One stream writes a tensor that the other is about to read.
         let (mine, yours) = (scale(gpu, &a, 5.0)?, scale(&other, &a, 7.0)?);
         add::into(gpu, &mine, &yours, &mut d)?;
         let e = scale(&other, &d, 1.0)?;

@@ -1,4 +1,4 @@
-//! The vectors made by numpy.
+//! Test vectors that numpy made.
 
 use crate::Input;
 use energy_kernel_compiler::element::{Element, Numbers};
@@ -39,12 +39,12 @@ struct OutputEntry {
     bytes: usize,
 }
 
-/// What an output should be.
+/// The expected values of an output.
 #[derive(Debug)]
 pub struct Expected {
-    /// What it is stored as.
+    /// The element type in memory.
     pub element: Element,
-    /// The values, not rounded; integers up to 2⁵³ are exact.
+    /// The values before rounding to the element type. Integers up to 2⁵³ are exact.
     pub values: Vec<f64>,
     /// The largest absolute error.
     pub absolute: f64,
@@ -55,7 +55,7 @@ pub struct Expected {
 /// All cases, with their data.
 ///
 /// # Panics
-/// The files are not what `make.py` writes.
+/// A file is missing or not in the format of `make.py`.
 pub fn cases() -> Vec<(Case, Vec<Input>, Vec<Expected>)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors");
     let index = std::fs::read_to_string(folder.join("index.json")).expect("index.json");
@@ -126,7 +126,7 @@ impl Expected {
     }
 }
 
-/// Stored elements as numbers.
+/// The numbers that an element's bytes stand for.
 pub fn values(element: Element, bytes: &[u8]) -> Vec<f64> {
     bytes
         .chunks_exact(element.size() as usize)
@@ -134,7 +134,7 @@ pub fn values(element: Element, bytes: &[u8]) -> Vec<f64> {
         .collect()
 }
 
-/// A number as it is stored.
+/// The bytes of a number in memory.
 pub fn store(element: Element, value: f64) -> Vec<u8> {
     let number = match element.numbers() {
         Numbers::Float(_) => Number::Float(value),

@@ -1,35 +1,25 @@
-//! NVIDIA's assembler on what is emitted: every line of the instruction table, and every kernel of the validation set
-//! for every kind of GPU, which must not spill.
+//! Runs NVIDIA's assembler on every line of the instruction table, and on the validation set for every kind of GPU. No kernel may spill.
 //!
-//! `ENERGY_KERNEL_PTXAS` is the path of `ptxas`; without it the tests say that they were left out.
+//! `ENERGY_KERNEL_PTXAS` is the path of `ptxas`. Without it the tests are left out and say so ([`tools`]).
 
 use energy_kernel_compiler::lower;
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::ptx::{Address, Builder, Cache, Class, Compare, Opcode, Operand, Reg, Space, Width};
-use energy_kernel_compiler::schedule::{self, Schedule};
+use energy_kernel_compiler::schedule;
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Machine, Target};
-use energy_kernel_tests::GPUS;
-use energy_kernel_tests::{cases, families, operators};
+use energy_kernel_tests::parts::parts;
+use energy_kernel_tests::tools::tools;
+use energy_kernel_tests::{GPUS, cases, families, missing_families, operators};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
-fn ptxas() -> Option<String> {
-    let path = std::env::var("ENERGY_KERNEL_PTXAS")
-        .ok()
-        .filter(|path| !path.is_empty());
-    if path.is_none() {
-        println!("left out: ENERGY_KERNEL_PTXAS does not name ptxas");
-    }
-    path
-}
-
-/// What the assembler says, if it is not content: an error, a spill, or a performance lint.
+/// The assembler's output if it reports an error, a spill, or a performance lint.
 fn complaint(ptxas: &str, architecture: u32, ptx: &str) -> Option<String> {
     let mut child = Command::new(ptxas)
         .args(["-v", &format!("-arch=sm_{}", architecture), "-o", "/dev/null", "-"])
@@ -55,7 +45,9 @@ fn complaint(ptxas: &str, architecture: u32, ptx: &str) -> Option<String> {
 
 #[test]
 fn every_instruction_of_the_table_assembles() {
-    let Some(ptxas) = ptxas() else { return };
+    let Some([ptxas]) = tools("every_instruction_of_the_table_assembles", ["ENERGY_KERNEL_PTXAS"]) else {
+        return;
+    };
     let mut b = Builder::new("table", 32);
     let out = b.parameter(Width::B64);
     let out = b.op(Opcode::ToGlobal, &[out.into()]);
@@ -109,10 +101,12 @@ fn every_instruction_of_the_table_assembles() {
     }
 }
 
-/// Each GPU has a part of the validation set to itself; all of it where `EVERY_TARGET` is set, which takes six times as long.
+/// Each GPU gets its own sixth of the validation set. With `EVERY_TARGET` in the environment it gets all of it, which takes six times as long.
 #[test]
 fn kernels_assemble_without_spilling() {
-    let Some(ptxas) = ptxas() else { return };
+    let Some([ptxas]) = tools("kernels_assemble_without_spilling", ["ENERGY_KERNEL_PTXAS"]) else {
+        return;
+    };
     let operators = operators(energy_kernel_tests::OPERATORS);
     let parts = match std::env::var_os("EVERY_TARGET") {
         Some(_) => 1,
@@ -120,6 +114,7 @@ fn kernels_assemble_without_spilling() {
     };
     // Many specialisations share a kernel.
     let mut kernels = BTreeMap::new();
+    let mut schedules = Vec::new();
     for (number, (architecture, machine)) in gpus().enumerate() {
         for case in cases(&operators, machine)
             .into_iter()
@@ -128,16 +123,18 @@ fn kernels_assemble_without_spilling() {
         {
             let kernel = lower::lower(
                 &Problem::new(case.checked, &case.specialisation, machine),
-                &case.schedule,
+                case.schedule,
             )
             .unwrap_or_else(|error| panic!("{case}: {error}"));
             kernels.insert((architecture, kernel.ptx), format!("sm_{architecture} {case}"));
+            schedules.push(case.schedule);
         }
     }
+    assert_eq!(missing_families(&schedules), [""; 0]);
     none_complains(&ptxas, kernels);
 }
 
-/// Operators whose blocks may share the terms of a tile, at sizes at which that is worth it.
+/// Operators and sizes for which split-K pays.
 const SHARED: [(&str, &[u64]); 7] = [
     ("linear_gelu_f32", &[64, 4096, 1000]),
     ("matmul_f64", &[60, 2048, 256]),
@@ -148,10 +145,12 @@ const SHARED: [(&str, &[u64]); 7] = [
     ("gated_columns_bf16", &[64, 4096, 512]),
 ];
 
-/// Sums are held while others are loaded and added: kernels of few tiles, for each GPU.
+/// The last block of a split-K tile holds its own sums while it loads and adds those of the others.
 #[test]
 fn kernels_with_parts_assemble_without_spilling() {
-    let Some(ptxas) = ptxas() else { return };
+    let Some([ptxas]) = tools("kernels_with_parts_assemble_without_spilling", ["ENERGY_KERNEL_PTXAS"]) else {
+        return;
+    };
     let operators = operators(energy_kernel_tests::OPERATORS);
     let samples = if std::env::var_os("EVERY_TARGET").is_some() {
         40
@@ -168,12 +167,7 @@ fn kernels_with_parts_assemble_without_spilling() {
         for (architecture, machine) in gpus() {
             let space = schedule::space(&Problem::new(checked, &specialisation, machine));
             for points in families(&space) {
-                let shared = points.iter().filter(|point| match point {
-                    Schedule::Mma(point) => point.parts > 1,
-                    Schedule::Contract(point) => point.parts > 1,
-                    _ => false,
-                });
-                let shared: Vec<_> = shared.collect();
+                let shared: Vec<_> = points.iter().filter(|point| parts(point) > 1).collect();
                 for point in shared.sample(&mut random, samples) {
                     let kernel = lower::lower(&Problem::new(checked, &specialisation, machine), *point)
                         .unwrap_or_else(|error| panic!("{name} {point}: {error}"));
@@ -208,4 +202,38 @@ fn none_complains(ptxas: &str, kernels: BTreeMap<(u32, String), String>) {
         kernels.len(),
         failures.join("\n")
     );
+}
+
+/// Runs a test of this file by itself, without any tool.
+fn without_tools(demanded: bool) -> Output {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command.args(["--exact", "every_instruction_of_the_table_assembles"]);
+    command
+        .env_remove("ENERGY_KERNEL_PTXAS")
+        .env_remove("ENERGY_KERNEL_DEMAND_TOOLS");
+    if demanded {
+        command.env("ENERGY_KERNEL_DEMAND_TOOLS", "1");
+    }
+    command.output().expect("it starts")
+}
+
+#[test]
+fn a_test_without_its_tool_says_that_it_is_left_out() {
+    let output = without_tools(false);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(
+        said.lines()
+            .filter(|line| line.contains("left out"))
+            .collect::<Vec<_>>(),
+        ["every_instruction_of_the_table_assembles is left out: set ENERGY_KERNEL_PTXAS to the path of the tool"]
+    );
+}
+
+#[test]
+fn a_test_without_a_tool_that_is_demanded_fails() {
+    let output = without_tools(true);
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("ENERGY_KERNEL_PTXAS"), "{said}");
 }

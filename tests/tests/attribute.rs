@@ -1,5 +1,5 @@
-//! The validation set through the attribute: every operator expands to Rust that compiles, and calls of some of every
-//! kind give on the emulated device what their reference gives.
+//! Expands every operator of the validation set through the attribute. Calls of some operators of each kind run on the emulated device and
+//! match their reference.
 
 #[path = "../src/operators.rs"]
 #[allow(dead_code)]
@@ -15,7 +15,7 @@ fn gpu() -> Gpu {
     gpu
 }
 
-/// About normal numbers.
+/// Roughly normal numbers.
 fn normal(random: &mut StdRng, count: usize) -> impl Iterator<Item = f32> {
     let mut one = || (0..6).map(|_| random.random::<f32>() - 0.5).sum::<f32>() * 1.4;
     (0..count).map(move |_| one()).collect::<Vec<_>>().into_iter()
@@ -82,7 +82,7 @@ fn an_index_out_of_range_reads_nothing_and_is_reported() {
     let loss = operators::cross_entropy_f32(&gpu, &x, &label).unwrap();
     let error = gpu.synchronize().expect_err("3 is no column");
     assert!(error.to_string().contains("cross_entropy_f32"), "{error}");
-    // What is out of range counts as 0: ln Σ exp(3, 4, 5).
+    // An index out of range reads 0: ln Σ exp(3, 4, 5).
     let loss = loss.to_vec().unwrap();
     assert!(close(f64::from(loss[1]), 5.407_605_964, 1e-5), "{loss:?}");
 }

@@ -1,4 +1,4 @@
-//! What rustc says of wrong operators: `compile-fail/NAME.rs` holds one, `NAME.stderr` what is expected.
+//! Compares rustc's errors for wrong operators, `compile-fail/NAME.rs`, with the expected ones, `compile-fail/NAME.stderr`.
 //!
 //! `TRYBUILD=overwrite cargo test -p energy-kernel-tests --test compile_fail` writes the expectations anew.
 

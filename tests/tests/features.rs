@@ -1,4 +1,4 @@
-//! Features of lowered kernels against what the emulator counts when it runs their text.
+//! Compares the features of lowered kernels with the emulator's counts.
 
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::features::{self, Count, Features, InstructionClass};
@@ -7,15 +7,16 @@ use energy_kernel_compiler::schedule::{self, Schedule};
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_emulator::Counts;
+use energy_kernel_tests::parts::parts;
 use energy_kernel_tests::{families, operators, random_inputs, random_sizes, run};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const MACHINE: Machine = Machine::like(Target::Sm80);
 
-/// What the emulator counted, by its own names; but for requests, which are instructions of loads and stores.
+/// The emulator's counts by their names, without requests: those are the load and store instructions.
 fn counted(counts: &Counts) -> Vec<(String, u64)> {
     let mut all = Vec::new();
     for &class in energy_kernel_emulator::Class::ALL {
@@ -48,14 +49,14 @@ fn claimed(features: &Features) -> Vec<(String, Count)> {
     all
 }
 
-/// What the features say wrongly of a run, and how many of its numbers they know exactly.
+/// The wrong numbers among a run's features, the number of exact ones, and the number of all.
 fn compare(features: &Features, counts: &Counts) -> (Vec<String>, usize, usize) {
     let counted = counted(counts);
     let claimed = claimed(features);
     let (mut wrong, mut exact) = (Vec::new(), 0);
     for (name, number) in &counted {
         let claim = claimed.iter().find(|(own, _)| own == name).map(|(_, count)| *count);
-        // A kind of work that no feature counts must not happen.
+        // Events that no feature counts must not occur.
         let claim = claim.unwrap_or_default();
         exact += usize::from(claim.is_exact());
         if !(claim.low..=claim.high).contains(number) {
@@ -75,7 +76,7 @@ fn check(
 ) -> (usize, usize) {
     let features =
         features::of(&Problem::new(checked, specialisation, MACHINE), point, sizes).expect("the point is legal");
-    // Threads that part for long meet later in the emulator than in the features: it is impatient, for the sake of locks.
+    // After long divergence threads reconverge later in the emulator than in the features: it switches threads, so that locks work.
     let outputs = checked.op().outputs.iter();
     let elements = outputs.map(|output| output.dims.iter().map(|size| sizes[size.index()]).product::<u64>());
     let for_each = features.counts.thread_instructions.total().likely / elements.max().unwrap_or(0) as f64;
@@ -96,7 +97,7 @@ fn check(
     (exact, all)
 }
 
-/// Sizes of a call, and a specialisation that has them compiled in, or not.
+/// Sizes of a call with two specialisations: compiled in, and as arguments.
 fn calls(checked: &Checked, random: &mut StdRng) -> Vec<(Vec<u64>, Specialisation)> {
     let sizes = random_sizes(checked, random);
     [Specialisation::exact(&sizes), Specialisation::like(&sizes)]
@@ -105,7 +106,7 @@ fn calls(checked: &Checked, random: &mut StdRng) -> Vec<(Vec<u64>, Specialisatio
         .collect()
 }
 
-/// Blocks that share the terms of a tile: one of them does more than the others.
+/// In a split-K tile one block also adds up the partial sums.
 #[test]
 fn who_adds_up_is_counted() {
     let mut random = StdRng::seed_from_u64(12);
@@ -122,11 +123,6 @@ fn who_adds_up_is_counted() {
         let sizes = checked.derive(sizes.to_vec()).expect("three sizes");
         let specialisation = Specialisation::exact(&sizes);
         let space = schedule::space(&Problem::new(checked, &specialisation, MACHINE));
-        let parts = |point: &Schedule| match point {
-            Schedule::Mma(point) => point.parts,
-            Schedule::Contract(point) => point.parts,
-            _ => 1,
-        };
         let points: Vec<_> = space.iter().filter(|point| parts(point) > 1).collect();
         for point in points.sample(&mut random, 4) {
             let (exact, all) = check(name, checked, &specialisation, &sizes, point, &mut random);
@@ -134,7 +130,7 @@ fn who_adds_up_is_counted() {
         }
         assert!(points.len() >= 4, "{name}: {} points", points.len());
     }
-    // Where a tile is large there are more kinds of warps than are looked at.
+    // Large tiles have more kinds of warps than the features walk.
     known.sort_by(f64::total_cmp);
     assert!(known[known.len() / 4] > 0.9, "{known:?}");
 }
@@ -155,7 +151,8 @@ fn features_are_what_the_emulator_counts() {
             }
         }
     }
-    // Some conditions hang on data, some shapes have more kinds of warps than are looked at.
+    assert!(share.keys().eq(BTreeSet::from_iter(Schedule::FAMILIES)), "{share:?}");
+    // Some conditions depend on data, and some shapes have more kinds of warps than the features walk.
     for (family, (exact, all)) in share {
         println!("{family}: {exact} of {all} numbers exact");
         assert!(exact as f64 > 0.9 * all as f64, "{family}");

@@ -1,4 +1,4 @@
-//! Kernels of the validation set, and those that run untuned, fit the limits that drivers state for each kind of GPU.
+//! Tuned and untuned kernels fit the limits that drivers state for each kind of GPU.
 
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::lower::lower;
@@ -7,7 +7,7 @@ use energy_kernel_compiler::schedule::{self, Schedule};
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Limits, Machine, Target};
 use energy_kernel_compiler::{estimate, kernel::Kernel};
-use energy_kernel_tests::{GPUS, cases, operators};
+use energy_kernel_tests::{GPUS, cases, missing_families, operators};
 
 /// The limits that a driver states: bytes of shared memory of a block and of a multiprocessor, resident threads and blocks.
 fn stated((major, minor): (u32, u32)) -> [u32; 4] {
@@ -21,7 +21,7 @@ fn stated((major, minor): (u32, u32)) -> [u32; 4] {
     }
 }
 
-/// The machines as the runtime makes them of what drivers state.
+/// The machines that the runtime derives from the drivers' limits.
 fn machines() -> impl Iterator<Item = (Machine, [u32; 4])> {
     GPUS.into_iter().map(|((major, minor), multiprocessors)| {
         let stated = stated((major, minor));
@@ -51,7 +51,7 @@ fn directive(kernel: &Kernel, name: &str) -> u32 {
     number.unwrap_or_else(|| panic!("no {name}:\n{}", kernel.ptx))
 }
 
-/// Asserts that the device can launch it, and can hold as many blocks as the assembler is asked to make room for.
+/// Asserts that the device can launch a kernel, and that a multiprocessor holds as many blocks as `.minnctapersm` asks for.
 fn fits(kernel: &Kernel, [shared_per_block, shared, threads, blocks]: [u32; 4], of: &str) {
     let block = kernel.launches[0].threads();
     assert!((1..=1024).contains(&block), "{of}");
@@ -70,21 +70,24 @@ fn fits(kernel: &Kernel, [shared_per_block, shared, threads, blocks]: [u32; 4], 
 fn the_validation_set_fits_each_device() {
     let operators = operators(energy_kernel_tests::OPERATORS);
     let count = GPUS.len();
+    let mut schedules = Vec::new();
     for (number, (machine, stated)) in machines().enumerate() {
-        // Each has a part of the operators to itself.
+        // Each device gets its own part of the operators.
         let part: Vec<_> = operators.iter().skip(number).step_by(count).cloned().collect();
         for case in cases(&part, machine) {
             let kernel = lower(
                 &Problem::new(case.checked, &case.specialisation, machine),
-                &case.schedule,
+                case.schedule,
             )
             .unwrap_or_else(|error| panic!("{case}: {error}"));
             fits(&kernel, stated, &format!("{machine:?} {case}"));
+            schedules.push(case.schedule);
         }
     }
+    assert_eq!(missing_families(&schedules), [""; 0]);
 }
 
-/// The choices of the estimate and of the formulas fit, at small and large sizes.
+/// The choices of the estimate and of the formulas, at small and large sizes.
 #[test]
 fn what_runs_untuned_fits_each_device() {
     let operators = operators(energy_kernel_tests::OPERATORS);
@@ -114,7 +117,7 @@ fn what_runs_untuned_fits_each_device() {
                 };
                 for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
                     for schedule in untuned(checked, &specialisation, &sizes, machine) {
-                        let kernel = lower(&Problem::new(checked, &specialisation, machine), &schedule).expect("legal");
+                        let kernel = lower(&Problem::new(checked, &specialisation, machine), schedule).expect("legal");
                         fits(&kernel, stated, &format!("{machine:?} {name} {schedule}"));
                     }
                 }
@@ -130,7 +133,7 @@ fn what_runs_untuned_fits_each_device() {
             for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
                 for schedule in untuned(checked, &specialisation, &sizes, machine) {
                     assert!(matches!(schedule, Schedule::Mma(_)), "{schedule}");
-                    let kernel = lower(&Problem::new(checked, &specialisation, machine), &schedule).expect("legal");
+                    let kernel = lower(&Problem::new(checked, &specialisation, machine), schedule).expect("legal");
                     fits(&kernel, stated, &format!("{machine:?} {size} {schedule}"));
                 }
             }

@@ -1,5 +1,4 @@
-//! Dimensions, indices, sizes and axes beyond 2³¹, end to end: the emulated device's memory takes room only where something else than 0 was
-//! written, and so do the reference's inputs.
+//! Dimensions, indices, sizes and axes beyond 2³¹, end to end. The emulated device and the reference store only pages that are not all 0.
 
 #[path = "long_dimensions/operators.rs"]
 mod operators;
@@ -16,7 +15,7 @@ use operators::*;
 const LONG: usize = 3_000_000_000;
 const LONGER: usize = (1 << 32) + 16;
 
-/// What the reference gives for all outputs, as bytes. Arguments are the tensors' and scalars' bytes.
+/// The reference's outputs as bytes. Arguments are the bytes of tensors and scalars.
 fn expected(name: &str, shapes: &[&[u64]], inputs: &[&[u8]]) -> Vec<Vec<u8>> {
     let operators = energy_kernel_tests::operators(include_str!("long_dimensions/operators.rs"));
     let (_, checked) = operators.iter().find(|(other, _)| other == name).unwrap();
@@ -27,7 +26,7 @@ fn expected(name: &str, shapes: &[&[u64]], inputs: &[&[u8]]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// A tensor of bytes, 0 but for some.
+/// A tensor of bytes, most of which are 0.
 struct Sparse {
     host: Vec<u8>,
     device: Tensor<u8>,
@@ -49,7 +48,7 @@ fn bytes<T: Copy>(values: &[T], convert: impl Fn(T) -> Vec<u8>) -> Vec<u8> {
     values.iter().flat_map(|&value| convert(value)).collect()
 }
 
-/// Waits, with indices that are out of range as errors or not.
+/// Synchronises, with or without reporting indices out of range.
 fn reported<T>(gpu: &Gpu, call: impl FnOnce() -> T) -> (T, bool) {
     gpu.check_indices(true);
     let result = call();
@@ -58,7 +57,7 @@ fn reported<T>(gpu: &Gpu, call: impl FnOnce() -> T) -> (T, bool) {
     (result, reported)
 }
 
-/// Gathers by `i32` and `i64` from a dimension beyond 2³¹: ids that are in range read, others are 0 and reported.
+/// Gathers by `i32` and `i64` ids from a dimension beyond 2³¹. Ids out of range read 0 and are reported.
 #[test]
 fn ids_are_compared_as_what_they_are() {
     let gpu = Gpu::emulated();
@@ -109,7 +108,7 @@ fn ids_are_compared_as_what_they_are() {
     }
 }
 
-/// What is computed with an id does not wrap, in kernels of 64-bit indices and of 32-bit ones.
+/// Arithmetic with an id does not wrap, with 32-bit and with 64-bit indices.
 #[test]
 fn indices_made_of_ids_do_not_wrap() {
     let gpu = Gpu::emulated();
@@ -268,7 +267,7 @@ fn sums_of_axes_do_not_wrap() {
     }
 }
 
-/// No test looks for a position among 70000², which takes hours. The kernel that does keeps 64 bits of it.
+/// Searching a position among 70000² takes hours, so this test only looks for a 64-bit position in the kernel.
 #[test]
 fn positions_keep_their_bits() {
     let source = "#[energy_kernel] fn f(x: Tensor<f32, (R, C)>) -> Tensor<i64, ()> { argmax(|r, c| x[[r, c]]) as i64 }";
@@ -284,7 +283,7 @@ fn positions_keep_their_bits() {
     for point in schedule::space(&Problem::new(checked, &specialisation, Machine::like(Target::Sm80))) {
         let kernel = lower::lower(
             &Problem::new(checked, &specialisation, Machine::like(Target::Sm80)),
-            &point,
+            point,
         )
         .unwrap();
         assert!(!kernel.ptx.contains("cvt.u32.u64"), "{point}\n{}", kernel.ptx);

@@ -1,7 +1,8 @@
-//! What NVIDIA's assembler makes of the steady state, the loop over the terms: tensor instructions, matrices from shared memory and
-//! asynchronous copies of 16 bytes where they are meant, and little else.
+//! Checks the machine code of the main loop, over the reduction dimension: it consists of tensor core instructions, `ldmatrix` and 16-byte
+//! asynchronous copies where they are intended, and little else.
 //!
-//! `ENERGY_KERNEL_PTXAS` and `ENERGY_KERNEL_NVDISASM` are the paths of both tools; without them the test says that it was left out.
+//! `ENERGY_KERNEL_PTXAS` and `ENERGY_KERNEL_NVDISASM` are the paths of both tools. Without them the test is
+//! left out and says so ([`tools`]).
 
 use energy_kernel_compiler::lower;
 use energy_kernel_compiler::problem::Problem;
@@ -9,13 +10,14 @@ use energy_kernel_compiler::schedule::Program;
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_tests::operators;
+use energy_kernel_tests::tools::tools;
 use std::collections::BTreeMap;
 use std::process::Command;
 
-/// What a loop must have: at least that many instructions that begin so, and, after `*`, whose name goes on so.
+/// The fewest instructions of a kind in a loop, by the beginning of their names and, after `*`, by a later part.
 type Has = &'static [(&'static str, usize)];
 
-/// Beside the validation set's: sides of 1 and 4 bytes that lie along their own axes, and `tf32` that is cut off.
+/// Operators besides the validation set: factors of 1 and 4 bytes contiguous along their own axes, and truncation to `tf32`.
 const OUTER: &str = "
 #[energy_kernel]
 fn outer_i8(a: Tensor<i8, (K, M)>, b: Tensor<i8, (K, N)>) -> Tensor<i32, (M, N)> {
@@ -32,52 +34,52 @@ fn matmul_cut(a: Tensor<f32, (M, K)>, b: Tensor<f32, (N, K)>) -> Tensor<f32, (M,
     |m, n| sum(|k| tf32_toward_zero(a[[m, k]]) * tf32_toward_zero(b[[n, k]]))
 }";
 
-/// An operator, its free sizes, a schedule; what the loop must have; and the least share of those that do the arithmetic, which
-/// the first of them names: what is reached, rounded down. Triton's of the same functions, tiles and warps are less
-/// (`tests/bench/results/sass/triton.md`).
+/// An operator, its free sizes, a schedule, the instructions of its main loop, and the least share of arithmetic instructions among all. The
+/// first kind of instruction is the arithmetic. The share is the measured one, rounded down; Triton's share for the same functions, tiles and
+/// warps is lower (`tests/bench/results/sass/triton.md`).
 const KERNELS: [(&str, &[u64], &str, Has, f64); 12] = [
     (
         "linear_bf16",
         &[4096, 4096, 4096],
-        "mma block=128x128x32 warp=64x64 split=1 stages=3 group=8 blocks=0 parts=1",
+        "mma block=128x128x32 warp=64x64 slice_k=1 stages=3 group=8 blocks=0 split_k=1",
         &[("HMMA.16816.F32.BF16", 64), ("LDSM.16.M88.4", 16), ("LDGSTS*.128", 8)],
         0.51,
     ),
     (
         "matmul_transposed_f16",
         &[4096, 4096, 4096],
-        "mma block=64x64x64 warp=32x32 split=1 stages=3 group=8 blocks=0 parts=1",
+        "mma block=64x64x64 warp=32x32 slice_k=1 stages=3 group=8 blocks=0 split_k=1",
         &[("HMMA.16816.F32", 32), ("LDSM.16", 16), ("LDGSTS*.128", 8)],
         0.34,
     ),
-    // Two sums share the left side.
+    // Two sums share the left factor.
     (
         "gated_f16",
         &[4096, 4096, 4096],
-        "mma block=128x64x32 warp=64x32 split=1 stages=3 group=8 blocks=0 parts=1",
+        "mma block=128x64x32 warp=64x32 slice_k=1 stages=3 group=8 blocks=0 split_k=1",
         &[("HMMA.16816.F32", 64), ("LDSM.16.M88.4", 16), ("LDGSTS*.128", 8)],
         0.51,
     ),
-    // From tile to tile.
+    // Persistent blocks.
     (
         "linear_bf16",
         &[4096, 4096, 4096],
-        "mma block=128x128x32 warp=64x64 split=1 stages=3 group=8 blocks=108 parts=1",
+        "mma block=128x128x32 warp=64x64 slice_k=1 stages=3 group=8 blocks=108 split_k=1",
         &[("HMMA.16816.F32.BF16", 64), ("LDSM.16.M88.4", 16), ("LDGSTS*.128", 8)],
         0.51,
     ),
     (
         "matmul_i8",
         &[4096, 4096, 4096],
-        "mma block=128x128x64 warp=64x64 split=1 stages=3 group=8 blocks=0 parts=1",
+        "mma block=128x128x64 warp=64x64 slice_k=1 stages=3 group=8 blocks=0 split_k=1",
         &[("IMMA.16832.S8.S8", 64), ("LDSM.16.M88.4", 16), ("LDGSTS*.128", 8)],
         0.52,
     ),
     (
         "matmul_u8",
         &[4096, 4096, 4096],
-        "mma block=128x128x64 warp=64x64 split=1 stages=3 group=8 blocks=0 parts=1",
-        // Pairs of rows are taken apart in registers.
+        "mma block=128x128x64 warp=64x64 slice_k=1 stages=3 group=8 blocks=0 split_k=1",
+        // `prmt` splits pairs of rows in registers.
         &[
             ("IMMA.16832.U8.S8", 64),
             ("LDSM.16.M88.4", 8),
@@ -90,7 +92,7 @@ const KERNELS: [(&str, &[u64], &str, Has, f64); 12] = [
     (
         "outer_i8",
         &[4096, 4096, 4096],
-        "mma block=64x64x64 warp=32x32 split=1 stages=3 group=8 blocks=0 parts=1",
+        "mma block=64x64x64 warp=32x32 slice_k=1 stages=3 group=8 blocks=0 split_k=1",
         &[
             ("IMMA.16832.S8.S8", 16),
             ("LDSM.16.MT88.4", 8),
@@ -102,7 +104,7 @@ const KERNELS: [(&str, &[u64], &str, Has, f64); 12] = [
     (
         "matmul_tf32",
         &[4096, 4096, 4096],
-        "mma block=128x64x32 warp=64x32 split=1 stages=2 group=8 blocks=0 parts=1",
+        "mma block=128x64x32 warp=64x32 slice_k=1 stages=2 group=8 blocks=0 split_k=1",
         // Rounding to tf32 is three instructions an element.
         &[
             ("HMMA.1688.F32.TF32", 64),
@@ -115,7 +117,7 @@ const KERNELS: [(&str, &[u64], &str, Has, f64); 12] = [
     (
         "matmul_tf32",
         &[4096, 4096, 4096],
-        "mma block=128x128x16 warp=64x64 split=1 stages=3 group=8 blocks=0 parts=1",
+        "mma block=128x128x16 warp=64x64 slice_k=1 stages=3 group=8 blocks=0 split_k=1",
         &[
             ("HMMA.1688.F32.TF32", 64),
             ("LDSM.16.M88.4", 16),
@@ -127,7 +129,7 @@ const KERNELS: [(&str, &[u64], &str, Has, f64); 12] = [
     (
         "matmul_cut",
         &[4096, 4096, 4096],
-        "mma block=128x128x16 warp=64x64 split=1 stages=3 group=8 blocks=0 parts=1",
+        "mma block=128x128x16 warp=64x64 slice_k=1 stages=3 group=8 blocks=0 split_k=1",
         // One instruction an element.
         &[
             ("HMMA.1688.F32.TF32", 64),
@@ -140,7 +142,7 @@ const KERNELS: [(&str, &[u64], &str, Has, f64); 12] = [
     (
         "outer_tf32",
         &[4096, 4096, 4096],
-        "mma block=128x128x16 warp=64x64 split=1 stages=3 group=8 blocks=0 parts=1",
+        "mma block=128x128x16 warp=64x64 slice_k=1 stages=3 group=8 blocks=0 split_k=1",
         &[
             ("HMMA.1688.F32.TF32", 64),
             ("LDSM.16.M88.4", 16),
@@ -153,21 +155,13 @@ const KERNELS: [(&str, &[u64], &str, Has, f64); 12] = [
     (
         "batched_matmul_f32",
         &[2, 4096, 4096, 4096],
-        "contract block=128x128x16 thread=8x8 stages=2 blocks=0 parts=1",
+        "contract block=128x128x16 thread=8x8 stages=2 blocks=0 split_k=1",
         &[("FFMA", 1024), ("LDS.128", 64), ("LDG*.128", 4)],
         0.9,
     ),
 ];
 
-fn tool(name: &str) -> Option<String> {
-    let path = std::env::var(name).ok().filter(|path| !path.is_empty());
-    if path.is_none() {
-        println!("left out: {name} does not name a tool");
-    }
-    path
-}
-
-/// The instructions of the loop with most of those that begin so, without predicates.
+/// The instructions of the loop with the most arithmetic, without predicates.
 fn steady_state(text: &str, arithmetic: &str) -> Vec<String> {
     let mut instructions: Vec<&str> = Vec::new();
     let mut labels = BTreeMap::new();
@@ -193,7 +187,7 @@ fn steady_state(text: &str, arithmetic: &str) -> Vec<String> {
         (start <= end).then(|| instructions[start..=end].iter().map(name).collect::<Vec<String>>())
     });
     let count = |body: &Vec<String>| body.iter().filter(|name| name.starts_with(arithmetic)).count();
-    // Of loops in each other the inner one.
+    // Of nested loops this is the inner one.
     loops
         .max_by_key(|body| (count(body), std::cmp::Reverse(body.len())))
         .unwrap_or_default()
@@ -201,7 +195,8 @@ fn steady_state(text: &str, arithmetic: &str) -> Vec<String> {
 
 #[test]
 fn loops_over_the_terms_are_what_they_are_meant_to_be() {
-    let (Some(ptxas), Some(nvdisasm)) = (tool("ENERGY_KERNEL_PTXAS"), tool("ENERGY_KERNEL_NVDISASM")) else {
+    let test = "loops_over_the_terms_are_what_they_are_meant_to_be";
+    let Some([ptxas, nvdisasm]) = tools(test, ["ENERGY_KERNEL_PTXAS", "ENERGY_KERNEL_NVDISASM"]) else {
         return;
     };
     let mut known = operators(energy_kernel_tests::OPERATORS);
@@ -249,7 +244,7 @@ fn loops_over_the_terms_are_what_they_are_meant_to_be() {
             "{name} {schedule}: {found} of {} instructions",
             body.len()
         );
-        // Nothing is spilled to local memory, and no address is divided for.
+        // No spills, and no divisions for addresses.
         for not in ["LDL", "STL", "I2F", "MUFU"] {
             assert_eq!(count(not), 0, "{name} {schedule}: {not} in {body:#?}");
         }

@@ -1,4 +1,4 @@
-//! Sums that are begun before what they depend on is known give what the reference gives, on rows made to harm them.
+//! Online sums, such as those of a softmax in one pass, match the reference on adversarial rows.
 
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::problem::Problem;
@@ -26,7 +26,7 @@ fn one_pass(checked: &Checked, specialisation: &Specialisation) -> Vec<Schedule>
         .collect()
 }
 
-/// Bodies whose sums can be begun before.
+/// Bodies whose sums can be computed online.
 const ONLINE: [&str; 11] = [
     "let m = |r| max(|c| x[[r, c]]); |r| sum(|c| exp(x[[r, c]] - m[[r]]))",
     "|r| sum(|c| exp(x[[r, c]] - max(|d| x[[r, d]])))",
@@ -52,17 +52,17 @@ const ONLINE: [&str; 11] = [
      |r| sum(|c| (x[[r, c]] - a[[r]]) * (b[[r]] - y[[r, c]]))",
 ];
 
-/// Bodies that look like them, but are not.
+/// Bodies that look similar, but have no online sums.
 const OTHERS: [&str; 10] = [
-    // Nothing keeps the exponent from growing.
+    // The exponent is unbounded.
     "let m = |r| max(|c| x[[r, c]]); |r| sum(|c| exp(y[[r, c]] - m[[r]]))",
     "let m = |r| min(|c| x[[r, c]]); |r| sum(|c| exp(x[[r, c]] - m[[r]]))",
     "let m = |r| max(|c| x[[r, c]]); |r| sum(|c| exp((x[[r, c]] - m[[r]]) * -1.0))",
-    // The sign of the scale is not known.
+    // The sign of the scale is unknown.
     "let m = |r| max(|c| x[[r, c]]); |r| sum(|c| exp((x[[r, c]] - m[[r]]) * s))",
     "let m = |r| max(|c| x[[r, c]]); |r| sum(|c| exp(x[[r, c]] - m[[r]]) + 1.0)",
     "let m = |r| max(|c| x[[r, c]]); |r| max(|c| exp(x[[r, c]] - m[[r]]))",
-    // A centre may be exact, and the mean is not.
+    // The centre is a minimum, which is exact. A mean is not.
     "let a = |r| min(|c| x[[r, c]]); |r| sum(|c| (x[[r, c]] - a[[r]]) * (x[[r, c]] - a[[r]]))",
     "let a = |r| s + sum(|c| x[[r, c]]); |r| sum(|c| (x[[r, c]] - a[[r]]) * (x[[r, c]] - a[[r]]))",
     "let a = |r| sum(|c| x[[r, c]]); |r| sum(|c| abs(x[[r, c]] - a[[r]]))",
@@ -82,17 +82,17 @@ fn the_forms_are_told_apart() {
     }
 }
 
-/// Rows of a kind.
+/// Adversarial rows of one kind.
 fn row(kind: usize, length: u64, random: &mut StdRng) -> Vec<f32> {
     let mut noise = |scale: f32| (random.random::<f32>() - 0.5) * scale;
     let mut row: Vec<f32> = (0..length)
         .map(|c| match kind {
-            // The largest comes last, every time.
+            // Ascending: every element is a new maximum.
             0 => c as f32 * 0.7,
             // A large mean, a small deviation.
             1 => 4096.0 + noise(1.0),
             2 => -300.0 + noise(50.0),
-            // All the same.
+            // Constant.
             3 => 0.1,
             4 => f32::NEG_INFINITY,
             _ => noise(6.0),
@@ -106,7 +106,7 @@ fn row(kind: usize, length: u64, random: &mut StdRng) -> Vec<f32> {
         5 => (0..length / 2).for_each(|_| place(f32::NEG_INFINITY)),
         6 => place(f32::INFINITY),
         7 => place(f32::NAN),
-        // One far from the others: the first, and any.
+        // One outlier: the first element, or any.
         8 => row[0] = 3.0e6,
         9 => place(-7.0e4),
         10 => place(f32::MIN),
@@ -131,7 +131,7 @@ fn online_sums_are_within_the_bound() {
                     bytes: rows.flat_map(f32::to_le_bytes).collect(),
                 }
             };
-            // What stands beside the harmful rows is harmless, mostly.
+            // The other tensor is mostly harmless.
             let inputs = [
                 tensor(|kind| kind),
                 tensor(|kind| if kind == 11 { 6 } else { 11 }),

@@ -1,4 +1,4 @@
-//! Blocks that share the terms of a tile: right, and the same whoever of them comes last.
+//! Split-K kernels are right, and give the same bytes whichever block comes last.
 
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::size::Specialisation;
@@ -10,7 +10,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
-/// Schedules of each family and number of parts.
+/// The number of schedules for each family and split-K factor.
 const SAMPLES: usize = 1;
 
 #[test]
@@ -37,7 +37,7 @@ fn the_last_block_adds_up_what_all_have() {
                 let kernel = lower::lower(&Problem::new(checked, &exact, Machine::like(Target::Sm80)), point)
                     .expect("the point is legal");
                 let run = || run(checked, &kernel, &sizes, &inputs).unwrap_or_else(|wrong| panic!("{case}: {wrong}"));
-                // Blocks run on several threads of this machine: each time another may be the last.
+                // The emulator runs blocks on several threads, so another block may be the last each time.
                 let (first, second) = (run(), run());
                 assert_eq!(first_wrong(checked, &sizes, &inputs, &first.outputs), None, "{case}");
                 assert_eq!(first.outputs, second.outputs, "{case}");

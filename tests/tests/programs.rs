@@ -1,4 +1,4 @@
-//! Random well-typed programs of the language: whatever schedule computes them, the emulator gives what the reference gives.
+//! Random well-typed programs of the language match the reference on the emulator, with any schedule.
 
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::problem::Problem;
@@ -24,7 +24,7 @@ fn specialisations(checked: &Checked, sizes: &[u64]) -> [Specialisation; 3] {
     ]
 }
 
-/// Reads that would leave their tensor, in places that are never reached at these sizes, must not be moved to others.
+/// Reads out of range in code that never runs at these sizes must not move to code that does.
 #[test]
 fn what_never_happens_is_not_read() {
     let cases: [(&str, &[(&str, u64)]); 9] = [
@@ -63,14 +63,14 @@ fn what_never_happens_is_not_read() {
         format!("fn f({one}) -> {two} {{ (|i, j| x[[700]] + y[[j]] * sum(|k: N| x[[k + 70]]), |i| z[[i]] + sum(|k: N| x[[k]])) }}"),
         &[("N", 33), ("M", 0)],
     ));
-    // A product of matrices with nothing to sum.
+    // A matrix product with an empty reduction dimension.
     sources.push((
         "fn f(x: Tensor<f32, (M, K)>, w: Tensor<f32, (K, N)>, s: Tensor<f32, (N,)>) -> Tensor<f32, (M, N)> \
          { |m, n| sum(|k| (x[[m, k]] * s[[700]]) * w[[k, n]]) + s[[n]] }"
             .to_owned(),
         &[("M", 33), ("N", 16), ("K", 0)],
     ));
-    // A product of matrices that only a condition keeps in range.
+    // A matrix product that is in range only under a condition.
     sources.push((
         "fn f(x: Tensor<f32, (K, M)>, y: Tensor<f32, (K, N)>) -> Tensor<f32, (M, N)> \
          { |m, n| if n > 0 { sum(|k| x[[k, m]] * y[[k, n - 1]]) } else { 1.0 } }"
@@ -113,7 +113,7 @@ proptest! {
             .map_err(|error| TestCaseError::fail(format!("{error}\n{}", program.source)))?;
         let checked = &operator.variants[0].checked;
         let sizes = checked.bind(&program.sizes).expect("programs have sizes");
-        // The proof of ranges need not find every program safe that is.
+        // The range proof may reject a program that is safe.
         prop_assume!(checked.verify(&sizes).is_ok());
         let inputs: Vec<Input> = inputs(checked, &sizes, seed).into_iter().map(|(_, bytes)| Input { bytes }).collect();
         for specialisation in specialisations(checked, &sizes) {

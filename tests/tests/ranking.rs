@@ -1,9 +1,9 @@
-//! How the estimate of latency ranks schedules: beside the cycles that the emulator's counts come to, which are simulated, too.
+//! Compares the ranking of schedules by estimated latency with their ranking by simulated latency, from the emulator's counts.
 //!
-//! The whole figure, some minutes:
+//! The whole figure takes some minutes:
 //! `cargo test --release -p energy-kernel-tests --test ranking -- --ignored --nocapture`
 
-use energy_kernel::simulate::{Profile, Shape, Simulated};
+use energy_kernel::simulate::{LaunchConfig, Profile, Simulated};
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule::{self, Schedule};
@@ -17,7 +17,7 @@ use rand::seq::IndexedRandom;
 
 const MACHINE: Machine = Machine::like(Target::Sm90);
 
-/// An operator at sizes, made for these.
+/// An operator at sizes that are compiled in.
 struct Instance {
     checked: Checked,
     specialisation: Specialisation,
@@ -38,23 +38,23 @@ impl Instance {
         }
     }
 
-    /// Schedules of a family, at most so many, drawn at random.
+    /// At most `most` random schedules of a family.
     fn schedules(&self, family: &str, most: usize) -> Vec<Schedule> {
         let mut space = schedule::space(&Problem::new(&self.checked, &self.specialisation, MACHINE));
         space.retain(|point| point.family() == family);
         space.sample(&mut StdRng::seed_from_u64(7), most).copied().collect()
     }
 
-    /// Seconds by the emulator's counts.
+    /// Simulated seconds, from the emulator's counts.
     fn counted(&self, point: &Schedule) -> f64 {
         let kernel = lower::lower(&Problem::new(&self.checked, &self.specialisation, MACHINE), point).expect("legal");
         let counts = count(&self.checked, &kernel, &self.sizes, &self.inputs).expect("it runs");
-        let shape = Shape {
+        let config = LaunchConfig {
             grid: kernel.launches[0].grid(&self.sizes).expect("a grid"),
             block: kernel.launches[0].block,
             dynamic_shared: kernel.launches[0].dynamic_shared,
         };
-        Simulated::of(Profile::Hopper, &counts, shape).latency_s
+        Simulated::of(Profile::Hopper, &counts, config).latency_s
     }
 
     fn ranked(&self, points: &[Schedule]) -> Vec<(Schedule, f64)> {
@@ -66,7 +66,7 @@ impl Instance {
     }
 }
 
-/// Of numbers, their places in ascending order; equals share theirs.
+/// The ranks of numbers in ascending order. Equal numbers share a rank.
 fn ranks(numbers: &[f64]) -> Vec<f64> {
     let below = |&number: &f64| {
         let (less, equal) = numbers.iter().fold((0, 0), |(less, equal), other| {
@@ -80,7 +80,7 @@ fn ranks(numbers: &[f64]) -> Vec<f64> {
     numbers.iter().map(below).collect()
 }
 
-/// Spearman's coefficient of correlation.
+/// Spearman's rank correlation.
 fn spearman(pairs: &[(f64, f64)]) -> f64 {
     let of = |part: fn(&(f64, f64)) -> f64| ranks(&pairs.iter().map(part).collect::<Vec<f64>>());
     let (a, b) = (of(|pair| pair.0), of(|pair| pair.1));
@@ -89,8 +89,8 @@ fn spearman(pairs: &[(f64, f64)]) -> f64 {
     product(&a, &b) / (product(&a, &a) * product(&b, &b)).sqrt()
 }
 
-/// The coefficient over schedules of a family, how many they are, and the seconds of the fastest: by the counts, of the ones
-/// that the estimate and the default choose.
+/// The rank correlation over schedules of a family, the number of schedules, and simulated seconds: of the fastest, of the estimate's choice,
+/// and of the default.
 fn rank(problem: &Instance, family: &str, most: usize) -> (f64, usize, [f64; 3]) {
     let points = problem.schedules(family, most);
     let ranked = problem.ranked(&points);

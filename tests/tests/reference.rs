@@ -1,4 +1,4 @@
-//! The kernels of the validation set on the emulator, against the `f64` reference and its error bound.
+//! Runs the validation set on the emulator, and compares it with the `f64` reference and its error bound.
 
 use energy_kernel_compiler::lower;
 use energy_kernel_compiler::problem::Problem;
@@ -17,7 +17,7 @@ fn results_are_within_the_bound() {
         let inputs = random_inputs(case.checked, &case.sizes, &mut random);
         let kernel = lower::lower(
             &Problem::new(case.checked, &case.specialisation, Machine::like(Target::Sm80)),
-            &case.schedule,
+            case.schedule,
         )
         .unwrap_or_else(|error| panic!("{case}: {error}"));
         let wrong = run(case.checked, &kernel, &case.sizes, &inputs)

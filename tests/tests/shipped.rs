@@ -1,4 +1,4 @@
-//! A library is packaged as it would be published, and a program is built from the package: nothing is tuned, and the shipped kernels are used.
+//! Packages a library as for publication and builds a program from the package. The program tunes nothing and uses the shipped kernels.
 
 use energy_kernel_compiler::record::encoding::decode;
 use energy_kernel_compiler::record::{CacheFile, Objective};
@@ -68,7 +68,7 @@ fn user(folder: &Path, library: &Path) {
     }
     fs::create_dir_all(folder.join("src")).unwrap();
     fs::write(folder.join("Cargo.toml"), manifest).unwrap();
-    // The versions that the workspace was built with are there; others would have to be fetched.
+    // The workspace's lock file names versions that need no download.
     fs::copy(workspace().join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
     fs::copy(
         workspace().join("examples/shipped-cache/user/src/main.rs"),
@@ -120,7 +120,7 @@ fn a_packaged_library_brings_its_kernels_and_its_users_tune_nothing() {
     let results = fs::read_dir(cache.join("shipped-cache")).into_iter().flatten().count();
     assert_eq!(results, 0, "nothing was tuned");
 
-    // It is the files that do it.
+    // Without the shipped files they run untuned.
     fs::remove_dir_all(library.join("energy-cache")).unwrap();
     let said = says();
     assert_eq!(said.matches("  untuned: nothing was tuned for it").count(), 6, "{said}");

@@ -1,4 +1,4 @@
-//! Few rows: weights are read once and whole sectors at a time, and results are right at any number of rows and terms.
+//! `skinny` reads weights once and in whole sectors, and is right for any number of rows and any reduction dimension.
 
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::lower;
@@ -11,7 +11,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
-/// Schedules an operator and specialisation.
+/// The number of schedules for each operator and specialisation.
 const SAMPLES: usize = 3;
 
 fn operator(name: &str) -> Checked {
@@ -20,7 +20,7 @@ fn operator(name: &str) -> Checked {
     found.unwrap_or_else(|| panic!("{name} is not among the operators")).1
 }
 
-/// Some of the operator's schedules of this family.
+/// Random `skinny` schedules of an operator.
 fn sample(checked: &Checked, specialisation: &Specialisation, random: &mut StdRng) -> Vec<Skinny> {
     let space = schedule::space(&Problem::new(checked, specialisation, Machine::like(Target::Sm80)));
     let points: Vec<Skinny> = space
@@ -34,7 +34,7 @@ fn sample(checked: &Checked, specialisation: &Specialisation, random: &mut StdRn
     points.sample(random, SAMPLES).copied().collect()
 }
 
-/// Runs a kernel, whose results must be right, and gives what it counted.
+/// Runs a kernel and asserts that its results are right. Returns the run and the bytes of each input.
 fn right(
     checked: &Checked,
     specialisation: &Specialisation,
@@ -47,7 +47,7 @@ fn right(
     let inputs = random_inputs(checked, sizes, random);
     let kernel = lower::lower(
         &Problem::new(checked, specialisation, Machine::like(Target::Sm80)),
-        &point,
+        point,
     )
     .expect("the point is legal");
     let run =
@@ -82,7 +82,7 @@ fn weights_are_read_once_in_whole_sectors() {
             assert_eq!(point.rows, rows as u32, "{name}");
             let weight_bytes: u64 = weights.iter().map(|&input| bytes[input] as u64).sum();
             let of_thread = u64::from(point.columns * if along_depth { 1 } else { point.vector });
-            // What the columns of a thread share is read once for all of them, from the caches.
+            // A thread reads the factors that its columns share once.
             let shared_bytes = bytes[0] as u64 * columns / of_thread;
             let counts = &run.counts;
             assert_eq!(
@@ -90,7 +90,7 @@ fn weights_are_read_once_in_whole_sectors() {
                 weight_bytes + shared_bytes + epilogue * rows * columns,
                 "{name}"
             );
-            // Neighbours of wide terms beside narrow weights are read in several vectors, each of a part of the sectors.
+            // Wide factors beside narrow weights take several vectors, each of which reads a part of the sectors.
             let parts = if name.contains("i8") { 2 } else { 1 };
             assert!(
                 32 * counts.global_load_sectors <= weight_bytes + parts * shared_bytes + 32 * epilogue * rows * columns,
@@ -105,7 +105,7 @@ fn weights_are_read_once_in_whole_sectors() {
     }
 }
 
-/// Sums of many turns and a rest, odd numbers of columns, and rows that are known at the call.
+/// Reductions of many iterations and a remainder, odd numbers of columns, and rows that are an argument.
 #[test]
 fn results_are_right_at_any_size() {
     let mut random = StdRng::seed_from_u64(22);

@@ -1,17 +1,18 @@
-//! Kernels on tensor cores at sizes of several slabs and tiles: right, and without a bank conflict on the way to the tensor cores.
-//! Few blocks that go from tile to tile, on tensor cores and without.
+//! Tensor core kernels over several slabs and tiles are right, and load fragments without bank conflicts.
+//! Persistent blocks are right, with tensor cores and without.
 
 use energy_kernel_compiler::problem::Problem;
-use energy_kernel_compiler::schedule::{Contract, Mma, Schedule};
+use energy_kernel_compiler::schedule::{Mma, Schedule};
 use energy_kernel_compiler::size::{SizeExpr, Specialisation};
 use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_compiler::{lower, schedule};
-use energy_kernel_tests::{first_wrong, operators, random_inputs, run};
+use energy_kernel_tests::parts::has_small_tiles;
+use energy_kernel_tests::{first_wrong, operators, parameter, random_inputs, run, with_parameter};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
-/// Every layout of the sides, every multiplicand, and several sums. Whether slabs are multiplied as they lie in memory.
+/// Every layout of the factors, every multiplicand, and several sums. `true` if `cp.async` copies both factors unchanged.
 const OPERATORS: [(&str, bool); 11] = [
     ("linear_gelu_f16", true),
     ("linear_bf16", true),
@@ -25,9 +26,9 @@ const OPERATORS: [(&str, bool); 11] = [
     ("gated_f16", true),
     ("gated_columns_bf16", true),
 ];
-/// The last with edges everywhere, and nothing aligned.
+/// The last sizes leave edges everywhere and align nothing.
 const SIZES: [[u64; 3]; 3] = [[128, 256, 192], [72, 136, 200], [33, 129, 65]];
-/// Schedules of an operator at each of the sizes.
+/// The number of schedules for each operator and size.
 const SAMPLES: usize = 4;
 
 #[test]
@@ -56,10 +57,10 @@ fn slabs_and_tiles() {
                 assert_eq!(counts.matrix_load_bank_conflicts, 0, "{case}");
                 assert_eq!(counts.copy_bank_conflicts, 0, "{case}");
                 let aligned = sizes[..3].iter().all(|size| size % 64 == 0);
-                // Parts that are added up are loads, too.
-                let alone = matches!(point, Schedule::Mma(point) if point.parts == 1);
+                // Loads of split-K partial sums count as well.
+                let alone = matches!(point, Schedule::Mma(point) if point.split_k == 1);
                 if as_stored && aligned && alone {
-                    // Terms and factors of the epilogue are loaded, all else is copied.
+                    // Only the epilogue's operands are loaded; all else is copied.
                     assert!(
                         counts.global_to_shared_bytes * 10 >= counts.global_load_bytes * 8,
                         "{case}: {counts:?}"
@@ -72,7 +73,7 @@ fn slabs_and_tiles() {
     }
 }
 
-/// Three blocks go from tile to tile, of which there are more, and each leaves shared memory to the next.
+/// Three persistent blocks compute more than three tiles, and reuse their shared memory from tile to tile.
 #[test]
 fn few_blocks_compute_all_tiles() {
     let mut random = StdRng::seed_from_u64(12);
@@ -84,14 +85,10 @@ fn few_blocks_compute_all_tiles() {
             .expect("the operator exists");
         let sizes = checked.derive(vec![200, 104, 136]).expect("three sizes");
         let inputs = random_inputs(checked, &sizes, &mut random);
-        // How many tiles there are is not known, so every number of blocks is in the space.
+        // The number of tiles is unknown, so the space has every number of blocks.
         let like = Specialisation::like(&sizes);
         let space = schedule::space(&Problem::new(checked, &like, Machine::like(Target::Sm80)));
-        let small = |point: &&Schedule| match point {
-            Schedule::Mma(point) => point.blocks > 0 && point.block_rows * point.block_columns <= 64 * 64,
-            Schedule::Contract(point) => point.blocks > 0 && point.block_rows * point.block_columns <= 64 * 64,
-            _ => false,
-        };
+        let small = |point: &&Schedule| has_few_blocks(point) && has_small_tiles(point);
         let points: Vec<_> = space.iter().filter(small).collect();
         for &point in points.sample(&mut random, SAMPLES) {
             let mut kernel = lower::lower(&Problem::new(checked, &like, Machine::like(Target::Sm80)), point)
@@ -105,7 +102,8 @@ fn few_blocks_compute_all_tiles() {
     }
 }
 
-/// Heads that lie side by side are copied in pieces as large as they allow, though no size is compiled in: what divides `E` divides where a head begins.
+/// Heads side by side are copied in the largest pieces that they allow, without compiled-in sizes: a divisor of `E` also divides the start of
+/// each head.
 #[test]
 fn heads_side_by_side_are_copied_in_large_pieces() {
     let source = "#[energy_kernel(dims(H = 4, E = D / H))]
@@ -144,7 +142,7 @@ fn heads_side_by_side_are_copied_in_large_pieces() {
     }
 }
 
-/// What a tile can compute stays in the loop over tiles: held from tile to tile, it would cost registers in the loop over the terms.
+/// Values that each tile can recompute stay in the loop over tiles. Hoisted out of it, they would occupy registers in the main loop.
 #[test]
 fn few_blocks_hold_little_from_tile_to_tile() {
     /// 32-bit registers: the number of the tile, how many there are, bases of tensors, sizes that are not compiled in.
@@ -181,17 +179,18 @@ fn few_blocks_hold_little_from_tile_to_tile() {
     }
 }
 
-/// The same point with a block for each tile, where it has few.
+/// A persistent point without its block limit. None for other points.
 fn a_block_each(point: Schedule) -> Option<Schedule> {
-    match point {
-        Schedule::Mma(point) if point.blocks > 0 => Some(Schedule::Mma(Mma { blocks: 0, ..point })),
-        Schedule::Contract(point) if point.blocks > 0 => Some(Schedule::Contract(Contract { blocks: 0, ..point })),
-        _ => None,
-    }
+    with_parameter(&point, "blocks", 0).filter(|_| has_few_blocks(&point))
 }
 
-/// Multiplicands of 1 and 4 bytes, whose matrices are not transposed on their way to registers as those of 2 bytes are, in all four
-/// layouts: neither the way to shared memory nor that from there to the tensor cores meets in a bank, and whole sectors are loaded.
+/// `true` if the blocks are persistent.
+fn has_few_blocks(point: &Schedule) -> bool {
+    parameter(point, "blocks").is_some_and(|blocks| blocks[0] > 0)
+}
+
+/// Multiplicands of 1 and 4 bytes in all four layouts: stores to shared memory and loads of fragments have no bank conflicts, and global loads
+/// fill whole sectors. `ldmatrix` transposes only units of 2 bytes, so these take another way.
 #[test]
 fn slabs_of_every_layout_pass_without_conflicts() {
     let kinds = [
@@ -227,7 +226,7 @@ fn slabs_of_every_layout_pass_without_conflicts() {
                     .expect("the point is legal");
                 let run = run(&checked, &kernel, &sizes, &inputs).unwrap_or_else(|wrong| panic!("{case}: {wrong}"));
                 assert_eq!(first_wrong(&checked, &sizes, &inputs, &run.outputs), None, "{case}");
-                // What else is loaded from shared memory is after the loop over the terms.
+                // All other loads from shared memory follow the main loop.
                 let conflicts = run.counts.shared_bank_conflicts - run.counts.shared_load_bank_conflicts;
                 assert_eq!(conflicts, 0, "{case}: {:?}", run.counts);
                 let aligned = sizes[..3].iter().all(|size| size % 64 == 0);

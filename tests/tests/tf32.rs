@@ -1,4 +1,4 @@
-//! `tf32(x)` is the number that `cvt.rna.tf32.f32` makes of any binary32; `tf32_toward_zero(x)` the one between it and zero.
+//! `tf32(x)` equals `cvt.rna.tf32.f32` for every `f32`; `tf32_toward_zero(x)` truncates.
 
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::size::Specialisation;
@@ -29,7 +29,7 @@ const CONVERSION: &str = "
     ret;
 }";
 
-/// Every exponent with fractions beside those where the kept part, or the part cut off, goes over to the next; and random numbers.
+/// Every exponent, with mantissas near the points where the kept or the discarded bits carry; and random numbers.
 fn numbers() -> Vec<u32> {
     let mut numbers = Vec::new();
     for sign_and_exponent in 0..512u32 {
@@ -68,7 +68,7 @@ fn converted(bytes: &[u8]) -> Vec<u32> {
     words(&results)
 }
 
-/// What an operator of one tensor makes of numbers.
+/// The result of an operator of one tensor.
 fn through(function: &str, numbers: &[u32]) -> Vec<u32> {
     let source =
         format!("#[energy_kernel] fn all(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> {{ |n| {function}(x[[n]]) }}");
@@ -76,7 +76,7 @@ fn through(function: &str, numbers: &[u32]) -> Vec<u32> {
     let sizes = vec![numbers.len() as u64];
     let exact = Specialisation::exact(&sizes);
     let space = schedule::space(&Problem::new(&checked, &exact, Machine::like(Target::Sm80)));
-    let kernel = lower::lower(&Problem::new(&checked, &exact, Machine::like(Target::Sm80)), &space[0])
+    let kernel = lower::lower(&Problem::new(&checked, &exact, Machine::like(Target::Sm80)), space[0])
         .expect("the point is legal");
     let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
     let run = run(&checked, &kernel, &sizes, &[Input { bytes }]).expect("it runs");

@@ -1,4 +1,4 @@
-//! What kernels move, as the emulator counts it, against what they must.
+//! Compares the bytes that kernels move, by the emulator's counts, with the least they must move.
 
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::problem::Problem;
@@ -32,7 +32,7 @@ impl Case<'_> {
         }
     }
 
-    /// What a schedule counts, having given the right result.
+    /// The counts of a schedule, whose result must be right.
     fn counts(&self, point: Schedule) -> Counts {
         let specialisation = Specialisation::exact(&self.sizes);
         let name = self.name;
@@ -45,7 +45,7 @@ impl Case<'_> {
         );
         let kernel = lower::lower(
             &Problem::new(self.checked, &specialisation, Machine::like(Target::Sm80)),
-            &point,
+            point,
         )
         .expect("legal");
         let run = run(self.checked, &kernel, &self.sizes, &self.inputs)
@@ -65,13 +65,13 @@ impl Case<'_> {
     }
 }
 
-/// Rows that are kept, in registers or in shared memory, are read once; others as often as the operator says, or twice where all
-/// that is known of a row before its outputs comes from one walk.
+/// Rows kept in registers or shared memory are read once. Others are read once for each reduction and for the outputs, or twice if one pass
+/// computes all reductions.
 #[test]
 fn rows_are_read_as_often_as_they_must() {
     let mut random = StdRng::seed_from_u64(5);
     for (name, checked) in operators(energy_kernel_tests::OPERATORS) {
-        // How often a row is read: a walk a reduction and one for the outputs, or one for all reductions.
+        // Reads of a row: one pass for each reduction and one for the outputs, or one for all reductions.
         let (several, one) = match name.as_str() {
             "softmax_f32" | "softmax_bf16" | "log_softmax_f32" => (3, Some(2)),
             "layer_norm_f32" | "layer_norm_f16" | "residual_norm_bf16" => (3, Some(2)),
@@ -88,7 +88,7 @@ fn rows_are_read_as_often_as_they_must() {
             let chosen = inputs.filter(|(input, _)| rows_of(input) == rows);
             chosen.map(|(_, given)| given.bytes.len() as u64).sum()
         };
-        // What all rows read is read by each of them.
+        // Every row reads the inputs that all rows share.
         let (row_bytes, others) = (bytes(true), 8 * bytes(false));
         let writes = case.output_bytes();
         for (rows, vector, unroll) in [(1, 1, 2), (1, 4, 1), (2, 4, 4), (4, 2, 1)] {
@@ -103,7 +103,7 @@ fn rows_are_read_as_often_as_they_must() {
                     pass,
                 }));
                 assert_eq!(counts.global_store_bytes, writes, "{name}");
-                // Besides one element a row, whole sectors are moved.
+                // Outputs of one element a row fill no sectors.
                 if checked.op().outputs.iter().all(|output| output.dims.len() == 2) {
                     assert_eq!(counts.global_store_bytes, 32 * counts.global_store_sectors, "{name}");
                 }
@@ -125,7 +125,7 @@ fn rows_are_read_as_often_as_they_must() {
                 }
                 let shared = counts(Keep::Shared, pass);
                 assert_eq!(shared.global_load_bytes, row_bytes + others, "{name} in shared memory");
-                // Put there once, and fetched by each later walk; besides it there is what warps exchange.
+                // Stored once, and loaded by each later pass. Warps also exchange partial results.
                 let exchanged = 8 * 64 * 4 * 5;
                 assert!(
                     (row_bytes..row_bytes + exchanged).contains(&shared.shared_store_bytes),
@@ -141,7 +141,7 @@ fn rows_are_read_as_often_as_they_must() {
     }
 }
 
-/// What lies otherwise than it is wanted is read and written in whole sectors, once, and passes shared memory without conflicts.
+/// Transposes read and write whole sectors, once, and pass shared memory without bank conflicts.
 #[test]
 fn transposes_move_whole_sectors() {
     let mut random = StdRng::seed_from_u64(6);
@@ -191,7 +191,7 @@ fn transposes_move_whole_sectors() {
     }
 }
 
-/// Elementwise kernels move what they must, in whole sectors, in any order.
+/// Elementwise kernels move each byte once and in whole sectors, at any schedule.
 #[test]
 fn elementwise_moves_what_it_must() {
     let mut random = StdRng::seed_from_u64(8);

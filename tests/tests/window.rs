@@ -1,4 +1,4 @@
-//! Windows: what neighbouring outputs share is loaded once, and outputs at the edges are right.
+//! `window` loads the inputs that a thread's outputs share once, and is right at the edges.
 
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::problem::Problem;
@@ -25,14 +25,14 @@ fn points(checked: &Checked, specialisation: &Specialisation) -> Vec<Window> {
     points.collect()
 }
 
-/// Runs a kernel, whose results must be right; the bytes of its inputs with it.
+/// Runs a kernel and asserts that its results are right. Returns the run and the bytes of all inputs.
 fn right(checked: &Checked, specialisation: &Specialisation, sizes: &[u64], point: Window) -> (Run, u64) {
     let name = &checked.op().name;
     let point = Schedule::Window(point);
     let inputs = random_inputs(checked, sizes, &mut StdRng::seed_from_u64(31));
     let kernel = lower::lower(
         &Problem::new(checked, specialisation, Machine::like(Target::Sm80)),
-        &point,
+        point,
     )
     .expect("the point is legal");
     let run =
@@ -69,7 +69,7 @@ fn what_outputs_share_is_loaded_once() {
             let (rows, columns) = (u64::from(point.rows), u64::from(point.columns));
             let high = row_step * (rows - 1) + row_taps;
             let wide = column_step * (columns - 1) + column_taps;
-            // Two halves make a word, which is the least that a vector brings.
+            // The narrowest vector of `f16` is a word of two elements.
             let wide = if bytes == 2 {
                 wide.next_multiple_of(2) + 2 * u64::from(columns > 1)
             } else {
@@ -81,7 +81,7 @@ fn what_outputs_share_is_loaded_once() {
                 read <= most,
                 "{name} {point:?}: {read} bytes are read, {most} at most are shared"
             );
-            // At least as many as there are, but for what no window reaches.
+            // At most all inputs, rounded up to sectors.
             assert!(run.counts.dram_read_bytes <= input_bytes.next_multiple_of(32) + 32);
             let written: usize = run.outputs.iter().map(Vec::len).sum();
             assert_eq!(run.counts.global_store_bytes, written as u64, "{name} {point:?}");
@@ -89,7 +89,7 @@ fn what_outputs_share_is_loaded_once() {
     }
 }
 
-/// Threads at the edges begin earlier, and store what is theirs alone.
+/// Threads at the far edges start earlier so that their tiles fit, and store only the outputs that no other thread stores.
 #[test]
 fn results_are_right_at_any_size() {
     let cases: [(&str, &[u64]); 8] = [

@@ -1,4 +1,4 @@
-//! Tunings that are ended, or run beside each other.
+//! Interrupted tunings, and tunings at the same time.
 
 #![cfg(unix)]
 
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// Buckets of the package.
+/// The number of buckets of the package.
 const BUCKETS: usize = 4;
 
 const SOURCE: &str = "
@@ -24,7 +24,7 @@ const SOURCE: &str = "
     pub fn total(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R,)> { |r| sum(|c| x[[r, c]]) }
 ";
 
-/// A package that cargo can describe; nothing of it is ever compiled.
+/// A package that cargo can describe. It is never compiled.
 struct Package {
     _root: tempfile::TempDir,
     folder: PathBuf,
@@ -60,7 +60,7 @@ impl Package {
         self.command().spawn().unwrap()
     }
 
-    /// The journals of tunings that have not ended.
+    /// The journals of interrupted tunings.
     fn journals(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let files = fs::read_dir(self.cache().state().unwrap())
             .into_iter()
@@ -73,7 +73,7 @@ impl Package {
             .collect()
     }
 
-    /// Buckets that have a result. Every file is whole.
+    /// The number of buckets with a result. Checks that every file is complete.
     fn results(&self) -> usize {
         let files = self.cache().files(Place::User);
         files
@@ -94,7 +94,7 @@ fn finish(child: Child) -> serde_json::Value {
     said(&output)
 }
 
-/// `kill -9`, twenty times: what was measured stays measured, every file is whole, and nothing stays locked.
+/// After twenty `kill -9`, all measurements are kept, every file is complete, and nothing is locked.
 #[test]
 fn a_tuning_that_is_killed_at_any_moment_loses_nothing() {
     let package = Package::new();
@@ -135,13 +135,13 @@ fn a_tuning_that_is_killed_at_any_moment_loses_nothing() {
     assert_eq!(package.results(), BUCKETS);
 }
 
-/// Where a disk is full nothing is left that would hide what is recorded once it is not.
+/// A full disk leaves no partial entry that would hide later ones.
 #[test]
 fn a_sweep_that_finds_no_room_leaves_whole_lines() {
     let package = Package::new();
     let trace = package.folder.join("trace.jsonl");
     let sweep = |limit: &str| {
-        // A file that may not grow any more, instead of a full disk; in the middle of a line.
+        // A limit on the file size stands for a full disk. It is in the middle of a line.
         let command = format!("trap '' XFSZ; {limit}; exec \"$0\" tune --emulated --candidates 12 --sweep trace.jsonl");
         let output = Command::new("sh")
             .args(["-c", &command, env!("CARGO_BIN_EXE_cargo-energy-kernel")])
@@ -162,7 +162,7 @@ fn a_sweep_that_finds_no_room_leaves_whole_lines() {
 fn an_interrupt_says_what_is_kept_and_the_next_run_goes_on() {
     let package = Package::new();
     let child = package.tune();
-    // The command counts a measurement after it wrote it: with two in a journal, one is counted.
+    // The command counts a measurement after writing it: with two in a journal, at least one is counted.
     wait_until(&package, |journals| journals.keys().any(|path| journaled(path) > 1));
     let killed = Command::new("kill")
         .args(["-INT", &child.id().to_string()])
@@ -182,11 +182,11 @@ fn an_interrupt_says_what_is_kept_and_the_next_run_goes_on() {
     assert!(package.journals().is_empty());
 }
 
-/// The message promises nothing that is not on the disk.
+/// The message counts only measurements on disk.
 #[test]
 fn an_interrupt_on_a_full_disk_says_that_nothing_is_kept() {
     let package = Package::new();
-    // A limit of no bytes, instead of a full disk; journals can be begun.
+    // A limit of 0 bytes stands for a full disk. Files can be created.
     let child = Command::new("sh")
         .args([
             "-c",
@@ -208,7 +208,7 @@ fn an_interrupt_on_a_full_disk_says_that_nothing_is_kept() {
     assert!(killed.success());
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{output:?}");
-    // The size that had ended was said before.
+    // The first size was reported before.
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     let interrupted: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     assert!(
@@ -223,7 +223,7 @@ fn an_interrupt_on_a_full_disk_says_that_nothing_is_kept() {
     );
 }
 
-/// Another process may hold the lock for ever.
+/// Another process may hold the lock forever.
 #[test]
 fn a_tuning_waits_no_longer_than_its_budget() {
     let package = Package::new();
@@ -246,7 +246,7 @@ fn tunings_at_the_same_time_tune_each_operator_once() {
     assert_eq!(package.results(), BUCKETS);
 }
 
-/// It says that it waits, and its time begins when that ends.
+/// The command reports that it waits. Its budget begins after the wait.
 #[test]
 fn a_tuning_that_waits_for_another_says_so() {
     let package = Package::new();
@@ -262,7 +262,7 @@ fn a_tuning_that_waits_for_another_says_so() {
     assert_eq!(finish(child)["tuned"], BUCKETS);
 }
 
-/// Looks at the journals until they are as they should be.
+/// Polls the journals until a condition holds.
 fn wait_until(package: &Package, is: impl Fn(&BTreeMap<PathBuf, Vec<u8>>) -> bool) {
     let patience = Instant::now() + Duration::from_secs(60);
     while !is(&package.journals()) {

@@ -1,4 +1,4 @@
-//! The commands on a virtual GPU: the way to a real one, faults of its kernels included.
+//! The commands on a virtual GPU, with faults of its kernels.
 
 #![cfg(target_os = "linux")]
 
@@ -25,7 +25,7 @@ fn package() -> TempDir {
     folder
 }
 
-/// A GPU that draws 300 W, and whose kernels take 100 µs. Time passes four times as fast: tuning waits for clocks and counters.
+/// A GPU that draws 300 W and whose kernels take 100 µs. Its time passes four times as fast, because tuning waits for clocks and counters.
 fn gpu() -> Virtual {
     Virtual::new("9.0")
         .with("GRAPHS", "sample")
@@ -66,7 +66,7 @@ fn json(text: &str) -> Value {
 
 const FEW: [&str; 4] = ["--candidates", "6", "--measurements", "2"];
 
-/// `tune`, with few candidates.
+/// Runs `tune` with few candidates.
 fn tune(gpu: &Virtual, folder: &Path, words: &[&str]) -> Run {
     call(gpu, folder, &[&["tune"], &FEW[..], words].concat())
 }
@@ -91,14 +91,14 @@ fn a_gpu_and_its_counter_are_examined() {
     assert!(says("energy counter").contains("limited to 700 W, draws 300 W"));
     assert!(says("calibration").contains("no aliasing"));
 
-    // What is wrong with a board is said.
+    // A problem of the board is reported.
     let ill = self::gpu().with("FOREIGN", "1");
     let run = call(&ill, folder.path(), &["doctor"]);
     assert!(run.text.contains("1 other process"), "{}", run.text);
     assert_eq!(run.status.unwrap().code(), Some(1));
 }
 
-/// The points of a front whose energy was measured.
+/// The points of a front with measured energy.
 fn measured(gpu: &Virtual, folder: &Path) -> Vec<Value> {
     let shown = json(succeeds(&call(gpu, folder, &["show", "--front", "--json"])));
     let points = shown.as_array().unwrap().iter();
@@ -108,7 +108,7 @@ fn measured(gpu: &Virtual, folder: &Path) -> Vec<Value> {
         .collect()
 }
 
-/// Tunes until an energy was measured. Where this machine has much else to do, ticks of the counter are missed.
+/// Tunes until an energy is measured. On a busy machine, ticks of the counter are missed.
 fn tune_with_energy(gpu: &Virtual, folder: &Path) -> Value {
     for _ in 0..5 {
         succeeds(&tune(gpu, folder, &["--again"]));

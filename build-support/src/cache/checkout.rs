@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(operators("p"), BTreeSet::from([used(0)]));
         let gone = states.join(folder_name("p", &root.path().join("two")));
         assert_eq!(vanished(&states, "p"), std::slice::from_ref(&gone));
-        // A folder whose name is no line of text is never gone, and nonsense is no operator.
+        // A folder whose name is not one line of text always counts as present, and invalid lines are ignored.
         std::fs::write(gone.join(FILE), format!("\nnonsense\n{}\n", Fingerprint([9; 32]))).unwrap();
         assert_eq!(operators("p").len(), 2);
         assert_eq!(vanished(&states, "p"), Vec::<PathBuf>::new());

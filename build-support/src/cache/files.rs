@@ -15,7 +15,7 @@ pub enum Unreadable {
     /// It is not a readable regular file of a cache file's size.
     #[error(transparent)]
     File(#[from] FileError),
-    /// It is no valid cache file of this version.
+    /// It is not a valid cache file of this version.
     #[error(transparent)]
     Content(#[from] DecodeError),
 }
@@ -36,7 +36,7 @@ impl Unreadable {
 /// Reads and checks a cache file.
 ///
 /// # Errors
-/// It cannot be read, or is no valid cache file.
+/// It cannot be read, or is not a valid cache file.
 pub fn read_file(path: &Path) -> Result<CacheFile, Unreadable> {
     Ok(decode(&file::read(path, LIMIT as u64)?)?)
 }

@@ -103,7 +103,7 @@ impl Cache {
         self.user.as_ref().ok().map(|user| user.state.as_path())
     }
 
-    /// The relative path that is refused as the user's cache; none if there is no such path.
+    /// The relative path that is refused as the user's cache. `None` if there is no such path.
     pub fn refused(&self) -> Option<&RelativeFolder> {
         match &self.user {
             Err(NoUserCache::Relative(folder)) => Some(folder),

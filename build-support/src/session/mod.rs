@@ -11,6 +11,7 @@ mod embed;
 mod outcome;
 mod package;
 pub(crate) mod policy;
+mod report;
 mod stamp;
 #[cfg(test)]
 mod tests;

@@ -215,7 +215,7 @@ mod tests {
         );
     }
 
-    /// Packages of others: from a registry, a repository, a vendor's folder, or packaged.
+    /// Packages from a registry, a repository or a vendor folder, and packaged ones.
     #[test]
     fn auto_never_tunes_what_is_published() {
         let root = tempfile::tempdir().unwrap();
@@ -244,12 +244,12 @@ mod tests {
         ] {
             assert_eq!(of(folder, marker), Permission::CacheOnly(Why::Packaged), "{folder}");
         }
-        // Fetched into a home that the variable does not name any more.
+        // Fetched into a former cargo home.
         std::fs::create_dir_all(root.path().join("elsewhere/git/checkouts/demo/0123abc/crates")).unwrap();
         std::fs::write(root.path().join("elsewhere/git/checkouts/demo/0123abc/.cargo-ok"), "").unwrap();
         let nested = of("elsewhere/git/checkouts/demo/0123abc/crates/demo", None);
         assert_eq!(nested, Permission::CacheOnly(Why::Packaged));
-        // A path dependency is its owner's, as is a folder that begins like cargo's home.
+        // A path dependency may be tuned, as may a folder whose name begins like cargo's home.
         for own in ["own", "cargo-home-of-mine/demo"] {
             assert!(matches!(of(own, None), Permission::Tune { .. }), "{own}");
         }

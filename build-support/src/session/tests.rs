@@ -8,7 +8,7 @@ use crate::cache::{Cache, Lock, Place};
 use crate::{Bench, Build, Environment, Job, Policy, cache_file};
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::problem::Problem;
-use energy_kernel_compiler::record::encoding::{decode, encode};
+use energy_kernel_compiler::record::encoding::{FORMAT_VERSION, decode, encode};
 use energy_kernel_compiler::record::*;
 use energy_kernel_compiler::schedule::{self, Plain, Schedule};
 use energy_kernel_compiler::target::{Machine, Target};
@@ -171,7 +171,7 @@ impl Package {
         }
     }
 
-    /// When what is embedded was measured, each time once.
+    /// The distinct times of the embedded measurements.
     fn measured_at(&self) -> Vec<u64> {
         let bundles = self.bundles();
         let buckets = bundles.iter().flat_map(|bundle| &bundle.devices[0].buckets);
@@ -194,7 +194,7 @@ fn warnings(outcome: &Outcome) -> Vec<&str> {
     texts.collect()
 }
 
-/// Benches that take the default schedule for the best.
+/// Benches for which the default schedule is the best.
 #[derive(Clone)]
 struct Fake {
     gpu: Result<(), String>,
@@ -203,9 +203,9 @@ struct Fake {
     announced: Vec<String>,
     trouble: Trouble,
     measured_at: u64,
-    /// What becomes of a file while something is tuned.
+    /// The change to a file during a tuning.
     edit: Option<(PathBuf, String)>,
-    /// A folder in which a file lies while something is measured, alone.
+    /// A folder that holds a file during each measurement. Two at a time are an error.
     measuring: Option<PathBuf>,
 }
 
@@ -319,7 +319,7 @@ impl Bench for FakeBench {
 fn record(job: &Job<'_>, simulated: bool, measured_at: u64) -> Record {
     let (found, machine) = (job.found, Machine::like(Target::Sm90));
     let schedule = schedule::default(&Problem::new(&found.checked, &found.specialisation, machine), job.sizes);
-    let kernel = lower(&Problem::new(&found.checked, &found.specialisation, machine), &schedule).unwrap();
+    let kernel = lower(&Problem::new(&found.checked, &found.specialisation, machine), schedule).unwrap();
     let estimate = Estimate {
         mean: 1e-5,
         interval: 1e-7,
@@ -380,14 +380,14 @@ fn a_first_build_tunes_and_embeds_and_a_second_does_neither() {
     let second = package.run();
     assert_eq!(second, first);
     assert_eq!(package.tuned(), BUCKETS);
-    // Nor does another profile, whose OUT_DIR is empty.
+    // Another profile, whose OUT_DIR is empty, tunes nothing either.
     fs::remove_dir_all(package.path("out")).unwrap();
     package.run();
     assert_eq!(package.tuned(), BUCKETS);
     assert_eq!(package.bundles(), bundles);
 }
 
-/// Tuning takes minutes, and an editor saves meanwhile: what was scanned before that is not what lies there now.
+/// An editor may save while tuning takes minutes. Then the scanned source is outdated.
 #[test]
 fn what_is_edited_while_it_is_tuned_is_tuned_the_next_time() {
     let mut package = Package::new();
@@ -425,7 +425,7 @@ fn cargo_is_told_to_watch_what_exists_and_nothing_else() {
     );
 }
 
-/// Cargo compares times with when the script began: what it wrote itself must not look new.
+/// Cargo compares times with the start of the script, whose own files must not look new.
 #[test]
 fn what_the_build_wrote_itself_is_no_change() {
     let mut package = Package::new();
@@ -435,7 +435,7 @@ fn what_the_build_wrote_itself_is_no_change() {
     }
     #[cfg(unix)]
     assert_eq!(modified(&package.path("cache/demo")), package.environment().invoked);
-    // Nor is the folder itself.
+    // The folder does not look new either.
     let mut untuned = Package::new();
     untuned.variables.insert("ENERGY_KERNEL".into(), "cached".into());
     untuned.run();
@@ -447,7 +447,7 @@ fn modified(path: &Path) -> SystemTime {
     fs::metadata(path).unwrap().modified().unwrap()
 }
 
-/// Set where this program is the build script of a package.
+/// Set if this program acts as the build script of a package.
 const ACTS: &str = "ENERGY_KERNEL_TEST_ACTS";
 
 #[test]
@@ -459,7 +459,7 @@ fn acts_as_a_build_script_where_asked_to() {
     }
 }
 
-/// With cargo itself, and a build script that calls this program.
+/// Runs cargo, with a build script that calls this program.
 #[test]
 #[cfg(all(unix, feature = "tune"))]
 fn cargo_notices_folders_that_are_new_and_rests_otherwise() {
@@ -556,7 +556,7 @@ fn shipped_results_are_used_where_nothing_may_be_tuned() {
     );
 }
 
-/// What differs by its names shares a fingerprint and so a bundle; what is annotated twice, under conditions, has the sizes of both.
+/// Operators that differ only in names share a fingerprint and a bundle. One with two conditional attributes has the sizes of both.
 #[test]
 fn operators_of_one_meaning_are_embedded_for_the_sizes_of_all() {
     let mut package = Package::with_source(
@@ -584,7 +584,7 @@ fn operators_of_one_meaning_are_embedded_for_the_sizes_of_all() {
             (2, [8, 16, 32, 64, 128].map(|n| vec![n]).to_vec())
         );
     }
-    // What is said of one of them names that one.
+    // A warning names the operator concerned.
     for path in package.cache().files(Place::User) {
         let mut file = crate::cache::read_file(&path).unwrap();
         for record in file.records.iter_mut().filter(|record| record.sizes == [32]) {
@@ -626,7 +626,7 @@ fn the_newest_measurement_wins_wherever_it_lies() {
     }
 }
 
-/// A budget that ended early must not undo what another tuning measured, wherever that lies; what is stale it may.
+/// A tuning whose budget ended early must not replace complete results in either place, unless they are stale.
 #[test]
 fn a_newer_result_without_energy_replaces_none_that_has_it() {
     for (stale, expected) in [(false, 1000), (true, 1001)] {
@@ -688,7 +688,7 @@ fn hostile_and_damaged_cache_files_are_a_warning_and_a_miss() {
     assert_eq!(package.bundles().len(), 3);
 }
 
-/// It may be sound: it is not for a build to replace it.
+/// An unreadable file may be valid, so a build does not replace it.
 #[cfg(unix)]
 #[test]
 fn a_result_that_cannot_be_read_is_not_overwritten() {
@@ -702,7 +702,7 @@ fn a_result_that_cannot_be_read_is_not_overwritten() {
         eprintln!("left out: this user reads everything");
         return;
     }
-    // A change of permissions is none that a build looks for; a first build has nothing to go by.
+    // A build does not notice changed permissions, so this is a first build.
     fs::remove_dir_all(package.path("out/energy-kernel")).unwrap();
     let outcome = package.run();
     let texts = warnings(&outcome);
@@ -720,7 +720,7 @@ fn a_result_that_cannot_be_read_is_not_overwritten() {
     assert_eq!(fs::read(&file).unwrap(), sound);
 }
 
-/// An earlier version's results are measured again without a word: an update is nothing to warn of at every build.
+/// Results of an earlier version are measured again without a warning.
 #[test]
 fn what_an_earlier_version_left_is_passed_over() {
     let mut package = Package::new();
@@ -741,7 +741,7 @@ fn what_an_earlier_version_left_is_passed_over() {
     );
 }
 
-/// What never ends is not read.
+/// Endless files are not read.
 #[test]
 #[cfg(unix)]
 fn devices_and_links_in_circles_are_passed_over() {
@@ -771,7 +771,7 @@ fn sources_that_are_no_rust_are_left_to_the_compiler() {
     assert_eq!(package.bundles().len(), 3);
 }
 
-/// Names that no line of UTF-8 can hold are watched nevertheless, and by no other name.
+/// Paths that are not one line of UTF-8 are watched, too, and under no other name.
 #[test]
 #[cfg(unix)]
 fn folders_may_have_any_name() {
@@ -922,7 +922,7 @@ fn without_a_place_for_caches_a_build_goes_on() {
     drop(occupied);
 }
 
-/// A full disk, say: the folder is there, and takes no file.
+/// The folder exists but takes no file, as on a full disk.
 #[test]
 fn results_that_cannot_be_written_are_one_warning() {
     let mut package = Package::new();
@@ -972,7 +972,7 @@ fn off_embeds_nothing() {
     assert_eq!(package.tuned(), BUCKETS);
 }
 
-/// In other modules, or under other conditions: none of them is an edit of another.
+/// Operators of one name in several modules, or under several conditions, are not edits of each other.
 #[test]
 fn operators_of_one_name_do_not_wait_for_each_other() {
     let operator = |number: u32| {
@@ -1073,7 +1073,7 @@ fn a_release_build_waits_while_another_tunes() {
     assert!(package.workshop.announced[0].contains("tuning it"));
 }
 
-/// Another process may hold a lock for ever.
+/// Another process may hold a lock forever.
 #[test]
 fn a_build_waits_no_longer_than_its_budget_and_goes_on_with_one_warning() {
     for (profile, lock) in [
@@ -1100,7 +1100,7 @@ fn a_build_waits_no_longer_than_its_budget_and_goes_on_with_one_warning() {
     }
 }
 
-/// Their measurements would disturb each other. Each process is told apart by its package here.
+/// Their measurements would disturb each other. Here each process has its own package.
 #[test]
 fn build_scripts_at_the_same_time_measure_one_after_the_other() {
     let (cache, measuring) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -1123,7 +1123,7 @@ fn build_scripts_at_the_same_time_measure_one_after_the_other() {
     });
 }
 
-/// Nothing disturbs what is simulated.
+/// Nothing disturbs simulated figures.
 #[test]
 fn simulated_devices_are_for_all_packages_at_once() {
     let mut package = Package::new();
@@ -1136,7 +1136,7 @@ fn simulated_devices_are_for_all_packages_at_once() {
     assert_eq!(package.tuned(), BUCKETS);
 }
 
-/// They share what they measure, and nothing else: an operator of one is no edit of the other's.
+/// Checkouts share results and nothing else: an operator of one is not an edit of the other's.
 #[test]
 fn checkouts_of_a_package_do_not_wait_for_each_other() {
     let operator = |body: &str| {
@@ -1158,7 +1158,7 @@ fn checkouts_of_a_package_do_not_wait_for_each_other() {
     }
     third.run();
     assert_eq!((third.tuned(), third.bundles().len()), (0, 1), "the first's result");
-    // Each knows what the others use, as long as they are there.
+    // Each knows the operators of the others, as long as they exist.
     let of = |package: &Package| package.index().fingerprints[0];
     assert_eq!(first.cache().used_elsewhere(), [of(&first), of(&second)].into());
     assert_eq!(second.cache().used_elsewhere(), [of(&first)].into());
@@ -1181,7 +1181,7 @@ fn checkouts_of_a_package_do_not_wait_for_each_other() {
     );
 }
 
-/// A clock that was wrong once: neither place may be poisoned by it.
+/// A clock that was once wrong must spoil neither place.
 #[test]
 fn a_date_in_the_future_is_older_than_any_other() {
     let mut package = Package::new();
@@ -1203,7 +1203,7 @@ fn a_date_in_the_future_is_older_than_any_other() {
     assert_eq!(crate::cache::read_file(&path).unwrap(), present);
 }
 
-/// It replaces what is there, whatever that says, unless it knows less.
+/// It replaces the present results, unless they have more energies or are newer.
 #[test]
 fn what_is_asked_for_again_wins() {
     let mut package = Package::new();
@@ -1237,7 +1237,7 @@ fn what_is_asked_for_again_wins() {
     fs::write(&path, encode(&ahead).unwrap()).unwrap();
     cache.replace(Place::User, &earlier, &found).unwrap();
     assert_eq!(crate::cache::read_file(&path).unwrap(), earlier, "the clock was wrong");
-    // Buckets that are not asked for stay.
+    // Other buckets stay.
     let softmax = found.iter().find(|f| f.name == "softmax").unwrap();
     let path = (cache.files(Place::User).into_iter())
         .find(|path| crate::cache::read_file(path).unwrap().fingerprint == softmax.fingerprint)
@@ -1270,7 +1270,7 @@ fn what_is_asked_for_again_wins() {
     assert_eq!(new(&|record| record.measured_at += 1), None);
 }
 
-/// Both versions go on, each with its own file.
+/// Both versions continue, each with its own file.
 #[test]
 fn a_result_of_a_newer_format_is_never_overwritten() {
     let mut package = Package::new();
@@ -1293,9 +1293,10 @@ fn a_result_of_a_newer_format_is_never_overwritten() {
         assert_eq!(fs::read(path).unwrap(), *bytes);
     }
     let files = package.cache().files(Place::User);
-    let beside = |path: &&PathBuf| path.to_string_lossy().ends_with(".format-4.ekcache");
+    let end = format!(".format-{FORMAT_VERSION}.ekcache");
+    let beside = |path: &&PathBuf| path.to_string_lossy().ends_with(&end);
     assert_eq!((files.len(), files.iter().filter(beside).count()), (6, 3), "{files:?}");
-    // Nor where nothing can be written beside it.
+    // It also stays if nothing can be written beside it.
     let file = crate::cache::read_file(files.iter().find(beside).unwrap()).unwrap();
     for path in &files {
         let mut bytes = fs::read(path).unwrap();
@@ -1305,7 +1306,7 @@ fn a_result_of_a_newer_format_is_never_overwritten() {
     assert!(package.cache().store(Place::User, &file, &[], None).is_err());
 }
 
-/// Records are rare: a version of the space that is not ours may still have schedules that we can make.
+/// Records of another version of the space may still have legal schedules.
 #[test]
 fn results_of_another_space_are_used_where_their_schedules_mean_something() {
     for (space, refused, tuned) in [(1, false, BUCKETS), (99, false, BUCKETS), (99, true, 2 * BUCKETS)] {
@@ -1323,7 +1324,7 @@ fn results_of_another_space_are_used_where_their_schedules_mean_something() {
     }
 }
 
-/// Nothing that lies in a place of ours is waited for, or read without end.
+/// No file in our places can block a build or be read endlessly.
 #[test]
 #[cfg(unix)]
 fn pipes_devices_and_huge_files_in_any_place_cost_nothing() {
@@ -1339,7 +1340,7 @@ fn pipes_devices_and_huge_files_in_any_place_cost_nothing() {
     };
     let endless: Make = |path| std::os::unix::fs::symlink("/dev/zero", path).unwrap();
     let huge: Make = |path| fs::File::create(path).unwrap().set_len(1 << 40).unwrap();
-    // A lock has no contents: how long its file is does not matter.
+    // The length of a lock's file does not matter.
     for (make, locks) in [(pipe, false), (endless, false), (huge, true)] {
         let mut package = Package::new();
         package.set("PROFILE", "debug");
@@ -1351,7 +1352,7 @@ fn pipes_devices_and_huge_files_in_any_place_cost_nothing() {
         places.push(package.path("package/energy-cache/x.ekcache"));
         places.push(package.path("package/src/x.rs"));
         places.extend(package.cache().files(Place::User));
-        // The state, then index, stamp, three bundles and their memos, what is shipped, a source, three results.
+        // The state, index, stamp, three bundles and their memos, a shipped file, a source file, three results.
         assert_eq!(places.len(), 2 + 8 + 2 + 3, "{places:?}");
         fs::create_dir(package.path("package/energy-cache")).unwrap();
         for path in &places {
@@ -1365,7 +1366,7 @@ fn pipes_devices_and_huge_files_in_any_place_cost_nothing() {
         fs::remove_file(package.path("package/energy-cache/x.ekcache")).unwrap();
         package.run();
         assert_eq!(package.tuned(), 2 * BUCKETS);
-        // Without locks this build has its results, but does not write them where others may write.
+        // Without locks the build uses its results but does not write them to shared folders.
         let files = entries(&package.path("cache/.state/locks"));
         assert_eq!(files.len(), 3, "{files:?}");
         files
@@ -1397,7 +1398,7 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// One operator too many results costs the others nothing.
+/// An operator with too many results does not affect the others.
 #[test]
 fn a_bundle_that_cannot_be_written_is_left_out_alone() {
     let mut package = Package::new();
@@ -1422,7 +1423,7 @@ fn a_bundle_that_cannot_be_written_is_left_out_alone() {
     assert!(!package.index().has_bundle(&file.fingerprint) && !package.index().has_missed(&file.fingerprint));
 }
 
-/// It would be another folder to each build script, command and program.
+/// A relative path would mean another folder to each build script, command and program.
 #[test]
 fn a_relative_cache_is_refused() {
     for policy in ["auto", "cached"] {
@@ -1473,7 +1474,7 @@ fn sizes_that_are_assumed_are_said() {
     assert_eq!(package.tuned(), 3);
 }
 
-/// The attribute says so of others.
+/// The attribute reports it for other operators.
 #[test]
 fn the_index_tells_what_was_found_and_whether_anything_was_looked_for() {
     let mut package = Package::new();
@@ -1513,7 +1514,7 @@ fn builds_at_the_same_time_tune_each_operator_once() {
     assert_eq!(by_each.iter().sum::<usize>(), BUCKETS, "{by_each:?}");
 }
 
-/// Neither the cache nor `OUT_DIR` takes a byte; folders can still be made.
+/// Neither the cache nor `OUT_DIR` takes a byte, but folders can be created.
 #[test]
 #[cfg(all(unix, feature = "tune"))]
 fn on_a_full_disk_a_build_goes_on_with_one_warning_of_each_kind() {
@@ -1549,7 +1550,7 @@ fn on_a_full_disk_a_build_goes_on_with_one_warning_of_each_kind() {
     assert_eq!((count("is not kept"), count("nothing is embedded")), (1, 1), "{said:?}");
     assert_eq!(said.len(), 2, "{said:?}");
     assert!(package.cache().files(Place::User).is_empty());
-    // Nothing half written is left, and nothing locked.
+    // No partial file and no lock is left.
     assert!(
         package
             .cache()
@@ -1654,7 +1655,7 @@ fn many() -> Package {
     package
 }
 
-/// The fastest of a few runs, after something was done each time.
+/// The fastest of a few runs, each after an action.
 fn fastest(package: &mut Package, mut before: impl FnMut(&mut Package, usize)) -> Duration {
     let runs = (0..5).map(|number| {
         before(package, number);
@@ -1705,7 +1706,7 @@ fn an_edit_elsewhere_compiles_no_bundle_again() {
     package.run();
     assert_eq!(written(&package), before);
     assert_eq!(package.bundles().len(), 50);
-    // A memo without its bundle is worth nothing.
+    // A memo without its bundle does not count.
     let bundle = package
         .path("out/energy-kernel")
         .join(Bundle::file_name(&package.index().fingerprints[0]));
@@ -1773,7 +1774,7 @@ fn unmeasured_energy_is_measured_when_tuning_is_asked_for() {
     );
 }
 
-/// `[lib] path`, and a module outside of the package: tuned, watched, seen when they change, and not parsed again when they do not.
+/// Files of `[lib] path` and of a module outside the package are tuned and watched. Changes are noticed; unchanged files are not parsed again.
 #[test]
 fn source_outside_of_the_folders_is_found_and_watched() {
     let mut package = Package::with_source("");

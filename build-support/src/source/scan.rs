@@ -265,7 +265,7 @@ mod tests {
         assert_eq!(Found::functions(&scan.operators), 2);
     }
 
-    /// The same under another name is another operator to whoever asks for it by name.
+    /// An operator is also asked for by name, so equal ones keep their names.
     #[test]
     fn operators_of_one_meaning_keep_their_names() {
         let operator = |name| {

@@ -315,7 +315,7 @@ mod tests {
         scan.operators.into_iter().map(|found| found.name).collect()
     }
 
-    /// Every rule of where a module lies, with a decoy where another rule would look.
+    /// Every rule for the place of a module, with decoys at the places of other rules.
     const MODULES: [(&str, &str); 21] = [
         (
             "lib.rs",
@@ -403,7 +403,7 @@ mod tests {
         let mut names = found(root.path());
         names.sort();
         assert_eq!(names, ["a", "b", "c", "d", "e"]);
-        // Folders that are named take the place of all of that.
+        // Named folders replace all of that.
         let named = scan(&Sources::of(root.path(), &["tool".into()]));
         assert_eq!(named.operators.len(), 1);
         assert_eq!(named.elsewhere, Vec::<PathBuf>::new());

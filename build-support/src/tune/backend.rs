@@ -1,4 +1,4 @@
-//! The interface of devices that measure candidates, and of the problems that they measure.
+//! The interface of devices that measure candidates, and of the instances that they measure.
 
 use super::data::Data;
 use bincode::{Decode, Encode};
@@ -12,7 +12,7 @@ use std::time::Instant;
 
 /// An operator at a size, with the inputs that all candidates are measured on.
 #[derive(Debug, Clone, Copy)]
-pub struct Problem<'a> {
+pub struct Instance<'a> {
     /// The operator.
     pub checked: &'a Checked,
     /// The specialisation of the kernels.
@@ -56,7 +56,7 @@ pub enum BackendError {
         /// The error as text.
         detail: String,
     },
-    /// The device cannot measure this problem: its tensors are too large, or the trace does not hold it.
+    /// The device cannot measure this instance: its tensors are too large, or the trace does not hold it.
     #[error("{0}")]
     Unfit(String),
     /// The device no longer works, and can measure nothing else.
@@ -111,12 +111,12 @@ pub trait Backend {
         false
     }
 
-    /// The time of the current problem's measurements, in seconds since 1970. `None` if they are made now.
+    /// The time of the current instance's measurements, in seconds since 1970. `None` if they are made now.
     fn measured_at(&self) -> Option<u64> {
         None
     }
 
-    /// `true` if it can measure this schedule of the current problem. A device can try all schedules.
+    /// `true` if it can measure this schedule of the current instance. A device can try all schedules.
     fn has(&self, schedule: &Schedule) -> bool {
         let _ = schedule;
         true
@@ -136,11 +136,11 @@ pub trait Backend {
         let _ = effort;
     }
 
-    /// Prepares the device for another problem, until the deadline at most.
+    /// Prepares the device for another instance, until the deadline at most.
     ///
     /// # Errors
     /// Its tensors do not fit the device, or the device is broken.
-    fn begin(&mut self, problem: Problem<'_>, deadline: Instant) -> Result<(), BackendError>;
+    fn begin(&mut self, instance: Instance<'_>, deadline: Instant) -> Result<(), BackendError>;
 
     /// Loads a candidate and runs it once, until the deadline at most. Returns the candidate and its results at these indices, each
     /// with its bytes at the low end of a word.
@@ -149,7 +149,7 @@ pub trait Backend {
     /// The candidate was rejected or took too long, or the device is broken.
     fn load(
         &mut self,
-        problem: Problem<'_>,
+        instance: Instance<'_>,
         kernel: &Kernel,
         indices: &[OutputIndex],
         deadline: Instant,
@@ -161,7 +161,7 @@ pub trait Backend {
     /// The candidate fails after all, or the device is broken.
     fn latency(
         &mut self,
-        problem: Problem<'_>,
+        instance: Instance<'_>,
         candidate: &Self::Candidate,
         deadline: Instant,
     ) -> Result<Measured, BackendError>;
@@ -172,7 +172,7 @@ pub trait Backend {
     /// The candidate fails after all, or the device is broken.
     fn energy(
         &mut self,
-        problem: Problem<'_>,
+        instance: Instance<'_>,
         candidate: &Self::Candidate,
         latency: f64,
         deadline: Instant,

@@ -1,12 +1,12 @@
 //! Calibrates the energy counter of the first GPU.
 
-use super::backend::{Backend, BackendError, Problem};
+use super::backend::{Backend, BackendError, Instance};
 use super::data::inputs;
 use super::gpu::GpuBackend;
 use energy_kernel::energy::Calibration;
 use energy_kernel_compiler::lang;
 use energy_kernel_compiler::lower::lower;
-use energy_kernel_compiler::problem;
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule;
 use energy_kernel_compiler::size::Specialisation;
 use std::time::{Duration, Instant};
@@ -29,11 +29,10 @@ pub fn calibrate() -> Result<Calibration, String> {
     let specialisation = Specialisation::like(&sizes);
     let mut backend = GpuBackend::open(1)?;
     let machine = backend.machine();
-    let schedule = schedule::default(&problem::Problem::new(checked, &specialisation, machine), &sizes);
-    let kernel = lower(&problem::Problem::new(checked, &specialisation, machine), &schedule)
-        .map_err(|error| error.to_string())?;
+    let problem = Problem::new(checked, &specialisation, machine);
+    let kernel = lower(&problem, schedule::default(&problem, &sizes)).map_err(|error| error.to_string())?;
     let inputs = inputs(checked, &sizes, 0)?;
-    let problem = Problem {
+    let instance = Instance {
         checked,
         specialisation: &specialisation,
         sizes: &sizes,
@@ -42,9 +41,9 @@ pub fn calibrate() -> Result<Calibration, String> {
     };
     let calibrated = (|| {
         let deadline = Instant::now() + CALIBRATION;
-        backend.begin(problem, deadline)?;
-        let (candidate, _) = backend.load(problem, &kernel, &[], deadline)?;
-        backend.calibrate(problem, &candidate)
+        backend.begin(instance, deadline)?;
+        let (candidate, _) = backend.load(instance, &kernel, &[], deadline)?;
+        backend.calibrate(instance, &candidate)
     })();
     calibrated.map_err(|error: BackendError| error.to_string())
 }

@@ -1,6 +1,6 @@
 //! Compares the energy of two kernels. They are measured in turn, A B B A, so that drift affects both equally.
 
-use super::backend::{Backend, BackendError, Measured, Problem};
+use super::backend::{Backend, BackendError, Instance, Measured};
 use super::statistics::estimate;
 use energy_kernel_compiler::record::{Conditions, Estimate, Flag};
 use std::time::Instant;
@@ -102,7 +102,7 @@ pub(super) fn incomparable<'a>(conditions: impl Iterator<Item = &'a Conditions> 
 /// The device is broken.
 pub fn compare<M: Backend>(
     backend: &mut M,
-    problem: Problem<'_>,
+    instance: Instance<'_>,
     candidates: [(&M::Candidate, f64); 2],
     pairs: usize,
     deadline: Instant,
@@ -114,7 +114,7 @@ pub fn compare<M: Backend>(
         let turned = number % 2 == 1;
         let mut one = |which: usize| {
             let (candidate, latency) = candidates[which];
-            backend.energy(problem, candidate, latency, deadline)
+            backend.energy(instance, candidate, latency, deadline)
         };
         let (Some(early), Some(late)) = (one(usize::from(turned))?, one(usize::from(!turned))?) else {
             return Ok(None);
@@ -134,14 +134,14 @@ mod tests {
     use energy_kernel_compiler::record::DeviceClass;
     use energy_kernel_compiler::target::{Machine, Target};
 
-    /// A device whose figures follow a script: each window's energy has drifted, and has noise.
+    /// A scripted device: each window's energy has drift and noise.
     struct Scripted {
         device: DeviceClass,
         random: Random,
         noise: f64,
         drift: f64,
         windows: Vec<f64>,
-        /// It has no counter any more after so many windows.
+        /// The number of windows after which the counter fails.
         counts: usize,
         warms: f64,
     }
@@ -173,7 +173,7 @@ mod tests {
     }
 
     impl Backend for Scripted {
-        /// Joules a launch, in truth.
+        /// The true joules per launch.
         type Candidate = f64;
 
         fn device(&self) -> &DeviceClass {
@@ -192,13 +192,13 @@ mod tests {
             false
         }
 
-        fn begin(&mut self, _: Problem<'_>, _: Instant) -> Result<(), BackendError> {
+        fn begin(&mut self, _: Instance<'_>, _: Instant) -> Result<(), BackendError> {
             Ok(())
         }
 
         fn load(
             &mut self,
-            _: Problem<'_>,
+            _: Instance<'_>,
             _: &Kernel,
             _: &[OutputIndex],
             _: Instant,
@@ -206,13 +206,13 @@ mod tests {
             Err(BackendError::Unfit("nothing is loaded".into()))
         }
 
-        fn latency(&mut self, _: Problem<'_>, _: &f64, _: Instant) -> Result<Measured, BackendError> {
+        fn latency(&mut self, _: Instance<'_>, _: &f64, _: Instant) -> Result<Measured, BackendError> {
             Ok(self.measured(1e-5))
         }
 
         fn energy(
             &mut self,
-            _: Problem<'_>,
+            _: Instance<'_>,
             candidate: &f64,
             _: f64,
             _: Instant,
@@ -232,14 +232,14 @@ mod tests {
             "tune(N = 8)",
             "fn double(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| x[[n]] * 2.0 }",
         );
-        let problem = Problem {
+        let instance = Instance {
             checked: &found.checked,
             specialisation: &found.specialisation,
             sizes: &[8],
             inputs: &[],
             seed: 0,
         };
-        compare(backend, problem, [(&a, 1e-5), (&b, 1e-5)], pairs, Instant::now()).expect("it does not break")
+        compare(backend, instance, [(&a, 1e-5), (&b, 1e-5)], pairs, Instant::now()).expect("it does not break")
     }
 
     #[test]
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_drift_touches_both_alike() {
-        // 1 % a window: measured one after the other, they would differ by 8 %.
+        // 1 % per window: measured one after the other, they would differ by 8 %.
         let comparison = run(&mut Scripted::new(0, 0.0, 0.01), [1.0, 1.0], 8).expect("there is a counter");
         assert!((comparison.ratio.mean - 1.0).abs() < 1e-3, "{comparison:?}");
         assert!(!comparison.is_decided(), "{comparison:?}");

@@ -1,6 +1,6 @@
 //! Compares the kernel that an objective chooses with the fastest one.
 
-use super::backend::{Backend, BackendError, Effort, Problem};
+use super::backend::{Backend, BackendError, Effort, Instance};
 use super::compare::{Comparison, compare};
 use super::data::inputs;
 use super::emulated::EmulatedBackend;
@@ -9,7 +9,7 @@ use super::settings::Settings;
 use crate::source::scan::Found;
 use energy_kernel::simulate::Profile;
 use energy_kernel_compiler::lower::lower;
-use energy_kernel_compiler::problem;
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::record::Record;
 use energy_kernel_compiler::schedule::Program;
 use std::time::Instant;
@@ -62,7 +62,7 @@ fn confirm_one<B: Backend>(
         return Ok(None);
     }
     let inputs = inputs(&found.checked, &record.sizes, settings.seed)?;
-    let problem = Problem {
+    let instance = Instance {
         checked: &found.checked,
         specialisation: &record.specialisation,
         sizes: &record.sizes,
@@ -71,20 +71,17 @@ fn confirm_one<B: Backend>(
     };
     let machine = backend.machine();
     let text = |error: BackendError| error.to_string();
-    backend.begin(problem, deadline).map_err(text)?;
+    backend.begin(instance, deadline).map_err(text)?;
     let mut load = |program: &Program| {
-        let kernel = lower(
-            &problem::Problem::new(&found.checked, &record.specialisation, machine),
-            program,
-        )
-        .map_err(|error| error.to_string())?;
-        let (candidate, _) = backend.load(problem, &kernel, &[], deadline).map_err(text)?;
-        let latency = backend.latency(problem, &candidate, deadline).map_err(text)?;
+        let kernel = lower(&Problem::new(&found.checked, &record.specialisation, machine), program)
+            .map_err(|error| error.to_string())?;
+        let (candidate, _) = backend.load(instance, &kernel, &[], deadline).map_err(text)?;
+        let latency = backend.latency(instance, &candidate, deadline).map_err(text)?;
         Ok::<_, String>((candidate, latency.estimate.mean))
     };
     let (a, b) = (load(&fastest.program)?, load(&chosen.program)?);
     backend.set_effort(Effort::Claim);
-    let compared = compare(backend, problem, [(&a.0, a.1), (&b.0, b.1)], pairs, deadline);
+    let compared = compare(backend, instance, [(&a.0, a.1), (&b.0, b.1)], pairs, deadline);
     backend.set_effort(Effort::Search);
     compared.map_err(text)
 }

@@ -1,10 +1,10 @@
 //! The emulated device. It simulates latency and energy from the operations of a kernel, and marks them as simulated.
 
-use super::backend::{Backend, BackendError, Measured, OutputIndex, Problem};
+use super::backend::{Backend, BackendError, Instance, Measured, OutputIndex};
 use super::data::{bytes, operations, volume};
 use super::workload::Workload;
-use energy_kernel::simulate::Profile;
-use energy_kernel::{Emulation, Gpu};
+use energy_kernel::Gpu;
+use energy_kernel::simulate::{Emulation, Profile};
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::record::{CacheMode, Conditions, DeviceClass, Estimate, Inputs, Reason};
@@ -45,11 +45,7 @@ impl EmulatedBackend {
     /// operations, which would not finish in time.
     pub fn new(profile: Profile, candidates: usize, most_operations: f64) -> EmulatedBackend {
         // Only count. The sanitizer is for tests: it takes several times as long.
-        let gpu = Gpu::emulated_with(Emulation {
-            profile,
-            sanitize: false,
-            ..Emulation::default()
-        });
+        let gpu = Gpu::emulated_with(Emulation::new().profile(profile).sanitize(false));
         EmulatedBackend {
             gpu,
             profile,
@@ -138,16 +134,16 @@ impl Backend for EmulatedBackend {
         Ok(())
     }
 
-    fn begin(&mut self, problem: Problem<'_>, _: Instant) -> Result<(), BackendError> {
+    fn begin(&mut self, instance: Instance<'_>, _: Instant) -> Result<(), BackendError> {
         self.workload = None;
         let unfit = |error: energy_kernel::Error| BackendError::Unfit(error.to_string());
-        self.workload = Some(Workload::new(&self.gpu, problem).map_err(unfit)?);
+        self.workload = Some(Workload::new(&self.gpu, instance).map_err(unfit)?);
         Ok(())
     }
 
     fn load(
         &mut self,
-        problem: Problem<'_>,
+        instance: Instance<'_>,
         kernel: &Kernel,
         indices: &[OutputIndex],
         deadline: Instant,
@@ -155,13 +151,13 @@ impl Backend for EmulatedBackend {
         let rejected = |reason| move |error: energy_kernel::Error| BackendError::rejected(reason, error);
         let broken = |error: energy_kernel::Error| BackendError::Broken(error.to_string());
         let Some(workload) = &mut self.workload else {
-            return Err(BackendError::Broken("no problem was begun".to_owned()));
+            return Err(BackendError::Broken("no instance was begun".to_owned()));
         };
         workload.poison().map_err(broken)?;
         let loaded = self.gpu.compile(kernel).map_err(rejected(Reason::NotLoaded))?;
         let (arguments, views) = (workload.arguments(), workload.views());
-        // SAFETY: candidates are lowered from the problem, whose sizes were verified and made the tensors.
-        let prepared = unsafe { loaded.prepare(problem.checked, problem.sizes, &arguments, &views) };
+        // SAFETY: candidates are lowered from the instance, whose sizes were verified and made the tensors.
+        let prepared = unsafe { loaded.prepare(instance.checked, instance.sizes, &arguments, &views) };
         let prepared = prepared.map_err(rejected(Reason::NotLaunched))?;
         let (simulated, ()) = self
             .gpu
@@ -174,25 +170,25 @@ impl Backend for EmulatedBackend {
             latency: simulated.latency_s,
             energy: simulated.energy_j,
         };
-        Ok((candidate, workload.results(problem, indices).map_err(broken)?))
+        Ok((candidate, workload.results(instance, indices).map_err(broken)?))
     }
 
     fn latency(
         &mut self,
-        problem: Problem<'_>,
+        instance: Instance<'_>,
         candidate: &SimulatedCandidate,
         _: Instant,
     ) -> Result<Measured, BackendError> {
-        Ok(self.measured(candidate.latency, problem.seed))
+        Ok(self.measured(candidate.latency, instance.seed))
     }
 
     fn energy(
         &mut self,
-        problem: Problem<'_>,
+        instance: Instance<'_>,
         candidate: &SimulatedCandidate,
         _: f64,
         _: Instant,
     ) -> Result<Option<Measured>, BackendError> {
-        Ok(Some(self.measured(candidate.energy, problem.seed)))
+        Ok(Some(self.measured(candidate.energy, instance.seed)))
     }
 }

@@ -127,7 +127,7 @@ mod tests {
     use super::*;
     use energy_kernel_compiler::schedule::{Contract, Keep, Pass, Row};
 
-    /// Some 7000 of two families.
+    /// Some 7000 schedules of two families.
     fn space() -> Vec<Schedule> {
         let tiles = [16, 32, 64, 128, 256];
         let row = |threads| {
@@ -153,7 +153,7 @@ mod tests {
                             thread_columns,
                             stages,
                             blocks,
-                            parts: 1,
+                            split_k: 1,
                         })
                     }));
                 }
@@ -162,7 +162,7 @@ mod tests {
         all
     }
 
-    /// The least where all of seven parameters are right, and each alone matters.
+    /// The cost is least if all of seven parameters are right, and each matters alone.
     fn cost(schedule: Schedule) -> Option<f64> {
         let Schedule::Contract(c) = schedule else {
             return Some(100.0);
@@ -197,7 +197,7 @@ mod tests {
                 .filter_map(|&s| cost(s))
                 .fold(f64::INFINITY, f64::min);
         }
-        // 1 is the least there is.
+        // The least cost is 1.
         assert!(evolved / 10.0 < 2.0 && sampled / 10.0 > 3.0, "{evolved} {sampled}");
     }
 
@@ -208,7 +208,7 @@ mod tests {
         let Schedule::Contract(known) = space[77] else {
             panic!("{}", space[77]);
         };
-        // Three stages are not of the space; all else is.
+        // The space lacks only three stages.
         let like = most_like(&space, Schedule::Contract(Contract { stages: 3, ..known }));
         let expected = [1, 2].map(|stages| Schedule::Contract(Contract { stages, ..known }));
         assert!(like.is_some_and(|like| expected.contains(&like)), "{like:?}");

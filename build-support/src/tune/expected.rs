@@ -271,7 +271,7 @@ mod tests {
                 .to_string()
                 .contains(&format!("the worst at {} of output 0: 99", end / 2 - 1))
         );
-        // The largest error is told, wherever it stands.
+        // The largest error is reported, wherever it is.
         last[0].bytes[..2].copy_from_slice(&f16::from_f64(-500.0).to_le_bytes());
         let difference = compare(&expected, &last).unwrap_err();
         assert_eq!(

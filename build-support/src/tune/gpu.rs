@@ -8,7 +8,7 @@
 //! Launches rotate over several sets of tensors, together larger than the L2 cache, so that every launch reads them from device memory.
 //! Many launches make one CUDA graph. The next graph is queued before the last one ends, so the GPU never waits for the host.
 
-use super::backend::{Backend, BackendError, Effort, Measured, OutputIndex, Problem};
+use super::backend::{Backend, BackendError, Effort, Instance, Measured, OutputIndex};
 use super::busy::BusyGpu;
 use super::compare::incomparable;
 use super::data::bytes;
@@ -88,7 +88,7 @@ pub struct GpuBackend {
     cold: bool,
     /// The last time that it worked. `None` before it has warmed up.
     busy: Option<Instant>,
-    /// The conditions of the problem's first energy measurement, which the others are compared with.
+    /// The conditions of the instance's first energy measurement, which the others are compared with.
     reference: Option<Conditions>,
     /// The reason that the context is unusable.
     broken: Option<String>,
@@ -144,10 +144,10 @@ impl GpuBackend {
     ///
     /// # Errors
     /// There is no usable counter, or the device is broken.
-    pub fn calibrate(&self, problem: Problem<'_>, candidate: &GpuCandidate) -> Result<Calibration, BackendError> {
+    pub fn calibrate(&self, instance: Instance<'_>, candidate: &GpuCandidate) -> Result<Calibration, BackendError> {
         let meter = self.meter.as_ref().map_err(|why| BackendError::Unfit(why.clone()))?;
         let broken = |error: Error| BackendError::Broken(error.to_string());
-        let graph = self.graph(problem, candidate, 1).map_err(broken)?;
+        let graph = self.graph(instance, candidate, 1).map_err(broken)?;
         let (each, ()) = self.gpu.time(|| graph.launch()).map_err(broken)?;
         let calibrated = meter.calibrate_under(|seconds| {
             let launches = (seconds / each.max(1e-7)).clamp(1.0, MOST_LAUNCHES as f64);
@@ -158,14 +158,14 @@ impl GpuBackend {
     }
 
     /// Runs a kernel once on the first set of tensors. `false` if it has not ended in time.
-    fn run(&mut self, problem: Problem<'_>, kernel: &LoadedKernel, deadline: Instant) -> Result<bool, Error> {
+    fn run(&mut self, instance: Instance<'_>, kernel: &LoadedKernel, deadline: Instant) -> Result<bool, Error> {
         let Some(first) = self.workloads.first_mut() else {
             return Ok(true);
         };
         first.poison()?;
         let (arguments, views) = (first.arguments(), first.views());
-        // SAFETY: candidates are lowered from the problem, whose sizes were verified and made the tensors.
-        let prepared = unsafe { kernel.prepare(problem.checked, problem.sizes, &arguments, &views) }?;
+        // SAFETY: candidates are lowered from the instance, whose sizes were verified and made the tensors.
+        let prepared = unsafe { kernel.prepare(instance.checked, instance.sizes, &arguments, &views) }?;
         prepared.launch()?;
         self.gpu.wait_until(deadline.min(Instant::now() + LAUNCH_PATIENCE))
     }
@@ -191,7 +191,7 @@ impl GpuBackend {
     }
 
     /// Records launches in one graph, on each set of tensors in turn.
-    fn graph(&self, problem: Problem<'_>, candidate: &GpuCandidate, launches: usize) -> Result<Graph, Error> {
+    fn graph(&self, instance: Instance<'_>, candidate: &GpuCandidate, launches: usize) -> Result<Graph, Error> {
         let arguments: Vec<_> = self
             .workloads
             .iter()
@@ -201,8 +201,8 @@ impl GpuBackend {
             .iter()
             .map(|(arguments, views)| {
                 let kernel = &candidate.kernel;
-                // SAFETY: candidates are lowered from the problem, whose sizes were verified and made the tensors.
-                unsafe { kernel.prepare(problem.checked, problem.sizes, arguments, views) }
+                // SAFETY: candidates are lowered from the instance, whose sizes were verified and made the tensors.
+                unsafe { kernel.prepare(instance.checked, instance.sizes, arguments, views) }
             })
             .collect::<Result<_, _>>()?;
         self.gpu.record(|| {
@@ -226,23 +226,23 @@ impl GpuBackend {
     }
 
     /// A graph of about the right length and its number of launches, from a quick measurement.
-    fn timed_graph(&self, problem: Problem<'_>, candidate: &GpuCandidate) -> Result<(Graph, usize), Error> {
+    fn timed_graph(&self, instance: Instance<'_>, candidate: &GpuCandidate) -> Result<(Graph, usize), Error> {
         let few = self.workloads.len().clamp(1, 32);
-        let graph = self.graph(problem, candidate, few)?;
+        let graph = self.graph(instance, candidate, few)?;
         graph.launch()?;
         self.gpu.synchronize()?;
         let (seconds, ()) = self.gpu.time(|| graph.launch())?;
         let launches = self.launches(seconds / few as f64);
-        Ok((self.graph(problem, candidate, launches)?, launches))
+        Ok((self.graph(instance, candidate, launches)?, launches))
     }
 
     /// Brings the board into its sustained state if it has been idle.
-    fn warm_up(&mut self, problem: Problem<'_>, candidate: &GpuCandidate, deadline: Instant) -> Result<(), Error> {
+    fn warm_up(&mut self, instance: Instance<'_>, candidate: &GpuCandidate, deadline: Instant) -> Result<(), Error> {
         let first = self.busy.is_none();
         if !first && self.busy.is_some_and(|busy| busy.elapsed() < COLD_AFTER) {
             return Ok(());
         }
-        let (graph, _) = self.timed_graph(problem, candidate)?;
+        let (graph, _) = self.timed_graph(instance, candidate)?;
         let step = || self.gpu.time(|| graph.launch()).map(|_| ());
         let [least, most] = WARM_UP;
         let begun = Instant::now();
@@ -259,7 +259,7 @@ impl GpuBackend {
         Ok(())
     }
 
-    fn conditions(&self, problem: Problem<'_>, survey: &Survey, launches: u64) -> Conditions {
+    fn conditions(&self, instance: Instance<'_>, survey: &Survey, launches: u64) -> Conditions {
         let positive = |value: &f64| *value > 0.0;
         Conditions {
             driver: self.driver.clone(),
@@ -272,7 +272,7 @@ impl GpuBackend {
             throttle_reasons: survey.throttle_reasons(),
             window_seconds: 0.0,
             launches,
-            inputs: Inputs::Random { seed: problem.seed },
+            inputs: Inputs::Random { seed: instance.seed },
             cache: match self.cold {
                 true => CacheMode::Cold,
                 false => CacheMode::Warm,
@@ -283,7 +283,7 @@ impl GpuBackend {
 
     fn measure_latency(
         &self,
-        problem: Problem<'_>,
+        instance: Instance<'_>,
         candidate: &GpuCandidate,
         deadline: Instant,
     ) -> Result<Measured, Error> {
@@ -291,7 +291,7 @@ impl GpuBackend {
         let state = || Some(self.meter.as_ref().ok()?.state().unwrap_or_default());
         let mut survey = Survey::default();
         survey.extend(state());
-        let (graph, launches) = self.timed_graph(problem, candidate)?;
+        let (graph, launches) = self.timed_graph(instance, candidate)?;
         graph.launch()?;
         let mut seconds = Vec::with_capacity(REPETITIONS);
         for _ in 0..REPETITIONS {
@@ -304,7 +304,7 @@ impl GpuBackend {
         survey.extend(state());
         Ok(Measured {
             estimate: estimate(&seconds),
-            conditions: self.conditions(problem, &survey, (launches * seconds.len()) as u64),
+            conditions: self.conditions(instance, &survey, (launches * seconds.len()) as u64),
             latency: None,
         })
     }
@@ -312,12 +312,12 @@ impl GpuBackend {
     fn measure_energy(
         &self,
         meter: &Meter,
-        problem: Problem<'_>,
+        instance: Instance<'_>,
         candidate: &GpuCandidate,
         latency: f64,
     ) -> Result<Measured, Error> {
         let launches = self.launches(latency);
-        let graph = self.graph(problem, candidate, launches)?;
+        let graph = self.graph(instance, candidate, launches)?;
         let mut busy = BusyGpu::new(&self.gpu, &graph, meter)?;
         let settling = Instant::now();
         while settling.elapsed() < SETTLING {
@@ -327,7 +327,7 @@ impl GpuBackend {
         let graphs = busy.graphs(window.power.span)?;
         let each: Vec<f64> = graphs.iter().map(|seconds| seconds / launches as f64).collect();
         let latency = estimate(&each);
-        let mut conditions = self.conditions(problem, &window.survey, (graphs.len() * launches) as u64);
+        let mut conditions = self.conditions(instance, &window.survey, (graphs.len() * launches) as u64);
         conditions.power_watts = Some(window.power.watts);
         conditions.window_seconds = window.seconds();
         if window.disagrees() {
@@ -372,19 +372,19 @@ impl Backend for GpuBackend {
         self.effort = effort;
     }
 
-    fn begin(&mut self, problem: Problem<'_>, _: Instant) -> Result<(), BackendError> {
+    fn begin(&mut self, instance: Instance<'_>, _: Instant) -> Result<(), BackendError> {
         self.sound()?;
         self.workloads.clear();
         self.reference = None;
         let l2 = self.gpu.l2_bytes().map_err(|error| self.failed(error))?;
         let least = ROTATION * l2.unwrap_or(LARGEST_L2);
-        let each = bytes(problem.checked, problem.sizes).max(1);
+        let each = bytes(instance.checked, instance.sizes).max(1);
         let sets = match self.cache {
             CacheMode::Cold => least.div_ceil(each).clamp(1, MOST_SETS) + 1,
             CacheMode::Warm => 1,
         };
         for _ in 0..sets {
-            match Workload::new(&self.gpu, problem) {
+            match Workload::new(&self.gpu, instance) {
                 Ok(set) => self.workloads.push(set),
                 Err(Error::OutOfMemory { .. }) if !self.workloads.is_empty() => {
                     // Modules, graphs and partial sums need memory, too.
@@ -404,7 +404,7 @@ impl Backend for GpuBackend {
 
     fn load(
         &mut self,
-        problem: Problem<'_>,
+        instance: Instance<'_>,
         kernel: &Kernel,
         indices: &[OutputIndex],
         deadline: Instant,
@@ -422,7 +422,7 @@ impl Backend for GpuBackend {
             return Err(BackendError::rejected(Reason::Spills, detail));
         }
         let begun = Instant::now();
-        let ended = self.run(problem, &kernel, deadline).map_err(|error| match error {
+        let ended = self.run(instance, &kernel, deadline).map_err(|error| match error {
             Error::Lower { .. } => BackendError::rejected(Reason::NotLaunched, error),
             error => self.failed(error),
         })?;
@@ -434,7 +434,7 @@ impl Backend for GpuBackend {
             return Err(BackendError::rejected(reason, detail));
         }
         let results = match self.workloads.first() {
-            Some(first) => first.results(problem, indices).map_err(|error| self.failed(error))?,
+            Some(first) => first.results(instance, indices).map_err(|error| self.failed(error))?,
             None => Vec::new(),
         };
         Ok((GpuCandidate { kernel }, results))
@@ -442,21 +442,21 @@ impl Backend for GpuBackend {
 
     fn latency(
         &mut self,
-        problem: Problem<'_>,
+        instance: Instance<'_>,
         candidate: &GpuCandidate,
         deadline: Instant,
     ) -> Result<Measured, BackendError> {
         self.sound()?;
         let measured = self
-            .warm_up(problem, candidate, deadline)
-            .and_then(|()| self.measure_latency(problem, candidate, deadline));
+            .warm_up(instance, candidate, deadline)
+            .and_then(|()| self.measure_latency(instance, candidate, deadline));
         self.busy = Some(Instant::now());
         measured.map_err(|error| self.failed(error))
     }
 
     fn energy(
         &mut self,
-        problem: Problem<'_>,
+        instance: Instance<'_>,
         candidate: &GpuCandidate,
         latency: f64,
         deadline: Instant,
@@ -465,9 +465,9 @@ impl Backend for GpuBackend {
         if self.meter.is_err() || Instant::now() + self.effort.window() + MARGIN > deadline {
             return Ok(None);
         }
-        let warm = self.warm_up(problem, candidate, deadline);
+        let warm = self.warm_up(instance, candidate, deadline);
         let Ok(meter) = &self.meter else { return Ok(None) };
-        let measured = warm.and_then(|()| self.measure_energy(meter, problem, candidate, latency));
+        let measured = warm.and_then(|()| self.measure_energy(meter, instance, candidate, latency));
         self.busy = Some(Instant::now());
         match measured {
             Ok(mut measured) => {

@@ -1,21 +1,21 @@
-//! The GPU as a backend, on a virtual GPU whose kernels take 250 µs each, and whose board draws 300 W.
+//! The GPU backend, on a virtual GPU whose kernels take 250 µs each and whose board draws 300 W.
 //!
 //! A driver is loaded once per process, so each case runs in a process of its own: this test binary, started again.
 
 use super::data::{Data, inputs};
 use super::gpu::GpuCandidate;
 use super::testing::operator;
-use super::{Backend, BackendError, Effort, GpuBackend, Measured, Problem};
+use super::{Backend, BackendError, Effort, GpuBackend, Instance, Measured};
 use crate::source::scan::Found;
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::lower::lower;
-use energy_kernel_compiler::problem;
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::record::{CacheMode, Flag};
 use energy_kernel_compiler::schedule;
 use energy_kernel_virtual_gpu::{Virtual, is_child};
 use std::time::{Duration, Instant};
 
-/// Seconds of a launch, as the virtual GPU is told.
+/// The seconds per launch of the virtual GPU.
 const SECONDS: f64 = 2.5e-4;
 
 fn gpu() -> Virtual {
@@ -41,8 +41,8 @@ impl Double {
         Double { found, inputs }
     }
 
-    fn problem(&self) -> Problem<'_> {
-        Problem {
+    fn instance(&self) -> Instance<'_> {
+        Instance {
             checked: &self.found.checked,
             specialisation: &self.found.specialisation,
             sizes: self.found.buckets[0].as_slice(),
@@ -52,23 +52,23 @@ impl Double {
     }
 
     fn kernel(&self, backend: &GpuBackend) -> Kernel {
-        let (problem, machine) = (self.problem(), backend.machine());
+        let (instance, machine) = (self.instance(), backend.machine());
         let schedule = schedule::default(
-            &problem::Problem::new(problem.checked, problem.specialisation, machine),
-            problem.sizes,
+            &Problem::new(instance.checked, instance.specialisation, machine),
+            instance.sizes,
         );
         lower(
-            &problem::Problem::new(problem.checked, problem.specialisation, machine),
-            &schedule,
+            &Problem::new(instance.checked, instance.specialisation, machine),
+            schedule,
         )
         .unwrap()
     }
 
-    /// Begins the problem, and puts its kernel on the GPU.
+    /// Begins the instance, and puts its kernel on the GPU.
     fn load(&self, backend: &mut GpuBackend) -> GpuCandidate {
-        backend.begin(self.problem(), within(60)).unwrap();
+        backend.begin(self.instance(), within(60)).unwrap();
         let kernel = self.kernel(backend);
-        backend.load(self.problem(), &kernel, &[], within(60)).unwrap().0
+        backend.load(self.instance(), &kernel, &[], within(60)).unwrap().0
     }
 }
 
@@ -91,11 +91,11 @@ fn energy_is_power_by_the_counter_times_seconds_a_launch() {
 
 fn measure() {
     let double = Double::new(1000);
-    let problem = double.problem();
+    let instance = double.instance();
     let mut backend = GpuBackend::open(4).unwrap();
     let candidate = double.load(&mut backend);
     let soon = within(12);
-    let latency = backend.latency(problem, &candidate, soon).unwrap();
+    let latency = backend.latency(instance, &candidate, soon).unwrap();
     // 1024 sets of 8 kB are rotated; the cache of 50 MiB holds them all.
     assert_eq!(latency.conditions.cache, CacheMode::Warm);
     // A graph takes 10 ms, which are 40 launches; fewer, where this thread had to wait between a mark and the first of them.
@@ -104,7 +104,7 @@ fn measure() {
 
     let late = within(60);
     // Of such kernels 40 make a graph.
-    let energy = backend.energy(problem, &candidate, SECONDS, late).unwrap();
+    let energy = backend.energy(instance, &candidate, SECONDS, late).unwrap();
     let energy = energy.expect("there is a counter");
     let conditions = &energy.conditions;
     let watts = conditions.power_watts.unwrap();
@@ -128,10 +128,10 @@ fn measure() {
     );
     assert_eq!(conditions.driver, "525.60.13");
 
-    // A claim takes longer than is left; nothing is measured in a hurry.
+    // A claim takes longer than the time left, so nothing is measured.
     backend.set_effort(Effort::Claim);
     let soon = within(4);
-    assert_eq!(backend.energy(problem, &candidate, SECONDS, soon).unwrap(), None);
+    assert_eq!(backend.energy(instance, &candidate, SECONDS, soon).unwrap(), None);
 }
 
 /// Short of memory, tensors rotate in fewer sets; the record says that the cache held them.
@@ -148,19 +148,19 @@ fn tensors_that_do_not_fit_often_rotate_in_fewer_sets() {
     // 16 MB per set: three times the cache of 50 MiB would be 11 sets.
     let double = Double::new(2 << 20);
     let candidate = double.load(&mut backend);
-    let latency = backend.latency(double.problem(), &candidate, within(12)).unwrap();
+    let latency = backend.latency(double.instance(), &candidate, within(12)).unwrap();
     assert_eq!(latency.conditions.cache, CacheMode::Warm);
 
     // 128 MB: not even one set fits.
     let large = Double::new(16 << 20);
-    match backend.begin(large.problem(), within(12)) {
+    match backend.begin(large.instance(), within(12)) {
         Err(BackendError::Unfit(why)) => assert!(why.contains("memory"), "{why}"),
         other => panic!("{other:?}"),
     }
     double.load(&mut backend);
 }
 
-/// Conditions are compared with those of the same problem's first energy.
+/// Conditions are compared with those of the same instance's first energy.
 #[test]
 fn drift_is_told_within_a_problem() {
     if !is_child() {
@@ -175,7 +175,7 @@ fn drift_is_told_within_a_problem() {
     let double = Double::new(1000);
     let energy = |candidate: &GpuCandidate, backend: &mut GpuBackend| -> Measured {
         let measured = backend
-            .energy(double.problem(), candidate, SECONDS, within(120))
+            .energy(double.instance(), candidate, SECONDS, within(120))
             .unwrap();
         measured.expect("there is a counter")
     };
@@ -190,7 +190,7 @@ fn drift_is_told_within_a_problem() {
     assert!(!drifted(&energy(&candidate, &mut backend)));
 }
 
-/// The temperature counts as settled after 10 s: the first warm-up takes that long, also where a quarter of the time is less.
+/// The temperature counts as settled after 10 s. The first warm-up takes that long even if a quarter of the time is less.
 #[test]
 fn the_first_warm_up_lasts_until_the_temperature_has_settled() {
     if !is_child() {
@@ -205,7 +205,7 @@ fn the_first_warm_up_lasts_until_the_temperature_has_settled() {
     let candidate = double.load(&mut backend);
     let mut elapsed = || {
         let begun = Instant::now();
-        backend.latency(double.problem(), &candidate, within(32)).unwrap();
+        backend.latency(double.instance(), &candidate, within(32)).unwrap();
         begun.elapsed().as_secs_f64()
     };
     assert!((13.0..16.0).contains(&elapsed()));

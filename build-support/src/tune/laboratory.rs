@@ -1,6 +1,6 @@
 //! Benches on which operators can also be swept: a backend with the search on top.
 
-use super::backend::{Backend, Problem};
+use super::backend::{Backend, Instance};
 use super::emulated::EmulatedBackend;
 use super::first_gpu::{FirstGpu, first_gpu};
 use super::model::memory::Memory;
@@ -14,7 +14,7 @@ use super::watched::Watched;
 use crate::bench::{Bench, Job, lock_of};
 use crate::source::scan::Found;
 use energy_kernel::simulate::Profile;
-use energy_kernel_compiler::problem;
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::record::{DeviceClass, Record};
 use energy_kernel_compiler::schedule;
 use std::cell::RefCell;
@@ -124,13 +124,13 @@ impl<B: Backend, P: FnMut(Step<'_>)> Laboratory for Tuner<B, P> {
     fn schedules(&mut self, found: &Found, sizes: &[u64]) -> Result<(usize, usize), String> {
         let accepted = self.backend.accepts(&found.checked, sizes);
         accepted.map_err(|error| error.to_string())?;
-        let mut space = schedule::space(&problem::Problem::new(
+        let mut space = schedule::space(&Problem::new(
             &found.checked,
             &found.specialisation,
             self.backend.machine(),
         ));
         if self.backend.is_recorded() {
-            let problem = Problem {
+            let instance = Instance {
                 checked: &found.checked,
                 specialisation: &found.specialisation,
                 sizes,
@@ -138,7 +138,7 @@ impl<B: Backend, P: FnMut(Step<'_>)> Laboratory for Tuner<B, P> {
                 seed: self.settings.seed,
             };
             let soon = Instant::now();
-            self.backend.begin(problem, soon).map_err(|error| error.to_string())?;
+            self.backend.begin(instance, soon).map_err(|error| error.to_string())?;
             space.retain(|schedule| self.backend.has(schedule));
         }
         Ok((space.len(), space.len().min(self.backend.most_candidates())))

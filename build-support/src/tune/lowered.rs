@@ -89,7 +89,7 @@ mod tests {
 
     const MACHINE: Machine = Machine::like(Target::Sm90);
 
-    /// Its first bucket; no time, since nothing is measured.
+    /// The job of the first bucket, without time: nothing is measured.
     fn job_of(found: &Found) -> Job<'_> {
         Job {
             found,
@@ -139,7 +139,7 @@ mod tests {
         let job = job_of(&found);
         let mut known = Candidates::new(&job, MACHINE);
         for schedule in schedule::space(&Problem::new(&found.checked, &found.specialisation, MACHINE)) {
-            let expected = lower(&Problem::new(&found.checked, &found.specialisation, MACHINE), &schedule).unwrap();
+            let expected = lower(&Problem::new(&found.checked, &found.specialisation, MACHINE), schedule).unwrap();
             assert!(known.estimate(schedule).is_some_and(|seconds| seconds > 0.0));
             assert_eq!(known.kernel(&schedule).unwrap(), expected);
             assert_eq!(

@@ -54,7 +54,7 @@ mod watched;
 mod worker;
 mod workload;
 
-pub use backend::{Backend, BackendError, Effort, Measured, OutputIndex, Problem};
+pub use backend::{Backend, BackendError, Effort, Instance, Measured, OutputIndex};
 pub use calibrate::calibrate;
 pub use compare::{Comparison, LEAST_PAIRS, compare};
 pub use confirm::confirm;

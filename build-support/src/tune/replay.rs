@@ -1,6 +1,6 @@
 //! The replay of a trace: it returns the recorded measurements and can measure nothing else.
 
-use super::backend::{Backend, BackendError, Measured, OutputIndex, Problem};
+use super::backend::{Backend, BackendError, Instance, Measured, OutputIndex};
 use super::trace::{Recorded, Trace};
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::fingerprint;
@@ -17,7 +17,7 @@ pub struct ReplayBackend {
     device: DeviceClass,
     machine: Machine,
     candidates: usize,
-    /// The recorded points of the current problem, newest first.
+    /// The recorded points of the current instance, newest first.
     current: Option<Vec<Recorded>>,
 }
 
@@ -69,7 +69,7 @@ impl ReplayBackend {
         let points = self.current.as_ref();
         points
             .and_then(|points| points.get(candidate))
-            .ok_or_else(|| BackendError::Broken("no problem was begun".to_owned()))
+            .ok_or_else(|| BackendError::Broken("no instance was begun".to_owned()))
     }
 }
 
@@ -106,8 +106,8 @@ impl Backend for ReplayBackend {
         self.points(checked, sizes).map(|_| ())
     }
 
-    fn begin(&mut self, problem: Problem<'_>, _: Instant) -> Result<(), BackendError> {
-        self.current = Some(self.points(problem.checked, problem.sizes)?);
+    fn begin(&mut self, instance: Instance<'_>, _: Instant) -> Result<(), BackendError> {
+        self.current = Some(self.points(instance.checked, instance.sizes)?);
         Ok(())
     }
 
@@ -120,7 +120,7 @@ impl Backend for ReplayBackend {
     /// Recorded candidates had correct results, which are not recorded.
     fn load(
         &mut self,
-        _: Problem<'_>,
+        _: Instance<'_>,
         kernel: &Kernel,
         _: &[OutputIndex],
         _: Instant,
@@ -137,7 +137,7 @@ impl Backend for ReplayBackend {
         Ok((position, Vec::new()))
     }
 
-    fn latency(&mut self, _: Problem<'_>, &candidate: &usize, _: Instant) -> Result<Measured, BackendError> {
+    fn latency(&mut self, _: Instance<'_>, &candidate: &usize, _: Instant) -> Result<Measured, BackendError> {
         let point = self.recorded(candidate)?;
         Ok(Measured {
             estimate: point.latency,
@@ -148,7 +148,7 @@ impl Backend for ReplayBackend {
 
     fn energy(
         &mut self,
-        _: Problem<'_>,
+        _: Instance<'_>,
         &candidate: &usize,
         _: f64,
         _: Instant,

@@ -1,4 +1,4 @@
-//! Sweeps on the emulated device, and tuning on what they recorded.
+//! Sweeps on the emulated device, and tuning on their traces.
 
 use super::testing::operator;
 use super::trace::{Recorder, Trace};
@@ -104,7 +104,7 @@ fn a_sweep_goes_on_where_it_ended_and_tuning_on_it_chooses_what_tuning_on_the_de
     assert!(replayed.energy_measured);
     let newest = recording.points.iter().map(|point| point.measured_at).max();
     assert_eq!(Some(replayed.measured_at), newest, "it is as old as the trace");
-    // A budget of measurements is kept, and what it left is a result.
+    // A limit of measurements holds, and the measured candidates are a result.
     let few = Settings {
         measurements: NonZeroUsize::new(1),
         ..SETTINGS
@@ -135,7 +135,7 @@ fn what_is_not_in_the_trace_is_not_legal_there() {
     let why = tune(&mut ReplayBackend::new(trace.clone(), 64).unwrap(), &other, &SETTINGS).unwrap_err();
     assert!(why.contains("no measurement of this operator"), "{why}");
 
-    // Emitted otherwise by now.
+    // The compiler now emits another kernel.
     let mut changed = trace.clone();
     for point in &mut changed.recordings[0].points {
         point.kernel_hash[0] ^= 1;
@@ -143,7 +143,7 @@ fn what_is_not_in_the_trace_is_not_legal_there() {
     let why = tune(&mut ReplayBackend::new(changed, 64).unwrap(), &found, &SETTINGS).unwrap_err();
     assert!(why.contains("emits another kernel than was recorded"), "{why}");
 
-    // What was recorded under an earlier name, of the kernels of then, does not hide what was recorded since.
+    // Old recordings under an earlier name, of old kernels, do not hide newer ones.
     let mut renamed = trace.clone();
     let mut former = renamed.recordings[0].clone();
     former.problem.operator = "former".to_owned();
@@ -155,7 +155,7 @@ fn what_is_not_in_the_trace_is_not_legal_there() {
     let record = tune(&mut ReplayBackend::new(renamed, 64).unwrap(), &found, &SETTINGS).unwrap();
     assert_eq!(record.statistics.timed, 3);
 
-    // A trace whose energies are missing gives latencies alone.
+    // A trace without energies gives latencies only.
     let mut timed = trace.clone();
     timed.recordings[0]
         .points

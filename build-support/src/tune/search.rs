@@ -1,6 +1,6 @@
 //! The search. It compiles, checks and times candidates, then measures the energy of promising ones within the latency bound.
 
-use super::backend::{Backend, BackendError, Measured, Problem};
+use super::backend::{Backend, BackendError, Instance, Measured};
 use super::data::{Data, inputs};
 use super::describe::vector;
 use super::evolve::{evolve, most_like};
@@ -16,7 +16,7 @@ use super::strategy::{self, Rule, Strategy};
 use crate::bench::Job;
 use energy_kernel_compiler::estimate;
 use energy_kernel_compiler::kernel::Kernel;
-use energy_kernel_compiler::problem;
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::record::{
     Estimate, Objective, PackedKernel, Point, Reason, Record, Rejected, Statistics, pareto_front,
 };
@@ -103,13 +103,10 @@ fn without_tuning(job: &Job<'_>, machine: Machine, space: &[Schedule]) -> Vec<Sc
     let (checked, sizes) = (&job.found.checked, job.sizes);
     let untuned = tuning::untuned(checked, sizes);
     let near = estimate::near(checked, &untuned, sizes);
-    let default = estimate::default(
-        &problem::Problem::new(checked, &job.found.specialisation, machine),
-        sizes,
-    );
+    let default = estimate::default(&Problem::new(checked, &job.found.specialisation, machine), sizes);
     let choices = [
         default,
-        estimate::default(&problem::Problem::new(checked, &untuned, machine), &near),
+        estimate::default(&Problem::new(checked, &untuned, machine), &near),
     ];
     let mut chosen: Vec<Schedule> = choices
         .into_iter()
@@ -136,11 +133,11 @@ pub(super) fn inputs_for<B: Backend>(backend: &B, job: &Job<'_>, settings: &Sett
     }
 }
 
-/// A search at work: the candidates of a problem on a device.
+/// A search at work: the candidates of an instance on a device.
 pub(super) struct Search<'a, B> {
     pub(super) backend: &'a mut B,
     job: &'a Job<'a>,
-    problem: Problem<'a>,
+    instance: Instance<'a>,
     pub(super) candidates: Vec<Schedule>,
     /// Their kernels and features.
     pub(super) known: Candidates<'a>,
@@ -149,7 +146,7 @@ pub(super) struct Search<'a, B> {
     journal: Journal,
     statistics: Statistics,
     pub(super) rejected: Vec<Rejected>,
-    last_problem: Option<String>,
+    last_error: Option<String>,
 }
 
 impl<'a, B: Backend> Search<'a, B> {
@@ -171,16 +168,16 @@ impl<'a, B: Backend> Search<'a, B> {
                     .map_err(|error| error.to_string())?,
             ),
         };
-        let problem = Problem {
+        let instance = Instance {
             checked: &found.checked,
             specialisation: &found.specialisation,
             sizes,
             inputs,
             seed: settings.seed,
         };
-        backend.begin(problem, job.limit).map_err(|error| error.to_string())?;
+        backend.begin(instance, job.limit).map_err(|error| error.to_string())?;
         let machine = backend.machine();
-        let mut space = schedule::space(&problem::Problem::new(&found.checked, &found.specialisation, machine));
+        let mut space = schedule::space(&Problem::new(&found.checked, &found.specialisation, machine));
         space.retain(|schedule| backend.has(schedule));
         let most = backend.most_candidates();
         let estimated = most.saturating_mul(ESTIMATED);
@@ -209,7 +206,7 @@ impl<'a, B: Backend> Search<'a, B> {
             known,
             backend,
             job,
-            problem,
+            instance,
             expected,
             journal: Journal::open(job.journal),
             statistics: Statistics {
@@ -218,13 +215,13 @@ impl<'a, B: Backend> Search<'a, B> {
                 ..Statistics::default()
             },
             rejected: Vec::new(),
-            last_problem: None,
+            last_error: None,
         })
     }
 
     /// The error if nothing was measured.
     pub(super) fn nothing(&self) -> String {
-        let why = self.last_problem.as_deref();
+        let why = self.last_error.as_deref();
         let why = why.unwrap_or("the time ended before anything was measured");
         match self.rejected.is_empty() {
             true => format!("no candidate could be measured: {why}"),
@@ -261,7 +258,7 @@ impl<'a, B: Backend> Search<'a, B> {
                 Ok(Some(one)) => timed.push(one),
                 Ok(None) => {}
                 Err(broken) => {
-                    self.last_problem = Some(broken);
+                    self.last_error = Some(broken);
                     break;
                 }
             }
@@ -362,12 +359,12 @@ impl<'a, B: Backend> Search<'a, B> {
     /// Runs a candidate, compares its results, and times it.
     fn try_one(&mut self, kernel: &Kernel, deadline: Instant) -> Result<(B::Candidate, Measured), BackendError> {
         let indices = self.expected.as_ref().map_or(&[][..], Expected::indices);
-        let (candidate, results) = self.backend.load(self.problem, kernel, indices, deadline)?;
+        let (candidate, results) = self.backend.load(self.instance, kernel, indices, deadline)?;
         if let Some(expected) = &self.expected {
             let compared = expected.compare(&results);
             compared.map_err(|difference| BackendError::rejected(Reason::Wrong, difference))?;
         }
-        let measured = self.backend.latency(self.problem, &candidate, self.job.deadline)?;
+        let measured = self.backend.latency(self.instance, &candidate, self.job.deadline)?;
         Ok((candidate, measured))
     }
 
@@ -389,6 +386,8 @@ impl<'a, B: Backend> Search<'a, B> {
             Objective::Energy { slack } => (1.0 + slack, 0.0),
             Objective::Edp => (EDP_BOUND, 1.0),
             Objective::Latency => (1.0, 0.0),
+            // A new objective may choose any candidate.
+            _ => (f64::INFINITY, 0.0),
         };
         let eligible = timed.partition_point(|one| one.latency <= bound * fastest);
         let eligible = &mut timed[..eligible];
@@ -460,7 +459,7 @@ impl<'a, B: Backend> Search<'a, B> {
                         schedule: &one.schedule,
                     });
                     if let Err(why) = self.measure_one(one, progress) {
-                        self.last_problem = Some(why);
+                        self.last_error = Some(why);
                         return false;
                     }
                 }
@@ -521,11 +520,11 @@ impl<'a, B: Backend> Search<'a, B> {
             Some(candidate) => candidate,
             // An earlier run has timed it and compared its results.
             none => {
-                let (candidate, _) = self.backend.load(self.problem, &one.kernel, &[], self.job.limit)?;
+                let (candidate, _) = self.backend.load(self.instance, &one.kernel, &[], self.job.limit)?;
                 none.insert(candidate)
             }
         };
-        (self.backend).energy(self.problem, candidate, one.latency, self.job.deadline)
+        (self.backend).energy(self.instance, candidate, one.latency, self.job.deadline)
     }
 
     fn subject(&self, schedule: Schedule, kernel_hash: [u8; 32]) -> Subject {
@@ -540,7 +539,7 @@ impl<'a, B: Backend> Search<'a, B> {
 
     /// Lists a rejected candidate and reports it.
     fn reject(&mut self, schedule: Schedule, reason: Reason, detail: &str, progress: &mut dyn FnMut(Step<'_>)) {
-        self.last_problem = Some(format!("`{schedule}` rejected ({reason}): {detail}"));
+        self.last_error = Some(format!("`{schedule}` rejected ({reason}): {detail}"));
         let rejected = Rejected::new(schedule, reason, detail);
         progress(Step::Rejected { rejected: &rejected });
         self.rejected.push(rejected);

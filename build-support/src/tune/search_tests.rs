@@ -1,6 +1,6 @@
-//! The search with a backend that follows a script, and with the emulated device.
+//! The search with a scripted backend, and with the emulated device.
 
-use super::backend::{Backend, BackendError, Measured, OutputIndex, Problem};
+use super::backend::{Backend, BackendError, Instance, Measured, OutputIndex};
 use super::data::Data;
 use super::evolve::most_like;
 use super::testing::{conditions, device, operator};
@@ -10,7 +10,7 @@ use crate::bench::Job;
 use crate::source::scan::Found;
 use energy_kernel_compiler::estimate;
 use energy_kernel_compiler::kernel::Kernel;
-use energy_kernel_compiler::problem;
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::record::*;
 use energy_kernel_compiler::reference::Reference;
 use energy_kernel_compiler::schedule::{self, Schedule};
@@ -20,24 +20,24 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// A device that computes what the reference says, and whose figures follow from a kernel's threads a block.
+/// A device that returns the reference's results, and whose figures depend on a kernel's threads per block.
 struct Scripted {
     device: DeviceClass,
-    /// Blocks of so many threads give wrong results.
+    /// The block sizes that give wrong results.
     wrong: Vec<u32>,
-    /// Blocks of so many threads are refused.
+    /// The block sizes that are refused.
     refused: Vec<u32>,
-    /// The tuner dies while blocks of so many threads run.
+    /// The block sizes during which the tuner dies.
     deadly: Vec<u32>,
-    /// Blocks of so many threads fault while their energy is measured.
+    /// The block sizes that fault during the energy measurement.
     faulty: Vec<u32>,
-    /// The device breaks at this many latencies.
+    /// The number of latencies after which the device breaks.
     breaks_after: usize,
-    /// Each measurement takes so long.
+    /// The time of each measurement.
     takes: Duration,
     counter: bool,
     free: bool,
-    /// Every family, not the plain one alone: of the others many schedules have equal figures, and no search measures all of those.
+    /// `true` for all families, `false` for `plain` only. Many schedules of other families have equal figures, and no search measures them all.
     every_family: bool,
     most_candidates: usize,
     latencies: usize,
@@ -79,7 +79,7 @@ impl Scripted {
 }
 
 impl Backend for Scripted {
-    /// Threads a block.
+    /// Threads per block.
     type Candidate = u32;
 
     fn device(&self) -> &DeviceClass {
@@ -102,13 +102,13 @@ impl Backend for Scripted {
         self.free
     }
 
-    fn begin(&mut self, _: Problem<'_>, _: Instant) -> Result<(), BackendError> {
+    fn begin(&mut self, _: Instance<'_>, _: Instant) -> Result<(), BackendError> {
         Ok(())
     }
 
     fn load(
         &mut self,
-        problem: Problem<'_>,
+        instance: Instance<'_>,
         kernel: &Kernel,
         indices: &[OutputIndex],
         _: Instant,
@@ -118,9 +118,9 @@ impl Backend for Scripted {
             return Err(BackendError::rejected(Reason::Spills, "8 bytes a thread"));
         }
         assert!(!self.deadly.contains(&threads), "killed");
-        let bytes: Vec<&[u8]> = problem.inputs.iter().map(|data| data.bytes.as_slice()).collect();
-        let reference = Reference::new(problem.checked, problem.sizes, &bytes).unwrap();
-        let output = &problem.checked.op().outputs[0];
+        let bytes: Vec<&[u8]> = instance.inputs.iter().map(|data| data.bytes.as_slice()).collect();
+        let reference = Reference::new(instance.checked, instance.sizes, &bytes).unwrap();
+        let output = &instance.checked.op().outputs[0];
         let mut data = Data {
             element: output.element,
             shape: reference.shape(0),
@@ -133,8 +133,8 @@ impl Backend for Scripted {
         Ok((threads, pick(&[data], indices)))
     }
 
-    /// Blocks of 256 are the fastest, by a little.
-    fn latency(&mut self, _: Problem<'_>, &threads: &u32, _: Instant) -> Result<Measured, BackendError> {
+    /// Blocks of 256 threads are slightly the fastest.
+    fn latency(&mut self, _: Instance<'_>, &threads: &u32, _: Instant) -> Result<Measured, BackendError> {
         self.latencies += 1;
         if self.latencies > self.breaks_after {
             return Err(BackendError::Broken("it fell off the bus".into()));
@@ -147,8 +147,14 @@ impl Backend for Scripted {
         }))
     }
 
-    /// Smaller blocks need less.
-    fn energy(&mut self, _: Problem<'_>, &threads: &u32, _: f64, _: Instant) -> Result<Option<Measured>, BackendError> {
+    /// Smaller blocks need less energy.
+    fn energy(
+        &mut self,
+        _: Instance<'_>,
+        &threads: &u32,
+        _: f64,
+        _: Instant,
+    ) -> Result<Option<Measured>, BackendError> {
         self.energies.push(threads);
         if self.faulty.contains(&threads) {
             return Err(BackendError::rejected(Reason::Faulted, "illegal address"));
@@ -196,7 +202,7 @@ fn threads(point: &Point) -> u32 {
     let found = found();
     let machine = Machine::like(Target::Sm90);
     let kernel = energy_kernel_compiler::lower::lower(
-        &problem::Problem::new(&found.checked, &found.specialisation, machine),
+        &Problem::new(&found.checked, &found.specialisation, machine),
         &point.program,
     );
     kernel.unwrap().launches[0].block[0]
@@ -218,7 +224,7 @@ fn the_least_energy_within_the_bound_is_found_and_no_energy_is_measured_beyond_i
     );
     assert_eq!(backend.energies[0], 256, "the fastest first");
     assert_eq!(record.statistics.timed as usize, backend.latencies);
-    let mut space = schedule::space(&problem::Problem::new(
+    let mut space = schedule::space(&Problem::new(
         &found.checked,
         &found.specialisation,
         Machine::like(Target::Sm90),
@@ -228,8 +234,7 @@ fn the_least_energy_within_the_bound_is_found_and_no_energy_is_measured_beyond_i
     assert_eq!(record.front.iter().map(threads).collect::<Vec<_>>(), [256, 128, 64]);
 }
 
-/// A search that finds something slower than what runs without a search would be worse than none: both choices are among the first
-/// that are tried.
+/// The schedules that run without a search are among the first candidates, so that a search does no worse.
 #[test]
 fn what_would_run_untuned_is_tried_early() {
     let functions = [
@@ -258,10 +263,10 @@ fn what_would_run_untuned_is_tried_early() {
         let (checked, sizes) = (&found.checked, &found.buckets[0]);
         let untuned = tuning::untuned(checked, sizes);
         let near = estimate::near(checked, &untuned, sizes);
-        let tuned = estimate::default(&problem::Problem::new(checked, &found.specialisation, machine), sizes);
-        let untuned = estimate::default(&problem::Problem::new(checked, &untuned, machine), &near);
+        let tuned = estimate::default(&Problem::new(checked, &found.specialisation, machine), sizes);
+        let untuned = estimate::default(&Problem::new(checked, &untuned, machine), &near);
         let like = most_like(
-            &schedule::space(&problem::Problem::new(checked, &found.specialisation, machine)),
+            &schedule::space(&Problem::new(checked, &found.specialisation, machine)),
             untuned,
         )
         .unwrap();
@@ -289,7 +294,7 @@ fn what_would_run_untuned_is_tried_early() {
     assert!(differ > 0, "the operators show nothing");
 }
 
-/// The energies that were measured of an operator with many candidates, killed and resumed at times or not.
+/// The energies measured for an operator with many candidates, with or without kills and resumptions.
 #[test]
 fn few_of_many_energies_are_measured_and_a_resumed_search_measures_the_same() {
     let found = operator(
@@ -349,8 +354,7 @@ fn few_of_many_energies_are_measured_and_a_resumed_search_measures_the_same() {
     assert_eq!(energies, whole.energies);
 }
 
-/// What one operator taught of the device serves the next one of the run: it is found with fewer measurements, and what is found is
-/// as good.
+/// With what a run has learnt from one operator, the search of the next one needs fewer measurements for an equally good result.
 #[test]
 fn the_second_operator_of_a_run_starts_better_than_the_first() {
     let first = operator(
@@ -399,24 +403,24 @@ fn the_second_operator_of_a_run_starts_better_than_the_first() {
     assert!(4 * all_after <= 3 * all_alone, "{all_after} {all_alone}");
 }
 
-/// A device whose latencies and energies follow from the launch; results are the reference's.
+/// A device whose latencies and energies depend on the launch. It returns the reference's results.
 struct ByBlocks {
     scripted: Scripted,
-    /// Energies until it breaks.
+    /// The number of energies until it breaks.
     breaks_after: usize,
     energies: Vec<[u32; 3]>,
-    /// The reference's results at the indices of the problem.
+    /// The reference's results at the indices of the instance.
     results: Option<Vec<u64>>,
 }
 
 impl ByBlocks {
-    /// Seconds: many threads, few blocks and much shared memory are slow.
+    /// The latency in seconds: many threads, few blocks and much shared memory are slow.
     fn latency_of(&self, candidate: [u32; 3]) -> f64 {
         let [threads, blocks, shared] = candidate.map(f64::from);
         1e-5 * (1.0 + threads / 1024.0 + 10.0 / blocks + shared / 1e6)
     }
 
-    /// Seconds in a window of energy, where the clock has fallen: by how much is each candidate's own.
+    /// The latency in the window of an energy, at a lower clock that differs between candidates.
     fn sustained(&self, candidate: [u32; 3]) -> f64 {
         self.latency_of(candidate) * (1.05 + f64::from(candidate[1] % 7) / 100.0)
     }
@@ -460,36 +464,36 @@ impl Backend for ByBlocks {
         false
     }
 
-    fn begin(&mut self, _: Problem<'_>, _: Instant) -> Result<(), BackendError> {
+    fn begin(&mut self, _: Instance<'_>, _: Instant) -> Result<(), BackendError> {
         Ok(())
     }
 
     fn load(
         &mut self,
-        problem: Problem<'_>,
+        instance: Instance<'_>,
         kernel: &Kernel,
         indices: &[OutputIndex],
         limit: Instant,
     ) -> Result<([u32; 3], Vec<u64>), BackendError> {
         let results = match &self.results {
             Some(results) if results.len() == indices.len() => results.clone(),
-            _ => self.scripted.load(problem, kernel, indices, limit)?.1,
+            _ => self.scripted.load(instance, kernel, indices, limit)?.1,
         };
         self.results = Some(results.clone());
-        let blocks = kernel.launches[0].grid(problem.sizes).unwrap().iter().product();
+        let blocks = kernel.launches[0].grid(instance.sizes).unwrap().iter().product();
         Ok((
             [kernel.launches[0].block[0], blocks, kernel.launches[0].dynamic_shared],
             results,
         ))
     }
 
-    fn latency(&mut self, _: Problem<'_>, &candidate: &[u32; 3], _: Instant) -> Result<Measured, BackendError> {
+    fn latency(&mut self, _: Instance<'_>, &candidate: &[u32; 3], _: Instant) -> Result<Measured, BackendError> {
         Ok(self.scripted.measured(self.latency_of(candidate)))
     }
 
     fn energy(
         &mut self,
-        _: Problem<'_>,
+        _: Instance<'_>,
         &candidate: &[u32; 3],
         _: f64,
         _: Instant,
@@ -526,8 +530,8 @@ fn wrong_and_refused_candidates_never_compete() {
         wrong: (1..2000).collect(),
         ..Scripted::default()
     };
-    let problem = tune(&mut backend, &found, None, AMPLE).unwrap_err();
-    assert!(problem.contains(" wrong): "), "{problem}");
+    let why = tune(&mut backend, &found, None, AMPLE).unwrap_err();
+    assert!(why.contains(" wrong): "), "{why}");
     assert_eq!(backend.latencies, 0);
 }
 
@@ -551,7 +555,7 @@ fn a_candidate_that_faults_while_its_energy_is_measured_costs_itself_alone() {
     assert_eq!((resumed.front, resumed.rejected.len()), (record.front, 2));
 }
 
-/// Killed once, a tuning tries the same candidate again: somebody may have pressed Ctrl-C. Killed twice, it does not.
+/// A tuning that was killed once tries the same candidate again, because of Ctrl-C. One that was killed twice does not.
 #[test]
 fn a_candidate_that_ends_the_tuner_twice_is_not_tried_again() {
     let found = found();
@@ -572,7 +576,7 @@ fn a_candidate_that_ends_the_tuner_twice_is_not_tried_again() {
     let record = tune(&mut backend, &found, Some(&journal), AMPLE).unwrap();
     assert_eq!(Rejected::summary(&record.rejected), "1 crashed");
     assert_eq!(record.front.iter().map(threads).collect::<Vec<_>>(), [256, 64]);
-    // A start that has an end does not count, whatever that was.
+    // A start with any end does not count.
     let mut first = Scripted {
         breaks_after: 0,
         ..Scripted::default()
@@ -759,7 +763,7 @@ fn what_would_take_hours_to_emulate_is_refused_at_once() {
     assert!(begun.elapsed() < Duration::from_secs(1));
 }
 
-/// `Kept` is told of exactly the measurements in the journal, and of none without a journal.
+/// `Kept` is reported for exactly the measurements in the journal, and never without a journal.
 #[test]
 fn what_is_kept_is_told_and_what_is_not_too() {
     let found = found();
@@ -802,14 +806,14 @@ fn what_is_kept_is_told_and_what_is_not_too() {
         assert!(kept == 0 && lost > 0, "{}", journal.display());
     }
     assert_eq!(told(None), (measured, 0, 0));
-    // One that is longer than anything that is read begins anew.
+    // A journal that is too long begins again.
     let huge = folder.path().join("huge.journal");
     std::fs::File::create(&huge).unwrap().set_len(1 << 40).unwrap();
     assert_eq!(told(Some(&huge)), (measured, measured, 0));
     assert_eq!(journaled(&huge) as u64, measured);
 }
 
-/// A launch that was begun is broken off; what a tuning without time left behind is no verdict on its candidates.
+/// A running launch is broken off. That does not reject the candidate in later tunings.
 #[test]
 fn emulation_never_outlasts_its_limit() {
     let product = operator(

@@ -424,7 +424,7 @@ mod tests {
     use super::*;
     use crate::tune::random::Random;
 
-    /// Candidates with two features, latencies within `spread`, and their energies where power is this function of features and latency.
+    /// Candidates with two features and latencies within `spread`, and their energies for this function of features and latency.
     fn space(count: usize, spread: f64, seed: u64, power: impl Fn(&[f64], f64) -> f64) -> (Vec<Candidate>, Vec<f64>) {
         let mut random = Random::new(seed);
         let candidates: Vec<Candidate> = (0..count)
@@ -482,7 +482,7 @@ mod tests {
     fn the_order_of_rising_latency_is_not_left_without_a_reason() {
         for seed in 0..10 {
             let (candidates, _) = space(60, 0.4, seed, |_, _| 200.0);
-            // A part of 2 % that nothing shows.
+            // An independent part of 2 %.
             let mut random = Random::new(seed + 100);
             let energies: Vec<f64> = (candidates.iter())
                 .map(|c| c.latency * 200.0 * (1.0 + 0.02 * random.normal()))

@@ -1,6 +1,6 @@
 //! A backend that reports its measurements.
 
-use super::backend::{Backend, BackendError, Effort, Measured, OutputIndex, Problem};
+use super::backend::{Backend, BackendError, Effort, Instance, Measured, OutputIndex};
 use super::step::Step;
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::kernel::Kernel;
@@ -65,27 +65,27 @@ impl<B: Backend, P: FnMut(Step<'_>)> Backend for Watched<'_, B, P> {
         self.backend.set_effort(effort);
     }
 
-    fn begin(&mut self, problem: Problem<'_>, deadline: Instant) -> Result<(), BackendError> {
-        self.backend.begin(problem, deadline)
+    fn begin(&mut self, instance: Instance<'_>, deadline: Instant) -> Result<(), BackendError> {
+        self.backend.begin(instance, deadline)
     }
 
     fn load(
         &mut self,
-        problem: Problem<'_>,
+        instance: Instance<'_>,
         kernel: &Kernel,
         indices: &[OutputIndex],
         deadline: Instant,
     ) -> Result<(Self::Candidate, Vec<u64>), BackendError> {
-        self.backend.load(problem, kernel, indices, deadline)
+        self.backend.load(instance, kernel, indices, deadline)
     }
 
     fn latency(
         &mut self,
-        problem: Problem<'_>,
+        instance: Instance<'_>,
         candidate: &Self::Candidate,
         deadline: Instant,
     ) -> Result<Measured, BackendError> {
-        let measured = self.backend.latency(problem, candidate, deadline)?;
+        let measured = self.backend.latency(instance, candidate, deadline)?;
         self.tell(Step::Timed {
             seconds: measured.estimate.mean,
         });
@@ -94,12 +94,12 @@ impl<B: Backend, P: FnMut(Step<'_>)> Backend for Watched<'_, B, P> {
 
     fn energy(
         &mut self,
-        problem: Problem<'_>,
+        instance: Instance<'_>,
         candidate: &Self::Candidate,
         latency: f64,
         deadline: Instant,
     ) -> Result<Option<Measured>, BackendError> {
-        let measured = self.backend.energy(problem, candidate, latency, deadline)?;
+        let measured = self.backend.energy(instance, candidate, latency, deadline)?;
         if let Some(measured) = &measured {
             self.tell(Step::Measured {
                 seconds: latency,

@@ -1,6 +1,6 @@
-//! The tensors of a problem on a device.
+//! The tensors of an instance on a device.
 
-use super::backend::{OutputIndex, Problem};
+use super::backend::{Instance, OutputIndex};
 use super::data::{Data, shape};
 use energy_kernel::tools::{Argument, Buffer, Operand, View};
 use energy_kernel::{Gpu, Result};
@@ -13,13 +13,13 @@ pub(super) struct Workload {
 
 impl Workload {
     /// Copies the inputs to the device and allocates the outputs.
-    pub(super) fn new(gpu: &Gpu, problem: Problem<'_>) -> Result<Workload> {
-        let op = problem.checked.op();
-        let inputs = op.inputs.iter().zip(problem.inputs);
+    pub(super) fn new(gpu: &Gpu, instance: Instance<'_>) -> Result<Workload> {
+        let op = instance.checked.op();
+        let inputs = op.inputs.iter().zip(instance.inputs);
         let inputs = inputs.map(|(input, data)| Operand::new(gpu, input, &extents(&data.shape), &data.bytes));
         let outputs = op.outputs.iter();
         let outputs =
-            outputs.map(|output| Buffer::zeros(gpu, output.element, &extents(&shape(&output.dims, problem.sizes))));
+            outputs.map(|output| Buffer::zeros(gpu, output.element, &extents(&shape(&output.dims, instance.sizes))));
         Ok(Workload {
             inputs: inputs.collect::<Result<_>>()?,
             outputs: outputs.collect::<Result<_>>()?,
@@ -41,15 +41,15 @@ impl Workload {
     }
 
     /// Copies the results at these indices to the host.
-    pub(super) fn results(&self, problem: Problem<'_>, indices: &[OutputIndex]) -> Result<Vec<u64>> {
+    pub(super) fn results(&self, instance: Instance<'_>, indices: &[OutputIndex]) -> Result<Vec<u64>> {
         if indices.is_empty() {
             return Ok(Vec::new());
         }
-        let outputs = self.outputs.iter().zip(&problem.checked.op().outputs);
+        let outputs = self.outputs.iter().zip(&instance.checked.op().outputs);
         let outputs = outputs.map(|(buffer, output)| {
             Ok(Data {
                 element: output.element,
-                shape: shape(&output.dims, problem.sizes),
+                shape: shape(&output.dims, instance.sizes),
                 bytes: buffer.to_bytes()?,
             })
         });

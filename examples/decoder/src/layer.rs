@@ -10,7 +10,7 @@ const EPSILON: f32 = 1e-5;
 /// The longest wave of the rotary embedding has 2π times as many positions, nearly.
 const THETA: f64 = 10_000.0;
 
-/// What the weights of products are stored as.
+/// The element type of the products' weights.
 pub trait Weight:
     Element + operators::linear::W + operators::output::W + operators::gated::W + operators::down::W
 {
@@ -41,7 +41,7 @@ struct Matrix<W> {
 }
 
 impl<W: Weight> Matrix<W> {
-    /// Of `weights`, row by row.
+    /// A matrix with these weights, row by row.
     fn new(gpu: &Gpu, columns: usize, weights: &[f16]) -> Result<Matrix<W>> {
         let (rows, scales): (Vec<Vec<W>>, Vec<f32>) = weights.chunks(columns).map(W::row).unzip();
         Ok(Matrix {
@@ -63,7 +63,7 @@ pub struct Layer<W> {
     gate: Matrix<W>,
     up: Matrix<W>,
     down: Matrix<W>,
-    /// Of each position's angles.
+    /// Cosines and sines of each position's angles.
     cosine: Tensor<f32>,
     sine: Tensor<f32>,
 }
@@ -92,7 +92,7 @@ impl Cache {
         })
     }
 
-    /// How many tokens it holds.
+    /// The number of tokens that it holds.
     pub fn length(&self) -> usize {
         self.length
     }
@@ -151,7 +151,7 @@ impl<W: Weight> Layer<W> {
         let new = cache.length..cache.length + tokens;
         let (cosine, sine) = (self.cosine.slice(new.clone())?, self.sine.slice(new.clone())?);
 
-        // What is new in the cache is computed where it belongs.
+        // New keys and values are computed in their place in the cache.
         let keys = self.linear(&normed, &self.key)?.reshape(&[tokens, GROUPS, HEAD])?;
         operators::rotary::into(gpu, &keys, &cosine, &sine, &mut cache.keys.slice(new.clone())?)?;
         let mut values = cache.values.slice(new.clone())?.reshape(&[tokens, GROUPS * HEAD])?;
@@ -178,7 +178,7 @@ impl<W: Weight> Layer<W> {
         operators::linear(&self.gpu, x, &matrix.weight, &matrix.scale)
     }
 
-    /// Which kernels a call of [`forward`](Layer::forward) launches, in order, where so many tokens join a cache that then holds `positions`.
+    /// The plans of the kernels that [`forward`](Layer::forward) launches, in order, when so many tokens join a cache that then holds `positions`.
     ///
     /// # Errors
     /// Fewer positions than tokens.

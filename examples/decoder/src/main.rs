@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 /// Tokens of the prompt.
 const PROMPT: usize = 16;
-/// How long work is repeated for its energy on a GPU, in seconds.
+/// The time for which work is repeated on a GPU to measure its energy, in seconds.
 const WINDOW: f64 = 2.5;
 
 fn main() -> ExitCode {

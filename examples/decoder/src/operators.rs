@@ -37,7 +37,7 @@ pub fn rotary(
     }
 }
 
-/// How well each query fits each key. The queries that share a head of keys are rows of one product with it.
+/// The score of each query with each key. Queries that share a head of keys are rows of one product with it.
 #[energy_kernel(dims(R = H / G), tune(T = [1, 16], S = [16, 256], G = 2, H = 8, E = 64))]
 pub fn scores(q: Tensor<f16, (T, H, E)>, k: Tensor<f16, (S, G, E)>) -> Tensor<f32, (G, R, T, S)> {
     |g, r, t, s| sum(|e| q[[t, g * R + r, e]] * k[[s, g, e]]) * rsqrt(E as f32)

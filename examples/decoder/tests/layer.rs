@@ -8,7 +8,7 @@ use energy_kernel::{Error, Gpu, Tensor, f16};
 
 const TOKENS: usize = 9;
 
-/// How far an output, of a magnitude up to 4.6, may be from the exact one: four times what rounding it to `f16` may cost. All that the layer keeps on
+/// The tolerance of an output, of a magnitude up to 4.6: four times the error of rounding it to `f16`. All that the layer keeps on
 /// the way is rounded to `f16` as well.
 const LARGEST: f64 = 4.0 / 512.0;
 /// The root mean square of the differences, relative to that of the outputs: two units of `f16`'s rounding, 2⁻¹¹.

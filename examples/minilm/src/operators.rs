@@ -9,7 +9,7 @@
 use energy_kernel::Element;
 use energy_kernel::prelude::*;
 
-/// What weights and activations are stored as: `f32` or `f16`.
+/// The element type of weights and activations: `f32` or `f16`.
 pub trait Float:
     Element
     + embed::Float
@@ -94,7 +94,7 @@ pub fn linear_residual(
     |b, t, n| sum(|k| x[[b, t, k]] * w[[n, k]]) + bias[[n]] + residual[[b, t, n]]
 }
 
-/// How much token `i` attends to token `j` in each head, before the softmax: −∞ for padding.
+/// The attention of token `i` to token `j` in each head, before the softmax: −∞ for padding.
 #[energy_kernel(types(Float = [f32, f16]), dims(H = 12, E = 32), tune(B = [1, 4], T = [16, 64], D = 384))]
 pub fn attention_scores(
     q: Tensor<Float, (B, T, D)>,

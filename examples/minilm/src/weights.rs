@@ -16,7 +16,7 @@ pub enum Error {
     File {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         problem: std::io::Error,
     },
     /// A file does not hold what it should.
@@ -24,7 +24,7 @@ pub enum Error {
     Content {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
     /// A sentence that cannot be encoded.
@@ -34,7 +34,7 @@ pub enum Error {
         beginning: String,
         /// Its tokens.
         tokens: usize,
-        /// What the model takes.
+        /// The shape that the model takes.
         most: usize,
     },
     /// The tokenizer gives up.

@@ -1,9 +1,9 @@
-//! Where the encoder's products run: those of `f16` on tensor cores unless tuning found something better, those of `f32` never.
+//! The encoder's `f16` products run on tensor cores unless tuning found something better; its `f32` products never do.
 
-use energy_kernel::compiler::estimate;
-use energy_kernel::compiler::problem::Problem;
-use energy_kernel::compiler::schedule::Schedule;
-use energy_kernel::{Element, Gpu, Kernel, Plan, Sizes, Specialisation, f16};
+use energy_kernel::tools::compiler::estimate;
+use energy_kernel::tools::compiler::problem::Problem;
+use energy_kernel::tools::compiler::schedule::Schedule;
+use energy_kernel::{Element, Gpu, Operator, Plan, Sizes, Specialisation, f16};
 use minilm::operators::{self, Float};
 
 /// Sentences and their tokens: a size that was tuned, and others. Products of few rows are no work for tensor cores alone.
@@ -24,7 +24,7 @@ fn products_of_halves_run_on_tensor_cores() {
 }
 
 /// The encoder's products, and what computes them.
-fn products<F: Float>(gpu: &Gpu, sentences: u64, tokens: u64) -> [(&'static Kernel, Plan); 6] {
+fn products<F: Float>(gpu: &Gpu, sentences: u64, tokens: u64) -> [(&'static Operator, Plan); 6] {
     let sizes = |more: &[(&str, u64)]| -> Sizes {
         let all = [("B", sentences), ("T", tokens)]
             .into_iter()
@@ -63,8 +63,8 @@ fn products<F: Float>(gpu: &Gpu, sentences: u64, tokens: u64) -> [(&'static Kern
     plans.map(|(kernel, plan)| (kernel, plan.expect("a plan")))
 }
 
-/// What would compute it if nothing had been tuned.
-fn untuned<F: Element>(gpu: &Gpu, kernel: &Kernel, plan: &Plan) -> Schedule {
+/// The schedule that would run if nothing had been tuned.
+fn untuned<F: Element>(gpu: &Gpu, kernel: &Operator, plan: &Plan) -> Schedule {
     let checked = kernel.variant(&[F::ELEMENT]).expect("the variant").checked();
     let sizes: Vec<u64> = (checked.op().sizes.iter())
         .map(|size| plan.sizes().get(&size.name).expect("a size"))

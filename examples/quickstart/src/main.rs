@@ -102,7 +102,7 @@ fn run() -> Result<()> {
     .print()
 }
 
-/// What is printed of an operator.
+/// The printed report of an operator.
 struct Report<'a> {
     gpu: &'a Gpu,
     plan: Plan,

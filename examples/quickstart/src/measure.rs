@@ -1,13 +1,13 @@
 //! Latency and energy of one kernel of an operator: the one that was chosen, and the one that would run untuned.
 
-use energy_kernel::compiler::estimate;
-use energy_kernel::compiler::lower::lower;
-use energy_kernel::compiler::problem::Problem;
+use energy_kernel::tools::compiler::estimate;
+use energy_kernel::tools::compiler::lower::lower;
+use energy_kernel::tools::compiler::problem::Problem;
 use energy_kernel::tools::{Argument, Variant, View};
 use energy_kernel::{Error, Gpu, Plan, Program, Result, Specialisation};
 use std::fmt::{Display, Formatter};
 
-/// How long a kernel is repeated for its energy, in seconds.
+/// The time for which a kernel is repeated to measure its energy, in seconds.
 const WINDOW: f64 = 2.5;
 
 /// Latency and energy of one launch.
@@ -32,7 +32,7 @@ pub fn untuned(gpu: &Gpu, plan: &Plan, variant: &Variant) -> Result<(Program, Sp
     Ok((schedule.into(), specialisation))
 }
 
-/// What a launch of a kernel costs, with these inputs and outputs.
+/// The cost of a launch with these inputs and outputs.
 pub fn cost(
     gpu: &Gpu,
     plan: &Plan,

@@ -112,7 +112,7 @@ fn a_build_tunes_on_a_gpu_once() {
         "{records:?}"
     );
 
-    // What was tuned is not tuned again, and a warm build leaves the driver alone.
+    // Tuned operators are not tuned again, and a warm build does not touch the driver.
     fs::remove_file(&trace).unwrap();
     let run = build(&gpu, package);
     assert!(run.status.is_some_and(|status| status.success()), "{}", run.text);

@@ -39,14 +39,14 @@ fn benchmarks(criterion: &mut Criterion) {
             "",
             LINEAR,
             vec![256, 384, 1536],
-            "contract block=128x128x16 thread=8x8 stages=2 blocks=0 parts=1",
+            "contract block=128x128x16 thread=8x8 stages=2 blocks=0 split_k=1",
         ),
         (
             "linear_gelu",
             "",
             LINEAR,
             vec![256, 384, 1536],
-            "mma block=128x128x64 warp=64x64 split=1 stages=3 group=8 blocks=0 parts=1",
+            "mma block=128x128x64 warp=64x64 slice_k=1 stages=3 group=8 blocks=0 split_k=1",
         ),
         ("linear_gelu", "", LINEAR, vec![256, 384, 1536], "plain threads=128"),
         (
@@ -61,7 +61,7 @@ fn benchmarks(criterion: &mut Criterion) {
             "dims(HO = (H + 2 - R) / 2 + 1, WO = (W + 2 - S) / 2 + 1)",
             CONV,
             vec![1, 64, 56, 56, 128, 3, 3],
-            "contract block=64x64x16 thread=8x4 stages=2 blocks=0 parts=1",
+            "contract block=64x64x16 thread=8x4 stages=2 blocks=0 split_k=1",
         ),
     ];
     for (name, attribute, source, free, schedule) in cases {

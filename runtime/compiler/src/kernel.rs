@@ -87,7 +87,7 @@ const MOST_SCRATCH: u64 = 256 << 20;
 
 /// A program needs more scratch memory than the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it needs {bytes} bytes of split-K workspace at these sizes, more than {MOST_SCRATCH}")]
+#[error("it needs {bytes} bytes of split-K workspace at these sizes; at most {MOST_SCRATCH} are kept")]
 pub struct TooMuchScratch {
     /// The bytes it needs.
     pub bytes: u64,

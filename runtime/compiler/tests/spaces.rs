@@ -7,7 +7,7 @@ use energy_kernel_compiler::size::{Extent, Specialisation};
 use energy_kernel_compiler::target::{Limits, Machine, Target};
 use energy_kernel_compiler::tuning::is_wide;
 use energy_kernel_compiler::{lang, lower};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 const MATMUL: &str = "fn matmul(a: Tensor<f32, (M, K)>, b: Tensor<f32, (K, N)>) -> Tensor<f32, (M, N)> {
     |m, n| sum(|k| a[[m, k]] * b[[k, n]])
@@ -27,6 +27,7 @@ const GROUPED: &str =
 const DEPTHWISE: &str = "fn depthwise(x: Tensor<f16, (C, H, W)>, w: Tensor<f16, (C, R, S)>) -> Tensor<f16, (C, H, W)> {
     |c, h, v| sum(|r, s| x.or(0.0)[[c, h + r - 1, v + s - 1]] * w[[c, r, s]])
 }";
+const TRANSPOSE: &str = "fn transpose(x: Tensor<f32, (R, C)>) -> Tensor<f32, (C, R)> { |c, r| x[[r, c]] }";
 
 fn checked(source: &str) -> Checked {
     let tokens = source.parse().expect("tokens");
@@ -150,7 +151,8 @@ fn what_a_family_is_not_for_is_not_in_its_space() {
 /// Several sums of products of one operator share their tiles, however they are written.
 #[test]
 fn several_sums_share_their_tiles() {
-    let points_of = |body: &str| {
+    // The number of points in each family that computes block tiles.
+    let points_of = |body: &str| -> BTreeMap<&str, usize> {
         let parameters = "x: Tensor<f16, (M, K)>, y: Tensor<f16, (M, L)>, v: Tensor<f16, (N, K)>, w: Tensor<f16, (N, K)>, u: Tensor<f16, (N, L)>";
         let checked = checked(&format!("fn f({parameters}) -> Tensor<f16, (M, N)> {{ {body} }}"));
         let sizes = checked.derive(vec![256, 512, 128, 512]).unwrap();
@@ -159,14 +161,17 @@ fn several_sums_share_their_tiles() {
             &Specialisation::exact(&sizes),
             Machine::like(Target::Sm80),
         ));
-        ["contract", "mma"].map(|family| points(&space, family).len())
+        let mut counts = BTreeMap::new();
+        for point in space.iter().filter(|point| point.to_string().contains(" block=")) {
+            *counts.entry(point.family()).or_default() += 1;
+        }
+        counts
     };
     let one = points_of("|m, n| sum(|k| x[[m, k]] * v[[n, k]])");
     let gated = points_of("|m, n| silu(sum(|k| x[[m, k]] * v[[n, k]])) * sum(|j| w[[n, j]] * x[[m, j]])");
-    assert!(
-        (0..2).all(|family| 300 <= gated[family] && gated[family] < one[family]),
-        "{gated:?} of {one:?}"
-    );
+    assert!(one.len() >= 2 && gated.keys().eq(one.keys()), "{gated:?} of {one:?}");
+    let fewer = |family: &&str| 300 <= gated[family] && gated[family] < one[family];
+    assert!(one.keys().all(fewer), "{gated:?} of {one:?}");
     // The same sum twice counts as one.
     let twice = "let p = |m, n| sum(|k| x[[m, k]] * v[[n, k]]); |m, n| p[[m, n]] + sum(|j| x[[m, j]] * v[[n, j]])";
     assert_eq!(points_of(twice), one);
@@ -185,12 +190,13 @@ fn several_sums_share_their_tiles() {
         "|m, n| sum(|k| x[[m, k]] * v[[n, k]]) + sum(|k| x[[m, k]])",
     ];
     for body in others {
-        assert_eq!(points_of(body), [0, 0], "{body}");
+        assert_eq!(points_of(body), BTreeMap::new(), "{body}");
     }
 }
 
 #[test]
 fn every_point_is_legal_and_has_a_text() {
+    let mut families = BTreeSet::new();
     for (source, sizes) in [
         (MATMUL, vec![1024, 512, 256]),
         (MATMUL_F16, vec![64, 512, 96]),
@@ -198,6 +204,7 @@ fn every_point_is_legal_and_has_a_text() {
         (MATMUL, vec![4, 512, 256]),
         (GROUPED, vec![3, 1024, 50, 32]),
         (DEPTHWISE, vec![8, 14, 14, 3, 3]),
+        (TRANSPOSE, vec![128, 64]),
     ] {
         let checked = checked(source);
         let sizes = checked.derive(sizes).unwrap();
@@ -212,10 +219,12 @@ fn every_point_is_legal_and_has_a_text() {
                 assert_eq!(point.to_string().parse::<Schedule>().as_ref(), Ok(point));
                 assert!(!space[..number].contains(point), "{point} stands there twice");
             }
+            families.extend(space.iter().map(Schedule::family));
             let default = schedule::default(&Problem::new(&checked, &specialisation, machine), &sizes);
             assert!(space.contains(&default), "{default}");
         }
     }
+    assert_eq!(families, BTreeSet::from_iter(Schedule::FAMILIES.iter().copied()));
 }
 
 #[test]
@@ -231,7 +240,7 @@ fn what_is_not_in_the_space_is_refused() {
         thread_columns: 4,
         stages: 2,
         blocks: 0,
-        parts: 1,
+        split_k: 1,
     };
     let machine = Machine::like(Target::Sm80);
     let legal = |point: Contract| {
@@ -251,7 +260,7 @@ fn what_is_not_in_the_space_is_refused() {
         block_rows: 128,
         ..point
     };
-    assert!(legal(large) && legal(Contract { parts: 4, ..large }));
+    assert!(legal(large) && legal(Contract { split_k: 4, ..large }));
     let wrong = [
         Contract { block_rows: 0, ..point },
         Contract {
@@ -284,9 +293,9 @@ fn what_is_not_in_the_space_is_refused() {
             blocks: u32::MAX,
             ..point
         },
-        // A split-K that is not among the choices.
-        Contract { parts: 3, ..point },
-        // More threads than a block can have, and too few.
+        // A number of parts that none of the choices is.
+        Contract { split_k: 3, ..point },
+        // More threads than a block has, and fewer than are worth one.
         Contract {
             block_rows: 256,
             block_columns: 256,
@@ -306,7 +315,7 @@ fn what_is_not_in_the_space_is_refused() {
             thread_columns: 8,
             stages: 1,
             blocks: 0,
-            parts: 1,
+            split_k: 1,
         },
     ];
     for point in wrong {
@@ -396,12 +405,7 @@ fn the_space_knows_the_multiprocessors() {
         let l4 = Machine::documented((8, 9), 58).unwrap();
         let blocks = |machine: Machine| -> BTreeSet<u32> {
             let space = schedule::space(&Problem::new(&checked, &specialisation, machine));
-            let blocks = space.iter().map(|point| match point {
-                Schedule::Contract(point) => point.blocks,
-                Schedule::Mma(point) => point.blocks,
-                Schedule::Pointwise(point) => point.blocks,
-                _ => 0,
-            });
+            let blocks = space.iter().map(block_limit);
             for point in &space {
                 assert!(
                     schedule::legal(&Problem::new(&checked, &specialisation, l4), point),
@@ -424,7 +428,14 @@ fn the_space_knows_the_multiprocessors() {
     }
 }
 
-/// Tensor cores multiply only factors that they represent exactly, so they never round what the source does not.
+/// The block limit of a schedule; 0 where the family has none.
+fn block_limit(point: &Schedule) -> u32 {
+    let text = point.to_string();
+    let value = text.split(' ').find_map(|word| word.strip_prefix("blocks="));
+    value.map_or(0, |blocks| blocks.parse().expect("a number"))
+}
+
+/// Tensor cores multiply what has few bits by what it is, and nothing that they would have to round.
 #[test]
 fn tensor_cores_never_round() {
     for (left, right, product, accepted) in [

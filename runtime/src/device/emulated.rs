@@ -1,61 +1,33 @@
-//! The emulated device: kernels run on the CPU, in the calling thread's time.
+//! The emulated device. Kernels run on the CPU, in the calling thread.
 
-use super::{Launch, Owner, Storage};
+use super::launch::BoundLaunch;
 use crate::error::{Error, Result};
-use crate::simulate::{Counts, Profile, Simulated};
-use energy_kernel_compiler::kernel::{self, Kernel};
+use crate::simulate::Emulation;
+use crate::simulate::{Counts, LaunchConfig, Simulated};
+use energy_kernel_compiler::kernel::{Kernel, Launch};
 use energy_kernel_compiler::target::Limits;
-use energy_kernel_emulator::{Argument, Memory, MemoryError, Module, Options};
+use energy_kernel_emulator::{Memory, MemoryError, Module, Options};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// How operators run on an emulated device ([`Gpu::emulated_with`](crate::Gpu::emulated_with)).
-#[derive(Debug, Clone, PartialEq)]
-pub struct Emulation {
-    /// The GPU whose times and energies are simulated.
-    pub profile: Profile,
-    /// Whether every launch is searched for accesses out of bounds, races, reads of memory that nobody wrote and the like; a
-    /// finding is [`Error::Sanitizer`]. Costs a few times the run time. On by default in debug builds.
-    pub sanitize: bool,
-    /// Bytes of device memory.
-    pub memory: u64,
-    /// Threads of the host that a launch may use; none: as many as there are.
-    pub threads: Option<usize>,
-    /// Whether approximate instructions give results as wrong as the hardware's may be.
-    pub approximate: bool,
-}
-
-impl Default for Emulation {
-    fn default() -> Emulation {
-        Emulation {
-            profile: Profile::Hopper,
-            sanitize: cfg!(debug_assertions),
-            memory: 16 << 30,
-            threads: None,
-            approximate: false,
-        }
-    }
-}
-
 /// An emulated device.
 pub(crate) struct Emulated {
-    pub options: Emulation,
+    options: Emulation,
     limits: Limits,
     memory: Arc<Memory>,
-    /// Launches come one after the other, as on a stream.
+    /// Held during a launch: launches run one after the other, as on a stream.
     stream: Mutex<()>,
-    /// How many regions want launches counted.
+    /// The number of regions that want launches counted.
     counting: AtomicU32,
     tally: Mutex<Tally>,
-    /// When launches are broken off.
+    /// The time at which launches are interrupted.
     deadline: Mutex<Option<Instant>>,
 }
 
-/// What the counted launches add up to.
+/// The sums over all counted launches.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Tally {
-    pub launches: u64,
     pub latency_s: f64,
     pub energy_j: f64,
     pub counts: Counts,
@@ -65,11 +37,7 @@ pub(crate) struct Tally {
 pub(crate) struct Allocation {
     memory: Arc<Memory>,
     address: u64,
-}
-
-/// A parsed module.
-pub(crate) struct Loaded {
-    module: Module,
+    bytes: u64,
 }
 
 impl Emulated {
@@ -85,43 +53,58 @@ impl Emulated {
         }
     }
 
+    /// `true` if the memory is this device's.
     pub fn owns(&self, allocation: &Allocation) -> bool {
         Arc::ptr_eq(&self.memory, &allocation.memory)
     }
 
-    pub fn allocate(&self, bytes: u64) -> Result<Storage> {
+    /// Allocates memory without initialising it.
+    pub fn allocate(&self, bytes: u64) -> Result<Allocation> {
         let address = self.memory.allocate(bytes).map_err(|error| match error {
             MemoryError::Exhausted { .. } => Error::OutOfMemory { bytes },
             error => memory_error(error),
         })?;
-        Ok(Storage {
+        Ok(Allocation {
+            memory: self.memory.clone(),
             address,
             bytes,
-            owner: Owner::Emulated(Allocation {
-                memory: self.memory.clone(),
-                address,
-            }),
         })
     }
 
-    /// Executes launches of a loaded kernel, one after the other. A launch that is broken off clears the memory in `zeroed`.
+    /// Parses a kernel's module. Refuses what the driver of the profile's GPU would refuse.
+    pub fn load(&self, kernel: &Kernel) -> Result<Module> {
+        let error = |reason: String| Error::Load {
+            kernel: kernel.name().to_owned(),
+            reason,
+            log: String::new(),
+        };
+        kernel.fits(&self.limits).map_err(|e| error(e.to_string()))?;
+        let module = Module::parse(&kernel.ptx).map_err(|e| error(e.to_string()))?;
+        for launch in &kernel.launches {
+            module.check(&launch.entry).map_err(|e| error(e.to_string()))?;
+        }
+        Ok(module)
+    }
+
+    /// Runs the launches of a module in order. If one is interrupted, clears the memory in `zeroed`.
     pub fn launch<'s>(
         &self,
-        loaded: &Loaded,
-        launches: &[Launch<'_>],
-        mut zeroed: impl Iterator<Item = &'s Storage>,
+        module: &Module,
+        launches: &[BoundLaunch<'_>],
+        mut zeroed: impl Iterator<Item = &'s Allocation>,
     ) -> Result<()> {
-        let _one_after_the_other = locked(&self.stream);
-        let mut executed = launches.iter().map(|launch| self.execute(loaded, launch));
-        let ended = executed.try_for_each(|executed| executed);
+        let _stream = locked(&self.stream);
+        let ended = launches.iter().try_for_each(|launch| self.execute(module, launch));
         if let Err(Error::Emulator { .. }) = ended {
-            zeroed.try_for_each(Storage::clear)?;
+            zeroed.try_for_each(Allocation::clear)?;
         }
         ended
     }
 
-    fn execute(&self, loaded: &Loaded, launch: &Launch<'_>) -> Result<()> {
-        let arguments: Vec<Argument> = launch.arguments.to_bytes().map(Argument::Bytes).collect();
+    fn execute(&self, module: &Module, bound: &BoundLaunch<'_>) -> Result<()> {
+        let arguments: Vec<energy_kernel_emulator::Argument> = (bound.arguments.to_bytes())
+            .map(energy_kernel_emulator::Argument::Bytes)
+            .collect();
         let count = self.counting.load(Relaxed) > 0;
         let options = Options {
             sanitize: self.options.sanitize,
@@ -131,20 +114,20 @@ impl Emulated {
             deadline: *locked(&self.deadline),
             ..Options::default()
         };
-        let kernel::Launch {
+        let Launch {
             entry,
             block,
             dynamic_shared,
             ..
-        } = launch.launch;
+        } = bound.launch;
         let request = energy_kernel_emulator::Launch {
-            grid: launch.grid,
+            grid: bound.grid,
             block: *block,
             dynamic_shared: *dynamic_shared,
             arguments: &arguments,
             options,
         };
-        let report = energy_kernel_emulator::launch(&loaded.module, entry, &self.memory, &request);
+        let report = energy_kernel_emulator::launch(module, entry, &self.memory, &request);
         let report = report.map_err(|error| Error::Emulator {
             kernel: entry.clone(),
             reason: error.to_string(),
@@ -156,14 +139,13 @@ impl Emulated {
             });
         }
         if count {
-            let shape = crate::simulate::Shape {
-                grid: launch.grid,
+            let config = LaunchConfig {
+                grid: bound.grid,
                 block: *block,
                 dynamic_shared: *dynamic_shared,
             };
-            let simulated = Simulated::of(self.options.profile, &report.counts, shape);
+            let simulated = Simulated::of(self.options.profile, &report.counts, config);
             let mut tally = locked(&self.tally);
-            tally.launches += 1;
             tally.latency_s += simulated.latency_s;
             tally.energy_j += simulated.energy_j;
             tally.counts += report.counts;
@@ -171,7 +153,7 @@ impl Emulated {
         Ok(())
     }
 
-    /// Runs work whose launches, like those of other threads on this device, are broken off at this time.
+    /// Runs `work`. Launches that have not ended by the deadline are interrupted, also those of other threads on this device.
     pub fn until<R>(&self, deadline: Instant, work: impl FnOnce() -> R) -> R {
         let before = locked(&self.deadline).replace(deadline);
         let result = work();
@@ -179,7 +161,7 @@ impl Emulated {
         result
     }
 
-    /// Runs work with its launches counted. Launches of other threads on this device count in as well.
+    /// Runs `work` and returns the sums over its launches. Launches of other threads on this device are included.
     pub fn counted<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<(Tally, R)> {
         struct Guard<'a>(&'a AtomicU32);
         impl Drop for Guard<'_> {
@@ -195,7 +177,6 @@ impl Emulated {
         let after = read();
         drop(guard);
         let tally = Tally {
-            launches: after.launches - before.launches,
             latency_s: after.latency_s - before.latency_s,
             energy_j: after.energy_j - before.energy_j,
             counts: after.counts - before.counts,
@@ -204,26 +185,9 @@ impl Emulated {
     }
 }
 
-/// What is behind these locks is whole whenever they are released, whoever panicked.
+/// The data behind these locks is consistent whenever they are released, also by a panic.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Emulated {
-    /// Loads a kernel, or refuses it as the driver of the profile's GPU would.
-    pub fn load(&self, kernel: &Kernel) -> Result<Loaded> {
-        let error = |reason: String| Error::Load {
-            kernel: kernel.name().to_owned(),
-            reason,
-            log: String::new(),
-        };
-        kernel.fits(&self.limits).map_err(|e| error(e.to_string()))?;
-        let module = Module::parse(&kernel.ptx).map_err(|e| error(e.to_string()))?;
-        for launch in &kernel.launches {
-            module.check(&launch.entry).map_err(|e| error(e.to_string()))?;
-        }
-        Ok(Loaded { module })
-    }
 }
 
 fn memory_error(error: MemoryError) -> Error {
@@ -234,22 +198,30 @@ fn memory_error(error: MemoryError) -> Error {
 }
 
 impl Allocation {
-    pub fn write(&self, address: u64, bytes: &[u8]) -> Result<()> {
-        self.memory.write(address, bytes).map_err(memory_error)
+    pub fn address(&self) -> u64 {
+        self.address
     }
 
-    pub fn read(&self, address: u64, bytes: &mut [u8]) -> Result<()> {
-        self.memory.read(address, bytes).map_err(memory_error)
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
-    pub fn clear(&self, address: u64, bytes: u64) -> Result<()> {
-        self.memory.fill(address, 0, bytes).map_err(memory_error)
+    pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.memory.write(self.address + offset, bytes).map_err(memory_error)
+    }
+
+    pub fn read(&self, offset: u64, bytes: &mut [u8]) -> Result<()> {
+        self.memory.read(self.address + offset, bytes).map_err(memory_error)
+    }
+
+    pub fn clear(&self) -> Result<()> {
+        self.memory.fill(self.address, 0, self.bytes).map_err(memory_error)
     }
 }
 
 impl Drop for Allocation {
     fn drop(&mut self) {
-        // Allocated once, freed once: there is nothing that could go wrong.
+        // Allocated once and freed once, so this cannot fail.
         let _ = self.memory.free(self.address);
     }
 }

@@ -1,18 +1,22 @@
-//! The two kinds of device behind one interface: memory, modules, launches.
+//! Real and emulated devices behind one interface: memory, modules, launches.
 
 pub(crate) mod cuda;
 #[cfg(feature = "emulator")]
 pub(crate) mod emulated;
+mod launch;
 pub(crate) mod probe;
+mod storage;
+
+pub(crate) use launch::BoundLaunch;
+pub(crate) use storage::Storage;
 
 #[cfg(feature = "emulator")]
 use crate::error::Error;
 use crate::error::Result;
-use energy_kernel_compiler::bind::Arguments;
-use energy_kernel_compiler::kernel::{self, Kernel};
+use energy_kernel_compiler::kernel::Kernel;
 use std::sync::Arc;
 
-/// A device, and the order (a stream) in which work is given to it. Cheap to clone.
+/// A device and one of its streams. Cheap to clone.
 #[derive(Clone)]
 pub(crate) enum Device {
     Cuda(Arc<cuda::Cuda>),
@@ -20,39 +24,16 @@ pub(crate) enum Device {
     Emulated(Arc<emulated::Emulated>),
 }
 
-/// Memory of a device, freed with it. Work that is already queued still finds it.
-pub(crate) struct Storage {
-    pub address: u64,
-    pub bytes: u64,
-    pub owner: Owner,
-}
-
-/// Whose the memory is.
-pub(crate) enum Owner {
-    Cuda(cuda::Allocation),
+/// A kernel's module on a device. Cheap to clone.
+#[derive(Clone)]
+pub(crate) enum LoadedModule {
+    Cuda(Arc<cuda::Module>),
     #[cfg(feature = "emulator")]
-    Emulated(emulated::Allocation),
-}
-
-/// A kernel on a device, ready to be launched.
-pub(crate) enum Loaded {
-    Cuda(cuda::Module),
-    #[cfg(feature = "emulator")]
-    Emulated(Box<emulated::Loaded>),
-}
-
-/// A launch at concrete sizes, with its arguments.
-pub(crate) struct Launch<'a> {
-    /// The position among the kernel's launches.
-    pub number: usize,
-    pub launch: &'a kernel::Launch,
-    /// No side is 0.
-    pub grid: [u32; 3],
-    pub arguments: Arguments,
+    Emulated(Arc<energy_kernel_emulator::Module>),
 }
 
 impl Device {
-    /// Whether what is queued goes into a graph.
+    /// `true` if the stream is being captured into a graph.
     pub fn is_capturing(&self) -> Result<bool> {
         match self {
             Device::Cuda(cuda) => cuda.is_capturing(),
@@ -61,21 +42,29 @@ impl Device {
         }
     }
 
-    /// Allocates memory with any contents.
+    /// Allocates memory without initialising it.
     pub fn allocate(&self, bytes: u64) -> Result<Storage> {
         match self {
-            Device::Cuda(cuda) => cuda.allocate(bytes),
+            Device::Cuda(cuda) => cuda
+                .allocate(bytes)
+                .map(|allocation| Storage::Cuda(Arc::new(allocation))),
             #[cfg(feature = "emulator")]
-            Device::Emulated(emulated) => emulated.allocate(bytes),
+            Device::Emulated(emulated) => {
+                let allocation = emulated.allocate(bytes)?;
+                Ok(Storage::Emulated(Arc::new(allocation)))
+            }
         }
     }
 
-    /// Loads a kernel. Slow: the driver compiles it.
-    pub fn load(&self, kernel: &Kernel) -> Result<Loaded> {
+    /// Loads a kernel's module. Slow: the driver compiles the PTX.
+    pub fn load(&self, kernel: &Kernel) -> Result<LoadedModule> {
         match self {
-            Device::Cuda(cuda) => cuda.load(kernel).map(Loaded::Cuda),
+            Device::Cuda(cuda) => cuda.load(kernel).map(|module| LoadedModule::Cuda(Arc::new(module))),
             #[cfg(feature = "emulator")]
-            Device::Emulated(emulated) => emulated.load(kernel).map(|module| Loaded::Emulated(Box::new(module))),
+            Device::Emulated(emulated) => {
+                let module = emulated.load(kernel)?;
+                Ok(LoadedModule::Emulated(Arc::new(module)))
+            }
         }
     }
 
@@ -88,42 +77,47 @@ impl Device {
         }
     }
 
-    /// Whether memory can be used by work on this device.
+    /// `true` if work on this device can use the memory.
     pub fn reaches(&self, storage: &Storage) -> bool {
-        match (self, &storage.owner) {
-            (Device::Cuda(cuda), Owner::Cuda(allocation)) => cuda.same_device(allocation),
+        match (self, storage) {
+            (Device::Cuda(cuda), Storage::Cuda(allocation)) => cuda.same_device(allocation),
             #[cfg(feature = "emulator")]
-            (Device::Emulated(emulated), Owner::Emulated(allocation)) => emulated.owns(allocation),
+            (Device::Emulated(emulated), Storage::Emulated(allocation)) => emulated.owns(allocation),
             #[cfg(feature = "emulator")]
             _ => false,
         }
     }
 
-    /// Queues launches of a loaded kernel, one after the other, after all earlier work on the memory that they use.
+    /// Queues the launches of a module in order, after all earlier work on the memory they use.
     ///
-    /// `operator` names them in errors. They leave the memory in `zeroed` at 0, unless one of them is broken off.
+    /// `operator` names them in errors. `storages` holds the tensors; `zeroed` the workspace that the launches leave at 0 unless one of
+    /// them is interrupted.
     #[cfg_attr(not(feature = "emulator"), expect(unused_variables))]
     pub fn launch<'s>(
         &self,
         operator: &str,
-        loaded: &Arc<Loaded>,
-        launches: &[Launch<'_>],
+        module: &LoadedModule,
+        launches: &[BoundLaunch<'_>],
         zeroed: impl Iterator<Item = &'s Storage>,
-        storages: impl Iterator<Item = &'s Arc<Storage>> + Clone,
+        storages: impl Iterator<Item = &'s Storage> + Clone,
     ) -> Result<()> {
-        match (self, &**loaded) {
-            (Device::Cuda(cuda), Loaded::Cuda(module)) => cuda.launch(operator, loaded, module, launches, storages),
+        match (self, module) {
+            (Device::Cuda(cuda), LoadedModule::Cuda(module)) => {
+                cuda.launch(operator, module, launches, storages.filter_map(Storage::cuda))
+            }
             #[cfg(feature = "emulator")]
-            (Device::Emulated(emulated), Loaded::Emulated(module)) => emulated.launch(module, launches, zeroed),
+            (Device::Emulated(emulated), LoadedModule::Emulated(module)) => {
+                emulated.launch(module, launches, zeroed.filter_map(Storage::emulated))
+            }
             #[cfg(feature = "emulator")]
             (_, other) => Err(Error::WrongKind {
                 what: "this kernel",
-                emulated: matches!(other, Loaded::Emulated(_)),
+                emulated: matches!(other, LoadedModule::Emulated(_)),
             }),
         }
     }
 
-    /// The first failed release of something that was dropped, since the last call of this.
+    /// Returns the first failed release since the previous call.
     pub fn unreleased(&self) -> Result<()> {
         match self {
             Device::Cuda(cuda) => cuda.unreleased(),
@@ -132,61 +126,12 @@ impl Device {
         }
     }
 
-    /// What it is called in messages.
+    /// The name of the device in messages.
     pub fn describe(&self) -> String {
         match self {
             Device::Cuda(cuda) => format!("GPU {}", cuda.ordinal()),
             #[cfg(feature = "emulator")]
             Device::Emulated(_) => "an emulated GPU".to_owned(),
-        }
-    }
-}
-
-impl Storage {
-    /// Copies bytes in, at an offset. The host memory is free when this returns.
-    pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<()> {
-        debug_assert!(offset + bytes.len() as u64 <= self.bytes);
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        match &self.owner {
-            Owner::Cuda(allocation) => allocation.write(self.address + offset, bytes),
-            #[cfg(feature = "emulator")]
-            Owner::Emulated(allocation) => allocation.write(self.address + offset, bytes),
-        }
-    }
-
-    /// Copies bytes out, from an offset, after all work queued where the memory is at home.
-    pub fn read(&self, offset: u64, bytes: &mut [u8]) -> Result<()> {
-        debug_assert!(offset + bytes.len() as u64 <= self.bytes);
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        match &self.owner {
-            Owner::Cuda(allocation) => allocation.read(self.address + offset, bytes),
-            #[cfg(feature = "emulator")]
-            Owner::Emulated(allocation) => allocation.read(self.address + offset, bytes),
-        }
-    }
-
-    /// Sets all bytes to 0.
-    pub fn clear(&self) -> Result<()> {
-        if self.bytes == 0 {
-            return Ok(());
-        }
-        match &self.owner {
-            Owner::Cuda(allocation) => allocation.clear(self.address, self.bytes),
-            #[cfg(feature = "emulator")]
-            Owner::Emulated(allocation) => allocation.clear(self.address, self.bytes),
-        }
-    }
-
-    /// What its device is called in messages.
-    pub fn describe(&self) -> String {
-        match &self.owner {
-            Owner::Cuda(allocation) => format!("GPU {}", allocation.home().context().ordinal()),
-            #[cfg(feature = "emulator")]
-            Owner::Emulated(_) => "an emulated GPU".to_owned(),
         }
     }
 }

@@ -8,8 +8,8 @@ use libloading::Library;
 use std::ffi::c_int;
 use std::sync::OnceLock;
 
-/// Every function of the driver that this crate reaches, directly or through cudarc, which calls some when it drops contexts, streams and
-/// slices. Tests on the virtual GPU compare them with the functions that are called.
+/// Every driver function that this crate calls, directly or through cudarc, which calls some when it drops contexts, streams and slices.
+/// Tests on the virtual GPU compare the list with the functions that are called.
 pub const SYMBOLS: [&str; 46] = [
     "cuCtxDestroy_v2",
     "cuCtxGetCurrent",
@@ -70,7 +70,7 @@ pub(super) struct Driver {
     _library: Library,
 }
 
-/// The driver, or why there is none. Success is remembered; a failure is tried again at the next call.
+/// Returns the driver. Success is remembered; after a failure the next call tries again.
 pub(super) fn driver() -> Result<&'static Driver> {
     static DRIVER: OnceLock<Driver> = OnceLock::new();
     if let Some(driver) = DRIVER.get() {
@@ -129,7 +129,7 @@ fn probe(library: Library) -> Result<Driver> {
     })
 }
 
-/// What the codes mean that `cuInit` is known to return.
+/// The meanings of the codes that `cuInit` is known to return.
 fn init_error(code: c_int) -> &'static str {
     match code {
         2 => "out of memory",

@@ -1,4 +1,4 @@
-//! How a board's counter behaves: measured once per machine, before its figures are believed.
+//! Calibration: measures the behaviour of a board's counter, once per machine, before its figures are trusted.
 
 use super::board::Board;
 use super::estimate::{Power, Ticks};
@@ -7,32 +7,33 @@ use crate::error::Result;
 use std::fmt::{Display, Formatter};
 use std::time::Duration;
 
-/// Periods in seconds of the loads that are switched on and off, half the time each: far from the counter's own, at it, and beside it.
+/// The periods of the loads in seconds: far from the counter's own period, at it, and near it. Each load is on for half of its period.
 pub const LOAD_PERIODS: [f64; 3] = [0.025, 0.1, 0.13];
 
-/// Each of these loads is watched so long.
+/// The time for which each load is measured.
 const LOAD_WINDOW: Duration = Duration::from_secs(3);
 
-/// Steps of the counter that are watched.
+/// The number of counter steps that are measured.
 const STEPS: usize = 16;
 
-/// Loads that draw the same mean power are seen to differ by more than this part: the counter samples power instead of adding it up.
+/// If loads of equal mean power seem to differ by more than this fraction, the counter samples power instead of integrating it.
 const MOST_DISAGREEMENT: f64 = 0.05;
 
-/// How the counter behaves.
+/// The behaviour of a counter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Calibration {
-    /// Seconds between its steps: the median, the shortest, the longest.
+    /// Seconds between steps: the median, the shortest, the longest.
     pub step_s: [f64; 3],
-    /// Seconds that reading it takes: the median, the shortest, the longest.
+    /// Seconds per reading: the median, the shortest, the longest.
     pub call_s: [f64; 3],
-    /// For loads that were on half of the time: the period in seconds, and mean power. Empty where no load was given.
+    /// The period in seconds and the mean power of each load, which was on for half of the time. Empty without loads.
     pub loads: Vec<(f64, Power)>,
 }
 
 impl Calibration {
-    /// By which part of their mean the loads' powers differ, the largest from the least; none without loads. They draw the same power,
-    /// so that a counter which adds up all of it shows no difference.
+    /// The range of the loads' powers as a fraction of their mean. `None` without loads.
+    ///
+    /// All loads draw the same mean power, so a counter that integrates power shows no difference.
     pub fn disagreement(&self) -> Option<f64> {
         let watts = || self.loads.iter().map(|(_, power)| power.watts);
         let mean = watts().sum::<f64>() / self.loads.len() as f64;
@@ -41,23 +42,23 @@ impl Calibration {
         Some((most - least) / mean)
     }
 
-    /// Whether the counter confuses loads that are switched on and off at about its own period; none without loads.
+    /// `true` if the counter aliases loads with about its own period. `None` without loads.
     pub fn aliases(&self) -> Option<bool> {
         Some(self.disagreement()? > MOST_DISAGREEMENT)
     }
 }
 
 impl<B: Board> Meter<B> {
-    /// Finds out how the counter behaves: watches some steps of it, less than three seconds.
+    /// Measures the steps of the counter. Takes less than three seconds.
     ///
     /// # Errors
-    /// [`Error::Energy`](crate::Error::Energy) if it does not move.
+    /// [`Error::Energy`](crate::Error::Energy) if the counter does not move.
     pub fn calibrate(&self) -> Result<Calibration> {
         let mut ticks = Ticks::default();
         let mut calls = Vec::new();
         for _ in 0..=STEPS {
             self.next_tick(&mut ticks)?;
-            // Directly after a step, so that none is missed.
+            // Directly after a step, so that no step is missed.
             let (asked, answered, value) = self.read()?;
             ticks.read(asked, answered, value);
             calls.push(answered - asked);
@@ -70,8 +71,9 @@ impl<B: Board> Meter<B> {
         })
     }
 
-    /// [`calibrate`](Meter::calibrate), and finds out whether the counter aliases: `load` keeps the GPU busy for so many seconds, and
-    /// waits for it. Takes some 15 s.
+    /// Measures the steps of the counter, and whether it aliases. Takes about 15 s.
+    ///
+    /// `load` must keep the GPU busy for the given number of seconds and wait for it.
     ///
     /// # Errors
     /// Those of `load`; [`Error::Energy`](crate::Error::Energy) if the counter does not move.
@@ -92,7 +94,7 @@ impl<B: Board> Meter<B> {
     }
 }
 
-/// The median, the least and the most.
+/// The median, the smallest and the largest value.
 fn spread(mut values: Vec<f64>) -> [f64; 3] {
     values.sort_by(f64::total_cmp);
     let at = |position: usize| values.get(position).copied().unwrap_or(0.0);

@@ -1,25 +1,24 @@
-//! From readings of the counter to watts. Pure: times are given, and no device is asked.
+//! Estimates watts from readings of the counter. Pure: it takes times as arguments and reads no device.
 //!
-//! A step of the counter is seen late, by a part of the time between two readings and by whatever the board's own clock jitters. These
-//! delays, not the joules, make the error: the energy between two ticks is exact, the time between them is not. Of the estimators
-//! that were compared in simulated time (`cargo bench --bench energy --features energy`), the slope between the mean of the first
-//! two ticks and that of the last two is used:
+//! A step of the counter is seen late, by a part of the time between two readings and by the jitter of the board's own clock. These delays
+//! cause the error: the energy between two ticks is exact, the time between them is not. The estimate is the slope between the mean of the
+//! first two ticks and the mean of the last two. `cargo bench --bench energy --features energy` compares estimators in simulated time:
 //!
-//! - the difference between the first and the last tick alone errs by a third more;
-//! - a least-squares line errs by a third to a half less where power is steady, and more than twice as much in 5 s where it fluctuates by 1 %, with intervals
-//!   that then hold the truth half of the time: it weighs the middle of the window more than its ends.
+//! - The difference between the first and the last tick has a third more error.
+//! - A least-squares line has a third to a half less error if power is steady. If power fluctuates by 1 % it has more than twice the error
+//!   over 5 s, and its intervals hold the true power only half of the time: it weighs the middle of the window more than its ends.
 //!
-//! The spread of the delays comes from the ticks themselves: each tick's distance from the line between its neighbours (a second difference),
-//! which slow changes of power hardly touch.
+//! The spread of the delays comes from the ticks themselves: the distance of each tick from the line between its neighbours (a second
+//! difference), which slow changes of power hardly affect.
 
 /// A reading of the counter that shows a step of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tick {
     /// When it was seen, in seconds.
     pub at: f64,
-    /// It happened at most so many seconds before.
+    /// The step happened at most this many seconds before.
     pub gap: f64,
-    /// The counter's new value, less where it began.
+    /// The energy since the first reading, in joules.
     pub joules: f64,
 }
 
@@ -28,42 +27,41 @@ pub struct Tick {
 pub struct Power {
     /// Watts of the whole board.
     pub watts: f64,
-    /// Half the width of the 95 % confidence interval, in watts: of what the board drew in this window, not of what it will draw in
-    /// the next.
+    /// Half the width of the 95 % confidence interval, in watts. It covers this window, not the next one.
     pub interval: f64,
-    /// When it begins and ends, on the clock of the readings.
+    /// The start and the end in seconds, on the clock of the readings.
     pub span: (f64, f64),
-    /// Ticks it rests on.
+    /// The number of ticks used.
     pub ticks: usize,
 }
 
-/// So many ticks are averaged at each end of a window.
+/// The number of ticks averaged at each end of a window.
 const EDGE: usize = 2;
 
-/// A tick whose gap is so many times the usual one was seen while something else held up the readings: it tells too little.
+/// A tick is left out if its gap exceeds the median by this factor: something held up the readings.
 const WIDE: f64 = 3.0;
 
 /// Some drivers count in 32 bits.
 const WRAP: u64 = 1 << 32;
 
-/// No board draws more, in watts: a reading that says so is wrong.
+/// The most power that a board can draw, in watts. A reading beyond it is wrong.
 const MOST_WATTS: f64 = 20_000.0;
 
-/// The counter may lag by so many seconds, and then show their energy at once.
+/// The longest time in seconds that the counter may lag before it shows the energy of that time at once.
 const MOST_LAG: f64 = 1.0;
 
-/// So many readings in a row that do not follow from those before: the counter has begun anew.
+/// More implausible readings than this in a row mean that the counter was reset.
 const MOST_ODD: u32 = 3;
 
 /// The steps of a counter, found in its readings.
 ///
-/// A reading that is less than the one before, or implausibly more, is passed over; if it persists, the counter was reset, and the
-/// ticks begin anew. A counter of 32 bits may wrap.
+/// A reading that is below the previous one, or implausibly far above it, is ignored. If such readings persist, the counter was reset, and
+/// the ticks start anew. A 32-bit counter may wrap.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ticks {
     ticks: Vec<Tick>,
     last: Option<Reading>,
-    /// When it was first read, and what it showed.
+    /// The time and the value of the first reading.
     began: f64,
     first: u64,
     odd: u32,
@@ -73,14 +71,14 @@ pub struct Ticks {
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Reading {
     asked: f64,
-    /// As it was read.
+    /// The value as it was read.
     raw: u64,
-    /// With what it wrapped by.
+    /// The value without wraps.
     millijoules: u64,
 }
 
 impl Ticks {
-    /// Takes in a reading that was asked for and answered at these times. Whether it shows a step.
+    /// Adds a reading that was requested and answered at these times. Returns `true` if it shows a step.
     pub fn read(&mut self, asked: f64, answered: f64, raw: u64) -> bool {
         let Some(last) = self.last else {
             self.begin(asked, raw);
@@ -106,7 +104,7 @@ impl Ticks {
         };
         self.odd = 0;
         let millijoules = last.millijoules + moved;
-        // A thread may rest between asking and looking at the clock, so the gap begins before the last reading was asked for.
+        // A thread may pause between the request and its look at the clock, so the gap starts before the last request.
         if moved > 0 {
             self.ticks.push(Tick {
                 at: answered,
@@ -136,38 +134,39 @@ impl Ticks {
         &self.ticks
     }
 
-    /// The counter's last value, less where it began.
+    /// The energy from the first reading to the last, in joules.
     pub fn joules(&self) -> f64 {
         self.last
             .map_or(0.0, |reading| (reading.millijoules - self.first) as f64 * 1e-3)
     }
 
-    /// How often the counter began anew.
+    /// The number of resets of the counter.
     pub fn resets(&self) -> u32 {
         self.resets
     }
 
-    /// When the last step was seen; where there was none, when the counter was first read.
+    /// The time of the last step, else of the first reading.
     pub fn last_moved(&self) -> f64 {
         self.ticks.last().map_or(self.began, |tick| tick.at)
     }
 }
 
 impl Tick {
-    /// When it most likely happened.
+    /// The most likely time of the step.
     fn middle(&self) -> f64 {
         self.at - self.gap / 2.0
     }
 }
 
-/// Mean power over these ticks; none where they are too few.
+/// Estimates the mean power over these ticks. `None` if there are too few.
 ///
 /// ```text
 ///   P = (Ē_last − Ē_first) / (t̄_last − t̄_first),        the means over two ticks at each end
 ///   d_i = (t_i − E_i/P) − ½ (t_{i−1} − E_{i−1}/P) − ½ (t_{i+1} − E_{i+1}/P),      σ² = Σ d² / (n − 2) / 1.5
 ///   interval = P · t_{0.975} · σ · √(2/2) / (t̄_last − t̄_first)
 /// ```
-/// where `t` is Student's quantile at 0.6 (n − 2) degrees of freedom: second differences overlap (by the benchmark, which measures coverage).
+/// where `t` is Student's quantile at 0.6 (n − 2) degrees of freedom. The factor 0.6 accounts for overlapping second differences; the
+/// benchmark measures the resulting coverage.
 pub fn mean_power(ticks: &[Tick]) -> Option<Power> {
     let mut gaps: Vec<f64> = ticks.iter().map(|tick| tick.gap).collect();
     gaps.sort_by(f64::total_cmp);
@@ -210,8 +209,10 @@ pub fn mean_power(ticks: &[Tick]) -> Option<Power> {
     })
 }
 
-/// Half the width of the 95 % confidence interval of a mean in units of its standard error, by Student's distribution with so many
-/// degrees of freedom (not below 1). Cornish and Fisher's expansion (Abramowitz and Stegun 26.7.5), exact to 0.2 % from 4 on; tables below.
+/// Half the width of the 95 % confidence interval of a mean, in units of its standard error, for Student's distribution with this many
+/// degrees of freedom (at least 1).
+///
+/// From 4 degrees on it uses the Cornish–Fisher expansion (Abramowitz and Stegun 26.7.5), which is exact to 0.2 %; below, a table.
 pub fn students_quantile(freedom: f64) -> f64 {
     const TABLE: [f64; 4] = [12.706, 4.303, 3.182, 2.776];
     const Z: f64 = 1.959_964;
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn steady_power_is_found_between_ticks() {
+    fn steady_power_is_estimated_between_ticks() {
         let ticks = ticks_of(readings(526, 1_000_000));
         assert_eq!(ticks.ticks().len(), 21);
         assert!((ticks.ticks()[0].gap - 5e-3).abs() < 1e-9, "{ticks:?}");
@@ -259,11 +260,11 @@ mod tests {
     }
 
     #[test]
-    fn too_few_ticks_are_no_window() {
+    fn too_few_ticks_give_no_estimate() {
         assert_eq!(mean_power(&[]), None);
         assert_eq!(mean_power(ticks_of(readings(76, 0)).ticks()), None);
         assert!(mean_power(ticks_of(readings(101, 0)).ticks()).is_some());
-        // A counter that moves and goes nowhere.
+        // A counter that steps without energy.
         let still = [Tick {
             at: 1.0,
             gap: 0.0,
@@ -273,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tick_that_was_seen_late_is_left_out() {
+    fn a_late_tick_is_left_out() {
         let mut ticks = ticks_of(readings(526, 0)).ticks().to_vec();
         let last = ticks.len() - 1;
         ticks[last].at += 0.08;
@@ -283,9 +284,9 @@ mod tests {
     }
 
     #[test]
-    fn wrong_readings_are_passed_over_and_wraps_are_not() {
+    fn wrong_readings_are_ignored_and_wraps_are_not() {
         let expected = ticks_of(readings(526, 0));
-        // Zero, a number of another order, and less than before.
+        // Zero, a number of another magnitude, and one below the previous.
         let spoiled = readings(526, 5_000_000)
             .enumerate()
             .map(|(i, (asked, answered, raw))| match i {
@@ -303,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_that_was_reset_begins_anew() {
+    fn a_reset_starts_the_ticks_anew() {
         let reset = readings(1052, 9_000_000).map(|(asked, answered, raw)| match raw {
             9_600_000.. => (asked, answered, raw - 9_600_000),
             _ => (asked, answered, raw),

@@ -1,4 +1,4 @@
-//! The protocol: when the counter is read, and for how long.
+//! The measuring protocol: the times at which the counter is read.
 
 use super::board::{Board, BoardState};
 use super::estimate::{Power, Tick, Ticks, mean_power};
@@ -10,47 +10,48 @@ use crate::gpu::Gpu;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Work runs so long before its window begins, so that counter, clocks and regulators have followed it.
+/// The time that work runs before its window begins, so that counter, clocks and regulators have settled.
 pub const SETTLING: Duration = Duration::from_millis(500);
 
-/// The longest that a tick of the counter is waited for, in seconds.
+/// The longest wait for a tick of the counter, in seconds.
 const PATIENCE: f64 = 2.0;
 
-/// Between two readings of the counter, in seconds. One reading costs up to some milliseconds itself.
+/// The pause between two readings of the counter, in seconds. A reading itself takes up to a few milliseconds.
 const POLL: f64 = 1e-3;
 
-/// Between two readings of instant power, in seconds: faster ones may return zeros.
+/// The pause between two readings of instant power, in seconds. Faster ones may return zeros.
 const POLL_POWER: f64 = 0.05;
 
-/// Between two looks at the state of the board, in seconds: they take several calls, right after a tick, when the next is far.
+/// The pause between two readings of the board's state, in seconds. Each takes several calls, made right after a tick.
 const POLL_STATE: f64 = 0.25;
 
-/// So many failures in a row to read the counter are borne.
+/// The number of successive failures to read the counter that are tolerated.
 const MOST_FAILURES: u32 = 3;
 
-/// The meter of one board.
+/// The meter of a board.
+#[derive(Debug)]
 pub struct Meter<B = Nvml> {
     board: B,
 }
 
-/// Mean power over whole ticks of the counter.
+/// A measurement over whole ticks of the counter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Window {
-    /// Mean power, by the counter.
+    /// The mean power by the counter.
     pub power: Power,
-    /// Mean of instant power polled meanwhile, for a cross-check; none where the board does not say.
+    /// The mean of instant power in watts, for a cross-check. `None` if unknown.
     pub instant_watts: Option<f64>,
-    /// What else was seen of the board meanwhile.
+    /// The states of the board in the window.
     pub survey: Survey,
 }
 
 impl Window {
-    /// Its length.
+    /// The length in seconds.
     pub fn seconds(&self) -> f64 {
         self.power.span.1 - self.power.span.0
     }
 
-    /// Whether instant power says something else, by more than 2 %.
+    /// `true` if instant power differs by more than 2 %.
     pub fn disagrees(&self) -> bool {
         let watts = self.power.watts;
         self.instant_watts
@@ -59,10 +60,10 @@ impl Window {
 }
 
 impl Meter {
-    /// The meter of a GPU's board.
+    /// Opens the meter of a GPU's board.
     ///
     /// # Errors
-    /// [`Error::Energy`] without NVML, without a counter, or when the board is partitioned (the counter is the whole board's);
+    /// [`Error::Energy`] without NVML, without a counter, or if the board is partitioned, because the counter is the whole board's;
     /// [`Error::WrongKind`] for an emulated GPU.
     pub fn open(gpu: &Gpu) -> Result<Meter> {
         #[cfg_attr(not(feature = "emulator"), expect(irrefutable_let_patterns))]
@@ -78,14 +79,14 @@ impl Meter {
     /// The driver's version.
     ///
     /// # Errors
-    /// [`Error::Energy`] if NVML does not say.
+    /// [`Error::Energy`] if NVML does not state it.
     pub fn driver(&self) -> Result<String> {
         self.board.driver()
     }
 }
 
 impl<B: Board> Meter<B> {
-    /// The meter of this board.
+    /// Creates the meter of this board.
     pub fn on(board: B) -> Meter<B> {
         Meter { board }
     }
@@ -95,7 +96,7 @@ impl<B: Board> Meter<B> {
         &self.board
     }
 
-    /// The state of the board now.
+    /// The state of the board at this moment.
     ///
     /// # Errors
     /// [`Error::Energy`] if the board is gone.
@@ -103,8 +104,10 @@ impl<B: Board> Meter<B> {
         self.board.state()
     }
 
-    /// Runs `step` again and again, and returns the mean power meanwhile, over at least that long. A step gives the GPU work and keeps
-    /// it busy: it should wait for the step before, not for its own. Let the work run for [`SETTLING`] before.
+    /// Repeats `step` and measures the mean power over at least this long.
+    ///
+    /// A step queues work. To keep the GPU busy it should wait for the previous step's work, not for its own. Let the work run for
+    /// [`SETTLING`] before.
     ///
     /// # Errors
     /// Those of `step`, and of [`watch`](Meter::watch).
@@ -131,11 +134,12 @@ impl<B: Board> Meter<B> {
         })
     }
 
-    /// Mean power from now on, over at least that long, whatever the GPU does: from a tick of the counter to a tick of it. The first
-    /// tick is left out: it ends an interval that began before.
+    /// Measures the mean power from now on, over at least this long. The window extends from one tick of the counter to another.
+    ///
+    /// The first tick is left out, because its interval began earlier.
     ///
     /// # Errors
-    /// [`Error::Energy`] if the counter cannot be read, stands still, or moves too seldom, or if this is cancelled.
+    /// [`Error::Energy`] if the counter cannot be read, does not move or moves too seldom; if `cancelled` returns `true`.
     pub fn watch(&self, at_least: Duration, cancelled: impl Fn() -> bool) -> Result<Window> {
         let at_least = at_least.as_secs_f64();
         let limit = self.board.now() + 2.0 * at_least + 2.0 * PATIENCE;
@@ -172,9 +176,9 @@ impl<B: Board> Meter<B> {
                     looked = now;
                 }
             }
-            self.bear(&ticks, now)?;
+            self.check_moving(&ticks, now)?;
             if now > limit {
-                return Err(failed("the energy counter did not move often enough, or not steadily"));
+                return Err(failed("the energy counter moved too seldom or too irregularly"));
             }
             if now - polled >= POLL_POWER {
                 instants.extend(self.board.instant_watts().map(|watts| (now, watts)));
@@ -184,7 +188,7 @@ impl<B: Board> Meter<B> {
         }
     }
 
-    /// Runs `step` again and again until the board's temperature has settled ([`Thermometer`]), at most that long. Whether it has.
+    /// Repeats `step` until the board's temperature has settled ([`Thermometer`]), for at most this long. Returns `true` if it has.
     ///
     /// # Errors
     /// Those of `step`; [`Error::Energy`] if the board is gone.
@@ -212,12 +216,12 @@ impl<B: Board> Meter<B> {
             {
                 return Ok(*tick);
             }
-            self.bear(ticks, answered)?;
+            self.check_moving(ticks, answered)?;
             self.board.rest(POLL);
         }
     }
 
-    /// A reading of the counter: when it was asked for, when it was there, millijoules. Single failures are borne.
+    /// Reads the counter: the time of the request, the time of the answer, and millijoules. Tolerates single failures.
     pub(super) fn read(&self) -> Result<(f64, f64, u64)> {
         let asked = self.board.now();
         let mut failures = 0;
@@ -231,9 +235,9 @@ impl<B: Board> Meter<B> {
         }
     }
 
-    fn bear(&self, ticks: &Ticks, now: f64) -> Result<()> {
+    fn check_moving(&self, ticks: &Ticks, now: f64) -> Result<()> {
         match now - ticks.last_moved() > PATIENCE {
-            true => Err(failed(&format!("the energy counter stands still for {PATIENCE} s"))),
+            true => Err(failed(&format!("the energy counter did not move for {PATIENCE} s"))),
             false => Ok(()),
         }
     }

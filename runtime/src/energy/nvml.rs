@@ -1,4 +1,4 @@
-//! A real board, through NVML.
+//! Real boards, through NVML.
 
 use super::board::{Board, BoardState};
 use crate::error::{Error, Result};
@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 /// NVML's field for power at this moment, in milliwatts.
 const INSTANT_POWER: FieldId = FieldId(186);
 
-/// A board that NVML knows.
+/// A board known to NVML.
+#[derive(Debug)]
 pub struct Nvml {
     device: nvml_wrapper::Device<'static>,
     partitioned: Option<bool>,
@@ -25,8 +26,8 @@ fn failed(what: &str) -> impl FnOnce(NvmlError) -> Error {
     move |error| {
         let advice = match error {
             NvmlError::LibloadingError(_) | NvmlError::LibraryNotFound => "; install the driver's NVML library",
-            NvmlError::NoPermission => "; this user may not read it",
-            NvmlError::NotSupported => "; this board does not count energy (Volta and later do)",
+            NvmlError::NoPermission => "; run as a user who may read it",
+            NvmlError::NotSupported => "; use a board that counts energy (Volta or later)",
             _ => "",
         };
         Error::Energy {
@@ -35,7 +36,7 @@ fn failed(what: &str) -> impl FnOnce(NvmlError) -> Error {
     }
 }
 
-/// The library, opened once. That it could not be opened is not kept: it may be installed while a program runs.
+/// Returns the library, opened once. After a failure the next call tries again, because it may be installed while a program runs.
 fn library() -> Result<&'static Library> {
     static LIBRARY: OnceLock<Library> = OnceLock::new();
     if let Some(library) = LIBRARY.get() {
@@ -46,10 +47,10 @@ fn library() -> Result<&'static Library> {
 }
 
 impl Nvml {
-    /// The board at an address of the PCI bus, as NVML spells it: `00000000:3B:00.0`.
+    /// Opens the board at an address of the PCI bus, as NVML spells it: `00000000:3B:00.0`.
     ///
     /// # Errors
-    /// [`Error::Energy`] without NVML, without a counter, or when the board is partitioned (the counter is the whole board's).
+    /// [`Error::Energy`] without NVML, without a counter, or if the board is partitioned, because the counter is the whole board's.
     pub fn at(bus_id: &str) -> Result<Nvml> {
         let device = library()?
             .device_by_pci_bus_id(bus_id)
@@ -59,14 +60,15 @@ impl Nvml {
             // This board cannot be partitioned.
             Err(NvmlError::NotSupported) => Some(false),
             Err(error) => {
-                tracing::warn!(%error, "NVML does not say if the board is partitioned (MIG)");
+                tracing::warn!(%error, "NVML does not state if the board is partitioned (MIG)");
                 None
             }
         };
         if partitioned == Some(true) {
             return Err(Error::Energy {
-                reason: "the board is partitioned (MIG), and its counter is the whole board's: energies cannot be told apart"
-                    .to_owned(),
+                reason:
+                    "the board is partitioned (MIG), but its counter covers the whole board; use a board without MIG"
+                        .to_owned(),
             });
         }
         let board = Nvml {
@@ -81,11 +83,11 @@ impl Nvml {
     /// The driver's version.
     ///
     /// # Errors
-    /// [`Error::Energy`] if NVML does not say.
+    /// [`Error::Energy`] if NVML does not state it.
     pub fn driver(&self) -> Result<String> {
         library()?
             .sys_driver_version()
-            .map_err(failed("the driver's version is not to be had"))
+            .map_err(failed("the driver's version cannot be read"))
     }
 }
 
@@ -112,7 +114,7 @@ impl Board for Nvml {
             SampleValue::I64(value) => value as f64,
             SampleValue::F64(value) => value,
         };
-        // Polled too fast, it may give zero.
+        // It may be 0 if it is polled too fast.
         (milliwatts > 0.0).then_some(milliwatts * 1e-3)
     }
 
@@ -136,8 +138,8 @@ impl Board for Nvml {
     }
 }
 
-/// How many of these processes are others. This one is among them, if they are any, for it has a context on the board; in a container
-/// it is known by another number than its own.
+/// The number of other processes among these. This process is one of them, because it has a context on the board. Its number is not
+/// compared, because it has another one in a container.
 fn foreign(processes: impl Iterator<Item = u32>) -> usize {
     processes.collect::<BTreeSet<u32>>().len().saturating_sub(1)
 }
@@ -154,9 +156,9 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_without_nvml_is_told_so() {
-        // On a machine with NVML there is no board of that address either.
-        let error = Nvml::at("FFFFFFFF:FF:FF.0").err().expect("no such board");
+    fn a_missing_nvml_is_an_error() {
+        // A machine with NVML has no board at that address either.
+        let error = Nvml::at("FFFFFFFF:FF:FF.0").expect_err("no such board");
         assert!(matches!(error, Error::Energy { .. }), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! The energy of a region of a program that happens once.
+//! The energy of a region of a program that runs once.
 
 use super::board::Board;
 use super::estimate::{Tick, Ticks};
@@ -12,22 +12,40 @@ use crate::gpu::Gpu;
 pub struct Energy {
     /// Joules of the whole board, from the region's start to its end.
     pub joules: f64,
-    /// How far from it the truth can be, by the counter's resolution in time.
+    /// The bound of the error in joules, from the counter's resolution in time.
     pub uncertainty: f64,
-    /// Seconds: of the region, or, simulated, of its launches.
+    /// Seconds of the region. On an emulated GPU, simulated seconds of its launches.
     pub seconds: f64,
-    /// Whether it was simulated, on an emulated GPU.
+    /// `true` if the energy is simulated, on an emulated GPU.
     pub simulated: bool,
 }
 
 impl Gpu {
-    /// Runs `work`, waits for it, and returns its energy beside its result. Other work on the same board counts in.
+    /// Runs `work`, waits for it, and returns its energy and its result. Other work on the same board is included.
     ///
-    /// The counter moves about every 100 ms, so it first waits up to two steps, and the uncertainty is large for short work: repeat it
-    /// for seconds. On an emulated GPU the energy is simulated.
+    /// The counter moves about every 100 ms, so this first waits up to two steps. The uncertainty is large for short work; repeat it for
+    /// seconds. On an emulated GPU the energy is simulated.
+    ///
+    /// ```
+    /// use energy_kernel::prelude::*;
+    ///
+    /// #[energy_kernel]
+    /// fn negate(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> {
+    ///     |n| -x[[n]]
+    /// }
+    ///
+    /// # fn main() -> Result<(), Error> {
+    /// let gpu = Gpu::emulated();
+    /// let x = Tensor::zeros(&gpu, &[64])?;
+    /// let (energy, y) = gpu.energy(|| negate(&gpu, &x))?;
+    /// println!("{} ± {} J in {} s", energy.joules, energy.uncertainty, energy.seconds);
+    /// assert!(energy.simulated && y.len() == 64);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// Those of `work`; [`Error::Energy`] where the board's counter cannot be read.
+    /// Those of `work`; [`Error::Energy`] if the board's counter cannot be read.
     pub fn energy<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<(Energy, R)> {
         match self.device() {
             Device::Cuda(_) => Meter::open(self)?.region(|| {
@@ -51,10 +69,10 @@ impl Gpu {
 }
 
 impl<B: Board> Meter<B> {
-    /// The energy of work that waits for what it queues on the GPU.
+    /// Runs `work` and returns its energy and its result. `work` must wait for the work it queues on the GPU.
     ///
     /// # Errors
-    /// Those of `work`; [`Error::Energy`] where the counter cannot be read, stands still, or is reset meanwhile.
+    /// Those of `work`; [`Error::Energy`] if the counter cannot be read, does not move, or is reset during the measurement.
     pub fn region<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<(Energy, R)> {
         let mut ticks = Ticks::default();
         let earlier = self.next_tick(&mut ticks)?;
@@ -68,18 +86,18 @@ impl<B: Board> Meter<B> {
         let after = self.next_tick(&mut ticks)?;
         if ticks.resets() != resets {
             return Err(Error::Energy {
-                reason: "the energy counter was reset meanwhile".to_owned(),
+                reason: "the energy counter was reset during the measurement".to_owned(),
             });
         }
         Ok((attribute([earlier, start, after], end, at_end, read_by), result))
     }
 }
 
-/// The energy of a region that starts on the second tick, the first being the one before, and ends at `end`, between a tick of
-/// which `at_end` is the value in joules, read by `read_by`, and the third tick.
+/// The energy of a region that starts on the second tick and ends at `end`, before the third one. The counter read at the end, by
+/// `read_by`, showed `at_end` joules.
 ///
-/// In that last interval the work drew no less than nothing and no more than all that was counted; had power been even, a part by
-/// time. The estimate lies halfway between that part and all of it, for the GPU draws less when the work is over.
+/// The work used between none and all of the energy of that last interval, and a share by time if power was constant. The estimate is
+/// halfway between that share and all of it, because the GPU draws less once the work has ended.
 fn attribute([earlier, start, after]: [Tick; 3], end: f64, at_end: f64, read_by: f64) -> Energy {
     let period = start.at - earlier.at;
     let certain = (at_end - start.joules).max(0.0);

@@ -1,4 +1,4 @@
-//! A board in simulated time, whose true energy is known: for tests of what measures, and for the benchmark of the estimator. Nothing sleeps.
+//! A board in simulated time with known true energy, for tests of the meter and the benchmark of the estimator. Nothing sleeps.
 //!
 //! ```text
 //!   load ── joules(t) ──▶ step k at s_k:  value = joules(s_k − lag − jitter) ── drift, wrap, stall ──▶ a reading, after its call's cost
@@ -8,63 +8,64 @@ use super::board::{Board, BoardState};
 use crate::error::{Error, Result};
 use std::cell::{Cell, RefCell};
 
-/// What the board does, and how its counter behaves. Times in seconds.
+/// The behaviour of a simulated board and its counter. Times are in seconds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Behaviour {
-    /// What it draws.
+    /// The power of the board.
     pub load: Load,
     /// The shortest and the longest time between steps of the counter.
     pub step: (f64, f64),
-    /// A step shows the energy of so long ago at least,
+    /// The shortest age of the energy that a step shows.
     pub lag: f64,
-    /// and up to so much longer ago.
+    /// The range of that age: it is at most `lag + jitter`.
     pub jitter: f64,
-    /// What a reading takes: the median, and the most.
+    /// The duration of a reading: the median and the longest.
     pub call: (f64, f64),
-    /// Whether the counter samples power when it steps, instead of adding all of it up.
+    /// `true` if the counter samples power when it steps, instead of integrating it.
     pub samples: bool,
-    /// The counter errs by this part more each second.
+    /// The growth of the counter's relative error per second.
     pub drift: f64,
     /// Bits of the counter: 64 or 32.
     pub bits: u32,
-    /// Where it begins, in millijoules.
+    /// The first value in millijoules.
     pub begins: u64,
-    /// It stands still from the first time to the second.
+    /// The start and the end of a time in which the counter does not move.
     pub stall: Option<(f64, f64)>,
-    /// It begins anew at this time.
+    /// The time of a reset.
     pub reset: Option<f64>,
-    /// The part of readings that fail.
+    /// The fraction of readings that fail.
     pub failures: f64,
-    /// The part of readings that are zero.
+    /// The fraction of readings that are zero.
     pub zeros: f64,
-    /// Instant power is refreshed so often, and sees the quarter of the time before; none: the board does not say.
+    /// The period of instant power, which averages over the last quarter of it. `None`: unknown.
     pub instant: Option<f64>,
-    /// Instant power errs by this part.
+    /// The relative error of instant power.
     pub instant_error: f64,
-    /// Temperature in °C: at first, in the end, and the time constant.
+    /// Temperature: at the start and at the end in °C, and the time constant.
     pub temperature: (f64, f64, f64),
     /// The rest of the board's state.
     pub state: BoardState,
 }
 
-/// What a board draws.
+/// The power of a board over time.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Load {
-    /// Watts.
+    /// Constant power in watts.
     Steady(f64),
-    /// Watts at first, and so many more each second.
+    /// Power at the start in watts, and its rise in watts per second.
     Rising(f64, f64),
-    /// Watts in the first half of each period, watts in the second, and the period.
+    /// Power in the first half of each period and in the second, in watts, and the period.
     Switched(f64, f64, f64),
-    /// Watts that fluctuate: the joules until each multiple of 5 ms.
+    /// Fluctuating power: the energy in joules until each multiple of 5 ms.
     Fluctuating(Vec<f64>),
 }
 
-/// Between the points of a fluctuating load.
+/// Seconds between the points of a fluctuating load.
 const GRID: f64 = 5e-3;
 
 impl Load {
-    /// Mean watts, with fluctuations of this relative standard deviation that are forgotten after about `memory` seconds; for `seconds`.
+    /// Creates a load of this mean power for `seconds`, with fluctuations of this relative standard deviation and a correlation time of
+    /// `memory` seconds.
     pub fn fluctuating(watts: f64, relative: f64, memory: f64, seconds: f64, seed: u64) -> Load {
         let random = Random(Cell::new(seed));
         let keep = (-GRID / memory).exp();
@@ -78,7 +79,7 @@ impl Load {
         Load::Fluctuating(points.collect())
     }
 
-    /// Joules from the start to a time.
+    /// The energy in joules from the start to this time.
     pub fn joules(&self, until: f64) -> f64 {
         let until = until.max(0.0);
         match self {
@@ -107,7 +108,7 @@ impl Load {
 }
 
 impl Default for Behaviour {
-    /// As seen on Hopper boards: steps every 99 to 106 ms, readings that take 2.4 ms and 6.6 ms at most.
+    /// Like Hopper boards: steps every 99 to 106 ms, readings of 2.4 ms and at most 6.6 ms.
     fn default() -> Behaviour {
         Behaviour {
             load: Load::Steady(300.0),
@@ -141,7 +142,7 @@ impl Default for Behaviour {
 
 /// A board in simulated time.
 #[derive(Debug)]
-pub struct Simulated {
+pub struct SimulatedBoard {
     behaviour: Behaviour,
     now: Cell<f64>,
     random: Random,
@@ -151,21 +152,21 @@ pub struct Simulated {
 
 #[derive(Debug)]
 struct Counter {
-    /// When it steps next.
+    /// The time of the next step.
     next: f64,
-    /// The time of its last step.
+    /// The time of the last step.
     stepped: f64,
     millijoules: f64,
-    /// Where it began anew.
+    /// The value at the last reset.
     base: f64,
 }
 
-impl Simulated {
-    /// A board. Its steps fall where the seed says.
-    pub fn new(behaviour: Behaviour, seed: u64) -> Simulated {
+impl SimulatedBoard {
+    /// Creates a board. The seed determines the times of its steps.
+    pub fn new(behaviour: Behaviour, seed: u64) -> SimulatedBoard {
         let random = Random(Cell::new(seed));
         let next = random.uniform() * behaviour.step.1;
-        Simulated {
+        SimulatedBoard {
             behaviour,
             now: Cell::new(0.0),
             counter: RefCell::new(Counter {
@@ -179,7 +180,8 @@ impl Simulated {
         }
     }
 
-    /// The mean power in truth, between two times of the board's clock; what the counter shows then lies `lag` and half of `jitter` back.
+    /// The true mean power in watts between two readings at these times of the board's clock, whose values are `lag` and half of `jitter`
+    /// old.
     pub fn true_watts(&self, from: f64, to: f64) -> f64 {
         let back = self.behaviour.lag + self.behaviour.jitter / 2.0;
         let load = &self.behaviour.load;
@@ -215,7 +217,7 @@ impl Simulated {
     }
 }
 
-impl Board for Simulated {
+impl Board for SimulatedBoard {
     fn now(&self) -> f64 {
         self.now.get()
     }
@@ -253,7 +255,7 @@ impl Board for Simulated {
     fn instant_watts(&self) -> Option<f64> {
         let refresh = self.behaviour.instant?;
         let now = self.now.get();
-        // Polled faster than every 50 ms, it gives zeros.
+        // Boards return zeros if they are polled faster than every 50 ms.
         if now - self.polled.replace(now) < 0.049 {
             return None;
         }
@@ -274,7 +276,7 @@ impl Board for Simulated {
     }
 }
 
-/// Pseudo-random numbers (SplitMix64): the same for the same seed.
+/// Pseudo-random numbers (SplitMix64), determined by the seed.
 #[derive(Debug)]
 struct Random(Cell<u64>);
 
@@ -288,12 +290,12 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// From 0 to 1.
+    /// Uniform from 0 to 1.
     fn uniform(&self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// With mean 0 and variance 1 (Box and Muller).
+    /// Normal with mean 0 and variance 1 (Box–Muller).
     fn normal(&self) -> f64 {
         let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
         radius * (std::f64::consts::TAU * self.uniform()).cos()

@@ -1,22 +1,22 @@
-//! What held on a board while something was measured, and what of it raises doubts.
+//! The states of a board during a measurement, and the flags they raise.
 
 use super::board::BoardState;
 use energy_kernel_compiler::record::Flag;
 use std::collections::VecDeque;
 
-/// NVML's reasons for throttling that are nobody's wish: hardware slowdown, software and hardware thermal slowdown, power brake.
+/// NVML's unwanted reasons for throttling: hardware slowdown, software and hardware thermal slowdown, power brake.
 const THROTTLING: u64 = 0x8 | 0x20 | 0x40 | 0x80;
 
 /// NVML's reason for throttling at the power limit.
 const POWER_CAP: u64 = 0x4;
 
-/// The clock may move by this part.
+/// The largest relative range of the SM clock without a flag.
 const CLOCK: f64 = 0.02;
 
-/// The temperature may move by so many °C.
+/// The largest range of the temperature without a flag, in °C.
 const TEMPERATURE: f64 = 3.0;
 
-/// The states of a board that were seen meanwhile, in order.
+/// The states of a board during a measurement, in order.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Survey {
     states: Vec<BoardState>,
@@ -28,17 +28,17 @@ impl Survey {
         self.states.push(state);
     }
 
-    /// Mean clock of the multiprocessors, in MHz.
+    /// The mean SM clock in MHz.
     pub fn sm_clock_mhz(&self) -> Option<f64> {
         mean(self.values(|state| state.sm_clock_mhz.map(f64::from)))
     }
 
-    /// Mean clock of the memory, in MHz.
+    /// The mean memory clock in MHz.
     pub fn memory_clock_mhz(&self) -> Option<f64> {
         mean(self.values(|state| state.memory_clock_mhz.map(f64::from)))
     }
 
-    /// Temperature at the end, in °C.
+    /// The temperature at the end, in °C.
     pub fn temperature_celsius(&self) -> Option<f64> {
         self.values(|state| state.temperature_celsius.map(f64::from)).last()
     }
@@ -48,13 +48,13 @@ impl Survey {
         self.values(|state| state.power_limit_watts).last()
     }
 
-    /// All reasons for throttling that were seen: NVML's bit mask.
+    /// All reasons for throttling, as NVML's bit mask.
     pub fn throttle_reasons(&self) -> u64 {
         let reasons = self.states.iter().filter_map(|state| state.throttle_reasons);
         reasons.fold(0, |all, seen| all | seen)
     }
 
-    /// The doubts.
+    /// The flags that the states raise.
     pub fn flags(&self) -> Vec<Flag> {
         let reasons = self.throttle_reasons();
         let clock = self.sm_clock_mhz().unwrap_or(0.0);
@@ -98,7 +98,7 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     (count > 0.0).then(|| sum / count)
 }
 
-/// The largest less the smallest; 0 of nothing.
+/// The largest value minus the smallest; 0 without values.
 fn range(values: impl Iterator<Item = f64>) -> f64 {
     let (least, most) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), value| {
         (least.min(value), most.max(value))
@@ -106,9 +106,9 @@ fn range(values: impl Iterator<Item = f64>) -> f64 {
     (most - least).max(0.0)
 }
 
-/// Tells when a board has warmed up: its temperature moved by less than 1 °C in 10 s.
+/// Detects that a board has warmed up: its temperature changed by less than 1 °C in 10 s.
 ///
-/// NVML gives whole degrees, so means are compared: of the first two and the last two of these seconds.
+/// NVML reports whole degrees, so it compares the means of the first two and the last two of these seconds.
 #[derive(Debug, Clone, Default)]
 pub struct Thermometer {
     readings: VecDeque<(f64, f64)>,
@@ -118,7 +118,7 @@ impl Thermometer {
     const SECONDS: f64 = 10.0;
     const EDGE: f64 = 2.0;
 
-    /// Takes in a reading in °C at a time in seconds.
+    /// Adds a reading in °C at a time in seconds.
     pub fn read(&mut self, at: f64, celsius: f64) {
         self.readings.push_back((at, celsius));
         while self.readings.get(1).is_some_and(|(time, _)| at - time >= Self::SECONDS) {
@@ -126,7 +126,7 @@ impl Thermometer {
         }
     }
 
-    /// Whether it has settled.
+    /// `true` if the temperature has settled.
     pub fn settled(&self) -> bool {
         let (Some((first, _)), Some((last, _))) = (self.readings.front(), self.readings.back()) else {
             return false;
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn each_doubt_is_raised_by_its_cause_alone() {
+    fn each_flag_is_raised_by_its_cause_alone() {
         assert_eq!(flags([]), []);
         assert_eq!(flags([state(1980, 60), state(1950, 63)]), []);
         assert_eq!(flags([state(1980, 60), state(1930, 60)]), [Flag::ClockDrift]);
@@ -191,17 +191,17 @@ mod tests {
                 [Flag::Throttled]
             );
         }
-        // Idle, and clocks that an application set.
+        // Idle, and clocks set by an application.
         assert_eq!(with(|state| state.throttle_reasons = Some(0x3)), []);
         assert_eq!(with(|state| state.foreign_processes = Some(1)), [Flag::ForeignProcess]);
-        // An unknown is a doubt, too.
+        // An unknown raises a flag, too.
         assert_eq!(with(|state| state.throttle_reasons = None), [Flag::ThrottlingUnknown]);
         assert_eq!(with(|state| state.foreign_processes = None), [Flag::ProcessesUnknown]);
         assert_eq!(with(|state| state.partitioned = None), [Flag::PartitionsUnknown]);
     }
 
     #[test]
-    fn what_held_is_the_mean_of_clocks_and_the_last_temperature() {
+    fn a_survey_keeps_mean_clocks_and_the_last_temperature() {
         let mut survey = Survey::default();
         survey.extend([state(1900, 60), BoardState::default(), state(1920, 62)]);
         assert_eq!(
@@ -212,8 +212,8 @@ mod tests {
     }
 
     #[test]
-    fn a_board_has_warmed_up_when_its_temperature_stands() {
-        // From 40 to 70 °C with a time constant of 8 s: it moves by less than 1 °C in 10 s from about 25 s on.
+    fn a_board_has_warmed_up_when_its_temperature_settles() {
+        // From 40 to 70 °C with a time constant of 8 s: it changes by less than 1 °C in 10 s from about 25 s on.
         let mut thermometer = Thermometer::default();
         let settled = (0..600).find(|i| {
             let time = f64::from(*i) * 0.1;
@@ -222,7 +222,7 @@ mod tests {
         });
         let seconds = f64::from(settled.expect("it settles")) * 0.1;
         assert!((22.0..45.0).contains(&seconds), "{seconds}");
-        // One that stands from the beginning needs the ten seconds; one whose reading flickers is settled all the same.
+        // A constant temperature needs the ten seconds. A flickering reading settles as well.
         let mut thermometer = Thermometer::default();
         for i in 0..=100u32 {
             assert!(!thermometer.settled(), "{i}");

@@ -1,22 +1,21 @@
 //! Tensors whose element type is a value, not a type parameter.
 
-use crate::call::{Argument, View};
+use crate::argument::{Argument, View};
 use crate::device::Storage;
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::host::volume;
-use energy_kernel_compiler::element::Element;
+use energy_kernel_compiler::element::Element as ElementId;
 use energy_kernel_compiler::ir::Input;
-use std::sync::Arc;
 
 /// A row-major tensor in device memory, of any element type.
 ///
 /// Tools make buffers from an operator's declaration; programs use [`Tensor`](crate::Tensor). A buffer holds the bytes as they are: a
 /// `bool` may be any byte, and is true unless it is 0.
 pub struct Buffer {
-    element: Element,
+    element: ElementId,
     shape: Box<[usize]>,
-    storage: Arc<Storage>,
+    storage: Storage,
 }
 
 /// An argument of an operator that owns its value.
@@ -33,7 +32,7 @@ impl Buffer {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`], or an error of the driver.
-    pub fn zeros(gpu: &Gpu, element: Element, shape: &[usize]) -> Result<Buffer> {
+    pub fn zeros(gpu: &Gpu, element: ElementId, shape: &[usize]) -> Result<Buffer> {
         let buffer = Buffer::uninitialised(gpu, element, shape)?;
         buffer.storage.clear()?;
         Ok(buffer)
@@ -43,18 +42,18 @@ impl Buffer {
     ///
     /// # Errors
     /// Those of [`write`](Buffer::write); [`Error::OutOfMemory`].
-    pub fn from_bytes(gpu: &Gpu, element: Element, shape: &[usize], bytes: &[u8]) -> Result<Buffer> {
+    pub fn from_bytes(gpu: &Gpu, element: ElementId, shape: &[usize], bytes: &[u8]) -> Result<Buffer> {
         let mut buffer = Buffer::uninitialised(gpu, element, shape)?;
         buffer.write(bytes)?;
         Ok(buffer)
     }
 
-    fn uninitialised(gpu: &Gpu, element: Element, shape: &[usize]) -> Result<Buffer> {
+    fn uninitialised(gpu: &Gpu, element: ElementId, shape: &[usize]) -> Result<Buffer> {
         let bytes = (volume(shape)? as u64).saturating_mul(element.size().into());
         Ok(Buffer {
             element,
             shape: shape.into(),
-            storage: Arc::new(gpu.device().allocate(bytes)?),
+            storage: gpu.device().allocate(bytes)?,
         })
     }
 
@@ -63,11 +62,11 @@ impl Buffer {
     /// # Errors
     /// [`Error::Elements`] if the number of bytes is not the buffer's; an error of the driver.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        if bytes.len() as u64 != self.storage.bytes {
+        if bytes.len() as u64 != self.storage.bytes() {
             let size = self.element.size() as usize;
             return Err(Error::Elements {
                 shape: self.shape.to_vec(),
-                expected: self.storage.bytes as usize / size,
+                expected: self.storage.bytes() as usize / size,
                 found: bytes.len() / size,
             });
         }
@@ -86,12 +85,12 @@ impl Buffer {
 
     /// The number of bytes.
     pub fn len_bytes(&self) -> usize {
-        self.storage.bytes as usize
+        self.storage.bytes() as usize
     }
 
     /// The buffer as an output of a launch.
     pub fn view(&self) -> View<'_> {
-        View::new(&self.storage, &self.shape, self.element)
+        View::new(&self.storage, 0, self.storage.bytes(), &self.shape, self.element)
     }
 }
 
@@ -145,7 +144,7 @@ mod tests {
     fn bytes_go_in_and_come_out_as_they_are() {
         let gpu = Gpu::emulated();
         let bytes: Vec<u8> = (0..12).collect();
-        let mut buffer = Buffer::from_bytes(&gpu, Element::F16, &[2, 3], &bytes).unwrap();
+        let mut buffer = Buffer::from_bytes(&gpu, ElementId::F16, &[2, 3], &bytes).unwrap();
         assert_eq!((buffer.to_bytes().unwrap(), buffer.len_bytes()), (bytes, 12));
         buffer.write(&[0xff; 12]).unwrap();
         assert_eq!(buffer.to_bytes().unwrap(), [0xff; 12]);
@@ -154,11 +153,11 @@ mod tests {
             assert!(matches!(error, Error::Elements { expected: 6, .. }), "{error}");
         }
         assert_eq!(
-            Buffer::zeros(&gpu, Element::I64, &[2]).unwrap().to_bytes().unwrap(),
+            Buffer::zeros(&gpu, ElementId::I64, &[2]).unwrap().to_bytes().unwrap(),
             [0; 16]
         );
-        assert_eq!(Buffer::zeros(&gpu, Element::Bool, &[0, 9]).unwrap().len_bytes(), 0);
-        assert!(Buffer::zeros(&gpu, Element::F32, &[usize::MAX, 2]).is_err());
+        assert_eq!(Buffer::zeros(&gpu, ElementId::Bool, &[0, 9]).unwrap().len_bytes(), 0);
+        assert!(Buffer::zeros(&gpu, ElementId::F32, &[usize::MAX, 2]).is_err());
     }
 
     #[test]
@@ -166,7 +165,7 @@ mod tests {
         let gpu = Gpu::emulated();
         let input = Input {
             name: "x".to_owned(),
-            element: Element::F16,
+            element: ElementId::F16,
             dims: None,
         };
         let operand = Operand::new(&gpu, &input, &[], &[1, 2]).unwrap();

@@ -1,4 +1,4 @@
-//! How long the cost model takes: training with 500 samples, inference on 2,000 candidates.
+//! The speed of the cost model: training with 500 samples, inference on 2,000 candidates.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use energy_kernel_build::tune::model::boosting::Growth;

@@ -148,7 +148,7 @@ def ours(folder, name, layout, tile):
     """The kernel, or None if there is no such one."""
     rows, columns, terms, warp_rows, warp_columns, stages = tile
     schedule = (
-        f"mma block={rows}x{columns}x{terms} warp={warp_rows}x{warp_columns} split=1 stages={stages} group=1 blocks=0 parts=1"
+        f"mma block={rows}x{columns}x{terms} warp={warp_rows}x{warp_columns} slice_k=1 stages={stages} group=1 blocks=0 split_k=1"
     )
     command = ["cargo", "run", "--quiet", "--manifest-path", ROOT / "Cargo.toml", "-p", "cargo-energy-kernel", "--"]
     command += ["ptx", f"{LAYOUTS[layout][0]}_{name}", "--manifest-path", folder / "Cargo.toml"]

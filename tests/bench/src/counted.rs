@@ -1,6 +1,6 @@
-//! What the compiler's features count, as the simulation takes it from the emulator: numbers that are bounded have their likely value.
+//! The counts of the compiler's features in the form that the simulation takes from the emulator. Bounded numbers have their likely value.
 
-use energy_kernel::simulate::{ByClass, Counts, Shape};
+use energy_kernel::simulate::{ByClass, Counts, LaunchConfig};
 use energy_kernel_compiler::features::{self, Count, Features, InstructionClass};
 
 fn likely(count: Count) -> u64 {
@@ -38,11 +38,11 @@ fn by_class(counts: &features::ByClass) -> ByClass {
     }
 }
 
-/// What the simulation makes latency and energy of; of the other numbers none.
+/// The numbers that the simulation makes latency and energy of. The others are 0.
 pub fn counts(features: &Features) -> Counts {
     let counted = &features.counts;
     let warps = &counted.warp_instructions;
-    // Of a kernel's copies, each group is committed once and waited for once.
+    // Each copy group is committed once and waited for once.
     let copies = warps[InstructionClass::Copy].likely - 2.0 * counted.copy_waits.likely;
     Counts {
         thread_instructions: by_class(&counted.thread_instructions),
@@ -66,16 +66,16 @@ pub fn counts(features: &Features) -> Counts {
     }
 }
 
-/// How it is launched: the simulation asks how many blocks and threads there are, and not how they are arranged.
-pub fn shape(features: &Features) -> Shape {
-    Shape {
+/// The launch. The simulation asks for the numbers of blocks and threads, not for their arrangement.
+pub fn config(features: &Features) -> LaunchConfig {
+    LaunchConfig {
         grid: [u32::try_from(features.blocks).unwrap_or(u32::MAX), 1, 1],
         block: [features.threads, 1, 1],
         dynamic_shared: features.shared_bytes,
     }
 }
 
-/// Whether all that energy and latency are made of is known, not only bounded.
+/// `true` if all that energy and latency are made of is known, not only bounded.
 pub fn is_exact(features: &Features) -> bool {
     let counted = &features.counts;
     let classes = [counted.thread_instructions.total(), counted.warp_instructions.total()];
@@ -135,17 +135,17 @@ mod tests {
                     let [launch] = kernel.launches.as_slice() else {
                         panic!("{point}: more than one launch")
                     };
-                    let launched = Shape {
+                    let launched = LaunchConfig {
                         grid: launch.grid(&sizes).unwrap(),
                         block: launch.block,
                         dynamic_shared: launch.dynamic_shared,
                     };
                     let expected = Simulated::of(Profile::Hopper, &counted, launched);
-                    let found = Simulated::of(Profile::Hopper, &counts(&features), shape(&features));
+                    let found = Simulated::of(Profile::Hopper, &counts(&features), config(&features));
                     let error = (found.latency_s / expected.latency_s - 1.0)
                         .abs()
                         .max((found.energy_j / expected.energy_j - 1.0).abs());
-                    // How often a group of copies is committed is not counted; what is bounded may be any number between.
+                    // Commits of copy groups are not counted, and a bounded number may be any between its bounds.
                     let known = is_exact(&features) && counted.warp_instructions.copy == 0;
                     let most = if known { 1e-9 } else { 0.1 };
                     assert!(error < most, "{name} {free:?} {point}: {error}");

@@ -115,7 +115,7 @@ fn as_spaces(pairs: &[simulated::Pair], prior: models::Prior, draw: u64) -> Resu
     pairs.par_iter().enumerate().map(one).collect()
 }
 
-/// How well the energies of each space are known after so many measurements, whose noise is of this draw.
+/// The accuracy of predicted energies in each space after so many measurements, with noise of this draw.
 fn accuracies(spaces: &[space::Space], measurements: usize, draw: u64) -> Vec<Accuracy> {
     let after = |(number, space)| {
         let mut random = random::Random::new(APART * draw + number as u64 + 1000);
@@ -124,7 +124,7 @@ fn accuracies(spaces: &[space::Space], measurements: usize, draw: u64) -> Vec<Ac
     spaces.par_iter().enumerate().map(after).collect()
 }
 
-/// What each constant of the rule does, on a few spaces of each sort.
+/// The effect of each constant of the rule, on a few spaces of each sort.
 fn ablation(trace: &Path) -> Result<(), String> {
     let mut spaces = space::normal_form(trace).map_err(|error| error.to_string())?;
     let some = [

@@ -22,7 +22,7 @@ pub enum Prior {
     Linear,
     /// Sample-weighted boosted trees.
     Boosted,
-    /// Those of what the prices leave over: the product's.
+    /// Trees on the residuals of the prices: the product's model.
     LinearAndBoosted,
     /// smartcore's XGRegressor.
     XgRegressor,
@@ -138,14 +138,14 @@ pub fn candidates(pair: &Pair, expected: &[f64]) -> Vec<Candidate> {
         .collect()
 }
 
-/// How well powers are known.
+/// The accuracy of predicted powers.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Accuracy {
     /// Mean absolute error of energy, %.
     pub error: f64,
     /// Rank correlation of energies.
     pub spearman: f64,
-    /// Of the ten of least energy, the part that is among the ten expected to be.
+    /// The share of the ten least energies that is among the ten expected ones.
     pub top_10: f64,
 }
 
@@ -191,7 +191,7 @@ fn ranks(values: &[f64]) -> Vec<f64> {
     ranks
 }
 
-/// What is known of all candidates after so many measurements, chosen by the strategy.
+/// The accuracy over all candidates after so many measurements chosen by the strategy.
 pub fn after(space: &Space, measurements: usize, random: &mut Random) -> Accuracy {
     let Space { candidates, truth, .. } = space;
     let rule = Rule {

@@ -10,7 +10,7 @@ use energy_kernel_build::tune::Memory;
 use energy_kernel_build::tune::strategy::Rule;
 use rayon::prelude::*;
 
-/// Where in a run an operator comes, from 0, without the last.
+/// An operator's position in a run, from 0, without the last.
 const BANDS: [(usize, usize); 4] = [(0, 1), (1, 2), (2, 6), (6, usize::MAX)];
 
 /// The most measurements until it is found.
@@ -86,7 +86,7 @@ fn run(pairs: &[Pair], seed: u64) -> Vec<Needed> {
             alone: found(&alone, &mut Ours::new(&alone, patient)),
             rising: found(&alone, &mut InOrder::rising(&alone)),
         };
-        // What the search measures until it stops by itself is what is remembered.
+        // The run remembers what the search measures until it stops by itself.
         let mut policy = Ours::new(&remembering, Rule::default());
         search(&remembering, &mut policy, End::Done, MOST);
         let learnt = policy

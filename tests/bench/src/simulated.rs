@@ -11,7 +11,7 @@
 //!
 //! Kernels are described as the product describes them.
 
-use crate::counted::{counts, is_exact, shape};
+use crate::counted::{config, counts, is_exact};
 use crate::random::Random;
 use energy_kernel::simulate::{self, Profile, Simulated};
 use energy_kernel_build::tune::describe::described;
@@ -35,7 +35,7 @@ pub struct Pair {
     pub truth: Vec<f64>,
     /// The same without what each kernel's own layout does, which nothing tells of one that was not measured.
     pub knowable: Vec<f64>,
-    /// Of each kernel's energy, the part that is priced by counts.
+    /// The share of each kernel's energy that is priced by counts.
     pub counted: Vec<f64>,
     /// Kernels of which everything that has a price is counted exactly.
     pub exact: usize,
@@ -94,11 +94,11 @@ const CANDIDATES: usize = 200;
 
 /// The machine that a profile stands for, as the compiler sees it.
 fn machine(profile: Profile) -> Machine {
-    let simulate::Machine {
+    let simulate::MachineModel {
         multiprocessors,
         capability: (major, minor),
         ..
-    } = profile.machine();
+    } = profile.model();
     Machine::documented((major, minor), multiprocessors).expect("a profile of 8.0 or later")
 }
 
@@ -128,7 +128,7 @@ pub fn pairs(profile: Profile) -> Result<Vec<Pair>, String> {
                 exact: 0,
             };
             for features in candidates(checked, &sizes, machine(profile), &mut random) {
-                let simulated = Simulated::of(profile, &counts(&features), shape(&features));
+                let simulated = Simulated::of(profile, &counts(&features), config(&features));
                 let energy = Energy::of(profile, &simulated, toggling * (0.01 * random.normal()).exp());
                 pair.kernels.push(described(Some(&features), simulated.latency_s));
                 pair.truth.push(energy.joules());
@@ -151,7 +151,7 @@ fn candidates(checked: &Checked, sizes: &[u64], machine: Machine, random: &mut R
         |schedule: &Schedule| features::of(&Problem::new(checked, &specialisation, machine), schedule, sizes).ok();
     let drawn = random.shuffled(space.len()).into_iter().take(2 * CANDIDATES);
     let drawn: Vec<Features> = drawn.filter_map(|number| counted(&space[number])).collect();
-    // What is behind the first half of those that are wanted stays in the order in which it was drawn.
+    // Beyond the first half of the wanted ones the order of the draw stays.
     let sheet = Datasheet::like(machine);
     let mut order: Vec<usize> = (0..drawn.len()).collect();
     order.sort_by(|&a, &b| latency(&drawn[a], &sheet).total_cmp(&latency(&drawn[b], &sheet)));
@@ -162,7 +162,7 @@ fn candidates(checked: &Checked, sizes: &[u64], machine: Machine, random: &mut R
     order.into_iter().map(|number| drawn[number].clone()).collect()
 }
 
-/// What a kernel's energy is made of, in joules.
+/// The parts of a kernel's energy, in joules.
 struct Energy {
     /// Constant power times time.
     constant: f64,
@@ -178,17 +178,17 @@ impl Energy {
     }
 
     fn of(profile: Profile, simulated: &Simulated, toggling: f64) -> Energy {
-        let machine = profile.machine();
+        let model = profile.model();
         let counts = &simulated.counts;
         let sectors = counts.global_load_sectors + counts.global_store_sectors + counts.global_atomic_sectors;
-        let moved = 32.0 * sectors as f64 * machine.l2_j
-            + (counts.dram_read_bytes + counts.dram_write_bytes) as f64 * machine.dram_j
-            + (counts.shared_load_bytes + counts.shared_store_bytes) as f64 * machine.shared_j;
-        let l2 = 32.0 * sectors as f64 / (simulated.latency_s * machine.l2_bandwidth);
+        let moved = 32.0 * sectors as f64 * model.l2_j
+            + (counts.dram_read_bytes + counts.dram_write_bytes) as f64 * model.dram_j
+            + (counts.shared_load_bytes + counts.shared_store_bytes) as f64 * model.shared_j;
+        let l2 = 32.0 * sectors as f64 / (simulated.latency_s * model.l2_bandwidth);
         let issue = counts.warp_instructions.total() as f64
-            / (simulated.latency_s * machine.clock_hz * 4.0 * f64::from(machine.multiprocessors));
+            / (simulated.latency_s * model.clock_hz * 4.0 * f64::from(model.multiprocessors));
         let together = (l2 / (l2 + 0.02)) * (issue / (issue + 0.02));
-        let constant = machine.constant_w * simulated.latency_s;
+        let constant = model.constant_w * simulated.latency_s;
         Energy {
             constant,
             counted: simulated.energy_j - constant + (toggling - 1.0) * moved,

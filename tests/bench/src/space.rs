@@ -1,4 +1,4 @@
-//! What is searched: candidates with known latencies, energies as they are measured, and the truth that choices are scored by.
+//! A space to search: candidates with known latencies, energies as measured, and the truth that choices are scored by.
 
 use crate::random::Random;
 use crate::strategies::median;
@@ -25,12 +25,12 @@ impl Space {
         self.truth.iter().copied().fold(f64::INFINITY, f64::min)
     }
 
-    /// How much more than the least a candidate needs.
+    /// The energy of a candidate beyond the least, as a share of the least.
     pub fn regret(&self, candidate: usize) -> f64 {
         self.truth[candidate] / self.least() - 1.0
     }
 
-    /// Those for which something holds.
+    /// The candidates that satisfy a predicate.
     pub fn filtered(&self, name: String, keep: impl Fn(usize) -> bool) -> Space {
         let kept: Vec<usize> = (0..self.candidates.len()).filter(|&c| keep(c)).collect();
         Space {
@@ -52,14 +52,14 @@ impl Space {
         space
     }
 
-    /// Those no slower than so much beyond the fastest.
+    /// The candidates within so much of the fastest.
     pub fn within(&self, slack: f64, name: String) -> Space {
         let fastest = self.candidates.iter().map(|c| c.latency).fold(f64::INFINITY, f64::min);
         self.filtered(name, |c| self.candidates[c].latency <= (1.0 + slack) * fastest)
     }
 }
 
-/// What is assumed of the noise of energies that come without a repetition.
+/// The assumed noise of energies that come without a repetition.
 const UNKNOWN_NOISE: f64 = 0.005;
 
 impl Space {
@@ -91,7 +91,7 @@ impl Space {
             energies(truth),
             measured.points.iter().map(candidate).collect(),
         );
-        // Of the middle of them, so that a few that are far off do not make all uncertain: of normal ones that is two thirds of a deviation.
+        // The median, so that a few outliers do not make all uncertain: two thirds of a standard deviation for normal noise.
         let noise = 1.4826 * median(measured.iter().zip(&truth).map(|(m, t)| (m / t).ln().abs()));
         Ok(Space {
             name: String::new(),
@@ -110,7 +110,7 @@ impl Space {
 /// Each problem of a trace of any kind, whole and within 25 % of its fastest. The truth is in that column of a foreign trace, if one is named.
 ///
 /// # Errors
-/// What is wrong with the trace, the mapping, or the truth.
+/// An error in the trace, the mapping or the truth.
 pub fn sweeps(path: &Path, mapping: &str, truth: Option<&str>) -> Result<Vec<Space>, TraceError> {
     let (measured, truth) = match truth {
         Some(column) => {

@@ -7,7 +7,7 @@ use energy_kernel_build::tune::strategy::Rule;
 use rayon::prelude::*;
 use std::fmt::Write;
 
-/// How a space is searched.
+/// A way to search a space.
 #[derive(Debug, Clone, Copy)]
 pub enum Searcher {
     Ours(Rule),
@@ -37,19 +37,19 @@ pub fn compared() -> Vec<(&'static str, Searcher)> {
     ]
 }
 
-/// Whether a seed draws candidates and measurements anew, or only what a strategy leaves to chance.
+/// `true` if a seed draws candidates and measurements anew, or only what a strategy leaves to chance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Draw {
     AsMeasured,
     Resampled,
 }
 
-/// What came of a strategy for all seeds.
+/// The results of a strategy for all seeds.
 pub struct Results {
     pub outcomes: Vec<Outcome>,
-    /// Whether it stops by itself.
+    /// `true` if it stops by itself.
     pub stops: bool,
-    /// Whether it goes on until the best is found.
+    /// `true` if it goes on until the best is found.
     pub finds: bool,
 }
 
@@ -248,7 +248,7 @@ fn variants() -> Vec<(String, Rule)> {
     variants
 }
 
-/// What each constant of the rule does: a table over spaces, resampled.
+/// The effect of each constant of the rule: a table over spaces, resampled.
 pub fn ablation(spaces: &[Space], seeds: u64) {
     println!(
         "| rule | space | to within 1 %: median (most) | worse than rising latency | until it stops | regret then, %: median, mean (most) |\n\

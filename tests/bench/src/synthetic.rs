@@ -6,7 +6,7 @@ use energy_kernel_build::tune::strategy::Candidate;
 
 const CANDIDATES: usize = 400;
 
-/// What a made-up kernel looks like.
+/// The features of a made-up kernel.
 struct Made {
     features: Vec<f64>,
     /// Seconds.

@@ -15,7 +15,7 @@ pub trait Policy {
     fn best(&self) -> Option<usize>;
 }
 
-/// What came of a search.
+/// The result of a search.
 #[derive(Debug, Clone, Copy)]
 pub struct Outcome {
     /// Measurements until one candidate lay within 1 % of the least energy; none if none ever did.
@@ -24,7 +24,7 @@ pub struct Outcome {
     pub within_3: Option<usize>,
     /// Measurements until it was done.
     pub measurements: usize,
-    /// How much more than the least the candidate needs that it chose.
+    /// The energy of the chosen candidate beyond the least, as a share of the least.
     pub regret: f64,
 }
 
@@ -98,7 +98,7 @@ impl Ours {
         }
     }
 
-    /// What it has measured.
+    /// The candidates measured.
     pub fn measured(&self) -> impl Iterator<Item = usize> {
         self.measured.iter().copied()
     }

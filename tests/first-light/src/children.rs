@@ -26,13 +26,13 @@ const OPENING: Duration = Duration::from_secs(30);
 /// An item that has taken so long when the time ends is named: it may be one that hangs.
 const SUSPICIOUS: Duration = Duration::from_secs(3);
 
-/// So many processes in a row may end without having begun an item.
+/// The most processes in a row that may end without having begun an item.
 const MOST_LOST: usize = 3;
 
 /// Characters of a reason, at most.
 const LONGEST: usize = 300;
 
-/// What a child runs.
+/// The work of a child process.
 pub trait Set {
     /// The item of that number; none behind the last one.
     fn item(&self, number: usize) -> Option<Item<'_>>;
@@ -40,7 +40,7 @@ pub trait Set {
 
 /// One of many things to be tried.
 pub struct Item<'a> {
-    /// What it is, so that it can be done again.
+    /// A description that suffices to repeat it.
     pub name: String,
     /// Does it.
     pub run: Box<dyn FnOnce() -> std::result::Result<Value, Trouble> + 'a>,
@@ -76,7 +76,7 @@ impl From<Error> for Trouble {
 /// A process that runs items.
 #[derive(Debug, Args)]
 pub struct Child {
-    /// Which items: `interface`, `parts`, `correctness:FAMILY`.
+    /// The name of the items: `interface`, `parts`, `correctness:FAMILY`.
     set: String,
     /// The first item.
     from: usize,
@@ -163,11 +163,11 @@ pub struct Ended {
     /// Its number in the set.
     pub number: usize,
     pub name: String,
-    /// What it gave, or why it failed, in a line.
+    /// The result, or the reason of the failure, in one line.
     pub result: std::result::Result<Value, String>,
 }
 
-/// What a set is run with.
+/// The limits of a set's run.
 pub struct Plan<'a> {
     pub set: &'a str,
     pub items: Range<usize>,
@@ -233,7 +233,7 @@ fn follow(
         let limit = (since + patience).min(plan.end);
         let why = match lines.recv_timeout(limit.saturating_duration_since(Instant::now())) {
             Ok(line) if line["done"] == true => {
-                // What it leaves on the GPU is freed in order.
+                // Its GPU memory is freed in order.
                 let _ = wait(&mut child, Instant::now() + REAPING);
                 break Stopped::Done;
             }
@@ -258,7 +258,7 @@ fn follow(
                 }
                 continue;
             }
-            // What has only just begun has no time left; what takes long would not have ended.
+            // An item that has just begun ran out of the step's time; an older one exceeded its own.
             Err(RecvTimeoutError::Timeout) if since.elapsed() < plan.patience.min(SUSPICIOUS) => break Stopped::Done,
             Err(RecvTimeoutError::Timeout) => format!("did not end in {:.0} s", since.elapsed().as_secs_f64()),
             Err(RecvTimeoutError::Disconnected) => match wait(&mut child, Instant::now() + REAPING) {
@@ -282,7 +282,7 @@ fn follow(
     Ok(stopped)
 }
 
-/// What a child says, line by line. Whatever else it prints is passed over.
+/// A line of a child's output. Other lines are skipped.
 fn lines(output: Option<std::process::ChildStdout>) -> Receiver<Value> {
     let (send, receive) = channel();
     std::thread::spawn(move || {

@@ -4,13 +4,13 @@
 use crate::normal::normal;
 use crate::step::{Outcome, Result, Step};
 use crate::tune::{Tuned, operators};
-use energy_kernel::compiler::check::Checked;
-use energy_kernel::compiler::element::Element;
-use energy_kernel::compiler::lower::lower;
-use energy_kernel::compiler::reference::{Number, stored};
+use energy_kernel::tools::compiler::check::Checked;
+use energy_kernel::tools::compiler::element::Element;
+use energy_kernel::tools::compiler::lower::lower;
+use energy_kernel::tools::compiler::reference::{Number, stored};
 use energy_kernel::{Gpu, Plan, Program};
-use energy_kernel_build::tune::{Backend, Comparison, Data, Effort, GpuBackend, LEAST_PAIRS, Problem, compare};
-use energy_kernel_compiler::problem;
+use energy_kernel_build::tune::{Backend, Comparison, Data, Effort, GpuBackend, Instance, LEAST_PAIRS, compare};
+use energy_kernel_compiler::problem::Problem;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::json;
@@ -105,7 +105,7 @@ fn measure(
     let checked = operator.variant.checked();
     let sizes = checked.bind(&operator.sizes)?;
     let inputs = inputs(checked, &sizes);
-    let problem = Problem {
+    let instance = Instance {
         checked,
         specialisation: plan.specialisation(),
         sizes: &sizes,
@@ -113,16 +113,16 @@ fn measure(
         seed: 0,
     };
     let machine = backend.machine();
-    backend.begin(problem, end)?;
+    backend.begin(instance, end)?;
     let mut load = |program: &Program| {
-        let kernel = lower(&problem::Problem::new(checked, plan.specialisation(), machine), program)?;
-        let (candidate, _) = backend.load(problem, &kernel, &[], end)?;
-        let latency = backend.latency(problem, &candidate, end)?;
+        let kernel = lower(&Problem::new(checked, plan.specialisation(), machine), program)?;
+        let (candidate, _) = backend.load(instance, &kernel, &[], end)?;
+        let latency = backend.latency(instance, &candidate, end)?;
         Ok::<_, Box<dyn std::error::Error>>((candidate, latency.estimate.mean))
     };
     let [a, b] = [load(programs[0])?, load(programs[1])?];
     for _ in 0..MOST_TRIES {
-        let compared = compare(backend, problem, [(&a.0, a.1), (&b.0, b.1)], LEAST_PAIRS, end)?;
+        let compared = compare(backend, instance, [(&a.0, a.1), (&b.0, b.1)], LEAST_PAIRS, end)?;
         if compared.is_some() || Instant::now() >= end {
             return Ok(compared);
         }

@@ -3,9 +3,9 @@
 
 use crate::children::{Ended, Item, Plan, Set, Trouble, supervise};
 use crate::step::{Outcome, Result, Step};
-use energy_kernel::compiler::check::Checked;
-use energy_kernel::compiler::problem::Problem;
-use energy_kernel::compiler::schedule;
+use energy_kernel::tools::compiler::check::Checked;
+use energy_kernel::tools::compiler::problem::Problem;
+use energy_kernel::tools::compiler::schedule;
 use energy_kernel::{Gpu, Schedule, Specialisation};
 use energy_kernel_tests::on_gpu::Instance;
 use energy_kernel_tests::{OPERATORS, operators, random_inputs, random_sizes, random_sizes_of};
@@ -18,16 +18,12 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// Every family, and last the kernels that calls choose.
-pub const FAMILIES: [&str; 8] = [
-    "plain",
-    "pointwise",
-    "row",
-    "contract",
-    "mma",
-    "skinny",
-    "window",
-    CHOSEN,
-];
+pub const FAMILIES: [&str; Schedule::FAMILIES.len() + 1] = {
+    let mut all = [CHOSEN; _];
+    let (families, _) = all.split_at_mut(Schedule::FAMILIES.len());
+    families.copy_from_slice(Schedule::FAMILIES);
+    all
+};
 
 /// Not a family: the kernels that calls choose.
 const CHOSEN: &str = "chosen";
@@ -35,7 +31,7 @@ const CHOSEN: &str = "chosen";
 /// The name of a set in which all families take turns.
 pub const SAMPLE: &str = "sample";
 
-/// What was asked for: kernels of each family, and operators over all of them.
+/// The least numbers: kernels of each family, and operators over all families.
 const LEAST: (usize, usize) = (12, 20);
 
 /// Kernels of each family that a virtual GPU runs.
@@ -65,7 +61,7 @@ struct Case<'a> {
     specialisation: Specialisation,
     /// None: what a call chooses.
     schedule: Option<Schedule>,
-    /// What the inputs are drawn from.
+    /// The seed of the inputs.
     seed: u64,
 }
 
@@ -172,7 +168,7 @@ impl Set for Kernels {
     }
 }
 
-/// What became of a family.
+/// The results of a family.
 #[derive(Default)]
 struct Tally {
     kernels: usize,

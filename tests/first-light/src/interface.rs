@@ -32,7 +32,7 @@ impl Set for Scenarios {
         let (name, scenario) = SCENARIOS.get(number)?;
         let run = || {
             let ended = Gpu::open().and_then(|gpu| scenario(&gpu));
-            // What it left on the context is not known.
+            // The state of the context is unknown.
             ended.map(|()| Value::Null).map_err(|error| Trouble {
                 fatal: true,
                 ..error.into()

@@ -1,4 +1,4 @@
-//! What the machine is: host, driver, GPU, clocks, and how its energy counter behaves.
+//! The machine: host, driver, GPU, clocks, and the behaviour of its energy counter.
 
 use crate::program;
 use crate::step::{Outcome, Result, Step};
@@ -161,7 +161,7 @@ fn describe(step: &mut Step, gpu: &Gpu) -> Result<String> {
     Ok(driver)
 }
 
-/// What the command's doctor says, with its calibration of the energy counter; returned is what is wrong.
+/// Runs the command's doctor with its calibration of the energy counter. Returns the problems.
 fn doctor(step: &mut Step) -> Result<Vec<String>> {
     let mut command = Command::new(step.tool());
     command.args(["--json", "doctor", "--energy"]).current_dir(step.work());

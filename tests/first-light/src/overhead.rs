@@ -1,11 +1,11 @@
-//! What a launch costs: through `into`, through cudarc, through the driver alone; waited for, queued, and in a graph.
+//! The cost of a launch: through `into`, through cudarc, through the driver alone; waited for, queued, and in a graph.
 
 use crate::step::{Outcome, Result, Step};
 use crate::timing::{host_per_call, median, per_launch};
 use cudarc::driver::{CudaFunction, CudaSlice, CudaStream, DevicePtr, DriverError, LaunchConfig, PushKernelArg, sys};
 use cudarc::nvrtc::Ptx;
-use energy_kernel::compiler::kernel::ParameterValue;
-use energy_kernel::compiler::lower::lower;
+use energy_kernel::tools::compiler::kernel::ParameterValue;
+use energy_kernel::tools::compiler::lower::lower;
 use energy_kernel::{Gpu, Sizes, Tensor, f16};
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_tests::scenarios::{add, integers, linear_gelu, softmax};

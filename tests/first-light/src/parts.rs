@@ -3,9 +3,9 @@
 
 use crate::children::{Ended, Item, Plan, Set, Trouble, supervise};
 use crate::step::{Outcome, Result, Step};
-use energy_kernel::compiler::check::Checked;
-use energy_kernel::compiler::problem::Problem;
-use energy_kernel::compiler::schedule;
+use energy_kernel::tools::compiler::check::Checked;
+use energy_kernel::tools::compiler::problem::Problem;
+use energy_kernel::tools::compiler::schedule;
 use energy_kernel::{Gpu, Schedule, Specialisation};
 use energy_kernel_tests::on_gpu::{Instance, Loaded, Outputs};
 use energy_kernel_tests::parts::{OPERATORS, shared};

@@ -100,7 +100,7 @@ fn micros(seconds: f64) -> String {
     format!("{:.2} µs", 1e6 * seconds)
 }
 
-/// What a launch does at least.
+/// The least work of a launch.
 struct Work {
     bytes: f64,
     operations: f64,

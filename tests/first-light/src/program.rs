@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// A program that was killed is waited for so long. One that is stuck in its driver cannot be killed, and is left behind.
 pub const REAPING: Duration = Duration::from_secs(2);
 
-/// How a program ended, and what it wrote.
+/// The exit and the output of a program.
 pub struct Ran {
     /// None: it did not end in time, and was killed.
     pub status: Option<ExitStatus>,
@@ -20,7 +20,7 @@ impl Ran {
         self.status.is_some_and(|status| status.success())
     }
 
-    /// How it ended, in words.
+    /// Its exit, in words.
     pub fn ending(&self) -> String {
         match self.status {
             Some(status) => status.to_string(),

@@ -9,10 +9,10 @@ use std::process::Command;
 
 const TOOLS: [&str; 3] = ["memcheck", "racecheck", "synccheck"];
 
-/// How the tool's process ends where it found something.
+/// The exit code of the tool if it found something.
 const FOUND: i32 = 86;
 
-/// What it says of a device that it cannot look into, on some virtual machines.
+/// The tool's message on devices that it cannot inspect, as on some virtual machines.
 const UNSUPPORTED: [&str; 3] = [
     "Device not supported",
     "No attachable process",
@@ -61,7 +61,7 @@ pub fn run(step: &mut Step) -> Result {
     })
 }
 
-/// What came of a run; none where the tool came to nothing.
+/// The result of a run; none if the tool could not do it.
 fn judge(ran: &Ran) -> (Option<bool>, String) {
     let both = || ran.out.lines().chain(ran.err.lines());
     let passed = both()

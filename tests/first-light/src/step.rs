@@ -1,4 +1,4 @@
-//! What all steps have: options, a deadline, and a place for results.
+//! The frame of all steps: options, a deadline, and a place for results.
 
 use clap::Args;
 use serde_json::{Map, Value};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// Any error ends a step.
 pub type Result<T = Outcome> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// How a step ended, with its key figures or the reason.
+/// The outcome of a step, with its key figures or the reason.
 pub enum Outcome {
     Fine(String),
     Failed(String),
@@ -19,13 +19,13 @@ pub enum Outcome {
     NoGpu(String),
 }
 
-/// What `run` tells each step.
+/// The options that `run` passes to each step.
 #[derive(Debug, Clone, Args)]
 pub struct Options {
     /// The folder that was carried to the machine.
     #[arg(long)]
     carried: PathBuf,
-    /// Where results go.
+    /// The folder for results.
     #[arg(long)]
     out: PathBuf,
     /// A folder that is deleted afterwards.

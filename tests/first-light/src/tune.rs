@@ -12,7 +12,7 @@ use std::time::Duration;
 /// The command ends by itself that long before it is ended.
 const MARGIN: Duration = Duration::from_secs(6);
 
-/// So often it tunes what is left without energies, if there is that much time.
+/// The most tunings of operators that are left without energies, as time allows.
 const MOST_TRIES: usize = 4;
 const ANOTHER_TRY: Duration = Duration::from_secs(25);
 
@@ -50,7 +50,7 @@ pub fn operators(tiny: bool) -> energy_kernel::Result<[Tuned; 3]> {
     Ok(all)
 }
 
-/// What large sizes are replaced by where there is only a virtual GPU.
+/// The replacement of large sizes on a virtual GPU.
 const TINY: u64 = 64;
 
 /// Copies the package to where it may be written, and says so as cargo would.
@@ -100,7 +100,7 @@ pub fn run(step: &mut Step) -> Result {
         if let Ok(told) = serde_json::from_str::<Value>(&ran.out) {
             step.result(json!({ "tune": told }))?;
         }
-        // What the runtime finds in the user's cache is what counts.
+        // The runtime's view of the user's cache counts.
         let gpu = Gpu::open()?;
         let mut plans = Vec::new();
         for operator in operators(step.tiny())? {
@@ -167,7 +167,7 @@ pub fn sweep(step: &mut Step) -> Result {
     let swept = told["swept"].as_array().map(Vec::as_slice).unwrap_or_default();
     let points: u64 = swept.iter().filter_map(|one| one["points"].as_u64()).sum();
     let figures = format!("{points} points of {} operators", swept.len());
-    // What is missing for want of time is no failure: the trace can be gone on with.
+    // Points missing for want of time are no failure: the sweep can be resumed.
     Ok(match points {
         0 => Outcome::Failed(format!("{}: {}", ran.ending(), ran.last_line())),
         _ => Outcome::Fine(figures),

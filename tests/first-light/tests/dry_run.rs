@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tempfile::TempDir;
 
-/// What the script may call: bash and coreutils, and tar where there is one.
+/// The programs that the script may call: bash and coreutils, and tar where there is one.
 const PROGRAMS: [&str; 8] = ["bash", "dirname", "mkdir", "mktemp", "rm", "sleep", "tar", "timeout"];
 
 /// Starts a step as the script does. A virtual GPU that is to run every node of small graphs cannot pass over those of large ones, and
@@ -33,7 +33,7 @@ struct Carried {
     _turn: MutexGuard<'static, ()>,
 }
 
-/// How the script ended.
+/// The script's exit and output.
 struct Ended {
     code: Option<i32>,
     text: String,
@@ -114,7 +114,7 @@ impl Carried {
 }
 
 impl Ended {
-    /// What the table says of a step: its result and its figures.
+    /// The step's line of the table: its result and its figures.
     #[track_caller]
     fn row(&self, step: &str) -> (String, String) {
         let table = fs::read_to_string(self.out.join("table.txt")).unwrap();
@@ -218,7 +218,7 @@ fn all_steps_pass() {
         11
     );
 
-    // What was asked for: families, kernels of each, operators; and each step's last line is the table's.
+    // The least numbers of families, kernels of each and operators; each step's last line is the table's.
     let families = ended.results("correctness");
     let families: Vec<&Value> = families.iter().filter(|line| line["family"].is_string()).collect();
     assert_eq!(families.len(), 8);

@@ -5,10 +5,10 @@
 use cudarc::driver::sys::{self, CUresult, CUstreamCaptureMode::*};
 use cudarc::driver::{CudaContext, CudaStream, DevicePtr, LaunchConfig, PushKernelArg, result};
 use cudarc::nvrtc::Ptx;
-use energy_kernel::compiler::lower::lower;
-use energy_kernel::compiler::problem::Problem;
-use energy_kernel::compiler::target::{Machine, Target};
 use energy_kernel::prelude::*;
+use energy_kernel::tools::compiler::lower::lower;
+use energy_kernel::tools::compiler::problem::Problem;
+use energy_kernel::tools::compiler::target::{Machine, Target};
 use energy_kernel::tools::{Argument, View};
 use energy_kernel_tests::scenarios::{add, integers, scale};
 use energy_kernel_virtual_gpu::{LIARS, Virtual, is_child, while_failing};

@@ -9,12 +9,12 @@
 
 #![cfg(target_os = "linux")]
 
-use energy_kernel::compiler::lower::lower;
-use energy_kernel::compiler::problem::Problem;
-use energy_kernel::compiler::schedule::{self, Schedule};
-use energy_kernel::compiler::size::Specialisation;
-use energy_kernel::compiler::target::{Machine, Target};
 use energy_kernel::prelude::*;
+use energy_kernel::tools::compiler::lower::lower;
+use energy_kernel::tools::compiler::problem::Problem;
+use energy_kernel::tools::compiler::schedule::{self, Schedule};
+use energy_kernel::tools::compiler::size::Specialisation;
+use energy_kernel::tools::compiler::target::{Machine, Target};
 use energy_kernel::tools::{Argument, View};
 use energy_kernel::{Plan, Result};
 use energy_kernel_tests::scenarios::{add, embed, integers, scale};
@@ -184,7 +184,7 @@ const STEPS: &[Step] = &[
             &specialisation,
             Machine::like(Target::Sm80),
         ));
-        let shared = |point: &&Schedule| matches!(point, Schedule::Contract(point) if point.parts == 4);
+        let shared = |point: &&Schedule| matches!(point, Schedule::Contract(point) if point.split_k == 4);
         let kernel = lower(
             &Problem::new(variant.checked(), &specialisation, Machine::like(Target::Sm80)),
             space.iter().find(shared).unwrap(),

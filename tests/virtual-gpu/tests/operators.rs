@@ -4,11 +4,11 @@
 #![cfg(target_os = "linux")]
 
 use energy_kernel::Result;
-use energy_kernel::compiler::lower::lower;
-use energy_kernel::compiler::problem::Problem;
-use energy_kernel::compiler::schedule;
-use energy_kernel::compiler::size::Specialisation;
 use energy_kernel::prelude::*;
+use energy_kernel::tools::compiler::lower::lower;
+use energy_kernel::tools::compiler::problem::Problem;
+use energy_kernel::tools::compiler::schedule;
+use energy_kernel::tools::compiler::size::Specialisation;
 use energy_kernel_tests::on_gpu::Instance;
 use energy_kernel_tests::{OPERATORS, families, operators, random_inputs, random_sizes};
 use energy_kernel_virtual_gpu::{PROFILES, Profile, Virtual, is_child};

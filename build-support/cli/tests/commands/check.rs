@@ -78,7 +78,7 @@ fn a_package_without_operators_or_build_script_is_not_covered() {
     }
 }
 
-/// Where the source lies is cargo's business: `[lib] path`, `[[bin]] path`, `#[path]`.
+/// Source is found by cargo's rules: `[lib] path`, `[[bin]] path`, `#[path]`.
 #[test]
 fn operators_outside_of_src_are_to_be_covered() {
     let (_root, folder) = package();
@@ -119,7 +119,7 @@ fn an_operator_of_several_types_is_one() {
     assert!(doctor.contains(": 1 operator with sizes to tune for\n"), "{doctor}");
 }
 
-/// Measured with a kernel that is no longer emitted: shown without its figures, and not fresh.
+/// A result whose kernel is no longer emitted is stale, and shown without its figures.
 #[test]
 fn stale_results_are_named_and_cover_nothing() {
     let (_root, folder) = package();

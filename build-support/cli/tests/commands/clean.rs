@@ -34,7 +34,7 @@ fn clean_deletes_what_it_says_and_no_more() {
             .map(|file| PathBuf::from(file.as_str().unwrap()));
         files.collect::<Vec<PathBuf>>()
     };
-    // What is in use is not pulled away.
+    // Files in use are kept.
     let lock = cache.try_lock(energy_kernel_build::Lock::Tuning).unwrap().unwrap();
     let busy = call(&folder, &["clean"]);
     assert!(
@@ -56,7 +56,7 @@ fn clean_deletes_what_it_says_and_no_more() {
     assert_eq!(deleted(&[]), Vec::<PathBuf>::new());
 }
 
-/// A file in the middle of an edit tells nothing of which operators there are.
+/// A file that is being edited does not show which operators exist.
 #[test]
 fn what_cannot_be_parsed_is_said_and_its_results_are_not_unused() {
     let (_root, folder) = package();
@@ -109,7 +109,7 @@ fn clean_leaves_other_checkouts_alone() {
         shared.contains("\"tuned\":1"),
         "the first's result is the second's: {shared}"
     );
-    // One would otherwise be of no operator of the first, the other be deleted with the first's own.
+    // Otherwise one result would look unused, and the other would be deleted with the first checkout's own.
     assert!(in_cache_of_first(&first, &["clean", "--unused"]).contains("deleted 0 files"));
     let cleaned = in_cache_of_first(&first, &["clean"]);
     assert!(
@@ -117,7 +117,7 @@ fn clean_leaves_other_checkouts_alone() {
         "{cleaned}"
     );
     assert!(in_cache_of_first(&second, &["show"]).contains("simulated"));
-    // Once the other is gone, its results and what is left of its state are nobody's.
+    // After the other checkout is gone, its results and state are unused.
     fs::remove_dir_all(&second).unwrap();
     assert!(
         in_cache_of_first(&first, &["clean", "--unused"]).contains("deleted 1 file ("),

@@ -27,7 +27,7 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A package that cargo can describe; nothing of it is ever compiled.
+/// A package that cargo can describe. It is never compiled.
 pub fn package() -> (tempfile::TempDir, PathBuf) {
     let root = tempfile::tempdir().unwrap();
     let folder = root.path().join("demo");
@@ -46,7 +46,7 @@ pub fn package() -> (tempfile::TempDir, PathBuf) {
     (root, folder)
 }
 
-/// Tunes the package on the emulated device, and ships what `change` makes of the results.
+/// Tunes the package on the emulated device and ships the results after `change`.
 pub fn ship(folder: &Path, mut change: impl FnMut(&mut CacheFile)) {
     let tuned = call(folder, &["tune", "--emulated", "--candidates", "1"]);
     assert!(tuned.status.success(), "{}", text(&tuned.stderr));
@@ -60,7 +60,7 @@ pub fn ship(folder: &Path, mut change: impl FnMut(&mut CacheFile)) {
     }
 }
 
-/// As if a real device had been measured.
+/// Makes results look like those of a real device.
 pub fn real(file: &mut CacheFile) {
     file.device.simulated = false;
     let points = file.records.iter_mut().flat_map(|record| &mut record.front);

@@ -65,7 +65,7 @@ fn the_doctor_names_a_cache_that_others_may_write() {
     }
 }
 
-/// The findings that are problems, GPUs aside: the machine may have any.
+/// The problems, except those of GPUs: the machine may have any GPU.
 fn problems(folder: &std::path::Path) -> Vec<String> {
     let doctor = call(folder, &["doctor", "--json"]);
     let said = json(&doctor);
@@ -83,7 +83,7 @@ fn problems(folder: &std::path::Path) -> Vec<String> {
         .collect()
 }
 
-/// A healthy package, none at all, one of something else, and a workspace are all well.
+/// A healthy package, no package, a package without operators, and a workspace have no problems.
 #[test]
 fn what_is_absent_is_no_problem() {
     let (_root, folder) = package();

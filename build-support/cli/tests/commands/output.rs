@@ -55,7 +55,7 @@ fn mistakes_exit_with_1_or_2_and_say_what_is_wrong() {
         let stderr = text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{words:?}: {stderr}");
         assert!(stderr.contains(says), "{words:?}: {stderr}");
-        // And for programs.
+        // The same error in JSON.
         let output = call(folder.path(), &[words, &["--json"]].concat());
         assert_eq!(output.status.code(), Some(code), "{words:?}");
         let error: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -66,7 +66,7 @@ fn mistakes_exit_with_1_or_2_and_say_what_is_wrong() {
     }
 }
 
-/// `… | head`, say.
+/// For example `… | head`.
 #[test]
 fn nobody_needs_to_read_to_the_end() {
     let (_root, folder) = package();
@@ -87,7 +87,7 @@ fn nobody_needs_to_read_to_the_end() {
     }
 }
 
-/// Names of files and devices, and texts made of them, never reach a terminal as they are.
+/// Control characters in names of files and devices never reach a terminal.
 #[test]
 #[cfg(unix)]
 fn outside_text_is_escaped() {
@@ -131,7 +131,7 @@ fn outside_text_is_escaped() {
     assert!(escaped >= commands.len(), "every command had something to escape");
 }
 
-/// Every command that fails says so in the same form.
+/// All failing commands report errors in the same form.
 #[test]
 fn failures_are_json_of_one_form() {
     let (_root, folder) = package();

@@ -1,9 +1,9 @@
-//! Which package a command is about, and where its operators are looked for.
+//! The package of a command, and the search for its operators.
 
 use crate::common::{call, command, json, package, text};
 use std::fs;
 
-/// Where a build script names other folders, the command must be told, or it took their results for unused.
+/// If a build script names other folders, the command must be told: otherwise their results would look unused.
 #[test]
 fn operators_in_other_folders_are_found_where_they_are_named() {
     let (_root, folder) = package();
@@ -36,7 +36,7 @@ fn outside_a_package_the_error_is_of_use() {
     assert!(text(&output.stderr).contains("--manifest-path"));
 }
 
-/// The command where there is no cargo.
+/// The command without cargo.
 fn without_cargo(folder: &std::path::Path, words: &[&str]) -> std::process::Output {
     let empty = folder.join("empty");
     fs::create_dir_all(&empty).unwrap();
@@ -51,7 +51,7 @@ fn a_package_is_tuned_where_there_is_no_cargo() {
     let tuned = without_cargo(&folder, &["tune", "--emulated", "--candidates", "1", "--json"]);
     assert!(tuned.status.success(), "{}", text(&tuned.stderr));
     assert_eq!(json(&tuned)["tuned"], 2);
-    // From elsewhere, and from a folder below.
+    // From another folder, and from a subfolder.
     let elsewhere = tempfile::tempdir().unwrap();
     let manifest = folder.join("Cargo.toml");
     let shown = without_cargo(
@@ -116,7 +116,7 @@ fn metadata_in_a_file_takes_cargos_place() {
     let unknown = with(&["show", "--package", "c"]);
     assert!(unknown.status.code() == Some(1) && text(&unknown.stderr).contains("the packages are: a, b"));
 
-    // Made where the package lay somewhere else; and what is no metadata.
+    // Metadata from another path, and invalid metadata.
     fs::rename(root.path().join("b"), root.path().join("moved")).unwrap();
     let moved = with(&["show", "--package", "b"]);
     assert!(moved.status.code() == Some(1) && text(&moved.stderr).contains("which has no manifest"));

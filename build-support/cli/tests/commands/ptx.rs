@@ -34,7 +34,7 @@ fn running(folder: &Path, operator: usize, sizes: &[(&str, u64)]) -> String {
     variant.plan(&Gpu::emulated(), &sizes).unwrap().ptx().to_owned()
 }
 
-/// Without `tune(…)`, where nothing was tuned, and with tensors of 2³¹ elements and more.
+/// Without `tune(…)`, without results, and with tensors of 2³¹ elements and more.
 #[test]
 fn the_kernel_that_would_run_is_printed() {
     let (_root, folder) = package();
@@ -89,7 +89,7 @@ fn the_kernel_that_would_run_is_printed() {
     );
 }
 
-/// As in a call: the next larger bucket's kernel.
+/// Like a call, it uses the next larger bucket's kernel.
 #[test]
 fn sizes_between_buckets_take_the_kernel_of_one() {
     let (_root, folder) = package();
@@ -154,7 +154,7 @@ fn operators_without_tune_are_shown() {
     assert_eq!(alone.status.code(), Some(2), "sizes are one operator's");
 }
 
-/// Operators of one name are told apart by their places.
+/// Operators of one name differ in their places.
 #[test]
 fn operators_of_one_name_can_be_named() {
     let (_root, folder) = package();
@@ -179,7 +179,7 @@ fn operators_of_one_name_can_be_named() {
     }
 }
 
-/// Programs still use what was tuned before an operator lost its `tune(…)`.
+/// Programs still use results from before an operator lost its `tune(…)`.
 #[test]
 fn results_outlive_tune() {
     let (_root, folder) = package();

@@ -28,7 +28,7 @@ fn a_report_is_one_file_that_needs_nothing_else() {
     }
     let nowhere = call(&folder, &["report", "--output", "no/such/folder.html"]);
     assert!(nowhere.status.code() == Some(1) && text(&nowhere.stderr).contains("cannot be written"));
-    // What belongs to other kernels by now has no figures.
+    // Stale results are shown without figures.
     for path in fs::read_dir(folder.join("cache/demo")).unwrap() {
         let path = path.unwrap().path();
         let mut file = energy_kernel_build::cache::read_file(&path).unwrap();

@@ -54,7 +54,7 @@ const RUN: [&str; 12] = [
 #[test]
 fn a_ptx_kernel_runs_on_files() {
     let folder = ptx_folder();
-    // As cargo calls it.
+    // Called like cargo does.
     let words = [
         &["energy-kernel"],
         RUN.as_slice(),
@@ -86,7 +86,7 @@ fn findings_exit_with_3_and_unknown_instructions_with_4() {
     assert!(text(&output.stderr).contains("frobnicate"));
 }
 
-/// As the test calls it, as cargo calls it, and through cargo.
+/// Called directly, like cargo does, and through cargo.
 #[test]
 fn it_is_called_in_three_ways() {
     let run = [
@@ -179,7 +179,7 @@ fn structures_pointers_and_variables_are_passed() {
     fs::write(folder.path().join("p.ptx"), include_str!("../gather.ptx")).unwrap();
     write("seven", &[7]);
     write("eight", &[8]);
-    // The addresses at 0 and 16 are put in; the number at 8 stays.
+    // The addresses are inserted at 0 and 16; the number at 8 stays.
     write("s", &[1, 1, 30, 1, 1, 1]);
     write("scale", &[10]);
     write("added", &[2000]);
@@ -207,7 +207,7 @@ fn structures_pointers_and_variables_are_passed() {
     let read = |name: &str| fs::read(folder.path().join(name)).unwrap();
     assert_eq!(read("result"), (7 * 10 + 30 + 2000u32).to_le_bytes());
     assert_eq!(read("twice"), [7008u32, 7008].map(u32::to_le_bytes).concat());
-    // Without values from outside, variables start as the module says.
+    // Without symbols, variables have the module's initial values.
     let output = run(&[&arguments[..5], &arguments[6..7], &["same:5"]].concat());
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!(read("result"), (7 + 30 + 100u32).to_le_bytes());
@@ -248,7 +248,7 @@ fn what_the_emulator_does_not_know_exits_with_4() {
         let output = call(folder.path(), &["run", "k.ptx"]);
         (output.status.code(), text_of(&output))
     };
-    // All of these are known.
+    // All of these are supported.
     let known = [
         ("", ".reg .v2 .b32 V; mov.v2.b32 V, {1, 2}; add.u32 %r0, V.x, V.y;"),
         (
@@ -265,7 +265,7 @@ fn what_the_emulator_does_not_know_exits_with_4() {
         let (code, says) = run(module, body);
         assert_eq!(code, Some(0), "{module} {body}: {says}");
     }
-    // What is not known is told from what is wrong, wherever it stands.
+    // Unsupported instructions differ from errors, wherever they are.
     let cases = [
         (4, ".alias f, g;", ""),
         (4, ".global .surfref s;", ""),

@@ -1,4 +1,4 @@
-//! `tune --sweep`, and replays of what it records.
+//! `tune --sweep`, and replays of its traces.
 
 use crate::common::{call, package, text};
 use std::fs;
@@ -47,7 +47,7 @@ fn a_sweep_is_recorded_and_tuned_on() {
     assert!(text(&tuned.stdout).contains("\"tuned\":2") && text(&tuned.stdout).contains("\"simulated\":true"));
     let shown = text(&call(&folder, &["show", "--json"]).stdout);
     assert_eq!(shown.matches("\"chosen\":true").count(), 2, "{shown}");
-    // What was measured since is not undone.
+    // Newer measurements stay.
     let fresh = ["tune", "--emulated", "--again", "--candidates", "4"];
     std::thread::sleep(std::time::Duration::from_millis(1100));
     assert!(call(&folder, &fresh).status.success());

@@ -53,7 +53,7 @@ fn tuning_on_the_emulated_device_is_shown() {
     assert!(other.status.code() == Some(1) && text(&other.stderr).contains("total"));
 }
 
-/// Killed at any time, a tuning leaves whole files behind, and the next one goes on.
+/// A tuning that is killed at any time leaves complete files, and the next one resumes.
 #[test]
 fn a_tuning_that_was_killed_goes_on() {
     let (_root, folder) = package();
@@ -85,7 +85,7 @@ fn a_tuning_that_was_killed_goes_on() {
     );
 }
 
-/// The place is named, the other sizes are tuned, and nothing is measured anew.
+/// The error names the folder, the other sizes are tuned, and nothing is measured again.
 #[test]
 fn what_cannot_be_kept_costs_no_measurement() {
     let (_root, folder) = package();
@@ -132,7 +132,7 @@ fn a_dry_run_tunes_nothing() {
     );
 }
 
-/// What a device refuses is foretold, and nobody is sent to the command that said so.
+/// A dry run predicts that a device refuses an operator. The hint does not name the command itself.
 #[test]
 fn what_is_too_large_for_the_device_is_said_before() {
     let (_root, folder) = package();
@@ -157,7 +157,7 @@ const NORM: &str = "#[energy_kernel(tune(R = 64, C = [512, 768, 1024]))]
         |r, c| x[[r, c]] * rsqrt(squares[[r]])
     }";
 
-/// Of the same measurements, which are all there are, another kernel is chosen.
+/// Another objective chooses another kernel from the same measurements.
 #[test]
 fn the_objective_decides_what_is_chosen() {
     let (_root, folder) = package();
@@ -203,7 +203,7 @@ fn the_objective_decides_what_is_chosen() {
     );
 }
 
-/// On the emulated device both kernels' energies are known exactly.
+/// On the emulated device the energies of both kernels are exact.
 #[test]
 fn a_confirmation_compares_the_chosen_with_the_fastest() {
     let (_root, folder) = package();
@@ -236,7 +236,7 @@ fn a_confirmation_compares_the_chosen_with_the_fastest() {
             .iter()
             .filter(|point| point["sizes"] == one["sizes"]);
         let energies: Vec<f64> = front.map(|point| point["energy_joules"].as_f64().unwrap()).collect();
-        // With such a slack the last of the front is chosen.
+        // With this slack the last point of the front is chosen.
         let expected = 1.0 - energies.last().unwrap() / energies[0];
         match one["compared"].as_object() {
             None => assert_eq!(energies.len(), 1, "{one}"),
@@ -253,7 +253,7 @@ fn a_confirmation_compares_the_chosen_with_the_fastest() {
     assert!(compared > 0, "the fronts have more than one point: {shown}");
 }
 
-/// Before anything is measured, every time, and whatever the trace calls itself.
+/// --ship refuses simulated results before measuring anything, whatever the trace's device is called.
 #[test]
 fn simulated_results_are_not_shipped() {
     let (_root, folder) = package();
@@ -282,7 +282,7 @@ fn results_of_a_real_device_are_shipped() {
     let (_root, folder) = package();
     let sweep = ["tune", "--emulated", "--candidates", "2", "--sweep", "trace.jsonl"];
     assert!(call(&folder, &sweep).status.success());
-    // As a GPU would have recorded it.
+    // Like a trace of a real GPU.
     let trace = fs::read_to_string(folder.join("trace.jsonl")).unwrap();
     let profile = trace
         .split("\"simulated_profile\":")
@@ -324,7 +324,7 @@ fn an_operator_without_sizes_cannot_be_tuned() {
     }
 }
 
-/// A clock that was wrong when something was measured.
+/// The clock was wrong during a measurement.
 #[test]
 fn what_is_measured_again_replaces_a_result_of_the_future() {
     let (_root, folder) = package();
@@ -357,14 +357,14 @@ fn what_is_measured_again_replaces_a_result_of_the_future() {
     );
 }
 
-/// Two of these were warned of falsely, or not at all.
+/// Cases that once gave a false warning, or none.
 #[test]
 fn why_an_earlier_result_stays_in_use_is_said_truly() {
     let (_root, folder) = package();
     let tune = ["tune", "--emulated", "--candidates", "1", "--again"];
     let mut doubted = 0;
     ship(&folder, |file| {
-        // A newer space of schedules is searched by a newer version.
+        // A newer version has searched a newer space.
         file.records.iter_mut().for_each(|record| record.space_version += 1);
         doubted = file.records.len();
     });
@@ -393,7 +393,7 @@ fn sizes_that_are_assumed_are_said() {
     }
 }
 
-/// It would be another folder to each build script, command and program.
+/// A relative path would mean another folder to each build script, command and program.
 #[test]
 fn a_relative_cache_is_refused_by_every_command() {
     let (root, folder) = package();

@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn trees_are_believed_as_far_as_they_hold_elsewhere() {
         for seed in 0..5 {
-            // Three samples of four are another shape's: without the trees it would be 0.11.
+            // Without the trees the error would be 0.11.
             let told = error(0.1, 0.005, seed);
             assert!(told < 0.03, "{told}");
             // With a factor of 1, the trees would fit the random part.

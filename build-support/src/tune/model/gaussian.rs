@@ -246,7 +246,7 @@ mod tests {
     use super::*;
     use crate::tune::random::Random;
 
-    /// Points in three columns, of which two tell, and a smooth function of them.
+    /// Points in three columns, and a smooth function of two of them.
     fn data(count: usize, noise: f64, seed: u64) -> (Vec<Vec<f64>>, Vec<f64>, Vec<f64>) {
         let mut random = Random::new(seed);
         let points: Vec<Vec<f64>> = (0..count).map(|_| (0..3).map(|_| random.normal()).collect()).collect();
@@ -268,7 +268,7 @@ mod tests {
             .map(|((mean, _), t)| (mean - t).abs());
         let mut sorted: Vec<f64> = errors.clone().collect();
         sorted.sort_by(f64::total_cmp);
-        // The function's own deviation is some 0.4.
+        // The function's standard deviation is some 0.4.
         assert!(sorted[40] < 0.06, "median error {}", sorted[40]);
         let covered = errors
             .zip(&predicted)
@@ -292,7 +292,7 @@ mod tests {
         assert!(denoised < 0.7 * raw, "{denoised} {raw}");
     }
 
-    /// The likeliest hyperparameters alone hold less than 80 % of them.
+    /// Intervals of the likeliest hyperparameters alone hold less than 80 % of them.
     #[test]
     fn after_a_handful_of_measurements_it_knows_how_little_it_knows() {
         let (mut held, mut all) = (0, 0);
@@ -331,7 +331,7 @@ mod tests {
                     (0..count).map(&mut row).collect()
                 };
                 let (points, asked) = (normal(24, 12), normal(40, 12));
-                // A part of its own of 1 %, and 0.7 % of noise.
+                // An independent part of 1 %, and 0.7 % of noise.
                 let values: Vec<f64> = (normal(24, 2).iter())
                     .map(|part| 0.01 * part[0] + 0.007 * part[1])
                     .collect();
@@ -350,7 +350,7 @@ mod tests {
         assert!(Gaussian::fit(&[], &[], &[], POWER).is_none());
         assert!(Gaussian::fit(&[vec![1.0]], &[f64::NAN], &[0.1], POWER).is_none());
         assert!(Gaussian::fit(&[vec![f64::INFINITY], vec![1.0]], &[1.0, 2.0], &[0.1, 0.1], POWER).is_none());
-        // One point in no column at all is still a mean.
+        // One point without columns still gives a mean.
         let model = Gaussian::fit(&[vec![]], &[3.0], &[0.01], POWER).unwrap();
         assert!((model.predict(&[]).0 - 3.0).abs() < 1e-9);
         assert!(Gaussian::fit(&[vec![1.0]], &[1.0], &[0.1], &[]).is_none());

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
     use crate::tune::random::Random;
 
-    /// A kernel of two counts, and its energy by prices, and by a shape that has none.
+    /// A kernel with two counts and a shape, and its energy: prices, and a factor that depends on the shape.
     fn kernel(random: &mut Random) -> (Described, f64) {
         let counts = vec![1e9 * random.unit(), 1e6 * random.unit()];
         let shape = vec![2f64.powi(random.below(4) as i32)];

@@ -111,7 +111,7 @@ mod tests {
         );
     }
 
-    /// Whatever moment a tuner was ended at.
+    /// A tuner may end at any moment.
     #[test]
     fn of_a_file_that_is_cut_off_all_whole_entries_are_read() {
         let third = r#""3,16": {"clock": 3, "tile": 16, "time": 1.5, "nvml_energy": 0.25}"#;

@@ -20,7 +20,7 @@ pub struct Mapping {
     latency: Option<Quantity>,
     energy: Option<Quantity>,
     power: Option<Quantity>,
-    /// Columns that tell problems apart.
+    /// The columns whose values identify a problem.
     problem: Vec<String>,
     features: Vec<String>,
     ignored: Vec<String>,
@@ -356,7 +356,7 @@ mod tests {
         let csv = "time,nvml_power,tile\n2,150,16\n4,nan,32\n0.5,100,64\n";
         assert_eq!(energies("", csv), [2e-3 * 150.0, 0.5e-3 * 100.0]);
         assert_eq!(energies("latency=time:s,power=nvml_power:mW", csv), [0.3, 0.05]);
-        // A column of energies is better, whichever is named.
+        // A column of energies takes precedence.
         let csv = "time,nvml_power,ps_energy,tile\n2,150,0.25,16\n";
         assert_eq!(energies("", csv), [0.25]);
         assert_eq!(energies("power=nvml_power", csv), [0.3]);

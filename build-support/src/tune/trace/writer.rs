@@ -177,7 +177,7 @@ mod tests {
             .map(|_| (0..20).map(|_| point(&mut random)).collect())
             .collect();
         for turn in 0..4 {
-            // Each time opened anew, in turn about each.
+            // Open the file for each point, and alternate between problems.
             let mut recorder = Recorder::open(&path).unwrap();
             for ((device, problem), points) in groups.iter().zip(&points) {
                 for point in &points[5 * turn..][..5] {
@@ -322,7 +322,7 @@ mod tests {
                 "{error}"
             );
         }
-        // Damage before the end is an error, not the end.
+        // Damage before the last line is an error.
         let damaged = text(&good).replacen("\"schedule\"", "schedule", 1) + &text(&good);
         assert!(Trace::parse(&damaged).is_err());
         assert!(Trace::parse("").is_err() && Trace::parse(&"[".repeat(100_000)).is_err());
@@ -391,7 +391,7 @@ mod tests {
                 }
             }
             let again = Trace::read(&path).unwrap();
-            // Not a number is unequal to itself, but looks the same.
+            // NaN is unequal to itself, but has the same text.
             assert_eq!(format!("{:?}", again.recordings), format!("{:?}", trace.recordings));
         }
         assert!(read > 50 && refused > 50, "{read} {refused}");

@@ -25,7 +25,7 @@ pub(super) enum Request {
     },
     /// Sets the purpose of energy measurements.
     Effort(Effort),
-    /// Begins a problem and drops the candidates of the one before.
+    /// Begins an instance and drops the candidates of the one before.
     Begin {
         /// The operator.
         op: Op,

@@ -8,8 +8,8 @@
 //! ```
 //! Both ends exchange [documents](energy_kernel_compiler::record::encoding) one after another. The parent skips whatever else the
 //! worker prints between them, and makes no CUDA context. It kills a worker that does not answer in time, starts the
-//! next one with the following candidate, and begins the problem there again. The worker draws the inputs itself, from the
-//! problem's seed, and returns the results at the indices that the parent compares.
+//! next one with the following candidate, and begins the instance there again. The worker draws the inputs itself, from the
+//! instance's seed, and returns the results at the indices that the parent compares.
 //!
 //! A worker never starts another. It ends when its standard input does, even while a kernel hangs, so that none outlives its parent.
 

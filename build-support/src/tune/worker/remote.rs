@@ -1,7 +1,7 @@
 //! The parent's side: a backend whose candidates run in a worker.
 
 use super::message::{Left, Opened, Reply, Request, VARIABLE};
-use crate::tune::backend::{Backend, BackendError, Effort, Measured, OutputIndex, Problem};
+use crate::tune::backend::{Backend, BackendError, Effort, Instance, Measured, OutputIndex};
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::record::encoding::{encode, read};
 use energy_kernel_compiler::record::{CacheMode, DeviceClass, Reason};
@@ -50,7 +50,7 @@ pub(crate) struct Remote {
     cache: CacheMode,
     opened: Opened,
     effort: Effort,
-    /// The request that began the current problem.
+    /// The request that began the current instance.
     begun: Option<Request>,
     /// `None` after a loss, until the next request.
     worker: Option<Worker>,
@@ -122,7 +122,7 @@ impl Remote {
         self.opened.without_energy.as_deref()
     }
 
-    /// A worker that has begun the current problem: the running one, or a new one.
+    /// A worker that has begun the current instance: the running one, or a new one.
     fn worker(&mut self) -> Result<&mut Worker, BackendError> {
         let worker = match self.worker.take() {
             Some(worker) => worker,
@@ -254,16 +254,16 @@ impl Backend for Remote {
         let _ = self.ask(&Request::Effort(effort), Instant::now());
     }
 
-    fn begin(&mut self, problem: Problem<'_>, deadline: Instant) -> Result<(), BackendError> {
+    fn begin(&mut self, instance: Instance<'_>, deadline: Instant) -> Result<(), BackendError> {
         let request = Request::Begin {
-            op: problem.checked.op().clone(),
-            specialisation: problem.specialisation.clone(),
-            sizes: problem.sizes.to_vec(),
-            seed: problem.seed,
+            op: instance.checked.op().clone(),
+            specialisation: instance.specialisation.clone(),
+            sizes: instance.sizes.to_vec(),
+            seed: instance.seed,
             time: Left::until(deadline),
         };
         self.begun = None;
-        // An earlier problem may have left the worker broken, so try twice.
+        // An earlier instance may have left the worker broken, so try twice.
         let mut begun = self.ask(&request, deadline);
         if let Err(BackendError::Rejected { .. }) = begun {
             begun = self.ask(&request, deadline);
@@ -281,7 +281,7 @@ impl Backend for Remote {
 
     fn load(
         &mut self,
-        _: Problem<'_>,
+        _: Instance<'_>,
         kernel: &Kernel,
         indices: &[OutputIndex],
         deadline: Instant,
@@ -296,7 +296,7 @@ impl Backend for Remote {
 
     fn latency(
         &mut self,
-        _: Problem<'_>,
+        _: Instance<'_>,
         candidate: &RemoteCandidate,
         deadline: Instant,
     ) -> Result<Measured, BackendError> {
@@ -310,7 +310,7 @@ impl Backend for Remote {
 
     fn energy(
         &mut self,
-        _: Problem<'_>,
+        _: Instance<'_>,
         candidate: &RemoteCandidate,
         latency: f64,
         deadline: Instant,

@@ -1,7 +1,7 @@
 //! The worker's side: answers the parent's requests with a backend.
 
 use super::message::{Opened, Reply, Request};
-use crate::tune::backend::{Backend, BackendError, Problem};
+use crate::tune::backend::{Backend, BackendError, Instance};
 use crate::tune::data::{Data, inputs};
 use crate::tune::gpu::GpuBackend;
 use energy_kernel_compiler::check::Checked;
@@ -64,14 +64,14 @@ pub(super) fn serve<B: Opens>(
     Ok(())
 }
 
-/// A backend, its current problem and that problem's candidates.
+/// A backend, its current instance and that instance's candidates.
 struct Served<B: Backend> {
     backend: B,
-    problem: Option<Owned>,
+    instance: Option<Owned>,
     candidates: Vec<B::Candidate>,
 }
 
-/// A problem that owns its data.
+/// An instance that owns its data.
 struct Owned {
     checked: Checked,
     specialisation: Specialisation,
@@ -95,8 +95,8 @@ impl Owned {
         })
     }
 
-    fn problem(&self) -> Problem<'_> {
-        Problem {
+    fn instance(&self) -> Instance<'_> {
+        Instance {
             checked: &self.checked,
             specialisation: &self.specialisation,
             sizes: &self.sizes,
@@ -110,7 +110,7 @@ impl<B: Opens> Served<B> {
     fn new(backend: B) -> Served<B> {
         Served {
             backend,
-            problem: None,
+            instance: None,
             candidates: Vec::new(),
         }
     }
@@ -127,12 +127,12 @@ impl<B: Opens> Served<B> {
     fn answer(&mut self, request: Request) -> Reply {
         let Served {
             backend,
-            problem,
+            instance,
             candidates,
         } = self;
-        let current = || match &*problem {
-            Some(owned) => Ok(owned.problem()),
-            None => Err(BackendError::Broken("no problem was begun".to_owned())),
+        let current = || match &*instance {
+            Some(owned) => Ok(owned.instance()),
+            None => Err(BackendError::Broken("no instance was begun".to_owned())),
         };
         let loaded = |number: u64| {
             let candidate = usize::try_from(number).ok().and_then(|number| candidates.get(number));
@@ -152,16 +152,16 @@ impl<B: Opens> Served<B> {
                 time,
             } => {
                 candidates.clear();
-                *problem = None;
+                *instance = None;
                 let begun = Owned::new(op, specialisation, sizes, seed).and_then(|owned| {
-                    backend.begin(owned.problem(), time.deadline())?;
-                    *problem = Some(owned);
+                    backend.begin(owned.instance(), time.deadline())?;
+                    *instance = Some(owned);
                     Ok(())
                 });
                 Reply::Done(begun)
             }
             Request::Load { kernel, indices, time } => {
-                let loaded = current().and_then(|problem| backend.load(problem, &kernel, &indices, time.deadline()));
+                let loaded = current().and_then(|instance| backend.load(instance, &kernel, &indices, time.deadline()));
                 Reply::Loaded(loaded.map(|(candidate, results)| {
                     candidates.push(candidate);
                     (candidates.len() as u64 - 1, results)
@@ -169,7 +169,7 @@ impl<B: Opens> Served<B> {
             }
             Request::Latency { candidate, time } => {
                 let measured =
-                    current().and_then(|problem| backend.latency(problem, loaded(candidate)?, time.deadline()));
+                    current().and_then(|instance| backend.latency(instance, loaded(candidate)?, time.deadline()));
                 Reply::Measured(measured.map(Some))
             }
             Request::Energy {
@@ -177,7 +177,7 @@ impl<B: Opens> Served<B> {
                 latency,
                 time,
             } => Reply::Measured(
-                current().and_then(|problem| backend.energy(problem, loaded(candidate)?, latency, time.deadline())),
+                current().and_then(|instance| backend.energy(instance, loaded(candidate)?, latency, time.deadline())),
             ),
         }
     }

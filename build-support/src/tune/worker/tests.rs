@@ -1,11 +1,11 @@
-//! The search with a worker that fails as it is told: this test executable, started again, serves the emulated device.
+//! The search with a worker that fails on request: this test executable, started again, serves the emulated device.
 
 use super::message::VARIABLE;
 use super::remote::{Patience, Remote, Start};
 use super::serve::{Opens, serve};
 use crate::bench::Job;
 use crate::source::scan::Found;
-use crate::tune::backend::{Backend, BackendError, Measured, OutputIndex, Problem};
+use crate::tune::backend::{Backend, BackendError, Instance, Measured, OutputIndex};
 use crate::tune::testing::operator;
 use crate::tune::{EmulatedBackend, Memory, Profile, Settings, Step, search};
 use energy_kernel_compiler::kernel::Kernel;
@@ -17,7 +17,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Tells the worker how to fail: `WHEN:HOW:THREADS`, several of them with spaces between.
+/// The worker's failures: `WHEN:HOW:THREADS`, separated by spaces.
 const FAILURES: &str = "ENERGY_KERNEL_TEST_FAILURES";
 
 /// The emulated device, which fails for plain kernels with blocks of certain threads.
@@ -89,14 +89,14 @@ impl Backend for Unreliable {
         false
     }
 
-    fn begin(&mut self, problem: Problem<'_>, deadline: Instant) -> Result<(), BackendError> {
+    fn begin(&mut self, instance: Instance<'_>, deadline: Instant) -> Result<(), BackendError> {
         self.fail("begin", 0)?;
-        self.emulated.begin(problem, deadline)
+        self.emulated.begin(instance, deadline)
     }
 
     fn load(
         &mut self,
-        problem: Problem<'_>,
+        instance: Instance<'_>,
         kernel: &Kernel,
         indices: &[OutputIndex],
         deadline: Instant,
@@ -107,33 +107,33 @@ impl Backend for Unreliable {
             false => 1,
         };
         self.fail("load", threads)?;
-        let (candidate, results) = self.emulated.load(problem, kernel, indices, deadline)?;
+        let (candidate, results) = self.emulated.load(instance, kernel, indices, deadline)?;
         Ok(((threads, candidate), results))
     }
 
     fn latency(
         &mut self,
-        problem: Problem<'_>,
+        instance: Instance<'_>,
         (threads, candidate): &Self::Candidate,
         deadline: Instant,
     ) -> Result<Measured, BackendError> {
         self.fail("latency", *threads)?;
-        self.emulated.latency(problem, candidate, deadline)
+        self.emulated.latency(instance, candidate, deadline)
     }
 
     fn energy(
         &mut self,
-        problem: Problem<'_>,
+        instance: Instance<'_>,
         (threads, candidate): &Self::Candidate,
         latency: f64,
         deadline: Instant,
     ) -> Result<Option<Measured>, BackendError> {
         self.fail("energy", *threads)?;
-        self.emulated.energy(problem, candidate, latency, deadline)
+        self.emulated.energy(instance, candidate, latency, deadline)
     }
 }
 
-/// Not a test where it is run as one: the process that serves.
+/// The worker process. As a test it does nothing.
 #[test]
 fn serving() {
     if std::env::var_os(VARIABLE).is_some() {
@@ -200,7 +200,7 @@ fn plain(rejected: &Rejected) -> (u32, Reason) {
     }
 }
 
-/// Schedules of one front, without those of so many threads.
+/// The schedules of a front, without those with this many threads.
 fn without(front: &[Point], threads: u32) -> Vec<Schedule> {
     let schedules = front.iter().map(|point| *point.program.lone().unwrap());
     schedules
@@ -291,7 +291,7 @@ fn an_executable_that_does_not_serve_is_told_from_a_machine_without_a_gpu() {
     assert!(matches!(silent("/nowhere/at/all"), Err(Start::NotServing(_))));
 }
 
-/// A worker ends with its input, also while it hangs.
+/// A worker ends with its input, even while a kernel hangs.
 #[test]
 #[cfg(unix)]
 fn no_worker_outlives_its_parent() {

@@ -31,7 +31,7 @@ pub(crate) trait Family: Copy + Sized {
     /// Lowers the operator to an entry with this name.
     ///
     /// # Errors
-    /// Those of lowering.
+    /// As of lowering.
     fn lower<'a>(&self, problem: &Problem<'a>, name: &str) -> Result<(Lowering<'a>, Grid), Error>;
 }
 

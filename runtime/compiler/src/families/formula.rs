@@ -14,7 +14,7 @@ use rustc_hash::FxHashMap;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct NodeId(u32);
 
-/// What an axis stands for.
+/// The symbol that an axis stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Symbol {
     /// The output axis at that position; those of all outputs are the same.
@@ -25,7 +25,7 @@ pub(crate) enum Symbol {
     Inner(AxisId),
 }
 
-/// What is computed, of other nodes.
+/// A computation from other nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Node {
     Axis(Symbol),
@@ -42,7 +42,7 @@ pub(crate) enum Node {
     Select(NodeId, NodeId, NodeId),
     Cast(NodeId, Element),
     Call(Function, Vec<NodeId>),
-    /// What is looked at no further, and equals nothing but itself.
+    /// An opaque value, equal only to itself.
     Opaque(ExprId, Vec<NodeId>),
 }
 
@@ -65,7 +65,7 @@ pub(crate) struct Place {
 #[derive(Debug, Clone)]
 pub(crate) struct RowReduction {
     pub op: ReduceOp,
-    /// What its axes run over.
+    /// The extents of its axes.
     pub extents: Vec<SizeId>,
     /// In terms of [`Symbol::Lane`].
     pub body: NodeId,
@@ -73,7 +73,7 @@ pub(crate) struct RowReduction {
     pub node: NodeId,
 }
 
-/// What a node depends on.
+/// The dependences of a node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
     /// The output axes at these positions, as a set of bits.
@@ -102,13 +102,13 @@ pub(crate) struct Formulas<'a> {
     rows: usize,
     nodes: Vec<Entry>,
     known: FxHashMap<(Node, Computed), NodeId>,
-    /// What each axis stands for where the walk is.
+    /// The node that each axis stands for at this point of the walk.
     axes: Vec<Option<NodeId>>,
     /// In order of dependence.
     pub reductions: Vec<RowReduction>,
     /// The outputs' values.
     pub outputs: Vec<NodeId>,
-    /// Whether row reductions that only a condition makes wanted are row reductions too.
+    /// `true` if row reductions that only a condition makes wanted are row reductions too.
     conditional: bool,
     steps: u32,
 }
@@ -198,7 +198,7 @@ impl<'a> Formulas<'a> {
         self.intern(Node::Axis(symbol), (Type::I32, false), &[], own)
     }
 
-    /// What an expression is computed in. A size, a literal or a position is the same number in every type it may have.
+    /// The type that an expression is computed in. A size, a literal or a position is the same number in every type it may have.
     fn computed(&self, expr: ExprId) -> Computed {
         let same = matches!(
             self.checked.op().expr(expr),
@@ -277,7 +277,7 @@ impl<'a> Formulas<'a> {
                         let entry = &op.lets[inner.index()];
                         let bindings: Vec<_> = entry.axes.iter().copied().zip(operands.clone()).collect();
                         let body = self.with_axes(&bindings, |formulas| formulas.expr(entry.body))?;
-                        // What it is outside the intermediate tensor is another value.
+                        // Outside of the intermediate tensor the axis has another value.
                         if or.is_none() && !gathered {
                             return Some(body);
                         }
@@ -367,7 +367,7 @@ impl<'a> Formulas<'a> {
         Some(node)
     }
 
-    /// What `walk` gives where these axes stand for these nodes.
+    /// The result of `walk` while these axes stand for these nodes.
     fn with_axes<T>(&mut self, bindings: &[(AxisId, NodeId)], walk: impl FnOnce(&mut Self) -> T) -> T {
         let outer: Vec<_> = bindings.iter().map(|&(axis, _)| self.axes[axis.index()]).collect();
         for &(axis, node) in bindings {

@@ -4,9 +4,16 @@
 //! folder: `space` (the parameters and the legal points), `shape` (what it finds in an operator), `lower` (the kernel).
 
 pub(crate) mod analysis;
+mod contract;
 pub(crate) mod family;
 pub(crate) mod formula;
+mod mma;
+mod plain;
+mod pointwise;
+mod row;
+mod skinny;
 pub(crate) mod text;
+mod window;
 
 pub use row::{Keep, Pass};
 pub use text::ParseScheduleError;
@@ -29,10 +36,7 @@ pub const SPACE_VERSION: u32 = 6;
 
 macro_rules! families {
     ($($(#[$documentation:meta])* $Family:ident in $module:ident),* $(,)?) => {
-        $(
-            pub(crate) mod $module;
-            pub use $module::$Family;
-        )*
+        $(pub use $module::$Family;)*
 
         /// One way to compute a stage of an operator.
         ///
@@ -115,7 +119,7 @@ macro_rules! families {
             }
         }
 
-        /// What the families offer for a problem, in the order of the table.
+        /// The offer of each family, in the order of the table.
         fn offers() -> [Offer; [$($Family::NAME),*].len()] {
             [$(Offer {
                 work: $Family::WORK,
@@ -166,7 +170,7 @@ families! {
     Window in window,
 }
 
-/// What a family offers for a problem.
+/// The points that a family offers for a problem.
 struct Offer {
     work: Work,
     space: fn(&Problem<'_>) -> Vec<Schedule>,
@@ -211,9 +215,9 @@ mod tests {
             "pointwise threads=256 vector=4 unroll=2 cache=streaming tile=64 blocks=216",
             "row threads=64 rows=2 vector=4 keep=registers unroll=1 pass=several",
             "row threads=64 rows=2 vector=4 keep=reload unroll=4 pass=one",
-            "contract block=128x64x16 thread=8x4 stages=2 blocks=54 parts=1",
-            "mma block=128x64x32 warp=64x32 split=1 stages=3 group=8 blocks=0 parts=1",
-            "mma block=64x64x32 warp=32x32 split=1 stages=4 group=1 blocks=0 parts=8",
+            "contract block=128x64x16 thread=8x4 stages=2 blocks=54 split_k=1",
+            "mma block=128x64x32 warp=64x32 slice_k=1 stages=3 group=8 blocks=0 split_k=1",
+            "mma block=64x64x32 warp=32x32 slice_k=1 stages=4 group=1 blocks=0 split_k=8",
             "skinny rows=1 columns=2 vector=8 lanes=32 warps=4 unroll=2 cache=streaming",
             "window threads=128 rows=2 columns=4",
         ] {

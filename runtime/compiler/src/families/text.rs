@@ -24,7 +24,7 @@ pub enum ParseScheduleError {
         key: &'static str,
         /// Its value.
         value: String,
-        /// What could stand there.
+        /// A description of valid values.
         expected: &'static str,
     },
     /// A word that belongs to no parameter of the family.
@@ -63,7 +63,7 @@ pub(crate) use text;
 
 /// A value of a parameter.
 pub(crate) trait Value: Sized + Copy {
-    /// What is expected where one, two or three of them stand.
+    /// The description of one, two or three values.
     const EXPECTED: [&'static str; 3];
 
     fn write(self, out: &mut dyn Write) -> fmt::Result;

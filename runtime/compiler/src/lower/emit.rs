@@ -63,7 +63,7 @@ impl Lowering<'_> {
         self.b.begin_if(Guard { predicate, holds: true });
     }
 
-    /// Whether `value < bound`.
+    /// `true` if `value < bound`.
     pub(crate) fn below(&mut self, value: &Linear, bound: &Linear) -> Reg {
         let value = self.math.operand(&mut self.b, value);
         let bound = self.math.operand(&mut self.b, bound);
@@ -119,6 +119,20 @@ impl Lowering<'_> {
             let (width, packed) = self.pack(element, values);
             self.b.store(Space::Global, width, address, &packed, cache, guard);
         }
+    }
+
+    /// Stores neighbouring elements of each output, from the element number `first` on.
+    pub(crate) fn store_outputs(&mut self, first: &Linear, values: &[Vec<Operand>], cache: Cache) {
+        for (position, values) in values.iter().enumerate() {
+            self.store_output(position, first, values, cache, None);
+        }
+    }
+
+    /// `⌈value / divisor⌉`
+    pub(crate) fn divided_up(&mut self, value: &Linear, divisor: u32) -> Linear {
+        let rounded = value.plus_constant(i64::from(divisor) - 1);
+        let divisor = Linear::constant(i64::from(divisor));
+        self.math.divide(&mut self.b, &rounded, &divisor).0
     }
 
     /// Stored elements in the registers of one store: narrow ones are packed into words.

@@ -3,8 +3,8 @@
 //! [`Lowering`] holds one kernel under construction. A family binds axes to index values, asks for the value of an
 //! expression, and stores it; what it may decide besides is how a reduction is done ([`Reduce`]).
 //!
-//! What keeps memory safe: a read whose index is in range at every size (`Checked::proven`) needs no condition but the
-//! ones its axes carry ([`Binding::guard`]: lanes beyond the end of a row, say). Any other read is made only where all
+//! Memory safety: a read whose index is in range at every size (`Checked::proven`) needs no condition but those that its axes
+//! carry ([`Binding::guard`]: lanes beyond the end of a row, say). Any other read is made only where all
 //! conditions around it hold, and where its index is in range if that is known only at run time.
 
 mod exact;
@@ -21,6 +21,7 @@ use crate::check::Checked;
 use crate::element::{Element, Type};
 use crate::ir::{AxisId, BinaryOp, Expr, ExprId, InputId, Op, ReduceOp, SizeId};
 use crate::kernel::{Parameter, ParameterValue, ScratchContent};
+use crate::lower::arithmetic;
 use crate::problem::Problem;
 use crate::ptx::builder::Location;
 use crate::ptx::text::Entry;
@@ -44,7 +45,7 @@ impl Binding {
     }
 }
 
-/// How a family does reductions: called for those that stand nowhere inside another reduction.
+/// A family's way to do reductions. It is asked for reductions that stand nowhere inside another one.
 pub trait Reduce {
     /// The value of `expr`, a reduction, where its free axes are bound as they are; `None` to do it in sequence.
     ///
@@ -65,11 +66,11 @@ pub struct Access {
     pub input: InputId,
     /// Where it lies.
     pub base: Reg,
-    /// What it holds.
+    /// Its element type.
     pub element: Element,
     /// The number of the first one, row-major.
     pub first: Linear,
-    /// How many: a power of two.
+    /// The number of elements: a power of two.
     pub count: u32,
     /// They are 0 where this does not hold.
     pub guard: Option<Reg>,
@@ -94,7 +95,7 @@ pub struct Lanes {
     pub width: u32,
 }
 
-/// How so many words of a width are loaded, as [`Builder::load`] does it.
+/// A load of so many words of a width, as by [`Builder::load`].
 pub type Load<'a> = dyn FnMut(&mut Builder, Width, usize, Address, Cache, Option<Guard>) -> Few<Reg> + 'a;
 
 /// From here on an `f32` has no fraction.
@@ -109,7 +110,7 @@ pub struct Lowering<'a> {
     pub b: Builder,
     /// The operator.
     pub checked: &'a Checked,
-    /// What is known of sizes and addresses.
+    /// The knowledge of sizes and addresses.
     pub specialisation: &'a Specialisation,
     /// Index arithmetic.
     pub math: IndexMath,
@@ -117,9 +118,9 @@ pub struct Lowering<'a> {
     pub lanes: Option<Lanes>,
     /// Lanes in a second direction: along another axis.
     pub across: Option<Lanes>,
-    /// Whether the innermost dimension is a whole tensor seen as one row, whose chunks certainly fit.
+    /// `true` if the innermost dimension is a whole tensor seen as one row, whose chunks certainly fit.
     pub flat: bool,
-    /// Whether every index that is not proved in range is compared with its extent: what is computed where nobody may want it.
+    /// `true` if every index that is not proved in range is compared with its extent: what is computed where nobody may want it.
     pub compared: bool,
     /// Cache hint of reads of inputs.
     pub read_cache: Cache,
@@ -377,7 +378,7 @@ impl<'a> Lowering<'a> {
     /// As of lowering.
     pub fn value(&mut self, expr: ExprId, family: &mut dyn Reduce) -> Result<Value, Error> {
         let key = self.key(expr)?;
-        // What is known without a condition is known under any.
+        // Unconditional facts also hold under every guard.
         let anywhere = (key.0, key.1.clone(), None);
         for known in [&key, &anywhere] {
             if let Some((value, location)) = self.memo.get(known)
@@ -453,7 +454,7 @@ impl<'a> Lowering<'a> {
             Expr::Read { .. } => self.read(expr, false, family)?,
             Expr::Unary(unary, a) => {
                 let a = self.value_as(*a, ty, family)?;
-                value::unary(&mut self.b, *unary, a)
+                arithmetic::unary(&mut self.b, *unary, a)
             }
             Expr::Binary(binary, x, y) => self.binary(ty, *binary, *x, *y, family)?,
             Expr::Compare(compare, x, y) => {
@@ -471,7 +472,7 @@ impl<'a> Lowering<'a> {
                 let accept = self.conditional(condition, *accept, ty, family)?;
                 let not = self.b.op(Opcode::NotPred, &[condition.into()]);
                 let reject = self.conditional(not, *reject, ty, family)?;
-                value::select(&mut self.b, condition, accept, reject)
+                arithmetic::select(&mut self.b, condition, accept, reject)
             }
             Expr::Cast(a, element) => {
                 let from = match op.expr(*a) {
@@ -556,7 +557,7 @@ impl<'a> Lowering<'a> {
             }
             _ => self.value_as(y, ty, family)?,
         };
-        Ok(value::binary(&mut self.b, binary, left, right))
+        Ok(arithmetic::binary(&mut self.b, binary, left, right))
     }
 
     /// The value of an expression that is wanted only where `condition` holds too.

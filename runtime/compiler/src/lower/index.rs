@@ -115,7 +115,7 @@ impl Linear {
 /// The arithmetic of indices in one kernel: 32 bits, or 64 where tensors are that large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IndexMath {
-    /// Whether registers of indices have 64 bits.
+    /// `true` if registers of indices have 64 bits.
     pub wide: bool,
 }
 
@@ -195,10 +195,10 @@ impl IndexMath {
     pub fn divide(self, b: &mut Builder, x: &Linear, divisor: &Linear) -> (Linear, Linear) {
         match (x.as_constant(), divisor.as_constant()) {
             (_, Some(1)) => (x.clone(), Linear::constant(0)),
-            // Of an axis that never runs nothing is read, but its arithmetic may be hoisted to where it is executed.
+            // An axis that never runs reads nothing, but its arithmetic may be hoisted to code that is executed.
             (_, Some(0)) => (Linear::constant(0), Linear::constant(0)),
             (Some(x), Some(y)) if y > 0 => (Linear::constant(x / y), Linear::constant(x % y)),
-            // What all terms have in common is divided without an instruction: neighbours have one quotient.
+            // All terms share this divisor, so neighbouring lanes get the same quotient and no division is emitted.
             (_, Some(y)) if y > 0 && x.common_factor(y) > 1 => {
                 let factor = x.common_factor(y);
                 let inner = x.constant.rem_euclid(factor);

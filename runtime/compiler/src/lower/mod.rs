@@ -2,7 +2,12 @@
 //!
 //! A [family](crate::families) lowers each stage, with [`expression`] for whatever the language says inside it, and [`tile`] for what tiled
 //! families share. [`assemble`] makes one module of the stages.
+//!
+//! Every kernel tells the assembler how many blocks should fit on a multiprocessor (`.minnctapersm`): left alone it spills in one kernel of a
+//! few hundred. The number follows from the family's estimate of registers, or 168 of them, and is never more than the registers allow that
+//! are live at once in the order of the text ([`ptx::liveness`](crate::ptx)). Assembling thousands of kernels gave both rules.
 
+pub mod arithmetic;
 mod emit;
 mod error;
 pub mod expression;

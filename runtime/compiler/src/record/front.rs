@@ -31,6 +31,7 @@ pub struct Point {
 
 /// The objective for choosing a point of a front.
 #[derive(Debug, Clone, Copy, PartialEq, Encode, Decode)]
+#[non_exhaustive]
 pub enum Objective {
     /// The lowest energy among points at most (1 + `slack`) times as slow as the fastest.
     Energy {

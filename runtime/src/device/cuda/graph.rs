@@ -1,15 +1,15 @@
 //! CUDA graphs.
 
+use super::device::Cuda;
+use super::error::failed;
+use super::recorder::Used;
 use super::stream::{Stream, release_deferred};
-use super::{Cuda, failed};
-use crate::device::{Loaded, Storage};
 use crate::error::{Error, Result};
 use cudarc::driver::result;
 use cudarc::driver::sys::{self, CUstreamCaptureMode};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-/// Launches recorded in a graph, with the memory and kernels that they use.
+/// Launches recorded in a graph, with the memory and modules that they use.
 pub(crate) struct Graph {
     graph: sys::CUgraph,
     executable: sys::CUgraphExec,
@@ -21,48 +21,8 @@ pub(crate) struct Graph {
 // `Sync`: the driver does not synchronise its use.
 unsafe impl Send for Graph {}
 
-/// Memory and kernels that launches use.
-#[derive(Default)]
-struct Used {
-    storages: Vec<Arc<Storage>>,
-    kernels: Vec<Arc<Loaded>>,
-}
-
-/// Collects the memory and kernels of launches while they are recorded.
-#[derive(Default)]
-pub(super) struct Recorder {
-    recording: AtomicBool,
-    used: Mutex<Used>,
-}
-
-impl Recorder {
-    /// Adds a launch.
-    pub fn note<'s>(&self, kernel: &Arc<Loaded>, storages: impl Iterator<Item = &'s Arc<Storage>>) {
-        if !self.recording.load(Relaxed) {
-            return;
-        }
-        let mut used = self.used();
-        add(&mut used.kernels, kernel);
-        // Memory that the graph itself allocates is the graph's to free.
-        for storage in storages.filter(|storage| !storage.is_of_graph()) {
-            add(&mut used.storages, storage);
-        }
-    }
-
-    fn used(&self) -> MutexGuard<'_, Used> {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn add<T>(all: &mut Vec<Arc<T>>, one: &Arc<T>) {
-    // Launches tend to repeat, so the search starts at the last one.
-    if !all.iter().rev().any(|known| Arc::ptr_eq(known, one)) {
-        all.push(one.clone());
-    }
-}
-
 impl Cuda {
-    /// Records what `work` queues in a graph.
+    /// Records the work that `work` queues in a graph.
     pub fn record(&self, work: impl FnOnce() -> Result<()>) -> Result<Graph> {
         self.stream.bind()?;
         let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
@@ -77,7 +37,7 @@ impl Cuda {
     }
 }
 
-/// A capture under way. It ends, whatever happens.
+/// A running capture. It ends when dropped.
 struct Capture<'a> {
     cuda: &'a Cuda,
     ended: bool,
@@ -85,7 +45,7 @@ struct Capture<'a> {
 
 impl<'a> Capture<'a> {
     fn new(cuda: &'a Cuda) -> Capture<'a> {
-        cuda.recorder.recording.store(true, Relaxed);
+        cuda.recorder.start();
         Capture { cuda, ended: false }
     }
 
@@ -96,9 +56,8 @@ impl<'a> Capture<'a> {
 
     fn finish(&self) -> Result<Graph> {
         let stream = &self.cuda.stream;
-        let used = std::mem::take(&mut *self.cuda.recorder.used());
-        self.cuda.recorder.recording.store(false, Relaxed);
-        // The capture is to end even if this fails.
+        let used = self.cuda.recorder.stop();
+        // The capture must end even if this fails.
         let bound = stream.bind();
         // SAFETY: the stream is alive, and was being captured.
         let end = || unsafe { result::stream::end_capture(stream.handle()) }.map_err(failed("cuStreamEndCapture"));
@@ -111,7 +70,7 @@ impl<'a> Capture<'a> {
         let graph = match end() {
             Ok(graph) => of(graph, used),
             Err(error) => {
-                // A capture that went on would refuse every later call.
+                // If the capture went on, every later call would be refused.
                 if stream.is_capturing().unwrap_or(false) {
                     drop(end().map(|graph| of(graph, Used::default())));
                 }
@@ -148,10 +107,10 @@ impl Graph {
         Ok(self)
     }
 
-    /// Queues all its launches.
+    /// Queues all launches of the graph.
     pub fn launch(&self) -> Result<()> {
         self.stream.bind()?;
-        // SAFETY: graph and stream are alive, and so is all that the launches use.
+        // SAFETY: graph and stream are alive, and so are the memory and modules of the launches.
         unsafe { result::graph::launch(self.executable, self.stream.handle()) }.map_err(failed("cuGraphLaunch"))
     }
 
@@ -159,7 +118,7 @@ impl Graph {
         self.stream.bind()?;
         let mut destroyed = Ok(());
         if !self.executable.is_null() {
-            // SAFETY: destroyed once; launches that are under way go on.
+            // SAFETY: destroyed once. Launches in flight continue.
             let executable = unsafe { result::graph::exec_destroy(self.executable) };
             destroyed = executable.map_err(failed("cuGraphExecDestroy"));
         }
@@ -175,9 +134,9 @@ impl Graph {
 impl Drop for Graph {
     fn drop(&mut self) {
         self.stream.note(self.destroy());
-        // Its launches may still be under way.
-        for storage in &self.used.storages {
-            self.stream.note(super::release(&self.stream, storage));
+        // Its launches may still be in flight.
+        for allocation in &self.used.allocations {
+            self.stream.note(allocation.order_after(&self.stream));
         }
     }
 }

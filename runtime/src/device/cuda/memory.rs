@@ -1,14 +1,13 @@
 //! Memory on a GPU, and when it is freed.
 //!
-//! An allocation belongs to the stream it was made on, its home. It is freed there, after the work queued there. A launch on another stream
-//! makes the home wait for it ([`Cuda::launch`](super::Cuda::launch)). Two exceptions:
+//! An allocation belongs to the stream it was made on, its home. It is freed there, after the work queued there. A launch on another
+//! stream makes the home wait for it ([`Cuda::launch`](super::Cuda::launch)). Two exceptions:
 //! - While the home is captured, a free would become a node of the graph. Memory from outside the graph is freed after the capture.
 //! - If the home could not be made to wait, the memory is never freed: kernels may still use it.
 
-use super::failed;
+use super::error::failed;
 use super::stream::{Event, Permission, Stream, release_deferred, uncovered};
 use crate::device::probe::driver;
-use crate::device::{Owner, Storage};
 use crate::error::{Error, Result};
 use cudarc::driver::sys::{self, CUevent_flags};
 use cudarc::driver::{CudaSlice, DevicePtrMut, result};
@@ -16,21 +15,23 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
-/// Memory on a GPU: our own, or a caller's slice that lives in a tensor.
+/// Memory on a GPU: allocated here, or a caller's slice.
 pub(crate) struct Allocation {
     home: Arc<Stream>,
+    address: u64,
+    bytes: u64,
     memory: Memory,
-    /// The error after which it is never freed.
+    /// The error because of which it is never freed.
     kept: OnceLock<Error>,
 }
 
 enum Memory {
     /// Nothing to free.
     None,
-    /// Ours.
+    /// Allocated here.
     Own {
         address: u64,
-        /// It was allocated while its home was captured: the graph allocates it, and may free it.
+        /// `true` if it was allocated while its home was captured: the graph allocates it, and may free it.
         of_graph: bool,
     },
     /// A caller's `CudaSlice<T>`.
@@ -38,17 +39,17 @@ enum Memory {
 }
 
 impl Memory {
-    /// Frees it, now or when its home is captured no more.
+    /// Frees it now, or when the capture of its home has ended.
     fn discard(self, home: &Arc<Stream>) {
         match self {
             Memory::None => {}
-            // In its graph or out of it.
+            // In the graph as well as outside it.
             Memory::Own { of_graph: true, .. } => home.note(home.bind().and_then(|()| self.free(home))),
             memory => home.release(move |home| memory.free(home)),
         }
     }
 
-    /// Frees it after what was queued at home, whose context is bound.
+    /// Frees it after the work queued at home, whose context is bound.
     fn free(self, home: &Stream) -> Result<()> {
         match self {
             Memory::None => Ok(()),
@@ -67,7 +68,7 @@ impl Memory {
                 if !home.context().has_async_alloc()
                     && let Err(error) = home.synchronize()
                 {
-                    // cudarc would free it all the same.
+                    // cudarc would free it nevertheless.
                     std::mem::forget(slice);
                     return Err(error);
                 }
@@ -78,8 +79,8 @@ impl Memory {
 }
 
 impl Allocation {
-    /// Allocates memory with any contents.
-    pub fn allocate(home: &Arc<Stream>, bytes: u64) -> Result<Storage> {
+    /// Allocates memory without initialising it.
+    pub fn allocate(home: &Arc<Stream>, bytes: u64) -> Result<Allocation> {
         let (mut address, mut memory) = (0, Memory::None);
         if bytes > 0 {
             release_deferred();
@@ -104,40 +105,46 @@ impl Allocation {
                 of_graph: capturing && asynchronous,
             };
         }
-        Ok(Allocation::storage(home.clone(), address, bytes, memory))
+        Ok(Allocation::new(home.clone(), address, bytes, memory))
     }
 
-    /// Takes a caller's slice in. Its stream waits for what other streams still do with it.
-    pub fn import<T: Send + Sync + 'static>(mut slice: CudaSlice<T>) -> Result<Storage> {
+    /// Takes over a caller's slice. Its stream waits for the work of other streams on it.
+    pub fn import<T: Send + Sync + 'static>(mut slice: CudaSlice<T>) -> Result<Allocation> {
         driver()?;
         let stream = slice.stream().clone();
         let home = Stream::new(stream.clone());
         let bytes = slice.num_bytes() as u64;
         let taken = home
-            .must_not_capture("taking a cudarc slice in", "take it in before the capture begins")
+            .must_not_capture("taking over a cudarc slice", "take it over before the capture begins")
             .and_then(|()| {
                 uncovered(home.context(), "cuStreamWaitEvent", || {
                     let (address, _recorded) = slice.device_ptr_mut(&stream);
                     address
                 })
             });
-        // On failure the slice is dropped with this storage, which defers the free during a capture.
+        // On failure the slice is dropped with this allocation, which defers the free during a capture.
         let memory = Memory::Slice(Box::new(slice));
-        let mut storage = Allocation::storage(home, 0, bytes, memory);
-        storage.address = taken?;
-        Ok(storage)
+        let mut allocation = Allocation::new(home, 0, bytes, memory);
+        allocation.address = taken?;
+        Ok(allocation)
     }
 
-    fn storage(home: Arc<Stream>, address: u64, bytes: u64, memory: Memory) -> Storage {
-        Storage {
+    fn new(home: Arc<Stream>, address: u64, bytes: u64, memory: Memory) -> Allocation {
+        Allocation {
+            home,
             address,
             bytes,
-            owner: Owner::Cuda(Allocation {
-                home,
-                memory,
-                kept: OnceLock::new(),
-            }),
+            memory,
+            kept: OnceLock::new(),
         }
+    }
+
+    pub fn address(&self) -> u64 {
+        self.address
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// The stream it belongs to.
@@ -150,64 +157,65 @@ impl Allocation {
         matches!(self.memory, Memory::Own { of_graph: true, .. })
     }
 
-    /// Never frees it: after this error, a kernel may still use it.
-    pub fn keep(&self, reason: &Error) {
-        self.kept.get_or_init(|| reason.clone());
+    /// Makes the home stream wait for the work queued on `stream`, so that the memory is neither freed nor overwritten before.
+    ///
+    /// If the wait cannot be queued, blocks until that work is done. If that fails too, the memory is never freed.
+    pub fn order_after(&self, stream: &Stream) -> Result<()> {
+        if self.home.is(stream) {
+            return Ok(());
+        }
+        let ordered = self.home.wait_for(stream);
+        if let Err(error) = &ordered {
+            // A captured launch has not run, and never will: the failed wait invalidated the capture.
+            let safe = stream.is_capturing().unwrap_or(false) || stream.synchronize().is_ok();
+            if !safe {
+                self.kept.get_or_init(|| error.clone());
+            }
+        }
+        ordered
     }
 
-    pub fn write(&self, address: u64, bytes: &[u8]) -> Result<()> {
+    pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         self.home
             .must_not_capture("writing a tensor", "write it before the capture begins")?;
         let _permission = Permission::new();
         // SAFETY: the range is inside the allocation (checked by the caller). The driver stages pageable host memory before
         // the call returns; the synchronisation covers pinned memory, too.
-        unsafe { result::memcpy_htod_async(address, bytes, self.home.handle()) }
+        unsafe { result::memcpy_htod_async(self.address + offset, bytes, self.home.handle()) }
             .map_err(failed("cuMemcpyHtoDAsync"))?;
         self.home.synchronize()
     }
 
-    pub fn read(&self, address: u64, bytes: &mut [u8]) -> Result<()> {
+    pub fn read(&self, offset: u64, bytes: &mut [u8]) -> Result<()> {
         self.home
             .must_not_capture("reading a tensor", "read it after the capture has ended")?;
         let _permission = Permission::new();
         // SAFETY: the range is inside the allocation (checked by the caller). The driver returns once pageable host memory has been
         // written; the synchronisation covers pinned memory, too.
-        unsafe { result::memcpy_dtoh_async(bytes, address, self.home.handle()) }
+        unsafe { result::memcpy_dtoh_async(bytes, self.address + offset, self.home.handle()) }
             .map_err(failed("cuMemcpyDtoHAsync"))?;
         self.home.synchronize()
     }
 
-    pub fn clear(&self, address: u64, bytes: u64) -> Result<()> {
+    pub fn clear(&self) -> Result<()> {
         self.home.bind()?;
         // SAFETY: the range is the allocation.
-        unsafe { result::memset_d8_async(address, 0, bytes as usize, self.home.handle()) }
+        unsafe { result::memset_d8_async(self.address, 0, self.bytes as usize, self.home.handle()) }
             .map_err(failed("cuMemsetD8Async"))
     }
 
-    /// Gives the memory away as a slice. Its events are recorded after all work on it here.
+    /// Moves the memory into a slice, whose events are recorded after all work on it here.
     ///
     /// # Errors
-    /// The memory again, and why it cannot be a slice of that type.
-    pub fn export<T: Send + Sync + 'static>(
-        storage: Storage,
-    ) -> std::result::Result<CudaSlice<T>, Box<(Storage, Error)>> {
-        let Storage { address, bytes, owner } = storage;
-        #[cfg_attr(not(feature = "emulator"), expect(irrefutable_let_patterns))]
-        let Owner::Cuda(mut allocation) = owner else {
-            let error = Error::WrongKind {
-                what: "a cudarc slice",
-                emulated: false,
-            };
-            return Err(Box::new((Storage { address, bytes, owner }, error)));
-        };
-        allocation.give_away(bytes).map_err(|error| {
-            let owner = Owner::Cuda(allocation);
-            Box::new((Storage { address, bytes, owner }, error))
-        })
+    /// The memory again, with the reason why it cannot become a slice of that type.
+    pub fn export<T: Send + Sync + 'static>(mut self) -> std::result::Result<CudaSlice<T>, Box<(Allocation, Error)>> {
+        match self.give_away() {
+            Ok(slice) => Ok(slice),
+            Err(error) => Err(Box::new((self, error))),
+        }
     }
 
-    /// Moves the memory into a slice.
-    fn give_away<T: Send + Sync + 'static>(&mut self, bytes: u64) -> Result<CudaSlice<T>> {
+    fn give_away<T: Send + Sync + 'static>(&mut self) -> Result<CudaSlice<T>> {
         let home = self.home.clone();
         if let Some(reason) = self.kept.get() {
             return Err(reason.clone());
@@ -222,8 +230,8 @@ impl Allocation {
                 }
             },
             Memory::Own { address, of_graph } => {
-                let length = bytes as usize / size_of::<T>().max(1);
-                // SAFETY: a live allocation of that many bytes, which is in nobody else's hands.
+                let length = self.bytes as usize / size_of::<T>().max(1);
+                // SAFETY: a live allocation of this many bytes, which nobody else holds.
                 match unsafe { upgraded(&home, address, length) } {
                     Ok(slice) => slice,
                     Err(error) => {
@@ -250,10 +258,10 @@ fn unsuitable(reason: &'static str) -> Error {
     Error::IntoCuda { reason }
 }
 
-/// A slice of memory that cudarc did not allocate. cudarc creates its events, and panics if it cannot.
+/// Creates a slice of memory that cudarc did not allocate. cudarc creates its events, and panics if it cannot.
 ///
 /// # Safety
-/// The address is that of so many elements, allocated on the stream and freed by nobody else.
+/// There must be this many elements at the address, allocated on the stream and freed by nobody else.
 unsafe fn upgraded<T>(home: &Stream, address: u64, length: usize) -> Result<CudaSlice<T>> {
     if home.context().is_event_tracking() {
         // Fails with the driver's error where cudarc would panic.

@@ -1,7 +1,7 @@
-//! Loaded modules.
+//! Modules on a GPU.
 
+use super::error::{failed, name_of};
 use super::stream::{Permission, Stream};
-use super::{failed, name_of};
 use crate::error::{Error, Result};
 use cudarc::driver::sys::{self, CUfunction_attribute, CUjit_option, CUresult};
 use cudarc::driver::{DriverError, result};
@@ -47,7 +47,7 @@ impl Module {
         };
         let inner_nul = |_| refused("the PTX or its entry's name contains a zero byte".into(), String::new());
         let text = CString::new(kernel.ptx.as_bytes()).map_err(inner_nul)?;
-        // Loading may allocate, which this thread may be forbidden by a capture.
+        // Loading may allocate, which a capture may forbid on this thread.
         let _permission = Permission::new();
         let module = load_module(&text).map_err(|(error, log)| failure("cuModuleLoadDataEx", error, "", log))?;
         // From here on dropping it unloads the module.
@@ -68,7 +68,7 @@ impl Module {
                 let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
                 // SAFETY: the function belongs to the module, which is loaded.
                 unsafe { result::function::set_function_attribute(function, attribute, bytes) }.map_err(|error| {
-                    let what = format!(": {bytes} bytes of shared memory a block");
+                    let what = format!(": {bytes} bytes of shared memory per block");
                     failure("cuFuncSetAttribute", error, &what, String::new())
                 })?;
             }
@@ -77,19 +77,19 @@ impl Module {
         Ok(loaded)
     }
 
-    /// The entry of the kernel's launch with this number.
+    /// The entry of the kernel's launch at this position.
     ///
     /// # Errors
-    /// [`Error::Lower`] for a number beyond the kernel's launches.
-    pub fn function(&self, number: usize) -> Result<sys::CUfunction> {
-        let function = self.functions.get(number).copied();
+    /// [`Error::Lower`] for a position beyond the kernel's launches.
+    pub fn function(&self, position: usize) -> Result<sys::CUfunction> {
+        let function = self.functions.get(position).copied();
         function.ok_or_else(|| Error::Lower {
             operator: "a kernel".to_owned(),
-            reason: format!("it has {} launches, none with number {number}", self.functions.len()),
+            reason: format!("it has {} launches, none at position {position}", self.functions.len()),
         })
     }
 
-    /// Registers a thread, and bytes of local memory a thread (spills are among them): the most of any entry.
+    /// Registers per thread, and bytes of local memory per thread with spilled registers: the most of any entry.
     pub fn resources(&self) -> Result<(u32, u32)> {
         self.stream.bind()?;
         let most = |attribute| {
@@ -109,12 +109,12 @@ impl Module {
 }
 
 impl Handle {
-    /// Unloads it after its launches on the stream. It stays loaded if the stream cannot be synchronised.
+    /// Unloads the module after its launches on the stream. It stays loaded if the stream cannot be synchronised.
     fn unload(self, stream: &Stream) -> Result<()> {
         let _permission = Permission::new();
-        // Not the context: another stream of it may be captured.
+        // Synchronising the context would invalidate captures of its other streams.
         stream.synchronize()?;
-        // SAFETY: loaded once, unloaded once, and no launch uses it any more: all were queued on this stream.
+        // SAFETY: loaded once and unloaded once. No launch uses it any more: all were queued on this stream.
         unsafe { result::module::unload(self.0) }.map_err(failed("cuModuleUnload"))
     }
 }
@@ -143,7 +143,7 @@ fn is_about_the_kernel(error: DriverError) -> bool {
     )
 }
 
-/// Loads a module; the error comes with what the driver's compiler wrote.
+/// Loads a module. The error comes with the log of the driver's compiler.
 fn load_module(text: &CString) -> std::result::Result<sys::CUmodule, (DriverError, String)> {
     let mut log = vec![0u8; 16 * 1024];
     let mut options = [

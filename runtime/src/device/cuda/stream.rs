@@ -1,9 +1,9 @@
 //! A stream: the order of work, waits between streams, and failed releases, which no caller sees at once.
 //!
-//! Everything here calls the driver itself. cudarc's methods return what failed in an earlier drop as the error of the next call that
-//! happens to be made on the context; here each is kept apart, and [`Stream::unreleased`] returns it.
+//! This file calls the driver directly. cudarc stores the error of a failed drop in the context and returns it from the next unrelated
+//! call. Here each stream keeps its own, and [`Stream::unreleased`] returns it.
 
-use super::failed;
+use super::error::failed;
 use crate::error::{Error, Result};
 use cudarc::driver::sys::{
     self, CUevent, CUevent_flags, CUevent_wait_flags, CUresult, CUstreamCaptureMode, CUstreamCaptureStatus,
@@ -12,12 +12,12 @@ use cudarc::driver::{CudaContext, CudaStream, DriverError, result};
 use std::mem::ManuallyDrop;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A stream of a GPU. Shared by all that is ordered by it.
+/// A stream of a GPU, shared by the memory, modules and graphs whose work it orders.
 pub(crate) struct Stream {
     cudarc: ManuallyDrop<Arc<CudaStream>>,
-    /// Marks how far this stream has come, for others to wait for. Recording it anew leaves earlier waits as they are.
+    /// The event that other streams wait for. Recording it again does not affect earlier waits.
     mark: Mutex<Option<Event>>,
-    /// The first failed release since it was last asked for.
+    /// The first failed release since the last call of [`Stream::unreleased`].
     unreleased: Mutex<Option<Error>>,
 }
 
@@ -30,13 +30,13 @@ unsafe impl Send for Event {}
 // SAFETY: as above; the driver's functions on events may be called from several threads at once.
 unsafe impl Sync for Event {}
 
-/// A release that waits for the end of its stream's capture.
+/// A release that is postponed until the capture of its stream has ended.
 type Deferred = (Arc<Stream>, Box<dyn FnOnce(&Stream) -> Result<()> + Send>);
 
 static DEFERRED: Mutex<Vec<Deferred>> = Mutex::new(Vec::new());
 
-/// Allows this thread, while it lives, the calls that the driver forbids during captures, such as freeing memory that no capture uses.
-/// Without it they would fail, and invalidate the capture.
+/// While it lives, this thread may make calls that the driver forbids during captures, such as freeing memory that no capture uses.
+/// Without it these calls would fail and invalidate the capture.
 pub(super) struct Permission {
     before: CUstreamCaptureMode,
 }
@@ -67,7 +67,7 @@ impl Stream {
         self.handle() == other.handle() && self.context().cu_ctx() == other.context().cu_ctx()
     }
 
-    /// Makes its context this thread's.
+    /// Makes its context current on this thread.
     pub fn bind(&self) -> Result<()> {
         let context = self.context().cu_ctx();
         if result::ctx::get_current().map_err(failed("cuCtxGetCurrent"))? != Some(context) {
@@ -77,19 +77,19 @@ impl Stream {
         Ok(())
     }
 
-    /// `true` if what is queued goes into a graph.
+    /// `true` if the stream is being captured into a graph.
     pub fn is_capturing(&self) -> Result<bool> {
         self.bind()?;
         // SAFETY: the stream is alive.
         match unsafe { result::stream::is_capturing(self.handle()) } {
             Ok(status) => Ok(status != CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE),
-            // The legacy stream waits for all others, so it is bound by their captures.
+            // The legacy stream waits for all others, so their captures bind it too.
             Err(DriverError(CUresult::CUDA_ERROR_STREAM_CAPTURE_IMPLICIT)) => Ok(true),
             Err(error) => Err(failed("cuStreamIsCapturing")(error)),
         }
     }
 
-    /// Fails while this stream is captured: the call would invalidate the capture.
+    /// Fails while this stream is being captured, because the call would invalidate the capture.
     pub fn must_not_capture(&self, what: &str, remedy: &'static str) -> Result<()> {
         match self.is_capturing()? {
             false => Ok(()),
@@ -100,7 +100,7 @@ impl Stream {
         }
     }
 
-    /// Waits until all that was queued is done.
+    /// Waits until all queued work is done.
     pub fn synchronize(&self) -> Result<()> {
         self.must_not_capture("waiting for the GPU", "synchronize after the capture has ended")?;
         let _permission = Permission::new();
@@ -108,7 +108,7 @@ impl Stream {
         unsafe { result::stream::synchronize(self.handle()) }.map_err(failed("cuStreamSynchronize"))
     }
 
-    /// Makes what is queued here from now on wait for what has been queued on the other stream.
+    /// Makes work queued here from now on wait for the work already queued on the other stream.
     pub fn wait_for(&self, other: &Stream) -> Result<()> {
         let mut mark = lock(&other.mark);
         let mark = other.event(&mut mark)?;
@@ -120,7 +120,7 @@ impl Stream {
         }
     }
 
-    /// Creates the event with which another stream waits for this one.
+    /// Creates the event that other streams wait for.
     pub fn prepare_to_be_waited_for(&self) -> Result<()> {
         self.event(&mut lock(&self.mark)).map(drop)
     }
@@ -133,7 +133,7 @@ impl Stream {
         }
     }
 
-    /// Releases something that work on this stream may use: now, or after the capture of the stream. Its context is bound then.
+    /// Releases a resource that work on this stream may use: now, or after the capture of the stream. The context is bound then.
     pub fn release(self: &Arc<Stream>, release: impl FnOnce(&Stream) -> Result<()> + Send + 'static) {
         match self.is_capturing() {
             Ok(true) => lock(&DEFERRED).push((self.clone(), Box::new(release))),
@@ -144,18 +144,18 @@ impl Stream {
         }
     }
 
-    /// Notes a failed release. A drop has no caller to return it to.
+    /// Keeps the error of a failed release, which a drop cannot return.
     pub fn note(&self, released: Result<()>) {
         let Err(error) = released else { return };
-        tracing::warn!(device = self.context().ordinal(), %error, "something that was dropped could not be released");
+        tracing::warn!(device = self.context().ordinal(), %error, "a dropped resource could not be released");
         lock(&self.unreleased).get_or_insert(error);
     }
 
-    /// The first failed release since the last call of this.
+    /// Returns the first failed release since the previous call.
     pub fn unreleased(&self) -> Result<()> {
         match lock(&self.unreleased).take() {
             Some(error) => Err(Error::Release {
-                source: Box::new(error),
+                failure: Box::new(error),
             }),
             None => Ok(()),
         }
@@ -185,7 +185,7 @@ impl Drop for Stream {
 }
 
 impl Event {
-    /// A new event of the context that is bound.
+    /// Creates an event of the current context.
     pub fn new(flags: CUevent_flags) -> Result<Event> {
         result::event::create(flags).map(Event).map_err(failed("cuEventCreate"))
     }
@@ -215,7 +215,7 @@ impl Event {
     }
 
     pub fn destroy(self) -> Result<()> {
-        // SAFETY: its owner calls this once. What waits for the event goes on to wait.
+        // SAFETY: its owner calls this once. Streams that wait for the event continue to wait.
         unsafe { result::event::destroy(self.0) }.map_err(failed("cuEventDestroy"))
     }
 }
@@ -234,14 +234,14 @@ impl Drop for Permission {
     }
 }
 
-/// Sets this thread's capture mode, and returns the one before.
+/// Sets this thread's capture mode and returns the previous one.
 fn exchange(mut mode: CUstreamCaptureMode) -> CUstreamCaptureMode {
     // SAFETY: reads and writes one integer. A failure leaves the mode as it was.
     let _ = unsafe { sys::cuThreadExchangeStreamCaptureMode(&mut mode) };
     mode
 }
 
-/// Runs calls of cudarc that leave their error on the context, and returns that error. Errors that other code left there stay.
+/// Runs calls of cudarc that store their error in the context, and returns that error. Errors that other code stored stay there.
 pub(super) fn uncovered<R>(context: &CudaContext, call: &'static str, calls: impl FnOnce() -> R) -> Result<R> {
     let others: std::result::Result<(), DriverError> = context.check_err();
     let result = calls();

@@ -1,8 +1,8 @@
 //! Points of a stream, and the time between them.
 
-use super::super::probe::Driver;
-use super::Cuda;
+use super::device::Cuda;
 use super::stream::{Event, Permission, Stream};
+use crate::device::probe::Driver;
 use crate::error::{Error, Result};
 use cudarc::driver::sys::CUevent_flags;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ pub(crate) struct Mark {
 }
 
 impl Cuda {
-    /// Seconds on the GPU's clock between two points of its stream.
+    /// Runs `work` and waits for it. Returns its seconds on the GPU's clock, and its result.
     pub fn seconds<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<(f64, R)> {
         let start = self.mark()?;
         let result = work()?;
@@ -38,14 +38,14 @@ impl Cuda {
 }
 
 impl Mark {
-    /// Waits until the stream has come there.
+    /// Waits until the stream reaches the mark.
     pub fn wait(&self) -> Result<()> {
         self.stream.bind()?;
         let _permission = Permission::new();
         self.event.synchronize()
     }
 
-    /// `true` once the stream has come there. Does not wait.
+    /// `true` once the stream has reached the mark. Does not wait.
     pub fn is_reached(&self) -> Result<bool> {
         self.stream.bind()?;
         let _permission = Permission::new();

@@ -12,11 +12,7 @@ use crate::lower::tile::tiling::Tiling;
 use crate::lower::tile::{epilogue, pipeline};
 use crate::problem::Problem;
 
-pub(super) fn lower<'a>(
-    problem: &Problem<'a>,
-    name: &str,
-    point: &Contract,
-) -> Result<(Lowering<'a>, Grid), Error> {
+pub(super) fn lower<'a>(problem: &Problem<'a>, name: &str, point: &Contract) -> Result<(Lowering<'a>, Grid), Error> {
     let shape = products(problem);
     let shape = shape.as_ref().as_ref().ok_or(Error::Unbound)?;
     let mut lowering = Lowering::new(problem, name, point.threads());
@@ -27,7 +23,7 @@ pub(super) fn lower<'a>(
         depth: point.block_depth,
         threads: point.threads(),
         group: 1,
-        parts: point.parts,
+        split_k: point.split_k,
     };
     let blocks = block.each_tile(&mut lowering, shape, point.blocks, |lowering, part| {
         let specialisation = lowering.specialisation;

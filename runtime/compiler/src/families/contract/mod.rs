@@ -37,10 +37,10 @@ impl Family for Contract {
     }
 }
 
-text!(Contract { 
-    block: block_rows x block_columns x block_depth,
-    thread: thread_rows x thread_columns,
-    stages: stages,
-    blocks: blocks,
-    parts: parts,
- });
+text!(Contract {
+   block: block_rows x block_columns x block_depth,
+   thread: thread_rows x thread_columns,
+   stages: stages,
+   blocks: blocks,
+   split_k: split_k,
+});

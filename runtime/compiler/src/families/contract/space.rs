@@ -1,12 +1,14 @@
 //! The family `contract`: sums of products, in tiles.
 
+use crate::families::family::Family;
 use crate::families::family::{MOST_BLOCKS, first_of_each};
+use crate::families::mma::Mma;
+use crate::lower::tile::arrival::padded_elements;
+use crate::lower::tile::products::{Products, Side, products};
 use crate::problem::Problem;
 use crate::size::Specialisation;
 use crate::target::Machine;
 use bincode::{Decode, Encode};
-use crate::lower::tile::arrival::padded_elements;
-use crate::lower::tile::products::{Products, Side, products};
 
 /// A block computes `block_rows × block_columns` outputs, `block_depth` terms at a time; a thread
 /// `thread_rows × thread_columns` of them in registers.
@@ -26,8 +28,8 @@ pub struct Contract {
     pub stages: u32,
     /// The most blocks there are, which then go on to the next tile; 0: a block for each tile.
     pub blocks: u32,
-    /// Blocks that share the terms of one tile; the last of them to come to its end adds up the parts of all, in order.
-    pub parts: u32,
+    /// Split-K: blocks that share the terms of one tile. The last block to finish adds up the partial sums of all, in order.
+    pub split_k: u32,
 }
 
 impl Contract {
@@ -49,14 +51,12 @@ const THREAD_ROWS: [u32; 3] = [2, 4, 8];
 const THREAD_COLUMNS: [u32; 2] = [4, 8];
 const STAGES: [u32; 2] = [1, 2];
 
-pub(super) fn points(
-    problem: &Problem<'_>,
-) -> impl Iterator<Item = Contract> {
+pub(super) fn points(problem: &Problem<'_>) -> impl Iterator<Item = Contract> {
     let shape = products(problem);
     all_points(problem.machine).filter(move |point| {
         let tile = [point.block_rows, point.block_columns];
         narrow(&shape, problem)
-            .is_some_and(|shape| shape.allows(problem, point) && shape.gains_from(problem, tile, point.parts))
+            .is_some_and(|shape| shape.allows(problem, point) && shape.gains_from(problem, tile, point.split_k))
     })
 }
 
@@ -68,7 +68,7 @@ pub(super) fn legal(problem: &Problem<'_>, point: &Contract) -> bool {
         && THREAD_COLUMNS.contains(&point.thread_columns)
         && STAGES.contains(&point.stages)
         && point.blocks <= MOST_BLOCKS
-        && Products::PARTS.contains(&point.parts);
+        && Products::SPLIT_K.contains(&point.split_k);
     known && narrow(&products(problem), problem).is_some_and(|shape| shape.allows(problem, point))
 }
 
@@ -86,14 +86,14 @@ fn all_points(machine: Machine) -> impl Iterator<Item = Contract> {
         .into_iter()
         .flat_map(|rows| THREAD_COLUMNS.map(|columns| (rows, columns)));
     let grids = Products::block_counts(machine).map(|blocks| (blocks, 1));
-    let grids = grids.chain(Products::PARTS[1..].iter().map(|&parts| (0, parts)));
+    let grids = grids.chain(Products::SPLIT_K[1..].iter().map(|&split_k| (0, split_k)));
     let pipelines = STAGES
         .into_iter()
         .flat_map(move |stages| grids.clone().map(move |grid| (stages, grid)));
     blocks
         .flat_map(move |block| threads.clone().map(move |thread| (block, thread)))
         .flat_map(move |(block, thread)| pipelines.clone().map(move |pipeline| (block, thread, pipeline)))
-        .map(|(block, thread, (stages, (blocks, parts)))| Contract {
+        .map(|(block, thread, (stages, (blocks, split_k)))| Contract {
             block_rows: block.0,
             block_columns: block.1,
             block_depth: block.2,
@@ -101,7 +101,7 @@ fn all_points(machine: Machine) -> impl Iterator<Item = Contract> {
             thread_columns: thread.1,
             stages,
             blocks,
-            parts,
+            split_k,
         })
 }
 
@@ -142,26 +142,30 @@ impl Products {
         };
         (64..=512).contains(&threads)
             && (point.blocks == 0 || (point.stages == 2 && persists()))
-            && (point.parts == 1 || (point.blocks == 0 && point.stages == 2))
-            && self.divides(problem.specialisation, point.block_depth, point.parts)
+            && (point.split_k == 1 || (point.blocks == 0 && point.stages == 2))
+            && self.divides(problem.specialisation, point.block_depth, point.split_k)
             && (point.block_rows * point.block_depth).is_multiple_of(threads)
             && (point.block_columns * point.block_depth).is_multiple_of(threads)
-            && problem.machine.resident_blocks(threads, self.registers(point, problem.specialisation), point.shared_bytes(self)) > 0
+            && problem.machine.resident_blocks(
+                threads,
+                self.registers(point, problem.specialisation),
+                point.shared_bytes(self),
+            ) > 0
     }
 }
 
 /// The tile with the least estimated time.
-pub(super) fn default(
-    problem: &Problem<'_>, sizes: &[u64],
-) -> Option<Contract> {
+pub(super) fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Contract> {
     let timed = timed(problem, sizes);
     timed.into_iter().min().map(|(_, point)| point)
 }
 
-/// The same for each tile of a thread.
-pub(super) fn starts(
-    problem: &Problem<'_>, sizes: &[u64],
-) -> Vec<Contract> {
+/// The same for each tile of a thread, unless tensor cores can do the product.
+pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Contract> {
+    // Tensor cores are faster wherever they apply.
+    if !Mma::starts(problem, sizes).is_empty() {
+        return Vec::new();
+    }
     let mut timed = timed(problem, sizes);
     timed.sort_unstable();
     let points = timed.into_iter().map(|(_, point)| point);
@@ -193,7 +197,7 @@ fn timed(problem: &Problem<'_>, sizes: &[u64]) -> Vec<(Time, Contract)> {
         let outputs = u64::from(point.thread_rows * point.thread_columns);
         let elements = u64::from(shape.elements(point.thread_rows, point.thread_columns));
         let threads = u64::from(point.threads());
-        // What a thread brings to shared memory, for each term: a load, a store, and where they are.
+        // Each thread's share of the arrival of a term: a load, a store and their addresses.
         let brought = u64::from(shape.elements(point.block_rows, point.block_columns)) * 8 / threads;
         // Per term and thread: a multiply-add for each sum of each output, and the elements from shared memory; fewer than 128
         // threads leave issue slots empty.
@@ -208,7 +212,7 @@ fn timed(problem: &Problem<'_>, sizes: &[u64]) -> Vec<(Time, Contract)> {
         .filter(|point| {
             point.block_depth == 16
                 && point.blocks == 0
-                && point.parts == 1
+                && point.split_k == 1
                 && point.stages == 2
                 && shape.allows(problem, point)
         })
@@ -216,7 +220,7 @@ fn timed(problem: &Problem<'_>, sizes: &[u64]) -> Vec<(Time, Contract)> {
         .collect()
 }
 
-/// How wide the vectors are with which a side is loaded: derived from alignment, and such that all threads load alike.
+/// The width of a side's vector loads: the widest that alignment allows and that lets all threads load alike.
 pub(crate) fn load_width(
     shape: &Products,
     specialisation: &Specialisation,

@@ -38,12 +38,12 @@ impl Family for Mma {
     }
 }
 
-text!(Mma { 
-    block: block_rows x block_columns x block_depth,
-    warp: warp_rows x warp_columns,
-    split: split,
-    stages: stages,
-    group: group,
-    blocks: blocks,
-    parts: parts,
- });
+text!(Mma {
+   block: block_rows x block_columns x block_depth,
+   warp: warp_rows x warp_columns,
+   slice_k: slice_k,
+   stages: stages,
+   group: group,
+   blocks: blocks,
+   split_k: split_k,
+});

@@ -1,4 +1,4 @@
-//! What `mma` finds in an operator.
+//! The shape of an operator for `mma`.
 
 use crate::lower::tile::multiplicand::Multiplicand;
 use crate::lower::tile::products::{Products, products};

@@ -4,10 +4,8 @@
 //! language wherever both factors are of few bits *by what they are*: read from tensors of such elements, rounded by
 //! `tf32(…)` or `as f16`, or made from those by what keeps the bits few. Nothing is ever rounded that the source does not round.
 
-use crate::families::family::{MOST_BLOCKS, first_of_each};
-use crate::problem::Problem;
-use bincode::{Decode, Encode};
 use super::shape::{MmaShape, shape};
+use crate::families::family::{MOST_BLOCKS, first_of_each};
 use crate::lower::tile::arrival::{patch, read_as_is};
 use crate::lower::tile::block::Block;
 use crate::lower::tile::epilogue::{Strip, strips};
@@ -15,9 +13,11 @@ use crate::lower::tile::lines::are_paired;
 use crate::lower::tile::multiplicand::Multiplicand;
 use crate::lower::tile::products::{Products, Side};
 use crate::lower::tile::warp::WarpTile;
+use crate::problem::Problem;
+use bincode::{Decode, Encode};
 
 /// A block computes `block_rows × block_columns` outputs, `block_depth` terms at a time; a warp
-/// `warp_rows × warp_columns` of them, and every `split`-th part of the terms.
+/// `warp_rows × warp_columns` of them, and one of `slice_k` slices of the terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub struct Mma {
     /// Rows of the block's tile.
@@ -30,21 +30,21 @@ pub struct Mma {
     pub warp_rows: u32,
     /// Columns of a warp's tile.
     pub warp_columns: u32,
-    /// Warps that share the terms of one tile; what they come to is added in shared memory, in a fixed order.
-    pub split: u32,
+    /// Slice-K: warps that share the terms of one tile. Their sums are added in shared memory, in a fixed order.
+    pub slice_k: u32,
     /// Slabs in shared memory: all but one of them on their way.
     pub stages: u32,
     /// Rows of tiles that are computed column by column.
     pub group: u32,
     /// The most blocks there are, which then go on to the next tile; 0: a block for each tile.
     pub blocks: u32,
-    /// Blocks that share the terms of one tile; the last of them to come to its end adds up the parts of all, in order.
-    pub parts: u32,
+    /// Split-K: blocks that share the terms of one tile. The last block to finish adds up the partial sums of all, in order.
+    pub split_k: u32,
 }
 
 const TILES: [u32; 4] = [32, 64, 128, 256];
 const WARP_TILES: [u32; 3] = [16, 32, 64];
-const SPLITS: [u32; 3] = [1, 2, 4];
+const SLICE_K: [u32; 3] = [1, 2, 4];
 const STAGES: [u32; 4] = [2, 3, 4, 5];
 const GROUPS: [u32; 2] = [1, 8];
 /// Bytes of a row of a slab whose terms are neighbours.
@@ -69,7 +69,7 @@ impl Mma {
             depth: self.block_depth,
             threads: self.threads(),
             group: self.group,
-            parts: self.parts,
+            split_k: self.split_k,
         }
     }
 
@@ -78,7 +78,7 @@ impl Mma {
         WarpTile {
             rows: self.warp_rows,
             columns: self.warp_columns,
-            slices: self.split,
+            slices: self.slice_k,
         }
     }
 
@@ -107,11 +107,11 @@ pub(super) fn legal(problem: &Problem<'_>, point: &Mma) -> bool {
         && TILES.contains(&point.block_columns)
         && WARP_TILES.contains(&point.warp_rows)
         && WARP_TILES.contains(&point.warp_columns)
-        && SPLITS.contains(&point.split)
+        && SLICE_K.contains(&point.slice_k)
         && STAGES.contains(&point.stages)
         && GROUPS.contains(&point.group)
         && point.blocks <= MOST_BLOCKS
-        && Products::PARTS.contains(&point.parts);
+        && Products::SPLIT_K.contains(&point.split_k);
     known
         && Space::of(problem, &shape(problem)).is_some_and(|space| {
             let bytes = space.bytes().checked_mul(point.block_depth);
@@ -123,7 +123,9 @@ pub(super) fn legal(problem: &Problem<'_>, point: &Mma) -> bool {
 pub(crate) fn minimum_blocks(problem: &Problem<'_>, point: &Mma) -> u32 {
     Space::of(problem, &shape(problem)).map_or(1, |space| {
         let shared = point.shared_bytes(&space.shape.products, space.bytes());
-        problem.machine.minimum_blocks(point.threads(), space.registers(point), shared)
+        problem
+            .machine
+            .minimum_blocks(point.threads(), space.registers(point), shared)
     })
 }
 
@@ -152,29 +154,29 @@ impl<'s, 'p> Space<'s, 'p> {
         let warps = WARP_TILES
             .into_iter()
             .flat_map(|rows| WARP_TILES.map(|columns| (rows, columns)))
-            .flat_map(|(rows, columns)| SPLITS.map(|split| (rows, columns, split)));
+            .flat_map(|(rows, columns)| SLICE_K.map(|slice_k| (rows, columns, slice_k)));
         let counts = Products::block_counts(self.problem.machine);
         let grids = GROUPS
             .into_iter()
             .flat_map(move |group| counts.clone().map(move |blocks| (group, blocks, 1)))
-            .chain(Products::PARTS[1..].iter().map(|&parts| (1, 0, parts)));
+            .chain(Products::SPLIT_K[1..].iter().map(|&split_k| (1, 0, split_k)));
         let pipelines = STAGES
             .into_iter()
             .flat_map(move |stages| grids.clone().map(move |grid| (stages, grid)));
         blocks
             .flat_map(move |block| warps.clone().map(move |warp| (block, warp)))
             .flat_map(move |(block, warp)| pipelines.clone().map(move |pipeline| (block, warp, pipeline)))
-            .map(|(block, warp, (stages, (group, blocks, parts)))| Mma {
+            .map(|(block, warp, (stages, (group, blocks, split_k)))| Mma {
                 block_rows: block.0,
                 block_columns: block.1,
                 block_depth: block.2,
                 warp_rows: warp.0,
                 warp_columns: warp.1,
-                split: warp.2,
+                slice_k: warp.2,
                 stages,
                 group,
                 blocks,
-                parts,
+                split_k,
             })
             .filter(|point| self.allows(point) && self.gains(point))
     }
@@ -185,39 +187,53 @@ impl<'s, 'p> Space<'s, 'p> {
         point.block_rows.is_multiple_of(point.warp_rows)
             && point.block_columns.is_multiple_of(point.warp_columns)
             && (2..=8).contains(&warps)
-            && (point.blocks == 0 || (point.split == 1 && point.group == 8 && self.persists(point)))
-            && (point.parts == 1 || (point.split == 1 && point.group == 1 && point.blocks == 0 && self.divides(point)))
-            && steps.is_multiple_of(point.split)
+            && (point.blocks == 0 || (point.slice_k == 1 && point.group == 8 && self.persists(point)))
+            && (point.split_k == 1
+                || (point.slice_k == 1 && point.group == 1 && point.blocks == 0 && self.divides(point)))
+            && steps.is_multiple_of(point.slice_k)
             && (point.block_rows * point.block_depth).is_multiple_of(point.threads())
             && (point.block_columns * point.block_depth).is_multiple_of(point.threads())
             && self.resident_blocks(point) > 0
     }
 
-    /// Whether few blocks may go from tile to tile: there are more tiles, and few loads of a slab.
+    /// `true` if few blocks may go from tile to tile: there are more tiles, and few loads of a slab.
     fn persists(&self, point: &Mma) -> bool {
         let (rows, columns) = (point.block_rows, point.block_columns);
         let loads = self.shape.products.tiles(rows, columns).map(|(side, tile)| {
             let multiplicand = self.shape.multiplicands[usize::from(!side.of_rows)];
-            let [vector, _] = patch(&self.shape.products, self.problem.specialisation, side, tile, point.block(), multiplicand);
+            let [vector, _] = patch(
+                &self.shape.products,
+                self.problem.specialisation,
+                side,
+                tile,
+                point.block(),
+                multiplicand,
+            );
             tile * point.block_depth / vector / point.threads()
         });
         loads.sum::<u32>() <= Products::MOST_LOADS
-            && self.shape.products.persists(self.problem.specialisation, rows, columns, point.blocks)
+            && self
+                .shape
+                .products
+                .persists(self.problem.specialisation, rows, columns, point.blocks)
     }
 
     fn divides(&self, point: &Mma) -> bool {
-        self.shape.products.divides(self.problem.specialisation, point.block_depth, point.parts)
+        self.shape
+            .products
+            .divides(self.problem.specialisation, point.block_depth, point.split_k)
     }
 
-    /// `true` if its split of the terms among blocks may pay on this machine.
+    /// `true` if its split-K may pay on this machine.
     fn gains(&self, point: &Mma) -> bool {
         let tile = [point.block_rows, point.block_columns];
-        self.shape.products.gains_from(self.problem, tile, point.parts)
+        self.shape.products.gains_from(self.problem, tile, point.split_k)
     }
 
     fn resident_blocks(&self, point: &Mma) -> u32 {
         let shared = point.shared_bytes(&self.shape.products, self.bytes());
-        self.problem.machine
+        self.problem
+            .machine
             .resident_blocks(point.threads(), self.registers(point), shared)
     }
 
@@ -225,12 +241,22 @@ impl<'s, 'p> Space<'s, 'p> {
     fn registers(&self, point: &Mma) -> u32 {
         let accumulators = self.shape.products.sums.len() as u32 * point.warp_rows * point.warp_columns / 32;
         let fragments = self.shape.products.elements(point.warp_rows, point.warp_columns) / 4;
-        // Of what goes through registers: where it is, and what tells whether it is there. More where terms have several coordinates.
+        // Operands staged through registers: their addresses and bounds predicates, one more where K has several coordinates.
         let address = if self.shape.products.terms.len() > 1 { 4 } else { 3 };
-        let loads: u32 = self.shape.products.tiles(point.block_rows, point.block_columns)
+        let loads: u32 = self
+            .shape
+            .products
+            .tiles(point.block_rows, point.block_columns)
             .map(|(side, rows)| {
                 let multiplicand = self.shape.multiplicands[usize::from(!side.of_rows)];
-                let [vector, _] = patch(&self.shape.products, self.problem.specialisation, side, rows, point.block(), multiplicand);
+                let [vector, _] = patch(
+                    &self.shape.products,
+                    self.problem.specialisation,
+                    side,
+                    rows,
+                    point.block(),
+                    multiplicand,
+                );
                 let elements = rows * point.block_depth / point.threads();
                 let pieces = elements / vector;
                 if self.may_copy(side, multiplicand, vector) {
@@ -241,21 +267,29 @@ impl<'s, 'p> Space<'s, 'p> {
                 }
             })
             .sum();
-        let paired = self.shape.products.sides
+        let paired = self
+            .shape
+            .products
+            .sides
             .iter()
             .filter(|side| are_paired(side, self.bytes()))
             .count() as u32;
-        // What is being taken apart, where blocks that go on keep more at hand.
+        // Byte pairs that are being taken apart, where persistent blocks hold more registers.
         let apart = if point.blocks > 0 { 12 * paired } else { 0 };
         40 + accumulators + fragments + loads + apart + Products::held_between_tiles(point.blocks)
     }
 
-    /// Whether a side may be copied as it lies in memory: a guess, made certain while lowering.
+    /// `true` if a side may be copied as it lies in memory: a guess, made certain while lowering.
     fn may_copy(&self, side: &Side, multiplicand: Multiplicand, vector: u32) -> bool {
-        side.factors
-            .first()
-            .is_some_and(|&factor| read_as_is(self.problem.checked, self.problem.specialisation, &self.shape.products, factor, multiplicand))
-            && vector * multiplicand.bytes() >= 4
+        side.factors.first().is_some_and(|&factor| {
+            read_as_is(
+                self.problem.checked,
+                self.problem.specialisation,
+                &self.shape.products,
+                factor,
+                multiplicand,
+            )
+        }) && vector * multiplicand.bytes() >= 4
     }
 }
 
@@ -264,27 +298,22 @@ const LEAST_ROWS: u64 = 8;
 const LEAST_START_ROWS: u64 = 2;
 
 /// The tile with the least estimated time.
-pub(super) fn default(
-    problem: &Problem<'_>, sizes: &[u64],
-) -> Option<Mma> {
+pub(super) fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Mma> {
     let timed = timed(problem, sizes, LEAST_ROWS);
     timed.into_iter().min().map(|(_, _, point)| point)
 }
 
-/// The same for each length of a slab and each split of its terms.
+/// The same for each length of a slab and each slice-K.
 pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Mma> {
     let mut timed = timed(problem, sizes, LEAST_START_ROWS);
     timed.sort_unstable();
     let points = timed.into_iter().map(|(_, _, point)| point);
-    first_of_each(points, |point| (point.block_depth, point.split))
+    first_of_each(points, |point| (point.block_depth, point.slice_k))
 }
 
 /// Tiles with their estimated times, and threads: whole waves of blocks, each as long as its tensor cores, its reads of shared
 /// memory, or its reads of L2 take. None if there are fewer rows or columns than `least`.
-fn timed(
-    problem: &Problem<'_>, sizes: &[u64],
-    least: u64,
-) -> Vec<(u64, u32, Mma)> {
+fn timed(problem: &Problem<'_>, sizes: &[u64], least: u64) -> Vec<(u64, u32, Mma)> {
     let shape = shape(problem);
     let Some(space) = Space::of(problem, &shape) else {
         return Vec::new();
@@ -328,7 +357,7 @@ fn timed(
             point.stages == if point.block_depth * space.bytes() == 64 { 4 } else { 3 }
                 && point.group == 8
                 && point.blocks == 0
-                && point.parts == 1
+                && point.split_k == 1
         })
         .map(|point| (time(&point), point.threads(), point))
         .collect()

@@ -1,19 +1,16 @@
 //! `plain`: one thread an output element.
 
+use super::Plain;
+use crate::check::Checked;
+use crate::ir::SizeId;
 use crate::lower::Error;
 use crate::lower::expression::{Binding, InSequence, Lowering};
 use crate::lower::grid::{Grid, larger, volume_formula};
-use crate::check::Checked;
-use crate::ir::SizeId;
 use crate::problem::Problem;
 use crate::ptx::Cache;
 use crate::size::SizeExpr;
-use super::Plain;
 
-pub(super) fn lower<'a>(
-    problem: &Problem<'a>, name: &str,
-    plain: &Plain,
-) -> Result<(Lowering<'a>, Grid), Error> {
+pub(super) fn lower<'a>(problem: &Problem<'a>, name: &str, plain: &Plain) -> Result<(Lowering<'a>, Grid), Error> {
     let mut lowering = Lowering::new(problem, name, plain.threads);
     let op = problem.checked.op();
     let block = lowering.block();

@@ -1,17 +1,18 @@
 //! `pointwise`: chunks of neighbouring outputs, read and written as vectors; transposed inputs by way of tiles ([`tiles`]).
 
+use super::shape::flat;
+use super::space::{Pointwise, resident_blocks, together};
+use super::tiles;
 use crate::lower::Error;
 use crate::lower::expression::{Binding, InSequence, Lanes, Lowering};
 use crate::lower::grid::{Grid, volume_formula};
 use crate::lower::index::Linear;
 use crate::problem::Problem;
 use crate::ptx::{Class, Guard, Opcode, Operand, Reg, Turns};
-use super::space::{Pointwise, resident_blocks, together};
-use super::shape::flat;
-use super::tiles;
 
 pub(super) fn lower<'a>(
-    problem: &Problem<'a>, name: &str,
+    problem: &Problem<'a>,
+    name: &str,
     schedule: &Pointwise,
 ) -> Result<(Lowering<'a>, Grid), Error> {
     let (mut lowering, launch) = kernel(problem, name, schedule)?;
@@ -21,10 +22,7 @@ pub(super) fn lower<'a>(
     Ok((lowering, launch))
 }
 
-fn kernel<'a>(
-    problem: &Problem<'a>, name: &str,
-    schedule: &Pointwise,
-) -> Result<(Lowering<'a>, Grid), Error> {
+fn kernel<'a>(problem: &Problem<'a>, name: &str, schedule: &Pointwise) -> Result<(Lowering<'a>, Grid), Error> {
     let mut lowering = Lowering::new(problem, name, schedule.threads);
     lowering.read_cache = schedule.cache;
     if schedule.tile > 0 {
@@ -34,18 +32,11 @@ fn kernel<'a>(
     let per_block = schedule.threads * schedule.unroll * schedule.vector;
     let work = volume_formula(problem.specialisation, dims).div_ceil(u64::from(per_block));
     let volume = lowering.volume(dims);
-    let turns = quotient_up(&mut lowering, &volume, per_block);
+    let turns = lowering.divided_up(&volume, per_block);
     let grid = lowering.each_block(schedule.blocks, &turns, work, |lowering, block| {
         chunks(lowering, schedule, &block, &volume)
     })?;
     Ok((lowering, Grid::of(grid, schedule.threads, 0)))
-}
-
-/// `⌈value / divisor⌉`
-pub(super) fn quotient_up(lowering: &mut Lowering<'_>, value: &Linear, divisor: u32) -> Linear {
-    let rounded = value.plus_constant(i64::from(divisor) - 1);
-    let divisor = Linear::constant(i64::from(divisor));
-    lowering.math.divide(&mut lowering.b, &rounded, &divisor).0
 }
 
 /// A block's chunks.
@@ -77,7 +68,7 @@ fn chunks(lowering: &mut Lowering<'_>, schedule: &Pointwise, block: &Linear, vol
         }
         for &chunk in &chunks {
             let values = values_of(lowering, schedule, chunk, flat)?;
-            store(lowering, schedule, &first(chunk), &values);
+            lowering.store_outputs(&first(chunk), &values, schedule.cache);
         }
         lowering.b.end();
         all = Some(Guard {
@@ -92,7 +83,7 @@ fn chunks(lowering: &mut Lowering<'_>, schedule: &Pointwise, block: &Linear, vol
         if !flat || vector == 1 {
             lowering.begin_if_below(&first(chunk), volume);
             let values = values_of(lowering, schedule, chunk, flat)?;
-            store(lowering, schedule, &first(chunk), &values);
+            lowering.store_outputs(&first(chunk), &values, schedule.cache);
             lowering.b.end();
             continue;
         }
@@ -103,7 +94,7 @@ fn chunks(lowering: &mut Lowering<'_>, schedule: &Pointwise, block: &Linear, vol
             holds: true,
         });
         let values = values_of(lowering, schedule, chunk, flat)?;
-        store(lowering, schedule, &first(chunk), &values);
+        lowering.store_outputs(&first(chunk), &values, schedule.cache);
         lowering.b.end();
         let divides = volume.as_constant().is_some_and(|volume| volume % vector == 0);
         let any = lowering.below(&first(chunk), volume);
@@ -193,13 +184,6 @@ fn each_lane(
     lowering.lanes = None;
     lowering.flat = false;
     Ok(())
-}
-
-/// Stores neighbours of each output, from the one of that number on.
-pub(super) fn store(lowering: &mut Lowering<'_>, schedule: &Pointwise, first: &Linear, values: &[Vec<Operand>]) {
-    for (position, values) in values.iter().enumerate() {
-        lowering.store_output(position, first, values, schedule.cache, None);
-    }
 }
 
 /// The elements from `first` to the end, one by one.

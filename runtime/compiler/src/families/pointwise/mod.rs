@@ -35,4 +35,11 @@ impl Family for Pointwise {
     }
 }
 
-text!(Pointwise { threads: threads, vector: vector, unroll: unroll, cache: cache, tile: tile, blocks: blocks });
+text!(Pointwise {
+    threads: threads,
+    vector: vector,
+    unroll: unroll,
+    cache: cache,
+    tile: tile,
+    blocks: blocks
+});

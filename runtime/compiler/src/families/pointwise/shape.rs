@@ -1,19 +1,19 @@
-//! What `pointwise` finds in an operator.
+//! The shape of an operator for `pointwise`.
 
 use crate::check::Checked;
 use crate::families::formula::{Formulas, Node, NodeId, Symbol};
 use crate::ir::{Expr, InputId, SizeId, Source};
 use crate::problem::Problem;
 
-/// What legality depends on.
+/// The facts that legality depends on.
 pub(super) struct Shape {
     pub widest_vector: u32,
     pub transposed: Option<Sides>,
 }
 
-/// What tiles of transposed inputs depend on.
+/// The facts that tiles of transposed inputs depend on.
 pub(super) struct Sides {
-    /// What the inputs' fastest axis runs over.
+    /// The extent of the inputs' fastest axis.
     pub fastest: Option<SizeId>,
     /// A power of two that divides the inputs' fastest dimensions.
     pub divisible: u32,
@@ -135,7 +135,7 @@ fn widest_vector(problem: &Problem<'_>) -> u32 {
     (16 / narrowest).min(divisible)
 }
 
-/// Whether every read is of the element that is written, so that the outputs may be seen as one long row.
+/// `true` if every read is of the element that is written, so that the outputs may be seen as one long row.
 pub(crate) fn flat(checked: &Checked) -> bool {
     let op = checked.op();
     if !op.lets.is_empty() || op.outputs.len() != 1 || op.outputs[0].dims.is_empty() {

@@ -1,15 +1,15 @@
 //! The family `pointwise`: operators without reductions whose outputs have one shape.
 
-use crate::families::analysis::{calls, output_elements};
-use crate::families::family::{MOST_BLOCKS, block_counts};
+use super::shape::Shape;
 use crate::check::Checked;
 use crate::element::Element;
+use crate::families::analysis::{calls, output_elements};
+use crate::families::family::{MOST_BLOCKS, block_counts};
 use crate::ir::{Expr, Source};
 use crate::problem::Problem;
 use crate::ptx::Cache;
 use crate::target::Machine;
 use bincode::{Decode, Encode};
-use super::shape::Shape;
 
 /// `unroll` chunks of `vector` neighbouring outputs by each thread; of transposed inputs, so many squares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
@@ -20,7 +20,7 @@ pub struct Pointwise {
     pub vector: u32,
     /// Chunks a thread, a block's width apart; with a tile, squares of `vector × vector` elements.
     pub unroll: u32,
-    /// What reads and writes leave in the caches.
+    /// The cache hint of reads and writes.
     pub cache: Cache,
     /// Elements along the fastest axis of transposed inputs that a block passes through shared memory; 0: none, they are read as
     /// they lie. Along the outputs' fastest axis there are as many as threads, squares and this leave.
@@ -42,9 +42,7 @@ const UNROLLS: [u32; 4] = [1, 2, 4, 8];
 const TILES: [u32; 5] = [0, 16, 32, 64, 128];
 const CACHES: [Cache; 2] = [Cache::Normal, Cache::Streaming];
 
-pub(super) fn points(
-    problem: &Problem<'_>,
-) -> impl Iterator<Item = Pointwise> {
+pub(super) fn points(problem: &Problem<'_>) -> impl Iterator<Item = Pointwise> {
     let shape = problem.shape(Shape::of);
     VECTORS
         .into_iter()
@@ -52,7 +50,9 @@ pub(super) fn points(
         .flat_map(|point| THREADS.map(|threads| (point, threads)))
         .flat_map(|point| CACHES.map(|cache| (point, cache)))
         .flat_map(|point| TILES.map(|tile| (point, tile)))
-        .flat_map(move |point @ (((_, threads), _), _)| persistent(problem.machine, threads).map(move |blocks| (point, blocks)))
+        .flat_map(move |point @ (((_, threads), _), _)| {
+            persistent(problem.machine, threads).map(move |blocks| (point, blocks))
+        })
         .map(|(((((vector, unroll), threads), cache), tile), blocks)| Pointwise {
             threads,
             vector,
@@ -70,7 +70,12 @@ pub(super) fn legal(problem: &Problem<'_>, point: &Pointwise) -> bool {
         && UNROLLS.contains(&point.unroll)
         && TILES.contains(&point.tile)
         && point.blocks <= MOST_BLOCKS;
-    listed && problem.shape(Shape::of).as_ref().as_ref().is_some_and(|shape| shape.allows(point))
+    listed
+        && problem
+            .shape(Shape::of)
+            .as_ref()
+            .as_ref()
+            .is_some_and(|shape| shape.allows(point))
 }
 
 /// One block a piece of work (0); or as many as fill all multiprocessors, or half of them.
@@ -80,9 +85,7 @@ fn persistent(machine: Machine, threads: u32) -> impl Iterator<Item = u32> {
 
 /// 16 bytes of the narrowest tensor a thread, twice where there is work enough, as long as all multiprocessors get work; tiles
 /// where inputs are transposed.
-pub(super) fn default(
-    problem: &Problem<'_>, sizes: &[u64],
-) -> Option<Pointwise> {
+pub(super) fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Pointwise> {
     let shape = problem.shape(Shape::of);
     let shape = shape.as_ref().as_ref()?;
     let outputs = output_elements(problem.checked, sizes);
@@ -153,7 +156,7 @@ impl Shape {
 fn registers(checked: &Checked, point: &Pointwise) -> u32 {
     let op = checked.op();
     let words = |element: Element| element.size().div_ceil(4);
-    // Of each read its elements, an address and a condition; of tiles those of each row.
+    // Each read takes its elements, an address and a condition; in tiles for each row.
     let elements = if point.tile > 0 {
         point.vector * point.vector
     } else {
@@ -177,7 +180,7 @@ pub(crate) fn resident_blocks(problem: &Problem<'_>, point: &Pointwise, shared: 
     problem.machine.resident_blocks(point.threads, registers, shared).max(1)
 }
 
-/// Whether a thread's chunks are done together, all loads first. If they call many functions or hold many elements, the assembler
+/// `true` if a thread's chunks are done together, all loads first. If they call many functions or hold many elements, the assembler
 /// would mix them, and spill: they are done one after the other then.
 pub(crate) fn together(checked: &Checked, point: &Pointwise) -> bool {
     let calls = calls(checked) * point.unroll * point.vector;

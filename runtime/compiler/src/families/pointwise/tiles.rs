@@ -5,17 +5,16 @@
 //! side. Units stand in it at their number with the bits of the row's square flipped (`^`): so both the columns that neighbouring
 //! threads put into different rows, and the units that they take from one row, lie in different banks.
 
+use super::shape::Transposed;
+use super::space::Pointwise;
+use crate::element::Element;
+use crate::families::formula::{NodeId, Place, Symbol};
 use crate::lower::Error;
 use crate::lower::expression::{Binding, InSequence, Lanes, Lowering};
 use crate::lower::grid::{Grid, volume_formula};
 use crate::lower::index::Linear;
 use crate::lower::value::{Value, from_storage};
-use crate::element::Element;
 use crate::ptx::{Address, Guard, Opcode, Operand, Reg};
-use super::space::Pointwise;
-use super::shape::Transposed;
-use super::lower::{quotient_up, store};
-use crate::families::formula::{NodeId, Place, Symbol};
 
 pub(super) fn lower<'a>(mut lowering: Lowering<'a>, schedule: &Pointwise) -> Result<(Lowering<'a>, Grid), Error> {
     let checked = lowering.checked;
@@ -46,8 +45,8 @@ pub(super) fn lower<'a>(mut lowering: Lowering<'a>, schedule: &Pointwise) -> Res
     };
     let counts = [
         lowering.volume(outer),
-        quotient_up(&mut lowering, &tile.rows, along),
-        quotient_up(&mut lowering, &tile.columns, across),
+        lowering.divided_up(&tile.rows, along),
+        lowering.divided_up(&tile.columns, across),
     ];
     let count = counts.iter().fold(Linear::constant(1), |count, part| {
         lowering.math.product(&mut lowering.b, &count, part)
@@ -103,7 +102,7 @@ impl Tile<'_> {
         self.schedule.vector.into()
     }
 
-    /// Of the thread's units, in rows of so many, the one of that number: its place in its row, and its row.
+    /// The place in its row, and the row, of the thread's unit with that number, in rows of so many units.
     fn unit(&self, lowering: &mut Lowering<'_>, number: u32, in_a_row: u32) -> (Reg, Reg) {
         let tid = lowering.b.op(Opcode::TidX, &[]);
         let number = i64::from(number * self.schedule.threads);
@@ -267,7 +266,7 @@ impl Tile<'_> {
             }
             lowering.lanes = None;
             let first = lowering.offset(&coordinates, &op.outputs[0].dims);
-            store(lowering, &self.schedule, &first, &values);
+            lowering.store_outputs(&first, &values, self.schedule.cache);
             lowering.b.end();
         }
         Ok(())
@@ -300,7 +299,7 @@ impl Tile<'_> {
             .ok_or(Error::Unbound)
     }
 
-    /// What an axis is, so many rows and columns from the coordinates on.
+    /// The value of an axis so many rows and columns beyond the coordinates.
     fn at(&self, coordinates: &[Linear], symbol: Symbol, row: i64, column: i64) -> Result<Linear, Error> {
         let Symbol::Output(position) = symbol else {
             return Err(Error::Unbound);

@@ -31,7 +31,7 @@ pub(super) struct Group {
     pub(super) kept: Kept,
 }
 
-/// How a walk goes.
+/// The pace of a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pace {
     /// As the schedule says.
@@ -139,7 +139,7 @@ impl Group {
                 let start = lowering.math.operand(&mut lowering.b, &self.thread);
                 let end = lowering.math.operand(&mut lowering.b, &chunks);
                 let class = lowering.math.class();
-                // How many turns are taken together the schedule says: the assembler would unroll further, and spill.
+                // The schedule sets the unroll factor. Left alone, ptxas unrolls further and spills.
                 let turns = Turns::new(start, end, threads * unroll).rolled();
                 let counter = lowering.b.begin_loop(class, turns);
                 let kept = constant.filter(|_| axes.len() == 1 && pace == Pace::Schedule);
@@ -232,7 +232,7 @@ impl Group {
             .try_for_each(|expr| lowering.value(expr, self).map(|_| ()))
     }
 
-    /// Whether the free axes of an expression have one value for the whole group.
+    /// `true` if the free axes of an expression have one value for the whole group.
     pub(super) fn same_for_all(&self, lowering: &Lowering<'_>, expr: ExprId) -> Result<bool, Error> {
         for axis in lowering.checked.axes(expr).iter() {
             let binding = lowering.binding(axis)?;
@@ -241,7 +241,7 @@ impl Group {
                 return Ok(false);
             }
         }
-        // What may be computed anywhere does not depend on who wants it.
+        // Unconditional expressions do not depend on the condition at hand.
         Ok(lowering.checked.unconditional(expr) || self.condition_is_uniform(lowering))
     }
 
@@ -364,7 +364,7 @@ impl Group {
     }
 }
 
-/// What a thread has of a reduction: an accumulator a lane, so that additions do not wait for each other.
+/// A thread's part of a reduction: an accumulator a lane, so that additions do not wait for each other.
 pub(super) struct Partial(pub(super) Vec<Accumulator>);
 
 impl Partial {
@@ -393,7 +393,7 @@ impl Partial {
         Ok(())
     }
 
-    /// What the group's threads have together.
+    /// The reduction over all threads of the group.
     pub(super) fn total(self, group: &mut Group, lowering: &mut Lowering<'_>) -> Result<Value, Error> {
         let mut lanes = self.0.into_iter();
         let mut all = lanes.next().ok_or(Error::Unbound)?;

@@ -15,7 +15,7 @@ pub(super) struct Walk {
     pub id: u32,
     /// The loop's counter: the chunk of a turn's first step.
     pub counter: Reg,
-    /// How many chunks there are in whole turns; 0 if nothing can be kept.
+    /// Chunks of all turns; 0 if nothing can be kept.
     pub slots: u32,
     /// The depth of the loop's region.
     pub depth: usize,
@@ -25,7 +25,7 @@ pub(super) struct Walk {
     pub guard: Option<Reg>,
 }
 
-/// What threads have put into shared memory, each its own.
+/// The elements that threads keep in shared memory, each its own.
 pub(super) struct Kept {
     schedule: Row,
     /// The row's number among the block's rows, 32 bits.
@@ -139,7 +139,7 @@ impl Kept {
         let alike = |kept: &&KeptElements| {
             (kept.input, kept.count, &kept.offset) == (wanted.input, wanted.count, &wanted.offset)
         };
-        // What a walk under way keeps stands after what is emitted now, unless it is this walk.
+        // The stores of a walk under way stand after the code emitted now, unless it is this walk.
         let under_way = |kept: &&KeptElements| self.walks.iter().any(|walk| walk.id == kept.walk);
         let same = |kept: &&KeptElements| alike(kept) && kept.step == wanted.step;
         let mut known = (0..).zip(&self.entries).filter(|(_, kept)| same(kept));

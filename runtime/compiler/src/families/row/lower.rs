@@ -4,7 +4,6 @@
 //! its elements in registers is straight code: an element that two walks read is one load, since the builder
 //! numbers values. One that keeps them in shared memory walks in loops ([`kept`]).
 
-
 use super::group::{Group, Pace};
 use super::one_pass;
 use super::shape::{kept_budget, read_again, row_axes};
@@ -18,10 +17,7 @@ use crate::lower::online::sums::Walker;
 use crate::problem::Problem;
 use crate::ptx::{Cache, Guard};
 
-pub(super) fn lower<'a>(
-    problem: &Problem<'a>, name: &str,
-    schedule: &Row,
-) -> Result<(Lowering<'a>, Grid), Error> {
+pub(super) fn lower<'a>(problem: &Problem<'a>, name: &str, schedule: &Row) -> Result<(Lowering<'a>, Grid), Error> {
     let mut lowering = Lowering::new(problem, name, schedule.threads * schedule.rows);
     let row_count = row_axes(problem.checked).ok_or(Error::Unbound)?;
     let dims = &problem.checked.op().outputs[0].dims[..row_count];

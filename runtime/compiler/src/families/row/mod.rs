@@ -41,7 +41,14 @@ impl Family for Row {
     }
 }
 
-text!(Row { threads: threads, rows: rows, vector: vector, keep: keep, unroll: unroll, pass: pass });
+text!(Row {
+    threads: threads,
+    rows: rows,
+    vector: vector,
+    keep: keep,
+    unroll: unroll,
+    pass: pass
+});
 
 words!(Keep: "`registers`, `shared` or `reload`" { Registers = "registers", Shared = "shared", Reload = "reload" });
 words!(Pass: "`one` or `several`" { One = "one", Several = "several" });

@@ -20,7 +20,9 @@ pub(super) fn reduce(group: &mut Group, lowering: &mut Lowering<'_>) -> Result<(
     let Some(joint) = Joint::of(lowering.checked, group.row_count) else {
         return Ok(());
     };
-    joint.shared().try_for_each(|wave| walk_once(group, lowering, &joint, wave))
+    joint
+        .shared()
+        .try_for_each(|wave| walk_once(group, lowering, &joint, wave))
 }
 
 fn walk_once(group: &mut Group, lowering: &mut Lowering<'_>, joint: &Joint<'_>, wave: &Wave) -> Result<(), Error> {

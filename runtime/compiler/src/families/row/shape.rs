@@ -1,13 +1,13 @@
-//! What `row` finds in an operator.
+//! The shape of an operator for `row`.
 
-use crate::lower::online::waves::Joint;
 use crate::check::Checked;
 use crate::element::Type;
 use crate::ir::{AxisId, Expr, ExprId, InputId, LetId, SizeId, Source};
+use crate::lower::online::waves::Joint;
 use crate::problem::Problem;
 use crate::target::Machine;
 
-/// What legality depends on.
+/// The facts that legality depends on.
 pub(super) struct Shape {
     /// The volumes that groups of threads walk over, where compiled in.
     pub volumes: Vec<Option<u64>>,
@@ -27,7 +27,7 @@ pub(super) struct Shape {
     pub budget: u32,
     /// Accumulators a lane, of the walk that needs most: if walks are shared, and if not.
     pub accumulators: [u32; 2],
-    /// Whether some walk can serve several reductions.
+    /// `true` if some walk can serve several reductions.
     pub joint: bool,
 }
 
@@ -61,7 +61,11 @@ impl Shape {
             .map(|size| extent(size).multiple_of())
             .min()
             .unwrap_or(1);
-        let widest_vector = if problem.specialisation.aligned { divisible.min(8) } else { 1 };
+        let widest_vector = if problem.specialisation.aligned {
+            divisible.min(8)
+        } else {
+            1
+        };
         let tensors = op.inputs.iter().filter(|input| input.dims.is_some());
         let joint = Joint::of(problem.checked, axes);
         let reads = match &joint {
@@ -71,7 +75,8 @@ impl Shape {
         let again = read_again(problem.checked);
         let wide = (0..op.exprs.len()).map(|number| ExprId(number as u32)).any(|expr| {
             let combines_indices = matches!(op.expr(expr), Expr::Reduce { .. }) && problem.checked.is_index(expr);
-            matches!(problem.checked.ty(expr), Type::F64 | Type::I64) || (problem.specialisation.wide && combines_indices)
+            matches!(problem.checked.ty(expr), Type::F64 | Type::I64)
+                || (problem.specialisation.wide && combines_indices)
         });
         Some(Shape {
             volumes,
@@ -106,14 +111,14 @@ impl Shape {
     }
 }
 
-/// Which inputs are read several times, by the operator or by way of intermediate tensors that are: they are worth keeping.
+/// For each input `true` if it is worth keeping: it is read several times, by the operator or through intermediate tensors that are.
 pub(super) fn read_again(checked: &Checked) -> Vec<bool> {
     let op = checked.op();
     let reads_of = |of: Source| -> Vec<usize> {
         let is_read = |&number: &usize| matches!(op.exprs[number], Expr::Read { source, .. } if source == of);
         (0..op.exprs.len()).filter(is_read).collect()
     };
-    // What intermediate tensors consist of: operands stand before what they are part of.
+    // The parts of intermediate tensors: operands stand before their users.
     let parts = |root: ExprId| -> Vec<bool> {
         let mut parts = vec![false; root.index() + 1];
         parts[root.index()] = true;
@@ -147,7 +152,7 @@ pub(super) fn kept_budget(machine: Machine) -> u32 {
     machine.limits.shared_per_block.saturating_sub(16 * 1024)
 }
 
-/// How many leading output axes number the rows: all that a reduction depends on and those before them. None if the
+/// The number of leading output axes that number the rows: all that a reduction depends on and those before them. None if the
 /// family does not accept the operator: no reduction, or outputs that do not share these axes.
 pub(super) fn row_axes(checked: &Checked) -> Option<usize> {
     let op = checked.op();

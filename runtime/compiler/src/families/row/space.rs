@@ -1,9 +1,9 @@
 //! The family `row`: reductions whose results many outputs share, done by a group of threads.
 
+use super::shape::{Shape, row_axes};
 use crate::families::analysis::calls;
 use crate::problem::Problem;
 use bincode::{Decode, Encode};
-use super::shape::{Shape, row_axes};
 
 /// `threads` threads a row, `rows` rows a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
@@ -14,7 +14,7 @@ pub struct Row {
     pub rows: u32,
     /// Neighbouring elements a thread takes at once.
     pub vector: u32,
-    /// What becomes of a row's elements between its reductions.
+    /// The storage of a row's elements between its reductions.
     pub keep: Keep,
     /// Loads of `vector` elements a thread has in flight at once, at least; 1 where rows are kept in registers, where all are.
     pub unroll: u32,
@@ -22,7 +22,7 @@ pub struct Row {
     pub pass: Pass,
 }
 
-/// What becomes of a row's elements between reductions.
+/// The storage of a row's elements between reductions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub enum Keep {
     /// Each thread keeps its own in registers: read once.
@@ -47,9 +47,7 @@ const ROWS: [u32; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 const VECTORS: [u32; 4] = [1, 2, 4, 8];
 const UNROLLS: [u32; 4] = [1, 2, 4, 8];
 
-pub(super) fn points(
-    problem: &Problem<'_>,
-) -> impl Iterator<Item = Row> {
+pub(super) fn points(problem: &Problem<'_>) -> impl Iterator<Item = Row> {
     let shape = problem.shape(Shape::of);
     THREADS
         .into_iter()
@@ -74,13 +72,16 @@ pub(super) fn legal(problem: &Problem<'_>, row: &Row) -> bool {
         && ROWS.contains(&row.rows)
         && VECTORS.contains(&row.vector)
         && UNROLLS.contains(&row.unroll);
-    listed && problem.shape(Shape::of).as_ref().as_ref().is_some_and(|shape| shape.allows(row))
+    listed
+        && problem
+            .shape(Shape::of)
+            .as_ref()
+            .as_ref()
+            .is_some_and(|shape| shape.allows(row))
 }
 
 /// Enough threads for a row that each has about 64 bytes of it in flight; in registers where they fit.
-pub(super) fn default(
-    problem: &Problem<'_>, sizes: &[u64],
-) -> Option<Row> {
+pub(super) fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Row> {
     starts(problem, sizes).into_iter().next()
 }
 
@@ -98,7 +99,9 @@ pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Row> {
         .fold(1, u64::saturating_mul);
     let lanes_per_output = output.dims[axes..].iter().all(|size| sizes[size.index()] == 1);
     // A group of threads for one short sum each would idle: one thread a sum then.
-    if lanes_per_output && (length < 32 || (length < 256 && rows >= 64 * 128 * u64::from(problem.machine.multiprocessors))) {
+    if lanes_per_output
+        && (length < 32 || (length < 256 && rows >= 64 * 128 * u64::from(problem.machine.multiprocessors)))
+    {
         return Vec::new();
     }
     let multiprocessors = u64::from(problem.machine.multiprocessors);
@@ -164,7 +167,7 @@ impl Shape {
             && self.keeps(row)
     }
 
-    /// Whether there are so many loads in a row, and registers for them.
+    /// `true` if there are so many loads in a row, and registers for them.
     fn unrolls(&self, row: &Row) -> bool {
         let turn = u64::from(row.threads * row.vector) * u64::from(row.unroll / 2);
         let longest = self.volumes.iter().flatten().max();
@@ -227,13 +230,14 @@ fn most_registers(row: &Row) -> u32 {
 }
 
 /// Blocks that a multiprocessor holds at once, with so much shared memory and the registers that a thread needs, by and large.
-pub(crate) fn minimum_blocks(
-    problem: &Problem<'_>,
-    row: &Row,
-    shared: u32,
-) -> u32 {
+pub(crate) fn minimum_blocks(problem: &Problem<'_>, row: &Row, shared: u32) -> u32 {
     let shape = problem.shape(Shape::of);
-    let needed = shape.as_ref().as_ref().map_or(255, |shape| shape.needed(row).max(48) + 8 * calls(problem.checked));
+    let needed = shape
+        .as_ref()
+        .as_ref()
+        .map_or(255, |shape| shape.needed(row).max(48) + 8 * calls(problem.checked));
     let registers = needed.min(most_registers(row));
-    problem.machine.minimum_blocks(row.threads * row.rows, registers, shared)
+    problem
+        .machine
+        .minimum_blocks(row.threads * row.rows, registers, shared)
 }

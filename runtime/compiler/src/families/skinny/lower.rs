@@ -4,27 +4,26 @@
 //! turn is straight code, so that what several rows or columns read is one load: the builder numbers values.
 //! Partial sums meet in shared memory, and each output is finished by one thread.
 
+use super::shape::{SkinnyShape, Sum, shape};
+use super::space::Skinny;
+use crate::ir::{ExprId, InputId, SizeId};
 use crate::lower::Error;
 use crate::lower::expression::{Access, Accumulator, Binding, InSequence, Lanes, Lowering, Reduce};
 use crate::lower::grid::{Grid, volume_formula};
 use crate::lower::index::Linear;
-use crate::lower::value::{Value, width_in_shared};
-use crate::ir::{ExprId, InputId, SizeId};
-use crate::problem::Problem;
-use crate::ptx::{Address, Cache, Class, Compare, Few, Guard, Opcode, Operand, Reg, Space, Turns};
-use super::shape::{SkinnyShape, Sum, shape};
-use super::space::Skinny;
 use crate::lower::shuffle::butterfly;
 use crate::lower::tile::tiling::coordinates_of_chunk;
+use crate::lower::value::{Value, width_in_shared};
+use crate::problem::Problem;
+use crate::ptx::{Address, Cache, Class, Compare, Few, Guard, Opcode, Operand, Reg, Space, Turns};
 
-pub(super) fn lower<'a>(
-    problem: &Problem<'a>, name: &str,
-    point: &Skinny,
-) -> Result<(Lowering<'a>, Grid), Error> {
+pub(super) fn lower<'a>(problem: &Problem<'a>, name: &str, point: &Skinny) -> Result<(Lowering<'a>, Grid), Error> {
     let shape = shape(problem);
     let shape = shape.as_ref().as_ref().ok_or(Error::Unbound)?;
     let mut lowering = Lowering::new(problem, name, point.threads());
-    lowering.b.set_minimum_blocks(shape.minimum_blocks(point, problem.machine));
+    lowering
+        .b
+        .set_minimum_blocks(shape.minimum_blocks(point, problem.machine));
     let strip = Strip::new(&mut lowering, point, shape);
     let accumulators = strip.sum(&mut lowering)?;
     strip.exchange(&mut lowering, accumulators);
@@ -46,7 +45,7 @@ struct Strip<'a> {
     shape: &'a SkinnyShape,
     rows: Side,
     columns: Side,
-    /// What the axes of the batch's positions are.
+    /// The values of the batch's axes.
     batch: Vec<Linear>,
     /// The thread's number among those that share its sums, as an index.
     along: Linear,
@@ -62,12 +61,12 @@ struct Side {
     total: Linear,
     /// The block's first one.
     base: Linear,
-    /// How many the block has.
+    /// The number that the block has.
     tile: u32,
 }
 
 impl Side {
-    /// Whether every block has as many as any other.
+    /// `true` if every block has as many as any other.
     fn fits(&self) -> bool {
         self.total
             .as_constant()
@@ -299,7 +298,7 @@ impl<'a> Strip<'a> {
         Ok(turn.accumulators)
     }
 
-    /// How many rows and columns a sum differs by, of the thread's (or block's) own.
+    /// The numbers of rows and columns that a sum has, of the thread's (or block's) own.
     fn own(&self, sum: &Sum, columns: u32) -> (u32, u32) {
         (
             if sum.by_row { self.point.rows } else { 1 },
@@ -341,7 +340,7 @@ impl<'a> Strip<'a> {
                 Some(across) => lowering.shared_address(base, across, bytes * i64::from(vector)),
                 None => base,
             };
-            // What all columns share is put there by one thread.
+            // One thread stores a sum that all columns share.
             let predicate = match self.across.filter(|_| !sum.by_column) {
                 Some(across) => {
                     let leading = lowering.b.compare(Compare::Eq, Class::B32, across.into(), 0.into());
@@ -467,7 +466,7 @@ struct Turn<'a> {
     strip: &'a Strip<'a>,
     rows: Places,
     columns: Places,
-    /// Of each sum: rows, and in them columns.
+    /// For each sum the rows, and in each the columns.
     accumulators: Vec<Vec<Accumulator>>,
     family: Streaming,
 }
@@ -476,7 +475,7 @@ impl Turn<'_> {
     /// Issues the loads of the turn's weights, and nothing that waits for them.
     fn load(&mut self, lowering: &mut Lowering<'_>, places: &Places) -> Result<(), Error> {
         let shape = self.strip.shape;
-        // Of neighbours in memory the first brings the others.
+        // The load of the first neighbour brings the others.
         let terms = if shape.along_depth {
             1
         } else {

@@ -38,4 +38,12 @@ impl Family for Skinny {
     }
 }
 
-text!(Skinny { rows: rows, columns: columns, vector: vector, lanes: lanes, warps: warps, unroll: unroll, cache: cache });
+text!(Skinny {
+    rows: rows,
+    columns: columns,
+    vector: vector,
+    lanes: lanes,
+    warps: warps,
+    unroll: unroll,
+    cache: cache
+});

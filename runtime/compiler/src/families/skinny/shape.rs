@@ -1,13 +1,13 @@
-//! Which operators are skinny, and what is what in them.
+//! The shape of an operator for `skinny`: its sums, rows, columns, weights and other operands.
 
-use crate::families::analysis::{conditional, reducing};
 use crate::check::Checked;
 use crate::element::{Element, Type};
+use crate::families::analysis::{conditional, reducing};
 use crate::ir::{AxisId, Expr, ExprId, InputId, ReduceOp, SizeId, Source};
+use crate::lower::tile::products::coefficient;
 use crate::problem::Problem;
 use crate::size::Specialisation;
 use std::sync::Arc;
-use crate::lower::tile::products::coefficient;
 
 /// The most rows of the family.
 pub(super) const MOST_ROWS: u64 = 16;
@@ -33,7 +33,7 @@ pub(crate) struct SkinnyShape {
     pub weights: Vec<Operand>,
     /// Reads of what goes with them.
     pub others: Vec<Operand>,
-    /// Whether the weights are contiguous along the sums' fastest axis, rather than along the fastest of the columns.
+    /// `true` if the weights are contiguous along the sums' fastest axis, rather than along the fastest of the columns.
     pub along_depth: bool,
     /// The most neighbouring weights that 16 bytes hold, where they are contiguous and aligned.
     pub widest_vector: u32,
@@ -54,7 +54,7 @@ pub(crate) struct Sum {
     pub ty: Type,
     /// Its own axes.
     pub depth: Vec<AxisId>,
-    /// Whether it differs by row, and by column.
+    /// `true` if it differs by row, and by column.
     pub by_row: bool,
     pub by_column: bool,
 }
@@ -65,12 +65,12 @@ pub(crate) struct Operand {
     pub read: ExprId,
     pub input: InputId,
     pub element: Element,
-    /// Whether it stands in the sum itself, rather than in an intermediate tensor that the sum reads.
+    /// `true` if it stands in the sum itself, rather than in an intermediate tensor that the sum reads.
     pub direct: bool,
     pub by_row: bool,
-    /// Whether neighbouring terms are of different elements, rather than of one (a scale of several terms).
+    /// `true` if neighbouring terms are of different elements, rather than of one (a scale of several terms).
     by_term: bool,
-    /// Whether it may lie outside of its tensor: each element is then loaded for itself.
+    /// `true` if it may lie outside of its tensor: each element is then loaded for itself.
     pub padded: bool,
     /// Output positions it depends on, ascending.
     positions: Vec<usize>,
@@ -78,7 +78,7 @@ pub(crate) struct Operand {
     contiguous: Option<Root>,
 }
 
-/// What a bare axis stands for.
+/// The root that a bare axis stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Root {
     Position(usize),
@@ -86,7 +86,7 @@ enum Root {
     Depth(usize),
 }
 
-/// What the value of an axis depends on.
+/// The dependences of an axis's value.
 #[derive(Debug, Clone, Default)]
 struct Dependence {
     positions: Vec<usize>,
@@ -106,12 +106,12 @@ impl Sum {
 }
 
 impl Operand {
-    /// Whether it is contiguous along the fastest of the sums' axes.
+    /// `true` if it is contiguous along the fastest of the sums' axes.
     pub fn along_depth(&self) -> bool {
         self.contiguous == Some(Root::Depth(0))
     }
 
-    /// How many of that many neighbours have an element of their own.
+    /// The number of elements that so many neighbours have.
     pub fn elements(&self, neighbours: u32) -> u32 {
         if self.contiguous.is_some() || self.by_term {
             neighbours
@@ -150,7 +150,12 @@ fn find(problem: &Problem<'_>) -> Option<SkinnyShape> {
     let Search {
         axes, mut sums, reads, ..
     } = search;
-    let extents: Vec<SizeId> = sums.first()?.depth.iter().map(|&axis| problem.checked.extent(axis)).collect();
+    let extents: Vec<SizeId> = sums
+        .first()?
+        .depth
+        .iter()
+        .map(|&axis| problem.checked.extent(axis))
+        .collect();
     if sums.iter().any(|sum| {
         !sum.depth
             .iter()
@@ -159,12 +164,17 @@ fn find(problem: &Problem<'_>) -> Option<SkinnyShape> {
     }) {
         return None;
     }
-    let count = |positions: &[usize]| fixed_volume(problem.specialisation, positions.iter().map(|&position| dims[position]));
+    let count =
+        |positions: &[usize]| fixed_volume(problem.specialisation, positions.iter().map(|&position| dims[position]));
     let [batch, rows, columns] = sides(&reads, dims.len(), count)?;
     let on = |positions: &[usize], side: &[usize]| positions.iter().any(|position| side.contains(position));
     for sum in &mut sums {
         let positions: Vec<usize> = (0..dims.len())
-            .filter(|&position| axes[position].iter().any(|&axis| problem.checked.axes(sum.expr).contains(axis)))
+            .filter(|&position| {
+                axes[position]
+                    .iter()
+                    .any(|&axis| problem.checked.axes(sum.expr).contains(axis))
+            })
             .collect();
         (sum.by_row, sum.by_column) = (on(&positions, &rows), on(&positions, &columns));
     }
@@ -220,7 +230,7 @@ fn fixed_volume(specialisation: &Specialisation, mut sizes: impl Iterator<Item =
 /// as far as that is compiled in; the fastest dimension of the outputs is one of columns.
 fn sides(reads: &[Operand], rank: usize, count: impl Fn(&[usize]) -> Option<u64>) -> Option<[Vec<usize>; 3]> {
     let within = |a: &[usize], b: &[usize]| a.iter().all(|position| b.contains(position));
-    // What depends on less than another operand does is a scale or a mask of it, or what all columns share.
+    // An operand that depends on less than another one is a scale or a mask of it, or is shared by all columns.
     let mut kinds: Vec<&[usize]> = Vec::new();
     for read in reads {
         let positions = read.positions.as_slice();
@@ -273,7 +283,7 @@ struct Search<'a> {
     checked: &'a Checked,
     reducing: Vec<bool>,
     conditional: Vec<bool>,
-    /// Of each axis.
+    /// The dependences of each axis.
     dependences: Vec<Dependence>,
     axes: Vec<Vec<AxisId>>,
     sums: Vec<Sum>,
@@ -436,7 +446,7 @@ impl Search<'_> {
         all
     }
 
-    /// Whether an index differs for neighbouring terms, as far as that can be seen.
+    /// `true` if an index differs for neighbouring terms, as far as that can be seen.
     fn steps_by_term(&self, index: ExprId) -> bool {
         let fastest = |axis: &AxisId| self.dependences[axis.index()].root == Some(Root::Depth(0));
         let mut axes = self.checked.axes(index).iter().filter(fastest);

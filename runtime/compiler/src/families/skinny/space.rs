@@ -1,12 +1,12 @@
 //! The family `skinny`: sums that a few rows share the weights of, as in decoding. The weights are read once, and reading
 //! them is all that takes time.
 
+use super::shape::{MOST_ROWS, Operand, SkinnyShape, shape};
 use crate::families::family::first_of_each;
 use crate::problem::Problem;
 use crate::ptx::Cache;
 use crate::target::Machine;
 use bincode::{Decode, Encode};
-use super::shape::{MOST_ROWS, Operand, SkinnyShape, shape};
 
 /// A warp's threads and `warps` warps share each sum; a thread sums `columns` columns for `rows` rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
@@ -23,7 +23,7 @@ pub struct Skinny {
     pub warps: u32,
     /// Loads of each column (or vector of them) that are in flight at once.
     pub unroll: u32,
-    /// What weights leave in the caches.
+    /// The cache hint of weights.
     pub cache: Cache,
 }
 
@@ -69,9 +69,7 @@ impl Skinny {
     }
 }
 
-pub(super) fn points(
-    problem: &Problem<'_>,
-) -> impl Iterator<Item = Skinny> {
+pub(super) fn points(problem: &Problem<'_>) -> impl Iterator<Item = Skinny> {
     let shape = shape(problem);
     let shape = shape.as_ref().as_ref();
     let candidates = shape.map(all_points).into_iter().flatten();
@@ -126,7 +124,7 @@ impl SkinnyShape {
         if self.along_depth {
             point.vector
         } else {
-            // What goes with the weights is loaded in vectors along the sum, if it can be.
+            // Operands beside the weights are loaded in vectors along K where possible.
             point.unroll.min(self.depth_multiple)
         }
     }
@@ -197,7 +195,7 @@ impl SkinnyShape {
                 rows * columns * sum.bytes() / 4
             })
             .sum();
-        // What is loaded in vectors fills its registers.
+        // Vector loads fill their registers.
         let words =
             |read: &Operand, neighbours: u32, vectors: bool| match (read.elements(neighbours), read.element.size()) {
                 (elements, size) if vectors => (elements * size).div_ceil(4),
@@ -266,9 +264,7 @@ impl SkinnyShape {
 }
 
 /// All threads of the machine busy with the widest loads, 64 bytes of weights in flight for each.
-pub(super) fn default(
-    problem: &Problem<'_>, sizes: &[u64],
-) -> Option<Skinny> {
+pub(super) fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Skinny> {
     let ordered = ordered(problem, sizes, MOST_ROWS);
     ordered.into_iter().next()
 }
@@ -277,18 +273,13 @@ pub(super) fn default(
 const MOST_START_ROWS: u64 = 64;
 
 /// The same for few and for many rows of a thread, lanes along a sum, and warps.
-pub(super) fn starts(
-    problem: &Problem<'_>, sizes: &[u64],
-) -> Vec<Skinny> {
+pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Skinny> {
     let points = ordered(problem, sizes, MOST_START_ROWS);
     first_of_each(points, |point| (point.rows > 2, point.lanes, point.warps > 2))
 }
 
-/// What suits these sizes, the best first; nothing if there are more rows than `most`.
-fn ordered(
-    problem: &Problem<'_>, sizes: &[u64],
-    most: u64,
-) -> Vec<Skinny> {
+/// The points that suit these sizes, the best first; none if there are more rows than `most`.
+fn ordered(problem: &Problem<'_>, sizes: &[u64], most: u64) -> Vec<Skinny> {
     let shape = shape(problem);
     let Some(shape) = shape.as_ref().as_ref() else {
         return Vec::new();
@@ -311,9 +302,7 @@ fn ordered(
         return Vec::new();
     }
     let most_warps = 16 * u64::from(problem.machine.multiprocessors.max(1));
-    let mut points: Vec<Skinny> = points(problem)
-        .filter(|point| point.cache == Cache::Normal)
-        .collect();
+    let mut points: Vec<Skinny> = points(problem).filter(|point| point.cache == Cache::Normal).collect();
     points.sort_by_cached_key(|point| {
         let tiles = rows.div_ceil(u64::from(point.rows));
         let of_warp = u64::from(point.column_lanes() * shape.thread_columns(point));
@@ -327,13 +316,13 @@ fn ordered(
             // Weights are read once a tile of rows; rows beyond the last are arithmetic for nothing.
             tiles,
             point.rows,
-            // What goes with the weights comes from the caches once a column.
+            // Operands beside the weights come from the caches once a column.
             point.rows.div_ceil(4 * shape.thread_columns(point)),
             // Multiprocessors without work, and sums that leave lanes without a term.
             (most_warps / warps.max(1)).checked_ilog2().unwrap_or(0),
             depth.div_ceil(turn).saturating_mul(turn).saturating_mul(8) / depth,
             shape.bytes_in_flight(point).abs_diff(64),
-            // Of equals the one that exchanges least between threads.
+            // Among equals prefer the least exchange between threads.
             point.depth_threads(),
             std::cmp::Reverse(point.vector),
             point.columns,

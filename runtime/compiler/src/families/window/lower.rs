@@ -1,27 +1,22 @@
 //! `window`: neighbouring outputs by one thread, their reductions as straight code.
 //!
-//! What several of the outputs read is one load, and stays in a register: the builder numbers values. A thread whose
+//! An element that several outputs read is loaded once and stays in a register: the builder numbers values. A thread whose
 //! outputs would reach beyond an edge begins earlier instead, and leaves out those that its neighbour stores.
 
+use super::space::{Window, minimum_blocks};
+use crate::ir::{AxisId, Expr, ExprId, SizeId};
 use crate::lower::Error;
 use crate::lower::expression::{Accumulator, Binding, Lanes, Lowering, Reduce};
 use crate::lower::grid::{Grid, volume_formula};
 use crate::lower::index::Linear;
 use crate::lower::value::Value;
-use crate::ir::{AxisId, Expr, ExprId, SizeId};
 use crate::problem::Problem;
 use crate::ptx::{Cache, Guard, Reg};
 use crate::size::SizeExpr;
-use super::space::{Window, minimum_blocks};
 
-pub(super) fn lower<'a>(
-    problem: &Problem<'a>, name: &str,
-    point: &Window,
-) -> Result<(Lowering<'a>, Grid), Error> {
+pub(super) fn lower<'a>(problem: &Problem<'a>, name: &str, point: &Window) -> Result<(Lowering<'a>, Grid), Error> {
     let mut lowering = Lowering::new(problem, name, point.threads);
-    lowering
-        .b
-        .set_minimum_blocks(minimum_blocks(problem, point));
+    lowering.b.set_minimum_blocks(minimum_blocks(problem, point));
     let op = problem.checked.op();
     let dims = &op.outputs[0].dims;
     // Outputs of a thread along each dimension.

@@ -34,4 +34,8 @@ impl Family for Window {
     }
 }
 
-text!(Window { threads: threads, rows: rows, columns: columns });
+text!(Window {
+    threads: threads,
+    rows: rows,
+    columns: columns
+});

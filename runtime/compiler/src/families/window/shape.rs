@@ -1,4 +1,4 @@
-//! What `window` finds in an operator.
+//! The shape of an operator for `window`.
 
 use crate::check::Checked;
 use crate::families::analysis::reducing;
@@ -13,7 +13,7 @@ const MOST_THREAD_TERMS: u64 = 1024;
 /// Registers a thread may need, at most, so that enough threads are there to wait for memory.
 const MOST_REGISTERS: u64 = 160;
 
-/// What legality depends on.
+/// The facts that legality depends on.
 pub(super) struct Shape {
     /// The fastest dimension of the outputs, and the one before it.
     column: Dimension,
@@ -30,7 +30,7 @@ struct Dimension {
     axes: Vec<AxisId>,
     fixed: Option<u64>,
     multiple_of: u32,
-    /// Whether neighbours along it share what they read.
+    /// `true` if neighbours along it share what they read.
     shared: bool,
 }
 
@@ -109,8 +109,7 @@ impl Shape {
         let own = axes(position);
         self.reductions.iter().all(|reduction| {
             reduction.reads.iter().all(|&read| {
-                !reduction.slides(checked, read, &all)
-                    || own.iter().any(|&axis| checked.axes(read).contains(axis))
+                !reduction.slides(checked, read, &all) || own.iter().any(|&axis| checked.axes(read).contains(axis))
             })
         })
     }
@@ -139,7 +138,7 @@ impl Shape {
         40 + elements + 2 * u64::from(rows * columns)
     }
 
-    /// How many elements a read of a reduction is of, for all outputs of a thread: at most one an output and term, and at
+    /// The number of elements that a read of a reduction touches for all outputs of a thread: at most one an output and term, and at
     /// most as many as there are between the first and the last along each of its dimensions.
     fn elements(&self, checked: &Checked, reduction: &Reduction, read: ExprId, rows: u64, columns: u64) -> u64 {
         let Expr::Read { source, index, .. } = checked.op().expr(read) else {
@@ -171,14 +170,14 @@ impl Shape {
 }
 
 impl Dimension {
-    /// Whether every thread can have so many of them: they divide the extent, or the last thread can begin earlier.
+    /// `true` if every thread can have so many of them: they divide the extent, or the last thread can begin earlier.
     fn allows(&self, count: u32) -> bool {
         self.multiple_of.is_multiple_of(count) || self.fixed.is_some_and(|extent| extent >= u64::from(count))
     }
 }
 
 impl Reduction {
-    /// Whether an index of a read depends on one of `axes` and on one of the reduction's own.
+    /// `true` if an index of a read depends on one of `axes` and on one of the reduction's own.
     fn slides(&self, checked: &Checked, read: ExprId, axes: &[AxisId]) -> bool {
         let Expr::Read { index, .. } = checked.op().expr(read) else {
             return false;

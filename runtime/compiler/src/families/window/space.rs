@@ -1,10 +1,10 @@
 //! The family `window`: small reductions over windows that neighbouring outputs share most of, as in depthwise
 //! convolutions and pooling.
 
+use super::shape::Shape;
 use crate::families::analysis::output_elements;
 use crate::problem::Problem;
 use bincode::{Decode, Encode};
-use super::shape::Shape;
 
 /// A thread computes `rows × columns` neighbouring outputs, of which what several need is read once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
@@ -27,19 +27,24 @@ pub(super) fn points(problem: &Problem<'_>) -> impl Iterator<Item = Window> {
     OUTPUTS
         .into_iter()
         .flat_map(|rows| OUTPUTS.map(|columns| (rows, columns)))
-        .filter(move |&(rows, columns)| shape.as_ref().as_ref().is_some_and(|shape| shape.allows(problem.checked, rows, columns)))
+        .filter(move |&(rows, columns)| {
+            shape
+                .as_ref()
+                .as_ref()
+                .is_some_and(|shape| shape.allows(problem.checked, rows, columns))
+        })
         .flat_map(|(rows, columns)| THREADS.map(|threads| Window { threads, rows, columns }))
 }
 
 /// As many outputs a thread as leave all multiprocessors threads to hide their loads with.
-pub(super) fn default(
-    problem: &Problem<'_>, sizes: &[u64],
-) -> Option<Window> {
+pub(super) fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Window> {
     let shape = problem.shape(Shape::of);
     let shape = shape.as_ref().as_ref()?;
-    // What slides over some of the outputs' dimensions only is shared along the others: work for tiles.
+    // A window over only some output dimensions is reused along the others, so tiling pays.
     let dims = &problem.checked.op().outputs[0].dims;
-    if (0..dims.len()).any(|position| sizes[dims[position].index()] > FEW && !shape.sliding_reads_depend_on(problem.checked, position)) {
+    if (0..dims.len()).any(|position| {
+        sizes[dims[position].index()] > FEW && !shape.sliding_reads_depend_on(problem.checked, position)
+    }) {
         return None;
     }
     let outputs = output_elements(problem.checked, sizes);
@@ -52,18 +57,16 @@ pub(super) fn default(
             (
                 (wanted / threads.max(1)).checked_ilog2().unwrap_or(0),
                 std::cmp::Reverse(of_thread),
-                // Of equals the one with the wider vectors.
+                // Among equals prefer wider vectors.
                 point.rows,
             )
         })
 }
 
 /// Blocks that the assembler is told to fit on a multiprocessor.
-pub(crate) fn minimum_blocks(
-    problem: &Problem<'_>,
-    point: &Window,
-) -> u32 {
+pub(crate) fn minimum_blocks(problem: &Problem<'_>, point: &Window) -> u32 {
     let shape = problem.shape(Shape::of);
-    let registers = (shape.as_ref().as_ref()).map_or(0, |shape| shape.registers(problem.checked, point.rows, point.columns));
+    let registers =
+        (shape.as_ref().as_ref()).map_or(0, |shape| shape.registers(problem.checked, point.rows, point.columns));
     problem.machine.minimum_blocks(point.threads, registers as u32, 0)
 }

@@ -1,4 +1,4 @@
-//! Which indices need 64 bits in spite of what registers have.
+//! The indices that need 64 bits although index registers have 32.
 //!
 //! Indices are integers that do not wrap. In a kernel of 32-bit registers those of sizes and axes alone fit
 //! ([`is_wide`](crate::tuning::is_wide)); what is read from a tensor may be anything, and so is what is computed with it. 32-bit
@@ -9,9 +9,10 @@ use crate::check::Interval;
 use crate::element::{Element, Type};
 use crate::ir::{BinaryOp, Expr, ExprId, Literal, ReduceOp, SizeId, Source, UnaryOp};
 use crate::lower::Error;
-use crate::lower::value::{self, Value};
+use crate::lower::arithmetic;
+use crate::lower::value::Value;
 
-/// What 32-bit arithmetic gives of an index.
+/// What 32-bit arithmetic preserves of an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Narrow {
     /// Something else.
@@ -65,7 +66,7 @@ impl Lowering<'_> {
             Expr::Binary(BinaryOp::Mul, a, b) => self.modulo(a).zip(self.modulo(b)).map(|(a, b)| a.product(b)),
             Expr::Binary(op @ (BinaryOp::Div | BinaryOp::Rem), a, b) => {
                 let operands = self.modulo(a).zip(self.modulo(b));
-                // Of a quotient both must be known, not modulo anything.
+                // A quotient needs both operands exactly, not modulo 2³².
                 let known = operands.filter(|(a, b)| a.within(i32s) && b.within(Interval::new(0, i32::MAX.into())));
                 known.map(|(a, b)| match op {
                     BinaryOp::Div => a.quotient(b.low.unwrap_or(0).max(1)).hull(Interval::new(0, 0)),
@@ -122,7 +123,7 @@ impl Lowering<'_> {
         Ok(match *self.op().expr(at) {
             Expr::Unary(UnaryOp::Neg, a) => {
                 let a = self.index_in_64(a, family)?;
-                value::unary(&mut self.b, UnaryOp::Neg, a)
+                arithmetic::unary(&mut self.b, UnaryOp::Neg, a)
             }
             Expr::Binary(
                 op @ (BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div | BinaryOp::Rem),
@@ -130,7 +131,7 @@ impl Lowering<'_> {
                 y,
             ) => {
                 let (x, y) = (self.index_in_64(x, family)?, self.index_in_64(y, family)?);
-                value::binary(&mut self.b, op, x, y)
+                arithmetic::binary(&mut self.b, op, x, y)
             }
             _ => self.value_as(at, Type::I64, family)?,
         })

@@ -4,8 +4,9 @@ use super::{Lowering, Reduce};
 use crate::element::Type;
 use crate::ir::{AxisId, BinaryOp, Expr, ExprId, Literal, SizeId, UnaryOp};
 use crate::lower::Error;
+use crate::lower::arithmetic;
 use crate::lower::index::Linear;
-use crate::lower::value::{self, Value};
+use crate::lower::value::Value;
 use crate::ptx::{Operand, Reg};
 
 impl Lowering<'_> {
@@ -107,7 +108,7 @@ impl Lowering<'_> {
                     ty,
                     operand: self.math.operand(&mut self.b, &y),
                 };
-                let value = value::binary(&mut self.b, *op, x, y);
+                let value = arithmetic::binary(&mut self.b, *op, x, y);
                 self.linear_of(value)
             }
             _ => {
@@ -118,7 +119,7 @@ impl Lowering<'_> {
         })
     }
 
-    /// Whether an integer expression is certainly not negative, and does not wrap: an axis, divided or a remainder.
+    /// `true` if an integer expression is certainly not negative, and does not wrap: an axis, divided or a remainder.
     fn never_negative(&self, expr: ExprId) -> bool {
         match *self.op().expr(expr) {
             Expr::Axis(_) => true,

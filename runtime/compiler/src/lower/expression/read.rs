@@ -4,6 +4,7 @@ use super::{Access, Binding, Byte, InSequence, InputValue, Lanes, Load, Lowering
 use crate::element::{Element, Type};
 use crate::ir::{Expr, ExprId, InputId, SizeId, Source};
 use crate::lower::Error;
+use crate::lower::arithmetic;
 use crate::lower::index::Linear;
 use crate::lower::value::{self, Value, class_of};
 use crate::ptx::{Address, Builder, Cache, Class, Compare, Few, Guard, Opcode, Operand, Reg, Space, Width};
@@ -61,7 +62,7 @@ impl Lowering<'_> {
         let (mut guard, mut in_range) = (None, None);
         // Dimensions whose index is to be compared with the extent.
         let mut compared = Vec::new();
-        // Of each dimension: the condition of its axes, and whether its index is in range.
+        // For each dimension the guard of its axes, and the comparison of its index with the extent.
         let mut guards = Vec::with_capacity(index.len());
         for (dimension, (&at, &size)) in index.iter().zip(&extents).enumerate() {
             let (mut own_guard, mut own_range) = (None, None);
@@ -98,7 +99,7 @@ impl Lowering<'_> {
             Source::Let(_) => None,
         };
         for dimension in compared {
-            // Of a vector all elements are in range, or none: then one comparison and one load do for all of them.
+            // All elements of a vector are in range, or none: one comparison and one load serve all of them.
             let lane = match access {
                 Some((_, lane)) if dimension + 1 == indices.len() => lane,
                 _ => 0,
@@ -155,21 +156,21 @@ impl Lowering<'_> {
         match (or, in_range) {
             (Some(or), Some(in_range)) => {
                 let or = self.value_as(or, value.ty, family)?;
-                // What was not loaded is 0.
+                // Elements that were not loaded are 0.
                 if is_zero(or) && matches!(source, Source::Input(_)) && value.ty != Type::Bool {
                     return Ok(value);
                 }
-                Ok(value::select(&mut self.b, in_range, value, or))
+                Ok(arithmetic::select(&mut self.b, in_range, value, or))
             }
             (None, Some(in_range)) if matches!(source, Source::Let(_)) => {
                 let zero = Value::zero(&mut self.b, value.ty);
-                Ok(value::select(&mut self.b, in_range, value, zero))
+                Ok(arithmetic::select(&mut self.b, in_range, value, zero))
             }
             _ => Ok(value),
         }
     }
 
-    /// Whether an index, in the type it has, is within an extent.
+    /// `true` if an index, in the type it has, is within an extent.
     fn is_inside(&mut self, index: Value, size: SizeId) -> Reg {
         let extent = self.size(size);
         let extent = self.index_value(&extent, index.ty);
@@ -244,7 +245,7 @@ impl Lowering<'_> {
         offset
     }
 
-    /// How many neighbours to load at once: contiguous over the lanes, aligned, never across the end.
+    /// The number of neighbours to load at once: contiguous over the lanes, aligned, never across the end.
     fn vector_width(&self, element: Element, offset: &Linear, innermost: Option<SizeId>) -> u32 {
         let contiguous = |lanes: &Lanes| {
             // Neighbours, or every other one.

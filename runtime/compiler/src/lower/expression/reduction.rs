@@ -4,6 +4,7 @@ use super::{Binding, Lowering, Reduce};
 use crate::element::Type;
 use crate::ir::{AxisId, BinaryOp, Expr, ExprId, ReduceOp};
 use crate::lower::Error;
+use crate::lower::arithmetic;
 use crate::lower::index::Linear;
 use crate::lower::value::{self, Value, class_of, select_of};
 use crate::ptx::builder::move_of;
@@ -103,10 +104,10 @@ impl Lowering<'_> {
     }
 }
 
-/// What a reduction has come to, in mutable registers.
+/// The state of a reduction, in mutable registers.
 #[derive(Debug, Clone, Copy)]
 pub struct Accumulator {
-    /// How values are combined.
+    /// The operation that combines values.
     pub op: ReduceOp,
     /// The type of the values.
     pub ty: Type,
@@ -166,7 +167,7 @@ impl Accumulator {
                     BinaryOp::Min
                 };
                 let current = Value::new(self.ty, b.read(self.best));
-                let extreme = value::binary(b, op, current, value);
+                let extreme = arithmetic::binary(b, op, current, value);
                 b.assign(move_of(class_of(self.ty)), self.best, &[extreme.operand]);
             }
             ReduceOp::ArgMax | ReduceOp::ArgMin => {
@@ -219,7 +220,7 @@ impl Accumulator {
     }
 }
 
-/// Whether `a` takes the place of `b` in an `argmax` or `argmin`: it is better, or the first NaN.
+/// `true` if `a` takes the place of `b` in an `argmax` or `argmin`: it is better, or the first NaN.
 fn beats(b: &mut Builder, op: ReduceOp, x: Value, y: Value) -> Reg {
     let class = class_of(x.ty);
     if !x.ty.is_float() {
@@ -240,7 +241,7 @@ fn beats(b: &mut Builder, op: ReduceOp, x: Value, y: Value) -> Reg {
     b.op(Opcode::AndPred, &[better.into(), number.into()])
 }
 
-/// What a reduction starts from.
+/// The identity of a reduction.
 pub fn identity(op: ReduceOp, ty: Type) -> Value {
     let highest = matches!(op, ReduceOp::Min | ReduceOp::ArgMin);
     match (op, ty) {

@@ -172,7 +172,7 @@ pub fn tanh(r: &mut Real, x: Operand) -> Operand {
         let twice = r.add(bounded, bounded);
         exp(r, twice)
     } else {
-        // What the rounding of the exponent costs is below what 2 / (e²ˣ + 1) adds to 1.
+        // The rounding error of the exponent is below the contribution of 2 / (e²ˣ + 1).
         let exponent = r.constant(2.0 * LOG2_E);
         let exponent = r.mul(magnitude, exponent);
         r.b.op(Opcode::Ex2F32, &[exponent]).into()
@@ -185,7 +185,7 @@ pub fn tanh(r: &mut Real, x: Operand) -> Operand {
     r.with_sign(result, x)
 }
 
-/// What ln 2 exceeds its nearest binary64 by.
+/// ln 2 less its nearest binary64.
 pub const LN_2_LOW: f64 = 2.3190468138462996e-17;
 
 // The polynomials' coefficients, lowest first: `tools/fit_math.py`.

@@ -255,7 +255,7 @@ fn sum(r: &mut Real, x: Operand, y: Operand) -> (Operand, Operand) {
 const LN_2_SHORT: f64 = 0.6931471805598903;
 const LN_2_REST: f64 = 5.497923018708371e-14;
 
-/// What ⅔ exceeds its nearest binary64 by.
+/// ⅔ less its nearest binary64.
 const TWO_THIRDS_LOW: f64 = 3.700743415417188e-17;
 
 // The polynomials' coefficients, lowest first: `tools/fit_math.py`.

@@ -30,6 +30,7 @@
 //! binary64 vectors); `tools/fit_math.py` computes the coefficients.
 
 mod exponential;
+mod hoist;
 mod logarithm;
 mod normal;
 mod power;
@@ -37,10 +38,14 @@ mod real;
 mod remainder;
 mod trigonometric;
 
+pub use remainder::remainder;
+
 use crate::element::Type;
 use crate::ir::{BinaryOp, Function};
-use crate::lower::value::{self, Value};
+use crate::lower::arithmetic;
+use crate::lower::value::Value;
 use crate::ptx::{Builder, Class, Opcode, Operand, Reg};
+use hoist::hoisted;
 use real::Real;
 
 /// A function of values of type `ty`, which is also the result's type; the exponent of `powi` is an `i32`.
@@ -49,32 +54,13 @@ pub fn call(b: &mut Builder, function: Function, ty: Type, arguments: &[Value]) 
     hoisted(b, arguments, |b| emit(b, function, ty, arguments))
 }
 
-/// `x % y` of floating-point numbers as in Rust: exact, with the sign of `x`.
-pub fn remainder(b: &mut Builder, x: Value, y: Value) -> Value {
-    hoisted(b, &[x, y], |b| remainder::remainder(b, x, y))
-}
-
-/// Emits into the outermost region where the arguments exist. Pure instructions go there by themselves; some functions have
-/// loops and conditions too.
-fn hoisted(b: &mut Builder, arguments: &[Value], emit: impl FnOnce(&mut Builder) -> Value) -> Value {
-    let depth = |value: &Value| match value.operand {
-        Operand::Reg(reg) => b.depth(reg),
-        _ => 0,
-    };
-    let depth = arguments.iter().map(depth).max().unwrap_or(0);
-    let inner = b.suspend(depth);
-    let result = emit(b);
-    b.resume(inner);
-    result
-}
-
 fn emit(b: &mut Builder, function: Function, ty: Type, arguments: &[Value]) -> Value {
     let x = Operand::from(arguments[0].reg(b));
     match function {
         Function::Powi => return power::powi(b, Value { ty, operand: x }, arguments[1]),
         Function::Relu => {
             let zero = Value::zero(b, ty);
-            return value::binary(b, BinaryOp::Max, Value { ty, operand: x }, zero);
+            return arithmetic::binary(b, BinaryOp::Max, Value { ty, operand: x }, zero);
         }
         Function::Abs if ty.is_integer() => {
             let opcode = if ty == Type::I64 {

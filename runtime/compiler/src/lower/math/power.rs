@@ -3,7 +3,8 @@
 use super::logarithm;
 use super::real::Real;
 use crate::element::Type;
-use crate::lower::value::{self, Value, class_of, mul_of};
+use crate::lower::arithmetic;
+use crate::lower::value::{Value, class_of, mul_of};
 use crate::ptx::{Builder, Class, Compare, Guard, Opcode, Operand, Turns};
 
 /// xⁿ. Of integers it wraps, and a negative power is `1 / xⁿ` truncated: 0 unless x is 1 or −1.
@@ -45,13 +46,13 @@ pub fn powi(b: &mut Builder, x: Value, n: Value) -> Value {
             let power = variable_power(b, wide, n);
             let inverse = reciprocal(b, power);
             let negative = b.compare(Compare::Lt, Class::B32, n.operand, 0.into());
-            value::select(b, negative, inverse, power).to(b, Type::F32)
+            arithmetic::select(b, negative, inverse, power).to(b, Type::F32)
         }
         _ => {
             let power = variable_power(b, x, n);
             let inverse = unit_power(b, x, power);
             let negative = b.compare(Compare::Lt, Class::B32, n.operand, 0.into());
-            value::select(b, negative, inverse, power)
+            arithmetic::select(b, negative, inverse, power)
         }
     }
 }
@@ -72,7 +73,7 @@ fn unit_power(b: &mut Builder, x: Value, power: Value) -> Value {
     let minus_one = b.compare(Compare::Eq, class, x.operand, (-1).into());
     let unit = b.op(Opcode::OrPred, &[one.into(), minus_one.into()]);
     let zero = Value::zero(b, x.ty);
-    value::select(b, unit, power, zero)
+    arithmetic::select(b, unit, power, zero)
 }
 
 /// xⁿ for n ≥ 1: repeated squares.

@@ -16,7 +16,7 @@ impl<'b> Real<'b> {
         Real { b, ty }
     }
 
-    /// Whether the type is binary64.
+    /// `true` if the type is binary64.
     pub fn wide(&self) -> bool {
         self.ty == Type::F64
     }
@@ -80,7 +80,7 @@ impl<'b> Real<'b> {
         self.b.compare(compare, class_of(self.ty), x, y)
     }
 
-    /// Whether `x` compares with a constant.
+    /// `true` if `x` compares with a constant.
     pub fn is(&mut self, x: Operand, compare: Compare, value: f64) -> Reg {
         let value = self.constant(value);
         self.compare(compare, x, value)

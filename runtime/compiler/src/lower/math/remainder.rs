@@ -1,13 +1,19 @@
 //! The remainder of floating-point numbers.
 
+use super::hoist::hoisted;
 use super::real::Real;
 use crate::element::Type;
 use crate::lower::value::Value;
 use crate::ptx::Builder;
 use crate::ptx::{Class, Compare, Opcode, Operand, Turns};
 
-/// Long division of the mantissas, as many places a turn as 64 bits hold.
+/// `x % y` of floating-point numbers as in Rust: exact, with the sign of `x`.
 pub fn remainder(b: &mut Builder, x: Value, y: Value) -> Value {
+    hoisted(b, &[x, y], |b| long_division(b, x, y))
+}
+
+/// Long division of the mantissas, as many places a turn as 64 bits hold.
+fn long_division(b: &mut Builder, x: Value, y: Value) -> Value {
     let ty = x.ty;
     let (x, y) = (Operand::from(x.reg(b)), Operand::from(y.reg(b)));
     let form = if ty == Type::F64 { &BINARY64 } else { &BINARY32 };
@@ -58,7 +64,7 @@ pub fn remainder(b: &mut Builder, x: Value, y: Value) -> Value {
     Value { ty, operand }
 }
 
-/// How the bits of a type are divided.
+/// The layout of a floating-point type.
 struct Form {
     /// Bits of a mantissa, with the leading one.
     precision: i64,

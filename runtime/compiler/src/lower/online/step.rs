@@ -7,7 +7,7 @@ use crate::ptx::Reg;
 
 /// One step of a walk: `vector` neighbours.
 pub(crate) struct Step {
-    /// Which of a turn's steps it is.
+    /// Its number among the steps of a turn.
     pub number: u32,
     /// Counts chunks of `vector` elements.
     pub chunk: Linear,

@@ -5,6 +5,7 @@ use super::waves::{Difference, Joint, Online, Product, Wave};
 use crate::element::Type;
 use crate::families::formula::{NodeId, Place, Symbol};
 use crate::ir::{AxisId, BinaryOp, Expr, ExprId, Function, ReduceOp, UnaryOp};
+use crate::lower::arithmetic;
 use crate::lower::expression::{Accumulator, Lowering, Reduce, or_identity};
 use crate::lower::value::{self, Value, class_of};
 use crate::lower::{Error, math};
@@ -44,7 +45,7 @@ pub(crate) enum Sum<'a> {
     Scaled {
         member: Member,
         by: &'a Product,
-        /// What it is a multiple of exp(σ·m) for, at present: the position among the wave's plain reductions.
+        /// The position of m among the wave's plain reductions.
         of: usize,
         /// Provisional m, and the sum with it.
         shift: Reg,
@@ -192,7 +193,7 @@ impl<'a> Sum<'a> {
         let mut now = before;
         for accumulator in largest_so_far {
             let value = Value::new(ty, lowering.b.read(accumulator.best));
-            now = value::binary(&mut lowering.b, op, now, value);
+            now = arithmetic::binary(&mut lowering.b, op, now, value);
         }
         let factor = rescaling(walker, lowering, joint, by, before, now)?;
         walker.define(lowering, joint, largest.node, now)?;
@@ -204,7 +205,7 @@ impl<'a> Sum<'a> {
                 let value = lowering.value_as(member.body, ty, walker)?;
                 let value = or_identity(&mut lowering.b, ReduceOp::Sum, value, step.guard);
                 terms = Some(match terms {
-                    Some(terms) => value::binary(&mut lowering.b, BinaryOp::Add, terms, value),
+                    Some(terms) => arithmetic::binary(&mut lowering.b, BinaryOp::Add, terms, value),
                     None => value,
                 });
             }
@@ -247,7 +248,7 @@ impl<'a> Sum<'a> {
             Opcode::RcpF32
         };
         let share = Value::new(ty, lowering.b.op(reciprocal, &[count.operand]));
-        // Of each side: the distances of the step's elements from their mean, the distance of that mean from those before, and the new one.
+        // For each side: the residuals of the step's elements, the distance of their mean from the mean so far, and the new mean.
         let mut sides = Vec::with_capacity(2);
         for (difference, &mean) in differences.iter().zip(means) {
             if means[0] == means[1] && !sides.is_empty() {
@@ -259,18 +260,18 @@ impl<'a> Sum<'a> {
             }
             let b = &mut lowering.b;
             let own = match elements.split_first() {
-                Some((&first, rest)) => rest
-                    .iter()
-                    .fold(first, |sum, &element| value::binary(b, BinaryOp::Add, sum, element)),
+                Some((&first, rest)) => rest.iter().fold(first, |sum, &element| {
+                    arithmetic::binary(b, BinaryOp::Add, sum, element)
+                }),
                 None => return Err(Error::Unbound),
             };
-            let own = value::binary(b, BinaryOp::Mul, own, number(ty, 1.0 / f64::from(vector)));
+            let own = arithmetic::binary(b, BinaryOp::Mul, own, number(ty, 1.0 / f64::from(vector)));
             let distances: Vec<Value> = elements
                 .into_iter()
-                .map(|element| value::binary(b, BinaryOp::Sub, element, own))
+                .map(|element| arithmetic::binary(b, BinaryOp::Sub, element, own))
                 .collect();
             let before = Value::new(ty, b.read(mean));
-            let apart = value::binary(b, BinaryOp::Sub, own, before);
+            let apart = arithmetic::binary(b, BinaryOp::Sub, own, before);
             let sources = [apart.operand, share.operand, before.operand];
             let after = Value::new(ty, b.op(value::fma_of(ty), &sources));
             sides.push((distances, apart, after));
@@ -283,9 +284,9 @@ impl<'a> Sum<'a> {
             sum = Value::new(ty, b.op(value::fma_of(ty), &[x.operand, y.operand, sum.operand]));
         }
         let elements = number(ty, f64::from(vector));
-        let lost = value::binary(b, BinaryOp::Mul, share, number(ty, -f64::from(vector)));
-        let weight = value::binary(b, BinaryOp::Add, elements, lost);
-        let apart = value::binary(b, BinaryOp::Mul, first.1, weight);
+        let lost = arithmetic::binary(b, BinaryOp::Mul, share, number(ty, -f64::from(vector)));
+        let weight = arithmetic::binary(b, BinaryOp::Add, elements, lost);
+        let apart = arithmetic::binary(b, BinaryOp::Mul, first.1, weight);
         let sum = b.op(value::fma_of(ty), &[apart.operand, second.1.operand, sum.operand]);
         let class = class_of(ty);
         b.assign_if(guard, move_of(class), *product, &[sum.into()]);
@@ -317,7 +318,7 @@ impl<'a> Sum<'a> {
                 let before = Value::new(ty, lowering.b.read(*shift));
                 let factor = rescaling(walker, lowering, joint, by, before, known)?;
                 let sum = Value::new(ty, lowering.b.read(*sum));
-                let part = value::binary(&mut lowering.b, BinaryOp::Mul, sum, factor);
+                let part = arithmetic::binary(&mut lowering.b, BinaryOp::Mul, sum, factor);
                 Ok((member, part))
             }
             Sum::Centred {
@@ -333,19 +334,19 @@ impl<'a> Sum<'a> {
                     let mut distance = Value::new(ty, lowering.b.read(mean));
                     if let Some(centre) = difference.centre {
                         let centre = walker.uniform(lowering, joint, centre, ty)?;
-                        distance = value::binary(&mut lowering.b, BinaryOp::Sub, distance, centre);
+                        distance = arithmetic::binary(&mut lowering.b, BinaryOp::Sub, distance, centre);
                     }
                     distances.push(distance);
                 }
                 let b = &mut lowering.b;
                 let steps = Value::new(Type::I32, b.read(*steps)).to(b, ty);
-                let count = value::binary(b, BinaryOp::Mul, steps, number(ty, f64::from(walker.vector())));
-                let weighted = value::binary(b, BinaryOp::Mul, distances[0], count);
+                let count = arithmetic::binary(b, BinaryOp::Mul, steps, number(ty, f64::from(walker.vector())));
+                let weighted = arithmetic::binary(b, BinaryOp::Mul, distances[0], count);
                 let product = b.read(*product);
                 let sources = [weighted.operand, distances[1].operand, product.into()];
                 let mut part = Value::new(ty, b.op(value::fma_of(ty), &sources));
                 if differences[0].negative != differences[1].negative {
-                    part = value::unary(b, UnaryOp::Neg, part);
+                    part = arithmetic::unary(b, UnaryOp::Neg, part);
                 }
                 Ok((member, part))
             }
@@ -364,16 +365,16 @@ fn rescaling<W: Walker>(
 ) -> Result<Value, Error> {
     let ty = before.ty;
     let mut exponent = match by.constant < 0.0 {
-        true => value::binary(&mut lowering.b, BinaryOp::Sub, before, after),
-        false => value::binary(&mut lowering.b, BinaryOp::Sub, after, before),
+        true => arithmetic::binary(&mut lowering.b, BinaryOp::Sub, before, after),
+        false => arithmetic::binary(&mut lowering.b, BinaryOp::Sub, after, before),
     };
     if by.constant.abs() != 1.0 {
-        exponent = value::binary(&mut lowering.b, BinaryOp::Mul, exponent, number(ty, by.constant.abs()));
+        exponent = arithmetic::binary(&mut lowering.b, BinaryOp::Mul, exponent, number(ty, by.constant.abs()));
     }
     for &(factor, divided) in &by.factors {
         let factor = walker.uniform(lowering, joint, factor, ty)?;
         let op = if divided { BinaryOp::Div } else { BinaryOp::Mul };
-        exponent = value::binary(&mut lowering.b, op, exponent, factor);
+        exponent = arithmetic::binary(&mut lowering.b, op, exponent, factor);
     }
     Ok(math::call(&mut lowering.b, Function::Exp, ty, &[exponent]))
 }

@@ -1,4 +1,4 @@
-//! Which reductions of a row are done in one walk, though some of them depend on others.
+//! The reductions of a row that share one walk, though some of them depend on others.
 //!
 //! A sum that depends on another reduction of the row can be begun before that is known, with a provisional value in its place,
 //! and be settled once it is known, where its terms have one of two forms. Both are recognised by algebra, whatever the
@@ -20,13 +20,13 @@ use crate::ir::{BinaryOp, Function, ReduceOp, UnaryOp};
 /// Reductions over the same elements, by their positions in [`Formulas::reductions`].
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Wave {
-    /// Those that depend on no other of the wave.
+    /// Reductions that depend on no other of the wave.
     pub plain: Vec<usize>,
-    /// Those that do.
+    /// Reductions that depend on plain ones.
     pub online: Vec<(usize, Online)>,
 }
 
-/// How a sum is done before all that it depends on is known.
+/// The way to sum before all that the sum depends on is known.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Online {
     /// A multiple of `exp(σ·m)`, where m is the reduction `of`.
@@ -51,7 +51,7 @@ pub(crate) struct Product {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Difference {
     pub element: NodeId,
-    /// What is the same for the row; nothing is 0.
+    /// A value of the row; none is 0.
     pub centre: Option<NodeId>,
     pub negative: bool,
 }
@@ -63,7 +63,7 @@ pub(crate) struct Joint<'a> {
 }
 
 impl<'a> Joint<'a> {
-    /// Of an operator of which so many leading output axes number rows. None if it is too large to be looked at.
+    /// The waves of an operator whose leading `rows` output axes number rows. None if it is too large to analyse.
     pub fn of(checked: &'a Checked, rows: usize) -> Option<Joint<'a>> {
         let formulas = Formulas::new(checked, rows)?;
         let waves = waves(&formulas);
@@ -115,7 +115,7 @@ fn waves(formulas: &Formulas<'_>) -> Vec<Wave> {
     waves
 }
 
-/// How a reduction can be done while those in the set `unknown` are not known.
+/// The way to do a reduction while those in the set `unknown` are not known; none if there is no such way.
 fn online(formulas: &Formulas<'_>, number: usize, unknown: u64) -> Option<Online> {
     let reduction = &formulas.reductions[number];
     let body = reduction.body;
@@ -228,7 +228,7 @@ enum Multiple {
     Zero,
     /// It does not depend on what is not known.
     Free,
-    /// Of `exp(σ·m)`, for this σ.
+    /// A multiple of `exp(σ·m)`, for this σ.
     Of(Product),
 }
 
@@ -240,7 +240,7 @@ impl<'a> Algebra<'a> {
         }
     }
 
-    /// What a term is a multiple of, in the reduction `of`.
+    /// The factor of a term that depends on the reduction `of`.
     fn multiple(&mut self, id: NodeId, of: usize) -> Option<Multiple> {
         let formulas = self.formulas;
         if formulas.facts(id).reductions & (1 << of) == 0 {
@@ -356,7 +356,7 @@ impl<'a> Algebra<'a> {
     }
 }
 
-/// What two terms are both multiples of.
+/// The factor that two terms have in common.
 fn alike(a: Multiple, b: Multiple) -> Option<Multiple> {
     match (a, b) {
         (Multiple::Zero, other) | (other, Multiple::Zero) => Some(other),
@@ -414,7 +414,7 @@ fn constant(formulas: &Formulas<'_>, id: NodeId) -> Option<f64> {
     }
 }
 
-/// Whether a value is certainly not negative.
+/// `true` if a value is certainly not negative.
 fn positive(formulas: &Formulas<'_>, id: NodeId) -> bool {
     if let Some(constant) = constant(formulas, id) {
         return constant >= 0.0;

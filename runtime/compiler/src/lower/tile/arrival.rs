@@ -1,4 +1,4 @@
-//! How slabs come to shared memory.
+//! The arrival of slabs in shared memory.
 //!
 //! [`Swizzled`] slabs feed tensor cores. A factor that is multiplied as it is stored is copied by `cp.async`, 16 bytes at a time where
 //! alignment allows; any other factor is evaluated in registers, as an ordinary expression, and stored.
@@ -70,7 +70,7 @@ impl<'t> Swizzled<'t> {
     /// The slabs of a tiling in that layout.
     ///
     /// # Errors
-    /// Those of lowering.
+    /// As of lowering.
     pub fn new(
         lowering: &mut Lowering<'_>,
         tiling: &'t Tiling<'t>,
@@ -366,7 +366,7 @@ impl<'t> Padded<'t> {
     }
 }
 
-/// Whether a factor is an element of a tensor, multiplied as it is stored; outside of it 0.
+/// `true` if a factor is an element of a tensor, multiplied as it is stored; outside of it 0.
 pub(crate) fn read_as_is(
     checked: &Checked,
     specialisation: &Specialisation,
@@ -397,10 +397,11 @@ pub(crate) fn read_as_is(
         && !(gathered && specialisation.check_indices)
 }
 
-/// What a thread loads of a side before it stores it: neighbours, at once, and how many terms of them. Up to 16 bytes of what they are
-/// multiplied as, and such that all threads load alike.
+/// The neighbours and the terms of a side that a thread loads before it stores them: up to 16 bytes of multiplicands, the same for all
+/// threads.
 ///
-/// Matrices of words cannot be transposed: where words that are neighbours are of different rows, terms of a row are stored at once.
+/// `ldmatrix` cannot transpose 4-byte elements. Where neighbours in memory are different rows of such elements, a thread stores several
+/// terms of a row at once.
 pub(crate) fn patch(
     shape: &Products,
     specialisation: &Specialisation,
@@ -423,7 +424,7 @@ pub(crate) fn patch(
     [vector, terms]
 }
 
-/// Takes note of what is read.
+/// Notes the access instead of loading it.
 #[derive(Default)]
 pub(super) struct Note(Option<Access>);
 
@@ -440,7 +441,7 @@ impl Reduce for Note {
     }
 }
 
-/// What a factor that is a read alone reads where its axes are bound as they are.
+/// The access of a factor that is a lone read, for the present bindings of its axes.
 pub(super) fn access(lowering: &mut Lowering<'_>, factor: ExprId) -> Result<Access, Error> {
     let mut note = Note::default();
     lowering.read_stored(factor, &mut note)?;

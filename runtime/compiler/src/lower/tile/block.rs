@@ -10,7 +10,7 @@ use crate::lower::index::Linear;
 use crate::ptx::Opcode;
 use crate::size::SizeExpr;
 
-/// What a block is.
+/// A block's tile and what it shares with other blocks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Block {
     pub rows: u32,
@@ -21,7 +21,7 @@ pub(crate) struct Block {
     /// Rows of tiles that are computed column by column, so that blocks at work together share what they read.
     pub group: u32,
     /// Blocks that share the terms of a tile.
-    pub parts: u32,
+    pub split_k: u32,
 }
 
 impl Block {
@@ -41,7 +41,7 @@ impl Block {
         let work = volume(&shape.batch)
             .times(volume(&shape.rows).div_ceil(u64::from(self.rows)))
             .times(volume(&shape.columns).div_ceil(u64::from(self.columns)))
-            .times(SizeExpr::Const(self.parts.into()));
+            .times(SizeExpr::Const(self.split_k.into()));
         let tiles = match most {
             0 => Linear::default(),
             _ => Counts::new(lowering, shape, self).tiles(lowering),
@@ -50,9 +50,9 @@ impl Block {
             if most > 0 {
                 lowering.b.stay();
             }
-            let part = Part::new(lowering, number, self.parts, self.threads);
+            let part = Part::new(lowering, number, self.split_k, self.threads);
             each(lowering, part)?;
-            // What this tile left in shared memory is read no more when the next is loaded.
+            // No thread reads this tile's slabs any more when the next tile's are loaded.
             if most > 0 {
                 lowering.b.barrier();
             }
@@ -61,7 +61,7 @@ impl Block {
     }
 }
 
-/// How much there is.
+/// The numbers of rows, columns, batches and tiles.
 pub(crate) struct Counts {
     pub batch_extents: Vec<Linear>,
     pub row_extents: Vec<Linear>,

@@ -1,4 +1,4 @@
-//! Which patches of a slab each thread loads, where threads do not simply run along memory.
+//! The patches of a slab that each thread loads, where threads do not run along memory.
 
 use crate::lower::expression::Lowering;
 use crate::lower::index::Linear;
@@ -15,11 +15,11 @@ pub(crate) struct Piece {
 pub(crate) struct Deal {
     /// Terms of a patch.
     pub terms: u32,
-    /// What each bit of a patch's number stands for, the lowest first.
+    /// The step that each bit of a patch's number stands for, the lowest first.
     pub steps: Vec<Step>,
 }
 
-/// How far a patch lies from another.
+/// The distance between two patches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     Rows(u32),

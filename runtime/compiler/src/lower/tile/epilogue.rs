@@ -9,15 +9,16 @@ use super::tiling::{Band, Tiling};
 use super::warp::{Warp, WarpTile};
 use crate::ir::BinaryOp;
 use crate::lower::Error;
+use crate::lower::arithmetic::binary;
 use crate::lower::expression::Lowering;
 use crate::lower::index::Linear;
-use crate::lower::value::{Value, binary, width_in_shared};
+use crate::lower::value::{Value, width_in_shared};
 use crate::ptx::{Cache, Class, Few, Opcode, Operand, Reg, Space, Turns};
 
 /// Computes and stores the outputs of each thread's tile from its registers.
 ///
 /// # Errors
-/// Those of lowering.
+/// As of lowering.
 pub(crate) fn from_registers(lowering: &mut Lowering<'_>, tiling: &Tiling<'_>, product: &Fma<'_>) -> Result<(), Error> {
     let (rows, columns) = (product.rows, product.columns);
     let bytes = width_in_shared(tiling.shape.ty).bytes();
@@ -52,7 +53,7 @@ pub(crate) struct Strip {
     pub start: u32,
     /// Elements between two rows.
     pub pitch: u32,
-    /// Whether fragments have pairs of rows, and of columns; see [`are_paired`].
+    /// `true` if fragments have pairs of rows, and of columns; see [`are_paired`].
     pub paired: [bool; 2],
 }
 
@@ -91,7 +92,7 @@ const fn strip_pitch(columns: u32, paired: [bool; 2]) -> u32 {
 /// Exchanges accumulators through shared memory, so that neighbours of a row are computed and stored together.
 ///
 /// # Errors
-/// Those of lowering.
+/// As of lowering.
 pub(crate) fn through_shared_memory(
     lowering: &mut Lowering<'_>,
     tiling: &Tiling<'_>,

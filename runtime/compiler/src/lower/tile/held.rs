@@ -7,10 +7,9 @@ use crate::lower::expression::{Access, Lowering, Reduce};
 use crate::lower::value::Value;
 use crate::ptx::{Address, Builder, Cache, Class, Few, Guard, Operand, Reg, Width};
 
-/// What is loaded in a turn of the loop over the slabs, for the slab that follows.
+/// The loads of one turn of the loop over the slabs, for the next slab.
 ///
-/// What is kept of a slab beyond the last is read by nobody: the loop has ended. So unlike other values these registers need not become 0
-/// in every turn where nothing is loaded.
+/// No thread reads a slab beyond the last one: the loop has ended. So these registers need not become 0 in a turn that loads nothing.
 pub(crate) struct Held {
     /// Holds where the slab exists; none if that is asked of each load.
     pub(crate) exists: Option<Reg>,

@@ -1,4 +1,9 @@
 //! The swizzled layout of slabs that `ldmatrix` reads.
+//!
+//! A slab lies in lines: of terms, one a row, or, where memory is contiguous along the rows, of rows, one a term. `ldmatrix` transposes by
+//! units of 2 bytes. Of 1-byte elements these are pairs of rows, which are taken apart in registers. It would tear 4-byte elements apart,
+//! so their lines are always of terms, and a thread that loads several rows of several terms stores terms. The 16-byte chunks of a line are
+//! permuted by the line's number ([`Lines::at`]), so that neither copies, stores nor `ldmatrix` have bank conflicts.
 
 use super::address::{address, exclusive_or, multiple, sum};
 use super::block::Block;
@@ -10,7 +15,7 @@ use crate::lower::expression::Lowering;
 use crate::lower::index::Linear;
 use crate::ptx::{Address, Opcode, Operand, Reg};
 
-/// How a slab lies in shared memory.
+/// The layout of a slab in shared memory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lines {
     /// Bytes from the start of a stage.
@@ -19,11 +24,11 @@ pub(crate) struct Lines {
     pub bytes: u32,
     /// Bytes of an element.
     pub element: u32,
-    /// Whether a line is a row's terms; else it is a term's rows.
+    /// `true` if a line is a row's terms; else it is a term's rows.
     pub of_terms: bool,
-    /// Whether it is a row's terms though memory is contiguous along the rows.
+    /// `true` if it is a row's terms though memory is contiguous along the rows.
     pub turned: bool,
-    /// Whether it is single bytes of rows, which come to registers in pairs.
+    /// `true` if it is single bytes of rows, which come to registers in pairs.
     pub paired: bool,
 }
 
@@ -71,7 +76,7 @@ impl Lines {
         (at, whole_lines * i64::from(self.bytes) + whole_bytes)
     }
 
-    /// What the place of a line's bytes is combined with.
+    /// The key that permutes the chunks of a line, by exclusive or.
     fn key(&self, lowering: &mut Lowering<'_>, line: Operand) -> Operand {
         if let Operand::Int(line) = line {
             return Operand::Int(self.key_of(line));
@@ -92,8 +97,8 @@ impl Lines {
             .fold(0, |key, &(bits, up)| key ^ (line & bits) << up)
     }
 
-    /// Which bits of a line's number move its chunks, and how far up: to the bits of 16, 32 and 64 bytes, as far as lines of fewer than 128
-    /// bytes do not differ in those by themselves. Lines that follow each other come to registers together. If the slab is
+    /// The bits of a line's number that move its chunks, and how far up: to the bits of 16, 32 and 64 bytes, unless lines of fewer than 128
+    /// bytes differ in those anyway. Lines that follow each other come to registers together. If the slab is
     /// turned, the line 8 further on, whose elements are loaded by the same warp, has its chunks in other places again. If it is paired, lines
     /// 4, 8 and 12 further on come together, with the next of each.
     fn moves(&self) -> &'static [(i64, i64)] {
@@ -158,7 +163,7 @@ pub(crate) fn shared(lowering: &mut Lowering<'_>, stage: Reg, lines: Lines, line
     address(lowering, base, constant + i64::from(lines.start))
 }
 
-/// Whether a side's lines are single bytes of its rows. Matrices are transposed by units of two bytes, so a lane comes to have two neighbouring
+/// `true` if a side's lines are single bytes of its rows. Matrices are transposed by units of two bytes, so a lane comes to have two neighbouring
 /// rows of such a side: one in the fragment's first half, the other in the second.
 pub(crate) fn are_paired(side: &Side, multiplicand_bytes: u32) -> bool {
     !side.along_depth && multiplicand_bytes == 1

@@ -1,4 +1,4 @@
-//! What tiled families share: sums of products in tiles, with slabs of both sides in shared memory, a few terms of the sums at a time.
+//! The parts of tiled families: sums of products in tiles, with slabs of both sides in shared memory, a few terms of the sums at a time.
 //!
 //! ```text
 //! global memory ── arrival ──▶ slabs in shared memory ── fragment ──▶ product ── split_k, epilogue ──▶ outputs

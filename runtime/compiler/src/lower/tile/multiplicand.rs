@@ -1,11 +1,11 @@
-//! What tensor cores multiply.
+//! The types that tensor cores multiply.
 
 use super::products::{Products, Side};
 use crate::check::Checked;
 use crate::element::{Element, Type};
 use crate::ir::{BinaryOp, Expr, ExprId, Function, Literal, Source, UnaryOp};
 
-/// What tensor cores multiply.
+/// A type that tensor cores multiply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Multiplicand {
     /// 8-bit integers; whether they are signed.
@@ -62,7 +62,7 @@ impl Multiplicand {
         })
     }
 
-    /// Whether every value of an expression is one.
+    /// `true` if every value of an expression is one.
     fn holds(self, checked: &Checked, expr: ExprId, depth: u32) -> bool {
         if depth > 16 {
             return false;

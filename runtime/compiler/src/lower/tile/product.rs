@@ -128,7 +128,7 @@ impl<'t> MmaSync<'t> {
                 let (left, right) = (&fragments[sum.left], &fragments[sum.right]);
                 for (row, left) in left.iter().enumerate() {
                     for column in 0..columns as usize {
-                        // Of 16 columns, the first 8 have the matrices 0 and 1, the others 2 and 3.
+                        // Matrices 0 and 1 hold the first 8 of 16 columns, matrices 2 and 3 the others.
                         let right = &right[column / 2][column % 2 * 2..][..2];
                         let accumulator = accumulators[row * columns as usize + column];
                         let sources: Few<Operand> = left

@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub(crate) struct Products {
     /// The sums: at least one, all different.
     pub sums: Vec<Sum>,
-    /// What is multiplied: those with the rows first. Sums may share them.
+    /// The operands, those with the rows first. Sums may share them.
     pub sides: Vec<Side>,
     /// The type that is summed in.
     pub ty: Type,
@@ -36,7 +36,7 @@ pub(crate) struct Products {
     pub terms: Vec<SizeId>,
     /// The axes of the sums that run over each of them.
     pub depth: Vec<Vec<AxisId>>,
-    /// Whether a condition may be all that keeps a read in a sum in range: the sums are computed for all outputs, also where nobody
+    /// `true` if a condition may be all that keeps a read in a sum in range: the sums are computed for all outputs, also where nobody
     /// wants them, so what is read is compared with its extent.
     pub compared: bool,
 }
@@ -46,38 +46,38 @@ pub(crate) struct Products {
 pub(crate) struct Sum {
     /// Where it stands in the operator.
     pub exprs: Vec<ExprId>,
-    /// What is multiplied, by its number among [`Products::sides`].
+    /// The operands, by their numbers among [`Products::sides`].
     pub left: usize,
     pub right: usize,
 }
 
-/// What is multiplied in a sum.
+/// An operand of a sum.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Side {
     /// Its factors.
     pub factors: Vec<ExprId>,
-    /// Whether it has the rows, rather than the columns.
+    /// `true` if it has the rows, rather than the columns.
     pub of_rows: bool,
-    /// Whether its memory is contiguous along the sum's fastest axis, rather than along its own.
+    /// `true` if its memory is contiguous along the sum's fastest axis, rather than along its own.
     pub along_depth: bool,
-    /// Whether neighbours along that axis are neighbours in memory.
+    /// `true` if neighbours along that axis are neighbours in memory.
     pub contiguous: bool,
-    /// What sizes add to the index of the tensor's fastest dimension.
+    /// The contributions of sizes to the index of the tensor's fastest dimension.
     offsets: Vec<Offset>,
     /// Reads that one element of the slab is made of: at least 1.
     pub reads: u32,
 }
 
-/// What sizes add to an index.
+/// The contribution of sizes to an index.
 #[derive(Debug, Clone, PartialEq)]
 struct Offset {
     sizes: Vec<SizeId>,
-    /// Whether it is a multiple of their product.
+    /// `true` if it is a multiple of their product.
     multiple: bool,
 }
 
 impl Offset {
-    /// Of an index.
+    /// All contributions to an index.
     fn all(op: &Op, index: ExprId) -> Vec<Offset> {
         match *op.expr(index) {
             Expr::Size(size) => vec![Offset {
@@ -107,7 +107,7 @@ impl Offset {
         }
     }
 
-    /// What depends on all of these, nobody knows how. Nothing, if they are none.
+    /// One contribution that depends on all of these in an unknown way; none if they are none.
     fn unknown(offsets: Vec<Offset>) -> Vec<Offset> {
         let together = offsets.into_iter().reduce(|all, offset| all.times(&offset));
         let unknown = together.map(|all| Offset { multiple: false, ..all });
@@ -153,7 +153,7 @@ impl Products {
         self.tiles(rows, columns).map(|(_, tile)| tile).sum()
     }
 
-    /// How many neighbours of a side can be loaded at once, at most `most`: what alignment allows.
+    /// The widest vector of a side's neighbours that alignment allows, at most `most`.
     pub(crate) fn vector(&self, specialisation: &Specialisation, side: &Side, most: u32) -> u32 {
         let fastest = if side.along_depth {
             self.terms.last().copied()
@@ -179,7 +179,7 @@ impl Products {
         block_counts(machine.multiprocessors)
     }
 
-    /// Whether there are more tiles than blocks, as far as that is known.
+    /// `true` if there are more tiles than blocks, as far as that is known.
     pub(crate) fn persists(&self, specialisation: &Specialisation, rows: u32, columns: u32, blocks: u32) -> bool {
         let tiles = self.tiles_of(specialisation, rows, columns);
         tiles.is_none_or(|tiles| tiles > u64::from(blocks))
@@ -191,24 +191,25 @@ impl Products {
     }
 
     /// Choices of how many blocks share the terms of a tile.
-    pub(crate) const PARTS: [u32; 5] = [1, 2, 4, 8, 16];
+    pub(crate) const SPLIT_K: [u32; 5] = [1, 2, 4, 8, 16];
 
     /// Slabs of each part, at least.
     const LEAST_SLABS: u64 = 4;
 
-    /// `true` if `parts` blocks can share the terms of a tile in slabs of `depth`: the parts are equal and made of whole slabs.
-    pub(crate) fn divides(&self, specialisation: &Specialisation, depth: u32, parts: u32) -> bool {
-        let (parts, depth) = (u64::from(parts), u64::from(depth));
-        let whole = |terms: u64| terms.is_multiple_of(parts * depth) && terms / parts / depth >= Products::LEAST_SLABS;
-        parts == 1 || volume_of(specialisation, self.terms.iter().copied()).is_some_and(whole)
+    /// `true` if `split_k` blocks can share the terms of a tile in slabs of `depth`: the parts are equal and made of whole slabs.
+    pub(crate) fn divides(&self, specialisation: &Specialisation, depth: u32, split_k: u32) -> bool {
+        let (split_k, depth) = (u64::from(split_k), u64::from(depth));
+        let whole =
+            |terms: u64| terms.is_multiple_of(split_k * depth) && terms / split_k / depth >= Products::LEAST_SLABS;
+        split_k == 1 || volume_of(specialisation, self.terms.iter().copied()).is_some_and(whole)
     }
 
-    /// `true` if sharing the terms of each tile among `parts` blocks may pay: the tiles are too few to fill the machine, or their
+    /// `true` if sharing the terms of each tile among `split_k` blocks may pay: the tiles are too few to fill the machine, or their
     /// number is unknown.
-    pub(crate) fn gains_from(&self, problem: &Problem<'_>, [rows, columns]: [u32; 2], parts: u32) -> bool {
+    pub(crate) fn gains_from(&self, problem: &Problem<'_>, [rows, columns]: [u32; 2], split_k: u32) -> bool {
         let most = u64::from(problem.machine.multiprocessors);
-        let few = |tiles: u64| tiles < most && tiles * u64::from(parts) <= 4 * most;
-        parts == 1 || self.tiles_of(problem.specialisation, rows, columns).is_none_or(few)
+        let few = |tiles: u64| tiles < most && tiles * u64::from(split_k) <= 4 * most;
+        split_k == 1 || self.tiles_of(problem.specialisation, rows, columns).is_none_or(few)
     }
 
     /// Tiles of so many rows and columns, where that is known.
@@ -255,129 +256,174 @@ fn find(checked: &Checked) -> Option<Products> {
     }
     let formulas = Formulas::anywhere(checked, dims.len())?;
     let terms = formulas.reductions.first()?.extents.clone();
-    let mut search = Search {
-        formulas: &formulas,
-        axes: vec![Vec::new(); dims.len()],
-        depth: vec![Vec::new(); terms.len()],
-        sides: Vec::new(),
-        sums: Vec::new(),
-    };
-    for output in &op.outputs {
-        for (position, &axis) in output.axes.iter().enumerate() {
-            search.stands_for(axis, Symbol::Output(position))?;
-        }
-    }
-    let mut split = None;
-    let mut ty = None;
-    for reduction in &formulas.reductions {
-        let own = formulas.ty(reduction.node);
-        // A sum of index values is none of tensors.
-        if reduction.op != ReduceOp::Sum
-            || formulas.is_index(reduction.node)
-            || reduction.extents != terms
-            || *ty.get_or_insert(own) != own
-        {
-            return None;
-        }
-        let mut factors = Vec::new();
-        flatten(&formulas, reduction.body, own, &mut factors);
-        // The last dimension is one of the columns.
-        let (left, right) = search.halves(&factors, 1 << dims.len().checked_sub(1)?)?;
-        let of = |factors: &[NodeId]| {
-            factors
-                .iter()
-                .fold(0, |of, &factor| of | formulas.facts(factor).outputs)
-        };
-        let (left_of, right_of) = (of(&left), of(&right));
-        if *split.get_or_insert((left_of, right_of)) != (left_of, right_of) {
-            return None;
-        }
-        let exprs = search.places(reduction.node)?;
-        let (left, right) = (search.side(true, left)?, search.side(false, right)?);
-        search.sums.push((exprs, left, right));
-    }
-    // What else is reduced would be so for every output alone.
-    let reductions = op.exprs.iter().enumerate();
-    let mut reductions = reductions.filter(|(_, expr)| matches!(expr, Expr::Reduce { .. }));
-    let found = |position: usize| {
-        let expr = ExprId(position as u32);
-        search.sums.iter().any(|(exprs, ..)| exprs.contains(&expr))
-    };
-    if !reductions.all(|(position, _)| found(position)) {
+    let mut search = Search::new(op, &formulas, dims.len(), terms.len())?;
+    let operands = search.all_sums(&terms, dims.len())?;
+    if !search.covers_all_reductions(op) {
         return None;
     }
-    let conditional = conditional(checked);
-    let sums = || search.sums.iter().flat_map(|(exprs, ..)| exprs.iter().copied());
-    let compared = sums().any(|sum| conditional[sum.index()] && !checked.unconditional(sum));
+    let compared = search.is_compared(checked);
     // An index that was read is reported where it is wrong, and only where it is wanted.
-    if compared && sums().any(|sum| gathers(checked, sum)) {
+    if compared && search.exprs().any(|sum| gathers(checked, sum)) {
         return None;
     }
-    let (left_of, right_of) = split?;
-    let positions = |of: u64| -> Vec<usize> { (0..dims.len()).filter(|&position| of >> position & 1 != 0).collect() };
-    let (batch, rows, columns) = (
-        positions(left_of & right_of),
-        positions(left_of & !right_of),
-        positions(right_of & !left_of),
-    );
-    if batch.len() + rows.len() + columns.len() != dims.len() || rows.is_empty() || columns.is_empty() {
-        return None;
-    }
-    // Those with the rows come first.
-    let of_rows = search.sides.iter().filter(|(of_rows, _)| *of_rows).count();
-    let number = |side: usize| {
-        let (kind, _) = search.sides[side];
-        let before = search.sides[..side].iter().filter(|(other, _)| *other == kind).count();
-        if kind { before } else { of_rows + before }
-    };
-    let sums = search.sums.iter().map(|(exprs, left, right)| Sum {
-        exprs: exprs.clone(),
-        left: number(*left),
-        right: number(*right),
-    });
-    let sums = sums.collect();
-    let mut sides = Vec::with_capacity(search.sides.len());
-    for kind in [true, false] {
-        for (_, factors) in search.sides.iter().filter(|(of_rows, _)| *of_rows == kind) {
-            let factors: Vec<ExprId> = factors.iter().map(|place| place.expr).collect();
-            let own = if kind { &rows } else { &columns };
-            let (along_depth, contiguous, offsets) = search.layout(&factors, own);
-            sides.push(Side {
-                reads: reads(checked, &factors).max(1),
-                factors,
-                of_rows: kind,
-                along_depth,
-                contiguous,
-                offsets,
-            });
-        }
-    }
+    let positions = Positions::of(&operands, dims.len())?;
+    let (sums, sides) = search.ordered(checked, &positions);
     Some(Products {
         sums,
         sides,
-        ty: ty?,
+        ty: operands.ty,
         dims: dims.clone(),
         axes: search.axes,
-        batch,
-        rows,
-        columns,
+        batch: positions.batch,
+        rows: positions.rows,
+        columns: positions.columns,
         terms,
         depth: search.depth,
         compared,
     })
 }
 
+/// What all sums have in common.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Operands {
+    /// The type of the sums.
+    ty: Type,
+    /// Sets of output positions that the left and the right operands depend on.
+    left: u64,
+    right: u64,
+}
+
+/// The roles of output positions.
+struct Positions {
+    batch: Vec<usize>,
+    rows: Vec<usize>,
+    columns: Vec<usize>,
+}
+
+impl Positions {
+    /// None if some position has no role, or if there are no rows or no columns.
+    fn of(operands: &Operands, rank: usize) -> Option<Positions> {
+        let in_set = |set: u64| -> Vec<usize> { (0..rank).filter(|&position| set >> position & 1 != 0).collect() };
+        let Operands { left, right, .. } = *operands;
+        let (batch, rows, columns) = (in_set(left & right), in_set(left & !right), in_set(right & !left));
+        let all = batch.len() + rows.len() + columns.len() == rank;
+        (all && !rows.is_empty() && !columns.is_empty()).then_some(Positions { batch, rows, columns })
+    }
+}
+
 struct Search<'a> {
     formulas: &'a Formulas<'a>,
     axes: Vec<Vec<AxisId>>,
     depth: Vec<Vec<AxisId>>,
-    /// Whether it has the rows, and its factors.
+    /// `true` if it has the rows, and its factors.
     sides: Vec<(bool, Vec<Place>)>,
     /// Where it stands, and its sides.
     sums: Vec<(Vec<ExprId>, usize, usize)>,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    /// A search that knows the axes of the outputs. None if an axis stands for two positions.
+    fn new(op: &Op, formulas: &'a Formulas<'a>, rank: usize, terms: usize) -> Option<Search<'a>> {
+        let mut search = Search {
+            formulas,
+            axes: vec![Vec::new(); rank],
+            depth: vec![Vec::new(); terms],
+            sides: Vec::new(),
+            sums: Vec::new(),
+        };
+        for output in &op.outputs {
+            for (position, &axis) in output.axes.iter().enumerate() {
+                search.stands_for(axis, Symbol::Output(position))?;
+            }
+        }
+        Some(search)
+    }
+
+    /// Notes all reductions as sums of products over these terms. None if one of them is anything else, or if their operands depend on
+    /// different output positions.
+    fn all_sums(&mut self, terms: &[SizeId], rank: usize) -> Option<Operands> {
+        let formulas = self.formulas;
+        let mut common: Option<Operands> = None;
+        for reduction in &formulas.reductions {
+            let ty = formulas.ty(reduction.node);
+            // A sum of index values is none of tensors.
+            if reduction.op != ReduceOp::Sum || formulas.is_index(reduction.node) || reduction.extents != terms {
+                return None;
+            }
+            let mut factors = Vec::new();
+            flatten(formulas, reduction.body, ty, &mut factors);
+            // The last dimension is one of the columns.
+            let (left, right) = self.halves(&factors, 1 << rank.checked_sub(1)?)?;
+            let outputs = |factors: &[NodeId]| {
+                let sets = factors.iter().map(|&factor| formulas.facts(factor).outputs);
+                sets.fold(0, |all, set| all | set)
+            };
+            let own = Operands {
+                ty,
+                left: outputs(&left),
+                right: outputs(&right),
+            };
+            if *common.get_or_insert(own) != own {
+                return None;
+            }
+            let exprs = self.places(reduction.node)?;
+            let (left, right) = (self.side(true, left)?, self.side(false, right)?);
+            self.sums.push((exprs, left, right));
+        }
+        common
+    }
+
+    /// The expressions of all sums.
+    fn exprs(&self) -> impl Iterator<Item = ExprId> {
+        self.sums.iter().flat_map(|(exprs, ..)| exprs.iter().copied())
+    }
+
+    /// `true` if every reduction of the operator is one of the sums. Any other would be computed for every output by itself.
+    fn covers_all_reductions(&self, op: &Op) -> bool {
+        let reduces = |(_, expr): &(usize, &Expr)| matches!(expr, Expr::Reduce { .. });
+        let mut reductions = op.exprs.iter().enumerate().filter(reduces);
+        reductions.all(|(position, _)| self.exprs().any(|expr| expr.index() == position))
+    }
+
+    /// `true` if only a condition keeps a read in some sum in range.
+    fn is_compared(&self, checked: &Checked) -> bool {
+        let conditional = conditional(checked);
+        self.exprs()
+            .any(|sum| conditional[sum.index()] && !checked.unconditional(sum))
+    }
+
+    /// The sums and their sides, those with the rows first.
+    fn ordered(&self, checked: &Checked, positions: &Positions) -> (Vec<Sum>, Vec<Side>) {
+        let of_rows = self.sides.iter().filter(|(of_rows, _)| *of_rows).count();
+        let number = |side: usize| {
+            let (kind, _) = self.sides[side];
+            let before = self.sides[..side].iter().filter(|(other, _)| *other == kind).count();
+            if kind { before } else { of_rows + before }
+        };
+        let sums = self.sums.iter().map(|(exprs, left, right)| Sum {
+            exprs: exprs.clone(),
+            left: number(*left),
+            right: number(*right),
+        });
+        let mut sides = Vec::with_capacity(self.sides.len());
+        for kind in [true, false] {
+            for (_, factors) in self.sides.iter().filter(|(of_rows, _)| *of_rows == kind) {
+                let factors: Vec<ExprId> = factors.iter().map(|place| place.expr).collect();
+                let own = if kind { &positions.rows } else { &positions.columns };
+                let (along_depth, contiguous, offsets) = self.layout(&factors, own);
+                sides.push(Side {
+                    reads: reads(checked, &factors).max(1),
+                    factors,
+                    of_rows: kind,
+                    along_depth,
+                    contiguous,
+                    offsets,
+                });
+            }
+        }
+        (sums.collect(), sides)
+    }
+
     /// Takes note of what an axis stands for: always the same.
     fn stands_for(&mut self, axis: AxisId, symbol: Symbol) -> Option<()> {
         match self.symbol(axis) {
@@ -510,7 +556,7 @@ pub(crate) fn coefficient(checked: &Checked, index: ExprId, axis: AxisId) -> Opt
     }
 }
 
-/// Whether an index in an expression, or in the intermediate tensors it reads, is read from a tensor.
+/// `true` if an index in an expression, or in the intermediate tensors it reads, is read from a tensor.
 fn gathers(checked: &Checked, expr: ExprId) -> bool {
     let op = checked.op();
     let own = match op.expr(expr) {

@@ -5,9 +5,10 @@ use super::deal::{Deal, Piece};
 use crate::element::Type;
 use crate::ir::{BinaryOp, ExprId};
 use crate::lower::Error;
+use crate::lower::arithmetic::{binary, select};
 use crate::lower::expression::{Lowering, Reduce};
 use crate::lower::index::Linear;
-use crate::lower::value::{Value, binary, select};
+use crate::lower::value::Value;
 use crate::ptx::{Opcode, Reg};
 
 /// One side's part of the block: how it is loaded.
@@ -18,23 +19,23 @@ pub(crate) struct Slab {
     pub along_depth: bool,
     /// Neighbours that a thread loads at once.
     pub vector: u32,
-    /// How it is dealt to threads, if they do not simply run along memory.
+    /// The deal of patches to threads; none if threads run along memory.
     pub deal: Option<Deal>,
 }
 
-/// Which terms of a slab are terms of the sum.
+/// The terms of a slab that are terms of the sum.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Inside {
     /// All of them.
     All,
     /// All or none.
     Where(Reg),
-    /// What each load finds out for itself.
+    /// Each load compares its own term with the end.
     Each,
 }
 
 impl Slab {
-    /// What this thread loads of a slab, in order.
+    /// The loads of this thread, in order.
     pub fn pieces(&self, lowering: &mut Lowering<'_>, block: Block) -> Vec<Piece> {
         let vector = i64::from(self.vector);
         let (slab, tile) = (i64::from(block.depth), i64::from(self.tile));

@@ -4,8 +4,8 @@
 //! the same in each. Then it counts itself in. The last one adds up the parts of all in the order of their numbers, so that
 //! the result does not depend on who is last, and alone goes on to the outputs.
 //!
-//! What a block has written is seen by the last one because counting releases and acquires at the scope of the GPU, and
-//! the barriers beside it spread that to all threads of both blocks. The counter goes back to 0 by itself.
+//! The last block sees the partial sums of the others: counting releases and acquires at the scope of the GPU, and the barriers beside it
+//! extend that to all threads of both blocks. The counter goes back to 0 by itself.
 
 use crate::element::Type;
 use crate::kernel::ScratchContent;
@@ -100,12 +100,12 @@ impl Part {
     }
 }
 
-/// What blocks leave: of each block, 16 bytes of all threads side by side, and then the next.
+/// The partial sums in device memory. Each block's are stored 16 bytes of each thread at a time, threads side by side.
 struct Partials {
     base: Reg,
-    /// Of the sums.
+    /// The type of the sums.
     ty: Type,
-    /// Of each thread.
+    /// Registers of each thread.
     registers: u32,
     threads: u32,
 }

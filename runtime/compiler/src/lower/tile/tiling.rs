@@ -20,11 +20,11 @@ pub(crate) struct Tiling<'a> {
     pub block: Block,
     pub rows: Band,
     pub columns: Band,
-    /// What is loaded for them.
+    /// The slabs of both sides.
     pub slabs: Vec<Slab>,
     /// Terms of the sums.
     pub depth: Linear,
-    /// Which of them are the block's: the first, and how many.
+    /// The block's first term, and the number of its terms.
     pub first: Linear,
     pub length: Linear,
     pub depth_extents: Vec<Linear>,
@@ -52,8 +52,8 @@ impl<'a> Tiling<'a> {
     ) -> Tiling<'a> {
         let depth_extents: Vec<Linear> = shape.terms.iter().map(|&size| lowering.size(size)).collect();
         let depth = product(lowering, &depth_extents);
-        // Where there are several parts, they are equal, and the number of terms is compiled in.
-        let length = depth.divided(block.parts.into());
+        // With split-K the parts are equal, and the number of terms is compiled in.
+        let length = depth.divided(block.split_k.into());
         let counts = Counts::new(lowering, shape, block);
         let tiles = [&counts.batches, &counts.row_tiles, &counts.column_tiles];
         let [batch_place, row, column] = tile_place(lowering, &part.tile, tiles, block.group);
@@ -97,7 +97,7 @@ impl<'a> Tiling<'a> {
         }
     }
 
-    /// What a slab is loaded for.
+    /// The rows or columns that a slab belongs to.
     pub fn band(&self, side: &Slab) -> &Band {
         if side.of_rows { &self.rows } else { &self.columns }
     }
@@ -283,7 +283,7 @@ impl<'a> Tiling<'a> {
         Ok(())
     }
 
-    /// How many neighbouring outputs of a row can be stored together, none of them beyond its end: at most `most`.
+    /// The widest vector of a row's outputs that never crosses its end, at most `most`.
     pub fn output_vector(&self, lowering: &Lowering<'_>, most: u32) -> u32 {
         match self.shape.dims.last() {
             Some(&fastest) if lowering.specialisation.aligned => lowering.size_multiple(fastest).min(most),
@@ -304,13 +304,13 @@ impl<'a> Tiling<'a> {
 }
 
 impl Band {
-    /// Whether none of the tiles goes beyond the last.
+    /// `true` if none of the tiles goes beyond the last.
     pub fn fits(&self) -> bool {
         let total = self.total.as_constant();
         total.is_some_and(|total| total % i64::from(self.tile) == 0)
     }
 
-    /// Whether that one exists, where it may not.
+    /// `true` if that one exists, where it may not.
     pub fn inside(&self, lowering: &mut Lowering<'_>, place: &Linear) -> Option<Reg> {
         (!self.fits()).then(|| lowering.below(place, &self.total))
     }
