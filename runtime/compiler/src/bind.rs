@@ -30,9 +30,9 @@ pub struct Arguments {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("parameter {parameter} takes {value:?}, which the operator does not have")]
 pub struct Unbound {
-    /// The position of the parameter.
+    /// The parameter's position.
     pub parameter: usize,
-    /// What it is bound to.
+    /// The value that it is bound to.
     pub value: ParameterValue,
 }
 

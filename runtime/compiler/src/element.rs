@@ -310,7 +310,6 @@ mod tests {
 
     #[test]
     fn sizes_are_those_of_rusts_types() {
-        let sizes = Element::ALL.map(|element| (element.name(), element.size()));
         let expected = [
             ("f32", 4),
             ("f16", 2),
@@ -322,6 +321,8 @@ mod tests {
             ("i64", 8),
             ("bool", 1),
         ];
-        assert_eq!(sizes, expected);
+        for (name, size) in expected {
+            assert_eq!(Element::from_name(name).map(Element::size), Some(size), "{name}");
+        }
     }
 }

@@ -84,7 +84,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
 /// Reads the text of a regular file.
 ///
 /// # Errors
-/// As [`read`], or it is not UTF-8.
+/// Those of [`read`], or the text is not UTF-8.
 pub fn read_text(path: &Path, limit: u64) -> Result<String, FileError> {
     let bytes = read(path, limit)?;
     String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error).into())

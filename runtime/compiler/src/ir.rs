@@ -31,7 +31,7 @@ use bincode::{Decode, Encode};
 
 pub use crate::id::{AxisId, ExprId, InputId, LetId, SizeId};
 
-/// An operator. See the module's documentation for what it means.
+/// An operator. The module's documentation states its semantics.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct Op {
     /// The function's name. Not part of the fingerprint.

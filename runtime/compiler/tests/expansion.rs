@@ -1,4 +1,4 @@
-//! What the attribute becomes, as syntax. That it compiles and runs is tested where the runtime is.
+//! The expansion of the attribute, as syntax. The runtime's tests compile and run it.
 
 #![cfg(feature = "syn")]
 
@@ -55,7 +55,7 @@ fn names(module: &ItemMod) -> Vec<String> {
         .collect()
 }
 
-/// The functions, which stand in a module of their own.
+/// The generated functions, which are in a module of their own.
 fn functions(outer: &ItemMod) -> Vec<String> {
     let (_, items) = outer.content.as_ref().unwrap();
     let inner = items.iter().find_map(|item| match item {
@@ -170,13 +170,13 @@ fn an_error_leaves_items_of_the_same_types() {
     assert_eq!(function(&wrong).sig, function(&right).sig);
     assert_eq!(functions(module(&wrong)), ["into", "prepare", "plan", "reference"]);
     assert!(text(module(&wrong)).contains("::core::unreachable!()"));
-    // An attribute that cannot be read does not hide the items either.
+    // The items are there even if the attribute cannot be parsed.
     let unreadable = expanded("tune(M = )", LINEAR);
     assert!(text(&unreadable).contains("compile_error!"));
     assert_eq!(function(&unreadable).sig, function(&right).sig);
 }
 
-/// A lint at `tune`, which no stable attribute can give otherwise; one for all element types.
+/// The warning is a lint at `tune`, because stable attributes cannot warn. There is one for all element types.
 #[test]
 fn what_the_build_overlooks_is_deprecated_where_it_asks_to_be_tuned() {
     let warnings = |attribute: &str, says: Option<&str>| {

@@ -1,4 +1,4 @@
-//! Only regular files below a limit are read, and nothing waits.
+//! Only regular files up to a limit are read, and nothing blocks.
 
 use energy_kernel_compiler::file::{FileError, open, read, read_text};
 use std::fs::{self, File};
@@ -20,7 +20,7 @@ fn a_regular_file_is_read_up_to_its_limit() {
     assert!(matches!(absent, Err(FileError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound));
 }
 
-/// A sparse file of 2 TB is refused for its length: nothing of it is read, or allocated.
+/// A sparse file of 2 TB is refused by its length, before anything is read or allocated.
 #[test]
 fn a_huge_file_is_refused_at_once() {
     let folder = tempfile::tempdir().unwrap();
@@ -47,7 +47,7 @@ mod unix {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    /// A pipe in a folder; nobody ever opens its other end.
+    /// A pipe in a folder. Its other end is never opened.
     fn pipe(at: &Path) {
         assert!(std::process::Command::new("mkfifo").arg(at).status().unwrap().success());
     }
@@ -84,7 +84,7 @@ mod unix {
         assert!(matches!(read(&folder.path().join("circle"), 4), Err(FileError::Io(_))));
     }
 
-    /// A pipe that takes a file's place between the look at it and its opening is found when it is open.
+    /// A pipe that replaces a file between the check and the opening is detected after opening.
     #[test]
     fn a_pipe_that_takes_a_files_place_is_not_waited_for() {
         let folder = tempfile::tempdir().unwrap();

@@ -15,7 +15,7 @@ use energy_kernel_compiler::target::Target;
 use evaluator::{Approximation, Direction, Thread};
 use std::io::Write;
 
-/// What follows the values of a kernel.
+/// Evaluates kernels.
 enum Routine {
     Call(Function),
     PowiBy(i32),
@@ -61,7 +61,7 @@ fn width_of(ty: Type) -> Width {
     }
 }
 
-/// Instructions of a body, those of loops and conditions once.
+/// Counts the instructions of a body, those of loops and conditionals once.
 fn instructions(items: &[Item]) -> usize {
     items
         .iter()
@@ -73,7 +73,7 @@ fn instructions(items: &[Item]) -> usize {
         .sum()
 }
 
-/// The instructions of a routine itself: without the store and the reading of parameters.
+/// The instructions of a routine, without the store and the loads of parameters.
 fn size(entry: &Entry) -> usize {
     instructions(&entry.body) - 1 - entry.parameters.len()
 }
@@ -91,7 +91,7 @@ impl Unary32<'_> {
     }
 }
 
-/// The distance from the truth in units in the last place of binary32; infinite where only one is NaN.
+/// The distance from the true value in units in the last place of binary32; infinite if only one is NaN.
 fn error_32(got: f32, truth: f64) -> f64 {
     if got.is_nan() || truth.is_nan() {
         return if got.is_nan() && truth.is_nan() {
@@ -100,7 +100,7 @@ fn error_32(got: f32, truth: f64) -> f64 {
             f64::INFINITY
         };
     }
-    // What is beyond the largest number rounds to infinity, as if that were the next number.
+    // Values beyond the largest number round to infinity, as if that were the next number.
     let beyond = 2f64.powi(128);
     let finite = |x: f64| x.clamp(-beyond, beyond);
     let exponent = (truth.abs().to_bits() >> 52) as i32 - 1023;
@@ -127,12 +127,12 @@ fn truth(function: Function, x: f64) -> f64 {
         Function::Gelu if x == f64::NEG_INFINITY => -0.0,
         Function::Gelu => 0.5 * x * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2),
         Function::Silu if x == f64::NEG_INFINITY => -0.0,
-        // Not x / (1 + e⁻ˣ), which fails where e⁻ˣ overflows; eˣ is subnormal where x eˣ is not.
+        // Not x / (1 + e⁻ˣ), because e⁻ˣ may overflow. eˣ may be subnormal although x eˣ is not.
         Function::Silu if x < 0.0 => x.max(-1000.0) * (x / 2.0).exp() / (1.0 + x.exp()) * (x / 2.0).exp(),
         Function::Silu => x / (1.0 + (-x).exp()),
         Function::Sigmoid if x < 0.0 => x.exp() / (1.0 + x.exp()),
         Function::Sigmoid => 1.0 / (1.0 + (-x).exp()),
-        // By way of a binary32; beyond the largest lies infinity.
+        // Through binary32, so values beyond its largest number become infinite.
         Function::Tf32 => {
             let x = f64::from(x as f32);
             let unit = 2f64.powi((x.abs().log2().floor() as i32).max(-126) - 10);
@@ -156,7 +156,7 @@ fn truth(function: Function, x: f64) -> f64 {
     }
 }
 
-/// Bits of every size and sign, and evenly spread numbers where the functions are curved.
+/// Numbers of every magnitude and sign, and evenly spaced numbers where the functions are curved.
 fn samples_32() -> Vec<f32> {
     let bits = (0..u32::MAX).step_by(30_011).map(f32::from_bits);
     let even = (-60_000..60_000).map(|i| i as f32 * 3.0e-4 + 1e-5);
@@ -200,13 +200,13 @@ fn special_32() -> Vec<f32> {
         f32::from_bits(1),
         f32::from_bits(0x7f_ffff),
         f32::INFINITY,
-        // The one nearest to a multiple of π/2 for its size.
+        // The number closest to a multiple of π/2, relative to its magnitude.
         1.6367692e31,
     ];
     some.iter().flat_map(|&x| [x, -x]).chain([f32::NAN]).collect()
 }
 
-/// Largest error allowed: with correctly rounded approximate instructions, and with the worst their documentation allows.
+/// The largest allowed errors: with correctly rounded approximate instructions, and with the worst documented ones.
 const LIMITS_32: [(Function, f64, f64); 18] = [
     (Function::Exp, 1.5, 5.0),
     (Function::Ln, 0.9, 0.9),
@@ -264,7 +264,7 @@ fn binary32() {
     assert!(failures.is_empty(), "beyond the limits: {failures:?}");
 }
 
-/// Zeros keep their signs where the function does.
+/// Odd functions keep the sign of zeros.
 #[test]
 fn signs_of_zeros() {
     let keeps = [
@@ -445,7 +445,7 @@ fn powi_of_integers() {
     .into_iter()
     .chain([(3, 1 << 30), (3, -(1 << 30)), (-1, i32::MIN), (5, i32::MIN), (10, 19)])
     {
-        // The truth, by single products modulo 2⁶⁴.
+        // The true value, by repeated products modulo 2⁶⁴.
         let mut power = 1i64;
         for _ in 0..n.unsigned_abs() % (1 << 12) {
             power = power.wrapping_mul(i64::from(x));
@@ -552,7 +552,7 @@ fn special_64() -> Vec<f64> {
     some.iter().flat_map(|&x| [x, -x]).chain([f64::NAN]).collect()
 }
 
-/// A value of a binary64 function: to more digits than a binary64 has.
+/// A value of a binary64 function, to more digits than binary64 has.
 struct Vector {
     function: Function,
     x: f64,
@@ -654,7 +654,7 @@ fn last_place_64(x: f64) -> f64 {
     f64::from_bits(1) * 2f64.powi((exponent.max(1) - 1).min(1023) as i32) * 2f64.powi((exponent - 1024).max(0) as i32)
 }
 
-/// At special arguments, and on many others to what the host's library is good for.
+/// Exact at special arguments, and at many others as accurate as the host's library.
 #[test]
 fn binary64_special() {
     let mut random = Random(9);
@@ -667,7 +667,7 @@ fn binary64_special() {
     for &(function, name, _) in functions.chain(&[(Function::Gelu, "gelu", 1)]) {
         let entry = kernel(&Routine::Call(function), Type::F64);
         let mut thread = Thread::new(&entry, Approximation::Rounded);
-        // The host's gelu loses what the rounding of its argument costs.
+        // The host's gelu loses accuracy because its argument is rounded.
         let limit = if function == Function::Gelu { 3000.0 } else { 6.0 };
         for &x in &samples {
             let truth = truth(function, x);
@@ -703,7 +703,7 @@ fn powf_64_special() {
     }
 }
 
-/// What does not change in a loop is computed before it, conditions of the function's own included.
+/// Loop invariants are hoisted, including the function's own conditionals.
 #[test]
 fn invariants_leave_loops() {
     let mut b = Builder::new("routine", 32);
@@ -725,7 +725,7 @@ fn invariants_leave_loops() {
     assert!(error_32(got, 1e9f64.sin()) <= 3.0, "{got}");
 }
 
-/// The emulator, which reads the text, finds what the evaluator finds in the instructions: to the bit, where approximate
+/// The emulator runs the text, and the evaluator the instructions. Their results are identical if approximate
 /// instructions are rounded correctly.
 #[test]
 fn text_means_the_same() {
@@ -795,7 +795,7 @@ fn text_means_the_same() {
     }
 }
 
-/// The assembler accepts every routine, and none spills. `ENERGY_KERNEL_PTXAS` is the assembler's path.
+/// ptxas accepts every routine, and nothing spills. `ENERGY_KERNEL_PTXAS` is its path.
 #[test]
 fn assembles() {
     let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());

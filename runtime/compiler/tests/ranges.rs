@@ -1,4 +1,4 @@
-//! The range proof: what it must accept, what it must not.
+//! The range proof: operators that it must accept, and operators that it must refuse.
 
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::ir::{BinaryOp, Expr, ExprId, Op};
@@ -53,7 +53,7 @@ fn at(body: &str, n: u64, m: u64, p: u64) -> Result<(), String> {
     verify(&source, &[("N", n), ("M", m), ("P", p)])
 }
 
-/// Accepted and refused, at sizes (N, M, P). The refused twin is off by one.
+/// An accepted body and a refused one, at sizes (N, M, P). They differ by one in an index.
 #[track_caller]
 fn twins(sizes: (u64, u64, u64), accepted: &str, refused: &str) {
     let (n, m, p) = sizes;
@@ -249,7 +249,7 @@ fn an_empty_axis_around_asks_for_nothing() {
 
 #[test]
 fn arithmetic_that_may_wrap_is_not_trusted() {
-    // Indices and index values have 64 bits where they need them.
+    // Indices and index values have 64 bits if they need them.
     let scaled = "x[[(i * 100000) / 100000]] + x[[max(i * 100000, 0) / 100000]]";
     for n in [20_000, 30_000, 1 << 33] {
         assert_eq!(at(scaled, n, n, 1), Ok(()));
@@ -260,7 +260,7 @@ fn arithmetic_that_may_wrap_is_not_trusted() {
     assert!(at(scaled, 2_305_843_009, 1 << 33, 1).is_err());
     assert_eq!(at("x[[i / 2]]", 1 << 32, 1 << 33, 1), Ok(()));
     assert!(at("x[[i / 2]]", (1 << 32) - 1, 1 << 33, 1).is_err());
-    // An `i32` has wrapped before it becomes a longer one.
+    // An `i32` wraps before it is widened.
     let mixed = "if i as i32 * 100000 + (j as i64) < 5 { x[[i]] } else { 0.0 }";
     assert_eq!(at(mixed, 1, 20_000, 3), Ok(()));
     assert!(at(mixed, 1, 30_000, 3).is_err());
@@ -276,7 +276,7 @@ fn arithmetic_that_may_wrap_is_not_trusted() {
     assert!(at(clamped, 21_474, 30_000, 3).is_err());
 }
 
-/// What a guard says of an axis holds however long the axis is.
+/// Guards on axes of any extent are proved.
 #[test]
 fn guards_on_long_axes_are_proved() {
     for n in [9, (1 << 31) - 1, 1 << 31, 3_000_000_000, 1 << 40] {
@@ -295,7 +295,7 @@ fn guards_on_long_axes_are_proved() {
             "x[[min(max(i - 1, 0), N - 2)]]",
             "x[[min(max(i - 1, -1), N - 2)]]",
         );
-        // An `i32` is compared with all of the axis.
+        // An `i32` is compared with all 64 bits of the axis.
         twins(
             (n, n, 4),
             "if i <= j as i32 && j < 3 { x[[i]] } else { x[[N - 1]] }",
@@ -304,7 +304,7 @@ fn guards_on_long_axes_are_proved() {
     }
     let square = "if i * i < N { x[[i * i]] } else { 0.0 }";
     assert_eq!(at(square, 9, 3_000_000_000, 1), Ok(()));
-    // From here on a square wraps.
+    // Beyond this, the square wraps.
     assert!(at(square, 9, 1 << 32, 1).is_err());
 }
 
@@ -319,7 +319,7 @@ fn with_integers(result: &str, body: &str, n: u64) -> Result<(), String> {
     verify(&source, &[("N", n), ("M", 3)])
 }
 
-/// Nothing that a size, an axis or a position says is lost without a word.
+/// A size, an axis or a position is never truncated silently.
 #[test]
 fn what_becomes_an_i32_must_fit_one() {
     let (fits, too_many) = (1 << 31, (1 << 31) + 1);
@@ -365,7 +365,7 @@ fn operators_without_a_result_ask_for_nothing() {
     assert!(verify(source, &[("N", 3), ("M", 1)]).is_err());
 }
 
-/// Conditions and branches that are used twice at each of many levels: a million ways through, and no end of cases.
+/// Conditions and branches that are used twice at each of many levels give a million paths and cases.
 #[test]
 fn hostile_operators_end() {
     let source = "fn f(x: Tensor<f32, (N,)>, y: Tensor<f32, (M,)>) -> Tensor<f32, (M,)> { |i| if i != 3 { x[[i]] } else { 0.0 } }";
@@ -410,7 +410,7 @@ fn hostile_operators_end() {
     }
 }
 
-/// What the front end says of an operator with a scalar `by`, and where.
+/// The front end's errors about an operator with a scalar `by`, and their positions.
 fn with_scalar(element: &str, body: &str) -> Result<(), (String, usize)> {
     let source = format!(
         "fn f(x: Tensor<f32, (T,)>, y: Tensor<f32, (P,)>, ids: Tensor<i32, (T,)>, by: {element}) -> Tensor<f32, (T,)> {{
@@ -424,7 +424,7 @@ fn with_scalar(element: &str, body: &str) -> Result<(), (String, usize)> {
         .map_err(|error| (error.to_string(), error.span().start().column))
 }
 
-/// A scalar's value is not known before the launch: an index that needs it to be is refused where it stands.
+/// A scalar's value is unknown before the launch. An index that depends on it is refused, at its span.
 #[test]
 fn scalars_in_indices_are_refused_unless_kept_in_range() {
     for (element, index) in [

@@ -11,7 +11,7 @@ const M: usize = 0;
 const P: usize = 1;
 const K: usize = 2;
 const N: usize = 3;
-/// Sizes by number; the first three are also the extents of the axes of that number.
+/// Sizes by number. The first three are also the extents of the axes with these numbers.
 const SIZES: [&str; 4] = ["M", "P", "K", "N"];
 const AXES: [&str; 3] = ["i", "j", "k"];
 
@@ -304,7 +304,7 @@ fn operate(operator: char, a: i64, b: i64) -> i64 {
 
 // ---------------------------------------------------------------------- the tests
 
-/// A random program: its body and itself, which reads `x`, of `X` elements.
+/// A random body, and the operator around it, which reads `x` of `X` elements.
 fn program(random: &mut Random) -> (Body, Checked) {
     let body = random.body(2, 2);
     let source = format!(
@@ -321,7 +321,7 @@ fn bound(checked: &Checked, sizes: [u64; 4], extent: u64) -> Vec<u64> {
     checked.bind(&sizes).unwrap()
 }
 
-/// Every value of every axis: what is accepted reads no element that is not there, and little else is refused.
+/// Enumerates every value of every axis. Accepted programs read only existing elements, and few others are refused.
 #[test]
 fn small_programs_are_decided() {
     let mut random = Random(0x2545_f491_4f6c_dd1d);
@@ -353,7 +353,7 @@ fn small_programs_are_decided() {
     assert!(rate > 0.98, "{rate}");
 }
 
-/// Where values wrap there are too many to try: some of each axis, its ends among them.
+/// Axes on which values wrap are too long to enumerate. Some values of each are tried, including its ends.
 #[test]
 fn large_sizes_are_sound() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);

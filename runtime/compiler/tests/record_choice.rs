@@ -1,4 +1,4 @@
-//! Pareto fronts, objectives, merging of caches, and which bucket a call uses.
+//! Pareto fronts, objectives, merging of caches, and the bucket that a call uses.
 
 use energy_kernel_compiler::record::*;
 use energy_kernel_compiler::schedule::{Plain, Schedule};
@@ -199,7 +199,7 @@ fn energies_are_not_lost_to_a_newer_record_without_them_unless_they_are_stale() 
     assert_eq!(some.records, [partly], "and more than none");
 }
 
-/// Each criterion outweighs all that come after it.
+/// Each criterion outweighs all later ones.
 #[test]
 fn of_two_records_the_first_difference_decides() {
     let flagged = |flags: &[Flag]| {
@@ -250,7 +250,7 @@ fn older_than_nothing(record: &Record) -> bool {
     record.prevails_over(&record.clone(), NOW, |_| false)
 }
 
-/// Once the clock has come to its date, a record is as old as it says.
+/// A date in the future becomes valid when the clock reaches it.
 #[test]
 fn a_date_is_of_the_future_only_until_then() {
     let (ahead, present) = (record(16, NOW + 10, true), record(16, NOW, true));
@@ -258,7 +258,7 @@ fn a_date_is_of_the_future_only_until_then() {
     assert!(ahead.prevails_over(&present, NOW + 10, |_| false));
 }
 
-/// Records that differ in little, so that every rule decides some of the time; every third is stale.
+/// Records with few differences, so that every rule decides sometimes. Every third is stale.
 fn rivals() -> impl Strategy<Value = Record> {
     let flags = proptest::sample::subsequence(vec![Flag::Throttled, Flag::ClockDrift, Flag::ShortWindow], 0..=2);
     let figures = (1u32..3, proptest::option::of(1u32..3), flags);
@@ -298,13 +298,13 @@ proptest! {
     #[test]
     fn which_record_wins_is_a_total_order(a in rivals(), b in rivals(), c in rivals()) {
         let over = |x: &Record, y: &Record| x.prevails_over(y, NOW, is_stale);
-        // Exactly one of two that differ prevails: it is total, and antisymmetric.
+        // Exactly one of two different records prevails: the order is total and antisymmetric.
         prop_assert_eq!(over(&a, &b) as u8 + over(&b, &a) as u8, u8::from(a != b));
         prop_assert!(!over(&a, &a.clone()));
         if over(&a, &b) && over(&b, &c) {
             prop_assert!(over(&a, &c), "transitive");
         }
-        // It is the order of the standings, though staleness is asked only where it decides.
+        // The result equals the order of the standings, although staleness is asked only if it decides.
         let standing = |record: &Record| Standing { fresh: !is_stale(record), merits: record.merits(NOW) };
         prop_assert_eq!(over(&a, &b), standing(&a) > standing(&b));
         prop_assert_eq!(over(&a, &b), standing(&a).advantage_over(&standing(&b)).is_some());
@@ -334,7 +334,7 @@ proptest! {
     }
 }
 
-/// Staleness costs compiling.
+/// Finding out staleness needs compilation.
 #[test]
 fn staleness_is_asked_only_where_it_decides() {
     let asked = std::cell::RefCell::new(Vec::new());

@@ -1,4 +1,4 @@
-//! Records and bundles as bytes: they come back as they were, and hostile bytes are errors, cheaply.
+//! The encoding of records and bundles: round trips, and cheap errors for hostile bytes.
 
 use bincode::{Encode, config};
 use energy_kernel_compiler::fingerprint;
@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-/// Counts what a thread holds, and the most it ever held.
+/// Counts the bytes that a thread has allocated, and the maximum.
 struct Counting;
 
 thread_local! {
@@ -46,7 +46,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The most memory that was held beyond what was held before.
+/// Returns the peak of allocated bytes above the level before.
 fn peak_of<R>(action: impl FnOnce() -> R) -> (R, usize) {
     let before = HELD.get();
     PEAK.set(before);
@@ -183,7 +183,7 @@ fn bundle() -> Bundle {
     }
 }
 
-/// A document with a right header and hash around any payload: what an attacker would write.
+/// A document with a correct header and hash around any payload, as an attacker would write it.
 fn forged(kind: [u8; 4], payload: &[u8]) -> Vec<u8> {
     of_version(FORMAT_VERSION, kind, payload)
 }
@@ -235,7 +235,7 @@ fn a_file_of_an_earlier_format_is_read() {
     assert_eq!((file.operator.as_str(), file.records.len()), ("softmax", 2));
     assert!(file.records.iter().all(|record| record.space_version == 6));
     assert_eq!(decode::<CacheFile>(&encode(&file).unwrap()), Ok(file.clone()));
-    // Its operator has the fingerprint that it had, though formats and spaces have other versions by now.
+    // Its operator still has the same fingerprint, although formats and spaces have new versions.
     let source = "fn f(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R, C)> {
         let peak = |r| max(|c| x[[r, c]]);
         let total = |r| sum(|c| exp(x[[r, c]] - peak[[r]]));
@@ -272,7 +272,7 @@ fn a_kernels_hash_is_of_its_text_and_of_its_launch() {
     assert_eq!(hashes[0], PackedKernel::hash(&kernel()));
 }
 
-/// An operator's fingerprint is the same under another name, and so are its kernels but for what they are called.
+/// Under another name, an operator has the same fingerprint, and its kernels differ only in their names.
 #[test]
 fn a_kernels_hash_is_the_same_under_another_name() {
     let checked = |name: &str| {
@@ -323,7 +323,7 @@ fn every_cut_and_every_flipped_bit_is_an_error() {
     assert!(matches!(decode::<CacheFile>(&longer), Err(DecodeError::Length { .. })));
 }
 
-/// The front of a record as formats 3 and 4 encoded it: a schedule stood where a program stands now.
+/// The front of a record in formats 3 and 4, which had a schedule in place of a program.
 fn points_of_format_4(record: &Record) -> Vec<impl Encode + '_> {
     let points = record.front.iter().map(|point| {
         let figures = (&point.kernel_hash, &point.latency, &point.energy);
@@ -500,7 +500,7 @@ fn announced_lengths_are_not_believed() {
     }
 }
 
-/// The worst that lists of nearly empty elements can do.
+/// Lists of nearly empty elements have the worst ratio of memory to bytes.
 #[test]
 fn memory_stays_within_a_small_multiple_of_the_limit() {
     let count = 600_000usize;
@@ -572,7 +572,7 @@ proptest! {
         }
     }
 
-    /// Changes inside a right document get further than noise does; what is decoded is valid and can be written again.
+    /// Changes inside a valid document get further than noise does. Decoded values are valid and can be encoded again.
     #[test]
     fn a_changed_payload_is_decoded_or_refused(
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
@@ -597,7 +597,7 @@ proptest! {
     }
 }
 
-/// A chain of errors says everything once: what `Display` says is no source besides.
+/// A chain of errors prints everything once: `Display` never includes a source.
 #[test]
 fn errors_print_nothing_twice() {
     let invalid = encoding::Invalid("the device has no name".to_owned());

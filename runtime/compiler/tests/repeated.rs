@@ -1,4 +1,4 @@
-//! What is computed many times over in one launch.
+//! Work that one launch repeats.
 
 use energy_kernel_compiler::lang;
 use energy_kernel_compiler::repeated::{Repeated, repeated};
@@ -19,7 +19,7 @@ const HIDDEN: &str = "let hidden = |m, h| relu(sum(|k| x[[m, k]] * v[[h, k]]));"
 fn each_value_once_is_not_repeated() {
     for (result, body) in [
         ("(M, H)", format!("{HIDDEN} |m, h| hidden[[m, h]]")),
-        // Two reductions behind each other, and one inside that depends on no axis of the outer one.
+        // Two reductions in sequence, and an inner one that depends on no axis of the outer one.
         (
             "(M, K)",
             "let peak = |m| max(|k| x[[m, k]]); let total = |m| sum(|k| exp(x[[m, k]] - peak[[m]]));
@@ -51,12 +51,12 @@ fn what_a_sum_does_not_depend_on_repeats_it() {
     let total = 256.0 + 8.0 * 32.0 * 256.0 + 32.0 * 8.0 * 256.0 * 64.0;
     assert!((found.factor - total / necessary).abs() < 1e-9, "{}", found.factor);
 
-    // A greedy token: the logits for each of the terms, once each.
+    // Greedy decoding: each logit once.
     assert_eq!(of("(M,)", &format!("{HIDDEN} |m| max(|h| hidden[[m, h]])")), None);
-    // A norm of them for each `h` that is written: a reduction by itself, which rows share.
+    // Their norm is a separate reduction, shared by all `h`.
     let norm = format!("{HIDDEN} let norm = |m| sum(|h| hidden[[m, h]]); |m, h| hidden[[m, h]] / norm[[m]]");
     assert_eq!(of("(M, H)", &norm), None);
-    // Three deep: the innermost depends on the middle's axis and on nothing else.
+    // Three levels: the innermost depends only on the axis of the middle one.
     let deep = "let columns = |k| sum(|h| v[[h, k]]); let rows = |m| sum(|k| x[[m, k]] * columns[[k]]); |m, n| rows[[m]] * sum(|h| w[[n, h]])";
     let found = of("(M, N)", deep).unwrap();
     assert_eq!((found.name.as_deref(), found.times), (Some("columns"), 8.0));

@@ -1,4 +1,4 @@
-//! The spaces of schedules: large enough to search, every point legal, lowerable and readable back from its text.
+//! The schedule spaces: large enough to search, and every point is legal, can be lowered, and parses from its text.
 
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::problem::Problem;
@@ -59,7 +59,7 @@ fn spaces_are_worth_a_search() {
         )
         .len();
         assert!(found >= 30, "{found} for {machine:?}");
-        // Rows that are a kernel argument are taken in tiles of several sizes.
+        // If the number of rows is a kernel argument, there are tiles of several sizes.
         let grouped = checked(GROUPED);
         let sizes = grouped.derive(vec![1, 4096, 4096, 128]).unwrap();
         let mut specialisation = Specialisation::exact(&sizes);
@@ -86,7 +86,7 @@ fn spaces_are_worth_a_search() {
     }
 }
 
-/// From many short rows to few long ones: a read or two, and loads of 32 KiB in flight on each multiprocessor that has work.
+/// From many short rows to few long ones: rows are read once or twice, with 32 KiB in flight on each active multiprocessor.
 #[test]
 fn default_rows_keep_memory_busy() {
     let softmax = checked(SOFTMAX);
@@ -126,11 +126,11 @@ fn what_a_family_is_not_for_is_not_in_its_space() {
         )
         .len()
     };
-    // Rows: 17 are no few, columns may be the few.
+    // 17 rows are too many, but the few may be columns.
     assert!(family(MATMUL, &[16, 64, 512], "skinny") > 0);
     assert!(family(MATMUL, &[512, 64, 16], "skinny") > 0);
     assert_eq!(family(MATMUL, &[17, 64, 512], "skinny"), 0);
-    // Nothing that rows or columns share; a sum in a sum; sums over different terms; sums that only a condition keeps in range.
+    // No operand shared by rows or columns; nested sums; sums over different axes; sums that are in range only under a condition.
     let bodies = [
         "|m, n| sum(|k| w[[k, m, n]])",
         "|m, n| sum(|k| x[[k, m]] * y[[k, n]] * sum(|j: K| x[[j, m]]))",
@@ -142,13 +142,13 @@ fn what_a_family_is_not_for_is_not_in_its_space() {
         let source = format!("fn f({parameters}) -> Tensor<f32, (M, N)> {{ {body} }}");
         assert_eq!(family(&source, &[64, 4, 64], "skinny"), 0, "{body}");
     }
-    // Windows: not of 72 taps, and not where nothing slides.
+    // Windows: not of 72 taps, and not without a sliding axis.
     assert!(family(DEPTHWISE, &[4, 16, 64, 7, 7], "window") > 0);
     assert_eq!(family(DEPTHWISE, &[4, 16, 64, 8, 9], "window"), 0);
     assert_eq!(family(MATMUL, &[64, 8, 64], "window"), 0);
 }
 
-/// Sums of products of one operator are taken together, whoever writes them how.
+/// Several sums of products of one operator share their tiles, however they are written.
 #[test]
 fn several_sums_share_their_tiles() {
     // The number of points in each family that computes block tiles.
@@ -172,10 +172,10 @@ fn several_sums_share_their_tiles() {
     assert!(one.len() >= 2 && gated.keys().eq(one.keys()), "{gated:?} of {one:?}");
     let fewer = |family: &&str| 300 <= gated[family] && gated[family] < one[family];
     assert!(one.keys().all(fewer), "{gated:?} of {one:?}");
-    // The same sum twice is one sum.
+    // The same sum twice counts as one.
     let twice = "let p = |m, n| sum(|k| x[[m, k]] * v[[n, k]]); |m, n| p[[m, n]] + sum(|j| x[[m, j]] * v[[n, j]])";
     assert_eq!(points_of(twice), one);
-    // Wanted under a condition, or in range only there.
+    // Used under a condition, or in range only there.
     let conditional = [
         "|m, n| if n > m { sum(|k| x[[m, k]] * v[[n, k]]) } else { 0.0 }",
         "|m, n| if n > 0 { sum(|k| x[[m, k]] * v[[n - 1, k]]) } else { 0.0 }",
@@ -183,7 +183,7 @@ fn several_sums_share_their_tiles() {
     for body in conditional {
         assert_eq!(points_of(body), one, "{body}");
     }
-    // Not over other terms, and not beside what is reduced otherwise.
+    // Not over other axes, and not beside other reductions.
     let others = [
         "|m, n| sum(|k| x[[m, k]] * v[[n, k]]) + sum(|l| y[[m, l]] * u[[n, l]])",
         "|m, n| sum(|k| x[[m, k]] * v[[n, k]]) + max(|k| x[[m, k]])",
@@ -280,7 +280,7 @@ fn what_is_not_in_the_space_is_refused() {
             ..point
         },
         Contract { stages: 9, ..point },
-        // More blocks than tiles, and than any machine has.
+        // More blocks than tiles, and more than any machine holds.
         Contract {
             block_rows: 256,
             block_columns: 128,
@@ -306,7 +306,7 @@ fn what_is_not_in_the_space_is_refused() {
             block_columns: 16,
             ..point
         },
-        // More registers than there are.
+        // More registers than a thread can have.
         Contract {
             block_rows: 256,
             block_columns: 128,
@@ -323,7 +323,7 @@ fn what_is_not_in_the_space_is_refused() {
     }
 }
 
-/// Limits as drivers state them: bytes of shared memory of a block and of a multiprocessor, resident threads and blocks.
+/// Limits that drivers report: bytes of shared memory of a block and of a multiprocessor, resident threads and blocks.
 const DRIVERS: [((u32, u32), [u32; 4]); 8] = [
     ((8, 0), [166_912, 167_936, 2048, 32]),
     ((8, 6), [101_376, 102_400, 1536, 16]),
@@ -480,7 +480,7 @@ fn tensor_cores_never_round() {
     }
 }
 
-/// Multiplied out, the index would have 2⁴⁰ terms.
+/// The expanded index would have 2⁴⁰ terms.
 #[test]
 fn a_product_of_many_sums_in_an_index_is_not_multiplied_out() {
     let factors = ["(M + N)"; 40].join(" * ");
@@ -513,7 +513,7 @@ fn a_sum_of_many_terms_is_wide() {
     assert!(is_wide(&checked, &sizes(1, (1 << 31) - 100)));
 }
 
-/// Values of sizes and axes need 64 bits where they pass 2³¹, and only there.
+/// Index values need 64 bits only if they reach 2³¹.
 #[test]
 fn large_values_of_sizes_and_axes_are_wide() {
     for (body, most) in [
@@ -531,7 +531,7 @@ fn large_values_of_sizes_and_axes_are_wide() {
         assert!(!is_wide(&checked, &[most]), "{body}");
         assert_eq!(is_wide(&checked, &[most + 1]), most < 1 << 20, "{body}");
     }
-    // An `i32` wraps, as it is told to.
+    // An `i32` wraps.
     let checked = checked("fn f(x: Tensor<i32, (N,)>) -> Tensor<i32, (N,)> { |i| x[[i]] + i * 1103515245 }");
     assert!(!is_wide(&checked, &[1 << 20]));
 }

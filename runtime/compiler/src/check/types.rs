@@ -393,7 +393,7 @@ fn downwards(op: &Op, inferred: &[Inferred], operands: Vec<Computed>) -> Types {
     down.types
 }
 
-/// What the parents of an expression need.
+/// The needs of an expression's parents.
 #[derive(Debug, Clone, Copy, Default)]
 struct Wishes {
     /// The widest type wanted.

@@ -166,7 +166,7 @@ impl<'a> Program<'a> {
         results.iter().any(|&reg| self.wanted[self.slot(reg)])
     }
 
-    // ------------------------------------------------------------------ what is wanted
+    // ------------------------------------------------------------------ needed registers
 
     /// Marks the needed registers, from the last item to the first, because operands are computed before their uses.
     fn want(&mut self, items: &[Item]) {
@@ -280,7 +280,7 @@ impl<'a> Program<'a> {
         more
     }
 
-    // ------------------------------------------------------------------ what is left
+    // ------------------------------------------------------------------ steps
 
     fn prepared(&self, items: &'a [Item], loads: &mut Loads) -> Body<'a> {
         let mut body = Body {

@@ -151,7 +151,7 @@ impl<'a> Builder<'a> {
             value => (Vec::new(), self.expr(value)),
         };
         let Some(body) = body else {
-            // Defined all the same, so that its uses are no further errors.
+            // Define it anyway, so that its uses cause no further errors.
             let zero = self.push(Expr::Literal(Literal::Int(0)), name.span());
             return self.define(name, axes, zero);
         };

@@ -16,7 +16,7 @@ pub enum Number {
 }
 
 impl Number {
-    /// As a float.
+    /// Converts to a float.
     pub fn float(self) -> f64 {
         match self {
             Number::Float(value) => value,
@@ -25,7 +25,7 @@ impl Number {
         }
     }
 
-    /// As an integer: saturating from a float, as Rust's `as`.
+    /// Converts to an integer. A float saturates, like with Rust's `as`.
     pub fn integer(self) -> i64 {
         match self {
             Number::Float(value) => value as i64,

@@ -1,14 +1,14 @@
-//! One thread's execution of a kernel body without memory: what it stores is its result.
+//! Executes one thread of a kernel body without memory. The stored value is the result.
 
 use energy_kernel_compiler::ptx::text::Entry;
 use energy_kernel_compiler::ptx::{Action, Class, Compare, Guard, Instruction, Item, Loop, Opcode, Operand, Reg};
 
-/// How far approximate instructions are from the nearest number.
+/// The accuracy of approximate instructions.
 #[derive(Debug, Clone, Copy)]
 pub enum Approximation {
     /// Rounded correctly.
     Rounded,
-    /// Wrong by what their documentation allows, up or down.
+    /// The largest documented error, up or down.
     Worst(Direction),
 }
 
@@ -17,7 +17,7 @@ pub enum Approximation {
 pub enum Direction {
     Up,
     Down,
-    /// By the bits of the operand.
+    /// Depends on the bits of the operand.
     Mixed,
 }
 
@@ -239,7 +239,7 @@ impl<'e> Thread<'e> {
         }
     }
 
-    /// The result of an approximate instruction whose error is at most 2⁻ᵇⁱᵗˢ of it.
+    /// The result of an approximate instruction with a relative error of at most 2⁻ᵇⁱᵗˢ.
     fn approximate(&self, exact: f64, operand: u64, bits: f64) -> f32 {
         let error = (-bits).exp2();
         let up = match self.approximation {
@@ -258,7 +258,7 @@ impl<'e> Thread<'e> {
         } else {
             exact * (1.0 - error)
         };
-        // Rounded towards the truth where that would exceed what is allowed.
+        // Rounded towards the true value, so that the error stays within the limit.
         let wrong = wrong as f32;
         if (f64::from(wrong) - exact).abs() <= error * exact.abs() {
             return wrong;

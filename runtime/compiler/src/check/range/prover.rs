@@ -74,7 +74,7 @@ fn not_negative<const N: usize>(forms: [Option<Form>; N]) -> Vec<Fact> {
     forms.into_iter().flatten().map(Fact::NotNegative).collect()
 }
 
-/// How an expression is evaluated.
+/// The arithmetic of an expression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Arithmetic {
     /// In 64 bits: `+ - * / %` of an index.
