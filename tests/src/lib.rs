@@ -5,8 +5,8 @@
 //! macro and the runtime have tests of their own, and [`mod@scenarios`] run on any GPU.
 
 pub mod on_gpu;
-pub mod parts;
 pub mod scenarios;
+pub mod split_k;
 pub mod tools;
 pub mod vectors;
 

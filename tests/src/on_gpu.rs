@@ -1,7 +1,7 @@
 //! Runs any kernel of an operator on a GPU through the runtime, and compares the outputs with the reference.
 
 use crate::{Input, POINTS, first_wrong_among};
-use energy_kernel::__private::{Call, KernelData, VariantData};
+use energy_kernel::__private::{Call, OperatorData, VariantData};
 use energy_kernel::tools::{Argument, Buffer, LoadedKernel, Operand, View};
 use energy_kernel::{Error, Gpu, Operator, Result, Schedule, Specialisation};
 use energy_kernel_compiler::check::Checked;
@@ -111,7 +111,7 @@ impl<'a> Instance<'a> {
             operator: operator.leak(),
             bundle: None,
         }];
-        let kernel = Operator::new(KernelData {
+        let kernel = Operator::new(OperatorData {
             name: "an operator",
             package: "a-package",
             variants: variants.leak(),

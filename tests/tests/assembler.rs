@@ -8,7 +8,7 @@ use energy_kernel_compiler::ptx::{Address, Builder, Cache, Class, Compare, Opcod
 use energy_kernel_compiler::schedule;
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Machine, Target};
-use energy_kernel_tests::parts::parts;
+use energy_kernel_tests::split_k;
 use energy_kernel_tests::tools::tools;
 use energy_kernel_tests::{GPUS, cases, families, missing_families, operators};
 use rand::SeedableRng;
@@ -20,9 +20,9 @@ use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 /// The assembler's output if it reports an error, a spill, or a performance lint.
-fn complaint(ptxas: &str, architecture: u32, ptx: &str) -> Option<String> {
+fn complaint(ptxas: &str, architecture: &str, ptx: &str) -> Option<String> {
     let mut child = Command::new(ptxas)
-        .args(["-v", &format!("-arch=sm_{}", architecture), "-o", "/dev/null", "-"])
+        .args(["-v", &format!("-arch={architecture}"), "-o", "/dev/null", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -95,7 +95,7 @@ fn every_instruction_of_the_table_assembles() {
     }
     let entry = b.finish();
     for target in Target::ALL {
-        if let Some(text) = complaint(&ptxas, target.number(), &entry.module(target)) {
+        if let Some(text) = complaint(&ptxas, &target.to_string(), &entry.module(target)) {
             panic!("{target:?}: {text}");
         }
     }
@@ -147,8 +147,8 @@ const SHARED: [(&str, &[u64]); 7] = [
 
 /// The last block of a split-K tile holds its own sums while it loads and adds those of the others.
 #[test]
-fn kernels_with_parts_assemble_without_spilling() {
-    let Some([ptxas]) = tools("kernels_with_parts_assemble_without_spilling", ["ENERGY_KERNEL_PTXAS"]) else {
+fn split_k_kernels_assemble_without_spilling() {
+    let Some([ptxas]) = tools("split_k_kernels_assemble_without_spilling", ["ENERGY_KERNEL_PTXAS"]) else {
         return;
     };
     let operators = operators(energy_kernel_tests::OPERATORS);
@@ -167,7 +167,7 @@ fn kernels_with_parts_assemble_without_spilling() {
         for (architecture, machine) in gpus() {
             let space = schedule::space(&Problem::new(checked, &specialisation, machine));
             for points in families(&space) {
-                let shared: Vec<_> = points.iter().filter(|point| parts(point) > 1).collect();
+                let shared: Vec<_> = points.iter().filter(|point| split_k::factor(point) > 1).collect();
                 for point in shared.sample(&mut random, samples) {
                     let kernel = lower::lower(&Problem::new(checked, &specialisation, machine), *point)
                         .unwrap_or_else(|error| panic!("{name} {point}: {error}"));
@@ -191,9 +191,10 @@ fn gpus() -> impl Iterator<Item = (u32, Machine)> {
 fn none_complains(ptxas: &str, kernels: BTreeMap<(u32, String), String>) {
     let kernels: Vec<_> = kernels.into_iter().collect();
     let failure = |((architecture, ptx), name): &((u32, String), String)| {
-        complaint(ptxas, *architecture, ptx).map(|text| format!("{name}: {text}"))
+        complaint(ptxas, &format!("sm_{architecture}"), ptx).map(|text| format!("{name}: {text}"))
     };
     let failures: Vec<_> = kernels.par_iter().filter_map(failure).collect();
+    assert!(!kernels.is_empty());
     println!("{} kernels assembled", kernels.len());
     assert!(
         failures.is_empty(),

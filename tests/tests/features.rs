@@ -7,7 +7,7 @@ use energy_kernel_compiler::schedule::{self, Schedule};
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_emulator::Counts;
-use energy_kernel_tests::parts::parts;
+use energy_kernel_tests::split_k;
 use energy_kernel_tests::{families, operators, random_inputs, random_sizes, run};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -123,7 +123,7 @@ fn who_adds_up_is_counted() {
         let sizes = checked.derive(sizes.to_vec()).expect("three sizes");
         let specialisation = Specialisation::exact(&sizes);
         let space = schedule::space(&Problem::new(checked, &specialisation, MACHINE));
-        let points: Vec<_> = space.iter().filter(|point| parts(point) > 1).collect();
+        let points: Vec<_> = space.iter().filter(|point| split_k::factor(point) > 1).collect();
         for point in points.sample(&mut random, 4) {
             let (exact, all) = check(name, checked, &specialisation, &sizes, point, &mut random);
             known.push(exact as f64 / all as f64);

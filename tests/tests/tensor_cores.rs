@@ -6,7 +6,7 @@ use energy_kernel_compiler::schedule::{Mma, Schedule};
 use energy_kernel_compiler::size::{SizeExpr, Specialisation};
 use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_compiler::{lower, schedule};
-use energy_kernel_tests::parts::has_small_tiles;
+use energy_kernel_tests::split_k::has_small_tiles;
 use energy_kernel_tests::{first_wrong, operators, parameter, random_inputs, run, with_parameter};
 use rand::SeedableRng;
 use rand::rngs::StdRng;

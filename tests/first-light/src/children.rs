@@ -8,7 +8,7 @@
 //! ```
 
 use crate::program::{REAPING, kill, wait};
-use crate::{correctness, interface, parts};
+use crate::{correctness, interface, split_k};
 use clap::Args;
 use energy_kernel::Error;
 use serde_json::{Value, json};
@@ -76,7 +76,7 @@ impl From<Error> for Trouble {
 /// A process that runs items.
 #[derive(Debug, Args)]
 pub struct Child {
-    /// The name of the items: `interface`, `parts`, `correctness:FAMILY`.
+    /// The name of the items: `interface`, `split_k`, `correctness:FAMILY`.
     set: String,
     /// The first item.
     from: usize,
@@ -93,7 +93,7 @@ impl Child {
             Some(("correctness", family)) => {
                 correctness::Kernels::open(family, self.tiny).map(|set| Box::new(set) as _)
             }
-            _ if self.set == "parts" => parts::Parts::open(self.tiny).map(|set| Box::new(set) as _),
+            _ if self.set == "split_k" => split_k::SplitK::open(self.tiny).map(|set| Box::new(set) as _),
             _ if self.set == "interface" => interface::Scenarios::open().map(|set| Box::new(set) as _),
             _ => {
                 eprintln!("there is no set `{}`", self.set);

@@ -10,10 +10,10 @@ mod interface;
 mod machine;
 mod normal;
 mod overhead;
-mod parts;
 mod peers;
 mod program;
 mod sanitizer;
+mod split_k;
 mod step;
 mod timing;
 mod tune;
@@ -35,8 +35,9 @@ enum Command {
     Machine(Options),
     /// Run the scenarios of the public interface.
     Interface(Options),
-    /// Run products whose blocks share tiles, again and again.
-    Parts(Options),
+    /// Run split-K products, again and again.
+    #[command(name = "split_k")]
+    SplitK(Options),
     /// Compare kernels of every family with the reference.
     Correctness(Options),
     /// Run some of these kernels under compute-sanitizer.
@@ -59,7 +60,7 @@ fn main() -> ExitCode {
     let (name, step, options): (_, fn(&mut Step) -> step::Result, _) = match Arguments::parse().command {
         Command::Machine(options) => ("machine", machine::run, options),
         Command::Interface(options) => ("interface", interface::run, options),
-        Command::Parts(options) => ("parts", parts::run, options),
+        Command::SplitK(options) => ("split_k", split_k::run, options),
         Command::Correctness(options) => ("correctness", correctness::run, options),
         Command::Sanitizer(options) => ("sanitizer", sanitizer::run, options),
         Command::Overhead(options) => ("overhead", overhead::run, options),

@@ -205,7 +205,7 @@ fn all_steps_pass() {
     assert_eq!(ended.code, Some(0), "{}", ended.text);
     ended.ends("machine", "ok", "Virtual H100");
     ended.ends("interface", "ok", "scenarios");
-    ended.ends("parts", "ok", "all results the same");
+    ended.ends("split_k", "ok", "all results the same");
     ended.ends("correctness", "ok", "kernels of 7 families");
     ended.ends("sanitizer", "skipped", "compute-sanitizer is not installed");
     ended.ends("overhead", "ok", "into ");
@@ -230,7 +230,7 @@ fn all_steps_pass() {
     for step in [
         "machine",
         "interface",
-        "parts",
+        "split_k",
         "correctness",
         "overhead",
         "peers",

@@ -1,4 +1,4 @@
-//! Products whose blocks share the terms of a tile, launched again and again from several threads and on two streams: the result must be
+//! Split-K products, launched again and again from several threads and on two streams: the result must be
 //! right, and the same bit for bit whoever of the blocks comes last.
 
 use crate::children::{Ended, Item, Plan, Set, Trouble, supervise};
@@ -8,7 +8,7 @@ use energy_kernel::tools::compiler::problem::Problem;
 use energy_kernel::tools::compiler::schedule;
 use energy_kernel::{Gpu, Schedule, Specialisation};
 use energy_kernel_tests::on_gpu::{Instance, Loaded, Outputs};
-use energy_kernel_tests::parts::{OPERATORS, shared};
+use energy_kernel_tests::split_k::{OPERATORS, shared};
 use energy_kernel_tests::{operators, random_inputs};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -18,8 +18,8 @@ use std::time::Duration;
 /// Launches that are queued before their results are looked at.
 const QUEUED: usize = 4;
 
-/// Kernels whose blocks share tiles: each operator with each number of blocks a tile, of each family.
-pub struct Parts {
+/// Split-K kernels: each operator with each split-K factor, of each family.
+pub struct SplitK {
     /// Two streams of one GPU.
     gpus: [Gpu; 2],
     cases: Vec<Case>,
@@ -33,8 +33,8 @@ struct Case {
     schedule: Schedule,
 }
 
-impl Parts {
-    pub fn open(tiny: bool) -> energy_kernel::Result<Parts> {
+impl SplitK {
+    pub fn open(tiny: bool) -> energy_kernel::Result<SplitK> {
         let gpus = [Gpu::open()?, Gpu::open()?];
         let all = operators(energy_kernel_tests::OPERATORS);
         let mut cases = Vec::new();
@@ -65,7 +65,7 @@ impl Parts {
         // The operators take turns, for the time may end before all kernels were run.
         cases.sort_by_key(|(number, _)| *number);
         let cases = cases.into_iter().map(|(_, case)| case);
-        Ok(Parts {
+        Ok(SplitK {
             gpus,
             // A virtual GPU has time for some.
             cases: match tiny {
@@ -124,7 +124,7 @@ impl Parts {
     }
 }
 
-impl Set for Parts {
+impl Set for SplitK {
     fn item(&self, number: usize) -> Option<Item<'_>> {
         let case = self.cases.get(number)?;
         Some(Item {
@@ -138,7 +138,7 @@ pub fn run(step: &mut Step) -> Result {
     let mut failed = Vec::new();
     let (mut kernels, mut launches) = (0, 0);
     let plan = Plan {
-        set: "parts",
+        set: "split_k",
         items: 0..usize::MAX,
         tiny: step.tiny(),
         patience: Duration::from_secs(if step.tiny() { 60 } else { 20 }),

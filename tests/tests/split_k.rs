@@ -4,7 +4,7 @@ use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_compiler::{lower, schedule};
-use energy_kernel_tests::parts::{OPERATORS, shared};
+use energy_kernel_tests::split_k::{OPERATORS, shared};
 use energy_kernel_tests::{first_wrong, operators, random_inputs, run};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -28,7 +28,7 @@ fn the_last_block_adds_up_what_all_have() {
         let mut kinds: Vec<_> = space.iter().filter_map(shared).collect();
         kinds.sort_unstable();
         kinds.dedup();
-        assert!(!kinds.is_empty(), "{name}: no schedule with parts");
+        assert!(!kinds.is_empty(), "{name}: no split-K schedule");
         for kind in kinds {
             most = most.max(kind.1);
             let points: Vec<_> = space.iter().filter(|point| shared(point) == Some(kind)).collect();

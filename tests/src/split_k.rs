@@ -22,13 +22,13 @@ pub const OPERATORS: [(&str, &[u64]); 12] = [
 
 /// The family and the split-K factor of a split-K schedule with small tiles.
 pub fn shared(point: &Schedule) -> Option<(&'static str, u32)> {
-    let parts = parts(point);
-    (parts > 1 && has_small_tiles(point)).then_some((point.family(), parts))
+    let factor = factor(point);
+    (factor > 1 && has_small_tiles(point)).then_some((point.family(), factor))
 }
 
 /// The split-K factor: 1 in families without split-K.
-pub fn parts(point: &Schedule) -> u32 {
-    parameter(point, "parts").map_or(1, |parts| parts[0])
+pub fn factor(point: &Schedule) -> u32 {
+    parameter(point, "split_k").map_or(1, |factor| factor[0])
 }
 
 /// `true` if a block's tile has at most 64 × 64 outputs.
