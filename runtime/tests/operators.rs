@@ -212,7 +212,7 @@ fn a_plan_reports_repeated_work() {
     let told = plan.to_string();
     assert!(
         told.contains(
-            "repeated work: each value of `hidden` is computed 32 times, once for each `n`: 22 times the work"
+            "repeated work: each value of `hidden` is computed 32 times, once for each `n`: 22 times the necessary work"
         ),
         "{told}"
     );
