@@ -103,6 +103,20 @@ pub struct FloatFormat {
 }
 
 impl FloatFormat {
+    /// `true` if every number of another format is one of this format's.
+    pub fn holds(self, numbers: Numbers) -> bool {
+        match numbers {
+            Numbers::Float(other) => {
+                other.exponent_bits <= self.exponent_bits && other.fraction_bits <= self.fraction_bits
+            }
+            Numbers::Integer(format) => {
+                let magnitude_bits = format.bits - u32::from(format.signed);
+                magnitude_bits <= self.fraction_bits + 1 && format.largest() as f64 <= self.largest()
+            }
+            Numbers::Truth => true,
+        }
+    }
+
     /// The exponent of the largest numbers; that of the smallest normal number is 1 minus this.
     const fn largest_exponent(self) -> i32 {
         (1 << (self.exponent_bits - 1)) - 1
@@ -306,6 +320,23 @@ mod tests {
             assert_eq!((format.smallest(), format.largest()), (smallest, largest), "{element}");
             assert_eq!(format.wrap(largest.wrapping_add(1)), smallest);
         }
+    }
+
+    #[test]
+    fn floats_hold_what_they_represent_exactly() {
+        let held = |holder: Element| {
+            let Numbers::Float(format) = holder.numbers() else {
+                panic!("{holder} is a float")
+            };
+            let held = Element::ALL
+                .into_iter()
+                .filter(|element| format.holds(element.numbers()));
+            held.map(Element::name).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(held(Element::F16), "f16 i8 u8 bool");
+        assert_eq!(held(Element::BF16), "bf16 i8 u8 bool");
+        assert_eq!(held(Element::F32), "f32 f16 bf16 i8 u8 bool");
+        assert_eq!(held(Element::F64), "f32 f16 bf16 f64 i8 u8 i32 bool");
     }
 
     #[test]

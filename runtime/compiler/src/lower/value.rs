@@ -238,7 +238,9 @@ pub fn to_storage(b: &mut Builder, element: Element, value: Value) -> Operand {
         }
         Element::Bool => value.to(b, Type::I32).operand,
         // Stores of bytes take the low ones.
-        _ => value.to(b, element.compute()).operand,
+        Element::F32 | Element::F64 | Element::I32 | Element::I64 | Element::I8 | Element::U8 => {
+            value.to(b, element.compute()).operand
+        }
     }
 }
 
@@ -279,7 +281,7 @@ pub fn cast(b: &mut Builder, value: Value, element: Element) -> Value {
             };
             Value::new(Type::I32, reg)
         }
-        _ => value.to(b, element.compute()),
+        Element::F32 | Element::F64 | Element::I32 | Element::I64 | Element::Bool => value.to(b, element.compute()),
     }
 }
 

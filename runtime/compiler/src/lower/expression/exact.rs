@@ -6,7 +6,7 @@
 
 use super::{Lowering, Reduce};
 use crate::check::Interval;
-use crate::element::{Element, Type};
+use crate::element::Type;
 use crate::ir::{BinaryOp, Expr, ExprId, Literal, ReduceOp, SizeId, Source, UnaryOp};
 use crate::lower::Error;
 use crate::lower::arithmetic;
@@ -101,7 +101,7 @@ impl Lowering<'_> {
                 let range = Interval::new(0, (terms - 1).max(0));
                 return Some(range).filter(|range| range.within(Interval::of(Type::I32)));
             }
-            _ => Element::I32,
+            _ => self.ty(expr).element(),
         };
         match self.ty(expr) {
             Type::I32 => Some(Interval::of_element(element)),

@@ -2,7 +2,7 @@
 
 use super::products::{Products, Side};
 use crate::check::Checked;
-use crate::element::{Element, Type};
+use crate::element::{Element, FloatFormat, Numbers, Type};
 use crate::ir::{BinaryOp, Expr, ExprId, Function, Literal, Source, UnaryOp};
 
 /// A type that tensor cores multiply.
@@ -95,17 +95,21 @@ impl Multiplicand {
     }
 
     fn holds_element(self, element: Element) -> bool {
-        match self {
-            Multiplicand::Int8(true) => matches!(element, Element::I8),
-            Multiplicand::Int8(false) => matches!(element, Element::U8),
-            Multiplicand::F16 => matches!(element, Element::F16 | Element::I8 | Element::U8 | Element::Bool),
-            Multiplicand::Bf16 => matches!(element, Element::BF16 | Element::I8 | Element::U8 | Element::Bool),
-            Multiplicand::Tf32 => {
-                matches!(
-                    element,
-                    Element::F16 | Element::BF16 | Element::I8 | Element::U8 | Element::Bool
-                )
-            }
+        match self.format() {
+            Some(format) => format.holds(element.numbers()),
+            None => element == self.element(),
+        }
+    }
+
+    /// The format of a floating-point multiplicand.
+    const fn format(self) -> Option<FloatFormat> {
+        match (self, self.element().numbers()) {
+            (Multiplicand::Tf32, Numbers::Float(format)) => Some(FloatFormat {
+                fraction_bits: 10,
+                ..format
+            }),
+            (_, Numbers::Float(format)) => Some(format),
+            (_, Numbers::Integer(_) | Numbers::Truth) => None,
         }
     }
 
