@@ -84,9 +84,6 @@ pub use error::{Error, Result};
 pub use gpu::Gpu;
 pub use half::{bf16, f16};
 pub use host::HostTensor;
-// The generated modules name the type `Kernel`.
-#[doc(hidden)]
-pub use operator::Operator as Kernel;
 pub use operator::{Operator, Variant};
 pub use plan::{Alternative, Figures, Origin, Plan, PlannedLaunch, RecordSource};
 pub use tensor::{IntoCudaError, Tensor};
@@ -103,8 +100,8 @@ pub mod __private {
     pub use crate::argument::{Argument, View};
     pub use crate::call::Call;
     pub use crate::device::probe::SYMBOLS as DRIVER_SYMBOLS;
-    pub use crate::operator::{OperatorData as KernelData, VariantData};
-    pub use crate::reference::{HostArgument, HostOutputs as Reference};
+    pub use crate::operator::{OperatorData, VariantData};
+    pub use crate::reference::{HostArgument, HostOutputs};
     pub use energy_kernel_compiler::element::Element as ElementId;
 }
 

@@ -1,6 +1,6 @@
 //! The kernel that a call uses: from embedded bundles and the user cache, and why they may not be used.
 
-use energy_kernel::__private::{KernelData, VariantData};
+use energy_kernel::__private::{OperatorData, VariantData};
 use energy_kernel::tools::compiler::check::Checked;
 use energy_kernel::tools::compiler::lang::parse;
 use energy_kernel::tools::compiler::lower::lower;
@@ -137,7 +137,7 @@ fn embedded(bundle: Option<Vec<u8>>) -> &'static Operator {
         bundle,
     }]
     .leak();
-    Box::leak(Box::new(Operator::new(KernelData {
+    Box::leak(Box::new(Operator::new(OperatorData {
         name: "double",
         package: PACKAGE,
         variants,
@@ -413,7 +413,7 @@ fn unlisted_element_types_are_an_error() {
         operator: b"from another version",
         bundle: None,
     }];
-    let operator = Operator::new(KernelData {
+    let operator = Operator::new(OperatorData {
         name: "double",
         package: PACKAGE,
         variants,

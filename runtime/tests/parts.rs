@@ -1,6 +1,6 @@
 //! Split-K kernels in calls: all launches on a GPU's stream share one workspace, which is bounded and intact after an interrupted launch.
 
-use energy_kernel::__private::{KernelData, VariantData};
+use energy_kernel::__private::{OperatorData, VariantData};
 use energy_kernel::simulate::Emulation;
 use energy_kernel::tools::compiler::fingerprint;
 use energy_kernel::tools::compiler::lang::{self, parse};
@@ -98,7 +98,7 @@ fn embedded(parts: u32) -> &'static Operator {
         operator: encoding::encode(checked.op()).unwrap().leak(),
         bundle: Some(encoding::encode(&bundle).unwrap().leak()),
     }];
-    Box::leak(Box::new(Operator::new(KernelData {
+    Box::leak(Box::new(Operator::new(OperatorData {
         name: "product",
         package: "a-package",
         variants: variants.leak(),

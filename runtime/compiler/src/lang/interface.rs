@@ -194,7 +194,7 @@ impl Interface<'_> {
             let value = self.value(&outputs.collect::<Vec<_>>());
             quote! {
                 let #inputs = #arguments;
-                let #call = #runtime::__private::Reference::new(#variant, &#inputs)?;
+                let #call = #runtime::__private::HostOutputs::new(#variant, &#inputs)?;
                 ::core::result::Result::Ok(#value)
             }
         });
@@ -229,7 +229,7 @@ impl Interface<'_> {
         });
         quote! {
             /// The operator itself, for tools.
-            pub static KERNEL: #runtime::Kernel = #runtime::Kernel::new(#runtime::__private::KernelData {
+            pub static KERNEL: #runtime::Operator = #runtime::Operator::new(#runtime::__private::OperatorData {
                 name: #name,
                 package: #package,
                 variants: &[#(#variants),*],
