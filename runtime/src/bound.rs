@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::workspace::Workspace;
 use energy_kernel_compiler::bind::Values;
 use energy_kernel_compiler::ir::Op;
-use energy_kernel_compiler::kernel::{Grids, Kernel, ParameterValue};
+use energy_kernel_compiler::kernel::{Grids, Kernel, MOST_WORKSPACE, ParameterValue};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -38,10 +38,10 @@ impl BoundKernel {
             .grids(sizes)
             .map_err(|error| broken(format!("has no grid at these sizes: {error}")))?;
         let bytes = kernel
-            .scratch_bytes(&grids)
+            .scratch_bytes(&grids, sizes, MOST_WORKSPACE)
             .map_err(|error| broken(format!("cannot be launched: {error}")))?;
         let scratch = (kernel.scratch.iter().zip(bytes))
-            .map(|(scratch, bytes)| workspace.scratch(&op.name, scratch.content, bytes))
+            .map(|(scratch, bytes)| workspace.scratch(&op.name, &scratch.content, bytes))
             .collect::<Result<Vec<_>>>()?;
         let mut parameters = kernel.launches.iter().flat_map(|launch| &launch.parameters);
         let checks = parameters.any(|parameter| parameter.value == ParameterValue::IndexErrors);

@@ -16,7 +16,7 @@ use crate::operator::Variant;
 use crate::plan::{Alternative, Choice, Figures, Origin, RecordSource};
 use energy_kernel_compiler::element::Element as ElementId;
 use energy_kernel_compiler::estimate;
-use energy_kernel_compiler::kernel::Kernel;
+use energy_kernel_compiler::kernel::{Kernel, MOST_WORKSPACE};
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::record::{
@@ -299,7 +299,7 @@ fn candidate(
     };
     (kernel.fits(&gpu.machine().limits)).map_err(|error| format!("the tuned kernel is too large: {error}"))?;
     let grids = kernel.grids(sizes).map_err(|error| error.to_string())?;
-    kernel.scratch_bytes(&grids).map_err(|error| error.to_string())?;
+    (kernel.scratch_bytes(&grids, sizes, MOST_WORKSPACE)).map_err(|error| error.to_string())?;
     Ok(Usable {
         key,
         kernel,

@@ -35,10 +35,10 @@ impl Workspace {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`]; [`Error::Unprepared`] during stream capture; an error of the driver.
-    pub fn scratch(&self, operator: &str, content: ScratchContent, bytes: u64) -> Result<Storage> {
+    pub fn scratch(&self, operator: &str, content: &ScratchContent, bytes: u64) -> Result<Storage> {
         let mut split_k = lock(&self.split_k);
         let known = match content {
-            ScratchContent::Partials { .. } => &mut split_k.partials,
+            ScratchContent::Partials { .. } | ScratchContent::Tensor { .. } => &mut split_k.partials,
             ScratchContent::Arrivals { .. } => &mut split_k.arrivals,
         };
         let largest = known.last().map_or(0, Storage::bytes);

@@ -164,7 +164,9 @@ impl Compiled {
                 parameters.join(", ")
             );
         }
-        let scratch = kernel.scratch_bytes(&grids).expect("cases are small");
+        let scratch = kernel
+            .scratch_bytes(&grids, &sizes, MOST_WORKSPACE)
+            .expect("cases are small");
         for (number, (own, bytes)) in kernel.scratch.iter().zip(scratch).enumerate() {
             let zeroed = if own.content.is_zeroed() { ", zeroed" } else { "" };
             let _ = writeln!(text, "scratch {number}: {bytes} bytes{zeroed}");

@@ -263,7 +263,7 @@ pub fn of_stage(problem: &Problem<'_>, stage: &Stage, sizes: &[u64]) -> Result<F
         Counts::default()
     };
     // Split-K partials are written and read in full sectors.
-    let left = stage.scratch.iter().map(|content| content.bytes(blocks));
+    let left = stage.scratch.iter().map(|content| content.bytes(blocks, sizes));
     let left = Count::exactly(left.map(|bytes| bytes.next_multiple_of(32)).sum());
     let compulsory = |count: Count| if runs { count.plus(left) } else { Count::default() };
     let threads = stage.launch.threads();
