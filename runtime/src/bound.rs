@@ -16,9 +16,14 @@ pub(crate) struct BoundKernel {
     grids: Grids,
     sizes: Vec<u64>,
     index_errors: Option<Storage>,
-    scratch: Vec<Storage>,
-    scratch_addresses: SmallVec<[u64; 4]>,
+    /// The workspace of stored tensors and partial sums, then that of counters. Kept while the kernel may be launched.
+    workspace: [Option<Storage>; 2],
+    /// The address of each scratch memory.
+    scratch: SmallVec<[u64; 4]>,
 }
+
+/// The alignment of scratch memory in the workspace.
+const ALIGNMENT: u64 = 256;
 
 /// The values of a call's arguments. Up to 32 need no allocation.
 type Words = SmallVec<[u64; 32]>;
@@ -38,11 +43,29 @@ impl BoundKernel {
             .grids(sizes)
             .map_err(|error| broken(format!("has no grid at these sizes: {error}")))?;
         let bytes = kernel
-            .scratch_bytes(&grids, sizes, MOST_WORKSPACE)
+            .scratch_bytes(&grids, sizes, workspace.limit().max(MOST_WORKSPACE))
             .map_err(|error| broken(format!("cannot be launched: {error}")))?;
-        let scratch = (kernel.scratch.iter().zip(bytes))
-            .map(|(scratch, bytes)| workspace.scratch(&op.name, &scratch.content, bytes))
-            .collect::<Result<Vec<_>>>()?;
+        // Launches run one after the other and leave counters at 0, so all of them share the same ones.
+        let mut needed = [0u64; 2];
+        let mut offsets: SmallVec<[u64; 4]> = SmallVec::new();
+        for (scratch, bytes) in kernel.scratch.iter().zip(bytes) {
+            let [any, zeroed] = &mut needed;
+            if scratch.content.is_zeroed() {
+                offsets.push(0);
+                *zeroed = bytes.max(*zeroed);
+            } else {
+                offsets.push(*any);
+                *any += bytes.next_multiple_of(ALIGNMENT);
+            }
+        }
+        let [any, zeroed] = needed.map(|bytes| (bytes > 0).then_some(bytes));
+        let memory =
+            |zeroed, bytes: Option<u64>| (bytes.map(|bytes| workspace.scratch(&op.name, zeroed, bytes))).transpose();
+        let memory = [memory(false, any)?, memory(true, zeroed)?];
+        let addresses = kernel.scratch.iter().zip(offsets).map(|(scratch, offset)| {
+            let own = memory[usize::from(scratch.content.is_zeroed())].as_ref();
+            own.map_or(0, Storage::address) + offset
+        });
         let mut parameters = kernel.launches.iter().flat_map(|launch| &launch.parameters);
         let checks = parameters.any(|parameter| parameter.value == ParameterValue::IndexErrors);
         Ok(BoundKernel {
@@ -50,8 +73,8 @@ impl BoundKernel {
             grids,
             sizes: sizes.to_vec(),
             index_errors: checks.then(|| workspace.index_errors(&op.name)).transpose()?,
-            scratch_addresses: scratch.iter().map(Storage::address).collect(),
-            scratch,
+            scratch: addresses.collect(),
+            workspace: memory,
         })
     }
 
@@ -77,7 +100,7 @@ impl BoundKernel {
             outputs: &outputs,
             sizes: &self.sizes,
             index_errors: self.index_errors.as_ref().map_or(0, Storage::address),
-            scratch: &self.scratch_addresses,
+            scratch: &self.scratch,
         };
         let numbered = self.kernel.launches.iter().zip(&self.grids).enumerate();
         numbered
@@ -97,11 +120,13 @@ impl BoundKernel {
             .collect()
     }
 
+    /// `true` if the launches use the workspace.
+    pub fn uses_workspace(&self) -> bool {
+        self.workspace.iter().any(Option::is_some)
+    }
+
     /// The workspace that the launches leave at 0 unless one of them is interrupted.
     pub fn zeroed(&self) -> impl Iterator<Item = &Storage> {
-        let pairs = self.kernel.scratch.iter().zip(&self.scratch);
-        pairs
-            .filter(|(scratch, _)| scratch.content.is_zeroed())
-            .map(|(_, storage)| storage)
+        self.workspace[1].iter()
     }
 }

@@ -183,7 +183,7 @@ impl Plan {
         &self.choice.key.specialisation
     }
 
-    /// Work that the operator's source repeats at these sizes, in any kernel. `None` if it repeats none.
+    /// Work that the operator's source repeats at these sizes. `None` if it repeats none, or if the program stores values.
     pub fn repeated(&self) -> Option<&Repeated> {
         self.choice.repeated.as_ref()
     }
@@ -206,6 +206,14 @@ impl Plan {
             block: launch.block,
             dynamic_shared: launch.dynamic_shared,
         })
+    }
+
+    /// The bytes of workspace that a call needs: stored values, and split-K partial sums and counters. Calls on one stream share it.
+    pub fn workspace(&self) -> u64 {
+        let Choice { kernel, sizes, .. } = self.choice();
+        let grids = kernel.grids(sizes).unwrap_or_default();
+        let each = kernel.scratch_bytes(&grids, sizes, u64::MAX).unwrap_or_default();
+        each.into_iter().fold(0, u64::saturating_add)
     }
 
     /// The kernel's code.
@@ -294,6 +302,9 @@ impl Display for Plan {
         writeln!(f, "  schedule: {}", self.program())?;
         for launch in self.launches() {
             writeln!(f, "  launch: {launch}")?;
+        }
+        if self.workspace() > 0 {
+            writeln!(f, "  workspace: {} bytes", self.workspace())?;
         }
         if let Some(repeated) = self.repeated() {
             writeln!(f, "  repeated work: {repeated}")?;

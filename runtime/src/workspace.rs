@@ -2,44 +2,67 @@
 
 use crate::device::{Device, Storage};
 use crate::error::{Error, Result};
-use energy_kernel_compiler::kernel::ScratchContent;
+use energy_kernel_compiler::kernel::MOST_WORKSPACE;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The workspace of a stream. Launches of one stream run one after the other, so they share it.
 pub(crate) struct Workspace {
     device: Device,
-    split_k: Mutex<SplitK>,
+    memory: Mutex<Memory>,
+    /// Held while the launches of a call that uses the workspace are queued: no other call's launch may come between them.
+    queue: Mutex<()>,
+    /// The most bytes that the program of a call may need.
+    limit: AtomicU64,
     /// For each operator the word in which its kernels report indices out of range.
     index_errors: Mutex<HashMap<String, Storage>>,
 }
 
-/// Split-K partial sums and arrival counters. Graphs may use memory that has become too small, so it is kept. Each allocation is twice as
+/// What was allocated so far, the largest last. Graphs may use memory that has become too small, so it is kept. Each allocation is twice as
 /// large as the one before, if it fits.
 #[derive(Default)]
-struct SplitK {
-    partials: Vec<Storage>,
-    arrivals: Vec<Storage>,
+struct Memory {
+    /// Stored tensors and split-K partial sums: any content before a call.
+    any: Vec<Storage>,
+    /// Split-K arrival counters: 0 between launches.
+    zeroed: Vec<Storage>,
 }
 
 impl Workspace {
     pub fn new(device: Device) -> Workspace {
         Workspace {
             device,
-            split_k: Mutex::default(),
+            memory: Mutex::default(),
+            queue: Mutex::default(),
+            limit: AtomicU64::new(MOST_WORKSPACE),
             index_errors: Mutex::default(),
         }
     }
 
-    /// Returns at least this many bytes. Counters are 0 between launches.
+    /// The most bytes that the program of a call may need.
+    pub fn limit(&self) -> u64 {
+        self.limit.load(Relaxed)
+    }
+
+    pub fn set_limit(&self, bytes: u64) {
+        self.limit.store(bytes, Relaxed);
+    }
+
+    /// Keeps other calls that use the workspace from queueing launches.
+    pub fn queue(&self) -> MutexGuard<'_, ()> {
+        lock(&self.queue)
+    }
+
+    /// Returns at least this many bytes, at a multiple of 256. `zeroed` memory is 0 between launches.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`]; [`Error::Unprepared`] during stream capture; an error of the driver.
-    pub fn scratch(&self, operator: &str, content: &ScratchContent, bytes: u64) -> Result<Storage> {
-        let mut split_k = lock(&self.split_k);
-        let known = match content {
-            ScratchContent::Partials { .. } | ScratchContent::Tensor { .. } => &mut split_k.partials,
-            ScratchContent::Arrivals { .. } => &mut split_k.arrivals,
+    pub fn scratch(&self, operator: &str, zeroed: bool, bytes: u64) -> Result<Storage> {
+        let mut memory = lock(&self.memory);
+        let known = match zeroed {
+            false => &mut memory.any,
+            true => &mut memory.zeroed,
         };
         let largest = known.last().map_or(0, Storage::bytes);
         if let Some(storage) = known.last()
@@ -52,7 +75,7 @@ impl Workspace {
             Err(Error::OutOfMemory { .. }) => self.device.allocate(bytes)?,
             storage => storage?,
         };
-        if content.is_zeroed() {
+        if zeroed {
             storage.clear()?;
         }
         known.push(storage.clone());

@@ -153,7 +153,9 @@ impl Prepared<'_> {
         }
         let inputs = self.inputs.iter().filter_map(Argument::view);
         let storages = inputs.chain(&self.outputs).map(View::storage);
-        let device = self.kernel.gpu.device();
+        let gpu = &self.kernel.gpu;
+        let _queue = self.bound.uses_workspace().then(|| gpu.workspace().queue());
+        let device = gpu.device();
         device.launch(operator, &self.kernel.module, &launches, self.bound.zeroed(), storages)
     }
 }
