@@ -48,9 +48,9 @@ impl Split {
                 };
                 Some(StageOp {
                     equal: taken.sizes.iter().map(equal).collect(),
-                    checked: Checked::new(taken.op).ok()?,
-                    inputs: taken.inputs,
-                    sizes: taken.sizes,
+                    inputs: taken.inputs.clone(),
+                    sizes: taken.sizes.clone(),
+                    checked: taken.check()?,
                 })
             })
             .collect::<Option<_>>()?;
@@ -62,6 +62,16 @@ impl StageOp {
     /// The stage as an operator.
     pub fn op(&self) -> &Op {
         self.checked.op()
+    }
+
+    /// The positions of the inputs that earlier stages stored, ascending.
+    pub fn stored_inputs(&self) -> Vec<u32> {
+        let stored = |origin: &Origin| matches!(origin, Origin::Stored(_));
+        let numbered = (0..).zip(&self.inputs);
+        numbered
+            .filter(|(_, origin)| stored(origin))
+            .map(|(position, _)| position)
+            .collect()
     }
 
     /// The stage's sizes at sizes of the whole operator.

@@ -1,7 +1,7 @@
 //! Takes a stage out of an operator as an operator of its own.
 //!
-//! Its inputs and axes are numbered by first use, and its sizes as the language numbers them: free ones by first appearance in the inputs, then
-//! derived ones. So equal stages of different operators are equal.
+//! Its inputs are numbered by first use, its axes and sizes as the language numbers them: axes closure by closure, free sizes by first
+//! appearance in the inputs, then derived ones. So equal stages of different operators are equal, and equal to an operator that says the same.
 
 use super::values::Value;
 use crate::check::Checked;
@@ -24,6 +24,24 @@ pub(super) struct Taken {
     pub inputs: Vec<Origin>,
     /// For each size, the size of the whole operator.
     pub sizes: Vec<SizeId>,
+    /// The axes whose extents the operator does not state. All extents are stated here.
+    inferred: Vec<AxisId>,
+}
+
+impl Taken {
+    /// Checks the stage. It states no extent that the language finds by itself.
+    pub fn check(self) -> Option<Checked> {
+        let mut op = self.op.clone();
+        for axis in self.inferred {
+            op.axes[axis.index()].extent = None;
+        }
+        let is_same = |checked: &Checked| {
+            let mut stated = (0..).zip(&self.op.axes);
+            stated.all(|(number, axis)| axis.extent == Some(checked.extent(AxisId(number))))
+        };
+        let inferred = Checked::new(op).ok().filter(is_same);
+        inferred.or_else(|| Checked::new(self.op).ok())
+    }
 }
 
 /// Takes out the stage with this number: a stored value, or the results after them. `classes` has for each size the one that stands for it.
@@ -55,8 +73,12 @@ pub(super) fn take(checked: &Checked, stored: &[Value], stage: usize, classes: &
             .collect(),
     };
     roots.iter().for_each(|&(_, root, _)| taking.need(root));
-    taking.copy();
+    taking.copy_lets();
     for (axes, root, element) in roots {
+        for &axis in &axes {
+            taking.axis(axis);
+        }
+        taking.copy_to(root);
         let mut body = taking.exprs[&root];
         if checked.is_index(root) && stage < stored.len() {
             body = taking.push(Expr::Cast(body, element));
@@ -126,26 +148,33 @@ impl Taking<'_> {
         ExprId(self.op.exprs.len() as u32 - 1)
     }
 
-    fn copy(&mut self) {
+    /// Copies the intermediate tensors that the stage computes itself.
+    fn copy_lets(&mut self) {
         let op = self.checked.op();
         for (number, own) in self.lets.values_mut().enumerate() {
             *own = LetId(number as u32);
         }
-        for id in std::mem::take(&mut self.needed) {
-            let copied = match self.stored_expr(id) {
-                Some(position) => self.read_stored(position),
-                None => self.copied(id),
-            };
-            self.exprs.insert(id, copied);
-        }
         for inner in self.lets.keys().copied().collect::<Vec<_>>() {
             let entry = &op.lets[inner.index()];
             let axes = entry.axes.iter().map(|&axis| self.axis(axis)).collect();
+            self.copy_to(entry.body);
             self.op.lets.push(Let {
                 name: entry.name.clone(),
                 axes,
                 body: self.exprs[&entry.body],
             });
+        }
+    }
+
+    /// Copies the needed expressions up to the root of a closure.
+    fn copy_to(&mut self, root: ExprId) {
+        let later = self.needed.split_off(&ExprId(root.0 + 1));
+        for id in std::mem::replace(&mut self.needed, later) {
+            let copied = match self.stored_expr(id) {
+                Some(position) => self.read_stored(position),
+                None => self.copied(id),
+            };
+            self.exprs.insert(id, copied);
         }
     }
 
@@ -326,7 +355,20 @@ impl Taking<'_> {
                 *size = own(*size);
             }
         }
+        let results: BTreeSet<AxisId> = self
+            .op
+            .outputs
+            .iter()
+            .flat_map(|output| &output.axes)
+            .copied()
+            .collect();
+        let is_stated = |axis: AxisId| whole.axes[axis.index()].extent.is_some();
+        let inferred = self
+            .axes
+            .iter()
+            .filter(|&(&axis, own)| !is_stated(axis) && !results.contains(own));
         Some(Taken {
+            inferred: inferred.map(|(_, &own)| own).collect(),
             op: self.op,
             inputs: self.inputs,
             sizes,
