@@ -3,12 +3,12 @@
 use crate::argument::{Argument, View};
 use crate::device::{BoundLaunch, Storage};
 use crate::error::{Error, Result};
-use crate::workspace::Workspace;
+use crate::workspace::{Memory, Needed, Workspace};
 use energy_kernel_compiler::bind::Values;
 use energy_kernel_compiler::ir::Op;
-use energy_kernel_compiler::kernel::{Grids, Kernel, MOST_WORKSPACE, ParameterValue};
+use energy_kernel_compiler::kernel::{Grids, Kernel, MOST_WORKSPACE, ParameterValue, SCRATCH_ALIGNMENT};
 use smallvec::SmallVec;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 /// A kernel with its grids, sizes and workspace.
 pub(crate) struct BoundKernel {
@@ -16,14 +16,10 @@ pub(crate) struct BoundKernel {
     grids: Grids,
     sizes: Vec<u64>,
     index_errors: Option<Storage>,
-    /// The workspace of stored tensors and partial sums, then that of counters. Kept while the kernel may be launched.
-    workspace: [Option<Storage>; 2],
-    /// The address of each scratch memory.
-    scratch: SmallVec<[u64; 4]>,
+    needed: Needed,
+    /// The offset of each scratch memory in the workspace.
+    offsets: SmallVec<[u64; 4]>,
 }
-
-/// The alignment of scratch memory in the workspace.
-const ALIGNMENT: u64 = 256;
 
 /// The values of a call's arguments. Up to 32 need no allocation.
 type Words = SmallVec<[u64; 32]>;
@@ -46,26 +42,20 @@ impl BoundKernel {
             .scratch_bytes(&grids, sizes, workspace.limit().max(MOST_WORKSPACE))
             .map_err(|error| broken(format!("cannot be launched: {error}")))?;
         // Launches run one after the other and leave counters at 0, so all of them share the same ones.
-        let mut needed = [0u64; 2];
-        let mut offsets: SmallVec<[u64; 4]> = SmallVec::new();
+        let mut needed = Needed::default();
+        let mut offsets = SmallVec::new();
         for (scratch, bytes) in kernel.scratch.iter().zip(bytes) {
-            let [any, zeroed] = &mut needed;
             if scratch.content.is_zeroed() {
                 offsets.push(0);
-                *zeroed = bytes.max(*zeroed);
+                needed.zeroed = bytes.max(needed.zeroed);
             } else {
-                offsets.push(*any);
-                *any += bytes.next_multiple_of(ALIGNMENT);
+                offsets.push(needed.any);
+                needed.any += bytes.next_multiple_of(SCRATCH_ALIGNMENT);
             }
         }
-        let [any, zeroed] = needed.map(|bytes| (bytes > 0).then_some(bytes));
-        let memory =
-            |zeroed, bytes: Option<u64>| (bytes.map(|bytes| workspace.scratch(&op.name, zeroed, bytes))).transpose();
-        let memory = [memory(false, any)?, memory(true, zeroed)?];
-        let addresses = kernel.scratch.iter().zip(offsets).map(|(scratch, offset)| {
-            let own = memory[usize::from(scratch.content.is_zeroed())].as_ref();
-            own.map_or(0, Storage::address) + offset
-        });
+        if needed != Needed::default() {
+            drop(workspace.reserve(&op.name, needed)?);
+        }
         let mut parameters = kernel.launches.iter().flat_map(|launch| &launch.parameters);
         let checks = parameters.any(|parameter| parameter.value == ParameterValue::IndexErrors);
         Ok(BoundKernel {
@@ -73,8 +63,8 @@ impl BoundKernel {
             grids,
             sizes: sizes.to_vec(),
             index_errors: checks.then(|| workspace.index_errors(&op.name)).transpose()?,
-            scratch: addresses.collect(),
-            workspace: memory,
+            needed,
+            offsets,
         })
     }
 
@@ -83,7 +73,7 @@ impl BoundKernel {
         self.grids.iter().all(|grid| grid.contains(&0))
     }
 
-    /// The launches that have blocks, with their arguments.
+    /// The launches that have blocks, with their arguments. `memory` is the workspace, if they use it.
     ///
     /// # Errors
     /// [`Error::Lower`] for a kernel that takes more inputs or outputs than these.
@@ -92,15 +82,20 @@ impl BoundKernel {
         operator: &str,
         inputs: &[Argument<'_>],
         outputs: &[View<'_>],
+        memory: Option<&Memory>,
     ) -> Result<SmallVec<[BoundLaunch<'a>; 1]>> {
         let inputs: Words = inputs.iter().map(Argument::word).collect();
         let outputs: Words = outputs.iter().map(View::address).collect();
+        let workspace = memory.map_or([0; 2], Memory::addresses);
+        let scratch: SmallVec<[u64; 4]> = (self.kernel.scratch.iter().zip(&self.offsets))
+            .map(|(scratch, offset)| workspace[usize::from(scratch.content.is_zeroed())] + offset)
+            .collect();
         let values = Values {
             inputs: &inputs,
             outputs: &outputs,
             sizes: &self.sizes,
             index_errors: self.index_errors.as_ref().map_or(0, Storage::address),
-            scratch: &self.scratch,
+            scratch: &scratch,
         };
         let numbered = self.kernel.launches.iter().zip(&self.grids).enumerate();
         numbered
@@ -120,13 +115,14 @@ impl BoundKernel {
             .collect()
     }
 
-    /// `true` if the launches use the workspace.
-    pub fn uses_workspace(&self) -> bool {
-        self.workspace.iter().any(Option::is_some)
-    }
-
-    /// The workspace that the launches leave at 0 unless one of them is interrupted.
-    pub fn zeroed(&self) -> impl Iterator<Item = &Storage> {
-        self.workspace[1].iter()
+    /// Locks the workspace, if the launches use it.
+    ///
+    /// # Errors
+    /// Those of [`Workspace::reserve`].
+    pub fn lock<'w>(&self, workspace: &'w Workspace, operator: &str) -> Result<Option<MutexGuard<'w, Memory>>> {
+        match self.needed == Needed::default() {
+            true => Ok(None),
+            false => workspace.lock_for_launch(operator, self.needed).map(Some),
+        }
     }
 }

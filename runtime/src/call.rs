@@ -16,6 +16,7 @@ use crate::operator::Variant;
 use crate::plan::{Choice, Plan};
 use crate::resolved::{CallKey, ResolvedCall};
 use crate::tensor::Tensor;
+use crate::workspace::Memory;
 use energy_kernel_compiler::ir::SizeId;
 use energy_kernel_compiler::size::Sizes;
 use std::sync::Arc;
@@ -79,11 +80,14 @@ impl<'a> Call<'a> {
             return Ok(());
         };
         let operator = self.variant.name();
-        let launches = kernel.launches(operator, self.inputs, outputs)?;
+        let memory = kernel.lock(self.gpu.workspace(), operator)?;
+        let memory = memory.as_deref();
+        let launches = kernel.launches(operator, self.inputs, outputs, memory)?;
         let inputs = self.inputs.iter().filter_map(Argument::view);
-        let storages = inputs.chain(outputs).map(View::storage);
-        let _queue = kernel.uses_workspace().then(|| self.gpu.workspace().queue());
-        (self.gpu.device()).launch(operator, module, &launches, kernel.zeroed(), storages)
+        let tensors = inputs.chain(outputs).map(View::storage);
+        let storages = tensors.chain(memory.into_iter().flat_map(Memory::storages));
+        let zeroed = memory.into_iter().flat_map(Memory::zeroed);
+        (self.gpu.device()).launch(operator, module, &launches, zeroed, storages)
     }
 
     fn check(&self, outputs: &[View<'_>]) -> Result<()> {

@@ -24,6 +24,7 @@ use energy_kernel_compiler::record::{
     Bundle, Candidate, DeviceClass, Match, PackedKernel, Point, Record, Standing, TunedBucket,
 };
 use energy_kernel_compiler::repeated::repeated;
+use energy_kernel_compiler::schedule::Program;
 use energy_kernel_compiler::size::{Sizes, Specialisation};
 use energy_kernel_compiler::stages;
 use energy_kernel_compiler::tuning::{self, is_wide};
@@ -327,14 +328,15 @@ pub(crate) fn untuned(
     };
     let machine = gpu.machine();
     let near = estimate::near(&variant.checked, &specialisation, sizes);
-    let key = (variant.number, specialisation.clone(), near, most_bytes);
-    let program = gpu.kernels().program(key, |near| {
-        stages::default(
-            &Problem::new(&variant.checked, &specialisation, machine),
-            near,
-            most_bytes,
-        )
+    let key = (variant.number, specialisation.clone(), near);
+    let programs = gpu.kernels().programs(key, |near| {
+        stages::untuned(&Problem::new(&variant.checked, &specialisation, machine), near)
     });
+    let fits = |program: &&Program| stages::stored_bytes(&variant.checked, &program.stored, sizes) <= most_bytes;
+    let program = programs.iter().find(fits).cloned().ok_or_else(|| Error::Lower {
+        operator: variant.name().to_owned(),
+        reason: "no family accepts it".to_owned(),
+    })?;
     let key = KernelKey {
         operator: variant.number,
         specialisation,

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 /// It is cheap to clone. Clones share the stream, the settings and the loaded kernels. Any thread may use it.
 ///
 /// Launches on the stream share a workspace. A CUDA graph that was recorded on the stream uses that workspace too: replay it on this
-/// stream, or while nothing else of this `Gpu` runs. If you capture the stream without [`record`](Gpu::record), keep this `Gpu` and the
+/// stream, or while nothing else of this `Gpu` runs, or record it with a [workspace](Gpu::set_workspace) of its own. If you capture the stream without [`record`](Gpu::record), keep this `Gpu` and the
 /// tensors as long as the graph.
 ///
 /// ```
@@ -314,35 +314,6 @@ impl Gpu {
     /// The objective set with [`set_objective`](Gpu::set_objective), where there is an example.
     pub fn objective(&self) -> Option<Objective> {
         *self.inner.objective.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Sets the most bytes of workspace that the program of a call may need; 256 MiB by default. Earlier plans do not change.
-    ///
-    /// A program of several launches stores values in between. A call runs the best program that fits. What is allocated already is kept.
-    ///
-    /// ```
-    /// use energy_kernel::prelude::*;
-    ///
-    /// #[energy_kernel]
-    /// fn layers(x: Tensor<f32, (M, K)>, v: Tensor<f32, (J, K)>, w: Tensor<f32, (N, J)>) -> Tensor<f32, (M, N)> {
-    ///     let hidden = |m, j| relu(sum(|k| x[[m, k]] * v[[j, k]]));
-    ///     |m, n| sum(|j| hidden[[m, j]] * w[[n, j]])
-    /// }
-    ///
-    /// # fn main() -> Result<(), Error> {
-    /// let gpu = Gpu::emulated();
-    /// let sizes = Sizes::from([("M", 128), ("K", 256), ("J", 512), ("N", 256)]);
-    /// assert_eq!(layers::plan(&gpu, &sizes)?.launches().len(), 2);
-    /// assert_eq!(layers::workspace(&gpu, &sizes)?, 128 * 512 * 4);
-    ///
-    /// gpu.set_workspace_limit(0);
-    /// assert_eq!(layers::plan(&gpu, &sizes)?.launches().len(), 1);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn set_workspace_limit(&self, bytes: u64) {
-        self.inner.workspace.set_limit(bytes);
-        self.inner.calls.clear();
     }
 
     /// The machine that kernels are made for: its instruction set, and the limits that its driver states.

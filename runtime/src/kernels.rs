@@ -8,7 +8,7 @@ use energy_kernel_compiler::size::Specialisation;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The most programs of untuned kernels that are kept.
+/// The most choices of programs that are kept.
 const MOST_PROGRAMS: usize = 1 << 14;
 
 /// The identity of a kernel in this process.
@@ -22,14 +22,14 @@ pub(crate) struct KernelKey {
     pub embedded: Option<u32>,
 }
 
-/// An operator's number in this process, the specialisation, the sizes that represent a call's, and the most bytes that a program may store.
-type ProgramKey = (u64, Specialisation, Vec<u64>, u64);
+/// An operator's number in this process, the specialisation, and the sizes that represent a call's.
+type ProgramKey = (u64, Specialisation, Vec<u64>);
 
 /// The kernels of a GPU.
 #[derive(Default)]
 pub(crate) struct Kernels {
-    /// The programs of untuned kernels.
-    programs: Mutex<HashMap<ProgramKey, Program>>,
+    /// The programs of untuned operators, best first.
+    programs: Mutex<HashMap<ProgramKey, Arc<[Program]>>>,
     compiled: Mutex<HashMap<KernelKey, Arc<Kernel>>>,
     loaded: Mutex<HashMap<KernelKey, LoadedModule>>,
     /// Tuned kernels that the device refused, with the reason. Another attempt would cost another compilation.
@@ -37,19 +37,19 @@ pub(crate) struct Kernels {
 }
 
 impl Kernels {
-    /// Returns the program of an untuned kernel, chosen once for all calls near these sizes.
-    pub fn program(&self, key: ProgramKey, choose: impl FnOnce(&[u64]) -> Program) -> Program {
-        if let Some(program) = lock(&self.programs).get(&key) {
-            return program.clone();
+    /// Returns the programs of an untuned operator, best first, chosen once for all calls near these sizes.
+    pub fn programs(&self, key: ProgramKey, choose: impl FnOnce(&[u64]) -> Vec<Program>) -> Arc<[Program]> {
+        if let Some(programs) = lock(&self.programs).get(&key) {
+            return programs.clone();
         }
-        // Not under the lock, because it takes milliseconds. Two threads choose the same program.
-        let program = choose(&key.2);
+        // Not under the lock, because it takes milliseconds. Two threads choose the same programs.
+        let chosen: Arc<[Program]> = choose(&key.2).into();
         let mut programs = lock(&self.programs);
         if programs.len() >= MOST_PROGRAMS {
             programs.clear();
         }
-        programs.insert(key, program.clone());
-        program
+        programs.insert(key, chosen.clone());
+        chosen
     }
 
     /// Returns a compiled kernel. One kernel serves many sizes.

@@ -1,7 +1,7 @@
 //! The kernel that a call uses, and why it was chosen.
 
 use crate::kernels::KernelKey;
-use energy_kernel_compiler::kernel::Kernel;
+use energy_kernel_compiler::kernel::{Kernel, SCRATCH_ALIGNMENT};
 use energy_kernel_compiler::record::{DeviceClass, Estimate, Match};
 use energy_kernel_compiler::repeated::Repeated;
 use energy_kernel_compiler::schedule::Program;
@@ -208,12 +208,15 @@ impl Plan {
         })
     }
 
-    /// The bytes of workspace that a call needs: stored values, and split-K partial sums and counters. Calls on one stream share it.
+    /// The bytes of workspace that a call needs: stored values, and split-K partial sums and counters, each rounded up to a multiple of 256.
+    /// Calls on one stream share it.
     pub fn workspace(&self) -> u64 {
         let Choice { kernel, sizes, .. } = self.choice();
         let grids = kernel.grids(sizes).unwrap_or_default();
         let each = kernel.scratch_bytes(&grids, sizes, u64::MAX).unwrap_or_default();
-        each.into_iter().fold(0, u64::saturating_add)
+        each.into_iter().fold(0, |sum, bytes| {
+            sum.saturating_add(bytes.next_multiple_of(SCRATCH_ALIGNMENT))
+        })
     }
 
     /// The kernel's code.

@@ -29,7 +29,9 @@ macro_rules! scenarios {
             threads_share_the_workspace_of_stages
             launches_are_recorded_in_graphs
             a_graph_of_stages_keeps_the_workspace_it_was_recorded_with
+            graphs_of_stages_may_have_workspaces_of_their_own
             a_caller_captures_calls_on_streams_of_its_own
+            a_captured_call_of_stages_keeps_its_workspace
             tensors_of_another_stream_do_no_harm_to_a_capture
             what_is_dropped_during_a_capture_does_it_no_harm
             tools_load_time_and_launch_kernels_of_their_choice
@@ -355,6 +357,50 @@ pub fn a_graph_of_stages_keeps_the_workspace_it_was_recorded_with(gpu: &Gpu) -> 
         "{:?}",
         refused.err()
     );
+    Ok(())
+}
+
+pub fn graphs_of_stages_may_have_workspaces_of_their_own(gpu: &Gpu) -> Result<()> {
+    let [x, v, w] = layers_of(17, 1);
+    let expected = layers::reference(&x, &v, &w)?;
+    let tensor = |host: &HostTensor<f32>| Tensor::from_slice(gpu, host.shape(), host.data());
+    let (x, v, w) = (tensor(&x)?, tensor(&v)?, tensor(&w)?);
+    let bytes = layers::workspace(gpu, &layers_sizes(17))? as usize;
+    let mut graphs = Vec::new();
+    for _ in 0..2 {
+        let mut y = Tensor::zeros(gpu, &[17, 40])?;
+        gpu.set_workspace(Some(Tensor::<u8>::zeros(gpu, &[bytes])?))?;
+        layers::prepare(gpu, &layers_sizes(17))?;
+        let graph = gpu.record(|| layers::into(gpu, &x, &v, &w, &mut y))?;
+        graphs.push((graph, y));
+    }
+    gpu.set_workspace(None)?;
+    // The caller's memory lives as long as the graph that uses it.
+    for (graph, y) in &graphs {
+        graph.launch()?;
+        assert_eq!(y.to_vec()?, expected.data());
+    }
+    Ok(())
+}
+
+/// Nobody tells when a graph of the caller ends, so the workspace that it uses is not freed when it is outgrown.
+pub fn a_captured_call_of_stages_keeps_its_workspace(gpu: &Gpu) -> Result<()> {
+    use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
+    let stream = gpu.stream().unwrap();
+    let [x, v, w] = layers_of(17, 1);
+    let expected = layers::reference(&x, &v, &w)?;
+    let tensor = |host: &HostTensor<f32>| Tensor::from_slice(gpu, host.shape(), host.data());
+    let (x, v, w) = (tensor(&x)?, tensor(&v)?, tensor(&w)?);
+    let mut y = Tensor::zeros(gpu, &[17, 40])?;
+    layers::prepare(gpu, &layers_sizes(17))?;
+    let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+    stream.begin_capture(mode).unwrap();
+    layers::into(gpu, &x, &v, &w, &mut y)?;
+    let graph = stream.end_capture(CUgraphInstantiate_flags(0)).unwrap().unwrap();
+    let [more, _, _] = layers_of(3000, 0);
+    drop(layers(gpu, &tensor(&more)?, &v, &w)?);
+    graph.launch().unwrap();
+    assert_eq!(y.to_vec()?, expected.data());
     Ok(())
 }
 

@@ -34,7 +34,9 @@ pub fn choose(found: &Found, contents: &Contents, sizes: &[u64], machine: Machin
     let specialisation = untuned_specialisation(found, sizes);
     let near = estimate::near(&found.checked, &specialisation, sizes);
     let problem = Problem::new(&found.checked, &specialisation, machine);
-    let program = stages::default(&problem, &near, MOST_WORKSPACE);
+    let fits = |program: &Program| stages::stored_bytes(&found.checked, &program.stored, sizes) <= MOST_WORKSPACE;
+    let program = stages::untuned(&problem, &near).into_iter().find(fits);
+    let program = program.ok_or_else(|| miette!("`{}` has no kernel", found.name))?;
     Ok(Chosen {
         kernel: lower(&problem, &program).into_diagnostic()?,
         program,

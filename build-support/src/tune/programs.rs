@@ -98,7 +98,8 @@ impl Worth {
             return Worth::default();
         }
         let problem = Problem::new(checked, &job.found.specialisation, machine);
-        let ranked = stages::ranked(&problem, job.sizes, MOST_WORKSPACE);
+        let mut ranked = stages::ranked(&problem, job.sizes);
+        ranked.retain(|(program, _)| stages::stored_bytes(checked, &program.stored, job.sizes) <= MOST_WORKSPACE);
         let best = ranked.first().map_or(0.0, |(_, seconds)| *seconds);
         let mut worth = Worth::default();
         for (program, seconds) in ranked {

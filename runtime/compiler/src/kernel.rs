@@ -92,6 +92,9 @@ pub enum ScratchContent {
 /// The most bytes of workspace of a call, unless the caller sets another limit.
 pub const MOST_WORKSPACE: u64 = 256 << 20;
 
+/// The alignment of each scratch memory in a workspace, in bytes.
+pub const SCRATCH_ALIGNMENT: u64 = 256;
+
 /// The most elements of a stored tensor, so that stages index it with 32 bits.
 const MOST_ELEMENTS: u64 = (1 << 31) - (1 << 14);
 
@@ -141,7 +144,7 @@ impl Kernel {
     /// The bytes of each scratch memory for these grids and sizes (in the order of [`Op::sizes`](crate::ir::Op::sizes)).
     ///
     /// # Errors
-    /// All of them need more than `most` bytes, or a stored tensor needs 64-bit indices.
+    /// All of them, each at a multiple of [`SCRATCH_ALIGNMENT`], need more than `most` bytes, or a stored tensor needs 64-bit indices.
     pub fn scratch_bytes(
         &self,
         grids: &[[u32; 3]],
@@ -155,8 +158,11 @@ impl Kernel {
         let each: SmallVec<[u64; 4]> = (self.scratch.iter())
             .map(|own| own.content.bytes(blocks(own), sizes))
             .collect();
-        match each.iter().copied().fold(0, u64::saturating_add) {
-            bytes if bytes > most => Err(TooMuchScratch { bytes, most }),
+        let aligned = each
+            .iter()
+            .map(|bytes| bytes.checked_next_multiple_of(SCRATCH_ALIGNMENT).unwrap_or(u64::MAX));
+        match aligned.fold(0, u64::saturating_add) {
+            bytes if bytes > most || bytes == u64::MAX => Err(TooMuchScratch { bytes, most }),
             _ => Ok(each),
         }
     }

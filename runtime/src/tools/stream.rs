@@ -155,7 +155,7 @@ impl Graph {
     /// An error of the driver.
     pub fn launch(&self) -> Result<()> {
         // The graph's launches must not come between those of a call that uses the same workspace.
-        let _queue = self.gpu.workspace().queue();
+        let _memory = self.gpu.workspace().lock();
         self.graph.launch()
     }
 }

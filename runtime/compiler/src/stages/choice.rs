@@ -1,8 +1,10 @@
-//! The program of an untuned operator: what to store, and a schedule for each stage, by the estimate.
+//! The programs of an untuned operator: what to store, and a schedule for each stage, by the estimate.
 
-use super::{Split, StageOp, sets};
+use super::{StageOp, sets, values};
+use crate::check::Checked;
 use crate::estimate::{self, Datasheet};
-use crate::ir::{Op, SizeId};
+use crate::ir::{AxisId, Op};
+use crate::kernel::SCRATCH_ALIGNMENT;
 use crate::lower;
 use crate::problem::Problem;
 use crate::schedule::{self, Program, Schedule};
@@ -17,18 +19,47 @@ pub fn latency(each: impl IntoIterator<Item = f64>, sheet: &Datasheet) -> f64 {
     sheet.launch_s + total + GAP_S * f64::from(launches.saturating_sub(1))
 }
 
-/// Returns the program for untuned sizes: the fastest by the estimate of those that store at most so many bytes. Each stage has the schedule
-/// that the estimate ranks first among [`schedule::starts`].
-pub fn default(problem: &Problem<'_>, sizes: &[u64], most_bytes: u64) -> Program {
-    ranked(problem, sizes, most_bytes)
-        .into_iter()
-        .next()
-        .map_or_else(|| estimate::default(problem, sizes).into(), |(program, _)| program)
+/// Returns the programs to run untuned, best first by the estimate: a call runs the first one whose [stored values](stored_bytes) fit. Each stores
+/// less than those before it, and the last one stores nothing. Each stage has the schedule that the estimate ranks first among
+/// [`schedule::starts`].
+pub fn untuned(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Program> {
+    if sets(problem.checked).is_empty() {
+        return vec![estimate::default(problem, sizes).into()];
+    }
+    let mut programs: Vec<Program> = Vec::new();
+    let mut least = u64::MAX;
+    for (program, _) in ranked(problem, sizes) {
+        let bytes = stored_bytes(problem.checked, &program.stored, sizes);
+        if bytes < least {
+            least = bytes;
+            programs.push(program);
+        }
+    }
+    if least > 0 {
+        programs.push(estimate::default(problem, sizes).into());
+    }
+    programs
+}
+
+/// Returns the bytes of workspace for these stored values at these sizes.
+pub fn stored_bytes(checked: &Checked, stored: &[u32], sizes: &[u64]) -> u64 {
+    if stored.is_empty() {
+        return 0;
+    }
+    let values = values(checked).into_iter();
+    let values = values.filter(|value| stored.contains(&value.number()));
+    let extent = |axis: AxisId| sizes.get(checked.extent(axis).index()).copied().unwrap_or(0);
+    let each = values.map(|value| {
+        let extents = value.axes.iter().map(|&axis| extent(axis));
+        let bytes = extents.fold(u64::from(value.element.size()), u64::saturating_mul);
+        bytes.checked_next_multiple_of(SCRATCH_ALIGNMENT).unwrap_or(u64::MAX)
+    });
+    each.fold(0, u64::saturating_add)
 }
 
 /// Returns the best program of each set of stored values by the estimate, with its seconds, fastest first. The program that stores nothing is
-/// among them. A set that needs more than so many bytes is not, nor one whose gaps alone take longer than that program.
-pub fn ranked(problem: &Problem<'_>, sizes: &[u64], most_bytes: u64) -> Vec<(Program, f64)> {
+/// among them. A set whose gaps alone take longer than that program is not.
+pub fn ranked(problem: &Problem<'_>, sizes: &[u64]) -> Vec<(Program, f64)> {
     let sheet = Datasheet::like(problem.machine);
     let sets = sets(problem.checked);
     if sets.is_empty() {
@@ -51,9 +82,6 @@ pub fn ranked(problem: &Problem<'_>, sizes: &[u64], most_bytes: u64) -> Vec<(Pro
         let Some(split) = lower::split(problem, &stored) else {
             continue;
         };
-        if bytes(problem, &split, sizes) > most_bytes {
-            continue;
-        }
         let stages = split.stages.iter().map(|stage| {
             if let Some((_, found)) = known.iter().find(|(op, _)| op == stage.op()) {
                 return *found;
@@ -70,16 +98,6 @@ pub fn ranked(problem: &Problem<'_>, sizes: &[u64], most_bytes: u64) -> Vec<(Pro
     }
     programs.sort_by(|a, b| a.1.total_cmp(&b.1));
     programs
-}
-
-/// The bytes of all stored values at these sizes.
-fn bytes(problem: &Problem<'_>, split: &Split, sizes: &[u64]) -> u64 {
-    let extent = |size: SizeId| sizes.get(size.index()).copied().unwrap_or(0);
-    let each = split.stored.iter().map(|value| {
-        let extents = value.axes.iter().map(|&axis| extent(problem.checked.extent(axis)));
-        extents.fold(u64::from(value.element.size()), u64::saturating_mul)
-    });
-    each.fold(0, u64::saturating_add)
 }
 
 fn best_of_stage(problem: &Problem<'_>, stage: &StageOp, sizes: &[u64]) -> Option<(Schedule, f64)> {
