@@ -3,7 +3,8 @@
 use super::describe::described;
 use super::model::device::Described;
 use crate::bench::Job;
-use energy_kernel_compiler::estimate::{Datasheet, latency};
+use energy_kernel_compiler::datasheet::Datasheet;
+use energy_kernel_compiler::estimate::latency;
 use energy_kernel_compiler::features::{self, Features, of_stage};
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::lower::{self, Stage};
@@ -72,7 +73,7 @@ impl<'a> Candidates<'a> {
     fn lower(&mut self, schedule: &Schedule) -> Result<Stage, lower::Error> {
         let problem = self.problem();
         let stage = lower::stage(&problem, schedule)?;
-        let features = of_stage(&problem, &stage, self.job.sizes);
+        let features = of_stage(&problem, schedule, &stage, self.job.sizes);
         self.features.insert(schedule.into(), features.into_iter().collect());
         Ok(stage)
     }

@@ -2,21 +2,19 @@
 
 use super::{StageOp, sets, values};
 use crate::check::Checked;
-use crate::estimate::{self, Datasheet};
+use crate::datasheet::Datasheet;
+use crate::estimate;
 use crate::ir::{AxisId, Op};
 use crate::kernel::SCRATCH_ALIGNMENT;
 use crate::lower;
 use crate::problem::Problem;
 use crate::schedule::{self, Program, Schedule};
 
-/// Seconds between two launches of a program on one stream: an assumption. Nothing here is measured.
-pub const GAP_S: f64 = 1e-6;
-
 /// Returns the estimated seconds of launches in sequence, from those of each on its own: one launch, all bodies, and the gaps between them.
 pub fn latency(each: impl IntoIterator<Item = f64>, sheet: &Datasheet) -> f64 {
     let bodies = each.into_iter().map(|seconds| (seconds - sheet.launch_s).max(0.0));
     let (total, launches) = bodies.fold((0.0, 0u32), |(total, launches), body| (total + body, launches + 1));
-    sheet.launch_s + total + GAP_S * f64::from(launches.saturating_sub(1))
+    sheet.launch_s + total + sheet.gap_s * f64::from(launches.saturating_sub(1))
 }
 
 /// Returns the programs to run untuned, best first by the estimate: a call runs the first one whose [stored values](stored_bytes) fit. Each stores

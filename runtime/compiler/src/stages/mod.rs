@@ -17,7 +17,7 @@ mod split;
 mod taken;
 mod values;
 
-pub use choice::{GAP_S, latency, ranked, stored_bytes, untuned};
+pub use choice::{latency, ranked, stored_bytes, untuned};
 pub use split::{Split, StageOp};
 pub use taken::Origin;
 pub use values::{Value, values};
