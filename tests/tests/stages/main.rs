@@ -112,7 +112,7 @@ fn an_untuned_operator_stores_what_would_take_far_longer_otherwise() {
         ("adapted_f16", &[512, 1024, 1024, 16], 1000.0),
         ("gated_layers_f16", &[64, 512, 1024, 512], 50.0),
         ("likeliest_f16", &[16, 512, 32000], 10.0),
-        ("nearest_row_f32", &[1024, 64, 512], 5.0),
+        ("nearest_row_f32", &[1024, 64, 512], 3.0),
         ("grouped_f16", &[256, 1024, 32], 0.99),
         ("response_norm_f32", &[2, 28, 28, 256], 10.0),
         ("attended_f32", &[512, 64, 512, 64], 10.0),
@@ -254,6 +254,63 @@ fn gathered_rows_are_multiplied_as_they_are() {
             assert_eq!(case.wrong(), None);
         }
     }
+}
+
+/// A cache file may hold any program. Each is lowered, or refused with an error.
+#[test]
+fn hostile_programs_are_refused() {
+    let mut random = StdRng::seed_from_u64(11);
+    let all = all();
+    let schedules = |checked: &Checked, specialisation: &Specialisation| {
+        schedule::space(&Problem::new(checked, specialisation, MACHINE))
+    };
+    let (mut refused, mut lowered) = (0, 0);
+    for (name, checked) in &all {
+        let sizes = random_sizes_of(checked, &SIZES, 3000, &mut random);
+        let specialisation = Specialisation::exact(&sizes);
+        let problem = Problem::new(checked, &specialisation, MACHINE);
+        let own = schedules(checked, &specialisation);
+        let (_, other) = all.choose(&mut random).expect("operators");
+        let foreign = schedules(
+            other,
+            &Specialisation::exact(&random_sizes_of(other, &SIZES, 3000, &mut random)),
+        );
+        let values: Vec<u32> = stages::values(checked).iter().map(stages::Value::number).collect();
+        for _ in 0..20 {
+            let count = random.random_range(0..4);
+            let stored: Vec<u32> = (0..count)
+                .map(|_| match values.choose(&mut random) {
+                    Some(&known) if random.random() => known,
+                    _ => random.random_range(0..checked.op().exprs.len() as u32 + 3),
+                })
+                .collect();
+            let stages = (0..random.random_range(0..5)).map(|_| {
+                let space = if random.random() { &own } else { &foreign };
+                *space.choose(&mut random).expect("a schedule")
+            });
+            let program = Program {
+                stages: stages.collect(),
+                stored,
+            };
+            match lower(&problem, &program) {
+                Err(_) => refused += 1,
+                Ok(kernel) => {
+                    assert!(program.is_valid(), "{name}: {program}");
+                    assert_eq!(kernel.launches.len(), program.stages.len());
+                    lowered += 1;
+                }
+            }
+        }
+        // Cycles cannot be written down: each stage reads what earlier ones stored. The order is part of the program.
+        if let [first, second, ..] = values[..] {
+            for stored in [vec![second, first], vec![first, first]] {
+                let stages = vec![own[0]; 3];
+                assert!(lower(&problem, Program { stored, stages }).is_err(), "{name}");
+            }
+        }
+    }
+    println!("{refused} refused, {lowered} lowered");
+    assert!(refused > 0 && lowered > 0);
 }
 
 #[test]

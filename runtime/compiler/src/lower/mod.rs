@@ -53,14 +53,14 @@ pub struct Stage {
 /// The program is not legal, or the specialisation belongs to another operator.
 pub fn lower(problem: &Problem<'_>, program: impl Into<Program>) -> Result<Kernel, Error> {
     let program = program.into();
+    let illegal = || Error::Illegal(program.to_string());
+    if !program.is_valid() {
+        return Err(illegal());
+    }
     if let Some(lone) = program.lone() {
         return Ok(assemble(vec![stage(problem, lone)?], problem.machine));
     }
-    let illegal = || Error::Illegal(program.to_string());
     let split = split(problem, &program.stored).ok_or_else(illegal)?;
-    if split.stages.len() != program.stages.len() {
-        return Err(illegal());
-    }
     let stages = split.stages.iter().zip(&program.stages).map(|(own, schedule)| {
         let specialisation = own.specialisation(problem.specialisation);
         stage(&Problem::new(&own.checked, &specialisation, problem.machine), schedule)
