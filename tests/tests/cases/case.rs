@@ -18,7 +18,7 @@
 //! `capability` and `schedule` are required.
 
 use energy_kernel_compiler::check::Checked;
-use energy_kernel_compiler::kernel::{Kernel, Parameter, ParameterValue};
+use energy_kernel_compiler::kernel::{Kernel, MOST_WORKSPACE, Parameter, ParameterValue};
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule::Program;
