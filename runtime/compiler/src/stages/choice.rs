@@ -56,7 +56,7 @@ pub fn stored_bytes(checked: &Checked, stored: &[u32], sizes: &[u64]) -> u64 {
 }
 
 /// Returns the best program of each set of stored values by the estimate, with its seconds, fastest first. The program that stores nothing is
-/// among them. A set whose gaps alone take longer than that program is not.
+/// among them. A set whose gaps and compulsory traffic alone take longer than that program is not.
 pub fn ranked(problem: &Problem<'_>, sizes: &[u64]) -> Vec<(Program, f64)> {
     let sheet = Datasheet::like(problem.machine);
     let sets = sets(problem.checked);
@@ -80,6 +80,10 @@ pub fn ranked(problem: &Problem<'_>, sizes: &[u64]) -> Vec<(Program, f64)> {
         let Some(split) = lower::split(problem, &stored) else {
             continue;
         };
+        let least = (split.stages.iter()).map(|stage| estimate::least(&stage.checked, &stage.sizes_at(sizes), &sheet));
+        if latency(least, &sheet) >= limit {
+            continue;
+        }
         let stages = split.stages.iter().map(|stage| {
             if let Some((_, found)) = known.iter().find(|(op, _)| op == stage.op()) {
                 return *found;
