@@ -1,9 +1,10 @@
 //! Stages: an operator that runs as several launches, because some of its values are stored in between.
 //!
 //! A *stored value* ([`Value`]) is a reduction, or what pointwise work makes of reductions over the same axes up to its next use. It is worth
-//! storing if another reduction uses it, if several elements of a result do, or if it stands beside a reduction over other terms. [`values()`] finds at most [`MOST_STORED`](crate::schedule::MOST_STORED) of them, so an operator
-//! has at most 15 [`sets`] besides the empty one. A value's number is the position of its expression in the operator, which is the same in
-//! the canonical form: renaming changes no number.
+//! storing if another reduction uses it, if several elements of a result do, or if it stands beside a reduction over other terms.
+//! [`values()`] finds at most [`MOST_STORED`](crate::schedule::MOST_STORED) of them, so an operator has at most 15 [`sets`] besides the empty
+//! one. A value's number is the position of its expression in the operator, which is the same in the canonical form: renaming changes no
+//! number.
 //!
 //! [`Split`] takes each stored value, and then the results, out of the operator as an operator of its own. Its inputs are those inputs of the
 //! operator that it uses, and what was stored before. So every stage has families, schedules, features and a fingerprint like any operator.
