@@ -174,7 +174,7 @@ impl StageTuning {
                         if let Some(shared) = job.stages {
                             shared.keep(stage, &device, &record);
                         }
-                        self.statistics.push(record.statistics.clone());
+                        self.statistics.push(record.statistics);
                         self.rejected.extend(record.rejected.iter().cloned());
                         record
                     }

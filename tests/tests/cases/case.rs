@@ -165,7 +165,7 @@ impl Compiled {
             );
         }
         let scratch = kernel
-            .scratch_bytes(&grids, &sizes, MOST_WORKSPACE)
+            .scratch_bytes(&grids, sizes, MOST_WORKSPACE)
             .expect("cases are small");
         for (number, (own, bytes)) in kernel.scratch.iter().zip(scratch).enumerate() {
             let zeroed = if own.content.is_zeroed() { ", zeroed" } else { "" };
