@@ -46,6 +46,18 @@ impl Simulated {
             counts: *counts,
         }
     }
+
+    /// The costs of a launch that follows another one of its program: the gap between them takes the place of a launch.
+    #[must_use]
+    pub fn after_another(self, profile: Profile) -> Simulated {
+        let sheet = profile.datasheet();
+        let saved = sheet.launch_s - sheet.gap_s;
+        Simulated {
+            latency_s: self.latency_s - saved,
+            energy_j: self.energy_j - sheet.constant_w * saved,
+            ..self
+        }
+    }
 }
 
 /// The work of a launch with these counted events.
@@ -181,5 +193,8 @@ mod tests {
         let sheet = Profile::Ampere.datasheet();
         assert_eq!(nothing.latency_s, sheet.launch_s);
         assert!((nothing.energy_j - sheet.constant_w * sheet.launch_s).abs() < 1e-12);
+        let later = nothing.after_another(Profile::Ampere);
+        assert!((later.latency_s - sheet.gap_s).abs() < 1e-15);
+        assert!((later.energy_j - sheet.constant_w * sheet.gap_s).abs() < 1e-12);
     }
 }

@@ -20,7 +20,7 @@ use super::work::Work;
 use crate::datasheet::Datasheet;
 
 /// The part of the data sheet's bandwidth of device memory that copies reach.
-const DRAM_REACHED: f64 = 0.9;
+pub(super) const DRAM_REACHED: f64 = 0.9;
 /// Bytes between a multiprocessor and L2 per clock, if it is alone (tuning guides of Ampere and Hopper).
 const L2_PORT: f64 = 64.0;
 /// Results per clock and multiprocessor of the unit of approximate functions.

@@ -78,6 +78,7 @@ pub use class::InstructionClass;
 pub use count::{ByClass, Count, Counts};
 pub use walk::{KnownArgument, count};
 
+use crate::check::Checked;
 use crate::families;
 use crate::kernel::ParameterValue;
 use crate::lower::{self, Stage};
@@ -277,7 +278,7 @@ pub fn of_stage(problem: &Problem<'_>, schedule: &Schedule, stage: &Stage, sizes
         Counts::default()
     };
     // Split-K partials are written and read in full sectors.
-    let left = stage.scratch.iter().map(|content| content.bytes(blocks));
+    let left = stage.scratch.iter().map(|content| content.bytes(blocks, sizes));
     let left = Count::exactly(left.map(|bytes| bytes.next_multiple_of(32)).sum());
     let compulsory = |count: Count| if runs { count.plus(left) } else { Count::default() };
     let threads = stage.launch.threads();
@@ -307,6 +308,11 @@ pub fn of_stage(problem: &Problem<'_>, schedule: &Schedule, stage: &Stage, sizes
         tail: if runs { 1.0 - waves / waves.ceil() } else { 0.0 },
         active_multiprocessors: blocks.min(machine.multiprocessors.into()) as u32,
     })
+}
+
+/// Returns the bytes of device memory that any kernel of an operator reads and writes: its inputs and outputs, in whole sectors.
+pub fn compulsory_bytes(checked: &Checked, sizes: &[u64]) -> Count {
+    compulsory::reads(checked, sizes).plus(compulsory::writes(checked, sizes))
 }
 
 /// The registers of a thread that ptxas needs beyond the values that are live at once: for addresses and moves.

@@ -17,12 +17,18 @@ impl < __Context > :: bincode :: Decode < __Context > for ScratchContent
             {
                 blocks : :: bincode :: Decode ::< __D :: Context >::
                 decode(decoder) ?,
+            }), 2u32 =>core :: result :: Result ::
+            Ok(Self ::Tensor
+            {
+                elements : :: bincode :: Decode ::< __D :: Context >::
+                decode(decoder) ?, element_bytes : :: bincode :: Decode ::<
+                __D :: Context >:: decode(decoder) ?,
             }), variant =>core :: result :: Result ::
             Err(:: bincode :: error :: DecodeError :: UnexpectedVariant
             {
                 found : variant, type_name : "ScratchContent", allowed : &::
                 bincode :: error :: AllowedEnumVariants :: Range
-                { min: 0, max: 1 }
+                { min: 0, max: 2 }
             })
         }
     }
@@ -46,12 +52,18 @@ for ScratchContent
             {
                 blocks : :: bincode :: BorrowDecode ::< __D :: Context >::
                 borrow_decode(decoder) ?,
+            }), 2u32 =>core :: result :: Result ::
+            Ok(Self ::Tensor
+            {
+                elements : :: bincode :: BorrowDecode ::< __D :: Context >::
+                borrow_decode(decoder) ?, element_bytes : :: bincode ::
+                BorrowDecode ::< __D :: Context >:: borrow_decode(decoder) ?,
             }), variant =>core :: result :: Result ::
             Err(:: bincode :: error :: DecodeError :: UnexpectedVariant
             {
                 found : variant, type_name : "ScratchContent", allowed : &::
                 bincode :: error :: AllowedEnumVariants :: Range
-                { min: 0, max: 1 }
+                { min: 0, max: 2 }
             })
         }
     }

@@ -16,6 +16,12 @@ impl :: bincode :: Encode for ScratchContent
                 < u32 as :: bincode :: Encode >:: encode(& (1u32), encoder) ?
                 ; :: bincode :: Encode :: encode(blocks, encoder) ?; core ::
                 result :: Result :: Ok(())
+            }, Self ::Tensor { elements, element_bytes }
+            =>{
+                < u32 as :: bincode :: Encode >:: encode(& (2u32), encoder) ?
+                ; :: bincode :: Encode :: encode(elements, encoder) ?; ::
+                bincode :: Encode :: encode(element_bytes, encoder) ?; core ::
+                result :: Result :: Ok(())
             },
         }
     }
