@@ -234,6 +234,15 @@ impl Team {
 
     // ------------------------------------------------------------------ reductions
 
+    /// `true` if the free axes of an expression are those of units.
+    fn of_units(&self, lowering: &Lowering<'_>, expr: ExprId) -> Result<bool, Error> {
+        let mut axes = lowering.checked.axes(expr).iter();
+        axes.try_fold(true, |so_far, axis| {
+            let binding = lowering.binding(axis)?;
+            Ok(so_far && binding.guard.is_none() && self.is_uniform(&binding.value))
+        })
+    }
+
     fn is_uniform(&self, value: &Linear) -> bool {
         value.terms().iter().all(|(reg, _)| self.uniform.contains(reg))
     }
@@ -524,6 +533,10 @@ impl Walker for Team {
 }
 
 impl Reducing for Team {
+    fn divides_many(&self, lowering: &Lowering<'_>, dividend: ExprId, divisor: ExprId) -> Result<bool, Error> {
+        Ok(self.of_units(lowering, divisor)? && !self.of_units(lowering, dividend)?)
+    }
+
     fn reduce(&mut self, lowering: &mut Lowering<'_>, expr: ExprId) -> Result<Option<Value>, Error> {
         let Some(free) = self.shared(lowering, expr)? else {
             return Ok(None);

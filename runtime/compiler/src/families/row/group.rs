@@ -433,6 +433,10 @@ impl Walker for Group {
 }
 
 impl Reduce for Group {
+    fn divides_many(&self, lowering: &Lowering<'_>, dividend: ExprId, divisor: ExprId) -> Result<bool, Error> {
+        Ok(self.same_for_all(lowering, divisor)? && !self.same_for_all(lowering, dividend)?)
+    }
+
     fn elements(&mut self, lowering: &mut Lowering<'_>, access: &Access) -> Few<Reg> {
         self.kept.kept_or_loaded(lowering, access)
     }
