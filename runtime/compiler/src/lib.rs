@@ -17,6 +17,7 @@
 
 pub mod bind;
 pub mod check;
+pub mod datasheet;
 pub mod element;
 pub mod estimate;
 pub(crate) mod families;

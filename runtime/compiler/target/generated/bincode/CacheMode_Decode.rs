@@ -1,0 +1,42 @@
+impl < __Context > :: bincode :: Decode < __Context > for CacheMode
+{
+    fn decode < __D : :: bincode :: de :: Decoder < Context = __Context > >
+    (decoder : & mut __D) ->core :: result :: Result < Self, :: bincode ::
+    error :: DecodeError >
+    {
+        let variant_index = < u32 as :: bincode :: Decode ::< __D :: Context
+        >>:: decode(decoder) ?; match variant_index
+        {
+            0u32 =>core :: result :: Result :: Ok(Self ::Cold {}), 1u32 =>core
+            :: result :: Result :: Ok(Self ::Warm {}), variant =>core ::
+            result :: Result ::
+            Err(:: bincode :: error :: DecodeError :: UnexpectedVariant
+            {
+                found : variant, type_name : "CacheMode", allowed : &::
+                bincode :: error :: AllowedEnumVariants :: Range
+                { min: 0, max: 1 }
+            })
+        }
+    }
+} impl < '__de, __Context > :: bincode :: BorrowDecode < '__de, __Context >
+for CacheMode
+{
+    fn borrow_decode < __D : :: bincode :: de :: BorrowDecoder < '__de,
+    Context = __Context > > (decoder : & mut __D) ->core :: result :: Result <
+    Self, :: bincode :: error :: DecodeError >
+    {
+        let variant_index = < u32 as :: bincode :: Decode ::< __D :: Context
+        >>:: decode(decoder) ?; match variant_index
+        {
+            0u32 =>core :: result :: Result :: Ok(Self ::Cold {}), 1u32 =>core
+            :: result :: Result :: Ok(Self ::Warm {}), variant =>core ::
+            result :: Result ::
+            Err(:: bincode :: error :: DecodeError :: UnexpectedVariant
+            {
+                found : variant, type_name : "CacheMode", allowed : &::
+                bincode :: error :: AllowedEnumVariants :: Range
+                { min: 0, max: 1 }
+            })
+        }
+    }
+}

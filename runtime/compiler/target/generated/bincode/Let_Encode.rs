@@ -1,0 +1,11 @@
+impl :: bincode :: Encode for Let
+{
+    fn encode < __E : :: bincode :: enc :: Encoder >
+    (& self, encoder : & mut __E) ->core :: result :: Result < (), :: bincode
+    :: error :: EncodeError >
+    {
+        :: bincode :: Encode :: encode(&self.name, encoder) ?; :: bincode ::
+        Encode :: encode(&self.axes, encoder) ?; :: bincode :: Encode ::
+        encode(&self.body, encoder) ?; core :: result :: Result :: Ok(())
+    }
+}

@@ -1,0 +1,18 @@
+impl :: bincode :: Encode for Mma
+{
+    fn encode < __E : :: bincode :: enc :: Encoder >
+    (& self, encoder : & mut __E) ->core :: result :: Result < (), :: bincode
+    :: error :: EncodeError >
+    {
+        :: bincode :: Encode :: encode(&self.block_rows, encoder) ?; ::
+        bincode :: Encode :: encode(&self.block_columns, encoder) ?; ::
+        bincode :: Encode :: encode(&self.block_depth, encoder) ?; :: bincode
+        :: Encode :: encode(&self.warp_rows, encoder) ?; :: bincode :: Encode
+        :: encode(&self.warp_columns, encoder) ?; :: bincode :: Encode ::
+        encode(&self.slice_k, encoder) ?; :: bincode :: Encode ::
+        encode(&self.stages, encoder) ?; :: bincode :: Encode ::
+        encode(&self.group, encoder) ?; :: bincode :: Encode ::
+        encode(&self.blocks, encoder) ?; :: bincode :: Encode ::
+        encode(&self.split_k, encoder) ?; core :: result :: Result :: Ok(())
+    }
+}

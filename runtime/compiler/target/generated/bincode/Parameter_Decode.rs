@@ -1,0 +1,29 @@
+impl < __Context > :: bincode :: Decode < __Context > for Parameter
+{
+    fn decode < __D : :: bincode :: de :: Decoder < Context = __Context > >
+    (decoder : & mut __D) ->core :: result :: Result < Self, :: bincode ::
+    error :: DecodeError >
+    {
+        core :: result :: Result ::
+        Ok(Self
+        {
+            value : :: bincode :: Decode :: decode(decoder) ?, bytes : ::
+            bincode :: Decode :: decode(decoder) ?,
+        })
+    }
+} impl < '__de, __Context > :: bincode :: BorrowDecode < '__de, __Context >
+for Parameter
+{
+    fn borrow_decode < __D : :: bincode :: de :: BorrowDecoder < '__de,
+    Context = __Context > > (decoder : & mut __D) ->core :: result :: Result <
+    Self, :: bincode :: error :: DecodeError >
+    {
+        core :: result :: Result ::
+        Ok(Self
+        {
+            value : :: bincode :: BorrowDecode ::< '_, __Context >::
+            borrow_decode(decoder) ?, bytes : :: bincode :: BorrowDecode ::<
+            '_, __Context >:: borrow_decode(decoder) ?,
+        })
+    }
+}

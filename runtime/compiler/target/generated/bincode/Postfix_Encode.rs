@@ -1,0 +1,27 @@
+impl :: bincode :: Encode for Postfix
+{
+    fn encode < __E : :: bincode :: enc :: Encoder >
+    (& self, encoder : & mut __E) ->core :: result :: Result < (), :: bincode
+    :: error :: EncodeError >
+    {
+        match self
+        {
+            Self ::Const(field_0)
+            =>{
+                < u32 as :: bincode :: Encode >:: encode(& (0u32), encoder) ?
+                ; :: bincode :: Encode :: encode(field_0, encoder) ?; core ::
+                result :: Result :: Ok(())
+            }, Self ::Size(field_0)
+            =>{
+                < u32 as :: bincode :: Encode >:: encode(& (1u32), encoder) ?
+                ; :: bincode :: Encode :: encode(field_0, encoder) ?; core ::
+                result :: Result :: Ok(())
+            }, Self ::Operation(field_0)
+            =>{
+                < u32 as :: bincode :: Encode >:: encode(& (2u32), encoder) ?
+                ; :: bincode :: Encode :: encode(field_0, encoder) ?; core ::
+                result :: Result :: Ok(())
+            },
+        }
+    }
+}

@@ -1,0 +1,17 @@
+impl :: bincode :: Encode for Record
+{
+    fn encode < __E : :: bincode :: enc :: Encoder >
+    (& self, encoder : & mut __E) ->core :: result :: Result < (), :: bincode
+    :: error :: EncodeError >
+    {
+        :: bincode :: Encode :: encode(&self.sizes, encoder) ?; :: bincode ::
+        Encode :: encode(&self.specialisation, encoder) ?; :: bincode ::
+        Encode :: encode(&self.front, encoder) ?; :: bincode :: Encode ::
+        encode(&self.rejected, encoder) ?; :: bincode :: Encode ::
+        encode(&self.statistics, encoder) ?; :: bincode :: Encode ::
+        encode(&self.measured_at, encoder) ?; :: bincode :: Encode ::
+        encode(&self.energy_measured, encoder) ?; :: bincode :: Encode ::
+        encode(&self.space_version, encoder) ?; core :: result :: Result ::
+        Ok(())
+    }
+}

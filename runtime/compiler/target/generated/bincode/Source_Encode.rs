@@ -1,0 +1,22 @@
+impl :: bincode :: Encode for Source
+{
+    fn encode < __E : :: bincode :: enc :: Encoder >
+    (& self, encoder : & mut __E) ->core :: result :: Result < (), :: bincode
+    :: error :: EncodeError >
+    {
+        match self
+        {
+            Self ::Input(field_0)
+            =>{
+                < u32 as :: bincode :: Encode >:: encode(& (0u32), encoder) ?
+                ; :: bincode :: Encode :: encode(field_0, encoder) ?; core ::
+                result :: Result :: Ok(())
+            }, Self ::Let(field_0)
+            =>{
+                < u32 as :: bincode :: Encode >:: encode(& (1u32), encoder) ?
+                ; :: bincode :: Encode :: encode(field_0, encoder) ?; core ::
+                result :: Result :: Ok(())
+            },
+        }
+    }
+}

@@ -1,0 +1,20 @@
+impl :: bincode :: Encode for UnaryOp
+{
+    fn encode < __E : :: bincode :: enc :: Encoder >
+    (& self, encoder : & mut __E) ->core :: result :: Result < (), :: bincode
+    :: error :: EncodeError >
+    {
+        match self
+        {
+            Self ::Neg
+            =>{
+                < u32 as :: bincode :: Encode >:: encode(& (0u32), encoder) ?
+                ; core :: result :: Result :: Ok(())
+            }, Self ::Not
+            =>{
+                < u32 as :: bincode :: Encode >:: encode(& (1u32), encoder) ?
+                ; core :: result :: Result :: Ok(())
+            },
+        }
+    }
+}
