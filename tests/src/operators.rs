@@ -235,6 +235,30 @@ pub fn cross_entropy_f32(logit: Tensor<f32, (R, C)>, label: Tensor<i64, (R,)>) -
     |r| peak[[r]] + ln(mass[[r]]) - logit[[r, label[[r]]]]
 }
 
+/// Sums over the sentences that lie one behind the other.
+#[energy_kernel]
+pub fn packed_sum_f32(
+    x: Tensor<f32, (T, D)>,
+    first: Tensor<i32, (B,)>,
+    last: Tensor<i32, (B,)>,
+) -> Tensor<f32, (B, D)> {
+    |b, d| {
+        sum(|t| {
+            if t >= first[[b]] && t < last[[b]] {
+                x[[t, d]]
+            } else {
+                0.0
+            }
+        })
+    }
+}
+
+/// The largest element so far.
+#[energy_kernel]
+pub fn running_max_f32(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R, C)> {
+    |r, c| max(|j: C| if j <= c { x[[r, j]] } else { f32::NEG_INFINITY })
+}
+
 /// The place of each column's largest element, and the smallest of each column.
 #[energy_kernel]
 pub fn column_extremes_f32(x: Tensor<f32, (B, R, C)>) -> (Tensor<i32, (B, C)>, Tensor<f32, (B, C)>) {

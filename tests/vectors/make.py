@@ -332,6 +332,20 @@ def cross_entropy(name, new):
     return Result("f32", peak + np.log(mass) - x[np.arange(6), label], 16.0)
 
 
+@case("packed_sum_f32")
+def packed_sum(name, new):
+    x = new.normal("x", "f32", 90, 20)
+    first = new.given("first", "i32", np.array([0, 31, 31, -4, 70], np.float64))
+    last = new.given("last", "i32", np.array([31, 31, 70, 2, 200], np.float64))
+    parts = [x[max(int(a), 0) : max(int(b), 0)].sum(0) for a, b in zip(first, last)]
+    return Result("f32", np.stack(parts), np.abs(x).sum(0).max())
+
+
+@case("running_max_f32")
+def running_max(name, new):
+    return Result("f32", np.maximum.accumulate(new.normal("x", "f32", 5, 70), 1))
+
+
 @case("column_extremes_f32")
 def column_extremes(name, new):
     x = new.random.integers(-30, 31, (2, 71, 20)).astype(np.float64)  # ties: the lowest index

@@ -7,11 +7,13 @@
 //! carry ([`Binding::guard`]: lanes beyond the end of a row, say). Any other read is made only where all
 //! conditions around it hold, and where its index is in range if that is known only at run time.
 
+mod bounds;
 mod exact;
 mod indices;
 mod read;
 mod reduction;
 
+pub use bounds::Bounds;
 pub use reduction::{Accumulator, identity, or_identity};
 
 use super::index::{IndexMath, Linear};

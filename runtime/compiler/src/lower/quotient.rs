@@ -1,8 +1,8 @@
 //! Quotients of binary32 by a divisor that many dividends share.
 //!
 //! `div.rn.f32` takes a dozen instructions and a branch. Of a shared divisor the reciprocal is computed once, as the sum of a number below it
-//! and the rest, to 2⁻⁴⁴ of its value. A quotient then takes three instructions and is rounded once, so it is within 2⁻¹⁶ of a unit in the last
-//! place of the correctly rounded one's error. Both parts have the divisor's sign and neither is 0, so zeros and infinities come out as of `div`.
+//! and the rest, to 2⁻⁴³ of its value. A quotient then takes three instructions, and its error exceeds half a unit in the last place by less than
+//! a 2¹⁶th of it. Both parts have the divisor's sign and neither is 0, so zeros and infinities come out as of `div`.
 //! A power of two keeps divisors away from the ends of the exponent range, where a reciprocal or its rest would not be normal.
 
 use super::value::Value;

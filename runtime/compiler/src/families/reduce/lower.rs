@@ -11,7 +11,7 @@ use super::{split, walk};
 use crate::families::row::Keep;
 use crate::ir::{AxisId, SizeId};
 use crate::lower::Error;
-use crate::lower::expression::{Binding, Lowering};
+use crate::lower::expression::{Binding, Bounds, Lowering};
 use crate::lower::grid::{Grid, volume_formula};
 use crate::lower::index::Linear;
 use crate::lower::online::sums::Walker;
@@ -91,22 +91,28 @@ fn of_elements(team: &mut Team, lowering: &mut Lowering<'_>, positions: &[usize]
     let axes: Vec<Vec<AxisId>> = positions.iter().map(|&position| walked(position)).collect();
     let bodies: Vec<_> = positions.iter().map(|&position| op.outputs[position].body).collect();
     let outside = team.enter(lowering, &axes[0], &bodies);
-    team.walk(lowering, &axes[0], Pace::Schedule, |team, lowering, steps| {
-        for step in steps {
-            let guard = lowering.both(step.guard, team.valid).map(held);
-            for (&position, axes) in positions.iter().zip(&axes) {
-                let mut elements = Vec::new();
-                for neighbour in 0..team.along() {
-                    elements.extend(values(team, lowering, position, &mut |team, lowering| {
-                        team.bind_lane(lowering, axes, step, neighbour);
-                        Ok(())
-                    })?);
+    team.walk(
+        lowering,
+        &axes[0],
+        &Bounds::default(),
+        Pace::Schedule,
+        |team, lowering, steps| {
+            for step in steps {
+                let guard = lowering.both(step.guard, team.valid).map(held);
+                for (&position, axes) in positions.iter().zip(&axes) {
+                    let mut elements = Vec::new();
+                    for neighbour in 0..team.along() {
+                        elements.extend(values(team, lowering, position, &mut |team, lowering| {
+                            team.bind_lane(lowering, axes, step, neighbour);
+                            Ok(())
+                        })?);
+                    }
+                    store(team, lowering, position, &step.coordinates, &elements, guard);
                 }
-                store(team, lowering, position, &step.coordinates, &elements, guard);
             }
-        }
-        Ok(())
-    })?;
+            Ok(())
+        },
+    )?;
     lowering.leave(outside);
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::families::formula::{Place, Symbol};
 use crate::families::row::Keep;
 use crate::ir::{AxisId, Expr, ExprId, ReduceOp, SizeId};
 use crate::lower::Error;
-use crate::lower::expression::{Accumulator, Binding, Lanes, Lowering, Reduce as Reducing, or_identity};
+use crate::lower::expression::{Accumulator, Binding, Bounds, Lanes, Lowering, Reduce as Reducing, or_identity};
 use crate::lower::index::Linear;
 use crate::lower::online::step::Step;
 use crate::lower::online::sums::Walker;
@@ -136,11 +136,12 @@ impl Team {
     // ------------------------------------------------------------------ walks
 
     /// Walks over all combinations of `axes`: `each` gets the steps of a turn. What is kept in registers is one turn; else a turn has
-    /// `unroll` steps, whose loads do not wait for each other.
+    /// `unroll` steps, whose loads do not wait for each other, and `bounds` leave out elements that do not count.
     pub fn walk(
         &mut self,
         lowering: &mut Lowering<'_>,
         axes: &[AxisId],
+        bounds: &Bounds,
         pace: Pace,
         each: impl FnOnce(&mut Team, &mut Lowering<'_>, &[Step]) -> Result<(), Error>,
     ) -> Result<(), Error> {
@@ -176,17 +177,21 @@ impl Team {
                     .collect();
                 each(self, lowering, &steps)
             }
-            (_, constant) => {
+            _ => {
                 let unroll = match pace {
                     Pace::Schedule => i64::from(self.schedule.unroll),
                     Pace::Slow => 1,
                 };
-                let start = lowering.math.operand(&mut lowering.b, &first);
+                let (skipped, chunks) = lowering.bounded_chunks(bounds, &extents, &chunks, self.along());
+                let start = lowering.math.operand(&mut lowering.b, &first.plus(&skipped));
                 let end = lowering.math.operand(&mut lowering.b, &chunks);
                 // The schedule sets the unroll factor. Left alone, ptxas unrolls further and spills.
                 let turns = Turns::new(start, end, stride * unroll).rolled();
                 let counter = lowering.b.begin_loop(lowering.math.class(), turns);
-                let whole = constant.is_some_and(|chunks| chunks % (stride * unroll) == 0);
+                let whole = skipped == Linear::constant(0)
+                    && chunks
+                        .as_constant()
+                        .is_some_and(|chunks| chunks % (stride * unroll) == 0);
                 let steps: Vec<Step> = (0..unroll)
                     .map(|number| {
                         let chunk = Linear::register(counter).plus_constant(number * stride);
@@ -306,7 +311,13 @@ impl Team {
         let ty = lowering.reduced_ty(expr);
         let partials: Vec<Partial> = units.iter().map(|_| Partial::new(self, lowering, *op, ty)).collect();
         let outside = self.enter(lowering, axes, &[*body]);
-        self.walk(lowering, axes, Pace::Schedule, |team, lowering, steps| {
+        let mut bounds = Vec::with_capacity(units.len());
+        for &unit in &units {
+            bind(self, lowering, unit);
+            bounds.push(self.bounds(lowering, *op, axes, *body)?);
+        }
+        let bounds = lowering.widest(bounds);
+        self.walk(lowering, axes, &bounds, Pace::Schedule, |team, lowering, steps| {
             for step in steps {
                 for (&unit, partial) in units.iter().zip(&partials) {
                     bind(team, lowering, unit);
@@ -333,6 +344,37 @@ impl Team {
         }
         bind(self, lowering, own);
         value.ok_or(Error::Unbound)
+    }
+
+    /// The bounds of the slowest of the axes that a reduction of the unit at hand runs over.
+    pub fn bounds(
+        &mut self,
+        lowering: &mut Lowering<'_>,
+        reduction: ReduceOp,
+        axes: &[AxisId],
+        body: ExprId,
+    ) -> Result<Bounds, Error> {
+        let Some(&slowest) = axes.first().filter(|_| self.schedule.keep == Keep::Reload) else {
+            return Ok(Bounds::default());
+        };
+        let mut bounds = lowering.bounds(reduction, slowest, axes, body, self)?;
+        // Neighbouring lanes stay side by side: they begin together, wherever each of them ends.
+        if let Some(lanes) = self.across {
+            let mut unbound = axes.to_vec();
+            for axis in lowering.checked.axes(body).iter().filter(|axis| !axes.contains(axis)) {
+                let binding = lowering.binding(axis)?;
+                unbound.extend(
+                    binding
+                        .value
+                        .terms()
+                        .iter()
+                        .any(|&(reg, _)| reg == lanes.register)
+                        .then_some(axis),
+                );
+            }
+            bounds.start = lowering.bounds(reduction, slowest, &unbound, body, self)?.start;
+        }
+        Ok(bounds)
     }
 
     /// Combines the accumulators of one reduction, one a unit: within warps by shuffles, across warps through shared memory.

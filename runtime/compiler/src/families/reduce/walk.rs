@@ -9,7 +9,7 @@ use super::team::{Pace, Partial, Team};
 use crate::element::Type;
 use crate::ir::ReduceOp;
 use crate::lower::Error;
-use crate::lower::expression::{Accumulator, Lowering};
+use crate::lower::expression::{Accumulator, Bounds, Lowering};
 use crate::lower::online::sums::{Member, Sum, Walker};
 use crate::lower::online::waves::{Joint, Wave};
 use crate::lower::value::{Value, class_of};
@@ -71,8 +71,18 @@ impl<'a> Walked<'a> {
         wave: &'a Wave,
     ) -> Result<Walked<'a>, Error> {
         let (mut walked, partials) = Walked::begun(team, lowering, joint, wave)?;
+        let mut bounds = Vec::new();
+        for unit in 0..team.count() {
+            team.turn_to(unit);
+            for member in walked.plain.iter().chain(walked.sums[0].iter().map(Sum::member)) {
+                team.bind_place(lowering, &member.place)?;
+                bounds.push(team.bounds(lowering, member.op, &member.axes, member.body)?);
+            }
+        }
+        team.turn_to(0);
+        let bounds = lowering.widest(bounds);
         let axes = &walked.plain.first().ok_or(Error::Unbound)?.axes;
-        team.walk(lowering, axes, Pace::Schedule, |team, lowering, steps| {
+        team.walk(lowering, axes, &bounds, Pace::Schedule, |team, lowering, steps| {
             // The loads of all steps come first, each for all units.
             for (number, member) in walked.plain.iter().enumerate() {
                 for step in steps {
@@ -186,16 +196,22 @@ fn finite_or_again(
     lowering.b.assign(move_of(class), sum.best, &[zero.operand]);
     team.bind_place(lowering, &member.place)?;
     let along = team.along();
-    let done = team.walk(lowering, &member.axes, Pace::Slow, |team, lowering, steps| {
-        for step in steps {
-            for neighbour in 0..along {
-                team.bind_lane(lowering, &member.axes, step, neighbour);
-                let value = lowering.value_as(member.body, member.ty, team)?;
-                sum.combine(lowering, value, &step.chunk);
+    let done = team.walk(
+        lowering,
+        &member.axes,
+        &Bounds::default(),
+        Pace::Slow,
+        |team, lowering, steps| {
+            for step in steps {
+                for neighbour in 0..along {
+                    team.bind_lane(lowering, &member.axes, step, neighbour);
+                    let value = lowering.value_as(member.body, member.ty, team)?;
+                    sum.combine(lowering, value, &step.chunk);
+                }
             }
-        }
-        Ok(())
-    });
+            Ok(())
+        },
+    );
     lowering.b.end();
     done.map(|()| sum)
 }
