@@ -2,6 +2,7 @@
 
 use super::shape::Shape;
 use crate::families::analysis::calls;
+use crate::families::family::first_of_each;
 use crate::families::row::Keep;
 use crate::problem::Problem;
 use bincode::{Decode, Encode};
@@ -71,8 +72,8 @@ pub(super) fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Reduce> {
     starts(problem, sizes).into_iter().next()
 }
 
-/// Lanes along the outputs where memory is contiguous along them; else blocks that share few, long rows. Enough blocks for all
-/// multiprocessors.
+/// Lanes along the outputs where memory is contiguous along them, as few as read whole sectors, or a warp; else blocks that share few, long
+/// rows. As many threads as the machine runs at once, or half of them.
 pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Reduce> {
     let shape = problem.shape(Shape::of);
     let Some(shape) = shape.as_ref().as_ref() else {
@@ -84,59 +85,57 @@ pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Reduce> {
         return Vec::new();
     }
     let widest = 16 / shape.element_bytes.min(16);
-    let points: Vec<(u32, u32, u32)> = if shape.reads_across && !shape.reads_along {
+    let mut shapes = Vec::new();
+    if shape.reads_across && !shape.reads_along {
         let last = shape.unit_dims.last().map_or(1, |size| sizes[size.index()]);
-        let vector = shape.across.min(widest);
-        // A warp reads whole sectors.
-        let narrow = (32 / (shape.element_bytes.min(16) * vector)).max(4);
-        let lanes = [32, narrow]
-            .into_iter()
-            .filter(|&lanes| u64::from(lanes * vector) < 2 * last.max(4));
-        let shapes = lanes.flat_map(move |lanes| [(8, lanes), (32, lanes), (2, lanes)]);
-        shapes.map(move |(threads, lanes)| (threads, lanes, vector)).collect()
+        let widest = shape.across.min(widest);
+        for vector in [widest, (widest / 2).max(1)] {
+            let narrow = (32 / (shape.element_bytes.min(16) * vector)).max(4);
+            let lanes = [narrow, 32].into_iter();
+            let fitting = lanes.filter(|&lanes| u64::from(lanes * vector) < 2 * last.max(4));
+            shapes.extend(fitting.map(|lanes| (lanes, vector)));
+        }
     } else if shape.reads_along && length >= 8192 && units < 4 * multiprocessors {
-        let vector = shape.along.min(widest);
-        [256, 512].map(|threads| (threads, 1, vector)).into()
-    } else {
-        return Vec::new();
-    };
+        shapes.push((1, shape.along.min(widest)));
+    }
     let mut starts = Vec::new();
-    for (threads, lanes, vector) in points {
-        let tiles = units.div_ceil(u64::from(if lanes > 1 { lanes * vector } else { 1 }));
-        let steps = length.div_ceil(u64::from(if lanes > 1 { threads } else { threads * vector }));
-        // Two blocks a multiprocessor, each of which has a few steps left.
-        let wanted = (2 * multiprocessors)
-            .div_ceil(tiles.max(1))
-            .min(steps.div_ceil(4))
-            .max(1);
-        let most = wanted.next_power_of_two().min(512) as u32;
-        for split_k in [most, most / 2, 1] {
-            for (keep, unroll) in [
-                (Keep::Registers, 1),
-                (Keep::Reload, 4),
-                (Keep::Reload, 2),
-                (Keep::Reload, 1),
-            ] {
-                starts.push(Reduce {
-                    threads,
-                    lanes,
-                    vector,
-                    keep,
-                    unroll,
-                    split_k,
-                });
+    for (lanes, vector) in shapes {
+        let across = if lanes > 1 {
+            units.div_ceil(u64::from(vector))
+        } else {
+            units
+        };
+        let along = if lanes > 1 { 1 } else { u64::from(vector) };
+        // A thread has a few elements left.
+        let most = length.div_ceil(4 * along).next_power_of_two();
+        let resident = (shape.resident_threads / across.max(1)).max(1).next_power_of_two();
+        for all in [resident.min(most), (resident / 2).min(most)] {
+            let blocks: &[u32] = if shape.splits { &[256, 32, 512] } else { &[1024] };
+            for block in blocks {
+                let threads = u64::from(block / lanes).clamp(1, all.max(u64::from(32 / lanes.min(32))));
+                let split_k = if shape.splits { (all / threads).clamp(1, 512) } else { 1 };
+                for (keep, unroll) in [(Keep::Registers, 1), (Keep::Reload, 4), (Keep::Reload, 1)] {
+                    starts.push(Reduce {
+                        threads: threads as u32,
+                        lanes,
+                        vector,
+                        keep,
+                        unroll,
+                        split_k: split_k as u32,
+                    });
+                }
             }
         }
     }
     // Rows that no blocks share are another family's.
     starts.retain(|point| shape.allows(point) && shape.suits(point));
-    starts.dedup();
+    starts = first_of_each(starts, |&point| point);
     starts.truncate(MOST_STARTS);
     starts
 }
 
 /// The most points that the estimate is asked to choose from.
-const MOST_STARTS: usize = 16;
+const MOST_STARTS: usize = 24;
 
 impl Shape {
     fn allows(&self, point: &Reduce) -> bool {
