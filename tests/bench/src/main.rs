@@ -3,6 +3,7 @@
 mod counted;
 mod models;
 mod random;
+mod roofline;
 mod runs;
 mod simulated;
 mod space;
@@ -30,8 +31,10 @@ fn main() -> ExitCode {
         ["simulated"] => simulated("hopper"),
         ["simulated", profile] => simulated(profile),
         ["ablation", trace] => ablation(Path::new(trace)),
+        ["roofline"] => roofline::table("H100"),
+        ["roofline", device] => roofline::table(device),
         _ => Err(
-            "usage: energy-kernel-bench traces TRACE [PART OF A SPACE'S NAME] | sweeps TRACE [MAPPING [TRUE ENERGY]] | ablation TRACE | simulated [PROFILE]"
+            "usage: energy-kernel-bench traces TRACE [PART OF A SPACE'S NAME] | sweeps TRACE [MAPPING [TRUE ENERGY]] | ablation TRACE | simulated [PROFILE] | roofline [DEVICE]"
                 .to_owned(),
         ),
     };

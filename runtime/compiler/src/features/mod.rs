@@ -75,6 +75,7 @@ pub use class::InstructionClass;
 pub use count::{ByClass, Count, Counts};
 pub use walk::{KnownArgument, count};
 
+use crate::check::Checked;
 use crate::kernel::ParameterValue;
 use crate::lower::{self, Stage};
 use crate::problem::Problem;
@@ -286,6 +287,11 @@ pub fn of_stage(problem: &Problem<'_>, stage: &Stage, sizes: &[u64]) -> Result<F
         tail: if runs { 1.0 - waves / waves.ceil() } else { 0.0 },
         active_multiprocessors: blocks.min(machine.multiprocessors.into()) as u32,
     })
+}
+
+/// Returns the compulsory bytes of device memory: every sector of the inputs that a call reads, and of its results, once.
+pub(crate) fn compulsory_bytes(checked: &Checked, sizes: &[u64]) -> Count {
+    compulsory::reads(checked, sizes).plus(compulsory::writes(checked, sizes))
 }
 
 /// Registers that ptxas needs beyond the live values: for addresses and moves.
