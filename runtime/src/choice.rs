@@ -26,7 +26,7 @@ use energy_kernel_compiler::repeated::repeated;
 use energy_kernel_compiler::size::{Sizes, Specialisation};
 use energy_kernel_compiler::tuning::{self, is_wide};
 use std::cmp::Reverse;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A call's requirements on a kernel besides its sizes.
@@ -353,6 +353,9 @@ pub(crate) fn untuned(
 fn unjustified(variant: &Variant, gpu: &Gpu, sizes: &[u64], kernel: Arc<Kernel>, key: KernelKey) -> Choice {
     Choice {
         operator: variant.name().to_owned(),
+        checked: variant.checked.clone(),
+        machine: gpu.machine(),
+        slow: OnceLock::new(),
         types: types(variant),
         repeated: repeated(&variant.checked, sizes),
         device: gpu.device_class().clone(),

@@ -40,6 +40,7 @@ pub mod repeated;
 pub mod roofline;
 pub mod schedule;
 pub mod size;
+pub mod slow;
 pub mod target;
 #[cfg(feature = "testing")]
 #[doc(hidden)]

@@ -1,0 +1,116 @@
+//! Kernels far from their roofline, and what to write instead.
+//!
+//! ```text
+//!   problem, schedule ─▶ estimate ÷ roofline > 4? ─▶ Slow ─▶ rewrite the operator, estimate again ─▶ Remedy
+//! ```
+//!
+//! A remedy is offered only if the estimate of the rewritten operator confirms it. Nothing here is measured.
+
+mod remedy;
+mod rewrite;
+
+pub use remedy::{Change, Remedy};
+
+use crate::check::Checked;
+use crate::datasheet::Datasheet;
+use crate::estimate;
+use crate::features;
+use crate::problem::Problem;
+use crate::roofline::Roofline;
+use crate::schedule::Schedule;
+use crate::size::Specialisation;
+use crate::target::Machine;
+use crate::text::quantity;
+use crate::tuning;
+use std::fmt::{Display, Formatter};
+
+/// A kernel that takes more than so many times its roofline is slow.
+pub const FACTOR: f64 = 4.0;
+
+/// A kernel that takes more than [`FACTOR`] times its roofline, by the estimate.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Slow {
+    /// The estimated seconds of a call.
+    pub seconds: f64,
+    /// The roofline of the operator.
+    pub roofline: Roofline,
+    /// What to write instead. `None` if no known remedy helps.
+    pub remedy: Option<Remedy>,
+}
+
+impl Slow {
+    /// Judges a schedule at these sizes (all of them, in the order of [`Op::sizes`](crate::ir::Op::sizes)). Returns `None` if it is near its
+    /// roofline, or has no estimate.
+    pub fn of(problem: &Problem<'_>, schedule: &Schedule, sizes: &[u64]) -> Option<Slow> {
+        let slow = Slow::without_remedy(problem, schedule, sizes)?;
+        Some(slow.with_remedy(problem, sizes))
+    }
+
+    /// Judges a schedule like [`of`](Slow::of), but looks for no remedy, which takes many estimates.
+    pub fn without_remedy(problem: &Problem<'_>, schedule: &Schedule, sizes: &[u64]) -> Option<Slow> {
+        let roofline = Roofline::of(problem.checked, sizes, &Datasheet::like(problem.machine));
+        let seconds = seconds(problem, schedule, sizes)?;
+        (seconds > FACTOR * roofline.seconds).then_some(Slow {
+            seconds,
+            roofline,
+            remedy: None,
+        })
+    }
+
+    /// Looks for a remedy.
+    #[must_use]
+    pub fn with_remedy(self, problem: &Problem<'_>, sizes: &[u64]) -> Slow {
+        Slow {
+            remedy: Remedy::find(problem, sizes, self.seconds),
+            ..self
+        }
+    }
+
+    /// The estimate as a multiple of the roofline.
+    pub fn factor(&self) -> f64 {
+        self.seconds / self.roofline.seconds
+    }
+}
+
+impl Display for Slow {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let decimals = usize::from(self.factor() < 10.0);
+        write!(
+            f,
+            "{:.decimals$} times its roofline by the estimate ({}; {}: at least {})",
+            self.factor(),
+            quantity(self.seconds, 0.0, "s"),
+            self.roofline.bound,
+            quantity(self.roofline.seconds, 0.0, "s"),
+        )?;
+        match &self.remedy {
+            Some(remedy) => write!(f, "; {remedy}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The estimated seconds of a schedule.
+fn seconds(problem: &Problem<'_>, schedule: &Schedule, sizes: &[u64]) -> Option<f64> {
+    let features = features::of(problem, schedule, sizes).ok()?;
+    Some(estimate::latency(
+        &features,
+        &estimate::Datasheet::like(problem.machine),
+    ))
+}
+
+/// The estimated seconds of the untuned kernel.
+fn untuned_seconds(checked: &Checked, sizes: &[u64], machine: Machine) -> Option<f64> {
+    let specialisation = untuned(checked, sizes);
+    let problem = Problem::new(checked, &specialisation, machine);
+    seconds(&problem, &estimate::default(&problem, sizes), sizes)
+}
+
+/// What an untuned kernel knows of a call with these sizes.
+fn untuned(checked: &Checked, sizes: &[u64]) -> Specialisation {
+    Specialisation {
+        wide: tuning::is_wide(checked, sizes),
+        ..tuning::untuned(checked, sizes)
+    }
+}
