@@ -22,7 +22,7 @@ fn places(expert: Tensor<i32, (A,)>) -> Tensor<i32, (A,)> {
 }
 
 /// Both first products of the experts: row `a` is of one token and one expert.
-#[energy_kernel(tune(T = [16, 4096], A = 32768, D = 2048, X = 128, F = 768))]
+#[energy_kernel(tune(T = 16, A = 128, D = 2048, X = 128, F = 768), tune(T = 4096, A = 32768, D = 2048, X = 128, F = 768))]
 fn experts_gate_and_up(
     x: Tensor<bf16, (T, D)>,
     gate: Tensor<bf16, (X, F, D)>,

@@ -120,10 +120,14 @@ fn matmul_batched(a: Tensor<f16, (B, M, K)>, b: Tensor<f16, (B, K, N)>) -> Tenso
     |i, m, n| sum(|k| a[[i, m, k]] * b[[i, k, n]])
 }
 
-/// The gradient of an embedding's row: each word sums the tokens that are it.
+/// Adds to the gradient of an embedding: each word sums the tokens that are it.
 #[energy_kernel(tune(T = 2048, V = 32000, D = 512))]
-fn embedding_gradient(token: Tensor<i32, (T,)>, dy: Tensor<f16, (T, D)>) -> Tensor<f32, (V, D)> {
-    |v, d| sum(|t| if token[[t]] == v { dy[[t, d]] } else { 0.0 })
+fn embedding_gradient(
+    token: Tensor<i32, (T,)>,
+    dy: Tensor<f16, (T, D)>,
+    before: Tensor<f32, (V, D)>,
+) -> Tensor<f32, (V, D)> {
+    |v, d| before[[v, d]] + sum(|t| if token[[t]] == v { dy[[t, d]] } else { 0.0 })
 }
 
 /// Two products in one: every value of the first is needed by each column of the second.

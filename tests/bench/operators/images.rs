@@ -17,7 +17,13 @@ fn max_pool(x: Tensor<f16, (B, C, H, W)>) -> Tensor<f16, (B, C, HO, WO)> {
 
 /// Pointwise convolutions.
 #[energy_kernel(
-    tune(B = [1, 32], C = 64, O = 256, H = 56, W = 56),
+    tune(B = [1, 32], C = 64, O = [64, 256], H = 56, W = 56),
+    tune(B = [1, 32], C = 256, O = [64, 128], H = 56, W = 56),
+    tune(B = [1, 32], C = 128, O = 512, H = 28, W = 28),
+    tune(B = [1, 32], C = 512, O = [128, 256], H = 28, W = 28),
+    tune(B = [1, 32], C = 256, O = 1024, H = 14, W = 14),
+    tune(B = [1, 32], C = 1024, O = [256, 512], H = 14, W = 14),
+    tune(B = [1, 32], C = 512, O = 2048, H = 7, W = 7),
     tune(B = [1, 32], C = 2048, O = 512, H = 7, W = 7)
 )]
 fn conv_1x1(
@@ -32,6 +38,8 @@ fn conv_1x1(
 #[energy_kernel(
     dims(TAPS = 3),
     tune(B = [1, 32], C = 64, O = 64, H = 56, W = 56),
+    tune(B = [1, 32], C = 128, O = 128, H = 28, W = 28),
+    tune(B = [1, 32], C = 256, O = 256, H = 14, W = 14),
     tune(B = [1, 32], C = 512, O = 512, H = 7, W = 7)
 )]
 fn conv_3x3(
@@ -42,10 +50,42 @@ fn conv_3x3(
     |b, o, h, v| relu(sum(|c, r, s| x.or(0.0)[[b, c, h + r - 1, v + s - 1]] * w[[o, c, r, s]]) + bias[[o]])
 }
 
-/// A convolution of 3 × 3 that halves the image, added to the residual.
+/// Pointwise convolutions of every other pixel, beside those that halve the image.
+#[energy_kernel(
+    dims(HO = (H - 1) / 2 + 1, WO = (W - 1) / 2 + 1),
+    tune(B = [1, 32], C = 256, O = 512, H = 56, W = 56),
+    tune(B = [1, 32], C = 512, O = 1024, H = 28, W = 28),
+    tune(B = [1, 32], C = 1024, O = 2048, H = 14, W = 14)
+)]
+fn conv_1x1_halving(
+    x: Tensor<f16, (B, C, H, W)>,
+    w: Tensor<f16, (O, C)>,
+    bias: Tensor<f32, (O,)>,
+) -> Tensor<f16, (B, O, HO, WO)> {
+    |b, o, h, v| sum(|c| x[[b, c, 2 * h, 2 * v]] * w[[o, c]]) + bias[[o]]
+}
+
+/// Convolutions of 3 × 3 that halve the image.
 #[energy_kernel(
     dims(HO = (H - 1) / 2 + 1, WO = (W - 1) / 2 + 1, TAPS = 3),
-    tune(B = [1, 32], C = 128, O = 128, H = 56, W = 56)
+    tune(B = [1, 32], C = 128, O = 128, H = 56, W = 56),
+    tune(B = [1, 32], C = 256, O = 256, H = 28, W = 28),
+    tune(B = [1, 32], C = 512, O = 512, H = 14, W = 14)
+)]
+fn conv_3x3_halving(
+    x: Tensor<f16, (B, C, H, W)>,
+    w: Tensor<f16, (O, C, TAPS, TAPS)>,
+    bias: Tensor<f32, (O,)>,
+) -> Tensor<f16, (B, O, HO, WO)> {
+    |b, o, h, v| {
+        relu(sum(|c, r, s| x.or(0.0)[[b, c, 2 * h + r - 1, 2 * v + s - 1]] * w[[o, c, r, s]]) + bias[[o]])
+    }
+}
+
+/// A convolution of 3 × 3 that halves the image, added to a residual.
+#[energy_kernel(
+    dims(HO = (H - 1) / 2 + 1, WO = (W - 1) / 2 + 1, TAPS = 3),
+    tune(B = 32, C = 128, O = 128, H = 56, W = 56)
 )]
 fn conv_residual(
     x: Tensor<f16, (B, C, H, W)>,

@@ -1,6 +1,7 @@
 //! Every operator of `operators/` beside its roofline: the schedule that runs untuned, and the best of a sample of its space. Estimates
 //! and published figures only; nothing here is measured.
 
+use crate::random::Random;
 use crate::strategies::median;
 use energy_kernel_build::names;
 use energy_kernel_build::scan::{Found, scan};
@@ -10,16 +11,22 @@ use energy_kernel_compiler::estimate::{self, Terms};
 use energy_kernel_compiler::features::{self, Features};
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::roofline::Roofline;
-use energy_kernel_compiler::schedule::{Schedule, space};
+use energy_kernel_compiler::schedule::{Schedule, space, starts};
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::Machine;
 use energy_kernel_compiler::text::quantity;
 use energy_kernel_compiler::tuning;
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The most schedules of a family that are estimated.
-const SAMPLE: usize = 24;
+/// The points of a family that are drawn, and the most neighbours of a point that are estimated.
+const SAMPLE: usize = 32;
+/// The most steps from the best point of a family to its best neighbour.
+const STEPS: usize = 4;
+/// Families whose best drawn point takes up to so many times the least estimate are searched further.
+const NEAR: f64 = 2.0;
+const SEED: u64 = 14;
 /// Beyond so many times its roofline an operator is listed.
 const SLOW: f64 = 4.0;
 /// A unit that is so busy bounds a kernel.
@@ -61,12 +68,15 @@ pub fn table(device: &str) -> Result<(), String> {
     if let Some(without) = found.without_tune.first() {
         return Err(format!("{} has no sizes; name them in `tune(…)`", without.name));
     }
-    let mut rows = Vec::new();
-    for operator in &found.operators {
-        for sizes in &operator.buckets {
-            rows.push(Row::of(operator, sizes, machine, &sheet)?);
-        }
-    }
+    let all = found
+        .operators
+        .iter()
+        .flat_map(|operator| operator.buckets.iter().map(move |sizes| (operator, sizes)));
+    let all: Vec<(&Found, &Vec<u64>)> = all.collect();
+    let rows = all
+        .into_par_iter()
+        .map(|(operator, sizes)| Row::of(operator, sizes, machine, &sheet))
+        .collect::<Result<Vec<Row>, String>>()?;
     print(device, &sheet, Found::functions(&found.operators), &rows);
     Ok(())
 }
@@ -88,11 +98,6 @@ impl Row {
             ..Specialisation::exact(sizes)
         };
         let problem = Problem::new(checked, &exact, machine);
-        let sampled = sample(space(&problem));
-        let all = sampled
-            .into_iter()
-            .filter_map(|schedule| Estimated::of(&problem, schedule, sizes).ok());
-        let best = all.min_by(|a, b| a.seconds.total_cmp(&b.seconds));
         let free = checked
             .op()
             .sizes
@@ -111,7 +116,7 @@ impl Row {
             sizes: free.join(" "),
             roofline: Roofline::of(checked, sizes, sheet),
             untuned,
-            best: best.ok_or_else(|| format!("{named}: no schedule can be lowered"))?,
+            best: best(&problem, sizes).ok_or_else(|| format!("{named}: no schedule can be lowered"))?,
         })
     }
 
@@ -124,17 +129,50 @@ impl Row {
     }
 }
 
-/// At most [`SAMPLE`] points of each family, evenly spaced in the order of its space.
-fn sample(space: Vec<Schedule>) -> Vec<Schedule> {
+/// The least estimate that a bounded search of a space finds: what runs without a search, points of each family drawn at random, and from
+/// the best of those by steps to the best neighbour, of each family that comes near.
+fn best(problem: &Problem<'_>, sizes: &[u64]) -> Option<Estimated> {
     let mut families: BTreeMap<&str, Vec<Schedule>> = BTreeMap::new();
-    for schedule in space {
+    for schedule in space(problem) {
         families.entry(schedule.family()).or_default().push(schedule);
     }
-    let each = families.into_values().flat_map(|points| {
-        let taken = points.len().min(SAMPLE);
-        (0..taken).map(move |number| points[number * points.len() / taken])
+    let estimated = |schedule| Estimated::of(problem, schedule, sizes).ok();
+    let starts = starts(problem, sizes);
+    let drawn = families.into_values().filter_map(|points| {
+        let own = starts.iter().filter(|start| start.family() == points[0].family());
+        let mut random = Random::new(SEED);
+        let sampled = random.shuffled(points.len()).into_iter().take(SAMPLE);
+        let all = own.copied().chain(sampled.map(|number| points[number]));
+        Some((least(all.filter_map(estimated))?, points))
     });
-    each.collect()
+    let drawn: Vec<(Estimated, Vec<Schedule>)> = drawn.collect();
+    let fastest = drawn.iter().map(|(best, _)| best.seconds).fold(f64::INFINITY, f64::min);
+    let near = drawn.into_iter().filter(|(best, _)| best.seconds <= NEAR * fastest);
+    let improved = near.map(|(best, points)| descended(best, &points, estimated));
+    least(improved)
+}
+
+/// Goes from a point to the fastest of its neighbours as long as that is faster.
+fn descended(mut best: Estimated, points: &[Schedule], estimated: impl Fn(Schedule) -> Option<Estimated>) -> Estimated {
+    let parameters = |schedule: &Schedule| -> Vec<String> {
+        let text = schedule.to_string();
+        text.split(' ').map(str::to_owned).collect()
+    };
+    let all: Vec<(Schedule, Vec<String>)> = points.iter().map(|point| (*point, parameters(point))).collect();
+    for _ in 0..STEPS {
+        let here = parameters(&best.schedule);
+        let differing = |there: &[String]| here.iter().zip(there).filter(|(a, b)| a != b).count();
+        let neighbours = all.iter().filter(|(_, there)| differing(there) == 1).take(SAMPLE);
+        match least(neighbours.filter_map(|(point, _)| estimated(*point))) {
+            Some(next) if next.seconds < best.seconds => best = next,
+            _ => break,
+        }
+    }
+    best
+}
+
+fn least(all: impl Iterator<Item = Estimated>) -> Option<Estimated> {
+    all.min_by(|a, b| a.seconds.total_cmp(&b.seconds))
 }
 
 impl Estimated {
@@ -186,8 +224,8 @@ fn print(device: &str, sheet: &Datasheet, functions: usize, rows: &[Row]) {
     println!(
         "Made by `energy-kernel-bench roofline {device}`. Published figures and estimates; nothing is measured. *Roofline*: launch + the longest of \
          compulsory bytes / bandwidth and necessary operations / rate,\nwith the rate of `mma.sync` for types that tensor cores multiply exactly. \
-         *Untuned*: the schedule that runs without a search, sizes as arguments. *Best*: the least estimate, sizes compiled in, among at most\n{SAMPLE} \
-         points of each family, evenly spaced in the order of its space. *Bound by*: what takes at least {:.0} % of the estimate.\n",
+         *Untuned*: the schedule that runs without a search, sizes as arguments. *Best*: the least estimate, sizes compiled in, of a seeded search: {SAMPLE} \
+         points of each family\nand up to {STEPS} steps to the best neighbour. *Bound by*: what takes at least {:.0} % of the estimate.\n",
         100.0 * BUSY
     );
     println!(
