@@ -7,30 +7,27 @@ use energy_kernel_build::names;
 use energy_kernel_build::scan::{Found, scan};
 use energy_kernel_build::sources::Sources;
 use energy_kernel_compiler::datasheet::Datasheet;
-use energy_kernel_compiler::estimate::{self, Terms};
-use energy_kernel_compiler::features::{self, Features};
+use energy_kernel_compiler::estimate::{self, Work};
+use energy_kernel_compiler::features;
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::roofline::Roofline;
 use energy_kernel_compiler::schedule::{Schedule, space, starts};
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::Machine;
-use energy_kernel_compiler::text::quantity;
 use energy_kernel_compiler::tuning;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The points of a family that are drawn, and the most neighbours of a point that are estimated.
-const SAMPLE: usize = 32;
+const SAMPLE: usize = 64;
 /// The most steps from the best point of a family to its best neighbour.
-const STEPS: usize = 4;
+const STEPS: usize = 8;
 /// Families whose best drawn point takes up to so many times the least estimate are searched further.
 const NEAR: f64 = 2.0;
 const SEED: u64 = 14;
 /// Beyond so many times its roofline an operator is listed.
 const SLOW: f64 = 4.0;
-/// A unit that is so busy bounds a kernel.
-const BUSY: f64 = 0.8;
 
 /// An operator at some sizes.
 struct Row {
@@ -46,7 +43,9 @@ struct Row {
 struct Estimated {
     schedule: Schedule,
     seconds: f64,
-    limits: String,
+    /// The busiest unit, and the part of the time for which it is busy.
+    unit: &'static str,
+    share: f64,
 }
 
 /// Prints the table of a GPU.
@@ -115,8 +114,9 @@ impl Row {
             name: operator.name.clone(),
             sizes: free.join(" "),
             roofline: Roofline::of(checked, sizes, sheet),
+            best: best(&problem, sizes, untuned.schedule)
+                .ok_or_else(|| format!("{named}: no schedule can be lowered"))?,
             untuned,
-            best: best(&problem, sizes).ok_or_else(|| format!("{named}: no schedule can be lowered"))?,
         })
     }
 
@@ -131,13 +131,14 @@ impl Row {
 
 /// The least estimate that a bounded search of a space finds: what runs without a search, points of each family drawn at random, and from
 /// the best of those by steps to the best neighbour, of each family that comes near.
-fn best(problem: &Problem<'_>, sizes: &[u64]) -> Option<Estimated> {
+fn best(problem: &Problem<'_>, sizes: &[u64], untuned: Schedule) -> Option<Estimated> {
     let mut families: BTreeMap<&str, Vec<Schedule>> = BTreeMap::new();
     for schedule in space(problem) {
         families.entry(schedule.family()).or_default().push(schedule);
     }
     let estimated = |schedule| Estimated::of(problem, schedule, sizes).ok();
-    let starts = starts(problem, sizes);
+    let mut starts = starts(problem, sizes);
+    starts.push(untuned);
     let drawn = families.into_values().filter_map(|points| {
         let own = starts.iter().filter(|start| start.family() == points[0].family());
         let mut random = Random::new(SEED);
@@ -177,112 +178,91 @@ fn least(all: impl Iterator<Item = Estimated>) -> Option<Estimated> {
 
 impl Estimated {
     fn of(problem: &Problem<'_>, schedule: Schedule, sizes: &[u64]) -> Result<Estimated, features::Error> {
-        let features = features::of(problem, &schedule, sizes)?;
-        let sheet = estimate::Datasheet::like(problem.machine);
-        let seconds = estimate::latency(&features, &sheet);
+        let sheet = Datasheet::like(problem.machine);
+        let work = Work::of(&features::of(problem, &schedule, sizes)?);
+        let seconds = work.seconds(&sheet);
+        let launch = ("launch", sheet.launch_s);
+        let units = work.busy(&sheet).into_iter().map(|(unit, busy)| (unit.name(), busy));
+        let (unit, busy) = units.fold(launch, |most, one| if one.1 > most.1 { one } else { most });
         Ok(Estimated {
             schedule,
             seconds,
-            limits: limits(&features, &sheet, seconds),
+            unit,
+            share: busy / seconds,
         })
     }
-}
 
-/// The units that are busy for most of a kernel's time.
-fn limits(features: &Features, sheet: &estimate::Datasheet, seconds: f64) -> String {
-    let terms = Terms::of_block(features, sheet);
-    let clocks = |clocks: f64| clocks / sheet.clock_hz;
-    let per_multiprocessor = (features.blocks as f64 / f64::from(sheet.multiprocessors)).max(1.0);
-    let busy = [
-        ("launch", sheet.launch_s),
-        ("issue", clocks(terms.issue * per_multiprocessor)),
-        ("pipes", clocks(terms.pipes * per_multiprocessor)),
-        ("tensor cores", clocks(terms.matrix * per_multiprocessor)),
-        ("shared memory", clocks(terms.shared * per_multiprocessor)),
-        ("L2 port", clocks(terms.l2_port * per_multiprocessor)),
-        ("latency of a warp", clocks(terms.alone * features.waves.max(1.0))),
-        ("L2", features.l2_bytes().likely / sheet.l2_bandwidth),
-        ("memory", features.dram_bytes().likely / sheet.dram_bandwidth),
-    ];
-    let body = (seconds - sheet.launch_s).max(sheet.launch_s);
-    let most: Vec<&str> = busy
-        .iter()
-        .filter(|(_, time)| *time >= BUSY * body)
-        .map(|(name, _)| *name)
-        .collect();
-    if most.is_empty() {
-        "–".to_owned()
-    } else {
-        most.join(", ")
+    /// The busiest unit and its part of the time.
+    fn bound(&self) -> String {
+        format!("{} {:.0} %", self.unit, 100.0 * self.share)
     }
 }
 
 fn print(device: &str, sheet: &Datasheet, functions: usize, rows: &[Row]) {
-    let ratios = || rows.iter().map(Row::ratio);
-    let best = || rows.iter().map(Row::best_ratio);
     println!("# Rooflines and estimates: {}\n", sheet.name);
     println!(
-        "Made by `energy-kernel-bench roofline {device}`. Published figures and estimates; nothing is measured. *Roofline*: launch + the longest of \
-         compulsory bytes / bandwidth and necessary operations / rate,\nwith the rate of `mma.sync` for types that tensor cores multiply exactly. \
-         *Untuned*: the schedule that runs without a search, sizes as arguments. *Best*: the least estimate, sizes compiled in, of a seeded search: {SAMPLE} \
-         points of each family\nand up to {STEPS} steps to the best neighbour. *Bound by*: what takes at least {:.0} % of the estimate.\n",
-        100.0 * BUSY
+        "Made by `energy-kernel-bench roofline {device}`. Published figures and estimates; nothing is measured.\n\n\
+         - *Roofline*: launch + the longest of compulsory bytes / bandwidth and necessary operations / rate. The rate of types that tensor cores multiply exactly is that of \
+         `mma.sync`, {:.0} % of the data sheet's.\n\
+         - *Untuned*: the schedule that runs without a search, sizes as arguments.\n\
+         - *Best*: the least estimate that a seeded search finds, sizes compiled in: {SAMPLE} points of each family, and up to {STEPS} steps to the best neighbour.\n\
+         - *Busiest*: the busiest unit and its part of the estimate. A small part means that latencies bound the kernel.\n",
+        100.0 * sheet.mma_share
     );
+    println!("## Summary\n\n{functions} operators, {} rows.\n", rows.len());
+    println!("| × roofline | median | most | beyond 1.5 | beyond 2 | beyond {SLOW} |\n|---|---|---|---|---|---|");
+    summary("untuned", rows, Row::ratio);
+    summary("best", rows, Row::best_ratio);
     println!(
-        "{functions} operators, {} rows. Medians: {:.2} × the roofline untuned, {:.2} × the best.",
-        rows.len(),
-        median(ratios()),
-        median(best())
-    );
-    for most in [1.5, 2.0, SLOW] {
-        let within = |ratios: &mut dyn Iterator<Item = f64>| ratios.filter(|ratio| *ratio <= most).count();
-        println!(
-            "Within {most} ×: {} untuned, {} best.",
-            within(&mut ratios()),
-            within(&mut best())
-        );
-    }
-    println!(
-        "\n## Beyond {SLOW} × untuned\n\n| operator | sizes | untuned | best | untuned family | best family | bound by |\n|---|---|---|---|---|---|---|"
+        "\n## Untuned beyond {SLOW} ×\n\n\
+         | operator | sizes | roofline, µs | by | untuned × | family | busiest | best × | family | busiest |\n|---|---|---|---|---|---|---|---|---|---|"
     );
     let mut slow: Vec<&Row> = rows.iter().filter(|row| row.ratio() > SLOW).collect();
     slow.sort_by(|a, b| b.ratio().total_cmp(&a.ratio()));
     for row in slow {
-        println!(
-            "| {} | {} | {} × | {} × | {} | {} | {} |",
-            row.name,
-            row.sizes,
-            times(row.ratio()),
-            times(row.best_ratio()),
-            row.untuned.schedule.family(),
-            row.best.schedule.family(),
-            row.untuned.limits
-        );
+        let [untuned, best] = [&row.untuned, &row.best].map(|one| one.schedule.family());
+        println!("{}", row.line(untuned, best));
     }
     let mut model = "";
     for row in rows {
         if row.model != model {
             model = &row.model;
             println!(
-                "\n## {model}\n\n| operator | sizes | roofline | by | untuned | × | bound by | best | × | bound by | untuned schedule | best schedule |\n\
-                 |---|---|---|---|---|---|---|---|---|---|---|---|"
+                "\n## {model}\n\n\
+                 | operator | sizes | roofline, µs | by | untuned × | schedule | busiest | best × | schedule | busiest |\n|---|---|---|---|---|---|---|---|---|---|"
             );
         }
-        println!(
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
-            row.name,
-            row.sizes,
-            quantity(row.roofline.seconds, 0.0, "s"),
-            row.roofline.bound,
-            quantity(row.untuned.seconds, 0.0, "s"),
-            times(row.ratio()),
-            row.untuned.limits,
-            quantity(row.best.seconds, 0.0, "s"),
-            times(row.best_ratio()),
-            row.best.limits,
-            row.untuned.schedule,
-            row.best.schedule,
-        );
+        let [untuned, best] = [&row.untuned, &row.best].map(|one| one.schedule.to_string());
+        println!("{}", row.line(&untuned, &best));
+    }
+}
+
+fn summary(name: &str, rows: &[Row], ratio: fn(&Row) -> f64) {
+    let beyond = |most: f64| rows.iter().filter(|row| ratio(row) > most).count();
+    println!(
+        "| {name} | {} | {} | {} | {} | {} |",
+        times(median(rows.iter().map(ratio))),
+        times(rows.iter().map(ratio).fold(0.0, f64::max)),
+        beyond(1.5),
+        beyond(2.0),
+        beyond(SLOW)
+    );
+}
+
+impl Row {
+    /// A line of a table. `untuned` and `best` name the schedules.
+    fn line(&self, untuned: &str, best: &str) -> String {
+        format!(
+            "| {} | {} | {:.2} | {} | {} | {untuned} | {} | {} | {best} | {} |",
+            self.name,
+            self.sizes,
+            1e6 * self.roofline.seconds,
+            self.roofline.bound,
+            times(self.ratio()),
+            self.untuned.bound(),
+            times(self.best_ratio()),
+            self.best.bound(),
+        )
     }
 }
 

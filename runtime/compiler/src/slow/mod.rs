@@ -94,10 +94,7 @@ impl Display for Slow {
 /// The estimated seconds of a schedule.
 fn seconds(problem: &Problem<'_>, schedule: &Schedule, sizes: &[u64]) -> Option<f64> {
     let features = features::of(problem, schedule, sizes).ok()?;
-    Some(estimate::latency(
-        &features,
-        &estimate::Datasheet::like(problem.machine),
-    ))
+    Some(estimate::latency(&features, &Datasheet::like(problem.machine)))
 }
 
 /// The estimated seconds of the untuned kernel.
