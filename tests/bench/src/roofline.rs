@@ -203,7 +203,7 @@ fn print(device: &str, sheet: &Datasheet, functions: usize, rows: &[Row]) {
     println!(
         "Made by `energy-kernel-bench roofline {device}`. Published figures and estimates; nothing is measured.\n\n\
          - *Roofline*: launch + the longest of compulsory bytes / bandwidth and necessary operations / rate. The rate of types that tensor cores multiply exactly is that of \
-         `mma.sync`, {:.0} % of the data sheet's.\n\
+         `mma.sync`, {:.0} % of the data sheet's; rows bound by tensor cores are those that `wgmma` would lower on Hopper.\n\
          - *Untuned*: the schedule that runs without a search, sizes as arguments.\n\
          - *Best*: the least estimate that a seeded search finds, sizes compiled in: {SAMPLE} points of each family, and up to {STEPS} steps to the best neighbour.\n\
          - *Busiest*: the busiest unit and its part of the estimate. A small part means that latencies bound the kernel.\n",
