@@ -46,8 +46,8 @@ impl Judged<'_> {
             wide: tuning::is_wide(checked, sizes),
             ..tuning::untuned(checked, sizes)
         };
-        let problem = Problem::new(checked, &untuned, machine);
-        judge(&problem, &estimate::default(&problem, sizes), sizes)
+        let (untuned, schedule) = estimate::untuned(checked, &untuned, machine, sizes);
+        judge(&Problem::new(checked, &untuned, machine), &schedule, sizes)
     }
 
     /// The kernel and the verdict on it, in a line.

@@ -324,9 +324,8 @@ pub(crate) fn untuned(
     };
     let machine = gpu.machine();
     let near = estimate::near(&variant.checked, &specialisation, sizes);
-    let schedule = gpu.kernels().schedule(variant.number, &specialisation, &near, || {
-        estimate::default(&Problem::new(&variant.checked, &specialisation, machine), &near)
-    });
+    let choose = || estimate::untuned(&variant.checked, &specialisation, machine, &near);
+    let (specialisation, schedule) = gpu.kernels().schedule(variant.number, &specialisation, &near, choose);
     let key = KernelKey {
         operator: variant.number,
         specialisation,

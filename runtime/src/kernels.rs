@@ -29,7 +29,7 @@ type ScheduleKey = (u64, Specialisation, Vec<u64>);
 #[derive(Default)]
 pub(crate) struct Kernels {
     /// The schedules of untuned kernels.
-    schedules: Mutex<HashMap<ScheduleKey, Schedule>>,
+    schedules: Mutex<HashMap<ScheduleKey, (Specialisation, Schedule)>>,
     compiled: Mutex<HashMap<KernelKey, Arc<Kernel>>>,
     loaded: Mutex<HashMap<KernelKey, LoadedModule>>,
     /// Tuned kernels that the device refused, with the reason. Another attempt would cost another compilation.
@@ -37,26 +37,26 @@ pub(crate) struct Kernels {
 }
 
 impl Kernels {
-    /// Returns the schedule of an untuned kernel, chosen once for all calls near these sizes.
+    /// Returns the schedule of an untuned kernel and its specialisation, chosen once for all calls near these sizes.
     pub fn schedule(
         &self,
         operator: u64,
         specialisation: &Specialisation,
         near: &[u64],
-        choose: impl FnOnce() -> Schedule,
-    ) -> Schedule {
+        choose: impl FnOnce() -> (Specialisation, Schedule),
+    ) -> (Specialisation, Schedule) {
         let key = (operator, specialisation.clone(), near.to_vec());
-        if let Some(schedule) = lock(&self.schedules).get(&key) {
-            return *schedule;
+        if let Some(chosen) = lock(&self.schedules).get(&key) {
+            return chosen.clone();
         }
         // Not under the lock, because it takes milliseconds. Two threads choose the same schedule.
-        let schedule = choose();
+        let chosen = choose();
         let mut schedules = lock(&self.schedules);
         if schedules.len() >= MOST_SCHEDULES {
             schedules.clear();
         }
-        schedules.insert(key, schedule);
-        schedule
+        schedules.insert(key, chosen.clone());
+        chosen
     }
 
     /// Returns a compiled kernel. One kernel serves many sizes.

@@ -32,7 +32,7 @@ pub fn choose(found: &Found, contents: &Contents, sizes: &[u64], machine: Machin
     }
     let specialisation = untuned_specialisation(found, sizes);
     let near = estimate::near(&found.checked, &specialisation, sizes);
-    let schedule = estimate::default(&Problem::new(&found.checked, &specialisation, machine), &near);
+    let (specialisation, schedule) = estimate::untuned(&found.checked, &specialisation, machine, &near);
     let kernel = lower(&Problem::new(&found.checked, &specialisation, machine), schedule).into_diagnostic()?;
     Ok(Chosen {
         kernel,

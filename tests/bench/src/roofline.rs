@@ -89,9 +89,10 @@ impl Row {
             wide,
             ..tuning::untuned(checked, sizes)
         };
+        let near = estimate::near(checked, &untuned, sizes);
+        let (untuned, schedule) = estimate::untuned(checked, &untuned, machine, &near);
         let problem = Problem::new(checked, &untuned, machine);
-        let default = estimate::default(&problem, &estimate::near(checked, &untuned, sizes));
-        let untuned = Estimated::of(&problem, default, sizes).map_err(|problem| format!("{named}: {problem}"))?;
+        let untuned = Estimated::of(&problem, schedule, sizes).map_err(|problem| format!("{named}: {problem}"))?;
         let exact = Specialisation {
             wide,
             ..Specialisation::exact(sizes)

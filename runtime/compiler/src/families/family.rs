@@ -1,5 +1,6 @@
 //! A family of kernels: what the table in the parent module asks of each.
 
+use crate::ir::SizeId;
 use crate::lower::Error;
 use crate::lower::expression::Lowering;
 use crate::lower::grid::Grid;
@@ -33,6 +34,12 @@ pub(crate) trait Family: Copy + Sized {
     fn wave_bytes(&self, problem: &Problem<'_>, sizes: &[u64], at_once: u64) -> Option<f64> {
         let _ = (problem, sizes, at_once);
         None
+    }
+
+    /// The sizes whose largest values, if known, would make points legal that may be better than this one.
+    fn bounded(&self, problem: &Problem<'_>) -> Vec<SizeId> {
+        let _ = problem;
+        Vec::new()
     }
 
     /// Lowers the operator to an entry with this name.

@@ -99,9 +99,8 @@ fn seconds(problem: &Problem<'_>, schedule: &Schedule, sizes: &[u64]) -> Option<
 
 /// The estimated seconds of the untuned kernel.
 fn untuned_seconds(checked: &Checked, sizes: &[u64], machine: Machine) -> Option<f64> {
-    let specialisation = untuned(checked, sizes);
-    let problem = Problem::new(checked, &specialisation, machine);
-    seconds(&problem, &estimate::default(&problem, sizes), sizes)
+    let (specialisation, schedule) = estimate::untuned(checked, &untuned(checked, sizes), machine, sizes);
+    seconds(&Problem::new(checked, &specialisation, machine), &schedule, sizes)
 }
 
 /// What an untuned kernel knows of a call with these sizes.

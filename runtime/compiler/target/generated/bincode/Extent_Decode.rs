@@ -17,11 +17,17 @@ impl < __Context > :: bincode :: Decode < __Context > for Extent
             {
                 multiple_of : :: bincode :: Decode ::< __D :: Context >::
                 decode(decoder) ?,
+            }), 2u32 =>core :: result :: Result ::
+            Ok(Self ::AtMost
+            {
+                multiple_of : :: bincode :: Decode ::< __D :: Context >::
+                decode(decoder) ?, most : :: bincode :: Decode ::< __D ::
+                Context >:: decode(decoder) ?,
             }), variant =>core :: result :: Result ::
             Err(:: bincode :: error :: DecodeError :: UnexpectedVariant
             {
                 found : variant, type_name : "Extent", allowed : &:: bincode
-                :: error :: AllowedEnumVariants :: Range { min: 0, max: 1 }
+                :: error :: AllowedEnumVariants :: Range { min: 0, max: 2 }
             })
         }
     }
@@ -45,11 +51,17 @@ for Extent
             {
                 multiple_of : :: bincode :: BorrowDecode ::< __D :: Context
                 >:: borrow_decode(decoder) ?,
+            }), 2u32 =>core :: result :: Result ::
+            Ok(Self ::AtMost
+            {
+                multiple_of : :: bincode :: BorrowDecode ::< __D :: Context
+                >:: borrow_decode(decoder) ?, most : :: bincode ::
+                BorrowDecode ::< __D :: Context >:: borrow_decode(decoder) ?,
             }), variant =>core :: result :: Result ::
             Err(:: bincode :: error :: DecodeError :: UnexpectedVariant
             {
                 found : variant, type_name : "Extent", allowed : &:: bincode
-                :: error :: AllowedEnumVariants :: Range { min: 0, max: 1 }
+                :: error :: AllowedEnumVariants :: Range { min: 0, max: 2 }
             })
         }
     }

@@ -16,6 +16,12 @@ impl :: bincode :: Encode for Extent
                 < u32 as :: bincode :: Encode >:: encode(& (1u32), encoder) ?
                 ; :: bincode :: Encode :: encode(multiple_of, encoder) ?; core
                 :: result :: Result :: Ok(())
+            }, Self ::AtMost { multiple_of, most }
+            =>{
+                < u32 as :: bincode :: Encode >:: encode(& (2u32), encoder) ?
+                ; :: bincode :: Encode :: encode(multiple_of, encoder) ?; ::
+                bincode :: Encode :: encode(most, encoder) ?; core :: result
+                :: Result :: Ok(())
             },
         }
     }
