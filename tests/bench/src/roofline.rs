@@ -18,6 +18,7 @@ use energy_kernel_compiler::tuning;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The points of a family that are drawn, and the most neighbours of a point that are estimated.
 const SAMPLE: usize = 64;
@@ -37,6 +38,8 @@ struct Row {
     roofline: Roofline,
     untuned: Estimated,
     best: Estimated,
+    /// The time that choosing the untuned schedule took on this machine.
+    chosen_in: Duration,
 }
 
 /// A schedule with its estimate.
@@ -77,6 +80,13 @@ pub fn table(device: &str) -> Result<(), String> {
         .map(|(operator, sizes)| Row::of(operator, sizes, machine, &sheet))
         .collect::<Result<Vec<Row>, String>>()?;
     print(device, &sheet, Found::functions(&found.operators), &rows);
+    // Not in the table, which is the same on every machine.
+    let milliseconds = || rows.iter().map(|row| 1e3 * row.chosen_in.as_secs_f64());
+    eprintln!(
+        "untuned schedules were chosen in {:.1} ms in the median, {:.1} ms at most",
+        median(milliseconds()),
+        milliseconds().fold(0.0, f64::max)
+    );
     Ok(())
 }
 
@@ -90,7 +100,9 @@ impl Row {
             ..tuning::untuned(checked, sizes)
         };
         let near = estimate::near(checked, &untuned, sizes);
+        let start = Instant::now();
         let (untuned, schedule) = estimate::untuned(checked, &untuned, machine, &near);
+        let chosen_in = start.elapsed();
         let problem = Problem::new(checked, &untuned, machine);
         let untuned = Estimated::of(&problem, schedule, sizes).map_err(|problem| format!("{named}: {problem}"))?;
         let exact = Specialisation {
@@ -118,6 +130,7 @@ impl Row {
             best: best(&problem, sizes, untuned.schedule)
                 .ok_or_else(|| format!("{named}: no schedule can be lowered"))?,
             untuned,
+            chosen_in,
         })
     }
 

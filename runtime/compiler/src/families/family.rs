@@ -63,6 +63,9 @@ pub(crate) enum Work {
 /// The most blocks that a point may name. No machine holds more at once, and counters of 32 bits reach beyond them.
 pub(crate) const MOST_BLOCKS: u32 = 1 << 22;
 
+/// The most points of a family that the estimate chooses among without a search: each is lowered, which takes a millisecond or so.
+pub(crate) const MOST_STARTS: usize = 8;
+
 /// Block limits that are tried: none (0), half of all resident blocks, all of them.
 pub(crate) fn block_counts(all: u32) -> impl Iterator<Item = u32> + Clone {
     // Half of one is none.

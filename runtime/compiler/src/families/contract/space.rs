@@ -1,7 +1,7 @@
 //! The family `contract`: sums of products, in tiles.
 
 use crate::families::family::Family;
-use crate::families::family::{MOST_BLOCKS, first_of_each};
+use crate::families::family::{MOST_BLOCKS, MOST_STARTS, first_of_each};
 use crate::families::mma::Mma;
 use crate::lower::tile::arrival::padded_elements;
 use crate::lower::tile::block::Block;
@@ -183,10 +183,12 @@ pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Contract> {
     let mut timed = timed(problem, sizes);
     timed.sort_unstable();
     let points = timed.into_iter().map(|(_, point)| point);
-    first_of_each(points, |point| match point.split_k {
+    let mut starts = first_of_each(points, |point| match point.split_k {
         1 => (1, point.thread_rows, point.thread_columns),
         split_k => (split_k, 0, 0),
-    })
+    });
+    starts.truncate(MOST_STARTS);
+    starts
 }
 
 /// An estimated time; of equals the one with the smaller tiles comes first, since they fill the last wave better, and then the one with

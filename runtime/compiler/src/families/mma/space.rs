@@ -5,7 +5,7 @@
 //! `tf32(…)` or `as f16`, or made from those by what keeps the bits few. Nothing is ever rounded that the source does not round.
 
 use super::shape::{MmaShape, shape};
-use crate::families::family::{MOST_BLOCKS, first_of_each};
+use crate::families::family::{MOST_BLOCKS, MOST_STARTS, first_of_each};
 use crate::lower::tile::arrival::{patch, read_as_is};
 use crate::lower::tile::block::Block;
 use crate::lower::tile::epilogue::{Strip, strips};
@@ -301,23 +301,34 @@ impl<'s, 'p> Space<'s, 'p> {
 /// Products with fewer rows or columns are no work for tiles by the formula, and with fewer than those not by the estimate.
 const LEAST_ROWS: u64 = 8;
 const LEAST_START_ROWS: u64 = 2;
+/// Starts with split-K.
+const SHARED: usize = 2;
 
 /// The tile with the least estimated time, of those whose terms no other block shares.
 pub(super) fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Mma> {
     let timed = timed(problem, sizes, LEAST_ROWS);
-    let whole = timed.into_iter().filter(|(_, _, point)| point.split_k == 1);
+    let whole = timed
+        .into_iter()
+        .filter(|(_, _, point)| point.split_k == 1 && point.stages > 2);
     whole.min().map(|(_, _, point)| point)
 }
 
-/// The same for each length of a slab and each slice-K, and the best tile for each split-K.
+/// The same for few and for many outputs of a tile, with and without slice-K and with two stages, and the best tile for each split-K.
 pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Mma> {
     let mut timed = timed(problem, sizes, LEAST_START_ROWS);
     timed.sort_unstable();
     let points = timed.into_iter().map(|(_, _, point)| point);
-    first_of_each(points, |point| match point.split_k {
-        1 => (1, point.block_depth, point.slice_k),
-        split_k => (split_k, 0, 0),
-    })
+    let (whole, shared): (Vec<Mma>, Vec<Mma>) = points.partition(|point| point.split_k == 1);
+    let whole = first_of_each(whole, |point| {
+        let outputs = point.block_rows * point.block_columns;
+        (outputs.ilog2().clamp(11, 14), point.slice_k > 1, point.stages > 2)
+    });
+    let shared = first_of_each(shared, |point| point.split_k);
+    whole
+        .into_iter()
+        .take(MOST_STARTS - SHARED)
+        .chain(shared.into_iter().take(SHARED))
+        .collect()
 }
 
 /// Tiles with their estimated times, and threads: whole waves of blocks, each as long as its tensor cores, its reads of shared
@@ -366,7 +377,8 @@ fn timed(problem: &Problem<'_>, sizes: &[u64], least: u64) -> Vec<(u64, u32, Mma
             .saturating_mul(slabs.saturating_mul(slab).saturating_add(8192 + joined))
     };
     let is_usual = |point: &Mma| {
-        point.stages == if point.block_depth * space.bytes() == 64 { 4 } else { 3 }
+        let usual = if point.block_depth * space.bytes() == 64 { 4 } else { 3 };
+        (point.stages == usual || (point.stages == 2 && point.slice_k == 1 && point.split_k == 1))
             && point.blocks == 0
             && match point.split_k {
                 1 => point.group == 8,
