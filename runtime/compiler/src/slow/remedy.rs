@@ -1,7 +1,7 @@
 //! What to write instead of a slow operator.
 
 use super::rewrite::{cast, split, with_last};
-use super::{seconds, untuned_seconds};
+use super::seconds::{seconds, untuned_seconds};
 use crate::check::Checked;
 use crate::element::{Element, Type};
 use crate::estimate;
