@@ -29,6 +29,7 @@ pub mod cache;
 mod environment;
 pub mod queue;
 mod session;
+pub mod slow;
 mod source;
 #[cfg(feature = "tune")]
 pub mod tune;

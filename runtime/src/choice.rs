@@ -24,12 +24,11 @@ use energy_kernel_compiler::record::{
     Bundle, Candidate, DeviceClass, Match, PackedKernel, Point, Record, Standing, TunedBucket,
 };
 use energy_kernel_compiler::repeated::repeated;
-use energy_kernel_compiler::schedule::Program;
 use energy_kernel_compiler::size::{Sizes, Specialisation};
-use energy_kernel_compiler::stages;
+use energy_kernel_compiler::stages::{self, Untuned};
 use energy_kernel_compiler::tuning::{self, is_wide};
 use std::cmp::Reverse;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A call's requirements on a kernel besides its sizes.
@@ -328,12 +327,17 @@ pub(crate) fn untuned(
     };
     let machine = gpu.machine();
     let near = estimate::near(&variant.checked, &specialisation, sizes);
-    let key = (variant.number, specialisation.clone(), near);
-    let programs = gpu.kernels().programs(key, |near| {
-        stages::untuned(&Problem::new(&variant.checked, &specialisation, machine), near)
+    let key = (variant.number, specialisation, near);
+    let programs = gpu.kernels().programs(key, |specialisation, near| {
+        stages::untuned(&variant.checked, specialisation, machine, near)
     });
-    let fits = |program: &&Program| stages::stored_bytes(&variant.checked, &program.stored, sizes) <= most_bytes;
-    let program = programs.iter().find(fits).cloned().ok_or_else(|| Error::Lower {
+    let fits =
+        |untuned: &&Untuned| stages::stored_bytes(&variant.checked, &untuned.program.stored, sizes) <= most_bytes;
+    let untuned = programs.iter().find(fits).cloned();
+    let Untuned {
+        specialisation,
+        program,
+    } = untuned.ok_or_else(|| Error::Lower {
         operator: variant.name().to_owned(),
         reason: "no family accepts it".to_owned(),
     })?;
@@ -363,6 +367,9 @@ pub(crate) fn untuned(
 fn unjustified(variant: &Variant, gpu: &Gpu, sizes: &[u64], kernel: Arc<Kernel>, key: KernelKey) -> Choice {
     Choice {
         operator: variant.name().to_owned(),
+        checked: variant.checked.clone(),
+        machine: gpu.machine(),
+        slow: OnceLock::new(),
         types: types(variant),
         repeated: (key.program.stored.is_empty())
             .then(|| repeated(&variant.checked, sizes))

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::schedule::Program;
 use energy_kernel_compiler::size::Specialisation;
+use energy_kernel_compiler::stages::Untuned;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -29,7 +30,7 @@ type ProgramKey = (u64, Specialisation, Vec<u64>);
 #[derive(Default)]
 pub(crate) struct Kernels {
     /// The programs of untuned operators, best first.
-    programs: Mutex<HashMap<ProgramKey, Arc<[Program]>>>,
+    programs: Mutex<HashMap<ProgramKey, Arc<[Untuned]>>>,
     compiled: Mutex<HashMap<KernelKey, Arc<Kernel>>>,
     loaded: Mutex<HashMap<KernelKey, LoadedModule>>,
     /// Tuned kernels that the device refused, with the reason. Another attempt would cost another compilation.
@@ -38,12 +39,16 @@ pub(crate) struct Kernels {
 
 impl Kernels {
     /// Returns the programs of an untuned operator, best first, chosen once for all calls near these sizes.
-    pub fn programs(&self, key: ProgramKey, choose: impl FnOnce(&[u64]) -> Vec<Program>) -> Arc<[Program]> {
+    pub fn programs(
+        &self,
+        key: ProgramKey,
+        choose: impl FnOnce(&Specialisation, &[u64]) -> Vec<Untuned>,
+    ) -> Arc<[Untuned]> {
         if let Some(programs) = lock(&self.programs).get(&key) {
             return programs.clone();
         }
         // Not under the lock, because it takes milliseconds. Two threads choose the same programs.
-        let chosen: Arc<[Program]> = choose(&key.2).into();
+        let chosen: Arc<[Untuned]> = choose(&key.1, &key.2).into();
         let mut programs = lock(&self.programs);
         if programs.len() >= MOST_PROGRAMS {
             programs.clear();

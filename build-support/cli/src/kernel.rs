@@ -11,7 +11,7 @@ use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::record::{CacheFile, Objective, Record, TunedBucket};
 use energy_kernel_compiler::schedule::Program;
 use energy_kernel_compiler::size::{Sizes, Specialisation};
-use energy_kernel_compiler::stages;
+use energy_kernel_compiler::stages::{self, Untuned};
 use energy_kernel_compiler::target::Machine;
 use energy_kernel_compiler::tuning::{is_wide, untuned};
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
@@ -33,10 +33,15 @@ pub fn choose(found: &Found, contents: &Contents, sizes: &[u64], machine: Machin
     }
     let specialisation = untuned_specialisation(found, sizes);
     let near = estimate::near(&found.checked, &specialisation, sizes);
+    let fits =
+        |untuned: &Untuned| stages::stored_bytes(&found.checked, &untuned.program.stored, sizes) <= MOST_WORKSPACE;
+    let untuned = stages::untuned(&found.checked, &specialisation, machine, &near);
+    let untuned = untuned.into_iter().find(fits);
+    let Untuned {
+        specialisation,
+        program,
+    } = untuned.ok_or_else(|| miette!("`{}` has no kernel", found.name))?;
     let problem = Problem::new(&found.checked, &specialisation, machine);
-    let fits = |program: &Program| stages::stored_bytes(&found.checked, &program.stored, sizes) <= MOST_WORKSPACE;
-    let program = stages::untuned(&problem, &near).into_iter().find(fits);
-    let program = program.ok_or_else(|| miette!("`{}` has no kernel", found.name))?;
     Ok(Chosen {
         kernel: lower(&problem, &program).into_diagnostic()?,
         program,

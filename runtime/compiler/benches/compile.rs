@@ -108,9 +108,10 @@ fn benchmarks(criterion: &mut Criterion) {
         let checked = &operator.variants[0].checked;
         let sizes = checked.derive(free).expect("the sizes are valid");
         let specialisation = Specialisation::like(&sizes);
-        let problem = || Problem::new(black_box(checked), &specialisation, Machine::like(Target::Sm90));
+        let machine = Machine::like(Target::Sm90);
+        let problem = || Problem::new(black_box(checked), &specialisation, machine);
         criterion.bench_function(&format!("choose {name}"), |bencher| {
-            bencher.iter(|| stages::untuned(&problem(), &sizes));
+            bencher.iter(|| stages::untuned(black_box(checked), &specialisation, machine, &sizes));
         });
         criterion.bench_function(&format!("choose {name}, one stage"), |bencher| {
             bencher.iter(|| estimate::default(&problem(), &sizes));

@@ -137,12 +137,12 @@ fn an_untuned_operator_stores_what_would_take_far_longer_otherwise() {
             lone / seconds > least,
             "{name}: {seconds:e} s by {program}, {lone:e} s by one stage"
         );
-        let untuned = stages::untuned(&problem, &sizes);
-        assert_eq!(untuned[0], *program);
+        let untuned = stages::untuned(checked, &specialisation, problem.machine, &sizes);
+        assert_eq!(untuned[0].program, *program);
         // The last one always fits.
         let bytes = untuned
             .iter()
-            .map(|program| stages::stored_bytes(checked, &program.stored, &sizes));
+            .map(|untuned| stages::stored_bytes(checked, &untuned.program.stored, &sizes));
         let bytes: Vec<u64> = bytes.collect();
         assert!(
             bytes.is_sorted_by(|a, b| a > b) && bytes.ends_with(&[0]),

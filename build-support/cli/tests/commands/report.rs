@@ -1,6 +1,6 @@
 //! `report`.
 
-use crate::common::{call, package, text};
+use crate::common::{call, json, package, text};
 use std::fs;
 
 #[test]
@@ -38,4 +38,46 @@ fn a_report_is_one_file_that_needs_nothing_else() {
     assert!(call(&folder, &["report", "--output", "r.html"]).status.success());
     let html = fs::read_to_string(folder.join("r.html")).unwrap();
     assert!(html.matches("<svg").count() == 1 && html.contains("other kernels than were measured"));
+}
+
+#[test]
+fn a_report_lists_operators_far_from_their_roofline() {
+    let (_root, folder) = package();
+    let source = "
+        #[energy_kernel(tune(M = 256, K = 512, H = 1024, N = 256))]
+        fn two_products(x: Tensor<f32, (M, K)>, v: Tensor<f32, (H, K)>, w: Tensor<f32, (N, H)>) -> Tensor<f32, (M, N)> {
+            let hidden = |m, h| relu(sum(|k| x[[m, k]] * v[[h, k]]));
+            |m, n| sum(|h| hidden[[m, h]] * w[[n, h]])
+        }
+        #[energy_kernel(tune(N = 16777216))]
+        fn copy(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| x[[n]] }
+    ";
+    fs::write(folder.join("src/lib.rs"), source).unwrap();
+    let said = json(&call(&folder, &["report", "--output", "r.html", "--json"]));
+    let slow = said["slow"].as_array().unwrap();
+    assert!(
+        slow.len() == 1
+            && slow[0]["operator"] == "two_products"
+            && slow[0]["device"] == "H100"
+            && slow[0]["tuned"] == false,
+        "{said}"
+    );
+    let verdict = &slow[0]["slow"];
+    let seconds = |name: &str| verdict[name].as_f64().unwrap();
+    assert!(
+        seconds("estimate_seconds") > 4.0 * seconds("roofline_seconds"),
+        "{said}"
+    );
+    let remedy = verdict["remedy"].as_str().unwrap();
+    assert!(
+        remedy.contains("write two operators, one that returns `hidden`"),
+        "{said}"
+    );
+    let html = fs::read_to_string(folder.join("r.html")).unwrap();
+    let listed = html.split("<h2>Far from the roofline</h2>").nth(1).unwrap();
+    let listed = listed.split("</ul>").next().unwrap();
+    assert!(
+        listed.contains("two_products (M = 256") && !listed.contains("copy (N"),
+        "{html}"
+    );
 }

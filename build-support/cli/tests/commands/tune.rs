@@ -53,6 +53,29 @@ fn tuning_on_the_emulated_device_is_shown() {
     assert!(other.status.code() == Some(1) && text(&other.stderr).contains("total"));
 }
 
+#[test]
+fn a_result_far_from_its_roofline_is_a_warning() {
+    let (_root, folder) = package();
+    let source = "
+        #[energy_kernel(tune(N = 1048576))]
+        fn long(x: Tensor<f32, (N,)>) -> Tensor<f32, ()> { sum(|n| x[[n]]) }
+        #[energy_kernel(tune(N = 1024))]
+        fn copy(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| x[[n]] }
+    ";
+    fs::write(folder.join("src/lib.rs"), source).unwrap();
+    let tuned = call(&folder, &["tune", "--emulated", "--candidates", "1", "--json"]);
+    let said = text(&tuned.stderr);
+    assert_eq!(said.matches(" times its roofline by the estimate").count(), 1, "{said}");
+    assert!(said.contains("warning: long (N = 1048576): "), "{said}");
+    let results = json(&tuned)["results"].clone();
+    let slow = |name: &str| {
+        let mut all = results.as_array().into_iter().flatten();
+        all.find(|result| result["operator"] == name)
+            .map(|result| !result["slow"].is_null())
+    };
+    assert_eq!((slow("long"), slow("copy")), (Some(true), Some(false)), "{results}");
+}
+
 /// A tuning that is killed at any time leaves complete files, and the next one resumes.
 #[test]
 fn a_tuning_that_was_killed_goes_on() {

@@ -19,6 +19,7 @@ mod window;
 pub use row::{Keep, Pass};
 pub use text::ParseScheduleError;
 
+use crate::ir::SizeId;
 use crate::lower::Error;
 use crate::lower::expression::Lowering;
 use crate::lower::grid::Grid;
@@ -145,6 +146,13 @@ macro_rules! families {
         pub(crate) fn wave_bytes(problem: &Problem<'_>, schedule: &Schedule, sizes: &[u64], at_once: u64) -> Option<f64> {
             match schedule {
                 $(Schedule::$Family(point) => point.wave_bytes(problem, sizes, at_once)),*
+            }
+        }
+
+        /// The sizes whose largest values, if known, would make schedules legal that may be better than this one.
+        pub(crate) fn bounded(problem: &Problem<'_>, schedule: &Schedule) -> Vec<SizeId> {
+            match schedule {
+                $(Schedule::$Family(point) => point.bounded(problem)),*
             }
         }
 

@@ -310,8 +310,8 @@ pub fn of_stage(problem: &Problem<'_>, schedule: &Schedule, stage: &Stage, sizes
     })
 }
 
-/// Returns the bytes of device memory that any kernel of an operator reads and writes: its inputs and outputs, in whole sectors.
-pub fn compulsory_bytes(checked: &Checked, sizes: &[u64]) -> Count {
+/// Returns the compulsory bytes of device memory: every sector of the inputs that a call reads, and of its results, once.
+pub(crate) fn compulsory_bytes(checked: &Checked, sizes: &[u64]) -> Count {
     compulsory::reads(checked, sizes).plus(compulsory::writes(checked, sizes))
 }
 

@@ -4,11 +4,14 @@ use super::{StageOp, sets, values};
 use crate::check::Checked;
 use crate::datasheet::Datasheet;
 use crate::estimate;
+use crate::features::{self, Features};
 use crate::ir::{AxisId, Op};
-use crate::kernel::SCRATCH_ALIGNMENT;
+use crate::kernel::{MOST_WORKSPACE, SCRATCH_ALIGNMENT};
 use crate::lower;
 use crate::problem::Problem;
 use crate::schedule::{self, Program, Schedule};
+use crate::size::Specialisation;
+use crate::target::Machine;
 
 /// Returns the estimated seconds of launches in sequence, from those of each on its own: one launch, all bodies, and the gaps between them.
 pub fn latency(each: impl IntoIterator<Item = f64>, sheet: &Datasheet) -> f64 {
@@ -17,26 +20,83 @@ pub fn latency(each: impl IntoIterator<Item = f64>, sheet: &Datasheet) -> f64 {
     sheet.launch_s + total + sheet.gap_s * f64::from(launches.saturating_sub(1))
 }
 
-/// Returns the programs to run untuned, best first by the estimate: a call runs the first one whose [stored values](stored_bytes) fit. Each stores
-/// less than those before it, and the last one stores nothing. Each stage has the schedule that the estimate ranks first among
-/// [`schedule::starts`].
-pub fn untuned(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Program> {
-    if sets(problem.checked).is_empty() {
-        return vec![estimate::default(problem, sizes).into()];
+/// Returns the features of each launch of a program at these sizes. `None` if a stage has none.
+pub fn features(problem: &Problem<'_>, program: &Program, sizes: &[u64]) -> Option<Vec<Features>> {
+    if let Some(schedule) = program.lone() {
+        return Some(vec![features::of(problem, schedule, sizes).ok()?]);
     }
-    let mut programs: Vec<Program> = Vec::new();
+    let split = lower::split(problem, &program.stored)?;
+    let each = split.stages.iter().zip(&program.stages).map(|(stage, schedule)| {
+        let specialisation = stage.specialisation(problem.specialisation);
+        let problem = Problem::new(&stage.checked, &specialisation, problem.machine);
+        features::of(&problem, schedule, &stage.sizes_at(sizes)).ok()
+    });
+    each.collect()
+}
+
+/// Returns the estimated seconds of a program at these sizes. `None` if a stage has no estimate.
+pub fn seconds(problem: &Problem<'_>, program: &Program, sizes: &[u64]) -> Option<f64> {
+    let sheet = Datasheet::like(problem.machine);
+    let stages = features(problem, program, sizes)?;
+    Some(latency(
+        stages.iter().map(|stage| estimate::latency(stage, &sheet)),
+        &sheet,
+    ))
+}
+
+/// A program to run untuned.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Untuned {
+    /// What the kernel knows of calls.
+    pub specialisation: Specialisation,
+    /// The program.
+    pub program: Program,
+}
+
+/// Returns the programs to run untuned, best first by the estimate: a call runs the first one whose [stored values](stored_bytes) fit. Each stores
+/// less than those before it, and the last one stores nothing: it is [`estimate::untuned`]. Each stage has the schedule that the estimate ranks
+/// first among [`schedule::starts`].
+pub fn untuned(checked: &Checked, specialisation: &Specialisation, machine: Machine, sizes: &[u64]) -> Vec<Untuned> {
+    let (bounded, schedule) = estimate::untuned(checked, specialisation, machine, sizes);
+    let lone = Untuned {
+        specialisation: bounded,
+        program: schedule.into(),
+    };
+    if sets(checked).is_empty() {
+        return vec![lone];
+    }
+    let limit = seconds(
+        &Problem::new(checked, &lone.specialisation, machine),
+        &lone.program,
+        sizes,
+    );
+    let limit = limit.unwrap_or(f64::INFINITY);
+    let mut programs: Vec<Untuned> = Vec::new();
     let mut least = u64::MAX;
-    for (program, _) in ranked(problem, sizes) {
-        let bytes = stored_bytes(problem.checked, &program.stored, sizes);
+    let storing = storing(&Problem::new(checked, specialisation, machine), sizes, limit);
+    for (program, _) in storing.into_iter().filter(|(_, seconds)| *seconds < limit) {
+        let bytes = stored_bytes(checked, &program.stored, sizes);
         if bytes < least {
             least = bytes;
-            programs.push(program);
+            programs.push(Untuned {
+                specialisation: specialisation.clone(),
+                program,
+            });
         }
     }
-    if least > 0 {
-        programs.push(estimate::default(problem, sizes).into());
-    }
+    programs.push(lone);
     programs
+}
+
+/// Returns the program to run untuned with the default limit of the workspace: the first of [`untuned`] whose stored values fit.
+pub fn untuned_by_default(
+    checked: &Checked,
+    specialisation: &Specialisation,
+    machine: Machine,
+    sizes: &[u64],
+) -> Option<Untuned> {
+    let fits = |untuned: &Untuned| stored_bytes(checked, &untuned.program.stored, sizes) <= MOST_WORKSPACE;
+    untuned(checked, specialisation, machine, sizes).into_iter().find(fits)
 }
 
 /// Returns the bytes of workspace for these stored values at these sizes.
@@ -58,22 +118,21 @@ pub fn stored_bytes(checked: &Checked, stored: &[u32], sizes: &[u64]) -> u64 {
 /// Returns the best program of each set of stored values by the estimate, with its seconds, fastest first. The program that stores nothing is
 /// among them. A set whose gaps and compulsory traffic alone take longer than that program is not.
 pub fn ranked(problem: &Problem<'_>, sizes: &[u64]) -> Vec<(Program, f64)> {
+    let lone = best(problem, sizes).map(|(schedule, seconds)| (Program::from(schedule), seconds));
+    let limit = lone.as_ref().map_or(f64::INFINITY, |(_, seconds)| *seconds);
+    let mut programs = storing(problem, sizes, limit);
+    programs.extend(lone);
+    programs.sort_by(|a, b| a.1.total_cmp(&b.1));
+    programs
+}
+
+/// Returns the best program of each set of stored values, with its seconds, fastest first. Left out are sets whose gaps and compulsory traffic
+/// alone take as long as the limit, in seconds.
+fn storing(problem: &Problem<'_>, sizes: &[u64], limit: f64) -> Vec<(Program, f64)> {
     let sheet = Datasheet::like(problem.machine);
-    let sets = sets(problem.checked);
-    if sets.is_empty() {
-        return best(problem, sizes)
-            .map(|(schedule, seconds)| (schedule.into(), seconds))
-            .into_iter()
-            .collect();
-    }
-    let lone = best(problem, sizes);
-    let limit = lone.map_or(f64::INFINITY, |(_, seconds)| seconds);
-    let mut programs: Vec<(Program, f64)> = lone
-        .map(|(schedule, seconds)| (schedule.into(), seconds))
-        .into_iter()
-        .collect();
+    let mut programs: Vec<(Program, f64)> = Vec::new();
     let mut known: Vec<(Op, Option<(Schedule, f64)>)> = Vec::new();
-    for stored in sets {
+    for stored in sets(problem.checked) {
         if latency(vec![sheet.launch_s; stored.len() + 1], &sheet) >= limit {
             continue;
         }

@@ -18,7 +18,7 @@ mod split;
 mod taken;
 mod values;
 
-pub use choice::{latency, ranked, stored_bytes, untuned};
+pub use choice::{Untuned, features, latency, ranked, seconds, stored_bytes, untuned, untuned_by_default};
 pub use split::{Split, StageOp};
 pub use taken::Origin;
 pub use values::{Value, values};

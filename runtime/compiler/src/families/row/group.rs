@@ -109,6 +109,13 @@ impl Group {
         let vector = i64::from(self.schedule.vector);
         let threads = i64::from(self.schedule.threads);
         let mut extents: Vec<Linear> = axes.iter().map(|&axis| lowering.extent(axis)).collect();
+        let largest = axes.iter().map(|&axis| {
+            let extent = lowering.specialisation.extents[lowering.checked.extent(axis).index()];
+            i64::try_from(extent.most()?).ok()
+        });
+        // As chunks.
+        let most = largest.fold(Some(1), |volume: Option<i64>, most| volume?.checked_mul(most?));
+        let most = most.map(|volume| volume / vector);
         if let Some(last) = extents.last_mut() {
             *last = lowering.math.divide(&mut lowering.b, last, &Linear::constant(vector)).0;
         }
@@ -117,7 +124,8 @@ impl Group {
             chunks = lowering.math.product(&mut lowering.b, &chunks, extent);
         }
         let outer = lowering.lanes.take();
-        let done = match (self.schedule.keep, chunks.as_constant()) {
+        let constant = chunks.as_constant();
+        let done = match (self.schedule.keep, most) {
             // Nothing to walk over: a read emitted here could be hoisted to where it is executed.
             (_, Some(0)) => Ok(()),
             (Keep::Registers, Some(count)) => {
@@ -125,14 +133,14 @@ impl Group {
                 let steps: Vec<Step> = (0..turns)
                     .map(|turn| {
                         let chunk = self.thread.plus_constant(turn * threads);
-                        let partial = (turn + 1) * threads > count;
+                        let partial = constant.is_none() || (turn + 1) * threads > count;
                         let guard = partial.then(|| lowering.below(&chunk, &chunks));
                         self.step(lowering, &extents, turn as u32, chunk, guard)
                     })
                     .collect();
                 each(self, lowering, &steps)
             }
-            (_, constant) => {
+            _ => {
                 let unroll = match pace {
                     Pace::Schedule => i64::from(self.schedule.unroll),
                     Pace::Slow => 1,
@@ -144,7 +152,7 @@ impl Group {
                 // The schedule sets the unroll factor. Left alone, ptxas unrolls further and spills.
                 let turns = Turns::new(start, end, threads * unroll).rolled();
                 let counter = lowering.b.begin_loop(class, turns);
-                let kept = constant.filter(|_| axes.len() == 1 && pace == Pace::Schedule);
+                let kept = most.filter(|_| axes.len() == 1 && pace == Pace::Schedule);
                 self.kept.walks_begun += 1;
                 self.kept.walks.push(Walk {
                     id: self.kept.walks_begun,
