@@ -1,7 +1,7 @@
 //! The kernel that a call uses, and why it was chosen.
 
 use crate::kernels::KernelKey;
-use energy_kernel_compiler::kernel::Kernel;
+use energy_kernel_compiler::kernel::{Kernel, SCRATCH_ALIGNMENT};
 use energy_kernel_compiler::record::{DeviceClass, Estimate, Match};
 use energy_kernel_compiler::repeated::Repeated;
 use energy_kernel_compiler::schedule::Program;
@@ -183,7 +183,7 @@ impl Plan {
         &self.choice.key.specialisation
     }
 
-    /// Work that the operator's source repeats at these sizes, in any kernel. `None` if it repeats none.
+    /// Work that the operator's source repeats at these sizes. `None` if it repeats none, or if the program stores values.
     pub fn repeated(&self) -> Option<&Repeated> {
         self.choice.repeated.as_ref()
     }
@@ -205,6 +205,17 @@ impl Plan {
             grid: launch.grid(&self.choice.sizes).ok(),
             block: launch.block,
             dynamic_shared: launch.dynamic_shared,
+        })
+    }
+
+    /// The bytes of workspace that a call needs: stored values, and split-K partial sums and counters, each rounded up to a multiple of 256.
+    /// Calls on one stream share it.
+    pub fn workspace(&self) -> u64 {
+        let Choice { kernel, sizes, .. } = self.choice();
+        let grids = kernel.grids(sizes).unwrap_or_default();
+        let each = kernel.scratch_bytes(&grids, sizes, u64::MAX).unwrap_or_default();
+        each.into_iter().fold(0, |sum, bytes| {
+            sum.saturating_add(bytes.next_multiple_of(SCRATCH_ALIGNMENT))
         })
     }
 
@@ -294,6 +305,9 @@ impl Display for Plan {
         writeln!(f, "  schedule: {}", self.program())?;
         for launch in self.launches() {
             writeln!(f, "  launch: {launch}")?;
+        }
+        if self.workspace() > 0 {
+            writeln!(f, "  workspace: {} bytes", self.workspace())?;
         }
         if let Some(repeated) = self.repeated() {
             writeln!(f, "  repeated work: {repeated}")?;

@@ -13,7 +13,7 @@ pub mod vectors;
 use energy_kernel_compiler::bind::Values;
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::ir::SizeId;
-use energy_kernel_compiler::kernel::Kernel;
+use energy_kernel_compiler::kernel::{Kernel, MOST_WORKSPACE};
 use energy_kernel_compiler::lang;
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::reference::{Reference, coordinates};
@@ -253,7 +253,9 @@ fn launch(checked: &Checked, kernel: &Kernel, sizes: &[u64], inputs: &[Input], s
         outputs.push((address, bytes as usize));
     }
     let grids = kernel.grids(sizes).map_err(|error| error.to_string())?;
-    let bytes = kernel.scratch_bytes(&grids).map_err(|error| error.to_string())?;
+    let bytes = kernel
+        .scratch_bytes(&grids, sizes, MOST_WORKSPACE)
+        .map_err(|error| error.to_string())?;
     let mut scratch = Vec::new();
     for (own, &bytes) in kernel.scratch.iter().zip(&bytes) {
         let address = memory.allocate(bytes.max(1)).map_err(|error| error.to_string())?;

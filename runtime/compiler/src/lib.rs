@@ -37,6 +37,7 @@ pub mod reference;
 pub mod repeated;
 pub mod schedule;
 pub mod size;
+pub mod stages;
 pub mod target;
 #[cfg(feature = "testing")]
 #[doc(hidden)]
