@@ -227,14 +227,6 @@ pub fn norm_gradients_f16(
     )
 }
 
-/// Cross entropy of logits.
-#[energy_kernel]
-pub fn cross_entropy_f32(logit: Tensor<f32, (R, C)>, label: Tensor<i64, (R,)>) -> Tensor<f32, (R,)> {
-    let peak = |r| max(|c| logit[[r, c]]);
-    let mass = |r| sum(|c| exp(logit[[r, c]] - peak[[r]]));
-    |r| peak[[r]] + ln(mass[[r]]) - logit[[r, label[[r]]]]
-}
-
 /// Sums over the sentences that lie one behind the other.
 #[energy_kernel]
 pub fn packed_sum_f32(

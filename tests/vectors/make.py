@@ -326,7 +326,7 @@ def norm_gradients(name, new):
 
 @case("cross_entropy_f32")
 def cross_entropy(name, new):
-    x, label = new.normal("logit", "f32", 6, 233, scale=3.0), new.whole("label", "i64", 0, 233, 6)
+    x, label = new.normal("x", "f32", 6, 233, scale=3.0), new.whole("label", "i64", 0, 233, 6)
     peak = x.max(-1)
     mass = np.exp(x - peak[:, None]).sum(-1)
     return Result("f32", peak + np.log(mass) - x[np.arange(6), label], 16.0)

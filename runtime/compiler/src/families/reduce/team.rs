@@ -41,6 +41,13 @@ pub(super) struct Team {
     unit: u32,
 }
 
+/// An axis that a reduction does not run over: its value for the unit at hand, and how far it moves from one unit to the next.
+struct Free {
+    axis: AxisId,
+    binding: Binding,
+    by: i64,
+}
+
 /// The pace of a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pace {
@@ -252,9 +259,8 @@ impl Team {
         value.terms().iter().all(|(reg, _)| self.uniform.contains(reg))
     }
 
-    /// The units that a reduction is done for at once, and how far each of its axes moves from one to the next. None if its value is not
-    /// the same for all threads along what is reduced.
-    fn shared(&self, lowering: &Lowering<'_>, expr: ExprId) -> Result<Option<Vec<(AxisId, Binding, i64)>>, Error> {
+    /// The free axes of a reduction. None if its value is not the same for all threads along what is reduced.
+    fn shared(&self, lowering: &Lowering<'_>, expr: ExprId) -> Result<Option<Vec<Free>>, Error> {
         let mut free = Vec::new();
         for axis in lowering.checked.axes(expr).iter() {
             let binding = lowering.binding(axis)?;
@@ -267,10 +273,14 @@ impl Team {
             if coefficient % width != 0 {
                 return Ok(None);
             }
-            free.push((axis, binding, coefficient / width));
+            free.push(Free {
+                axis,
+                binding,
+                by: coefficient / width,
+            });
         }
         let unconditional = lowering.checked.unconditional(expr);
-        let moves = free.iter().any(|&(_, _, by)| by != 0) && self.count() > 1;
+        let moves = free.iter().any(|free| free.by != 0) && self.count() > 1;
         let condition = lowering.condition();
         let together = condition.is_none_or(|condition| self.uniform.contains(&condition));
         // Unconditional expressions do not depend on the condition at hand.
@@ -289,21 +299,16 @@ impl Team {
     }
 
     /// A reduction by all threads, of all units of which it has a value. Returns that of the unit at hand.
-    fn together(
-        &mut self,
-        lowering: &mut Lowering<'_>,
-        expr: ExprId,
-        free: &[(AxisId, Binding, i64)],
-    ) -> Result<Value, Error> {
+    fn together(&mut self, lowering: &mut Lowering<'_>, expr: ExprId, free: &[Free]) -> Result<Value, Error> {
         let Expr::Reduce { op, axes, body } = lowering.op().expr(expr) else {
             return Err(Error::Unbound);
         };
         let own = self.unit;
-        let moves = free.iter().any(|&(_, _, by)| by != 0);
+        let moves = free.iter().any(|free| free.by != 0);
         let units: Vec<u32> = if moves { (0..self.count()).collect() } else { vec![own] };
         let bind = |team: &mut Team, lowering: &mut Lowering<'_>, unit: u32| {
             team.turn_to(unit);
-            for (axis, binding, by) in free {
+            for Free { axis, binding, by } in free {
                 let value = binding.value.plus_constant(by * (i64::from(unit) - i64::from(own)));
                 lowering.bind(*axis, Binding::of(value));
             }
