@@ -109,9 +109,10 @@ fn work(sheet: &Datasheet, counts: &Counts, config: LaunchConfig) -> Work {
         matrix_flops: sum(&[counts.matrix_f16_flops]),
         shared_passes: sum(&[counts.shared_transactions]),
         shared_bytes: sum(&[counts.shared_load_bytes, counts.shared_store_bytes]),
+        l1_clocks: Work::l1_clocks(sum(&[counts.global_load_sectors]), sum(&[counts.global_load_bytes])),
         l2_bytes: 32.0
             * sum(&[
-                counts.global_load_sectors,
+                counts.l2_load_sectors,
                 counts.global_store_sectors,
                 counts.global_atomic_sectors,
             ]),
@@ -156,7 +157,9 @@ mod tests {
             },
             global_load_requests: requests,
             global_store_requests: requests,
+            global_load_bytes: bytes,
             global_load_sectors: bytes / 32,
+            l2_load_sectors: bytes / 32,
             global_store_sectors: bytes / 32,
             dram_read_bytes: bytes,
             dram_write_bytes: bytes,

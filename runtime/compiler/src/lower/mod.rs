@@ -15,6 +15,7 @@ pub(crate) mod grid;
 pub mod index;
 pub mod math;
 pub(crate) mod online;
+mod quotient;
 pub(crate) mod shuffle;
 pub(crate) mod tile;
 pub mod value;
