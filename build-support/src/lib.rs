@@ -34,7 +34,7 @@ mod source;
 #[cfg(feature = "tune")]
 pub mod tune;
 
-pub use bench::{Bench, Job};
+pub use bench::{Bench, Job, StageResults};
 pub use buckets::{Bucket, assumptions, buckets, cache_file, missing, names, unmeasured};
 pub use build::{Build, LONGEST_BUDGET};
 pub use cache::Lock;

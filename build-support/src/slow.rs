@@ -3,12 +3,12 @@
 use crate::buckets::names;
 use crate::source::scan::Found;
 use energy_kernel_compiler::datasheet::Datasheet;
-use energy_kernel_compiler::estimate;
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::record::{DeviceClass, Objective, Record};
-use energy_kernel_compiler::schedule::Schedule;
+use energy_kernel_compiler::schedule::Program;
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::slow::Slow;
+use energy_kernel_compiler::stages;
 use energy_kernel_compiler::tuning;
 
 /// The kernel of an operator at some sizes on a device.
@@ -35,19 +35,21 @@ impl Judged<'_> {
         self.judge(Slow::without_remedy)
     }
 
-    fn judge(&self, judge: impl Fn(&Problem<'_>, &Schedule, &[u64]) -> Option<Slow>) -> Option<Slow> {
+    fn judge(&self, judge: impl Fn(&Problem<'_>, &Program, &[u64]) -> Option<Slow>) -> Option<Slow> {
         let (checked, sizes, machine) = (&self.found.checked, self.sizes, self.device.machine()?);
         if let Some(record) = self.record {
             let chosen = record.choose(Objective::default())?;
             let problem = Problem::new(checked, &record.specialisation, machine);
-            return judge(&problem, chosen.program.lone()?, sizes);
+            return judge(&problem, &chosen.program, sizes);
         }
         let untuned = Specialisation {
             wide: tuning::is_wide(checked, sizes),
             ..tuning::untuned(checked, sizes)
         };
-        let (untuned, schedule) = estimate::untuned(checked, &untuned, machine, sizes);
-        judge(&Problem::new(checked, &untuned, machine), &schedule, sizes)
+        let problem = Problem::new(checked, &untuned, machine);
+        let program = stages::untuned(&problem, sizes).into_iter().next()?;
+        let (specialisation, program) = stages::specialised(&problem, program, sizes);
+        judge(&Problem::new(checked, &specialisation, machine), &program, sizes)
     }
 
     /// The kernel and the verdict on it, in a line.

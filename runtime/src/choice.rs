@@ -6,7 +6,8 @@
 //! 2. the bucket that fits the sizes, and of equal buckets the one with the best [`Standing`];
 //! 3. the point of its front that the objective chooses.
 //!
-//! If no tuned kernel fits, a kernel is compiled with the schedule that the estimate ranks fastest among a few. It takes its sizes as
+//! If no tuned kernel fits, a kernel is compiled with the program that the estimate ranks fastest among a few that store no more than the
+//! limit of the workspace. It takes its sizes as
 //! arguments, so that it serves other calls as well.
 
 use crate::error::{Error, Result};
@@ -23,7 +24,9 @@ use energy_kernel_compiler::record::{
     Bundle, Candidate, DeviceClass, Match, PackedKernel, Point, Record, Standing, TunedBucket,
 };
 use energy_kernel_compiler::repeated::repeated;
+use energy_kernel_compiler::schedule::Program;
 use energy_kernel_compiler::size::{Sizes, Specialisation};
+use energy_kernel_compiler::stages;
 use energy_kernel_compiler::tuning::{self, is_wide};
 use std::cmp::Reverse;
 use std::sync::{Arc, OnceLock};
@@ -129,7 +132,7 @@ pub(crate) fn choose(variant: &Variant, gpu: &Gpu, sizes: &[u64], required: Requ
         first_reason.get_or_insert(reason);
     }
     let reason = first_reason.unwrap_or_else(|| nothing_fits(variant, gpu, &found, sizes, required));
-    let choice = untuned(variant, gpu, sizes, required, reason)?;
+    let choice = untuned(variant, gpu, sizes, required, reason, gpu.workspace().limit())?;
     tracing::debug!(operator = variant.name(), sizes = %choice.named_sizes, program = %choice.key.program, origin = %choice.origin, "untuned");
     Ok(choice)
 }
@@ -299,7 +302,7 @@ fn candidate(
     };
     (kernel.fits(&gpu.machine().limits)).map_err(|error| format!("the tuned kernel is too large: {error}"))?;
     let grids = kernel.grids(sizes).map_err(|error| error.to_string())?;
-    kernel.scratch_bytes(&grids).map_err(|error| error.to_string())?;
+    (kernel.scratch_bytes(&grids, sizes, gpu.workspace().limit())).map_err(|error| error.to_string())?;
     Ok(Usable {
         key,
         kernel,
@@ -308,13 +311,14 @@ fn candidate(
     })
 }
 
-/// Returns the untuned kernel, which has the default schedule.
+/// Returns the untuned kernel, whose program the estimate ranks fastest of those that store at most so many bytes.
 pub(crate) fn untuned(
     variant: &Variant,
     gpu: &Gpu,
     sizes: &[u64],
     required: Requirements,
     reason: String,
+    most_bytes: u64,
 ) -> Result<Choice> {
     let specialisation = Specialisation {
         aligned: required.aligned,
@@ -324,12 +328,25 @@ pub(crate) fn untuned(
     };
     let machine = gpu.machine();
     let near = estimate::near(&variant.checked, &specialisation, sizes);
-    let choose = || estimate::untuned(&variant.checked, &specialisation, machine, &near);
-    let (specialisation, schedule) = gpu.kernels().schedule(variant.number, &specialisation, &near, choose);
+    let key = (variant.number, specialisation.clone(), near);
+    let programs = gpu.kernels().programs(key, |near| {
+        let problem = Problem::new(&variant.checked, &specialisation, machine);
+        let programs = stages::untuned(&problem, near).into_iter();
+        programs
+            .map(|program| stages::specialised(&problem, program, near))
+            .collect()
+    });
+    let fits = |(_, program): &&(Specialisation, Program)| {
+        stages::stored_bytes(&variant.checked, &program.stored, sizes) <= most_bytes
+    };
+    let (specialisation, program) = programs.iter().find(fits).cloned().ok_or_else(|| Error::Lower {
+        operator: variant.name().to_owned(),
+        reason: "no family accepts it".to_owned(),
+    })?;
     let key = KernelKey {
         operator: variant.number,
         specialisation,
-        program: schedule.into(),
+        program,
         embedded: None,
     };
     let kernel = gpu.kernels().compiled(&key, || {
@@ -356,7 +373,9 @@ fn unjustified(variant: &Variant, gpu: &Gpu, sizes: &[u64], kernel: Arc<Kernel>,
         machine: gpu.machine(),
         slow: OnceLock::new(),
         types: types(variant),
-        repeated: repeated(&variant.checked, sizes),
+        repeated: (key.program.stored.is_empty())
+            .then(|| repeated(&variant.checked, sizes))
+            .flatten(),
         device: gpu.device_class().clone(),
         sizes: sizes.to_vec(),
         named_sizes: named(variant, sizes),

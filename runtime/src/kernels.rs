@@ -3,13 +3,13 @@
 use crate::device::{Device, LoadedModule};
 use crate::error::{Error, Result};
 use energy_kernel_compiler::kernel::Kernel;
-use energy_kernel_compiler::schedule::{Program, Schedule};
+use energy_kernel_compiler::schedule::Program;
 use energy_kernel_compiler::size::Specialisation;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The most schedules of untuned kernels that are kept.
-const MOST_SCHEDULES: usize = 1 << 14;
+/// The most choices of programs that are kept.
+const MOST_PROGRAMS: usize = 1 << 14;
 
 /// The identity of a kernel in this process.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -23,13 +23,13 @@ pub(crate) struct KernelKey {
 }
 
 /// An operator's number in this process, the specialisation, and the sizes that represent a call's.
-type ScheduleKey = (u64, Specialisation, Vec<u64>);
+type ProgramKey = (u64, Specialisation, Vec<u64>);
 
 /// The kernels of a GPU.
 #[derive(Default)]
 pub(crate) struct Kernels {
-    /// The schedules of untuned kernels.
-    schedules: Mutex<HashMap<ScheduleKey, (Specialisation, Schedule)>>,
+    /// The programs of untuned operators and their specialisations, best first.
+    programs: Mutex<HashMap<ProgramKey, Arc<[(Specialisation, Program)]>>>,
     compiled: Mutex<HashMap<KernelKey, Arc<Kernel>>>,
     loaded: Mutex<HashMap<KernelKey, LoadedModule>>,
     /// Tuned kernels that the device refused, with the reason. Another attempt would cost another compilation.
@@ -37,25 +37,22 @@ pub(crate) struct Kernels {
 }
 
 impl Kernels {
-    /// Returns the schedule of an untuned kernel and its specialisation, chosen once for all calls near these sizes.
-    pub fn schedule(
+    /// Returns the programs of an untuned operator and their specialisations, best first, chosen once for all calls near these sizes.
+    pub fn programs(
         &self,
-        operator: u64,
-        specialisation: &Specialisation,
-        near: &[u64],
-        choose: impl FnOnce() -> (Specialisation, Schedule),
-    ) -> (Specialisation, Schedule) {
-        let key = (operator, specialisation.clone(), near.to_vec());
-        if let Some(chosen) = lock(&self.schedules).get(&key) {
-            return chosen.clone();
+        key: ProgramKey,
+        choose: impl FnOnce(&[u64]) -> Vec<(Specialisation, Program)>,
+    ) -> Arc<[(Specialisation, Program)]> {
+        if let Some(programs) = lock(&self.programs).get(&key) {
+            return programs.clone();
         }
-        // Not under the lock, because it takes milliseconds. Two threads choose the same schedule.
-        let chosen = choose();
-        let mut schedules = lock(&self.schedules);
-        if schedules.len() >= MOST_SCHEDULES {
-            schedules.clear();
+        // Not under the lock, because it takes milliseconds. Two threads choose the same programs.
+        let chosen: Arc<[(Specialisation, Program)]> = choose(&key.2).into();
+        let mut programs = lock(&self.programs);
+        if programs.len() >= MOST_PROGRAMS {
+            programs.clear();
         }
-        schedules.insert(key, chosen.clone());
+        programs.insert(key, chosen.clone());
         chosen
     }
 

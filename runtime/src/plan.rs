@@ -2,7 +2,7 @@
 
 use crate::kernels::KernelKey;
 use energy_kernel_compiler::check::Checked;
-use energy_kernel_compiler::kernel::Kernel;
+use energy_kernel_compiler::kernel::{Kernel, SCRATCH_ALIGNMENT};
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::record::{DeviceClass, Estimate, Match};
 use energy_kernel_compiler::repeated::Repeated;
@@ -192,7 +192,7 @@ impl Plan {
         &self.choice.key.specialisation
     }
 
-    /// Work that the operator's source repeats at these sizes, in any kernel. `None` if it repeats none.
+    /// Work that the operator's source repeats at these sizes. `None` if it repeats none, or if the program stores values.
     pub fn repeated(&self) -> Option<&Repeated> {
         self.choice.repeated.as_ref()
     }
@@ -203,7 +203,7 @@ impl Plan {
         let choice = &*self.choice;
         let judge = || {
             let problem = Problem::new(&choice.checked, &choice.key.specialisation, choice.machine);
-            Slow::of(&problem, choice.key.program.lone()?, &choice.sizes)
+            Slow::of(&problem, &choice.key.program, &choice.sizes)
         };
         choice.slow.get_or_init(judge).as_ref()
     }
@@ -225,6 +225,17 @@ impl Plan {
             grid: launch.grid(&self.choice.sizes).ok(),
             block: launch.block,
             dynamic_shared: launch.dynamic_shared,
+        })
+    }
+
+    /// The bytes of workspace that a call needs: stored values, and split-K partial sums and counters, each rounded up to a multiple of 256.
+    /// Calls on one stream share it.
+    pub fn workspace(&self) -> u64 {
+        let Choice { kernel, sizes, .. } = self.choice();
+        let grids = kernel.grids(sizes).unwrap_or_default();
+        let each = kernel.scratch_bytes(&grids, sizes, u64::MAX).unwrap_or_default();
+        each.into_iter().fold(0, |sum, bytes| {
+            sum.saturating_add(bytes.next_multiple_of(SCRATCH_ALIGNMENT))
         })
     }
 
@@ -314,6 +325,9 @@ impl Display for Plan {
         writeln!(f, "  schedule: {}", self.program())?;
         for launch in self.launches() {
             writeln!(f, "  launch: {launch}")?;
+        }
+        if self.workspace() > 0 {
+            writeln!(f, "  workspace: {} bytes", self.workspace())?;
         }
         let slow = self.slow();
         if let Some(slow) = slow {

@@ -115,6 +115,49 @@ fn calls(checked: &Checked, random: &mut StdRng) -> Vec<(Vec<u64>, Specialisatio
         .collect()
 }
 
+/// What L1 serves is estimated from the addresses of a block, and counted in the order of the emulator's accesses: in the median of a
+/// family's schedules the two agree within a factor of about two. Borders make the difference, whose warps are counted apart.
+#[test]
+fn reads_from_l2_are_about_what_the_emulator_counts() {
+    let operators = operators(energy_kernel_tests::OPERATORS);
+    let mut random = StdRng::seed_from_u64(5);
+    for (name, family, sizes) in [
+        ("matmul_f64", "plain", vec![64, 96, 128]),
+        ("linear_gelu_f32", "plain", vec![96, 128, 64]),
+        ("max_pool_f32", "window", vec![4, 8, 64, 64]),
+        ("softmax_f32", "row", vec![16, 2048]),
+        ("linear_gelu_f32", "contract", vec![128, 64, 128]),
+        ("matvec_f32", "skinny", vec![256, 512]),
+        ("transpose_f16", "pointwise", vec![2, 128, 192]),
+    ] {
+        let (_, checked) = operators
+            .iter()
+            .find(|(of, _)| of == name)
+            .expect("the operator exists");
+        let sizes = checked.derive(sizes).expect("free sizes");
+        let specialisation = Specialisation::exact(&sizes);
+        let problem = Problem::new(checked, &specialisation, MACHINE);
+        let space: Vec<_> = (schedule::space(&problem).into_iter())
+            .filter(|point| point.family() == family && split_k::factor(point) <= 1)
+            .collect();
+        assert!(!space.is_empty(), "{name}: no {family}");
+        let mut apart = Vec::new();
+        for point in space.sample(&mut random, 12) {
+            let features = features::of(&problem, point, &sizes).expect("the point is legal");
+            let kernel = energy_kernel_compiler::lower::lower(&problem, point).expect("legal");
+            let inputs = random_inputs(checked, &sizes, &mut random);
+            let counts = energy_kernel_tests::count(checked, &kernel, &sizes, &inputs).expect("it runs");
+            apart.push((
+                features.counts.l2_load_sectors.likely / counts.l2_load_sectors as f64,
+                point.to_string(),
+            ));
+        }
+        apart.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let median = apart[apart.len() / 2].0;
+        assert!((0.45..2.2).contains(&median), "{name}: {apart:#?}");
+    }
+}
+
 /// In a split-K tile one block also adds up the partial sums.
 #[test]
 fn who_adds_up_is_counted() {

@@ -5,12 +5,13 @@ use energy_kernel_build::cache::Contents;
 use energy_kernel_build::names;
 use energy_kernel_build::scan::Found;
 use energy_kernel_compiler::estimate;
-use energy_kernel_compiler::kernel::Kernel;
+use energy_kernel_compiler::kernel::{Kernel, MOST_WORKSPACE};
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::record::{CacheFile, Objective, Record, TunedBucket};
 use energy_kernel_compiler::schedule::Program;
 use energy_kernel_compiler::size::{Sizes, Specialisation};
+use energy_kernel_compiler::stages;
 use energy_kernel_compiler::target::Machine;
 use energy_kernel_compiler::tuning::{is_wide, untuned};
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
@@ -32,11 +33,15 @@ pub fn choose(found: &Found, contents: &Contents, sizes: &[u64], machine: Machin
     }
     let specialisation = untuned_specialisation(found, sizes);
     let near = estimate::near(&found.checked, &specialisation, sizes);
-    let (specialisation, schedule) = estimate::untuned(&found.checked, &specialisation, machine, &near);
-    let kernel = lower(&Problem::new(&found.checked, &specialisation, machine), schedule).into_diagnostic()?;
+    let problem = Problem::new(&found.checked, &specialisation, machine);
+    let fits = |program: &Program| stages::stored_bytes(&found.checked, &program.stored, sizes) <= MOST_WORKSPACE;
+    let program = stages::untuned(&problem, &near).into_iter().find(fits);
+    let program = program.ok_or_else(|| miette!("`{}` has no kernel", found.name))?;
+    let (specialisation, program) = stages::specialised(&problem, program, &near);
+    let problem = Problem::new(&found.checked, &specialisation, machine);
     Ok(Chosen {
-        kernel,
-        program: schedule.into(),
+        kernel: lower(&problem, &program).into_diagnostic()?,
+        program,
         origin: "untuned".to_owned(),
     })
 }
@@ -89,7 +94,7 @@ fn tuned(found: &Found, contents: &Contents, sizes: &[u64], machine: Machine) ->
         let program = &record.choose(Objective::default())?.program;
         // Like a call, skip kernels that cannot be made or launched at these sizes.
         let kernel = lower(&Problem::new(&found.checked, &record.specialisation, machine), program).ok()?;
-        kernel.scratch_bytes(&kernel.grids(sizes).ok()?).ok()?;
+        (kernel.scratch_bytes(&kernel.grids(sizes).ok()?, sizes, MOST_WORKSPACE)).ok()?;
         let simulated = if file.device.simulated { ", simulated" } else { "" };
         Some(Chosen {
             kernel,

@@ -41,6 +41,7 @@ pub mod roofline;
 pub mod schedule;
 pub mod size;
 pub mod slow;
+pub mod stages;
 pub mod target;
 #[cfg(feature = "testing")]
 #[doc(hidden)]

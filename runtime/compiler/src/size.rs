@@ -156,6 +156,15 @@ impl SizeExpr {
         }
     }
 
+    /// Returns the formula over other sizes.
+    pub(crate) fn with_sizes(&self, of: &impl Fn(SizeId) -> SizeId) -> SizeExpr {
+        match self {
+            SizeExpr::Const(value) => SizeExpr::Const(*value),
+            SizeExpr::Size(id) => SizeExpr::Size(of(*id)),
+            SizeExpr::Binary(op, a, b) => SizeExpr::Binary(*op, Box::new(a.with_sizes(of)), Box::new(b.with_sizes(of))),
+        }
+    }
+
     fn postfix(&self, list: &mut Vec<Postfix>) {
         match self {
             SizeExpr::Const(value) => list.push(Postfix::Const(*value)),

@@ -17,7 +17,7 @@ fn judged(checked: &Checked, sizes: &[u64], schedule: &str) -> Option<Slow> {
     let specialisation = Specialisation::exact(sizes);
     let problem = Problem::new(checked, &specialisation, Machine::like(Target::Sm90));
     let schedule: Schedule = schedule.parse().unwrap();
-    Slow::of(&problem, &schedule, sizes)
+    Slow::of(&problem, &schedule.into(), sizes)
 }
 
 const MATMUL: &str = "fn f(x: Tensor<f16, (M, K)>, w: Tensor<f16, (N, K)>) -> Tensor<f16, (M, N)> {

@@ -7,6 +7,7 @@ mod cost;
 mod tile_grid;
 mod work;
 
+use cost::DRAM_REACHED;
 pub use cost::Unit;
 pub use tile_grid::TileGrid;
 pub use work::Work;
@@ -23,6 +24,13 @@ use crate::target::Machine;
 /// Returns the estimated seconds of a launch.
 pub fn latency(features: &Features, sheet: &Datasheet) -> f64 {
     Work::of(features).seconds(sheet)
+}
+
+/// Returns the seconds that any launch of an operator takes by the estimate, without lowering one: those of the launch and of its compulsory
+/// traffic of device memory.
+pub fn least(checked: &Checked, sizes: &[u64], sheet: &Datasheet) -> f64 {
+    let bytes = features::compulsory_bytes(checked, sizes).likely;
+    sheet.launch_s + bytes / (DRAM_REACHED * sheet.dram_bandwidth)
 }
 
 /// Returns the legal schedules with their estimated latencies in seconds, fastest first.

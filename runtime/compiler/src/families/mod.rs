@@ -10,6 +10,7 @@ pub(crate) mod formula;
 mod mma;
 mod plain;
 mod pointwise;
+mod reduce;
 mod row;
 mod skinny;
 pub(crate) mod text;
@@ -33,7 +34,7 @@ use std::str::FromStr;
 use text::{Text, Words};
 
 /// Changes whenever the same schedule begins to mean another kernel, or the spaces change.
-pub const SPACE_VERSION: u32 = 6;
+pub const SPACE_VERSION: u32 = 7;
 
 macro_rules! families {
     ($($(#[$documentation:meta])* $Family:ident in $module:ident),* $(,)?) => {
@@ -184,6 +185,8 @@ families! {
     Skinny in skinny,
     /// Neighbouring outputs by one thread: reductions over small windows.
     Window in window,
+    /// Threads along the outputs and along reductions, which blocks may share.
+    Reduce in reduce,
 }
 
 /// The points that a family offers for a problem.
@@ -236,6 +239,7 @@ mod tests {
             "mma block=64x64x32 warp=32x32 slice_k=1 stages=4 group=1 blocks=0 split_k=8",
             "skinny rows=1 columns=2 vector=8 lanes=32 warps=4 unroll=2 cache=streaming",
             "window threads=128 rows=2 columns=4",
+            "reduce threads=8 lanes=32 vector=4 keep=reload unroll=4 split_k=16",
         ] {
             let schedule: Schedule = text.parse().unwrap();
             assert_eq!(schedule.to_string(), text);

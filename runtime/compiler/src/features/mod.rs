@@ -39,7 +39,8 @@
 //! | `global_load_bytes`, `global_store_bytes`, `global_to_shared_bytes` | bytes that threads request | walk |
 //! | `global_atomic_bytes` | bytes that atomic operations touch | walk |
 //! | `global_load_sectors`, `global_store_sectors`, `global_atomic_sectors` | sectors of 32 bytes, summed over the accesses of warps | walk |
-//! | `l2_bytes` | bytes of those sectors | walk |
+//! | `l2_load_sectors` | the part of `global_load_sectors` that L1 does not hold | walk; bounded |
+//! | `l2_bytes` | bytes of those sectors, and of stores and atomic operations | walk; bounded |
 //! | `shared_load_bytes`, `shared_store_bytes` | bytes | walk |
 //! | `shared_load_transactions`, `shared_store_transactions`, `matrix_load_transactions`, `copy_transactions`, `shared_transactions` | passes over the banks; the sum | walk |
 //! | `shared_load_bank_conflicts`, `shared_store_bank_conflicts`, `matrix_load_bank_conflicts`, `copy_bank_conflicts`, `shared_bank_conflicts` | passes beyond the minimum; the sum | walk |
@@ -69,6 +70,7 @@ mod memory;
 mod nonlinear;
 mod program;
 mod progression;
+mod reuse;
 mod symbols;
 mod walk;
 
@@ -144,10 +146,10 @@ impl Features {
         self.dram_read_bytes.plus(self.dram_write_bytes)
     }
 
-    /// Bytes between L2 and the multiprocessors: whole sectors of all accesses, without hits in L1.
+    /// Bytes between L2 and the multiprocessors, in whole sectors.
     pub fn l2_bytes(&self) -> Count {
         let counts = &self.counts;
-        let sectors = counts.global_load_sectors.plus(counts.global_store_sectors);
+        let sectors = counts.l2_load_sectors.plus(counts.global_store_sectors);
         sectors.plus(counts.global_atomic_sectors).times(Count::exactly(32))
     }
 
@@ -276,7 +278,7 @@ pub fn of_stage(problem: &Problem<'_>, schedule: &Schedule, stage: &Stage, sizes
         Counts::default()
     };
     // Split-K partials are written and read in full sectors.
-    let left = stage.scratch.iter().map(|content| content.bytes(blocks));
+    let left = stage.scratch.iter().map(|content| content.bytes(blocks, sizes));
     let left = Count::exactly(left.map(|bytes| bytes.next_multiple_of(32)).sum());
     let compulsory = |count: Count| if runs { count.plus(left) } else { Count::default() };
     let threads = stage.launch.threads();
@@ -308,8 +310,8 @@ pub fn of_stage(problem: &Problem<'_>, schedule: &Schedule, stage: &Stage, sizes
     })
 }
 
-/// Returns the compulsory bytes of device memory: every sector of the inputs that a call reads, and of its results, once.
-pub(crate) fn compulsory_bytes(checked: &Checked, sizes: &[u64]) -> Count {
+/// Returns the bytes of device memory that any kernel of an operator reads and writes: its inputs and outputs, in whole sectors.
+pub fn compulsory_bytes(checked: &Checked, sizes: &[u64]) -> Count {
     compulsory::reads(checked, sizes).plus(compulsory::writes(checked, sizes))
 }
 

@@ -15,7 +15,7 @@ pub use remedy::{Change, Remedy};
 use crate::datasheet::Datasheet;
 use crate::problem::Problem;
 use crate::roofline::Roofline;
-use crate::schedule::Schedule;
+use crate::schedule::Program;
 use crate::text::quantity;
 use seconds::seconds;
 use std::fmt::{Display, Formatter};
@@ -36,17 +36,17 @@ pub struct Slow {
 }
 
 impl Slow {
-    /// Judges a schedule at these sizes (all of them, in the order of [`Op::sizes`](crate::ir::Op::sizes)). Returns `None` if it is near its
+    /// Judges a program at these sizes (all of them, in the order of [`Op::sizes`](crate::ir::Op::sizes)). Returns `None` if it is near its
     /// roofline, or has no estimate.
-    pub fn of(problem: &Problem<'_>, schedule: &Schedule, sizes: &[u64]) -> Option<Slow> {
-        let slow = Slow::without_remedy(problem, schedule, sizes)?;
+    pub fn of(problem: &Problem<'_>, program: &Program, sizes: &[u64]) -> Option<Slow> {
+        let slow = Slow::without_remedy(problem, program, sizes)?;
         Some(slow.with_remedy(problem, sizes))
     }
 
-    /// Judges a schedule like [`of`](Slow::of), but looks for no remedy, which takes many estimates.
-    pub fn without_remedy(problem: &Problem<'_>, schedule: &Schedule, sizes: &[u64]) -> Option<Slow> {
+    /// Judges a program like [`of`](Slow::of), but looks for no remedy, which takes many estimates.
+    pub fn without_remedy(problem: &Problem<'_>, program: &Program, sizes: &[u64]) -> Option<Slow> {
         let roofline = Roofline::of(problem.checked, sizes, &Datasheet::like(problem.machine));
-        let seconds = seconds(problem, schedule, sizes)?;
+        let seconds = seconds(problem, program, sizes)?;
         (seconds > FACTOR * roofline.seconds).then_some(Slow {
             seconds,
             roofline,

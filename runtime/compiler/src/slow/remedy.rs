@@ -216,7 +216,7 @@ impl Search<'_> {
         }
         let problem = Problem::new(self.checked(), &exact, self.problem.machine);
         let schedule = estimate::default(&problem, self.sizes);
-        let seconds = seconds(&problem, &schedule, self.sizes);
+        let seconds = seconds(&problem, &schedule.into(), self.sizes);
         let remedy = |seconds| Remedy {
             change: Change::CompileIn,
             seconds,

@@ -6,7 +6,7 @@ use crate::element::Type;
 use crate::families::formula::{Place, Symbol};
 use crate::ir::{AxisId, Expr, ExprId, ReduceOp};
 use crate::lower::Error;
-use crate::lower::expression::{Access, Accumulator, Binding, Lanes, Lowering, Reduce, or_identity};
+use crate::lower::expression::{Access, Accumulator, Binding, Bounds, Lanes, Lowering, Reduce, or_identity};
 use crate::lower::index::Linear;
 use crate::lower::online::step::Step;
 use crate::lower::online::sums::Walker;
@@ -97,11 +97,12 @@ impl Group {
     // ------------------------------------------------------------------ walks
 
     /// Walks over all combinations of `axes`, `vector` neighbours a step: `each` gets the steps of a turn. A row in registers is one
-    /// turn; else a turn has `unroll` steps, whose loads do not wait for each other.
+    /// turn; else a turn has `unroll` steps, whose loads do not wait for each other, and `bounds` leave out elements that do not count.
     pub(super) fn walk(
         &mut self,
         lowering: &mut Lowering<'_>,
         axes: &[AxisId],
+        bounds: &Bounds,
         pace: Pace,
         mut each: impl FnMut(&mut Group, &mut Lowering<'_>, &[Step]) -> Result<(), Error>,
     ) -> Result<(), Error> {
@@ -144,7 +145,8 @@ impl Group {
                     Pace::Schedule => i64::from(self.schedule.unroll),
                     Pace::Slow => 1,
                 };
-                let start = lowering.math.operand(&mut lowering.b, &self.thread);
+                let (skipped, chunks) = lowering.bounded_chunks(bounds, &extents, &chunks, self.schedule.vector);
+                let start = lowering.math.operand(&mut lowering.b, &self.thread.plus(&skipped));
                 let end = lowering.math.operand(&mut lowering.b, &chunks);
                 let class = lowering.math.class();
                 // The schedule sets the unroll factor. Left alone, ptxas unrolls further and spills.
@@ -160,7 +162,10 @@ impl Group {
                     step: 0,
                     guard: None,
                 });
-                let whole = constant.is_some_and(|chunks| chunks % (threads * unroll) == 0);
+                let whole = skipped == Linear::constant(0)
+                    && chunks
+                        .as_constant()
+                        .is_some_and(|chunks| chunks % (threads * unroll) == 0);
                 let steps: Vec<Step> = (0..unroll)
                     .map(|number| {
                         let chunk = Linear::register(counter).plus_constant(number * threads);
@@ -281,12 +286,30 @@ impl Group {
         let mut partial = Partial::new(self, lowering, reduction, ty);
         let outside = self.enter(lowering, axes, &[body]);
         self.ahead(lowering, body)?;
-        self.walk(lowering, axes, Pace::Schedule, |group, lowering, steps| {
+        let bounds = self.bounds(lowering, reduction, axes, body)?;
+        self.walk(lowering, axes, &bounds, Pace::Schedule, |group, lowering, steps| {
             let mut steps = steps.iter();
             steps.try_for_each(|step| partial.add(group, lowering, axes, body, step))
         })?;
         lowering.leave(outside);
         partial.total(self, lowering)
+    }
+
+    /// The bounds of the slowest of the axes that a reduction runs over.
+    pub(super) fn bounds(
+        &mut self,
+        lowering: &mut Lowering<'_>,
+        reduction: ReduceOp,
+        axes: &[AxisId],
+        body: ExprId,
+    ) -> Result<Bounds, Error> {
+        match axes {
+            // What is kept of a row in one walk, another one wants.
+            &[slowest, ..] if self.schedule.keep == Keep::Reload => {
+                lowering.bounds(reduction, slowest, axes, body, self)
+            }
+            _ => Ok(Bounds::default()),
+        }
     }
 
     /// Combines the group's accumulators: within warps by shuffles, across warps through shared memory.
@@ -441,6 +464,10 @@ impl Walker for Group {
 }
 
 impl Reduce for Group {
+    fn divides_many(&self, lowering: &Lowering<'_>, dividend: ExprId, divisor: ExprId) -> Result<bool, Error> {
+        Ok(self.same_for_all(lowering, divisor)? && !self.same_for_all(lowering, dividend)?)
+    }
+
     fn elements(&mut self, lowering: &mut Lowering<'_>, access: &Access) -> Few<Reg> {
         self.kept.kept_or_loaded(lowering, access)
     }
