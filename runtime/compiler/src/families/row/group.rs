@@ -109,12 +109,12 @@ impl Group {
         let vector = i64::from(self.schedule.vector);
         let threads = i64::from(self.schedule.threads);
         let mut extents: Vec<Linear> = axes.iter().map(|&axis| lowering.extent(axis)).collect();
-        let largest = axes.iter().map(|&axis| {
+        let mut largest = axes.iter().map(|&axis| {
             let extent = lowering.specialisation.extents[lowering.checked.extent(axis).index()];
             i64::try_from(extent.most()?).ok()
         });
         // As chunks.
-        let most = largest.fold(Some(1), |volume: Option<i64>, most| volume?.checked_mul(most?));
+        let most = largest.try_fold(1i64, |volume, most| volume.checked_mul(most?));
         let most = most.map(|volume| volume / vector);
         if let Some(last) = extents.last_mut() {
             *last = lowering.math.divide(&mut lowering.b, last, &Linear::constant(vector)).0;
