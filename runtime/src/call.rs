@@ -236,7 +236,7 @@ fn resolve(variant: &Variant, gpu: &Gpu, sizes: &[u64], aligned: bool) -> Result
         work = load(variant, gpu, plan.choice());
     }
     if let Err(Error::OutOfMemory { bytes }) = &work
-        && !plan.program().stored.is_empty()
+        && plan.workspace() > 0
     {
         let reason = format!("there is no room for a {bytes}-byte workspace");
         plan = Plan::new(choice::untuned(variant, gpu, sizes, required, reason, 0)?);

@@ -17,7 +17,7 @@ use crate::operator::Variant;
 use crate::plan::{Alternative, Choice, Figures, Origin, RecordSource};
 use energy_kernel_compiler::element::Element as ElementId;
 use energy_kernel_compiler::estimate;
-use energy_kernel_compiler::kernel::Kernel;
+use energy_kernel_compiler::kernel::{Grids, Kernel};
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::record::{
@@ -310,7 +310,8 @@ fn candidate(
     })
 }
 
-/// Returns the untuned kernel, whose program the estimate ranks fastest of those that store at most so many bytes.
+/// Returns the untuned kernel, whose program the estimate ranks fastest of those that need at most so many bytes of workspace. There is one that
+/// needs none.
 pub(crate) fn untuned(
     variant: &Variant,
     gpu: &Gpu,
@@ -331,36 +332,38 @@ pub(crate) fn untuned(
     let programs = gpu.kernels().programs(key, |specialisation, near| {
         stages::untuned(&variant.checked, specialisation, machine, near)
     });
-    let fits =
-        |untuned: &&Untuned| stages::stored_bytes(&variant.checked, &untuned.program.stored, sizes) <= most_bytes;
-    let untuned = programs.iter().find(fits).cloned();
-    let Untuned {
-        specialisation,
-        program,
-    } = untuned.ok_or_else(|| Error::Lower {
+    let failed = |reason: String| Error::Lower {
         operator: variant.name().to_owned(),
-        reason: "no family accepts it".to_owned(),
-    })?;
-    let key = KernelKey {
-        operator: variant.number,
+        reason,
+    };
+    for Untuned {
         specialisation,
         program,
-        embedded: None,
-    };
-    let kernel = gpu.kernels().compiled(&key, || {
-        lower(
-            &Problem::new(&variant.checked, &key.specialisation, machine),
-            &key.program,
-        )
-        .map_err(|error| Error::Lower {
-            operator: variant.name().to_owned(),
-            reason: error.to_string(),
-        })
-    })?;
-    Ok(Choice {
-        origin: Origin::Untuned { reason },
-        ..unjustified(variant, gpu, sizes, kernel, key)
-    })
+    } in programs.iter().cloned()
+    {
+        if stages::stored_bytes(&variant.checked, &program.stored, sizes) > most_bytes {
+            continue;
+        }
+        let key = KernelKey {
+            operator: variant.number,
+            specialisation,
+            program,
+            embedded: None,
+        };
+        let kernel = gpu.kernels().compiled(&key, || {
+            let problem = Problem::new(&variant.checked, &key.specialisation, machine);
+            lower(&problem, &key.program).map_err(|error| failed(error.to_string()))
+        })?;
+        // Split-K needs workspace, too. Where there is no grid, the launch says so.
+        let fits = |grids: Grids| kernel.scratch_bytes(&grids, sizes, most_bytes).is_ok();
+        if kernel.grids(sizes).map_or(true, fits) {
+            return Ok(Choice {
+                origin: Origin::Untuned { reason },
+                ..unjustified(variant, gpu, sizes, kernel, key)
+            });
+        }
+    }
+    Err(failed("no kernel fits the workspace".to_owned()))
 }
 
 /// A choice without its reasons.

@@ -39,11 +39,13 @@ fn launches(gpu: &Gpu, rows: usize, hidden: usize) -> usize {
 
 #[test]
 fn workspace_that_was_outgrown_is_freed() {
-    // The tensors take 0.2 MB, the workspaces 0.5 MiB and 1 MiB: all three do not fit.
-    let gpu = Gpu::emulated_with(Emulation::new().memory(1_500_000));
+    // The tensors take 0.3 MB. They and both workspaces do not fit.
+    let workspace = |rows| layers::workspace(&Gpu::emulated(), &sizes(rows, 256)).unwrap();
+    let (small, large) = (workspace(512), workspace(1024));
+    let gpu = Gpu::emulated_with(Emulation::new().memory(large + small / 2 + 300_000));
     let prepared = |rows| {
         let plan = layers::prepare(&gpu, &sizes(rows, 256)).unwrap();
-        assert_eq!(plan.workspace(), rows as u64 * 256 * 4);
+        assert!(plan.workspace() >= rows as u64 * 256 * 4, "{plan}");
         plan.launches().len()
     };
     assert_eq!(prepared(512), 2);
@@ -57,7 +59,7 @@ fn workspace_that_was_outgrown_is_freed() {
 fn the_caller_may_give_the_workspace() {
     let gpu = Gpu::emulated();
     let bytes = layers::workspace(&gpu, &sizes(100, 300)).unwrap();
-    assert_eq!(bytes, (100u64 * 300 * 4).next_multiple_of(256));
+    assert!(bytes >= 100 * 300 * 4);
     let memory = Tensor::<u8>::zeros(&gpu, &[bytes as usize]).unwrap();
     gpu.set_workspace(Some(memory.clone())).unwrap();
     assert_eq!(launches(&gpu, 100, 300), 2);
@@ -89,6 +91,9 @@ fn a_limit_chooses_the_best_program_that_fits() {
     assert_eq!(launches(&gpu, 100, 300), 2);
     gpu.set_workspace_limit(bytes / 2);
     assert_eq!(launches(&gpu, 100, 300), 1);
+    assert!(layers::workspace(&gpu, &sizes(100, 300)).unwrap() <= bytes / 2);
+    gpu.set_workspace_limit(0);
+    assert_eq!(launches(&gpu, 100, 300), 1);
     assert_eq!(layers::workspace(&gpu, &sizes(100, 300)).unwrap(), 0);
 }
 
@@ -118,5 +123,8 @@ fn plans_say_what_is_launched() {
     let text = plan.to_string();
     assert!(text.contains("store="), "{text}");
     assert_eq!(text.matches("  launch: ").count(), 2, "{text}");
-    assert!(text.contains("  workspace: 120064 bytes"), "{text}");
+    assert!(
+        text.contains(&format!("  workspace: {} bytes", plan.workspace())),
+        "{text}"
+    );
 }

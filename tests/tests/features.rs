@@ -91,7 +91,7 @@ fn check(
     // The emulator computes them from the text alone. Constants make the difference.
     let (claimed, live) = (stage.entry.pressure(), live_registers(&kernel));
     assert!(
-        claimed.abs_diff(live) <= 1,
+        claimed.abs_diff(live) <= 2,
         "{name} {point}: {claimed} live registers, {live} in the text"
     );
     let inputs = random_inputs(checked, sizes, random);

@@ -72,6 +72,13 @@ pub fn default(problem: &Problem<'_>, sizes: &[u64]) -> Schedule {
     }
 }
 
+/// Returns the schedule for untuned sizes without workspace: the fastest of [`schedule::starts`] without split-K by the estimate.
+pub fn unshared(problem: &Problem<'_>, sizes: &[u64]) -> Schedule {
+    let mut starts = schedule::starts(problem, sizes);
+    starts.retain(|start| start.split_k() == 1);
+    fastest(problem, sizes, &starts).map_or_else(|| families::plain(problem, sizes), |(schedule, _)| schedule)
+}
+
 /// Returns the schedule of the untuned kernel for these sizes, which are [`near`] those of a call, and what the kernel knows of calls. That is
 /// the given specialisation, or a narrower one with upper bounds of sizes, if that makes a faster schedule legal.
 pub fn untuned(

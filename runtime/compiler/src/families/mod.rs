@@ -217,9 +217,30 @@ pub fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Schedule> {
     first_of_each(std::iter::once(first).chain(starts), |&schedule| schedule)
 }
 
+impl Schedule {
+    /// The number of blocks that share a tile or a reduction: 1 where none do.
+    pub const fn split_k(&self) -> u32 {
+        match self {
+            Schedule::Contract(point) => point.split_k,
+            Schedule::Mma(point) => point.split_k,
+            Schedule::Reduce(point) => point.split_k,
+            Schedule::Plain(_)
+            | Schedule::Pointwise(_)
+            | Schedule::Row(_)
+            | Schedule::Window(_)
+            | Schedule::Skinny(_) => 1,
+        }
+    }
+}
+
+/// Returns the schedule of the family that takes every operator.
+pub(crate) fn plain(problem: &Problem<'_>, sizes: &[u64]) -> Schedule {
+    Schedule::Plain(Plain::for_sizes(problem, sizes))
+}
+
 fn preferred(problem: &Problem<'_>, sizes: &[u64]) -> (Work, Schedule) {
     let suits = |family: &Offer| Some((family.work, (family.default)(problem, sizes)?));
-    let everything = || (Work::Outputs, Schedule::Plain(Plain::for_sizes(problem, sizes)));
+    let everything = || (Work::Outputs, plain(problem, sizes));
     offers().iter().rev().find_map(suits).unwrap_or_else(everything)
 }
 

@@ -103,7 +103,10 @@ pub(super) fn cast(checked: &Checked, of: ExprId, operand: ExprId, element: Elem
 pub(super) fn with_last(checked: &Checked, tensor: InputId, dimension: usize) -> Option<Checked> {
     let mut op = checked.op().clone();
     let dims = op.inputs.get_mut(tensor.index())?.dims.as_mut()?;
-    dims.get_mut(dimension..)?.rotate_left(1);
+    if dimension >= dims.len() {
+        return None;
+    }
+    dims[dimension..].rotate_left(1);
     for expr in &mut op.exprs {
         if let Expr::Read { source, index, .. } = expr
             && *source == Source::Input(tensor)

@@ -38,10 +38,13 @@ pub fn features(problem: &Problem<'_>, program: &Program, sizes: &[u64]) -> Opti
 pub fn seconds(problem: &Problem<'_>, program: &Program, sizes: &[u64]) -> Option<f64> {
     let sheet = Datasheet::like(problem.machine);
     let stages = features(problem, program, sizes)?;
-    Some(latency(
-        stages.iter().map(|stage| estimate::latency(stage, &sheet)),
-        &sheet,
-    ))
+    match stages.as_slice() {
+        [lone] => Some(estimate::latency(lone, &sheet)),
+        stages => Some(latency(
+            stages.iter().map(|stage| estimate::latency(stage, &sheet)),
+            &sheet,
+        )),
+    }
 }
 
 /// A program to run untuned.
@@ -53,17 +56,21 @@ pub struct Untuned {
     pub program: Program,
 }
 
-/// Returns the programs to run untuned, best first by the estimate: a call runs the first one whose [stored values](stored_bytes) fit. Each stores
-/// less than those before it, and the last one stores nothing: it is [`estimate::untuned`]. Each stage has the schedule that the estimate ranks
-/// first among [`schedule::starts`].
+/// Returns the programs to run untuned, best first by the estimate: a call runs the first one whose workspace fits. Each [stores](stored_bytes) less
+/// than those before it. The last one needs no workspace: it is [`estimate::untuned`], or a schedule without split-K. Each stage has the schedule
+/// that the estimate ranks first among [`schedule::starts`].
 pub fn untuned(checked: &Checked, specialisation: &Specialisation, machine: Machine, sizes: &[u64]) -> Vec<Untuned> {
     let (bounded, schedule) = estimate::untuned(checked, specialisation, machine, sizes);
     let lone = Untuned {
         specialisation: bounded,
         program: schedule.into(),
     };
+    let unshared = (schedule.split_k() > 1).then(|| Untuned {
+        specialisation: specialisation.clone(),
+        program: estimate::unshared(&Problem::new(checked, specialisation, machine), sizes).into(),
+    });
     if sets(checked).is_empty() {
-        return vec![lone];
+        return std::iter::once(lone).chain(unshared).collect();
     }
     let limit = seconds(
         &Problem::new(checked, &lone.specialisation, machine),
@@ -85,6 +92,7 @@ pub fn untuned(checked: &Checked, specialisation: &Specialisation, machine: Mach
         }
     }
     programs.push(lone);
+    programs.extend(unshared);
     programs
 }
 
