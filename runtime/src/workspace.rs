@@ -100,8 +100,11 @@ impl Workspace {
         self.grow(operator, any, needed.any)?;
         if self.grow(operator, zeroed, needed.zeroed)?
             && let Some(own) = zeroed
+            && let Err(error) = own.storage.clear()
         {
-            own.storage.clear()?;
+            // The next call must not take its content for counters at 0.
+            *zeroed = None;
+            return Err(error);
         }
         Ok(memory)
     }

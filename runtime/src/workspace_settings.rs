@@ -23,7 +23,7 @@ impl Gpu {
     /// let gpu = Gpu::emulated();
     /// let sizes = Sizes::from([("M", 128), ("K", 256), ("J", 512), ("N", 256)]);
     /// assert_eq!(layers::plan(&gpu, &sizes)?.launches().len(), 2);
-    /// assert_eq!(layers::workspace(&gpu, &sizes)?, 128 * 512 * 4);
+    /// assert!(layers::workspace(&gpu, &sizes)? >= 128 * 512 * 4);
     ///
     /// gpu.set_workspace_limit(0);
     /// assert_eq!(layers::plan(&gpu, &sizes)?.launches().len(), 1);

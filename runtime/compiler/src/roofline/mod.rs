@@ -67,7 +67,7 @@ impl Roofline {
     /// # let checked = &operator.variants[0].checked;
     /// let roofline = Roofline::of(checked, &[1 << 28], &Datasheet::H100);
     /// assert_eq!(roofline.bound, Bound::Memory);
-    /// assert_eq!(roofline.seconds, 2e-6 + f64::from(8 << 28) / 3.35e12);
+    /// assert_eq!(roofline.seconds, 2e-6 + 8.0 * f64::from(1 << 28) / 3.35e12);
     /// ```
     pub fn of(checked: &Checked, sizes: &[u64], sheet: &Datasheet) -> Roofline {
         Work::of(checked, sizes).roofline(sheet)
