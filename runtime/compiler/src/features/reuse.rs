@@ -225,7 +225,9 @@ fn sectors(bytes: u64, mut steps: Steps) -> f64 {
         }
         match rows.last_mut() {
             // A row that overlaps rows which are there already.
-            Some((last, rows)) if step.is_multiple_of(*last) && step / *last <= *rows => *rows += step / *last * (number - 1),
+            Some((last, rows)) if step.is_multiple_of(*last) && step / *last <= *rows => {
+                *rows += step / *last * (number - 1)
+            }
             _ => rows.push((step, number)),
         }
     }
