@@ -312,6 +312,18 @@ pub enum ReduceOp {
     ArgMin,
 }
 
+impl ReduceOp {
+    /// The number that leaves a reduction as it is.
+    pub const fn identity(self) -> f64 {
+        match self {
+            ReduceOp::Sum => 0.0,
+            ReduceOp::Prod => 1.0,
+            ReduceOp::Max | ReduceOp::ArgMax => f64::NEG_INFINITY,
+            ReduceOp::Min | ReduceOp::ArgMin => f64::INFINITY,
+        }
+    }
+}
+
 impl Op {
     /// The expression with that id.
     pub fn expr(&self, id: ExprId) -> &Expr {

@@ -1,13 +1,11 @@
 //! Compulsory traffic: every element moves between device memory and the chip at least once, in any schedule.
 
 use super::count::Count;
+use super::memory::SECTOR;
 use crate::affine::Affine;
 use crate::check::Checked;
 use crate::distinct;
 use crate::ir::{AxisId, BinaryOp, Expr, ExprId, InputId, SizeId, Source};
-
-/// Bytes of a sector.
-const SECTOR: u64 = 32;
 
 /// Returns the bytes of all inputs that a call reads, in whole sectors. Exact if every tensor is certainly read as a whole or not at all.
 pub(super) fn reads(checked: &Checked, sizes: &[u64]) -> Count {
@@ -49,7 +47,7 @@ pub(super) fn writes(checked: &Checked, sizes: &[u64]) -> Count {
 
 fn in_sectors(elements: u64, element_bytes: u32) -> u64 {
     let bytes = elements.saturating_mul(element_bytes.into());
-    bytes.div_ceil(SECTOR).saturating_mul(SECTOR)
+    bytes.div_ceil(SECTOR as u64).saturating_mul(SECTOR as u64)
 }
 
 fn volume(dims: &[SizeId], sizes: &[u64]) -> u64 {
@@ -141,7 +139,11 @@ impl Reads<'_> {
         let input = &self.checked.op().inputs[input.index()];
         let dims = input.dims.as_deref().unwrap_or_default();
         let scattered = (index.len().checked_sub(1)).is_some_and(|last| self.checked.gathered(read, last));
-        let bytes = if scattered { SECTOR } else { input.element.size().into() };
+        let bytes = if scattered {
+            SECTOR as u64
+        } else {
+            input.element.size().into()
+        };
         distinct::elements(self.checked, self.sizes, index, dims) * bytes as f64
     }
 

@@ -7,11 +7,11 @@
 //! The sums here are estimates: no GPU documents how its L1 chooses what to keep.
 
 use super::form::{Form, LANES};
+use super::memory;
 use super::symbols::Symbols;
 use smallvec::SmallVec;
 
-/// Bytes of a sector.
-const SECTOR: u64 = 32;
+const SECTOR: u64 = memory::SECTOR as u64;
 /// Bytes of L1 for each thread of a block: 2,048 threads share 256 KiB on Hopper, of which shared memory takes a part.
 const SHARE: u64 = 64;
 

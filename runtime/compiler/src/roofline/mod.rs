@@ -24,7 +24,7 @@ pub struct Roofline {
     pub bound: Bound,
 }
 
-/// What bounds the time of a call.
+/// The unit or resource that bounds the time of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Bound {

@@ -126,7 +126,7 @@ struct Counting<'a> {
     seen: FxHashSet<(ExprId, Guards)>,
     /// The part of all combinations at which guards hold.
     parts: FxHashMap<Guards, f64>,
-    /// What each expression becomes where conditions on axes do not hold, as far as it was asked.
+    /// The constant that each expression becomes where conditions on axes do not hold, once it was asked for.
     otherwise: Vec<Option<Option<Otherwise>>>,
     /// Products that are part of a sum on tensor cores.
     within_tensor_cores: FxHashSet<ExprId>,
@@ -238,13 +238,9 @@ impl Counting<'_> {
     }
 
     fn reduction(&mut self, expr: ExprId, operation: ReduceOp, axes: &[AxisId], body: ExprId, mut guards: Guards) {
-        let identity = match operation {
-            ReduceOp::Sum => 0.0,
-            ReduceOp::Prod => 1.0,
-            ReduceOp::Max | ReduceOp::ArgMax => f64::NEG_INFINITY,
-            ReduceOp::Min | ReduceOp::ArgMin => f64::INFINITY,
-        };
-        let skipped = self.otherwise(body).filter(|otherwise| otherwise.value == identity);
+        let skipped = self
+            .otherwise(body)
+            .filter(|otherwise| otherwise.value == operation.identity());
         guards.extend(skipped.into_iter().flat_map(|otherwise| otherwise.guards));
         let mut all = self.axes(expr);
         all.extend(axes);

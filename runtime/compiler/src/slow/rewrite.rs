@@ -1,7 +1,7 @@
 //! Operators rewritten as an author might.
 
 use crate::check::Checked;
-use crate::element::{Element, Type};
+use crate::element::Element;
 use crate::ir::{AxisId, Expr, ExprId, Input, InputId, LetId, Op, Output, Source};
 
 /// Returns the operator that returns an intermediate tensor, and the one that takes it as a tensor. Both have the sizes of the whole.
@@ -9,7 +9,7 @@ pub(super) fn split(checked: &Checked, tensor: LetId) -> Option<[Checked; 2]> {
     let op = checked.op();
     let inner = op.lets.get(tensor.index())?;
     let dims: Vec<_> = inner.axes.iter().map(|&axis| checked.extent(axis)).collect();
-    let element = stored_as(checked, tensor)?;
+    let element = stored_as(checked, tensor);
 
     let mut first = op.clone();
     for (&axis, &dim) in inner.axes.iter().zip(&dims) {
@@ -41,7 +41,7 @@ pub(super) fn split(checked: &Checked, tensor: LetId) -> Option<[Checked; 2]> {
 }
 
 /// The element in which an intermediate tensor is stored: the one that every use casts it to, else that of its type.
-fn stored_as(checked: &Checked, tensor: LetId) -> Option<Element> {
+fn stored_as(checked: &Checked, tensor: LetId) -> Element {
     let op = checked.op();
     let reads = |id: ExprId| matches!(op.expr(id), Expr::Read { source, .. } if *source == Source::Let(tensor));
     let (mut casts, mut bare) = (Vec::new(), false);
@@ -60,14 +60,8 @@ fn stored_as(checked: &Checked, tensor: LetId) -> Option<Element> {
     let roots = op.outputs.iter().map(|output| output.body);
     bare |= roots.chain(op.lets.iter().map(|inner| inner.body)).any(reads);
     match casts.as_slice() {
-        [first, others @ ..] if !bare && others.iter().all(|other| other == first) => Some(*first),
-        _ => Some(match checked.ty(op.lets[tensor.index()].body) {
-            Type::F32 => Element::F32,
-            Type::F64 => Element::F64,
-            Type::I32 => Element::I32,
-            Type::I64 => Element::I64,
-            Type::Bool => Element::Bool,
-        }),
+        [first, others @ ..] if !bare && others.iter().all(|other| other == first) => *first,
+        _ => checked.ty(op.lets[tensor.index()].body).element(),
     }
 }
 
@@ -282,14 +276,11 @@ mod tests {
             let (whole, _) = two_products(&format!("let y = |m, h| sum(|k| x[[m, k]] * v[[h, k]]); {rest}"));
             stored_as(&whole, LetId(0))
         };
-        assert_eq!(
-            element("|m, n| sum(|h| y[[m, h]] as f16 * w[[n, h]])"),
-            Some(Element::F16)
-        );
-        assert_eq!(element("|m, n| sum(|h| y[[m, h]] * w[[n, h]])"), Some(Element::F32));
+        assert_eq!(element("|m, n| sum(|h| y[[m, h]] as f16 * w[[n, h]])"), Element::F16);
+        assert_eq!(element("|m, n| sum(|h| y[[m, h]] * w[[n, h]])"), Element::F32);
         assert_eq!(
             element("|m, n| sum(|h| y[[m, h]] as f16 * w[[n, h]]) + sum(|h| y[[m, h]])"),
-            Some(Element::F32)
+            Element::F32
         );
     }
 

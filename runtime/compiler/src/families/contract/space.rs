@@ -1,7 +1,6 @@
 //! The family `contract`: sums of products, in tiles.
 
-use crate::families::family::Family;
-use crate::families::family::{MOST_BLOCKS, MOST_STARTS, first_of_each};
+use crate::families::family::{Family, MOST_BLOCKS, MOST_STARTS, first_of_each};
 use crate::families::mma::Mma;
 use crate::lower::tile::arrival::padded_elements;
 use crate::lower::tile::block::Block;

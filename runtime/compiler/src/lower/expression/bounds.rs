@@ -1,7 +1,7 @@
 //! The bounds that guards set to a reduction's axis.
 //!
-//! Where a reduction's body is `if c { … } else { identity }`, a part of `c` that compares the axis with what does not depend on it says which
-//! elements count, and loops need not visit others. The guard stays in the body: vectors reach beyond bounds, and reads rely on it.
+//! A reduction's body may be `if c { … } else { identity }`. Comparisons in `c` of the axis with values that do not depend on it say which
+//! elements count. Loops need not visit the others. The guard stays in the body: vectors reach beyond bounds, and reads rely on it.
 
 use super::{Binding, Lowering, Reduce};
 use crate::element::Type;
@@ -225,20 +225,19 @@ impl Search<'_> {
     }
 
     fn is_identity(&self, lowering: &Lowering<'_>, expr: ExprId) -> bool {
-        match (lowering.op().expr(expr), self.reduction) {
-            (Expr::Literal(Literal::Int(0)), ReduceOp::Sum) => true,
-            (Expr::Literal(Literal::Int(1)), ReduceOp::Prod) => true,
-            (Expr::Literal(Literal::Float(value)), reduction) => match reduction {
-                ReduceOp::Sum => *value == 0.0,
-                ReduceOp::Prod => *value == 1.0,
-                ReduceOp::Max | ReduceOp::ArgMax => *value == f64::NEG_INFINITY,
-                ReduceOp::Min | ReduceOp::ArgMin => *value == f64::INFINITY,
-            },
-            (&Expr::Unary(UnaryOp::Neg, inner), ReduceOp::Max | ReduceOp::ArgMax) => {
-                *lowering.op().expr(inner) == Expr::Literal(Literal::Float(f64::INFINITY))
-            }
-            _ => false,
-        }
+        let number = |expr| match *lowering.op().expr(expr) {
+            Expr::Literal(Literal::Int(value)) => Some(value as f64),
+            Expr::Literal(Literal::Float(value)) => Some(value),
+            _ => None,
+        };
+        let number = match *lowering.op().expr(expr) {
+            // `-f32::INFINITY`
+            Expr::Unary(UnaryOp::Neg, inner) => number(inner)
+                .filter(|&value| value == f64::INFINITY)
+                .map(|value| -value),
+            _ => number(expr),
+        };
+        number == Some(self.reduction.identity())
     }
 }
 
