@@ -42,7 +42,7 @@ impl Divisor {
         let minus = b.op(Opcode::NegF32, &[scaled.into()]);
         let residual = b.op(Opcode::FmaF32, &[minus.into(), below.into(), 1.0f32.into()]);
         let rest = b.op(Opcode::MulF32, &[residual.into(), near]);
-        // Of 0, infinities and NaN the approximation is exact, and there is no residual.
+        // The approximation is exact for 0, infinities and NaN, and there is no residual.
         let ordinary = b.compare(Compare::Lt, Class::F32, residual.into(), 0.5f32.into());
         let below = b.op(Opcode::SelF32, &[below.into(), near, ordinary.into()]);
         let rest = b.op(Opcode::SelF32, &[rest.into(), near, ordinary.into()]);

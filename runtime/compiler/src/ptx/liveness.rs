@@ -211,13 +211,13 @@ impl Pressure {
 
     fn add(&mut self, reg: Reg) {
         if self.live.insert(reg) {
-            self.words += words(reg.class);
+            self.words += reg.class.words() as u32;
         }
     }
 
     fn remove(&mut self, reg: Reg) {
         if std::mem::take(&mut self.live.0[reg.class as usize][reg.number as usize]) {
-            self.words -= words(reg.class);
+            self.words -= reg.class.words() as u32;
         }
     }
 
@@ -231,15 +231,6 @@ impl Pressure {
                 })
             });
         }
-    }
-}
-
-/// The number of 32-bit registers that a register of the class occupies.
-const fn words(class: Class) -> u32 {
-    match class {
-        Class::Pred => 0,
-        Class::B16 | Class::B32 | Class::F32 => 1,
-        Class::B64 | Class::F64 => 2,
     }
 }
 

@@ -25,6 +25,15 @@ impl Class {
     /// Every class, in order of declaration.
     pub const ALL: [Class; 6] = [Class::Pred, Class::B16, Class::B32, Class::B64, Class::F32, Class::F64];
 
+    /// The number of 32-bit registers that a register of this class occupies.
+    pub const fn words(self) -> usize {
+        match self {
+            Class::Pred => 0,
+            Class::B16 | Class::B32 | Class::F32 => 1,
+            Class::B64 | Class::F64 => 2,
+        }
+    }
+
     /// The declared type of registers of this class.
     pub const fn declaration(self) -> &'static str {
         match self {

@@ -6,7 +6,7 @@
 
 use super::shape::units;
 use super::space::{Reduce, minimum_blocks};
-use super::team::{Pace, Team};
+use super::team::Team;
 use super::{split, walk};
 use crate::families::row::Keep;
 use crate::ir::{AxisId, SizeId};
@@ -14,7 +14,7 @@ use crate::lower::Error;
 use crate::lower::expression::{Binding, Bounds, Lowering};
 use crate::lower::grid::{Grid, volume_formula};
 use crate::lower::index::Linear;
-use crate::lower::online::sums::Walker;
+use crate::lower::online::walk::{Pace, Walker};
 use crate::problem::Problem;
 use crate::ptx::{Cache, Guard, Operand};
 use crate::size::SizeExpr;

@@ -5,7 +5,7 @@
 //! that does not depend on which block is last, and alone goes on to the outputs. [`split_k`](crate::lower::tile::split_k) counts arrivals.
 
 use super::shape::joint;
-use super::team::{Team, accumulated, merge, slot_words};
+use super::team::Team;
 use super::walk::Walked;
 use crate::element::Type;
 use crate::ir::ReduceOp;
@@ -17,7 +17,7 @@ use crate::lower::online::sums::Sum;
 use crate::lower::online::waves::Joint;
 use crate::lower::value::{Value, class_of};
 use crate::ptx::builder::move_of;
-use crate::ptx::{Address, Cache, Class, Guard, Opcode, Reg, Space, Turns, Width};
+use crate::ptx::{Address, Cache, Guard, Opcode, Reg, Space, Turns, Width};
 
 /// Does the reductions, and `then` in the last block that shares them.
 pub(super) fn reduce(
@@ -58,7 +58,7 @@ pub(super) fn reduce(
     Ok(())
 }
 
-/// What blocks leave in device memory: the words of each unit of a thread, those of all lanes side by side.
+/// The partial results of blocks in device memory: the words of each unit of a thread, those of all lanes side by side.
 struct Left {
     base: Reg,
     units: i64,
@@ -71,8 +71,11 @@ struct Left {
 
 impl Left {
     fn of(team: &Team, lowering: &mut Lowering<'_>, walked: &Walked<'_>) -> Left {
-        let of_totals = walked.totals[0].iter().map(|total| slot_words(lowering, total));
-        let of_sums = walked.sums[0].iter().flat_map(Sum::left_types).map(words_of);
+        let of_totals = walked.totals[0].iter().map(|total| total.word_count(lowering));
+        let of_sums = walked.sums[0]
+            .iter()
+            .flat_map(Sum::left_types)
+            .map(|ty| class_of(ty).words());
         let words: usize = of_totals.sum::<usize>() + of_sums.sum::<usize>();
         let (units, lanes) = (team.count(), team.schedule.lanes);
         let base = lowering.scratch(ScratchContent::Partials {
@@ -123,7 +126,7 @@ impl Left {
         for (unit, (totals, sums)) in walked.totals.iter().zip(&sums).enumerate() {
             let mut words: Vec<Reg> = Vec::with_capacity(self.words as usize);
             for total in totals {
-                words.extend(accumulated(lowering, total));
+                words.extend(total.words(lowering));
             }
             for &sum in sums {
                 words.extend(lowering.words(sum));
@@ -163,16 +166,16 @@ impl Left {
             let mut rest = &words[..];
             let mut values = Vec::with_capacity(totals.len());
             for &total in totals {
-                let (own, others) = rest.split_at(slot_words(lowering, &total));
+                let (own, others) = rest.split_at(total.word_count(lowering));
                 rest = others;
                 values.push(value(lowering, total.ty, own));
                 let mut total = total;
-                merge(lowering, &mut total, own);
+                total.merge_words(lowering, own);
             }
             for sum in sums {
                 let mut left = Vec::new();
                 for ty in sum.left_types() {
-                    let (own, others) = rest.split_at(words_of(ty));
+                    let (own, others) = rest.split_at(class_of(ty).words());
                     rest = others;
                     left.push(value(lowering, ty, own));
                 }
@@ -187,7 +190,7 @@ impl Left {
         Ok(())
     }
 
-    /// Where a word of a block lies.
+    /// The address of a word of a block.
     fn place(&self, lowering: &mut Lowering<'_>, block: &Linear, unit: usize, word: usize) -> Address {
         let number = unit as i64 * self.words + word as i64;
         let at = block
@@ -198,7 +201,7 @@ impl Left {
     }
 }
 
-/// What the block has of the reduction that a sum depends on.
+/// The block's value of the reduction that a sum depends on.
 fn largest(lowering: &mut Lowering<'_>, sum: &Sum<'_>, totals: &[Accumulator]) -> Option<Value> {
     let Sum::Scaled { of, .. } = sum else { return None };
     let total = totals.get(*of)?;
@@ -216,14 +219,5 @@ fn total(team: &mut Team, lowering: &mut Lowering<'_>, part: Value) -> Value {
 /// A value of which these are the words.
 fn value(lowering: &mut Lowering<'_>, ty: Type, words: &[Reg]) -> Value {
     let class = class_of(ty);
-    Value::new(ty, lowering.value_of_words(class, &words[..words_of(ty)]))
-}
-
-/// The 32-bit words of a value.
-fn words_of(ty: Type) -> usize {
-    if matches!(class_of(ty), Class::B64 | Class::F64) {
-        2
-    } else {
-        1
-    }
+    Value::new(ty, lowering.value_of_words(class, &words[..class.words()]))
 }

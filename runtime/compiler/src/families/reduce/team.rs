@@ -1,20 +1,19 @@
 //! The threads of a block: the units they have, their walks, and reductions among them.
 
 use super::space::Reduce;
-use crate::element::Type;
 use crate::families::formula::{Place, Symbol};
 use crate::families::row::Keep;
 use crate::ir::{AxisId, Expr, ExprId, ReduceOp, SizeId};
 use crate::lower::Error;
-use crate::lower::expression::{Accumulator, Binding, Bounds, Lanes, Lowering, Reduce as Reducing, or_identity};
+use crate::lower::expression::{Accumulator, Binding, Bounds, Lanes, Lowering, Reduce as Reducing};
 use crate::lower::index::Linear;
+use crate::lower::online::partial::Partial;
 use crate::lower::online::step::Step;
-use crate::lower::online::sums::Walker;
+use crate::lower::online::walk::{Pace, Route, Walker};
 use crate::lower::shuffle::butterfly;
 use crate::lower::tile::split_k::Part;
-use crate::lower::value::{Value, class_of};
-use crate::ptx::builder::move_of;
-use crate::ptx::{Address, Cache, Class, Compare, Guard, Opcode, Reg, Space, Turns, Width};
+use crate::lower::value::Value;
+use crate::ptx::{Address, Cache, Class, Compare, Guard, Opcode, Reg, Space, Width};
 
 /// The threads of a block.
 pub(super) struct Team {
@@ -23,7 +22,7 @@ pub(super) struct Team {
     pub units: Vec<usize>,
     /// The thread's number along what is reduced.
     pub thread: Linear,
-    /// Where the thread's units exist; none if they always do.
+    /// Holds for a thread whose units exist; none if all do.
     pub valid: Option<Reg>,
     /// The block's part of each reduction.
     pub part: Part,
@@ -46,15 +45,6 @@ struct Free {
     axis: AxisId,
     binding: Binding,
     by: i64,
-}
-
-/// The pace of a walk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pace {
-    /// As the schedule says.
-    Schedule,
-    /// One step a turn: for what hardly ever happens.
-    Slow,
 }
 
 impl Team {
@@ -138,110 +128,6 @@ impl Team {
             *last = last.plus_constant(self.unit.into());
         }
         coordinates
-    }
-
-    // ------------------------------------------------------------------ walks
-
-    /// Walks over all combinations of `axes`: `each` gets the steps of a turn. What is kept in registers is one turn; else a turn has
-    /// `unroll` steps, whose loads do not wait for each other, and `bounds` leave out elements that do not count.
-    pub fn walk(
-        &mut self,
-        lowering: &mut Lowering<'_>,
-        axes: &[AxisId],
-        bounds: &Bounds,
-        pace: Pace,
-        each: impl FnOnce(&mut Team, &mut Lowering<'_>, &[Step]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let (along, parts) = (i64::from(self.along()), i64::from(self.schedule.split_k));
-        let parts = if self.partial { parts } else { 1 };
-        let stride = parts * i64::from(self.schedule.threads);
-        let mut extents: Vec<Linear> = axes.iter().map(|&axis| lowering.extent(axis)).collect();
-        if let Some(last) = extents.last_mut() {
-            *last = lowering.math.divide(&mut lowering.b, last, &Linear::constant(along)).0;
-        }
-        let mut chunks = Linear::constant(1);
-        for extent in &extents {
-            chunks = lowering.math.product(&mut lowering.b, &chunks, extent);
-        }
-        // Parts alternate, so that blocks read what lies side by side at the same time.
-        let first = match self.partial {
-            true => self.thread.plus(&self.part.number.times(self.schedule.threads.into())),
-            false => self.thread.clone(),
-        };
-        let outer = std::mem::replace(&mut lowering.lanes, self.across.filter(|lanes| lanes.width > 1));
-        let done = match (self.schedule.keep, chunks.as_constant()) {
-            // Nothing to walk over: a read emitted here could be hoisted to where it is executed.
-            (_, Some(0)) => Ok(()),
-            (Keep::Registers, Some(count)) => {
-                let turns = (count + stride - 1) / stride;
-                let steps: Vec<Step> = (0..turns)
-                    .map(|turn| {
-                        let chunk = first.plus_constant(turn * stride);
-                        let partial = (turn + 1) * stride > count;
-                        let guard = partial.then(|| lowering.below(&chunk, &chunks));
-                        self.step(lowering, &extents, turn as u32, chunk, guard)
-                    })
-                    .collect();
-                each(self, lowering, &steps)
-            }
-            _ => {
-                let unroll = match pace {
-                    Pace::Schedule => i64::from(self.schedule.unroll),
-                    Pace::Slow => 1,
-                };
-                let (skipped, chunks) = lowering.bounded_chunks(bounds, &extents, &chunks, self.along());
-                let start = lowering.math.operand(&mut lowering.b, &first.plus(&skipped));
-                let end = lowering.math.operand(&mut lowering.b, &chunks);
-                // The schedule sets the unroll factor. Left alone, ptxas unrolls further and spills.
-                let turns = Turns::new(start, end, stride * unroll).rolled();
-                let counter = lowering.b.begin_loop(lowering.math.class(), turns);
-                let whole = skipped == Linear::constant(0)
-                    && chunks
-                        .as_constant()
-                        .is_some_and(|chunks| chunks % (stride * unroll) == 0);
-                let steps: Vec<Step> = (0..unroll)
-                    .map(|number| {
-                        let chunk = Linear::register(counter).plus_constant(number * stride);
-                        let guard = (number > 0 && !whole).then(|| lowering.below(&chunk, &chunks));
-                        self.step(lowering, &extents, number as u32, chunk, guard)
-                    })
-                    .collect();
-                let done = each(self, lowering, &steps);
-                lowering.b.end();
-                done
-            }
-        };
-        lowering.lanes = outer;
-        done
-    }
-
-    fn step(
-        &self,
-        lowering: &mut Lowering<'_>,
-        extents: &[Linear],
-        number: u32,
-        chunk: Linear,
-        guard: Option<Reg>,
-    ) -> Step {
-        let mut coordinates = lowering.math.coordinates(&mut lowering.b, &chunk, extents);
-        let mut lanes = self.across;
-        if let (None, Some(last)) = (self.across, coordinates.last_mut()) {
-            // Steps of one turn differ by a constant, which goes into the addresses.
-            let (register, constant) = match last.terms() {
-                &[(register, 1)] => (register, last.constant_part()),
-                _ => (lowering.math.register(&mut lowering.b, last), 0),
-            };
-            let width = self.schedule.vector;
-            lanes = Some(Lanes { register, width });
-            *last = Linear::register(register).plus_constant(constant).times(width.into());
-        }
-        Step {
-            number,
-            chunk,
-            coordinates,
-            lanes: lanes.filter(|lanes| lanes.width > 1),
-            guard,
-        }
     }
 
     // ------------------------------------------------------------------ reductions
@@ -412,7 +298,7 @@ impl Team {
         // A slot a warp, lane, unit and reduction, so that no slot is written twice.
         let mut regions = Vec::with_capacity(all.len());
         for one in all.iter() {
-            let words = accumulated(lowering, one);
+            let words = one.words(lowering);
             let slot_bytes = 4 * words.len().next_power_of_two() as i64;
             let region = self.shared_bytes.next_multiple_of(slot_bytes as u32);
             self.shared_bytes = region + slot_bytes as u32 * warps * lanes;
@@ -442,7 +328,7 @@ impl Team {
             let from = lowering.shared_address(base, first, slot_bytes);
             for turn in 0..warps / sharing {
                 let region = region + turn * sharing * lanes * slot_bytes as u32;
-                let count = slot_words(lowering, one);
+                let count = one.word_count(lowering);
                 let words: Vec<Reg> = (0..count)
                     .map(|number| {
                         lowering
@@ -451,8 +337,8 @@ impl Team {
                     })
                     .collect();
                 match turn {
-                    0 => replace(lowering, one, &words),
-                    _ => merge(lowering, one, &words),
+                    0 => one.set_words(lowering, &words),
+                    _ => one.merge_words(lowering, &words),
                 }
             }
             butterfly(lowering, one, sharing, lanes);
@@ -465,101 +351,46 @@ fn word_of(base: Reg, region: u32, number: usize) -> Address {
     Address { base, offset }
 }
 
-/// The words of what an accumulator has come to: its value, then its position.
-pub(super) fn accumulated(lowering: &mut Lowering<'_>, one: &Accumulator) -> Vec<Reg> {
-    let value = Value::new(one.ty, lowering.b.read(one.best));
-    let mut words = lowering.words(value).to_vec();
-    if let Some(position) = one.position {
-        let position = lowering.b.read(position);
-        let own = if lowering.math.wide { Type::I64 } else { Type::I32 };
-        words.extend(lowering.words(Value::new(own, position)));
-    }
-    words
-}
-
-/// The number of words of [`accumulated`].
-pub(super) fn slot_words(lowering: &Lowering<'_>, one: &Accumulator) -> usize {
-    let words = |class: Class| if matches!(class, Class::B64 | Class::F64) { 2 } else { 1 };
-    words(class_of(one.ty)) + one.position.map_or(0, |_| words(lowering.math.class()))
-}
-
-/// Value and position of [`accumulated`].
-fn taken_apart(lowering: &mut Lowering<'_>, one: &Accumulator, words: &[Reg]) -> (Reg, Option<Reg>) {
-    let class = class_of(one.ty);
-    let width = if matches!(class, Class::B64 | Class::F64) { 2 } else { 1 };
-    let value = lowering.value_of_words(class, &words[..width]);
-    let position = one.position.map(|_| {
-        let class = lowering.math.class();
-        lowering.value_of_words(class, &words[width..])
-    });
-    (value, position)
-}
-
-fn replace(lowering: &mut Lowering<'_>, one: &Accumulator, words: &[Reg]) {
-    let (value, position) = taken_apart(lowering, one, words);
-    lowering.b.assign(move_of(class_of(one.ty)), one.best, &[value.into()]);
-    if let (Some(own), Some(position)) = (one.position, position) {
-        let class = lowering.math.class();
-        lowering.b.assign(move_of(class), own, &[position.into()]);
-    }
-}
-
-/// Takes in what another thread or block has come to.
-pub(super) fn merge(lowering: &mut Lowering<'_>, one: &mut Accumulator, words: &[Reg]) {
-    let (value, position) = taken_apart(lowering, one, words);
-    one.merge(lowering, Value::new(one.ty, value), position);
-}
-
-/// A thread's part of a reduction of a unit: an accumulator a neighbour, so that additions do not wait for each other.
-pub(super) struct Partial(pub Vec<Accumulator>);
-
-impl Partial {
-    pub fn new(team: &Team, lowering: &mut Lowering<'_>, reduction: ReduceOp, ty: Type) -> Partial {
-        let neighbours = 0..team.along();
-        Partial(neighbours.map(|_| Accumulator::new(lowering, reduction, ty)).collect())
-    }
-
-    /// Takes in a step's elements.
-    pub fn add(
-        &self,
-        team: &mut Team,
-        lowering: &mut Lowering<'_>,
-        axes: &[AxisId],
-        body: ExprId,
-        step: &Step,
-    ) -> Result<(), Error> {
-        let along = self.0.len() as i64;
-        for (neighbour, &accumulator) in self.0.iter().enumerate() {
-            let mut accumulator = accumulator;
-            team.bind_lane(lowering, axes, step, neighbour as u32);
-            if step.guard.is_none() && accumulator.position.is_none() {
-                accumulator.add(lowering, &Linear::constant(0), body, team)?;
-                continue;
-            }
-            let value = lowering.value_as(body, accumulator.ty, team)?;
-            let value = or_identity(&mut lowering.b, accumulator.op, value, step.guard);
-            let position = step.chunk.times(along).plus_constant(neighbour as i64);
-            accumulator.combine(lowering, value, &position);
-        }
-        Ok(())
-    }
-
-    /// What the thread has come to.
-    pub fn merged(self, lowering: &mut Lowering<'_>) -> Result<Accumulator, Error> {
-        let mut neighbours = self.0.into_iter();
-        let mut all = neighbours.next().ok_or(Error::Unbound)?;
-        for other in neighbours {
-            let value = Value::new(all.ty, lowering.b.read(other.best));
-            let position = other.position.map(|reg| lowering.b.read(reg));
-            all.merge(lowering, value, position);
-        }
-        Ok(all)
-    }
-}
-
 impl Walker for Team {
+    const FUSES: bool = true;
+
     fn vector(&self) -> u32 {
         self.along()
+    }
+
+    fn route(&self) -> Route {
+        let threads = i64::from(self.schedule.threads);
+        // Parts alternate, so that blocks read what lies side by side at the same time.
+        let (first, parts) = match self.partial {
+            true => (
+                self.thread.plus(&self.part.number.times(threads)),
+                i64::from(self.schedule.split_k),
+            ),
+            false => (self.thread.clone(), 1),
+        };
+        Route {
+            first,
+            stride: parts * threads,
+            unroll: self.schedule.unroll.into(),
+            in_registers: self.schedule.keep == Keep::Registers,
+            across: self.across,
+        }
+    }
+
+    fn unless(&self, lowering: &mut Lowering<'_>, predicate: Reg) -> Guard {
+        if self.schedule.split_k == 1 {
+            return Guard {
+                predicate,
+                holds: false,
+            };
+        }
+        // Blocks have left the sums of other elements than the thread would walk over: all threads sum again, or none.
+        let not = lowering.b.op(Opcode::NotPred, &[predicate.into()]);
+        let any = lowering.b.converge(Opcode::BarrierOr, &[0.into(), not.into()]);
+        Guard {
+            predicate: any.unwrap_or(not),
+            holds: true,
+        }
     }
 
     fn bind_place(&self, lowering: &mut Lowering<'_>, place: &Place) -> Result<(), Error> {

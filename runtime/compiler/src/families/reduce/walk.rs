@@ -5,16 +5,13 @@
 //! and NaN come out as anywhere else.
 
 use super::shape::joint;
-use super::team::{Pace, Partial, Team};
-use crate::element::Type;
-use crate::ir::ReduceOp;
+use super::team::Team;
 use crate::lower::Error;
-use crate::lower::expression::{Accumulator, Bounds, Lowering};
-use crate::lower::online::sums::{Member, Sum, Walker};
+use crate::lower::expression::{Accumulator, Lowering};
+use crate::lower::online::partial::Partial;
+use crate::lower::online::sums::{Member, Sum, finite_or_again};
+use crate::lower::online::walk::{Pace, Walker};
 use crate::lower::online::waves::{Joint, Wave};
-use crate::lower::value::{Value, class_of};
-use crate::ptx::builder::move_of;
-use crate::ptx::{Compare, Guard, Opcode};
 
 /// Does the reductions that share walks.
 pub(super) fn reduce(team: &mut Team, lowering: &mut Lowering<'_>) -> Result<(), Error> {
@@ -27,7 +24,7 @@ pub(super) fn reduce(team: &mut Team, lowering: &mut Lowering<'_>) -> Result<(),
     })
 }
 
-/// What a thread has of the reductions of a wave after its walk, for each of its units.
+/// A thread's parts of the reductions of a wave after its walk, for each of its units.
 pub(super) struct Walked<'a> {
     pub plain: Vec<Member>,
     /// For each unit, what it has of each plain reduction.
@@ -156,62 +153,4 @@ impl<'a> Walked<'a> {
             team.across_threads(lowering, &mut of_units);
         }
     }
-}
-
-/// A thread's part of a sum; as it is written, if it is not finite.
-fn finite_or_again(
-    team: &mut Team,
-    lowering: &mut Lowering<'_>,
-    member: &Member,
-    part: Value,
-) -> Result<Accumulator, Error> {
-    let class = class_of(member.ty);
-    let mut sum = Accumulator::new(lowering, ReduceOp::Sum, member.ty);
-    lowering.b.assign(move_of(class), sum.best, &[part.operand]);
-    let (magnitude, infinity) = match member.ty {
-        Type::F64 => (Opcode::AbsF64, Value::f64(f64::INFINITY)),
-        _ => (Opcode::AbsF32, Value::f32(f32::INFINITY)),
-    };
-    let magnitude = lowering.b.op(magnitude, &[part.operand]);
-    let finite = lowering
-        .b
-        .compare(Compare::Lt, class, magnitude.into(), infinity.operand);
-    // Blocks have left the sums of other elements than the thread would walk over: all threads sum again, or none.
-    let again = match team.schedule.split_k {
-        1 => Guard {
-            predicate: finite,
-            holds: false,
-        },
-        _ => {
-            let not = lowering.b.op(Opcode::NotPred, &[finite.into()]);
-            let any = lowering.b.converge(Opcode::BarrierOr, &[0.into(), not.into()]);
-            Guard {
-                predicate: any.unwrap_or(not),
-                holds: true,
-            }
-        }
-    };
-    lowering.b.begin_if(again);
-    let zero = Value::zero(&mut lowering.b, member.ty);
-    lowering.b.assign(move_of(class), sum.best, &[zero.operand]);
-    team.bind_place(lowering, &member.place)?;
-    let along = team.along();
-    let done = team.walk(
-        lowering,
-        &member.axes,
-        &Bounds::default(),
-        Pace::Slow,
-        |team, lowering, steps| {
-            for step in steps {
-                for neighbour in 0..along {
-                    team.bind_lane(lowering, &member.axes, step, neighbour);
-                    let value = lowering.value_as(member.body, member.ty, team)?;
-                    sum.combine(lowering, value, &step.chunk);
-                }
-            }
-            Ok(())
-        },
-    );
-    lowering.b.end();
-    done.map(|()| sum)
 }

@@ -2,17 +2,17 @@
 
 use super::kept::{Kept, Walk};
 use super::space::{Keep, Row};
-use crate::element::Type;
 use crate::families::formula::{Place, Symbol};
 use crate::ir::{AxisId, Expr, ExprId, ReduceOp};
 use crate::lower::Error;
-use crate::lower::expression::{Access, Accumulator, Binding, Bounds, Lanes, Lowering, Reduce, or_identity};
+use crate::lower::expression::{Access, Accumulator, Binding, Bounds, Lowering, Reduce};
 use crate::lower::index::Linear;
+use crate::lower::online::partial::Partial;
 use crate::lower::online::step::Step;
-use crate::lower::online::sums::Walker;
+use crate::lower::online::walk::{Pace, Route, WalkLoop, Walker};
 use crate::lower::shuffle::butterfly;
-use crate::lower::value::{Value, class_of};
-use crate::ptx::{Address, Cache, Class, Few, Guard, Opcode, Operand, Reg, Space, Turns, Width};
+use crate::lower::value::Value;
+use crate::ptx::{Address, Cache, Class, Few, Guard, Opcode, Operand, Reg, Space, Width};
 
 /// The group of threads that does one row.
 pub(super) struct Group {
@@ -29,15 +29,6 @@ pub(super) struct Group {
     /// Registers that are the same for the whole group.
     pub(super) uniform: Vec<Reg>,
     pub(super) kept: Kept,
-}
-
-/// The pace of a walk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pace {
-    /// As the schedule says.
-    Schedule,
-    /// One step a turn, keeping nothing: for what hardly ever happens.
-    Slow,
 }
 
 impl Group {
@@ -91,127 +82,6 @@ impl Group {
             coordinates,
             uniform,
             kept: Kept::new(schedule, row_in_block),
-        }
-    }
-
-    // ------------------------------------------------------------------ walks
-
-    /// Walks over all combinations of `axes`, `vector` neighbours a step: `each` gets the steps of a turn. A row in registers is one
-    /// turn; else a turn has `unroll` steps, whose loads do not wait for each other, and `bounds` leave out elements that do not count.
-    pub(super) fn walk(
-        &mut self,
-        lowering: &mut Lowering<'_>,
-        axes: &[AxisId],
-        bounds: &Bounds,
-        pace: Pace,
-        mut each: impl FnMut(&mut Group, &mut Lowering<'_>, &[Step]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let vector = i64::from(self.schedule.vector);
-        let threads = i64::from(self.schedule.threads);
-        let mut extents: Vec<Linear> = axes.iter().map(|&axis| lowering.extent(axis)).collect();
-        let mut largest = axes.iter().map(|&axis| {
-            let extent = lowering.specialisation.extents[lowering.checked.extent(axis).index()];
-            i64::try_from(extent.most()?).ok()
-        });
-        // As chunks.
-        let most = largest.try_fold(1i64, |volume, most| volume.checked_mul(most?));
-        let most = most.map(|volume| volume / vector);
-        if let Some(last) = extents.last_mut() {
-            *last = lowering.math.divide(&mut lowering.b, last, &Linear::constant(vector)).0;
-        }
-        let mut chunks = Linear::constant(1);
-        for extent in &extents {
-            chunks = lowering.math.product(&mut lowering.b, &chunks, extent);
-        }
-        let outer = lowering.lanes.take();
-        let constant = chunks.as_constant();
-        let done = match (self.schedule.keep, most) {
-            // Nothing to walk over: a read emitted here could be hoisted to where it is executed.
-            (_, Some(0)) => Ok(()),
-            (Keep::Registers, Some(count)) => {
-                let turns = (count + threads - 1) / threads;
-                let steps: Vec<Step> = (0..turns)
-                    .map(|turn| {
-                        let chunk = self.thread.plus_constant(turn * threads);
-                        let partial = constant.is_none() || (turn + 1) * threads > count;
-                        let guard = partial.then(|| lowering.below(&chunk, &chunks));
-                        self.step(lowering, &extents, turn as u32, chunk, guard)
-                    })
-                    .collect();
-                each(self, lowering, &steps)
-            }
-            _ => {
-                let unroll = match pace {
-                    Pace::Schedule => i64::from(self.schedule.unroll),
-                    Pace::Slow => 1,
-                };
-                let (skipped, chunks) = lowering.bounded_chunks(bounds, &extents, &chunks, self.schedule.vector);
-                let start = lowering.math.operand(&mut lowering.b, &self.thread.plus(&skipped));
-                let end = lowering.math.operand(&mut lowering.b, &chunks);
-                let class = lowering.math.class();
-                // The schedule sets the unroll factor. Left alone, ptxas unrolls further and spills.
-                let turns = Turns::new(start, end, threads * unroll).rolled();
-                let counter = lowering.b.begin_loop(class, turns);
-                let kept = most.filter(|_| axes.len() == 1 && pace == Pace::Schedule);
-                self.kept.walks_begun += 1;
-                self.kept.walks.push(Walk {
-                    id: self.kept.walks_begun,
-                    counter,
-                    slots: kept.map_or(0, |chunks| (chunks as u32).next_multiple_of((threads * unroll) as u32)),
-                    depth: lowering.b.current_depth(),
-                    step: 0,
-                    guard: None,
-                });
-                let whole = skipped == Linear::constant(0)
-                    && chunks
-                        .as_constant()
-                        .is_some_and(|chunks| chunks % (threads * unroll) == 0);
-                let steps: Vec<Step> = (0..unroll)
-                    .map(|number| {
-                        let chunk = Linear::register(counter).plus_constant(number * threads);
-                        let guard = (number > 0 && !whole).then(|| lowering.below(&chunk, &chunks));
-                        self.step(lowering, &extents, number as u32, chunk, guard)
-                    })
-                    .collect();
-                let done = each(self, lowering, &steps);
-                self.kept.walks.pop();
-                lowering.b.end();
-                done
-            }
-        };
-        lowering.lanes = outer;
-        done
-    }
-
-    pub(super) fn step(
-        &self,
-        lowering: &mut Lowering<'_>,
-        extents: &[Linear],
-        number: u32,
-        chunk: Linear,
-        guard: Option<Reg>,
-    ) -> Step {
-        let vector = i64::from(self.schedule.vector);
-        let mut coordinates = lowering.math.coordinates(&mut lowering.b, &chunk, extents);
-        let mut lanes = None;
-        if let Some(last) = coordinates.last_mut() {
-            // Steps of one turn differ by a constant, which goes into the addresses.
-            let (register, constant) = match last.terms() {
-                &[(register, 1)] => (register, last.constant_part()),
-                _ => (lowering.math.register(&mut lowering.b, last), 0),
-            };
-            lanes = Some(Lanes {
-                register,
-                width: vector as u32,
-            });
-            *last = Linear::register(register).plus_constant(constant).times(vector);
-        }
-        Step {
-            number,
-            chunk,
-            coordinates,
-            lanes: lanes.filter(|lanes| lanes.width > 1),
-            guard,
         }
     }
 
@@ -283,7 +153,7 @@ impl Group {
         body: ExprId,
     ) -> Result<Value, Error> {
         let ty = lowering.reduced_ty(expr);
-        let mut partial = Partial::new(self, lowering, reduction, ty);
+        let partial = Partial::new(self, lowering, reduction, ty);
         let outside = self.enter(lowering, axes, &[body]);
         self.ahead(lowering, body)?;
         let bounds = self.bounds(lowering, reduction, axes, body)?;
@@ -292,7 +162,14 @@ impl Group {
             steps.try_for_each(|step| partial.add(group, lowering, axes, body, step))
         })?;
         lowering.leave(outside);
-        partial.total(self, lowering)
+        self.total(lowering, partial)
+    }
+
+    /// A reduction over all threads of the group, of which each has a part.
+    pub(super) fn total(&mut self, lowering: &mut Lowering<'_>, partial: Partial) -> Result<Value, Error> {
+        let mut all = partial.merged(lowering)?;
+        self.across_threads(lowering, &mut all);
+        Ok(all.value(lowering))
     }
 
     /// The bounds of the slowest of the axes that a reduction runs over.
@@ -304,7 +181,7 @@ impl Group {
         body: ExprId,
     ) -> Result<Bounds, Error> {
         match axes {
-            // What is kept of a row in one walk, another one wants.
+            // Another walk needs all that this one keeps of the row.
             &[slowest, ..] if self.schedule.keep == Keep::Reload => {
                 lowering.bounds(reduction, slowest, axes, body, self)
             }
@@ -320,13 +197,7 @@ impl Group {
         if warps <= 1 {
             return;
         }
-        let value = Value::new(all.ty, lowering.b.read(all.best));
-        let mut words = lowering.words(value);
-        if let Some(position) = all.position {
-            let position = lowering.b.read(position);
-            let own = if lowering.math.wide { Type::I64 } else { Type::I32 };
-            words.extend(lowering.words(Value::new(own, position)));
-        }
+        let words = all.words(lowering);
         // A slot a warp and reduction, so that no slot is written twice.
         let slot_bytes = 4 * words.len().next_power_of_two() as i64;
         let region = self.kept.shared_bytes;
@@ -378,69 +249,45 @@ impl Group {
                 lowering.b.load_here(Space::Shared, Width::B32, 1, address)[0]
             })
             .collect();
-        let class = class_of(all.ty);
-        let width = if matches!(class, Class::B64 | Class::F64) { 2 } else { 1 };
-        let value = lowering.value_of_words(class, &read[..width]);
-        lowering
-            .b
-            .assign(crate::ptx::builder::move_of(class), all.best, &[value.into()]);
-        if let Some(position) = all.position {
-            let class = lowering.math.class();
-            let value = lowering.value_of_words(class, &read[width..]);
-            lowering
-                .b
-                .assign(crate::ptx::builder::move_of(class), position, &[value.into()]);
-        }
+        all.set_words(lowering, &read);
         butterfly(lowering, all, warps, 1);
     }
 }
 
-/// A thread's part of a reduction: an accumulator a lane, so that additions do not wait for each other.
-pub(super) struct Partial(pub(super) Vec<Accumulator>);
-
-impl Partial {
-    pub(super) fn new(group: &Group, lowering: &mut Lowering<'_>, reduction: ReduceOp, ty: Type) -> Partial {
-        let lanes = 0..group.schedule.vector;
-        Partial(lanes.map(|_| Accumulator::new(lowering, reduction, ty)).collect())
-    }
-
-    /// Takes in a step's elements.
-    pub(super) fn add(
-        &mut self,
-        group: &mut Group,
-        lowering: &mut Lowering<'_>,
-        axes: &[AxisId],
-        body: ExprId,
-        step: &Step,
-    ) -> Result<(), Error> {
-        let vector = self.0.len() as i64;
-        for (lane, accumulator) in self.0.iter_mut().enumerate() {
-            group.bind_lane(lowering, axes, step, lane as u32);
-            let value = lowering.value_as(body, accumulator.ty, group)?;
-            let value = or_identity(&mut lowering.b, accumulator.op, value, step.guard);
-            let position = step.chunk.times(vector).plus_constant(lane as i64);
-            accumulator.combine(lowering, value, &position);
-        }
-        Ok(())
-    }
-
-    /// The reduction over all threads of the group.
-    pub(super) fn total(self, group: &mut Group, lowering: &mut Lowering<'_>) -> Result<Value, Error> {
-        let mut lanes = self.0.into_iter();
-        let mut all = lanes.next().ok_or(Error::Unbound)?;
-        for other in lanes {
-            let value = Value::new(all.ty, lowering.b.read(other.best));
-            let position = other.position.map(|reg| lowering.b.read(reg));
-            all.merge(lowering, value, position);
-        }
-        group.across_threads(lowering, &mut all);
-        Ok(all.value(lowering))
-    }
-}
-
 impl Walker for Group {
+    const FUSES: bool = false;
+
     fn vector(&self) -> u32 {
         self.schedule.vector
+    }
+
+    fn route(&self) -> Route {
+        Route {
+            first: self.thread.clone(),
+            stride: self.schedule.threads.into(),
+            unroll: self.schedule.unroll.into(),
+            in_registers: self.schedule.keep == Keep::Registers,
+            across: None,
+        }
+    }
+
+    fn begin_loop(&mut self, lowering: &Lowering<'_>, walk: &WalkLoop<'_>) {
+        let kept = walk
+            .most
+            .filter(|_| walk.axes.len() == 1 && walk.pace == Pace::Schedule);
+        self.kept.walks_begun += 1;
+        self.kept.walks.push(Walk {
+            id: self.kept.walks_begun,
+            counter: walk.counter,
+            slots: kept.map_or(0, |chunks| (chunks as u32).next_multiple_of(walk.stride as u32)),
+            depth: lowering.b.current_depth(),
+            step: 0,
+            guard: None,
+        });
+    }
+
+    fn end_loop(&mut self) {
+        self.kept.walks.pop();
     }
 
     /// Binds the axes of a place that number rows.

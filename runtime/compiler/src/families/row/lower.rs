@@ -4,7 +4,7 @@
 //! its elements in registers is straight code: an element that two walks read is one load, since the builder
 //! numbers values. One that keeps them in shared memory walks in loops ([`kept`]).
 
-use super::group::{Group, Pace};
+use super::group::Group;
 use super::one_pass;
 use super::shape::{kept_budget, read_again, row_axes};
 use super::space::{Pass, Row, minimum_blocks};
@@ -13,7 +13,7 @@ use crate::lower::Error;
 use crate::lower::expression::{Binding, Bounds, Lowering};
 use crate::lower::grid::{Grid, volume_formula};
 use crate::lower::index::Linear;
-use crate::lower::online::sums::Walker;
+use crate::lower::online::walk::{Pace, Walker};
 use crate::problem::Problem;
 use crate::ptx::{Cache, Guard};
 

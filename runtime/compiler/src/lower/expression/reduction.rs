@@ -8,14 +8,14 @@ use crate::lower::arithmetic;
 use crate::lower::index::Linear;
 use crate::lower::value::{self, Value, class_of, select_of};
 use crate::ptx::builder::move_of;
-use crate::ptx::{Builder, Compare, Guard, Opcode, Reg, Turns};
+use crate::ptx::{Builder, Compare, Few, Guard, Opcode, Reg, Turns};
 
 /// Compiled-in extents up to this are unrolled.
 const UNROLLED: i64 = 4;
 /// Loops over fewer elements are not worth the computation of bounds.
 const WORTH_BOUNDS: i64 = 32;
 
-/// What loops over several axes compute.
+/// The reduction that loops over several axes compute.
 #[derive(Debug, Clone, Copy)]
 struct Nest {
     reduction: ReduceOp,
@@ -211,6 +211,49 @@ impl Accumulator {
         let tie = b.op(Opcode::AndPred, &[not_worse.into(), earlier.into()]);
         let predicate = b.op(Opcode::OrPred, &[better.into(), tie.into()]);
         self.replace(lowering, predicate, value, &Linear::register(position));
+    }
+
+    /// The 32-bit words of what it has come to: the value's, then the position's.
+    pub fn words(&self, lowering: &mut Lowering<'_>) -> Few<Reg> {
+        let value = Value::new(self.ty, lowering.b.read(self.best));
+        let mut words = lowering.words(value);
+        if let Some(position) = self.position {
+            let position = lowering.b.read(position);
+            let own = if lowering.math.wide { Type::I64 } else { Type::I32 };
+            words.extend(lowering.words(Value::new(own, position)));
+        }
+        words
+    }
+
+    /// The number of its words.
+    pub fn word_count(&self, lowering: &Lowering<'_>) -> usize {
+        class_of(self.ty).words() + self.position.map_or(0, |_| lowering.math.class().words())
+    }
+
+    /// Makes it what another accumulator has come to, of which these are the words.
+    pub fn set_words(&mut self, lowering: &mut Lowering<'_>, words: &[Reg]) {
+        let (value, position) = self.of_words(lowering, words);
+        lowering
+            .b
+            .assign(move_of(class_of(self.ty)), self.best, &[value.into()]);
+        if let (Some(own), Some(position)) = (self.position, position) {
+            let class = lowering.math.class();
+            lowering.b.assign(move_of(class), own, &[position.into()]);
+        }
+    }
+
+    /// Takes in what another accumulator has come to, of which these are the words; positions may come in any order.
+    pub fn merge_words(&mut self, lowering: &mut Lowering<'_>, words: &[Reg]) {
+        let (value, position) = self.of_words(lowering, words);
+        self.merge(lowering, Value::new(self.ty, value), position);
+    }
+
+    fn of_words(&self, lowering: &mut Lowering<'_>, words: &[Reg]) -> (Reg, Option<Reg>) {
+        let class = class_of(self.ty);
+        let (value, position) = words.split_at(class.words());
+        let value = lowering.value_of_words(class, value);
+        let class = lowering.math.class();
+        (value, self.position.map(|_| lowering.value_of_words(class, position)))
     }
 
     fn replace(&mut self, lowering: &mut Lowering<'_>, predicate: Reg, value: Value, position: &Linear) {

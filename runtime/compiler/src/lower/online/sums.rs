@@ -1,16 +1,17 @@
 //! Online sums: begun with provisional values of what they depend on, and settled once that is known.
 
 use super::step::Step;
+use super::walk::{Pace, Walker};
 use super::waves::{Difference, Joint, Online, Product, Wave};
 use crate::element::Type;
-use crate::families::formula::{NodeId, Place, Symbol};
+use crate::families::formula::{NodeId, Place};
 use crate::ir::{AxisId, BinaryOp, Expr, ExprId, Function, ReduceOp, UnaryOp};
 use crate::lower::arithmetic;
-use crate::lower::expression::{Accumulator, Lowering, Reduce, or_identity};
+use crate::lower::expression::{Accumulator, Bounds, Lowering, or_identity};
 use crate::lower::value::{self, Value, class_of};
 use crate::lower::{Error, math};
 use crate::ptx::builder::move_of;
-use crate::ptx::{Class, Guard, Opcode, Operand, Reg};
+use crate::ptx::{Class, Compare, Guard, Opcode, Operand, Reg};
 
 /// A reduction of a wave: where it is computed.
 pub(crate) struct Member {
@@ -63,70 +64,49 @@ pub(crate) enum Sum<'a> {
     },
 }
 
-/// A family that walks over the elements of a row, as online sums ask of it.
-pub(crate) trait Walker: Reduce + Sized {
-    /// Neighbouring elements of a step.
-    fn vector(&self) -> u32;
-
-    /// Binds the axes of a place that number rows.
-    ///
-    /// # Errors
-    /// The place has a row's axis that the family does not bind.
-    fn bind_place(&self, lowering: &mut Lowering<'_>, place: &Place) -> Result<(), Error>;
-
-    /// Makes a step the one at hand.
-    fn go_to(&mut self, lowering: &mut Lowering<'_>, step: &Step);
-
-    /// Makes a step the one at hand, and binds the axes of its walk to one of its lanes.
-    fn bind_lane(&mut self, lowering: &mut Lowering<'_>, axes: &[AxisId], step: &Step, lane: u32) {
-        self.go_to(lowering, step);
-        for (dimension, &axis) in axes.iter().enumerate() {
-            step.bind(lowering, axis, dimension, lane);
-        }
-    }
-
-    /// Makes a reduction have a value, wherever the operator has it.
-    fn define(&self, lowering: &mut Lowering<'_>, joint: &Joint<'_>, node: NodeId, value: Value) -> Result<(), Error> {
-        for place in joint.formulas.places(node) {
-            self.bind_place(lowering, place)?;
-            lowering.define(place.expr, value)?;
-        }
-        Ok(())
-    }
-
-    /// The value of what is the same for a row.
-    fn uniform(
-        &mut self,
-        lowering: &mut Lowering<'_>,
-        joint: &Joint<'_>,
-        node: NodeId,
-        ty: Type,
-    ) -> Result<Value, Error> {
-        let place = joint.formulas.places(node).first().ok_or(Error::Unbound)?;
-        self.bind_place(lowering, place)?;
-        lowering.value_as(place.expr, ty, self)
-    }
-
-    /// The value of a part of a member's body at one lane of a step.
-    fn element(
-        &mut self,
-        lowering: &mut Lowering<'_>,
-        joint: &Joint<'_>,
-        node: NodeId,
-        ty: Type,
-        step: &Step,
-        lane: u32,
-    ) -> Result<Value, Error> {
-        let place = joint.formulas.places(node).first().ok_or(Error::Unbound)?;
-        self.bind_place(lowering, place)?;
-        self.go_to(lowering, step);
-        for &(axis, symbol) in &place.axes {
-            if let Symbol::Lane(dimension) = symbol {
-                step.bind(lowering, axis, dimension, lane);
+/// A thread's part of a sum; summed again as it is written, if it is not finite. So infinities and NaN come out as anywhere else.
+pub(crate) fn finite_or_again<W: Walker>(
+    walker: &mut W,
+    lowering: &mut Lowering<'_>,
+    member: &Member,
+    part: Value,
+) -> Result<Accumulator, Error> {
+    let class = class_of(member.ty);
+    let mut sum = Accumulator::new(lowering, ReduceOp::Sum, member.ty);
+    lowering.b.assign(move_of(class), sum.best, &[part.operand]);
+    let (magnitude, infinity) = match member.ty {
+        Type::F64 => (Opcode::AbsF64, Value::f64(f64::INFINITY)),
+        _ => (Opcode::AbsF32, Value::f32(f32::INFINITY)),
+    };
+    let magnitude = lowering.b.op(magnitude, &[part.operand]);
+    let finite = lowering
+        .b
+        .compare(Compare::Lt, class, magnitude.into(), infinity.operand);
+    let again = walker.unless(lowering, finite);
+    lowering.b.begin_if(again);
+    let zero = Value::zero(&mut lowering.b, member.ty);
+    lowering.b.assign(move_of(class), sum.best, &[zero.operand]);
+    walker.bind_place(lowering, &member.place)?;
+    let vector = walker.vector();
+    let bounds = Bounds::default();
+    let done = walker.walk(
+        lowering,
+        &member.axes,
+        &bounds,
+        Pace::Slow,
+        |walker, lowering, steps| {
+            for step in steps {
+                for lane in 0..vector {
+                    walker.bind_lane(lowering, &member.axes, step, lane);
+                    let value = lowering.value_as(member.body, member.ty, walker)?;
+                    sum.combine(lowering, value, &step.chunk);
+                }
             }
-        }
-        lowering.value_as(place.expr, ty, self)
-    }
+            Ok(())
+        },
+    );
+    lowering.b.end();
+    done.map(|()| sum)
 }
 
 impl<'a> Sum<'a> {
@@ -237,7 +217,7 @@ impl<'a> Sum<'a> {
         }
     }
 
-    /// What [`Sum::take_in`] needs of a sum that threads share: of a multiple of exp(σ·m) the sum for the m of all, `largest`; of products
+    /// Returns the values that [`Sum::take_in`] needs of a sum that threads share: of a multiple of exp(σ·m) the sum for the m of all, `largest`; of products
     /// of differences the steps, the means and the sum around these. `total` adds up what each thread has of a value.
     pub fn left<W: Walker>(
         &self,
