@@ -28,6 +28,14 @@ macro_rules! classes {
                 match class { $(Class::$variant => &mut self.$field,)+ }
             }
 
+            /// The number of a class by the name of its field; 0 if there is none.
+            pub fn named(&self, name: &str) -> u64 {
+                match name {
+                    $(stringify!($field) => self.$field,)+
+                    _ => 0,
+                }
+            }
+
             /// The sum over all classes.
             pub fn total(&self) -> u64 {
                 0 $(+ self.$field)+

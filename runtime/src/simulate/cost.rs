@@ -3,7 +3,7 @@
 use super::profile::Profile;
 use energy_kernel_compiler::datasheet::Datasheet;
 use energy_kernel_compiler::estimate::Work;
-use energy_kernel_compiler::features::REGISTERS_BESIDE;
+use energy_kernel_compiler::features::{InstructionClass, REGISTERS_BESIDE};
 use energy_kernel_emulator::Counts;
 
 /// The execution configuration of a launch.
@@ -70,42 +70,12 @@ fn work(sheet: &Datasheet, counts: &Counts, config: LaunchConfig) -> Work {
         .limits()
         .resident_blocks(threads, registers, config.dynamic_shared);
     let sum = |counts: &[u64]| counts.iter().map(|&count| count as f64).sum::<f64>();
-    let warp = &counts.warp_instructions;
-    let float32 = sum(&[
-        warp.float32_fma,
-        warp.float32_add,
-        warp.float32_multiply,
-        warp.float32_other,
-        warp.float16,
-    ]);
-    let float64 = sum(&[warp.float64]);
-    let integer = sum(&[warp.integer, warp.integer_multiply, warp.predicate]);
-    let special = sum(&[warp.special]);
-    let conversion = sum(&[warp.conversion]);
-    let memory = sum(&[
-        warp.load_global,
-        warp.store_global,
-        warp.load_shared,
-        warp.store_shared,
-        warp.local,
-        warp.copy,
-        warp.atomic,
-        warp.shuffle,
-    ]);
-    let all = sum(&[warp.total(), counts.warp_instructions_skipped]);
     let flops64 = 2.0 * counts.thread_instructions.float64 as f64;
-    let loads = warp.load_global as f64 / (blocks * warps).max(1.0);
-    Work {
+    let loads = counts.warp_instructions.load_global as f64 / (blocks * warps).max(1.0);
+    let mut work = Work {
         blocks,
         warps,
         resident_blocks: f64::from(resident.max(1)),
-        float32,
-        float64,
-        integer,
-        special,
-        conversion,
-        memory,
-        other: all - (float32 + float64 + integer + special + conversion + memory + sum(&[warp.matrix])),
         matrix_flops: sum(&[counts.matrix_f16_flops]),
         shared_passes: sum(&[counts.shared_transactions]),
         shared_bytes: sum(&[counts.shared_load_bytes, counts.shared_store_bytes]),
@@ -130,7 +100,15 @@ fn work(sheet: &Datasheet, counts: &Counts, config: LaunchConfig) -> Work {
         thread_instructions: sum(&[counts.thread_instructions.total()]),
         flops32: (counts.flops as f64 - flops64).max(0.0),
         flops64,
+        other: sum(&[counts.warp_instructions_skipped]),
+        // The compiler's kernels have no local memory.
+        memory: sum(&[counts.warp_instructions.local]),
+        ..Work::default()
+    };
+    for &class in InstructionClass::ALL {
+        work.issue(class, counts.warp_instructions.named(class.name()) as f64);
     }
+    work
 }
 
 #[cfg(test)]

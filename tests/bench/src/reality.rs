@@ -8,10 +8,11 @@ use crate::strategies::median;
 use energy_kernel_build::tune::trace::{Table, read_text};
 use energy_kernel_compiler::datasheet::Datasheet;
 use energy_kernel_compiler::estimate::{TileGrid, Work};
+use energy_kernel_compiler::features::InstructionClass;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// What the formulas must reach on average over the clocks.
+/// The accuracy that the formulas must reach, as means over the clocks.
 pub struct Goal {
     pub spearman: f64,
     /// Mean absolute error in percent.
@@ -48,7 +49,7 @@ pub struct Predictor {
     pub error: f64,
     /// The share of the ten best that are among the ten predicted best.
     pub recall: f64,
-    /// What the predicted best has more than the best, as a share: the worst clock.
+    /// The excess of the predicted best over the best, as a share of the best: the worst clock.
     pub regret: f64,
 }
 
@@ -164,7 +165,7 @@ pub fn missed(predictor: &Predictor) -> Result<(), String> {
     }
 }
 
-/// What the predicted best has more than the best, as a share.
+/// The excess of the predicted best over the best, as a share of the best.
 fn regret(predicted: &[f64], truth: &[f64]) -> f64 {
     let best = (0..predicted.len()).min_by(|&a, &b| predicted[a].total_cmp(&predicted[b]));
     let least = truth.iter().copied().fold(f64::INFINITY, f64::min);
@@ -231,34 +232,6 @@ fn work(row: &Row<'_>) -> Result<Work, String> {
         group: 1,
         bytes: [4.0, 4.0],
     };
-    let float32 = sum(&[
-        "w_Float32Fma",
-        "w_Float32Add",
-        "w_Float32Multiply",
-        "w_Float32Other",
-        "w_Float16",
-    ])?;
-    let float64 = number("w_Float64")?;
-    let integer = sum(&["w_Integer", "w_IntegerMultiply", "w_Predicate"])?;
-    let special = number("w_Special")?;
-    let conversion = number("w_Conversion")?;
-    let memory = sum(&[
-        "w_LoadGlobal",
-        "w_StoreGlobal",
-        "w_LoadShared",
-        "w_StoreShared",
-        "w_Local",
-        "w_Copy",
-        "w_Atomic",
-        "w_Shuffle",
-    ])?;
-    let other = sum(&[
-        "w_Barrier",
-        "w_Constant",
-        "w_Control",
-        "w_Move",
-        "warp_instructions_skipped",
-    ])?;
     let threads_of = |class: &str| number(&format!("t_{class}"));
     let classes = row.table.columns.iter().filter_map(|name| name.strip_prefix("t_"));
     let thread_instructions = classes.map(threads_of).sum::<Result<f64, String>>()?;
@@ -269,17 +242,10 @@ fn work(row: &Row<'_>) -> Result<Work, String> {
     let buffers = number("NBUFFER")?;
     let slabs = copied_bytes / (f64::from(shared) / buffers);
     let at_once = u64::from(sheet.multiprocessors) * u64::from(resident);
-    Ok(Work {
+    let mut work = Work {
         blocks,
         warps,
         resident_blocks: f64::from(resident),
-        float32,
-        float64,
-        integer,
-        special,
-        conversion,
-        memory,
-        other,
         matrix_flops: number("matrix_flops")?,
         shared_passes: number("shared_transactions")?,
         shared_bytes: sum(&["shared_load_bytes", "shared_store_bytes"])?,
@@ -298,7 +264,14 @@ fn work(row: &Row<'_>) -> Result<Work, String> {
         thread_instructions,
         flops32: number("flops")?,
         flops64: 0.0,
-    })
+        other: number("warp_instructions_skipped")?,
+        memory: number("w_Local")?,
+        ..Work::default()
+    };
+    for class in InstructionClass::ALL {
+        work.issue(*class, number(&format!("w_{class:?}"))?);
+    }
+    Ok(work)
 }
 
 /// A row of a table.
@@ -319,7 +292,7 @@ impl Row<'_> {
             .map_err(|_| format!("`{cell}` in the column `{name}` is no number"))
     }
 
-    /// What makes the kernel, in both tables.
+    /// The parameters of the kernel, in both tables.
     fn tunables(&self) -> Result<Vec<String>, String> {
         let names = ["block_size_y", "block_size_z", "M_PER_BLOCK", "N_PER_BLOCK", "NBUFFER"];
         names

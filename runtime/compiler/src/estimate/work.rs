@@ -65,48 +65,11 @@ impl Work {
     /// Returns the work of a launch with these features. Bounded counts have their likely value.
     pub fn of(features: &Features) -> Work {
         let counts = &features.counts;
-        let sum = |classes: &[InstructionClass]| -> f64 {
-            let each = classes.iter().map(|&class| counts.warp_instructions[class].likely);
-            each.sum()
-        };
-        let float32 = sum(&[
-            InstructionClass::Float32Fma,
-            InstructionClass::Float32Add,
-            InstructionClass::Float32Multiply,
-            InstructionClass::Float32Other,
-            InstructionClass::Float16,
-        ]);
-        let float64 = sum(&[InstructionClass::Float64]);
-        let integer = sum(&[
-            InstructionClass::Integer,
-            InstructionClass::IntegerMultiply,
-            InstructionClass::Predicate,
-        ]);
-        let special = sum(&[InstructionClass::Special]);
-        let conversion = sum(&[InstructionClass::Conversion]);
-        let memory = sum(&[
-            InstructionClass::LoadGlobal,
-            InstructionClass::StoreGlobal,
-            InstructionClass::LoadShared,
-            InstructionClass::StoreShared,
-            InstructionClass::Copy,
-            InstructionClass::Atomic,
-            InstructionClass::Shuffle,
-        ]);
-        let matrix = sum(&[InstructionClass::Matrix]);
-        let all = counts.warp_instructions.total().likely + counts.warp_instructions_skipped.likely;
         let flops64 = 2.0 * counts.thread_instructions[InstructionClass::Float64].likely;
-        Work {
+        let mut work = Work {
             blocks: features.blocks as f64,
             warps: f64::from(features.threads.div_ceil(32).max(1)),
             resident_blocks: f64::from(features.resident_blocks.max(1)),
-            float32,
-            float64,
-            integer,
-            special,
-            conversion,
-            memory,
-            other: all - (float32 + float64 + integer + special + conversion + memory + matrix),
             matrix_flops: features.matrix_f16_flops().likely,
             shared_passes: counts.shared_transactions().likely,
             shared_bytes: features.shared_bytes_moved().likely,
@@ -125,7 +88,43 @@ impl Work {
             thread_instructions: counts.thread_instructions.total().likely,
             flops32: (counts.flops.likely - flops64).max(0.0),
             flops64,
+            other: counts.warp_instructions_skipped.likely,
+            ..Work::default()
+        };
+        for &class in InstructionClass::ALL {
+            work.issue(class, counts.warp_instructions[class].likely);
         }
+        work
+    }
+
+    /// Adds instructions of warps, of one class, to those of the unit that executes them. [`Work::matrix_flops`] counts those of tensor cores.
+    pub fn issue(&mut self, class: InstructionClass, instructions: f64) {
+        let of_unit = match class {
+            InstructionClass::Float32Fma
+            | InstructionClass::Float32Add
+            | InstructionClass::Float32Multiply
+            | InstructionClass::Float32Other
+            | InstructionClass::Float16 => &mut self.float32,
+            InstructionClass::Float64 => &mut self.float64,
+            InstructionClass::Integer | InstructionClass::IntegerMultiply | InstructionClass::Predicate => {
+                &mut self.integer
+            }
+            InstructionClass::Special => &mut self.special,
+            InstructionClass::Conversion => &mut self.conversion,
+            InstructionClass::LoadGlobal
+            | InstructionClass::StoreGlobal
+            | InstructionClass::LoadShared
+            | InstructionClass::StoreShared
+            | InstructionClass::Copy
+            | InstructionClass::Atomic
+            | InstructionClass::Shuffle => &mut self.memory,
+            InstructionClass::Matrix => return,
+            InstructionClass::Move
+            | InstructionClass::Constant
+            | InstructionClass::Barrier
+            | InstructionClass::Control => &mut self.other,
+        };
+        *of_unit += instructions;
     }
 
     /// Returns the clocks of L1 for loads of that many bytes, which touch so many sectors: L1 reads a line of 128 bytes a clock, so four sectors
