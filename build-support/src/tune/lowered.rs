@@ -5,11 +5,12 @@ use super::model::device::Described;
 use crate::bench::Job;
 use energy_kernel_compiler::datasheet::Datasheet;
 use energy_kernel_compiler::estimate::latency;
-use energy_kernel_compiler::features::{self, Features, of_stage};
+use energy_kernel_compiler::features::{Features, of_stage};
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::lower::{self, Stage};
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule::{Program, Schedule};
+use energy_kernel_compiler::stages;
 use energy_kernel_compiler::target::Machine;
 use std::collections::BTreeMap;
 
@@ -81,14 +82,7 @@ impl<'a> Candidates<'a> {
     fn kernel_of_stages(&mut self, program: &Program) -> Result<Kernel, lower::Error> {
         let problem = self.problem();
         let kernel = lower::lower(&problem, program)?;
-        let split = lower::split(&problem, &program.stored);
-        let stages = split.iter().flat_map(|split| split.stages.iter().zip(&program.stages));
-        let features = stages.map(|(stage, schedule)| {
-            let specialisation = stage.specialisation(problem.specialisation);
-            let problem = Problem::new(&stage.checked, &specialisation, self.machine);
-            features::of(&problem, schedule, &stage.sizes_at(self.job.sizes))
-        });
-        let features = features.collect::<Result<_, _>>().unwrap_or_default();
+        let features = stages::features(&problem, program, self.job.sizes).unwrap_or_default();
         self.features.insert(program.clone(), features);
         Ok(kernel)
     }
