@@ -17,7 +17,7 @@ use crate::operator::Variant;
 use crate::plan::{Alternative, Choice, Figures, Origin, RecordSource};
 use energy_kernel_compiler::element::Element as ElementId;
 use energy_kernel_compiler::estimate;
-use energy_kernel_compiler::kernel::{Grids, Kernel};
+use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::record::{
@@ -354,9 +354,8 @@ pub(crate) fn untuned(
             let problem = Problem::new(&variant.checked, &key.specialisation, machine);
             lower(&problem, &key.program).map_err(|error| failed(error.to_string()))
         })?;
-        // Split-K needs workspace, too. Where there is no grid, the launch says so.
-        let fits = |grids: Grids| kernel.scratch_bytes(&grids, sizes, most_bytes).is_ok();
-        if kernel.grids(sizes).map_or(true, fits) {
+        // Split-K needs workspace, too.
+        if kernel.fits_workspace(sizes, most_bytes) {
             return Ok(Choice {
                 origin: Origin::Untuned { reason },
                 ..unjustified(variant, gpu, sizes, kernel, key)

@@ -15,7 +15,7 @@ use rand::seq::IndexedRandom;
 /// The number of schedules of each kind for each call.
 const SAMPLES: usize = 2;
 
-/// What a kernel knows if no size is more than half as large again.
+/// A specialisation with upper bounds, none more than half as large again as its size.
 fn bounded(checked: &Checked, sizes: &[u64]) -> Specialisation {
     let mut specialisation = Specialisation::like(sizes);
     for ((extent, size), &value) in specialisation.extents.iter_mut().zip(&checked.op().sizes).zip(sizes) {
@@ -72,10 +72,11 @@ fn untuned_rows_are_kept() {
         let arguments = Specialisation::like(sizes);
         let near = estimate::near(checked, &arguments, sizes);
         let chosen = estimate::untuned(checked, &arguments, Machine::like(Target::Sm90), &near);
-        assert!(chosen.0.accepts(sizes));
+        assert!(chosen.specialisation.accepts(sizes));
         (arguments, chosen)
     };
-    let (arguments, (bounded, schedule)) = untuned(0, &[4096, 4000]);
+    let (arguments, chosen) = untuned(0, &[4096, 4000]);
+    let (bounded, schedule) = (chosen.specialisation, chosen.schedule);
     let most = |specialisation: &Specialisation| -> Vec<_> {
         specialisation.extents.iter().map(|extent| extent.most()).collect()
     };
@@ -85,6 +86,6 @@ fn untuned_rows_are_kept() {
         "{schedule}"
     );
     assert!(bounded != arguments && !bounded.accepts(&[4096, 4112]));
-    let (arguments, (same, _)) = untuned(1, &[1 << 20]);
-    assert_eq!(same, arguments);
+    let (arguments, same) = untuned(1, &[1 << 20]);
+    assert_eq!(same.specialisation, arguments);
 }

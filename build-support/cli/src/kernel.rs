@@ -33,20 +33,25 @@ pub fn choose(found: &Found, contents: &Contents, sizes: &[u64], machine: Machin
     }
     let specialisation = untuned_specialisation(found, sizes);
     let near = estimate::near(&found.checked, &specialisation, sizes);
-    let fits =
-        |untuned: &Untuned| stages::stored_bytes(&found.checked, &untuned.program.stored, sizes) <= MOST_WORKSPACE;
-    let untuned = stages::untuned(&found.checked, &specialisation, machine, &near);
-    let untuned = untuned.into_iter().find(fits);
-    let Untuned {
+    for Untuned {
         specialisation,
         program,
-    } = untuned.ok_or_else(|| miette!("`{}` has no kernel", found.name))?;
-    let problem = Problem::new(&found.checked, &specialisation, machine);
-    Ok(Chosen {
-        kernel: lower(&problem, &program).into_diagnostic()?,
-        program,
-        origin: "untuned".to_owned(),
-    })
+    } in stages::untuned(&found.checked, &specialisation, machine, &near)
+    {
+        if stages::stored_bytes(&found.checked, &program.stored, sizes) > MOST_WORKSPACE {
+            continue;
+        }
+        let problem = Problem::new(&found.checked, &specialisation, machine);
+        let kernel = lower(&problem, &program).into_diagnostic()?;
+        if kernel.fits_workspace(sizes, MOST_WORKSPACE) {
+            return Ok(Chosen {
+                kernel,
+                program,
+                origin: "untuned".to_owned(),
+            });
+        }
+    }
+    Err(miette!("`{}` has no kernel", found.name))
 }
 
 /// The kernel of a program: for the tuned specialisation if that accepts these sizes, else for an untuned one.

@@ -114,8 +114,8 @@ fn without_tuning(job: &Job<'_>, machine: Machine, space: &[Schedule]) -> Vec<Sc
     let untuned = tuning::untuned(checked, sizes);
     let near = estimate::near(checked, &untuned, sizes);
     let default = estimate::default(&Problem::new(checked, &job.found.specialisation, machine), sizes);
-    let (_, untuned) = estimate::untuned(checked, &untuned, machine, &near);
-    let choices = [default, untuned];
+    let untuned = estimate::untuned(checked, &untuned, machine, &near);
+    let choices = [default, untuned.schedule];
     let mut chosen: Vec<Schedule> = choices
         .into_iter()
         .filter_map(|choice| most_like(space, choice))

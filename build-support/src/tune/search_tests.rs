@@ -265,7 +265,7 @@ fn what_would_run_untuned_is_tried_early() {
         let untuned = tuning::untuned(checked, sizes);
         let near = estimate::near(checked, &untuned, sizes);
         let tuned = estimate::default(&Problem::new(checked, &found.specialisation, machine), sizes);
-        let (_, untuned) = estimate::untuned(checked, &untuned, machine, &near);
+        let untuned = estimate::untuned(checked, &untuned, machine, &near).schedule;
         let like = most_like(
             &schedule::space(&Problem::new(checked, &found.specialisation, machine)),
             untuned,

@@ -167,6 +167,14 @@ impl Kernel {
         }
     }
 
+    /// `true` if a call at these sizes needs at most so many bytes of workspace. Without a grid it is not launched.
+    pub fn fits_workspace(&self, sizes: &[u64], most: u64) -> bool {
+        match self.grids(sizes) {
+            Ok(grids) => self.scratch_bytes(&grids, sizes, most).is_ok(),
+            Err(_) => true,
+        }
+    }
+
     /// Checks that each launch is within a machine's limits.
     ///
     /// # Errors

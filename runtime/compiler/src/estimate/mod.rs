@@ -65,30 +65,42 @@ pub fn near(checked: &Checked, specialisation: &Specialisation, sizes: &[u64]) -
 
 /// Returns the schedule for untuned sizes: the fastest of [`schedule::starts`] by the estimate.
 pub fn default(problem: &Problem<'_>, sizes: &[u64]) -> Schedule {
-    let starts = schedule::starts(problem, sizes);
-    match starts.as_slice() {
-        [only] => *only,
-        starts => fastest(problem, sizes, starts).map_or(starts[0], |(schedule, _)| schedule),
-    }
+    let starts = ranked_starts(problem, sizes);
+    starts
+        .first()
+        .map_or_else(|| families::plain(problem, sizes), |&(schedule, _)| schedule)
 }
 
-/// Returns the schedule for untuned sizes without workspace: the fastest of [`schedule::starts`] without split-K by the estimate.
-pub fn unshared(problem: &Problem<'_>, sizes: &[u64]) -> Schedule {
-    let mut starts = schedule::starts(problem, sizes);
-    starts.retain(|start| start.split_k() == 1);
-    fastest(problem, sizes, &starts).map_or_else(|| families::plain(problem, sizes), |(schedule, _)| schedule)
+/// The untuned kernel of one launch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lone {
+    /// The facts about calls that the kernel relies on.
+    pub specialisation: Specialisation,
+    /// Its schedule.
+    pub schedule: Schedule,
+    /// Its estimated seconds, if it had rivals.
+    pub seconds: Option<f64>,
+    /// For a schedule with split-K, the fastest one without, which needs no workspace. It knows of calls what was given.
+    pub unshared: Option<Schedule>,
 }
 
-/// Returns the schedule of the untuned kernel for these sizes, which are [`near`] those of a call, and what the kernel knows of calls. That is
-/// the given specialisation, or a narrower one with upper bounds of sizes, if that makes a faster schedule legal.
-pub fn untuned(
-    checked: &Checked,
-    specialisation: &Specialisation,
-    machine: Machine,
-    sizes: &[u64],
-) -> (Specialisation, Schedule) {
+/// Returns the untuned kernel for these sizes, which are [`near`] those of a call. It knows of calls what is given, and upper bounds of
+/// sizes if these make a faster schedule legal.
+pub fn untuned(checked: &Checked, specialisation: &Specialisation, machine: Machine, sizes: &[u64]) -> Lone {
     let problem = Problem::new(checked, specialisation, machine);
-    let schedule = default(&problem, sizes);
+    let plain = || families::plain(&problem, sizes);
+    let starts = ranked_starts(&problem, sizes);
+    let (schedule, seconds) = starts.first().copied().unwrap_or_else(|| (plain(), None));
+    let unshared = || {
+        let mut others = starts.iter().map(|&(schedule, _)| schedule);
+        others.find(|other| other.split_k() == 1).unwrap_or_else(plain)
+    };
+    let lone = |specialisation: &Specialisation, schedule: Schedule, seconds| Lone {
+        specialisation: specialisation.clone(),
+        schedule,
+        seconds,
+        unshared: (schedule.split_k() > 1).then(unshared),
+    };
     let mut bounded = specialisation.clone();
     for size in families::bounded(&problem, &schedule) {
         let extent = &mut bounded.extents[size.index()];
@@ -101,17 +113,27 @@ pub fn untuned(
         }
     }
     if bounded == *specialisation {
-        return (bounded, schedule);
+        return lone(specialisation, schedule, seconds);
     }
     let other = Problem::new(checked, &bounded, machine);
-    let rival = fastest(&other, sizes, &schedule::starts(&other, sizes));
-    let seconds = fastest(&problem, sizes, &[schedule]).map_or(f64::INFINITY, |(_, seconds)| seconds);
-    match rival {
-        Some((rival, faster)) if faster < seconds => (bounded, rival),
-        _ => (specialisation.clone(), schedule),
+    let rivals = ranked(&other, sizes, &schedule::starts(&other, sizes));
+    let seconds = seconds.or_else(|| Some(ranked(&problem, sizes, &[schedule]).first()?.1));
+    match rivals.first() {
+        Some(&(rival, faster)) if seconds.is_none_or(|seconds| faster < seconds) => lone(&bounded, rival, Some(faster)),
+        _ => lone(specialisation, schedule, seconds),
     }
 }
 
-fn fastest(problem: &Problem<'_>, sizes: &[u64], schedules: &[Schedule]) -> Option<(Schedule, f64)> {
-    ranked(problem, sizes, schedules).into_iter().next()
+/// Returns [`schedule::starts`], fastest first, with their estimated seconds. One alone needs no estimate.
+fn ranked_starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<(Schedule, Option<f64>)> {
+    let starts = schedule::starts(problem, sizes);
+    if let [only] = starts[..] {
+        return vec![(only, None)];
+    }
+    let ranked = ranked(problem, sizes, &starts).into_iter();
+    let ranked: Vec<_> = ranked.map(|(schedule, seconds)| (schedule, Some(seconds))).collect();
+    match ranked.is_empty() {
+        true => starts.into_iter().map(|schedule| (schedule, None)).collect(),
+        false => ranked,
+    }
 }

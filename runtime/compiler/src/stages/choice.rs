@@ -50,7 +50,7 @@ pub fn seconds(problem: &Problem<'_>, program: &Program, sizes: &[u64]) -> Optio
 /// A program to run untuned.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Untuned {
-    /// What the kernel knows of calls.
+    /// The facts about calls that the kernel relies on.
     pub specialisation: Specialisation,
     /// The program.
     pub program: Program,
@@ -60,23 +60,20 @@ pub struct Untuned {
 /// than those before it. The last one needs no workspace: it is [`estimate::untuned`], or a schedule without split-K. Each stage has the schedule
 /// that the estimate ranks first among [`schedule::starts`].
 pub fn untuned(checked: &Checked, specialisation: &Specialisation, machine: Machine, sizes: &[u64]) -> Vec<Untuned> {
-    let (bounded, schedule) = estimate::untuned(checked, specialisation, machine, sizes);
-    let lone = Untuned {
-        specialisation: bounded,
-        program: schedule.into(),
-    };
-    let unshared = (schedule.split_k() > 1).then(|| Untuned {
+    let chosen = estimate::untuned(checked, specialisation, machine, sizes);
+    let unshared = chosen.unshared.map(|schedule| Untuned {
         specialisation: specialisation.clone(),
-        program: estimate::unshared(&Problem::new(checked, specialisation, machine), sizes).into(),
+        program: schedule.into(),
     });
+    let lone = Untuned {
+        specialisation: chosen.specialisation,
+        program: chosen.schedule.into(),
+    };
     if sets(checked).is_empty() {
         return std::iter::once(lone).chain(unshared).collect();
     }
-    let limit = seconds(
-        &Problem::new(checked, &lone.specialisation, machine),
-        &lone.program,
-        sizes,
-    );
+    let problem = Problem::new(checked, &lone.specialisation, machine);
+    let limit = (chosen.seconds).or_else(|| seconds(&problem, &lone.program, sizes));
     let limit = limit.unwrap_or(f64::INFINITY);
     let mut programs: Vec<Untuned> = Vec::new();
     let mut least = u64::MAX;
