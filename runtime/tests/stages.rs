@@ -60,6 +60,7 @@ fn the_caller_may_give_the_workspace() {
     let gpu = Gpu::emulated();
     let bytes = layers::workspace(&gpu, &sizes(100, 300)).unwrap();
     assert!(bytes >= 100 * 300 * 4);
+    assert_eq!(bytes, layers::plan(&gpu, &sizes(100, 300)).unwrap().workspace());
     let memory = Tensor::<u8>::zeros(&gpu, &[bytes as usize]).unwrap();
     gpu.set_workspace(Some(memory.clone())).unwrap();
     assert_eq!(launches(&gpu, 100, 300), 2);

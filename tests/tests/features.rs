@@ -88,7 +88,7 @@ fn check(
         energy_kernel_compiler::lower::lower(&Problem::new(checked, specialisation, MACHINE), point).expect("legal");
     let stage =
         energy_kernel_compiler::lower::stage(&Problem::new(checked, specialisation, MACHINE), point).expect("legal");
-    // The emulator computes them from the text alone. Constants make the difference.
+    // The emulator computes them from the text alone. Constants and values under a guard make the difference.
     let (claimed, live) = (stage.entry.pressure(), live_registers(&kernel));
     assert!(
         claimed.abs_diff(live) <= 2,
@@ -115,8 +115,8 @@ fn calls(checked: &Checked, random: &mut StdRng) -> Vec<(Vec<u64>, Specialisatio
         .collect()
 }
 
-/// What L1 serves is estimated from the addresses of a block, and counted in the order of the emulator's accesses: in the median of a
-/// family's schedules the two agree within a factor of about two. Borders make the difference, whose warps are counted apart.
+/// The features estimate L1's hits from the addresses of a block; the emulator counts them in the order of its accesses. In the median of a
+/// family's schedules the two agree within a factor of about two. They differ at borders, whose warps the features walk apart.
 #[test]
 fn reads_from_l2_are_about_what_the_emulator_counts() {
     let operators = operators(energy_kernel_tests::OPERATORS);

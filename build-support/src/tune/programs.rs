@@ -82,7 +82,7 @@ pub fn search<B: Backend>(
     Ok(record)
 }
 
-/// What is worth tuning, by the estimate.
+/// The programs that are worth tuning, by the estimate.
 #[derive(Default)]
 struct Worth {
     /// The best program of each set of stored values, fastest first.

@@ -115,7 +115,7 @@ fn operators_share_the_results_of_equal_stages() {
     // The same again takes nothing but the whole.
     let (_, third) = tune(&layers, None, Some(&kept));
     assert_eq!(candidates(&third), [0, 0]);
-    // What earlier stages stored is warm, so its results are not those of an operator.
+    // Stored inputs are warm, so the results of a stage are not those of an operator.
     let kept = kept.0.borrow();
     assert_eq!(
         kept.iter()

@@ -65,7 +65,7 @@ const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
 const PJ: f64 = 1e-12;
 
-/// What GPUs of the last years share.
+/// The figures that all these GPUs share.
 const COMMON: Datasheet = Datasheet {
     name: "",
     capability: (8, 0),

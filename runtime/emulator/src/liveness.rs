@@ -46,7 +46,7 @@ pub(crate) fn live_rows(executable: &Executable) -> u32 {
     let is_value = |row: u32| !kernel.constant_rows.get(row as usize).copied().unwrap_or(false);
     let rows = |first: u32| first..=first + u32::from(kernel.wide_rows.binary_search(&first).is_ok());
 
-    // What is live where a branch leads.
+    // The live rows at the target of each branch.
     let mut live_at: BTreeMap<usize, Rows> = BTreeMap::new();
     for action in &executable.actions[first..end] {
         for target in targets(action, &program.lists) {
@@ -70,7 +70,7 @@ pub(crate) fn live_rows(executable: &Executable) -> u32 {
             }
             for written in &info.writes {
                 match *written {
-                    // What is written under a guard may keep its value.
+                    // A value that is written under a guard may stay.
                     Use::Row(row) if !guarded => rows(row).for_each(|row| live.set(row as usize, false)),
                     _ => (),
                 }

@@ -1,4 +1,4 @@
-//! What engines launch around the layers of language models: paged caches, sampling, quantisation, losses.
+//! Operators that engines launch around the layers of language models: paged caches, sampling, quantisation, losses.
 
 /// One new token of each sequence over a paged cache.
 #[energy_kernel(dims(R = H / G, S = P * Z), tune(B = 8, H = 32, G = 8, E = 128, N = 4096, Z = 16, P = 256))]

@@ -387,7 +387,7 @@ impl<'a> Walk<'a> {
             .collect();
         let (mut loads, mut from_l2) = (Vec::new(), Count::default());
         for ((access, touched), address) in accesses.iter().zip(touched).zip(&addresses) {
-            // What a load reads in the rounds of other loops is not known.
+            // The addresses in the rounds of other loops are unknown.
             let is_known = access.besides == 0 && access.times == Count::exactly(1);
             match access.traffic {
                 Traffic::GlobalLoad if is_known => {

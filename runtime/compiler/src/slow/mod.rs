@@ -31,7 +31,7 @@ pub struct Slow {
     pub seconds: f64,
     /// The roofline of the operator.
     pub roofline: Roofline,
-    /// What to write instead. `None` if no known remedy helps.
+    /// A change of the operator that helps. `None` if none is known.
     pub remedy: Option<Remedy>,
 }
 

@@ -1,4 +1,4 @@
-//! What to write instead of a slow operator.
+//! Changes of a slow operator that make it faster.
 
 use super::rewrite::{cast, split, with_last};
 use super::untuned::untuned_seconds;
@@ -17,7 +17,7 @@ const WORTH: f64 = 1.5;
 /// The most rewritten operators of each kind that are estimated.
 const MOST: usize = 6;
 
-/// What to write instead of a slow operator. Each remedy was found to help by the estimate.
+/// A change of a slow operator. The estimate confirms that it helps.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Remedy {
