@@ -13,7 +13,7 @@ use super::products::{Products, Side};
 use super::slab::{Inside, Slab, or_zero};
 use super::tiling::Tiling;
 use crate::check::Checked;
-use crate::ir::{Expr, ExprId, Literal, Source};
+use crate::ir::{Expr, ExprId, InputId, Literal, Op, Source};
 use crate::lower::Error;
 use crate::lower::expression::{Access, InSequence, Lowering, Reduce};
 use crate::lower::index::Linear;
@@ -394,7 +394,19 @@ pub(crate) fn read_as_is(
     op.inputs[input.index()].element == multiplicand.element()
         && or.is_none_or(zero)
         && summed
-        && !(gathered && specialisation.check_indices)
+        && !(gathered && (specialisation.check_indices || index.iter().any(|&at| may_read(op, at, input))))
+}
+
+/// `true` if an expression may read a tensor.
+fn may_read(op: &Op, expr: ExprId, tensor: InputId) -> bool {
+    if let Expr::Read { source, .. } = *op.expr(expr)
+        && (source == Source::Input(tensor) || matches!(source, Source::Let(_)))
+    {
+        return true;
+    }
+    let mut found = false;
+    op.operands(expr, |operand| found |= may_read(op, operand, tensor));
+    found
 }
 
 /// The neighbours and the terms of a side that a thread loads before it stores them: up to 16 bytes of multiplicands, the same for all
@@ -424,9 +436,11 @@ pub(crate) fn patch(
     [vector, terms]
 }
 
-/// Notes the access instead of loading it.
-#[derive(Default)]
-pub(super) struct Note(Option<Access>);
+/// Notes the access to a tensor instead of loading it. The indices that gather from it are loaded.
+struct Note {
+    tensor: InputId,
+    access: Option<Access>,
+}
 
 impl Reduce for Note {
     fn reduce(&mut self, _: &mut Lowering<'_>, _: ExprId) -> Result<Option<Value>, Error> {
@@ -434,7 +448,10 @@ impl Reduce for Note {
     }
 
     fn elements(&mut self, lowering: &mut Lowering<'_>, access: &Access) -> Few<Reg> {
-        self.0 = Some(access.clone());
+        if access.input != self.tensor {
+            return lowering.load_elements(access);
+        }
+        self.access = Some(access.clone());
         // As many as there are elements, and never used.
         let none = lowering.b.constant(Class::B32, 0.into());
         smallvec![none; access.count as usize]
@@ -443,9 +460,16 @@ impl Reduce for Note {
 
 /// The access of a factor that is a lone read, for the present bindings of its axes.
 pub(super) fn access(lowering: &mut Lowering<'_>, factor: ExprId) -> Result<Access, Error> {
-    let mut note = Note::default();
+    let Expr::Read {
+        source: Source::Input(tensor),
+        ..
+    } = *lowering.op().expr(factor)
+    else {
+        return Err(Error::Unbound);
+    };
+    let mut note = Note { tensor, access: None };
     lowering.read_stored(factor, &mut note)?;
-    note.0.ok_or(Error::Unbound)
+    note.access.ok_or(Error::Unbound)
 }
 
 /// An address in shared memory: `base + at · bytes`.
