@@ -4,6 +4,7 @@
 //! folder: `space` (the parameters and the legal points), `shape` (what it finds in an operator), `lower` (the kernel).
 
 pub(crate) mod analysis;
+pub(crate) mod attention;
 mod contract;
 pub(crate) mod family;
 pub(crate) mod formula;
@@ -32,7 +33,7 @@ use std::str::FromStr;
 use text::{Text, Words};
 
 /// Changes whenever the same schedule begins to mean another kernel, or the spaces change.
-pub const SPACE_VERSION: u32 = 6;
+pub const SPACE_VERSION: u32 = 7;
 
 macro_rules! families {
     ($($(#[$documentation:meta])* $Family:ident in $module:ident),* $(,)?) => {
@@ -168,6 +169,8 @@ families! {
     Skinny in skinny,
     /// Neighbouring outputs by one thread: reductions over small windows.
     Window in window,
+    /// Tiles of rows that walk over keys: means weighted by the exponentials of scores, on tensor cores.
+    Attention in attention,
 }
 
 /// The points that a family offers for a problem.
@@ -220,6 +223,7 @@ mod tests {
             "mma block=64x64x32 warp=32x32 slice_k=1 stages=4 group=1 blocks=0 split_k=8",
             "skinny rows=1 columns=2 vector=8 lanes=32 warps=4 unroll=2 cache=streaming",
             "window threads=128 rows=2 columns=4",
+            "attention rows=64 keys=64 warps=4 split_k=1",
         ] {
             let schedule: Schedule = text.parse().unwrap();
             assert_eq!(schedule.to_string(), text);

@@ -101,7 +101,7 @@ pub(super) fn of(opcode: Opcode) -> (InstructionClass, u64) {
         | MinS64 | MaxS64 | NegS64 | AbsS64 | AndB64 | OrB64 | XorB64 | NotB64 | ShlB64 | ShrU64 | ShrS64 | ClzB64 => (InstructionClass::Integer, 0),
         MulS32 | MulHiU32 | MadS32 | MulWideS32 | MadWideS32 | MulWideU32 | MulS64 | MulHiU64 | MadS64 => (InstructionClass::IntegerMultiply, 0),
         CvtS64S32 | CvtU64U32 | CvtU32U64 | CvtU32U16 | CvtU16U32 | CvtF32F16 | CvtF64F16 | CvtF16F32 | CvtF16F64 | CvtBf16F32
-        | CvtF64F32 | CvtF32F64 | CvtRzF32F64 | CvtF32S32 | CvtF32S64 | CvtF64S32 | CvtF64S64 | CvtS32F32 | CvtS64F32
+        | CvtF16x2F32 | CvtBf16x2F32 | CvtF64F32 | CvtF32F64 | CvtRzF32F64 | CvtF32S32 | CvtF32S64 | CvtF64S32 | CvtF64S64 | CvtS32F32 | CvtS64F32
         | CvtS32F64 | CvtS64F64 | CvtNearS32F32 | CvtNearS32F64 | FloorF32 | CeilF32 | TruncF32 | NearF32 | FloorF64 | CeilF64
         | TruncF64 | NearF64 => (InstructionClass::Conversion, 0),
         MovPred | MovB16 | MovB32 | MovB64 | MovF32 | MovF64 | BitsF32 | F32Bits | BitsF64 | F64Bits | F64Halves | HalvesF64

@@ -50,7 +50,7 @@ impl Multiplicand {
             _ => &[],
         };
         let holds = |side: &Side, multiplicand: Multiplicand| match side.factors.as_slice() {
-            &[factor] => multiplicand.holds(checked, factor, 0),
+            &[factor] => multiplicand.holds_all(checked, factor),
             // A product of several factors has more bits.
             _ => false,
         };
@@ -63,6 +63,10 @@ impl Multiplicand {
     }
 
     /// `true` if every value of an expression is one.
+    pub(crate) fn holds_all(self, checked: &Checked, expr: ExprId) -> bool {
+        self.holds(checked, expr, 0)
+    }
+
     fn holds(self, checked: &Checked, expr: ExprId, depth: u32) -> bool {
         if depth > 16 {
             return false;
