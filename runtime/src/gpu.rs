@@ -169,12 +169,12 @@ impl Gpu {
     /// ```
     #[cfg(feature = "emulator")]
     pub fn emulated_with(options: Emulation) -> Gpu {
-        let model = options.profile.model();
+        let sheet = options.profile.datasheet();
         let class = DeviceClass {
             name: options.profile.name().to_owned(),
-            compute_capability: model.capability,
-            multiprocessors: model.multiprocessors,
-            memory_bytes: model.memory_bytes,
+            compute_capability: sheet.capability,
+            multiprocessors: sheet.multiprocessors,
+            memory_bytes: sheet.memory_bytes,
             simulated: true,
         };
         // A test checks that every profile has a capability with a target.

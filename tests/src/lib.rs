@@ -209,6 +209,16 @@ pub fn count(checked: &Checked, kernel: &Kernel, sizes: &[u64], inputs: &[Input]
     Ok(launch(checked, kernel, sizes, inputs, false)?.counts)
 }
 
+/// The 32-bit values of a thread that are live at once in a kernel's first launch, by the emulator.
+///
+/// # Panics
+/// The kernel does not parse.
+pub fn live_registers(kernel: &Kernel) -> u32 {
+    let module = Module::parse(&kernel.ptx).expect("PTX of the compiler");
+    let live = module.live_registers(&kernel.launches[0].entry);
+    live.expect("an entry of the module")
+}
+
 fn launch(checked: &Checked, kernel: &Kernel, sizes: &[u64], inputs: &[Input], sanitize: bool) -> Result<Run, String> {
     let op = checked.op();
     let module = Module::parse(&kernel.ptx).map_err(|error| error.to_string())?;

@@ -8,7 +8,7 @@ use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_emulator::Counts;
 use energy_kernel_tests::split_k;
-use energy_kernel_tests::{families, operators, random_inputs, random_sizes, run};
+use energy_kernel_tests::{families, live_registers, operators, random_inputs, random_sizes, run};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -40,6 +40,7 @@ fn claimed(features: &Features) -> Vec<(String, Count)> {
     let others = [
         ("shared_transactions", counts.shared_transactions()),
         ("shared_bank_conflicts", counts.shared_bank_conflicts()),
+        ("matrix_f16_flops", features.matrix_f16_flops()),
         ("dram_read_bytes", features.dram_read_bytes),
         ("dram_write_bytes", features.dram_write_bytes),
         ("threads", Count::exactly(threads)),
@@ -85,6 +86,14 @@ fn check(
     }
     let kernel =
         energy_kernel_compiler::lower::lower(&Problem::new(checked, specialisation, MACHINE), point).expect("legal");
+    let stage =
+        energy_kernel_compiler::lower::stage(&Problem::new(checked, specialisation, MACHINE), point).expect("legal");
+    // The emulator computes them from the text alone. Constants make the difference.
+    let (claimed, live) = (stage.entry.pressure(), live_registers(&kernel));
+    assert!(
+        claimed.abs_diff(live) <= 1,
+        "{name} {point}: {claimed} live registers, {live} in the text"
+    );
     let inputs = random_inputs(checked, sizes, random);
     let run = run(checked, &kernel, sizes, &inputs).expect("it runs");
     let (wrong, exact, all) = compare(&features, &run.counts);

@@ -10,7 +10,7 @@ use energy_kernel_compiler::schedule::{self, Schedule};
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_compiler::{estimate, lower};
-use energy_kernel_tests::{Input, count, operators, random_inputs};
+use energy_kernel_tests::{Input, count, live_registers, operators, random_inputs};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -52,6 +52,7 @@ impl Instance {
         let config = LaunchConfig {
             grid: kernel.launches[0].grid(&self.sizes).expect("a grid"),
             block: kernel.launches[0].block,
+            live_registers: live_registers(&kernel),
             dynamic_shared: kernel.launches[0].dynamic_shared,
         };
         Simulated::of(Profile::Hopper, &counts, config).latency_s

@@ -3,7 +3,8 @@
 use super::describe::described;
 use super::model::device::Described;
 use crate::bench::Job;
-use energy_kernel_compiler::estimate::{Datasheet, latency};
+use energy_kernel_compiler::datasheet::Datasheet;
+use energy_kernel_compiler::estimate::latency;
 use energy_kernel_compiler::features::{Features, of_stage};
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::lower::{self, Stage};
@@ -67,6 +68,7 @@ impl<'a> Candidates<'a> {
         let stage = lower::stage(&Problem::new(&found.checked, &found.specialisation, machine), schedule)?;
         let features = of_stage(
             &Problem::new(&found.checked, &found.specialisation, machine),
+            schedule,
             &stage,
             self.job.sizes,
         );

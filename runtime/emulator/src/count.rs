@@ -67,9 +67,10 @@ classes! {
     Integer integer,
     /// Integer multiplication and multiply-add.
     IntegerMultiply integer_multiply,
-    /// Approximate functions, division and square roots.
+    /// Approximate functions, division and square roots. The same unit converts between integers and floating point, rounds to whole
+    /// numbers, and converts binary64.
     Special special,
-    /// Conversions between types.
+    /// All other conversions between types.
     Conversion conversion,
     /// Comparisons and selections.
     Predicate predicate,
@@ -153,6 +154,8 @@ counts! {
     flops,
     /// Operations of matrix products, including integer ones: 2 m n k for each instruction.
     matrix_flops,
+    /// The same, as the number of `f16` operations that take equally long: an operation on 8-bit factors counts half, on `tf32` twice.
+    matrix_f16_flops,
     /// Bytes that loads and asynchronous copies request from global memory.
     global_load_bytes,
     /// Bytes that stores and bulk copies wrote to global memory.
@@ -208,6 +211,10 @@ counts! {
     local_bytes,
     /// Branches at which the active threads of a warp diverged.
     divergent_branches,
+    /// Waits of warps for groups of `cp.async`.
+    copy_waits,
+    /// Groups of `cp.async` that may be in flight at those waits: the one that is waited for, and those that may remain.
+    copy_groups,
     /// Barrier instructions executed by warps.
     barriers,
     /// Threads launched.
@@ -217,6 +224,12 @@ counts! {
 }
 
 impl Counts {
+    /// Counts a product of matrices whose factors have so many bits.
+    pub(crate) fn add_matrix_flops(&mut self, flops: u64, bits: u32) {
+        self.matrix_flops += flops;
+        self.matrix_f16_flops += flops * u64::from(bits) / 16;
+    }
+
     /// The bytes that loads asked for, as a share of the bytes of all sectors fetched. It exceeds 1 if threads share
     /// words, and is 1 if nothing was loaded.
     pub fn load_efficiency(&self) -> f64 {

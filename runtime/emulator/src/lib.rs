@@ -89,6 +89,7 @@ mod execute;
 mod host;
 mod launch;
 mod layout;
+mod liveness;
 mod machine;
 mod memory;
 mod module;

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use crate::decode::decode;
 use crate::error::Error;
 use crate::layout::{Base, Layout, Value};
+use crate::liveness::live_rows;
 use crate::machine::action::Executable;
 use crate::machine::address::{CONSTANT_WINDOW, function_address};
 use crate::memory::{Instance, Memory, MemoryError};
@@ -46,6 +47,7 @@ pub struct Kernel {
     required_threads: Option<[u32; 3]>,
     pub(crate) function: usize,
     pub(crate) executable: OnceLock<Result<Arc<Executable>, Error>>,
+    live_registers: OnceLock<u32>,
 }
 
 impl Kernel {
@@ -129,6 +131,7 @@ impl Module {
             required_threads: function.required_threads,
             function: index,
             executable: OnceLock::new(),
+            live_registers: OnceLock::new(),
         });
         let kernels = kernels.collect();
         Ok(Module {
@@ -168,6 +171,18 @@ impl Module {
     /// There is no such kernel, or an instruction is unknown or invalid.
     pub fn check(&self, kernel: &str) -> Result<(), Error> {
         self.executable(self.find(kernel)?).map(|_| ())
+    }
+
+    /// The largest number of 32-bit values of a thread that are live at once in a kernel, without the functions that it calls. ptxas
+    /// needs a few registers more.
+    ///
+    /// # Errors
+    ///
+    /// There is no such kernel, or an instruction is unknown or invalid.
+    pub fn live_registers(&self, kernel: &str) -> Result<u32, Error> {
+        let kernel = self.find(kernel)?;
+        let executable = self.executable(kernel)?;
+        Ok(*kernel.live_registers.get_or_init(|| live_rows(&executable)))
     }
 
     /// The address and the size of a `.global` variable in a memory; `None` if there is no such variable. Creates the

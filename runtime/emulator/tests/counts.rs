@@ -128,14 +128,12 @@ fn instructions_by_class() {
     );
     let (threads, warps) = (counted.thread_instructions, counted.warp_instructions);
     assert_eq!((threads.float32_fma, warps.float32_fma), (128, 4));
-    assert_eq!(
-        (threads.float32_add, threads.special, threads.predicate, threads.shuffle),
-        (64, 64, 64, 64)
-    );
+    assert_eq!((threads.float32_add, threads.predicate, threads.shuffle), (64, 64, 64));
     // In the second warp the guard is false everywhere.
     assert_eq!((threads.integer_multiply, warps.integer_multiply), (8, 1));
     assert_eq!(counted.warp_instructions_skipped, 1);
-    assert_eq!((threads.conversion, warps.conversion), (8, 1));
+    // The unit of approximate functions converts integers.
+    assert_eq!((threads.special, warps.special), (64 + 8, 2 + 1));
     assert_eq!(counted.flops, 64 * (2 + 2 + 1 + 1));
     assert_eq!((counted.divergent_branches, counted.barriers), (1, 2));
     assert_eq!(counted + Counts::default(), counted);
@@ -222,6 +220,98 @@ fn shared_transactions_by_kind() {
     );
     assert_eq!((rest.shared_load_transactions, rest.shared_load_bank_conflicts), (2, 1));
     assert_eq!((rest.matrix_load_transactions, rest.copy_transactions), (0, 0));
+}
+
+#[test]
+fn conversions_by_the_unit_that_does_them() {
+    let classes = |conversion: &str| {
+        let counted = counts(&format!(".reg .b16 %h; .reg .f64 %d; {conversion};"), 1, 32).warp_instructions;
+        (counted.special, counted.conversion)
+    };
+    for special in [
+        "cvt.rn.f32.u32 %f, %t",
+        "cvt.rzi.s32.f32 %x, %f",
+        "cvt.rni.f32.f32 %f, %f",
+        "cvt.f64.f32 %d, %f",
+    ] {
+        assert_eq!(classes(special), (1, 0), "{special}");
+    }
+    for other in ["cvt.rn.f16.f32 %h, %f", "cvt.u16.u32 %h, %t"] {
+        assert_eq!(classes(other), (0, 1), "{other}");
+    }
+}
+
+#[test]
+fn products_count_by_the_time_that_they_take() {
+    let product = |name: &str, body: &str| {
+        let counted = counts(
+            &format!(".reg .f32 %d<4>; .reg .b32 %i<4>; mma.sync.aligned.{name} {body};"),
+            1,
+            32,
+        );
+        (counted.matrix_flops, counted.matrix_f16_flops)
+    };
+    let floats = "{%d0, %d1, %d2, %d3}, {%v0, %v1, %v2, %v3}, {%x, %y}, {%d0, %d1, %d2, %d3}";
+    let integers = "{%i0, %i1, %i2, %i3}, {%v0, %v1, %v2, %v3}, {%x, %y}, {%i0, %i1, %i2, %i3}";
+    let flops = |k: u64| 2 * 16 * 8 * k;
+    assert_eq!(
+        product("m16n8k16.row.col.f32.f16.f16.f32", floats),
+        (flops(16), flops(16))
+    );
+    assert_eq!(
+        product("m16n8k8.row.col.f32.tf32.tf32.f32", floats),
+        (flops(8), 2 * flops(8))
+    );
+    assert_eq!(
+        product("m16n8k32.row.col.s32.s8.s8.s32", integers),
+        (flops(32), flops(32) / 2)
+    );
+}
+
+#[test]
+fn waits_for_copies_count_the_groups_in_flight() {
+    let copy = "cp.async.ca.shared.global [%z], [%p], 4; cp.async.commit_group;";
+    let waits = |wait: &str| {
+        let counted = counts(&format!("{copy} {copy} {copy} {wait};"), 1, 64);
+        (counted.copy_waits, counted.copy_groups)
+    };
+    assert_eq!(waits("cp.async.wait_group 0"), (2, 2));
+    assert_eq!(waits("cp.async.wait_group 2"), (2, 6));
+    assert_eq!(waits("cp.async.wait_all"), (2, 2));
+    assert_eq!(waits("bar.sync 0"), (0, 0));
+}
+
+#[test]
+fn live_values_are_counted_through_loops() {
+    let live = |body: &str| {
+        let text = format!(
+            "{HEAD}.visible .entry test(.param .u64 buffer) {{
+            .reg .b64 %p; .reg .b32 %v<6>; .reg .pred %a; ld.param.u64 %p, [buffer]; {body} ret; }}"
+        );
+        let module = energy_kernel_emulator::Module::parse(&text).expect("PTX");
+        module.live_registers("test").expect("the kernel")
+    };
+    // An address is two registers.
+    assert_eq!(live("st.global.u32 [%p], 1;"), 2);
+    assert_eq!(live("ld.global.u32 %v0, [%p]; st.global.u32 [%p], %v0;"), 3);
+    // Two values that one after the other take the same register.
+    let twice = "ld.global.u32 %v0, [%p]; st.global.u32 [%p], %v0; ld.global.u32 %v1, [%p]; st.global.u32 [%p], %v1;";
+    assert_eq!(live(twice), 3);
+    let both = "ld.global.u32 %v0, [%p]; ld.global.u32 %v1, [%p]; st.global.v2.u32 [%p], {%v0, %v1};";
+    assert_eq!(live(both), 4);
+    // The sum and the counter live through the loop, also where a later round reads them first.
+    let repeated = "mov.u32 %v0, %tid.x; mov.u32 %v1, %ntid.x; LOOP: ld.global.u32 %v2, [%p]; add.u32 %v0, %v0, %v2;
+        sub.u32 %v1, %v1, 1; setp.ne.u32 %a, %v1, 0; @%a bra LOOP; st.global.u32 [%p], %v0;";
+    assert_eq!(live(repeated), 5);
+    // Under a guard the old value may stay.
+    let guarded = "mov.u32 %v0, %tid.x; setp.lt.u32 %a, %v0, 8; ld.global.u32 %v1, [%p]; @%a mov.u32 %v1, %v0; st.global.u32 [%p], %v1;";
+    assert!(live(guarded) >= 4);
+    assert!(
+        energy_kernel_emulator::Module::parse(&format!("{HEAD}.visible .entry a() {{ ret; }}"))
+            .expect("PTX")
+            .live_registers("b")
+            .is_err()
+    );
 }
 
 #[test]

@@ -139,9 +139,14 @@ impl Emulated {
             });
         }
         if count {
+            let live_registers = module.live_registers(entry).map_err(|error| Error::Emulator {
+                kernel: entry.clone(),
+                reason: error.to_string(),
+            })?;
             let config = LaunchConfig {
                 grid: bound.grid,
                 block: *block,
+                live_registers,
                 dynamic_shared: *dynamic_shared,
             };
             let simulated = Simulated::of(self.options.profile, &report.counts, config);

@@ -1,8 +1,8 @@
 //! Strategies and models, judged on traces and simulations. See README.md beside it.
 
-mod counted;
 mod models;
 mod random;
+mod reality;
 mod runs;
 mod simulated;
 mod space;
@@ -27,11 +27,12 @@ fn main() -> ExitCode {
         ["sweeps", trace] => sweeps(Path::new(trace), "", None),
         ["sweeps", trace, mapping] => sweeps(Path::new(trace), mapping, None),
         ["sweeps", trace, mapping, truth] => sweeps(Path::new(trace), mapping, Some(truth)),
+        ["reality"] => reality::print(&Path::new(env!("CARGO_MANIFEST_DIR")).join("reality")),
         ["simulated"] => simulated("hopper"),
         ["simulated", profile] => simulated(profile),
         ["ablation", trace] => ablation(Path::new(trace)),
         _ => Err(
-            "usage: energy-kernel-bench traces TRACE [PART OF A SPACE'S NAME] | sweeps TRACE [MAPPING [TRUE ENERGY]] | ablation TRACE | simulated [PROFILE]"
+            "usage: energy-kernel-bench traces TRACE [PART OF A SPACE'S NAME] | sweeps TRACE [MAPPING [TRUE ENERGY]] | ablation TRACE | reality | simulated [PROFILE]"
                 .to_owned(),
         ),
     };
@@ -144,7 +145,7 @@ fn ablation(trace: &Path) -> Result<(), String> {
 
 /// Models and strategies on the simulated device, leaving one operator out.
 fn simulated(profile: &str) -> Result<(), String> {
-    let found = Profile::from_name(profile).ok_or("the profiles are `hopper` and `ampere`")?;
+    let found = Profile::from_name(profile).ok_or("the profiles are `hopper`, `ampere` and `ada`")?;
     let pairs = simulated::pairs(found)?;
     println!(
         "Made by `energy-kernel-bench simulated {profile}`. Energies follow from counts by construction, so a list of prices does well here; what it \

@@ -2,7 +2,7 @@
 //!
 //! Kernels of many operators, at sizes as they come in inference, are counted by the compiler's features, without running them: what is
 //! only bounded counts with its likely value, which is then the truth by definition. Latency and energy follow from the counts by the published
-//! prices of [`Simulated`]; on the one like an H100 what is priced by counts is 24 % of the energy in the
+//! prices of a [`Datasheet`]; on the one like an H100 what is priced by counts is 24 % of the energy in the
 //! median, and up to 59 %, the rest constant power times time; on the one like an A100 31 %, and up to 60 %. And then
 //! - **data toggling**: an operator's data moves its bytes' energy by a factor of its own (deviation 10 %), and each kernel's layout
 //!   by 1 % more;
@@ -11,13 +11,12 @@
 //!
 //! Kernels are described as the product describes them.
 
-use crate::counted::{config, counts, is_exact};
 use crate::random::Random;
-use energy_kernel::simulate::{self, Profile, Simulated};
+use energy_kernel::simulate::{Datasheet, Profile};
 use energy_kernel_build::tune::describe::described;
 use energy_kernel_build::tune::model::device::Described;
 use energy_kernel_compiler::check::Checked;
-use energy_kernel_compiler::estimate::{Datasheet, latency};
+use energy_kernel_compiler::estimate::{Unit, Work, latency};
 use energy_kernel_compiler::features::{self, Features};
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule::{Schedule, space};
@@ -94,12 +93,8 @@ const CANDIDATES: usize = 200;
 
 /// The machine that a profile stands for, as the compiler sees it.
 fn machine(profile: Profile) -> Machine {
-    let simulate::MachineModel {
-        multiprocessors,
-        capability: (major, minor),
-        ..
-    } = profile.model();
-    Machine::documented((major, minor), multiprocessors).expect("a profile of 8.0 or later")
+    let sheet = profile.datasheet();
+    Machine::documented(sheet.capability, sheet.multiprocessors).expect("a profile of 8.0 or later")
 }
 
 /// Counts all kernels: a quarter of a minute.
@@ -128,11 +123,11 @@ pub fn pairs(profile: Profile) -> Result<Vec<Pair>, String> {
                 exact: 0,
             };
             for features in candidates(checked, &sizes, machine(profile), &mut random) {
-                let simulated = Simulated::of(profile, &counts(&features), config(&features));
-                let energy = Energy::of(profile, &simulated, toggling * (0.01 * random.normal()).exp());
-                pair.kernels.push(described(Some(&features), simulated.latency_s));
+                let (sheet, work) = (profile.datasheet(), Work::of(&features));
+                let energy = Energy::of(&sheet, &work, toggling * (0.01 * random.normal()).exp());
+                pair.kernels.push(described(Some(&features), work.seconds(&sheet)));
                 pair.truth.push(energy.joules());
-                pair.knowable.push(Energy::of(profile, &simulated, toggling).joules());
+                pair.knowable.push(Energy::of(&sheet, &work, toggling).joules());
                 pair.counted.push(energy.counted / (energy.constant + energy.counted));
                 pair.exact += usize::from(is_exact(&features));
             }
@@ -177,22 +172,40 @@ impl Energy {
         (self.constant + self.counted) * self.interaction
     }
 
-    fn of(profile: Profile, simulated: &Simulated, toggling: f64) -> Energy {
-        let model = profile.model();
-        let counts = &simulated.counts;
-        let sectors = counts.global_load_sectors + counts.global_store_sectors + counts.global_atomic_sectors;
-        let moved = 32.0 * sectors as f64 * model.l2_j
-            + (counts.dram_read_bytes + counts.dram_write_bytes) as f64 * model.dram_j
-            + (counts.shared_load_bytes + counts.shared_store_bytes) as f64 * model.shared_j;
-        let l2 = 32.0 * sectors as f64 / (simulated.latency_s * model.l2_bandwidth);
-        let issue = counts.warp_instructions.total() as f64
-            / (simulated.latency_s * model.clock_hz * 4.0 * f64::from(model.multiprocessors));
+    fn of(sheet: &Datasheet, work: &Work, toggling: f64) -> Energy {
+        let seconds = work.seconds(sheet);
+        let moved =
+            work.l2_bytes * sheet.l2_j + work.dram_bytes(sheet) * sheet.dram_j + work.shared_bytes * sheet.shared_j;
+        let busy = |wanted: Unit| {
+            let each = work.busy(sheet).into_iter();
+            each.filter(|(unit, _)| *unit == wanted)
+                .map(|(_, busy)| busy / seconds)
+                .sum::<f64>()
+        };
+        let (l2, issue) = (busy(Unit::L2), busy(Unit::Issue));
         let together = (l2 / (l2 + 0.02)) * (issue / (issue + 0.02));
-        let constant = model.constant_w * simulated.latency_s;
+        let constant = sheet.constant_w * seconds;
         Energy {
             constant,
-            counted: simulated.energy_j - constant + (toggling - 1.0) * moved,
+            counted: work.joules(sheet, seconds) - constant + (toggling - 1.0) * moved,
             interaction: 1.0 + 0.08 * together,
         }
     }
+}
+
+/// `true` if all that energy and latency are made of is known, not only bounded.
+fn is_exact(features: &Features) -> bool {
+    let counted = &features.counts;
+    let classes = [counted.thread_instructions.total(), counted.warp_instructions.total()];
+    let memory = [
+        features.dram_bytes(),
+        features.l2_bytes(),
+        features.shared_bytes_moved(),
+    ];
+    let others = [counted.flops, counted.matrix_flops, counted.shared_transactions()];
+    classes
+        .iter()
+        .chain(&memory)
+        .chain(&others)
+        .all(|count| count.is_exact())
 }

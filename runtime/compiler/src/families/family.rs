@@ -28,6 +28,13 @@ pub(crate) trait Family: Copy + Sized {
         Vec::new()
     }
 
+    /// Bytes of inputs that the blocks read if so many run at once and each wave of them reads a sector once. None if no wave reads what
+    /// another one does, or nothing is known of it.
+    fn wave_bytes(&self, problem: &Problem<'_>, sizes: &[u64], at_once: u64) -> Option<f64> {
+        let _ = (problem, sizes, at_once);
+        None
+    }
+
     /// Lowers the operator to an entry with this name.
     ///
     /// # Errors

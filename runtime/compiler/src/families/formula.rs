@@ -288,7 +288,12 @@ impl<'a> Formulas<'a> {
         let op = checked.op();
         let mut operands = Vec::new();
         let node = match op.expr(expr) {
-            Expr::Axis(axis) => return self.axes[axis.index()],
+            Expr::Axis(axis) => {
+                let id = self.axes[axis.index()]?;
+                let place = self.place_of(expr);
+                self.note(id, place);
+                return Some(id);
+            }
             Expr::Literal(Literal::Float(value)) => Node::Literal(LiteralBits::Float(value.to_bits())),
             Expr::Literal(Literal::Int(value)) => Node::Literal(LiteralBits::Int(*value)),
             Expr::Literal(Literal::Bool(value)) => Node::Literal(LiteralBits::Bool(*value)),

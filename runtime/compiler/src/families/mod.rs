@@ -140,6 +140,14 @@ macro_rules! families {
             }
         }
 
+        /// Bytes of inputs that the blocks of a legal schedule read, if so many run at once and each wave of them reads a sector once. None
+        /// if no wave reads what another one does, or nothing is known of it.
+        pub(crate) fn wave_bytes(problem: &Problem<'_>, schedule: &Schedule, sizes: &[u64], at_once: u64) -> Option<f64> {
+            match schedule {
+                $(Schedule::$Family(point) => point.wave_bytes(problem, sizes, at_once)),*
+            }
+        }
+
         /// Lowers a legal schedule to an entry with this name.
         pub(crate) fn lower<'a>(
             problem: &Problem<'a>,

@@ -37,9 +37,10 @@ classes! {
     Integer "integer",
     /// Integer multiplication and multiply-add.
     IntegerMultiply "integer_multiply",
-    /// Approximate functions, division and square roots.
+    /// Approximate functions, division and square roots; conversions between integers and floating point, to whole numbers, and of
+    /// binary64, which the same unit does.
     Special "special",
-    /// Conversions between types.
+    /// Other conversions between types.
     Conversion "conversion",
     /// Comparisons and selections.
     Predicate "predicate",
@@ -96,14 +97,15 @@ pub(super) fn of(opcode: Opcode) -> (InstructionClass, u64) {
         AddF64 | SubF64 | MulF64 | DivF64 | RcpF64 | SqrtF64 | MinF64 | MaxF64 => (InstructionClass::Float64, 1),
         NegF64 | AbsF64 | CopysignF64 => (InstructionClass::Float64, 0),
         DivF32 | RcpF32 | SqrtF32 | Ex2F32 | Lg2F32 | RsqrtF32 | RcpApproxF32 | TanhApproxF32 => (InstructionClass::Special, 1),
+        CvtF64F16 | CvtF16F64 | CvtF64F32 | CvtF32F64 | CvtRzF32F64 | CvtF32S32 | CvtF32S64 | CvtF64S32 | CvtF64S64 | CvtS32F32
+        | CvtS64F32 | CvtS32F64 | CvtS64F64 | CvtNearS32F32 | CvtNearS32F64 | FloorF32 | CeilF32 | TruncF32 | NearF32 | FloorF64
+        | CeilF64 | TruncF64 | NearF64 => (InstructionClass::Special, 0),
         AddS32 | SubS32 | DivS32 | DivU32 | RemS32 | RemU32 | MinS32 | MaxS32 | MinU32 | NegS32 | AbsS32 | AndB32 | OrB32
         | XorB32 | NotB32 | ShlB32 | ShrU32 | ShrS32 | ClzB32 | PrmtB32 | AddS64 | SubS64 | DivS64 | DivU64 | RemS64 | RemU64
         | MinS64 | MaxS64 | NegS64 | AbsS64 | AndB64 | OrB64 | XorB64 | NotB64 | ShlB64 | ShrU64 | ShrS64 | ClzB64 => (InstructionClass::Integer, 0),
         MulS32 | MulHiU32 | MadS32 | MulWideS32 | MadWideS32 | MulWideU32 | MulS64 | MulHiU64 | MadS64 => (InstructionClass::IntegerMultiply, 0),
-        CvtS64S32 | CvtU64U32 | CvtU32U64 | CvtU32U16 | CvtU16U32 | CvtF32F16 | CvtF64F16 | CvtF16F32 | CvtF16F64 | CvtBf16F32
-        | CvtF16x2F32 | CvtBf16x2F32 | CvtF64F32 | CvtF32F64 | CvtRzF32F64 | CvtF32S32 | CvtF32S64 | CvtF64S32 | CvtF64S64 | CvtS32F32 | CvtS64F32
-        | CvtS32F64 | CvtS64F64 | CvtNearS32F32 | CvtNearS32F64 | FloorF32 | CeilF32 | TruncF32 | NearF32 | FloorF64 | CeilF64
-        | TruncF64 | NearF64 => (InstructionClass::Conversion, 0),
+        CvtS64S32 | CvtU64U32 | CvtU32U64 | CvtU32U16 | CvtU16U32 | CvtF32F16 | CvtF16F32 | CvtBf16F32 | CvtF16x2F32
+        | CvtBf16x2F32 => (InstructionClass::Conversion, 0),
         MovPred | MovB16 | MovB32 | MovB64 | MovF32 | MovF64 | BitsF32 | F32Bits | BitsF64 | F64Bits | F64Halves | HalvesF64
         | HalvesB64 | B64Halves | HalvesB32 | B32Halves | TidX | CtaidX | CtaidY | CtaidZ | NctaidX | SharedBase | ToGlobal => (InstructionClass::Move, 0),
         AndPred | OrPred | XorPred | NotPred | SelB16 | SelB32 | SelB64 | SelF32 | SelF64 => (InstructionClass::Predicate, 0),

@@ -49,6 +49,7 @@
 //! | `wait_distance` | instructions between a load and the wait for it, at most 128 each, in text order | walk |
 //! | `copy_waits`, `copy_groups` | waits of warps for groups of copies; groups in flight at those waits | walk |
 //! | `dram_read_bytes`, `dram_write_bytes` | bytes in whole sectors, each sector once, including split-K partials | operator, launch |
+//! | `wave_read_bytes` | the same for reads, but once for each wave of blocks | estimate: tiles, registers |
 //! | `arithmetic_intensity` | operations per byte of device memory | walk, operator |
 //! | `threads`, `blocks`, `shared_bytes` | threads of a block, blocks, bytes of shared memory of a block | launch |
 //! | `registers` | 32-bit registers of a thread | estimate: live values |
@@ -75,6 +76,7 @@ pub use class::InstructionClass;
 pub use count::{ByClass, Count, Counts};
 pub use walk::{KnownArgument, count};
 
+use crate::families;
 use crate::kernel::ParameterValue;
 use crate::lower::{self, Stage};
 use crate::problem::Problem;
@@ -109,6 +111,9 @@ pub struct Features {
     /// Bytes read from device memory, if each sector is read once: the inputs, which are compulsory, and split-K partials,
     /// as if none of them stayed in L2. From the operator and the launch.
     pub dram_read_bytes: Count,
+    /// Bytes read from device memory, likewise, but once for each wave of blocks, as if L2 kept nothing from one wave to the next. At most
+    /// what passes between L2 and the multiprocessors. The same as `dram_read_bytes` where waves share nothing.
+    pub wave_read_bytes: f64,
     /// Bytes written to device memory: whole sectors of the outputs, which are compulsory, and of split-K partials. From
     /// the operator and the launch.
     pub dram_write_bytes: Count,
@@ -155,6 +160,12 @@ impl Features {
         self.counts.flops.plus(self.counts.matrix_flops)
     }
 
+    /// Operations of matrix instructions, in those of `f16` that take as long: all matrix instructions read the same number of bits.
+    pub fn matrix_f16_flops(&self) -> Count {
+        let f16 = 2 * 16 * 8 * 16;
+        self.counts.warp_instructions[InstructionClass::Matrix].times(Count::exactly(f16))
+    }
+
     /// Floating-point operations per byte of device memory.
     pub fn arithmetic_intensity(&self) -> f64 {
         self.flops().likely / self.dram_bytes().likely.max(1.0)
@@ -196,6 +207,7 @@ impl Features {
             ("shared_transactions", counts.shared_transactions().likely),
             ("shared_bank_conflicts", counts.shared_bank_conflicts().likely),
             ("dram_read_bytes", self.dram_read_bytes.likely),
+            ("wave_read_bytes", self.wave_read_bytes),
             ("dram_write_bytes", self.dram_write_bytes.likely),
             ("l2_bytes", self.l2_bytes().likely),
             ("arithmetic_intensity", self.arithmetic_intensity()),
@@ -232,14 +244,14 @@ impl Features {
 /// The schedule is not legal, the specialisation does not accept the sizes, or the grid is too large.
 pub fn of(problem: &Problem<'_>, schedule: &Schedule, sizes: &[u64]) -> Result<Features, Error> {
     let stage = lower::stage(problem, schedule)?;
-    of_stage(problem, &stage, sizes)
+    of_stage(problem, schedule, &stage, sizes)
 }
 
-/// Returns the features of a lowered stage; see [`of`].
+/// Returns the features of a stage that was lowered from this schedule; see [`of`].
 ///
 /// # Errors
 /// The specialisation does not accept the sizes, or the grid is too large.
-pub fn of_stage(problem: &Problem<'_>, stage: &Stage, sizes: &[u64]) -> Result<Features, Error> {
+pub fn of_stage(problem: &Problem<'_>, schedule: &Schedule, stage: &Stage, sizes: &[u64]) -> Result<Features, Error> {
     let (checked, machine) = (problem.checked, problem.machine);
     if !problem.specialisation.accepts(sizes) {
         return Err(Error::Sizes(sizes.to_vec()));
@@ -270,11 +282,18 @@ pub fn of_stage(problem: &Problem<'_>, stage: &Stage, sizes: &[u64]) -> Result<F
     let registers = registers(stage, threads);
     let shared_bytes = stage.launch.dynamic_shared;
     let resident_blocks = machine.resident_blocks(threads, registers, shared_bytes).max(1);
-    let places = f64::from(machine.multiprocessors.max(1)) * f64::from(resident_blocks);
-    let waves = blocks as f64 / places;
+    let at_once = u64::from(machine.multiprocessors.max(1)) * u64::from(resident_blocks);
+    let waves = blocks as f64 / at_once as f64;
+    let dram_read_bytes = compulsory(compulsory::reads(checked, sizes));
+    let sectors = counts.global_load_sectors.likely * 32.0;
+    let by_waves = families::wave_bytes(problem, schedule, sizes, at_once).filter(|_| runs);
+    let most = (dram_read_bytes.likely * waves.ceil()).min(sectors);
     Ok(Features {
         counts,
-        dram_read_bytes: compulsory(compulsory::reads(checked, sizes)),
+        dram_read_bytes,
+        wave_read_bytes: by_waves
+            .map_or(0.0, |bytes| bytes.min(most))
+            .max(dram_read_bytes.likely),
         dram_write_bytes: compulsory(compulsory::writes(checked, sizes)),
         threads,
         blocks,
@@ -288,8 +307,8 @@ pub fn of_stage(problem: &Problem<'_>, stage: &Stage, sizes: &[u64]) -> Result<F
     })
 }
 
-/// Registers that ptxas needs beyond the live values: for addresses and moves.
-const REGISTERS_BESIDE: u32 = 10;
+/// The registers of a thread that ptxas needs beyond the values that are live at once: for addresses and moves.
+pub const REGISTERS_BESIDE: u32 = 10;
 
 /// Returns the estimated registers of a thread: the live values, within the limit that `.minnctapersm` implies.
 fn registers(stage: &Stage, threads: u32) -> u32 {
@@ -314,6 +333,7 @@ mod tests {
         let features = Features {
             counts: Counts::default(),
             dram_read_bytes: Count::default(),
+            wave_read_bytes: 0.0,
             dram_write_bytes: Count::default(),
             threads: 32,
             blocks: 1,

@@ -193,7 +193,11 @@ impl Decoder<'_> {
         }
         let rows = if ty.size() == 8 { 2 } else { 1 };
         info.rows += rows;
-        info.rows - rows
+        let first = info.rows - rows;
+        if rows == 2 {
+            info.wide_rows.push(first);
+        }
+        first
     }
 
     /// The slot of a constant of the function's frame.

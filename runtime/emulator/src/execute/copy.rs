@@ -91,11 +91,15 @@ fn commit(_: &mut Core<'_>, warp: &mut Warp, _: &Operation, mask: u32) -> Result
 /// open group too.
 fn wait(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -> Result<(), Stop> {
     let all = operation.slots.extra == u64::MAX;
+    let keep = if all { 0 } else { operation.slots.extra as usize };
+    if core.count() && mask != 0 {
+        core.counts.copy_waits += 1;
+        core.counts.copy_groups += keep as u64 + 1;
+    }
     each(mask, |lane| {
         let thread = warp.index * 32 + lane as u32;
         core.mbarriers.land_copies(&mut core.shared, thread);
         let copies = &mut warp.copies[lane];
-        let keep = if all { 0 } else { operation.slots.extra as usize };
         while copies.groups.len() > keep {
             for copy in copies.groups.pop_front().unwrap_or_default() {
                 land(core, thread, copy);

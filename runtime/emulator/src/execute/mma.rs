@@ -129,7 +129,8 @@ fn run(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -
         &mut sums[..product.m],
     );
     if core.count() {
-        core.counts.matrix_flops += (2 * COLUMNS * product.m * product.k) as u64;
+        core.counts
+            .add_matrix_flops((2 * COLUMNS * product.m * product.k) as u64, product.a.bits());
     }
     store_sums(&mut warp.registers, d_slots, product.d, product.saturates, mask, &sums);
     Ok(())

@@ -248,7 +248,7 @@ fn multiply(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u
     let bits = u64::load_lane(&warp.registers, operands[operands.len() - 1], 0);
     let b = read_operand(core, warp, operation, bits, product.b, 0..n, product.has(TRANSPOSED_B))?;
     if core.count() {
-        core.counts.matrix_flops += 2 * (16 * n * k) as u64;
+        core.counts.add_matrix_flops(2 * (16 * n * k) as u64, product.a.bits());
         let from_a = if product.has(A_IN_REGISTERS) { 0 } else { 16 * ROW };
         // The four warps share one read of B.
         let from_b = if quarter == 0 { n * ROW } else { 0 };

@@ -436,7 +436,8 @@ fn run(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32) -
         multiply(arithmetic, k, &left[..a.rows], right, &mut sums[..a.rows]);
     }
     if core.count() {
-        core.counts.matrix_flops += (2 * a.rows * b.columns * k) as u64;
+        core.counts
+            .add_matrix_flops((2 * a.rows * b.columns * k) as u64, a.element.bits());
     }
     let e = per_register(d.element);
     for (register, slot) in d_slots.iter().enumerate() {

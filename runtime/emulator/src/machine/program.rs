@@ -180,6 +180,8 @@ pub(crate) struct FunctionInfo {
     pub constants: Vec<(Slot, Constant)>,
     /// For each row of a frame: `true` if it holds a constant.
     pub constant_rows: Vec<bool>,
+    /// The first of the two rows of each value of 64 bits, in rising order.
+    pub wide_rows: Vec<Slot>,
     /// Bytes of a frame in local memory: parameters, results and local variables.
     pub frame: u32,
     /// (offset in the frame, size) of each parameter and result, in bytes.

@@ -73,7 +73,7 @@ impl Attention {
 
     /// `true` if warps hold their queries in registers, where there is room for them.
     pub(super) const fn holds_queries(&self, heads: Heads) -> bool {
-        self.warp_rows() == 16 && heads.features <= 128
+        self.warp_rows() * heads.features <= 2048
     }
 
     /// Registers a thread needs: the sums, the scores, the weights of a part of them, the queries, and addresses.
@@ -220,7 +220,9 @@ fn timed(problem: &Problem<'_>, sizes: &[u64]) -> Vec<(u64, Reverse<u32>, u32, A
             .saturating_mul(tiles.saturating_mul(tile_time).saturating_add(2000))
             .saturating_add(merging)
     };
-    let timed = points(problem).into_iter();
+    // Tiles of which less than half are rows only make others wait.
+    let suits = |point: &Attention| u64::from(point.rows) < 2 * rows.max(u64::from(WARP_ROWS[0]));
+    let timed = points(problem).into_iter().filter(suits);
     timed
         .map(|point| (time(&point), Reverse(point.keys), point.warps, point))
         .collect()

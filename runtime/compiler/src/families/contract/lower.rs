@@ -5,7 +5,6 @@ use crate::lower::Error;
 use crate::lower::expression::Lowering;
 use crate::lower::grid::Grid;
 use crate::lower::tile::arrival::Padded;
-use crate::lower::tile::block::Block;
 use crate::lower::tile::product::Fma;
 use crate::lower::tile::products::products;
 use crate::lower::tile::tiling::Tiling;
@@ -17,14 +16,7 @@ pub(super) fn lower<'a>(problem: &Problem<'a>, name: &str, point: &Contract) -> 
     let shape = shape.as_ref().as_ref().ok_or(Error::Unbound)?;
     let mut lowering = Lowering::new(problem, name, point.threads());
     lowering.b.set_minimum_blocks(shape.minimum_blocks(problem, point));
-    let block = Block {
-        rows: point.block_rows,
-        columns: point.block_columns,
-        depth: point.block_depth,
-        threads: point.threads(),
-        group: 1,
-        split_k: point.split_k,
-    };
+    let block = point.block();
     let blocks = block.each_tile(&mut lowering, shape, point.blocks, |lowering, part| {
         let specialisation = lowering.specialisation;
         let vector = |side: &_, tile| load_width(shape, specialisation, side, tile, point);

@@ -10,6 +10,7 @@ use crate::families::text::text;
 use crate::lower::Error;
 use crate::lower::expression::Lowering;
 use crate::lower::grid::Grid;
+use crate::lower::tile::products::products;
 use crate::problem::Problem;
 
 impl Family for Contract {
@@ -30,6 +31,12 @@ impl Family for Contract {
 
     fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Contract> {
         space::starts(problem, sizes)
+    }
+
+    fn wave_bytes(&self, problem: &Problem<'_>, sizes: &[u64], at_once: u64) -> Option<f64> {
+        let shape = products(problem);
+        let shape = shape.as_ref().as_ref()?;
+        Some(self.block().wave_bytes(problem.checked, shape, sizes, at_once))
     }
 
     fn lower<'a>(&self, problem: &Problem<'a>, name: &str) -> Result<(Lowering<'a>, Grid), Error> {

@@ -4,6 +4,7 @@ use crate::families::family::Family;
 use crate::families::family::{MOST_BLOCKS, first_of_each};
 use crate::families::mma::Mma;
 use crate::lower::tile::arrival::padded_elements;
+use crate::lower::tile::block::Block;
 use crate::lower::tile::products::{Products, Side, products};
 use crate::problem::Problem;
 use crate::size::Specialisation;
@@ -33,6 +34,18 @@ pub struct Contract {
 }
 
 impl Contract {
+    /// The block's tile.
+    pub(super) fn block(&self) -> Block {
+        Block {
+            rows: self.block_rows,
+            columns: self.block_columns,
+            depth: self.block_depth,
+            threads: self.threads(),
+            group: 1,
+            split_k: self.split_k,
+        }
+    }
+
     /// Threads a block.
     pub const fn threads(&self) -> u32 {
         (self.block_rows / self.thread_rows) * (self.block_columns / self.thread_columns)

@@ -33,6 +33,12 @@ impl Family for Mma {
         space::starts(problem, sizes)
     }
 
+    fn wave_bytes(&self, problem: &Problem<'_>, sizes: &[u64], at_once: u64) -> Option<f64> {
+        let shape = shape::shape(problem);
+        let shape = &shape.as_ref().as_ref()?.products;
+        Some(self.block().wave_bytes(problem.checked, shape, sizes, at_once))
+    }
+
     fn lower<'a>(&self, problem: &Problem<'a>, name: &str) -> Result<(Lowering<'a>, Grid), Error> {
         lower::lower(problem, name, self)
     }

@@ -2,6 +2,8 @@
 
 use super::products::Products;
 use super::split_k::Part;
+use crate::check::Checked;
+use crate::estimate::TileGrid;
 use crate::ir::SizeId;
 use crate::lower::Error;
 use crate::lower::expression::Lowering;
@@ -58,6 +60,25 @@ impl Block {
             }
             Ok(())
         })
+    }
+
+    /// Bytes of the factors that the blocks read if so many run at once and each wave of them reads what its tiles share once.
+    pub fn wave_bytes(self, checked: &Checked, shape: &Products, sizes: &[u64], at_once: u64) -> f64 {
+        let [rows, columns, batches, terms] = shape.extents(sizes);
+        let bytes = |of_rows: bool| -> f64 {
+            let sides = shape.sides.iter().filter(|side| side.of_rows == of_rows);
+            sides.map(|side| side.element_bytes(checked)).sum()
+        };
+        let grid = TileGrid {
+            rows,
+            columns,
+            batches,
+            terms,
+            tile: [self.rows.into(), self.columns.into()],
+            group: self.group.into(),
+            bytes: [bytes(true), bytes(false)],
+        };
+        grid.wave_bytes(at_once / u64::from(self.split_k))
     }
 }
 

@@ -9,6 +9,7 @@ use crate::ir::{AxisId, BinaryOp, Expr, ExprId, Literal, Op, ReduceOp, SizeId, S
 use crate::problem::Problem;
 use crate::size::Specialisation;
 use crate::target::Machine;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// An operator as sums of products over the same terms: `out[batch, rows, columns] = f(Σ left · right, Σ left · right, …)`.
@@ -124,6 +125,33 @@ impl Offset {
             Some(product) if self.multiple => product.min(16),
             Some(_) => 1,
         }
+    }
+}
+
+impl Side {
+    /// Bytes of tensors that one of its elements is made of.
+    pub(crate) fn element_bytes(&self, checked: &Checked) -> f64 {
+        let op = checked.op();
+        let mut left = self.factors.clone();
+        let mut seen = HashSet::new();
+        let mut bytes = 0;
+        while let Some(expr) = left.pop() {
+            if !seen.insert(expr) {
+                continue;
+            }
+            match *op.expr(expr) {
+                Expr::Read {
+                    source: Source::Input(input),
+                    ..
+                } => bytes += op.inputs[input.index()].element.size(),
+                Expr::Read {
+                    source: Source::Let(inner),
+                    ..
+                } => left.push(op.lets[inner.index()].body),
+                _ => op.operands(expr, |operand| left.push(operand)),
+            }
+        }
+        f64::from(bytes)
     }
 }
 
