@@ -1,4 +1,4 @@
-//! The family `attention`: the operators that it recognises, and its kernels at the edges.
+//! The family `attention`: the operators that it recognises, its kernels at the edges, and what they move and execute.
 
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::problem::Problem;
@@ -6,7 +6,8 @@ use energy_kernel_compiler::schedule::{self, Schedule};
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_compiler::{lang, lower, tuning};
-use energy_kernel_tests::{first_wrong, random_inputs, run};
+use energy_kernel_emulator::Counts;
+use energy_kernel_tests::{count, first_wrong, random_inputs, run};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -326,4 +327,80 @@ fn the_bound_is_tight() {
     // 64 units in the last place.
     outputs[0][20] ^= 0x40;
     assert!(first_wrong(&checked, &sizes, &inputs, &outputs).is_some());
+}
+
+/// A kernel of an operator at compiled-in sizes, its counts on the emulator, and the bytes of inputs and outputs.
+fn counted(operator: &Operator, free: &[u64], schedule: &str) -> (Counts, u64, u64) {
+    let checked = checked(operator.attribute, operator.signature, operator.body);
+    let sizes = checked.derive(free.to_vec()).expect("sizes");
+    let inputs = random_inputs(&checked, &sizes, &mut StdRng::seed_from_u64(3));
+    let specialisation = Specialisation::exact(&sizes);
+    let problem = Problem::new(&checked, &specialisation, MACHINE);
+    let point: Schedule = schedule.parse().expect("a schedule");
+    let kernel = lower::lower(&problem, point).expect("a legal point");
+    let counts = count(&checked, &kernel, &sizes, &inputs).expect("it runs");
+    let tensors = checked.op().inputs.iter().zip(&inputs);
+    let read = tensors.filter(|(input, _)| input.dims.is_some());
+    let read = read.map(|(_, input)| input.bytes.len() as u64).sum();
+    let elements: u64 = (checked.op().outputs[0].dims.iter())
+        .map(|size| sizes[size.index()])
+        .product();
+    let written = elements * u64::from(checked.op().outputs[0].element.size());
+    (counts, read, written)
+}
+
+fn operator(name: &str) -> &'static Operator {
+    let named = |operator: &&Operator| operator.name == name;
+    ATTENTION.iter().find(named).expect("it is among them")
+}
+
+#[test]
+fn every_byte_is_read_once() {
+    for schedule in [
+        "attention rows=64 keys=64 warps=4 split_k=1",
+        "attention rows=32 keys=32 warps=1 split_k=1",
+    ] {
+        let (counts, read, written) = counted(operator("heads"), &[1, 64, 2, 64, 256], schedule);
+        assert_eq!(counts.dram_read_bytes, read, "{schedule}");
+        assert_eq!(counts.dram_write_bytes, written, "{schedule}");
+        assert_eq!(counts.shared_bank_conflicts, 0, "{schedule}");
+    }
+}
+
+/// Where blocks share the keys, they read each once, and leave what they have of rows that exist and of others.
+#[test]
+fn blocks_that_share_keys_leave_little() {
+    let schedule = "attention rows=16 keys=64 warps=1 split_k=8";
+    let (counts, read, written) = counted(operator("heads"), &[1, 4, 2, 128, 2048], schedule);
+    let left = 2 * 8 * 32 * 4 * (2 + 128 / 4 + 2);
+    assert_eq!(counts.dram_read_bytes - read, counts.dram_write_bytes - written, "{counts:?}");
+    assert!(counts.dram_read_bytes - read <= left + 64, "{counts:?}");
+    assert!(left * 12 < read);
+}
+
+/// A block visits only the tiles of keys that a row may see.
+#[test]
+fn masks_bound_the_keys() {
+    let schedule = "attention rows=32 keys=32 warps=2 split_k=1";
+    let matrix = |mask: &'static str| {
+        let body = "let x = |t, s| if MASK { sum(|e| q[[t, e]] * k[[s, e]]) } else { f32::NEG_INFINITY };
+            let w = |t, s| exp(x[[t, s]] - max(|i| x[[t, i]]));
+            |t, e| sum(|s| w[[t, s]] as f16 * v[[s, e]]) / sum(|s| w[[t, s]])";
+        let body = Box::leak(body.replace("MASK", mask).into_boxed_str());
+        let operator = Operator {
+            name: mask,
+            attribute: "",
+            signature: HEAD,
+            body,
+            sizes: &[],
+        };
+        counted(&operator, &[256, 32, 256], schedule).0.matrix_flops
+    };
+    let all = matrix("(s + t) % 2 < 2");
+    let tiles = |mask| matrix(mask) as f64 * 64.0 / all as f64;
+    // Of 8 × 8 tiles.
+    assert_eq!(tiles("s <= t"), 36.0);
+    assert_eq!(tiles("t >= s && s + 64 > t"), 21.0);
+    assert_eq!(tiles("s < 100"), 32.0);
+    assert_eq!(tiles("!(s < 32) && s % 2 == 0"), 56.0);
 }

@@ -124,18 +124,29 @@ impl<'t, 's> Kernel<'t, 's> {
         let step = i64::from(tile.point.keys);
         tile.fill_queries(lowering)?;
         let span = Span::of(lowering, tile, &tile.shape.mask.bounds)?;
-        let keys = self.part_of(lowering, &span.visited, part);
+        // The loop counts from the first key, or from that of a part, whose length is bounded at any sizes.
+        let (keys, turns) = match tile.point.split_k {
+            1 => (span.visited.clone(), span.visited.clone()),
+            _ => {
+                let (keys, end) = self.part_of(lowering, &span.visited, part);
+                let first = Linear::constant(0);
+                (keys, Keys { first, end })
+            }
+        };
         tile.fill(lowering, Side::Keys, &keys)?;
         lowering.b.converge(Opcode::CopyCommit, &[]);
         self.scores.hold_queries(lowering);
 
-        let start = lowering.math.operand(&mut lowering.b, &keys.first);
-        let end = lowering.math.operand(&mut lowering.b, &keys.end);
+        let start = lowering.math.operand(&mut lowering.b, &turns.first);
+        let end = lowering.math.operand(&mut lowering.b, &turns.end);
         let entered = matches!((start, end), (Operand::Int(start), Operand::Int(end)) if start < end);
-        let turns = Turns::new(start, end, step).entered(entered).rolled();
-        let counter = lowering.b.begin_loop(Class::B32, turns);
+        let counted = Turns::new(start, end, step).entered(entered).rolled();
+        let counter = lowering.b.begin_loop(Class::B32, counted);
         lowering.note_multiple(counter, 16);
-        let key = Linear::register(counter);
+        let key = match tile.point.split_k {
+            1 => Linear::register(counter),
+            _ => keys.first.plus(&Linear::register(counter)),
+        };
         let now = Keys {
             first: key.clone(),
             end: keys.end.clone(),
@@ -164,35 +175,26 @@ impl<'t, 's> Kernel<'t, 's> {
         Ok(())
     }
 
-    /// The keys of a part: as many whole tiles as of any other, but for the last ones.
-    fn part_of(&self, lowering: &mut Lowering<'_>, all: &Keys, part: &Part) -> Keys {
-        let split = self.tile.point.split_k;
-        if split == 1 {
-            return all.clone();
-        }
-        let (first, end) = (
-            lowering.math.operand(&mut lowering.b, &all.first),
-            lowering.math.operand(&mut lowering.b, &all.end),
-        );
+    /// The keys of a part, and how many there are of them: as many whole tiles as of any other part, but for the last ones.
+    fn part_of(&self, lowering: &mut Lowering<'_>, all: &Keys, part: &Part) -> (Keys, Linear) {
+        let first = lowering.math.register(&mut lowering.b, &all.first);
+        let end = lowering.math.operand(&mut lowering.b, &all.end);
         // An end that lies before the first key leaves nothing to any part.
-        let b = &mut lowering.b;
-        let first = match first {
-            Operand::Reg(first) => first,
-            constant => b.constant(Class::B32, constant),
-        };
-        let end = b.op(Opcode::MaxS32, &[first.into(), end]);
-        let keys = Linear::register(end).plus(&Linear::register(first).times(-1));
+        let end = Linear::register(lowering.b.op(Opcode::MaxS32, &[first.into(), end]));
+        let keys = end.plus(&Linear::register(first).times(-1));
         let tiles = lowering.divided_up(&keys, self.tile.point.keys);
-        let tiles = lowering.divided_up(&tiles, split);
-        let length = tiles.times(self.tile.point.keys.into());
-        let begin = lowering.math.product(&mut lowering.b, &part.number, &length);
+        let tiles = lowering.divided_up(&tiles, self.tile.point.split_k);
+        let most = tiles.times(self.tile.point.keys.into());
+        let begin = lowering.math.product(&mut lowering.b, &part.number, &most);
         let begin = begin.plus(&Linear::register(first));
-        let own_end = lowering.math.operand(&mut lowering.b, &begin.plus(&length));
-        let own_end = lowering.b.op(Opcode::MinS32, &[end.into(), own_end]);
-        Keys {
-            first: begin,
-            end: Linear::register(own_end),
-        }
+        let begin = lowering.math.register(&mut lowering.b, &begin);
+        lowering.note_multiple(begin, self.tile.point.keys);
+        let begin = Linear::register(begin);
+        let left = lowering.math.operand(&mut lowering.b, &end.plus(&begin.times(-1)));
+        let most = lowering.math.register(&mut lowering.b, &most);
+        let own = lowering.b.op(Opcode::MinS32, &[most.into(), left]);
+        let end = begin.plus(&Linear::register(own));
+        (Keys { first: begin, end }, Linear::register(own))
     }
 
     /// The packed weights of scores: of each 16 rows, for each 16 keys a left fragment. What was summed before is rescaled.

@@ -85,15 +85,19 @@ impl Attention {
             rows / 4
         };
         let scores = rows * self.keys / 32;
-        50 + rows * heads.columns / 32 + scores + scores / 4 + queries
+        // Each gathered key has an address of its own.
+        let addresses = if heads.gathers { 90 } else { 50 };
+        addresses + rows * heads.columns / 32 + scores + scores / 4 + queries
     }
 }
 
-/// The features of keys and of values.
+/// The features of keys and of values, and how they are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Heads {
     pub features: u32,
     pub columns: u32,
+    /// `true` if keys, values or queries are gathered.
+    pub gathers: bool,
 }
 
 impl Heads {
@@ -108,6 +112,7 @@ impl Heads {
         Some(Heads {
             features: fixed(shape.features)?,
             columns: fixed(output.dims[shape.column])?,
+            gathers: shape.gathers,
         })
     }
 }
