@@ -41,4 +41,15 @@ pub struct Job<'a> {
     pub limit: Instant,
     /// The file to which measurements are appended as they come, so that an interrupted job resumes.
     pub journal: Option<&'a Path>,
+    /// The results of stages that operators share. `None` if they are tuned for this job alone.
+    pub stages: Option<&'a dyn StageResults>,
+}
+
+/// The results of stages, shared by all operators of a package.
+pub trait StageResults: std::fmt::Debug {
+    /// The record of a stage on a device. `None` if the stage must be tuned.
+    fn find(&self, stage: &Found, sizes: &[u64], device: &DeviceClass) -> Option<Record>;
+
+    /// Keeps a record of a stage. If that fails, the stage may be tuned again.
+    fn keep(&self, stage: &Found, device: &DeviceClass, record: &Record);
 }

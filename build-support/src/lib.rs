@@ -29,11 +29,12 @@ pub mod cache;
 mod environment;
 pub mod queue;
 mod session;
+pub mod slow;
 mod source;
 #[cfg(feature = "tune")]
 pub mod tune;
 
-pub use bench::{Bench, Job};
+pub use bench::{Bench, Job, StageResults};
 pub use buckets::{Bucket, assumptions, buckets, cache_file, missing, names, unmeasured};
 pub use build::{Build, LONGEST_BUDGET};
 pub use cache::Lock;

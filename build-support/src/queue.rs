@@ -8,7 +8,7 @@
 
 use crate::bench::{Bench, Job};
 use crate::buckets::{Bucket, cache_file};
-use crate::cache::{Cache, Place};
+use crate::cache::{Cache, CachedStages, Place};
 use energy_kernel_compiler::record::{DeviceClass, Record};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -84,6 +84,7 @@ pub fn run<W: Work>(buckets: &[Bucket<'_>], end: Instant, work: &mut W, observer
             deadline: Instant::now() + share,
             limit: end,
             journal: journal.as_deref(),
+            stages: None,
         };
         observer.begin(bucket);
         let ended = match work.run(&job) {
@@ -112,6 +113,8 @@ pub struct Tuning<'a> {
     pub replace: bool,
     /// The time that cache files get, if it is not the present.
     pub modified: Option<SystemTime>,
+    /// The time at which tuning began.
+    pub begun: SystemTime,
 }
 
 impl std::fmt::Debug for Tuning<'_> {
@@ -140,7 +143,15 @@ impl Work for Tuning<'_> {
     }
 
     fn run(&mut self, job: &Job<'_>) -> Result<Record, String> {
-        self.bench.tune(job)
+        let stages = CachedStages {
+            cache: self.cache,
+            replaced_since: self.replace.then_some(self.begun),
+            modified: self.modified,
+        };
+        self.bench.tune(&Job {
+            stages: Some(&stages),
+            ..*job
+        })
     }
 
     fn store(&mut self, (found, _): Bucket<'_>, record: &Record) -> io::Result<()> {

@@ -93,6 +93,11 @@ impl<'a> View<'a> {
         self.address
     }
 
+    /// The size in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     pub(crate) fn shape(&self) -> &'a [usize] {
         self.shape
     }

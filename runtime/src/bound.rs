@@ -3,12 +3,12 @@
 use crate::argument::{Argument, View};
 use crate::device::{BoundLaunch, Storage};
 use crate::error::{Error, Result};
-use crate::workspace::Workspace;
+use crate::workspace::{Memory, Needed, Workspace};
 use energy_kernel_compiler::bind::Values;
 use energy_kernel_compiler::ir::Op;
-use energy_kernel_compiler::kernel::{Grids, Kernel, ParameterValue};
+use energy_kernel_compiler::kernel::{Grids, Kernel, MOST_WORKSPACE, ParameterValue, SCRATCH_ALIGNMENT};
 use smallvec::SmallVec;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 /// A kernel with its grids, sizes and workspace.
 pub(crate) struct BoundKernel {
@@ -16,8 +16,9 @@ pub(crate) struct BoundKernel {
     grids: Grids,
     sizes: Vec<u64>,
     index_errors: Option<Storage>,
-    scratch: Vec<Storage>,
-    scratch_addresses: SmallVec<[u64; 4]>,
+    needed: Needed,
+    /// The offset of each scratch memory in the workspace.
+    offsets: SmallVec<[u64; 4]>,
 }
 
 /// The values of a call's arguments. Up to 32 need no allocation.
@@ -38,11 +39,23 @@ impl BoundKernel {
             .grids(sizes)
             .map_err(|error| broken(format!("has no grid at these sizes: {error}")))?;
         let bytes = kernel
-            .scratch_bytes(&grids)
+            .scratch_bytes(&grids, sizes, workspace.limit().max(MOST_WORKSPACE))
             .map_err(|error| broken(format!("cannot be launched: {error}")))?;
-        let scratch = (kernel.scratch.iter().zip(bytes))
-            .map(|(scratch, bytes)| workspace.scratch(&op.name, scratch.content, bytes))
-            .collect::<Result<Vec<_>>>()?;
+        // Launches run one after the other and leave counters at 0, so all of them share the same ones.
+        let mut needed = Needed::default();
+        let mut offsets = SmallVec::new();
+        for (scratch, bytes) in kernel.scratch.iter().zip(bytes) {
+            if scratch.content.is_zeroed() {
+                offsets.push(0);
+                needed.zeroed = bytes.max(needed.zeroed);
+            } else {
+                offsets.push(needed.any);
+                needed.any += bytes.next_multiple_of(SCRATCH_ALIGNMENT);
+            }
+        }
+        if needed != Needed::default() {
+            drop(workspace.reserve(&op.name, needed)?);
+        }
         let mut parameters = kernel.launches.iter().flat_map(|launch| &launch.parameters);
         let checks = parameters.any(|parameter| parameter.value == ParameterValue::IndexErrors);
         Ok(BoundKernel {
@@ -50,8 +63,8 @@ impl BoundKernel {
             grids,
             sizes: sizes.to_vec(),
             index_errors: checks.then(|| workspace.index_errors(&op.name)).transpose()?,
-            scratch_addresses: scratch.iter().map(Storage::address).collect(),
-            scratch,
+            needed,
+            offsets,
         })
     }
 
@@ -60,7 +73,7 @@ impl BoundKernel {
         self.grids.iter().all(|grid| grid.contains(&0))
     }
 
-    /// The launches that have blocks, with their arguments.
+    /// The launches that have blocks, with their arguments. `memory` is the workspace, if they use it.
     ///
     /// # Errors
     /// [`Error::Lower`] for a kernel that takes more inputs or outputs than these.
@@ -69,15 +82,20 @@ impl BoundKernel {
         operator: &str,
         inputs: &[Argument<'_>],
         outputs: &[View<'_>],
+        memory: Option<&Memory>,
     ) -> Result<SmallVec<[BoundLaunch<'a>; 1]>> {
         let inputs: Words = inputs.iter().map(Argument::word).collect();
         let outputs: Words = outputs.iter().map(View::address).collect();
+        let workspace = memory.map_or([0; 2], Memory::addresses);
+        let scratch: SmallVec<[u64; 4]> = (self.kernel.scratch.iter().zip(&self.offsets))
+            .map(|(scratch, offset)| workspace[usize::from(scratch.content.is_zeroed())] + offset)
+            .collect();
         let values = Values {
             inputs: &inputs,
             outputs: &outputs,
             sizes: &self.sizes,
             index_errors: self.index_errors.as_ref().map_or(0, Storage::address),
-            scratch: &self.scratch_addresses,
+            scratch: &scratch,
         };
         let numbered = self.kernel.launches.iter().zip(&self.grids).enumerate();
         numbered
@@ -97,11 +115,14 @@ impl BoundKernel {
             .collect()
     }
 
-    /// The workspace that the launches leave at 0 unless one of them is interrupted.
-    pub fn zeroed(&self) -> impl Iterator<Item = &Storage> {
-        let pairs = self.kernel.scratch.iter().zip(&self.scratch);
-        pairs
-            .filter(|(scratch, _)| scratch.content.is_zeroed())
-            .map(|(_, storage)| storage)
+    /// Locks the workspace, if the launches use it.
+    ///
+    /// # Errors
+    /// Those of [`Workspace::reserve`].
+    pub fn lock<'w>(&self, workspace: &'w Workspace, operator: &str) -> Result<Option<MutexGuard<'w, Memory>>> {
+        match self.needed == Needed::default() {
+            true => Ok(None),
+            false => workspace.lock_for_launch(operator, self.needed).map(Some),
+        }
     }
 }

@@ -16,6 +16,7 @@ use crate::operator::Variant;
 use crate::plan::{Choice, Plan};
 use crate::resolved::{CallKey, ResolvedCall};
 use crate::tensor::Tensor;
+use crate::workspace::Memory;
 use energy_kernel_compiler::ir::SizeId;
 use energy_kernel_compiler::size::Sizes;
 use std::sync::Arc;
@@ -79,10 +80,14 @@ impl<'a> Call<'a> {
             return Ok(());
         };
         let operator = self.variant.name();
-        let launches = kernel.launches(operator, self.inputs, outputs)?;
+        let memory = kernel.lock(self.gpu.workspace(), operator)?;
+        let memory = memory.as_deref();
+        let launches = kernel.launches(operator, self.inputs, outputs, memory)?;
         let inputs = self.inputs.iter().filter_map(Argument::view);
-        let storages = inputs.chain(outputs).map(View::storage);
-        (self.gpu.device()).launch(operator, module, &launches, kernel.zeroed(), storages)
+        let tensors = inputs.chain(outputs).map(View::storage);
+        let storages = tensors.chain(memory.into_iter().flat_map(Memory::storages));
+        let zeroed = memory.into_iter().flat_map(Memory::zeroed);
+        (self.gpu.device()).launch(operator, module, &launches, zeroed, storages)
     }
 
     fn check(&self, outputs: &[View<'_>]) -> Result<()> {
@@ -151,6 +156,14 @@ impl Variant {
         Ok(Plan::new(choice::choose(self, gpu, &values, required)?))
     }
 
+    /// Returns the bytes of workspace that calls of these sizes share with other calls on the stream. Loads nothing.
+    ///
+    /// # Errors
+    /// Those of [`plan`](Variant::plan).
+    pub fn workspace(&self, gpu: &Gpu, sizes: &Sizes) -> Result<u64> {
+        Ok(self.plan(gpu, sizes)?.workspace())
+    }
+
     /// Loads the kernel for calls of these sizes. They then allocate nothing but their outputs.
     ///
     /// # Errors
@@ -208,18 +221,28 @@ fn resolve_inputs(variant: &Variant, gpu: &Gpu, inputs: &[Argument<'_>], aligned
 fn resolve(variant: &Variant, gpu: &Gpu, sizes: &[u64], aligned: bool) -> Result<Arc<ResolvedCall>> {
     let required = Requirements::of(variant, sizes, aligned, gpu.checks_indices());
     let mut plan = Plan::new(choice::choose(variant, gpu, sizes, required)?);
-    let work = match load(variant, gpu, plan.choice()) {
-        // The untuned kernel needs neither the tuned one's code nor its workspace. A kernel that was not prepared is the caller's error.
-        Err(error) if plan.is_tuned() && !matches!(error, Error::Unprepared { .. }) => {
-            let reason = gpu.kernels().refuse(&plan.choice().key, &error);
-            if gpu.is_new_warning(variant.name(), &reason) {
-                tracing::warn!(operator = variant.name(), %error, "a tuned kernel cannot be loaded; the untuned one runs");
-            }
-            plan = Plan::new(choice::untuned(variant, gpu, sizes, required, reason)?);
-            load(variant, gpu, plan.choice())?
+    let mut work = load(variant, gpu, plan.choice());
+    // The untuned kernel needs neither the tuned one's code nor its workspace. A kernel that was not prepared is the caller's error.
+    if let Err(error) = &work
+        && plan.is_tuned()
+        && !matches!(error, Error::Unprepared { .. })
+    {
+        let reason = gpu.kernels().refuse(&plan.choice().key, error);
+        if gpu.is_new_warning(variant.name(), &reason) {
+            tracing::warn!(operator = variant.name(), %error, "a tuned kernel cannot be loaded; the untuned one runs");
         }
-        work => work?,
-    };
+        let most_bytes = gpu.workspace().limit();
+        plan = Plan::new(choice::untuned(variant, gpu, sizes, required, reason, most_bytes)?);
+        work = load(variant, gpu, plan.choice());
+    }
+    if let Err(Error::OutOfMemory { bytes }) = &work
+        && plan.workspace() > 0
+    {
+        let reason = format!("there is no room for a {bytes}-byte workspace");
+        plan = Plan::new(choice::untuned(variant, gpu, sizes, required, reason, 0)?);
+        work = load(variant, gpu, plan.choice());
+    }
+    let work = work?;
     let op = variant.checked.op();
     let shape = |dims: &[SizeId]| -> Result<Box<[usize]>> {
         let dims = dims

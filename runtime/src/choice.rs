@@ -6,7 +6,8 @@
 //! 2. the bucket that fits the sizes, and of equal buckets the one with the best [`Standing`];
 //! 3. the point of its front that the objective chooses.
 //!
-//! If no tuned kernel fits, a kernel is compiled with the schedule that the estimate ranks fastest among a few. It takes its sizes as
+//! If no tuned kernel fits, a kernel is compiled with the program that the estimate ranks fastest among a few that store no more than the
+//! limit of the workspace. It takes its sizes as
 //! arguments, so that it serves other calls as well.
 
 use crate::error::{Error, Result};
@@ -16,7 +17,7 @@ use crate::operator::Variant;
 use crate::plan::{Alternative, Choice, Figures, Origin, RecordSource};
 use energy_kernel_compiler::element::Element as ElementId;
 use energy_kernel_compiler::estimate;
-use energy_kernel_compiler::kernel::Kernel;
+use energy_kernel_compiler::kernel::{Grids, Kernel};
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::record::{
@@ -24,9 +25,10 @@ use energy_kernel_compiler::record::{
 };
 use energy_kernel_compiler::repeated::repeated;
 use energy_kernel_compiler::size::{Sizes, Specialisation};
+use energy_kernel_compiler::stages::{self, Untuned};
 use energy_kernel_compiler::tuning::{self, is_wide};
 use std::cmp::Reverse;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A call's requirements on a kernel besides its sizes.
@@ -129,7 +131,7 @@ pub(crate) fn choose(variant: &Variant, gpu: &Gpu, sizes: &[u64], required: Requ
         first_reason.get_or_insert(reason);
     }
     let reason = first_reason.unwrap_or_else(|| nothing_fits(variant, gpu, &found, sizes, required));
-    let choice = untuned(variant, gpu, sizes, required, reason)?;
+    let choice = untuned(variant, gpu, sizes, required, reason, gpu.workspace().limit())?;
     tracing::debug!(operator = variant.name(), sizes = %choice.named_sizes, program = %choice.key.program, origin = %choice.origin, "untuned");
     Ok(choice)
 }
@@ -299,7 +301,7 @@ fn candidate(
     };
     (kernel.fits(&gpu.machine().limits)).map_err(|error| format!("the tuned kernel is too large: {error}"))?;
     let grids = kernel.grids(sizes).map_err(|error| error.to_string())?;
-    kernel.scratch_bytes(&grids).map_err(|error| error.to_string())?;
+    (kernel.scratch_bytes(&grids, sizes, gpu.workspace().limit())).map_err(|error| error.to_string())?;
     Ok(Usable {
         key,
         kernel,
@@ -308,13 +310,15 @@ fn candidate(
     })
 }
 
-/// Returns the untuned kernel, which has the default schedule.
+/// Returns the untuned kernel, whose program the estimate ranks fastest of those that need at most so many bytes of workspace. There is one that
+/// needs none.
 pub(crate) fn untuned(
     variant: &Variant,
     gpu: &Gpu,
     sizes: &[u64],
     required: Requirements,
     reason: String,
+    most_bytes: u64,
 ) -> Result<Choice> {
     let specialisation = Specialisation {
         aligned: required.aligned,
@@ -324,37 +328,55 @@ pub(crate) fn untuned(
     };
     let machine = gpu.machine();
     let near = estimate::near(&variant.checked, &specialisation, sizes);
-    let schedule = gpu.kernels().schedule(variant.number, &specialisation, &near, || {
-        estimate::default(&Problem::new(&variant.checked, &specialisation, machine), &near)
+    let key = (variant.number, specialisation, near);
+    let programs = gpu.kernels().programs(key, |specialisation, near| {
+        stages::untuned(&variant.checked, specialisation, machine, near)
     });
-    let key = KernelKey {
-        operator: variant.number,
-        specialisation,
-        program: schedule.into(),
-        embedded: None,
+    let failed = |reason: String| Error::Lower {
+        operator: variant.name().to_owned(),
+        reason,
     };
-    let kernel = gpu.kernels().compiled(&key, || {
-        lower(
-            &Problem::new(&variant.checked, &key.specialisation, machine),
-            &key.program,
-        )
-        .map_err(|error| Error::Lower {
-            operator: variant.name().to_owned(),
-            reason: error.to_string(),
-        })
-    })?;
-    Ok(Choice {
-        origin: Origin::Untuned { reason },
-        ..unjustified(variant, gpu, sizes, kernel, key)
-    })
+    for Untuned {
+        specialisation,
+        program,
+    } in programs.iter().cloned()
+    {
+        if stages::stored_bytes(&variant.checked, &program.stored, sizes) > most_bytes {
+            continue;
+        }
+        let key = KernelKey {
+            operator: variant.number,
+            specialisation,
+            program,
+            embedded: None,
+        };
+        let kernel = gpu.kernels().compiled(&key, || {
+            let problem = Problem::new(&variant.checked, &key.specialisation, machine);
+            lower(&problem, &key.program).map_err(|error| failed(error.to_string()))
+        })?;
+        // Split-K needs workspace, too. Where there is no grid, the launch says so.
+        let fits = |grids: Grids| kernel.scratch_bytes(&grids, sizes, most_bytes).is_ok();
+        if kernel.grids(sizes).map_or(true, fits) {
+            return Ok(Choice {
+                origin: Origin::Untuned { reason },
+                ..unjustified(variant, gpu, sizes, kernel, key)
+            });
+        }
+    }
+    Err(failed("no kernel fits the workspace".to_owned()))
 }
 
 /// A choice without its reasons.
 fn unjustified(variant: &Variant, gpu: &Gpu, sizes: &[u64], kernel: Arc<Kernel>, key: KernelKey) -> Choice {
     Choice {
         operator: variant.name().to_owned(),
+        checked: variant.checked.clone(),
+        machine: gpu.machine(),
+        slow: OnceLock::new(),
         types: types(variant),
-        repeated: repeated(&variant.checked, sizes),
+        repeated: (key.program.stored.is_empty())
+            .then(|| repeated(&variant.checked, sizes))
+            .flatten(),
         device: gpu.device_class().clone(),
         sizes: sizes.to_vec(),
         named_sizes: named(variant, sizes),

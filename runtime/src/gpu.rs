@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 /// It is cheap to clone. Clones share the stream, the settings and the loaded kernels. Any thread may use it.
 ///
 /// Launches on the stream share a workspace. A CUDA graph that was recorded on the stream uses that workspace too: replay it on this
-/// stream, or while nothing else of this `Gpu` runs. If you capture the stream without [`record`](Gpu::record), keep this `Gpu` and the
+/// stream, or while nothing else of this `Gpu` runs, or record it with a [workspace](Gpu::set_workspace) of its own. If you capture the stream without [`record`](Gpu::record), keep this `Gpu` and the
 /// tensors as long as the graph.
 ///
 /// ```

@@ -3,13 +3,14 @@
 use crate::device::{Device, LoadedModule};
 use crate::error::{Error, Result};
 use energy_kernel_compiler::kernel::Kernel;
-use energy_kernel_compiler::schedule::{Program, Schedule};
+use energy_kernel_compiler::schedule::Program;
 use energy_kernel_compiler::size::Specialisation;
+use energy_kernel_compiler::stages::Untuned;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The most schedules of untuned kernels that are kept.
-const MOST_SCHEDULES: usize = 1 << 14;
+/// The most choices of programs that are kept.
+const MOST_PROGRAMS: usize = 1 << 14;
 
 /// The identity of a kernel in this process.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -23,13 +24,13 @@ pub(crate) struct KernelKey {
 }
 
 /// An operator's number in this process, the specialisation, and the sizes that represent a call's.
-type ScheduleKey = (u64, Specialisation, Vec<u64>);
+type ProgramKey = (u64, Specialisation, Vec<u64>);
 
 /// The kernels of a GPU.
 #[derive(Default)]
 pub(crate) struct Kernels {
-    /// The schedules of untuned kernels.
-    schedules: Mutex<HashMap<ScheduleKey, Schedule>>,
+    /// The programs of untuned operators, best first.
+    programs: Mutex<HashMap<ProgramKey, Arc<[Untuned]>>>,
     compiled: Mutex<HashMap<KernelKey, Arc<Kernel>>>,
     loaded: Mutex<HashMap<KernelKey, LoadedModule>>,
     /// Tuned kernels that the device refused, with the reason. Another attempt would cost another compilation.
@@ -37,26 +38,23 @@ pub(crate) struct Kernels {
 }
 
 impl Kernels {
-    /// Returns the schedule of an untuned kernel, chosen once for all calls near these sizes.
-    pub fn schedule(
+    /// Returns the programs of an untuned operator, best first, chosen once for all calls near these sizes.
+    pub fn programs(
         &self,
-        operator: u64,
-        specialisation: &Specialisation,
-        near: &[u64],
-        choose: impl FnOnce() -> Schedule,
-    ) -> Schedule {
-        let key = (operator, specialisation.clone(), near.to_vec());
-        if let Some(schedule) = lock(&self.schedules).get(&key) {
-            return *schedule;
+        key: ProgramKey,
+        choose: impl FnOnce(&Specialisation, &[u64]) -> Vec<Untuned>,
+    ) -> Arc<[Untuned]> {
+        if let Some(programs) = lock(&self.programs).get(&key) {
+            return programs.clone();
         }
-        // Not under the lock, because it takes milliseconds. Two threads choose the same schedule.
-        let schedule = choose();
-        let mut schedules = lock(&self.schedules);
-        if schedules.len() >= MOST_SCHEDULES {
-            schedules.clear();
+        // Not under the lock, because it takes milliseconds. Two threads choose the same programs.
+        let chosen: Arc<[Untuned]> = choose(&key.1, &key.2).into();
+        let mut programs = lock(&self.programs);
+        if programs.len() >= MOST_PROGRAMS {
+            programs.clear();
         }
-        schedules.insert(key, schedule);
-        schedule
+        programs.insert(key, chosen.clone());
+        chosen
     }
 
     /// Returns a compiled kernel. One kernel serves many sizes.

@@ -74,6 +74,7 @@ pub mod simulate;
 mod tensor;
 pub mod tools;
 mod workspace;
+mod workspace_settings;
 
 pub use cache::FOLDER_VARIABLE as CACHE_FOLDER_VARIABLE;
 pub use element::Element;

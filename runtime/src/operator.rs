@@ -6,8 +6,8 @@ use energy_kernel_compiler::element::Element as ElementId;
 use energy_kernel_compiler::ir::Op;
 use energy_kernel_compiler::record::{Bundle, CacheFile, Fingerprint, encoding};
 use energy_kernel_compiler::size::Sizes;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 /// The macro's output for an operator.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +67,7 @@ pub struct Variant {
     /// The number of the variant in this process, under which its kernels are kept.
     pub(crate) number: u64,
     pub(crate) package: &'static str,
-    pub(crate) checked: Checked,
+    pub(crate) checked: Arc<Checked>,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) bundle: Option<Bundle>,
     cached: OnceLock<Vec<CacheFile>>,
@@ -164,7 +164,7 @@ impl Variant {
             number: NEXT.fetch_add(1, Relaxed),
             package,
             fingerprint,
-            checked,
+            checked: Arc::new(checked),
             bundle: None,
             cached: OnceLock::new(),
         })

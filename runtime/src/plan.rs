@@ -1,14 +1,18 @@
 //! The kernel that a call uses, and why it was chosen.
 
 use crate::kernels::KernelKey;
-use energy_kernel_compiler::kernel::Kernel;
+use energy_kernel_compiler::check::Checked;
+use energy_kernel_compiler::kernel::{Kernel, SCRATCH_ALIGNMENT};
+use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::record::{DeviceClass, Estimate, Match};
 use energy_kernel_compiler::repeated::Repeated;
 use energy_kernel_compiler::schedule::Program;
 use energy_kernel_compiler::size::{Sizes, Specialisation};
+use energy_kernel_compiler::slow::{Change, Slow};
+use energy_kernel_compiler::target::Machine;
 use energy_kernel_compiler::text::{counted, quantity};
 use std::fmt::{Display, Formatter};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The kernel that a call uses, why it was chosen, and its figures. `Display` summarises it in a few lines.
 ///
@@ -37,6 +41,7 @@ use std::sync::Arc;
 ///     println!("{launch}");
 /// }
 /// assert!(plan.repeated().is_none());
+/// assert!(plan.slow().is_none());
 ///
 /// // Why this kernel. Nothing was tuned here, so there are no figures and no alternatives.
 /// assert!(!plan.is_tuned() && matches!(plan.origin(), Origin::Untuned { .. }));
@@ -54,6 +59,10 @@ pub struct Plan {
 #[derive(Debug)]
 pub(crate) struct Choice {
     pub operator: String,
+    pub checked: Arc<Checked>,
+    pub machine: Machine,
+    /// The verdict on the kernel's distance from its roofline, once it was asked for.
+    pub slow: OnceLock<Option<Slow>>,
     /// The element types of inputs and outputs, as in a signature.
     pub types: String,
     pub repeated: Option<Repeated>,
@@ -183,9 +192,20 @@ impl Plan {
         &self.choice.key.specialisation
     }
 
-    /// Work that the operator's source repeats at these sizes, in any kernel. `None` if it repeats none.
+    /// Work that the operator's source repeats at these sizes. `None` if it repeats none, or if the program stores values.
     pub fn repeated(&self) -> Option<&Repeated> {
         self.choice.repeated.as_ref()
+    }
+
+    /// How far the kernel is from the roofline of the operator at these sizes, by the estimate, and what to write instead. `None` if it is
+    /// near, or has no estimate. The first call computes it, in milliseconds for a kernel that is near.
+    pub fn slow(&self) -> Option<&Slow> {
+        let choice = &*self.choice;
+        let judge = || {
+            let problem = Problem::new(&choice.checked, &choice.key.specialisation, choice.machine);
+            Slow::of(&problem, &choice.key.program, &choice.sizes)
+        };
+        choice.slow.get_or_init(judge).as_ref()
     }
 
     /// Latency and energy at the sizes of the measurement ([`Origin::Tuned`]), which may differ from the sizes of the call. `None` if
@@ -205,6 +225,17 @@ impl Plan {
             grid: launch.grid(&self.choice.sizes).ok(),
             block: launch.block,
             dynamic_shared: launch.dynamic_shared,
+        })
+    }
+
+    /// The bytes of workspace that a call needs: stored values, and split-K partial sums and counters, each rounded up to a multiple of 256.
+    /// Calls on one stream share it.
+    pub fn workspace(&self) -> u64 {
+        let Choice { kernel, sizes, .. } = self.choice();
+        let grids = kernel.grids(sizes).unwrap_or_default();
+        let each = kernel.scratch_bytes(&grids, sizes, u64::MAX).unwrap_or_default();
+        each.into_iter().fold(0, |sum, bytes| {
+            sum.saturating_add(bytes.next_multiple_of(SCRATCH_ALIGNMENT))
         })
     }
 
@@ -295,7 +326,16 @@ impl Display for Plan {
         for launch in self.launches() {
             writeln!(f, "  launch: {launch}")?;
         }
-        if let Some(repeated) = self.repeated() {
+        if self.workspace() > 0 {
+            writeln!(f, "  workspace: {} bytes", self.workspace())?;
+        }
+        let slow = self.slow();
+        if let Some(slow) = slow {
+            writeln!(f, "  slow: {slow}")?;
+        }
+        let remedy = slow.and_then(|slow| slow.remedy.as_ref()).map(|remedy| &remedy.change);
+        let said = matches!(remedy, Some(Change::Split { repeated: Some(_), .. }));
+        if let Some(repeated) = self.repeated().filter(|_| !said) {
             writeln!(f, "  repeated work: {repeated}")?;
         }
         let elsewhere = self.measured_elsewhere();

@@ -7,7 +7,6 @@
 use energy_kernel::prelude::*;
 use energy_kernel::tools::compiler::record::Flag;
 use energy_kernel::tools::{Argument, View};
-#[cfg(feature = "energy")]
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_virtual_gpu::{Report, Virtual, is_child};
 use std::alloc::{GlobalAlloc, Layout, System};

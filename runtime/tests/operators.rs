@@ -205,15 +205,16 @@ fn recomputed(x: Tensor<f32, (M, K)>, v: Tensor<f32, (H, K)>, w: Tensor<f32, (N,
 #[test]
 fn a_plan_reports_repeated_work() {
     let gpu = Gpu::emulated();
+    // With workspace the hidden layer is stored, and nothing is repeated.
     let sizes = Sizes::from([("M", 8), ("K", 64), ("H", 256), ("N", 32)]);
+    assert!(recomputed::plan(&gpu, &sizes).unwrap().repeated().is_none());
+    gpu.set_workspace_limit(0);
     let plan = recomputed::plan(&gpu, &sizes).unwrap();
     let repeated = plan.repeated().unwrap();
     assert_eq!((repeated.name.as_deref(), repeated.times), (Some("hidden"), 32.0));
     let told = plan.to_string();
     assert!(
-        told.contains(
-            "repeated work: each value of `hidden` is computed 32 times, once for each `n`: 22 times the necessary work"
-        ),
+        told.contains("each value of `hidden` is computed 32 times, once for each `n`: 22 times the necessary work"),
         "{told}"
     );
     assert!(told.contains("write two operators"), "{told}");
@@ -222,6 +223,23 @@ fn a_plan_reports_repeated_work() {
     assert!(recomputed::plan(&gpu, &once).unwrap().repeated().is_none());
     let softmax = row_softmax::plan(&gpu, &Sizes::from([("R", 100), ("C", 512)])).unwrap();
     assert!(softmax.repeated().is_none() && !softmax.to_string().contains("repeated"));
+}
+
+#[test]
+fn a_plan_names_a_kernel_far_from_its_roofline() {
+    let gpu = Gpu::emulated();
+    let sizes = Sizes::from([("M", 256), ("K", 512), ("H", 1024), ("N", 256)]);
+    assert!(recomputed::plan(&gpu, &sizes).unwrap().slow().is_none());
+    gpu.set_workspace_limit(0);
+    let plan = recomputed::plan(&gpu, &sizes).unwrap();
+    let slow = plan.slow().unwrap();
+    assert!(slow.factor() > 4.0 && slow.seconds > slow.roofline.seconds, "{slow:?}");
+    let told = plan.to_string();
+    let line = told.lines().find(|line| line.starts_with("  slow: ")).unwrap();
+    assert!(line.contains(" times its roofline by the estimate ("), "{told}");
+    assert!(told.contains("repeated work: "), "{told}");
+    let near = row_softmax::plan(&gpu, &Sizes::from([("R", 4096), ("C", 512)])).unwrap();
+    assert!(near.slow().is_none() && !near.to_string().contains("slow: "), "{near}");
 }
 
 fn numbers(count: usize) -> Vec<f32> {

@@ -13,7 +13,7 @@ pub mod vectors;
 use energy_kernel_compiler::bind::Values;
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::ir::SizeId;
-use energy_kernel_compiler::kernel::Kernel;
+use energy_kernel_compiler::kernel::{Kernel, MOST_WORKSPACE};
 use energy_kernel_compiler::lang;
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::reference::{Reference, coordinates};
@@ -37,7 +37,7 @@ pub fn families(space: &[Schedule]) -> impl Iterator<Item = &[Schedule]> {
 /// The families that none of these schedules belongs to. Where `ONLY` leaves out operators, none is missing.
 pub fn missing_families<'a>(schedules: impl IntoIterator<Item = &'a Schedule>) -> Vec<&'static str> {
     let seen: BTreeSet<&str> = schedules.into_iter().map(Schedule::family).collect();
-    let complete = std::env::var_os("ONLY").is_none();
+    let complete = std::env::var_os("ONLY").is_none() && std::env::var_os("FAMILY").is_none();
     let families = Schedule::FAMILIES.iter().copied();
     families.filter(|family| complete && !seen.contains(family)).collect()
 }
@@ -139,7 +139,7 @@ const SAMPLES: usize = 3;
 /// it.
 ///
 /// The environment variable `SEED` selects another set, `ONLY` keeps the operators with that text in their names, and `EVERY_CASE` draws three
-/// times as many cases.
+/// times as many cases; `FAMILY` keeps the schedules of one family.
 pub fn cases(operators: &[(String, Checked)], machine: Machine) -> Vec<Case<'_>> {
     let seed = std::env::var("SEED")
         .ok()
@@ -147,6 +147,7 @@ pub fn cases(operators: &[(String, Checked)], machine: Machine) -> Vec<Case<'_>>
         .unwrap_or(2);
     let mut random = StdRng::seed_from_u64(seed);
     let only = std::env::var("ONLY").unwrap_or_default();
+    let family = std::env::var("FAMILY").ok();
     let rounds = ROUNDS[usize::from(std::env::var_os("EVERY_CASE").is_none())];
     let mut cases = Vec::new();
     for (name, checked) in operators.iter().filter(|(name, _)| name.contains(&only)) {
@@ -154,6 +155,9 @@ pub fn cases(operators: &[(String, Checked)], machine: Machine) -> Vec<Case<'_>>
             let sizes = random_sizes(checked, &mut random);
             for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
                 for points in families(&schedule::space(&Problem::new(checked, &specialisation, machine))) {
+                    if family.as_ref().is_some_and(|family| family != points[0].family()) {
+                        continue;
+                    }
                     cases.extend(points.sample(&mut random, SAMPLES).map(|&schedule| Case {
                         name,
                         checked,
@@ -249,7 +253,9 @@ fn launch(checked: &Checked, kernel: &Kernel, sizes: &[u64], inputs: &[Input], s
         outputs.push((address, bytes as usize));
     }
     let grids = kernel.grids(sizes).map_err(|error| error.to_string())?;
-    let bytes = kernel.scratch_bytes(&grids).map_err(|error| error.to_string())?;
+    let bytes = kernel
+        .scratch_bytes(&grids, sizes, MOST_WORKSPACE)
+        .map_err(|error| error.to_string())?;
     let mut scratch = Vec::new();
     for (own, &bytes) in kernel.scratch.iter().zip(&bytes) {
         let address = memory.allocate(bytes.max(1)).map_err(|error| error.to_string())?;

@@ -181,6 +181,82 @@ pub fn column_sum_f16(x: Tensor<f16, (R, C)>) -> Tensor<f32, (C,)> {
     |c| sum(|r| x[[r, c]])
 }
 
+/// Softmax down columns.
+#[energy_kernel]
+pub fn softmax_columns_f32(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R, C)> {
+    let peak = |c| max(|r| x[[r, c]]);
+    let total = |c| sum(|r| exp(x[[r, c]] - peak[[c]]));
+    |r, c| exp(x[[r, c]] - peak[[c]]) / total[[c]]
+}
+
+/// Layer norm, channels first.
+#[energy_kernel]
+pub fn layer_norm_first_f16(
+    x: Tensor<f16, (B, C, S)>,
+    gain: Tensor<f16, (C,)>,
+    shift: Tensor<f16, (C,)>,
+) -> Tensor<f16, (B, C, S)> {
+    let mean = |b, s| sum(|c| x[[b, c, s]]) / C as f32;
+    let variance = |b, s| sum(|c| powi(x[[b, c, s]] - mean[[b, s]], 2)) / C as f32;
+    |b, c, s| (x[[b, c, s]] - mean[[b, s]]) * rsqrt(variance[[b, s]] + 1e-5) * gain[[c]] + shift[[c]]
+}
+
+/// Group norm, channels last: each group's channels side by side.
+#[energy_kernel]
+pub fn group_norm_last_bf16(
+    x: Tensor<bf16, (B, S, G, C)>,
+    gain: Tensor<bf16, (G, C)>,
+    shift: Tensor<bf16, (G, C)>,
+) -> Tensor<bf16, (B, S, G, C)> {
+    let mean = |b, g| sum(|s, c| x[[b, s, g, c]]) / (C * S) as f32;
+    let variance = |b, g| sum(|s, c| powi(x[[b, s, g, c]] - mean[[b, g]], 2)) / (C * S) as f32;
+    |b, s, g, c| (x[[b, s, g, c]] - mean[[b, g]]) * rsqrt(variance[[b, g]] + 1e-5) * gain[[g, c]] + shift[[g, c]]
+}
+
+/// The gradients of layer norm's gain and shift.
+#[energy_kernel]
+pub fn norm_gradients_f16(
+    x: Tensor<f16, (R, C)>,
+    grad: Tensor<f16, (R, C)>,
+    mean: Tensor<f32, (R,)>,
+    scale: Tensor<f32, (R,)>,
+) -> (Tensor<f32, (C,)>, Tensor<f32, (C,)>) {
+    (
+        |c| sum(|r| grad[[r, c]] * (x[[r, c]] - mean[[r]]) * scale[[r]]),
+        |c| sum(|r| grad[[r, c]]),
+    )
+}
+
+/// Sums over the sentences that lie one behind the other.
+#[energy_kernel]
+pub fn packed_sum_f32(
+    x: Tensor<f32, (T, D)>,
+    first: Tensor<i32, (B,)>,
+    last: Tensor<i32, (B,)>,
+) -> Tensor<f32, (B, D)> {
+    |b, d| {
+        sum(|t| {
+            if t >= first[[b]] && t < last[[b]] {
+                x[[t, d]]
+            } else {
+                0.0
+            }
+        })
+    }
+}
+
+/// The largest element so far.
+#[energy_kernel]
+pub fn running_max_f32(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R, C)> {
+    |r, c| max(|j: C| if j <= c { x[[r, j]] } else { f32::NEG_INFINITY })
+}
+
+/// The place of each column's largest element, and the smallest of each column.
+#[energy_kernel]
+pub fn column_extremes_f32(x: Tensor<f32, (B, R, C)>) -> (Tensor<i32, (B, C)>, Tensor<f32, (B, C)>) {
+    (|b, c| argmax(|r| x[[b, r, c]]), |b, c| min(|r| x[[b, r, c]]))
+}
+
 /// Rank 0.
 #[energy_kernel]
 pub fn total_f32(x: Tensor<f32, (R, C)>) -> Tensor<f32, ()> {

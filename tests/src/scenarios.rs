@@ -26,8 +26,12 @@ macro_rules! scenarios {
             slices_go_to_cudarc_and_back
             threads_share_a_gpu
             a_tensor_may_be_made_in_one_thread_and_dropped_in_another
+            threads_share_the_workspace_of_stages
             launches_are_recorded_in_graphs
+            a_graph_of_stages_keeps_the_workspace_it_was_recorded_with
+            graphs_of_stages_may_have_workspaces_of_their_own
             a_caller_captures_calls_on_streams_of_its_own
+            a_captured_call_of_stages_keeps_its_workspace
             tensors_of_another_stream_do_no_harm_to_a_capture
             what_is_dropped_during_a_capture_does_it_no_harm
             tools_load_time_and_launch_kernels_of_their_choice
@@ -61,6 +65,13 @@ pub fn scale(x: Tensor<f32, (N,)>, by: f32) -> Tensor<f32, (N,)> {
 #[energy_kernel]
 pub fn add(a: Tensor<f32, (N,)>, b: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> {
     |n| a[[n]] + b[[n]]
+}
+
+/// The inner product is stored, and both run as tiles.
+#[energy_kernel]
+pub fn layers(x: Tensor<f32, (M, K)>, v: Tensor<f32, (J, K)>, w: Tensor<f32, (N, J)>) -> Tensor<f32, (M, N)> {
+    let hidden = |m, j| relu(sum(|k| x[[m, k]] * v[[j, k]]));
+    |m, n| sum(|j| hidden[[m, j]] * w[[n, j]])
 }
 
 /// Small integers as `f32`, so that short sums and products are exact.
@@ -251,6 +262,39 @@ pub fn threads_share_a_gpu(gpu: &Gpu) -> Result<()> {
     Ok(())
 }
 
+/// The matrices of [`layers`], with a first row that the seed determines. All sums are exact.
+fn layers_of(rows: usize, seed: usize) -> [HostTensor<f32>; 3] {
+    let matrix = |rows: usize, columns: usize, seed: usize| {
+        let numbers = integers(rows * columns + seed)[seed..].to_vec();
+        HostTensor::new(&[rows, columns], numbers).unwrap()
+    };
+    [matrix(rows, 32, seed), matrix(48, 32, 0), matrix(40, 48, 3)]
+}
+
+fn layers_sizes(rows: usize) -> Sizes {
+    Sizes::from([("M", rows as u64), ("K", 32), ("J", 48), ("N", 40)])
+}
+
+pub fn threads_share_the_workspace_of_stages(gpu: &Gpu) -> Result<()> {
+    let plan = layers::prepare(gpu, &layers_sizes(33))?;
+    assert!(plan.launches().len() == 2 && plan.workspace() >= 33 * 48 * 4, "{plan}");
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            scope.spawn(move || {
+                let [x, v, w] = layers_of(33, thread);
+                let expected = layers::reference(&x, &v, &w).unwrap();
+                let tensor = |host: &HostTensor<f32>| Tensor::from_slice(gpu, host.shape(), host.data()).unwrap();
+                let (x, v, w) = (tensor(&x), tensor(&v), tensor(&w));
+                for _ in 0..6 {
+                    let y = layers(gpu, &x, &v, &w).unwrap();
+                    assert_eq!(y.to_vec().unwrap(), expected.data());
+                }
+            });
+        }
+    });
+    Ok(())
+}
+
 pub fn a_tensor_may_be_made_in_one_thread_and_dropped_in_another(gpu: &Gpu) -> Result<()> {
     let (send, receive) = mpsc::channel::<Tensor<f32>>();
     let reader = std::thread::spawn(move || receive.iter().map(|y| y.to_vec().unwrap()[1]).collect::<Vec<_>>());
@@ -283,6 +327,80 @@ pub fn launches_are_recorded_in_graphs(gpu: &Gpu) -> Result<()> {
     graph.launch()?;
     drop(graph);
     assert_eq!(z.to_vec()?, expected);
+    Ok(())
+}
+
+pub fn a_graph_of_stages_keeps_the_workspace_it_was_recorded_with(gpu: &Gpu) -> Result<()> {
+    let [x, v, w] = layers_of(17, 1);
+    let expected = layers::reference(&x, &v, &w)?;
+    let tensor = |host: &HostTensor<f32>| Tensor::from_slice(gpu, host.shape(), host.data());
+    let (x, v, w) = (tensor(&x)?, tensor(&v)?, tensor(&w)?);
+    let mut y = Tensor::zeros(gpu, &[17, 40])?;
+    layers::prepare(gpu, &layers_sizes(17))?;
+    let graph = gpu.record(|| layers::into(gpu, &x, &v, &w, &mut y))?;
+    graph.launch()?;
+    assert_eq!(y.to_vec()?, expected.data());
+    // A larger call gets more workspace, and the graph still has its own.
+    let [more, _, _] = layers_of(2000, 0);
+    let most = layers(gpu, &tensor(&more)?, &v, &w)?;
+    y.copy_from_slice(&[0.0; 17 * 40])?;
+    graph.launch()?;
+    let after = layers(gpu, &x, &v, &w)?;
+    assert_eq!(y.to_vec()?, expected.data());
+    assert_eq!(after.to_vec()?, expected.data());
+    drop(most);
+    // What was not prepared cannot get more while it is captured.
+    let (wide, mut out) = (Tensor::zeros(gpu, &[5000, 32])?, Tensor::zeros(gpu, &[5000, 40])?);
+    let refused = gpu.record(|| layers::into(gpu, &wide, &v, &w, &mut out));
+    assert!(
+        matches!(refused, Err(energy_kernel::Error::Unprepared { .. })),
+        "{:?}",
+        refused.err()
+    );
+    Ok(())
+}
+
+pub fn graphs_of_stages_may_have_workspaces_of_their_own(gpu: &Gpu) -> Result<()> {
+    let [x, v, w] = layers_of(17, 1);
+    let expected = layers::reference(&x, &v, &w)?;
+    let tensor = |host: &HostTensor<f32>| Tensor::from_slice(gpu, host.shape(), host.data());
+    let (x, v, w) = (tensor(&x)?, tensor(&v)?, tensor(&w)?);
+    let bytes = layers::workspace(gpu, &layers_sizes(17))? as usize;
+    let mut graphs = Vec::new();
+    for _ in 0..2 {
+        let mut y = Tensor::zeros(gpu, &[17, 40])?;
+        gpu.set_workspace(Some(Tensor::<u8>::zeros(gpu, &[bytes])?))?;
+        layers::prepare(gpu, &layers_sizes(17))?;
+        let graph = gpu.record(|| layers::into(gpu, &x, &v, &w, &mut y))?;
+        graphs.push((graph, y));
+    }
+    gpu.set_workspace(None)?;
+    // The caller's memory lives as long as the graph that uses it.
+    for (graph, y) in &graphs {
+        graph.launch()?;
+        assert_eq!(y.to_vec()?, expected.data());
+    }
+    Ok(())
+}
+
+/// Nobody tells when a graph of the caller ends, so the workspace that it uses is not freed when it is outgrown.
+pub fn a_captured_call_of_stages_keeps_its_workspace(gpu: &Gpu) -> Result<()> {
+    use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
+    let stream = gpu.stream().unwrap();
+    let [x, v, w] = layers_of(17, 1);
+    let expected = layers::reference(&x, &v, &w)?;
+    let tensor = |host: &HostTensor<f32>| Tensor::from_slice(gpu, host.shape(), host.data());
+    let (x, v, w) = (tensor(&x)?, tensor(&v)?, tensor(&w)?);
+    let mut y = Tensor::zeros(gpu, &[17, 40])?;
+    layers::prepare(gpu, &layers_sizes(17))?;
+    let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+    stream.begin_capture(mode).unwrap();
+    layers::into(gpu, &x, &v, &w, &mut y)?;
+    let graph = stream.end_capture(CUgraphInstantiate_flags(0)).unwrap().unwrap();
+    let [more, _, _] = layers_of(3000, 0);
+    drop(layers(gpu, &tensor(&more)?, &v, &w)?);
+    graph.launch().unwrap();
+    assert_eq!(y.to_vec()?, expected.data());
     Ok(())
 }
 

@@ -373,7 +373,11 @@ fn blocks_that_share_keys_leave_little() {
     let schedule = "attention rows=16 keys=64 warps=1 split_k=8";
     let (counts, read, written) = counted(operator("heads"), &[1, 4, 2, 128, 2048], schedule);
     let left = 2 * 8 * 32 * 4 * (2 + 128 / 4 + 2);
-    assert_eq!(counts.dram_read_bytes - read, counts.dram_write_bytes - written, "{counts:?}");
+    assert_eq!(
+        counts.dram_read_bytes - read,
+        counts.dram_write_bytes - written,
+        "{counts:?}"
+    );
     assert!(counts.dram_read_bytes - read <= left + 64, "{counts:?}");
     assert!(left * 12 < read);
 }

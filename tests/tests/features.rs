@@ -91,7 +91,7 @@ fn check(
     // The emulator computes them from the text alone. Constants make the difference.
     let (claimed, live) = (stage.entry.pressure(), live_registers(&kernel));
     assert!(
-        claimed.abs_diff(live) <= 1,
+        claimed.abs_diff(live) <= 2,
         "{name} {point}: {claimed} live registers, {live} in the text"
     );
     let inputs = random_inputs(checked, sizes, random);
@@ -113,6 +113,49 @@ fn calls(checked: &Checked, random: &mut StdRng) -> Vec<(Vec<u64>, Specialisatio
         .into_iter()
         .map(|specialisation| (sizes.clone(), specialisation))
         .collect()
+}
+
+/// What L1 serves is estimated from the addresses of a block, and counted in the order of the emulator's accesses: in the median of a
+/// family's schedules the two agree within a factor of about two. Borders make the difference, whose warps are counted apart.
+#[test]
+fn reads_from_l2_are_about_what_the_emulator_counts() {
+    let operators = operators(energy_kernel_tests::OPERATORS);
+    let mut random = StdRng::seed_from_u64(5);
+    for (name, family, sizes) in [
+        ("matmul_f64", "plain", vec![64, 96, 128]),
+        ("linear_gelu_f32", "plain", vec![96, 128, 64]),
+        ("max_pool_f32", "window", vec![4, 8, 64, 64]),
+        ("softmax_f32", "row", vec![16, 2048]),
+        ("linear_gelu_f32", "contract", vec![128, 64, 128]),
+        ("matvec_f32", "skinny", vec![256, 512]),
+        ("transpose_f16", "pointwise", vec![2, 128, 192]),
+    ] {
+        let (_, checked) = operators
+            .iter()
+            .find(|(of, _)| of == name)
+            .expect("the operator exists");
+        let sizes = checked.derive(sizes).expect("free sizes");
+        let specialisation = Specialisation::exact(&sizes);
+        let problem = Problem::new(checked, &specialisation, MACHINE);
+        let space: Vec<_> = (schedule::space(&problem).into_iter())
+            .filter(|point| point.family() == family && split_k::factor(point) <= 1)
+            .collect();
+        assert!(!space.is_empty(), "{name}: no {family}");
+        let mut apart = Vec::new();
+        for point in space.sample(&mut random, 12) {
+            let features = features::of(&problem, point, &sizes).expect("the point is legal");
+            let kernel = energy_kernel_compiler::lower::lower(&problem, point).expect("legal");
+            let inputs = random_inputs(checked, &sizes, &mut random);
+            let counts = energy_kernel_tests::count(checked, &kernel, &sizes, &inputs).expect("it runs");
+            apart.push((
+                features.counts.l2_load_sectors.likely / counts.l2_load_sectors as f64,
+                point.to_string(),
+            ));
+        }
+        apart.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let median = apart[apart.len() / 2].0;
+        assert!((0.45..2.2).contains(&median), "{name}: {apart:#?}");
+    }
 }
 
 /// In a split-K tile one block also adds up the partial sums.
@@ -161,9 +204,9 @@ fn features_are_what_the_emulator_counts() {
         }
     }
     assert!(share.keys().eq(BTreeSet::from_iter(Schedule::FAMILIES)), "{share:?}");
-    // Some conditions depend on data, and some shapes have more kinds of warps than the features walk.
+    // Some conditions depend on data, and some shapes have more kinds of warps than the features walk, as have parts of unknown sums.
     for (family, (exact, all)) in share {
         println!("{family}: {exact} of {all} numbers exact");
-        assert!(exact as f64 > 0.9 * all as f64, "{family}");
+        assert!(exact as f64 > 0.8 * all as f64, "{family}");
     }
 }

@@ -1,9 +1,10 @@
-//! Checks the machine code of the main loop, over the reduction dimension: it consists of tensor core instructions, `ldmatrix` and 16-byte
-//! asynchronous copies where they are intended, and little else.
+//! Checks machine code. The main loop of a product, over the reduction dimension, consists of tensor core instructions, `ldmatrix` and 16-byte
+//! asynchronous copies where they are intended, and little else. A row in registers takes few instructions an element.
 //!
 //! `ENERGY_KERNEL_PTXAS` and `ENERGY_KERNEL_NVDISASM` are the paths of both tools. Without them the test is
 //! left out and says so ([`tools`]).
 
+use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::lower;
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule::Program;
@@ -161,8 +162,8 @@ const KERNELS: [(&str, &[u64], &str, Has, f64); 12] = [
     ),
 ];
 
-/// The instructions of the loop with the most arithmetic, without predicates.
-fn steady_state(text: &str, arithmetic: &str) -> Vec<String> {
+/// The instructions of a disassembly, and the position of each label among them.
+fn instructions(text: &str) -> (Vec<&str>, BTreeMap<&str, usize>) {
     let mut instructions: Vec<&str> = Vec::new();
     let mut labels = BTreeMap::new();
     for line in text.lines() {
@@ -177,6 +178,12 @@ fn steady_state(text: &str, arithmetic: &str) -> Vec<String> {
             instructions.push(instruction.trim());
         }
     }
+    (instructions, labels)
+}
+
+/// The instructions of the loop with the most arithmetic, without predicates.
+fn steady_state(text: &str, arithmetic: &str) -> Vec<String> {
+    let (instructions, labels) = instructions(text);
     let name = |instruction: &&str| match instruction.strip_prefix('@') {
         Some(guarded) => guarded.split_once(' ').map_or("", |(_, rest)| rest).to_owned(),
         None => (*instruction).to_owned(),
@@ -193,6 +200,38 @@ fn steady_state(text: &str, arithmetic: &str) -> Vec<String> {
         .unwrap_or_default()
 }
 
+/// The machine code of a kernel for sm_80.
+fn disassembled(
+    known: &[(String, Checked)],
+    name: &str,
+    free: &[u64],
+    schedule: &str,
+    ptxas: &str,
+    nvdisasm: &str,
+) -> String {
+    let (_, checked) = known.iter().find(|(of, _)| of == name).expect("the operator exists");
+    let sizes = checked.derive(free.to_vec()).expect("all free sizes");
+    let program: Program = schedule.parse().expect("a schedule");
+    let kernel = lower::lower(
+        &Problem::new(checked, &Specialisation::exact(&sizes), Machine::like(Target::Sm80)),
+        program,
+    )
+    .unwrap_or_else(|error| panic!("{name}: {error}"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let (source, binary) = (folder.path().join("kernel.ptx"), folder.path().join("kernel.cubin"));
+    std::fs::write(&source, &kernel.ptx).expect("written");
+    let mut assemble = Command::new(ptxas);
+    assemble.arg("-arch=sm_80").arg("-o").arg(&binary).arg(&source);
+    assert!(assemble.status().expect("ptxas starts").success());
+    let output = Command::new(nvdisasm)
+        .arg("-c")
+        .arg(&binary)
+        .output()
+        .expect("nvdisasm starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 #[test]
 fn loops_over_the_terms_are_what_they_are_meant_to_be() {
     let test = "loops_over_the_terms_are_what_they_are_meant_to_be";
@@ -201,29 +240,10 @@ fn loops_over_the_terms_are_what_they_are_meant_to_be() {
     };
     let mut known = operators(energy_kernel_tests::OPERATORS);
     known.extend(operators(OUTER));
-    let folder = tempfile::tempdir().expect("a folder");
-    let (source, binary) = (folder.path().join("kernel.ptx"), folder.path().join("kernel.cubin"));
     for (name, free, schedule, has, share) in KERNELS {
-        let (_, checked) = known.iter().find(|(of, _)| of == name).expect("the operator exists");
-        let sizes = checked.derive(free.to_vec()).expect("all free sizes");
-        let program: Program = schedule.parse().expect("a schedule");
-        let kernel = lower::lower(
-            &Problem::new(checked, &Specialisation::exact(&sizes), Machine::like(Target::Sm80)),
-            program,
-        )
-        .unwrap_or_else(|error| panic!("{name}: {error}"));
-        std::fs::write(&source, &kernel.ptx).expect("written");
-        let mut assemble = Command::new(&ptxas);
-        assemble.arg("-arch=sm_80").arg("-o").arg(&binary).arg(&source);
-        assert!(assemble.status().expect("ptxas starts").success());
-        let output = Command::new(&nvdisasm)
-            .arg("-c")
-            .arg(&binary)
-            .output()
-            .expect("nvdisasm starts");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = disassembled(&known, name, free, schedule, &ptxas, &nvdisasm);
         let (arithmetic, _) = has[0];
-        let body = steady_state(&String::from_utf8_lossy(&output.stdout), arithmetic);
+        let body = steady_state(&text, arithmetic);
         let is = |instruction: &&String, what: &str| {
             let (begin, more) = what.split_once('*').unwrap_or((what, ""));
             let name = instruction.split(' ').next().unwrap_or_default();
@@ -248,5 +268,61 @@ fn loops_over_the_terms_are_what_they_are_meant_to_be() {
         for not in ["LDL", "STL", "I2F", "MUFU"] {
             assert_eq!(count(not), 0, "{name} {schedule}: {not} in {body:#?}");
         }
+    }
+}
+
+/// An operator, its free sizes, a schedule that keeps a row in registers, the elements of a thread, and the most instructions an element.
+const ROWS: [(&str, &[u64], &str, usize, f64); 4] = [
+    (
+        "softmax_f32",
+        &[4096, 4096],
+        "row threads=256 rows=1 vector=4 keep=registers unroll=1 pass=several",
+        16,
+        20.0,
+    ),
+    (
+        "softmax_f32",
+        &[4096, 1024],
+        "row threads=32 rows=4 vector=4 keep=registers unroll=1 pass=several",
+        32,
+        20.0,
+    ),
+    (
+        "layer_norm_f16",
+        &[4096, 4096],
+        "row threads=256 rows=1 vector=8 keep=registers unroll=1 pass=several",
+        16,
+        18.0,
+    ),
+    (
+        "layer_norm_f16",
+        &[4096, 1024],
+        "row threads=32 rows=4 vector=8 keep=registers unroll=1 pass=several",
+        32,
+        18.0,
+    ),
+];
+
+#[test]
+fn rows_in_registers_take_few_instructions() {
+    let test = "rows_in_registers_take_few_instructions";
+    let Some([ptxas, nvdisasm]) = tools(test, ["ENERGY_KERNEL_PTXAS", "ENERGY_KERNEL_NVDISASM"]) else {
+        return;
+    };
+    let known = operators(energy_kernel_tests::OPERATORS);
+    for (name, free, schedule, elements, most) in ROWS {
+        let text = disassembled(&known, name, free, schedule, &ptxas, &nvdisasm);
+        // Alignment behind the code is no instruction of it.
+        let (all, _) = instructions(&text);
+        let all: Vec<&str> = all
+            .into_iter()
+            .filter(|instruction| !instruction.starts_with("NOP"))
+            .collect();
+        let each = all.len() as f64 / elements as f64;
+        println!("{name} {free:?} {schedule}: {each:.2}");
+        assert!(
+            each <= most,
+            "{name} {schedule}: {each} instructions an element: {all:#?}"
+        );
     }
 }

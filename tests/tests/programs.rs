@@ -1,8 +1,10 @@
-//! Random well-typed programs of the language match the reference on the emulator, with any schedule.
+//! Random well-typed programs of the language match the reference on the emulator, with any schedule and any set of stored values.
 
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::problem::Problem;
+use energy_kernel_compiler::schedule::{Program, Schedule};
 use energy_kernel_compiler::size::Specialisation;
+use energy_kernel_compiler::stages;
 use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_compiler::testing::{inputs, programs};
 use energy_kernel_compiler::tuning::is_wide;
@@ -22,6 +24,27 @@ fn specialisations(checked: &Checked, sizes: &[u64]) -> [Specialisation; 3] {
         Specialisation { wide, ..like.clone() },
         Specialisation { wide: true, ..like },
     ]
+}
+
+/// A program for each set of values that can be stored. The seed chooses the schedule of each stage.
+fn staged(problem: &Problem<'_>, sizes: &[u64], seed: u64) -> Vec<Program> {
+    let sets = stages::sets(problem.checked).into_iter();
+    let programs = sets.map(|stored| {
+        let split = lower::split(problem, &stored).expect("the set can be stored");
+        let stages = (0u64..).zip(&split.stages).map(|(number, stage)| {
+            let own = stage.sizes_at(sizes);
+            assert_eq!(stage.checked.verify(&own), Ok(()), "{own:?}: {:?}", stage.op());
+            let specialisation = stage.specialisation(problem.specialisation);
+            let space = schedule::space(&Problem::new(&stage.checked, &specialisation, problem.machine));
+            let families: Vec<&[Schedule]> = families(&space).collect();
+            let chosen = seed.rotate_right(7 * number as u32) as usize;
+            let points = families[chosen % families.len()];
+            points[chosen / 8 % points.len()]
+        });
+        let stages = stages.collect();
+        Program { stored, stages }
+    });
+    programs.collect()
 }
 
 /// Reads out of range in code that never runs at these sizes must not move to code that does.
@@ -87,19 +110,16 @@ fn what_never_happens_is_not_read() {
             .map(|(_, bytes)| Input { bytes })
             .collect();
         for specialisation in specialisations(checked, &sizes) {
-            for point in schedule::space(&Problem::new(checked, &specialisation, Machine::like(Target::Sm80)))
-                .iter()
-                .step_by(7)
-            {
-                let kernel = lower::lower(
-                    &Problem::new(checked, &specialisation, Machine::like(Target::Sm80)),
-                    point,
-                )
-                .expect("the point is legal");
+            let problem = Problem::new(checked, &specialisation, Machine::like(Target::Sm80));
+            let space = schedule::space(&problem);
+            let lone = space.iter().step_by(7).map(Program::from);
+            let several = (0..3).flat_map(|seed| staged(&problem, &sizes, seed << 4 | seed));
+            for program in lone.chain(several) {
+                let kernel = lower::lower(&problem, &program).expect("the program is legal");
                 let wrong = run(checked, &kernel, &sizes, &inputs)
                     .map(|run| first_wrong(checked, &sizes, &inputs, &run.outputs))
                     .unwrap_or_else(Some);
-                assert_eq!(wrong, None, "{source}\n{point}\n{}", kernel.ptx);
+                assert_eq!(wrong, None, "{source}\n{program}\n{}", kernel.ptx);
             }
         }
     }
@@ -117,16 +137,17 @@ proptest! {
         prop_assume!(checked.verify(&sizes).is_ok());
         let inputs: Vec<Input> = inputs(checked, &sizes, seed).into_iter().map(|(_, bytes)| Input { bytes }).collect();
         for specialisation in specialisations(checked, &sizes) {
-            let space = schedule::space(&Problem::new(checked, &specialisation, Machine::like(Target::Sm80)));
-            for points in families(&space) {
-                let point = &points[seed as usize % points.len()];
-                let kernel = lower::lower(&Problem::new(checked, &specialisation, Machine::like(Target::Sm80)), point).expect("the point is legal");
+            let problem = Problem::new(checked, &specialisation, Machine::like(Target::Sm80));
+            let space = schedule::space(&problem);
+            let lone = families(&space).map(|points| Program::from(points[seed as usize % points.len()]));
+            for schedules in lone.chain(staged(&problem, &sizes, seed)) {
+                let kernel = lower::lower(&problem, &schedules).expect("the program is legal");
                 let wrong = run(checked, &kernel, &sizes, &inputs)
                     .map(|run| first_wrong(checked, &sizes, &inputs, &run.outputs))
                     .unwrap_or_else(Some);
                 prop_assert!(
                     wrong.is_none(),
-                    "{}\n{:?} {:?}\n{point}\n{}",
+                    "{}\n{:?} {:?}\n{schedules}\n{}",
                     program.source, program.sizes, specialisation.extents, wrong.unwrap_or_default()
                 );
             }

@@ -46,3 +46,35 @@ fn the_last_block_adds_up_what_all_have() {
     }
     assert_eq!(most, 16);
 }
+
+/// The number of terms is a kernel argument here: the parts are unequal, and those of short sums may be empty.
+#[test]
+fn parts_of_unknown_sums_may_be_unequal_and_empty() {
+    let mut random = StdRng::seed_from_u64(22);
+    let operators = operators(energy_kernel_tests::OPERATORS);
+    let unequal = |size: u64| size - size / 5;
+    let short = |size: u64| size.min(20);
+    for (name, sizes) in OPERATORS {
+        let found = operators.iter().find(|(of, _)| of == name);
+        let (_, checked) = found.expect("the operator exists");
+        for change in [unequal, short] {
+            let sizes = sizes.iter().map(|&size| change(size)).collect();
+            let sizes = checked.derive(sizes).expect("sizes of the operator");
+            let inputs = random_inputs(checked, &sizes, &mut random);
+            let arguments = Specialisation::like(&sizes);
+            let problem = Problem::new(checked, &arguments, Machine::like(Target::Sm80));
+            let space = schedule::space(&problem);
+            for factor in [2, 4, 8, 16] {
+                let points: Vec<_> = space
+                    .iter()
+                    .filter(|point| shared(point).is_some_and(|(_, own)| own == factor))
+                    .collect();
+                let &&point = points.choose(&mut random).expect("unknown sums can be shared");
+                let case = format!("{name} {sizes:?} {point}");
+                let kernel = lower::lower(&problem, point).expect("the point is legal");
+                let run = run(checked, &kernel, &sizes, &inputs).unwrap_or_else(|wrong| panic!("{case}: {wrong}"));
+                assert_eq!(first_wrong(checked, &sizes, &inputs, &run.outputs), None, "{case}");
+            }
+        }
+    }
+}

@@ -303,6 +303,72 @@ def column_sum(name, new):
     return Result("f32", x.sum(0), np.abs(x).sum(0).max())
 
 
+@case("softmax_columns_f32")
+def softmax_columns(name, new):
+    return Result("f32", softmax_of(new.normal("x", "f32", 61, 44, scale=3.0).T).T)
+
+
+def normed(x, axes):
+    centred = x - x.mean(axes, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(axes, keepdims=True) + 1e-5)
+
+
+@case("layer_norm_first_f16")
+def layer_norm_first(name, new):
+    x, gain, shift = new.normal("x", "f16", 2, 37, 24), new.normal("gain", "f16", 37), new.normal("shift", "f16", 37)
+    scaled = normed(x, (1,)) * gain[:, None]
+    return Result("f16", scaled + shift[:, None], np.abs(scaled).max())
+
+
+@case("group_norm_last_bf16")
+def group_norm_last(name, new):
+    x = new.normal("x", "bf16", 2, 29, 3, 10)
+    gain, shift = new.normal("gain", "bf16", 3, 10), new.normal("shift", "bf16", 3, 10)
+    scaled = normed(x, (1, 3)) * gain
+    return Result("bf16", scaled + shift, np.abs(scaled).max())
+
+
+@case("norm_gradients_f16")
+def norm_gradients(name, new):
+    x, grad = new.normal("x", "f16", 83, 40), new.normal("grad", "f16", 83, 40)
+    mean, scale = new.normal("mean", "f32", 83), new.normal("scale", "f32", 83)
+    terms = grad * (x - mean[:, None]) * scale[:, None]
+    return (
+        Result("f32", terms.sum(0), np.abs(grad * (np.abs(x) + np.abs(mean[:, None])) * scale[:, None]).sum(0).max()),
+        Result("f32", grad.sum(0), np.abs(grad).sum(0).max()),
+    )
+
+
+@case("cross_entropy_f32")
+def cross_entropy(name, new):
+    x, label = new.normal("x", "f32", 6, 233, scale=3.0), new.whole("label", "i64", 0, 233, 6)
+    peak = x.max(-1)
+    mass = np.exp(x - peak[:, None]).sum(-1)
+    return Result("f32", peak + np.log(mass) - x[np.arange(6), label], 16.0)
+
+
+@case("packed_sum_f32")
+def packed_sum(name, new):
+    x = new.normal("x", "f32", 90, 20)
+    first = new.given("first", "i32", np.array([0, 31, 31, -4, 70], np.float64))
+    last = new.given("last", "i32", np.array([31, 31, 70, 2, 200], np.float64))
+    parts = [x[max(int(a), 0) : max(int(b), 0)].sum(0) for a, b in zip(first, last)]
+    return Result("f32", np.stack(parts), np.abs(x).sum(0).max())
+
+
+@case("running_max_f32")
+def running_max(name, new):
+    return Result("f32", np.maximum.accumulate(new.normal("x", "f32", 5, 70), 1))
+
+
+@case("column_extremes_f32")
+def column_extremes(name, new):
+    x = new.random.integers(-30, 31, (2, 71, 20)).astype(np.float64)  # ties: the lowest index
+    x[0, 7, 3], x[0, 9, 3], x[1, :, 5] = np.nan, np.inf, np.inf
+    x = new.given("x", "f32", x)
+    return Result("i32", x.argmax(1)), Result("f32", x.min(1))
+
+
 @case("total_f32")
 def total(name, new):
     x = new.normal("x", "f32", 17, 59)
@@ -424,6 +490,9 @@ def relu_nan(name, new):
 
 def main() -> None:
     source = (HERE / "../src/operators.rs").read_text(encoding="utf-8")
+    # Signatures of several lines as one.
+    for pattern, joined in [(r",\n\s+", ", "), (r"\(\n\s*", "("), (r",?\n\s*\)", ")")]:
+        source = re.sub(pattern, joined, source)
     data, index = bytearray(), []
 
     def append(array):

@@ -6,7 +6,7 @@ use crate::output::{json, plain};
 use crate::package::Package;
 use crate::quantity::{self, count};
 use energy_kernel_build::Lock;
-use energy_kernel_build::cache::{Place, Unreadable, read_file};
+use energy_kernel_build::cache::{Place, STAGE_OF, Unreadable, read_file};
 use energy_kernel_build::scan::Found;
 use energy_kernel_compiler::file::{self, FileError};
 use energy_kernel_compiler::record::encoding::FORMAT_VERSION;
@@ -65,7 +65,8 @@ fn is_used(elsewhere: &BTreeSet<Fingerprint>, path: &Path) -> bool {
 fn is_unused(package: &Package, path: &Path) -> bool {
     match read_file(path) {
         Ok(file) => {
-            let its = |found: &Found| found.fingerprint == file.fingerprint;
+            let whole = file.operator.strip_prefix(STAGE_OF);
+            let its = |found: &Found| found.fingerprint == file.fingerprint || whole == Some(found.name.as_str());
             // Programs use cached results even after an operator has lost its `tune(…)`.
             let mut operators = package.operators.iter().chain(&package.without_tune);
             !operators.any(its) && !may_be_meant(package, &file.operator)

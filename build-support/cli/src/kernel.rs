@@ -5,12 +5,13 @@ use energy_kernel_build::cache::Contents;
 use energy_kernel_build::names;
 use energy_kernel_build::scan::Found;
 use energy_kernel_compiler::estimate;
-use energy_kernel_compiler::kernel::Kernel;
+use energy_kernel_compiler::kernel::{Kernel, MOST_WORKSPACE};
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::record::{CacheFile, Objective, Record, TunedBucket};
 use energy_kernel_compiler::schedule::Program;
 use energy_kernel_compiler::size::{Sizes, Specialisation};
+use energy_kernel_compiler::stages::{self, Untuned};
 use energy_kernel_compiler::target::Machine;
 use energy_kernel_compiler::tuning::{is_wide, untuned};
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
@@ -32,11 +33,18 @@ pub fn choose(found: &Found, contents: &Contents, sizes: &[u64], machine: Machin
     }
     let specialisation = untuned_specialisation(found, sizes);
     let near = estimate::near(&found.checked, &specialisation, sizes);
-    let schedule = estimate::default(&Problem::new(&found.checked, &specialisation, machine), &near);
-    let kernel = lower(&Problem::new(&found.checked, &specialisation, machine), schedule).into_diagnostic()?;
+    let fits =
+        |untuned: &Untuned| stages::stored_bytes(&found.checked, &untuned.program.stored, sizes) <= MOST_WORKSPACE;
+    let untuned = stages::untuned(&found.checked, &specialisation, machine, &near);
+    let untuned = untuned.into_iter().find(fits);
+    let Untuned {
+        specialisation,
+        program,
+    } = untuned.ok_or_else(|| miette!("`{}` has no kernel", found.name))?;
+    let problem = Problem::new(&found.checked, &specialisation, machine);
     Ok(Chosen {
-        kernel,
-        program: schedule.into(),
+        kernel: lower(&problem, &program).into_diagnostic()?,
+        program,
         origin: "untuned".to_owned(),
     })
 }
@@ -89,7 +97,7 @@ fn tuned(found: &Found, contents: &Contents, sizes: &[u64], machine: Machine) ->
         let program = &record.choose(Objective::default())?.program;
         // Like a call, skip kernels that cannot be made or launched at these sizes.
         let kernel = lower(&Problem::new(&found.checked, &record.specialisation, machine), program).ok()?;
-        kernel.scratch_bytes(&kernel.grids(sizes).ok()?).ok()?;
+        (kernel.scratch_bytes(&kernel.grids(sizes).ok()?, sizes, MOST_WORKSPACE)).ok()?;
         let simulated = if file.device.simulated { ", simulated" } else { "" };
         Some(Chosen {
             kernel,

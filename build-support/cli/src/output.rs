@@ -1,6 +1,7 @@
 //! The output of the command. Nothing panics when the reader is gone, and control characters of outside text are escaped.
 
 use energy_kernel_compiler::record::Rejected;
+use energy_kernel_compiler::slow::Slow;
 use serde_json::Value;
 use std::fmt::{Arguments, Display};
 use std::io::Write;
@@ -72,6 +73,17 @@ pub fn rejected(all: &[Rejected]) -> Value {
         })
     };
     all.iter().map(each).collect()
+}
+
+/// A verdict of slowness in JSON.
+pub fn slow(slow: &Slow) -> Value {
+    serde_json::json!({
+        "estimate_seconds": slow.seconds,
+        "roofline_seconds": slow.roofline.seconds,
+        "bound": slow.roofline.bound.to_string(),
+        "remedy": slow.remedy.as_ref().map(ToString::to_string),
+        "remedy_seconds": slow.remedy.as_ref().map(|remedy| remedy.seconds),
+    })
 }
 
 #[cfg(test)]

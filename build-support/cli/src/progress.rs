@@ -74,15 +74,20 @@ impl Progress {
     pub fn step(&self, step: Step<'_>) {
         let mut current = self.current.borrow_mut();
         match step {
-            Step::Candidate { number, of, schedule } => {
+            Step::Stage { number, of } => {
+                (current.latency, current.least) = (None, None);
+                current.doing = format!("tuning stage {} of {of} by itself", number + 1);
+            }
+            Step::Whole => (current.latency, current.least) = (None, None),
+            Step::Candidate { number, of, program } => {
                 current.doing = format!(
-                    "{} to time, now {schedule}",
+                    "{} to time, now {program}",
                     count(of.saturating_sub(number), "candidate")
                 );
             }
-            Step::Energy { number, of, schedule } => {
+            Step::Energy { number, of, program } => {
                 let left = count(of.saturating_sub(number), "energy measurement");
-                current.doing = format!("{left} to go, now {schedule}");
+                current.doing = format!("{left} to go, now {program}");
             }
             Step::Rejected { rejected } => {
                 current.rejected += 1;
@@ -164,17 +169,17 @@ impl Current {
 mod tests {
     use super::*;
     use energy_kernel_compiler::record::{Reason, Rejected};
-    use energy_kernel_compiler::schedule::Schedule;
+    use energy_kernel_compiler::schedule::Program;
 
     #[test]
     fn it_says_what_is_done_what_is_best_and_what_is_left() {
         let progress = Progress::new(true, Instant::now()).unwrap();
-        let schedule: Schedule = "plain threads=128".parse().unwrap();
+        let program: Program = "plain threads=128".parse().unwrap();
         progress.job("total", "R = 4");
         progress.step(Step::Candidate {
             number: 2,
             of: 6,
-            schedule: &schedule,
+            program: &program,
         });
         progress.step(Step::Timed { seconds: 3e-6 });
         progress.step(Step::Timed { seconds: 2e-6 });
@@ -183,7 +188,7 @@ mod tests {
         progress.step(Step::Energy {
             number: 0,
             of: 2,
-            schedule: &schedule,
+            program: &program,
         });
         progress.step(Step::Measured {
             seconds: 2e-6,
@@ -197,7 +202,7 @@ mod tests {
             text(),
             "best 3.00 mJ in 3.00 µs; 2 energy measurements to go, now plain threads=128"
         );
-        let rejected = Rejected::new(schedule, Reason::Spills, "8 bytes a thread");
+        let rejected = Rejected::new(&program, Reason::Spills, "8 bytes a thread");
         progress.step(Step::Rejected { rejected: &rejected });
         assert_eq!(
             text(),

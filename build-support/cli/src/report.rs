@@ -4,13 +4,16 @@ mod chart;
 
 use crate::arguments::{Arguments, Report};
 use crate::outcome::Outcome;
-use crate::output::{json, plain};
+use crate::output::{self, json, plain};
 use crate::package::Package;
 use crate::quantity::{count, joules, measured, seconds};
 use energy_kernel_build::names;
 use energy_kernel_build::scan::Found;
+use energy_kernel_build::slow::{Judged, assumed_device};
 use energy_kernel_compiler::record::{CacheMode, DeviceClass, Objective, Point, Record, Rejected};
+use energy_kernel_compiler::slow::Slow;
 use miette::{Context, IntoDiagnostic};
+use serde_json::Value;
 use std::fmt::Write;
 use std::process::ExitCode;
 
@@ -28,37 +31,71 @@ pub fn report(arguments: &Arguments, options: &Report) -> Outcome {
         .iter()
         .for_each(|warning| complain!("warning: {}", plain(warning)));
     let mut sections = String::new();
-    let (mut reported, mut without) = (0, Vec::new());
+    let (mut reported, mut without, mut far) = (0, Vec::new(), Vec::new());
+    let assumed = assumed_device();
     for found in &package.operators {
         let known = contents.operators.get(&found.fingerprint);
         for sizes in &found.buckets {
             let files = known.iter().flat_map(|known| known.devices.values());
             let records = files.filter_map(|file| Some((&file.device, file.record(sizes, &found.specialisation)?)));
             let before = reported;
+            let mut judge = |device, record| {
+                let judged = Judged {
+                    found,
+                    sizes,
+                    device,
+                    record,
+                };
+                far.extend(judged.slow().map(|slow| Far::of(&judged, &slow)));
+            };
             for (device, record) in records {
                 section(&mut sections, found, device, record);
+                judge(device, Some(record));
                 reported += 1;
             }
             if reported == before {
+                judge(&assumed, None);
                 without.push(format!("{} ({})", found.name, names(found, sizes)));
             }
         }
     }
     without.extend(package.without_tune.iter().map(|found| found.name.clone()));
-    let html = page(&package.name, &sections, &without);
+    let html = page(&package.name, &sections, &far, &without);
     std::fs::write(&options.output, html)
         .into_diagnostic()
         .wrap_err_with(|| format!("{} cannot be written", plain(options.output.display())))?;
     if arguments.json {
         let file = options.output.display().to_string();
-        json(&serde_json::json!({ "file": file, "results": reported, "untuned": without }));
+        json(
+            &serde_json::json!({ "file": file, "results": reported, "untuned": without,
+                "slow": far.into_iter().map(|far| far.json).collect::<Vec<_>>(),
+            }),
+        );
     } else {
         say!("{}: {}", plain(options.output.display()), count(reported, "result"));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn page(package: &str, sections: &str, without: &[String]) -> String {
+/// A kernel far from its roofline.
+struct Far {
+    text: String,
+    json: Value,
+}
+
+impl Far {
+    fn of(judged: &Judged<'_>, slow: &Slow) -> Far {
+        Far {
+            text: judged.line(slow),
+            json: serde_json::json!({
+                "operator": judged.found.name, "sizes": names(judged.found, judged.sizes), "device": judged.device.name,
+                "tuned": judged.record.is_some(), "slow": output::slow(slow),
+            }),
+        }
+    }
+}
+
+fn page(package: &str, sections: &str, far: &[Far], without: &[String]) -> String {
     let package = escape(package);
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Energy of {package}</title>\
@@ -66,6 +103,13 @@ fn page(package: &str, sections: &str, without: &[String]) -> String {
          <p>Each figure shows the Pareto front of one operator at one size: no measured kernel is both faster and needs less energy. \
          Programs use the filled point: the least energy within 5&nbsp;% of the least latency.</p>\n{sections}"
     );
+    if !far.is_empty() {
+        html.push_str("<h2>Far from the roofline</h2><ul>");
+        for far in far {
+            let _ = writeln!(html, "<li class=\"doubt\">{}</li>", escape(&far.text));
+        }
+        html.push_str("</ul>\n");
+    }
     if !without.is_empty() {
         let names: Vec<String> = without.iter().map(|name| escape(name)).collect();
         let _ = writeln!(html, "<h2>Not tuned</h2><p>{}</p>", names.join(", "));
@@ -215,7 +259,7 @@ mod tests {
     #[test]
     fn names_are_no_markup() {
         assert_eq!(escape("scale<f16> & \"x\""), "scale&lt;f16&gt; &amp; &quot;x&quot;");
-        let html = page("<script>", "", &["a<b".to_owned()]);
+        let html = page("<script>", "", &[], &["a<b".to_owned()]);
         assert!(!html.contains("<script>") && html.contains("a&lt;b"), "{html}");
     }
 }

@@ -183,7 +183,7 @@ fn kernels_that_fault_crash_or_are_wrong_cost_themselves_alone() {
     let summary = json(succeeds(&call(
         &gpu,
         folder.path(),
-        &["tune", "--candidates", "12", "--measurements", "2", "--json"],
+        &["tune", "--candidates", "60", "--measurements", "2", "--json"],
     )));
     assert_eq!(
         (&summary["tuned"], &summary["failed"]),

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   <package>/energy-cache/                    committed and published with the crate; written by `tune --ship` only
-//!   <user cache>/<package>/                    written by builds and by the command; shared by all checkouts of the package
+//!   <user cache>/<package>/                    written by builds and by the command; shared by all checkouts of the package;
+//!                                              also results of stages, which are never shipped
 //!   <user cache>/.state/<package>-<checkout>/  of one manifest folder: journals, edits, the operators that it uses
 //!   <user cache>/.state/locks/                 locks of packages and devices
 //! ```
@@ -14,9 +15,11 @@ mod contents;
 mod files;
 mod locks;
 mod places;
+mod stages;
 
 pub use contents::{Contents, Results};
 pub(crate) use files::write_atomically;
 pub use files::{Unreadable, read_file};
 pub use locks::Lock;
 pub use places::{Cache, NoUserCache, Place, SHIPPED};
+pub use stages::{CachedStages, STAGE_OF};

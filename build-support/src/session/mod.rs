@@ -12,6 +12,7 @@ mod outcome;
 mod package;
 pub(crate) mod policy;
 mod report;
+mod slow;
 mod stamp;
 #[cfg(test)]
 mod tests;
@@ -98,6 +99,9 @@ fn run(package: &Package<'_>, workshop: &mut dyn Workshop) -> Outcome {
         let all = format!("`{} --again` measures all of them again", package.command());
         warnings.extend(one_of(stale, &all));
         embed::write(package, Some(&found), &assembled, &mut warnings);
+        if !matches!(permission, Permission::CacheOnly(why) if why.explanation().is_none()) {
+            again |= slow::warn(package, &found, &contents, &mut warnings);
+        }
         remember(&package.output, &elsewhere);
     }
     let directives = directives(package, &warnings, again, &elsewhere);

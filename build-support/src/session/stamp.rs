@@ -86,6 +86,31 @@ impl Memo {
     }
 }
 
+/// The verdict on an operator's distance from its roofline.
+pub(super) struct Verdicts(Note);
+
+impl Verdicts {
+    /// The verdict on an operator. `state` is what it depends on besides the operator: devices, sizes and schedules.
+    pub(super) fn of(found: &Found, state: &[String], output: &Path) -> Verdicts {
+        let text = format!("{}\n{}\n{}", found.name, state.join("\n"), script());
+        let named = Sha256::digest(format!("{} {:?}", found.name, found.buckets));
+        let name: String = named[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+        Verdicts(Note::new(
+            text.as_bytes(),
+            output.join(format!("{}.{name}.slow", found.fingerprint)),
+        ))
+    }
+
+    /// The lines, if nothing has changed.
+    pub(super) fn find(&self) -> Option<Vec<String>> {
+        self.0.read()
+    }
+
+    pub(super) fn write(&self, lines: Vec<String>) -> std::io::Result<()> {
+        self.0.write(&lines)
+    }
+}
+
 /// The largest note, in bytes: more than any build prints.
 const LONGEST_NOTE: u64 = 8 << 20;
 

@@ -533,6 +533,70 @@ fn without_a_gpu_one_warning_names_the_command() {
     assert_eq!(package.index().fingerprints, []);
 }
 
+const FAR_AND_NEAR: &str = "
+#[energy_kernel(dims(TAPS = 7), tune(B = 8, C = 96, H = 56, W = 56))]
+fn depthwise(x: Tensor<f16, (B, C, H, W)>, w: Tensor<f16, (C, TAPS, TAPS)>) -> Tensor<f16, (B, C, H, W)> {
+    |b, c, h, v| sum(|r, s| x.or(0.0)[[b, c, h + r - 3, v + s - 3]] * w[[c, r, s]])
+}
+#[energy_kernel(tune(N = 16777216))]
+fn copy(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| x[[n]] }
+";
+
+/// The warning of operators far from their roofline.
+fn far(outcome: &Outcome) -> Option<&str> {
+    let texts = warnings(outcome);
+    texts.into_iter().find(|text| text.starts_with("far from the roofline"))
+}
+
+#[test]
+fn operators_far_from_their_roofline_are_one_warning() {
+    let mut package = Package::with_source(FAR_AND_NEAR);
+    package.workshop.gpu = Err("no NVIDIA driver is installed".into());
+    let outcome = package.run();
+    let told = far(&outcome).unwrap();
+    for part in [
+        "depthwise (B = 8, C = 96, H = 56, W = 56",
+        ") on H100: ",
+        " times its roofline by the estimate",
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
+    assert!(!told.contains("copy"), "{told}");
+    assert!(outcome.settled && !asks_to_be_rerun(&outcome));
+    // A tuned operator is judged on the device of its results.
+    let mut tuned = Package::with_source(FAR_AND_NEAR);
+    let outcome = tuned.run();
+    let told = far(&outcome).unwrap();
+    assert!(told.contains("on NVIDIA H200: ") && !told.contains("H100"), "{told}");
+    // Users of a package cannot rewrite its operators.
+    tuned.write("Cargo.toml.orig", "");
+    assert_eq!(far(&tuned.run()), None);
+}
+
+#[test]
+fn operators_are_judged_once() {
+    let mut package = Package::with_source(FAR_AND_NEAR);
+    package.run();
+    let notes = entries(&package.path("out/energy-kernel"));
+    let mut marked = 0;
+    for note in notes
+        .iter()
+        .filter(|note| note.extension().is_some_and(|e| e == "slow"))
+    {
+        let text = fs::read_to_string(note).unwrap();
+        marked += usize::from(text.contains("depthwise"));
+        fs::write(note, text.replace("depthwise", "remembered")).unwrap();
+    }
+    assert_eq!(marked, 1);
+    package.write("src/other.rs", "// an edit");
+    let outcome = package.run();
+    assert!(far(&outcome).unwrap().contains("remembered"));
+    // Other sizes are another question.
+    package.write("src/lib.rs", &FAR_AND_NEAR.replace("B = 8", "B = 16"));
+    let outcome = package.run();
+    assert!(far(&outcome).unwrap().contains("depthwise (B = 16"));
+}
+
 #[test]
 fn shipped_results_are_used_where_nothing_may_be_tuned() {
     let mut author = Package::new();
@@ -1352,8 +1416,8 @@ fn pipes_devices_and_huge_files_in_any_place_cost_nothing() {
         places.push(package.path("package/energy-cache/x.ekcache"));
         places.push(package.path("package/src/x.rs"));
         places.extend(package.cache().files(Place::User));
-        // The state, index, stamp, three bundles and their memos, a shipped file, a source file, three results.
-        assert_eq!(places.len(), 2 + 8 + 2 + 3, "{places:?}");
+        // The state, index, stamp, three bundles, their memos and verdicts, a shipped file, a source file, three results.
+        assert_eq!(places.len(), 2 + 11 + 2 + 3, "{places:?}");
         fs::create_dir(package.path("package/energy-cache")).unwrap();
         for path in &places {
             let _ = fs::remove_file(path);

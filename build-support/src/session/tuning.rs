@@ -14,7 +14,7 @@ use crate::source::scan::Found;
 use energy_kernel_compiler::record::{DeviceClass, Record};
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The most time that a build spends on the emulated device, whose results serve no GPU.
 const EMULATED_BUDGET: Duration = Duration::from_secs(30);
@@ -121,6 +121,7 @@ pub(super) fn tune(
                 journal: Some(JOURNAL),
                 replace: false,
                 modified: Some(package.environment.invoked),
+                begun: SystemTime::now(),
             };
             queue::run(&wanted, end, &mut work, &mut report);
             report.warn(package, budget, wanted.len(), warnings);

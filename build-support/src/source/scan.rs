@@ -35,6 +35,8 @@ pub struct Found {
     pub specialisation: Specialisation,
     /// The sizes that `tune(…)` does not name. Tuning [assumes](energy_kernel_compiler::tuning::UNNAMED) a value for them.
     pub assumed: Vec<String>,
+    /// The positions of inputs that earlier stages of a program stored. Empty for an operator of the source.
+    pub warm_inputs: Vec<u32>,
 }
 
 /// Source that may hold operators but is skipped.
@@ -223,6 +225,7 @@ impl Visitor<'_> {
                 buckets,
                 specialisation,
                 assumed,
+                warm_inputs: Vec::new(),
             });
         }
     }

@@ -23,6 +23,8 @@ pub struct Instance<'a> {
     pub inputs: &'a [Data],
     /// The seed of the inputs.
     pub seed: u64,
+    /// The positions of inputs that an earlier launch of a program has just written, so that they are in the L2 cache.
+    pub warm_inputs: &'a [u32],
 }
 
 /// A figure and its conditions.

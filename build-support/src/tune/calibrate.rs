@@ -38,6 +38,7 @@ pub fn calibrate() -> Result<Calibration, String> {
         sizes: &sizes,
         inputs: &inputs,
         seed: 0,
+        warm_inputs: &[],
     };
     let calibrated = (|| {
         let deadline = Instant::now() + CALIBRATION;

@@ -238,6 +238,7 @@ mod tests {
             sizes: &[8],
             inputs: &[],
             seed: 0,
+            warm_inputs: &[],
         };
         compare(backend, instance, [(&a, 1e-5), (&b, 1e-5)], pairs, Instant::now()).expect("it does not break")
     }

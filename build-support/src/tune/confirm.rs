@@ -68,6 +68,7 @@ fn confirm_one<B: Backend>(
         sizes: &record.sizes,
         inputs: &inputs,
         seed: settings.seed,
+        warm_inputs: &[],
     };
     let machine = backend.machine();
     let text = |error: BackendError| error.to_string();

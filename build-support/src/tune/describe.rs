@@ -37,15 +37,18 @@ pub fn names() -> Vec<String> {
     COUNTS.iter().chain(&SHAPE).map(|&name| name.to_owned()).collect()
 }
 
-/// The input of the device model, with the latency in seconds. All features are 0 without `features`; every legal schedule has some.
-pub fn described(features: Option<&Features>, latency: f64) -> Described {
-    let (counts, shape) = match features {
-        Some(features) => (counts(features), shape(features)),
-        None => ([0.0; COUNTS.len()], [0.0; SHAPE.len()]),
-    };
+/// The input of the device model for a program, with the latency in seconds. Counts are those of all stages, the shape is that of the stage with
+/// the most instructions. All are 0 without stages.
+pub fn described(stages: &[Features], latency: f64) -> Described {
+    let mut sum = vec![0.0; COUNTS.len()];
+    for stage in stages {
+        sum.iter_mut().zip(counts(stage)).for_each(|(sum, count)| *sum += count);
+    }
+    let instructions = |stage: &Features| stage.counts.thread_instructions.total().likely;
+    let largest = stages.iter().max_by(|a, b| instructions(a).total_cmp(&instructions(b)));
     Described {
-        counts: counts.to_vec(),
-        shape: shape.to_vec(),
+        counts: sum,
+        shape: largest.map_or([0.0; SHAPE.len()], shape).to_vec(),
         latency,
     }
 }

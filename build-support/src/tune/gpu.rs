@@ -6,6 +6,7 @@
 //!                                                          └─ instant power, clocks, temperature, … ──▶ conditions, flags
 //! ```
 //! Launches rotate over several sets of tensors, together larger than the L2 cache, so that every launch reads them from device memory.
+//! Inputs that an earlier stage of a program has just written are the same in all sets.
 //! Many launches make one CUDA graph. The next graph is queued before the last one ends, so the GPU never waits for the host.
 
 use super::backend::{Backend, BackendError, Effort, Instance, Measured, OutputIndex};
@@ -378,13 +379,17 @@ impl Backend for GpuBackend {
         self.reference = None;
         let l2 = self.gpu.l2_bytes().map_err(|error| self.failed(error))?;
         let least = ROTATION * l2.unwrap_or(LARGEST_L2);
-        let each = bytes(instance.checked, instance.sizes).max(1);
+        let warm = instance.warm_inputs.iter();
+        let warm = warm.filter_map(|&input| Some(instance.inputs.get(input as usize)?.bytes.len() as u64));
+        let each = (bytes(instance.checked, instance.sizes))
+            .saturating_sub(warm.sum())
+            .max(1);
         let sets = match self.cache {
             CacheMode::Cold => least.div_ceil(each).clamp(1, MOST_SETS) + 1,
             CacheMode::Warm => 1,
         };
         for _ in 0..sets {
-            match Workload::new(&self.gpu, instance) {
+            match Workload::beside(self.workloads.first(), &self.gpu, instance) {
                 Ok(set) => self.workloads.push(set),
                 Err(Error::OutOfMemory { .. }) if !self.workloads.is_empty() => {
                     // Modules, graphs and partial sums need memory, too.

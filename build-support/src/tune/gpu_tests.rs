@@ -48,6 +48,7 @@ impl Double {
             sizes: self.found.buckets[0].as_slice(),
             inputs: &self.inputs,
             seed: 0,
+            warm_inputs: &[],
         }
     }
 

@@ -4,8 +4,8 @@ use super::backend::{Backend, Instance};
 use super::emulated::EmulatedBackend;
 use super::first_gpu::{FirstGpu, first_gpu};
 use super::model::memory::Memory;
+use super::programs::search;
 use super::replay::ReplayBackend;
-use super::search::search;
 use super::settings::Settings;
 use super::step::Step;
 use super::sweep::{Swept, sweep};
@@ -136,6 +136,7 @@ impl<B: Backend, P: FnMut(Step<'_>)> Laboratory for Tuner<B, P> {
                 sizes,
                 inputs: &[],
                 seed: self.settings.seed,
+                warm_inputs: &[],
             };
             let soon = Instant::now();
             self.backend.begin(instance, soon).map_err(|error| error.to_string())?;

@@ -1,15 +1,15 @@
-//! Candidates before they are measured. Each is lowered once, for its estimate, its kernel and its features.
+//! Candidates before they are measured. Each schedule is lowered once, for its estimate, its kernel and its features.
 
 use super::describe::described;
 use super::model::device::Described;
 use crate::bench::Job;
 use energy_kernel_compiler::datasheet::Datasheet;
 use energy_kernel_compiler::estimate::latency;
-use energy_kernel_compiler::features::{Features, of_stage};
+use energy_kernel_compiler::features::{self, Features, of_stage};
 use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::lower::{self, Stage};
 use energy_kernel_compiler::problem::Problem;
-use energy_kernel_compiler::schedule::Schedule;
+use energy_kernel_compiler::schedule::{Program, Schedule};
 use energy_kernel_compiler::target::Machine;
 use std::collections::BTreeMap;
 
@@ -19,8 +19,8 @@ pub(super) struct Candidates<'a> {
     machine: Machine,
     /// Lowered kernels whose text has not been needed yet.
     lowered: BTreeMap<Schedule, Stage>,
-    /// `None` for a kernel without features. Every legal schedule has some.
-    features: BTreeMap<Schedule, Option<Features>>,
+    /// The features of each stage of a program. Empty if one has none; every legal schedule has some.
+    features: BTreeMap<Program, Vec<Features>>,
 }
 
 impl<'a> Candidates<'a> {
@@ -37,7 +37,7 @@ impl<'a> Candidates<'a> {
     pub(super) fn estimate(&mut self, schedule: Schedule) -> Option<f64> {
         let lowered = self.lower(&schedule).ok()?;
         self.lowered.insert(schedule, lowered);
-        let features = self.features.get(&schedule)?.as_ref()?;
+        let features = self.features.get(&schedule.into())?.first()?;
         Some(latency(features, &Datasheet::like(self.machine)))
     }
 
@@ -46,11 +46,14 @@ impl<'a> Candidates<'a> {
         self.lowered.retain(|schedule, _| chosen.contains(schedule));
     }
 
-    /// The kernel of a schedule.
+    /// The kernel of a program.
     ///
     /// # Errors
     /// There is none, which is a defect of the space.
-    pub(super) fn kernel(&mut self, schedule: &Schedule) -> Result<Kernel, lower::Error> {
+    pub(super) fn kernel(&mut self, program: &Program) -> Result<Kernel, lower::Error> {
+        let Some(schedule) = program.lone() else {
+            return self.kernel_of_stages(program);
+        };
         let stage = match self.lowered.remove(schedule) {
             Some(stage) => stage,
             None => self.lower(schedule)?,
@@ -58,22 +61,36 @@ impl<'a> Candidates<'a> {
         Ok(lower::assemble(vec![stage], self.machine))
     }
 
-    /// The input of the device model: the features of a schedule whose kernel was made, and its latency in seconds.
-    pub(super) fn describe(&self, schedule: &Schedule, latency: f64) -> Described {
-        described(self.features.get(schedule).and_then(Option::as_ref), latency)
+    /// The input of the device model: the features of a program whose kernel was made, and its latency in seconds.
+    pub(super) fn describe(&self, program: &Program, latency: f64) -> Described {
+        described(self.features.get(program).map_or(&[], Vec::as_slice), latency)
+    }
+
+    fn problem(&self) -> Problem<'a> {
+        Problem::new(&self.job.found.checked, &self.job.found.specialisation, self.machine)
     }
 
     fn lower(&mut self, schedule: &Schedule) -> Result<Stage, lower::Error> {
-        let (found, machine) = (self.job.found, self.machine);
-        let stage = lower::stage(&Problem::new(&found.checked, &found.specialisation, machine), schedule)?;
-        let features = of_stage(
-            &Problem::new(&found.checked, &found.specialisation, machine),
-            schedule,
-            &stage,
-            self.job.sizes,
-        );
-        self.features.insert(*schedule, features.ok());
+        let problem = self.problem();
+        let stage = lower::stage(&problem, schedule)?;
+        let features = of_stage(&problem, schedule, &stage, self.job.sizes);
+        self.features.insert(schedule.into(), features.into_iter().collect());
         Ok(stage)
+    }
+
+    fn kernel_of_stages(&mut self, program: &Program) -> Result<Kernel, lower::Error> {
+        let problem = self.problem();
+        let kernel = lower::lower(&problem, program)?;
+        let split = lower::split(&problem, &program.stored);
+        let stages = split.iter().flat_map(|split| split.stages.iter().zip(&program.stages));
+        let features = stages.map(|(stage, schedule)| {
+            let specialisation = stage.specialisation(problem.specialisation);
+            let problem = Problem::new(&stage.checked, &specialisation, self.machine);
+            features::of(&problem, schedule, &stage.sizes_at(self.job.sizes))
+        });
+        let features = features.collect::<Result<_, _>>().unwrap_or_default();
+        self.features.insert(program.clone(), features);
+        Ok(kernel)
     }
 }
 
@@ -99,6 +116,7 @@ mod tests {
             deadline: Instant::now(),
             limit: Instant::now(),
             journal: None,
+            stages: None,
         }
     }
 
@@ -143,13 +161,13 @@ mod tests {
         for schedule in schedule::space(&Problem::new(&found.checked, &found.specialisation, MACHINE)) {
             let expected = lower(&Problem::new(&found.checked, &found.specialisation, MACHINE), schedule).unwrap();
             assert!(known.estimate(schedule).is_some_and(|seconds| seconds > 0.0));
-            assert_eq!(known.kernel(&schedule).unwrap(), expected);
+            assert_eq!(known.kernel(&schedule.into()).unwrap(), expected);
             assert_eq!(
-                known.kernel(&schedule).unwrap(),
+                known.kernel(&schedule.into()).unwrap(),
                 expected,
                 "also where nothing is kept any more"
             );
-            let described = known.describe(&schedule, 1e-5);
+            let described = known.describe(&schedule.into(), 1e-5);
             assert!(described.counts[0] > 0.0 && described.shape[0] > 0.0 && described.latency == 1e-5);
         }
     }

@@ -33,6 +33,9 @@ mod journal;
 mod laboratory;
 mod lowered;
 pub mod model;
+mod programs;
+#[cfg(test)]
+mod programs_tests;
 mod random;
 mod replay;
 #[cfg(test)]
@@ -67,8 +70,8 @@ pub use gpu::GpuBackend;
 pub use journal::journaled;
 pub use laboratory::{Laboratory, open, replay};
 pub use model::memory::Memory;
+pub use programs::search;
 pub use replay::ReplayBackend;
-pub use search::search;
 pub use settings::Settings;
 pub use step::Step;
 pub use sweep::{Swept, sweep};

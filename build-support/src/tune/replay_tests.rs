@@ -36,6 +36,7 @@ fn job<'a>(found: &'a Found) -> Job<'a> {
         deadline: end,
         limit: end,
         journal: None,
+        stages: None,
     }
 }
 

@@ -20,7 +20,7 @@ use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::record::{
     Estimate, Objective, PackedKernel, Point, Reason, Record, Rejected, Statistics, pareto_front,
 };
-use energy_kernel_compiler::schedule::{self, SPACE_VERSION, Schedule};
+use energy_kernel_compiler::schedule::{self, Program, SPACE_VERSION, Schedule};
 use energy_kernel_compiler::target::Machine;
 use energy_kernel_compiler::tuning;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -37,7 +37,7 @@ const MOST_STARTS: usize = 2;
 
 /// A candidate with correct results and a latency.
 pub(super) struct Timed<C> {
-    schedule: Schedule,
+    program: Program,
     /// Seconds, as first timed. A resumed search orders candidates by the same figure.
     latency: f64,
     /// After an energy measurement, the latency is that of its window.
@@ -49,20 +49,30 @@ pub(super) struct Timed<C> {
     pub(super) kernel: Kernel,
 }
 
-/// Tunes one bucket of one operator. `memory` gives it a prior of the device and takes what it measures.
+/// Programs that a search tries before all others.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct First<'p> {
+    /// The programs, of several stages.
+    pub(super) programs: &'p [Program],
+    /// `true` if programs of one stage are tried only if none of these can be measured.
+    pub(super) alone: bool,
+}
+
+/// Measures `first`, and programs of one stage, for one bucket of one operator.
 ///
 /// # Errors
 /// The reason that no candidate could be measured.
-pub fn search<B: Backend>(
+pub(super) fn search_after<B: Backend>(
     backend: &mut B,
     job: &Job<'_>,
     settings: &Settings,
+    first: First<'_>,
     memory: &mut Memory,
     progress: &mut dyn FnMut(Step<'_>),
 ) -> Result<Record, String> {
     let begun = Instant::now();
     let inputs = inputs_for(backend, job, settings)?;
-    let mut search = Search::begin(backend, job, settings, &inputs)?;
+    let mut search = Search::begin(backend, job, settings, &inputs, first)?;
     // Timing takes at most half of the time; the rest is for energy.
     let left = job.deadline.saturating_duration_since(Instant::now());
     let until = if search.backend.energy_is_free() {
@@ -104,10 +114,8 @@ fn without_tuning(job: &Job<'_>, machine: Machine, space: &[Schedule]) -> Vec<Sc
     let untuned = tuning::untuned(checked, sizes);
     let near = estimate::near(checked, &untuned, sizes);
     let default = estimate::default(&Problem::new(checked, &job.found.specialisation, machine), sizes);
-    let choices = [
-        default,
-        estimate::default(&Problem::new(checked, &untuned, machine), &near),
-    ];
+    let (_, untuned) = estimate::untuned(checked, &untuned, machine, &near);
+    let choices = [default, untuned];
     let mut chosen: Vec<Schedule> = choices
         .into_iter()
         .filter_map(|choice| most_like(space, choice))
@@ -138,7 +146,9 @@ pub(super) struct Search<'a, B> {
     pub(super) backend: &'a mut B,
     job: &'a Job<'a>,
     instance: Instance<'a>,
-    pub(super) candidates: Vec<Schedule>,
+    pub(super) candidates: Vec<Program>,
+    /// The number of candidates that are tried even if an earlier one was measured.
+    wanted: usize,
     /// Their kernels and features.
     pub(super) known: Candidates<'a>,
     /// `None` for a replay, whose results were checked when they were recorded.
@@ -159,6 +169,7 @@ impl<'a, B: Backend> Search<'a, B> {
         job: &'a Job<'a>,
         settings: &Settings,
         inputs: &'a [Data],
+        first: First<'_>,
     ) -> Result<Search<'a, B>, String> {
         let (found, sizes) = (job.found, job.sizes);
         let expected = match backend.is_recorded() {
@@ -174,34 +185,46 @@ impl<'a, B: Backend> Search<'a, B> {
             sizes,
             inputs,
             seed: settings.seed,
+            warm_inputs: &found.warm_inputs,
         };
         backend.begin(instance, job.limit).map_err(|error| error.to_string())?;
         let machine = backend.machine();
         let mut space = schedule::space(&Problem::new(&found.checked, &found.specialisation, machine));
         space.retain(|schedule| backend.has(schedule));
-        let most = backend.most_candidates();
+        let most = match first.alone {
+            true => 1,
+            false => backend.most_candidates(),
+        };
         let estimated = most.saturating_mul(ESTIMATED);
-        let first = without_tuning(job, machine, &space);
-        let pool = sample(&space, &first, estimated, settings.seed);
+        let untuned = without_tuning(job, machine, &space);
+        let pool = sample(&space, &untuned, estimated, settings.seed);
         let mut known = Candidates::new(job, machine);
         // A replay tries everything that was recorded.
         let ranked: Vec<Schedule> = match backend.is_recorded() {
             true => Vec::new(),
             false => {
                 // In a larger space, half of them are a sample, and the others descend from its best.
-                let first = match space.len() > estimated {
+                let sampled = match space.len() > estimated {
                     true => most.min(pool.len()),
                     false => pool.len(),
                 };
-                let ranked = evolve(&space, &pool[..first], estimated, settings.seed, |schedule| {
+                let ranked = evolve(&space, &pool[..sampled], estimated, settings.seed, |schedule| {
                     known.estimate(schedule)
                 });
                 ranked.into_iter().map(|(schedule, _)| schedule).collect()
             }
         };
-        let candidates = promising(&pool, &ranked, most);
-        known.keep(&candidates);
+        let lone = promising(&pool, &ranked, most);
+        known.keep(&lone);
+        let candidates: Vec<Program> = (first.programs.iter().cloned())
+            .chain(lone.iter().map(Program::from))
+            .collect();
         Ok(Search {
+            wanted: if first.alone {
+                first.programs.len()
+            } else {
+                candidates.len()
+            },
             candidates,
             known,
             backend,
@@ -236,14 +259,15 @@ impl<'a, B: Backend> Search<'a, B> {
     fn time(&mut self, until: Instant, progress: &mut dyn FnMut(Step<'_>)) -> Vec<Timed<B::Candidate>> {
         let candidates = std::mem::take(&mut self.candidates);
         let mut timed: Vec<Timed<B::Candidate>> = Vec::new();
-        for (number, schedule) in candidates.iter().enumerate() {
-            if number > 0 && Instant::now() >= until {
+        for (number, program) in candidates.iter().enumerate() {
+            let is_late = number > 0 && Instant::now() >= until;
+            if is_late || (number >= self.wanted && !timed.is_empty()) {
                 break;
             }
             progress(Step::Candidate {
                 number,
                 of: candidates.len(),
-                schedule,
+                program,
             });
             // The first result may take the time of later jobs.
             let deadline = if timed.is_empty() {
@@ -251,10 +275,10 @@ impl<'a, B: Backend> Search<'a, B> {
             } else {
                 self.job.deadline
             };
-            let Some(kernel) = self.compile(*schedule, progress) else {
+            let Some(kernel) = self.compile(program, progress) else {
                 continue;
             };
-            match self.time_one(*schedule, kernel, deadline, progress) {
+            match self.time_one(program, kernel, deadline, progress) {
                 Ok(Some(one)) => timed.push(one),
                 Ok(None) => {}
                 Err(broken) => {
@@ -267,15 +291,15 @@ impl<'a, B: Backend> Search<'a, B> {
         timed
     }
 
-    /// The kernel of a schedule. A schedule without one is rejected: the space should not contain it.
-    pub(super) fn compile(&mut self, schedule: Schedule, progress: &mut dyn FnMut(Step<'_>)) -> Option<Kernel> {
-        match self.known.kernel(&schedule) {
+    /// The kernel of a program. A program without one is rejected: the space should not contain it.
+    pub(super) fn compile(&mut self, program: &Program, progress: &mut dyn FnMut(Step<'_>)) -> Option<Kernel> {
+        match self.known.kernel(program) {
             Ok(kernel) => {
                 self.statistics.compiled += 1;
                 Some(kernel)
             }
             Err(error) => {
-                self.reject(schedule, Reason::NotLowered, &error.to_string(), progress);
+                self.reject(program, Reason::NotLowered, &error.to_string(), progress);
                 None
             }
         }
@@ -287,28 +311,28 @@ impl<'a, B: Backend> Search<'a, B> {
     /// The device is broken.
     pub(super) fn time_one(
         &mut self,
-        schedule: Schedule,
+        program: &Program,
         kernel: Kernel,
         deadline: Instant,
         progress: &mut dyn FnMut(Step<'_>),
     ) -> Result<Option<Timed<B::Candidate>>, String> {
-        let subject = self.subject(schedule, PackedKernel::hash(&kernel));
+        let subject = self.subject(program, PackedKernel::hash(&kernel));
         match self.journal.find(&subject) {
             History::Nothing => {}
             History::Started(times) if times < MOST_STARTS => {}
             History::Started(times) => {
                 let detail = format!("the tuner was ended {times} times while it ran");
-                self.reject(schedule, Reason::Crashed, &detail, progress);
+                self.reject(program, Reason::Crashed, &detail, progress);
                 return Ok(None);
             }
             History::Rejected(reason, detail) => {
-                self.reject(schedule, reason, &detail, progress);
+                self.reject(program, reason, &detail, progress);
                 return Ok(None);
             }
             History::Measured { first, last } => {
                 self.statistics.timed += 1;
                 return Ok(Some(Timed {
-                    schedule,
+                    program: program.clone(),
                     latency: first,
                     point: *last,
                     candidate: None,
@@ -327,7 +351,7 @@ impl<'a, B: Backend> Search<'a, B> {
             )) => {
                 self.statistics.timed += 1;
                 let point = Point {
-                    program: schedule.into(),
+                    program: program.clone(),
                     kernel_hash: subject.kernel_hash,
                     latency: estimate,
                     energy: None,
@@ -335,7 +359,7 @@ impl<'a, B: Backend> Search<'a, B> {
                 };
                 self.note(&subject, Event::Measured(Box::new(point.clone())), progress);
                 Ok(Some(Timed {
-                    schedule,
+                    program: program.clone(),
                     latency: estimate.mean,
                     point,
                     candidate: Some(candidate),
@@ -345,7 +369,7 @@ impl<'a, B: Backend> Search<'a, B> {
             }
             Err(BackendError::Rejected { reason, detail }) => {
                 self.note_rejected(&subject, reason, &detail, progress);
-                self.reject(schedule, reason, &detail, progress);
+                self.reject(program, reason, &detail, progress);
                 Ok(None)
             }
             Err(error) => {
@@ -392,7 +416,7 @@ impl<'a, B: Backend> Search<'a, B> {
         let eligible = timed.partition_point(|one| one.latency <= bound * fastest);
         let eligible = &mut timed[..eligible];
         let described: Vec<Described> = (eligible.iter())
-            .map(|one| self.known.describe(&one.schedule, one.latency))
+            .map(|one| self.known.describe(&one.program, one.latency))
             .collect();
         // If all are measured, no prior is needed.
         let expected = match is_free {
@@ -456,7 +480,7 @@ impl<'a, B: Backend> Search<'a, B> {
                     progress(Step::Energy {
                         number: measured.len(),
                         of,
-                        schedule: &one.schedule,
+                        program: &one.program,
                     });
                     if let Err(why) = self.measure_one(one, progress) {
                         self.last_error = Some(why);
@@ -493,14 +517,14 @@ impl<'a, B: Backend> Search<'a, B> {
         one: &mut Timed<B::Candidate>,
         progress: &mut dyn FnMut(Step<'_>),
     ) -> Result<(), String> {
-        let subject = self.subject(one.schedule, one.point.kernel_hash);
+        let subject = self.subject(&one.program, one.point.kernel_hash);
         let measured = match self.energy_of(one) {
             Ok(Some(measured)) => measured,
             Ok(None) => return Ok(()),
             Err(BackendError::Rejected { reason, detail }) => {
                 one.failed = true;
                 self.note_rejected(&subject, reason, &detail, progress);
-                self.reject(one.schedule, reason, &detail, progress);
+                self.reject(&one.program, reason, &detail, progress);
                 return Ok(());
             }
             Err(error) => return Err(error.to_string()),
@@ -527,20 +551,20 @@ impl<'a, B: Backend> Search<'a, B> {
         (self.backend).energy(self.instance, candidate, one.latency, self.job.deadline)
     }
 
-    fn subject(&self, schedule: Schedule, kernel_hash: [u8; 32]) -> Subject {
+    fn subject(&self, program: &Program, kernel_hash: [u8; 32]) -> Subject {
         Subject {
             fingerprint: self.job.found.fingerprint,
             device: self.backend.device().key(),
             sizes: self.job.sizes.to_vec(),
-            program: schedule.into(),
+            program: program.clone(),
             kernel_hash,
         }
     }
 
     /// Lists a rejected candidate and reports it.
-    fn reject(&mut self, schedule: Schedule, reason: Reason, detail: &str, progress: &mut dyn FnMut(Step<'_>)) {
-        self.last_error = Some(format!("`{schedule}` rejected ({reason}): {detail}"));
-        let rejected = Rejected::new(schedule, reason, detail);
+    fn reject(&mut self, program: &Program, reason: Reason, detail: &str, progress: &mut dyn FnMut(Step<'_>)) {
+        self.last_error = Some(format!("`{program}` rejected ({reason}): {detail}"));
+        let rejected = Rejected::new(program, reason, detail);
         progress(Step::Rejected { rejected: &rejected });
         self.rejected.push(rejected);
     }

@@ -192,6 +192,7 @@ fn tune(backend: &mut Scripted, found: &Found, journal: Option<&Path>, time: Dur
         deadline: Instant::now() + time,
         limit: Instant::now() + AMPLE,
         journal,
+        stages: None,
     };
     search(backend, &job, &SETTINGS, &mut Memory::default(), &mut quiet)
 }
@@ -264,7 +265,7 @@ fn what_would_run_untuned_is_tried_early() {
         let untuned = tuning::untuned(checked, sizes);
         let near = estimate::near(checked, &untuned, sizes);
         let tuned = estimate::default(&Problem::new(checked, &found.specialisation, machine), sizes);
-        let untuned = estimate::default(&Problem::new(checked, &untuned, machine), &near);
+        let (_, untuned) = estimate::untuned(checked, &untuned, machine, &near);
         let like = most_like(
             &schedule::space(&Problem::new(checked, &found.specialisation, machine)),
             untuned,
@@ -277,11 +278,12 @@ fn what_would_run_untuned_is_tried_early() {
             deadline: Instant::now() + AMPLE,
             limit: Instant::now() + AMPLE,
             journal: None,
+            stages: None,
         };
         let mut tried = Vec::new();
         let mut note = |step: Step<'_>| {
-            if let Step::Candidate { schedule, .. } = step {
-                tried.push(*schedule);
+            if let Step::Candidate { program, .. } = step {
+                tried.extend(program.lone().copied());
             }
         };
         search(&mut backend, &job, &SETTINGS, &mut Memory::default(), &mut note).unwrap();
@@ -308,6 +310,7 @@ fn few_of_many_energies_are_measured_and_a_resumed_search_measures_the_same() {
             deadline: Instant::now() + AMPLE,
             limit: Instant::now() + AMPLE,
             journal,
+            stages: None,
         };
         let settings = Settings {
             objective: Objective::Energy { slack: 10.0 },
@@ -374,6 +377,7 @@ fn the_second_operator_of_a_run_starts_better_than_the_first() {
             deadline: Instant::now() + AMPLE,
             limit: Instant::now() + AMPLE,
             journal: None,
+            stages: None,
         };
         let settings = Settings {
             objective: Objective::Energy { slack: 10.0 },
@@ -709,6 +713,7 @@ fn the_emulated_device_tunes_every_family_and_says_that_it_simulates() {
                 deadline: Instant::now() + AMPLE,
                 limit: Instant::now() + AMPLE,
                 journal: None,
+                stages: None,
             };
             search(
                 &mut backend,
@@ -750,6 +755,7 @@ fn what_would_take_hours_to_emulate_is_refused_at_once() {
         deadline: Instant::now() + AMPLE,
         limit: Instant::now() + AMPLE,
         journal: None,
+        stages: None,
     };
     let begun = Instant::now();
     let why = search(&mut backend, &job, &SETTINGS, &mut Memory::default(), &mut |_: Step<
@@ -775,6 +781,7 @@ fn what_is_kept_is_told_and_what_is_not_too() {
             deadline: Instant::now() + AMPLE,
             limit: Instant::now() + AMPLE,
             journal,
+            stages: None,
         };
         let (mut measured, mut kept, mut lost) = (0, 0, 0);
         let mut tell = |step: Step<'_>| match step {
@@ -831,6 +838,7 @@ fn emulation_never_outlasts_its_limit() {
             deadline: begun + Duration::from_millis(share),
             limit: begun + Duration::from_millis(limit),
             journal: Some(&journal),
+            stages: None,
         };
         let outcome = search(&mut backend, &job, &SETTINGS, &mut Memory::default(), &mut quiet);
         println!("{limit} ms: {:?}", begun.elapsed());
@@ -865,6 +873,7 @@ fn what_would_not_fit_or_not_be_checked_in_time_is_not_emulated() {
             deadline: begun + AMPLE,
             limit: begun + AMPLE,
             journal: None,
+            stages: None,
         };
         let why = search(&mut backend, &job, &SETTINGS, &mut Memory::default(), &mut quiet).unwrap_err();
         assert!(why.contains(says), "{why}");

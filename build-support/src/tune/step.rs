@@ -1,11 +1,20 @@
 //! The steps of a tuner, for progress displays.
 
 use energy_kernel_compiler::record::Rejected;
-use energy_kernel_compiler::schedule::Schedule;
+use energy_kernel_compiler::schedule::Program;
 
 /// A step of a tuner.
 #[derive(Debug, Clone, Copy)]
 pub enum Step<'a> {
+    /// The tuner begins to tune a stage as an operator of its own.
+    Stage {
+        /// The stage's number, from 0.
+        number: usize,
+        /// The number of stages.
+        of: usize,
+    },
+    /// The tuner has tuned all stages and begins with the whole operator.
+    Whole,
     /// The tuner compiles, checks and times a candidate.
     Candidate {
         /// The candidate's number, from 0.
@@ -13,7 +22,7 @@ pub enum Step<'a> {
         /// The number of candidates.
         of: usize,
         /// The candidate.
-        schedule: &'a Schedule,
+        program: &'a Program,
     },
     /// The tuner measures a candidate's energy.
     Energy {
@@ -22,7 +31,7 @@ pub enum Step<'a> {
         /// The most measurements.
         of: usize,
         /// The candidate.
-        schedule: &'a Schedule,
+        program: &'a Program,
     },
     /// Candidates run in this process, where a fault of one ends the tuning of all.
     NoWorker {

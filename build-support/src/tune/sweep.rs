@@ -2,7 +2,7 @@
 
 use super::backend::Backend;
 use super::describe::{names, vector};
-use super::search::{Search, inputs_for};
+use super::search::{First, Search, inputs_for};
 use super::settings::Settings;
 use super::step::Step;
 use super::trace::{Recorded, RecordedProblem, Recorder};
@@ -38,19 +38,19 @@ pub fn sweep<B: Backend>(
     let problem = problem(job);
     let device = backend.device().clone();
     let inputs = inputs_for(backend, job, settings)?;
-    let mut search = Search::begin(backend, job, settings, &inputs)?;
+    let mut search = Search::begin(backend, job, settings, &inputs, First::default())?;
     let candidates = std::mem::take(&mut search.candidates);
     let mut swept = Swept::default();
-    for (number, &schedule) in candidates.iter().enumerate() {
+    for (number, program) in candidates.iter().enumerate() {
         let is_late = number > 0 && Instant::now() >= job.deadline;
         if is_late || swept.points - swept.known >= settings.most_measurements() {
             swept.left = candidates.len() - number;
             break;
         }
-        let Some(kernel) = search.compile(schedule, progress) else {
+        let Some(kernel) = search.compile(program, progress) else {
             continue;
         };
-        let text = schedule.to_string();
+        let text = program.to_string();
         if recorder.holds(&device, &problem, &text, &kernel) {
             swept.points += 1;
             swept.known += 1;
@@ -59,16 +59,16 @@ pub fn sweep<B: Backend>(
         progress(Step::Candidate {
             number,
             of: candidates.len(),
-            schedule: &schedule,
+            program,
         });
-        let Some(mut timed) = search.time_one(schedule, kernel, job.limit, progress)? else {
+        let Some(mut timed) = search.time_one(program, kernel, job.limit, progress)? else {
             continue;
         };
         search.measure_one(&mut timed, progress)?;
         if timed.failed {
             continue;
         }
-        let described = search.known.describe(&schedule, timed.point.latency.mean);
+        let described = search.known.describe(program, timed.point.latency.mean);
         let point = Recorded {
             schedule: text,
             kernel_hash: timed.point.kernel_hash,

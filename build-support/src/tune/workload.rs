@@ -4,19 +4,32 @@ use super::backend::{Instance, OutputIndex};
 use super::data::{Data, shape};
 use energy_kernel::tools::{Argument, Buffer, Operand, View};
 use energy_kernel::{Gpu, Result};
+use std::sync::Arc;
 
 /// One set of an operator's tensors on a device.
 pub(super) struct Workload {
-    inputs: Vec<Operand>,
+    inputs: Vec<Arc<Operand>>,
     outputs: Vec<Buffer>,
 }
 
 impl Workload {
     /// Copies the inputs to the device and allocates the outputs.
     pub(super) fn new(gpu: &Gpu, instance: Instance<'_>) -> Result<Workload> {
+        Workload::beside(None, gpu, instance)
+    }
+
+    /// Makes another set of tensors. The inputs that are in the L2 cache are those of the first set.
+    pub(super) fn beside(first: Option<&Workload>, gpu: &Gpu, instance: Instance<'_>) -> Result<Workload> {
         let op = instance.checked.op();
-        let inputs = op.inputs.iter().zip(instance.inputs);
-        let inputs = inputs.map(|(input, data)| Operand::new(gpu, input, &extents(&data.shape), &data.bytes));
+        let warm = |position: u32| {
+            let inputs = first.filter(|_| instance.warm_inputs.contains(&position));
+            inputs.and_then(|first| first.inputs.get(position as usize).cloned())
+        };
+        let inputs = (0..).zip(op.inputs.iter().zip(instance.inputs));
+        let inputs = inputs.map(|(position, (input, data))| match warm(position) {
+            Some(operand) => Ok(operand),
+            None => Operand::new(gpu, input, &extents(&data.shape), &data.bytes).map(Arc::new),
+        });
         let outputs = op.outputs.iter();
         let outputs =
             outputs.map(|output| Buffer::zeros(gpu, output.element, &extents(&shape(&output.dims, instance.sizes))));
@@ -33,7 +46,7 @@ impl Workload {
     }
 
     pub(super) fn arguments(&self) -> Vec<Argument<'_>> {
-        self.inputs.iter().map(Operand::argument).collect()
+        self.inputs.iter().map(|operand| operand.argument()).collect()
     }
 
     pub(super) fn views(&self) -> Vec<View<'_>> {
@@ -75,4 +88,38 @@ pub(super) fn pick(outputs: &[Data], indices: &[OutputIndex]) -> Vec<u64> {
         u64::from_le_bytes(word)
     };
     indices.iter().map(word).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::data::inputs;
+    use super::super::testing::operator;
+    use super::*;
+
+    #[test]
+    fn sets_share_the_inputs_that_are_in_the_cache_and_no_others() {
+        let found = operator(
+            "tune(N = 8)",
+            "fn add(x: Tensor<f32, (N,)>, y: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| x[[n]] + y[[n]] }",
+        );
+        let inputs = inputs(&found.checked, &[8], 1).unwrap();
+        let gpu = Gpu::emulated();
+        let instance = |warm_inputs| Instance {
+            checked: &found.checked,
+            specialisation: &found.specialisation,
+            sizes: &[8],
+            inputs: &inputs,
+            seed: 1,
+            warm_inputs,
+        };
+        let shared = |warm_inputs| {
+            let first = Workload::new(&gpu, instance(warm_inputs)).unwrap();
+            let second = Workload::beside(Some(&first), &gpu, instance(warm_inputs)).unwrap();
+            let pairs = first.inputs.iter().zip(&second.inputs);
+            pairs.map(|(a, b)| Arc::ptr_eq(a, b)).collect::<Vec<_>>()
+        };
+        assert_eq!(shared(&[]), [false, false]);
+        assert_eq!(shared(&[1]), [false, true]);
+        assert_eq!(shared(&[7]), [false, false]);
+    }
 }

@@ -32,7 +32,7 @@ fn the_example_measures_on_a_gpu() {
     assert_eq!(costs.len(), 6, "{text}");
     for (seconds, joules) in costs {
         // By the host's clock, so more where this machine is busy.
-        assert!((0.2..1.0).contains(&seconds), "{seconds} s\n{text}");
+        assert!((0.2..10.0).contains(&seconds), "{seconds} s\n{text}");
         let watts = joules / seconds;
         assert!((watts - 250.0).abs() < 25.0, "{watts} W\n{text}");
     }

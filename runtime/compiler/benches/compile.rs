@@ -1,5 +1,6 @@
 //! What an operator costs to compile: parsing and checking it (limit: 5 ms with the expansion), and emitting a kernel (limit: 1 ms); what
-//! a kernel's features cost, emission included (limit: 2 ms); and what a call with new sizes costs before that: the proof that
+//! a kernel's features cost, emission included (limit: 2 ms); what the choice of untuned programs costs: a millisecond for each schedule that is
+//! estimated, of which an operator with nothing to store has no more than before there were stages; and what a call with new sizes costs before that: the proof that
 //! its indices are in range (limit: 20 µs).
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -7,7 +8,7 @@ use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule::Schedule;
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Machine, Target};
-use energy_kernel_compiler::{features, lang, lower};
+use energy_kernel_compiler::{estimate, features, lang, lower, stages};
 use std::hint::black_box;
 
 const LINEAR: &str =
@@ -26,6 +27,11 @@ const CONV: &str =
 const ROPE: &str = "fn rope(x: Tensor<f16, (T, D)>, c: Tensor<f16, (T, D)>) -> Tensor<f16, (T, D)> {
     |t, d| if d < E { x[[t, d]] * c[[t, d]] - x[[t, d + E]] * c[[t, d + E]] }
            else { x[[t, d]] * c[[t, d]] + x[[t, d - E]] * c[[t, d - E]] }
+}";
+const LAYERS: &str =
+    "fn layers(x: Tensor<f16, (M, K)>, v: Tensor<f16, (J, K)>, w: Tensor<f16, (N, J)>) -> Tensor<f16, (M, N)> {
+    let hidden = |m, j| relu(sum(|k| x[[m, k]] * v[[j, k]])) as f16;
+    |m, n| sum(|j| hidden[[m, j]] * w[[n, j]])
 }";
 const UPSAMPLE: &str = "fn upsample(x: Tensor<f32, (H, W)>) -> Tensor<f32, (HO, WO)> {
     |h, w| x[[min(max((h - 1) / 2, 0), H - 1), min(max((w - 1) / 2, 0), W - 1)]]
@@ -91,6 +97,24 @@ fn benchmarks(criterion: &mut Criterion) {
                 )
                 .expect("legal")
             });
+        });
+    }
+    for (name, source, free) in [
+        ("linear_gelu", LINEAR, vec![256, 384, 1536]),
+        ("softmax", SOFTMAX, vec![4096, 4096]),
+        ("layers", LAYERS, vec![256, 1024, 1024, 1024]),
+    ] {
+        let operator = lang::parse("".parse().expect("tokens"), source.parse().expect("tokens")).expect("valid");
+        let checked = &operator.variants[0].checked;
+        let sizes = checked.derive(free).expect("the sizes are valid");
+        let specialisation = Specialisation::like(&sizes);
+        let machine = Machine::like(Target::Sm90);
+        let problem = || Problem::new(black_box(checked), &specialisation, machine);
+        criterion.bench_function(&format!("choose {name}"), |bencher| {
+            bencher.iter(|| stages::untuned(black_box(checked), &specialisation, machine, &sizes));
+        });
+        criterion.bench_function(&format!("choose {name}, one stage"), |bencher| {
+            bencher.iter(|| estimate::default(&problem(), &sizes));
         });
     }
     for (name, attribute, source, free) in [

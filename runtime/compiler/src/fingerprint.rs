@@ -7,6 +7,7 @@ use crate::check::Checked;
 use crate::ir::Op;
 use crate::record::Fingerprint;
 use crate::record::encoding::{self, Document, EncodeError, Invalid, Validate};
+use crate::stages::StageOp;
 use sha2::{Digest, Sha256};
 
 /// The hash's prefix: the versions of space and format of the first published records. It never
@@ -23,6 +24,21 @@ pub fn of(checked: &Checked) -> Result<Fingerprint, EncodeError> {
     let mut hasher = Sha256::new();
     hasher.update(SPACE.to_le_bytes());
     hasher.update(bytes);
+    Ok(Fingerprint(hasher.finalize().into()))
+}
+
+/// Returns the fingerprint of a stage of a program. It depends on the stage's operator and on which inputs earlier stages stored: those are still in
+/// the L2 cache when the stage starts. It is never the fingerprint of an operator.
+///
+/// # Errors
+/// The operator is too large to encode.
+pub fn of_stage(stage: &StageOp) -> Result<Fingerprint, EncodeError> {
+    let mut hasher = Sha256::new();
+    hasher.update(of(&stage.checked)?.0);
+    stage
+        .stored_inputs()
+        .iter()
+        .for_each(|input| hasher.update(input.to_le_bytes()));
     Ok(Fingerprint(hasher.finalize().into()))
 }
 

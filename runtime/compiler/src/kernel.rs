@@ -59,16 +59,16 @@ pub enum ParameterValue {
 }
 
 /// Device memory of a program's own. Launches of one stream run one after the other and share it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct Scratch {
-    /// The position of the launch whose grid determines its size.
+    /// The position of the launch that writes it. The launch's grid determines the size of split-K memory.
     pub launch: u32,
     /// Its use.
     pub content: ScratchContent,
 }
 
 /// The use of scratch memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Encode, Decode)]
 pub enum ScratchContent {
     /// Split-K partial sums. Any content before a launch; the address is a multiple of 16.
     Partials {
@@ -80,17 +80,32 @@ pub enum ScratchContent {
         /// Blocks that share a counter.
         blocks: u32,
     },
+    /// A tensor that one stage writes and later ones read. Any content before the first launch; the address is a multiple of 16.
+    Tensor {
+        /// Its elements, by a formula over the operator's sizes.
+        elements: SizeExpr,
+        /// Bytes of an element.
+        element_bytes: u32,
+    },
 }
 
-/// The most bytes of scratch memory that a program may need.
-const MOST_SCRATCH: u64 = 256 << 20;
+/// The most bytes of workspace of a call, unless the caller sets another limit.
+pub const MOST_WORKSPACE: u64 = 256 << 20;
 
-/// A program needs more scratch memory than the limit.
+/// The alignment of each scratch memory in a workspace, in bytes.
+pub const SCRATCH_ALIGNMENT: u64 = 256;
+
+/// The most elements of a stored tensor, so that stages index it with 32 bits.
+const MOST_ELEMENTS: u64 = (1 << 31) - (1 << 14);
+
+/// A program needs more workspace than the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it needs {bytes} bytes of split-K workspace at these sizes; at most {MOST_SCRATCH} are kept")]
+#[error("it needs {bytes} bytes of workspace at these sizes; at most {most} are kept")]
 pub struct TooMuchScratch {
     /// The bytes it needs.
     pub bytes: u64,
+    /// The most that are kept.
+    pub most: u64,
 }
 
 /// A kernel's blocks exceed a machine's limits.
@@ -126,18 +141,28 @@ impl Kernel {
         self.launches.iter().map(|launch| launch.grid(sizes)).collect()
     }
 
-    /// The bytes of each scratch memory for these grids.
+    /// The bytes of each scratch memory for these grids and sizes (in the order of [`Op::sizes`](crate::ir::Op::sizes)).
     ///
     /// # Errors
-    /// All of them need more than 256 MiB.
-    pub fn scratch_bytes(&self, grids: &[[u32; 3]]) -> Result<SmallVec<[u64; 4]>, TooMuchScratch> {
+    /// All of them, each at a multiple of [`SCRATCH_ALIGNMENT`], need more than `most` bytes, or a stored tensor needs 64-bit indices.
+    pub fn scratch_bytes(
+        &self,
+        grids: &[[u32; 3]],
+        sizes: &[u64],
+        most: u64,
+    ) -> Result<SmallVec<[u64; 4]>, TooMuchScratch> {
         let blocks = |scratch: &Scratch| {
             let grid = grids.get(scratch.launch as usize).copied().unwrap_or_default();
             grid.into_iter().map(u64::from).product::<u64>()
         };
-        let each: SmallVec<[u64; 4]> = self.scratch.iter().map(|own| own.content.bytes(blocks(own))).collect();
-        match each.iter().copied().fold(0, u64::saturating_add) {
-            bytes if bytes > MOST_SCRATCH => Err(TooMuchScratch { bytes }),
+        let each: SmallVec<[u64; 4]> = (self.scratch.iter())
+            .map(|own| own.content.bytes(blocks(own), sizes))
+            .collect();
+        let aligned = each
+            .iter()
+            .map(|bytes| bytes.checked_next_multiple_of(SCRATCH_ALIGNMENT).unwrap_or(u64::MAX));
+        match aligned.fold(0, u64::saturating_add) {
+            bytes if bytes > most || bytes == u64::MAX => Err(TooMuchScratch { bytes, most }),
             _ => Ok(each),
         }
     }
@@ -152,18 +177,29 @@ impl Kernel {
 }
 
 impl ScratchContent {
-    /// The bytes for a launch of so many blocks.
-    pub fn bytes(self, blocks: u64) -> u64 {
+    /// The bytes for a launch of so many blocks at these sizes; `u64::MAX` if they are beyond any limit.
+    pub fn bytes(&self, blocks: u64, sizes: &[u64]) -> u64 {
         match self {
-            ScratchContent::Partials { block_bytes } => blocks.saturating_mul(block_bytes.into()),
+            ScratchContent::Partials { block_bytes } => blocks.saturating_mul(u64::from(*block_bytes)),
             ScratchContent::Arrivals { blocks: sharing } => {
-                blocks.div_ceil(u64::from(sharing.max(1))).saturating_mul(4)
+                blocks.div_ceil(u64::from((*sharing).max(1))).saturating_mul(4)
             }
+            ScratchContent::Tensor {
+                elements,
+                element_bytes,
+            } => match elements
+                .evaluate(sizes)
+                .ok()
+                .and_then(|elements| u64::try_from(elements).ok())
+            {
+                Some(elements) if elements < MOST_ELEMENTS => elements.saturating_mul(u64::from(*element_bytes)),
+                _ => u64::MAX,
+            },
         }
     }
 
     /// `true` if it must be 0 before a launch, and is 0 after it.
-    pub const fn is_zeroed(self) -> bool {
+    pub const fn is_zeroed(&self) -> bool {
         matches!(self, ScratchContent::Arrivals { .. })
     }
 }

@@ -15,9 +15,11 @@
 //!   specialisation, target and schedule give the same bytes. ([`mod@file`] is for the other crates.)
 //! - Nothing here panics on any input; what cannot be done is a typed error.
 
+mod affine;
 pub mod bind;
 pub mod check;
 pub mod datasheet;
+mod distinct;
 pub mod element;
 pub mod estimate;
 pub(crate) mod families;
@@ -35,8 +37,11 @@ pub mod ptx;
 pub mod record;
 pub mod reference;
 pub mod repeated;
+pub mod roofline;
 pub mod schedule;
 pub mod size;
+pub mod slow;
+pub mod stages;
 pub mod target;
 #[cfg(feature = "testing")]
 #[doc(hidden)]

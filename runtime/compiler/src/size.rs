@@ -156,6 +156,15 @@ impl SizeExpr {
         }
     }
 
+    /// Returns the formula over other sizes.
+    pub(crate) fn with_sizes(&self, of: &impl Fn(SizeId) -> SizeId) -> SizeExpr {
+        match self {
+            SizeExpr::Const(value) => SizeExpr::Const(*value),
+            SizeExpr::Size(id) => SizeExpr::Size(of(*id)),
+            SizeExpr::Binary(op, a, b) => SizeExpr::Binary(*op, Box::new(a.with_sizes(of)), Box::new(b.with_sizes(of))),
+        }
+    }
+
     fn postfix(&self, list: &mut Vec<Postfix>) {
         match self {
             SizeExpr::Const(value) => list.push(Postfix::Const(*value)),
@@ -273,6 +282,13 @@ pub enum Extent {
         /// 1, 2, 4, 8 or 16.
         multiple_of: u32,
     },
+    /// Such an argument with a largest value.
+    AtMost {
+        /// 1, 2, 4, 8 or 16.
+        multiple_of: u32,
+        /// The largest value.
+        most: u64,
+    },
 }
 
 impl Extent {
@@ -292,6 +308,14 @@ impl Extent {
     pub fn fixed(self) -> Option<u64> {
         match self {
             Extent::Fixed(value) => Some(value),
+            Extent::Any { .. } | Extent::AtMost { .. } => None,
+        }
+    }
+
+    /// Returns the largest accepted value. `None` if there is none.
+    pub fn most(self) -> Option<u64> {
+        match self {
+            Extent::Fixed(most) | Extent::AtMost { most, .. } => Some(most),
             Extent::Any { .. } => None,
         }
     }
@@ -300,7 +324,7 @@ impl Extent {
     pub fn multiple_of(self) -> u32 {
         match self {
             Extent::Fixed(value) => Extent::alignment(value),
-            Extent::Any { multiple_of } => multiple_of,
+            Extent::Any { multiple_of } | Extent::AtMost { multiple_of, .. } => multiple_of,
         }
     }
 
@@ -309,6 +333,7 @@ impl Extent {
         match self {
             Extent::Fixed(fixed) => fixed == value,
             Extent::Any { multiple_of } => value.is_multiple_of(u64::from(multiple_of)),
+            Extent::AtMost { multiple_of, most } => value <= most && value.is_multiple_of(u64::from(multiple_of)),
         }
     }
 }

@@ -104,8 +104,8 @@ fn a_function_and_a_module_of_the_same_name() {
     assert_eq!(module.ident, "linear");
     assert_eq!(text(&module.vis), "pub(crate)");
     assert_eq!(names(module), ["KERNEL"]);
-    assert_eq!(functions(module), ["into", "prepare", "plan", "reference"]);
-    assert!(text(module).contains("pubuseself::functions::{into,plan,prepare,reference};"));
+    assert_eq!(functions(module), ["into", "prepare", "plan", "workspace", "reference"]);
+    assert!(text(module).contains("pubuseself::functions::{into,plan,prepare,reference,workspace};"));
     assert!(!text(&file).contains("compile_error"));
 }
 
@@ -168,7 +168,10 @@ fn an_error_leaves_items_of_the_same_types() {
     let (right, wrong) = (expanded("", LINEAR), expanded("", &wrong));
     assert!(text(&wrong).contains("compile_error!"));
     assert_eq!(function(&wrong).sig, function(&right).sig);
-    assert_eq!(functions(module(&wrong)), ["into", "prepare", "plan", "reference"]);
+    assert_eq!(
+        functions(module(&wrong)),
+        ["into", "prepare", "plan", "workspace", "reference"]
+    );
     assert!(text(module(&wrong)).contains("::core::unreachable!()"));
     // The items are there even if the attribute cannot be parsed.
     let unreadable = expanded("tune(M = )", LINEAR);

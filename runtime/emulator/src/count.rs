@@ -167,6 +167,9 @@ counts! {
     /// 32-byte sectors that each load request touches, summed over requests. Bytes ÷ (32 × sectors) tells how well the
     /// loads are coalesced.
     global_load_sectors,
+    /// The part of `global_load_sectors` that comes from L2: sectors that the block did not touch shortly before, and all of copies that
+    /// bypass L1. An assumption about caches; see the features of the compiler, which count alike.
+    l2_load_sectors,
     /// 32-byte sectors that each store request touches, summed over requests.
     global_store_sectors,
     /// Bytes that atomic operations on global memory touch.

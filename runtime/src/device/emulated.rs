@@ -94,14 +94,16 @@ impl Emulated {
         mut zeroed: impl Iterator<Item = &'s Allocation>,
     ) -> Result<()> {
         let _stream = locked(&self.stream);
-        let ended = launches.iter().try_for_each(|launch| self.execute(module, launch));
+        let ended =
+            (launches.iter().enumerate()).try_for_each(|(number, launch)| self.execute(module, launch, number > 0));
         if let Err(Error::Emulator { .. }) = ended {
             zeroed.try_for_each(Allocation::clear)?;
         }
         ended
     }
 
-    fn execute(&self, module: &Module, bound: &BoundLaunch<'_>) -> Result<()> {
+    /// Runs a launch. `follows` is `true` if another launch of the same call came before.
+    fn execute(&self, module: &Module, bound: &BoundLaunch<'_>, follows: bool) -> Result<()> {
         let arguments: Vec<energy_kernel_emulator::Argument> = (bound.arguments.to_bytes())
             .map(energy_kernel_emulator::Argument::Bytes)
             .collect();
@@ -149,7 +151,11 @@ impl Emulated {
                 live_registers,
                 dynamic_shared: *dynamic_shared,
             };
-            let simulated = Simulated::of(self.options.profile, &report.counts, config);
+            let profile = self.options.profile;
+            let mut simulated = Simulated::of(profile, &report.counts, config);
+            if follows {
+                simulated = simulated.after_another(profile);
+            }
             let mut tally = locked(&self.tally);
             tally.latency_s += simulated.latency_s;
             tally.energy_j += simulated.energy_j;

@@ -42,6 +42,15 @@ impl Device {
         }
     }
 
+    /// `true` if the stream is being captured into a graph that is not recorded by [`record`](cuda::Cuda::record).
+    pub fn is_captured_by_caller(&self) -> Result<bool> {
+        match self {
+            Device::Cuda(cuda) => cuda.is_captured_by_caller(),
+            #[cfg(feature = "emulator")]
+            Device::Emulated(_) => Ok(false),
+        }
+    }
+
     /// Allocates memory without initialising it.
     pub fn allocate(&self, bytes: u64) -> Result<Storage> {
         match self {
@@ -90,8 +99,8 @@ impl Device {
 
     /// Queues the launches of a module in order, after all earlier work on the memory they use.
     ///
-    /// `operator` names them in errors. `storages` holds the tensors; `zeroed` the workspace that the launches leave at 0 unless one of
-    /// them is interrupted.
+    /// `operator` names them in errors. `storages` holds the tensors and the workspace; `zeroed` the part of the workspace that the launches
+    /// leave at 0 unless one of them is interrupted.
     #[cfg_attr(not(feature = "emulator"), expect(unused_variables))]
     pub fn launch<'s>(
         &self,

@@ -46,6 +46,18 @@ impl Simulated {
             counts: *counts,
         }
     }
+
+    /// The costs of a launch that follows another one of its program: the gap between them takes the place of a launch.
+    #[must_use]
+    pub fn after_another(self, profile: Profile) -> Simulated {
+        let sheet = profile.datasheet();
+        let saved = sheet.launch_s - sheet.gap_s;
+        Simulated {
+            latency_s: self.latency_s - saved,
+            energy_j: self.energy_j - sheet.constant_w * saved,
+            ..self
+        }
+    }
 }
 
 /// The work of a launch with these counted events.
@@ -97,9 +109,10 @@ fn work(sheet: &Datasheet, counts: &Counts, config: LaunchConfig) -> Work {
         matrix_flops: sum(&[counts.matrix_f16_flops]),
         shared_passes: sum(&[counts.shared_transactions]),
         shared_bytes: sum(&[counts.shared_load_bytes, counts.shared_store_bytes]),
+        l1_clocks: Work::l1_clocks(sum(&[counts.global_load_sectors]), sum(&[counts.global_load_bytes])),
         l2_bytes: 32.0
             * sum(&[
-                counts.global_load_sectors,
+                counts.l2_load_sectors,
                 counts.global_store_sectors,
                 counts.global_atomic_sectors,
             ]),
@@ -144,7 +157,9 @@ mod tests {
             },
             global_load_requests: requests,
             global_store_requests: requests,
+            global_load_bytes: bytes,
             global_load_sectors: bytes / 32,
+            l2_load_sectors: bytes / 32,
             global_store_sectors: bytes / 32,
             dram_read_bytes: bytes,
             dram_write_bytes: bytes,
@@ -178,5 +193,8 @@ mod tests {
         let sheet = Profile::Ampere.datasheet();
         assert_eq!(nothing.latency_s, sheet.launch_s);
         assert!((nothing.energy_j - sheet.constant_w * sheet.launch_s).abs() < 1e-12);
+        let later = nothing.after_another(Profile::Ampere);
+        assert!((later.latency_s - sheet.gap_s).abs() < 1e-15);
+        assert!((later.energy_j - sheet.constant_w * sheet.gap_s).abs() < 1e-12);
     }
 }

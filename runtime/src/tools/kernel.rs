@@ -5,6 +5,7 @@ use crate::bound::BoundKernel;
 use crate::device::LoadedModule;
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
+use crate::workspace::Memory;
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::kernel::Kernel;
 use std::sync::Arc;
@@ -147,14 +148,18 @@ impl Prepared<'_> {
     /// An error of the driver; a finding of the sanitizer on an emulated GPU.
     pub fn launch(&self) -> Result<()> {
         let operator = self.kernel.entry();
-        let launches = self.bound.launches(operator, &self.inputs, &self.outputs)?;
+        let gpu = &self.kernel.gpu;
+        let memory = self.bound.lock(gpu.workspace(), operator)?;
+        let memory = memory.as_deref();
+        let launches = (self.bound).launches(operator, &self.inputs, &self.outputs, memory)?;
         if launches.is_empty() {
             return Ok(());
         }
         let inputs = self.inputs.iter().filter_map(Argument::view);
-        let storages = inputs.chain(&self.outputs).map(View::storage);
-        let device = self.kernel.gpu.device();
-        device.launch(operator, &self.kernel.module, &launches, self.bound.zeroed(), storages)
+        let tensors = inputs.chain(&self.outputs).map(View::storage);
+        let storages = tensors.chain(memory.into_iter().flat_map(Memory::storages));
+        let zeroed = memory.into_iter().flat_map(Memory::zeroed);
+        (gpu.device()).launch(operator, &self.kernel.module, &launches, zeroed, storages)
     }
 }
 

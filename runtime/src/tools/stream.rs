@@ -16,7 +16,7 @@ const LONGEST_POLL: Duration = Duration::from_millis(5);
 pub struct Graph {
     graph: crate::device::cuda::Graph,
     // Keeps the workspace of the launches.
-    _gpu: Gpu,
+    gpu: Gpu,
 }
 
 /// A point in a GPU's stream.
@@ -119,7 +119,7 @@ impl Gpu {
         match self.device() {
             Device::Cuda(cuda) => Ok(Graph {
                 graph: cuda.record(work)?,
-                _gpu: self.clone(),
+                gpu: self.clone(),
             }),
             #[cfg(feature = "emulator")]
             Device::Emulated(_) => Err(Error::WrongKind {
@@ -154,6 +154,8 @@ impl Graph {
     /// # Errors
     /// An error of the driver.
     pub fn launch(&self) -> Result<()> {
+        // The graph's launches must not come between those of a call that uses the same workspace.
+        let _memory = self.gpu.workspace().lock();
         self.graph.launch()
     }
 }

@@ -3,6 +3,7 @@
 mod models;
 mod random;
 mod reality;
+mod roofline;
 mod runs;
 mod simulated;
 mod space;
@@ -31,8 +32,10 @@ fn main() -> ExitCode {
         ["simulated"] => simulated("hopper"),
         ["simulated", profile] => simulated(profile),
         ["ablation", trace] => ablation(Path::new(trace)),
+        ["roofline"] => roofline::table("H100"),
+        ["roofline", device] => roofline::table(device),
         _ => Err(
-            "usage: energy-kernel-bench traces TRACE [PART OF A SPACE'S NAME] | sweeps TRACE [MAPPING [TRUE ENERGY]] | ablation TRACE | reality | simulated [PROFILE]"
+            "usage: energy-kernel-bench traces TRACE [PART OF A SPACE'S NAME] | sweeps TRACE [MAPPING [TRUE ENERGY]] | ablation TRACE | reality | simulated [PROFILE] | roofline [DEVICE]"
                 .to_owned(),
         ),
     };

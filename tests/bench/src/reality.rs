@@ -283,6 +283,8 @@ fn work(row: &Row<'_>) -> Result<Work, String> {
         matrix_flops: number("matrix_flops")?,
         shared_passes: number("shared_transactions")?,
         shared_bytes: sum(&["shared_load_bytes", "shared_store_bytes"])?,
+        l1_clocks: Work::l1_clocks(sectors, number("global_load_bytes")?),
+        // The counts do not tell what L1 served.
         l2_bytes: 32.0 * (sectors + sum(&["global_store_sectors", "global_atomic_sectors"])?),
         dram_read_bytes,
         wave_read_bytes: grid.wave_bytes(at_once).min(32.0 * sectors),

@@ -125,7 +125,8 @@ pub fn pairs(profile: Profile) -> Result<Vec<Pair>, String> {
             for features in candidates(checked, &sizes, machine(profile), &mut random) {
                 let (sheet, work) = (profile.datasheet(), Work::of(&features));
                 let energy = Energy::of(&sheet, &work, toggling * (0.01 * random.normal()).exp());
-                pair.kernels.push(described(Some(&features), work.seconds(&sheet)));
+                pair.kernels
+                    .push(described(std::slice::from_ref(&features), work.seconds(&sheet)));
                 pair.truth.push(energy.joules());
                 pair.knowable.push(Energy::of(&sheet, &work, toggling).joules());
                 pair.counted.push(energy.counted / (energy.constant + energy.counted));

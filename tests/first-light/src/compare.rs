@@ -111,6 +111,7 @@ fn measure(
         sizes: &sizes,
         inputs: &inputs,
         seed: 0,
+        warm_inputs: &[],
     };
     let machine = backend.machine();
     backend.begin(instance, end)?;

@@ -18,7 +18,7 @@
 //! `capability` and `schedule` are required.
 
 use energy_kernel_compiler::check::Checked;
-use energy_kernel_compiler::kernel::{Kernel, Parameter, ParameterValue};
+use energy_kernel_compiler::kernel::{Kernel, MOST_WORKSPACE, Parameter, ParameterValue};
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule::Program;
@@ -164,7 +164,9 @@ impl Compiled {
                 parameters.join(", ")
             );
         }
-        let scratch = kernel.scratch_bytes(&grids).expect("cases are small");
+        let scratch = kernel
+            .scratch_bytes(&grids, sizes, MOST_WORKSPACE)
+            .expect("cases are small");
         for (number, (own, bytes)) in kernel.scratch.iter().zip(scratch).enumerate() {
             let zeroed = if own.content.is_zeroed() { ", zeroed" } else { "" };
             let _ = writeln!(text, "scratch {number}: {bytes} bytes{zeroed}");

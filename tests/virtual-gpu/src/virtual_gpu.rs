@@ -134,7 +134,7 @@ impl Virtual {
     /// # Panics
     /// The test does not exist, or the process cannot be started.
     pub fn run(&self, name: &str) -> Run {
-        let run = self.finish(&mut self.test(name), Duration::from_secs(120));
+        let run = self.finish(&mut self.test(name), Duration::from_secs(240));
         assert!(!run.text.contains("running 0 tests"), "there is no test `{name}`");
         run
     }

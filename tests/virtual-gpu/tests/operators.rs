@@ -80,7 +80,10 @@ fn the_validation_set_runs_on_every_capability() {
         let inputs = random_inputs(checked, &sizes, &mut random);
         let problem = Instance::new(&gpu, checked, sizes, inputs).unwrap();
         let told = |error: Error| panic!("{name} at {:?}: {error}", problem.sizes());
-        call(&problem, &gpu).unwrap_or_else(told);
+        // Each operator is called on three capabilities.
+        if (number + place).is_multiple_of(2) {
+            call(&problem, &gpu).unwrap_or_else(told);
+        }
         // Each capability has a part of the set.
         if number % PROFILES.len() == place {
             each_family(&problem, &gpu, &PROFILES[place], &mut random).unwrap_or_else(told);

@@ -21,7 +21,7 @@ use energy_kernel_build::{Bucket, Lock, buckets, missing, unmeasured};
 use energy_kernel_compiler::record::{CacheMode, DeviceClass};
 use miette::miette;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
     if !options.slack.is_finite() || options.slack < 0.0 {
@@ -117,6 +117,7 @@ pub fn tune(arguments: &Arguments, options: &Tune) -> Outcome {
         journal: journal(options),
         replace,
         modified: None,
+        begun: SystemTime::now(),
     };
     queue::run(&jobs, end, &mut work, &mut report);
     progress.end();

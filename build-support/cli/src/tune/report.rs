@@ -1,11 +1,12 @@
 //! Reports the progress and the results of a tuning.
 
-use crate::output::{plain, rejected};
+use crate::output::{self, plain, rejected};
 use crate::package::Package;
 use crate::progress::Progress;
 use crate::quantity::{count, joules, seconds};
 use energy_kernel_build::cache::Place;
 use energy_kernel_build::queue::{Ended, Observer};
+use energy_kernel_build::slow::Judged;
 use energy_kernel_build::{Bucket, cache_file, names};
 use energy_kernel_compiler::record::{Advantage, CacheFile, DeviceClass, Objective, Record, Rejected};
 use serde_json::Value;
@@ -40,9 +41,20 @@ impl Observer<Record> for TuningReport<'_> {
                 .suspend(|| complain!("warning: {} ({named}): {text}", found.name));
         };
         if let Ended::Stored(record) | Ended::NotStored(record, _) = &ended {
+            let judged = Judged {
+                found,
+                sizes,
+                device: self.device,
+                record: Some(record),
+            };
+            let slow = judged.slow();
             self.results.push(serde_json::json!({
                 "operator": found.name, "sizes": named, "rejected": rejected(&record.rejected),
+                "slow": slow.as_ref().map(output::slow),
             }));
+            if let Some(slow) = slow {
+                warn(slow.to_string());
+            }
         }
         match ended {
             Ended::Failed(why) => {

@@ -1,6 +1,6 @@
 //! `report`.
 
-use crate::common::{call, package, text};
+use crate::common::{call, json, package, text};
 use std::fs;
 
 #[test]
@@ -38,4 +38,40 @@ fn a_report_is_one_file_that_needs_nothing_else() {
     assert!(call(&folder, &["report", "--output", "r.html"]).status.success());
     let html = fs::read_to_string(folder.join("r.html")).unwrap();
     assert!(html.matches("<svg").count() == 1 && html.contains("other kernels than were measured"));
+}
+
+#[test]
+fn a_report_lists_operators_far_from_their_roofline() {
+    let (_root, folder) = package();
+    let source = "
+        #[energy_kernel(dims(TAPS = 7), tune(B = 8, C = 96, H = 56, W = 56))]
+        fn depthwise(x: Tensor<f16, (B, C, H, W)>, w: Tensor<f16, (C, TAPS, TAPS)>) -> Tensor<f16, (B, C, H, W)> {
+            |b, c, h, v| sum(|r, s| x.or(0.0)[[b, c, h + r - 3, v + s - 3]] * w[[c, r, s]])
+        }
+        #[energy_kernel(tune(N = 16777216))]
+        fn copy(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| x[[n]] }
+    ";
+    fs::write(folder.join("src/lib.rs"), source).unwrap();
+    let said = json(&call(&folder, &["report", "--output", "r.html", "--json"]));
+    let slow = said["slow"].as_array().unwrap();
+    assert!(
+        slow.len() == 1
+            && slow[0]["operator"] == "depthwise"
+            && slow[0]["device"] == "H100"
+            && slow[0]["tuned"] == false,
+        "{said}"
+    );
+    let verdict = &slow[0]["slow"];
+    let seconds = |name: &str| verdict[name].as_f64().unwrap();
+    assert!(
+        seconds("estimate_seconds") > 4.0 * seconds("roofline_seconds"),
+        "{said}"
+    );
+    let html = fs::read_to_string(folder.join("r.html")).unwrap();
+    let listed = html.split("<h2>Far from the roofline</h2>").nth(1).unwrap();
+    let listed = listed.split("</ul>").next().unwrap();
+    assert!(
+        listed.contains("depthwise (B = 8") && !listed.contains("copy (N"),
+        "{html}"
+    );
 }

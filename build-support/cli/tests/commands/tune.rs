@@ -53,6 +53,29 @@ fn tuning_on_the_emulated_device_is_shown() {
     assert!(other.status.code() == Some(1) && text(&other.stderr).contains("total"));
 }
 
+#[test]
+fn a_result_far_from_its_roofline_is_a_warning() {
+    let (_root, folder) = package();
+    let source = "
+        #[energy_kernel(tune(N = 8192))]
+        fn running(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| sum(|m| if m <= n { x[[m]] } else { 0.0 }) }
+        #[energy_kernel(tune(N = 1024))]
+        fn copy(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| x[[n]] }
+    ";
+    fs::write(folder.join("src/lib.rs"), source).unwrap();
+    let tuned = call(&folder, &["tune", "--emulated", "--candidates", "1", "--json"]);
+    let said = text(&tuned.stderr);
+    assert_eq!(said.matches(" times its roofline by the estimate").count(), 1, "{said}");
+    assert!(said.contains("warning: running (N = 8192): "), "{said}");
+    let results = json(&tuned)["results"].clone();
+    let slow = |name: &str| {
+        let mut all = results.as_array().into_iter().flatten();
+        all.find(|result| result["operator"] == name)
+            .map(|result| !result["slow"].is_null())
+    };
+    assert_eq!((slow("running"), slow("copy")), (Some(true), Some(false)), "{results}");
+}
+
 /// A tuning that is killed at any time leaves complete files, and the next one resumes.
 #[test]
 fn a_tuning_that_was_killed_goes_on() {
@@ -151,17 +174,14 @@ fn what_is_too_large_for_the_device_is_said_before() {
 }
 
 /// An operator whose fastest kernel does not need the least energy, on the emulated device.
-const NORM: &str = "#[energy_kernel(tune(R = 64, C = [512, 768, 1024]))]
-    fn norm(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R, C)> {
-        let squares = |r| sum(|c| x[[r, c]] * x[[r, c]]);
-        |r, c| x[[r, c]] * rsqrt(squares[[r]])
-    }";
+const TRANSPOSE: &str = "#[energy_kernel(tune(R = 512, C = [384, 640, 768]))]
+    fn transpose(x: Tensor<f32, (R, C)>) -> Tensor<f32, (C, R)> { |c, r| x[[r, c]] }";
 
 /// Another objective chooses another kernel from the same measurements.
 #[test]
 fn the_objective_decides_what_is_chosen() {
     let (_root, folder) = package();
-    fs::write(folder.join("src/lib.rs"), NORM).unwrap();
+    fs::write(folder.join("src/lib.rs"), TRANSPOSE).unwrap();
     let sweep = ["tune", "--emulated", "--candidates", "24", "--sweep", "trace.jsonl"];
     assert!(call(&folder, &sweep).status.success());
     let mut schedules = Vec::new();
@@ -185,8 +205,8 @@ fn the_objective_decides_what_is_chosen() {
             }
         };
         let mut chosen = Vec::new();
-        for columns in [512, 768, 1024] {
-            let sizes = format!("R = 64, C = {columns}");
+        for columns in [384, 640, 768] {
+            let sizes = format!("R = 512, C = {columns}");
             let line = said.lines().find(|line| line.contains(&format!("({sizes})"))).unwrap();
             let points = shown.as_array().unwrap().iter();
             let front = points.filter(|point| point["sizes"] == sizes.as_str());
@@ -207,7 +227,7 @@ fn the_objective_decides_what_is_chosen() {
 #[test]
 fn a_confirmation_compares_the_chosen_with_the_fastest() {
     let (_root, folder) = package();
-    fs::write(folder.join("src/lib.rs"), NORM).unwrap();
+    fs::write(folder.join("src/lib.rs"), TRANSPOSE).unwrap();
     let words = [
         "tune",
         "--emulated",

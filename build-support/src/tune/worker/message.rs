@@ -35,6 +35,8 @@ pub(super) enum Request {
         sizes: Vec<u64>,
         /// The seed of the inputs.
         seed: u64,
+        /// The positions of inputs that are in the L2 cache.
+        warm_inputs: Vec<u32>,
         /// The time left.
         time: Left,
     },

@@ -260,6 +260,7 @@ impl Backend for Remote {
             specialisation: instance.specialisation.clone(),
             sizes: instance.sizes.to_vec(),
             seed: instance.seed,
+            warm_inputs: instance.warm_inputs.to_vec(),
             time: Left::until(deadline),
         };
         self.begun = None;

@@ -78,10 +78,17 @@ struct Owned {
     sizes: Vec<u64>,
     inputs: Vec<Data>,
     seed: u64,
+    warm_inputs: Vec<u32>,
 }
 
 impl Owned {
-    fn new(op: Op, specialisation: Specialisation, sizes: Vec<u64>, seed: u64) -> Result<Owned, BackendError> {
+    fn new(
+        op: Op,
+        specialisation: Specialisation,
+        sizes: Vec<u64>,
+        seed: u64,
+        warm_inputs: Vec<u32>,
+    ) -> Result<Owned, BackendError> {
         let unfit = |why: String| BackendError::Unfit(why);
         let checked = Checked::new(op).map_err(|_| unfit("the operator is invalid".to_owned()))?;
         checked.verify(&sizes).map_err(|error| unfit(error.to_string()))?;
@@ -92,6 +99,7 @@ impl Owned {
             sizes,
             inputs,
             seed,
+            warm_inputs,
         })
     }
 
@@ -102,6 +110,7 @@ impl Owned {
             sizes: &self.sizes,
             inputs: &self.inputs,
             seed: self.seed,
+            warm_inputs: &self.warm_inputs,
         }
     }
 }
@@ -149,11 +158,12 @@ impl<B: Opens> Served<B> {
                 specialisation,
                 sizes,
                 seed,
+                warm_inputs,
                 time,
             } => {
                 candidates.clear();
                 *instance = None;
-                let begun = Owned::new(op, specialisation, sizes, seed).and_then(|owned| {
+                let begun = Owned::new(op, specialisation, sizes, seed, warm_inputs).and_then(|owned| {
                     backend.begin(owned.instance(), time.deadline())?;
                     *instance = Some(owned);
                     Ok(())

@@ -175,6 +175,7 @@ fn tune<M: Backend>(backend: &mut M, seconds: u64, journal: Option<&Path>) -> Re
         deadline: Instant::now() + Duration::from_secs(seconds),
         limit: Instant::now() + Duration::from_secs(seconds),
         journal,
+        stages: None,
     };
     let settings = Settings {
         objective: Objective::Energy { slack: 100.0 },
@@ -314,6 +315,7 @@ fn no_worker_outlives_its_parent() {
             specialisation: found.specialisation.clone(),
             sizes: found.buckets[0].clone(),
             seed: 1,
+            warm_inputs: Vec::new(),
             time: super::message::Left::until(Instant::now()),
         },
     ] {

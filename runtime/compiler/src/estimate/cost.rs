@@ -14,13 +14,13 @@
 //! block has room for more than one group, else after it.
 //!
 //! The constants were fitted to 340 kernels of one board, measured by others (`tests/bench`, `reality`). The formulas ignore the
-//! power limit, instructions that ptxas merges, and hits in L1.
+//! power limit and instructions that ptxas merges.
 
 use super::work::Work;
 use crate::datasheet::Datasheet;
 
 /// The part of the data sheet's bandwidth of device memory that copies reach.
-const DRAM_REACHED: f64 = 0.9;
+pub(super) const DRAM_REACHED: f64 = 0.9;
 /// Bytes between a multiprocessor and L2 per clock, if it is alone (tuning guides of Ampere and Hopper).
 const L2_PORT: f64 = 64.0;
 /// Results per clock and multiprocessor of the unit of approximate functions.
@@ -66,6 +66,8 @@ pub enum Unit {
     Matrix,
     /// The banks of shared memory.
     Shared,
+    /// L1, which loads look into.
+    L1,
     /// L2.
     L2,
     /// Device memory.
@@ -85,6 +87,7 @@ impl Unit {
             Unit::LoadStore => "load and store instructions",
             Unit::Matrix => "tensor cores",
             Unit::Shared => "shared memory",
+            Unit::L1 => "L1",
             Unit::L2 => "L2",
             Unit::Dram => "device memory",
         }
@@ -153,7 +156,7 @@ impl Work {
     }
 
     /// The clocks of each unit of one multiprocessor for all of the work.
-    fn unit_clocks(&self, sheet: &Datasheet) -> [(Unit, f64); 8] {
+    fn unit_clocks(&self, sheet: &Datasheet) -> [(Unit, f64); 9] {
         let lanes = |instructions: f64, rate: f64| instructions * 32.0 / rate;
         [
             (Unit::Float32, lanes(self.float32, sheet.float32_rate)),
@@ -164,6 +167,7 @@ impl Work {
             (Unit::LoadStore, lanes(self.memory, MEMORY_LANES)),
             (Unit::Matrix, self.matrix_flops / (sheet.matrix_rate * sheet.mma_share)),
             (Unit::Shared, self.shared_passes),
+            (Unit::L1, self.l1_clocks),
         ]
     }
 
@@ -172,10 +176,10 @@ impl Work {
         let part = blocks / self.blocks;
         let units = self.unit_clocks(sheet).map(|(_, clocks)| clocks * part);
         let port = self.l2_bytes / L2_PORT * part;
-        let mut all = [0.0; 10];
-        all[..8].copy_from_slice(&units);
-        all[8] = port;
-        all[9] = self.critical_path(blocks, sheet);
+        let mut all = [0.0; 11];
+        all[..9].copy_from_slice(&units);
+        all[9] = port;
+        all[10] = self.critical_path(blocks, sheet);
         smooth_maximum(&all)
     }
 

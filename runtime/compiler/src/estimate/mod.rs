@@ -7,20 +7,30 @@ mod cost;
 mod tile_grid;
 mod work;
 
+use cost::DRAM_REACHED;
 pub use cost::Unit;
 pub use tile_grid::TileGrid;
 pub use work::Work;
 
 use crate::check::Checked;
 use crate::datasheet::Datasheet;
+use crate::families;
 use crate::features::{self, Features};
 use crate::problem::Problem;
 use crate::schedule::{self, Schedule};
-use crate::size::Specialisation;
+use crate::size::{Extent, Specialisation};
+use crate::target::Machine;
 
 /// Returns the estimated seconds of a launch.
 pub fn latency(features: &Features, sheet: &Datasheet) -> f64 {
     Work::of(features).seconds(sheet)
+}
+
+/// Returns the seconds that any launch of an operator takes by the estimate, without lowering one: those of the launch and of its compulsory
+/// traffic of device memory.
+pub fn least(checked: &Checked, sizes: &[u64], sheet: &Datasheet) -> f64 {
+    let bytes = features::compulsory_bytes(checked, sizes).likely;
+    sheet.launch_s + bytes / (DRAM_REACHED * sheet.dram_bandwidth)
 }
 
 /// Returns the legal schedules with their estimated latencies in seconds, fastest first.
@@ -58,9 +68,50 @@ pub fn default(problem: &Problem<'_>, sizes: &[u64]) -> Schedule {
     let starts = schedule::starts(problem, sizes);
     match starts.as_slice() {
         [only] => *only,
-        starts => {
-            let ranked = ranked(problem, sizes, starts);
-            ranked.first().map_or(starts[0], |&(schedule, _)| schedule)
+        starts => fastest(problem, sizes, starts).map_or(starts[0], |(schedule, _)| schedule),
+    }
+}
+
+/// Returns the schedule for untuned sizes without workspace: the fastest of [`schedule::starts`] without split-K by the estimate.
+pub fn unshared(problem: &Problem<'_>, sizes: &[u64]) -> Schedule {
+    let mut starts = schedule::starts(problem, sizes);
+    starts.retain(|start| start.split_k() == 1);
+    fastest(problem, sizes, &starts).map_or_else(|| families::plain(problem, sizes), |(schedule, _)| schedule)
+}
+
+/// Returns the schedule of the untuned kernel for these sizes, which are [`near`] those of a call, and what the kernel knows of calls. That is
+/// the given specialisation, or a narrower one with upper bounds of sizes, if that makes a faster schedule legal.
+pub fn untuned(
+    checked: &Checked,
+    specialisation: &Specialisation,
+    machine: Machine,
+    sizes: &[u64],
+) -> (Specialisation, Schedule) {
+    let problem = Problem::new(checked, specialisation, machine);
+    let schedule = default(&problem, sizes);
+    let mut bounded = specialisation.clone();
+    for size in families::bounded(&problem, &schedule) {
+        let extent = &mut bounded.extents[size.index()];
+        // Derived sizes may exceed those of rounded sizes.
+        if let Extent::Any { multiple_of } = *extent
+            && checked.op().sizes[size.index()].definition.is_none()
+        {
+            let most = sizes[size.index()];
+            *extent = Extent::AtMost { multiple_of, most };
         }
     }
+    if bounded == *specialisation {
+        return (bounded, schedule);
+    }
+    let other = Problem::new(checked, &bounded, machine);
+    let rival = fastest(&other, sizes, &schedule::starts(&other, sizes));
+    let seconds = fastest(&problem, sizes, &[schedule]).map_or(f64::INFINITY, |(_, seconds)| seconds);
+    match rival {
+        Some((rival, faster)) if faster < seconds => (bounded, rival),
+        _ => (specialisation.clone(), schedule),
+    }
+}
+
+fn fastest(problem: &Problem<'_>, sizes: &[u64], schedules: &[Schedule]) -> Option<(Schedule, f64)> {
+    ranked(problem, sizes, schedules).into_iter().next()
 }

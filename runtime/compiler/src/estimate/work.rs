@@ -31,6 +31,8 @@ pub struct Work {
     pub shared_passes: f64,
     /// Bytes to and from shared memory.
     pub shared_bytes: f64,
+    /// Clocks of L1 for loads: [`Work::l1_clocks`].
+    pub l1_clocks: f64,
     /// Bytes between L2 and the multiprocessors, in whole sectors.
     pub l2_bytes: f64,
     /// Bytes read from device memory, each sector once.
@@ -108,6 +110,7 @@ impl Work {
             matrix_flops: features.matrix_f16_flops().likely,
             shared_passes: counts.shared_transactions().likely,
             shared_bytes: features.shared_bytes_moved().likely,
+            l1_clocks: Work::l1_clocks(counts.global_load_sectors.likely, counts.global_load_bytes.likely),
             l2_bytes: features.l2_bytes().likely,
             dram_read_bytes: features.dram_read_bytes.likely,
             wave_read_bytes: features.wave_read_bytes,
@@ -123,6 +126,13 @@ impl Work {
             flops32: (counts.flops.likely - flops64).max(0.0),
             flops64,
         }
+    }
+
+    /// Returns the clocks of L1 for loads of that many bytes, which touch so many sectors: L1 reads a line of 128 bytes a clock, so four sectors
+    /// that are used whole, but one of those that lie apart.
+    pub fn l1_clocks(sectors: f64, bytes: f64) -> f64 {
+        let whole = (bytes / 32.0).min(sectors);
+        sectors - whole + whole / 4.0
     }
 
     /// Instructions of warps outside of tensor cores.

@@ -1,5 +1,6 @@
 //! A family of kernels: what the table in the parent module asks of each.
 
+use crate::ir::SizeId;
 use crate::lower::Error;
 use crate::lower::expression::Lowering;
 use crate::lower::grid::Grid;
@@ -35,6 +36,12 @@ pub(crate) trait Family: Copy + Sized {
         None
     }
 
+    /// The sizes whose largest values, if known, would make points legal that may be better than this one.
+    fn bounded(&self, problem: &Problem<'_>) -> Vec<SizeId> {
+        let _ = problem;
+        Vec::new()
+    }
+
     /// Lowers the operator to an entry with this name.
     ///
     /// # Errors
@@ -57,6 +64,9 @@ pub(crate) enum Work {
 
 /// The most blocks that a point may name. No machine holds more at once, and counters of 32 bits reach beyond them.
 pub(crate) const MOST_BLOCKS: u32 = 1 << 22;
+
+/// The most points of a family that the estimate chooses among without a search: each is lowered, which takes a millisecond or so.
+pub(crate) const MOST_STARTS: usize = 8;
 
 /// Block limits that are tried: none (0), half of all resident blocks, all of them.
 pub(crate) fn block_counts(all: u32) -> impl Iterator<Item = u32> + Clone {

@@ -98,8 +98,8 @@ struct Entry {
 /// The nodes of an operator.
 pub(crate) struct Formulas<'a> {
     pub checked: &'a Checked,
-    /// The leading output axes that number rows.
-    rows: usize,
+    /// The output axes that number rows, as a set of bits.
+    rows: u64,
     nodes: Vec<Entry>,
     known: FxHashMap<(Node, Computed), NodeId>,
     /// The node that each axis stands for at this point of the walk.
@@ -116,15 +116,20 @@ pub(crate) struct Formulas<'a> {
 impl<'a> Formulas<'a> {
     /// Writes out the outputs of an operator, of which so many leading axes number rows. None if it is too large to be looked at.
     pub fn new(checked: &'a Checked, rows: usize) -> Option<Formulas<'a>> {
+        Formulas::written(checked, leading(rows), false)
+    }
+
+    /// The same where rows are numbered by any output axes: a set of bits of their positions.
+    pub fn of_rows(checked: &'a Checked, rows: u64) -> Option<Formulas<'a>> {
         Formulas::written(checked, rows, false)
     }
 
     /// The same for who computes reductions also where nobody wants them, and sees to it that no read leaves its tensor then.
     pub fn anywhere(checked: &'a Checked, rows: usize) -> Option<Formulas<'a>> {
-        Formulas::written(checked, rows, true)
+        Formulas::written(checked, leading(rows), true)
     }
 
-    fn written(checked: &'a Checked, rows: usize, conditional: bool) -> Option<Formulas<'a>> {
+    fn written(checked: &'a Checked, rows: u64, conditional: bool) -> Option<Formulas<'a>> {
         let op = checked.op();
         let mut formulas = Formulas {
             checked,
@@ -204,12 +209,11 @@ impl<'a> Formulas<'a> {
 
     /// The most different reads of tensors that a walk over a row needs: what reductions read, or outputs.
     pub fn reads_in_a_walk(&self) -> usize {
-        let beyond_rows = u64::MAX.checked_shl(self.rows as u32).unwrap_or(0);
         let reads = |facts: &dyn Fn(&Facts) -> bool| {
             let is_read = |entry: &&Entry| matches!(entry.node, Node::Read(..)) && facts(&entry.facts);
             self.nodes.iter().filter(is_read).count()
         };
-        reads(&|facts| facts.lanes).max(reads(&|facts| facts.outputs & beyond_rows != 0))
+        reads(&|facts| facts.lanes).max(reads(&|facts| facts.outputs & !self.rows != 0))
     }
 
     /// Where a node may be evaluated; nowhere if it stands only where axes are bound to more than symbols.
@@ -360,7 +364,7 @@ impl<'a> Formulas<'a> {
     }
 
     fn reduction(&mut self, expr: ExprId, op: ReduceOp, axes: &[AxisId], body: ExprId) -> Option<NodeId> {
-        let rows = |&(_, symbol): &(AxisId, Symbol)| matches!(symbol, Symbol::Output(at) if at < self.rows);
+        let rows = |&(_, symbol): &(AxisId, Symbol)| matches!(symbol, Symbol::Output(at) if at < 64 && self.rows >> at & 1 == 1);
         let place = self.place_of(expr).filter(|place| place.axes.iter().all(rows));
         // A value that is wanted under a condition only may not exist elsewhere.
         let place = place.filter(|_| self.conditional || self.checked.unconditional(expr));
@@ -417,6 +421,11 @@ impl<'a> Formulas<'a> {
         }
         result
     }
+}
+
+/// The first so many of 64 positions, as a set of bits.
+fn leading(count: usize) -> u64 {
+    !u64::MAX.checked_shl(count as u32).unwrap_or(0)
 }
 
 /// An operator that is larger, with its intermediate tensors written out, is left alone.

@@ -11,6 +11,7 @@ pub(crate) mod formula;
 mod mma;
 mod plain;
 mod pointwise;
+mod reduce;
 mod row;
 mod skinny;
 pub(crate) mod text;
@@ -19,6 +20,7 @@ mod window;
 pub use row::{Keep, Pass};
 pub use text::ParseScheduleError;
 
+use crate::ir::SizeId;
 use crate::lower::Error;
 use crate::lower::expression::Lowering;
 use crate::lower::grid::Grid;
@@ -148,6 +150,13 @@ macro_rules! families {
             }
         }
 
+        /// The sizes whose largest values, if known, would make schedules legal that may be better than this one.
+        pub(crate) fn bounded(problem: &Problem<'_>, schedule: &Schedule) -> Vec<SizeId> {
+            match schedule {
+                $(Schedule::$Family(point) => point.bounded(problem)),*
+            }
+        }
+
         /// Lowers a legal schedule to an entry with this name.
         pub(crate) fn lower<'a>(
             problem: &Problem<'a>,
@@ -177,6 +186,8 @@ families! {
     Skinny in skinny,
     /// Neighbouring outputs by one thread: reductions over small windows.
     Window in window,
+    /// Threads along the outputs and along reductions, which blocks may share.
+    Reduce in reduce,
     /// Tiles of rows that walk over keys: means weighted by the exponentials of scores, on tensor cores.
     Attention in attention,
 }
@@ -209,9 +220,31 @@ pub fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Schedule> {
     first_of_each(std::iter::once(first).chain(starts), |&schedule| schedule)
 }
 
+impl Schedule {
+    /// The number of blocks that share a tile or a reduction: 1 where none do.
+    pub const fn split_k(&self) -> u32 {
+        match self {
+            Schedule::Contract(point) => point.split_k,
+            Schedule::Mma(point) => point.split_k,
+            Schedule::Reduce(point) => point.split_k,
+            Schedule::Attention(point) => point.split_k,
+            Schedule::Plain(_)
+            | Schedule::Pointwise(_)
+            | Schedule::Row(_)
+            | Schedule::Window(_)
+            | Schedule::Skinny(_) => 1,
+        }
+    }
+}
+
+/// Returns the schedule of the family that takes every operator.
+pub(crate) fn plain(problem: &Problem<'_>, sizes: &[u64]) -> Schedule {
+    Schedule::Plain(Plain::for_sizes(problem, sizes))
+}
+
 fn preferred(problem: &Problem<'_>, sizes: &[u64]) -> (Work, Schedule) {
     let suits = |family: &Offer| Some((family.work, (family.default)(problem, sizes)?));
-    let everything = || (Work::Outputs, Schedule::Plain(Plain::for_sizes(problem, sizes)));
+    let everything = || (Work::Outputs, plain(problem, sizes));
     offers().iter().rev().find_map(suits).unwrap_or_else(everything)
 }
 
@@ -231,6 +264,7 @@ mod tests {
             "mma block=64x64x32 warp=32x32 slice_k=1 stages=4 group=1 blocks=0 split_k=8",
             "skinny rows=1 columns=2 vector=8 lanes=32 warps=4 unroll=2 cache=streaming",
             "window threads=128 rows=2 columns=4",
+            "reduce threads=8 lanes=32 vector=4 keep=reload unroll=4 split_k=16",
             "attention rows=64 keys=64 warps=4 split_k=1",
         ] {
             let schedule: Schedule = text.parse().unwrap();

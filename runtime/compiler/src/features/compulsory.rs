@@ -1,8 +1,10 @@
 //! Compulsory traffic: every element moves between device memory and the chip at least once, in any schedule.
 
 use super::count::Count;
+use crate::affine::Affine;
 use crate::check::Checked;
-use crate::ir::{AxisId, BinaryOp, Expr, ExprId, Literal, SizeId, Source, UnaryOp};
+use crate::distinct;
+use crate::ir::{AxisId, BinaryOp, Expr, ExprId, InputId, SizeId, Source};
 
 /// Bytes of a sector.
 const SECTOR: u64 = 32;
@@ -15,19 +17,21 @@ pub(super) fn reads(checked: &Checked, sizes: &[u64]) -> Count {
         sizes,
         seen: [vec![false; op.exprs.len()], vec![false; op.exprs.len()]],
         inputs: vec![Use::None; op.inputs.len()],
+        parts: vec![0.0; op.inputs.len()],
     };
     for output in &op.outputs {
         if volume(&output.dims, sizes) > 0 {
             reads.visit(output.body, true);
         }
     }
-    let tensors = op.inputs.iter().zip(&reads.inputs).filter_map(|(input, used)| {
+    let uses = reads.inputs.iter().zip(&reads.parts);
+    let tensors = op.inputs.iter().zip(uses).filter_map(|(input, (used, &part))| {
         let dims = input.dims.as_ref()?;
         let all = in_sectors(volume(dims, sizes), input.element.size());
         Some(match used {
             Use::None => Count::default(),
             Use::Part => Count {
-                likely: all as f64,
+                likely: part.min(all as f64),
                 ..Count::between(0, all)
             },
             Use::Whole => Count::exactly(all),
@@ -71,11 +75,14 @@ struct Reads<'a> {
     /// Visited expressions: those that may be evaluated, and those that certainly are.
     seen: [Vec<bool>; 2],
     inputs: Vec<Use>,
+    /// The most bytes of each input that its reads touch together.
+    parts: Vec<f64>,
 }
 
 impl Reads<'_> {
     /// Visits an expression. `surely` is `true` if it is evaluated for all values of its axes.
     fn visit(&mut self, expr: ExprId, surely: bool) {
+        let first = self.seen.iter().all(|seen| !seen[expr.index()]);
         if std::mem::replace(&mut self.seen[usize::from(surely)][expr.index()], true) {
             return;
         }
@@ -99,6 +106,9 @@ impl Reads<'_> {
                         let used = if whole { Use::Whole } else { Use::Part };
                         let known = &mut self.inputs[input.index()];
                         *known = used.max(*known);
+                        if first {
+                            self.parts[input.index()] += self.part(expr, *input, index);
+                        }
                     }
                     (None, Source::Let(_)) => {}
                 }
@@ -126,6 +136,15 @@ impl Reads<'_> {
         }
     }
 
+    /// The most bytes of an input that a read touches. Elements at a gathered last index lie in a sector each.
+    fn part(&self, read: ExprId, input: InputId, index: &[ExprId]) -> f64 {
+        let input = &self.checked.op().inputs[input.index()];
+        let dims = input.dims.as_deref().unwrap_or_default();
+        let scattered = (index.len().checked_sub(1)).is_some_and(|last| self.checked.gathered(read, last));
+        let bytes = if scattered { SECTOR } else { input.element.size().into() };
+        distinct::elements(self.checked, self.sizes, index, dims) * bytes as f64
+    }
+
     fn extent(&self, axis: AxisId) -> u64 {
         value(self.checked.extent(axis), self.sizes)
     }
@@ -150,12 +169,15 @@ impl Reads<'_> {
     /// The least and the greatest value of an index that takes all values between them.
     fn range(&self, index: ExprId) -> Option<(i64, i64)> {
         if let Expr::Binary(BinaryOp::Div, a, b) = self.checked.op().expr(index) {
-            let (terms, divisor) = self.linear(*b)?;
+            let Affine {
+                terms,
+                constant: divisor,
+            } = Affine::of(self.checked, self.sizes, *b)?;
             let (low, high) = self.range(*a)?;
             let natural = terms.is_empty() && divisor > 0 && low >= 0;
             return natural.then(|| (low / divisor, high / divisor));
         }
-        let (mut terms, constant) = self.linear(index)?;
+        let Affine { mut terms, constant } = Affine::of(self.checked, self.sizes, index)?;
         terms.sort_by_key(|&(_, coefficient)| coefficient.unsigned_abs());
         let (mut low, mut high) = (constant, constant);
         for (axis, coefficient) in terms {
@@ -171,43 +193,5 @@ impl Reads<'_> {
             high = high.checked_add(reach.max(0))?;
         }
         Some((low, high))
-    }
-
-    /// An index as a sum of axes with coefficients, and a constant.
-    fn linear(&self, index: ExprId) -> Option<(Vec<(AxisId, i64)>, i64)> {
-        let scaled = |(mut terms, constant): (Vec<(AxisId, i64)>, i64), factor: i64| {
-            for (_, coefficient) in &mut terms {
-                *coefficient = coefficient.checked_mul(factor)?;
-            }
-            Some((terms, constant.checked_mul(factor)?))
-        };
-        let sum = |a: (Vec<(AxisId, i64)>, i64), b: (Vec<(AxisId, i64)>, i64)| {
-            let (mut terms, constant) = a;
-            for (axis, coefficient) in b.0 {
-                match terms.iter_mut().find(|(own, _)| *own == axis) {
-                    Some((_, own)) => *own = own.checked_add(coefficient)?,
-                    None => terms.push((axis, coefficient)),
-                }
-            }
-            terms.retain(|&(_, coefficient)| coefficient != 0);
-            Some((terms, constant.checked_add(b.1)?))
-        };
-        match self.checked.op().expr(index) {
-            Expr::Literal(Literal::Int(value)) => Some((Vec::new(), *value)),
-            Expr::Size(size) => Some((Vec::new(), i64::try_from(value(*size, self.sizes)).ok()?)),
-            Expr::Axis(axis) => Some((vec![(*axis, 1)], 0)),
-            Expr::Unary(UnaryOp::Neg, a) => scaled(self.linear(*a)?, -1),
-            Expr::Binary(BinaryOp::Add, a, b) => sum(self.linear(*a)?, self.linear(*b)?),
-            Expr::Binary(BinaryOp::Sub, a, b) => sum(self.linear(*a)?, scaled(self.linear(*b)?, -1)?),
-            Expr::Binary(BinaryOp::Mul, a, b) => {
-                let (a, b) = (self.linear(*a)?, self.linear(*b)?);
-                match (a.0.is_empty(), b.0.is_empty()) {
-                    (true, _) => scaled(b, a.1),
-                    (_, true) => scaled(a, b.1),
-                    _ => None,
-                }
-            }
-            _ => None,
-        }
     }
 }

@@ -150,6 +150,8 @@ counts! {
     global_store_bytes,
     /// 32-byte sectors that each load or copy of a warp touches, summed.
     global_load_sectors,
+    /// The part of those that comes from L2: what a block has not read shortly before, and all of the copies that bypass L1.
+    l2_load_sectors,
     /// 32-byte sectors that each store of a warp touches, summed.
     global_store_sectors,
     /// Bytes that atomic operations on global memory touch.
@@ -197,6 +199,8 @@ counts! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Traffic {
     GlobalLoad,
+    /// Copies that leave nothing in L1.
+    LoadPastL1,
     GlobalStore,
     /// Atomic operations in global memory.
     Atomic,
@@ -210,7 +214,10 @@ pub(super) enum Traffic {
 
 impl Traffic {
     pub fn is_shared(self) -> bool {
-        !matches!(self, Traffic::GlobalLoad | Traffic::GlobalStore | Traffic::Atomic)
+        !matches!(
+            self,
+            Traffic::GlobalLoad | Traffic::LoadPastL1 | Traffic::GlobalStore | Traffic::Atomic
+        )
     }
 }
 
@@ -233,7 +240,7 @@ impl Counts {
 
     pub(super) fn add_bytes(&mut self, traffic: Traffic, bytes: Count) {
         let moved = match traffic {
-            Traffic::GlobalLoad => &mut self.global_load_bytes,
+            Traffic::GlobalLoad | Traffic::LoadPastL1 => &mut self.global_load_bytes,
             Traffic::GlobalStore => &mut self.global_store_bytes,
             Traffic::Atomic => &mut self.global_atomic_bytes,
             Traffic::SharedLoad | Traffic::MatrixLoad => &mut self.shared_load_bytes,
@@ -246,6 +253,10 @@ impl Counts {
     pub(super) fn add_units(&mut self, traffic: Traffic, units: Count, least: Option<Count>) {
         let (sum, all_conflicts) = match traffic {
             Traffic::GlobalLoad => (&mut self.global_load_sectors, None),
+            Traffic::LoadPastL1 => {
+                self.l2_load_sectors = self.l2_load_sectors.plus(units);
+                (&mut self.global_load_sectors, None)
+            }
             Traffic::GlobalStore => (&mut self.global_store_sectors, None),
             Traffic::Atomic => (&mut self.global_atomic_sectors, None),
             Traffic::SharedLoad => (

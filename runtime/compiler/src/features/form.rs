@@ -88,6 +88,21 @@ impl Form {
         (self.base.saturating_add(least), self.base.saturating_add(most))
     }
 
+    /// The size of the growth along a symbol.
+    pub fn slope(&self, symbol: u32) -> u64 {
+        let term = self.terms.iter().find(|term| term.symbol == symbol);
+        term.map_or(0, |term| term.slope.unsigned_abs())
+    }
+
+    /// `true` if two resolved forms differ by the same number in all lanes and executions.
+    pub fn grows_like(&self, other: &Form) -> bool {
+        let lanes = |form: &Form| form.lanes.as_ref().map(|lanes| lanes.each);
+        let slope = |term: &Term| (term.symbol, term.slope);
+        self.terms.len() == other.terms.len()
+            && (self.terms.iter()).all(|term| other.terms.iter().any(|own| slope(own) == slope(term)))
+            && lanes(self) == lanes(other)
+    }
+
     pub fn plus(&self, other: &Form) -> Form {
         let mut sum = Form {
             base: self.base.wrapping_add(other.base),

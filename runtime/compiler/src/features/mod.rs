@@ -39,7 +39,8 @@
 //! | `global_load_bytes`, `global_store_bytes`, `global_to_shared_bytes` | bytes that threads request | walk |
 //! | `global_atomic_bytes` | bytes that atomic operations touch | walk |
 //! | `global_load_sectors`, `global_store_sectors`, `global_atomic_sectors` | sectors of 32 bytes, summed over the accesses of warps | walk |
-//! | `l2_bytes` | bytes of those sectors | walk |
+//! | `l2_load_sectors` | the part of `global_load_sectors` that L1 does not hold | walk; bounded |
+//! | `l2_bytes` | bytes of those sectors, and of stores and atomic operations | walk; bounded |
 //! | `shared_load_bytes`, `shared_store_bytes` | bytes | walk |
 //! | `shared_load_transactions`, `shared_store_transactions`, `matrix_load_transactions`, `copy_transactions`, `shared_transactions` | passes over the banks; the sum | walk |
 //! | `shared_load_bank_conflicts`, `shared_store_bank_conflicts`, `matrix_load_bank_conflicts`, `copy_bank_conflicts`, `shared_bank_conflicts` | passes beyond the minimum; the sum | walk |
@@ -69,6 +70,7 @@ mod memory;
 mod nonlinear;
 mod program;
 mod progression;
+mod reuse;
 mod symbols;
 mod walk;
 
@@ -76,6 +78,7 @@ pub use class::InstructionClass;
 pub use count::{ByClass, Count, Counts};
 pub use walk::{KnownArgument, count};
 
+use crate::check::Checked;
 use crate::families;
 use crate::kernel::ParameterValue;
 use crate::lower::{self, Stage};
@@ -143,10 +146,10 @@ impl Features {
         self.dram_read_bytes.plus(self.dram_write_bytes)
     }
 
-    /// Bytes between L2 and the multiprocessors: whole sectors of all accesses, without hits in L1.
+    /// Bytes between L2 and the multiprocessors, in whole sectors.
     pub fn l2_bytes(&self) -> Count {
         let counts = &self.counts;
-        let sectors = counts.global_load_sectors.plus(counts.global_store_sectors);
+        let sectors = counts.l2_load_sectors.plus(counts.global_store_sectors);
         sectors.plus(counts.global_atomic_sectors).times(Count::exactly(32))
     }
 
@@ -275,7 +278,7 @@ pub fn of_stage(problem: &Problem<'_>, schedule: &Schedule, stage: &Stage, sizes
         Counts::default()
     };
     // Split-K partials are written and read in full sectors.
-    let left = stage.scratch.iter().map(|content| content.bytes(blocks));
+    let left = stage.scratch.iter().map(|content| content.bytes(blocks, sizes));
     let left = Count::exactly(left.map(|bytes| bytes.next_multiple_of(32)).sum());
     let compulsory = |count: Count| if runs { count.plus(left) } else { Count::default() };
     let threads = stage.launch.threads();
@@ -305,6 +308,11 @@ pub fn of_stage(problem: &Problem<'_>, schedule: &Schedule, stage: &Stage, sizes
         tail: if runs { 1.0 - waves / waves.ceil() } else { 0.0 },
         active_multiprocessors: blocks.min(machine.multiprocessors.into()) as u32,
     })
+}
+
+/// Returns the compulsory bytes of device memory: every sector of the inputs that a call reads, and of its results, once.
+pub(crate) fn compulsory_bytes(checked: &Checked, sizes: &[u64]) -> Count {
+    compulsory::reads(checked, sizes).plus(compulsory::writes(checked, sizes))
 }
 
 /// The registers of a thread that ptxas needs beyond the values that are live at once: for addresses and moves.

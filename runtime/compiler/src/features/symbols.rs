@@ -148,6 +148,22 @@ impl Symbols {
         (count, rest)
     }
 
+    /// The sides of the box along which the warps of a block are numbered.
+    pub fn warp_sides(&self) -> SmallVec<[u32; 2]> {
+        let mut sides = SmallVec::new();
+        for &(symbol, weight) in &self.coordinates[WARP] {
+            self.leaves(symbol, weight, &mut |leaf, _| sides.push(leaf));
+        }
+        sides
+    }
+
+    /// The number of warps in the box.
+    pub fn executions_of_sides(&self) -> f64 {
+        let sides = self.list.iter();
+        let sides = sides.filter(|symbol| symbol.halves.is_none() && symbol.kind == Kind::Side);
+        sides.map(|side| side.now.count as f64).product()
+    }
+
     fn leaves(&self, symbol: u32, weight: i64, visit: &mut impl FnMut(u32, i64)) {
         match self.list[symbol as usize].halves {
             None => visit(symbol, weight),

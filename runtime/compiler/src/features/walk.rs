@@ -8,6 +8,7 @@ use super::mask::{Mask, lanes_where};
 use super::memory;
 use super::program::{Body, Program, Step, Work};
 use super::progression::{Progression, Warps};
+use super::reuse::{self, Load};
 use super::symbols::{Detail, Symbols};
 use crate::ptx::text::Entry;
 use crate::ptx::{Action, Address, Class, Compare, Few, Guard, Instruction, Loop, Operand, Reg, Space, Width};
@@ -178,10 +179,7 @@ impl<'a> Walk<'a> {
         let (alike, rest) = self.symbols.remaining();
         let mut counts = Counts::default();
         counts.add(&once, Count::exactly(alike));
-        for access in std::mem::take(&mut self.accesses) {
-            self.effort += EVALUATION;
-            self.count_access(&access, &mut counts);
-        }
+        self.count_accesses(&mut counts);
         (counts, alike, rest)
     }
 
@@ -344,16 +342,27 @@ impl<'a> Walk<'a> {
                 turns: self.turns.clone(),
                 times: self.times,
             }),
-            None => counts.add_units(traffic, units_anywhere(traffic, bytes, active), None),
+            None => {
+                let units = units_anywhere(traffic, bytes, active);
+                counts.add_units(traffic, units, None);
+                if traffic == Traffic::GlobalLoad {
+                    counts.l2_load_sectors = counts.l2_load_sectors.plus(Count { low: 0, ..units });
+                }
+            }
         }
     }
 
     /// Counts the global reads of a copy: `size` bytes for each lane if given, and nothing for lanes where it is 0.
     fn copied_from(&mut self, from: Address, bytes: u32, size: Option<Operand>, active: Mask, counts: &mut Counts) {
+        // The text of a copy asks for it to bypass L1 where PTX allows that.
+        let traffic = match bytes {
+            16 => Traffic::LoadPastL1,
+            _ => Traffic::GlobalLoad,
+        };
         let Some(size) = size.map(|size| self.operand(size)) else {
             let all = threads(active).times(Count::exactly(bytes.into()));
             counts.global_to_shared_bytes = counts.global_to_shared_bytes.plus(all);
-            return self.access(Traffic::GlobalLoad, from, bytes, active, counts);
+            return self.access(traffic, from, bytes, active, counts);
         };
         let nothing = arithmetic::compare(
             &mut self.symbols,
@@ -375,17 +384,55 @@ impl<'a> Walk<'a> {
         if whole {
             let all = threads(reading).times(Count::exactly(bytes.into()));
             counts.global_to_shared_bytes = counts.global_to_shared_bytes.plus(all);
-            return self.access(Traffic::GlobalLoad, from, bytes, reading, counts);
+            return self.access(traffic, from, bytes, reading, counts);
         }
         // Lanes that copy part of the bytes: only bounds are known.
         let all = threads(reading).times(Count::between(1, bytes.into()));
         counts.global_to_shared_bytes = counts.global_to_shared_bytes.plus(all);
-        counts.add_bytes(Traffic::GlobalLoad, all);
-        let sectors = units_anywhere(Traffic::GlobalLoad, bytes, reading);
-        counts.add_units(Traffic::GlobalLoad, sectors, None);
+        counts.add_bytes(Traffic::LoadPastL1, all);
+        let sectors = units_anywhere(Traffic::LoadPastL1, bytes, reading);
+        counts.add_units(Traffic::LoadPastL1, sectors, None);
     }
 
-    fn count_access(&self, access: &Access, counts: &mut Counts) {
+    fn count_accesses(&mut self, counts: &mut Counts) {
+        let accesses = std::mem::take(&mut self.accesses);
+        self.effort += EVALUATION * accesses.len() as u64;
+        let touched: Vec<Count> = accesses
+            .iter()
+            .map(|access| self.count_access(access, counts))
+            .collect();
+        let addresses: Vec<Form> = accesses
+            .iter()
+            .map(|access| self.symbols.resolved(&access.address))
+            .collect();
+        let (mut loads, mut from_l2) = (Vec::new(), Count::default());
+        for ((access, touched), address) in accesses.iter().zip(touched).zip(&addresses) {
+            // What a load reads in the rounds of other loops is not known.
+            let is_known = access.besides == 0 && access.times == Count::exactly(1);
+            match access.traffic {
+                Traffic::GlobalLoad if is_known => {
+                    from_l2.high = from_l2.high.saturating_add(touched.high);
+                    loads.push(Load {
+                        address,
+                        lanes: access.active.possibly,
+                        bytes: access.bytes,
+                        turns: &access.turns,
+                        sectors: touched.likely,
+                    });
+                }
+                Traffic::GlobalLoad => {
+                    from_l2.high = from_l2.high.saturating_add(touched.high);
+                    from_l2.likely += touched.likely;
+                }
+                _ => {}
+            }
+        }
+        from_l2.likely += reuse::fetched(&self.symbols, &loads, self.program.threads);
+        counts.l2_load_sectors = counts.l2_load_sectors.plus(from_l2);
+    }
+
+    /// Counts the sectors or passes of an access, and returns them.
+    fn count_access(&self, access: &Access, counts: &mut Counts) -> Count {
         let &Access {
             ref address,
             bytes,
@@ -418,6 +465,7 @@ impl<'a> Walk<'a> {
                 .times(access.times)
         });
         counts.add_units(traffic, sum, least);
+        sum
     }
 
     // ------------------------------------------------------------------ loops

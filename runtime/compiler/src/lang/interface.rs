@@ -47,6 +47,7 @@ impl Interface<'_> {
         let into = self.into(full);
         let prepare = self.planning("prepare", full);
         let plan = self.planning("plan", full);
+        let workspace = self.planning("workspace", full);
         let reference = self.reference(full);
         let kernel = match bodies {
             Bodies::Full { package, variants } => self.kernel(package, variants),
@@ -76,10 +77,11 @@ impl Interface<'_> {
                     #into
                     #prepare
                     #plan
+                    #workspace
                     #reference
                 }
                 #[allow(unused_imports)]
-                pub use self::functions::{into, plan, prepare, reference};
+                pub use self::functions::{into, plan, prepare, reference, workspace};
             }
         }
     }
@@ -147,19 +149,26 @@ impl Interface<'_> {
         }
     }
 
-    /// `fn prepare(gpu, sizes) -> Result<Plan>`, and `plan`.
+    /// `fn prepare(gpu, sizes) -> Result<Plan>`, `plan`, and `workspace`, which returns bytes.
     fn planning(&self, name: &str, full: bool) -> TokenStream {
         let runtime = self.runtime;
         let (gpu, sizes) = (own("gpu"), own("sizes"));
         let method = Ident::new(name, Span::call_site());
         let generics = self.generics(&quote!(super::));
-        let about = match name {
-            "prepare" => {
-                "Loads the kernel that calls of these sizes use. Afterwards [`into`] neither allocates nor waits."
-            }
-            _ => {
-                "Returns the kernel that calls of these sizes use, why it was chosen, and its figures. Launches nothing."
-            }
+        let plan = quote!(#runtime::Plan);
+        let (about, result) = match name {
+            "prepare" => (
+                "Loads the kernel that calls of these sizes use. Afterwards [`into`] neither allocates nor waits.",
+                plan,
+            ),
+            "workspace" => (
+                "Returns the bytes of workspace that calls of these sizes share with other calls on the stream. [`prepare`] allocates it.",
+                quote!(u64),
+            ),
+            _ => (
+                "Returns the kernel that calls of these sizes use, why it was chosen, and its figures. Launches nothing.",
+                plan,
+            ),
         };
         let about = format!("{about}\n\n# Errors\nSizes that are missing, unknown or invalid, or no kernel for them.");
         let body = body(full, || {
@@ -171,7 +180,7 @@ impl Interface<'_> {
             pub fn #method #generics (
                 #gpu: &#runtime::Gpu,
                 #sizes: &#runtime::Sizes,
-            ) -> ::core::result::Result<#runtime::Plan, #runtime::Error> {
+            ) -> ::core::result::Result<#result, #runtime::Error> {
                 #body
             }
         }

@@ -20,6 +20,9 @@ pub fn unary(b: &mut Builder, op: UnaryOp, a: Value) -> Value {
 /// An operator of two values of one type. `And`, `Or` of truth values: both are known.
 pub fn binary(b: &mut Builder, op: BinaryOp, x: Value, y: Value) -> Value {
     let ty = x.ty;
+    if let (BinaryOp::Div, Some(reciprocal)) = (op, exact_reciprocal(y.operand)) {
+        return Value::new(ty, b.op(mul_of(ty), &[x.operand, reciprocal]));
+    }
     let opcode = match op {
         BinaryOp::Add => add_of(ty),
         BinaryOp::Mul => mul_of(ty),
@@ -35,6 +38,21 @@ pub fn binary(b: &mut Builder, op: BinaryOp, x: Value, y: Value) -> Value {
         BinaryOp::Or => Opcode::OrPred,
     };
     Value::new(ty, b.op(opcode, &[x.operand, y.operand]))
+}
+
+/// The reciprocal of a power of two, if it is a normal number: multiplying by it rounds as dividing does.
+fn exact_reciprocal(operand: Operand) -> Option<Operand> {
+    match operand {
+        Operand::F32(bits) => {
+            let reciprocal = f32::from_bits(bits).recip();
+            (bits << 9 == 0 && reciprocal.is_normal()).then(|| reciprocal.into())
+        }
+        Operand::F64(bits) => {
+            let reciprocal = f64::from_bits(bits).recip();
+            (bits << 12 == 0 && reciprocal.is_normal()).then(|| reciprocal.into())
+        }
+        _ => None,
+    }
 }
 
 /// Binary64 has no NaN-propagating minimum: a NaN operand is taken as it is.

@@ -7,16 +7,18 @@
 //! carry ([`Binding::guard`]: lanes beyond the end of a row, say). Any other read is made only where all
 //! conditions around it hold, and where its index is in range if that is known only at run time.
 
+mod bounds;
 mod exact;
 mod indices;
 mod read;
 mod reduction;
 
+pub use bounds::Bounds;
 pub use reduction::{Accumulator, identity, or_identity};
 
 use super::index::{IndexMath, Linear};
 use super::value::{self, Value};
-use super::{Error, math};
+use super::{Error, math, quotient};
 use crate::check::Checked;
 use crate::element::{Element, Type};
 use crate::ir::{AxisId, BinaryOp, Expr, ExprId, InputId, Op, ReduceOp, SizeId};
@@ -52,6 +54,14 @@ pub trait Reduce {
     /// # Errors
     /// As of lowering.
     fn reduce(&mut self, lowering: &mut Lowering<'_>, expr: ExprId) -> Result<Option<Value>, Error>;
+
+    /// `true` if many values of `dividend` are divided by one of `divisor`, as they are bound.
+    ///
+    /// # Errors
+    /// As of lowering.
+    fn divides_many(&self, _: &Lowering<'_>, _dividend: ExprId, _divisor: ExprId) -> Result<bool, Error> {
+        Ok(false)
+    }
 
     /// Elements of an input as they are stored. A family that has kept them need not load them.
     fn elements(&mut self, lowering: &mut Lowering<'_>, access: &Access) -> Few<Reg> {
@@ -557,6 +567,9 @@ impl<'a> Lowering<'a> {
             }
             _ => self.value_as(y, ty, family)?,
         };
+        if binary == BinaryOp::Div && ty == Type::F32 && family.divides_many(self, x, y)? {
+            return Ok(quotient::by_shared(&mut self.b, left, right));
+        }
         Ok(arithmetic::binary(&mut self.b, binary, left, right))
     }
 

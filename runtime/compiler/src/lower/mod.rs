@@ -15,6 +15,7 @@ pub(crate) mod grid;
 pub mod index;
 pub mod math;
 pub(crate) mod online;
+mod quotient;
 pub(crate) mod shuffle;
 pub(crate) mod tile;
 pub mod value;
@@ -23,13 +24,15 @@ pub use error::Error;
 
 use crate::element::Type;
 use crate::families::{self, Schedule};
-use crate::ir::Expr;
+use crate::ir::{Expr, ExprId, SizeId};
 use crate::kernel::{Kernel, Launch, ParameterValue, Scratch, ScratchContent};
 use crate::problem::Problem;
 use crate::ptx::text::{self, Entry};
 use crate::schedule::Program;
 use crate::size::SizeExpr;
+use crate::stages::{Origin, Split};
 use crate::target::Machine;
+use grid::volume_formula;
 
 /// Registers that a thread may have in any kernel; most take far fewer.
 const REGISTERS: u32 = 168;
@@ -52,19 +55,98 @@ pub struct Stage {
 pub fn lower(problem: &Problem<'_>, program: impl Into<Program>) -> Result<Kernel, Error> {
     let program = program.into();
     let illegal = || Error::Illegal(program.to_string());
-    let lone = program.lone().ok_or_else(illegal)?;
-    Ok(assemble(vec![stage(problem, lone)?], problem.machine))
+    if !program.is_valid() {
+        return Err(illegal());
+    }
+    if let Some(lone) = program.lone() {
+        return Ok(assemble(vec![stage(problem, lone)?], problem.machine));
+    }
+    let split = split(problem, &program.stored).ok_or_else(illegal)?;
+    let stages = split.stages.iter().zip(&program.stages).map(|(own, schedule)| {
+        let specialisation = own.specialisation(problem.specialisation);
+        stage(&Problem::new(&own.checked, &specialisation, problem.machine), schedule)
+    });
+    Ok(assemble_split(problem, &split, stages.collect::<Result<_, _>>()?))
+}
+
+/// Splits the operator of a problem into stages. `None` if it cannot store the values with these numbers, or if its kernels report gathered
+/// indices out of range.
+pub fn split(problem: &Problem<'_>, stored: &[u32]) -> Option<Split> {
+    let checked = problem.checked;
+    let gathers = |expr: u32| match checked.op().expr(ExprId(expr)) {
+        Expr::Read { index, .. } => (0..index.len()).any(|dimension| checked.gathered(ExprId(expr), dimension)),
+        _ => false,
+    };
+    if problem.specialisation.check_indices && (0..checked.op().exprs.len() as u32).any(gathers) {
+        return None;
+    }
+    Split::new(checked, stored)
 }
 
 /// The program of stages that are launched in this order.
 pub fn assemble(stages: Vec<Stage>, machine: Machine) -> Kernel {
-    let (mut entries, mut launches, mut scratch) = (Vec::new(), Vec::new(), Vec::new());
-    for (number, mut stage) in stages.into_iter().enumerate() {
+    let own_scratch = |stage: &mut Stage, before: usize| {
         for parameter in &mut stage.launch.parameters {
             if let ParameterValue::Scratch(position) = &mut parameter.value {
-                *position += scratch.len() as u32;
+                *position += before as u32;
             }
         }
+    };
+    module(stages, Vec::new(), machine, |_, stage, before| {
+        own_scratch(stage, before)
+    })
+}
+
+/// The program of the lowered stages of a split operator.
+pub fn assemble_split(problem: &Problem<'_>, split: &Split, stages: Vec<Stage>) -> Kernel {
+    let stored = split.stored.iter().enumerate().map(|(launch, value)| {
+        let extents: Vec<SizeId> = value.axes.iter().map(|&axis| problem.checked.extent(axis)).collect();
+        let content = ScratchContent::Tensor {
+            elements: volume_formula(problem.specialisation, &extents),
+            element_bytes: value.element.size(),
+        };
+        Scratch {
+            launch: launch as u32,
+            content,
+        }
+    });
+    let in_whole = |number: usize, stage: &mut Stage, before: usize| {
+        let own = &split.stages[number];
+        for parameter in &mut stage.launch.parameters {
+            parameter.value = match parameter.value {
+                ParameterValue::Input(input) => match own.inputs[input.index()] {
+                    Origin::Input(input) => ParameterValue::Input(input),
+                    Origin::Stored(position) => ParameterValue::Scratch(position as u32),
+                },
+                ParameterValue::Output(_) if number < split.stored.len() => ParameterValue::Scratch(number as u32),
+                ParameterValue::Output(output) => ParameterValue::Output(output),
+                ParameterValue::Size(size) => ParameterValue::Size(own.sizes[size.index()]),
+                ParameterValue::Scratch(position) => ParameterValue::Scratch(position + before as u32),
+                ParameterValue::IndexErrors => ParameterValue::IndexErrors,
+            };
+        }
+        let size = |size: SizeId| own.sizes[size.index()];
+        for blocks in &mut stage.launch.grid {
+            *blocks = blocks.with_sizes(&size);
+        }
+        // Stages of one family would share a name.
+        let name = format!("{}_{number}", stage.launch.entry);
+        stage.entry.name.clone_from(&name);
+        stage.launch.entry = name;
+    };
+    module(stages, stored.collect(), problem.machine, in_whole)
+}
+
+/// A module of stages. `adapt` makes a stage part of the whole, by its number and the pieces of scratch memory before its own.
+fn module(
+    stages: Vec<Stage>,
+    mut scratch: Vec<Scratch>,
+    machine: Machine,
+    adapt: impl Fn(usize, &mut Stage, usize),
+) -> Kernel {
+    let (mut entries, mut launches) = (Vec::new(), Vec::new());
+    for (number, mut stage) in stages.into_iter().enumerate() {
+        adapt(number, &mut stage, scratch.len());
         let launch = number as u32;
         scratch.extend(stage.scratch.into_iter().map(|content| Scratch { launch, content }));
         launches.push(stage.launch);

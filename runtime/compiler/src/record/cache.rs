@@ -227,7 +227,7 @@ pub(super) fn validate_bucket(sizes: &[u64], specialisation: &Specialisation) ->
     ensure(sizes.len() <= 64, "more than 64 sizes")?;
     let alignments = specialisation.extents.iter().all(|extent| match extent {
         Extent::Fixed(_) => true,
-        Extent::Any { multiple_of } => [1, 2, 4, 8, 16].contains(multiple_of),
+        Extent::Any { multiple_of } | Extent::AtMost { multiple_of, .. } => [1, 2, 4, 8, 16].contains(multiple_of),
     });
     ensure(alignments, "a size's alignment is not 1, 2, 4, 8 or 16")?;
     ensure(

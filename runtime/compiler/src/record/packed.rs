@@ -2,7 +2,7 @@
 
 use super::encoding::{Invalid, Validate, ensure, ensure_text};
 use crate::ir::SizeId;
-use crate::kernel::{Kernel, Launch, Parameter, ParameterValue, Scratch};
+use crate::kernel::{Kernel, Launch, Parameter, ParameterValue, Scratch, ScratchContent};
 use crate::size::{SizeExpr, SizeOp};
 use bincode::{Decode, Encode};
 use miniz_oxide::deflate::compress_to_vec;
@@ -134,7 +134,11 @@ impl PackedLaunch {
 fn launch_text(launch: &Launch, scratch: &[Scratch]) -> String {
     let parameters = launch.parameters.iter().map(|parameter| match parameter.value {
         ParameterValue::Scratch(position) => match scratch.get(position as usize) {
-            Some(own) => format!("{:?}", own.content),
+            Some(own) => match &own.content {
+                // Several of a program may be alike.
+                content @ ScratchContent::Tensor { .. } => format!("{content:?} at {position}"),
+                content => format!("{content:?}"),
+            },
             None => format!("Scratch({position})"),
         },
         value => format!("{value:?}"),

@@ -6,6 +6,16 @@ use super::number::{Number, loaded, stored, wrapped};
 use crate::element::{Element, Numbers, Type};
 use crate::ir::{BinaryOp, CompareOp};
 
+/// The error of rounding a quotient. A quotient by a divisor that a row shares may err by a little more than one rounding, and by half of the
+/// smallest subnormal where parts of it are subnormal.
+fn rounding_of_quotient(ty: Type, quotient: f64) -> f64 {
+    let error = rounding(unit_roundoff(ty), quotient);
+    match ty {
+        Type::F32 if error > 0.0 => error * (1.0 + 1.0 / 65536.0) + 2f64.powi(-150),
+        _ => error,
+    }
+}
+
 pub(super) fn arithmetic(op: BinaryOp, a: Evaluated, b: Evaluated, ty: Type) -> Evaluated {
     if !ty.is_float() {
         let (x, y) = (a.value.integer(), b.value.integer());
@@ -48,7 +58,7 @@ pub(super) fn arithmetic(op: BinaryOp, a: Evaluated, b: Evaluated, ty: Type) -> 
         BinaryOp::Div | BinaryOp::Rem if b.error > 0.0 && y.abs() <= b.error => (x / y, f64::INFINITY),
         BinaryOp::Div => (
             x / y,
-            times(a.error, 1.0 / y) + times(b.error, x / (y * y)) + rounding(unit, x / y),
+            times(a.error, 1.0 / y) + times(b.error, x / (y * y)) + rounding_of_quotient(ty, x / y),
         ),
         // A remainder is exact, but discontinuous in its operands.
         BinaryOp::Rem => (x % y, if a.error + b.error > 0.0 { y.abs() } else { 0.0 }),

@@ -120,6 +120,7 @@ fn count_global(core: &mut Core<'_>, operation: &Operation, address: u64, size: 
         counts.global_load_bytes += u64::from(size);
         counts.global_load_requests += 1;
         counts.global_load_sectors += sectors.len() as u64;
+        counts.l2_load_sectors += sectors.len() as u64;
         counts.shared_store_bytes += u64::from(size);
         counts.global_to_shared_bytes += u64::from(size);
     }

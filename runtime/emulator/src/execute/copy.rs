@@ -1,6 +1,6 @@
 //! `cp.async`: copies from global to shared memory whose bytes land when they are waited for.
 
-use super::memory::{SharedAccess, addresses, aligned, count_shared, inside_shared, read_lanes, watch_copy};
+use super::memory::{Request, SharedAccess, addresses, aligned, count_shared, inside_shared, read_lanes, watch_copy};
 use crate::count::Class;
 use crate::draft::Draft;
 use crate::error::Error;
@@ -17,6 +17,7 @@ use crate::sanitize::FindingKind;
 /// `extra` of a copy: its size in bits 0 to 7, these flags, and the offset of its target from bit 32 on.
 const IGNORES: u64 = 1 << 8;
 const IGNORES_NEGATED: u64 = 1 << 9;
+const PAST_L1: u64 = 1 << 10;
 
 /// Starts a copy from `from[1]` to `from[0]`. It reads `from[2]` bytes, or none where the predicate `from[3]` is true
 /// (with `IGNORES`), and fills the rest with zeros.
@@ -52,7 +53,12 @@ fn start(core: &mut Core<'_>, warp: &mut Warp, operation: &Operation, mask: u32)
         }
         if bytes > 0 {
             let lanes = aligned(core, warp, operation, &sources, size, lanes)?;
-            read_lanes(core, warp, operation, &sources, bytes, lanes, &mut values)?;
+            let request = if slots.extra & PAST_L1 != 0 {
+                Request::LoadPastL1
+            } else {
+                Request::Load
+            };
+            read_lanes(core, warp, operation, &sources, bytes, lanes, request, &mut values)?;
             if core.count() {
                 core.counts.global_to_shared_bytes += u64::from(bytes) * u64::from(lanes.count_ones());
             }
@@ -181,7 +187,7 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     }
     let policy = draft.take("L2::cache_hint");
     draft.ignore_prefixed(&["L2::"]);
-    let whole_lines = draft.take_any(&["ca", "cg"]) == Some("cg");
+    let past_l1 = draft.take_any(&["ca", "cg"]) == Some("cg");
     if draft.take_any(&["shared::cta", "shared"]).is_none() || !draft.take("global") {
         return Err(draft.unsupported("copies between these spaces"));
     }
@@ -193,14 +199,14 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         draft.source(last, Type::B64)?;
     }
     let size = draft.immediate(2)?;
-    if !(size == 16 || !whole_lines && (size == 4 || size == 8)) {
+    if !(size == 16 || !past_l1 && (size == 4 || size == 8)) {
         return Err(draft.invalid(format!("a copy of {size} bytes: 4, 8 or 16 (`.cg`: 16)")));
     }
     let to = draft.address(0)?;
     let from = draft.address(1)?;
     let source = draft.offset_address(from);
     draft.note_shared_access(size as u32);
-    let mut extra = size | u64::from(to.offset as u32) << 32;
+    let mut extra = size | if past_l1 { PAST_L1 } else { 0 } | u64::from(to.offset as u32) << 32;
     let (mut read, mut ignored) = (draft.narrow_constant(size as u32), 0);
     if last == 4 && draft.is_predicate(3)? {
         let (predicate, negated) = draft.predicate_source(3)?;

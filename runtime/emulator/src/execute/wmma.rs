@@ -5,7 +5,7 @@
 //! its load gives wrong results, as it may on hardware. `f16` fragments of A and B have room for 512 elements; smaller
 //! ones are held several times.
 
-use super::memory::{SharedAccess, check_shared, read_lanes, watch_store, write_lanes};
+use super::memory::{Request, SharedAccess, check_shared, read_lanes, watch_store, write_lanes};
 use super::mma::{emit, per_register, registers};
 use crate::count::Class;
 use crate::draft::Draft;
@@ -308,7 +308,9 @@ impl Pieces {
         stores: bool,
     ) -> Result<(), Stop> {
         let kind = match (self.space, stores) {
-            (Space::Global, false) => return read_lanes(core, warp, operation, addresses, piece, lanes, values),
+            (Space::Global, false) => {
+                return read_lanes(core, warp, operation, addresses, piece, lanes, Request::Load, values);
+            }
             (Space::Global, true) => return write_lanes(core, warp, operation, addresses, piece, lanes, values),
             (_, false) => SharedAccess::Load(Strength::WEAK),
             (_, true) => SharedAccess::Store,

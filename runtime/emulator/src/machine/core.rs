@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use super::address::{CONSTANT_WINDOW, space_of};
 use super::barrier::Barriers;
 use super::cluster::{BlockState, Cluster};
+use super::l1::L1;
 use super::mbarrier::Mbarriers;
 use super::program::{Operation, Program};
 use super::shared::SharedMemory;
@@ -125,6 +126,7 @@ pub(crate) struct Core<'a> {
     pub block_number: u64,
     pub executed: Vec<Executed>,
     pub counts: Counts,
+    pub l1: L1,
     pub findings: Findings,
     /// The index of the allocation that each operation accessed last.
     pub hints: Vec<u32>,
@@ -162,6 +164,7 @@ impl<'a> Core<'a> {
             block_number: 0,
             executed: vec![Executed::default(); operations],
             counts: Counts::default(),
+            l1: L1::new(warps, launch.options.count),
             findings: Findings::default(),
             hints: vec![0; operations],
             clock: 0,

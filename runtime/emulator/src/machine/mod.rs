@@ -9,6 +9,7 @@ pub(crate) mod barrier;
 pub(crate) mod cluster;
 pub(crate) mod copies;
 pub(crate) mod core;
+pub(crate) mod l1;
 pub(crate) mod lanes;
 pub(crate) mod mbarrier;
 pub(crate) mod order;

@@ -212,6 +212,11 @@ impl Cuda {
         self.stream.is_capturing()
     }
 
+    /// `true` if the stream is being captured, but not by [`record`](Cuda::record).
+    pub fn is_captured_by_caller(&self) -> Result<bool> {
+        Ok(!self.recorder.is_recording() && self.is_capturing()?)
+    }
+
     /// Waits until all queued work is done.
     pub fn synchronize(&self) -> Result<()> {
         self.stream.synchronize()?;

@@ -31,9 +31,13 @@ impl Recorder {
         used
     }
 
+    pub fn is_recording(&self) -> bool {
+        self.recording.load(Relaxed)
+    }
+
     /// Adds a launch while a graph is recorded.
     pub fn note<'s>(&self, module: &Arc<Module>, allocations: impl Iterator<Item = &'s Arc<Allocation>>) {
-        if !self.recording.load(Relaxed) {
+        if !self.is_recording() {
             return;
         }
         let mut used = self.used();

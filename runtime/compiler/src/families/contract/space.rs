@@ -1,7 +1,7 @@
 //! The family `contract`: sums of products, in tiles.
 
 use crate::families::family::Family;
-use crate::families::family::{MOST_BLOCKS, first_of_each};
+use crate::families::family::{MOST_BLOCKS, MOST_STARTS, first_of_each};
 use crate::families::mma::Mma;
 use crate::lower::tile::arrival::padded_elements;
 use crate::lower::tile::block::Block;
@@ -167,13 +167,14 @@ impl Products {
     }
 }
 
-/// The tile with the least estimated time.
+/// The tile with the least estimated time, of those whose terms no other block shares.
 pub(super) fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Contract> {
     let timed = timed(problem, sizes);
-    timed.into_iter().min().map(|(_, point)| point)
+    let whole = timed.into_iter().filter(|(_, point)| point.split_k == 1);
+    whole.min().map(|(_, point)| point)
 }
 
-/// The same for each tile of a thread, unless tensor cores can do the product.
+/// The same for each tile of a thread, and the best tile for each split-K, unless tensor cores can do the product.
 pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Contract> {
     // Tensor cores are faster wherever they apply.
     if !Mma::starts(problem, sizes).is_empty() {
@@ -182,7 +183,12 @@ pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Contract> {
     let mut timed = timed(problem, sizes);
     timed.sort_unstable();
     let points = timed.into_iter().map(|(_, point)| point);
-    first_of_each(points, |point| (point.thread_rows, point.thread_columns))
+    let mut starts = first_of_each(points, |point| match point.split_k {
+        1 => (1, point.thread_rows, point.thread_columns),
+        split_k => (split_k, 0, 0),
+    });
+    starts.truncate(MOST_STARTS);
+    starts
 }
 
 /// An estimated time; of equals the one with the smaller tiles comes first, since they fill the last wave better, and then the one with
@@ -196,17 +202,20 @@ fn timed(problem: &Problem<'_>, sizes: &[u64]) -> Vec<(Time, Contract)> {
     let Some(shape) = narrow(&shape, problem) else {
         return Vec::new();
     };
-    let [rows, columns, batch, _] = shape.extents(sizes);
+    let [rows, columns, batch, depth] = shape.extents(sizes);
     if rows < 8 || columns < 8 {
         return Vec::new();
     }
     let sums = shape.sums.len() as u64;
-    let time = |point: &Contract| {
-        let tiles = rows
-            .div_ceil(u64::from(point.block_rows))
+    let multiprocessors = u64::from(problem.machine.multiprocessors);
+    let tiles = |point: &Contract| {
+        rows.div_ceil(u64::from(point.block_rows))
             .saturating_mul(columns.div_ceil(u64::from(point.block_columns)))
-            .saturating_mul(batch);
-        let waves = tiles.div_ceil(u64::from(problem.machine.multiprocessors));
+            .saturating_mul(batch)
+    };
+    let time = |point: &Contract| {
+        let parts = u64::from(point.split_k);
+        let waves = tiles(point).saturating_mul(parts).div_ceil(multiprocessors);
         let outputs = u64::from(point.thread_rows * point.thread_columns);
         let elements = u64::from(shape.elements(point.thread_rows, point.thread_columns));
         let threads = u64::from(point.threads());
@@ -214,21 +223,24 @@ fn timed(problem: &Problem<'_>, sizes: &[u64]) -> Vec<(Time, Contract)> {
         let brought = u64::from(shape.elements(point.block_rows, point.block_columns)) * 8 / threads;
         // Per term and thread: a multiply-add for each sum of each output, and the elements from shared memory; fewer than 128
         // threads leave issue slots empty.
-        let work = sums * outputs * 4 + elements * 2 + brought;
+        let term = sums * outputs * 4 + elements * 2 + brought;
+        // Partial sums are stored once, and loaded by the last block.
+        let joined = if parts > 1 { sums * outputs * 4 * (1 + parts) } else { 0 };
+        let work = depth.div_ceil(parts).saturating_mul(term).saturating_add(joined);
         (
             waves.saturating_mul(work).saturating_mul(threads.max(128)),
-            std::cmp::Reverse(tiles),
+            std::cmp::Reverse(tiles(point)),
             point.threads(),
         )
     };
+    let is_usual = |point: &Contract| {
+        point.block_depth == 16
+            && point.blocks == 0
+            && point.stages == 2
+            && (point.split_k == 1 || Products::are_few(tiles(point), point.split_k, multiprocessors))
+    };
     all_points(problem.machine)
-        .filter(|point| {
-            point.block_depth == 16
-                && point.blocks == 0
-                && point.split_k == 1
-                && point.stages == 2
-                && shape.allows(problem, point)
-        })
+        .filter(|point| is_usual(point) && shape.allows(problem, point))
         .map(|point| (time(&point), point))
         .collect()
 }

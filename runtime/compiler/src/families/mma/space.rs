@@ -5,7 +5,7 @@
 //! `tf32(…)` or `as f16`, or made from those by what keeps the bits few. Nothing is ever rounded that the source does not round.
 
 use super::shape::{MmaShape, shape};
-use crate::families::family::{MOST_BLOCKS, first_of_each};
+use crate::families::family::{MOST_BLOCKS, MOST_STARTS, first_of_each};
 use crate::lower::tile::arrival::{patch, read_as_is};
 use crate::lower::tile::block::Block;
 use crate::lower::tile::epilogue::{Strip, strips};
@@ -146,6 +146,12 @@ impl<'s, 'p> Space<'s, 'p> {
     }
 
     fn points(&self) -> impl Iterator<Item = Mma> {
+        self.combinations()
+            .filter(|point| self.allows(point) && self.gains(point))
+    }
+
+    /// All combinations of parameters.
+    fn combinations(&self) -> impl Iterator<Item = Mma> {
         let depths = SLAB_BYTES.map(|bytes| bytes / self.bytes());
         let blocks = TILES
             .into_iter()
@@ -178,7 +184,6 @@ impl<'s, 'p> Space<'s, 'p> {
                 blocks,
                 split_k,
             })
-            .filter(|point| self.allows(point) && self.gains(point))
     }
 
     fn allows(&self, point: &Mma) -> bool {
@@ -296,19 +301,34 @@ impl<'s, 'p> Space<'s, 'p> {
 /// Products with fewer rows or columns are no work for tiles by the formula, and with fewer than those not by the estimate.
 const LEAST_ROWS: u64 = 8;
 const LEAST_START_ROWS: u64 = 2;
+/// Starts with split-K.
+const SHARED: usize = 2;
 
-/// The tile with the least estimated time.
+/// The tile with the least estimated time, of those whose terms no other block shares.
 pub(super) fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Mma> {
     let timed = timed(problem, sizes, LEAST_ROWS);
-    timed.into_iter().min().map(|(_, _, point)| point)
+    let whole = timed
+        .into_iter()
+        .filter(|(_, _, point)| point.split_k == 1 && point.stages > 2);
+    whole.min().map(|(_, _, point)| point)
 }
 
-/// The same for each length of a slab and each slice-K.
+/// The same for few and for many outputs of a tile, with and without slice-K and with two stages, and the best tile for each split-K.
 pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Mma> {
     let mut timed = timed(problem, sizes, LEAST_START_ROWS);
     timed.sort_unstable();
     let points = timed.into_iter().map(|(_, _, point)| point);
-    first_of_each(points, |point| (point.block_depth, point.slice_k))
+    let (whole, shared): (Vec<Mma>, Vec<Mma>) = points.partition(|point| point.split_k == 1);
+    let whole = first_of_each(whole, |point| {
+        let outputs = point.block_rows * point.block_columns;
+        (outputs.ilog2().clamp(11, 14), point.slice_k > 1, point.stages > 2)
+    });
+    let shared = first_of_each(shared, |point| point.split_k);
+    whole
+        .into_iter()
+        .take(MOST_STARTS - SHARED)
+        .chain(shared.into_iter().take(SHARED))
+        .collect()
 }
 
 /// Tiles with their estimated times, and threads: whole waves of blocks, each as long as its tensor cores, its reads of shared
@@ -325,16 +345,19 @@ fn timed(problem: &Problem<'_>, sizes: &[u64], least: u64) -> Vec<(u64, u32, Mma
         return Vec::new();
     }
     let bytes = u64::from(space.bytes());
-    let time = |point: &Mma| {
-        let tiles = rows
-            .div_ceil(u64::from(point.block_rows))
+    let multiprocessors = u64::from(problem.machine.multiprocessors);
+    let tiles = |point: &Mma| {
+        rows.div_ceil(u64::from(point.block_rows))
             .saturating_mul(columns.div_ceil(u64::from(point.block_columns)))
-            .saturating_mul(batch);
-        let multiprocessors = u64::from(problem.machine.multiprocessors);
-        let resident = u64::from(space.resident_blocks(point)).min(tiles.div_ceil(multiprocessors));
-        let waves = tiles.div_ceil(multiprocessors * resident.max(1));
+            .saturating_mul(batch)
+    };
+    let time = |point: &Mma| {
+        let parts = u64::from(point.split_k);
+        let blocks = tiles(point).saturating_mul(parts);
+        let resident = u64::from(space.resident_blocks(point)).min(blocks.div_ceil(multiprocessors));
+        let waves = blocks.div_ceil(multiprocessors * resident.max(1));
         let (x, y) = (u64::from(point.block_rows), u64::from(point.block_columns));
-        let slabs = depth.div_ceil(u64::from(point.block_depth));
+        let slabs = depth.div_ceil(u64::from(point.block_depth)).div_ceil(parts);
         let (wx, wy) = (u64::from(point.warp_rows), u64::from(point.warp_columns));
         // Clocks of a slab on a multiprocessor, times 8: multiply-adds at 512 a clock for 2-byte elements, what warps
         // read from shared memory at 128 bytes a clock, what is copied from L2 at 32 bytes a clock.
@@ -347,18 +370,24 @@ fn timed(problem: &Problem<'_>, sizes: &[u64], least: u64) -> Vec<(u64, u32, Mma
         // One warp a scheduler keeps its tensor core half busy.
         let busy = if warps >= 8 { 4 } else { 32 / warps.max(1) };
         let slab = (tensor * busy / 4 + 512).max(shared).max(copied);
+        // Partial sums, 4 bytes each, are stored once, and loaded by the last block.
+        let joined = if parts > 1 { sums * x * y * (1 + parts) } else { 0 };
         waves
             .saturating_mul(resident.max(1))
-            .saturating_mul(slabs.saturating_mul(slab).saturating_add(8192))
+            .saturating_mul(slabs.saturating_mul(slab).saturating_add(8192 + joined))
+    };
+    let is_usual = |point: &Mma| {
+        let usual = if point.block_depth * space.bytes() == 64 { 4 } else { 3 };
+        (point.stages == usual || (point.stages == 2 && point.slice_k == 1 && point.split_k == 1))
+            && point.blocks == 0
+            && match point.split_k {
+                1 => point.group == 8,
+                parts => point.group == 1 && Products::are_few(tiles(point), parts, multiprocessors),
+            }
     };
     space
-        .points()
-        .filter(|point| {
-            point.stages == if point.block_depth * space.bytes() == 64 { 4 } else { 3 }
-                && point.group == 8
-                && point.blocks == 0
-                && point.split_k == 1
-        })
+        .combinations()
+        .filter(|point| is_usual(point) && space.allows(point))
         .map(|point| (time(&point), point.threads(), point))
         .collect()
 }

@@ -30,6 +30,10 @@ impl Family for Pointwise {
         space::default(problem, sizes)
     }
 
+    fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Pointwise> {
+        space::starts(problem, sizes)
+    }
+
     fn lower<'a>(&self, problem: &Problem<'a>, name: &str) -> Result<(Lowering<'a>, Grid), Error> {
         lower::lower(problem, name, self)
     }

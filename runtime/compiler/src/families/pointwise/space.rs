@@ -4,7 +4,7 @@ use super::shape::Shape;
 use crate::check::Checked;
 use crate::element::Element;
 use crate::families::analysis::{calls, output_elements};
-use crate::families::family::{MOST_BLOCKS, block_counts};
+use crate::families::family::{MOST_BLOCKS, block_counts, first_of_each};
 use crate::ir::{Expr, Source};
 use crate::problem::Problem;
 use crate::ptx::Cache;
@@ -127,6 +127,23 @@ pub(super) fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Pointwise>
     } else {
         point
     })
+}
+
+/// Narrower vectors, and fewer chunks a thread, than the default without tiles.
+pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Pointwise> {
+    let Some(default) = default(problem, sizes).filter(|point| point.tile == 0) else {
+        return Vec::new();
+    };
+    let vectors = [1, 2, 4].map(|part| default.vector / part).into_iter();
+    let points = vectors
+        .filter(|&vector| vector > 0)
+        .flat_map(|vector| [1, default.unroll].map(|unroll| (vector, unroll)));
+    let points = points.map(|(vector, unroll)| Pointwise {
+        vector,
+        unroll,
+        ..default
+    });
+    first_of_each(points, |&point| point)
 }
 
 impl Shape {

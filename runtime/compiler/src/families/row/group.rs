@@ -6,7 +6,7 @@ use crate::element::Type;
 use crate::families::formula::{Place, Symbol};
 use crate::ir::{AxisId, Expr, ExprId, ReduceOp};
 use crate::lower::Error;
-use crate::lower::expression::{Access, Accumulator, Binding, Lanes, Lowering, Reduce, or_identity};
+use crate::lower::expression::{Access, Accumulator, Binding, Bounds, Lanes, Lowering, Reduce, or_identity};
 use crate::lower::index::Linear;
 use crate::lower::online::step::Step;
 use crate::lower::online::sums::Walker;
@@ -97,17 +97,25 @@ impl Group {
     // ------------------------------------------------------------------ walks
 
     /// Walks over all combinations of `axes`, `vector` neighbours a step: `each` gets the steps of a turn. A row in registers is one
-    /// turn; else a turn has `unroll` steps, whose loads do not wait for each other.
+    /// turn; else a turn has `unroll` steps, whose loads do not wait for each other, and `bounds` leave out elements that do not count.
     pub(super) fn walk(
         &mut self,
         lowering: &mut Lowering<'_>,
         axes: &[AxisId],
+        bounds: &Bounds,
         pace: Pace,
         mut each: impl FnMut(&mut Group, &mut Lowering<'_>, &[Step]) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let vector = i64::from(self.schedule.vector);
         let threads = i64::from(self.schedule.threads);
         let mut extents: Vec<Linear> = axes.iter().map(|&axis| lowering.extent(axis)).collect();
+        let mut largest = axes.iter().map(|&axis| {
+            let extent = lowering.specialisation.extents[lowering.checked.extent(axis).index()];
+            i64::try_from(extent.most()?).ok()
+        });
+        // As chunks.
+        let most = largest.try_fold(1i64, |volume, most| volume.checked_mul(most?));
+        let most = most.map(|volume| volume / vector);
         if let Some(last) = extents.last_mut() {
             *last = lowering.math.divide(&mut lowering.b, last, &Linear::constant(vector)).0;
         }
@@ -116,7 +124,8 @@ impl Group {
             chunks = lowering.math.product(&mut lowering.b, &chunks, extent);
         }
         let outer = lowering.lanes.take();
-        let done = match (self.schedule.keep, chunks.as_constant()) {
+        let constant = chunks.as_constant();
+        let done = match (self.schedule.keep, most) {
             // Nothing to walk over: a read emitted here could be hoisted to where it is executed.
             (_, Some(0)) => Ok(()),
             (Keep::Registers, Some(count)) => {
@@ -124,25 +133,26 @@ impl Group {
                 let steps: Vec<Step> = (0..turns)
                     .map(|turn| {
                         let chunk = self.thread.plus_constant(turn * threads);
-                        let partial = (turn + 1) * threads > count;
+                        let partial = constant.is_none() || (turn + 1) * threads > count;
                         let guard = partial.then(|| lowering.below(&chunk, &chunks));
                         self.step(lowering, &extents, turn as u32, chunk, guard)
                     })
                     .collect();
                 each(self, lowering, &steps)
             }
-            (_, constant) => {
+            _ => {
                 let unroll = match pace {
                     Pace::Schedule => i64::from(self.schedule.unroll),
                     Pace::Slow => 1,
                 };
-                let start = lowering.math.operand(&mut lowering.b, &self.thread);
+                let (skipped, chunks) = lowering.bounded_chunks(bounds, &extents, &chunks, self.schedule.vector);
+                let start = lowering.math.operand(&mut lowering.b, &self.thread.plus(&skipped));
                 let end = lowering.math.operand(&mut lowering.b, &chunks);
                 let class = lowering.math.class();
                 // The schedule sets the unroll factor. Left alone, ptxas unrolls further and spills.
                 let turns = Turns::new(start, end, threads * unroll).rolled();
                 let counter = lowering.b.begin_loop(class, turns);
-                let kept = constant.filter(|_| axes.len() == 1 && pace == Pace::Schedule);
+                let kept = most.filter(|_| axes.len() == 1 && pace == Pace::Schedule);
                 self.kept.walks_begun += 1;
                 self.kept.walks.push(Walk {
                     id: self.kept.walks_begun,
@@ -152,7 +162,10 @@ impl Group {
                     step: 0,
                     guard: None,
                 });
-                let whole = constant.is_some_and(|chunks| chunks % (threads * unroll) == 0);
+                let whole = skipped == Linear::constant(0)
+                    && chunks
+                        .as_constant()
+                        .is_some_and(|chunks| chunks % (threads * unroll) == 0);
                 let steps: Vec<Step> = (0..unroll)
                     .map(|number| {
                         let chunk = Linear::register(counter).plus_constant(number * threads);
@@ -273,12 +286,30 @@ impl Group {
         let mut partial = Partial::new(self, lowering, reduction, ty);
         let outside = self.enter(lowering, axes, &[body]);
         self.ahead(lowering, body)?;
-        self.walk(lowering, axes, Pace::Schedule, |group, lowering, steps| {
+        let bounds = self.bounds(lowering, reduction, axes, body)?;
+        self.walk(lowering, axes, &bounds, Pace::Schedule, |group, lowering, steps| {
             let mut steps = steps.iter();
             steps.try_for_each(|step| partial.add(group, lowering, axes, body, step))
         })?;
         lowering.leave(outside);
         partial.total(self, lowering)
+    }
+
+    /// The bounds of the slowest of the axes that a reduction runs over.
+    pub(super) fn bounds(
+        &mut self,
+        lowering: &mut Lowering<'_>,
+        reduction: ReduceOp,
+        axes: &[AxisId],
+        body: ExprId,
+    ) -> Result<Bounds, Error> {
+        match axes {
+            // What is kept of a row in one walk, another one wants.
+            &[slowest, ..] if self.schedule.keep == Keep::Reload => {
+                lowering.bounds(reduction, slowest, axes, body, self)
+            }
+            _ => Ok(Bounds::default()),
+        }
     }
 
     /// Combines the group's accumulators: within warps by shuffles, across warps through shared memory.
@@ -433,6 +464,10 @@ impl Walker for Group {
 }
 
 impl Reduce for Group {
+    fn divides_many(&self, lowering: &Lowering<'_>, dividend: ExprId, divisor: ExprId) -> Result<bool, Error> {
+        Ok(self.same_for_all(lowering, divisor)? && !self.same_for_all(lowering, dividend)?)
+    }
+
     fn elements(&mut self, lowering: &mut Lowering<'_>, access: &Access) -> Few<Reg> {
         self.kept.kept_or_loaded(lowering, access)
     }

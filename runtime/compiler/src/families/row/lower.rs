@@ -10,7 +10,7 @@ use super::shape::{kept_budget, read_again, row_axes};
 use super::space::{Pass, Row, minimum_blocks};
 use crate::ir::{AxisId, ExprId};
 use crate::lower::Error;
-use crate::lower::expression::{Binding, Lowering};
+use crate::lower::expression::{Binding, Bounds, Lowering};
 use crate::lower::grid::{Grid, volume_formula};
 use crate::lower::index::Linear;
 use crate::lower::online::sums::Walker;
@@ -81,22 +81,28 @@ fn lanes(group: &mut Group, lowering: &mut Lowering<'_>, positions: &[usize]) ->
     let bodies: Vec<ExprId> = positions.iter().map(|&position| op.outputs[position].body).collect();
     let outside = group.enter(lowering, axes[0], &bodies);
     bodies.iter().try_for_each(|&body| group.ahead(lowering, body))?;
-    group.walk(lowering, axes[0], Pace::Schedule, |group, lowering, steps| {
-        for step in steps {
-            for (&position, axes) in positions.iter().zip(&axes) {
-                let mut values = Vec::with_capacity(group.schedule.vector as usize);
-                for lane in 0..group.schedule.vector {
-                    group.bind_lane(lowering, axes, step, lane);
-                    values.push(lowering.output_value(position, group)?);
+    group.walk(
+        lowering,
+        axes[0],
+        &Bounds::default(),
+        Pace::Schedule,
+        |group, lowering, steps| {
+            for step in steps {
+                for (&position, axes) in positions.iter().zip(&axes) {
+                    let mut values = Vec::with_capacity(group.schedule.vector as usize);
+                    for lane in 0..group.schedule.vector {
+                        group.bind_lane(lowering, axes, step, lane);
+                        values.push(lowering.output_value(position, group)?);
+                    }
+                    let offset = offset(group, lowering, position, &step.coordinates);
+                    let guard = lowering.both(step.guard, group.valid);
+                    let guard = guard.map(|predicate| Guard { predicate, holds: true });
+                    lowering.store_output(position, &offset, &values, Cache::Normal, guard);
                 }
-                let offset = offset(group, lowering, position, &step.coordinates);
-                let guard = lowering.both(step.guard, group.valid);
-                let guard = guard.map(|predicate| Guard { predicate, holds: true });
-                lowering.store_output(position, &offset, &values, Cache::Normal, guard);
             }
-        }
-        Ok(())
-    })?;
+            Ok(())
+        },
+    )?;
     lowering.leave(outside);
     Ok(())
 }

@@ -11,6 +11,7 @@ pub use space::{Keep, Pass, Row};
 
 use crate::families::family::{Family, Work};
 use crate::families::text::{text, words};
+use crate::ir::SizeId;
 use crate::lower::Error;
 use crate::lower::expression::Lowering;
 use crate::lower::grid::Grid;
@@ -34,6 +35,10 @@ impl Family for Row {
 
     fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Row> {
         space::starts(problem, sizes)
+    }
+
+    fn bounded(&self, problem: &Problem<'_>) -> Vec<SizeId> {
+        space::bounded(problem, self)
     }
 
     fn lower<'a>(&self, problem: &Problem<'a>, name: &str) -> Result<(Lowering<'a>, Grid), Error> {

@@ -8,7 +8,7 @@ use super::group::{Group, Pace, Partial};
 use crate::element::Type;
 use crate::ir::ReduceOp;
 use crate::lower::Error;
-use crate::lower::expression::{Accumulator, Lowering};
+use crate::lower::expression::{Accumulator, Bounds, Lowering};
 use crate::lower::online::sums::{Member, Sum, Walker};
 use crate::lower::online::waves::{Joint, Wave};
 use crate::lower::value::{Value, class_of};
@@ -44,8 +44,14 @@ fn walk_once(group: &mut Group, lowering: &mut Lowering<'_>, joint: &Joint<'_>, 
         group.bind_place(lowering, &member.place)?;
         group.ahead(lowering, member.body)?;
     }
+    let mut bounds = Vec::with_capacity(plain.len() + sums.len());
+    for member in plain.iter().chain(sums.iter().map(Sum::member)) {
+        group.bind_place(lowering, &member.place)?;
+        bounds.push(group.bounds(lowering, member.op, &member.axes, member.body)?);
+    }
+    let bounds = lowering.widest(bounds);
     let axes = &plain.first().ok_or(Error::Unbound)?.axes;
-    group.walk(lowering, axes, Pace::Schedule, |group, lowering, steps| {
+    group.walk(lowering, axes, &bounds, Pace::Schedule, |group, lowering, steps| {
         for (member, partial) in plain.iter().zip(&mut partial) {
             for step in steps {
                 group.bind_place(lowering, &member.place)?;
@@ -99,16 +105,22 @@ fn finite_or_again(
     lowering.b.assign(move_of(class), sum.best, &[zero.operand]);
     group.bind_place(lowering, &member.place)?;
     let vector = group.schedule.vector;
-    let done = group.walk(lowering, &member.axes, Pace::Slow, |group, lowering, steps| {
-        for step in steps {
-            for lane in 0..vector {
-                group.bind_lane(lowering, &member.axes, step, lane);
-                let value = lowering.value_as(member.body, member.ty, group)?;
-                sum.combine(lowering, value, &step.chunk);
+    let done = group.walk(
+        lowering,
+        &member.axes,
+        &Bounds::default(),
+        Pace::Slow,
+        |group, lowering, steps| {
+            for step in steps {
+                for lane in 0..vector {
+                    group.bind_lane(lowering, &member.axes, step, lane);
+                    let value = lowering.value_as(member.body, member.ty, group)?;
+                    sum.combine(lowering, value, &step.chunk);
+                }
             }
-        }
-        Ok(())
-    });
+            Ok(())
+        },
+    );
     lowering.b.end();
     done.map(|()| sum)
 }

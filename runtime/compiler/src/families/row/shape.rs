@@ -5,12 +5,15 @@ use crate::element::Type;
 use crate::ir::{AxisId, Expr, ExprId, InputId, LetId, SizeId, Source};
 use crate::lower::online::waves::Joint;
 use crate::problem::Problem;
+use crate::size::Extent;
 use crate::target::Machine;
 
 /// The facts that legality depends on.
 pub(super) struct Shape {
     /// The volumes that groups of threads walk over, where compiled in.
     pub volumes: Vec<Option<u64>>,
+    /// The largest volumes that groups of threads walk over, where bounded.
+    pub largest: Vec<Option<u64>>,
     pub walked: Vec<Vec<SizeId>>,
     pub widest_vector: u32,
     /// Bytes of the widest element that is read.
@@ -46,15 +49,14 @@ impl Shape {
         walked.extend(op.outputs.iter().map(|output| output.dims[axes..].to_vec()));
         walked.retain(|sizes| !sizes.is_empty());
         let extent = |size: &SizeId| problem.specialisation.extents[size.index()];
-        let volumes = walked
-            .iter()
-            .map(|sizes| {
-                sizes
-                    .iter()
-                    .map(|size| extent(size).fixed())
-                    .try_fold(1u64, |v, e| v.checked_mul(e?))
-            })
-            .collect();
+        let volumes = |of: fn(Extent) -> Option<u64>| -> Vec<Option<u64>> {
+            let volume = |sizes: &Vec<SizeId>| {
+                let mut extents = sizes.iter().map(|size| of(extent(size)));
+                extents.try_fold(1u64, |v, e| v.checked_mul(e?))
+            };
+            walked.iter().map(volume).collect()
+        };
+        let (volumes, largest) = (volumes(Extent::fixed), volumes(Extent::most));
         let divisible = walked
             .iter()
             .filter_map(|sizes| sizes.last())
@@ -80,6 +82,7 @@ impl Shape {
         });
         Some(Shape {
             volumes,
+            largest,
             walked,
             widest_vector,
             element_bytes: tensors.map(|input| input.element.size()).max().unwrap_or(4),

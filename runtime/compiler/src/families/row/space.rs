@@ -2,6 +2,7 @@
 
 use super::shape::{Shape, row_axes};
 use crate::families::analysis::calls;
+use crate::ir::SizeId;
 use crate::problem::Problem;
 use bincode::{Decode, Encode};
 
@@ -155,6 +156,15 @@ pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Row> {
         .collect()
 }
 
+/// The sizes whose largest values decide whether rows can be kept, if this point reads them again.
+pub(super) fn bounded(problem: &Problem<'_>, row: &Row) -> Vec<SizeId> {
+    let shape = problem.shape(Shape::of);
+    match shape.as_ref().as_ref() {
+        Some(shape) if row.keep == Keep::Reload && shape.kept_bytes.is_some() => shape.walked.concat(),
+        _ => Vec::new(),
+    }
+}
+
 impl Shape {
     fn allows(&self, row: &Row) -> bool {
         let block = row.threads * row.rows;
@@ -182,7 +192,7 @@ impl Shape {
         match row.keep {
             Keep::Registers => {
                 let turns = self
-                    .volumes
+                    .largest
                     .iter()
                     .flatten()
                     .map(|&volume| turns(volume))
@@ -204,7 +214,7 @@ impl Shape {
         match row.keep {
             Keep::Reload => true,
             Keep::Shared => self.kept_bytes.is_some_and(|bytes| {
-                self.volumes.iter().all(|volume| {
+                self.largest.iter().all(|volume| {
                     let turn = u64::from(row.threads * row.vector * row.unroll);
                     let elements = volume.and_then(|volume| volume.checked_next_multiple_of(turn));
                     let row_bytes = elements.and_then(|volume| volume.checked_mul(u64::from(bytes * row.rows)));
@@ -215,7 +225,7 @@ impl Shape {
                 let chunks = |volume: u64| volume.div_ceil(u64::from(row.threads * row.vector));
                 let elements = |volume: u64| chunks(volume).saturating_mul(u64::from(row.vector));
                 let few = |volume: &Option<u64>| volume.is_some_and(|volume| elements(volume) <= REGISTER_ELEMENTS);
-                self.volumes.iter().all(few) && self.needed(row) <= most_registers(row)
+                self.largest.iter().all(few) && self.needed(row) <= most_registers(row)
             }
         }
     }

@@ -2,7 +2,7 @@
 //! them is all that takes time.
 
 use super::shape::{MOST_ROWS, Operand, SkinnyShape, shape};
-use crate::families::family::first_of_each;
+use crate::families::family::{MOST_STARTS, first_of_each};
 use crate::problem::Problem;
 use crate::ptx::Cache;
 use crate::target::Machine;
@@ -272,10 +272,16 @@ pub(super) fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Skinny> {
 /// More rows than are worth it by the formula may be by the estimate.
 const MOST_START_ROWS: u64 = 64;
 
-/// The same for few and for many rows of a thread, lanes along a sum, and warps.
+/// The same for few and for many rows of a thread, lanes along a sum, warps, and bytes in flight.
 pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Skinny> {
     let points = ordered(problem, sizes, MOST_START_ROWS);
-    first_of_each(points, |point| (point.rows > 2, point.lanes, point.warps > 2))
+    let shape = shape(problem);
+    let in_flight = |point: &Skinny| shape.as_ref().as_ref().map(|shape| shape.bytes_in_flight(point) > 64);
+    let mut starts = first_of_each(points, |point| {
+        (point.rows > 2, point.lanes, point.warps > 2, in_flight(point))
+    });
+    starts.truncate(MOST_STARTS);
+    starts
 }
 
 /// The points that suit these sizes, the best first; none if there are more rows than `most`.
@@ -297,8 +303,9 @@ fn ordered(problem: &Problem<'_>, sizes: &[u64], most: u64) -> Vec<Skinny> {
         .iter()
         .map(|size| sizes[size.index()])
         .fold(1, u64::saturating_mul);
-    // Short sums are done by one thread each, narrow ones (a dot product) by whole blocks.
-    if rows > most || depth < 32 || columns.saturating_mul(batch) < 8 {
+    // Short sums are done by one thread each, without vectors where they are contiguous; narrow ones (a dot product) by whole blocks.
+    let least = if shape.along_depth { 32 } else { 4 };
+    if rows > most || depth < least || columns.saturating_mul(batch) < 8 {
         return Vec::new();
     }
     let most_warps = 16 * u64::from(problem.machine.multiprocessors.max(1));

@@ -1,6 +1,6 @@
 //! Reductions: in sequence, by one thread, and what any of them accumulates in.
 
-use super::{Binding, Lowering, Reduce};
+use super::{Binding, Bounds, Lowering, Reduce};
 use crate::element::Type;
 use crate::ir::{AxisId, BinaryOp, Expr, ExprId, ReduceOp};
 use crate::lower::Error;
@@ -12,6 +12,15 @@ use crate::ptx::{Builder, Compare, Guard, Opcode, Reg, Turns};
 
 /// Compiled-in extents up to this are unrolled.
 const UNROLLED: i64 = 4;
+/// Loops over fewer elements are not worth the computation of bounds.
+const WORTH_BOUNDS: i64 = 32;
+
+/// What loops over several axes compute.
+#[derive(Debug, Clone, Copy)]
+struct Nest {
+    reduction: ReduceOp,
+    body: ExprId,
+}
 
 impl Lowering<'_> {
     /// A reduction as a loop of this thread alone.
@@ -37,7 +46,8 @@ impl Lowering<'_> {
         self.serial_depth += 1;
         let mut accumulator = Accumulator::new(self, reduction, self.reduced_ty(expr));
         let outside = self.enter(axes, &[body]);
-        let result = self.nest(&mut accumulator, axes, &Linear::constant(0), body, family);
+        let nest = Nest { reduction, body };
+        let result = self.nest(&mut accumulator, nest, axes, &Linear::constant(0), family);
         self.leave(outside);
         self.serial_depth -= 1;
         let value = accumulator.value(self);
@@ -49,21 +59,25 @@ impl Lowering<'_> {
     fn nest(
         &mut self,
         accumulator: &mut Accumulator,
+        nest: Nest,
         axes: &[AxisId],
         position: &Linear,
-        body: ExprId,
         family: &mut dyn Reduce,
     ) -> Result<(), Error> {
         let Some((&axis, inner)) = axes.split_first() else {
-            return accumulator.add(self, position, body, family);
+            return accumulator.add(self, position, nest.body, family);
         };
         let extent = self.extent(axis);
         let outer = self.math.product(&mut self.b, position, &extent);
-        match extent.as_constant() {
+        let bounds = match extent.as_constant() {
+            Some(extent) if extent < WORTH_BOUNDS => Bounds::default(),
+            _ => self.bounds(nest.reduction, axis, axes, nest.body, family)?,
+        };
+        match extent.as_constant().filter(|_| bounds == Bounds::default()) {
             Some(extent) if extent <= UNROLLED => {
                 for index in 0..extent {
                     self.bind(axis, Binding::of(Linear::constant(index)));
-                    self.nest(accumulator, inner, &outer.plus_constant(index), body, family)?;
+                    self.nest(accumulator, nest, inner, &outer.plus_constant(index), family)?;
                 }
             }
             // The assembler would unroll all of it, and spill. So it is kept from it, and the outermost reduction's innermost
@@ -80,22 +94,24 @@ impl Lowering<'_> {
                 for further in 0..together {
                     let index = Linear::register(counter).plus_constant(further);
                     self.bind(axis, Binding::of(index.clone()));
-                    done = done.and_then(|()| self.nest(accumulator, inner, &outer.plus(&index), body, family));
+                    done = done.and_then(|()| self.nest(accumulator, nest, inner, &outer.plus(&index), family));
                 }
                 self.b.end();
                 done?;
                 for index in whole..extent {
                     self.bind(axis, Binding::of(Linear::constant(index)));
-                    self.nest(accumulator, inner, &outer.plus_constant(index), body, family)?;
+                    self.nest(accumulator, nest, inner, &outer.plus_constant(index), family)?;
                 }
             }
             None => {
-                let end = self.math.operand(&mut self.b, &extent);
+                let start = bounds.start.unwrap_or_default();
+                let start = self.math.operand(&mut self.b, &start);
+                let end = self.math.operand(&mut self.b, &bounds.end.unwrap_or(extent));
                 let class = self.math.class();
-                let counter = self.b.begin_loop(class, Turns::new(0, end, 1));
+                let counter = self.b.begin_loop(class, Turns::new(start, end, 1));
                 let index = Linear::register(counter);
                 self.bind(axis, Binding::of(index.clone()));
-                let done = self.nest(accumulator, inner, &outer.plus(&index), body, family);
+                let done = self.nest(accumulator, nest, inner, &outer.plus(&index), family);
                 self.b.end();
                 done?;
             }

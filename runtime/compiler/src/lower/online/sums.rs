@@ -217,6 +217,154 @@ impl<'a> Sum<'a> {
         Ok(())
     }
 
+    /// The reduction.
+    pub fn member(&self) -> &Member {
+        match self {
+            Sum::Scaled { member, .. } | Sum::Centred { member, .. } => member,
+        }
+    }
+
+    /// The types of what [`Sum::left`] gives.
+    pub fn left_types(&self) -> Vec<Type> {
+        match self {
+            Sum::Scaled { member, .. } => vec![member.ty],
+            Sum::Centred { member, means, .. } => {
+                let mut types = vec![Type::I32, member.ty];
+                types.extend((means[0] != means[1]).then_some(member.ty));
+                types.push(member.ty);
+                types
+            }
+        }
+    }
+
+    /// What [`Sum::take_in`] needs of a sum that threads share: of a multiple of exp(σ·m) the sum for the m of all, `largest`; of products
+    /// of differences the steps, the means and the sum around these. `total` adds up what each thread has of a value.
+    pub fn left<W: Walker>(
+        &self,
+        walker: &mut W,
+        lowering: &mut Lowering<'_>,
+        joint: &Joint<'_>,
+        largest: Option<Value>,
+        total: &mut dyn FnMut(&mut W, &mut Lowering<'_>, Value) -> Value,
+    ) -> Result<Vec<Value>, Error> {
+        match self {
+            Sum::Scaled { by, shift, sum, .. } => {
+                let largest = largest.ok_or(Error::Unbound)?;
+                let before = Value::new(largest.ty, lowering.b.read(*shift));
+                let after = nearer(lowering, by, largest);
+                let factor = rescaling(walker, lowering, joint, by, before, after)?;
+                let sum = Value::new(largest.ty, lowering.b.read(*sum));
+                let part = arithmetic::binary(&mut lowering.b, BinaryOp::Mul, sum, factor);
+                Ok(vec![total(walker, lowering, part)])
+            }
+            Sum::Centred {
+                member,
+                steps,
+                means,
+                product,
+                ..
+            } => {
+                let (ty, vector) = (member.ty, f64::from(walker.vector()));
+                let own_steps = Value::new(Type::I32, lowering.b.read(*steps));
+                let all_steps = total(walker, lowering, own_steps);
+                let own = own_steps.to(&mut lowering.b, ty);
+                let all = all_steps.to(&mut lowering.b, ty);
+                // Threads that have no elements have no mean.
+                let some = arithmetic::binary(&mut lowering.b, BinaryOp::Max, all, number(ty, 1.0));
+                let mut left = vec![all_steps];
+                let mut distances = Vec::with_capacity(2);
+                for (which, &mean) in means.iter().enumerate() {
+                    if which == 1 && means[0] == means[1] {
+                        distances.extend(distances.first().copied());
+                        continue;
+                    }
+                    let mean = Value::new(ty, lowering.b.read(mean));
+                    let weighted = arithmetic::binary(&mut lowering.b, BinaryOp::Mul, mean, own);
+                    let weighted = total(walker, lowering, weighted);
+                    let of_all = arithmetic::binary(&mut lowering.b, BinaryOp::Div, weighted, some);
+                    distances.push(arithmetic::binary(&mut lowering.b, BinaryOp::Sub, mean, of_all));
+                    left.push(of_all);
+                }
+                let count = arithmetic::binary(&mut lowering.b, BinaryOp::Mul, own, number(ty, vector));
+                let first = arithmetic::binary(&mut lowering.b, BinaryOp::Mul, distances[0], count);
+                let product = lowering.b.read(*product);
+                let sources = [first.operand, distances[1].operand, product.into()];
+                let part = Value::new(ty, lowering.b.op(value::fma_of(ty), &sources));
+                left.push(total(walker, lowering, part));
+                Ok(left)
+            }
+        }
+    }
+
+    /// Takes in what others have come to, as [`Sum::left`] gives it; `largest` is their m.
+    pub fn take_in<W: Walker>(
+        &self,
+        walker: &mut W,
+        lowering: &mut Lowering<'_>,
+        joint: &Joint<'_>,
+        largest: Option<Value>,
+        left: &[Value],
+    ) -> Result<(), Error> {
+        match self {
+            Sum::Scaled { by, shift, sum, .. } => {
+                let (largest, &[other]) = (largest.ok_or(Error::Unbound)?, left) else {
+                    return Err(Error::Unbound);
+                };
+                let ty = largest.ty;
+                let op = if by.constant < 0.0 {
+                    BinaryOp::Max
+                } else {
+                    BinaryOp::Min
+                };
+                let before = Value::new(ty, lowering.b.read(*shift));
+                let theirs = nearer(lowering, by, largest);
+                let now = arithmetic::binary(&mut lowering.b, op, before, theirs);
+                let own = rescaling(walker, lowering, joint, by, before, now)?;
+                let of_other = rescaling(walker, lowering, joint, by, theirs, now)?;
+                let other = arithmetic::binary(&mut lowering.b, BinaryOp::Mul, other, of_other);
+                let sources = [Operand::Reg(*sum), own.operand, other.operand];
+                lowering.b.assign(value::fma_of(ty), *sum, &sources);
+                lowering.b.assign(move_of(class_of(ty)), *shift, &[now.operand]);
+            }
+            Sum::Centred {
+                member,
+                steps,
+                means,
+                product,
+                ..
+            } => {
+                let (ty, vector) = (member.ty, f64::from(walker.vector()));
+                let (&[theirs, .., other], Some(other_means)) = (left, left.get(1..left.len() - 1)) else {
+                    return Err(Error::Unbound);
+                };
+                let b = &mut lowering.b;
+                let before = Value::new(Type::I32, b.read(*steps));
+                let after = arithmetic::binary(b, BinaryOp::Add, before, theirs);
+                let [own_f, theirs_f, after_f] = [before, theirs, after].map(|steps| steps.to(b, ty));
+                let some = arithmetic::binary(b, BinaryOp::Max, after_f, number(ty, 1.0));
+                let share = arithmetic::binary(b, BinaryOp::Div, theirs_f, some);
+                let mut apart = Vec::with_capacity(2);
+                for (&mean, &other) in means.iter().zip(other_means) {
+                    let own = Value::new(ty, b.read(mean));
+                    let distance = arithmetic::binary(b, BinaryOp::Sub, other, own);
+                    let sources = [distance.operand, share.operand, own.operand];
+                    b.assign(value::fma_of(ty), mean, &sources);
+                    apart.push(distance);
+                }
+                let (&first, &second) = (apart.first().zip(apart.last())).ok_or(Error::Unbound)?;
+                let weight = arithmetic::binary(b, BinaryOp::Mul, own_f, share);
+                let weight = arithmetic::binary(b, BinaryOp::Mul, weight, number(ty, vector));
+                let weighted = arithmetic::binary(b, BinaryOp::Mul, first, weight);
+                let own = Value::new(ty, b.read(*product));
+                let sum = arithmetic::binary(b, BinaryOp::Add, own, other);
+                let sources = [weighted.operand, second.operand, sum.operand];
+                b.assign(value::fma_of(ty), *product, &sources);
+                b.assign(Opcode::AddS32, *steps, &[before.operand, theirs.operand]);
+            }
+        }
+        Ok(())
+    }
+
     /// Takes in a step, of a sum of products of differences.
     pub fn centre<W: Walker>(
         &self,
@@ -377,6 +525,16 @@ fn rescaling<W: Walker>(
         exponent = arithmetic::binary(&mut lowering.b, op, exponent, factor);
     }
     Ok(math::call(&mut lowering.b, Function::Exp, ty, &[exponent]))
+}
+
+/// A largest (or smallest) value, at least the lowest number, so that −∞ has a distance from it.
+fn nearer(lowering: &mut Lowering<'_>, by: &Product, largest: Value) -> Value {
+    let op = if by.constant < 0.0 {
+        BinaryOp::Max
+    } else {
+        BinaryOp::Min
+    };
+    arithmetic::binary(&mut lowering.b, op, extreme(largest.ty, by), largest)
 }
 
 /// The number that any other is beyond, where the largest (or smallest) is looked for.

@@ -65,9 +65,21 @@ pub(crate) struct Joint<'a> {
 impl<'a> Joint<'a> {
     /// The waves of an operator whose leading `rows` output axes number rows. None if it is too large to analyse.
     pub fn of(checked: &'a Checked, rows: usize) -> Option<Joint<'a>> {
-        let formulas = Formulas::new(checked, rows)?;
+        Formulas::new(checked, rows).map(Joint::new)
+    }
+
+    /// The waves of an operator that is written out.
+    pub fn new(formulas: Formulas<'a>) -> Joint<'a> {
         let waves = waves(&formulas);
-        Some(Joint { formulas, waves })
+        Joint { formulas, waves }
+    }
+
+    /// The walk that serves all reductions, if one can.
+    pub fn only(&self) -> Option<&Wave> {
+        match &self.waves[..] {
+            [wave] => Some(wave),
+            _ => None,
+        }
     }
 
     /// The most accumulators a lane that a walk needs, if walks are shared or not.

@@ -39,7 +39,30 @@ impl Multiplicand {
 
     /// Both sides', the narrowest that hold the products of an operator. None if there are none.
     pub(crate) fn of(checked: &Checked, shape: &Products) -> Option<[Multiplicand; 2]> {
-        let candidates: &[[Multiplicand; 2]] = match shape.ty {
+        let holds = |side: &Side, multiplicand: Multiplicand| match side.factors.as_slice() {
+            &[factor] => multiplicand.holds(checked, factor, 0),
+            // A product of several factors has more bits.
+            _ => false,
+        };
+        Multiplicand::pairs(shape.ty).iter().copied().find(|&[left, right]| {
+            shape
+                .sides
+                .iter()
+                .all(|side| holds(side, if side.of_rows { left } else { right }))
+        })
+    }
+
+    /// The narrowest that hold two factors of a sum of this type. None if there are none.
+    pub(crate) fn of_factors(checked: &Checked, ty: Type, factors: [ExprId; 2]) -> Option<[Multiplicand; 2]> {
+        let mut pairs = Multiplicand::pairs(ty).iter().copied();
+        pairs.find(|pair| {
+            (pair.iter().zip(factors)).all(|(multiplicand, factor)| multiplicand.holds(checked, factor, 0))
+        })
+    }
+
+    /// The pairs whose products tensor cores add in this type, narrowest first.
+    const fn pairs(ty: Type) -> &'static [[Multiplicand; 2]] {
+        match ty {
             Type::I32 => &[
                 [Multiplicand::Int8(true), Multiplicand::Int8(true)],
                 [Multiplicand::Int8(false), Multiplicand::Int8(false)],
@@ -48,18 +71,7 @@ impl Multiplicand {
             ],
             Type::F32 => &[[Multiplicand::F16; 2], [Multiplicand::Bf16; 2], [Multiplicand::Tf32; 2]],
             _ => &[],
-        };
-        let holds = |side: &Side, multiplicand: Multiplicand| match side.factors.as_slice() {
-            &[factor] => multiplicand.holds_all(checked, factor),
-            // A product of several factors has more bits.
-            _ => false,
-        };
-        candidates.iter().copied().find(|&[left, right]| {
-            shape
-                .sides
-                .iter()
-                .all(|side| holds(side, if side.of_rows { left } else { right }))
-        })
+        }
     }
 
     /// `true` if every value of an expression is one.

@@ -224,20 +224,25 @@ impl Products {
     /// Slabs of each part, at least.
     const LEAST_SLABS: u64 = 4;
 
-    /// `true` if `split_k` blocks can share the terms of a tile in slabs of `depth`: the parts are equal and made of whole slabs.
+    /// `true` if `split_k` blocks can share the terms of a tile in slabs of `depth`. Where the number of terms is compiled in, the parts are
+    /// equal and made of whole slabs.
     pub(crate) fn divides(&self, specialisation: &Specialisation, depth: u32, split_k: u32) -> bool {
         let (split_k, depth) = (u64::from(split_k), u64::from(depth));
         let whole =
             |terms: u64| terms.is_multiple_of(split_k * depth) && terms / split_k / depth >= Products::LEAST_SLABS;
-        split_k == 1 || volume_of(specialisation, self.terms.iter().copied()).is_some_and(whole)
+        split_k == 1 || volume_of(specialisation, self.terms.iter().copied()).is_none_or(whole)
     }
 
     /// `true` if sharing the terms of each tile among `split_k` blocks may pay: the tiles are too few to fill the machine, or their
     /// number is unknown.
     pub(crate) fn gains_from(&self, problem: &Problem<'_>, [rows, columns]: [u32; 2], split_k: u32) -> bool {
-        let most = u64::from(problem.machine.multiprocessors);
-        let few = |tiles: u64| tiles < most && tiles * u64::from(split_k) <= 4 * most;
+        let few = |tiles: u64| Products::are_few(tiles, split_k, problem.machine.multiprocessors.into());
         split_k == 1 || self.tiles_of(problem.specialisation, rows, columns).is_none_or(few)
+    }
+
+    /// `true` if so many tiles do not fill the multiprocessors, and `split_k` blocks for each of them are not too many.
+    pub(crate) fn are_few(tiles: u64, split_k: u32, multiprocessors: u64) -> bool {
+        tiles < multiprocessors && tiles * u64::from(split_k) <= 4 * multiprocessors
     }
 
     /// Tiles of so many rows and columns, where that is known.

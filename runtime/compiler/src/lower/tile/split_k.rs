@@ -98,7 +98,7 @@ impl Part {
     }
 
     /// Counts this block in; whether it is the last.
-    fn arrive(&self, lowering: &mut Lowering<'_>, arrivals: Reg) -> Reg {
+    pub fn arrive(&self, lowering: &mut Lowering<'_>, arrivals: Reg) -> Reg {
         // All threads have left what they have.
         lowering.b.barrier();
         let counter = lowering.math.address(&mut lowering.b, arrivals, &self.tile, 4);

@@ -52,8 +52,7 @@ impl<'a> Tiling<'a> {
     ) -> Tiling<'a> {
         let depth_extents: Vec<Linear> = shape.terms.iter().map(|&size| lowering.size(size)).collect();
         let depth = product(lowering, &depth_extents);
-        // With split-K the parts are equal, and the number of terms is compiled in.
-        let length = depth.divided(block.split_k.into());
+        let (first, length) = terms_of(lowering, &depth, block, part);
         let counts = Counts::new(lowering, shape, block);
         let tiles = [&counts.batches, &counts.row_tiles, &counts.column_tiles];
         let [batch_place, row, column] = tile_place(lowering, &part.tile, tiles, block.group);
@@ -90,7 +89,7 @@ impl<'a> Tiling<'a> {
                 block.columns,
             ),
             slabs: shape.tiles(block.rows, block.columns).map(slab).collect(),
-            first: part.number.times(length.as_constant().unwrap_or(0)),
+            first,
             length,
             depth,
             depth_extents,
@@ -323,6 +322,31 @@ impl Band {
         bind(lowering, shape, position, &value);
         Ok(())
     }
+}
+
+/// A block's first term and the number of its terms. Split-K gives each block whole slabs; the last ones may have fewer than the others, or
+/// none.
+fn terms_of(lowering: &mut Lowering<'_>, depth: &Linear, block: Block, part: &Part) -> (Linear, Linear) {
+    let (slab, parts) = (i64::from(block.depth), i64::from(block.split_k));
+    if let Some(terms) = depth.as_constant().filter(|terms| terms % parts == 0) {
+        let length = terms / parts;
+        return (part.number.times(length), Linear::constant(length));
+    }
+    if parts == 1 {
+        return (Linear::constant(0), depth.clone());
+    }
+    let rounded = depth.plus_constant(slab * parts - 1);
+    let whole = Linear::constant(slab * parts);
+    let slabs = lowering.math.divide(&mut lowering.b, &rounded, &whole).0;
+    let most = slabs.times(slab);
+    let first = lowering.math.product(&mut lowering.b, &part.number, &most);
+    let first = lowering.math.register(&mut lowering.b, &first);
+    lowering.note_multiple(first, block.depth.min(16));
+    let first = Linear::register(first);
+    let left = lowering.math.operand(&mut lowering.b, &depth.plus(&first.times(-1)));
+    let most = lowering.math.operand(&mut lowering.b, &most);
+    let length = lowering.b.op(Opcode::MinS32, &[left, most]);
+    (first, Linear::register(length))
 }
 
 /// The coordinates of the first element of a chunk of `vector` neighbours, and the lanes if there are several.

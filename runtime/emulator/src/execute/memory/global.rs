@@ -28,7 +28,7 @@ pub(super) fn load_global(
         addresses,
         bytes,
         mask,
-        false,
+        Request::Load,
         |core, warp, allocation, base, lanes| {
             check_defined(core, warp, operation, allocation, addresses, bytes, lanes);
             for element in 0..access.count {
@@ -72,7 +72,7 @@ pub(super) fn store_global(
         addresses,
         bytes,
         mask,
-        true,
+        Request::Store,
         |core, warp, allocation, base, lanes| {
             if core.sanitize() {
                 each(lanes, |lane| allocation.define(addresses[lane] - base, bytes.into()));
@@ -97,6 +97,7 @@ pub(super) fn store_global(
 
 /// Reads up to 16 bytes of global memory for each lane, aligned to the next power of two. The values of lanes whose
 /// access is wrong stay unchanged.
+#[allow(clippy::too_many_arguments)] // The machine, the request and the values: a structure would add no meaning.
 pub(crate) fn read_lanes(
     core: &mut Core<'_>,
     warp: &mut Warp,
@@ -104,6 +105,7 @@ pub(crate) fn read_lanes(
     addresses: &[u64; LANES],
     bytes: u32,
     mask: u32,
+    request: Request,
     values: &mut [[u8; 16]; LANES],
 ) -> Result<(), Stop> {
     let mask = aligned(core, warp, operation, addresses, bytes.next_power_of_two(), mask)?;
@@ -114,7 +116,7 @@ pub(crate) fn read_lanes(
         addresses,
         bytes,
         mask,
-        false,
+        request,
         |core, warp, allocation, base, lanes| {
             check_defined(core, warp, operation, allocation, addresses, bytes, lanes);
             each(lanes, |lane| {
@@ -150,7 +152,7 @@ pub(crate) fn write_lanes(
         addresses,
         bytes,
         mask,
-        true,
+        Request::Store,
         |core, _, allocation, base, lanes| {
             if !core.sanitize() {
                 allocation.assume_defined();
@@ -170,6 +172,15 @@ pub(crate) fn write_lanes(
     )
 }
 
+/// A request to global memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Request {
+    Load,
+    /// A load that leaves nothing in L1.
+    LoadPastL1,
+    Store,
+}
+
 /// Splits a request by the allocations that its lanes access, and counts its sectors.
 #[allow(clippy::too_many_arguments)] // The machine, the request and the action: a structure would add no meaning.
 #[inline(always)]
@@ -180,23 +191,11 @@ fn each_allocation(
     addresses: &[u64; LANES],
     bytes: u32,
     mask: u32,
-    store: bool,
+    request: Request,
     mut visit: impl FnMut(&mut Core<'_>, &mut Warp, &Allocation, u64, u32),
 ) -> Result<(), Stop> {
     if core.count() {
-        let (list, count) = sectors(addresses, mask);
-        let moved = u64::from(bytes) * u64::from(mask.count_ones());
-        let counts = &mut core.counts;
-        if store {
-            counts.global_store_bytes += moved;
-            counts.global_store_requests += 1;
-            counts.global_store_sectors += count as u64;
-        } else {
-            counts.global_load_bytes += moved;
-            counts.global_load_requests += 1;
-            counts.global_load_sectors += count as u64;
-        }
-        mark_sectors(core, operation, &list[..count], !store, store);
+        count_request(core, warp, operation, addresses, bytes, mask, request);
     }
     let mut left = mask;
     while left != 0 {
@@ -220,6 +219,36 @@ fn each_allocation(
         visit(core, warp, allocation, base, lanes);
     }
     Ok(())
+}
+
+fn count_request(
+    core: &mut Core<'_>,
+    warp: &Warp,
+    operation: &Operation,
+    addresses: &[u64; LANES],
+    bytes: u32,
+    mask: u32,
+    request: Request,
+) {
+    let (list, count) = sectors(addresses, mask);
+    let list = &list[..count];
+    let moved = u64::from(bytes) * u64::from(mask.count_ones());
+    let counts = &mut core.counts;
+    if request == Request::Store {
+        counts.global_store_bytes += moved;
+        counts.global_store_requests += 1;
+        counts.global_store_sectors += count as u64;
+    } else {
+        counts.global_load_bytes += moved;
+        counts.global_load_requests += 1;
+        counts.global_load_sectors += count as u64;
+        counts.l2_load_sectors += match request {
+            Request::LoadPastL1 => count as u64,
+            _ => core.l1.fetched(core.block_number, warp.index, list),
+        };
+    }
+    let stores = request == Request::Store;
+    mark_sectors(core, operation, list, !stores, stores);
 }
 
 /// Reports an access to global memory outside of all allocations.

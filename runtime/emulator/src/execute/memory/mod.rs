@@ -15,7 +15,7 @@ mod watch;
 pub(super) use access::{SharedAccess, addresses, aligned};
 pub(super) use banks::count_shared;
 pub(super) use decode::decode;
-pub(super) use global::{outside_global, read_lanes, write_lanes};
+pub(super) use global::{Request, outside_global, read_lanes, write_lanes};
 pub(super) use modifiers::{ignore_cache_modifiers, take_space, take_strength};
 pub(super) use sectors::{mark_sectors, sectors};
 pub(super) use shared::{check_shared, inside_shared};

@@ -1,0 +1,183 @@
+//! The programs of an untuned operator: what to store, and a schedule for each stage, by the estimate.
+
+use super::{StageOp, sets, values};
+use crate::check::Checked;
+use crate::datasheet::Datasheet;
+use crate::estimate;
+use crate::features::{self, Features};
+use crate::ir::{AxisId, Op};
+use crate::kernel::{MOST_WORKSPACE, SCRATCH_ALIGNMENT};
+use crate::lower;
+use crate::problem::Problem;
+use crate::schedule::{self, Program, Schedule};
+use crate::size::Specialisation;
+use crate::target::Machine;
+
+/// Returns the estimated seconds of launches in sequence, from those of each on its own: one launch, all bodies, and the gaps between them.
+pub fn latency(each: impl IntoIterator<Item = f64>, sheet: &Datasheet) -> f64 {
+    let bodies = each.into_iter().map(|seconds| (seconds - sheet.launch_s).max(0.0));
+    let (total, launches) = bodies.fold((0.0, 0u32), |(total, launches), body| (total + body, launches + 1));
+    sheet.launch_s + total + sheet.gap_s * f64::from(launches.saturating_sub(1))
+}
+
+/// Returns the features of each launch of a program at these sizes. `None` if a stage has none.
+pub fn features(problem: &Problem<'_>, program: &Program, sizes: &[u64]) -> Option<Vec<Features>> {
+    if let Some(schedule) = program.lone() {
+        return Some(vec![features::of(problem, schedule, sizes).ok()?]);
+    }
+    let split = lower::split(problem, &program.stored)?;
+    let each = split.stages.iter().zip(&program.stages).map(|(stage, schedule)| {
+        let specialisation = stage.specialisation(problem.specialisation);
+        let problem = Problem::new(&stage.checked, &specialisation, problem.machine);
+        features::of(&problem, schedule, &stage.sizes_at(sizes)).ok()
+    });
+    each.collect()
+}
+
+/// Returns the estimated seconds of a program at these sizes. `None` if a stage has no estimate.
+pub fn seconds(problem: &Problem<'_>, program: &Program, sizes: &[u64]) -> Option<f64> {
+    let sheet = Datasheet::like(problem.machine);
+    let stages = features(problem, program, sizes)?;
+    match stages.as_slice() {
+        [lone] => Some(estimate::latency(lone, &sheet)),
+        stages => Some(latency(
+            stages.iter().map(|stage| estimate::latency(stage, &sheet)),
+            &sheet,
+        )),
+    }
+}
+
+/// A program to run untuned.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Untuned {
+    /// What the kernel knows of calls.
+    pub specialisation: Specialisation,
+    /// The program.
+    pub program: Program,
+}
+
+/// Returns the programs to run untuned, best first by the estimate: a call runs the first one whose workspace fits. Each [stores](stored_bytes) less
+/// than those before it. The last one needs no workspace: it is [`estimate::untuned`], or a schedule without split-K. Each stage has the schedule
+/// that the estimate ranks first among [`schedule::starts`].
+pub fn untuned(checked: &Checked, specialisation: &Specialisation, machine: Machine, sizes: &[u64]) -> Vec<Untuned> {
+    let (bounded, schedule) = estimate::untuned(checked, specialisation, machine, sizes);
+    let lone = Untuned {
+        specialisation: bounded,
+        program: schedule.into(),
+    };
+    let unshared = (schedule.split_k() > 1).then(|| Untuned {
+        specialisation: specialisation.clone(),
+        program: estimate::unshared(&Problem::new(checked, specialisation, machine), sizes).into(),
+    });
+    if sets(checked).is_empty() {
+        return std::iter::once(lone).chain(unshared).collect();
+    }
+    let limit = seconds(
+        &Problem::new(checked, &lone.specialisation, machine),
+        &lone.program,
+        sizes,
+    );
+    let limit = limit.unwrap_or(f64::INFINITY);
+    let mut programs: Vec<Untuned> = Vec::new();
+    let mut least = u64::MAX;
+    let storing = storing(&Problem::new(checked, specialisation, machine), sizes, limit);
+    for (program, _) in storing.into_iter().filter(|(_, seconds)| *seconds < limit) {
+        let bytes = stored_bytes(checked, &program.stored, sizes);
+        if bytes < least {
+            least = bytes;
+            programs.push(Untuned {
+                specialisation: specialisation.clone(),
+                program,
+            });
+        }
+    }
+    programs.push(lone);
+    programs.extend(unshared);
+    programs
+}
+
+/// Returns the program to run untuned with the default limit of the workspace: the first of [`untuned`] whose stored values fit.
+pub fn untuned_by_default(
+    checked: &Checked,
+    specialisation: &Specialisation,
+    machine: Machine,
+    sizes: &[u64],
+) -> Option<Untuned> {
+    let fits = |untuned: &Untuned| stored_bytes(checked, &untuned.program.stored, sizes) <= MOST_WORKSPACE;
+    untuned(checked, specialisation, machine, sizes).into_iter().find(fits)
+}
+
+/// Returns the bytes of workspace for these stored values at these sizes.
+pub fn stored_bytes(checked: &Checked, stored: &[u32], sizes: &[u64]) -> u64 {
+    if stored.is_empty() {
+        return 0;
+    }
+    let values = values(checked).into_iter();
+    let values = values.filter(|value| stored.contains(&value.number()));
+    let extent = |axis: AxisId| sizes.get(checked.extent(axis).index()).copied().unwrap_or(0);
+    let each = values.map(|value| {
+        let extents = value.axes.iter().map(|&axis| extent(axis));
+        let bytes = extents.fold(u64::from(value.element.size()), u64::saturating_mul);
+        bytes.checked_next_multiple_of(SCRATCH_ALIGNMENT).unwrap_or(u64::MAX)
+    });
+    each.fold(0, u64::saturating_add)
+}
+
+/// Returns the best program of each set of stored values by the estimate, with its seconds, fastest first. The program that stores nothing is
+/// among them. A set whose gaps and compulsory traffic alone take longer than that program is not.
+pub fn ranked(problem: &Problem<'_>, sizes: &[u64]) -> Vec<(Program, f64)> {
+    let lone = best(problem, sizes).map(|(schedule, seconds)| (Program::from(schedule), seconds));
+    let limit = lone.as_ref().map_or(f64::INFINITY, |(_, seconds)| *seconds);
+    let mut programs = storing(problem, sizes, limit);
+    programs.extend(lone);
+    programs.sort_by(|a, b| a.1.total_cmp(&b.1));
+    programs
+}
+
+/// Returns the best program of each set of stored values, with its seconds, fastest first. Left out are sets whose gaps and compulsory traffic
+/// alone take as long as the limit, in seconds.
+fn storing(problem: &Problem<'_>, sizes: &[u64], limit: f64) -> Vec<(Program, f64)> {
+    let sheet = Datasheet::like(problem.machine);
+    let mut programs: Vec<(Program, f64)> = Vec::new();
+    let mut known: Vec<(Op, Option<(Schedule, f64)>)> = Vec::new();
+    for stored in sets(problem.checked) {
+        if latency(vec![sheet.launch_s; stored.len() + 1], &sheet) >= limit {
+            continue;
+        }
+        let Some(split) = lower::split(problem, &stored) else {
+            continue;
+        };
+        let least = (split.stages.iter()).map(|stage| estimate::least(&stage.checked, &stage.sizes_at(sizes), &sheet));
+        if latency(least, &sheet) >= limit {
+            continue;
+        }
+        let stages = split.stages.iter().map(|stage| {
+            if let Some((_, found)) = known.iter().find(|(op, _)| op == stage.op()) {
+                return *found;
+            }
+            let found = best_of_stage(problem, stage, sizes);
+            known.push((stage.op().clone(), found));
+            found
+        });
+        if let Some(stages) = stages.collect::<Option<Vec<_>>>() {
+            let seconds = latency(stages.iter().map(|(_, seconds)| *seconds), &sheet);
+            let stages = stages.into_iter().map(|(schedule, _)| schedule).collect();
+            programs.push((Program { stored, stages }, seconds));
+        }
+    }
+    programs.sort_by(|a, b| a.1.total_cmp(&b.1));
+    programs
+}
+
+fn best_of_stage(problem: &Problem<'_>, stage: &StageOp, sizes: &[u64]) -> Option<(Schedule, f64)> {
+    let specialisation = stage.specialisation(problem.specialisation);
+    best(
+        &Problem::new(&stage.checked, &specialisation, problem.machine),
+        &stage.sizes_at(sizes),
+    )
+}
+
+fn best(problem: &Problem<'_>, sizes: &[u64]) -> Option<(Schedule, f64)> {
+    let starts = schedule::starts(problem, sizes);
+    estimate::ranked(problem, sizes, &starts).into_iter().next()
+}

@@ -1,0 +1,115 @@
+//! An operator split into stages.
+
+use super::taken::{Origin, take};
+use super::values::{Value, values};
+use crate::check::Checked;
+use crate::ir::{Op, SizeId};
+use crate::size::{Extent, Specialisation};
+
+/// An operator split into stages by the values that it stores.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Split {
+    /// The stored values, in the order of the stages that compute them.
+    pub stored: Vec<Value>,
+    /// The stages, in launch order. The last one computes the results, each other one the stored value of its position.
+    pub stages: Vec<StageOp>,
+}
+
+/// A stage as an operator.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StageOp {
+    /// The operator.
+    pub checked: Checked,
+    /// The origin of each of its inputs.
+    pub inputs: Vec<Origin>,
+    /// For each of its sizes, the size of the whole operator.
+    pub sizes: Vec<SizeId>,
+    /// For each of its sizes, all sizes of the whole operator that equal it at every call.
+    equal: Vec<Vec<SizeId>>,
+}
+
+impl Split {
+    /// Splits an operator by the values with these numbers. `None` if they are not among its [`values()`].
+    pub fn new(checked: &Checked, stored: &[u32]) -> Option<Split> {
+        let known = values(checked);
+        let stored = (stored.iter())
+            .map(|number| known.iter().find(|value| value.number() == *number).cloned())
+            .collect::<Option<Vec<Value>>>()?;
+        if stored.is_empty() || !stored.is_sorted_by(|a, b| a.expr < b.expr) {
+            return None;
+        }
+        let classes = classes(checked);
+        let stages = (0..=stored.len())
+            .map(|number| {
+                let taken = take(checked, &stored, number, &classes)?;
+                let equal = |rep: &SizeId| {
+                    let all = (0..classes.len() as u32).map(SizeId);
+                    all.filter(|size| classes[size.index()] == *rep).collect()
+                };
+                Some(StageOp {
+                    equal: taken.sizes.iter().map(equal).collect(),
+                    inputs: taken.inputs.clone(),
+                    sizes: taken.sizes.clone(),
+                    checked: taken.check()?,
+                })
+            })
+            .collect::<Option<_>>()?;
+        Some(Split { stored, stages })
+    }
+}
+
+impl StageOp {
+    /// The stage as an operator.
+    pub fn op(&self) -> &Op {
+        self.checked.op()
+    }
+
+    /// The positions of the inputs that earlier stages stored, ascending.
+    pub fn stored_inputs(&self) -> Vec<u32> {
+        let stored = |origin: &Origin| matches!(origin, Origin::Stored(_));
+        let numbered = (0..).zip(&self.inputs);
+        numbered
+            .filter(|(_, origin)| stored(origin))
+            .map(|(position, _)| position)
+            .collect()
+    }
+
+    /// The stage's sizes at sizes of the whole operator.
+    pub fn sizes_at(&self, sizes: &[u64]) -> Vec<u64> {
+        let value = |size: &SizeId| sizes.get(size.index()).copied().unwrap_or(0);
+        self.sizes.iter().map(value).collect()
+    }
+
+    /// What a specialisation of the whole operator states about the stage's sizes.
+    pub fn specialisation(&self, whole: &Specialisation) -> Specialisation {
+        let one = Extent::Any { multiple_of: 1 };
+        let extents = self.equal.iter().map(|equal| {
+            let stated = equal.iter().filter_map(|size| whole.extents.get(size.index()));
+            stated.fold(one, |known, &other| match (known, other) {
+                (Extent::Fixed(_), _) => known,
+                (_, Extent::Fixed(_)) => other,
+                _ if other.multiple_of() > known.multiple_of() => other,
+                _ => known,
+            })
+        });
+        Specialisation {
+            extents: extents.collect(),
+            ..whole.clone()
+        }
+    }
+}
+
+/// For each size, the first of those that equal it at every call.
+fn classes(checked: &Checked) -> Vec<SizeId> {
+    let mut first: Vec<SizeId> = (0..checked.op().sizes.len() as u32).map(SizeId).collect();
+    for agreement in checked.agreements() {
+        let (a, b) = (first[agreement.extent.index()], first[agreement.other.index()]);
+        let (low, high) = (a.min(b), a.max(b));
+        for size in &mut first {
+            if *size == high {
+                *size = low;
+            }
+        }
+    }
+    first
+}
