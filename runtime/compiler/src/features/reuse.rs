@@ -203,7 +203,7 @@ fn steps_of(mut numbers: Vec<i64>) -> (Steps, f64) {
         let alike = numbers.windows(2).take_while(|pair| pair[1] - pair[0] == step);
         let number = 1 + alike.count();
         let is_row = |row: &[i64]| row.windows(2).all(|pair| pair[1] - pair[0] == step);
-        if numbers.len() % number != 0 || !numbers.chunks(number).all(is_row) {
+        if !numbers.len().is_multiple_of(number) || !numbers.chunks(number).all(is_row) {
             return (steps, numbers.len() as f64);
         }
         steps.push((step as u64, number as u64));
@@ -225,7 +225,7 @@ fn sectors(bytes: u64, mut steps: Steps) -> f64 {
         }
         match rows.last_mut() {
             // A row that overlaps rows which are there already.
-            Some((last, rows)) if step % *last == 0 && step / *last <= *rows => *rows += step / *last * (number - 1),
+            Some((last, rows)) if step.is_multiple_of(*last) && step / *last <= *rows => *rows += step / *last * (number - 1),
             _ => rows.push((step, number)),
         }
     }
