@@ -294,7 +294,7 @@ impl<'t, 's> Kernel<'t, 's> {
                     lowering.store_output(0, &offset, values, Cache::Normal, guard);
                 }
             }
-            for number in 1..outputs.len() {
+            for (number, output) in outputs.iter().enumerate().skip(1) {
                 let at = &row.at.outputs[..shape.column];
                 bind_output(lowering, number, at);
                 let value = lowering.output_value(number, &mut Known(of_row.clone()))?;
@@ -303,7 +303,7 @@ impl<'t, 's> Kernel<'t, 's> {
                 let is_first = lowering.b.compare(Compare::Eq, Class::B32, place, 0.into());
                 let guard = lowering.both(row.exists, Some(is_first));
                 let guard = guard.map(|predicate| Guard { predicate, holds: true });
-                let offset = lowering.offset(at, &outputs[number].dims);
+                let offset = lowering.offset(at, &output.dims);
                 lowering.store_output(number, &offset, &[value], Cache::Normal, guard);
             }
         }
