@@ -782,3 +782,76 @@ pub fn index_values(
 pub fn conv_valid_bf16(x: Tensor<bf16, (C, H, W)>, w: Tensor<bf16, (O, C, R, S)>) -> Tensor<bf16, (O, HO, WO)> {
     |o, h, v| sum(|c, r, s| x[[c, h + r, v + s]] * w[[o, c, r, s]])
 }
+
+/// Rows of a table by their numbers, as in a mixture of experts.
+#[energy_kernel]
+pub fn linear_gathered_f16(
+    x: Tensor<f16, (V, K)>,
+    token: Tensor<i32, (T,)>,
+    w: Tensor<f16, (N, K)>,
+) -> Tensor<f16, (T, N)> {
+    |t, n| sum(|k| x[[token[[t]], k]] * w[[n, k]])
+}
+
+/// Attention with grouped heads, as a decoder's first tokens see each other: their own position and those before.
+#[energy_kernel(dims(E = 32, R = H / G))]
+pub fn attention_f16(
+    q: Tensor<f16, (T, H, E)>,
+    k: Tensor<f16, (S, G, E)>,
+    v: Tensor<f16, (S, G, E)>,
+    scale: f32,
+) -> Tensor<f16, (T, H, E)> {
+    let score = |t, h, s| {
+        if s <= t {
+            scale * sum(|e| q[[t, h, e]] * k[[s, h / R, e]])
+        } else {
+            f32::NEG_INFINITY
+        }
+    };
+    let peak = |t, h| max(|s| score[[t, h, s]]);
+    let weight = |t, h, s| exp(score[[t, h, s]] - peak[[t, h]]);
+    |t, h, e| sum(|s| weight[[t, h, s]] as f16 * v[[s, h / R, e]]) / sum(|s| weight[[t, h, s]])
+}
+
+/// Attention of packed tokens to a window, with a soft cap and a bias. Rows of keys of a sequence begin at `first`.
+#[energy_kernel(dims(E = 16, W = 12))]
+pub fn attention_window_bf16(
+    q: Tensor<bf16, (T, E)>,
+    k: Tensor<bf16, (S, E)>,
+    v: Tensor<bf16, (S, E)>,
+    bias: Tensor<f32, (S,)>,
+    first: Tensor<i32, (T,)>,
+    position: Tensor<i64, (T,)>,
+) -> Tensor<f32, (T, E)> {
+    let cap = |t, s| 4.0 * tanh(sum(|e| q[[t, e]] * k[[s, e]]) / 4.0) + bias[[s]];
+    let score = |t, s| {
+        let seen = s >= first[[t]] && s <= position[[t]] && position[[t]] - W < s;
+        if seen { cap[[t, s]] } else { f32::NEG_INFINITY }
+    };
+    let weight = |t, s| exp(score[[t, s]] - max(|j| score[[t, j]]));
+    |t, e| sum(|s| weight[[t, s]] as bf16 * v[[s, e]])
+}
+
+/// Attention of one token a sequence to pages of keys.
+#[energy_kernel(dims(E = 32, R = H / G, S = P * Z))]
+pub fn attention_paged_f16(
+    q: Tensor<f16, (B, H, E)>,
+    keys: Tensor<f16, (N, Z, G, E)>,
+    values: Tensor<f16, (N, Z, G, E)>,
+    page: Tensor<i32, (B, P)>,
+    length: Tensor<i32, (B,)>,
+) -> Tensor<f16, (B, H, E)> {
+    let score = |b, h, s: S| {
+        if s < length[[b]] {
+            sum(|e| q[[b, h, e]] * keys[[page[[b, s / Z]], s % Z, h / R, e]]) * rsqrt(E as f32)
+        } else {
+            f32::NEG_INFINITY
+        }
+    };
+    let peak = |b, h| max(|s| score[[b, h, s]]);
+    let weight = |b, h, s| exp(score[[b, h, s]] - peak[[b, h]]);
+    |b, h, e| {
+        let context = sum(|s| weight[[b, h, s]] as f16 * values[[page[[b, s / Z]], s % Z, h / R, e]]);
+        context / sum(|s| weight[[b, h, s]])
+    }
+}

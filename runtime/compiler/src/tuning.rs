@@ -1,6 +1,7 @@
 //! The sizes that an operator is tuned for, and the choice of a tuned kernel for a call.
 
 use crate::check::{CallError, Checked};
+use crate::families::attention::head_sizes;
 use crate::ir::{Expr, SizeId};
 use crate::size::{Extent, SizeExpr, Specialisation};
 use bincode::{Decode, Encode};
@@ -174,7 +175,8 @@ pub fn choose<B: AsRef<[u64]>>(buckets: &[B], sizes: &[u64]) -> Option<usize> {
 }
 
 /// Returns the specialisation of untuned kernels. It assumes only the alignment of sizes, so that one kernel serves many calls, and
-/// compiles in constants of `dims(…)`. Tensors are aligned, and indices have 32 bits.
+/// compiles in constants of `dims(…)`, and the features of attention's heads, which a model has one number of. Tensors are aligned, and indices
+/// have 32 bits.
 pub fn untuned(checked: &Checked, sizes: &[u64]) -> Specialisation {
     let mut specialisation = Specialisation::like(sizes);
     for (size, extent) in checked.op().sizes.iter().zip(&mut specialisation.extents) {
@@ -182,6 +184,11 @@ pub fn untuned(checked: &Checked, sizes: &[u64]) -> Specialisation {
             && let fixed @ Extent::Fixed(_) = derived(constant, &[])
         {
             *extent = fixed;
+        }
+    }
+    for size in head_sizes(checked).into_iter().flatten() {
+        if let (Some(extent), Some(&value)) = (specialisation.extents.get_mut(size.index()), sizes.get(size.index())) {
+            *extent = Extent::Fixed(value);
         }
     }
     specialisation

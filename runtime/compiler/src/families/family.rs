@@ -56,6 +56,8 @@ pub(crate) enum Work {
     Products,
     /// Reductions along rows.
     Rows,
+    /// Means weighted by the exponentials of scores.
+    Attention,
     /// One output after the other.
     Outputs,
 }

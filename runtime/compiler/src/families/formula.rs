@@ -169,6 +169,39 @@ impl<'a> Formulas<'a> {
         self.nodes[id.0 as usize].facts
     }
 
+    /// The operands of a node. A row reduction has none: it is one value.
+    pub fn operands(&self, id: NodeId) -> Vec<NodeId> {
+        match self.node(id) {
+            Node::Axis(_) | Node::Literal(_) | Node::Size(_) | Node::Scalar(_) | Node::Row(_) => Vec::new(),
+            Node::Read(_, index, or) => index.iter().chain(or).copied().collect(),
+            Node::Unary(_, a) | Node::Cast(a, _) => vec![*a],
+            Node::Binary(_, a, b) | Node::Compare(_, a, b) => vec![*a, *b],
+            Node::Select(condition, accept, reject) => vec![*condition, *accept, *reject],
+            Node::Call(_, operands) | Node::Opaque(_, operands) => operands.clone(),
+        }
+    }
+
+    /// A node and all that it is made of, each once.
+    pub fn parts(&self, id: NodeId) -> Vec<NodeId> {
+        let mut parts = vec![id];
+        let mut next = 0;
+        while let Some(&part) = parts.get(next) {
+            next += 1;
+            for operand in self.operands(part) {
+                if !parts.contains(&operand) {
+                    parts.push(operand);
+                }
+            }
+        }
+        parts
+    }
+
+    /// `true` if a node depends on a symbol, other than through a row reduction.
+    pub fn depends_on(&self, id: NodeId, symbol: Symbol) -> bool {
+        let is_symbol = |part: NodeId| *self.node(part) == Node::Axis(symbol);
+        self.parts(id).into_iter().any(is_symbol)
+    }
+
     /// All nodes, operands before what they are part of.
     pub fn ids(&self) -> impl Iterator<Item = NodeId> + use<> {
         (0..self.nodes.len() as u32).map(NodeId)
@@ -259,7 +292,12 @@ impl<'a> Formulas<'a> {
         let op = checked.op();
         let mut operands = Vec::new();
         let node = match op.expr(expr) {
-            Expr::Axis(axis) => return self.axes[axis.index()],
+            Expr::Axis(axis) => {
+                let id = self.axes[axis.index()]?;
+                let place = self.place_of(expr);
+                self.note(id, place);
+                return Some(id);
+            }
             Expr::Literal(Literal::Float(value)) => Node::Literal(LiteralBits::Float(value.to_bits())),
             Expr::Literal(Literal::Int(value)) => Node::Literal(LiteralBits::Int(*value)),
             Expr::Literal(Literal::Bool(value)) => Node::Literal(LiteralBits::Bool(*value)),

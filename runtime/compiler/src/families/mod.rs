@@ -4,6 +4,7 @@
 //! folder: `space` (the parameters and the legal points), `shape` (what it finds in an operator), `lower` (the kernel).
 
 pub(crate) mod analysis;
+pub(crate) mod attention;
 mod contract;
 pub(crate) mod family;
 pub(crate) mod formula;
@@ -187,6 +188,8 @@ families! {
     Window in window,
     /// Threads along the outputs and along reductions, which blocks may share.
     Reduce in reduce,
+    /// Tiles of rows that walk over keys: means weighted by the exponentials of scores, on tensor cores.
+    Attention in attention,
 }
 
 /// The points that a family offers for a problem.
@@ -224,6 +227,7 @@ impl Schedule {
             Schedule::Contract(point) => point.split_k,
             Schedule::Mma(point) => point.split_k,
             Schedule::Reduce(point) => point.split_k,
+            Schedule::Attention(point) => point.split_k,
             Schedule::Plain(_)
             | Schedule::Pointwise(_)
             | Schedule::Row(_)
@@ -261,6 +265,7 @@ mod tests {
             "skinny rows=1 columns=2 vector=8 lanes=32 warps=4 unroll=2 cache=streaming",
             "window threads=128 rows=2 columns=4",
             "reduce threads=8 lanes=32 vector=4 keep=reload unroll=4 split_k=16",
+            "attention rows=64 keys=64 warps=4 split_k=1",
         ] {
             let schedule: Schedule = text.parse().unwrap();
             assert_eq!(schedule.to_string(), text);

@@ -104,7 +104,8 @@ pub(super) fn of(opcode: Opcode) -> (InstructionClass, u64) {
         | XorB32 | NotB32 | ShlB32 | ShrU32 | ShrS32 | ClzB32 | PrmtB32 | AddS64 | SubS64 | DivS64 | DivU64 | RemS64 | RemU64
         | MinS64 | MaxS64 | NegS64 | AbsS64 | AndB64 | OrB64 | XorB64 | NotB64 | ShlB64 | ShrU64 | ShrS64 | ClzB64 => (InstructionClass::Integer, 0),
         MulS32 | MulHiU32 | MadS32 | MulWideS32 | MadWideS32 | MulWideU32 | MulS64 | MulHiU64 | MadS64 => (InstructionClass::IntegerMultiply, 0),
-        CvtS64S32 | CvtU64U32 | CvtU32U64 | CvtU32U16 | CvtU16U32 | CvtF32F16 | CvtF16F32 | CvtBf16F32 => (InstructionClass::Conversion, 0),
+        CvtS64S32 | CvtU64U32 | CvtU32U64 | CvtU32U16 | CvtU16U32 | CvtF32F16 | CvtF16F32 | CvtBf16F32 | CvtF16x2F32
+        | CvtBf16x2F32 => (InstructionClass::Conversion, 0),
         MovPred | MovB16 | MovB32 | MovB64 | MovF32 | MovF64 | BitsF32 | F32Bits | BitsF64 | F64Bits | F64Halves | HalvesF64
         | HalvesB64 | B64Halves | HalvesB32 | B32Halves | TidX | CtaidX | CtaidY | CtaidZ | NctaidX | SharedBase | ToGlobal => (InstructionClass::Move, 0),
         AndPred | OrPred | XorPred | NotPred | SelB16 | SelB32 | SelB64 | SelF32 | SelF64 => (InstructionClass::Predicate, 0),

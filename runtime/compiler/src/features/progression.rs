@@ -75,6 +75,21 @@ impl Warps {
         Warps { sides, coordinates }
     }
 
+    /// Returns one warp of the set, the `number`-th of `of` along each side. They do not lie evenly: work often repeats itself every few blocks.
+    pub fn one(&self, number: i64, of: i64) -> Warps {
+        const GOLDEN: f64 = 0.618_033_988_749_895;
+        let place = (number as f64 + (number as f64 * GOLDEN + 0.5).fract()) / of as f64;
+        let one = |side: &Progression| Progression {
+            low: side.low + side.stride * ((side.count as f64 * place) as i64).min(side.count - 1),
+            count: 1,
+            stride: side.stride,
+        };
+        Warps {
+            sides: self.sides.iter().map(one).collect(),
+            coordinates: self.coordinates.clone(),
+        }
+    }
+
     pub fn count(&self) -> u64 {
         self.sides
             .iter()

@@ -18,6 +18,8 @@ use smallvec::SmallVec;
 /// The limits bound the time for a kernel to about a millisecond.
 const EFFORT: [(Detail, u64); 2] = [(Detail::All, 40_000), (Detail::Conditions, 10_000)];
 const EVALUATION: u64 = 5;
+/// Warps of a sample.
+const SAMPLE: i64 = 8;
 
 /// The knowledge about a kernel's argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +37,7 @@ pub fn count(entry: &Entry, grid: [u32; 3], arguments: &[KnownArgument]) -> Coun
     let program = Program::new(entry);
     let mut walk = Walk::new(&program, grid, arguments);
     let all: u64 = walk.parts().iter().map(|(part, _)| part.count()).sum();
-    // The counts in full detail, and the number of their warps, to extrapolate to the others.
+    // Counts in full detail, and the number of their warps, to extrapolate to the others.
     let mut sample = (Counts::default(), 0);
     for (detail, effort) in EFFORT {
         let (counts, left) = walk.launch(detail, effort);
@@ -43,7 +45,7 @@ pub fn count(entry: &Entry, grid: [u32; 3], arguments: &[KnownArgument]) -> Coun
             return counts.like(&sample.0, all, sample.1);
         }
         if detail == Detail::All {
-            sample = (counts, all - left);
+            sample = walk.sample(effort);
         }
     }
     let mut counts = Counts::default();
@@ -139,6 +141,24 @@ impl<'a> Walk<'a> {
             left += missing;
         }
         (total, left)
+    }
+
+    /// Returns the counts of some warps all over the launch, and their number. The first sets alone would not do: blocks may have the more
+    /// work the later they are.
+    fn sample(&mut self, effort: u64) -> (Counts, u64) {
+        let mut total = Counts::default();
+        let mut number = 0;
+        (self.effort, self.most_effort) = (0, effort);
+        for (part, lanes) in self.parts() {
+            for at in 0..SAMPLE {
+                total.add(
+                    &self.set(&part.one(at, SAMPLE), lanes, Detail::All).0,
+                    Count::exactly(1),
+                );
+                number += 1;
+            }
+        }
+        (total, number)
     }
 
     /// Walks the first warp of a set. Returns the counts of all warps similar to it, their number, and the sets of the others.

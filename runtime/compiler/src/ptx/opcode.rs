@@ -234,6 +234,9 @@ table! {
     CvtF16F32 "cvt.rn.f16.f32" (F32)       -> (B16);
     CvtF16F64 "cvt.rn.f16.f64" (F64)       -> (B16);
     CvtBf16F32 "cvt.rn.bf16.f32" (F32)     -> (B16);
+    // two, the second in the lower half
+    CvtF16x2F32 "cvt.rn.f16x2.f32" (F32 F32) -> (B32);
+    CvtBf16x2F32 "cvt.rn.bf16x2.f32" (F32 F32) -> (B32);
     CvtF64F32 "cvt.f64.f32"  (F32)         -> (F64);
     CvtF32F64 "cvt.rn.f32.f64" (F64)       -> (F32);
     CvtRzF32F64 "cvt.rz.f32.f64" (F64)     -> (F32);

@@ -53,6 +53,14 @@ pub(super) fn unit_roundoff(ty: Type) -> f64 {
     }
 }
 
+/// The error of rounding a value to an element: half a unit in the last place. Infinities, NaN and integers are exact.
+pub(super) fn rounding_of(element: Element, value: Number) -> f64 {
+    match element.numbers() {
+        Numbers::Float(format) if value.float().is_finite() => format.unit_in_last_place(value.float()) / 2.0,
+        _ => 0.0,
+    }
+}
+
 /// The error of rounding a value. Infinities and NaN are exact.
 pub(super) fn rounding(unit: f64, value: f64) -> f64 {
     if value.is_finite() { unit * value.abs() } else { 0.0 }

@@ -2,7 +2,7 @@
 
 use super::arithmetic::{arithmetic, cast, compared, converted, quotient, remainder};
 use super::call::call;
-use super::evaluated::Evaluated;
+use super::evaluated::{Evaluated, rounding_of};
 use super::inputs::Reference;
 use super::number::{Number, constant, loaded, stored, wrapped};
 use super::total::Total;
@@ -138,7 +138,11 @@ impl Evaluator<'_> {
                     _ => self.ty(*a),
                 };
                 let a = self.value(*a, from);
-                cast(a, *element)
+                let mut value = cast(a, *element);
+                if self.reference.rescaled[id.index()] {
+                    value.error += rounding_of(*element, value.value);
+                }
+                value
             }
             Expr::Call(function, arguments) => self.call(*function, arguments, ty),
             Expr::Reduce { op, axes, body } => self.reduce(*op, axes, *body, ty),

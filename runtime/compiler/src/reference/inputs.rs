@@ -1,5 +1,6 @@
 //! An operator with its sizes and inputs.
 
+use super::rescaled::rescaled_casts;
 use crate::check::{CallError, Checked};
 use crate::text::{counted, given};
 
@@ -35,6 +36,8 @@ pub struct Reference<'a> {
     pub(super) checked: &'a Checked,
     pub(super) sizes: &'a [u64],
     pub(super) inputs: Vec<&'a [u8]>,
+    /// For each expression `true` if it is a cast that a kernel may make before a factor common to all terms of a sum.
+    pub(super) rescaled: Vec<bool>,
 }
 
 impl<'a> Reference<'a> {
@@ -68,6 +71,7 @@ impl<'a> Reference<'a> {
             checked,
             sizes,
             inputs: inputs.to_vec(),
+            rescaled: rescaled_casts(op),
         })
     }
 

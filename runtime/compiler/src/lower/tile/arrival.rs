@@ -459,7 +459,7 @@ impl Reduce for Note {
 }
 
 /// The access of a factor that is a lone read, for the present bindings of its axes.
-pub(super) fn access(lowering: &mut Lowering<'_>, factor: ExprId) -> Result<Access, Error> {
+pub(crate) fn access(lowering: &mut Lowering<'_>, factor: ExprId) -> Result<Access, Error> {
     let Expr::Read {
         source: Source::Input(tensor),
         ..

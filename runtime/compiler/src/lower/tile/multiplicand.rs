@@ -75,6 +75,10 @@ impl Multiplicand {
     }
 
     /// `true` if every value of an expression is one.
+    pub(crate) fn holds_all(self, checked: &Checked, expr: ExprId) -> bool {
+        self.holds(checked, expr, 0)
+    }
+
     fn holds(self, checked: &Checked, expr: ExprId, depth: u32) -> bool {
         if depth > 16 {
             return false;

@@ -55,6 +55,21 @@ impl Part {
         sums: &[Reg],
         then: impl FnOnce(&mut Lowering<'a>) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        let add_up = |lowering: &mut Lowering<'a>, partials: &Partials, first: &Linear| {
+            partials.add_up(lowering, first, self.parts, sums);
+        };
+        self.join_by(lowering, ty, sums, add_up, then)
+    }
+
+    /// The same for registers that are combined otherwise: `combine` makes them those of all parts, whose blocks follow the first.
+    pub fn join_by<'a>(
+        &self,
+        lowering: &mut Lowering<'a>,
+        ty: Type,
+        sums: &[Reg],
+        combine: impl FnOnce(&mut Lowering<'a>, &Partials, &Linear),
+        then: impl FnOnce(&mut Lowering<'a>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         if self.parts == 1 {
             return then(lowering);
         }
@@ -76,7 +91,7 @@ impl Part {
             predicate: last,
             holds: true,
         });
-        partials.add_up(lowering, &first, self.parts, sums);
+        combine(lowering, &partials, &first);
         then(lowering)?;
         lowering.b.end();
         Ok(())
@@ -101,7 +116,7 @@ impl Part {
 }
 
 /// The partial sums in device memory. Each block's are stored 16 bytes of each thread at a time, threads side by side.
-struct Partials {
+pub(crate) struct Partials {
     base: Reg,
     /// The type of the sums.
     ty: Type,
@@ -120,6 +135,16 @@ impl Partials {
                 .b
                 .store(Space::Global, self.width(), to, &values, Cache::Normal, None);
         }
+    }
+
+    /// The thread's registers of a block.
+    pub fn load(&self, lowering: &mut Lowering<'_>, block: &Linear) -> Vec<Reg> {
+        let chunks = self.registers as usize / self.vector();
+        let load = |chunk: usize| {
+            let from = self.place(lowering, block, chunk);
+            lowering.b.load_here(Space::Global, self.width(), self.vector(), from)
+        };
+        (0..chunks).flat_map(load).collect()
     }
 
     /// Makes the sums those of so many blocks, from the first on.

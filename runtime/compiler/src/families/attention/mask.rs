@@ -1,0 +1,301 @@
+//! The mask of the scores: which keys a row sees, and what their scores are.
+//!
+//! A score is `if c { x } else { −∞ }`, or x alone. A conjunct of c that compares the key with what does not depend on it bounds the keys:
+//! a block walks over no others, and between the bounds of all its rows the conjunct certainly holds. Other conjuncts are evaluated for every key.
+
+use crate::check::Checked;
+use crate::element::{Element, Type};
+use crate::families::formula::{Formulas, LiteralBits, Node, NodeId, Place, Symbol};
+use crate::ir::{BinaryOp, CompareOp, UnaryOp};
+
+/// What a row sees.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Mask {
+    /// The score of a key that is seen.
+    pub score: Score,
+    /// Conjuncts that do not bound the keys.
+    pub conditions: Vec<Condition>,
+    /// Conjuncts that do.
+    pub bounds: Vec<Bound>,
+}
+
+/// The score of a key, by the sum of products of query and key.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Score {
+    /// The sum itself.
+    Product,
+    /// The sum times a factor that is the same for all keys, or divided by it.
+    Scaled { factor: Place, divides: bool },
+    /// Anything else.
+    Value(Place),
+}
+
+/// A condition, or the opposite of one.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Condition {
+    pub place: Place,
+    pub holds: bool,
+}
+
+/// A bound on the keys that a row sees: a sum of signed values.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Bound {
+    pub end: End,
+    pub terms: Vec<(i64, Place)>,
+    pub slope: Slope,
+    /// The conjunct; none if the score itself has it.
+    pub condition: Option<Condition>,
+}
+
+/// Which end of the keys a bound is, by the sum of its terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The first key is the sum and so many.
+    First(i64),
+    /// The last key is before the sum and so many.
+    Last(i64),
+}
+
+/// How a value changes from each row of a block to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Slope {
+    /// It does not.
+    Flat,
+    Rising,
+    Falling,
+    Unknown,
+}
+
+impl Mask {
+    /// The mask of a score. `rows` are the output's positions that number a block's rows, slowest first, and `group` is one whose heads may be among them.
+    pub fn find(
+        formulas: &Formulas<'_>,
+        score: NodeId,
+        product: NodeId,
+        rows: &[usize],
+        group: Option<usize>,
+    ) -> Option<Mask> {
+        let mut conjuncts = Vec::new();
+        let seen = stripped(formulas, score, &mut conjuncts);
+        let rows = Positions { formulas, rows, group };
+        let mut mask = Mask {
+            score: Score::find(formulas, seen, product)?,
+            conditions: Vec::new(),
+            bounds: Vec::new(),
+        };
+        // What a condition keeps in range stays behind it.
+        let checked = formulas.checked;
+        let anywhere = |id: NodeId| formulas.places(id).iter().all(|place| is_free(checked, place));
+        let is_split = anywhere(seen) && conjuncts.iter().all(|&(id, _)| anywhere(id));
+        if !is_split {
+            mask.score = Score::Value(formulas.places(score).first()?.clone());
+        }
+        for (id, holds) in conjuncts {
+            let place = formulas.places(id).first()?.clone();
+            let condition = is_split.then_some(Condition { place, holds });
+            let bounds = rows.bounds(id, holds);
+            if bounds.is_empty() {
+                mask.conditions.extend(condition);
+                continue;
+            }
+            mask.bounds.extend(bounds.into_iter().map(|(end, terms, slope)| Bound {
+                end,
+                terms,
+                slope,
+                condition: condition.clone(),
+            }));
+        }
+        Some(mask)
+    }
+}
+
+impl Score {
+    fn find(formulas: &Formulas<'_>, seen: NodeId, product: NodeId) -> Option<Score> {
+        if seen == product {
+            return Some(Score::Product);
+        }
+        let scaled = match *formulas.node(seen) {
+            Node::Binary(BinaryOp::Mul, a, b) if a == product => Some((b, false)),
+            Node::Binary(BinaryOp::Mul, a, b) if b == product => Some((a, false)),
+            Node::Binary(BinaryOp::Div, a, b) if a == product => Some((b, true)),
+            _ => None,
+        };
+        let place = |id: NodeId| formulas.places(id).first().cloned();
+        let scaled = scaled.filter(|&(factor, _)| !formulas.depends_on(factor, Symbol::Lane(0)));
+        match scaled.and_then(|(factor, divides)| Some((place(factor)?, divides))) {
+            Some((factor, divides)) => Some(Score::Scaled { factor, divides }),
+            None => Some(Score::Value(place(seen)?)),
+        }
+    }
+}
+
+/// `true` if an expression may be computed for any values of its axes.
+fn is_free(checked: &Checked, place: &Place) -> bool {
+    checked.unconditional(place.expr)
+}
+
+/// A score without the conditions of its mask, which are noted.
+fn stripped(formulas: &Formulas<'_>, score: NodeId, conjuncts: &mut Vec<(NodeId, bool)>) -> NodeId {
+    let mut seen = score;
+    while let Node::Select(condition, accept, reject) = *formulas.node(seen) {
+        let holds = match (is_minus_infinity(formulas, accept), is_minus_infinity(formulas, reject)) {
+            (false, true) => true,
+            (true, false) => false,
+            _ => break,
+        };
+        split(formulas, condition, holds, conjuncts);
+        seen = if holds { accept } else { reject };
+    }
+    seen
+}
+
+fn is_minus_infinity(formulas: &Formulas<'_>, id: NodeId) -> bool {
+    match *formulas.node(id) {
+        Node::Literal(LiteralBits::Float(bits)) => f64::from_bits(bits) == f64::NEG_INFINITY,
+        Node::Unary(UnaryOp::Neg, a) => {
+            matches!(*formulas.node(a), Node::Literal(LiteralBits::Float(bits)) if f64::from_bits(bits) == f64::INFINITY)
+        }
+        _ => false,
+    }
+}
+
+/// The conjuncts of a condition, or of its opposite.
+fn split(formulas: &Formulas<'_>, condition: NodeId, holds: bool, conjuncts: &mut Vec<(NodeId, bool)>) {
+    match (formulas.node(condition), holds) {
+        (&Node::Binary(BinaryOp::And, a, b), true) | (&Node::Binary(BinaryOp::Or, a, b), false) => {
+            split(formulas, a, holds, conjuncts);
+            split(formulas, b, holds, conjuncts);
+        }
+        (&Node::Unary(UnaryOp::Not, a), _) => split(formulas, a, !holds, conjuncts),
+        _ => conjuncts.push((condition, holds)),
+    }
+}
+
+/// What numbers the rows of a block.
+struct Positions<'f, 'a> {
+    formulas: &'f Formulas<'a>,
+    rows: &'f [usize],
+    group: Option<usize>,
+}
+
+/// An end of the keys, the terms of its sum, and how that changes along rows.
+type Found = (End, Vec<(i64, Place)>, Slope);
+
+impl Positions<'_, '_> {
+    /// The bounds that a conjunct, or its opposite, sets; none if it is no comparison of the key.
+    fn bounds(&self, id: NodeId, holds: bool) -> Vec<Found> {
+        let Node::Compare(compare, left, right) = *self.formulas.node(id) else {
+            return Vec::new();
+        };
+        // left − right, as key · coefficient + terms.
+        let (mut coefficient, mut terms) = (0, Vec::new());
+        let known = self.collect(left, 1, &mut coefficient, &mut terms)
+            && self.collect(right, -1, &mut coefficient, &mut terms);
+        if !known || coefficient.abs() != 1 {
+            return Vec::new();
+        }
+        // The terms on the other side of the comparison.
+        let mut places = Vec::with_capacity(terms.len());
+        let mut slope = Slope::Flat;
+        for (sign, term) in terms {
+            let sign = -coefficient * sign;
+            let Some(place) = self.formulas.places(term).first() else {
+                return Vec::new();
+            };
+            places.push((sign, place.clone()));
+            slope = slope.plus(self.slope(term).times(sign));
+        }
+        let compare = match (holds, compare) {
+            (true, compare) => compare,
+            (false, compare) => opposite(compare),
+        };
+        let compare = if coefficient > 0 { compare } else { mirrored(compare) };
+        let ends: &[End] = match compare {
+            CompareOp::Lt => &[End::Last(0)],
+            CompareOp::Le => &[End::Last(1)],
+            CompareOp::Gt => &[End::First(1)],
+            CompareOp::Ge => &[End::First(0)],
+            CompareOp::Eq => &[End::First(0), End::Last(1)],
+            CompareOp::Ne => &[],
+        };
+        ends.iter().map(|&end| (end, places.clone(), slope)).collect()
+    }
+
+    /// Adds an integer as a multiple of the key and terms without it. `false` if it is anything else. Only index values are taken apart: others wrap.
+    fn collect(&self, id: NodeId, sign: i64, coefficient: &mut i64, terms: &mut Vec<(i64, NodeId)>) -> bool {
+        let formulas = self.formulas;
+        if !formulas.depends_on(id, Symbol::Lane(0)) {
+            terms.push((sign, id));
+            return matches!(formulas.ty(id), Type::I32 | Type::I64);
+        }
+        match *formulas.node(id) {
+            Node::Axis(_) => {
+                *coefficient += sign;
+                true
+            }
+            Node::Binary(BinaryOp::Add, a, b) if formulas.is_index(id) => {
+                self.collect(a, sign, coefficient, terms) && self.collect(b, sign, coefficient, terms)
+            }
+            Node::Binary(BinaryOp::Sub, a, b) if formulas.is_index(id) => {
+                self.collect(a, sign, coefficient, terms) && self.collect(b, -sign, coefficient, terms)
+            }
+            Node::Cast(a, Element::I64) => self.collect(a, sign, coefficient, terms),
+            _ => false,
+        }
+    }
+
+    fn slope(&self, id: NodeId) -> Slope {
+        let formulas = self.formulas;
+        let depends = |position: usize| formulas.depends_on(id, Symbol::Output(position));
+        if !self.rows.iter().copied().chain(self.group).any(depends) {
+            return Slope::Flat;
+        }
+        match *formulas.node(id) {
+            Node::Axis(Symbol::Output(position)) if self.rows.first() == Some(&position) => Slope::Rising,
+            Node::Binary(BinaryOp::Add, a, b) if formulas.is_index(id) => self.slope(a).plus(self.slope(b)),
+            Node::Binary(BinaryOp::Sub, a, b) if formulas.is_index(id) => self.slope(a).plus(self.slope(b).times(-1)),
+            _ => Slope::Unknown,
+        }
+    }
+}
+
+impl Slope {
+    /// That of a sum.
+    fn plus(self, other: Slope) -> Slope {
+        match (self, other) {
+            (Slope::Flat, slope) | (slope, Slope::Flat) => slope,
+            (a, b) if a == b => a,
+            _ => Slope::Unknown,
+        }
+    }
+
+    fn times(self, sign: i64) -> Slope {
+        match self {
+            Slope::Rising if sign < 0 => Slope::Falling,
+            Slope::Falling if sign < 0 => Slope::Rising,
+            slope => slope,
+        }
+    }
+}
+
+fn opposite(compare: CompareOp) -> CompareOp {
+    match compare {
+        CompareOp::Lt => CompareOp::Ge,
+        CompareOp::Ge => CompareOp::Lt,
+        CompareOp::Gt => CompareOp::Le,
+        CompareOp::Le => CompareOp::Gt,
+        CompareOp::Eq => CompareOp::Ne,
+        CompareOp::Ne => CompareOp::Eq,
+    }
+}
+
+/// The comparison of the negative numbers.
+fn mirrored(compare: CompareOp) -> CompareOp {
+    match compare {
+        CompareOp::Lt => CompareOp::Gt,
+        CompareOp::Gt => CompareOp::Lt,
+        CompareOp::Le => CompareOp::Ge,
+        CompareOp::Ge => CompareOp::Le,
+        same => same,
+    }
+}

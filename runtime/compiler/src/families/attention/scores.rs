@@ -1,0 +1,355 @@
+//! The scores of a warp's rows: queries times keys, on tensor cores, and what the source makes of the products.
+
+use super::keys::Keys;
+use super::mask::{Condition, Score};
+use super::rows::Row;
+use super::span::Span;
+use super::tile::{Lane, Tile};
+use crate::element::Type;
+use crate::ir::ExprId;
+use crate::lower::Error;
+use crate::lower::expression::{Binding, InSequence, Lanes, Lowering, Reduce};
+use crate::lower::index::Linear;
+use crate::lower::tile::multiplicand::Multiplicand;
+use crate::lower::value::Value;
+use crate::ptx::builder::move_of;
+use crate::ptx::{Class, Few, Guard, Opcode, Operand, Reg};
+
+/// A sum of the output's tile: of 16 rows and 8 columns a lane's part.
+pub(super) type Accumulator = [Reg; 4];
+
+/// The rows of a warp, and what their scores are made with.
+pub(super) struct Scores<'t, 's> {
+    pub tile: &'t Tile<'s>,
+    pub lane: Lane,
+    /// The warp's first row in the block.
+    pub warp_row: Linear,
+    /// The lane's rows: of each 16 of the warp, one of the upper 8 and, if `halves` is 2, one of the lower.
+    pub own_rows: Vec<Row>,
+    pub halves: usize,
+    /// For each of them the factor of all its scores, made positive.
+    factors: Vec<Option<Reg>>,
+    /// For each of them, what turns the signs of its queries, if the factor may be negative.
+    signs: Vec<Option<Reg>>,
+    /// The queries' fragments for each 16 features, if the warp holds them.
+    held: Option<Vec<Vec<Few<Reg>>>>,
+}
+
+impl<'t, 's> Scores<'t, 's> {
+    /// The scores of a warp whose rows of the block are these.
+    ///
+    /// # Errors
+    /// As of lowering.
+    pub fn new(
+        lowering: &mut Lowering<'_>,
+        tile: &'t Tile<'s>,
+        lane: Lane,
+        warp_row: Linear,
+    ) -> Result<Scores<'t, 's>, Error> {
+        // Where there are few rows, half of a fragment is of none.
+        let few = tile.rows.total.as_constant().is_some_and(|total| total <= 8);
+        let halves = if few { 1 } else { 2 };
+        let line = lowering.b.op(Opcode::ShrU32, &[lane.number.into(), 2.into()]);
+        let mut own_rows = Vec::new();
+        for first in (0..tile.point.warp_rows()).step_by(16) {
+            for half in 0..halves {
+                let within = warp_row.plus(&Linear::register(line));
+                let within = within.plus_constant((first + 8 * half).into());
+                own_rows.push(tile.row(lowering, &within));
+            }
+        }
+        let mut scores = Scores {
+            tile,
+            lane,
+            warp_row,
+            own_rows,
+            halves: halves as usize,
+            factors: Vec::new(),
+            signs: Vec::new(),
+            held: None,
+        };
+        for row in &scores.own_rows {
+            let (factor, sign) = scores.factor(lowering, row)?.unzip();
+            scores.factors.push(factor);
+            scores.signs.push(sign.flatten());
+        }
+        Ok(scores)
+    }
+
+    /// The factor common to a row's scores, as a positive number, and what turns the signs of two queries if it is negative.
+    fn factor(&self, lowering: &mut Lowering<'_>, row: &Row) -> Result<Option<(Reg, Option<Reg>)>, Error> {
+        let Score::Scaled { factor, divides } = &self.tile.shape.mask.score else {
+            return Ok(None);
+        };
+        row.at.bind(lowering, factor)?;
+        let value = lowering.value_as(factor.expr, Type::F32, &mut InSequence)?.operand;
+        let b = &mut lowering.b;
+        let is_positive = matches!(value, Operand::F32(bits) if f32::from_bits(bits) > 0.0);
+        let value = match value {
+            Operand::Reg(value) => value,
+            constant => b.constant(Class::F32, constant),
+        };
+        let value = match divides {
+            true => b.op(Opcode::RcpF32, &[value.into()]),
+            false => value,
+        };
+        if is_positive {
+            return Ok(Some((value, None)));
+        }
+        let bits = b.op(Opcode::BitsF32, &[value.into()]);
+        let upper = b.op(Opcode::AndB32, &[bits.into(), 0x8000_0000.into()]);
+        let lower = b.op(Opcode::ShrU32, &[upper.into(), 16.into()]);
+        let sign = b.op(Opcode::OrB32, &[upper.into(), lower.into()]);
+        let factor = b.op(Opcode::AbsF32, &[value.into()]);
+        Ok(Some((factor, Some(sign))))
+    }
+
+    /// The factor of the scores of the lane's row with that number.
+    pub fn factor_of(&self, own: usize) -> Option<Reg> {
+        self.factors[own]
+    }
+
+    // ------------------------------------------------------------------ products
+
+    /// Waits for the queries, and loads their fragments if the warp holds them.
+    pub fn hold_queries(&mut self, lowering: &mut Lowering<'_>) {
+        if !self.tile.point.holds_queries(self.tile.heads) {
+            return;
+        }
+        lowering.b.converge(Opcode::CopyWait0, &[]);
+        lowering.b.barrier();
+        let steps = 0..self.tile.heads.features / 16;
+        self.held = Some(steps.map(|step| self.queries(lowering, step)).collect());
+    }
+
+    /// The fragments of the warp's queries for 16 features. Lane `l` has the address of line `l % 8` of matrix `l / 8`: the second matrix is the
+    /// next 8 rows, the third the next 8 features.
+    fn queries(&self, lowering: &mut Lowering<'_>, step: u32) -> Vec<Few<Reg>> {
+        let (line, chunk) = self.lane.halves(lowering);
+        let line = self.warp_row.plus(&line);
+        (0..self.tile.point.warp_rows() / 16)
+            .map(|number| {
+                let line = line.plus_constant(i64::from(16 * number));
+                let byte = chunk.plus_constant(i64::from(32 * step));
+                let at = self.tile.slabs[0].address(lowering, &line, &byte);
+                let mut fragment = lowering.b.load_matrices(false, at);
+                for (at, queries) in fragment.iter_mut().enumerate() {
+                    let half = at % 2;
+                    let own = number as usize * self.halves + half.min(self.halves - 1);
+                    if let Some(sign) = self.signs[own] {
+                        *queries = lowering.b.op(Opcode::XorB32, &[(*queries).into(), sign.into()]);
+                    }
+                }
+                fragment
+            })
+            .collect()
+    }
+
+    /// The sums of products of the warp's queries and the keys in shared memory: of each 16 rows, for each 8 keys.
+    fn products(&self, lowering: &mut Lowering<'_>) -> Vec<Vec<Accumulator>> {
+        let tiles = self.tile.point.keys / 8;
+        let mut fresh = || std::array::from_fn(|_| lowering.b.mutable(Class::F32, 0f32.into()));
+        let products: Vec<Vec<Accumulator>> = (0..self.tile.point.warp_rows() / 16)
+            .map(|_| (0..tiles).map(|_| fresh()).collect())
+            .collect();
+        let (line, chunk) = self.lane.quarters(lowering);
+        for step in 0..self.tile.heads.features / 16 {
+            let queries = match &self.held {
+                Some(held) => held[step as usize].clone(),
+                None => self.queries(lowering, step),
+            };
+            for pair in 0..tiles / 2 {
+                let line = line.plus_constant(i64::from(16 * pair));
+                let byte = chunk.plus_constant(i64::from(32 * step));
+                let at = self.tile.slabs[1].address(lowering, &line, &byte);
+                let keys = lowering.b.load_matrices(false, at);
+                for (queries, products) in queries.iter().zip(&products) {
+                    for half in 0..2 {
+                        let sum = &products[(2 * pair) as usize + half];
+                        let keys = &keys[2 * half..][..2];
+                        multiply(lowering, self.tile.shape.multiplicands[0], queries, keys, sum);
+                    }
+                }
+            }
+        }
+        products
+    }
+
+    // ------------------------------------------------------------------ scores
+
+    /// The scores of the keys in shared memory, from `first` on, up to the factor of each row: of each 16 rows, for each 8 keys. A key that a row does not
+    /// see has −∞.
+    ///
+    /// # Errors
+    /// As of lowering.
+    pub fn of_tile(
+        &self,
+        lowering: &mut Lowering<'_>,
+        first: &Linear,
+        span: &Span,
+    ) -> Result<Vec<Vec<Accumulator>>, Error> {
+        let products = self.products(lowering);
+        let mask = &self.tile.shape.mask;
+        if matches!(mask.score, Score::Value(_)) || !mask.conditions.is_empty() {
+            self.each(lowering, &products, first, true, |lowering, row, key, product| {
+                let score = self.score(lowering, row, key, product)?;
+                self.masked(lowering, row, key, &mask.conditions, score)
+            })?;
+        }
+        let Some(is_edge) = self.is_edge(lowering, first, span) else {
+            return Ok(products);
+        };
+        lowering.b.begin_tail(Guard {
+            predicate: is_edge,
+            holds: true,
+        });
+        let bounds: Vec<Condition> = mask.bounds.iter().filter_map(|bound| bound.condition.clone()).collect();
+        let whole = self.tile.is_whole(lowering);
+        self.each(lowering, &products, first, !whole, |lowering, row, key, product| {
+            let exists = key.guard;
+            let score = self.masked(lowering, row, key, &bounds, product.into())?;
+            Ok(or_unseen(lowering, score, exists))
+        })?;
+        lowering.b.end();
+        Ok(products)
+    }
+
+    /// Whether a row does not see all keys of a tile. None if all rows certainly see all.
+    fn is_edge(&self, lowering: &mut Lowering<'_>, first: &Linear, span: &Span) -> Option<Reg> {
+        let Keys { first: low, end: high } = &span.seen;
+        let total = lowering.size(self.tile.shape.keys);
+        let past = first.plus_constant(self.tile.point.keys.into());
+        let below = (low.as_constant() != Some(0)).then(|| lowering.below(first, low));
+        let beyond = (*high != total || !self.tile.is_whole(lowering)).then(|| lowering.below(high, &past));
+        match (below, beyond) {
+            (Some(a), Some(b)) => Some(lowering.b.op(Opcode::OrPred, &[a.into(), b.into()])),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Replaces each product by what `of` makes of it, its row and its key. Keys have guards where asked for, and all may not be there.
+    fn each<'a>(
+        &self,
+        lowering: &mut Lowering<'a>,
+        products: &[Vec<Accumulator>],
+        first: &Linear,
+        guarded: bool,
+        mut of: impl FnMut(&mut Lowering<'a>, &Row, &Binding, Reg) -> Result<Operand, Error>,
+    ) -> Result<(), Error> {
+        let keys = self.tile.shape.keys;
+        let total = lowering.size(keys);
+        let guarded = guarded && !self.tile.is_whole(lowering);
+        let paired = lowering.specialisation.aligned && lowering.size_multiple(keys) > 1;
+        let own = first.plus(&Linear::register(self.lane.place).times(2));
+        for (at, row) in self.own_rows.iter().enumerate() {
+            let (number, half) = (at / self.halves, at % self.halves);
+            for (column, product) in products[number].iter().enumerate() {
+                for lane in 0..2 {
+                    let pair = own.plus_constant(8 * column as i64);
+                    let value = pair.plus_constant(lane as i64);
+                    // Of pairs that end together one comparison tells.
+                    let guard = guarded.then(|| lowering.below(if paired { &pair } else { &value }, &total));
+                    lowering.lanes = paired.then_some(Lanes {
+                        register: self.lane.place,
+                        width: 2,
+                    });
+                    let sum = product[2 * half + lane];
+                    let read = lowering.b.read(sum);
+                    let key = Binding { value, guard };
+                    let score = of(lowering, row, &key, read)?;
+                    lowering.b.assign(move_of(Class::F32), sum, &[score]);
+                }
+            }
+        }
+        lowering.lanes = None;
+        Ok(())
+    }
+
+    /// The score of a row and a key whose sum of products is known, up to the row's factor.
+    fn score(&self, lowering: &mut Lowering<'_>, row: &Row, key: &Binding, product: Reg) -> Result<Operand, Error> {
+        let Score::Value(place) = &self.tile.shape.mask.score else {
+            return Ok(product.into());
+        };
+        row.at.with_key(key.clone()).bind(lowering, place)?;
+        let mut known = Known(vec![(self.tile.shape.product, Value::new(Type::F32, product))]);
+        Ok(lowering.value_as(place.expr, Type::F32, &mut known)?.operand)
+    }
+
+    /// A score where conditions hold for the row and the key, and −∞ elsewhere.
+    fn masked(
+        &self,
+        lowering: &mut Lowering<'_>,
+        row: &Row,
+        key: &Binding,
+        conditions: &[Condition],
+        score: Operand,
+    ) -> Result<Operand, Error> {
+        let at = row.at.with_key(key.clone());
+        let mut seen = None;
+        for condition in conditions {
+            at.bind(lowering, &condition.place)?;
+            let value = lowering.value(condition.place.expr, &mut InSequence)?;
+            let mut value = value.reg(&mut lowering.b);
+            if !condition.holds {
+                value = lowering.b.op(Opcode::NotPred, &[value.into()]);
+            }
+            seen = lowering.both(seen, Some(value));
+        }
+        Ok(or_unseen(lowering, score, seen))
+    }
+}
+
+/// A score if the condition holds, and −∞ if not.
+fn or_unseen(lowering: &mut Lowering<'_>, score: Operand, seen: Option<Reg>) -> Operand {
+    let Some(seen) = seen else { return score };
+    let sources = [score, f32::NEG_INFINITY.into(), seen.into()];
+    lowering.b.op(Opcode::SelF32, &sources).into()
+}
+
+impl Lane {
+    /// Line and byte of a lane's part of 16 lines by 32 bytes, where the second matrix is the next 8 lines.
+    pub fn halves(self, lowering: &mut Lowering<'_>) -> (Linear, Linear) {
+        let b = &mut lowering.b;
+        let line = b.op(Opcode::AndB32, &[self.number.into(), 15.into()]);
+        let chunk = b.op(Opcode::ShrU32, &[self.number.into(), 4.into()]);
+        (Linear::register(line), Linear::register(chunk).times(16))
+    }
+
+    /// The same, where the second matrix is the next 16 bytes.
+    fn quarters(self, lowering: &mut Lowering<'_>) -> (Linear, Linear) {
+        let b = &mut lowering.b;
+        let within = b.op(Opcode::AndB32, &[self.number.into(), 7.into()]);
+        let upper = b.op(Opcode::ShrU32, &[self.number.into(), 4.into()]);
+        let odd = b.op(Opcode::ShrU32, &[self.number.into(), 3.into()]);
+        let odd = b.op(Opcode::AndB32, &[odd.into(), 1.into()]);
+        let line = Linear::register(upper).times(8).plus(&Linear::register(within));
+        (line, Linear::register(odd).times(16))
+    }
+}
+
+/// Reductions whose values are known where they are asked for.
+pub(super) struct Known(pub Vec<(ExprId, Value)>);
+
+impl Reduce for Known {
+    fn reduce(&mut self, _: &mut Lowering<'_>, expr: ExprId) -> Result<Option<Value>, Error> {
+        let known = self.0.iter().find(|(known, _)| *known == expr);
+        Ok(known.map(|&(_, value)| value))
+    }
+}
+
+/// Adds the product of a left fragment and 8 columns of a right one.
+pub(super) fn multiply(
+    lowering: &mut Lowering<'_>,
+    multiplicand: Multiplicand,
+    left: &[Reg],
+    right: &[Reg],
+    sum: &Accumulator,
+) {
+    let opcode = match multiplicand {
+        Multiplicand::Bf16 => Opcode::MmaBf16,
+        _ => Opcode::MmaF16,
+    };
+    let sources = left.iter().chain(right).chain(sum);
+    let sources: Few<Operand> = sources.map(|&reg| reg.into()).collect();
+    lowering.b.assign_all(opcode, sum, &sources);
+}

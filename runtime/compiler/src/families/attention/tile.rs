@@ -1,0 +1,123 @@
+//! A block's tile: rows that walk over keys, and what lies in shared memory for them.
+
+use super::keys::Keys;
+use super::rows::{Coordinates, Row, Rows};
+use super::shape::AttentionShape;
+use super::slab::{Factor, Slab};
+use super::space::{Attention, Heads};
+use crate::ir::{Expr, ExprId, Source};
+use crate::lower::Error;
+use crate::lower::expression::{Binding, Lowering};
+use crate::lower::index::Linear;
+use crate::ptx::Reg;
+
+/// A tile of rows.
+pub(super) struct Tile<'s> {
+    pub shape: &'s AttentionShape,
+    pub point: Attention,
+    pub heads: Heads,
+    pub rows: Rows,
+    /// The block's first row.
+    pub first_row: Linear,
+    /// The queries', keys' and values'.
+    pub slabs: [Slab; 3],
+}
+
+/// What fills a slab in the loop over the keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Keys,
+    Values,
+}
+
+impl Tile<'_> {
+    /// The row at that place of the tile.
+    pub fn row(&self, lowering: &mut Lowering<'_>, within: &Linear) -> Row {
+        let number = self.first_row.plus(within);
+        self.rows.row(lowering, &number, self.point.rows)
+    }
+
+    /// `true` if all keys are whole tiles.
+    pub fn is_whole(&self, lowering: &Lowering<'_>) -> bool {
+        let total = lowering.size(self.shape.keys);
+        total
+            .as_constant()
+            .is_some_and(|total| total % i64::from(self.point.keys) == 0)
+    }
+
+    /// Begins to fill the slab of queries.
+    ///
+    /// # Errors
+    /// As of lowering.
+    pub fn fill_queries(&self, lowering: &mut Lowering<'_>) -> Result<(), Error> {
+        let factor = self.factor(lowering, self.shape.query.expr, 0);
+        lowering.compared = self.shape.compared;
+        let [slab, ..] = self.slabs;
+        let mut bind = |lowering: &mut Lowering<'_>, line: &Linear, feature: &Linear| {
+            let row = self.row(lowering, line);
+            row.at.with_feature(feature.clone()).bind(lowering, &self.shape.query)
+        };
+        slab.fill(lowering, self.point.threads(), factor, None, &mut bind)?;
+        lowering.compared = false;
+        Ok(())
+    }
+
+    /// Begins to fill the slab of keys or values with a tile of them. Keys beyond the last are zeros; a tile that begins there is left as
+    /// it is.
+    ///
+    /// # Errors
+    /// As of lowering.
+    pub fn fill(&self, lowering: &mut Lowering<'_>, side: Side, keys: &Keys) -> Result<(), Error> {
+        let (slab, place, number) = match side {
+            Side::Keys => (self.slabs[1], &self.shape.key, 0),
+            Side::Values => (self.slabs[2], &self.shape.value, 1),
+        };
+        let factor = self.factor(lowering, place.expr, number);
+        lowering.compared = self.shape.compared;
+        let mut at = Coordinates {
+            outputs: self.rows.batch.clone(),
+            key: None,
+            feature: None,
+        };
+        // Where tiles are whole, one is there or not. Values are asked for only if they are.
+        let whole = self.is_whole(lowering);
+        let exists = (whole && side == Side::Keys).then(|| lowering.below(&keys.first, &keys.end));
+        let mut bind = |lowering: &mut Lowering<'_>, line: &Linear, feature: &Linear| {
+            let value = keys.first.plus(line);
+            let guard = match whole {
+                true => exists,
+                false => Some(lowering.below(&value, &keys.end)),
+            };
+            match side {
+                Side::Keys => at.feature = Some(feature.clone()),
+                Side::Values => at.outputs[self.shape.column] = feature.clone(),
+            }
+            at.with_key(Binding { value, guard }).bind(lowering, place)
+        };
+        slab.fill(lowering, self.point.threads(), factor, exists, &mut bind)?;
+        lowering.compared = false;
+        Ok(())
+    }
+
+    fn factor(&self, lowering: &Lowering<'_>, expr: ExprId, product: usize) -> Factor {
+        let element = self.shape.multiplicands[product].element();
+        let op = lowering.op();
+        let stored = match *op.expr(expr) {
+            Expr::Read {
+                source: Source::Input(input),
+                or: None,
+                ..
+            } => op.inputs[input.index()].element == element,
+            _ => false,
+        };
+        Factor { expr, element, stored }
+    }
+}
+
+/// A lane of a warp.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lane {
+    /// Its number, and that among the four that share rows.
+    pub number: Reg,
+    pub place: Reg,
+}
