@@ -76,9 +76,12 @@ impl Warps {
     }
 
     /// Returns one warp of the set, the `number`-th of `of` along each side. They do not lie evenly: work often repeats itself every few blocks.
+    /// Of two neighbours one lies as far from the start of its part as the other from the end, so that work that grows is not overestimated.
     pub fn one(&self, number: i64, of: i64) -> Warps {
         const GOLDEN: f64 = 0.618_033_988_749_895;
-        let place = (number as f64 + (number as f64 * GOLDEN + 0.5).fract()) / of as f64;
+        let within = ((number - number % 2) as f64 * GOLDEN + 0.5).fract();
+        let within = if number % 2 == 0 { within } else { 1.0 - within };
+        let place = (number as f64 + within) / of as f64;
         let one = |side: &Progression| Progression {
             low: side.low + side.stride * ((side.count as f64 * place) as i64).min(side.count - 1),
             count: 1,
