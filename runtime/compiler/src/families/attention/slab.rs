@@ -4,7 +4,7 @@
 //! bank conflicts, whatever the number of features is; and every address is the lane's and a constant.
 
 use crate::element::{Element, Type};
-use crate::ir::ExprId;
+use crate::ir::{Expr, ExprId};
 use crate::lower::Error;
 use crate::lower::expression::{InSequence, Lanes, Lowering};
 use crate::lower::index::Linear;
@@ -80,6 +80,15 @@ impl Slab {
             line = b.op(Opcode::AndB32, &[line.into(), (all - 1).into()]);
         }
         let (chunk, line) = (Linear::register(chunk), Linear::register(line));
+        // Indices of all lines are loaded before a copy waits for one.
+        for first in (0..self.lines).step_by(lines as usize) {
+            bind(
+                lowering,
+                &line.plus_constant(first.into()),
+                &chunk.times(NEIGHBOURS.into()),
+            )?;
+            touch_indices(lowering, factor.expr)?;
+        }
         for first in (0..self.lines).step_by(lines as usize) {
             for part in (0..chunks).step_by(across as usize) {
                 let line = line.plus_constant(first.into());
@@ -171,4 +180,12 @@ impl Slab {
         let base = sum(lowering, at, base.into());
         address(lowering, base, i64::from(self.start) + constant)
     }
+}
+
+/// Issues the loads of the indices of a read.
+fn touch_indices(lowering: &mut Lowering<'_>, expr: ExprId) -> Result<(), Error> {
+    let Expr::Read { ref index, .. } = *lowering.op().expr(expr) else {
+        return Ok(());
+    };
+    index.iter().try_for_each(|&at| lowering.touch(at, &mut InSequence))
 }
