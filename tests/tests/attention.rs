@@ -191,6 +191,29 @@ const ATTENTION: &[Operator] = &[
         sizes: &[&[1, 20, 2, 32, 40], &[2, 3, 1, 64, 200]],
     },
     Operator {
+        name: "latent: wide keys in pages, whose first features are the values",
+        attribute: "dims(S = P * Z, C = W - 64)",
+        signature: "(q: Tensor<bf16, (B, H, W)>, cache: Tensor<bf16, (N, Z, W)>, page: Tensor<i32, (B, P)>, length: Tensor<i32, (B,)>, scale: f32)
+            -> Tensor<bf16, (B, H, C)>",
+        body: "let x = |b, h, s: S| {
+                if s < length[[b]] { scale * sum(|w| q[[b, h, w]] * cache[[page[[b, s / Z]], s % Z, w]]) } else { f32::NEG_INFINITY }
+            };
+            let p = |b, h| max(|s| x[[b, h, s]]);
+            let w = |b, h, s| exp(x[[b, h, s]] - p[[b, h]]);
+            |b, h, c| sum(|s| w[[b, h, s]] as bf16 * cache[[page[[b, s / Z]], s % Z, c]]) / sum(|s| w[[b, h, s]])",
+        sizes: &[&[2, 20, 576, 6, 8, 5], &[1, 3, 320, 3, 16, 3]],
+    },
+    Operator {
+        name: "wide heads, with the mass",
+        attribute: "",
+        signature: "(q: Tensor<f16, (T, E)>, k: Tensor<f16, (S, E)>, v: Tensor<f16, (S, C)>) -> (Tensor<f16, (T, C)>, Tensor<f32, (T,)>)",
+        body: "let x = |t, s| if s <= t { sum(|e| q[[t, e]] * k[[s, e]]) * 0.1 } else { f32::NEG_INFINITY };
+            let p = |t| max(|s| x[[t, s]]);
+            let w = |t, s| exp(x[[t, s]] - p[[t]]);
+            (|t, c| sum(|s| w[[t, s]] as f16 * v[[s, c]]) / sum(|s| w[[t, s]]), |t| sum(|s| w[[t, s]]))",
+        sizes: &[&[40, 512, 50, 64], &[20, 32, 33, 512]],
+    },
+    Operator {
         name: "a scale of 0",
         attribute: "",
         signature: HEAD,
@@ -304,7 +327,7 @@ fn others_are_told_apart() {
     let others = OTHERS.iter().map(|&(name, body)| (name, body, vec![64, 64, 64]));
     let features = "let x = |t, s| sum(|e| q[[t, e]] * k[[s, e]]); let w = |t, s| exp(x[[t, s]] - max(|i| x[[t, i]]));
         |t, e| sum(|s| w[[t, s]] as f16 * v[[s, e]]) / sum(|s| w[[t, s]])";
-    let features = [40, 17, 272].map(|number| ("features no fragment has", features, vec![64, number, 64]));
+    let features = [40, 17, 272, 640].map(|number| ("features no fragment has", features, vec![64, number, 64]));
     for (name, body, sizes) in others.chain(features) {
         let checked = checked("", HEAD, body);
         let sizes = checked.derive(sizes).expect("sizes");

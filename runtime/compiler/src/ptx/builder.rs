@@ -246,22 +246,16 @@ impl Builder {
 
     /// Emits an instruction of the table that all threads of a warp or block execute together.
     pub fn converge(&mut self, opcode: Opcode, sources: &[Operand]) -> Option<Reg> {
-        self.check_sources(opcode, sources);
+        self.converge_all(opcode, sources).first().copied()
+    }
+
+    /// The same for an instruction with several results.
+    pub fn converge_all(&mut self, opcode: Opcode, sources: &[Operand]) -> Few<Reg> {
         let depth = self.regions.len() - 1;
-        let results: Few<Reg> = opcode
-            .row()
-            .results
-            .iter()
-            .map(|&class| self.register(class, depth))
-            .collect();
-        let result = results.first().copied();
-        self.push(Instruction {
-            action: Action::Table(opcode),
-            results,
-            sources: sources.into(),
-            guard: None,
-        });
-        result
+        let classes = opcode.row().results.iter();
+        let results: Few<Reg> = classes.map(|&class| self.register(class, depth)).collect();
+        self.assign_all(opcode, &results, sources);
+        results
     }
 
     /// Waits for all threads of the block. Their writes to shared memory are visible afterwards.

@@ -9,14 +9,16 @@
 //! The registers that hold scores of two times 8 keys are, rounded and packed, the left fragment of the second product.
 
 use super::keys::Keys;
+use super::mask::{Bound, End, Slope};
 use super::merge::{self, Own};
 use super::rows::{Rows, volumes};
-use super::scores::{Accumulator, Known, Scores, multiply};
+use super::scores::{Accumulator, Known, Scores, product};
 use super::shape::shape;
+use super::slices::Slices;
 use super::softmax::{Softmax, packed, unpacked};
 use super::space::{Attention, Heads, minimum_blocks};
 use super::span::Span;
-use super::tile::{Lane, Side, Tile};
+use super::tile::{Lane, Side, Tile, Warp};
 use crate::element::Type;
 use crate::ir::ExprId;
 use crate::lower::Error;
@@ -43,7 +45,12 @@ pub(super) fn lower<'a>(problem: &Problem<'a>, name: &str, point: &Attention) ->
     let part = Part::new(&mut lowering, block, point.split_k, point.threads());
     let counted = Rows::of_batch(&mut lowering, shape, &Linear::constant(0)).total;
     let in_batch = lowering.divided_up(&counted, point.rows);
-    let (batch, number) = lowering.math.divide(&mut lowering.b, &part.tile, &in_batch);
+    let (batch, mut number) = lowering.math.divide(&mut lowering.b, &part.tile, &in_batch);
+    // Where later rows see more keys, the longest blocks come first, so that short ones fill the last wave.
+    let grows = |bound: &Bound| matches!(bound.end, End::Last(_)) && bound.slope == Slope::Rising;
+    if shape.mask.bounds.iter().any(grows) {
+        number = in_batch.plus(&number.times(-1)).plus_constant(-1);
+    }
     let rows = Rows::of_batch(&mut lowering, shape, &batch);
     let tile = Tile {
         shape,
@@ -79,18 +86,14 @@ impl<'t, 's> Kernel<'t, 's> {
         let b = &mut lowering.b;
         let tid = b.op(Opcode::TidX, &[]);
         let number = b.op(Opcode::AndB32, &[tid.into(), 31.into()]);
-        let warp = b.op(Opcode::ShrU32, &[tid.into(), 5.into()]);
         let place = b.op(Opcode::AndB32, &[number.into(), 3.into()]);
         let lane = Lane { number, place };
-        let warp_row = match tile.point.warps {
-            1 => Linear::constant(0),
-            _ => Linear::register(warp).times(tile.point.warp_rows().into()),
-        };
-        let scores = Scores::new(lowering, tile, lane, warp_row)?;
+        let warp = Warp::of_thread(lowering, tile.point.warps, tile.heads.slices);
+        let scores = Scores::new(lowering, tile, lane, warp)?;
         let states = scores.own_rows.iter().map(|_| Softmax::new(lowering)).collect();
         let mut fresh = || std::array::from_fn(|_| lowering.b.mutable(Class::F32, 0f32.into()));
-        let sums = (0..tile.point.warp_rows() / 16)
-            .map(|_| (0..tile.heads.columns / 8).map(|_| fresh()).collect())
+        let sums = (0..tile.warp_rows() / 16)
+            .map(|_| (0..tile.heads.slice_columns() / 8).map(|_| fresh()).collect())
             .collect();
         Ok(Kernel {
             tile,
@@ -161,11 +164,15 @@ impl<'t, 's> Kernel<'t, 's> {
         lowering.b.barrier();
         tile.fill(lowering, Side::Values, &now)?;
         lowering.b.converge(Opcode::CopyCommit, &[]);
-        let scores = self.scores.of_tile(lowering, &key, &span)?;
-        // Nobody reads the keys any more.
+        let products = self.scores.products(lowering);
+        let slices = Slices::of(tile, &self.scores.warp, self.scores.lane);
+        slices.leave(lowering, &products);
+        // Nobody reads the keys any more, and all slices of the products are there.
         lowering.b.barrier();
         tile.fill(lowering, Side::Keys, &next)?;
         lowering.b.converge(Opcode::CopyCommit, &[]);
+        let products = slices.join(lowering, products);
+        let scores = self.scores.of_tile(lowering, products, &key, &span)?;
         let weights = self.weights(lowering, &scores);
         lowering.b.converge(Opcode::CopyWait1, &[]);
         lowering.b.barrier();
@@ -210,11 +217,8 @@ impl<'t, 's> Kernel<'t, 's> {
                 let own = number * halves + half;
                 let state = self.states[own];
                 let b = &mut lowering.b;
-                let scores: Vec<Operand> = scores
-                    .iter()
-                    .flat_map(|product| &product[2 * half..][..2])
-                    .map(|&score| b.read(score).into())
-                    .collect();
+                let scores = scores.iter().flat_map(|product| &product[2 * half..][..2]);
+                let scores: Vec<Operand> = scores.map(|&score| score.into()).collect();
                 let found = state.take_in(b, &scores, self.scores.factor_of(own));
                 for &sum in self.sums_of(own).flatten() {
                     b.assign(Opcode::MulF32, sum, &[sum.into(), found.rescaling.into()]);
@@ -241,8 +245,10 @@ impl<'t, 's> Kernel<'t, 's> {
     fn add_values(&self, lowering: &mut Lowering<'_>, weights: &[Vec<Few<Reg>>]) {
         let [.., slab] = self.tile.slabs;
         let (line, chunk) = self.scores.lane.halves(lowering);
+        let columns = self.tile.heads.slice_columns();
+        let chunk = chunk.plus(&self.scores.warp.slice.times(i64::from(2 * columns)));
         for step in 0..self.tile.point.keys / 16 {
-            for pair in 0..self.tile.heads.columns / 16 {
+            for pair in 0..columns / 16 {
                 let line = line.plus_constant(i64::from(16 * step));
                 let byte = chunk.plus_constant(i64::from(32 * pair));
                 let at = slab.address(lowering, &line, &byte);
@@ -252,7 +258,8 @@ impl<'t, 's> Kernel<'t, 's> {
                         let sum = &sums[(2 * pair) as usize + half];
                         let weights = &weights[step as usize];
                         let values = &values[2 * half..][..2];
-                        multiply(lowering, self.tile.shape.multiplicands[1], weights, values, sum);
+                        let (opcode, sources) = product(self.tile.shape.multiplicands[1], weights, values, sum);
+                        lowering.b.assign_all(opcode, sum, &sources);
                     }
                 }
             }
@@ -264,6 +271,8 @@ impl<'t, 's> Kernel<'t, 's> {
         let shape = self.tile.shape;
         let outputs = &lowering.op().outputs;
         let vector = if lowering.specialisation.aligned { 2 } else { 1 };
+        let slice = &self.scores.warp.slice;
+        let first_column = slice.times(self.tile.heads.slice_columns().into());
         for (own, (row, state)) in self.scores.own_rows.iter().zip(&self.states).enumerate() {
             let settled = state.settled(&mut lowering.b);
             let guard = row.exists.map(|predicate| Guard { predicate, holds: true });
@@ -274,9 +283,8 @@ impl<'t, 's> Kernel<'t, 's> {
             let of_row = [known(&shape.masses, settled.mass), known(&shape.peaks, settled.largest)].concat();
             for (number, sums) in self.sums_of(own).enumerate() {
                 let mut values = Vec::with_capacity(2);
-                let column = Linear::register(self.scores.lane.place)
-                    .times(2)
-                    .plus_constant(8 * number as i64);
+                let column = Linear::register(self.scores.lane.place).times(2).plus(&first_column);
+                let column = column.plus_constant(8 * number as i64);
                 for (lane, &sum) in sums.iter().enumerate() {
                     let mut at = row.at.outputs.clone();
                     at[shape.column] = column.plus_constant(lane as i64);
@@ -298,8 +306,9 @@ impl<'t, 's> Kernel<'t, 's> {
                 let at = &row.at.outputs[..shape.column];
                 bind_output(lowering, number, at);
                 let value = lowering.output_value(number, &mut Known(of_row.clone()))?;
-                // Four lanes have the row.
-                let place = self.scores.lane.place.into();
+                // Four lanes of each slice have the row.
+                let place = slice.times(4).plus(&Linear::register(self.scores.lane.place));
+                let place = lowering.math.operand(&mut lowering.b, &place);
                 let is_first = lowering.b.compare(Compare::Eq, Class::B32, place, 0.into());
                 let guard = lowering.both(row.exists, Some(is_first));
                 let guard = guard.map(|predicate| Guard { predicate, holds: true });

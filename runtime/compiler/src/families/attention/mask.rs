@@ -3,10 +3,9 @@
 //! A score is `if c { x } else { −∞ }`, or x alone. A conjunct of c that compares the key with what does not depend on it bounds the keys:
 //! a block walks over no others, and between the bounds of all its rows the conjunct certainly holds. Other conjuncts are evaluated for every key.
 
-use crate::check::Checked;
 use crate::element::{Element, Type};
 use crate::families::formula::{Formulas, LiteralBits, Node, NodeId, Place, Symbol};
-use crate::ir::{BinaryOp, CompareOp, UnaryOp};
+use crate::ir::{BinaryOp, CompareOp, Function, UnaryOp};
 
 /// What a row sees.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,7 +24,12 @@ pub(crate) enum Score {
     /// The sum itself.
     Product,
     /// The sum times a factor that is the same for all keys, or divided by it.
-    Scaled { factor: Place, divides: bool },
+    Scaled {
+        factor: Place,
+        divides: bool,
+        /// `true` if the factor is certainly not negative.
+        positive: bool,
+    },
     /// Anything else.
     Value(Place),
 }
@@ -83,10 +87,9 @@ impl Mask {
             conditions: Vec::new(),
             bounds: Vec::new(),
         };
-        // What a condition keeps in range stays behind it.
-        let checked = formulas.checked;
-        let anywhere = |id: NodeId| formulas.places(id).iter().all(|place| is_free(checked, place));
-        let is_split = anywhere(seen) && conjuncts.iter().all(|&(id, _)| anywhere(id));
+        // What a condition keeps in range stays behind it. Copies compare the factors of the product with their extents.
+        let is_split =
+            is_free(formulas, seen, Some(product)) && conjuncts.iter().all(|&(id, _)| is_free(formulas, id, None));
         if !is_split {
             mask.score = Score::Value(formulas.places(score).first()?.clone());
         }
@@ -122,16 +125,47 @@ impl Score {
         };
         let place = |id: NodeId| formulas.places(id).first().cloned();
         let scaled = scaled.filter(|&(factor, _)| !formulas.depends_on(factor, Symbol::Lane(0)));
-        match scaled.and_then(|(factor, divides)| Some((place(factor)?, divides))) {
-            Some((factor, divides)) => Some(Score::Scaled { factor, divides }),
-            None => Some(Score::Value(place(seen)?)),
-        }
+        let scaled = scaled.and_then(|(factor, divides)| {
+            Some(Score::Scaled {
+                factor: place(factor)?,
+                divides,
+                positive: is_positive(formulas, factor),
+            })
+        });
+        scaled.or_else(|| Some(Score::Value(place(seen)?)))
     }
 }
 
-/// `true` if an expression may be computed for any values of its axes.
-fn is_free(checked: &Checked, place: &Place) -> bool {
-    checked.unconditional(place.expr)
+/// `true` if an expression may be computed for any values of its axes, once a part of it is known.
+fn is_free(formulas: &Formulas<'_>, id: NodeId, known: Option<NodeId>) -> bool {
+    let mut parts = vec![id];
+    let mut next = 0;
+    while let Some(&part) = parts.get(next) {
+        next += 1;
+        let places = formulas.places(part);
+        let anywhere = |place: &Place| formulas.checked.unconditional(place.expr);
+        if Some(part) == known || !places.is_empty() && places.iter().all(anywhere) {
+            continue;
+        }
+        if matches!(formulas.node(part), Node::Read(..) | Node::Opaque(..)) {
+            return false;
+        }
+        for operand in formulas.operands(part) {
+            if !parts.contains(&operand) {
+                parts.push(operand);
+            }
+        }
+    }
+    true
+}
+
+/// `true` if a value is certainly not negative, if it is a number.
+fn is_positive(formulas: &Formulas<'_>, id: NodeId) -> bool {
+    let node = formulas.node(id);
+    matches!(
+        node,
+        Node::Call(Function::Rsqrt | Function::Sqrt | Function::Exp | Function::Abs, _)
+    )
 }
 
 /// A score without the conditions of its mask, which are noted.

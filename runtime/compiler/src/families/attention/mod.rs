@@ -8,6 +8,7 @@ mod rows;
 mod scores;
 mod shape;
 mod slab;
+mod slices;
 mod softmax;
 mod space;
 mod span;

@@ -4,7 +4,7 @@ use super::keys::Keys;
 use super::mask::{Condition, Score};
 use super::rows::Row;
 use super::span::Span;
-use super::tile::{Lane, Tile};
+use super::tile::{Lane, Tile, Warp};
 use crate::element::Type;
 use crate::ir::ExprId;
 use crate::lower::Error;
@@ -22,8 +22,7 @@ pub(super) type Accumulator = [Reg; 4];
 pub(super) struct Scores<'t, 's> {
     pub tile: &'t Tile<'s>,
     pub lane: Lane,
-    /// The warp's first row in the block.
-    pub warp_row: Linear,
+    pub warp: Warp,
     /// The lane's rows: of each 16 of the warp, one of the upper 8 and, if `halves` is 2, one of the lower.
     pub own_rows: Vec<Row>,
     pub halves: usize,
@@ -44,14 +43,15 @@ impl<'t, 's> Scores<'t, 's> {
         lowering: &mut Lowering<'_>,
         tile: &'t Tile<'s>,
         lane: Lane,
-        warp_row: Linear,
+        warp: Warp,
     ) -> Result<Scores<'t, 's>, Error> {
         // Where there are few rows, half of a fragment is of none.
         let few = tile.rows.total.as_constant().is_some_and(|total| total <= 8);
         let halves = if few { 1 } else { 2 };
         let line = lowering.b.op(Opcode::ShrU32, &[lane.number.into(), 2.into()]);
+        let warp_row = warp.group.times(tile.warp_rows().into());
         let mut own_rows = Vec::new();
-        for first in (0..tile.point.warp_rows()).step_by(16) {
+        for first in (0..tile.warp_rows()).step_by(16) {
             for half in 0..halves {
                 let within = warp_row.plus(&Linear::register(line));
                 let within = within.plus_constant((first + 8 * half).into());
@@ -61,7 +61,7 @@ impl<'t, 's> Scores<'t, 's> {
         let mut scores = Scores {
             tile,
             lane,
-            warp_row,
+            warp,
             own_rows,
             halves: halves as usize,
             factors: Vec::new(),
@@ -78,13 +78,18 @@ impl<'t, 's> Scores<'t, 's> {
 
     /// The factor common to a row's scores, as a positive number, and what turns the signs of two queries if it is negative.
     fn factor(&self, lowering: &mut Lowering<'_>, row: &Row) -> Result<Option<(Reg, Option<Reg>)>, Error> {
-        let Score::Scaled { factor, divides } = &self.tile.shape.mask.score else {
+        let Score::Scaled {
+            factor,
+            divides,
+            positive,
+        } = &self.tile.shape.mask.score
+        else {
             return Ok(None);
         };
         row.at.bind(lowering, factor)?;
         let value = lowering.value_as(factor.expr, Type::F32, &mut InSequence)?.operand;
         let b = &mut lowering.b;
-        let is_positive = matches!(value, Operand::F32(bits) if f32::from_bits(bits) > 0.0);
+        let is_positive = *positive || matches!(value, Operand::F32(bits) if f32::from_bits(bits) > 0.0);
         let value = match value {
             Operand::Reg(value) => value,
             constant => b.constant(Class::F32, constant),
@@ -118,16 +123,22 @@ impl<'t, 's> Scores<'t, 's> {
         }
         lowering.b.converge(Opcode::CopyWait0, &[]);
         lowering.b.barrier();
-        let steps = 0..self.tile.heads.features / 16;
+        let steps = 0..self.tile.heads.slice_features() / 16;
         self.held = Some(steps.map(|step| self.queries(lowering, step)).collect());
     }
 
-    /// The fragments of the warp's queries for 16 features. Lane `l` has the address of line `l % 8` of matrix `l / 8`: the second matrix is the
+    /// The byte of a line at which the warp's features begin.
+    fn first_byte(&self) -> Linear {
+        self.warp.slice.times(i64::from(2 * self.tile.heads.slice_features()))
+    }
+
+    /// The fragments of the warp's queries for 16 of its features. Lane `l` has the address of line `l % 8` of matrix `l / 8`: the second matrix is the
     /// next 8 rows, the third the next 8 features.
     fn queries(&self, lowering: &mut Lowering<'_>, step: u32) -> Vec<Few<Reg>> {
         let (line, chunk) = self.lane.halves(lowering);
-        let line = self.warp_row.plus(&line);
-        (0..self.tile.point.warp_rows() / 16)
+        let line = self.warp.group.times(self.tile.warp_rows().into()).plus(&line);
+        let chunk = chunk.plus(&self.first_byte());
+        (0..self.tile.warp_rows() / 16)
             .map(|number| {
                 let line = line.plus_constant(i64::from(16 * number));
                 let byte = chunk.plus_constant(i64::from(32 * step));
@@ -145,15 +156,14 @@ impl<'t, 's> Scores<'t, 's> {
             .collect()
     }
 
-    /// The sums of products of the warp's queries and the keys in shared memory: of each 16 rows, for each 8 keys.
-    fn products(&self, lowering: &mut Lowering<'_>) -> Vec<Vec<Accumulator>> {
+    /// The sums of products of the warp's slices of its queries and of the keys in shared memory: of each 16 rows, for each 8 keys.
+    pub fn products(&self, lowering: &mut Lowering<'_>) -> Vec<Vec<Accumulator>> {
         let tiles = self.tile.point.keys / 8;
-        let mut fresh = || std::array::from_fn(|_| lowering.b.mutable(Class::F32, 0f32.into()));
-        let products: Vec<Vec<Accumulator>> = (0..self.tile.point.warp_rows() / 16)
-            .map(|_| (0..tiles).map(|_| fresh()).collect())
-            .collect();
+        let nothing: Accumulator = [lowering.b.constant(Class::F32, 0f32.into()); 4];
+        let mut products = vec![vec![nothing; tiles as usize]; self.tile.warp_rows() as usize / 16];
         let (line, chunk) = self.lane.quarters(lowering);
-        for step in 0..self.tile.heads.features / 16 {
+        let chunk = chunk.plus(&self.first_byte());
+        for step in 0..self.tile.heads.slice_features() / 16 {
             let queries = match &self.held {
                 Some(held) => held[step as usize].clone(),
                 None => self.queries(lowering, step),
@@ -163,11 +173,12 @@ impl<'t, 's> Scores<'t, 's> {
                 let byte = chunk.plus_constant(i64::from(32 * step));
                 let at = self.tile.slabs[1].address(lowering, &line, &byte);
                 let keys = lowering.b.load_matrices(false, at);
-                for (queries, products) in queries.iter().zip(&products) {
+                for (queries, products) in queries.iter().zip(&mut products) {
                     for half in 0..2 {
-                        let sum = &products[(2 * pair) as usize + half];
-                        let keys = &keys[2 * half..][..2];
-                        multiply(lowering, self.tile.shape.multiplicands[0], queries, keys, sum);
+                        let sum = &mut products[(2 * pair) as usize + half];
+                        let (opcode, sources) =
+                            product(self.tile.shape.multiplicands[0], queries, &keys[2 * half..][..2], sum);
+                        sum.copy_from_slice(&lowering.b.converge_all(opcode, &sources));
                     }
                 }
             }
@@ -177,18 +188,18 @@ impl<'t, 's> Scores<'t, 's> {
 
     // ------------------------------------------------------------------ scores
 
-    /// The scores of the keys in shared memory, from `first` on, up to the factor of each row: of each 16 rows, for each 8 keys. A key that a row does not
-    /// see has −∞.
+    /// The scores of a tile of keys, from `first` on, by their products, up to the factor of each row: of each 16 rows, for each 8 keys. A key that a row
+    /// does not see has −∞. Nothing assigns these registers any more.
     ///
     /// # Errors
     /// As of lowering.
     pub fn of_tile(
         &self,
         lowering: &mut Lowering<'_>,
+        products: Vec<Vec<Accumulator>>,
         first: &Linear,
         span: &Span,
     ) -> Result<Vec<Vec<Accumulator>>, Error> {
-        let products = self.products(lowering);
         let mask = &self.tile.shape.mask;
         if matches!(mask.score, Score::Value(_)) || !mask.conditions.is_empty() {
             self.each(lowering, &products, first, true, |lowering, row, key, product| {
@@ -241,21 +252,21 @@ impl<'t, 's> Scores<'t, 's> {
         let guarded = guarded && !self.tile.is_whole(lowering);
         let paired = lowering.specialisation.aligned && lowering.size_multiple(keys) > 1;
         let own = first.plus(&Linear::register(self.lane.place).times(2));
-        for (at, row) in self.own_rows.iter().enumerate() {
-            let (number, half) = (at / self.halves, at % self.halves);
-            for (column, product) in products[number].iter().enumerate() {
-                for lane in 0..2 {
-                    let pair = own.plus_constant(8 * column as i64);
-                    let value = pair.plus_constant(lane as i64);
-                    // Of pairs that end together one comparison tells.
-                    let guard = guarded.then(|| lowering.below(if paired { &pair } else { &value }, &total));
+        for column in 0..self.tile.point.keys as usize / 8 {
+            for lane in 0..2 {
+                let pair = own.plus_constant(8 * column as i64);
+                let value = pair.plus_constant(lane as i64);
+                // Of pairs that end together one comparison tells.
+                let guard = guarded.then(|| lowering.below(if paired { &pair } else { &value }, &total));
+                let key = Binding { value, guard };
+                for (at, row) in self.own_rows.iter().enumerate() {
+                    let (number, half) = (at / self.halves, at % self.halves);
                     lowering.lanes = paired.then_some(Lanes {
                         register: self.lane.place,
                         width: 2,
                     });
-                    let sum = product[2 * half + lane];
+                    let sum = products[number][column][2 * half + lane];
                     let read = lowering.b.read(sum);
-                    let key = Binding { value, guard };
                     let score = of(lowering, row, &key, read)?;
                     lowering.b.assign(move_of(Class::F32), sum, &[score]);
                 }
@@ -337,19 +348,17 @@ impl Reduce for Known {
     }
 }
 
-/// Adds the product of a left fragment and 8 columns of a right one.
-pub(super) fn multiply(
-    lowering: &mut Lowering<'_>,
+/// The instruction that adds the product of a left fragment and 8 columns of a right one to a sum, and its sources.
+pub(super) fn product(
     multiplicand: Multiplicand,
     left: &[Reg],
     right: &[Reg],
     sum: &Accumulator,
-) {
+) -> (Opcode, Few<Operand>) {
     let opcode = match multiplicand {
         Multiplicand::Bf16 => Opcode::MmaBf16,
         _ => Opcode::MmaF16,
     };
     let sources = left.iter().chain(right).chain(sum);
-    let sources: Few<Operand> = sources.map(|&reg| reg.into()).collect();
-    lowering.b.assign_all(opcode, sum, &sources);
+    (opcode, sources.map(|&reg| reg.into()).collect())
 }

@@ -7,13 +7,15 @@
 use super::rows::volumes;
 use super::shape::{AttentionShape, shape};
 use super::slab::Slab;
+use crate::datasheet::Datasheet;
 use crate::families::family::first_of_each;
+use crate::ir::SizeId;
 use crate::problem::Problem;
 use bincode::{Decode, Encode};
 use std::cmp::Reverse;
 
 /// A block computes `rows` rows of the output: each of `warps` warps 16 or 32 of them, `keys` keys at a time. `split_k` blocks share the keys of a tile of
-/// rows.
+/// rows. Where heads are wide, several warps share their rows ([`Heads::slices`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub struct Attention {
     /// Rows of the block's tile.
@@ -30,9 +32,13 @@ const WARPS: [u32; 4] = [1, 2, 4, 8];
 const WARP_ROWS: [u32; 2] = [16, 32];
 const KEYS: [u32; 3] = [32, 64, 128];
 const SPLIT_K: [u32; 7] = [1, 2, 4, 8, 16, 32, 64];
-/// Features are multiples of this, up to the most.
-const FEATURES: u32 = 16;
-const MOST_FEATURES: u64 = 256;
+/// Features and columns of a warp are multiples of this.
+const FEATURES: u64 = 16;
+/// The most features of a key, and columns of a value.
+const MOST_FEATURES: u64 = 576;
+const MOST_COLUMNS: u64 = 512;
+/// The most features and columns of a warp.
+const WIDEST_SLICE: u64 = 256;
 
 impl Attention {
     /// Threads a block.
@@ -41,8 +47,8 @@ impl Attention {
     }
 
     /// Rows of a warp.
-    pub(super) const fn warp_rows(&self) -> u32 {
-        self.rows / self.warps
+    pub(super) const fn warp_rows(&self, heads: Heads) -> u32 {
+        self.rows * heads.slices / self.warps
     }
 
     /// The slabs of queries, keys and values in shared memory, one after the other.
@@ -65,29 +71,38 @@ impl Attention {
         [queries, keys, values]
     }
 
-    /// Bytes of shared memory a block.
-    pub(super) const fn shared_bytes(&self, heads: Heads) -> u32 {
+    /// Where warps that share rows leave their parts of the scores in shared memory: behind the slabs.
+    pub(super) const fn exchange(&self, heads: Heads) -> u32 {
         let [.., values] = self.slabs(heads);
         values.start + values.bytes()
     }
 
-    /// `true` if warps hold their queries in registers, where there is room for them.
-    pub(super) const fn holds_queries(&self, heads: Heads) -> bool {
-        self.warp_rows() * heads.features <= 2048
+    /// Bytes of shared memory a block.
+    pub(super) const fn shared_bytes(&self, heads: Heads) -> u32 {
+        let exchanged = match heads.slices {
+            1 => 0,
+            slices => 4 * slices * self.rows * self.keys,
+        };
+        self.exchange(heads) + exchanged
     }
 
-    /// Registers a thread needs: the sums, the scores, the weights of a part of them, the queries, and addresses.
+    /// `true` if warps hold their queries in registers, where there is room for them.
+    pub(super) const fn holds_queries(&self, heads: Heads) -> bool {
+        self.warp_rows(heads) * heads.slice_features() <= 2048
+    }
+
+    /// Registers a thread needs: the sums, the scores, which become weights, the queries, and addresses.
     fn registers(&self, heads: Heads) -> u32 {
-        let rows = self.warp_rows();
+        let rows = self.warp_rows(heads);
         let queries = if self.holds_queries(heads) {
-            rows * heads.features / 64
+            rows * heads.slice_features() / 64
         } else {
             rows / 4
         };
         let scores = rows * self.keys / 32;
         // Each gathered key has an address of its own.
-        let addresses = if heads.gathers { 90 } else { 50 };
-        addresses + rows * heads.columns / 32 + scores + scores / 4 + queries
+        let addresses = if heads.gathers { 96 } else { 56 };
+        addresses + rows * heads.slice_columns() / 32 + scores + queries
     }
 }
 
@@ -96,6 +111,8 @@ impl Attention {
 pub(super) struct Heads {
     pub features: u32,
     pub columns: u32,
+    /// Warps that share rows: each multiplies a slice of the features, and sums a slice of the columns. A power of two, derived from both.
+    pub slices: u32,
     /// `true` if keys, values or queries are gathered.
     pub gathers: bool,
 }
@@ -104,25 +121,39 @@ impl Heads {
     /// None if they are not compiled in, or more than registers hold.
     pub fn of(problem: &Problem<'_>, shape: &AttentionShape) -> Option<Heads> {
         let output = problem.op().outputs.first()?;
-        let fixed = |size: crate::ir::SizeId| {
-            let fixed = problem.specialisation.extents[size.index()].fixed()?;
-            let fits = fixed > 0 && fixed <= MOST_FEATURES && fixed.is_multiple_of(FEATURES.into());
-            fits.then_some(fixed as u32)
-        };
-        Some(Heads {
-            features: fixed(shape.features)?,
-            columns: fixed(output.dims[shape.column])?,
+        let fixed = |size: SizeId| problem.specialisation.extents[size.index()].fixed();
+        let features = fixed(shape.features)?;
+        let columns = fixed(output.dims[shape.column])?;
+        let slices = features.max(columns).div_ceil(WIDEST_SLICE).next_power_of_two();
+        let fits = |number: u64, most: u64| number > 0 && number <= most && number.is_multiple_of(slices * FEATURES);
+        (fits(features, MOST_FEATURES) && fits(columns, MOST_COLUMNS)).then_some(Heads {
+            features: features as u32,
+            columns: columns as u32,
+            slices: slices as u32,
             gathers: shape.gathers,
         })
+    }
+
+    /// The features that a warp multiplies.
+    pub const fn slice_features(self) -> u32 {
+        self.features / self.slices
+    }
+
+    /// The columns that a warp sums.
+    pub const fn slice_columns(self) -> u32 {
+        self.columns / self.slices
     }
 }
 
 pub(super) fn points(problem: &Problem<'_>) -> Vec<Attention> {
     let found = shape(problem);
-    let Some(shape) = found.as_ref() else { return Vec::new() };
+    let Some((shape, heads)) = (found.as_ref().as_ref()).and_then(|shape| Some((shape, Heads::of(problem, shape)?)))
+    else {
+        return Vec::new();
+    };
     let most = problem.specialisation.extents[shape.keys.index()].fixed();
     let mut points = Vec::new();
-    for warps in WARPS {
+    for warps in WARPS.into_iter().filter(|&warps| warps >= heads.slices) {
         for warp_rows in WARP_ROWS {
             for keys in KEYS {
                 // Blocks share the keys of few rows, and each has some.
@@ -136,7 +167,7 @@ pub(super) fn points(problem: &Problem<'_>) -> Vec<Attention> {
                         .into_iter()
                         .filter(|&split_k| shares(split_k))
                         .map(|split_k| Attention {
-                            rows: warps * warp_rows,
+                            rows: warps / heads.slices * warp_rows,
                             keys,
                             warps,
                             split_k,
@@ -150,16 +181,14 @@ pub(super) fn points(problem: &Problem<'_>) -> Vec<Attention> {
 }
 
 pub(super) fn legal(problem: &Problem<'_>, point: &Attention) -> bool {
-    let known = WARPS.contains(&point.warps)
-        && WARP_ROWS
-            .iter()
-            .any(|&rows| point.warps.checked_mul(rows) == Some(point.rows))
-        && KEYS.contains(&point.keys)
-        && SPLIT_K.contains(&point.split_k);
-    known
-        && (shape(problem).as_ref().as_ref())
-            .and_then(|shape| Heads::of(problem, shape))
-            .is_some_and(|heads| resident_blocks(problem, point, heads) > 0)
+    let known = WARPS.contains(&point.warps) && KEYS.contains(&point.keys) && SPLIT_K.contains(&point.split_k);
+    let found = shape(problem);
+    let heads = (found.as_ref().as_ref()).and_then(|shape| Heads::of(problem, shape));
+    let fits = |heads: Heads| {
+        let of_warp = |&rows: &u32| point.rows == point.warps / heads.slices * rows;
+        point.warps >= heads.slices && WARP_ROWS.iter().any(of_warp) && resident_blocks(problem, point, heads) > 0
+    };
+    known && heads.is_some_and(fits)
 }
 
 fn resident_blocks(problem: &Problem<'_>, point: &Attention, heads: Heads) -> u32 {
@@ -188,9 +217,7 @@ pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Attention> {
     first_of_each(points, |point| (point.warps, point.keys, point.split_k > 1))
 }
 
-/// Points with their estimated times; of equals those with more keys at a time, and fewer threads, come first. A tile of keys takes as long
-/// as its tensor cores, or as its exponentials and what is done with scores, or as its copies; beside that a block's warps wait for
-/// each other.
+/// Points with their estimated clocks; of equals those with more keys at a time, and fewer threads, come first.
 fn timed(problem: &Problem<'_>, sizes: &[u64]) -> Vec<(u64, Reverse<u32>, u32, Attention)> {
     let found = shape(problem);
     let Some((shape, heads)) = (found.as_ref().as_ref()).and_then(|shape| Some((shape, Heads::of(problem, shape)?)))
@@ -201,34 +228,85 @@ fn timed(problem: &Problem<'_>, sizes: &[u64]) -> Vec<(u64, Reverse<u32>, u32, A
     let volumes = volumes(shape, dims, problem.specialisation).map(|volume| volume.evaluate(sizes).unwrap_or(1));
     let [batches, rows] = volumes.map(|volume| volume.max(1) as u64);
     let keys = sizes[shape.keys.index()].max(1);
-    let features = u64::from(heads.features + heads.columns);
+    let sheet = Datasheet::like(problem.machine);
     let multiprocessors = u64::from(problem.machine.multiprocessors.max(1));
-    let time = |point: &Attention| {
-        let tile = [u64::from(point.rows), u64::from(point.keys)];
+    let clocks = |point: &Attention| {
         let split_k = u64::from(point.split_k);
-        let blocks = rows.div_ceil(tile[0]).saturating_mul(batches).saturating_mul(split_k);
-        let resident = u64::from(resident_blocks(problem, point, heads)).min(blocks.div_ceil(multiprocessors));
-        let waves = blocks.div_ceil(multiprocessors * resident.max(1));
-        let scores = tile[0] * tile[1];
-        // Clocks of a tile of keys on a multiprocessor: multiply-adds at 1024 a clock, scores at 12, bytes of copies at 24.
-        let tensor = scores * features / 1024;
-        let exponentials = scores / 12;
-        let copied = tile[1] * features * 2 / 24;
-        // Latencies of copies, products and barriers, less where other warps fill them.
-        let waiting = 1500 / (u64::from(point.warps) * resident.max(1)).max(1) + 100;
-        let tile_time = (tensor + exponentials).max(copied) + waiting;
-        let tiles = keys.div_ceil(tile[1]).div_ceil(split_k);
+        let blocks = (rows.div_ceil(point.rows.into()))
+            .saturating_mul(batches)
+            .saturating_mul(split_k);
+        let resident = u64::from(resident_blocks(problem, point, heads)).max(1);
+        let turn = Turn::of(point, heads);
+        let full = blocks / (multiprocessors * resident);
+        let last = (blocks % (multiprocessors * resident)).div_ceil(multiprocessors);
+        let waves = full as f64 * turn.clocks(resident, &sheet) + turn.clocks(last, &sheet);
+        let turns = keys.div_ceil(point.keys.into()).div_ceil(split_k);
         // The last block loads what the others leave, from L2.
-        let merging = if split_k > 1 { 2000 + 400 * split_k } else { 0 };
-        waves
-            .saturating_mul(resident.max(1))
-            .saturating_mul(tiles.saturating_mul(tile_time).saturating_add(2000))
-            .saturating_add(merging)
+        let merging = if split_k > 1 { 1000 + 200 * split_k } else { 0 };
+        (waves * turns as f64) as u64 + 2000 * (full + last.min(1)) + merging
     };
     // Tiles of which less than half are rows only make others wait.
     let suits = |point: &Attention| u64::from(point.rows) < 2 * rows.max(u64::from(WARP_ROWS[0]));
     let timed = points(problem).into_iter().filter(suits);
     timed
-        .map(|point| (time(&point), Reverse(point.keys), point.warps, point))
+        .map(|point| (clocks(&point), Reverse(point.keys), point.warps, point))
         .collect()
+}
+
+/// The work of a block for a tile of keys, in short: the estimate counts it exactly, but takes longer.
+struct Turn {
+    warps: f64,
+    /// Operations of tensor cores of a warp.
+    operations: f64,
+    /// Other instructions of a warp.
+    instructions: f64,
+    /// Bytes that a warp loads from shared memory, and that a block copies there.
+    loaded: f64,
+    copied: f64,
+}
+
+impl Turn {
+    fn of(point: &Attention, heads: Heads) -> Turn {
+        let number = |number: u32| f64::from(number);
+        let (warps, rows, keys) = (number(point.warps), number(point.warp_rows(heads)), number(point.keys));
+        let (features, columns) = (number(heads.slice_features()), number(heads.slice_columns()));
+        let queries = if point.holds_queries(heads) {
+            0.0
+        } else {
+            rows * features
+        };
+        let loaded = 2.0 * (keys * (features + columns) + queries);
+        let copied = 2.0 * keys * number(heads.features + heads.columns);
+        // A score takes a maximum, a multiply-add, an exponential, an addition, and half a conversion; a sum its rescaling.
+        let softmax = rows * (5.0 * keys + columns) / 32.0;
+        let of_copy = if heads.gathers { 6.0 } else { 1.5 };
+        Turn {
+            warps,
+            operations: 2.0 * rows * keys * (features + columns),
+            instructions: softmax + loaded / 512.0 + of_copy * copied / (512.0 * warps) + 60.0,
+            loaded,
+            copied,
+        }
+    }
+
+    /// The clocks of a multiprocessor that has so many blocks at once: a smooth maximum, as in the estimate.
+    fn clocks(&self, blocks: u64, sheet: &Datasheet) -> f64 {
+        let blocks = blocks as f64;
+        let rate = sheet.matrix_rate * sheet.mma_share;
+        let sharing = (blocks * self.warps / 4.0).ceil();
+        let path =
+            self.instructions * (1.5 * sharing).max(3.0) + self.operations * (self.warps / 4.0).ceil() * 4.0 / rate;
+        let limits = [
+            // Barriers and a part of the latency of copies.
+            path + 200.0,
+            400.0 + self.copied / 48.0,
+            blocks * self.warps * self.operations / rate,
+            blocks * (self.warps * self.loaded + self.copied) / 128.0,
+            blocks * self.copied / sheet.l2_rate,
+        ];
+        match blocks > 0.0 {
+            true => limits.map(|limit| limit.powi(6)).iter().sum::<f64>().powf(1.0 / 6.0),
+            false => 0.0,
+        }
+    }
 }

@@ -9,7 +9,7 @@ use crate::ir::{Expr, ExprId, Source};
 use crate::lower::Error;
 use crate::lower::expression::{Binding, Lowering};
 use crate::lower::index::Linear;
-use crate::ptx::Reg;
+use crate::ptx::{Opcode, Reg};
 
 /// A tile of rows.
 pub(super) struct Tile<'s> {
@@ -35,6 +35,11 @@ impl Tile<'_> {
     pub fn row(&self, lowering: &mut Lowering<'_>, within: &Linear) -> Row {
         let number = self.first_row.plus(within);
         self.rows.row(lowering, &number, self.point.rows)
+    }
+
+    /// Rows of a warp.
+    pub const fn warp_rows(&self) -> u32 {
+        self.point.warp_rows(self.heads)
     }
 
     /// `true` if all keys are whole tiles.
@@ -120,4 +125,34 @@ pub(super) struct Lane {
     /// Its number, and that among the four that share rows.
     pub number: Reg,
     pub place: Reg,
+}
+
+/// A warp of a block. Neighbours share rows, if several do.
+#[derive(Debug, Clone)]
+pub(super) struct Warp {
+    /// The number of its group, that is of the warps with the same rows.
+    pub group: Linear,
+    /// Its number in the group.
+    pub slice: Linear,
+}
+
+impl Warp {
+    /// The warp of this thread, of so many in a block and in a group.
+    pub fn of_thread(lowering: &mut Lowering<'_>, warps: u32, slices: u32) -> Warp {
+        let b = &mut lowering.b;
+        let tid = b.op(Opcode::TidX, &[]);
+        let bits = i64::from(slices.trailing_zeros());
+        let group = match warps / slices {
+            1 => Linear::constant(0),
+            _ => Linear::register(b.op(Opcode::ShrU32, &[tid.into(), (5 + bits).into()])),
+        };
+        let slice = match slices {
+            1 => Linear::constant(0),
+            _ => {
+                let number = b.op(Opcode::ShrU32, &[tid.into(), 5.into()]);
+                Linear::register(b.op(Opcode::AndB32, &[number.into(), i64::from(slices - 1).into()]))
+            }
+        };
+        Warp { group, slice }
+    }
 }
