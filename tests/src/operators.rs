@@ -855,3 +855,24 @@ pub fn attention_paged_f16(
         context / sum(|s| weight[[b, h, s]])
     }
 }
+
+/// Attention of one token a sequence to a cache whose first features are the values. Heads are wide, so warps share their rows.
+#[energy_kernel(dims(W = 576, C = 512))]
+pub fn attention_latent_bf16(
+    q: Tensor<bf16, (B, H, W)>,
+    cache: Tensor<bf16, (N, S, W)>,
+    slot: Tensor<i32, (B,)>,
+    length: Tensor<i32, (B,)>,
+    scale: f32,
+) -> Tensor<bf16, (B, H, C)> {
+    let score = |b, h, s| {
+        if s < length[[b]] {
+            scale * sum(|w| q[[b, h, w]] * cache[[slot[[b]], s, w]])
+        } else {
+            f32::NEG_INFINITY
+        }
+    };
+    let peak = |b, h| max(|s| score[[b, h, s]]);
+    let weight = |b, h, s| exp(score[[b, h, s]] - peak[[b, h]]);
+    |b, h, c| sum(|s| weight[[b, h, s]] as bf16 * cache[[slot[[b]], s, c]]) / sum(|s| weight[[b, h, s]])
+}

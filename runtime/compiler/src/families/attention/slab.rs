@@ -64,8 +64,9 @@ impl Slab {
         bind: &mut dyn FnMut(&mut Lowering<'_>, &Linear, &Linear) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let chunks = self.features / NEIGHBOURS;
-        // Threads run along a line as far as a power of two divides its chunks: then all lines of a thread lie apart by constants.
-        let across = (1 << chunks.trailing_zeros()).min(threads);
+        // Threads run along a line as far as a power of two divides its chunks: then all lines of a thread lie apart by constants. Eight of them
+        // copy whole lines of L2, and more would only load the same indices.
+        let across = (1 << chunks.trailing_zeros()).min(8);
         let lines = threads / across;
         let b = &mut lowering.b;
         let tid = b.op(Opcode::TidX, &[]);
