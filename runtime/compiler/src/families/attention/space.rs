@@ -32,6 +32,8 @@ const WARPS: [u32; 4] = [1, 2, 4, 8];
 const WARP_ROWS: [u32; 2] = [16, 32];
 const KEYS: [u32; 3] = [32, 64, 128];
 const SPLIT_K: [u32; 7] = [1, 2, 4, 8, 16, 32, 64];
+/// The most scores of a lane. With more, a few kernels spilled.
+const MOST_SCORES: u32 = 64;
 /// Features and columns of a warp are multiples of this.
 const FEATURES: u64 = 16;
 /// The most features of a key, and columns of a value.
@@ -186,7 +188,10 @@ pub(super) fn legal(problem: &Problem<'_>, point: &Attention) -> bool {
     let heads = (found.as_ref().as_ref()).and_then(|shape| Heads::of(problem, shape));
     let fits = |heads: Heads| {
         let of_warp = |&rows: &u32| point.rows == point.warps / heads.slices * rows;
-        point.warps >= heads.slices && WARP_ROWS.iter().any(of_warp) && resident_blocks(problem, point, heads) > 0
+        point.warps >= heads.slices
+            && WARP_ROWS.iter().any(of_warp)
+            && point.warp_rows(heads) * point.keys <= 32 * MOST_SCORES
+            && resident_blocks(problem, point, heads) > 0
     };
     known && heads.is_some_and(fits)
 }
