@@ -145,6 +145,21 @@ impl<'s, 'p> Space<'s, 'p> {
         self.shape.bytes()
     }
 
+    /// `true` if `cp.async` may copy all sides.
+    fn copies(&self) -> bool {
+        let products = &self.shape.products;
+        products.sides.iter().all(|side| match side.factors[..] {
+            [factor] => read_as_is(
+                self.problem.checked,
+                self.problem.specialisation,
+                products,
+                factor,
+                self.shape.multiplicands[usize::from(!side.of_rows)],
+            ),
+            _ => false,
+        })
+    }
+
     fn points(&self) -> impl Iterator<Item = Mma> {
         self.combinations()
             .filter(|point| self.allows(point) && self.gains(point))
@@ -376,9 +391,11 @@ fn timed(problem: &Problem<'_>, sizes: &[u64], least: u64) -> Vec<(u64, u32, Mma
             .saturating_mul(resident.max(1))
             .saturating_mul(slabs.saturating_mul(slab).saturating_add(8192 + joined))
     };
+    // Elements that come through registers are there before the next slab's are asked for: more stages hold nothing of them.
+    let copies = space.copies();
     let is_usual = |point: &Mma| {
         let usual = if point.block_depth * space.bytes() == 64 { 4 } else { 3 };
-        (point.stages == usual || (point.stages == 2 && point.slice_k == 1 && point.split_k == 1))
+        (point.stages == usual || (point.stages == 2 && point.slice_k == 1 && (point.split_k == 1 || !copies)))
             && point.blocks == 0
             && match point.split_k {
                 1 => point.group == 8,
