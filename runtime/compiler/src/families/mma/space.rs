@@ -313,9 +313,8 @@ impl<'s, 'p> Space<'s, 'p> {
     }
 }
 
-/// Products with fewer rows or columns are no work for tiles by the formula, and with fewer than those not by the estimate.
+/// Products with fewer rows or columns are no work for tiles by the formula. The estimate decides for itself.
 const LEAST_ROWS: u64 = 8;
-const LEAST_START_ROWS: u64 = 2;
 /// Starts with split-K.
 const SHARED: usize = 2;
 
@@ -330,7 +329,7 @@ pub(super) fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Mma> {
 
 /// The same for few and for many outputs of a tile, with and without slice-K and with two stages, and the best tile for each split-K.
 pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Mma> {
-    let mut timed = timed(problem, sizes, LEAST_START_ROWS);
+    let mut timed = timed(problem, sizes, 1);
     timed.sort_unstable();
     let points = timed.into_iter().map(|(_, _, point)| point);
     let (whole, shared): (Vec<Mma>, Vec<Mma>) = points.partition(|point| point.split_k == 1);
