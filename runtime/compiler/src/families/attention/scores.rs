@@ -252,24 +252,23 @@ impl<'t, 's> Scores<'t, 's> {
         let guarded = guarded && !self.tile.is_whole(lowering);
         let paired = lowering.specialisation.aligned && lowering.size_multiple(keys) > 1;
         let own = first.plus(&Linear::register(self.lane.place).times(2));
-        for column in 0..self.tile.point.keys as usize / 8 {
-            for lane in 0..2 {
-                let pair = own.plus_constant(8 * column as i64);
-                let value = pair.plus_constant(lane as i64);
-                // Of pairs that end together one comparison tells.
-                let guard = guarded.then(|| lowering.below(if paired { &pair } else { &value }, &total));
-                let key = Binding { value, guard };
-                for (at, row) in self.own_rows.iter().enumerate() {
-                    let (number, half) = (at / self.halves, at % self.halves);
-                    lowering.lanes = paired.then_some(Lanes {
-                        register: self.lane.place,
-                        width: 2,
-                    });
-                    let sum = products[number][column][2 * half + lane];
-                    let read = lowering.b.read(sum);
-                    let score = of(lowering, row, &key, read)?;
-                    lowering.b.assign(move_of(Class::F32), sum, &[score]);
-                }
+        for own_key in 0..self.tile.point.keys as usize / 4 {
+            let (column, lane) = (own_key / 2, own_key % 2);
+            let pair = own.plus_constant(8 * column as i64);
+            let value = pair.plus_constant(lane as i64);
+            // Of pairs that end together one comparison tells.
+            let guard = guarded.then(|| lowering.below(if paired { &pair } else { &value }, &total));
+            let key = Binding { value, guard };
+            for (at, row) in self.own_rows.iter().enumerate() {
+                let (number, half) = (at / self.halves, at % self.halves);
+                lowering.lanes = paired.then_some(Lanes {
+                    register: self.lane.place,
+                    width: 2,
+                });
+                let sum = products[number][column][2 * half + lane];
+                let read = lowering.b.read(sum);
+                let score = of(lowering, row, &key, read)?;
+                lowering.b.assign(move_of(Class::F32), sum, &[score]);
             }
         }
         lowering.lanes = None;
