@@ -347,6 +347,12 @@ pub fn transpose_f16(x: Tensor<f16, (B, R, C)>) -> Tensor<f16, (B, C, R)> {
     |b, c, r| x[[b, r, c]]
 }
 
+/// Images from channels first to channels last.
+#[energy_kernel]
+pub fn channels_last_f16(x: Tensor<f16, (B, C, H, W)>) -> Tensor<f16, (B, H, W, C)> {
+    |b, h, v, c| x[[b, c, h, v]]
+}
+
 #[energy_kernel]
 pub fn functions_f32(
     x: Tensor<f32, (N,)>,
