@@ -145,6 +145,21 @@ impl<'s, 'p> Space<'s, 'p> {
         self.shape.bytes()
     }
 
+    /// `true` if `cp.async` may copy all sides.
+    fn copies(&self) -> bool {
+        let products = &self.shape.products;
+        products.sides.iter().all(|side| match side.factors[..] {
+            [factor] => read_as_is(
+                self.problem.checked,
+                self.problem.specialisation,
+                products,
+                factor,
+                self.shape.multiplicands[usize::from(!side.of_rows)],
+            ),
+            _ => false,
+        })
+    }
+
     fn points(&self) -> impl Iterator<Item = Mma> {
         self.combinations()
             .filter(|point| self.allows(point) && self.gains(point))
@@ -298,9 +313,8 @@ impl<'s, 'p> Space<'s, 'p> {
     }
 }
 
-/// Products with fewer rows or columns are no work for tiles by the formula, and with fewer than those not by the estimate.
+/// Products with fewer rows or columns are no work for tiles by the formula. The estimate decides for itself.
 const LEAST_ROWS: u64 = 8;
-const LEAST_START_ROWS: u64 = 2;
 /// Starts with split-K.
 const SHARED: usize = 2;
 
@@ -315,7 +329,7 @@ pub(super) fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Mma> {
 
 /// The same for few and for many outputs of a tile, with and without slice-K and with two stages, and the best tile for each split-K.
 pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Mma> {
-    let mut timed = timed(problem, sizes, LEAST_START_ROWS);
+    let mut timed = timed(problem, sizes, 1);
     timed.sort_unstable();
     let points = timed.into_iter().map(|(_, _, point)| point);
     let (whole, shared): (Vec<Mma>, Vec<Mma>) = points.partition(|point| point.split_k == 1);
@@ -376,9 +390,11 @@ fn timed(problem: &Problem<'_>, sizes: &[u64], least: u64) -> Vec<(u64, u32, Mma
             .saturating_mul(resident.max(1))
             .saturating_mul(slabs.saturating_mul(slab).saturating_add(8192 + joined))
     };
+    // Elements that come through registers are there before the next slab's are asked for: more stages hold nothing of them.
+    let copies = space.copies();
     let is_usual = |point: &Mma| {
         let usual = if point.block_depth * space.bytes() == 64 { 4 } else { 3 };
-        (point.stages == usual || (point.stages == 2 && point.slice_k == 1 && point.split_k == 1))
+        (point.stages == usual || (point.stages == 2 && point.slice_k == 1 && (point.split_k == 1 || !copies)))
             && point.blocks == 0
             && match point.split_k {
                 1 => point.group == 8,

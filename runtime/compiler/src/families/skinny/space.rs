@@ -278,7 +278,13 @@ pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Skinny> {
     let shape = shape(problem);
     let in_flight = |point: &Skinny| shape.as_ref().as_ref().map(|shape| shape.bytes_in_flight(point) > 64);
     let mut starts = first_of_each(points, |point| {
-        (point.rows > 2, point.lanes, point.warps > 2, in_flight(point))
+        (
+            point.rows > 2,
+            point.columns > 4,
+            point.lanes,
+            point.warps > 2,
+            in_flight(point),
+        )
     });
     starts.truncate(MOST_STARTS);
     starts
