@@ -160,9 +160,7 @@ impl<W: Weight> Layer<W> {
 
         let queries = self.linear(&normed, &self.query)?.reshape(&[tokens, HEADS, HEAD])?;
         let queries = operators::rotary(gpu, &queries, &cosine, &sine)?;
-        let scores = operators::scores(gpu, &queries, &keys)?;
-        let probabilities = operators::softmax(gpu, &scores)?;
-        let attended = operators::values(gpu, &probabilities, &values)?.reshape(&[tokens, HEADS * HEAD])?;
+        let attended = operators::attention(gpu, &queries, &keys, &values)?.reshape(&[tokens, HEADS * HEAD])?;
         operators::output(gpu, &attended, &self.output.weight, &self.output.scale, x)
     }
 
@@ -191,9 +189,7 @@ impl<W: Weight> Layer<W> {
         let norm = || operators::rms_norm::plan(gpu, &sizes(&[("D", FEATURES)]));
         let linear = |n| operators::linear::plan::<W>(gpu, &sizes(&[("K", FEATURES), ("N", n)]));
         let rotary = |heads| operators::rotary::plan(gpu, &sizes(&[("H", heads), ("E", HEAD)]));
-        let (queries, groups) = (("R", HEADS / GROUPS), ("G", GROUPS));
-        let scores = sizes(&[("S", positions), groups, ("H", HEADS), ("E", HEAD)]);
-        let values = sizes(&[("S", positions), groups, queries, ("E", HEAD)]);
+        let attention = sizes(&[("S", positions), ("G", GROUPS), ("H", HEADS), ("E", HEAD)]);
         Ok(vec![
             norm()?,
             linear(GROUPS * HEAD)?,
@@ -201,9 +197,7 @@ impl<W: Weight> Layer<W> {
             linear(GROUPS * HEAD)?,
             linear(HEADS * HEAD)?,
             rotary(HEADS)?,
-            operators::scores::plan(gpu, &scores)?,
-            operators::softmax::plan(gpu, &sizes(&[("S", positions), groups, queries]))?,
-            operators::values::plan(gpu, &values)?,
+            operators::attention::plan(gpu, &attention)?,
             operators::output::plan::<W>(gpu, &sizes(&[("K", HEADS * HEAD), ("N", FEATURES)]))?,
             norm()?,
             operators::gated::plan::<W>(gpu, &sizes(&[("K", FEATURES), ("N", INNER)]))?,

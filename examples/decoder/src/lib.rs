@@ -2,16 +2,16 @@
 //!
 //! ```text
 //!   x ─ rms_norm ─┬─ query ─ rotary ─────────────────┐
-//!   │             ├─ key ─── rotary ─▶ cache.keys ───┴▶ scores ─ softmax ─┐
-//!   │             └─ value ──────────▶ cache.values ──────────────────────┴▶ values ─ output ─ + ─▶ y
-//!   └──────────────────────────────────────────────────────────────────────────────────────────┘
+//!   │             ├─ key ─── rotary ─▶ cache.keys ───┼▶ attention ─ output ─ + ─▶ y
+//!   │             └─ value ──────────▶ cache.values ─┘                       │
+//!   └────────────────────────────────────────────────────────────────────────┘
 //!   y ─ rms_norm ─┬─ gate ─ silu ─┐
 //!   │             └─ up ──────────┴ × ─ down ─ + ─▶
 //!   └──────────────────────────────────────────┘
 //! ```
 //!
 //! [`operators`] holds the mathematics, [`layer`] puts it together, [`random`] makes weights that a re-computation elsewhere can make too.
-//! Activations are `f16`, sums, scores and angles `f32`; the weights of products are `f16`, or `i8` with a scale for each row.
+//! Activations and attention's weights are `f16`, sums, scores and angles `f32`; the weights of products are `f16`, or `i8` with a scale for each row.
 
 pub mod layer;
 pub mod operators;

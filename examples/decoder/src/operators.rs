@@ -37,31 +37,26 @@ pub fn rotary(
     }
 }
 
-/// The score of each query with each key. Queries that share a head of keys are rows of one product with it.
-#[energy_kernel(dims(R = H / G), tune(T = [1, 16], S = [16, 256], G = 2, H = 8, E = 64))]
-pub fn scores(q: Tensor<f16, (T, H, E)>, k: Tensor<f16, (S, G, E)>) -> Tensor<f32, (G, R, T, S)> {
-    |g, r, t, s| sum(|e| q[[t, g * R + r, e]] * k[[s, g, e]]) * rsqrt(E as f32)
-}
-
-/// The softmax over the positions that a token sees: its own and those before. Token `t` stands at position `PAST + t`.
-#[energy_kernel(dims(PAST = S - T), tune(T = [1, 16], S = [16, 256], G = 2, R = 4))]
-pub fn softmax(x: Tensor<f32, (G, R, T, S)>) -> Tensor<f16, (G, R, T, S)> {
-    let seen = |g, r, t, s| {
+/// Attention of each token to the positions that it sees: its own and those before. Token `t` stands at position `PAST + t`.
+///
+/// Weights are rounded to `f16`, the type of the values, so that tensor cores multiply them. Their sum is of `f32`.
+#[energy_kernel(dims(R = H / G, PAST = S - T), tune(T = [1, 16], S = [16, 256], G = 2, H = 8, E = 64))]
+pub fn attention(
+    q: Tensor<f16, (T, H, E)>,
+    k: Tensor<f16, (S, G, E)>,
+    v: Tensor<f16, (S, G, E)>,
+) -> Tensor<f16, (T, H, E)> {
+    let score = |t, h, s| {
         if s <= PAST + t {
-            x[[g, r, t, s]]
+            sum(|e| q[[t, h, e]] * k[[s, h / R, e]]) * rsqrt(E as f32)
         } else {
             f32::NEG_INFINITY
         }
     };
-    let peak = |g, r, t| max(|s| seen[[g, r, t, s]]);
-    let total = |g, r, t| sum(|s| exp(seen[[g, r, t, s]] - peak[[g, r, t]]));
-    |g, r, t, s| exp(seen[[g, r, t, s]] - peak[[g, r, t]]) / total[[g, r, t]]
-}
-
-/// The values that each head attends to.
-#[energy_kernel(dims(H = G * R), tune(T = [1, 16], S = [16, 256], G = 2, R = 4, E = 64))]
-pub fn values(p: Tensor<f16, (G, R, T, S)>, v: Tensor<f16, (S, G, E)>) -> Tensor<f16, (T, G, R, E)> {
-    |t, g, r, e| sum(|s| p[[g, r, t, s]] * v[[s, g, e]])
+    let peak = |t, h| max(|s| score[[t, h, s]]);
+    let weight = |t, h, s| exp(score[[t, h, s]] - peak[[t, h]]);
+    let mass = |t, h| sum(|s| weight[[t, h, s]]);
+    |t, h, e| sum(|s| weight[[t, h, s]] as f16 * v[[s, h / R, e]]) / mass[[t, h]]
 }
 
 /// `x · wᵀ + residual`, out of the attention.

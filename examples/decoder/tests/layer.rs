@@ -61,7 +61,7 @@ fn plans_are_for_the_sizes_of_the_call() {
             assert!(plan.sizes().get("S").is_none_or(|size| size == positions), "{plan}");
         }
         let names: Vec<&str> = plans.iter().map(|plan| plan.operator()).collect();
-        let attention = "rms_norm linear rotary linear linear rotary scores softmax values output";
+        let attention = "rms_norm linear rotary linear linear rotary attention output";
         assert_eq!(names.join(" "), format!("{attention} rms_norm gated down"));
     }
     assert!(layer.plans(2, 1).is_err(), "more tokens than positions");

@@ -129,9 +129,7 @@ impl<F: Float> Encoder<F> {
             let q = operators::linear(gpu, &x, &layer.query.weight, &layer.query.bias)?;
             let k = operators::linear(gpu, &x, &layer.key.weight, &layer.key.bias)?;
             let v = operators::linear(gpu, &x, &layer.value.weight, &layer.value.bias)?;
-            let scores = operators::attention_scores(gpu, &q, &k, mask, self.scale)?;
-            let probabilities = operators::softmax(gpu, &scores)?;
-            let context = operators::attention_context(gpu, &probabilities, &v)?;
+            let context = operators::attention(gpu, &q, &k, &v, mask, self.scale)?;
             let y = operators::attention_output(gpu, &context, &layer.output.weight, &layer.output.bias, &x)?;
             let y = self.normed(&y, &layer.output_norm)?;
             let inner = operators::linear_gelu(gpu, &y, &layer.inner.weight, &layer.inner.bias)?;

@@ -17,9 +17,7 @@ pub trait Float:
     + linear::Float
     + linear_gelu::Float
     + linear_residual::Float
-    + attention_scores::Float
-    + softmax::Float
-    + attention_context::Float
+    + attention::Float
     + attention_output::Float
     + mean_pool::Float
 {
@@ -94,32 +92,29 @@ pub fn linear_residual(
     |b, t, n| sum(|k| x[[b, t, k]] * w[[n, k]]) + bias[[n]] + residual[[b, t, n]]
 }
 
-/// The attention of token `i` to token `j` in each head, before the softmax: −∞ for padding.
-#[energy_kernel(types(Float = [f32, f16]), dims(H = 12, E = 32), tune(B = [1, 4], T = [16, 64], D = 384))]
-pub fn attention_scores(
+/// The values that each token attends to, padding left out: `softmax(q · kᵀ · scale) · v` in each head.
+///
+/// Weights are rounded to the type of the values. Tensor cores multiply both in `f16`; in `f32` nothing is lost.
+#[energy_kernel(types(Float = [f32, f16]), dims(H = 12, E = D / H), tune(B = [1, 4], T = [16, 64], D = 384))]
+pub fn attention(
     q: Tensor<Float, (B, T, D)>,
     k: Tensor<Float, (B, T, D)>,
+    v: Tensor<Float, (B, T, D)>,
     mask: Tensor<i32, (B, T)>,
     scale: f32,
-) -> Tensor<Float, (B, H, T, T)> {
-    |b, h, i, j| {
-        let score = sum(|e: E| q[[b, i, h * E + e]] * k[[b, j, h * E + e]]) * scale;
-        if mask[[b, j]] != 0 { score } else { f32::NEG_INFINITY }
-    }
-}
-
-/// The softmax of each row.
-#[energy_kernel(types(Float = [f32, f16]), tune(B = [1, 4], T = [16, 64], H = 12))]
-pub fn softmax(x: Tensor<Float, (B, H, T, T)>) -> Tensor<Float, (B, H, T, T)> {
-    let peak = |b, h, i| max(|j| x[[b, h, i, j]]);
-    let total = |b, h, i| sum(|j| exp(x[[b, h, i, j]] - peak[[b, h, i]]));
-    |b, h, i, j| exp(x[[b, h, i, j]] - peak[[b, h, i]]) / total[[b, h, i]]
-}
-
-/// The values that each head attends to, heads side by side again.
-#[energy_kernel(types(Float = [f32, f16]), dims(E = D / H), tune(B = [1, 4], T = [16, 64], D = 384, H = 12))]
-pub fn attention_context(p: Tensor<Float, (B, H, T, T)>, v: Tensor<Float, (B, T, D)>) -> Tensor<Float, (B, T, H, E)> {
-    |b, i, h, e| sum(|j| p[[b, h, i, j]] * v[[b, j, h * E + e]])
+) -> Tensor<Float, (B, T, H, E)> {
+    let score = |b, h: H, i, j| {
+        let product = sum(|e: E| q[[b, i, h * E + e]] * k[[b, j, h * E + e]]);
+        if mask[[b, j]] != 0 {
+            product * scale
+        } else {
+            f32::NEG_INFINITY
+        }
+    };
+    let peak = |b, h, i| max(|j| score[[b, h, i, j]]);
+    let weight = |b, h, i, j| exp(score[[b, h, i, j]] - peak[[b, h, i]]);
+    let mass = |b, h, i| sum(|j| weight[[b, h, i, j]]);
+    |b, i, h, e| sum(|j| weight[[b, h, i, j]] as Float * v[[b, j, h * E + e]]) / mass[[b, h, i]]
 }
 
 /// `linear_residual` of heads side by side.

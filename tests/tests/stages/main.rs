@@ -48,7 +48,7 @@ fn stored(checked: &Checked) -> Vec<String> {
 
 #[test]
 fn values_that_are_worth_storing_are_found() {
-    let expected: [(&str, &[&str]); 22] = [
+    let expected: [(&str, &[&str]); 23] = [
         ("two_layers_f16", &["hidden f16"]),
         ("nested_f32", &["(m, j) bf16"]),
         ("adapted_f16", &["low f32", "(m, n) f32", "(m, n) f32"]),
@@ -59,6 +59,7 @@ fn values_that_are_worth_storing_are_found() {
         ("grouped_f16", &["(m, n, g) f32"]),
         ("response_norm_f32", &["response f32", "(b) f32", "(b, c) f32"]),
         ("attended_f32", &["scores f32", "peak f32", "(t, s) f32", "total f32"]),
+        ("attended_as_f32", &["score f32", "peak f32", "weight f32", "total f32"]),
         ("two_convolutions_f32", &["(h, u, j) f32"]),
         ("smoothed_sums_f64", &["total f64"]),
         ("agreeing_f32", &["(m, j) f32"]),

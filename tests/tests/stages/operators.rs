@@ -93,6 +93,16 @@ pub fn attended_f32(q: Tensor<f32, (T, E)>, k: Tensor<f32, (S, E)>, v: Tensor<f3
     |t, d| sum(|s| exp(scores[[t, s]] - peak[[t]]) / total[[t]] * v[[s, d]])
 }
 
+/// The cast is to the type that the weights have, as `as T` is where `T` is `f32`. It is no value of its own.
+#[energy_kernel]
+pub fn attended_as_f32(q: Tensor<f32, (T, E)>, k: Tensor<f32, (S, E)>, v: Tensor<f32, (S, D)>) -> Tensor<f32, (T, D)> {
+    let score = |t, s| sum(|e| q[[t, e]] * k[[s, e]]);
+    let peak = |t| max(|s| score[[t, s]]);
+    let weight = |t, s| exp(score[[t, s]] - peak[[t]]);
+    let total = |t| sum(|s| weight[[t, s]]);
+    |t, d| sum(|s| weight[[t, s]] as f32 * v[[s, d]]) / total[[t]]
+}
+
 /// The reads of the first layer are proved at the call only.
 #[energy_kernel(dims(HO = H - R + 1, WO = W - R + 1))]
 pub fn two_convolutions_f32(

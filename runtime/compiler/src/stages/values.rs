@@ -124,6 +124,16 @@ fn is_whole(checked: &Checked, inner: LetId) -> bool {
     entry.axes.iter().all(|&axis| checked.axes(entry.body).contains(axis))
 }
 
+/// The operand of a cast to the type that it has, which is the same value. `as T` is one where `T` is `f32`, and none where it is `f16`.
+fn uncast(checked: &Checked, expr: ExprId) -> Option<ExprId> {
+    match *checked.op().expr(expr) {
+        Expr::Cast(operand, element) if !checked.is_index(operand) && checked.ty(operand).element() == element => {
+            Some(operand)
+        }
+        _ => None,
+    }
+}
+
 /// Pointwise work: its value at a place depends on the operands at that place only.
 fn is_pointwise(expr: &Expr) -> bool {
     matches!(
@@ -376,6 +386,9 @@ impl Walk<'_> {
     fn expr(&mut self, body: &Body<'_>, id: ExprId, parent: Option<ExprId>, conditional: bool) -> Option<()> {
         let checked = self.checked;
         let op = checked.op();
+        if let Some(same) = uncast(checked, id).filter(|_| id != body.root) {
+            return self.expr(body, same, parent, conditional);
+        }
         let absorbed = self.reduced[id.index()]
             && parent.is_some_and(|parent| is_pointwise(op.expr(parent)) && checked.axes(parent) == checked.axes(id));
         if !self
