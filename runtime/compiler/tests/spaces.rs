@@ -27,6 +27,11 @@ const GROUPED: &str =
 const DEPTHWISE: &str = "fn depthwise(x: Tensor<f16, (C, H, W)>, w: Tensor<f16, (C, R, S)>) -> Tensor<f16, (C, H, W)> {
     |c, h, v| sum(|r, s| x.or(0.0)[[c, h + r - 1, v + s - 1]] * w[[c, r, s]])
 }";
+const ATTENTION: &str = "fn f(q: Tensor<f16, (H, T, E)>, k: Tensor<f16, (H, S, E)>, v: Tensor<f16, (H, S, E)>) -> Tensor<f16, (H, T, E)> { \
+     let score = |h, t, s| sum(|e| q[[h, t, e]] * k[[h, s, e]]); \
+     let peak = |h, t| max(|s| score[[h, t, s]]); \
+     let weight = |h, t, s| exp(score[[h, t, s]] - peak[[h, t]]); \
+     |h, t, e| sum(|s| weight[[h, t, s]] as f16 * v[[h, s, e]]) / sum(|s| weight[[h, t, s]]) }";
 const TRANSPOSE: &str = "fn transpose(x: Tensor<f32, (R, C)>) -> Tensor<f32, (C, R)> { |c, r| x[[r, c]] }";
 
 fn checked(source: &str) -> Checked {
@@ -205,6 +210,7 @@ fn every_point_is_legal_and_has_a_text() {
         (GROUPED, vec![3, 1024, 50, 32]),
         (DEPTHWISE, vec![8, 14, 14, 3, 3]),
         (TRANSPOSE, vec![128, 64]),
+        (ATTENTION, vec![2, 64, 64, 128]),
     ] {
         let checked = checked(source);
         let sizes = checked.derive(sizes).unwrap();
