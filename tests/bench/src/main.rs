@@ -32,10 +32,10 @@ fn main() -> ExitCode {
         ["simulated"] => simulated("hopper"),
         ["simulated", profile] => simulated(profile),
         ["ablation", trace] => ablation(Path::new(trace)),
-        ["roofline"] => roofline::table("H100"),
-        ["roofline", device] => roofline::table(device),
+        ["roofline"] => roofline::table("H100", &[]),
+        ["roofline", device, ref names @ ..] => roofline::table(device, names),
         _ => Err(
-            "usage: energy-kernel-bench traces TRACE [PART OF A SPACE'S NAME] | sweeps TRACE [MAPPING [TRUE ENERGY]] | ablation TRACE | reality | simulated [PROFILE] | roofline [DEVICE]"
+            "usage: energy-kernel-bench traces TRACE [PART OF A SPACE'S NAME] | sweeps TRACE [MAPPING [TRUE ENERGY]] | ablation TRACE | reality | simulated [PROFILE] | roofline [DEVICE [OPERATOR…]]"
                 .to_owned(),
         ),
     };

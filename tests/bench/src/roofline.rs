@@ -53,11 +53,11 @@ struct Estimated {
     share: f64,
 }
 
-/// Prints the table of a GPU.
+/// Prints the table of a GPU, of the operators with these names; of all if there are none.
 ///
 /// # Errors
-/// The GPU is not in the table of data sheets, or an operator is wrong.
-pub fn table(device: &str) -> Result<(), String> {
+/// The GPU is not in the table of data sheets, no operator has one of the names, or an operator is wrong.
+pub fn table(device: &str, names: &[&str]) -> Result<(), String> {
     let sheet = Datasheet::named(device).ok_or_else(|| {
         let names: Vec<&str> = Datasheet::ALL.iter().map(|row| row.name).collect();
         format!("`{device}` has no data sheet here; the GPUs are {}", names.join(", "))
@@ -65,12 +65,21 @@ pub fn table(device: &str) -> Result<(), String> {
     let machine = Machine::documented(sheet.capability, sheet.multiprocessors)
         .ok_or_else(|| format!("no kernels for {device}"))?;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let found = scan(&Sources::of(folder, &[PathBuf::from("operators")]));
+    let mut found = scan(&Sources::of(folder, &[PathBuf::from("operators")]));
     if let Some(wrong) = found.skipped.first() {
         return Err(wrong.to_string());
     }
     if let Some(without) = found.without_tune.first() {
         return Err(format!("{} has no sizes; name them in `tune(…)`", without.name));
+    }
+    let is_called = |operator: &Found, name: &str| operator.name.split('<').next() == Some(name);
+    let missing = |name: &&&str| !found.operators.iter().any(|operator| is_called(operator, name));
+    if let Some(name) = names.iter().find(missing) {
+        return Err(format!("no operator is called `{name}`"));
+    }
+    if !names.is_empty() {
+        let is_wanted = |operator: &Found| names.iter().any(|name| is_called(operator, name));
+        found.operators.retain(is_wanted);
     }
     let all = found
         .operators
