@@ -878,10 +878,10 @@ pub fn differences_i8(a: Tensor<i8, (M, K)>, b: Tensor<i8, (K, N)>) -> Tensor<i3
 }
 
 #[energy_kernel]
-pub fn unlike_bool(a: Tensor<bool, (M, K)>, b: Tensor<bool, (N, K)>) -> (Tensor<i32, (M, N)>, Tensor<i64, (M, N)>) {
+pub fn unlike_bool(a: Tensor<bool, (M, K)>, b: Tensor<bool, (N, K)>) -> (Tensor<i32, (M, N)>, Tensor<i32, (M, N)>) {
     (
         |m, n| sum(|k| (a[[m, k]] != b[[n, k]]) as i32),
-        |m, n| sum(|k| if a[[m, k]] || b[[n, k]] { k as i64 } else { 0 }),
+        |m, n| sum(|k| if a[[m, k]] || b[[n, k]] { k + m } else { 0 }),
     )
 }
 
