@@ -122,7 +122,10 @@ impl Pointwise<'_> {
 
     fn is_operand(&self, expr: ExprId) -> bool {
         let sides = &self.tiling.shape.sides;
-        self.sum.operands.iter().any(|&side| sides[side].factors.contains(&expr))
+        self.sum
+            .operands
+            .iter()
+            .any(|&side| sides[side].factors.contains(&expr))
     }
 }
 

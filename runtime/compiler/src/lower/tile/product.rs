@@ -85,7 +85,12 @@ impl<'t> Fma<'t> {
                         let term = i64::from(term);
                         let wanted = (!self.tiling.has_whole_slabs())
                             .then(|| lowering.below(&first_term.plus_constant(term), &self.tiling.length));
-                        let work = Pointwise { tiling: self.tiling, sum, body, wanted };
+                        let work = Pointwise {
+                            tiling: self.tiling,
+                            sum,
+                            body,
+                            wanted,
+                        };
                         work.add(lowering, term, [self.rows, self.columns], accumulators, &fragments)?;
                     }
                 }
