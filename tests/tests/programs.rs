@@ -125,6 +125,41 @@ fn what_never_happens_is_not_read() {
     }
 }
 
+/// A row's reduction stands before the loop over its columns, where conditions of that loop do not exist yet.
+#[test]
+fn reductions_in_loops_do_not_see_their_conditions() {
+    let source = "fn f(x: Tensor<i8, (A,)>, y: Tensor<i8, (A,)>) -> (Tensor<i8, (A, A, A)>, Tensor<f32, (A,)>) { \
+         let half = |i: A, j: A| 0.5; \
+         let less = |i: A, j: A, k: A| \
+             (if true { if 0 < 0 { if true { half[[i, i]] } else { 0.5 } } else { 0.5 } } \
+              else { sum(|l: A| half.or(0.5)[[A - 1 - k, k * 2 - 1]]) }) \
+             < ((x.or(0)[[j * 2 - 1]] as f64) \
+                + (if if false { false } else { true } { half[[min(i, A - 1), k % A]] } else { (0.1).powi(2) })); \
+         (|i, j, k| if 0.5 <= (if !(less[[min(i, A - 1), max(k - k, 0) / 2, i % A]]) { \
+                        half[[min(k, A - 1), min(j, A - 1)]] % half.or(0.5)[[A - 1 - i, j * 2 - 1]] \
+                    } else { max(half.or(0.5)[[min(j, A - 1), i * 2 - 1]], 0.5) }) { \
+                 (y[[j]] + A) % (if !(less[[i, i, i]]) { x[[i]] } else { x[[i]] }) \
+             } else { x[[i]] }, \
+          |i| half[[i, i]]) }";
+    let operator = lang::parse(Default::default(), source.parse().expect("tokens")).expect("an operator");
+    let checked = &operator.variants[0].checked;
+    let sizes = checked.bind(&[("A", 7)].into_iter().collect()).expect("all sizes");
+    let inputs: Vec<Input> = inputs(checked, &sizes, 1)
+        .into_iter()
+        .map(|(_, bytes)| Input { bytes })
+        .collect();
+    for specialisation in specialisations(checked, &sizes) {
+        let problem = Problem::new(checked, &specialisation, Machine::like(Target::Sm80));
+        for schedule in schedule::space(&problem) {
+            let kernel = lower::lower(&problem, schedule).expect("the schedule is legal");
+            let wrong = run(checked, &kernel, &sizes, &inputs)
+                .map(|run| first_wrong(checked, &sizes, &inputs, &run.outputs))
+                .unwrap_or_else(Some);
+            assert_eq!(wrong, None, "{schedule}\n{}", kernel.ptx);
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn every_schedule_gives_the_reference(program in programs(), seed in any::<u64>()) {

@@ -327,6 +327,18 @@ impl<'a> Lowering<'a> {
         self.condition = outside;
     }
 
+    /// Emits code before all loops that are under way, for what is wanted under this condition only. The condition at hand may be a loop's.
+    pub fn before_loops<T>(&mut self, condition: Option<Reg>, emit: impl FnOnce(&mut Self) -> T) -> T {
+        let suspended = self.b.suspend(0);
+        let lanes = self.lanes.take();
+        let at_hand = std::mem::replace(&mut self.condition, condition);
+        let emitted = emit(self);
+        self.condition = at_hand;
+        self.lanes = lanes;
+        self.b.resume(suspended);
+        emitted
+    }
+
     // ------------------------------------------------------------------ types
 
     /// The type an expression is computed in: of an index value that of index registers.

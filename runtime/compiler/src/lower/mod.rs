@@ -99,11 +99,10 @@ pub fn assemble(stages: Vec<Stage>, machine: Machine) -> Kernel {
 
 /// The program of the lowered stages of a split operator.
 pub fn assemble_split(problem: &Problem<'_>, split: &Split, stages: Vec<Stage>) -> Kernel {
-    let stored = split.stored.iter().enumerate().map(|(launch, value)| {
-        let extents: Vec<SizeId> = value.axes.iter().map(|&axis| problem.checked.extent(axis)).collect();
+    let stored = split.stored.iter().enumerate().map(|(launch, stored)| {
         let content = ScratchContent::Tensor {
-            elements: volume_formula(problem.specialisation, &extents),
-            element_bytes: value.element.size(),
+            elements: volume_formula(problem.specialisation, &stored.dims(problem.checked)),
+            element_bytes: stored.element(problem.checked).size(),
         };
         Scratch {
             launch: launch as u32,

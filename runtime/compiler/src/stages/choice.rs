@@ -1,11 +1,12 @@
 //! The programs of an untuned operator: what to store, and a schedule for each stage, by the estimate.
 
-use super::{StageOp, sets, values};
+use super::permuted::may_pay;
+use super::{StageOp, sets};
 use crate::check::Checked;
 use crate::datasheet::Datasheet;
 use crate::estimate;
 use crate::features::{self, Features};
-use crate::ir::{AxisId, Op};
+use crate::ir::{Op, SizeId};
 use crate::kernel::{MOST_WORKSPACE, SCRATCH_ALIGNMENT};
 use crate::lower;
 use crate::problem::Problem;
@@ -104,17 +105,16 @@ pub fn untuned_by_default(
     untuned(checked, specialisation, machine, sizes).into_iter().find(fits)
 }
 
-/// Returns the bytes of workspace for these stored values at these sizes.
+/// Returns the bytes of workspace for what is stored at these sizes.
 pub fn stored_bytes(checked: &Checked, stored: &[u32], sizes: &[u64]) -> u64 {
     if stored.is_empty() {
         return 0;
     }
-    let values = values(checked).into_iter();
-    let values = values.filter(|value| stored.contains(&value.number()));
-    let extent = |axis: AxisId| sizes.get(checked.extent(axis).index()).copied().unwrap_or(0);
-    let each = values.map(|value| {
-        let extents = value.axes.iter().map(|&axis| extent(axis));
-        let bytes = extents.fold(u64::from(value.element.size()), u64::saturating_mul);
+    let known = super::stored(checked).into_iter();
+    let extent = |size: SizeId| sizes.get(size.index()).copied().unwrap_or(0);
+    let each = known.filter(|known| stored.contains(&known.number())).map(|stored| {
+        let extents = stored.dims(checked).into_iter().map(extent);
+        let bytes = extents.fold(stored.element(checked).size().into(), u64::saturating_mul);
         bytes.checked_next_multiple_of(SCRATCH_ALIGNMENT).unwrap_or(u64::MAX)
     });
     each.fold(0, u64::saturating_add)
@@ -137,7 +137,11 @@ fn storing(problem: &Problem<'_>, sizes: &[u64], limit: f64) -> Vec<(Program, f6
     let sheet = Datasheet::like(problem.machine);
     let mut programs: Vec<(Program, f64)> = Vec::new();
     let mut known: Vec<(Op, Option<(Schedule, f64)>)> = Vec::new();
+    let values = problem.checked.op().exprs.len() as u32;
     for stored in sets(problem.checked) {
+        if stored.iter().any(|&number| number >= values) && !may_pay(problem) {
+            continue;
+        }
         if latency(vec![sheet.launch_s; stored.len() + 1], &sheet) >= limit {
             continue;
         }

@@ -1,9 +1,11 @@
 //! Stages: an operator that runs as several launches, because some of its values are stored in between.
 //!
+//! A program stores values, and inputs in another order of their dimensions ([`Stored`]).
+//!
 //! A *stored value* ([`Value`]) is a reduction, or what pointwise work makes of reductions over the same axes up to its next use. It is worth
 //! storing if another reduction uses it, if several elements of a result do, or if it stands beside a reduction over other terms.
 //! [`values()`] finds at most [`MOST_STORED`](crate::schedule::MOST_STORED) of them, so an operator has at most 15 [`sets`] besides the empty
-//! one. A value's number is the position of its expression in the operator, which is the same in the canonical form: renaming changes no
+//! one. An input is stored with its dimensions [`Permuted`] where a product reads it better so. A value's number is the position of its expression in the operator, which is the same in the canonical form: renaming changes no
 //! number.
 //!
 //! [`Split`] takes each stored value, and then the results, out of the operator as an operator of its own. Its inputs are those inputs of the
@@ -14,26 +16,15 @@
 //! Kernels that report gathered indices out of range have one stage, because a stored value may gather what the results never ask for.
 
 mod choice;
+mod permuted;
 mod split;
+mod stored;
 mod taken;
 mod values;
 
 pub use choice::{Untuned, features, latency, ranked, seconds, stored_bytes, untuned, untuned_by_default};
+pub use permuted::Permuted;
 pub use split::{Split, StageOp};
+pub use stored::{Stored, sets, stored};
 pub use taken::Origin;
 pub use values::{Value, values};
-
-use crate::check::Checked;
-
-/// Returns the sets of values that a program may store, each ascending by number, fewest values first. The empty set is not among them.
-pub fn sets(checked: &Checked) -> Vec<Vec<u32>> {
-    let numbers: Vec<u32> = values(checked).iter().map(Value::number).collect();
-    let mut sets: Vec<Vec<u32>> = (1..1u32 << numbers.len())
-        .map(|set| {
-            let chosen = numbers.iter().enumerate().filter(|(at, _)| set >> at & 1 == 1);
-            chosen.map(|(_, &number)| number).collect()
-        })
-        .collect();
-    sets.sort_by_key(Vec::len);
-    sets
-}

@@ -1,17 +1,17 @@
 //! An operator split into stages.
 
+use super::stored::{Stored, stored};
 use super::taken::{Origin, take};
-use super::values::{Value, values};
 use crate::check::Checked;
 use crate::ir::{Op, SizeId};
 use crate::size::{Extent, Specialisation};
 
-/// An operator split into stages by the values that it stores.
+/// An operator split into stages by what it stores.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Split {
-    /// The stored values, in the order of the stages that compute them.
-    pub stored: Vec<Value>,
-    /// The stages, in launch order. The last one computes the results, each other one the stored value of its position.
+    /// What is stored, in the order of the stages that compute it.
+    pub stored: Vec<Stored>,
+    /// The stages, in launch order. The last one computes the results, each other one what is stored at its position.
     pub stages: Vec<StageOp>,
 }
 
@@ -29,13 +29,13 @@ pub struct StageOp {
 }
 
 impl Split {
-    /// Splits an operator by the values with these numbers. `None` if they are not among its [`values()`].
-    pub fn new(checked: &Checked, stored: &[u32]) -> Option<Split> {
-        let known = values(checked);
-        let stored = (stored.iter())
-            .map(|number| known.iter().find(|value| value.number() == *number).cloned())
-            .collect::<Option<Vec<Value>>>()?;
-        if stored.is_empty() || !stored.is_sorted_by(|a, b| a.expr < b.expr) {
+    /// Splits an operator by what it stores. `None` if these numbers are not among what it can [store](stored()).
+    pub fn new(checked: &Checked, numbers: &[u32]) -> Option<Split> {
+        let known = stored(checked);
+        let stored = (numbers.iter())
+            .map(|number| known.iter().find(|stored| stored.number() == *number).cloned())
+            .collect::<Option<Vec<Stored>>>()?;
+        if stored.is_empty() || !stored.is_sorted_by(|a, b| a.number() < b.number()) {
             return None;
         }
         let classes = classes(checked);

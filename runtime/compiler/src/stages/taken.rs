@@ -3,6 +3,8 @@
 //! Its inputs are numbered by first use, its axes and sizes as the language numbers them: axes closure by closure, free sizes by first
 //! appearance in the inputs, then derived ones. So equal stages of different operators are equal, and equal to an operator that says the same.
 
+use super::permuted::Permuted;
+use super::stored::Stored;
 use super::values::Value;
 use crate::check::Checked;
 use crate::element::Element;
@@ -14,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub enum Origin {
     /// An input of the whole operator.
     Input(InputId),
-    /// A stored value, by its position among them.
+    /// What an earlier stage stored, by its position.
     Stored(usize),
 }
 
@@ -44,9 +46,9 @@ impl Taken {
     }
 }
 
-/// Takes out the stage with this number: a stored value, or the results after them. `classes` has for each size the one that stands for it.
+/// Takes out the stage with this number: what is stored at that position, or the results after them. `classes` has for each size the one that stands for it.
 /// `None` if no input of the operator determines one of the stage's sizes.
-pub(super) fn take(checked: &Checked, stored: &[Value], stage: usize, classes: &[SizeId]) -> Option<Taken> {
+pub(super) fn take(checked: &Checked, stored: &[Stored], stage: usize, classes: &[SizeId]) -> Option<Taken> {
     let mut taking = Taking {
         checked,
         stored,
@@ -67,7 +69,11 @@ pub(super) fn take(checked: &Checked, stored: &[Value], stage: usize, classes: &
         },
     };
     let roots: Vec<(Vec<AxisId>, ExprId, Element)> = match stored.get(stage) {
-        Some(value) => vec![(value.axes.clone(), value.expr, value.element)],
+        Some(Stored::Value(value)) => vec![(value.axes.clone(), value.expr, value.element)],
+        Some(Stored::Permuted(permuted)) => {
+            taking.permute(permuted);
+            return taking.with_own_sizes(classes);
+        }
         None => (checked.op().outputs.iter())
             .map(|output| (output.axes.clone(), output.body, output.element))
             .collect(),
@@ -100,7 +106,7 @@ pub(super) fn take(checked: &Checked, stored: &[Value], stage: usize, classes: &
 
 struct Taking<'a> {
     checked: &'a Checked,
-    stored: &'a [Value],
+    stored: &'a [Stored],
     stage: usize,
     /// The expressions of the operator that the stage consists of.
     needed: BTreeSet<ExprId>,
@@ -114,16 +120,68 @@ struct Taking<'a> {
 }
 
 impl Taking<'_> {
-    /// The position of the stored value that this expression is. The stage that computes a value does not read it.
-    fn stored_expr(&self, id: ExprId) -> Option<usize> {
-        let is = |value: &Value| value.tensor.is_none() && value.expr == id;
-        let position = self.stored.iter().position(is)?;
-        (position != self.stage).then_some(position)
+    /// The stored value that this expression is, with its position. The stage that computes a value does not read it.
+    fn stored_expr(&self, id: ExprId) -> Option<(usize, &Value)> {
+        let found = self.stored_value(|value| value.tensor.is_none() && value.expr == id)?;
+        (found.0 != self.stage).then_some(found)
     }
 
-    /// The position of the stored value that is this intermediate tensor.
-    fn stored_tensor(&self, inner: LetId) -> Option<usize> {
-        self.stored.iter().position(|value| value.tensor == Some(inner))
+    /// The stored value that is this intermediate tensor, with its position.
+    fn stored_tensor(&self, inner: LetId) -> Option<(usize, &Value)> {
+        self.stored_value(|value| value.tensor == Some(inner))
+    }
+
+    fn stored_value(&self, is: impl Fn(&Value) -> bool) -> Option<(usize, &Value)> {
+        let mut values = self
+            .stored
+            .iter()
+            .enumerate()
+            .filter_map(|(position, stored)| match stored {
+                Stored::Value(value) => Some((position, value)),
+                Stored::Permuted(_) => None,
+            });
+        values.find(|(_, value)| is(value))
+    }
+
+    /// The input as an earlier stage stored it, with that position.
+    fn stored_permuted(&self, input: InputId) -> Option<(usize, &Permuted)> {
+        let earlier = self.stored.iter().take(self.stage).enumerate();
+        let mut permuted = earlier.filter_map(|(position, stored)| match stored {
+            Stored::Permuted(permuted) => Some((position, permuted)),
+            Stored::Value(_) => None,
+        });
+        permuted.find(|(_, permuted)| permuted.input == input)
+    }
+
+    /// Makes the stage that stores an input with its dimensions permuted.
+    fn permute(&mut self, permuted: &Permuted) {
+        let input = self.input(Origin::Input(permuted.input));
+        let dims = self.op.inputs[input.index()].dims.clone().unwrap_or_default();
+        let position = |dimension: usize| permuted.order.iter().position(|&own| own == dimension);
+        let dims = permuted.permute(&dims);
+        let axes: Vec<AxisId> = (0..dims.len() as u32).map(AxisId).collect();
+        self.op.axes = (dims.iter().enumerate())
+            .map(|(number, &size)| Axis {
+                name: format!("i{number}"),
+                extent: Some(size),
+            })
+            .collect();
+        let index = (0..dims.len()).filter_map(position);
+        let index: Vec<usize> = index.collect();
+        let index = index.into_iter().map(|position| self.push(Expr::Axis(axes[position])));
+        let index = index.collect();
+        let source = Source::Input(input);
+        let body = self.push(Expr::Read {
+            source,
+            index,
+            or: None,
+        });
+        self.op.outputs.push(Output {
+            element: self.op.inputs[input.index()].element,
+            dims,
+            axes,
+            body,
+        });
     }
 
     fn need(&mut self, id: ExprId) {
@@ -170,8 +228,11 @@ impl Taking<'_> {
     fn copy_to(&mut self, root: ExprId) {
         let later = self.needed.split_off(&ExprId(root.0 + 1));
         for id in std::mem::replace(&mut self.needed, later) {
-            let copied = match self.stored_expr(id) {
-                Some(position) => self.read_stored(position),
+            let stored = self
+                .stored_expr(id)
+                .map(|(position, value)| (position, value.axes.clone()));
+            let copied = match stored {
+                Some((position, axes)) => self.read_stored(position, axes),
                 None => self.copied(id),
             };
             self.exprs.insert(id, copied);
@@ -179,8 +240,7 @@ impl Taking<'_> {
     }
 
     /// Reads a stored value where the operator computes it.
-    fn read_stored(&mut self, position: usize) -> ExprId {
-        let axes = self.stored[position].axes.clone();
+    fn read_stored(&mut self, position: usize, axes: Vec<AxisId>) -> ExprId {
         let index = axes.into_iter().map(|axis| {
             let axis = self.axis(axis);
             self.push(Expr::Axis(axis))
@@ -202,21 +262,28 @@ impl Taking<'_> {
             Expr::Axis(axis) => Expr::Axis(self.axis(*axis)),
             Expr::Scalar(input) => Expr::Scalar(self.input(Origin::Input(*input))),
             Expr::Read { source, index, or } => {
-                let index = index.iter().map(|&at| own(self, at)).collect();
+                let index: Vec<ExprId> = index.iter().map(|&at| own(self, at)).collect();
                 let or = or.map(|or| own(self, or));
-                let stored = match source {
-                    Source::Let(inner) => self.stored_tensor(*inner),
-                    Source::Input(_) => None,
+                let (origin, index, narrowed) = match *source {
+                    Source::Let(inner) => match self.stored_tensor(inner) {
+                        // An index value that becomes an `i32` where it is used is stored in 64 bits.
+                        Some((position, value)) => {
+                            let narrowed = self.checked.is_index(value.expr) && !self.checked.is_index(id);
+                            (Some(Origin::Stored(position)), index, narrowed)
+                        }
+                        None => (None, index, false),
+                    },
+                    Source::Input(input) => match self.stored_permuted(input) {
+                        Some((position, permuted)) => (Some(Origin::Stored(position)), permuted.permute(&index), false),
+                        None => (Some(Origin::Input(input)), index, false),
+                    },
                 };
-                let source = match (source, stored) {
-                    (_, Some(position)) => Source::Input(self.input(Origin::Stored(position))),
-                    (Source::Let(inner), None) => Source::Let(self.lets[inner]),
-                    (Source::Input(input), None) => Source::Input(self.input(Origin::Input(*input))),
+                let source = match (*source, origin) {
+                    (_, Some(origin)) => Source::Input(self.input(origin)),
+                    (Source::Let(inner), None) => Source::Let(self.lets[&inner]),
+                    (source, None) => source,
                 };
                 let read = Expr::Read { source, index, or };
-                // An index value that becomes an `i32` where it is used is stored in 64 bits.
-                let narrowed = stored.is_some_and(|position| self.checked.is_index(self.stored[position].expr))
-                    && !self.checked.is_index(id);
                 if narrowed {
                     let read = self.push(read);
                     Expr::Cast(read, self.checked.ty(id).element())
@@ -276,14 +343,17 @@ impl Taking<'_> {
     }
 
     fn stored_input(&self, position: usize) -> Input {
-        let value = &self.stored[position];
-        let name = value
-            .tensor
-            .map(|inner| self.checked.op().lets[inner.index()].name.clone());
+        let (checked, stored) = (self.checked, &self.stored[position]);
+        let name = match stored {
+            Stored::Value(Value {
+                tensor: Some(inner), ..
+            }) => checked.op().lets[inner.index()].name.clone(),
+            _ => format!("stored_{}", stored.number()),
+        };
         Input {
-            name: name.unwrap_or_else(|| format!("stored_{}", value.number())),
-            element: value.element,
-            dims: Some(value.axes.iter().map(|&axis| self.checked.extent(axis)).collect()),
+            name,
+            element: stored.element(checked),
+            dims: Some(stored.dims(checked)),
         }
     }
 

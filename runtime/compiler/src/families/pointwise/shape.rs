@@ -4,6 +4,7 @@ use crate::check::Checked;
 use crate::families::formula::{Formulas, Node, NodeId, Symbol};
 use crate::ir::{Expr, InputId, SizeId, Source};
 use crate::problem::Problem;
+use std::ops::Range;
 
 /// The facts that legality depends on.
 pub(super) struct Shape {
@@ -13,8 +14,8 @@ pub(super) struct Shape {
 
 /// The facts that tiles of transposed inputs depend on.
 pub(super) struct Sides {
-    /// The extent of the inputs' fastest axis.
-    pub fastest: Option<SizeId>,
+    /// The extents of the inputs' fastest axes.
+    pub fastest: Vec<SizeId>,
     /// A power of two that divides the inputs' fastest dimensions.
     pub divisible: u32,
     /// Bytes of the narrowest and the widest element, and of all together.
@@ -32,12 +33,12 @@ impl Shape {
         let transposed = Transposed::of(problem.checked).map(|transposed| {
             let inputs = || transposed.reads.iter().map(|&(_, input)| &op.inputs[input.index()]);
             let bytes = || inputs().map(|input| input.element.size());
-            let fastest = || inputs().filter_map(|input| input.dims.iter().flatten().last());
-            let divisible = fastest()
+            let fastest = inputs().filter_map(|input| input.dims.iter().flatten().last());
+            let divisible = fastest
                 .map(|size| problem.specialisation.extents[size.index()].multiple_of())
                 .min();
             Sides {
-                fastest: fastest().next().copied(),
+                fastest: op.outputs[0].dims[transposed.axes.clone()].to_vec(),
                 divisible: if problem.specialisation.aligned {
                     divisible.unwrap_or(1)
                 } else {
@@ -58,8 +59,8 @@ impl Shape {
 /// Inputs that lie otherwise than outputs: their fastest axis is not the outputs'.
 pub(crate) struct Transposed<'a> {
     pub formulas: Formulas<'a>,
-    /// The position among an output's axes of the inputs' fastest.
-    pub axis: usize,
+    /// The positions among an output's axes of the inputs' fastest: neighbours that all inputs have last, in the same order.
+    pub axes: Range<usize>,
     /// Reads of one element for each combination of some of the output's axes, the fastest among them.
     pub reads: Vec<(NodeId, InputId)>,
 }
@@ -73,7 +74,7 @@ impl<'a> Transposed<'a> {
             return None;
         }
         let formulas = Formulas::new(checked, 0)?;
-        let mut reads: Vec<(NodeId, InputId, usize)> = Vec::new();
+        let mut reads: Vec<(NodeId, InputId, Range<usize>)> = Vec::new();
         for id in formulas.ids() {
             let Node::Read(input, index, None) = formulas.node(id) else {
                 continue;
@@ -91,19 +92,28 @@ impl<'a> Transposed<'a> {
             };
             match positions.last() {
                 Some(&axis) if axis != last && positions.contains(&last) && (0..index.len()).all(proven) => {
-                    reads.push((id, *input, axis));
+                    reads.push((id, *input, neighbours(&positions)));
                 }
                 _ => {}
             }
         }
-        let &(_, _, axis) = reads.first()?;
-        let reads = reads.into_iter().filter(|&(.., other)| other == axis);
+        let end = reads.first()?.2.end;
+        reads.retain(|(.., own)| own.end == end);
+        let start = reads.iter().map(|(.., own)| own.start).max()?;
         Some(Transposed {
-            axis,
-            reads: reads.map(|(id, input, _)| (id, input)).collect(),
+            axes: start..end,
+            reads: reads.into_iter().map(|(id, input, _)| (id, input)).collect(),
             formulas,
         })
     }
+}
+
+/// The longest end of these positions that ascends one by one.
+fn neighbours(positions: &[usize]) -> Range<usize> {
+    let ends = positions.iter().rev().zip(positions.iter().rev().skip(1));
+    let more = ends.take_while(|&(&later, &earlier)| earlier + 1 == later).count();
+    let end = positions.last().map_or(0, |&last| last + 1);
+    end - (more + 1).min(end)..end
 }
 
 fn accepts(checked: &Checked) -> bool {

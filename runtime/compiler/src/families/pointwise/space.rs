@@ -5,7 +5,7 @@ use crate::check::Checked;
 use crate::element::Element;
 use crate::families::analysis::{calls, output_elements};
 use crate::families::family::{MOST_BLOCKS, block_counts, first_of_each};
-use crate::ir::{Expr, Source};
+use crate::ir::{Expr, SizeId, Source};
 use crate::problem::Problem;
 use crate::ptx::Cache;
 use crate::target::Machine;
@@ -83,40 +83,45 @@ fn persistent(machine: Machine, threads: u32) -> impl Iterator<Item = u32> {
     block_counts(machine.multiprocessors * machine.resident_blocks(threads, 32, 0))
 }
 
-/// 16 bytes of the narrowest tensor a thread, twice where there is work enough, as long as all multiprocessors get work; tiles
-/// where inputs are transposed.
+/// Tiles where inputs are transposed, else chunks.
 pub(super) fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Pointwise> {
+    let tiled = tiles(problem, sizes).into_iter().next();
+    tiled.or_else(|| chunks(problem, sizes))
+}
+
+/// Other vectors than the default's, and chunks of them without tiles and with fewer a thread.
+pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Pointwise> {
+    let Some(chunks) = chunks(problem, sizes) else {
+        return Vec::new();
+    };
+    let vectors = [1, 2, 4].map(|part| chunks.vector / part).into_iter();
+    let points = vectors
+        .filter(|&vector| vector > 0)
+        .flat_map(|vector| [1, chunks.unroll].map(|unroll| (vector, unroll)));
+    let points = points.map(|(vector, unroll)| Pointwise {
+        vector,
+        unroll,
+        ..chunks
+    });
+    let tiles = first_of_each(tiles(problem, sizes), |point| point.vector);
+    first_of_each(tiles.into_iter().chain(points), |&point| point)
+}
+
+/// The schedule with vectors of 16 bytes of the narrowest tensor, twice a thread where there is work enough, as long as all multiprocessors get
+/// work.
+fn chunks(problem: &Problem<'_>, sizes: &[u64]) -> Option<Pointwise> {
     let shape = problem.shape(Shape::of);
     let shape = shape.as_ref().as_ref()?;
     let outputs = output_elements(problem.checked, sizes);
     let multiprocessors = u64::from(problem.machine.multiprocessors);
-    let point = Pointwise {
-        threads: 256,
+    let mut point = Pointwise {
+        threads: 128,
         vector: shape.widest_vector,
         unroll: 1,
         cache: Cache::Normal,
         tile: 0,
         blocks: 0,
     };
-    let tiled = VECTORS.iter().rev().flat_map(|&vector| {
-        let squares = UNROLLS.iter().map(move |&unroll| Pointwise {
-            vector,
-            unroll,
-            ..point
-        });
-        squares.flat_map(|point| TILES.map(|tile| Pointwise { tile, ..point }))
-    });
-    // Tiles that the inputs' fastest axis fills half at least.
-    let length = shape.transposed.as_ref().map_or(0, |sides| {
-        sides
-            .fastest
-            .map_or(0, |size| sizes.get(size.index()).copied().unwrap_or(0))
-    });
-    let worth = |point: &Pointwise| point.tile > 0 && u64::from(point.tile) <= 2 * length && shape.allows(point);
-    if let Some(tiled) = tiled.into_iter().find(worth) {
-        return Some(tiled);
-    }
-    let mut point = Pointwise { threads: 128, ..point };
     while point.vector > 1 && outputs < 2 * 128 * u64::from(point.vector) * multiprocessors {
         point.vector /= 2;
     }
@@ -129,21 +134,29 @@ pub(super) fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Pointwise>
     })
 }
 
-/// Narrower vectors, and fewer chunks a thread, than the default without tiles.
-pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Pointwise> {
-    let Some(default) = default(problem, sizes).filter(|point| point.tile == 0) else {
+/// Tiles that the inputs' fastest axes fill half at least, those of the widest vectors first.
+fn tiles(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Pointwise> {
+    let shape = problem.shape(Shape::of);
+    let Some((shape, sides)) = (shape.as_ref().as_ref()).and_then(|shape| Some((shape, shape.transposed.as_ref()?)))
+    else {
         return Vec::new();
     };
-    let vectors = [1, 2, 4].map(|part| default.vector / part).into_iter();
-    let points = vectors
-        .filter(|&vector| vector > 0)
-        .flat_map(|vector| [1, default.unroll].map(|unroll| (vector, unroll)));
-    let points = points.map(|(vector, unroll)| Pointwise {
-        vector,
-        unroll,
-        ..default
+    let size = |size: &SizeId| sizes.get(size.index()).copied().unwrap_or(0);
+    let length = sides.fastest.iter().map(size).fold(1, u64::saturating_mul);
+    let vectors = VECTORS.iter().rev();
+    let squares = vectors.flat_map(|&vector| UNROLLS.map(|unroll| (vector, unroll)));
+    let tiles = squares.flat_map(|(vector, unroll)| {
+        TILES.map(|tile| Pointwise {
+            threads: 256,
+            vector,
+            unroll,
+            cache: Cache::Normal,
+            tile,
+            blocks: 0,
+        })
     });
-    first_of_each(points, |&point| point)
+    let worth = |point: &Pointwise| point.tile > 0 && u64::from(point.tile) <= 2 * length && shape.allows(point);
+    tiles.filter(worth).collect()
 }
 
 impl Shape {

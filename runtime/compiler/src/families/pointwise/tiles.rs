@@ -32,14 +32,15 @@ pub(super) fn lower<'a>(mut lowering: Lowering<'a>, schedule: &Pointwise) -> Res
         })
         .collect();
     let dims = &checked.op().outputs[0].dims;
-    let (outer, rest) = dims.split_at(transposed.axis);
-    let (row, inner) = rest.split_first().ok_or(Error::Unbound)?;
+    let (outer, rest) = dims.split_at(transposed.axes.start);
+    let (row, inner) = rest.split_at(transposed.axes.len());
     let tile = Tile {
         schedule: *schedule,
         transposed: &transposed,
         inputs,
         outer: outer.iter().map(|&size| lowering.size(size)).collect(),
-        rows: lowering.size(*row),
+        rows: lowering.volume(row),
+        row: row.iter().map(|&size| lowering.size(size)).collect(),
         columns: lowering.volume(inner),
         inner: inner.iter().map(|&size| lowering.size(size)).collect(),
     };
@@ -53,7 +54,7 @@ pub(super) fn lower<'a>(mut lowering: Lowering<'a>, schedule: &Pointwise) -> Res
     });
     let formula = |sizes| volume_formula(lowering.specialisation, sizes);
     let work = formula(outer)
-        .times(formula(std::slice::from_ref(row)).div_ceil(along.into()))
+        .times(formula(row).div_ceil(along.into()))
         .times(formula(inner).div_ceil(across.into()));
     let grid = lowering.each_block(schedule.blocks, &count, work, |lowering, block| {
         let place = lowering.math.coordinates(&mut lowering.b, &block, &counts);
@@ -83,9 +84,10 @@ struct Tile<'a> {
     inputs: Vec<Staged>,
     /// Extents of the axes before the inputs' fastest.
     outer: Vec<Linear>,
-    /// Its extent.
+    /// Extents of those, and their product.
+    row: Vec<Linear>,
     rows: Linear,
-    /// Extents of the axes after it, and their product.
+    /// Extents of the axes after them, and their product.
     inner: Vec<Linear>,
     columns: Linear,
 }
@@ -140,29 +142,22 @@ impl Tile<'_> {
         }
     }
 
-    /// Output coordinates of a unit: `row` and the neighbours that begin with a chunk of columns.
-    fn coordinates(
-        &self,
-        lowering: &mut Lowering<'_>,
-        outer: &[Linear],
-        row: &Linear,
-        chunk: &Linear,
-    ) -> (Vec<Linear>, Reg) {
-        let vector = Linear::constant(self.vector());
-        let mut extents = self.inner.clone();
-        if let Some(last) = extents.last_mut() {
-            *last = lowering.math.divide(&mut lowering.b, last, &vector).0;
+    /// Coordinates along axes of a number that counts chunks of so many neighbours, and the register of the chunk's place along the last.
+    fn chunk(&self, lowering: &mut Lowering<'_>, extents: &[Linear], chunk: Reg, width: i64) -> (Vec<Linear>, Reg) {
+        let mut extents = extents.to_vec();
+        if let Some(last) = extents.last_mut()
+            && width > 1
+        {
+            *last = lowering.math.divide(&mut lowering.b, last, &Linear::constant(width)).0;
         }
-        let chunk = lowering.math.register(&mut lowering.b, chunk);
-        let mut inner = lowering
+        let mut coordinates = lowering
             .math
             .coordinates(&mut lowering.b, &Linear::register(chunk), &extents);
         let mut fastest = chunk;
-        if let Some(last) = inner.last_mut() {
+        if let Some(last) = coordinates.last_mut() {
             fastest = lowering.math.register(&mut lowering.b, last);
-            *last = Linear::register(fastest).times(self.vector());
+            *last = Linear::register(fastest).times(width);
         }
-        let coordinates = outer.iter().chain([row]).cloned().chain(inner).collect();
         (coordinates, fastest)
     }
 
@@ -182,12 +177,18 @@ impl Tile<'_> {
                 .times(i64::from(across) / vector)
                 .plus(&Linear::register(columns));
             let first = Linear::register(rows).times(vector);
-            let (coordinates, _) = self.coordinates(lowering, outer, &first, &columns);
+            let chunk = lowering.math.register(&mut lowering.b, &columns);
+            let (inner, _) = self.chunk(lowering, &self.inner, chunk, vector);
+            let (row, fastest) = self.chunk(lowering, &self.row, rows, vector);
+            let coordinates: Vec<Linear> = outer.iter().cloned().chain(row).chain(inner).collect();
             let row_exists = lowering.below(&first, &self.rows);
             let column_exists = lowering.below(&columns.times(vector), &self.columns);
             let exists = lowering.both(Some(row_exists), Some(column_exists));
             let width = self.schedule.vector;
-            lowering.lanes = (width > 1).then_some(Lanes { register: rows, width });
+            lowering.lanes = (width > 1).then_some(Lanes {
+                register: fastest,
+                width,
+            });
             for staged in &self.inputs {
                 let place = self.place(staged)?;
                 let mut elements = Vec::new();
@@ -229,17 +230,20 @@ impl Tile<'_> {
             let unit = Unit { row: square, column };
             let rows = lowering.index_register(row);
             let rows = place[1].times(along.into()).plus(&Linear::register(rows));
-            let rows = Linear::register(lowering.math.register(&mut lowering.b, &rows));
+            let rows = lowering.math.register(&mut lowering.b, &rows);
             let columns = lowering.index_register(column);
             let columns = place[2]
                 .times(i64::from(across) / vector)
                 .plus(&Linear::register(columns));
-            let row_exists = lowering.below(&rows, &self.rows);
+            let row_exists = lowering.below(&Linear::register(rows), &self.rows);
             let column_exists = lowering.below(&columns.times(vector), &self.columns);
             let exists = lowering
                 .b
                 .op(Opcode::AndPred, &[row_exists.into(), column_exists.into()]);
-            let (coordinates, register) = self.coordinates(lowering, outer, &rows, &columns);
+            let chunk = lowering.math.register(&mut lowering.b, &columns);
+            let (inner, register) = self.chunk(lowering, &self.inner, chunk, vector);
+            let (row_at, _) = self.chunk(lowering, &self.row, rows, 1);
+            let coordinates: Vec<Linear> = outer.iter().cloned().chain(row_at).chain(inner).collect();
             lowering.b.begin_if(Guard {
                 predicate: exists,
                 holds: true,
@@ -305,7 +309,7 @@ impl Tile<'_> {
             return Err(Error::Unbound);
         };
         let more = match position {
-            _ if position == self.transposed.axis => row,
+            _ if position + 1 == self.transposed.axes.end => row,
             _ if position + 1 == coordinates.len() => column,
             _ => 0,
         };

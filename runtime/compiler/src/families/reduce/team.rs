@@ -419,12 +419,11 @@ impl Reducing for Team {
         let Some(free) = self.shared(lowering, expr)? else {
             return Ok(None);
         };
-        // All threads come here together: before any walk that is under way.
-        let suspended = lowering.b.suspend(0);
-        let lanes = lowering.lanes.take();
-        let value = self.together(lowering, expr, &free);
-        lowering.lanes = lanes;
-        lowering.b.resume(suspended);
+        // All threads come here together.
+        let condition = lowering
+            .condition()
+            .filter(|condition| self.uniform.contains(condition));
+        let value = lowering.before_loops(condition, |lowering| self.together(lowering, expr, &free));
         value.map(Some)
     }
 }

@@ -326,12 +326,9 @@ impl Reduce for Group {
         if !self.same_for_all(lowering, expr)? {
             return Ok(None);
         }
-        // The whole group comes here together: before any walk that is under way.
-        let suspended = lowering.b.suspend(0);
-        let lanes = lowering.lanes.take();
-        let value = self.cooperative(lowering, expr, *op, axes, *body);
-        lowering.lanes = lanes;
-        lowering.b.resume(suspended);
+        // The whole group comes here together.
+        let condition = lowering.condition().filter(|_| self.condition_is_uniform(lowering));
+        let value = lowering.before_loops(condition, |lowering| self.cooperative(lowering, expr, *op, axes, *body));
         value.map(Some)
     }
 }

@@ -7,7 +7,7 @@ use crate::element::Type;
 use crate::families::analysis::conditional;
 use crate::families::family::block_counts;
 use crate::families::formula::{Formulas, Node, NodeId, Place, RowReduction, Symbol};
-use crate::ir::{AxisId, BinaryOp, Expr, ExprId, Literal, Op, ReduceOp, SizeId, Source, UnaryOp};
+use crate::ir::{AxisId, BinaryOp, Expr, ExprId, InputId, Literal, Op, ReduceOp, SizeId, Source, UnaryOp};
 use crate::problem::Problem;
 use crate::size::Specialisation;
 use crate::target::Machine;
@@ -35,7 +35,8 @@ pub(crate) struct Products {
     pub rows: Vec<usize>,
     /// Positions that the right side has; the last is one of them.
     pub columns: Vec<usize>,
-    /// Extents of the sums, slowest first.
+    /// Extents of the sums, slowest first. The order may differ from the source's: the fastest is the one along which most sides are
+    /// contiguous.
     pub terms: Vec<SizeId>,
     /// The axes of the sums that run over each of them.
     pub depth: Vec<Vec<AxisId>>,
@@ -70,6 +71,8 @@ pub(crate) struct Side {
     pub along_depth: bool,
     /// `true` if neighbours along that axis are neighbours in memory.
     pub contiguous: bool,
+    /// `true` if that axis alone indexes the tensor's fastest dimension.
+    alone: bool,
     /// The contributions of sizes to the index of the tensor's fastest dimension.
     offsets: Vec<Offset>,
     /// Reads that one element of the slab is made of: at least 1.
@@ -212,6 +215,14 @@ impl Products {
         }
     }
 
+    /// `true` if all sides are read 16 bytes at a time.
+    pub(crate) fn reads_whole_vectors(&self, problem: &Problem<'_>) -> bool {
+        self.sides.iter().all(|side| {
+            let most = (16.0 / side.element_bytes(problem.checked)).max(1.0) as u32;
+            side.alone && self.vector(problem.specialisation, side, most) == most
+        })
+    }
+
     /// The most loads of a slab, where blocks go from tile to tile.
     pub(crate) const MOST_LOADS: u32 = 16;
 
@@ -303,6 +314,49 @@ pub(crate) fn products(problem: &Problem<'_>) -> Arc<Option<Products>> {
     problem.shape(|problem| find(problem.checked))
 }
 
+/// For each input that is not contiguous along a term of which all factors have a dimension, that dimension; in the order of inputs. None if the operator is no
+/// sum of products, or if there is no such term.
+pub(crate) fn moved_dimensions(checked: &Checked) -> Option<Vec<(InputId, usize)>> {
+    let products = find(checked)?;
+    let factors = || products.sides.iter().flat_map(|side| &side.factors);
+    let mut terms = products.depth.iter().rev();
+    terms.find_map(|axes| {
+        let mut along: Vec<(InputId, usize)> = Vec::new();
+        for &factor in factors() {
+            let (input, dimension) = dimension_along(checked, factor, axes)?;
+            match along.iter().find(|(known, _)| *known == input) {
+                Some(&(_, known)) if known != dimension => return None,
+                Some(_) => {}
+                None => along.push((input, dimension)),
+            }
+        }
+        let rank = |input: InputId| checked.op().inputs[input.index()].dims.as_ref().map_or(0, Vec::len);
+        along.retain(|&(input, dimension)| dimension + 1 < rank(input));
+        along.sort_unstable();
+        Some(along)
+    })
+}
+
+/// The input that a factor reads, and the dimension that one of these axes alone indexes. None if it reads otherwise.
+fn dimension_along(checked: &Checked, factor: ExprId, axes: &[AxisId]) -> Option<(InputId, usize)> {
+    let op = checked.op();
+    match op.expr(factor) {
+        Expr::Cast(inner, _) => dimension_along(checked, *inner, axes),
+        Expr::Read {
+            source: Source::Input(input),
+            index,
+            ..
+        } => {
+            let along = |&at: &ExprId| axes.iter().any(|&axis| checked.axes(at).contains(axis));
+            let dimension = index.iter().position(along)?;
+            let alone = matches!(op.expr(index[dimension]), Expr::Axis(_));
+            let once = index.iter().filter(|at| along(at)).count() == 1;
+            (alone && once).then_some((*input, dimension))
+        }
+        _ => None,
+    }
+}
+
 fn find(checked: &Checked) -> Option<Products> {
     let op = checked.op();
     let dims = &op.outputs.first()?.dims;
@@ -322,7 +376,13 @@ fn find(checked: &Checked) -> Option<Products> {
         return None;
     }
     let positions = Positions::of(&operands, dims.len())?;
-    let (sums, sides) = search.ordered(checked, &positions);
+    let fastest = search.fastest_term(&positions);
+    let (sums, sides) = search.ordered(checked, &positions, fastest);
+    let mut terms = terms;
+    if let Some(fastest) = fastest {
+        terms[fastest..].rotate_left(1);
+        search.roles.depth[fastest..].rotate_left(1);
+    }
     Some(Products {
         sums,
         sides,
@@ -356,6 +416,11 @@ struct Positions {
 }
 
 impl Positions {
+    /// Those of one kind of sides.
+    fn own(&self, of_rows: bool) -> &[usize] {
+        if of_rows { &self.rows } else { &self.columns }
+    }
+
     /// None if some position has no role, or if there are no rows or no columns.
     fn of(operands: &Operands, rank: usize) -> Option<Positions> {
         let in_set = |set: u64| -> Vec<usize> { (0..rank).filter(|&position| set >> position & 1 != 0).collect() };
@@ -503,8 +568,20 @@ impl<'a> Search<'a> {
             .any(|expr| conditional[expr.index()] && !checked.unconditional(expr))
     }
 
+    /// The position among the terms along which most sides are contiguous; of equals the last.
+    fn fastest_term(&self, positions: &Positions) -> Option<usize> {
+        let contiguous = |term: usize| {
+            let sides = self.sides.iter().filter(|side| {
+                let layout = self.layout(&side.factors, positions.own(side.of_rows), Some(term));
+                layout.along_depth && layout.contiguous
+            });
+            sides.count()
+        };
+        (0..self.roles.depth.len()).max_by_key(|&term| contiguous(term))
+    }
+
     /// The sums and their sides, those with the rows first.
-    fn ordered(&self, checked: &Checked, positions: &Positions) -> (Vec<Sum>, Vec<Side>) {
+    fn ordered(&self, checked: &Checked, positions: &Positions, fastest: Option<usize>) -> (Vec<Sum>, Vec<Side>) {
         let of_rows = self.sides.iter().filter(|side| side.of_rows).count();
         let number = |side: usize| {
             let kind = self.sides[side].of_rows;
@@ -518,16 +595,16 @@ impl<'a> Search<'a> {
         let mut sides = Vec::with_capacity(self.sides.len());
         for kind in [true, false] {
             for side in self.sides.iter().filter(|side| side.of_rows == kind) {
-                let own = if kind { &positions.rows } else { &positions.columns };
-                let (along_depth, contiguous, offsets) = self.layout(&side.factors, own);
+                let layout = self.layout(&side.factors, positions.own(kind), fastest);
                 sides.push(Side {
                     reads: reads(checked, &side.factors).max(1),
                     factors: side.factors.clone(),
                     ty: side.ty,
                     of_rows: kind,
-                    along_depth,
-                    contiguous,
-                    offsets,
+                    along_depth: layout.along_depth,
+                    contiguous: layout.contiguous,
+                    alone: layout.alone,
+                    offsets: layout.offsets,
                 });
             }
         }
@@ -583,9 +660,8 @@ impl<'a> Search<'a> {
         Some([left, right])
     }
 
-    /// Along which axes the first tensor read is contiguous, and what sizes add to its fastest index:
-    /// `(along the sum's, neighbours are neighbours, offsets)`.
-    fn layout(&self, factors: &[ExprId], own: &[usize]) -> (bool, bool, Vec<Offset>) {
+    /// The layout of the first tensor that is read, if that term is the sum's fastest.
+    fn layout(&self, factors: &[ExprId], own: &[usize], fastest: Option<usize>) -> Layout {
         let checked = self.formulas.checked;
         let op = checked.op();
         let mut next: Vec<ExprId> = factors.iter().rev().copied().collect();
@@ -602,18 +678,32 @@ impl<'a> Search<'a> {
                 let of_own = symbols().any(|(_, symbol)| matches!(symbol, Symbol::Output(at) if own.contains(&at)));
                 let along_depth = !of_own && symbols().any(|(_, symbol)| matches!(symbol, Symbol::Lane(_)));
                 let fastest = match along_depth {
-                    true => Symbol::Lane(self.roles.depth.len().saturating_sub(1)),
+                    true => Symbol::Lane(fastest.unwrap_or(0)),
                     false => Symbol::Output(own.last().copied().unwrap_or(0)),
                 };
                 let contiguous = symbols()
                     .filter(|&(_, symbol)| symbol == fastest)
                     .any(|(axis, _)| coefficient(checked, last, axis) == Some(1));
-                return (along_depth, contiguous, Offset::all(op, last));
+                return Layout {
+                    along_depth,
+                    contiguous,
+                    alone: contiguous && matches!(op.expr(last), Expr::Axis(_)),
+                    offsets: Offset::all(op, last),
+                };
             }
             op.operands(expr, |operand| next.push(operand));
         }
-        (false, false, Vec::new())
+        Layout::default()
     }
+}
+
+/// See [`Side`].
+#[derive(Default)]
+struct Layout {
+    along_depth: bool,
+    contiguous: bool,
+    alone: bool,
+    offsets: Vec<Offset>,
 }
 
 /// The factors of a product computed in one type.

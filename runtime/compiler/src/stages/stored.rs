@@ -1,0 +1,79 @@
+//! What an operator can store between stages.
+
+use super::permuted::{Permuted, permuted};
+use super::values::{Value, values};
+use crate::check::Checked;
+use crate::element::Element;
+use crate::ir::SizeId;
+use crate::schedule::MOST_STORED;
+
+/// What a stage stores for later ones.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Stored {
+    /// A value.
+    Value(Value),
+    /// An input with its dimensions permuted.
+    Permuted(Permuted),
+}
+
+impl Stored {
+    /// The number in the operator.
+    pub fn number(&self) -> u32 {
+        match self {
+            Stored::Value(value) => value.number(),
+            Stored::Permuted(permuted) => permuted.number(),
+        }
+    }
+
+    /// The extents of the stored tensor, slowest first.
+    pub fn dims(&self, checked: &Checked) -> Vec<SizeId> {
+        match self {
+            Stored::Value(value) => value.axes.iter().map(|&axis| checked.extent(axis)).collect(),
+            Stored::Permuted(permuted) => {
+                let dims = checked.op().inputs[permuted.input.index()].dims.as_deref();
+                permuted.permute(dims.unwrap_or_default())
+            }
+        }
+    }
+
+    /// The element type of the stored tensor. It holds the values exactly.
+    pub fn element(&self, checked: &Checked) -> Element {
+        match self {
+            Stored::Value(value) => value.element,
+            Stored::Permuted(permuted) => checked.op().inputs[permuted.input.index()].element,
+        }
+    }
+}
+
+/// Returns what an operator can store, at most [`MOST_STORED`], ascending by number: its [`values()`], and the inputs that are worth permuting if all of
+/// them fit.
+pub fn stored(checked: &Checked) -> Vec<Stored> {
+    let mut stored: Vec<Stored> = values(checked).into_iter().map(Stored::Value).collect();
+    let permuted = permuted(checked);
+    if stored.len() + permuted.len() <= MOST_STORED {
+        stored.extend(permuted.into_iter().map(Stored::Permuted));
+    }
+    stored
+}
+
+/// Returns the sets of numbers that a program may store, each ascending, the smallest first. The empty set is not among them. Inputs are
+/// permuted together or not at all.
+pub fn sets(checked: &Checked) -> Vec<Vec<u32>> {
+    let stored = stored(checked);
+    let is_value = |stored: &&Stored| matches!(stored, Stored::Value(_));
+    let (values, permuted): (Vec<&Stored>, Vec<&Stored>) = stored.iter().partition(is_value);
+    let mut sets: Vec<Vec<u32>> = Vec::new();
+    for set in 0..1u32 << values.len() {
+        let chosen = values.iter().enumerate().filter(|(at, _)| set >> at & 1 == 1);
+        let chosen: Vec<u32> = chosen.map(|(_, value)| value.number()).collect();
+        if !permuted.is_empty() {
+            let permuted = permuted.iter().map(|permuted| permuted.number());
+            sets.push(chosen.iter().copied().chain(permuted).collect());
+        }
+        if !chosen.is_empty() {
+            sets.push(chosen);
+        }
+    }
+    sets.sort_by_key(Vec::len);
+    sets
+}
