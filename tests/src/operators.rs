@@ -882,3 +882,67 @@ pub fn attention_latent_bf16(
     let weight = |b, h, s| exp(score[[b, h, s]] - peak[[b, h]]);
     |b, h, c| sum(|s| weight[[b, h, s]] as bf16 * cache[[slot[[b]], s, c]]) / sum(|s| weight[[b, h, s]])
 }
+
+/// Terms that are no products.
+#[energy_kernel]
+pub fn squared_distance_f32(x: Tensor<f32, (M, K)>, y: Tensor<f32, (N, K)>) -> Tensor<f32, (M, N)> {
+    |m, n| sum(|k| powi(x[[m, k]] - y[[n, k]], 2))
+}
+
+/// The sum of those rows whose number is the word's.
+#[energy_kernel]
+pub fn token_sums_f16(
+    token: Tensor<i32, (T,)>,
+    dy: Tensor<f16, (T, D)>,
+    before: Tensor<f32, (V, D)>,
+) -> Tensor<f32, (V, D)> {
+    |v, d| before[[v, d]] + sum(|t| if token[[t]] == v { dy[[t, d]] } else { 0.0 })
+}
+
+#[energy_kernel]
+pub fn differences_i8(a: Tensor<i8, (M, K)>, b: Tensor<i8, (K, N)>) -> Tensor<i32, (M, N)> {
+    |m, n| sum(|k| abs(a[[m, k]] - b[[k, n]]))
+}
+
+#[energy_kernel]
+pub fn unlike_bool(a: Tensor<bool, (M, K)>, b: Tensor<bool, (N, K)>) -> (Tensor<i32, (M, N)>, Tensor<i32, (M, N)>) {
+    (
+        |m, n| sum(|k| (a[[m, k]] != b[[n, k]]) as i32),
+        |m, n| sum(|k| if a[[m, k]] || b[[n, k]] { k + m } else { 0 }),
+    )
+}
+
+/// A batch, sums over two axes, intermediate tensors, a scalar, and two sums of which one is of products.
+#[energy_kernel]
+pub fn margins_f64(
+    a: Tensor<f64, (B, M, C, K)>,
+    b: Tensor<f64, (B, N, C, K)>,
+    weight: Tensor<f64, (B, M)>,
+    margin: f64,
+) -> Tensor<f64, (B, M, N)> {
+    let gap = |i, m, n, c, k| abs(a[[i, m, c, k]] - b[[i, n, c, k]]) - margin;
+    |i, m, n| {
+        let beyond = sum(|c, k| {
+            if gap[[i, m, n, c, k]] > 0.0 {
+                gap[[i, m, n, c, k]] * weight[[i, m]]
+            } else {
+                0.0
+            }
+        });
+        beyond - sum(|c, k| a[[i, m, c, k]] * b[[i, n, c, k]])
+    }
+}
+
+/// A condition keeps an operand in range.
+#[energy_kernel]
+pub fn shifted_difference_f32(x: Tensor<f32, (M, K)>, y: Tensor<f32, (N, K)>) -> Tensor<f32, (M, N)> {
+    |m, n| {
+        sum(|k| {
+            if k + 2 < K {
+                min(x[[m, k + 2]], y[[n, k]]) - 1.0
+            } else {
+                0.0
+            }
+        })
+    }
+}

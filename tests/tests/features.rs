@@ -209,7 +209,7 @@ fn features_are_what_the_emulator_counts() {
     for (family, (exact, all)) in share {
         println!("{family}: {exact} of {all} numbers exact");
         // Tensors say how many keys most of attention's operators here visit.
-        let least = if family == "attention" { 0.5 } else { 0.8 };
+        let least = if family == "attention" { 0.4 } else { 0.8 };
         assert!(exact as f64 > least * all as f64, "{family}");
     }
 }

@@ -105,6 +105,25 @@ fn products_run_on_the_units_that_their_types_allow() {
 }
 
 #[test]
+fn an_addition_takes_in_one_multiplication() {
+    let distance = |term: &str| {
+        let source = format!(
+            "fn f(x: Tensor<f32, (M, K)>, y: Tensor<f32, (N, K)>) -> Tensor<f32, (M, N)> {{ |m, n| sum(|k| {term}) }}"
+        );
+        let work = work_of("", &source, &[64, 32, 16]);
+        [work.float32, work.fused32].map(|operations| operations / (64.0 * 32.0 * 16.0))
+    };
+    assert_eq!(distance("x[[m, k]] * y[[n, k]]"), [2.0, 1.0]);
+    // Two additions, and a square.
+    assert_eq!(distance("powi(x[[m, k]] - y[[n, k]], 2)"), [3.0, 1.0]);
+    assert_eq!(distance("max(x[[m, k]], y[[n, k]])"), [2.0, 0.0]);
+    // Three multiplications and an addition.
+    assert_eq!(distance("x[[m, k]] * y[[n, k]] * x[[m, k]] * y[[n, k]]"), [4.0, 1.0]);
+    // Signs and magnitudes are read on the way.
+    assert_eq!(distance("abs(x[[m, k]] - y[[n, k]])"), [3.0, 1.0]);
+}
+
+#[test]
 fn softmax_counts_each_expression_once_for_each_value() {
     let source = "fn f(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R, C)> {
         let peak = |r| max(|c| x[[r, c]]);

@@ -178,7 +178,7 @@ families! {
     Pointwise in pointwise,
     /// A group of threads a row: reductions that many outputs share.
     Row in row,
-    /// Tiles of sums of products, by fused multiply-adds.
+    /// Tiles of sums of products, or of other pointwise work on two sides, by arithmetic in registers.
     Contract in contract,
     /// Tiles of sums of products, on tensor cores.
     Mma in mma,

@@ -287,7 +287,12 @@ pub fn of_stage(problem: &Problem<'_>, schedule: &Schedule, stage: &Stage, sizes
     let resident_blocks = machine.resident_blocks(threads, registers, shared_bytes).max(1);
     let at_once = u64::from(machine.multiprocessors.max(1)) * u64::from(resident_blocks);
     let waves = blocks as f64 / at_once as f64;
-    let dram_read_bytes = compulsory(compulsory::reads(checked, sizes));
+    let reads = compulsory::reads(checked, sizes);
+    let dram_read_bytes = compulsory(match schedule {
+        // It leaves out the values of keys that no row sees: their weights are 0.
+        Schedule::Attention(_) => Count { low: 0, ..reads },
+        _ => reads,
+    });
     let sectors = counts.global_load_sectors.likely * 32.0;
     let by_waves = families::wave_bytes(problem, schedule, sizes, at_once).filter(|_| runs);
     let most = (dram_read_bytes.likely * waves.ceil()).min(sectors);

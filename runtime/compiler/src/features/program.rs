@@ -331,6 +331,16 @@ impl Loads {
     /// flight then arrive.
     fn waits_for(&mut self, program: &Program<'_>, instruction: &Instruction) -> Option<u64> {
         self.position += 1;
+        // The halves of a word are names for parts of its register: the machine code has no instruction for them.
+        if let (Action::Table(Opcode::HalvesB32), [Operand::Reg(word)]) =
+            (&instruction.action, &instruction.sources[..])
+        {
+            let issued = self.issued[program.slot(*word)];
+            for &half in &instruction.results {
+                self.issued[program.slot(half)] = issued;
+            }
+            return None;
+        }
         let distance = |reg: Reg| {
             let (wait, position) = self.issued[program.slot(reg)];
             (wait == self.waits).then(|| (self.position - position).min(HIDING))

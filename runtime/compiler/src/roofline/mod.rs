@@ -4,7 +4,8 @@
 //! roofline = launch + max( compulsory bytes / bandwidth, operations of each unit / its rate )
 //! ```
 //!
-//! Operations are [necessary](Work): they depend on the operator and its sizes, not on a schedule. Nothing here is measured.
+//! Operations are [necessary](Work): they depend on the operator and its sizes, not on a schedule. An addition takes in a multiplication, if there
+//! is one for it; otherwise each floating-point operation is an instruction. Nothing here is measured.
 
 mod guards;
 mod work;
@@ -54,8 +55,8 @@ impl Display for Bound {
 
 /// Special functions per clock and multiprocessor.
 const SPECIALS: f64 = 16.0;
-/// Operations of a fused multiply-add.
-const FUSED: f64 = 2.0;
+/// The most integer operations of an instruction: a multiply-add, or an addition of three numbers.
+const INTEGERS: f64 = 2.0;
 
 impl Roofline {
     /// Returns the roofline of an operator at these sizes (all of them, in the order of [`Op::sizes`](crate::ir::Op::sizes)).
@@ -85,9 +86,9 @@ impl Work {
         }
         let clocks = f64::from(sheet.multiprocessors) * sheet.clock_hz;
         let arithmetic = [
-            self.float32 / (FUSED * sheet.float32_rate),
-            self.float64 / (FUSED * sheet.float64_rate),
-            self.integer / (FUSED * sheet.integer_rate),
+            (self.float32 - self.fused32) / sheet.float32_rate,
+            (self.float64 - self.fused64) / sheet.float64_rate,
+            self.integer / (INTEGERS * sheet.integer_rate),
         ];
         let terms = [
             (Bound::Memory, self.bytes / sheet.dram_bandwidth),

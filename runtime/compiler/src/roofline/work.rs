@@ -31,8 +31,12 @@ pub struct Work {
     pub matrix: f64,
     /// Single-precision operations outside of tensor cores. A fused multiply-add is two.
     pub float32: f64,
+    /// The most of these that other instructions take in: multiplications by additions, and changes of sign.
+    pub fused32: f64,
     /// Double-precision operations.
     pub float64: f64,
+    /// The most of these that other instructions take in.
+    pub fused64: f64,
     /// Operations on integers other than indices.
     pub integer: f64,
     /// Approximate functions in single precision: exponentials, logarithms, roots, reciprocals, sines and what is made of them.
@@ -76,6 +80,8 @@ impl Work {
             bytes: features::compulsory_bytes(checked, sizes).likely,
             ..Work::default()
         };
+        work.fused32 = count.fused(Unit::Float32);
+        work.fused64 = count.fused(Unit::Float64);
         for (&(_, unit), &times) in &count.operations {
             match unit {
                 Unit::Matrix { bytes } => work.matrix += times * f64::from(bytes) / 2.0,
@@ -332,6 +338,24 @@ impl Counting<'_> {
             }
             _ => {}
         }
+    }
+
+    /// The most operations of a unit that other instructions take in.
+    fn fused(&self, unit: Unit) -> f64 {
+        let (mut multiplications, mut additions, mut signs) = (0.0, 0.0, 0.0);
+        for (&(expr, own), &times) in &self.operations {
+            let count = match self.checked.op().expr(expr) {
+                _ if own != unit => continue,
+                Expr::Binary(BinaryOp::Mul | BinaryOp::Div, ..) | Expr::Call(Function::Powi, _) => &mut multiplications,
+                Expr::Binary(BinaryOp::Add | BinaryOp::Sub, ..) | Expr::Reduce { op: ReduceOp::Sum, .. } => {
+                    &mut additions
+                }
+                Expr::Unary(UnaryOp::Neg, _) | Expr::Call(Function::Abs, _) => &mut signs,
+                _ => continue,
+            };
+            *count += times;
+        }
+        f64::min(multiplications, additions) + signs
     }
 
     /// The value of an expression that is a number at these sizes.

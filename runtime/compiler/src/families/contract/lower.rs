@@ -1,4 +1,4 @@
-//! `contract` as a composition of `lower::tile`: padded slabs, fused multiply-adds, two stages.
+//! `contract` as a composition of `lower::tile`: padded slabs, arithmetic in registers, two stages.
 
 use super::space::{Contract, load_width};
 use crate::lower::Error;
@@ -21,10 +21,10 @@ pub(super) fn lower<'a>(problem: &Problem<'a>, name: &str, point: &Contract) -> 
         let specialisation = lowering.specialisation;
         let vector = |side: &_, tile| load_width(shape, specialisation, side, tile, point);
         let tiling = Tiling::new(lowering, shape, block, &part, vector);
-        let product = Fma::new(lowering, shape, block, [point.thread_rows, point.thread_columns]);
+        let product = Fma::new(lowering, &tiling, [point.thread_rows, point.thread_columns]);
         let slabs = Padded::new(&tiling);
-        pipeline::double_buffered(lowering, &tiling, &slabs, point.stages, |lowering, stage| {
-            product.accumulate(lowering, &slabs, stage);
+        pipeline::double_buffered(lowering, &tiling, &slabs, point.stages, |lowering, stage, first| {
+            product.accumulate(lowering, &slabs, stage, first)
         })?;
         part.join(lowering, shape.ty, &product.accumulators.concat(), |lowering| {
             epilogue::from_registers(lowering, &tiling, &product)

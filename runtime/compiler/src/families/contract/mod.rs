@@ -1,4 +1,4 @@
-//! `contract`: tiles of sums of products by fused multiply-adds.
+//! `contract`: tiles of sums of products, or of other pointwise work on two sides, by arithmetic in registers.
 
 mod lower;
 mod space;

@@ -1,4 +1,4 @@
-//! The family `contract`: sums of products, in tiles.
+//! The family `contract`: sums of products, or of other pointwise work on two sides, in tiles.
 
 use crate::families::family::{Family, MOST_BLOCKS, MOST_STARTS, first_of_each};
 use crate::families::mma::Mma;
@@ -62,6 +62,8 @@ const DEPTHS: [u32; 3] = [8, 16, 32];
 const THREAD_ROWS: [u32; 3] = [2, 4, 8];
 const THREAD_COLUMNS: [u32; 2] = [4, 8];
 const STAGES: [u32; 2] = [1, 2];
+/// The most instructions of the arithmetic on a slab: 64 KiB of machine code, half of an instruction cache.
+const MOST_UNROLLED: u32 = 4096;
 
 pub(super) fn points(problem: &Problem<'_>) -> impl Iterator<Item = Contract> {
     let shape = products(problem);
@@ -141,6 +143,11 @@ impl Products {
         40 + (accumulators + fragments) * words + in_flight + Products::held_between_tiles(point.blocks)
     }
 
+    /// Instructions of the arithmetic on a slab, which is unrolled.
+    fn unrolled(&self, point: &Contract) -> u32 {
+        point.block_depth * point.thread_rows * point.thread_columns * self.instructions()
+    }
+
     fn allows(&self, problem: &Problem<'_>, point: &Contract) -> bool {
         let threads = point.threads();
         let (rows, columns) = (point.block_rows, point.block_columns);
@@ -153,6 +160,7 @@ impl Products {
                 && self.persists(problem.specialisation, rows, columns, point.blocks)
         };
         (64..=512).contains(&threads)
+            && (self.are_products() || self.unrolled(point) <= MOST_UNROLLED)
             && (point.blocks == 0 || (point.stages == 2 && persists()))
             && (point.split_k == 1 || (point.blocks == 0 && point.stages == 2))
             && self.divides(problem.specialisation, point.block_depth, point.split_k)
@@ -205,6 +213,7 @@ fn timed(problem: &Problem<'_>, sizes: &[u64]) -> Vec<(Time, Contract)> {
     if rows < 8 || columns < 8 {
         return Vec::new();
     }
+    let instructions = u64::from(shape.instructions());
     let sums = shape.sums.len() as u64;
     let multiprocessors = u64::from(problem.machine.multiprocessors);
     let tiles = |point: &Contract| {
@@ -220,9 +229,9 @@ fn timed(problem: &Problem<'_>, sizes: &[u64]) -> Vec<(Time, Contract)> {
         let threads = u64::from(point.threads());
         // Each thread's share of the arrival of a term: a load, a store and their addresses.
         let brought = u64::from(shape.elements(point.block_rows, point.block_columns)) * 8 / threads;
-        // Per term and thread: a multiply-add for each sum of each output, and the elements from shared memory; fewer than 128
+        // Per term and thread: the arithmetic of each sum of each output, and the elements from shared memory; fewer than 128
         // threads leave issue slots empty.
-        let term = sums * outputs * 4 + elements * 2 + brought;
+        let term = instructions * outputs * 4 + elements * 2 + brought;
         // Partial sums are stored once, and loaded by the last block.
         let joined = if parts > 1 { sums * outputs * 4 * (1 + parts) } else { 0 };
         let work = depth.div_ceil(parts).saturating_mul(term).saturating_add(joined);

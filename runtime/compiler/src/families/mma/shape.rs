@@ -19,6 +19,9 @@ pub(super) fn shape(problem: &Problem<'_>) -> Arc<Option<MmaShape>> {
     problem.shape(|problem| {
         let found = products(problem);
         let products = found.as_ref().as_ref().filter(|_| !problem.specialisation.wide)?;
+        if !products.are_products() {
+            return None;
+        }
         Some(MmaShape {
             multiplicands: Multiplicand::of(problem.checked, products)?,
             products: products.clone(),

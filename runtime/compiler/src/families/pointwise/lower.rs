@@ -58,13 +58,11 @@ fn chunks(lowering: &mut Lowering<'_>, schedule: &Pointwise, block: &Linear, vol
     let last = |chunk: Reg| first(chunk).plus_constant(vector - 1);
     let mut all = None;
     if let (Some(&chunk), true) = (chunks.last(), together(lowering.checked, schedule)) {
-        // Where the last one exists all loads are issued before anything waits for them.
+        // Where the last one exists the loads of all come first.
         let predicate = lowering.below(&last(chunk), volume);
         lowering.b.begin_if(Guard { predicate, holds: true });
         for &chunk in &chunks {
-            each_lane(lowering, schedule, chunk, flat, |lowering, position| {
-                lowering.touch(lowering.op().outputs[position].body, &mut InSequence)
-            })?;
+            touch(lowering, schedule, chunk, flat)?;
         }
         for &chunk in &chunks {
             let values = values_of(lowering, schedule, chunk, flat)?;
@@ -114,13 +112,21 @@ fn chunks(lowering: &mut Lowering<'_>, schedule: &Pointwise, block: &Linear, vol
     Ok(())
 }
 
-/// One whole chunk's values, of each output.
+/// Issues the loads of a whole chunk.
+fn touch(lowering: &mut Lowering<'_>, schedule: &Pointwise, chunk: Reg, flat: bool) -> Result<(), Error> {
+    each_lane(lowering, schedule, chunk, flat, |lowering, position| {
+        lowering.touch(lowering.op().outputs[position].body, &mut InSequence)
+    })
+}
+
+/// One whole chunk's values, of each output. All loads are issued before anything waits for them.
 fn values_of(
     lowering: &mut Lowering<'_>,
     schedule: &Pointwise,
     chunk: Reg,
     flat: bool,
 ) -> Result<Vec<Vec<Operand>>, Error> {
+    touch(lowering, schedule, chunk, flat)?;
     let mut values = vec![Vec::new(); lowering.op().outputs.len()];
     each_lane(lowering, schedule, chunk, flat, |lowering, position| {
         values[position].push(lowering.output_value(position, &mut InSequence)?);

@@ -109,7 +109,12 @@ pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Reduce> {
         // A thread has a few elements left.
         let most = length.div_ceil(4 * along).next_power_of_two();
         let resident = (shape.resident_threads / across.max(1)).max(1).next_power_of_two();
-        for all in [resident.min(most), (resident / 2).min(most)] {
+        let mut threads_of_unit = vec![resident.min(most), (resident / 2).min(most)];
+        // Few short rows leave most of the machine idle otherwise.
+        if lanes == 1 {
+            threads_of_unit.push(resident.min(4 * most));
+        }
+        for all in threads_of_unit {
             let blocks: &[u32] = if shape.splits { &[256, 32, 512] } else { &[1024] };
             for block in blocks {
                 let threads = u64::from(block / lanes).clamp(1, all.max(u64::from(32 / lanes.min(32))));

@@ -265,7 +265,7 @@ impl<'t> Swizzled<'t> {
         guard: Option<Reg>,
         loads: &mut Held,
     ) -> Result<Operand, Error> {
-        let value = side.product(lowering, self.tiling.shape.ty, loads)?;
+        let value = side.product(lowering, loads)?;
         let value = or_zero(lowering, value, guard);
         Ok(value::to_storage(
             &mut lowering.b,
@@ -275,7 +275,7 @@ impl<'t> Swizzled<'t> {
     }
 }
 
-/// Slabs of values in the type of the sums, `[term][row]`, with padded lines.
+/// Slabs of values of the size of the sums' type, `[term][row]`, with padded lines.
 pub(crate) struct Padded<'t> {
     tiling: &'t Tiling<'t>,
 }
@@ -319,14 +319,13 @@ impl<'t> Padded<'t> {
 
     /// Puts a slab into shared memory.
     pub fn load(&self, lowering: &mut Lowering<'_>, term: &Linear, stage: Reg, inside: Inside) -> Result<(), Error> {
-        let ty = self.tiling.shape.ty;
-        let width = width_in_shared(ty);
         for (side, start) in self.slabs() {
+            let width = width_in_shared(side.ty);
             let pitch = i64::from(pitch(side.tile));
             let mut values: Vec<Operand> = Vec::new();
             self.tiling
                 .each_element(lowering, side, term, inside, |lowering, side, piece, lane, guard| {
-                    let value = side.product(lowering, ty, &mut InSequence)?;
+                    let value = side.product(lowering, &mut InSequence)?;
                     // A guarded read alone is already 0 beyond the end.
                     let read_alone = matches!(side.factors.as_slice(), [factor]
                     if matches!(lowering.op().expr(*factor), Expr::Read { or: None, source: Source::Input(_), .. }));

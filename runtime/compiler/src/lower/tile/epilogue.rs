@@ -68,7 +68,7 @@ impl Strip {
 pub(crate) fn strips(shape: &Products, tile: WarpTile, warps: u32, multiplicand_bytes: u32) -> Vec<Strip> {
     let mut start = 0;
     let mut strip = |sum: &Sum| {
-        let paired = [sum.left, sum.right].map(|side| are_paired(&shape.sides[side], multiplicand_bytes));
+        let paired = [0, 1].map(|operand| are_paired(&shape.sides[sum.operands[operand]], multiplicand_bytes));
         let pitch = strip_pitch(tile.columns, paired);
         let strip = Strip { start, pitch, paired };
         start += warps * strip.bytes();

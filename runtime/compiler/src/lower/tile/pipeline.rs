@@ -10,17 +10,18 @@ use crate::lower::index::Linear;
 use crate::ptx::builder::move_of;
 use crate::ptx::{Class, Compare, Guard, Opcode, Operand, Reg, Turns};
 
-/// One or two stages, filled through registers: the next slab is loaded before the multiply-adds and stored after them.
+/// One or two stages, filled through registers: the next slab is loaded before the multiply-adds and stored after them. `accumulate` is given the
+/// stage of a slab and the slab's first term among the block's.
 pub(crate) fn double_buffered(
     lowering: &mut Lowering<'_>,
     tiling: &Tiling<'_>,
     slabs: &Padded<'_>,
     stages: u32,
-    mut accumulate: impl FnMut(&mut Lowering<'_>, Reg),
+    mut accumulate: impl FnMut(&mut Lowering<'_>, Reg, &Linear) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let slab = i64::from(tiling.block.depth);
     let depth = tiling.length.as_constant();
-    let whole = depth.is_some_and(|depth| depth % slab == 0 && depth > 0);
+    let whole = tiling.has_whole_slabs();
 
     let first = Linear::constant(0);
     let base = lowering.b.shared_base();
@@ -53,7 +54,7 @@ pub(crate) fn double_buffered(
         _ => alternating(lowering, base, term, slab, slabs.stage_bytes()),
     };
     let stage = alternate(lowering, &here);
-    accumulate(lowering, stage);
+    accumulate(lowering, stage, &here)?;
     if more {
         if stages == 1 {
             lowering.b.barrier();
@@ -91,7 +92,7 @@ pub(crate) fn ring(
     let slab = i64::from(tiling.block.depth);
     let ahead = i64::from(stages) - 1;
     let depth = tiling.length.as_constant();
-    let whole = depth.is_some_and(|depth| depth % slab == 0 && depth > 0);
+    let whole = tiling.has_whole_slabs();
     let (axes, factors) = tiling.summed();
     let outside = lowering.enter(&axes, &factors);
 

@@ -1,19 +1,22 @@
-//! Products of slabs: multiply-adds into accumulators in registers, by FMA or by `mma.sync`.
+//! Arithmetic on slabs: terms are added to accumulators in registers, by FMA or by `mma.sync`.
 
 use super::arrival::{Padded, Swizzled};
 use super::block::Block;
 use super::fragment::{Matrices, group, vector};
 use super::multiplicand::Multiplicand;
-use super::products::Products;
+use super::pointwise::Pointwise;
+use super::products::{Products, Sum};
+use super::tiling::Tiling;
 use super::warp::{Warp, WarpTile};
+use crate::lower::Error;
 use crate::lower::expression::Lowering;
+use crate::lower::index::Linear;
 use crate::lower::value::{Value, class_of, fma_of, width_in_shared};
 use crate::ptx::{Few, Opcode, Operand, Reg};
 
-/// Fused multiply-adds: a tile of outputs in each thread's registers.
+/// Fused multiply-adds, or other arithmetic: a tile of outputs in each thread's registers.
 pub(crate) struct Fma<'t> {
-    shape: &'t Products,
-    block: Block,
+    tiling: &'t Tiling<'t>,
     /// Rows and columns of a thread's tile.
     pub rows: u32,
     pub columns: u32,
@@ -25,7 +28,8 @@ pub(crate) struct Fma<'t> {
 }
 
 impl<'t> Fma<'t> {
-    pub fn new(lowering: &mut Lowering<'_>, shape: &'t Products, block: Block, [rows, columns]: [u32; 2]) -> Fma<'t> {
+    pub fn new(lowering: &mut Lowering<'_>, tiling: &'t Tiling<'t>, [rows, columns]: [u32; 2]) -> Fma<'t> {
+        let Tiling { shape, block, .. } = *tiling;
         let tid = lowering.b.op(Opcode::TidX, &[]);
         let across = i64::from(block.columns / columns);
         let shift = i64::from(across.trailing_zeros());
@@ -36,8 +40,7 @@ impl<'t> Fma<'t> {
         let mut tile = || (0..rows * columns).map(|_| lowering.b.mutable(class, zero)).collect();
         Fma {
             accumulators: shape.sums.iter().map(|_| tile()).collect(),
-            shape,
-            block,
+            tiling,
             rows,
             columns,
             thread_row,
@@ -45,11 +48,19 @@ impl<'t> Fma<'t> {
         }
     }
 
-    /// Adds the products of the slabs in a stage to the accumulators.
-    pub fn accumulate(&self, lowering: &mut Lowering<'_>, slabs: &Padded<'_>, stage: Reg) {
-        let ty = self.shape.ty;
-        let width = width_in_shared(ty);
-        let bytes = width.bytes();
+    /// Adds the terms of the slabs in a stage to the accumulators. The slabs begin with that one of the block's terms.
+    ///
+    /// # Errors
+    /// As of lowering.
+    pub fn accumulate(
+        &self,
+        lowering: &mut Lowering<'_>,
+        slabs: &Padded<'_>,
+        stage: Reg,
+        first_term: &Linear,
+    ) -> Result<(), Error> {
+        let Tiling { shape, block, .. } = *self.tiling;
+        let bytes = width_in_shared(shape.ty).bytes();
         let mut own = |thread: Reg, count: u32| {
             let step = i64::from(group(count, bytes) * bytes);
             let sources = [thread.into(), step.into(), stage.into()];
@@ -57,22 +68,44 @@ impl<'t> Fma<'t> {
         };
         let left = own(self.thread_row, self.rows);
         let right = own(self.thread_column, self.columns);
-        for term in 0..self.block.depth {
+        for term in 0..block.depth {
             let fragments: Vec<Vec<Reg>> = (slabs.slabs())
-                .map(|slab| match slab.0.of_rows {
-                    true => vector(lowering, left, slab, term, self.rows, width),
-                    false => vector(lowering, right, slab, term, self.columns, width),
+                .map(|slab| {
+                    let width = width_in_shared(slab.0.ty);
+                    match slab.0.of_rows {
+                        true => vector(lowering, left, slab, term, self.rows, width),
+                        false => vector(lowering, right, slab, term, self.columns, width),
+                    }
                 })
                 .collect();
-            for (sum, accumulators) in self.shape.sums.iter().zip(&self.accumulators) {
-                let (left, right) = (&fragments[sum.left], &fragments[sum.right]);
-                for (row, &x) in left.iter().enumerate() {
-                    for (column, &y) in right.iter().enumerate() {
-                        let accumulator = accumulators[row * self.columns as usize + column];
-                        let sources = [x.into(), y.into(), accumulator.into()];
-                        lowering.b.assign(fma_of(ty), accumulator, &sources);
+            for (sum, accumulators) in shape.sums.iter().zip(&self.accumulators) {
+                match sum.body {
+                    None => self.multiply(lowering, sum, accumulators, &fragments),
+                    Some(body) => {
+                        let term = i64::from(term);
+                        let wanted = (!self.tiling.has_whole_slabs())
+                            .then(|| lowering.below(&first_term.plus_constant(term), &self.tiling.length));
+                        let work = Pointwise {
+                            tiling: self.tiling,
+                            sum,
+                            body,
+                            wanted,
+                        };
+                        work.add(lowering, term, [self.rows, self.columns], accumulators, &fragments)?;
                     }
                 }
+            }
+        }
+        Ok(())
+    }
+
+    fn multiply(&self, lowering: &mut Lowering<'_>, sum: &Sum, accumulators: &[Reg], fragments: &[Vec<Reg>]) {
+        let [left, right] = [0, 1].map(|operand| &fragments[sum.operands[operand]]);
+        for (row, &x) in left.iter().enumerate() {
+            for (column, &y) in right.iter().enumerate() {
+                let accumulator = accumulators[row * self.columns as usize + column];
+                let sources = [x.into(), y.into(), accumulator.into()];
+                lowering.b.assign(fma_of(self.tiling.shape.ty), accumulator, &sources);
             }
         }
     }
@@ -125,7 +158,7 @@ impl<'t> MmaSync<'t> {
                 .map(|layout| matrices.fragments(lowering, stage, layout, step, steps))
                 .collect();
             for (sum, accumulators) in self.shape.sums.iter().zip(&self.accumulators) {
-                let (left, right) = (&fragments[sum.left], &fragments[sum.right]);
+                let [left, right] = [0, 1].map(|operand| &fragments[sum.operands[operand]]);
                 for (row, left) in left.iter().enumerate() {
                     for column in 0..columns as usize {
                         // Matrices 0 and 1 hold the first 8 of 16 columns, matrices 2 and 3 the others.

@@ -1,10 +1,12 @@
-//! Sums of products: what an operator must be for its outputs to be computed in tiles.
+//! Sums of products, and of other pointwise work on two sides: what an operator must be for its outputs to be computed in tiles.
 
+use super::roles::Roles;
+use super::term::{Pointwise, type_in_slab};
 use crate::check::Checked;
 use crate::element::Type;
 use crate::families::analysis::conditional;
 use crate::families::family::block_counts;
-use crate::families::formula::{Formulas, Node, NodeId, Place, Symbol};
+use crate::families::formula::{Formulas, Node, NodeId, Place, RowReduction, Symbol};
 use crate::ir::{AxisId, BinaryOp, Expr, ExprId, InputId, Literal, Op, ReduceOp, SizeId, Source, UnaryOp};
 use crate::problem::Problem;
 use crate::size::Specialisation;
@@ -12,7 +14,7 @@ use crate::target::Machine;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// An operator as sums of products over the same terms: `out[batch, rows, columns] = f(Σ left · right, Σ left · right, …)`.
+/// An operator as sums over the same terms: `out[batch, rows, columns] = f(Σ left · right, Σ g(left, right), …)`.
 ///
 /// Dimensions of the outputs, which all have the same, are named by their positions.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,9 +50,12 @@ pub(crate) struct Products {
 pub(crate) struct Sum {
     /// Where it stands in the operator.
     pub exprs: Vec<ExprId>,
-    /// The operands, by their numbers among [`Products::sides`].
-    pub left: usize,
-    pub right: usize,
+    /// The operands, by their numbers among [`Products::sides`]. A product has two: left, right.
+    pub operands: Vec<usize>,
+    /// The term, pointwise work on the operands; none if it is their product.
+    pub body: Option<ExprId>,
+    /// Instructions that add a term: 1 of a product.
+    pub instructions: u32,
 }
 
 /// An operand of a sum.
@@ -58,6 +63,8 @@ pub(crate) struct Sum {
 pub(crate) struct Side {
     /// Its factors.
     pub factors: Vec<ExprId>,
+    /// The type of its elements where slabs hold values: that of the sums, unless a term is no product.
+    pub ty: Type,
     /// `true` if it has the rows, rather than the columns.
     pub of_rows: bool,
     /// `true` if its memory is contiguous along the sum's fastest axis, rather than along its own.
@@ -161,10 +168,17 @@ impl Side {
 impl Products {
     /// Bytes of an element as it is computed with.
     pub(crate) fn element_bytes(&self) -> u32 {
-        match self.ty {
-            Type::F64 | Type::I64 => 8,
-            _ => 4,
-        }
+        computed_bytes(self.ty)
+    }
+
+    /// `true` if every term is a product.
+    pub(crate) fn are_products(&self) -> bool {
+        self.sums.iter().all(|sum| sum.body.is_none())
+    }
+
+    /// Instructions that add a term to each of the sums of an output.
+    pub(crate) fn instructions(&self) -> u32 {
+        self.sums.iter().map(|sum| sum.instructions).sum()
     }
 
     /// The positions of a side's own dimensions.
@@ -280,6 +294,14 @@ impl Products {
     }
 }
 
+/// Bytes of a value of a type in registers.
+const fn computed_bytes(ty: Type) -> u32 {
+    match ty {
+        Type::F64 | Type::I64 => 8,
+        _ => 4,
+    }
+}
+
 /// The product of sizes, where all are compiled in.
 fn volume_of(specialisation: &Specialisation, mut sizes: impl Iterator<Item = SizeId>) -> Option<u64> {
     sizes.try_fold(1u64, |volume, size| {
@@ -287,7 +309,7 @@ fn volume_of(specialisation: &Specialisation, mut sizes: impl Iterator<Item = Si
     })
 }
 
-/// The sums of products of the problem's operator. None if it consists of anything but those and pointwise work on them.
+/// The sums of the problem's operator. None if it consists of anything but those and pointwise work on them.
 pub(crate) fn products(problem: &Problem<'_>) -> Arc<Option<Products>> {
     problem.shape(|problem| find(problem.checked))
 }
@@ -359,19 +381,19 @@ fn find(checked: &Checked) -> Option<Products> {
     let mut terms = terms;
     if let Some(fastest) = fastest {
         terms[fastest..].rotate_left(1);
-        search.depth[fastest..].rotate_left(1);
+        search.roles.depth[fastest..].rotate_left(1);
     }
     Some(Products {
         sums,
         sides,
         ty: operands.ty,
         dims: dims.clone(),
-        axes: search.axes,
+        axes: search.roles.outputs,
         batch: positions.batch,
         rows: positions.rows,
         columns: positions.columns,
         terms,
-        depth: search.depth,
+        depth: search.roles.depth,
         compared,
     })
 }
@@ -411,12 +433,18 @@ impl Positions {
 
 struct Search<'a> {
     formulas: &'a Formulas<'a>,
-    axes: Vec<Vec<AxisId>>,
-    depth: Vec<Vec<AxisId>>,
-    /// `true` if it has the rows, and its factors.
-    sides: Vec<(bool, Vec<Place>)>,
-    /// Where it stands, and its sides.
-    sums: Vec<(Vec<ExprId>, usize, usize)>,
+    roles: Roles,
+    sides: Vec<FoundSide>,
+    /// The operands are numbers among `sides`.
+    sums: Vec<Sum>,
+}
+
+/// A side that was found.
+#[derive(Clone, PartialEq)]
+struct FoundSide {
+    of_rows: bool,
+    ty: Type,
+    factors: Vec<ExprId>,
 }
 
 impl<'a> Search<'a> {
@@ -424,56 +452,103 @@ impl<'a> Search<'a> {
     fn new(op: &Op, formulas: &'a Formulas<'a>, rank: usize, terms: usize) -> Option<Search<'a>> {
         let mut search = Search {
             formulas,
-            axes: vec![Vec::new(); rank],
-            depth: vec![Vec::new(); terms],
+            roles: Roles::new(rank, terms),
             sides: Vec::new(),
             sums: Vec::new(),
         };
         for output in &op.outputs {
             for (position, &axis) in output.axes.iter().enumerate() {
-                search.stands_for(axis, Symbol::Output(position))?;
+                search.roles.stands_for(axis, Symbol::Output(position))?;
             }
         }
         Some(search)
     }
 
-    /// Notes all reductions as sums of products over these terms. None if one of them is anything else, or if their operands depend on
-    /// different output positions.
+    /// Notes all reductions as sums over these terms. None if one of them is anything else, or if their operands depend on different output
+    /// positions.
     fn all_sums(&mut self, terms: &[SizeId], rank: usize) -> Option<Operands> {
         let formulas = self.formulas;
+        // The last dimension is one of the columns.
+        let last = 1 << rank.checked_sub(1)?;
         let mut common: Option<Operands> = None;
         for reduction in &formulas.reductions {
-            let ty = formulas.ty(reduction.node);
             // A sum of index values is none of tensors.
             if reduction.op != ReduceOp::Sum || formulas.is_index(reduction.node) || reduction.extents != terms {
                 return None;
             }
             let mut factors = Vec::new();
-            flatten(formulas, reduction.body, ty, &mut factors);
-            // The last dimension is one of the columns.
-            let (left, right) = self.halves(&factors, 1 << rank.checked_sub(1)?)?;
-            let outputs = |factors: &[NodeId]| {
-                let sets = factors.iter().map(|&factor| formulas.facts(factor).outputs);
-                sets.fold(0, |all, set| all | set)
-            };
-            let own = Operands {
-                ty,
-                left: outputs(&left),
-                right: outputs(&right),
+            flatten(formulas, reduction.body, formulas.ty(reduction.node), &mut factors);
+            let own = match self.halves(&factors, last) {
+                Some(halves) => self.product(reduction, halves)?,
+                None => self.pointwise(reduction, last)?,
             };
             if *common.get_or_insert(own) != own {
                 return None;
             }
-            let exprs = self.places(reduction.node)?;
-            let (left, right) = (self.side(true, left)?, self.side(false, right)?);
-            self.sums.push((exprs, left, right));
         }
         common
     }
 
+    /// Notes a sum of products of these halves.
+    fn product(&mut self, reduction: &RowReduction, [left, right]: [Vec<NodeId>; 2]) -> Option<Operands> {
+        let formulas = self.formulas;
+        let ty = formulas.ty(reduction.node);
+        let outputs = |factors: &[NodeId]| {
+            let sets = factors.iter().map(|&factor| formulas.facts(factor).outputs);
+            sets.fold(0, |all, set| all | set)
+        };
+        let own = Operands {
+            ty,
+            left: outputs(&left),
+            right: outputs(&right),
+        };
+        let exprs = self.places(reduction.node)?;
+        let left = self.factors(left)?;
+        let left = self.side(true, ty, left);
+        let right = self.factors(right)?;
+        let right = self.side(false, ty, right);
+        self.sums.push(Sum {
+            exprs,
+            operands: vec![left, right],
+            body: None,
+            instructions: 1,
+        });
+        Some(own)
+    }
+
+    /// Notes a sum of other pointwise work on two sides.
+    fn pointwise(&mut self, reduction: &RowReduction, last: u64) -> Option<Operands> {
+        let checked = self.formulas.checked;
+        let ty = self.formulas.ty(reduction.node);
+        let exprs = self.places(reduction.node)?;
+        let Expr::Reduce { axes, body, .. } = checked.op().expr(*exprs.first()?) else {
+            return None;
+        };
+        for (position, &axis) in axes.iter().enumerate() {
+            self.roles.stands_for(axis, Symbol::Lane(position))?;
+        }
+        let term = Pointwise::of(checked, &mut self.roles, *body, last)?;
+        let operands = term.operands.iter().map(|&(of_rows, operand)| {
+            let ty = type_in_slab(checked, operand, computed_bytes(ty))?;
+            Some(self.side(of_rows, ty, vec![operand]))
+        });
+        let operands = operands.collect::<Option<_>>()?;
+        self.sums.push(Sum {
+            exprs,
+            operands,
+            body: Some(*body),
+            instructions: term.instructions,
+        });
+        Some(Operands {
+            ty,
+            left: term.rows,
+            right: term.columns,
+        })
+    }
+
     /// The expressions of all sums.
     fn exprs(&self) -> impl Iterator<Item = ExprId> {
-        self.sums.iter().flat_map(|(exprs, ..)| exprs.iter().copied())
+        self.sums.iter().flat_map(|sum| sum.exprs.iter().copied())
     }
 
     /// `true` if every reduction of the operator is one of the sums. Any other would be computed for every output by itself.
@@ -483,47 +558,48 @@ impl<'a> Search<'a> {
         reductions.all(|(position, _)| self.exprs().any(|expr| expr.index() == position))
     }
 
-    /// `true` if only a condition keeps a read in some sum in range.
+    /// `true` if only a condition keeps a read in some sum in range. Operands of pointwise work are computed whatever conditions it has.
     fn is_compared(&self, checked: &Checked) -> bool {
         let conditional = conditional(checked);
+        let pointwise = self.sums.iter().filter(|sum| sum.body.is_some());
+        let operands = pointwise.flat_map(|sum| sum.operands.iter().flat_map(|&side| &self.sides[side].factors));
         self.exprs()
-            .any(|sum| conditional[sum.index()] && !checked.unconditional(sum))
+            .chain(operands.copied())
+            .any(|expr| conditional[expr.index()] && !checked.unconditional(expr))
     }
 
     /// The position among the terms along which most sides are contiguous; of equals the last.
     fn fastest_term(&self, positions: &Positions) -> Option<usize> {
         let contiguous = |term: usize| {
-            let sides = self.sides.iter().filter(|(of_rows, factors)| {
-                let factors: Vec<ExprId> = factors.iter().map(|place| place.expr).collect();
-                let layout = self.layout(&factors, positions.own(*of_rows), Some(term));
+            let sides = self.sides.iter().filter(|side| {
+                let layout = self.layout(&side.factors, positions.own(side.of_rows), Some(term));
                 layout.along_depth && layout.contiguous
             });
             sides.count()
         };
-        (0..self.depth.len()).max_by_key(|&term| contiguous(term))
+        (0..self.roles.depth.len()).max_by_key(|&term| contiguous(term))
     }
 
     /// The sums and their sides, those with the rows first.
     fn ordered(&self, checked: &Checked, positions: &Positions, fastest: Option<usize>) -> (Vec<Sum>, Vec<Side>) {
-        let of_rows = self.sides.iter().filter(|(of_rows, _)| *of_rows).count();
+        let of_rows = self.sides.iter().filter(|side| side.of_rows).count();
         let number = |side: usize| {
-            let (kind, _) = self.sides[side];
-            let before = self.sides[..side].iter().filter(|(other, _)| *other == kind).count();
+            let kind = self.sides[side].of_rows;
+            let before = self.sides[..side].iter().filter(|other| other.of_rows == kind).count();
             if kind { before } else { of_rows + before }
         };
-        let sums = self.sums.iter().map(|(exprs, left, right)| Sum {
-            exprs: exprs.clone(),
-            left: number(*left),
-            right: number(*right),
+        let sums = self.sums.iter().map(|sum| Sum {
+            operands: sum.operands.iter().map(|&side| number(side)).collect(),
+            ..sum.clone()
         });
         let mut sides = Vec::with_capacity(self.sides.len());
         for kind in [true, false] {
-            for (_, factors) in self.sides.iter().filter(|(of_rows, _)| *of_rows == kind) {
-                let factors: Vec<ExprId> = factors.iter().map(|place| place.expr).collect();
-                let layout = self.layout(&factors, positions.own(kind), fastest);
+            for side in self.sides.iter().filter(|side| side.of_rows == kind) {
+                let layout = self.layout(&side.factors, positions.own(kind), fastest);
                 sides.push(Side {
-                    reads: reads(checked, &factors).max(1),
-                    factors,
+                    reads: reads(checked, &side.factors).max(1),
+                    factors: side.factors.clone(),
+                    ty: side.ty,
                     of_rows: kind,
                     along_depth: layout.along_depth,
                     contiguous: layout.contiguous,
@@ -535,57 +611,41 @@ impl<'a> Search<'a> {
         (sums.collect(), sides)
     }
 
-    /// Takes note of what an axis stands for: always the same.
-    fn stands_for(&mut self, axis: AxisId, symbol: Symbol) -> Option<()> {
-        match self.symbol(axis) {
-            Some(known) => (known == symbol).then_some(()),
-            None => {
-                match symbol {
-                    Symbol::Output(position) => self.axes.get_mut(position)?.push(axis),
-                    Symbol::Lane(position) => self.depth.get_mut(position)?.push(axis),
-                    Symbol::Inner(_) => return None,
-                }
-                Some(())
-            }
-        }
-    }
-
-    fn symbol(&self, axis: AxisId) -> Option<Symbol> {
-        let among = |all: &[Vec<AxisId>]| all.iter().position(|axes| axes.contains(&axis));
-        let output = among(&self.axes).map(Symbol::Output);
-        output.or_else(|| among(&self.depth).map(Symbol::Lane))
-    }
-
     /// All places of a node.
     fn places(&mut self, node: NodeId) -> Option<Vec<ExprId>> {
         let places = self.formulas.places(node);
         for &(axis, symbol) in places.iter().flat_map(|place| &place.axes) {
-            self.stands_for(axis, symbol)?;
+            self.roles.stands_for(axis, symbol)?;
         }
         Some(places.iter().map(|place| place.expr).collect())
     }
 
-    /// The number of a side with these factors.
-    fn side(&mut self, of_rows: bool, factors: Vec<NodeId>) -> Option<usize> {
-        let mut places = Vec::with_capacity(factors.len());
+    /// Where factors stand.
+    fn factors(&mut self, factors: Vec<NodeId>) -> Option<Vec<ExprId>> {
+        let mut exprs = Vec::with_capacity(factors.len());
         for factor in factors {
-            let place = self.formulas.places(factor).first()?.clone();
+            let place: &Place = self.formulas.places(factor).first()?;
             for &(axis, symbol) in &place.axes {
-                self.stands_for(axis, symbol)?;
+                self.roles.stands_for(axis, symbol)?;
             }
-            places.push(place);
+            exprs.push(place.expr);
         }
-        let side = (of_rows, places);
+        Some(exprs)
+    }
+
+    /// The number of a side with these factors.
+    fn side(&mut self, of_rows: bool, ty: Type, factors: Vec<ExprId>) -> usize {
+        let side = FoundSide { of_rows, ty, factors };
         let known = self.sides.iter().position(|other| *other == side);
-        Some(known.unwrap_or_else(|| {
+        known.unwrap_or_else(|| {
             self.sides.push(side);
             self.sides.len() - 1
-        }))
+        })
     }
 
     /// Divides factors among rows and columns. Columns' are those with the last dimension; rows' what has dimensions that those
     /// have not, and what has none beside; a factor of dimensions of the columns alone is one of theirs.
-    fn halves(&self, factors: &[NodeId], last: u64) -> Option<(Vec<NodeId>, Vec<NodeId>)> {
+    fn halves(&self, factors: &[NodeId], last: u64) -> Option<[Vec<NodeId>; 2]> {
         let of = |factor: NodeId| self.formulas.facts(factor).outputs;
         let all = |among: &mut dyn Iterator<Item = NodeId>| among.fold(0, |all, factor| all | of(factor));
         let in_columns = all(&mut factors.iter().copied().filter(|&factor| of(factor) & last != 0));
@@ -596,7 +656,8 @@ impl<'a> Search<'a> {
         if in_columns == 0 || in_rows == 0 || in_rows & last != 0 || sums {
             return None;
         }
-        Some(factors.iter().copied().partition(|&factor| of(factor) & !in_rows == 0))
+        let (left, right) = factors.iter().copied().partition(|&factor| of(factor) & !in_rows == 0);
+        Some([left, right])
     }
 
     /// The layout of the first tensor that is read, if that term is the sum's fastest.
@@ -613,7 +674,7 @@ impl<'a> Search<'a> {
                 && let Some(&last) = index.last()
             {
                 let axes = checked.axes(last);
-                let symbols = || axes.iter().filter_map(|axis| Some((axis, self.symbol(axis)?)));
+                let symbols = || axes.iter().filter_map(|axis| Some((axis, self.roles.symbol(axis)?)));
                 let of_own = symbols().any(|(_, symbol)| matches!(symbol, Symbol::Output(at) if own.contains(&at)));
                 let along_depth = !of_own && symbols().any(|(_, symbol)| matches!(symbol, Symbol::Lane(_)));
                 let fastest = match along_depth {

@@ -14,6 +14,8 @@ use crate::ptx::{Opcode, Reg};
 /// One side's part of the block: how it is loaded.
 pub(crate) struct Slab {
     pub factors: Vec<ExprId>,
+    /// The type of their product.
+    pub ty: Type,
     pub of_rows: bool,
     pub tile: u32,
     pub along_depth: bool,
@@ -81,11 +83,11 @@ impl Slab {
         (0..turns).map(piece).collect()
     }
 
-    /// The product of the factors where their axes are bound as they are, in the type of the sum.
-    pub fn product(&self, lowering: &mut Lowering<'_>, ty: Type, family: &mut dyn Reduce) -> Result<Value, Error> {
+    /// The product of the factors where their axes are bound as they are.
+    pub fn product(&self, lowering: &mut Lowering<'_>, family: &mut dyn Reduce) -> Result<Value, Error> {
         let mut product: Option<Value> = None;
         for &factor in &self.factors {
-            let value = lowering.value_as(factor, ty, family)?;
+            let value = lowering.value_as(factor, self.ty, family)?;
             product = Some(match product {
                 None => value,
                 Some(product) => binary(&mut lowering.b, BinaryOp::Mul, product, value),

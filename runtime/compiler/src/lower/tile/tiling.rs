@@ -71,6 +71,7 @@ impl<'a> Tiling<'a> {
         };
         let slab = |(side, tile): (&Side, u32)| Slab {
             factors: side.factors.clone(),
+            ty: side.ty,
             of_rows: side.of_rows,
             tile,
             along_depth: side.along_depth,
@@ -94,6 +95,13 @@ impl<'a> Tiling<'a> {
             depth,
             depth_extents,
         }
+    }
+
+    /// `true` if the block's terms certainly fill whole slabs.
+    pub fn has_whole_slabs(&self) -> bool {
+        let slab = i64::from(self.block.depth);
+        let length = self.length.as_constant();
+        length.is_some_and(|length| length % slab == 0 && length > 0)
     }
 
     /// The rows or columns that a slab belongs to.
