@@ -81,7 +81,7 @@ fn check(
     // mask bounds differ in length.
     let outputs = checked.op().outputs.iter();
     let elements = outputs.map(|output| output.dims.iter().map(|size| sizes[size.index()]).product::<u64>());
-    let for_each = features.counts.thread_instructions.total().likely / elements.max().unwrap_or(0) as f64;
+    let for_each = features.counts.thread_instructions.total().likely / elements.min().unwrap_or(0) as f64;
     if matches!(point.family(), "plain" | "row") && for_each > 3000.0 {
         return (0, 0);
     }

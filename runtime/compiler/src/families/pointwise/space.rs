@@ -175,6 +175,7 @@ impl Shape {
         point.vector <= sides.divisible
             && point.vector * sides.widest <= 16
             && point.unroll * square <= 64
+            && (sides.fastest.len() == 1 || point.threads * point.unroll <= MOST_SQUARES)
             && long(point.tile)
             && long(across)
             && point.tile * across == elements
@@ -216,6 +217,9 @@ pub(crate) fn together(checked: &Checked, point: &Pointwise) -> bool {
     let calls = calls(checked) * point.unroll * point.vector;
     point.unroll > 1 && calls <= 16 && registers(checked, point) <= (65536 / point.threads).min(255)
 }
+
+/// The most squares of a block if their rows have several coordinates each, which registers hold.
+const MOST_SQUARES: u32 = 2048;
 
 /// Shared memory of a tile, at most: any block has as much, and several fit on a multiprocessor.
 const TILE_BYTES: u32 = 48 * 1024;
