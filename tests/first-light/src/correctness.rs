@@ -37,6 +37,9 @@ const LEAST: (usize, usize) = (12, 20);
 /// Kernels of each family that a virtual GPU runs.
 const TINY: usize = 14;
 
+/// Rounds through the operators for one kernel: few random sizes suit the families that accept few.
+const ROUNDS: usize = 8;
+
 /// Sizes that fill a GPU, of which a virtual one has no time for.
 const LARGE: [u64; 14] = [1, 3, 16, 40, 64, 100, 128, 130, 255, 256, 384, 512, 1000, 1024];
 /// Elements of outputs and inputs at these sizes, at most.
@@ -87,7 +90,7 @@ impl Kernels {
             .fold(number as u64, |seed, byte| seed * 31 + u64::from(byte));
         let mut random = StdRng::seed_from_u64(seed);
         let mut order = self.operators.iter().cycle().skip(number * 7 % self.operators.len());
-        order.by_ref().take(self.operators.len()).find_map(|(name, checked)| {
+        order.by_ref().take(ROUNDS * self.operators.len()).find_map(|(name, checked)| {
             let sizes = match self.tiny || random.random() {
                 true => random_sizes(checked, &mut random),
                 false => random_sizes_of(checked, &LARGE, MOST_ELEMENTS, &mut random),

@@ -206,7 +206,7 @@ fn all_steps_pass() {
     ended.ends("machine", "ok", "Virtual H100");
     ended.ends("interface", "ok", "scenarios");
     ended.ends("split_k", "ok", "all results the same");
-    ended.ends("correctness", "ok", "kernels of 8 families");
+    ended.ends("correctness", "ok", "kernels of 9 families");
     ended.ends("sanitizer", "skipped", "compute-sanitizer is not installed");
     ended.ends("overhead", "ok", "into ");
     ended.ends("peers", "ok", "PyTorch skipped: python3 is not installed");
@@ -221,8 +221,8 @@ fn all_steps_pass() {
     // The least numbers of families, kernels of each and operators; each step's last line is the table's.
     let families = ended.results("correctness");
     let families: Vec<&Value> = families.iter().filter(|line| line["family"].is_string()).collect();
-    // Eight families, and what calls choose.
-    assert_eq!(families.len(), 9);
+    // Nine families, and what calls choose.
+    assert_eq!(families.len(), 10);
     assert!(
         families
             .iter()
@@ -277,7 +277,7 @@ fn short_is_the_machine_and_a_sample() {
     let ended = carried.run(&gpu(), 400, &["--short"]);
     assert_eq!(ended.code, Some(0), "{}", ended.text);
     ended.ends("machine", "ok", "Virtual H100");
-    ended.ends("correctness", "ok", "kernels of 8 families");
+    ended.ends("correctness", "ok", "kernels of 9 families");
     assert!(
         ended
             .results("machine")
@@ -455,13 +455,13 @@ fn what_other_tools_say_is_understood() {
     // It runs the kernels, of which none is wrong.
     let run = "while [[ $1 != */first-light ]]; do shift; done\n\"$@\"\n";
     let ended = sanitizer(&carried, &format!("{run}echo '========= ERROR SUMMARY: 0 errors'\n"));
-    ended.ends("sanitizer", "ok", "memcheck: 18 kernels, 0 errors");
+    ended.ends("sanitizer", "ok", "memcheck: 20 kernels, 0 errors");
     let ended = sanitizer(
         &carried,
         &format!("{run}echo '========= ERROR SUMMARY: 3 errors'\nexit 86\n"),
     );
     assert_eq!(ended.code, Some(1), "{}", ended.text);
-    ended.ends("sanitizer", "failed", "memcheck: 3 errors after 18 kernels");
+    ended.ends("sanitizer", "failed", "memcheck: 3 errors after 20 kernels");
 
     let python = |text: &str| {
         carried.program("path/python3", &format!("#!/bin/bash\n{text}"));
