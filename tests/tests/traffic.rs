@@ -2,10 +2,10 @@
 
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::problem::Problem;
-use energy_kernel_compiler::schedule::{Keep, Pass, Pointwise, Row, Schedule};
+use energy_kernel_compiler::schedule::{Keep, Pass, Pointwise, Program, Row, Schedule};
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Machine, Target};
-use energy_kernel_compiler::{lower, schedule};
+use energy_kernel_compiler::{lower, schedule, stages};
 use energy_kernel_emulator::Counts;
 use energy_kernel_tests::{Input, first_wrong, operators, random_inputs, run};
 use rand::SeedableRng;
@@ -32,26 +32,16 @@ impl Case<'_> {
         }
     }
 
-    /// The counts of a schedule, whose result must be right.
-    fn counts(&self, point: Schedule) -> Counts {
+    /// The counts of a program, whose result must be right.
+    fn counts(&self, program: impl Into<Program>) -> Counts {
+        let (name, program) = (self.name, program.into());
         let specialisation = Specialisation::exact(&self.sizes);
-        let name = self.name;
-        assert!(
-            schedule::legal(
-                &Problem::new(self.checked, &specialisation, Machine::like(Target::Sm80)),
-                &point
-            ),
-            "{name}: {point}"
-        );
-        let kernel = lower::lower(
-            &Problem::new(self.checked, &specialisation, Machine::like(Target::Sm80)),
-            point,
-        )
-        .expect("legal");
+        let problem = Problem::new(self.checked, &specialisation, Machine::like(Target::Sm80));
+        let kernel = lower::lower(&problem, program.clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
         let run = run(self.checked, &kernel, &self.sizes, &self.inputs)
-            .unwrap_or_else(|wrong| panic!("{name}: {point}: {wrong}"));
+            .unwrap_or_else(|wrong| panic!("{name}: {program}: {wrong}"));
         let wrong = first_wrong(self.checked, &self.sizes, &self.inputs, &run.outputs);
-        assert_eq!(wrong, None, "{name}: {point}");
+        assert_eq!(wrong, None, "{name}: {program}");
         run.counts
     }
 
@@ -238,5 +228,30 @@ fn elementwise_moves_what_it_must() {
                 );
             }
         }
+    }
+}
+
+/// What a program stores is written by one stage and read by the next, once each. Nothing else moves more often than in one stage.
+#[test]
+fn stored_values_are_written_and_read_once() {
+    let all = operators(include_str!("stages/operators.rs"));
+    let (name, checked) = all
+        .iter()
+        .find(|(name, _)| name == "two_layers_f16")
+        .expect("an operator");
+    // M, K, J, N.
+    let case = Case::new(name, checked, &[64, 128, 192, 64], &mut StdRng::seed_from_u64(9));
+    let stored = 2 * 64 * 192;
+    let reads: u64 = case.inputs.iter().map(|input| input.bytes.len() as u64).sum();
+    for schedule in [
+        "mma block=32x64x32 warp=16x32 slice_k=1 stages=3 group=1 blocks=0 split_k=1",
+        "mma block=64x64x64 warp=32x32 slice_k=1 stages=2 group=8 blocks=0 split_k=1",
+    ] {
+        let counts = case.counts(Program {
+            stored: stages::values(checked).iter().map(stages::Value::number).collect(),
+            stages: vec![schedule.parse().expect("a schedule"); 2],
+        });
+        assert_eq!(counts.dram_read_bytes, reads + stored, "{schedule}");
+        assert_eq!(counts.dram_write_bytes, case.output_bytes() + stored, "{schedule}");
     }
 }

@@ -13,6 +13,9 @@ use energy_kernel_tests::{Input, first_wrong, operators, random_inputs, run};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+/// The last steps of a pipeline commit groups without copies. The wait for them may be lost.
+const EMPTY: &str = "cp.async.wait_group 0;";
+
 /// A kernel at compiled-in sizes, and inputs.
 struct Case {
     name: &'static str,
@@ -67,8 +70,6 @@ impl Case {
 fn cases() -> [Case; 4] {
     let mma = "mma block=32x32x32 warp=16x16 slice_k=1 stages=3 group=1 blocks=0 split_k=1";
     let contract = "contract block=32x32x16 thread=2x4 stages=2 blocks=0 split_k=1";
-    // The last steps of the pipeline commit groups without copies.
-    const EMPTY: &str = "cp.async.wait_group 0;";
     [
         // T, H, S, G: three tiles of keys for the last rows.
         Case::new(
