@@ -90,32 +90,35 @@ impl Kernels {
             .fold(number as u64, |seed, byte| seed * 31 + u64::from(byte));
         let mut random = StdRng::seed_from_u64(seed);
         let mut order = self.operators.iter().cycle().skip(number * 7 % self.operators.len());
-        order.by_ref().take(ROUNDS * self.operators.len()).find_map(|(name, checked)| {
-            let sizes = match self.tiny || random.random() {
-                true => random_sizes(checked, &mut random),
-                false => random_sizes_of(checked, &LARGE, MOST_ELEMENTS, &mut random),
-            };
-            let specialisation = match random.random() {
-                true => Specialisation::exact(&sizes),
-                false => Specialisation::like(&sizes),
-            };
-            let schedule = match family {
-                CHOSEN => None,
-                _ => {
-                    let mut space = schedule::space(&Problem::new(checked, &specialisation, self.gpu.machine()));
-                    space.retain(|point| point.family() == family);
-                    Some(*space.choose(&mut random)?)
-                }
-            };
-            Some(Case {
-                name,
-                checked,
-                sizes,
-                specialisation,
-                schedule,
-                seed,
+        order
+            .by_ref()
+            .take(ROUNDS * self.operators.len())
+            .find_map(|(name, checked)| {
+                let sizes = match self.tiny || random.random() {
+                    true => random_sizes(checked, &mut random),
+                    false => random_sizes_of(checked, &LARGE, MOST_ELEMENTS, &mut random),
+                };
+                let specialisation = match random.random() {
+                    true => Specialisation::exact(&sizes),
+                    false => Specialisation::like(&sizes),
+                };
+                let schedule = match family {
+                    CHOSEN => None,
+                    _ => {
+                        let mut space = schedule::space(&Problem::new(checked, &specialisation, self.gpu.machine()));
+                        space.retain(|point| point.family() == family);
+                        Some(*space.choose(&mut random)?)
+                    }
+                };
+                Some(Case {
+                    name,
+                    checked,
+                    sizes,
+                    specialisation,
+                    schedule,
+                    seed,
+                })
             })
-        })
     }
 
     fn check(&self, case: Case<'_>) -> std::result::Result<Value, Trouble> {
