@@ -12,6 +12,7 @@ pub mod vectors;
 
 use energy_kernel_compiler::bind::Values;
 use energy_kernel_compiler::check::Checked;
+use energy_kernel_compiler::features;
 use energy_kernel_compiler::ir::SizeId;
 use energy_kernel_compiler::kernel::{Kernel, MOST_WORKSPACE};
 use energy_kernel_compiler::lang;
@@ -170,6 +171,18 @@ pub fn cases(operators: &[(String, Checked)], machine: Machine) -> Vec<Case<'_>>
         }
     }
     cases
+}
+
+/// Thread instructions that the emulator runs in seconds.
+const MOST_INSTRUCTIONS: f64 = 5e8;
+
+impl Case<'_> {
+    /// `true` if the emulator runs it in seconds. A kernel that computes a deep intermediate tensor anew for every use may take hours.
+    pub fn is_short(&self, machine: Machine) -> bool {
+        let problem = Problem::new(self.checked, &self.specialisation, machine);
+        let features = features::of(&problem, &self.schedule, &self.sizes);
+        features.is_ok_and(|features| features.counts.thread_instructions.total().low as f64 <= MOST_INSTRUCTIONS)
+    }
 }
 
 impl std::fmt::Display for Case<'_> {

@@ -11,12 +11,15 @@ use rayon::prelude::*;
 #[test]
 fn results_are_within_the_bound() {
     let operators = operators(energy_kernel_tests::OPERATORS);
-    let cases = cases(&operators, Machine::like(Target::Sm80));
-    let failure = |(number, case): (usize, &Case)| {
+    let machine = Machine::like(Target::Sm80);
+    let all = cases(&operators, machine);
+    let cases: Vec<&Case> = all.iter().filter(|case| case.is_short(machine)).collect();
+    assert!(5 * cases.len() >= 4 * all.len(), "{} of {}", cases.len(), all.len());
+    let failure = |(number, case): (usize, &&Case)| {
         let mut random = StdRng::seed_from_u64(number as u64);
         let inputs = random_inputs(case.checked, &case.sizes, &mut random);
         let kernel = lower::lower(
-            &Problem::new(case.checked, &case.specialisation, Machine::like(Target::Sm80)),
+            &Problem::new(case.checked, &case.specialisation, machine),
             case.schedule,
         )
         .unwrap_or_else(|error| panic!("{case}: {error}"));
