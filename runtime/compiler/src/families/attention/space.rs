@@ -15,7 +15,7 @@ use bincode::{Decode, Encode};
 use std::cmp::Reverse;
 
 /// A block computes `rows` rows of the output: each of `warps` warps 16 or 32 of them, `keys` keys at a time. `split_k` blocks share the keys of a tile of
-/// rows. Where heads are wide, several warps share their rows ([`Heads::slices`]).
+/// rows. Where heads are wide, several warps share their rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub struct Attention {
     /// Rows of the block's tile.
