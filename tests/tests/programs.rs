@@ -1,6 +1,7 @@
 //! Random well-typed programs of the language match the reference on the emulator, with any schedule and any set of stored values.
 
 use energy_kernel_compiler::check::Checked;
+use energy_kernel_compiler::kernel::Kernel;
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule::{Program, Schedule};
 use energy_kernel_compiler::size::Specialisation;
@@ -45,6 +46,20 @@ fn staged(problem: &Problem<'_>, sizes: &[u64], seed: u64) -> Vec<Program> {
         Program { stored, stages }
     });
     programs.collect()
+}
+
+fn inputs_of(checked: &Checked, sizes: &[u64], seed: u64) -> Vec<Input> {
+    let inputs = inputs(checked, sizes, seed).into_iter();
+    inputs.map(|(_, bytes)| Input { bytes }).collect()
+}
+
+/// A program's kernel, and what is wrong with its results.
+fn result(problem: &Problem<'_>, program: &Program, sizes: &[u64], inputs: &[Input]) -> (Kernel, Option<String>) {
+    let kernel = lower::lower(problem, program).expect("the program is legal");
+    let wrong = run(problem.checked, &kernel, sizes, inputs)
+        .map(|run| first_wrong(problem.checked, sizes, inputs, &run.outputs))
+        .unwrap_or_else(Some);
+    (kernel, wrong)
 }
 
 /// Reads out of range in code that never runs at these sizes must not move to code that does.
@@ -105,20 +120,14 @@ fn what_never_happens_is_not_read() {
         let checked = &operator.variants[0].checked;
         let sizes = checked.bind(&sizes.iter().copied().collect()).expect("all sizes");
         assert_eq!(checked.verify(&sizes), Ok(()), "{source}");
-        let inputs: Vec<Input> = inputs(checked, &sizes, 1)
-            .into_iter()
-            .map(|(_, bytes)| Input { bytes })
-            .collect();
+        let inputs = inputs_of(checked, &sizes, 1);
         for specialisation in specialisations(checked, &sizes) {
             let problem = Problem::new(checked, &specialisation, Machine::like(Target::Sm80));
             let space = schedule::space(&problem);
             let lone = space.iter().step_by(7).map(Program::from);
             let several = (0..3).flat_map(|seed| staged(&problem, &sizes, seed << 4 | seed));
             for program in lone.chain(several) {
-                let kernel = lower::lower(&problem, &program).expect("the program is legal");
-                let wrong = run(checked, &kernel, &sizes, &inputs)
-                    .map(|run| first_wrong(checked, &sizes, &inputs, &run.outputs))
-                    .unwrap_or_else(Some);
+                let (kernel, wrong) = result(&problem, &program, &sizes, &inputs);
                 assert_eq!(wrong, None, "{source}\n{program}\n{}", kernel.ptx);
             }
         }
@@ -144,17 +153,11 @@ fn reductions_in_loops_do_not_see_their_conditions() {
     let operator = lang::parse(Default::default(), source.parse().expect("tokens")).expect("an operator");
     let checked = &operator.variants[0].checked;
     let sizes = checked.bind(&[("A", 7)].into_iter().collect()).expect("all sizes");
-    let inputs: Vec<Input> = inputs(checked, &sizes, 1)
-        .into_iter()
-        .map(|(_, bytes)| Input { bytes })
-        .collect();
+    let inputs = inputs_of(checked, &sizes, 1);
     for specialisation in specialisations(checked, &sizes) {
         let problem = Problem::new(checked, &specialisation, Machine::like(Target::Sm80));
         for schedule in schedule::space(&problem) {
-            let kernel = lower::lower(&problem, schedule).expect("the schedule is legal");
-            let wrong = run(checked, &kernel, &sizes, &inputs)
-                .map(|run| first_wrong(checked, &sizes, &inputs, &run.outputs))
-                .unwrap_or_else(Some);
+            let (kernel, wrong) = result(&problem, &schedule.into(), &sizes, &inputs);
             assert_eq!(wrong, None, "{schedule}\n{}", kernel.ptx);
         }
     }
@@ -170,16 +173,13 @@ proptest! {
         let sizes = checked.bind(&program.sizes).expect("programs have sizes");
         // The range proof may reject a program that is safe.
         prop_assume!(checked.verify(&sizes).is_ok());
-        let inputs: Vec<Input> = inputs(checked, &sizes, seed).into_iter().map(|(_, bytes)| Input { bytes }).collect();
+        let inputs = inputs_of(checked, &sizes, seed);
         for specialisation in specialisations(checked, &sizes) {
             let problem = Problem::new(checked, &specialisation, Machine::like(Target::Sm80));
             let space = schedule::space(&problem);
             let lone = families(&space).map(|points| Program::from(points[seed as usize % points.len()]));
             for schedules in lone.chain(staged(&problem, &sizes, seed)) {
-                let kernel = lower::lower(&problem, &schedules).expect("the program is legal");
-                let wrong = run(checked, &kernel, &sizes, &inputs)
-                    .map(|run| first_wrong(checked, &sizes, &inputs, &run.outputs))
-                    .unwrap_or_else(Some);
+                let (_, wrong) = result(&problem, &schedules, &sizes, &inputs);
                 prop_assert!(
                     wrong.is_none(),
                     "{}\n{:?} {:?}\n{schedules}\n{}",

@@ -1,7 +1,6 @@
 //! The programs of an untuned operator: what to store, and a schedule for each stage, by the estimate.
 
-use super::permuted::may_pay;
-use super::{StageOp, sets};
+use super::{StageOp, permuted, sets};
 use crate::check::Checked;
 use crate::datasheet::Datasheet;
 use crate::estimate;
@@ -137,9 +136,8 @@ fn storing(problem: &Problem<'_>, sizes: &[u64], limit: f64) -> Vec<(Program, f6
     let sheet = Datasheet::like(problem.machine);
     let mut programs: Vec<(Program, f64)> = Vec::new();
     let mut known: Vec<(Op, Option<(Schedule, f64)>)> = Vec::new();
-    let values = problem.checked.op().exprs.len() as u32;
     for stored in sets(problem.checked) {
-        if stored.iter().any(|&number| number >= values) && !may_pay(problem) {
+        if permuted::among(problem.checked, &stored) && !permuted::may_pay(problem) {
             continue;
         }
         if latency(vec![sheet.launch_s; stored.len() + 1], &sheet) >= limit {

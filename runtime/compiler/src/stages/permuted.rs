@@ -25,7 +25,7 @@ impl Permuted {
         self.number
     }
 
-    /// What belongs to a dimension of the input, at its positions in the stored tensor.
+    /// Puts items of the input's dimensions in the order of the stored tensor's.
     pub(super) fn permute<T: Copy>(&self, of_input: &[T]) -> Vec<T> {
         let each = self.order.iter().filter_map(|&dimension| of_input.get(dimension));
         each.copied().collect()
@@ -48,6 +48,13 @@ pub(super) fn permuted(checked: &Checked) -> Vec<Permuted> {
         }
     });
     each.collect()
+}
+
+/// `true` if a permuted input is among these numbers.
+pub(super) fn among(checked: &Checked, numbers: &[u32]) -> bool {
+    numbers
+        .iter()
+        .any(|&number| number as usize >= checked.op().exprs.len())
 }
 
 /// `true` if permuted inputs may pay: the operator reads some of them in less than whole vectors.

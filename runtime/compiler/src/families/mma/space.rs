@@ -147,16 +147,10 @@ impl<'s, 'p> Space<'s, 'p> {
 
     /// `true` if `cp.async` may copy all sides.
     fn copies(&self) -> bool {
-        let products = &self.shape.products;
-        products.sides.iter().all(|side| match side.factors[..] {
-            [factor] => read_as_is(
-                self.problem.checked,
-                self.problem.specialisation,
-                products,
-                factor,
-                self.shape.multiplicands[usize::from(!side.of_rows)],
-            ),
-            _ => false,
+        let mut sides = self.shape.products.sides.iter();
+        sides.all(|side| {
+            let multiplicand = self.shape.multiplicands[usize::from(!side.of_rows)];
+            side.factors.len() == 1 && self.lies_as_multiplied(side, multiplicand)
         })
     }
 
@@ -301,6 +295,11 @@ impl<'s, 'p> Space<'s, 'p> {
 
     /// `true` if a side may be copied as it lies in memory: a guess, made certain while lowering.
     fn may_copy(&self, side: &Side, multiplicand: Multiplicand, vector: u32) -> bool {
+        self.lies_as_multiplied(side, multiplicand) && vector * multiplicand.bytes() >= 4
+    }
+
+    /// `true` if a side's first factor is multiplied as it lies in memory.
+    fn lies_as_multiplied(&self, side: &Side, multiplicand: Multiplicand) -> bool {
         side.factors.first().is_some_and(|&factor| {
             read_as_is(
                 self.problem.checked,
@@ -309,7 +308,7 @@ impl<'s, 'p> Space<'s, 'p> {
                 factor,
                 multiplicand,
             )
-        }) && vector * multiplicand.bytes() >= 4
+        })
     }
 }
 

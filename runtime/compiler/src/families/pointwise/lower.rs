@@ -58,7 +58,7 @@ fn chunks(lowering: &mut Lowering<'_>, schedule: &Pointwise, block: &Linear, vol
     let last = |chunk: Reg| first(chunk).plus_constant(vector - 1);
     let mut all = None;
     if let (Some(&chunk), true) = (chunks.last(), together(lowering.checked, schedule)) {
-        // Where the last one exists the loads of all come first.
+        // If the last one exists, the loads of all come first.
         let predicate = lowering.below(&last(chunk), volume);
         lowering.b.begin_if(Guard { predicate, holds: true });
         for &chunk in &chunks {
@@ -80,6 +80,7 @@ fn chunks(lowering: &mut Lowering<'_>, schedule: &Pointwise, block: &Linear, vol
     for &chunk in &chunks {
         if !flat || vector == 1 {
             lowering.begin_if_below(&first(chunk), volume);
+            touch(lowering, schedule, chunk, flat)?;
             let values = values_of(lowering, schedule, chunk, flat)?;
             lowering.store_outputs(&first(chunk), &values, schedule.cache);
             lowering.b.end();
@@ -91,6 +92,7 @@ fn chunks(lowering: &mut Lowering<'_>, schedule: &Pointwise, block: &Linear, vol
             predicate: whole,
             holds: true,
         });
+        touch(lowering, schedule, chunk, flat)?;
         let values = values_of(lowering, schedule, chunk, flat)?;
         lowering.store_outputs(&first(chunk), &values, schedule.cache);
         lowering.b.end();
@@ -112,21 +114,20 @@ fn chunks(lowering: &mut Lowering<'_>, schedule: &Pointwise, block: &Linear, vol
     Ok(())
 }
 
-/// Issues the loads of a whole chunk.
+/// Issues the loads of a whole chunk, before anything waits for one of them.
 fn touch(lowering: &mut Lowering<'_>, schedule: &Pointwise, chunk: Reg, flat: bool) -> Result<(), Error> {
     each_lane(lowering, schedule, chunk, flat, |lowering, position| {
         lowering.touch(lowering.op().outputs[position].body, &mut InSequence)
     })
 }
 
-/// One whole chunk's values, of each output. All loads are issued before anything waits for them.
+/// One whole chunk's values, of each output.
 fn values_of(
     lowering: &mut Lowering<'_>,
     schedule: &Pointwise,
     chunk: Reg,
     flat: bool,
 ) -> Result<Vec<Vec<Operand>>, Error> {
-    touch(lowering, schedule, chunk, flat)?;
     let mut values = vec![Vec::new(); lowering.op().outputs.len()];
     each_lane(lowering, schedule, chunk, flat, |lowering, position| {
         values[position].push(lowering.output_value(position, &mut InSequence)?);

@@ -142,6 +142,22 @@ impl Tile<'_> {
         }
     }
 
+    /// Output coordinates of a chunk of rows, of that width, and a chunk of columns, with the registers of both chunks' places along their last
+    /// axes.
+    fn coordinates(
+        &self,
+        lowering: &mut Lowering<'_>,
+        outer: &[Linear],
+        (rows, width): (Reg, i64),
+        columns: &Linear,
+    ) -> (Vec<Linear>, [Reg; 2]) {
+        let columns = lowering.math.register(&mut lowering.b, columns);
+        let (inner, column) = self.chunk(lowering, &self.inner, columns, self.vector());
+        let (row, fastest) = self.chunk(lowering, &self.row, rows, width);
+        let coordinates = outer.iter().cloned().chain(row).chain(inner).collect();
+        (coordinates, [fastest, column])
+    }
+
     /// Coordinates along axes of a number that counts chunks of so many neighbours, and the register of the chunk's place along the last.
     fn chunk(&self, lowering: &mut Lowering<'_>, extents: &[Linear], chunk: Reg, width: i64) -> (Vec<Linear>, Reg) {
         let mut extents = extents.to_vec();
@@ -177,10 +193,7 @@ impl Tile<'_> {
                 .times(i64::from(across) / vector)
                 .plus(&Linear::register(columns));
             let first = Linear::register(rows).times(vector);
-            let chunk = lowering.math.register(&mut lowering.b, &columns);
-            let (inner, _) = self.chunk(lowering, &self.inner, chunk, vector);
-            let (row, fastest) = self.chunk(lowering, &self.row, rows, vector);
-            let coordinates: Vec<Linear> = outer.iter().cloned().chain(row).chain(inner).collect();
+            let (coordinates, [fastest, _]) = self.coordinates(lowering, outer, (rows, vector), &columns);
             let row_exists = lowering.below(&first, &self.rows);
             let column_exists = lowering.below(&columns.times(vector), &self.columns);
             let exists = lowering.both(Some(row_exists), Some(column_exists));
@@ -240,10 +253,7 @@ impl Tile<'_> {
             let exists = lowering
                 .b
                 .op(Opcode::AndPred, &[row_exists.into(), column_exists.into()]);
-            let chunk = lowering.math.register(&mut lowering.b, &columns);
-            let (inner, register) = self.chunk(lowering, &self.inner, chunk, vector);
-            let (row_at, _) = self.chunk(lowering, &self.row, rows, 1);
-            let coordinates: Vec<Linear> = outer.iter().cloned().chain(row_at).chain(inner).collect();
+            let (coordinates, [_, register]) = self.coordinates(lowering, outer, (rows, 1), &columns);
             lowering.b.begin_if(Guard {
                 predicate: exists,
                 holds: true,
