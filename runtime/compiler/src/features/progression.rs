@@ -76,7 +76,7 @@ impl Warps {
     }
 
     /// Returns one warp of the set, the `number`-th of `of` along each side. They do not lie evenly: work often repeats itself every few blocks.
-    /// Of two neighbours one lies as far from the start of its part as the other from the end, so that work that grows is not overestimated.
+    /// Two neighbours lie as far from the start and from the end of their parts, so that growing work is not overestimated.
     pub fn one(&self, number: i64, of: i64) -> Warps {
         const GOLDEN: f64 = 0.618_033_988_749_895;
         let within = ((number - number % 2) as f64 * GOLDEN + 0.5).fract();

@@ -9,7 +9,7 @@ use crate::size::{Extent, Specialisation};
 /// An operator split into stages by what it stores.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Split {
-    /// What is stored, in the order of the stages that compute it.
+    /// The stored tensors, in the order of the stages that compute them.
     pub stored: Vec<Stored>,
     /// The stages, in launch order. The last one computes the results, each other one what is stored at its position.
     pub stages: Vec<StageOp>,

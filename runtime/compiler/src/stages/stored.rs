@@ -1,4 +1,4 @@
-//! What an operator can store between stages.
+//! The tensors that an operator can store between stages.
 
 use super::permuted::{Permuted, permuted};
 use super::values::{Value, values};
@@ -7,7 +7,7 @@ use crate::element::Element;
 use crate::ir::SizeId;
 use crate::schedule::MOST_STORED;
 
-/// What a stage stores for later ones.
+/// A tensor that a stage stores for later ones.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Stored {
     /// A value.

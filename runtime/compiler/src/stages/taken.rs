@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub enum Origin {
     /// An input of the whole operator.
     Input(InputId),
-    /// What an earlier stage stored, by its position.
+    /// A tensor that an earlier stage stored, by its position.
     Stored(usize),
 }
 

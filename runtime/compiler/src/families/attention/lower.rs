@@ -46,7 +46,7 @@ pub(super) fn lower<'a>(problem: &Problem<'a>, name: &str, point: &Attention) ->
     let counted = Rows::of_batch(&mut lowering, shape, &Linear::constant(0)).total;
     let in_batch = lowering.divided_up(&counted, point.rows);
     let (batch, mut number) = lowering.math.divide(&mut lowering.b, &part.tile, &in_batch);
-    // Where later rows see more keys, the longest blocks come first, so that short ones fill the last wave.
+    // The longest blocks come first if later rows see more keys, so that short ones fill the last wave.
     let grows = |bound: &Bound| matches!(bound.end, End::Last(_)) && bound.slope == Slope::Rising;
     if shape.mask.bounds.iter().any(grows) {
         number = in_batch.plus(&number.times(-1)).plus_constant(-1);
@@ -77,7 +77,7 @@ struct Kernel<'t, 's> {
     tile: &'t Tile<'s>,
     scores: Scores<'t, 's>,
     states: Vec<Softmax>,
-    /// Of each 16 rows of the warp, for each 8 columns.
+    /// The sums of each 16 rows of the warp, for each 8 columns.
     sums: Vec<Vec<Accumulator>>,
 }
 

@@ -7,7 +7,7 @@ use crate::element::{Element, Type};
 use crate::families::formula::{Formulas, LiteralBits, Node, NodeId, Place, Symbol};
 use crate::ir::{BinaryOp, CompareOp, Function, UnaryOp};
 
-/// What a row sees.
+/// The keys that a row sees.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Mask {
     /// The score of a key that is seen.
@@ -87,7 +87,7 @@ impl Mask {
             conditions: Vec::new(),
             bounds: Vec::new(),
         };
-        // What a condition keeps in range stays behind it. Copies compare the factors of the product with their extents.
+        // A read that a condition keeps in range stays behind it. Copies compare the factors of the product with their extents.
         let is_split =
             is_free(formulas, seen, Some(product)) && conjuncts.iter().all(|&(id, _)| is_free(formulas, id, None));
         if !is_split {
@@ -205,7 +205,7 @@ fn split(formulas: &Formulas<'_>, condition: NodeId, holds: bool, conjuncts: &mu
     }
 }
 
-/// What numbers the rows of a block.
+/// The numbering of a block's rows.
 struct Positions<'f, 'a> {
     formulas: &'f Formulas<'a>,
     rows: &'f [usize],

@@ -12,7 +12,7 @@ use crate::ptx::{Opcode, Reg, Turns};
 /// Registers that are loaded together: those of several parts, where they are few.
 const LOADED: u32 = 96;
 
-/// What a thread has of a row.
+/// A thread's part of a row.
 pub(super) struct Own {
     pub state: Softmax,
     pub sums: Vec<Reg>,

@@ -10,10 +10,10 @@ use crate::lower::index::Linear;
 use crate::ptx::{Opcode, Reg};
 use crate::size::{SizeExpr, SizeOp, Specialisation};
 
-/// What the symbols of places stand for.
+/// The values of the symbols in places.
 #[derive(Debug, Clone)]
 pub(super) struct Coordinates {
-    /// Of each position of the output.
+    /// Coordinates along each position of the output.
     pub outputs: Vec<Linear>,
     /// The key.
     pub key: Option<Binding>,
@@ -55,7 +55,7 @@ impl Coordinates {
 
 /// A block's batch, and the rows there are in it.
 pub(super) struct Rows {
-    /// Of the batch, the first head of its group, and 0 for rows and the column.
+    /// The batch's coordinates: the first head of its group, and 0 for rows and the column.
     pub batch: Vec<Linear>,
     /// Positions of rows, with their extents.
     positions: Vec<(usize, Linear)>,
@@ -67,7 +67,7 @@ pub(super) struct Rows {
 /// The heads of a block.
 struct HeadGroup {
     position: usize,
-    /// How many share keys.
+    /// The number that share keys.
     size: Linear,
     /// All heads.
     heads: Linear,

@@ -45,7 +45,7 @@ impl<'t, 's> Scores<'t, 's> {
         lane: Lane,
         warp: Warp,
     ) -> Result<Scores<'t, 's>, Error> {
-        // Where there are few rows, half of a fragment is of none.
+        // If there are few rows, half of a fragment belongs to none.
         let few = tile.rows.total.as_constant().is_some_and(|total| total <= 8);
         let halves = if few { 1 } else { 2 };
         let line = lowering.b.op(Opcode::ShrU32, &[lane.number.into(), 2.into()]);
@@ -225,7 +225,7 @@ impl<'t, 's> Scores<'t, 's> {
         Ok(products)
     }
 
-    /// Whether a row does not see all keys of a tile. None if all rows certainly see all.
+    /// A predicate that holds if some row does not see all keys of a tile. None if all rows certainly see all.
     fn is_edge(&self, lowering: &mut Lowering<'_>, first: &Linear, span: &Span) -> Option<Reg> {
         let Keys { first: low, end: high } = &span.seen;
         let total = lowering.size(self.tile.shape.keys);
@@ -256,7 +256,7 @@ impl<'t, 's> Scores<'t, 's> {
             let (column, lane) = (own_key / 2, own_key % 2);
             let pair = own.plus_constant(8 * column as i64);
             let value = pair.plus_constant(lane as i64);
-            // Of pairs that end together one comparison tells.
+            // One comparison serves a pair whose keys end together.
             let guard = guarded.then(|| lowering.below(if paired { &pair } else { &value }, &total));
             let key = Binding { value, guard };
             for (at, row) in self.own_rows.iter().enumerate() {

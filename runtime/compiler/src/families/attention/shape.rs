@@ -32,11 +32,11 @@ pub(crate) struct AttentionShape {
     pub mask: Mask,
     /// The sum of products of query and key.
     pub product: ExprId,
-    /// Where the weighted sums of values stand.
+    /// The expressions of the weighted sums of values.
     pub results: Vec<ExprId>,
-    /// Where the sums of weights stand.
+    /// The expressions of the sums of weights.
     pub masses: Vec<ExprId>,
-    /// Where the largest scores stand. They are wanted by themselves if an output has them.
+    /// The expressions of the largest scores, which an output may have too.
     pub peaks: Vec<ExprId>,
     /// `true` if the weights are rounded before they are summed by themselves.
     pub rounded_mass: bool,
@@ -65,7 +65,7 @@ pub(crate) struct AttentionShape {
 pub(crate) struct Group {
     /// The position.
     pub position: usize,
-    /// How many there are.
+    /// Their number.
     pub size: GroupSize,
 }
 
@@ -103,7 +103,7 @@ fn find(checked: &Checked) -> Option<AttentionShape> {
     let op = checked.op();
     let output = op.outputs.first()?;
     let column = output.dims.len().checked_sub(1)?;
-    // What else there is of a row is one number.
+    // Any other output has one number a row.
     let others = op.outputs.get(1..)?;
     if others.iter().any(|other| other.dims[..] != output.dims[..column]) {
         return None;

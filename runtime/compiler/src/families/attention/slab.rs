@@ -77,7 +77,7 @@ impl Slab {
         if lines > self.lines {
             let all = i64::from(self.lines);
             works = Some(b.compare(Compare::Lt, Class::B32, line.into(), all.into()));
-            // What others do is done by them.
+            // Threads beyond the lines copy nothing, at addresses of others.
             line = b.op(Opcode::AndB32, &[line.into(), (all - 1).into()]);
         }
         let (chunk, line) = (Linear::register(chunk), Linear::register(line));

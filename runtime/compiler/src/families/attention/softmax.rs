@@ -2,7 +2,7 @@
 //!
 //! A lane has two neighbouring columns of every 8 in each of its rows; four lanes share a row.
 //!
-//! Of the scores so far a row keeps the largest, m. Weights are `exp(score − m)`, computed as 2 to the power `score·c − m·c` with c = log₂ e. Beyond
+//! A row keeps m, the largest of its scores so far. Weights are `exp(score − m)`, computed as 2 to the power `score·c − m·c` with c = log₂ e. Beyond
 //! 2¹²⁶ the product would overflow; but there scores that differ at all differ by more than any weight tells, so c is a small power
 //! of two. A row that has seen nothing has m = −∞, and weights of 0.
 //!
@@ -14,7 +14,7 @@ use crate::ptx::builder::move_of;
 use crate::ptx::{Builder, Class, Compare, Opcode, Operand, Reg};
 use std::f32::consts::LOG2_E;
 
-/// What a lane keeps of a row.
+/// A lane's state of a row.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Softmax {
     /// The largest score so far, the same in the four lanes.
@@ -23,7 +23,7 @@ pub(super) struct Softmax {
     mass: Reg,
 }
 
-/// What a block of keys brings.
+/// The result of a block of keys.
 pub(super) struct Weights {
     /// By this all that was summed before is multiplied.
     pub rescaling: Reg,
@@ -115,7 +115,7 @@ impl Softmax {
         }
     }
 
-    /// What a row has come to.
+    /// The final values of a row.
     pub fn settled(&self, b: &mut Builder) -> Settled {
         let mass = b.read(self.mass);
         let mass = across_lanes(b, Opcode::AddF32, mass);

@@ -73,7 +73,7 @@ impl Attention {
         [queries, keys, values]
     }
 
-    /// Where warps that share rows leave their parts of the scores in shared memory: behind the slabs.
+    /// The place in shared memory, behind the slabs, for the scores' parts of warps that share rows.
     pub(super) const fn exchange(&self, heads: Heads) -> u32 {
         let [.., values] = self.slabs(heads);
         values.start + values.bytes()

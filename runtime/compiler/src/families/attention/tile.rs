@@ -23,7 +23,7 @@ pub(super) struct Tile<'s> {
     pub slabs: [Slab; 3],
 }
 
-/// What fills a slab in the loop over the keys.
+/// The factor that fills a slab in the loop over the keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     Keys,
@@ -84,7 +84,7 @@ impl Tile<'_> {
             key: None,
             feature: None,
         };
-        // Where tiles are whole, one is there or not. Values are asked for only if they are.
+        // A whole tile exists or does not. The loop asks for values of existing tiles only.
         let whole = self.is_whole(lowering);
         let exists = (whole && side == Side::Keys).then(|| lowering.below(&keys.first, &keys.end));
         let mut bind = |lowering: &mut Lowering<'_>, line: &Linear, feature: &Linear| {

@@ -194,7 +194,7 @@ impl Accumulator {
         }
     }
 
-    /// Takes in what another accumulator has come to; positions may come in any order.
+    /// Takes in another accumulator's value; positions may come in any order.
     pub fn merge(&mut self, lowering: &mut Lowering<'_>, value: Value, position: Option<Reg>) {
         let (Some(own), Some(position)) = (self.position, position) else {
             return self.combine(lowering, value, &Linear::constant(0));
@@ -213,7 +213,7 @@ impl Accumulator {
         self.replace(lowering, predicate, value, &Linear::register(position));
     }
 
-    /// The 32-bit words of what it has come to: the value's, then the position's.
+    /// Its 32-bit words: the value's, then the position's.
     pub fn words(&self, lowering: &mut Lowering<'_>) -> Few<Reg> {
         let value = Value::new(self.ty, lowering.b.read(self.best));
         let mut words = lowering.words(value);
@@ -230,7 +230,7 @@ impl Accumulator {
         class_of(self.ty).words() + self.position.map_or(0, |_| lowering.math.class().words())
     }
 
-    /// Makes it what another accumulator has come to, of which these are the words.
+    /// Replaces it by another accumulator, of which these are the words.
     pub fn set_words(&mut self, lowering: &mut Lowering<'_>, words: &[Reg]) {
         let (value, position) = self.of_words(lowering, words);
         lowering
@@ -242,7 +242,7 @@ impl Accumulator {
         }
     }
 
-    /// Takes in what another accumulator has come to, of which these are the words; positions may come in any order.
+    /// Takes in another accumulator, of which these are the words; positions may come in any order.
     pub fn merge_words(&mut self, lowering: &mut Lowering<'_>, words: &[Reg]) {
         let (value, position) = self.of_words(lowering, words);
         self.merge(lowering, Value::new(self.ty, value), position);

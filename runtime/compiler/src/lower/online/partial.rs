@@ -44,7 +44,7 @@ impl Partial {
         Ok(())
     }
 
-    /// What the thread has come to.
+    /// The thread's result.
     pub fn merged(self, lowering: &mut Lowering<'_>) -> Result<Accumulator, Error> {
         let mut neighbours = self.0.into_iter();
         let mut all = neighbours.next().ok_or(Error::Unbound)?;

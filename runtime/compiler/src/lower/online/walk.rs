@@ -63,7 +63,7 @@ pub(crate) trait Walker: Reduce + Sized {
     /// The innermost of these loops ends.
     fn end_loop(&mut self) {}
 
-    /// Where a predicate that may differ between threads does not hold: for all threads that must go on together if for one of them.
+    /// A guard for code that runs if a predicate does not hold. Threads that must go on together all run it if one does.
     fn unless(&self, _lowering: &mut Lowering<'_>, predicate: Reg) -> Guard {
         Guard {
             predicate,

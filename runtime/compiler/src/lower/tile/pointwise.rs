@@ -14,7 +14,7 @@ pub(crate) struct Pointwise<'t> {
     pub tiling: &'t Tiling<'t>,
     pub sum: &'t Sum,
     pub body: ExprId,
-    /// Where it is a term of the sum; none if it certainly is.
+    /// Holds if it is a term of the sum; none if it certainly is.
     pub wanted: Option<Reg>,
 }
 

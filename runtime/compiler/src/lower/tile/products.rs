@@ -620,7 +620,7 @@ impl<'a> Search<'a> {
         Some(places.iter().map(|place| place.expr).collect())
     }
 
-    /// Where factors stand.
+    /// The expressions of factors. None if one of their axes has another role.
     fn factors(&mut self, factors: Vec<NodeId>) -> Option<Vec<ExprId>> {
         let mut exprs = Vec::with_capacity(factors.len());
         for factor in factors {

@@ -5,9 +5,9 @@ use crate::ir::AxisId;
 
 /// The axes that stand for each dimension.
 pub(crate) struct Roles {
-    /// Of the outputs, by position.
+    /// Axes of the outputs, by position.
     pub outputs: Vec<Vec<AxisId>>,
-    /// Of the terms, slowest first.
+    /// Axes of the terms, slowest first.
     pub depth: Vec<Vec<AxisId>>,
 }
 
@@ -35,7 +35,7 @@ impl Roles {
         }
     }
 
-    /// What an axis stands for, if that is known.
+    /// The dimension that an axis stands for, if that is known.
     pub fn symbol(&self, axis: AxisId) -> Option<Symbol> {
         let among = |all: &[Vec<AxisId>]| all.iter().position(|axes| axes.contains(&axis));
         let output = among(&self.outputs).map(Symbol::Output);
