@@ -152,6 +152,7 @@ pub fn is_wide(checked: &Checked, sizes: &[u64]) -> bool {
     };
     inputs.chain(outputs).any(|dims| volume(dims) >= WIDE)
         || sizes.iter().any(|&size| size >= WIDE)
+        || (checked.joined()).is_some_and(|joined| joined.sizes_at(sizes).iter().any(|&size| size >= WIDE))
         || op.exprs.iter().any(|expr| terms(expr) >= WIDE)
         || !checked.index_values_fit(sizes)
 }
