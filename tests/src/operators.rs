@@ -353,6 +353,33 @@ pub fn channels_last_f16(x: Tensor<f16, (B, C, H, W)>) -> Tensor<f16, (B, H, W, 
     |b, h, v, c| x[[b, c, h, v]]
 }
 
+/// Weights of a convolution with the terms of each tap side by side.
+#[energy_kernel(dims(TAPS = 3))]
+pub fn weights_last_f16(w: Tensor<f16, (O, C, TAPS, TAPS)>) -> Tensor<f16, (O, TAPS, TAPS, C)> {
+    |o, r, s, c| w[[o, c, r, s]]
+}
+
+/// Short rows of two element types, transposed and added.
+#[energy_kernel(dims(FIVE = 5))]
+pub fn short_rows_f32(
+    x: Tensor<f32, (B, C, FIVE)>,
+    y: Tensor<i8, (B, C, FIVE)>,
+    scale: Tensor<f32, (C,)>,
+) -> Tensor<f32, (B, FIVE, C)> {
+    |b, i, c| x[[b, c, i]] * scale[[c]] + y[[b, c, i]] as f32
+}
+
+/// A pointwise convolution of images with a residual, whose rows and columns are one axis.
+#[energy_kernel]
+pub fn pointwise_conv_f16(
+    x: Tensor<f16, (B, C, H, W)>,
+    w: Tensor<f16, (O, C)>,
+    bias: Tensor<f32, (O,)>,
+    residual: Tensor<f16, (B, O, H, W)>,
+) -> Tensor<f16, (B, O, H, W)> {
+    |b, o, h, v| relu(sum(|c| x[[b, c, h, v]] * w[[o, c]]) + bias[[o]] + residual[[b, o, h, v]])
+}
+
 #[energy_kernel]
 pub fn functions_f32(
     x: Tensor<f32, (N,)>,
