@@ -3,6 +3,7 @@
 use super::keys::Keys;
 use super::mask::{Condition, Score};
 use super::rows::Row;
+use super::slab::Slab;
 use super::span::Span;
 use super::tile::{Lane, Tile, Warp};
 use crate::element::Type;
@@ -156,9 +157,9 @@ impl<'t, 's> Scores<'t, 's> {
             .collect()
     }
 
-    /// The sums of products of the warp's slices of its queries and of the keys in shared memory: of each 16 rows, for each 8 keys.
-    pub fn products(&self, lowering: &mut Lowering<'_>) -> Vec<Vec<Accumulator>> {
-        let tiles = self.tile.point.keys / 8;
+    /// The sums of products of the warp's slices of its queries and of the lines of a slab: of each 16 rows, for each 8 lines.
+    pub fn products(&self, lowering: &mut Lowering<'_>, slab: Slab) -> Vec<Vec<Accumulator>> {
+        let tiles = slab.lines / 8;
         let nothing: Accumulator = [lowering.b.constant(Class::F32, 0f32.into()); 4];
         let mut products = vec![vec![nothing; tiles as usize]; self.tile.warp_rows() as usize / 16];
         let (line, chunk) = self.lane.quarters(lowering);
@@ -171,13 +172,13 @@ impl<'t, 's> Scores<'t, 's> {
             for pair in 0..tiles / 2 {
                 let line = line.plus_constant(i64::from(16 * pair));
                 let byte = chunk.plus_constant(i64::from(32 * step));
-                let at = self.tile.slabs[1].address(lowering, &line, &byte);
-                let keys = lowering.b.load_matrices(false, at);
+                let at = slab.address(lowering, &line, &byte);
+                let lines = lowering.b.load_matrices(false, at);
                 for (queries, products) in queries.iter().zip(&mut products) {
                     for half in 0..2 {
                         let sum = &mut products[(2 * pair) as usize + half];
                         let (opcode, sources) =
-                            product(self.tile.shape.multiplicands[0], queries, &keys[2 * half..][..2], sum);
+                            product(self.tile.shape.multiplicands[0], queries, &lines[2 * half..][..2], sum);
                         sum.copy_from_slice(&lowering.b.converge_all(opcode, &sources));
                     }
                 }
@@ -219,7 +220,7 @@ impl<'t, 's> Scores<'t, 's> {
         self.each(lowering, &products, first, !whole, |lowering, row, key, product| {
             let exists = key.guard;
             let score = self.masked(lowering, row, key, &bounds, product.into())?;
-            Ok(or_unseen(lowering, score, exists))
+            Ok(self.or_unseen(lowering, score, exists))
         })?;
         lowering.b.end();
         Ok(products)
@@ -285,7 +286,7 @@ impl<'t, 's> Scores<'t, 's> {
         Ok(lowering.value_as(place.expr, Type::F32, &mut known)?.operand)
     }
 
-    /// A score where conditions hold for the row and the key, and −∞ elsewhere.
+    /// A score where conditions hold for the row and the key, and that of the weight 0 elsewhere.
     fn masked(
         &self,
         lowering: &mut Lowering<'_>,
@@ -305,15 +306,18 @@ impl<'t, 's> Scores<'t, 's> {
             }
             seen = lowering.both(seen, Some(value));
         }
-        Ok(or_unseen(lowering, score, seen))
+        Ok(self.or_unseen(lowering, score, seen))
     }
-}
 
-/// A score if the condition holds, and −∞ if not.
-fn or_unseen(lowering: &mut Lowering<'_>, score: Operand, seen: Option<Reg>) -> Operand {
-    let Some(seen) = seen else { return score };
-    let sources = [score, f32::NEG_INFINITY.into(), seen.into()];
-    lowering.b.op(Opcode::SelF32, &sources).into()
+    /// A score if the condition holds, and that of the weight 0 if not.
+    fn or_unseen(&self, lowering: &mut Lowering<'_>, score: Operand, seen: Option<Reg>) -> Operand {
+        let Some(seen) = seen else { return score };
+        let unseen = self.tile.shape.weighting.unseen();
+        lowering
+            .b
+            .op(Opcode::SelF32, &[score, unseen.into(), seen.into()])
+            .into()
+    }
 }
 
 impl Lane {
