@@ -14,7 +14,7 @@ use super::keys::Keys;
 use super::mask::{Bound, End, Slope};
 use super::merge::{self, Own};
 use super::packing::{packed, unpacked};
-use super::rows::{Rows, volumes};
+use super::rows::{Row, Rows, volumes};
 use super::scores::{Accumulator, Known, Scores, product};
 use super::shape::{Carried, shape};
 use super::slices::Slices;
@@ -26,7 +26,7 @@ use crate::element::Type;
 use crate::families::formula::Place;
 use crate::ir::ExprId;
 use crate::lower::Error;
-use crate::lower::expression::{Binding, Lowering};
+use crate::lower::expression::{Binding, InSequence, Lanes, Lowering};
 use crate::lower::grid::Grid;
 use crate::lower::index::Linear;
 use crate::lower::tile::split_k::Part;
@@ -170,6 +170,7 @@ impl<'t, 's> Kernel<'t, 's> {
         lowering.b.barrier();
         tile.fill(lowering, Side::Values, &now)?;
         lowering.b.converge(Opcode::CopyCommit, &[]);
+        self.scores.begin_loads(lowering, &key)?;
         let products = self.scores.products(lowering, tile.slabs[1]);
         let slices = Slices::of(tile, &self.scores.warp, self.scores.lane);
         slices.leave(lowering, &products);
@@ -285,9 +286,47 @@ impl<'t, 's> Kernel<'t, 's> {
         Ok(self.scores.products(lowering, slab))
     }
 
+    /// The first of the lane's two columns among the warp's 8 with that number.
+    fn column(&self, number: usize) -> Linear {
+        let first = self.scores.warp.slice.times(self.tile.heads.slice_columns().into());
+        let own = Linear::register(self.scores.lane.place).times(2).plus(&first);
+        own.plus_constant(8 * number as i64)
+    }
+
+    /// The lanes of those two columns.
+    fn columns(&self) -> Lanes {
+        Lanes {
+            register: self.scores.lane.place,
+            width: 2,
+        }
+    }
+
+    /// Begins the loads of what the results of a row need besides.
+    fn begin_loads(&self, lowering: &mut Lowering<'_>, row: Option<&Row>) -> Result<(), Error> {
+        let shape = self.tile.shape;
+        let Some(row) = row.filter(|_| !shape.loads.is_empty()) else {
+            return Ok(());
+        };
+        lowering.lanes = Some(self.columns());
+        for number in 0..self.tile.heads.slice_columns() as usize / 8 {
+            for lane in 0..2 {
+                let mut at = row.at.clone();
+                at.outputs[shape.column] = self.column(number).plus_constant(lane);
+                for load in &shape.loads {
+                    at.bind(lowering, load)?;
+                    lowering.touch(load.expr, &mut InSequence)?;
+                }
+            }
+        }
+        lowering.lanes = None;
+        Ok(())
+    }
+
     /// Computes and stores the outputs of the warp's rows.
     fn store(&self, lowering: &mut Lowering<'_>) -> Result<(), Error> {
         let shape = self.tile.shape;
+        let rows = &self.scores.own_rows;
+        self.begin_loads(lowering, rows.first())?;
         let carried = match &shape.carried {
             Some(Carried { state, results }) => Some((self.carried(lowering, state)?, results)),
             None => None,
@@ -295,8 +334,8 @@ impl<'t, 's> Kernel<'t, 's> {
         let outputs = &lowering.op().outputs;
         let vector = if lowering.specialisation.aligned { 2 } else { 1 };
         let slice = &self.scores.warp.slice;
-        let first_column = slice.times(self.tile.heads.slice_columns().into());
-        for (own, (row, state)) in self.scores.own_rows.iter().zip(&self.states).enumerate() {
+        for (own, (row, state)) in rows.iter().zip(&self.states).enumerate() {
+            self.begin_loads(lowering, rows.get(own + 1))?;
             let settled = state.settled(&mut lowering.b);
             let guard = row.exists.map(|predicate| Guard { predicate, holds: true });
             let known = |exprs: &[ExprId], reg: Option<Reg>| {
@@ -307,8 +346,8 @@ impl<'t, 's> Kernel<'t, 's> {
             let of_row = [known(&shape.masses, settled.mass), known(&shape.peaks, settled.largest)].concat();
             for (column_tile, sums) in self.sums_of(own).enumerate() {
                 let mut values = Vec::with_capacity(2);
-                let column = Linear::register(self.scores.lane.place).times(2).plus(&first_column);
-                let column = column.plus_constant(8 * column_tile as i64);
+                let column = self.column(column_tile);
+                lowering.lanes = Some(self.columns());
                 for (lane, &sum) in sums.iter().enumerate() {
                     let mut at = row.at.outputs.clone();
                     at[shape.column] = column.plus_constant(lane as i64);
@@ -326,6 +365,7 @@ impl<'t, 's> Kernel<'t, 's> {
                     let mut known = Known(all);
                     values.push(lowering.output_value(0, &mut known)?);
                 }
+                lowering.lanes = None;
                 for (lane, values) in values.chunks(vector).enumerate() {
                     let mut at = row.at.outputs.clone();
                     at[shape.column] = column.plus_constant((lane * vector) as i64);

@@ -4,6 +4,7 @@
 //! does not depend on it bounds the keys: a block walks over no others, and between the bounds of all its rows the conjunct certainly holds. Other
 //! conjuncts are evaluated for every key. So are those that stand further inside of x; they may bound the keys too.
 
+use super::loads::add_loads;
 use super::weighting::Weighting;
 use crate::element::{Element, Type};
 use crate::families::formula::{Formulas, LiteralBits, Node, NodeId, Place, Symbol};
@@ -18,6 +19,8 @@ pub(crate) struct Mask {
     pub conditions: Vec<Condition>,
     /// Conjuncts that do.
     pub bounds: Vec<Bound>,
+    /// Elements that the score of a key and those conditions need, the same for all rows of a block.
+    pub loads: Vec<Place>,
 }
 
 /// The score of a key, by the sum of products of query and key.
@@ -93,6 +96,7 @@ impl Mask {
             score: Score::find(formulas, weighting, seen, product)?,
             conditions: Vec::new(),
             bounds: Vec::new(),
+            loads: Vec::new(),
         };
         // A read that a condition keeps in range stays behind it. Copies compare the factors of the product with their extents.
         let is_split = conjuncts.len() == outer
@@ -100,6 +104,9 @@ impl Mask {
             && conjuncts.iter().all(|&(id, _)| is_free(formulas, id, None));
         if !is_split {
             mask.score = Score::Value(formulas.places(score).first()?.clone());
+        }
+        if let Score::Value(_) = mask.score {
+            rows.loads(if is_split { seen } else { score }, &mut mask.loads);
         }
         for (id, holds) in conjuncts {
             let place = formulas.places(id).first().cloned();
@@ -109,6 +116,9 @@ impl Mask {
             };
             let bounds = rows.bounds(id, holds);
             if bounds.is_empty() {
+                if is_split {
+                    rows.loads(id, &mut mask.loads);
+                }
                 mask.conditions.extend(condition);
                 continue;
             }
@@ -247,6 +257,17 @@ struct Positions<'f, 'a> {
 type Found = (End, Vec<(i64, Place)>, Slope);
 
 impl Positions<'_, '_> {
+    /// Adds the elements in a value that depend on the key, and are the same for all rows.
+    fn loads(&self, id: NodeId, loads: &mut Vec<Place>) {
+        let depends = |part: NodeId, symbol: Symbol| self.formulas.depends_on(part, symbol);
+        let varies = |part: NodeId| {
+            let mut own = self.rows.iter().copied().chain(self.group);
+            own.any(|position| depends(part, Symbol::Output(position)))
+        };
+        let suits = |part: NodeId| depends(part, Symbol::Lane(0)) && !varies(part);
+        add_loads(self.formulas, id, suits, loads);
+    }
+
     /// The bounds that a conjunct, or its opposite, sets; none if it is no comparison of the key.
     fn bounds(&self, id: NodeId, holds: bool) -> Vec<Found> {
         let Node::Compare(compare, left, right) = *self.formulas.node(id) else {

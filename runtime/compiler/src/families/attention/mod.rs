@@ -1,6 +1,7 @@
 //! `attention`: rows of queries walk over keys, and sum values by weights of scores, with an online softmax or without, on tensor cores.
 
 mod keys;
+mod loads;
 mod lower;
 mod mask;
 mod mass;

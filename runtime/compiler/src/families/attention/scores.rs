@@ -2,7 +2,7 @@
 
 use super::keys::Keys;
 use super::mask::{Condition, Score};
-use super::rows::Row;
+use super::rows::{Coordinates, Row};
 use super::slab::Slab;
 use super::span::Span;
 use super::tile::{Lane, Tile, Warp};
@@ -239,6 +239,28 @@ impl<'t, 's> Scores<'t, 's> {
         }
     }
 
+    /// Begins the loads of what the scores of a tile of keys need beside the products.
+    ///
+    /// # Errors
+    /// As of lowering.
+    pub fn begin_loads(&self, lowering: &mut Lowering<'_>, first: &Linear) -> Result<(), Error> {
+        for number in 0..self.own_keys() {
+            let key = self.own_key(lowering, first, number, true);
+            let at = Coordinates {
+                outputs: self.tile.rows.batch.clone(),
+                key: Some(key),
+                feature: None,
+            };
+            for load in &self.tile.shape.mask.loads {
+                at.bind(lowering, load)?;
+                lowering.lanes = self.pairs(lowering);
+                lowering.touch(load.expr, &mut InSequence)?;
+            }
+        }
+        lowering.lanes = None;
+        Ok(())
+    }
+
     /// Replaces each product by what `of` makes of it, its row and its key. Keys have guards where asked for, and all may not be there.
     fn each<'a>(
         &self,
@@ -248,24 +270,12 @@ impl<'t, 's> Scores<'t, 's> {
         guarded: bool,
         mut of: impl FnMut(&mut Lowering<'a>, &Row, &Binding, Reg) -> Result<Operand, Error>,
     ) -> Result<(), Error> {
-        let keys = self.tile.shape.keys;
-        let total = lowering.size(keys);
-        let guarded = guarded && !self.tile.is_whole(lowering);
-        let paired = lowering.specialisation.aligned && lowering.size_multiple(keys) > 1;
-        let own = first.plus(&Linear::register(self.lane.place).times(2));
-        for own_key in 0..self.tile.point.keys as usize / 4 {
+        for own_key in 0..self.own_keys() {
             let (column, lane) = (own_key / 2, own_key % 2);
-            let pair = own.plus_constant(8 * column as i64);
-            let value = pair.plus_constant(lane as i64);
-            // One comparison serves a pair whose keys end together.
-            let guard = guarded.then(|| lowering.below(if paired { &pair } else { &value }, &total));
-            let key = Binding { value, guard };
+            let key = self.own_key(lowering, first, own_key, guarded);
             for (at, row) in self.own_rows.iter().enumerate() {
                 let (number, half) = (at / self.halves, at % self.halves);
-                lowering.lanes = paired.then_some(Lanes {
-                    register: self.lane.place,
-                    width: 2,
-                });
+                lowering.lanes = self.pairs(lowering);
                 let sum = products[number][column][2 * half + lane];
                 let read = lowering.b.read(sum);
                 let score = of(lowering, row, &key, read)?;
@@ -274,6 +284,32 @@ impl<'t, 's> Scores<'t, 's> {
         }
         lowering.lanes = None;
         Ok(())
+    }
+
+    /// The number of the lane's keys of a tile.
+    const fn own_keys(&self) -> usize {
+        self.tile.point.keys as usize / 4
+    }
+
+    /// The lane's key with that number of the tile that begins with `first`. It has a guard where asked for, unless all keys are whole tiles.
+    fn own_key(&self, lowering: &mut Lowering<'_>, first: &Linear, number: usize, guarded: bool) -> Binding {
+        let total = lowering.size(self.tile.shape.keys);
+        let own = first.plus(&Linear::register(self.lane.place).times(2));
+        let pair = own.plus_constant(8 * (number / 2) as i64);
+        let value = pair.plus_constant((number % 2) as i64);
+        // One comparison serves a pair whose keys end together.
+        let compared = if self.pairs(lowering).is_some() { &pair } else { &value };
+        let guard = (guarded && !self.tile.is_whole(lowering)).then(|| lowering.below(compared, &total));
+        Binding { value, guard }
+    }
+
+    /// The lanes of a pair of keys, if it ends where keys do.
+    fn pairs(&self, lowering: &Lowering<'_>) -> Option<Lanes> {
+        let paired = lowering.specialisation.aligned && lowering.size_multiple(self.tile.shape.keys) > 1;
+        paired.then_some(Lanes {
+            register: self.lane.place,
+            width: 2,
+        })
     }
 
     /// The score of a row and a key whose sum of products is known, up to the row's factor.

@@ -9,6 +9,7 @@
 //! where the sums of weights and the maximum run over the keys. The state is what linear attention carries from one block of keys to the next. A
 //! second output may have one number a row, of the same but values and state: the logarithm of the mass.
 
+use super::loads::add_loads;
 use super::mask::Mask;
 use super::weighting::Weighting;
 use crate::check::Checked;
@@ -42,6 +43,8 @@ pub(crate) struct AttentionShape {
     pub peaks: Vec<ExprId>,
     /// The product of the queries and a state.
     pub carried: Option<Carried>,
+    /// Elements of tensors that a result needs besides, each of a row and the column.
+    pub loads: Vec<Place>,
     /// `true` if the weights are rounded before they are summed by themselves.
     pub rounded_mass: bool,
     /// The types in which queries and keys, and weights and values, are multiplied.
@@ -179,6 +182,8 @@ pub(super) fn find(checked: &Checked) -> Option<AttentionShape> {
         state,
         results: exprs(number),
     });
+    let mut loads = Vec::new();
+    add_loads(&formulas, formulas.outputs[0], is_column, &mut loads);
     let unwanted = |sum: &ExprId| conditional[sum.index()] && !checked.unconditional(*sum);
     let of_state = carried.iter().flat_map(|carried| &carried.results);
     let compared = unwanted(&scores.product) || results.iter().chain(of_state).any(unwanted);
@@ -200,6 +205,7 @@ pub(super) fn find(checked: &Checked) -> Option<AttentionShape> {
         masses: sums.mass.map(exprs).unwrap_or_default(),
         peaks: sums.peak.map(exprs).unwrap_or_default(),
         carried,
+        loads,
         rounded_mass: sums.rounded_mass,
         multiplicands,
         features: scores.features,
