@@ -244,14 +244,16 @@ impl<'t, 's> Scores<'t, 's> {
     /// # Errors
     /// As of lowering.
     pub fn begin_loads(&self, lowering: &mut Lowering<'_>, first: &Linear) -> Result<(), Error> {
-        for number in 0..self.own_keys() {
+        let loads = &self.tile.shape.mask.loads;
+        let keys = if loads.is_empty() { 0 } else { self.own_keys() };
+        for number in 0..keys {
             let key = self.own_key(lowering, first, number, true);
             let at = Coordinates {
                 outputs: self.tile.rows.batch.clone(),
                 key: Some(key),
                 feature: None,
             };
-            for load in &self.tile.shape.mask.loads {
+            for load in loads {
                 at.bind(lowering, load)?;
                 lowering.lanes = self.pairs(lowering);
                 lowering.touch(load.expr, &mut InSequence)?;

@@ -4,9 +4,11 @@
 //! The products run on tensor cores. The second one multiplies weights that the *source* rounds (`as f16`): nothing is rounded that the
 //! source does not round.
 
+use super::mask::Score;
 use super::rows::volumes;
 use super::shape::{AttentionShape, GroupSize, find, shape};
 use super::slab::Slab;
+use super::weighting::Weighting;
 use crate::check::Checked;
 use crate::datasheet::Datasheet;
 use crate::families::family::first_of_each;
@@ -35,6 +37,8 @@ const KEYS: [u32; 3] = [32, 64, 128];
 const SPLIT_K: [u32; 7] = [1, 2, 4, 8, 16, 32, 64];
 /// The most scores of a lane. With more, a few kernels spilled.
 const MOST_SCORES: u32 = 64;
+/// The most keys of a tile whose weights are evaluated as they stand in the source. With more, a few kernels spilled.
+const MOST_EVALUATED: u32 = 64;
 /// Features and columns of a warp are multiples of this.
 const FEATURES: u64 = 16;
 /// The most features of a key, and columns of a value.
@@ -107,7 +111,8 @@ impl Attention {
         self.warp_rows(heads) * heads.slice_features() <= 2048
     }
 
-    /// Registers a thread needs: the sums, the scores, which become weights, the queries, and addresses. Products with a state follow scores.
+    /// Registers a thread needs: the sums, the scores, which become weights, the queries, what is loaded for scores, and addresses. Products with a
+    /// state follow scores.
     fn registers(&self, heads: Heads) -> u32 {
         let rows = self.warp_rows(heads);
         let queries = if self.holds_queries(heads) {
@@ -119,7 +124,7 @@ impl Attention {
         let carried = if heads.carries { rows * heads.columns / 32 } else { 0 };
         // Each gathered key has an address of its own.
         let addresses = if heads.gathers { 96 } else { 56 };
-        addresses + rows * heads.slice_columns() / 32 + scores.max(carried) + queries
+        addresses + rows * heads.slice_columns() / 32 + scores.max(carried) + queries + self.keys / 4 * heads.loads
     }
 }
 
@@ -134,6 +139,10 @@ pub(super) struct Heads {
     pub gathers: bool,
     /// `true` if the queries are multiplied by a state too.
     pub carries: bool,
+    /// `true` if weights are evaluated as they stand in the source.
+    pub evaluates: bool,
+    /// Elements that a lane loads for each of its keys beside the products.
+    pub loads: u32,
 }
 
 impl Heads {
@@ -151,6 +160,8 @@ impl Heads {
             slices,
             gathers: shape.gathers,
             carries,
+            evaluates: shape.weighting == Weighting::Score && matches!(shape.mask.score, Score::Value(_)),
+            loads: shape.mask.loads.len() as u32,
         })
     }
 
@@ -229,6 +240,7 @@ pub(super) fn legal(problem: &Problem<'_>, point: &Attention) -> bool {
         let of_warp = |&rows: &u32| point.rows == point.warps / heads.slices * rows;
         point.warps >= heads.slices
             && WARP_ROWS.iter().any(of_warp)
+            && (!heads.evaluates || point.keys <= MOST_EVALUATED)
             && point.warp_rows(heads) * point.keys <= 32 * MOST_SCORES
             && resident_blocks(problem, point, heads) > 0
     };
