@@ -187,7 +187,7 @@ pub fn untuned(checked: &Checked, sizes: &[u64]) -> Specialisation {
             *extent = fixed;
         }
     }
-    for size in head_sizes(checked).into_iter().flatten() {
+    for size in head_sizes(checked, sizes).into_iter().flatten() {
         if let (Some(extent), Some(&value)) = (specialisation.extents.get_mut(size.index()), sizes.get(size.index())) {
             *extent = Extent::Fixed(value);
         }

@@ -194,7 +194,7 @@ families! {
     Window in window,
     /// Threads along the outputs and along reductions, which blocks may share.
     Reduce in reduce,
-    /// Tiles of rows that walk over keys: means weighted by the exponentials of scores, on tensor cores.
+    /// Tiles of rows that walk over keys: sums of values weighted by scores, with a softmax or without, on tensor cores.
     Attention in attention,
 }
 
