@@ -293,6 +293,12 @@ impl Function {
         (Function::Tf32, "tf32", 1),
         (Function::Tf32TowardZero, "tf32_toward_zero", 1),
     ];
+
+    /// `true` if special function units compute it, between other instructions. The others are a few ordinary instructions each.
+    pub const fn is_special(self) -> bool {
+        use Function::{Abs, Ceil, Floor, Powi, Relu, Round, Tf32, Tf32TowardZero};
+        !matches!(self, Abs | Powi | Floor | Ceil | Round | Relu | Tf32 | Tf32TowardZero)
+    }
 }
 
 /// Reductions.

@@ -126,13 +126,17 @@ def theirs(folder, kind, rounded, layout, tile):
     return cubin
 
 
-def write_operators(folder):
+def write_crate(folder, operators):
     (folder / "src").mkdir()
     (folder / "Cargo.toml").write_text(
         '[package]\nname = "compared"\nversion = "0.1.0"\nedition = "2024"\n[workspace]\n'
         f'[dependencies]\nenergy-kernel = {{ path = "{ROOT}/runtime" }}\n'
     )
-    source = "use energy_kernel::prelude::*;\n"
+    (folder / "src/lib.rs").write_text(f"use energy_kernel::prelude::*;\n{operators}")
+
+
+def write_operators(folder):
+    source = ""
     for name, kind in KINDS.items():
         for along, dims, read in LAYOUTS.values():
             left, right = kind.factor.format("x[[m, k]]"), kind.factor.format(read)
@@ -141,7 +145,7 @@ def write_operators(folder):
                 f"pub fn {along}_{name}(x: Tensor<{kind.element}, (M, K)>, w: Tensor<{kind.element}, {dims}>)\n"
                 f"-> Tensor<{kind.result}, (M, N)> {{ |m, n| sum(|k| {left} * {right}) }}\n"
             )
-    (folder / "src/lib.rs").write_text(source)
+    write_crate(folder, source)
 
 
 def ours(folder, name, layout, tile):
@@ -150,16 +154,24 @@ def ours(folder, name, layout, tile):
     schedule = (
         f"mma block={rows}x{columns}x{terms} warp={warp_rows}x{warp_columns} slice_k=1 stages={stages} group=1 blocks=0 split_k=1"
     )
+    return scheduled(folder, f"{LAYOUTS[layout][0]}_{name}", schedule)
+
+
+def scheduled(folder, operator, schedule):
+    """The kernel of an operator of the crate in that folder, or None if the schedule is not legal."""
     command = ["cargo", "run", "--quiet", "--manifest-path", ROOT / "Cargo.toml", "-p", "cargo-energy-kernel", "--"]
-    command += ["ptx", f"{LAYOUTS[layout][0]}_{name}", "--manifest-path", folder / "Cargo.toml"]
+    command += ["ptx", operator, "--manifest-path", folder / "Cargo.toml"]
     command += ["--capability", "8.0", "--schedule", schedule]
     printed = subprocess.run(command, capture_output=True, text=True)
     if printed.returncode:
         if "not legal" not in printed.stderr:
             sys.exit(printed.stderr)
         return None
-    cubin = folder / "ours.cubin"
-    subprocess.run([TOOLS / "ptxas", "-arch=sm_80", "-o", cubin, "-"], input=printed.stdout, text=True, check=True)
+    return assembled(folder / "ours.cubin", printed.stdout)
+
+
+def assembled(cubin, ptx):
+    subprocess.run([TOOLS / "ptxas", "-arch=sm_80", "-o", cubin, "-"], input=ptx, text=True, check=True)
     return cubin
 
 

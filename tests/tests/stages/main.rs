@@ -48,7 +48,7 @@ fn stored(checked: &Checked) -> Vec<String> {
 
 #[test]
 fn values_that_are_worth_storing_are_found() {
-    let expected: [(&str, &[&str]); 23] = [
+    let expected: [(&str, &[&str]); 27] = [
         ("two_layers_f16", &["hidden f16"]),
         ("nested_f32", &["(m, j) bf16"]),
         ("adapted_f16", &["low f32", "(m, n) f32", "(m, n) f32"]),
@@ -67,6 +67,10 @@ fn values_that_are_worth_storing_are_found() {
         ("normalised_f32", &["square f32", "() f32"]),
         ("guarded_f32", &[]),
         ("looked_up_f16", &["hidden f16"]),
+        ("joined_bf16", &["(t, o) f32", "(t, f) bf16", "(t, o) f32"]),
+        ("activated_tf32", &["active f32"]),
+        ("normed_product_f16", &["scale f32", "(m, k) f16"]),
+        ("activated_convolution_f16", &[]),
         ("deep_f32", &["one f32", "two f32", "three f32", "four f32"]),
         ("softmax_f32", &["peak f32", "total f32"]),
         ("linear_gelu_f16", &[]),
@@ -135,7 +139,8 @@ fn an_untuned_operator_stores_what_would_take_far_longer_otherwise() {
     let mut operators = operators(OPERATORS);
     operators.extend(energy_kernel_tests::operators(energy_kernel_tests::OPERATORS));
     // Free sizes, and the least speedup by the estimate.
-    let expected: [(&str, &[u64], f64); 12] = [
+    let expected: [(&str, &[u64], f64); 13] = [
+        ("joined_bf16", &[2048, 1024, 4096, 2048], 100.0),
         ("conv_valid_bf16", &[128, 30, 30, 128, 3, 3], 1.5),
         ("two_layers_f16", &[256, 1024, 1024, 1024], 50.0),
         ("nested_f32", &[256, 1024, 1024, 1024], 50.0),

@@ -163,6 +163,36 @@ pub fn gathered_product_f16(table: Tensor<f16, (V, D)>, ids: Tensor<i32, (T,)>, 
     |t, j| sum(|d| table[[ids[[t]], d]] * v[[j, d]])
 }
 
+/// A function of one input in a product, beside a product of others.
+#[energy_kernel(dims(K = D + F))]
+pub fn joined_bf16(y: Tensor<bf16, (T, D)>, z: Tensor<bf16, (T, F)>, w: Tensor<bf16, (O, K)>) -> Tensor<bf16, (T, O)> {
+    |t, o| sum(|d: D| y[[t, d]] * w[[o, d]]) + sum(|f| gelu(z[[t, f]]) as bf16 * w[[o, D + f]])
+}
+
+/// The rounding for tensor cores stays in the product.
+#[energy_kernel]
+pub fn activated_tf32(x: Tensor<f32, (M, K)>, w: Tensor<f32, (N, K)>) -> Tensor<f32, (M, N)> {
+    let active = |m, k| silu(x[[m, k]]);
+    |m, n| sum(|k| tf32(active[[m, k]]) * tf32(w[[n, k]]))
+}
+
+/// A norm, with the next product's cast.
+#[energy_kernel]
+pub fn normed_product_f16(
+    x: Tensor<f16, (M, K)>,
+    gain: Tensor<f16, (K,)>,
+    w: Tensor<f16, (N, K)>,
+) -> Tensor<f16, (M, N)> {
+    let scale = |m| rsqrt(sum(|k| x[[m, k]] * x[[m, k]]) / K as f32 + 1e-5);
+    |m, n| sum(|k| (x[[m, k]] * scale[[m]] * gain[[k]]) as f16 * w[[n, k]])
+}
+
+/// Each input element would be stored for every tap.
+#[energy_kernel(dims(WO = W - S + 1))]
+pub fn activated_convolution_f16(x: Tensor<f16, (C, W)>, w: Tensor<f16, (O, C, S)>) -> Tensor<f16, (O, WO)> {
+    |o, v| sum(|c, s| silu(x[[c, v + s]]) as f16 * w[[o, c, s]])
+}
+
 /// More values than a program stores.
 #[energy_kernel]
 pub fn deep_f32(

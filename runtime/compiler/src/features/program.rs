@@ -73,7 +73,7 @@ impl Work {
     fn add(&mut self, instruction: &Instruction, waits: Option<u64>) {
         let (class, flops) = match instruction.action {
             Action::Table(opcode) => class::of(opcode),
-            Action::Compare(..) => (InstructionClass::Predicate, 0),
+            Action::Compare(..) | Action::CompareWith(..) => (InstructionClass::Predicate, 0),
             Action::Parameter(..) => (InstructionClass::Constant, 0),
             Action::Load(Space::Shared, ..) | Action::LoadMatrices(..) => (InstructionClass::LoadShared, 0),
             Action::Load(..) => (InstructionClass::LoadGlobal, 0),
@@ -255,7 +255,7 @@ impl<'a> Program<'a> {
                         || instruction.sources.iter().any(read)
                         || match instruction.action {
                             Action::Table(opcode) => opcode == Opcode::TidX || !opcode.row().pure,
-                            Action::Compare(..) | Action::Parameter(..) => false,
+                            Action::Compare(..) | Action::CompareWith(..) | Action::Parameter(..) => false,
                             Action::Load(..) | Action::LoadMatrices(..) | Action::Arrive(_) => true,
                             // No results.
                             Action::Store(..) | Action::Copy(..) => false,

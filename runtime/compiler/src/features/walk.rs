@@ -11,7 +11,9 @@ use super::progression::{Progression, Warps};
 use super::reuse::{self, Load};
 use super::symbols::{Detail, Symbols};
 use crate::ptx::text::Entry;
-use crate::ptx::{Action, Address, Class, Compare, Few, Guard, Instruction, Loop, Operand, Reg, Space, Width};
+use crate::ptx::{
+    Action, Address, Class, Compare, Connective, Few, Guard, Instruction, Loop, Operand, Reg, Space, Width,
+};
 use smallvec::SmallVec;
 
 /// The effort in full detail, and then for conditions alone. An instruction counts 1, an evaluated one [`EVALUATION`].
@@ -303,6 +305,17 @@ impl<'a> Walk<'a> {
                 if let [a, b] = &sources[..] {
                     let value = arithmetic::compare(&mut self.symbols, compare, class, signed, a, b);
                     self.assign(instruction.results[0], value);
+                }
+            }
+            Action::CompareWith(compare, class, signed, connective) => {
+                let sources = self.sources(instruction);
+                if let [a, b, other] = &sources[..] {
+                    let own = arithmetic::compare(&mut self.symbols, compare, class, signed, a, b);
+                    let value = match connective {
+                        Connective::And => own.truth().and(other.truth()),
+                        Connective::Or => own.truth().or(other.truth()),
+                    };
+                    self.assign(instruction.results[0], Value::Truth(value));
                 }
             }
             Action::Parameter(number, _) => {

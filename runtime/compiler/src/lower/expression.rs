@@ -14,10 +14,10 @@ mod read;
 mod reduction;
 
 pub use bounds::Bounds;
-pub use reduction::{Accumulator, identity, or_identity};
+pub use reduction::{Accumulator, Rounding, identity, or_identity, zero_unless};
 
 use super::index::{IndexMath, Linear};
-use super::value::{self, Value};
+use super::value::{self, Value, class_of};
 use super::{Error, math, quotient};
 use crate::check::Checked;
 use crate::element::{Element, Type};
@@ -27,7 +27,7 @@ use crate::lower::arithmetic;
 use crate::problem::Problem;
 use crate::ptx::builder::Location;
 use crate::ptx::text::Entry;
-use crate::ptx::{Address, Builder, Cache, Few, Guard, Opcode, Operand, Reg, Width};
+use crate::ptx::{Address, Builder, Cache, Connective, Few, Guard, Opcode, Operand, Reg, Width};
 use crate::size::{SizeExpr, Specialisation};
 use rustc_hash::FxHashMap;
 
@@ -420,14 +420,8 @@ impl<'a> Lowering<'a> {
     /// As of lowering.
     pub fn value(&mut self, expr: ExprId, family: &mut dyn Reduce) -> Result<Value, Error> {
         let key = self.key(expr)?;
-        // Unconditional facts also hold under every guard.
-        let anywhere = (key.0, key.1.clone(), None);
-        for known in [&key, &anywhere] {
-            if let Some((value, location)) = self.memo.get(known)
-                && self.b.reaches(*location)
-            {
-                return Ok(*value);
-            }
+        if let Some(value) = self.known(&key) {
+            return Ok(value);
         }
         let value = self.compute(expr, family)?;
         let depth = match value.operand {
@@ -437,6 +431,20 @@ impl<'a> Lowering<'a> {
         let location = self.b.location(depth);
         self.memo.insert(key, (value, location));
         Ok(value)
+    }
+
+    /// The value of an expression that is known already.
+    fn known(&self, key: &MemoKey) -> Option<Value> {
+        // Unconditional facts also hold under every guard.
+        let anywhere = (key.0, key.1.clone(), None);
+        let known = [key, &anywhere].into_iter().filter_map(|key| self.memo.get(key));
+        let mut reached = known.filter(|(_, location)| self.b.reaches(*location));
+        reached.next().map(|&(value, _)| value)
+    }
+
+    /// `true` if the value of an expression is known already.
+    fn is_known(&self, expr: ExprId) -> Result<bool, Error> {
+        Ok(self.known(&self.key(expr)?).is_some())
     }
 
     /// The value of an expression in the given type.
@@ -498,11 +506,11 @@ impl<'a> Lowering<'a> {
                 let a = self.value_as(*a, ty, family)?;
                 arithmetic::unary(&mut self.b, *unary, a)
             }
+            Expr::Binary(BinaryOp::And, x, y) => self.logical(Connective::And, *x, *y, family)?,
+            Expr::Binary(BinaryOp::Or, x, y) => self.logical(Connective::Or, *x, *y, family)?,
             Expr::Binary(binary, x, y) => self.binary(ty, *binary, *x, *y, family)?,
             Expr::Compare(compare, x, y) => {
-                let operands = self.operand_ty(expr);
-                let x = self.value_as(*x, operands, family)?;
-                let y = self.value_as(*y, operands, family)?;
+                let [x, y] = self.compared(expr, *x, *y, family)?;
                 Value::new(Type::Bool, value::compare(&mut self.b, *compare, x, y))
             }
             Expr::Select {
@@ -588,33 +596,111 @@ impl<'a> Lowering<'a> {
             }
         }
         let left = self.value_as(x, ty, family)?;
-        let right = match binary {
-            BinaryOp::And => {
-                let condition = left.reg(&mut self.b);
-                self.conditional(condition, y, ty, family)?
-            }
-            BinaryOp::Or => {
-                let not = self.b.op(Opcode::NotPred, &[left.operand]);
-                self.conditional(not, y, ty, family)?
-            }
-            _ => self.value_as(y, ty, family)?,
-        };
+        let right = self.value_as(y, ty, family)?;
         if binary == BinaryOp::Div && ty == Type::F32 && family.divides_many(self, x, y)? {
             return Ok(quotient::by_shared(&mut self.b, left, right));
         }
         Ok(arithmetic::binary(&mut self.b, binary, left, right))
     }
 
+    /// The operands of a comparison. Of two axes, the one that changes less often takes the constants of both: so sums of it and constants leave
+    /// the loops over the other one.
+    fn compared(&mut self, expr: ExprId, x: ExprId, y: ExprId, family: &mut dyn Reduce) -> Result<[Value; 2], Error> {
+        let op = self.op();
+        if let (Expr::Axis(a), Expr::Axis(b)) = (op.expr(x), op.expr(y))
+            && self.checked.compares_indices(expr)
+            && !self.is_known(x)?
+            && !self.is_known(y)?
+        {
+            let (mut x, mut y) = (self.binding(*a)?.value, self.binding(*b)?.value);
+            let depth = |value: &Linear| {
+                let registers = value.terms().iter();
+                registers.map(|&(reg, _)| self.b.depth(reg)).max()
+            };
+            let (in_x, in_y) = (x.constant_part(), y.constant_part());
+            if depth(&x) > depth(&y) {
+                (x, y) = (x.plus_constant(-in_x), y.plus_constant(-in_x));
+            } else {
+                (x, y) = (x.plus_constant(-in_y), y.plus_constant(-in_y));
+            }
+            let ty = self.index_type();
+            return Ok([x, y].map(|side| Value {
+                ty,
+                operand: self.math.operand(&mut self.b, &side),
+            }));
+        }
+        let ty = self.operand_ty(expr);
+        Ok([self.value_as(x, ty, family)?, self.value_as(y, ty, family)?])
+    }
+
+    /// Both truth values, or one of them. The second one is wanted only if it decides. A comparison takes the other one in.
+    fn logical(
+        &mut self,
+        connective: Connective,
+        x: ExprId,
+        y: ExprId,
+        family: &mut dyn Reduce,
+    ) -> Result<Value, Error> {
+        if self.checked.unconditional(y) && self.compares_now(x)? {
+            let y = self.value(y, family)?.reg(&mut self.b);
+            return self.compare_with(x, connective, y, family);
+        }
+        let x = self.value(x, family)?.reg(&mut self.b);
+        let decides = match connective {
+            Connective::And => x,
+            Connective::Or => self.b.op(Opcode::NotPred, &[x.into()]),
+        };
+        if self.compares_now(y)? {
+            return self.where_holds(decides, y, |lowering| lowering.compare_with(y, connective, x, family));
+        }
+        let y = self.conditional(decides, y, Type::Bool, family)?;
+        let opcode = match connective {
+            Connective::And => Opcode::AndPred,
+            Connective::Or => Opcode::OrPred,
+        };
+        Ok(Value::new(Type::Bool, self.b.op(opcode, &[x.into(), y.operand])))
+    }
+
+    /// `true` for a comparison of numbers whose value is not known yet.
+    fn compares_now(&self, expr: ExprId) -> Result<bool, Error> {
+        let compares = matches!(self.op().expr(expr), Expr::Compare(..)) && self.operand_ty(expr) != Type::Bool;
+        Ok(compares && !self.is_known(expr)?)
+    }
+
+    /// A comparison whose result is combined with a predicate.
+    fn compare_with(
+        &mut self,
+        expr: ExprId,
+        connective: Connective,
+        other: Reg,
+        family: &mut dyn Reduce,
+    ) -> Result<Value, Error> {
+        let Expr::Compare(compare, x, y) = *self.op().expr(expr) else {
+            return Err(Error::Unbound);
+        };
+        let [x, y] = self.compared(expr, x, y, family)?;
+        let (relation, class) = (value::relation(compare, x.ty), class_of(x.ty));
+        let reg = self
+            .b
+            .compare_with(relation, class, [x.operand, y.operand], connective, other);
+        Ok(Value::new(Type::Bool, reg))
+    }
+
     /// The value of an expression that is wanted only where `condition` holds too.
     fn conditional(&mut self, condition: Reg, expr: ExprId, ty: Type, family: &mut dyn Reduce) -> Result<Value, Error> {
+        self.where_holds(condition, expr, |lowering| lowering.value_as(expr, ty, family))
+    }
+
+    /// Emits what needs an expression only where `condition` holds too.
+    fn where_holds<T>(&mut self, condition: Reg, expr: ExprId, emit: impl FnOnce(&mut Self) -> T) -> T {
         let outer = self.condition;
         self.condition = if self.checked.unconditional(expr) {
             outer
         } else {
             self.both(outer, Some(condition))
         };
-        let value = self.value_as(expr, ty, family);
+        let emitted = emit(self);
         self.condition = outer;
-        value
+        emitted
     }
 }

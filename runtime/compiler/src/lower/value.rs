@@ -290,17 +290,20 @@ pub fn compare(b: &mut Builder, op: CompareOp, x: Value, y: Value) -> Reg {
     if x.ty == Type::Bool {
         return compare_truth(b, op, x, y);
     }
-    let float = x.ty.is_float();
-    let compare = match op {
+    b.compare(relation(op, x.ty), class_of(x.ty), x.operand, y.operand)
+}
+
+/// The relation of a comparison of values of a type, which are no truth values.
+pub(super) fn relation(op: CompareOp, ty: Type) -> Compare {
+    match op {
         CompareOp::Eq => Compare::Eq,
-        CompareOp::Ne if float => Compare::NeU,
+        CompareOp::Ne if ty.is_float() => Compare::NeU,
         CompareOp::Ne => Compare::Ne,
         CompareOp::Lt => Compare::Lt,
         CompareOp::Le => Compare::Le,
         CompareOp::Gt => Compare::Gt,
         CompareOp::Ge => Compare::Ge,
-    };
-    b.compare(compare, class_of(x.ty), x.operand, y.operand)
+    }
 }
 
 fn compare_truth(b: &mut Builder, op: CompareOp, x: Value, y: Value) -> Reg {

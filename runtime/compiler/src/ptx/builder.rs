@@ -13,8 +13,8 @@
 
 use super::text::Entry;
 use super::{
-    Action, Address, Cache, Class, Compare, Few, Guard, Instruction, Item, Loop, Opcode, Operand, Reg, Space, Turns,
-    Width, liveness,
+    Action, Address, Cache, Class, Compare, Connective, Few, Guard, Instruction, Item, Loop, Opcode, Operand, Reg,
+    Space, Turns, Width, liveness,
 };
 use rustc_hash::{FxBuildHasher, FxHashMap};
 use smallvec::smallvec;
@@ -134,6 +134,21 @@ impl Builder {
     /// Emits a comparison of unsigned integers.
     pub fn compare_unsigned(&mut self, compare: Compare, class: Class, a: Operand, b: Operand) -> Reg {
         self.compare_as(compare, class, false, a, b)
+    }
+
+    /// Emits a signed comparison whose result is combined with a predicate.
+    pub fn compare_with(
+        &mut self,
+        compare: Compare,
+        class: Class,
+        [a, b]: [Operand; 2],
+        connective: Connective,
+        other: Reg,
+    ) -> Reg {
+        let sources = [a, b, other.into()];
+        let depth = self.depth_of(&sources);
+        let action = Action::CompareWith(compare, class, true, connective);
+        self.place(action, &sources, None, &[Class::Pred], depth)[0]
     }
 
     fn compare_as(&mut self, compare: Compare, class: Class, signed: bool, a: Operand, b: Operand) -> Reg {

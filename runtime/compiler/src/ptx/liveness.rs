@@ -43,7 +43,11 @@ impl Registers {
 fn removable(instruction: &Instruction) -> bool {
     match instruction.action {
         Action::Table(opcode) => opcode.row().pure,
-        Action::Compare(..) | Action::Load(..) | Action::LoadMatrices(..) | Action::Parameter(..) => true,
+        Action::Compare(..)
+        | Action::CompareWith(..)
+        | Action::Load(..)
+        | Action::LoadMatrices(..)
+        | Action::Parameter(..) => true,
         Action::Store(..) | Action::Copy(..) | Action::Arrive(_) => false,
     }
 }

@@ -170,6 +170,15 @@ impl Instruction {
     }
 }
 
+/// A logical operation of a comparison's result and another predicate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Connective {
+    /// Both hold.
+    And,
+    /// At least one holds.
+    Or,
+}
+
 /// The operation of an instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
@@ -177,6 +186,8 @@ pub enum Action {
     Table(Opcode),
     /// `setp`
     Compare(Compare, Class, bool),
+    /// `setp` whose result is combined with its last source, a predicate.
+    CompareWith(Compare, Class, bool, Connective),
     /// A load of one element or a vector of 2 or 4. If its guard does not hold, its results become 0. Results that are also sources
     /// keep their values instead.
     Load(Space, Width, Address, Cache),
@@ -204,7 +215,7 @@ impl Action {
             | Action::LoadMatrices(_, address)
             | Action::Arrive(address) => smallvec![address],
             Action::Copy(_, to, from) => smallvec![to, from],
-            Action::Table(_) | Action::Compare(..) | Action::Parameter(..) => Few::new(),
+            Action::Table(_) | Action::Compare(..) | Action::CompareWith(..) | Action::Parameter(..) => Few::new(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Prints kernels.
 
-use super::{Action, Address, Cache, Class, Few, Instruction, Item, Loop, Opcode, Operand, Reg, Space, Width};
+use super::{
+    Action, Address, Cache, Class, Connective, Few, Instruction, Item, Loop, Opcode, Operand, Reg, Space, Width,
+};
 use crate::target::Target;
 
 /// A finished kernel: its declaration and its body.
@@ -183,14 +185,15 @@ impl Printer {
         match instruction.action {
             Action::Table(opcode) => self.table(opcode, instruction),
             Action::Compare(compare, class, signed) => {
-                let ty = match (class, signed) {
-                    (Class::B32, true) => "s32",
-                    (Class::B32, false) => "u32",
-                    (Class::B64, true) => "s64",
-                    (Class::B64, false) => "u64",
-                    (other, _) => other.declaration(),
+                self.texts(&["setp.", compare.text(), ".", compared(class, signed), " "]);
+                self.operands(instruction, &[]);
+            }
+            Action::CompareWith(compare, class, signed, connective) => {
+                let connective = match connective {
+                    Connective::And => ".and.",
+                    Connective::Or => ".or.",
                 };
-                self.texts(&["setp.", compare.text(), ".", ty, " "]);
+                self.texts(&["setp.", compare.text(), connective, compared(class, signed), " "]);
                 self.operands(instruction, &[]);
             }
             Action::Load(space, width, address, cache) => {
@@ -382,6 +385,17 @@ const fn vector(count: usize) -> &'static str {
         2 => ".v2",
         4 => ".v4",
         _ => "",
+    }
+}
+
+/// The type that a comparison compares.
+const fn compared(class: Class, signed: bool) -> &'static str {
+    match (class, signed) {
+        (Class::B32, true) => "s32",
+        (Class::B32, false) => "u32",
+        (Class::B64, true) => "s64",
+        (Class::B64, false) => "u64",
+        (other, _) => other.declaration(),
     }
 }
 

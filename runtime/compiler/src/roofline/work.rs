@@ -322,18 +322,8 @@ impl Counting<'_> {
             }
             Expr::Call(function, _) => {
                 let times = self.times(&axes, guards);
-                let unit = match function {
-                    Function::Abs
-                    | Function::Powi
-                    | Function::Floor
-                    | Function::Ceil
-                    | Function::Round
-                    | Function::Relu
-                    | Function::Tf32
-                    | Function::Tf32TowardZero => unit,
-                    _ if unit == Unit::Float32 => Unit::Special,
-                    _ => unit,
-                };
+                let special = function.is_special() && unit == Unit::Float32;
+                let unit = if special { Unit::Special } else { unit };
                 self.add(expr, unit, times);
             }
             _ => {}

@@ -3,7 +3,8 @@
 //! A program stores values, and inputs in another order of their dimensions ([`Stored`]).
 //!
 //! A *stored value* ([`Value`]) is a reduction, or what pointwise work makes of reductions over the same axes up to its next use. It is worth
-//! storing if another reduction uses it, if several elements of a result do, or if it stands beside a reduction over other terms.
+//! storing if another reduction uses it, if several elements of a result do, or if it stands beside a reduction over other terms. So is what
+//! functions or divisions make of an input, if a reduction uses it for several elements of a result: GELU on a side of a product.
 //! [`values()`] finds at most [`MOST_STORED`](crate::schedule::MOST_STORED) of them, so an operator has at most 15 [`sets`] besides the empty
 //! one. An input is stored with its dimensions [`Permuted`] where a product reads it better so. A value's number is the position of its expression in the operator, which is the same in the canonical form: renaming changes no
 //! number.

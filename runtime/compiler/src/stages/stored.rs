@@ -46,10 +46,14 @@ impl Stored {
 }
 
 /// Returns what an operator can store, at most [`MOST_STORED`], ascending by number: its [`values()`], and the inputs that are worth permuting if all of
-/// them fit.
+/// them fit beside the values that reduce.
 pub fn stored(checked: &Checked) -> Vec<Stored> {
-    let mut stored: Vec<Stored> = values(checked).into_iter().map(Stored::Value).collect();
+    let mut values = values(checked);
     let permuted = permuted(checked);
+    if values.len() + permuted.len() > MOST_STORED && !permuted.is_empty() {
+        values.retain(|value| !value.computed);
+    }
+    let mut stored: Vec<Stored> = values.into_iter().map(Stored::Value).collect();
     if stored.len() + permuted.len() <= MOST_STORED {
         stored.extend(permuted.into_iter().map(Stored::Permuted));
     }

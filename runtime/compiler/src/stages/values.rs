@@ -2,7 +2,7 @@
 
 use crate::check::Checked;
 use crate::element::Element;
-use crate::ir::{AxisId, BinaryOp, Expr, ExprId, LetId, SizeId, Source};
+use crate::ir::{AxisId, BinaryOp, Expr, ExprId, Function, LetId, SizeId, Source};
 use crate::schedule::MOST_STORED;
 use std::collections::{BTreeSet, HashSet};
 
@@ -20,6 +20,8 @@ pub struct Value {
     pub element: Element,
     /// The intermediate tensor that is stored as a whole. `None` for a value inside a closure, which is stored over the axes that it depends on.
     pub tensor: Option<LetId>,
+    /// `true` if it is pointwise work on tensors that has no reduction over the same axes.
+    pub(super) computed: bool,
 }
 
 impl Value {
@@ -38,14 +40,17 @@ enum Reason {
     Shared,
     /// It stands beside a reduction over other terms, and no tiled family computes both.
     Beside,
+    /// It is pointwise work inside a reduction, which every tile or element computes again.
+    Computed,
 }
 
 /// Returns the values that are worth storing, at most [`MOST_STORED`], in the order in which they can be computed. If there are more, those
-/// that other reductions use come first, then those that several elements of a result share.
+/// that other reductions use come first, then those that several elements of a result share, and pointwise work comes last.
 pub fn values(checked: &Checked) -> Vec<Value> {
     let mut walk = Walk {
         checked,
         reduced: reduced(checked),
+        computed: computed(checked),
         body: 0,
         scope: Vec::new(),
         steps: 0,
@@ -55,7 +60,7 @@ pub fn values(checked: &Checked) -> Vec<Value> {
     if walk.all().is_none() {
         return Vec::new();
     }
-    let (uses, reduced) = (walk.uses, walk.reduced);
+    let (uses, reduced, computed) = (walk.uses, walk.reduced, walk.computed);
     let bodies = bodies(checked);
     let spread = spread(&bodies, &uses);
     let of_uses = uses.iter().filter(|used| !used.absorbed).filter_map(|used| {
@@ -69,12 +74,18 @@ pub fn values(checked: &Checked) -> Vec<Value> {
     });
     let beside = beside(checked, &reduced, &bodies, &uses);
     let beside = beside.into_iter().map(|of| (Reason::Beside, of));
+    let repeated = (uses.iter()).filter(|used| !used.absorbed && used.reduced && used.shared);
+    let repeated = repeated.map(|used| (Reason::Computed, used.of));
     let only_indices = only_indices(checked);
     let mut found: Vec<(Reason, Value)> = Vec::new();
-    for (reason, of) in of_uses.chain(beside) {
-        let Some(value) = value(checked, of).filter(|value| reduced[value.expr.index()]) else {
+    for (reason, of) in of_uses.chain(beside).chain(repeated) {
+        let Some(value) = value(checked, of, reason) else {
             continue;
         };
+        let has_reason = if value.computed { &computed } else { &reduced };
+        if !has_reason[value.expr.index()] {
+            continue;
+        }
         match found.iter_mut().find(|(_, known)| known.expr == value.expr) {
             Some((known, _)) => *known = reason.min(*known),
             None => found.push((reason, value)),
@@ -92,7 +103,7 @@ pub fn values(checked: &Checked) -> Vec<Value> {
 }
 
 /// The stored form of a value. `None` for an intermediate tensor that repeats its values along an axis.
-fn value(checked: &Checked, of: Of) -> Option<Value> {
+fn value(checked: &Checked, of: Of, reason: Reason) -> Option<Value> {
     let (expr, axes, tensor) = match of {
         Of::Tensor(inner) if !is_whole(checked, inner) => return None,
         Of::Tensor(inner) => {
@@ -106,6 +117,7 @@ fn value(checked: &Checked, of: Of) -> Option<Value> {
         axes,
         element: element(checked, expr),
         tensor,
+        computed: reason == Reason::Computed,
     })
 }
 
@@ -140,6 +152,20 @@ fn is_pointwise(expr: &Expr) -> bool {
         expr,
         Expr::Unary(..) | Expr::Binary(..) | Expr::Compare(..) | Expr::Select { .. } | Expr::Cast(..) | Expr::Call(..)
     )
+}
+
+/// `true` if pointwise work takes many instructions.
+fn is_costly_by_itself(expr: &Expr) -> bool {
+    match expr {
+        Expr::Call(function, _) => function.is_special(),
+        Expr::Binary(operation, ..) => matches!(operation, BinaryOp::Div | BinaryOp::Rem),
+        _ => false,
+    }
+}
+
+/// `true` if the type of a value does not say that tensor cores multiply it exactly.
+fn is_rounded(expr: &Expr) -> bool {
+    matches!(expr, Expr::Call(Function::Tf32 | Function::Tf32TowardZero, _))
 }
 
 /// The axes of a read that is indexed by distinct axes alone.
@@ -186,6 +212,48 @@ fn reduced(checked: &Checked) -> Vec<bool> {
         reduced.push(is_reduced);
     }
     reduced
+}
+
+/// For each expression, `true` if it is costly pointwise work, and if it reads a tensor that has an element for each of its places: more
+/// places than that would be more to read. What is [`reduced`] is not.
+fn computed(checked: &Checked) -> Vec<bool> {
+    let op = checked.op();
+    let reduced = reduced(checked);
+    let (mut is_costly, mut is_dense) = (Vec::<bool>::new(), Vec::<bool>::new());
+    for number in 0..op.exprs.len() {
+        let id = ExprId(number as u32);
+        let expr = op.expr(id);
+        let bare = |index: &[ExprId]| bare_axes(checked, index).is_some();
+        let (costly, dense) = match expr {
+            Expr::Read {
+                source: Source::Let(inner),
+                index,
+                or: None,
+            } if bare(index) => {
+                let body = op.lets[inner.index()].body.index();
+                (is_costly[body], is_dense[body] && is_whole(checked, *inner))
+            }
+            Expr::Read {
+                source: Source::Input(_),
+                index,
+                or: None,
+            } => (false, bare(index)),
+            expr if is_pointwise(expr) && !is_rounded(expr) && !checked.is_index(id) => {
+                let (mut costly, mut dense) = (is_costly_by_itself(expr), false);
+                op.operands(id, |operand| {
+                    costly |= is_costly[operand.index()];
+                    dense |= is_dense[operand.index()] && checked.axes(operand) == checked.axes(id);
+                });
+                (costly, dense)
+            }
+            _ => (false, false),
+        };
+        is_costly.push(costly);
+        is_dense.push(dense);
+    }
+    let each = is_costly.iter().zip(&is_dense).zip(&reduced);
+    each.map(|((costly, dense), reduced)| *costly && *dense && !reduced)
+        .collect()
 }
 
 /// The parts of a value that reduce, beside parts that reduce over other extents.
@@ -334,7 +402,7 @@ enum Of {
     Expr(ExprId),
 }
 
-/// A use of an intermediate tensor, or of a reduced value inside a closure.
+/// A use of an intermediate tensor, or of a value inside a closure.
 #[derive(Debug, Clone, Copy)]
 struct Use {
     of: Of,
@@ -362,6 +430,7 @@ impl Use {
 struct Walk<'a> {
     checked: &'a Checked,
     reduced: Vec<bool>,
+    computed: Vec<bool>,
     /// The closure at hand.
     body: usize,
     /// The axes in scope: the closure's, then those of reductions.
@@ -389,8 +458,11 @@ impl Walk<'_> {
         if let Some(same) = uncast(checked, id).filter(|_| id != body.root) {
             return self.expr(body, same, parent, conditional);
         }
-        let absorbed = self.reduced[id.index()]
-            && parent.is_some_and(|parent| is_pointwise(op.expr(parent)) && checked.axes(parent) == checked.axes(id));
+        let absorbed = parent.is_some_and(|parent| {
+            let of_value = self.reduced[id.index()] && checked.axes(parent) == checked.axes(id);
+            let of_work = self.computed[parent.index()] && !body.is_covered_by(checked, parent);
+            is_pointwise(op.expr(parent)) && (of_value || self.computed[id.index()] && of_work)
+        });
         if !self
             .seen
             .insert((id, self.body, self.scope.clone(), absorbed, conditional))
@@ -434,7 +506,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Notes a use of an intermediate tensor, or of a reduced value.
+    /// Notes a use of an intermediate tensor, or of a value.
     fn note(&mut self, body: &Body<'_>, id: ExprId, absorbed: bool, conditional: bool) {
         let checked = self.checked;
         let (of, shared) = match checked.op().expr(id) {
@@ -449,7 +521,9 @@ impl Walk<'_> {
             }
             // A result, or an intermediate tensor as a whole, is no value inside itself.
             _ if id == body.root && body.is_covered_by(checked, id) => return,
-            _ if self.reduced[id.index()] => (Of::Expr(id), !body.is_covered_by(checked, id)),
+            _ if self.reduced[id.index()] || self.computed[id.index()] => {
+                (Of::Expr(id), !body.is_covered_by(checked, id))
+            }
             _ => return,
         };
         // No launch happens if the only result is empty, so its axes have elements.

@@ -5,7 +5,7 @@
 //! `tf32(…)` or `as f16`, or made from those by what keeps the bits few. Nothing is ever rounded that the source does not round.
 
 use super::shape::{MmaShape, shape};
-use crate::families::family::{MOST_BLOCKS, MOST_STARTS, first_of_each};
+use crate::families::family::{MOST_BLOCKS, first_of_each};
 use crate::lower::tile::arrival::{patch, read_as_is};
 use crate::lower::tile::block::Block;
 use crate::lower::tile::epilogue::{Strip, strips};
@@ -314,8 +314,10 @@ impl<'s, 'p> Space<'s, 'p> {
 
 /// Products with fewer rows or columns are no work for tiles by the formula. The estimate decides for itself.
 const LEAST_ROWS: u64 = 8;
+/// Starts without split-K.
+const WHOLE: usize = 6;
 /// Starts with split-K.
-const SHARED: usize = 2;
+const SHARED: usize = 4;
 
 /// The tile with the least estimated time, of those whose terms no other block shares.
 pub(super) fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Mma> {
@@ -339,7 +341,7 @@ pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Mma> {
     let shared = first_of_each(shared, |point| point.split_k);
     whole
         .into_iter()
-        .take(MOST_STARTS - SHARED)
+        .take(WHOLE)
         .chain(shared.into_iter().take(SHARED))
         .collect()
 }

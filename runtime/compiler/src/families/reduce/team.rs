@@ -209,6 +209,10 @@ impl Team {
         }
         let bounds = lowering.widest(bounds);
         self.walk(lowering, axes, &bounds, Pace::Schedule, |team, lowering, steps| {
+            for &unit in &units {
+                bind(team, lowering, unit);
+                team.touch(lowering, axes, *body, steps)?;
+            }
             for step in steps {
                 for (&unit, partial) in units.iter().zip(&partials) {
                     bind(team, lowering, unit);

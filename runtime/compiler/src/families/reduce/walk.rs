@@ -80,8 +80,12 @@ impl<'a> Walked<'a> {
         let bounds = lowering.widest(bounds);
         let axes = &walked.plain.first().ok_or(Error::Unbound)?.axes;
         team.walk(lowering, axes, &bounds, Pace::Schedule, |team, lowering, steps| {
-            // The loads of all steps come first, each for all units.
             for (number, member) in walked.plain.iter().enumerate() {
+                for unit in 0..team.count() {
+                    team.turn_to(unit);
+                    team.bind_place(lowering, &member.place)?;
+                    team.touch(lowering, &member.axes, member.body, steps)?;
+                }
                 for step in steps {
                     for (unit, partials) in partials.iter().enumerate() {
                         team.turn_to(unit as u32);

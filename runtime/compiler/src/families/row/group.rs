@@ -158,6 +158,7 @@ impl Group {
         self.ahead(lowering, body)?;
         let bounds = self.bounds(lowering, reduction, axes, body)?;
         self.walk(lowering, axes, &bounds, Pace::Schedule, |group, lowering, steps| {
+            group.touch(lowering, axes, body, steps)?;
             let mut steps = steps.iter();
             steps.try_for_each(|step| partial.add(group, lowering, axes, body, step))
         })?;
@@ -269,6 +270,10 @@ impl Walker for Group {
             in_registers: self.schedule.keep == Keep::Registers,
             across: None,
         }
+    }
+
+    fn keeps(&self) -> bool {
+        self.schedule.keep == Keep::Shared
     }
 
     fn begin_loop(&mut self, lowering: &Lowering<'_>, walk: &WalkLoop<'_>) {

@@ -87,6 +87,9 @@ fn lanes(group: &mut Group, lowering: &mut Lowering<'_>, positions: &[usize]) ->
         &Bounds::default(),
         Pace::Schedule,
         |group, lowering, steps| {
+            for (&body, axes) in bodies.iter().zip(&axes) {
+                group.touch(lowering, axes, body, steps)?;
+            }
             for step in steps {
                 for (&position, axes) in positions.iter().zip(&axes) {
                     let mut values = Vec::with_capacity(group.schedule.vector as usize);

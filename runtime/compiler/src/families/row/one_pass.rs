@@ -50,6 +50,8 @@ fn walk_once(group: &mut Group, lowering: &mut Lowering<'_>, joint: &Joint<'_>, 
     let axes = &plain.first().ok_or(Error::Unbound)?.axes;
     group.walk(lowering, axes, &bounds, Pace::Schedule, |group, lowering, steps| {
         for (member, partial) in plain.iter().zip(&partial) {
+            group.bind_place(lowering, &member.place)?;
+            group.touch(lowering, &member.axes, member.body, steps)?;
             for step in steps {
                 group.bind_place(lowering, &member.place)?;
                 partial.add(group, lowering, &member.axes, member.body, step)?;

@@ -143,11 +143,12 @@ pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Row> {
                 .filter(move |&unroll| u64::from(unroll / 2) < turns);
             unrolls.map(move |unroll| row(keep, unroll, pass))
         };
+        // Shared memory keeps a row for a second walk.
         let kept = [row(Keep::Registers, 1, Pass::Several)].into_iter();
         kept.chain(loops(Keep::Shared, Pass::Several))
             .chain(loops(Keep::Reload, Pass::One))
             .chain(loops(Keep::Reload, Pass::Several))
-            .find(|row| shape.allows(row))
+            .find(|row| shape.allows(row) && (row.keep != Keep::Shared || shape.walked.len() > 1))
     };
     [threads, threads / 4, threads * 2, threads * 4, threads * 8]
         .into_iter()

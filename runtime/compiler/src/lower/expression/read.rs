@@ -2,7 +2,7 @@
 
 use super::{Access, Binding, Byte, InSequence, InputValue, Lanes, Load, Lowering, Reduce, width_of};
 use crate::element::{Element, Type};
-use crate::ir::{Expr, ExprId, InputId, SizeId, Source};
+use crate::ir::{Expr, ExprId, InputId, LetId, SizeId, Source};
 use crate::lower::Error;
 use crate::lower::arithmetic;
 use crate::lower::index::Linear;
@@ -15,16 +15,54 @@ impl Lowering<'_> {
     /// # Errors
     /// As of lowering.
     pub fn touch(&mut self, expr: ExprId, family: &mut dyn Reduce) -> Result<(), Error> {
-        if let Expr::Read {
-            source: Source::Input(_),
-            ..
-        } = self.op().expr(expr)
-        {
-            return self.read_stored(expr, family).map(|_| ());
+        let op = self.op();
+        match op.expr(expr) {
+            Expr::Read {
+                source: Source::Input(_),
+                ..
+            } => self.read_stored(expr, family).map(|_| ()),
+            Expr::Read {
+                source: Source::Let(inner),
+                index,
+                ..
+            } => {
+                let axes = index.iter().filter_map(|&at| match op.expr(at) {
+                    Expr::Axis(axis) => Some(self.binding(*axis)),
+                    _ => None,
+                });
+                let bindings = axes.collect::<Result<Vec<Binding>, Error>>()?;
+                match bindings.len() == index.len() {
+                    true => self.inside_let(*inner, bindings, |lowering, body| lowering.touch(body, family)),
+                    false => Ok(()),
+                }
+            }
+            // A reduction has loads of its own.
+            Expr::Reduce { .. } => Ok(()),
+            _ => {
+                let mut operands = Vec::new();
+                op.operands(expr, |operand| operands.push(operand));
+                operands.into_iter().try_for_each(|operand| self.touch(operand, family))
+            }
         }
-        let mut operands = Vec::new();
-        self.op().operands(expr, |operand| operands.push(operand));
-        operands.into_iter().try_for_each(|operand| self.touch(operand, family))
+    }
+
+    /// Emits a part of an intermediate tensor where its axes have these values.
+    fn inside_let<T>(&mut self, inner: LetId, bindings: Vec<Binding>, emit: impl FnOnce(&mut Self, ExprId) -> T) -> T {
+        let entry = &self.op().lets[inner.index()];
+        let saved: Vec<Option<Binding>> = entry.axes.iter().map(|axis| self.bindings.get(axis).cloned()).collect();
+        for (&axis, binding) in entry.axes.iter().zip(bindings) {
+            self.bind(axis, binding);
+        }
+        let emitted = emit(self, entry.body);
+        for (&axis, binding) in entry.axes.iter().zip(saved) {
+            match binding {
+                Some(binding) => self.bind(axis, binding),
+                None => {
+                    self.bindings.remove(&axis);
+                }
+            }
+        }
+        emitted
     }
 
     /// The element that a read of an input yields, as it is stored; 0 where it is not read.
@@ -129,27 +167,18 @@ impl Lowering<'_> {
                 value::from_storage(&mut self.b, element, stored)
             }
             Source::Let(inner) => {
-                let entry = &self.op().lets[inner.index()];
-                let saved: Vec<Option<Binding>> =
-                    entry.axes.iter().map(|axis| self.bindings.get(axis).cloned()).collect();
-                for ((&axis, value), (own_guard, own_range)) in entry.axes.iter().zip(indices).zip(guards) {
-                    let guard = self.both(own_guard, own_range);
-                    self.bind(axis, Binding { value, guard });
-                }
+                let guarded = indices.into_iter().zip(guards);
+                let bindings = guarded.map(|(value, (own_guard, own_range))| Binding {
+                    value,
+                    guard: self.both(own_guard, own_range),
+                });
+                let bindings = bindings.collect();
                 let ty = self.ty(expr);
                 let outer = self.condition;
                 // An index that is in range only under a condition makes the whole value conditional.
                 self.condition = if all.is_some() { self.both(outer, all) } else { outer };
-                let value = self.value_as(entry.body, ty, family);
+                let value = self.inside_let(inner, bindings, |lowering, body| lowering.value_as(body, ty, family));
                 self.condition = outer;
-                for (&axis, binding) in entry.axes.iter().zip(saved) {
-                    match binding {
-                        Some(binding) => self.bind(axis, binding),
-                        None => {
-                            self.bindings.remove(&axis);
-                        }
-                    }
-                }
                 value?
             }
         };

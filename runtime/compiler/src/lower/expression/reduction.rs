@@ -2,7 +2,7 @@
 
 use super::{Binding, Bounds, Lowering, Reduce};
 use crate::element::Type;
-use crate::ir::{AxisId, BinaryOp, Expr, ExprId, ReduceOp};
+use crate::ir::{AxisId, BinaryOp, Expr, ExprId, Literal, Op, ReduceOp};
 use crate::lower::Error;
 use crate::lower::arithmetic;
 use crate::lower::index::Linear;
@@ -120,6 +120,31 @@ impl Lowering<'_> {
     }
 }
 
+/// The rounding of products that are added to a sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rounding {
+    /// A product is rounded with its sum.
+    Once,
+    /// A product is rounded, then its sum.
+    Each,
+}
+
+/// The condition and the value of a term that is 0 elsewhere. A sum that began with +0 does not change where 0 is added.
+pub fn zero_unless(op: &Op, term: ExprId) -> Option<(ExprId, ExprId)> {
+    match *op.expr(term) {
+        Expr::Select {
+            condition,
+            accept,
+            reject,
+        } => match *op.expr(reject) {
+            Expr::Literal(Literal::Int(0)) => Some((condition, accept)),
+            Expr::Literal(Literal::Float(0.0)) => Some((condition, accept)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// The state of a reduction, in mutable registers.
 #[derive(Debug, Clone, Copy)]
 pub struct Accumulator {
@@ -154,18 +179,47 @@ impl Accumulator {
         body: ExprId,
         family: &mut dyn Reduce,
     ) -> Result<(), Error> {
-        if self.op == ReduceOp::Sum
-            && let Expr::Binary(BinaryOp::Mul, x, y) = *lowering.op().expr(body)
-            && lowering.ty(body) == self.ty
-        {
-            let x = lowering.value_as(x, self.ty, family)?;
-            let y = lowering.value_as(y, self.ty, family)?;
+        self.add_where(lowering, None, position, body, Rounding::Once, family)
+    }
+
+    /// Takes in the value of `body` where `wanted` holds.
+    ///
+    /// # Errors
+    /// As of lowering.
+    pub fn add_where(
+        &mut self,
+        lowering: &mut Lowering<'_>,
+        wanted: Option<Reg>,
+        position: &Linear,
+        body: ExprId,
+        rounding: Rounding,
+        family: &mut dyn Reduce,
+    ) -> Result<(), Error> {
+        let same_type = lowering.ty(body) == self.ty;
+        if self.op != ReduceOp::Sum || !same_type {
+            let value = lowering.value_as(body, self.ty, family)?;
+            let value = or_identity(&mut lowering.b, self.op, value, wanted);
+            self.combine(lowering, value, position);
+            return Ok(());
+        }
+        if let Some((condition, accept)) = zero_unless(lowering.op(), body) {
+            let condition = lowering.value(condition, family)?.reg(&mut lowering.b);
+            let wanted = lowering.both(wanted, Some(condition));
+            return lowering.where_holds(condition, accept, |lowering| {
+                self.add_where(lowering, wanted, position, accept, rounding, family)
+            });
+        }
+        let guard = wanted.map(|predicate| Guard { predicate, holds: true });
+        if let (Expr::Binary(BinaryOp::Mul, x, y), Rounding::Once) = (lowering.op().expr(body), rounding) {
+            let x = lowering.value_as(*x, self.ty, family)?;
+            let y = lowering.value_as(*y, self.ty, family)?;
             let sources = [x.operand, y.operand, self.best.into()];
-            lowering.b.assign(value::fma_of(self.ty), self.best, &sources);
+            lowering.b.assign_if(guard, value::fma_of(self.ty), self.best, &sources);
             return Ok(());
         }
         let value = lowering.value_as(body, self.ty, family)?;
-        self.combine(lowering, value, position);
+        let sources = [self.best.into(), value.operand];
+        lowering.b.assign_if(guard, value::add_of(self.ty), self.best, &sources);
         Ok(())
     }
 

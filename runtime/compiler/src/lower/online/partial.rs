@@ -6,8 +6,7 @@ use crate::element::Type;
 use crate::ir::AxisId;
 use crate::ir::{ExprId, ReduceOp};
 use crate::lower::Error;
-use crate::lower::expression::{Accumulator, Lowering, or_identity};
-use crate::lower::index::Linear;
+use crate::lower::expression::{Accumulator, Lowering, Rounding};
 use crate::lower::value::Value;
 
 /// A thread's part of a reduction: an accumulator for each neighbour of a step, so that additions do not wait for each other.
@@ -32,14 +31,10 @@ impl Partial {
         for (neighbour, &accumulator) in self.0.iter().enumerate() {
             let mut accumulator = accumulator;
             walker.bind_lane(lowering, axes, step, neighbour as u32);
-            if W::FUSES && step.guard.is_none() && accumulator.position.is_none() {
-                accumulator.add(lowering, &Linear::constant(0), body, walker)?;
-                continue;
-            }
-            let value = lowering.value_as(body, accumulator.ty, walker)?;
-            let value = or_identity(&mut lowering.b, accumulator.op, value, step.guard);
+            let fuses = W::FUSES && step.guard.is_none();
+            let rounding = if fuses { Rounding::Once } else { Rounding::Each };
             let position = step.chunk.times(vector).plus_constant(neighbour as i64);
-            accumulator.combine(lowering, value, &position);
+            accumulator.add_where(lowering, step.guard, &position, body, rounding, walker)?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use super::step::Step;
 use super::waves::Joint;
 use crate::element::Type;
 use crate::families::formula::{NodeId, Place, Symbol};
-use crate::ir::AxisId;
+use crate::ir::{AxisId, ExprId};
 use crate::lower::Error;
 use crate::lower::expression::{Bounds, Lanes, Lowering, Reduce};
 use crate::lower::index::Linear;
@@ -56,6 +56,11 @@ pub(crate) trait Walker: Reduce + Sized {
 
     /// The chunks of the thread.
     fn route(&self) -> Route;
+
+    /// `true` if what a step loads is stored for other walks: then only what the step uses is loaded.
+    fn keeps(&self) -> bool {
+        false
+    }
 
     /// A loop over chunks has begun.
     fn begin_loop(&mut self, _lowering: &Lowering<'_>, _walk: &WalkLoop<'_>) {}
@@ -179,6 +184,26 @@ pub(crate) trait Walker: Reduce + Sized {
         for (dimension, &axis) in axes.iter().enumerate() {
             step.bind(lowering, axis, dimension, lane);
         }
+    }
+
+    /// Issues the loads of a value at all steps of a turn, before anything waits for one of them.
+    fn touch(
+        &mut self,
+        lowering: &mut Lowering<'_>,
+        axes: &[AxisId],
+        value: ExprId,
+        steps: &[Step],
+    ) -> Result<(), Error> {
+        if steps.len() == 1 || self.keeps() {
+            return Ok(());
+        }
+        for step in steps {
+            for lane in 0..self.vector() {
+                self.bind_lane(lowering, axes, step, lane);
+                lowering.touch(value, self)?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes a reduction have a value, wherever the operator has it.

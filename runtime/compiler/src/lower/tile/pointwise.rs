@@ -4,7 +4,7 @@ use super::products::Sum;
 use super::tiling::{Tiling, bind};
 use crate::ir::{BinaryOp, Expr, ExprId, Function, Literal, Source};
 use crate::lower::Error;
-use crate::lower::expression::{Binding, InSequence, Lowering};
+use crate::lower::expression::{Binding, InSequence, Lowering, zero_unless};
 use crate::lower::index::Linear;
 use crate::lower::value::{Value, add_of, fma_of};
 use crate::ptx::{Guard, Reg};
@@ -78,9 +78,9 @@ impl Pointwise<'_> {
     ) -> Result<(), Error> {
         let ty = self.tiling.shape.ty;
         let op = lowering.op();
-        let is_literal = |expr: ExprId, value: i64| match *op.expr(expr) {
-            Expr::Literal(Literal::Int(literal)) => literal == value,
-            Expr::Literal(Literal::Float(literal)) => literal == value as f64,
+        let is_two = |expr: ExprId| match *op.expr(expr) {
+            Expr::Literal(Literal::Int(literal)) => literal == 2,
+            Expr::Literal(Literal::Float(literal)) => literal == 2.0,
             _ => false,
         };
         let same_type = lowering.ty(expr) == ty;
@@ -92,23 +92,18 @@ impl Pointwise<'_> {
             lowering.b.assign_if(guard, fma_of(ty), accumulator, &sources);
             Ok(())
         };
+        if let Some((condition, accept)) = zero_unless(op, expr) {
+            let condition = lowering.value(condition, &mut InSequence)?.reg(&mut lowering.b);
+            let wanted = lowering.both(wanted, Some(condition));
+            return self.add_value(lowering, accumulator, accept, wanted);
+        }
         match *op.expr(expr) {
             Expr::Read {
                 source: Source::Let(inner),
                 ..
             } if !self.is_operand(expr) => self.add_value(lowering, accumulator, op.lets[inner.index()].body, wanted),
-            // A sum that began with +0 does not change where 0 is added.
-            Expr::Select {
-                condition,
-                accept,
-                reject,
-            } if is_literal(reject, 0) => {
-                let condition = lowering.value(condition, &mut InSequence)?.reg(&mut lowering.b);
-                let wanted = lowering.both(wanted, Some(condition));
-                self.add_value(lowering, accumulator, accept, wanted)
-            }
             Expr::Binary(BinaryOp::Mul, a, b) if same_type => multiply(lowering, a, b),
-            Expr::Call(Function::Powi, ref arguments) if same_type && is_literal(arguments[1], 2) => {
+            Expr::Call(Function::Powi, ref arguments) if same_type && is_two(arguments[1]) => {
                 multiply(lowering, arguments[0], arguments[0])
             }
             _ => {

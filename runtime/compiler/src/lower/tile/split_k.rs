@@ -19,6 +19,8 @@ use crate::ptx::{Address, Cache, Class, Compare, Guard, Opcode, Operand, Reg, Sp
 
 /// Registers that are loaded together while parts are added up: enough to be on their way, few enough to be held beside the sums.
 const LOADED: usize = 32;
+/// Registers that a loop over the parts loads. The assembler begins a turn with all loads, and spills if they are more.
+const MOST_LOADED: usize = 2 * LOADED;
 
 /// A block's part of a tile.
 pub(crate) struct Part {
@@ -154,22 +156,25 @@ impl Partials {
         for &sum in sums {
             lowering.b.assign(move_of(class), sum, &[zero]);
         }
-        let turns = Turns::new(0, i64::from(blocks), 1).entered(true).rolled();
-        let number = lowering.b.begin_loop(lowering.math.class(), turns);
-        let block = first.plus(&Linear::register(number));
         let vector = self.vector();
-        for (group, sums) in sums.chunks(LOADED).enumerate() {
-            let mut parts = Vec::with_capacity(sums.len());
-            for (chunk, sums) in sums.chunks(vector).enumerate() {
-                let from = self.place(lowering, &block, group * LOADED / vector + chunk);
-                let part = lowering.b.load_here(Space::Global, self.width(), sums.len(), from);
-                parts.extend(part);
+        let mut chunks = 0..;
+        for sums in sums.chunks(MOST_LOADED) {
+            let turns = Turns::new(0, i64::from(blocks), 1).entered(true).rolled();
+            let number = lowering.b.begin_loop(lowering.math.class(), turns);
+            let block = first.plus(&Linear::register(number));
+            for sums in sums.chunks(LOADED) {
+                let mut parts = Vec::with_capacity(sums.len());
+                for (sums, chunk) in sums.chunks(vector).zip(&mut chunks) {
+                    let from = self.place(lowering, &block, chunk);
+                    let part = lowering.b.load_here(Space::Global, self.width(), sums.len(), from);
+                    parts.extend(part);
+                }
+                for (&sum, part) in sums.iter().zip(parts) {
+                    lowering.b.assign(add, sum, &[sum.into(), part.into()]);
+                }
             }
-            for (&sum, part) in sums.iter().zip(parts) {
-                lowering.b.assign(add, sum, &[sum.into(), part.into()]);
-            }
+            lowering.b.end();
         }
-        lowering.b.end();
     }
 
     /// Where the thread's `chunk`-th registers of a block lie.
