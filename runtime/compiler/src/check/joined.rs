@@ -5,7 +5,7 @@
 //! Memory is the same: two neighbouring dimensions of a row-major tensor are one of their product.
 
 use super::checked::Checked;
-use crate::ir::{Axis, AxisId, Expr, ExprId, InputId, Op, Output, Size, SizeId, Source};
+use crate::ir::{Axis, AxisId, Expr, ExprId, InputId, Literal, Op, Output, Size, SizeId, Source};
 use crate::size::{Extent, SizeExpr, Specialisation};
 use std::collections::BTreeSet;
 
@@ -454,6 +454,8 @@ impl<'a> Joining<'a> {
         for expr in &mut op.exprs {
             match expr {
                 Expr::Size(size) => *size = lone(*size),
+                // No index uses an axis that is joined with the one before it.
+                Expr::Axis(own) if self.head(*own) != *own => *expr = Expr::Literal(Literal::Int(0)),
                 Expr::Axis(own) => *own = axis(*own),
                 Expr::Reduce { axes, .. } => *axes = of_heads(axes),
                 Expr::Read { source, index, .. } => {
