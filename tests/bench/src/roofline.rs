@@ -32,11 +32,28 @@ const MOST_SETS: usize = 3;
 /// Beyond so many times its roofline an operator is listed.
 const SLOW: f64 = 4.0;
 
+/// Operators that wait for kernels of their own, and why: sums of scaled sums, gathered experts, first convolutions of 3 channels, guards and
+/// quotients in a loop over terms, taps that are sizes, vectors through `%`.
+const WAITING: [&str; 8] = [
+    "group_scales",
+    "experts_gate_and_up",
+    "experts_down",
+    "conv_stem",
+    "patch_embed",
+    "upsample_conv",
+    "causal_conv",
+    "rotary",
+];
+/// At so few rows, products with 8-bit weights wait too.
+const FEW_ROWS: u64 = 16;
+
 /// An operator at some sizes.
 struct Row {
     model: String,
     name: String,
     sizes: String,
+    /// `true` if the operator waits for kernels of its own at these sizes.
+    waits: bool,
     roofline: Roofline,
     untuned: Estimated,
     best: Estimated,
@@ -140,6 +157,7 @@ impl Row {
                 .into_owned(),
             name: operator.name.clone(),
             sizes: free.join(" "),
+            waits: waits(operator, sizes),
             roofline: Roofline::of(checked, sizes, sheet),
             best: best_program(&problem, sizes, &untuned.program)
                 .ok_or_else(|| format!("{named}: no schedule can be lowered"))?,
@@ -155,6 +173,15 @@ impl Row {
     fn best_ratio(&self) -> f64 {
         self.best.seconds / self.roofline.seconds
     }
+}
+
+/// `true` for operators that wait for kernels of their own.
+fn waits(operator: &Found, sizes: &[u64]) -> bool {
+    let (name, types) = operator.name.split_once('<').unwrap_or((&operator.name, ""));
+    let rows = operator.checked.op().outputs[0].dims.first();
+    let rows = rows.and_then(|size| sizes.get(size.index())).copied().unwrap_or(0);
+    let few = 2..=FEW_ROWS;
+    WAITING.contains(&name) || types.starts_with("i8") && few.contains(&rows)
 }
 
 /// The least estimate of a search of one stage, and of searches of the stages of the most promising sets of stored values.
@@ -269,10 +296,20 @@ fn print(device: &str, sheet: &Datasheet, functions: usize, rows: &[Row]) {
          - *Busiest*: the busiest unit and its part of the estimate. A small part means that latencies bound the kernel.\n",
         100.0 * sheet.mma_share
     );
-    println!("## Summary\n\n{functions} operators, {} rows.\n", rows.len());
-    println!("| × roofline | median | most | beyond 1.5 | beyond 2 | beyond {SLOW} |\n|---|---|---|---|---|---|");
-    summary("untuned", rows, Row::ratio);
-    summary("best", rows, Row::best_ratio);
+    let others: Vec<&Row> = rows.iter().filter(|row| !row.waits).collect();
+    println!(
+        "## Summary\n\n{functions} operators, {} rows. {} of them, marked *, wait for kernels of their own.\n",
+        rows.len(),
+        rows.len() - others.len()
+    );
+    println!(
+        "| × roofline | median | most | beyond 1.5 | beyond 2 | beyond 3 | beyond 4 |\n|---|---|---|---|---|---|---|"
+    );
+    let all: Vec<&Row> = rows.iter().collect();
+    for (name, ratio) in [("untuned", Row::ratio as fn(&Row) -> f64), ("best", Row::best_ratio)] {
+        summary(name, &all, ratio);
+        summary(&format!("{name}, without those marked"), &others, ratio);
+    }
     println!(
         "\n## Untuned beyond {SLOW} ×\n\n\
          | operator | sizes | roofline, µs | by | untuned × | family | busiest | best × | family | busiest |\n|---|---|---|---|---|---|---|---|---|---|"
@@ -297,14 +334,16 @@ fn print(device: &str, sheet: &Datasheet, functions: usize, rows: &[Row]) {
     }
 }
 
-fn summary(name: &str, rows: &[Row], ratio: fn(&Row) -> f64) {
-    let beyond = |most: f64| rows.iter().filter(|row| ratio(row) > most).count();
+fn summary(name: &str, rows: &[&Row], ratio: fn(&Row) -> f64) {
+    let ratios = || rows.iter().map(|row| ratio(row));
+    let beyond = |most: f64| ratios().filter(|&ratio| ratio > most).count();
     println!(
-        "| {name} | {} | {} | {} | {} | {} |",
-        times(median(rows.iter().map(ratio))),
-        times(rows.iter().map(ratio).fold(0.0, f64::max)),
+        "| {name} | {} | {} | {} | {} | {} | {} |",
+        times(median(ratios())),
+        times(ratios().fold(0.0, f64::max)),
         beyond(1.5),
         beyond(2.0),
+        beyond(3.0),
         beyond(SLOW)
     );
 }
@@ -313,8 +352,9 @@ impl Row {
     /// A line of a table. `untuned` and `best` name the schedules.
     fn line(&self, untuned: &str, best: &str) -> String {
         format!(
-            "| {} | {} | {:.2} | {} | {} | {untuned} | {} | {} | {best} | {} |",
+            "| {}{} | {} | {:.2} | {} | {} | {untuned} | {} | {} | {best} | {} |",
             self.name,
+            if self.waits { " *" } else { "" },
             self.sizes,
             1e6 * self.roofline.seconds,
             self.roofline.bound,
