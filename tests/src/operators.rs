@@ -353,6 +353,33 @@ pub fn channels_last_f16(x: Tensor<f16, (B, C, H, W)>) -> Tensor<f16, (B, H, W, 
     |b, h, v, c| x[[b, c, h, v]]
 }
 
+/// Weights of a convolution with the terms of each tap side by side.
+#[energy_kernel(dims(TAPS = 3))]
+pub fn weights_last_f16(w: Tensor<f16, (O, C, TAPS, TAPS)>) -> Tensor<f16, (O, TAPS, TAPS, C)> {
+    |o, r, s, c| w[[o, c, r, s]]
+}
+
+/// Short rows of two element types, transposed and added.
+#[energy_kernel(dims(FIVE = 5))]
+pub fn short_rows_f32(
+    x: Tensor<f32, (B, C, FIVE)>,
+    y: Tensor<i8, (B, C, FIVE)>,
+    scale: Tensor<f32, (C,)>,
+) -> Tensor<f32, (B, FIVE, C)> {
+    |b, i, c| x[[b, c, i]] * scale[[c]] + y[[b, c, i]] as f32
+}
+
+/// A pointwise convolution of images with a residual, whose rows and columns are one axis.
+#[energy_kernel]
+pub fn pointwise_conv_f16(
+    x: Tensor<f16, (B, C, H, W)>,
+    w: Tensor<f16, (O, C)>,
+    bias: Tensor<f32, (O,)>,
+    residual: Tensor<f16, (B, O, H, W)>,
+) -> Tensor<f16, (B, O, H, W)> {
+    |b, o, h, v| relu(sum(|c| x[[b, c, h, v]] * w[[o, c]]) + bias[[o]] + residual[[b, o, h, v]])
+}
+
 #[energy_kernel]
 pub fn functions_f32(
     x: Tensor<f32, (N,)>,
@@ -945,4 +972,68 @@ pub fn shifted_difference_f32(x: Tensor<f32, (M, K)>, y: Tensor<f32, (N, K)>) ->
             }
         })
     }
+}
+
+/// The scan of a state-space model: from inside a chunk, without a softmax, and from the state before it.
+#[energy_kernel(dims(N = 16, E = 64, R = H / G))]
+pub fn chunk_scan_bf16(
+    c_in: Tensor<bf16, (C, Q, G, N)>,
+    b: Tensor<bf16, (C, Q, G, N)>,
+    x: Tensor<bf16, (C, Q, H, E)>,
+    step: Tensor<f32, (H, C, Q)>,
+    total: Tensor<f32, (H, C, Q)>,
+    state: Tensor<bf16, (C, H, E, N)>,
+    skip: Tensor<f32, (H,)>,
+) -> Tensor<bf16, (C, Q, H, E)> {
+    let near = |c, h, i: Q, j: Q| {
+        if j <= i {
+            exp(total[[h, c, i]] - total[[h, c, j]])
+                * step[[h, c, j]]
+                * sum(|n| c_in[[c, i, h / R, n]] * b[[c, j, h / R, n]])
+        } else {
+            0.0
+        }
+    };
+    |c, i, h, e| {
+        sum(|j: Q| near[[c, h, i, j]] as bf16 * x[[c, j, h, e]])
+            + exp(total[[h, c, i]]) * sum(|n| c_in[[c, i, h / R, n]] * state[[c, h, e, n]])
+            + skip[[h]] * x[[c, i, h, e]]
+    }
+}
+
+/// Retention of grouped heads: a score decays with the distance. The sum of the weights divides.
+#[energy_kernel(dims(E = 32, R = H / G))]
+pub fn retention_f16(
+    q: Tensor<f16, (T, H, E)>,
+    k: Tensor<f16, (T, G, E)>,
+    v: Tensor<f16, (T, G, E)>,
+    rate: Tensor<f32, (H,)>,
+) -> Tensor<f16, (T, H, E)> {
+    let decay = |h, t: T, s: T| {
+        if s <= t {
+            exp((s - t) as f32 * abs(rate[[h]]))
+        } else {
+            0.0
+        }
+    };
+    let weight = |h, t, s| decay[[h, t, s]] * sum(|e| q[[t, h, e]] * k[[s, h / R, e]]);
+    |t, h, e| sum(|s| weight[[h, t, s]] as f16 * v[[s, h / R, e]]) / max(abs(sum(|s| weight[[h, t, s]])), 1.0)
+}
+
+/// Squares of positive scores as weights, of a window, with a residual.
+#[energy_kernel(dims(E = 48, W = 20))]
+pub fn squared_relu_attention_bf16(
+    q: Tensor<bf16, (T, E)>,
+    k: Tensor<bf16, (S, E)>,
+    v: Tensor<bf16, (S, E)>,
+    x: Tensor<bf16, (T, E)>,
+) -> Tensor<bf16, (T, E)> {
+    let weight = |t, s| {
+        if s + W > t {
+            powi(relu(sum(|e| q[[t, e]] * k[[s, e]]) / E as f32), 2)
+        } else {
+            0.0
+        }
+    };
+    |t, e| x[[t, e]] + sum(|s| weight[[t, s]] as bf16 * v[[s, e]])
 }

@@ -222,6 +222,63 @@ const ATTENTION: &[Operator] = &[
             |t, e| sum(|s| w[[t, s]] as f16 * v[[s, e]]) / sum(|s| w[[t, s]])",
         sizes: &[&[40, 16, 70]],
     },
+    Operator {
+        name: "retention of grouped heads: a factor that decays, 0 for later keys",
+        attribute: "dims(R = H / G)",
+        signature: "(q: Tensor<bf16, (T, H, E)>, k: Tensor<bf16, (T, G, E)>, v: Tensor<bf16, (T, G, C)>, rate: Tensor<f32, (H,)>) -> Tensor<bf16, (T, H, C)>",
+        body: "let decay = |h, t: T, s: T| if s <= t { exp((s - t) as f32 * abs(rate[[h]])) } else { 0.0 };
+            |t, h, e| sum(|s| (decay[[h, t, s]] * sum(|d| q[[t, h, d]] * k[[s, h / R, d]])) as bf16 * v[[s, h / R, e]])",
+        sizes: &[&[40, 6, 16, 2, 32], &[33, 2, 48, 1, 16], &[1, 1, 16, 1, 16]],
+    },
+    Operator {
+        name: "squares of positive scores, and their sum",
+        attribute: "",
+        signature: HEAD,
+        body: "let w = |t, s| powi(relu(sum(|e| q[[t, e]] * k[[s, e]]) / 4.0), 2);
+            |t, e| sum(|s| v[[s, e]] * w[[t, s]] as f16) / max(sum(|s| w[[t, s]]), 0.5)",
+        sizes: &[&[40, 16, 40], &[20, 32, 70], &[3, 16, 200], &[70, 64, 64]],
+    },
+    Operator {
+        name: "exponentials without a maximum, the condition inside, and the sum of rounded ones",
+        attribute: "",
+        signature: HEAD,
+        body: "let w = |t, s| exp(if s <= t && s + 50 > t { sum(|e| q[[t, e]] * k[[s, e]]) / 4.0 } else { -f32::INFINITY }) as f16;
+            |t, e| sum(|s| w[[t, s]] * v[[s, e]]) / sum(|s| w[[t, s]])",
+        sizes: &[&[40, 16, 40], &[80, 32, 100], &[70, 64, 64]],
+    },
+    Operator {
+        name: "a chunk's scan, with what the chunks before it leave",
+        attribute: "dims(R = H / G)",
+        signature: "(c: Tensor<bf16, (C, Q, G, N)>, b: Tensor<bf16, (C, Q, G, N)>, x: Tensor<bf16, (C, Q, H, E)>, step: Tensor<f32, (H, C, Q)>,
+            state: Tensor<bf16, (C, H, E, N)>) -> Tensor<bf16, (C, Q, H, E)>",
+        body: "let near = |c0, h, i: Q, j: Q| if j <= i { exp(step[[h, c0, j]] - step[[h, c0, i]]) * step[[h, c0, j]] * sum(|n| c[[c0, i, h / R, n]] * b[[c0, j, h / R, n]]) } else { 0.0 };
+            |c0, i, h, e| sum(|j: Q| near[[c0, h, i, j]] as bf16 * x[[c0, j, h, e]])
+                + exp(step[[h, c0, i]]) * sum(|n| c[[c0, i, h / R, n]] * state[[c0, h, e, n]]) + x[[c0, i, h, e]]",
+        sizes: &[&[2, 37, 1, 32, 4, 16], &[1, 64, 2, 64, 4, 64], &[2, 130, 2, 16, 2, 32]],
+    },
+    Operator {
+        name: "a state of features by columns that all share, and nothing else",
+        attribute: "",
+        signature: "(q: Tensor<f16, (T, E)>, k: Tensor<f16, (S, E)>, v: Tensor<f16, (S, C)>, state: Tensor<f16, (E, C)>) -> Tensor<f32, (T, C)>",
+        body: "|t, c| sum(|s| (if s < t { sum(|e| q[[t, e]] * k[[s, e]]) } else { 0.0 }) as f16 * v[[s, c]]) - sum(|e| state[[e, c]] * q[[t, e]])",
+        sizes: &[&[40, 16, 40, 32], &[5, 256, 70, 128]],
+    },
+    Operator {
+        name: "two layers of a network whose hidden one is stored nowhere",
+        attribute: "",
+        signature: "(x: Tensor<f16, (T, E)>, up: Tensor<f16, (S, E)>, bias: Tensor<f16, (S,)>, down: Tensor<f16, (C, S)>) -> Tensor<f16, (T, C)>",
+        body: "let hidden = |t, s| gelu(sum(|e| x[[t, e]] * up[[s, e]]) + bias[[s]]) as f16;
+            |t, c| x[[t, 0]] + sum(|s| hidden[[t, s]] * down[[c, s]])",
+        sizes: &[&[40, 16, 70, 48], &[20, 64, 64, 16]],
+    },
+    Operator {
+        name: "weights rounded under a condition that keeps a read in range, of wide heads",
+        attribute: "",
+        signature: "(q: Tensor<f16, (T, E)>, k: Tensor<f16, (S, E)>, v: Tensor<f16, (S, C)>, bias: Tensor<f16, (S,)>) -> Tensor<f32, (T, C)>",
+        body: "let w = |t, s| if s > 0 && s % 3 != 1 { (sum(|e| q[[t, e]] * k[[s, e]]) * bias[[s - 1]]) as f16 } else { 0.0 };
+            |t, c| sum(|s| w[[t, s]] * v[[s, c]])",
+        sizes: &[&[40, 32, 40, 512], &[20, 288, 33, 32]],
+    },
 ];
 
 /// Bodies of [`HEAD`] that look similar, but are left to other families.

@@ -67,7 +67,7 @@ impl Case {
     }
 }
 
-fn cases() -> [Case; 4] {
+fn cases() -> [Case; 5] {
     let mma = "mma block=32x32x32 warp=16x16 slice_k=1 stages=3 group=1 blocks=0 split_k=1";
     let contract = "contract block=32x32x16 thread=2x4 stages=2 blocks=0 split_k=1";
     [
@@ -75,6 +75,13 @@ fn cases() -> [Case; 4] {
         Case::new(
             "attention_f16",
             &[90, 2, 90, 1],
+            &["attention rows=32 keys=32 warps=2 split_k=1"],
+            &[],
+        ),
+        // C, Q, G, H: a state of 64 columns takes the place of keys and values.
+        Case::new(
+            "chunk_scan_bf16",
+            &[1, 70, 1, 2],
             &["attention rows=32 keys=32 warps=2 split_k=1"],
             &[],
         ),

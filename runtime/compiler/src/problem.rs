@@ -1,8 +1,8 @@
 //! The problem that kernels solve.
 
-use crate::check::Checked;
-use crate::ir::Op;
-use crate::size::Specialisation;
+use crate::check::{Checked, Joined};
+use crate::ir::{Op, SizeId};
+use crate::size::{SizeExpr, Specialisation};
 use crate::target::Machine;
 use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,23 +27,56 @@ pub struct Problem<'a> {
     /// The machine.
     pub machine: Machine,
     /// The shapes that families have found in the operator.
-    shapes: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
+    shapes: Shapes,
+    /// The shapes that families have found in the operator with neighbouring axes joined.
+    joined_shapes: Shapes,
+    /// The sizes as formulas over those of the whole operator, if neighbouring axes are joined.
+    formulas: Option<Vec<SizeExpr>>,
 }
+
+type Shapes = Arc<Mutex<Vec<Arc<dyn Any + Send + Sync>>>>;
 
 impl<'a> Problem<'a> {
     /// Creates the problem of an operator on a machine.
-    pub const fn new(checked: &'a Checked, specialisation: &'a Specialisation, machine: Machine) -> Problem<'a> {
+    pub fn new(checked: &'a Checked, specialisation: &'a Specialisation, machine: Machine) -> Problem<'a> {
         Problem {
             checked,
             specialisation,
             machine,
-            shapes: Mutex::new(Vec::new()),
+            shapes: Shapes::default(),
+            joined_shapes: Shapes::default(),
+            formulas: None,
         }
     }
 
     /// The operator.
     pub fn op(&self) -> &'a Op {
         self.checked.op()
+    }
+
+    /// Calls `of` with the problem as families see it: neighbouring axes are joined where they can be.
+    pub(crate) fn with_joined<R>(&self, of: impl FnOnce(&Problem<'_>, Option<&Joined>) -> R) -> R {
+        let matches = self.specialisation.extents.len() == self.op().sizes.len();
+        match self.checked.joined().filter(|_| matches && self.formulas.is_none()) {
+            None => of(self, None),
+            Some(joined) => {
+                let problem = Problem {
+                    checked: &joined.checked,
+                    specialisation: &joined.specialisation(self.specialisation),
+                    machine: self.machine,
+                    shapes: self.joined_shapes.clone(),
+                    joined_shapes: Shapes::default(),
+                    formulas: Some(joined.formulas(self.specialisation)),
+                };
+                of(&problem, Some(joined))
+            }
+        }
+    }
+
+    /// A size as a formula over those of the operator as it was written.
+    pub(crate) fn formula(&self, size: SizeId) -> SizeExpr {
+        let known = self.formulas.as_ref().and_then(|formulas| formulas.get(size.index()));
+        known.cloned().unwrap_or(SizeExpr::Size(size))
     }
 
     /// Returns the shape of this type that a family finds in the operator. `find` is called once for each type.

@@ -165,6 +165,15 @@ impl SizeExpr {
         }
     }
 
+    /// Returns the formula with sizes replaced by formulas.
+    pub(crate) fn with_formulas(&self, of: &impl Fn(SizeId) -> SizeExpr) -> SizeExpr {
+        match self {
+            SizeExpr::Const(value) => SizeExpr::Const(*value),
+            SizeExpr::Size(id) => of(*id),
+            SizeExpr::Binary(op, a, b) => a.with_formulas(of).binary(*op, b.with_formulas(of)),
+        }
+    }
+
     fn postfix(&self, list: &mut Vec<Postfix>) {
         match self {
             SizeExpr::Const(value) => list.push(Postfix::Const(*value)),
@@ -325,6 +334,16 @@ impl Extent {
         match self {
             Extent::Fixed(value) => Extent::alignment(value),
             Extent::Any { multiple_of } | Extent::AtMost { multiple_of, .. } => multiple_of,
+        }
+    }
+
+    /// The stronger of two statements about one size.
+    pub(crate) fn and(self, other: Extent) -> Extent {
+        match (self, other) {
+            (Extent::Fixed(_), _) => self,
+            (_, Extent::Fixed(_)) => other,
+            _ if other.multiple_of() > self.multiple_of() => other,
+            _ => self,
         }
     }
 

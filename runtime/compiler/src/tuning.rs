@@ -152,6 +152,7 @@ pub fn is_wide(checked: &Checked, sizes: &[u64]) -> bool {
     };
     inputs.chain(outputs).any(|dims| volume(dims) >= WIDE)
         || sizes.iter().any(|&size| size >= WIDE)
+        || (checked.joined()).is_some_and(|joined| joined.sizes_at(sizes).iter().any(|&size| size >= WIDE))
         || op.exprs.iter().any(|expr| terms(expr) >= WIDE)
         || !checked.index_values_fit(sizes)
 }
@@ -186,7 +187,7 @@ pub fn untuned(checked: &Checked, sizes: &[u64]) -> Specialisation {
             *extent = fixed;
         }
     }
-    for size in head_sizes(checked).into_iter().flatten() {
+    for size in head_sizes(checked, sizes).into_iter().flatten() {
         if let (Some(extent), Some(&value)) = (specialisation.extents.get_mut(size.index()), sizes.get(size.index())) {
             *extent = Extent::Fixed(value);
         }

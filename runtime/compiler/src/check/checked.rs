@@ -3,13 +3,15 @@
 use super::axis_set::AxisSet;
 use super::diagnostic::Diagnostic;
 use super::extents::{self, Agreement};
+use super::joined::Joined;
 use super::structure;
 use super::types::{self, Types};
 use crate::element::Type;
 use crate::ir::{AxisId, BinaryOp, Expr, ExprId, Literal, Op, SizeId, Source, UnaryOp};
+use std::sync::OnceLock;
 
 /// A valid operator, with the facts that the check derived.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Checked {
     op: Op,
     types: Types,
@@ -19,6 +21,14 @@ pub struct Checked {
     reads: Vec<ReadFacts>,
     unconditional: Vec<bool>,
     affine: Vec<bool>,
+    joined: OnceLock<Option<Box<Joined>>>,
+}
+
+/// All facts follow from the operator.
+impl PartialEq for Checked {
+    fn eq(&self, other: &Checked) -> bool {
+        self.op == other.op
+    }
 }
 
 /// Facts about the index of each dimension of a read; empty for other expressions.
@@ -45,6 +55,7 @@ impl Checked {
             reads: vec![ReadFacts::default(); op.exprs.len()],
             unconditional: vec![true; op.exprs.len()],
             affine: vec![false; op.exprs.len()],
+            joined: OnceLock::new(),
             op,
         };
         checked.find_affine();
@@ -120,6 +131,26 @@ impl Checked {
     /// `true` if an integer expression is affine in axes, with sizes and constants as coefficients.
     pub fn affine(&self, expr: ExprId) -> bool {
         self.affine[expr.index()]
+    }
+
+    /// For each size, the first of those that equal it at every call.
+    pub(crate) fn size_classes(&self) -> Vec<SizeId> {
+        let mut first: Vec<SizeId> = (0..self.op.sizes.len() as u32).map(SizeId).collect();
+        for agreement in &self.agreements {
+            let (a, b) = (first[agreement.extent.index()], first[agreement.other.index()]);
+            let (low, high) = (a.min(b), a.max(b));
+            for size in &mut first {
+                if *size == high {
+                    *size = low;
+                }
+            }
+        }
+        first
+    }
+
+    /// The operator with neighbouring axes joined where it can be. `None` if it has no such axes.
+    pub(crate) fn joined(&self) -> Option<&Joined> {
+        self.joined.get_or_init(|| Joined::of(self).map(Box::new)).as_deref()
     }
 
     fn find_affine(&mut self) {

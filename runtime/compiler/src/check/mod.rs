@@ -9,6 +9,7 @@ mod call_error;
 mod checked;
 mod diagnostic;
 mod extents;
+mod joined;
 mod range;
 mod sizes;
 mod structure;
@@ -19,6 +20,7 @@ pub use call_error::CallError;
 pub use checked::Checked;
 pub use diagnostic::{Diagnostic, Subject};
 pub use extents::Agreement;
+pub(crate) use joined::Joined;
 pub(crate) use range::Interval;
 #[cfg(feature = "syn")]
 pub(crate) use structure::{call_of_another_length, result_of_another_rank};

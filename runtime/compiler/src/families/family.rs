@@ -56,7 +56,7 @@ pub(crate) enum Work {
     Products,
     /// Reductions along rows.
     Rows,
-    /// Means weighted by the exponentials of scores.
+    /// Sums weighted by scores.
     Attention,
     /// One output after the other.
     Outputs,

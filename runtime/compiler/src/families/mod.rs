@@ -137,24 +137,30 @@ macro_rules! families {
         /// [`space`] lists fewer: block counts that suit the machine's multiprocessors. Other block counts stay legal, so that results of a
         /// machine with other multiprocessors can be used.
         pub fn legal(problem: &Problem<'_>, schedule: &Schedule) -> bool {
-            match schedule {
+            problem.with_joined(|problem, _| match schedule {
                 $(Schedule::$Family(point) => point.is_legal(problem)),*
-            }
+            })
         }
 
         /// Bytes of inputs that the blocks of a legal schedule read, if so many run at once and each wave of them reads a sector once. None
         /// if no wave reads what another one does, or nothing is known of it.
         pub(crate) fn wave_bytes(problem: &Problem<'_>, schedule: &Schedule, sizes: &[u64], at_once: u64) -> Option<f64> {
-            match schedule {
+            of_joined(problem, sizes, |problem, sizes| match schedule {
                 $(Schedule::$Family(point) => point.wave_bytes(problem, sizes, at_once)),*
-            }
+            })
         }
 
         /// The sizes whose largest values, if known, would make schedules legal that may be better than this one.
         pub(crate) fn bounded(problem: &Problem<'_>, schedule: &Schedule) -> Vec<SizeId> {
-            match schedule {
-                $(Schedule::$Family(point) => point.bounded(problem)),*
-            }
+            problem.with_joined(|problem, joined| {
+                let sizes = match schedule {
+                    $(Schedule::$Family(point) => point.bounded(problem)),*
+                };
+                match joined {
+                    Some(joined) => sizes.into_iter().filter_map(|size| joined.lone_factor(size)).collect(),
+                    None => sizes,
+                }
+            })
         }
 
         /// Lowers a legal schedule to an entry with this name.
@@ -188,7 +194,7 @@ families! {
     Window in window,
     /// Threads along the outputs and along reductions, which blocks may share.
     Reduce in reduce,
-    /// Tiles of rows that walk over keys: means weighted by the exponentials of scores, on tensor cores.
+    /// Tiles of rows that walk over keys: sums of values weighted by scores, with a softmax or without, on tensor cores.
     Attention in attention,
 }
 
@@ -200,24 +206,34 @@ struct Offer {
     starts: fn(&Problem<'_>, &[u64]) -> Vec<Schedule>,
 }
 
+/// Calls `of` with the problem and sizes as families see them.
+fn of_joined<R>(problem: &Problem<'_>, sizes: &[u64], of: impl FnOnce(&Problem<'_>, &[u64]) -> R) -> R {
+    problem.with_joined(|problem, joined| match joined {
+        Some(joined) => of(problem, &joined.sizes_at(sizes)),
+        None => of(problem, sizes),
+    })
+}
+
 /// The legal schedules that are worth trying on the problem's machine, in a fixed order.
 pub fn space(problem: &Problem<'_>) -> Vec<Schedule> {
-    offers().iter().flat_map(|family| (family.space)(problem)).collect()
+    problem.with_joined(|problem, _| offers().iter().flat_map(|family| (family.space)(problem)).collect())
 }
 
 /// A good schedule for these sizes, chosen by formula.
 pub fn default(problem: &Problem<'_>, sizes: &[u64]) -> Schedule {
-    preferred(problem, sizes).1
+    of_joined(problem, sizes, preferred).1
 }
 
 /// A few good schedules for these sizes, chosen by formulas, of all families that do the same work as [`default`], which comes first.
 /// [`estimate::default`](crate::estimate::default) chooses among them.
 pub fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Schedule> {
-    let (work, first) = preferred(problem, sizes);
-    let offers = offers();
-    let rivals = offers.iter().rev().filter(|family| family.work == work);
-    let starts = rivals.flat_map(|family| (family.starts)(problem, sizes));
-    first_of_each(std::iter::once(first).chain(starts), |&schedule| schedule)
+    of_joined(problem, sizes, |problem, sizes| {
+        let (work, first) = preferred(problem, sizes);
+        let offers = offers();
+        let rivals = offers.iter().rev().filter(|family| family.work == work);
+        let starts = rivals.flat_map(|family| (family.starts)(problem, sizes));
+        first_of_each(std::iter::once(first).chain(starts), |&schedule| schedule)
+    })
 }
 
 impl Schedule {
@@ -239,7 +255,9 @@ impl Schedule {
 
 /// Returns the schedule of the family that takes every operator.
 pub(crate) fn plain(problem: &Problem<'_>, sizes: &[u64]) -> Schedule {
-    Schedule::Plain(Plain::for_sizes(problem, sizes))
+    of_joined(problem, sizes, |problem, sizes| {
+        Schedule::Plain(Plain::for_sizes(problem, sizes))
+    })
 }
 
 fn preferred(problem: &Problem<'_>, sizes: &[u64]) -> (Work, Schedule) {

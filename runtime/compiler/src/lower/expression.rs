@@ -28,7 +28,7 @@ use crate::problem::Problem;
 use crate::ptx::builder::Location;
 use crate::ptx::text::Entry;
 use crate::ptx::{Address, Builder, Cache, Connective, Few, Guard, Opcode, Operand, Reg, Width};
-use crate::size::Specialisation;
+use crate::size::{SizeExpr, Specialisation};
 use rustc_hash::FxHashMap;
 
 /// An axis's value in the code being made.
@@ -207,7 +207,7 @@ impl<'a> Lowering<'a> {
             memo: FxHashMap::default(),
             serial_depth: 0,
         };
-        lowering.read_parameters();
+        lowering.read_parameters(problem);
         lowering
     }
 
@@ -226,7 +226,7 @@ impl<'a> Lowering<'a> {
         (self.b.finish(), self.parameters, self.scratch)
     }
 
-    fn read_parameters(&mut self) {
+    fn read_parameters(&mut self, problem: &Problem<'_>) {
         let op = self.op();
         for (number, input) in op.inputs.iter().enumerate() {
             let id = ParameterValue::Input(InputId(number as u32));
@@ -242,12 +242,14 @@ impl<'a> Lowering<'a> {
             let pointer = self.pointer(ParameterValue::Output(number as u32));
             self.outputs.push(pointer);
         }
-        let width = if self.math.wide { Width::B64 } else { Width::B32 };
+        let mut arguments = FxHashMap::default();
         for (number, extent) in self.specialisation.extents.iter().enumerate() {
             let size = match extent.fixed() {
                 Some(value) => Linear::constant(value as i64),
                 None => {
-                    let reg = self.parameter(ParameterValue::Size(SizeId(number as u32)), width);
+                    let formula = problem.formula(SizeId(number as u32));
+                    let size = self.size_argument(&formula, &mut arguments);
+                    let reg = self.math.register(&mut self.b, &size);
                     self.multiples.insert(reg, extent.multiple_of());
                     Linear::register(reg)
                 }
@@ -256,6 +258,24 @@ impl<'a> Lowering<'a> {
         }
         if self.specialisation.check_indices {
             self.index_errors = Some(self.pointer(ParameterValue::IndexErrors));
+        }
+    }
+
+    /// A product of sizes that are arguments.
+    fn size_argument(&mut self, formula: &SizeExpr, arguments: &mut FxHashMap<SizeId, Reg>) -> Linear {
+        match formula {
+            SizeExpr::Const(value) => Linear::constant(*value),
+            SizeExpr::Size(size) => {
+                let width = if self.math.wide { Width::B64 } else { Width::B32 };
+                let known = arguments.get(size).copied();
+                let reg = known.unwrap_or_else(|| self.parameter(ParameterValue::Size(*size), width));
+                arguments.insert(*size, reg);
+                Linear::register(reg)
+            }
+            SizeExpr::Binary(_, a, b) => {
+                let (a, b) = (self.size_argument(a, arguments), self.size_argument(b, arguments));
+                self.math.product(&mut self.b, &a, &b)
+            }
         }
     }
 

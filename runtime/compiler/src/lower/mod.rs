@@ -163,8 +163,7 @@ fn module(
 /// # Errors
 /// Those of [`lower`].
 pub fn stage(problem: &Problem<'_>, schedule: &Schedule) -> Result<Stage, Error> {
-    let (op, machine) = (problem.op(), problem.machine);
-    let expected = op.sizes.len();
+    let expected = problem.op().sizes.len();
     let found = problem.specialisation.extents.len();
     if expected != found {
         return Err(Error::Specialisation { expected, found });
@@ -172,6 +171,12 @@ pub fn stage(problem: &Problem<'_>, schedule: &Schedule) -> Result<Stage, Error>
     if !families::legal(problem, schedule) {
         return Err(Error::Illegal(schedule.to_string()));
     }
+    problem.with_joined(|problem, _| of_joined(problem, schedule))
+}
+
+/// Lowers an operator as families see it to the instructions of one stage.
+fn of_joined(problem: &Problem<'_>, schedule: &Schedule) -> Result<Stage, Error> {
+    let (op, machine) = (problem.op(), problem.machine);
     let name = entry_name(&op.name, schedule.family());
     let (mut lowering, grid) = families::lower(problem, &name, schedule)?;
     // Left alone, the assembler now and then spills to fit more blocks, or because it unrolled too far. Functions in f64
@@ -185,9 +190,10 @@ pub fn stage(problem: &Problem<'_>, schedule: &Schedule) -> Result<Stage, Error>
     // A family's estimate of registers may be too low: what the kernel itself holds at once is certainly needed.
     let most = machine.minimum_blocks(grid.threads, entry.pressure(), grid.dynamic_shared);
     entry.minimum_blocks = entry.minimum_blocks.map(|blocks| blocks.min(most));
+    let blocks = grid.blocks.with_formulas(&|size| problem.formula(size));
     let launch = Launch {
         entry: entry.name.clone(),
-        grid: [grid.blocks, SizeExpr::Const(1), SizeExpr::Const(1)],
+        grid: [blocks, SizeExpr::Const(1), SizeExpr::Const(1)],
         block: [grid.threads, 1, 1],
         cluster: [1; 3],
         dynamic_shared: grid.dynamic_shared,

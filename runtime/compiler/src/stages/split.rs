@@ -38,7 +38,7 @@ impl Split {
         if stored.is_empty() || !stored.is_sorted_by(|a, b| a.number() < b.number()) {
             return None;
         }
-        let classes = classes(checked);
+        let classes = checked.size_classes();
         let stages = (0..=stored.len())
             .map(|number| {
                 let taken = take(checked, &stored, number, &classes)?;
@@ -85,31 +85,11 @@ impl StageOp {
         let one = Extent::Any { multiple_of: 1 };
         let extents = self.equal.iter().map(|equal| {
             let stated = equal.iter().filter_map(|size| whole.extents.get(size.index()));
-            stated.fold(one, |known, &other| match (known, other) {
-                (Extent::Fixed(_), _) => known,
-                (_, Extent::Fixed(_)) => other,
-                _ if other.multiple_of() > known.multiple_of() => other,
-                _ => known,
-            })
+            stated.copied().reduce(Extent::and).unwrap_or(one)
         });
         Specialisation {
             extents: extents.collect(),
             ..whole.clone()
         }
     }
-}
-
-/// For each size, the first of those that equal it at every call.
-fn classes(checked: &Checked) -> Vec<SizeId> {
-    let mut first: Vec<SizeId> = (0..checked.op().sizes.len() as u32).map(SizeId).collect();
-    for agreement in checked.agreements() {
-        let (a, b) = (first[agreement.extent.index()], first[agreement.other.index()]);
-        let (low, high) = (a.min(b), a.max(b));
-        for size in &mut first {
-            if *size == high {
-                *size = low;
-            }
-        }
-    }
-    first
 }

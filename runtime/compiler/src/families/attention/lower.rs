@@ -1,28 +1,32 @@
-//! `attention` as a composition: slabs of queries, keys and values, two products on tensor cores, and between them the softmax.
+//! `attention` as a composition: slabs of queries, keys and values, two products on tensor cores, and between them the weighting.
 //!
 //! ```text
-//! keys arrive ─▶ scores = Q·Kᵀ ─▶ softmax ─▶ weights, packed ─▶ sums = sums·rescaling + P·V
-//!              values arrive ────────────────────────────────▶
-//!                        the next keys arrive ────────────────▶
+//! keys arrive ─▶ scores = Q·Kᵀ ─▶ weights, packed ─▶ sums = sums·rescaling + P·V
+//!              values arrive ─────────────────────▶
+//!                        the next keys arrive ─────▶
 //! ```
+//!
+//! Sums are rescaled by a softmax only.
 //!
 //! The registers that hold scores of two times 8 keys are, rounded and packed, the left fragment of the second product.
 
 use super::keys::Keys;
 use super::mask::{Bound, End, Slope};
 use super::merge::{self, Own};
-use super::rows::{Rows, volumes};
+use super::packing::{packed, unpacked};
+use super::rows::{Row, Rows, volumes};
 use super::scores::{Accumulator, Known, Scores, product};
-use super::shape::shape;
+use super::shape::{Carried, shape};
 use super::slices::Slices;
-use super::softmax::{Softmax, packed, unpacked};
 use super::space::{Attention, Heads, minimum_blocks};
 use super::span::Span;
+use super::state::State;
 use super::tile::{Lane, Side, Tile, Warp};
 use crate::element::Type;
+use crate::families::formula::Place;
 use crate::ir::ExprId;
 use crate::lower::Error;
-use crate::lower::expression::{Binding, Lowering};
+use crate::lower::expression::{Binding, InSequence, Lanes, Lowering};
 use crate::lower::grid::Grid;
 use crate::lower::index::Linear;
 use crate::lower::tile::split_k::Part;
@@ -72,11 +76,11 @@ pub(super) fn lower<'a>(problem: &Problem<'a>, name: &str, point: &Attention) ->
     Ok((lowering, Grid::of(blocks, point.threads(), shared)))
 }
 
-/// A warp's scores, softmax and sums.
+/// A warp's scores, and the state and sums of its rows.
 struct Kernel<'t, 's> {
     tile: &'t Tile<'s>,
     scores: Scores<'t, 's>,
-    states: Vec<Softmax>,
+    states: Vec<State>,
     /// The sums of each 16 rows of the warp, for each 8 columns.
     sums: Vec<Vec<Accumulator>>,
 }
@@ -90,7 +94,9 @@ impl<'t, 's> Kernel<'t, 's> {
         let lane = Lane { number, place };
         let warp = Warp::of_thread(lowering, tile.point.warps, tile.heads.slices);
         let scores = Scores::new(lowering, tile, lane, warp)?;
-        let states = scores.own_rows.iter().map(|_| Softmax::new(lowering)).collect();
+        let states = (scores.own_rows.iter())
+            .map(|_| State::new(lowering, tile.shape))
+            .collect();
         let mut fresh = || std::array::from_fn(|_| lowering.b.mutable(Class::F32, 0f32.into()));
         let sums = (0..tile.warp_rows() / 16)
             .map(|_| (0..tile.heads.slice_columns() / 8).map(|_| fresh()).collect())
@@ -164,7 +170,8 @@ impl<'t, 's> Kernel<'t, 's> {
         lowering.b.barrier();
         tile.fill(lowering, Side::Values, &now)?;
         lowering.b.converge(Opcode::CopyCommit, &[]);
-        let products = self.scores.products(lowering);
+        self.scores.begin_loads(lowering, &key)?;
+        let products = self.scores.products(lowering, tile.slabs[1]);
         let slices = Slices::of(tile, &self.scores.warp, self.scores.lane);
         slices.leave(lowering, &products);
         // Nobody reads the keys any more, and all slices of the products are there.
@@ -218,10 +225,11 @@ impl<'t, 's> Kernel<'t, 's> {
                 let state = self.states[own];
                 let b = &mut lowering.b;
                 let scores = scores.iter().flat_map(|product| &product[2 * half..][..2]);
-                let scores: Vec<Operand> = scores.map(|&score| score.into()).collect();
-                let found = state.take_in(b, &scores, self.scores.factor_of(own));
-                for &sum in self.sums_of(own).flatten() {
-                    b.assign(Opcode::MulF32, sum, &[sum.into(), found.rescaling.into()]);
+                let found = state.take_in(b, scores.copied().collect(), self.scores.factor_of(own));
+                if let Some(rescaling) = found.rescaling {
+                    for &sum in self.sums_of(own).flatten() {
+                        b.assign(Opcode::MulF32, sum, &[sum.into(), rescaling.into()]);
+                    }
                 }
                 let pairs = found.weights.chunks_exact(2);
                 let pairs: Vec<Reg> = pairs.map(|pair| packed(b, multiplicand, pair[0], pair[1])).collect();
@@ -266,35 +274,98 @@ impl<'t, 's> Kernel<'t, 's> {
         }
     }
 
+    /// The products of the warp's queries and a state: of each 16 rows, for each 8 columns.
+    fn carried(&self, lowering: &mut Lowering<'_>, state: &Place) -> Result<Vec<Vec<Accumulator>>, Error> {
+        // Nobody reads the last values any more.
+        lowering.b.barrier();
+        self.tile.fill_state(lowering, state)?;
+        lowering.b.converge(Opcode::CopyCommit, &[]);
+        lowering.b.converge(Opcode::CopyWait0, &[]);
+        lowering.b.barrier();
+        let slab = self.tile.point.state_slab(self.tile.heads);
+        Ok(self.scores.products(lowering, slab))
+    }
+
+    /// The first of the lane's two columns among the warp's 8 with that number.
+    fn column(&self, number: usize) -> Linear {
+        let first = self.scores.warp.slice.times(self.tile.heads.slice_columns().into());
+        let own = Linear::register(self.scores.lane.place).times(2).plus(&first);
+        own.plus_constant(8 * number as i64)
+    }
+
+    /// The lanes of those two columns.
+    fn columns(&self) -> Lanes {
+        Lanes {
+            register: self.scores.lane.place,
+            width: 2,
+        }
+    }
+
+    /// Begins the loads of what the results of a row need besides.
+    fn begin_loads(&self, lowering: &mut Lowering<'_>, row: Option<&Row>) -> Result<(), Error> {
+        let shape = self.tile.shape;
+        let Some(row) = row.filter(|_| !shape.loads.is_empty()) else {
+            return Ok(());
+        };
+        lowering.lanes = Some(self.columns());
+        for number in 0..self.tile.heads.slice_columns() as usize / 8 {
+            for lane in 0..2 {
+                let mut at = row.at.clone();
+                at.outputs[shape.column] = self.column(number).plus_constant(lane);
+                for load in &shape.loads {
+                    at.bind(lowering, load)?;
+                    lowering.touch(load.expr, &mut InSequence)?;
+                }
+            }
+        }
+        lowering.lanes = None;
+        Ok(())
+    }
+
     /// Computes and stores the outputs of the warp's rows.
     fn store(&self, lowering: &mut Lowering<'_>) -> Result<(), Error> {
         let shape = self.tile.shape;
+        let rows = &self.scores.own_rows;
+        self.begin_loads(lowering, rows.first())?;
+        let carried = match &shape.carried {
+            Some(Carried { state, results }) => Some((self.carried(lowering, state)?, results)),
+            None => None,
+        };
         let outputs = &lowering.op().outputs;
         let vector = if lowering.specialisation.aligned { 2 } else { 1 };
         let slice = &self.scores.warp.slice;
-        let first_column = slice.times(self.tile.heads.slice_columns().into());
-        for (own, (row, state)) in self.scores.own_rows.iter().zip(&self.states).enumerate() {
+        for (own, (row, state)) in rows.iter().zip(&self.states).enumerate() {
+            self.begin_loads(lowering, rows.get(own + 1))?;
             let settled = state.settled(&mut lowering.b);
             let guard = row.exists.map(|predicate| Guard { predicate, holds: true });
-            let known = |exprs: &[ExprId], reg: Reg| {
-                let value = Value::new(Type::F32, reg);
-                exprs.iter().map(|&expr| (expr, value)).collect::<Vec<_>>()
+            let known = |exprs: &[ExprId], reg: Option<Reg>| {
+                let value = reg.map(|reg| Value::new(Type::F32, reg));
+                let each = |&expr: &ExprId| Some((expr, value?));
+                exprs.iter().filter_map(each).collect::<Vec<_>>()
             };
             let of_row = [known(&shape.masses, settled.mass), known(&shape.peaks, settled.largest)].concat();
-            for (number, sums) in self.sums_of(own).enumerate() {
+            for (column_tile, sums) in self.sums_of(own).enumerate() {
                 let mut values = Vec::with_capacity(2);
-                let column = Linear::register(self.scores.lane.place).times(2).plus(&first_column);
-                let column = column.plus_constant(8 * number as i64);
+                let column = self.column(column_tile);
+                lowering.lanes = Some(self.columns());
                 for (lane, &sum) in sums.iter().enumerate() {
                     let mut at = row.at.outputs.clone();
                     at[shape.column] = column.plus_constant(lane as i64);
                     bind_output(lowering, 0, &at);
                     let b = &mut lowering.b;
-                    let sum = b.read(sum);
-                    let sum = b.op(Opcode::AddF32, &[sum.into(), settled.nothing.into()]);
-                    let mut known = Known([known(&shape.results, sum), of_row.clone()].concat());
+                    let mut sum = b.read(sum);
+                    if let Some(nothing) = settled.nothing {
+                        sum = b.op(Opcode::AddF32, &[sum.into(), nothing.into()]);
+                    }
+                    let mut all = [known(&shape.results, Some(sum)), of_row.clone()].concat();
+                    if let Some((products, results)) = &carried {
+                        let (number, half) = (own / self.scores.halves, own % self.scores.halves);
+                        all.extend(known(results, Some(products[number][column_tile][2 * half + lane])));
+                    }
+                    let mut known = Known(all);
                     values.push(lowering.output_value(0, &mut known)?);
                 }
+                lowering.lanes = None;
                 for (lane, values) in values.chunks(vector).enumerate() {
                     let mut at = row.at.outputs.clone();
                     at[shape.column] = column.plus_constant((lane * vector) as i64);

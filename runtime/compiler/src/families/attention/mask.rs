@@ -1,8 +1,11 @@
 //! The mask of the scores: which keys a row sees, and what their scores are.
 //!
-//! A score is `if c { x } else { −∞ }`, or x alone. A conjunct of c that compares the key with what does not depend on it bounds the keys:
-//! a block walks over no others, and between the bounds of all its rows the conjunct certainly holds. Other conjuncts are evaluated for every key.
+//! A score is `if c { x } else { u }`, where u has the weight 0 (−∞ in a softmax, else 0), or x alone. A conjunct of c that compares the key with what
+//! does not depend on it bounds the keys: a block walks over no others, and between the bounds of all its rows the conjunct certainly holds. Other
+//! conjuncts are evaluated for every key. So are those that stand further inside of x; they may bound the keys too.
 
+use super::loads::add_loads;
+use super::weighting::Weighting;
 use crate::element::{Element, Type};
 use crate::families::formula::{Formulas, LiteralBits, Node, NodeId, Place, Symbol};
 use crate::ir::{BinaryOp, CompareOp, Function, UnaryOp};
@@ -16,6 +19,8 @@ pub(crate) struct Mask {
     pub conditions: Vec<Condition>,
     /// Conjuncts that do.
     pub bounds: Vec<Bound>,
+    /// Elements that the score of a key and those conditions need, the same for all rows of a block.
+    pub loads: Vec<Place>,
 }
 
 /// The score of a key, by the sum of products of query and key.
@@ -23,7 +28,7 @@ pub(crate) struct Mask {
 pub(crate) enum Score {
     /// The sum itself.
     Product,
-    /// The sum times a factor that is the same for all keys, or divided by it.
+    /// In a softmax, the sum times a factor that is the same for all keys, or divided by it.
     Scaled {
         factor: Place,
         divides: bool,
@@ -74,30 +79,46 @@ impl Mask {
     /// The mask of a score. `rows` are the output's positions that number a block's rows, slowest first, and `group` is one whose heads may be among them.
     pub fn find(
         formulas: &Formulas<'_>,
+        weighting: Weighting,
         score: NodeId,
         product: NodeId,
         rows: &[usize],
         group: Option<usize>,
     ) -> Option<Mask> {
         let mut conjuncts = Vec::new();
-        let seen = stripped(formulas, score, &mut conjuncts);
+        let seen = stripped(formulas, weighting, score, &mut conjuncts);
+        let outer = conjuncts.len();
+        if weighting == Weighting::Score {
+            vanishing(formulas, seen, &mut conjuncts);
+        }
         let rows = Positions { formulas, rows, group };
         let mut mask = Mask {
-            score: Score::find(formulas, seen, product)?,
+            score: Score::find(formulas, weighting, seen, product)?,
             conditions: Vec::new(),
             bounds: Vec::new(),
+            loads: Vec::new(),
         };
         // A read that a condition keeps in range stays behind it. Copies compare the factors of the product with their extents.
-        let is_split =
-            is_free(formulas, seen, Some(product)) && conjuncts.iter().all(|&(id, _)| is_free(formulas, id, None));
+        let is_split = conjuncts.len() == outer
+            && is_free(formulas, seen, Some(product))
+            && conjuncts.iter().all(|&(id, _)| is_free(formulas, id, None));
         if !is_split {
             mask.score = Score::Value(formulas.places(score).first()?.clone());
         }
+        if let Score::Value(_) = mask.score {
+            rows.loads(if is_split { seen } else { score }, &mut mask.loads);
+        }
         for (id, holds) in conjuncts {
-            let place = formulas.places(id).first()?.clone();
-            let condition = is_split.then_some(Condition { place, holds });
+            let place = formulas.places(id).first().cloned();
+            let condition = match is_split {
+                true => Some(Condition { place: place?, holds }),
+                false => None,
+            };
             let bounds = rows.bounds(id, holds);
             if bounds.is_empty() {
+                if is_split {
+                    rows.loads(id, &mut mask.loads);
+                }
                 mask.conditions.extend(condition);
                 continue;
             }
@@ -113,11 +134,12 @@ impl Mask {
 }
 
 impl Score {
-    fn find(formulas: &Formulas<'_>, seen: NodeId, product: NodeId) -> Option<Score> {
+    fn find(formulas: &Formulas<'_>, weighting: Weighting, seen: NodeId, product: NodeId) -> Option<Score> {
         if seen == product {
             return Some(Score::Product);
         }
         let scaled = match *formulas.node(seen) {
+            _ if weighting != Weighting::Softmax => None,
             Node::Binary(BinaryOp::Mul, a, b) if a == product => Some((b, false)),
             Node::Binary(BinaryOp::Mul, a, b) if b == product => Some((a, false)),
             Node::Binary(BinaryOp::Div, a, b) if a == product => Some((b, true)),
@@ -169,10 +191,16 @@ fn is_positive(formulas: &Formulas<'_>, id: NodeId) -> bool {
 }
 
 /// A score without the conditions of its mask, which are noted.
-fn stripped(formulas: &Formulas<'_>, score: NodeId, conjuncts: &mut Vec<(NodeId, bool)>) -> NodeId {
+fn stripped(
+    formulas: &Formulas<'_>,
+    weighting: Weighting,
+    score: NodeId,
+    conjuncts: &mut Vec<(NodeId, bool)>,
+) -> NodeId {
     let mut seen = score;
+    let is_unseen = |id: NodeId| weighting.is_unseen(formulas, id);
     while let Node::Select(condition, accept, reject) = *formulas.node(seen) {
-        let holds = match (is_minus_infinity(formulas, accept), is_minus_infinity(formulas, reject)) {
+        let holds = match (is_unseen(accept), is_unseen(reject)) {
             (false, true) => true,
             (true, false) => false,
             _ => break,
@@ -183,13 +211,26 @@ fn stripped(formulas: &Formulas<'_>, score: NodeId, conjuncts: &mut Vec<(NodeId,
     seen
 }
 
-fn is_minus_infinity(formulas: &Formulas<'_>, id: NodeId) -> bool {
+/// Notes conditions inside of a value, without which it is 0.
+fn vanishing(formulas: &Formulas<'_>, id: NodeId, conjuncts: &mut Vec<(NodeId, bool)>) {
+    let id = stripped(formulas, Weighting::Score, id, conjuncts);
     match *formulas.node(id) {
-        Node::Literal(LiteralBits::Float(bits)) => f64::from_bits(bits) == f64::NEG_INFINITY,
-        Node::Unary(UnaryOp::Neg, a) => {
-            matches!(*formulas.node(a), Node::Literal(LiteralBits::Float(bits)) if f64::from_bits(bits) == f64::INFINITY)
+        _ if !formulas.ty(id).is_float() => {}
+        Node::Unary(UnaryOp::Neg, a) | Node::Cast(a, _) => vanishing(formulas, a, conjuncts),
+        Node::Binary(BinaryOp::Mul, a, b) => {
+            vanishing(formulas, a, conjuncts);
+            vanishing(formulas, b, conjuncts);
         }
-        _ => false,
+        Node::Call(Function::Exp, ref arguments) => {
+            stripped(formulas, Weighting::Softmax, arguments[0], conjuncts);
+        }
+        Node::Call(Function::Relu | Function::Abs, ref arguments) => vanishing(formulas, arguments[0], conjuncts),
+        Node::Call(Function::Powi, ref arguments) => {
+            if matches!(*formulas.node(arguments[1]), Node::Literal(LiteralBits::Int(1..))) {
+                vanishing(formulas, arguments[0], conjuncts);
+            }
+        }
+        _ => {}
     }
 }
 
@@ -216,6 +257,17 @@ struct Positions<'f, 'a> {
 type Found = (End, Vec<(i64, Place)>, Slope);
 
 impl Positions<'_, '_> {
+    /// Adds the elements in a value that depend on the key, and are the same for all rows.
+    fn loads(&self, id: NodeId, loads: &mut Vec<Place>) {
+        let depends = |part: NodeId, symbol: Symbol| self.formulas.depends_on(part, symbol);
+        let varies = |part: NodeId| {
+            let mut own = self.rows.iter().copied().chain(self.group);
+            own.any(|position| depends(part, Symbol::Output(position)))
+        };
+        let suits = |part: NodeId| depends(part, Symbol::Lane(0)) && !varies(part);
+        add_loads(self.formulas, id, suits, loads);
+    }
+
     /// The bounds that a conjunct, or its opposite, sets; none if it is no comparison of the key.
     fn bounds(&self, id: NodeId, holds: bool) -> Vec<Found> {
         let Node::Compare(compare, left, right) = *self.formulas.node(id) else {

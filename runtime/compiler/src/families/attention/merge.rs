@@ -1,7 +1,7 @@
-//! Several blocks that share the keys of a tile of rows. Each leaves its softmax and its sums; the last one combines those of all, in the
+//! Several blocks that share the keys of a tile of rows. Each leaves its rows' state and sums; the last one combines those of all, in the
 //! order of their numbers.
 
-use super::softmax::Softmax;
+use super::state::State;
 use crate::element::Type;
 use crate::lower::Error;
 use crate::lower::expression::Lowering;
@@ -14,11 +14,11 @@ const LOADED: u32 = 96;
 
 /// A thread's part of a row.
 pub(super) struct Own {
-    pub state: Softmax,
+    pub state: State,
     pub sums: Vec<Reg>,
 }
 
-/// Goes on with all keys' softmax and sums, in one of the tile's blocks.
+/// Goes on with the state and the sums of all keys, in one of the tile's blocks.
 ///
 /// # Errors
 /// As of `then`.
@@ -78,11 +78,16 @@ impl Own {
     /// Takes in the registers of another part.
     fn take_in(&self, lowering: &mut Lowering<'_>, part: &[Reg]) {
         let b = &mut lowering.b;
-        let &[largest, mass, ref sums @ ..] = part else { return };
-        let [own, other] = self.state.merge(b, largest, mass);
+        let (state, sums) = part.split_at(self.state.registers().len());
+        let factors = self.state.merge(b, state);
         for (&sum, &part) in self.sums.iter().zip(sums) {
-            let part = b.op(Opcode::MulF32, &[part.into(), other.into()]);
-            b.assign(Opcode::FmaF32, sum, &[sum.into(), own.into(), part.into()]);
+            match factors {
+                Some([own, other]) => {
+                    let part = b.op(Opcode::MulF32, &[part.into(), other.into()]);
+                    b.assign(Opcode::FmaF32, sum, &[sum.into(), own.into(), part.into()]);
+                }
+                None => b.assign(Opcode::AddF32, sum, &[sum.into(), part.into()]),
+            }
         }
     }
 }

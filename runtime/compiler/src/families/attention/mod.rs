@@ -1,9 +1,12 @@
-//! `attention`: rows of queries walk over keys, with an online softmax, on tensor cores.
+//! `attention`: rows of queries walk over keys, and sum values by weights of scores, with an online softmax or without, on tensor cores.
 
 mod keys;
+mod loads;
 mod lower;
 mod mask;
+mod mass;
 mod merge;
+mod packing;
 mod rows;
 mod scores;
 mod shape;
@@ -12,10 +15,12 @@ mod slices;
 mod softmax;
 mod space;
 mod span;
+mod state;
 mod tile;
+mod weighting;
 
-pub(crate) use shape::head_sizes;
 pub use space::Attention;
+pub(crate) use space::head_sizes;
 
 use crate::families::family::{Family, Work};
 use crate::families::text::text;

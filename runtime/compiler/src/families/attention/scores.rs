@@ -2,7 +2,8 @@
 
 use super::keys::Keys;
 use super::mask::{Condition, Score};
-use super::rows::Row;
+use super::rows::{Coordinates, Row};
+use super::slab::Slab;
 use super::span::Span;
 use super::tile::{Lane, Tile, Warp};
 use crate::element::Type;
@@ -156,9 +157,9 @@ impl<'t, 's> Scores<'t, 's> {
             .collect()
     }
 
-    /// The sums of products of the warp's slices of its queries and of the keys in shared memory: of each 16 rows, for each 8 keys.
-    pub fn products(&self, lowering: &mut Lowering<'_>) -> Vec<Vec<Accumulator>> {
-        let tiles = self.tile.point.keys / 8;
+    /// The sums of products of the warp's slices of its queries and of the lines of a slab: of each 16 rows, for each 8 lines.
+    pub fn products(&self, lowering: &mut Lowering<'_>, slab: Slab) -> Vec<Vec<Accumulator>> {
+        let tiles = slab.lines / 8;
         let nothing: Accumulator = [lowering.b.constant(Class::F32, 0f32.into()); 4];
         let mut products = vec![vec![nothing; tiles as usize]; self.tile.warp_rows() as usize / 16];
         let (line, chunk) = self.lane.quarters(lowering);
@@ -171,13 +172,13 @@ impl<'t, 's> Scores<'t, 's> {
             for pair in 0..tiles / 2 {
                 let line = line.plus_constant(i64::from(16 * pair));
                 let byte = chunk.plus_constant(i64::from(32 * step));
-                let at = self.tile.slabs[1].address(lowering, &line, &byte);
-                let keys = lowering.b.load_matrices(false, at);
+                let at = slab.address(lowering, &line, &byte);
+                let lines = lowering.b.load_matrices(false, at);
                 for (queries, products) in queries.iter().zip(&mut products) {
                     for half in 0..2 {
                         let sum = &mut products[(2 * pair) as usize + half];
                         let (opcode, sources) =
-                            product(self.tile.shape.multiplicands[0], queries, &keys[2 * half..][..2], sum);
+                            product(self.tile.shape.multiplicands[0], queries, &lines[2 * half..][..2], sum);
                         sum.copy_from_slice(&lowering.b.converge_all(opcode, &sources));
                     }
                 }
@@ -219,7 +220,7 @@ impl<'t, 's> Scores<'t, 's> {
         self.each(lowering, &products, first, !whole, |lowering, row, key, product| {
             let exists = key.guard;
             let score = self.masked(lowering, row, key, &bounds, product.into())?;
-            Ok(or_unseen(lowering, score, exists))
+            Ok(self.or_unseen(lowering, score, exists))
         })?;
         lowering.b.end();
         Ok(products)
@@ -238,6 +239,30 @@ impl<'t, 's> Scores<'t, 's> {
         }
     }
 
+    /// Begins the loads of what the scores of a tile of keys need beside the products.
+    ///
+    /// # Errors
+    /// As of lowering.
+    pub fn begin_loads(&self, lowering: &mut Lowering<'_>, first: &Linear) -> Result<(), Error> {
+        let loads = &self.tile.shape.mask.loads;
+        let keys = if loads.is_empty() { 0 } else { self.own_keys() };
+        for number in 0..keys {
+            let key = self.own_key(lowering, first, number, true);
+            let at = Coordinates {
+                outputs: self.tile.rows.batch.clone(),
+                key: Some(key),
+                feature: None,
+            };
+            for load in loads {
+                at.bind(lowering, load)?;
+                lowering.lanes = self.pairs(lowering);
+                lowering.touch(load.expr, &mut InSequence)?;
+            }
+        }
+        lowering.lanes = None;
+        Ok(())
+    }
+
     /// Replaces each product by what `of` makes of it, its row and its key. Keys have guards where asked for, and all may not be there.
     fn each<'a>(
         &self,
@@ -247,24 +272,12 @@ impl<'t, 's> Scores<'t, 's> {
         guarded: bool,
         mut of: impl FnMut(&mut Lowering<'a>, &Row, &Binding, Reg) -> Result<Operand, Error>,
     ) -> Result<(), Error> {
-        let keys = self.tile.shape.keys;
-        let total = lowering.size(keys);
-        let guarded = guarded && !self.tile.is_whole(lowering);
-        let paired = lowering.specialisation.aligned && lowering.size_multiple(keys) > 1;
-        let own = first.plus(&Linear::register(self.lane.place).times(2));
-        for own_key in 0..self.tile.point.keys as usize / 4 {
+        for own_key in 0..self.own_keys() {
             let (column, lane) = (own_key / 2, own_key % 2);
-            let pair = own.plus_constant(8 * column as i64);
-            let value = pair.plus_constant(lane as i64);
-            // One comparison serves a pair whose keys end together.
-            let guard = guarded.then(|| lowering.below(if paired { &pair } else { &value }, &total));
-            let key = Binding { value, guard };
+            let key = self.own_key(lowering, first, own_key, guarded);
             for (at, row) in self.own_rows.iter().enumerate() {
                 let (number, half) = (at / self.halves, at % self.halves);
-                lowering.lanes = paired.then_some(Lanes {
-                    register: self.lane.place,
-                    width: 2,
-                });
+                lowering.lanes = self.pairs(lowering);
                 let sum = products[number][column][2 * half + lane];
                 let read = lowering.b.read(sum);
                 let score = of(lowering, row, &key, read)?;
@@ -273,6 +286,32 @@ impl<'t, 's> Scores<'t, 's> {
         }
         lowering.lanes = None;
         Ok(())
+    }
+
+    /// The number of the lane's keys of a tile.
+    const fn own_keys(&self) -> usize {
+        self.tile.point.keys as usize / 4
+    }
+
+    /// The lane's key with that number of the tile that begins with `first`. It has a guard where asked for, unless all keys are whole tiles.
+    fn own_key(&self, lowering: &mut Lowering<'_>, first: &Linear, number: usize, guarded: bool) -> Binding {
+        let total = lowering.size(self.tile.shape.keys);
+        let own = first.plus(&Linear::register(self.lane.place).times(2));
+        let pair = own.plus_constant(8 * (number / 2) as i64);
+        let value = pair.plus_constant((number % 2) as i64);
+        // One comparison serves a pair whose keys end together.
+        let compared = if self.pairs(lowering).is_some() { &pair } else { &value };
+        let guard = (guarded && !self.tile.is_whole(lowering)).then(|| lowering.below(compared, &total));
+        Binding { value, guard }
+    }
+
+    /// The lanes of a pair of keys, if it ends where keys do.
+    fn pairs(&self, lowering: &Lowering<'_>) -> Option<Lanes> {
+        let paired = lowering.specialisation.aligned && lowering.size_multiple(self.tile.shape.keys) > 1;
+        paired.then_some(Lanes {
+            register: self.lane.place,
+            width: 2,
+        })
     }
 
     /// The score of a row and a key whose sum of products is known, up to the row's factor.
@@ -285,7 +324,7 @@ impl<'t, 's> Scores<'t, 's> {
         Ok(lowering.value_as(place.expr, Type::F32, &mut known)?.operand)
     }
 
-    /// A score where conditions hold for the row and the key, and −∞ elsewhere.
+    /// A score where conditions hold for the row and the key, and that of the weight 0 elsewhere.
     fn masked(
         &self,
         lowering: &mut Lowering<'_>,
@@ -305,15 +344,18 @@ impl<'t, 's> Scores<'t, 's> {
             }
             seen = lowering.both(seen, Some(value));
         }
-        Ok(or_unseen(lowering, score, seen))
+        Ok(self.or_unseen(lowering, score, seen))
     }
-}
 
-/// A score if the condition holds, and −∞ if not.
-fn or_unseen(lowering: &mut Lowering<'_>, score: Operand, seen: Option<Reg>) -> Operand {
-    let Some(seen) = seen else { return score };
-    let sources = [score, f32::NEG_INFINITY.into(), seen.into()];
-    lowering.b.op(Opcode::SelF32, &sources).into()
+    /// A score if the condition holds, and that of the weight 0 if not.
+    fn or_unseen(&self, lowering: &mut Lowering<'_>, score: Operand, seen: Option<Reg>) -> Operand {
+        let Some(seen) = seen else { return score };
+        let unseen = self.tile.shape.weighting.unseen();
+        lowering
+            .b
+            .op(Opcode::SelF32, &[score, unseen.into(), seen.into()])
+            .into()
+    }
 }
 
 impl Lane {

@@ -2,19 +2,21 @@
 //!
 //! ```text
 //! score  = f(Σ query · key)            f: pointwise, a mask among it
-//! weight = exp(score − max score)      rounded to f16 or bf16 by the source
-//! result = g(Σ weight · value, Σ weight, max score)
+//! weight = exp(score − max score)      or the score itself; rounded to f16 or bf16 by the source
+//! result = g(Σ weight · value, Σ weight, max score, Σ query · state)
 //! ```
 //!
-//! where the last two sums and the maximum run over the keys. A second output may have one number a row, of the same but the values: the
-//! logarithm of the mass.
+//! where the sums of weights and the maximum run over the keys. The state is what linear attention carries from one block of keys to the next. A
+//! second output may have one number a row, of the same but values and state: the logarithm of the mass.
 
+use super::loads::add_loads;
 use super::mask::Mask;
+use super::weighting::Weighting;
 use crate::check::Checked;
 use crate::element::{Element, Type};
 use crate::families::analysis::conditional;
 use crate::families::formula::{Formulas, LiteralBits, Node, NodeId, Place, Symbol};
-use crate::ir::{BinaryOp, Expr, ExprId, Function, ReduceOp, SizeId, Source};
+use crate::ir::{AxisId, BinaryOp, Expr, ExprId, Function, ReduceOp, SizeId, Source};
 use crate::lower::tile::multiplicand::Multiplicand;
 use crate::problem::Problem;
 use std::sync::Arc;
@@ -28,6 +30,7 @@ pub(crate) struct AttentionShape {
     pub key: Place,
     /// The factor of the weights: of keys and the column, and an element of a tensor.
     pub value: Place,
+    pub weighting: Weighting,
     /// The scores, by the sums of products, and which of them a row sees.
     pub mask: Mask,
     /// The sum of products of query and key.
@@ -38,6 +41,10 @@ pub(crate) struct AttentionShape {
     pub masses: Vec<ExprId>,
     /// The expressions of the largest scores, which an output may have too.
     pub peaks: Vec<ExprId>,
+    /// The product of the queries and a state.
+    pub carried: Option<Carried>,
+    /// Elements of tensors that a result needs besides, each of a row and the column.
+    pub loads: Vec<Place>,
     /// `true` if the weights are rounded before they are summed by themselves.
     pub rounded_mass: bool,
     /// The types in which queries and keys, and weights and values, are multiplied.
@@ -60,6 +67,15 @@ pub(crate) struct AttentionShape {
     pub gathers: bool,
 }
 
+/// Sums of products of queries and a state, over the features.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Carried {
+    /// The state: of features, which are its lanes, and the column, and an element of a tensor.
+    pub state: Place,
+    /// The expressions of the sums.
+    pub results: Vec<ExprId>,
+}
+
 /// Neighbours along a position of the output that share keys.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Group {
@@ -80,26 +96,33 @@ pub(crate) enum GroupSize {
 pub(crate) fn shape(problem: &Problem<'_>) -> Arc<Option<AttentionShape>> {
     problem.shape(|problem| {
         let specialisation = problem.specialisation;
-        let found = find(problem.checked)?;
+        let found = find(problem.checked).filter(|found| found.has_all(problem.checked))?;
         // An index that was read is reported where it is wrong; copies do not report.
         let reports = specialisation.check_indices && found.gathers;
         (!specialisation.wide && !reports).then_some(found)
     })
 }
 
-/// The sizes whose values decide what attention's kernels hold in registers: features of a key, and of a value, and the number of heads that
-/// share keys. None if the operator is no attention.
-pub(crate) fn head_sizes(checked: &Checked) -> Option<Vec<SizeId>> {
-    let found = find(checked)?;
-    let output = checked.op().outputs.first()?;
-    let mut sizes = vec![found.features, output.dims[found.column]];
-    if let Some(GroupSize::Size(size)) = found.group.map(|group| group.size) {
-        sizes.push(size);
+impl AttentionShape {
+    /// `true` if the operator has no reductions but these. Any other would be computed by each thread for itself.
+    fn has_all(&self, checked: &Checked) -> bool {
+        let op = checked.op();
+        let carried = self.carried.iter().flat_map(|carried| &carried.results);
+        let known = self
+            .results
+            .iter()
+            .chain(&self.masses)
+            .chain(&self.peaks)
+            .chain(carried);
+        let known: Vec<ExprId> = known.copied().chain([self.product]).collect();
+        let exprs = (0..op.exprs.len() as u32).map(ExprId);
+        let mut reductions = exprs.filter(|&expr| matches!(op.expr(expr), Expr::Reduce { .. }));
+        reductions.all(|expr| known.contains(&expr))
     }
-    Some(sizes)
 }
 
-fn find(checked: &Checked) -> Option<AttentionShape> {
+/// The attention in an operator, which may have other reductions.
+pub(super) fn find(checked: &Checked) -> Option<AttentionShape> {
     let op = checked.op();
     let output = op.outputs.first()?;
     let column = output.dims.len().checked_sub(1)?;
@@ -109,21 +132,18 @@ fn find(checked: &Checked) -> Option<AttentionShape> {
         return None;
     }
     let formulas = Formulas::anywhere(checked, output.dims.len())?;
-    let sums = Sums::find(&formulas)?;
-    let scores = Scores::find(&formulas, sums.score)?;
-    let of_values = |&other: &NodeId| formulas.facts(other).reductions >> sums.result & 1 == 1;
-    if !all_found(&formulas, &sums, scores.product) || formulas.outputs[1..].iter().any(of_values) {
-        return None;
-    }
+    let reductions = 0..formulas.reductions.len();
+    let (sums, scores) = reductions.clone().find_map(|result| {
+        let sums = Sums::find(&formulas, result)?;
+        let scores = Scores::find(&formulas, sums.score)?;
+        Some((sums, scores))
+    })?;
     let is_column = |id: NodeId| formulas.depends_on(id, Symbol::Output(column));
     let of_keys = |id: NodeId| formulas.depends_on(id, Symbol::Lane(0));
     let others = [scores.query, scores.key, sums.score];
     if others.into_iter().any(is_column) || !is_column(sums.value) || !of_keys(sums.value) {
         return None;
     }
-    let (batch, rows, group) = roles(&formulas, [scores.key, sums.value], column)?;
-    let heads = group.map(|group| group.position);
-    let mask = Mask::find(&formulas, sums.score, scores.sum, &rows, heads)?;
     let place = |id: NodeId| formulas.places(id).first().cloned();
     let (query, key, value) = (place(scores.query)?, place(scores.key)?, place(sums.value)?);
     let element = |place: &Place| stored_element(checked, place.expr);
@@ -135,21 +155,57 @@ fn find(checked: &Checked) -> Option<AttentionShape> {
         let places = formulas.places(formulas.reductions[number].node);
         places.iter().map(|place| place.expr).collect()
     };
+    let roles_of = |factors: &[NodeId]| roles(&formulas, factors, column);
+    let (batch, rows, group) = roles_of(&[scores.key, sums.value])?;
+    // All rows share it, as they do keys and values.
+    let is_shared = |state: NodeId| {
+        roles_of(&[scores.key, sums.value, state]).is_some_and(|of_all| of_all.1 == rows && of_all.2 == group)
+    };
+    let state = reductions.into_iter().find_map(|number| {
+        let state = scores.state(&formulas, number)?;
+        let place = place(state).filter(|place| element(place) == element(&key))?;
+        (is_column(state) && is_shared(state)).then_some((number, place))
+    });
+    let of_columns = |&other: &NodeId| {
+        let sums = [Some(sums.result), state.as_ref().map(|&(number, _)| number)];
+        let reductions = formulas.facts(other).reductions;
+        sums.into_iter().flatten().any(|number| reductions >> number & 1 == 1)
+    };
+    if formulas.outputs[1..].iter().any(of_columns) {
+        return None;
+    }
+    let heads = group.map(|group| group.position);
+    let mask = Mask::find(&formulas, sums.weighting, sums.score, scores.sum, &rows, heads)?;
     let conditional = conditional(checked);
     let results = exprs(sums.result);
-    let unwanted = |sum: ExprId| conditional[sum.index()] && !checked.unconditional(sum);
-    let compared = unwanted(scores.product) || results.iter().copied().any(unwanted);
+    let carried = state.map(|(number, state)| Carried {
+        state,
+        results: exprs(number),
+    });
+    let mut loads = Vec::new();
+    add_loads(&formulas, formulas.outputs[0], is_column, &mut loads);
+    let unwanted = |sum: &ExprId| conditional[sum.index()] && !checked.unconditional(*sum);
+    let of_state = carried.iter().flat_map(|carried| &carried.results);
+    let compared = unwanted(&scores.product) || results.iter().chain(of_state).any(unwanted);
+    let of_carried = carried.as_ref().map(|carried| &carried.state);
+    let gathers = [&query, &key, &value]
+        .into_iter()
+        .chain(of_carried)
+        .any(|place| gathers(checked, place.expr));
     Some(AttentionShape {
         compared,
-        gathers: [&query, &key, &value].iter().any(|place| gathers(checked, place.expr)),
+        gathers,
         query,
         key,
         value,
+        weighting: sums.weighting,
         mask,
         product: scores.product,
         results,
         masses: sums.mass.map(exprs).unwrap_or_default(),
-        peaks: exprs(sums.peak),
+        peaks: sums.peak.map(exprs).unwrap_or_default(),
+        carried,
+        loads,
         rounded_mass: sums.rounded_mass,
         multiplicands,
         features: scores.features,
@@ -164,9 +220,10 @@ fn find(checked: &Checked) -> Option<AttentionShape> {
 /// The reductions over the keys.
 struct Sums {
     keys: SizeId,
+    weighting: Weighting,
     score: NodeId,
-    /// The maximum, by its number among the reductions.
-    peak: usize,
+    /// The maximum of a softmax, by its number among the reductions.
+    peak: Option<usize>,
     value: NodeId,
     /// The element that the weights of the values are rounded to.
     rounded: Element,
@@ -178,66 +235,71 @@ struct Sums {
 }
 
 impl Sums {
-    fn find(formulas: &Formulas<'_>) -> Option<Sums> {
-        let reductions = &formulas.reductions;
-        let peak = reductions.iter().position(|reduction| reduction.op == ReduceOp::Max)?;
-        let [keys] = reductions[peak].extents[..] else {
+    /// The reductions that belong to a weighted sum of values.
+    fn find(formulas: &Formulas<'_>, result: usize) -> Option<Sums> {
+        let [keys] = formulas.reductions[result].extents[..] else {
             return None;
         };
-        let score = reductions[peak].body;
-        let is_peak = |id: NodeId| *formulas.node(id) == Node::Row(peak);
-        let exponential = |id: NodeId| match formulas.node(id) {
-            Node::Call(Function::Exp, arguments) => match *formulas.node(arguments[0]) {
-                Node::Binary(BinaryOp::Sub, a, b) => a == score && is_peak(b),
-                _ => false,
-            },
-            _ => false,
+        let sum = |number: usize| {
+            let reduction = &formulas.reductions[number];
+            let suits = reduction.op == ReduceOp::Sum && reduction.extents == [keys];
+            (suits && formulas.ty(reduction.body) == Type::F32).then_some(reduction.body)
         };
-        // A weight, and what it is rounded to.
-        let weight = |id: NodeId| match *formulas.node(id) {
-            Node::Cast(a, element @ (Element::F16 | Element::BF16)) if exponential(a) => Some(Some(element)),
-            _ => exponential(id).then_some(None),
+        let Node::Binary(BinaryOp::Mul, a, b) = *formulas.node(sum(result)?) else {
+            return None;
         };
-        let (mut weighted, mut mass) = (None, None);
-        for (number, reduction) in reductions.iter().enumerate().filter(|&(number, _)| number != peak) {
-            if reduction.op != ReduceOp::Sum || reduction.extents != [keys] || formulas.ty(reduction.body) != Type::F32
-            {
-                return None;
-            }
-            let second = match *formulas.node(reduction.body) {
-                Node::Binary(BinaryOp::Mul, a, b) => {
-                    let factors = weight(a).map(|rounded| (rounded, b));
-                    let (rounded, value) = factors.or_else(|| Some((weight(b)?, a)))?;
-                    weighted.replace((number, rounded?, value)).is_some()
-                }
-                _ => mass
-                    .replace((number, weight(reduction.body)?.map(|_| reduction.body)))
-                    .is_some(),
-            };
-            if second {
-                return None;
-            }
-        }
-        let (result, rounded, value) = weighted?;
-        // A sum of weights that are rounded otherwise than those of the values would need another rounding.
-        let rounded_mass = match mass {
-            Some((_, Some(weights))) => match *formulas.node(weights) {
-                Node::Cast(_, element) if element == rounded => true,
-                _ => return None,
-            },
-            _ => false,
+        let factors = rounded(formulas, a).map(|weight| (weight, b));
+        let ((weight, element), value) = factors.or_else(|| Some((rounded(formulas, b)?, a)))?;
+        let softmax = softmax(formulas, weight, keys);
+        let (weighting, score, peak) = match softmax {
+            Some((score, peak)) => (Weighting::Softmax, score, Some(peak)),
+            None => (Weighting::Score, weight, None),
         };
+        // Of the weights that multiply the values, before they are rounded or after that. Others would need another rounding.
+        let is_rounded = |id: NodeId| *formulas.node(id) == Node::Cast(weight, element);
+        let mass = (0..formulas.reductions.len()).find_map(|number| {
+            let summed = sum(number)?;
+            (summed == weight || is_rounded(summed)).then_some((number, is_rounded(summed)))
+        });
         Some(Sums {
             keys,
+            weighting,
             score,
             peak,
             value,
-            rounded,
+            rounded: element,
             result,
             mass: mass.map(|(number, _)| number),
-            rounded_mass,
+            rounded_mass: mass.is_some_and(|(_, rounded)| rounded),
         })
     }
+}
+
+/// A weight that is rounded, before that if it is so as a whole, and the element that it is rounded to.
+fn rounded(formulas: &Formulas<'_>, id: NodeId) -> Option<(NodeId, Element)> {
+    let is_zero = |id: NodeId| Weighting::Score.is_unseen(formulas, id);
+    match *formulas.node(id) {
+        Node::Cast(a, element @ (Element::F16 | Element::BF16)) => Some((a, element)),
+        Node::Select(_, a, b) if is_zero(b) => rounded(formulas, a).map(|(_, element)| (id, element)),
+        Node::Select(_, a, b) if is_zero(a) => rounded(formulas, b).map(|(_, element)| (id, element)),
+        _ => None,
+    }
+}
+
+/// The score of a weight `exp(score − max score)`, and the number of the maximum, which runs over the keys.
+fn softmax(formulas: &Formulas<'_>, weight: NodeId, keys: SizeId) -> Option<(NodeId, usize)> {
+    let Node::Call(Function::Exp, ref arguments) = *formulas.node(weight) else {
+        return None;
+    };
+    let Node::Binary(BinaryOp::Sub, score, largest) = *formulas.node(arguments[0]) else {
+        return None;
+    };
+    let Node::Row(peak) = *formulas.node(largest) else {
+        return None;
+    };
+    let reduction = &formulas.reductions[peak];
+    let is_peak = reduction.op == ReduceOp::Max && reduction.extents == [keys] && reduction.body == score;
+    is_peak.then_some((score, peak))
 }
 
 /// The sum of products that a score is made of.
@@ -246,6 +308,7 @@ struct Scores {
     key: NodeId,
     sum: NodeId,
     product: ExprId,
+    feature: AxisId,
     features: SizeId,
 }
 
@@ -285,32 +348,43 @@ impl Scores {
             key,
             sum,
             product,
+            feature,
             features: checked.extent(feature),
         })
     }
-}
 
-/// `true` if the operator has no reductions but these. Any other would be computed by each thread for itself.
-fn all_found(formulas: &Formulas<'_>, sums: &Sums, product: ExprId) -> bool {
-    let op = formulas.checked.op();
-    let numbers = [Some(sums.result), sums.mass, Some(sums.peak)];
-    let known = |expr: ExprId| {
-        let is_of = |number: usize| {
-            let places = formulas.places(formulas.reductions[number].node);
-            places.iter().any(|place| place.expr == expr)
+    /// The other factor of a reduction that sums products of the queries over their features.
+    fn state(&self, formulas: &Formulas<'_>, number: usize) -> Option<NodeId> {
+        let reduction = &formulas.reductions[number];
+        let Node::Binary(BinaryOp::Mul, a, b) = *formulas.node(reduction.body) else {
+            return None;
         };
-        expr == product || numbers.into_iter().flatten().any(is_of)
-    };
-    let exprs = (0..op.exprs.len() as u32).map(ExprId);
-    let mut reductions = exprs.filter(|&expr| matches!(op.expr(expr), Expr::Reduce { .. }));
-    reductions.all(known)
+        let suits = reduction.op == ReduceOp::Sum && reduction.extents == [self.features];
+        let (query, state) = if self.is_query(formulas, a) { (a, b) } else { (b, a) };
+        let is_state = suits && self.is_query(formulas, query) && formulas.depends_on(state, Symbol::Lane(0));
+        (is_state && formulas.ty(reduction.body) == Type::F32).then_some(state)
+    }
+
+    /// `true` if a value is the query where the feature is the lane of a reduction.
+    fn is_query(&self, formulas: &Formulas<'_>, id: NodeId) -> bool {
+        let (Node::Read(a, own, None), Node::Read(b, others, None)) = (formulas.node(self.query), formulas.node(id))
+        else {
+            return false;
+        };
+        let is = |id: NodeId, symbol: Symbol| *formulas.node(id) == Node::Axis(symbol);
+        let same = |(&own, &other): (&NodeId, &NodeId)| match is(own, Symbol::Inner(self.feature)) {
+            true => is(other, Symbol::Lane(0)),
+            false => own == other && !formulas.depends_on(own, Symbol::Inner(self.feature)),
+        };
+        a == b && own.iter().zip(others).all(same)
+    }
 }
 
-/// The positions that keys and values have, those that only rows have, and the one of which they have the quotient. None if there are
+/// The positions that factors of columns and keys have, those that only rows have, and the one of which they have the quotient. None if there are
 /// several of the last kind.
 fn roles(
     formulas: &Formulas<'_>,
-    factors: [NodeId; 2],
+    factors: &[NodeId],
     column: usize,
 ) -> Option<(Vec<usize>, Vec<usize>, Option<Group>)> {
     let (mut batch, mut rows, mut group) = (Vec::new(), Vec::new(), None);

@@ -1,12 +1,15 @@
 //! The family `attention`: a block has a tile of rows, and walks over all keys that they see, a tile of them at a time. Where rows are few, several
 //! blocks share the keys.
 //!
-//! Both products run on tensor cores. The second one multiplies weights that the *source* rounds (`as f16`): nothing is rounded that the
+//! The products run on tensor cores. The second one multiplies weights that the *source* rounds (`as f16`): nothing is rounded that the
 //! source does not round.
 
+use super::mask::Score;
 use super::rows::volumes;
-use super::shape::{AttentionShape, shape};
+use super::shape::{AttentionShape, GroupSize, find, shape};
 use super::slab::Slab;
+use super::weighting::Weighting;
+use crate::check::Checked;
 use crate::datasheet::Datasheet;
 use crate::families::family::first_of_each;
 use crate::ir::SizeId;
@@ -34,6 +37,8 @@ const KEYS: [u32; 3] = [32, 64, 128];
 const SPLIT_K: [u32; 7] = [1, 2, 4, 8, 16, 32, 64];
 /// The most scores of a lane. With more, a few kernels spilled.
 const MOST_SCORES: u32 = 64;
+/// The most keys of a tile whose weights are evaluated as they stand in the source. With more, a few kernels spilled.
+const MOST_EVALUATED: u32 = 64;
 /// Features and columns of a warp are multiples of this.
 const FEATURES: u64 = 16;
 /// The most features of a key, and columns of a value.
@@ -73,6 +78,16 @@ impl Attention {
         [queries, keys, values]
     }
 
+    /// The slab of a state, a line a column. It takes the place of keys and values after the walk over them.
+    pub(super) const fn state_slab(&self, heads: Heads) -> Slab {
+        let [queries, ..] = self.slabs(heads);
+        Slab {
+            start: queries.bytes(),
+            lines: heads.columns,
+            features: heads.features,
+        }
+    }
+
     /// The place in shared memory, behind the slabs, for the scores' parts of warps that share rows.
     pub(super) const fn exchange(&self, heads: Heads) -> u32 {
         let [.., values] = self.slabs(heads);
@@ -85,7 +100,10 @@ impl Attention {
             1 => 0,
             slices => 4 * slices * self.rows * self.keys,
         };
-        self.exchange(heads) + exchanged
+        let walk = self.exchange(heads) + exchanged;
+        let state = self.state_slab(heads);
+        let carried = if heads.carries { state.start + state.bytes() } else { 0 };
+        if walk > carried { walk } else { carried }
     }
 
     /// `true` if warps hold their queries in registers, where there is room for them.
@@ -93,7 +111,8 @@ impl Attention {
         self.warp_rows(heads) * heads.slice_features() <= 2048
     }
 
-    /// Registers a thread needs: the sums, the scores, which become weights, the queries, and addresses.
+    /// Registers a thread needs: the sums, the scores, which become weights, the queries, what is loaded for scores, and addresses. Products with a
+    /// state follow scores.
     fn registers(&self, heads: Heads) -> u32 {
         let rows = self.warp_rows(heads);
         let queries = if self.holds_queries(heads) {
@@ -102,9 +121,10 @@ impl Attention {
             rows / 4
         };
         let scores = rows * self.keys / 32;
+        let carried = if heads.carries { rows * heads.columns / 32 } else { 0 };
         // Each gathered key has an address of its own.
         let addresses = if heads.gathers { 96 } else { 56 };
-        addresses + rows * heads.slice_columns() / 32 + scores + queries
+        addresses + rows * heads.slice_columns() / 32 + scores.max(carried) + queries + self.keys / 4 * heads.loads
     }
 }
 
@@ -117,6 +137,12 @@ pub(super) struct Heads {
     pub slices: u32,
     /// `true` if keys, values or queries are gathered.
     pub gathers: bool,
+    /// `true` if the queries are multiplied by a state too.
+    pub carries: bool,
+    /// `true` if weights are evaluated as they stand in the source.
+    pub evaluates: bool,
+    /// Elements that a lane loads for each of its keys beside the products.
+    pub loads: u32,
 }
 
 impl Heads {
@@ -124,15 +150,18 @@ impl Heads {
     pub fn of(problem: &Problem<'_>, shape: &AttentionShape) -> Option<Heads> {
         let output = problem.op().outputs.first()?;
         let fixed = |size: SizeId| problem.specialisation.extents[size.index()].fixed();
-        let features = fixed(shape.features)?;
-        let columns = fixed(output.dims[shape.column])?;
-        let slices = features.max(columns).div_ceil(WIDEST_SLICE).next_power_of_two();
-        let fits = |number: u64, most: u64| number > 0 && number <= most && number.is_multiple_of(slices * FEATURES);
-        (fits(features, MOST_FEATURES) && fits(columns, MOST_COLUMNS)).then_some(Heads {
+        let (features, columns) = (fixed(shape.features)?, fixed(output.dims[shape.column])?);
+        let slices = slices(features, columns)?;
+        let carries = shape.carried.is_some();
+        // Warps that share rows have slices of the columns; threads share a power of two of lines.
+        (!carries || slices == 1 && columns.is_power_of_two()).then_some(Heads {
             features: features as u32,
             columns: columns as u32,
-            slices: slices as u32,
+            slices,
             gathers: shape.gathers,
+            carries,
+            evaluates: shape.weighting == Weighting::Score && matches!(shape.mask.score, Score::Value(_)),
+            loads: shape.mask.loads.len() as u32,
         })
     }
 
@@ -145,6 +174,27 @@ impl Heads {
     pub const fn slice_columns(self) -> u32 {
         self.columns / self.slices
     }
+}
+
+/// The sizes whose values decide what attention's kernels hold in registers: features of a key, and of a value, and the number of heads that
+/// share keys. None if no part of the operator is attention, or no kernel has such heads.
+pub(crate) fn head_sizes(checked: &Checked, sizes: &[u64]) -> Option<Vec<SizeId>> {
+    let found = find(checked)?;
+    let columns = checked.op().outputs.first()?.dims[found.column];
+    let value = |size: SizeId| sizes.get(size.index()).copied();
+    slices(value(found.features)?, value(columns)?)?;
+    let mut heads = vec![found.features, columns];
+    if let Some(GroupSize::Size(size)) = found.group.map(|group| group.size) {
+        heads.push(size);
+    }
+    Some(heads)
+}
+
+/// The number of warps that share rows. None if fragments do not divide the features and columns, or registers do not hold them.
+pub(super) fn slices(features: u64, columns: u64) -> Option<u32> {
+    let slices = features.max(columns).div_ceil(WIDEST_SLICE).next_power_of_two();
+    let fits = |number: u64, most: u64| number > 0 && number <= most && number.is_multiple_of(slices * FEATURES);
+    (fits(features, MOST_FEATURES) && fits(columns, MOST_COLUMNS)).then_some(slices as u32)
 }
 
 pub(super) fn points(problem: &Problem<'_>) -> Vec<Attention> {
@@ -190,6 +240,7 @@ pub(super) fn legal(problem: &Problem<'_>, point: &Attention) -> bool {
         let of_warp = |&rows: &u32| point.rows == point.warps / heads.slices * rows;
         point.warps >= heads.slices
             && WARP_ROWS.iter().any(of_warp)
+            && (!heads.evaluates || point.keys <= MOST_EVALUATED)
             && point.warp_rows(heads) * point.keys <= 32 * MOST_SCORES
             && resident_blocks(problem, point, heads) > 0
     };

@@ -5,6 +5,7 @@ use super::rows::{Coordinates, Row, Rows};
 use super::shape::AttentionShape;
 use super::slab::{Factor, Slab};
 use super::space::{Attention, Heads};
+use crate::families::formula::Place;
 use crate::ir::{Expr, ExprId, Source};
 use crate::lower::Error;
 use crate::lower::expression::{Binding, Lowering};
@@ -100,6 +101,28 @@ impl Tile<'_> {
             at.with_key(Binding { value, guard }).bind(lowering, place)
         };
         slab.fill(lowering, self.point.threads(), factor, exists, &mut bind)?;
+        lowering.compared = false;
+        Ok(())
+    }
+
+    /// Begins to fill the place of keys and values with a state.
+    ///
+    /// # Errors
+    /// As of lowering.
+    pub fn fill_state(&self, lowering: &mut Lowering<'_>, state: &Place) -> Result<(), Error> {
+        let factor = self.factor(lowering, state.expr, 0);
+        lowering.compared = self.shape.compared;
+        let mut at = Coordinates {
+            outputs: self.rows.batch.clone(),
+            key: None,
+            feature: None,
+        };
+        let mut bind = |lowering: &mut Lowering<'_>, line: &Linear, feature: &Linear| {
+            at.outputs[self.shape.column] = line.clone();
+            at.with_key(Binding::of(feature.clone())).bind(lowering, state)
+        };
+        let slab = self.point.state_slab(self.heads);
+        slab.fill(lowering, self.point.threads(), factor, None, &mut bind)?;
         lowering.compared = false;
         Ok(())
     }

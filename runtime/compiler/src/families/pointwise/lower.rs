@@ -1,6 +1,6 @@
 //! `pointwise`: chunks of neighbouring outputs, read and written as vectors; transposed inputs by way of tiles ([`tiles`]).
 
-use super::shape::flat;
+use super::shape::{Shape, flat};
 use super::space::{Pointwise, resident_blocks, together};
 use super::tiles;
 use crate::lower::Error;
@@ -26,7 +26,9 @@ fn kernel<'a>(problem: &Problem<'a>, name: &str, schedule: &Pointwise) -> Result
     let mut lowering = Lowering::new(problem, name, schedule.threads);
     lowering.read_cache = schedule.cache;
     if schedule.tile > 0 {
-        return tiles::lower(lowering, schedule);
+        let shape = problem.shape(Shape::of);
+        let run = shape.as_ref().as_ref().and_then(|shape| shape.run(schedule));
+        return tiles::lower(lowering, schedule, run);
     }
     let dims = &problem.checked.op().outputs[0].dims;
     let per_block = schedule.threads * schedule.unroll * schedule.vector;

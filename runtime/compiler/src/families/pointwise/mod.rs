@@ -1,6 +1,7 @@
 //! `pointwise`: neighbouring outputs by one thread, for operators without reductions; transposes go through shared memory.
 
 mod lower;
+mod runs;
 mod shape;
 mod space;
 mod tiles;

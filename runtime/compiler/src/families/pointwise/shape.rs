@@ -16,6 +16,8 @@ pub(super) struct Shape {
 pub(super) struct Sides {
     /// The extents of the inputs' fastest axes.
     pub fastest: Vec<SizeId>,
+    /// Their product, if it is compiled in, and the outputs' fastest axis is next to them in memory: then the inputs' rows follow each other.
+    pub run: Option<u64>,
     /// A power of two that divides the inputs' fastest dimensions.
     pub divisible: u32,
     /// Bytes of the narrowest and the widest element, and of all together.
@@ -37,8 +39,14 @@ impl Shape {
             let divisible = fastest
                 .map(|size| problem.specialisation.extents[size.index()].multiple_of())
                 .min();
+            let axes = &op.outputs[0].dims[transposed.axes.clone()];
+            let length = |size: &SizeId| problem.specialisation.extents[size.index()].fixed();
             Sides {
-                fastest: op.outputs[0].dims[transposed.axes.clone()].to_vec(),
+                fastest: axes.to_vec(),
+                run: axes
+                    .iter()
+                    .try_fold(1u64, |product, size| product.checked_mul(length(size)?))
+                    .filter(|_| transposed.rows_follow),
                 divisible: if problem.specialisation.aligned {
                     divisible.unwrap_or(1)
                 } else {
@@ -63,6 +71,8 @@ pub(crate) struct Transposed<'a> {
     pub axes: Range<usize>,
     /// Reads of one element for each combination of some of the output's axes, the fastest among them.
     pub reads: Vec<(NodeId, InputId)>,
+    /// `true` if all inputs have the outputs' fastest axis right before those.
+    pub rows_follow: bool,
 }
 
 impl<'a> Transposed<'a> {
@@ -74,7 +84,7 @@ impl<'a> Transposed<'a> {
             return None;
         }
         let formulas = Formulas::new(checked, 0)?;
-        let mut reads: Vec<(NodeId, InputId, Range<usize>)> = Vec::new();
+        let mut reads: Vec<(NodeId, InputId, Range<usize>, Vec<usize>)> = Vec::new();
         for id in formulas.ids() {
             let Node::Read(input, index, None) = formulas.node(id) else {
                 continue;
@@ -92,17 +102,22 @@ impl<'a> Transposed<'a> {
             };
             match positions.last() {
                 Some(&axis) if axis != last && positions.contains(&last) && (0..index.len()).all(proven) => {
-                    reads.push((id, *input, neighbours(&positions)));
+                    reads.push((id, *input, neighbours(&positions), positions));
                 }
                 _ => {}
             }
         }
         let end = reads.first()?.2.end;
-        reads.retain(|(.., own)| own.end == end);
-        let start = reads.iter().map(|(.., own)| own.start).max()?;
+        reads.retain(|(_, _, own, _)| own.end == end);
+        let start = reads.iter().map(|(_, _, own, _)| own.start).max()?;
+        let follows = |positions: &[usize]| {
+            let before = positions.len().checked_sub(end - start + 1);
+            before.is_some_and(|before| positions[before] == last)
+        };
         Some(Transposed {
             axes: start..end,
-            reads: reads.into_iter().map(|(id, input, _)| (id, input)).collect(),
+            rows_follow: end == last && reads.iter().all(|(.., positions)| follows(positions)),
+            reads: reads.into_iter().map(|(id, input, ..)| (id, input)).collect(),
             formulas,
         })
     }

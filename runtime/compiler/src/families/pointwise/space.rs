@@ -1,6 +1,6 @@
 //! The family `pointwise`: operators without reductions whose outputs have one shape.
 
-use super::shape::Shape;
+use super::shape::{Shape, Sides};
 use crate::check::Checked;
 use crate::element::Element;
 use crate::families::analysis::{calls, output_elements};
@@ -23,7 +23,7 @@ pub struct Pointwise {
     /// The cache hint of reads and writes.
     pub cache: Cache,
     /// Elements along the fastest axis of transposed inputs that a block passes through shared memory; 0: none, they are read as
-    /// they lie. Along the outputs' fastest axis there are as many as threads, squares and this leave.
+    /// they lie. Along the outputs' fastest axis there are as many as threads, squares and this leave. Shorter rows are read as one run of memory.
     pub tile: u32,
     /// The most blocks there are, which then go on to the next work; 0: a block for all work.
     pub blocks: u32,
@@ -39,7 +39,7 @@ impl Pointwise {
 const THREADS: [u32; 3] = [128, 256, 512];
 const VECTORS: [u32; 5] = [1, 2, 4, 8, 16];
 const UNROLLS: [u32; 4] = [1, 2, 4, 8];
-const TILES: [u32; 5] = [0, 16, 32, 64, 128];
+const TILES: [u32; 6] = [0, 8, 16, 32, 64, 128];
 const CACHES: [Cache; 2] = [Cache::Normal, Cache::Streaming];
 
 pub(super) fn points(problem: &Problem<'_>) -> impl Iterator<Item = Pointwise> {
@@ -170,16 +170,39 @@ impl Shape {
         let square = point.vector * point.vector;
         let elements = point.threads * point.unroll * square;
         let across = point.across();
-        // Rows of 128 bytes and more on both sides: whole sectors, and all banks.
-        let long = |elements: u32| elements * sides.narrowest >= 128 && elements * sides.narrowest <= 512;
-        point.vector <= sides.divisible
-            && point.vector * sides.widest <= 16
+        let bytes = |elements: u32| elements * sides.narrowest;
+        let fits = point.vector * sides.widest <= 16
             && point.unroll * square <= 64
             && (sides.fastest.len() == 1 || point.threads * point.unroll <= MOST_SQUARES)
-            && long(point.tile)
-            && long(across)
-            && point.tile * across == elements
-            && elements * sides.together <= TILE_BYTES
+            && point.tile * across == elements;
+        // Rows of 128 bytes and more on both sides: whole sectors, and all banks.
+        fits && match self.run(point) {
+            Some(length) => {
+                (128..=2048).contains(&bytes(across)) && u64::from(across * sides.together) * length <= TILE_BYTES
+            }
+            None => {
+                point.vector <= sides.divisible
+                    && sides.are_long(point.tile)
+                    && sides.are_long(across)
+                    && u64::from(elements * sides.together) <= TILE_BYTES
+            }
+        }
+    }
+
+    /// The length of the inputs' rows, if a tile reads so many whole ones as one run of memory. It does where rows are too short to
+    /// be read one by one, or cannot be read in such vectors.
+    pub fn run(&self, point: &Pointwise) -> Option<u64> {
+        let sides = self.transposed.as_ref()?;
+        let whole = |length: &u64| *length <= point.tile.into() && 2 * length > point.tile.into();
+        let length = sides.run.filter(whole)?;
+        (point.vector > sides.divisible || !sides.are_long(point.tile)).then_some(length)
+    }
+}
+
+impl Sides {
+    /// `true` for rows of so many elements that are neither short nor long.
+    fn are_long(&self, elements: u32) -> bool {
+        (128..=512).contains(&(elements * self.narrowest))
     }
 }
 
@@ -222,4 +245,4 @@ pub(crate) fn together(checked: &Checked, point: &Pointwise) -> bool {
 const MOST_SQUARES: u32 = 2048;
 
 /// Shared memory of a tile, at most: any block has as much, and several fit on a multiprocessor.
-const TILE_BYTES: u32 = 48 * 1024;
+const TILE_BYTES: u64 = 48 * 1024;

@@ -14,9 +14,14 @@ use crate::lower::expression::{Binding, InSequence, Lanes, Lowering};
 use crate::lower::grid::{Grid, volume_formula};
 use crate::lower::index::Linear;
 use crate::lower::value::{Value, from_storage};
-use crate::ptx::{Address, Guard, Opcode, Operand, Reg};
+use crate::ptx::{Address, Few, Guard, Opcode, Operand, Reg};
 
-pub(super) fn lower<'a>(mut lowering: Lowering<'a>, schedule: &Pointwise) -> Result<(Lowering<'a>, Grid), Error> {
+/// Lowers a schedule with tiles. `run` is the length of the inputs' rows if a tile reads whole ones as a run.
+pub(super) fn lower<'a>(
+    mut lowering: Lowering<'a>,
+    schedule: &Pointwise,
+    run: Option<u64>,
+) -> Result<(Lowering<'a>, Grid), Error> {
     let checked = lowering.checked;
     let transposed = Transposed::of(checked).ok_or(Error::Unbound)?;
     let (along, across) = (schedule.tile, schedule.across());
@@ -27,7 +32,15 @@ pub(super) fn lower<'a>(mut lowering: Lowering<'a>, schedule: &Pointwise) -> Res
         .map(|&(read, input)| {
             let element = checked.op().inputs[input.index()].element;
             let offset = shared;
-            shared += along * across * element.size();
+            // Every thread keeps what it has loaded of a run, also beyond its end.
+            let elements = match run {
+                Some(length) => {
+                    let whole = schedule.threads * schedule.vector;
+                    (length as u32 * across).next_multiple_of(whole)
+                }
+                None => along * across,
+            };
+            shared += elements * element.size();
             Staged { read, element, offset }
         })
         .collect();
@@ -38,6 +51,7 @@ pub(super) fn lower<'a>(mut lowering: Lowering<'a>, schedule: &Pointwise) -> Res
         schedule: *schedule,
         transposed: &transposed,
         inputs,
+        run: run.map(|length| length as u32),
         outer: outer.iter().map(|&size| lowering.size(size)).collect(),
         rows: lowering.volume(row),
         row: row.iter().map(|&size| lowering.size(size)).collect(),
@@ -59,7 +73,10 @@ pub(super) fn lower<'a>(mut lowering: Lowering<'a>, schedule: &Pointwise) -> Res
     let grid = lowering.each_block(schedule.blocks, &count, work, |lowering, block| {
         let place = lowering.math.coordinates(&mut lowering.b, &block, &counts);
         let outer = lowering.math.coordinates(&mut lowering.b, &place[0], &tile.outer);
-        tile.load(lowering, &outer, &place)?;
+        match tile.run {
+            Some(length) => tile.load_run(lowering, &outer, &place[2], length)?,
+            None => tile.load(lowering, &outer, &place)?,
+        }
         lowering.b.barrier();
         tile.store(lowering, &outer, &place)?;
         if schedule.blocks > 0 {
@@ -71,17 +88,19 @@ pub(super) fn lower<'a>(mut lowering: Lowering<'a>, schedule: &Pointwise) -> Res
 }
 
 /// An input's read, and where its part of a tile lies.
-struct Staged {
+pub(super) struct Staged {
     read: NodeId,
-    element: Element,
+    pub element: Element,
     /// Bytes from the start of shared memory.
-    offset: u32,
+    pub offset: u32,
 }
 
-struct Tile<'a> {
-    schedule: Pointwise,
-    transposed: &'a Transposed<'a>,
-    inputs: Vec<Staged>,
+pub(super) struct Tile<'a> {
+    pub schedule: Pointwise,
+    pub transposed: &'a Transposed<'a>,
+    pub inputs: Vec<Staged>,
+    /// The length of the inputs' rows, if a tile reads whole ones as a run.
+    run: Option<u32>,
     /// Extents of the axes before the inputs' fastest.
     outer: Vec<Linear>,
     /// Extents of those, and their product.
@@ -89,7 +108,7 @@ struct Tile<'a> {
     rows: Linear,
     /// Extents of the axes after them, and their product.
     inner: Vec<Linear>,
-    columns: Linear,
+    pub columns: Linear,
 }
 
 /// A unit of a tile: the numbers of its row's square and of its column, 32 bits.
@@ -99,8 +118,17 @@ struct Unit {
     column: Reg,
 }
 
+/// Neighbouring elements of a row of the outputs: the number of the row in the tile and of the chunk in the row, 32 bits.
+#[derive(Clone, Copy)]
+pub(super) struct Chunk {
+    pub row: Reg,
+    pub column: Reg,
+    /// Where they exist, if some chunks of that number do not.
+    pub exists: Option<Reg>,
+}
+
 impl Tile<'_> {
-    fn vector(&self) -> i64 {
+    pub fn vector(&self) -> i64 {
         self.schedule.vector.into()
     }
 
@@ -236,31 +264,38 @@ impl Tile<'_> {
         let vector = self.vector();
         let op = lowering.op();
         let (along, across) = (self.schedule.tile, self.schedule.across());
-        let shift = i64::from(self.schedule.vector.trailing_zeros());
-        for number in 0..self.schedule.unroll * self.schedule.vector {
-            let (column, row) = self.unit(lowering, number, across / self.schedule.vector);
-            let square = lowering.b.op(Opcode::ShrU32, &[row.into(), shift.into()]);
-            let unit = Unit { row: square, column };
-            let rows = lowering.index_register(row);
+        for number in 0..self.chunks_of_a_thread() {
+            let chunk = match self.run {
+                Some(length) => self.chunk_of_run(lowering, number, length),
+                None => {
+                    let (column, row) = self.unit(lowering, number, across / self.schedule.vector);
+                    let exists = None;
+                    Chunk { row, column, exists }
+                }
+            };
+            let rows = lowering.index_register(chunk.row);
             let rows = place[1].times(along.into()).plus(&Linear::register(rows));
             let rows = lowering.math.register(&mut lowering.b, &rows);
-            let columns = lowering.index_register(column);
+            let columns = lowering.index_register(chunk.column);
             let columns = place[2]
                 .times(i64::from(across) / vector)
                 .plus(&Linear::register(columns));
-            let row_exists = lowering.below(&Linear::register(rows), &self.rows);
+            let row_exists = match self.run {
+                Some(_) => chunk.exists,
+                None => Some(lowering.below(&Linear::register(rows), &self.rows)),
+            };
             let column_exists = lowering.below(&columns.times(vector), &self.columns);
-            let exists = lowering
-                .b
-                .op(Opcode::AndPred, &[row_exists.into(), column_exists.into()]);
+            let exists = lowering.both(row_exists, Some(column_exists)).ok_or(Error::Unbound)?;
             let (coordinates, [_, register]) = self.coordinates(lowering, outer, (rows, 1), &columns);
             lowering.b.begin_if(Guard {
                 predicate: exists,
                 holds: true,
             });
             for staged in &self.inputs {
-                let address = self.address(lowering, staged, &unit, &Linear::register(row), 0);
-                let elements = lowering.kept_elements(staged.element, self.schedule.vector, address);
+                let elements = match self.run {
+                    Some(length) => self.elements_of_run(lowering, staged, chunk, length),
+                    None => self.elements(lowering, staged, chunk),
+                };
                 for (lane, &stored) in elements.iter().enumerate() {
                     let value = from_storage(&mut lowering.b, staged.element, stored);
                     self.define(lowering, staged, &coordinates, lane as i64, value)?;
@@ -286,6 +321,32 @@ impl Tile<'_> {
         Ok(())
     }
 
+    /// Chunks that a thread stores.
+    fn chunks_of_a_thread(&self) -> u32 {
+        let Pointwise {
+            threads,
+            unroll,
+            vector,
+            ..
+        } = self.schedule;
+        match self.run {
+            Some(length) => (length * self.schedule.across() / vector).div_ceil(threads),
+            None => unroll * vector,
+        }
+    }
+
+    /// A chunk of an input's part of a tile.
+    fn elements(&self, lowering: &mut Lowering<'_>, staged: &Staged, chunk: Chunk) -> Few<Reg> {
+        let shift = i64::from(self.schedule.vector.trailing_zeros());
+        let square = lowering.b.op(Opcode::ShrU32, &[chunk.row.into(), shift.into()]);
+        let unit = Unit {
+            row: square,
+            column: chunk.column,
+        };
+        let address = self.address(lowering, staged, &unit, &Linear::register(chunk.row), 0);
+        lowering.kept_elements(staged.element, self.schedule.vector, address)
+    }
+
     /// Makes an input's read have a value, wherever the operator has it.
     fn define(
         &self,
@@ -305,7 +366,7 @@ impl Tile<'_> {
         Ok(())
     }
 
-    fn place(&self, staged: &Staged) -> Result<&Place, Error> {
+    pub fn place(&self, staged: &Staged) -> Result<&Place, Error> {
         self.transposed
             .formulas
             .places(staged.read)

@@ -7,7 +7,7 @@ use super::product::{Fma, MmaSync};
 use super::products::{Products, Sum};
 use super::tiling::{Band, Tiling};
 use super::warp::{Warp, WarpTile};
-use crate::ir::BinaryOp;
+use crate::ir::{BinaryOp, ExprId};
 use crate::lower::Error;
 use crate::lower::arithmetic::binary;
 use crate::lower::expression::Lowering;
@@ -120,6 +120,13 @@ struct Exchange<'e, 't> {
     accumulators: &'e [Vec<[Reg; 4]>],
 }
 
+/// Neighbours of a row of the outputs: their row, their first column, and where both lie in a strip.
+struct Place {
+    row: Linear,
+    column: Linear,
+    in_strip: [Linear; 2],
+}
+
 impl Exchange<'_, '_> {
     /// Hands the sums on through shared memory, 16 rows of each warp's tile at a time, and computes the outputs from them: with
     /// neighbours together, and each warp that shared in the terms a part of the rows.
@@ -143,41 +150,88 @@ impl Exchange<'_, '_> {
             self.meet(lowering);
             let across = i64::from(self.tile.columns / vector);
             let turns = 16 * across / 32 / i64::from(split);
-            let turn = lowering
-                .b
-                .begin_loop(Class::B32, Turns::new(0, turns, 1).entered(true).rolled());
-            // Chunks of neighbours, counted through the 16 rows.
-            let chunk = Linear::register(turn)
-                .times(i64::from(split))
-                .plus(&self.warp.slice)
-                .times(32)
-                .plus(&Linear::register(self.warp.lane));
-            let (row, column) = lowering.math.divide(&mut lowering.b, &chunk, &Linear::constant(across));
-            let column = column.times(i64::from(vector));
-            let handed_on = |&strip: &Strip| {
-                let apart = tiles * i64::from(strip.bytes());
-                let own = self.own(lowering, strip);
-                let back = lowering.math.operand(&mut lowering.b, &self.warp.slice.times(-apart));
-                let first = sum(lowering, own, back);
-                let at = row.times(i64::from(strip.pitch)).plus(&column).times(4);
-                let at = lowering.math.operand(&mut lowering.b, &at);
-                let from = sum(lowering, at, first);
-                self.handed_on(lowering, from, strip.start.into(), apart, vector)
-            };
-            let sums: Vec<Vec<Value>> = strips.iter().map(handed_on).collect();
-            let row = self
-                .tiling
-                .rows
-                .base
-                .plus(&self.warp.row)
-                .plus(&row)
-                .plus_constant(i64::from(16 * number));
-            let column = self.tiling.columns.base.plus(&self.warp.column).plus(&column);
-            self.tiling
-                .outputs(lowering, &row, &column, vector, |_, sum, lane| sums[sum][lane as usize])?;
+            let together = self.together(lowering, vector, across, turns);
+            let turn = Turns::new(0, turns, together).entered(true).rolled();
+            let turn = lowering.b.begin_loop(Class::B32, turn);
+            let places: Vec<Place> = (0..together)
+                .map(|more| self.place_of(lowering, turn, more, number, vector))
+                .collect();
+            if together > 1 {
+                for place in &places {
+                    self.tiling.touch_outputs(lowering, &place.row, &place.column, vector)?;
+                }
+            }
+            for place in &places {
+                let sums: Vec<Vec<Value>> = strips
+                    .iter()
+                    .map(|&strip| {
+                        let apart = tiles * i64::from(strip.bytes());
+                        let own = self.own(lowering, strip);
+                        let back = lowering.math.operand(&mut lowering.b, &self.warp.slice.times(-apart));
+                        let first = sum(lowering, own, back);
+                        let [row, column] = &place.in_strip;
+                        let at = row.times(i64::from(strip.pitch)).plus(column).times(4);
+                        let at = lowering.math.operand(&mut lowering.b, &at);
+                        let from = sum(lowering, at, first);
+                        self.handed_on(lowering, from, strip.start.into(), apart, vector)
+                    })
+                    .collect();
+                self.tiling
+                    .outputs(lowering, &place.row, &place.column, vector, |_, sum, lane| {
+                        sums[sum][lane as usize]
+                    })?;
+            }
             lowering.b.end();
         }
         Ok(())
+    }
+
+    /// Turns whose loads come before anything waits for one of them: as many as 32 registers hold the loads of, at most 8. What all turns
+    /// share is loaded once.
+    fn together(&self, lowering: &Lowering<'_>, vector: u32, across: i64, turns: i64) -> i64 {
+        let varies = |read: &ExprId| 32 % across != 0 || self.tiling.depends_on_rows(lowering.checked, *read);
+        let reads = self.tiling.reads_beside_sums(lowering.checked);
+        let words = reads.iter().filter(|read| varies(read)).map(|&read| {
+            let bytes = lowering.checked.ty(read).element().size();
+            i64::from((vector * bytes).div_ceil(4))
+        });
+        match words.sum::<i64>() {
+            0 => 1,
+            words => {
+                let most = (32 / words).clamp(1, 8);
+                (1..=most).rev().find(|together| turns % together == 0).unwrap_or(1)
+            }
+        }
+    }
+
+    /// The place of what a lane stores in a turn, or so many turns later.
+    fn place_of(&self, lowering: &mut Lowering<'_>, turn: Reg, more: i64, number: u32, vector: u32) -> Place {
+        let across = i64::from(self.tile.columns / vector);
+        let turn = Linear::register(turn).plus_constant(more);
+        let (row, column) = self.chunk(lowering, &turn, across);
+        let column = column.times(i64::from(vector));
+        let first = &self.tiling.rows.base.plus(&self.warp.row);
+        Place {
+            row: first.plus(&row).plus_constant(i64::from(16 * number)),
+            column: self.tiling.columns.base.plus(&self.warp.column).plus(&column),
+            in_strip: [row, column],
+        }
+    }
+
+    /// The row and the chunk in it that a lane stores in a turn, counted through the 16 rows. If a warp's lanes fill whole rows, each lane's
+    /// column is the same in all turns, and so is what it loads for it.
+    fn chunk(&self, lowering: &mut Lowering<'_>, turn: &Linear, across: i64) -> (Linear, Linear) {
+        let split = i64::from(self.tile.slices);
+        let warps = turn.times(split).plus(&self.warp.slice);
+        let lane = Linear::register(self.warp.lane);
+        let across_all = Linear::constant(across);
+        if 32 % across == 0 {
+            let (row, column) = lowering.math.divide(&mut lowering.b, &lane, &across_all);
+            return (warps.times(32 / across).plus(&row), column);
+        }
+        lowering
+            .math
+            .divide(&mut lowering.b, &warps.times(32).plus(&lane), &across_all)
     }
 
     /// Waits for those whose sums are wanted.

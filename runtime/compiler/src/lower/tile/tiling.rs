@@ -7,7 +7,8 @@ use super::deal::Piece;
 use super::products::{Products, Side};
 use super::slab::{Inside, Slab};
 use super::split_k::Part;
-use crate::ir::{AxisId, ExprId};
+use crate::check::Checked;
+use crate::ir::{AxisId, Expr, ExprId, Source};
 use crate::lower::Error;
 use crate::lower::expression::{Binding, InSequence, Lanes, Lowering, Reduce};
 use crate::lower::index::Linear;
@@ -288,6 +289,63 @@ impl<'a> Tiling<'a> {
             lowering.store_output(output, &offset, values, Cache::Normal, guard);
         }
         Ok(())
+    }
+
+    /// Issues the loads that `count` neighbours of a row of each output need beside the sums. Their values come later.
+    pub fn touch_outputs(
+        &self,
+        lowering: &mut Lowering<'_>,
+        row: &Linear,
+        column: &Linear,
+        count: u32,
+    ) -> Result<(), Error> {
+        let reads = self.reads_beside_sums(lowering.checked);
+        self.bind_clamped(lowering, &self.rows, row, 1);
+        lowering.lanes = self.bind_clamped(lowering, &self.columns, column, i64::from(count));
+        for lane in 0..count {
+            if lane > 0 {
+                self.columns.advance(lowering, self.shape, 1)?;
+            }
+            for &read in &reads {
+                lowering.touch(read, &mut InSequence)?;
+            }
+        }
+        lowering.lanes = None;
+        Ok(())
+    }
+
+    /// The reads of inputs that outputs need beside the sums, wherever they are.
+    pub fn reads_beside_sums(&self, checked: &Checked) -> Vec<ExprId> {
+        let op = checked.op();
+        let is_sum = |expr: ExprId| self.shape.sums.iter().any(|sum| sum.exprs.contains(&expr));
+        let mut waiting: Vec<ExprId> = op.outputs.iter().map(|output| output.body).collect();
+        let mut reads = Vec::new();
+        while let Some(expr) = waiting.pop() {
+            if is_sum(expr) {
+                continue;
+            }
+            if let Expr::Read {
+                source: Source::Input(_),
+                ..
+            } = op.expr(expr)
+                && checked.unconditional(expr)
+                && !reads.contains(&expr)
+            {
+                reads.push(expr);
+            }
+            op.operands(expr, |operand| waiting.push(operand));
+        }
+        reads
+    }
+
+    /// `true` if an expression is not the same in all rows.
+    pub fn depends_on_rows(&self, checked: &Checked, expr: ExprId) -> bool {
+        let mut rows = self
+            .rows
+            .positions
+            .iter()
+            .flat_map(|&position| &self.shape.axes[position]);
+        rows.any(|&axis| checked.axes(expr).contains(axis))
     }
 
     /// The widest vector of a row's outputs that never crosses its end, at most `most`.
