@@ -1,7 +1,9 @@
 //! Executes one thread of a kernel body without memory. The stored value is the result.
 
 use energy_kernel_compiler::ptx::text::Entry;
-use energy_kernel_compiler::ptx::{Action, Class, Compare, Guard, Instruction, Item, Loop, Opcode, Operand, Reg};
+use energy_kernel_compiler::ptx::{
+    Action, Class, Compare, Connective, Guard, Instruction, Item, Loop, Opcode, Operand, Reg,
+};
 
 /// The accuracy of approximate instructions.
 #[derive(Debug, Clone, Copy)]
@@ -110,6 +112,14 @@ impl<'e> Thread<'e> {
             }
             Action::Compare(compare, class, signed) => {
                 let holds = compare_values(compare, class, signed, raw[0], raw[1]);
+                self.set(instruction.results[0], u64::from(holds));
+            }
+            Action::CompareWith(compare, class, signed, connective) => {
+                let holds = compare_values(compare, class, signed, raw[0], raw[1]);
+                let holds = match connective {
+                    Connective::And => holds && raw[2] != 0,
+                    Connective::Or => holds || raw[2] != 0,
+                };
                 self.set(instruction.results[0], u64::from(holds));
             }
             Action::Table(Opcode::HalvesF64 | Opcode::HalvesB64) => {

@@ -163,7 +163,13 @@ impl Reduce for Unrolled {
         let mut accumulator = Accumulator::new(lowering, *op, lowering.reduced_ty(expr));
         let extents: Option<Vec<i64>> = axes.iter().map(|&axis| lowering.extent(axis).as_constant()).collect();
         let Some(extents) = extents else { return Ok(None) };
-        for number in 0..extents.iter().product() {
+        let terms = 0..extents.iter().product();
+        // The loads of all terms come first: registers for them are what makes a point legal.
+        for number in terms.clone() {
+            bind_term(lowering, axes, &extents, number);
+            lowering.touch(*body, self)?;
+        }
+        for number in terms {
             bind_term(lowering, axes, &extents, number);
             accumulator.add(lowering, &Linear::constant(number), *body, self)?;
         }

@@ -22,20 +22,14 @@ impl Lowering<'_> {
                 ..
             } => self.read_stored(expr, family).map(|_| ()),
             Expr::Read {
-                source: Source::Let(inner),
+                source: Source::Let(_),
                 index,
                 ..
-            } => {
-                let axes = index.iter().filter_map(|&at| match op.expr(at) {
-                    Expr::Axis(axis) => Some(self.binding(*axis)),
-                    _ => None,
-                });
-                let bindings = axes.collect::<Result<Vec<Binding>, Error>>()?;
-                match bindings.len() == index.len() {
-                    true => self.inside_let(*inner, bindings, |lowering, body| lowering.touch(body, family)),
-                    false => Ok(()),
-                }
-            }
+            } => match index.iter().all(|&at| matches!(op.expr(at), Expr::Axis(_))) {
+                true => self.read(expr, true, family).map(|_| ()),
+                // Other indices may be values that are loaded.
+                false => Ok(()),
+            },
             // A reduction has loads of its own.
             Expr::Reduce { .. } => Ok(()),
             _ => {
@@ -81,7 +75,7 @@ impl Lowering<'_> {
         Ok(self.read(expr, true, family)?.reg(&mut self.b))
     }
 
-    /// The value of a read; if it is only touched, the element as it is stored.
+    /// The value of a read. If it is only touched, the element as it is stored, or 0 for an intermediate tensor.
     pub(super) fn read(&mut self, expr: ExprId, touched: bool, family: &mut dyn Reduce) -> Result<Value, Error> {
         let checked = self.checked;
         let Expr::Read { source, ref index, or } = *self.op().expr(expr) else {
@@ -177,9 +171,15 @@ impl Lowering<'_> {
                 let outer = self.condition;
                 // An index that is in range only under a condition makes the whole value conditional.
                 self.condition = if all.is_some() { self.both(outer, all) } else { outer };
-                let value = self.inside_let(inner, bindings, |lowering, body| lowering.value_as(body, ty, family));
+                let value = self.inside_let(inner, bindings, |lowering, body| match touched {
+                    true => lowering.touch(body, family).map(|()| None),
+                    false => lowering.value_as(body, ty, family).map(Some),
+                });
                 self.condition = outer;
-                value?
+                match value? {
+                    Some(value) => value,
+                    None => return Ok(Value::zero(&mut self.b, ty)),
+                }
             }
         };
         match (or, in_range) {

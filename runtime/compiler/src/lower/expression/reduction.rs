@@ -137,8 +137,7 @@ pub fn zero_unless(op: &Op, term: ExprId) -> Option<(ExprId, ExprId)> {
             accept,
             reject,
         } => match *op.expr(reject) {
-            Expr::Literal(Literal::Int(0)) => Some((condition, accept)),
-            Expr::Literal(Literal::Float(0.0)) => Some((condition, accept)),
+            Expr::Literal(Literal::Int(0) | Literal::Float(0.0)) => Some((condition, accept)),
             _ => None,
         },
         _ => None,
