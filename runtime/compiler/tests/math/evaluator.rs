@@ -1,7 +1,9 @@
 //! Executes one thread of a kernel body without memory. The stored value is the result.
 
 use energy_kernel_compiler::ptx::text::Entry;
-use energy_kernel_compiler::ptx::{Action, Class, Compare, Guard, Instruction, Item, Loop, Opcode, Operand, Reg};
+use energy_kernel_compiler::ptx::{
+    Action, Class, Compare, Connective, Guard, Instruction, Item, Loop, Opcode, Operand, Reg,
+};
 
 /// The accuracy of approximate instructions.
 #[derive(Debug, Clone, Copy)]
@@ -111,6 +113,15 @@ impl<'e> Thread<'e> {
             Action::Compare(compare, class, signed) => {
                 let holds = compare_values(compare, class, signed, raw[0], raw[1]);
                 self.set(instruction.results[0], u64::from(holds));
+            }
+            Action::CompareWith(compare, class, signed, connective) => {
+                let holds = compare_values(compare, class, signed, raw[0], raw[1]);
+                let other = raw[2] != 0;
+                let both = match connective {
+                    Connective::And => holds && other,
+                    Connective::Or => holds || other,
+                };
+                self.set(instruction.results[0], u64::from(both));
             }
             Action::Table(Opcode::HalvesF64 | Opcode::HalvesB64) => {
                 self.set(instruction.results[0], raw[0] & 0xffff_ffff);
