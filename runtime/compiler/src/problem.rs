@@ -1,6 +1,6 @@
 //! The problem that kernels solve.
 
-use crate::check::{Checked, Joined};
+use crate::check::{Checked, Joined, joined};
 use crate::ir::{Op, SizeId};
 use crate::size::{SizeExpr, Specialisation};
 use crate::target::Machine;
@@ -57,7 +57,7 @@ impl<'a> Problem<'a> {
     /// Calls `of` with the problem as families see it: neighbouring axes are joined where they can be.
     pub(crate) fn with_joined<R>(&self, of: impl FnOnce(&Problem<'_>, Option<&Joined>) -> R) -> R {
         let matches = self.specialisation.extents.len() == self.op().sizes.len();
-        match self.checked.joined().filter(|_| matches && self.formulas.is_none()) {
+        match joined(self.checked).filter(|_| matches && self.formulas.is_none()) {
             None => of(self, None),
             Some(joined) => {
                 let problem = Problem {

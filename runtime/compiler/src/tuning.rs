@@ -1,6 +1,6 @@
 //! The sizes that an operator is tuned for, and the choice of a tuned kernel for a call.
 
-use crate::check::{CallError, Checked};
+use crate::check::{CallError, Checked, joined};
 use crate::families::attention::head_sizes;
 use crate::ir::{Expr, SizeId};
 use crate::size::{Extent, SizeExpr, Specialisation};
@@ -152,7 +152,7 @@ pub fn is_wide(checked: &Checked, sizes: &[u64]) -> bool {
     };
     inputs.chain(outputs).any(|dims| volume(dims) >= WIDE)
         || sizes.iter().any(|&size| size >= WIDE)
-        || (checked.joined()).is_some_and(|joined| joined.sizes_at(sizes).iter().any(|&size| size >= WIDE))
+        || joined(checked).is_some_and(|joined| joined.sizes_at(sizes).iter().any(|&size| size >= WIDE))
         || op.exprs.iter().any(|expr| terms(expr) >= WIDE)
         || !checked.index_values_fit(sizes)
 }

@@ -3,12 +3,12 @@
 use super::axis_set::AxisSet;
 use super::diagnostic::Diagnostic;
 use super::extents::{self, Agreement};
-use super::joined::Joined;
 use super::structure;
 use super::types::{self, Types};
 use crate::element::Type;
 use crate::ir::{AxisId, BinaryOp, Expr, ExprId, Literal, Op, SizeId, Source, UnaryOp};
-use std::sync::OnceLock;
+use std::any::Any;
+use std::sync::{Arc, OnceLock};
 
 /// A valid operator, with the facts that the check derived.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ pub struct Checked {
     reads: Vec<ReadFacts>,
     unconditional: Vec<bool>,
     affine: Vec<bool>,
-    joined: OnceLock<Option<Box<Joined>>>,
+    derived: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
 /// All facts follow from the operator.
@@ -55,7 +55,7 @@ impl Checked {
             reads: vec![ReadFacts::default(); op.exprs.len()],
             unconditional: vec![true; op.exprs.len()],
             affine: vec![false; op.exprs.len()],
-            joined: OnceLock::new(),
+            derived: OnceLock::new(),
             op,
         };
         checked.find_affine();
@@ -148,9 +148,9 @@ impl Checked {
         first
     }
 
-    /// The operator with neighbouring axes joined where it can be. `None` if it has no such axes.
-    pub(crate) fn joined(&self) -> Option<&Joined> {
-        self.joined.get_or_init(|| Joined::of(self).map(Box::new)).as_deref()
+    /// What is derived from the operator as a whole, once. None if it was derived as another type before.
+    pub(super) fn derived<T: Send + Sync + 'static>(&self, derive: impl FnOnce(&Checked) -> T) -> Option<&T> {
+        self.derived.get_or_init(|| Arc::new(derive(self))).downcast_ref()
     }
 
     fn find_affine(&mut self) {

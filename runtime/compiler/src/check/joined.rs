@@ -5,7 +5,7 @@
 //! Memory is the same: two neighbouring dimensions of a row-major tensor are one of their product.
 
 use super::checked::Checked;
-use crate::ir::{Axis, AxisId, Expr, ExprId, InputId, Op, Output, Size, SizeId, Source};
+use crate::ir::{Axis, AxisId, Expr, ExprId, InputId, Literal, Op, Output, Size, SizeId, Source};
 use crate::size::{Extent, SizeExpr, Specialisation};
 use std::collections::BTreeSet;
 
@@ -20,9 +20,14 @@ pub struct Joined {
     classes: Vec<SizeId>,
 }
 
+/// The operator with neighbouring axes joined where they can be. `None` if it has no such axes.
+pub(crate) fn joined(checked: &Checked) -> Option<&Joined> {
+    checked.derived(Joined::of)?.as_ref()
+}
+
 impl Joined {
     /// Joins all axes of an operator that can be joined. `None` if there are none.
-    pub(super) fn of(checked: &Checked) -> Option<Joined> {
+    fn of(checked: &Checked) -> Option<Joined> {
         let mut joining = Joining::new(checked);
         loop {
             joining.settle();
@@ -449,6 +454,8 @@ impl<'a> Joining<'a> {
         for expr in &mut op.exprs {
             match expr {
                 Expr::Size(size) => *size = lone(*size),
+                // No index uses an axis that is joined with the one before it.
+                Expr::Axis(own) if self.head(*own) != *own => *expr = Expr::Literal(Literal::Int(0)),
                 Expr::Axis(own) => *own = axis(*own),
                 Expr::Reduce { axes, .. } => *axes = of_heads(axes),
                 Expr::Read { source, index, .. } => {
@@ -484,7 +491,7 @@ mod tests {
     /// The dimensions of inputs and outputs by the names of sizes, the axes, and the sizes that are formulas.
     fn joined(attribute: &str, source: &str) -> Option<String> {
         let checked = checked(attribute, source);
-        let joined = checked.joined()?;
+        let joined = super::joined(&checked)?;
         let op = joined.checked.op();
         let names = |dims: &[SizeId]| {
             let names: Vec<&str> = dims.iter().map(|size| op.sizes[size.index()].name.as_str()).collect();
@@ -554,7 +561,7 @@ mod tests {
             "fn f(x: Tensor<f32, (B, H, W)>, y: Tensor<f32, (B, C)>) -> Tensor<f32, (B, C, HO, WO)> { |b, c, h, v| y[[b, c]] + max(|i, j| x[[b, i, j]]) }",
         );
         // Only the output has `HO` and `WO`, whose formulas need `H` and `W`: the input keeps these apart.
-        let joined = checked.joined().unwrap();
+        let joined = super::joined(&checked).unwrap();
         let op = joined.checked.op();
         let names: Vec<&str> = op.sizes.iter().map(|size| size.name.as_str()).collect();
         assert_eq!(names, ["B", "H", "W", "C", "HO", "WO", "HO_WO"]);

@@ -20,7 +20,7 @@ pub use call_error::CallError;
 pub use checked::Checked;
 pub use diagnostic::{Diagnostic, Subject};
 pub use extents::Agreement;
-pub(crate) use joined::Joined;
+pub(crate) use joined::{Joined, joined};
 pub(crate) use range::Interval;
 #[cfg(feature = "syn")]
 pub(crate) use structure::{call_of_another_length, result_of_another_rank};
