@@ -3,7 +3,7 @@
 use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule::{self, Schedule};
-use energy_kernel_compiler::size::Specialisation;
+use energy_kernel_compiler::size::{Extent, Specialisation};
 use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_compiler::{lang, lower, tuning};
 use energy_kernel_emulator::Counts;
@@ -282,7 +282,7 @@ const ATTENTION: &[Operator] = &[
 ];
 
 /// Bodies of [`HEAD`] that look similar, but are left to other families.
-const OTHERS: [(&str, &str); 5] = [
+const OTHERS: [(&str, &str); 8] = [
     (
         "the weights are not rounded, so tensor cores would have to",
         "let x = |t, s| sum(|e| q[[t, e]] * k[[s, e]]); let w = |t, s| exp(x[[t, s]] - max(|i| x[[t, i]]));
@@ -302,6 +302,18 @@ const OTHERS: [(&str, &str); 5] = [
         "the largest is of other scores",
         "let x = |t, s| sum(|e| q[[t, e]] * k[[s, e]]); let w = |t, s| exp(2.0 * x[[t, s]] - max(|i| x[[t, i]]));
         |t, e| sum(|s| w[[t, s]] as f16 * v[[s, e]]) / sum(|s| w[[t, s]])",
+    ),
+    (
+        "nothing rounds weights without a softmax",
+        "|t, e| sum(|s| relu(sum(|d| q[[t, d]] * k[[s, d]])) * v[[s, e]])",
+    ),
+    (
+        "a weight depends on the column",
+        "|t, e| sum(|s| (sum(|d| q[[t, d]] * k[[s, d]]) + e as f32) as f16 * v[[s, e]])",
+    ),
+    (
+        "the sum beside it is of a state of each row",
+        "|t, e| sum(|s| sum(|d| q[[t, d]] * k[[s, d]]) as f16 * v[[s, e]]) + sum(|d| q[[t, d]] * v[[t + e, d]])",
     ),
     (
         "the scores are products of three",
@@ -377,6 +389,22 @@ fn calls_without_a_record_use_it() {
         let point = schedule::default(&Problem::new(&checked, &untuned, MACHINE), &sizes);
         assert_eq!(point.family(), "attention", "{}", operator.name);
     }
+}
+
+/// Sizes of heads are compiled in also where attention is a part of the operator, and other parts run in stages of their own.
+#[test]
+fn heads_of_a_part_are_compiled_in() {
+    let body = "let x = |t, s| relu(sum(|e| q[[t, e]] * k[[s, e]]));
+        |t, e| sum(|s| x[[t, s]] as f16 * v[[s, e]]) + sum(|i: T| q[[i, e]])";
+    let checked = checked("", HEAD, body);
+    let fixed = |sizes: [u64; 3]| {
+        let untuned = tuning::untuned(&checked, &sizes);
+        assert_eq!(points(&checked, &untuned), []);
+        untuned.extents.into_iter().map(Extent::fixed).collect::<Vec<_>>()
+    };
+    assert_eq!(fixed([40, 32, 70]), [None, Some(32), None]);
+    // No kernel has such heads.
+    assert_eq!(fixed([40, 40, 70]), [None; 3]);
 }
 
 #[test]
@@ -466,10 +494,10 @@ fn blocks_that_share_keys_leave_little() {
 #[test]
 fn masks_bound_the_keys() {
     let schedule = "attention rows=32 keys=32 warps=2 split_k=1";
-    let matrix = |mask: &'static str| {
-        let body = "let x = |t, s| if MASK { sum(|e| q[[t, e]] * k[[s, e]]) } else { f32::NEG_INFINITY };
-            let w = |t, s| exp(x[[t, s]] - max(|i| x[[t, i]]));
-            |t, e| sum(|s| w[[t, s]] as f16 * v[[s, e]]) / sum(|s| w[[t, s]])";
+    let softmax = "let x = |t, s| if MASK { sum(|e| q[[t, e]] * k[[s, e]]) } else { f32::NEG_INFINITY };
+        let w = |t, s| exp(x[[t, s]] - max(|i| x[[t, i]]));
+        |t, e| sum(|s| w[[t, s]] as f16 * v[[s, e]]) / sum(|s| w[[t, s]])";
+    let matrix_of = |body: &str, mask: &'static str| {
         let body = Box::leak(body.replace("MASK", mask).into_boxed_str());
         let operator = Operator {
             name: mask,
@@ -480,11 +508,24 @@ fn masks_bound_the_keys() {
         };
         counted(&operator, &[256, 32, 256], schedule).0.matrix_flops
     };
-    let all = matrix("(s + t) % 2 < 2");
-    let tiles = |mask| matrix(mask) as f64 * 64.0 / all as f64;
+    let all = matrix_of(softmax, "(s + t) % 2 < 2");
+    let tiles_of = |body, mask| matrix_of(body, mask) as f64 * 64.0 / all as f64;
+    let tiles = |mask| tiles_of(softmax, mask);
     // Of 8 × 8 tiles.
     assert_eq!(tiles("s <= t"), 36.0);
     assert_eq!(tiles("t >= s && s + 64 > t"), 21.0);
     assert_eq!(tiles("s < 100"), 32.0);
     assert_eq!(tiles("!(s < 32) && s % 2 == 0"), 56.0);
+    // Without a softmax a condition may stand around the score, or in a factor.
+    for body in [
+        "let w = |t, s| if MASK { relu(sum(|e| q[[t, e]] * k[[s, e]])) } else { 0.0 };
+            |t, e| sum(|s| w[[t, s]] as f16 * v[[s, e]])",
+        "let w = |t, s| (if MASK { 0.5 } else { 0.0 }) * sum(|e| q[[t, e]] * k[[s, e]]);
+            |t, e| sum(|s| powi(-w[[t, s]], 2) as f16 * v[[s, e]])",
+        "let w = |t, s| exp(if MASK { sum(|e| q[[t, e]] * k[[s, e]]) } else { f32::NEG_INFINITY });
+            |t, e| sum(|s| w[[t, s]] as f16 * v[[s, e]])",
+    ] {
+        assert_eq!(tiles_of(body, "s <= t"), 36.0);
+        assert_eq!(tiles_of(body, "t >= s && s + 64 > t"), 21.0);
+    }
 }

@@ -151,39 +151,36 @@ pub(super) fn find(checked: &Checked) -> Option<AttentionShape> {
     if !multiplicands[0].holds_all(checked, query.expr) || element(&value)? != sums.rounded {
         return None;
     }
-    let exprs = |number: usize| -> Vec<ExprId> {
-        let places = formulas.places(formulas.reductions[number].node);
-        places.iter().map(|place| place.expr).collect()
-    };
-    let roles_of = |factors: &[NodeId]| roles(&formulas, factors, column);
-    let (batch, rows, group) = roles_of(&[scores.key, sums.value])?;
-    // All rows share it, as they do keys and values.
-    let is_shared = |state: NodeId| {
-        roles_of(&[scores.key, sums.value, state]).is_some_and(|of_all| of_all.1 == rows && of_all.2 == group)
-    };
-    let state = reductions.into_iter().find_map(|number| {
-        let state = scores.state(&formulas, number)?;
-        let place = place(state).filter(|place| element(place) == element(&key))?;
-        (is_column(state) && is_shared(state)).then_some((number, place))
+    let roles = Roles::of(&formulas, &[scores.key, sums.value], column)?;
+    let carried = reductions.into_iter().find_map(|number| {
+        let state = scores.state(&formulas, number).filter(|&state| is_column(state))?;
+        // All rows share it, as they do keys and values.
+        let of_all = Roles::of(&formulas, &[scores.key, sums.value, state], column)?;
+        let place = place(state).filter(|place| of_all == roles && element(place) == element(&key))?;
+        Some((number, place))
     });
     let of_columns = |&other: &NodeId| {
-        let sums = [Some(sums.result), state.as_ref().map(|&(number, _)| number)];
+        let sums = [Some(sums.result), carried.as_ref().map(|&(number, _)| number)];
         let reductions = formulas.facts(other).reductions;
         sums.into_iter().flatten().any(|number| reductions >> number & 1 == 1)
     };
     if formulas.outputs[1..].iter().any(of_columns) {
         return None;
     }
-    let heads = group.map(|group| group.position);
-    let mask = Mask::find(&formulas, sums.weighting, sums.score, scores.sum, &rows, heads)?;
-    let conditional = conditional(checked);
+    let heads = roles.group.map(|group| group.position);
+    let mask = Mask::find(&formulas, sums.weighting, sums.score, scores.sum, &roles.rows, heads)?;
+    let exprs = |number: usize| -> Vec<ExprId> {
+        let places = formulas.places(formulas.reductions[number].node);
+        places.iter().map(|place| place.expr).collect()
+    };
     let results = exprs(sums.result);
-    let carried = state.map(|(number, state)| Carried {
+    let carried = carried.map(|(number, state)| Carried {
         state,
         results: exprs(number),
     });
     let mut loads = Vec::new();
     add_loads(&formulas, formulas.outputs[0], is_column, &mut loads);
+    let conditional = conditional(checked);
     let unwanted = |sum: &ExprId| conditional[sum.index()] && !checked.unconditional(*sum);
     let of_state = carried.iter().flat_map(|carried| &carried.results);
     let compared = unwanted(&scores.product) || results.iter().chain(of_state).any(unwanted);
@@ -211,9 +208,9 @@ pub(super) fn find(checked: &Checked) -> Option<AttentionShape> {
         features: scores.features,
         keys: sums.keys,
         column,
-        batch,
-        rows,
-        group,
+        batch: roles.batch,
+        rows: roles.rows,
+        group: roles.group,
     })
 }
 
@@ -380,25 +377,33 @@ impl Scores {
     }
 }
 
-/// The positions that factors of columns and keys have, those that only rows have, and the one of which they have the quotient. None if there are
-/// several of the last kind.
-fn roles(
-    formulas: &Formulas<'_>,
-    factors: &[NodeId],
-    column: usize,
-) -> Option<(Vec<usize>, Vec<usize>, Option<Group>)> {
-    let (mut batch, mut rows, mut group) = (Vec::new(), Vec::new(), None);
-    for position in 0..column {
-        let mut uses = Uses::default();
-        factors.iter().for_each(|&factor| uses.find(formulas, factor, position));
-        match (uses.whole, &uses.quotients[..]) {
-            (false, []) => rows.push(position),
-            (false, &[size]) if group.is_none() => group = Some(Group { position, size }),
-            (false, [_]) => return None,
-            _ => batch.push(position),
+/// The parts that positions of the output have.
+#[derive(PartialEq)]
+struct Roles {
+    /// Positions that keys and values have.
+    batch: Vec<usize>,
+    /// Positions that they have not.
+    rows: Vec<usize>,
+    /// A position of which they have only the quotient.
+    group: Option<Group>,
+}
+
+impl Roles {
+    /// The roles of all positions but the column's, by the factors that all rows share. None if these have quotients of several positions.
+    fn of(formulas: &Formulas<'_>, factors: &[NodeId], column: usize) -> Option<Roles> {
+        let (mut batch, mut rows, mut group) = (Vec::new(), Vec::new(), None);
+        for position in 0..column {
+            let mut uses = Uses::default();
+            factors.iter().for_each(|&factor| uses.find(formulas, factor, position));
+            match (uses.whole, &uses.quotients[..]) {
+                (false, []) => rows.push(position),
+                (false, &[size]) if group.is_none() => group = Some(Group { position, size }),
+                (false, [_]) => return None,
+                _ => batch.push(position),
+            }
         }
+        Some(Roles { batch, rows, group })
     }
-    Some((batch, rows, group))
 }
 
 /// The ways in which factors depend on an output position.

@@ -122,9 +122,20 @@ impl Attention {
         };
         let scores = rows * self.keys / 32;
         let carried = if heads.carries { rows * heads.columns / 32 } else { 0 };
+        // What each row and key are compared by, and the distance between them, leave the loop.
+        let compared = if heads.evaluates && heads.compares {
+            2 * scores
+        } else {
+            0
+        };
         // Each gathered key has an address of its own.
         let addresses = if heads.gathers { 96 } else { 56 };
-        addresses + rows * heads.slice_columns() / 32 + scores.max(carried) + queries + self.keys / 4 * heads.loads
+        addresses
+            + rows * heads.slice_columns() / 32
+            + scores.max(carried)
+            + queries
+            + self.keys / 4 * heads.loads
+            + compared
     }
 }
 
@@ -141,6 +152,8 @@ pub(super) struct Heads {
     pub carries: bool,
     /// `true` if weights are evaluated as they stand in the source.
     pub evaluates: bool,
+    /// `true` if the conditions of a bound are evaluated for every key.
+    pub compares: bool,
     /// Elements that a lane loads for each of its keys beside the products.
     pub loads: u32,
 }
@@ -161,6 +174,7 @@ impl Heads {
             gathers: shape.gathers,
             carries,
             evaluates: shape.weighting == Weighting::Score && matches!(shape.mask.score, Score::Value(_)),
+            compares: shape.mask.bounds.iter().any(|bound| bound.condition.is_none()),
             loads: shape.mask.loads.len() as u32,
         })
     }
