@@ -173,7 +173,7 @@ impl Shape {
         let bytes = |elements: u32| elements * sides.narrowest;
         let fits = point.vector * sides.widest <= 16
             && point.unroll * square <= 64
-            && (sides.fastest.len() == 1 || point.threads * point.unroll <= MOST_SQUARES)
+            && (point.threads * point.unroll <= MOST_SQUARES || sides.take_few_registers(point))
             && point.tile * across == elements;
         // Rows of 128 bytes and more on both sides: whole sectors, and all banks.
         fits && match self.run(point) {
@@ -200,6 +200,11 @@ impl Shape {
 }
 
 impl Sides {
+    /// `true` for squares of one element, with one coordinate along the inputs' fastest axes, of at most a register.
+    fn take_few_registers(&self, point: &Pointwise) -> bool {
+        point.vector == 1 && self.fastest.len() == 1 && self.together <= 4
+    }
+
     /// `true` for rows of so many elements that are neither short nor long.
     fn are_long(&self, elements: u32) -> bool {
         (128..=512).contains(&(elements * self.narrowest))
@@ -241,7 +246,7 @@ pub(crate) fn together(checked: &Checked, point: &Pointwise) -> bool {
     point.unroll > 1 && calls <= 16 && registers(checked, point) <= (65536 / point.threads).min(255)
 }
 
-/// The most squares of a block if their rows have several coordinates each, which registers hold.
+/// The most squares of a block whose elements and coordinates take more than a few registers: with more, the assembler spills.
 const MOST_SQUARES: u32 = 2048;
 
 /// Shared memory of a tile, at most: any block has as much, and several fit on a multiprocessor.
