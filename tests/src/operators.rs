@@ -380,6 +380,25 @@ pub fn pointwise_conv_f16(
     |b, o, h, v| relu(sum(|c| x[[b, c, h, v]] * w[[o, c]]) + bias[[o]] + residual[[b, o, h, v]])
 }
 
+/// Depthwise 7 × 7: a window that is taken a row at a time.
+#[energy_kernel(dims(TAPS = 7))]
+pub fn depthwise_7x7_f16(
+    x: Tensor<f16, (B, C, H, W)>,
+    w: Tensor<f16, (C, TAPS, TAPS)>,
+    bias: Tensor<f16, (C,)>,
+) -> Tensor<f16, (B, C, H, W)> {
+    |b, c, h, v| sum(|r, s| x.or(0.0)[[b, c, h + r - 3, v + s - 3]] * w[[c, r, s]]) + bias[[c]]
+}
+
+/// The largest of 7 × 7 integers, and its place.
+#[energy_kernel(dims(TAPS = 7, HO = H - 6, WO = W - 6))]
+pub fn largest_of_49_i8(x: Tensor<i8, (C, H, W)>) -> (Tensor<i8, (C, HO, WO)>, Tensor<i32, (C, HO, WO)>) {
+    (
+        |c, h, v| max(|r: TAPS, s: TAPS| x[[c, h + r, v + s]]) as i8,
+        |c, h, v| argmax(|r: TAPS, s: TAPS| x[[c, h + r, v + s]]),
+    )
+}
+
 #[energy_kernel]
 pub fn functions_f32(
     x: Tensor<f32, (N,)>,

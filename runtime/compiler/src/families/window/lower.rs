@@ -3,8 +3,9 @@
 //! An element that several outputs read is loaded once and stays in a register: the builder numbers values. A thread whose
 //! outputs would reach beyond an edge begins earlier instead, and leaves out those that its neighbour stores.
 
+use super::shape::{Shape, Terms};
 use super::space::{Window, minimum_blocks};
-use crate::ir::{AxisId, Expr, ExprId, SizeId};
+use crate::ir::{AxisId, Expr, ExprId, Op, Output, SizeId};
 use crate::lower::Error;
 use crate::lower::expression::{Accumulator, Binding, Lanes, Lowering, Reduce};
 use crate::lower::grid::{Grid, volume_formula};
@@ -47,7 +48,10 @@ pub(super) fn lower<'a>(problem: &Problem<'a>, name: &str, point: &Window) -> Re
         .zip(&places)
         .map(|((&size, &count), place)| Span::new(&mut lowering, size, count, place))
         .collect();
-    outputs(&mut lowering, &spans, point)?;
+    let shape = problem.shape(Shape::of);
+    let shape = shape.as_ref().as_ref().ok_or(Error::Unbound)?;
+    let terms = shape.terms_at_once(problem.checked, point.rows, point.columns);
+    outputs(&mut lowering, &spans, point, terms)?;
     lowering.b.end();
     Ok((
         lowering,
@@ -85,16 +89,16 @@ impl Span {
         }
     }
 
-    /// The `number`-th output, and where it is this thread's to store.
-    fn at(&self, lowering: &mut Lowering<'_>, number: u32) -> (Linear, Option<Reg>) {
+    /// Where the `number`-th output is this thread's to store; none if it certainly is.
+    fn stored(&self, lowering: &mut Lowering<'_>, number: u32) -> Option<Reg> {
         let at = self.first.plus_constant(i64::from(number));
-        let stored = self.own.as_ref().map(|own| lowering.below(&own.plus_constant(-1), &at));
-        (at, stored)
+        let own = self.own.as_ref()?;
+        Some(lowering.below(&own.plus_constant(-1), &at))
     }
 }
 
 /// A thread's outputs, row by row.
-fn outputs(lowering: &mut Lowering<'_>, spans: &[Span], point: &Window) -> Result<(), Error> {
+fn outputs(lowering: &mut Lowering<'_>, spans: &[Span], point: &Window, terms: Terms) -> Result<(), Error> {
     let op = lowering.op();
     let Some((column_span, spans)) = spans.split_last() else {
         return Err(Error::Unbound);
@@ -109,23 +113,35 @@ fn outputs(lowering: &mut Lowering<'_>, spans: &[Span], point: &Window) -> Resul
     });
     // Where rows of memory need not begin at vectors, outputs are stored one by one.
     let together = lowering.specialisation.aligned && column_span.own.is_none();
-    for row in 0..point.rows {
-        let mut coordinates: Vec<Linear> = leading.iter().map(|span| span.first.clone()).collect();
-        let mut row_stored = None;
-        if let Some(span) = row_span {
-            let (at, stored) = span.at(lowering, row);
-            coordinates.push(at);
-            row_stored = stored;
+    let coordinates = |row: u32, column: u32| -> Vec<Linear> {
+        let leading = leading.iter().map(|span| span.first.clone());
+        let row = row_span.map(|span| span.first.plus_constant(row.into()));
+        let column = column_span.first.plus_constant(column.into());
+        leading.chain(row).chain([column]).collect()
+    };
+    let reduced = match terms {
+        Terms::All => Vec::new(),
+        Terms::OfARow => {
+            let rows = 0..point.rows;
+            let places = rows.flat_map(|row| (0..point.columns).map(move |column| (row, column)));
+            let places: Vec<Vec<Linear>> = places.map(|(row, column)| coordinates(row, column)).collect();
+            reduced_together(lowering, &places)?
         }
+    };
+    for row in 0..point.rows {
+        let row_stored = row_span.and_then(|span| span.stored(lowering, row));
         let mut results = vec![Vec::new(); op.outputs.len()];
         for column in 0..point.columns {
-            let (at, column_stored) = column_span.at(lowering, column);
-            coordinates.push(at);
+            let column_stored = column_span.stored(lowering, column);
             let guard = lowering.both(row_stored, column_stored).map(held);
+            let coordinates = coordinates(row, column);
+            op.outputs
+                .iter()
+                .for_each(|output| bind(lowering, output, &coordinates));
+            for (expr, values) in &reduced {
+                lowering.define(*expr, values[(row * point.columns + column) as usize])?;
+            }
             for (position, output) in op.outputs.iter().enumerate() {
-                for (&axis, value) in output.axes.iter().zip(&coordinates) {
-                    lowering.bind(axis, Binding::of(value.clone()));
-                }
                 let value = lowering.output_value(position, &mut Unrolled)?;
                 if together {
                     results[position].push(value);
@@ -134,10 +150,9 @@ fn outputs(lowering: &mut Lowering<'_>, spans: &[Span], point: &Window) -> Resul
                     lowering.store_output(position, &offset, &[value], Cache::Normal, guard);
                 }
             }
-            coordinates.pop();
         }
         if together {
-            coordinates.push(column_span.first.clone());
+            let coordinates = coordinates(row, 0);
             for (position, values) in results.iter().enumerate() {
                 let offset = lowering.offset(&coordinates, &op.outputs[position].dims);
                 lowering.store_output(position, &offset, values, Cache::Normal, row_stored.map(held));
@@ -146,6 +161,67 @@ fn outputs(lowering: &mut Lowering<'_>, spans: &[Span], point: &Window) -> Resul
     }
     lowering.lanes = None;
     Ok(())
+}
+
+/// Binds the axes of an output.
+fn bind(lowering: &mut Lowering<'_>, output: &Output, coordinates: &[Linear]) {
+    for (&axis, value) in output.axes.iter().zip(coordinates) {
+        lowering.bind(axis, Binding::of(value.clone()));
+    }
+}
+
+/// The reductions of results at these places, each computed for all places at once: the terms of one place along its first axis after those of
+/// another.
+fn reduced_together(lowering: &mut Lowering<'_>, places: &[Vec<Linear>]) -> Result<Vec<(ExprId, Vec<Value>)>, Error> {
+    let op = lowering.op();
+    let mut all = Vec::new();
+    for (output, expr) in reductions(op) {
+        let Expr::Reduce { op: reduce, axes, body } = op.expr(expr) else {
+            continue;
+        };
+        let extents: Option<Vec<i64>> = axes.iter().map(|&axis| lowering.extent(axis).as_constant()).collect();
+        let Some(extents) = extents else { continue };
+        let ty = lowering.reduced_ty(expr);
+        let mut accumulators: Vec<Accumulator> = Vec::with_capacity(places.len());
+        accumulators.resize_with(places.len(), || Accumulator::new(lowering, *reduce, ty));
+        let of_a_row: i64 = extents.iter().skip(1).product();
+        for row in 0..extents[0] {
+            let terms = row * of_a_row..(row + 1) * of_a_row;
+            for place in places {
+                bind(lowering, output, place);
+                for number in terms.clone() {
+                    bind_term(lowering, axes, &extents, number);
+                    lowering.touch(*body, &mut Unrolled)?;
+                }
+            }
+            for (place, accumulator) in places.iter().zip(&mut accumulators) {
+                bind(lowering, output, place);
+                for number in terms.clone() {
+                    bind_term(lowering, axes, &extents, number);
+                    accumulator.add(lowering, &Linear::constant(number), *body, &mut Unrolled)?;
+                }
+            }
+        }
+        let values = accumulators.iter().map(|accumulator| accumulator.value(lowering));
+        all.push((expr, values.collect()));
+    }
+    Ok(all)
+}
+
+/// The reductions in each output, but for those in intermediate tensors.
+fn reductions(op: &Op) -> Vec<(&Output, ExprId)> {
+    let mut found: Vec<(&Output, ExprId)> = Vec::new();
+    for output in &op.outputs {
+        let mut waiting = vec![output.body];
+        while let Some(expr) = waiting.pop() {
+            match op.expr(expr) {
+                Expr::Reduce { .. } if found.iter().any(|&(_, known)| known == expr) => {}
+                Expr::Reduce { .. } => found.push((output, expr)),
+                _ => op.operands(expr, |operand| waiting.push(operand)),
+            }
+        }
+    }
+    found
 }
 
 fn held(predicate: Reg) -> Guard {

@@ -23,6 +23,15 @@ pub(super) struct Shape {
     reductions: Vec<Reduction>,
 }
 
+/// The terms of a window that a thread's outputs take at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Terms {
+    /// All of them, one output after the other.
+    All,
+    /// Those of one place along the window's first axis, all outputs together. What they share is in registers no longer than it is needed.
+    OfARow,
+}
+
 /// One of the outputs' dimensions.
 #[derive(Debug, Clone)]
 struct Dimension {
@@ -35,6 +44,7 @@ struct Dimension {
 }
 
 /// A reduction: its axes with their extents, and what is read in it.
+#[derive(Debug, Clone)]
 struct Reduction {
     axes: Vec<(AxisId, u64)>,
     reads: Vec<ExprId>,
@@ -126,16 +136,40 @@ impl Shape {
             && self.registers(checked, rows, columns) <= MOST_REGISTERS
     }
 
-    /// Registers a thread needs: every element its outputs read, the outputs, and addresses. The constant was found by
-    /// assembling kernels; the tests assemble samples of them.
+    /// The terms that a thread's outputs take at once.
+    pub fn terms_at_once(&self, checked: &Checked, rows: u32, columns: u32) -> Terms {
+        match self.registers_for(checked, rows, columns, Terms::All) <= MOST_REGISTERS {
+            true => Terms::All,
+            false => Terms::OfARow,
+        }
+    }
+
+    /// Registers a thread needs.
     pub fn registers(&self, checked: &Checked, rows: u32, columns: u32) -> u64 {
-        let elements: u64 = self
-            .reductions
-            .iter()
-            .flat_map(|reduction| reduction.reads.iter().map(move |&read| (reduction, read)))
-            .map(|(reduction, read)| self.elements(checked, reduction, read, rows.into(), columns.into()))
-            .sum();
-        40 + elements + 2 * u64::from(rows * columns)
+        let terms = self.terms_at_once(checked, rows, columns);
+        self.registers_for(checked, rows, columns, terms)
+    }
+
+    /// Registers a thread needs for so many terms at once: every element that its outputs read for them, the outputs, and addresses. Of a row of
+    /// terms, some elements stay for the next row, and conditions take registers too. The constants were found by assembling kernels; the
+    /// tests assemble samples of them.
+    fn registers_for(&self, checked: &Checked, rows: u32, columns: u32, terms: Terms) -> u64 {
+        let elements = |reduction: &Reduction| -> u64 {
+            let mut reduction = reduction.clone();
+            if let (Terms::OfARow, [(_, extent), _, ..]) = (terms, reduction.axes.as_mut_slice()) {
+                *extent = 1;
+            }
+            let reads = reduction.reads.iter();
+            reads
+                .map(|&read| self.elements(checked, &reduction, read, rows.into(), columns.into()))
+                .sum()
+        };
+        let elements: u64 = self.reductions.iter().map(elements).sum();
+        let outputs = 2 * u64::from(rows * columns);
+        match terms {
+            Terms::All => 40 + elements + outputs,
+            Terms::OfARow => 56 + elements * 3 / 2 + outputs,
+        }
     }
 
     /// The number of elements that a read of a reduction touches for all outputs of a thread: at most one an output and term, and at
