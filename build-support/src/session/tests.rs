@@ -534,9 +534,9 @@ fn without_a_gpu_one_warning_names_the_command() {
 }
 
 const FAR_AND_NEAR: &str = "
-#[energy_kernel(dims(TAPS = 7), tune(B = 8, C = 96, H = 56, W = 56))]
-fn depthwise(x: Tensor<f16, (B, C, H, W)>, w: Tensor<f16, (C, TAPS, TAPS)>) -> Tensor<f16, (B, C, H, W)> {
-    |b, c, h, v| sum(|r, s| x.or(0.0)[[b, c, h + r - 3, v + s - 3]] * w[[c, r, s]])
+#[energy_kernel(tune(A = 8192, F = 1024, X = 8, D = 1024))]
+fn experts(y: Tensor<f16, (A, F)>, w: Tensor<f16, (X, D, F)>, expert: Tensor<i32, (A,)>) -> Tensor<f16, (A, D)> {
+    |a, d| sum(|f| y[[a, f]] * w[[expert[[a]], d, f]])
 }
 #[energy_kernel(tune(N = 16777216))]
 fn copy(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| x[[n]] }
@@ -555,7 +555,7 @@ fn operators_far_from_their_roofline_are_one_warning() {
     let outcome = package.run();
     let told = far(&outcome).unwrap();
     for part in [
-        "depthwise (B = 8, C = 96, H = 56, W = 56",
+        "experts (A = 8192, F = 1024, X = 8, D = 1024",
         ") on H100: ",
         " times its roofline by the estimate",
     ] {
@@ -584,17 +584,17 @@ fn operators_are_judged_once() {
         .filter(|note| note.extension().is_some_and(|e| e == "slow"))
     {
         let text = fs::read_to_string(note).unwrap();
-        marked += usize::from(text.contains("depthwise"));
-        fs::write(note, text.replace("depthwise", "remembered")).unwrap();
+        marked += usize::from(text.contains("experts"));
+        fs::write(note, text.replace("experts", "remembered")).unwrap();
     }
     assert_eq!(marked, 1);
     package.write("src/other.rs", "// an edit");
     let outcome = package.run();
     assert!(far(&outcome).unwrap().contains("remembered"));
     // Other sizes are another question.
-    package.write("src/lib.rs", &FAR_AND_NEAR.replace("B = 8", "B = 16"));
+    package.write("src/lib.rs", &FAR_AND_NEAR.replace("A = 8192", "A = 4096"));
     let outcome = package.run();
-    assert!(far(&outcome).unwrap().contains("depthwise (B = 16"));
+    assert!(far(&outcome).unwrap().contains("experts (A = 4096"));
 }
 
 #[test]

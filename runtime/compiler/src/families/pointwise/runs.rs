@@ -41,7 +41,7 @@ impl Tile<'_> {
                         let Symbol::Output(position) = symbol else {
                             return Err(Error::Unbound);
                         };
-                        // The place in the run is one along the last axis, beyond its end.
+                        // The run is indexed along the last axis, beyond its end.
                         let value = match outer.get(position) {
                             Some(value) => value.clone(),
                             None if position == self.transposed.axes.end => first_row.clone(),
@@ -67,7 +67,7 @@ impl Tile<'_> {
         Ok(())
     }
 
-    /// The number among a block's chunks of a thread's, and where there is one, if the last ones are fewer than threads.
+    /// The number of the chunk that a thread has in a turn, and the condition under which it exists, if some threads have none.
     fn number(&self, lowering: &mut Lowering<'_>, turn: u32, chunks: u32) -> (Reg, Option<Reg>) {
         let threads = self.schedule.threads;
         let tid = lowering.b.op(Opcode::TidX, &[]);
@@ -80,14 +80,14 @@ impl Tile<'_> {
         (number, exists)
     }
 
-    /// The chunk that a thread stores with that number. Neighbouring threads have chunks of a sector, and then neighbouring rows, whose
+    /// The chunk of outputs that a thread stores in a turn. Neighbouring threads have chunks of a sector, and then neighbouring rows, whose
     /// elements lie in different banks.
-    pub fn chunk_of_run(&self, lowering: &mut Lowering<'_>, number: u32, length: u32) -> Chunk {
+    pub fn chunk_of_run(&self, lowering: &mut Lowering<'_>, turn: u32, length: u32) -> Chunk {
         let vector = self.schedule.vector;
         let in_a_row = self.schedule.across() / vector;
         let bytes = lowering.op().outputs[0].element.size() * vector;
         let sector = (32 / bytes).clamp(1, in_a_row);
-        let (number, exists) = self.number(lowering, number, length * in_a_row);
+        let (number, exists) = self.number(lowering, turn, length * in_a_row);
         let b = &mut lowering.b;
         let within = b.op(Opcode::AndB32, &[number.into(), i64::from(sector - 1).into()]);
         let shift = i64::from(sector.trailing_zeros());

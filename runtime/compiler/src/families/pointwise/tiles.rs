@@ -123,7 +123,7 @@ struct Unit {
 pub(super) struct Chunk {
     pub row: Reg,
     pub column: Reg,
-    /// Where they exist, if some chunks of that number do not.
+    /// The condition under which the chunk exists, if some threads have none.
     pub exists: Option<Reg>,
 }
 

@@ -170,8 +170,8 @@ fn bind(lowering: &mut Lowering<'_>, output: &Output, coordinates: &[Linear]) {
     }
 }
 
-/// The reductions of results at these places, each computed for all places at once: the terms of one place along its first axis after those of
-/// another.
+/// The reductions in the outputs, with their values at each of these places. All places take the terms of one index of a reduction's first axis
+/// before those of the next.
 fn reduced_together(lowering: &mut Lowering<'_>, places: &[Vec<Linear>]) -> Result<Vec<(ExprId, Vec<Value>)>, Error> {
     let op = lowering.op();
     let mut all = Vec::new();

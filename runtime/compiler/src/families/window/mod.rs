@@ -29,6 +29,10 @@ impl Family for Window {
         space::default(problem, sizes)
     }
 
+    fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Window> {
+        space::starts(problem, sizes)
+    }
+
     fn lower<'a>(&self, problem: &Problem<'a>, name: &str) -> Result<(Lowering<'a>, Grid), Error> {
         lower::lower(problem, name, self)
     }

@@ -28,7 +28,7 @@ pub(super) struct Shape {
 pub(super) enum Terms {
     /// All of them, one output after the other.
     All,
-    /// Those of one place along the window's first axis, all outputs together. What they share is in registers no longer than it is needed.
+    /// Those of one index of the window's first axis, for all outputs together. A register holds an element only as long as outputs need it.
     OfARow,
 }
 

@@ -3,6 +3,7 @@
 
 use super::shape::Shape;
 use crate::families::analysis::output_elements;
+use crate::families::family::first_of_each;
 use crate::problem::Problem;
 use bincode::{Decode, Encode};
 
@@ -61,6 +62,21 @@ pub(super) fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Window> {
                 point.rows,
             )
         })
+}
+
+/// The default, and the longest lines of outputs along each of the two fastest dimensions.
+pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Window> {
+    let Some(default) = default(problem, sizes) else {
+        return Vec::new();
+    };
+    let usual = || points(problem).filter(|point| point.threads == default.threads);
+    let down = usual()
+        .filter(|point| point.columns == 1)
+        .max_by_key(|point| point.rows);
+    let along = usual()
+        .filter(|point| point.rows == 1)
+        .max_by_key(|point| point.columns);
+    first_of_each([Some(default), down, along].into_iter().flatten(), |&point| point)
 }
 
 /// Blocks that the assembler is told to fit on a multiprocessor.

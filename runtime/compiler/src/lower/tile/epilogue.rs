@@ -186,8 +186,8 @@ impl Exchange<'_, '_> {
         Ok(())
     }
 
-    /// Turns whose loads come before anything waits for one of them: as many as 32 registers hold the loads of, at most 8. What all turns
-    /// share is loaded once.
+    /// The turns that are taken together: their loads are issued before anything waits for one. 32 registers hold these loads, and at most 8
+    /// turns are taken. What all turns share is loaded once.
     fn together(&self, lowering: &Lowering<'_>, vector: u32, across: i64, turns: i64) -> i64 {
         let varies = |read: &ExprId| 32 % across != 0 || self.tiling.depends_on_rows(lowering.checked, *read);
         let reads = self.tiling.reads_beside_sums(lowering.checked);
