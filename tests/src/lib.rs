@@ -176,12 +176,17 @@ pub fn cases(operators: &[(String, Checked)], machine: Machine) -> Vec<Case<'_>>
 /// Thread instructions that the emulator runs in seconds.
 const MOST_INSTRUCTIONS: f64 = 5e8;
 
+/// `true` if the emulator runs a kernel in seconds. One that computes a deep intermediate tensor anew for every use may take hours.
+pub fn is_short(problem: &Problem<'_>, schedule: &Schedule, sizes: &[u64]) -> bool {
+    let features = features::of(problem, schedule, sizes);
+    features.is_ok_and(|features| features.counts.thread_instructions.total().low as f64 <= MOST_INSTRUCTIONS)
+}
+
 impl Case<'_> {
-    /// `true` if the emulator runs it in seconds. A kernel that computes a deep intermediate tensor anew for every use may take hours.
+    /// `true` if the emulator runs it in seconds.
     pub fn is_short(&self, machine: Machine) -> bool {
         let problem = Problem::new(self.checked, &self.specialisation, machine);
-        let features = features::of(&problem, &self.schedule, &self.sizes);
-        features.is_ok_and(|features| features.counts.thread_instructions.total().low as f64 <= MOST_INSTRUCTIONS)
+        is_short(&problem, &self.schedule, &self.sizes)
     }
 }
 
