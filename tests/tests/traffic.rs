@@ -231,7 +231,7 @@ fn elementwise_moves_what_it_must() {
     }
 }
 
-/// What a program stores is written by one stage and read by the next, once each. Nothing else moves more often than in one stage.
+/// One stage writes a stored value and the next one reads it, once each. Nothing else moves more often than in one stage.
 #[test]
 fn stored_values_are_written_and_read_once() {
     let all = operators(include_str!("stages/operators.rs"));

@@ -4,7 +4,7 @@
     python3 -m venv env && env/bin/pip install triton==3.* nvidia-cuda-nvcc==13.0.88 nvidia-cuda-nvdisasm==13.0.*
     env/bin/python tests/bench/sass/attention.py > tests/bench/results/sass/attention.md
 
-What is compared is the loop over the keys: the one with the most tensor instructions. One assembler makes both.
+The table compares the loop over the keys: the one with the most tensor instructions. One assembler makes both.
 """
 
 import pathlib

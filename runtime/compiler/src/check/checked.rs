@@ -148,7 +148,7 @@ impl Checked {
         first
     }
 
-    /// What is derived from the operator as a whole, once. None if it was derived as another type before.
+    /// Derives a fact from the whole operator once, and returns it. None if a fact of another type was derived before.
     pub(super) fn derived<T: Send + Sync + 'static>(&self, derive: impl FnOnce(&Checked) -> T) -> Option<&T> {
         self.derived.get_or_init(|| Arc::new(derive(self))).downcast_ref()
     }

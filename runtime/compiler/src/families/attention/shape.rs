@@ -252,7 +252,7 @@ impl Sums {
             Some((score, peak)) => (Weighting::Softmax, score, Some(peak)),
             None => (Weighting::Score, weight, None),
         };
-        // Of the weights that multiply the values, before they are rounded or after that. Others would need another rounding.
+        // The mass sums the weights that multiply the values, before or after they are rounded. Other weights would need another rounding.
         let is_rounded = |id: NodeId| *formulas.node(id) == Node::Cast(weight, element);
         let mass = (0..formulas.reductions.len()).find_map(|number| {
             let summed = sum(number)?;

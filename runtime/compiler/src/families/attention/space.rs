@@ -122,7 +122,7 @@ impl Attention {
         };
         let scores = rows * self.keys / 32;
         let carried = if heads.carries { rows * heads.columns / 32 } else { 0 };
-        // What each row and key are compared by, and the distance between them, leave the loop.
+        // The operands of comparisons, one for each row and key, and the distance between them leave the loop.
         let compared = if heads.evaluates && heads.compares {
             2 * scores
         } else {

@@ -1,4 +1,4 @@
-//! What a lane keeps of a row beside its sums of values.
+//! The state of a row that a lane keeps beside its sums of values.
 
 use super::mass::Mass;
 use super::shape::AttentionShape;
