@@ -389,6 +389,12 @@ impl Specialisation {
         }
     }
 
+    /// The strongest statement about sizes that are equal at every call.
+    pub(crate) fn stated(&self, equal: impl Iterator<Item = SizeId>) -> Extent {
+        let stated = equal.filter_map(|size| self.extents.get(size.index()).copied());
+        stated.reduce(Extent::and).unwrap_or(Extent::Any { multiple_of: 1 })
+    }
+
     /// `true` if such a kernel is correct for these sizes. Does not consider addresses and tensor volumes.
     pub fn accepts(&self, values: &[u64]) -> bool {
         self.extents.len() == values.len() && self.extents.iter().zip(values).all(|(extent, &v)| extent.accepts(v))

@@ -54,7 +54,7 @@ impl Joined {
         self.factors.iter().map(volume).collect()
     }
 
-    /// What a specialisation of the operator states about its sizes.
+    /// Translates a specialisation of the operator to its sizes.
     pub fn specialisation(&self, whole: &Specialisation) -> Specialisation {
         Specialisation {
             extents: self.factors.iter().map(|factors| self.extent(whole, factors)).collect(),
@@ -62,7 +62,7 @@ impl Joined {
         }
     }
 
-    /// Its sizes as formulas over those of the operator. What the specialisation compiles in is constant.
+    /// Its sizes as formulas over those of the operator. Sizes that the specialisation compiles in are constants.
     pub fn formulas(&self, whole: &Specialisation) -> Vec<SizeExpr> {
         let factor = |&size: &SizeId| match self.known(whole, size) {
             Extent::Fixed(value) => SizeExpr::Const(value as i64),
@@ -93,15 +93,13 @@ impl Joined {
         }
     }
 
-    /// What is stated about a size, or about one that equals it.
+    /// The strongest statement about a size, or about one that equals it.
     fn known(&self, whole: &Specialisation, size: SizeId) -> Extent {
-        let equal = self
-            .classes
-            .iter()
-            .zip(&whole.extents)
-            .filter(|(class, _)| **class == size);
-        let stated = equal.map(|(_, extent)| *extent);
-        stated.reduce(Extent::and).unwrap_or(Extent::Any { multiple_of: 1 })
+        let equal = (0..)
+            .map(SizeId)
+            .zip(&self.classes)
+            .filter(|(_, class)| **class == size);
+        whole.stated(equal.map(|(equal, _)| equal))
     }
 }
 

@@ -168,14 +168,14 @@ pub fn stage(problem: &Problem<'_>, schedule: &Schedule) -> Result<Stage, Error>
     if expected != found {
         return Err(Error::Specialisation { expected, found });
     }
-    if !families::legal(problem, schedule) {
-        return Err(Error::Illegal(schedule.to_string()));
-    }
     problem.with_joined(|problem, _| of_joined(problem, schedule))
 }
 
 /// Lowers an operator as families see it to the instructions of one stage.
 fn of_joined(problem: &Problem<'_>, schedule: &Schedule) -> Result<Stage, Error> {
+    if !families::legal(problem, schedule) {
+        return Err(Error::Illegal(schedule.to_string()));
+    }
     let (op, machine) = (problem.op(), problem.machine);
     let name = entry_name(&op.name, schedule.family());
     let (mut lowering, grid) = families::lower(problem, &name, schedule)?;

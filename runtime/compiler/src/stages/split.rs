@@ -4,7 +4,7 @@ use super::stored::{Stored, stored};
 use super::taken::{Origin, take};
 use crate::check::Checked;
 use crate::ir::{Op, SizeId};
-use crate::size::{Extent, Specialisation};
+use crate::size::Specialisation;
 
 /// An operator split into stages by what it stores.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,11 +82,7 @@ impl StageOp {
 
     /// What a specialisation of the whole operator states about the stage's sizes.
     pub fn specialisation(&self, whole: &Specialisation) -> Specialisation {
-        let one = Extent::Any { multiple_of: 1 };
-        let extents = self.equal.iter().map(|equal| {
-            let stated = equal.iter().filter_map(|size| whole.extents.get(size.index()));
-            stated.copied().reduce(Extent::and).unwrap_or(one)
-        });
+        let extents = self.equal.iter().map(|equal| whole.stated(equal.iter().copied()));
         Specialisation {
             extents: extents.collect(),
             ..whole.clone()

@@ -26,7 +26,7 @@ impl Tile<'_> {
         let total = self.columns.times(length.into());
         let mut loaded = Vec::new();
         for turn in 0..chunks.div_ceil(self.schedule.threads) {
-            let (number, own) = self.number(lowering, turn, chunks);
+            let (number, own) = self.chunk_number(lowering, turn, chunks);
             let register = lowering.index_register(number);
             let element = Linear::register(register).times(vector);
             let exists = lowering.below(&first_row.times(length.into()).plus(&element), &total);
@@ -68,12 +68,9 @@ impl Tile<'_> {
     }
 
     /// The number of the chunk that a thread has in a turn, and the condition under which it exists, if some threads have none.
-    fn number(&self, lowering: &mut Lowering<'_>, turn: u32, chunks: u32) -> (Reg, Option<Reg>) {
-        let threads = self.schedule.threads;
-        let tid = lowering.b.op(Opcode::TidX, &[]);
-        let first = i64::from(turn * threads);
-        let number = lowering.b.op(Opcode::AddS32, &[tid.into(), first.into()]);
-        let exists = ((turn + 1) * threads > chunks).then(|| {
+    fn chunk_number(&self, lowering: &mut Lowering<'_>, turn: u32, chunks: u32) -> (Reg, Option<Reg>) {
+        let number = self.number(lowering, turn);
+        let exists = ((turn + 1) * self.schedule.threads > chunks).then(|| {
             let (number, chunks) = (number.into(), i64::from(chunks).into());
             lowering.b.compare(Compare::Lt, Class::B32, number, chunks)
         });
@@ -87,7 +84,7 @@ impl Tile<'_> {
         let in_a_row = self.schedule.across() / vector;
         let bytes = lowering.op().outputs[0].element.size() * vector;
         let sector = (32 / bytes).clamp(1, in_a_row);
-        let (number, exists) = self.number(lowering, turn, length * in_a_row);
+        let (number, exists) = self.chunk_number(lowering, turn, length * in_a_row);
         let b = &mut lowering.b;
         let within = b.op(Opcode::AndB32, &[number.into(), i64::from(sector - 1).into()]);
         let shift = i64::from(sector.trailing_zeros());

@@ -132,11 +132,16 @@ impl Tile<'_> {
         self.schedule.vector.into()
     }
 
+    /// The number of a thread's work of a turn among that of all threads.
+    pub fn number(&self, lowering: &mut Lowering<'_>, turn: u32) -> Reg {
+        let tid = lowering.b.op(Opcode::TidX, &[]);
+        let first = i64::from(turn * self.schedule.threads);
+        lowering.b.op(Opcode::AddS32, &[tid.into(), first.into()])
+    }
+
     /// The place in its row, and the row, of the thread's unit with that number, in rows of so many units.
     fn unit(&self, lowering: &mut Lowering<'_>, number: u32, in_a_row: u32) -> (Reg, Reg) {
-        let tid = lowering.b.op(Opcode::TidX, &[]);
-        let number = i64::from(number * self.schedule.threads);
-        let number = lowering.b.op(Opcode::AddS32, &[tid.into(), number.into()]);
+        let number = self.number(lowering, number);
         let mask = i64::from(in_a_row - 1);
         let shift = i64::from(in_a_row.trailing_zeros());
         let fast = lowering.b.op(Opcode::AndB32, &[number.into(), mask.into()]);

@@ -14,6 +14,7 @@ use crate::lower::value::Value;
 use crate::problem::Problem;
 use crate::ptx::{Cache, Guard, Reg};
 use crate::size::SizeExpr;
+use std::ops::Range;
 
 pub(super) fn lower<'a>(problem: &Problem<'a>, name: &str, point: &Window) -> Result<(Lowering<'a>, Grid), Error> {
     let mut lowering = Lowering::new(problem, name, point.threads);
@@ -89,7 +90,7 @@ impl Span {
         }
     }
 
-    /// Where the `number`-th output is this thread's to store; none if it certainly is.
+    /// The condition under which this thread stores the `number`-th output; none if it always does.
     fn stored(&self, lowering: &mut Lowering<'_>, number: u32) -> Option<Reg> {
         let at = self.first.plus_constant(i64::from(number));
         let own = self.own.as_ref()?;
@@ -189,17 +190,14 @@ fn reduced_together(lowering: &mut Lowering<'_>, places: &[Vec<Linear>]) -> Resu
             let terms = row * of_a_row..(row + 1) * of_a_row;
             for place in places {
                 bind(lowering, output, place);
-                for number in terms.clone() {
-                    bind_term(lowering, axes, &extents, number);
-                    lowering.touch(*body, &mut Unrolled)?;
-                }
+                let touch = |lowering: &mut Lowering<'_>, _| lowering.touch(*body, &mut Unrolled);
+                each_term(lowering, axes, &extents, terms.clone(), touch)?;
             }
             for (place, accumulator) in places.iter().zip(&mut accumulators) {
                 bind(lowering, output, place);
-                for number in terms.clone() {
-                    bind_term(lowering, axes, &extents, number);
-                    accumulator.add(lowering, &Linear::constant(number), *body, &mut Unrolled)?;
-                }
+                each_term(lowering, axes, &extents, terms.clone(), |lowering, number| {
+                    accumulator.add(lowering, &Linear::constant(number), *body, &mut Unrolled)
+                })?;
             }
         }
         let values = accumulators.iter().map(|accumulator| accumulator.value(lowering));
@@ -241,16 +239,29 @@ impl Reduce for Unrolled {
         let Some(extents) = extents else { return Ok(None) };
         let terms = 0..extents.iter().product();
         // The loads of all terms come first: registers for them are what makes a point legal.
-        for number in terms.clone() {
-            bind_term(lowering, axes, &extents, number);
-            lowering.touch(*body, self)?;
-        }
-        for number in terms {
-            bind_term(lowering, axes, &extents, number);
-            accumulator.add(lowering, &Linear::constant(number), *body, self)?;
-        }
+        each_term(lowering, axes, &extents, terms.clone(), |lowering, _| {
+            lowering.touch(*body, self)
+        })?;
+        each_term(lowering, axes, &extents, terms, |lowering, number| {
+            accumulator.add(lowering, &Linear::constant(number), *body, self)
+        })?;
         Ok(Some(accumulator.value(lowering)))
     }
+}
+
+/// Goes to these terms of a reduction, by number.
+fn each_term<'a>(
+    lowering: &mut Lowering<'a>,
+    axes: &[AxisId],
+    extents: &[i64],
+    terms: Range<i64>,
+    mut each: impl FnMut(&mut Lowering<'a>, i64) -> Result<(), Error>,
+) -> Result<(), Error> {
+    for number in terms {
+        bind_term(lowering, axes, extents, number);
+        each(lowering, number)?;
+    }
+    Ok(())
 }
 
 /// Binds a reduction's axes to its `number`-th term.

@@ -139,6 +139,10 @@ impl Exchange<'_, '_> {
         let most = (16 / narrowest.unwrap_or(4)).min(8);
         let vector = self.tiling.output_vector(lowering, most);
         let vector = vector.min(self.tile.columns / (2 * split));
+        let across = i64::from(self.tile.columns / vector);
+        let turns = 16 * across / 32 / i64::from(split);
+        let reads = self.tiling.reads_beside_sums(lowering.checked);
+        let together = self.together(lowering, &reads, vector, turns);
         for number in 0..self.tile.rows / 16 {
             if number > 0 {
                 // The rows before have been read.
@@ -148,9 +152,6 @@ impl Exchange<'_, '_> {
                 self.hand_on(lowering, accumulators, strip, number);
             }
             self.meet(lowering);
-            let across = i64::from(self.tile.columns / vector);
-            let turns = 16 * across / 32 / i64::from(split);
-            let together = self.together(lowering, vector, across, turns);
             let turn = Turns::new(0, turns, together).entered(true).rolled();
             let turn = lowering.b.begin_loop(Class::B32, turn);
             let places: Vec<Place> = (0..together)
@@ -158,7 +159,8 @@ impl Exchange<'_, '_> {
                 .collect();
             if together > 1 {
                 for place in &places {
-                    self.tiling.touch_outputs(lowering, &place.row, &place.column, vector)?;
+                    self.tiling
+                        .touch_outputs(lowering, &reads, &place.row, &place.column, vector)?;
                 }
             }
             for place in &places {
@@ -188,9 +190,9 @@ impl Exchange<'_, '_> {
 
     /// The turns that are taken together: their loads are issued before anything waits for one. 32 registers hold these loads, and at most 8
     /// turns are taken. What all turns share is loaded once.
-    fn together(&self, lowering: &Lowering<'_>, vector: u32, across: i64, turns: i64) -> i64 {
+    fn together(&self, lowering: &Lowering<'_>, reads: &[ExprId], vector: u32, turns: i64) -> i64 {
+        let across = i64::from(self.tile.columns / vector);
         let varies = |read: &ExprId| 32 % across != 0 || self.tiling.depends_on_rows(lowering.checked, *read);
-        let reads = self.tiling.reads_beside_sums(lowering.checked);
         let words = reads.iter().filter(|read| varies(read)).map(|&read| {
             let bytes = lowering.checked.ty(read).element().size();
             i64::from((vector * bytes).div_ceil(4))

@@ -291,22 +291,22 @@ impl<'a> Tiling<'a> {
         Ok(())
     }
 
-    /// Issues the loads that `count` neighbours of a row of each output need beside the sums. Their values come later.
+    /// Issues the loads of these reads for `count` neighbours of a row of the outputs. Their values come later.
     pub fn touch_outputs(
         &self,
         lowering: &mut Lowering<'_>,
+        reads: &[ExprId],
         row: &Linear,
         column: &Linear,
         count: u32,
     ) -> Result<(), Error> {
-        let reads = self.reads_beside_sums(lowering.checked);
         self.bind_clamped(lowering, &self.rows, row, 1);
         lowering.lanes = self.bind_clamped(lowering, &self.columns, column, i64::from(count));
         for lane in 0..count {
             if lane > 0 {
                 self.columns.advance(lowering, self.shape, 1)?;
             }
-            for &read in &reads {
+            for &read in reads {
                 lowering.touch(read, &mut InSequence)?;
             }
         }
