@@ -134,17 +134,30 @@ impl Reads<'_> {
         }
     }
 
-    /// The most bytes of an input that a read touches. Elements at a gathered last index lie in a sector each.
+    /// The most bytes of an input that a read touches: whole sectors, so also the elements that a step along the last dimension leaves out.
     fn part(&self, read: ExprId, input: InputId, index: &[ExprId]) -> f64 {
         let input = &self.checked.op().inputs[input.index()];
         let dims = input.dims.as_deref().unwrap_or_default();
-        let scattered = (index.len().checked_sub(1)).is_some_and(|last| self.checked.gathered(read, last));
-        let bytes = if scattered {
-            SECTOR as u64
-        } else {
-            input.element.size().into()
+        let element = u64::from(input.element.size());
+        let sector = SECTOR as u64;
+        let bytes = match (index.last(), dims.last()) {
+            (Some(_), _) if self.checked.gathered(read, index.len() - 1) => sector,
+            (Some(&last), Some(&row)) => (self.step(last).min(value(row, self.sizes)).max(1))
+                .saturating_mul(element)
+                .clamp(element, sector.max(element)),
+            _ => element,
         };
         distinct::elements(self.checked, self.sizes, index, dims) * bytes as f64
+    }
+
+    /// The least step of an index from one value to the next; `u64::MAX` of one that is the same for all axes, 1 of one that is not affine.
+    fn step(&self, index: ExprId) -> u64 {
+        let Some(affine) = Affine::of(self.checked, self.sizes, index) else {
+            return 1;
+        };
+        let moving = affine.terms.iter().filter(|&&(axis, _)| self.extent(axis) > 1);
+        let steps = moving.map(|&(_, coefficient)| coefficient.unsigned_abs());
+        steps.min().unwrap_or(u64::MAX)
     }
 
     fn extent(&self, axis: AxisId) -> u64 {
@@ -195,5 +208,32 @@ impl Reads<'_> {
             high = high.checked_add(reach.max(0))?;
         }
         Some((low, high))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lang;
+
+    #[test]
+    fn a_step_along_rows_moves_whole_sectors() {
+        // The index that a result `(M, N)` reads `x` at, and the bytes that are read at `M = N = 64`, of rows of 256 elements of 2 bytes.
+        for (index, bytes) in [
+            ("m, n", 64 * 64 * 2),
+            ("m, 2 * n", 64 * 64 * 4),
+            ("2 * m, 2 * n", 64 * 64 * 4),
+            ("m, 255 - 3 * n", 64 * 64 * 6),
+            ("m, n / 2", 64 * 32 * 2),
+            ("m + n, 7", 127 * 32),
+        ] {
+            let source = format!(
+                "fn part(x: Tensor<f16, (R, C)>, y: Tensor<f16, (M, N)>) -> Tensor<f16, (M, N)> {{ |m, n| x[[{index}]] + y[[m, n]] }}"
+            );
+            let operator = lang::parse(Default::default(), source.parse().unwrap()).unwrap();
+            let checked = &operator.variants[0].checked;
+            let sizes = checked.derive(vec![128, 256, 64, 64]).unwrap();
+            assert_eq!(reads(checked, &sizes).likely, f64::from(bytes + 64 * 64 * 2), "{index}");
+        }
     }
 }
