@@ -5,8 +5,9 @@
 use energy_kernel_compiler::lower;
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::ptx::{Address, Builder, Cache, Class, Compare, Opcode, Operand, Reg, Space, Width};
-use energy_kernel_compiler::schedule;
+use energy_kernel_compiler::schedule::{self, Program, Schedule};
 use energy_kernel_compiler::size::Specialisation;
+use energy_kernel_compiler::stages;
 use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_tests::split_k;
 use energy_kernel_tests::tools::tools;
@@ -176,6 +177,56 @@ fn split_k_kernels_assemble_without_spilling() {
             }
         }
     }
+    none_complains(&ptxas, kernels);
+}
+
+/// Stages that share a launch: both inputs of a convolution with channels last, of any sizes and of those compiled in.
+#[test]
+fn kernels_of_shared_launches_assemble_without_spilling() {
+    let name = "kernels_of_shared_launches_assemble_without_spilling";
+    let Some([ptxas]) = tools(name, ["ENERGY_KERNEL_PTXAS"]) else {
+        return;
+    };
+    let operators = operators(energy_kernel_tests::OPERATORS);
+    let mut random = StdRng::seed_from_u64(4);
+    let mut kernels = BTreeMap::new();
+    for (name, sizes) in [
+        ("conv_stride_f16", &[2, 64, 33, 33, 32, 3, 3][..]),
+        ("conv_valid_bf16", &[32, 30, 30, 64, 3, 3]),
+        ("matmul_outer_bf16", &[96, 64, 80]),
+    ] {
+        let found = operators.iter().find(|(of, _)| of == name);
+        let (_, checked) = found.expect("the operator exists");
+        let sizes = checked.derive(sizes.to_vec()).expect("sizes of the operator");
+        for (specialisation, (architecture, machine)) in [Specialisation::exact(&sizes), Specialisation::like(&sizes)]
+            .iter()
+            .flat_map(|specialisation| gpus().map(move |gpu| (specialisation, gpu)))
+        {
+            let problem = Problem::new(checked, specialisation, machine);
+            for stored in stages::sets(checked) {
+                let split = lower::split(&problem, &stored).expect("a set of stored values");
+                let stages = split.stages.iter().map(|stage| {
+                    let specialisation = stage.specialisation(specialisation);
+                    let space = schedule::space(&Problem::new(&stage.checked, &specialisation, machine));
+                    let of_128_threads =
+                        |point: &&Schedule| matches!(point, Schedule::Pointwise(point) if point.threads == 128);
+                    let light: Vec<&Schedule> = space.iter().filter(of_128_threads).collect();
+                    light.choose(&mut random).map_or(space[0], |point| **point)
+                });
+                let stages = stages.collect();
+                let program = Program { stored, stages };
+                let kernel =
+                    lower::lower(&problem, &program).unwrap_or_else(|error| panic!("{name} {program}: {error}"));
+                if kernel.launches.len() < program.stages.len() {
+                    kernels.insert(
+                        (architecture, kernel.ptx),
+                        format!("sm_{architecture} {name} {program}"),
+                    );
+                }
+            }
+        }
+    }
+    assert!(kernels.len() >= 6, "{}", kernels.len());
     none_complains(&ptxas, kernels);
 }
 

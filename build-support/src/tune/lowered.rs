@@ -59,7 +59,7 @@ impl<'a> Candidates<'a> {
             Some(stage) => stage,
             None => self.lower(schedule)?,
         };
-        Ok(lower::assemble(vec![stage], self.machine))
+        Ok(lower::assemble(stage, self.machine))
     }
 
     /// The input of the device model: the features of a program whose kernel was made, and its latency in seconds.

@@ -66,7 +66,11 @@ pub fn search<B: Backend>(
         accepted.map_err(|error| error.to_string())?;
         let fronts = tuning.fronts(&worth, backend, job, settings, memory, progress);
         progress(Step::Whole);
-        programs = chosen(&worth.programs[0], &fronts, settings.objective);
+        programs = sharing(
+            chosen(&worth.programs[0], &fronts, settings.objective),
+            job,
+            backend.machine(),
+        );
         first = First {
             programs: &programs,
             alone: !worth.lone,
@@ -308,6 +312,21 @@ fn chosen(untuned: &Program, fronts: &[(Vec<u32>, Vec<Combined>)], objective: Ob
         }
     }
     chosen
+}
+
+/// The programs with such numbers of threads that stages share launches where that is faster by the estimate, each once.
+fn sharing(programs: Vec<Program>, job: &Job<'_>, machine: Machine) -> Vec<Program> {
+    let problem = Problem::new(&job.found.checked, &job.found.specialisation, machine);
+    let shared = programs
+        .into_iter()
+        .map(|program| stages::sharing(&problem, program, job.sizes));
+    let mut each: Vec<Program> = Vec::new();
+    for program in shared {
+        if !each.contains(&program) {
+            each.push(program);
+        }
+    }
+    each
 }
 
 /// Adds the counts of a stage's search to those of the whole.

@@ -199,7 +199,8 @@ fn best_program(problem: &Problem<'_>, sizes: &[u64], untuned: &Program) -> Opti
             best(&problem, &stage.sizes_at(sizes), None)?.program.lone().copied()
         });
         let stages = stages.collect::<Option<_>>()?;
-        Estimated::of(problem, &Program { stored, stages }, sizes)
+        let program = stages::sharing(problem, Program { stored, stages }, sizes);
+        Estimated::of(problem, &program, sizes)
     });
     least(staged.chain(lone))
 }
@@ -256,7 +257,8 @@ impl Estimated {
         let sheet = Datasheet::like(problem.machine);
         let stages = stages::features(problem, program, sizes)?;
         let works: Vec<Work> = stages.iter().map(Work::of).collect();
-        let seconds = stages::latency(works.iter().map(|work| work.seconds(&sheet)), &sheet);
+        let launches = stages::launch_count(problem, program);
+        let seconds = stages::latency(works.iter().map(|work| work.seconds(&sheet)), launches, &sheet);
         let mut busy = vec![("launch", sheet.launch_s)];
         for (unit, time) in works.iter().flat_map(|work| work.busy(&sheet)) {
             match busy.iter_mut().find(|(name, _)| *name == unit.name()) {

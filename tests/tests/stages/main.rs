@@ -268,7 +268,7 @@ impl Case<'_> {
         } = self;
         let problem = Problem::new(checked, &self.specialisation, MACHINE);
         let kernel = lower(&problem, program).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(kernel.launches.len(), program.stages.len());
+        assert_eq!(kernel.launches.len(), stages::launch_count(&problem, program));
         assert_eq!(program.to_string().parse(), Ok(program.clone()));
         let inputs = random_inputs(checked, sizes, &mut StdRng::seed_from_u64(self.seed));
         let wrong = run(checked, &kernel, sizes, &inputs)
@@ -344,7 +344,7 @@ fn hostile_programs_are_refused() {
                 Err(_) => refused += 1,
                 Ok(kernel) => {
                     assert!(program.is_valid(), "{name}: {program}");
-                    assert_eq!(kernel.launches.len(), program.stages.len());
+                    assert_eq!(kernel.launches.len(), stages::launch_count(&problem, &program));
                     lowered += 1;
                 }
             }
@@ -388,4 +388,69 @@ fn every_set_of_stored_values_gives_right_results() {
         cases.len(),
         failures.join("\n")
     );
+}
+
+/// The families whose stages may share a launch, with so many threads a block.
+fn is_light(schedule: &Schedule, threads: u32) -> bool {
+    match schedule {
+        Schedule::Plain(point) => point.threads == threads,
+        Schedule::Pointwise(point) => point.threads == threads,
+        _ => false,
+    }
+}
+
+/// Stages that need nothing of each other share a launch if they have as many threads a block: of every pair of schedules, with blocks for all
+/// work and with fewer, with sizes compiled in and as arguments.
+#[test]
+fn stages_that_share_a_launch_give_right_results() {
+    let all = all();
+    let mut random = StdRng::seed_from_u64(8);
+    let rounds = if std::env::var_os("EVERY_CASE").is_some() {
+        12
+    } else {
+        3
+    };
+    let mut cases = Vec::new();
+    for _ in 0..rounds {
+        for (name, checked) in &all {
+            for mut case in programs(name, checked, &mut random) {
+                let Some(split) = Split::new(checked, &case.program.stored) else {
+                    continue;
+                };
+                let threads = *[128, 256].choose(&mut random).expect("two numbers");
+                for (stage, schedule) in split.stages.iter().zip(&mut case.program.stages) {
+                    let specialisation = stage.specialisation(&case.specialisation);
+                    let space = schedule::space(&Problem::new(&stage.checked, &specialisation, MACHINE));
+                    let light: Vec<&[Schedule]> = families(&space).filter(|family| is_light_family(family)).collect();
+                    let family = light.choose(&mut random).expect("`plain` accepts everything");
+                    let of_threads: Vec<&Schedule> = family.iter().filter(|point| is_light(point, threads)).collect();
+                    *schedule = **of_threads.choose(&mut random).expect("any number of threads");
+                }
+                let shared = stages::launches(&split, &case.program.stages).len() < split.stages.len();
+                if shared && case.is_short() {
+                    cases.push(case);
+                }
+            }
+        }
+    }
+    let persistent = |schedule: &Schedule| matches!(schedule, Schedule::Pointwise(point) if point.blocks > 0);
+    let with_fewer = |case: &&Case<'_>| case.program.stages.iter().any(persistent);
+    let with_fewer = cases.iter().filter(with_fewer).count();
+    println!(
+        "{} programs, {with_fewer} of them with fewer blocks than work",
+        cases.len()
+    );
+    assert!(cases.len() >= 10 * rounds && with_fewer >= rounds);
+    let failures: Vec<String> = cases.par_iter().filter_map(Case::wrong).collect();
+    assert!(
+        failures.is_empty(),
+        "{} of {}:\n{}",
+        failures.len(),
+        cases.len(),
+        failures.join("\n")
+    );
+}
+
+fn is_light_family(points: &[Schedule]) -> bool {
+    matches!(points, [Schedule::Plain(_) | Schedule::Pointwise(_), ..])
 }

@@ -17,10 +17,13 @@ pub mod math;
 pub(crate) mod online;
 mod quotient;
 pub(crate) mod shuffle;
+mod side_by_side;
+mod stage;
 pub(crate) mod tile;
 pub mod value;
 
 pub use error::Error;
+pub use stage::Stage;
 
 use crate::element::Type;
 use crate::families::{self, Schedule};
@@ -30,23 +33,14 @@ use crate::problem::Problem;
 use crate::ptx::text::{self, Entry};
 use crate::schedule::Program;
 use crate::size::SizeExpr;
-use crate::stages::{Origin, Split};
+use crate::stages::{Origin, Split, launches};
 use crate::target::Machine;
 use grid::volume_formula;
+use side_by_side::side_by_side;
+use std::ops::Range;
 
 /// Registers that a thread may have in any kernel; most take far fewer.
 const REGISTERS: u32 = 168;
-
-/// A lowered stage before it is text.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Stage {
-    /// The instructions.
-    pub entry: Entry,
-    /// The launch. Its parameters count scratch memory from this stage's first one.
-    pub launch: Launch,
-    /// The scratch memory of the stage.
-    pub scratch: Vec<ScratchContent>,
-}
 
 /// Compiles a program for a problem. A schedule is a program of one stage.
 ///
@@ -59,14 +53,20 @@ pub fn lower(problem: &Problem<'_>, program: impl Into<Program>) -> Result<Kerne
         return Err(illegal());
     }
     if let Some(lone) = program.lone() {
-        return Ok(assemble(vec![stage(problem, lone)?], problem.machine));
+        return Ok(assemble(stage(problem, lone)?, problem.machine));
     }
     let split = split(problem, &program.stored).ok_or_else(illegal)?;
     let stages = split.stages.iter().zip(&program.stages).map(|(own, schedule)| {
         let specialisation = own.specialisation(problem.specialisation);
         stage(&Problem::new(&own.checked, &specialisation, problem.machine), schedule)
     });
-    Ok(assemble_split(problem, &split, stages.collect::<Result<_, _>>()?))
+    let launches = launches(&split, &program.stages);
+    Ok(assemble_split(
+        problem,
+        &split,
+        &launches,
+        stages.collect::<Result<_, _>>()?,
+    ))
 }
 
 /// Splits the operator of a problem into stages. `None` if it cannot store the values with these numbers, or if its kernels report gathered
@@ -83,79 +83,69 @@ pub fn split(problem: &Problem<'_>, stored: &[u32]) -> Option<Split> {
     Split::new(checked, stored)
 }
 
-/// The program of stages that are launched in this order.
-pub fn assemble(stages: Vec<Stage>, machine: Machine) -> Kernel {
-    let own_scratch = |stage: &mut Stage, before: usize| {
-        for parameter in &mut stage.launch.parameters {
-            if let ParameterValue::Scratch(position) = &mut parameter.value {
-                *position += before as u32;
-            }
-        }
-    };
-    module(stages, Vec::new(), machine, |_, stage, before| {
-        own_scratch(stage, before)
-    })
+/// The program of one stage.
+pub fn assemble(stage: Stage, machine: Machine) -> Kernel {
+    let scratch = stage.scratch.into_iter();
+    Kernel {
+        ptx: text::module(&[stage.entry], machine.target),
+        launches: vec![stage.launch],
+        scratch: scratch.map(|content| Scratch { launch: 0, content }).collect(),
+    }
 }
 
-/// The program of the lowered stages of a split operator.
-pub fn assemble_split(problem: &Problem<'_>, split: &Split, stages: Vec<Stage>) -> Kernel {
-    let stored = split.stored.iter().enumerate().map(|(launch, stored)| {
-        let content = ScratchContent::Tensor {
+/// The program of the lowered stages of a split operator, of which each launch runs some.
+fn assemble_split(problem: &Problem<'_>, split: &Split, launches: &[Range<usize>], stages: Vec<Stage>) -> Kernel {
+    let launch_of = |stage: usize| launches.iter().position(|stages| stages.contains(&stage)).unwrap_or(0) as u32;
+    let stored = split.stored.iter().enumerate().map(|(stage, stored)| Scratch {
+        launch: launch_of(stage),
+        content: ScratchContent::Tensor {
             elements: volume_formula(problem.specialisation, &stored.dims(problem.checked)),
             element_bytes: stored.element(problem.checked).size(),
-        };
-        Scratch {
-            launch: launch as u32,
-            content,
-        }
+        },
     });
-    let in_whole = |number: usize, stage: &mut Stage, before: usize| {
-        let own = &split.stages[number];
-        for parameter in &mut stage.launch.parameters {
-            parameter.value = match parameter.value {
-                ParameterValue::Input(input) => match own.inputs[input.index()] {
-                    Origin::Input(input) => ParameterValue::Input(input),
-                    Origin::Stored(position) => ParameterValue::Scratch(position as u32),
-                },
-                ParameterValue::Output(_) if number < split.stored.len() => ParameterValue::Scratch(number as u32),
-                ParameterValue::Output(output) => ParameterValue::Output(output),
-                ParameterValue::Size(size) => ParameterValue::Size(own.sizes[size.index()]),
-                ParameterValue::Scratch(position) => ParameterValue::Scratch(position + before as u32),
-                ParameterValue::IndexErrors => ParameterValue::IndexErrors,
-            };
-        }
-        let size = |size: SizeId| own.sizes[size.index()];
-        for blocks in &mut stage.launch.grid {
-            *blocks = blocks.with_sizes(&size);
-        }
-        // Stages of one family would share a name.
-        let name = format!("{}_{number}", stage.launch.entry);
-        stage.entry.name.clone_from(&name);
-        stage.launch.entry = name;
-    };
-    module(stages, stored.collect(), problem.machine, in_whole)
-}
-
-/// A module of stages. `adapt` makes a stage part of the whole, by its number and the pieces of scratch memory before its own.
-fn module(
-    stages: Vec<Stage>,
-    mut scratch: Vec<Scratch>,
-    machine: Machine,
-    adapt: impl Fn(usize, &mut Stage, usize),
-) -> Kernel {
-    let (mut entries, mut launches) = (Vec::new(), Vec::new());
-    for (number, mut stage) in stages.into_iter().enumerate() {
-        adapt(number, &mut stage, scratch.len());
-        let launch = number as u32;
-        scratch.extend(stage.scratch.into_iter().map(|content| Scratch { launch, content }));
-        launches.push(stage.launch);
-        entries.push(stage.entry);
-    }
+    let mut scratch: Vec<Scratch> = stored.collect();
+    let mut lowered = stages.into_iter().enumerate().map(|(number, mut stage)| {
+        in_whole(split, number, &mut stage, scratch.len());
+        let launch = launch_of(number);
+        scratch.extend(stage.scratch.drain(..).map(|content| Scratch { launch, content }));
+        stage
+    });
+    let joined = launches.iter().filter_map(|stages| {
+        let own = lowered.by_ref().take(stages.len());
+        own.reduce(side_by_side)
+    });
+    let (entries, launches): (Vec<Entry>, Vec<Launch>) = joined.map(|stage| (stage.entry, stage.launch)).unzip();
     Kernel {
-        ptx: text::module(&entries, machine.target),
+        ptx: text::module(&entries, problem.machine.target),
         launches,
         scratch,
     }
+}
+
+/// Makes a stage part of the whole: by its number, and the pieces of scratch memory before its own.
+fn in_whole(split: &Split, number: usize, stage: &mut Stage, before: usize) {
+    let own = &split.stages[number];
+    for parameter in &mut stage.launch.parameters {
+        parameter.value = match parameter.value {
+            ParameterValue::Input(input) => match own.inputs[input.index()] {
+                Origin::Input(input) => ParameterValue::Input(input),
+                Origin::Stored(position) => ParameterValue::Scratch(position as u32),
+            },
+            ParameterValue::Output(_) if number < split.stored.len() => ParameterValue::Scratch(number as u32),
+            ParameterValue::Output(output) => ParameterValue::Output(output),
+            ParameterValue::Size(size) => ParameterValue::Size(own.sizes[size.index()]),
+            ParameterValue::Scratch(position) => ParameterValue::Scratch(position + before as u32),
+            ParameterValue::IndexErrors => ParameterValue::IndexErrors,
+        };
+    }
+    let size = |size: SizeId| own.sizes[size.index()];
+    for blocks in &mut stage.launch.grid {
+        *blocks = blocks.with_sizes(&size);
+    }
+    // Stages of one family would share a name.
+    let name = format!("{}_{number}", stage.launch.entry);
+    stage.entry.name.clone_from(&name);
+    stage.launch.entry = name;
 }
 
 /// Lowers an operator to the instructions of one stage.

@@ -369,6 +369,25 @@ impl Builder {
         self.top().items.push(Item::Instruction(instruction));
     }
 
+    /// Adds the finished body of another kernel to the innermost region. Its registers, of which there are so many of each class, become new
+    /// ones; then `adapt` may change its instructions.
+    pub(crate) fn splice(
+        &mut self,
+        mut body: Vec<Item>,
+        registers: &[u32; 6],
+        adapt: &mut impl FnMut(&mut Instruction),
+    ) {
+        super::renumber(&mut body, &self.counts);
+        super::for_each_instruction(&mut body, adapt);
+        let depth = self.current_depth();
+        for (class, &count) in Class::ALL.into_iter().zip(registers) {
+            (0..count).for_each(|_| {
+                self.register(class, depth);
+            });
+        }
+        self.top().items.extend(body);
+    }
+
     // ------------------------------------------------------------------ regions
 
     /// Opens a loop and returns its counter.

@@ -218,6 +218,18 @@ impl Action {
             Action::Table(_) | Action::Compare(..) | Action::CompareWith(..) | Action::Parameter(..) => Few::new(),
         }
     }
+
+    /// Visits the addresses that it uses.
+    fn for_each_address(&mut self, mut each: impl FnMut(&mut Address)) {
+        match self {
+            Action::Load(_, _, address, _)
+            | Action::Store(_, _, address, _)
+            | Action::LoadMatrices(_, address)
+            | Action::Arrive(address) => each(address),
+            Action::Copy(_, to, from) => [to, from].into_iter().for_each(each),
+            Action::Table(_) | Action::Compare(..) | Action::CompareWith(..) | Action::Parameter(..) => {}
+        }
+    }
 }
 
 /// A piece of a kernel's body.
@@ -277,5 +289,51 @@ impl Turns {
     /// Prevents ptxas from unrolling the loop.
     pub fn rolled(self) -> Turns {
         Turns { rolled: true, ..self }
+    }
+}
+
+/// Visits every instruction of a body, in text order.
+fn for_each_instruction(items: &mut [Item], each: &mut impl FnMut(&mut Instruction)) {
+    for item in items {
+        match item {
+            Item::Instruction(instruction) => each(instruction),
+            Item::Loop(inner) => for_each_instruction(&mut inner.body, each),
+            Item::If(_, body) => for_each_instruction(body, each),
+        }
+    }
+}
+
+/// Adds to the number of every register of a body what its class adds.
+fn renumber(items: &mut [Item], by: &[u32; 6]) {
+    let register = |reg: &mut Reg| reg.number += by[reg.class as usize];
+    let operand = |operand: &mut Operand| {
+        if let Operand::Reg(reg) = operand {
+            register(reg);
+        }
+    };
+    for item in items {
+        match item {
+            Item::Instruction(instruction) => {
+                instruction.results.iter_mut().for_each(register);
+                instruction.sources.iter_mut().for_each(operand);
+                instruction
+                    .guard
+                    .iter_mut()
+                    .for_each(|guard| register(&mut guard.predicate));
+                instruction
+                    .action
+                    .for_each_address(|address| register(&mut address.base));
+            }
+            Item::Loop(inner) => {
+                register(&mut inner.counter);
+                let Turns { start, end, step, .. } = &mut inner.turns;
+                [start, end, step].into_iter().for_each(operand);
+                renumber(&mut inner.body, by);
+            }
+            Item::If(guard, body) => {
+                register(&mut guard.predicate);
+                renumber(body, by);
+            }
+        }
     }
 }

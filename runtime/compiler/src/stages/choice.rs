@@ -1,6 +1,7 @@
 //! The programs of an untuned operator: what to store, and a schedule for each stage, by the estimate.
 
-use super::{StageOp, permuted, sets};
+use super::launches::{least_launches, most_shared, threads, with_threads};
+use super::{Split, StageOp, launches, permuted, sets};
 use crate::check::Checked;
 use crate::datasheet::Datasheet;
 use crate::estimate;
@@ -13,14 +14,14 @@ use crate::schedule::{self, Program, Schedule};
 use crate::size::Specialisation;
 use crate::target::Machine;
 
-/// Returns the estimated seconds of launches in sequence, from those of each on its own: one launch, all bodies, and the gaps between them.
-pub fn latency(each: impl IntoIterator<Item = f64>, sheet: &Datasheet) -> f64 {
+/// Returns the estimated seconds of stages in so many launches, from those of each on its own: one launch, all bodies, and the gaps between
+/// launches.
+pub fn latency(each: impl IntoIterator<Item = f64>, launches: usize, sheet: &Datasheet) -> f64 {
     let bodies = each.into_iter().map(|seconds| (seconds - sheet.launch_s).max(0.0));
-    let (total, launches) = bodies.fold((0.0, 0u32), |(total, launches), body| (total + body, launches + 1));
-    sheet.launch_s + total + sheet.gap_s * f64::from(launches.saturating_sub(1))
+    sheet.launch_s + bodies.sum::<f64>() + sheet.gap_s * launches.saturating_sub(1) as f64
 }
 
-/// Returns the features of each launch of a program at these sizes. `None` if a stage has none.
+/// Returns the features of each stage of a program at these sizes. `None` if a stage has none.
 pub fn features(problem: &Problem<'_>, program: &Program, sizes: &[u64]) -> Option<Vec<Features>> {
     if let Some(schedule) = program.lone() {
         return Some(vec![features::of(problem, schedule, sizes).ok()?]);
@@ -34,6 +35,14 @@ pub fn features(problem: &Problem<'_>, program: &Program, sizes: &[u64]) -> Opti
     each.collect()
 }
 
+/// Returns the number of launches of a program; 0 if it is not legal.
+pub fn launch_count(problem: &Problem<'_>, program: &Program) -> usize {
+    match program.lone() {
+        Some(_) => 1,
+        None => lower::split(problem, &program.stored).map_or(0, |split| launches(&split, &program.stages).len()),
+    }
+}
+
 /// Returns the estimated seconds of a program at these sizes. `None` if a stage has no estimate.
 pub fn seconds(problem: &Problem<'_>, program: &Program, sizes: &[u64]) -> Option<f64> {
     let sheet = Datasheet::like(problem.machine);
@@ -42,8 +51,71 @@ pub fn seconds(problem: &Problem<'_>, program: &Program, sizes: &[u64]) -> Optio
         [lone] => Some(estimate::latency(lone, &sheet)),
         stages => Some(latency(
             stages.iter().map(|stage| estimate::latency(stage, &sheet)),
+            launch_count(problem, program),
             &sheet,
         )),
+    }
+}
+
+/// Returns the program with such numbers of threads that stages share launches, if that is faster by the estimate.
+pub fn sharing(problem: &Problem<'_>, program: Program, sizes: &[u64]) -> Program {
+    let shared = || {
+        let split = lower::split(problem, &program.stored)?;
+        let sheet = Datasheet::like(problem.machine);
+        let estimate =
+            |number: usize, schedule: &Schedule| seconds_of_stage(problem, &split.stages[number], schedule, sizes);
+        let stages = program.stages.iter().enumerate();
+        let stages = stages.map(|(number, schedule)| Some((*schedule, estimate(number, schedule)?)));
+        let stages = shared_stages(&split, stages.collect::<Option<_>>()?, &sheet, estimate);
+        Some(stages.into_iter().map(|(schedule, _)| schedule).collect())
+    };
+    match program.lone() {
+        Some(_) => program,
+        None => Program {
+            stages: shared().unwrap_or_else(|| program.stages.clone()),
+            stored: program.stored,
+        },
+    }
+}
+
+/// The schedules of all stages with their seconds, with such numbers of threads that stages share launches, if that is faster.
+fn shared_stages(
+    split: &Split,
+    stages: Vec<(Schedule, f64)>,
+    sheet: &Datasheet,
+    estimate: impl Fn(usize, &Schedule) -> Option<f64>,
+) -> Vec<(Schedule, f64)> {
+    let schedules = |stages: &[(Schedule, f64)]| stages.iter().map(|(schedule, _)| *schedule).collect::<Vec<_>>();
+    let may_share = most_shared(split, &schedules(&stages));
+    if may_share.len() == launches(split, &schedules(&stages)).len() {
+        return stages;
+    }
+    let alone = |number: &usize| may_share.contains(&(*number..number + 1));
+    let sharing: Vec<usize> = (0..stages.len()).filter(|number| !alone(number)).collect();
+    let all_with = |count: u32| {
+        let mut changed = stages.clone();
+        for &number in &sharing {
+            let (schedule, seconds) = &mut changed[number];
+            if threads(schedule) != Some(count) {
+                *schedule = with_threads(schedule, count);
+                *seconds = estimate(number, schedule)?;
+            }
+        }
+        Some(changed)
+    };
+    let counts: Vec<u32> = sharing
+        .iter()
+        .filter_map(|&number| threads(&stages[number].0))
+        .collect();
+    let total = |stages: &[(Schedule, f64)]| {
+        let each = stages.iter().map(|(_, seconds)| *seconds);
+        latency(each, launches(split, &schedules(stages)).len(), sheet)
+    };
+    let shared = counts.into_iter().filter_map(all_with);
+    let fastest = shared.min_by(|a, b| total(a).total_cmp(&total(b)));
+    match fastest {
+        Some(shared) if total(&shared) < total(&stages) => shared,
+        _ => stages,
     }
 }
 
@@ -140,14 +212,14 @@ fn storing(problem: &Problem<'_>, sizes: &[u64], limit: f64) -> Vec<(Program, f6
         if permuted::among(problem.checked, &stored) && !permuted::may_pay(problem) {
             continue;
         }
-        if latency(vec![sheet.launch_s; stored.len() + 1], &sheet) >= limit {
+        if latency([], 2, &sheet) >= limit {
             continue;
         }
         let Some(split) = lower::split(problem, &stored) else {
             continue;
         };
         let least = (split.stages.iter()).map(|stage| estimate::least(&stage.checked, &stage.sizes_at(sizes), &sheet));
-        if latency(least, &sheet) >= limit {
+        if latency(least, least_launches(&split), &sheet) >= limit {
             continue;
         }
         let stages = split.stages.iter().map(|stage| {
@@ -159,13 +231,24 @@ fn storing(problem: &Problem<'_>, sizes: &[u64], limit: f64) -> Vec<(Program, f6
             found
         });
         if let Some(stages) = stages.collect::<Option<Vec<_>>>() {
-            let seconds = latency(stages.iter().map(|(_, seconds)| *seconds), &sheet);
-            let stages = stages.into_iter().map(|(schedule, _)| schedule).collect();
+            let estimate =
+                |number: usize, schedule: &Schedule| seconds_of_stage(problem, &split.stages[number], schedule, sizes);
+            let (stages, each): (Vec<Schedule>, Vec<f64>) =
+                shared_stages(&split, stages, &sheet, estimate).into_iter().unzip();
+            let seconds = latency(each, launches(&split, &stages).len(), &sheet);
             programs.push((Program { stored, stages }, seconds));
         }
     }
     programs.sort_by(|a, b| a.1.total_cmp(&b.1));
     programs
+}
+
+/// The estimated seconds of a schedule of a stage. `None` if it is not legal.
+fn seconds_of_stage(problem: &Problem<'_>, stage: &StageOp, schedule: &Schedule, sizes: &[u64]) -> Option<f64> {
+    let specialisation = stage.specialisation(problem.specialisation);
+    let problem = Problem::new(&stage.checked, &specialisation, problem.machine);
+    let features = features::of(&problem, schedule, &stage.sizes_at(sizes)).ok()?;
+    Some(estimate::latency(&features, &Datasheet::like(problem.machine)))
 }
 
 fn best_of_stage(problem: &Problem<'_>, stage: &StageOp, sizes: &[u64]) -> Option<(Schedule, f64)> {

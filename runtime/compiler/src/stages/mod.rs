@@ -14,16 +14,21 @@
 //!
 //! A stored value is computed over its full extents, also where no result needs it. So all its reads must be in range there: they are proved at
 //! all sizes, or no condition surrounds the value and the call's proof covers it. Sizes that must be equal at a call are one size in a stage.
+//! Neighbouring stages that need nothing of each other may share a [launch](launches()).
 //! Kernels that report gathered indices out of range have one stage, because a stored value may gather what the results never ask for.
 
 mod choice;
+mod launches;
 mod permuted;
 mod split;
 mod stored;
 mod taken;
 mod values;
 
-pub use choice::{Untuned, features, latency, ranked, seconds, stored_bytes, untuned, untuned_by_default};
+pub use choice::{
+    Untuned, features, latency, launch_count, ranked, seconds, sharing, stored_bytes, untuned, untuned_by_default,
+};
+pub use launches::launches;
 pub use permuted::Permuted;
 pub use split::{Split, StageOp};
 pub use stored::{Stored, sets, stored};

@@ -1,0 +1,60 @@
+//! The launches of a program: neighbouring stages that need nothing of each other may share one.
+
+use super::{Origin, Split};
+use crate::schedule::Schedule;
+use std::ops::Range;
+
+/// Returns the stages of each launch, in order. Neighbours share a launch if none reads what another one stores, and their families take few
+/// registers and little shared memory, so that neither takes the other's place on a multiprocessor: `plain` and `pointwise`, with as many
+/// threads a block.
+pub fn launches(split: &Split, schedules: &[Schedule]) -> Vec<Range<usize>> {
+    let each: Vec<Option<u32>> = schedules.iter().map(threads).collect();
+    grouped(split, &each)
+}
+
+/// Returns the stages of each launch if all stages that may share one had as many threads a block.
+pub(super) fn most_shared(split: &Split, schedules: &[Schedule]) -> Vec<Range<usize>> {
+    let each: Vec<Option<u32>> = schedules.iter().map(|schedule| threads(schedule).map(|_| 0)).collect();
+    grouped(split, &each)
+}
+
+/// Returns the number of launches if only what stages read of each other keeps them apart.
+pub(super) fn least_launches(split: &Split) -> usize {
+    grouped(split, &vec![Some(0); split.stages.len()]).len()
+}
+
+/// The threads a block of a schedule whose stage may share a launch.
+pub(super) fn threads(schedule: &Schedule) -> Option<u32> {
+    match schedule {
+        Schedule::Plain(point) => Some(point.threads),
+        Schedule::Pointwise(point) => Some(point.threads),
+        _ => None,
+    }
+}
+
+/// The schedule with so many threads a block, if its stage may share a launch.
+pub(super) fn with_threads(schedule: &Schedule, threads: u32) -> Schedule {
+    let mut schedule = *schedule;
+    match &mut schedule {
+        Schedule::Plain(point) => point.threads = threads,
+        Schedule::Pointwise(point) => point.threads = threads,
+        _ => {}
+    }
+    schedule
+}
+
+/// Neighbours with equal keys that read nothing of each other.
+fn grouped(split: &Split, keys: &[Option<u32>]) -> Vec<Range<usize>> {
+    let mut launches: Vec<Range<usize>> = Vec::new();
+    for (number, key) in keys.iter().enumerate() {
+        let shared = launches.last_mut().filter(|last| {
+            let reads = |origin: &Origin| matches!(origin, Origin::Stored(position) if last.contains(position));
+            key.is_some() && keys[last.start] == *key && !split.stages[number].inputs.iter().any(reads)
+        });
+        match shared {
+            Some(last) => last.end = number + 1,
+            None => launches.push(number..number + 1),
+        }
+    }
+    launches
+}
