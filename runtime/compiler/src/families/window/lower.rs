@@ -42,6 +42,8 @@ pub(super) fn lower<'a>(problem: &Problem<'a>, name: &str, point: &Window) -> Re
     let block = lowering.block();
     let number = block.times(i64::from(point.threads)).plus(&lowering.thread());
     lowering.begin_if_below(&number, &total);
+    // Multiples of sizes for each term, hoisted, would occupy registers throughout.
+    lowering.b.stay();
     let places = lowering.math.coordinates(&mut lowering.b, &number, &pieces);
     let spans: Vec<Span> = dims
         .iter()
@@ -186,16 +188,24 @@ fn reduced_together(lowering: &mut Lowering<'_>, places: &[Vec<Linear>]) -> Resu
         let mut accumulators: Vec<Accumulator> = Vec::with_capacity(places.len());
         accumulators.resize_with(places.len(), || Accumulator::new(lowering, *reduce, ty));
         let of_a_row: i64 = extents.iter().skip(1).product();
-        for row in 0..extents[0] {
-            let terms = row * of_a_row..(row + 1) * of_a_row;
-            for place in places {
+        let terms_of = |row: i64| row * of_a_row..(row + 1) * of_a_row;
+        let load = |lowering: &mut Lowering<'_>, row: i64| {
+            places.iter().try_for_each(|place| {
                 bind(lowering, output, place);
-                let touch = |lowering: &mut Lowering<'_>, _| lowering.touch(*body, &mut Unrolled);
-                each_term(lowering, axes, &extents, terms.clone(), touch)?;
+                each_term(lowering, axes, &extents, terms_of(row), |lowering, _| {
+                    lowering.touch(*body, &mut Unrolled)
+                })
+            })
+        };
+        load(lowering, 0)?;
+        for row in 0..extents[0] {
+            // The loads of the next index are on their way while the terms of this one are added.
+            if row + 1 < extents[0] {
+                load(lowering, row + 1)?;
             }
             for (place, accumulator) in places.iter().zip(&mut accumulators) {
                 bind(lowering, output, place);
-                each_term(lowering, axes, &extents, terms.clone(), |lowering, number| {
+                each_term(lowering, axes, &extents, terms_of(row), |lowering, number| {
                     accumulator.add(lowering, &Linear::constant(number), *body, &mut Unrolled)
                 })?;
             }

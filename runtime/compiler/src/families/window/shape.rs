@@ -168,7 +168,7 @@ impl Shape {
         let outputs = 2 * u64::from(rows * columns);
         match terms {
             Terms::All => 40 + elements + outputs,
-            Terms::OfARow => 56 + elements * 3 / 2 + outputs,
+            Terms::OfARow => 56 + elements * 5 / 2 + outputs,
         }
     }
 
