@@ -28,7 +28,7 @@ pub fn exp(r: &mut Real, x: Operand) -> Operand {
     let power = if r.wide() {
         scaled_exp_64(r, x, None)
     } else {
-        scaled_exp_32(r, x, None, 126.0)
+        scaled_exp_32(r, x, 1.0, None, 126.0)
     };
     power.value(r)
 }
@@ -38,19 +38,24 @@ pub fn scaled_exp(r: &mut Real, x: Operand, low: Option<Operand>) -> Scaled {
     if r.wide() {
         return scaled_exp_64(r, x, low);
     }
-    // Exponents below those of normal numbers, for what multiplies the power before the scales.
-    let mut power = scaled_exp_32(r, x, low, 160.0);
+    scaled_exp_below_one(r, x, 1.0, low)
+}
+
+/// e to the power `sign · x + low`, which is at most 0, of binary32. Exponents may be below those of normal numbers, for what multiplies the
+/// power before the scales.
+fn scaled_exp_below_one(r: &mut Real, x: Operand, sign: f64, low: Option<Operand>) -> Scaled {
+    let mut power = scaled_exp_32(r, x, sign, low, 160.0);
     let last = r.constant((126.0f64 - 160.0).exp2());
     power.scales.push(last);
     power
 }
 
-/// 2ⁿ · 2ᶠ. The exponent n is held in [−lowest, 252 − lowest] by a saturating multiplication; beyond, f grows and does the
+/// e to the power `sign · x + low` as 2ⁿ · 2ᶠ. The exponent n is held in [−lowest, 252 − lowest] by a saturating multiplication; beyond, f grows and does the
 /// rest. The scale is 2ⁿ times 2 to the power `lowest − 126`.
-fn scaled_exp_32(r: &mut Real, x: Operand, low: Option<Operand>, lowest: f64) -> Scaled {
+fn scaled_exp_32(r: &mut Real, x: Operand, sign: f64, low: Option<Operand>, lowest: f64) -> Scaled {
     /// Adding it to a number below 2²² rounds that to an integer, in the low bits.
     const ROUNDER: f64 = 12_582_912.0;
-    let (scale, start) = (r.constant(LOG2_E / 252.0), r.constant(lowest / 252.0));
+    let (scale, start) = (r.constant(sign * LOG2_E / 252.0), r.constant(lowest / 252.0));
     let position: Operand = r.b.op(Opcode::FmaSatF32, &[x, scale, start]).into();
     let rounded = {
         let rounder = r.constant(ROUNDER + 1.0);
@@ -62,8 +67,8 @@ fn scaled_exp_32(r: &mut Real, x: Operand, low: Option<Operand>, lowest: f64) ->
     let scale = r.b.op(Opcode::F32Bits, &[scale.into()]);
     let bias = r.constant(ROUNDER + 1.0 + lowest);
     let minus_n = r.sub(bias, rounded);
-    let f = r.fma_by(x, LOG2_E, minus_n);
-    let f = r.fma_by(x, LOG2_E - f64::from(LOG2_E as f32), f);
+    let f = r.fma_by(x, sign * LOG2_E, minus_n);
+    let f = r.fma_by(x, sign * (LOG2_E - f64::from(LOG2_E as f32)), f);
     let f = match low {
         Some(low) => r.fma_by(low, LOG2_E, f),
         None => f,
@@ -142,8 +147,13 @@ pub fn silu(r: &mut Real, x: Operand) -> Operand {
 fn power_of_minus_magnitude(r: &mut Real, x: Operand) -> (Scaled, crate::ptx::Reg) {
     let negative = r.is(x, Compare::Lt, 0.0);
     let magnitude = r.abs(x);
-    let minus = r.neg(magnitude);
-    (scaled_exp(r, minus, None), negative)
+    let power = if r.wide() {
+        let minus = r.neg(magnitude);
+        scaled_exp_64(r, minus, None)
+    } else {
+        scaled_exp_below_one(r, magnitude, -1.0, None)
+    };
+    (power, negative)
 }
 
 /// `numerator / (1 + x)` for 0 ≤ x ≤ 1.

@@ -17,8 +17,8 @@
 //! | `powf` | 0.8 | 4.0 | 77 | 1.1 | 129 |
 //! | `powi` | 1.9 | 1.9 | 16 and a loop | 1.1 | 130 |
 //! | `gelu` | 3.1 | 6.9 | 44 | 3.5 | 74 |
-//! | `silu` | 3.0 | 7.8 | 23 | 2.1 | 43 |
-//! | `sigmoid` | 2.5 | 7.1 | 18 | 1.9 | 37 |
+//! | `silu` | 3.0 | 7.8 | 22 | 2.1 | 43 |
+//! | `sigmoid` | 2.5 | 7.1 | 17 | 1.9 | 37 |
 //! | `%` | exact | exact | 42 and a loop | exact | 42 and a loop |
 //!
 //! - `abs`, `floor`, `ceil`, `round`, `relu`, `tf32` and `tf32_toward_zero` are exact.
