@@ -105,6 +105,17 @@ pub struct Lanes {
     pub width: u32,
 }
 
+/// An element of a tensor by its number, row-major, and by the coordinates that were computed from that number.
+#[derive(Debug, Clone)]
+pub struct Numbered {
+    /// The tensor's dimensions.
+    pub dims: Vec<SizeId>,
+    /// The element's coordinates.
+    pub coordinates: Vec<Linear>,
+    /// Its number.
+    pub number: Linear,
+}
+
 /// A load of so many words of a width, as by [`Builder::load`].
 pub type Load<'a> = dyn FnMut(&mut Builder, Width, usize, Address, Cache, Option<Guard>) -> Few<Reg> + 'a;
 
@@ -128,6 +139,8 @@ pub struct Lowering<'a> {
     pub lanes: Option<Lanes>,
     /// Lanes in a second direction: along another axis.
     pub across: Option<Lanes>,
+    /// The element at hand. Reads of tensors of the same dimensions, there or beside it, take its number.
+    pub at: Option<Numbered>,
     /// `true` if the innermost dimension is a whole tensor seen as one row, whose chunks certainly fit.
     pub flat: bool,
     /// `true` if every index that is not proved in range is compared with its extent: what is computed where nobody may want it.
@@ -191,6 +204,7 @@ impl<'a> Lowering<'a> {
             },
             lanes: None,
             across: None,
+            at: None,
             flat: false,
             compared: false,
             read_cache: Cache::Normal,

@@ -4,7 +4,7 @@ use super::shape::{Shape, flat};
 use super::space::{Pointwise, resident_blocks, together};
 use super::tiles;
 use crate::lower::Error;
-use crate::lower::expression::{Binding, InSequence, Lanes, Lowering};
+use crate::lower::expression::{Binding, InSequence, Lanes, Lowering, Numbered};
 use crate::lower::grid::{Grid, volume_formula};
 use crate::lower::index::Linear;
 use crate::problem::Problem;
@@ -61,15 +61,22 @@ fn chunks(lowering: &mut Lowering<'_>, schedule: &Pointwise, block: &Linear, vol
     let mut all = None;
     if let (Some(&chunk), true) = (chunks.last(), together(lowering.checked, schedule)) {
         // If the last one exists, the loads of all come first.
+        let of_all = |lowering: &mut Lowering<'_>| -> Result<(), Error> {
+            for &chunk in &chunks {
+                touch(lowering, schedule, chunk, flat)?;
+            }
+            for &chunk in &chunks {
+                let values = values_of(lowering, schedule, chunk, flat)?;
+                lowering.store_outputs(&first(chunk), &values, schedule.cache);
+            }
+            Ok(())
+        };
+        if (volume.as_constant()).is_some_and(|volume| volume % (threads * unroll * vector) == 0) {
+            return of_all(lowering);
+        }
         let predicate = lowering.below(&last(chunk), volume);
         lowering.b.begin_if(Guard { predicate, holds: true });
-        for &chunk in &chunks {
-            touch(lowering, schedule, chunk, flat)?;
-        }
-        for &chunk in &chunks {
-            let values = values_of(lowering, schedule, chunk, flat)?;
-            lowering.store_outputs(&first(chunk), &values, schedule.cache);
-        }
+        of_all(lowering)?;
         lowering.b.end();
         all = Some(Guard {
             predicate,
@@ -175,6 +182,15 @@ fn each_lane(
         *last = Linear::register(register).times(vector);
     }
     lowering.lanes = lanes.filter(|lanes| lanes.width > 1);
+    lowering.across = lowering.lanes.map(|lanes| Lanes {
+        register: chunk,
+        ..lanes
+    });
+    lowering.at = Some(Numbered {
+        dims: dims.clone(),
+        coordinates: coordinates.clone(),
+        number: Linear::register(chunk).times(vector),
+    });
     lowering.flat = flat;
     for lane in 0..vector {
         for (position, output) in op.outputs.iter().enumerate() {
@@ -191,6 +207,8 @@ fn each_lane(
         }
     }
     lowering.lanes = None;
+    lowering.across = None;
+    lowering.at = None;
     lowering.flat = false;
     Ok(())
 }

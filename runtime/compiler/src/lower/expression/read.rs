@@ -1,6 +1,6 @@
 //! Reads: where they may happen, and how neighbours are loaded at once.
 
-use super::{Access, Binding, Byte, InSequence, InputValue, Lanes, Load, Lowering, Reduce, width_of};
+use super::{Access, Binding, Byte, InSequence, InputValue, Lanes, Load, Lowering, Numbered, Reduce, width_of};
 use crate::element::{Element, Type};
 use crate::ir::{Expr, ExprId, InputId, LetId, SizeId, Source};
 use crate::lower::Error;
@@ -265,6 +265,9 @@ impl Lowering<'_> {
 
     /// The number of the element at these indices, row-major.
     pub fn offset(&mut self, indices: &[Linear], extents: &[SizeId]) -> Linear {
+        if let Some(offset) = self.at.as_ref().and_then(|at| at.beside(indices, extents)) {
+            return offset;
+        }
         let mut offset = Linear::constant(0);
         let mut stride = Linear::constant(1);
         for (index, &size) in indices.iter().zip(extents).rev() {
@@ -385,6 +388,17 @@ impl Lowering<'_> {
                 byte
             })
             .collect()
+    }
+}
+
+impl Numbered {
+    /// The number of an element of the same row in a tensor of the same dimensions.
+    fn beside(&self, indices: &[Linear], dims: &[SizeId]) -> Option<Linear> {
+        let ([leading @ .., last], [own @ .., own_last]) = (indices, self.coordinates.as_slice()) else {
+            return None;
+        };
+        let distance = last.plus(&own_last.times(-1)).as_constant()?;
+        (dims == self.dims && leading == own).then(|| self.number.plus_constant(distance))
     }
 }
 
