@@ -1056,3 +1056,26 @@ pub fn squared_relu_attention_bf16(
     };
     |t, e| x[[t, e]] + sum(|s| weight[[t, s]] as bf16 * v[[s, e]])
 }
+
+/// The place of each number in ascending order; equal ones keep their order. All outputs read the same.
+#[energy_kernel]
+pub fn places_i32(x: Tensor<i32, (A,)>) -> Tensor<i32, (A,)> {
+    |a| {
+        sum(|c: A| {
+            if x[[c]] < x[[a]] || (x[[c]] == x[[a]] && c < a) {
+                1
+            } else {
+                0
+            }
+        })
+    }
+}
+
+/// Kernel density, and the nearest sample: sums, a maximum and its position over samples that all points share.
+#[energy_kernel]
+pub fn density_f32(x: Tensor<f32, (N,)>, at: Tensor<f32, (M,)>) -> (Tensor<f32, (M,)>, Tensor<f32, (M,)>) {
+    (
+        |m| sum(|n| exp(-powi(x[[n]] - at[[m]], 2))),
+        |m| max(|n| -abs(x[[n]] - at[[m]])),
+    )
+}

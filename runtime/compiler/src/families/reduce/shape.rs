@@ -25,6 +25,8 @@ pub(super) struct Shape {
     pub reads_along: bool,
     /// `true` if units share nothing that a reduction reads along them.
     pub distinct: bool,
+    /// `true` if they share everything that reductions read.
+    pub shared: bool,
     /// Bytes of the widest element that units do not share.
     pub element_bytes: u32,
     /// 32-bit registers that a value of the widest type takes.
@@ -116,6 +118,7 @@ impl Shape {
             reads_across: reads.across,
             reads_along: reads.along,
             distinct: reads.distinct,
+            shared: reads.shared,
             element_bytes: reads.element_bytes,
             words: if wide { 2 } else { 1 },
             reads: formulas.reads_in_a_walk().max(1) as u32,
@@ -153,6 +156,7 @@ struct Reads {
     across: bool,
     along: bool,
     distinct: bool,
+    shared: bool,
     element_bytes: u32,
 }
 
@@ -164,6 +168,7 @@ impl Reads {
             across: false,
             along: false,
             distinct: true,
+            shared: !units.is_empty(),
             element_bytes: 1,
         };
         for id in formulas.ids() {
@@ -183,6 +188,7 @@ impl Reads {
                 let element = formulas.checked.op().inputs[input.index()].element;
                 reads.element_bytes = reads.element_bytes.max(element.size());
             }
+            reads.shared &= facts.outputs & all == 0;
             reads.distinct &= !of_last || facts.outputs & all == all;
         }
         reads

@@ -28,7 +28,9 @@ pub struct Reduce {
 const THREADS: [u32; 11] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
 const LANES: [u32; 5] = [1, 4, 8, 16, 32];
 const VECTORS: [u32; 4] = [1, 2, 4, 8];
-const UNROLLS: [u32; 4] = [1, 2, 4, 8];
+const UNROLLS: [u32; 5] = [1, 2, 4, 8, MOST_UNROLL];
+/// Loads in flight where units share them: an element takes one register for all of a thread's units.
+const MOST_UNROLL: u32 = 16;
 const SPLITS: [u32; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
 /// The most elements of a unit that a thread keeps in registers: straight code for each.
 const REGISTER_ELEMENTS: u64 = 32;
@@ -73,7 +75,7 @@ pub(super) fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Reduce> {
 }
 
 /// Lanes along the outputs where memory is contiguous along them, as few as read whole sectors, or a warp; else blocks that share few, long
-/// rows. As many threads as the machine runs at once, or half of them.
+/// rows; several outputs a thread where they share what is read. As many threads as the machine runs at once, or half of them.
 pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Reduce> {
     let shape = problem.shape(Shape::of);
     let Some(shape) = shape.as_ref().as_ref() else {
@@ -97,7 +99,13 @@ pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Reduce> {
         }
     } else if shape.reads_along && length >= 8192 && units < 4 * multiprocessors {
         shapes.push((1, shape.along.min(widest)));
+    } else if shape.shared {
+        shapes.extend([4, 32].map(|lanes| (lanes, shape.across)));
     }
+    let turns: &[(Keep, u32)] = match shape.shared {
+        true => &[(Keep::Reload, MOST_UNROLL)],
+        false => &[(Keep::Registers, 1), (Keep::Reload, 4), (Keep::Reload, 1)],
+    };
     let mut starts = Vec::new();
     for (lanes, vector) in shapes {
         let across = if lanes > 1 {
@@ -119,7 +127,7 @@ pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Reduce> {
             for block in blocks {
                 let threads = u64::from(block / lanes).clamp(1, all.max(u64::from(32 / lanes.min(32))));
                 let split_k = if shape.splits { (all / threads).clamp(1, 512) } else { 1 };
-                for (keep, unroll) in [(Keep::Registers, 1), (Keep::Reload, 4), (Keep::Reload, 1)] {
+                for &(keep, unroll) in turns {
                     starts.push(Reduce {
                         threads: threads as u32,
                         lanes,
@@ -153,17 +161,18 @@ impl Shape {
             && point.vector <= widest
             && (!registers || (point.unroll == 1 && point.split_k == 1 && self.fits_registers(point)))
             && (point.unroll == 1 || self.unrolls(point))
+            && (point.unroll < MOST_UNROLL || across && self.shared)
             && (point.split_k == 1 || self.splits)
             && self.shared(point) <= MOST_SHARED
             && self.needed(point) <= most_registers(point)
     }
 
-    /// `true` if the point is worth trying: it reads neighbours, and is none that `row` has.
+    /// `true` if the point is worth trying: it reads neighbours, or each element for several units, and is none that `row` has.
     fn suits(&self, point: &Reduce) -> bool {
         let leading = self.units.iter().enumerate().all(|(number, &at)| number == at);
         let reads_neighbours = match point.lanes {
             1 => self.reads_along && (point.split_k > 1 || !leading),
-            lanes => self.reads_across && lanes * point.vector * self.element_bytes >= 32,
+            lanes => self.shared || self.reads_across && lanes * point.vector * self.element_bytes >= 32,
         };
         // More blocks than there are steps, or than run at once, only leave more for the last one to do.
         let blocks = match self.volumes.iter().flatten().max() {
@@ -222,6 +231,7 @@ impl Shape {
                 let units = if point.lanes > 1 { point.vector } else { 1 };
                 kept.unwrap_or(1).min(REGISTER_ELEMENTS) as u32 * units
             }
+            _ if point.lanes > 1 && self.shared => point.unroll + point.vector,
             _ => point.unroll * point.vector,
         };
         let accumulators = self.accumulators[usize::from(point.keep == Keep::Registers)];
