@@ -1,4 +1,4 @@
-//! The family `reduce`: reductions of axes that are not last, and of rows that blocks share.
+//! The family `reduce`: reductions of axes that are not last, of rows that blocks share, and of elements that all outputs share.
 
 use super::shape::Shape;
 use crate::families::analysis::calls;
@@ -19,7 +19,7 @@ pub struct Reduce {
     pub vector: u32,
     /// The storage of elements between reductions: registers, or none.
     pub keep: Keep,
-    /// Loads of `vector` elements a thread has in flight at once, at least; 1 with `keep=registers`, where all are.
+    /// Loads of `vector` elements, or of one that the outputs share, that a thread has in flight at once, at least; 1 with `keep=registers`, where all are.
     pub unroll: u32,
     /// Blocks that share each reduction.
     pub split_k: u32,
@@ -29,7 +29,7 @@ const THREADS: [u32; 11] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
 const LANES: [u32; 5] = [1, 4, 8, 16, 32];
 const VECTORS: [u32; 4] = [1, 2, 4, 8];
 const UNROLLS: [u32; 5] = [1, 2, 4, 8, MOST_UNROLL];
-/// Loads in flight where units share them: an element takes one register for all of a thread's units.
+/// The most loads in flight, where units share what is read: an element takes one register for all units of a thread.
 const MOST_UNROLL: u32 = 16;
 const SPLITS: [u32; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
 /// The most elements of a unit that a thread keeps in registers: straight code for each.
