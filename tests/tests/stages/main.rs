@@ -380,6 +380,10 @@ fn every_set_of_stored_values_gives_right_results() {
     cases.retain(Case::is_short);
     println!("{} of {all} programs are run", cases.len());
     assert!(10 * cases.len() >= 9 * all, "{} of {all}", cases.len());
+    all_are_right(&cases);
+}
+
+fn all_are_right(cases: &[Case<'_>]) {
     let failures: Vec<String> = cases.par_iter().filter_map(Case::wrong).collect();
     assert!(
         failures.is_empty(),
@@ -441,14 +445,7 @@ fn stages_that_share_a_launch_give_right_results() {
         cases.len()
     );
     assert!(cases.len() >= 10 * rounds && with_fewer >= rounds);
-    let failures: Vec<String> = cases.par_iter().filter_map(Case::wrong).collect();
-    assert!(
-        failures.is_empty(),
-        "{} of {}:\n{}",
-        failures.len(),
-        cases.len(),
-        failures.join("\n")
-    );
+    all_are_right(&cases);
 }
 
 fn is_light_family(points: &[Schedule]) -> bool {

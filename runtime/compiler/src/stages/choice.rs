@@ -26,13 +26,20 @@ pub fn features(problem: &Problem<'_>, program: &Program, sizes: &[u64]) -> Opti
     if let Some(schedule) = program.lone() {
         return Some(vec![features::of(problem, schedule, sizes).ok()?]);
     }
-    let split = lower::split(problem, &program.stored)?;
-    let each = split.stages.iter().zip(&program.stages).map(|(stage, schedule)| {
-        let specialisation = stage.specialisation(problem.specialisation);
-        let problem = Problem::new(&stage.checked, &specialisation, problem.machine);
-        features::of(&problem, schedule, &stage.sizes_at(sizes)).ok()
-    });
-    each.collect()
+    features_of_stages(problem, &lower::split(problem, &program.stored)?, program, sizes)
+}
+
+fn features_of_stages(problem: &Problem<'_>, split: &Split, program: &Program, sizes: &[u64]) -> Option<Vec<Features>> {
+    let each = split.stages.iter().zip(&program.stages);
+    each.map(|(stage, schedule)| features_of_stage(problem, stage, schedule, sizes))
+        .collect()
+}
+
+/// The features of a schedule of a stage. `None` if it is not legal.
+fn features_of_stage(problem: &Problem<'_>, stage: &StageOp, schedule: &Schedule, sizes: &[u64]) -> Option<Features> {
+    let specialisation = stage.specialisation(problem.specialisation);
+    let problem = Problem::new(&stage.checked, &specialisation, problem.machine);
+    features::of(&problem, schedule, &stage.sizes_at(sizes)).ok()
 }
 
 /// Returns the number of launches of a program; 0 if it is not legal.
@@ -46,15 +53,14 @@ pub fn launch_count(problem: &Problem<'_>, program: &Program) -> usize {
 /// Returns the estimated seconds of a program at these sizes. `None` if a stage has no estimate.
 pub fn seconds(problem: &Problem<'_>, program: &Program, sizes: &[u64]) -> Option<f64> {
     let sheet = Datasheet::like(problem.machine);
-    let stages = features(problem, program, sizes)?;
-    match stages.as_slice() {
-        [lone] => Some(estimate::latency(lone, &sheet)),
-        stages => Some(latency(
-            stages.iter().map(|stage| estimate::latency(stage, &sheet)),
-            launch_count(problem, program),
-            &sheet,
-        )),
+    if let Some(schedule) = program.lone() {
+        let features = features::of(problem, schedule, sizes).ok()?;
+        return Some(estimate::latency(&features, &sheet));
     }
+    let split = lower::split(problem, &program.stored)?;
+    let stages = features_of_stages(problem, &split, program, sizes)?;
+    let each = stages.iter().map(|stage| estimate::latency(stage, &sheet));
+    Some(latency(each, launches(&split, &program.stages).len(), &sheet))
 }
 
 /// Returns the program with such numbers of threads that stages share launches, if that is faster by the estimate.
@@ -245,9 +251,7 @@ fn storing(problem: &Problem<'_>, sizes: &[u64], limit: f64) -> Vec<(Program, f6
 
 /// The estimated seconds of a schedule of a stage. `None` if it is not legal.
 fn seconds_of_stage(problem: &Problem<'_>, stage: &StageOp, schedule: &Schedule, sizes: &[u64]) -> Option<f64> {
-    let specialisation = stage.specialisation(problem.specialisation);
-    let problem = Problem::new(&stage.checked, &specialisation, problem.machine);
-    let features = features::of(&problem, schedule, &stage.sizes_at(sizes)).ok()?;
+    let features = features_of_stage(problem, stage, schedule, sizes)?;
     Some(estimate::latency(&features, &Datasheet::like(problem.machine)))
 }
 
