@@ -13,6 +13,7 @@ use energy_kernel_tests::{families, live_registers, operators, random_inputs, ra
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
+use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
 const MACHINE: Machine = Machine::like(Target::Sm80);
@@ -199,19 +200,26 @@ fn who_adds_up_is_counted() {
 
 #[test]
 fn features_are_what_the_emulator_counts() {
-    let mut random = StdRng::seed_from_u64(11);
-    let mut share: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
-    for (name, checked) in operators(energy_kernel_tests::OPERATORS) {
-        let calls = [calls(&checked, &mut random), calls(&checked, &mut random)].concat();
+    let of_operator = |(number, (name, checked)): (usize, &(String, Checked))| {
+        let mut random = StdRng::seed_from_u64(number as u64);
+        let mut shares = Vec::new();
+        let calls = [calls(checked, &mut random), calls(checked, &mut random)].concat();
         for (sizes, specialisation) in calls {
-            let space = schedule::space(&Problem::new(&checked, &specialisation, MACHINE));
+            let space = schedule::space(&Problem::new(checked, &specialisation, MACHINE));
             for points in families(&space) {
                 let point = points.choose(&mut random).expect("not empty");
-                let (exact, all) = check(&name, &checked, &specialisation, &sizes, point, &mut random);
-                let known = share.entry(point.family()).or_default();
-                *known = (known.0 + exact, known.1 + all);
+                let share = check(name, checked, &specialisation, &sizes, point, &mut random);
+                shares.push((point.family(), share));
             }
         }
+        shares
+    };
+    let operators = operators(energy_kernel_tests::OPERATORS);
+    let shares: Vec<_> = operators.par_iter().enumerate().flat_map_iter(of_operator).collect();
+    let mut share: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for (family, (exact, all)) in shares {
+        let known = share.entry(family).or_default();
+        *known = (known.0 + exact, known.1 + all);
     }
     assert!(share.keys().eq(BTreeSet::from_iter(Schedule::FAMILIES)), "{share:?}");
     // Some conditions depend on data, and some shapes have more kinds of warps than the features walk, as have parts of unknown sums.

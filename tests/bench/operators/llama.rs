@@ -120,3 +120,38 @@ fn likeliest(x: Tensor<f16, (T, D)>, head: Tensor<f16, (V, D)>) -> Tensor<i32, (
     let logit = |t, v| sum(|d| x[[t, d]] * head[[v, d]]);
     |t| argmax(|v| logit[[t, v]])
 }
+
+/// The product of queries, keys and values taken apart: queries and keys with a norm of each head (Qwen3), rotated.
+#[energy_kernel(dims(HALF = E / 2, G = 8, H = Q - 2 * G), tune(T = [1, 16, 4096], Q = 48, E = 128, L = 8192))]
+fn norm_and_rotate(
+    qkv: Tensor<bf16, (T, Q, E)>,
+    query_gain: Tensor<bf16, (E,)>,
+    key_gain: Tensor<bf16, (E,)>,
+    cosine: Tensor<f32, (L, HALF)>,
+    sine: Tensor<f32, (L, HALF)>,
+    position: Tensor<i32, (T,)>,
+    epsilon: f32,
+) -> (Tensor<bf16, (T, H, E)>, Tensor<bf16, (T, G, E)>, Tensor<bf16, (T, G, E)>) {
+    let scale = |t, q: Q| rsqrt(sum(|e| powi(qkv[[t, q, e]], 2)) / E as f32 + epsilon);
+    let queries = |t, h: H, e| qkv[[t, h, e]] * scale[[t, h]] * query_gain[[e]];
+    let keys = |t, g: G, e| qkv[[t, H + g, e]] * scale[[t, H + g]] * key_gain[[e]];
+    (
+        |t, h, e: E| {
+            let across = if e < HALF {
+                -queries[[t, h, e + HALF]]
+            } else {
+                queries[[t, h, e - HALF]]
+            };
+            queries[[t, h, e]] * cosine[[position[[t]], e % HALF]] + across * sine[[position[[t]], e % HALF]]
+        },
+        |t, g, e: E| {
+            let across = if e < HALF {
+                -keys[[t, g, e + HALF]]
+            } else {
+                keys[[t, g, e - HALF]]
+            };
+            keys[[t, g, e]] * cosine[[position[[t]], e % HALF]] + across * sine[[position[[t]], e % HALF]]
+        },
+        |t, g, e| qkv[[t, H + G + g, e]],
+    )
+}

@@ -131,8 +131,10 @@ fn in_whole(split: &Split, number: usize, stage: &mut Stage, before: usize) {
                 Origin::Input(input) => ParameterValue::Input(input),
                 Origin::Stored(position) => ParameterValue::Scratch(position as u32),
             },
-            ParameterValue::Output(_) if number < split.stored.len() => ParameterValue::Scratch(number as u32),
-            ParameterValue::Output(output) => ParameterValue::Output(output),
+            ParameterValue::Output(output) => match own.results.get(output as usize) {
+                Some(&result) => ParameterValue::Output(result as u32),
+                None => ParameterValue::Scratch(number as u32),
+            },
             ParameterValue::Size(size) => ParameterValue::Size(own.sizes[size.index()]),
             ParameterValue::Scratch(position) => ParameterValue::Scratch(position + before as u32),
             ParameterValue::IndexErrors => ParameterValue::IndexErrors,

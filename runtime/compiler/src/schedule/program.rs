@@ -1,4 +1,4 @@
-//! Programs: what is stored between stages, and a schedule for each stage.
+//! Programs: what stages store, and a schedule for each stage.
 
 use crate::families::{ParseScheduleError, Schedule};
 use bincode::{Decode, Encode};
@@ -7,13 +7,14 @@ use std::str::FromStr;
 
 /// A way to compute an operator in one or several launches.
 ///
-/// A stage is an operator of its own. Its inputs are those of the whole operator and what earlier stages stored. A lone stage stores nothing
-/// besides the outputs; its text is that of its schedule. Several stages read `store=2; row …; contract …`.
+/// A stage is an operator of its own. Its inputs are those of the whole operator and what earlier stages stored. A lone stage computes all
+/// results; its text is that of its schedule. Several stages read `store=2; row …; contract …`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub struct Program {
-    /// The stored values, by their numbers in the operator's canonical form, ascending. There is one less than there are stages.
+    /// What the stages but the last one store, by its numbers in the operator's canonical form, ascending: values, inputs with their
+    /// dimensions permuted, and results.
     pub stored: Vec<u32>,
-    /// The schedule of each stage, in launch order; the last one writes the outputs.
+    /// The schedule of each stage, in launch order; the last one computes the other results.
     pub stages: Vec<Schedule>,
 }
 

@@ -1,7 +1,7 @@
 //! The programs of an untuned operator: what to store, and a schedule for each stage, by the estimate.
 
 use super::launches::{least_launches, most_shared, threads, with_threads};
-use super::{Split, StageOp, launches, permuted, sets};
+use super::{Split, StageOp, launches, permuted, results, sets};
 use crate::check::Checked;
 use crate::datasheet::Datasheet;
 use crate::estimate;
@@ -218,7 +218,9 @@ fn storing(problem: &Problem<'_>, sizes: &[u64], limit: f64) -> Vec<(Program, f6
         if permuted::among(problem.checked, &stored) && !permuted::may_pay(problem) {
             continue;
         }
-        if latency([], 2, &sheet) >= limit {
+        // What is stored in the workspace is read by another launch.
+        let launches_at_least = if results::alone(problem.checked, &stored) { 1 } else { 2 };
+        if latency([], launches_at_least, &sheet) >= limit {
             continue;
         }
         let Some(split) = lower::split(problem, &stored) else {

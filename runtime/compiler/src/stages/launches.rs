@@ -1,26 +1,44 @@
 //! The launches of a program: neighbouring stages that need nothing of each other may share one.
 
 use super::{Origin, Split};
-use crate::schedule::Schedule;
+use crate::schedule::{Keep, Schedule};
 use std::ops::Range;
 
-/// Returns the stages of each launch, in order. Neighbours share a launch if none reads what another one stores, and their families take few
-/// registers and little shared memory, so that neither takes the other's place on a multiprocessor: `plain` and `pointwise`, with as many
-/// threads a block.
+/// Returns the stages of each launch, in order. Neighbours share a launch if none reads what another one stores, and neither takes the
+/// other's place on a multiprocessor: as many threads a block, and a like demand for registers and shared memory ([`Demand`]).
 pub fn launches(split: &Split, schedules: &[Schedule]) -> Vec<Range<usize>> {
-    let each: Vec<Option<u32>> = schedules.iter().map(threads).collect();
+    let demand = |schedule| Some((demand(schedule)?, threads(schedule)?));
+    let each: Vec<_> = schedules.iter().map(demand).collect();
     grouped(split, &each)
 }
 
 /// Returns the stages of each launch if all stages that may share one had as many threads a block.
 pub(super) fn most_shared(split: &Split, schedules: &[Schedule]) -> Vec<Range<usize>> {
-    let each: Vec<Option<u32>> = schedules.iter().map(|schedule| threads(schedule).map(|_| 0)).collect();
+    let each: Vec<_> = schedules.iter().map(demand).collect();
     grouped(split, &each)
 }
 
 /// Returns the number of launches if only what stages read of each other keeps them apart.
 pub(super) fn least_launches(split: &Split) -> usize {
-    grouped(split, &vec![Some(0); split.stages.len()]).len()
+    grouped(split, &vec![Some(()); split.stages.len()]).len()
+}
+
+/// The demand of a stage for registers and shared memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Demand {
+    /// A few elements a thread.
+    Elements,
+    /// Rows in registers.
+    Rows,
+}
+
+/// The demand of a schedule whose stage may share a launch.
+fn demand(schedule: &Schedule) -> Option<Demand> {
+    match schedule {
+        Schedule::Plain(_) | Schedule::Pointwise(_) => Some(Demand::Elements),
+        Schedule::Row(point) if point.keep != Keep::Shared => Some(Demand::Rows),
+        _ => None,
+    }
 }
 
 /// The threads a block of a schedule whose stage may share a launch.
@@ -28,6 +46,7 @@ pub(super) fn threads(schedule: &Schedule) -> Option<u32> {
     match schedule {
         Schedule::Plain(point) => Some(point.threads),
         Schedule::Pointwise(point) => Some(point.threads),
+        Schedule::Row(point) => Some(point.threads * point.rows),
         _ => None,
     }
 }
@@ -38,13 +57,14 @@ pub(super) fn with_threads(schedule: &Schedule, threads: u32) -> Schedule {
     match &mut schedule {
         Schedule::Plain(point) => point.threads = threads,
         Schedule::Pointwise(point) => point.threads = threads,
+        Schedule::Row(point) if threads.is_multiple_of(point.threads) => point.rows = threads / point.threads,
         _ => {}
     }
     schedule
 }
 
 /// Neighbours with equal keys that read nothing of each other.
-fn grouped(split: &Split, keys: &[Option<u32>]) -> Vec<Range<usize>> {
+fn grouped<Key: PartialEq>(split: &Split, keys: &[Option<Key>]) -> Vec<Range<usize>> {
     let mut launches: Vec<Range<usize>> = Vec::new();
     for (number, key) in keys.iter().enumerate() {
         let shared = launches.last_mut().filter(|last| {

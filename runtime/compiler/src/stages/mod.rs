@@ -5,9 +5,10 @@
 //! A *stored value* ([`Value`]) is a reduction, or what pointwise work makes of reductions over the same axes up to its next use. It is worth
 //! storing if another reduction uses it, if several elements of a result do, or if it stands beside a reduction over other terms. So is what
 //! functions or divisions make of an input, if a reduction uses it for several elements of a result: GELU on a side of a product.
-//! [`values()`] finds at most [`MOST_STORED`](crate::schedule::MOST_STORED) of them, so an operator has at most 15 [`sets`] besides the empty
-//! one. An input is stored with its dimensions [`Permuted`] where a product reads it better so. A value's number is the position of its expression in the operator, which is the same in the canonical form: renaming changes no
+//! [`values()`] finds at most [`MOST_STORED`](crate::schedule::MOST_STORED) of them, and an operator has few [`sets`] of them. An input is stored with its dimensions [`Permuted`] where a product reads it better so. A value's number is the position of its expression in the operator, which is the same in the canonical form: renaming changes no
 //! number.
+//!
+//! Results of different shapes may be computed by a stage for each shape ([`results()`]). In a program they have a number, too.
 //!
 //! [`Split`] takes each stored value, and then the results, out of the operator as an operator of its own. Its inputs are those inputs of the
 //! operator that it uses, and what was stored before. So every stage has families, schedules, features and a fingerprint like any operator.
@@ -20,6 +21,7 @@
 mod choice;
 mod launches;
 mod permuted;
+mod results;
 mod split;
 mod stored;
 mod taken;
@@ -30,6 +32,7 @@ pub use choice::{
 };
 pub use launches::launches;
 pub use permuted::Permuted;
+pub use results::{Results, results};
 pub use split::{Split, StageOp};
 pub use stored::{Stored, sets, stored};
 pub use taken::Origin;

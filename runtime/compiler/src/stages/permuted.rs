@@ -52,9 +52,9 @@ pub(super) fn permuted(checked: &Checked) -> Vec<Permuted> {
 
 /// `true` if a permuted input is among these numbers.
 pub(super) fn among(checked: &Checked, numbers: &[u32]) -> bool {
-    numbers
-        .iter()
-        .any(|&number| number as usize >= checked.op().exprs.len())
+    let first = checked.op().exprs.len();
+    let inputs = first..first + checked.op().inputs.len();
+    numbers.iter().any(|&number| inputs.contains(&(number as usize)))
 }
 
 /// `true` if permuted inputs may pay: the operator reads some of them in less than whole vectors.

@@ -1,7 +1,8 @@
 //! An operator split into stages.
 
+use super::results::results;
 use super::stored::{Stored, stored};
-use super::taken::{Origin, take};
+use super::taken::{Origin, Part, take};
 use crate::check::Checked;
 use crate::ir::{Op, SizeId};
 use crate::size::Specialisation;
@@ -11,7 +12,7 @@ use crate::size::Specialisation;
 pub struct Split {
     /// The stored tensors, in the order of the stages that compute them.
     pub stored: Vec<Stored>,
-    /// The stages, in launch order. The last one computes the results, each other one what is stored at its position.
+    /// The stages, in launch order: one for each stored tensor, in the same order, then one for each group of results.
     pub stages: Vec<StageOp>,
 }
 
@@ -22,6 +23,8 @@ pub struct StageOp {
     pub checked: Checked,
     /// The origin of each of its inputs.
     pub inputs: Vec<Origin>,
+    /// For each of its outputs, the position among those of the whole operator; empty if the stage stores a tensor.
+    pub results: Vec<usize>,
     /// For each of its sizes, the size of the whole operator.
     pub sizes: Vec<SizeId>,
     /// For each of its sizes, all sizes of the whole operator that equal it at every call.
@@ -29,19 +32,28 @@ pub struct StageOp {
 }
 
 impl Split {
-    /// Splits an operator by what it stores. `None` if these numbers are not among what it can [store](stored()).
+    /// Splits an operator by the numbers of a program. `None` if they are not those of what it can [store](stored()) or of
+    /// [`results`], ascending.
     pub fn new(checked: &Checked, numbers: &[u32]) -> Option<Split> {
-        let known = stored(checked);
-        let stored = (numbers.iter())
-            .map(|number| known.iter().find(|stored| stored.number() == *number).cloned())
-            .collect::<Option<Vec<Stored>>>()?;
-        if stored.is_empty() || !stored.is_sorted_by(|a, b| a.number() < b.number()) {
+        if numbers.is_empty() || !numbers.is_sorted_by(|a, b| a < b) {
             return None;
         }
+        let has = |number: u32| numbers.contains(&number);
+        let stored: Vec<Stored> = (stored(checked).into_iter())
+            .filter(|stored| has(stored.number()))
+            .collect();
+        let separate = results(checked).into_iter().filter(|results| has(results.number()));
+        let mut groups: Vec<Vec<usize>> = separate.map(|results| results.outputs).collect();
+        if stored.len() + groups.len() != numbers.len() {
+            return None;
+        }
+        let others = (0..checked.op().outputs.len()).filter(|output| !groups.iter().flatten().any(|own| own == output));
+        groups.push(others.collect());
         let classes = checked.size_classes();
-        let stages = (0..=stored.len())
-            .map(|number| {
-                let taken = take(checked, &stored, number, &classes)?;
+        let parts = (0..stored.len()).map(Part::Stored);
+        let stages = (parts.chain(groups.into_iter().map(Part::Results)))
+            .map(|part| {
+                let taken = take(checked, &stored, &part, &classes)?;
                 let equal = |rep: &SizeId| {
                     let all = (0..classes.len() as u32).map(SizeId);
                     all.filter(|size| classes[size.index()] == *rep).collect()
@@ -49,6 +61,7 @@ impl Split {
                 Some(StageOp {
                     equal: taken.sizes.iter().map(equal).collect(),
                     inputs: taken.inputs.clone(),
+                    results: part.results(),
                     sizes: taken.sizes.clone(),
                     checked: taken.check()?,
                 })

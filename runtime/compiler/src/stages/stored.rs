@@ -1,6 +1,7 @@
 //! The tensors that an operator can store between stages.
 
 use super::permuted::{Permuted, permuted};
+use super::results::results;
 use super::values::{Value, values};
 use crate::check::Checked;
 use crate::element::Element;
@@ -60,24 +61,25 @@ pub fn stored(checked: &Checked) -> Vec<Stored> {
     stored
 }
 
-/// Returns the sets of numbers that a program may store, each ascending, the smallest first. The empty set is not among them. Inputs are
-/// permuted together or not at all.
+/// Returns the sets of numbers that a program may store, each ascending and at most [`MOST_STORED`] long, the smallest first. The empty set is
+/// not among them. Inputs are permuted together or not at all; so are [`results`] given stages of their own.
 pub fn sets(checked: &Checked) -> Vec<Vec<u32>> {
-    let stored = stored(checked);
-    let is_value = |stored: &&Stored| matches!(stored, Stored::Value(_));
-    let (values, permuted): (Vec<&Stored>, Vec<&Stored>) = stored.iter().partition(is_value);
-    let mut sets: Vec<Vec<u32>> = Vec::new();
-    for set in 0..1u32 << values.len() {
-        let chosen = values.iter().enumerate().filter(|(at, _)| set >> at & 1 == 1);
-        let chosen: Vec<u32> = chosen.map(|(_, value)| value.number()).collect();
-        if !permuted.is_empty() {
-            let permuted = permuted.iter().map(|permuted| permuted.number());
-            sets.push(chosen.iter().copied().chain(permuted).collect());
-        }
-        if !chosen.is_empty() {
-            sets.push(chosen);
+    let mut choices: Vec<Vec<u32>> = Vec::new();
+    let mut permuted = Vec::new();
+    for stored in stored(checked) {
+        match stored {
+            Stored::Value(value) => choices.push(vec![value.number()]),
+            Stored::Permuted(input) => permuted.push(input.number()),
         }
     }
+    let results = results(checked).iter().map(|results| results.number()).collect();
+    choices.extend([permuted, results].into_iter().filter(|numbers| !numbers.is_empty()));
+    let chosen = |set: u32| -> Vec<u32> {
+        let chosen = choices.iter().enumerate().filter(|(at, _)| set >> at & 1 == 1);
+        chosen.flat_map(|(_, numbers)| numbers).copied().collect()
+    };
+    let sets = (1..1 << choices.len()).map(chosen);
+    let mut sets: Vec<Vec<u32>> = sets.filter(|set| set.len() <= MOST_STORED).collect();
     sets.sort_by_key(Vec::len);
     sets
 }

@@ -20,6 +20,25 @@ pub enum Origin {
     Stored(usize),
 }
 
+/// What a stage computes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Part {
+    /// What is stored at this position.
+    Stored(usize),
+    /// The results with these positions.
+    Results(Vec<usize>),
+}
+
+impl Part {
+    /// The positions of the results that it computes.
+    pub fn results(self) -> Vec<usize> {
+        match self {
+            Part::Stored(_) => Vec::new(),
+            Part::Results(positions) => positions,
+        }
+    }
+}
+
 /// A stage before it is checked.
 pub(super) struct Taken {
     pub op: Op,
@@ -46,13 +65,16 @@ impl Taken {
     }
 }
 
-/// Takes out the stage with this number: what is stored at that position, or the results after them. `classes` has for each size the one that stands for it.
-/// `None` if no input of the operator determines one of the stage's sizes.
-pub(super) fn take(checked: &Checked, stored: &[Stored], stage: usize, classes: &[SizeId]) -> Option<Taken> {
+/// Takes out the stage that computes this part. `classes` has for each size the one that stands for it. `None` if no input of the operator
+/// determines one of the stage's sizes.
+pub(super) fn take(checked: &Checked, stored: &[Stored], part: &Part, classes: &[SizeId]) -> Option<Taken> {
     let mut taking = Taking {
         checked,
         stored,
-        stage,
+        before: match part {
+            Part::Stored(position) => *position,
+            Part::Results(_) => stored.len(),
+        },
         needed: BTreeSet::new(),
         lets: BTreeMap::new(),
         exprs: BTreeMap::new(),
@@ -68,13 +90,16 @@ pub(super) fn take(checked: &Checked, stored: &[Stored], stage: usize, classes: 
             exprs: Vec::new(),
         },
     };
-    let roots: Vec<(Vec<AxisId>, ExprId, Element)> = match stored.get(stage) {
-        Some(Stored::Value(value)) => vec![(value.axes.clone(), value.expr, value.element)],
-        Some(Stored::Permuted(permuted)) => {
-            taking.permute(permuted);
-            return taking.with_own_sizes(classes);
-        }
-        None => (checked.op().outputs.iter())
+    let roots: Vec<(Vec<AxisId>, ExprId, Element)> = match part {
+        Part::Stored(position) => match &stored[*position] {
+            Stored::Value(value) => vec![(value.axes.clone(), value.expr, value.element)],
+            Stored::Permuted(permuted) => {
+                taking.permute(permuted);
+                return taking.with_own_sizes(classes);
+            }
+        },
+        Part::Results(positions) => (positions.iter())
+            .map(|&position| &checked.op().outputs[position])
             .map(|output| (output.axes.clone(), output.body, output.element))
             .collect(),
     };
@@ -86,7 +111,7 @@ pub(super) fn take(checked: &Checked, stored: &[Stored], stage: usize, classes: 
         }
         taking.copy_to(root);
         let mut body = taking.exprs[&root];
-        if checked.is_index(root) && stage < stored.len() {
+        if checked.is_index(root) && matches!(part, Part::Stored(_)) {
             body = taking.push(Expr::Cast(body, element));
         }
         let axes: Vec<AxisId> = axes.into_iter().map(|axis| taking.axis(axis)).collect();
@@ -107,7 +132,8 @@ pub(super) fn take(checked: &Checked, stored: &[Stored], stage: usize, classes: 
 struct Taking<'a> {
     checked: &'a Checked,
     stored: &'a [Stored],
-    stage: usize,
+    /// The number of stages that store tensors before this one.
+    before: usize,
     /// The expressions of the operator that the stage consists of.
     needed: BTreeSet<ExprId>,
     /// The intermediate tensors that the stage computes itself.
@@ -123,7 +149,7 @@ impl Taking<'_> {
     /// The stored value that this expression is, with its position. The stage that computes a value does not read it.
     fn stored_expr(&self, id: ExprId) -> Option<(usize, &Value)> {
         let found = self.stored_value(|value| value.tensor.is_none() && value.expr == id)?;
-        (found.0 != self.stage).then_some(found)
+        (found.0 != self.before).then_some(found)
     }
 
     /// The stored value that is this intermediate tensor, with its position.
@@ -145,7 +171,7 @@ impl Taking<'_> {
 
     /// The input as an earlier stage stored it, with that position.
     fn stored_permuted(&self, input: InputId) -> Option<(usize, &Permuted)> {
-        let earlier = self.stored.iter().take(self.stage).enumerate();
+        let earlier = self.stored.iter().take(self.before).enumerate();
         let mut permuted = earlier.filter_map(|(position, stored)| match stored {
             Stored::Permuted(permuted) => Some((position, permuted)),
             Stored::Value(_) => None,
