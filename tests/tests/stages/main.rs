@@ -4,7 +4,7 @@ use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::ir::{AxisId, LetId};
 use energy_kernel_compiler::lower::lower;
 use energy_kernel_compiler::problem::Problem;
-use energy_kernel_compiler::schedule::{self, Program, Schedule};
+use energy_kernel_compiler::schedule::{self, Keep, Program, Schedule};
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::stages::{self, Split, Stored};
 use energy_kernel_compiler::target::{Machine, Target};
@@ -394,12 +394,41 @@ fn all_are_right(cases: &[Case<'_>]) {
     );
 }
 
-/// The families whose stages may share a launch, with so many threads a block.
-fn is_light(schedule: &Schedule, threads: u32) -> bool {
+/// Results of different shapes have stages of their own, which read nothing of each other: so the families of each shape may share a launch.
+#[test]
+fn results_of_different_shapes_are_computed_in_one_launch() {
+    let operators = operators(OPERATORS);
+    let checked = &operators
+        .iter()
+        .find(|(name, _)| name == "apart_f16")
+        .expect("it is there")
+        .1;
+    let results = stages::results(checked);
+    let outputs: Vec<&[usize]> = results.iter().map(|results| results.outputs.as_slice()).collect();
+    assert_eq!(outputs, [&[0]]);
+    let number = results[0].number();
+    let split = Split::new(checked, &[number]).expect("results can be computed apart");
+    let each: Vec<&[usize]> = split.stages.iter().map(|stage| stage.results.as_slice()).collect();
+    assert_eq!(each, [&[0][..], &[1, 2]]);
+    assert_eq!(Split::new(checked, &[number + 1]), None);
+
+    let sizes = checked.derive(vec![16, 48, 128]).expect("valid sizes");
+    let problem = |specialisation| Problem::new(checked, specialisation, Machine::like(Target::Sm90));
+    let specialisation = Specialisation::exact(&sizes);
+    let untuned = stages::untuned(checked, &specialisation, problem(&specialisation).machine, &sizes);
+    let program = &untuned[0].program;
+    assert_eq!((program.family(), program.stages.len()), ("row", 2), "{program}");
+    let kernel = lower(&problem(&specialisation), program).expect("the program is legal");
+    assert_eq!((kernel.launches.len(), kernel.scratch.len()), (1, 0), "{program}");
+}
+
+/// The threads a block of a schedule whose stage may share a launch.
+fn sharing_threads(schedule: &Schedule) -> Option<u32> {
     match schedule {
-        Schedule::Plain(point) => point.threads == threads,
-        Schedule::Pointwise(point) => point.threads == threads,
-        _ => false,
+        Schedule::Plain(point) => Some(point.threads),
+        Schedule::Pointwise(point) => Some(point.threads),
+        Schedule::Row(point) if point.keep != Keep::Shared => Some(point.threads * point.rows),
+        _ => None,
     }
 }
 
@@ -422,13 +451,20 @@ fn stages_that_share_a_launch_give_right_results() {
                     continue;
                 };
                 let threads = *[128, 256].choose(&mut random).expect("two numbers");
+                let of_rows = random.random_bool(0.5);
                 for (stage, schedule) in split.stages.iter().zip(&mut case.program.stages) {
                     let specialisation = stage.specialisation(&case.specialisation);
                     let space = schedule::space(&Problem::new(&stage.checked, &specialisation, MACHINE));
-                    let light: Vec<&[Schedule]> = families(&space).filter(|family| is_light_family(family)).collect();
-                    let family = light.choose(&mut random).expect("`plain` accepts everything");
-                    let of_threads: Vec<&Schedule> = family.iter().filter(|point| is_light(point, threads)).collect();
-                    *schedule = **of_threads.choose(&mut random).expect("any number of threads");
+                    let fits = |point: &&Schedule| sharing_threads(point) == Some(threads);
+                    let points = |rows: bool| -> Vec<&Schedule> {
+                        let points = space.iter().filter(|point| rows == matches!(point, Schedule::Row(_)));
+                        points.filter(fits).collect()
+                    };
+                    let points = [points(of_rows), points(false)]
+                        .into_iter()
+                        .find(|points| !points.is_empty());
+                    let points = points.expect("`plain` accepts everything");
+                    *schedule = **points.choose(&mut random).expect("not empty");
                 }
                 let shared = stages::launches(&split, &case.program.stages).len() < split.stages.len();
                 if shared && case.is_short() {
@@ -440,14 +476,12 @@ fn stages_that_share_a_launch_give_right_results() {
     let persistent = |schedule: &Schedule| matches!(schedule, Schedule::Pointwise(point) if point.blocks > 0);
     let with_fewer = |case: &&Case<'_>| case.program.stages.iter().any(persistent);
     let with_fewer = cases.iter().filter(with_fewer).count();
+    let rows = |schedule: &Schedule| matches!(schedule, Schedule::Row(_));
+    let of_rows = cases.iter().filter(|case| case.program.stages.iter().any(rows)).count();
     println!(
-        "{} programs, {with_fewer} of them with fewer blocks than work",
+        "{} programs, {with_fewer} of them with fewer blocks than work, {of_rows} of rows",
         cases.len()
     );
-    assert!(cases.len() >= 10 * rounds && with_fewer >= rounds);
+    assert!(cases.len() >= 10 * rounds && with_fewer >= rounds && of_rows >= rounds);
     all_are_right(&cases);
-}
-
-fn is_light_family(points: &[Schedule]) -> bool {
-    matches!(points, [Schedule::Plain(_) | Schedule::Pointwise(_), ..])
 }

@@ -211,3 +211,17 @@ pub fn deep_f32(
     let five = |m, n| sum(|k| four[[m, k]] * e[[n, k]]);
     |m, n| sum(|k| five[[m, k]] * f[[n, k]])
 }
+
+/// Queries and keys, which have fewer heads, each with its norm, and values as they are: results of different shapes.
+#[energy_kernel(dims(G = 2, H = Q - 2 * G))]
+pub fn apart_f16(
+    qkv: Tensor<f16, (T, Q, E)>,
+    gain: Tensor<f16, (E,)>,
+) -> (Tensor<f16, (T, H, E)>, Tensor<f16, (T, G, E)>, Tensor<f16, (T, G, E)>) {
+    let scale = |t, q: Q| rsqrt(sum(|e| qkv[[t, q, e]] * qkv[[t, q, e]]) / E as f32 + 1e-5);
+    (
+        |t, h, e| qkv[[t, h, e]] * scale[[t, h]] * gain[[e]],
+        |t, g, e| qkv[[t, H + g, e]] * scale[[t, H + g]] * gain[[e]],
+        |t, g, e| qkv[[t, H + G + g, e]],
+    )
+}

@@ -1,14 +1,16 @@
-//! Stages: an operator that runs as several launches, because some of its values are stored in between.
+//! Stages: an operator that runs as several steps, each with a schedule of its own.
 //!
-//! A program stores values, and inputs in another order of their dimensions ([`Stored`]).
+//! Stages store tensors for later ones: values, and inputs in another order of their dimensions ([`Stored`]). Results of different shapes may
+//! have a stage for each shape, too ([`results()`]).
 //!
 //! A *stored value* ([`Value`]) is a reduction, or what pointwise work makes of reductions over the same axes up to its next use. It is worth
 //! storing if another reduction uses it, if several elements of a result do, or if it stands beside a reduction over other terms. So is what
 //! functions or divisions make of an input, if a reduction uses it for several elements of a result: GELU on a side of a product.
-//! [`values()`] finds at most [`MOST_STORED`](crate::schedule::MOST_STORED) of them, and an operator has few [`sets`] of them. An input is stored with its dimensions [`Permuted`] where a product reads it better so. A value's number is the position of its expression in the operator, which is the same in the canonical form: renaming changes no
-//! number.
+//! [`values()`] finds at most [`MOST_STORED`](crate::schedule::MOST_STORED) of them. An input is stored with its dimensions [`Permuted`] where a
+//! product reads it better so.
 //!
-//! Results of different shapes may be computed by a stage for each shape ([`results()`]). In a program they have a number, too.
+//! A program names by numbers what its stages but the last one store; [`sets`] lists the choices. A value's number is the position of its
+//! expression in the operator, which is the same in the canonical form: renaming changes no number. Inputs and results follow the expressions.
 //!
 //! [`Split`] takes each stored value, and then the results, out of the operator as an operator of its own. Its inputs are those inputs of the
 //! operator that it uses, and what was stored before. So every stage has families, schedules, features and a fingerprint like any operator.
