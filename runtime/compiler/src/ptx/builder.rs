@@ -12,6 +12,7 @@
 //! - Loads of shared memory, stores, barriers and shuffles stay at the current position.
 
 use super::text::Entry;
+use super::undo::{Definitions, Undone};
 use super::{
     Action, Address, Cache, Class, Compare, Connective, Few, Guard, Instruction, Item, Loop, Opcode, Operand, Reg,
     Space, Turns, Width, liveness,
@@ -35,6 +36,7 @@ pub struct Builder {
     regions_opened: u64,
     /// An open region that new instructions do not leave.
     floor: Option<Location>,
+    definitions: Definitions,
 }
 
 /// An open region.
@@ -81,6 +83,7 @@ impl Builder {
             regions: Vec::new(),
             regions_opened: 0,
             floor: None,
+            definitions: Definitions::default(),
         };
         builder.open(Kind::Kernel);
         // The printer uses %p0 for loop branches.
@@ -112,13 +115,20 @@ impl Builder {
         self.ops(opcode, sources)[0]
     }
 
-    /// Emits a pure instruction of the table with several results.
+    /// Emits a pure instruction of the table with several results, unless it undoes earlier ones.
     pub fn ops(&mut self, opcode: Opcode, sources: &[Operand]) -> Few<Reg> {
         let row = opcode.row();
         debug_assert!(row.pure, "{opcode:?} must stay where it is put: use `converge`");
         self.check_sources(opcode, sources);
+        match self.definitions.undone(opcode, sources) {
+            Some(Undone::Register(reg)) => return smallvec![reg],
+            Some(Undone::Selection(narrow)) => return self.ops(Opcode::SelB16, &narrow),
+            None => {}
+        }
         let depth = self.depth_of(sources);
-        self.place(Action::Table(opcode), sources, None, row.results, depth)
+        let results = self.place(Action::Table(opcode), sources, None, row.results, depth);
+        self.definitions.note(opcode, sources, &results);
+        results
     }
 
     /// Returns a register that holds a constant. Most instructions take constants as operands, but vector stores and mutable registers do not.
@@ -221,6 +231,7 @@ impl Builder {
     /// Returns a register that can be assigned several times, with its first value.
     pub fn mutable(&mut self, class: Class, first: Operand) -> Reg {
         let reg = self.register(class, self.regions.len() - 1);
+        self.definitions.note_mutable(reg);
         self.assign(move_of(class), reg, &[first]);
         reg
     }
@@ -592,6 +603,39 @@ mod tests {
         b.end();
         let after = b.op(Opcode::AddS32, &[word.into(), 4.into()]);
         assert_eq!(b.depth(after), 0);
+    }
+
+    #[test]
+    fn what_is_only_moved_is_not_converted() {
+        let mut b = Builder::new("moves", 32);
+        let word = b.parameter(Width::B32);
+        let halves = b.ops(Opcode::HalvesB32, &[word.into()]);
+        let wide = |b: &mut Builder, half: Reg| b.op(Opcode::CvtF32F16, &[half.into()]);
+        let narrow = |b: &mut Builder, wide: Reg| b.op(Opcode::CvtF16F32, &[wide.into()]);
+        let [low, high] = [halves[0], halves[1]].map(|half| wide(&mut b, half));
+        let back = [low, high].map(|wide| narrow(&mut b, wide));
+        assert_eq!(back, [halves[0], halves[1]]);
+        let pack = |b: &mut Builder, [low, high]: [Reg; 2]| b.op(Opcode::B32Halves, &[low.into(), high.into()]);
+        assert_eq!(pack(&mut b, back), word);
+        assert_ne!(pack(&mut b, [back[1], back[0]]), word, "the halves change places");
+
+        // Another type rounds; so does a value that was computed.
+        let other = b.op(Opcode::CvtBf16F32, &[low.into()]);
+        assert!(!halves.contains(&other));
+        let sum = b.op(Opcode::AddF32, &[low.into(), high.into()]);
+        assert!(!halves.contains(&narrow(&mut b, sum)));
+
+        // A choice among values that are moved is one among their bits.
+        let predicate = b.compare(Compare::Eq, Class::B32, word.into(), 0.into());
+        let chosen = b.op(Opcode::SelF32, &[low.into(), 1.0f32.into(), predicate.into()]);
+        let chosen = narrow(&mut b, chosen);
+        let bits = b.op(Opcode::SelB16, &[halves[0].into(), 0x3c00.into(), predicate.into()]);
+        assert_eq!(chosen, bits);
+
+        // The content of a mutable register may be another one where the value is used.
+        let mutable = b.mutable(Class::B16, halves[0].into());
+        let of_mutable = wide(&mut b, mutable);
+        assert_ne!(narrow(&mut b, of_mutable), mutable);
     }
 
     #[test]
