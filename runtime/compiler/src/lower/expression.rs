@@ -21,7 +21,7 @@ use super::value::{self, Value, class_of};
 use super::{Error, math, quotient};
 use crate::check::Checked;
 use crate::element::{Element, Type};
-use crate::ir::{AxisId, BinaryOp, Expr, ExprId, InputId, Op, ReduceOp, SizeId};
+use crate::ir::{AxisId, BinaryOp, CompareOp, Expr, ExprId, InputId, Op, ReduceOp, SizeId};
 use crate::kernel::{Parameter, ParameterValue, ScratchContent};
 use crate::lower::arithmetic;
 use crate::problem::Problem;
@@ -155,6 +155,8 @@ pub struct Lowering<'a> {
     index_errors: Option<Reg>,
     /// Registers of products with sizes: a power of two that divides them.
     multiples: FxHashMap<Reg, u32>,
+    /// Registers that carry lanes as [`Lanes::register`] does, with the coefficient of neighbours: remainders of indices that do.
+    lane_registers: FxHashMap<Reg, i64>,
     /// Registers of bytes: the word each is part of.
     bytes: FxHashMap<Reg, Byte>,
     bindings: FxHashMap<AxisId, Binding>,
@@ -215,6 +217,7 @@ impl<'a> Lowering<'a> {
             sizes: Vec::new(),
             index_errors: None,
             multiples: FxHashMap::default(),
+            lane_registers: FxHashMap::default(),
             bytes: FxHashMap::default(),
             bindings: FxHashMap::default(),
             condition: None,
@@ -524,7 +527,7 @@ impl<'a> Lowering<'a> {
             Expr::Binary(BinaryOp::Or, x, y) => self.logical(Connective::Or, *x, *y, family)?,
             Expr::Binary(binary, x, y) => self.binary(ty, *binary, *x, *y, family)?,
             Expr::Compare(compare, x, y) => {
-                let [x, y] = self.compared(expr, *x, *y, family)?;
+                let [x, y] = self.compared(expr, *compare, [*x, *y], family)?;
                 Value::new(Type::Bool, value::compare(&mut self.b, *compare, x, y))
             }
             Expr::Select {
@@ -582,9 +585,15 @@ impl<'a> Lowering<'a> {
 
     /// An index as a value of the language, of this type.
     fn index_value(&mut self, index: &Linear, ty: Type) -> Value {
-        let operand = self.math.operand(&mut self.b, index);
-        let own = self.index_type();
-        Value { ty: own, operand }.to(&mut self.b, ty)
+        self.index_operand(index).to(&mut self.b, ty)
+    }
+
+    /// An index as a value of the type of indices.
+    fn index_operand(&mut self, index: &Linear) -> Value {
+        Value {
+            ty: self.index_type(),
+            operand: self.math.operand(&mut self.b, index),
+        }
     }
 
     fn binary(
@@ -617,10 +626,23 @@ impl<'a> Lowering<'a> {
         Ok(arithmetic::binary(&mut self.b, binary, left, right))
     }
 
-    /// The operands of a comparison. Of two axes, the one that changes less often takes the constants of both: so sums of it and constants leave
-    /// the loops over the other one.
-    fn compared(&mut self, expr: ExprId, x: ExprId, y: ExprId, family: &mut dyn Reduce) -> Result<[Value; 2], Error> {
+    /// The operands of a comparison. Neighbouring lanes that compare alike have the same. Of two axes, the one that changes less often takes the
+    /// constants of both: so sums of it and constants leave the loops over the other one.
+    fn compared(
+        &mut self,
+        expr: ExprId,
+        relation: CompareOp,
+        [x, y]: [ExprId; 2],
+        family: &mut dyn Reduce,
+    ) -> Result<[Value; 2], Error> {
         let op = self.op();
+        let of_coordinates = [x, y].into_iter().all(|side| self.is_of_coordinates(side));
+        if of_coordinates && self.checked.compares_indices(expr) && self.lanes.is_some() {
+            let sides = (self.index(x, family)?, self.index(y, family)?);
+            if let Some(together) = self.compared_together(relation, &sides.0, &sides.1) {
+                return Ok(together.map(|side| self.index_operand(&side)));
+            }
+        }
         if let (Expr::Axis(a), Expr::Axis(b)) = (op.expr(x), op.expr(y))
             && self.checked.compares_indices(expr)
             && !self.is_known(x)?
@@ -637,11 +659,7 @@ impl<'a> Lowering<'a> {
             } else {
                 (x, y) = (x.plus_constant(-in_y), y.plus_constant(-in_y));
             }
-            let ty = self.index_type();
-            return Ok([x, y].map(|side| Value {
-                ty,
-                operand: self.math.operand(&mut self.b, &side),
-            }));
+            return Ok([x, y].map(|side| self.index_operand(&side)));
         }
         let ty = self.operand_ty(expr);
         Ok([self.value_as(x, ty, family)?, self.value_as(y, ty, family)?])
@@ -692,7 +710,7 @@ impl<'a> Lowering<'a> {
         let Expr::Compare(compare, x, y) = *self.op().expr(expr) else {
             return Err(Error::Unbound);
         };
-        let [x, y] = self.compared(expr, x, y, family)?;
+        let [x, y] = self.compared(expr, compare, [x, y], family)?;
         let (relation, class) = (value::relation(compare, x.ty), class_of(x.ty));
         let reg = self
             .b

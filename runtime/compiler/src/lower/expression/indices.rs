@@ -2,12 +2,12 @@
 
 use super::{Lowering, Reduce};
 use crate::element::Type;
-use crate::ir::{AxisId, BinaryOp, Expr, ExprId, Literal, SizeId, UnaryOp};
+use crate::ir::{AxisId, BinaryOp, CompareOp, Expr, ExprId, Literal, SizeId, UnaryOp};
 use crate::lower::Error;
 use crate::lower::arithmetic;
 use crate::lower::index::Linear;
 use crate::lower::value::Value;
-use crate::ptx::{Operand, Reg};
+use crate::ptx::{Opcode, Operand, Reg};
 
 impl Lowering<'_> {
     /// A size: compiled in, or the kernel argument.
@@ -97,7 +97,13 @@ impl Lowering<'_> {
                 let (x, y) = (self.index(*x, family)?, self.index(*y, family)?);
                 if whole && y.as_constant().is_some_and(|divisor| divisor > 0) {
                     let (quotient, remainder) = self.math.divide(&mut self.b, &x, &y);
-                    return Ok(if *op == BinaryOp::Div { quotient } else { remainder });
+                    return Ok(match op {
+                        BinaryOp::Div => quotient,
+                        _ => self.with_lanes_of(&x, remainder),
+                    });
+                }
+                if let (true, Some(divided)) = (whole, self.divided_together(*op, &x, &y)) {
+                    return Ok(divided);
                 }
                 let ty = self.index_type();
                 let x = Value {
@@ -119,13 +125,95 @@ impl Lowering<'_> {
         })
     }
 
+    /// The quotient or the remainder of a value that is not negative by a size in a register, such that neighbouring lanes share a division:
+    /// `(8 · a + 3) / (8 · b)` is `a / b`. None if too little is known of the size.
+    fn divided_together(&mut self, op: BinaryOp, x: &Linear, divisor: &Linear) -> Option<Linear> {
+        let &[(size, 1)] = divisor.terms() else {
+            return None;
+        };
+        let coefficients = x.terms().iter().map(|&(_, coefficient)| coefficient.unsigned_abs());
+        let of_lanes = coefficients.map(crate::size::Extent::alignment).min()?;
+        let factor = i64::from(of_lanes.min(self.terms_multiple(divisor)));
+        if factor == 1 || divisor.constant_part() != 0 {
+            return None;
+        }
+        let within = x.constant_part().rem_euclid(factor);
+        let whole = x.plus_constant(-within).divided(factor);
+        let ty = self.index_type();
+        let (shift, opcode) = match ty {
+            Type::I64 => (factor.trailing_zeros(), Opcode::ShrS64),
+            _ => (factor.trailing_zeros(), Opcode::ShrS32),
+        };
+        let divisor = Value::new(ty, self.b.op(opcode, &[size.into(), i64::from(shift).into()]));
+        let whole = Value {
+            ty,
+            operand: self.math.operand(&mut self.b, &whole),
+        };
+        let divided = arithmetic::binary(&mut self.b, op, whole, divisor);
+        let divided = self.linear_of(divided);
+        Some(match op {
+            BinaryOp::Div => divided,
+            _ => self.with_lanes_of(x, divided.times(factor).plus_constant(within)),
+        })
+    }
+
+    /// Notes that the register of a remainder of `x` carries the lanes that `x` has: neighbours are neighbours in it.
+    fn with_lanes_of(&mut self, x: &Linear, remainder: Linear) -> Linear {
+        let lanes = [self.lanes, self.across].into_iter().flatten();
+        let mut carried = lanes
+            .map(|lanes| lanes.register)
+            .chain(self.lane_registers.keys().copied());
+        if carried.any(|carrier| x.terms().iter().any(|&(reg, _)| reg == carrier)) {
+            for &(reg, coefficient) in remainder.terms().iter().filter(|&&(_, coefficient)| coefficient > 1) {
+                self.lane_registers.insert(reg, coefficient);
+            }
+        }
+        remainder
+    }
+
+    /// Operands that compare as these do, and are the same for neighbouring lanes that certainly compare alike: `8 · a + 3 < 8 · b` where
+    /// `8 · a < 8 · b`. None if no lanes are computed together, or if they may differ.
+    pub(super) fn compared_together(&self, relation: CompareOp, x: &Linear, y: &Linear) -> Option<[Linear; 2]> {
+        self.lanes?;
+        let factor = i64::from(self.terms_multiple(x).min(self.terms_multiple(y)));
+        let [in_x, in_y] = [x, y].map(|side| side.constant_part().rem_euclid(factor));
+        let more = match relation {
+            CompareOp::Lt | CompareOp::Ge if in_y > in_x => factor,
+            CompareOp::Le | CompareOp::Gt if in_y < in_x => -factor,
+            CompareOp::Eq | CompareOp::Ne => return None,
+            _ => 0,
+        };
+        let fits = match y.as_constant() {
+            Some(y) => self.math.wide || i32::try_from(y - in_y + more).is_ok(),
+            // A size may be the largest number that there is.
+            None => more == 0,
+        };
+        (factor > 1 && fits).then(|| [x.plus_constant(-in_x), y.plus_constant(more - in_y)])
+    }
+
+    /// `true` if an expression is made of axes, sizes and numbers alone.
+    pub(super) fn is_of_coordinates(&self, expr: ExprId) -> bool {
+        match *self.op().expr(expr) {
+            Expr::Axis(_) | Expr::Size(_) | Expr::Literal(_) => true,
+            Expr::Unary(UnaryOp::Neg, a) => self.is_of_coordinates(a),
+            Expr::Binary(op, x, y) => {
+                let is_arithmetic = matches!(
+                    op,
+                    BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div | BinaryOp::Rem
+                );
+                is_arithmetic && self.is_of_coordinates(x) && self.is_of_coordinates(y)
+            }
+            _ => false,
+        }
+    }
+
     /// `true` if an integer expression is certainly not negative, and does not wrap: an axis, divided or a remainder.
     fn never_negative(&self, expr: ExprId) -> bool {
         match *self.op().expr(expr) {
             Expr::Axis(_) => true,
             Expr::Binary(BinaryOp::Div | BinaryOp::Rem, x, y) => {
                 let divisor = self.op().expr(y);
-                matches!(divisor, Expr::Literal(Literal::Int(1..))) && self.never_negative(x)
+                matches!(divisor, Expr::Literal(Literal::Int(1..)) | Expr::Size(_)) && self.never_negative(x)
             }
             _ => false,
         }

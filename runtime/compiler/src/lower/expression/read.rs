@@ -280,12 +280,14 @@ impl Lowering<'_> {
     /// The number of neighbours to load at once: contiguous over the lanes, aligned, never across the end.
     fn vector_width(&self, element: Element, offset: &Linear, innermost: Option<SizeId>) -> u32 {
         let contiguous = |lanes: &Lanes| {
-            // Neighbours, or every other one.
-            let steps = [i64::from(lanes.width), 2 * i64::from(lanes.width)];
-            offset
-                .terms()
-                .iter()
-                .any(|&(reg, coefficient)| reg == lanes.register && steps.contains(&coefficient))
+            offset.terms().iter().any(|&(reg, coefficient)| {
+                let step = match reg == lanes.register {
+                    true => Some(i64::from(lanes.width)),
+                    false => self.lane_registers.get(&reg).copied(),
+                };
+                // Neighbours, or every other one.
+                step.is_some_and(|step| [step, 2 * step].contains(&coefficient))
+            })
         };
         let lanes = [self.lanes, self.across].into_iter().flatten().find(contiguous);
         let (Some(lanes), Some(innermost)) = (lanes, innermost) else {
