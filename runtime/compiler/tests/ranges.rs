@@ -473,3 +473,56 @@ fn one_of_a_kind_is_singular() {
     assert_eq!(message(&[]), "the operator takes 1 tensor, but 0 tensors are given");
     assert!(message(&[&[3, 1]]).ends_with("but the dimension has 1 element"));
 }
+
+/// A derived size, an index that reads `x`, their values at `(q, n, m)`, and whether the index is proved at every size.
+type Derived = (
+    &'static str,
+    &'static str,
+    fn(i64, i64) -> i64,
+    fn(i64, i64, i64) -> i64,
+    bool,
+);
+
+#[test]
+fn derived_sizes_prove_indices_at_every_size() {
+    let cases: [Derived; 12] = [
+        ("M = Q - N", "m", |q, n| q - n, |_, _, m| m, true),
+        ("M = Q - N", "m + N", |q, n| q - n, |_, n, m| m + n, true),
+        (
+            "M = Q - 2 * N",
+            "N + m + N",
+            |q, n| q - 2 * n,
+            |_, n, m| m + 2 * n,
+            true,
+        ),
+        ("M = Q - N", "m + N + 1", |q, n| q - n, |_, n, m| m + n + 1, false),
+        ("M = Q - N + 1", "m", |q, n| q - n + 1, |_, _, m| m, false),
+        (
+            "H = Q / 2, M = Q - H - N",
+            "m + H",
+            |q, n| q - q / 2 - n,
+            |q, _, m| m + q / 2,
+            true,
+        ),
+        ("H = Q / 2, M = H", "2 * m", |q, _| q / 2, |_, _, m| 2 * m, false),
+        ("M = Q - 4", "m + 4", |q, _| q - 4, |_, _, m| m + 4, true),
+        ("M = Q - 4", "m + 5", |q, _| q - 4, |_, _, m| m + 5, false),
+        ("M = Q - 4", "m - 1", |q, _| q - 4, |_, _, m| m - 1, false),
+        ("M = N", "m", |_, n| n, |_, _, m| m, false),
+        ("M = Q - 4", "Q - 1 - m", |q, _| q - 4, |q, _, m| q - 1 - m, false),
+    ];
+    for (dims, index, extent, value, expected) in cases {
+        let source =
+            format!("fn f(x: Tensor<f32, (Q,)>, like: Tensor<f32, (N,)>) -> Tensor<f32, (M,)> {{ |m| x[[{index}]] }}");
+        let operator = lang::parse(format!("dims({dims})").parse().unwrap(), source.parse().unwrap()).unwrap();
+        let checked = &operator.variants[0].checked;
+        let mut exprs = (0..checked.op().exprs.len() as u32).map(ExprId);
+        let read = exprs.find(|&expr| matches!(checked.op().expr(expr), Expr::Read { .. }));
+        assert_eq!(checked.proven(read.unwrap(), 0), expected, "{dims}: {index}");
+        assert!(!checked.spans(read.unwrap(), 0));
+        for (q, n) in (0..12).flat_map(|q| (0..12).map(move |n| (q, n))) {
+            let in_range = (0..extent(q, n)).all(|m| (0..q).contains(&value(q, n, m)));
+            assert!(in_range || !expected, "{dims}: {index} at {q}, {n}");
+        }
+    }
+}

@@ -34,7 +34,7 @@ const SLOW: f64 = 4.0;
 
 /// Operators that wait for kernels of their own, and why: sums of scaled sums, gathered experts, first convolutions of 3 channels, guards and
 /// quotients in a loop over terms, taps that are sizes, vectors through `%`.
-const WAITING: [&str; 8] = [
+const WAITING: [&str; 7] = [
     "group_scales",
     "experts_gate_and_up",
     "experts_down",
@@ -42,7 +42,6 @@ const WAITING: [&str; 8] = [
     "patch_embed",
     "upsample_conv",
     "causal_conv",
-    "rotary",
 ];
 /// At so few rows, products with 8-bit weights wait too.
 const FEW_ROWS: u64 = 16;

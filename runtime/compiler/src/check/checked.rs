@@ -5,6 +5,7 @@ use super::diagnostic::Diagnostic;
 use super::extents::{self, Agreement};
 use super::structure;
 use super::types::{self, Types};
+use super::within::Sizes;
 use crate::element::Type;
 use crate::ir::{AxisId, BinaryOp, Expr, ExprId, Literal, Op, SizeId, Source, UnaryOp};
 use std::any::Any;
@@ -34,6 +35,7 @@ impl PartialEq for Checked {
 /// Facts about the index of each dimension of a read; empty for other expressions.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct ReadFacts {
+    spans: Vec<bool>,
     proven: Vec<bool>,
     gathered: Vec<bool>,
 }
@@ -109,7 +111,12 @@ impl Checked {
         &self.agreements
     }
 
-    /// `true` if a read's index is in range at every size and under every condition: an axis that runs over exactly this dimension.
+    /// `true` if a read's index is an axis that runs over exactly this dimension.
+    pub fn spans(&self, read: ExprId, dimension: usize) -> bool {
+        self.reads[read.index()].spans.get(dimension).copied().unwrap_or(false)
+    }
+
+    /// `true` if a read's index is in range at every size and under every condition.
     pub fn proven(&self, read: ExprId, dimension: usize) -> bool {
         self.reads[read.index()].proven.get(dimension).copied().unwrap_or(false)
     }
@@ -169,6 +176,8 @@ impl Checked {
 
     fn find_read_facts(&mut self) {
         let mut has_read = vec![false; self.op.exprs.len()];
+        let classes = self.size_classes();
+        let known = Sizes::new(&self.op, &self.extents, &classes);
         for position in 0..self.op.exprs.len() {
             let id = ExprId(position as u32);
             let (mut reads, mut unconditional) = (false, true);
@@ -180,12 +189,14 @@ impl Checked {
                 let sizes = self.source_sizes(*source);
                 let mut facts = ReadFacts::default();
                 for (&at, &size) in index.iter().zip(&sizes) {
-                    let proven = match self.op.expr(at) {
+                    let spans = match self.op.expr(at) {
                         Expr::Axis(axis) => self.runs_over(*axis, size),
                         _ => false,
                     };
+                    let proven = spans || known.are_within(at, size);
                     let gathered = has_read[at.index()];
                     unconditional &= proven || (or.is_some() && !gathered);
+                    facts.spans.push(spans);
                     facts.proven.push(proven);
                     facts.gathered.push(gathered);
                 }

@@ -14,6 +14,7 @@ mod range;
 mod sizes;
 mod structure;
 mod types;
+mod within;
 
 pub use axis_set::AxisSet;
 pub use call_error::CallError;

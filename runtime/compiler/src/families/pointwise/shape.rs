@@ -96,12 +96,12 @@ impl<'a> Transposed<'a> {
             let Some(positions) = index.iter().map(position).collect::<Option<Vec<usize>>>() else {
                 continue;
             };
-            let proven = |dimension: usize| {
+            let spans = |dimension: usize| {
                 let places = formulas.places(id);
-                !places.is_empty() && places.iter().all(|place| checked.proven(place.expr, dimension))
+                !places.is_empty() && places.iter().all(|place| checked.spans(place.expr, dimension))
             };
             match positions.last() {
-                Some(&axis) if axis != last && positions.contains(&last) && (0..index.len()).all(proven) => {
+                Some(&axis) if axis != last && positions.contains(&last) && (0..index.len()).all(spans) => {
                     reads.push((id, *input, neighbours(&positions), positions));
                 }
                 _ => {}

@@ -331,7 +331,7 @@ impl Search<'_> {
                 for (dimension, (&at, &axis)) in index.iter().zip(&entry.axes).enumerate() {
                     let &Expr::Axis(outer) = op.expr(at) else { return None };
                     match self.dependences[outer.index()].root {
-                        Some(Root::Position(position)) if checked.proven(expr, dimension) => {
+                        Some(Root::Position(position)) if checked.spans(expr, dimension) => {
                             self.stands_for(axis, position)?;
                         }
                         _ => return None,

@@ -123,7 +123,7 @@ impl Search<'_> {
         };
         let entry = &op.lets[inner.index()];
         for (dimension, (&at, &own)) in index.iter().zip(&entry.axes).enumerate() {
-            let (Expr::Axis(axis), true) = (op.expr(at), self.checked.proven(expr, dimension)) else {
+            let (Expr::Axis(axis), true) = (op.expr(at), self.checked.spans(expr, dimension)) else {
                 return None;
             };
             let symbol = self.roles.symbol(*axis)?;
