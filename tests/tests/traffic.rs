@@ -91,6 +91,7 @@ fn rows_are_read_as_often_as_they_must() {
                     keep,
                     unroll,
                     pass,
+                    blocks: 0,
                 }));
                 assert_eq!(counts.global_store_bytes, writes, "{name}");
                 // Outputs of one element a row fill no sectors.
