@@ -75,7 +75,10 @@ mod tests {
 
     #[test]
     fn every_point_reads_back() {
-        for (pass, blocks) in [Pass::One, Pass::Several].into_iter().flat_map(|pass| [(pass, 0), (pass, 264)]) {
+        for (pass, blocks) in [Pass::One, Pass::Several]
+            .into_iter()
+            .flat_map(|pass| [(pass, 0), (pass, 264)])
+        {
             let point = Row { pass, blocks, ..ROW };
             assert_eq!(row(&bytes(point)), Some(point));
         }
@@ -86,6 +89,10 @@ mod tests {
         assert_eq!(bytes(ROW), [64, 2, 4, 2, 8, 1]);
         let one = Row { pass: Pass::One, ..ROW };
         assert_eq!(bytes(one), [64, 2, 4, 2, 8, 0]);
-        assert_eq!(row(&[64, 2, 4, 2, 8, 2, 1, 0]), None, "no blocks are encoded in one way only");
+        assert_eq!(
+            row(&[64, 2, 4, 2, 8, 2, 1, 0]),
+            None,
+            "no blocks are encoded in one way only"
+        );
     }
 }

@@ -93,7 +93,7 @@ impl Shape {
             words: if wide { 2 } else { 1 },
             reads: reads.max(1) as u32,
             read_again: again.iter().filter(|&&again| again).count().max(1) as u32,
-            shared_by_rows: shared_by_rows(problem.checked, axes) as u32,
+            shared_by_rows: shared_by_rows(problem, axes) as u32,
             kept_bytes: (op.inputs.iter().zip(&again))
                 .filter(|&(_, again)| *again)
                 .map(|(input, _)| input.element.size())
@@ -191,14 +191,17 @@ pub(super) fn row_axes(checked: &Checked) -> Option<usize> {
 }
 
 /// The number of values that elements of all rows share, such as a weight of each column: the largest such parts of the outputs' values.
-fn shared_by_rows(checked: &Checked, rows: usize) -> usize {
-    let op = checked.op();
+fn shared_by_rows(problem: &Problem<'_>, rows: usize) -> usize {
+    let (checked, op) = (problem.checked, problem.checked.op());
+    let extents = &problem.specialisation.extents;
     let mut shared = BTreeSet::new();
     for output in &op.outputs {
+        let numbers_rows =
+            |&position: &usize| position < rows && extents[output.dims[position].index()].fixed() != Some(1);
         // Chains that are too deep have no rows.
         let _ = Walk::of(checked, output).expr(output.body, 0, &mut |walk, expr| {
             let of_elements = !checked.is_index(expr) && checked.axes(expr).iter().next().is_some();
-            let is_shared = of_elements && walk.positions(expr).iter().all(|&position| position >= rows);
+            let is_shared = of_elements && !walk.positions(expr).iter().any(numbers_rows);
             if is_shared {
                 shared.insert(expr);
             }

@@ -2,7 +2,7 @@
 
 use super::shape::{Shape, row_axes};
 use crate::families::analysis::calls;
-use crate::families::family::{MOST_BLOCKS, block_counts};
+use crate::families::family::{MOST_BLOCKS, MOST_STARTS, block_counts};
 use crate::ir::SizeId;
 use crate::problem::Problem;
 use bincode::{Decode, Encode};
@@ -106,7 +106,7 @@ pub(super) fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Row> {
     starts(problem, sizes).into_iter().next()
 }
 
-/// The same, and with more and with fewer threads.
+/// The same, with more and with fewer threads, and with persistent blocks where elements of all rows share something.
 pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Row> {
     let shape = problem.shape(Shape::of);
     let (Some(shape), Some(axes)) = (shape.as_ref().as_ref(), row_axes(problem.checked)) else {
@@ -171,11 +171,19 @@ pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Row> {
             .chain(loops(Keep::Reload, Pass::Several))
             .find(|row| shape.allows(row) && (row.keep != Keep::Shared || shape.walked.len() > 1))
     };
-    [threads, threads / 4, threads * 2, threads * 4, threads * 8]
+    let mut starts: Vec<Row> = [threads, threads / 4, threads * 2, threads * 4, threads * 8]
         .into_iter()
         .filter(|threads| THREADS.contains(threads))
         .filter_map(of)
-        .collect()
+        .collect();
+    if shape.shared_by_rows > 0 {
+        let persistent = starts.iter().flat_map(|&row| persistent(problem, row));
+        let goes_on = |row: &Row| rows > u64::from(row.blocks) * u64::from(row.rows);
+        let persistent: Vec<Row> = persistent.filter(goes_on).collect();
+        starts.extend(persistent);
+    }
+    starts.truncate(MOST_STARTS);
+    starts
 }
 
 /// The sizes whose largest values decide whether rows can be kept, if this point reads them again.
