@@ -19,7 +19,7 @@ pub(super) struct Shape {
     pub largest: Vec<Option<u64>>,
     pub walked: Vec<Vec<SizeId>>,
     pub widest_vector: u32,
-    /// Bytes of the widest element that is read.
+    /// Bytes of the widest elements that are read along rows.
     pub element_bytes: u32,
     /// 32-bit registers that a value of the widest type takes.
     pub words: u32,
@@ -71,7 +71,6 @@ impl Shape {
         } else {
             1
         };
-        let tensors = op.inputs.iter().filter(|input| input.dims.is_some());
         let joint = Joint::of(problem.checked, axes);
         let reads = match &joint {
             Some(joint) => joint.formulas.reads_in_a_walk(),
@@ -89,7 +88,7 @@ impl Shape {
             largest,
             walked,
             widest_vector,
-            element_bytes: tensors.map(|input| input.element.size()).max().unwrap_or(4),
+            element_bytes: widest_along_rows(problem.checked, axes).unwrap_or(4),
             words: if wide { 2 } else { 1 },
             reads: reads.max(1) as u32,
             read_again: again.iter().filter(|&&again| again).count().max(1) as u32,
@@ -209,6 +208,32 @@ fn shared_by_rows(problem: &Problem<'_>, rows: usize) -> usize {
         });
     }
     shared.len()
+}
+
+/// Bytes of the widest elements that are read along rows, not once for each.
+fn widest_along_rows(checked: &Checked, rows: usize) -> Option<u32> {
+    let op = checked.op();
+    let mut widest = None;
+    for output in &op.outputs {
+        // Chains that are too deep have no rows.
+        let _ = Walk::of(checked, output).expr(output.body, 0, &mut |walk, expr| {
+            if let Expr::Read {
+                source: Source::Input(input),
+                ..
+            } = *op.expr(expr)
+            {
+                let of_a_row = |axis: AxisId| {
+                    let positions = &walk.depends[axis.index()];
+                    !positions.is_empty() && positions.iter().all(|&position| position < rows)
+                };
+                if !checked.axes(expr).iter().all(of_a_row) {
+                    widest = widest.max(Some(op.inputs[input.index()].element.size()));
+                }
+            }
+            true
+        });
+    }
+    widest
 }
 
 /// A walk over the parts of an output's value, through intermediate tensors.
