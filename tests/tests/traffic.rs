@@ -56,7 +56,7 @@ impl Case<'_> {
 }
 
 /// Rows kept in registers or shared memory are read once. Others are read once for each reduction and for the outputs, or twice if one pass
-/// computes all reductions.
+/// computes all reductions. What all rows share is read once for each row, or for each group of threads of persistent blocks.
 #[test]
 fn rows_are_read_as_often_as_they_must() {
     let mut random = StdRng::seed_from_u64(5);
@@ -78,11 +78,10 @@ fn rows_are_read_as_often_as_they_must() {
             let chosen = inputs.filter(|(input, _)| rows_of(input) == rows);
             chosen.map(|(_, given)| given.bytes.len() as u64).sum()
         };
-        // Every row reads the inputs that all rows share.
         let (row_bytes, others) = (bytes(true), 8 * bytes(false));
         let writes = case.output_bytes();
         for (rows, vector, unroll) in [(1, 1, 2), (1, 4, 1), (2, 4, 4), (4, 2, 1)] {
-            let counts = |keep, pass| {
+            let counts = |keep, pass, blocks| {
                 let unroll = if keep == Keep::Registers { 1 } else { unroll };
                 let counts = case.counts(Schedule::Row(Row {
                     threads: 64,
@@ -91,6 +90,7 @@ fn rows_are_read_as_often_as_they_must() {
                     keep,
                     unroll,
                     pass,
+                    blocks,
                 }));
                 assert_eq!(counts.global_store_bytes, writes, "{name}");
                 // Outputs of one element a row fill no sectors.
@@ -103,17 +103,25 @@ fn rows_are_read_as_often_as_they_must() {
                 assert_eq!(counts.dram_read_bytes, row_bytes + others / 8, "{name}");
                 counts
             };
-            let registers = counts(Keep::Registers, Pass::Several);
+            let registers = counts(Keep::Registers, Pass::Several, 0);
             assert_eq!(registers.global_load_bytes, row_bytes + others, "{name} in registers");
+            // Each group of threads in persistent blocks reads once what all rows share.
+            let persistent = counts(Keep::Registers, Pass::Several, 2);
+            let groups = u64::from(2 * rows);
+            assert_eq!(
+                persistent.global_load_bytes,
+                row_bytes + groups * others / 8,
+                "{name} in persistent blocks"
+            );
             let mut walks = vec![(several, Pass::Several)];
             walks.extend(one.map(|one| (one, Pass::One)));
             for (walks, pass) in walks {
-                let again = counts(Keep::Reload, pass);
+                let again = counts(Keep::Reload, pass, 0);
                 assert_eq!(again.global_load_bytes, walks * row_bytes + others, "{name} again");
                 if pass == Pass::One && walks == 1 {
                     continue;
                 }
-                let shared = counts(Keep::Shared, pass);
+                let shared = counts(Keep::Shared, pass, 0);
                 assert_eq!(shared.global_load_bytes, row_bytes + others, "{name} in shared memory");
                 // Stored once, and loaded by each later pass. Warps also exchange partial results.
                 let exchanged = 8 * 64 * 4 * 5;

@@ -67,7 +67,7 @@ impl Case {
     }
 }
 
-fn cases() -> [Case; 5] {
+fn cases() -> [Case; 6] {
     let mma = "mma block=32x32x32 warp=16x16 slice_k=1 stages=3 group=1 blocks=0 split_k=1";
     let contract = "contract block=32x32x16 thread=2x4 stages=2 blocks=0 split_k=1";
     [
@@ -83,6 +83,13 @@ fn cases() -> [Case; 5] {
             "chunk_scan_bf16",
             &[1, 70, 1, 2],
             &["attention rows=32 keys=32 warps=2 split_k=1"],
+            &[],
+        ),
+        // The second barrier keeps warps from a next row while others still read what was exchanged for this one.
+        Case::new(
+            "rms_norm_bf16",
+            &[9, 128],
+            &["row threads=64 rows=1 vector=2 keep=registers unroll=1 pass=several blocks=2"],
             &[],
         ),
         Case::new("linear_gelu_f16", &[40, 160, 40], &[mma], &[EMPTY]),

@@ -138,6 +138,7 @@ mod tests {
                 keep: Keep::Reload,
                 unroll: 1,
                 pass: Pass::Several,
+                blocks: 0,
             })
         };
         let mut all: Vec<Schedule> = [32, 64, 128, 256].map(row).to_vec();

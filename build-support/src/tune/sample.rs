@@ -64,6 +64,7 @@ mod tests {
                 keep: Keep::Reload,
                 unroll: 1,
                 pass: Pass::Several,
+                blocks: 0,
             })
         };
         plain.into_iter().chain([32, 64, 128, 256, 512].map(row)).collect()

@@ -43,7 +43,7 @@ macro_rules! families {
 
         /// One way to compute a stage of an operator.
         ///
-        /// Its text form (`Display`, `FromStr`) is what people see and type: `row threads=128 rows=1 vector=4 keep=registers unroll=1 pass=several`.
+        /// Its text form (`Display`, `FromStr`) is what people see and type: `row threads=128 rows=1 vector=4 keep=registers unroll=1 pass=several blocks=0`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
         pub enum Schedule {
@@ -275,8 +275,8 @@ mod tests {
         for text in [
             "plain threads=128",
             "pointwise threads=256 vector=4 unroll=2 cache=streaming tile=64 blocks=216",
-            "row threads=64 rows=2 vector=4 keep=registers unroll=1 pass=several",
-            "row threads=64 rows=2 vector=4 keep=reload unroll=4 pass=one",
+            "row threads=64 rows=2 vector=4 keep=registers unroll=1 pass=several blocks=264",
+            "row threads=64 rows=2 vector=4 keep=reload unroll=4 pass=one blocks=0",
             "contract block=128x64x16 thread=8x4 stages=2 blocks=54 split_k=1",
             "mma block=128x64x32 warp=64x32 slice_k=1 stages=3 group=8 blocks=0 split_k=1",
             "mma block=64x64x32 warp=32x32 slice_k=1 stages=4 group=1 blocks=0 split_k=8",
@@ -288,6 +288,13 @@ mod tests {
             let schedule: Schedule = text.parse().unwrap();
             assert_eq!(schedule.to_string(), text);
         }
+    }
+
+    #[test]
+    fn texts_from_before_a_parameter_read_on() {
+        let text = "row threads=64 rows=2 vector=4 keep=reload unroll=4 pass=one";
+        let schedule: Schedule = text.parse().unwrap();
+        assert_eq!(schedule.to_string(), format!("{text} blocks=0"));
     }
 
     #[test]

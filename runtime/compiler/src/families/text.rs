@@ -41,9 +41,10 @@ pub(crate) trait Text: Sized {
     fn read(words: &mut Words<'_>) -> Result<Self, ParseScheduleError>;
 }
 
-/// Implements [`Text`] for a family by the keys of its text, in order. `key: a x b` is a key for two numbers.
+/// Implements [`Text`] for a family by the keys of its text, in order. `key: a x b` is a key for two numbers. Earlier texts lack
+/// `key: a or 0`, which means 0.
 macro_rules! text {
-    ($Family:ident { $($key:ident: $first:ident $(x $more:ident)*),* $(,)? }) => {
+    ($Family:ident { $($key:ident: $first:ident $(x $more:ident)* $(or $absent:literal)?),* $(,)? }) => {
         impl $crate::families::text::Text for $Family {
             fn write(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                 $($crate::families::text::write_pair(f, stringify!($key), &[self.$first $(, self.$more)*])?;)*
@@ -53,7 +54,7 @@ macro_rules! text {
             fn read(
                 words: &mut $crate::families::text::Words<'_>,
             ) -> Result<$Family, $crate::families::text::ParseScheduleError> {
-                $(let [$first $(, $more)*] = words.take(stringify!($key))?;)*
+                $(let [$first $(, $more)*] = words.take(stringify!($key), &[$($absent)?])?;)*
                 Ok($Family { $($first $(, $more)*),* })
             }
         }
@@ -130,10 +131,16 @@ impl<'a> Words<'a> {
         words.map(pair).collect::<Result<_, _>>().map(Words)
     }
 
-    /// Takes the `N` values of a key.
-    pub fn take<V: Value, const N: usize>(&mut self, key: &'static str) -> Result<[V; N], ParseScheduleError> {
-        let position = self.0.iter().position(|(known, _)| *known == key);
-        let (_, value) = self.0.remove(position.ok_or(ParseScheduleError::Missing(key))?);
+    /// Takes the `N` values of a key. If it is missing, they are `absent`, unless that is empty.
+    pub fn take<V: Value, const N: usize>(
+        &mut self,
+        key: &'static str,
+        absent: &[V],
+    ) -> Result<[V; N], ParseScheduleError> {
+        let Some(position) = self.0.iter().position(|(known, _)| *known == key) else {
+            return absent.try_into().map_err(|_| ParseScheduleError::Missing(key));
+        };
+        let (_, value) = self.0.remove(position);
         let parts: Option<Vec<V>> = match N {
             1 => V::read(value).map(|one| vec![one]),
             _ => value.split('x').map(V::read).collect(),

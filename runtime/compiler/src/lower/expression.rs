@@ -364,9 +364,10 @@ impl<'a> Lowering<'a> {
         self.condition = outside;
     }
 
-    /// Emits code before all loops that are under way, for what is wanted under this condition only. The condition at hand may be a loop's.
-    pub fn before_loops<T>(&mut self, condition: Option<Reg>, emit: impl FnOnce(&mut Self) -> T) -> T {
-        let suspended = self.b.suspend(0);
+    /// Emits code before all loops that are under way inside the region at a depth, for what is wanted under this condition only. The condition at
+    /// hand may be a loop's.
+    pub fn before_loops<T>(&mut self, depth: usize, condition: Option<Reg>, emit: impl FnOnce(&mut Self) -> T) -> T {
+        let suspended = self.b.suspend(depth);
         let lanes = self.lanes.take();
         let at_hand = std::mem::replace(&mut self.condition, condition);
         let emitted = emit(self);

@@ -427,7 +427,7 @@ impl Reducing for Team {
         let condition = lowering
             .condition()
             .filter(|condition| self.uniform.contains(condition));
-        let value = lowering.before_loops(condition, |lowering| self.together(lowering, expr, &free));
+        let value = lowering.before_loops(0, condition, |lowering| self.together(lowering, expr, &free));
         value.map(Some)
     }
 }

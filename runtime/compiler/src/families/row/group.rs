@@ -26,16 +26,20 @@ pub(super) struct Group {
     /// Where the row exists; none if all do.
     pub(super) valid: Option<Reg>,
     pub(super) coordinates: Vec<Linear>,
+    /// The depth of the region that does a row.
+    pub(super) depth: usize,
     /// Registers that are the same for the whole group.
     pub(super) uniform: Vec<Reg>,
+    /// The reductions so far that warps combined through shared memory.
+    pub(super) exchanges: u32,
     pub(super) kept: Kept,
 }
 
 impl Group {
-    pub(super) fn new(lowering: &mut Lowering<'_>, schedule: Row, row_count: usize) -> Group {
+    /// The group of a thread in a block that does its `place`-th rows.
+    pub(super) fn new(lowering: &mut Lowering<'_>, schedule: Row, row_count: usize, place: &Linear) -> Group {
         let op = lowering.op();
         let dims = &op.outputs[0].dims[..row_count];
-        let block = lowering.block();
         let tid = lowering.b.op(Opcode::TidX, &[]);
         let (thread, row_in_block) = if schedule.rows == 1 {
             (tid, None)
@@ -47,7 +51,7 @@ impl Group {
             (thread, Some(row))
         };
         let thread = Linear::register(lowering.index_register(thread));
-        let mut row = block.times(i64::from(schedule.rows));
+        let mut row = place.times(i64::from(schedule.rows));
         let mut valid = None;
         if let Some(in_block) = row_in_block {
             row = row.plus(&Linear::register(lowering.index_register(in_block)));
@@ -80,7 +84,9 @@ impl Group {
             row_in_block,
             valid,
             coordinates,
+            depth: lowering.b.current_depth(),
             uniform,
+            exchanges: 0,
             kept: Kept::new(schedule, row_in_block),
         }
     }
@@ -199,7 +205,8 @@ impl Group {
             return;
         }
         let words = all.words(lowering);
-        // A slot a warp and reduction, so that no slot is written twice.
+        self.exchanges += 1;
+        // A slot a warp and reduction, so that no slot is written twice for a row.
         let slot_bytes = 4 * words.len().next_power_of_two() as i64;
         let region = self.kept.shared_bytes;
         self.kept.shared_bytes += slot_bytes as u32 * warps * self.schedule.rows;
@@ -333,7 +340,9 @@ impl Reduce for Group {
         }
         // The whole group comes here together.
         let condition = lowering.condition().filter(|_| self.condition_is_uniform(lowering));
-        let value = lowering.before_loops(condition, |lowering| self.cooperative(lowering, expr, *op, axes, *body));
+        let value = lowering.before_loops(self.depth, condition, |lowering| {
+            self.cooperative(lowering, expr, *op, axes, *body)
+        });
         value.map(Some)
     }
 }

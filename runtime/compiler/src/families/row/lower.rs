@@ -21,15 +21,30 @@ pub(super) fn lower<'a>(problem: &Problem<'a>, name: &str, schedule: &Row) -> Re
     let mut lowering = Lowering::new(problem, name, schedule.threads * schedule.rows);
     let row_count = row_axes(problem.checked).ok_or(Error::Unbound)?;
     let dims = &problem.checked.op().outputs[0].dims[..row_count];
-    let mut group = Group::new(&mut lowering, *schedule, row_count);
-    group.kept.budget = kept_budget(problem.machine);
-    group.kept.again = read_again(problem.checked);
-    outputs(&mut group, &mut lowering)?;
-    let shared = group.kept.shared_bytes;
+    let work = volume_formula(problem.specialisation, dims).div_ceil(u64::from(schedule.rows));
+    let count = match schedule.blocks {
+        0 => Linear::default(),
+        _ => {
+            let rows = lowering.volume(dims);
+            lowering.divided_up(&rows, schedule.rows)
+        }
+    };
+    let mut shared = 0;
+    let blocks = lowering.each_block(schedule.blocks, &count, work, |lowering, place| {
+        let mut group = Group::new(lowering, *schedule, row_count, &place);
+        group.kept.budget = kept_budget(problem.machine);
+        group.kept.again = read_again(problem.checked);
+        outputs(&mut group, lowering)?;
+        // A warp may be a whole reduction ahead of others. A second one waits for all before the slots of the first are written again.
+        if schedule.blocks > 0 && group.exchanges == 1 {
+            lowering.b.barrier();
+        }
+        shared = group.kept.shared_bytes;
+        Ok(())
+    })?;
     // Left alone, the assembler spills a little to fit more blocks.
     let resident = minimum_blocks(problem, schedule, shared);
     lowering.b.set_minimum_blocks(resident);
-    let blocks = volume_formula(problem.specialisation, dims).div_ceil(u64::from(schedule.rows));
     Ok((lowering, Grid::of(blocks, schedule.threads * schedule.rows, shared)))
 }
 

@@ -1,5 +1,6 @@
 //! `row`: a group of threads a row, for reductions that many outputs share.
 
+mod encoding;
 mod group;
 mod kept;
 mod lower;
@@ -52,7 +53,8 @@ text!(Row {
     vector: vector,
     keep: keep,
     unroll: unroll,
-    pass: pass
+    pass: pass,
+    blocks: blocks or 0
 });
 
 words!(Keep: "`registers`, `shared` or `reload`" { Registers = "registers", Shared = "shared", Reload = "reload" });

@@ -2,21 +2,24 @@
 
 use crate::check::Checked;
 use crate::element::Type;
-use crate::ir::{AxisId, Expr, ExprId, InputId, LetId, SizeId, Source};
+use crate::ir::{AxisId, Expr, ExprId, InputId, LetId, Output, SizeId, Source};
 use crate::lower::online::waves::Joint;
 use crate::problem::Problem;
 use crate::size::Extent;
 use crate::target::Machine;
+use std::collections::BTreeSet;
 
 /// The facts that legality depends on.
 pub(super) struct Shape {
     /// The volumes that groups of threads walk over, where compiled in.
     pub volumes: Vec<Option<u64>>,
+    /// The number of rows, where compiled in.
+    pub rows: Option<u64>,
     /// The largest volumes that groups of threads walk over, where bounded.
     pub largest: Vec<Option<u64>>,
     pub walked: Vec<Vec<SizeId>>,
     pub widest_vector: u32,
-    /// Bytes of the widest element that is read.
+    /// Bytes of the widest elements that are read along rows.
     pub element_bytes: u32,
     /// 32-bit registers that a value of the widest type takes.
     pub words: u32,
@@ -24,6 +27,8 @@ pub(super) struct Shape {
     pub reads: u32,
     /// Inputs that are read several times.
     pub read_again: u32,
+    /// Values that elements of all rows share.
+    pub shared_by_rows: u32,
     /// Bytes of the narrowest element that is read several times; none if there is no such input.
     pub kept_bytes: Option<u32>,
     /// Bytes of shared memory that a block may keep rows in.
@@ -49,13 +54,11 @@ impl Shape {
         walked.extend(op.outputs.iter().map(|output| output.dims[axes..].to_vec()));
         walked.retain(|sizes| !sizes.is_empty());
         let extent = |size: &SizeId| problem.specialisation.extents[size.index()];
-        let volumes = |of: fn(Extent) -> Option<u64>| -> Vec<Option<u64>> {
-            let volume = |sizes: &Vec<SizeId>| {
-                let mut extents = sizes.iter().map(|size| of(extent(size)));
-                extents.try_fold(1u64, |v, e| v.checked_mul(e?))
-            };
-            walked.iter().map(volume).collect()
+        let volume = |sizes: &[SizeId], of: fn(Extent) -> Option<u64>| {
+            let mut extents = sizes.iter().map(|size| of(extent(size)));
+            extents.try_fold(1u64, |v, e| v.checked_mul(e?))
         };
+        let volumes = |of| walked.iter().map(|sizes| volume(sizes, of)).collect();
         let (volumes, largest) = (volumes(Extent::fixed), volumes(Extent::most));
         let divisible = walked
             .iter()
@@ -68,7 +71,6 @@ impl Shape {
         } else {
             1
         };
-        let tensors = op.inputs.iter().filter(|input| input.dims.is_some());
         let joint = Joint::of(problem.checked, axes);
         let reads = match &joint {
             Some(joint) => joint.formulas.reads_in_a_walk(),
@@ -82,13 +84,15 @@ impl Shape {
         });
         Some(Shape {
             volumes,
+            rows: volume(&op.outputs[0].dims[..axes], Extent::fixed),
             largest,
             walked,
             widest_vector,
-            element_bytes: tensors.map(|input| input.element.size()).max().unwrap_or(4),
+            element_bytes: widest_along_rows(problem.checked, axes).unwrap_or(4),
             words: if wide { 2 } else { 1 },
             reads: reads.max(1) as u32,
             read_again: again.iter().filter(|&&again| again).count().max(1) as u32,
+            shared_by_rows: shared_by_rows(problem, axes) as u32,
             kept_bytes: (op.inputs.iter().zip(&again))
                 .filter(|&(_, again)| *again)
                 .map(|(input, _)| input.element.size())
@@ -162,23 +166,22 @@ pub(super) fn row_axes(checked: &Checked) -> Option<usize> {
     let mut rows = 0;
     let mut reductions = false;
     for output in &op.outputs {
-        let own: Vec<Vec<usize>> = vec![Vec::new(); op.axes.len()];
-        let mut depends = own;
-        for (position, axis) in output.axes.iter().enumerate() {
-            depends[axis.index()] = vec![position];
-        }
-        let mut walk = Walk {
-            checked,
-            depends,
-            rows: &mut rows,
-            reductions: &mut reductions,
-        };
-        walk.expr(output.body, 0)?;
+        let mut walk = Walk::of(checked, output);
+        walk.expr(output.body, 0, &mut |walk, expr| {
+            if matches!(op.expr(expr), Expr::Reduce { .. }) {
+                reductions = true;
+                // Only reductions over nothing but rows are done by the group; inner ones are done in sequence.
+                if let Some(last) = walk.positions(expr).iter().max() {
+                    rows = rows.max(last + 1);
+                }
+            }
+            true
+        })?;
     }
     if !reductions {
         return None;
     }
-    let leading = |output: &crate::ir::Output| output.dims.get(..rows).map(<[SizeId]>::to_vec);
+    let leading = |output: &Output| output.dims.get(..rows).map(<[SizeId]>::to_vec);
     let first = leading(&op.outputs[0])?;
     op.outputs
         .iter()
@@ -186,34 +189,85 @@ pub(super) fn row_axes(checked: &Checked) -> Option<usize> {
         .then_some(rows)
 }
 
-/// Finds which output axes reductions depend on, through intermediate tensors.
+/// The number of values that elements of all rows share, such as a weight of each column: the largest such parts of the outputs' values.
+fn shared_by_rows(problem: &Problem<'_>, rows: usize) -> usize {
+    let (checked, op) = (problem.checked, problem.checked.op());
+    let extents = &problem.specialisation.extents;
+    let mut shared = BTreeSet::new();
+    for output in &op.outputs {
+        let numbers_rows =
+            |&position: &usize| position < rows && extents[output.dims[position].index()].fixed() != Some(1);
+        // Chains that are too deep have no rows.
+        let _ = Walk::of(checked, output).expr(output.body, 0, &mut |walk, expr| {
+            let of_elements = !checked.is_index(expr) && checked.axes(expr).iter().next().is_some();
+            let is_shared = of_elements && !walk.positions(expr).iter().any(numbers_rows);
+            if is_shared {
+                shared.insert(expr);
+            }
+            !is_shared
+        });
+    }
+    shared.len()
+}
+
+/// Bytes of the widest elements that are read along rows, not once for each.
+fn widest_along_rows(checked: &Checked, rows: usize) -> Option<u32> {
+    let op = checked.op();
+    let mut widest = None;
+    for output in &op.outputs {
+        // Chains that are too deep have no rows.
+        let _ = Walk::of(checked, output).expr(output.body, 0, &mut |walk, expr| {
+            if let Expr::Read {
+                source: Source::Input(input),
+                ..
+            } = *op.expr(expr)
+            {
+                let of_a_row = |axis: AxisId| {
+                    let positions = &walk.depends[axis.index()];
+                    !positions.is_empty() && positions.iter().all(|&position| position < rows)
+                };
+                if !checked.axes(expr).iter().all(of_a_row) {
+                    widest = widest.max(Some(op.inputs[input.index()].element.size()));
+                }
+            }
+            true
+        });
+    }
+    widest
+}
+
+/// A walk over the parts of an output's value, through intermediate tensors.
 struct Walk<'a> {
     checked: &'a Checked,
     /// For each axis the positions of output axes that its value depends on.
     depends: Vec<Vec<usize>>,
-    rows: &'a mut usize,
-    reductions: &'a mut bool,
 }
 
-impl Walk<'_> {
-    fn expr(&mut self, expr: ExprId, depth: u32) -> Option<()> {
+impl<'a> Walk<'a> {
+    fn of(checked: &'a Checked, output: &Output) -> Walk<'a> {
+        let mut depends = vec![Vec::new(); checked.op().axes.len()];
+        for (position, axis) in output.axes.iter().enumerate() {
+            depends[axis.index()] = vec![position];
+        }
+        Walk { checked, depends }
+    }
+
+    /// Shows an expression to `each`, then its operands if that returns `true`. None if it is too deep.
+    fn expr(&mut self, expr: ExprId, depth: u32, each: &mut impl FnMut(&Self, ExprId) -> bool) -> Option<()> {
         // Chains of intermediate tensors this deep are left to `plain`.
         if depth > 64 {
             return None;
         }
+        if !each(self, expr) {
+            return Some(());
+        }
         let op = self.checked.op();
         match op.expr(expr) {
             Expr::Reduce { axes, body, .. } => {
-                *self.reductions = true;
-                // Only reductions over nothing but rows are done by the group; inner ones are done in sequence.
-                let outer: Vec<usize> = self.positions(expr);
-                if let Some(last) = outer.iter().max() {
-                    *self.rows = (*self.rows).max(last + 1);
-                }
                 for &AxisId(axis) in axes {
                     self.depends[axis as usize] = Vec::new();
                 }
-                self.expr(*body, depth + 1)?;
+                self.expr(*body, depth + 1, each)?;
             }
             Expr::Read {
                 source: Source::Let(inner),
@@ -223,24 +277,25 @@ impl Walk<'_> {
                 let entry = &op.lets[inner.index()];
                 for (&at, axis) in index.iter().zip(&entry.axes) {
                     self.depends[axis.index()] = self.positions(at);
-                    self.expr(at, depth + 1)?;
+                    self.expr(at, depth + 1, each)?;
                 }
                 if let Some(or) = or {
-                    self.expr(*or, depth + 1)?;
+                    self.expr(*or, depth + 1, each)?;
                 }
-                self.expr(entry.body, depth + 1)?;
+                self.expr(entry.body, depth + 1, each)?;
             }
             _ => {
                 let mut operands = Vec::new();
                 op.operands(expr, |operand| operands.push(operand));
                 for operand in operands {
-                    self.expr(operand, depth + 1)?;
+                    self.expr(operand, depth + 1, each)?;
                 }
             }
         }
         Some(())
     }
 
+    /// The positions of output axes that an expression depends on.
     fn positions(&self, expr: ExprId) -> Vec<usize> {
         let mut positions: Vec<usize> = self
             .checked

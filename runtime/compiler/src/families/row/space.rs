@@ -2,12 +2,13 @@
 
 use super::shape::{Shape, row_axes};
 use crate::families::analysis::calls;
+use crate::families::family::{MOST_BLOCKS, MOST_STARTS, block_counts};
 use crate::ir::SizeId;
 use crate::problem::Problem;
 use bincode::{Decode, Encode};
 
 /// `threads` threads a row, `rows` rows a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Row {
     /// Threads a row: a power of two up to 1024.
     pub threads: u32,
@@ -21,6 +22,9 @@ pub struct Row {
     pub unroll: u32,
     /// In how many walks reductions over the same elements are done.
     pub pass: Pass,
+    /// The most blocks there are, which then go on to the next rows and keep in registers what elements of all rows share; 0: a block for
+    /// each `rows` rows. Only where rows are kept in registers.
+    pub blocks: u32,
 }
 
 /// The storage of a row's elements between reductions.
@@ -64,15 +68,18 @@ pub(super) fn points(problem: &Problem<'_>) -> impl Iterator<Item = Row> {
             keep,
             unroll,
             pass,
+            blocks: 0,
         })
         .filter(move |row| shape.as_ref().as_ref().is_some_and(|shape| shape.allows(row)))
+        .flat_map(|row| std::iter::once(row).chain(persistent(problem, row)))
 }
 
 pub(super) fn legal(problem: &Problem<'_>, row: &Row) -> bool {
     let listed = THREADS.contains(&row.threads)
         && ROWS.contains(&row.rows)
         && VECTORS.contains(&row.vector)
-        && UNROLLS.contains(&row.unroll);
+        && UNROLLS.contains(&row.unroll)
+        && row.blocks <= MOST_BLOCKS;
     listed
         && problem
             .shape(Shape::of)
@@ -81,12 +88,25 @@ pub(super) fn legal(problem: &Problem<'_>, row: &Row) -> bool {
             .is_some_and(|shape| shape.allows(row))
 }
 
+/// The point with as many blocks as fill all multiprocessors, or half of them, where some rows come after others then.
+fn persistent(problem: &Problem<'_>, row: Row) -> impl Iterator<Item = Row> {
+    let shape = problem.shape(Shape::of);
+    let at_once = |shape: &Shape| {
+        let registers = shape.needed(&Row { blocks: 1, ..row }).min(most_registers(&row));
+        problem.machine.resident_blocks(row.threads * row.rows, registers, 0)
+    };
+    let all = problem.machine.multiprocessors * shape.as_ref().as_ref().map_or(0, at_once);
+    block_counts(all)
+        .map(move |blocks| Row { blocks, ..row })
+        .filter(move |row| shape.as_ref().as_ref().is_some_and(|shape| shape.persists(row)))
+}
+
 /// Enough threads for a row that each has about 64 bytes of it in flight; in registers where they fit.
 pub(super) fn default(problem: &Problem<'_>, sizes: &[u64]) -> Option<Row> {
     starts(problem, sizes).into_iter().next()
 }
 
-/// The same, and with more and with fewer threads.
+/// The same, with more and with fewer threads, and with persistent blocks where elements of all rows share something.
 pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Row> {
     let shape = problem.shape(Shape::of);
     let (Some(shape), Some(axes)) = (shape.as_ref().as_ref(), row_axes(problem.checked)) else {
@@ -134,6 +154,7 @@ pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Row> {
             keep,
             unroll,
             pass,
+            blocks: 0,
         };
         // No further than a row goes.
         let turns = length.div_ceil(u64::from(narrow * threads));
@@ -150,11 +171,19 @@ pub(super) fn starts(problem: &Problem<'_>, sizes: &[u64]) -> Vec<Row> {
             .chain(loops(Keep::Reload, Pass::Several))
             .find(|row| shape.allows(row) && (row.keep != Keep::Shared || shape.walked.len() > 1))
     };
-    [threads, threads / 4, threads * 2, threads * 4, threads * 8]
+    let mut starts: Vec<Row> = [threads, threads / 4, threads * 2, threads * 4, threads * 8]
         .into_iter()
         .filter(|threads| THREADS.contains(threads))
         .filter_map(of)
-        .collect()
+        .collect();
+    if shape.shared_by_rows > 0 {
+        let persistent = starts.iter().flat_map(|&row| persistent(problem, row));
+        let goes_on = |row: &Row| rows > u64::from(row.blocks) * u64::from(row.rows);
+        let persistent: Vec<Row> = persistent.filter(goes_on).collect();
+        starts.extend(persistent);
+    }
+    starts.truncate(MOST_STARTS);
+    starts
 }
 
 /// The sizes whose largest values decide whether rows can be kept, if this point reads them again.
@@ -172,7 +201,8 @@ impl Shape {
         // Blocks of many short rows are no larger than they need to be.
         let fits = (32..=1024).contains(&block) && (row.rows <= 16 || block <= 256);
         let loops = row.keep != Keep::Registers;
-        fits && row.vector <= self.widest_vector
+        fits && (row.blocks == 0 || !loops)
+            && row.vector <= self.widest_vector
             && (row.pass == Pass::Several || (loops && self.joint && self.needed(row) <= most_registers(row)))
             && (row.unroll == 1 || (loops && self.unrolls(row)))
             && self.keeps(row)
@@ -188,27 +218,38 @@ impl Shape {
 
     /// The registers that elements at hand need: all of a row, or those of a turn.
     fn elements(&self, row: &Row) -> u32 {
-        let per_turn = u64::from(row.threads * row.vector);
-        let turns = |volume: u64| volume.div_ceil(per_turn).min(REGISTER_ELEMENTS) as u32;
         match row.keep {
-            Keep::Registers => {
-                let turns = self
-                    .largest
-                    .iter()
-                    .flatten()
-                    .map(|&volume| turns(volume))
-                    .max()
-                    .unwrap_or(1);
-                turns * row.vector * self.words * self.read_again
-            }
+            Keep::Registers => self.turns(row) * row.vector * self.words * self.read_again,
             Keep::Shared | Keep::Reload => row.unroll * row.vector * self.words * self.reads,
+        }
+    }
+
+    /// The most turns of a walk that is kept in registers.
+    fn turns(&self, row: &Row) -> u32 {
+        let per_turn = u64::from(row.threads * row.vector);
+        let turns = self.largest.iter().flatten().map(|volume| volume.div_ceil(per_turn));
+        turns.max().unwrap_or(1).min(REGISTER_ELEMENTS) as u32
+    }
+
+    /// The registers of persistent blocks: what elements of all rows share, the row at hand and the number of rows.
+    fn held_between_rows(&self, row: &Row) -> u32 {
+        match row.blocks {
+            0 => 0,
+            _ => (self.turns(row) * row.vector * self.shared_by_rows + 8) * self.words,
         }
     }
 
     /// Registers that a thread needs, by and large.
     fn needed(&self, row: &Row) -> u32 {
         let accumulators = self.accumulators[usize::from(row.pass == Pass::Several)];
-        self.elements(row) + row.vector * accumulators * self.words + 32 * self.words
+        let accumulators = row.vector * accumulators * self.words;
+        self.elements(row) + self.held_between_rows(row) + accumulators + 32 * self.words
+    }
+
+    /// `true` for persistent blocks that some rows come after others in, as far as that is known.
+    fn persists(&self, row: &Row) -> bool {
+        let at_once = u64::from(row.blocks) * u64::from(row.rows);
+        row.blocks > 0 && self.allows(row) && self.rows.is_none_or(|rows| rows > at_once)
     }
 
     fn keeps(&self, row: &Row) -> bool {
