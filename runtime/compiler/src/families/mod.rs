@@ -35,7 +35,7 @@ use std::str::FromStr;
 use text::{Text, Words};
 
 /// Changes whenever the same schedule begins to mean another kernel, or the spaces change.
-pub const SPACE_VERSION: u32 = 9;
+pub const SPACE_VERSION: u32 = 10;
 
 macro_rules! families {
     ($($(#[$documentation:meta])* $Family:ident in $module:ident),* $(,)?) => {

@@ -246,16 +246,23 @@ impl Products {
     /// Choices of how many blocks share the terms of a tile.
     pub(crate) const SPLIT_K: [u32; 5] = [1, 2, 4, 8, 16];
 
-    /// Slabs of each part, at least.
-    const LEAST_SLABS: u64 = 4;
-
-    /// `true` if `split_k` blocks can share the terms of a tile in slabs of `depth`. Where the number of terms is compiled in, the parts are
-    /// equal and made of whole slabs.
+    /// `true` if `split_k` blocks can share the terms of a tile in slabs of `depth`: none is left without a term where the number of terms is
+    /// compiled in.
     pub(crate) fn divides(&self, specialisation: &Specialisation, depth: u32, split_k: u32) -> bool {
-        let (split_k, depth) = (u64::from(split_k), u64::from(depth));
-        let whole =
-            |terms: u64| terms.is_multiple_of(split_k * depth) && terms / split_k / depth >= Products::LEAST_SLABS;
-        split_k == 1 || volume_of(specialisation, self.terms.iter().copied()).is_none_or(whole)
+        let all_have_some = |slabs: u64| slabs.div_ceil(split_k.into()) * u64::from(split_k - 1) < slabs;
+        split_k == 1 || self.slabs(specialisation, depth).is_none_or(all_have_some)
+    }
+
+    /// `true` if so many stages may all be on their way at once in each of `split_k` parts of the terms.
+    pub(crate) fn fills(&self, specialisation: &Specialisation, depth: u32, split_k: u32, stages: u32) -> bool {
+        let all_fill = |slabs: u64| slabs.div_ceil(split_k.into()) >= u64::from(stages);
+        split_k == 1 || self.slabs(specialisation, depth).is_none_or(all_fill)
+    }
+
+    /// Slabs of a tile's terms, where their number is compiled in.
+    fn slabs(&self, specialisation: &Specialisation, depth: u32) -> Option<u64> {
+        let terms = volume_of(specialisation, self.terms.iter().copied())?;
+        Some(terms.div_ceil(depth.into()))
     }
 
     /// `true` if sharing the terms of each tile among `split_k` blocks may pay: the tiles are too few to fill the machine, or their

@@ -6,6 +6,7 @@ use super::block::{Block, Counts, product, tile_place};
 use super::deal::Piece;
 use super::products::{Products, Side};
 use super::slab::{Inside, Slab};
+use super::span::Span;
 use super::split_k::Part;
 use crate::check::Checked;
 use crate::ir::{AxisId, Expr, ExprId, Source};
@@ -25,9 +26,8 @@ pub(crate) struct Tiling<'a> {
     pub slabs: Vec<Slab>,
     /// Terms of the sums.
     pub depth: Linear,
-    /// The block's first term, and the number of its terms.
-    pub first: Linear,
-    pub length: Linear,
+    /// The block's part of them.
+    pub span: Span,
     pub depth_extents: Vec<Linear>,
 }
 
@@ -53,7 +53,7 @@ impl<'a> Tiling<'a> {
     ) -> Tiling<'a> {
         let depth_extents: Vec<Linear> = shape.terms.iter().map(|&size| lowering.size(size)).collect();
         let depth = product(lowering, &depth_extents);
-        let (first, length) = terms_of(lowering, &depth, block, part);
+        let span = Span::of(lowering, &depth, block, part);
         let counts = Counts::new(lowering, shape, block);
         let tiles = [&counts.batches, &counts.row_tiles, &counts.column_tiles];
         let [batch_place, row, column] = tile_place(lowering, &part.tile, tiles, block.group);
@@ -91,18 +91,10 @@ impl<'a> Tiling<'a> {
                 block.columns,
             ),
             slabs: shape.tiles(block.rows, block.columns).map(slab).collect(),
-            first,
-            length,
+            span,
             depth,
             depth_extents,
         }
-    }
-
-    /// `true` if the block's terms certainly fill whole slabs.
-    pub fn has_whole_slabs(&self) -> bool {
-        let slab = i64::from(self.block.depth);
-        let length = self.length.as_constant();
-        length.is_some_and(|length| length % slab == 0 && length > 0)
     }
 
     /// The rows or columns that a slab belongs to.
@@ -127,7 +119,7 @@ impl<'a> Tiling<'a> {
         mut each: impl FnMut(&mut Lowering<'_>, &Slab, &Piece, u32, Option<Reg>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         lowering.compared = self.shape.compared;
-        let first_term = &self.first.plus(first_term);
+        let first_term = &self.span.first.plus(first_term);
         let vector = i64::from(side.vector);
         for piece in side.pieces(lowering, self.block) {
             let along_rows = if side.along_depth { 1 } else { vector };
@@ -388,31 +380,6 @@ impl Band {
         bind(lowering, shape, position, &value);
         Ok(())
     }
-}
-
-/// A block's first term and the number of its terms. Split-K gives each block whole slabs; the last ones may have fewer than the others, or
-/// none.
-fn terms_of(lowering: &mut Lowering<'_>, depth: &Linear, block: Block, part: &Part) -> (Linear, Linear) {
-    let (slab, parts) = (i64::from(block.depth), i64::from(block.split_k));
-    if let Some(terms) = depth.as_constant().filter(|terms| terms % parts == 0) {
-        let length = terms / parts;
-        return (part.number.times(length), Linear::constant(length));
-    }
-    if parts == 1 {
-        return (Linear::constant(0), depth.clone());
-    }
-    let rounded = depth.plus_constant(slab * parts - 1);
-    let whole = Linear::constant(slab * parts);
-    let slabs = lowering.math.divide(&mut lowering.b, &rounded, &whole).0;
-    let most = slabs.times(slab);
-    let first = lowering.math.product(&mut lowering.b, &part.number, &most);
-    let first = lowering.math.register(&mut lowering.b, &first);
-    lowering.note_multiple(first, block.depth.min(16));
-    let first = Linear::register(first);
-    let left = lowering.math.operand(&mut lowering.b, &depth.plus(&first.times(-1)));
-    let most = lowering.math.operand(&mut lowering.b, &most);
-    let length = lowering.b.op(Opcode::MinS32, &[left, most]);
-    (first, Linear::register(length))
 }
 
 /// The coordinates of the first element of a chunk of `vector` neighbours, and the lanes if there are several.
