@@ -5,9 +5,11 @@
 
 pub(crate) mod analysis;
 pub(crate) mod attention;
+pub(crate) mod bound;
 mod contract;
 pub(crate) mod family;
 pub(crate) mod formula;
+pub(crate) mod guard;
 mod mma;
 mod plain;
 mod pointwise;
