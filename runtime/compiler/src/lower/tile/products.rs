@@ -1,5 +1,6 @@
 //! Sums of products, and of other pointwise work on two sides: what an operator must be for its outputs to be computed in tiles.
 
+use super::bounds::{TermBound, term_bounds};
 use super::roles::Roles;
 use super::term::{Pointwise, type_in_slab};
 use crate::check::Checked;
@@ -40,6 +41,8 @@ pub(crate) struct Products {
     pub terms: Vec<SizeId>,
     /// The axes of the sums that run over each of them.
     pub depth: Vec<Vec<AxisId>>,
+    /// Bounds on the terms of every sum, which has no others than 0 beyond. Only sums over one extent have some.
+    pub bounds: Vec<TermBound>,
     /// `true` if a condition may be all that keeps a read in a sum in range: the sums are computed for all outputs, also where nobody
     /// wants them, so what is read is compared with its extent.
     pub compared: bool,
@@ -290,6 +293,11 @@ impl Products {
         volume(&self.batch)?.checked_mul(rows)?.checked_mul(columns)
     }
 
+    /// `true` if later rows or columns have more terms.
+    pub(crate) fn grow(&self) -> bool {
+        self.bounds.iter().any(TermBound::grows)
+    }
+
     /// Rows, columns, batch and terms at these sizes.
     pub(crate) fn extents(&self, sizes: &[u64]) -> [u64; 4] {
         let volume = |extents: &mut dyn Iterator<Item = SizeId>| {
@@ -383,6 +391,10 @@ fn find(checked: &Checked) -> Option<Products> {
         return None;
     }
     let positions = Positions::of(&operands, dims.len())?;
+    let bounds = match terms.len() {
+        1 => term_bounds(&formulas, &mut search.roles, [&positions.rows, &positions.columns]),
+        _ => Vec::new(),
+    };
     let fastest = search.fastest_term(&positions);
     let (sums, sides) = search.ordered(checked, &positions, fastest);
     let mut terms = terms;
@@ -401,6 +413,7 @@ fn find(checked: &Checked) -> Option<Products> {
         columns: positions.columns,
         terms,
         depth: search.roles.depth,
+        bounds,
         compared,
     })
 }

@@ -12,6 +12,8 @@ pub(crate) struct Span {
     pub first: Linear,
     /// The number of terms; none if it is negative.
     pub length: Linear,
+    /// All terms before this one are terms of the sums.
+    pub end: Linear,
     /// A lower bound of that number.
     least: i64,
     /// An upper bound, where one is known.
@@ -43,6 +45,7 @@ impl Span {
         Span {
             first,
             length,
+            end: depth.clone(),
             least,
             most: Some(most),
             is_whole: terms > 0 && terms % slab == 0,
@@ -71,9 +74,35 @@ impl Span {
         Span {
             first,
             length,
+            end: depth.clone(),
             least: 0,
             most: None,
             is_whole: false,
+        }
+    }
+
+    /// The part of the terms from `first`, which begins a slab, up to `end`, of `depth` in all.
+    pub fn within(
+        lowering: &mut Lowering<'_>,
+        [first, end]: [Linear; 2],
+        depth: &Linear,
+        block: Block,
+        part: &Part,
+    ) -> Span {
+        let length = if first.as_constant() == Some(0) {
+            end.clone()
+        } else {
+            let length = lowering.math.operand(&mut lowering.b, &end.plus(&first.times(-1)));
+            Linear::register(lowering.b.op(Opcode::MaxS32, &[length, 0.into()]))
+        };
+        let terms = depth.as_constant();
+        let span = Span::of_unknown(lowering, &length, block, part);
+        Span {
+            first: first.plus(&span.first),
+            end,
+            most: terms,
+            is_whole: terms.is_some_and(|terms| terms > 0 && terms % i64::from(block.depth) == 0),
+            ..span
         }
     }
 
