@@ -1087,21 +1087,14 @@ pub fn causal_product_bf16(w: Tensor<bf16, (T, T)>, v: Tensor<bf16, (B, T, D)>) 
     |b, t, d| sum(|s| before[[t, s]] * v[[b, s, d]])
 }
 
-/// A product of a part of each sequence, given by its ends.
+/// A product of the first part of each sequence.
 #[energy_kernel]
-pub fn packed_product_f16(
+pub fn ragged_product_f16(
     x: Tensor<f16, (B, S, M)>,
     y: Tensor<f16, (B, S, N)>,
-    first: Tensor<i32, (B,)>,
-    last: Tensor<i64, (B,)>,
+    length: Tensor<i32, (B,)>,
 ) -> Tensor<f32, (B, M, N)> {
-    let inside = |b, s, m| {
-        if s >= first[[b]] && last[[b]] > s {
-            x[[b, s, m]]
-        } else {
-            0.0
-        }
-    };
+    let inside = |b, s, m| if s < length[[b]] { x[[b, s, m]] } else { 0.0 };
     |b, m, n| sum(|s| inside[[b, s, m]] * y[[b, s, n]])
 }
 

@@ -12,12 +12,12 @@ pub(crate) struct Span {
     pub first: Linear,
     /// The number of terms; none if it is negative.
     pub length: Linear,
-    /// All terms before this one are terms of the sums.
-    pub end: Linear,
     /// A lower bound of that number.
     least: i64,
     /// An upper bound, where one is known.
     most: Option<i64>,
+    /// The term after the last one of all blocks of the tile.
+    pub end: Linear,
     /// `true` if the terms certainly fill whole slabs.
     pub is_whole: bool,
 }
