@@ -56,7 +56,7 @@ const SCHEDULES: [&str; 10] = [
     "mma block=32x32x32 warp=16x16 slice_k=1 stages=3 group=8 blocks=0 split_k=1",
     "mma block=32x64x64 warp=32x16 slice_k=2 stages=2 group=1 blocks=0 split_k=1",
     "mma block=64x32x32 warp=32x16 slice_k=1 stages=4 group=1 blocks=0 split_k=4",
-    "mma block=32x32x64 warp=16x16 slice_k=1 stages=5 group=1 blocks=0 split_k=2",
+    "mma block=32x32x64 warp=16x16 slice_k=1 stages=3 group=1 blocks=0 split_k=2",
     "mma block=32x32x32 warp=16x16 slice_k=1 stages=3 group=8 blocks=3 split_k=1",
     "contract block=32x32x8 thread=2x4 stages=1 blocks=0 split_k=1",
     "contract block=32x32x16 thread=2x4 stages=2 blocks=0 split_k=1",
