@@ -1079,3 +1079,34 @@ pub fn density_f32(x: Tensor<f32, (N,)>, at: Tensor<f32, (M,)>) -> (Tensor<f32, 
         |m| max(|n| -abs(x[[n]] - at[[m]])),
     )
 }
+
+/// A causal product: each token mixes those before it.
+#[energy_kernel]
+pub fn causal_product_bf16(w: Tensor<bf16, (T, T)>, v: Tensor<bf16, (B, T, D)>) -> Tensor<f32, (B, T, D)> {
+    let before = |t, s| if s <= t { w[[t, s]] } else { 0.0 };
+    |b, t, d| sum(|s| before[[t, s]] * v[[b, s, d]])
+}
+
+/// A product of the first part of each sequence.
+#[energy_kernel]
+pub fn ragged_product_f16(
+    x: Tensor<f16, (B, S, M)>,
+    y: Tensor<f16, (B, S, N)>,
+    length: Tensor<i32, (B,)>,
+) -> Tensor<f32, (B, M, N)> {
+    let inside = |b, s, m| if s < length[[b]] { x[[b, s, m]] } else { 0.0 };
+    |b, m, n| sum(|s| inside[[b, s, m]] * y[[b, s, n]])
+}
+
+/// A product with a band of a matrix.
+#[energy_kernel]
+pub fn banded_product_f32(a: Tensor<f32, (T, T)>, x: Tensor<f32, (T, N)>) -> Tensor<f32, (T, N)> {
+    let near = |t, s| if s <= t + 1 && t - s < 9 { a[[t, s]] } else { 0.0 };
+    |t, n| sum(|s| near[[t, s]] * x[[s, n]])
+}
+
+/// A product with a triangle of the right matrix, whose condition no factor has.
+#[energy_kernel]
+pub fn triangle_product_f32(a: Tensor<f32, (M, K)>, b: Tensor<f32, (K, N)>) -> Tensor<f32, (M, N)> {
+    |m, n| sum(|k| if n < k { a[[m, k]] * b[[k, n]] } else { 0.0 })
+}

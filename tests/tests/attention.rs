@@ -64,6 +64,14 @@ const ATTENTION: &[Operator] = &[
         sizes: &[&[40, 16, 40], &[20, 32, 70]],
     },
     Operator {
+        name: "a bound that the first row does not have",
+        attribute: "",
+        signature: "(q: Tensor<f16, (T, E)>, k: Tensor<f16, (S, E)>, v: Tensor<f16, (S, E)>, last: Tensor<i32, (T,)>) -> Tensor<f32, (T, E)>",
+        body: "let w = |t, s| if t > 0 && s <= last[[t - 1]] { 0.5 * sum(|e| q[[t, e]] * k[[s, e]]) } else { 0.0 };
+            |t, e| sum(|s| w[[t, s]] as f16 * v[[s, e]])",
+        sizes: &[&[40, 16, 40], &[20, 32, 70]],
+    },
+    Operator {
         name: "the product is the score, and the sum is of rounded weights",
         attribute: "",
         signature: HEAD,

@@ -78,3 +78,42 @@ fn parts_of_unknown_sums_may_be_unequal_and_empty() {
         }
     }
 }
+
+/// The number of terms is compiled in here: the last part may be shorter than the others, but never empty.
+#[test]
+fn parts_of_known_sums_may_be_unequal() {
+    let mut random = StdRng::seed_from_u64(23);
+    let operators = operators(energy_kernel_tests::OPERATORS);
+    let mut kernels = 0;
+    for (name, sizes, number) in [
+        ("linear_gelu_f32", [72, 0, 40].as_slice(), 1),
+        ("matmul_f64", &[40, 0, 72], 1),
+        ("squared_distance_f32", &[40, 0, 72], 1),
+        ("matmul_i8", &[40, 0, 72], 1),
+        ("linear_gelu_f16", &[72, 0, 40], 1),
+        ("matmul_transposed_f16", &[0, 40, 72], 0),
+        ("gated_columns_bf16", &[40, 0, 72], 1),
+        ("conv_dilated_bf16", &[2, 0, 40, 33, 3], 1),
+    ] {
+        let found = operators.iter().find(|(of, _)| *of == name);
+        let (_, checked) = found.expect("the operator exists");
+        for terms in [1, 3, 63, 65, 100, 192, 1000] {
+            let mut sizes = sizes.to_vec();
+            sizes[number] = terms;
+            let sizes = checked.derive(sizes).expect("sizes of the operator");
+            let exact = Specialisation::exact(&sizes);
+            let problem = Problem::new(checked, &exact, Machine::like(Target::Sm80));
+            let space = schedule::space(&problem);
+            let shared: Vec<_> = space.iter().filter(|point| shared(point).is_some()).collect();
+            let inputs = random_inputs(checked, &sizes, &mut random);
+            for &point in shared.sample(&mut random, SAMPLES) {
+                let case = format!("{name} {sizes:?} {point}");
+                let kernel = lower::lower(&problem, *point).expect("the point is legal");
+                let run = run(checked, &kernel, &sizes, &inputs).unwrap_or_else(|wrong| panic!("{case}: {wrong}"));
+                assert_eq!(first_wrong(checked, &sizes, &inputs, &run.outputs), None, "{case}");
+                kernels += 1;
+            }
+        }
+    }
+    assert!(kernels > 40, "{kernels} kernels");
+}

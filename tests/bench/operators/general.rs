@@ -56,6 +56,18 @@ fn softmax_columns(x: Tensor<f32, (R, C)>) -> Tensor<f32, (R, C)> {
     |r, c| exp(x[[r, c]] - peak[[c]]) / total[[c]]
 }
 
+/// The spatial gate of a causal gMLP: each token mixes those up to itself.
+#[energy_kernel(tune(B = 8, T = 1024, D = 1536))]
+fn spatial_gate(
+    u: Tensor<f16, (B, T, D)>,
+    v: Tensor<f16, (B, T, D)>,
+    w: Tensor<f16, (T, T)>,
+    bias: Tensor<f16, (T,)>,
+) -> Tensor<f16, (B, T, D)> {
+    let past = |t, s| if s <= t { w[[t, s]] } else { 0.0 };
+    |b, t, d| u[[b, t, d]] * (sum(|s| past[[t, s]] * v[[b, s, d]]) + bias[[t]])
+}
+
 /// The gradients of a layer norm: of its input, its gain and its shift.
 #[energy_kernel(tune(T = 4096, D = 1024))]
 fn layer_norm_gradient(

@@ -5,9 +5,11 @@
 
 pub(crate) mod analysis;
 pub(crate) mod attention;
+pub(crate) mod bound;
 mod contract;
 pub(crate) mod family;
 pub(crate) mod formula;
+pub(crate) mod guard;
 mod mma;
 mod plain;
 mod pointwise;
@@ -35,7 +37,7 @@ use std::str::FromStr;
 use text::{Text, Words};
 
 /// Changes whenever the same schedule begins to mean another kernel, or the spaces change.
-pub const SPACE_VERSION: u32 = 9;
+pub const SPACE_VERSION: u32 = 10;
 
 macro_rules! families {
     ($($(#[$documentation:meta])* $Family:ident in $module:ident),* $(,)?) => {

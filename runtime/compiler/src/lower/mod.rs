@@ -8,6 +8,7 @@
 //! are live at once in the order of the text ([`ptx::liveness`](crate::ptx)). Assembling thousands of kernels gave both rules.
 
 pub mod arithmetic;
+mod bound;
 mod emit;
 mod error;
 pub mod expression;

@@ -11,7 +11,7 @@
 //! The registers that hold scores of two times 8 keys are, rounded and packed, the left fragment of the second product.
 
 use super::keys::Keys;
-use super::mask::{Bound, End, Slope};
+use super::mask::MaskBound;
 use super::merge::{self, Own};
 use super::packing::{packed, unpacked};
 use super::rows::{Row, Rows, volumes};
@@ -23,6 +23,7 @@ use super::span::Span;
 use super::state::State;
 use super::tile::{Lane, Side, Tile, Warp};
 use crate::element::Type;
+use crate::families::bound::{End, Slope};
 use crate::families::formula::Place;
 use crate::ir::ExprId;
 use crate::lower::Error;
@@ -51,7 +52,7 @@ pub(super) fn lower<'a>(problem: &Problem<'a>, name: &str, point: &Attention) ->
     let in_batch = lowering.divided_up(&counted, point.rows);
     let (batch, mut number) = lowering.math.divide(&mut lowering.b, &part.tile, &in_batch);
     // The longest blocks come first if later rows see more keys, so that short ones fill the last wave.
-    let grows = |bound: &Bound| matches!(bound.end, End::Last(_)) && bound.slope == Slope::Rising;
+    let grows = |bound: &MaskBound| matches!(bound.bound.end, End::Last(_)) && bound.slope == Slope::Rising;
     if shape.mask.bounds.iter().any(grows) {
         number = in_batch.plus(&number.times(-1)).plus_constant(-1);
     }

@@ -16,6 +16,7 @@ use crate::check::Checked;
 use crate::element::{Element, Type};
 use crate::families::analysis::conditional;
 use crate::families::formula::{Formulas, LiteralBits, Node, NodeId, Place, Symbol};
+use crate::families::guard::is_number;
 use crate::ir::{AxisId, BinaryOp, Expr, ExprId, Function, ReduceOp, SizeId, Source};
 use crate::lower::tile::multiplicand::Multiplicand;
 use crate::problem::Problem;
@@ -274,7 +275,7 @@ impl Sums {
 
 /// A weight that is rounded, before that if it is so as a whole, and the element that it is rounded to.
 fn rounded(formulas: &Formulas<'_>, id: NodeId) -> Option<(NodeId, Element)> {
-    let is_zero = |id: NodeId| Weighting::Score.is_unseen(formulas, id);
+    let is_zero = |id: NodeId| is_number(formulas, id, 0.0);
     match *formulas.node(id) {
         Node::Cast(a, element @ (Element::F16 | Element::BF16)) => Some((a, element)),
         Node::Select(_, a, b) if is_zero(b) => rounded(formulas, a).map(|(_, element)| (id, element)),

@@ -1,14 +1,13 @@
 //! The keys that a block walks over, from the bounds that its rows' mask sets.
 
 use super::keys::Keys;
-use super::mask::{Bound, End, Slope};
-use super::rows::Row;
+use super::mask::MaskBound;
 use super::tile::Tile;
-use crate::element::Type;
+use crate::families::bound::{End, Slope};
 use crate::lower::Error;
-use crate::lower::expression::{InSequence, Lowering};
+use crate::lower::expression::Lowering;
 use crate::lower::index::Linear;
-use crate::ptx::{Cache, Class, Compare, Guard, Opcode, Operand, Reg, Space, Width};
+use crate::ptx::{Cache, Class, Compare, Guard, Opcode, Reg, Space, Width};
 
 /// The keys of a block.
 pub(super) struct Span {
@@ -18,15 +17,12 @@ pub(super) struct Span {
     pub seen: Keys,
 }
 
-/// Numbers of an `i64` tensor are limited to this, so that sums of them do not wrap.
-const FAR: i64 = 1 << 48;
-
 impl Span {
     /// The span of a tile of rows.
     ///
     /// # Errors
     /// As of lowering.
-    pub fn of(lowering: &mut Lowering<'_>, tile: &Tile<'_>, bounds: &[Bound]) -> Result<Span, Error> {
+    pub fn of(lowering: &mut Lowering<'_>, tile: &Tile<'_>, bounds: &[MaskBound]) -> Result<Span, Error> {
         let all = Keys {
             first: Linear::constant(0),
             end: lowering.size(tile.shape.keys),
@@ -38,14 +34,14 @@ impl Span {
         for (number, bound) in bounds.iter().enumerate() {
             let [least, most] = extremes(lowering, tile, bound, number as u32)?;
             let (max, min) = (Opcode::MaxS32, Opcode::MinS32);
-            match bound.end {
+            match bound.bound.end {
                 End::First(_) => {
-                    span.visited.first = narrowed(lowering, max, &all.first, &span.visited.first, &least);
-                    span.seen.first = narrowed(lowering, max, &all.first, &span.seen.first, &most);
+                    span.visited.first = lowering.narrowed(max, &all.first, &span.visited.first, &least);
+                    span.seen.first = lowering.narrowed(max, &all.first, &span.seen.first, &most);
                 }
                 End::Last(_) => {
-                    span.visited.end = narrowed(lowering, min, &all.end, &span.visited.end, &most);
-                    span.seen.end = narrowed(lowering, min, &all.end, &span.seen.end, &least);
+                    span.visited.end = lowering.narrowed(min, &all.end, &span.visited.end, &most);
+                    span.seen.end = lowering.narrowed(min, &all.end, &span.seen.end, &least);
                 }
             }
         }
@@ -53,32 +49,22 @@ impl Span {
             // The score has the conditions itself.
             span.seen = all;
         }
-        if span.visited.first.as_constant() != Some(0) {
-            let first = lowering.math.operand(&mut lowering.b, &span.visited.first);
-            let tiles = (-i64::from(tile.point.keys)).into();
-            let first = lowering.b.op(Opcode::AndB32, &[first, tiles]);
-            lowering.note_multiple(first, tile.point.keys);
-            span.visited.first = Linear::register(first);
-        }
+        span.visited.first = lowering.rounded_down(&span.visited.first, tile.point.keys);
         Ok(span)
     }
 }
 
-/// One of two ends, the former of which is that of all keys unless another bound moved it.
-fn narrowed(lowering: &mut Lowering<'_>, opcode: Opcode, all: &Linear, former: &Linear, bound: &Linear) -> Linear {
-    if former == all {
-        return bound.clone();
-    }
-    let former = lowering.math.operand(&mut lowering.b, former);
-    let bound = lowering.math.operand(&mut lowering.b, bound);
-    Linear::register(lowering.b.op(opcode, &[former, bound]))
-}
-
 /// The least and the greatest value of a bound among the rows of a block, from 0 to the number of keys.
-fn extremes(lowering: &mut Lowering<'_>, tile: &Tile<'_>, bound: &Bound, number: u32) -> Result<[Linear; 2], Error> {
+fn extremes(
+    lowering: &mut Lowering<'_>,
+    tile: &Tile<'_>,
+    bound: &MaskBound,
+    number: u32,
+) -> Result<[Linear; 2], Error> {
     let at = |lowering: &mut Lowering<'_>, row: &Linear| {
         let row = tile.row(lowering, row);
-        value(lowering, tile, bound, &row)
+        let keys = lowering.size(tile.shape.keys);
+        lowering.bound(&bound.bound, &keys, &mut |lowering, place| row.at.bind(lowering, place))
     };
     let last = Linear::constant(i64::from(tile.point.rows) - 1);
     let first = Linear::constant(0);
@@ -100,34 +86,6 @@ fn extremes(lowering: &mut Lowering<'_>, tile: &Tile<'_>, bound: &Bound, number:
             [least, most].map(Linear::register)
         }
     })
-}
-
-/// The value of a bound for a row.
-fn value(lowering: &mut Lowering<'_>, tile: &Tile<'_>, bound: &Bound, row: &Row) -> Result<Reg, Error> {
-    let (End::First(constant) | End::Last(constant)) = bound.end;
-    let mut sum = lowering.b.constant(Class::B64, constant.into());
-    for (sign, place) in &bound.terms {
-        row.at.bind(lowering, place)?;
-        let is_long = lowering.ty(place.expr) == Type::I64;
-        let term = lowering.value_as(place.expr, Type::I64, &mut InSequence)?;
-        let b = &mut lowering.b;
-        let mut term = term.reg(b);
-        if is_long {
-            term = b.op(Opcode::MaxS64, &[term.into(), (-FAR).into()]);
-            term = b.op(Opcode::MinS64, &[term.into(), FAR.into()]);
-        }
-        let opcode = if *sign > 0 { Opcode::AddS64 } else { Opcode::SubS64 };
-        sum = b.op(opcode, &[sum.into(), term.into()]);
-    }
-    let total = lowering.size(tile.shape.keys);
-    let total = match lowering.math.operand(&mut lowering.b, &total) {
-        Operand::Reg(total) => lowering.b.op(Opcode::CvtS64S32, &[total.into()]).into(),
-        total => total,
-    };
-    let b = &mut lowering.b;
-    let sum = b.op(Opcode::MaxS64, &[sum.into(), 0.into()]);
-    let sum = b.op(Opcode::MinS64, &[sum.into(), total]);
-    Ok(b.op(Opcode::CvtU32U64, &[sum.into()]))
 }
 
 /// Combines a value of all threads of the block. Values of different numbers are exchanged at different places.

@@ -30,7 +30,7 @@ pub(super) fn lower<'a>(problem: &Problem<'a>, name: &str, point: &Mma) -> Resul
             let multiplicand = multiplicands[usize::from(!side.of_rows)];
             patch(shape, specialisation, side, tile, block, multiplicand)[0]
         };
-        let mut tiling = Tiling::new(lowering, shape, block, &part, vector);
+        let mut tiling = Tiling::new(lowering, shape, block, &part, vector)?;
         let lines = Swizzled::layout(&mut tiling, specialisation, multiplicands);
         let tid = lowering.b.op(Opcode::TidX, &[]);
         let warp = Warp::new(lowering, block, warp_tile, tid);

@@ -238,10 +238,16 @@ impl<'s, 'p> Space<'s, 'p> {
             .divides(self.problem.specialisation, point.block_depth, point.split_k)
     }
 
-    /// `true` if its split-K may pay on this machine.
+    /// `true` if its split-K may pay on this machine, and parts have a slab for each stage that is on its way.
     fn gains(&self, point: &Mma) -> bool {
-        let tile = [point.block_rows, point.block_columns];
-        self.shape.products.gains_from(self.problem, tile, point.split_k)
+        let (shape, tile) = (&self.shape.products, [point.block_rows, point.block_columns]);
+        shape.gains_from(self.problem, tile, point.split_k)
+            && shape.fills(
+                self.problem.specialisation,
+                point.block_depth,
+                point.split_k,
+                point.stages - 1,
+            )
     }
 
     fn resident_blocks(&self, point: &Mma) -> u32 {
@@ -257,6 +263,9 @@ impl<'s, 'p> Space<'s, 'p> {
         let fragments = self.shape.products.elements(point.warp_rows, point.warp_columns) / 4;
         // Operands staged through registers: their addresses and bounds predicates, one more where K has several coordinates.
         let address = if self.shape.products.terms.len() > 1 { 4 } else { 3 };
+        // Where guards bound the loop, predicates of the slabs that are loaded before it.
+        let bounded = !self.shape.products.bounds.is_empty();
+        let address = address + if bounded { point.stages - 2 } else { 0 };
         let loads: u32 = self
             .shape
             .products

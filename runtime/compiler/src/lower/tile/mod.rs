@@ -7,7 +7,8 @@
 //!
 //! - [`products`]: the sums of an operator. [`roles`]: what axes stand for. [`term`]: terms that are no products. [`multiplicand`]: what
 //!   tensor cores multiply.
-//! - [`block`]: which tile a block computes. [`tiling`]: to which element of a tensor a place in the tile belongs.
+//! - [`block`]: which tile a block computes. [`bounds`], [`span`]: which terms it takes in. [`tiling`]: to which element of a tensor a place in
+//!   the tile belongs.
 //! - [`slab`], [`deal`], [`lines`]: what a thread loads, and its layout in shared memory without bank conflicts.
 //! - [`arrival`]: how slabs come to shared memory, through registers or by `cp.async`. [`held`]: loads that may not happen.
 //! - [`fragment`], [`product`]: from shared memory to registers, and multiply-adds, by FMA or `mma.sync`. [`pointwise`]: other terms.
@@ -16,6 +17,7 @@
 pub(crate) mod address;
 pub(crate) mod arrival;
 pub(crate) mod block;
+pub(crate) mod bounds;
 pub(crate) mod deal;
 pub(crate) mod epilogue;
 pub(crate) mod fragment;
@@ -28,6 +30,7 @@ pub(crate) mod product;
 pub(crate) mod products;
 pub(crate) mod roles;
 pub(crate) mod slab;
+pub(crate) mod span;
 pub(crate) mod split_k;
 pub(crate) mod term;
 pub(crate) mod tiling;

@@ -3,6 +3,7 @@
 use super::arrival::{Padded, Swizzled};
 use super::held::Held;
 use super::slab::Inside;
+use super::span::Span;
 use super::tiling::Tiling;
 use crate::lower::Error;
 use crate::lower::expression::Lowering;
@@ -20,32 +21,26 @@ pub(crate) fn double_buffered(
     mut accumulate: impl FnMut(&mut Lowering<'_>, Reg, &Linear) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let slab = i64::from(tiling.block.depth);
-    let depth = tiling.length.as_constant();
-    let whole = tiling.has_whole_slabs();
+    let span = &tiling.span;
 
     let first = Linear::constant(0);
     let base = lowering.b.shared_base();
     let (axes, factors) = tiling.summed();
     let outside = lowering.enter(&axes, &factors);
-    let inside = if whole { Inside::All } else { Inside::Each };
+    let inside = early(lowering, span, 0);
     slabs.load(lowering, &first, base, inside)?;
     lowering.b.barrier();
 
     // There is no slab after the last one: its loads are off, and the zeros in their place are never read. One loop for all slabs, and
     // never unrolled, keeps the sum out of the code that stores: the assembler would mix both, and spill.
-    let end = lowering.math.operand(&mut lowering.b, &tiling.length);
-    let entered = depth.is_some_and(|depth| depth > 0);
-    let turns = Turns::new(0, end, slab).entered(entered).rolled();
+    let end = lowering.math.operand(&mut lowering.b, &span.length);
+    let turns = Turns::new(0, end, slab).entered(span.has(0)).rolled();
     let counter = lowering.b.begin_loop(Class::B32, turns);
     lowering.note_multiple(counter, tiling.block.depth.min(16));
     let here = Linear::register(counter);
     let next = here.plus_constant(slab);
-    let more = depth.is_none_or(|depth| depth > slab);
-    let inside = if whole {
-        Inside::Where(lowering.below(&next, &tiling.length))
-    } else {
-        Inside::Each
-    };
+    let more = span.may_have(slab);
+    let inside = later(lowering, span, &next);
     if more {
         slabs.touch(lowering, &next, inside)?;
     }
@@ -66,6 +61,24 @@ pub(crate) fn double_buffered(
     lowering.b.end();
     lowering.leave(outside);
     Ok(())
+}
+
+/// The terms of a slab that is loaded before the loop. It begins with that one of the block's terms.
+fn early(lowering: &mut Lowering<'_>, span: &Span, term: i64) -> Inside {
+    if span.is_whole && span.has(term) {
+        Inside::All
+    } else {
+        later(lowering, span, &Linear::constant(term))
+    }
+}
+
+/// The same for a slab that may not exist.
+fn later(lowering: &mut Lowering<'_>, span: &Span, term: &Linear) -> Inside {
+    if span.is_whole {
+        Inside::Where(lowering.below(term, &span.length))
+    } else {
+        Inside::Each
+    }
 }
 
 /// The address of the stage that holds the slab beginning with that term, of two.
@@ -91,8 +104,7 @@ pub(crate) fn ring(
     let stage_bytes = slabs.stage_bytes();
     let slab = i64::from(tiling.block.depth);
     let ahead = i64::from(stages) - 1;
-    let depth = tiling.length.as_constant();
-    let whole = tiling.has_whole_slabs();
+    let span = &tiling.span;
     let (axes, factors) = tiling.summed();
     let outside = lowering.enter(&axes, &factors);
 
@@ -100,8 +112,8 @@ pub(crate) fn ring(
     for stage in 0..ahead {
         let first = Linear::constant(stage * slab);
         // Stages beyond the last slab are empty copy groups.
-        if depth.is_none_or(|depth| stage * slab < depth) {
-            let inside = if whole { Inside::All } else { Inside::Each };
+        if span.may_have(stage * slab) {
+            let inside = early(lowering, span, stage * slab);
             let at = (stage * i64::from(stage_bytes)).into();
             let to = lowering.b.op(Opcode::AddS32, &[base.into(), at]);
             slabs.copy(lowering, &first, to, inside)?;
@@ -118,9 +130,8 @@ pub(crate) fn ring(
     let last = lowering.b.op(Opcode::AddS32, &[base.into(), last.into()]);
     let last = lowering.b.mutable(Class::B32, last.into());
 
-    let end = lowering.math.operand(&mut lowering.b, &tiling.length);
-    let entered = depth.is_some_and(|depth| depth > 0);
-    let turns = Turns::new(0, end, slab).entered(entered).rolled();
+    let end = lowering.math.operand(&mut lowering.b, &span.length);
+    let turns = Turns::new(0, end, slab).entered(span.has(0)).rolled();
     let counter = lowering.b.begin_loop(Class::B32, turns);
     lowering.note_multiple(counter, tiling.block.depth.min(16));
     let wait = match stages {
@@ -135,9 +146,9 @@ pub(crate) fn ring(
     // After the barrier the slab is complete, and no thread reads the one before it.
     lowering.b.barrier();
     let next = Linear::register(counter).plus_constant(ahead * slab);
-    let more = depth.is_none_or(|depth| depth > ahead * slab);
-    let inside = if whole && more {
-        Inside::Where(lowering.below(&next, &tiling.length))
+    let more = span.may_have(ahead * slab);
+    let inside = if more {
+        later(lowering, span, &next)
     } else {
         Inside::Each
     };

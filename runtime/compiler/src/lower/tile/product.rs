@@ -83,8 +83,9 @@ impl<'t> Fma<'t> {
                     None => self.multiply(lowering, sum, accumulators, &fragments),
                     Some(body) => {
                         let term = i64::from(term);
-                        let wanted = (!self.tiling.has_whole_slabs())
-                            .then(|| lowering.below(&first_term.plus_constant(term), &self.tiling.length));
+                        let span = &self.tiling.span;
+                        let wanted =
+                            (!span.is_whole).then(|| lowering.below(&first_term.plus_constant(term), &span.length));
                         let work = Pointwise {
                             tiling: self.tiling,
                             sum,

@@ -1,5 +1,6 @@
 //! Sums of products, and of other pointwise work on two sides: what an operator must be for its outputs to be computed in tiles.
 
+use super::bounds::{TermBound, term_bounds};
 use super::roles::Roles;
 use super::term::{Pointwise, type_in_slab};
 use crate::check::Checked;
@@ -40,6 +41,8 @@ pub(crate) struct Products {
     pub terms: Vec<SizeId>,
     /// The axes of the sums that run over each of them.
     pub depth: Vec<Vec<AxisId>>,
+    /// Bounds on the terms of every sum, which has no others than 0 beyond. Only sums over one extent have some.
+    pub bounds: Vec<TermBound>,
     /// `true` if a condition may be all that keeps a read in a sum in range: the sums are computed for all outputs, also where nobody
     /// wants them, so what is read is compared with its extent.
     pub compared: bool,
@@ -246,16 +249,23 @@ impl Products {
     /// Choices of how many blocks share the terms of a tile.
     pub(crate) const SPLIT_K: [u32; 5] = [1, 2, 4, 8, 16];
 
-    /// Slabs of each part, at least.
-    const LEAST_SLABS: u64 = 4;
-
-    /// `true` if `split_k` blocks can share the terms of a tile in slabs of `depth`. Where the number of terms is compiled in, the parts are
-    /// equal and made of whole slabs.
+    /// `true` if `split_k` blocks can share the terms of a tile in slabs of `depth`: none is left without a term where the number of terms is
+    /// compiled in.
     pub(crate) fn divides(&self, specialisation: &Specialisation, depth: u32, split_k: u32) -> bool {
-        let (split_k, depth) = (u64::from(split_k), u64::from(depth));
-        let whole =
-            |terms: u64| terms.is_multiple_of(split_k * depth) && terms / split_k / depth >= Products::LEAST_SLABS;
-        split_k == 1 || volume_of(specialisation, self.terms.iter().copied()).is_none_or(whole)
+        let all_have_some = |slabs: u64| slabs.div_ceil(split_k.into()) * u64::from(split_k - 1) < slabs;
+        split_k == 1 || self.slabs(specialisation, depth).is_none_or(all_have_some)
+    }
+
+    /// `true` if so many stages may all be on their way at once in each of `split_k` parts of the terms.
+    pub(crate) fn fills(&self, specialisation: &Specialisation, depth: u32, split_k: u32, stages: u32) -> bool {
+        let all_fill = |slabs: u64| slabs.div_ceil(split_k.into()) >= u64::from(stages);
+        split_k == 1 || self.slabs(specialisation, depth).is_none_or(all_fill)
+    }
+
+    /// Slabs of a tile's terms, where their number is compiled in.
+    fn slabs(&self, specialisation: &Specialisation, depth: u32) -> Option<u64> {
+        let terms = volume_of(specialisation, self.terms.iter().copied())?;
+        Some(terms.div_ceil(depth.into()))
     }
 
     /// `true` if sharing the terms of each tile among `split_k` blocks may pay: the tiles are too few to fill the machine, or their
@@ -281,6 +291,11 @@ impl Products {
             volume(&self.columns)?.div_ceil(columns.into()),
         );
         volume(&self.batch)?.checked_mul(rows)?.checked_mul(columns)
+    }
+
+    /// `true` if later rows or columns have more terms.
+    pub(crate) fn grow(&self) -> bool {
+        self.bounds.iter().any(TermBound::grows)
     }
 
     /// Rows, columns, batch and terms at these sizes.
@@ -376,6 +391,10 @@ fn find(checked: &Checked) -> Option<Products> {
         return None;
     }
     let positions = Positions::of(&operands, dims.len())?;
+    let bounds = match terms.len() {
+        1 => term_bounds(&formulas, &mut search.roles, [&positions.rows, &positions.columns]),
+        _ => Vec::new(),
+    };
     let fastest = search.fastest_term(&positions);
     let (sums, sides) = search.ordered(checked, &positions, fastest);
     let mut terms = terms;
@@ -394,6 +413,7 @@ fn find(checked: &Checked) -> Option<Products> {
         columns: positions.columns,
         terms,
         depth: search.roles.depth,
+        bounds,
         compared,
     })
 }

@@ -3,11 +3,14 @@
 //! Rows and columns beyond the edge are clamped to the last one for loads and left out of stores. Terms beyond the end of the sum are zeros.
 
 use super::block::{Block, Counts, product, tile_place};
+use super::bounds::TermBound;
 use super::deal::Piece;
 use super::products::{Products, Side};
 use super::slab::{Inside, Slab};
+use super::span::Span;
 use super::split_k::Part;
 use crate::check::Checked;
+use crate::families::bound::{End, Slope};
 use crate::ir::{AxisId, Expr, ExprId, Source};
 use crate::lower::Error;
 use crate::lower::expression::{Binding, InSequence, Lanes, Lowering, Reduce};
@@ -25,9 +28,8 @@ pub(crate) struct Tiling<'a> {
     pub slabs: Vec<Slab>,
     /// Terms of the sums.
     pub depth: Linear,
-    /// The block's first term, and the number of its terms.
-    pub first: Linear,
-    pub length: Linear,
+    /// The block's part of them.
+    pub span: Span,
     pub depth_extents: Vec<Linear>,
 }
 
@@ -44,19 +46,27 @@ pub(crate) struct Band {
 
 impl<'a> Tiling<'a> {
     /// The tile that a block has a part of. `vector`: how many neighbours are loaded at once of a side, of which that much is the block's.
+    ///
+    /// # Errors
+    /// As of lowering.
     pub fn new(
         lowering: &mut Lowering<'_>,
         shape: &'a Products,
         block: Block,
         part: &Part,
         vector: impl Fn(&Side, u32) -> u32,
-    ) -> Tiling<'a> {
+    ) -> Result<Tiling<'a>, Error> {
         let depth_extents: Vec<Linear> = shape.terms.iter().map(|&size| lowering.size(size)).collect();
         let depth = product(lowering, &depth_extents);
-        let (first, length) = terms_of(lowering, &depth, block, part);
+        let span = Span::of(lowering, &depth, block, part);
         let counts = Counts::new(lowering, shape, block);
         let tiles = [&counts.batches, &counts.row_tiles, &counts.column_tiles];
-        let [batch_place, row, column] = tile_place(lowering, &part.tile, tiles, block.group);
+        // Tiles with the most terms come first, so that short ones fill the last wave.
+        let number = match shape.grow() {
+            true => counts.tiles(lowering).plus(&part.tile.times(-1)).plus_constant(-1),
+            false => part.tile.clone(),
+        };
+        let [batch_place, row, column] = tile_place(lowering, &number, tiles, block.group);
         let batch_place = lowering
             .math
             .coordinates(&mut lowering.b, &batch_place, &counts.batch_extents);
@@ -79,7 +89,7 @@ impl<'a> Tiling<'a> {
             vector: vector(side, tile),
             deal: None,
         };
-        Tiling {
+        let mut tiling = Tiling {
             shape,
             block,
             rows: band(&shape.rows, counts.row_extents, counts.rows, &row, block.rows),
@@ -91,18 +101,39 @@ impl<'a> Tiling<'a> {
                 block.columns,
             ),
             slabs: shape.tiles(block.rows, block.columns).map(slab).collect(),
-            first,
-            length,
+            span,
             depth,
             depth_extents,
+        };
+        if !shape.bounds.is_empty() {
+            let visited = tiling.visited(lowering)?;
+            tiling.span = Span::within(lowering, visited, &tiling.depth, block, part);
         }
+        Ok(tiling)
     }
 
-    /// `true` if the block's terms certainly fill whole slabs.
-    pub fn has_whole_slabs(&self) -> bool {
-        let slab = i64::from(self.block.depth);
-        let length = self.length.as_constant();
-        length.is_some_and(|length| length % slab == 0 && length > 0)
+    /// The first term of some output of the tile, rounded down to a slab, and the one after the last, as far as bounds say.
+    fn visited(&self, lowering: &mut Lowering<'_>) -> Result<[Linear; 2], Error> {
+        let all = [Linear::constant(0), self.depth.clone()];
+        let [mut first, mut end] = all.clone();
+        for TermBound { bound, slopes } in &self.shape.bounds {
+            let (end_of_axis, widest) = match bound.end {
+                End::First(_) => (&mut first, Slope::Falling),
+                End::Last(_) => (&mut end, Slope::Rising),
+            };
+            // The line that leaves the most terms.
+            for (band, slope) in [&self.rows, &self.columns].into_iter().zip(slopes) {
+                let line = if *slope == widest { i64::from(band.tile) - 1 } else { 0 };
+                self.bind_clamped(lowering, band, &band.base.plus_constant(line), 1);
+            }
+            let value = lowering.bound(bound, &self.depth, &mut |_, _| Ok(()))?;
+            let value = Linear::register(value);
+            *end_of_axis = match bound.end {
+                End::First(_) => lowering.narrowed(Opcode::MaxS32, &all[0], end_of_axis, &value),
+                End::Last(_) => lowering.narrowed(Opcode::MinS32, &all[1], end_of_axis, &value),
+            };
+        }
+        Ok([lowering.rounded_down(&first, self.block.depth), end])
     }
 
     /// The rows or columns that a slab belongs to.
@@ -127,7 +158,7 @@ impl<'a> Tiling<'a> {
         mut each: impl FnMut(&mut Lowering<'_>, &Slab, &Piece, u32, Option<Reg>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         lowering.compared = self.shape.compared;
-        let first_term = &self.first.plus(first_term);
+        let first_term = &self.span.first.plus(first_term);
         let vector = i64::from(side.vector);
         for piece in side.pieces(lowering, self.block) {
             let along_rows = if side.along_depth { 1 } else { vector };
@@ -138,7 +169,7 @@ impl<'a> Tiling<'a> {
             let guard = match inside {
                 Inside::All => None,
                 Inside::Where(predicate) => Some(predicate),
-                Inside::Each => Some(lowering.below(&term, &self.depth)),
+                Inside::Each => Some(lowering.below(&term, &self.span.end)),
             };
             lowering.lanes = row_lanes.or(term_lanes);
             for lane in 0..side.vector {
@@ -388,31 +419,6 @@ impl Band {
         bind(lowering, shape, position, &value);
         Ok(())
     }
-}
-
-/// A block's first term and the number of its terms. Split-K gives each block whole slabs; the last ones may have fewer than the others, or
-/// none.
-fn terms_of(lowering: &mut Lowering<'_>, depth: &Linear, block: Block, part: &Part) -> (Linear, Linear) {
-    let (slab, parts) = (i64::from(block.depth), i64::from(block.split_k));
-    if let Some(terms) = depth.as_constant().filter(|terms| terms % parts == 0) {
-        let length = terms / parts;
-        return (part.number.times(length), Linear::constant(length));
-    }
-    if parts == 1 {
-        return (Linear::constant(0), depth.clone());
-    }
-    let rounded = depth.plus_constant(slab * parts - 1);
-    let whole = Linear::constant(slab * parts);
-    let slabs = lowering.math.divide(&mut lowering.b, &rounded, &whole).0;
-    let most = slabs.times(slab);
-    let first = lowering.math.product(&mut lowering.b, &part.number, &most);
-    let first = lowering.math.register(&mut lowering.b, &first);
-    lowering.note_multiple(first, block.depth.min(16));
-    let first = Linear::register(first);
-    let left = lowering.math.operand(&mut lowering.b, &depth.plus(&first.times(-1)));
-    let most = lowering.math.operand(&mut lowering.b, &most);
-    let length = lowering.b.op(Opcode::MinS32, &[left, most]);
-    (first, Linear::register(length))
 }
 
 /// The coordinates of the first element of a chunk of `vector` neighbours, and the lanes if there are several.
