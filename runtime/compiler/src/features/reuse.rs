@@ -9,6 +9,7 @@
 use super::form::{Form, LANES};
 use super::memory;
 use super::symbols::Symbols;
+use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 const SECTOR: u64 = memory::SECTOR as u64;
@@ -36,8 +37,10 @@ pub(super) fn fetched(symbols: &Symbols, loads: &[Load<'_>], threads: u32) -> f6
     let mut block = Block {
         symbols,
         grids: &grids,
+        growth: grids.iter().map(|grid| growth(symbols, grid)).collect(),
         kept: Vec::new(),
         share: f64::from(threads) * SHARE as f64,
+        fits: FxHashMap::default(),
     };
     block.find_kept();
     let blocks = symbols.executions_of_sides() / executions(symbols, &warps);
@@ -113,12 +116,16 @@ impl Load<'_> {
 struct Block<'a> {
     symbols: &'a Symbols,
     grids: &'a [Grid<'a>],
+    /// For each of them, how its addresses grow.
+    growth: Vec<(Steps, Steps)>,
     /// The loops between whose iterations L1 keeps what was read.
     kept: Vec<u32>,
     share: f64,
+    /// For loops from the outermost on, `true` if one iteration of all of them fits the share of L1.
+    fits: FxHashMap<&'a [u32], bool>,
 }
 
-impl Block<'_> {
+impl<'a> Block<'a> {
     /// Finds the loops whose iterations fit L1, inner loops first.
     fn find_kept(&mut self) {
         let deepest = self.grids.iter().map(|grid| grid.first.turns.len()).max().unwrap_or(0);
@@ -158,34 +165,45 @@ impl Block<'_> {
     }
 
     /// `true` if an earlier grid has the same addresses, and L1 keeps them until then.
-    fn is_read_again(&self, number: usize) -> bool {
-        let grid = &self.grids[number];
-        let earlier = self.grids[..number].iter();
-        let mut alike = earlier.filter(|other| other.base == grid.base && self.growth(other) == self.growth(grid));
-        alike.any(|other| {
-            let pairs = other.first.turns.iter().zip(grid.first.turns);
+    fn is_read_again(&mut self, number: usize) -> bool {
+        let grids = self.grids;
+        let grid = &grids[number];
+        (0..number).any(|other| {
+            if grids[other].base != grid.base || self.growth[other] != self.growth[number] {
+                return false;
+            }
+            let pairs = grids[other].first.turns.iter().zip(grid.first.turns);
             let common = pairs.take_while(|(a, b)| a == b).count();
-            let outer = &grid.first.turns[..common];
-            self.bytes(common, |turns| turns.starts_with(outer)) <= self.share
+            self.fits(&grid.first.turns[..common])
         })
     }
 
-    /// The steps over lanes, warps and loops, and the growth over blocks.
-    fn growth(&self, grid: &Grid<'_>) -> (Steps, Steps) {
-        let mut steps = grid.steps.clone();
-        let slopes = grid.first.turns.iter().map(|&turn| {
-            let turns = self.symbols.now(turn).count as u64;
-            (grid.first.address.slope(turn), turns)
-        });
-        steps.extend(slopes);
-        steps.retain(|(step, number)| *step != 0 && *number > 1);
-        steps.sort_unstable();
-        let others = grid.first.address.terms.iter();
-        let others = others.filter(|term| !grid.first.turns.contains(&term.symbol));
-        let mut blocks: Steps = others.map(|term| (u64::from(term.symbol), term.slope as u64)).collect();
-        blocks.sort_unstable();
-        (steps, blocks)
+    /// `true` if one iteration of each of these loops fits the share of L1.
+    fn fits(&mut self, outer: &'a [u32]) -> bool {
+        if let Some(&known) = self.fits.get(outer) {
+            return known;
+        }
+        let fits = self.bytes(outer.len(), |turns| turns.starts_with(outer)) <= self.share;
+        self.fits.insert(outer, fits);
+        fits
     }
+}
+
+/// The steps over lanes, warps and loops, and the growth over blocks.
+fn growth(symbols: &Symbols, grid: &Grid<'_>) -> (Steps, Steps) {
+    let mut steps = grid.steps.clone();
+    let slopes = grid.first.turns.iter().map(|&turn| {
+        let turns = symbols.now(turn).count as u64;
+        (grid.first.address.slope(turn), turns)
+    });
+    steps.extend(slopes);
+    steps.retain(|(step, number)| *step != 0 && *number > 1);
+    steps.sort_unstable();
+    let others = grid.first.address.terms.iter();
+    let others = others.filter(|term| !grid.first.turns.contains(&term.symbol));
+    let mut blocks: Steps = others.map(|term| (u64::from(term.symbol), term.slope as u64)).collect();
+    blocks.sort_unstable();
+    (steps, blocks)
 }
 
 /// The product of the numbers of values of symbols.
