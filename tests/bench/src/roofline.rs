@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The points of a family that are drawn, and the most neighbours of a point that are estimated.
-const SAMPLE: usize = 64;
+const SAMPLE: usize = 128;
 /// The most steps from the best point of a family to its best neighbour.
 const STEPS: usize = 8;
 /// Families whose best drawn point takes up to so many times the least estimate are searched further.

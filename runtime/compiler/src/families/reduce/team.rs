@@ -90,7 +90,10 @@ impl Team {
             }
         }
         let registers = coordinates.iter().flat_map(|coordinate| coordinate.terms());
-        let uniform = registers.map(|&(reg, _)| reg).collect();
+        let uniform = registers
+            .map(|&(reg, _)| reg)
+            .chain(lowering.size_registers())
+            .collect();
         Team {
             schedule,
             units,

@@ -76,6 +76,7 @@ impl Group {
         let uniform = coordinates
             .iter()
             .flat_map(|coordinate| coordinate.terms().iter().map(|&(reg, _)| reg))
+            .chain(lowering.size_registers())
             .collect();
         Group {
             schedule,

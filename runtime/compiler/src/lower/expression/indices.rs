@@ -15,6 +15,11 @@ impl Lowering<'_> {
         self.sizes[size.index()].clone()
     }
 
+    /// The registers of sizes that are arguments.
+    pub fn size_registers(&self) -> impl Iterator<Item = Reg> {
+        self.sizes.iter().flat_map(|size| size.terms()).map(|&(reg, _)| reg)
+    }
+
     /// A power of two up to 16 that divides the size.
     pub fn size_multiple(&self, size: SizeId) -> u32 {
         self.specialisation.extents[size.index()].multiple_of()
