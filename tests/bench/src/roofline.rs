@@ -232,13 +232,18 @@ fn best(problem: &Problem<'_>, sizes: &[u64], untuned: Option<Schedule>) -> Opti
 fn descended(mut best: Estimated, points: &[Schedule], estimated: impl Fn(Schedule) -> Option<Estimated>) -> Estimated {
     let parameters = |schedule: &dyn std::fmt::Display| -> Vec<String> {
         let text = schedule.to_string();
-        text.split(' ').map(str::to_owned).collect()
+        // The number of persistent blocks follows from the others: how many are resident.
+        let parameter = |word: &str| match word.strip_prefix("blocks=") {
+            Some(number) if number != "0" => "persistent".to_owned(),
+            _ => word.to_owned(),
+        };
+        text.split(' ').map(parameter).collect()
     };
     let all: Vec<(Schedule, Vec<String>)> = points.iter().map(|point| (*point, parameters(point))).collect();
     for _ in 0..STEPS {
         let here = parameters(&best.program);
         let differing = |there: &[String]| here.iter().zip(there).filter(|(a, b)| a != b).count();
-        let neighbours = all.iter().filter(|(_, there)| differing(there) == 1).take(SAMPLE);
+        let neighbours = all.iter().filter(|(_, there)| differing(there) <= 1).take(SAMPLE);
         match least(neighbours.filter_map(|(point, _)| estimated(*point))) {
             Some(next) if next.seconds < best.seconds => best = next,
             _ => break,
