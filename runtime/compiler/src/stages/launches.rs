@@ -5,7 +5,7 @@ use crate::schedule::{Keep, Schedule};
 use std::ops::Range;
 
 /// Returns the stages of each launch, in order. Neighbours share a launch if none reads what another one stores, and neither takes the
-/// other's place on a multiprocessor: as many threads a block, and a like demand for registers and shared memory ([`Demand`]).
+/// other's place on a multiprocessor: as many threads a block, and a like demand for registers and shared memory.
 pub fn launches(split: &Split, schedules: &[Schedule]) -> Vec<Range<usize>> {
     let demand = |schedule| Some((demand(schedule)?, threads(schedule)?));
     let each: Vec<_> = schedules.iter().map(demand).collect();
