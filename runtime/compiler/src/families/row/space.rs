@@ -201,7 +201,9 @@ impl Shape {
         // Blocks of many short rows are no larger than they need to be.
         let fits = (32..=1024).contains(&block) && (row.rows <= 16 || block <= 256);
         let loops = row.keep != Keep::Registers;
-        fits && (row.blocks == 0 || !loops)
+        // Of several axes, the index arithmetic of every element would be held between rows, too.
+        let one_axis = || self.walked.iter().all(|sizes| sizes.len() == 1);
+        fits && (row.blocks == 0 || (!loops && one_axis()))
             && row.vector <= self.widest_vector
             && (row.pass == Pass::Several || (loops && self.joint && self.needed(row) <= most_registers(row)))
             && (row.unroll == 1 || (loops && self.unrolls(row)))
