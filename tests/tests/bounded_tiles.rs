@@ -148,7 +148,7 @@ fn causal_products_take_in_half_of_the_slabs() {
     ] {
         for exact in [true, false] {
             let of = |checked| multiplications(&counts(checked, &sizes, exact, schedule, &inputs).expect("legal"));
-            // Of 8 rows of tiles the first takes in one slab of 8, the last all.
+            // The first of 8 rows of tiles takes in one slab of 8, the last all.
             assert_eq!(of(&causal) * 64, of(&whole) * 36, "{schedule} exact={exact}");
             let specialisation = Specialisation::exact(&sizes);
             let problem = Problem::new(&causal, &specialisation, MACHINE);

@@ -205,7 +205,7 @@ fn features_are_what_the_emulator_counts() {
     let of_operator = |(number, (name, checked)): (usize, &(String, Checked))| {
         let seeded = || StdRng::seed_from_u64(number as u64);
         let mut random = seeded();
-        // What is drawn of a family does not depend on the spaces of others.
+        // The draws of a family do not depend on the spaces of others.
         let mut draws: BTreeMap<&str, StdRng> = BTreeMap::new();
         let mut shares = Vec::new();
         let calls = [calls(checked, &mut random), calls(checked, &mut random)].concat();

@@ -33,7 +33,7 @@ const MOST_SETS: usize = 3;
 const SLOW: f64 = 4.0;
 
 /// Operators that wait for kernels of their own, and why: sums of scaled sums, gathered experts, first convolutions of 3 channels, guards and
-/// quotients in a loop over terms, taps that are sizes, vectors through `%`.
+/// quotients in a loop over terms, taps that are sizes.
 const WAITING: [&str; 7] = [
     "group_scales",
     "experts_gate_and_up",

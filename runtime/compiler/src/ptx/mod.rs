@@ -3,7 +3,7 @@
 //! - [`opcode`] is the table: one line for each instruction, with the classes of its operands.
 //! - [`builder`] builds a kernel's body. It numbers pure instructions by value and places them in the outermost region in which
 //!   their operands exist. So common subexpressions are shared and loop invariants hoisted by construction.
-//! - `undo` knows registers that hold already what an instruction would compute, since it undoes others.
+//! - `undo` finds instructions whose value is in a register already, because they undo others.
 //! - [`text`] prints the body: deterministically, one instruction on each line.
 //!
 //! To add an instruction, add its line to the table in `opcode.rs`. The tests assemble every line with `ptxas`.

@@ -11,8 +11,8 @@ use std::str::FromStr;
 /// results; its text is that of its schedule. Several stages read `store=2; row …; contract …`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub struct Program {
-    /// What the stages but the last one store, by its numbers in the operator's canonical form, ascending: values, inputs with their
-    /// dimensions permuted, and results.
+    /// The numbers, ascending, of what the stages but the last one store: values, inputs with their dimensions permuted, and results. They
+    /// count in the operator's canonical form.
     pub stored: Vec<u32>,
     /// The schedule of each stage, in launch order; the last one computes the other results.
     pub stages: Vec<Schedule>,

@@ -218,7 +218,7 @@ fn storing(problem: &Problem<'_>, sizes: &[u64], limit: f64) -> Vec<(Program, f6
         if permuted::among(problem.checked, &stored) && !permuted::may_pay(problem) {
             continue;
         }
-        // What is stored in the workspace is read by another launch.
+        // Another launch reads what is in the workspace.
         let launches_at_least = if results::alone(problem.checked, &stored) { 1 } else { 2 };
         if latency([], launches_at_least, &sheet) >= limit {
             continue;

@@ -20,10 +20,10 @@ pub enum Origin {
     Stored(usize),
 }
 
-/// What a stage computes.
+/// The part of an operator that a stage computes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Part {
-    /// What is stored at this position.
+    /// The stored tensor at this position.
     Stored(usize),
     /// The results with these positions.
     Results(Vec<usize>),

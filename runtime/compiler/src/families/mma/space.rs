@@ -263,7 +263,7 @@ impl<'s, 'p> Space<'s, 'p> {
         let fragments = self.shape.products.elements(point.warp_rows, point.warp_columns) / 4;
         // Operands staged through registers: their addresses and bounds predicates, one more where K has several coordinates.
         let address = if self.shape.products.terms.len() > 1 { 4 } else { 3 };
-        // Where guards bound the loop, predicates of the slabs that are loaded before it.
+        // Predicates of the slabs that are loaded before the loop, if guards bound it.
         let bounded = !self.shape.products.bounds.is_empty();
         let address = address + if bounded { point.stages - 2 } else { 0 };
         let loads: u32 = self

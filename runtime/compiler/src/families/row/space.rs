@@ -23,7 +23,7 @@ pub struct Row {
     /// In how many walks reductions over the same elements are done.
     pub pass: Pass,
     /// The most blocks there are, which then go on to the next rows and keep in registers what elements of all rows share; 0: a block for
-    /// each `rows` rows. Only where rows are kept in registers.
+    /// each `rows` rows. Only where rows are kept in registers and have one axis.
     pub blocks: u32,
 }
 
@@ -201,7 +201,7 @@ impl Shape {
         // Blocks of many short rows are no larger than they need to be.
         let fits = (32..=1024).contains(&block) && (row.rows <= 16 || block <= 256);
         let loops = row.keep != Keep::Registers;
-        // Of several axes, the index arithmetic of every element would be held between rows, too.
+        // Walks over several axes would hold the index arithmetic of every element between rows, too.
         let one_axis = || self.walked.iter().all(|sizes| sizes.len() == 1);
         fits && (row.blocks == 0 || (!loops && one_axis()))
             && row.vector <= self.widest_vector
