@@ -19,7 +19,7 @@ use energy_kernel_compiler::lang;
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::reference::{Reference, coordinates};
 use energy_kernel_compiler::schedule::{self, Schedule};
-use energy_kernel_compiler::size::Specialisation;
+use energy_kernel_compiler::size::{Extent, Specialisation};
 use energy_kernel_compiler::target::Machine;
 use energy_kernel_emulator::{Argument, Counts, Launch, Memory, Module, Options};
 use rand::rngs::StdRng;
@@ -401,6 +401,20 @@ pub fn random_sizes_of(checked: &Checked, choices: &[u64], most: u64, random: &m
             return sizes;
         }
     }
+}
+
+/// A specialisation in which the sizes at the chosen positions have upper bounds, each half as large again as the size. The others are arguments.
+pub fn bounded(sizes: &[u64], is_bounded: impl Fn(usize) -> bool) -> Specialisation {
+    let mut specialisation = Specialisation::like(sizes);
+    for (position, (extent, &size)) in specialisation.extents.iter_mut().zip(sizes).enumerate() {
+        if is_bounded(position) {
+            *extent = Extent::AtMost {
+                multiple_of: extent.multiple_of(),
+                most: size + size / 2,
+            };
+        }
+    }
+    specialisation
 }
 
 /// Tensors of roughly normal numbers, or of integers from −3 to 19.

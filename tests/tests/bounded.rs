@@ -1,33 +1,18 @@
 //! Rows are kept where only the largest values of sizes are known, and kernels are right up to these.
 
-use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::estimate;
 use energy_kernel_compiler::lower;
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule::{self, Keep, Schedule};
-use energy_kernel_compiler::size::{Extent, Specialisation};
+use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Machine, Target};
-use energy_kernel_tests::{first_wrong, operators, random_inputs, random_sizes, run};
+use energy_kernel_tests::{bounded, first_wrong, operators, random_inputs, random_sizes, run};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
 /// The number of schedules of each kind for each call.
 const SAMPLES: usize = 2;
-
-/// A specialisation with upper bounds, none more than half as large again as its size.
-fn bounded(checked: &Checked, sizes: &[u64]) -> Specialisation {
-    let mut specialisation = Specialisation::like(sizes);
-    for ((extent, size), &value) in specialisation.extents.iter_mut().zip(&checked.op().sizes).zip(sizes) {
-        if size.definition.is_none() {
-            *extent = Extent::AtMost {
-                multiple_of: extent.multiple_of(),
-                most: value + value / 2,
-            };
-        }
-    }
-    specialisation
-}
 
 #[test]
 fn kept_rows_of_bounded_sizes_are_right() {
@@ -37,7 +22,8 @@ fn kept_rows_of_bounded_sizes_are_right() {
     for (name, checked) in operators(energy_kernel_tests::OPERATORS) {
         let sizes = random_sizes(&checked, &mut random);
         let inputs = random_inputs(&checked, &sizes, &mut random);
-        let specialisation = bounded(&checked, &sizes);
+        let is_free = |position: usize| checked.op().sizes[position].definition.is_none();
+        let specialisation = bounded(&sizes, is_free);
         let problem = Problem::new(&checked, &specialisation, machine);
         let space = schedule::space(&problem);
         for keep in [Keep::Registers, Keep::Shared] {

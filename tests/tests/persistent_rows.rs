@@ -3,9 +3,9 @@
 use energy_kernel_compiler::lower;
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule::{self, Keep, Pass, Row, Schedule};
-use energy_kernel_compiler::size::{Extent, Specialisation};
+use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Machine, Target};
-use energy_kernel_tests::{first_wrong, operators, random_inputs, run};
+use energy_kernel_tests::{bounded, first_wrong, operators, random_inputs, run};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -53,20 +53,6 @@ fn sizes(count: usize, rows: u64, columns: u64) -> Vec<u64> {
     }
 }
 
-/// What is known of sizes: the columns up to a bound, and rows that are arguments.
-fn bounded(sizes: &[u64], columns: u64) -> Specialisation {
-    let mut specialisation = Specialisation::like(sizes);
-    for (extent, &size) in specialisation.extents.iter_mut().zip(sizes) {
-        if size == columns {
-            *extent = Extent::AtMost {
-                multiple_of: extent.multiple_of(),
-                most: columns + columns / 2,
-            };
-        }
-    }
-    specialisation
-}
-
 #[test]
 fn any_number_of_rows_is_right() {
     let mut random = StdRng::seed_from_u64(3);
@@ -90,7 +76,8 @@ fn any_number_of_rows_is_right() {
                 for (number, blocks) in [(1, 3), (2, 1), (7, 2), (29, 3)] {
                     let sizes = sizes(count, number, columns);
                     let inputs = random_inputs(&checked, &sizes, &mut random);
-                    for specialisation in [Specialisation::exact(&sizes), bounded(&sizes, columns)] {
+                    let columns_alone = bounded(&sizes, |position| sizes[position] == columns);
+                    for specialisation in [Specialisation::exact(&sizes), columns_alone] {
                         let problem = Problem::new(&checked, &specialisation, machine);
                         let case = format!("{name} {:?} {}", specialisation.extents, point(blocks));
                         if !schedule::legal(&problem, &point(blocks)) {

@@ -36,6 +36,12 @@ pub(crate) trait Family: Copy + Sized {
         None
     }
 
+    /// `true` if the kernel leaves out what it would multiply by 0, so that it may read less than the operator names.
+    fn leaves_out(&self, problem: &Problem<'_>) -> bool {
+        let _ = problem;
+        false
+    }
+
     /// The sizes whose largest values, if known, would make points legal that may be better than this one.
     fn bounded(&self, problem: &Problem<'_>) -> Vec<SizeId> {
         let _ = problem;

@@ -152,6 +152,13 @@ macro_rules! families {
             })
         }
 
+        /// `true` if the schedule's kernel leaves out what it would multiply by 0, so that it may read less than the operator names.
+        pub(crate) fn leaves_out(problem: &Problem<'_>, schedule: &Schedule) -> bool {
+            problem.with_joined(|problem, _| match schedule {
+                $(Schedule::$Family(point) => point.leaves_out(problem)),*
+            })
+        }
+
         /// The sizes whose largest values, if known, would make schedules legal that may be better than this one.
         pub(crate) fn bounded(problem: &Problem<'_>, schedule: &Schedule) -> Vec<SizeId> {
             problem.with_joined(|problem, joined| {

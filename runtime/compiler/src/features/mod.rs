@@ -81,7 +81,6 @@ pub use walk::{KnownArgument, count};
 use crate::check::Checked;
 use crate::families;
 use crate::kernel::ParameterValue;
-use crate::lower::tile::products::products;
 use crate::lower::{self, Stage};
 use crate::problem::Problem;
 use crate::schedule::Schedule;
@@ -251,17 +250,6 @@ pub fn of(problem: &Problem<'_>, schedule: &Schedule, sizes: &[u64]) -> Result<F
     of_stage(problem, schedule, &stage, sizes)
 }
 
-/// `true` if kernels of the schedule leave out what they multiply by 0: values of keys that no row sees, or terms beyond the bounds of a tile.
-fn leaves_out(problem: &Problem<'_>, schedule: &Schedule) -> bool {
-    match schedule {
-        Schedule::Attention(_) => true,
-        Schedule::Contract(_) | Schedule::Mma(_) => {
-            (products(problem).as_ref().as_ref()).is_some_and(|products| !products.bounds.is_empty())
-        }
-        _ => false,
-    }
-}
-
 /// Returns the features of a stage that was lowered from this schedule; see [`of`].
 ///
 /// # Errors
@@ -300,7 +288,7 @@ pub fn of_stage(problem: &Problem<'_>, schedule: &Schedule, stage: &Stage, sizes
     let at_once = u64::from(machine.multiprocessors.max(1)) * u64::from(resident_blocks);
     let waves = blocks as f64 / at_once as f64;
     let reads = compulsory::reads(checked, sizes);
-    let dram_read_bytes = compulsory(match leaves_out(problem, schedule) {
+    let dram_read_bytes = compulsory(match families::leaves_out(problem, schedule) {
         true => Count { low: 0, ..reads },
         false => reads,
     });

@@ -84,8 +84,14 @@ impl Linear {
         }
     }
 
+    /// The value as `factor · whole + rest`, if the factor divides every coefficient; the rest is a number below it.
+    pub fn whole_and_rest(&self, factor: i64) -> (Linear, i64) {
+        let rest = self.constant.rem_euclid(factor);
+        (self.plus_constant(-rest).divided(factor), rest)
+    }
+
     /// The largest number that divides all coefficients and `divisor`.
-    fn common_factor(&self, divisor: i64) -> i64 {
+    pub fn common_factor(&self, divisor: i64) -> i64 {
         let gcd = |mut a: i64, mut b: i64| {
             while b != 0 {
                 (a, b) = (b, a % b);
@@ -201,10 +207,9 @@ impl IndexMath {
             // All terms share this divisor, so neighbouring lanes get the same quotient and no division is emitted.
             (_, Some(y)) if y > 0 && x.common_factor(y) > 1 => {
                 let factor = x.common_factor(y);
-                let inner = x.constant.rem_euclid(factor);
-                let outer = x.plus_constant(-inner).divided(factor);
-                let (quotient, remainder) = self.divide(b, &outer, &Linear::constant(y / factor));
-                (quotient, remainder.times(factor).plus_constant(inner))
+                let (whole, rest) = x.whole_and_rest(factor);
+                let (quotient, remainder) = self.divide(b, &whole, &Linear::constant(y / factor));
+                (quotient, remainder.times(factor).plus_constant(rest))
             }
             (_, Some(y)) if y > 0 && y.count_ones() == 1 => {
                 let x = self.operand(b, x);

@@ -26,7 +26,7 @@ struct Definition {
     position: usize,
 }
 
-/// What a narrowing conversion would compute.
+/// The value of an instruction that undoes others.
 pub(super) enum Undone {
     /// The content of this register.
     Register(Reg),
@@ -62,7 +62,7 @@ impl Definitions {
         }
     }
 
-    /// Returns what an instruction would compute if it undoes others.
+    /// Returns the value of an instruction if it undoes others.
     pub fn undone(&self, opcode: Opcode, sources: &[Operand]) -> Option<Undone> {
         match (opcode, sources) {
             (CvtF16F32 | CvtBf16F32, &[wide]) => match self.narrowed(opcode, wide) {
@@ -82,24 +82,23 @@ impl Definitions {
 
     /// The 16 bits that a value was widened from, if that is what this conversion rounds it to.
     fn narrowed(&self, opcode: Opcode, wide: Operand) -> Option<Operand> {
-        let narrow = match (opcode, wide) {
-            (CvtF16F32, Operand::F32(bits)) => {
-                return Some(i64::from(half::f16::from_f32(f32::from_bits(bits)).to_bits()).into());
-            }
-            (_, Operand::F32(bits)) => {
-                return Some(i64::from(half::bf16::from_f32(f32::from_bits(bits)).to_bits()).into());
-            }
-            (CvtF16F32, wide) => self.source_of(CvtF32F16, wide)?,
-            (_, wide) => {
-                let word = self.source_of(F32Bits, wide)?;
-                let shifted = self.of.get(&word)?;
-                match (shifted.opcode, shifted.sources.as_slice()) {
-                    (ShlB32, &[bits, Operand::Int(16)]) => self.source_of(CvtU32U16, bits)?,
-                    _ => return None,
-                }
-            }
-        };
-        Some(narrow.into())
+        if let Operand::F32(bits) = wide {
+            let value = f32::from_bits(bits);
+            let narrow = match opcode {
+                CvtF16F32 => half::f16::from_f32(value).to_bits(),
+                _ => half::bf16::from_f32(value).to_bits(),
+            };
+            return Some(i64::from(narrow).into());
+        }
+        if opcode == CvtF16F32 {
+            return self.source_of(CvtF32F16, wide).map(Operand::Reg);
+        }
+        let word = self.source_of(F32Bits, wide)?;
+        let shifted = self.of.get(&word)?;
+        match (shifted.opcode, shifted.sources.as_slice()) {
+            (ShlB32, &[bits, Operand::Int(16)]) => self.source_of(CvtU32U16, bits).map(Operand::Reg),
+            _ => None,
+        }
     }
 
     /// A selection of two values that were widened.

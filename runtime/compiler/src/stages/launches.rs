@@ -7,14 +7,13 @@ use std::ops::Range;
 /// Returns the stages of each launch, in order. Neighbours share a launch if none reads what another one stores, and neither takes the
 /// other's place on a multiprocessor: as many threads a block, and a like demand for registers and shared memory.
 pub fn launches(split: &Split, schedules: &[Schedule]) -> Vec<Range<usize>> {
-    let demand = |schedule| Some((demand(schedule)?, threads(schedule)?));
     let each: Vec<_> = schedules.iter().map(demand).collect();
     grouped(split, &each)
 }
 
 /// Returns the stages of each launch if all stages that may share one had as many threads a block.
 pub(super) fn most_shared(split: &Split, schedules: &[Schedule]) -> Vec<Range<usize>> {
-    let each: Vec<_> = schedules.iter().map(demand).collect();
+    let each: Vec<_> = schedules.iter().map(|schedule| Some(demand(schedule)?.0)).collect();
     grouped(split, &each)
 }
 
@@ -32,23 +31,19 @@ enum Demand {
     Rows,
 }
 
-/// The demand of a schedule whose stage may share a launch.
-fn demand(schedule: &Schedule) -> Option<Demand> {
+/// The demand of a schedule whose stage may share a launch, and the threads of a block.
+fn demand(schedule: &Schedule) -> Option<(Demand, u32)> {
     match schedule {
-        Schedule::Plain(_) | Schedule::Pointwise(_) => Some(Demand::Elements),
-        Schedule::Row(point) if point.keep != Keep::Shared => Some(Demand::Rows),
+        Schedule::Plain(point) => Some((Demand::Elements, point.threads)),
+        Schedule::Pointwise(point) => Some((Demand::Elements, point.threads)),
+        Schedule::Row(point) if point.keep != Keep::Shared => Some((Demand::Rows, point.threads * point.rows)),
         _ => None,
     }
 }
 
 /// The threads a block of a schedule whose stage may share a launch.
 pub(super) fn threads(schedule: &Schedule) -> Option<u32> {
-    match schedule {
-        Schedule::Plain(point) => Some(point.threads),
-        Schedule::Pointwise(point) => Some(point.threads),
-        Schedule::Row(point) => Some(point.threads * point.rows),
-        _ => None,
-    }
+    demand(schedule).map(|(_, threads)| threads)
 }
 
 /// The schedule with so many threads a block, if its stage may share a launch.

@@ -7,6 +7,7 @@ use crate::check::Checked;
 use crate::ir::InputId;
 use crate::lower::tile::products;
 use crate::problem::Problem;
+use std::ops::Range;
 
 /// An input with its dimensions permuted.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,7 +37,7 @@ impl Permuted {
 /// possible, or if they are so already.
 pub(super) fn permuted(checked: &Checked) -> Vec<Permuted> {
     let op = checked.op();
-    let first = op.exprs.len() as u32;
+    let first = numbers(checked).start as u32;
     let moved = products::moved_dimensions(checked).unwrap_or_default();
     let each = moved.into_iter().map(|(input, dimension)| {
         let rank = op.inputs[input.index()].dims.as_ref().map_or(0, Vec::len);
@@ -50,11 +51,16 @@ pub(super) fn permuted(checked: &Checked) -> Vec<Permuted> {
     each.collect()
 }
 
-/// `true` if a permuted input is among these numbers.
-pub(super) fn among(checked: &Checked, numbers: &[u32]) -> bool {
+/// The numbers of inputs among what the operator can store.
+pub(super) fn numbers(checked: &Checked) -> Range<usize> {
     let first = checked.op().exprs.len();
-    let inputs = first..first + checked.op().inputs.len();
-    numbers.iter().any(|&number| inputs.contains(&(number as usize)))
+    first..first + checked.op().inputs.len()
+}
+
+/// `true` if a permuted input is among what has these numbers.
+pub(super) fn among(checked: &Checked, stored: &[u32]) -> bool {
+    let inputs = numbers(checked);
+    stored.iter().any(|&number| inputs.contains(&(number as usize)))
 }
 
 /// `true` if permuted inputs may pay: the operator reads some of them in less than whole vectors.

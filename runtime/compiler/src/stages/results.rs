@@ -3,6 +3,7 @@
 //! Most families compute results of one shape, and `row` those of shapes with equal leading dimensions. Where results have different shapes, a
 //! stage for each shape may use any family, and the stages may share a launch: queries and keys of different heads, each rotated.
 
+use super::permuted;
 use crate::check::Checked;
 
 /// Results of one shape that have a stage of their own.
@@ -50,7 +51,7 @@ pub(super) fn alone(checked: &Checked, numbers: &[u32]) -> bool {
     numbers.iter().all(|&number| number as usize >= first)
 }
 
-/// The number of the first output.
+/// The number of the first output: it follows those of inputs.
 fn first_number(checked: &Checked) -> usize {
-    checked.op().exprs.len() + checked.op().inputs.len()
+    permuted::numbers(checked).end
 }

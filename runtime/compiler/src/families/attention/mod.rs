@@ -49,6 +49,10 @@ impl Family for Attention {
         space::starts(problem, sizes)
     }
 
+    fn leaves_out(&self, _: &Problem<'_>) -> bool {
+        true
+    }
+
     fn lower<'a>(&self, problem: &Problem<'a>, name: &str) -> Result<(Lowering<'a>, Grid), Error> {
         lower::lower(problem, name, self)
     }

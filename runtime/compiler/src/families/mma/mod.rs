@@ -39,6 +39,14 @@ impl Family for Mma {
         Some(self.block().wave_bytes(problem.checked, shape, sizes, at_once))
     }
 
+    fn leaves_out(&self, problem: &Problem<'_>) -> bool {
+        let shape = shape::shape(problem);
+        shape
+            .as_ref()
+            .as_ref()
+            .is_some_and(|shape| !shape.products.bounds.is_empty())
+    }
+
     fn lower<'a>(&self, problem: &Problem<'a>, name: &str) -> Result<(Lowering<'a>, Grid), Error> {
         lower::lower(problem, name, self)
     }

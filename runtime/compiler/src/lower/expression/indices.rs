@@ -7,7 +7,7 @@ use crate::lower::Error;
 use crate::lower::arithmetic;
 use crate::lower::index::Linear;
 use crate::lower::value::Value;
-use crate::ptx::{Opcode, Operand, Reg};
+use crate::ptx::{Operand, Reg};
 
 impl Lowering<'_> {
     /// A size: compiled in, or the kernel argument.
@@ -110,15 +110,7 @@ impl Lowering<'_> {
                 if let (true, Some(divided)) = (whole, self.divided_together(*op, &x, &y)) {
                     return Ok(divided);
                 }
-                let ty = self.index_type();
-                let x = Value {
-                    ty,
-                    operand: self.math.operand(&mut self.b, &x),
-                };
-                let y = Value {
-                    ty,
-                    operand: self.math.operand(&mut self.b, &y),
-                };
+                let [x, y] = [x, y].map(|side| self.index_operand(&side));
                 let value = arithmetic::binary(&mut self.b, *op, x, y);
                 self.linear_of(value)
             }
@@ -133,32 +125,18 @@ impl Lowering<'_> {
     /// The quotient or the remainder of a value that is not negative by a size in a register, such that neighbouring lanes share a division:
     /// `(8 · a + 3) / (8 · b)` is `a / b`. None if too little is known of the size.
     fn divided_together(&mut self, op: BinaryOp, x: &Linear, divisor: &Linear) -> Option<Linear> {
-        let &[(size, 1)] = divisor.terms() else {
-            return None;
-        };
-        let coefficients = x.terms().iter().map(|&(_, coefficient)| coefficient.unsigned_abs());
-        let of_lanes = coefficients.map(crate::size::Extent::alignment).min()?;
-        let factor = i64::from(of_lanes.min(self.terms_multiple(divisor)));
-        if factor == 1 || divisor.constant_part() != 0 {
+        let factor = x.common_factor(self.multiple_of(divisor).into());
+        if factor == 1 || x.as_constant().is_some() || divisor.as_constant().is_some() {
             return None;
         }
-        let within = x.constant_part().rem_euclid(factor);
-        let whole = x.plus_constant(-within).divided(factor);
-        let ty = self.index_type();
-        let (shift, opcode) = match ty {
-            Type::I64 => (factor.trailing_zeros(), Opcode::ShrS64),
-            _ => (factor.trailing_zeros(), Opcode::ShrS32),
-        };
-        let divisor = Value::new(ty, self.b.op(opcode, &[size.into(), i64::from(shift).into()]));
-        let whole = Value {
-            ty,
-            operand: self.math.operand(&mut self.b, &whole),
-        };
+        let (whole, rest) = x.whole_and_rest(factor);
+        let divisor = self.math.divide(&mut self.b, divisor, &Linear::constant(factor)).0;
+        let [whole, divisor] = [whole, divisor].map(|side| self.index_operand(&side));
         let divided = arithmetic::binary(&mut self.b, op, whole, divisor);
         let divided = self.linear_of(divided);
         Some(match op {
             BinaryOp::Div => divided,
-            _ => self.with_lanes_of(x, divided.times(factor).plus_constant(within)),
+            _ => self.with_lanes_of(x, divided.times(factor).plus_constant(rest)),
         })
     }
 
