@@ -117,18 +117,30 @@ impl Builder {
 
     /// Emits a pure instruction of the table with several results, unless it undoes earlier ones.
     pub fn ops(&mut self, opcode: Opcode, sources: &[Operand]) -> Few<Reg> {
-        let row = opcode.row();
-        debug_assert!(row.pure, "{opcode:?} must stay where it is put: use `converge`");
+        debug_assert!(
+            opcode.row().pure,
+            "{opcode:?} must stay where it is put: use `converge`"
+        );
         self.check_sources(opcode, sources);
         match self.definitions.undone(opcode, sources) {
-            Some(Undone::Register(reg)) => return smallvec![reg],
-            Some(Undone::Selection(narrow)) => return self.ops(Opcode::SelB16, &narrow),
-            None => {}
+            Some(Undone::Register(reg)) => smallvec![reg],
+            Some(Undone::Selection(narrow)) => self.ops(Opcode::SelB16, &narrow),
+            Some(Undone::Upper(half, opcode, sources)) => {
+                let results = self.place_pure(opcode, &sources);
+                self.definitions.note_upper(results[0], half);
+                results
+            }
+            None => {
+                let results = self.place_pure(opcode, sources);
+                self.definitions.note(opcode, sources, &results);
+                results
+            }
         }
+    }
+
+    fn place_pure(&mut self, opcode: Opcode, sources: &[Operand]) -> Few<Reg> {
         let depth = self.depth_of(sources);
-        let results = self.place(Action::Table(opcode), sources, None, row.results, depth);
-        self.definitions.note(opcode, sources, &results);
-        results
+        self.place(Action::Table(opcode), sources, None, opcode.row().results, depth)
     }
 
     /// Returns a register that holds a constant. Most instructions take constants as operands, but vector stores and mutable registers do not.
@@ -636,6 +648,23 @@ mod tests {
         let mutable = b.mutable(Class::B16, halves[0].into());
         let of_mutable = wide(&mut b, mutable);
         assert_ne!(narrow(&mut b, of_mutable), mutable);
+    }
+
+    #[test]
+    fn a_half_of_a_word_is_widened_in_the_word() {
+        let mut b = Builder::new("halves", 32);
+        let word = b.parameter(Width::B32);
+        let halves = b.ops(Opcode::HalvesB32, &[word.into()]);
+        for (half, (opcode, number)) in halves
+            .into_iter()
+            .zip([(Opcode::ShlB32, 16), (Opcode::AndB32, 0xffff_0000)])
+        {
+            let bits = b.op(Opcode::CvtU32U16, &[half.into()]);
+            let upper = b.op(Opcode::ShlB32, &[bits.into(), 16.into()]);
+            assert_eq!(b.op(opcode, &[word.into(), number.into()]), upper);
+            let wide = b.op(Opcode::F32Bits, &[upper.into()]);
+            assert_eq!(b.op(Opcode::CvtBf16F32, &[wide.into()]), half);
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Instructions whose result is already in a register, because they undo earlier ones.
 //!
 //! The language computes with `f32` what is stored in 16 bits. So a value that is only moved would be widened and rounded back, and words
-//! would be taken apart and put together. Widening is exact: the register that was widened holds the same bits.
+//! would be taken apart and put together. Widening is exact: the register that was widened holds the same bits. A half of a word is moved
+//! up in the word itself.
 
 use super::Opcode::{
-    self, B32Halves, CvtBf16F32, CvtF16F32, CvtF32F16, CvtF32F64, CvtF64F32, CvtS64S32, CvtU32U16, CvtU32U64, F32Bits,
-    HalvesB32, SelF32, ShlB32,
+    self, AndB32, B32Halves, CvtBf16F32, CvtF16F32, CvtF32F16, CvtF32F64, CvtF64F32, CvtS64S32, CvtU32U16, CvtU32U64,
+    F32Bits, HalvesB32, SelF32, ShlB32,
 };
 use super::{Few, Operand, Reg};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -14,6 +15,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 #[derive(Debug, Default)]
 pub(super) struct Definitions {
     of: FxHashMap<Reg, Definition>,
+    /// The 16 bits that are the upper half of these words, whose lower half is 0.
+    upper: FxHashMap<Reg, Reg>,
     /// Registers that may be assigned again: what was made of them may outlive their content.
     mutable: FxHashSet<Reg>,
 }
@@ -32,6 +35,8 @@ pub(super) enum Undone {
     Register(Reg),
     /// One of two narrow values: the operands of `selp.b16`.
     Selection([Operand; 3]),
+    /// These 16 bits as the upper half of a word, made of the word that they are a half of.
+    Upper(Reg, Opcode, [Operand; 2]),
 }
 
 impl Definitions {
@@ -40,11 +45,17 @@ impl Definitions {
         self.mutable.insert(reg);
     }
 
+    /// Notes that a word's upper half is these 16 bits, and that its lower half is 0. What was noted first stays: it exists wherever the
+    /// word does.
+    pub fn note_upper(&mut self, word: Reg, half: Reg) {
+        self.upper.entry(word).or_insert(half);
+    }
+
     /// Notes a pure instruction.
     pub fn note(&mut self, opcode: Opcode, sources: &[Operand], results: &[Reg]) {
         if !matches!(
             opcode,
-            CvtF32F16 | CvtU32U16 | CvtF64F32 | CvtS64S32 | ShlB32 | F32Bits | HalvesB32 | SelF32
+            CvtF32F16 | CvtU32U16 | CvtF64F32 | CvtS64S32 | F32Bits | HalvesB32 | SelF32
         ) {
             return;
         }
@@ -72,6 +83,24 @@ impl Definitions {
             },
             (CvtF32F64, &[wide]) => self.source_of(CvtF64F32, wide).map(Undone::Register),
             (CvtU32U64, &[wide]) => self.source_of(CvtS64S32, wide).map(Undone::Register),
+            (ShlB32, &[bits, Operand::Int(16)]) => {
+                let half = self.source_of(CvtU32U16, bits)?;
+                let (opcode, sources) = match self.definition(half.into()) {
+                    Some(Definition {
+                        opcode: HalvesB32,
+                        sources,
+                        position,
+                    }) => {
+                        let word = sources.first().copied()?;
+                        match position {
+                            0 => (ShlB32, [word, Operand::Int(16)]),
+                            _ => (AndB32, [word, Operand::Int(0xffff_0000)]),
+                        }
+                    }
+                    _ => (ShlB32, [bits, Operand::Int(16)]),
+                };
+                Some(Undone::Upper(half, opcode, sources))
+            }
             (B32Halves, &[low, high]) => {
                 let [low, high] = [self.half(low, 0)?, self.half(high, 1)?];
                 (low == high).then_some(Undone::Register(low))
@@ -94,11 +123,7 @@ impl Definitions {
             return self.source_of(CvtF32F16, wide).map(Operand::Reg);
         }
         let word = self.source_of(F32Bits, wide)?;
-        let shifted = self.of.get(&word)?;
-        match (shifted.opcode, shifted.sources.as_slice()) {
-            (ShlB32, &[bits, Operand::Int(16)]) => self.source_of(CvtU32U16, bits).map(Operand::Reg),
-            _ => None,
-        }
+        self.upper.get(&word).copied().map(Operand::Reg)
     }
 
     /// A selection of two values that were widened.
