@@ -82,7 +82,13 @@ impl Work {
             Action::Copy(..) => (InstructionClass::Copy, 0),
             Action::Arrive(_) => (InstructionClass::Atomic, 0),
         };
-        self.instructions[class as usize] += 1;
+        match instruction.constant_divisor() {
+            Some(_) => {
+                self.instructions[InstructionClass::IntegerMultiply as usize] += 1;
+                self.instructions[InstructionClass::Integer as usize] += 1;
+            }
+            None => self.instructions[class as usize] += 1,
+        }
         if let Action::Table(opcode) = instruction.action {
             let groups = class::groups_on_their_way(opcode);
             self.barriers += u64::from(matches!(opcode, Opcode::Barrier | Opcode::BarrierOr));

@@ -170,6 +170,17 @@ impl Instruction {
             _ => false,
         }
     }
+
+    /// The divisor of a quotient by a constant. It is printed as a multiplication and a shift: ptxas does not make these of a division,
+    /// and takes about 20 instructions.
+    pub fn constant_divisor(&self) -> Option<u64> {
+        match (self.action, &self.sources[..]) {
+            (Action::Table(Opcode::DivU32 | Opcode::DivU64), &[_, Operand::Int(divisor)]) => {
+                u64::try_from(divisor).ok().filter(|&divisor| divisor > 1)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// A logical operation of a comparison's result and another predicate.

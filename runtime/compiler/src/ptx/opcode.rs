@@ -143,6 +143,7 @@ table! {
     MulHiU32  "mul.hi.u32"   (B32 B32)     -> (B32);
     MadS32    "mad.lo.s32"   (B32 B32 B32) -> (B32);
     DivS32    "div.s32"      (B32 B32)     -> (B32);
+    // of numbers below 2³¹
     DivU32    "div.u32"      (B32 B32)     -> (B32);
     RemS32    "rem.s32"      (B32 B32)     -> (B32);
     RemU32    "rem.u32"      (B32 B32)     -> (B32);
@@ -171,6 +172,7 @@ table! {
     MulHiU64  "mul.hi.u64"   (B64 B64)     -> (B64);
     MadS64    "mad.lo.s64"   (B64 B64 B64) -> (B64);
     DivS64    "div.s64"      (B64 B64)     -> (B64);
+    // of numbers below 2⁶³
     DivU64    "div.u64"      (B64 B64)     -> (B64);
     RemS64    "rem.s64"      (B64 B64)     -> (B64);
     RemU64    "rem.u64"      (B64 B64)     -> (B64);

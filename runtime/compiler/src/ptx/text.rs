@@ -183,7 +183,10 @@ impl Printer {
         }
         let (results, sources) = (&instruction.results, &instruction.sources);
         match instruction.action {
-            Action::Table(opcode) => self.table(opcode, instruction),
+            Action::Table(opcode) => match instruction.constant_divisor() {
+                Some(divisor) => self.quotient(opcode, instruction, divisor),
+                None => self.table(opcode, instruction),
+            },
             Action::Compare(compare, class, signed) => {
                 self.texts(&["setp.", compare.text(), ".", compared(class, signed), " "]);
                 self.operands(instruction, &[]);
@@ -271,6 +274,27 @@ impl Printer {
         for part in fixed.split('|').filter(|part| !part.is_empty()) {
             self.texts(&[if none { "" } else { ", " }, part]);
         }
+    }
+
+    /// Prints a quotient by a constant, in two instructions.
+    fn quotient(&mut self, opcode: Opcode, instruction: &Instruction, divisor: u64) {
+        let (ty, bits) = if opcode == Opcode::DivU64 {
+            (".u64 ", 64)
+        } else {
+            (".u32 ", 32)
+        };
+        let Reciprocal { multiplier, shift } = Reciprocal::of(divisor, bits);
+        let result = &instruction.results[..1];
+        self.texts(&["mul.hi", ty]);
+        self.list(result, false, Self::register);
+        self.text(", ");
+        self.list(&instruction.sources[..1], false, Self::operand);
+        self.text(", 0x");
+        self.hexadecimal(multiplier, bits / 4);
+        self.texts(&["U;\n\tshr", ty]);
+        self.list(&[result[0], result[0]], false, Self::register);
+        self.text(", ");
+        self.number(shift.into());
     }
 
     /// Prints results, then sources. Grouped operands are in braces.
@@ -376,6 +400,26 @@ impl Printer {
     }
 }
 
+/// `⌊x ÷ divisor⌋ = ⌊x · multiplier ÷ 2^bits⌋ ≫ shift`, for x below 2^(bits − 1).
+#[derive(Debug)]
+struct Reciprocal {
+    multiplier: u64,
+    shift: u32,
+}
+
+impl Reciprocal {
+    /// The multiplier, rounded up, is less than 1 too large. So `x · multiplier ÷ 2^(bits + shift)` exceeds `x ÷ divisor` by less than
+    /// `2^(bits − 1 − bits − shift)`, which is at most `1 ÷ divisor` and so never reaches the next integer (Granlund and Montgomery, 1994).
+    fn of(divisor: u64, bits: u32) -> Reciprocal {
+        let shift = (divisor - 1).ilog2();
+        let power = 1u128 << (bits + shift);
+        Reciprocal {
+            multiplier: power.div_ceil(divisor.into()) as u64,
+            shift,
+        }
+    }
+}
+
 /// The predicate of loop branches. It is written and read in adjacent lines, so all loops share it.
 const LOOP_PREDICATE: &str = "%p0";
 
@@ -421,5 +465,54 @@ const fn parameter_type(width: Width) -> &'static str {
         Width::B64 => "u64",
         Width::F32 => "f32",
         Width::F64 => "f64",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reciprocals_divide_exactly() {
+        let mut divisors: Vec<u64> = (2..3000).collect();
+        divisors.extend([
+            0x7fff,
+            50_257,
+            65_535,
+            65_537,
+            128_256,
+            1_048_575,
+            0x4000_0001,
+            0x7fff_fffe,
+            0x7fff_ffff,
+        ]);
+        let mut state = 1u64;
+        for bits in [32, 64] {
+            let most = (1u64 << (bits - 1)) - 1;
+            for &divisor in &divisors {
+                let Reciprocal { multiplier, shift } = Reciprocal::of(divisor, bits);
+                let quotient = |x: u64| (u128::from(x) * u128::from(multiplier) >> bits) as u64 >> shift;
+                let last = most / divisor * divisor;
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                let any = state & most;
+                for x in [
+                    0,
+                    1,
+                    divisor - 1,
+                    divisor,
+                    divisor + 1,
+                    last - 1,
+                    last,
+                    most - 1,
+                    most,
+                    any,
+                    any / divisor * divisor,
+                ] {
+                    assert_eq!(quotient(x), x / divisor, "{x} ÷ {divisor}");
+                }
+            }
+        }
     }
 }
