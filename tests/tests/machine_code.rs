@@ -5,6 +5,7 @@
 //! left out and says so ([`tools`]).
 
 use energy_kernel_compiler::check::Checked;
+use energy_kernel_compiler::features::InstructionClass;
 use energy_kernel_compiler::lower;
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule::Program;
@@ -217,11 +218,19 @@ fn disassembled(
         program,
     )
     .unwrap_or_else(|error| panic!("{name}: {error}"));
+    machine_code(&kernel.ptx, "sm_80", ptxas, nvdisasm)
+}
+
+fn machine_code(ptx: &str, target: &str, ptxas: &str, nvdisasm: &str) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let (source, binary) = (folder.path().join("kernel.ptx"), folder.path().join("kernel.cubin"));
-    std::fs::write(&source, &kernel.ptx).expect("written");
+    std::fs::write(&source, ptx).expect("written");
     let mut assemble = Command::new(ptxas);
-    assemble.arg("-arch=sm_80").arg("-o").arg(&binary).arg(&source);
+    assemble
+        .arg(format!("-arch={target}"))
+        .arg("-o")
+        .arg(&binary)
+        .arg(&source);
     assert!(assemble.status().expect("ptxas starts").success());
     let output = Command::new(nvdisasm)
         .arg("-c")
@@ -323,6 +332,113 @@ fn rows_in_registers_take_few_instructions() {
         assert!(
             each <= most,
             "{name} {schedule}: {each} instructions an element: {all:#?}"
+        );
+    }
+}
+
+/// Classes whose instructions are none of machine code, or several; a type, and instructions that make `%z` of `%x` and `%y`.
+const OTHERWISE: [(InstructionClass, &str, &[&str]); 5] = [
+    (
+        InstructionClass::Name,
+        "u64",
+        &[
+            "mov.b64 %double, %x; mov.b64 %z, %double;",
+            "mov.b64 {%low, %high}, %x; mov.b32 %float, %low; mov.b32 %low, %float; mov.b64 %z, {%low, %high};",
+            "mov.b64 {%low, %high}, %x; cvt.u32.u64 %low, %x; mov.b64 %z, {%low, %high};",
+            "cvta.to.global.u64 %z, %x;",
+        ],
+    ),
+    (
+        InstructionClass::Division,
+        "f32",
+        &["div.rn.f32 %z, %x, %y;", "rcp.rn.f32 %z, %x;", "sqrt.rn.f32 %z, %x;"],
+    ),
+    (
+        InstructionClass::Division64,
+        "f64",
+        &["div.rn.f64 %z, %x, %y;", "rcp.rn.f64 %z, %x;", "sqrt.rn.f64 %z, %x;"],
+    ),
+    (
+        InstructionClass::IntegerDivision,
+        "u32",
+        // Index arithmetic divides by an extent several times, and its reciprocal is computed once.
+        &[
+            "div.s32 %z, %x, %y; add.u32 %low, %x, 7; div.s32 %low, %low, %y; add.u32 %z, %z, %low;",
+            "div.u32 %z, %x, %y; add.u32 %low, %x, 7; div.u32 %low, %low, %y; add.u32 %z, %z, %low;",
+            "rem.s32 %z, %x, %y; add.u32 %low, %x, 7; rem.s32 %low, %low, %y; add.u32 %z, %z, %low;",
+            "rem.u32 %z, %x, %y; add.u32 %low, %x, 7; rem.u32 %low, %low, %y; add.u32 %z, %z, %low;",
+        ],
+    ),
+    (
+        InstructionClass::IntegerDivision64,
+        "u64",
+        &[
+            "div.s64 %z, %x, %y;",
+            "div.u64 %z, %x, %y;",
+            "rem.s64 %z, %x, %y;",
+            "rem.u64 %z, %x, %y;",
+        ],
+    ),
+];
+
+/// The instructions that a thread executes, if every branch forward is taken: those around what only unusual operands need.
+fn executed(text: &str) -> usize {
+    let (instructions, labels) = instructions(text);
+    let (mut at, mut caller, mut count) = (0, None, 0);
+    while let Some(instruction) = instructions.get(at) {
+        let instruction = match instruction.strip_prefix('@') {
+            Some(guarded) => guarded.split_once(' ').map_or("", |(_, rest)| rest),
+            None => instruction,
+        };
+        let target = instruction.split_once("`(").and_then(|(_, rest)| rest.split_once(')'));
+        let target = target.and_then(|(label, _)| labels.get(label).copied());
+        count += 1;
+        at = match (instruction.get(..3), target) {
+            (Some("EXI"), _) => break,
+            (Some("BRA"), Some(target)) if target > at => target,
+            (Some("CAL"), Some(target)) => {
+                caller = Some(at + 1);
+                target
+            }
+            (Some("RET"), _) => caller.take().expect("a call before it"),
+            _ => at + 1,
+        };
+    }
+    count
+}
+
+#[test]
+fn divisions_and_names_are_as_many_instructions_as_are_counted() {
+    let test = "divisions_and_names_are_as_many_instructions_as_are_counted";
+    let Some([ptxas, nvdisasm]) = tools(test, ["ENERGY_KERNEL_PTXAS", "ENERGY_KERNEL_NVDISASM"]) else {
+        return;
+    };
+    let count = |ty: &str, body: &str| {
+        let ptx = format!(
+            ".version 8.0\n.target sm_90\n.address_size 64\n.visible .entry kernel(.param .u64 at) {{
+            .reg .{ty} %x, %y, %z; .reg .u64 %at; .reg .f64 %double; .reg .f32 %float; .reg .u32 %low, %high;
+            ld.param.u64 %at, [at]; ld.global.{ty} %x, [%at]; ld.global.{ty} %y, [%at+8];
+            {body}
+            st.global.{ty} [%at+16], %x; st.global.{ty} [%at+24], %y; st.global.{ty} [%at+32], %z; ret; }}"
+        );
+        executed(&machine_code(&ptx, "sm_90", &ptxas, &nvdisasm))
+    };
+    for (class, ty, bodies) in OTHERWISE {
+        let none = count(ty, &format!("mov.{ty} %z, %x;"));
+        let counts: Vec<f64> = bodies
+            .iter()
+            .map(|body| {
+                let additions = body.matches("add.").count();
+                let divisions = body.matches("div.").count() + body.matches("rem.").count();
+                (count(ty, body) - none - additions) as f64 / divisions.max(1) as f64
+            })
+            .collect();
+        let mean = counts.iter().sum::<f64>() / counts.len() as f64;
+        let counted = f64::from(class.machine_instructions());
+        println!("{class:?}: {counts:?}, counted as {counted}");
+        assert!(
+            (mean - counted).abs() <= 0.1 * counted,
+            "{class:?}: {counts:?}, not {counted}"
         );
     }
 }

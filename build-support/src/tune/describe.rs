@@ -44,7 +44,7 @@ pub fn described(stages: &[Features], latency: f64) -> Described {
     for stage in stages {
         sum.iter_mut().zip(counts(stage)).for_each(|(sum, count)| *sum += count);
     }
-    let instructions = |stage: &Features| stage.counts.thread_instructions.total().likely;
+    let instructions = |stage: &Features| stage.counts.thread_instructions.machine_instructions();
     let largest = stages.iter().max_by(|a, b| instructions(a).total_cmp(&instructions(b)));
     Described {
         counts: sum,
@@ -63,20 +63,23 @@ fn counts(features: &Features) -> [f64; COUNTS.len()] {
     let of = |classes: &[InstructionClass]| {
         classes
             .iter()
-            .map(|&class| counts.thread_instructions[class].likely)
+            .map(|&class| counts.thread_instructions[class].likely * f64::from(class.machine_instructions()))
             .sum()
     };
     [
-        counts.thread_instructions.total().likely,
+        counts.thread_instructions.machine_instructions(),
         of(&[
             InstructionClass::Float32Fma,
             InstructionClass::Float32Add,
             InstructionClass::Float32Multiply,
             InstructionClass::Float32Other,
+            InstructionClass::Division,
         ]),
         of(&[
             InstructionClass::Integer,
             InstructionClass::IntegerMultiply,
+            InstructionClass::IntegerDivision,
+            InstructionClass::IntegerDivision64,
             InstructionClass::Predicate,
         ]),
         of(&[InstructionClass::Special, InstructionClass::Conversion]),

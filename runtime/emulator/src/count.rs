@@ -71,19 +71,29 @@ classes! {
     Float64 float64,
     /// Arithmetic of `f16`, `bf16` and their pairs.
     Float16 float16,
-    /// Integer and bit operations other than multiplication.
+    /// Integer and bit operations other than multiplication and division, and wider integers.
     Integer integer,
     /// Integer multiplication and multiply-add.
     IntegerMultiply integer_multiply,
-    /// Approximate functions, division and square roots. The same unit converts between integers and floating point, rounds to whole
-    /// numbers, and converts binary64.
+    /// Approximate functions. The same unit converts between integers and floating point, rounds to whole numbers, and converts
+    /// binary64.
     Special special,
-    /// All other conversions between types.
+    /// Correctly rounded quotients, reciprocals and square roots of single precision.
+    Division division,
+    /// The same of double precision.
+    Division64 division64,
+    /// Quotients and remainders of integers of up to 32 bits.
+    IntegerDivision integer_division,
+    /// Quotients and remainders of integers of 64 bits.
+    IntegerDivision64 integer_division64,
+    /// All other conversions between types of floating point, and those that saturate or pack.
     Conversion conversion,
     /// Comparisons and selections.
     Predicate predicate,
     /// Moves, packing and address conversions.
     Move moves,
+    /// Other names for a register or for a part of one, and for global addresses: no instruction of machine code.
+    Name names,
     /// Loads from global memory, and through generic addresses.
     LoadGlobal load_global,
     /// Stores to global memory, and through generic addresses.

@@ -11,7 +11,7 @@ fn counts(body: &str, blocks: u32, threads: u32) -> Counts {
     let buffer = memory.allocate(1 << 20).expect("memory");
     let text = format!(
         "{HEAD}.shared .align 16 .b8 box[4096];\n.visible .entry test(.param .u64 buffer) {{
-        .reg .b64 %p, %o; .reg .b32 %t, %s, %x, %y, %z, %v<4>; .reg .f32 %f; .reg .pred %a;
+        .reg .b64 %p, %o; .reg .b16 %h; .reg .b32 %t, %s, %x, %y, %z, %v<4>; .reg .f32 %f; .reg .pred %a;
         ld.param.u64 %p, [buffer]; mov.u32 %t, %tid.x; mov.u32 %z, box; mov.f32 %f, 0f3F800000;
         {body} ret; }}"
     );
@@ -140,6 +140,22 @@ fn instructions_by_class() {
 }
 
 #[test]
+fn divisions_and_names_are_classes_of_their_own() {
+    let threads = counts(
+        "div.rn.f32 %f, %f, %f; rcp.rn.f32 %f, %f; sqrt.rn.f32 %f, %f; div.approx.f32 %f, %f, %f;
+        div.u32 %x, %t, %t; rem.s32 %x, %t, %t; div.u64 %o, %p, %p;
+        mov.b32 %x, %f; mov.b32 %f, %x; mov.u32 %x, %t; cvt.u64.u32 %o, %t; cvt.u32.u64 %x, %o; cvt.sat.u16.u32 %h, %x;",
+        1,
+        32,
+    )
+    .thread_instructions;
+    assert_eq!((threads.division, threads.special), (3 * 32, 32));
+    assert_eq!((threads.integer_division, threads.integer_division64), (2 * 32, 32));
+    assert_eq!((threads.names, threads.integer), (3 * 32, 32));
+    assert!(threads.moves >= 32);
+}
+
+#[test]
 fn shared_transactions_by_kind() {
     // Eight rows of 16 bytes fill the banks once if their stride is an odd multiple of 16 bytes.
     let matrices = |stride: u32| {
@@ -225,7 +241,7 @@ fn shared_transactions_by_kind() {
 #[test]
 fn conversions_by_the_unit_that_does_them() {
     let classes = |conversion: &str| {
-        let counted = counts(&format!(".reg .b16 %h; .reg .f64 %d; {conversion};"), 1, 32).warp_instructions;
+        let counted = counts(&format!(".reg .f64 %d; {conversion};"), 1, 32).warp_instructions;
         (counted.special, counted.conversion)
     };
     for special in [
@@ -236,7 +252,7 @@ fn conversions_by_the_unit_that_does_them() {
     ] {
         assert_eq!(classes(special), (1, 0), "{special}");
     }
-    for other in ["cvt.rn.f16.f32 %h, %f", "cvt.u16.u32 %h, %t"] {
+    for other in ["cvt.rn.f16.f32 %h, %f", "cvt.rn.bf16.f32 %h, %f"] {
         assert_eq!(classes(other), (0, 1), "{other}");
     }
 }

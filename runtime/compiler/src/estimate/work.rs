@@ -53,7 +53,7 @@ pub struct Work {
     pub copied_bytes: f64,
     /// Barriers, once for each warp.
     pub barriers: f64,
-    /// Instructions of threads.
+    /// Instructions of machine code of threads.
     pub thread_instructions: f64,
     /// Floating-point operations of single and half precision, outside of tensor cores.
     pub flops32: f64,
@@ -65,7 +65,8 @@ impl Work {
     /// Returns the work of a launch with these features. Bounded counts have their likely value.
     pub fn of(features: &Features) -> Work {
         let counts = &features.counts;
-        let flops64 = 2.0 * counts.thread_instructions[InstructionClass::Float64].likely;
+        let of_threads = |class: InstructionClass| counts.thread_instructions[class].likely;
+        let flops64 = 2.0 * of_threads(InstructionClass::Float64) + of_threads(InstructionClass::Division64);
         let mut work = Work {
             blocks: features.blocks as f64,
             warps: f64::from(features.threads.div_ceil(32).max(1)),
@@ -85,7 +86,7 @@ impl Work {
             copy_stages: features.copies_in_flight() + 1.0,
             copied_bytes: counts.global_to_shared_bytes.likely,
             barriers: counts.barriers.likely,
-            thread_instructions: counts.thread_instructions.total().likely,
+            thread_instructions: counts.thread_instructions.machine_instructions(),
             flops32: (counts.flops.likely - flops64).max(0.0),
             flops64,
             other: counts.warp_instructions_skipped.likely,
@@ -97,18 +98,31 @@ impl Work {
         work
     }
 
-    /// Adds instructions of warps, of one class, to those of the unit that executes them. [`Work::matrix_flops`] counts those of tensor cores.
+    /// Adds instructions of warps, of one class, to those of the units that execute them. [`Work::matrix_flops`] counts those of tensor cores.
     pub fn issue(&mut self, class: InstructionClass, instructions: f64) {
+        // A division's machine code begins with a guess of the unit of approximate functions, and compares exponents.
+        let [special, integer] = match class {
+            InstructionClass::Division => [2.0, 2.0],
+            InstructionClass::Division64 => [1.0, 4.0],
+            InstructionClass::IntegerDivision | InstructionClass::IntegerDivision64 => [3.0, 0.0],
+            _ => [0.0, 0.0],
+        };
+        self.special += special * instructions;
+        self.integer += integer * instructions;
+        let instructions = (f64::from(class.machine_instructions()) - special - integer) * instructions;
         let of_unit = match class {
             InstructionClass::Float32Fma
             | InstructionClass::Float32Add
             | InstructionClass::Float32Multiply
             | InstructionClass::Float32Other
-            | InstructionClass::Float16 => &mut self.float32,
-            InstructionClass::Float64 => &mut self.float64,
-            InstructionClass::Integer | InstructionClass::IntegerMultiply | InstructionClass::Predicate => {
-                &mut self.integer
-            }
+            | InstructionClass::Float16
+            | InstructionClass::Division => &mut self.float32,
+            InstructionClass::Float64 | InstructionClass::Division64 => &mut self.float64,
+            InstructionClass::Integer
+            | InstructionClass::IntegerMultiply
+            | InstructionClass::IntegerDivision
+            | InstructionClass::IntegerDivision64
+            | InstructionClass::Predicate => &mut self.integer,
             InstructionClass::Special => &mut self.special,
             InstructionClass::Conversion => &mut self.conversion,
             InstructionClass::LoadGlobal
@@ -118,7 +132,7 @@ impl Work {
             | InstructionClass::Copy
             | InstructionClass::Atomic
             | InstructionClass::Shuffle => &mut self.memory,
-            InstructionClass::Matrix => return,
+            InstructionClass::Matrix | InstructionClass::Name => return,
             InstructionClass::Move
             | InstructionClass::Constant
             | InstructionClass::Barrier

@@ -33,19 +33,29 @@ classes! {
     Float64 "float64",
     /// Arithmetic of `f16`, `bf16` and their pairs.
     Float16 "float16",
-    /// Integer and bit operations other than multiplication.
+    /// Integer and bit operations other than multiplication and division, and wider integers.
     Integer "integer",
     /// Integer multiplication and multiply-add.
     IntegerMultiply "integer_multiply",
-    /// Approximate functions, division and square roots; conversions between integers and floating point, to whole numbers, and of
-    /// binary64, which the same unit does.
+    /// Approximate functions; conversions between integers and floating point, to whole numbers, and of binary64, which the same unit
+    /// does.
     Special "special",
-    /// Other conversions between types.
+    /// Correctly rounded quotients, reciprocals and square roots of single precision.
+    Division "division",
+    /// The same of double precision.
+    Division64 "division64",
+    /// Quotients and remainders of integers of up to 32 bits.
+    IntegerDivision "integer_division",
+    /// Quotients and remainders of integers of 64 bits.
+    IntegerDivision64 "integer_division64",
+    /// Conversions between types of floating point other than binary64.
     Conversion "conversion",
     /// Comparisons and selections.
     Predicate "predicate",
-    /// Moves, packing and address conversions.
+    /// Moves and packing.
     Move "moves",
+    /// Other names for a register or for a part of one, and for global addresses: no instruction of machine code.
+    Name "names",
     /// Loads from global memory.
     LoadGlobal "load_global",
     /// Stores to global memory.
@@ -68,6 +78,21 @@ classes! {
     Matrix "matrix",
     /// Asynchronous copies and their waits.
     Copy "copy",
+}
+
+impl InstructionClass {
+    /// The instructions of machine code for one of PTX: those that ptxas 13.0 makes for sm_90 on the way that ordinary operands take. A
+    /// divisor of 32 bits divides twice.
+    pub const fn machine_instructions(self) -> u32 {
+        match self {
+            InstructionClass::Name => 0,
+            InstructionClass::Division => 9,
+            InstructionClass::Division64 => 13,
+            InstructionClass::IntegerDivision => 16,
+            InstructionClass::IntegerDivision64 => 76,
+            _ => 1,
+        }
+    }
 }
 
 /// For an instruction that waits for asynchronous copies, the number of groups in flight: the one
@@ -94,20 +119,25 @@ pub(super) fn of(opcode: Opcode) -> (InstructionClass, u64) {
         MinF32 | MaxF32 | MinNanF32 | MaxNanF32 => (InstructionClass::Float32Other, 1),
         NegF32 | AbsF32 | CopysignF32 => (InstructionClass::Float32Other, 0),
         FmaF64 => (InstructionClass::Float64, 2),
-        AddF64 | SubF64 | MulF64 | DivF64 | RcpF64 | SqrtF64 | MinF64 | MaxF64 => (InstructionClass::Float64, 1),
+        AddF64 | SubF64 | MulF64 | MinF64 | MaxF64 => (InstructionClass::Float64, 1),
         NegF64 | AbsF64 | CopysignF64 => (InstructionClass::Float64, 0),
-        DivF32 | RcpF32 | SqrtF32 | Ex2F32 | Lg2F32 | RsqrtF32 | RcpApproxF32 | TanhApproxF32 => (InstructionClass::Special, 1),
+        DivF32 | RcpF32 | SqrtF32 => (InstructionClass::Division, 1),
+        DivF64 | RcpF64 | SqrtF64 => (InstructionClass::Division64, 1),
+        DivS32 | DivU32 | RemS32 | RemU32 => (InstructionClass::IntegerDivision, 0),
+        DivS64 | DivU64 | RemS64 | RemU64 => (InstructionClass::IntegerDivision64, 0),
+        Ex2F32 | Lg2F32 | RsqrtF32 | RcpApproxF32 | TanhApproxF32 => (InstructionClass::Special, 1),
         CvtF64F16 | CvtF16F64 | CvtF64F32 | CvtF32F64 | CvtRzF32F64 | CvtF32S32 | CvtF32S64 | CvtF64S32 | CvtF64S64 | CvtS32F32
         | CvtS64F32 | CvtS32F64 | CvtS64F64 | CvtNearS32F32 | CvtNearS32F64 | FloorF32 | CeilF32 | TruncF32 | NearF32 | FloorF64
         | CeilF64 | TruncF64 | NearF64 => (InstructionClass::Special, 0),
-        AddS32 | SubS32 | DivS32 | DivU32 | RemS32 | RemU32 | MinS32 | MaxS32 | MinU32 | NegS32 | AbsS32 | AndB32 | OrB32
-        | XorB32 | NotB32 | ShlB32 | ShrU32 | ShrS32 | ClzB32 | PrmtB32 | AddS64 | SubS64 | DivS64 | DivU64 | RemS64 | RemU64
-        | MinS64 | MaxS64 | NegS64 | AbsS64 | AndB64 | OrB64 | XorB64 | NotB64 | ShlB64 | ShrU64 | ShrS64 | ClzB64 => (InstructionClass::Integer, 0),
+        AddS32 | SubS32 | MinS32 | MaxS32 | MinU32 | NegS32 | AbsS32 | AndB32 | OrB32
+        | XorB32 | NotB32 | ShlB32 | ShrU32 | ShrS32 | ClzB32 | PrmtB32 | AddS64 | SubS64 | MinS64 | MaxS64 | NegS64 | AbsS64 | AndB64 | OrB64 | XorB64 | NotB64 | ShlB64 | ShrU64 | ShrS64 | ClzB64
+        | CvtS64S32 | CvtU64U32 | CvtU32U16 => (InstructionClass::Integer, 0),
         MulS32 | MulHiU32 | MadS32 | MulWideS32 | MadWideS32 | MulWideU32 | MulS64 | MulHiU64 | MadS64 => (InstructionClass::IntegerMultiply, 0),
-        CvtS64S32 | CvtU64U32 | CvtU32U64 | CvtU32U16 | CvtU16U32 | CvtF32F16 | CvtF16F32 | CvtBf16F32 | CvtF16x2F32
+        CvtF32F16 | CvtF16F32 | CvtBf16F32 | CvtF16x2F32
         | CvtBf16x2F32 => (InstructionClass::Conversion, 0),
-        MovPred | MovB16 | MovB32 | MovB64 | MovF32 | MovF64 | BitsF32 | F32Bits | BitsF64 | F64Bits | F64Halves | HalvesF64
-        | HalvesB64 | B64Halves | HalvesB32 | B32Halves | TidX | CtaidX | CtaidY | CtaidZ | NctaidX | SharedBase | ToGlobal => (InstructionClass::Move, 0),
+        MovPred | MovB16 | MovB32 | MovB64 | MovF32 | MovF64 | F64Halves | B64Halves | B32Halves | TidX | CtaidX | CtaidY | CtaidZ
+        | NctaidX | SharedBase => (InstructionClass::Move, 0),
+        BitsF32 | F32Bits | BitsF64 | F64Bits | HalvesF64 | HalvesB64 | HalvesB32 | CvtU32U64 | CvtU16U32 | ToGlobal => (InstructionClass::Name, 0),
         AndPred | OrPred | XorPred | NotPred | SelB16 | SelB32 | SelB64 | SelF32 | SelF64 => (InstructionClass::Predicate, 0),
         ShflBflyB32 | ShflDownB32 | ShflIdxB32 => (InstructionClass::Shuffle, 0),
         Barrier | BarrierOr | WarpBarrier => (InstructionClass::Barrier, 0),

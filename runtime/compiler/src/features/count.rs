@@ -76,6 +76,12 @@ impl ByClass {
     pub fn total(&self) -> Count {
         self.0.iter().fold(Count::default(), |sum, &count| sum.plus(count))
     }
+
+    /// The instructions of machine code for them: [`InstructionClass::machine_instructions`]. A bounded count has its likely value.
+    pub fn machine_instructions(&self) -> f64 {
+        let of = |&class: &InstructionClass| self[class].likely * f64::from(class.machine_instructions());
+        InstructionClass::ALL.iter().map(of).sum()
+    }
 }
 
 impl Index<InstructionClass> for ByClass {

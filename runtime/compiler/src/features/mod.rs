@@ -32,7 +32,7 @@
 //!
 //! | feature | unit | source |
 //! |---|---|---|
-//! | `float32_fma`, `float32_add`, `float32_multiply`, `float32_other`, `float64`, `float16`, `integer`, `integer_multiply`, `special`, `conversion`, `predicate`, `moves`, `load_global`, `store_global`, `load_shared`, `store_shared`, `constant`, `shuffle`, `atomic`, `barrier`, `control`, `matrix`, `copy` | instructions of warps, by [`InstructionClass`] | walk |
+//! | `float32_fma`, `float32_add`, `float32_multiply`, `float32_other`, `float64`, `float16`, `integer`, `integer_multiply`, `special`, `division`, `division64`, `integer_division`, `integer_division64`, `conversion`, `predicate`, `moves`, `names`, `load_global`, `store_global`, `load_shared`, `store_shared`, `constant`, `shuffle`, `atomic`, `barrier`, `control`, `matrix`, `copy` | instructions of warps, by [`InstructionClass`] | walk |
 //! | `warp_instructions`, `thread_instructions` | instructions of warps, of threads | walk |
 //! | `warp_instructions_skipped` | instructions of warps whose threads are all predicated off | walk |
 //! | `flops`, `matrix_flops` | operations | walk |

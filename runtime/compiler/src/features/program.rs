@@ -336,17 +336,16 @@ impl Loads {
     /// If an instruction needs a load in flight, returns the number of instructions since that load, at most [`HIDING`]. All loads in
     /// flight then arrive.
     fn waits_for(&mut self, program: &Program<'_>, instruction: &Instruction) -> Option<u64> {
-        self.position += 1;
-        // The halves of a word are names for parts of its register: the machine code has no instruction for them.
-        if let (Action::Table(Opcode::HalvesB32), [Operand::Reg(word)]) =
-            (&instruction.action, &instruction.sources[..])
+        if let (&Action::Table(opcode), [Operand::Reg(named)]) = (&instruction.action, &instruction.sources[..])
+            && class::of(opcode).0 == InstructionClass::Name
         {
-            let issued = self.issued[program.slot(*word)];
-            for &half in &instruction.results {
-                self.issued[program.slot(half)] = issued;
+            let issued = self.issued[program.slot(*named)];
+            for &name in &instruction.results {
+                self.issued[program.slot(name)] = issued;
             }
             return None;
         }
+        self.position += 1;
         let distance = |reg: Reg| {
             let (wait, position) = self.issued[program.slot(reg)];
             (wait == self.waits).then(|| (self.position - position).min(HIDING))

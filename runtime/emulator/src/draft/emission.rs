@@ -117,6 +117,12 @@ impl Draft<'_, '_> {
         Ok(())
     }
 
+    /// Emits a move that the machine code does without: it gives a register, or a part of one, another name.
+    pub fn emit_name(&mut self, action: Action, slots: Slots) -> Result<(), Error> {
+        self.push_operation(action, slots, Class::Name, 0, true, true);
+        Ok(())
+    }
+
     /// Appends an operation. `main` is `true` for the instruction's own operation, `false` for a helper.
     pub(super) fn push_operation(
         &mut self,

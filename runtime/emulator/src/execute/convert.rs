@@ -330,24 +330,21 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     let from = draft.operand(1)?;
     let from = draft.relaxed_source_of(from, from_type)?;
     let to = draft.extended_target(0, to_type)?;
-    draft.lane_function(
-        run,
-        to,
-        &[from],
-        extra,
-        class(to_type, from_type, integral.is_some()),
-        0,
-    )
+    draft.lane_function(run, to, &[from], extra, class(to_type, from_type, extra), 0)
 }
 
 /// The class of a conversion. The unit of approximate functions converts between integers and floating point, to whole numbers, and
-/// binary64.
-fn class(to: Type, from: Type, integral: bool) -> Class {
+/// binary64. The low bits of an integer are a part of its register.
+fn class(to: Type, from: Type, extra: u64) -> Class {
     let is_float = |ty| matches!(ty, Type::F16 | Type::Bf16 | Type::Tf32 | Type::F32 | Type::F64);
     let is_double = |ty| matches!(ty, Type::F64);
-    match is_float(to) != is_float(from) || integral || is_double(to) || is_double(from) {
-        true => Class::Special,
-        false => Class::Conversion,
+    match (is_float(to), is_float(from)) {
+        (true, true) if extra & INTEGRAL != 0 || is_double(to) || is_double(from) => Class::Special,
+        (true, true) => Class::Conversion,
+        (true, false) | (false, true) => Class::Special,
+        (false, false) if extra & SATURATE != 0 => Class::Conversion,
+        (false, false) if to.size() > from.size() || to.size() == 1 => Class::Integer,
+        (false, false) => Class::Name,
     }
 }
 

@@ -290,7 +290,20 @@ fn mov(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
                 _ => ty,
             };
             let from = draft.source(1, read)?;
-            copy(draft, ty, to, from)
+            // Registers of integers and of floating point are the same.
+            let is_float = |ty: Type| matches!(ty, Type::F32 | Type::F64);
+            let types = [draft.operand(0)?, source].map(|operand| draft.register_type(operand).map(is_float));
+            match types {
+                [Some(to_float), Some(from_float)] if to_float != from_float => draft.emit_name(
+                    Action::Lanes(copying(ty)),
+                    Slots {
+                        to,
+                        from: [from, 0, 0, 0],
+                        extra: 0,
+                    },
+                ),
+                _ => copy(draft, ty, to, from),
+            }
         }
     }
 }
@@ -346,7 +359,7 @@ fn unpack(draft: &mut Draft<'_, '_>, ty: Type, parts: &[Operand]) -> Result<(), 
     for (slot, operand) in slots.from.iter_mut().zip(parts) {
         *slot = draft.target_of(operand, part)?;
     }
-    draft.emit_move(Action::Lanes(function::<Unpack>()), slots)
+    draft.emit_name(Action::Lanes(function::<Unpack>()), slots)
 }
 
 fn cvta(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
@@ -382,12 +395,13 @@ fn cvta(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
         Some((place, at)) => draft.address_of(place, at),
         None => draft.source(1, Type::B64)?,
     };
-    draft.emit_move(
-        Action::Lanes(function::<AddOffset>()),
-        Slots {
-            to,
-            from: [from, 0, 0, 0],
-            extra: offset,
-        },
-    )
+    let slots = Slots {
+        to,
+        from: [from, 0, 0, 0],
+        extra: offset,
+    };
+    match space {
+        Space::Global => draft.emit_name(Action::Lanes(function::<AddOffset>()), slots),
+        _ => draft.emit_move(Action::Lanes(function::<AddOffset>()), slots),
+    }
 }

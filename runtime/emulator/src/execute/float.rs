@@ -274,9 +274,9 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>, ty: Option<Type>) -> Result<(), 
             (true, _) => (function::<FmaAny64>(), 3, Class::Float64, 2),
         },
         "div" => match (double, extra) {
-            (false, _) => (function::<DivAny>(), 2, Class::Special, 1),
-            (true, 0) => (function::<Div64>(), 2, Class::Float64, 1),
-            (true, _) => (function::<DivAny64>(), 2, Class::Float64, 1),
+            (false, _) => (function::<DivAny>(), 2, Class::Division, 1),
+            (true, 0) => (function::<Div64>(), 2, Class::Division64, 1),
+            (true, _) => (function::<DivAny64>(), 2, Class::Division64, 1),
         },
         name @ ("min" | "max") => {
             if rounding.is_some() {

@@ -372,7 +372,11 @@ fn division(draft: &mut Draft<'_, '_>, ty: Type) -> Result<(), Error> {
     draft.arity(3..=3)?;
     let from = [draft.source(1, ty)?, draft.source(2, ty)?, 0, 0];
     let to = draft.target(0, ty)?;
-    draft.emit(Action::Warp(run), Slots { to, from, extra: 0 }, Class::Integer, 0)
+    let class = match ty.size() {
+        8 => Class::IntegerDivision64,
+        _ => Class::IntegerDivision,
+    };
+    draft.emit(Action::Warp(run), Slots { to, from, extra: 0 }, class, 0)
 }
 
 fn mul24(draft: &mut Draft<'_, '_>) -> Result<(), Error> {

@@ -222,14 +222,14 @@ pub(super) fn decode(draft: &mut Draft<'_, '_>) -> Result<(), Error> {
     let extra = rounding_bits(rounding.unwrap_or(Rounding::Nearest)) | if ftz { FTZ } else { 0 };
     let plain = extra == 0;
     match (name, ty, approx) {
-        ("sqrt", Type::F32, false) if plain => draft.lanes::<RootNearest>(to, &[from], 0, Class::Special, 1),
-        ("sqrt", Type::F32, false) => draft.lanes::<RootRounded>(to, &[from], extra, Class::Special, 1),
-        ("rcp", Type::F32, false) if plain => draft.lanes::<ReciprocalNearest>(to, &[from], 0, Class::Special, 1),
-        ("rcp", Type::F32, false) => draft.lanes::<ReciprocalRounded>(to, &[from], extra, Class::Special, 1),
-        ("sqrt", Type::F64, false) if plain => draft.lanes::<Root64>(to, &[from], 0, Class::Float64, 1),
-        ("sqrt", Type::F64, false) => draft.lanes::<RootRounded64>(to, &[from], extra, Class::Float64, 1),
-        ("rcp", Type::F64, false) if plain => draft.lanes::<Reciprocal64>(to, &[from], 0, Class::Float64, 1),
-        ("rcp", Type::F64, false) => draft.lanes::<ReciprocalRounded64>(to, &[from], extra, Class::Float64, 1),
+        ("sqrt", Type::F32, false) if plain => draft.lanes::<RootNearest>(to, &[from], 0, Class::Division, 1),
+        ("sqrt", Type::F32, false) => draft.lanes::<RootRounded>(to, &[from], extra, Class::Division, 1),
+        ("rcp", Type::F32, false) if plain => draft.lanes::<ReciprocalNearest>(to, &[from], 0, Class::Division, 1),
+        ("rcp", Type::F32, false) => draft.lanes::<ReciprocalRounded>(to, &[from], extra, Class::Division, 1),
+        ("sqrt", Type::F64, false) if plain => draft.lanes::<Root64>(to, &[from], 0, Class::Division64, 1),
+        ("sqrt", Type::F64, false) => draft.lanes::<RootRounded64>(to, &[from], extra, Class::Division64, 1),
+        ("rcp", Type::F64, false) if plain => draft.lanes::<Reciprocal64>(to, &[from], 0, Class::Division64, 1),
+        ("rcp", Type::F64, false) => draft.lanes::<ReciprocalRounded64>(to, &[from], extra, Class::Division64, 1),
         ("rcp", Type::F64, true) => draft.lanes::<ReciprocalGross64>(to, &[from], 0, Class::Float64, 1),
         ("rsqrt", Type::F64, true) if ftz => draft.lanes::<RsqrtGross64>(to, &[from], 0, Class::Float64, 1),
         ("rsqrt", Type::F64, true) => draft.lanes::<Rsqrt64>(to, &[from], 0, Class::Float64, 1),
