@@ -1,6 +1,7 @@
 //! The argument bytes of a launch.
 
 use crate::kernel::{Launch, ParameterValue};
+use crate::reciprocal;
 use smallvec::SmallVec;
 
 /// The values that a call binds parameters to. Addresses are device addresses.
@@ -45,17 +46,21 @@ impl Launch {
         let mut arguments = Arguments::default();
         for (position, parameter) in self.parameters.iter().enumerate() {
             let word = match parameter.value {
-                ParameterValue::Input(id) => values.inputs.get(id.index()),
-                ParameterValue::Output(output) => values.outputs.get(output as usize),
-                ParameterValue::Size(id) => values.sizes.get(id.index()),
-                ParameterValue::IndexErrors => Some(&values.index_errors),
-                ParameterValue::Scratch(scratch) => values.scratch.get(scratch as usize),
+                ParameterValue::Input(id) => values.inputs.get(id.index()).copied(),
+                ParameterValue::Output(output) => values.outputs.get(output as usize).copied(),
+                ParameterValue::Size(id) => values.sizes.get(id.index()).copied(),
+                ParameterValue::IndexErrors => Some(values.index_errors),
+                ParameterValue::Scratch(scratch) => values.scratch.get(scratch as usize).copied(),
+                ParameterValue::Reciprocal { size, shift } => {
+                    let size = values.sizes.get(size.index());
+                    size.map(|size| reciprocal::word(size.checked_shr(shift.into()).unwrap_or(0)))
+                }
             };
             let unbound = Unbound {
                 parameter: position,
                 value: parameter.value,
             };
-            arguments.words.push(*word.ok_or(unbound)?);
+            arguments.words.push(word.ok_or(unbound)?);
             arguments.bytes.push(parameter.bytes);
         }
         Ok(arguments)

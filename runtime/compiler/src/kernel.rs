@@ -56,6 +56,13 @@ pub enum ParameterValue {
     IndexErrors,
     /// The address of [`Kernel::scratch`] at this position.
     Scratch(u32),
+    /// The reciprocal of `size ≫ shift`: a word that makes a division of indices a multiplication.
+    Reciprocal {
+        /// The size.
+        size: SizeId,
+        /// Bits by which the divisor lies below it: a size in vectors of `2^shift` elements.
+        shift: u8,
+    },
 }
 
 /// Device memory of a program's own. Launches of one stream run one after the other and share it.

@@ -34,6 +34,7 @@ pub mod lang;
 pub mod lower;
 pub mod problem;
 pub mod ptx;
+mod reciprocal;
 pub mod record;
 pub mod reference;
 pub mod repeated;

@@ -184,6 +184,10 @@ fn named(parameter: &Parameter, checked: &Checked) -> String {
         ParameterValue::Size(size) => op.sizes[size.index()].name.clone(),
         ParameterValue::IndexErrors => "index errors".to_owned(),
         ParameterValue::Scratch(position) => format!("scratch {position}"),
+        ParameterValue::Reciprocal { size, shift: 0 } => format!("reciprocal of {}", op.sizes[size.index()].name),
+        ParameterValue::Reciprocal { size, shift } => {
+            format!("reciprocal of {} ÷ {}", op.sizes[size.index()].name, 1u64 << shift)
+        }
     };
     format!("{name} ({} bytes)", parameter.bytes)
 }

@@ -58,6 +58,7 @@ pub(super) fn evaluate(symbols: &mut Symbols, opcode: Opcode, sources: &[Value],
             [a] => unary(symbols, opcode, a),
             [a, b] => binary(symbols, opcode, a, b),
             [a, b, c] => ternary(symbols, opcode, a, b, c),
+            [a, b, _, _] if opcode == Opcode::QuotU32 => binary(symbols, Opcode::DivU32, a, b),
             _ => None,
         },
     };

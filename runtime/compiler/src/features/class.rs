@@ -123,7 +123,7 @@ pub(super) fn of(opcode: Opcode) -> (InstructionClass, u64) {
         NegF64 | AbsF64 | CopysignF64 => (InstructionClass::Float64, 0),
         DivF32 | RcpF32 | SqrtF32 => (InstructionClass::Division, 1),
         DivF64 | RcpF64 | SqrtF64 => (InstructionClass::Division64, 1),
-        DivS32 | DivU32 | RemS32 | RemU32 => (InstructionClass::IntegerDivision, 0),
+        DivS32 | DivU32 | QuotU32 | RemS32 | RemU32 => (InstructionClass::IntegerDivision, 0),
         DivS64 | DivU64 | RemS64 | RemU64 => (InstructionClass::IntegerDivision64, 0),
         Ex2F32 | Lg2F32 | RsqrtF32 | RcpApproxF32 | TanhApproxF32 => (InstructionClass::Special, 1),
         CvtF64F16 | CvtF16F64 | CvtF64F32 | CvtF32F64 | CvtRzF32F64 | CvtF32S32 | CvtF32S64 | CvtF64S32 | CvtF64S64 | CvtS32F32

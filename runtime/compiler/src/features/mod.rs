@@ -265,6 +265,7 @@ pub fn of_stage(problem: &Problem<'_>, schedule: &Schedule, stage: &Stage, sizes
         .map(|parameter| match parameter.value {
             ParameterValue::Input(input) if checked.op().inputs[input.index()].dims.is_none() => KnownArgument::Unknown,
             ParameterValue::Size(size) => KnownArgument::Integer(sizes[size.index()] as i64),
+            ParameterValue::Reciprocal { .. } => KnownArgument::Unknown,
             ParameterValue::Input(_)
             | ParameterValue::Output(_)
             | ParameterValue::IndexErrors

@@ -82,10 +82,15 @@ impl Work {
             Action::Copy(..) => (InstructionClass::Copy, 0),
             Action::Arrive(_) => (InstructionClass::Atomic, 0),
         };
-        match instruction.constant_divisor() {
-            Some(_) => {
+        // Quotients by reciprocals are printed as a multiplication and these others.
+        let quotient = match instruction.action {
+            Action::Table(Opcode::QuotU32) => Some(2),
+            _ => instruction.constant_divisor().map(|_| 1),
+        };
+        match quotient {
+            Some(others) => {
                 self.instructions[InstructionClass::IntegerMultiply as usize] += 1;
-                self.instructions[InstructionClass::Integer as usize] += 1;
+                self.instructions[InstructionClass::Integer as usize] += others;
             }
             None => self.instructions[class as usize] += 1,
         }

@@ -17,6 +17,7 @@ pub mod index;
 pub mod math;
 pub(crate) mod online;
 mod quotient;
+mod reciprocals;
 pub(crate) mod shuffle;
 mod side_by_side;
 mod stage;
@@ -139,6 +140,10 @@ fn in_whole(split: &Split, number: usize, stage: &mut Stage, before: usize) {
             ParameterValue::Size(size) => ParameterValue::Size(own.sizes[size.index()]),
             ParameterValue::Scratch(position) => ParameterValue::Scratch(position + before as u32),
             ParameterValue::IndexErrors => ParameterValue::IndexErrors,
+            ParameterValue::Reciprocal { size, shift } => ParameterValue::Reciprocal {
+                size: own.sizes[size.index()],
+                shift,
+            },
         };
     }
     let size = |size: SizeId| own.sizes[size.index()];
@@ -179,7 +184,8 @@ fn of_joined(problem: &Problem<'_>, schedule: &Schedule) -> Result<Stage, Error>
         let blocks = machine.resident_blocks(grid.threads, REGISTERS, grid.dynamic_shared);
         lowering.b.set_minimum_blocks(blocks.max(1));
     }
-    let (mut entry, parameters, scratch) = lowering.finish();
+    let (mut entry, mut parameters, scratch) = lowering.finish();
+    reciprocals::divide_by_sizes(&mut entry, &mut parameters);
     // A family's estimate of registers may be too low: what the kernel itself holds at once is certainly needed.
     let most = machine.minimum_blocks(grid.threads, entry.pressure(), grid.dynamic_shared);
     entry.minimum_blocks = entry.minimum_blocks.map(|blocks| blocks.min(most));

@@ -306,7 +306,7 @@ impl Turns {
 }
 
 /// Visits every instruction of a body, in text order.
-fn for_each_instruction(items: &mut [Item], each: &mut impl FnMut(&mut Instruction)) {
+pub(crate) fn for_each_instruction(items: &mut [Item], each: &mut impl FnMut(&mut Instruction)) {
     for item in items {
         match item {
             Item::Instruction(instruction) => each(instruction),

@@ -145,6 +145,8 @@ table! {
     DivS32    "div.s32"      (B32 B32)     -> (B32);
     // of numbers below 2³¹
     DivU32    "div.u32"      (B32 B32)     -> (B32);
+    // of a number below 2³¹, by a divisor that is not printed, with its reciprocal (`reciprocal::word`): three instructions
+    QuotU32   "mul.hi.u32"   (B32 B32 B32 B32) -> (B32);
     RemS32    "rem.s32"      (B32 B32)     -> (B32);
     RemU32    "rem.u32"      (B32 B32)     -> (B32);
     MinS32    "min.s32"      (B32 B32)     -> (B32);

@@ -3,6 +3,7 @@
 use super::{
     Action, Address, Cache, Class, Connective, Few, Instruction, Item, Loop, Opcode, Operand, Reg, Space, Width,
 };
+use crate::reciprocal::Reciprocal;
 use crate::target::Target;
 
 /// A finished kernel: its declaration and its body.
@@ -264,6 +265,9 @@ impl Printer {
     }
 
     fn table(&mut self, opcode: Opcode, instruction: &Instruction) {
+        if let (Opcode::QuotU32, &[number, _, multiplier, shift]) = (opcode, &instruction.sources[..]) {
+            return self.quotient_by_reciprocal(instruction.results[0], number, [multiplier, shift]);
+        }
         let (mnemonic, fixed) = match opcode.row().text.split_once('|') {
             Some((mnemonic, fixed)) => (mnemonic, fixed),
             None => (opcode.row().text, ""),
@@ -291,10 +295,21 @@ impl Printer {
         self.list(&instruction.sources[..1], false, Self::operand);
         self.text(", 0x");
         self.hexadecimal(multiplier, bits / 4);
-        self.texts(&["U;\n\tshr", ty]);
+        self.texts(&["U;\n    shr", ty]);
         self.list(&[result[0], result[0]], false, Self::register);
         self.text(", ");
         self.number(shift.into());
+    }
+
+    /// Prints [`Opcode::QuotU32`], in three instructions.
+    fn quotient_by_reciprocal(&mut self, result: Reg, number: Operand, [multiplier, shift]: [Operand; 2]) {
+        let result = Operand::Reg(result);
+        self.text("add.u32 ");
+        self.list(&[result, number, number], false, Self::operand);
+        self.text(";\n    mul.hi.u32 ");
+        self.list(&[result, result, multiplier], false, Self::operand);
+        self.text(";\n    shr.u32 ");
+        self.list(&[result, result, shift], false, Self::operand);
     }
 
     /// Prints results, then sources. Grouped operands are in braces.
@@ -400,26 +415,6 @@ impl Printer {
     }
 }
 
-/// `⌊x ÷ divisor⌋ = ⌊x · multiplier ÷ 2^bits⌋ ≫ shift`, for x below 2^(bits − 1).
-#[derive(Debug)]
-struct Reciprocal {
-    multiplier: u64,
-    shift: u32,
-}
-
-impl Reciprocal {
-    /// The multiplier, rounded up, is less than 1 too large. So `x · multiplier ÷ 2^(bits + shift)` exceeds `x ÷ divisor` by less than
-    /// `2^(bits − 1 − bits − shift)`, which is at most `1 ÷ divisor` and so never reaches the next integer (Granlund and Montgomery, 1994).
-    fn of(divisor: u64, bits: u32) -> Reciprocal {
-        let shift = (divisor - 1).ilog2();
-        let power = 1u128 << (bits + shift);
-        Reciprocal {
-            multiplier: power.div_ceil(divisor.into()) as u64,
-            shift,
-        }
-    }
-}
-
 /// The predicate of loop branches. It is written and read in adjacent lines, so all loops share it.
 const LOOP_PREDICATE: &str = "%p0";
 
@@ -465,54 +460,5 @@ const fn parameter_type(width: Width) -> &'static str {
         Width::B64 => "u64",
         Width::F32 => "f32",
         Width::F64 => "f64",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reciprocals_divide_exactly() {
-        let mut divisors: Vec<u64> = (2..3000).collect();
-        divisors.extend([
-            0x7fff,
-            50_257,
-            65_535,
-            65_537,
-            128_256,
-            1_048_575,
-            0x4000_0001,
-            0x7fff_fffe,
-            0x7fff_ffff,
-        ]);
-        let mut state = 1u64;
-        for bits in [32, 64] {
-            let most = (1u64 << (bits - 1)) - 1;
-            for &divisor in &divisors {
-                let Reciprocal { multiplier, shift } = Reciprocal::of(divisor, bits);
-                let quotient = |x: u64| (u128::from(x) * u128::from(multiplier) >> bits) as u64 >> shift;
-                let last = most / divisor * divisor;
-                state = state
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1_442_695_040_888_963_407);
-                let any = state & most;
-                for x in [
-                    0,
-                    1,
-                    divisor - 1,
-                    divisor,
-                    divisor + 1,
-                    last - 1,
-                    last,
-                    most - 1,
-                    most,
-                    any,
-                    any / divisor * divisor,
-                ] {
-                    assert_eq!(quotient(x), x / divisor, "{x} ÷ {divisor}");
-                }
-            }
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::check::Checked;
 use crate::element::Type;
-use crate::ir::{AxisId, Expr, ExprId, InputId, LetId, Output, SizeId, Source};
+use crate::ir::{AxisId, BinaryOp, Expr, ExprId, InputId, LetId, Output, SizeId, Source};
 use crate::lower::online::waves::Joint;
 use crate::problem::Problem;
 use crate::size::Extent;
@@ -29,6 +29,8 @@ pub(super) struct Shape {
     pub read_again: u32,
     /// Values that elements of all rows share.
     pub shared_by_rows: u32,
+    /// Quotients and remainders in indices that elements of all rows share.
+    pub quotients: u32,
     /// Bytes of the narrowest element that is read several times; none if there is no such input.
     pub kept_bytes: Option<u32>,
     /// Bytes of shared memory that a block may keep rows in.
@@ -92,7 +94,11 @@ impl Shape {
             words: if wide { 2 } else { 1 },
             reads: reads.max(1) as u32,
             read_again: again.iter().filter(|&&again| again).count().max(1) as u32,
-            shared_by_rows: shared_by_rows(problem, axes) as u32,
+            shared_by_rows: shared_by_rows(problem, axes, |expr| !problem.checked.is_index(expr)),
+            quotients: shared_by_rows(problem, axes, |expr| {
+                let divides = matches!(op.expr(expr), Expr::Binary(BinaryOp::Div | BinaryOp::Rem, ..));
+                divides && problem.checked.is_index(expr)
+            }),
             kept_bytes: (op.inputs.iter().zip(&again))
                 .filter(|&(_, again)| *again)
                 .map(|(input, _)| input.element.size())
@@ -189,8 +195,8 @@ pub(super) fn row_axes(checked: &Checked) -> Option<usize> {
         .then_some(rows)
 }
 
-/// The number of values that elements of all rows share, such as a weight of each column: the largest such parts of the outputs' values.
-fn shared_by_rows(problem: &Problem<'_>, rows: usize) -> usize {
+/// The number of such values that elements of all rows share, as they do a weight of each column: the largest such parts of the outputs' values.
+fn shared_by_rows(problem: &Problem<'_>, rows: usize, is_such: impl Fn(ExprId) -> bool) -> u32 {
     let (checked, op) = (problem.checked, problem.checked.op());
     let extents = &problem.specialisation.extents;
     let mut shared = BTreeSet::new();
@@ -199,7 +205,7 @@ fn shared_by_rows(problem: &Problem<'_>, rows: usize) -> usize {
             |&position: &usize| position < rows && extents[output.dims[position].index()].fixed() != Some(1);
         // Chains that are too deep have no rows.
         let _ = Walk::of(checked, output).expr(output.body, 0, &mut |walk, expr| {
-            let of_elements = !checked.is_index(expr) && checked.axes(expr).iter().next().is_some();
+            let of_elements = is_such(expr) && checked.axes(expr).iter().next().is_some();
             let is_shared = of_elements && !walk.positions(expr).iter().any(numbers_rows);
             if is_shared {
                 shared.insert(expr);
@@ -207,7 +213,7 @@ fn shared_by_rows(problem: &Problem<'_>, rows: usize) -> usize {
             !is_shared
         });
     }
-    shared.len()
+    shared.len() as u32
 }
 
 /// Bytes of the widest elements that are read along rows, not once for each.

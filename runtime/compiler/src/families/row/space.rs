@@ -235,9 +235,10 @@ impl Shape {
 
     /// The registers of persistent blocks: what elements of all rows share, the row at hand and the number of rows.
     fn held_between_rows(&self, row: &Row) -> u32 {
+        let of_a_turn = row.vector * self.shared_by_rows + self.quotients;
         match row.blocks {
             0 => 0,
-            _ => (self.turns(row) * row.vector * self.shared_by_rows + 8) * self.words,
+            _ => (self.turns(row) * of_a_turn + 8) * self.words,
         }
     }
 
