@@ -57,7 +57,7 @@ fn tuning_on_the_emulated_device_is_shown() {
 fn a_result_far_from_its_roofline_is_a_warning() {
     let (_root, folder) = package();
     let source = "
-        #[energy_kernel(tune(N = 8192))]
+        #[energy_kernel(tune(N = 16384))]
         fn running(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| sum(|m| if m <= n { x[[m]] } else { 0.0 }) }
         #[energy_kernel(tune(N = 1024))]
         fn copy(x: Tensor<f32, (N,)>) -> Tensor<f32, (N,)> { |n| x[[n]] }
@@ -66,7 +66,7 @@ fn a_result_far_from_its_roofline_is_a_warning() {
     let tuned = call(&folder, &["tune", "--emulated", "--candidates", "1", "--json"]);
     let said = text(&tuned.stderr);
     assert_eq!(said.matches(" times its roofline by the estimate").count(), 1, "{said}");
-    assert!(said.contains("warning: running (N = 8192): "), "{said}");
+    assert!(said.contains("warning: running (N = 16384): "), "{said}");
     let results = json(&tuned)["results"].clone();
     let slow = |name: &str| {
         let mut all = results.as_array().into_iter().flatten();
