@@ -28,13 +28,15 @@ impl Reciprocal {
 /// The reciprocal of a size that is an argument, as a kernel takes it: `⌊x ÷ divisor⌋ = ⌊2x · multiplier ÷ 2³²⌋ ≫ shift` for x below 2³¹,
 /// where the word's lower half is the multiplier and the upper one the shift. Of 0, as of 1.
 pub(crate) fn word(divisor: u64) -> u64 {
-    let divisor = divisor.max(1);
-    if divisor > 1 << 31 {
+    match divisor {
+        0 | 1 => 1 << 31,
+        2..=0x8000_0000 => {
+            let Reciprocal { multiplier, shift } = Reciprocal::of(divisor, 32);
+            multiplier | u64::from(shift + 1) << 32
+        }
         // Nothing below 2³¹ reaches it.
-        return 0;
+        _ => 0,
     }
-    let shift = divisor.next_power_of_two().ilog2();
-    (1u64 << (31 + shift)).div_ceil(divisor) | u64::from(shift) << 32
 }
 
 #[cfg(test)]

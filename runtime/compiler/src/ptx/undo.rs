@@ -85,18 +85,9 @@ impl Definitions {
             (CvtU32U64, &[wide]) => self.source_of(CvtS64S32, wide).map(Undone::Register),
             (ShlB32, &[bits, Operand::Int(16)]) => {
                 let half = self.source_of(CvtU32U16, bits)?;
-                let (opcode, sources) = match self.definition(half.into()) {
-                    Some(Definition {
-                        opcode: HalvesB32,
-                        sources,
-                        position,
-                    }) => {
-                        let word = sources.first().copied()?;
-                        match position {
-                            0 => (ShlB32, [word, Operand::Int(16)]),
-                            _ => (AndB32, [word, Operand::Int(0xffff_0000)]),
-                        }
-                    }
+                let (opcode, sources) = match [0, 1].map(|position| self.half(half.into(), position)) {
+                    [Some(word), _] => (ShlB32, [word.into(), Operand::Int(16)]),
+                    [_, Some(word)] => (AndB32, [word.into(), Operand::Int(0xffff_0000)]),
                     _ => (ShlB32, [bits, Operand::Int(16)]),
                 };
                 Some(Undone::Upper(half, opcode, sources))
