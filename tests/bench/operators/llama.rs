@@ -60,7 +60,7 @@ fn attend_new(
 }
 
 /// Causal attention of a prompt.
-#[energy_kernel(dims(R = H / G), tune(T = [256, 4096], H = 32, G = 8, E = 128))]
+#[energy_kernel(dims(R = H / G), tune(T = [256, 2048, 4096], H = 32, G = 8, E = 128))]
 fn attend_prompt(
     q: Tensor<f16, (T, H, E)>,
     k: Tensor<f16, (T, G, E)>,

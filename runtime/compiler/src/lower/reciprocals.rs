@@ -6,7 +6,7 @@
 use crate::ir::SizeId;
 use crate::kernel::{Parameter, ParameterValue};
 use crate::ptx::text::Entry;
-use crate::ptx::{Action, Class, Instruction, Item, Opcode, Operand, Reg, Width, for_each_instruction};
+use crate::ptx::{Action, Class, Instruction, Item, Opcode, Operand, Reg, Width, for_each_instruction, visit};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::smallvec;
 
@@ -65,10 +65,10 @@ pub(super) fn divide_by_sizes(entry: &mut Entry, parameters: &mut Vec<Parameter>
 }
 
 /// The registers that hold a size, or a size in vectors, or that or 1.
-fn divisors(entry: &mut Entry, parameters: &[Parameter]) -> FxHashMap<Reg, Divisor> {
+fn divisors(entry: &Entry, parameters: &[Parameter]) -> FxHashMap<Reg, Divisor> {
     let mut divisors: FxHashMap<Reg, Divisor> = FxHashMap::default();
     let mut assigned: FxHashSet<Reg> = FxHashSet::default();
-    for_each_instruction(&mut entry.body, &mut |instruction| {
+    visit(&entry.body, &mut |instruction| {
         let divisor = match (instruction.action, &instruction.sources[..]) {
             (Action::Parameter(number, Width::B32), _) => match parameters[number as usize].value {
                 ParameterValue::Size(size) => Some((size, 0)),
@@ -83,11 +83,9 @@ fn divisors(entry: &mut Entry, parameters: &[Parameter]) -> FxHashMap<Reg, Divis
         for &result in &instruction.results {
             // A register that is assigned again holds something else then.
             match divisor {
-                Some(divisor) if assigned.insert(result) => divisors.insert(result, divisor),
-                _ => {
-                    assigned.insert(result);
-                    divisors.remove(&result)
-                }
+                _ if !assigned.insert(result) => divisors.remove(&result),
+                Some(divisor) => divisors.insert(result, divisor),
+                None => None,
             };
         }
     });

@@ -1,6 +1,6 @@
 //! Dead code elimination and register pressure.
 
-use super::{Action, Class, Instruction, Item, Loop, Operand, Reg};
+use super::{Action, Class, Instruction, Item, Loop, Operand, Reg, visit};
 
 /// Removes dead instructions from a kernel's body. `counts` is the number of registers of each class.
 pub(super) fn sweep(body: &mut Vec<Item>, counts: &[u32; 6]) {
@@ -73,16 +73,6 @@ fn mark_assigned(items: &[Item], live: &mut Registers) {
         }
     });
     live.insert_both(&repeatedly, &read);
-}
-
-fn visit(items: &[Item], each: &mut impl FnMut(&Instruction)) {
-    for item in items {
-        match item {
-            Item::Instruction(instruction) => each(instruction),
-            Item::Loop(inner) => visit(&inner.body, each),
-            Item::If(_, body) => visit(body, each),
-        }
-    }
 }
 
 /// Walks backwards. Values are read after they are computed, so one pass sees every reader first.

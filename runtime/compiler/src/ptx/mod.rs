@@ -305,6 +305,17 @@ impl Turns {
     }
 }
 
+/// Shows every instruction of a body, in text order.
+pub(crate) fn visit(items: &[Item], each: &mut impl FnMut(&Instruction)) {
+    for item in items {
+        match item {
+            Item::Instruction(instruction) => each(instruction),
+            Item::Loop(inner) => visit(&inner.body, each),
+            Item::If(_, body) => visit(body, each),
+        }
+    }
+}
+
 /// Visits every instruction of a body, in text order.
 pub(crate) fn for_each_instruction(items: &mut [Item], each: &mut impl FnMut(&mut Instruction)) {
     for item in items {

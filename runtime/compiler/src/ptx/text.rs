@@ -184,9 +184,10 @@ impl Printer {
         }
         let (results, sources) = (&instruction.results, &instruction.sources);
         match instruction.action {
-            Action::Table(opcode) => match instruction.constant_divisor() {
-                Some(divisor) => self.quotient(opcode, instruction, divisor),
-                None => self.table(opcode, instruction),
+            Action::Table(opcode) => match (opcode, instruction.constant_divisor()) {
+                (Opcode::QuotU32, _) => self.quotient_by_reciprocal(instruction),
+                (_, Some(divisor)) => self.quotient(opcode, instruction, divisor),
+                (_, None) => self.table(opcode, instruction),
             },
             Action::Compare(compare, class, signed) => {
                 self.texts(&["setp.", compare.text(), ".", compared(class, signed), " "]);
@@ -265,9 +266,6 @@ impl Printer {
     }
 
     fn table(&mut self, opcode: Opcode, instruction: &Instruction) {
-        if let (Opcode::QuotU32, &[number, _, multiplier, shift]) = (opcode, &instruction.sources[..]) {
-            return self.quotient_by_reciprocal(instruction.results[0], number, [multiplier, shift]);
-        }
         let (mnemonic, fixed) = match opcode.row().text.split_once('|') {
             Some((mnemonic, fixed)) => (mnemonic, fixed),
             None => (opcode.row().text, ""),
@@ -302,8 +300,9 @@ impl Printer {
     }
 
     /// Prints [`Opcode::QuotU32`], in three instructions.
-    fn quotient_by_reciprocal(&mut self, result: Reg, number: Operand, [multiplier, shift]: [Operand; 2]) {
-        let result = Operand::Reg(result);
+    fn quotient_by_reciprocal(&mut self, instruction: &Instruction) {
+        let result = Operand::Reg(instruction.results[0]);
+        let (number, multiplier, shift) = (instruction.sources[0], instruction.sources[2], instruction.sources[3]);
         self.text("add.u32 ");
         self.list(&[result, number, number], false, Self::operand);
         self.text(";\n    mul.hi.u32 ");
