@@ -25,9 +25,9 @@ use super::tile::{Lane, Side, Tile, Warp};
 use crate::element::Type;
 use crate::families::bound::{End, Slope};
 use crate::families::formula::Place;
-use crate::ir::ExprId;
+use crate::ir::{AxisId, ExprId};
 use crate::lower::Error;
-use crate::lower::expression::{Binding, InSequence, Lanes, Lowering};
+use crate::lower::expression::{Binding, InSequence, Lanes, Lowering, Reduce};
 use crate::lower::grid::Grid;
 use crate::lower::index::Linear;
 use crate::lower::tile::split_k::Part;
@@ -363,8 +363,11 @@ impl<'t, 's> Kernel<'t, 's> {
                         let (number, half) = (own / self.scores.halves, own % self.scores.halves);
                         all.extend(known(results, Some(products[number][column_tile][2 * half + lane])));
                     }
-                    let mut known = Known(all);
-                    values.push(lowering.output_value(0, &mut known)?);
+                    let mut element = RowElement {
+                        known: Known(all),
+                        column: outputs[0].axes[shape.column],
+                    };
+                    values.push(lowering.output_value(0, &mut element)?);
                 }
                 lowering.lanes = None;
                 for (lane, values) in values.chunks(vector).enumerate() {
@@ -389,6 +392,24 @@ impl<'t, 's> Kernel<'t, 's> {
             }
         }
         Ok(())
+    }
+}
+
+/// An element of a row of results.
+struct RowElement {
+    known: Known,
+    /// The axis along the row.
+    column: AxisId,
+}
+
+impl Reduce for RowElement {
+    fn reduce(&mut self, lowering: &mut Lowering<'_>, expr: ExprId) -> Result<Option<Value>, Error> {
+        self.known.reduce(lowering, expr)
+    }
+
+    fn divides_many(&self, lowering: &Lowering<'_>, dividend: ExprId, divisor: ExprId) -> Result<bool, Error> {
+        let is_own = |expr| lowering.checked.axes(expr).contains(self.column);
+        Ok(is_own(dividend) && !is_own(divisor))
     }
 }
 
