@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Machine code of `attention` kernels beside Triton's of the same tiles and warps, for compute capability 8.0. No GPU is needed.
 
-    python3 -m venv env && env/bin/pip install triton==3.* nvidia-cuda-nvcc==13.0.88 nvidia-cuda-nvdisasm==13.0.*
+    python3 -m venv env && env/bin/pip install triton==3.* nvidia-cuda-nvcc==13.0.88 nvidia-cuda-nvdisasm==13.5.37
     env/bin/python tests/bench/sass/attention.py > tests/bench/results/sass/attention.md
 
 The table compares the loop over the keys: the one with the most tensor instructions. One assembler makes both.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Machine code of `mma` kernels beside Triton's of the same tiles and warps, for compute capability 8.0. No GPU is needed.
 
-    python3 -m venv env && env/bin/pip install triton==3.* nvidia-cuda-nvcc==13.0.88 nvidia-cuda-nvdisasm==13.0.*
+    python3 -m venv env && env/bin/pip install triton==3.* nvidia-cuda-nvcc==13.0.88 nvidia-cuda-nvdisasm==13.5.37
     env/bin/python tests/bench/sass/compare.py > tests/bench/results/sass/triton.md
 
 What is compared is the steady state: the loop with the most tensor instructions. Their share among the instructions issued says how
