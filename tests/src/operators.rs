@@ -1110,3 +1110,39 @@ pub fn banded_product_f32(a: Tensor<f32, (T, T)>, x: Tensor<f32, (T, N)>) -> Ten
 pub fn triangle_product_f32(a: Tensor<f32, (M, K)>, b: Tensor<f32, (K, N)>) -> Tensor<f32, (M, N)> {
     |m, n| sum(|k| if n < k { a[[m, k]] * b[[k, n]] } else { 0.0 })
 }
+
+/// Weights and rows in groups that have a scale each, as integers.
+#[energy_kernel]
+pub fn group_scales_i8(
+    x: Tensor<i8, (M, C, I)>,
+    x_scale: Tensor<f32, (M, C)>,
+    w: Tensor<i8, (N, C, I)>,
+    w_scale: Tensor<f32, (N, C)>,
+) -> Tensor<f32, (M, N)> {
+    |m, n| sum(|c| x_scale[[m, c]] * w_scale[[n, c]] * sum(|i| x[[m, c, i]] * w[[n, c, i]]) as f32)
+}
+
+/// Weights contiguous along columns, in groups with a scale and a bound of their own; two results of the same sums.
+#[energy_kernel]
+pub fn group_scales_columns_f16(
+    x: Tensor<f16, (B, M, C, I)>,
+    w: Tensor<f16, (C, I, N)>,
+    scale: Tensor<f16, (C, N)>,
+    most: f32,
+) -> (Tensor<f32, (B, M, N)>, Tensor<bf16, (B, M, N)>) {
+    let group = |b, m, n, c| sum(|i| x[[b, m, c, i]] * w[[c, i, n]]);
+    (
+        |b, m, n| sum(|c| group[[b, m, n, c]] * scale[[c, n]]),
+        |b, m, n| sum(|c| min(group[[b, m, n, c]], most)) * 0.5,
+    )
+}
+
+/// Groups of several dimensions on both sides, with bytes that lie along rows and along columns.
+#[energy_kernel]
+pub fn group_scales_bytes_u8(
+    x: Tensor<u8, (C, D, I, M)>,
+    w: Tensor<i8, (C, D, I, N)>,
+    zero: Tensor<i8, (C, D, N)>,
+) -> Tensor<i32, (M, N)> {
+    |m, n| sum(|c, d| sum(|i| x[[c, d, i, m]] * w[[c, d, i, n]]) * zero[[c, d, n]])
+}

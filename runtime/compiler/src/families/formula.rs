@@ -365,7 +365,8 @@ impl<'a> Formulas<'a> {
 
     fn reduction(&mut self, expr: ExprId, op: ReduceOp, axes: &[AxisId], body: ExprId) -> Option<NodeId> {
         let rows = |&(_, symbol): &(AxisId, Symbol)| matches!(symbol, Symbol::Output(at) if at < 64 && self.rows >> at & 1 == 1);
-        let place = self.place_of(expr).filter(|place| place.axes.iter().all(rows));
+        let anywhere = self.place_of(expr);
+        let place = anywhere.clone().filter(|place| place.axes.iter().all(rows));
         // A value that is wanted under a condition only may not exist elsewhere.
         let place = place.filter(|_| self.conditional || self.checked.unconditional(expr));
         let symbols: Vec<(AxisId, Symbol)> = match place {
@@ -383,7 +384,9 @@ impl<'a> Formulas<'a> {
         let body = self.with_axes(&bindings, |formulas| formulas.expr(body))?;
         let ty = self.computed(expr);
         let Some(place) = place else {
-            return Some(self.intern(Node::Opaque(expr, vec![body]), ty, &[body], Facts::default()));
+            let node = self.intern(Node::Opaque(expr, vec![body]), ty, &[body], Facts::default());
+            self.note(node, anywhere);
+            return Some(node);
         };
         let extents: Vec<SizeId> = axes.iter().map(|&axis| self.checked.extent(axis)).collect();
         let same = |r: &RowReduction| r.op == op && r.extents == extents && r.body == body;

@@ -37,7 +37,7 @@ use std::str::FromStr;
 use text::{Text, Words};
 
 /// Changes whenever the same schedule begins to mean another kernel, or the spaces change.
-pub const SPACE_VERSION: u32 = 10;
+pub const SPACE_VERSION: u32 = 11;
 
 macro_rules! families {
     ($($(#[$documentation:meta])* $Family:ident in $module:ident),* $(,)?) => {

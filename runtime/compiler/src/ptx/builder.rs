@@ -12,7 +12,7 @@
 //! - Loads of shared memory, stores, barriers and shuffles stay at the current position.
 
 use super::text::Entry;
-use super::undo::{Definitions, Undone};
+use super::undo::{BIAS, Definitions, Undone};
 use super::{
     Action, Address, Cache, Class, Compare, Connective, Few, Guard, Instruction, Item, Loop, Opcode, Operand, Reg,
     Space, Turns, Width, liveness,
@@ -130,12 +130,24 @@ impl Builder {
                 self.definitions.note_upper(results[0], half);
                 results
             }
+            Some(Undone::Biased(bits)) => {
+                let float = self.op(Opcode::F32Bits, &[bits.into()]);
+                let bias = f32::from_bits(BIAS as u32);
+                self.ops(Opcode::SubF32, &[float.into(), bias.into()])
+            }
             None => {
                 let results = self.place_pure(opcode, sources);
                 self.definitions.note(opcode, sources, &results);
                 results
             }
         }
+    }
+
+    /// The integer that was added to [`BIAS`], and is within ± 2²², in these bits.
+    pub fn without_bias(&mut self, bits: Reg) -> Reg {
+        let integer = self.op(Opcode::SubS32, &[bits.into(), BIAS.into()]);
+        self.definitions.note_biased(integer, bits);
+        integer
     }
 
     fn place_pure(&mut self, opcode: Opcode, sources: &[Operand]) -> Few<Reg> {

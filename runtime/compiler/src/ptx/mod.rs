@@ -17,6 +17,7 @@ mod undo;
 pub use builder::{Builder, Location};
 pub use opcode::{Class, Compare, Opcode};
 use smallvec::{SmallVec, smallvec};
+pub use undo::BIAS;
 
 /// A virtual register. It is assigned once, unless [`Builder::mutable`] made it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -2,11 +2,11 @@
 //!
 //! The language computes with `f32` what is stored in 16 bits. So a value that is only moved would be widened and rounded back, and words
 //! would be taken apart and put together. Widening is exact: the register that was widened holds the same bits. A half of a word is moved
-//! up in the word itself.
+//! up in the word itself. An integer of few bits that was added to the bits of a large number becomes a float by a subtraction.
 
 use super::Opcode::{
-    self, AndB32, B32Halves, CvtBf16F32, CvtF16F32, CvtF32F16, CvtF32F64, CvtF64F32, CvtS64S32, CvtU32U16, CvtU32U64,
-    F32Bits, HalvesB32, SelF32, ShlB32,
+    self, AndB32, B32Halves, CvtBf16F32, CvtF16F32, CvtF32F16, CvtF32F64, CvtF32S32, CvtF64F32, CvtS64S32, CvtU32U16,
+    CvtU32U64, F32Bits, HalvesB32, SelF32, ShlB32,
 };
 use super::{Few, Operand, Reg};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -17,6 +17,8 @@ pub(super) struct Definitions {
     of: FxHashMap<Reg, Definition>,
     /// The 16 bits that are the upper half of these words, whose lower half is 0.
     upper: FxHashMap<Reg, Reg>,
+    /// The bits of `1.5 · 2²³` with these integers added, which lie within ± 2²².
+    biased: FxHashMap<Reg, Reg>,
     /// Registers that may be assigned again: what was made of them may outlive their content.
     mutable: FxHashSet<Reg>,
 }
@@ -37,7 +39,12 @@ pub(super) enum Undone {
     Selection([Operand; 3]),
     /// These 16 bits as the upper half of a word, made of the word that they are a half of.
     Upper(Reg, Opcode, [Operand; 2]),
+    /// What the float of these bits exceeds `1.5 · 2²³` by.
+    Biased(Reg),
 }
+
+/// The bits of `1.5 · 2²³`: an `f32` to whose last place integers within ± 2²² are added. The GPU converts 16 integers in the time of 128 subtractions.
+pub const BIAS: i64 = 0x4b40_0000;
 
 impl Definitions {
     /// Notes a register that can be assigned several times.
@@ -49,6 +56,11 @@ impl Definitions {
     /// word does.
     pub fn note_upper(&mut self, word: Reg, half: Reg) {
         self.upper.entry(word).or_insert(half);
+    }
+
+    /// Notes that an integer is these bits less [`BIAS`], and within ± 2²².
+    pub fn note_biased(&mut self, integer: Reg, bits: Reg) {
+        self.biased.insert(integer, bits);
     }
 
     /// Notes a pure instruction.
@@ -81,6 +93,7 @@ impl Definitions {
                 Some(_) => None,
                 None => self.selection(opcode, wide).map(Undone::Selection),
             },
+            (CvtF32S32, &[Operand::Reg(integer)]) => self.biased.get(&integer).copied().map(Undone::Biased),
             (CvtF32F64, &[wide]) => self.source_of(CvtF64F32, wide).map(Undone::Register),
             (CvtU32U64, &[wide]) => self.source_of(CvtS64S32, wide).map(Undone::Register),
             (ShlB32, &[bits, Operand::Int(16)]) => {

@@ -20,7 +20,7 @@ pub(super) fn lower<'a>(problem: &Problem<'a>, name: &str, point: &Contract) -> 
     let blocks = block.each_tile(&mut lowering, shape, point.blocks, |lowering, part| {
         let specialisation = lowering.specialisation;
         let vector = |side: &_, tile| load_width(shape, specialisation, side, tile, point);
-        let tiling = Tiling::new(lowering, shape, block, &part, vector)?;
+        let tiling = Tiling::new(lowering, shape, block, &part, 1, vector)?;
         let product = Fma::new(lowering, &tiling, [point.thread_rows, point.thread_columns]);
         let slabs = Padded::new(&tiling);
         pipeline::double_buffered(lowering, &tiling, &slabs, point.stages, |lowering, stage, first| {

@@ -86,9 +86,10 @@ pub(super) fn legal(problem: &Problem<'_>, point: &Contract) -> bool {
     known && narrow(&products(problem), problem).is_some_and(|shape| shape.allows(problem, point))
 }
 
-/// The shape of a problem whose indices have 32 bits: the only ones that tiles are written for.
+/// The shape of a problem whose indices have 32 bits: the only ones that tiles are written for. Sums of sums are not folded.
 fn narrow<'s>(shape: &'s Option<Products>, problem: &Problem<'_>) -> Option<&'s Products> {
-    shape.as_ref().filter(|_| !problem.specialisation.wide)
+    let is_narrow = !problem.specialisation.wide;
+    shape.as_ref().filter(|shape| is_narrow && shape.fold.is_none())
 }
 
 fn all_points(machine: Machine) -> impl Iterator<Item = Contract> {

@@ -30,18 +30,24 @@ pub(super) fn lower<'a>(problem: &Problem<'a>, name: &str, point: &Mma) -> Resul
             let multiplicand = multiplicands[usize::from(!side.of_rows)];
             patch(shape, specialisation, side, tile, block, multiplicand)[0]
         };
-        let mut tiling = Tiling::new(lowering, shape, block, &part, vector)?;
+        let step = 32 / multiplicands[0].bytes();
+        let mut tiling = Tiling::new(lowering, shape, block, &part, step, vector)?;
         let lines = Swizzled::layout(&mut tiling, specialisation, multiplicands);
         let tid = lowering.b.op(Opcode::TidX, &[]);
         let warp = Warp::new(lowering, block, warp_tile, tid);
         let base = lowering.b.shared_base();
         let slabs = Swizzled::new(lowering, &tiling, multiplicands, lines)?;
-        let product = MmaSync::new(lowering, shape, block, warp_tile, warp);
-        pipeline::ring(lowering, &tiling, &slabs, base, point.stages, |lowering, stage| {
-            product.accumulate(lowering, &slabs, stage);
-        })?;
-        let sums: Vec<Reg> = product.accumulators.iter().flatten().flatten().copied().collect();
-        part.join(lowering, shape.ty, &sums, |lowering| {
+        let product = MmaSync::new(lowering, &tiling, warp_tile, warp, multiplicands);
+        pipeline::ring(
+            lowering,
+            &tiling,
+            &slabs,
+            base,
+            point.stages,
+            |lowering, stage, first| product.accumulate(lowering, &slabs, stage, first),
+        )?;
+        let sums: Vec<Reg> = product.results().iter().flatten().flatten().copied().collect();
+        part.join(lowering, shape.result_ty(), &sums, |lowering| {
             let strips = point.strips(shape, multiplicands[0].bytes());
             epilogue::through_shared_memory(lowering, &tiling, &product, base, &strips)
         })

@@ -9,6 +9,7 @@ use crate::families::family::{MOST_BLOCKS, first_of_each};
 use crate::lower::tile::arrival::{patch, read_as_is};
 use crate::lower::tile::block::Block;
 use crate::lower::tile::epilogue::{Strip, strips};
+use crate::lower::tile::fold::Groups;
 use crate::lower::tile::lines::are_paired;
 use crate::lower::tile::multiplicand::Multiplicand;
 use crate::lower::tile::products::{Products, Side};
@@ -205,6 +206,7 @@ impl<'s, 'p> Space<'s, 'p> {
             && (point.split_k == 1
                 || (point.slice_k == 1 && point.group == 1 && point.blocks == 0 && self.divides(point)))
             && steps.is_multiple_of(point.slice_k)
+            && (point.slice_k == 1 || self.shape.products.fold.is_none())
             && (point.block_rows * point.block_depth).is_multiple_of(point.threads())
             && (point.block_columns * point.block_depth).is_multiple_of(point.threads())
             && self.resident_blocks(point) > 0
@@ -259,12 +261,22 @@ impl<'s, 'p> Space<'s, 'p> {
 
     /// Registers a thread needs: accumulators, fragments of both sides, what is on its way to shared memory, and addresses.
     fn registers(&self, point: &Mma) -> u32 {
-        let accumulators = self.shape.products.sums.len() as u32 * point.warp_rows * point.warp_columns / 32;
+        let accumulators = self.shape.products.sums_held() * point.warp_rows * point.warp_columns / 32;
+        // Of an outer term: where a lane's rows and columns are, and what is read there.
+        let folded = match self.shape.products.fold {
+            Some(_) => 2 * (point.warp_rows / 8 + point.warp_columns / 4),
+            None => 0,
+        };
         let fragments = self.shape.products.elements(point.warp_rows, point.warp_columns) / 4;
         // Operands staged through registers: their addresses and bounds predicates, one more where K has several coordinates.
         let address = if self.shape.products.terms.len() > 1 { 4 } else { 3 };
-        // Predicates of the slabs that are loaded before the loop, if guards bound it.
-        let bounded = !self.shape.products.bounds.is_empty();
+        // Predicates of the slabs that are loaded before the loop, if guards or groups bound them.
+        let specialisation = self.problem.specialisation;
+        let groups = self
+            .shape
+            .products
+            .groups(specialisation, point.block_depth, 32 / self.bytes());
+        let bounded = !self.shape.products.bounds.is_empty() || groups == Some(Groups::OfSlabs);
         let address = address + if bounded { point.stages - 2 } else { 0 };
         let loads: u32 = self
             .shape
@@ -299,7 +311,7 @@ impl<'s, 'p> Space<'s, 'p> {
             .count() as u32;
         // Byte pairs that are being taken apart, where persistent blocks hold more registers.
         let apart = if point.blocks > 0 { 12 * paired } else { 0 };
-        40 + accumulators + fragments + loads + apart + Products::held_between_tiles(point.blocks)
+        40 + accumulators + folded + fragments + loads + apart + Products::held_between_tiles(point.blocks)
     }
 
     /// `true` if a side may be copied as it lies in memory: a guess, made certain while lowering.
@@ -375,6 +387,15 @@ fn timed(problem: &Problem<'_>, sizes: &[u64], least: u64) -> Vec<(u64, u32, Mma
             .saturating_mul(columns.div_ceil(u64::from(point.block_columns)))
             .saturating_mul(batch)
     };
+    // An outer term takes four instructions, of which a multiprocessor issues 128 a clock. A group takes part of a slab, or several.
+    let of_group = shape.fold.as_ref().map(|fold| {
+        let inner = shape.terms[fold.outer..].iter().map(|size| sizes[size.index()]);
+        inner.fold(1, u64::saturating_mul).max(1)
+    });
+    let folded = |point: &Mma| {
+        let outputs = u64::from(point.block_rows * point.block_columns);
+        of_group.map_or(0, |terms| outputs * u64::from(point.block_depth) / (4 * terms))
+    };
     let time = |point: &Mma| {
         let parts = u64::from(point.split_k);
         let blocks = tiles(point).saturating_mul(parts);
@@ -393,7 +414,7 @@ fn timed(problem: &Problem<'_>, sizes: &[u64], least: u64) -> Vec<(u64, u32, Mma
         let warps = u64::from(point.threads() / 32) * resident.max(1);
         // One warp a scheduler keeps its tensor core half busy.
         let busy = if warps >= 8 { 4 } else { 32 / warps.max(1) };
-        let slab = (tensor * busy / 4 + 512).max(shared).max(copied);
+        let slab = (tensor * busy / 4 + 512).max(shared).max(copied) + folded(point);
         // Partial sums, 4 bytes each, are stored once, and loaded by the last block.
         let joined = if parts > 1 { sums * x * y * (1 + parts) } else { 0 };
         waves

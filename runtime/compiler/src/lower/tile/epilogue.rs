@@ -74,7 +74,7 @@ pub(crate) fn strips(shape: &Products, tile: WarpTile, warps: u32, multiplicand_
         start += warps * strip.bytes();
         strip
     };
-    shape.sums.iter().map(&mut strip).collect()
+    shape.laid_out().map(&mut strip).collect()
 }
 
 /// Elements between two rows of a strip, padded against bank conflicts. Lanes store two neighbours of consecutive rows, or of every other
@@ -105,9 +105,9 @@ pub(crate) fn through_shared_memory(
     let exchange = Exchange {
         tiling,
         tile: product.tile,
-        warp: Warp::new(lowering, product.block, product.tile, tid),
+        warp: Warp::new(lowering, tiling.block, product.tile, tid),
         base,
-        accumulators: &product.accumulators,
+        accumulators: product.results(),
     };
     exchange.store(lowering, strips)
 }
@@ -263,7 +263,7 @@ impl Exchange<'_, '_> {
         let own = self.own(lowering, strip);
         let base = sum(lowering, at, own);
         let columns = (self.tile.columns / 8) as usize;
-        let width = width_in_shared(self.tiling.shape.ty);
+        let width = width_in_shared(self.tiling.shape.result_ty());
         let tiles = &accumulators[number as usize * columns..][..columns];
         for (group, tiles) in tiles.chunks(neighbours / 2).enumerate() {
             for half in 0..2 {
@@ -285,7 +285,7 @@ impl Exchange<'_, '_> {
 
     /// Neighbours of one of the sums, those of all warps that share in the terms added in order.
     fn handed_on(&self, lowering: &mut Lowering<'_>, from: Operand, start: i64, apart: i64, vector: u32) -> Vec<Value> {
-        let ty = self.tiling.shape.ty;
+        let ty = self.tiling.shape.result_ty();
         let width = width_in_shared(ty);
         let mut sums: Vec<Value> = Vec::new();
         for slice in 0..i64::from(self.tile.slices) {

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! - [`products`]: the sums of an operator. [`roles`]: what axes stand for. [`term`]: terms that are no products. [`multiplicand`]: what
-//!   tensor cores multiply.
+//!   tensor cores multiply. [`fold`]: sums of sums.
 //! - [`block`]: which tile a block computes. [`bounds`], [`span`]: which terms it takes in. [`tiling`]: to which element of a tensor a place in
 //!   the tile belongs.
 //! - [`slab`], [`deal`], [`lines`]: what a thread loads, and its layout in shared memory without bank conflicts.
@@ -20,6 +20,8 @@ pub(crate) mod block;
 pub(crate) mod bounds;
 pub(crate) mod deal;
 pub(crate) mod epilogue;
+pub(crate) mod fold;
+mod folding;
 pub(crate) mod fragment;
 pub(crate) mod held;
 pub(crate) mod lines;

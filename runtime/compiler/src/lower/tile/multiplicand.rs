@@ -26,6 +26,15 @@ impl Multiplicand {
         }
     }
 
+    /// The largest magnitude of an integer one.
+    pub(crate) const fn most(self) -> u64 {
+        match self {
+            Multiplicand::Int8(true) => 128,
+            Multiplicand::Int8(false) => 255,
+            _ => u64::MAX,
+        }
+    }
+
     /// The element that is stored as the multiplicand is.
     pub(crate) const fn element(self) -> Element {
         match self {

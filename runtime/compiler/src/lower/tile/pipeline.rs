@@ -92,14 +92,15 @@ fn alternating(lowering: &mut Lowering<'_>, base: Reg, term: &Linear, slab: i64,
     lowering.b.op(Opcode::MadS32, &[odd, step.into(), base.into()])
 }
 
-/// A ring of stages, all but one of which are on their way: by `cp.async`, and through registers where that is not possible.
+/// A ring of stages, all but one of which are on their way: by `cp.async`, and through registers where that is not possible. `accumulate` is
+/// given the stage of a slab and the slab's first term among the block's.
 pub(crate) fn ring(
     lowering: &mut Lowering<'_>,
     tiling: &Tiling<'_>,
     slabs: &Swizzled<'_>,
     base: Reg,
     stages: u32,
-    mut accumulate: impl FnMut(&mut Lowering<'_>, Reg),
+    mut accumulate: impl FnMut(&mut Lowering<'_>, Reg, &Linear) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let stage_bytes = slabs.stage_bytes();
     let slab = i64::from(tiling.block.depth);
@@ -163,7 +164,7 @@ pub(crate) fn ring(
     if more {
         slabs.touch(lowering, &next, inside, &mut loads)?;
     }
-    accumulate(lowering, read);
+    accumulate(lowering, read, &Linear::register(counter))?;
     if more {
         loads.arrive(&mut lowering.b);
         slabs.fill(lowering, &next, write, inside, &mut loads)?;

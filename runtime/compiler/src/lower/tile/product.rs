@@ -1,13 +1,14 @@
 //! Arithmetic on slabs: terms are added to accumulators in registers, by FMA or by `mma.sync`.
 
 use super::arrival::{Padded, Swizzled};
-use super::block::Block;
+use super::folding::Folding;
 use super::fragment::{Matrices, group, vector};
 use super::multiplicand::Multiplicand;
 use super::pointwise::Pointwise;
-use super::products::{Products, Sum};
+use super::products::Sum;
 use super::tiling::Tiling;
 use super::warp::{Warp, WarpTile};
+use crate::element::Type;
 use crate::lower::Error;
 use crate::lower::expression::Lowering;
 use crate::lower::index::Linear;
@@ -114,69 +115,130 @@ impl<'t> Fma<'t> {
 
 /// `mma.sync`: a tile of outputs in each warp's registers.
 pub(crate) struct MmaSync<'t> {
-    pub shape: &'t Products,
-    pub block: Block,
+    pub tiling: &'t Tiling<'t>,
     pub tile: WarpTile,
     pub warp: Warp,
+    instruction: Opcode,
+    /// Terms that it multiplies.
+    step: u32,
+    /// What an accumulator holds of no terms.
+    nothing: Operand,
     /// For each sum, for each 16 × 8 of the warp's tile, row-major: four mutable registers.
-    pub accumulators: Vec<Vec<[Reg; 4]>>,
+    accumulators: Vec<Vec<[Reg; 4]>>,
+    folding: Option<Folding<'t>>,
 }
 
 impl<'t> MmaSync<'t> {
     pub fn new(
         lowering: &mut Lowering<'_>,
-        shape: &'t Products,
-        block: Block,
+        tiling: &'t Tiling<'t>,
         tile: WarpTile,
         warp: Warp,
+        multiplicands: [Multiplicand; 2],
     ) -> MmaSync<'t> {
-        let class = class_of(shape.ty);
-        let zero = Value::zero(&mut lowering.b, shape.ty).operand;
-        let tiles = tile.rows / 16 * (tile.columns / 8);
-        let mut fresh = || std::array::from_fn(|_| lowering.b.mutable(class, zero));
+        let shape = tiling.shape;
+        let fold = shape.fold.as_ref();
+        let folding = fold.map(|fold| Folding::new(lowering, tiling, fold, tile, &warp, multiplicands));
+        let nothing = match &folding {
+            Some(folding) => folding.nothing(lowering),
+            None => Value::zero(&mut lowering.b, shape.ty).operand,
+        };
+        let accumulators = (shape.sums.iter())
+            .map(|_| mutable_tile(lowering, shape.ty, nothing, tile))
+            .collect();
         MmaSync {
-            accumulators: shape
-                .sums
-                .iter()
-                .map(|_| (0..tiles).map(|_| fresh()).collect())
-                .collect(),
-            shape,
-            block,
+            folding,
+            nothing,
+            accumulators,
+            tiling,
             tile,
             warp,
+            instruction: instruction(multiplicands),
+            step: 32 / multiplicands[0].bytes(),
         }
     }
 
-    /// Adds the products of the slabs in a stage to the accumulators: the warp's slice of the terms, 32 bytes of them at a time.
-    pub fn accumulate(&self, lowering: &mut Lowering<'_>, slabs: &Swizzled<'_>, stage: Reg) {
-        let steps = self.block.depth * slabs.multiplicands[0].bytes() / 32 / self.tile.slices;
-        let columns = self.tile.columns / 8;
+    /// The registers of the sums that outputs are made of.
+    pub fn results(&self) -> &[Vec<[Reg; 4]>] {
+        match &self.folding {
+            Some(folding) => &folding.totals,
+            None => &self.accumulators,
+        }
+    }
+
+    /// Adds the products of the slabs in a stage to the accumulators: the warp's slice of the terms, 32 bytes of them at a time. The slabs begin
+    /// with that one of the block's terms.
+    ///
+    /// # Errors
+    /// As of lowering.
+    pub fn accumulate(
+        &self,
+        lowering: &mut Lowering<'_>,
+        slabs: &Swizzled<'_>,
+        stage: Reg,
+        first_term: &Linear,
+    ) -> Result<(), Error> {
+        let steps = self.tiling.block.depth / self.step / self.tile.slices;
+        let first_term = &self.tiling.span.first.plus(first_term);
         let (warp, tile) = (&self.warp, self.tile);
         let matrices = Matrices { warp, tile };
-        let instruction = instruction(slabs.multiplicands);
+        // Steps after which a group ends, and with which the next begins.
+        let of_group = self.folding.as_ref().map(|folding| (folding, folding.steps(self.step)));
+        let mut loaded: Vec<Value> = Vec::new();
         for step in 0..steps {
+            let begins = of_group
+                .as_ref()
+                .is_some_and(|(_, group)| group.is_some_and(|group| step % group == 0));
+            if let Some((folding, group)) = &of_group
+                && step % group.unwrap_or(steps) == 0
+            {
+                loaded = folding.touch(lowering, &first_term.plus_constant((step * self.step).into()))?;
+            }
             let fragments: Vec<Vec<Few<Reg>>> = (slabs.layouts())
                 .map(|layout| matrices.fragments(lowering, stage, layout, step, steps))
                 .collect();
-            for (sum, accumulators) in self.shape.sums.iter().zip(&self.accumulators) {
-                let [left, right] = [0, 1].map(|operand| &fragments[sum.operands[operand]]);
-                for (row, left) in left.iter().enumerate() {
-                    for column in 0..columns as usize {
-                        // Matrices 0 and 1 hold the first 8 of 16 columns, matrices 2 and 3 the others.
-                        let right = &right[column / 2][column % 2 * 2..][..2];
-                        let accumulator = accumulators[row * columns as usize + column];
-                        let sources: Few<Operand> = left
-                            .iter()
-                            .chain(right)
-                            .chain(&accumulator)
-                            .map(|&reg| reg.into())
-                            .collect();
-                        lowering.b.assign_all(instruction, &accumulator, &sources);
-                    }
+            self.multiply(lowering, &fragments, begins);
+            if let Some((folding, group)) = &of_group
+                && (step + 1) % group.unwrap_or(steps) == 0
+            {
+                let first = (step + 1 - group.unwrap_or(steps)) * self.step;
+                folding.fold(
+                    lowering,
+                    &self.accumulators,
+                    &loaded,
+                    &first_term.plus_constant(first.into()),
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the products of fragments to the accumulators, or to nothing if they begin a group.
+    fn multiply(&self, lowering: &mut Lowering<'_>, fragments: &[Vec<Few<Reg>>], begins: bool) {
+        let shape = self.tiling.shape;
+        let nothing = begins.then(|| lowering.b.constant(class_of(shape.ty), self.nothing));
+        let columns = self.tile.columns as usize / 8;
+        for (sum, accumulators) in shape.sums.iter().zip(&self.accumulators) {
+            let [left, right] = [0, 1].map(|operand| &fragments[sum.operands[operand]]);
+            for (row, left) in left.iter().enumerate() {
+                for column in 0..columns {
+                    // Matrices 0 and 1 hold the first 8 of 16 columns, matrices 2 and 3 the others.
+                    let right = &right[column / 2][column % 2 * 2..][..2];
+                    let accumulator = accumulators[row * columns + column];
+                    let addend = nothing.map_or(accumulator, |nothing| [nothing; 4]);
+                    let sources = left.iter().chain(right).chain(&addend);
+                    let sources: Few<Operand> = sources.map(|&reg| reg.into()).collect();
+                    lowering.b.assign_all(self.instruction, &accumulator, &sources);
                 }
             }
         }
     }
+}
+
+/// The mutable registers of a warp's tile.
+pub(super) fn mutable_tile(lowering: &mut Lowering<'_>, ty: Type, first: Operand, tile: WarpTile) -> Vec<[Reg; 4]> {
+    let mut fresh = || std::array::from_fn(|_| lowering.b.mutable(class_of(ty), first));
+    (0..tile.rows / 16 * (tile.columns / 8)).map(|_| fresh()).collect()
 }
 
 fn instruction(multiplicands: [Multiplicand; 2]) -> Opcode {

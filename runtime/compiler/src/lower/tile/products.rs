@@ -1,6 +1,7 @@
 //! Sums of products, and of other pointwise work on two sides: what an operator must be for its outputs to be computed in tiles.
 
 use super::bounds::{TermBound, term_bounds};
+use super::fold::{Fold, OuterSum};
 use super::roles::Roles;
 use super::term::{Pointwise, type_in_slab};
 use crate::check::Checked;
@@ -46,6 +47,8 @@ pub(crate) struct Products {
     /// `true` if a condition may be all that keeps a read in a sum in range: the sums are computed for all outputs, also where nobody
     /// wants them, so what is read is compared with its extent.
     pub compared: bool,
+    /// Sums that these are taken into, group by group.
+    pub fold: Option<Fold>,
 }
 
 /// One of the sums.
@@ -252,20 +255,14 @@ impl Products {
     /// `true` if `split_k` blocks can share the terms of a tile in slabs of `depth`: none is left without a term where the number of terms is
     /// compiled in.
     pub(crate) fn divides(&self, specialisation: &Specialisation, depth: u32, split_k: u32) -> bool {
-        let all_have_some = |slabs: u64| slabs.div_ceil(split_k.into()) * u64::from(split_k - 1) < slabs;
-        split_k == 1 || self.slabs(specialisation, depth).is_none_or(all_have_some)
+        let all_have_some = |shares: u64| shares.div_ceil(split_k.into()) * u64::from(split_k - 1) < shares;
+        split_k == 1 || self.shares(specialisation, depth).is_none_or(all_have_some)
     }
 
     /// `true` if so many stages may all be on their way at once in each of `split_k` parts of the terms.
     pub(crate) fn fills(&self, specialisation: &Specialisation, depth: u32, split_k: u32, stages: u32) -> bool {
         let all_fill = |slabs: u64| slabs.div_ceil(split_k.into()) >= u64::from(stages);
         split_k == 1 || self.slabs(specialisation, depth).is_none_or(all_fill)
-    }
-
-    /// Slabs of a tile's terms, where their number is compiled in.
-    fn slabs(&self, specialisation: &Specialisation, depth: u32) -> Option<u64> {
-        let terms = volume_of(specialisation, self.terms.iter().copied())?;
-        Some(terms.div_ceil(depth.into()))
     }
 
     /// `true` if sharing the terms of each tile among `split_k` blocks may pay: the tiles are too few to fill the machine, or their
@@ -283,8 +280,8 @@ impl Products {
     /// Tiles of so many rows and columns, where that is known.
     fn tiles_of(&self, specialisation: &Specialisation, rows: u32, columns: u32) -> Option<u64> {
         let volume = |positions: &[usize]| {
-            let extents = positions.iter().map(|&position| self.dims[position]);
-            volume_of(specialisation, extents)
+            let extents: Vec<SizeId> = positions.iter().map(|&position| self.dims[position]).collect();
+            self.volume_of(specialisation, &extents)
         };
         let (rows, columns) = (
             volume(&self.rows)?.div_ceil(rows.into()),
@@ -307,6 +304,12 @@ impl Products {
         let [rows, columns, batch] = [of(&self.rows), of(&self.columns), of(&self.batch)];
         [rows, columns, batch, volume(&mut self.terms.iter().copied())]
     }
+
+    /// The product of sizes, where all are compiled in.
+    pub(super) fn volume_of(&self, specialisation: &Specialisation, sizes: &[SizeId]) -> Option<u64> {
+        let mut fixed = sizes.iter().map(|size| specialisation.extents[size.index()].fixed());
+        fixed.try_fold(1u64, |volume, extent| volume.checked_mul(extent?))
+    }
 }
 
 /// Bytes of a value of a type in registers.
@@ -315,13 +318,6 @@ const fn computed_bytes(ty: Type) -> u32 {
         Type::F64 | Type::I64 => 8,
         _ => 4,
     }
-}
-
-/// The product of sizes, where all are compiled in.
-fn volume_of(specialisation: &Specialisation, mut sizes: impl Iterator<Item = SizeId>) -> Option<u64> {
-    sizes.try_fold(1u64, |volume, size| {
-        volume.checked_mul(specialisation.extents[size.index()].fixed()?)
-    })
 }
 
 /// The sums of the problem's operator. None if it consists of anything but those and pointwise work on them.
@@ -379,13 +375,26 @@ fn find(checked: &Checked) -> Option<Products> {
         return None;
     }
     let formulas = Formulas::anywhere(checked, dims.len())?;
-    let terms = formulas.reductions.first()?.extents.clone();
+    let inner = inner_sums(&formulas)?;
+    let outer = match inner {
+        Some(_) => formulas.reductions.first()?.extents.clone(),
+        None => Vec::new(),
+    };
+    let sums = inner.as_deref().unwrap_or(&formulas.reductions);
+    let terms = [outer.clone(), sums.first()?.extents.clone()].concat();
     let mut search = Search::new(op, &formulas, dims.len(), terms.len())?;
-    let operands = search.all_sums(&terms, dims.len())?;
-    if !search.covers_all_reductions(op) {
+    let fold = match inner {
+        Some(_) => Some(search.fold(&outer, sums)?),
+        None => None,
+    };
+    let operands = search.all_sums(sums, &terms[outer.len()..], dims.len())?;
+    if !search.covers_all_reductions(op, fold.as_ref()) {
         return None;
     }
     let compared = search.is_compared(checked);
+    if compared && fold.is_some() {
+        return None;
+    }
     // An index that was read is reported where it is wrong, and only where it is wanted.
     if compared && search.exprs().any(|sum| gathers(checked, sum)) {
         return None;
@@ -395,7 +404,7 @@ fn find(checked: &Checked) -> Option<Products> {
         1 => term_bounds(&formulas, &mut search.roles, [&positions.rows, &positions.columns]),
         _ => Vec::new(),
     };
-    let fastest = search.fastest_term(&positions);
+    let fastest = search.fastest_term(&positions, outer.len());
     let (sums, sides) = search.ordered(checked, &positions, fastest);
     let mut terms = terms;
     if let Some(fastest) = fastest {
@@ -415,7 +424,42 @@ fn find(checked: &Checked) -> Option<Products> {
         depth: search.roles.depth,
         bounds,
         compared,
+        fold,
     })
+}
+
+/// The sums of which the operator's reductions are sums. `Some(None)` if there are no reductions inside of others, None if some are of no use.
+fn inner_sums(formulas: &Formulas<'_>) -> Option<Option<Vec<RowReduction>>> {
+    let op = formulas.checked.op();
+    let reduction = |node: NodeId| match *formulas.node(node) {
+        Node::Opaque(expr, ref operands) => match op.expr(expr) {
+            Expr::Reduce { op, axes, .. } => Some((*op, axes.clone(), *operands.first()?)),
+            _ => None,
+        },
+        _ => None,
+    };
+    let mut inner: Vec<RowReduction> = Vec::new();
+    for outer in &formulas.reductions {
+        for node in formulas.parts(outer.body) {
+            let Some((op, axes, body)) = reduction(node) else {
+                continue;
+            };
+            let is_deeper = formulas.parts(body).into_iter().any(|part| reduction(part).is_some());
+            if is_deeper || formulas.facts(body).reductions != 0 {
+                return None;
+            }
+            if inner.iter().all(|known| known.node != node) {
+                let extents = axes.iter().map(|&axis| formulas.checked.extent(axis)).collect();
+                inner.push(RowReduction {
+                    op,
+                    extents,
+                    body,
+                    node,
+                });
+            }
+        }
+    }
+    Some((!inner.is_empty()).then_some(inner))
 }
 
 /// What all sums have in common.
@@ -484,14 +528,63 @@ impl<'a> Search<'a> {
         Some(search)
     }
 
-    /// Notes all reductions as sums over these terms. None if one of them is anything else, or if their operands depend on different output
-    /// positions.
-    fn all_sums(&mut self, terms: &[SizeId], rank: usize) -> Option<Operands> {
+    /// Takes the operator's reductions, over `outer`, as sums of the inner ones. None if one of them is anything else.
+    fn fold(&mut self, outer: &[SizeId], inner: &[RowReduction]) -> Option<Fold> {
+        let formulas = self.formulas;
+        let checked = formulas.checked;
+        let ty = formulas.ty(formulas.reductions.first()?.node);
+        let mut sums = Vec::new();
+        for sum in &formulas.reductions {
+            let same = sum.op == ReduceOp::Sum && sum.extents == outer && formulas.ty(sum.node) == ty;
+            if !same || formulas.is_index(sum.node) {
+                return None;
+            }
+            let exprs = self.places(sum.node)?;
+            let mut bodies = Vec::new();
+            for &expr in &exprs {
+                let Expr::Reduce { axes, body, .. } = checked.op().expr(expr) else {
+                    return None;
+                };
+                for (position, &axis) in axes.iter().enumerate() {
+                    self.roles.stands_for(axis, Symbol::Lane(position))?;
+                }
+                bodies.push(*body);
+            }
+            let body = *bodies.first()?;
+            sums.push(OuterSum { exprs, body });
+        }
+        for sum in inner {
+            let Node::Opaque(expr, _) = *formulas.node(sum.node) else {
+                return None;
+            };
+            let Expr::Reduce { axes, .. } = checked.op().expr(expr) else {
+                return None;
+            };
+            if formulas.places(sum.node).is_empty() {
+                return None;
+            }
+            for (position, &axis) in axes.iter().enumerate() {
+                self.roles.stands_for(axis, Symbol::Lane(outer.len() + position))?;
+            }
+        }
+        // Both are computed for all outputs.
+        let mut exprs = sums.iter().flat_map(|sum| &sum.exprs);
+        exprs.all(|&expr| checked.unconditional(expr)).then_some(Fold {
+            sums,
+            ty,
+            outer: outer.len(),
+        })
+    }
+
+    /// Notes all of these reductions as sums over these terms. None if one of them is anything else, or if their operands depend on different
+    /// output positions.
+    fn all_sums(&mut self, sums: &[RowReduction], terms: &[SizeId], rank: usize) -> Option<Operands> {
         let formulas = self.formulas;
         // The last dimension is one of the columns.
         let last = 1 << rank.checked_sub(1)?;
+        let is_inner = terms.len() < self.roles.depth.len();
         let mut common: Option<Operands> = None;
-        for reduction in &formulas.reductions {
+        for reduction in sums {
             // A sum of index values is none of tensors.
             if reduction.op != ReduceOp::Sum || formulas.is_index(reduction.node) || reduction.extents != terms {
                 return None;
@@ -500,6 +593,7 @@ impl<'a> Search<'a> {
             flatten(formulas, reduction.body, formulas.ty(reduction.node), &mut factors);
             let own = match self.halves(&factors, last) {
                 Some(halves) => self.product(reduction, halves)?,
+                None if is_inner => return None,
                 None => self.pointwise(reduction, last)?,
             };
             if *common.get_or_insert(own) != own {
@@ -572,10 +666,15 @@ impl<'a> Search<'a> {
     }
 
     /// `true` if every reduction of the operator is one of the sums. Any other would be computed for every output by itself.
-    fn covers_all_reductions(&self, op: &Op) -> bool {
+    fn covers_all_reductions(&self, op: &Op, fold: Option<&Fold>) -> bool {
         let reduces = |(_, expr): &(usize, &Expr)| matches!(expr, Expr::Reduce { .. });
         let mut reductions = op.exprs.iter().enumerate().filter(reduces);
-        reductions.all(|(position, _)| self.exprs().any(|expr| expr.index() == position))
+        let outer = || {
+            fold.into_iter()
+                .flat_map(|fold| &fold.sums)
+                .flat_map(|sum| sum.exprs.iter().copied())
+        };
+        reductions.all(|(position, _)| self.exprs().chain(outer()).any(|expr| expr.index() == position))
     }
 
     /// `true` if only a condition keeps a read in some sum in range. Operands of pointwise work are computed whatever conditions it has.
@@ -588,8 +687,8 @@ impl<'a> Search<'a> {
             .any(|expr| conditional[expr.index()] && !checked.unconditional(expr))
     }
 
-    /// The position among the terms along which most sides are contiguous; of equals the last.
-    fn fastest_term(&self, positions: &Positions) -> Option<usize> {
+    /// The position among the terms, from `first` on, along which most sides are contiguous; of equals the last.
+    fn fastest_term(&self, positions: &Positions, first: usize) -> Option<usize> {
         let contiguous = |term: usize| {
             let sides = self.sides.iter().filter(|side| {
                 let layout = self.layout(&side.factors, positions.own(side.of_rows), Some(term));
@@ -597,7 +696,7 @@ impl<'a> Search<'a> {
             });
             sides.count()
         };
-        (0..self.roles.depth.len()).max_by_key(|&term| contiguous(term))
+        (first..self.roles.depth.len()).max_by_key(|&term| contiguous(term))
     }
 
     /// The sums and their sides, those with the rows first.

@@ -20,8 +20,13 @@ impl Roles {
         }
     }
 
-    /// Takes note of what an axis stands for. None if it already stands for something else.
+    /// Takes note of what an axis stands for. None if it already stands for something else. What an axis of an inner reduction stands for must be
+    /// known.
     pub fn stands_for(&mut self, axis: AxisId, symbol: Symbol) -> Option<()> {
+        let symbol = match symbol {
+            Symbol::Inner(inner) => self.symbol(inner)?,
+            other => other,
+        };
         match self.symbol(axis) {
             Some(known) => (known == symbol).then_some(()),
             None => {

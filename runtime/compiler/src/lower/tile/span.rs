@@ -55,25 +55,45 @@ impl Span {
     /// The same where the number of terms is known only to the kernel.
     fn of_unknown(lowering: &mut Lowering<'_>, depth: &Linear, block: Block, part: &Part) -> Span {
         let (slab, parts) = (i64::from(block.depth), i64::from(block.split_k));
-        let (first, length) = if parts == 1 {
-            (Linear::constant(0), depth.clone())
-        } else {
+        if parts > 1 {
             let rounded = depth.plus_constant(slab * parts - 1);
             let whole = Linear::constant(slab * parts);
             let slabs = lowering.math.divide(&mut lowering.b, &rounded, &whole).0;
-            let most = slabs.times(slab);
-            let first = lowering.math.product(&mut lowering.b, &part.number, &most);
-            let first = lowering.math.register(&mut lowering.b, &first);
-            lowering.note_multiple(first, block.depth.min(16));
-            let first = Linear::register(first);
-            let left = lowering.math.operand(&mut lowering.b, &depth.plus(&first.times(-1)));
-            let most = lowering.math.operand(&mut lowering.b, &most);
-            let length = lowering.b.op(Opcode::MinS32, &[left, most]);
-            (first, Linear::register(length))
-        };
+            return Span::shared(lowering, depth, &slabs.times(slab), block, part);
+        }
+        Span {
+            first: Linear::constant(0),
+            length: depth.clone(),
+            end: depth.clone(),
+            least: 0,
+            most: None,
+            is_whole: false,
+        }
+    }
+
+    /// The part of groups of `padded` terms each that is a block's: as many as any other part has, but for the last ones.
+    pub fn of_groups(lowering: &mut Lowering<'_>, [groups, padded]: [&Linear; 2], block: Block, part: &Part) -> Span {
+        let depth = lowering.math.product(&mut lowering.b, groups, padded);
+        if block.split_k == 1 {
+            return Span::of(lowering, &depth, block, part);
+        }
+        let most = lowering.divided_up(groups, block.split_k);
+        let most = lowering.math.product(&mut lowering.b, &most, padded);
+        Span::shared(lowering, &depth, &most, block, part)
+    }
+
+    /// The part of `depth` terms where each part has `most`, which fill whole slabs, but for the last ones.
+    fn shared(lowering: &mut Lowering<'_>, depth: &Linear, most: &Linear, block: Block, part: &Part) -> Span {
+        let first = lowering.math.product(&mut lowering.b, &part.number, most);
+        let first = lowering.math.register(&mut lowering.b, &first);
+        lowering.note_multiple(first, block.depth.min(16));
+        let first = Linear::register(first);
+        let left = lowering.math.operand(&mut lowering.b, &depth.plus(&first.times(-1)));
+        let most = lowering.math.operand(&mut lowering.b, most);
+        let length = lowering.b.op(Opcode::MinS32, &[left, most]);
         Span {
             first,
-            length,
+            length: Linear::register(length),
             end: depth.clone(),
             least: 0,
             most: None,

@@ -5,6 +5,7 @@
 use super::block::{Block, Counts, product, tile_place};
 use super::bounds::TermBound;
 use super::deal::Piece;
+use super::fold::Groups;
 use super::products::{Products, Side};
 use super::slab::{Inside, Slab};
 use super::span::Span;
@@ -16,7 +17,7 @@ use crate::lower::Error;
 use crate::lower::expression::{Binding, InSequence, Lanes, Lowering, Reduce};
 use crate::lower::index::Linear;
 use crate::lower::value::Value;
-use crate::ptx::{Cache, Guard, Opcode, Reg};
+use crate::ptx::{Cache, Class, Compare, Guard, Opcode, Reg};
 
 /// A block's tile of outputs.
 pub(crate) struct Tiling<'a> {
@@ -31,6 +32,42 @@ pub(crate) struct Tiling<'a> {
     /// The block's part of them.
     pub span: Span,
     pub depth_extents: Vec<Linear>,
+    /// Groups of terms that take whole slabs each, if any do.
+    pub padded: Option<Padding>,
+}
+
+/// Groups of terms that take whole slabs each.
+pub(crate) struct Padding {
+    /// Terms of a group.
+    pub terms: Linear,
+    /// Terms of its slabs.
+    pub padded: Linear,
+    /// Dimensions that number groups.
+    outer: usize,
+}
+
+impl Padding {
+    /// `true` if the last slab of each group certainly has all its terms.
+    fn is_whole(&self) -> bool {
+        self.terms.as_constant().is_some() && self.terms == self.padded
+    }
+
+    /// The number of a slab's group, and the place of the slab's first term in it.
+    fn group_of(&self, lowering: &mut Lowering<'_>, first_term: &Linear) -> [Linear; 2] {
+        let (group, place) = lowering.math.divide(&mut lowering.b, first_term, &self.padded);
+        [group, place]
+    }
+
+    /// The condition that a slab is the last of its group. None if each is.
+    pub fn is_last(&self, lowering: &mut Lowering<'_>, first_term: &Linear, depth: u32) -> Option<Reg> {
+        let last = self.padded.plus_constant(-i64::from(depth));
+        if last.as_constant() == Some(0) {
+            return None;
+        }
+        let [_, place] = self.group_of(lowering, first_term);
+        let [place, last] = [place, last].map(|value| lowering.math.operand(&mut lowering.b, &value));
+        Some(lowering.b.compare(Compare::Eq, Class::B32, place, last))
+    }
 }
 
 /// The block's part of the rows, or of the columns.
@@ -45,7 +82,8 @@ pub(crate) struct Band {
 }
 
 impl<'a> Tiling<'a> {
-    /// The tile that a block has a part of. `vector`: how many neighbours are loaded at once of a side, of which that much is the block's.
+    /// The tile that a block has a part of. `step`: how many terms are multiplied at once. `vector`: how many neighbours are loaded at once of a
+    /// side, of which that much is the block's.
     ///
     /// # Errors
     /// As of lowering.
@@ -54,11 +92,26 @@ impl<'a> Tiling<'a> {
         shape: &'a Products,
         block: Block,
         part: &Part,
+        step: u32,
         vector: impl Fn(&Side, u32) -> u32,
     ) -> Result<Tiling<'a>, Error> {
         let depth_extents: Vec<Linear> = shape.terms.iter().map(|&size| lowering.size(size)).collect();
-        let depth = product(lowering, &depth_extents);
-        let span = Span::of(lowering, &depth, block, part);
+        let padded = match shape.groups(lowering.specialisation, block.depth, step) {
+            Some(Groups::OfSlabs) => Some(padding(lowering, shape, &depth_extents, block)),
+            _ => None,
+        };
+        let mut span = match &padded {
+            Some(padding) => {
+                let groups = product(lowering, &depth_extents[..padding.outer]);
+                Span::of_groups(lowering, [&groups, &padding.padded], block, part)
+            }
+            None => {
+                let depth = product(lowering, &depth_extents);
+                Span::of(lowering, &depth, block, part)
+            }
+        };
+        let depth = span.end.clone();
+        span.is_whole &= padded.as_ref().is_none_or(Padding::is_whole);
         let counts = Counts::new(lowering, shape, block);
         let tiles = [&counts.batches, &counts.row_tiles, &counts.column_tiles];
         // Tiles with the most terms come first, so that short ones fill the last wave.
@@ -104,6 +157,7 @@ impl<'a> Tiling<'a> {
             span,
             depth,
             depth_extents,
+            padded,
         };
         if !shape.bounds.is_empty() {
             let visited = tiling.visited(lowering)?;
@@ -171,6 +225,7 @@ impl<'a> Tiling<'a> {
                 Inside::Where(predicate) => Some(predicate),
                 Inside::Each => Some(lowering.below(&term, &self.span.end)),
             };
+            let guard = self.in_group(lowering, first_term, &piece, guard);
             lowering.lanes = row_lanes.or(term_lanes);
             for lane in 0..side.vector {
                 self.bind_lane(lowering, side, i64::from(lane), guard)?;
@@ -213,6 +268,20 @@ impl<'a> Tiling<'a> {
     ) -> Option<Lanes> {
         let vector = if side.along_depth { i64::from(side.vector) } else { 1 };
         let term = first_term.plus(&piece.term);
+        if let Some(padding) = &self.padded {
+            let [group, first] = padding.group_of(lowering, first_term);
+            let outer = &self.depth_extents[..padding.outer];
+            let mut coordinates = lowering.math.coordinates(&mut lowering.b, &group, outer);
+            let first = lowering
+                .math
+                .divide(&mut lowering.b, &first, &Linear::constant(vector))
+                .0;
+            let chunk = piece.term.divided(vector).plus(&first);
+            let (inner, lanes) = coordinates_of_chunk(lowering, &chunk, &self.depth_extents[padding.outer..], vector);
+            coordinates.extend(inner);
+            self.bind_depth(lowering, &coordinates);
+            return lanes;
+        }
         if let [axes] = self.shape.depth.as_slice() {
             axes.iter()
                 .for_each(|&axis| lowering.bind(axis, Binding::of(term.clone())));
@@ -232,11 +301,48 @@ impl<'a> Tiling<'a> {
             term
         };
         let (coordinates, lanes) = coordinates_of_chunk(lowering, &chunk, &self.depth_extents, vector);
+        self.bind_depth(lowering, &coordinates);
+        lanes
+    }
+
+    /// Binds the sums' axes, slowest first.
+    fn bind_depth(&self, lowering: &mut Lowering<'_>, coordinates: &[Linear]) {
         for (axes, value) in self.shape.depth.iter().zip(coordinates) {
             axes.iter()
                 .for_each(|&axis| lowering.bind(axis, Binding::of(value.clone())));
         }
-        lanes
+    }
+
+    /// Binds the axes of the outer sums to the group that begins with this one of all terms, or that has it if groups take whole slabs.
+    pub fn bind_group(&self, lowering: &mut Lowering<'_>, term: &Linear) {
+        let outer = self.shape.fold.as_ref().map_or(0, |fold| fold.outer);
+        let group = match &self.padded {
+            Some(padding) => padding.group_of(lowering, term)[0].clone(),
+            None => {
+                let terms = product(lowering, &self.depth_extents[outer..]);
+                lowering.math.divide(&mut lowering.b, term, &terms).0
+            }
+        };
+        let coordinates = lowering
+            .math
+            .coordinates(&mut lowering.b, &group, &self.depth_extents[..outer]);
+        self.bind_depth(lowering, &coordinates);
+    }
+
+    /// The condition that a term is wanted and one of its group's.
+    fn in_group(
+        &self,
+        lowering: &mut Lowering<'_>,
+        first_term: &Linear,
+        piece: &Piece,
+        wanted: Option<Reg>,
+    ) -> Option<Reg> {
+        let Some(padding) = self.padded.as_ref().filter(|padding| !padding.is_whole()) else {
+            return wanted;
+        };
+        let [_, first] = padding.group_of(lowering, first_term);
+        let inside = lowering.below(&first.plus(&piece.term), &padding.terms);
+        lowering.both(wanted, Some(inside))
     }
 
     /// Moves the fastest axis by a number of elements, and sets the condition of the sums' axes.
@@ -304,9 +410,9 @@ impl<'a> Tiling<'a> {
             if lane > 0 {
                 self.columns.advance(lowering, self.shape, 1)?;
             }
-            for (number, sum) in self.shape.sums.iter().enumerate() {
+            for (number, exprs) in self.shape.results().into_iter().enumerate() {
                 let value = sums(lowering, number, lane);
-                for &expr in &sum.exprs {
+                for &expr in exprs {
                     lowering.define(expr, value)?;
                 }
             }
@@ -347,26 +453,18 @@ impl<'a> Tiling<'a> {
 
     /// The reads of inputs that outputs need beside the sums, wherever they are.
     pub fn reads_beside_sums(&self, checked: &Checked) -> Vec<ExprId> {
-        let op = checked.op();
+        let outputs = checked.op().outputs.iter().map(|output| output.body);
+        let results = self.shape.results();
+        reads_beside(checked, outputs.collect(), |expr| {
+            results.iter().any(|exprs| exprs.contains(&expr))
+        })
+    }
+
+    /// The reads of inputs that outer sums need beside the inner ones, wherever they are.
+    pub fn reads_in_fold(&self, checked: &Checked) -> Vec<ExprId> {
+        let outer = self.shape.fold.iter().flat_map(|fold| &fold.sums).map(|sum| sum.body);
         let is_sum = |expr: ExprId| self.shape.sums.iter().any(|sum| sum.exprs.contains(&expr));
-        let mut waiting: Vec<ExprId> = op.outputs.iter().map(|output| output.body).collect();
-        let mut reads = Vec::new();
-        while let Some(expr) = waiting.pop() {
-            if is_sum(expr) {
-                continue;
-            }
-            if let Expr::Read {
-                source: Source::Input(_),
-                ..
-            } = op.expr(expr)
-                && checked.unconditional(expr)
-                && !reads.contains(&expr)
-            {
-                reads.push(expr);
-            }
-            op.operands(expr, |operand| waiting.push(operand));
-        }
-        reads
+        reads_beside(checked, outer.collect(), is_sum)
     }
 
     /// `true` if an expression is not the same in all rows.
@@ -397,6 +495,36 @@ impl<'a> Tiling<'a> {
             .collect::<Result<Vec<_>, Error>>()?;
         Ok(lowering.offset(&indices, &output.dims))
     }
+}
+
+/// The reads of inputs in expressions, but for those in sums.
+fn reads_beside(checked: &Checked, mut waiting: Vec<ExprId>, is_sum: impl Fn(ExprId) -> bool) -> Vec<ExprId> {
+    let op = checked.op();
+    let mut reads = Vec::new();
+    while let Some(expr) = waiting.pop() {
+        if is_sum(expr) {
+            continue;
+        }
+        if let Expr::Read {
+            source: Source::Input(_),
+            ..
+        } = op.expr(expr)
+            && checked.unconditional(expr)
+            && !reads.contains(&expr)
+        {
+            reads.push(expr);
+        }
+        op.operands(expr, |operand| waiting.push(operand));
+    }
+    reads
+}
+
+/// Groups that take whole slabs.
+fn padding(lowering: &mut Lowering<'_>, shape: &Products, extents: &[Linear], block: Block) -> Padding {
+    let outer = shape.fold.as_ref().map_or(0, |fold| fold.outer);
+    let terms = product(lowering, &extents[outer..]);
+    let padded = lowering.divided_up(&terms, block.depth).times(block.depth.into());
+    Padding { terms, padded, outer }
 }
 
 impl Band {
