@@ -15,7 +15,7 @@ use rand::seq::IndexedRandom;
 const SAMPLES: usize = 4;
 
 /// The operator and its free sizes.
-const CASES: [(&str, &[u64]); 11] = [
+const CASES: [(&str, &[u64]); 13] = [
     // Several groups a slab; an odd number of them.
     ("group_scales_i8", &[40, 5, 32, 72]),
     ("group_scales_i8", &[33, 16, 64, 50]),
@@ -28,6 +28,9 @@ const CASES: [(&str, &[u64]); 11] = [
     ("group_scales_i8", &[21, 1, 37, 9]),
     ("group_scales_columns_f16", &[2, 24, 5, 32, 40]),
     ("group_scales_columns_f16", &[1, 37, 3, 129, 19]),
+    // Groups without terms, and no groups.
+    ("group_scales_columns_f16", &[1, 18, 3, 0, 9]),
+    ("group_scales_i8", &[7, 0, 32, 10]),
     ("group_scales_bytes_u8", &[3, 2, 32, 40, 48]),
     ("group_scales_bytes_u8", &[2, 3, 40, 33, 18]),
 ];

@@ -2,7 +2,7 @@
 
 use crate::check::{CallError, Checked, joined};
 use crate::families::attention::head_sizes;
-use crate::ir::{Expr, SizeId};
+use crate::ir::{Expr, ExprId, Op, SizeId, Source};
 use crate::size::{Extent, SizeExpr, Specialisation};
 use bincode::{Decode, Encode};
 
@@ -135,8 +135,11 @@ impl Tuning {
 /// their end, by less than 2¹⁴ in any family.
 const WIDE: u64 = (1 << 31) - (1 << 14);
 
+/// The most terms of a slab. Tiles count the terms of an inner sum in whole slabs.
+const SLAB: u64 = 128;
+
 /// `true` if indices need 64 bits at these sizes: a tensor has about 2³¹ elements or more, a reduction has as
-/// many terms, or an index value does not fit `i32`.
+/// many terms, or one inside of another, or an index value does not fit `i32`.
 pub fn is_wide(checked: &Checked, sizes: &[u64]) -> bool {
     let op = checked.op();
     let volume = |dims: &[SizeId]| {
@@ -150,11 +153,43 @@ pub fn is_wide(checked: &Checked, sizes: &[u64]) -> bool {
         Expr::Reduce { axes, .. } => volume(&axes.iter().map(|&axis| checked.extent(axis)).collect::<Vec<_>>()),
         _ => 1,
     };
+    let nested = |expr: &Expr| match expr {
+        Expr::Reduce { body, .. } => {
+            let inner = reductions_in(op, *body).into_iter().map(|inner| terms(op.expr(inner)));
+            let padded = inner.map(|inner| inner.max(1).div_ceil(SLAB).saturating_mul(SLAB));
+            terms(expr).saturating_mul(padded.max().unwrap_or(1))
+        }
+        _ => 1,
+    };
     inputs.chain(outputs).any(|dims| volume(dims) >= WIDE)
         || sizes.iter().any(|&size| size >= WIDE)
         || joined(checked).is_some_and(|joined| joined.sizes_at(sizes).iter().any(|&size| size >= WIDE))
-        || op.exprs.iter().any(|expr| terms(expr) >= WIDE)
+        || op.exprs.iter().any(|expr| nested(expr) >= WIDE)
         || !checked.index_values_fit(sizes)
+}
+
+/// The reductions in an expression, also in the intermediate tensors that it reads, but none inside of those.
+fn reductions_in(op: &Op, expr: ExprId) -> Vec<ExprId> {
+    let mut seen = vec![false; op.exprs.len()];
+    let mut waiting = vec![expr];
+    let mut found = Vec::new();
+    while let Some(expr) = waiting.pop() {
+        if std::mem::replace(&mut seen[expr.index()], true) {
+            continue;
+        }
+        match *op.expr(expr) {
+            Expr::Reduce { .. } => found.push(expr),
+            Expr::Read {
+                source: Source::Let(inner),
+                ..
+            } => waiting.push(op.lets[inner.index()].body),
+            _ => {}
+        }
+        if !matches!(op.expr(expr), Expr::Reduce { .. }) {
+            op.operands(expr, |operand| waiting.push(operand));
+        }
+    }
+    found
 }
 
 /// Returns the bucket for a call of these sizes: the nearest of those that are at least as large in every size, otherwise the nearest of
@@ -226,6 +261,22 @@ mod tests {
         assert_eq!(chosen(17), Some(2));
         assert_eq!(chosen(100_000), Some(2));
         assert_eq!(choose::<Vec<u64>>(&[], &[1]), None);
+    }
+
+    #[test]
+    #[cfg(feature = "syn")]
+    fn terms_of_groups_count_in_whole_slabs() {
+        let source = "fn f(x: Tensor<i8, (M, C, I)>, w: Tensor<i8, (N, C, I)>) -> Tensor<f32, (M, N)> {
+            let group = |m, n, c| sum(|i| x[[m, c, i]] * w[[n, c, i]]) as f32;
+            |m, n| sum(|c| group[[m, n, c]])
+        }";
+        let operator = crate::lang::parse(Default::default(), source.parse().unwrap()).unwrap();
+        let checked = &operator.variants[0].checked;
+        let is_wide = |groups: u64, terms: u64| is_wide(checked, &checked.derive(vec![1, groups, terms, 1]).unwrap());
+        assert!(!is_wide(1 << 23, 1));
+        assert!(is_wide(1 << 24, 1));
+        assert!(!is_wide(1 << 23, 128));
+        assert!(is_wide(1 << 23, 129));
     }
 
     #[test]

@@ -66,9 +66,9 @@ impl Products {
         let (groups, terms) = self.terms.split_at(outer);
         let [groups, terms] = [groups, terms].map(|sizes| self.volume_of(specialisation, sizes));
         let (groups, terms) = (groups?, terms?);
-        Some(match u64::from(depth).is_multiple_of(terms.max(1)) {
+        Some(match terms > 0 && u64::from(depth).is_multiple_of(terms) {
             true => (groups * terms).div_ceil(depth.into()),
-            false => groups * terms.div_ceil(depth.into()),
+            false => groups * terms.div_ceil(depth.into()).max(1),
         })
     }
 

@@ -519,11 +519,19 @@ fn reads_beside(checked: &Checked, mut waiting: Vec<ExprId>, is_sum: impl Fn(Exp
     reads
 }
 
-/// Groups that take whole slabs.
+/// Groups that take whole slabs: one at the least, because a group without terms has an outer term too.
 fn padding(lowering: &mut Lowering<'_>, shape: &Products, extents: &[Linear], block: Block) -> Padding {
     let outer = shape.fold.as_ref().map_or(0, |fold| fold.outer);
     let terms = product(lowering, &extents[outer..]);
-    let padded = lowering.divided_up(&terms, block.depth).times(block.depth.into());
+    let slabs = lowering.divided_up(&terms, block.depth);
+    let padded = match slabs.as_constant() {
+        Some(slabs) => Linear::constant(slabs.max(1)),
+        None => {
+            let slabs = lowering.math.operand(&mut lowering.b, &slabs);
+            Linear::register(lowering.b.op(Opcode::MaxS32, &[slabs, 1.into()]))
+        }
+    };
+    let padded = padded.times(block.depth.into());
     Padding { terms, padded, outer }
 }
 
