@@ -3,30 +3,10 @@
 //! The terms of all groups follow each other in slabs. Where a group ends, each thread computes the outer term of each of its outputs from the
 //! inner sums that it holds, and adds it to a total; then the inner sums begin anew.
 
-use super::products::{Products, Sum};
+use super::products::{Fold, Products, Sum};
 use crate::element::Type;
 use crate::ir::ExprId;
 use crate::size::Specialisation;
-
-/// The outer sums.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Fold {
-    /// At least one, all different.
-    pub sums: Vec<OuterSum>,
-    /// The type that they are summed in.
-    pub ty: Type,
-    /// Dimensions of [`Products::terms`] that number groups: the first ones. The others are of a group.
-    pub outer: usize,
-}
-
-/// A sum of sums.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct OuterSum {
-    /// Where it stands in the operator.
-    pub exprs: Vec<ExprId>,
-    /// The term, made of the inner sums.
-    pub body: ExprId,
-}
 
 /// How groups lie in slabs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

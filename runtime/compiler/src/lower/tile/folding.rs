@@ -1,9 +1,9 @@
 //! Takes inner sums into outer ones, in the registers of tensor cores; see [`fold`](super::fold).
 
-use super::fold::{Fold, Groups};
+use super::fold::Groups;
 use super::lines::are_paired;
 use super::multiplicand::Multiplicand;
-use super::product::mutable_tile;
+use super::products::Fold;
 use super::tiling::Tiling;
 use super::warp::{Warp, WarpTile};
 use crate::ir::{ExprId, ReduceOp};
@@ -76,7 +76,7 @@ impl<'t> Folding<'t> {
             paired,
             reads: tiling.reads_in_fold(lowering.checked),
             totals: (fold.sums.iter())
-                .map(|_| mutable_tile(lowering, fold.ty, zero, tile))
+                .map(|_| tile.registers(lowering, fold.ty, zero))
                 .collect(),
             biased: shape.are_small(lowering.specialisation, most),
             tiling,

@@ -8,7 +8,6 @@ use super::pointwise::Pointwise;
 use super::products::Sum;
 use super::tiling::Tiling;
 use super::warp::{Warp, WarpTile};
-use crate::element::Type;
 use crate::lower::Error;
 use crate::lower::expression::Lowering;
 use crate::lower::index::Linear;
@@ -144,7 +143,7 @@ impl<'t> MmaSync<'t> {
             None => Value::zero(&mut lowering.b, shape.ty).operand,
         };
         let accumulators = (shape.sums.iter())
-            .map(|_| mutable_tile(lowering, shape.ty, nothing, tile))
+            .map(|_| tile.registers(lowering, shape.ty, nothing))
             .collect();
         MmaSync {
             folding,
@@ -233,12 +232,6 @@ impl<'t> MmaSync<'t> {
             }
         }
     }
-}
-
-/// The mutable registers of a warp's tile.
-pub(super) fn mutable_tile(lowering: &mut Lowering<'_>, ty: Type, first: Operand, tile: WarpTile) -> Vec<[Reg; 4]> {
-    let mut fresh = || std::array::from_fn(|_| lowering.b.mutable(class_of(ty), first));
-    (0..tile.rows / 16 * (tile.columns / 8)).map(|_| fresh()).collect()
 }
 
 fn instruction(multiplicands: [Multiplicand; 2]) -> Opcode {

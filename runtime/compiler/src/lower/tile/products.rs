@@ -1,7 +1,6 @@
 //! Sums of products, and of other pointwise work on two sides: what an operator must be for its outputs to be computed in tiles.
 
 use super::bounds::{TermBound, term_bounds};
-use super::fold::{Fold, OuterSum};
 use super::roles::Roles;
 use super::term::{Pointwise, type_in_slab};
 use crate::check::Checked;
@@ -62,6 +61,26 @@ pub(crate) struct Sum {
     pub body: Option<ExprId>,
     /// Instructions that add a term: 1 of a product.
     pub instructions: u32,
+}
+
+/// Sums that the sums of products are taken into, group by group; see [`fold`](super::fold).
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Fold {
+    /// At least one, all different.
+    pub sums: Vec<OuterSum>,
+    /// The type that they are summed in.
+    pub ty: Type,
+    /// Dimensions of [`Products::terms`] that number groups: the first ones. The others are of a group.
+    pub outer: usize,
+}
+
+/// A sum of sums.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct OuterSum {
+    /// Where it stands in the operator.
+    pub exprs: Vec<ExprId>,
+    /// The term, made of the inner sums.
+    pub body: ExprId,
 }
 
 /// An operand of a sum.

@@ -1,9 +1,11 @@
 //! The warps of a block on tensor cores.
 
 use super::block::Block;
+use crate::element::Type;
 use crate::lower::expression::Lowering;
 use crate::lower::index::Linear;
-use crate::ptx::{Opcode, Reg};
+use crate::lower::value::class_of;
+use crate::ptx::{Opcode, Operand, Reg};
 
 /// The part of a block's tile that a warp computes.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +20,12 @@ impl WarpTile {
     /// Warps of a block.
     pub const fn warps(self, block_rows: u32, block_columns: u32) -> u32 {
         (block_rows / self.rows) * (block_columns / self.columns) * self.slices
+    }
+
+    /// Mutable registers for the tile: for each 16 × 8 of it, row-major, four that hold `first`.
+    pub fn registers(self, lowering: &mut Lowering<'_>, ty: Type, first: Operand) -> Vec<[Reg; 4]> {
+        let mut fresh = || std::array::from_fn(|_| lowering.b.mutable(class_of(ty), first));
+        (0..self.rows / 16 * (self.columns / 8)).map(|_| fresh()).collect()
     }
 }
 
