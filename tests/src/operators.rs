@@ -1,4 +1,4 @@
-//! The operators of the validation set. All but the last few have vectors made by numpy (`../vectors`).
+//! The operators of the validation set. Most have vectors made by numpy (`../vectors`).
 
 use energy_kernel::prelude::*;
 

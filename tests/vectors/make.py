@@ -488,6 +488,37 @@ def relu_nan(name, new):
 
 # Writing
 
+# Sums of sums
+
+@case("group_scales_i8")
+def group_scales(name, new):
+    x, x_scale = new.whole("x", "i8", -128, 128, 19, 5, 32), new.given("x_scale", "f32", new.random.uniform(0.001, 0.02, (19, 5)))
+    w, w_scale = new.whole("w", "i8", -128, 128, 23, 5, 32), new.given("w_scale", "f32", new.random.uniform(0.001, 0.02, (23, 5)))
+    groups = np.einsum("mci,nci->mnc", x, w)
+    scales = x_scale[:, None] * w_scale
+    return Result("f32", (groups * scales).sum(-1), (np.einsum("mci,nci->mnc", np.abs(x), np.abs(w)) * scales).sum(-1).max())
+
+
+@case("group_scales_columns_f16")
+def group_scales_columns(name, new):
+    x, w = new.normal("x", "f16", 2, 17, 3, 48), new.normal("w", "f16", 3, 48, 21)
+    scale, most = new.normal("scale", "f16", 3, 21), new.scalar("most", "f32", 2.5)
+    groups = np.einsum("bmci,cin->bmnc", x, w)
+    magnitude = np.einsum("bmci,cin->bmnc", np.abs(x), np.abs(w))
+    scales = np.abs(scale).T
+    return (
+        Result("f32", (groups * scale.T).sum(-1), (magnitude * scales).sum(-1).max()),
+        Result("bf16", np.minimum(groups, most).sum(-1) * 0.5, magnitude.sum(-1).max()),
+    )
+
+
+@case("group_scales_bytes_u8")
+def group_scales_bytes(name, new):
+    x, w = new.whole("x", "u8", 0, 256, 2, 3, 40, 18), new.whole("w", "i8", -128, 128, 2, 3, 40, 26)
+    zero = new.whole("zero", "i8", -128, 128, 2, 3, 26)
+    return Result("i32", np.einsum("cdim,cdin,cdn->mn", x, w, zero))
+
+
 def main() -> None:
     source = (HERE / "../src/operators.rs").read_text(encoding="utf-8")
     # Signatures of several lines as one.
