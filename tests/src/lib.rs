@@ -82,6 +82,15 @@ pub fn operators(source: &str) -> Vec<(String, Checked)> {
     operators
 }
 
+/// The operator of the validation set with that name; the first of several element types.
+///
+/// # Panics
+/// There is none.
+pub fn of_validation_set(name: &str) -> Checked {
+    let found = operators(OPERATORS).into_iter().find(|(other, _)| other == name);
+    found.unwrap_or_else(|| panic!("{name} is not among the operators")).1
+}
+
 /// Reads an annotated function: one operator for each combination of element types.
 ///
 /// # Errors

@@ -1,12 +1,11 @@
 //! Sums of sums on tensor cores: groups that fill slabs, that share one, that take several, and that leave parts of slabs empty.
 
-use energy_kernel_compiler::check::Checked;
 use energy_kernel_compiler::lower;
 use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule::{self, Schedule};
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Machine, Target};
-use energy_kernel_tests::{first_wrong, operators, parameter, random_inputs, run};
+use energy_kernel_tests::{first_wrong, of_validation_set, parameter, random_inputs, run};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -35,19 +34,13 @@ const CASES: [(&str, &[u64]); 13] = [
     ("group_scales_bytes_u8", &[2, 3, 40, 33, 18]),
 ];
 
-fn operator(name: &str) -> Checked {
-    let all = operators(energy_kernel_tests::OPERATORS);
-    let found = all.into_iter().find(|(other, _)| other == name);
-    found.unwrap_or_else(|| panic!("{name} is not among the operators")).1
-}
-
 #[test]
 fn sums_of_sums_are_right_on_tensor_cores() {
     let mut random = StdRng::seed_from_u64(15);
     let machine = Machine::like(Target::Sm80);
     let mut with_parts = 0;
     for (name, free) in CASES {
-        let checked = operator(name);
+        let checked = of_validation_set(name);
         let sizes = checked.derive(free.to_vec()).expect("all free sizes");
         let inputs = random_inputs(&checked, &sizes, &mut random);
         for specialisation in [Specialisation::exact(&sizes), Specialisation::like(&sizes)] {
@@ -76,7 +69,7 @@ fn sums_of_sums_are_right_on_tensor_cores() {
 /// The largest sums of a group that begin with a bias, and those of a group that does not.
 #[test]
 fn the_largest_sums_of_bytes_are_exact() {
-    let checked = operator("group_scales_i8");
+    let checked = of_validation_set("group_scales_i8");
     let machine = Machine::like(Target::Sm80);
     for terms in [256, 320] {
         let sizes = checked.derive(vec![32, 2, terms, 32]).expect("all free sizes");

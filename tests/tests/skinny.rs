@@ -6,19 +6,13 @@ use energy_kernel_compiler::problem::Problem;
 use energy_kernel_compiler::schedule::{self, Schedule, Skinny};
 use energy_kernel_compiler::size::{Extent, Specialisation};
 use energy_kernel_compiler::target::{Machine, Target};
-use energy_kernel_tests::{Run, first_wrong, operators, random_inputs, run};
+use energy_kernel_tests::{Run, first_wrong, of_validation_set, random_inputs, run};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
 /// The number of schedules for each operator and specialisation.
 const SAMPLES: usize = 3;
-
-fn operator(name: &str) -> Checked {
-    let all = operators(energy_kernel_tests::OPERATORS);
-    let found = all.into_iter().find(|(other, _)| other == name);
-    found.unwrap_or_else(|| panic!("{name} is not among the operators")).1
-}
 
 /// Random `skinny` schedules of an operator.
 fn sample(checked: &Checked, specialisation: &Specialisation, random: &mut StdRng) -> Vec<Skinny> {
@@ -72,7 +66,7 @@ fn weights_are_read_once_in_whole_sectors() {
         ("matmul_f64", [2, 64, 256], &[1], 0),
     ];
     for (name, [rows, terms, columns], weights, epilogue) in cases {
-        let checked = operator(name);
+        let checked = of_validation_set(name);
         let sizes = checked.derive(vec![rows, terms, columns]).expect("three sizes");
         let specialisation = Specialisation::exact(&sizes);
         let along_depth = !matches!(name, "gated_columns_bf16" | "matmul_f64");
@@ -123,7 +117,7 @@ fn results_are_right_at_any_size() {
         ("decoded_values_f16", &[3, 150, 40]),
     ];
     for (name, free) in cases {
-        let checked = operator(name);
+        let checked = of_validation_set(name);
         let sizes = checked.derive(free.to_vec()).expect("all free sizes");
         let exact = Specialisation::exact(&sizes);
         let mut open = exact.clone();

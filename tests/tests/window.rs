@@ -6,15 +6,9 @@ use energy_kernel_compiler::schedule::{self, Schedule, Window};
 use energy_kernel_compiler::size::Specialisation;
 use energy_kernel_compiler::target::{Machine, Target};
 use energy_kernel_compiler::{lower, tuning};
-use energy_kernel_tests::{Run, first_wrong, operators, random_inputs, run};
+use energy_kernel_tests::{Run, first_wrong, of_validation_set, random_inputs, run};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-
-fn operator(name: &str) -> Checked {
-    let all = operators(energy_kernel_tests::OPERATORS);
-    let found = all.into_iter().find(|(other, _)| other == name);
-    found.unwrap_or_else(|| panic!("{name} is not among the operators")).1
-}
 
 fn points(checked: &Checked, specialisation: &Specialisation) -> Vec<Window> {
     let space = schedule::space(&Problem::new(checked, specialisation, Machine::like(Target::Sm80)));
@@ -54,7 +48,7 @@ fn what_outputs_share_is_loaded_once() {
         ("average_pool_f16", &[2, 2, 32, 64], 2, [2, 2, 2, 2], 0),
     ];
     for (name, free, bytes, [row_step, row_taps, column_step, column_taps], further) in cases {
-        let checked = operator(name);
+        let checked = of_validation_set(name);
         let sizes = checked.derive(free.to_vec()).expect("all free sizes");
         let specialisation = Specialisation::exact(&sizes);
         let outputs: u64 = checked.op().outputs[0]
@@ -103,7 +97,7 @@ fn results_are_right_at_any_size() {
         ("conv_causal_f16", &[2, 3, 37]),
     ];
     for (name, free) in cases {
-        let checked = operator(name);
+        let checked = of_validation_set(name);
         let sizes = checked.derive(free.to_vec()).expect("all free sizes");
         let exact = Specialisation::exact(&sizes);
         let unaligned = Specialisation {
