@@ -182,11 +182,11 @@ fn reductions_in(op: &Op, expr: ExprId) -> Vec<ExprId> {
             Expr::Read {
                 source: Source::Let(inner),
                 ..
-            } => waiting.push(op.lets[inner.index()].body),
-            _ => {}
-        }
-        if !matches!(op.expr(expr), Expr::Reduce { .. }) {
-            op.operands(expr, |operand| waiting.push(operand));
+            } => {
+                waiting.push(op.lets[inner.index()].body);
+                op.operands(expr, |operand| waiting.push(operand));
+            }
+            _ => op.operands(expr, |operand| waiting.push(operand)),
         }
     }
     found

@@ -164,7 +164,7 @@ impl Products {
             && (self.are_products() || self.unrolled(point) <= MOST_UNROLLED)
             && (point.blocks == 0 || (point.stages == 2 && persists()))
             && (point.split_k == 1 || (point.blocks == 0 && point.stages == 2))
-            && self.divides(problem.specialisation, point.block_depth, point.split_k)
+            && self.divides(problem.specialisation, [point.block_depth, 1], point.split_k)
             && (point.block_rows * point.block_depth).is_multiple_of(threads)
             && (point.block_columns * point.block_depth).is_multiple_of(threads)
             && problem.machine.resident_blocks(

@@ -30,7 +30,7 @@ pub(super) fn lower<'a>(problem: &Problem<'a>, name: &str, point: &Mma) -> Resul
             let multiplicand = multiplicands[usize::from(!side.of_rows)];
             patch(shape, specialisation, side, tile, block, multiplicand)[0]
         };
-        let step = 32 / multiplicands[0].bytes();
+        let step = multiplicands[0].at_once();
         let mut tiling = Tiling::new(lowering, shape, block, &part, step, vector)?;
         let lines = Swizzled::layout(&mut tiling, specialisation, multiplicands);
         let tid = lowering.b.op(Opcode::TidX, &[]);

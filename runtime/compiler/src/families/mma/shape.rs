@@ -1,9 +1,9 @@
 //! The shape of an operator for `mma`.
 
 use crate::element::Type;
-use crate::lower::tile::lines::are_paired;
+use crate::lower::tile::lines::paired;
 use crate::lower::tile::multiplicand::Multiplicand;
-use crate::lower::tile::products::{Products, Sum, products};
+use crate::lower::tile::products::{Products, products};
 use crate::problem::Problem;
 use std::sync::Arc;
 
@@ -37,14 +37,9 @@ pub(super) fn shape(problem: &Problem<'_>) -> Arc<Option<MmaShape>> {
 
 /// `true` if the fragments of all inner sums have the same elements, and outer ones fit in their registers.
 fn can_fold(products: &Products, bytes: u32) -> bool {
-    let paired = |sum: &Sum| {
-        sum.operands
-            .iter()
-            .map(|&side| are_paired(&products.sides[side], bytes))
-            .collect::<Vec<_>>()
-    };
-    let same = products.sums.iter().all(|sum| paired(sum) == paired(&products.sums[0]));
-    same && matches!(products.result_ty(), Type::F32 | Type::I32)
+    let mut layouts = products.sums.iter().map(|sum| paired(products, sum, bytes));
+    let first = layouts.next();
+    layouts.all(|other| Some(other) == first) && matches!(products.result_ty(), Type::F32 | Type::I32)
 }
 
 impl MmaShape {

@@ -146,6 +146,10 @@ impl<'s, 'p> Space<'s, 'p> {
         self.shape.bytes()
     }
 
+    fn at_once(&self) -> u32 {
+        self.shape.multiplicands[0].at_once()
+    }
+
     /// `true` if `cp.async` may copy all sides.
     fn copies(&self) -> bool {
         let mut sides = self.shape.products.sides.iter();
@@ -198,7 +202,7 @@ impl<'s, 'p> Space<'s, 'p> {
 
     fn allows(&self, point: &Mma) -> bool {
         let warps = point.threads() / 32;
-        let steps = point.block_depth * self.bytes() / 32;
+        let steps = point.block_depth / self.at_once();
         point.block_rows.is_multiple_of(point.warp_rows)
             && point.block_columns.is_multiple_of(point.warp_columns)
             && (2..=8).contains(&warps)
@@ -235,9 +239,11 @@ impl<'s, 'p> Space<'s, 'p> {
     }
 
     fn divides(&self, point: &Mma) -> bool {
-        self.shape
-            .products
-            .divides(self.problem.specialisation, point.block_depth, point.split_k)
+        self.shape.products.divides(
+            self.problem.specialisation,
+            [point.block_depth, self.at_once()],
+            point.split_k,
+        )
     }
 
     /// `true` if its split-K may pay on this machine, and parts have a slab for each stage that is on its way.
@@ -246,7 +252,7 @@ impl<'s, 'p> Space<'s, 'p> {
         shape.gains_from(self.problem, tile, point.split_k)
             && shape.fills(
                 self.problem.specialisation,
-                point.block_depth,
+                [point.block_depth, self.at_once()],
                 point.split_k,
                 point.stages - 1,
             )
@@ -262,7 +268,7 @@ impl<'s, 'p> Space<'s, 'p> {
     /// Registers a thread needs: accumulators, fragments of both sides, what is on its way to shared memory, and addresses.
     fn registers(&self, point: &Mma) -> u32 {
         let accumulators = self.shape.products.sums_held() * point.warp_rows * point.warp_columns / 32;
-        // Of an outer term: where a lane's rows and columns are, and what is read there.
+        // An outer term needs the places of a lane's rows and columns, and what is read there.
         let folded = match self.shape.products.fold {
             Some(_) => 2 * (point.warp_rows / 8 + point.warp_columns / 4),
             None => 0,
@@ -272,10 +278,7 @@ impl<'s, 'p> Space<'s, 'p> {
         let address = if self.shape.products.terms.len() > 1 { 4 } else { 3 };
         // Predicates of the slabs that are loaded before the loop, if guards or groups bound them.
         let specialisation = self.problem.specialisation;
-        let groups = self
-            .shape
-            .products
-            .groups(specialisation, point.block_depth, 32 / self.bytes());
+        let groups = (self.shape.products).groups(specialisation, point.block_depth, self.at_once());
         let bounded = !self.shape.products.bounds.is_empty() || groups == Some(Groups::OfSlabs);
         let address = address + if bounded { point.stages - 2 } else { 0 };
         let loads: u32 = self

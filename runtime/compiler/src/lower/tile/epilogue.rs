@@ -2,7 +2,7 @@
 
 use super::address::{address, multiple, sum};
 use super::fragment::group;
-use super::lines::are_paired;
+use super::lines::paired;
 use super::product::{Fma, MmaSync};
 use super::products::{Products, Sum};
 use super::tiling::{Band, Tiling};
@@ -53,7 +53,7 @@ pub(crate) struct Strip {
     pub start: u32,
     /// Elements between two rows.
     pub pitch: u32,
-    /// `true` if fragments have pairs of rows, and of columns; see [`are_paired`].
+    /// `true` if fragments have pairs of rows, and of columns; see [`are_paired`](super::lines::are_paired).
     pub paired: [bool; 2],
 }
 
@@ -68,7 +68,7 @@ impl Strip {
 pub(crate) fn strips(shape: &Products, tile: WarpTile, warps: u32, multiplicand_bytes: u32) -> Vec<Strip> {
     let mut start = 0;
     let mut strip = |sum: &Sum| {
-        let paired = [0, 1].map(|operand| are_paired(&shape.sides[sum.operands[operand]], multiplicand_bytes));
+        let paired = paired(shape, sum, multiplicand_bytes);
         let pitch = strip_pitch(tile.columns, paired);
         let strip = Strip { start, pitch, paired };
         start += warps * strip.bytes();

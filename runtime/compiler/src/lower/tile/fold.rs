@@ -38,26 +38,26 @@ impl Products {
         self.ty == Type::I32 && terms.is_some_and(|terms| terms.saturating_mul(most) <= 1 << 22)
     }
 
-    /// Slabs of all terms, where their number is compiled in.
-    pub(crate) fn slabs(&self, specialisation: &Specialisation, depth: u32) -> Option<u64> {
-        let Some(Fold { outer, .. }) = self.fold else {
-            return Some(self.volume_of(specialisation, &self.terms)?.div_ceil(depth.into()));
-        };
-        let (groups, terms) = self.terms.split_at(outer);
-        let [groups, terms] = [groups, terms].map(|sizes| self.volume_of(specialisation, sizes));
-        let (groups, terms) = (groups?, terms?);
-        Some(match terms > 0 && u64::from(depth).is_multiple_of(terms) {
-            true => (groups * terms).div_ceil(depth.into()),
-            false => groups * terms.div_ceil(depth.into()).max(1),
-        })
+    /// Slabs of all terms, where their number is compiled in. `depth`: terms of one, of which `step` are multiplied at once.
+    pub(crate) fn slabs(&self, specialisation: &Specialisation, [depth, step]: [u32; 2]) -> Option<u64> {
+        let volume = |sizes| self.volume_of(specialisation, sizes);
+        match (&self.fold, self.groups(specialisation, depth, step)) {
+            (Some(fold), Some(Groups::OfSlabs)) => {
+                let (groups, terms) = self.terms.split_at(fold.outer);
+                let of_group = volume(terms)?.div_ceil(depth.into()).max(1);
+                Some(volume(groups)?.saturating_mul(of_group))
+            }
+            _ => Some(volume(&self.terms)?.div_ceil(depth.into())),
+        }
     }
 
-    /// What parts of the terms are made of: slabs, or groups that take whole slabs. None where their number is not compiled in.
-    pub(crate) fn shares(&self, specialisation: &Specialisation, depth: u32) -> Option<u64> {
-        let slabs = self.slabs(specialisation, depth)?;
-        let groups = self.fold.as_ref().map(|fold| &self.terms[..fold.outer]);
-        let groups = groups.and_then(|sizes| self.volume_of(specialisation, sizes));
-        Some(groups.map_or(slabs, |groups| groups.min(slabs)))
+    /// The units that parts of the terms have: groups that take whole slabs, otherwise slabs. None where their number is not compiled in.
+    pub(crate) fn shares(&self, specialisation: &Specialisation, slab: [u32; 2]) -> Option<u64> {
+        let [depth, step] = slab;
+        match (&self.fold, self.groups(specialisation, depth, step)) {
+            (Some(fold), Some(Groups::OfSlabs)) => self.volume_of(specialisation, &self.terms[..fold.outer]),
+            _ => self.slabs(specialisation, slab),
+        }
     }
 
     /// Inner sums, and totals, of an output.

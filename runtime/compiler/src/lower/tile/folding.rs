@@ -1,7 +1,7 @@
 //! Takes inner sums into outer ones, in the registers of tensor cores; see [`fold`](super::fold).
 
 use super::fold::Groups;
-use super::lines::are_paired;
+use super::lines::paired;
 use super::multiplicand::Multiplicand;
 use super::products::Fold;
 use super::tiling::Tiling;
@@ -19,15 +19,16 @@ pub(super) struct Folding<'t> {
     tiling: &'t Tiling<'t>,
     fold: &'t Fold,
     tile: WarpTile,
-    groups: Groups,
+    /// Terms of a group with those that it leaves empty, where every group begins and ends in one slab.
+    in_slab: Option<u32>,
     /// The lane's first row and column among the outputs.
     row: Linear,
     column: Linear,
-    /// `true` if fragments have pairs of rows, and of columns; see [`are_paired`].
+    /// `true` if fragments have pairs of rows, and of columns; see [`are_paired`](super::lines::are_paired).
     paired: [bool; 2],
     /// `true` if inner sums begin with [`BIAS`], so that their floats take a subtraction.
     biased: bool,
-    /// What the outer terms read.
+    /// The reads of the outer terms.
     reads: Vec<ExprId>,
     /// Laid out as the inner sums.
     pub totals: Vec<Vec<[Reg; 4]>>,
@@ -51,26 +52,29 @@ impl<'t> Folding<'t> {
         multiplicands: [Multiplicand; 2],
     ) -> Folding<'t> {
         let shape = tiling.shape;
-        let multiplicand_bytes = multiplicands[0].bytes();
         let most = multiplicands[0].most().saturating_mul(multiplicands[1].most());
         let zero = Value::zero(&mut lowering.b, fold.ty).operand;
-        let operands = shape.sums.first().map_or(&[][..], |sum| &sum.operands);
-        let paired = |of_rows: bool| {
-            let mut sides = operands.iter().map(|&side| &shape.sides[side]);
-            sides.any(|side| side.of_rows == of_rows && are_paired(side, multiplicand_bytes))
-        };
-        let paired = [paired(true), paired(false)];
+        // All sums are laid out alike.
+        let paired = shape
+            .sums
+            .first()
+            .map_or([false; 2], |sum| paired(shape, sum, multiplicands[0].bytes()));
         let lane = warp.lane.into();
         let row = lowering.b.op(Opcode::ShrU32, &[lane, 2.into()]);
         let place = lowering.b.op(Opcode::AndB32, &[lane, 3.into()]);
         let row = Linear::register(row).times(if paired[0] { 2 } else { 1 });
         let column = Linear::register(place).times(if paired[1] { 4 } else { 2 });
-        let step = 32 / multiplicand_bytes;
-        let groups = shape.groups(lowering.specialisation, tiling.block.depth, step);
+        let depth = tiling.block.depth;
+        let groups = shape.groups(lowering.specialisation, depth, multiplicands[0].at_once());
+        let in_slab = match (groups, &tiling.padded) {
+            (Some(Groups::InSlab(terms)), _) => Some(terms),
+            (_, Some(padding)) if padding.padded.as_constant() == Some(depth.into()) => Some(depth),
+            _ => None,
+        };
         Folding {
             fold,
             tile,
-            groups: groups.unwrap_or(Groups::OfSlabs),
+            in_slab,
             row: tiling.rows.base.plus(&warp.row).plus(&row),
             column: tiling.columns.base.plus(&warp.column).plus(&column),
             paired,
@@ -93,14 +97,7 @@ impl<'t> Folding<'t> {
 
     /// Steps of a group, of so many terms each, where every group begins and ends with a step of the same slab.
     pub fn steps(&self, step: u32) -> Option<u32> {
-        let depth = i64::from(self.tiling.block.depth);
-        match (self.groups, &self.tiling.padded) {
-            (Groups::InSlab(terms), _) => Some(terms / step),
-            (Groups::OfSlabs, Some(padding)) if padding.padded.as_constant() == Some(depth) => {
-                Some(self.tiling.block.depth / step)
-            }
-            _ => None,
-        }
+        self.in_slab.map(|terms| terms / step)
     }
 
     /// Issues the loads for the group that begins with that term, if there certainly is one. Where it may end in a later slab, terms are added under
@@ -117,7 +114,7 @@ impl<'t> Folding<'t> {
         for element in self.elements() {
             self.bind_element(lowering, &element);
             for &read in &self.reads {
-                match self.steps(1) {
+                match self.in_slab {
                     Some(_) => lowering.touch(read, &mut InSequence)?,
                     None => loaded.push(lowering.value(read, &mut InSequence)?),
                 }
@@ -198,12 +195,9 @@ impl<'t> Folding<'t> {
 
     /// The condition that there is a group with that term. None if there certainly is.
     fn wanted(&self, lowering: &mut Lowering<'_>, first_term: &Linear) -> Option<Reg> {
-        let span = &self.tiling.span;
-        match self.groups {
-            // The last slab may have fewer groups.
-            Groups::InSlab(_) if !span.is_whole => Some(lowering.below(first_term, &span.end)),
-            _ => None,
-        }
+        let Tiling { span, padded, .. } = self.tiling;
+        // The last slab may have fewer groups than the others.
+        (padded.is_none() && !span.is_whole).then(|| lowering.below(first_term, &span.end))
     }
 
     fn bind_element(&self, lowering: &mut Lowering<'_>, element: &Element) {

@@ -9,7 +9,7 @@ use super::address::{address, exclusive_or, multiple, sum};
 use super::block::Block;
 use super::deal::{Piece, Step};
 use super::multiplicand::Multiplicand;
-use super::products::Side;
+use super::products::{Products, Side, Sum};
 use super::slab::Slab;
 use crate::lower::expression::Lowering;
 use crate::lower::index::Linear;
@@ -167,4 +167,9 @@ pub(crate) fn shared(lowering: &mut Lowering<'_>, stage: Reg, lines: Lines, line
 /// rows of such a side: one in the fragment's first half, the other in the second.
 pub(crate) fn are_paired(side: &Side, multiplicand_bytes: u32) -> bool {
     !side.along_depth && multiplicand_bytes == 1
+}
+
+/// The same of the left and the right operand of a sum.
+pub(crate) fn paired(shape: &Products, sum: &Sum, multiplicand_bytes: u32) -> [bool; 2] {
+    [0, 1].map(|operand| are_paired(&shape.sides[sum.operands[operand]], multiplicand_bytes))
 }

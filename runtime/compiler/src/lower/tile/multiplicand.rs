@@ -26,6 +26,11 @@ impl Multiplicand {
         }
     }
 
+    /// Terms that tensor cores multiply at once: 32 bytes of them.
+    pub(crate) const fn at_once(self) -> u32 {
+        32 / self.bytes()
+    }
+
     /// The largest magnitude of an integer one.
     pub(crate) const fn most(self) -> u64 {
         match self {

@@ -153,7 +153,7 @@ impl<'t> MmaSync<'t> {
             tile,
             warp,
             instruction: instruction(multiplicands),
-            step: 32 / multiplicands[0].bytes(),
+            step: multiplicands[0].at_once(),
         }
     }
 

@@ -271,17 +271,17 @@ impl Products {
     /// Choices of how many blocks share the terms of a tile.
     pub(crate) const SPLIT_K: [u32; 5] = [1, 2, 4, 8, 16];
 
-    /// `true` if `split_k` blocks can share the terms of a tile in slabs of `depth`: none is left without a term where the number of terms is
+    /// `true` if `split_k` blocks can share the terms of a tile in slabs of so many, multiplied so many at a time: none is left without a term where the number of terms is
     /// compiled in.
-    pub(crate) fn divides(&self, specialisation: &Specialisation, depth: u32, split_k: u32) -> bool {
+    pub(crate) fn divides(&self, specialisation: &Specialisation, slab: [u32; 2], split_k: u32) -> bool {
         let all_have_some = |shares: u64| shares.div_ceil(split_k.into()) * u64::from(split_k - 1) < shares;
-        split_k == 1 || self.shares(specialisation, depth).is_none_or(all_have_some)
+        split_k == 1 || self.shares(specialisation, slab).is_none_or(all_have_some)
     }
 
     /// `true` if so many stages may all be on their way at once in each of `split_k` parts of the terms.
-    pub(crate) fn fills(&self, specialisation: &Specialisation, depth: u32, split_k: u32, stages: u32) -> bool {
+    pub(crate) fn fills(&self, specialisation: &Specialisation, slab: [u32; 2], split_k: u32, stages: u32) -> bool {
         let all_fill = |slabs: u64| slabs.div_ceil(split_k.into()) >= u64::from(stages);
-        split_k == 1 || self.slabs(specialisation, depth).is_none_or(all_fill)
+        split_k == 1 || self.slabs(specialisation, slab).is_none_or(all_fill)
     }
 
     /// `true` if sharing the terms of each tile among `split_k` blocks may pay: the tiles are too few to fill the machine, or their
